@@ -19,7 +19,6 @@ import math
 import random
 import tempfile
 import time
-from collections.abc import Mapping
 from contextlib import redirect_stderr
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,26 +29,27 @@ from harness.bench.replay import Reading, SimulatedExecutor
 from harness.data.datasets import DATASETS
 from harness.evidence.bounds import error_ratio_of
 from harness.interface.session import SearchReporter
-from harness.searching.clock import Effort, TimeLeft
+from harness.searching.look import Inquiry
 from harness.searching.loop import explore, opened
-from harness.searching.plan import LENGTHS
-from harness.searching.proposer import ALL_ON, Found, Proposer, Switches
+from harness.searching.proposer import ALL_ON, Answer, Proposer, Switches
 from harness.searching.race import rungs
+from harness.searching.resolve import LENGTHS
 from harness.searching.state import Search
-from harness.searching.surrogate import keep, shipped
+from harness.searching.surrogate.past import shipped, write_prior
+from harness.searching.time_budget import Effort
 from harness.studies.candidate import Candidate
 from harness.studies.config import StudyConfig, open_study
 from harness.studies.events import Entry, Event, Proposal, RunEnded
 from harness.studies.log import StudyLog
 from harness.studies.state import StudyState
 from harness.system import files
-from harness.training.executor import Executor, Limits, Source
+from harness.training.executors.base import Executor, Limits, Source
 from harness.training.recipe import named_recipe
 from harness.training.result import Purpose, Status
 from harness.training.run import Job
 from search_spaces.catalog import space
 from search_spaces.network import MNIST, analyse
-from search_spaces.space import Metric, Objective, draw_uniform
+from search_spaces.space import draw_uniform
 
 RESULTS = Path(__file__).resolve().parent / "results" / "coordinator.json"
 SIZE, MINUTE = 10_000, 60.0
@@ -104,26 +104,20 @@ class Meter(SearchReporter):
         self.add(event)
         self.recording += time.process_time() - began
 
-    def propose(
-        self,
-        ceiling: int,
-        candidates: Mapping[int, Candidate],
-        time_left: TimeLeft,
-        objective: Objective = Metric.PARAMETERS,
-    ) -> Found:
+    def propose(self, inquiry: Inquiry) -> Answer:
         """Return a new network: the proposer's, or at first one of any size and length."""
         began = time.process_time()
-        answer = self.real.propose(ceiling, candidates, time_left) if self.marks else self._drawn(ceiling, candidates)
+        answer = self.real.propose(inquiry) if self.marks else self._drawn(inquiry)
         self.asking += time.process_time() - began
         return answer
 
-    def _drawn(self, ceiling: int, candidates: Mapping[int, Candidate]) -> Found:
-        draw = draw_uniform(self.real.space, self.rng, ceiling)
+    def _drawn(self, inquiry: Inquiry) -> Answer:
+        draw = draw_uniform(self.real.space, self.rng, inquiry.ceiling)
         while draw.architecture.hash in self.known:
-            draw = draw_uniform(self.real.space, self.rng, ceiling)
+            draw = draw_uniform(self.real.space, self.rng, inquiry.ceiling)
         self.known.add(draw.architecture.hash)
         proposal = Proposal(
-            trial=len(candidates),
+            trial=len(inquiry.candidates),
             architecture=draw.architecture,
             hash=draw.architecture.hash,
             parameters=analyse(draw.architecture, MNIST).parameters,
@@ -132,7 +126,7 @@ class Meter(SearchReporter):
             epochs=self.rng.choice(LENGTHS),
         )
         self.real.enter(proposal)
-        return Found(proposal, ())
+        return Answer(proposal, ())
 
     def tell(self, candidate: Candidate) -> None:
         """Pass on what came of a network."""
@@ -160,7 +154,7 @@ class Meter(SearchReporter):
 def measured(workers: int, drawn: int, rounds: int, folder: Path) -> dict[str, Any]:
     """Search in an empty folder and return what a training has cost the coordinator."""
     config = default_config()
-    keep(folder, shipped("mnist"))
+    write_prior(folder, shipped("mnist"))
     open_study(folder, config, {})
     effort = Effort(seconds=None, trials=None, workers=workers, device="cpu", limits=Limits(), engine="native")
     with redirect_stderr(io.StringIO()):

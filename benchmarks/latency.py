@@ -18,7 +18,7 @@ from scipy.optimize import nnls
 
 from benchmarks.machine import machine
 from harness.system.files import write_json
-from harness.training.train import measured_latency
+from harness.training.native.driver import measured_latency
 from search_spaces.catalog import space
 from search_spaces.network import Analysis, Task, analyse
 from search_spaces.ops import flat

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from harness.system.machine import core_count, processor_name
-from harness.training.native import native
+from harness.training.native.engine import compiler_version
 from harness.training.result import code_version, instructions
 
 
@@ -26,7 +26,7 @@ def machine() -> dict[str, Any]:
         "cores": core_count(),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "compiler": native.compiler_version().splitlines()[0],
+        "compiler": compiler_version().splitlines()[0],
         "commit": commit,
         "dirty": None if dirty is None else dirty or bool(changes),
     }

@@ -36,7 +36,7 @@ from harness.commands.search import search
 from harness.data.datasets import DATASETS
 from harness.evidence.bounds import error_ratio_of
 from harness.searching.augmentation import CHOICES
-from harness.searching.plan import usual_space
+from harness.searching.resolve import usual_space
 from harness.system import files
 from harness.system.files import Workspace
 from harness.system.machine import core_count
@@ -227,7 +227,7 @@ def _processor_seconds() -> float:
 
 def current() -> str:
     """Return the table of what is on file."""
-    from harness.searching.surrogate import shipped
+    from harness.searching.surrogate.past import shipped
 
     searches = json.loads(RESULTS.read_text(encoding="utf-8"))["searches"]
     return table(searches, frozenset(each.architecture.hash for each in shipped("mnist")))

@@ -43,8 +43,8 @@ from harness.data.training_images import find, import_torchvision, load
 from harness.system import files
 from harness.system.machine import core_count
 from harness.training.modules import Images, build
-from harness.training.native import native
-from harness.training.native.native import load as load_engine
+from harness.training.native.engine import OPTIONS, compiler, level
+from harness.training.native.engine import load as load_engine
 from harness.training.recipe import Recipe
 from harness.training.train import start, train_epoch
 from search_spaces.catalog import PRESETS
@@ -156,11 +156,11 @@ def measured(side: Callable[..., float], count: int, *arguments: Any) -> float:
 
 def limits() -> tuple[float, float]:
     """Return GFLOP/s and GB/s of one core."""
-    options = [*native.OPTIONS, *native.level().options]
+    options = [*OPTIONS, *level().options]
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "peak"
         options = [option for option in options if option not in ("-shared", "-fPIC")]
-        subprocess.run([*native.compiler(), *options, str(HERE / "peak.cpp"), "-o", str(program)], check=True)
+        subprocess.run([*compiler(), *options, str(HERE / "peak.cpp"), "-o", str(program)], check=True)
         answer = subprocess.run([str(program)], capture_output=True, text=True, check=True)
     flops, memory = map(float, answer.stdout.split())
     return flops, memory

@@ -25,7 +25,7 @@ from typing import Any
 
 from harness.bench.table import read_table
 from harness.evidence.leaderboard import Tier, read
-from harness.searching.surrogate import IMAGES, PastTraining, comparable, text
+from harness.searching.surrogate.past import IMAGES, PastTraining, comparable, csv_of
 from harness.studies.log import read_state
 from harness.system import files
 from harness.system.document import csv_text
@@ -189,7 +189,7 @@ def provenance(sources_by_name: Mapping[str, Source], trainings: tuple[PastTrain
     return {
         "dataset": DATASET,
         "command": "python -m benchmarks.trainings collect",
-        "sha256": hashlib.sha256(text(trainings).encode()).hexdigest(),
+        "sha256": hashlib.sha256(csv_of(trainings).encode()).hexdigest(),
         "rows": len(trainings),
         "runs": sum(item.runs for item in trainings),
         "sources": [of_source(name, source) for name, source in sources_by_name.items()],
@@ -238,7 +238,7 @@ def main() -> None:
     document = provenance(sources_by_name, trainings)
     files.write_together(
         {
-            PACKAGED / f"trainings-{DATASET}.csv": text(trainings).encode(),
+            PACKAGED / f"trainings-{DATASET}.csv": csv_of(trainings).encode(),
             PACKAGED / f"trainings-{DATASET}.json": files.json_text(document).encode(),
         }
     )

@@ -58,28 +58,32 @@ def _groups(rows: Sequence[LeaderboardRow], records: Sequence[Record], workspace
     names = network_names((row.architecture, row.parameters) for row in rows)
     names |= {row.hash: row.name for row in rows if row.name}
 
-    def entry(row: LeaderboardRow) -> _Entry:
-        record = by_key.get(row.key[:5]) if row.tier is not Tier.CLAIMED else None
-        seeds = record.seeds if record else ()
-        return _Entry(
-            row=row,
-            name=names[row.hash],
-            accuracy_pct=row.validation_accuracy_pct if row.tier is Tier.SEARCHED else row.mean_test_accuracy_pct,
-            analysis=analyse(row.architecture, known_task(row.dataset)),
-            errors=[run.test_errors for run in seeds],
-            allowed=allowed_errors(row.target_pct, seeds[0].test_size) if seeds else 0,
-            commands=list(_commands(row, record, [item for item in records if item.hash == row.hash], workspace)),
-        )
-
     groups = []
     for (dataset, target_pct), group in groupby(rows, key=lambda row: (row.dataset, row.target_pct)):
-        entries = list(map(entry, group))
+        entries = []
+        for row in group:
+            record = by_key.get(row.key[:5]) if row.tier is not Tier.CLAIMED else None
+            commands = _commands(row, record, [item for item in records if item.hash == row.hash], workspace)
+            entries.append(_entry(row, names[row.hash], record, list(commands)))
         proven = [item for item in entries if item.row.tier in PROVEN]
         smallest = min(proven, key=lambda item: item.row.parameters, default=None)
         groups.append(_Group(dataset, target_pct, entries, smallest))
     first = groups[0].dataset if groups else ""
     default = DATASETS[first].target_pct if first in DATASETS else None
     return sorted(groups, key=lambda group: (group.dataset, group.target_pct) != (first, default))
+
+
+def _entry(row: LeaderboardRow, name: str, record: Record | None, commands: list[tuple[str, str]]) -> _Entry:
+    seeds = record.seeds if record else ()
+    return _Entry(
+        row=row,
+        name=name,
+        accuracy_pct=row.validation_accuracy_pct if row.tier is Tier.SEARCHED else row.mean_test_accuracy_pct,
+        analysis=analyse(row.architecture, known_task(row.dataset)),
+        errors=[run.test_errors for run in seeds],
+        allowed=allowed_errors(row.target_pct, seeds[0].test_size) if seeds else 0,
+        commands=commands,
+    )
 
 
 def _commands(

@@ -16,6 +16,7 @@ import vl_convert
 from harness.evidence.leaderboard import cost_of, pareto_front
 from harness.studies.candidate import NetworkState
 from harness.system import statistics
+from harness.training.result import finite
 from reports import history
 from reports.study_facts import DIGITS, front_of
 from search_spaces.catalog import network_name
@@ -23,6 +24,7 @@ from search_spaces.space import OBJECTIVES, Metric
 
 if TYPE_CHECKING:
     from harness.bench.comparison import Findings
+    from harness.studies.config import StudyConfig
     from reports.study_facts import Network, StudyFacts
 
 BLUE = "#0072b2"
@@ -230,45 +232,15 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
     rows = networks_rows(info) if rows is None else rows
     config = info.config
     unit = OBJECTIVES[config.minimised[0]]
-    known = {network.hash for network in info.networks}
-    goal = (config.dataset, config.target_pct)
-    others = {
-        row.hash: row
-        for row in info.standings.rows
-        if row.reached and (row.dataset, row.target_pct) == goal and row.hash not in known
-    }
-    best = sorted(others.values(), key=lambda row: cost_of(row, config.minimised[0]))[:3]
-    own = [(number, network.label, network.row) for number, network in enumerate(info.networks)]
-    foreign = [(None, network_name(row.architecture, row.parameters) or row.hash[:DIGITS], row) for row in best]
-    tested = [
-        {
-            "n": number,
-            "network": label,
-            "cost": cost_of(row, config.minimised[0]),
-            "test_pct": round(mean, 4),
-            "errors": _errors_pct(mean),
-            "low": _errors_pct(mean - (row.std_test_accuracy_pct or 0)),
-            "high": _errors_pct(mean + (row.std_test_accuracy_pct or 0)),
-            "shown": "smallest on the leaderboard" if number is None else "mean on the test set",
-        }
-        for number, label, row in (*own, *foreign)
-        if row is not None and (mean := row.mean_test_accuracy_pct) is not None and row.parameters > 0
-    ]
+    tested = _tested_networks(info)
     points = [row for row in (*rows, *tested) if row["shown"]]
     if not any(row["n"] is not None for row in points):
         return None
     x = _log_axis(alt.X, "cost", unit)
     y = _accuracy_axis("accuracy, %")
     looks = _looks("shown", _KINDS, [row["shown"] for row in points])
-    layers = []
-    labels = []
-    # The lines lie close together, so each label stands on the side away from the other line.
-    levels = {config.threshold_pct: "threshold", config.target_pct: "target"}
-    for level, name in levels.items():
-        line = _over([{"errors": _errors_pct(level), "words": f"{name} {level:g} %"}]).encode(y=y)
-        layers.append(line.mark_rule(**_DASHED))
-        text = line.mark_text(align="left", dx=4, dy=-7 if level == max(levels) else 10, color=TEXT, fontSize=11)
-        labels.append(text.encode(x=alt.value(0), text="words:N"))
+    lines, labels = _levels(config, y)
+    layers = [*lines]
     bound = f"{'budget' if config.minimised[0] is Metric.PARAMETERS else 'at most'} {config.ceilings[0]:,}"
     if config.ceilings[0] <= 1.3 * max(row["cost"] for row in points):
         line = _over([{"cost": config.ceilings[0]}]).mark_rule(strokeDash=[2, 3], color=PURPLE)
@@ -294,25 +266,74 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
     return _finished(alt.layer(*layers, *labels), description, 400, networks=rows)
 
 
+def _tested_networks(info: StudyFacts) -> list[Row]:
+    """Return the networks of a study, and the three smallest others on the leaderboard, that have a test accuracy."""
+    metric = info.config.minimised[0]
+    known = {network.hash for network in info.networks}
+    goal = (info.config.dataset, info.config.target_pct)
+    others = {
+        row.hash: row
+        for row in info.standings.rows
+        if row.reached and (row.dataset, row.target_pct) == goal and row.hash not in known
+    }
+    best = sorted(others.values(), key=lambda row: cost_of(row, metric))[:3]
+    own = [(number, network.label, network.row) for number, network in enumerate(info.networks)]
+    foreign = [(None, network_name(row.architecture, row.parameters) or row.hash[:DIGITS], row) for row in best]
+    rows: list[Row] = []
+    for number, label, row in (*own, *foreign):
+        if row is None or row.mean_test_accuracy_pct is None or row.parameters <= 0:
+            continue
+        mean = row.mean_test_accuracy_pct
+        deviation = row.std_test_accuracy_pct or 0
+        rows.append(
+            {
+                "n": number,
+                "network": label,
+                "cost": cost_of(row, metric),
+                "test_pct": round(mean, 4),
+                "errors": _errors_pct(mean),
+                "low": _errors_pct(mean - deviation),
+                "high": _errors_pct(mean + deviation),
+                "shown": "smallest on the leaderboard" if number is None else "mean on the test set",
+            }
+        )
+    return rows
+
+
+def _levels(config: StudyConfig, y: Any) -> tuple[list[Any], list[Any]]:
+    """Return the lines of threshold and target, and their labels, each on the side away from the other line."""
+    lines = []
+    labels = []
+    levels = {config.threshold_pct: "threshold", config.target_pct: "target"}
+    for level, name in levels.items():
+        line = _over([{"errors": _errors_pct(level), "words": f"{name} {level:g} %"}]).encode(y=y)
+        lines.append(line.mark_rule(**_DASHED))
+        text = line.mark_text(align="left", dx=4, dy=-7 if level == max(levels) else 10, color=TEXT, fontSize=11)
+        labels.append(text.encode(x=alt.value(0), text="words:N"))
+    return lines, labels
+
+
+_FATES = {"trained": (GREY, "circle"), "confirmed": (BLUE, "square"), "tested": (GREEN, "diamond")}
+
+
+def _fate(network: Network) -> str:
+    if network.row is not None:
+        return "tested" if network.row.reached else "trained"
+    return "confirmed" if network.state in (NetworkState.WINNER, NetworkState.CONFIRMED) else "trained"
+
+
 def _front_of_costs(info: StudyFacts, rows: Sequence[Row]) -> Any:
     """Return the networks of a study over both that it minimises, with the front; None where it minimises one."""
     config = info.config
     if not config.is_front or not rows:
         return None
-    fates = {"trained": (GREY, "circle"), "confirmed": (BLUE, "square"), "tested": (GREEN, "diamond")}
-
-    def fate(network: Network) -> str:
-        if network.row is not None:
-            return "tested" if network.row.reached else "trained"
-        return "confirmed" if network.state in (NetworkState.WINNER, NetworkState.CONFIRMED) else "trained"
-
-    stand = [network for network in info.networks if fate(network) != "trained"]
+    stand = [network for network in info.networks if _fate(network) != "trained"]
     front = pareto_front(stand, lambda network: (network.cost, network.second or 0, network.hash))
-    points = [{**row, "fate": fate(network)} for row, network in zip(rows, info.networks, strict=True)]
+    points = [{**row, "fate": _fate(network)} for row, network in zip(rows, info.networks, strict=True)]
     first, second = (OBJECTIVES[metric] for metric in config.minimised)
     axes = {"x": _log_axis(alt.X, "cost", first), "y": _log_axis(alt.Y, "second", second)}
     tips = _tips("network:N", f"cost:Q|{first}|,d", f"second:Q|{second}|,d", "validation_pct:Q|validation, %|.2f")
-    looks = _looks("fate", fates, [row["fate"] for row in points])
+    looks = _looks("fate", _FATES, [row["fate"] for row in points])
     marks = _over(points).mark_point(filled=True, size=70, opacity=0.8, cursor="pointer")
     layers = [marks.encode(**axes, tooltip=tips, **looks).add_params(_zoom())]
     if front:
@@ -362,8 +383,7 @@ _SEEDS_BELOW = 2.0
 
 def _seeds_of_networks(info: StudyFacts) -> Any:
     """Return every seed of the networks that were trained on several, the answer first."""
-    answer = info.answer.hash if info.answer else ""
-    spread = sorted(history.seed_spread(info)[0], key=lambda row: row[0].hash != answer)[:8]
+    spread = sorted(history.seed_spread(info)[0], key=lambda row: row[0] is not info.network)[:8]
     kinds = {
         "validation, fresh seed": (BLUE, "circle"),
         "test set": (ORANGE, "diamond"),
@@ -524,44 +544,52 @@ def studies_charts(infos: Sequence[StudyFacts]) -> dict[str, Any]:
     """Return the Pareto fronts of several studies and how their budgets fell; none where no axis can show them all."""
     if len({info.config.minimised[0] for info in infos}) > 1:
         return {}
-    domain = alt.Scale(domain=[info.name for info in infos])
-    colour = alt.Color("study:N", scale=domain)
-    names = ", ".join(info.name for info in infos)
+    scale = alt.Scale(domain=[info.name for info in infos])
     result = {}
-    rows: list[dict[str, Any]] = [
+    if any(front_of(info.networks) for info in infos):
+        result["fronts"] = _fronts(infos, scale)
+    if max(info.elapsed for info in infos) > 0:
+        result["budgets"] = _budgets(infos, scale)
+    return result
+
+
+def _fronts(infos: Sequence[StudyFacts], scale: alt.Scale) -> Any:
+    rows: list[Row] = [
         {"study": info.name, "network": network.label, "cost": network.cost, "accuracy": network.accuracy_pct}
         for info in infos
         for network in front_of(info.networks)
     ]
-    if rows:
-        x = _log_axis(alt.X, "cost", OBJECTIVES[infos[0].config.minimised[0]])
-        y = _accuracy_axis("validation accuracy, %")
-        points = _over({**row, "errors": _errors_pct(row["accuracy"])} for row in rows).encode(x=x, y=y, color=colour)
-        thresholds = sorted({info.config.threshold_pct for info in infos})
-        lines = _over({"errors": _errors_pct(value), "words": f"threshold {value:g} %"} for value in thresholds)
-        tips = _tips("study:N", "network:N", "cost:Q||,d", "accuracy:Q")
-        chart = alt.layer(
-            lines.mark_rule(**_DASHED).encode(y=y, tooltip="words:N"),
-            points.mark_line(interpolate="step-after"),
-            points.mark_point(filled=True, size=70).encode(shape=alt.Shape("study:N", scale=domain), tooltip=tips),
-        )
-        result["fronts"] = _finished(chart, f"Pareto fronts on validation of {names}; {len(rows)} networks.", 400)
-    if max(info.elapsed for info in infos) > 0:
-        budgets = _over(
-            {"study": info.name, "minutes": seconds / 60, "budget": size}
-            for info in infos
-            for seconds, size in history.budget_steps(info)
-            if size > 0
-        )
-        chart = budgets.mark_line(interpolate="step-after", strokeWidth=2, point={"size": 40}).encode(
-            x=alt.X("minutes:Q", title="minutes of the search"),
-            y=_log_axis(alt.Y, "budget", "effective budget"),
-            color=colour,
-            strokeDash=alt.StrokeDash("study:N", scale=domain, legend=None),
-            tooltip=_tips("study:N", "minutes:Q", "budget:Q||,d"),
-        )
-        result["budgets"] = _finished(chart, f"Effective budgets over time of {names}.")
-    return result
+    x = _log_axis(alt.X, "cost", OBJECTIVES[infos[0].config.minimised[0]])
+    y = _accuracy_axis("validation accuracy, %")
+    colour = alt.Color("study:N", scale=scale)
+    points = _over({**row, "errors": _errors_pct(row["accuracy"])} for row in rows).encode(x=x, y=y, color=colour)
+    thresholds = sorted({info.config.threshold_pct for info in infos})
+    lines = _over({"errors": _errors_pct(value), "words": f"threshold {value:g} %"} for value in thresholds)
+    tips = _tips("study:N", "network:N", "cost:Q||,d", "accuracy:Q")
+    chart = alt.layer(
+        lines.mark_rule(**_DASHED).encode(y=y, tooltip="words:N"),
+        points.mark_line(interpolate="step-after"),
+        points.mark_point(filled=True, size=70).encode(shape=alt.Shape("study:N", scale=scale), tooltip=tips),
+    )
+    names = ", ".join(info.name for info in infos)
+    return _finished(chart, f"Pareto fronts on validation of {names}; {len(rows)} networks.", 400)
+
+
+def _budgets(infos: Sequence[StudyFacts], scale: alt.Scale) -> Any:
+    budgets = _over(
+        {"study": info.name, "minutes": seconds / 60, "budget": size}
+        for info in infos
+        for seconds, size in history.budget_steps(info)
+        if size > 0
+    )
+    chart = budgets.mark_line(interpolate="step-after", strokeWidth=2, point={"size": 40}).encode(
+        x=alt.X("minutes:Q", title="minutes of the search"),
+        y=_log_axis(alt.Y, "budget", "effective budget"),
+        color=alt.Color("study:N", scale=scale),
+        strokeDash=alt.StrokeDash("study:N", scale=scale, legend=None),
+        tooltip=_tips("study:N", "minutes:Q", "budget:Q||,d"),
+    )
+    return _finished(chart, f"Effective budgets over time of {', '.join(info.name for info in infos)}.")
 
 
 def bench_curves(findings: Findings) -> Any:
@@ -573,18 +601,14 @@ def bench_curves(findings: Findings) -> Any:
     sizes = [size for method in whole for _, size, _, _ in findings.curves[method["name"]] if math.isfinite(size)]
     if not sizes:
         return None
-    rows = [
-        {
-            "method": method["name"],
-            "at": at / seconds,
-            "size": size if math.isfinite(size) else None,
-            "low": low if math.isfinite(low) else None,
-            # A band whose upper end has no size reaches the top.
-            "high": min(high, 1.1 * max(sizes)) if math.isfinite(low) else None,
-        }
-        for method in methods
-        for at, size, low, high in findings.curves[method["name"]]
-    ]
+    rows = []
+    for method in methods:
+        for at, size, low, high in findings.curves[method["name"]]:
+            row = {"method": method["name"], "at": at / seconds, "size": finite(size), "low": finite(low), "high": None}
+            if math.isfinite(low):
+                # A band whose upper end has no size reaches the top.
+                row["high"] = min(high, 1.1 * max(sizes))
+            rows.append(row)
     names = [method["name"] for method in methods]
     x = alt.X("at:Q", title=f"time, {unit}", scale=alt.Scale(nice=False))
     y = _log_axis(alt.Y, "size", "parameters of the answer (logarithmic)")

@@ -6,7 +6,7 @@ import hashlib
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -107,41 +107,59 @@ class _Side(NamedTuple):
 def read_networks(networks: Sequence[tuple[str, Architecture]], workspace: Workspace) -> list[_Side]:
     """Return what the workspace knows of some networks, each with a name that may be empty."""
     hashes = {architecture.hash for _, architecture in networks}
+    records = [item for item in record.read_all(workspace.records) if item.hash in hashes]
+    rows = _with_rows(records, workspace)
+    runs = _runs_of(hashes, workspace)
+    tasks = {network_hash: known_task(results[0].dataset) for network_hash, results in runs.items()}
+    tasks |= {item.hash: dataset(item.dataset).task for item in records}
+    sides = []
+    for name, architecture in networks:
+        analysis = analyse(architecture, tasks.get(architecture.hash, MNIST))
+        own = [pair for pair in rows if pair[0].hash == architecture.hash]
+        sides.append(_side(name, architecture, analysis, own, runs.get(architecture.hash, []), workspace))
+    names = network_names((side.architecture, side.analysis.parameters) for side in sides)
+    return [side if side.name else side._replace(name=names[side.architecture.hash]) for side in sides]
+
+
+def _side(
+    name: str,
+    architecture: Architecture,
+    analysis: Analysis,
+    rows: Sequence[tuple[LeaderboardRow, Record]],
+    runs: Sequence[Result],
+    workspace: Workspace,
+) -> _Side:
+    row, best = rows[0] if rows else (None, None)
+    accuracies = [run.validation_accuracy_pct for run in leaderboard.validation_runs(runs)]
+    return _Side(
+        name=name or (row.name if row else ""),
+        architecture=architecture,
+        analysis=analysis,
+        record=best,
+        row=row,
+        further_rows=max(0, len(rows) - 1),
+        test_pct=best.accuracies_pct if best else (),
+        validation_pct=tuple(value for value in accuracies if value is not None),
+        inspections=inspections_of(best, workspace) if best else (),
+    )
+
+
+def _with_rows(records: Sequence[Record], workspace: Workspace) -> list[tuple[LeaderboardRow, Record]]:
+    """Return records with their rows, the best first."""
     entered = ledger.read(workspace.ledger)
-    evidence = [item for item in record.read_all(workspace.records) if item.hash in hashes]
-    rows = [(leaderboard.row_of_record(item, entered), item) for item in evidence]
+    rows = [(leaderboard.row_of_record(item, entered), item) for item in records]
     ranked = {row.key: row.rank for row in leaderboard.ranked([row for row, _ in rows])}
-    rows.sort(key=lambda pair: (not pair[0].reached, ranked[pair[0].key], pair[0].dataset))
+    return sorted(rows, key=lambda pair: (not pair[0].reached, ranked[pair[0].key], pair[0].dataset))
+
+
+def _runs_of(hashes: Container[str], workspace: Workspace) -> dict[str, list[Result]]:
+    """Return the runs of some networks in all studies, by hash."""
     runs: dict[str, list[Result]] = defaultdict(list)
-    tasks = {item.hash: dataset(item.dataset).task for item in evidence}
     for folder in sorted(path.parent for path in workspace.runs.glob("*/config.json")):
         for result in read_state(folder).results:
             if result.hash in hashes:
                 runs[result.hash].append(result)
-                tasks.setdefault(result.hash, known_task(result.dataset))
-    analyses = {
-        architecture.hash: analyse(architecture, tasks.get(architecture.hash, MNIST)) for _, architecture in networks
-    }
-    names = network_names((architecture, analyses[architecture.hash].parameters) for _, architecture in networks)
-    sides = []
-    for name, architecture in networks:
-        own = [pair for pair in rows if pair[0].hash == architecture.hash]
-        row, best = own[0] if own else (None, None)
-        accuracies = [run.validation_accuracy_pct for run in leaderboard.validation_runs(runs[architecture.hash])]
-        sides.append(
-            _Side(
-                name=name or (row.name if row else "") or names[architecture.hash],
-                architecture=architecture,
-                analysis=analyses[architecture.hash],
-                record=best,
-                row=row,
-                further_rows=max(0, len(own) - 1),
-                test_pct=best.accuracies_pct if best else (),
-                validation_pct=tuple(value for value in accuracies if value is not None),
-                inspections=inspections_of(best, workspace) if best else (),
-            )
-        )
-    return sides
+    return runs
 
 
 def network_comparison(sides: Sequence[_Side]) -> SimpleNamespace:
@@ -153,32 +171,44 @@ def network_comparison(sides: Sequence[_Side]) -> SimpleNamespace:
     on one data set. ``seen`` has the mistakes whose pixels are known, by image.
     """
     alike = len({(side.row.dataset, side.row.target_pct) for side in sides if side.row}) == 1
-    measured = [mistakes(side.record, side.inspections) for side in sides if side.record]
-    suspects = CONFIRMED_LABEL_ERRORS.get(sides[0].row.dataset) if sides[0].row else None
-    often = [frozenset(item.image for item in side.mistakes if 2 * item.seeds >= side.seeds) for side in measured]
-    if not alike or len(measured) < len(sides):
-        often = []
-    wrong = []
-    for index, images in enumerate(often):
-        alone = images.difference(*often[:index], *often[index + 1 :])
-        mislabelled = None if suspects is None else len(images & suspects)
-        wrong.append(SimpleNamespace(images=images, alone=alone, mislabelled=mislabelled))
-    recipes = [asdict(side.record.recipe) if side.record else {} for side in sides]
-    names = dict.fromkeys(name for each in recipes for name in each)
-    fields = [_line(name, [shown(each.get(name, "")) for each in recipes]) for name in names]
-    runs = [run for side in sides if side.record for run in side.record.seeds]
-    machines = {(run.environment.device, run.environment.engine) for run in runs}
     notes = words("notes_of_networks", sides, alike)
     return SimpleNamespace(
         sides=sides,
         sentences=[_sentence(sides[0], side, alike) for side in sides[1:]],
-        quantities=_lines(sides, _OF_NETWORKS, "" if len(machines) == 1 else "training a seed"),
-        mistakes=wrong,
-        shared=frozenset.intersection(*often) if often else frozenset[int](),
-        seen={item.image: (item, side.image_shape) for side in measured for item in side.mistakes if item.pixels},
-        recipes=[line for line in fields if len(set(line.words) - {DASH}) > 1],
+        quantities=_lines(sides, _OF_NETWORKS, "" if _is_one_machine(sides) else "training a seed"),
+        recipes=_recipe_lines(sides),
         notes=notes.split(" ¶ ") if notes else [],
+        **_mistakes_apart(sides, alike),
     )
+
+
+def _mistakes_apart(sides: Sequence[_Side], alike: bool) -> dict[str, Any]:
+    """Return ``mistakes``, ``shared`` and ``seen`` of ``network_comparison``."""
+    measured = [mistakes(side.record, side.inspections) for side in sides if side.record]
+    seen = {item.image: (item, side.image_shape) for side in measured for item in side.mistakes if item.pixels}
+    if not alike or len(measured) < len(sides):
+        return {"mistakes": [], "shared": frozenset[int](), "seen": seen}
+    often = [frozenset(item.image for item in side.mistakes if 2 * item.seeds >= side.seeds) for side in measured]
+    suspects = CONFIRMED_LABEL_ERRORS.get(sides[0].row.dataset) if sides[0].row else None
+    apart = []
+    for index, images in enumerate(often):
+        alone = images.difference(*often[:index], *often[index + 1 :])
+        mislabelled = None if suspects is None else len(images & suspects)
+        apart.append(SimpleNamespace(images=images, alone=alone, mislabelled=mislabelled))
+    return {"mistakes": apart, "shared": frozenset.intersection(*often), "seen": seen}
+
+
+def _is_one_machine(sides: Sequence[_Side]) -> bool:
+    runs = [run for side in sides if side.record for run in side.record.seeds]
+    return len({(run.environment.device, run.environment.engine) for run in runs}) == 1
+
+
+def _recipe_lines(sides: Sequence[_Side]) -> list[_Line]:
+    """Return the fields in which the recipes differ."""
+    recipes = [asdict(side.record.recipe) if side.record else {} for side in sides]
+    names = dict.fromkeys(name for each in recipes for name in each)
+    fields = [_line(name, [shown(each.get(name, "")) for each in recipes]) for name in names]
+    return [line for line in fields if len(set(line.words) - {DASH}) > 1]
 
 
 def _sentence(first: _Side, other: _Side, alike: bool) -> str:

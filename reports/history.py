@@ -43,17 +43,10 @@ class _Accounting(NamedTuple):
 
 def accounting(info: StudyFacts) -> _Accounting:
     """Return where the proposals of a study went."""
-    reasons = Counter[str]()
-    for word, number in info.study.rejected.items():
-        reasons[_REASONS.get(word, word)] += number
-    rejections: _Shares = sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))
-    if len(rejections) > _MOST_REASONS:
-        rest = rejections[_MOST_REASONS - 1 :]
-        rejections[_MOST_REASONS - 1 :] = [(f"{len(rest)} other reasons", sum(number for _, number in rest))]
     first = [result for result in info.results if result.purpose is Purpose.SEARCH]
     trained = [result for result in first if result.validation_errors is not None]
     whole = [result.validation_accuracy_pct or 0.0 for result in trained if result.status is Status.COMPLETE]
-    rejected = reasons.total()
+    rejected = info.study.rejected.total()
     repeated = info.study.repeated
     to_train = len(info.study.proposals)
     confirmed = [network for network in info.networks if network.state in (NetworkState.WINNER, NetworkState.CONFIRMED)]
@@ -63,7 +56,7 @@ def accounting(info: StudyFacts) -> _Accounting:
         repeated=repeated,
         to_train=to_train,
         trained=len(trained),
-        rejections=rejections,
+        rejections=_rejections(info),
         steps=[
             ("proposed", rejected + repeated + to_train),
             ("within the limits", repeated + to_train),
@@ -74,6 +67,17 @@ def accounting(info: StudyFacts) -> _Accounting:
             ("verified", sum(network.row is not None and network.row.reached for network in confirmed)),
         ],
     )
+
+
+def _rejections(info: StudyFacts) -> _Shares:
+    reasons = Counter[str]()
+    for word, number in info.study.rejected.items():
+        reasons[_REASONS.get(word, word)] += number
+    rejections: _Shares = sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))
+    if len(rejections) > _MOST_REASONS:
+        rest = rejections[_MOST_REASONS - 1 :]
+        rejections[_MOST_REASONS - 1 :] = [(f"{len(rest)} other reasons", sum(number for _, number in rest))]
+    return rejections
 
 
 def budget_steps(info: StudyFacts) -> list[tuple[float, int]]:
@@ -143,13 +147,22 @@ def time_spent(info: StudyFacts) -> _Shares:
         seconds[kind] = seconds.get(kind, 0.0) + run.train_seconds
     own = [item.record for item in info.measured if item.record.found and item.record.found.study == info.name]
     seconds["verification on the test set"] = sum(run.train_seconds for record in own for run in record.seeds)
-    # Each session lasts until the next one begins.
-    ends = [*(entry.elapsed for entry in info.sessions[1:]), info.elapsed]
-    spans = [(entry.event.workers, end - entry.elapsed) for entry, end in zip(info.sessions, ends, strict=False)]
-    if all(workers is not None for workers, _ in spans):
-        wall = sum((workers or 0) * max(0.0, span) for workers, span in spans)
+    wall = _worker_seconds(info)
+    if wall is not None:
         seconds["evaluation, starting, waiting and all else"] = max(0.0, wall - sum(seconds.values()))
     return [(name, value) for name, value in seconds.items() if value > 0]
+
+
+def _worker_seconds(info: StudyFacts) -> float | None:
+    """Return how long all workers were there, all sessions together; None where a session does not say how many."""
+    seconds = 0.0
+    # Each session lasts until the next one begins.
+    ends = [*(entry.elapsed for entry in info.sessions[1:]), info.elapsed]
+    for entry, end in zip(info.sessions, ends, strict=False):
+        if entry.event.workers is None:
+            return None
+        seconds += entry.event.workers * max(0.0, end - entry.elapsed)
+    return seconds
 
 
 def spared(info: StudyFacts) -> tuple[int, float]:

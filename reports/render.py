@@ -30,7 +30,7 @@ from harness.system import statistics
 from harness.system.errors import typed
 from search_spaces.catalog import network_name
 from search_spaces.network import Analysis, Architecture, Task, walk
-from search_spaces.ops import Conv, DepthwiseConv, Linear, Residual, Shape, kernels, shape_text
+from search_spaces.ops import Conv, DepthwiseConv, Linear, Op, Residual, Shape, kernels, shape_text
 from search_spaces.space import OBJECTIVES, size_text
 
 DASH = "\N{EN DASH}"
@@ -75,13 +75,7 @@ def page(
         embedded |= {} if rows is Undefined else rows
     texts = [_vega()] if specs else []
     texts += map(_resource, ("page.js", *scripts))
-    # Rows are stored column by column, because the names of the columns weigh as much as the rows.
-    columns = {
-        name: {
-            column: [row.get(column) for row in rows] for column in dict.fromkeys(key for row in rows for key in row)
-        }
-        for name, rows in embedded.items()
-    }
+    columns = {name: _columns(rows) for name, rows in embedded.items()}
     embedded_data = {"charts": specs, "datasets": columns, "data": data or {}}
     return _template(template).render(
         policy=_policy(texts),
@@ -93,6 +87,12 @@ def page(
         heights={name: spec.get("height", 0) for name, spec in specs.items()},
         **facts,
     )
+
+
+def _columns(rows: Sequence[Mapping[str, object]]) -> dict[str, list[object]]:
+    """Return rows column by column, because the names of the columns weigh as much as the rows."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name in names}
 
 
 def words(name: str, *facts: object) -> str:
@@ -293,13 +293,17 @@ def _blocks(analysis: Analysis) -> tuple[_Block, ...]:
         elif last is not None and words.startswith("res") and (last.op, last.shape) == (words, shape):
             blocks[-1] = replace(last, receptive_field=field, times=last.times + 1)
         else:
-            used = kernels((layer.op,))
-            shared = any(kernel.tie or (isinstance(kernel, Conv) and kernel.poses > 1) for kernel in used)
-            kind = "kernel" if used or layer.op.has_weights else "plain"
-            blocks.append(_Block(words, "", shape, 0, 0, field, "shared" if shared else kind))
+            blocks.append(_Block(words, "", shape, 0, 0, field, _kind(layer.op)))
         last = blocks[-1]
         blocks[-1] = replace(last, parameters=last.parameters + layer.parameters, macs=last.macs + layer.macs)
     return tuple(blocks)
+
+
+def _kind(op: Op) -> str:
+    used = kernels((op,))
+    if any(kernel.tie or (isinstance(kernel, Conv) and kernel.poses > 1) for kernel in used):
+        return "shared"
+    return "kernel" if used or op.has_weights else "plain"
 
 
 def _description(columns: tuple[_Block, ...], image: Shape) -> str:

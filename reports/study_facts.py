@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -19,7 +19,7 @@ from harness.data.datasets import dataset
 from harness.evidence import leaderboard, record
 from harness.evidence.leaderboard import LeaderboardRow, cost_of, pareto_front, validation_runs
 from harness.evidence.record import Record
-from harness.searching import surrogate
+from harness.searching.surrogate.past import observations, read_prior
 from harness.studies.candidate import NetworkState, costs_of, why_refuted
 from harness.studies.config import StudyConfig, is_owned, read_config, settings_of
 from harness.studies.events import (
@@ -35,7 +35,7 @@ from harness.studies.state import Decision, StudyState
 from harness.system import statistics
 from harness.system.files import Workspace
 from harness.training.recipe import recipe_document
-from harness.training.result import Inspection, Purpose, Result, Status, read_inspections
+from harness.training.result import Environment, Inspection, Purpose, Result, Status, read_inspections
 from reports.render import DASH, count, plural
 from search_spaces.catalog import network_name
 from search_spaces.network import Architecture
@@ -54,10 +54,8 @@ class Network:
         cost: what its study minimises; ``second`` what it minimises as well, None where there is nothing.
         label: a name from form and size, such as ``posed-1462``, and first digits of the hash, or these alone.
         validation_accuracies_pct: at the last epoch, one a seed; fresh seeds only, where there are any (``fresh``).
-            That of a pruned network comes from the epoch at which it was stopped. ``accuracy_pct`` is their mean.
-        errors: wrong validation images of ``validation_size``, the mean of its seeds.
-        first: the run that the search began with. ``first_pct`` is the accuracy that the search chose it by, which luck
-            has raised; None before a whole training.
+            That of a pruned network comes from the epoch at which it was stopped.
+        first: the run that the search began with.
         remark: which of its runs ended early, and why its confirmation failed; empty where neither is so.
         epochs: of the training that the figures speak of; ``runs`` has those of this training first.
     """
@@ -73,13 +71,10 @@ class Network:
     origin: str
     state: NetworkState
     validation_accuracies_pct: tuple[float, ...] = ()
-    accuracy_pct: float | None = None
-    errors: float | None = None
     validation_size: int | None = None
     fresh: bool = False
     fresh_pct: tuple[float, ...] = ()
     first: Result | None = None
-    first_pct: float | None = None
     row: LeaderboardRow | None = None
     remark: str = ""
     epochs: int | None = None
@@ -89,6 +84,23 @@ class Network:
     def complete(self) -> bool:
         """Whether the figures are those of a whole training."""
         return self.state in (NetworkState.WINNER, NetworkState.CONFIRMED, NetworkState.REFUTED, NetworkState.TRAINED)
+
+    @property
+    def accuracy_pct(self) -> float | None:
+        """The mean of its validation accuracies."""
+        return statistics.mean(self.validation_accuracies_pct) if self.validation_accuracies_pct else None
+
+    @property
+    def errors(self) -> float | None:
+        """Wrong validation images of ``validation_size``, the mean of its seeds."""
+        if self.accuracy_pct is None or self.validation_size is None:
+            return None
+        return (100 - self.accuracy_pct) / 100 * self.validation_size
+
+    @property
+    def first_pct(self) -> float | None:
+        """The accuracy that the search chose it by, which luck has raised; None before a whole training."""
+        return self.first.validation_accuracy_pct if self.first and self.complete else None
 
 
 def _networks(study: StudyState, rows: Mapping[str, LeaderboardRow]) -> tuple[Network, ...]:
@@ -121,12 +133,16 @@ def front_of(of: Iterable[Network]) -> list[Network]:
     return pareto_front(trained, lambda network: (network.cost, -(network.accuracy_pct or 0.0), network.hash))
 
 
-def _remark(decision: Decision) -> str:
-    """Return why a network was given up; empty where it was not."""
-    if decision.state is not NetworkState.REFUTED:
-        return ""
-    why = why_refuted(decision.fresh_seeds, was_confirmed=decision.was_confirmed)
-    return f"({plural(decision.fresh_seeds, 'fresh seed')}; {why})"
+def _remark(decision: Decision | None, ended: str, others: Iterable[Result], hoped: Mapping[int, float | None]) -> str:
+    """Return why a network was given up, what ended its runs early, and when those of other lengths were pruned."""
+    parts = []
+    if decision is not None and decision.state is NetworkState.REFUTED:
+        why = why_refuted(decision.fresh_seeds, was_confirmed=decision.was_confirmed)
+        parts.append(f"({plural(decision.fresh_seeds, 'fresh seed')}; {why})")
+    if ended:
+        parts.append(ended)
+    parts += [f"(pruned {_where_pruned(run, hoped)})" for run in others if run.status is Status.PRUNED]
+    return " ".join(parts)
 
 
 def _network(
@@ -137,28 +153,12 @@ def _network(
     row: LeaderboardRow | None,
     hoped: Mapping[int, float | None],
 ) -> Network:
-    by_length: dict[int, list[Result]] = defaultdict(list)
-    for result in results:
-        by_length[result.recipe.epochs].append(result)
-
-    def weight(epochs: int) -> tuple[bool, bool, int]:
-        # What was decided about speaks for a network, else the longest of its whole trainings.
-        runs = by_length[epochs]
-        is_decided = decision is not None and decision.trial in {run.trial for run in runs}
-        return is_decided, bool(validation_runs(runs)), epochs
-
-    epochs = max(by_length, key=weight, default=None)
-    ours = by_length[epochs] if epochs is not None else []
-    others = [result for result in results if result.recipe.epochs != epochs]
-    proposal = next((each for each in proposals if ours and each.trial == ours[0].trial), proposals[-1])
-    state, remark, speaking = _progress(ours, hoped)
-    accuracies = _accuracies(speaking)
-    mean = statistics.mean(accuracies) if accuracies else None
-    size = next((run.validation_size for run in ours if run.validation_size), None)
-    first = next((run for run in ours if run.purpose is Purpose.SEARCH), None)
-    stopped = [f"(pruned {_where_pruned(run, hoped)})" for run in others if run.status is Status.PRUNED]
+    ours, others = _by_length(results, decision)
+    by_trial: dict[int | None, Proposal] = {each.trial: each for each in proposals}
+    proposal = by_trial.get(ours[0].trial, proposals[-1]) if ours else proposals[-1]
+    state, ended, speaking = _progress(ours, hoped)
     costs = costs_of(proposal, study.config)
-    network = Network(
+    return Network(
         hash=proposal.hash,
         architecture=proposal.architecture,
         parameters=proposal.parameters,
@@ -169,19 +169,34 @@ def _network(
         trials=frozenset({proposal.trial, *(run.trial for run in results)}),
         origin=proposal.origin,
         state=study.network_states[proposal.hash] if decision else state,
-        validation_accuracies_pct=accuracies,
-        accuracy_pct=mean,
-        errors=None if mean is None or size is None else (100 - mean) / 100 * size,
-        validation_size=size,
+        validation_accuracies_pct=_accuracies(speaking),
+        validation_size=next((run.validation_size for run in ours if run.validation_size), None),
         fresh=any(result.purpose is Purpose.CONFIRM for result in speaking),
         fresh_pct=_accuracies([run for run in ours if run.purpose is Purpose.CONFIRM]),
-        first=first,
+        first=next((run for run in ours if run.purpose is Purpose.SEARCH), None),
         row=row,
-        remark=" ".join(filter(None, [_remark(decision) if decision else "", remark, *stopped])),
-        epochs=epochs if ours else proposal.epochs,
+        remark=_remark(decision, ended, others, hoped),
+        epochs=ours[0].recipe.epochs if ours else proposal.epochs,
         runs=(*ours, *others),
     )
-    return replace(network, first_pct=first.validation_accuracy_pct) if first and network.complete else network
+
+
+def _by_length(results: Sequence[Result], decision: Decision | None) -> tuple[list[Result], list[Result]]:
+    """Return the runs of the length that speaks for a network, and those of other lengths.
+
+    It is the length that was decided about, else the longest that was trained whole.
+    """
+    by_length: dict[int, list[Result]] = defaultdict(list)
+    for result in results:
+        by_length[result.recipe.epochs].append(result)
+
+    def weight(epochs: int) -> tuple[bool, bool, int]:
+        runs = by_length[epochs]
+        is_decided = decision is not None and decision.trial in {run.trial for run in runs}
+        return is_decided, bool(validation_runs(runs)), epochs
+
+    epochs = max(by_length, key=weight, default=0)
+    return by_length[epochs], [result for result in results if result.recipe.epochs != epochs]
 
 
 def _accuracies(runs: Iterable[Result]) -> tuple[float, ...]:
@@ -320,14 +335,9 @@ class StudyFacts:
 
     def _answer(self) -> _Winner | None:
         chosen = [entry.event for entry in self.study.of_kind(WinnerChosen)]
-        tried = {event.hash for event in chosen} | {entry.event.hash for entry in self.study.of_kind(Verified)}
-        evidence = [
-            item
-            for item in self.measured
-            if item.row.hash in tried or (item.record.found and item.record.found.study == self.name)
-        ]
-        reached = [item for item in evidence if item.row.reached]
         last = chosen[-1] if chosen else None
+        evidence = self._evidence({event.hash for event in chosen})
+        reached = [item for item in evidence if item.row.reached]
         best = min(reached, key=lambda item: (cost_of(item.row, self.config.minimised[0]), item.row.rank), default=None)
         if best is None and last is not None:
             own = [item for item in evidence if item.row.hash == last.hash]
@@ -335,6 +345,15 @@ class StudyFacts:
         if best is not None:
             return _Winner(best.row.hash, best.row.parameters, None, best.record, best.row)
         return _Winner(last.hash, last.parameters, last.validation_accuracy_pct) if last else None
+
+    def _evidence(self, chosen: Set[str]) -> list[_Measured]:
+        """Return what was measured of networks that this study has found, or tried to verify."""
+        tried = chosen | {entry.event.hash for entry in self.study.of_kind(Verified)}
+        return [
+            item
+            for item in self.measured
+            if item.row.hash in tried or (item.record.found and item.record.found.study == self.name)
+        ]
 
 
 def read_standings(workspace: Workspace) -> Standings:
@@ -367,13 +386,14 @@ def read_study(
     config = study.config
     standings = standings or read_standings(workspace)
     by_key = {row.key: row for row in standings.rows}
-    past, known = surrogate.kept(folder), {result.hash for result in study.results}
+    past = read_prior(folder)
+    known = {result.hash for result in study.results}
     measured = [
         _Measured(item, by_key[*item.key, False], inspections_of(item, workspace) if item.hash in known else ())
         for item in standings.records
         if (item.dataset, item.target_pct) == (config.dataset, config.target_pct)
     ]
-    trainings = None if past is None else surrogate.observations(past, config.recipe, dataset(config.dataset).task)
+    trainings = None if past is None else observations(past, config.recipe, dataset(config.dataset).task)
     return StudyFacts(
         study,
         standings,
@@ -428,6 +448,12 @@ def recipe_rows(config: StudyConfig) -> list[tuple[str, str]]:
     return [(name, shown(value)) for name, value in recipe.items()]
 
 
+def _code_text(environment: Environment) -> str:
+    if environment.commit is None:
+        return "not a checkout"
+    return environment.commit[:12] + (" with uncommitted changes" if environment.dirty else "")
+
+
 def made_by(info: StudyFacts) -> dict[str, str]:
     """Return the code, machine and data behind the results, each with all values that occur."""
     record = info.answer.record if info.answer else None
@@ -438,14 +464,8 @@ def made_by(info: StudyFacts) -> dict[str, str]:
         return ", ".join(sorted({value for value in values if value})) or DASH
 
     past = info.past_trainings
-    commits = [
-        "not a checkout"
-        if item.commit is None
-        else item.commit[:12] + (" with uncommitted changes" if item.dirty else "")
-        for item in environments
-    ]
     return {
-        "code": every(commits),
+        "code": every(map(_code_text, environments)),
         **{name: every(getattr(item, name.lower()) for item in environments) for name in ("Python", "torch", "device")},
         "instructions": every(item.instructions for item in environments),
         "threads a worker": every(str(item.threads) for item in environments),

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 
 from harness.data.datasets import dataset
 from harness.evidence.bounds import error_ratio_of
-from harness.evidence.leaderboard import Tier, words_of
+from harness.evidence.leaderboard import LeaderboardRow, Tier, words_of
 from harness.evidence.ledger import DEFAULT_SEEDS
-from harness.evidence.record import Record, weights_path
+from harness.evidence.record import Record, SeedRun, weights_path
 from harness.studies.candidate import NetworkState
 from harness.studies.events import Advised, Postponed, SessionEnded, Verified
 from harness.studies.state import StudyState
@@ -29,7 +29,7 @@ from harness.system.errors import typed
 from harness.system.files import Workspace
 from harness.training.result import Inspection, Status, finite, unpacked
 from reports import charts, history, render
-from reports.study_facts import MOST_NAMED, StudyFacts, made_by, read_study, recipe_rows, settings
+from reports.study_facts import MOST_NAMED, Network, StudyFacts, made_by, read_study, recipe_rows, settings
 from search_spaces.network import analyse
 from search_spaces.space import OBJECTIVES, Metric
 
@@ -127,32 +127,42 @@ class _Headline(NamedTuple):
 
 def headline(info: StudyFacts) -> _Headline:
     """Return the verdict on a study."""
-    answer = info.answer
-    row = info.row
     trained = [network for network in info.networks if network.complete and network.accuracy_pct is not None]
     over = _is_over(info)
-    if row is not None and row.reached:
-        outcome = "reached"
-    elif row is not None:
-        at_target = (row.mean_test_accuracy_pct or 0.0) >= row.target_pct
-        outcome = "not verified yet" if at_target else "missed"
-    elif answer is not None:
-        outcome = "not verified yet"
-    elif over:
-        outcome = "missed"
-    else:
-        outcome = "no verdict yet" if trained else "no result yet"
-    named = (answer.record.hash, answer.record.recipe_hash) if answer and answer.record else None
-    by_trial = {network.trial: network for network in info.networks}
-    missed = [
-        (by_trial[trial], verdict)
-        for trial, verdict in info.study.verdicts.items()
-        if trial in by_trial and verdict.passed is False and (verdict.hash, verdict.recipe_hash) != named
-    ]
+    outcome = _outcome(info, over=over, is_trained=bool(trained))
     best = max(trained, key=lambda network: network.accuracy_pct or 0.0, default=None)
     confirmed = [network for network in trained if network.state is NetworkState.CONFIRMED]
     smallest = min(confirmed, key=lambda network: network.cost, default=None)
-    return _Headline(outcome, render.words("verdict", info, outcome, over, best, smallest, missed), _progress(info))
+    verdict = render.words("verdict", info, outcome, over, best, smallest, _missed(info))
+    return _Headline(outcome, verdict, _progress(info))
+
+
+def _outcome(info: StudyFacts, *, over: bool, is_trained: bool) -> str:
+    if info.row is not None and info.row.reached:
+        return "reached"
+    if info.row is not None:
+        return "not verified yet" if _is_at_target(info.row) else "missed"
+    if info.answer is not None:
+        return "not verified yet"
+    if over:
+        return "missed"
+    return "no verdict yet" if is_trained else "no result yet"
+
+
+def _is_at_target(row: LeaderboardRow) -> bool:
+    return (row.mean_test_accuracy_pct or 0.0) >= row.target_pct
+
+
+def _missed(info: StudyFacts) -> list[tuple[Network, Verified]]:
+    """Return the networks beside the answer whose verification missed the target, each with its verdict."""
+    record = info.answer.record if info.answer else None
+    answer = (record.hash, record.recipe_hash) if record else None
+    by_trial = {network.trial: network for network in info.networks}
+    return [
+        (by_trial[trial], verdict)
+        for trial, verdict in info.study.verdicts.items()
+        if trial in by_trial and verdict.passed is False and (verdict.hash, verdict.recipe_hash) != answer
+    ]
 
 
 def _is_over(info: StudyFacts) -> bool:
@@ -181,28 +191,42 @@ class _NextStep(NamedTuple):
 
 def _next_step(info: StudyFacts) -> _NextStep | None:
     """Return what brings a study on, None while a search is at work or where the log names no command."""
-    answer = info.answer
-    row = info.row
     # The first word is the program, however it was called then.
     arguments = info.sessions[-1].event.command[1:] if info.sessions else ()
     if not _is_over(info):
         if info.searching or not arguments:
             return None
         return _NextStep(typed(*arguments), "goes on with the search where it stopped")
+    step = _advised(info) or _verification(info)
+    if step is None and arguments:
+        return _NextStep(typed(*arguments), "goes on with the search where it ended")
+    return step
+
+
+def _advised(info: StudyFacts) -> _NextStep | None:
+    """Return the search's own advice at its end, where that is still the latest word."""
     advised = info.study.of_kind(Advised)
-    is_latest = advised and advised[-1].elapsed >= info.study.of_kind(SessionEnded)[-1].elapsed
-    if is_latest and (row is None or advised[-1].utc >= row.date_utc):
-        # The search's own advice at its end is still the latest word.
-        return _NextStep(typed(*advised[-1].event.arguments), advised[-1].event.advice)
-    if row is not None and not row.reached and (row.mean_test_accuracy_pct or 0.0) >= row.target_pct:
+    if not advised or advised[-1].elapsed < info.study.of_kind(SessionEnded)[-1].elapsed:
+        return None
+    if info.row is not None and advised[-1].utc < info.row.date_utc:
+        return None
+    return _NextStep(typed(*advised[-1].event.arguments), advised[-1].event.advice)
+
+
+def _verification(info: StudyFacts) -> _NextStep | None:
+    """Return the verification or certification that the answer lacks, None where it lacks none."""
+    row = info.row
+    if row is None:
+        if info.answer is None:
+            return None
+        return _NextStep(typed("verify", info.answer.hash), "trains it on fresh seeds and reads the test set")
+    if not row.reached and _is_at_target(row):
         return _NextStep(typed("verify", *words_of(row), "--seeds", "10"), "adds the seeds that a verdict needs")
-    if row is not None and row.reached and row.tier is not Tier.CERTIFIED and row.dataset == "mnist":
+    if row.reached and row.tier is not Tier.CERTIFIED and row.dataset == "mnist":
         command = typed("verify", *words_of(row), "--certify", "--declare-only")
         trains = "commit the ledger, and the same command without --declare-only trains them"
         return _NextStep(command, f"declares {DEFAULT_SEEDS} further seeds; {trains}")
-    if answer is not None and row is None:
-        return _NextStep(typed("verify", answer.hash), "trains it on fresh seeds and reads the test set")
-    return _NextStep(typed(*arguments), "goes on with the search where it ended") if arguments else None
+    return None
 
 
 def commands(info: StudyFacts) -> list[str]:
@@ -232,30 +256,34 @@ def _caveats(info: StudyFacts) -> dict[str, Any]:
     answer = info.answer
     threshold = info.config.threshold_pct
     runs = answer.record.seeds if answer and answer.record else ()
-    suspects = CONFIRMED_LABEL_ERRORS.get(info.config.dataset)
     # A damaged line of the log names no data set, so it counts for every one.
     reads = [purpose for name, purpose in info.standings.test_reads if name in ("", info.config.dataset)]
-    label_errors = None
-    if runs and suspects:
-        outside = statistics.mean([sum(index not in suspects for index, _ in run.wrong) for run in runs])
-        label_errors = {
-            "images": len(suspects),
-            "among": statistics.mean([len(run.wrong) for run in runs]) - outside,
-            "outside": outside,
-            "outside_pct": 100 * (1 - outside / (runs[0].test_size - len(suspects))),
-        }
+    fresh = [(network.first_pct, network.fresh_pct) for network in info.networks if network.fresh_pct]
     return {
         "winner_reads": sum(answer.hash in purpose.split() for purpose in reads) if answer else 0,
         "workspace_reads": len(reads),
         "seeds": runs,
-        "label_errors": label_errors,
+        "label_errors": _label_errors(runs, info.config.dataset),
         "diverged_seeds": sum(seed.status is Status.DIVERGED for seed in runs),
         "diverged_in_search": sum(result.status is Status.DIVERGED for result in info.results),
         "falls": [
-            network.first_pct - statistics.mean(network.fresh_pct)
-            for network in info.networks
-            if network.first_pct is not None and network.fresh_pct and statistics.reaches(network.first_pct, threshold)
+            first - statistics.mean(accuracies)
+            for first, accuracies in fresh
+            if first is not None and statistics.reaches(first, threshold)
         ],
+    }
+
+
+def _label_errors(runs: Sequence[SeedRun], dataset_name: str) -> dict[str, float] | None:
+    suspects = CONFIRMED_LABEL_ERRORS.get(dataset_name)
+    if not runs or not suspects:
+        return None
+    outside = statistics.mean([sum(index not in suspects for index, _ in run.wrong) for run in runs])
+    return {
+        "images": len(suspects),
+        "among": statistics.mean([len(run.wrong) for run in runs]) - outside,
+        "outside": outside,
+        "outside_pct": 100 * (1 - outside / (runs[0].test_size - len(suspects))),
     }
 
 

@@ -49,8 +49,7 @@ def space(name: str, task: Task = MNIST) -> SearchSpace:
         except (OSError, ValueError) as error:
             raise UnknownNameError(f"cannot read the search space {path}: {reason(error)}") from None
     if name not in SPACES:
-        known = ", ".join(SPACES)
-        message = f"unknown search space '{name}'; known are {known}, and @FILE"
+        message = f"unknown search space '{name}'; known are {', '.join(SPACES)}, and @FILE"
         is_file = os.path.isfile(name)  # false for what no file can be called
         raise UnknownNameError(message, hint=f"for the file, write @{name}" if is_file else nearest(name, SPACES))
     text = _FILES.joinpath("spaces", f"{name}.space").read_text("utf-8")

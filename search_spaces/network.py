@@ -99,20 +99,31 @@ class Architecture:
         """Its form, one of ``FORMS``."""
         used = kernels(self.ops)
         poses = max((getattr(kernel, "poses", 1) for kernel in used), default=1)
-        separable = any(kernel.is_grouped for kernel in used)
+        if any(kernel.is_grouped for kernel in used):
+            return "posed-separable" if poses > 1 else "separable"
         if poses > 1:
-            return "posed-separable" if separable else "mirrored" if poses == 8 else "posed"
-        if separable:
-            return "separable"
-        sums = [op for op in self.ops if isinstance(op, Residual)]
-        if any(kernel.tie and kernel.edges != (1, 1) for kernel in kernels([op for each in sums for op in each.ops])):
+            return "mirrored" if poses == 8 else "posed"
+        if _is_squeezed(self.ops):
             return "squeezed"
-        seen = {kernel.tie for kernel in used[:1]}
-        for before, kernel in pairwise(used):
-            if kernel.tie and kernel.edges != (1, 1) and kernel.tie in seen and before.edges == (1, 1):
-                return "squeezed"
-            seen.add(kernel.tie)
-        return "tied" if any(kernel.tie for kernel in used) else "summed" if sums else "plain"
+        if any(kernel.tie for kernel in used):
+            return "tied"
+        return "summed" if any(isinstance(op, Residual) for op in self.ops) else "plain"
+
+
+def _is_squeezed(ops: tuple[Op, ...]) -> bool:
+    def is_wide(kernel: Kernel) -> bool:
+        return kernel.edges != (1, 1)
+
+    summed = [inner for op in ops if isinstance(op, Residual) for inner in op.ops]
+    if any(kernel.tie and is_wide(kernel) for kernel in kernels(summed)):
+        return True
+    used = kernels(ops)
+    ties = {kernel.tie for kernel in used[:1]}
+    for before, kernel in pairwise(used):
+        if kernel.tie and is_wide(kernel) and kernel.tie in ties and not is_wide(before):
+            return True
+        ties.add(kernel.tie)
+    return False
 
 
 def _canonical(
@@ -327,9 +338,7 @@ def _layers(ops: tuple[Op, ...], shape: Shape, field: _Field, tied: dict[str, Sh
                 continue
             layer, further, field, kernel = _alone(op, shape, field)
             if isinstance(op, Kernel) and op.tie is not None and kernel is not None:
-                known = tied.get(op.tie)
-                if known is not None:
-                    layer = further
+                layer = further if op.tie in tied else layer
                 if tied.setdefault(op.tie, kernel) != kernel:
                     raise ShapeError(
                         f"tie={op.tie} shares a kernel of {shape_text(tied[op.tie])} with one of {shape_text(kernel)} "

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from search_spaces.errors import NotationError, ShapeError, nearest
 from search_spaces.network import MNIST, Architecture, Task, analyse
-from search_spaces.ops import SIGNATURES, Kind, Op, Parameter, op_names, plain
+from search_spaces.ops import SIGNATURES, Kind, Op, Parameter, Signature, op_names, plain
 from search_spaces.space import Choice, Condition, Metric, Options, Part, SearchSpace, Value, Variable, contradictory
 
 if TYPE_CHECKING:
@@ -230,20 +230,24 @@ def _table(tree: _Tree) -> dict[str, _Definition]:
         if name in op_names() or name in table:
             problem = "is defined twice" if name in table else "is an op and cannot be defined anew"
             raise NotationError(f"'{name}' {problem}", position=_at(statement))
-        parameters: list[str] = []
-        for argument in arguments:
-            parameter = _name(argument.children[-1])
-            if len(argument.children) > 1 or parameter is None or parameter in (*op_names(), *parameters):
-                rule = "the parameters of a rule are names, each given once, and no ops"
-                raise NotationError(f"{rule}; '{_normal(argument)}' is not", position=_at(argument))
-            parameters.append(parameter)
-        table[name] = _Definition(_at(statement), tuple(parameters), body, statement.data == "let")
+        table[name] = _Definition(_at(statement), _parameters(arguments), body, statement.data == "let")
     net = table.get("net")
     if net is None or net.let or net.parameters or not _is_sequence(net.body):
         message = "a space needs a plain rule of ops 'net', as in net = ...;"
         hint = None if net else nearest("net", table)
         raise NotationError(message, position=net.position if net else 0, hint=hint)
     return table
+
+
+def _parameters(arguments: list[_Tree]) -> tuple[str, ...]:
+    parameters: list[str] = []
+    for argument in arguments:
+        parameter = _name(argument.children[-1])
+        if len(argument.children) > 1 or parameter is None or parameter in (*op_names(), *parameters):
+            rule = "the parameters of a rule are names, each given once, and no ops"
+            raise NotationError(f"{rule}; '{_normal(argument)}' is not", position=_at(argument))
+        parameters.append(parameter)
+    return tuple(parameters)
 
 
 # An op, and that parameter of it which a number is for.
@@ -356,33 +360,41 @@ class _Resolver:
         parts: list[Part] = []
         for item in sequence.children:
             kind = str(item.data)
-            position = _at(item)
-            if kind == "bar":
-                parts.append(Part.bar())
-                continue
-            if self._is_network and kind != "call":
+            if self._is_network and kind not in ("bar", "call"):
                 what = "an optional part" if kind == "maybe" else "a group or repetition"
-                raise NotationError(f"{what} {_NOT_IN_A_NETWORK}", position=position)
-            if kind in ("call", "group"):
-                parts.append(self._atom(item, scope, None))
-                continue
-            atom, *counts = item.children
-            label = scope.label("group" if atom.data == "group" else str(atom.children[0]))
-            part = self._joined([self._atom(atom, scope, label if kind == "maybe" else "")], position)
-            if kind == "maybe":
-                parts.append(Part.either(f"{label}?", [Part.joined([]), part], ("no", "yes")))
-                continue
-            low, high = (_whole(end, "a number of repetitions", _MOST_REPEATS) for end in (counts[0], counts[-1]))
-            if low > high:
-                raise NotationError(f"the repetition {{{low}..{high}}} is empty", position=_at(counts[0]))
-            repetitions = [part.named(f"{label}[{number}]") for number in range(1, high + 1)]
-            if low == high:
-                parts += repetitions
-                continue
-            branches = [self._joined(repetitions[:count], position) for count in range(low, high + 1)]
-            parts.append(Part.either(f"{label}*", branches, [str(n) for n in range(low, high + 1)], ordered=True))
+                raise NotationError(f"{what} {_NOT_IN_A_NETWORK}", position=_at(item))
+            match kind:
+                case "bar":
+                    parts.append(Part.bar())
+                case "call" | "group":
+                    parts.append(self._atom(item, scope, None))
+                case "maybe":
+                    parts.append(self._optional(item, scope))
+                case _:
+                    parts += self._repetitions(item, scope)
         self._depth -= 1
         return self._joined(parts, _at(sequence))
+
+    def _optional(self, maybe: _Tree, scope: _Scope) -> Part:
+        (atom,) = maybe.children
+        label = scope.label(_label_of(atom))
+        part = self._joined([self._atom(atom, scope, label)], _at(maybe))
+        return Part.either(f"{label}?", [Part.joined([]), part], ("no", "yes"))
+
+    def _repetitions(self, repeat: _Tree, scope: _Scope) -> list[Part]:
+        atom, *counts = repeat.children
+        position = _at(repeat)
+        label = scope.label(_label_of(atom))
+        part = self._joined([self._atom(atom, scope, "")], position)
+        low, high = (_whole(end, "a number of repetitions", _MOST_REPEATS) for end in (counts[0], counts[-1]))
+        if low > high:
+            raise NotationError(f"the repetition {{{low}..{high}}} is empty", position=_at(counts[0]))
+        repetitions = [part.named(f"{label}[{number}]") for number in range(1, high + 1)]
+        if low == high:
+            return repetitions
+        numbers = range(low, high + 1)
+        branches = [self._joined(repetitions[:number], position) for number in numbers]
+        return [Part.either(f"{label}*", branches, list(map(str, numbers)), ordered=True)]
 
     def _joined(self, parts: list[Part], position: int) -> Part:
         part = Part.joined(parts)
@@ -486,9 +498,9 @@ class _Resolver:
         raise self._unknown(name, scope, _at(operand))
 
     def _unknown(self, name: str, scope: _Scope, position: int) -> NotationError:
-        known = (*op_names(), *(() if self._is_network else (_CLASSES, *self._table, *scope.needs)))
-        listed = f"known are {', '.join(known)}" if self._is_network else "neither an op nor defined in this space"
-        return NotationError(f"unknown name '{name}': {listed}", position=position, hint=nearest(name, known))
+        names = (*op_names(), *(() if self._is_network else (_CLASSES, *self._table, *scope.needs)))
+        listed = f"known are {', '.join(names)}" if self._is_network else "neither an op nor defined in this space"
+        return NotationError(f"unknown name '{name}': {listed}", position=position, hint=nearest(name, names))
 
 
 _NOT_IN_A_NETWORK = "belongs to a search space; a network is one network"
@@ -504,24 +516,23 @@ def _check_depth(depth: int, position: int) -> None:
         raise NotationError(f"rules and brackets are nested more than {_DEEPEST_NESTING} deep", position=position)
 
 
+def _label_of(atom: _Tree) -> str:
+    return "group" if atom.data == "group" else str(atom.children[0])
+
+
 def _bound(name: str, call: _Tree) -> dict[str, tuple[Parameter, _Tree]]:
     # It returns which parameter each argument of an op's call sets, by its field, without a look at the values.
     signature = SIGNATURES[name]
     number = signature.number
-    options = signature.options
     bound: dict[str, tuple[Parameter, _Tree]] = {}
     for argument in call.children[1:]:
-        *keywords, operand = argument.children
-        word = str(keywords[0]) if keywords else _word(operand)[0]
-        parameter = options.get(word or "")
-        if parameter is None and not keywords and not (word and number and number.field in bound):
-            parameter = number
-        elif parameter is not None and (parameter.kind is Kind.FLAG) == bool(keywords):
-            parameter = None
+        parameter = _parameter_of(argument, signature, number is not None and number.field in bound)
         if parameter is None:
-            spelled = [key if value.kind is Kind.FLAG else f"{key}=" for key, value in options.items()]
-            takes = ", ".join([*([f"its {number.meaning}"] if number else []), *spelled]) or "no arguments"
-            hint = nearest(word, options) if word else None
+            numbers = [f"its {number.meaning}"] if number else []
+            words = [key if option.kind is Kind.FLAG else f"{key}=" for key, option in signature.options.items()]
+            takes = ", ".join(numbers + words) or "no arguments"
+            word = _keyword(argument)
+            hint = nearest(word, signature.options) if word else None
             raise NotationError(f"{name} takes {takes}, not '{_normal(argument)}'", position=_at(argument), hint=hint)
         if parameter.field in bound:
             raise NotationError(f"{name} is given its {parameter.meaning} twice", position=_at(argument))
@@ -530,6 +541,24 @@ def _bound(name: str, call: _Tree) -> dict[str, tuple[Parameter, _Tree]]:
         example = f"{name}({'0.1' if number.kind is Kind.RATE else '8'})"
         raise NotationError(f"{name} needs its {number.meaning}, as in {example}", position=_at(call))
     return bound
+
+
+def _keyword(argument: _Tree) -> str | None:
+    # The word before the equals sign; of an argument without one the word that is all of it.
+    *keywords, operand = argument.children
+    return str(keywords[0]) if keywords else _word(operand)[0]
+
+
+def _parameter_of(argument: _Tree, signature: Signature, has_number: bool) -> Parameter | None:
+    word = _keyword(argument)
+    option = signature.options.get(word or "")
+    is_flag = option is not None and option.kind is Kind.FLAG
+    if len(argument.children) > 1:
+        return None if is_flag else option
+    if option is not None:
+        return option if is_flag else None
+    # A second number is a number given twice, but a word after the number is an unknown option.
+    return None if word and has_number else signature.number
 
 
 def _require(op: str, need: Parameter, numbers: _Numbers, position: int, scope: _Scope) -> None:
@@ -624,6 +653,17 @@ def _read(text: str, start: Literal["network", "space", "limits"]) -> Any:
     """
     import lark
 
+    _check_size(text)
+    try:
+        tree = _parser().parse(text, start=start)
+        return _canonical(tree) if _SYNONYM.search(text) else tree
+    except lark.UnexpectedCharacters as error:
+        raise _unexpected_character(text, error.pos_in_stream or 0) from None
+    except lark.UnexpectedToken as error:
+        raise _unexpected_token(text, start, error) from None
+
+
+def _check_size(text: str) -> None:
     if len(text) > _LONGEST_TEXT:
         message = f"the text has {len(text):,} characters; at most {_LONGEST_TEXT:,} are read"
         raise NotationError(message, position=_LONGEST_TEXT)
@@ -633,33 +673,34 @@ def _read(text: str, start: Literal["network", "space", "limits"]) -> Any:
         depth = 0 if symbol == ";" else depth + _NESTING.get(symbol, 0)
         if depth > _DEEPEST_NESTING:
             raise NotationError(f"brackets are nested more than {_DEEPEST_NESTING} deep", position=match.start())
-    try:
-        tree = _parser().parse(text, start=start)
-        return _canonical(tree) if _SYNONYM.search(text) else tree
-    except lark.UnexpectedCharacters as error:
-        position = error.pos_in_stream or 0
-        mark = text[position]
-        code_point = f"U+{ord(mark):04X} {unicodedata.name(mark, '')}".rstrip()
-        spelling = f"'{mark}'" if mark.isascii() and mark.isprintable() else code_point
-        marks = "names, plain decimal numbers and | ( ) , = < / > ? { .. } ;"
-        raise NotationError(f"unexpected character {spelling}; the notation has {marks}", position=position) from None
-    except lark.UnexpectedToken as error:
-        at_end = error.token.type == "$END"
-        spelling = "end of the text" if at_end else f"'{error.token}'"
-        patterns = {terminal.name: terminal.pattern for terminal in _parser().terminals}
-        names = [str(name) for name in error.accepts or error.expected]
-        symbols = {
-            str(patterns[name].value).replace("\\", "") if name in patterns and patterns[name].type == "str" else name
-            for name in names
-        }
-        expected = sorted(symbols, key=lambda symbol: (symbol not in _SPOKEN, symbol))
-        hint = None
-        if start == "network":
-            expected = [symbol for symbol in expected if symbol not in _CHOICES]
-            hint = "choices and definitions belong to a search space" if str(error.token) in _CHOICES else None
-        listed = ", ".join(_SPOKEN.get(symbol, f"'{symbol}'") for symbol in expected)
-        position = len(text) if at_end else error.token.start_pos or 0
-        raise NotationError(f"unexpected {spelling}; expected {listed}", position=position, hint=hint) from None
+
+
+def _unexpected_character(text: str, position: int) -> NotationError:
+    mark = text[position]
+    code_point = f"U+{ord(mark):04X} {unicodedata.name(mark, '')}".rstrip()
+    spelling = f"'{mark}'" if mark.isascii() and mark.isprintable() else code_point
+    marks = "names, plain decimal numbers and | ( ) , = < / > ? { .. } ;"
+    return NotationError(f"unexpected character {spelling}; the notation has {marks}", position=position)
+
+
+def _unexpected_token(text: str, start: str, error: lark.UnexpectedToken) -> NotationError:
+    at_end = error.token.type == "$END"
+    spelling = "end of the text" if at_end else f"'{error.token}'"
+    # Terminals that are plain strings are listed as these, all others by their names.
+    symbols_of = {
+        terminal.name: str(terminal.pattern.value).replace("\\", "")
+        for terminal in _parser().terminals
+        if terminal.pattern.type == "str"
+    }
+    symbols = {symbols_of.get(name, name) for name in map(str, error.accepts or error.expected)}
+    expected = sorted(symbols, key=lambda symbol: (symbol not in _SPOKEN, symbol))
+    hint = None
+    if start == "network":
+        expected = [symbol for symbol in expected if symbol not in _CHOICES]
+        hint = "choices and definitions belong to a search space" if str(error.token) in _CHOICES else None
+    listed = ", ".join(_SPOKEN.get(symbol, f"'{symbol}'") for symbol in expected)
+    position = len(text) if at_end else error.token.start_pos or 0
+    return NotationError(f"unexpected {spelling}; expected {listed}", position=position, hint=hint)
 
 
 def _canonical(tree: _Tree) -> _Tree:
@@ -690,35 +731,40 @@ def _at(node: Any) -> int:
     return int(node.start_pos)  # type: ignore[attr-defined]  # tokens have it
 
 
+def _normal_token(token: str) -> str:
+    if not token[:1].isdigit():
+        return str(token)
+    number = format(Decimal(token), "f")
+    return number.rstrip("0").rstrip(".") if "." in number else number
+
+
+# Normal forms of trees that have a fixed number of parts.
+_NORMAL_FORMS = {"let": "let {} = {}", "rule": "{} = {}", "maybe": "{}?"}
+# What stands before, between and behind the parts of others.
+_NORMAL_LISTS = {"where": ("where ", ", ", ""), "argument": ("", "=", ""), "set": ("{", ", ", "}")}
+
+
 def _normal(node: Any) -> str:
     """Return the text of a tree or token in normal form, which reads back as one of the same normal form."""
     if isinstance(node, str):
-        number = format(Decimal(node), "f") if node[:1].isdigit() else node
-        return number.rstrip("0").rstrip(".") if "." in number and node[:1].isdigit() else str(number)
+        return _normal_token(node)
     parts = [_normal(child) for child in node.children]
+    if node.data in _NORMAL_FORMS:
+        return _NORMAL_FORMS[node.data].format(*parts)
+    if node.data in _NORMAL_LISTS:
+        before, between, behind = _NORMAL_LISTS[node.data]
+        return before + between.join(parts) + behind
     match node.data:
         case "definitions":
             return "".join(f"{part};\n" for part in parts)
-        case "let":
-            return f"let {parts[0]} = {parts[1]}"
-        case "rule":
-            return f"{parts[0]} = {parts[1]}"
-        case "where":
-            return f"where {', '.join(parts)}"
         case "call":
             return parts[0] + (f"({', '.join(parts[1:])})" if parts[1:] else "")
-        case "argument":
-            return "=".join(parts)
         case "group":
             return f"<{' / '.join(parts[1:])}>"
-        case "maybe":
-            return f"{parts[0]}?"
         case "repeat":
             low = parts[1]
             high = parts[-1]
             return f"{parts[0]}{{{low if low == high else f'{low}..{high}'}}}"
-        case "set":
-            return f"{{{', '.join(parts)}}}"
         case "range":
             return "..".join(parts[:2]) + (f" step {parts[2]}" if parts[2:] else "")
         case _:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, TypeAlias, cast
+from typing import Any, Self, TypeAlias, cast
 
 from search_spaces.errors import DrawError, ShapeError
 from search_spaces.network import Analysis, Architecture, Task, analyse
@@ -237,24 +237,31 @@ def _types(parts: Iterable[Part]) -> frozenset[type[Op]]:
 
 
 class Metric(StrEnum):
-    """What a condition can be about, and what a search can minimise (``OBJECTIVES``)."""
+    """What a condition can be about: each is called as the field of `Analysis` that it measures.
 
-    PARAMETERS = "parameters"
-    MACS = "macs"
+    Attributes:
+        unit: what one of it is called; empty where a search cannot minimise it.
+    """
+
+    unit: str
+
+    def __new__(cls, field: str, unit: str = "") -> Self:
+        """Return the metric of a field."""
+        metric = str.__new__(cls, field)
+        metric._value_ = field
+        metric.unit = unit
+        return metric
+
+    PARAMETERS = "parameters", "parameters"
+    MACS = "macs", "multiply-adds"
     RECEPTIVE_FIELD = "receptive_field"
-    WEIGHT_BYTES = "weight_bytes"
-    RAM_BYTES = "ram_bytes"
-    LATENCY_US = "latency_us"
+    WEIGHT_BYTES = "weight_bytes", "bytes of weights"
+    RAM_BYTES = "ram_bytes", "bytes of memory"
+    LATENCY_US = "latency_us", "microseconds"
 
 
-# What it is worth to have less of, and what one of it is called.
-OBJECTIVES: Mapping[Metric, str] = {
-    Metric.PARAMETERS: "parameters",
-    Metric.MACS: "multiply-adds",
-    Metric.WEIGHT_BYTES: "bytes of weights",
-    Metric.RAM_BYTES: "bytes of memory",
-    Metric.LATENCY_US: "microseconds",
-}
+# What a search can minimise, and what one of it is called.
+OBJECTIVES: Mapping[Metric, str] = {metric: metric.unit for metric in Metric if metric.unit}
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +279,11 @@ class Weighted:
         powers = zip(self.metrics, (self.weight, 1 - self.weight), strict=True)
         return " ".join(str(metric) if power == 1 else f"{metric}^{power:g}" for metric, power in powers if power)
 
+    @property
+    def unit(self) -> str:
+        """What one of it is called."""
+        return str(self)
+
     def of(self, costs: Sequence[int]) -> int:
         """Return what two metrics come to."""
         first, second = costs
@@ -281,15 +293,10 @@ class Weighted:
 Objective: TypeAlias = Metric | Weighted
 
 
-def unit_of(objective: Objective) -> str:
-    """Return what one of an objective is called."""
-    return str(objective) if isinstance(objective, Weighted) else OBJECTIVES[objective]
-
-
 def size_text(parameters: int, costs: Sequence[int], minimised: Sequence[Metric]) -> str:
     """Return the parameters of a network for people, after its costs where something else is minimised."""
     pairs = zip(costs, minimised, strict=True)
-    others = [f"{cost:,} {OBJECTIVES[metric]}" for cost, metric in pairs if metric is not Metric.PARAMETERS]
+    others = [f"{cost:,} {metric.unit}" for cost, metric in pairs if metric is not Metric.PARAMETERS]
     return ", ".join([*others, f"{parameters:,} parameter{'' if parameters == 1 else 's'}"])
 
 

@@ -26,10 +26,10 @@ PATIENCE_SECONDS = 300.0
 
 def find_program(names: tuple[str, ...], purpose: str) -> str:
     """Return the path of the first of these programs; without one, skip the test, or fail it on the build machine."""
-    found = next((path for name in names if (path := shutil.which(name))), None)
-    if found is None:
+    row = next((path for name in names if (path := shutil.which(name))), None)
+    if row is None:
         lack(f"no {' or '.join(names)} on the PATH, which {purpose} needs")
-    return found
+    return row
 
 
 def lack(words: str) -> NoReturn:

@@ -36,6 +36,7 @@ os.environ.setdefault("HARNESS_ENGINE_CACHE", str(REPOSITORY / ".pytest_cache" /
 
 from hypothesis import settings  # noqa: E402  (it reads the variable above)
 
+from harness.system.files import Workspace  # noqa: E402
 from tests import random_networks  # noqa: E402, F401  (st.from_type(Architecture) gives what it registers)
 
 settings.register_profile("harness", max_examples=25, derandomize=True, deadline=None, database=None)
@@ -94,3 +95,9 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HARNESS_WORKSPACE", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def place(workspace: Path) -> Workspace:
+    """The same, as the program knows it."""
+    return Workspace(workspace)

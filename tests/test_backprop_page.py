@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.toy.backprop import BACKWARD, FORWARD, START, gradients, losses, passes
 from harness.toy.rates import central_differences, rate_curve
+from tests.conftest import REPOSITORY
 
-ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "backprop.md"
+PAGE = REPOSITORY / "docs" / "backprop.md"
 KNOWN = passes(START)
 WIDTH = 1e-5
 
@@ -38,10 +37,10 @@ def misprinted(name: str, formula: str, **moved: float) -> dict[str, Any]:
 
 
 def test_a_misprinted_network_has_another_loss_and_agrees_with_its_own_derivative():
-    found = rows("misprinted")
+    table_rows = rows("misprinted")
 
-    assert [name for name, *_ in found] == ["`h1`", "`t2`"]
-    for name, formula, loss, weight, derivative, given, measured in found:
+    assert [name for name, *_ in table_rows] == ["`h1`", "`t2`"]
+    for name, formula, loss, weight, derivative, given, measured in table_rows:
         changed = (name.strip("`"), formula.strip("`"))
         known = misprinted(*changed)
         up, down = (misprinted(*changed, **{weight: known[weight] + step})["E_total"] for step in (WIDTH, -WIDTH))
@@ -53,11 +52,11 @@ def test_a_misprinted_network_has_another_loss_and_agrees_with_its_own_derivativ
 
 
 def test_every_misprinted_derivative_gives_its_number_and_central_differences_another():
-    found = rows("weight | as misprinted")
+    table_rows = rows("weight | as misprinted")
     differences = central_differences(START)
 
-    assert [weight for weight, *_ in found] == ["w8", "w5", "w6", "w7", "w8", "w1"]
-    for weight, formula, given, correct, measured in found:
+    assert [weight for weight, *_ in table_rows] == ["w8", "w5", "w6", "w7", "w8", "w1"]
+    for weight, formula, given, correct, measured in table_rows:
         assert f"{eval(formula.strip('`'), {}, KNOWN):.9f}" == given
         assert f"{gradients(KNOWN)[weight]:.9f}" == correct
         assert f"{differences[weight]:.9f}" == measured

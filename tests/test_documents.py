@@ -20,14 +20,14 @@ from harness.evidence.check import faults
 from harness.evidence.leaderboard import LeaderboardRow, Tier, read
 from harness.system.files import Workspace
 from search_spaces.catalog import network_names
+from tests.conftest import REPOSITORY
 
-ROOT = Path(__file__).resolve().parent.parent
 # Commands that answer at once and depend on nothing but the code.
 QUICK = {"explain", "spaces"}
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-README, RESULTS = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/results.md"))
-ROWS = [row for row in read(ROOT / "leaderboard.csv") if row.dataset == "mnist"]
-RECORDS = record.read_all(ROOT / "records")
+PAGES = (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md")))
+README, RESULTS = ((REPOSITORY / name).read_text(encoding="utf-8") for name in ("README.md", "docs/results.md"))
+ROWS = [row for row in read(REPOSITORY / "leaderboard.csv") if row.dataset == "mnist"]
+RECORDS = record.read_all(REPOSITORY / "records")
 
 
 def harness_commands(*pages: Path) -> list[tuple[list[str], str]]:
@@ -64,8 +64,8 @@ def test_every_command_shown_is_understood(words: list[str]) -> None:
 def test_quick_commands_print_what_is_shown(
     words: list[str], output: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("HARNESS_WORKSPACE", str(ROOT))
+    monkeypatch.chdir(REPOSITORY)
+    monkeypatch.setenv("HARNESS_WORKSPACE", str(REPOSITORY))
     assert run(words) == 0
     assert capsys.readouterr().out == output
 
@@ -145,19 +145,19 @@ def test_the_figures_of_the_certified_network_follow_from_its_record() -> None:
 
 def test_the_weights_that_are_said_to_be_kept_are_there() -> None:
     kept = [
-        (run, record.read_recorded(ROOT / "records", evidence, index).sha256)
+        (run, record.read_recorded(REPOSITORY / "records", evidence, index).sha256)
         for evidence in RECORDS
-        for index in record.kept_indices(ROOT / "records", evidence)
+        for index in record.kept_indices(REPOSITORY / "records", evidence)
         if (run := evidence.seed(index))
     ]
     recorded = sum(run.weights_sha256 == sha for run, sha in kept)
     assert f"{len(kept)} of {sum(len(each.seeds) for each in RECORDS)} recorded runs" in RESULTS
     assert f"{recorded} have the recorded bits" in RESULTS
-    assert len(record.kept_indices(ROOT / "records", headline()[1])) == 20
+    assert len(record.kept_indices(REPOSITORY / "records", headline()[1])) == 20
 
 
 def test_the_confidence_of_the_next_certification_is_what_the_ledger_leaves() -> None:
-    attempts = ledger.read(ROOT / "records" / "ledger.jsonl").attempts
+    attempts = ledger.read(REPOSITORY / "records" / "ledger.jsonl").attempts
     assert f"{100 * (1 - ledger.next_alpha(attempts, 'mnist')):g} % confidence" in RESULTS
 
 
@@ -167,14 +167,14 @@ def test_every_column_of_the_leaderboard_is_explained_in_its_order() -> None:
 
 
 def test_every_record_has_its_row_and_the_evidence_holds_together() -> None:
-    keys = {(row.hash, row.recipe_hash, row.dataset, row.target_pct) for row in read(ROOT / "leaderboard.csv")}
+    keys = {(row.hash, row.recipe_hash, row.dataset, row.target_pct) for row in read(REPOSITORY / "leaderboard.csv")}
     assert {(each.hash, each.recipe_hash, each.dataset, each.target_pct) for each in RECORDS} <= keys
-    assert faults(Workspace(ROOT)) == []
+    assert faults(Workspace(REPOSITORY)) == []
 
 
 def test_the_speeds_shown_are_those_that_were_measured() -> None:
-    document = json.loads((ROOT / "benchmarks" / "results" / "throughput.json").read_text(encoding="utf-8"))
-    page = (ROOT / "docs" / "measurements.md").read_text(encoding="utf-8")
+    document = json.loads((REPOSITORY / "benchmarks" / "results" / "throughput.json").read_text(encoding="utf-8"))
+    page = (REPOSITORY / "docs" / "measurements.md").read_text(encoding="utf-8")
     assert [row[1:] for row in cells(page, "| training, images a second")] == [
         [
             f"{row['harness_native']:,}",
@@ -192,5 +192,5 @@ def test_the_page_of_commands_is_their_help() -> None:
     """``python scripts/write_commands.py`` writes it."""
     # In a process of its own: click keeps the first help option that a command was asked for.
     program = "import runpy; print(runpy.run_path('scripts/write_commands.py')['page'](), end='')"
-    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert (ROOT / "docs" / "commands.md").read_text(encoding="utf-8") == run.stdout
+    run = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert (REPOSITORY / "docs" / "commands.md").read_text(encoding="utf-8") == run.stdout

@@ -24,7 +24,7 @@ from harness.training.run import to_safetensors
 from search_spaces.network import analyse
 from search_spaces.notation import parse_network
 from tests.conftest import REPOSITORY
-from tests.harness.test_data import idx
+from tests.factories import idx
 
 PROGRAM = REPOSITORY / "docs" / "examples" / "evaluate_plain.py"
 MNIST = DATASETS["mnist"]
@@ -140,30 +140,27 @@ def test_its_logits_are_those_of_the_network(text: str, plain: ModuleType, tmp_p
 
 
 def test_it_says_what_the_project_says_and_refuses_another_record(
-    plain: ModuleType,
-    data: tuple[Path, torch.Tensor, torch.Tensor],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    plain: ModuleType, data: tuple[Path, torch.Tensor, torch.Tensor], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     (folder, pixels, labels), text = data, NETWORKS[3]
     path = keep(tmp_path / "net.safetensors", text)
-    found = evaluated(3, probabilities(read_weights(path), pixels, MNIST, "fp32"), labels, "fp32", None)
+    document = evaluated(3, probabilities(read_weights(path), pixels, MNIST, "fp32"), labels, "fp32", None)
 
-    plain.main(str(path), str(folder), str(record_in(tmp_path, text, found.wrong)))
+    plain.main(str(path), str(folder), str(record_in(tmp_path, text, document.wrong)))
 
-    assert len({said for _, said in found.wrong}) > 2
+    assert len({said for _, said in document.wrong}) > 2
     assert capsys.readouterr().out.splitlines() == [
-        f"{parse_network(text).hash}, seed 3: {found.errors} errors on 1010 test images",
+        f"{parse_network(text).hash}, seed 3: {document.errors} errors on 1010 test images",
         "the same images and classes as recorded",
     ]
     for name in ("hash", "recipe_hash", "dataset", "architecture", "parameters"):
         with pytest.raises(SystemExit):
-            plain.main(str(path), str(folder), str(record_in(tmp_path, text, found.wrong, **{name: "else"})))
+            plain.main(str(path), str(folder), str(record_in(tmp_path, text, document.wrong, **{name: "else"})))
     # Weights of another network that say they are this one's.
     other = learned(NETWORKS[5])
     path.write_bytes(to_safetensors(other, dict(read_weights(path).about)))
     with pytest.raises(SystemExit):
-        plain.main(str(path), str(folder), str(record_in(tmp_path, text, found.wrong)))
+        plain.main(str(path), str(folder), str(record_in(tmp_path, text, document.wrong)))
 
 
 def test_it_runs_alone_and_tells_a_record_that_does_not_fit(

@@ -1,6 +1,7 @@
 """The scripts that people start: what they set up, what they say when they cannot.
 
-They run in a copy of the repository where a stub plays the installation, see ``tests/checkout.py``.
+They run in a copy of the repository. A stub named ``python3``, on a PATH that holds nothing else but the few tools
+which the scripts call, plays the installation, so nothing is installed and no network is needed.
 """
 
 from __future__ import annotations
@@ -8,118 +9,170 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import time
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 
-from tests.checkout import REPOSITORY, Checkout, bare, with_python
+from tests.conftest import REPOSITORY
 
 STARTED = ("scripts/harness", "scripts/test", "scripts/check", ".ci/run")
+TOOLS = ["bash", "chmod", "cksum", "cp", "dirname", "env", "grep", "mkdir", "mv", "readlink", "sed", "sleep", "tail"]
 ENVIRONMENT_ERROR = 6
-
-
 ALL_TESTS = "pytest --numprocesses auto --dist loadfile --no-loadscope-reorder"
 COMPILED = "pytest --collect-only --quiet, bytecode kept"
+# Answers `-m venv` and `-m pip` itself and notes each call; anything else goes to the real Python.
+STUB = """#!/usr/bin/env bash
+here=$(dirname "$0")
+case "$*" in
+    "-m venv "*)
+        printf 'venv\\n' >>"$CALLS"
+        mkdir -p "$3/bin"
+        cp "$0" "$3/bin/python" ;;
+    "-m pip install "*)
+        printf 'pip %s\\n' "${*: -1}" >>"$CALLS"
+        sleep "${PIP_SECONDS:-0}"
+        printf 'Collecting torch\\n  Downloading torch-2.13.0.whl (180 MB)\\n'
+        if [ -n "${DOES_NOT_FIT:-}" ] && [[ "$*" == *" --constraint constraints.txt "* ]]; then
+            printf '%s\\n' "$DOES_NOT_FIT"; exit 1
+        fi
+        if [ -n "${PIP_FAILS:-}" ]; then printf '%s\\n' "$PIP_FAILS"; exit 1; fi
+        printf '#!/usr/bin/env bash\\nprintf "%%s\\\\n" "$PWD" "$HARNESS_WORKSPACE" "$HARNESS_COMMAND" "$@"\\n' \
+            >"$here/harness"
+        chmod +x "$here/harness" ;;
+    "-m pytest --collect-only"*)
+        sleep "${COMPILING_SECONDS:-0}"
+        printf '%s, bytecode %s\\n' "${*:2}" "${PYTHONDONTWRITEBYTECODE:-kept}" >>"$CALLS" ;;
+    "-m ruff "* | "-m mypy"* | "-m pytest"*)
+        printf '%s\\n' "${*:2}" >>"$CALLS"
+        printf '%s\\n' "${HARNESS_DATA:-no data}"
+        [ "${CHECK_FAILS:-}" != "$2" ] ;;
+    *"sys.version_info <"*) exec REAL -c "import sys; sys.version_info = ${VERSION:-(3, 11, 0)}; $2" ;;
+    *"import ensurepip"*) exit "${NO_VENV:-0}" ;;
+    *) exec REAL "$@" ;;
+esac
+""".replace("REAL", sys.executable)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """A copy of the scripts in a folder of its own, and a PATH under control."""
+
+    root: Path
+    path: Path
+    calls_file: Path
+
+    def add_program(self, name: str, text: str) -> None:
+        (self.path / name).write_text(text)
+        (self.path / name).chmod(0o755)
+
+    def start(self, script: str | Path, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+        environment = {"PATH": str(self.path), "CALLS": str(self.calls_file), "HOME": str(self.root)}
+        return subprocess.Popen(
+            [str(self.root / script), *arguments],
+            env=environment | variables,
+            cwd=self.root.parent,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, script: str | Path, *arguments: str, **variables: str) -> tuple[int, str, str]:
+        process = self.start(script, *arguments, **variables)
+        stdout, stderr = process.communicate(timeout=60)
+        return process.returncode, stdout, stderr
+
+    @property
+    def calls(self) -> list[str]:
+        return self.calls_file.read_text().splitlines() if self.calls_file.exists() else []
 
 
 @pytest.fixture
 def bare_checkout(tmp_path: Path) -> Checkout:
     """A checkout on a machine without Python."""
-    return bare(tmp_path)
+    root = tmp_path / "a clone"
+    for name in ("scripts", ".ci"):
+        shutil.copytree(REPOSITORY / name, root / name)
+    (root / "pyproject.toml").write_text("[project]\n")
+    (root / "constraints.txt").write_text("torch==2.13.0\n")
+    path = tmp_path / "bin"
+    path.mkdir()
+    for tool in TOOLS:
+        (path / tool).symlink_to(str(shutil.which(tool)))
+    return Checkout(root, path, tmp_path / "calls")
 
 
 @pytest.fixture
 def checkout(bare_checkout: Checkout) -> Checkout:
     """A checkout on a machine whose only Python is the stub."""
-    return with_python(bare_checkout)
-
-
-@pytest.mark.parametrize("name", STARTED)
-def test_a_script_can_be_started(name: str):
-    assert os.access(REPOSITORY / name, os.X_OK)
+    bare_checkout.add_program("python3", STUB)
+    return bare_checkout
 
 
 @pytest.mark.parametrize("name", [*STARTED, "scripts/environment"])
-def test_a_script_is_valid_bash(name: str):
-    run = subprocess.run(["bash", "-n", REPOSITORY / name], capture_output=True, text=True, check=False)
+def test_a_script_is_valid_bash_and_can_be_started(name: str):
+    subprocess.run(["bash", "-n", REPOSITORY / name], check=True)
+    assert os.access(REPOSITORY / name, os.X_OK) == (name in STARTED)
 
-    assert (run.returncode, run.stderr) == (0, "")
 
-
-def test_the_first_call_installs_and_passes_everything_on(checkout: Checkout):
+def test_the_first_call_installs_and_all_calls_pass_everything_on(checkout: Checkout):
+    root = checkout.root
     code, stdout, stderr = checkout.run("scripts/harness", "explain", "conv3x3(8) | gap", "")
 
     assert code == 0
     assert stdout.splitlines() == [
-        str(checkout.root.parent),
-        str(checkout.root),
+        str(root.parent),
+        str(root),
+        f"{root}/scripts/harness",
         "explain",
         "conv3x3(8) | gap",
         "",
     ]
-    assert checkout.calls == ["venv", "pip ."]
-    assert f"harness: installing into {checkout.root}/.venv with" in stderr
+    assert f"harness: installing into {root}/.venv with" in stderr
     assert "harness: Downloading torch-2.13.0.whl (180 MB)" in stderr
-    assert "Collecting torch" in (checkout.root / ".venv/install.log").read_text()
-
-
-def test_the_second_call_installs_nothing_and_keeps_a_workspace_that_is_set(checkout: Checkout):
-    checkout.run("scripts/harness")
-
-    code, stdout, stderr = checkout.run("scripts/harness", HARNESS_WORKSPACE="elsewhere")
-
-    assert (code, stderr) == (0, "")
-    assert stdout.splitlines()[1] == "elsewhere"
+    assert "Collecting torch" in (root / ".venv/install.log").read_text()
+    # A workspace that is set is kept, and a link finds its repository.
+    code, stdout, stderr = checkout.run("scripts/harness", HARNESS_WORKSPACE="elsewhere", HARNESS_COMMAND="another")
+    assert (code, stdout.splitlines()[1:], stderr) == (0, ["elsewhere", f"{root}/scripts/harness"], "")
+    link = root.parent / "harness"
+    link.symlink_to("a clone/scripts/harness")
+    assert checkout.run(link)[1].splitlines()[:2] == [str(root.parent), str(root)]
     assert checkout.calls == ["venv", "pip ."]
 
 
-def test_the_command_is_told_what_was_typed(checkout: Checkout):
+@pytest.mark.parametrize("change", ["pyproject.toml", "constraints.txt", "moved"])
+def test_what_was_changed_or_moved_is_installed_again(checkout: Checkout, change: str):
     checkout.run("scripts/harness")
-    (checkout.root / ".venv/bin/harness").write_text('#!/usr/bin/env bash\nprintf "%s" "$HARNESS_COMMAND"\n')
+    root = checkout.root
+    if change == "moved":
+        root = root.rename(root.with_name(change))
+    else:
+        (root / change).write_text("# changed\n")
 
-    _, stdout, _ = checkout.run("scripts/harness", HARNESS_COMMAND="another")
-
-    assert stdout == f"{checkout.root}/scripts/harness"
-
-
-def test_a_link_to_the_script_finds_its_repository(checkout: Checkout):
-    link = checkout.root.parent / "harness"
-    link.symlink_to("a clone/scripts/harness")
-
-    code, stdout, _ = checkout.run(link)
-
-    assert code == 0
-    assert stdout.splitlines() == [str(checkout.root.parent), str(checkout.root)]
-
-
-@pytest.mark.parametrize("name", ["pyproject.toml", "constraints.txt"])
-def test_what_was_changed_is_installed_again(checkout: Checkout, name: str):
-    checkout.run("scripts/harness")
-    (checkout.root / name).write_text("# changed\n")
-
-    checkout.run("scripts/harness")
-
+    assert checkout.run(root / "scripts/harness")[1].splitlines()[1] == str(root)
     assert checkout.calls == ["venv", "pip ."] * 2
 
 
 @pytest.mark.parametrize(
-    "output", ["ERROR: No matching distribution found for torch==2.13.0", "ERROR: ResolutionImpossible: for help visit"]
+    ("output", "tries"),
+    [
+        ("ERROR: No matching distribution found for torch==2.13.0", 2),
+        ("ERROR: ResolutionImpossible: for help visit", 2),
+        ("OSError: [Errno 28] No space left on device", 1),
+    ],
 )
-def test_where_the_exact_versions_do_not_fit_others_are_installed(checkout: Checkout, output: str):
+def test_other_versions_are_installed_where_the_exact_ones_do_not_fit_alone(
+    checkout: Checkout, output: str, tries: int
+):
     code, _, stderr = checkout.run("scripts/harness", DOES_NOT_FIT=output)
 
-    assert code == 0
-    assert checkout.calls == ["venv", "pip .", "pip ."]
-    assert "constraints.txt" in stderr
-
-
-def test_where_installing_the_exact_versions_fails_otherwise_no_others_are_tried(checkout: Checkout):
-    code, _, _ = checkout.run("scripts/harness", DOES_NOT_FIT="OSError: [Errno 28] No space left on device")
-
-    assert (code, checkout.calls) == (ENVIRONMENT_ERROR, ["venv", "pip ."])
+    assert code == (0 if tries == 2 else ENVIRONMENT_ERROR)
+    assert checkout.calls == ["venv", *["pip ."] * tries]
+    assert ("constraints.txt" in stderr) == (tries == 2)
 
 
 def test_the_exact_versions_are_those_that_the_project_allows():
@@ -129,20 +182,8 @@ def test_the_exact_versions_are_those_that_the_project_allows():
     exact = dict(line.lower().split("==") for line in lines if not line.startswith("#"))
 
     for text in [*project["dependencies"], *extras["dev"], *extras["export"], *extras["cluster"]]:
-        wanted = Requirement(text)
-        assert wanted.specifier.contains(exact[wanted.name.lower()]), text
-
-
-def test_a_clone_that_was_moved_is_installed_again(checkout: Checkout):
-    checkout.run("scripts/harness")
-    moved = checkout.root.with_name("moved")
-    checkout.root.rename(moved)
-
-    code, stdout, _ = checkout.run(moved / "scripts/harness")
-
-    assert code == 0
-    assert stdout.splitlines()[1] == str(moved)
-    assert checkout.calls == ["venv", "pip ."] * 2
+        requirement = Requirement(text)
+        assert requirement.specifier.contains(exact[requirement.name.lower()]), text
 
 
 def test_two_first_calls_at_once_install_once(checkout: Checkout):
@@ -150,32 +191,23 @@ def test_two_first_calls_at_once_install_once(checkout: Checkout):
     outputs = [process.communicate(timeout=60) for process in both]
 
     assert [process.returncode for process in both] == [0, 0]
-    assert [stdout.splitlines()[2:] for stdout, _ in outputs] == [["one"], ["two"]]
+    assert [stdout.splitlines()[3:] for stdout, _ in outputs] == [["one"], ["two"]]
     assert checkout.calls == ["venv", "pip ."]
     assert sum("another installation is running here" in stderr for _, stderr in outputs) == 1
 
 
-def test_an_interrupted_installation_is_repeated(checkout: Checkout):
-    process = checkout.start("scripts/harness", PIP_SECONDS="1")
-    with process:
+def test_an_installation_that_is_interrupted_or_fails_is_repeated(checkout: Checkout):
+    with checkout.start("scripts/harness", PIP_SECONDS="1") as process:
         while not checkout.calls[1:]:
             assert process.poll() is None
             time.sleep(0.01)
         process.kill()
-
-    code, _, _ = checkout.run("scripts/harness")
-
-    assert code == 0
-    assert checkout.calls == ["venv", "pip ."] * 2
-
-
-def test_a_failed_installation_shows_its_end_and_is_repeated(checkout: Checkout):
     code, stdout, stderr = checkout.run("scripts/harness", PIP_FAILS="OSError: [Errno 28] No space left on device")
-    repeated, _, _ = checkout.run("scripts/harness")
-
-    assert (code, stdout, repeated) == (ENVIRONMENT_ERROR, "", 0)
+    assert (code, stdout) == (ENVIRONMENT_ERROR, "")
     assert "    | OSError: [Errno 28] No space left on device\n" in stderr
-    assert checkout.calls == ["venv", "pip ."] * 2
+
+    assert checkout.run("scripts/harness")[0] == 0
+    assert checkout.calls == ["venv", "pip ."] * 3
 
 
 @pytest.mark.parametrize("script", ["scripts/harness", "scripts/test", "scripts/check"])
@@ -187,22 +219,18 @@ def test_without_python_the_message_names_what_is_needed(bare_checkout: Checkout
     assert not (bare_checkout.root / ".venv").exists()
 
 
-@pytest.mark.parametrize("what", [{"VERSION": "(3, 10, 14)"}, {"NO_VENV": "1"}])
-def test_a_python_that_does_not_serve_is_named(checkout: Checkout, what: dict[str, str]):
-    code, _, stderr = checkout.run("scripts/harness", **what)
+@pytest.mark.parametrize("variables", [{"VERSION": "(3, 10, 14)"}, {"NO_VENV": "1"}])
+def test_a_python_that_does_not_serve_is_named(checkout: Checkout, variables: dict[str, str]):
+    code, _, stderr = checkout.run("scripts/harness", **variables)
 
     assert code == ENVIRONMENT_ERROR
     assert f"{checkout.path}/python3" in stderr
 
 
 def test_a_shim_that_does_not_work_is_passed_over(checkout: Checkout):
-    shim = checkout.path / "python3.12"
-    shim.write_text("#!/usr/bin/env bash\nexit 127\n")
-    shim.chmod(0o755)
+    checkout.add_program("python3.12", "#!/usr/bin/env bash\nexit 127\n")
 
-    code, _, _ = checkout.run("scripts/harness")
-
-    assert code == 0
+    assert checkout.run("scripts/harness")[0] == 0
 
 
 @pytest.mark.parametrize("obstacle", [".venv", ".venv/lock/x"])
@@ -213,33 +241,16 @@ def test_a_folder_that_cannot_be_set_up_is_named(checkout: Checkout, obstacle: s
 
     code, stdout, stderr = checkout.run("scripts/harness")
 
-    assert (code, stdout) == (ENVIRONMENT_ERROR, "")
+    assert (code, stdout, checkout.calls) == (ENVIRONMENT_ERROR, "", [])
     assert f"harness: cannot create {checkout.root}/.venv" in stderr
-    assert checkout.calls == []
 
 
-def test_the_test_script_checks_first_and_then_runs_the_tests(checkout: Checkout):
-    code, _, _ = checkout.run("scripts/test")
+def test_the_test_script_checks_and_compiles_first_and_then_runs_the_tests(checkout: Checkout):
+    code, _, _ = checkout.run("scripts/test", COMPILING_SECONDS="1", PYTHONDONTWRITEBYTECODE="1")
 
     assert code == 0
-    calls = checkout.calls
-    # The tests are compiled beside the checks.
-    compiled = calls.index(COMPILED)
-    assert 2 <= compiled < len(calls) - 1
-    assert [*calls[:compiled], *calls[compiled + 1 :]] == [
-        "venv",
-        "pip .[dev]",
-        "ruff check .",
-        "ruff format --check .",
-        "mypy",
-        ALL_TESTS,
-    ]
-
-
-def test_the_tests_begin_when_they_are_compiled(checkout: Checkout):
-    checkout.run("scripts/test", COMPILING_SECONDS="1", PYTHONDONTWRITEBYTECODE="1")
-
-    assert checkout.calls[-2:] == [COMPILED, ALL_TESTS]
+    checks = ["ruff check .", "ruff format --check .", "mypy"]
+    assert checkout.calls == ["venv", "pip .[dev]", *checks, COMPILED, ALL_TESTS]
 
 
 def test_where_a_check_fails_no_test_is_run_and_nothing_goes_on(checkout: Checkout):
@@ -250,75 +261,51 @@ def test_where_a_check_fails_no_test_is_run_and_nothing_goes_on(checkout: Checko
     assert not {COMPILED, ALL_TESTS} & set(checkout.calls)
 
 
-def test_the_test_script_passes_arguments_to_pytest_alone(checkout: Checkout):
+def test_what_the_tests_need_serves_the_command_too_and_arguments_go_to_pytest_alone(checkout: Checkout):
     checkout.run("scripts/test", "-m", "slow")
+    checkout.run("scripts/harness")
 
     assert checkout.calls == ["venv", "pip .[dev]", "pytest -m slow"]
 
 
-@pytest.mark.parametrize(
-    ("scripts", "installed"),
-    [
-        (("scripts/check", "scripts/harness"), ["pip .[dev]"]),
-        (("scripts/harness", "scripts/check"), ["pip .", "pip .[dev]"]),
-    ],
-)
-def test_what_the_tests_need_serves_the_command_too(checkout: Checkout, scripts: tuple[str, ...], installed: list[str]):
-    for script in scripts:
-        checkout.run(script)
+def test_what_the_command_needs_does_not_serve_the_checks(checkout: Checkout):
+    checkout.run("scripts/harness")
+    checkout.run("scripts/check")
 
-    assert [call for call in checkout.calls if call.startswith("pip")] == installed
+    assert checkout.calls[:4] == ["venv", "pip .", "venv", "pip .[dev]"]
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_the_build_machine_tests_on_the_data_beside_the_repository(checkout: Checkout, there: bool):
+@pytest.mark.parametrize("code", ["0", "1"])
+def test_the_test_script_installs_axe_once_for_each_lock_file_and_runs_without_it(checkout: Checkout, code: str):
+    npm = '#!/usr/bin/env bash\nprintf "npm %s in %s\\n" "$*" "${PWD##*/}" >>"$CALLS"\nmkdir -p node_modules\n'
+    checkout.add_program("npm", npm + f"exit {code}\n")
+    lock = checkout.root / "tests" / "package-lock.json"
+    lock.parent.mkdir()
+    for text in ("{}", "{}", "another"):
+        lock.write_text(text)
+        _, stdout, stderr = checkout.run("scripts/test", "-x")
+        assert "npm" not in stdout
+        assert ("axe-core could not be installed" in stderr) == (code == "1")
+
+    installed = "npm ci --ignore-scripts --no-audit --no-fund in tests"
+    second = [installed] if code == "1" else []
+    runs = [installed, "pytest -x", *second, "pytest -x", installed, "pytest -x"]
+    assert checkout.calls == ["venv", "pip .[dev]", *runs]
+
+
+@pytest.mark.parametrize("has_data", [True, False])
+def test_the_build_machine_tests_on_the_data_beside_the_repository(checkout: Checkout, has_data: bool):
     data = checkout.root.parent / "shared/mnist"
-    if there:
+    if has_data:
         data.mkdir(parents=True)
 
     code, stdout, _ = checkout.run(".ci/run")
 
-    assert code == 0
-    assert stdout.splitlines()[-1] == (str(data) if there else "no data")
+    assert (code, stdout.splitlines()[-1]) == (0, str(data) if has_data else "no data")
     # Nothing says what has changed since the main branch, so that all that is nightly runs too.
     nightly = f"{ALL_TESTS} -m (nightly or browser or office) and not slow tests"
     goldens = "pytest --numprocesses auto --dist worksteal --ignore tests/golden/test_commands.py tests/golden"
     assert checkout.calls[-3:] == [ALL_TESTS, goldens, nightly]
-
-
-@pytest.fixture
-def npm(checkout: Checkout) -> Path:
-    """A stub of npm that notes its calls, and the lock file that it is to install."""
-    stub = checkout.path / "npm"
-    stub.write_text(
-        '#!/usr/bin/env bash\nprintf "npm %s in %s\\n" "$*" "${PWD##*/}" >>"$CALLS"\n'
-        'mkdir -p node_modules\nexit "${NPM_CODE:-0}"\n'
-    )
-    stub.chmod(0o755)
-    lock = checkout.root / "tests" / "package-lock.json"
-    lock.parent.mkdir()
-    lock.write_text("{}")
-    return lock
-
-
-def test_the_test_script_installs_axe_once_for_each_lock_file(checkout: Checkout, npm: Path):
-    for _ in range(2):
-        code, stdout, _ = checkout.run("scripts/test", "-x")
-        assert (code, "npm" in stdout) == (0, False)
-    npm.write_text("another")
-    checkout.run("scripts/test", "-x")
-
-    call = "npm ci --ignore-scripts --no-audit --no-fund in tests"
-    assert checkout.calls == ["venv", "pip .[dev]", call, "pytest -x", "pytest -x", call, "pytest -x"]
-
-
-def test_the_tests_run_where_axe_cannot_be_installed(checkout: Checkout, npm: Path):
-    for _ in range(2):
-        code, _, stderr = checkout.run("scripts/test", "-x", NPM_CODE="1")
-        assert code == 0
-        assert "axe-core could not be installed" in stderr
-
-    assert [call.split()[0] for call in checkout.calls] == ["venv", "pip", "npm", "pytest", "npm", "pytest"]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import sys
 import zipfile
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+from tests.conftest import REPOSITORY
+
 PACKAGES = ("search_spaces", "harness", "reports")
 
 

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PACKAGES = ("search_spaces", "harness", "reports", "benchmarks")
+PACKAGES = ("search_spaces", "harness", "reports", "benchmarks", "tests")
 BANNED = {"found", "given", "told", "made", "said", "asked", "kept", "shown", "there", "place", "each"}
 COMPREHENSIONS = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 # So many functions, packed assignments and flagged texts are left, by room; the numbers only fall.
-LIMITS: dict[str, int] = {}
+LIMITS = {"tests": 526}
 
 
 def nodes_of(function: ast.AST, without: type | tuple[type, ...] = ()) -> Iterator[ast.AST]:

@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from harness.bench.table import Machine
-from harness.studies.config import WrittenConfig, config_document
+from harness.studies.config import StudyConfig, WrittenConfig, config_document
 from harness.system import files, statistics
 from harness.system.document import WrittenNetwork, csv_text, document_of, documented, read_as
 from harness.system.errors import ContentError
@@ -195,6 +195,8 @@ _BASELINE = "random"
 # Marks of the time axis, besides its beginning.
 _STEPS = 60
 _DRAWS, _CONFIDENCE = 2_000, 0.95
+# How long it takes to get to these multiples of the smallest size that reaches.
+_SIZE_FACTORS = (1.0, 1.1, 1.25, 1.5, 2.0)
 # Decimals of a score: sums of the same spans of time in other pieces differ by what floats round.
 _DECIMALS = 12
 # Up to so many repeats that are not alike, Wilcoxon's p is counted out; with more the normal approximation is good.
@@ -207,6 +209,12 @@ class _Judge(NamedTuple):
     reaching: Container[str | None]
     largest: int
     smallest: float
+
+    @classmethod
+    def of(cls, study: StudyConfig, judged: Judged) -> _Judge:
+        accuracies = judged.accuracies_pct.items()
+        reaching = {key for key, accuracy in accuracies if statistics.reaches(accuracy, study.target_pct)}
+        return cls(reaching, study.budget, math.inf if judged.smallest is None else judged.smallest)
 
 
 class _Steps(NamedTuple):
@@ -240,6 +248,10 @@ class _Steps(NamedTuple):
             for start, end, size in spans
         )
         return math.fsum(parts) / seconds
+
+    def score_at(self, judge: _Judge, seconds: float) -> float:
+        """Return the logarithm of the size at a time over the smallest possible."""
+        return math.log(min(self.at(seconds), judge.largest) / min(judge.smallest, judge.largest))
 
 
 def _interval(drawn: Callable[[Any], Any], count: int, method: Any = "linear") -> Any:
@@ -292,6 +304,12 @@ def _runtime(repeats: Sequence[_Steps], size: int, seconds: float) -> dict[str, 
         "share_low": share_low,
         "share_high": share_high,
     }
+
+
+def _runtimes(repeats: Sequence[_Steps], smallest: int | None, seconds: float) -> list[dict[str, Any]]:
+    if smallest is None:
+        return []
+    return [_runtime(repeats, math.floor(smallest * each), seconds) for each in _SIZE_FACTORS]
 
 
 def _ranking(scores: Mapping[str, Sequence[float]]) -> tuple[dict[str, float], float]:
@@ -374,45 +392,30 @@ def findings(design: Comparison, traces: Sequence[Trace], judged: Judged) -> Fin
     """
     task = design.task
     seconds = task.seconds
-    target = task.study.target_pct
-    budget = task.study.budget
-    smallest = math.inf if judged.smallest is None else judged.smallest
-    least = min(smallest, budget)
-    reaching = {key for key, accuracy in judged.accuracies_pct.items() if statistics.reaches(accuracy, target)}
-    judge = _Judge(reaching, budget, smallest)
+    judge = _Judge.of(task.study, judged)
     grouped = {named.name: [trace for trace in traces if trace.method == named.name] for named in design.methods}
     steps = {name: [_Steps.of(trace, judge) for trace in group] for name, group in grouped.items()}
     scored = {
-        OVER_TIME: {name: [each.score(judge, seconds) for each in repeats] for name, repeats in steps.items()},
-        AT_THE_END: {
-            name: [math.log(min(each.at(seconds), budget) / least) for each in repeats]
-            for name, repeats in steps.items()
-        },
+        OVER_TIME: _scores(steps, lambda repeat: repeat.score(judge, seconds)),
+        AT_THE_END: _scores(steps, lambda repeat: repeat.score_at(judge, seconds)),
     }
     whole = [named.name for named in design.methods if not named.is_variant]
     ranks, friedman_p = _ranking({name: scored[OVER_TIME][name] for name in whole})
     marks = [seconds * step / _STEPS for step in range(_STEPS + 1)]
     curves = {name: _curve(repeats, marks) for name, repeats in steps.items()}
-    factors = (1.0, 1.1, 1.25, 1.5, 2.0) if math.isfinite(smallest) else ()
     methods = []
     for named in design.methods:
-        group = grouped[named.name]
-        answered = [trace.answers[-1].hash for trace in group if trace.answers and trace.answers[-1].hash]
-        methods.append(
-            {
-                "name": named.name,
-                "says": named.says,
-                "is_variant": named.is_variant,
-                "mean_rank": ranks.get(named.name),
-                "ratio": math.exp(statistics.mean(scored[OVER_TIME][named.name])) if factors else None,
-                "final_size": finite(curves[named.name][-1][1]),
-                "answered": len(answered) / len(group),
-                "false": sum(each not in reaching for each in answered) / len(answered) if answered else 0.0,
-                "networks": statistics.mean([float(trace.networks) for trace in group]),
-                "runs": statistics.mean([float(trace.runs) for trace in group]),
-                "runtimes": [_runtime(steps[named.name], math.floor(smallest * each), seconds) for each in factors],
-            }
-        )
+        name = named.name
+        method = {
+            "name": name,
+            "says": named.says,
+            "is_variant": named.is_variant,
+            "mean_rank": ranks.get(name),
+            "ratio": None if judged.smallest is None else math.exp(statistics.mean(scored[OVER_TIME][name])),
+            "final_size": finite(curves[name][-1][1]),
+        }
+        runtimes = _runtimes(steps[name], judged.smallest, seconds)
+        methods.append(method | _answers(grouped[name], judge) | {"runtimes": runtimes})
     compared = _pairs(scored, list(combinations(whole, 2)))
     varied = _pairs(scored, [(named.name, DEFAULT) for named in design.methods if named.is_variant])
     document = {
@@ -420,7 +423,7 @@ def findings(design: Comparison, traces: Sequence[Trace], judged: Judged) -> Fin
         "repeats": design.repeats,
         "seconds": seconds,
         "workers": task.workers,
-        "target_pct": target,
+        "target_pct": task.study.target_pct,
         "smallest": judged.smallest,
         "sentences": _sentences(design.repeats, ranks, compared, varied),
         "friedman_p": finite(friedman_p),
@@ -429,6 +432,20 @@ def findings(design: Comparison, traces: Sequence[Trace], judged: Judged) -> Fin
         "variants": varied,
     }
     return Findings(document, curves)
+
+
+def _scores(steps: Mapping[str, Sequence[_Steps]], score: Callable[[_Steps], float]) -> dict[str, list[float]]:
+    return {name: list(map(score, repeats)) for name, repeats in steps.items()}
+
+
+def _answers(traces: Sequence[Trace], judge: _Judge) -> dict[str, Any]:
+    answered = [trace.answers[-1].hash for trace in traces if trace.answers and trace.answers[-1].hash]
+    return {
+        "answered": len(answered) / len(traces),
+        "false": sum(each not in judge.reaching for each in answered) / len(answered) if answered else 0.0,
+        "networks": statistics.mean([float(trace.networks) for trace in traces]),
+        "runs": statistics.mean([float(trace.runs) for trace in traces]),
+    }
 
 
 def _sentences(

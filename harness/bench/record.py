@@ -11,7 +11,7 @@ import json
 import math
 import random
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -25,7 +25,7 @@ from harness.bench.table import Facts, Machine, Row, Sample, Table
 from harness.data.datasets import dataset, task_of
 from harness.data.training_images import load, split
 from harness.searching import race
-from harness.searching.clock import PACES, Timing, work
+from harness.searching.time_budget import PACES, Timing, work
 from harness.studies.config import check_config, open_study, read_config
 from harness.studies.events import Entry, Proposal, RunEnded
 from harness.studies.log import StudyLog
@@ -34,9 +34,9 @@ from harness.system.errors import ContentError, UsageError
 from harness.system.machine import choose_device, worker_count
 from harness.system.statistics import mean
 from harness.system.terminal import duration_text
-from harness.training.executor import Broken, Event, ExecutorOf, Limits, Source, run_all
-from harness.training.native.native import TORCH, Choice, choose_engine
-from harness.training.processes import Processes
+from harness.training.executors.base import Broken, Event, ExecutorOf, Limits, Source, run_all
+from harness.training.executors.processes import Processes
+from harness.training.native.engine import TORCH, Choice, choose_engine
 from harness.training.progress import Reporter
 from harness.training.recipe import check_batch, check_statistics, named_recipe
 from harness.training.result import Purpose, Result, Status, accuracy_pct
@@ -88,9 +88,10 @@ def _choose(space: SearchSpace, count: int, seed: int, budget: int | None = None
     rng = random.Random(seed)
     enumerated = space.configurations <= _MOST_ENUMERATED
     most = math.inf if enumerated else _POOL_FACTOR * count
-    looked_at = max(_LEAST_DRAWS, _DRAWS_FACTOR * count)
+    draws = max(_LEAST_DRAWS, _DRAWS_FACTOR * count)
+    candidates = enumerate_draws(space) if enumerated else (draw(space, uniform(rng)) for _ in range(draws))
     pool: dict[str, tuple[Architecture, Analysis]] = {}
-    for candidate in enumerate_draws(space) if enumerated else (draw(space, uniform(rng)) for _ in range(looked_at)):
+    for candidate in candidates:
         judgement = judge(space, candidate.architecture, budget)
         if judgement.accepted and judgement.analysis is not None:
             pool.setdefault(candidate.architecture.hash, (candidate.architecture, judgement.analysis))
@@ -99,22 +100,28 @@ def _choose(space: SearchSpace, count: int, seed: int, budget: int | None = None
             break
     if not pool:
         raise DrawError(f"no network of the space {space.name!r} keeps its conditions and the budget")
-    sizes = {key: math.log(analysis.parameters) for key, (_, analysis) in pool.items()}
-    low, high = min(sizes.values()), max(sizes.values())
-    bands: list[list[str]] = [[] for _ in range(_BANDS)]
     # The order of the pool is that of the draws; that of the hashes is nobody's.
-    for key in sorted(pool):
-        share = (sizes[key] - low) / (high - low) if high > low else 0.0
-        bands[min(_BANDS - 1, int(share * _BANDS))].append(key)
+    bands = _bands({key: math.log(pool[key][1].parameters) for key in sorted(pool)})
     for band in bands:
         rng.shuffle(band)
-
-    def in_turn() -> Iterator[str]:
-        while any(bands):
-            yield from (band.pop() for band in bands if band)
-
     sample = Sample(seed=seed, networks=count, bands=0 if enumerated and len(pool) <= count else _BANDS, budget=budget)
-    return _Chosen(sample, dict(pool[key] for key in islice(in_turn(), count)), len(pool), enumerated)
+    return _Chosen(sample, dict(pool[key] for key in islice(_in_turn(bands), count)), len(pool), enumerated)
+
+
+def _bands(sizes: Mapping[str, float]) -> list[list[str]]:
+    """Return networks by size, in bands that are equally wide."""
+    low = min(sizes.values())
+    high = max(sizes.values())
+    bands: list[list[str]] = [[] for _ in range(_BANDS)]
+    for key, size in sizes.items():
+        share = (size - low) / (high - low) if high > low else 0.0
+        bands[min(_BANDS - 1, int(share * _BANDS))].append(key)
+    return bands
+
+
+def _in_turn(bands: Sequence[list[str]]) -> Iterator[str]:
+    while any(bands):
+        yield from (band.pop() for band in bands if band)
 
 
 @dataclass(frozen=True, slots=True)

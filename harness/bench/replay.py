@@ -34,11 +34,11 @@ from harness.bench.table import Machine, Row, Table
 from harness.data.datasets import dataset
 from harness.data.training_images import load
 from harness.searching import race
-from harness.searching.clock import Effort
 from harness.searching.external_method import Problem
 from harness.searching.loop import explore
 from harness.searching.proposer import Proposer, Proposing
 from harness.searching.state import Moment, Search
+from harness.searching.time_budget import Effort
 from harness.studies.candidate import CONFIRM_SEEDS
 from harness.studies.config import StudyConfig
 from harness.studies.events import Entry, RunEnded
@@ -48,8 +48,8 @@ from harness.system import statistics
 from harness.system.errors import ContentError, HarnessError
 from harness.system.machine import choose_device, die_with, ignoring_sigint
 from harness.system.terminal import duration_text
-from harness.training.executor import Event, Executor, Finished, Limits, Place, run_all
-from harness.training.native.native import choose_engine
+from harness.training.executors.base import Event, Executor, Finished, Limits, Place, run_all
+from harness.training.native.engine import choose_engine
 from harness.training.recipe import check_batch, named_recipe
 from harness.training.result import Epoch, Purpose, Result, Status
 from harness.training.run import Job
@@ -266,48 +266,63 @@ class RunRequest:
 
 def prepare(request: RunRequest, table: Table | None) -> tuple[Comparison, Effort | None]:
     """Return the comparison that the options ask for, of no methods yet, and how its trainings run; None on a table."""
-    effort = machine = None
     if request.live:
-        data = load(table.facts.dataset if table else request.dataset, request.data)
-        if table is not None and data.data_hash != table.facts.data_hash:
-            raise ContentError(f"the data in {data.source} are not those of the table {table.facts.name!r}")
-        task = _table_task(table, request) if table else _live_task(request, data.data_hash)
-        check_batch(task.study.recipe, data.dataset.train_size)
-        device = choose_device(request.device)
-        engine = choose_engine(request.engine, task.study.recipe, device, parse_space(task.study.space_text).op_types)
-        effort = Effort(
-            seconds=None, trials=None, workers=task.workers, device=str(device), limits=Limits(), engine=engine.kind
-        )
-        trainer = engine.engine.name if engine.engine else engine.kind
-        machine = Machine.here(device, data.data_hash, trainer, task.workers)
-        table = None
-    else:
-        assert table is not None, "without --live there is a table"
-        task = _table_task(table, request)
-        limits = [sample.budget for sample in table.facts.samples if sample.bands == 0]
-        if not limits:
-            raise ContentError(f"the table {table.facts.name!r} is a sample of its space, which only --live can search")
-        if None not in limits and task.study.budget > (most := max(limit or 0 for limit in limits)):
-            raise ContentError(f"the table {table.facts.name!r} holds the networks of at most {most:,} parameters only")
-    root = Path(__file__).resolve().parents[2]
-    code = hashlib.sha256(" ".join(f"{name} {version(name)}" for name in ("numpy", "optuna", "scipy")).encode())
-    for path in sorted([*root.glob("search_spaces/**/*"), *root.glob("harness/**/*")]):
-        if path.suffix in (".py", ".lark", ".cpp", ".h", ".json"):
-            code.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
-    comparison = Comparison(
+        return _prepare_live(request, table)
+    assert table is not None, "without --live there is a table"
+    comparison = replace(
+        _comparison(request, _replayed_task(table, request)),
+        table=table.facts.name,
+        table_sha256=hashlib.sha256(table.content).hexdigest(),
+        spread=request.spread,
+    )
+    return comparison, None
+
+
+def _prepare_live(request: RunRequest, table: Table | None) -> tuple[Comparison, Effort]:
+    data = load(table.facts.dataset if table else request.dataset, request.data)
+    if table is not None and data.data_hash != table.facts.data_hash:
+        raise ContentError(f"the data in {data.source} are not those of the table {table.facts.name!r}")
+    task = _table_task(table, request) if table else _live_task(request, data.data_hash)
+    recipe = task.study.recipe
+    check_batch(recipe, data.dataset.train_size)
+    device = choose_device(request.device)
+    engine = choose_engine(request.engine, recipe, device, parse_space(task.study.space_text).op_types)
+    effort = Effort(
+        seconds=None, trials=None, workers=task.workers, device=str(device), limits=Limits(), engine=engine.kind
+    )
+    trainer = engine.engine.name if engine.engine else engine.kind
+    machine = Machine.here(device, data.data_hash, trainer, task.workers)
+    return replace(_comparison(request, task), judge_seeds=request.judge_seeds, machine=machine), effort
+
+
+def _comparison(request: RunRequest, task: SearchTask) -> Comparison:
+    return Comparison(
         task=task,
         methods=(),
         repeats=request.repeats,
         seed=request.seed,
         answer_seconds=request.answer_seconds,
-        table=table.facts.name if table else None,
-        table_sha256=hashlib.sha256(table.content).hexdigest() if table else None,
-        spread=request.spread if table else None,
-        judge_seeds=None if table else request.judge_seeds,
-        code_sha256=code.hexdigest(),
-        machine=machine,
+        code_sha256=_code_sha256(),
     )
-    return comparison, effort
+
+
+def _code_sha256() -> str:
+    root = Path(__file__).resolve().parents[2]
+    code = hashlib.sha256(" ".join(f"{name} {version(name)}" for name in ("numpy", "optuna", "scipy")).encode())
+    for path in sorted([*root.glob("search_spaces/**/*"), *root.glob("harness/**/*")]):
+        if path.suffix in (".py", ".lark", ".cpp", ".h", ".json"):
+            code.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+    return code.hexdigest()
+
+
+def _replayed_task(table: Table, request: RunRequest) -> SearchTask:
+    task = _table_task(table, request)
+    limits = [sample.budget for sample in table.facts.samples if sample.bands == 0]
+    if not limits:
+        raise ContentError(f"the table {table.facts.name!r} is a sample of its space, which only --live can search")
+    if None not in limits and task.study.budget > (most := max(limit or 0 for limit in limits)):
+        raise ContentError(f"the table {table.facts.name!r} holds the networks of at most {most:,} parameters only")
+    return task
 
 
 def _table_task(table: Table, request: RunRequest) -> SearchTask:

@@ -343,23 +343,12 @@ _SHARED = ("dataset", "data_hash", "split_sha256", "space", "recipe", "rungs", "
 def merged(parts: Sequence[Table], name: str) -> Table:
     """Pool the runs of tables; of runs that several have, from machines whose bits may differ, the first part's."""
     first = parts[0].facts
-    for other in (part.facts for part in parts):
-        if differs := next((what for what in _SHARED if getattr(first, what) != getattr(other, what)), None):
-            raise ContentError(f"the tables {first.name!r} and {other.name!r} have another {differs}")
     machines = list(dict.fromkeys(machine for part in parts for machine in part.facts.machines))
-    if len({machine.engine for machine in machines}) > 1:
-        raise ContentError("the tables were trained by different engines")
+    _check_alike([part.facts for part in parts], machines)
     runs: dict[tuple[str, int], list[Row]] = {}
     for part in parts:
-        runs_of_part = defaultdict[tuple[str, int], list[Row]](list)
-        for row in part.rows:
-            machine = machines.index(part.facts.machines[row.machine])
-            runs_of_part[row.hash, row.seed].append(row._replace(machine=machine))
-        for (network_hash, seed), run in runs_of_part.items():
-            first_run = runs.setdefault((network_hash, seed), run)
-            here, elsewhere = (machines[each[0].machine].environment for each in (run, first_run))
-            accuracies, first_accuracies = ([row.validation_accuracy_pct for row in rows] for rows in (run, first_run))
-            if same_bits_due(here, elsewhere) and accuracies != first_accuracies:
+        for (network_hash, seed), run in _runs_by(machines, part).items():
+            if _contradict(run, runs.setdefault((network_hash, seed), run), machines):
                 raise ContentError(
                     f"seed {seed} of network {network_hash} has other accuracies in {part.facts.name!r} than in a "
                     "table before it, on machines that give equal bits"
@@ -370,3 +359,28 @@ def merged(parts: Sequence[Table], name: str) -> Table:
     samples = tuple(dict.fromkeys(sample for part in parts for sample in part.facts.samples))
     facts = replace(first, name=name, samples=samples, machines=tuple(machines[index] for index in used))
     return Table(facts, tuple(row._replace(machine=used.index(row.machine)) for row in rows))
+
+
+def _check_alike(facts: Sequence[Facts], machines: Sequence[Machine]) -> None:
+    first = facts[0]
+    for other in facts:
+        if differs := next((what for what in _SHARED if getattr(first, what) != getattr(other, what)), None):
+            raise ContentError(f"the tables {first.name!r} and {other.name!r} have another {differs}")
+    if len({machine.engine for machine in machines}) > 1:
+        raise ContentError("the tables were trained by different engines")
+
+
+def _runs_by(machines: Sequence[Machine], part: Table) -> dict[tuple[str, int], list[Row]]:
+    """Return the rows of each run of a table, by network and seed; their machine is the place in ``machines``."""
+    runs: dict[tuple[str, int], list[Row]] = defaultdict(list)
+    for row in part.rows:
+        machine = machines.index(part.facts.machines[row.machine])
+        runs[row.hash, row.seed].append(row._replace(machine=machine))
+    return runs
+
+
+def _contradict(run: Sequence[Row], other: Sequence[Row], machines: Sequence[Machine]) -> bool:
+    """Return whether two runs of one seed differ, though their machines give equal bits."""
+    here, elsewhere = (machines[rows[0].machine].environment for rows in (run, other))
+    accuracies, other_accuracies = ([row.validation_accuracy_pct for row in rows] for rows in (run, other))
+    return same_bits_due(here, elsewhere) and accuracies != other_accuracies

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,15 +13,21 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from harness.interface import options
+from harness.data.datasets import task_of
+from harness.interface import declarations, options
 from harness.system import files
 from harness.system.errors import UsageError
+from harness.system.files import Workspace
+from harness.system.machine import core_count
 from harness.system.terminal import DURATION, say
 
 if TYPE_CHECKING:
-    from harness.bench.comparison import Trace
+    from harness.bench.comparison import Comparison, Judged, Trace
+    from harness.bench.methods import Method
     from harness.bench.record import TableRequest
+    from harness.bench.replay import RunRequest
     from harness.bench.table import Table
+    from harness.searching.time_budget import Effort
 
 _option = click.option
 # Options that a table answers by itself, those of real runs, and those of a replay.
@@ -44,12 +51,12 @@ def bench() -> None:
 @_option("--space", help="Record NAME from this search space, or @FILE; without it NAME is shown.")
 @_option("--networks", type=click.IntRange(1, 100_000), default=400, help="Most networks to train.")
 @_option("--seeds", type=click.IntRange(1, 1000), default=2, help="Runs of each network.")
-@_option("--near", type=options.PER_CENT, help="More runs of networks near this validation accuracy.")
+@_option("--near", type=declarations.PER_CENT, help="More runs of networks near this validation accuracy.")
 @_option("--within", type=click.FloatRange(0, 100), default=0.1, help="Distance from --near, in points.")
 @_option("--near-seeds", type=click.IntRange(1, 1000), default=4, help="Runs of each network near --near.")
 @_option(
     "--rungs",
-    type=options.EPOCHS,
+    type=declarations.EPOCHS,
     help="Epochs to validate after, such as 1,2,4,8 [default: a search's rungs, one before, the last].",
 )
 @_option("--recipe", default="fast", help="A recipe's name, or @FILE.toml.")
@@ -105,14 +112,18 @@ def table(
     if into is None:
         return _show_table(first, as_json)
     folder = Path(into) if "/" in into else workspace.table(into)
-    # A recording of that name would later write over the merged table.
-    whole = folder.resolve()
-    has_recording = whole.parent == workspace.tables.resolve() and workspace.recording(whole.name).exists()
-    if any((folder / name).exists() for name in ("table.csv", "table.json")) or has_recording:
-        raise UsageError(f"there is a table in {folder}, or its recording; give --into another name")
+    _refuse_taken(folder, workspace)
     pooled = merged([first, *others], folder.name)
     write_table(folder, pooled)
     return _show_table(pooled, as_json, folder)
+
+
+def _refuse_taken(folder: Path, workspace: Workspace) -> None:
+    # A recording of that name would later write over the merged table.
+    whole = folder.resolve()
+    has_recording = whole.parent == workspace.tables.resolve() and workspace.recording(whole.name).exists()
+    if has_recording or any((folder / name).exists() for name in ("table.csv", "table.json")):
+        raise UsageError(f"there is a table in {folder}, or its recording; give --into another name")
 
 
 def _show_table(table: Table, as_json: bool, written: Path | None = None) -> int:
@@ -127,9 +138,8 @@ def _show_table(table: Table, as_json: bool, written: Path | None = None) -> int
 def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) -> int:
     from harness.bench import record as recordings
     from harness.bench.table import write_table
-    from harness.data.datasets import task_of
     from harness.studies import config as study
-    from harness.training import ray
+    from harness.training.executors import ray
     from harness.training.progress import Reporter
 
     workspace = files.workspace()
@@ -173,7 +183,9 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
 @_option("--ablations", is_flag=True, help="Also run the default with one part changed at a time.")
 @_option("--repeats", type=click.IntRange(1, 100_000), help="Repeats of each method [default: 200; 3 with --live].")
 @_option("--seed", type=click.IntRange(0), default=0, help="Seed of the comparison.")
-@_option("--target", type=options.PER_CENT, help="Validation accuracy [default: a quarter of the table reaches it].")
+@_option(
+    "--target", type=declarations.PER_CENT, help="Validation accuracy [default: a quarter of the table reaches it]."
+)
 @_option("--budget", type=click.IntRange(1), help="Parameter budget [default: the largest network's].")
 @_option("--time", "seconds", type=DURATION, help="Time of a repeat [default: an eighth of the table trained].")
 @_option("--workers", type=click.IntRange(1, 256), default=2, help="Runs side by side.")
@@ -214,59 +226,29 @@ def run(ctx: click.Context, /, as_json: bool, **arguments: Any) -> int:
     harness bench run --live --space tiny --recipe fast --target 99.2 --time 1h
     """
     from harness.bench import comparison, methods, replay
-
-    live = arguments["live"]
-    repeats = arguments.pop("repeats") or (3 if live else 200)
-    request = replay.RunRequest(repeats=repeats, **arguments)
-    from_table = request.table is not None
-    if not from_table and (not live or None in (request.space, request.target, request.seconds)):
-        raise UsageError("a TABLE is wanted, or --live with --space, --target and --time")
-    refused = (_OF_A_TABLE if from_table else ()) + (_OF_A_REPLAY if live else _OF_LIVE_RUNS)
-    for name in refused:
-        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            kind = "--live" if live else "a replay"
-            manner = " with a table" if from_table else ""
-            raise UsageError(f"--{name.replace('_', '-')} says nothing of {kind}{manner}")
     from harness.bench.table import read_table, table_folder
     from harness.studies import config as study
-    from harness.system.machine import core_count
-    from harness.training import ray
-    from harness.training.executor import Source
-    from harness.training.progress import Reporter
     from reports.comparison import write_bench_page
 
+    repeats = arguments.pop("repeats") or (3 if arguments["live"] else 200)
+    request = replay.RunRequest(repeats=repeats, **arguments)
+    _check_run(ctx, request)
     table = None if request.table is None else read_table(table_folder(request.table, files.workspace()))
     compared = methods.methods_of(request.names, request.programs, ablations=request.ablations)
     design, effort = replay.prepare(request, table)
-    task = design.task
-    design = replace(design, methods=tuple(method.named(task) for method in compared))
+    design = replace(design, methods=tuple(method.named(design.task) for method in compared))
     digest = hashlib.sha256(json.dumps(design.document, sort_keys=True).encode()).hexdigest()[:6]
-    folder = request.out or files.workspace().runs / ".bench" / f"{design.table or task.study.space}-{digest}"
+    folder = request.out or files.workspace().runs / ".bench" / f"{design.table or design.task.study.space}-{digest}"
     files.check_writable(folder)
     with study.owned(folder), options.resumable():
         earlier_traces = comparison.begin(folder, design)
         if earlier_traces:
             say(f"{len(earlier_traces):,} repeats of an earlier call are kept; remove {folder} to begin anew")
         if effort is not None:
-            # Only nodes such as this machine, and no more places.
-            nodes = {"device": effort.device, "engine": effort.engine, "most": effort.workers, "kinds": ray.Kinds.OURS}
-            with ray.executor_at(request.cluster, effort.workers, **nodes) as executor_of:
-                trains = partial(executor_of, Source(task.study.dataset, request.data), effort.limits)
-                to_stderr = partial(click.echo, err=True)
-                traces, judged = replay.run_live(compared, design, effort, trains, folder, earlier_traces, to_stderr)
+            traces, judged = _run_live(request, compared, design, effort, folder, earlier_traces)
         else:
             assert table is not None, "without --live there is a table"
-            with Reporter(design.repeats * len(compared), "repeats") as reporter:
-                reporter.advance(len(earlier_traces))
-
-                def keep(trace: Trace) -> None:
-                    comparison.append_trace(folder, trace)
-                    reporter.advance()
-
-                count = request.processes or core_count()
-                traces = replay.run_repeats(compared, design, table, count, earlier_traces, keep)
-            sizes = {key: size for key, size in table.sizes.items() if size <= task.study.budget}
-            judged = comparison.Judged.of(table.true_accuracies_pct, sizes, task.study.target_pct)
+            traces, judged = _replay(request, compared, design, table, folder, earlier_traces)
         comparison.write_end(folder, traces, judged)
         findings = comparison.findings(design, traces, judged)
         figures = comparison.write_figures(folder, findings)
@@ -274,3 +256,61 @@ def run(ctx: click.Context, /, as_json: bool, **arguments: Any) -> int:
         text = f"{comparison.figures_text(design, findings.document)}\nreport: {page}"
         options.answer(as_json, findings.document | {"files": [str(path) for path in (*figures, page)]}, text)
     return 0
+
+
+def _check_run(ctx: click.Context, request: RunRequest) -> None:
+    """Refuse a request without a task, and options that say nothing of what it asks for."""
+    from_table = request.table is not None
+    if not from_table and (not request.live or None in (request.space, request.target, request.seconds)):
+        raise UsageError("a TABLE is wanted, or --live with --space, --target and --time")
+    refused = (_OF_A_TABLE if from_table else ()) + (_OF_A_REPLAY if request.live else _OF_LIVE_RUNS)
+    for name in refused:
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            kind = "--live" if request.live else "a replay"
+            manner = " with a table" if from_table else ""
+            raise UsageError(f"--{name.replace('_', '-')} says nothing of {kind}{manner}")
+
+
+def _run_live(
+    request: RunRequest,
+    compared: Sequence[Method],
+    design: Comparison,
+    effort: Effort,
+    folder: Path,
+    earlier_traces: Sequence[Trace],
+) -> tuple[list[Trace], Judged]:
+    from harness.bench.replay import run_live
+    from harness.training.executors import ray
+    from harness.training.executors.base import Source
+
+    source = Source(design.task.study.dataset, request.data)
+    # Only nodes such as this machine, and no more places.
+    nodes = {"device": effort.device, "engine": effort.engine, "most": effort.workers, "kinds": ray.Kinds.OURS}
+    with ray.executor_at(request.cluster, effort.workers, **nodes) as executor_of:
+        trains = partial(executor_of, source, effort.limits)
+        return run_live(compared, design, effort, trains, folder, earlier_traces, partial(click.echo, err=True))
+
+
+def _replay(
+    request: RunRequest,
+    compared: Sequence[Method],
+    design: Comparison,
+    table: Table,
+    folder: Path,
+    earlier_traces: Sequence[Trace],
+) -> tuple[list[Trace], Judged]:
+    from harness.bench.comparison import Judged, append_trace
+    from harness.bench.replay import run_repeats
+    from harness.training.progress import Reporter
+
+    with Reporter(design.repeats * len(compared), "repeats") as reporter:
+        reporter.advance(len(earlier_traces))
+
+        def keep(trace: Trace) -> None:
+            append_trace(folder, trace)
+            reporter.advance()
+
+        traces = run_repeats(compared, design, table, request.processes or core_count(), earlier_traces, keep)
+    study = design.task.study
+    sizes = {key: size for key, size in table.sizes.items() if size <= study.budget}
+    return traces, Judged.of(table.true_accuracies_pct, sizes, study.target_pct)

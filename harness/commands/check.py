@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from harness.interface import options
+from harness.system.document import document_of
 
 
 @click.command(short_help="Compute a certificate again.")
@@ -18,7 +19,6 @@ def check(file: Path, as_json: bool) -> None:
     Exit code 4 and one line where something does not follow from the network, the seeds and their errors.
     """
     from harness.evidence.certificate import check as checked
-    from harness.system.document import document_of
 
     certificate = checked(file)
     options.answer(as_json, document_of(certificate), str(certificate))

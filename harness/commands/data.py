@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.data import datasets
-from harness.interface import options
+from harness.interface import declarations, options
 from harness.system import files
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
@@ -127,7 +127,7 @@ def _remove(name: str, force: bool) -> None:
 @data.command("describe", short_help="Say what a data set is, and what its test part can prove.")
 @click.argument("source", metavar="DATASET")
 @options.some("data")
-@click.option("--input", "shape", type=options.SHAPE, help="Resize one's own pictures: channels x rows x columns.")
+@click.option("--input", "shape", type=declarations.SHAPE, help="Resize one's own pictures: channels x rows x columns.")
 @click.option("--group-by", help="What stays on one side of a split: an array of the .npz, or _ for names up to _.")
 @click.option("--channels", type=click.Choice(["first", "last"]), help="Where an array of the .npz has its channels.")
 @click.option("--allow-overlap", is_flag=True, help="Keep parts that have images or groups in common, and say so.")

@@ -11,7 +11,7 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,7 +22,10 @@ from harness.data import datasets
 from harness.interface import options
 from harness.system import files
 from harness.system.errors import DISTRIBUTION, DataError, DeviceError, HarnessError, UsageError, typed
+from harness.system.machine import choose_device, core_count, cores_by_quota, device_name, processor_flags
 from harness.system.terminal import console, counted, show_table
+from search_spaces.network import MNIST, analyse
+from search_spaces.notation import parse_network
 
 if TYPE_CHECKING:
     pass
@@ -84,8 +87,6 @@ def _packages() -> _Found:
 def _torch() -> _Found:
     import torch
 
-    from harness.system.machine import choose_device, device_name
-
     device = choose_device("auto")
     image = torch.ones(1, 1, 4, 4, device=device, requires_grad=True)
     torch.nn.functional.conv2d(image, torch.ones(1, 1, 3, 3, device=device)).sum().backward()  # type: ignore[no-untyped-call]
@@ -101,8 +102,6 @@ def _torch() -> _Found:
 def _cpu() -> _Found:
     import torch
 
-    from harness.system.machine import core_count, cores_by_quota, processor_flags
-
     capability, flags = torch.backends.cpu.get_cpu_capability(), processor_flags()
     native_bf16 = bool(flags & {"avx512_bf16", "amx_bf16", "bf16"}) if flags else None
     facts: dict[str, Any] = {"machine": platform.machine(), "capability": capability, "bf16_native": native_bf16}
@@ -113,11 +112,12 @@ def _cpu() -> _Found:
 
 
 def _engine() -> _Found:
-    from harness.training.native import native
+    from harness.training.native.engine import EngineUnavailable
+    from harness.training.native.engine import load as load_engine
 
     try:
-        engine = native.load()
-    except native.EngineUnavailable as error:
+        engine = load_engine()
+    except EngineUnavailable as error:
         hint = "install a C++ compiler (g++ or clang), or let HARNESS_ENGINE_CACHE name another folder"
         return f"torch trains, which takes several times as long: {error}", {}, hint
     facts = {"name": engine.name, "file": engine.path}
@@ -159,8 +159,6 @@ def _libraries() -> _Found:
 
     from harness.data.training_images import import_torchvision
     from harness.training.crosscheck import cross_check
-    from search_spaces.network import MNIST, analyse
-    from search_spaces.notation import parse_network
 
     architecture = parse_network(_PROBE)
     cross_check(architecture, analyse(architecture, MNIST))
@@ -221,7 +219,12 @@ def doctor(dataset: str, data: Path | None, verbose: bool, as_json: bool) -> int
             error = {"code": code, "kind": _KINDS[code], "message": failure.message}
             document["error"] = error | {"position": None, "hint": failure.hint}
         options.print_json(document)
-        return code
+    else:
+        _print_checks(checks, verbose)
+    return code
+
+
+def _print_checks(checks: Sequence[_Check], verbose: bool) -> None:
     lines: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
     for check in checks:
         if verbose or check.verdict != "ok":
@@ -232,4 +235,3 @@ def doctor(dataset: str, data: Path | None, verbose: bool, as_json: bool) -> int
     good = sum(check.verdict == "ok" for check in checks)
     if not verbose:
         click.echo(f"{'all' if good == len(checks) else 'the rest'} good ({good} checks; -v lists them)")
-    return code

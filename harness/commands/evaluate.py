@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from harness.interface import options
+from harness.data import datasets
+from harness.interface import declarations, options
 from harness.system import files, statistics
 from harness.system.errors import DataError, UsageError
 from harness.system.files import Workspace
 from harness.system.terminal import busy, counted, say
 
 if TYPE_CHECKING:
+    from harness.evidence.evaluate import Evaluation
     from harness.evidence.record import Record
 
 
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 @click.argument("network")
 @click.option(
     "--seed",
-    type=options.number_or("all", "the index of a seed, counted from 0", 0, name="index"),
+    type=declarations.number_or("all", "the index of a seed, counted from 0", 0, name="index"),
     default="0",
     help="Index of a recorded seed, or all.",
 )
@@ -71,57 +74,65 @@ def evaluate(
     with busy(f"evaluating {counted(len(indices), 'seed')}"):
         seeds, entry = evaluate_seeds(evidence, indices, workspace, data, other)
     part = f"{evidence.dataset} test" if entry is None else entry.on
-    mean = statistics.mean([item.accuracy_pct for item in seeds])
-    bound, image_bound = bounds_of(evidence, seeds)
-    document: dict[str, Any] = {
-        **{name: getattr(evidence, name) for name in ("hash", "parameters", "dataset")},
-        "recipe": evidence.recipe_name,
-        "images": part,
-        "mean_accuracy_pct": mean,
-        "lower_bound_pct": bound,
-        "lower_bound_images_pct": image_bound,
-        **({} if entry is None else {"on_sha256": entry.on_sha256}),
-        "seeds": [
-            asdict(item) | {name: getattr(item, name) for name in ("errors", "accuracy_pct", "as_recorded")}
-            for item in seeds
-        ],
-    }
-    lines = [
-        f"{evidence.hash}, {evidence.parameters:,} parameters, recipe {evidence.recipe_name}, trained on "
-        f"{evidence.dataset}; {seeds[0].images:,} {part} images"
+    bounds = bounds_of(evidence, seeds)
+    document = {"hash": evidence.hash, "parameters": evidence.parameters, "dataset": evidence.dataset}
+    document |= {"recipe": evidence.recipe_name, "images": part, "mean_accuracy_pct": _mean_pct(seeds)}
+    document |= {"lower_bound_pct": bounds[0], "lower_bound_images_pct": bounds[1]}
+    if entry is not None:
+        document["on_sha256"] = entry.on_sha256
+    document["seeds"] = [
+        asdict(item) | {name: getattr(item, name) for name in ("errors", "accuracy_pct", "as_recorded")}
+        for item in seeds
     ]
-    for item in seeds:
-        line = f"seed {item.index}: {item.errors:,} errors ({item.accuracy_pct:.2f} %)"
-        if item.recorded_errors is not None:
-            classes = ", ".join(map(str, item.differing[:8])) + (", ..." if len(item.differing) > 8 else "")
-            line += ", as recorded" if item.as_recorded else f", NOT as recorded ({item.recorded_errors:,} errors)"
-            line += f", other classes: {classes}" if classes else ", image by image"
-            if item.ties:
-                line += f" ({item.ties} of them between two almost equal classes)"
-            if item.repeated:
-                line += "; weights of a repeat, with other last bits"
-        lines.append(line)
-    if len(seeds) > 1:
-        bounds = "" if bound is None else f"; 99 % lower bound {bound:.3f} %, over images too {image_bound:.3f} %"
-        lines.append(f"{len(seeds)} of {len(evidence.seeds)} recorded seeds: mean {mean:.3f} %{bounds}")
-    options.answer(as_json, document, "\n".join(lines))
+    options.answer(as_json, document, _text(evidence, seeds, part, bounds))
     if entry is not None and entry.errors not in ((), tuple(item.errors for item in seeds)):
         say(f"an earlier evaluation of these seeds and images had other errors: {entry.errors}", "warning")
         return 3
     return 0 if all(item.as_recorded is not False for item in seeds) else 3
 
 
+def _mean_pct(seeds: Sequence[Evaluation]) -> float:
+    return statistics.mean([item.accuracy_pct for item in seeds])
+
+
+def _text(evidence: Record, seeds: Sequence[Evaluation], part: str, bounds: tuple[float | None, float | None]) -> str:
+    lines = [
+        f"{evidence.hash}, {evidence.parameters:,} parameters, recipe {evidence.recipe_name}, trained on "
+        f"{evidence.dataset}; {seeds[0].images:,} {part} images",
+        *map(_seed_line, seeds),
+    ]
+    if len(seeds) > 1:
+        line = f"{len(seeds)} of {len(evidence.seeds)} recorded seeds: mean {_mean_pct(seeds):.3f} %"
+        if bounds[0] is not None:
+            line += f"; 99 % lower bound {bounds[0]:.3f} %, over images too {bounds[1]:.3f} %"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _seed_line(seed: Evaluation) -> str:
+    line = f"seed {seed.index}: {seed.errors:,} errors ({seed.accuracy_pct:.2f} %)"
+    if seed.recorded_errors is None:
+        return line
+    classes = ", ".join(map(str, seed.differing[:8])) + (", ..." if len(seed.differing) > 8 else "")
+    line += ", as recorded" if seed.as_recorded else f", NOT as recorded ({seed.recorded_errors:,} errors)"
+    line += f", other classes: {classes}" if classes else ", image by image"
+    if seed.ties:
+        line += f" ({seed.ties} of them between two almost equal classes)"
+    if seed.repeated:
+        line += "; weights of a repeat, with other last bits"
+    return line
+
+
 def _own(evidence: Record, indices: list[int], images: Path, workspace: Workspace, as_json: bool) -> int:
     import numpy as np
     import torch
 
-    from harness.data.datasets import dataset
     from harness.data.other_images import own_images
     from harness.evidence.evaluate import probabilities
     from harness.evidence.record import read_recorded
 
     weight_files = [read_recorded(workspace.records, evidence, index) for index in indices]
-    spec = dataset(evidence.dataset)
+    spec = datasets.dataset(evidence.dataset)
     precision = evidence.recipe.precision
     pictures, faults = own_images(images, spec)
     pixels = torch.from_numpy(np.stack([picture.pixels for picture in pictures]))

@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.data import datasets
-from harness.interface import options
+from harness.interface import declarations, options
 from harness.system import files
+from harness.system.document import document_of
 from harness.system.errors import ContentError, UsageError, typed
 from harness.system.files import Workspace
 from harness.system.terminal import busy, console, show_table
+from search_spaces.catalog import network_names
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from harness.evidence.leaderboard import LeaderboardRow
 
 # Green is proven and nothing else.
@@ -34,11 +38,14 @@ _LEGEND = (
     "99 % low: lower bound of the mean; seeds: how many of them reach the target"
 )
 
+# Rows under a title.
+_Tables = Sequence[tuple[str, Sequence["LeaderboardRow"]]]
+
 
 @click.command(short_help="Show the standings.")
 @options.option("dataset", default=None, help="Only rows on this data set, a name or a path.")
 @click.option("--tier", type=click.Choice(list(_STYLES)), help="Only rows of this tier.")
-@click.option("--target", type=options.PER_CENT, help="Only rows of this target, in per cent.")
+@click.option("--target", type=declarations.PER_CENT, help="Only rows of this target, in per cent.")
 @click.option("--all", "show_all", is_flag=True, help="All rows, grouped by data set and target.")
 @click.option("--limit", type=click.IntRange(1), help="Largest number of rows to show, the best first.")
 @click.option("--publish", metavar="NETWORK", help="Copy its evidence into the clone of the repository.")
@@ -88,7 +95,6 @@ def leaderboard(
     harness leaderboard --html
     """
     from harness.evidence.leaderboard import survey
-    from harness.system.document import document_of
 
     if dataset is not None:
         datasets.dataset(dataset)
@@ -103,36 +109,41 @@ def leaderboard(
     left_out = [error.told for error in standings.damage]
     options.say_left_out(left_out)
     filters = {"dataset": dataset, "tier": tier, "target_pct": target}
-    fitting = [
-        row for row in standings.rows if all(each in (None, getattr(row, name)) for name, each in filters.items())
-    ]
+    fitting = [row for row in standings.rows if _fits(row, filters)]
     page = {}
     if html:
         from reports.board import write_leaderboard
 
         page = {"page": str(write_leaderboard(workspace, standings))}
-        if not as_json:
-            click.echo(page["page"])
-            return 0
     if as_json:
         rows = [document_of(row) for row in fitting[:limit]]
         options.print_json({"leaderboard": str(workspace.leaderboard), "rows": rows, "left_out": left_out, **page})
-        return 0
-    from search_spaces.catalog import network_names
-
-    if not standings.rows:
+    elif html:
+        click.echo(page["page"])
+    elif not standings.rows:
         click.echo(f"no records, claims or studies in {workspace.root} yet", err=True)
     elif not fitting:
-        targets, sets = ({getattr(row, name) for row in standings.rows} for name in ("target_pct", "dataset"))
-        facts = f"their targets are {', '.join(f'{each:g}' for each in sorted(targets))} %"
-        facts += f", their data sets {', '.join(sorted(sets))}"
-        click.echo(f"none of the {len(standings.rows)} rows fits these options; {facts}", err=True)
+        _say_none_fits(standings.rows)
     else:
-        is_whole = not show_all and limit is None and set(filters.values()) == {None}
-        names = network_names((row.architecture, row.parameters) for row in standings.rows)
-        names |= {row.hash: row.name for row in standings.rows if row.name}
-        _show(fitting[:limit], names, is_whole=is_whole)
+        is_whole = not any((show_all, limit, *filters.values()))
+        _show(fitting[:limit], _names(standings.rows), is_whole=is_whole)
     return 0
+
+
+def _fits(row: LeaderboardRow, filters: Mapping[str, object]) -> bool:
+    return all(value in (None, getattr(row, name)) for name, value in filters.items())
+
+
+def _names(rows: Sequence[LeaderboardRow]) -> dict[str, str]:
+    names = network_names((row.architecture, row.parameters) for row in rows)
+    return names | {row.hash: row.name for row in rows if row.name}
+
+
+def _say_none_fits(rows: Sequence[LeaderboardRow]) -> None:
+    targets = ", ".join(f"{target:g}" for target in sorted({row.target_pct for row in rows}))
+    sets = ", ".join(sorted({row.dataset for row in rows}))
+    facts = f"their targets are {targets} %, their data sets {sets}"
+    click.echo(f"none of the {len(rows)} rows fits these options; {facts}", err=True)
 
 
 def _faults(workspace: Workspace, anchor: str | None) -> list[str]:
@@ -174,32 +185,44 @@ def _show(rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, is_whole:
     """Print a table for each data set and target; of the whole standings only what is proven on the first data set."""
     from harness.evidence.leaderboard import PROVEN
 
-    known = datasets.DATASETS
-    more = ""
-    # A row may be on a person's own data set, or of a newer version.
-    titles = {row.dataset: known[row.dataset].title if row.dataset in known else row.dataset for row in rows}
     proven = [row for row in rows if row.dataset == rows[0].dataset and row.tier in PROVEN]
-    if ranked := not (is_whole and proven):
-        groups = [list(group) for _, group in groupby(rows, key=lambda row: (row.dataset, row.target_pct))]
-        tables = [(f"{titles[group[0].dataset]}, {group[0].target_pct:g} %", group) for group in groups]
-    else:
-        name = rows[0].dataset
-        default = known[name].target_pct if name in known else proven[0].target_pct
-        of_target = groupby(
-            sorted(proven, key=lambda row: (row.target_pct, row.parameters)), lambda row: row.target_pct
-        )
-        smallest = [next(group) for _, group in of_target]
-        also = [row for row in proven if row.target_pct == default and row not in smallest]
-        tables = [
-            (f"{titles[name]}: the smallest network found for each target", smallest),
-            (f"{default:g} %: the other verified or certified networks", also),
-        ]
-        left = len(rows) - len(smallest) - len(also)
-        more = f"+{left} more: {typed('leaderboard', '--all')}\n" if left else ""
+    ranked = not (is_whole and proven)
+    tables = _by_target(rows) if ranked else _smallest_and_others(proven)
     where = console()
     if not where.is_terminal:
         _print_fields([row for _, group in tables for row in group], names)
         return
+    _print_tables(where, tables, names, ranked)
+    left = len(rows) - sum(len(group) for _, group in tables)
+    if left:
+        click.echo(f"+{left} more: {typed('leaderboard', '--all')}\n")
+    show_table(where, [[_LEGEND]], ["dim"])
+
+
+def _title(name: str) -> str:
+    # A row may be on a person's own data set, or of a newer version.
+    return datasets.DATASETS[name].title if name in datasets.DATASETS else name
+
+
+def _by_target(rows: Sequence[LeaderboardRow]) -> _Tables:
+    groups = groupby(rows, key=lambda row: (row.dataset, row.target_pct))
+    return [(f"{_title(name)}, {target_pct:g} %", list(group)) for (name, target_pct), group in groups]
+
+
+def _smallest_and_others(proven: Sequence[LeaderboardRow]) -> _Tables:
+    """Return the smallest network for each target of a data set, and the others at its default target."""
+    name = proven[0].dataset
+    default = datasets.DATASETS[name].target_pct if name in datasets.DATASETS else proven[0].target_pct
+    ordered = sorted(proven, key=lambda row: (row.target_pct, row.parameters))
+    smallest = [next(group) for _, group in groupby(ordered, lambda row: row.target_pct)]
+    also = [row for row in proven if row.target_pct == default and row not in smallest]
+    return [
+        (f"{_title(name)}: the smallest network found for each target", smallest),
+        (f"{default:g} %: the other verified or certified networks", also),
+    ]
+
+
+def _print_tables(where: Console, tables: _Tables, names: Mapping[str, str], ranked: bool) -> None:
     columns = [("rank" if ranked else "target", True), ("network", False), ("parameters", True), ("accuracy, %", True),
                ("seeds", True), ("tier", False), ("99 % low", True), ("MACs", True), ("recipe", False)]  # fmt: skip
     # A narrow terminal has the first six.
@@ -210,9 +233,6 @@ def _show(rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, is_whole:
             cells = [_cells(row, names[row.hash], ranked)[: len(columns)] for row in group]
             show_table(where, cells, [_STYLES[row.tier.value] for row in group], columns)
             click.echo()
-    if more:
-        click.echo(more)
-    show_table(where, [[_LEGEND]], ["dim"])
 
 
 def _print_fields(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import webbrowser
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -14,9 +14,9 @@ from harness.system import files
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
 from harness.system.terminal import busy, say
-
-if TYPE_CHECKING:
-    from search_spaces.network import Architecture
+from search_spaces.catalog import PRESETS
+from search_spaces.errors import nearest
+from search_spaces.network import MNIST, Architecture
 
 _MOST = 4
 
@@ -59,50 +59,19 @@ def report(
     harness report seed1 seed4 anchor3762
     harness report --markdown | gh pr create --body-file -
     """
-    several = everything or len(names) > 1
-    of_one_study = watch or figures or tables
-    for is_refused, message in (
-        (len(names) > _MOST, f"{len(names)} names were given, but at most {_MOST} can be compared"),
-        (everything and names, "--all is of all studies, so no name goes with it"),
-        (several and of_one_study, "--watch, --figures and --tables are of one study"),
-        (storage is not None and (several or watch or markdown), "--storage is of one study's page"),
-        (
-            markdown and (everything or opened or of_one_study),
-            "--markdown prints and writes nothing: no other option goes with it",
-        ),
-    ):
-        if is_refused:
-            raise UsageError(message)
+    _refuse_together(
+        names, storage=storage, everything=everything, opened=opened, markdown=markdown, watch=watch,
+        of_one_study=watch or figures or tables,
+    )  # fmt: skip
     workspace = files.workspace()
     if markdown:
         text = _markdown(names, workspace)
         options.answer(as_json, {"markdown": text}, text.removesuffix("\n"))
         return 0
-    document: dict[str, Any]
     if everything:
-        from reports.board import read_index, write_index, write_lacking_reports
-
-        problems = []
-        for name, problem in write_lacking_reports(workspace):
-            if problem:
-                problems.append(problem)
-            else:
-                say(f"{name}: report written")
-        index = read_index(workspace)
-        # A study may be damaged for its report, for the index and for the standings.
-        left_out = list(dict.fromkeys([*problems, *index.left_out]))
-        options.say_left_out(left_out)
-        document = {"report": str(write_index(workspace, index)), "study": None, "left_out": left_out}
+        document = _index(workspace)
     elif len(names) > 1:
-        from reports.comparison import write_network_comparison, write_study_comparison
-
-        folders, networks = _compared(names, workspace)
-        path = write_study_comparison(folders, workspace) if folders else write_network_comparison(networks, workspace)
-        document = {"report": str(path)}
-        if folders:
-            document["studies"] = [folder.name for folder in folders]
-        else:
-            document["networks"] = [architecture.hash for _, architecture in networks]
+        document = _comparison(names, workspace)
     else:
         folder = _one(names, workspace)
         if storage is not None:
@@ -112,6 +81,59 @@ def report(
         webbrowser.open(Path(document["report"]).absolute().as_uri())
     options.answer(as_json, document, "\n".join([document["report"], *document.get("files", [])]))
     return 0
+
+
+def _refuse_together(
+    names: tuple[str, ...],
+    *,
+    storage: str | None,
+    everything: bool,
+    opened: bool,
+    markdown: bool,
+    watch: bool,
+    of_one_study: bool,
+) -> None:
+    """Refuse options that say nothing of each other."""
+    several = everything or len(names) > 1
+    refusals = {
+        f"{len(names)} names were given, but at most {_MOST} can be compared": len(names) > _MOST,
+        "--all is of all studies, so no name goes with it": everything and names,
+        "--watch, --figures and --tables are of one study": several and of_one_study,
+        "--storage is of one study's page": storage is not None and (several or watch or markdown),
+        "--markdown prints and writes nothing: no other option goes with it": markdown
+        and (everything or opened or of_one_study),
+    }
+    for message, is_refused in refusals.items():
+        if is_refused:
+            raise UsageError(message)
+
+
+def _index(workspace: Workspace) -> dict[str, Any]:
+    """Write the reports that are lacking, and the index of all studies."""
+    from reports.board import read_index, write_index, write_lacking_reports
+
+    problems = []
+    for name, problem in write_lacking_reports(workspace):
+        if problem:
+            problems.append(problem)
+        else:
+            say(f"{name}: report written")
+    index = read_index(workspace)
+    # A study may be damaged for its report, for the index and for the standings.
+    left_out = list(dict.fromkeys([*problems, *index.left_out]))
+    options.say_left_out(left_out)
+    return {"report": str(write_index(workspace, index)), "study": None, "left_out": left_out}
+
+
+def _comparison(names: tuple[str, ...], workspace: Workspace) -> dict[str, Any]:
+    from reports.comparison import write_network_comparison, write_study_comparison
+
+    folders, networks = _compared(names, workspace)
+    if folders:
+        path = write_study_comparison(folders, workspace)
+        return {"report": str(path), "studies": [folder.name for folder in folders]}
+    path = write_network_comparison(networks, workspace)
+    return {"report": str(path), "networks": [architecture.hash for _, architecture in networks]}
 
 
 def _one(names: tuple[str, ...], workspace: Workspace) -> Path:
@@ -183,20 +205,23 @@ def _markdown(names: tuple[str, ...], workspace: Workspace) -> str:
 
 def _compared(names: tuple[str, ...], workspace: Workspace) -> tuple[list[Path], list[tuple[str, Architecture]]]:
     """Return the studies, or the networks, that two to four names mean."""
-    from harness.interface.lookup import find_study, is_short, read_network, studies
-    from search_spaces.catalog import PRESETS
-    from search_spaces.errors import nearest
-    from search_spaces.network import MNIST
+    from harness.interface.lookup import find_study, read_network, studies
 
     folders = {name: folder for name in names if (folder := find_study(name, workspace)) is not None}
     others = [name for name in names if name not in folders]
-    for name in others:
-        if re.fullmatch(r"[\w./-]+", name) and name != "-" and not is_short(name):
-            hint = nearest(name, [*studies(workspace), *PRESETS])
-            raise UsageError(f"no study and no network is called {name[:60]!r}", hint=hint)
+    for name in filter(_is_of_nothing, others):
+        hint = nearest(name, [*studies(workspace), *PRESETS])
+        raise UsageError(f"no study and no network is called {name[:60]!r}", hint=hint)
     if folders and others:
         raise UsageError(f"{next(iter(folders))!r} is a study and {others[0]!r} a network: compare one kind")
     read = [read_network(name, workspace, MNIST) for name in others]
     if len({network.architecture.hash for network in read} or {*folders.values()}) < len(names):
         raise UsageError("the same study or network is given twice")
     return list(folders.values()), [(network.name, network.architecture) for network in read]
+
+
+def _is_of_nothing(name: str) -> bool:
+    """Return whether a word that is no study cannot be a network either."""
+    from harness.interface.lookup import is_short
+
+    return bool(re.fullmatch(r"[\w./-]+", name)) and name != "-" and not is_short(name)

@@ -12,6 +12,7 @@ from harness.interface import api, options
 from harness.studies.mirror import hidden
 from harness.system.files import check_writable
 from harness.system.terminal import busy, console, counted, duration_text, show_table
+from search_spaces.space import OBJECTIVES, Metric, count_text
 
 
 @click.command(cls=options.Grouped, short_help="Search for the smallest network that reaches the target.")
@@ -74,7 +75,7 @@ def _with_name(words: list[str], name: str) -> list[str]:
 
 def _plan_facts(document: dict[str, Any]) -> dict[str, str]:
     """Return a plan, as ``plan_document`` gives it, for people: a line a matter."""
-    from search_spaces.space import OBJECTIVES, Metric, count_text
+    from harness.searching.race import RUNG_SHARES
 
     config, effort = document["config"], document["effort"]
     low, high = (100 * share for share in document["feasible_share"])
@@ -85,9 +86,10 @@ def _plan_facts(document: dict[str, Any]) -> dict[str, str]:
             objective += f"; minimised: {OBJECTIVES[Metric(config[metric])]}, at most {config[most]:,}"
     recipe = " or ".join(document.get("recipe_choices", [config["recipe_name"]]))
     runs = f"recipe {recipe}, epochs {', '.join(map(str, document['lengths']))}"
-    runs += ", pruned at 25 % and 50 %" if config["rungs"] else ""
-    if (each := document["estimated_seconds_a_training"]) is not None:
-        runs += f"; about {each[0]:.0f} to {each[1]:.0f} s each on one core"
+    if config["rungs"]:
+        runs += f", pruned at {' and '.join(f'{100 * share:g} %' for share in RUNG_SHARES)}"
+    if (seconds := document["estimated_seconds_a_training"]) is not None:
+        runs += f"; about {seconds[0]:.0f} to {seconds[1]:.0f} s each on one core"
     time = "no time limit" if effort["seconds"] is None else duration_text(effort["seconds"])
     trials = "" if effort["trials"] is None else f", at most {counted(effort['trials'], 'trial')}"
     workers = f"{counted(effort['workers'], 'worker')} on {effort['device']}, {effort['engine']} engine"

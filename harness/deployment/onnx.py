@@ -7,20 +7,31 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from harness.data.datasets import Dataset
+from harness.deployment.network import Files, TrainedNetwork
 from harness.deployment.pixels import OfPixels, by_channel
 
 # What --onnx needs beyond the program's own requirements.
 ONNX_LIBRARIES = ("onnx", "onnxruntime", "onnxscript")
+# So many training images show that onnxruntime and torch agree.
+_CHECKED_IMAGES = 1_000
 # Logits of two libraries differ by the order of their additions; classes only where two logits are as good as equal.
 _TOLERANCE = 1e-3
 # The oldest that torch's exporter writes without converting.
 _OPSET = 18
+
+
+def onnx_files(network: TrainedNetwork, path: Path) -> Files:
+    """Return the file of a network, checked on training images; raises as ``to_onnx`` does."""
+    images = network.images
+    content, check = to_onnx(network.model, images.dataset, images.train_images[:_CHECKED_IMAGES], network.about)
+    return Files({path: content}, {"check": check})
 
 
 def _raw(pixels: Tensor, whole: OfPixels) -> Tensor:

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from importlib.resources import files
+from itertools import chain
 from typing import NamedTuple
 
 from harness.data.datasets import Dataset
@@ -71,18 +72,22 @@ def judgement_of(
             before there were declarations.
     """
     promised = [*declared]
-    known = {index for indices in promised for index in indices}
-    order = [[index for index in errors if index not in known], *promised]
-    first, *_ = [each for each in order if each] or [[]]
-    if len(errors) < fewest or known - errors.keys():
+    is_lacking = any(index not in errors for indices in promised for index in indices)
+    if len(errors) < fewest or is_lacking:
         return Judgement.OPEN
-    deciding = first if len(first) >= fewest else [*dict.fromkeys(index for each in order for index in each)][:fewest]
-    samples = [[*errors.values()], [errors[index] for index in deciding]]
+    samples = [[*errors.values()], [errors[index] for index in _deciding(errors, promised, fewest)]]
     means = [100 * (1 - statistics.mean(sample) / images) for sample in samples]
     if not all(statistics.reaches(mean, target_pct) for mean in means):
         return Judgement.MISSED
     bound = min(lower_bound_pct(sample, images, confidence) for sample in samples)
     return Judgement.PROVEN if statistics.reaches(bound, target_pct) else Judgement.REACHED
+
+
+def _deciding(errors: Mapping[int, int], declared: Sequence[Sequence[int]], fewest: int) -> Sequence[int]:
+    promised = set(chain.from_iterable(declared))
+    order = [[index for index in errors if index not in promised], *declared]
+    first: Sequence[int] = next(filter(None, order), [])
+    return first if len(first) >= fewest else [*dict.fromkeys(chain.from_iterable(order))][:fewest]
 
 
 def lower_bound_pct(errors: Sequence[int], images: int, confidence: float) -> float:
@@ -170,10 +175,8 @@ def ending(attempt: Attempt, evidence: Record) -> tuple[Outcome, float | None]:
 def contradiction(attempt: Attempt, evidence: Record) -> str | None:
     """Return what an attempt of a record's row states, and what its seeds give; None where both are the same."""
     name = f"attempt {attempt.number}"
-    if not 0 < attempt.alpha <= ALPHA_SHARE * ALPHA:
-        return f"{name}: alpha: {attempt.alpha:g} stated, at most {ALPHA_SHARE * ALPHA:g} allowed"
-    if attempt.rules < 2 and not attempt.is_of_old_rules:
-        return f"{name}: rules: {attempt.rules} stated, which ended with attempt 4"
+    if (breach := _breach(attempt)) is not None:
+        return f"{name}: {breach}"
     if attempt.outcome not in (Outcome.CERTIFIED, Outcome.FAILED):
         return None
     if attempt.seeds < FEWEST_SEEDS:
@@ -189,6 +192,15 @@ def contradiction(attempt: Attempt, evidence: Record) -> str | None:
     if outcome is attempt.outcome and stated is not None and abs(stated - bound) < TOLERANCE:
         return None
     return f"{name}: outcome: {attempt.outcome} with bound {stated} stated, {outcome} with {bound} computed"
+
+
+def _breach(attempt: Attempt) -> str | None:
+    # It returns what breaks the rules of any attempt, open ones too.
+    if not 0 < attempt.alpha <= ALPHA_SHARE * ALPHA:
+        return f"alpha: {attempt.alpha:g} stated, at most {ALPHA_SHARE * ALPHA:g} allowed"
+    if attempt.rules < 2 and not attempt.is_of_old_rules:
+        return f"rules: {attempt.rules} stated, which ended with attempt 4"
+    return None
 
 
 def over_seeds(errors: Sequence[int], images: int) -> float | None:

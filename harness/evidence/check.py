@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import subprocess
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from pathlib import Path
 from harness.evidence import bounds, ledger, record
 from harness.evidence.leaderboard import LeaderboardRow, Tier, collect, ranked, read, shipped_table, survey, to_csv
 from harness.evidence.ledger import Attempt, Declaration, Outcome
-from harness.evidence.record import Record
+from harness.evidence.record import Record, SeedRun
 from harness.system import files
 from harness.system.errors import ContentError, UsageError
 from harness.system.files import Workspace
@@ -25,6 +25,8 @@ from harness.system.files import Workspace
 # What was ever committed, with the first commit that had it: the lines of each file, and git's digest of the file as
 # it was then.
 _Memory = tuple[dict[Path, dict[str, str]], dict[Path, tuple[str, str]]]
+# The records by their keys.
+_Evidence = Mapping[tuple[str, str, str, float, int], Record]
 
 
 def faults(workspace: Workspace, anchor: str | None = None) -> list[str]:
@@ -150,10 +152,28 @@ def _table_faults() -> Iterator[str]:
 
 
 def _ledger_faults(path: Path, records: Iterable[Record], memories: list[_Memory]) -> Iterator[str]:
-    shipped = (files.SHIPPED / "records").resolve() / path.name
-    published = files.log_text(shipped).splitlines()
     entered = ledger.read(path)
     evidence_of = {evidence.key: evidence for evidence in records}
+    yield from _attempt_faults(path, entered, evidence_of, memories)
+    yield from _spending_faults(path, entered)
+    promises: list[Attempt | Declaration] = [*entered.attempts, *entered.declarations]
+    for promise in promises:
+        begun_utc = [run.started_utc for run in _seeds_of(promise, evidence_of)]
+        if begun_utc and datetime.fromisoformat(min(begun_utc)) < datetime.fromisoformat(promise.declared_utc):
+            yield f"{path}: seeds of {promise.hash}: declared {promise.declared_utc}, the first began {min(begun_utc)}"
+    for item in entered.registrations:
+        stated = item.lower_bound_pct
+        computed = bounds.over_seeds(item.errors, item.images)
+        if stated is not None and (computed is None or abs(stated - computed) > bounds.TOLERANCE):
+            name = f"{path}: evaluation of {item.hash} on {item.on}"
+            yield f"{name}: lower_bound_pct: {stated} stated, {computed} computed"
+
+
+def _attempt_faults(
+    path: Path, entered: ledger.Ledger, evidence_of: _Evidence, memories: list[_Memory]
+) -> Iterator[str]:
+    shipped = (files.SHIPPED / "records").resolve() / path.name
+    published = files.log_text(shipped).splitlines()
     for attempt in entered.attempts:
         name = f"{path}: attempt {attempt.number}"
         evidence = evidence_of.get(attempt.key)
@@ -163,26 +183,19 @@ def _ledger_faults(path: Path, records: Iterable[Record], memories: list[_Memory
             yield f"{name}: outcome: open stated, {bounds.ending(attempt, evidence)[0]} computed"
         if attempt.rules < 2:
             continue
-        begun = {run.beacon for run in evidence.seeds if run.index in attempt.indices} if evidence else set()
+        beacons = {run.beacon for run in _seeds_of(attempt, evidence_of)}
         is_published = any(ledger.is_declaration(line, attempt) for line in published)
         where, memory = (shipped, memories[0]) if is_published else (path, memories[1])
         beacon = _declared_in([memory], attempt)
         # Outside a repository, and where its history is cut off, the commit is not known.
-        if begun - {beacon} and memory[0] and is_whole(where.parent):
-            yield f"{name}: beacon: {', '.join(map(str, begun))} stated, its declaration is in {beacon}"
-    yield from _spending_faults(path, entered)
-    promises: list[Attempt | Declaration] = [*entered.attempts, *entered.declarations]
-    for promise in promises:
-        evidence = evidence_of.get(promise.key)
-        begun_utc = [run.started_utc for run in evidence.seeds if run.index in promise.indices] if evidence else []
-        if begun_utc and datetime.fromisoformat(min(begun_utc)) < datetime.fromisoformat(promise.declared_utc):
-            yield f"{path}: seeds of {promise.hash}: declared {promise.declared_utc}, the first began {min(begun_utc)}"
-    for item in entered.registrations:
-        stated = item.lower_bound_pct
-        computed = bounds.over_seeds(item.errors, item.images)
-        if stated is not None and (computed is None or abs(stated - computed) > bounds.TOLERANCE):
-            name = f"{path}: evaluation of {item.hash} on {item.on}"
-            yield f"{name}: lower_bound_pct: {stated} stated, {computed} computed"
+        if beacons - {beacon} and memory[0] and is_whole(where.parent):
+            yield f"{name}: beacon: {', '.join(map(str, beacons))} stated, its declaration is in {beacon}"
+
+
+def _seeds_of(promise: Attempt | Declaration, evidence_of: _Evidence) -> list[SeedRun]:
+    # Those that a record has of the seeds that were promised.
+    evidence = evidence_of.get(promise.key)
+    return [] if evidence is None else [run for run in evidence.seeds if run.index in promise.indices]
 
 
 def _spending_faults(path: Path, entered: ledger.Ledger) -> Iterator[str]:
@@ -238,16 +251,25 @@ def publish(workspace: Workspace, network: str) -> None:
     hashes = {network, *(attempt.hash for attempt in ledger.read(workspace.ledger).attempts)}
     for evidence in record.read_all(workspace.records):
         if evidence.hash in hashes and record.path_of(workspace.records, evidence).exists():
-            for run in evidence.seeds:
-                weights = record.weights_path(workspace.records, evidence, run.index)
-                if weights == record.kept_weights(workspace.records, evidence, run.index):
-                    files.write_bytes(record.weights_path(folder, evidence, run.index), weights.read_bytes())
-            record.write(folder, evidence)
+            _publish_record(workspace, evidence, folder)
     for path in (workspace.ledger, workspace.test_log):
-        lines = set(files.log_text(folder / path.name).splitlines())
-        for line in files.log_text(path).splitlines():
-            if line not in lines and ('"number": ' in line or any(each in line for each in hashes)):
-                files.append_line(folder / path.name, line)
+        _publish_lines(path, hashes, folder / path.name)
     rows = {row.key: row for row in collect(Workspace(files.SHIPPED))}
     rows |= {row.key: row for row in everything if row.hash == network and row.tier is Tier.SEARCHED}
     files.write_text(table, to_csv(ranked(list(rows.values()))))
+
+
+def _publish_record(workspace: Workspace, evidence: Record, folder: Path) -> None:
+    for run in evidence.seeds:
+        weights = record.weights_path(workspace.records, evidence, run.index)
+        if weights == record.kept_weights(workspace.records, evidence, run.index):
+            files.write_bytes(record.weights_path(folder, evidence, run.index), weights.read_bytes())
+    record.write(folder, evidence)
+
+
+def _publish_lines(path: Path, hashes: set[str], target: Path) -> None:
+    lines = set(files.log_text(target).splitlines())
+    for line in files.log_text(path).splitlines():
+        # Only lines of attempts to certify have a number.
+        if line not in lines and ('"number": ' in line or any(each in line for each in hashes)):
+            files.append_line(target, line)

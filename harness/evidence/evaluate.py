@@ -73,9 +73,9 @@ def network_of(weights: WeightFile, task: Task) -> Network:
     try:
         with torch.random.fork_rng(devices=[]):
             network = build(parse_network(weights.about["architecture"], task), task)
-        named = {name: torch.from_numpy(weights.kept[weights.tied.get(name, name)]) for name in weights.state}
+        tensors = {name: torch.from_numpy(weights.kept[weights.tied.get(name, name)]) for name in weights.state}
         # Loading is not strict, because files do not hold how many batches BN has seen.
-        loaded = network.load_state_dict(named, strict=False)
+        loaded = network.load_state_dict(tensors, strict=False)
     except (SearchSpaceError, RuntimeError, KeyError) as error:
         raise ContentError(f"{weights.path} does not hold a network: {str(error).splitlines()[0]}") from error
     if missing := [name for name in loaded.missing_keys if not name.endswith("num_batches_tracked")]:
@@ -135,8 +135,8 @@ def evaluate_seeds(
     precision = evidence.recipe.precision
     entry = None
     if other is None:
-        named = f"seed{'s' if len(indices) > 1 else ''} {', '.join(map(str, indices))}"
-        purpose = f"evaluate {evidence.hash} {evidence.recipe_name} {named}"
+        seeds = f"seed{'s' if len(indices) > 1 else ''} {', '.join(map(str, indices))}"
+        purpose = f"evaluate {evidence.hash} {evidence.recipe_name} {seeds}"
         pixels, labels = read_test_set(load(evidence.dataset, folder), purpose=purpose, log=workspace.test_log)
     else:
         images = labelled_images(other, spec, folder)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from functools import lru_cache
@@ -20,7 +20,7 @@ from harness.data.datasets import DATASETS, dataset, dataset_of, known_task
 from harness.evidence import bounds, ledger, record
 from harness.evidence.bounds import Judgement
 from harness.evidence.ledger import Attempt, Ledger, Outcome
-from harness.evidence.record import Record
+from harness.evidence.record import Found, Record, SeedRun
 from harness.studies.log import read_state
 from harness.system import files, statistics
 from harness.system.document import WrittenNetwork, csv_text, documented, read_as, read_each, unguarded
@@ -156,56 +156,72 @@ def _tier_of(evidence: Record, entered: Ledger) -> Tier:
 
 def row_of_record(evidence: Record, entered: Ledger = _NO_LEDGER) -> LeaderboardRow:
     """Return the row that a record makes, with the whole ledger beside it."""
-    accuracies, tier = evidence.accuracies_pct, _tier_of(evidence, entered)
-    at_target = [each for each in entered.attempts if each.key[2:4] == evidence.key[2:4]]
-    own = (each for each in at_target if each.key == evidence.key)
-    size = evidence.seeds[0].test_size if evidence.seeds else 1
-    subject = (evidence.hash, evidence.recipe_hash, evidence.dataset, evidence.protocol_version)
-    notes = [f"recipe fields assumed: {', '.join(evidence.assumed)}"] if evidence.assumed else []
-    for item in entered.registrations:
-        if item.errors and item.subject == subject:
-            mean, count = 100 - 100 * statistics.mean(item.errors) / item.images, len(item.errors)
-            over_seeds, over_images = item.lower_bound_pct, item.lower_bound_images_pct
-            text = f"on {item.on}: {mean:.3f} % over {count} seed{'s' if count > 1 else ''}"
-            if over_seeds is not None and over_images is not None:
-                text += f" (99 % lower bound {over_seeds:.3f} over seeds, {over_images:.3f} over images too)"
-            notes.append(text)
-    best = [run.best_test_errors for run in evidence.seeds if run.best_test_errors is not None]
-    origin = evidence.found
+    tier = _tier_of(evidence, entered)
+    at_target = [attempt for attempt in entered.attempts if attempt.key[2:4] == evidence.key[2:4]]
+    own = (attempt for attempt in at_target if attempt.key == evidence.key)
     return LeaderboardRow(
         name=evidence.name or name_of(evidence.hash) or "",
         tier=tier,
         target_pct=evidence.target_pct,
         reached=tier in _REACHED,
-        mean_test_accuracy_pct=finite(statistics.mean(accuracies)),
-        std_test_accuracy_pct=finite(statistics.standard_deviation(accuracies)),
-        min_test_accuracy_pct=min(accuracies, default=None),
-        lower_bound_pct=bounds.over_seeds([run.test_errors for run in evidence.seeds], size),
-        lower_bound_images_pct=bounds.over_images([[image for image, _ in run.wrong] for run in evidence.seeds], size),
-        test_errors_mean=finite(statistics.mean([run.test_errors for run in evidence.seeds])),
-        best_epoch_test_accuracy_pct=100 - 100 * statistics.mean(best) / size if best else None,
-        seeds=len(evidence.seeds),
-        seeds_at_target=sum(statistics.reaches(value, evidence.target_pct) for value in accuracies),
-        diverged=sum(run.status is Status.DIVERGED for run in evidence.seeds),
         attempts=len(at_target),
-        confidence=next((1 - item.alpha for item in own if item.outcome is Outcome.CERTIFIED), None),
-        validation_accuracy_pct=origin.validation_accuracy_pct if origin else None,
-        validation_seeds=origin.validation_seeds if origin else 0,
+        confidence=next((1 - attempt.alpha for attempt in own if attempt.outcome is Outcome.CERTIFIED), None),
         epochs=evidence.recipe.epochs,
-        train_seconds=finite(statistics.mean([run.train_seconds for run in evidence.seeds])),
         teacher_seconds=evidence.teacher_seconds,
-        search_seconds=origin.search_seconds if origin else None,
         dataset=evidence.dataset,
         recipe=evidence.recipe_name,
         recipe_hash=evidence.recipe_hash,
-        device=_joined(run.environment.device for run in evidence.seeds),
-        **_columns_of(evidence.architecture, dataset(evidence.dataset).task),
-        study=origin.study if origin else "",
-        commit=_joined(_commit(run.environment.commit, run.environment.dirty) for run in evidence.seeds),
-        date_utc=max((run.started_utc for run in evidence.seeds), default=""),
-        note="; ".join(notes),
+        note="; ".join(_notes_of(evidence, entered)),
         protocol_version=evidence.protocol_version,
+        **_columns_of(evidence.architecture, dataset(evidence.dataset).task),
+        **_columns_of_seeds(evidence.seeds, evidence.target_pct),
+        **_columns_of_search(evidence.found),
     )
+
+
+def _columns_of_seeds(seeds: Sequence[SeedRun], target_pct: float) -> dict[str, Any]:
+    size = seeds[0].test_size if seeds else 1
+    errors = [run.test_errors for run in seeds]
+    accuracies = [run.accuracy_pct for run in seeds]
+    best = [run.best_test_errors for run in seeds if run.best_test_errors is not None]
+    wrong_images = [[image for image, _ in run.wrong] for run in seeds]
+    return {
+        "mean_test_accuracy_pct": finite(statistics.mean(accuracies)),
+        "std_test_accuracy_pct": finite(statistics.standard_deviation(accuracies)),
+        "min_test_accuracy_pct": min(accuracies, default=None),
+        "lower_bound_pct": bounds.over_seeds(errors, size),
+        "lower_bound_images_pct": bounds.over_images(wrong_images, size),
+        "test_errors_mean": finite(statistics.mean(errors)),
+        "best_epoch_test_accuracy_pct": 100 - 100 * statistics.mean(best) / size if best else None,
+        "seeds": len(seeds),
+        "seeds_at_target": sum(statistics.reaches(value, target_pct) for value in accuracies),
+        "diverged": sum(run.status is Status.DIVERGED for run in seeds),
+        "train_seconds": finite(statistics.mean([run.train_seconds for run in seeds])),
+        "device": _joined(run.environment.device for run in seeds),
+        "commit": _joined(_commit(run.environment.commit, run.environment.dirty) for run in seeds),
+        "date_utc": max((run.started_utc for run in seeds), default=""),
+    }
+
+
+def _columns_of_search(search: Found | None) -> dict[str, Any]:
+    columns = ("validation_accuracy_pct", "validation_seeds", "search_seconds", "study")
+    return {} if search is None else {column: getattr(search, column) for column in columns}
+
+
+def _notes_of(evidence: Record, entered: Ledger) -> Iterator[str]:
+    if evidence.assumed:
+        yield f"recipe fields assumed: {', '.join(evidence.assumed)}"
+    subject = (evidence.hash, evidence.recipe_hash, evidence.dataset, evidence.protocol_version)
+    for item in entered.registrations:
+        if item.errors and item.subject == subject:
+            mean = 100 - 100 * statistics.mean(item.errors) / item.images
+            count = len(item.errors)
+            over_seeds = item.lower_bound_pct
+            over_images = item.lower_bound_images_pct
+            text = f"on {item.on}: {mean:.3f} % over {count} seed{'s' if count > 1 else ''}"
+            if over_seeds is not None and over_images is not None:
+                text += f" (99 % lower bound {over_seeds:.3f} over seeds, {over_images:.3f} over images too)"
+            yield text
 
 
 def _rows_of_study(folder: Path) -> list[LeaderboardRow]:
@@ -252,7 +268,8 @@ def pareto_front(rows: Iterable[_T], order: Callable[[_T], tuple[float, float, s
 
 
 def _searched_row(results: list[Result], target_pct: float) -> LeaderboardRow:
-    first, environment = results[0], results[0].environment
+    first = results[0]
+    environment = first.environment
     return LeaderboardRow(
         name=name_of(first.hash) or "",
         tier=Tier.SEARCHED,

@@ -213,11 +213,11 @@ def read(path: Path, damage: list[ContentError] | None = None) -> Ledger:
                     evaluated[opened] = entry
             case Attempt():
                 # An attempt is more than its number: two clones may have declared the same one, and both count.
-                known = attempts.get(entry.declared, entry.declared)
-                if known.outcome is Outcome.OPEN:
+                earlier = attempts.get(entry.declared, entry.declared)
+                if earlier.outcome is Outcome.OPEN:
                     attempts[entry.declared] = entry
-                elif entry.outcome not in (Outcome.OPEN, known.outcome):
-                    stated = f"outcome of attempt {entry.number}: {entry.outcome} stated, {known.outcome} before"
+                elif entry.outcome not in (Outcome.OPEN, earlier.outcome):
+                    stated = f"outcome of attempt {entry.number}: {entry.outcome} stated, {earlier.outcome} before"
                     faults.append(ContentError(f"{where}: {stated}"))
     if damage is not None:
         damage += faults

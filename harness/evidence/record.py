@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.data.datasets import dataset_of, pixel_properties
+from harness.data.datasets import Dataset, dataset_of, pixel_properties
 from harness.system import files
 from harness.system.document import BRING_BACK, WrittenNetwork, document_of, documented, read_as, read_each
 from harness.system.errors import ContentError, MissingSubject, reason, typed
@@ -228,7 +228,7 @@ def read(path: Path) -> Record:
         analysis = analyse(record.architecture, spec.task)
     except SearchSpaceError as error:
         raise ContentError(f"{path}: its architecture is not a network: {error.message}") from error
-    facts: dict[str, tuple[object, object]] = {
+    facts: _Facts = {
         "architecture": (json.loads(text)["architecture"], str(record.architecture)),
         "hash": (record.hash, record.architecture.hash),
         "parameters": (record.parameters, analysis.parameters),
@@ -242,26 +242,35 @@ def read(path: Path) -> Record:
     digests = [run.weights_sha256 for run in complete if run.weights_sha256 is not None]
     facts["number of different weights of complete seeds"] = (len(set(digests)), len(digests))
     for run in record.seeds:
-        images = [index for index, _ in run.wrong]
-        classes = sorted({each for _, each in run.wrong})
-        counted = sorted({index for index in images if 0 <= index < run.test_size})
-        facts |= {
-            f"test_size of seed {run.index}": (run.test_size, spec.test_size),
-            f"test_errors of seed {run.index}": (run.test_errors, len(run.wrong)),
-            f"wrong images of seed {run.index}": (images, counted),
-            f"classes said by seed {run.index}": (classes, [each for each in classes if each in range(spec.classes)]),
-        }
-        if run.status is Status.COMPLETE and run.best_test_errors is not None:
-            # The last epoch was looked at too, so the fewest errors are no more than those at the end.
-            best = min(run.best_test_errors, run.test_errors)
-            facts[f"best_test_errors of seed {run.index}"] = (run.best_test_errors, best)
-        if record.protocol_version == PROTOCOL_VERSION:
-            fixed = derive_seed(record.hash, record.recipe_hash, Purpose.VERIFY, run.index, beacon=run.beacon or "")
-            facts[f"value of seed {run.index}"] = (run.seed, fixed)
+        facts |= _facts_of_seed(run, record, spec)
     for name, (stated, computed) in facts.items():
         if stated != computed:
             raise ContentError(f"{path}: {name}: {stated} stated, {computed} computed", hint=BRING_BACK)
     return record
+
+
+# What is stated of something by its name, and what is computed of it.
+_Facts = dict[str, tuple[object, object]]
+
+
+def _facts_of_seed(run: SeedRun, record: Record, spec: Dataset) -> _Facts:
+    images = [index for index, _ in run.wrong]
+    classes = sorted({answer for _, answer in run.wrong})
+    counted = sorted({index for index in images if 0 <= index < run.test_size})
+    facts: _Facts = {
+        f"test_size of seed {run.index}": (run.test_size, spec.test_size),
+        f"test_errors of seed {run.index}": (run.test_errors, len(run.wrong)),
+        f"wrong images of seed {run.index}": (images, counted),
+        f"classes said by seed {run.index}": (classes, [each for each in classes if each in range(spec.classes)]),
+    }
+    if run.status is Status.COMPLETE and run.best_test_errors is not None:
+        # The last epoch was looked at too, so the fewest errors are no more than those at the end.
+        best = min(run.best_test_errors, run.test_errors)
+        facts[f"best_test_errors of seed {run.index}"] = (run.best_test_errors, best)
+    if record.protocol_version == PROTOCOL_VERSION:
+        fixed = derive_seed(record.hash, record.recipe_hash, Purpose.VERIFY, run.index, beacon=run.beacon or "")
+        facts[f"value of seed {run.index}"] = (run.seed, fixed)
+    return facts
 
 
 def _text(document: dict[str, Any]) -> str:

@@ -8,9 +8,9 @@ its seeds depend on the id of that commit: their outcome cannot be known before.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, count, islice
 from pathlib import Path
 
@@ -25,19 +25,14 @@ from harness.system import files
 from harness.system.errors import ContentError, UsageError
 from harness.system.files import Workspace
 from harness.training import result
-from harness.training.executor import Event, ExecutorOf, Limits, Source, run_all
-from harness.training.modules import Network, build
-from harness.training.native.native import engine_of_repeat
-from harness.training.processes import Processes
+from harness.training.executors.base import Event, ExecutorOf, Limits, Source, run_all
+from harness.training.executors.processes import Processes
+from harness.training.modules import vain_op
+from harness.training.native.engine import engine_of_repeat
 from harness.training.recipe import NamedRecipe
-from harness.training.result import Environment, Purpose, Status, code_version
+from harness.training.result import Environment, Purpose, Result, Status, code_version
 from harness.training.run import Job
-from search_spaces.errors import SearchSpaceError
 from search_spaces.network import Architecture, Task, analyse
-from search_spaces.ops import Op, Residual, Role
-
-# Weights are drawn so many times: a relu before a wide maxpool changes nothing in one draw, and something in the next.
-_DRAWS = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,17 +65,16 @@ class Plan:
 
 def _record_of(plan: Plan, workspace: Workspace) -> Record:
     analysis = analyse(plan.architecture, dataset(plan.dataset).task)
-    named = plan.recipe
     fresh = Record(
         name=plan.name,
         architecture=plan.architecture,
         hash=plan.architecture.hash,
         parameters=analysis.parameters,
         macs=analysis.macs,
-        recipe=named.recipe,
-        recipe_name=named.name,
-        recipe_hash=named.recipe.hash,
-        assumed=named.assumed,
+        recipe=plan.recipe.recipe,
+        recipe_name=plan.recipe.name,
+        recipe_hash=plan.recipe.recipe.hash,
+        assumed=plan.recipe.assumed,
         dataset=plan.dataset,
         target_pct=plan.target_pct,
         seeds=(),
@@ -231,50 +225,8 @@ def _refuse_twin(run: SeedRun, evidence: Record) -> None:
 
 
 def _refuse_vain(network: Architecture, task: Task) -> None:
-    if (vain := _vain_op(network, task)) is not None:
+    if (vain := vain_op(network, task)) is not None:
         raise ContentError(f"{vain} changes nothing in {network}; take it out")
-
-
-def _vain_op(network: Architecture, task: Task) -> Op | None:
-    # Returns an op without which as many parameters compute the same in training, whatever they and the images are. The
-    # rate of a dropout is rounded to parts of 65,536, and one that is rounded to none of them drops nothing.
-    import torch
-
-    def shortened(ops: tuple[Op, ...]) -> Iterator[tuple[Op, tuple[Op, ...]]]:
-        for index, op in enumerate(ops):
-            before = ops[:index]
-            after = ops[index + 1 :]
-            yield op, (*before, *after)
-            for inner, left in shortened(op.ops) if isinstance(op, Residual) else ():
-                yield inner, (*before, Residual(left), *after)
-
-    def are_alike(whole: Network, shorter: Network) -> bool:
-        images = torch.randn(4, *task.input_shape)
-        for seed in range(_DRAWS):
-            outputs = []
-            for module in (whole, shorter):
-                torch.manual_seed(seed)
-                for value in module.parameters():
-                    value.normal_()
-                # Training mode, because what is drawn there, as by a dropout, is a part of the function.
-                outputs.append(module.train()(images))
-            if not torch.equal(*outputs):
-                return False
-        return True
-
-    parameters = analyse(network, task).parameters
-    for op, _ in shortened(network.ops):
-        if op.role is Role.DROPOUT and not round(op.drop_rate * 65_536):
-            return op
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        for op, ops in shortened(network.ops):
-            try:
-                is_as_large = analyse(Architecture(ops), task).parameters == parameters
-            except SearchSpaceError:
-                continue
-            if is_as_large and are_alike(build(network, task), build(Architecture(ops), task)):
-                return op
-    return None
 
 
 def run_seeds(
@@ -295,51 +247,102 @@ def run_seeds(
         if plan.certify:
             plan = _as_declared(plan, workspace)
         evidence = _record_of(plan, workspace)
-        before = {run.index: run for run in evidence.seeds}
-        if plan.attempt is None:
-            declared = (item for item in ledger.read(workspace.ledger).declarations if item.key == evidence.key)
-            known = {*before, *chain.from_iterable(item.indices for item in declared)}
-            if fresh := [index for index in plan.indices if index not in known]:
-                ledger.declare_verification(workspace.ledger, evidence.key, fresh, code_version()[0])
-        repeated: dict[int, SeedRun] = {}
-        ended = _closed_if_futile(plan, workspace, evidence)
-        row = record.path_of(workspace.records, evidence).stem
-        files.sweep(workspace.records, f"{row}.json")
-        files.sweep(record.weights_path(workspace.records, evidence, 0).parent)
-        files.sweep(result.inspection_path(workspace.runs, row, 0).parent)
-        waiting = [] if ended else _jobs_of(plan, workspace, before, row)
+        _declare_fresh(plan, workspace, evidence)
+        _sweep(workspace, evidence)
+        pool = _Pool(plan, workspace, evidence, {run.index: run for run in evidence.seeds})
+        pool.close_if_futile()
+        waiting = [] if pool.ended else _jobs_of(plan, workspace, evidence)
         with closing(run_all(waiting, executor_of(source, limits), plan.workers, on_event)) as results:
             for finished in results:
-                seed_result = finished.result
-                run = record.seed_run(seed_result, plan.attempt.number if plan.attempt else None, plan.beacon)
-                original = before.get(run.index, run)
-                # The weights are written before the record, so that all weights that a record names exist.
-                if run.weights_sha256 == original.weights_sha256:
-                    _keep_weights(workspace, evidence, run.index, _weights_file(folder, run.index))
-                if original is not run:
-                    repeated[run.index] = run
-                    continue
-                _refuse_twin(run, evidence)
-                teacher_seconds = evidence.teacher_seconds or seed_result.teacher_seconds
-                evidence = replace(record.with_seeds(evidence, run), teacher_seconds=teacher_seconds)
-                record.write(workspace.records, evidence)
-                ended = ended or _closed_if_futile(plan, workspace, evidence)
-                if ended:
+                pool.take(finished.result)
+                if pool.ended:
                     # Seeds that are being trained still count; no further one is launched.
                     waiting.clear()
-        if plan.attempt is not None and ended is None:
-            # The end is computed from the record, as everybody will do it: a seed stays as it was first measured.
-            outcome, bound = bounds.ending(plan.attempt, evidence)
-            ended = ledger.close(workspace.ledger, plan.attempt, outcome=outcome, lower_bound_pct=bound)
-        verdict = _verdict_of(plan, workspace, evidence, repeated, ended)
+        pool.close()
+        verdict = _verdict_of(plan, workspace, pool.evidence, pool.repeated, pool.ended)
         shutil.rmtree(folder, ignore_errors=True)
         on_verdict(verdict)
     return verdict
 
 
-def _jobs_of(plan: Plan, workspace: Workspace, recorded: Mapping[int, SeedRun], row: str) -> list[Job]:
+def _declare_fresh(plan: Plan, workspace: Workspace, evidence: Record) -> None:
+    # A certification has declared its seeds already.
+    if plan.attempt is not None:
+        return
+    declarations = ledger.read(workspace.ledger).declarations
+    declared = chain.from_iterable(item.indices for item in declarations if item.key == evidence.key)
+    used = {*declared, *(run.index for run in evidence.seeds)}
+    if fresh := [index for index in plan.indices if index not in used]:
+        ledger.declare_verification(workspace.ledger, evidence.key, fresh, code_version()[0])
+
+
+def _sweep(workspace: Workspace, evidence: Record) -> None:
+    # A process that was killed leaves half-written files.
+    row = record.path_of(workspace.records, evidence).stem
+    files.sweep(workspace.records, f"{row}.json")
+    files.sweep(record.weights_path(workspace.records, evidence, 0).parent)
+    files.sweep(result.inspection_path(workspace.runs, row, 0).parent)
+
+
+@dataclass(slots=True)
+class _Pool:
+    """The seeds of a plan as they end, and the record that they enter.
+
+    Attributes:
+        recorded: the seeds that were on record before; one that is run again changes nothing there.
+        repeated: those of them that were run again.
+        ended: the attempt of a certification as it ended; None while it is open, and outside one.
+    """
+
+    plan: Plan
+    workspace: Workspace
+    evidence: Record
+    recorded: Mapping[int, SeedRun]
+    repeated: dict[int, SeedRun] = field(default_factory=dict)
+    ended: Attempt | None = None
+
+    def take(self, seed_result: Result) -> None:
+        """Enter a seed: its weights, then the record that names them, and the attempt's end if it is futile now."""
+        attempt = self.plan.attempt
+        run = record.seed_run(seed_result, attempt.number if attempt else None, self.plan.beacon)
+        original = self.recorded.get(run.index, run)
+        # The weights are written before the record, so that all weights that a record names exist.
+        if run.weights_sha256 == original.weights_sha256:
+            learned = _weights_file(_folder_of(self.plan, self.workspace), run.index)
+            _keep_weights(self.workspace, self.evidence, run.index, learned)
+        if original is not run:
+            self.repeated[run.index] = run
+            return
+        _refuse_twin(run, self.evidence)
+        teacher_seconds = self.evidence.teacher_seconds or seed_result.teacher_seconds
+        self.evidence = replace(record.with_seeds(self.evidence, run), teacher_seconds=teacher_seconds)
+        record.write(self.workspace.records, self.evidence)
+        self.close_if_futile()
+
+    def close_if_futile(self) -> None:
+        """Enter the end of a futile attempt at once: seeds that still train, or a later call, must not better it."""
+        attempt = self.plan.attempt
+        runs = [run for index in self.plan.indices if (run := self.evidence.seed(index)) is not None]
+        if attempt is None or self.ended is not None or not runs:
+            return
+        errors = [run.test_errors for run in runs]
+        confidence = bounds.attempt_confidence(attempt)
+        if bounds.is_futile(errors, runs[0].test_size, len(self.plan.indices), self.plan.target_pct, confidence):
+            bound = bounds.attempt_bound(attempt, self.evidence)
+            self.ended = ledger.close(self.workspace.ledger, attempt, outcome=Outcome.FUTILE, lower_bound_pct=bound)
+
+    def close(self) -> None:
+        """Enter the end of an attempt, computed from the record as everybody will do it: first measurements count."""
+        if self.plan.attempt is not None and self.ended is None:
+            outcome, bound = bounds.ending(self.plan.attempt, self.evidence)
+            self.ended = ledger.close(self.workspace.ledger, self.plan.attempt, outcome=outcome, lower_bound_pct=bound)
+
+
+def _jobs_of(plan: Plan, workspace: Workspace, evidence: Record) -> list[Job]:
     """Return the jobs of the seeds that are not recorded; where all are, of those that are to be repeated."""
     folder = _folder_of(plan, workspace)
+    row = record.path_of(workspace.records, evidence).stem
+    recorded = {run.index: run for run in evidence.seeds}
     missing = [index for index in plan.indices if index not in recorded]
     again = plan.indices if plan.repeat and not plan.certify else ()
     jobs = []
@@ -383,19 +386,6 @@ def recorded_verdict(plan: Plan, workspace: Workspace) -> Verdict:
     return _verdict_of(plan, workspace, _record_of(plan, workspace), {})
 
 
-def _closed_if_futile(plan: Plan, workspace: Workspace, evidence: Record) -> Attempt | None:
-    # The end is entered at once: seeds that are still being trained, or a later call, must not make a success of it.
-    runs = [run for index in plan.indices if (run := evidence.seed(index)) is not None]
-    if plan.attempt is None or not runs:
-        return None
-    errors = [run.test_errors for run in runs]
-    confidence = bounds.attempt_confidence(plan.attempt)
-    if not bounds.is_futile(errors, runs[0].test_size, len(plan.indices), plan.target_pct, confidence):
-        return None
-    bound = bounds.attempt_bound(plan.attempt, evidence)
-    return ledger.close(workspace.ledger, plan.attempt, outcome=Outcome.FUTILE, lower_bound_pct=bound)
-
-
 def _verdict_of(
     plan: Plan, workspace: Workspace, evidence: Record, repeated: Mapping[int, SeedRun], attempt: Attempt | None = None
 ) -> Verdict:
@@ -410,8 +400,9 @@ def _verdict_of(
         reruns.append(Rerun(index, run.test_errors, original.test_errors, identical))
     contradicted = False
     if not all(rerun.identical for rerun in reruns):
-        fresh, known = ([run.test_errors for run in each] for each in (repeated.values(), evidence.seeds))
-        contradicted = bounds.is_worse(fresh, known, evidence.seeds[0].test_size)
+        repeated_errors = [run.test_errors for run in repeated.values()]
+        recorded_errors = [run.test_errors for run in evidence.seeds]
+        contradicted = bounds.is_worse(repeated_errors, recorded_errors, evidence.seeds[0].test_size)
     entered = ledger.read(workspace.ledger)
     recorded = {run.index for run in evidence.seeds}
     is_held_back = not recorded.issuperset(chain(*entered.promised(evidence.key, recorded)))

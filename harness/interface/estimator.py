@@ -21,7 +21,7 @@ from harness.data import own
 from harness.evidence.certificate import Certificate
 from harness.evidence.leaderboard import PROVEN
 from harness.evidence.record import kept_indices, read_all
-from harness.interface import api, options
+from harness.interface import api, declarations, options, verification
 from harness.system.errors import DataError, DeviceError, HarnessError, StorageError, UsageError
 from harness.system.files import workspace
 from search_spaces.errors import SearchSpaceError
@@ -98,7 +98,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         if y is None:
             raise WrongData("SmallestClassifier requires y to be passed, but the target y is None")
         with _told_as_values():
-            share = options.value("target", options.SHARE, self.target)
+            share = options.value("target", declarations.SHARE, self.target)
             numbers, labels = self._checked(X, y)
             check_classification_targets(labels)
             seed = self.random_state
@@ -196,7 +196,9 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             channels = _channels(self._given[0])
             data = own.from_arrays("certified", *self._given, X_test, y_test, channels=channels)
             target_pct = round(100 * self.target, 10)
-            return api.certificate(self._trial, seeds, dataset=data.name, target_pct=target_pct, workers=self.workers)
+            return verification.certificate(
+                self._trial, seeds, dataset=data.name, target_pct=target_pct, workers=self.workers
+            )
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -42,6 +42,11 @@ class KnownRow:
     dataset: str | None
     target_pct: float | None
 
+    @property
+    def recipe_key(self) -> str:
+        """What tells its recipe from others: the hash, or the name of one that nothing here describes."""
+        return self.recipe.hash if self.recipe else self.recipe_name
+
 
 @dataclass(frozen=True, slots=True)
 class NetworkArgument:
@@ -62,19 +67,21 @@ def only_row(
     candidates = [row for row in argument.rows if dataset is None or row.dataset in (None, dataset)]
     at_target = [row for row in candidates if target_pct is None or row.target_pct in (None, target_pct)]
     fitting = at_target or [replace(row, target_pct=None) for row in candidates]
-    distinct = {
-        (not recipe_given and (row.recipe.hash if row.recipe else row.recipe_name), row.dataset, row.target_pct): row
-        for row in fitting
-    }
+    distinct = {("" if recipe_given else row.recipe_key, row.dataset, row.target_pct): row for row in fitting}
     if len(distinct) > 1:
-        rows = sorted(f"{row.recipe_name or 'any recipe'} on {row.dataset}, target {row.target_pct}" for row in fitting)
+        # The options that tell the rows apart.
         values = zip(("--recipe", "--dataset", "--target"), zip(*distinct, strict=True), strict=True)
         choices = [option for option, each in values if len(set(each)) > 1]
+        rows = sorted(map(_row_text, fitting))
         raise ContentError(
             f"{argument.architecture.hash} has several rows: {'; '.join(rows)}",
             hint=f"choose with {' and '.join(choices)}",
         )
     return next(iter(distinct.values()), None)
+
+
+def _row_text(row: KnownRow) -> str:
+    return f"{row.recipe_name or 'any recipe'} on {row.dataset}, target {row.target_pct}"
 
 
 def recipe_of(row: KnownRow | None, recipe: str | None, epochs: int | None) -> NamedRecipe:
@@ -101,29 +108,30 @@ def is_short(argument: str) -> bool:
     return argument in PRESETS or bool(_HASH.fullmatch(argument) or PATTERN.fullmatch(argument))
 
 
+def network_argument(network: object, workspace: Workspace, task: Task) -> NetworkArgument:
+    """Return the network that a person has given: an architecture, or a text that names one.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if isinstance(network, str):
+        return read_network(network, workspace, task)
+    if not isinstance(network, Architecture):
+        allowed = "allowed are its notation, a preset, a hash or a name"
+        raise UsageError(f"network: a value of type {type(network).__name__} is no network; {allowed}")
+    return NetworkArgument(network)
+
+
 def read_network(argument: str, workspace: Workspace, task: Task) -> NetworkArgument:
     """Return the network that an argument names; its ops fit together for the task."""
     if argument == "-":
         return NetworkArgument(_parsed(sys.stdin.read(_LONGEST_FILE), task))
     if argument.startswith("@"):
-        try:
-            with open(argument[1:], encoding="utf-8-sig") as file:
-                text = file.read(_LONGEST_FILE + 1)
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"cannot read the network file {argument[1:]}: {reason(error)}") from error
-        if len(text) > _LONGEST_FILE:
-            raise UsageError(f"the network file {argument[1:]} holds more than {_LONGEST_FILE:,} characters")
-        return NetworkArgument(_parsed(text, task))
+        return NetworkArgument(_parsed(_file_text(argument[1:]), task))
     if argument in PRESETS:
         return NetworkArgument(parse_network(PRESETS[argument], task), argument)
     if is_short(argument):
-        known = list(_known(argument, workspace))
-        hashes = sorted({architecture.hash for architecture, _, _ in known})
-        if not hashes:
-            raise ContentError(f"no network of this workspace is called {argument!r}", hint=_near(argument, workspace))
-        if len(hashes) > 1:
-            raise ContentError(f"{argument!r} is ambiguous: {', '.join(hashes)}", hint="give more digits")
-        return NetworkArgument(known[0][0], known[0][1], tuple(row for _, _, row in known))
+        return _known_network(argument, workspace)
     try:
         return NetworkArgument(_parsed(argument, task))
     except NotationError as error:
@@ -137,6 +145,28 @@ def read_network(argument: str, workspace: Workspace, task: Task) -> NetworkArgu
         raise
 
 
+def _file_text(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            text = file.read(_LONGEST_FILE + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the network file {path}: {reason(error)}") from error
+    if len(text) > _LONGEST_FILE:
+        raise UsageError(f"the network file {path} holds more than {_LONGEST_FILE:,} characters")
+    return text
+
+
+def _known_network(name: str, workspace: Workspace) -> NetworkArgument:
+    """Return the one network whose hash begins so, or whose name it is, with all its rows."""
+    known = list(_known(name, workspace))
+    hashes = sorted({architecture.hash for architecture, _, _ in known})
+    if not hashes:
+        raise ContentError(f"no network of this workspace is called {name!r}", hint=_near(name, workspace))
+    if len(hashes) > 1:
+        raise ContentError(f"{name!r} is ambiguous: {', '.join(hashes)}", hint="give more digits")
+    return NetworkArgument(known[0][0], known[0][1], tuple(row for _, _, row in known))
+
+
 def _parsed(text: str, task: Task) -> Architecture:
     # A shell hands on the byte order mark of a file, too.
     architecture = parse_network(text.removeprefix("\ufeff"), task)
@@ -145,9 +175,9 @@ def _parsed(text: str, task: Task) -> Architecture:
     return architecture
 
 
-def read_record(network: str, workspace: Workspace, dataset: str = AUTO, recipe: str | None = None) -> Record:
+def read_record(network: object, workspace: Workspace, dataset: str = AUTO, recipe: str | None = None) -> Record:
     """Return the record of a network; of several targets the one with most seeds: a target has no part in weights."""
-    network_hash = read_network(network, workspace, task_of(dataset)).architecture.hash
+    network_hash = network_argument(network, workspace, task_of(dataset)).architecture.hash
     records = [each for each in record.read_all(workspace.records) if each.hash == network_hash]
     fitting = [each for each in records if dataset in (AUTO, each.dataset) and recipe in (None, each.recipe_name)]
     rows = "; ".join(sorted({f"{each.recipe_name} on {each.dataset}" for each in fitting or records}))
@@ -155,7 +185,7 @@ def read_record(network: str, workspace: Workspace, dataset: str = AUTO, recipe:
         others = f" by that recipe or on that data set: {rows}" if records else ""
         arguments = {"--dataset": dataset, "--recipe": recipe}
         words = [word for name, value in arguments.items() if value not in (None, AUTO) for word in (name, str(value))]
-        hint = f"{typed('verify', network, *words)} trains it, which takes minutes, and keeps record and weights"
+        hint = f"{typed('verify', str(network), *words)} trains it, which takes minutes, and keeps record and weights"
         raise ContentError(f"{network_hash} has no record here{others}", hint=hint)
     if len({(each.recipe_hash, each.dataset) for each in fitting}) > 1:
         raise ContentError(f"{network_hash} has several rows: {rows}", hint="choose with --recipe or --dataset")
@@ -222,35 +252,44 @@ def _standings(workspace: Workspace) -> list[LeaderboardRow]:
     return [row for path in paths if path.exists() for row in leaderboard.read(path)]
 
 
+def _is_meant(name: str, architecture: Architecture, parameters: int) -> bool:
+    return architecture.hash.startswith(name) or is_named(architecture, parameters, name)
+
+
 def _known(name: str, workspace: Workspace) -> Iterator[tuple[Architecture, str, KnownRow]]:
     """Yield networks whose hash begins so, or whose name it is: of records; else of studies, standings and claims."""
-
-    def is_meant(architecture: Architecture, parameters: int) -> bool:
-        return architecture.hash.startswith(name) or is_named(architecture, parameters, name)
-
     records = record.read_all(workspace.records)
-    recorded = [evidence for evidence in records if is_meant(evidence.architecture, evidence.parameters)]
+    recorded = [evidence for evidence in records if _is_meant(name, evidence.architecture, evidence.parameters)]
     for evidence in recorded:
         yield evidence.architecture, evidence.name, row_of(evidence)
-    if recorded:
-        return
+    if not recorded:
+        recipes = {evidence.recipe_hash: evidence.recipe for evidence in records}
+        yield from _without_record(name, workspace, recipes)
+
+
+def _without_record(
+    name: str, workspace: Workspace, recipes: Mapping[str, Recipe]
+) -> Iterator[tuple[Architecture, str, KnownRow]]:
+    """Yield networks of studies, standings and claims; ``recipes`` are those of records, by hash."""
     seen = set()
     for folder in studies(workspace).values():
         for run in read_state(folder).results:
-            if is_meant(run.architecture, run.parameters):
+            if _is_meant(name, run.architecture, run.parameters):
                 seen.add(run.hash)
                 yield run.architecture, "", KnownRow(run.recipe, run.recipe_name, run.dataset, None)
     # What a study has trained is on the leaderboard too, or was claimed; a second row of it would ask for a choice.
-    recipes = {evidence.recipe_hash: evidence.recipe for evidence in records}
     ranked = [row for row in _standings(workspace) if row.tier is not Tier.CLAIMED]
     folders = (files.SHIPPED / "records", workspace.records)
     claims = [row for folder in folders for row in leaderboard.read_claims(folder / "claims.json")]
     for rows in (ranked, claims):
-        new_rows = [row for row in rows if row.hash not in seen and is_meant(row.architecture, row.parameters)]
+        new_rows = [row for row in rows if row.hash not in seen and _is_meant(name, row.architecture, row.parameters)]
         seen |= {row.hash for row in new_rows}
         for row in new_rows:
-            recipe = (recipe_by_hash(row.recipe_hash, row.epochs) if row.epochs else None) or recipes.get(
-                row.recipe_hash
-            )
-            known = KnownRow(recipe, row.recipe, row.dataset, None)
-            yield row.architecture, "", KnownRow(None, "", None, None) if row.tier is Tier.CLAIMED else known
+            yield row.architecture, "", _row_without_record(row, recipes)
+
+
+def _row_without_record(row: LeaderboardRow, recipes: Mapping[str, Recipe]) -> KnownRow:
+    if row.tier is Tier.CLAIMED:
+        return KnownRow(None, "", None, None)
+    recipe = recipe_by_hash(row.recipe_hash, row.epochs) if row.epochs else None
+    return KnownRow(recipe or recipes.get(row.recipe_hash), row.recipe, row.dataset, None)

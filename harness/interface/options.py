@@ -1,6 +1,6 @@
-"""Where options live: each is declared once, for the command line and for the function of ``import harness`` alike.
+"""Options in use: ``takes`` gives them to functions of the API, ``of`` to the commands of these functions.
 
-``takes`` lets a function of the API take arguments that are declared here, ``of`` gives them to its command.
+Also what commands do alike: they say what is going on, and print their answer for people or for programs.
 """
 
 from __future__ import annotations
@@ -8,283 +8,30 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-import math
 import os
-import re
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import click
 
+from harness.interface.declarations import COMPLETED, DECLARED, DatasetType, known
 from harness.system.errors import Interrupted, UsageError
-from harness.system.files import workspace
-from harness.system.terminal import DURATION, Parsed, counted, say, text_of
+from harness.system.terminal import Parsed, counted, say, text_of
+from search_spaces.network import Task, analyse
+from search_spaces.notation import parse_network
 
 if TYPE_CHECKING:
-    from harness.training.native.native import Choice
+    from harness.training.native.engine import Choice
     from harness.training.recipe import Recipe
-    from search_spaces.network import Task
-    from search_spaces.ops import Shape
-    from search_spaces.space import Condition
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-# Channels of a data set (docs/data.md), and of a picture in colours.
-_MOST_CHANNELS, _MOST_COLOURS = 16, 4
-
-
-# The values ------------------------------------------------------------------------------------------------------
-
-
-def number_or(word: str, number: str, low: int, high: int | None = None, name: str = "number") -> Parsed:
-    """Return the type of a number of a range, or a word, which becomes None; errors call it ``number``."""
-
-    def parse(text: str) -> int | None:
-        if text != word and not (text.isdecimal() and low <= int(text) <= (high or int(text))):
-            raise ValueError(f"{text!r} is neither {word} nor {number}")
-        return None if text == word else int(text)
-
-    return Parsed(f"{name}|{word}", parse)
-
-
-def _spelled_out(text: str) -> str:
-    # 20k and 1.5M as whole numbers.
-    def number(match: re.Match[str]) -> str:
-        return f"{Decimal(match[1]) * (10**6 if match[2] in 'mM' else 1000):f}".partition(".")[0]
-
-    return re.sub(r"(?<![\w.])(\d+(?:\.\d+)?)([kKmM])\b", number, text)
-
-
-class Count(click.IntRange):
-    """A whole number of a range; 20k and 1.5M are understood."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the number."""
-        text: Any = _spelled_out(value) if isinstance(value, str) else value
-        return super().convert(text, param, ctx)
-
-
-def _address(text: str) -> str:
-    if (
-        not re.fullmatch(r"local|auto|.+:\d{1,5}", text)
-        or not 0 < int(text.rpartition(":")[2] if ":" in text else 1) < 65536
-    ):
-        raise ValueError(f"{text!r} is none of local, auto and HOST:PORT, such as 10.0.0.1:6379")
-    return text
-
-
-def _epochs(text: str) -> tuple[int, ...]:
-    if not re.fullmatch(r"\s*\d{1,6}\s*(,\s*\d{1,6}\s*)*", text, re.ASCII):
-        raise ValueError(f"{text!r} is not a list of epochs such as 1,2,4,8")
-    return tuple(map(int, text.split(",")))
-
-
-def _accuracy(text: str, whole: int) -> float:
-    # Of 100 or of 1: whoever writes 0.994 of 100 means a share, and whoever writes 97 of 1 means per cent.
-    try:
-        number = float(text.removesuffix("%"))
-    except ValueError:
-        number = math.nan
-    if not whole / 100 <= number <= whole:
-        other = number * 100 if whole == 100 else number / 100
-        meant = f"; did you mean {other:.12g}?" if whole / 100 <= other <= whole else ""
-        raise ValueError(f"{text} is no accuracy to ask for; allowed are {whole / 100:g} to {whole}{meant}")
-    # A hundred times 0.974 is 97.39999999999999, and the target is a part of names and keys.
-    return float(f"{number:.12g}")
-
-
-def _conditions(text: str) -> tuple[Condition, ...]:
-    from search_spaces.errors import NotationError
-    from search_spaces.notation import parse_conditions
-
-    try:
-        return parse_conditions(_spelled_out(text))
-    except NotationError as error:
-        raise ValueError(f"{error.message}, in {text!r}; {error.hint or 'such as macs<=1000000'}") from error
-
-
-def _shape(text: str) -> Shape:
-    if not re.fullmatch(r"[1-9]\d{0,3}(x[1-9]\d{0,3}){2}", text):
-        raise ValueError(f"{text!r} is no shape such as 1x32x32 (channels, rows, columns)")
-    channels, rows, columns = map(int, text.split("x"))
-    # Tall strips of more channels than a data set may have: the order of Keras.
-    if channels > _MOST_CHANNELS and rows > _MOST_COLOURS >= columns:
-        raise ValueError(f"{text} is channels x rows x columns; did you mean {columns}x{channels}x{rows}?")
-    return channels, rows, columns
-
-
-class _DatasetType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
-    """Turns a data set, or the path of one's own, into its name."""
-
-    name = "name or path"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the name under which the data are known; what is a path is read and kept."""
-        from harness.data import datasets
-
-        if isinstance(value, datasets.Dataset):
-            return value.name
-        if not isinstance(value, str | os.PathLike):
-            self.fail(f"a value of type {type(value).__name__} is no data set, name or path; harness.Data makes one")
-        if value in (datasets.AUTO, *datasets.DATASETS):
-            return str(value)
-        from harness.data.own import Options, name_of, parts_text, source_options
-
-        name = name_of(str(value))
-        if name != str(value):
-            spec, options = datasets.dataset(name), source_options(str(value))
-            remarks = "".join(f"; {remark}" for remark in spec.remarks)
-            manner = "" if options == Options() else f", read with {options} as it was described"
-            say(f"{value} is the data set {name}{manner}: {spec.classes} classes, {parts_text(spec)}{remarks}")
-        return name
-
-
-SHAPE = Parsed("CxRxC", _shape, between="x")
-PER_CENT = Parsed("per cent", functools.partial(_accuracy, whole=100))
-SHARE = Parsed("share", functools.partial(_accuracy, whole=1))
-EPOCHS = Parsed("epochs", _epochs, between=",")
-WORKERS = number_or("auto", "a number from 1 to 256", 1, 256)
-FILE = click.Path(path_type=Path)
-
-
-# The options -----------------------------------------------------------------------------------------------------
-
-# By the name of the argument; the option is called so too, but for a ``flag``. The default is the function's.
-_DECLARED: dict[str, dict[str, Any]] = {
-    "budget": {"type": Count(1, 10**9), "help": "Parameter budget: a network that has more is refused."},
-    "minimise": {
-        "also": ["--minimize"],
-        "type": click.Choice(["parameters", "macs", "weight_bytes", "ram_bytes", "latency_us"]),
-        "multiple": True,
-        "help": "Objective to minimise, bytes being those of an int8 deployment; given twice, a Pareto front is kept.",
-    },
-    "limits": {
-        "flag": "--limit",
-        "type": Parsed("METRIC<=N", _conditions, between=","),
-        "help": "Constraints on every network, such as 'macs<=1000000,receptive_field>=20'.",
-    },
-    "target_pct": {
-        "flag": "--target",
-        "type": PER_CENT,
-        "help": "Test accuracy to reach, in per cent [default: that of the row or the data set].",
-    },
-    "space": {"help": "Search space: a name, or @FILE; auto suits the shape of the images."},
-    "sampler": {
-        "help": "auto (the same as surrogate), surrogate, evolution, tpe, nsga2, random, or MODULE:FUNCTION, "
-        "which makes one of Optuna's samplers of a seed."
-    },
-    "recipe": {"help": "Training recipe: a name, or @FILE.toml; auto suits the data set."},
-    "trainer": {
-        "metavar": "MODULE:FUNCTION",
-        "help": "Train by one's own code, in place of a recipe; the module may lie in the current folder.",
-    },
-    "start_from": {
-        "flag": "--from",
-        "metavar": "STUDY",
-        "help": "Begin with the confirmed networks of a study, or with those of the 'leaderboard'.",
-    },
-    "epochs": {"type": click.IntRange(1), "help": "Number of epochs, in place of those of the recipe that is named."},
-    "prior": {
-        "type": click.Choice(["shipped", "own", "none"]),
-        "help": "Past runs to learn from: shipped with the package, own (these and your own studies'), or none.",
-    },
-    "trials": {"type": click.IntRange(1), "help": "Maximum number of trials [default: unlimited]."},
-    "time": {"type": DURATION, "help": "Time budget, verification included."},
-    "seeds": {"type": click.IntRange(1, 1000), "help": "How many seeds [default: 10, or 30 for a certification]."},
-    "seed": {"type": click.IntRange(0, 2**32 - 1), "help": "Index of one of the fixed seeds."},
-    "study": {"help": "Name of the study [default: made from the configuration]."},
-    "trial_time": {"type": DURATION, "help": "Time limit of one run."},
-    "trial_memory": {"type": Count(64, 10**9), "help": "Memory limit of a worker in MiB, mapped files not counted."},
-    "storage": {
-        "metavar": "URL",
-        "help": "Mirror the study in this database, for optuna-dashboard: postgresql://..., sqlite:///FILE.",
-    },
-    "log": {
-        "type": click.Choice(["tensorboard", "mlflow"]),
-        "help": "Write runs for TensorBoard, into the study's folder, or for MLflow; needs the extra 'logs'.",
-    },
-    "workers": {
-        "type": WORKERS,
-        "default": "auto",
-        "help": "Training processes [auto: one a core on a CPU, one on a GPU].",
-    },
-    # None for this machine's processes.
-    "cluster": {
-        "type": Parsed("local|auto|HOST:PORT", _address),
-        "help": "Train on the nodes of a Ray cluster: one started here, the one this machine is in, or the one whose "
-        "head is named; --workers then counts for each node (docs/cluster.md).",
-    },
-    "device": {"default": "auto", "help": "auto, cpu, cuda or cuda:N."},
-    "engine": {
-        "default": "auto",
-        "help": "native (compiled, for CPUs), torch, or auto (native where it can train the recipe).",
-    },
-    "dataset": {
-        "default": "auto",
-        "type": _DatasetType(),
-        "help": "auto, mnist, fashion-mnist, kmnist, mnist-5k, or the path of one's own ('harness data describe'); "
-        "auto is the data set of a recorded network, else mnist, or mnist-5k where there is no MNIST.",
-    },
-    "data": {
-        "envvar": "HARNESS_DATA",
-        "type": FILE,
-        "help": "Folder of the data, in torchvision's layout [env HARNESS_DATA; default: the user's cache].",
-    },
-    "name": {"help": "Name of the row.", "show_default": False},
-    "input_shape": {
-        "flag": "--input",
-        "type": SHAPE,
-        "help": "Shape of an image: channels x rows x columns [default: 1x28x28].",
-    },
-    "classes": {"type": click.IntRange(2), "help": "Classes to tell apart [default: 10]."},
-    "torch": {"help": "Count with torch, torchsummary and fvcore too."},
-    "onnx": {"type": FILE, "help": "Write an ONNX model there."},
-    "safetensors": {"type": FILE, "help": "Write the weights there."},
-    "out": {"type": FILE, "help": "Write the weights there, as safetensors."},
-    "retrain": {"help": "Train a recorded seed again; needed where its weights are not kept."},
-}
-
-
-def _known(name: str) -> Iterable[str]:
-    """Return what an option or argument may name."""
-    match name:
-        case "space":
-            from search_spaces.catalog import SPACES
-
-            return ("auto", *SPACES)
-        case "sampler":
-            from harness.searching.optuna_sampler import SAMPLERS
-
-            return ("auto", *SAMPLERS)
-        case "recipe":
-            from harness.training.recipe import RECIPES
-
-            return ("auto", *RECIPES)
-        case "engine":
-            return ("auto", "native", "torch")
-        case "dataset":
-            from harness.data.datasets import DATASETS
-
-            return ("auto", *DATASETS, *(path.name for path in (workspace().runs / ".data").glob("*-*")))
-        case "study" | "start_from":
-            from harness.interface.lookup import studies
-
-            return studies(workspace())
-        case "network":
-            from harness.interface.lookup import known_names
-
-            return known_names(workspace())
-    return ()
-
-
-_COMPLETED = ("space", "sampler", "recipe", "engine", "dataset", "study", "start_from")
 
 
 def _completed(name: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
-    return lambda ctx, param, begun: [each for each in _known(name) if each.startswith(begun)]
+    return lambda ctx, param, begun: [each for each in known(name) if each.startswith(begun)]
 
 
 class Grouped(click.Command):
@@ -311,16 +58,16 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print exactly on
 
 def flag(name: str) -> str:
     """Return how an argument is called as an option."""
-    called: str = _DECLARED[name].get("flag", f"--{name.replace('_', '-')}")
+    called: str = DECLARED[name].get("flag", f"--{name.replace('_', '-')}")
     return called
 
 
 def option(name: str, **changes: Any) -> Callable[[_F], _F]:
     """Return the decorator that adds an option that is declared here to a command, with these changes."""
-    words = {key: value for key, value in _DECLARED[name].items() if key not in ("flag", "also")} | changes
-    if name in _COMPLETED:
+    words = {key: value for key, value in DECLARED[name].items() if key not in ("flag", "also")} | changes
+    if name in COMPLETED:
         words["shell_complete"] = _completed(name)
-    return click.option(flag(name), *_DECLARED[name].get("also", ()), name, **words)
+    return click.option(flag(name), *DECLARED[name].get("also", ()), name, **words)
 
 
 def some(*names: str) -> Callable[[_F], _F]:
@@ -352,7 +99,7 @@ def takes(**changes: dict[str, Any]) -> Callable[[_F], _F]:
         for name, parameter in reversed(list(signature.parameters.items())):
             if parameter.default is parameter.empty:
                 click.argument(name, shell_complete=_completed(name))(checked)
-            elif name in _DECLARED:
+            elif name in DECLARED:
                 own = {"default": parameter.default, "is_flag": isinstance(parameter.default, bool)}
                 option(name, **own | changes.get(name, {}))(checked)
         before, raises, after = inspect.cleandoc(function.__doc__ or "").partition("Raises:")
@@ -382,7 +129,7 @@ def value(name: str, kind: Any, argument: Any) -> Any:
         if isinstance(kind, click.Path) and not (is_text and "\0" not in os.fspath(argument)):
             raise click.UsageError(f"{reprlib.repr(argument)} is no path")
         # What is no text is written as one, so that both doors have one rule.
-        plain = argument if isinstance(kind, Parsed | _DatasetType | click.Path) else text_of(argument)
+        plain = argument if isinstance(kind, Parsed | DatasetType | click.Path) else text_of(argument)
         return kind.convert(plain, None, None)
     except (click.UsageError, ValueError) as error:
         message = error.message if isinstance(error, click.UsageError) else str(error)
@@ -441,9 +188,6 @@ def say_training(choice: Choice, recipe: Recipe, task: Task, teachers: Path) -> 
     if choice.why:
         say(f"torch trains, not the native engine: {choice.why}")
     if recipe.teacher_recipe is not None:
-        from search_spaces.network import analyse
-        from search_spaces.notation import parse_network
-
         parameters = analyse(parse_network(recipe.teacher, task), task).parameters
         say(
             f"{counted(recipe.teacher_seeds, 'teacher')} of {parameters:,} parameters; a missing one is trained first, "

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.system import statistics
+from harness.system.document import document_of
 from harness.system.files import Workspace
 from harness.system.terminal import counted
 from search_spaces.catalog import network_name
@@ -226,7 +227,6 @@ class Verified(Answer):
         """Return it as plain JSON values."""
         from harness.evidence.bounds import over_seeds
         from harness.evidence.verify import machines_of
-        from harness.system.document import document_of
         from harness.training.result import finite
 
         verdict = self.verdict

@@ -12,12 +12,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.data.datasets import dataset
 from harness.interface import options
 from harness.interface.logs import log_of
 from harness.interface.lookup import networks_of
-from harness.searching.clock import Effort, least_seconds
 from harness.searching.state import Moment, Observer
+from harness.searching.time_budget import Effort, least_seconds
 from harness.studies import config as study
 from harness.studies import events
 from harness.studies.candidate import Candidate, miss_text
@@ -31,7 +30,7 @@ from harness.system.errors import HarnessError
 from harness.system.files import Workspace, check_writable, workspace
 from harness.system.terminal import busy, counted, duration_option, duration_text, say
 from harness.system.user_code import Listener
-from harness.training.executor import Event
+from harness.training.executors.base import Event
 from harness.training.progress import Reporter, plain_seconds, seed_line
 from harness.training.result import Purpose, Result, Status
 from search_spaces.space import size_text
@@ -57,37 +56,25 @@ def planned_search(
         origins: by name of an argument, who has set it.
         only_plan: nothing is trained, not even to choose a recipe.
     """
-    from harness.searching.augmentation import CHOICES
-    from harness.searching.plan import choose_recipe, make_plan, on_cluster, read_data, resolve, usual_recipe
-    from harness.training.ray import executor_at
+    from harness.searching.plan import make_plan, on_cluster
+    from harness.searching.resolve import choose_recipe, read_data, resolve
+    from harness.training.executors.ray import executor_at
 
     if request.storage is not None:
         check_url(request.storage)
     known = () if request.start_from is None else networks_of(request.start_from, workspace())
     with busy("reading the images"):
-        resolved, images = read_data(resolve(request, workspace()))
-    recipe = usual_recipe(resolved)
-    choices = CHOICES if resolved.recipe is None and only_plan else ()
-    seconds_of_choice = 0.0
+        resolved = resolve(request, workspace())
+        resolved = read_data(resolved)
     if resolved.recipe is None and not only_plan:
-        began = time.monotonic()
         with busy("choosing an augmentation"):
-            recipe = choose_recipe(resolved)
-        seconds_of_choice = time.monotonic() - began
+            resolved = choose_recipe(resolved)
     recorded = {name: origin for name, origin in origins.items() if name not in _UNRECORDED}
     with busy("reading past runs"):
-        plan = make_plan(
-            resolved,
-            recipe,
-            images.data_hash,
-            recorded,
-            known,
-            recipe_choices=choices,
-            planned_seconds=seconds_of_choice,
-        )
+        plan = make_plan(resolved, recorded, known)
     for name in plan.space.unused:
         say(f"'net' of the space '{plan.space.name}' does not use {name!r}", "warning")
-    least = least_seconds(plan.config.dataset)
+    least = least_seconds(plan.data.train_size)
     if request.time < least:
         enough = f"{duration_text(least)} are usually enough on two cores"
         limit = duration_text(request.time)
@@ -117,7 +104,7 @@ def search_shown(
     from harness.searching.advice import outcome_of, search_words
     from harness.searching.conclude import conclude
     from harness.searching.loop import opened, run_search
-    from harness.searching.surrogate import keep
+    from harness.searching.surrogate.past import write_prior
     from reports.study_page import write_report
 
     typed = _typed(chosen)
@@ -129,7 +116,7 @@ def search_shown(
     options.say_left_out(plan.left_out)
     with study.owned(plan.folder), _mirrored(plan, chosen.get("storage")) as mirror:
         if not (plan.folder / "config.json").exists():
-            keep(plan.folder, plan.past)
+            write_prior(plan.folder, plan.past)
         fresh = study.open_study(plan.folder, config, plan.origins)
         state = StudyLog(plan.folder).take_up(StudyState(plan.folder, config))
         _say_begin(plan, None if fresh else state.seconds)
@@ -214,7 +201,7 @@ def _say_begin(plan: SearchPlan, seconds_used: float | None) -> None:
     used = "" if seconds_used is None else f", {duration_text(seconds_used)} used"
     say(f"{'new' if seconds_used is None else 'resuming'} study {plan.folder.name} in {plan.folder}")
     say(
-        f"target {config.target_pct:g} % on {dataset(config.dataset).title} ({config.threshold_pct:.2f} % on "
+        f"target {config.target_pct:g} % on {plan.data.title} ({config.threshold_pct:.2f} % on "
         f"validation images); at most {config.bounds_text}; {limit}{used}"
     )
 

@@ -1,6 +1,6 @@
 """What a network and a length of its training are worth to a search: its chance to stand, what it gains, its time.
 
-This is the acquisition: ``propose`` brings the networks, ``surrogate`` the errors that are to be expected of them.
+This is the acquisition: ``proposer`` brings the networks, ``surrogate`` the errors that are to be expected of them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from harness.searching.clock import CAUTION, TimeLeft, rounds, verifying, work_of
-from harness.searching.surrogate import SEED_DEVIATION, Row, Surrogate, network_row, training_row
+from harness.searching.surrogate.features import Row, network_row, training_row
+from harness.searching.surrogate.model import SEED_DEVIATION, Surrogate
+from harness.searching.time_budget import CAUTION, TimeLeft, rounds, verifying, work_of
 from harness.studies.candidate import CONFIRM_SEEDS, needed_share
 from harness.system import statistics
 from harness.training.recipe import Recipe
@@ -55,11 +56,11 @@ class Option:
 
     Attributes:
         cost: what it has of the metric that is minimised.
-        row: of ``surrogate.network_row``.
-        work: of ``clock.work_of``.
+        row: of ``features.network_row``.
+        work: of ``time_budget.work_of``.
     """
 
-    found: Draw
+    draw: Draw
     analysis: Analysis
     hash: str
     cost: int

@@ -14,18 +14,18 @@ from typing import Any, Literal
 from harness.data.datasets import dataset
 from harness.evidence.leaderboard import cost_of, words_of
 from harness.evidence.verify import Verdict
-from harness.searching.clock import least_seconds
 from harness.searching.plan import SearchPlan
 from harness.searching.state import Search
+from harness.searching.time_budget import least_seconds
 from harness.studies.candidate import SEED_SHARE, NearestMiss, final_order, miss_text, nearest_miss, standing_front
 from harness.studies.events import Advised, Postponed, SessionEnded, Verified
 from harness.studies.state import StudyState
 from harness.system.document import document_of
 from harness.system.errors import typed
 from harness.system.terminal import counted, duration_option, duration_text
-from harness.training.native.native import EngineUnavailable
+from harness.training.native.driver import measured_latency
+from harness.training.native.engine import EngineUnavailable
 from harness.training.result import Purpose, Status
-from harness.training.train import measured_latency
 from search_spaces.notation import parse_conditions
 from search_spaces.space import Condition, Metric, draw, judge, size_text, uniform
 
@@ -293,7 +293,7 @@ class Outcome:
         if self.state.of_kind(SessionEnded)[-1].event.reason == "trials":
             more = {"--trials": f"{2 * max(effort.trials or 1, self._ends().total())}"}
             return self._advised("trials", sentences, more, advice)
-        seconds = max(2 * (effort.seconds or 0.0), least_seconds(self.plan.config.dataset))
+        seconds = max(2 * (effort.seconds or 0.0), least_seconds(self.plan.data.train_size))
         while seconds <= self.state.seconds:
             seconds *= 2
         more = {"--time": duration_option(seconds)} if effort.seconds is not None else {}

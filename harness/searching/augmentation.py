@@ -12,10 +12,11 @@ import random
 from statistics import fmean
 
 from harness.data.datasets import Dataset
+from harness.searching.time_budget import Effort
 from harness.system.files import Workspace, write_json
 from harness.system.terminal import say
-from harness.training.executor import Executor, run_all
-from harness.training.recipe import NamedRecipe, for_few, named_recipe
+from harness.training.executors.base import Executor, run_all
+from harness.training.recipe import NamedRecipe, named_recipe
 from harness.training.result import Purpose
 from harness.training.run import Job
 from search_spaces.network import Architecture
@@ -50,10 +51,8 @@ def choose(
     space: SearchSpace,
     budget: int,
     executor: Executor,
-    count: int,
-    engine: str,
+    effort: Effort,
     workspace: Workspace,
-    seconds: float = _SECONDS,
 ) -> NamedRecipe:
     """Train one network of the space with each recipe, keep the recipe of the fewest validation errors, and return it.
 
@@ -76,21 +75,22 @@ def choose(
     # Of networks that may not be trained the choice is worth as much.
     network = sorted(allowed or sizes, key=lambda each: sizes[each])[len(allowed) // 2]
     batch = named_recipe(CHOICES[0]).recipe.batch_size
-    epochs = max(2, math.ceil(min(1.0, seconds / _SECONDS) * _STEPS * batch / data.train_size))
+    share = 1.0 if effort.seconds is None else min(1.0, effort.seconds / _SECONDS)
+    epochs = max(2, math.ceil(share * _STEPS * batch / data.train_size))
     jobs = [
         Job(
             architecture=network,
-            recipe=for_few(named_recipe(name, epochs=epochs), data.train_size).recipe,
+            recipe=named_recipe(name, epochs=epochs).recipe,
             recipe_name=name,
             purpose=Purpose.TRAIN,
             seed_index=seed,
-            engine=engine,
+            engine=effort.engine,
         )
         for seed in range(_SEEDS)
         for name in CHOICES
     ]
     errors: dict[str, list[int]] = {name: [] for name in CHOICES}
-    for ended in run_all(jobs, executor, count):
+    for ended in run_all(jobs, executor, effort.workers):
         wrong = ended.result.validation_errors
         errors[ended.job.recipe_name].append(data.validation_size if wrong is None else wrong)
     best = min(CHOICES, key=lambda name: fmean(errors[name]))

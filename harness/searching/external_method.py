@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from harness.searching.clock import TimeLeft, work_of
+from harness.searching.look import Inquiry
 from harness.searching.optuna_sampler import takes_problem
-from harness.searching.proposer import ASKS, Found
+from harness.searching.proposer import ASKS, Answer
+from harness.searching.time_budget import TimeLeft, work_of
 from harness.studies.candidate import Candidate
 from harness.studies.config import StudyConfig
 from harness.studies.events import Proposal, Repeated
@@ -18,7 +19,7 @@ from harness.training.result import Status
 from search_spaces.errors import SearchSpaceError
 from search_spaces.network import Analysis, Architecture
 from search_spaces.notation import parse_network
-from search_spaces.space import Metric, Objective, SearchSpace, judge
+from search_spaces.space import Metric, SearchSpace, judge
 
 # Characters of an answer that an error shows.
 SHOWN = 80
@@ -82,18 +83,14 @@ class Asker:
     lengths: tuple[int, ...] = ()
     rejected: dict[str, Trial] = field(default_factory=dict)
 
-    def propose(
-        self,
-        ceiling: int,
-        candidates: Mapping[int, Candidate],
-        time_left: TimeLeft,
-        objective: Objective = Metric.PARAMETERS,
-    ) -> Found:
+    def propose(self, inquiry: Inquiry) -> Answer:
         """Return the next network; none where too many in a row are known, or over the limits of the moment.
 
         Raises:
             ContentError: the method answered what is no network, or one that may never be trained.
         """
+        candidates = inquiry.candidates
+        time_left = inquiry.time_left
         known = {candidate.proposal.hash: trial for trial, candidate in candidates.items()}
         tried = tuple(map(_tried, candidates.values()))
         passed = list[Repeated]()
@@ -106,7 +103,7 @@ class Asker:
                 passed.append(Repeated(trial=known[hash_], hash=hash_))
                 continue
             epochs = self._longest(time_left, analysis)
-            reason = judge(self.space, architecture, ceiling, objective).reason
+            reason = judge(self.space, architecture, inquiry.ceiling, inquiry.objective).reason
             if reason is None and epochs is not None:
                 proposal = Proposal(
                     trial=len(candidates),
@@ -117,12 +114,12 @@ class Asker:
                     decisions=(),
                     epochs=epochs if self.lengths else None,
                 )
-                return Found(proposal, tuple(passed), rejected=over)
+                return Answer(proposal, tuple(passed), rejected=over)
             lacks_time = lacks_time or reason is None
             over[reason or Metric.MACS.value] += 1
             self.rejected[hash_] = Trial(str(architecture), analysis.parameters, "rejected", None, (), stands=False)
         why = f"of {len(passed) + over.total()} networks in a row {len(passed)} were known, and others over the limits"
-        return Found(None, tuple(passed), why, lacks_time or time_left.is_over(), over)
+        return Answer(None, tuple(passed), why, lacks_time or time_left.is_over(), over)
 
     def _answer(self, tried: Sequence[Trial]) -> tuple[Architecture, Analysis]:
         answer = self.ask(tried)

@@ -1,7 +1,7 @@
 """The search: one coordinator asks the proposer, rejects, hands runs to workers, prunes, confirms, and names a winner.
 
 Workers only train. What has happened is in the study's log at any moment, so a killed search goes on where it was.
-``state`` holds what follows from the log, ``race`` the decisions, ``propose`` the proposals, ``clock`` the time,
+``state`` holds what follows from the log, ``race`` the decisions, ``proposer`` the proposals, ``time_budget`` the time,
 ``conclude`` the end.
 """
 
@@ -16,11 +16,12 @@ from types import FrameType
 
 from harness.data.datasets import dataset
 from harness.searching import race
-from harness.searching.clock import Effort
 from harness.searching.external_method import method_of
+from harness.searching.look import Inquiry
 from harness.searching.proposer import Proposer
 from harness.searching.state import Observer, Search
-from harness.searching.surrogate import kept, observations
+from harness.searching.surrogate.past import observations, read_prior
+from harness.searching.time_budget import Effort
 from harness.searching.turn import WEIGHTS, turn_of
 from harness.studies.candidate import Candidate, standing_front
 from harness.studies.events import (
@@ -37,8 +38,8 @@ from harness.studies.mirror import write_database
 from harness.studies.state import StudyState
 from harness.system.errors import HarnessError
 from harness.system.machine import handled
-from harness.training.executor import Broken, ExecutorOf, Finished, Source
-from harness.training.processes import Processes
+from harness.training.executors.base import Broken, ExecutorOf, Finished, Source
+from harness.training.executors.processes import Processes
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job, begun
 from search_spaces.notation import parse_space
@@ -89,7 +90,7 @@ def opened(
     """Return a search that goes on with a study, which is taken up from its log, and whose folder is owned."""
     config = state.config
     task = dataset(config.dataset).task
-    past = observations(kept(state.folder) or (), config.recipe, task)
+    past = observations(read_prior(state.folder) or (), config.recipe, task)
     space = parse_space(config.space_text, config.space, task)
     method = method_of(config, space, effort.workers)
     proposer = method or Proposer(space, config, past=past)
@@ -200,9 +201,8 @@ def _next_job(search: Search) -> Job | None:
     for number in range(len(WEIGHTS) if search.config.is_front else 1):
         if number:
             search.turn = turn_of(search.config, len(search.state.candidates) + number)
-        answer = search.proposer.propose(
-            search.ceiling, search.state.candidates, search.time_left(), search.turn.objective
-        )
+        inquiry = Inquiry(search.ceiling, search.state.candidates, search.time_left(), search.turn.objective)
+        answer = search.proposer.propose(inquiry)
         for event in answer.passed:
             search.add(event)
         if answer.proposal is not None:

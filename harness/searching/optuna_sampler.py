@@ -124,7 +124,7 @@ def _nsga2(seed: int) -> BaseSampler:
 
 _AUTO = "auto"
 _NSGA2 = "nsga2"
-# The model of the errors proposes (``choose``); Optuna keeps the study, and draws where the model is left out.
+# The model of the errors proposes (``acquisition``); Optuna keeps the study, and draws where the model is left out.
 SURROGATE = "surrogate"
 # Each is made of a seed, the space with all limits of the moment, and the hashes of networks that were proposed before.
 SAMPLERS: dict[str, Callable[[int, SearchSpace, Container[str]], BaseSampler]] = {

@@ -23,7 +23,7 @@ MOST_LOOKS = 2
 # While a network has at least this chance to stand all workers run its fresh seeds; else half of them go on searching.
 LIKELY = 0.5
 # Shares of the epochs after which pruning is decided.
-_RUNG_SHARES = (0.25, 0.5)
+RUNG_SHARES = (0.25, 0.5)
 # Errors at the end per error at a rung, at the edge of the best tenth, by share of the epochs; used until a study has
 # runs of its own (docs/lab, "rungs").
 _PRIOR_RATIO = {0.25: 0.50, 0.4: 0.62, 0.5: 0.72, 0.6: 0.80}
@@ -35,7 +35,7 @@ _EXEMPT_SHARE = 10
 
 def rungs(epochs: int) -> tuple[int, ...]:
     """Return the epochs after which pruning is decided, for a recipe of so many epochs."""
-    return epochs_within((share * epochs for share in _RUNG_SHARES), epochs)
+    return epochs_within((share * epochs for share in RUNG_SHARES), epochs)
 
 
 def next_rung(config: StudyConfig, epochs: int, epoch: int) -> int | None:

@@ -14,17 +14,22 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.data.datasets import dataset
-from harness.searching import clock, race
-from harness.searching.clock import (
+from harness.searching import race
+from harness.searching.proposer import ALL_ON, Proposing, Switches
+from harness.searching.time_budget import (
     CAUTION,
     CAUTION_SECONDS,
     LEAST_VERIFY_SEEDS,
+    PACES,
     VERIFY_FACTOR,
     Effort,
     TimeLeft,
+    Timing,
+    is_spent,
     rounds,
+    verifying,
+    work,
 )
-from harness.searching.proposer import ALL_ON, Proposing, Switches
 from harness.searching.turn import turn_of
 from harness.studies.candidate import CONFIRM_SEEDS, Candidate, combined_cost, final_order, standing_front
 from harness.studies.events import Entry, Event, Proposal, RunEnded
@@ -32,7 +37,7 @@ from harness.studies.log import StudyLog
 from harness.studies.state import StudyState
 from harness.system import statistics
 from harness.system.files import TEACHERS
-from harness.training.executor import Executor
+from harness.training.executors.base import Executor
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
 
@@ -114,7 +119,7 @@ class Search:
         self.is_hopeless = is_hopeless
         self.began = executor.now() - planned_seconds
         self.before = state.seconds
-        self.timing = clock.Timing(data.train_size, clock.PACES[effort.engine].taught(config.recipe, data.task))
+        self.timing = Timing(data.train_size, PACES[effort.engine].taught(config.recipe, data.task))
         for entry in state.of_kind(RunEnded):
             self._time(entry.event.run)
         self.turn = turn_of(config, len(state.candidates))
@@ -122,7 +127,7 @@ class Search:
         self.broken: Counter[tuple[int | None, Purpose, int]] = Counter()
         self.crashed = 0
         self.interrupted = False
-        self.finished = clock.is_spent(effort, state.entries) or not race.may_look(state)
+        self.finished = is_spent(effort, state.entries) or not race.may_look(state)
         self.lacks_time = False
         self.exhausted = ""
         self.reason = ""
@@ -152,7 +157,7 @@ class Search:
 
     def _time(self, run: Result) -> None:
         if run.trial in self.state.candidates:
-            self.timing.add(run, clock.work(run.architecture, dataset(self.config.dataset).task), run.node)
+            self.timing.add(run, work(run.architecture, dataset(self.config.dataset).task), run.node)
 
     def moment(self) -> Moment:
         """Return where the search is."""
@@ -273,14 +278,14 @@ class Search:
             return statistics.mean(seconds)
         proposal, data = candidate.proposal, dataset(self.config.dataset)
         epochs = proposal.epochs or self.config.recipe.epochs
-        work = clock.work(proposal.architecture, data.task)
-        return self.timing.measured_pace.seconds(epochs, data.train_size, work)
+        network_work = work(proposal.architecture, data.task)
+        return self.timing.measured_pace.seconds(epochs, data.train_size, network_work)
 
     def verify_seconds(self, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:
         """Return what verifying a network on so many seeds will take, in seconds of wall-clock; rather too much."""
         # The teacher of the search has not seen all training images, so a verification has one of its own.
         teaching = max((run.teacher_seconds for run in candidate.runs), default=0.0)
-        return clock.verifying(self.run_seconds(candidate), self.workers, seeds) + CAUTION * VERIFY_FACTOR * teaching
+        return verifying(self.run_seconds(candidate), self.workers, seeds) + CAUTION * VERIFY_FACTOR * teaching
 
     def least_verify_seconds(self, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:
         """Return ``verify_seconds`` without its margin; a verification is begun when so much time is left."""
@@ -295,4 +300,4 @@ class Search:
             return 0.0
         one = self.run_seconds(candidate)
         lacking = max(0, CONFIRM_SEEDS - len(candidate.fresh))
-        return CAUTION * rounds(lacking, confirming) * one + clock.verifying(one, self.workers)
+        return CAUTION * rounds(lacking, confirming) * one + verifying(one, self.workers)

@@ -100,8 +100,8 @@ def refused(error: BaseException) -> StorageError | DeviceError | None:
     if isinstance(error, OSError) and error.errno in full:
         return StorageError(f"cannot write {error.filename or 'the output'}: {reason(error)}")
     # torch's own class, which is not looked up: many commands need no torch. On a CPU torch has none.
-    named = type(error).__name__ == "OutOfMemoryError"
-    if named or isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+    is_torchs = type(error).__name__ == "OutOfMemoryError"
+    if is_torchs or isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         line = str(error).partition("\n")[0] or "out of memory"
         return DeviceError(line, hint="where a recipe is trained, a smaller batch_size takes less")
     return None if error.__cause__ is None else refused(error.__cause__)

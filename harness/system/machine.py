@@ -67,12 +67,12 @@ def choose_device(name: str) -> torch.device:
 
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    known = re.fullmatch(r"cpu|cuda(?::([0-9]{1,3}))?", name)
-    if known is None:
+    match = re.fullmatch(r"cpu|cuda(?::([0-9]{1,3}))?", name)
+    if match is None:
         raise UsageError(f"unknown device {name!r}; allowed are auto, cpu, cuda and cuda:N")
     if name != "cpu":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if int(known.group(1) or 0) >= count:
+        if int(match.group(1) or 0) >= count:
             raise DeviceError(f"{name} was asked for, but torch {torch.__version__} finds {count} CUDA devices here")
         # The same seed is to give the same weights: no choice of kernels by timing, none that adds in any order.
         torch.backends.cudnn.benchmark = False

@@ -6,7 +6,7 @@ Each op builds its own module.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,13 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.training.recipe import Recipe
+from search_spaces.errors import SearchSpaceError
 from search_spaces.modules import FastDropout, PosedConv2d
 from search_spaces.network import Architecture, Task, analyse
-from search_spaces.ops import Kernel, Op, Residual, Shape
+from search_spaces.ops import Kernel, Op, Residual, Role, Shape
+
+# Weights are drawn so many times: a relu before a wide maxpool changes nothing in one draw, and something in the next.
+_VAIN_DRAWS = 32
 
 
 class _Residual(nn.Module):  # adds its input to what its ops make of it
@@ -71,6 +75,50 @@ def build(architecture: Architecture, task: Task) -> Network:
     return network
 
 
+def vain_op(architecture: Architecture, task: Task) -> Op | None:
+    """Return an op without which as many parameters compute the same in training, whatever they and the images are."""
+    for op, _ in _shortened(architecture.ops):
+        # The rate of a dropout is rounded to parts of 65,536, and one that is rounded to none of them drops nothing.
+        if op.role is Role.DROPOUT and not round(op.drop_rate * 65_536):
+            return op
+    parameters = analyse(architecture, task).parameters
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        for op, ops in _shortened(architecture.ops):
+            shorter = Architecture(ops)
+            try:
+                is_as_large = analyse(shorter, task).parameters == parameters
+            except SearchSpaceError:
+                continue
+            if is_as_large and _are_alike(build(architecture, task), build(shorter, task), task):
+                return op
+    return None
+
+
+def _shortened(ops: tuple[Op, ...]) -> Iterator[tuple[Op, tuple[Op, ...]]]:
+    # Each op, those within residual sums too, and what is left of all ops without it.
+    for index, op in enumerate(ops):
+        before = ops[:index]
+        after = ops[index + 1 :]
+        yield op, (*before, *after)
+        for inner, rest in _shortened(op.ops) if isinstance(op, Residual) else ():
+            yield inner, (*before, Residual(rest), *after)
+
+
+def _are_alike(network: Network, shorter: Network, task: Task) -> bool:
+    images = torch.randn(4, *task.input_shape)
+    for seed in range(_VAIN_DRAWS):
+        outputs = []
+        for module in (network, shorter):
+            torch.manual_seed(seed)
+            for value in module.parameters():
+                value.normal_()
+            # Training mode, because what is drawn there, as by a dropout, is a part of the function.
+            outputs.append(module.train()(images))
+        if not torch.equal(*outputs):
+            return False
+    return True
+
+
 def _draw_first_weights(network: Network, recipe: Recipe) -> None:
     """Give a network the recipe's first weights, from torch's own generator; a tied kernel is drawn once."""
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
@@ -86,8 +134,11 @@ def _draw_first_weights(network: Network, recipe: Recipe) -> None:
                 nn.init.zeros_(module.weight)
                 # The first pose of a kernel hands on the first pose of its input, and so each pose its like.
                 nn.init.dirac_(module.weight[:, ::poses], module.groups)
-    if not recipe.zero_head:
-        return
+    if recipe.zero_head:
+        _clear_last_layer(network)
+
+
+def _clear_last_layer(network: Network) -> None:
     # The last convolution or linear layer says nothing yet, so that all classes begin equal. It stays as drawn where a
     # BN or a ReLU behind it would make nothing of that, or where its kernel is another's too.
     layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
@@ -120,6 +171,11 @@ def network_on(
             module.generator = generator
     # torch's stubs do not know this form.
     return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def state_tensors(network: nn.Module) -> list[Tensor]:
+    """Return all floating tensors of a network's state; a tied kernel comes once a user."""
+    return [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
 
 
 def recompute_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:

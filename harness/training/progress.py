@@ -11,7 +11,7 @@ import click
 from rich import progress
 
 from harness.system.terminal import console, printable
-from harness.training.executor import Broken, Event, Finished
+from harness.training.executors.base import Broken, Event, Finished
 
 
 def plain_seconds(elapsed: float) -> float:

@@ -81,33 +81,13 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse what cannot train, and write the teacher so that equal ones hash alike."""
-        if self.augmentation_off_share and self.augmented_share == 0:
-            raise ValueError("augmentation_off_share ends an augmentation, but augmented_share is 0")
-        if self.decay_all and self.weight_decay == 0:
-            raise ValueError("decay_all says what weight_decay holds for, but weight_decay is 0")
-        if self.average_statistics == "recomputed" and self.average_decay == 0:
-            raise ValueError("average_statistics are of an average, but average_decay is 0")
-        if self.nesterov and self.optimizer == "sgd" and self.momentum == 0:
-            raise ValueError("nesterov needs a momentum above 0, but momentum is 0")
-        if self.step_epochs and self.schedule != "step":
-            raise ValueError(f"step_epochs belong to schedule 'step', but schedule is '{self.schedule}'")
-        if self.final_rate and self.schedule not in ("linear", "cosine"):
-            raise ValueError(f"final_rate belongs to 'linear' and 'cosine', but schedule is '{self.schedule}'")
-        if self.trainer and self.teacher:
-            raise ValueError("a trainer of one's own takes no teacher")
-        if not self.teacher:
-            for name in ("teacher_recipe", "teacher_seeds", "distill_weight", "distill_temperature"):
-                if getattr(self, name) != _LATER_DEFAULTS[name]:
-                    raise ValueError(f"{name} belongs to a teacher, but teacher is empty")
-            return
-        if self.teacher_recipe is None:
-            raise ValueError("a teacher needs a teacher_recipe, but there is none")
-        if self.teacher_recipe.teacher:
-            raise ValueError("the teacher_recipe names a teacher of its own, but only students have one")
-        try:
-            object.__setattr__(self, "teacher", str(Architecture(parse_network(self.teacher).ops)))
-        except SearchSpaceError as error:
-            raise ValueError(f"the teacher is no network: {error.message}") from error
+        _check_dependent_fields(self)
+        _check_teacher(self)
+        if self.teacher:
+            try:
+                object.__setattr__(self, "teacher", str(Architecture(parse_network(self.teacher).ops)))
+            except SearchSpaceError as error:
+                raise ValueError(f"the teacher is no network: {error.message}") from error
 
     @property
     def hash(self) -> str:
@@ -118,6 +98,35 @@ class Recipe:
 
 # Fields that came after the first records, with their defaults.
 _LATER_DEFAULTS = {item.name: item.default for item in fields(Recipe)[21:]}
+
+
+def _check_dependent_fields(recipe: Recipe) -> None:
+    if recipe.augmentation_off_share and recipe.augmented_share == 0:
+        raise ValueError("augmentation_off_share ends an augmentation, but augmented_share is 0")
+    if recipe.decay_all and recipe.weight_decay == 0:
+        raise ValueError("decay_all says what weight_decay holds for, but weight_decay is 0")
+    if recipe.average_statistics == "recomputed" and recipe.average_decay == 0:
+        raise ValueError("average_statistics are of an average, but average_decay is 0")
+    if recipe.nesterov and recipe.optimizer == "sgd" and recipe.momentum == 0:
+        raise ValueError("nesterov needs a momentum above 0, but momentum is 0")
+    if recipe.step_epochs and recipe.schedule != "step":
+        raise ValueError(f"step_epochs belong to schedule 'step', but schedule is '{recipe.schedule}'")
+    if recipe.final_rate and recipe.schedule not in ("linear", "cosine"):
+        raise ValueError(f"final_rate belongs to 'linear' and 'cosine', but schedule is '{recipe.schedule}'")
+
+
+def _check_teacher(recipe: Recipe) -> None:
+    if not recipe.teacher:
+        for name in ("teacher_recipe", "teacher_seeds", "distill_weight", "distill_temperature"):
+            if getattr(recipe, name) != _LATER_DEFAULTS[name]:
+                raise ValueError(f"{name} belongs to a teacher, but teacher is empty")
+        return
+    if recipe.trainer:
+        raise ValueError("a trainer of one's own takes no teacher")
+    if recipe.teacher_recipe is None:
+        raise ValueError("a teacher needs a teacher_recipe, but there is none")
+    if recipe.teacher_recipe.teacher:
+        raise ValueError("the teacher_recipe names a teacher of its own, but only students have one")
 
 
 def recipe_document(recipe: Recipe) -> dict[str, Any]:
@@ -277,10 +286,9 @@ def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
         entry = RECIPES[own[1]] if own[2] is None else in_batches(RECIPES[own[1]], int(own[2]))
         epochs = int(own[3]) if epochs is None and own[3] is not None else epochs
     else:
-        known = ", ".join(RECIPES)
         # Of a text that can be no file's name it is false.
         hint = f"for the file, write @{text}" if os.path.isfile(text) else nearest(text, RECIPES)
-        raise UsageError(f"unknown recipe {text!r}; known are {known}, or @FILE.toml", hint=hint)
+        raise UsageError(f"unknown recipe {text!r}; known are {', '.join(RECIPES)}, or @FILE.toml", hint=hint)
     if epochs is None or epochs == entry.recipe.epochs:
         return entry
     changed = recipe_from(recipe_document(entry.recipe) | {"epochs": epochs})
@@ -340,14 +348,14 @@ def _read(path: Path) -> Recipe:
 
 def recipe_by_hash(hash_: str, epochs: int) -> Recipe | None:
     """Return the recipe of the catalog that has this hash with so many epochs; None where none has."""
-    known = (replace(entry.recipe, epochs=epochs) for entry in RECIPES.values())
-    return next((recipe for recipe in known if recipe.hash == hash_), None)
+    recipes = (replace(entry.recipe, epochs=epochs) for entry in RECIPES.values())
+    return next((recipe for recipe in recipes if recipe.hash == hash_), None)
 
 
 def recipe_named_like(recipe: Recipe, name: str) -> NamedRecipe:
     """Return the recipe of a record, with what the catalog knows about it where it is unchanged there."""
     for entry in RECIPES.values():
-        known = named_recipe(entry.name, epochs=recipe.epochs)
-        if known.recipe == recipe and known.name == name:
-            return known
+        candidate = named_recipe(entry.name, epochs=recipe.epochs)
+        if (candidate.name, candidate.recipe) == (name, recipe):
+            return candidate
     return NamedRecipe(name, recipe)

@@ -28,8 +28,8 @@ from harness.system import files
 from harness.system.errors import ContentError, DeviceError, refused
 from harness.system.machine import choose_device
 from harness.system.user_code import called, function_of
-from harness.training.modules import Images, Teacher, network_on
-from harness.training.native.native import TORCH, choose_engine
+from harness.training.modules import Images, Teacher, network_on, state_tensors
+from harness.training.native.engine import TORCH, choose_engine
 from harness.training.recipe import Recipe
 from harness.training.result import (
     PROTOCOL_VERSION,
@@ -54,7 +54,6 @@ from harness.training.train import (
     predictions,
     resume,
     start,
-    state_tensors,
     train_epoch,
     weights_digest,
 )
@@ -133,7 +132,8 @@ def train_job(
     verification train on all training images and read the test set once, at the end; all others train on the search
     split and never see it.
     """
-    dataset, device = loaded.data.dataset, choose_device(job.device)
+    dataset = loaded.data.dataset
+    device = choose_device(job.device)
     engine = choose_engine(job.engine, job.recipe, device, job.architecture.op_types).engine
     name = TORCH if engine is None else engine.name
     name = " ".join(filter(None, (name, job.recipe.trainer, job.recipe.trainer_sha256[:12])))
@@ -177,7 +177,8 @@ def train_job(
 
 def _train_by_own(run: Training, images: Images, seed: int, last: int, look: Callable[[], None]) -> None:
     """Have the recipe's trainer train from the start up to epoch ``last``: its ``report`` ends it there."""
-    name, began = f"trainer {run.recipe.trainer}", time.perf_counter()
+    name = f"trainer {run.recipe.trainer}"
+    began = time.perf_counter()
 
     class Enough(BaseException):
         pass
@@ -231,7 +232,8 @@ def _test_images(job: Job, loaded: TrainingData, device: torch.device) -> Images
 
 def begun(job: Job, data: Dataset) -> Result:
     """Return the result of a job before its first epoch."""
-    architecture, recipe_hash = job.architecture, job.recipe.hash
+    architecture = job.architecture
+    recipe_hash = job.recipe.hash
     analysis = analyse(architecture, data.task)
     return Result(
         architecture=architecture,
@@ -287,23 +289,27 @@ def _finished(
         result = replace(result, test_errors=len(wrong), test_size=len(test), wrong=wrong)
         # A diverged network has nothing to show.
         if job.inspection is not None and not run.diverged:
-            labels = test.labels.tolist()
-            pixels = test.pixels[:, 0].cpu().numpy()
-            misses = [
-                Miss(image=index, label=labels[index], said=answer, pixels=packed(pixels[index].tobytes()))
-                for index, answer in wrong
-            ]
-            inspection = Inspection(
-                seed_index=job.seed_index,
-                weights_sha256=weights_digest(run),
-                label_counts=tuple(torch.bincount(test.labels, minlength=test.classes).tolist()),
-                image_shape=(test.pixels.shape[2], test.pixels.shape[3]),
-                misses=tuple(misses),
-            )
-            files.write_json(job.inspection, asdict(inspection))
+            files.write_json(job.inspection, asdict(_inspection(result, test)))
     if job.weights is not None and ended and not run.diverged:
         files.write_bytes(job.weights, to_safetensors(final_network(run), properties(result, loaded.data.dataset)))
     return replace(result, peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def _inspection(result: Result, test: Images) -> Inspection:
+    assert result.weights_sha256 is not None, "a run that has ended has weights"
+    labels = test.labels.tolist()
+    pixels = test.pixels[:, 0].cpu().numpy()
+    misses = [
+        Miss(image=index, label=labels[index], said=answer, pixels=packed(pixels[index].tobytes()))
+        for index, answer in result.wrong
+    ]
+    return Inspection(
+        seed_index=result.seed_index,
+        weights_sha256=result.weights_sha256,
+        label_counts=tuple(torch.bincount(test.labels, minlength=test.classes).tolist()),
+        image_shape=(test.pixels.shape[2], test.pixels.shape[3]),
+        misses=tuple(misses),
+    )
 
 
 def properties(result: Result, dataset: Dataset) -> dict[str, str]:

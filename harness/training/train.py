@@ -3,28 +3,23 @@
 Nothing here splits data, chooses networks or reads the test set. The same code runs on a CPU and on a GPU; on
 one device, with the same torch and the same number of threads, the same seed gives the same bits.
 
-The native engine takes the state of a torch network and some hundreds of steps in one call, and gives the state back.
-Between epochs everything lives in the torch network and its optimizer, so that predictions, checkpoints and digests
-are the same code whichever engine trains, and a run may change engines at any epoch. It trusts its caller with every
-address, so tensors are checked before: a fault there is our own mistake.
+The steps of an epoch are torch's or the native engine's. Between epochs everything lives in the torch network and its
+optimizer, so a run may change engines at any epoch.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import hashlib
 import math
 import time
-import weakref
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as functional
-from torch import Tensor, nn
+from torch import Tensor
 
 from harness.training.modules import (
     Images,
@@ -38,16 +33,15 @@ from harness.training.modules import (
     recompute_statistics,
     soft_losses,
     soft_targets,
+    state_tensors,
 )
-from harness.training.native.instruction import Program, program
-from harness.training.native.native import Engine, TeacherRow, load, training_row
+from harness.training.native.driver import NativeProgram, flat_state, restore, restored_average
+from harness.training.native.engine import Engine
 from harness.training.recipe import Recipe, Steps, check_batch, check_statistics, decay_of, epoch_steps, recipe_of_epoch
 from harness.training.result import Epoch
 from search_spaces.network import Architecture, Task
 
 _EVALUATION_BATCH = 500
-# Steps a call of the native engine: long enough that calls cost nothing, short enough that Ctrl-C does not wait.
-_CHUNK = 100
 # From these BN statistics are recomputed: they are then known to a hundredth of a deviation. Looks before the end make
 # do with fewer, for a look at all of them takes up to an epoch's time.
 _STATISTICS_IMAGES = 10_000
@@ -69,7 +63,7 @@ class Training:
     step: int = 0
     seconds: float = 0.0
     engine: Engine | None = None  # the native engine where it trains
-    native: _NativeProgram | None = None  # the network's program there, made at first use
+    native: NativeProgram | None = None  # the network's program there, made at first use
     teacher: Teacher | None = None  # the teacher of the recipe, None where it has none
     average: list[Tensor] | None = None  # exponential, of ``state``; None before it begins
     finished_average: list[Tensor] | None = None  # with BN statistics of its own, where the recipe recomputes them
@@ -106,7 +100,8 @@ def start(
         for parameters in (kernels, others)
         if parameters
     ]
-    rate, momentum = recipe.learning_rate, recipe.momentum
+    rate = recipe.learning_rate
+    momentum = recipe.momentum
     optimizer: torch.optim.Optimizer
     if recipe.optimizer == "adam":
         optimizer = torch.optim.Adam(groups, rate, (momentum, 0.999), foreach=True)
@@ -140,7 +135,7 @@ def train_epoch(run: Training, images: Images) -> Epoch:
         # The decay of the average as the engine's numbers hold it: its records were made so.
         decay = torch.tensor(recipe.average_decay, dtype=torch.float64 if run.engine.double else torch.float32).item()
         moving = epoch_steps(replace(recipe, average_decay=decay), run.step, steps)
-        loss = _native(run, run.engine, images).train(run, images, order, moving)
+        loss = _native_steps(run, run.engine, images, order, moving)
     return end_epoch(run, loss / steps, moving.rates[-1], time.perf_counter() - began)
 
 
@@ -153,11 +148,25 @@ def end_epoch(run: Training, loss: float, rate: float, seconds: float) -> Epoch:
     return run.history[-1]
 
 
-def _native(run: Training, engine: Engine, images: Images) -> _NativeProgram:
+def _native(run: Training, engine: Engine, images: Images) -> NativeProgram:
     # Made at first use: only images know how they are normalised.
     if run.native is None:
-        run.native = _NativeProgram(engine, run.architecture, run.recipe, images, run.teacher)
+        run.native = NativeProgram(engine, run.architecture, run.recipe, images, run.teacher)
     return run.native
+
+
+def _native_steps(run: Training, engine: Engine, images: Images, order: Tensor, moving: Steps) -> float:
+    native = _native(run, engine, images)
+    moves = recipe_of_epoch(run.recipe, len(run.history))
+    maps = epoch_maps(moves, run.generator, len(moving.rates), run.task)
+    native.seed_masks(run.generator)
+    flat = flat_state(run.network, run.optimizer, run.average, native.real)
+    loss = native.train(flat, images, order, maps, moving, run.step)
+    run.step += len(moving.rates)
+    restore(run.network, run.optimizer, flat, run.step)
+    if run.step >= moving.first_averaged:
+        run.average = restored_average(run.network, flat)
+    return loss
 
 
 def _train_steps(run: Training, images: Images, order: Tensor, moving: Steps) -> float:
@@ -190,189 +199,6 @@ def _train_steps(run: Training, images: Images, order: Tensor, moving: Steps) ->
             run.average = [tensor.clone() for tensor in run.state]
     # Reading the sum waits for the device: once an epoch, not once a step.
     return float(total)
-
-
-class _NativeProgram:
-    # A network's program and its teachers', with the engine's buffers for a batch; they are freed with this object.
-
-    def __init__(
-        self, engine: Engine, architecture: Architecture, recipe: Recipe, images: Images, teacher: Teacher | None = None
-    ) -> None:
-        self.engine = engine
-        self.recipe = recipe
-        self.task = images.task
-        self.real = torch.float64 if engine.double else torch.float32
-        self.program = program(architecture, self.task.input_shape)
-        self.pointer = self._opened(self.program, images)
-        adam = int(recipe.optimizer == "adam")
-        nesterov = int(recipe.nesterov)
-        self.row = training_row(double=engine.double)(adam, nesterov, recipe.momentum, recipe.label_smoothing)
-        # L2 coefficients, (parameter_count,). A network may have no parameters.
-        decays = [torch.full((size,), decay_of(recipe, kernel=kernel)) for size, kernel in self.program.parameters]
-        self.decay = torch.cat([*decays, torch.empty(0)]).to(self.real)
-        self.teacher: Any = None
-        if teacher is not None:
-            taught = self._opened(program(teacher.architecture, self.task.input_shape), images)
-            # (teachers, state_size); kept, because the engine reads them at every step.
-            self.taught = torch.stack([_flat(_engine_tensors(network), self.real) for network in teacher.networks])
-            count, size = self.taught.shape
-            shares = recipe.distill_weight, recipe.distill_temperature
-            self.teacher = ctypes.byref(TeacherRow(taught, self.taught.data_ptr(), size, count, *shares))
-
-    def _opened(self, flat: Program, images: Images) -> int:
-        real = np.float64 if self.engine.double else np.float32
-        mean, deviation = (np.array(values, dtype=real) for values in (images.mean, images.deviation))
-        values = np.array([astuple(row) for row in flat.values], dtype=np.int32)
-        instructions = np.array([astuple(row) for row in flat.instructions], dtype=np.int32)
-        pointer: int | None = self.engine.library.engine_new(
-            *(values.ctypes.data, len(values), instructions.ctypes.data, len(instructions)),
-            *(self.recipe.batch_size, flat.state_size, flat.parameter_count),
-            *(mean.ctypes.data, deviation.ctypes.data, int(self.recipe.precision == "bf16")),
-        )
-        if not pointer:
-            raise MemoryError(f"no memory for a batch of {self.recipe.batch_size}")
-        weakref.finalize(self, self.engine.library.engine_free, pointer)
-        return pointer
-
-    def train(self, run: Training, images: Images, order: Tensor, moving: Steps) -> float:
-        """Take these steps of a run with the images in this order; return the sum of their losses."""
-        batch = self.recipe.batch_size
-        steps = len(moving.rates)
-        library = self.engine.library
-        _check_images(images.pixels, images.labels, self.task)
-        _check("order", order[: steps * batch], torch.int64, (steps * batch,), len(images))
-        maps = epoch_maps(recipe_of_epoch(self.recipe, len(run.history)), run.generator, steps, self.task)
-        # A network without dropout draws nothing for its masks.
-        if any(item.dropout for item in self.program.instructions):
-            library.engine_seed(self.pointer, int(torch.randint(2**62, (), generator=run.generator, dtype=torch.int64)))
-        # The engine changes them in place. SGD has one memory, and the engine then reads no second.
-        parts = _flat_parts(run, self.real)
-        state, average, *memories = parts
-        assert state.numel() == self.program.state_size, "the network is not that of the program"
-        rates, shares = torch.tensor([moving.rates, moving.shares], dtype=self.real)
-        loss = 0.0
-        for first in range(0, steps, _CHUNK):
-            span = slice(first, min(first + _CHUNK, steps))
-            positions = slice(first * batch, span.stop * batch)
-            chunk_maps = None if maps is None else maps[positions]
-            tensors = images.pixels, images.labels, order[positions], chunk_maps, rates[span], shares[span]
-            loss += library.engine_train(
-                self.pointer,
-                *(None if each is None else each.data_ptr() for each in tensors),
-                *(span.stop - first, run.step + first, ctypes.byref(self.row), self.decay.data_ptr()),
-                self.program.state_size,
-                *(each.data_ptr() for each in (state, memories[0], memories[-1], average)),
-                self.teacher,
-            )
-        _restore(run, parts, moving)
-        return loss
-
-    def predict(self, network: nn.Module, tensors: list[Tensor], pixels: Tensor) -> Tensor:
-        """Return the predicted class of each image, int64 (n,), with a state in the order of ``state_tensors``."""
-        _check("pixels", pixels, torch.uint8, (len(pixels), *self.task.input_shape))
-        state = _flat(_in_order(network, tensors), self.real)
-        assert state.numel() == self.program.state_size, "the network is not that of the program"
-        classes = torch.empty(len(pixels), dtype=torch.int64)
-        addresses = state.data_ptr(), classes.data_ptr()
-        self.engine.library.engine_predict(self.pointer, pixels.data_ptr(), len(pixels), *addresses)
-        return classes
-
-
-def measured_latency(architecture: Architecture, task: Task, repeats: int = 200) -> float:
-    """Return the microseconds that the native engine takes for one image on one core, the least of so many.
-
-    Weights are random; the image is too.
-
-    Raises:
-        EngineUnavailable: there is no engine here, or it has no kernel for an op.
-    """
-    generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 256, (1, *task.input_shape), dtype=torch.uint8, generator=generator)
-    even = (0.5,) * task.input_shape[0]
-    images = Images(pixels, torch.zeros(1, dtype=torch.int64), even, even, task.classes)
-    native = _NativeProgram(load(), architecture, Recipe(batch_size=1), images)
-    state = torch.rand(native.program.state_size, generator=generator)
-    classes = torch.empty(1, dtype=torch.int64)
-    arguments = native.pointer, pixels.data_ptr(), 1, state.data_ptr(), classes.data_ptr()
-    least = math.inf
-    for _ in range(repeats):
-        before = time.perf_counter()
-        native.engine.library.engine_predict(*arguments)
-        least = min(least, time.perf_counter() - before)
-    return 1e6 * least
-
-
-def _check(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...], limit: int | None = None) -> None:
-    """Raise AssertionError unless a tensor lies as the engine reads it, with numbers from 0 to below the limit."""
-    if tensor.dtype is not dtype or tensor.shape != shape or not tensor.is_contiguous() or tensor.device.type != "cpu":
-        layout = f"{tensor.dtype} {tuple(tensor.shape)} on {tensor.device}, contiguous {tensor.is_contiguous()}"
-        raise AssertionError(f"the {name}: {layout}; the engine reads contiguous {dtype} {shape} on cpu")
-    if limit is not None and (int(tensor.min()) < 0 or int(tensor.max()) >= limit):
-        raise AssertionError(f"the {name}: numbers below 0 or from {limit} on; the engine reads none of them")
-
-
-def _check_images(pixels: Tensor, labels: Tensor, task: Task) -> None:
-    _check("pixels", pixels, torch.uint8, (len(labels), *task.input_shape))
-    _check("labels", labels, torch.int64, (len(labels),), task.classes)
-
-
-def _engine_tensors(network: nn.Module) -> list[Tensor]:
-    # Parameters, each once, then means and variances, in the order of the engine's state.
-    return [*network.parameters(), *(tensor for tensor in network.buffers() if tensor.is_floating_point())]
-
-
-def _flat(tensors: list[Tensor], real: torch.dtype) -> Tensor:
-    return torch.cat([tensor.detach().reshape(-1) for tensor in tensors]).to(real)
-
-
-def _in_order(network: nn.Module, tensors: list[Tensor]) -> list[Tensor]:
-    # What stands for ``state_tensors``, as averages do, in the order of ``_engine_tensors``.
-    named = dict(zip((tensor.data_ptr() for tensor in state_tensors(network)), tensors, strict=True))
-    return [named[tensor.data_ptr()] for tensor in _engine_tensors(network)]
-
-
-def _memories(optimizer: torch.optim.Optimizer) -> tuple[str, ...]:
-    # What an optimizer remembers of each parameter, by torch's names.
-    return ("exp_avg", "exp_avg_sq") if isinstance(optimizer, torch.optim.Adam) else ("momentum_buffer",)
-
-
-def _flat_parts(run: Training, real: torch.dtype) -> list[Tensor]:
-    """Return the state of a run, its average, (state_size,), and each memory of its optimizer, (parameter_count,).
-
-    An average that has not begun is the state; memories are zeros before the first step.
-    """
-    parts = [_engine_tensors(run.network), _in_order(run.network, run.average or run.state)]
-    for name in _memories(run.optimizer):
-        pairs = [(each, run.optimizer.state.get(each, {}).get(name)) for each in run.network.parameters()]
-        parts.append([torch.zeros_like(parameter) if value is None else value for parameter, value in pairs])
-    return [_flat(part, real) for part in parts]
-
-
-def _restore(run: Training, parts: list[Tensor], moving: Steps) -> None:
-    """Copy ``_flat_parts`` back into a run that has taken these steps, as torch would have left it."""
-    state, average, *memories = parts
-    tensors, optimizer = _engine_tensors(run.network), run.optimizer
-    sizes = [tensor.numel() for tensor in tensors]
-    run.step += len(moving.rates)
-    with torch.no_grad():
-        for tensor, part in zip(tensors, torch.split(state, sizes), strict=True):
-            tensor.copy_(part.view(tensor.shape))
-    parameters = list(run.network.parameters())
-    for name, memory in zip(_memories(optimizer), memories, strict=True):
-        for parameter, part in zip(parameters, torch.split(memory, sizes[: len(parameters)]), strict=True):
-            optimizer.state[parameter][name] = part.view(parameter.shape).to(parameter.dtype).clone()
-    if isinstance(optimizer, torch.optim.Adam):
-        for parameter in parameters:
-            optimizer.state[parameter]["step"] = torch.tensor(float(run.step))
-    if run.step >= moving.first_averaged:
-        parts = [part.view(tensor.shape) for tensor, part in zip(tensors, torch.split(average, sizes), strict=True)]
-        named = dict(zip((tensor.data_ptr() for tensor in tensors), parts, strict=True))
-        run.average = [named[tensor.data_ptr()].to(tensor.dtype).clone() for tensor in run.state]
-
-
-def state_tensors(network: nn.Module) -> list[Tensor]:
-    """Return all floating tensors of a network's state; a tied kernel comes once a user."""
-    return [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
 
 
 def finish_average(run: Training, images: Images) -> None:

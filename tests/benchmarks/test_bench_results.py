@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.searching import optuna_sampler as sampler
+from tests.conftest import REPOSITORY
 
-RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
+RESULTS = REPOSITORY / "benchmarks" / "results"
 AIDED = {f"{name}-aided" for name in ("random", "tpe", "nsga2", "evolution")}
 OTHERS = {"random", "tpe", "nsga2", "evolution", "halving"} | AIDED
 
@@ -40,12 +40,12 @@ def test_no_other_sampler_is_shown_to_be_better_than_the_default(name: str):
 
 def better_than_the_default(name: str, when: str) -> dict[str, bool]:
     """The other methods that differ from the default, and whether they are better than it."""
-    found = {}
+    counts = {}
     for pair in document(name)["pairs"]:
         if pair["differs"] and pair["when"] == when and "default" in (pair["first"], pair["second"]):
             other = pair["second"] if pair["first"] == "default" else pair["first"]
-            found[other] = (pair["ratio"] < 1) == (pair["first"] == other)
-    return found
+            counts[other] = (pair["ratio"] < 1) == (pair["first"] == other)
+    return counts
 
 
 @pytest.mark.parametrize(

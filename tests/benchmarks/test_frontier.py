@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from benchmarks import frontier
+from tests.conftest import REPOSITORY
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCS = REPOSITORY / "docs"
 
 
 def test_the_smallest_proven_network_of_each_target_is_joined_and_others_are_beside():

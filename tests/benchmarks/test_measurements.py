@@ -14,15 +14,15 @@ import torch
 from benchmarks import coordinator, throughput, trainings
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
-from harness.searching import proposer
-from harness.searching.surrogate import text
+from harness.searching import look
+from harness.searching.surrogate.past import csv_of
 from harness.system import files
 from harness.training.recipe import RECIPES, Recipe
 from harness.training.result import PROTOCOL_VERSION, Purpose, Result, Status
 from harness.training.run import Job
 from search_spaces.notation import parse_network
-from tests.harness.training.native.test_native_training import some_images
-from tests.harness.unrun import Seeds
+from tests.factories import make_images
+from tests.fakes import Seeds
 
 TEXT = "conv3x3(2) | gap | linear(10)"
 
@@ -33,7 +33,7 @@ def test_the_committed_prior_is_what_the_files_give():
     made = trainings.collected(found)
     noted = (trainings.PACKAGED / "trainings-mnist.json").read_text(encoding="utf-8")
 
-    assert text(made).encode() == (trainings.PACKAGED / "trainings-mnist.csv").read_bytes()
+    assert csv_of(made).encode() == (trainings.PACKAGED / "trainings-mnist.csv").read_bytes()
     assert files.json_text(trainings.provenance(found, made)) == noted
     assert sum(item.runs for item in made) == sum(told.runs for source in found.values() for told in source.told)
 
@@ -44,8 +44,8 @@ def test_the_trainings_of_a_search_are_kept_once_whatever_came_of_them(monkeypat
     def run(purpose: Purpose, index: int, errors: int, recipe: Recipe = small) -> Result:
         network = parse_network(TEXT)
         job = Job(architecture=network, recipe=recipe, recipe_name="x", purpose=purpose, seed_index=index)
-        found = replace(Seeds().answer(job, "mnist"), test_errors=None, test_size=None, wrong=())
-        return replace(found, validation_errors=errors, validation_size=10_000)
+        changed = replace(Seeds().answer(job, "mnist"), test_errors=None, test_size=None, wrong=())
+        return replace(changed, validation_errors=errors, validation_size=10_000)
 
     runs = [
         run(Purpose.SEARCH, 0, 60),
@@ -89,7 +89,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.mark.usefixtures("one_thread")
 def test_both_loops_of_the_throughput_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    images, raw = some_images(400), tmp_path / "MNIST" / "raw"
+    images, raw = make_images(400), tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for part in ("train", "t10k"):
         sizes = b"".join(size.to_bytes(4, "big") for size in (400, 28, 28))
@@ -109,8 +109,8 @@ def test_both_loops_of_the_throughput_train(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_coordinator_is_measured_while_the_model_chooses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(coordinator, "machine", dict)
-    monkeypatch.setattr(proposer, "_AIM_DRAWS", 3)
-    monkeypatch.setattr(proposer, "_MOST_ROUNDS", 1)
+    monkeypatch.setattr(look, "_AIM_DRAWS", 3)
+    monkeypatch.setattr(look, "_MOST_ROUNDS", 1)
 
     found = coordinator.measured(2, 6, 1, tmp_path / "s")
 

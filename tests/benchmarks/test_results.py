@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from benchmarks import chaos, coordinator, main_job, throughput
+from tests.conftest import REPOSITORY
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs" / "measurements.md").read_text(encoding="utf-8")
+PAGE = (REPOSITORY / "docs" / "measurements.md").read_text(encoding="utf-8")
 MAIN_JOB = json.loads(main_job.RESULTS.read_text(encoding="utf-8"))
 
 
@@ -33,23 +32,23 @@ def test_every_search_of_the_main_job_names_its_code_and_counts_once():
 
 
 def test_no_seed_of_the_main_job_is_one_whose_trainings_the_prior_has_learned_from():
-    lines = map(json.loads, (ROOT / "benchmarks" / "results" / "trainings.jsonl").read_text().splitlines())
+    lines = map(json.loads, (REPOSITORY / "benchmarks" / "results" / "trainings.jsonl").read_text().splitlines())
     learned = {line["study_seed"] for line in lines if line.get("purpose", "reference") != "reference"}
-    asked = [seed for case in main_job.CASES.values() for seed in case.seeds]
+    seeds = [seed for case in main_job.CASES.values() for seed in case.seeds]
 
     assert learned
-    assert not learned & set(asked)
-    assert len(set(asked)) == len(asked)
+    assert not learned & set(seeds)
+    assert len(set(seeds)) == len(seeds)
 
 
 def test_what_a_search_misses_is_named():
-    found = next(each for each in MAIN_JOB["searches"] if each["case"] == "10m")
-    larger, late = dict(found["winner"], parameters=6_001), [[60.1, 6_000]]
+    row = next(each for each in MAIN_JOB["searches"] if each["case"] == "10m")
+    larger, late = dict(row["winner"], parameters=6_001), [[60.1, 6_000]]
 
-    assert main_job.misses(found) == []
-    assert main_job.misses(found | {"winner": larger}) == ["more than 6,000 parameters"]
-    assert main_job.misses(found | {"sizes": late}) == ["nothing confirmed in time"]
-    assert main_job.misses(found | {"winner": None, "reached": False, "sizes": []}) == [
+    assert main_job.misses(row) == []
+    assert main_job.misses(row | {"winner": larger}) == ["more than 6,000 parameters"]
+    assert main_job.misses(row | {"sizes": late}) == ["nothing confirmed in time"]
+    assert main_job.misses(row | {"winner": None, "reached": False, "sizes": []}) == [
         "no answer",
         "nothing confirmed in time",
     ]
@@ -57,7 +56,7 @@ def test_what_a_search_misses_is_named():
 
 @pytest.mark.parametrize("shown", ["main job", "faults", "coordinator", "roofline"])
 def test_the_page_shows_the_committed_results(shown: str):
-    results = ROOT / "benchmarks" / "results"
+    results = REPOSITORY / "benchmarks" / "results"
     made: dict[str, Callable[[], str]] = {
         "main job": main_job.current,
         "faults": lambda: chaos.table(json.loads((results / "chaos.json").read_bytes())),

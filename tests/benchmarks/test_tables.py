@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from statistics import mean
 
 import pytest
@@ -11,8 +10,7 @@ import pytest
 from harness.bench.table import read_table
 from search_spaces.catalog import space
 from search_spaces.space import enumerate_draws, judge
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.conftest import REPOSITORY
 
 
 @pytest.mark.parametrize(
@@ -21,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_a_table_has_every_network_of_its_space_with_its_seeds_and_four_rungs(
     name: str, space_name: str, runs: dict[int, int]
 ):
-    table = read_table(ROOT / "benchmarks" / "tables" / name)
+    table = read_table(REPOSITORY / "benchmarks" / "tables" / name)
     searched = space(space_name)
 
     networks = {
@@ -35,7 +33,7 @@ def test_a_table_has_every_network_of_its_space_with_its_seeds_and_four_rungs(
 
 
 def test_of_the_second_table_those_near_the_target_that_two_seeds_give_have_four():
-    table = read_table(ROOT / "benchmarks" / "tables" / "mnist-forms")
+    table = read_table(REPOSITORY / "benchmarks" / "tables" / "mnist-forms")
     end = table.facts.rungs[-1]
     two = {key: mean(runs[seed][end].validation_accuracy_pct for seed in (0, 1)) for key, runs in table.runs.items()}
     target = sorted(two.values(), reverse=True)[(len(two) - 1) // 4]

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from harness.training.modules import Images
-from harness.training.native.native import EngineUnavailable, compiler_version, level, load
+from harness.training.native.engine import EngineUnavailable, compiler_version, level, load
 from harness.training.recipe import Recipe
 from harness.training.result import instructions
 from harness.training.train import finish_average, start, train_epoch, weights_digest
@@ -25,12 +25,7 @@ from search_spaces.notation import parse_network
 
 GOLDEN = Path(__file__).with_name("bits.json")
 SMALL = Recipe(
-    epochs=2,
-    batch_size=32,
-    schedule="cosine",
-    warmup=0.1,
-    augmented_share=0.6,
-    average_statistics="recomputed",
+    epochs=2, batch_size=32, schedule="cosine", warmup=0.1, augmented_share=0.6, average_statistics="recomputed"
 )
 # A network and a recipe each; together all ops and most ways to train.
 TRAININGS = {
@@ -66,7 +61,7 @@ TRAININGS = {
 }
 
 
-def some_images(count: int) -> Images:
+def make_images(count: int) -> Images:
     """Return noise around a bright bar whose place tells the class."""
     source = torch.Generator().manual_seed(1)
     pixels = torch.randint(0, 90, (count, 1, 28, 28), generator=source, dtype=torch.uint8)
@@ -78,10 +73,10 @@ def some_images(count: int) -> Images:
 
 def here(engine: str) -> dict[str, str]:
     """Return what the bits of an engine depend on."""
-    found = {"instructions": instructions(), "torch": torch.__version__}
+    facts = {"instructions": instructions(), "torch": torch.__version__}
     if engine == "native":
-        found |= {"level": level().name, "compiler": compiler_version().splitlines()[0]}
-    return found
+        facts |= {"level": level().name, "compiler": compiler_version().splitlines()[0]}
+    return facts
 
 
 def trained(name: str, engine: str) -> str:
@@ -91,7 +86,7 @@ def trained(name: str, engine: str) -> str:
         run = start(
             parse_network(text), recipe, 3, torch.device("cpu"), load() if engine == "native" else None, task=MNIST
         )
-        images = some_images(20 * recipe.batch_size)
+        images = make_images(20 * recipe.batch_size)
         for _ in range(recipe.epochs):
             train_epoch(run, images)
         finish_average(run, images)

@@ -17,9 +17,9 @@ from click.testing import CliRunner
 
 from harness import cli
 from harness.data import training_images
+from tests.conftest import REPOSITORY
 
 GOLDEN = Path(__file__).with_name("commands.jsonl")
-REPOSITORY = Path(__file__).parents[2]
 CASES: list[dict[str, Any]] = [json.loads(line) for line in GOLDEN.read_text(encoding="utf-8").splitlines()]
 NETWORK = "conv3x3(4) bn relu | maxpool(4) | gap | linear(10)"
 FILES = {

@@ -28,11 +28,11 @@ def drawn(name: str, count: int) -> dict[str, Any]:
     lines: list[str] = []
     reasons: Counter[str] = Counter()
     for _ in range(count):
-        made = draw(found, uniform(rng))
-        judged = judge(found, made.architecture, 20_000)
+        network = draw(found, uniform(rng))
+        judged = judge(found, network.architecture, 20_000)
         reasons[judged.reason or "accepted"] += 1
         parameters = judged.analysis.parameters if judged.analysis else None
-        lines.append(json.dumps([made.architecture.hash, judged.reason, parameters, made.indices]))
+        lines.append(json.dumps([network.architecture.hash, judged.reason, parameters, network.indices]))
     blocks = ["\n".join(lines[start : start + BLOCK]) for start in range(0, count, BLOCK)]
     return {
         "space": found.hash,

@@ -36,9 +36,9 @@ def evaluated(network: str, recipe: str, seed: str) -> dict[str, Any]:
 def test_the_first_seed_of_a_network_makes_its_errors(workspace: Path, shipped: Path, mnist_folder: Path):
     case = CASES[QUICK]
 
-    found = evaluated(QUICK, case["recipe"], "0")
+    document = evaluated(QUICK, case["recipe"], "0")
 
-    assert found["seeds"] == case["seeds"][:1]
+    assert document["seeds"] == case["seeds"][:1]
 
 
 @pytest.mark.slow

@@ -17,9 +17,9 @@ from harness.evidence import leaderboard, ledger, record
 from harness.evidence.leaderboard import _Claim
 from harness.evidence.ledger import Attempt, Declaration, Registration
 from harness.system.document import document_of, read_as
+from tests.conftest import REPOSITORY
 
 GOLDEN = Path(__file__).with_name("evidence.json")
-REPOSITORY = Path(__file__).parents[2]
 RECORDS = REPOSITORY / "records"
 FILES = sorted(path.name for path in RECORDS.glob("*-*.json"))
 

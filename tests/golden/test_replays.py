@@ -15,10 +15,10 @@ from click.testing import CliRunner
 
 from harness.bench.methods import _BUILT_IN
 from harness.cli import cli
+from tests.conftest import REPOSITORY
 from tests.golden import rounding
 
 GOLDEN = Path(__file__).with_name("replays.jsonl")
-REPOSITORY = Path(__file__).parents[2]
 SAMPLERS = ("default", "with-evolution", "with-tpe", "with-nsga2", "with-random")
 
 
@@ -29,10 +29,10 @@ def replayed(methods: Sequence[str], repeats: int, folder: Path) -> list[str]:
     assert CliRunner().invoke(cli, command, catch_exceptions=False).exit_code == 0
     lines = []
     for trace in sorted((folder / "traces.jsonl").read_text(encoding="utf-8").splitlines()):
-        found = json.loads(trace)
-        ended = {name: found[name] for name in ("method", "repeat", "networks", "runs")}
-        sizes = [answer["parameters"] for answer in found["answers"]]
-        lines.append(json.dumps(ended | {"answers": sizes, "sha256": rounding.digest([found])}))
+        document = json.loads(trace)
+        ended = {name: document[name] for name in ("method", "repeat", "networks", "runs")}
+        sizes = [answer["parameters"] for answer in document["answers"]]
+        lines.append(json.dumps(ended | {"answers": sizes, "sha256": rounding.digest([document])}))
     return lines
 
 
@@ -51,7 +51,7 @@ def test_replayed_searches_are_as_before(
     lines = GOLDEN.read_text(encoding="utf-8").splitlines()
     expected = [json.loads(line) for line in lines]
 
-    found = [json.loads(line) for line in replayed(methods, repeats, tmp_path)]
+    rows = [json.loads(line) for line in replayed(methods, repeats, tmp_path)]
 
-    assert found == [each for each in expected if each["repeat"] < repeats and each["method"] in methods]
-    assert len(found) == len(methods) * repeats
+    assert rows == [each for each in expected if each["repeat"] < repeats and each["method"] in methods]
+    assert len(rows) == len(methods) * repeats

@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 
-from harness.searching.surrogate import keep, past_trainings
+from harness.searching.surrogate.past import past_trainings, write_prior
 from harness.studies.config import StudyConfig, StudyObjective
 from harness.system.files import Workspace
 from harness.training.recipe import RECIPES
 from search_spaces.catalog import space
 from search_spaces.space import Metric
+from tests import searches
+from tests.fakes import Trainer, without_processes
 from tests.golden import rounding
-from tests.harness import scripted
-from tests.harness.scripted import Trainer
 
 GOLDEN = Path(__file__).with_name("searches.json")
 SMALL = RECIPES["small"].recipe
@@ -60,10 +60,10 @@ def searched(name: str, folder: Path, trainer: Trainer) -> dict[str, Any]:
         changes["space_text"] = space(changes["space"]).text
     if "lengths" in changes or "prior" in changes:
         changes |= {"recipe": SMALL, "recipe_name": "small", "rungs": (8, 15)}
-    configured = scripted.config(**changes)
+    configured = searches.config(**changes)
     for count in (*breaks, trials):
         run(folder, configured, count)
-    events = [{key: value for key, value in event.items() if key not in TIMES} for event in scripted.events(folder)]
+    events = [{key: value for key, value in event.items() if key not in TIMES} for event in searches.events(folder)]
     return {
         "events": dict(sorted(Counter(event["event"] for event in events).items())),
         "last": rounding.rounded(events[-3:]),
@@ -76,13 +76,13 @@ def run(folder: Path, configured: StudyConfig, trials: int) -> None:
     """Run one session, to which the earlier trainings of the package are given where it asks for them."""
     if configured.prior != "none" and not folder.exists():
         past, _ = past_trainings(configured.prior, Workspace(folder.parent), "mnist", "")
-        keep(folder, past)
-    scripted.run(folder, configured, scripted.effort(trials=trials))
+        write_prior(folder, past)
+    searches.run(folder, configured, searches.effort(trials=trials))
 
 
 @pytest.fixture
 def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
-    return scripted.without_processes(monkeypatch)
+    return without_processes(monkeypatch)
 
 
 # A look through a space with the model takes seconds.

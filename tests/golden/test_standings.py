@@ -16,10 +16,10 @@ from harness.evidence import leaderboard
 from harness.evidence.leaderboard import Tier
 from harness.system import files
 from harness.system.files import Workspace
-from tests.harness import unrun
+from tests.conftest import REPOSITORY
+from tests.verifications import git
 
 GOLDEN = Path(__file__).with_name("standings.json")
-REPOSITORY = Path(__file__).parents[2]
 
 
 def standings(workspace: Path) -> dict[str, Any]:
@@ -45,8 +45,8 @@ def test_publishing_what_is_published_changes_nothing(
     clone = tmp_path_factory.mktemp("clone")
     shutil.copytree(REPOSITORY / "records", clone / "records")
     shutil.copy(REPOSITORY / "leaderboard.csv", clone)
-    unrun.git(Workspace(clone), "init", "--quiet")
-    unrun.git(Workspace(clone), "add", "leaderboard.csv")
+    git(Workspace(clone), "init", "--quiet")
+    git(Workspace(clone), "add", "leaderboard.csv")
     monkeypatch.setattr(files, "SHIPPED", clone)
 
     assert CliRunner().invoke(cli, ["leaderboard", "--publish", "eab8ff"]).exit_code == 0

@@ -21,16 +21,16 @@ import pytest
 
 from harness import cli
 from harness.cli import run
+from tests.conftest import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 NETWORK = "conv3x3(4) | gap | linear(10)"
 
 
 def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, dict[str, Any]]:
     """Return exit code, what is on stderr, and the document of ``--json``; no file may be written."""
     code = run(list(arguments))
-    shown = capsys.readouterr()
-    assert shown.out == ""
+    output = capsys.readouterr()
+    assert output.out == ""
     assert run([*arguments, "--json"]) == code
     told = capsys.readouterr()
     document = json.loads(told.out)
@@ -39,13 +39,13 @@ def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
     assert list(error) == ["code", "kind", "message", "position", "hint"]
     assert error["code"] == code
     # Click ends the line in which the terminal shows ^C.
-    lines = shown.err.lstrip("\n").splitlines()
+    lines = output.err.lstrip("\n").splitlines()
     assert lines[0] == f"error: {error['message']}"
     assert [line for line in lines if line.startswith("hint: ")] == (
         [f"hint: {error['hint']}"] if error["hint"] else []
     )
     assert list(Path(os.environ["HARNESS_WORKSPACE"]).rglob("*")) == []
-    return code, shown.err, error
+    return code, output.err, error
 
 
 def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException | type[BaseException]) -> None:
@@ -54,7 +54,7 @@ def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException | type[BaseExc
     def stop(*arguments: Any) -> None:
         raise error
 
-    monkeypatch.setattr("search_spaces.network.analyse", stop)
+    monkeypatch.setattr("harness.interface.api.analyse", stop)
 
 
 # Errors -----------------------------------------------------------------------------------------------------
@@ -123,8 +123,8 @@ def test_an_internal_fault_keeps_its_trace_and_one_document(
     raising(monkeypatch, ZeroDivisionError("a slip of ours"))
 
     assert run(["explain", NETWORK]) == 1
-    shown = capsys.readouterr()
-    assert (shown.out, shown.err.splitlines()[-1]) == ("", "ZeroDivisionError: a slip of ours")
+    output = capsys.readouterr()
+    assert (output.out, output.err.splitlines()[-1]) == ("", "ZeroDivisionError: a slip of ours")
     assert run(["explain", NETWORK, "--json"]) == 1
     told = capsys.readouterr()
     assert "Traceback" in told.err
@@ -166,11 +166,11 @@ def test_a_terminal_without_unicode_is_served():
     ascii_only = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "HARNESS_WORKSPACE": str(REPOSITORY)}
 
     # The deviation of a row has a plus-minus sign, which ASCII lacks.
-    shown = in_a_shell("$HARNESS leaderboard", **ascii_only)
-    assert (shown.returncode, shown.stderr) == (0, "")
-    assert "99.4" in shown.stdout
-    shown = in_a_shell("$HARNESS r\N{LATIN SMALL LETTER E WITH ACUTE}port --json", **ascii_only)
-    assert "\N{LATIN SMALL LETTER E WITH ACUTE}" in json.loads(shown.stdout)["error"]["message"]
+    output = in_a_shell("$HARNESS leaderboard", **ascii_only)
+    assert (output.returncode, output.stderr) == (0, "")
+    assert "99.4" in output.stdout
+    output = in_a_shell("$HARNESS r\N{LATIN SMALL LETTER E WITH ACUTE}port --json", **ascii_only)
+    assert "\N{LATIN SMALL LETTER E WITH ACUTE}" in json.loads(output.stdout)["error"]["message"]
 
 
 @pytest.mark.parametrize(
@@ -179,10 +179,10 @@ def test_a_terminal_without_unicode_is_served():
     ids=["output", "document", "error"],
 )
 def test_a_reader_that_goes_away_is_no_fault(line: str):
-    shown = in_a_shell(f'$HARNESS {line}; exit "${{PIPESTATUS[0]}}"')
+    output = in_a_shell(f'$HARNESS {line}; exit "${{PIPESTATUS[0]}}"')
 
-    assert (shown.returncode, shown.stderr) == (cli._OUTPUT_CLOSED, "")
-    assert shown.stdout.count("\n") == ("head" in line)
+    assert (output.returncode, output.stderr) == (cli._OUTPUT_CLOSED, "")
+    assert output.stdout.count("\n") == ("head" in line)
 
 
 @pytest.mark.parametrize(
@@ -196,9 +196,9 @@ def test_a_reader_that_goes_away_is_no_fault(line: str):
     ],
 )
 def test_streams_that_are_full_or_closed_from_the_start_keep_the_exit_code(line: str, code: int, tmp_path: Path):
-    shown = in_a_shell(f"$HARNESS {line}", HARNESS_WORKSPACE=str(tmp_path))
+    output = in_a_shell(f"$HARNESS {line}", HARNESS_WORKSPACE=str(tmp_path))
 
-    assert (shown.returncode, "Traceback" in shown.stderr) == (code, False)
+    assert (output.returncode, "Traceback" in output.stderr) == (code, False)
 
 
 def test_sigterm_leaves_with_130(tmp_path: Path):

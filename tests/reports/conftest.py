@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from harness.evidence import record
-from harness.evidence.record import Found, Record, SeedRun
+from harness.evidence.record import Record, SeedRun
 from harness.studies import config as study
 from harness.studies.config import StudyConfig
 from harness.studies.events import Entry, Event
@@ -23,7 +23,6 @@ from harness.system.document import document_of
 from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from harness.training.result import (
-    Environment,
     Epoch,
     Inspection,
     Miss,
@@ -40,35 +39,10 @@ from search_spaces.network import MNIST, Architecture, analyse
 from search_spaces.notation import parse_network
 from search_spaces.space import Decision
 from tests import browser
-from tests.harness import logged
+from tests.factories import CONFIG, SIZE, make_found, make_record, make_result, make_seed_run
+from tests.study_logs import event_fields
 
-TARGET_PCT, THRESHOLD_PCT, SIZE = 99.4, 99.45, 10_000
 MISLABELLED = (947, 1621, 1901, 2130, 2462, 2597, 2654, 3520, 3558, 5937)  # ten of the confirmed label errors
-ENVIRONMENT = Environment(
-    commit="0123456789abcdef0123456789abcdef01234567",
-    dirty=False,
-    python="3.11.7",
-    torch="2.13.0+cpu",
-    device="cpu: Some Processor",
-    instructions="x86_64 AVX512",
-    threads=1,
-    data_hash="ab" * 32,
-)
-
-CONFIG = StudyConfig(
-    dataset="mnist",
-    data_hash="ab" * 32,
-    budget=20_000,
-    target_pct=TARGET_PCT,
-    threshold_pct=THRESHOLD_PCT,
-    space="card",
-    space_text="net = conv3x3(8) | gap | linear(10);  # not the real one\n",
-    sampler="tpe",
-    recipe=Recipe(),
-    recipe_name="fast",
-    rungs=(4, 8),
-    seed=0,
-)
 
 
 def network(first: int, second: int, third: int) -> Architecture:
@@ -108,7 +82,7 @@ class SyntheticStudy:
         hour, minute, second = int(self.elapsed) // 3600, int(self.elapsed) // 60 % 60, int(self.elapsed) % 60
         utc = f"2026-11-20T{8 + hour % 16:02d}:{minute:02d}:{second:02d}+00:00"
         self.events.append(
-            {"event": event, "elapsed": round(self.elapsed, 3), "utc": utc, **logged.filled(event, values)}
+            {"event": event, "elapsed": round(self.elapsed, 3), "utc": utc, **event_fields(event, values)}
         )
 
     def begin(self) -> SyntheticStudy:
@@ -147,14 +121,12 @@ class SyntheticStudy:
         rungs = self.config.rungs_of(recipe.epochs)
         looks = {rung: min(SIZE, errors * (1 + (epochs - rung) // 4)) for rung in rungs if errors and rung < epochs}
         looks |= {} if errors is None else {epochs: errors}
-        made = Result(
-            architecture=parse_network(proposal["architecture"]),
-            hash=proposal["hash"],
-            parameters=proposal["parameters"],
+        result = make_result(
+            proposal["architecture"],
+            errors,
             macs=400_000,
             recipe=recipe,
             recipe_name=recipe_name,
-            recipe_hash=recipe.hash,
             dataset=self.config.dataset,
             purpose=purpose,
             seed_index=seed_index,
@@ -163,17 +135,14 @@ class SyntheticStudy:
             history=tuple(
                 Epoch(epoch, 0.1, 0.8 / epoch, 3.0 * epoch, looks.get(epoch)) for epoch in range(1, epochs + 1)
             ),
-            validation_errors=errors,
-            validation_size=None if errors is None else SIZE,
             train_seconds=3.0 * epochs,
-            environment=ENVIRONMENT,
             started_utc="2026-11-20T08:10:00+00:00",
             study=self.name,
             trial=proposal["trial"],
             decisions=decisions,
         )
-        self.note("finished", 1.5 * epochs, run=document_of(made))
-        return made
+        self.note("finished", 1.5 * epochs, run=document_of(result))
+        return result
 
     def standing(self, event: str, proposal: dict[str, Any], errors: list[int], **more: Any) -> None:
         self.note(
@@ -212,45 +181,23 @@ class SyntheticStudy:
         return self.folder
 
 
-def seed_run(architecture: Architecture, recipe_hash: str, index: int, errors: int) -> SeedRun:
+def seed_run(architecture: Architecture, recipe: Recipe, index: int, errors: int) -> SeedRun:
+    """Return a seed whose wrong images are confirmed label errors, and others where there are more."""
     inside = MISLABELLED[: min(len(MISLABELLED), errors)]
     images = sorted({*inside, *range(10, 10 + errors - len(inside))})
-    return SeedRun(
-        index=index,
-        seed=derive_seed(architecture.hash, recipe_hash, Purpose.VERIFY, index),
-        status=Status.COMPLETE,
-        test_errors=errors,
-        test_size=SIZE,
+    return replace(
+        make_seed_run(architecture.hash, index, errors, recipe),
         wrong=tuple((image, 3) for image in images),
         weights_sha256=f"{index:064x}",
         train_seconds=55.0,
-        started_utc="2026-11-20T08:50:00+00:00",
-        environment=ENVIRONMENT,
     )
 
 
-def evidence(architecture: Architecture, errors: list[int], study_name: str = "", **changes: Any) -> Record:
-    recipe = Recipe()
-    analysis = analyse(architecture, MNIST)
-    names = {"study": study_name, "space": "card", "sampler": "tpe"}
-    counts = {"study_seed": 0, "trial": 3, "validation_seeds": 5, "trained": 60, "rejected": 40, "workers": 2}
-    found = Found(**names, **counts, validation_accuracy_pct=99.47, search_seconds=3000.0)  # type: ignore[arg-type]
-    made = Record(
-        name="",
-        architecture=architecture,
-        hash=architecture.hash,
-        parameters=analysis.parameters,
-        macs=analysis.macs,
-        recipe=recipe,
-        recipe_name="fast",
-        recipe_hash=recipe.hash,
-        assumed=(),
-        dataset="mnist",
-        target_pct=TARGET_PCT,
-        seeds=tuple(seed_run(architecture, recipe.hash, index, wrong) for index, wrong in enumerate(errors)),
-        found=found if study_name else None,
-    )
-    return replace(made, **changes)
+def evidence(architecture: Architecture, errors: list[int], study_name: str = "", **fields: Any) -> Record:
+    """Return a record of such seeds, of a network that a study has found where one is named."""
+    seeds = tuple(seed_run(architecture, Recipe(), index, count) for index, count in enumerate(errors))
+    found = make_found(study_name) if study_name else None
+    return make_record([], str(architecture), **{"seeds": seeds, "found": found} | fields)
 
 
 def realistic(place: Workspace, trials: int = 60) -> SyntheticStudy:
@@ -332,12 +279,6 @@ def drawn(image: int) -> bytes:
         for row in range(28)
         for column in range(28)
     )
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Workspace:
-    """An empty workspace."""
-    return Workspace(tmp_path)
 
 
 @pytest.fixture

@@ -35,8 +35,9 @@ from reports.render import _three_digits, decimal
 from search_spaces.catalog import network_name
 from search_spaces.network import MNIST, Architecture, analyse
 from tests import axe, browser
+from tests.factories import CONFIG, ENVIRONMENT
 from tests.outline import checked
-from tests.reports.conftest import CONFIG, ENVIRONMENT, SyntheticStudy, evidence, network, seed_run
+from tests.reports.conftest import SyntheticStudy, evidence, network, seed_run
 
 SMALL, LARGE = network(4, 6, 8), network(8, 12, 16)
 SIZES = [analyse(item, MNIST).parameters for item in (SMALL, LARGE)]
@@ -114,7 +115,7 @@ def test_records_speak_for_networks_and_the_best_row_of_each_is_shown(place: Wor
     record.write(place.records, evidence(LARGE, [50] * 5 + [51]))
     recipe = Recipe(epochs=3, warmup=0.1)
     worse = evidence(LARGE, [90, 91], recipe=recipe, recipe_hash=recipe.hash)
-    seeds = tuple(seed_run(LARGE, recipe.hash, index, 90) for index in (0, 1))
+    seeds = tuple(seed_run(LARGE, recipe, index, 90) for index in (0, 1))
     record.write(place.records, replace(worse, seeds=seeds))
 
     facts = compared(place, SMALL, LARGE)
@@ -132,8 +133,8 @@ def test_records_speak_for_networks_and_the_best_row_of_each_is_shown(place: Wor
 def test_fields_in_which_the_recipes_differ_are_listed_and_a_single_seed_is_pointed_at(place: Workspace):
     recipe = Recipe(epochs=3, warmup=0.1)
     record.write(place.records, evidence(SMALL, [70]))
-    made = evidence(LARGE, [], recipe=recipe, recipe_hash=recipe.hash)
-    record.write(place.records, replace(made, seeds=tuple(seed_run(LARGE, recipe.hash, n, 50) for n in (0, 1))))
+    measured = evidence(LARGE, [], recipe=recipe, recipe_hash=recipe.hash)
+    record.write(place.records, replace(measured, seeds=tuple(seed_run(LARGE, recipe, n, 50) for n in (0, 1))))
 
     facts = compared(place, SMALL, LARGE)
 
@@ -255,8 +256,8 @@ METHODS = ("random", "default", HOSTILE)
 
 
 def pair(first: str, second: str, ratio: float, corrected_p: float = 1.0, when: str = "at the end") -> dict[str, Any]:
-    found = {"first": first, "second": second, "when": when, "ratio": ratio, "low": ratio / 2, "high": ratio * 2}
-    return found | {"p": corrected_p, "corrected_p": corrected_p, "balance": 0.0, "differs": corrected_p < 0.05}
+    pair = {"first": first, "second": second, "when": when, "ratio": ratio, "low": ratio / 2, "high": ratio * 2}
+    return pair | {"p": corrected_p, "corrected_p": corrected_p, "balance": 0.0, "differs": corrected_p < 0.05}
 
 
 @pytest.fixture

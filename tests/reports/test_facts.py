@@ -19,16 +19,16 @@ from harness.studies.candidate import NetworkState
 from harness.studies.config import StudyObjective, owned
 from harness.studies.events import Entry, Event, RunEnded
 from harness.system.files import Workspace
-from harness.training.result import Epoch, Purpose, Result, Status
+from harness.training.result import Epoch, Result, Status
 from reports import history
 from reports.study_facts import Network, StudyFacts, front_of, made_by, read_study, recipe_rows, settings
 from reports.study_page import CONFIRMED_LABEL_ERRORS, _caveats, _next_step, _NextStep, commands, headline, mistakes
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network
 from search_spaces.space import Metric
-from tests.harness import logged
-from tests.reports.conftest import CONFIG, drawn, evidence, facts_of, inspected, label_of, network
-from tests.reports.conftest import SIZE as IMAGES
+from tests.factories import CONFIG, make_result
+from tests.reports.conftest import drawn, evidence, facts_of, inspected, label_of, network
+from tests.study_logs import make_entry
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SEARCH = "harness search --budget 20000"
@@ -58,7 +58,7 @@ def document(info: StudyFacts) -> dict[str, Any]:
         return value
 
     step, known, rest = _next_step(info), mistakes_of(info), _caveats(info)
-    found = {
+    counts = {
         "answer": info.answer and [info.answer.hash, info.answer.parameters, info.row and info.row.tier],
         "outcome": headline(info).outcome,
         "next": step and step.command,
@@ -81,7 +81,7 @@ def document(info: StudyFacts) -> dict[str, Any]:
         "progress": history.progress(info),
         "pruning": history.pruning(info),
     }
-    made: dict[str, Any] = json.loads(json.dumps(plain(found)))
+    made: dict[str, Any] = json.loads(json.dumps(plain(counts)))
     return made
 
 
@@ -274,16 +274,16 @@ def test_the_advice_of_the_search_holds_until_another_session_or_a_verification(
 
 
 def test_every_proposal_is_counted_once(realistic_template: Any, realistic_facts: StudyFacts):
-    found = history.accounting(realistic_facts)
+    accounting = history.accounting(realistic_facts)
 
     events = realistic_template.events
     kinds = Counter(event["event"] for event in events)
     ends = [event for event in events if event["event"] == "finished" and event["run"]["purpose"] == "search"]
     whole = [event for event in ends if event["run"]["status"] == "complete"]
-    assert found.proposed == kinds["rejected"] + kinds["repeated"] + kinds["proposed"]
-    assert sum(number for _, number in found.rejections) == kinds["rejected"]
-    assert dict(found.steps) == {
-        "proposed": found.proposed,
+    assert accounting.proposed == kinds["rejected"] + kinds["repeated"] + kinds["proposed"]
+    assert sum(number for _, number in accounting.rejections) == kinds["rejected"]
+    assert dict(accounting.steps) == {
+        "proposed": accounting.proposed,
         "within the limits": kinds["proposed"] + kinds["repeated"],
         "trained": len(ends),
         "not pruned": len(whole),
@@ -300,14 +300,14 @@ def made_of(events: Sequence[Entry[Event]], results: Sequence[Result] = (), conf
 
 def test_rare_reasons_are_summed_up_and_none_is_lost():
     reasons = [f"reason {number:02d}" for number in range(30) for _ in range(30 - number)]
-    events = [logged.entry("rejected", reason=reason) for reason in reasons]
-    events.append(logged.entry("looked", rejected={"parameters": 50}))
+    events = [make_entry("rejected", reason=reason) for reason in reasons]
+    events.append(make_entry("looked", rejected={"parameters": 50}))
 
-    found = history.accounting(made_of(events))
+    accounting = history.accounting(made_of(events))
 
-    assert found.rejections[0] == ("too many parameters", 50)
-    assert (len(found.rejections), found.rejections[-1][0]) == (12, "20 other reasons")
-    assert sum(number for _, number in found.rejections) == len(reasons) + 50 == found.rejected
+    assert accounting.rejections[0] == ("too many parameters", 50)
+    assert (len(accounting.rejections), accounting.rejections[-1][0]) == (12, "20 other reasons")
+    assert sum(number for _, number in accounting.rejections) == len(reasons) + 50 == accounting.rejected
 
 
 @pytest.mark.parametrize(
@@ -322,7 +322,7 @@ def test_rare_reasons_are_summed_up_and_none_is_lost():
 )
 def test_the_effective_budget_falls_with_confirmed_networks_and_opens_again(events: Any, budgets: list[int]):
     entries = [
-        logged.entry(kind, elapsed, hash=name, parameters=budget + 1, **({"budget": budget} if budget else {}))
+        make_entry(kind, elapsed, hash=name, parameters=budget + 1, **({"budget": budget} if budget else {}))
         for kind, elapsed, name, budget in events
     ]
 
@@ -330,35 +330,23 @@ def test_the_effective_budget_falls_with_confirmed_networks_and_opens_again(even
     assert history.budget_steps(made_of(entries))[0] == (0.0, 20_000)
 
 
-def run(trial: int, parameters: int, errors: Sequence[int], **changes: Any) -> Result:
+def run(trial: int, parameters: int, errors: Sequence[int], **fields: Any) -> Result:
     """Return a first run with these errors at the rungs and at the end; the hash is the number of the trial."""
-    epochs = changes.get("recipe", CONFIG.recipe).epochs
+    epochs = fields.get("recipe", CONFIG.recipe).epochs
     looks = dict(zip((*CONFIG.rungs, epochs), errors, strict=False))
-    values: dict[str, Any] = {
-        "architecture": parse_network("gap linear(10)"),
+    plain: dict[str, Any] = {
         "hash": f"{trial:012x}",
         "parameters": parameters,
-        "macs": 1,
-        "recipe": CONFIG.recipe,
-        "recipe_name": "fast",
-        "recipe_hash": CONFIG.recipe.hash,
-        "dataset": "mnist",
-        "purpose": Purpose.SEARCH,
-        "seed_index": 0,
-        "seed": 0,
-        "status": Status.COMPLETE,
         "history": tuple(Epoch(epoch, 0.1, 0.1, 1.0, looks.get(epoch)) for epoch in range(1, epochs + 1)),
-        "validation_errors": errors[-1],
-        "validation_size": IMAGES,
         "trial": trial,
     }
-    return Result(**(values | changes))
+    return make_result(errors=errors[-1], **plain | fields)
 
 
 def rung(trial: int, epoch: int, decided: str, **changes: Any) -> Entry[Event]:
     """Return the log's entry of a decision: pruned, exempt or hopeful."""
     values = {"trial": trial, "epoch": epoch, "pruned": decided == "pruned", "exempt": decided == "exempt"}
-    return logged.entry("rung", **(values | changes))
+    return make_entry("rung", **(values | changes))
 
 
 def test_wrong_pruning_is_the_share_of_spared_networks_that_reached():
@@ -368,7 +356,7 @@ def test_wrong_pruning_is_the_share_of_spared_networks_that_reached():
         *(rung(trial, 4, "exempt") for trial in (10, 20, 30, 40, 60, 70, 80)),
         rung(10, 8, "exempt"),
         rung(50, 4, "exempt", purpose="confirm"),
-        logged.entry("proposed", trial=9, epochs=30),
+        make_entry("proposed", trial=9, epochs=30),
     ]
     results = [
         run(10, 1_500, (900, 200, 100)),

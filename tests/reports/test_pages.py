@@ -31,8 +31,9 @@ from search_spaces.catalog import PRESETS
 from search_spaces.network import MNIST, Architecture
 from search_spaces.notation import parse_network
 from search_spaces.space import Metric
+from tests.factories import CONFIG
 from tests.outline import Outline, checked
-from tests.reports.conftest import CONFIG, SyntheticStudy, evidence, facts_of, network, seed_run
+from tests.reports.conftest import SyntheticStudy, evidence, facts_of, network, seed_run
 
 HOSTILE = (
     "</script><script>alert(1)<x onload=alert(2)>",
@@ -157,7 +158,7 @@ def made_of(place: Workspace, *records: Any) -> Any:
 def test_commands_mean_the_very_row_they_stand_in(place: Workspace):
     first = evidence(network(4, 5, 6), [50] * 5)
     longer = replace(Recipe(), epochs=99)
-    seeds = tuple(seed_run(first.architecture, longer.hash, index, 50) for index in range(5))
+    seeds = tuple(seed_run(first.architecture, longer, index, 50) for index in range(5))
     second = replace(first, recipe=longer, recipe_hash=longer.hash, recipe_name="fast-99ep", seeds=seeds)
 
     for group in made_of(place, first, second, replace(first, target_pct=99.0)):

@@ -9,12 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search_spaces.errors import ShapeError
-from search_spaces.network import (
-    MNIST,
-    Architecture,
-    analyse,
-    normalised_values,
-)
+from search_spaces.network import MNIST, Architecture, analyse, normalised_values
 from search_spaces.notation import parse_network, parse_notation
 from search_spaces.ops import (
     AvgPool,
@@ -83,14 +78,14 @@ TABLES: dict[str, list[tuple[str, tuple[int, ...], int, int, int]]] = {
 
 @pytest.mark.parametrize("text", TABLES)
 def test_layers_cost_what_a_count_by_hand_gives(text: str):
-    found = analyse(parse_network(text), MNIST)
+    analysis = analyse(parse_network(text), MNIST)
     rows = [
         (str(layer.op), layer.output_shape, layer.parameters, layer.macs, layer.receptive_field)
-        for layer in found.layers
+        for layer in analysis.layers
     ]
     assert rows == TABLES[text]
-    assert found.parameters == sum(row[2] for row in TABLES[text])
-    assert found.macs == sum(row[3] for row in TABLES[text])
+    assert analysis.parameters == sum(row[2] for row in TABLES[text])
+    assert analysis.macs == sum(row[3] for row in TABLES[text])
 
 
 def test_the_receptive_field_of_a_network_is_the_one_before_its_first_global_op():
@@ -131,15 +126,15 @@ def test_the_multiply_adds_of_depthwise_and_grouped_kernels_are_those_counted_by
 def test_a_tied_kernel_is_stored_once_at_its_first_user_and_its_biases_each_time():
     ops = [(3, 4, "free"), (3, 4, "a"), (3, 4, "a"), (3, 4, "a")]
     convolutions = tuple(Conv(size, out, bias=True, tie=tie) for size, out, tie in ops)
-    found = analyse(Architecture((*convolutions, GlobalAvgPool(), Linear(10))), MNIST)
-    assert [layer.parameters for layer in found.layers] == [36 + 4, 144 + 4, 4, 4, 0, 50]
-    assert [layer.macs for layer in found.layers] == [36 * 784, 144 * 784, 144 * 784, 144 * 784, 0, 40]
+    analysis = analyse(Architecture((*convolutions, GlobalAvgPool(), Linear(10))), MNIST)
+    assert [layer.parameters for layer in analysis.layers] == [36 + 4, 144 + 4, 4, 4, 0, 50]
+    assert [layer.macs for layer in analysis.layers] == [36 * 784, 144 * 784, 144 * 784, 144 * 784, 0, 40]
 
 
 def test_tied_kernels_may_differ_in_padding_stride_and_place_inside_res():
     tied = "conv3x3(4, tie=a) conv3x3(4, pad=0, stride=2, tie=a) res(conv3x3(4, tie=a) bn)"
-    found = analyse(parse_network(f"conv1x1(4) {tied} gap linear(10)"), MNIST)
-    assert [layer.parameters for layer in found.layers] == [4, 144, 0, 8, 0, 50]
+    analysis = analyse(parse_network(f"conv1x1(4) {tied} gap linear(10)"), MNIST)
+    assert [layer.parameters for layer in analysis.layers] == [4, 144, 0, 8, 0, 50]
 
 
 def stored(ops: tuple[Op, ...], shape: list[tuple[int, ...]], tied: set[str]) -> int:
@@ -174,11 +169,11 @@ def stored(ops: tuple[Op, ...], shape: list[tuple[int, ...]], tied: set[str]) ->
 
 @given(st.from_type(Architecture))
 def test_parameters_equal_the_number_of_listed_array_elements(network: Architecture):
-    found = analyse(network, MNIST)
-    shapes = [MNIST.input_shape, *(layer.output_shape for layer in found.layers[:-1])]
-    assert found.parameters == stored(network.ops, shapes, set())
-    assert sum(layer.parameters for layer in found.layers) == found.parameters
-    assert sum(layer.macs for layer in found.layers) == found.macs
+    analysis = analyse(network, MNIST)
+    shapes = [MNIST.input_shape, *(layer.output_shape for layer in analysis.layers[:-1])]
+    assert analysis.parameters == stored(network.ops, shapes, set())
+    assert sum(layer.parameters for layer in analysis.layers) == analysis.parameters
+    assert sum(layer.macs for layer in analysis.layers) == analysis.macs
 
 
 @pytest.mark.parametrize(
@@ -273,8 +268,8 @@ def test_receptive_fields_equal_those_traced_back_from_one_output(network: Archi
 
 def test_a_bn_is_given_so_many_values_a_channel_by_each_image():
     text = "bn maxpool conv3x3(4, stride=2) bn res(bn conv1x1(4)) conv3x1(5, pad=0) bn gap bn res(bn) linear(10) bn"
-    found = list(normalised_values(parse_network(text).ops, MNIST.input_shape))
-    assert found == [28 * 28, 7 * 7, 7 * 7, 5 * 7, 1, 1, 1]
+    layers = list(normalised_values(parse_network(text).ops, MNIST.input_shape))
+    assert layers == [28 * 28, 7 * 7, 7 * 7, 5 * 7, 1, 1, 1]
 
 
 def test_a_bn_whose_poses_share_statistics_is_given_the_values_of_all_of_them():

@@ -109,10 +109,10 @@ def test_drawn_networks_ship_and_hold_what_the_traced_graph_does(name: str):
     rng, task = random.Random(7), SPACES[name]
     for _ in range(25):
         network = draw_uniform(space(name, task), rng).architecture
-        found = analyse(network, task)
+        analysis = analyse(network, task)
 
-        assert found.weight_bytes == _shipped(network, task), str(network)
-        assert found.ram_bytes == _held(network, task), str(network)
+        assert analysis.weight_bytes == _shipped(network, task), str(network)
+        assert analysis.ram_bytes == _held(network, task), str(network)
 
 
 FORMS = [*PRESETS.values()]
@@ -128,22 +128,22 @@ FORMS += [
 @pytest.mark.parametrize("text", FORMS)
 def test_forms_ship_and_hold_what_the_traced_graph_does(text: str):
     network = parse_network(text)
-    found = analyse(network, MNIST)
+    analysis = analyse(network, MNIST)
 
-    assert (found.weight_bytes, found.ram_bytes) == (_shipped(network, MNIST), _held(network, MNIST))
+    assert (analysis.weight_bytes, analysis.ram_bytes) == (_shipped(network, MNIST), _held(network, MNIST))
 
 
 def test_a_network_by_hand():
     # Weights: 4 kernels of 9, 4 channels of 8; a BN behind a ReLU, 4 of 8; 10 x 4 and 10 of 8.
     # Maps: the image of 784 and what the pooled convolution writes, 4 x 14 x 14.
-    found = analyse(parse_network("conv3x3(4) relu bn maxpool | gap | linear(10)"), MNIST)
+    analysis = analyse(parse_network("conv3x3(4) relu bn maxpool | gap | linear(10)"), MNIST)
 
-    assert (found.weight_bytes, found.ram_bytes) == (36 + 32 + 32 + 40 + 80, 784 + 784)
+    assert (analysis.weight_bytes, analysis.ram_bytes) == (36 + 32 + 32 + 40 + 80, 784 + 784)
 
 
 def test_the_latency_is_that_of_the_fitted_coefficients():
     fitted = json.loads(latency.RESULTS.read_text(encoding="utf-8"))
     for name in ("all", "card", "tiny"):
-        found = analyse(draw_uniform(space(name), random.Random(name), 20_000).architecture, MNIST)
-        pairs = zip(fitted["coefficients"], latency.terms(found), strict=True)
-        assert found.latency_us == math.ceil(math.fsum(each * term for each, term in pairs))
+        analysis = analyse(draw_uniform(space(name), random.Random(name), 20_000).architecture, MNIST)
+        pairs = zip(fitted["coefficients"], latency.terms(analysis), strict=True)
+        assert analysis.latency_us == math.ceil(math.fsum(each * term for each, term in pairs))

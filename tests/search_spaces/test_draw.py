@@ -54,8 +54,10 @@ class First:
 
 def test_a_chooser_sees_each_decision_once_with_its_options():
     chooser = First()
-    found = draw(parse_space("let r = {0.1, 0.2}; net = <bn / relu dropout(r)> bn? conv3x3({4, 8}){1..3}"), chooser)
-    assert str(found.architecture) == "bn conv3x3(4)"
+    draw_result = draw(
+        parse_space("let r = {0.1, 0.2}; net = <bn / relu dropout(r)> bn? conv3x3({4, 8}){1..3}"), chooser
+    )
+    assert str(draw_result.architecture) == "bn conv3x3(4)"
     assert chooser.asked == [
         ("r", Options(("0.1", "0.2"), ordered=True, weights=(1, 1))),
         ("group", Options(("bn", "relu dropout(r)"), ordered=False, weights=(1, 1))),
@@ -63,8 +65,8 @@ def test_a_chooser_sees_each_decision_once_with_its_options():
         ("conv3x3*", Options(("1", "2", "3"), ordered=True, weights=(2, 4, 8))),
         ("conv3x3[1]/channels", Options(("4", "8"), ordered=True, weights=(1, 1))),
     ]
-    assert found.decisions[0] == Decision("r", index=0, size=2, ordered=True)
-    assert [decision.size for decision in found.decisions] == [2, 2, 2, 3, 2]
+    assert draw_result.decisions[0] == Decision("r", index=0, size=2, ordered=True)
+    assert [decision.size for decision in draw_result.decisions] == [2, 2, 2, 3, 2]
 
 
 def test_bars_of_shared_parts_stand_where_they_are_named():
@@ -85,15 +87,15 @@ def test_uniform_decisions_and_uniform_derivations_differ():
 @given(st.from_type(SearchSpace))
 def test_enumeration_gives_each_derivation_once_and_as_many_as_counted(space: SearchSpace):
     assume(space.configurations <= FEW)
-    found = [each.decisions for each in enumerate_draws(space)]
-    assert len(found) == len(set(found)) == space.configurations
+    decisions = [each.decisions for each in enumerate_draws(space)]
+    assert len(decisions) == len(set(decisions)) == space.configurations
 
 
 @given(st.from_type(SearchSpace), st.integers(0, 1000))
 def test_a_replayed_draw_is_the_same(space: SearchSpace, seed: int):
-    found = draw(space, uniform(random.Random(seed)))
-    assert replay(space, found.indices, First()) == found
-    assert len(found.indices) == len(found.decisions)
+    draw_result = draw(space, uniform(random.Random(seed)))
+    assert replay(space, draw_result.indices, First()) == draw_result
+    assert len(draw_result.indices) == len(draw_result.decisions)
 
 
 def test_a_replay_falls_back_where_the_record_does_not_fit():
@@ -157,10 +159,10 @@ def test_a_child_differs_by_one_decision_and_what_that_opens(name: str):
 
 
 def test_several_decisions_change_at_once_and_no_more_than_there_are():
-    found = parse_space("net = conv3x3(1..9) conv3x3(1..9) conv3x3(1..9) gap linear(10)")
-    parent = draw_uniform(found, random.Random(0))
+    space = parse_space("net = conv3x3(1..9) conv3x3(1..9) conv3x3(1..9) gap linear(10)")
+    parent = draw_uniform(space, random.Random(0))
     for changes, expected in ((1, {1}), (2, {2}), (3, {3}), (7, {3})):
-        children = [child_of(found, parent.indices, random.Random(seed), changes=changes) for seed in range(10)]
+        children = [child_of(space, parent.indices, random.Random(seed), changes=changes) for seed in range(10)]
         assert {len(changed(parent.decisions, child.decisions)) for child in children} == expected
 
 

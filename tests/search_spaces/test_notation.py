@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from importlib import resources
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import lark
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.lark import from_lark
 
 from search_spaces.errors import NotationError, SearchSpaceError, ShapeError, caret, nearest
-from search_spaces.network import MNIST, Architecture, Task
+from search_spaces.network import MNIST, Architecture, Task, analyse
 from search_spaces.notation import (
     _normal,
     _read,
@@ -37,7 +38,7 @@ from search_spaces.ops import (
     ReLU,
     Residual,
 )
-from search_spaces.space import Metric, SearchSpace, enumerate_draws, judge, replay
+from search_spaces.space import Metric, SearchSpace, enumerate_draws, judge, measured, replay
 
 GRAMMAR = lark.Lark(
     resources.files("search_spaces").joinpath("notation.lark").read_text("utf-8"),
@@ -340,6 +341,12 @@ def test_shared_parts_come_after_those_they_use_and_unused_ones_not_at_all():
     assert parse_space(text).unused == ("unused",)
 
 
+def test_every_metric_is_measured_and_documented():
+    analysis = analyse(parse_network("gap linear(10)"), MNIST)
+    grammar = (Path(__file__).parents[2] / "docs" / "grammar.md").read_text(encoding="utf-8")
+    assert [metric for metric in Metric if measured(analysis, metric) <= 0 or f"`{metric}`" not in grammar] == []
+
+
 def test_conditions_are_kept_in_order():
     conditions = parse_space("where parameters < 5, macs >= 7; net = bn; where receptive_field == 3;").conditions
     assert [str(condition) for condition in conditions] == ["parameters < 5", "macs >= 7", "receptive_field == 3"]
@@ -409,10 +416,10 @@ def test_a_draw_has_at_most_a_thousand_parts():
 
 def test_the_number_of_classes_is_the_task_s():
     for task in (MNIST, Task((3, 32, 32), 7)):
-        found = parse_space("let outputs = classes; net = conv1x1(classes) gap linear(outputs)", task=task)
-        (drawn,) = enumerate_draws(found)
+        space = parse_space("let outputs = classes; net = conv1x1(classes) gap linear(outputs)", task=task)
+        (drawn,) = enumerate_draws(space)
         assert str(drawn.architecture).count(f"({task.classes})") == 2
-        assert judge(found, drawn.architecture).accepted
+        assert judge(space, drawn.architecture).accepted
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ import numpy as np
 from harness.data.datasets import DataFile, Dataset, dataset
 from harness.data.own import parts as divisions
 from harness.data.own import values
-from harness.data.own.sources import PARTS, Source, part_of_arrays, part_of_torch, source_at
+from harness.data.own.sources import PARTS, Part, Source, part_of_arrays, part_of_torch, source_at
 from harness.data.own.values import Array
 from harness.data.training_images import OWN_FILES, content_digest
 from harness.system.document import document_of, read_as
@@ -65,7 +65,8 @@ class Options:
         shape = shape_text(self.shape) if self.shape else ""
         pairs = {"--input": shape, "--group-by": self.group_by, "--channels": self.channels}
         texts = [f"{option} {value}" for option, value in pairs.items() if value]
-        texts += ["--score balanced"] * self.balanced + ["--allow-overlap"] * self.allow_overlap
+        flags = {"--score balanced": self.balanced, "--allow-overlap": self.allow_overlap}
+        texts += [option for option, is_set in flags.items() if is_set]
         return " ".join(texts) or "no options"
 
 
@@ -259,6 +260,10 @@ class _Roll:
             pixels[inside] = values.scaled(block, low, high)
         return pixels
 
+    def keys(self) -> list[Array]:
+        """Return what images have in common that stay on one side of a split: group and content."""
+        return [self.content] if self.groups is None else [self.groups, self.content]
+
     def name(self, index: int) -> str:
         """Return how an image is called."""
         part, at = int(self.part[index]), int(self.at[index])
@@ -284,8 +289,7 @@ def _kept(source: Source, options: Options) -> Dataset:
     trained = np.flatnonzero(~tested)
     locked = np.flatnonzero(tested)
     labels = roll.labels[trained]
-    keys = [one[trained] for one in (*([roll.groups] if roll.groups is not None else []), roll.content, equal)]
-    together = divisions.units(keys, "split-v1")
+    together = divisions.units([key[trained] for key in (*roll.keys(), equal)], "split-v1")
     named = roll.part[trained] == _VALIDATION if _VALIDATION in roll.part else None
     fold, stay = divisions.validated(labels, together, named, grouped=grouped, balanced=options.balanced)
     if options.balanced:
@@ -298,14 +302,13 @@ def _kept(source: Source, options: Options) -> Dataset:
     }
     facts = [classes, low.tolist(), high.tolist(), overlap, options.balanced]
     digest = content_digest(facts, [array for arrays in stored.values() for array in arrays.values()])
-    plain = re.sub(r"[^a-z0-9]+", "-", source.name.lower()).strip("-")[:40].strip("-") or "own"
     # The pixels are there twice now, and are needed once.
     del pixels
     mean, deviation = _statistics(stored["train"]["pixels"], source.name)
     channels, rows, columns = stored["train"]["pixels"].shape[1:]
     validated = int((stored["train"]["fold"] == 0).sum())
     spec = Dataset(
-        name=f"{plain}-{digest[:8]}",
+        name=f"{_plain(source.name)}-{digest[:8]}",
         target_pct=0.0,
         mean=mean,
         std=deviation,
@@ -332,6 +335,10 @@ def _kept(source: Source, options: Options) -> Dataset:
     return _written(spec, stored)
 
 
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-") or "own"
+
+
 def _roll(source: Source, options: Options) -> tuple[_Roll, list[str]]:
     by_index = {index: source.parts[part] for index, part in enumerate(PARTS) if part in source.parts}
     if _TRAIN not in by_index:
@@ -339,22 +346,7 @@ def _roll(source: Source, options: Options) -> tuple[_Roll, list[str]]:
     classes = by_index[_TRAIN].classes
     if not 2 <= len(classes) <= _MOST_CLASSES:
         raise DataError(f"{source.name} has {len(classes)} classes to train on; allowed are 2 to {_MOST_CLASSES}")
-    numbers: dict[int, Array] = {}
-    for index, part in by_index.items():
-        if differing := {*part.classes} ^ {*classes}:
-            lacking = {*classes} & differing
-            verb, label = ("lacks", min(lacking)) if lacking else ("alone has", min(differing))
-            raise DataError(f"the {PARTS[index]} part of {source.name} {verb} the class {label!r}")
-        if bool(part.groups) != bool(by_index[_TRAIN].groups):
-            raise DataError(
-                f"train or {PARTS[index]} has no groups: each part needs them (groups and groups_test of from_arrays)"
-            )
-        numbers[index] = values.arranged(part.images, part.names, part.channels or options.channels, options.shape)
-        part.images = None
-    shapes = {PARTS[index]: shape_text(each.shape[1:]) for index, each in numbers.items()}
-    if len({*shapes.values()}) > 1:
-        sizes = ", ".join(f"{part} {shape}" for part, shape in shapes.items())
-        raise DataError(f"the parts have images of several shapes: {sizes}")
+    numbers = _numbers(by_index, source.name, options)
     number = {label: position for position, label in enumerate(classes)}
     parts = np.concatenate([np.full(len(part.labels), index) for index, part in by_index.items()])
     at = np.concatenate([np.arange(len(part.labels)) for part in by_index.values()])
@@ -368,12 +360,35 @@ def _roll(source: Source, options: Options) -> tuple[_Roll, list[str]]:
     return _Roll(numbers, parts[order], at[order], labels[order], content[order], members, names), classes
 
 
+def _check_like(train: Part, part: Part, name: str, source: str) -> None:
+    if differing := {*part.classes} ^ {*train.classes}:
+        lacking = {*train.classes} & differing
+        verb, label = ("lacks", min(lacking)) if lacking else ("alone has", min(differing))
+        raise DataError(f"the {name} part of {source} {verb} the class {label!r}")
+    if bool(part.groups) != bool(train.groups):
+        raise DataError(f"train or {name} has no groups: each part needs them (groups and groups_test of from_arrays)")
+
+
+def _numbers(by_index: Mapping[int, Part], source: str, options: Options) -> dict[int, Array]:
+    # It takes the images out of the parts, so that there is one copy of them.
+    numbers: dict[int, Array] = {}
+    for index, part in by_index.items():
+        _check_like(by_index[_TRAIN], part, PARTS[index], source)
+        numbers[index] = values.arranged(part.images, part.names, part.channels or options.channels, options.shape)
+        part.images = None
+    shapes = {PARTS[index]: shape_text(images.shape[1:]) for index, images in numbers.items()}
+    if len({*shapes.values()}) > 1:
+        sizes = ", ".join(f"{part} {shape}" for part, shape in shapes.items())
+        raise DataError(f"the parts have images of several shapes: {sizes}")
+    return numbers
+
+
 def _tested(roll: _Roll) -> tuple[Array, Array, Array, Array, Array]:
     """Return which images are locked, the range of all others, all pixels, and what equal pixels share.
 
     The range is taken from what is trained and validated on, so it follows from what is set aside.
     """
-    keys = [*([roll.groups] if roll.groups is not None else []), roll.content]
+    keys = roll.keys()
     for _ in range(_MOST_PASSES):
         if _TEST in roll.part:
             tested = roll.part == _TEST

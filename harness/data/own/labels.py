@@ -24,19 +24,11 @@ def read_labels(values: Any, what: str) -> tuple[list[str], list[str]]:
         values: integers, whole numbers or texts, (images,) or (images, 1).
         what: whose they are, for people.
     """
-    try:
-        array = np.asarray(values)
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{what} are not one value an image: {' '.join(str(error).split())}") from error
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    if array.ndim != 1:
-        raise DataError(f"{what} are of shape {array.shape}; allowed is one integer or text an image")
+    array = _column(values, what)
     kind = array.dtype.kind
     if kind in "OT":
         is_text = all(isinstance(value, str) for value in array)
-        is_real = not is_text and all(isinstance(value, numbers.Real) for value in array)
-        array = np.array([*array]) if is_real else np.array([*array], object)
+        array = _of_objects(array)
         kind = "U" if is_text else array.dtype.kind
     if kind == "f" and not np.isfinite(array).all():
         raise DataError(f"some of {what} are not finite; allowed are integers and texts")
@@ -49,6 +41,24 @@ def read_labels(values: Any, what: str) -> tuple[list[str], list[str]]:
     # Forms of one text may stand apart.
     order = sorted({*names}) if kind == "U" else names
     return [names[index] for index in indices.tolist()], order
+
+
+def _column(values: Any, what: str) -> np.ndarray[Any, Any]:
+    try:
+        array = np.asarray(values)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{what} are not one value an image: {' '.join(str(error).split())}") from error
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        raise DataError(f"{what} are of shape {array.shape}; allowed is one integer or text an image")
+    return array
+
+
+def _of_objects(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    is_text = all(isinstance(value, str) for value in array)
+    is_real = all(isinstance(value, numbers.Real) for value in array)
+    return np.array([*array]) if is_real and not is_text else np.array([*array], object)
 
 
 def text_label(text: str, what: str) -> str:

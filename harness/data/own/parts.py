@@ -112,7 +112,8 @@ def validated(
     due = int(cells.max()) + 1
     if balanced:
         classes = int(labels.max()) + 1
-        cells, due = cells * classes + labels[images], due * classes
+        cells = cells * classes + labels[images]
+        due *= classes
         of_image = np.arange(len(images)) if grouped else of_image
     if balanced or due > 1:
         surplus = images[~evened(cells, of_image, due)]

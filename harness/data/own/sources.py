@@ -11,7 +11,7 @@ import re
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,21 +73,32 @@ class Source:
 
 def source_at(root: Path, shape: Shape | None = None, group_by: str | None = None) -> Source:
     """Read a file or folder."""
-    ending = root.suffix.lower()
     try:
         if root.is_dir():
             source = _idx_folder(root) or _picture_folder(root, shape, group_by)
         elif not root.is_file():
             raise DataError(f"{root} is a device or a pipe; allowed are files and folders")
-        elif ending not in (".npz", ".ts", ".tsv"):
-            raise DataError(f"{root}: allowed are folders of pictures or IDX files, .npz, .ts and .tsv")
+        elif is_of_data(root):
+            source = _FILES[root.suffix.lower()].read(root, group_by)
         else:
-            source = _npz(root, group_by) if ending == ".npz" else _series(root)
+            raise DataError(f"{root}: allowed are folders of pictures or IDX files, {endings_text()}")
     except (OSError, MemoryError, ValueError, EOFError, zlib.error, zipfile.BadZipFile, SyntaxError) as error:
         raise DataError(f"cannot read {root}: {' '.join(reason(error).split())}") from error
     if group_by is not None and not all(part.groups for part in source.parts.values()):
-        raise DataError(f"--group-by {group_by}: {root} has no groups; allowed are .npz and folders of pictures")
+        endings = ", ".join(ending for ending, form in _FILES.items() if form.has_groups)
+        raise DataError(f"--group-by {group_by}: {root} has no groups; allowed are {endings} and folders of pictures")
     return source
+
+
+def is_of_data(path: Path) -> bool:
+    """Whether a file's ending is one of those that data come in."""
+    return path.suffix.lower() in _FILES
+
+
+def endings_text() -> str:
+    """Return the endings of the files that data come in, for people."""
+    *first, last = _FILES
+    return f"{', '.join(first)} and {last}"
 
 
 def part_of_arrays(images: Any, labels: Any, part: str, groups: Any = None, channels: str | None = None) -> Part:
@@ -110,36 +121,52 @@ def part_of_arrays(images: Any, labels: Any, part: str, groups: Any = None, chan
 
 
 def _npz(path: Path, group_by: str | None) -> Source:
-    with zipfile.ZipFile(path) as archive:
-        names = [entry.filename for entry in archive.infolist()]
-        size = sum(entry.file_size for entry in archive.infolist())
-    values.check_bytes(path, size)
-    packed = path.stat().st_size
-    if size > _SMALL and size > _MOST_TIMES * packed:
-        raise DataError(f"{path} unpacks to {size // packed} times its size; images do not")
-    if twice := [name for name, number in Counter(names).items() if number > 1]:
-        raise DataError(f"{path} holds {twice[0]} twice")
+    _check_archive(path)
     with np.load(path, allow_pickle=False) as arrays:
-        keys: dict[str, dict[str, str]] = {}
-        for key in arrays:
-            if role := _role(key.lower().split("_")):
-                of_part = keys.setdefault(role[0], {})
-                if role[1] in of_part:
-                    raise DataError(
-                        f"{path} holds {of_part[role[1]]} and {key}, both {role[1]} of {role[0]}: leave one"
-                    )
-                of_part[role[1]] = key
-        keys = {part: of_part for part, of_part in keys.items() if len(of_part) == 2}
-        if not keys:
-            content = ", ".join(arrays) or "nothing"
-            raise DataError(f"{path} holds {content}; allowed are X, y; x_train, y_train; train_images, train_labels")
+        keys = _keys_by_part(path, list(arrays))
         parts = {}
         for part, of_part in keys.items():
             if group_by is not None:
                 of_part["groups"] = _group_key(group_by, part, list(arrays), path)
             parts[part] = part_of_arrays(part=part, **{kind: arrays[key] for kind, key in of_part.items()})
-        unused = [key for key in arrays if key not in {key for of_part in keys.values() for key in of_part.values()}]
+        used = {key for of_part in keys.values() for key in of_part.values()}
+        unused = [key for key in arrays if key not in used]
     return Source(path.stem, parts, [f"left out: the arrays {', '.join(unused)}"] if unused else [])
+
+
+def _check_archive(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+    size = sum(entry.file_size for entry in entries)
+    values.check_bytes(path, size)
+    packed = path.stat().st_size
+    if size > _SMALL and size > _MOST_TIMES * packed:
+        raise DataError(f"{path} unpacks to {size // packed} times its size; images do not")
+    if twice := _repeated(entry.filename for entry in entries):
+        raise DataError(f"{path} holds {twice[0]} twice")
+
+
+def _repeated(names: Iterable[str]) -> list[str]:
+    return [name for name, number in Counter(names).items() if number > 1]
+
+
+def _keys_by_part(path: Path, names: list[str]) -> dict[str, dict[str, str]]:
+    """Return the keys of images and labels of each part that has both."""
+    keys: dict[str, dict[str, str]] = {}
+    for key in names:
+        role = _role(key.lower().split("_"))
+        if role is None:
+            continue
+        part, kind = role
+        of_part = keys.setdefault(part, {})
+        if kind in of_part:
+            raise DataError(f"{path} holds {of_part[kind]} and {key}, both {kind} of {part}: leave one")
+        of_part[kind] = key
+    whole = {part: of_part for part, of_part in keys.items() if len(of_part) == 2}
+    if not whole:
+        content = ", ".join(names) or "nothing"
+        raise DataError(f"{path} holds {content}; allowed are X, y; x_train, y_train; train_images, train_labels")
+    return whole
 
 
 def _role(words: list[str]) -> tuple[str, str] | None:
@@ -161,26 +188,35 @@ def _group_key(group_by: str, part: str, keys: list[str], path: Path) -> str:
 
 def _idx_folder(folder: Path) -> Source | None:
     """Read IDX files by the names that torchvision, EMNIST, QMNIST and Kaggle give them; None where there are none."""
-    pairs: dict[str, dict[str, Path]] = {}
-    # The same file may lie there packed and unpacked.
-    paths = {path.name.lower().removesuffix(".gz"): path for path in sorted(folder.iterdir(), reverse=True)}
-    for name, path in sorted(paths.items()):
-        words = [word for word in re.split(r"[^a-z0-9]+", name) if word in (*_WORDS, *_KINDS)]
-        if re.search(r"(^|[^a-z])idx", name) and (role := _role(words)) and path.is_file() and name[0] != ".":
-            pair = pairs.setdefault(role[0], {})
-            if role[1] in pair:
-                raise DataError(f"{folder} holds {pair[role[1]].name} and {path.name}: leave one pair a part")
-            pair[role[1]] = path
+    pairs = _idx_pairs(folder)
     parts = {}
     for part, pair in pairs.items():
         if len(pair) < 2:
             raise DataError(f"{folder} has no {'labels' if 'images' in pair else 'images'} of {part}")
-        images, labels = _idx(pair["images"]), _idx(pair["labels"])
+        images = _idx(pair["images"])
+        labels = _idx(pair["labels"])
         # Of the eight columns of QMNIST's labels the first is the class (Yadav and Bottou 2019).
         parts[part] = part_of_arrays(images, labels[:, 0] if labels.shape[1:] == (8,) else labels, part)
     used = {path for pair in pairs.values() for path in pair.values()}
     others = Counter(_kind_of(path) for path in folder.iterdir() if path not in used)
     return Source(folder.resolve().name, parts, _left_out(others)) if parts else None
+
+
+def _idx_pairs(folder: Path) -> dict[str, dict[str, Path]]:
+    pairs: dict[str, dict[str, Path]] = {}
+    # The same file may lie there packed and unpacked.
+    paths = {path.name.lower().removesuffix(".gz"): path for path in sorted(folder.iterdir(), reverse=True)}
+    for name, path in sorted(paths.items()):
+        words = [word for word in re.split(r"[^a-z0-9]+", name) if word in (*_WORDS, *_KINDS)]
+        role = _role(words) if re.search(r"(^|[^a-z])idx", name) else None
+        if role is None or name.startswith(".") or not path.is_file():
+            continue
+        part, kind = role
+        pair = pairs.setdefault(part, {})
+        if kind in pair:
+            raise DataError(f"{folder} holds {pair[kind].name} and {path.name}: leave one pair a part")
+        pair[kind] = path
+    return pairs
 
 
 def _idx(path: Path) -> values.Array:
@@ -200,60 +236,65 @@ def _picture_folder(root: Path, shape: Shape | None, group_by: str | None) -> So
         raise DataError(f"--group-by {group_by}: of a folder, allowed is _ (what stands in a name before the first _)")
     others = Counter[str]()
     counts = Counter[str]()
+    size = 0
     depths = set[bool]()
     parts: dict[str, Part] = {}
     for name, folder in _part_folders(root, others).items():
         part = parts[name] = Part([], [], [], channels="last")
-        for path in _visible(folder, others):
-            if not path.is_dir():
-                others[_kind_of(path)] += 1
-                continue
-            label = text_label(path.name, f"the classes of {folder.name}")
-            for file in _pictures_below(path, root, others):
-                stored, is_transparent, further_frames = values.picture(file)
-                depths.add(stored.dtype == np.uint8)
-                if len(depths) > 1:
-                    raise DataError(f"{root} has pictures of 8 bits and of more, such as {file}: make them alike")
-                numbers = stored if shape is None else values.resized(stored, shape)
-                counts["bytes"] += numbers.nbytes
-                values.check_bytes(root, counts["bytes"])
-                counts["pictures with transparent parts (white now)"] += int(is_transparent)
-                counts["pictures of subfolders (read)"] += int(file.parent != path)
-                others["further frame"] += further_frames
-                part.images.append(numbers)
-                part.labels.append(label)
-                part.names.append(os.fsencode(file.relative_to(root)).decode("utf-8", "replace"))
-            if label not in part.labels:
-                raise DataError(f"the class {label!r} of {folder} has no picture ({values.ENDINGS})")
+        for label, file, is_nested in _labelled_pictures(folder, root, others):
+            stored, is_transparent, further_frames = values.picture(file)
+            depths.add(stored.dtype == np.uint8)
+            if len(depths) > 1:
+                raise DataError(f"{root} has pictures of 8 bits and of more, such as {file}: make them alike")
+            numbers = stored if shape is None else values.resized(stored, shape)
+            size += numbers.nbytes
+            values.check_bytes(root, size)
+            counts["pictures with transparent parts (white now)"] += int(is_transparent)
+            counts["pictures of subfolders (read)"] += int(is_nested)
+            others["further frame"] += further_frames
+            part.images.append(numbers)
+            part.labels.append(label)
+            part.names.append(os.fsencode(file.relative_to(root)).decode("utf-8", "replace"))
         # Names that differ in Unicode's form only are one class.
         part.classes = sorted({*part.labels})
-        if group_by is not None:
-            part.groups = [Path(name).name.partition("_")[0] for name in part.names]
     if not parts["train"].labels:
         raise DataError(f"{root} holds no folder of pictures a class, and no pair of IDX files")
     if group_by is not None:
-        names = [name for part in parts.values() for name in part.names]
-        lacking = [name for name in names if "_" not in Path(name).name]
-        if lacking:
-            total = f"{len(lacking):,} of the {len(names):,} pictures of {root}"
-            raise DataError(f"--group-by _: {total} have no _ in their names, such as {lacking[0]}")
-    words = [f"{number:,} {what}" for what, number in sorted(counts.items()) if number and what != "bytes"]
+        _group_by_names(parts, root)
+    words = [f"{number:,} {what}" for what, number in sorted(counts.items()) if number]
     return Source(root.resolve().name, parts, _left_out(others) + words)
 
 
+def _labelled_pictures(folder: Path, root: Path, others: Counter[str]) -> Iterator[tuple[str, Path, bool]]:
+    """Yield the class and the path of each picture of a part, and whether it lies in a subfolder of its class."""
+    labels = set[str]()
+    for path in _visible(folder, others):
+        if not path.is_dir():
+            others[_kind_of(path)] += 1
+            continue
+        label = text_label(path.name, f"the classes of {folder.name}")
+        for file in _pictures_below(path, root, others):
+            labels.add(label)
+            yield label, file, file.parent != path
+        if label not in labels:
+            raise DataError(f"the class {label!r} of {folder} has no picture ({values.ENDINGS})")
+
+
+def _group_by_names(parts: Mapping[str, Part], root: Path) -> None:
+    names = [name for part in parts.values() for name in part.names]
+    lacking = [name for name in names if "_" not in Path(name).name]
+    if lacking:
+        total = f"{len(lacking):,} of the {len(names):,} pictures of {root}"
+        raise DataError(f"--group-by _: {total} have no _ in their names, such as {lacking[0]}")
+    for part in parts.values():
+        part.groups = [Path(name).name.partition("_")[0] for name in part.names]
+
+
 def _part_folders(root: Path, others: Counter[str]) -> dict[str, Path]:
-    """Return the folders of the parts; a folder that has a part's name and holds pictures itself is a class."""
-    folders = [path for path in _visible(root, Counter()) if path.is_dir()]
-    flat = [path for path in folders if any(values.is_picture(each) for each in _visible(path, Counter()))]
-    named = [path for path in folders if path.name.lower() in _WORDS]
-    nested = [path for path in named if path not in flat and any(each.is_dir() for each in _visible(path, Counter()))]
+    """Return the folders of the parts, which is the folder itself where it holds none."""
+    nested = _nested_folders(root)
     if not nested:
         return {"train": root}
-    if classes := [path.name for path in flat if path in named or len(nested) == 1]:
-        raise DataError(
-            f"{root} holds {nested[0].name}/ with folders and {classes[0]}/ with pictures: if these are classes, put "
-            "them into a folder train/; if they are parts, give each its folders of classes"
-        )
     parts: dict[str, Path] = {}
     for path in nested:
         part = _WORDS[path.name.lower()]
@@ -264,6 +305,29 @@ def _part_folders(root: Path, others: Counter[str]) -> dict[str, Path]:
         raise DataError(f"{root} holds {nested[0].name}/ and no train/")
     others.update(_kind_of(path) for path in _visible(root, others) if path not in nested)
     return parts
+
+
+def _nested_folders(root: Path) -> list[Path]:
+    """Return folders with a part's name and folders in them; one that holds pictures itself is a class."""
+    folders = _folders(root)
+    candidates = [path for path in folders if path.name.lower() in _WORDS]
+    nested = [path for path in candidates if _folders(path) and not _holds_pictures(path)]
+    # Beside one folder of a part any other folder with pictures may be a class.
+    classes = [path.name for path in (folders if len(nested) == 1 else candidates) if _holds_pictures(path)]
+    if nested and classes:
+        raise DataError(
+            f"{root} holds {nested[0].name}/ with folders and {classes[0]}/ with pictures: if these are classes, put "
+            "them into a folder train/; if they are parts, give each its folders of classes"
+        )
+    return nested
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [path for path in _visible(folder, Counter()) if path.is_dir()]
+
+
+def _holds_pictures(folder: Path) -> bool:
+    return any(values.is_picture(path) for path in _visible(folder, Counter()))
 
 
 def _visible(folder: Path, others: Counter[str]) -> list[Path]:
@@ -304,9 +368,10 @@ def _left_out(others: Mapping[str, int]) -> list[str]:
 # Series ----------------------------------------------------------------------------------------------------------
 
 
-def _series(root: Path) -> Source:
+def _series(root: Path, _group_by: str | None) -> Source:
     """Read ``.ts`` (dimensions between colons, the class last) or ``.tsv`` (the class first) of one or both parts."""
-    twins, name = {"train": root}, root.stem
+    twins = {"train": root}
+    name = root.stem
     if match := re.fullmatch(r"(.+)_(train|test)", root.stem, re.IGNORECASE):
         name = match[1]
         wanted = {f"{name}_{part}{root.suffix}".lower(): part for part in ("train", "test")}
@@ -339,28 +404,35 @@ def _ts(path: Path, lines: list[str]) -> tuple[list[list[list[float]]], list[str
             header[key.lower()] = value.strip()
         elif line and line[0] not in "#%":
             rows.append(line.split(":"))
+    _check_ts_header(path, header, {len(row) - 1 for row in rows})
+    labels = [row[-1].strip() for row in rows]
+    _check_ts_labels(path, labels, header.get("classlabel", "").split()[1:])
+    numbers = [[_floats(path, dimension.split(",")) for dimension in row[:-1]] for row in rows]
+    if any(len(dimension) != len(row[0]) for row in numbers for dimension in row):
+        raise DataError(f"{path} has a series whose dimensions are of several lengths")
+    return numbers, labels
+
+
+def _check_ts_header(path: Path, header: Mapping[str, str], dimensions: set[int]) -> None:
     flags = {key: value.split()[0].lower() if value else "" for key, value in header.items()}
     if flags.get("targetlabel") == "true" or flags.get("classlabel") == "false":
         raise DataError(f"{path} has no classes, as its header says (@targetLabel, @classLabel)")
     if flags.get("timestamps") == "true":
         raise DataError(f"{path} has times beside its values (@timeStamps true), which are not read")
-    dimensions = {len(row) - 1 for row in rows}
-    dimension_text = flags.get("dimensions", flags.get("dimension", ""))
-    if dimensions == {0} or len(dimensions) > 1 or (dimension_text.isdecimal() and dimensions != {int(dimension_text)}):
+    stated = flags.get("dimensions", flags.get("dimension", ""))
+    if dimensions == {0} or len(dimensions) > 1 or (stated.isdecimal() and dimensions != {int(stated)}):
         raise DataError(
             f"{path} has series of {' and '.join(map(str, sorted(dimensions)))} dimensions before the class; "
-            f"allowed is {dimension_text or 'one number of them'}"
+            f"allowed is {stated or 'one number of them'}"
         )
-    labels = [row[-1].strip() for row in rows]
+
+
+def _check_ts_labels(path: Path, labels: list[str], classes: list[str]) -> None:
     if strange := [label for label in labels if "," in label]:
         raise DataError(f"{path} has {strange[0][:40]!r} where a class has to be, behind the last colon")
-    allowed = header.get("classlabel", "").split()[1:]
-    if strange := [label for label in labels if allowed and label.lower() not in {name.lower() for name in allowed}]:
-        raise DataError(f"{path} has the class {strange[0]!r}; its header names {', '.join(allowed)}")
-    numbers = [[_floats(path, one.split(",")) for one in row[:-1]] for row in rows]
-    if any(len(one) != len(row[0]) for row in numbers for one in row):
-        raise DataError(f"{path} has a series whose dimensions are of several lengths")
-    return numbers, labels
+    allowed = {name.lower() for name in classes}
+    if strange := [label for label in labels if allowed and label.lower() not in allowed]:
+        raise DataError(f"{path} has the class {strange[0]!r}; its header names {', '.join(classes)}")
 
 
 def _tsv(path: Path, lines: list[str], remarks: list[str]) -> tuple[list[list[list[float]]], list[str]]:
@@ -398,6 +470,17 @@ def _floats(path: Path, texts: list[str]) -> list[float]:
     return [float(text) for text in texts]
 
 
+@dataclass(frozen=True, slots=True)
+class _FileForm:
+    """A form of files that data come in: what reads one, given what to group by, and whether it can have groups."""
+
+    read: Callable[[Path, str | None], Source]
+    has_groups: bool = False
+
+
+_FILES = {".npz": _FileForm(_npz, has_groups=True), ".ts": _FileForm(_series), ".tsv": _FileForm(_series)}
+
+
 # torch -----------------------------------------------------------------------------------------------------------
 
 
@@ -409,19 +492,10 @@ def part_of_torch(data: Any, part: str, channels: str | None, remarks: list[str]
         )
     images, labels = [], []
     kinds = set()
-    for index in range(len(data)):
-        item = data[index]
-        if not isinstance(item, tuple | list) or len(item) != 2:
-            raise DataError(f"item {index} of {part} is {type(item).__name__}; allowed is (image, class)")
-        image, label = item
-        is_picture = hasattr(image, "getextrema")
-        kinds.add("picture" if is_picture else "tensor" if hasattr(image, "detach") else "array")
-        images.append(values.picture_numbers(image)[0] if is_picture else values.as_array(image))
-        label = label.tolist() if hasattr(label, "tolist") else label
-        if isinstance(label, list | tuple | dict):
-            raise DataError(
-                f"the class of item {index} of {part} is {str(label)[:40]}; allowed is an integer or a text"
-            )
+    for image, label in _torch_items(data, part):
+        kind = _kind_of_image(image)
+        kinds.add(kind)
+        images.append(values.picture_numbers(image)[0] if kind == "picture" else values.as_array(image))
         labels.append(label)
     if len(kinds) > 1:
         raise DataError(f"{part} has {' and '.join(sorted(kinds))} images; allowed is one kind")
@@ -435,17 +509,37 @@ def part_of_torch(data: Any, part: str, channels: str | None, remarks: list[str]
     return source
 
 
+def _torch_items(data: Any, part: str) -> Iterator[tuple[Any, Any]]:
+    for index in range(len(data)):
+        item = data[index]
+        if not isinstance(item, tuple | list) or len(item) != 2:
+            raise DataError(f"item {index} of {part} is {type(item).__name__}; allowed is (image, class)")
+        image, label = item
+        label = label.tolist() if hasattr(label, "tolist") else label
+        if isinstance(label, list | tuple | dict):
+            raise DataError(
+                f"the class of item {index} of {part} is {str(label)[:40]}; allowed is an integer or a text"
+            )
+        yield image, label
+
+
+def _kind_of_image(image: Any) -> str:
+    if hasattr(image, "getextrema"):
+        return "picture"
+    return "tensor" if hasattr(image, "detach") else "array"
+
+
 def _name_classes(source: Part, names: list[str], part: str, remarks: list[str]) -> None:
     """Call classes as a torch data set does, in its order; those without an image stay away."""
     names = [text_label(name, f"classes of {part}") for name in names]
-    if twice := [name for name, number in Counter(names).items() if number > 1]:
+    if twice := _repeated(names):
         raise DataError(f"{part} calls two classes {twice[0]}; each needs a name of its own")
-    calls = {str(index): name for index, name in enumerate(names)}
-    if {*source.labels} <= {*names} and not {*source.labels} <= calls.keys():
-        calls = {name: name for name in names}
-    if strange := [label for label in source.labels if label not in calls]:
+    name_of = {str(index): name for index, name in enumerate(names)}
+    if {*source.labels} <= {*names} and not {*source.labels} <= name_of.keys():
+        name_of = dict(zip(names, names, strict=True))
+    if strange := [label for label in source.labels if label not in name_of]:
         raise DataError(f"{part} has the class {strange[0]}, but its classes are {', '.join(names)[:80]}")
-    source.labels = [calls[label] for label in source.labels]
+    source.labels = [name_of[label] for label in source.labels]
     present = {*source.labels}
     source.classes = [name for name in names if name in present]
     if absent := [name for name in names if name not in present]:

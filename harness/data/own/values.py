@@ -112,23 +112,32 @@ def resized(image: Array, shape: Shape) -> Array:
     from PIL import Image
 
     channels, rows, columns = shape
+    is_whole = _is_whole(image)
+    is_bytes = bool(is_whole and image.min() >= 0 and image.max() <= 255)
+    image = _with_channels(image, channels, is_bytes)
+    if image.shape[:2] != (rows, columns):
+        kind = np.uint8 if is_bytes else np.float32
+        planes = [Image.fromarray(plane.astype(kind)) for plane in np.moveaxis(image, 2, 0)]
+        smooth = [np.asarray(plane.resize((columns, rows), Image.Resampling.BILINEAR)) for plane in planes]
+        image = np.stack(smooth, axis=2)
+    return np.rint(image) if is_whole and not is_bytes else image
+
+
+def _with_channels(image: Array, channels: int, is_bytes: bool) -> Array:
+    from PIL import Image
+
     depth = int(image.shape[2])
     if depth != channels and {depth, channels} != {1, 3}:
         raise DataError(f"--input asks for {channels} channels, but images have {depth}")
-    is_whole = _is_whole(image)
-    is_bytes = is_whole and image.min() >= 0 and image.max() <= 255
-    if depth > channels and is_bytes:
-        image = np.asarray(Image.fromarray(image.astype(np.uint8)).convert("L"))[..., None]
-    elif depth > channels:  # the weights of ITU-R BT.601, as Pillow's
-        image = image @ np.array([[0.299], [0.587], [0.114]])
-    elif depth < channels:
-        image = np.repeat(image, channels, axis=2)
-    if image.shape[:2] == (rows, columns):
-        return np.rint(image) if is_whole and not is_bytes else image
-    planes = [Image.fromarray(plane.astype(np.uint8 if is_bytes else np.float32)) for plane in np.moveaxis(image, 2, 0)]
-    smooth = [np.asarray(plane.resize((columns, rows), Image.Resampling.BILINEAR)) for plane in planes]
-    together = np.stack(smooth, axis=2)
-    return np.rint(together) if is_whole and not is_bytes else together
+    if depth < channels:
+        return np.repeat(image, channels, axis=2)
+    if depth == channels:
+        return image
+    if is_bytes:
+        return np.asarray(Image.fromarray(image.astype(np.uint8)).convert("L"))[..., None]
+    # The weights are those of ITU-R BT.601, as Pillow's.
+    grey: Array = image @ np.array([[0.299], [0.587], [0.114]])
+    return grey
 
 
 def _is_whole(numbers: Array) -> bool:
@@ -156,20 +165,29 @@ def arranged(images: Any, names: Sequence[str], channels: str | None, shape: Sha
         shape: (channels, rows, columns) to which images are resized.
     """
     if isinstance(images, list | tuple):
-        if shape is None and channels == "last":
-            # One coloured picture makes all of them coloured.
-            deepest = max((image.shape[-1] for image in images), default=1)
-            images = [np.repeat(image, deepest, axis=-1) if image.shape[-1] == 1 else image for image in images]
-        images = [as_array(image) for image in images]
-        sizes = {image.shape: index for index, image in enumerate(images)}
-        if len(sizes) > 1 and shape is None:
-            raise DataError(_several_shapes(sizes, names))
-        if len(sizes) > 1:
-            images, channels = [_resized_first(_read(image[None], channels), shape)[0] for image in images], "first"
-        images = np.stack(images) if images else np.zeros((0, 1, 1, 1))
+        images, channels = _stacked(images, names, channels, shape)
     numbers = _read(images, channels)
     check_bytes("the data", numbers.nbytes)
     return numbers if shape is None or numbers.shape[1:] == shape else _resized_first(numbers, shape)
+
+
+def _stacked(
+    images: Sequence[Any], names: Sequence[str], channels: str | None, shape: Shape | None
+) -> tuple[Array, str | None]:
+    # It returns images of one shape as one array, and where its channels stand.
+    if not images:
+        return np.zeros((0, 1, 1, 1)), channels
+    if shape is None and channels == "last":
+        # One coloured picture makes all of them coloured.
+        deepest = max(image.shape[-1] for image in images)
+        images = [np.repeat(image, deepest, axis=-1) if image.shape[-1] == 1 else image for image in images]
+    arrays = [as_array(image) for image in images]
+    sizes = {image.shape: index for index, image in enumerate(arrays)}
+    if len(sizes) == 1:
+        return np.stack(arrays), channels
+    if shape is None:
+        raise DataError(_several_shapes(sizes, names))
+    return np.stack([_resized_first(_read(image[None], channels), shape)[0] for image in arrays]), "first"
 
 
 def _several_shapes(sizes: Mapping[tuple[int, ...], int], names: Sequence[str]) -> str:
@@ -263,7 +281,8 @@ def range_of(blocks: Iterable[Array]) -> tuple[Array, Array]:
 def scaled(images: Array, low: Array, high: Array) -> Array:
     """Return pixels, uint8: clip(rint(255 (x - low) / (high - low)))."""
     pixels = np.empty(images.shape, np.uint8)
-    least, most = low[:, None, None], high[:, None, None]
+    least = low[:, None, None]
+    most = high[:, None, None]
     for some in chunks(len(images), images[0].size):
         numbers = images[some].astype(np.float64)
         pixels[some] = np.clip(np.rint(255 * (numbers - least) / (most - least)), 0, 255)

@@ -6,7 +6,7 @@
 
 namespace engine {
 
-// Teachers: one program, a state each. Python writes this row (harness/training/native/native.py).
+// Teachers: one program, a state each. Python writes this row (harness/training/native/engine.py).
 struct Teacher {
   Program* program;
   real* states;

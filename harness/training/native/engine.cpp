@@ -1,4 +1,4 @@
-// The functions that Python calls (harness/training/native/native.py). All arrays belong to the caller.
+// The functions that Python calls (harness/training/native/engine.py). All arrays belong to the caller.
 #include <exception>
 
 #include "distillation.h"

@@ -141,14 +141,15 @@ def program(architecture: Architecture, input_shape: Shape) -> Program:
 def _sequence(flat: Program, ops: tuple[spec.Op, ...], shape: Shape, source: int) -> int:
     """Write the instructions of ops that read ``source``, and return the value that they leave."""
     while ops:
-        taken, item = _pointwise(flat, ops, shape, source)
-        if taken:
+        count, item = _pointwise(flat, ops, shape, source)
+        if count:
             source = flat._write(shape, item)
+            ops = ops[count:]
         else:
-            taken, op = 1, ops[0]
+            op, *_ = ops
             source = _INSTRUCTIONS[type(op)](flat, op, shape, source)
             shape = op.shape(shape)
-        ops = ops[taken:]
+            ops = ops[1:]
     return source
 
 
@@ -161,24 +162,12 @@ def _pointwise(flat: Program, ops: tuple[spec.Op, ...], shape: Shape, source: in
     count = 0
     for stage in range(4):
         op = ops[count] if count < len(ops) else None
-        if type(op) in _ACTIVATIONS and (stage == 0 or (stage == 2 and item.shift >= 0)):
-            # A fixed slope is stored in parts, a learned one as its index in the state.
-            slope = round(op.slope * _SLOPE_PARTS) if isinstance(op, spec.LeakyReLU) else 0
-            if isinstance(op, spec.PReLU):
-                slope = flat._parameter(1, kernel=False)
-            kind = _ACTIVATIONS[type(op)]
-            if stage == 0:
-                item = replace(item, before=kind, before_slope=slope)
-            else:
-                item = replace(item, after=kind, after_slope=slope)
+        if stage == 0 and type(op) in _ACTIVATIONS:
+            item = replace(item, before=_ACTIVATIONS[type(op)], before_slope=_slope(flat, op))
+        elif stage == 2 and type(op) in _ACTIVATIONS and item.shift >= 0:
+            item = replace(item, after=_ACTIVATIONS[type(op)], after_slope=_slope(flat, op))
         elif isinstance(op, spec.BatchNorm) and stage == 1:
-            shared = op.poses if op.shared else 1
-            mean = flat.statistics
-            scale = -1 if op.unscaled else flat._parameter(shape[0] // op.poses, kernel=False)
-            shift = flat._parameter(shape[0] // op.poses, kernel=False)
-            item = replace(item, poses=op.poses, shared=shared, scale=scale, shift=shift)
-            item = replace(item, mean=mean, variance=mean + shape[0] // shared)
-            flat.statistics += 2 * (shape[0] // shared)
+            item = _with_norm(flat, item, op, shape[0])
         elif isinstance(op, spec.Dropout | spec.Dropout2d) and stage == 3:
             rate = min(round(op.p * _RATE_PARTS), _RATE_PARTS - 1)
             item = replace(item, dropout=_DROPOUTS[type(op)], rate=rate)
@@ -186,6 +175,23 @@ def _pointwise(flat: Program, ops: tuple[spec.Op, ...], shape: Shape, source: in
             continue
         count += 1
     return count, item
+
+
+def _slope(flat: Program, activation: spec.Op | None) -> int:
+    # A fixed slope is stored in parts, a learned one as its index in the state.
+    if isinstance(activation, spec.PReLU):
+        return flat._parameter(1, kernel=False)
+    return round(activation.slope * _SLOPE_PARTS) if isinstance(activation, spec.LeakyReLU) else 0
+
+
+def _with_norm(flat: Program, item: _Instruction, norm: spec.BatchNorm, channels: int) -> _Instruction:
+    shared = norm.poses if norm.shared else 1
+    mean = flat.statistics
+    scale = -1 if norm.unscaled else flat._parameter(channels // norm.poses, kernel=False)
+    shift = flat._parameter(channels // norm.poses, kernel=False)
+    item = replace(item, poses=norm.poses, shared=shared, scale=scale, shift=shift)
+    flat.statistics += 2 * (channels // shared)
+    return replace(item, mean=mean, variance=mean + channels // shared)
 
 
 def _window(code: _Code, flat: Program, op: Any, shape: Shape, source: int) -> int:

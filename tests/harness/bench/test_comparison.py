@@ -41,24 +41,24 @@ def at(*hits: float) -> list[_Steps]:
 
 
 def test_an_answer_that_does_not_reach_has_no_size_while_it_is_the_answer():
-    found = _Steps.of(trace((10.0, "a", 2_000), (30.0, "b", 900), (60.0, None, None), (80.0, "c", 1_000)), JUDGE)
+    steps = _Steps.of(trace((10.0, "a", 2_000), (30.0, "b", 900), (60.0, None, None), (80.0, "c", 1_000)), JUDGE)
 
-    assert [found.at(time) for time in (0, 9.9, 10, 29, 30, 59, 60, 79, 80, 99)] == [
+    assert [steps.at(time) for time in (0, 9.9, 10, 29, 30, 59, 60, 79, 80, 99)] == [
         *(NEVER, NEVER, 2_000, 2_000, NEVER, NEVER, NEVER, NEVER, 1_000, 1_000)
     ]
 
 
 def test_the_score_is_the_mean_logarithm_over_time_with_the_budget_for_no_answer():
     """10 s at 8 times the smallest, 70 s at twice, 20 s at the smallest."""
-    found = _Steps.of(trace((10.0, "a", 2_000), (80.0, "c", 1_000)), JUDGE)
+    steps = _Steps.of(trace((10.0, "a", 2_000), (80.0, "c", 1_000)), JUDGE)
 
-    assert found.score(JUDGE, 100.0) == pytest.approx((10 * math.log(8) + 70 * math.log(2)) / 100)
+    assert steps.score(JUDGE, 100.0) == pytest.approx((10 * math.log(8) + 70 * math.log(2)) / 100)
 
 
 def test_what_comes_after_the_end_is_no_part_of_the_score():
-    found = _Steps.of(trace((10.0, "a", 2_000), (80.0, "c", 1_000)), JUDGE)
+    steps = _Steps.of(trace((10.0, "a", 2_000), (80.0, "c", 1_000)), JUDGE)
 
-    assert found.score(JUDGE, 40.0) == pytest.approx((10 * math.log(8) + 30 * math.log(2)) / 40)
+    assert steps.score(JUDGE, 40.0) == pytest.approx((10 * math.log(8) + 30 * math.log(2)) / 40)
 
 
 def test_the_expected_time_counts_the_misses():
@@ -149,9 +149,9 @@ def test_the_p_of_few_repeats_is_that_of_the_published_tables():
     """Nine pairs with the sum of ranks 5, and eight with 3: 0.0391 and 0.0391 in two tails."""
     nine, eight = [-1.0, 2, 3, -4, 5, 6, 7, 8, 9], [-1.0, -2, 3, 4, 5, 6, 7, 8]
 
-    found = [_pairs({"": {"x": given, "y": [0.0] * len(given)}}, [("x", "y")])[0]["p"] for given in (nine, eight)]
+    p_values = [_pairs({"": {"x": given, "y": [0.0] * len(given)}}, [("x", "y")])[0]["p"] for given in (nine, eight)]
 
-    assert found == [pytest.approx(10 * 2 / 512), pytest.approx(5 * 2 / 256)]
+    assert p_values == [pytest.approx(10 * 2 / 512), pytest.approx(5 * 2 / 256)]
 
 
 def test_many_repeats_are_near_what_would_be_counted(monkeypatch: pytest.MonkeyPatch):

@@ -13,11 +13,11 @@ from harness.bench.comparison import Trace
 from harness.bench.methods import _BUILT_IN, Method, methods_of
 from harness.bench.replay import _TableReadings, replay
 from harness.system.errors import ContentError, UsageError
+from tests.conftest import REPOSITORY
 from tests.harness.bench import made_up
 
 TABLE = made_up.table(made_up.TINY)
 NETWORKS = list({row.architecture: None for row in TABLE.rows})
-ROOT = Path(__file__).resolve().parents[3]
 MAIN = [name for name, method in _BUILT_IN.items() if not method.is_variant]
 VARIANTS = [name for name, method in _BUILT_IN.items() if method.is_variant]
 
@@ -80,8 +80,8 @@ def function(source: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Meth
 
 
 def run(method: Method, repeat: int = 2, limit: float = 20.0) -> Trace:
-    asked = replace(made_up.asked(TABLE, seconds=30.0, workers=1, target_pct=97.0), answer_seconds=limit)
-    return replay(method, asked, _TableReadings(TABLE).read, repeat)
+    comparison = replace(made_up.asked(TABLE, seconds=30.0, workers=1, target_pct=97.0), answer_seconds=limit)
+    return replay(method, comparison, _TableReadings(TABLE).read, repeat)
 
 
 def blamed(method: Method, words: str, limit: float = 20.0) -> None:
@@ -97,8 +97,8 @@ def blamed(method: Method, words: str, limit: float = 20.0) -> None:
 @pytest.mark.nightly
 def test_the_examples_play_along(monkeypatch: pytest.MonkeyPatch):
     # A checkout need not be installed to be tested.
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    examples = ROOT / "benchmarks" / "methods"
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    examples = REPOSITORY / "benchmarks" / "methods"
     monkeypatch.syspath_prepend(str(examples))
 
     (mine,) = methods_of(["downwards:begin"], [], ablations=False)

@@ -14,13 +14,13 @@ import pytest
 
 from harness.bench.record import _BANDS, Near, Recording, TableRequest, _choose, _Chosen, _table_of, prepare, record
 from harness.bench.table import Table
-from harness.studies.config import StudyConfig, open_study
+from harness.studies.config import open_study
 from harness.studies.events import Entry, RunEnded
 from harness.studies.log import StudyLog
 from harness.studies.state import StudyState
 from harness.system import files
 from harness.system.errors import ContentError, HarnessError
-from harness.training.executor import RETRIES, Broken, Event, Finished
+from harness.training.executors.base import RETRIES, Broken, Event, Finished
 from harness.training.progress import Reporter
 from harness.training.result import Epoch, Purpose, Result, Status, derive_seed
 from harness.training.run import Job
@@ -29,25 +29,13 @@ from search_spaces.errors import DrawError
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network, parse_space
 from search_spaces.space import SearchSpace
+from tests.factories import make_result
+from tests.fakes import InstantExecutor
 from tests.harness.bench.made_up import ENVIRONMENT, FACTS, HASHES, TEXTS
-from tests.harness.desks import Desks
 
 NETWORKS = tuple(map(parse_network, TEXTS))
 COSTS = {network: analyse(network, MNIST) for network in NETWORKS}
-CONFIG = StudyConfig(
-    dataset="mnist",
-    data_hash="d" * 64,
-    budget=100,
-    target_pct=100.0,
-    threshold_pct=100.0,
-    space="few",
-    space_text=FACTS.space,
-    sampler="stratified",
-    recipe=FACTS.recipe,
-    recipe_name="fast-4ep",
-    rungs=FACTS.rungs,
-    seed=0,
-)
+CONFIG = FACTS.config(100, 100.0)
 
 
 def recording(folder: Path, near: Near | None = None) -> Recording:
@@ -58,36 +46,29 @@ def recording(folder: Path, near: Near | None = None) -> Recording:
 
 
 def with_runs(folder: Path, runs: Iterable[Result], near: Near | None = None) -> Recording:
-    made = recording(folder, near)
+    recorder = recording(folder, near)
     for run in runs:
         entry: Entry[Any] = Entry(0.0, RunEnded(run=run))
         StudyLog(folder).append(entry)
-        made.state.apply(entry)
-    return made
+        recorder.state.apply(entry)
+    return recorder
 
 
-def some_run(network: int = 0, seed: int = 0, errors: tuple[int, ...] = (50, 40, 30, 20), **changes: Any) -> Result:
-    analysis = analyse(NETWORKS[network], MNIST)
-    whole = Result(
-        architecture=NETWORKS[network],
-        hash=HASHES[network],
-        parameters=analysis.parameters,
-        macs=analysis.macs,
+def some_run(network: int = 0, seed: int = 0, errors: tuple[int, ...] = (50, 40, 30, 20), **fields: Any) -> Result:
+    plain = make_result(
+        TEXTS[network],
+        errors[-1],
         recipe=FACTS.recipe,
         recipe_name="fast-4ep",
-        recipe_hash=FACTS.recipe.hash,
-        dataset="mnist",
         purpose=Purpose.BENCH,
         seed_index=seed,
         seed=derive_seed(HASHES[network], FACTS.recipe.hash, Purpose.BENCH, seed),
-        status=Status.COMPLETE,
         history=tuple(Epoch(epoch, 0.1, 0.1, 1.5 * epoch, wrong) for epoch, wrong in enumerate(errors, start=1)),
-        validation_errors=errors[-1],
         validation_size=1000,
         environment=replace(ENVIRONMENT, commit="c" * 40, dirty=False),
         trial=network,
     )
-    return replace(whole, **changes)
+    return replace(plain, **fields)
 
 
 def test_what_is_near_the_target_is_due_once_all_have_their_first_runs(tmp_path: Path):
@@ -96,11 +77,11 @@ def test_what_is_near_the_target_is_due_once_all_have_their_first_runs(tmp_path:
     errors = {(0, 0): 20, (0, 1): 20, (1, 0): 16, (1, 1): 20, (2, 0): 25, (2, 1): 25}
     *runs, last = (some_run(network, seed, (9, 9, 9, at)) for (network, seed), at in errors.items())
 
-    made = with_runs(tmp_path, runs, Near(target_pct=98.0, within_pct=0.25, seeds=4))
-    assert made.due == first
-    made.state.apply(Entry(0.0, RunEnded(run=last)))
-    assert made.due == first + [(network, seed) for seed in (2, 3) for network in (0, 1)]
-    assert replace(made, near=None).due == first
+    recorder = with_runs(tmp_path, runs, Near(target_pct=98.0, within_pct=0.25, seeds=4))
+    assert recorder.due == first
+    recorder.state.apply(Entry(0.0, RunEnded(run=last)))
+    assert recorder.due == first + [(network, seed) for seed in (2, 3) for network in (0, 1)]
+    assert replace(recorder, near=None).due == first
 
 
 def test_rows_have_the_accuracy_the_seconds_and_the_code_of_their_runs(tmp_path: Path):
@@ -139,41 +120,41 @@ TWICE = parse_space("net = conv3x3({4, 8}) <bn / bn> gap linear(10)", "twice")
 def test_networks_are_distinct_and_within_the_budget(
     of: SearchSpace, count: int, budget: int | None, considered: int | None, enumerated: bool
 ):
-    found = _choose(of, count, seed=1, budget=budget)
+    sample = _choose(of, count, seed=1, budget=budget)
 
-    assert found.considered == (considered or len(found.networks))
-    assert len({network.hash for network in found.networks}) == min(count, found.considered)
-    assert (found.enumerated, found.sample.bands, found.sample.budget) == (
+    assert sample.considered == (considered or len(sample.networks))
+    assert len({network.hash for network in sample.networks}) == min(count, sample.considered)
+    assert (sample.enumerated, sample.sample.bands, sample.sample.budget) == (
         enumerated,
         0 if enumerated else _BANDS,
         budget,
     )
-    for network, cost in found.networks.items():
+    for network, cost in sample.networks.items():
         analysis = analyse(network, MNIST)
         assert (cost.parameters, cost.macs) == (analysis.parameters, analysis.macs)
         assert budget is None or cost.parameters <= budget
 
 
 def test_every_band_of_sizes_gives_the_same_number():
-    found = _choose(WIDE, 160, seed=3)
+    sample = _choose(WIDE, 160, seed=3)
 
     everything = _choose(WIDE, 6400, seed=0).networks.values()
     low, high = (math.log(limit(network.parameters for network in everything)) for limit in (min, max))
     edges = [math.exp(low + (high - low) * band / _BANDS) for band in range(1, _BANDS)]
     counts = [0] * _BANDS
-    for network in found.networks.values():
+    for network in sample.networks.values():
         counts[sum(network.parameters >= edge for edge in edges)] += 1
-    assert len(found.networks) == 160
+    assert len(sample.networks) == 160
     assert counts == [20] * _BANDS
 
 
 def test_a_band_with_too_few_networks_is_made_up_for_by_the_others():
     lopsided = parse_space("net = conv3x3({1, 41..80}) gap linear(10)", "lopsided")
 
-    found = _choose(lopsided, 30, seed=0)
+    sample = _choose(lopsided, 30, seed=0)
 
-    assert len(found.networks) == 30
-    assert min(network.parameters for network in found.networks.values()) == 9 + 20
+    assert len(sample.networks) == 30
+    assert min(network.parameters for network in sample.networks.values()) == 9 + 20
 
 
 def test_the_same_seed_chooses_the_same_networks_and_another_seed_others():
@@ -261,7 +242,8 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
 
 def run_session(trainer: Trainer, folder: Path, near: Near | None = None) -> Table:
     with Reporter(6, "runs") as reporter:
-        return record(recording(folder, near), folder / "teachers", reporter, lambda *given: Desks(trainer.answer))
+        executor = InstantExecutor(trainer.answer)
+        return record(recording(folder, near), folder / "teachers", reporter, lambda *arguments: executor)
 
 
 def test_every_network_is_trained_with_every_seed_and_read_at_every_rung(trainer: Trainer, tmp_path: Path):
@@ -347,10 +329,10 @@ REQUEST = TableRequest(
     "changes", [{"seeds": 2}, {"seed": 1}, {"networks": 2}, {"rungs": (1, 8)}, {"epochs": 4}, {"workers": 2}]
 )
 def test_a_recording_never_mixes(changes: dict[str, Any], tmp_path: Path):
-    made = prepare(tmp_path, "mine", REQUEST)
-    assert (made.facts.rungs, made.ended, list(tmp_path.iterdir())) == ((1, 2, 4, 8), {}, [])
-    open_study(tmp_path, made.state.config, made.origins)
+    plan = prepare(tmp_path, "mine", REQUEST)
+    assert (plan.facts.rungs, plan.ended, list(tmp_path.iterdir())) == ((1, 2, 4, 8), {}, [])
+    open_study(tmp_path, plan.state.config, plan.origins)
 
-    assert prepare(tmp_path, "mine", REQUEST).facts == made.facts
+    assert prepare(tmp_path, "mine", REQUEST).facts == plan.facts
     with pytest.raises(ContentError):
         prepare(tmp_path, "mine", replace(REQUEST, **changes))

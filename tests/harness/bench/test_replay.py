@@ -32,12 +32,12 @@ from harness.bench.replay import (
 )
 from harness.bench.table import Table
 from harness.data.training_images import load
-from harness.searching.clock import Effort
 from harness.searching.external_method import Ask, Asker, Problem, Trial
+from harness.searching.time_budget import Effort
 from harness.system.errors import ContentError, HarnessError
-from harness.training.executor import Event, Executor, Finished, Source
-from harness.training.executor import Limits as RunLimits
-from harness.training.processes import Processes
+from harness.training.executors.base import Event, Executor, Finished, Source
+from harness.training.executors.base import Limits as RunLimits
+from harness.training.executors.processes import Processes
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
@@ -86,40 +86,45 @@ def finished(made: SimulatedExecutor, job: Job) -> Result:
 
 def test_jobs_end_in_the_order_of_a_schedule_by_hand_and_the_clock_stops_at_its_end():
     """Trials of 4, 8 and 12 seconds on two places: 0 and 1 begin at 0, 2 at 4, and a further 0 at 8."""
-    made = executor(2, end=15.0)
-    made.submit(JOB)
-    made.submit(replace(JOB, trial=1))
+    workers = executor(2, end=15.0)
+    workers.submit(JOB)
+    workers.submit(replace(JOB, trial=1))
 
-    assert (ends(made), made.idle()) == ([(0, 4.0)], 1)
-    made.submit(replace(JOB, trial=2))
-    assert ends(made) == [(1, 8.0)]
-    made.submit(JOB)
-    assert ends(made) == [(0, 12.0)]
-    assert (ends(made), made.now()) == ([], 15.0)
-    assert [place.job.trial for place in made.places() if place.job] == [2]
+    assert (ends(workers), workers.idle()) == ([(0, 4.0)], 1)
+    workers.submit(replace(JOB, trial=2))
+    assert ends(workers) == [(1, 8.0)]
+    workers.submit(JOB)
+    assert ends(workers) == [(0, 12.0)]
+    assert (ends(workers), workers.now()) == ([], 15.0)
+    assert [place.job.trial for place in workers.places() if place.job] == [2]
 
 
 def test_jobs_that_end_together_are_told_together_in_the_order_of_their_places():
-    made = executor(3)
+    workers = executor(3)
     for trial in (0, 1, 0):
-        made.submit(replace(JOB, trial=trial))
+        workers.submit(replace(JOB, trial=trial))
 
-    assert [ends(made), ends(made)] == [[(0, 4.0), (0, 4.0)], [(1, 8.0)]]
+    assert [ends(workers), ends(workers)] == [[(0, 4.0), (0, 4.0)], [(1, 8.0)]]
 
 
 def test_a_run_that_goes_on_from_a_rung_takes_the_difference():
-    made = executor(1)
+    workers = executor(1)
 
-    at_rung = finished(made, replace(JOB, trial=2, until_epoch=1))
-    assert (at_rung.status, at_rung.validation_errors, at_rung.train_seconds, made.now()) == ("running", 40, 3.0, 3.0)
-    whole = finished(made, replace(JOB, trial=2, spent_seconds=3.0))
-    assert (whole.status, whole.validation_errors, whole.train_seconds, made.now()) == ("complete", 20, 12.0, 12.0)
+    at_rung = finished(workers, replace(JOB, trial=2, until_epoch=1))
+    assert (at_rung.status, at_rung.validation_errors, at_rung.train_seconds, workers.now()) == (
+        "running",
+        40,
+        3.0,
+        3.0,
+    )
+    whole = finished(workers, replace(JOB, trial=2, spent_seconds=3.0))
+    assert (whole.status, whole.validation_errors, whole.train_seconds, workers.now()) == ("complete", 20, 12.0, 12.0)
     assert [(epoch.epoch, epoch.validation_errors) for epoch in whole.history] == [(1, 40), (2, 30), (3, None), (4, 20)]
 
 
 def test_a_run_that_diverged_says_so_at_its_end():
-    made = executor(1, status=Status.DIVERGED)
-    assert [finished(made, each).status for each in (replace(JOB, until_epoch=2), JOB)] == ["running", "diverged"]
+    workers = executor(1, status=Status.DIVERGED)
+    assert [finished(workers, each).status for each in (replace(JOB, until_epoch=2), JOB)] == ["running", "diverged"]
 
 
 # What a table says ------------------------------------------------------------------------------------------
@@ -265,9 +270,9 @@ def test_the_test_of_planted_methods_can_fail(monkeypatch: pytest.MonkeyPatch):
     """A method that looks at the least accurate networks first is told apart from random with a few more repeats."""
     worst = in_order(lambda key: JUDGED.accuracies_pct[key])
 
-    found = {"worst": scores(run(planted(monkeypatch, worst), 16)), "random": scores(known("random", 16))}
+    scores_by_name = {"worst": scores(run(planted(monkeypatch, worst), 16)), "random": scores(known("random", 16))}
 
-    (pair,) = _pairs({"once": found}, [("worst", "random")])
+    (pair,) = _pairs({"once": scores_by_name}, [("worst", "random")])
     assert pair["differs"]
     assert pair["ratio"] > 1.1
 
@@ -297,9 +302,9 @@ def test_a_method_is_told_what_came_of_its_networks_and_nothing_more(monkeypatch
     (trace,) = run(planted(monkeypatch, begin), 1)
 
     assert [len(tried) for tried in history] == list(range(len(history)))
-    told = [item for tried in history for item in tried]
-    assert {item.state for item in told} == {"running", "complete"}
-    assert all((item.validation_accuracy_pct is None) == (item.state == "running") for item in told)
+    lines = [item for tried in history for item in tried]
+    assert {item.state for item in lines} == {"running", "complete"}
+    assert all((item.validation_accuracy_pct is None) == (item.state == "running") for item in lines)
     assert any(item.fresh_pct for item in history[-1])
     brief = briefs[0]
     assert (brief.budget, brief.target_pct, brief.workers, brief.epochs) == (20_000, TARGET_PCT, 2, 8)
@@ -315,9 +320,9 @@ def test_a_process_that_is_killed_is_told_in_one_line_and_what_has_ended_is_kept
         for child in multiprocessing.active_children():
             child.kill()
 
-    asked = replace(made_up.asked(TINY, seconds=30.0, target_pct=97.0), repeats=200)
+    comparison = replace(made_up.asked(TINY, seconds=30.0, target_pct=97.0), repeats=200)
     with pytest.raises(HarnessError):
-        run_repeats([_BUILT_IN["random"]], asked, TINY, 1, (), keep_and_kill)
+        run_repeats([_BUILT_IN["random"]], comparison, TINY, 1, (), keep_and_kill)
 
     assert kept[0].repeat == 0
     assert len(kept) < 200

@@ -16,7 +16,7 @@ from harness.data.training_images import load
 from harness.evidence import record, verify
 from harness.evidence.record import Record
 from harness.system.files import Workspace
-from harness.training.executor import Finished
+from harness.training.executors.base import Finished
 from harness.training.run import Job, TrainingData, execute
 
 NETWORK = "conv3x3(4) bn relu maxpool(4) | conv3x3(4, tie=t1) bn res(conv3x3(4, tie=t1) bn) | gap | linear(10)"

@@ -24,11 +24,11 @@ from harness.cli import run
 from harness.studies import config as study
 from harness.system.files import Workspace
 from search_spaces.notation import parse_network
+from tests.conftest import REPOSITORY
 from tests.harness.bench import made_up
 from tests.harness.bench.made_up import HASHES, few, run_rows
 from tests.outline import checked
 
-REPOSITORY = Path(__file__).parents[3]
 PATIENCE = 300.0
 SHORT = ("--repeats", "6", "--time", "200s", "--target", "98.3", "--processes", "1")
 
@@ -277,10 +277,10 @@ def test_a_signal_at_any_time_is_at_most_one_line_and_leaves_no_process(
         with suppress(ProcessLookupError):
             os.killpg(comparison.pid, number) if number == signal.SIGINT else comparison.kill()
     # This waits for all that hold the other end, those that were started too.
-    said = comparison.communicate(timeout=60.0)[1]
+    text = comparison.communicate(timeout=60.0)[1]
 
     assert comparison.returncode == (130 if number == signal.SIGINT else -number)
-    assert number == signal.SIGKILL or "Traceback" not in said
+    assert number == signal.SIGKILL or "Traceback" not in text
 
 
 # bench table ------------------------------------------------------------------------------------------------
@@ -431,12 +431,12 @@ def test_a_recording_killed_and_interrupted_goes_on_and_trains_nothing_twice(
     interrupted = start("mine")
     wait_for(interrupted, folder, len(first) + 1)
     interrupted.send_signal(signal.SIGINT)
-    said = interrupted.communicate(timeout=PATIENCE)[1]
+    text = interrupted.communicate(timeout=PATIENCE)[1]
     ended = start("mine")
     assert ended.communicate(timeout=PATIENCE)[0].startswith("table mine: 2 networks")
 
     assert (interrupted.returncode, ended.returncode) == (130, 0)
-    assert "error: interrupted\n" in said
+    assert "error: interrupted\n" in text
     log = log_of(folder)
     assert (log[: len(first)], len(log)) == (first, 2 + 4)
     tables = [read_table(place / "benchmarks" / "tables" / name) for name in ("whole", "mine")]

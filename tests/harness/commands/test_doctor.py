@@ -22,9 +22,8 @@ from harness.data.datasets import DATASETS
 from harness.system import machine
 from harness.training import crosscheck
 from harness.training import result as environment
-from harness.training.native import native
-
-REPOSITORY = Path(__file__).parents[3]
+from harness.training.native import engine as engine_module
+from tests.conftest import REPOSITORY
 
 
 @pytest.fixture
@@ -56,14 +55,14 @@ def test_a_whole_installation_passes_every_check_and_is_left_as_it_was(place: Pa
 
 
 def test_data_that_are_not_there_are_a_warning_and_others_than_were_named_a_failure(place: Path, cache: Path, toy: Any):
-    found = _check("data", partial(doctor._data, DATASETS["mnist"], None))
-    assert (found.verdict, "data fetch --dataset mnist" in found.hint) == ("warn", True)
+    check_result = _check("data", partial(doctor._data, DATASETS["mnist"], None))
+    assert (check_result.verdict, "data fetch --dataset mnist" in check_result.hint) == ("warn", True)
     assert _check("data", partial(doctor._data, DATASETS["mnist"], place)).exit_code == 5
     folder = toy.write(place)
     (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(b"no gzip")
-    found = _check("data", partial(doctor._data, DATASETS["toy"], place))
-    assert (found.verdict, found.exit_code) == ("fail", 5)
-    assert f"{folder}/t10k-labels-idx1-ubyte.gz" in found.message
+    check_result = _check("data", partial(doctor._data, DATASETS["toy"], place))
+    assert (check_result.verdict, check_result.exit_code) == ("fail", 5)
+    assert f"{folder}/t10k-labels-idx1-ubyte.gz" in check_result.message
 
 
 def test_a_workspace_is_not_made_and_one_that_cannot_be_written_is_a_failure(place: Path):
@@ -71,19 +70,19 @@ def test_a_workspace_is_not_made_and_one_that_cannot_be_written_is_a_failure(pla
     assert list(place.iterdir()) == []
     (place / "file").touch()
 
-    found = _check("workspace", partial(doctor._workspace, place / "file" / "below"))
+    check_result = _check("workspace", partial(doctor._workspace, place / "file" / "below"))
 
-    assert (found.verdict, found.exit_code) == ("fail", 2)
+    assert (check_result.verdict, check_result.exit_code) == ("fail", 2)
 
 
 def test_an_engine_that_cannot_be_built_is_a_warning(place: Path, monkeypatch: pytest.MonkeyPatch):
-    native._outcome.cache_clear()
+    engine_module._outcome.cache_clear()
     monkeypatch.setenv("CXX", "no-such-compiler")
 
-    found = _check("engine", doctor._engine)
-    native._outcome.cache_clear()
+    check_result = _check("engine", doctor._engine)
+    engine_module._outcome.cache_clear()
 
-    assert (found.verdict, "compiler" in found.hint) == ("warn", True)
+    assert (check_result.verdict, "compiler" in check_result.hint) == ("warn", True)
 
 
 def no_package(name: str) -> str:
@@ -105,9 +104,9 @@ def test_what_does_not_work_is_a_failure(
 ):
     monkeypatch.setattr(where, name, broken)
 
-    found = _check("it", probe)
+    check_result = _check("it", probe)
 
-    assert (found.verdict, found.exit_code) == ("fail", 6)
+    assert (check_result.verdict, check_result.exit_code) == ("fail", 6)
 
 
 @pytest.mark.parametrize(("loads", "verdict"), [(True, "ok"), (False, "warn")])
@@ -117,9 +116,13 @@ def test_a_torchvision_whose_compiled_part_does_not_load_is_a_warning(
     library = SimpleNamespace(__version__="0.28.0", extension=SimpleNamespace(_has_ops=lambda: loads))
     monkeypatch.setattr(training_images, "import_torchvision", lambda: library)
 
-    found = _check("libraries", doctor._libraries)
+    check_result = _check("libraries", doctor._libraries)
 
-    assert (found.verdict, found.exit_code, "import torchvision" in found.message) == (verdict, 0, not loads)
+    assert (check_result.verdict, check_result.exit_code, "import torchvision" in check_result.message) == (
+        verdict,
+        0,
+        not loads,
+    )
 
 
 def test_torch_that_cannot_be_imported_stops_no_other_check(

@@ -23,8 +23,8 @@ from harness.evidence import ledger, record
 from harness.evidence.evaluate import probabilities
 from harness.evidence.record import Record, WeightFile, weights_path
 from harness.system.files import Workspace
+from tests.factories import idx
 from tests.harness.commands.conftest import NETWORK, ROW, Trainer
-from tests.harness.test_data import idx
 
 
 def refused(capsys: pytest.CaptureFixture[str], code: int, *arguments: str) -> str:
@@ -234,7 +234,7 @@ def test_other_images_are_registered_before_a_network_sees_them(
 
     monkeypatch.setattr(evaluation, "probabilities", looked)
 
-    found = evaluated("--on", "other", "--seed", "all")
+    document = evaluated("--on", "other", "--seed", "all")
 
     data = load("mnist-5k")
     pixels, labels = data.train_images[:600:10, 0], data.train_labels[:600:10]
@@ -242,11 +242,11 @@ def test_other_images_are_registered_before_a_network_sees_them(
     assert [(entry.on, entry.images, entry.indices, entry.errors) for entry in seen] == [("other", 60, (0, 1), ())] * 2
     [ended] = ledger.read(place.ledger).registrations
     assert (ended.hash, ended.recipe_hash, ended.dataset) == (evidence.hash, evidence.recipe_hash, "mnist-5k")
-    assert ended.errors == errors == tuple(seed["errors"] for seed in found["seeds"])
-    assert ended.lower_bound_pct == found["lower_bound_pct"]
-    assert ended.lower_bound_images_pct == found["lower_bound_images_pct"]
-    assert ended.on_sha256 == found["on_sha256"]
-    assert (found["images"], {seed["as_recorded"] for seed in found["seeds"]}) == ("other", {None})
+    assert ended.errors == errors == tuple(seed["errors"] for seed in document["seeds"])
+    assert ended.lower_bound_pct == document["lower_bound_pct"]
+    assert ended.lower_bound_images_pct == document["lower_bound_images_pct"]
+    assert ended.on_sha256 == document["on_sha256"]
+    assert (document["images"], {seed["as_recorded"] for seed in document["seeds"]}) == ("other", {None})
     assert place.test_log.read_bytes() == reads
 
 

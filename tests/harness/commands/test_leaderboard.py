@@ -12,37 +12,22 @@ import pytest
 from harness.cli import run
 from harness.evidence import record
 from harness.evidence.leaderboard import refresh
-from harness.evidence.record import Record
 from harness.system.errors import ContentError
 from harness.system.files import Workspace
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network
+from tests.factories import make_claim, make_record, network_of_width
 from tests.outline import checked
-
-NewRecord = Callable[..., Record]
-
-
-def network(width: int) -> str:
-    return f"conv3x3({width}) bn relu | maxpool | conv3x3(8) bn relu | gap | conv1x1(10)"
 
 
 @pytest.fixture
-def board(workspace: Path, new_record: NewRecord) -> Path:
+def board(workspace: Path) -> Path:
     """A workspace with a verified, a measured and a claimed row, and a row on another data set."""
     folder = workspace / "runs" / "records"
-    record.write(folder, new_record([50, 52, 54, 56, 58], network(9)))
-    record.write(folder, new_record([70], network(4), name="mine"))
-    record.write(folder, new_record([300] * 5, network(6), dataset="kmnist", target_pct=95.0))
-    claim = {
-        "name": "theirs\x1b[2J",
-        "architecture": network(3),
-        "test_accuracy_pct": 99.9,
-        "metric": "best epoch",
-        "runs": 1,
-        "epochs": 20,
-        "recipe": "a recipe with a long name",
-        "source": "someone",
-    }
+    record.write(folder, make_record([50, 52, 54, 56, 58], network_of_width(9)))
+    record.write(folder, make_record([70], network_of_width(4), name="mine"))
+    record.write(folder, make_record([300] * 5, network_of_width(6), dataset="kmnist", target_pct=95.0))
+    claim = make_claim(network_of_width(3), 99.9, "theirs\x1b[2J")
     (folder / "claims.json").write_text(json.dumps([claim]), encoding="utf-8")
     return workspace
 
@@ -85,9 +70,9 @@ def tables(text: str) -> dict[str, list[list[str]]]:
 def test_all_rows_stand_in_groups_with_their_ranks(board: Path, capsys: pytest.CaptureFixture[str]):
     assert run(["leaderboard", "--all"]) == 0
 
-    found = tables(capsys.readouterr().out)
-    assert list(found) == ["MNIST, 99.4 %", "kmnist (not MNIST), 95 %"]
-    rows = found["MNIST, 99.4 %"]
+    listing = tables(capsys.readouterr().out)
+    assert list(listing) == ["MNIST, 99.4 %", "kmnist (not MNIST), 95 %"]
+    rows = listing["MNIST, 99.4 %"]
     assert [cells[0] for cells in rows] == ["1", "2", "3"]
     assert "99.460 \u00b1 0.032" in rows[0]
     # 99.46 - 3.7469 (t of 0.99 with 4 degrees of freedom) * 0.03162 / sqrt(5)
@@ -96,14 +81,12 @@ def test_all_rows_stand_in_groups_with_their_ranks(board: Path, capsys: pytest.C
     assert rows[1][1].endswith(" mine")
     assert "99.300" in rows[1]
     assert "99.90 c" in rows[2]
-    assert "97.000 \u00b1 0.000" in found["kmnist (not MNIST), 95 %"][0]
+    assert "97.000 \u00b1 0.000" in listing["kmnist (not MNIST), 95 %"][0]
 
 
-def test_without_a_choice_the_smallest_of_each_target_come_first(
-    board: Path, new_record: NewRecord, capsys: pytest.CaptureFixture[str]
-):
+def test_without_a_choice_the_smallest_of_each_target_come_first(board: Path, capsys: pytest.CaptureFixture[str]):
     for width, target in ((10, 99.4), (11, 99.4), (12, 99.0)):
-        record.write(board / "runs" / "records", new_record([50] * 5, network(width), target_pct=target))
+        record.write(board / "runs" / "records", make_record([50] * 5, network_of_width(width), target_pct=target))
 
     assert run(["leaderboard"]) == 0
 
@@ -117,7 +100,7 @@ def test_without_a_choice_the_smallest_of_each_target_come_first(
 
 
 def parameters(width: int) -> int:
-    return analyse(parse_network(network(width)), MNIST).parameters
+    return analyse(parse_network(network_of_width(width)), MNIST).parameters
 
 
 @pytest.mark.parametrize(
@@ -148,7 +131,7 @@ def test_nothing_is_written_unless_asked(board: Path, capsys: pytest.CaptureFixt
 
     assert {path for path in board.rglob("*") if path.is_file()} == before
     # The package is in no clone.
-    assert run(["leaderboard", "--publish", network(9)]) == 2
+    assert run(["leaderboard", "--publish", network_of_width(9)]) == 2
 
 
 def edited(path: Path, old: str, new: str) -> None:
@@ -183,10 +166,12 @@ def test_a_damaged_record_is_named_and_left_out(
 
     assert run(["leaderboard", "--all"]) == 0
 
-    shown = capsys.readouterr()
-    found = tables(shown.out)
-    assert {heading: [row[0] for row in rows] for heading, rows in found.items()} == {"MNIST, 99.4 %": ["1", "2", "3"]}
-    [line] = plain(shown.err).splitlines()
+    output = capsys.readouterr()
+    listing = tables(output.out)
+    assert {heading: [row[0] for row in rows] for heading, rows in listing.items()} == {
+        "MNIST, 99.4 %": ["1", "2", "3"]
+    }
+    [line] = plain(output.err).splitlines()
     assert line.startswith("warning: left out: ")
     assert str(path) in line
     source = checked((board / "runs" / "leaderboard.html").read_text(encoding="utf-8"))
@@ -208,4 +193,4 @@ def test_nothing_is_left_out_of_the_table_that_is_written(damage: Callable[[Path
     with pytest.raises(ContentError):
         refresh(place)
     assert place.leaderboard.read_bytes() == before
-    assert run(["leaderboard", "--publish", network(9)]) == 4
+    assert run(["leaderboard", "--publish", network_of_width(9)]) == 4

@@ -18,9 +18,9 @@ from harness.interface.session import watch
 from harness.studies import config as study
 from harness.system.files import Workspace
 from reports import study_page
-from tests.harness import logged
-from tests.harness.some_study import CONFIG
+from tests.factories import CONFIG, make_record
 from tests.outline import checked
+from tests.study_logs import write_event
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def begin(workspace: Path) -> Callable[..., Path]:
         for at, name in enumerate(names):
             folder = workspace / "runs" / name
             study.open_study(folder, CONFIG, {})
-            logged.note(folder, "session", 0.0, command=["harness", "search"], workers=2, device="cpu")
+            write_event(folder, "session", 0.0, command=["harness", "search"], workers=2, device="cpu")
             os.utime(folder / "log.jsonl", (at, at))
         return folder
 
@@ -58,19 +58,17 @@ def test_two_studies_are_compared_on_a_page_below_runs(
     assert "Comparison of studies" in path.read_text(encoding="utf-8")
 
 
-def test_networks_are_given_as_presets_hashes_notations_and_files(
-    workspace: Path, new_record: Any, capsys: pytest.CaptureFixture[str]
-):
-    made = new_record([60], "conv3x3(4) bn relu | gap | linear(10)")
-    record.write(workspace / "runs" / "records", made)
+def test_networks_are_given_as_presets_hashes_notations_and_files(workspace: Path, capsys: pytest.CaptureFixture[str]):
+    evidence = make_record([60], "conv3x3(4) bn relu | gap | linear(10)")
+    record.write(workspace / "runs" / "records", evidence)
     (workspace / "net.txt").write_text("conv3x3(7) bn relu | gap | linear(10)", encoding="utf-8")
 
-    arguments = ["seed4", made.hash[:8], "conv3x3(5) bn relu | gap | linear(10)", "@net.txt"]
+    arguments = ["seed4", evidence.hash[:8], "conv3x3(5) bn relu | gap | linear(10)", "@net.txt"]
     assert run(["report", *arguments, "--json"]) == 0
 
     document = document_of(capsys)
     assert len(set(document["networks"])) == 4
-    assert document["networks"][1] == made.hash
+    assert document["networks"][1] == evidence.hash
     assert Path(document["report"]).parent == workspace / "runs"
     assert Path(document["report"]).exists()
 
@@ -117,11 +115,7 @@ def test_figures_and_tables_lie_beside_the_report(begin: Callable[..., Path], ca
     ("names", "head"), [([], "### "), (["a", "b"], "### Studies side"), (["seed1", "seed4"], "### Net")]
 )
 def test_a_summary_is_printed_and_nothing_is_written(
-    names: list[str],
-    head: str,
-    begin: Callable[..., Path],
-    workspace: Path,
-    capsys: pytest.CaptureFixture[str],
+    names: list[str], head: str, begin: Callable[..., Path], workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
     begin("a", "b")
     before = sorted(workspace.rglob("*"))
@@ -164,7 +158,7 @@ def test_a_watcher_writes_what_is_new_and_ends_with_the_search(
         assert seconds >= 2
         match next(steps):
             case 1:
-                logged.note(folder, "rejected", 1.0, reason="parameters", parameters=30_000, hash="0" * 12, origin="x")
+                write_event(folder, "rejected", 1.0, reason="parameters", parameters=30_000, hash="0" * 12, origin="x")
             case 3:
                 owner.__exit__(None, None, None)
 
@@ -238,12 +232,9 @@ def test_a_damaged_study_is_named_and_stops_nothing(
 
 
 def test_a_damaged_record_is_named_on_every_page_and_stops_none(
-    two_studies: None,
-    workspace: Path,
-    new_record: Any,
-    capsys: pytest.CaptureFixture[str],
+    two_studies: None, workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
-    record.write(workspace / "runs" / "records", new_record([50] * 5))
+    record.write(workspace / "runs" / "records", make_record([50] * 5))
     damaged = workspace / "runs" / "records" / "0123456789ab-d0a55561f5cb-mnist-99_4.json"
     damaged.write_text("[]", encoding="utf-8")
 

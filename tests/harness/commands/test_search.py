@@ -6,7 +6,6 @@ import json
 import shlex
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +13,20 @@ import pytest
 
 from harness.cli import run
 from harness.evidence.leaderboard import row_of_record
-from harness.evidence.record import Record
 from harness.evidence.verify import Verdict
 from harness.interface import api, session
 from harness.searching import conclude
 from harness.studies import config as study
 from harness.system import user_code
 from harness.system.files import Workspace
-from harness.training.executor import Broken
+from harness.training.executors.base import Broken
 from harness.training.result import Status
 from reports import study_page
 from reports.study_facts import read_study
 from reports.study_page import _next_step, _NextStep
-from tests.harness import scripted
-from tests.harness.scripted import Trainer
+from tests import searches
+from tests.factories import make_record
+from tests.fakes import Trainer, without_processes
 
 SEARCH = ("search", "--dataset", "mnist-5k", "--device", "cpu", "--workers", "1", "--space", "@few.space")
 # With stride 2: 346 parameters, but the fewest multiply-adds.
@@ -45,7 +44,7 @@ def trainer(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
     monkeypatch.setattr(study_page, "write_report", lambda folder, place, state=None: folder / "report.html")
     for name, text in SPACES.items():
         (workspace / f"{name}.space").write_text(text, encoding="utf-8")
-    made = scripted.without_processes(monkeypatch)
+    made = without_processes(monkeypatch)
     made.accuracy_pct = lambda parameters, seed: 96.9
     return made
 
@@ -69,7 +68,7 @@ def test_a_study_begun_from_python_logs_a_command_that_goes_on_with_it(
 ):
     given: dict[str, Any] = {"space": "@few.space", "workers": 1, "device": "cpu", "trials": 1, "time": 200}
     begun = api.search("mnist-5k", **given, minimise=("macs", "parameters"), limits="macs<=1000000")
-    command = scripted.events(workspace / "runs" / begun.name, "session")[0]["command"]
+    command = searches.events(workspace / "runs" / begun.name, "session")[0]["command"]
     facts = planned(capsys, shlex.join(command))
     assert (facts["exists"], facts["study"], facts["effort"]["seconds"]) == (True, begun.name, 200.0)
 
@@ -172,8 +171,8 @@ def test_too_few_trials_are_doubled_by_a_command_that_goes_on_with_the_same_stud
     # One that is over says the same again, in the terminal and in its report.
     asked = len(trainer.asked)
     assert run([*given]) == 3
-    told = [*words["sentences"], f"this command {words['advice']}:", f"  {words['command']}"]
-    assert capsys.readouterr().out.splitlines()[: len(told)] == told
+    messages = [*words["sentences"], f"this command {words['advice']}:", f"  {words['command']}"]
+    assert capsys.readouterr().out.splitlines()[: len(messages)] == messages
     assert len(trainer.asked) == asked
     step = _next_step(read_study(Path(document["report"]).parent, Workspace(workspace)))
     assert step == _NextStep(words["command"], words["advice"])
@@ -217,10 +216,8 @@ def test_runs_that_ran_out_of_memory_are_not_counted_as_trained(trainer: Trainer
     assert "2 runs ended out of memory" in document["last_words"]["sentences"][0]
 
 
-def test_a_verified_winner_is_exit_code_0(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], new_record: Callable[..., Record]
-):
-    record = new_record([50, 52, 54, 50, 51])
+def test_a_verified_winner_is_exit_code_0(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    record = make_record([50, 52, 54, 50, 51])
     verdict = Verdict(record, row_of_record(record), record.seeds, (), False)
     monkeypatch.setattr(conclude, "conclude", lambda *arguments: verdict)
 

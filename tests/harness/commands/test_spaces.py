@@ -14,9 +14,9 @@ import pytest
 from harness.cli import run
 from search_spaces.catalog import space
 from search_spaces.space import by_configurations, replay
+from tests.conftest import REPOSITORY
 
 GOLDEN = Path(__file__).parents[2] / "search_spaces" / "seed_layers.json"
-REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def document_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str
 def test_the_five_seeds_have_the_layers_of_their_documents(seed: str, capsys: pytest.CaptureFixture[str]):
     golden = json.loads(GOLDEN.read_text(encoding="utf-8"))[seed]
 
-    found = document_of(capsys, "explain", seed)
+    document = document_of(capsys, "explain", seed)
 
     layers = [
         # What the tables of the documents call an op.
@@ -45,7 +45,7 @@ def test_the_five_seeds_have_the_layers_of_their_documents(seed: str, capsys: py
             one["output_shape"],
             one["parameters"],
         ]
-        for one in found["layers"]
+        for one in document["layers"]
     ]
     place = 0
     for expected in golden["layers"]:
@@ -55,13 +55,13 @@ def test_the_five_seeds_have_the_layers_of_their_documents(seed: str, capsys: py
             place += 1
         place += 1
     if golden["total"] is not None:
-        assert found["parameters"] == golden["total"]
+        assert document["parameters"] == golden["total"]
         assert [one[0] for one in layers[place:]] in ([], ["gap"])
 
 
 def test_the_document_of_a_network_counted_by_hand(capsys: pytest.CaptureFixture[str]):
     text = "conv3x3(4, tie=a) relu res(conv3x3(4) bn) | maxpool | dropout(0) | linear(10)"
-    found = document_of(capsys, "explain", text)
+    document = document_of(capsys, "explain", text)
 
     # A tie used once and a dropout of nothing are gone; the map is 4 x 14 x 14 before the linear layer.
     keys = ("op", "output_shape", "parameters", "macs", "receptive_field")
@@ -72,9 +72,9 @@ def test_the_document_of_a_network_counted_by_hand(capsys: pytest.CaptureFixture
         ("maxpool", [4, 14, 14], 0, 0, 6),
         ("linear(10)", [10], 7850, 7840, 32),
     ]
-    assert found == {
+    assert document == {
         "architecture": "conv3x3(4) relu res(conv3x3(4) bn) | maxpool | linear(10)",
-        "hash": found["hash"],
+        "hash": document["hash"],
         "parameters": 36 + (144 + 8) + 7850,
         # And a mean and a variance of four channels.
         "stored_numbers": 36 + (144 + 8) + 7850 + 8,
@@ -82,7 +82,7 @@ def test_the_document_of_a_network_counted_by_hand(capsys: pytest.CaptureFixture
         "receptive_field": 6,
         "weight_bytes": 36 + 4 * 8 + 144 + 4 * 8 + 7840 + 10 * 8,
         "ram_bytes": 2 * 4 * 784,
-        "latency_us": found["latency_us"],
+        "latency_us": document["latency_us"],
         "layers": [dict(zip(keys, layer, strict=True)) for layer in layers],
     }
 

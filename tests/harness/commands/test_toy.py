@@ -15,8 +15,7 @@ import pytest
 from harness.cli import run
 from harness.toy.backprop import LEARNING_RATES, START, losses
 from reports import toy as toy_page
-
-REPOSITORY = Path(__file__).parents[3]
+from tests.conftest import REPOSITORY
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -67,12 +66,7 @@ def test_out_writes_the_page_the_workbook_and_the_figures(tmp_path: Path, capsys
 
     found = toy(capsys, "--out", str(folder), "--iterations", "1")
 
-    names = [
-        "toy.html",
-        "toy.xlsx",
-        "learning-rates.svg",
-        "learning-rates.png",
-    ]
+    names = ["toy.html", "toy.xlsx", "learning-rates.svg", "learning-rates.png"]
     assert found["files"] == [str(folder / name) for name in names]
     assert sorted(path.name for path in folder.iterdir()) == sorted(names)
 

@@ -3,35 +3,29 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from safetensors.torch import load_file
 
 from harness.cli import run
 from harness.data import training_images as data
-from harness.data.datasets import DATASETS
-from harness.data.training_images import ImageData
 from harness.training import run as run_module
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, derive_seed
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network
+from tests.conftest import REPOSITORY
+from tests.factories import make_data
 
-REPOSITORY = Path(__file__).parents[3]
 NETWORK = "conv3x3(4) bn relu | maxpool(4) | gap | linear(10)"
 
 
 @pytest.fixture(autouse=True)
 def small_data(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A hundred and forty images to train on and twenty to validate on, whatever they are asked for by."""
-    source = torch.Generator().manual_seed(1)
-    pixels = torch.randint(0, 256, (160, 1, 28, 28), generator=source, dtype=torch.uint8)
-    spec = replace(DATASETS["mnist-5k"], name="toy", train_size=140, validation_size=20, test_size=30)
-    whole = ImageData(spec, pixels, torch.arange(160) % 10, data_hash="abc", source="memory", folder=None)
+    whole = make_data(train_size=140)
     monkeypatch.setattr(data, "load", lambda name, folder: whole)
     monkeypatch.delenv("HARNESS_DATA", raising=False)
     (workspace / "quick.toml").write_text("batch_size = 16\nepochs = 2\n", encoding="utf-8")
@@ -115,9 +109,9 @@ def test_a_run_that_diverges_says_so_and_ends_with_exit_code_3(workspace: Path, 
     assert not (workspace / "new").exists()
     capsys.readouterr()
     assert run(["train", network, "--recipe", "@wild.toml", "--json"]) == 3
-    found = json.loads(capsys.readouterr().out)
-    assert found["status"] == "diverged"
-    assert found["history"][-1]["train_loss"] is None
+    document = json.loads(capsys.readouterr().out)
+    assert document["status"] == "diverged"
+    assert document["history"][-1]["train_loss"] is None
 
 
 @pytest.mark.parametrize(("network", "batch"), [(NETWORK, 141), ("gap bn linear(10)", 1)])

@@ -16,10 +16,11 @@ from harness.data import training_images as data
 from harness.data.datasets import DATASETS
 from harness.evidence import ledger, record
 from harness.system.files import Workspace
-from tests.harness import unrun
-from tests.harness.unrun import Seeds
+from tests import verifications
+from tests.fakes import Seeds, without_training
+from tests.verifications import commit_evidence
 
-NETWORK = str(unrun.NETWORK)
+NETWORK = str(verifications.NETWORK)
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def seeds(place: Workspace, monkeypatch: pytest.MonkeyPatch) -> Seeds:
         return SimpleNamespace(dataset=DATASETS["mnist" if name == "auto" else name], train_labels=range(60_000))
 
     monkeypatch.setattr(data, "load", load_other)
-    return unrun.without_training(monkeypatch)
+    return without_training(monkeypatch)
 
 
 def verified(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def verified(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0)
 def declared(place: Workspace, capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
     """Declare a certification, commit it, and return the attempt."""
     attempt: dict[str, Any] = verified(capsys, "--certify", "--declare-only", *arguments)["attempt"]
-    unrun.commit(place)
+    commit_evidence(place)
     return attempt
 
 
@@ -56,9 +57,9 @@ def test_the_teacher_s_time_is_said_recorded_and_ranked(
     recipe.write_text('teacher = "gap linear(10)"\nteacher_recipe = "fast"\n', encoding="utf-8")
     seeds.teacher_seconds = 321.0
 
-    found = verified(capsys, "--seeds", "5", "--recipe", f"@{recipe}")
+    document = verified(capsys, "--seeds", "5", "--recipe", f"@{recipe}")
 
-    assert found["teacher_seconds"] == found["row"]["teacher_seconds"] == 321.0
+    assert document["teacher_seconds"] == document["row"]["teacher_seconds"] == 321.0
     assert [evidence.teacher_seconds for evidence in record.read_all(place.records)] == [321.0]
     assert {job.teachers for job in seeds.asked} == {place.teachers}
 
@@ -66,20 +67,25 @@ def test_the_teacher_s_time_is_said_recorded_and_ranked(
 def test_json_has_the_documented_fields(seeds: Seeds, capsys: pytest.CaptureFixture[str]):
     seeds.errors = lambda index: 50 + index
 
-    found = verified(capsys, "--seeds", "6")
+    document = verified(capsys, "--seeds", "6")
 
-    assert (found["architecture"], found["hash"]) == (NETWORK, unrun.NETWORK.hash)
-    assert found["parameters"] == 36 + 8 + 50
-    assert (found["tier"], found["target_pct"], found["passed"], found["attempt"]) == ("verified", 99.4, True, None)
-    assert found["test_errors"] == [50, 51, 52, 53, 54, 55]
-    accuracies = [100 - errors / 100 for errors in found["test_errors"]]
-    assert found["mean_test_accuracy_pct"] == pytest.approx(statistics.mean(accuracies))
-    assert found["std_test_accuracy_pct"] == pytest.approx(statistics.stdev(accuracies))
+    assert (document["architecture"], document["hash"]) == (NETWORK, verifications.NETWORK.hash)
+    assert document["parameters"] == 36 + 8 + 50
+    assert (document["tier"], document["target_pct"], document["passed"], document["attempt"]) == (
+        "verified",
+        99.4,
+        True,
+        None,
+    )
+    assert document["test_errors"] == [50, 51, 52, 53, 54, 55]
+    accuracies = [100 - errors / 100 for errors in document["test_errors"]]
+    assert document["mean_test_accuracy_pct"] == pytest.approx(statistics.mean(accuracies))
+    assert document["std_test_accuracy_pct"] == pytest.approx(statistics.stdev(accuracies))
     # t(0.99, 5) is 3.36493 in the printed tables.
     bound = statistics.mean(accuracies) - 3.36493 * statistics.stdev(accuracies) / 6**0.5
-    assert found["lower_bound_pct"] == pytest.approx(bound, abs=1e-6)
-    assert len(set(found["seeds"])) == 6
-    assert found["row"]["seeds"] == 6
+    assert document["lower_bound_pct"] == pytest.approx(bound, abs=1e-6)
+    assert len(set(document["seeds"])) == 6
+    assert document["row"]["seeds"] == 6
 
 
 @pytest.mark.parametrize(
@@ -118,11 +124,11 @@ def test_a_certification_declares_thirty_seeds(seeds: Seeds, place: Workspace, c
     attempt = declared(place, capsys)
     assert seeds.asked == []
 
-    found = verified(capsys, "--certify")
+    document = verified(capsys, "--certify")
 
     assert (attempt["seeds"], attempt["alpha"]) == (30, 0.01)
     assert len(seeds.asked) == 30
-    assert (found["tier"], found["attempt"]["outcome"]) == ("certified", "certified")
+    assert (document["tier"], document["attempt"]["outcome"]) == ("certified", "certified")
 
 
 def test_a_declaration_says_what_was_declared_and_what_to_do(
@@ -143,11 +149,11 @@ def test_a_declaration_says_what_was_declared_and_what_to_do(
 def test_a_hash_brings_its_recipe_its_data_set_and_its_target(seeds: Seeds, capsys: pytest.CaptureFixture[str]):
     verified(capsys, "--recipe", "smoke", "--dataset", "kmnist", "--target", "90", "--seeds", "5", "--name", "mine")
 
-    assert run(["verify", unrun.NETWORK.hash, "--seeds", "6", "--json"]) == 0
+    assert run(["verify", verifications.NETWORK.hash, "--seeds", "6", "--json"]) == 0
 
-    found = json.loads(capsys.readouterr().out)
-    assert (found["recipe"], found["dataset"], found["target_pct"]) == ("smoke", "kmnist", 90.0)
-    assert (found["row"]["name"], found["row"]["seeds"]) == ("mine", 6)
+    document = json.loads(capsys.readouterr().out)
+    assert (document["recipe"], document["dataset"], document["target_pct"]) == ("smoke", "kmnist", 90.0)
+    assert (document["row"]["name"], document["row"]["seeds"]) == ("mine", 6)
 
 
 def test_ctrl_c_says_how_to_go_on(seeds: Seeds, capsys: pytest.CaptureFixture[str]):

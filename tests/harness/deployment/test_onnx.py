@@ -40,7 +40,8 @@ from harness.training.result import Purpose, derive_seed
 from harness.training.run import to_safetensors
 from search_spaces.network import MNIST, Architecture, analyse
 from search_spaces.notation import parse_network
-from tests.harness.test_every_op import EVERY_OP
+from tests.factories import make_data, make_record, make_result
+from tests.harness.training.native.networks import EVERY_OP
 
 # Export -----------------------------------------------------------------------------------------------------------
 
@@ -51,10 +52,7 @@ NETWORK = "conv3x3(4) bn relu maxpool(4) | conv3x3(4, tie=a) bn relu conv3x3(4, 
 @pytest.fixture
 def small_data(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> ImageData:
     """A hundred images to train on, whatever they are asked for by, and a recipe of two epochs on them."""
-    source = torch.Generator().manual_seed(1)
-    pixels = torch.randint(0, 256, (100, 1, 28, 28), generator=source, dtype=torch.uint8)
-    spec = replace(DATASETS["mnist-5k"], name="toy", train_size=80, validation_size=20, test_size=30)
-    whole = ImageData(spec, pixels, torch.arange(100) % 10, data_hash="abc", source="memory", folder=None)
+    whole = make_data()
     monkeypatch.setattr(data, "load", lambda name, folder: whole)
     (workspace / "quick.toml").write_text("batch_size = 16\nepochs = 2\n", encoding="utf-8")
     return whole
@@ -158,21 +156,21 @@ KINDS = [
 def _recorded(spec: Dataset, network: nn.Module, architecture: Architecture, place: Workspace, blank: Record) -> Record:
     # A record without training: the weights are as they were drawn.
     analysis, hash_ = analyse(architecture, spec.task), architecture.hash
-    made = replace(blank, architecture=architecture, hash=hash_, dataset=spec.name, macs=analysis.macs)
-    path = record.weights_path(place.records, made, 0)
+    entry_record = replace(blank, architecture=architecture, hash=hash_, dataset=spec.name, macs=analysis.macs)
+    path = record.weights_path(place.records, entry_record, 0)
     path.parent.mkdir(parents=True)
-    about = {"recipe": made.recipe_name, "recipe_hash": made.recipe_hash, "dataset": spec.name}
+    about = {"recipe": entry_record.recipe_name, "recipe_hash": entry_record.recipe_hash, "dataset": spec.name}
     path.write_bytes(to_safetensors(network, {"architecture": str(architecture), **about}))
     facts: dict[str, Any] = {"weights_sha256": record.read_weights(path).sha256, "test_size": spec.test_size}
-    seed = replace(made.seeds[0], **facts, seed=derive_seed(hash_, made.recipe_hash, Purpose.VERIFY, 0))
-    made = replace(made, parameters=analysis.parameters, seeds=(seed,))
-    record.write(place.records, made)
-    return made
+    seed = replace(entry_record.seeds[0], **facts, seed=derive_seed(hash_, entry_record.recipe_hash, Purpose.VERIFY, 0))
+    entry_record = replace(entry_record, parameters=analysis.parameters, seeds=(seed,))
+    record.write(place.records, entry_record)
+    return entry_record
 
 
 @pytest.mark.parametrize(("numbers", "arranged", "channels", "labels"), KINDS)
 def test_onnx_load_pixels_and_evaluation_say_the_same_classes_of_raw_numbers(
-    numbers: np.ndarray, arranged: np.ndarray, channels: str, labels: list[Any], workspace: Path, new_record: Any
+    numbers: np.ndarray, arranged: np.ndarray, channels: str, labels: list[Any], workspace: Path
 ):
     answers = np.array(labels)[np.arange(140) % len(labels)]
     spec = harness.Data.from_arrays("a", numbers[:100], answers[:100], numbers[100:], answers[100:], channels=channels)
@@ -180,7 +178,7 @@ def test_onnx_load_pixels_and_evaluation_say_the_same_classes_of_raw_numbers(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(2)
         network = build(architecture, spec.task).eval()
-    made = _recorded(spec, network, architecture, Workspace(workspace), new_record([0]))
+    made = _recorded(spec, network, architecture, Workspace(workspace), make_record([0]))
     shares = own.pixels_of(spec, numbers[100:]) / 255
     inputs = (shares - np.reshape(spec.mean, (-1, 1, 1))) / np.reshape(spec.std, (-1, 1, 1))
     due = network(torch.from_numpy(inputs.astype(np.float32))).argmax(1).numpy()
@@ -245,14 +243,12 @@ def test_bytes_may_come_as_any_type_without_axes_of_one_and_have_a_gradient(of_b
         ("bb", {"engine": "native AVX2 0123"}, "made elsewhere"),
     ],
 )
-def test_weights_are_compared_with_the_record(
-    weights: str, changes: dict[str, Any], found: str, new_record: Any, new_result: Any
-):
-    recorded = replace(new_record([60]).seeds[0], weights_sha256="aa")
-    made = new_result(weights_sha256=weights, environment=replace(recorded.environment, **changes))
+def test_weights_are_compared_with_the_record(weights: str, changes: dict[str, Any], found: str):
+    recorded = replace(make_record([60]).seeds[0], weights_sha256="aa")
+    result = make_result(weights_sha256=weights, environment=replace(recorded.environment, **changes))
 
-    assert match(made, recorded) == found
-    assert match(made, None) == match(made, replace(recorded, weights_sha256=None)) == "not on record"
+    assert match(result, recorded) == found
+    assert match(result, None) == match(result, replace(recorded, weights_sha256=None)) == "not on record"
 
 
 @pytest.mark.parametrize("engine", ["torch", "native"])
@@ -267,12 +263,14 @@ def test_a_recorded_seed_gives_the_recorded_weights_bit_for_bit_without_a_read_o
     [evidence] = record.read_all(place.records)
     reads = place.test_log.read_text(encoding="utf-8")
 
-    found = exported(capsys, evidence.hash[:8], "--seed", "1", "--onnx", "net.onnx", "--safetensors", "net.safetensors")
+    document = exported(
+        capsys, evidence.hash[:8], "--seed", "1", "--onnx", "net.onnx", "--safetensors", "net.safetensors"
+    )
 
-    assert found["match"] == "identical"
-    assert found["weights_sha256"] == found["recorded_weights_sha256"] == evidence.seeds[1].weights_sha256
-    assert found["engine"].startswith(engine)
-    assert (found["recipe"], found["dataset"], found["seed"]) == ("smoke", "mnist-5k", evidence.seeds[1].seed)
+    assert document["match"] == "identical"
+    assert document["weights_sha256"] == document["recorded_weights_sha256"] == evidence.seeds[1].weights_sha256
+    assert document["engine"].startswith(engine)
+    assert (document["recipe"], document["dataset"], document["seed"]) == ("smoke", "mnist-5k", evidence.seeds[1].seed)
     assert place.test_log.read_text(encoding="utf-8") == reads
     # Through onnxruntime the file makes the very mistakes that are on record; it is this test that reads the test set.
     images = read_through_onnx(workspace / "net.onnx", workspace, evidence)
@@ -284,24 +282,24 @@ def read_through_onnx(model: Path, folder: Path, evidence: Record) -> tuple[tupl
     from harness.data.testset import read_test_set
 
     pixels, labels = read_test_set(load(evidence.dataset), purpose="a test", log=folder / "another.log")
-    said = InferenceSession(model, providers=["CPUExecutionProvider"]).run(["logits"], {"pixels": pixels.numpy()})[0]
-    classes = said.argmax(1)
+    text = InferenceSession(model, providers=["CPUExecutionProvider"]).run(["logits"], {"pixels": pixels.numpy()})[0]
+    classes = text.argmax(1)
     wrong = np.flatnonzero(classes != labels.numpy())
     return tuple((int(index), int(classes[index])) for index in wrong)
 
 
 def test_a_recorded_seed_is_trained_only_where_that_is_asked_for_and_then_as_its_row_was(
-    small_data: ImageData, workspace: Path, new_record: Any, capsys: pytest.CaptureFixture[str]
+    small_data: ImageData, workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
     recipe = Recipe(epochs=1, batch_size=25)
-    made = new_record([60], NETWORK, recipe=recipe, recipe_name="special")
-    record.write(workspace / "runs" / "records", made)
+    evidence = make_record([60], NETWORK, recipe=recipe, recipe_name="special")
+    record.write(workspace / "runs" / "records", evidence)
 
     for seed in ("0", "99"):
         assert run(["export", NETWORK, "--seed", seed, "--safetensors", "a"]) == 2
     assert not (workspace / "a").exists()
     by_notation = exported(capsys, NETWORK, "--retrain", "--safetensors", "a")
-    by_hash = exported(capsys, made.hash, "--retrain", "--safetensors", "b")
+    by_hash = exported(capsys, evidence.hash, "--retrain", "--safetensors", "b")
 
     assert by_notation["recipe_hash"] == recipe.hash
     assert (workspace / "a").read_bytes() == (workspace / "b").read_bytes()
@@ -311,9 +309,9 @@ def test_a_recorded_seed_is_trained_only_where_that_is_asked_for_and_then_as_its
 def test_a_network_without_a_row_is_trained_with_the_named_recipe(
     small_data: ImageData, workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
-    found = exported(capsys, NETWORK, "--recipe", "@quick.toml", "--seed", "3", "--onnx", "x/net.onnx")
+    document = exported(capsys, NETWORK, "--recipe", "@quick.toml", "--seed", "3", "--onnx", "x/net.onnx")
 
-    assert (found["trained"], found["match"]) == (True, "not on record")
+    assert (document["trained"], document["match"]) == (True, "not on record")
     onnx.checker.check_model(onnx.load(workspace / "x/net.onnx"))
     assert not (workspace / "runs" / "records").exists()
 
@@ -323,10 +321,10 @@ def test_without_the_extra_safetensors_are_written_that_others_can_read_and_onnx
 ):
     monkeypatch.setattr(errors, "find_spec", lambda name: None)
 
-    found = exported(capsys, NETWORK, "--recipe", "@quick.toml", "--safetensors", "new/net.safetensors")
+    document = exported(capsys, NETWORK, "--recipe", "@quick.toml", "--safetensors", "new/net.safetensors")
 
     assert (
         sum(value.size for name, value in load_file("new/net.safetensors").items() if "running" not in name)
-        == (found["parameters"])
+        == (document["parameters"])
     )
     assert run(["export", NETWORK, "--recipe", "@quick.toml", "--onnx", "net"]) == 6

@@ -9,14 +9,14 @@ import pytest
 
 from harness.system import files
 from harness.system.files import Workspace
-from tests.harness.lived_in import lived_in
+from tests.verifications import inhabit
 
 
 @pytest.fixture(scope="session")
 def honest(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """The workspace, which nobody may change."""
     with pytest.MonkeyPatch.context() as patch:
-        return lived_in(tmp_path_factory.mktemp("honest"), patch)
+        return inhabit(tmp_path_factory.mktemp("honest"), patch)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,8 @@ from harness.evidence.ledger import Attempt, Outcome
 from harness.evidence.record import Record
 from harness.system.statistics import lower_bound
 from tests.conftest import REPOSITORY
+from tests.factories import make_record
 
-NewRecord = Callable[..., Record]
 CLOSE = [99.46, 99.40, 99.38, 99.41, 99.42, 99.45]
 
 
@@ -34,10 +34,10 @@ CLOSE = [99.46, 99.40, 99.38, 99.41, 99.42, 99.45]
 
 def matrix(wrong: list[list[int]], images: int) -> np.ndarray:
     """One row a seed, one column an image, 1 where the seed is wrong."""
-    found = np.zeros((len(wrong), images))
+    matrix = np.zeros((len(wrong), images))
     for seed, missed in enumerate(wrong):
-        found[seed, missed] = 1
-    return found
+        matrix[seed, missed] = 1
+    return matrix
 
 
 def squares(found: np.ndarray) -> tuple[float, float, float]:
@@ -179,11 +179,9 @@ def attempt_at(evidence: Record, **changes: Any) -> Attempt:
 
 
 @pytest.mark.parametrize(("errors", "outcome"), [(55, Outcome.CERTIFIED), (62, Outcome.FAILED)])
-def test_the_outcome_and_the_bound_are_those_of_the_declared_seeds(
-    errors: int, outcome: Outcome, new_record: NewRecord
-):
+def test_the_outcome_and_the_bound_are_those_of_the_declared_seeds(errors: int, outcome: Outcome):
     # Two more seeds that were not declared would change both.
-    evidence = new_record([*(errors + index % 3 for index in range(20)), 500, 500], beacon="1" * 40)
+    evidence = make_record([*(errors + index % 3 for index in range(20)), 500, 500], beacon="1" * 40)
     accuracies = [100 - (errors + index % 3) / 100 for index in range(20)]
     due = stats.ttest_1samp(accuracies, 0, alternative="greater").confidence_interval(0.99).low
 
@@ -193,8 +191,8 @@ def test_the_outcome_and_the_bound_are_those_of_the_declared_seeds(
     assert bound == pytest.approx(due, abs=1e-9)
 
 
-def test_an_attempt_is_open_while_one_of_its_seeds_is_missing(new_record: NewRecord):
-    evidence = new_record([40] * 19)
+def test_an_attempt_is_open_while_one_of_its_seeds_is_missing():
+    evidence = make_record([40] * 19)
 
     assert bounds.ending(attempt_at(evidence), evidence) == (Outcome.OPEN, None)
 
@@ -209,8 +207,8 @@ def test_an_attempt_is_open_while_one_of_its_seeds_is_missing(new_record: NewRec
         ({"rules": 1}, "rules"),
     ],
 )
-def test_an_attempt_that_breaks_the_rules_certifies_nothing(changes: dict[str, Any], field: str, new_record: NewRecord):
-    evidence = new_record([40] * 20, beacon="1" * 40)
+def test_an_attempt_that_breaks_the_rules_certifies_nothing(changes: dict[str, Any], field: str):
+    evidence = make_record([40] * 20, beacon="1" * 40)
     attempt = attempt_at(evidence, outcome=Outcome.CERTIFIED, lower_bound_pct=99.6)
     assert bounds.contradiction(attempt, evidence) is None
 
@@ -356,10 +354,10 @@ def test_the_threshold_allows_for_errors_in_proportion(
     (tmp_path / "error-ratios.json").write_text(json.dumps({"mnist": known}))
     monkeypatch.setattr(bounds, "files", lambda package: tmp_path)
 
-    found = error_ratio_of(DATASETS["mnist"], target)
+    ratio = error_ratio_of(DATASETS["mnist"], target)
 
-    assert found.threshold_pct(target) == pytest.approx(threshold, abs=1e-5)
-    assert (found.network_deviation, found.images_deviation) == (0.06, None)
+    assert ratio.threshold_pct(target) == pytest.approx(threshold, abs=1e-5)
+    assert (ratio.network_deviation, ratio.images_deviation) == (0.06, None)
     # Where none was measured the margin is one standard error of the images that validate.
     unknown, share = replace(DATASETS["kmnist"], validation_size=100, folds=5), 1 - target / 100
     margin = 100 * min(math.sqrt(share * (1 - share) / 500), share / 2)

@@ -19,8 +19,7 @@ from harness.evidence.ledger import Outcome
 from harness.system import files
 from harness.system.errors import ContentError
 from harness.system.files import Workspace
-from tests.harness import unrun
-from tests.harness.lived_in import drop, edit, forget, record_of, weights
+from tests.verifications import NETWORK, commit_evidence, drop, edit, forget, git, record_of, weights
 
 
 @pytest.fixture
@@ -43,7 +42,7 @@ def test_an_honest_workspace_holds_together(git: bool, place: Workspace, capsys:
 
 def test_empty_workspaces_and_shallow_clones_hold_together(place: Workspace, tmp_path: Path):
     clone = Workspace(place.root / "clone")
-    unrun.git(place, "clone", "--quiet", "--depth", "1", f"file://{place.root}", str(clone.root))
+    git(place, "clone", "--quiet", "--depth", "1", f"file://{place.root}", str(clone.root))
 
     assert faults(clone) == []
     assert not check.is_whole(clone.records)
@@ -107,19 +106,19 @@ def test_whatever_is_changed_the_check_names_its_file(seed: int, way: str, place
         # Where there is no table, none states anything.
         assert path != place.leaderboard or faults(place) == []
     if way != "edited":
-        unrun.commit(place, "2026-11-20T10:00:00+00:00")
+        commit_evidence(place, "2026-11-20T10:00:00+00:00")
 
-    said = faults(place, "HEAD~1" if way == "anchored" else None)
-    assert any(path.name in fault for fault in said) is ((path, way) != (place.leaderboard, "gone")), after[:2000]
+    messages = faults(place, "HEAD~1" if way == "anchored" else None)
+    assert any(path.name in fault for fault in messages) is ((path, way) != (place.leaderboard, "gone")), after[:2000]
 
 
 def test_what_a_merge_has_dropped_is_remembered(place: Workspace):
-    unrun.git(place, "checkout", "--quiet", "-b", "theirs")
+    git(place, "checkout", "--quiet", "-b", "theirs")
     whole = place.test_log.read_text(encoding="utf-8")
     files.append_line(place.test_log, '{"theirs": 1}')
-    unrun.commit(place)
-    unrun.git(place, "checkout", "--quiet", "-")
-    unrun.git(place, "merge", "--quiet", "--no-ff", "--strategy", "ours", "--no-edit", "theirs")
+    commit_evidence(place)
+    git(place, "checkout", "--quiet", "-")
+    git(place, "merge", "--quiet", "--no-ff", "--strategy", "ours", "--no-edit", "theirs")
 
     assert place.test_log.read_text(encoding="utf-8") == whole
     assert '{"theirs": 1}' in faults(place)[0]
@@ -130,13 +129,13 @@ def test_a_rewritten_history_is_found_by_a_published_commit(place: Workspace, ca
     assert published is not None
     for path in (place.ledger, place.test_log):
         files.append_line(path, path.read_text(encoding="utf-8").splitlines()[0])
-    unrun.commit(place)
+    commit_evidence(place)
     assert run(["leaderboard", "--check", "--anchor", published.strip()]) == 0
 
     forget(place)
     drop(place.test_log, lambda line: line["purpose"].endswith(" seed 9"))
     assert run(["leaderboard", "--check", "--anchor", published.strip()]) == 4
-    unrun.commit(place)
+    commit_evidence(place)
     [fault] = faults(place)
     assert "attempt 1: beacon: " in fault
     capsys.readouterr()
@@ -153,9 +152,9 @@ def with_entry(which: Callable[[dict[str, Any]], bool], **changes: Any) -> Calla
 
     def change(place: Workspace) -> None:
         lines = [json.loads(line) for line in place.ledger.read_text(encoding="utf-8").splitlines()]
-        made = [entry | changes if which(entry) else entry for entry in lines]
-        assert made != lines
-        place.ledger.write_text("".join(json.dumps(entry) + "\n" for entry in made), encoding="utf-8")
+        rows = [entry | changes if which(entry) else entry for entry in lines]
+        assert rows != lines
+        place.ledger.write_text("".join(json.dumps(entry) + "\n" for entry in rows), encoding="utf-8")
 
     return change
 
@@ -264,10 +263,10 @@ def test_a_failed_attempt_that_the_ledger_calls_certified_is_not_ranked(place: W
     with_entry(is_end, lower_bound_pct=bound)(place)
 
     assert outcome is Outcome.FAILED
-    assert leaderboard._tier_of(evidence, ledger.read(place.ledger)) is not Tier.CERTIFIED
+    assert leaderboard.row_of_record(evidence, ledger.read(place.ledger)).tier is not Tier.CERTIFIED
     assert [row.target_pct for row in leaderboard.survey(place).rows] == [99.0]
     before = place.leaderboard.read_bytes()
     with pytest.raises(ContentError):
         leaderboard.refresh(place)
-    assert run(["leaderboard", "--publish", unrun.NETWORK.hash]) == 4
+    assert run(["leaderboard", "--publish", NETWORK.hash]) == 4
     assert place.leaderboard.read_bytes() == before

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from harness.data.datasets import DATASETS
 from harness.evidence.evaluate import Evaluation, evaluated, probabilities
-from harness.evidence.record import Record, SeedRun, WeightFile
+from harness.evidence.record import SeedRun, WeightFile
 from harness.training.recipe import Precision
+from tests.factories import make_record
 
 MNIST = DATASETS["mnist"]
 # Of five images: what is right, and what the network is sure of.
@@ -25,11 +26,11 @@ SURE = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.2, 0.5, 0.3], [0.1, 0.
 
 
 @pytest.fixture
-def run(new_record: Callable[..., Record]) -> Callable[..., SeedRun]:
+def run() -> Callable[..., SeedRun]:
     """A recorded seed with these wrong images."""
 
     def made(*wrong: tuple[int, int]) -> SeedRun:
-        return replace(new_record([0]).seeds[0], wrong=wrong, test_errors=len(wrong), test_size=len(LABELS))
+        return replace(make_record([0]).seeds[0], wrong=wrong, test_errors=len(wrong), test_size=len(LABELS))
 
     return made
 
@@ -53,12 +54,12 @@ def test_probabilities_are_those_of_a_network_worked_out_by_hand():
     pixels[0], pixels[1002] = 0, 255
     weights = linear_on_means()
 
-    found = probabilities(weights, pixels, MNIST, "fp32")
+    shares = probabilities(weights, pixels, MNIST, "fp32")
 
     means = (pixels.numpy().astype(np.float64).mean((1, 2, 3)) / 255 - 0.1307) / 0.3081
     logits = means[:, None] * weights.kept["ops.1.weight"][:, 0] + weights.kept["ops.1.bias"]
-    assert found.dtype == torch.float32
-    assert np.allclose(found.numpy(), softmax(logits, axis=1), atol=1e-6)
+    assert shares.dtype == torch.float32
+    assert np.allclose(shares.numpy(), softmax(logits, axis=1), atol=1e-6)
 
 
 def test_a_recipe_in_bfloat16_is_evaluated_in_bfloat16():
@@ -99,12 +100,7 @@ def test_a_mistake_that_cannot_be_is_not_as_recorded(claimed: tuple[int, int], r
 
 @pytest.mark.parametrize(
     ("precision", "margin", "tie"),
-    [
-        ("fp32", 5e-5, True),
-        ("fp32", 3e-4, False),
-        ("bf16", 0.04, True),
-        ("bf16", 0.06, False),
-    ],
+    [("fp32", 5e-5, True), ("fp32", 3e-4, False), ("bf16", 0.04, True), ("bf16", 0.06, False)],
 )
 def test_two_classes_as_good_as_equal_count_as_recorded(
     precision: Precision, margin: float, tie: bool, run: Callable[..., SeedRun]

@@ -6,7 +6,6 @@ import itertools
 import json
 import math
 import random
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from pathlib import Path
@@ -20,7 +19,6 @@ from harness.evidence import bounds, leaderboard, ledger, record
 from harness.evidence.check import faults, publish
 from harness.evidence.leaderboard import SCHEMA_VERSION, LeaderboardRow, Tier, read, read_claims, to_csv
 from harness.evidence.ledger import Outcome
-from harness.evidence.record import Record
 from harness.studies import config as study
 from harness.system import files
 from harness.system.errors import ContentError, UsageError
@@ -28,12 +26,10 @@ from harness.system.files import Workspace
 from harness.training.result import Purpose, Result, Status
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network
-from tests.harness import logged, unrun
-from tests.harness.conftest import made_record, made_result
-from tests.harness.some_study import CONFIG
+from tests.factories import CONFIG, make_claim, make_record, make_result, network_of_width
+from tests.study_logs import write_runs
+from tests.verifications import git
 
-NewRecord = Callable[..., Record]
-NewResult = Callable[..., Result]
 CLAIM: dict[str, Any] = {
     "name": "n",
     "architecture": "conv3x3(8) | gap | linear(10)",
@@ -51,25 +47,20 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "leaderboard.csv"
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Workspace:
-    return Workspace(tmp_path)
-
-
 # Tiers, figures and order ----------------------------------------------------------------------------
 
 
-def test_a_row_counts_all_attempts_at_its_target_and_says_how_sure_its_own_was(place: Workspace, new_record: NewRecord):
-    made = new_record([56, 62] * 15)
-    network, recipe, dataset, target, protocol = made.key
+def test_a_row_counts_all_attempts_at_its_target_and_says_how_sure_its_own_was(place: Workspace):
+    evidence = make_record([56, 62] * 15)
+    network, recipe, dataset, target, protocol = evidence.key
     ledger.declare(place.ledger, ("0" * 12, recipe, dataset, target, protocol), 0, 30)
-    attempt = ledger.declare(place.ledger, made.key, 0, 30)
+    attempt = ledger.declare(place.ledger, evidence.key, 0, 30)
     ledger.declare(place.ledger, (network, recipe, dataset, 99.5, protocol), 30, 30)
     ledger.declare(place.ledger, (network, recipe, "kmnist", target, protocol), 60, 30)
 
-    before = leaderboard.row_of_record(made, ledger.read(place.ledger))
+    before = leaderboard.row_of_record(evidence, ledger.read(place.ledger))
     ledger.close(place.ledger, attempt, outcome=Outcome.CERTIFIED, lower_bound_pct=99.4)
-    after = leaderboard.row_of_record(made, ledger.read(place.ledger))
+    after = leaderboard.row_of_record(evidence, ledger.read(place.ledger))
 
     assert (before.attempts, before.confidence) == (2, None)
     assert (after.attempts, after.confidence) == (2, 0.992)
@@ -89,17 +80,17 @@ def test_a_row_counts_all_attempts_at_its_target_and_says_how_sure_its_own_was(p
     ],
 )
 def test_the_seeds_that_were_declared_at_once_decide_and_later_ones_do_not_help(
-    errors: list[int], declared: list[range], tier: Tier, place: Workspace, new_record: NewRecord
+    errors: list[int], declared: list[range], tier: Tier, place: Workspace
 ):
-    made = new_record(errors)
+    evidence = make_record(errors)
     for indices in declared:
-        ledger.declare_verification(place.ledger, made.key, indices)
+        ledger.declare_verification(place.ledger, evidence.key, indices)
 
-    assert leaderboard._tier_of(made, ledger.read(place.ledger)) is tier
+    assert leaderboard.row_of_record(evidence, ledger.read(place.ledger)).tier is tier
 
 
-def test_the_figures_of_a_row_are_those_of_its_seeds(new_record: NewRecord):
-    made = new_record([50, 60, 70])
+def test_the_figures_of_a_row_are_those_of_its_seeds():
+    made = make_record([50, 60, 70])
     diverged = replace(made.seeds[2], status=Status.DIVERGED, best_test_errors=65)
     made = replace(made, seeds=(*made.seeds[:2], diverged))
 
@@ -185,11 +176,11 @@ def test_the_front_equals_that_of_comparing_all_pairs():
     assert all(a.parameters < b.parameters for a, b in itertools.pairwise(front))
 
 
-def test_fresh_seeds_speak_for_a_network_not_the_draw_that_chose_it(new_result: NewResult):
-    chosen = new_result(errors=30)
-    fresh = [new_result(errors=60 + index, purpose=Purpose.CONFIRM, seed_index=index) for index in range(3)]
-    stopped = new_result(errors=500, purpose=Purpose.CONFIRM, seed_index=3, status=Status.PRUNED)
-    diverged = new_result(errors=9_000, purpose=Purpose.CONFIRM, seed_index=4, status=Status.DIVERGED)
+def test_fresh_seeds_speak_for_a_network_not_the_draw_that_chose_it():
+    chosen = make_result(errors=30)
+    fresh = [make_result(errors=60 + index, purpose=Purpose.CONFIRM, seed_index=index) for index in range(3)]
+    stopped = make_result(errors=500, purpose=Purpose.CONFIRM, seed_index=3, status=Status.PRUNED)
+    diverged = make_result(errors=9_000, purpose=Purpose.CONFIRM, seed_index=4, status=Status.DIVERGED)
 
     assert leaderboard.validation_runs([chosen]) == [chosen]
     assert leaderboard.validation_runs([chosen, *fresh]) == fresh
@@ -201,30 +192,17 @@ def test_fresh_seeds_speak_for_a_network_not_the_draw_that_chose_it(new_result: 
 # Sources ---------------------------------------------------------------------------------------------
 
 
-def network(width: int) -> str:
-    return f"conv3x3({width}) bn relu | maxpool | conv3x3(8) bn relu | gap | conv1x1(10)"
-
-
 def add_study(place: Workspace, name: str, results: list[Result]) -> Path:
     folder = place.study(name)
     study.open_study(folder, CONFIG, {})
-    logged.ran(folder, *(replace(item, study=name, trial=number) for number, item in enumerate(results)))
+    write_runs(folder, *(replace(item, study=name, trial=number) for number, item in enumerate(results)))
     return folder
 
 
-def test_a_claim_never_counts_as_reached_and_never_shares_a_row(place: Workspace, new_record: NewRecord):
-    made = new_record([50] * 5)
-    record.write(place.records, made)
-    claim = {
-        "name": "n",
-        "architecture": str(made.architecture),
-        "test_accuracy_pct": 99.99,
-        "metric": "best epoch",
-        "runs": 1,
-        "epochs": 20,
-        "recipe": "its own",
-        "source": "someone",
-    }
+def test_a_claim_never_counts_as_reached_and_never_shares_a_row(place: Workspace):
+    evidence = make_record([50] * 5)
+    record.write(place.records, evidence)
+    claim = make_claim(str(evidence.architecture), 99.99)
     (place.records / "claims.json").write_text(json.dumps([claim]), encoding="utf-8")
 
     first, second = leaderboard.collect(place)
@@ -234,25 +212,25 @@ def test_a_claim_never_counts_as_reached_and_never_shares_a_row(place: Workspace
     assert second.mean_test_accuracy_pct == 99.99
 
 
-def test_a_study_gives_its_pareto_front_alone(place: Workspace, new_result: NewResult):
-    folder = add_study(
+def test_a_study_gives_its_pareto_front_alone(place: Workspace):
+    add_study(
         place,
         "s",
         [
-            new_result(network(4), 90),
-            new_result(network(5), 95),
-            new_result(network(6), 70),
-            new_result(network(7), 70),
-            new_result(network(3), 10, status=Status.PRUNED),
-            new_result(network(2), None, status=Status.CRASHED),
+            make_result(network_of_width(4), 90),
+            make_result(network_of_width(5), 95),
+            make_result(network_of_width(6), 70),
+            make_result(network_of_width(7), 70),
+            make_result(network_of_width(3), 10, status=Status.PRUNED),
+            make_result(network_of_width(2), None, status=Status.CRASHED),
         ],
     )
 
-    rows = leaderboard._rows_of_study(folder)
+    rows = leaderboard.collect(place)
 
     assert [(str(item.architecture), item.validation_accuracy_pct) for item in rows] == [
-        (network(4), 99.1),
-        (network(6), 99.3),
+        (network_of_width(4), 99.1),
+        (network_of_width(6), 99.3),
     ]
     assert {item.tier for item in rows} == {Tier.SEARCHED}
     assert {item.study for item in rows} == {"s"}
@@ -263,35 +241,33 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository from which the program runs: a record, the row of a search elsewhere, and nothing else."""
     folder = tmp_path / "clone"
     monkeypatch.setattr(files, "SHIPPED", folder)
-    record.write(folder / "records", made_record([60], network(6)))
-    searched = leaderboard._searched_row([made_result(network(4), 90)], 99.4)
+    record.write(folder / "records", make_record([60], network_of_width(6)))
+    searched = leaderboard._searched_row([make_result(network_of_width(4), 90)], 99.4)
     files.write_text(folder / "leaderboard.csv", leaderboard.to_csv([searched]))
     rows = leaderboard.collect(Workspace(folder))
     files.write_text(folder / "leaderboard.csv", leaderboard.to_csv(rows))
-    unrun.git(Workspace(folder), "init", "--quiet")
+    git(Workspace(folder), "init", "--quiet")
     return committed(folder)
 
 
 def committed(folder: Path) -> Path:
-    unrun.git(Workspace(folder), "add", "--all")
-    unrun.git(Workspace(folder), "commit", "--quiet", "--message", "evidence")
+    git(Workspace(folder), "add", "--all")
+    git(Workspace(folder), "commit", "--quiet", "--message", "evidence")
     return folder
 
 
-def test_what_is_shipped_is_known_in_every_workspace_and_stays_as_it_is(
-    clone: Path, place: Workspace, new_record: NewRecord, new_result: NewResult
-):
+def test_what_is_shipped_is_known_in_every_workspace_and_stays_as_it_is(clone: Path, place: Workspace):
     before = {path: path.read_bytes() for path in clone.rglob("*") if path.is_file()}
-    add_study(place, "s", [new_result(network(5), 80)])
-    record.write(place.records, new_record([70], network(6), first=1))
+    add_study(place, "s", [make_result(network_of_width(5), 80)])
+    record.write(place.records, make_record([70], network_of_width(6), first=1))
 
     rows = leaderboard.refresh(place)
 
     # The own seed joins the shipped one.
     assert {(str(row.architecture), row.tier, row.test_errors_mean) for row in rows} == {
-        (network(6), Tier.MEASURED, 65),
-        (network(5), Tier.SEARCHED, None),
-        (network(4), Tier.SEARCHED, None),
+        (network_of_width(6), Tier.MEASURED, 65),
+        (network_of_width(5), Tier.SEARCHED, None),
+        (network_of_width(4), Tier.SEARCHED, None),
     }
     assert leaderboard.read(place.leaderboard) == rows
     assert {path: path.read_bytes() for path in clone.rglob("*") if path.is_file()} == before
@@ -299,10 +275,10 @@ def test_what_is_shipped_is_known_in_every_workspace_and_stays_as_it_is(
 
 
 def test_a_row_is_published_with_its_evidence_and_all_attempts(
-    clone: Path, place: Workspace, new_record: NewRecord, monkeypatch: pytest.MonkeyPatch
+    clone: Path, place: Workspace, monkeypatch: pytest.MonkeyPatch
 ):
-    mine, other = new_record([50] * 5), new_record([55], network(9))
-    failed = new_record([90] * 20, network(7), beacon="1" * 40)
+    mine, other = make_record([50] * 5), make_record([55], network_of_width(9))
+    failed = make_record([90] * 20, network_of_width(7), beacon="1" * 40)
     for made in (mine, other, failed):
         record.write(place.records, made)
         files.append_line(
@@ -319,10 +295,10 @@ def test_a_row_is_published_with_its_evidence_and_all_attempts(
 
     there = Workspace(clone)
     assert {made.hash for made in record.read_all(there.records)} == {
-        made_record([60], network(6)).hash, mine.hash, failed.hash
+        make_record([60], network_of_width(6)).hash, mine.hash, failed.hash
     }  # fmt: skip
-    found = ledger.read(there.ledger)
-    assert [[line.hash for line in each] for each in (found.attempts, found.declarations)] == [
+    entries = ledger.read(there.ledger)
+    assert [[line.hash for line in each] for each in (entries.attempts, entries.declarations)] == [
         [failed.hash],
         [mine.hash],
     ]
@@ -341,15 +317,13 @@ def test_a_row_is_published_with_its_evidence_and_all_attempts(
         publish(place, mine.hash)
 
 
-def test_refreshes_at_once_leave_a_whole_file_and_readers_never_see_half_of_one(
-    place: Workspace, new_record: NewRecord
-):
+def test_refreshes_at_once_leave_a_whole_file_and_readers_never_see_half_of_one(place: Workspace):
     for width in range(3, 9):
-        record.write(place.records, new_record([50], network(width)))
+        record.write(place.records, make_record([50], network_of_width(width)))
     leaderboard.refresh(place)
 
     def refresh(number: int) -> int:
-        record.write(place.records, new_record([60 + number], network(10 + number)))
+        record.write(place.records, make_record([60 + number], network_of_width(10 + number)))
         return len(leaderboard.refresh(place)) if number % 2 else len(leaderboard.read(place.leaderboard))
 
     with ThreadPoolExecutor(4) as pool:
@@ -360,8 +334,8 @@ def test_refreshes_at_once_leave_a_whole_file_and_readers_never_see_half_of_one(
     assert [path.name for path in place.runs.glob("*.csv*")] == ["leaderboard.csv"]
 
 
-def test_a_torn_ledger_costs_a_row_its_certificate_and_no_more(place: Workspace, new_record: NewRecord):
-    made, other = new_record([40] * 30, beacon="1" * 40), new_record([60], network(6))
+def test_a_torn_ledger_costs_a_row_its_certificate_and_no_more(place: Workspace):
+    made, other = make_record([40] * 30, beacon="1" * 40), make_record([60], network_of_width(6))
     record.write(place.records, made)
     record.write(place.records, other)
     ledger.close(
@@ -374,10 +348,10 @@ def test_a_torn_ledger_costs_a_row_its_certificate_and_no_more(place: Workspace,
     assert leaderboard.survey(place).rows[0].tier is Tier.CERTIFIED
     place.ledger.write_bytes(place.ledger.read_bytes()[:-50])
 
-    found = leaderboard.survey(place)
+    survey = leaderboard.survey(place)
 
-    assert [(row.hash, row.tier) for row in found.rows] == [(made.hash, Tier.VERIFIED), (other.hash, Tier.MEASURED)]
-    [damage] = found.damage
+    assert [(row.hash, row.tier) for row in survey.rows] == [(made.hash, Tier.VERIFIED), (other.hash, Tier.MEASURED)]
+    [damage] = survey.damage
     assert f"{place.ledger}, line 2: " in damage.message
     with pytest.raises(ContentError):
         leaderboard.refresh(place)
@@ -401,21 +375,21 @@ def test_what_follows_from_a_searched_network_is_computed_again(
 
 
 @pytest.mark.parametrize("left", ["", "another target"])
-def test_seeds_of_an_attempt_that_the_ledger_lacks_are_not_ranked(left: str, place: Workspace, new_record: NewRecord):
-    made = new_record([50, 55])
-    record.write(place.records, replace(made, seeds=tuple(replace(run, attempt=1) for run in made.seeds)))
+def test_seeds_of_an_attempt_that_the_ledger_lacks_are_not_ranked(left: str, place: Workspace):
+    evidence = make_record([50, 55])
+    record.write(place.records, replace(evidence, seeds=tuple(replace(run, attempt=1) for run in evidence.seeds)))
     if left:
-        ledger.declare(place.ledger, replace(made, target_pct=99.0).key, 0, 20)
+        ledger.declare(place.ledger, replace(evidence, target_pct=99.0).key, 0, 20)
 
-    found = leaderboard.survey(place)
+    survey = leaderboard.survey(place)
 
-    assert [*found.rows, *found.records] == []
-    assert "attempt 1: lacking" in found.damage[0].message
+    assert [*survey.rows, *survey.records] == []
+    assert "attempt 1: lacking" in survey.damage[0].message
     with pytest.raises(ContentError):
         leaderboard.collect(place)
 
     place.ledger.unlink(missing_ok=True)
-    ledger.declare(place.ledger, made.key, 0, 20)
+    ledger.declare(place.ledger, evidence.key, 0, 20)
     assert len(leaderboard.survey(place).rows) == 1
 
 
@@ -546,6 +520,6 @@ def test_the_committed_claims_are_those_of_the_documents(seed_documents: dict[st
     stated = {
         network["name"]: network["claim"]["test_acc"] for network in seed_documents["networks"] if network["claim"]
     }
-    found = read_claims(Path(__file__).parents[3] / "records" / "claims.json")
+    claims = read_claims(Path(__file__).parents[3] / "records" / "claims.json")
 
-    assert {item.name: item.mean_test_accuracy_pct for item in found if item.name.startswith("seed")} == stated
+    assert {item.name: item.mean_test_accuracy_pct for item in claims if item.name.startswith("seed")} == stated

@@ -16,37 +16,36 @@ import torch
 from safetensors.numpy import save
 
 from harness.evidence import record
-from harness.evidence.record import Found, Record, read_recorded, read_weights, weights_path
+from harness.evidence.record import Record, read_recorded, read_weights, weights_path
 from harness.system.errors import ContentError
 from harness.training.modules import Network, build
-from harness.training.result import Epoch, Purpose, Result, Status
+from harness.training.result import Epoch, Purpose, Status
 from harness.training.run import to_safetensors
 from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
-
-NewRecord = Callable[..., Record]
-
-
-def test_a_record_is_read_as_it_was_written(tmp_path: Path, new_record: NewRecord, new_found: Callable[..., Found]):
-    made = new_record([55, 60], name="a 'name', \u05d0", found=new_found(), assumed=("momentum",))
-
-    record.write(tmp_path, made)
-
-    assert record.read_all(tmp_path) == [made]
+from tests.factories import make_found, make_record, make_result
 
 
-def test_a_seed_stays_as_it_was_first_measured(tmp_path: Path, new_record: NewRecord):
-    record.write(tmp_path, new_record([55]))
-    record.write(tmp_path, new_record([40]))
+def test_a_record_is_read_as_it_was_written(tmp_path: Path):
+    evidence = make_record([55, 60], name="a 'name', \u05d0", found=make_found(), assumed=("momentum",))
+
+    record.write(tmp_path, evidence)
+
+    assert record.read_all(tmp_path) == [evidence]
+
+
+def test_a_seed_stays_as_it_was_first_measured(tmp_path: Path):
+    record.write(tmp_path, make_record([55]))
+    record.write(tmp_path, make_record([40]))
 
     [there] = record.read_all(tmp_path)
 
     assert there.seeds[0].test_errors == 55
-    assert record.with_seeds(there, new_record([40]).seeds[0]) == there
+    assert record.with_seeds(there, make_record([40]).seeds[0]) == there
 
 
-def test_seeds_that_are_written_at_once_all_survive(tmp_path: Path, new_record: NewRecord):
-    records = [new_record([50 + index], first=index) for index in range(12)]
+def test_seeds_that_are_written_at_once_all_survive(tmp_path: Path):
+    records = [make_record([50 + index], first=index) for index in range(12)]
 
     # The lock is one of open files, so threads stand for processes.
     with ThreadPoolExecutor(6) as pool:
@@ -94,9 +93,9 @@ def edited(folder: Path, made: Record, change: Callable[[dict[str, Any]], None])
     ],
 )
 def test_an_edited_record_is_refused_and_the_field_is_named(
-    tmp_path: Path, new_record: NewRecord, change: Callable[[dict[str, Any]], None], named: str
+    tmp_path: Path, change: Callable[[dict[str, Any]], None], named: str
 ):
-    path = edited(tmp_path, new_record([55, 60]), change)
+    path = edited(tmp_path, make_record([55, 60]), change)
 
     with pytest.raises(ContentError) as caught:
         record.read_all(tmp_path)
@@ -112,9 +111,9 @@ def test_what_is_not_a_record_is_refused(tmp_path: Path, content: str):
         record.read_all(tmp_path)
 
 
-def test_a_run_of_a_document_keeps_its_best_epoch(new_result: Callable[..., Result]):
+def test_a_run_of_a_document_keeps_its_best_epoch():
     history = tuple(Epoch(epoch, 0.1, None, 1.0, test_errors=count) for epoch, count in ((1, 80), (2, 58), (3, 61)))
-    tested = new_result(
+    tested = make_result(
         purpose=Purpose.VERIFY,
         seed_index=4,
         status=Status.DIVERGED,
@@ -148,9 +147,9 @@ def digest(network: Network) -> str:
 
 
 @pytest.fixture
-def evidence(new_record: Callable[..., Record]) -> Record:
+def evidence() -> Record:
     """A record of the seeds 2 to 5, with the digests of networks of these seeds."""
-    made = new_record([60] * 4, NETWORK, first=2)
+    made = make_record([60] * 4, NETWORK, first=2)
     seeds = tuple(replace(run, weights_sha256=digest(learned(run.index))) for run in made.seeds)
     return replace(made, seeds=seeds)
 
@@ -165,15 +164,15 @@ def keep(folder: Path, evidence: Record, index: int, content: bytes | None = Non
 def test_what_is_read_is_torch_s_state_with_a_tied_kernel_once(evidence: Record, tmp_path: Path):
     network = learned(3)
 
-    found = read_weights(keep(tmp_path, evidence, 3))
+    weights = read_weights(keep(tmp_path, evidence, 3))
 
     state = {name: value for name, value in network.state_dict().items() if value.is_floating_point()}
-    assert found.state == tuple(state)
-    assert found.tied == {"ops.5.ops.0.weight": "ops.3.weight"}
-    assert found.kept.keys() == state.keys() - found.tied.keys()
-    assert all(np.array_equal(value, state[name].numpy()) for name, value in found.kept.items())
-    assert found.about == {"architecture": NETWORK}
-    assert found.sha256 == digest(network)
+    assert weights.state == tuple(state)
+    assert weights.tied == {"ops.5.ops.0.weight": "ops.3.weight"}
+    assert weights.kept.keys() == state.keys() - weights.tied.keys()
+    assert all(np.array_equal(value, state[name].numpy()) for name, value in weights.kept.items())
+    assert weights.about == {"architecture": NETWORK}
+    assert weights.sha256 == digest(network)
 
 
 @pytest.mark.parametrize(

@@ -23,26 +23,22 @@ from harness.studies.config import owned
 from harness.system import files
 from harness.system.errors import ContentError, StorageError, UsageError
 from harness.system.files import Workspace
-from harness.training.executor import Event, Finished
-from harness.training.processes import Processes
+from harness.training.executors.base import Event, Finished
+from harness.training.executors.processes import Processes
 from harness.training.recipe import RECIPES, NamedRecipe, Recipe
 from harness.training.result import Purpose, derive_seed
 from harness.training.run import Job, TrainingData, execute
 from search_spaces.notation import parse_network
-from tests.harness import unrun
-from tests.harness.unrun import NETWORK, Seeds
+from tests.factories import ENVIRONMENT
+from tests.fakes import Seeds, without_training
+from tests.verifications import NETWORK, commit_evidence, declare_in_git, git, make_plan, run_plan
 
-CERTIFY = unrun.plan(certify=True)
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Workspace:
-    return Workspace(tmp_path)
+CERTIFY = make_plan(certify=True)
 
 
 @pytest.fixture
 def seeds(monkeypatch: pytest.MonkeyPatch) -> Seeds:
-    return unrun.without_training(monkeypatch)
+    return without_training(monkeypatch)
 
 
 def recorded(place: Workspace) -> Record:
@@ -64,7 +60,7 @@ def interrupted(place: Workspace, seeds: Seeds, at: int, indices: range) -> None
     """Run a verification until Ctrl-C at one of its seeds."""
     seeds.watch = interrupt_at(at)
     with pytest.raises(KeyboardInterrupt):
-        unrun.run(place, unrun.plan(indices))
+        run_plan(place, make_plan(indices))
     seeds.watch = lambda job: None
 
 
@@ -86,11 +82,11 @@ def test_a_real_verification_runs_the_fixed_seeds_and_repeats_them_bit_for_bit(
 ):
     network = parse_network("conv3x3(2) bn relu maxpool gap linear(10)")
     smoke = RECIPES["smoke"]
-    planned = unrun.plan(range(2), architecture=network, recipe=smoke, dataset="mnist-5k", target_pct=97.0)
+    planned = make_plan(range(2), architecture=network, recipe=smoke, dataset="mnist-5k", target_pct=97.0)
 
-    first = unrun.run(place, planned)
+    first = run_plan(place, planned)
     monkeypatch.setattr(verify, "run_all", in_this_process)
-    again = unrun.run(place, replace(planned, indices=(1,)))
+    again = run_plan(place, replace(planned, indices=(1,)))
 
     ours = [run.seed for run in first.runs]
     assert ours == [derive_seed(network.hash, smoke.recipe.hash, Purpose.VERIFY, index) for index in (0, 1)]
@@ -107,20 +103,20 @@ def test_a_real_verification_runs_the_fixed_seeds_and_repeats_them_bit_for_bit(
 
 
 def test_new_seeds_join_the_record_and_repeated_ones_stay_as_they_were_measured(place: Workspace, seeds: Seeds):
-    unrun.run(place, unrun.plan(range(2)))
+    run_plan(place, make_plan(range(2)))
     seeds.errors = lambda index: 70
 
-    verdict = unrun.run(place, unrun.plan(range(1, 4)))
+    verdict = run_plan(place, make_plan(range(1, 4)))
 
     assert [run.test_errors for run in recorded(place).seeds] == [55, 55, 70, 70]
     assert [run.test_errors for run in verdict.runs] == [55, 70, 70]
     assert (verdict.row.seeds, verdict.row.test_errors_mean, verdict.reruns) == (4, 62.5, ())
     # Where none is missing, they are run again.
-    again = unrun.run(place, unrun.plan([1]))
+    again = run_plan(place, make_plan([1]))
     assert again.record == recorded(place) == verdict.record
     assert [(each.index, each.test_errors, each.recorded_test_errors) for each in again.reruns] == [(1, 70, 55)]
     seeds.asked.clear()
-    assert unrun.run(place, unrun.plan(range(4), repeat=False)).row == verdict.row
+    assert run_plan(place, make_plan(range(4), repeat=False)).row == verdict.row
     assert seeds.asked == []
 
 
@@ -134,11 +130,11 @@ def test_what_a_seed_has_learned_lies_beside_the_record_and_a_repeat_that_differ
         files.write_bytes(job.weights, learned)
 
     seeds.watch = learn
-    unrun.run(place, unrun.plan(range(2)))
+    run_plan(place, make_plan(range(2)))
     learned, seeds.weights = b"second", lambda index: "other"
-    unrun.run(place, unrun.plan(range(1, 3)))
+    run_plan(place, make_plan(range(1, 3)))
 
-    row = f"{unrun.NETWORK.hash}-{RECIPES['fast'].recipe.hash}-mnist"
+    row = f"{NETWORK.hash}-{RECIPES['fast'].recipe.hash}-mnist"
     kept = {path.name: path.read_bytes() for path in (place.records / "weights" / row).iterdir()}
     assert kept == {
         "seed-0000.safetensors": b"first",
@@ -164,11 +160,11 @@ def test_a_repeat_is_compared_with_the_record(
     weights: str, changes: dict[str, object], identical: bool | None, place: Workspace, seeds: Seeds
 ):
     seeds.weights = lambda index: "a"
-    unrun.run(place, unrun.plan(range(1)))
+    run_plan(place, make_plan(range(1)))
     seeds.weights = lambda index: weights
-    seeds.environment = replace(unrun.ENVIRONMENT, **changes)  # type: ignore[arg-type]
+    seeds.environment = replace(ENVIRONMENT, **changes)  # type: ignore[arg-type]
 
-    verdict = unrun.run(place, unrun.plan(range(1)))
+    verdict = run_plan(place, make_plan(range(1)))
 
     assert [repeat.identical for repeat in verdict.reruns] == [identical]
 
@@ -186,10 +182,10 @@ def test_a_rerun_that_is_worse_contradicts_the_record(
     errors: object, weights: str, contradicted: bool, place: Workspace, seeds: Seeds
 ):
     seeds.errors, seeds.weights = lambda index: 50 + index, lambda index: f"same {index}"
-    assert unrun.run(place, unrun.plan()).passed
+    assert run_plan(place, make_plan()).passed
     seeds.errors, seeds.weights = errors, lambda index: f"{weights} {index}"  # type: ignore[assignment]
 
-    verdict = unrun.run(place, unrun.plan())
+    verdict = run_plan(place, make_plan())
 
     assert verdict.row.reached
     assert verdict.contradicted is contradicted
@@ -202,13 +198,13 @@ def test_a_rerun_that_is_worse_contradicts_the_record(
 def test_what_an_interrupted_call_has_finished_is_not_run_twice(place: Workspace, seeds: Seeds):
     seeds.watch = interrupt_at(3)
     with pytest.raises(KeyboardInterrupt):
-        unrun.run(place, unrun.plan())
+        run_plan(place, make_plan())
     assert [run.index for run in recorded(place).seeds] == [0, 1, 2]
-    assert [run.index for run in recorded_verdict(unrun.plan([2, 3]), place).runs] == [2]
+    assert [run.index for run in recorded_verdict(make_plan([2, 3]), place).runs] == [2]
     seeds.asked.clear()
     seeds.watch = lambda job: None
 
-    verdict = unrun.run(place, unrun.plan())
+    verdict = run_plan(place, make_plan())
 
     assert seeds.indices == [3, 4]
     assert [run.index for run in verdict.runs] == [0, 1, 2, 3, 4]
@@ -217,8 +213,8 @@ def test_what_an_interrupted_call_has_finished_is_not_run_twice(place: Workspace
 
 
 def test_two_processes_do_not_verify_the_same_row(place: Workspace, seeds: Seeds):
-    with owned(verify._folder_of(unrun.plan(), place)), pytest.raises(UsageError):
-        unrun.run(place, unrun.plan())
+    with owned(verify._folder_of(make_plan(), place)), pytest.raises(UsageError):
+        run_plan(place, make_plan())
 
     assert seeds.asked == []
 
@@ -233,7 +229,7 @@ def test_a_full_disk_is_met_before_a_seed_is_run(
     with monkeypatch.context() as patch:
         patch.setattr(Path if call == "mkdir" else os, call, full)
         with pytest.raises(StorageError):
-            unrun.run(place, unrun.plan())
+            run_plan(place, make_plan())
 
     assert seeds.asked == []
 
@@ -244,38 +240,38 @@ def test_a_full_disk_is_met_before_a_seed_is_run(
 @pytest.mark.parametrize("is_there", ["nothing", "another row", "no repository", "no commit", "another count"])
 def test_a_certification_runs_as_a_commit_has_declared_it(is_there: str, place: Workspace, seeds: Seeds):
     if is_there == "another row":
-        unrun.declared(place, unrun.plan(certify=True, target_pct=99.0), 20)
+        declare_in_git(place, make_plan(certify=True, target_pct=99.0), 20)
     elif is_there == "no repository":
         assert declare(CERTIFY, place, 20) == declare(CERTIFY, place, 30)
     elif is_there == "no commit":
-        unrun.git(place, "init", "--quiet")
+        git(place, "init", "--quiet")
         declare(CERTIFY, place, 20)
     elif is_there == "another count":
-        unrun.declared(place, CERTIFY, 30)
+        declare_in_git(place, CERTIFY, 30)
         text = place.ledger.read_text(encoding="utf-8")
         place.ledger.write_text(text.replace('"seeds": 30', '"seeds": 20'), encoding="utf-8")
 
     with pytest.raises(UsageError):
-        unrun.run(place, CERTIFY)
+        run_plan(place, CERTIFY)
     assert seeds.asked == []
 
-    unrun.declared(place, CERTIFY, 20)
-    assert unrun.run(place, CERTIFY).passed
+    declare_in_git(place, CERTIFY, 20)
+    assert run_plan(place, CERTIFY).passed
     assert len(seeds.asked) == 20
 
 
 def test_the_seeds_of_a_certification_depend_on_the_commit_that_declared_it(place: Workspace, seeds: Seeds):
-    unrun.declared(place, CERTIFY, 20)
+    declare_in_git(place, CERTIFY, 20)
     declaring = (check.git(place.root, "rev-parse", "HEAD") or "").strip()
-    unrun.commit(place)
+    commit_evidence(place)
 
-    verdict = unrun.run(place, CERTIFY)
+    verdict = run_plan(place, CERTIFY)
 
     known = {derive_seed(NETWORK.hash, CERTIFY.recipe.recipe.hash, Purpose.VERIFY, index) for index in range(20)}
     assert {job.beacon for job in seeds.asked} == {run.beacon for run in verdict.record.seeds} == {declaring}
     assert not {run.seed for run in verdict.runs} & known
     # A seed that is run again is the recorded one.
-    again = unrun.run(place, unrun.plan([3]))
+    again = run_plan(place, make_plan([3]))
     assert [run.seed for run in again.runs] == [verdict.runs[3].seed]
 
 
@@ -304,7 +300,7 @@ def test_the_seeds_of_a_verification_are_in_the_ledger_before_the_first(place: W
     seen: list[list[Declaration]] = []
     seeds.watch = lambda job: seen.append(ledger.read(place.ledger).declarations)
 
-    verdict = unrun.run(place, unrun.plan(range(3)))
+    verdict = run_plan(place, make_plan(range(3)))
 
     [declaration] = seen[0]
     assert (declaration.key, declaration.indices) == (verdict.record.key, (0, 1, 2))
@@ -315,13 +311,13 @@ def test_a_row_is_only_measured_while_a_declared_seed_has_not_been_run(place: Wo
     interrupted(place, seeds, 6, range(8))
 
     # Six seeds with a mean far above the target, but eight were promised; a second look at five of them does not help.
-    some = unrun.run(place, unrun.plan(range(5)))
+    some = run_plan(place, make_plan(range(5)))
     [row] = leaderboard.collect(place)
     assert (row.seeds, row.tier, row.reached) == (6, Tier.MEASURED, False)
     assert (some.row.tier, some.passed) == (Tier.MEASURED, False)
-    assert not recorded_verdict(unrun.plan(range(5)), place).passed
+    assert not recorded_verdict(make_plan(range(5)), place).passed
 
-    verdict = unrun.run(place, unrun.plan(range(8)))
+    verdict = run_plan(place, make_plan(range(8)))
     [row] = leaderboard.collect(place)
     assert (row.seeds, row.tier, verdict.passed) == (8, Tier.VERIFIED, True)
 
@@ -331,9 +327,9 @@ def test_a_row_is_only_measured_while_a_declared_seed_has_not_been_run(place: Wo
 
 def certified(place: Workspace, count: int = 20, **changes: Any) -> Verdict:
     """Declare, commit and run a certification; one that is open already goes on as it was declared."""
-    planned = unrun.plan(certify=True, **changes)
-    unrun.declared(place, planned, count)
-    return unrun.run(place, planned)
+    planned = make_plan(certify=True, **changes)
+    declare_in_git(place, planned, count)
+    return run_plan(place, planned)
 
 
 def only_attempt(place: Workspace) -> Attempt:
@@ -369,33 +365,33 @@ def test_a_certification_that_fails_has_failed_although_the_row_is_verified(plac
 
 
 def test_a_verification_runs_all_that_is_declared_for_its_row(place: Workspace, seeds: Seeds):
-    unrun.run(place, unrun.plan(range(6)))
+    run_plan(place, make_plan(range(6)))
     key = record.read_all(place.records)[0].key
     # Eight workers had declared eight seeds, and were stopped after six.
     ledger.declare_verification(place.ledger, key, [6, 7])
 
-    assert verify.due_indices(unrun.plan(), place, 5) == (0, 1, 2, 3, 4, 6, 7)
+    assert verify.due_indices(make_plan(), place, 5) == (0, 1, 2, 3, 4, 6, 7)
     # Of another target these are known, of another data set they are not.
-    assert verify.due_indices(unrun.plan(target_pct=99.0), place, 5) == (8, 9, 10, 11, 12)
-    assert verify.due_indices(unrun.plan(dataset="kmnist"), place, 5) == (0, 1, 2, 3, 4)
+    assert verify.due_indices(make_plan(target_pct=99.0), place, 5) == (8, 9, 10, 11, 12)
+    assert verify.due_indices(make_plan(dataset="kmnist"), place, 5) == (0, 1, 2, 3, 4)
 
 
 def test_seeds_of_a_certification_that_have_not_run_hold_a_row_back(place: Workspace, seeds: Seeds):
-    verdict = unrun.run(place, unrun.plan(range(6)))
+    verdict = run_plan(place, make_plan(range(6)))
     assert verdict.row.tier is Tier.VERIFIED
 
-    declare(unrun.plan(), place, 20)
+    declare(make_plan(), place, 20)
 
     row = leaderboard.row_of_record(verdict.record, ledger.read(place.ledger))
     assert (row.tier, row.reached) == (Tier.MEASURED, False)
 
 
 def test_seeds_are_new_even_to_other_targets_and_data_sets(place: Workspace, seeds: Seeds):
-    unrun.run(place, unrun.plan([0, 6], target_pct=99.0))
-    unrun.run(place, unrun.plan([8], dataset="kmnist", target_pct=95.0))
+    run_plan(place, make_plan([0, 6], target_pct=99.0))
+    run_plan(place, make_plan([8], dataset="kmnist", target_pct=95.0))
     other = parse_network("conv3x3(5) gap linear(10)")
-    unrun.run(place, unrun.plan([30], architecture=other))
-    unrun.run(place, unrun.plan([40], recipe=NamedRecipe("short", Recipe(epochs=3))))
+    run_plan(place, make_plan([30], architecture=other))
+    run_plan(place, make_plan([40], recipe=NamedRecipe("short", Recipe(epochs=3))))
     seeds.asked.clear()
 
     certified(place)
@@ -439,18 +435,18 @@ def test_it_stops_once_it_is_futile_and_stays_so(errors: float, run: int, place:
 
 
 def test_a_certificate_has_seeds_that_were_never_run_and_is_declared_once(place: Workspace, seeds: Seeds):
-    unrun.run(place, unrun.plan(range(3), dataset="kmnist"))
+    run_plan(place, make_plan(range(3), dataset="kmnist"))
 
-    first = verify.declare_certificate(unrun.plan(), place, 20)
+    first = verify.declare_certificate(make_plan(), place, 20)
     assert (first.indices, first.alpha) == (tuple(range(3, 23)), 0.01)
-    assert verify.declare_certificate(unrun.plan(), place, 30) == first
+    assert verify.declare_certificate(make_plan(), place, 30) == first
     # Another network on the same images shares the chance of error with it.
-    other = unrun.plan(architecture=parse_network("conv3x3(5) gap linear(10)"))
+    other = make_plan(architecture=parse_network("conv3x3(5) gap linear(10)"))
     assert verify.declare_certificate(other, place, 20).alpha == 0.008
 
 
 def test_an_open_attempt_is_gone_on_with_as_it_was_declared(place: Workspace, seeds: Seeds):
-    unrun.run(place, unrun.plan(range(3)))
+    run_plan(place, make_plan(range(3)))
     seeds.asked.clear()
 
     def interrupt(job: Job) -> None:

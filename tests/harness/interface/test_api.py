@@ -18,8 +18,8 @@ import harness
 from harness.interface import api
 from harness.system.errors import UsageError
 from search_spaces.errors import NotationError
+from tests.conftest import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 SPACE = "net = conv3x3({4, 6}) bn relu | maxpool(4) | gap | linear(10)"
 
 
@@ -131,9 +131,9 @@ def test_a_study_is_a_list_of_trials_a_table_and_a_page(here: None):
 def test_a_trial_is_verified_with_its_own_recipe_and_target(here: None):
     trial = harness.study("mine").trials[0]
 
-    found = harness.verify(trial, 1, engine="torch", workers=1)
+    verdict = harness.verify(trial, 1, engine="torch", workers=1)
 
-    made = found.record
+    made = verdict.record
     assert (made.recipe_hash, made.target_pct, made.dataset) == (trial.recipe.hash, 90, "mnist-5k")
-    assert found.document()["tier"] == found.tier
-    assert harness.load(found).training is False
+    assert verdict.document()["tier"] == verdict.tier
+    assert harness.load(verdict).training is False

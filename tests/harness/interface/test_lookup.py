@@ -5,15 +5,12 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from harness.evidence import record
 from harness.evidence.leaderboard import refresh
-from harness.evidence.record import Record
 from harness.interface.lookup import KnownRow, NetworkArgument, only_row, read_network, read_study, recipe_of
 from harness.studies import config as study
 from harness.system.errors import ContentError, UsageError
@@ -24,25 +21,22 @@ from search_spaces.catalog import PRESETS, network_name
 from search_spaces.errors import NotationError
 from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
-from tests.harness import logged, scripted, unrun
+from tests import searches
+from tests.factories import make_record, make_result
+from tests.fakes import without_training
+from tests.study_logs import write_runs
+from tests.verifications import make_plan, run_plan
 
 NETWORK = parse_network("conv3x3(8) bn relu | maxpool | conv3x3(8) bn relu | gap | conv1x1(10)")
 OTHER = "conv3x3(9) bn relu | gap | conv1x1(10)"
 ALONE = KnownRow(None, "", None, None)
-NewRecord = Callable[..., Record]
-NewResult = Callable[..., Result]
-
-
-@pytest.fixture
-def place(workspace: Path) -> Workspace:
-    return Workspace(workspace)
 
 
 def keep_study(place: Workspace, *results: Result, name: str = "a-study") -> None:
     """Leave a study with these runs in the workspace."""
     folder = place.study(name)
-    study.open_study(folder, scripted.config(), {})
-    logged.ran(folder, *results)
+    study.open_study(folder, searches.config(), {})
+    write_runs(folder, *results)
 
 
 # How it is written -------------------------------------------------------------------------------------------
@@ -69,8 +63,7 @@ def test_a_network_is_read_from_everywhere(
 
 
 @pytest.mark.parametrize(
-    ("text", "is_told"),
-    [("relu", 0), ("leaky", 0), ("LeakyReLU(0.01)", 0), ("leakyrelu # (0.01)", 1)],
+    ("text", "is_told"), [("relu", 0), ("leaky", 0), ("LeakyReLU(0.01)", 0), ("leakyrelu # (0.01)", 1)]
 )
 def test_a_slope_that_is_another_one_elsewhere_is_told_and_a_bom_is_no_op(
     text: str, is_told: int, place: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -111,36 +104,36 @@ def test_a_hash_that_is_short_or_unknown_and_an_unknown_name_are_content_errors(
 
 
 @pytest.mark.parametrize("digits", [6, 12])
-def test_a_hash_is_looked_up_in_the_records(digits: int, place: Workspace, new_record: NewRecord):
-    record.write(place.records, new_record([55], name="mine"))
+def test_a_hash_is_looked_up_in_the_records(digits: int, place: Workspace):
+    record.write(place.records, make_record([55], name="mine"))
 
-    found = read_network(NETWORK.hash[:digits], place, MNIST)
+    argument = read_network(NETWORK.hash[:digits], place, MNIST)
 
-    assert found == NetworkArgument(NETWORK, "mine", (KnownRow(Recipe(), "fast", "mnist", 99.4),))
+    assert argument == NetworkArgument(NETWORK, "mine", (KnownRow(Recipe(), "fast", "mnist", 99.4),))
 
 
-def test_a_network_is_found_by_its_name_too(place: Workspace, new_record: NewRecord):
-    made = new_record([60])
-    record.write(place.records, made)
+def test_a_network_is_found_by_its_name_too(place: Workspace):
+    evidence = make_record([60])
+    record.write(place.records, evidence)
     refresh(place)
-    name = network_name(made.architecture, made.parameters)
+    name = network_name(evidence.architecture, evidence.parameters)
 
-    for given in (name, f"{name}-{made.hash[:4]}"):
-        assert read_network(given, place, MNIST).architecture.hash == made.hash
+    for given in (name, f"{name}-{evidence.hash[:4]}"):
+        assert read_network(given, place, MNIST).architecture.hash == evidence.hash
     with pytest.raises(ContentError) as caught:
         read_network(f"{name}9", place, MNIST)
     assert caught.value.hint == f"did you mean {name!r}?"
 
 
 @pytest.mark.parametrize("ranked", [False, True])
-def test_a_hash_of_no_record_is_looked_up_in_the_studies(ranked: bool, place: Workspace, new_result: NewResult):
-    keep_study(place, new_result())
+def test_a_hash_of_no_record_is_looked_up_in_the_studies(ranked: bool, place: Workspace):
+    keep_study(place, make_result())
     if ranked:
         assert NETWORK.hash in {row.hash for row in refresh(place)}
 
-    found = read_network(NETWORK.hash, place, MNIST)
+    argument = read_network(NETWORK.hash, place, MNIST)
 
-    assert (found.architecture, found.rows) == (NETWORK, (KnownRow(Recipe(), "fast", "mnist", None),))
+    assert (argument.architecture, argument.rows) == (NETWORK, (KnownRow(Recipe(), "fast", "mnist", None),))
 
 
 def test_a_hash_of_a_claim_names_the_network_alone(place: Workspace):
@@ -150,9 +143,9 @@ def test_a_hash_of_a_claim_names_the_network_alone(place: Workspace):
     (place.records / "claims.json").write_text(json.dumps([claim]), encoding="utf-8")
     refresh(place)
 
-    found = read_network(parse_network(OTHER).hash, place, MNIST)
+    argument = read_network(parse_network(OTHER).hash, place, MNIST)
 
-    assert (found.architecture, found.rows) == (parse_network(OTHER), (ALONE,))
+    assert (argument.architecture, argument.rows) == (parse_network(OTHER), (ALONE,))
 
 
 MINE = Recipe(epochs=3, momentum=0.5)
@@ -170,17 +163,12 @@ SMALL = RECIPES["small"].recipe
     ],
 )
 def test_a_row_that_was_trained_elsewhere_brings_the_recipe_that_it_names(
-    name: str,
-    recipe: Recipe,
-    is_known: bool,
-    place: Workspace,
-    new_result: NewResult,
-    monkeypatch: pytest.MonkeyPatch,
+    name: str, recipe: Recipe, is_known: bool, place: Workspace, monkeypatch: pytest.MonkeyPatch
 ):
     if name == "mine":
-        unrun.without_training(monkeypatch)
-        unrun.run(place, unrun.plan(range(1), architecture=parse_network(OTHER), recipe=NamedRecipe("mine", recipe)))
-    keep_study(place, replace(new_result(), recipe=recipe, recipe_name=name, recipe_hash=recipe.hash))
+        without_training(monkeypatch)
+        run_plan(place, make_plan(range(1), architecture=parse_network(OTHER), recipe=NamedRecipe("mine", recipe)))
+    keep_study(place, replace(make_result(), recipe=recipe, recipe_name=name, recipe_hash=recipe.hash))
     refresh(place)
     (place.runs / "a-study" / "config.json").unlink()
 
@@ -189,17 +177,17 @@ def test_a_row_that_was_trained_elsewhere_brings_the_recipe_that_it_names(
     assert rows == (KnownRow(recipe if is_known else None, name, "mnist", None),)
 
 
-def test_an_ambiguous_name_lists_what_it_may_mean(place: Workspace, new_record: NewRecord):
+def test_an_ambiguous_name_lists_what_it_may_mean(place: Workspace):
     texts = ("conv3x3(8) bn relu | gap | linear(10)", "conv3x3(8) bn swish | gap | linear(10)")
     for text in texts:
-        record.write(place.records, new_record([55], text))
+        record.write(place.records, make_record([55], text))
 
     with pytest.raises(ContentError) as caught:
         read_network("plain-178", place, MNIST)
     assert all(parse_network(text).hash in caught.value.message for text in texts)
 
 
-def test_a_study_is_found_by_name_by_path_and_as_the_latest(place: Workspace, new_result: NewResult):
+def test_a_study_is_found_by_name_by_path_and_as_the_latest(place: Workspace):
     with pytest.raises(UsageError):
         read_study(None, place)
     keep_study(place, name="one")

@@ -17,7 +17,7 @@ from click.shell_completion import ShellComplete
 from harness.cli import cli
 from harness.interface import options
 from harness.interface.api import search
-from harness.interface.options import PER_CENT, SHAPE, SHARE, number_or, option
+from harness.interface.declarations import PER_CENT, SHAPE, SHARE, number_or
 from harness.searching.request import SearchRequest
 from harness.system.errors import UsageError
 from harness.system.terminal import Parsed
@@ -27,7 +27,7 @@ from search_spaces.notation import parse_conditions
 def type_of(name: str) -> Parsed:
     """Return the type of an option that is declared."""
 
-    @option(name)
+    @options.option(name)
     def command() -> None: ...
 
     [parameter] = vars(command)["__click_params__"]

@@ -15,12 +15,13 @@ from harness.system.errors import UsageError
 from harness.system.files import Workspace
 from harness.toy.backprop import LEARNING_RATES, START, losses
 from harness.toy.rates import rate_curve
-from tests.harness import scripted
+from tests import searches
+from tests.fakes import without_processes
 
 
 def test_a_study_s_figure_has_its_networks_and_its_threshold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    scripted.without_processes(monkeypatch)
-    scripted.run(tmp_path / "runs" / "mine", scripted.config(), scripted.effort(trials=5))
+    without_processes(monkeypatch)
+    searches.run(tmp_path / "runs" / "mine", searches.config(), searches.effort(trials=5))
     study = Study(tmp_path / "runs" / "mine", Workspace(tmp_path))
     figure = study.plot(tmp_path / "study.png")
 

@@ -10,9 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from harness.interface.session import (
-    SearchReporter,
-)
+from harness.interface.session import SearchReporter
 from harness.searching.state import Moment
 from harness.studies.candidate import Candidate, NearestMiss
 from harness.studies.events import Confirmed, Entry, FailedConfirmation, RunEnded
@@ -20,24 +18,25 @@ from harness.studies.state import StudyState
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
 from harness.training.result import Purpose, Result, Status
-from tests.harness import scripted
+from tests import searches
+from tests.factories import make_job_result, make_proposal
 
-PROPOSAL = scripted.proposal(3, "conv3x3(40) relu conv3x3(8) relu gap linear(10)")
-JOB = scripted.first_job(PROPOSAL)
+PROPOSAL = make_proposal(3, "conv3x3(40) relu conv3x3(8) relu gap linear(10)")
+JOB = searches.first_job(PROPOSAL)
 NEAREST = NearestMiss(
     trial=3, hash="0" * 12, parameters=2140, epochs=8, errors=70, runs=1, allowed=69, size=10_000, cost=2140
 )
-CONFIG = scripted.config(dataset="kmnist", target_pct=99.4, threshold_pct=99.3)
+CONFIG = searches.config(dataset="kmnist", target_pct=99.4, threshold_pct=99.3)
 STATE = StudyState(Path("one"), CONFIG)
-EFFORT = scripted.effort(seconds=2700.0, trials=None)
+EFFORT = searches.effort(seconds=2700.0, trials=None)
 
 
-def reporter(place: Workspace | None = None, *, verbose: bool = False) -> SearchReporter:
-    return SearchReporter(CONFIG, EFFORT, place, verbose=verbose)
+def reporter(workspace: Workspace | None = None, *, verbose: bool = False) -> SearchReporter:
+    return SearchReporter(CONFIG, EFFORT, workspace, verbose=verbose)
 
 
 def validated(errors: int | None, status: Status = Status.COMPLETE, message: str = "", **changes: object) -> Result:
-    plain = scripted.made_result(JOB, lambda parameters, seed: 99.0, 8)
+    plain = make_job_result(JOB, lambda parameters, seed: 99.0, 8)
     size = None if errors is None else 10_000
     result = replace(plain, validation_errors=errors, validation_size=size, status=status, message=message)
     return replace(result, train_seconds=12.4, **changes)  # type: ignore[arg-type]
@@ -85,9 +84,9 @@ def test_in_a_notebook_progress_is_a_bar_of_tqdm(monkeypatch: pytest.MonkeyPatch
     with reporter() as shown:
         monkeypatch.setattr(StudyState, "nearest", NEAREST)
         shown.on_tick(Moment(300.0, STATE, None, [JOB]))
-    told = capsys.readouterr()
-    assert "300.0/2700.0" in told.err
-    assert "5:00  nearest: 2,140 parameters, 70 errors" in told.out + told.err
+    output = capsys.readouterr()
+    assert "300.0/2700.0" in output.err
+    assert "5:00  nearest: 2,140 parameters, 70 errors" in output.out + output.err
 
 
 # The report ------------------------------------------------------------------------------------------------

@@ -7,20 +7,21 @@ from pathlib import Path
 import pytest
 
 from harness.searching.state import Search
-from tests.harness import scripted
-from tests.harness.scripted import Trainer
+from tests import searches
+from tests.factories import make_proposal
+from tests.fakes import Trainer, without_processes
 
-PROPOSAL = scripted.proposal(0, "conv3x3(4) gap linear(10)")
+PROPOSAL = make_proposal(0, "conv3x3(4) gap linear(10)")
 FEW = "net = conv3x3({4, 8, 12}) gap linear(10);"
 
 
 @pytest.fixture
 def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
-    return scripted.without_processes(monkeypatch)
+    return without_processes(monkeypatch)
 
 
 @pytest.fixture
 def opened(tmp_path: Path, trainer: Trainer) -> Search:
-    found = scripted.taken_up(tmp_path, scripted.config(space_text=FEW), scripted.effort())
-    scripted.apply(found, PROPOSAL)
+    found = searches.taken_up(tmp_path, searches.config(space_text=FEW), searches.effort())
+    searches.apply(found, PROPOSAL)
     return found

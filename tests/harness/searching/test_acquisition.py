@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.searching.acquisition import Aim, Choice, Option, _expected_falls
-from harness.searching.clock import Pace, TimeLeft
-from harness.searching.surrogate import Observation, Surrogate, row_of, training_row
+from harness.searching.surrogate.features import row_of, training_row
+from harness.searching.surrogate.model import Observation, Surrogate
+from harness.searching.time_budget import Pace, TimeLeft
 from harness.studies.candidate import needed_share
 from harness.training.recipe import Recipe
 from search_spaces.network import MNIST
@@ -39,7 +40,7 @@ def options(metric: Metric = Metric.PARAMETERS) -> list[Option]:
 
 def aim(errors: Sequence[float] = (400, 200, 100, 50, 25), **changes: Any) -> Aim:
     """Return an aim at 100 errors below 20,000 parameters, where many runs of ``options`` made such errors."""
-    rows = [row_of(each.found.architecture, MNIST, 8, *TRAINING) for each in options()]
+    rows = [row_of(each.draw.architecture, MNIST, 8, *TRAINING) for each in options()]
     known = [Observation(row, count, 50) for row, count in zip(rows, errors, strict=True)]
     plain = Aim(
         model=Surrogate(known),
@@ -69,10 +70,7 @@ def fall_by_outcomes(parameters: int, limit: int, open_: Sequence[tuple[int, flo
     return mean
 
 
-@given(
-    st.integers(100, 1_000),
-    st.lists(st.tuples(st.integers(100, 2_000), st.floats(0, 1)), max_size=5),
-)
+@given(st.integers(100, 1_000), st.lists(st.tuples(st.integers(100, 2_000), st.floats(0, 1)), max_size=5))
 def test_the_expected_fall_is_the_mean_over_all_outcomes(parameters: int, open_: list[tuple[int, float]]):
     found = _expected_falls([parameters], 1_000, open_)
 
@@ -85,32 +83,32 @@ def test_several_choices_are_those_that_asking_again_would_give(
     errors: Sequence[float], stands: bool, metric: Metric, limit: int
 ):
     """Each is put among the open ones, and the whole order is worked out anew."""
-    asked = aim(errors, stands=stands, below=limit)
-    ranked, again = asked.ranked(options(metric)), asked
+    question = aim(errors, stands=stands, below=limit)
+    ranked, again = question.ranked(options(metric)), question
     expected: list[str] = []
     while len(expected) < 4:
         best = next(each for each in again.ranked(options(metric)) if each.option.hash not in expected)
         expected.append(best.option.hash)
         again = replace(again, open=(*again.open, (best.option.cost, best.chance)))
 
-    assert [each.option.hash for each in asked.one_by_one(ranked, 4)] == expected
+    assert [each.option.hash for each in question.one_by_one(ranked, 4)] == expected
     assert expected != [each.option.hash for each in ranked[:4]]
 
 
 def test_the_chance_to_stand_is_how_often_two_seeds_make_few_enough_errors():
-    asked = aim(stands=True)
+    question = aim(stands=True)
     draw = np.random.default_rng(4)
     ends = training_row(8, *TRAINING)
-    means, deviations = asked.model.predict([each.row + ends for each in options()])
+    means, deviations = question.model.predict([each.row + ends for each in options()])
     logs = draw.normal(means, deviations, (200_000, 5)) + draw.normal(0, 0.08, (2, 200_000, 5)).mean(axis=0)
 
     # What is predicted is raised by a whole deviation.
     expected = (logs + deviations <= math.log(100 * needed_share())).mean(axis=0)
-    chances = {choice.option.hash: choice.chance for choice in asked.ranked(options())}
-    found = [chances[each.hash] for each in options()]
-    assert found == pytest.approx(expected, abs=0.005)
-    assert found == sorted(found)
-    assert found[-1] > 0.9
+    chances = {choice.option.hash: choice.chance for choice in question.ranked(options())}
+    values = [chances[each.hash] for each in options()]
+    assert values == pytest.approx(expected, abs=0.005)
+    assert values == sorted(values)
+    assert values[-1] > 0.9
 
 
 def test_each_network_is_chosen_once_with_its_best_length():
@@ -185,26 +183,26 @@ def test_once_something_stands_a_small_network_without_a_chance_does_not_hide_a_
     # The small one is worth more by its size, but has less than three chances in a hundred.
     hopeless = replace(options()[0], hash="hopeless", cost=2)
     even = replace(options()[2], hash="even", cost=19_000)
-    asked = aim(errors=(150, 150, 95, 50, 25), stands=True)
+    question = aim(errors=(150, 150, 95, 50, 25), stands=True)
 
-    endless = {choice.option.hash: choice for choice in asked.ranked([hopeless, even])}
+    endless = {choice.option.hash: choice for choice in question.ranked([hopeless, even])}
     assert endless["hopeless"].chance < LEAST_CHANCE < endless["even"].chance
-    ended = replace(asked, time_left=replace(ROOM, left=1_000.0))
+    ended = replace(question, time_left=replace(ROOM, left=1_000.0))
     assert [choice.option.hash for choice in ended.ranked([hopeless, even])] == ["even"]
 
 
 def test_an_unlikely_network_does_not_take_the_time_of_a_second_verification():
     # 92 errors where 100 are allowed; a training takes 8 seconds, and 8.8 with a tenth of caution.
     both = [replace(options()[at], hash=str(at), cost=90, work=1e6) for at in (2, 3)]
-    asked = aim(errors=(400, 200, 92, 80, 25), stands=True)
-    chances = {choice.option.hash: choice.chance for choice in asked.ranked(both)}
+    question = aim(errors=(400, 200, 92, 80, 25), stands=True)
+    chances = {choice.option.hash: choice.chance for choice in question.ranked(both)}
     assert LEAST_CHANCE < chances["2"] < UNLIKELY < chances["3"]
 
     for spare, expected in ((8.9, {"2", "3"}), (8.7, {"3"}), (-50.0, {"3"})):
         time_left = replace(ROOM, left=1_000.0, spare=spare)
-        assert {choice.option.hash for choice in replace(asked, time_left=time_left).ranked(both)} == expected
+        assert {choice.option.hash for choice in replace(question, time_left=time_left).ranked(both)} == expected
         # An earlier choice is asked about again.
-        earlier = replace(asked, time_left=replace(time_left, spare=math.inf)).ranked(both)
+        earlier = replace(question, time_left=replace(time_left, spare=math.inf)).ranked(both)
         assert {choice.option.hash for choice in earlier if choice.is_timely(time_left)} == expected
 
 

@@ -27,7 +27,7 @@ from harness.studies.candidate import NearestMiss, standing_front
 from harness.studies.config import StudyObjective
 from harness.studies.events import Entry, RunEnded, Verified
 from harness.studies.state import StudyState
-from harness.training.executor import Limits
+from harness.training.executors.base import Limits
 from harness.training.result import Purpose, Status
 from harness.training.run import Job
 from reports import charts
@@ -35,36 +35,36 @@ from reports.study_facts import read_study
 from search_spaces.network import analyse
 from search_spaces.notation import parse_space
 from search_spaces.space import Metric, enumerate_draws
-from tests.harness import concluded, logged, scripted, unrun
-from tests.harness.concluded import LARGER, WINNER, misses, searched
-from tests.harness.raced import result
-from tests.harness.scripted import Made, Trainer
-from tests.harness.unrun import Seeds
+from tests import searches
+from tests.factories import make_record, make_result
+from tests.fakes import Seeds, Trainer, without_processes, without_training
+from tests.searches import LARGER, WINNER, Trial, finished, misses
+from tests.study_logs import make_entry
 
 
 @pytest.fixture
 def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
     """All runs of the search reach 99.5 % on validation."""
-    made = scripted.without_processes(monkeypatch)
+    made = without_processes(monkeypatch)
     made.accuracy_pct = lambda parameters, seed: 99.5
     return made
 
 
 @pytest.fixture
 def seeds(monkeypatch: pytest.MonkeyPatch) -> Seeds:
-    return unrun.without_training(monkeypatch)
+    return without_training(monkeypatch)
 
 
 def test_without_a_winner_nothing_is_verified(trainer: Trainer, seeds: Seeds, tmp_path: Path):
     trainer.accuracy_pct = lambda parameters, seed: 98.0
-    plan, search = searched(tmp_path)
+    plan, search = finished(tmp_path)
 
     assert conclude(plan, search) is None
 
     assert seeds.asked == []
     assert not plan.workspace.test_log.exists()
     assert record.read_all(plan.workspace.records) == []
-    assert scripted.events(plan.folder, "postponed", "verified") == []
+    assert searches.events(plan.folder, "postponed", "verified") == []
     assert plan.workspace.leaderboard.exists()
 
 
@@ -72,7 +72,7 @@ def test_without_a_winner_nothing_is_verified(trainer: Trainer, seeds: Seeds, tm
 def test_the_winner_is_verified_on_seeds_that_keep_all_workers_busy(
     workers: int, count: int, trainer: Trainer, seeds: Seeds, tmp_path: Path
 ):
-    plan, search = searched(tmp_path, workers=workers)
+    plan, search = finished(tmp_path, workers=workers)
 
     verdict = conclude(plan, search)
 
@@ -80,7 +80,7 @@ def test_the_winner_is_verified_on_seeds_that_keep_all_workers_busy(
     assert verdict.passed
     assert seeds.indices == list(range(count))
     assert {job.architecture for job in seeds.asked} == {WINNER}
-    [event] = scripted.events(plan.folder, "verified")
+    [event] = searches.events(plan.folder, "verified")
     assert (event["hash"], event["tier"], event["seeds"], event["passed"]) == (WINNER.hash, "verified", count, True)
     assert event["mean_test_accuracy_pct"] == pytest.approx(99.45)
     assert WINNER.hash in plan.workspace.leaderboard.read_text(encoding="utf-8")
@@ -89,11 +89,11 @@ def test_the_winner_is_verified_on_seeds_that_keep_all_workers_busy(
 def test_the_record_says_how_the_network_was_found_with_its_length_and_is_made_once(
     trainer: Trainer, seeds: Seeds, tmp_path: Path
 ):
-    plan, search = searched(tmp_path, lengths=(20,))
+    plan, search = finished(tmp_path, lengths=(20,))
 
     first, again = conclude(plan, search), conclude(plan, search)
 
-    longer = replace(scripted.RECIPE, epochs=20)
+    longer = replace(searches.RECIPE, epochs=20)
     assert [job.recipe for job in seeds.asked] == [longer] * 5
     [there] = record.read_all(plan.workspace.records)
     assert (there.recipe, there.recipe_name, there.recipe_hash) == (longer, "short-20ep", longer.hash)
@@ -104,7 +104,7 @@ def test_the_record_says_how_the_network_was_found_with_its_length_and_is_made_o
     assert first is not None
     assert again is not None
     assert (again.runs, again.row) == (first.runs, first.row)
-    assert len(scripted.events(plan.folder, "verified")) == 1
+    assert len(searches.events(plan.folder, "verified")) == 1
 
 
 class Killed(BaseException):
@@ -115,7 +115,7 @@ class Killed(BaseException):
 def test_a_search_that_is_killed_after_its_verification_repeats_no_seed(
     half_way: bool, trainer: Trainer, seeds: Seeds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    plan, search = searched(tmp_path)
+    plan, search = finished(tmp_path)
     with monkeypatch.context() as patch:
 
         def rmtree(folder: Path, ignore_errors: bool = False) -> None:
@@ -133,13 +133,13 @@ def test_a_search_that_is_killed_after_its_verification_repeats_no_seed(
     assert verdict is not None
     assert verdict.passed
     assert seeds.asked == []
-    assert len(scripted.events(plan.folder, "verified")) == 1
+    assert len(searches.events(plan.folder, "verified")) == 1
     assert list(plan.workspace.runs.glob(".verify-*")) == []
     assert WINNER.hash in plan.workspace.leaderboard.read_text(encoding="utf-8")
 
 
 def test_a_winner_whose_record_is_gone_is_verified_again(trainer: Trainer, seeds: Seeds, tmp_path: Path):
-    plan, search = searched(tmp_path)
+    plan, search = finished(tmp_path)
     conclude(plan, search)
     seeds.asked.clear()
     for path in plan.workspace.records.glob("*.json"):
@@ -155,13 +155,13 @@ def test_a_winner_whose_record_is_gone_is_verified_again(trainer: Trainer, seeds
 def test_what_there_is_no_time_for_is_postponed(
     seconds: float, postponed: bool, trainer: Trainer, seeds: Seeds, tmp_path: Path
 ):
-    plan, search = searched(tmp_path)
+    plan, search = finished(tmp_path)
     search.effort = replace(search.effort, seconds=search.elapsed + seconds)
 
     verdict = conclude(plan, search)
 
     assert (verdict is None) is postponed
-    last = scripted.events(plan.folder)[-1]
+    last = searches.events(plan.folder)[-1]
     assert last["event"] == ("postponed" if postponed else "verified")
     assert last["hash"] == WINNER.hash
     assert (seeds.asked == []) is postponed
@@ -174,7 +174,7 @@ def test_of_two_that_are_minimised_the_whole_front_is_found_and_verified(
     trainer: Trainer, seeds: Seeds, tmp_path: Path
 ):
     text = "net = <conv3x3({8, 12, 16}) / conv3x3({16, 20, 24}, stride=2)> bn relu gap linear(10);"
-    plan, search = searched(tmp_path, front_of=text)
+    plan, search = finished(tmp_path, front_of=text)
 
     verdict = conclude(plan, search)
 
@@ -201,7 +201,7 @@ def test_where_the_winner_misses_the_next_network_that_stands_is_verified(
     trainer: Trainer, seeds: Seeds, tmp_path: Path
 ):
     misses(seeds, WINNER)
-    plan, search = searched(tmp_path)
+    plan, search = finished(tmp_path)
     said: list[str] = []
 
     verdict = conclude(plan, search, say=said.append)
@@ -209,7 +209,7 @@ def test_where_the_winner_misses_the_next_network_that_stands_is_verified(
     assert verdict is not None
     assert (verdict.record.architecture, verdict.passed) == (LARGER, True)
     assert [job.architecture for job in seeds.asked] == [WINNER] * 5 + [LARGER] * 5
-    events = scripted.events(plan.folder, "verified")
+    events = searches.events(plan.folder, "verified")
     assert [(event["hash"], event["passed"]) for event in events] == [(WINNER.hash, False), (LARGER.hash, True)]
     assert [words.partition(" parameters")[0] for words in said] == ["verifying: 86", "missed: 86", "verifying: 162"]
     kept = {there.hash: there for there in record.read_all(plan.workspace.records)}
@@ -227,7 +227,7 @@ def test_where_the_winner_misses_the_next_network_that_stands_is_verified(
 
 def test_where_all_that_stand_miss_each_is_verified_once(trainer: Trainer, seeds: Seeds, tmp_path: Path):
     misses(seeds, WINNER, LARGER)
-    plan, search = searched(tmp_path)
+    plan, search = finished(tmp_path)
 
     for _ in range(2):
         verdict = conclude(plan, search)
@@ -235,7 +235,7 @@ def test_where_all_that_stand_miss_each_is_verified_once(trainer: Trainer, seeds
         assert verdict is not None
         assert (verdict.record.architecture, verdict.passed) == (LARGER, False)
         assert [job.architecture for job in seeds.asked] == [WINNER] * 5 + [LARGER] * 5
-        assert len(scripted.events(plan.folder, "winner", "verified")) == 4
+        assert len(searches.events(plan.folder, "winner", "verified")) == 4
     assert (search.state.standing, search.state.answer) == (None, None)
 
 
@@ -247,7 +247,7 @@ def test_a_search_runs_what_one_of_more_workers_has_declared(
         if job.seed_index == 3:
             raise Killed
 
-    plan, search = searched(tmp_path, workers=4)
+    plan, search = finished(tmp_path, workers=4)
     seeds.watch = interrupt
     with pytest.raises(Killed):
         conclude(plan, search)
@@ -261,10 +261,10 @@ def test_a_search_runs_what_one_of_more_workers_has_declared(
 
 
 def test_a_record_belongs_to_every_study_whose_network_it_is(trainer: Trainer, seeds: Seeds, tmp_path: Path):
-    plan, search = searched(tmp_path)
+    plan, search = finished(tmp_path)
     assert conclude(plan, search) is not None
     other = replace(plan, folder=plan.workspace.study("another"))
-    assert conclude(other, scripted.run(other.folder, other.config, other.effort)) is not None
+    assert conclude(other, searches.run(other.folder, other.config, other.effort)) is not None
 
     assert len(seeds.asked) == 5
     for folder in (plan.folder, other.folder):
@@ -277,7 +277,7 @@ def test_a_record_belongs_to_every_study_whose_network_it_is(trainer: Trainer, s
 def test_a_further_network_for_which_there_is_no_time_is_postponed(trainer: Trainer, seeds: Seeds, tmp_path: Path):
     misses(seeds, WINNER)
     missing = seeds.watch
-    plan, search = searched(tmp_path)
+    plan, search = finished(tmp_path)
 
     def spending(job: Job) -> None:
         missing(job)
@@ -291,7 +291,7 @@ def test_a_further_network_for_which_there_is_no_time_is_postponed(trainer: Trai
     assert verdict is not None
     assert (verdict.record.architecture, verdict.passed) == (WINNER, False)
     assert [job.architecture for job in seeds.asked] == [WINNER] * 5
-    last = scripted.events(plan.folder)[-1]
+    last = searches.events(plan.folder)[-1]
     assert (last["event"], last["hash"]) == ("postponed", LARGER.hash)
     # With more time it goes on there.
     search.effort = replace(search.effort, seconds=None)
@@ -307,7 +307,7 @@ def test_a_search_that_is_killed_between_two_verifications_goes_on_with_the_seco
     noted: bool, trainer: Trainer, seeds: Seeds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     misses(seeds, WINNER)
-    plan, search = searched(tmp_path)
+    plan, search = finished(tmp_path)
 
     def killed(search: Search) -> None:
         if noted:
@@ -333,7 +333,7 @@ def test_a_search_that_is_killed_between_two_verifications_goes_on_with_the_seco
 def test_a_smaller_network_that_was_confirmed_and_had_no_time_is_named_after_the_answer(
     trainer: Trainer, seeds: Seeds, tmp_path: Path
 ):
-    plan, search = searched(tmp_path)
+    plan, search = finished(tmp_path)
     small = next(each for each in search.state.candidates.values() if each.proposal.hash == WINNER.hash)
     slow = [replace(run, train_seconds=1_000.0) for run in small.fresh]
     small.first, small.fresh = replace(slow[0], purpose=Purpose.SEARCH), slow
@@ -353,9 +353,9 @@ def test_a_smaller_network_that_misses_after_an_answer_leaves_the_answer(
     trainer: Trainer, seeds: Seeds, tmp_path: Path
 ):
     misses(seeds, WINNER)
-    plan, search = searched(tmp_path)
+    plan, search = finished(tmp_path)
     trial = next(each.proposal.trial for each in search.state.candidates.values() if each.proposal.hash == LARGER.hash)
-    search.state.verdicts[trial] = Verified(hash=LARGER.hash, recipe_hash=scripted.RECIPE_HASH, passed=True)
+    search.state.verdicts[trial] = Verified(hash=LARGER.hash, recipe_hash=searches.RECIPE_HASH, passed=True)
 
     conclude(plan, search)
 
@@ -363,13 +363,13 @@ def test_a_smaller_network_that_misses_after_an_answer_leaves_the_answer(
     found = there[WINNER.hash].found
     assert found is not None
     assert found.attempt == 2
-    assert scripted.events(plan.folder, "winner")[-1]["hash"] == LARGER.hash
+    assert searches.events(plan.folder, "winner")[-1]["hash"] == LARGER.hash
 
 
 OFFSET = ErrorRatio(dataset="mnist", errors_ratio=0.8, relative_error=None, protocol="made up")
 GIVEN = {"--budget": "4000", "--space": "tiny", "--study": "mine"}
-CONFIG = scripted.config(budget=4000, target_pct=99.4, threshold_pct=OFFSET.threshold_pct(99.4), space="tiny")
-EFFORT = scripted.effort(seconds=600.0, trials=None, limits=Limits(seconds=90.0, memory_mb=64.0))
+CONFIG = searches.config(budget=4000, target_pct=99.4, threshold_pct=OFFSET.threshold_pct(99.4), space="tiny")
+EFFORT = searches.effort(seconds=600.0, trials=None, limits=Limits(seconds=90.0, memory_mb=64.0))
 # 99.4 % on the test images are 75 errors on validation.
 NEAREST = NearestMiss(
     trial=3, hash="0" * 12, parameters=2140, epochs=30, errors=77, runs=1, allowed=75, size=10_000, cost=2140
@@ -386,13 +386,13 @@ def end(tmp_path: Path) -> Callable[..., Outcome]:
         config = replace(CONFIG, **changes.pop("config", {}))
         effort = replace(EFFORT, **changes.pop("effort", {}))
         space = parse_space(f"net = conv3x3(1..400) gap linear(10);{changes.pop('where', '')}", "widths")
-        plan = replace(concluded.plan(tmp_path), config=config, effort=effort, offset=OFFSET, space=space)
+        plan = replace(searches.plan(tmp_path), config=config, effort=effort, offset=OFFSET, space=space)
         state = StudyState(tmp_path, config)
-        runs = [result(95, status=status, purpose=Purpose.SEARCH) for status in changes.pop("ends", ENDS)]
+        runs = [make_result(errors=95, status=status) for status in changes.pop("ends", ENDS)]
         entries: list[Entry[Any]] = [
-            logged.entry("session", seconds=allowed),
+            make_entry("session", seconds=allowed),
             *(Entry(0.0, RunEnded(run=replace(run, trial=trial))) for trial, run in enumerate(runs)),
-            logged.entry("ended", elapsed, reason=reason, message=changes.pop("message", "full")),
+            make_entry("ended", elapsed, reason=reason, message=changes.pop("message", "full")),
         ]
         for entry in entries:
             state.apply(entry)
@@ -464,10 +464,8 @@ def test_a_space_without_a_network_is_looked_at_not_widened(end: Callable[..., O
     assert (found.why, found.arguments) == ("space", ("spaces", "check", "@a.space"))
 
 
-def test_an_answer_that_came_long_before_its_time_says_why_nothing_followed(
-    end: Callable[..., Outcome], new_record: Callable[..., Record]
-):
-    verdict = verdict_of(new_record([50, 52, 54, 50, 51]))
+def test_an_answer_that_came_long_before_its_time_says_why_nothing_followed(end: Callable[..., Outcome]):
+    verdict = verdict_of(make_record([50, 52, 54, 50, 51]))
     assert "stopped after 15 s of 10 min 0 s: full" in end("exhausted", 15.0, verdict=verdict).text()
     assert "stopped after" not in end("time", 599.0, verdict=verdict, message="").text()
 
@@ -488,13 +486,9 @@ def verdict_of(record: Record, **changes: Any) -> Verdict:
     ],
 )
 def test_a_winner_that_missed_its_verification(
-    errors: list[int],
-    contradicted: bool,
-    arguments: tuple[str, ...],
-    end: Callable[..., Outcome],
-    new_record: Callable[..., Record],
+    errors: list[int], contradicted: bool, arguments: tuple[str, ...], end: Callable[..., Outcome]
 ):
-    record = new_record(errors)
+    record = make_record(errors)
 
     found = words(end("time", verdict=verdict_of(record, contradicted=contradicted), typed_options={}))
 
@@ -502,29 +496,27 @@ def test_a_winner_that_missed_its_verification(
     assert found.arguments == tuple(record.hash if word == "HASH" else word for word in arguments)
 
 
-def test_smaller_networks_that_passed_once_wait_for_more_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new_record: Callable[..., Record]
-):
+def test_smaller_networks_that_passed_once_wait_for_more_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Threshold 99 %: one is confirmed, and of the smaller ones two have passed and were not given up."""
-    scripted.without_processes(monkeypatch)
+    without_processes(monkeypatch)
     confirmed = (99.4,) * 6
     networks = [
-        Made(12, fresh=confirmed),
-        Made(14, first=99.5),
-        Made(10, first=99.3),
-        Made(8, first=98.9),
-        Made(6, first=99.3, fresh=(99.3,)),
-        Made(4, first=99.1, fresh=(97.0, 97.0)),
-        Made(2, first=None),
+        Trial(12, fresh=confirmed),
+        Trial(14, first=99.5),
+        Trial(10, first=99.3),
+        Trial(8, first=98.9),
+        Trial(6, first=99.3, fresh=(99.3,)),
+        Trial(4, first=99.1, fresh=(97.0, 97.0)),
+        Trial(2, first=None),
     ]
-    search = scripted.opened(tmp_path, networks)
-    search.state.apply(logged.entry("ended", 90.0, reason="time"))
-    plan = replace(concluded.plan(tmp_path), folder=tmp_path)
-    verdict = verdict_of(new_record([50, 52, 54, 50, 51], "conv3x3(12) gap linear(10)"))
+    search = searches.opened(tmp_path, networks)
+    search.state.apply(make_entry("ended", 90.0, reason="time"))
+    plan = replace(searches.plan(tmp_path), folder=tmp_path)
+    verdict = verdict_of(make_record([50, 52, 54, 50, 51], "conv3x3(12) gap linear(10)"))
 
-    found = outcome_of(plan, search, verdict, {})
+    outcome = outcome_of(plan, search, verdict, {})
 
-    assert found.waiting is None
-    assert found.nearest is not None
-    assert found.nearest.trial in (2, 4)
-    assert words(found).why == "time"
+    assert outcome.waiting is None
+    assert outcome.nearest is not None
+    assert outcome.nearest.trial in (2, 4)
+    assert words(outcome).why == "time"

@@ -18,14 +18,17 @@ from harness.studies.config import StudyObjective
 from harness.studies.events import Verified
 from harness.system.errors import DataError, HarnessError
 from harness.training import modules
-from harness.training.executor import Broken, Event, Finished
+from harness.training.executors.base import Broken, Event, Finished
 from harness.training.result import Purpose, Status, derive_seed
 from harness.training.run import Job
 from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
 from search_spaces.space import Metric
-from tests.harness import logged, scripted
-from tests.harness.scripted import Made, Trainer
+from tests import searches
+from tests.factories import make_job_result
+from tests.fakes import Trainer, by_size, without_processes
+from tests.searches import Trial
+from tests.study_logs import write_event
 
 FEW = "net = conv3x3({4, 8, 12}) gap linear(10);"
 # 20,000 and 20,001 parameters.
@@ -34,7 +37,7 @@ ALLOWED = "conv3x3(31) conv3x3(57) conv1x1(56, bias) gap linear(10)"
 
 @pytest.fixture
 def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
-    return scripted.without_processes(monkeypatch)
+    return without_processes(monkeypatch)
 
 
 def always(accuracy_pct: float):
@@ -54,16 +57,16 @@ def test_no_module_is_built_by_the_coordinator(trainer: Trainer, tmp_path: Path,
     assert made, "the spy sees nothing"
     made.clear()
 
-    scripted.run(tmp_path, scripted.config(budget=1_500, sampler="random"), scripted.effort())
+    searches.run(tmp_path, searches.config(budget=1_500, sampler="random"), searches.effort())
 
-    assert scripted.events(tmp_path, "rejected")
+    assert searches.events(tmp_path, "rejected")
     assert made == []
 
 
 def test_no_run_of_a_search_may_read_the_test_set(trainer: Trainer, tmp_path: Path):
-    scripted.run(tmp_path, scripted.config(), scripted.effort())
+    searches.run(tmp_path, searches.config(), searches.effort())
 
-    assert scripted.events(tmp_path, "winner")
+    assert searches.events(tmp_path, "winner")
     assert {(job.test_log, job.test_each_epoch) for job in trainer.asked} == {(None, False)}
     assert {job.purpose for job in trainer.asked} == {Purpose.SEARCH, Purpose.CONFIRM}
 
@@ -72,11 +75,11 @@ def test_no_run_of_a_search_may_read_the_test_set(trainer: Trainer, tmp_path: Pa
 
 
 def test_the_ceiling_falls_only_when_two_fresh_seeds_stand(trainer: Trainer, tmp_path: Path):
-    scripted.run(tmp_path, scripted.config(seed=2), scripted.effort(trials=30))
+    searches.run(tmp_path, searches.config(seed=2), searches.effort(trials=30))
 
     budget = 20_000
     fresh: dict[int, list[float]] = {}
-    for event in scripted.events(tmp_path):
+    for event in searches.events(tmp_path):
         match event["event"]:
             case "proposed":
                 assert event["parameters"] <= budget
@@ -98,28 +101,28 @@ def test_one_lucky_run_lowers_no_budget(trainer: Trainer, tmp_path: Path):
 
     for width in (4, 8, 12):
         network = parse_network(f"conv3x3({width}) gap linear(10)")
-        seeds_of_search[derive_seed(network.hash, scripted.RECIPE_HASH, Purpose.SEARCH, 0, 0)] = width
+        seeds_of_search[derive_seed(network.hash, searches.RECIPE_HASH, Purpose.SEARCH, 0, 0)] = width
     trainer.accuracy_pct = lucky_once
-    found = scripted.run(tmp_path, scripted.config(space_text=FEW), scripted.effort())
+    search = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort())
 
-    assert all(candidate.passed_first for candidate in found.state.candidates.values())
-    assert scripted.events(tmp_path, "standing", "winner") == []
-    assert {event["trial"] for event in scripted.events(tmp_path, "refuted")} == {0, 1, 2}
+    assert all(candidate.passed_first for candidate in search.state.candidates.values())
+    assert searches.events(tmp_path, "standing", "winner") == []
+    assert {event["trial"] for event in searches.events(tmp_path, "refuted")} == {0, 1, 2}
     # Two fresh seeds that agree are enough to give a network up.
-    assert [len(candidate.fresh) for candidate in found.state.candidates.values()] == [2, 2, 2]
+    assert [len(candidate.fresh) for candidate in search.state.candidates.values()] == [2, 2, 2]
 
 
 def test_a_network_that_stood_and_falls_gives_the_budget_back(trainer: Trainer, tmp_path: Path):
     """Three seeds of it were begun when two had not ended; the third is bad."""
-    opened = scripted.opened(tmp_path, [Made(20, fresh=(99.2, 99.2)), Made(12, fresh=(99.2, 99.2))], workers=2)
+    opened = searches.opened(tmp_path, [Trial(20, fresh=(99.2, 99.2)), Trial(12, fresh=(99.2, 99.2))], workers=2)
     assert opened.ceiling == 10 + 19 * 12 - 1
     opened.executor.submit(opened.job(opened.state.candidates[1], Purpose.CONFIRM, 2))
     trainer.accuracy_pct = always(90.0)
 
     poll(opened)
 
-    assert [event["trial"] for event in scripted.events(tmp_path, "refuted")] == [1]
-    [standing] = scripted.events(tmp_path, "standing")
+    assert [event["trial"] for event in searches.events(tmp_path, "refuted")] == [1]
+    [standing] = searches.events(tmp_path, "standing")
     assert (standing["trial"], standing["budget"]) == (0, 10 + 19 * 20 - 1)
     assert opened.ceiling == 10 + 19 * 20 - 1
 
@@ -127,14 +130,14 @@ def test_a_network_that_stood_and_falls_gives_the_budget_back(trainer: Trainer, 
 def test_a_repeated_proposal_becomes_a_further_seed_of_a_network_that_missed(trainer: Trainer, tmp_path: Path):
     trainer.accuracy_pct = always(98.93)
 
-    found = scripted.run(tmp_path, scripted.config(space_text=FEW, sampler="random"), scripted.effort(workers=3))
+    search = searches.run(tmp_path, searches.config(space_text=FEW, sampler="random"), searches.effort(workers=3))
 
-    repeats = {trial: 0 for trial in found.state.candidates}
-    for event in scripted.events(tmp_path, "repeated"):
+    repeats = {trial: 0 for trial in search.state.candidates}
+    for event in searches.events(tmp_path, "repeated"):
         repeats[event["trial"]] += 1
     assert sum(repeats.values()) > 0
-    assert {trial: candidate.repeats for trial, candidate in found.state.candidates.items()} == repeats
-    for trial, candidate in found.state.candidates.items():
+    assert {trial: candidate.repeats for trial, candidate in search.state.candidates.items()} == repeats
+    for trial, candidate in search.state.candidates.items():
         # One seed refutes it; two more may have been in flight.
         assert min(repeats[trial], 1) <= len(candidate.fresh) <= min(repeats[trial], 3)
     seeds = [(job.trial, job.purpose, job.seed_index) for job in trainer.asked if job.until_epoch is None]
@@ -146,23 +149,23 @@ def test_a_repeated_proposal_becomes_a_further_seed_of_a_network_that_missed(tra
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_no_more_networks_are_begun_than_allowed(workers: int, trainer: Trainer, tmp_path: Path):
-    found = scripted.run(tmp_path, scripted.config(), scripted.effort(trials=4, workers=workers))
+    search = searches.run(tmp_path, searches.config(), searches.effort(trials=4, workers=workers))
 
-    assert len(scripted.events(tmp_path, "proposed")) == len(found.state.candidates) == 4
-    assert all(candidate.first for candidate in found.state.candidates.values())
-    assert found.reason == "trials"
+    assert len(searches.events(tmp_path, "proposed")) == len(search.state.candidates) == 4
+    assert all(candidate.first for candidate in search.state.candidates.values())
+    assert search.reason == "trials"
 
 
 def test_networks_that_there_is_no_time_for_end_a_search_for_lack_of_time(trainer: Trainer, tmp_path: Path):
     # A training is thought to take 74 s, until one was measured.
-    found = scripted.run(tmp_path, scripted.config(space_text=FEW), scripted.effort(seconds=100.0, trials=None))
+    search = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort(seconds=100.0, trials=None))
 
-    assert found.state.candidates == {}
-    assert scripted.events(tmp_path, "ended")[-1]["reason"] == "time"
+    assert search.state.candidates == {}
+    assert searches.events(tmp_path, "ended")[-1]["reason"] == "time"
 
 
 def test_the_search_ends_when_the_time_of_the_verification_has_come(trainer: Trainer, tmp_path: Path):
-    opened = scripted.opened(tmp_path, [Made(30, fresh=(99.4, 99.4))], seconds=1_000.0)
+    opened = searches.opened(tmp_path, [Trial(30, fresh=(99.4, 99.4))], seconds=1_000.0)
     assert loop._stop_reason(opened) == ""
 
     opened.before = 1_000.0 - opened.closing_seconds()
@@ -175,23 +178,23 @@ def test_the_search_ends_when_the_time_of_the_verification_has_come(trainer: Tra
 
 def test_time_counts_over_all_sessions(trainer: Trainer, tmp_path: Path):
     trainer.accuracy_pct = always(98.0)
-    scripted.run(tmp_path, scripted.config(), scripted.effort(trials=2))
-    logged.note(tmp_path, "rung", 100.0)
+    searches.run(tmp_path, searches.config(), searches.effort(trials=2))
+    write_event(tmp_path, "rung", 100.0)
 
-    found = scripted.run(tmp_path, scripted.config(), scripted.effort(trials=5, seconds=100.5))
+    search = searches.run(tmp_path, searches.config(), searches.effort(trials=5, seconds=100.5))
 
-    assert found.before == 100.0
-    assert found.left < 0.5
+    assert search.before == 100.0
+    assert search.left < 0.5
 
 
 def test_a_finished_search_is_left_as_it_is(trainer: Trainer, tmp_path: Path):
-    scripted.run(tmp_path, scripted.config(), scripted.effort(trials=5))
+    searches.run(tmp_path, searches.config(), searches.effort(trials=5))
     log = (tmp_path / "log.jsonl").read_bytes()
     asked = len(trainer.asked)
 
-    found = scripted.run(tmp_path, scripted.config(), scripted.effort(trials=5))
+    search = searches.run(tmp_path, searches.config(), searches.effort(trials=5))
 
-    assert found.finished
+    assert search.finished
     assert (tmp_path / "log.jsonl").read_bytes() == log
     assert len(trainer.asked) == asked
 
@@ -201,7 +204,7 @@ def test_a_finished_search_is_left_as_it_is(trainer: Trainer, tmp_path: Path):
 
 # 70, 92 and 60 errors where a hundred are allowed: likely to stand, not so likely, and standing.
 LIKELY, UNLIKELY = 99.30, 99.08
-STANDING = Made(30, fresh=(99.4, 99.4))
+STANDING = Trial(30, fresh=(99.4, 99.4))
 
 
 def begun(opened: Search) -> list[tuple[int | None, str]]:
@@ -217,17 +220,17 @@ def begun(opened: Search) -> list[tuple[int | None, str]]:
     ("networks", "trials", "jobs"),
     [
         # While nothing stands all workers run the fresh seeds of one that passed; then half of them go on searching,
-        ([Made(20, first=UNLIKELY)], 20, [(0, "confirm"), (0, "confirm")]),
-        ([STANDING, Made(20, first=UNLIKELY)], 20, [(1, "confirm"), (2, "search")]),
+        ([Trial(20, first=UNLIKELY)], 20, [(0, "confirm"), (0, "confirm")]),
+        ([STANDING, Trial(20, first=UNLIKELY)], 20, [(1, "confirm"), (2, "search")]),
         # unless it is likely to stand, or nothing is left to propose.
-        ([STANDING, Made(20, first=LIKELY)], 20, [(1, "confirm"), (1, "confirm")]),
-        ([STANDING, Made(20, first=UNLIKELY)], 2, [(1, "confirm"), (1, "confirm")]),
+        ([STANDING, Trial(20, first=LIKELY)], 20, [(1, "confirm"), (1, "confirm")]),
+        ([STANDING, Trial(20, first=UNLIKELY)], 2, [(1, "confirm"), (1, "confirm")]),
     ],
 )
 def test_fresh_seeds_take_all_workers_or_half_of_them(
-    networks: list[Made], trials: int, jobs: list[tuple[int, str]], trainer: Trainer, tmp_path: Path
+    networks: list[Trial], trials: int, jobs: list[tuple[int, str]], trainer: Trainer, tmp_path: Path
 ):
-    opened = scripted.opened(tmp_path, networks, workers=2, trials=trials)
+    opened = searches.opened(tmp_path, networks, workers=2, trials=trials)
     last = opened.state.candidates[len(networks) - 1].chance_to_stand
     assert (last >= race.LIKELY) is (networks[-1].first == LIKELY)
     assert last > _LEAST_CHANCE
@@ -241,7 +244,7 @@ def test_a_network_that_could_not_be_verified_any_more_is_not_confirmed(
     spare: float, confirmed: bool, trainer: Trainer, tmp_path: Path
 ):
     seconds = 8.8 + 31.68 + 12 + spare
-    opened = scripted.opened(tmp_path, [STANDING, Made(20, first=LIKELY)], workers=2, seconds=seconds)
+    opened = searches.opened(tmp_path, [STANDING, Trial(20, first=LIKELY)], workers=2, seconds=seconds)
     opened.began = opened.executor.now()
 
     assert (loop._confirmable(opened, explored=False) is not None) is confirmed
@@ -250,7 +253,7 @@ def test_a_network_that_could_not_be_verified_any_more_is_not_confirmed(
 def test_where_nothing_stands_a_network_is_confirmed_even_if_its_verification_must_wait(
     trainer: Trainer, tmp_path: Path
 ):
-    opened = scripted.opened(tmp_path, [Made(20, first=LIKELY)], workers=2, seconds=30.0)
+    opened = searches.opened(tmp_path, [Trial(20, first=LIKELY)], workers=2, seconds=30.0)
     opened.began = opened.executor.now()
 
     assert loop._confirmable(opened, explored=False) is opened.state.candidates[0]
@@ -266,12 +269,12 @@ def constant(accuracy_pct: float) -> Callable[[int, int], float]:
 def broken(job: Job, status: Status) -> Event:
     """Return what a worker reports of a run that fails so; a loss that is not finite is a result with errors."""
     if status is Status.DIVERGED:
-        return Finished(job, replace(scripted.made_result(job, constant(10.0), 3), status=status))
+        return Finished(job, replace(make_job_result(job, constant(10.0), 3), status=status))
     return Broken(job, status, f"it was {status}")
 
 
 def states(found: Search) -> list[str]:
-    return [trial.state.name for trial in scripted.proposer_of(found).index.study.trials]
+    return [trial.state.name for trial in searches.proposer_of(found).index.study.trials]
 
 
 # Rungs ------------------------------------------------------------------------------------------------------
@@ -281,30 +284,30 @@ def test_a_run_that_cannot_reach_the_threshold_is_pruned_at_the_first_rung(train
     # 98.8 %: 120 errors at the end, 347 after 2 of 8 epochs; 0.3 of these are 104, and 100 are allowed.
     trainer.accuracy_pct = constant(98.8)
 
-    found = scripted.run(tmp_path, scripted.config(space_text=FEW), scripted.effort(trials=1))
+    search = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort(trials=1))
 
-    (rung,) = scripted.events(tmp_path, "rung")
+    (rung,) = searches.events(tmp_path, "rung")
     assert (rung["epoch"], rung["validation_errors"], rung["pruned"], rung["exempt"]) == (2, 347, True, False)
     assert (rung["ratio"], rung["predicted_pct"]) == (0.3, pytest.approx(100 - 1.041))
-    first = found.state.candidates[0].first
+    first = search.state.candidates[0].first
     assert first is not None
     assert (first.status, len(first.history)) == (Status.PRUNED, 2)
     assert all(figure in first.message for figure in ("epoch 2", "98.9590 %", "99.0000 %"))
-    assert states(found) == ["PRUNED"]
-    assert scripted.proposer_of(found).index.study.trials[0].constraints == {"accuracy": pytest.approx(2.47)}
+    assert states(search) == ["PRUNED"]
+    assert searches.proposer_of(search).index.study.trials[0].constraints == {"accuracy": pytest.approx(2.47)}
 
 
 def test_a_run_that_still_can_goes_on_to_the_next_rung_and_the_end(trainer: Trainer, tmp_path: Path):
     # 98.95 %: 105 errors, 304 at the first rung (0.3 of them: 91), 174 at the second (0.55 of them: 96).
     trainer.accuracy_pct = constant(98.95)
 
-    found = scripted.run(tmp_path, scripted.config(space_text=FEW), scripted.effort(trials=1))
+    search = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort(trials=1))
 
     assert [(job.until_epoch, job.spent_seconds) for job in trainer.asked] == [(2, 0.0), (4, 2.0), (None, 4.0)]
-    assert [event["pruned"] for event in scripted.events(tmp_path, "rung")] == [False, False]
-    assert found.state.candidates[0].first is not None
-    assert found.state.candidates[0].first.status is Status.COMPLETE
-    assert states(found) == ["COMPLETE"]
+    assert [event["pruned"] for event in searches.events(tmp_path, "rung")] == [False, False]
+    assert search.state.candidates[0].first is not None
+    assert search.state.candidates[0].first.status is Status.COMPLETE
+    assert states(search) == ["COMPLETE"]
 
 
 def test_an_exempt_network_goes_to_its_end_and_says_so(
@@ -313,15 +316,15 @@ def test_an_exempt_network_goes_to_its_end_and_says_so(
     trainer.accuracy_pct = constant(98.0)
     monkeypatch.setattr(race, "_EXEMPT_SHARE", 1)
 
-    found = scripted.run(tmp_path, scripted.config(space_text=FEW), scripted.effort(trials=1))
+    search = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort(trials=1))
 
-    rungs = scripted.events(tmp_path, "rung")
+    rungs = searches.events(tmp_path, "rung")
     assert [(event["epoch"], event["pruned"], event["exempt"]) for event in rungs] == [
         (2, False, True),
         (4, False, True),
     ]
-    assert found.state.candidates[0].first is not None
-    assert found.state.candidates[0].first.status is Status.COMPLETE
+    assert search.state.candidates[0].first is not None
+    assert search.state.candidates[0].first.status is Status.COMPLETE
 
 
 def test_after_eight_runs_to_the_end_the_study_prunes_by_its_own_ratio(
@@ -331,9 +334,9 @@ def test_after_eight_runs_to_the_end_the_study_prunes_by_its_own_ratio(
     # 104 errors at the end, 301 at the rung: the prior of 0.3 hopes for 90, the study's own 0.3455 for 104.
     trainer.accuracy_pct = constant(98.96)
 
-    found = scripted.run(tmp_path, scripted.config(sampler="random", rungs=(2,)), scripted.effort(trials=12))
+    search = searches.run(tmp_path, searches.config(sampler="random", rungs=(2,)), searches.effort(trials=12))
 
-    ends = [found.state.candidates[trial].first for trial in range(12)]
+    ends = [search.state.candidates[trial].first for trial in range(12)]
     assert [end.status for end in ends if end] == [Status.COMPLETE] * 8 + [Status.PRUNED] * 4
 
 
@@ -344,20 +347,20 @@ def test_after_eight_runs_to_the_end_the_study_prunes_by_its_own_ratio(
 def test_a_failed_first_run_is_an_outcome_and_the_search_goes_on(status: Status, trainer: Trainer, tmp_path: Path):
     trainer.special = lambda job: broken(job, status) if job.trial == 1 else None
 
-    found = scripted.run(tmp_path, scripted.config(), scripted.effort(trials=6))
+    search = searches.run(tmp_path, searches.config(), searches.effort(trials=6))
 
-    failed = found.state.candidates[1].first
+    failed = search.state.candidates[1].first
     assert failed is not None
     assert failed.status is status
     assert failed.message == ("" if status is Status.DIVERGED else f"it was {status}")
-    others = [candidate.first for trial, candidate in found.state.candidates.items() if trial != 1]
+    others = [candidate.first for trial, candidate in search.state.candidates.items() if trial != 1]
     assert len(others) == 5
     assert all(first and first.status in (Status.COMPLETE, Status.PRUNED) for first in others)
-    assert scripted.proposer_of(found).index.study.trials[1].state is TrialState.FAIL
-    assert found.state.candidates[1].fresh == []
-    asked = [job for job in trainer.asked if job.trial == 1]
-    assert len(asked) == (2 if status is Status.CRASHED else 1)
-    assert [result for result in scripted.results(tmp_path) if result.trial == 1] == [failed]
+    assert searches.proposer_of(search).index.study.trials[1].state is TrialState.FAIL
+    assert search.state.candidates[1].fresh == []
+    jobs = [job for job in trainer.asked if job.trial == 1]
+    assert len(jobs) == (2 if status is Status.CRASHED else 1)
+    assert [result for result in searches.results(tmp_path) if result.trial == 1] == [failed]
 
 
 def test_a_run_whose_worker_crashed_once_is_run_again_from_its_rung(trainer: Trainer, tmp_path: Path):
@@ -367,11 +370,11 @@ def test_a_run_whose_worker_crashed_once_is_run_again_from_its_rung(trainer: Tra
         Broken(job, Status.CRASHED, "signal 9") if job.until_epoch == 4 and next(crashes, False) else None
     )
 
-    found = scripted.run(tmp_path, scripted.config(space_text=FEW), scripted.effort(trials=1))
+    search = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort(trials=1))
 
     assert [job.until_epoch for job in trainer.asked][:4] == [2, 4, 4, None]
-    assert found.state.candidates[0].first is not None
-    assert found.state.candidates[0].first.status is Status.COMPLETE
+    assert search.state.candidates[0].first is not None
+    assert search.state.candidates[0].first.status is Status.COMPLETE
 
 
 @pytest.mark.parametrize("status", FAILURES)
@@ -381,10 +384,10 @@ def test_a_failed_fresh_seed_counts_against_a_network(status: Status, trainer: T
         broken(job, status) if job.purpose is Purpose.CONFIRM and job.seed_index == 1 else None
     )
 
-    found = scripted.run(tmp_path, scripted.config(space_text=FEW), scripted.effort())
+    search = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort())
 
-    assert scripted.events(tmp_path, "winner") == []
-    for candidate in found.state.candidates.values():
+    assert searches.events(tmp_path, "winner") == []
+    for candidate in search.state.candidates.values():
         assert [run.status for run in candidate.fresh][1] is status
         assert not candidate.is_confirmed
 
@@ -393,10 +396,10 @@ def test_ten_crashes_in_a_row_end_the_search_with_the_last_message(trainer: Trai
     trainer.special = lambda job: Broken(job, Status.CRASHED, f"CUDA error {job.trial}")
 
     with pytest.raises(HarnessError, match=r"^10 runs in a row crashed, the last one with: CUDA error 9$") as caught:
-        scripted.run(tmp_path, scripted.config(), scripted.effort())
+        searches.run(tmp_path, searches.config(), searches.effort())
 
     assert caught.value.exit_code == 1
-    assert len(scripted.results(tmp_path)) == loop._MOST_CRASHES == 10
+    assert len(searches.results(tmp_path)) == loop._MOST_CRASHES == 10
 
 
 def test_data_that_are_gone_end_the_search(trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -406,9 +409,9 @@ def test_data_that_are_gone_end_the_search(trainer: Trainer, tmp_path: Path, mon
     trainer.special = gone
 
     with pytest.raises(DataError, match=r"^the data went away$"):
-        scripted.run(tmp_path, scripted.config(), scripted.effort())
+        searches.run(tmp_path, searches.config(), searches.effort())
 
-    assert scripted.results(tmp_path) == []
+    assert searches.results(tmp_path) == []
 
 
 # Files ------------------------------------------------------------------------------------------------------
@@ -419,7 +422,7 @@ STANDS = (99.4, 99.4)
 
 
 def winner_of(folder: Path) -> dict[str, object]:
-    return scripted.events(folder, "winner")[-1]
+    return searches.events(folder, "winner")[-1]
 
 
 def slow(opened: Search, trial: int, seconds: float = 1_000.0) -> Candidate:
@@ -434,46 +437,46 @@ def slow(opened: Search, trial: int, seconds: float = 1_000.0) -> Candidate:
 def test_the_smallest_that_stands_on_two_fresh_seeds_wins(trainer: Trainer, tmp_path: Path):
     confirmed = {
         derive_seed(
-            parse_network(f"conv3x3({width}) gap linear(10)").hash, scripted.RECIPE_HASH, Purpose.CONFIRM, index, 0
+            parse_network(f"conv3x3({width}) gap linear(10)").hash, searches.RECIPE_HASH, Purpose.CONFIRM, index, 0
         ): accuracy_pct
         for width, accuracy_pct in ((4, 98.0), (8, 99.15), (12, 99.4))
         for index in range(6)
     }
     trainer.accuracy_pct = lambda parameters, seed: confirmed.get(seed, 99.5)
 
-    scripted.run(tmp_path, scripted.config(space_text=FEW), scripted.effort())
+    searches.run(tmp_path, searches.config(space_text=FEW), searches.effort())
 
     winner = winner_of(tmp_path)
     assert (winner["parameters"], winner["validation_seeds"]) == (SIZES[8], 2)
     assert winner["validation_accuracy_pct"] == pytest.approx(99.15)
-    assert SIZES[4] in {event["parameters"] for event in scripted.events(tmp_path, "refuted")}
+    assert SIZES[4] in {event["parameters"] for event in searches.events(tmp_path, "refuted")}
 
 
-WHOLE = Made(12, fresh=STANDS)
+WHOLE = Trial(12, fresh=STANDS)
 
 
 @pytest.mark.parametrize(
     ("networks", "slow_ones", "verdicts", "winner"),
     [
         # Where time is short a network that can be verified in it wins; where none can be, the smallest.
-        ([WHOLE, Made(8, fresh=STANDS), Made(4, fresh=STANDS)], [2], {}, 1),
-        ([WHOLE, Made(8, fresh=STANDS)], [0, 1], {}, 1),
+        ([WHOLE, Trial(8, fresh=STANDS), Trial(4, fresh=STANDS)], [2], {}, 1),
+        ([WHOLE, Trial(8, fresh=STANDS)], [0, 1], {}, 1),
         # What has missed is not chosen again.
-        ([WHOLE, Made(8, fresh=STANDS), Made(4, fresh=STANDS)], [], {2: False}, 1),
-        ([WHOLE, Made(8, fresh=STANDS)], [], {0: False, 1: False}, None),
+        ([WHOLE, Trial(8, fresh=STANDS), Trial(4, fresh=STANDS)], [], {2: False}, 1),
+        ([WHOLE, Trial(8, fresh=STANDS)], [], {0: False, 1: False}, None),
         # What has met the target takes no more time, and stays in spite of further seeds.
-        ([WHOLE, Made(8, fresh=(99.4, 98.4, 98.4))], [1], {1: True}, 1),
+        ([WHOLE, Trial(8, fresh=(99.4, 98.4, 98.4))], [1], {1: True}, 1),
     ],
 )
 def test_the_winner(
-    networks: list[Made],
+    networks: list[Trial],
     slow_ones: list[int],
     verdicts: dict[int, bool],
     winner: int | None,
     trainer: Trainer,
     tmp_path: Path,
 ):
-    opened = scripted.opened(tmp_path, networks, seconds=90.0)
+    opened = searches.opened(tmp_path, networks, seconds=90.0)
     for trial in slow_ones:
         slow(opened, trial)
     opened.state.verdicts |= {trial: Verified(passed=passed) for trial, passed in verdicts.items()}
@@ -481,19 +484,19 @@ def test_the_winner(
     chosen = loop.choose(opened)
 
     assert (chosen and chosen.trial) == winner
-    assert len(scripted.events(tmp_path, "winner")) == (chosen is not None)
+    assert len(searches.events(tmp_path, "winner")) == (chosen is not None)
 
 
 @pytest.mark.parametrize("missed", [1, 2])
 def test_what_has_missed_stands_nowhere_and_two_looks_are_all(missed: int, trainer: Trainer, tmp_path: Path):
-    networks = [Made(16, fresh=STANDS), Made(12, fresh=STANDS), Made(8, fresh=STANDS)]
-    opened = scripted.opened(tmp_path, networks, seconds=1_000.0)
+    networks = [Trial(16, fresh=STANDS), Trial(12, fresh=STANDS), Trial(8, fresh=STANDS)]
+    opened = searches.opened(tmp_path, networks, seconds=1_000.0)
     smallest_first = sorted(opened.state.candidates, key=lambda trial: opened.state.candidates[trial].cost)
     for trial in smallest_first[:missed]:
         winner = loop.choose(opened)
         assert winner is not None
         assert winner.trial == trial
-        opened.add(Verified(hash=winner.hash, recipe_hash=scripted.RECIPE_HASH, tier="measured", passed=False))
+        opened.add(Verified(hash=winner.hash, recipe_hash=searches.RECIPE_HASH, tier="measured", passed=False))
 
     chosen = loop.choose(opened)
 
@@ -503,7 +506,7 @@ def test_what_has_missed_stands_nowhere_and_two_looks_are_all(missed: int, train
     assert opened.ceiling == standing.cost - 1
     assert race.may_look(opened.state) is (missed < 2)
     assert (chosen and chosen.trial) == (smallest_first[1] if missed < 2 else None)
-    resumed = scripted.taken_up(tmp_path, opened.config, opened.effort)
+    resumed = searches.taken_up(tmp_path, opened.config, opened.effort)
     assert resumed.finished is (missed == 2)
 
 
@@ -518,37 +521,33 @@ SPACE = "net = <conv3x3({8, 12, 16}) / conv3x3({16, 24}, stride=2)> bn relu gap 
     [(StudyObjective(Metric.PARAMETERS), 178), (StudyObjective(Metric.MACS, 200_000), 346)],
 )
 def test_the_answer_has_the_fewest_of_what_is_minimised(
-    sampler: str,
-    objective: StudyObjective,
-    parameters: int,
-    trainer: Trainer,
-    tmp_path: Path,
+    sampler: str, objective: StudyObjective, parameters: int, trainer: Trainer, tmp_path: Path
 ):
     trainer.accuracy_pct = lambda parameters, seed: 99.6
-    configured = scripted.config(space_text=SPACE, sampler=sampler, objectives=(objective,))
+    configured = searches.config(space_text=SPACE, sampler=sampler, objectives=(objective,))
 
-    found = scripted.run(tmp_path, configured, scripted.effort(trials=30))
+    search = searches.run(tmp_path, configured, searches.effort(trials=30))
 
-    standing = found.state.standing
+    standing = search.state.standing
     assert standing is not None
     assert standing.proposal.parameters == parameters
-    costs = {candidate.proposal.hash: candidate.cost for candidate in found.state.candidates.values()}
-    limits = [event["budget"] for event in scripted.events(tmp_path, "standing")]
+    costs = {candidate.proposal.hash: candidate.cost for candidate in search.state.candidates.values()}
+    limits = [event["budget"] for event in searches.events(tmp_path, "standing")]
     assert limits == sorted(limits, reverse=True)
     assert limits[-1] == costs[standing.proposal.hash] - 1
 
 
 @pytest.mark.parametrize("sampler", ["surrogate", "evolution", "tpe", "nsga2", "random"])
 def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(sampler: str, trainer: Trainer, tmp_path: Path):
-    trainer.accuracy_pct = scripted.by_size
-    configured = scripted.config(
+    trainer.accuracy_pct = by_size
+    configured = searches.config(
         space_text="width = 1..100; net = conv3x3(width, stride={1, 2}) bn relu conv3x3(40) gap linear(10);",
         sampler=sampler,
         objectives=(StudyObjective(Metric.MACS, 4_000_000),),
     )
-    whole = scripted.run(tmp_path / "whole", configured, scripted.effort(trials=20))
+    whole = searches.run(tmp_path / "whole", configured, searches.effort(trials=20))
     for trials in (9, 12, 20):
-        parts = scripted.run(tmp_path / "parts", configured, scripted.effort(trials=trials))
+        parts = searches.run(tmp_path / "parts", configured, searches.effort(trials=trials))
 
     assert [item.proposal.hash for item in whole.state.candidates.values()] == [
         item.proposal.hash for item in parts.state.candidates.values()
@@ -558,9 +557,9 @@ def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(sampler: str, t
     ]
     # What a sampler was told, of rejections too, is multiply-adds in both.
     values = [
-        sorted(trial.values for trial in scripted.proposer_of(found).index.study.get_trials() if trial.values)
+        sorted(trial.values for trial in searches.proposer_of(found).index.study.get_trials() if trial.values)
         for found in (whole, parts)
     ]
     assert values[0] == values[1]
-    told = [event for event in scripted.events(tmp_path / "parts", "rejected") if event["violation"] is not None]
-    assert bool(told) is (sampler in ("tpe", "nsga2", "random"))
+    lines = [event for event in searches.events(tmp_path / "parts", "rejected") if event["violation"] is not None]
+    assert bool(lines) is (sampler in ("tpe", "nsga2", "random"))

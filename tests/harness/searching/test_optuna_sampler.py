@@ -14,12 +14,12 @@ from harness.searching import optuna_sampler as sampler
 from harness.searching.optuna_sampler import _POPULATION, SAMPLERS, Index, Trial, _Member, _offspring
 from harness.studies.candidate import Candidate
 from harness.system.errors import UsageError
-from harness.training.result import Purpose, Status
+from harness.training.result import Status
 from search_spaces.catalog import space
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_space
 from search_spaces.space import Condition, Draw, Metric, SearchSpace, draw, draw_uniform, judge, uniform
-from tests.harness.raced import SIZE, proposal, result
+from tests.factories import SIZE, make_proposal, make_result
 
 CARD = space("card")
 ALL = pytest.mark.parametrize("name", sorted(SAMPLERS))
@@ -29,7 +29,7 @@ def ended(parameters: int, violation_pct: float, status: Status = Status.COMPLET
     """Return a network whose first run ended so far below a threshold of 90 per cent."""
     failed = status not in (Status.COMPLETE, Status.PRUNED)
     errors = None if failed else round(SIZE * (10 + violation_pct) / 100)
-    return Candidate(proposal(), parameters, result(errors, status=status, purpose=Purpose.SEARCH), threshold_pct=90.0)
+    return Candidate(make_proposal(), parameters, make_result(errors=errors, status=status), threshold_pct=90.0)
 
 
 def tell(index: Index, trial: Trial, found: Draw, number: int, within: SearchSpace = CARD) -> None:
@@ -46,12 +46,12 @@ def tell(index: Index, trial: Trial, found: Draw, number: int, within: SearchSpa
 
 
 def ask_and_tell(index: Index, count: int) -> list[Draw]:
-    asked = []
+    jobs = []
     for number in range(count):
         trial, found = index.ask(CARD)
-        asked.append(found)
+        jobs.append(found)
         tell(index, trial, found, number)
-    return asked
+    return jobs
 
 
 def test_an_unknown_sampler_is_refused():
@@ -79,9 +79,9 @@ def test_the_proposals_after_a_restart_are_those_that_would_have_come(name: str)
 def test_an_imposed_network_is_entered_as_it_is(name: str):
     index = Index(name, 0)
     ask_and_tell(index, 25)
-    found = draw(CARD, uniform(random.Random(5)))
+    draw_result = draw(CARD, uniform(random.Random(5)))
 
-    assert index.impose(found.decisions).params == found.indices
+    assert index.impose(draw_result.decisions).params == draw_result.indices
     assert index.study.trials[-1].state is TrialState.RUNNING
     assert index.asked == 26
 
@@ -95,7 +95,7 @@ def test_an_imposed_network_is_entered_as_it_is(name: str):
         (ended(500, 2.5, Status.PRUNED), "nsga2", TrialState.COMPLETE, 500, 2.5),
         (ended(500, 0.0, Status.DIVERGED), "tpe", TrialState.FAIL, None, None),
         (ended(500, 0.0, Status.CRASHED), "nsga2", TrialState.FAIL, None, None),
-        (Candidate(proposal(), 500, threshold_pct=90.0), "tpe", TrialState.FAIL, None, None),
+        (Candidate(make_proposal(), 500, threshold_pct=90.0), "tpe", TrialState.FAIL, None, None),
     ],
 )
 def test_optuna_is_told_the_size_to_minimise_and_the_accuracy_as_a_constraint(
@@ -206,12 +206,12 @@ def reached(index: Index, trial: Trial, found: Draw, violation_pct: float) -> No
 
 def grown(count: int = 2) -> list[Index]:
     """Return so many equal studies with a whole population."""
-    made = [Index("evolution", 1) for _ in range(count)]
-    for index in made:
+    samplers = [Index("evolution", 1) for _ in range(count)]
+    for index in samplers:
         for number in range(_POPULATION):
             trial, found = index.ask(WIDTHS)
             reached(index, trial, found, 0.01 * number)
-    return made
+    return samplers
 
 
 def test_nothing_is_learned_from_rejected_failed_and_repeated_networks():

@@ -18,15 +18,17 @@ from harness.data.datasets import DATASETS
 from harness.evidence import bounds as offset_module
 from harness.interface.session import planned_search
 from harness.searching import augmentation
-from harness.searching import plan as plan_module
-from harness.searching.plan import SearchPlan, make_plan, plan_document, read_data, resolve, usual_recipe
+from harness.searching import resolve as resolve_module
+from harness.searching.plan import SearchPlan, make_plan, plan_document
 from harness.searching.request import SearchRequest
-from harness.searching.surrogate import keep, shipped
+from harness.searching.resolve import read_data, resolve
+from harness.searching.surrogate.past import shipped, write_prior
+from harness.searching.time_budget import Effort
 from harness.studies import config as study
 from harness.system.errors import ContentError, DeviceError, UsageError
 from harness.system.files import Workspace
-from harness.training.executor import Limits, Source
-from harness.training.processes import Processes
+from harness.training.executors.base import Limits, Source
+from harness.training.executors.processes import Processes
 from harness.training.recipe import NamedRecipe, Recipe, named_recipe
 from harness.training.run import Job
 from search_spaces.errors import UnknownNameError
@@ -64,26 +66,26 @@ REQUEST = SearchRequest(
 
 
 def plan(root: Path, known: tuple[str, ...] = (), **changes: Any) -> SearchPlan:
-    resolved, images = read_data(resolve(replace(REQUEST, **changes), Workspace(root)))
+    resolved = read_data(resolve(replace(REQUEST, **changes), Workspace(root)))
     names = [field.name for field in fields(SearchRequest)]
     origins = {name: "commandline" if name in changes else "default" for name in names}
-    return make_plan(resolved, usual_recipe(resolved), images.data_hash, origins, known)
+    return make_plan(resolved, origins, known)
 
 
 def test_the_plan_resolves_every_value(tmp_path: Path):
-    made = plan(tmp_path)
+    search_plan = plan(tmp_path)
 
     assert plan(tmp_path, epochs=(20, 5, 20)).config.lengths == (5, 20)
-    assert made.config == study.StudyConfig(
+    assert search_plan.config == study.StudyConfig(
         dataset="mnist-5k",
-        data_hash=made.config.data_hash,
+        data_hash=search_plan.config.data_hash,
         budget=20_000,
-        target_pct=made.config.target_pct,
-        threshold_pct=made.config.target_pct,
+        target_pct=search_plan.config.target_pct,
+        threshold_pct=search_plan.config.target_pct,
         space="card",
-        space_text=made.space.text,
+        space_text=search_plan.space.text,
         sampler="surrogate",
-        recipe=made.recipe.recipe,
+        recipe=search_plan.recipe.recipe,
         recipe_name="fast",
         rungs=(4, 8),
         seed=0,
@@ -91,12 +93,12 @@ def test_the_plan_resolves_every_value(tmp_path: Path):
         prior="none",
         prior_sha256="",
     )
-    assert (made.past, made.left_out) == ((), ())
-    assert len(made.config.data_hash) == 64
-    assert made.config.target_pct > 90
-    assert (made.effort.workers, made.effort.device, made.effort.seconds) == (2, "cpu", 2700.0)
-    assert (made.effort.limits.seconds, made.effort.limits.memory_mb) == (1800.0, 4096)
-    assert made.source.dataset == "mnist-5k"
+    assert (search_plan.past, search_plan.left_out) == ((), ())
+    assert len(search_plan.config.data_hash) == 64
+    assert search_plan.config.target_pct > 90
+    assert (search_plan.effort.workers, search_plan.effort.device, search_plan.effort.seconds) == (2, "cpu", 2700.0)
+    assert (search_plan.effort.limits.seconds, search_plan.effort.limits.memory_mb) == (1800.0, 4096)
+    assert search_plan.source.dataset == "mnist-5k"
 
 
 def test_the_threshold_is_the_target_and_the_offset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -170,7 +172,7 @@ TOGETHER = (Condition(Metric.MACS, "<=", 5), Condition(Metric.MACS, ">=", 10))
 def test_what_can_be_refused_without_images_is_refused_before_they_are_read(
     dataset: str, changes: dict[str, Any], error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(plan_module, "load", lambda *arguments: pytest.fail("the data were read"))
+    monkeypatch.setattr(resolve_module, "load", lambda *arguments: pytest.fail("the data were read"))
     if "net" in (text := changes.get("space", "")):
         (tmp_path / "few.space").write_text(text)
         changes = changes | {"space": f"@{tmp_path}/few.space"}
@@ -211,7 +213,7 @@ def test_the_document_is_json_with_the_space_s_size_and_the_share_under_the_budg
     assert json.loads(json.dumps(document, allow_nan=False)) == json.loads(json.dumps(document))
     assert (document["derivations"], document["feasible_share"], document["feasible"]["exact"]) == (4, [0.5, 0.5], True)
     assert (document["stand_seeds"], document["most_seeds"], document["past_trainings"]) == (2, 6, 0)
-    assert document["lengths"] == plan_module.LENGTHS
+    assert document["lengths"] == resolve_module.LENGTHS
     assert document["origins"]["budget"] == "commandline"
     assert document["origins"]["study"] == "default"
 
@@ -251,41 +253,41 @@ def test_the_name_of_a_study_is_the_one_it_was_begun_with():
 
 def test_a_study_goes_on_with_the_trainings_that_it_keeps(tmp_path: Path):
     new = plan(tmp_path, study="mine", dataset="mnist-5k", prior="shipped")
-    kept = replace(shipped("mnist")[0], source="kept")
-    keep(new.folder, (kept,))
+    training = replace(shipped("mnist")[0], source="kept")
+    write_prior(new.folder, (training,))
 
     assert new.past == ()
-    assert plan(tmp_path, study="mine", prior="shipped").past == (kept,)
-    assert plan(tmp_path, study="mine", prior="own").past == (kept,)
+    assert plan(tmp_path, study="mine", prior="shipped").past == (training,)
+    assert plan(tmp_path, study="mine", prior="own").past == (training,)
 
 
 def test_a_limit_is_a_condition_of_the_space_that_the_study_keeps(tmp_path: Path):
     limits = (Condition(Metric.MACS, "<=", 700_000),)
-    made = plan(tmp_path, limits=limits)
+    search_plan = plan(tmp_path, limits=limits)
 
-    assert parse_space(made.config.space_text).conditions[-1:] == limits
-    assert made.config.ceilings[0] == 20_000
-    assert made.folder.name != plan(tmp_path).folder.name
+    assert parse_space(search_plan.config.space_text).conditions[-1:] == limits
+    assert search_plan.config.ceilings[0] == 20_000
+    assert search_plan.folder.name != plan(tmp_path).folder.name
 
 
 def test_what_is_minimised_begins_at_the_least_limit_of_it(tmp_path: Path):
     limits = (Condition(Metric.MACS, "<=", 700_000), Condition(Metric.MACS, "<", 600_000))
-    made = plan(tmp_path, minimise=("macs",), limits=limits)
+    search_plan = plan(tmp_path, minimise=("macs",), limits=limits)
 
-    assert made.config.objectives == (study.StudyObjective(Metric.MACS, 599_999),)
+    assert search_plan.config.objectives == (study.StudyObjective(Metric.MACS, 599_999),)
     # The budget goes on holding.
-    assert Condition(Metric.PARAMETERS, "<=", 20_000) in made.space.conditions
+    assert Condition(Metric.PARAMETERS, "<=", 20_000) in search_plan.space.conditions
 
 
 def test_networks_that_a_search_is_to_begin_with_must_suit_it_and_are_kept(tmp_path: Path):
     whole = "conv3x3(8) relu | maxpool(4) | conv3x3(8) relu conv3x3({}) | gap | linear({})"
     inside, large, strange = whole.format(8, 10), whole.format(900, 10), whole.format(8, 7)
-    made = plan(tmp_path, start_from="leaderboard", known=(large, strange, inside))
-    assert made.config.known == (inside,)
+    search_plan = plan(tmp_path, start_from="leaderboard", known=(large, strange, inside))
+    assert search_plan.config.known == (inside,)
 
-    study.open_study(made.folder, made.config, {})
+    study.open_study(search_plan.folder, search_plan.config, {})
     again = plan(tmp_path, start_from="leaderboard", known=(inside, whole.format(9, 10)))
-    assert (again.folder, again.config) == (made.folder, made.config)
+    assert (again.folder, again.config) == (search_plan.folder, search_plan.config)
 
     with pytest.raises(UsageError, match="suits 1x28x28"):
         plan(tmp_path, start_from="leaderboard", known=(strange,), budget=19_000)
@@ -294,17 +296,17 @@ def test_networks_that_a_search_is_to_begin_with_must_suit_it_and_are_kept(tmp_p
 def test_a_trainer_of_ones_own_is_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "its_trainer.py").write_text("def train(*given): ...")
-    made = plan(tmp_path, recipe="auto", trainer="its_trainer:train")
-    assert (made.config.recipe.trainer, made.config.recipe_of(8)[1]) == ("its_trainer:train", "its_trainer:train-8ep")
-    assert made.config.recipe.trainer_sha256 == hashlib.sha256(b"def train(*given): ...").hexdigest()
+    search_plan = plan(tmp_path, recipe="auto", trainer="its_trainer:train")
+    assert (search_plan.config.recipe.trainer, search_plan.config.recipe_of(8)[1]) == (
+        "its_trainer:train",
+        "its_trainer:train-8ep",
+    )
+    assert search_plan.config.recipe.trainer_sha256 == hashlib.sha256(b"def train(*given): ...").hexdigest()
     # What begins anew is not paid for twice, and the pace is not the native engine's.
     assert (
-        made.config.rungs,
+        search_plan.config.rungs,
         plan(tmp_path, recipe="auto", trainer="its_trainer:train", engine="auto").effort.engine,
-    ) == (
-        (),
-        "torch",
-    )
+    ) == ((), "torch")
     with pytest.raises(UsageError, match="exclude"):
         plan(tmp_path, trainer="its_trainer:train")
     with pytest.raises(UsageError, match="none"):
@@ -334,7 +336,8 @@ def test_an_augmentation_is_chosen_by_a_middling_network_or_the_smallest(
 
     monkeypatch.setattr(augmentation, "run_all", trained)
     data = replace(DATASETS["mnist-5k"], name="mine")
-    augmentation.choose(data, space, 500, Processes(Source("mine", None), Limits()), 1, "torch", Workspace(tmp_path))
+    effort = Effort(seconds=None, trials=None, workers=1, device="cpu", limits=Limits())
+    augmentation.choose(data, space, 500, Processes(Source("mine", None), Limits()), effort, Workspace(tmp_path))
     expected = parse_network("conv3x3(4) gap linear(10)")
     if "1;" not in where:
         rng = random.Random(0)
@@ -349,8 +352,8 @@ def test_the_time_of_choosing_an_augmentation_is_counted_once(tmp_path: Path, mo
         return named_recipe("small-still")
 
     monkeypatch.setenv("HARNESS_WORKSPACE", str(tmp_path))
-    monkeypatch.setattr(plan_module, "recipe_for", lambda *_: None)
-    monkeypatch.setattr(plan_module, "choose", choose)
+    monkeypatch.setattr(resolve_module, "recipe_for", lambda *_: None)
+    monkeypatch.setattr(resolve_module, "choose", choose)
     with planned_search(replace(REQUEST, recipe="auto"), {}) as plan:
         assert (plan.recipe.name, plan.effort.seconds) == ("small-still", REQUEST.time)
         assert plan.planned_seconds > 0.2

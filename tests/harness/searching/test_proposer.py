@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
+from harness.searching import look as look_module
 from harness.searching import proposer
 from harness.searching.acquisition import Aim, Choice, Option
-from harness.searching.clock import PACES, TimeLeft, work
+from harness.searching.look import Inquiry, Look
 from harness.searching.optuna_sampler import Index
-from harness.searching.proposer import ALL_ON, Found, Proposer, Switches, _Look, _size_ladder, _violation
-from harness.searching.surrogate import Observation, row_of
+from harness.searching.proposer import ALL_ON, Answer, Proposer, Switches, _size_ladder, _violation
+from harness.searching.surrogate.features import row_of
+from harness.searching.surrogate.model import Observation
+from harness.searching.time_budget import PACES, TimeLeft, work
 from harness.studies.candidate import _TYPICAL_RATIO, Candidate
 from harness.studies.events import Rejected, Repeated
 from harness.training.result import Status
@@ -24,13 +27,15 @@ from search_spaces.errors import DrawError
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network, parse_space
 from search_spaces.space import Condition, Draw, Metric, SearchSpace
-from tests.harness import scripted
+from tests import searches
+from tests.factories import make_job_result, make_proposal
+from tests.fakes import by_size
 
 FEW = "net = conv3x3({4, 8, 12}) gap linear(10);"  # 86, 162 and 238 parameters
 WIDE = "width = 1..100; net = conv3x3(width) gap linear(10);"  # 10 + 19 a channel
 ROOM = TimeLeft(images=50_000, pace=PACES["native"])
 MANY = replace(ROOM, workers=40)
-TRAINING = (scripted.RECIPE.batch_size, scripted.RECIPE.augmented_share)
+TRAINING = (searches.RECIPE.batch_size, searches.RECIPE.augmented_share)
 NO_LADDER, ASKING = Switches(ladder=False), Switches(ladder=False, aim=False)
 
 
@@ -50,13 +55,13 @@ LARGER_IS_BETTER = tuple(
 def few_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tenth of the draws and changes that a search looks at; whatever it looks at, it must choose the best of it."""
     for name, number in {"_AIM_DRAWS": 60, "_AIM_LOOKS": 160, "_PARENTS": 3}.items():
-        monkeypatch.setattr(proposer, name, number)
+        monkeypatch.setattr(look_module, name, number)
 
 
 def new(
-    text: str = scripted.SPACE, switches: Switches = ALL_ON, past: Sequence[Observation] = (), **changes: Any
+    text: str = searches.SPACE, switches: Switches = ALL_ON, past: Sequence[Observation] = (), **changes: Any
 ) -> Proposer:
-    return Proposer(parse_space(text, "test"), scripted.config(space_text=text, **changes), switches, past)
+    return Proposer(parse_space(text, "test"), searches.config(space_text=text, **changes), switches, past)
 
 
 def aiming(text: str = WIDE, **changes: Any) -> Proposer:
@@ -65,31 +70,31 @@ def aiming(text: str = WIDE, **changes: Any) -> Proposer:
 
 def network(trial: int, width: int, errors: int, fresh: Sequence[int] = ()) -> Candidate:
     """Return a network whose runs ended with so many errors; 100 are the threshold."""
-    made = scripted.proposal(trial, f"conv3x3({width}) gap linear(10)")
-    run = scripted.made_result(scripted.first_job(made), scripted.by_size, scripted.RECIPE.epochs)
+    proposal = make_proposal(trial, f"conv3x3({width}) gap linear(10)")
+    run = make_job_result(searches.first_job(proposal), by_size, searches.RECIPE.epochs)
     seeds = [replace(run, seed_index=index, validation_errors=count) for index, count in enumerate(fresh)]
-    return Candidate(made, made.parameters, replace(run, validation_errors=errors), seeds, threshold_pct=99.0)
+    return Candidate(proposal, proposal.parameters, replace(run, validation_errors=errors), seeds, threshold_pct=99.0)
 
 
-def proposed(asked: Proposer, *candidates: Candidate, budget: int = 20_000, time_left: TimeLeft = ROOM) -> Found:
-    return asked.propose(budget, {item.proposal.trial: item for item in candidates}, time_left)
+def proposed(asked: Proposer, *candidates: Candidate, budget: int = 20_000, time_left: TimeLeft = ROOM) -> Answer:
+    return asked.propose(Inquiry(budget, {item.proposal.trial: item for item in candidates}, time_left))
 
 
-def take(asked: Proposer, count: int, budget: int = 20_000) -> tuple[dict[int, Candidate], list[Found]]:
+def take(asked: Proposer, count: int, budget: int = 20_000) -> tuple[dict[int, Candidate], list[Answer]]:
     """Propose so often; each network has been trained, with success, before the next is asked for."""
     candidates: dict[int, Candidate] = {}
     answers = []
     for _ in range(count):
-        answers.append(asked.propose(budget, candidates, ROOM))
+        answers.append(asked.propose(Inquiry(budget, candidates, ROOM)))
         if (proposal := answers[-1].proposal) is not None:
-            job = scripted.first_job(proposal)
-            run = scripted.made_result(job, lambda parameters, seed: 99.5, job.recipe.epochs)
+            job = searches.first_job(proposal)
+            run = make_job_result(job, lambda parameters, seed: 99.5, job.recipe.epochs)
             candidates[proposal.trial] = Candidate(proposal, proposal.parameters, run, threshold_pct=99.0)
             asked.tell(candidates[proposal.trial])
     return candidates, answers
 
 
-def rejections(*answers: Found) -> list[Rejected]:
+def rejections(*answers: Answer) -> list[Rejected]:
     return [item for found in answers for item in found.passed if isinstance(item, Rejected)]
 
 
@@ -98,7 +103,7 @@ def rejections(*answers: Found) -> list[Rejected]:
 
 @pytest.mark.parametrize("name", ["card", "tiny", "posed"])
 def test_the_ladder_spreads_sizes_evenly_in_the_logarithm_those_above_the_middle_first(name: str):
-    steps = _size_ladder(space(name), scripted.config())
+    steps = _size_ladder(space(name), searches.config())
 
     sizes = [analyse(step.architecture, MNIST).parameters for step in steps]
     ratios = [larger / smaller for smaller, larger in itertools.pairwise(sorted(sizes))]
@@ -107,19 +112,19 @@ def test_the_ladder_spreads_sizes_evenly_in_the_logarithm_those_above_the_middle
 
 
 def test_steps_over_the_budget_of_the_day_are_counted_as_rejected():
-    asked = new()
-    sizes = [analyse(step.architecture, MNIST).parameters for step in asked.ladder]
+    drawer = new()
+    sizes = [analyse(step.architecture, MNIST).parameters for step in drawer.ladder]
     budget = sorted(sizes)[2]
 
-    found = proposed(asked, budget=budget)
+    proposals = proposed(drawer, budget=budget)
 
     before = itertools.takewhile(lambda size: size > budget, sizes)
-    assert [(item.reason, item.parameters, item.origin) for item in rejections(found)] == [
+    assert [(item.reason, item.parameters, item.origin) for item in rejections(proposals)] == [
         ("parameters", size, "ladder") for size in before
     ]
-    assert found.proposal is not None
-    assert found.proposal.origin == "ladder"
-    assert found.proposal.parameters <= budget
+    assert proposals.proposal is not None
+    assert proposals.proposal.origin == "ladder"
+    assert proposals.proposal.parameters <= budget
 
 
 # The sampler ------------------------------------------------------------------------------------------------
@@ -182,10 +187,10 @@ def test_every_second_network_is_the_model_s_with_a_sampler_that_was_asked_for()
 
 @pytest.mark.parametrize("origin", ["ladder", "aim", "random", "draw"])
 def test_every_network_is_trained_for_one_of_the_lengths(origin: str, monkeypatch: pytest.MonkeyPatch):
-    asked = new(sampler="random", lengths=(5, 10), switches=Switches(ladder=origin == "ladder", aim=origin == "aim"))
+    drawer = new(sampler="random", lengths=(5, 10), switches=Switches(ladder=origin == "ladder", aim=origin == "aim"))
     monkeypatch.setattr(proposer, "ASKS", 0 if origin == "draw" else 40)
 
-    proposal = proposed(asked).proposal
+    proposal = proposed(drawer).proposal
 
     assert proposal is not None
     assert proposal.origin == origin
@@ -201,13 +206,13 @@ def time_for(channels: int, epochs: int) -> TimeLeft:
 @pytest.mark.parametrize("ladder", [True, False])
 def test_networks_and_lengths_that_take_too_long_are_rejected_for_their_multiply_adds(ladder: bool):
     switches = Switches(ladder=ladder, aim=False)
-    found = proposed(new(WIDE, switches, sampler="random"), time_left=time_for(5, 8))
+    proposals = proposed(new(WIDE, switches, sampler="random"), time_left=time_for(5, 8))
     only = new("net = conv3x3(12) gap linear(10);", switches, sampler="random", lengths=(5, 10))
     short = proposed(only, time_left=time_for(12, 5))
 
-    assert found.proposal is not None
-    assert found.proposal.parameters <= 10 + 19 * 5
-    assert {item.reason for item in rejections(found)} == {"macs"}
+    assert proposals.proposal is not None
+    assert proposals.proposal.parameters <= 10 + 19 * 5
+    assert {item.reason for item in rejections(proposals)} == {"macs"}
     assert short.proposal is not None
     assert short.proposal.epochs == 5
 
@@ -215,17 +220,17 @@ def test_networks_and_lengths_that_take_too_long_are_rejected_for_their_multiply
 @pytest.mark.parametrize("sampler", ["surrogate", "random"])
 @pytest.mark.parametrize("listed", [True, False])
 def test_a_search_without_time_for_any_network_says_so(sampler: str, listed: bool, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(proposer, "_MOST_LISTED", 5_000 if listed else 10)
-    monkeypatch.setattr(proposer, "_DRAWS", 50)
+    monkeypatch.setattr(look_module, "_MOST_LISTED", 5_000 if listed else 10)
+    monkeypatch.setattr(look_module, "DRAWS", 50)
 
-    asked = new(WIDE, NO_LADDER, sampler=sampler)
-    found = proposed(asked, time_left=replace(ROOM, seconds=0.25))
+    drawer = new(WIDE, NO_LADDER, sampler=sampler)
+    proposals = proposed(drawer, time_left=replace(ROOM, seconds=0.25))
     calls = itertools.count(1)
-    over = proposed(asked, time_left=replace(ROOM, seconds=0.0, is_over=lambda: next(calls) > 20))
+    over = proposed(drawer, time_left=replace(ROOM, seconds=0.0, is_over=lambda: next(calls) > 20))
 
-    assert found.proposal is None
-    assert found.lacks_time
-    assert "at most 20,000 parameters and at most 0 s" in found.why
+    assert proposals.proposal is None
+    assert proposals.lacks_time
+    assert "at most 20,000 parameters and at most 0 s" in proposals.why
     assert over.proposal is None
     assert over.lacks_time
     assert sum(over.rejected.values()) <= 20
@@ -237,7 +242,7 @@ def test_a_space_that_is_used_up_lacks_no_time(sampler: str):
 
     used_up = proposed(new(FEW, NO_LADDER, sampler=sampler), *candidates.values(), time_left=replace(ROOM, seconds=1e3))
     slow = new(FEW, NO_LADDER, sampler=sampler).propose(
-        20_000, {0: candidates[0], 1: candidates[1]}, replace(ROOM, seconds=0.0)
+        Inquiry(20_000, {0: candidates[0], 1: candidates[1]}, replace(ROOM, seconds=0.0))
     )
 
     assert [(found.proposal, found.lacks_time) for found in (used_up, slow)] == [(None, False), (None, True)]
@@ -261,12 +266,12 @@ def test_no_network_is_proposed_twice_with_one_length(lengths: tuple[int, ...]):
 def test_once_something_stands_nothing_without_a_chance_is_proposed_in_a_search_that_has_an_end():
     standing, budget = network(0, 60, 50, fresh=(60, 60)), 10 + 19 * 6
     # Six channels at most, which make 700 errors.
-    found = proposed(aiming(), standing, budget=budget, time_left=replace(ROOM, seconds=1_000.0, left=3_600.0))
+    proposals = proposed(aiming(), standing, budget=budget, time_left=replace(ROOM, seconds=1_000.0, left=3_600.0))
 
     # It is not for want of time: with more of it none of them has a chance either.
-    assert found.proposal is None
-    assert not found.lacks_time
-    assert "a chance of 3 % to reach the target" in found.why
+    assert proposals.proposal is None
+    assert not proposals.lacks_time
+    assert "a chance of 3 % to reach the target" in proposals.why
     assert proposed(aiming(), standing, budget=budget).proposal is not None
 
 
@@ -277,10 +282,10 @@ def look(
     past: Sequence[Observation] = LARGER_IS_BETTER,
     time_left: TimeLeft = ROOM,
     **changes: Any,
-) -> _Look:
-    config = scripted.config(space_text=WIDE, **changes)
+) -> Look:
+    config = searches.config(space_text=WIDE, **changes)
     known = {item.proposal.trial: item for item in candidates}
-    return _Look(of or parse_space(WIDE, "test"), config, budget, known, past, time_left)
+    return Look(of or parse_space(WIDE, "test"), config, Inquiry(budget, known, time_left), past)
 
 
 def test_the_best_of_the_draws_and_of_their_neighbours_is_taken(monkeypatch: pytest.MonkeyPatch):
@@ -304,7 +309,7 @@ def test_the_best_of_the_draws_and_of_their_neighbours_is_taken(monkeypatch: pyt
 
 def test_the_latest_networks_are_changed_even_where_none_has_passed(monkeypatch: pytest.MonkeyPatch):
     card = space("card")
-    config = scripted.config(space_text=card.text, space="card", sampler="surrogate")
+    config = searches.config(space_text=card.text, space="card", sampler="surrogate")
     made = proposed(Proposer(card, config, past=LARGER_IS_BETTER), budget=4_000).proposal
     assert made is not None
     parents = set[str]()
@@ -313,7 +318,7 @@ def test_the_latest_networks_are_changed_even_where_none_has_passed(monkeypatch:
         parents.add(parent.architecture.hash)
         raise DrawError("none")
 
-    monkeypatch.setattr(proposer, "mutate", childless)
+    monkeypatch.setattr(look_module, "mutate", childless)
 
     look(Candidate(made, made.parameters, threshold_pct=99.0), of=card, budget=4_000).aimed(random.Random(0))
 
@@ -354,10 +359,10 @@ def test_an_aim_knows_what_stands_and_what_may_come_to():
 
 
 def test_the_model_learns_the_latest_and_a_share_of_all_that_was_known_before(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(proposer, "_MOST_OBSERVATIONS", 5)
+    monkeypatch.setattr(look_module, "_MOST_OBSERVATIONS", 5)
     learned: list[list[float]] = []
     monkeypatch.setattr(
-        proposer, "Surrogate", lambda observations, belief: learned.append([each.errors for each in observations])
+        look_module, "Surrogate", lambda observations, belief: learned.append([each.errors for each in observations])
     )
     past = [replace(LARGER_IS_BETTER[0], errors=float(errors)) for errors in range(8)]
     own = [network(trial, 4 + trial, 100 + trial) for trial in range(7)]
@@ -373,15 +378,15 @@ def test_the_model_learns_the_latest_and_a_share_of_all_that_was_known_before(mo
 
 
 @pytest.fixture
-def looks(monkeypatch: pytest.MonkeyPatch) -> list[_Look]:
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[Look]:
     """Return what is filled with each look that is taken with the model."""
-    seen, aimed = list[_Look](), _Look.aimed
+    seen, aimed = list[Look](), Look.aimed
 
-    def noted(look: _Look, rng: random.Random) -> list[Choice]:
+    def noted(look: Look, rng: random.Random) -> list[Choice]:
         seen.append(look)
         return aimed(look, rng)
 
-    monkeypatch.setattr(_Look, "aimed", noted)
+    monkeypatch.setattr(Look, "aimed", noted)
     return seen
 
 
@@ -407,13 +412,13 @@ def test_with_few_workers_each_proposal_is_the_first_choice_of_a_look_of_its_own
         questions.impose(each.proposal.decisions)
 
 
-def test_what_a_look_has_left_is_passed_over_where_it_is_known_or_takes_too_long(looks: list[_Look]):
+def test_what_a_look_has_left_is_passed_over_where_it_is_known_or_takes_too_long(looks: list[Look]):
     asked = aiming()
     first = proposed(asked, time_left=MANY).proposal
     assert first is not None
     known, slow, good, *_ = asked._ahead
     asked._ahead[1] = replace(slow, option=replace(slow.option, work=1e18))
-    again = scripted.proposal(1, str(known.option.found.architecture))
+    again = make_proposal(1, str(known.option.draw.architecture))
     candidates = [
         Candidate(first, first.parameters, threshold_pct=99.0),
         Candidate(replace(again, epochs=known.epochs), again.parameters, threshold_pct=99.0),
@@ -426,7 +431,7 @@ def test_what_a_look_has_left_is_passed_over_where_it_is_known_or_takes_too_long
     assert len(looks) == 1
 
 
-def test_what_a_look_has_left_is_dropped_when_another_network_stands(looks: list[_Look]):
+def test_what_a_look_has_left_is_dropped_when_another_network_stands(looks: list[Look]):
     asked, standing = aiming(), network(0, 90, 40, fresh=(40, 40))
     proposed(asked, time_left=MANY)
 
@@ -441,12 +446,12 @@ def test_what_a_look_has_left_is_dropped_when_another_network_stands(looks: list
 def test_a_search_begins_with_known_networks_even_where_earlier_trainings_are_known():
     widths = (3, 5, 8)
     known = tuple(f"conv3x3({width}) relu gap linear(10)" for width in widths)
-    asked = new(WIDE, past=LARGER_IS_BETTER, sampler="surrogate", start_from="leaderboard", known=known)
-    first = [proposed(asked).proposal for _ in widths]
+    drawer = new(WIDE, past=LARGER_IS_BETTER, sampler="surrogate", start_from="leaderboard", known=known)
+    first = [proposed(drawer).proposal for _ in widths]
     assert {each.architecture.hash for each in first if each} == {parse_network(text).hash for text in known}
     # The next is of the space.
-    made = [network(trial, width, 150) for trial, width in enumerate(widths)]
-    further = proposed(asked, *made).proposal
+    candidates = [network(trial, width, 150) for trial, width in enumerate(widths)]
+    further = proposed(drawer, *candidates).proposal
     assert further is not None
     assert further.origin == "aim"
     assert further.decisions

@@ -21,10 +21,10 @@ from harness.studies.candidate import Candidate, allowed_errors, final_order, ne
 from harness.studies.events import Entry, RunEnded
 from harness.studies.state import StudyState
 from harness.training.recipe import Recipe
-from harness.training.result import Epoch, Purpose, Result, Status
+from harness.training.result import Epoch, Result, Status
 from search_spaces.space import Metric
-from tests.harness import scripted
-from tests.harness.raced import SIZE, THRESHOLD, candidate, proposal, result
+from tests import searches
+from tests.factories import SIZE, make_candidate, make_proposal, make_result
 
 DRAWS = 200_000
 
@@ -36,10 +36,10 @@ def test_the_bound_of_standing_is_students_at_80_per_cent_with_the_seeds_of_othe
     # Equal seeds: the square of the deviation is 20 * 0.08 ** 2 / 21, half of it for the mean of two; six seeds of the
     # verification add 0.08 ** 2 / 6, the network 0.032 ** 2. The 80 % quantile of t with 21 degrees of freedom is 0.859
     # in every printed table, so 100 errors may be exceeded by exp(0.859 * 0.07168) = 1.0635: 94.03 stand.
-    assert candidate(94, 94).is_confirmed
-    assert not candidate(95, 95).is_confirmed
-    assert replace(candidate(905, 905), threshold_pct=100 - 9.63).is_confirmed
-    assert not replace(candidate(905, 905), threshold_pct=100 - 9.62).is_confirmed
+    assert make_candidate(94, 94).is_confirmed
+    assert not make_candidate(95, 95).is_confirmed
+    assert replace(make_candidate(905, 905), threshold_pct=100 - 9.63).is_confirmed
+    assert not replace(make_candidate(905, 905), threshold_pct=100 - 9.62).is_confirmed
 
 
 @pytest.mark.parametrize("errors", [(85, 95), (96, 84, 90), (104, 94), (92, 108, 99, 101)])
@@ -51,7 +51,7 @@ def test_the_chance_to_verify_is_how_often_six_further_seeds_keep_to_the_allowed
     verified = elsewhere + draw.normal(0, 0.08, (6, DRAWS)).mean(axis=0)
 
     # The deviation is known from many networks only: t with its 21 degrees of freedom is within a hundredth.
-    assert candidate(*errors).chance_to_verify == pytest.approx((verified <= math.log(100)).mean(), abs=0.02)
+    assert make_candidate(*errors).chance_to_verify == pytest.approx((verified <= math.log(100)).mean(), abs=0.02)
 
 
 @given(st.lists(st.integers(40, 250), min_size=1, max_size=6))
@@ -63,7 +63,7 @@ def test_the_chance_to_verify_is_that_of_scipy_with_a_pooled_deviation(errors: l
 
     expected = stats.t.cdf(math.log(100), freedom, math.log(np.mean(errors)), spread)
 
-    assert candidate(*errors).chance_to_verify == pytest.approx(expected, abs=1e-9)
+    assert make_candidate(*errors).chance_to_verify == pytest.approx(expected, abs=1e-9)
 
 
 def test_the_needed_share_is_what_two_equal_seeds_just_stand_on():
@@ -72,19 +72,19 @@ def test_the_needed_share_is_what_two_equal_seeds_just_stand_on():
 
     assert share == pytest.approx(math.exp(-0.859 * math.sqrt(0.0032 + 0.0064 / 6 + 0.001024)), rel=1e-3)
     just, more = round(SIZE / 10 * share), math.ceil(SIZE / 10 * share * 1.01)
-    assert replace(candidate(just, just), threshold_pct=90.0).is_confirmed
-    assert not replace(candidate(more, more), threshold_pct=90.0).is_confirmed
+    assert replace(make_candidate(just, just), threshold_pct=90.0).is_confirmed
+    assert not replace(make_candidate(more, more), threshold_pct=90.0).is_confirmed
 
 
 def test_a_run_without_an_accuracy_counts_as_chance_and_one_without_a_hit_as_nothing():
-    assert candidate(None, SIZE).fresh_pct == [10.0, 0.0]
-    assert not candidate(0, 0, 0, None).is_confirmed
+    assert make_candidate(None, SIZE).fresh_pct == [10.0, 0.0]
+    assert not make_candidate(0, 0, 0, None).is_confirmed
 
 
 def test_those_that_stand_are_in_order_of_cost_and_of_equals_the_first_is_first():
     sizes = (900, 800, 800)
-    networks = [candidate(80, 80, trial=trial, parameters=size) for trial, size in enumerate(sizes)]
-    networks.append(candidate(100, 100, trial=3, parameters=100))
+    networks = [make_candidate(80, 80, trial=trial, parameters=size) for trial, size in enumerate(sizes)]
+    networks.append(make_candidate(100, 100, trial=3, parameters=100))
 
     assert [item.proposal.trial for item in final_order(networks)] == [1, 2, 0]
     assert next(iter(final_order(networks)), None) is networks[1]
@@ -106,13 +106,13 @@ def test_the_chance_to_stand_is_how_often_the_next_seeds_bring_the_mean_low_enou
     seeds = np.exp(own + draw.normal(0, 0.08, (coming, DRAWS)))
     means = (sum(errors) + seeds.sum(axis=0)) / wanted
 
-    chance = candidate(*errors, first=90).chance_to_stand
+    chance = make_candidate(*errors, first=90).chance_to_stand
 
     assert chance == pytest.approx((means <= 100 * needed_share(wanted)).mean(), abs=0.03)
 
 
 def test_a_network_is_refuted_when_its_chance_to_stand_is_below_a_quarter():
-    open_, given_up = candidate(88, first=88), candidate(101, first=88)
+    open_, given_up = make_candidate(88, first=88), make_candidate(101, first=88)
 
     assert open_.chance_to_stand >= 0.25 > given_up.chance_to_stand
     assert not open_.is_refuted
@@ -122,14 +122,14 @@ def test_a_network_is_refuted_when_its_chance_to_stand_is_below_a_quarter():
 @pytest.mark.parametrize(
     ("network", "is_contender"),
     [
-        (candidate(first=None), True),  # in training
-        (candidate(first=120), False),  # missed
-        (candidate(first=80), True),  # passed: fresh seeds are wanted
-        (candidate(80, first=80), True),  # another one is wanted
-        (candidate(80, 80, first=80), True),  # stands
-        (candidate(150, first=80), False),  # refuted
-        (candidate(94, 97, 94, 97, 95, first=88), True),  # in doubt
-        (candidate(92, 97, 99, 96, 95, 98, first=80), False),  # six seeds, and does not stand
+        (make_candidate(first=None), True),  # in training
+        (make_candidate(first=120), False),  # missed
+        (make_candidate(first=80), True),  # passed: fresh seeds are wanted
+        (make_candidate(80, first=80), True),  # another one is wanted
+        (make_candidate(80, 80, first=80), True),  # stands
+        (make_candidate(150, first=80), False),  # refuted
+        (make_candidate(94, 97, 94, 97, 95, first=88), True),  # in doubt
+        (make_candidate(92, 97, 99, 96, 95, 98, first=80), False),  # six seeds, and does not stand
     ],
 )
 def test_a_network_is_contender_when_it_neither_stands_nor_is_to_have_a_run(network: Candidate, is_contender: bool):
@@ -142,13 +142,13 @@ def test_a_network_is_contender_when_it_neither_stands_nor_is_to_have_a_run(netw
 def pruned(epochs: int) -> Candidate:
     """Return a network that was stopped after the fourth of so many epochs, with 200 errors."""
     history = tuple(Epoch(number, 0.1, 0.1, 1.0, 200) for number in range(1, 5))
-    stopped = result(200, status=Status.PRUNED, purpose=Purpose.SEARCH, history=history)
-    return Candidate(proposal(), 1000, replace(stopped, recipe=Recipe(epochs=epochs)), threshold_pct=99.0)
+    stopped = make_result(errors=200, status=Status.PRUNED, history=history)
+    return Candidate(make_proposal(), 1000, replace(stopped, recipe=Recipe(epochs=epochs)), threshold_pct=99.0)
 
 
 def test_the_expected_errors_are_the_mean_of_all_runs_and_a_guess_where_a_run_was_pruned():
-    assert candidate(90, 80, first=100).expected_errors == 90.0
-    assert candidate(first=100).expected_errors == 100.0
+    assert make_candidate(90, 80, first=100).expected_errors == 90.0
+    assert make_candidate(first=100).expected_errors == 100.0
     # At a quarter, two fifths and a half of the epochs, as runs in the middle were measured to do.
     guessed = [pruned(epochs).expected_errors for epochs in (16, 10, 8)]
     assert guessed == [pytest.approx(share * 200) for share in (0.62, 0.74, 0.81)]
@@ -159,12 +159,12 @@ TURN = Turn(Metric.PARAMETERS, BUDGET)
 
 
 def test_a_network_that_passed_gets_two_seeds_at_once_and_then_one_after_the_other():
-    assert candidate().passed_first
-    assert [candidate(*[95] * count, first=80).seeds_wanted for count in range(5)] == [2, 2, 3, 4, 5]
+    assert make_candidate().passed_first
+    assert [make_candidate(*[95] * count, first=80).seeds_wanted for count in range(5)] == [2, 2, 3, 4, 5]
 
 
 def test_a_network_that_missed_gets_one_seed_for_each_time_it_was_proposed_again():
-    missed = candidate(first=101)
+    missed = make_candidate(first=101)
 
     assert missed.seeds_wanted == 0
     missed.repeats = 2
@@ -181,7 +181,7 @@ SOME = st.tuples(
 @given(st.lists(SOME, max_size=6), st.dictionaries(st.integers(0, 5), st.integers(0, 2)))
 def test_the_next_seed_is_that_of_the_network_to_which_it_is_worth_most(made: list[Any], flying: dict[int, int]):
     networks = [
-        candidate(*fresh, first=first, trial=trial, parameters=100 + cost)
+        make_candidate(*fresh, first=first, trial=trial, parameters=100 + cost)
         for trial, (first, fresh, cost, _) in enumerate(made)
     ]
     seconds = {trial: float(each[3]) for trial, each in enumerate(made)}
@@ -208,13 +208,13 @@ def test_the_next_seed_is_that_of_the_network_to_which_it_is_worth_most(made: li
 def test_the_chance_to_stand_is_that_of_all_runs_the_first_discounted():
     # By hand, with a printed table of the normal distribution; two seeds stand on a mean of 93.94 errors. A first run
     # of 80 counts 83.2, and its deviation with that of two seeds' mean is 0.09798: 1.239 deviations, so 0.8923.
-    assert candidate(first=80).chance_to_stand == pytest.approx(0.8923, abs=0.001)
+    assert make_candidate(first=80).chance_to_stand == pytest.approx(0.8923, abs=0.001)
     # One that missed is not lucky: 110, 1.611 deviations above.
-    assert candidate(first=110).chance_to_stand == pytest.approx(0.0536, abs=0.001)
+    assert make_candidate(first=110).chance_to_stand == pytest.approx(0.0536, abs=0.001)
     # With fresh runs of 90 and 96 the mean of all is 89.73, so that of three fresh ones may come to 91.91, where 94.57
     # stand; the deviation is a third of that of one seed and of what is known of the mean, 0.03079: 0.928.
-    assert candidate(90, 96, first=80).chance_to_stand == pytest.approx(0.8233, abs=0.002)
-    assert candidate(0, 0, 0, first=0).chance_to_stand == pytest.approx(1.0)
+    assert make_candidate(90, 96, first=80).chance_to_stand == pytest.approx(0.8233, abs=0.002)
+    assert make_candidate(0, 0, 0, first=0).chance_to_stand == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(
@@ -227,22 +227,22 @@ def test_rungs_are_a_quarter_and_a_half_of_the_epochs(epochs: int, expected: tup
 
 def full_run(at_rung: int, at_end: int, rung: int = 4) -> Result:
     history = tuple(Epoch(number, 0.1, 0.1, 1.0, at_rung if number == rung else None) for number in range(1, 16))
-    return result(at_end, history=history)
+    return make_result(errors=at_end, history=history)
 
 
 def ratios(runs: Iterable[Result]) -> Any:
     """Return what a study with rungs after the fourth and the eighth of 15 epochs learns from runs."""
-    study = StudyState(Path(), scripted.config(recipe=Recipe(), rungs=(4, 8)))
-    study.apply(Entry(0.0, proposal()))
+    study = StudyState(Path(), searches.config(recipe=Recipe(), rungs=(4, 8)))
+    study.apply(Entry(0.0, make_proposal()))
     for run in runs:
         study.apply(Entry(0.0, RunEnded(run=replace(run, trial=0))))
     return study.ratios
 
 
-def reached(known: Any, errors: int = 100, epoch: int = 4, epochs: int = 15, threshold: float = THRESHOLD) -> Any:
+def reached(known: Any, errors: int = 100, epoch: int = 4, epochs: int = 15, threshold: float = 99.0) -> Any:
     """Return what is decided of a run with so many errors after an epoch."""
     history = tuple(Epoch(number, 0.1, 0.1, 1.0, errors) for number in range(1, epoch + 1))
-    run = replace(result(errors, history=history), recipe=Recipe(epochs=epochs), trial=0)
+    run = make_result(errors=errors, history=history, recipe=Recipe(epochs=epochs))
     return race.at_rung(run, known, threshold)
 
 
@@ -253,7 +253,7 @@ def test_the_ratio_is_the_prior_until_eight_runs_of_this_length_went_to_the_end(
         replace(full_run(200, 2), status=Status.DIVERGED),
         full_run(200, 2, rung=8),
         full_run(0, 2),
-        result(2),
+        make_result(errors=2),
         replace(full_run(200, 2), recipe=Recipe(epochs=30)),
     ]
 
@@ -265,18 +265,18 @@ def test_the_ratio_is_the_prior_until_eight_runs_of_this_length_went_to_the_end(
 def test_the_ratio_is_that_of_the_luckiest_tenth_in_any_order():
     runs = [full_run(100, errors) for errors in range(30, 50)]
 
-    found = [reached(ratios(each)).ratio for each in (runs, runs[::-1], runs[:9], runs[:10])]
+    medians = [reached(ratios(each)).ratio for each in (runs, runs[::-1], runs[:9], runs[:10])]
 
-    assert found == [0.32, 0.32, 0.30, 0.31]
+    assert medians == [0.32, 0.32, 0.30, 0.31]
 
 
 @pytest.mark.parametrize(
     ("epochs", "shares"), [(5, (0.4, 0.6)), (8, (0.25, 0.5)), (15, (0.25, 0.5)), (30, (0.25, 0.5))]
 )
 def test_the_prior_of_a_rung_is_that_of_the_nearest_share_of_the_epochs(epochs: int, shares: tuple[float, ...]):
-    found = [reached({}, epoch=rung, epochs=epochs).ratio for rung in race.rungs(epochs)]
+    rung_ratios = [reached({}, epoch=rung, epochs=epochs).ratio for rung in race.rungs(epochs)]
 
-    assert found == [race._PRIOR_RATIO[share] for share in shares]
+    assert rung_ratios == [race._PRIOR_RATIO[share] for share in shares]
 
 
 @given(st.integers(0, 2000), st.sampled_from([30, 55, 32, 90]), st.sampled_from([99.0, 99.4, 97.25]))
@@ -291,15 +291,15 @@ def test_what_can_reach_the_threshold_by_the_ratio_is_hoped_for_and_nothing_else
 
 
 def test_every_tenth_network_is_spared_by_its_hash_unless_another_rule_decides():
-    run = replace(result(5_000, history=full_run(5_000, 1).history[:4]), trial=0)
+    run = make_result(errors=5_000, history=full_run(5_000, 1).history[:4])
     runs = [replace(run, hash=f"{number:012x}") for number in range(1000)]
 
-    found = [race.at_rung(each, {}, THRESHOLD) for each in runs]
+    decisions = [race.at_rung(each, {}, 99.0) for each in runs]
 
-    assert [number for number, each in enumerate(found) if each.exempt] == [*range(0, 1000, 10)]
-    assert all(each.pruned is not each.exempt for each in found)
-    assert race.at_rung(runs[0], {}, THRESHOLD, lambda run: True).pruned
-    assert not race.at_rung(runs[1], {}, THRESHOLD, lambda run: False).pruned
+    assert [number for number, each in enumerate(decisions) if each.exempt] == [*range(0, 1000, 10)]
+    assert all(each.pruned is not each.exempt for each in decisions)
+    assert race.at_rung(runs[0], {}, 99.0, lambda run: True).pruned
+    assert not race.at_rung(runs[1], {}, 99.0, lambda run: False).pruned
 
 
 # What came nearest -----------------------------------------------------------------------------------------
@@ -308,8 +308,8 @@ def test_every_tenth_network_is_spared_by_its_hash_unless_another_rule_decides()
 def stopped(errors: int, trial: int = 0) -> Candidate:
     """Return a network that was stopped after two epochs."""
     history = tuple(Epoch(number, 0.1, 0.1, 1.0, errors) for number in (1, 2))
-    run = result(errors, status=Status.PRUNED, purpose=Purpose.SEARCH, history=history)
-    return Candidate(proposal(trial), 1000, run, threshold_pct=99.0)
+    run = make_result(errors=errors, status=Status.PRUNED, history=history)
+    return Candidate(make_proposal(trial), 1000, run, threshold_pct=99.0)
 
 
 @given(st.integers(0, 10_000), st.sampled_from([1, 7, 1_000, 9_999, 10_000]))
@@ -331,27 +331,27 @@ def test_it_is_so_for_any_threshold(threshold_pct: float, size: int):
 
 
 def failed(errors: int | None, status: Status) -> Candidate:
-    return Candidate(proposal(), 1000, result(errors, status=status, purpose=Purpose.SEARCH), threshold_pct=99.0)
+    return Candidate(make_proposal(), 1000, make_result(errors=errors, status=status), threshold_pct=99.0)
 
 
 @pytest.mark.parametrize(
     ("networks", "trial", "errors", "runs"),
     [
         ([], None, 0, 0),
-        ([candidate(first=None), failed(50, Status.DIVERGED), failed(None, Status.CRASHED)], None, 0, 0),
+        ([make_candidate(first=None), failed(50, Status.DIVERGED), failed(None, Status.CRASHED)], None, 0, 0),
         # The fewest errors, and of equal ones the smaller.
-        ([candidate(first=130, trial=0, parameters=500), candidate(first=104, trial=1, parameters=2000),
-          candidate(first=104, trial=2, parameters=900)], 2, 104, 1),
+        ([make_candidate(first=130, trial=0, parameters=500), make_candidate(first=104, trial=1, parameters=2000),
+          make_candidate(first=104, trial=2, parameters=900)], 2, 104, 1),
         # Fresh seeds count in place of a first run that was lucky; one that failed as chance.
-        ([candidate(120, 121, first=90, trial=0)], 0, 120.5, 2),
-        ([candidate(120, 121, first=90, trial=0), candidate(first=110, trial=1)], 1, 110, 1),
-        ([candidate(100, None, first=90)], 0, (100 + 9000) / 2, 2),
+        ([make_candidate(120, 121, first=90, trial=0)], 0, 120.5, 2),
+        ([make_candidate(120, 121, first=90, trial=0), make_candidate(first=110, trial=1)], 1, 110, 1),
+        ([make_candidate(100, None, first=90)], 0, (100 + 9000) / 2, 2),
         # What stands did not miss.
-        ([candidate(80, 80, 80, trial=0)], None, 0, 0),
-        ([candidate(80, 80, 80, trial=0), candidate(first=150, trial=1)], 1, 150, 1),
+        ([make_candidate(80, 80, 80, trial=0)], None, 0, 0),
+        ([make_candidate(80, 80, 80, trial=0), make_candidate(first=150, trial=1)], 1, 150, 1),
         # A pruned run is named only where none was complete.
         ([stopped(300), stopped(250, trial=1)], 1, 250, 1),
-        ([stopped(101), candidate(first=400, trial=5)], 5, 400, 1),
+        ([stopped(101), make_candidate(first=400, trial=5)], 5, 400, 1),
     ],
 )  # fmt: skip
 def test_the_nearest(networks: list[Candidate], trial: int | None, errors: float, runs: int):

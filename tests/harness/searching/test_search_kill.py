@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from harness.searching import optuna_sampler, proposer
-from harness.searching.proposer import Found
+from harness.searching import look, optuna_sampler
+from harness.searching.proposer import Answer
 from harness.searching.state import Search
 from harness.studies.candidate import final_order
 from harness.studies.config import StudyConfig
@@ -21,11 +21,11 @@ from harness.studies.events import Event
 from harness.studies.log import StudyLog, read_state
 from harness.studies.state import StudyState
 from harness.system.errors import ContentError
-from harness.training.executor import Limits, Source
-from harness.training.processes import Processes
+from harness.training.executors.base import Limits, Source
+from harness.training.executors.processes import Processes
 from harness.training.result import Status
-from tests.harness import scripted
-from tests.harness.scripted import Trainer, killed_at
+from tests import searches
+from tests.fakes import Trainer, killed_at, without_processes
 
 SMALL = {"trials": 9}
 # Trial, purpose and index of the seed.
@@ -34,7 +34,7 @@ Run = tuple[int | None, str, int]
 
 @pytest.fixture
 def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
-    return scripted.without_processes(monkeypatch)
+    return without_processes(monkeypatch)
 
 
 def outcome(folder: Path) -> dict[str, Any]:
@@ -42,11 +42,11 @@ def outcome(folder: Path) -> dict[str, Any]:
     drop = {"elapsed", "utc", "message"}
     kept = ("proposed", "rejected", "repeated")
     return {
-        **{kind: [_without(event, drop) for event in scripted.events(folder, kind)] for kind in kept},
-        "winner": [_without(event, drop) for event in scripted.events(folder, "winner")][-1:],
+        **{kind: [_without(event, drop) for event in searches.events(folder, kind)] for kind in kept},
+        "winner": [_without(event, drop) for event in searches.events(folder, "winner")][-1:],
         "results": [
             (result.trial, result.purpose, result.seed_index, result.status, result.validation_errors)
-            for result in scripted.results(folder)
+            for result in searches.results(folder)
         ],
     }
 
@@ -56,17 +56,17 @@ def _without(event: dict[str, Any], names: set[str]) -> dict[str, Any]:
 
 
 def finished(folder: Path) -> set[Run]:
-    return {(result.trial, result.purpose.value, result.seed_index) for result in scripted.results(folder)}
+    return {(result.trial, result.purpose.value, result.seed_index) for result in searches.results(folder)}
 
 
 def check_accounts(folder: Path) -> None:
     """Every proposal is rejected, a repeat, or a network; every network has a result or is still to be trained."""
-    networks = [event["trial"] for event in scripted.events(folder, "proposed")]
+    networks = [event["trial"] for event in searches.events(folder, "proposed")]
     assert networks == list(range(len(networks)))
-    assert len({event["hash"] for event in scripted.events(folder, "proposed")}) == len(networks)
-    begun = {result.trial for result in scripted.results(folder)}
+    assert len({event["hash"] for event in searches.events(folder, "proposed")}) == len(networks)
+    begun = {result.trial for result in searches.results(folder)}
     assert begun <= set(networks)
-    noted = [(event["trial"], event["purpose"], event["seed_index"]) for event in scripted.events(folder, "finished")]
+    noted = [(event["trial"], event["purpose"], event["seed_index"]) for event in searches.events(folder, "finished")]
     assert len(noted) == len(set(noted))
     assert set(noted) == finished(folder)
 
@@ -74,7 +74,7 @@ def check_accounts(folder: Path) -> None:
 def whole(folder: Path, trainer: Trainer, configured: StudyConfig) -> tuple[dict[str, Any], int]:
     """Run a search without a stop; return its outcome and the number of its fault points."""
     trainer.points = 0
-    scripted.run(folder, configured, scripted.effort(**SMALL))
+    searches.run(folder, configured, searches.effort(**SMALL))
     points = trainer.points
     trainer.completed.clear()
     trainer.epochs_done.clear()
@@ -91,19 +91,19 @@ def test_a_search_killed_at_any_point_ends_as_if_it_had_not_been(
     monkeypatch.setattr(optuna_sampler, "_POPULATION", 4)
     if sampler == "surrogate":
         # So that it draws, and changes what it has drawn; it looks at a tenth, as it is run again and again.
-        monkeypatch.setattr(proposer, "_MOST_LISTED", 1)
+        monkeypatch.setattr(look, "_MOST_LISTED", 1)
         for name, number in {"_AIM_DRAWS": 60, "_AIM_LOOKS": 160, "_PARENTS": 3}.items():
-            monkeypatch.setattr(proposer, name, number)
-    configured = scripted.config(sampler=sampler)
+            monkeypatch.setattr(look, name, number)
+    configured = searches.config(sampler=sampler)
     expected, points = whole(tmp_path / "whole", trainer, configured)
     assert points > 150
 
     for point in range(1, points + 1, stride):
         folder = tmp_path / f"{point}" / "whole"
         with killed_at(trainer, point):
-            scripted.run(folder, configured, scripted.effort(**SMALL))
+            searches.run(folder, configured, searches.effort(**SMALL))
         before, asked = finished(folder), len(trainer.asked)
-        scripted.run(folder, configured, scripted.effort(**SMALL))
+        searches.run(folder, configured, searches.effort(**SMALL))
 
         assert outcome(folder) == expected, f"killed at point {point}"
         check_accounts(folder)
@@ -132,16 +132,16 @@ def check_trained_once(trainer: Trainer, before: set[Run], asked: int, expected:
 def test_a_search_killed_again_and_again_loses_nothing_and_comes_to_its_end(
     seed: int, trainer: Trainer, tmp_path: Path
 ):
-    configured = scripted.config(sampler="random", seed=seed)
+    configured = searches.config(sampler="random", seed=seed)
     expected, _ = whole(tmp_path / "whole", trainer, configured)
     moments, folder = random.Random(seed), tmp_path / "again" / "whole"
     before: set[Run] = set()
     for _ in range(100):
         with killed_at(trainer, moments.randrange(1, 60)):
-            scripted.run(folder, configured, scripted.effort(**SMALL))
+            searches.run(folder, configured, searches.effort(**SMALL))
         assert before <= finished(folder), "a finished run was lost"
         before = finished(folder)
-        if scripted.events(folder, "ended"):
+        if searches.events(folder, "ended"):
             break
 
     assert outcome(folder) == expected
@@ -150,17 +150,17 @@ def test_a_search_killed_again_and_again_loses_nothing_and_comes_to_its_end(
 
 @pytest.mark.parametrize("point", range(5, 200, 15))
 def test_with_several_workers_nothing_is_lost_or_repeated_either(point: int, trainer: Trainer, tmp_path: Path):
-    configured, spent = scripted.config(), scripted.effort(trials=9, workers=3)
+    configured, spent = searches.config(), searches.effort(trials=9, workers=3)
     with killed_at(trainer, point):
-        scripted.run(tmp_path, configured, spent)
+        searches.run(tmp_path, configured, spent)
     before, asked = finished(tmp_path), len(trainer.asked)
 
-    scripted.run(tmp_path, configured, spent)
+    searches.run(tmp_path, configured, spent)
 
     again = {(job.trial, job.purpose.value, job.seed_index) for job in trainer.asked[asked:]}
     assert before & again == set()
     assert before <= finished(tmp_path)
-    assert len(scripted.events(tmp_path, "proposed")) == 9
+    assert len(searches.events(tmp_path, "proposed")) == 9
     check_accounts(tmp_path)
 
 
@@ -169,7 +169,7 @@ def test_a_kill_leaves_no_half_written_file_for_long(trainer: Trainer, tmp_path:
     (tmp_path / "checkpoints" / ".trial-00000-search-0.pt.x1").write_text("")
     (tmp_path / ".report.html.x1").write_text("<")
 
-    scripted.run(tmp_path, scripted.config(), scripted.effort(trials=1))
+    searches.run(tmp_path, searches.config(), searches.effort(trials=1))
 
     assert [path.name for path in (*tmp_path.glob("*/.*"), *tmp_path.glob(".*")) if path.name != ".lock"] == []
 
@@ -206,8 +206,8 @@ def test_a_log_cut_after_any_line_gives_the_state_of_that_moment(
         moments.append(known(self))
 
     monkeypatch.setattr(Search, "add", watched)
-    configured, spent = scripted.config(seed=2), scripted.effort(trials=14, workers=workers)
-    scripted.run(tmp_path / "whole", configured, spent)
+    configured, spent = searches.config(seed=2), searches.effort(trials=14, workers=workers)
+    searches.run(tmp_path / "whole", configured, spent)
     lines = (tmp_path / "whole" / "log.jsonl").read_text().splitlines(keepends=True)
     assert len(lines) == len(moments) > 50
     assert any(moment["standing"] is not None for moment in moments)
@@ -234,7 +234,7 @@ def test_a_log_cut_after_any_line_gives_the_state_of_that_moment(
 class Nobody:
     """Proposes nothing."""
 
-    def propose(self, *given: object) -> Found:
+    def propose(self, *given: object) -> Answer:
         raise AssertionError
 
     def tell(self, *given: object) -> None:
@@ -243,11 +243,11 @@ class Nobody:
 
 @pytest.mark.parametrize("line", ['{"event": "proposed"}', '{"event": "newer"}', "[]", '{"event": "propo'])
 def test_a_whole_line_that_is_no_event_is_refused(line: str, trainer: Trainer, tmp_path: Path):
-    scripted.run(tmp_path, scripted.config(), scripted.effort(trials=2))
+    searches.run(tmp_path, searches.config(), searches.effort(trials=2))
     with (tmp_path / "log.jsonl").open("a", encoding="utf-8") as file:
         file.write(f"{line}\n")
 
     with pytest.raises(ContentError):
-        scripted.run(tmp_path, scripted.config(), scripted.effort(trials=3))
+        searches.run(tmp_path, searches.config(), searches.effort(trials=3))
     with pytest.raises(ContentError):
         read_state(tmp_path)

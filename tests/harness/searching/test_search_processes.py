@@ -22,7 +22,7 @@ from harness.cli import run
 from harness.studies.log import read_state
 from harness.training.result import Purpose, Result
 from tests.conftest import REPOSITORY
-from tests.harness import logged
+from tests.study_logs import read_lines
 
 pytestmark = pytest.mark.nightly
 SPACE = "net = conv3x3({2, 3, 4}, stride=2) bn relu | maxpool(4) | conv1x1({4, 8}) bn relu | gap | linear(10);"
@@ -76,7 +76,7 @@ class Search:
             time.sleep(0.02)
 
     def events(self, *kinds: str) -> list[dict[str, Any]]:
-        return [event for event in logged.documents(self.folder) if event["event"] in kinds]
+        return [event for event in read_lines(self.folder) if event["event"] in kinds]
 
     def results(self) -> dict[tuple[int | None, str, int], Result]:
         found = read_state(self.folder).results if (self.folder / "config.json").exists() else []
@@ -93,15 +93,15 @@ class Search:
 
 def members(group: int) -> list[str]:
     """Return the processes of a group that are not dead."""
-    found = []
+    rows = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             state, _, process_group = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
         except (OSError, ValueError):
             continue
         if int(process_group) == group and state not in "ZX":
-            found.append(folder.name)
-    return found
+            rows.append(folder.name)
+    return rows
 
 
 def gone(group: int, seconds: float = 30.0) -> bool:
@@ -200,11 +200,11 @@ def test_a_second_coordinator_is_refused_and_an_interrupt_ends_the_first_in_orde
     monkeypatch.setenv("HARNESS_WORKSPACE", str(stopped.place / "work"))
     assert run([*stopped.arguments, "--json"]) == 2
 
-    shown = capsys.readouterr()
+    output = capsys.readouterr()
     message = f"another process is working in {stopped.folder}; wait for it or stop it"
     error = {"code": 2, "kind": "usage", "message": message, "position": None, "hint": None}
-    assert json.loads(shown.out)["error"] == error
-    assert "Traceback" not in shown.err
+    assert json.loads(output.out)["error"] == error
+    assert "Traceback" not in output.err
     assert (stopped.folder / "config.json").read_bytes() == before
     assert len(stopped.events("session")) == 1
     assert process.poll() is None

@@ -12,15 +12,17 @@ from harness.searching import loop, race
 from harness.searching.loop import poll
 from harness.searching.race import next_rung
 from harness.searching.state import Search
-from harness.searching.surrogate import keep, shipped
+from harness.searching.surrogate.past import shipped, write_prior
 from harness.searching.turn import Turn
 from harness.studies.candidate import final_order, nearest_miss
 from harness.studies.events import Entry, Event, Proposal, Repeated, RunEnded
 from harness.training.result import Purpose
 from search_spaces.space import Metric
-from tests.harness import raced, scripted
-from tests.harness.scripted import Made, Trainer
+from tests import searches
+from tests.factories import make_job_result, make_proposal, make_result
+from tests.fakes import Trainer, by_size
 from tests.harness.searching.conftest import PROPOSAL
+from tests.searches import Trial
 
 
 def test_the_first_run_stops_at_every_rung_and_fresh_seeds_do_not(opened: Search):
@@ -36,32 +38,32 @@ def test_the_first_run_stops_at_every_rung_and_fresh_seeds_do_not(opened: Search
 
 
 def test_a_network_of_another_length_is_trained_so_and_stops_at_rungs_of_its_own(opened: Search):
-    scripted.apply(opened, replace(PROPOSAL, trial=1, epochs=20))
+    searches.apply(opened, replace(PROPOSAL, trial=1, epochs=20))
 
     first = opened.job(opened.state.candidates[1], Purpose.SEARCH, 0)
     fresh = opened.job(opened.state.candidates[1], Purpose.CONFIRM, 0)
 
     assert (first.recipe.epochs, first.recipe_name, first.until_epoch) == (20, "short-20ep", 5)
     assert (fresh.recipe, fresh.recipe_name, fresh.until_epoch) == (first.recipe, "short-20ep", None)
-    assert replace(first.recipe, epochs=8) == scripted.RECIPE
+    assert replace(first.recipe, epochs=8) == searches.RECIPE
 
 
 def test_the_pace_is_that_of_the_slowest_node(opened: Search):
     candidate, pace = opened.state.candidates[0], opened.timing.measured_pace.seconds_an_image
     estimated = opened.run_seconds(candidate)
     for index, (node, factor) in enumerate((("near", 1.0), ("far", 3.0), ("near", 2.0))):
-        run = scripted.made_result(opened.job(candidate, Purpose.CONFIRM, index), scripted.by_size, 8)
-        scripted.apply(opened, RunEnded(run=replace(run, node=node, train_seconds=factor * estimated)))
+        run = make_job_result(opened.job(candidate, Purpose.CONFIRM, index), by_size, 8)
+        searches.apply(opened, RunEnded(run=replace(run, node=node, train_seconds=factor * estimated)))
 
     assert opened.timing.measured_pace.seconds_an_image == pytest.approx(3 * pace)
 
 
 def test_a_settled_network_comes_back_when_seeds_that_were_in_flight_let_it_stand(trainer: Trainer, tmp_path: Path):
-    opened = scripted.opened(tmp_path, [Made(20, fresh=(98.5,))])
+    opened = searches.opened(tmp_path, [Trial(20, fresh=(98.5,))])
     assert opened.state.contenders == {}
 
     for index in (1, 2, 3):
-        scripted.file(opened, 0, Purpose.CONFIRM, index, 99.6)
+        searches.file(opened, 0, Purpose.CONFIRM, index, 99.6)
 
     assert opened.state.contenders == opened.state.candidates
 
@@ -70,21 +72,21 @@ def test_a_settled_network_comes_back_when_seeds_that_were_in_flight_let_it_stan
 def test_no_answer_of_a_race_changes_when_it_is_asked_of_the_contenders_alone(
     seed: int, trainer: Trainer, tmp_path: Path
 ):
-    rng, opened = random.Random(seed), scripted.opened(tmp_path, [])
+    rng, opened = random.Random(seed), searches.opened(tmp_path, [])
     known = opened.state.candidates
     turn = Turn(Metric.PARAMETERS, 5_000)
 
     def event() -> Event:
         if not known or rng.random() < 0.4:
-            proposal: Proposal = raced.proposal(len(known), rng.randrange(100, 3_000))
+            proposal: Proposal = make_proposal(len(known), parameters=rng.randrange(100, 3_000))
             return proposal
         changed = rng.choice(list(known.values()))
         trial = changed.proposal.trial
         if changed.first is not None and rng.random() < 0.2:
             return Repeated(trial=trial)
         purpose = Purpose.SEARCH if changed.first is None else Purpose.CONFIRM
-        run = raced.result(round(rng.gauss(95, 12)), purpose=purpose, index=len(changed.fresh))
-        return RunEnded(run=replace(run, trial=trial))
+        run = make_result(errors=round(rng.gauss(95, 12)), purpose=purpose, seed_index=len(changed.fresh), trial=trial)
+        return RunEnded(run=run)
 
     for _ in range(300):
         opened.state.apply(Entry(0.0, event()))
@@ -111,35 +113,35 @@ def test_what_a_search_shows_is_what_all_of_its_networks_say(
         seen.add("standing" if standing else "nearest" if found.state.nearest else "neither")
 
     monkeypatch.setattr(loop, "poll", checked)
-    config = scripted.config(sampler="surrogate")
+    config = searches.config(sampler="surrogate")
 
-    scripted.run(tmp_path, config, scripted.effort(workers=workers, trials=12))
-    scripted.run(tmp_path, config, scripted.effort(workers=workers, trials=24))
+    searches.run(tmp_path, config, searches.effort(workers=workers, trials=12))
+    searches.run(tmp_path, config, searches.effort(workers=workers, trials=24))
 
     assert seen == {"neither", "nearest", "standing"}
 
 
 def test_a_resumed_study_learns_from_the_trainings_that_it_keeps(trainer: Trainer, tmp_path: Path):
-    past = tuple(item for item in shipped("mnist") if item.learning_rate == scripted.RECIPE.learning_rate)[:5]
-    keep(tmp_path, (*past, replace(past[0], learning_rate=0.5)))
+    past = tuple(item for item in shipped("mnist") if item.learning_rate == searches.RECIPE.learning_rate)[:5]
+    write_prior(tmp_path, (*past, replace(past[0], learning_rate=0.5)))
 
     with_past, without = (
-        scripted.taken_up(folder, scripted.config(), scripted.effort()) for folder in (tmp_path, tmp_path / "new")
+        searches.taken_up(folder, searches.config(), searches.effort()) for folder in (tmp_path, tmp_path / "new")
     )
 
-    assert len(scripted.proposer_of(with_past).past) == 5
+    assert len(searches.proposer_of(with_past).past) == 5
     # What is known beforehand takes the place of the ladder.
-    assert scripted.proposer_of(with_past).ladder == []
-    assert (scripted.proposer_of(without).past, bool(scripted.proposer_of(without).ladder)) == ((), True)
+    assert searches.proposer_of(with_past).ladder == []
+    assert (searches.proposer_of(without).past, bool(searches.proposer_of(without).ladder)) == ((), True)
 
 
 def test_a_kill_between_a_run_and_what_it_decided_leaves_that_to_the_next_session(trainer: Trainer, tmp_path: Path):
-    scripted.run(tmp_path, scripted.config(), scripted.effort(trials=8))
+    searches.run(tmp_path, searches.config(), searches.effort(trials=8))
     lines = (tmp_path / "log.jsonl").read_text().splitlines(keepends=True)
     last = max(number for number, line in enumerate(lines) if '"standing"' in line)
     (tmp_path / "log.jsonl").write_text("".join(lines[:last]))
 
-    scripted.taken_up(tmp_path, scripted.config(), scripted.effort())
+    searches.taken_up(tmp_path, searches.config(), searches.effort())
 
     assert (tmp_path / "log.jsonl").read_text().splitlines()[-1].partition('"utc"')[2].partition(",")[2] == lines[
         last

@@ -15,24 +15,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.searching import surrogate
-from harness.searching.surrogate import (
-    _NETWORK_FEATURES,
-    _TRAINING_FEATURES,
-    Observation,
+from harness import searching
+from harness.searching.surrogate.features import FEATURES, Row, network_features, row_of
+from harness.searching.surrogate.model import Observation, Surrogate
+from harness.searching.surrogate.past import (
     PastTraining,
-    Row,
-    Surrogate,
     comparable,
-    features,
-    keep,
-    kept,
+    csv_of,
     observations,
     past_trainings,
-    row_of,
+    read_prior,
     shipped,
     shipped_sha256,
-    text,
+    write_prior,
 )
 from harness.studies.config import open_study
 from harness.system.errors import ContentError
@@ -42,11 +37,11 @@ from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
 from search_spaces.network import MNIST, Architecture, Task, analyse
 from search_spaces.notation import parse_network
-from tests.harness import logged
-from tests.harness.some_study import CONFIG
-from tests.harness.unrun import Seeds
+from tests.factories import CONFIG
+from tests.fakes import Seeds
+from tests.study_logs import write_runs
 
-WIDTH = len(_NETWORK_FEATURES) + len(_TRAINING_FEATURES)
+WIDTH = len(FEATURES)
 CENTRE: Row = (0.0,) * WIDTH
 # Stated again: deviations of level, slope, bend, network and seed, and how far apart rows say little of each other.
 LEVEL, SLOPE, BEND, NETWORK, SEED, REACH = 0.5, 0.045, 0.4, 0.045, 0.08, 4.0
@@ -71,7 +66,7 @@ def some_observations(count: int) -> list[Observation]:
 def before(row: Row) -> float:
     """Return the mean of the logarithm before any training: parameters come first, epochs behind all features."""
     parameters = math.exp(row[0] * 0.55 + 8.0)
-    epochs = math.exp(row[len(_NETWORK_FEATURES)] * 1.0 + 2.3)
+    epochs = math.exp(row[len(FEATURES) - 3] * 1.0 + 2.3)
     return math.log(100 * (parameters / math.exp(8.0)) ** -0.5 * (epochs / math.exp(2.3)) ** -0.3)
 
 
@@ -97,11 +92,11 @@ def conditioned(observations: Sequence[Observation], row: Row) -> tuple[float, f
 @pytest.mark.parametrize("count", [0, 1, 2, 30])
 def test_mean_and_deviation_are_those_of_the_conditioned_normal_distribution(count: int):
     known = some_observations(count)
-    asked = [*some_rows(4, seed=9), *(item.row for item in known[:1]), CENTRE]
+    queries = [*some_rows(4, seed=9), *(item.row for item in known[:1]), CENTRE]
 
-    means, deviations = Surrogate(known).predict(asked)
+    means, deviations = Surrogate(known).predict(queries)
 
-    expected = [conditioned(known, row) for row in asked]
+    expected = [conditioned(known, row) for row in queries]
     assert means.tolist() == pytest.approx([mean for mean, _ in expected])
     assert deviations.tolist() == pytest.approx([deviation for _, deviation in expected])
 
@@ -117,10 +112,9 @@ def test_a_row_is_the_scaled_features_of_the_network_and_of_its_training():
 
     row = row_of(network, MNIST, 20, 32, 0.3)
 
-    scales = (*_NETWORK_FEATURES, *_TRAINING_FEATURES)
-    raw = [value * width + centre for value, (_, centre, width) in zip(row, scales, strict=True)]
-    known = features(network, analyse(network, MNIST))
-    assert raw == pytest.approx([*known, math.log(20), math.log(32), 0.3], abs=1e-12)
+    raw = [value * feature.width + feature.centre for value, feature in zip(row, FEATURES, strict=True)]
+    values = network_features(network, analyse(network, MNIST)).values()
+    assert raw == pytest.approx([*values, math.log(20), math.log(32), 0.3], abs=1e-12)
 
 
 # Features ---------------------------------------------------------------------------------------------------
@@ -211,29 +205,26 @@ BY_HAND: dict[str, dict[str, float]] = {
 def test_the_features_of_a_network_are_those_counted_by_hand(notation: str):
     network = parse_network(notation)
 
-    found = features(network, analyse(network, MNIST))
-
-    assert dict(zip((name for name, _, _ in _NETWORK_FEATURES), found, strict=True)) == pytest.approx(BY_HAND[notation])
+    assert network_features(network, analyse(network, MNIST)) == pytest.approx(BY_HAND[notation])
 
 
 def test_a_series_is_described_by_its_positions():
     """A map of 400 steps is as a square one of 20 rows."""
-    series, names = Task((1, 1, 400), 3), [name for name, _, _ in _NETWORK_FEATURES]
+    series = Task((1, 1, 400), 3)
     network = parse_network("conv1x3(8) conv1x3(5, stride=2) gap linear(3)", series)
-    found = dict(zip(names, features(network, analyse(network, series)), strict=True))
-    assert found["log channels before the head"] == math.log(5)
-    assert found["log rows before the head"] == pytest.approx(math.log(200) / 2)
-    assert found["log multiply-adds above 14x14"] == pytest.approx(math.log(1 + 8 * 3 * 400 + 5 * 8 * 3 * 200))
+    fields = network_features(network, analyse(network, series))
+    assert fields["log channels before the head"] == math.log(5)
+    assert fields["log rows before the head"] == pytest.approx(math.log(200) / 2)
+    assert fields["log multiply-adds above 14x14"] == pytest.approx(math.log(1 + 8 * 3 * 400 + 5 * 8 * 3 * 200))
 
 
 @given(st.from_type(Architecture))
 def test_every_network_has_finite_features_and_shares_are_shares(network: Architecture):
-    found = features(network, analyse(network, MNIST))
+    fields = network_features(network, analyse(network, MNIST))
 
-    names = [name for name, _, _ in _NETWORK_FEATURES]
-    assert all(map(math.isfinite, found))
+    assert all(map(math.isfinite, fields.values()))
     # Sums are counted by kernels that are larger than 1x1, of which a sum may have none.
-    shares = [value for name, value in zip(names, found, strict=True) if "share" in name and name != "share of sums"]
+    shares = [value for name, value in fields.items() if "share" in name and name != "share of sums"]
     assert all(0 <= share <= 1 for share in shares)
 
 
@@ -252,10 +243,10 @@ ONE = PastTraining(
 
 
 def test_the_trainings_that_ship_are_of_networks_in_canonical_text():
-    content = (Path(surrogate.__file__).parent / "trainings-mnist.csv").read_bytes()
+    content = (Path(searching.__file__).parent / "trainings-mnist.csv").read_bytes()
 
     assert len(shipped("mnist")) > 400
-    assert text(shipped("mnist")).encode() == content
+    assert csv_of(shipped("mnist")).encode() == content
     assert shipped_sha256("mnist") == hashlib.sha256(content).hexdigest()
     assert (shipped("kmnist"), shipped_sha256("kmnist")) == ((), "")
 
@@ -283,14 +274,14 @@ TEXT = "conv3x3(4) bn relu gap linear(10)"
 def run(trial: int, errors: int | None, **changes: Any) -> Result:
     recipe = changes.pop("recipe", Recipe())
     job = Job(architecture=parse_network(TEXT), recipe=recipe, recipe_name="fast", purpose=Purpose.SEARCH, seed_index=0)
-    made = Seeds().answer(job, "mnist")
-    plain = replace(made, test_errors=None, test_size=None, wrong=(), trial=trial, study="first")
+    result = Seeds().answer(job, "mnist")
+    plain = replace(result, test_errors=None, test_size=None, wrong=(), trial=trial, study="first")
     return replace(plain, **{"validation_errors": errors, "validation_size": 10_000, **changes})
 
 
 def keep_study(folder: Path, *runs: Result, **config: Any) -> None:
     open_study(folder, replace(CONFIG, **{"dataset": "mnist-5k", **config}), {})
-    logged.ran(folder, *runs)
+    write_runs(folder, *runs)
 
 
 def test_whole_runs_of_all_studies_on_the_same_images_are_ones_own(tmp_path: Path):
@@ -338,31 +329,31 @@ MINE = replace(ONE, epochs=5, source="mine")
 
 def test_what_is_kept_reads_back_as_it_was(tmp_path: Path):
     several = (ONE, replace(ONE, errors=0.1 + 0.2, source='"quoted", =\nodd'), replace(ONE, source="=1"))
-    keep(tmp_path, several)
-    keep(tmp_path / "none", ())
+    write_prior(tmp_path, several)
+    write_prior(tmp_path / "none", ())
 
-    assert kept(tmp_path) == several
-    assert kept(tmp_path / "none") == ()
-    assert kept(tmp_path / "elsewhere") is None
+    assert read_prior(tmp_path) == several
+    assert read_prior(tmp_path / "none") == ()
+    assert read_prior(tmp_path / "elsewhere") is None
 
 
 @pytest.mark.parametrize(
     "content",
     [
         "architecture,errors\n1,2\n",
-        text([ONE]).replace(",8,", ",eight,"),
-        text([ONE]).replace("conv3x3", "conv0x0"),
-        text([ONE]) + '"',
+        csv_of([ONE]).replace(",8,", ",eight,"),
+        csv_of([ONE]).replace("conv3x3", "conv0x0"),
+        csv_of([ONE]) + '"',
         "\udcff",
     ],
 )
 def test_a_damaged_file_is_named_in_one_line(content: str, tmp_path: Path):
-    keep(tmp_path, ())
+    write_prior(tmp_path, ())
     (path,) = tmp_path.iterdir()
     path.write_bytes(content.encode("utf-8", "surrogateescape"))
 
     with pytest.raises(ContentError) as caught:
-        kept(tmp_path)
+        read_prior(tmp_path)
     assert str(path) in caught.value.message
     assert "\n" not in caught.value.message
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -32,7 +31,7 @@ from harness.studies.events import (
 from harness.training.result import Status
 from search_spaces.notation import parse_network
 from search_spaces.space import Decision
-from tests.harness.raced import result
+from tests.factories import make_result
 
 UTC = "2026-11-22T03:00:00+00:00"
 NETWORK: dict[str, Any] = {"trial": 3, "hash": "0123456789ab", "parameters": 1_462}
@@ -51,7 +50,7 @@ EVENTS: list[Event] = [
     Rejected(reason="parameters", parameters=30_000, hash="ab", origin="sampler", violation=0.5, indices={"net.0": 1}),
     Repeated(trial=3, hash="ab", indices={"net.0": 1}),
     RungReached(trial=3, epoch=4, seed_index=1, validation_errors=80, predicted_pct=99.5, pruned=True),
-    RunEnded(run=replace(result(90, index=1), status=Status.DIVERGED, trial=3)),
+    RunEnded(run=make_result(errors=90, seed_index=1, status=Status.DIVERGED, trial=3)),
     Confirmed(**NETWORK, validation_accuracy_pct=99.4, validation_seeds=2, budget=1_461),
     FailedConfirmation(**NETWORK, validation_accuracy_pct=99.2, validation_seeds=2),
     WinnerChosen(**NETWORK, validation_accuracy_pct=99.4, validation_seeds=2),

@@ -4,7 +4,6 @@ import fcntl
 import json
 import os
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,11 @@ from harness.system import files
 from harness.system.document import document_of
 from harness.system.errors import ContentError, UsageError
 from harness.training.recipe import Recipe, recipe_document
-from harness.training.result import Purpose, Result
-from tests.harness import logged, some_study
+from harness.training.result import Purpose
+from tests.factories import CONFIG, make_result
+from tests.study_logs import make_entry, write_event, write_runs
 
-CONFIG = replace(some_study.CONFIG, space_text="net = gap | linear(10);", rungs=(4, 8))
+CONFIG = replace(CONFIG, space_text="net = gap | linear(10);", rungs=(4, 8))
 ORIGINS = {"budget": "commandline"}
 
 
@@ -101,12 +101,12 @@ def test_a_study_has_one_coordinator_at_a_time(folder: Path):
         pass
 
 
-def test_results_come_in_the_order_of_trial_purpose_and_seed(folder: Path, new_result: Callable[..., Result]):
+def test_results_come_in_the_order_of_trial_purpose_and_seed(folder: Path):
     seeds = [("confirm", 2), ("confirm", 10), ("search", 0)]
     keys = [(trial, Purpose(purpose), index) for trial in (3, 12, 100_001) for purpose, index in seeds]
-    written = [new_result(trial=trial, purpose=purpose, seed_index=index) for trial, purpose, index in keys]
+    written = [make_result(trial=trial, purpose=purpose, seed_index=index) for trial, purpose, index in keys]
     study.open_study(folder, CONFIG, ORIGINS)
-    logged.ran(folder, *reversed(written))
+    write_runs(folder, *reversed(written))
 
     assert read_state(folder).results == written
 
@@ -121,9 +121,7 @@ def test_events_are_kept_in_order_with_their_time(folder: Path):
     assert read_state(folder).entries == entries
 
 
-def test_what_a_kill_left_half_written_is_cleared_away_and_checkpoints_of_what_has_ended(
-    tmp_path: Path, new_result: Callable[..., Result]
-):
+def test_what_a_kill_left_half_written_is_cleared_away_and_checkpoints_of_what_has_ended(tmp_path: Path):
     for name in (
         "checkpoints/.a-0.pt.x2",
         "checkpoints/trial-00000-search-0.pt",
@@ -131,7 +129,7 @@ def test_what_a_kill_left_half_written_is_cleared_away_and_checkpoints_of_what_h
     ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    logged.ran(tmp_path, new_result(trial=0))
+    write_runs(tmp_path, make_result(trial=0))
 
     StudyLog(tmp_path).take_up(StudyState(tmp_path, CONFIG))
 
@@ -139,7 +137,7 @@ def test_what_a_kill_left_half_written_is_cleared_away_and_checkpoints_of_what_h
 
 
 def test_rejections_are_those_of_proposals_and_of_what_was_only_looked_at(folder: Path):
-    made = StudyState(folder, CONFIG)
+    state = StudyState(folder, CONFIG)
     for word, values in (
         ("rejected", {"reason": "parameters"}),
         ("looked", {"rejected": {"parameters": 3, "macs": 2}}),
@@ -147,24 +145,24 @@ def test_rejections_are_those_of_proposals_and_of_what_was_only_looked_at(folder
         ("rejected", {}),
         ("looked", {"rejected": {"macs": 1}}),
     ):
-        made.apply(logged.entry(word, **values))
+        state.apply(make_entry(word, **values))
 
-    assert made.rejected == {"parameters": 4, "macs": 3, "no reason given": 1}
+    assert state.rejected == {"parameters": 4, "macs": 3, "no reason given": 1}
 
 
-def test_a_study_of_an_older_program_is_read_and_not_gone_on_with(folder: Path, new_result: Callable[..., Result]):
+def test_a_study_of_an_older_program_is_read_and_not_gone_on_with(folder: Path):
     study.open_study(folder, CONFIG, {})
-    runs = [new_result(trial=0), new_result(trial=0, purpose=Purpose.CONFIRM, seed_index=1)]
-    logged.note(folder, "proposed", 1.0, trial=0)
+    runs = [make_result(trial=0), make_result(trial=0, purpose=Purpose.CONFIRM, seed_index=1)]
+    write_event(folder, "proposed", 1.0, trial=0)
     with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
         log.write('{"event": "propo\n{"event": "finished", "elapsed": 8.0, "trial": 0, "purpose": "search"}\n')
     for run in runs:
         path = folder / "results" / f"trial-00000-{run.purpose}-{run.seed_index}.json"
         files.write_json(path, document_of(run) | {"recipe": recipe_document(run.recipe)})
 
-    found = read_state(folder)
+    state = read_state(folder)
 
-    assert ({*found.results}, found.seconds) == ({*runs}, 8.0)
+    assert ({*state.results}, state.seconds) == ({*runs}, 8.0)
     with pytest.raises(ContentError):
         study.open_study(folder, CONFIG, {})
 

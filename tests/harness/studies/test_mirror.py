@@ -33,10 +33,13 @@ from harness.studies.mirror import Mirror, _without_password, hidden, write_data
 from harness.studies.state import StudyState
 from harness.system.errors import UsageError
 from reports import study_page
+from tests import searches
 from tests.browser import lack
-from tests.harness import logged, scripted
+from tests.factories import SIZE
+from tests.fakes import without_processes
+from tests.study_logs import make_entry
 
-CONFIG = scripted.config()
+CONFIG = searches.config()
 PATIENCE_SECONDS = 120.0
 
 
@@ -56,8 +59,8 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study of 12 networks that has come to its end."""
     folder = tmp_path_factory.mktemp("ended") / "study"
     with pytest.MonkeyPatch.context() as patch:
-        scripted.without_processes(patch)
-        scripted.run(folder, CONFIG, scripted.effort(trials=12))
+        without_processes(patch)
+        searches.run(folder, CONFIG, searches.effort(trials=12))
     return folder
 
 
@@ -83,7 +86,7 @@ def check(folder: Path, url: str) -> None:
     """Each finished first run of the files is in the database, once, with its state, values and errors."""
     with loaded(url) as found:
         trials, attributes = found.trials, found.user_attrs
-    first = {result.trial or 0: result for result in scripted.results(folder) if result.purpose == "search"}
+    first = {result.trial or 0: result for result in searches.results(folder) if result.purpose == "search"}
     assert sorted(trial.user_attrs["trial"] for trial in trials) == sorted(first)
     for trial in trials:
         result = first[trial.user_attrs["trial"]]
@@ -92,10 +95,10 @@ def check(folder: Path, url: str) -> None:
         assert trial.params == {decision.name: decision.index for decision in result.decisions}
         expected = {"network": str(result.architecture), "hash": result.hash, "seed": result.seed}
         assert {name: trial.user_attrs[name] for name in expected} == expected
-        assert trial.intermediate_values == {epoch: 100 * wrong / scripted.SIZE for epoch, wrong in errors.items()}
-        complete = [100 * (result.validation_errors or 0) / scripted.SIZE, result.parameters]
+        assert trial.intermediate_values == {epoch: 100 * wrong / SIZE for epoch, wrong in errors.items()}
+        complete = [100 * (result.validation_errors or 0) / SIZE, result.parameters]
         assert trial.values == (complete if result.status == "complete" else None)
-    (winner,) = scripted.events(folder, "winner")
+    (winner,) = searches.events(folder, "winner")
     assert attributes["WinnerChosen"]["trial"] == winner["trial"]
     assert attributes["search"] == "ended: trials"
     assert attributes["budget"] == CONFIG.budget
@@ -113,7 +116,7 @@ def test_optuna_finds_the_runs_of_the_files_and_a_second_call_adds_nothing(ended
     with loaded(url) as found:
         assert found.metric_names == ["validation error (%)", "parameters"]
         confirmed = {name for name in found.user_attrs if name.endswith("errors on fresh seeds")}
-    runs = [result for result in scripted.results(ended) if result.purpose == "confirm"]
+    runs = [result for result in searches.results(ended) if result.purpose == "confirm"]
     assert confirmed == {f"trial {result.trial}: errors on fresh seeds" for result in runs}
 
 
@@ -148,7 +151,7 @@ def test_another_study_is_refused(ended: Path, url: str, tmp_path: Path):
     other = f"sqlite:///{tmp_path}/other.db"
     optuna.create_study(study_name="study", storage=other).add_trial(optuna.trial.create_trial(value=1.0))
     mirrored(ended, url)
-    changed = replace(CONFIG, budget=5_000), replace(CONFIG, space_text=scripted.ONE_CONVOLUTION)
+    changed = replace(CONFIG, budget=5_000), replace(CONFIG, space_text=searches.ONE_CONVOLUTION)
     for place, config in ((other, CONFIG), *((url, each) for each in changed)):
         with pytest.raises(UsageError):
             mirrored(ended, place, config)
@@ -157,7 +160,7 @@ def test_another_study_is_refused(ended: Path, url: str, tmp_path: Path):
     # Nor are trials taken for those of a log that lacks them.
     said: list[str] = []
     with Mirror("study", CONFIG, url, said.append) as made:
-        made.entries = [logged.entry("proposed", trial=0)]
+        made.entries = [make_entry("proposed", trial=0)]
     assert len(said) == 1
 
 
@@ -268,7 +271,7 @@ class Disturbing:
 def decided(folder: Path) -> list[dict[str, Any]]:
     """Return all that a search has decided, without times."""
     drop = {"elapsed", "utc", "command"}
-    return [{key: value for key, value in event.items() if key not in drop} for event in scripted.events(folder)]
+    return [{key: value for key, value in event.items() if key not in drop} for event in searches.events(folder)]
 
 
 @pytest.mark.nightly
@@ -276,7 +279,7 @@ def decided(folder: Path) -> list[dict[str, Any]]:
 def test_a_search_decides_the_same_and_all_is_written_when_its_server_is_disturbed(
     fault: str, server: Server, ended: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    scripted.without_processes(monkeypatch)
+    without_processes(monkeypatch)
     folder, said = tmp_path / "study", list[str]()
     faults: dict[int, Callable[[], None]] = {
         "killed": {4: server.kill, 9: server.start},
@@ -285,7 +288,7 @@ def test_a_search_decides_the_same_and_all_is_written_when_its_server_is_disturb
 
     open_study(folder, CONFIG, {})
     with Mirror("study", CONFIG, server.url(), said.append) as made:
-        search = scripted.taken_up(folder, CONFIG, scripted.effort(trials=12), Disturbing(faults), made)
+        search = searches.taken_up(folder, CONFIG, searches.effort(trials=12), Disturbing(faults), made)
         loop.run_search(search, ["harness"])
 
     mirrored(folder, server.url())
@@ -331,9 +334,9 @@ def begun(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """Return the one line with which a command is refused as a wrong use."""
     assert run(list(arguments)) == 2
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    return shown.err
+    output = capsys.readouterr()
+    assert output.out == ""
+    return output.err
 
 
 def test_a_server_that_does_not_answer_is_not_waited_for(
@@ -374,9 +377,9 @@ def test_a_password_is_kept_in_no_log_and_shown_in_no_command(
     run([*SEARCH, "--storage", url])
 
     assert begun == [["harness", "search", "--storage=postgresql://ann:***@host/name"]]
-    shown = capsys.readouterr()
-    assert "password=***" in shown.out
-    assert "secret" not in shown.out + shown.err
+    output = capsys.readouterr()
+    assert "password=***" in output.out
+    assert "secret" not in output.out + output.err
 
 
 class SimpleContext:

@@ -14,7 +14,8 @@ from harness.studies.candidate import TRANSITIONS, NetworkState, Step
 from harness.studies.events import Confirmed, Entry, Event, FailedConfirmation, RunEnded, WinnerChosen
 from harness.studies.state import StudyState
 from harness.training.result import Purpose, Status
-from tests.harness import raced, scripted
+from tests import searches
+from tests.factories import make_proposal, make_result
 
 # Two networks, of which the first is trained for two lengths.
 HASHES = ("a", "a", "b")
@@ -33,7 +34,7 @@ STEPS: dict[type[Any] | Status, Step] = {
 
 def event_of(trial: int, kind: type[Any] | Status) -> Event:
     if isinstance(kind, Status):
-        run = raced.result(90, status=kind, purpose=Purpose.SEARCH)
+        run = make_result(errors=90, status=kind, purpose=Purpose.SEARCH)
         return RunEnded(run=replace(run, trial=trial, hash=HASHES[trial]))
     event: Event = kind(trial=trial, hash=HASHES[trial], parameters=1000)
     return event
@@ -58,9 +59,9 @@ def state_of(network_hash: str, history: Sequence[tuple[int, type[Any] | Status]
 
 @given(st.lists(st.tuples(TRIALS, st.one_of(STATUSES, DECISIONS)), max_size=12))
 def test_a_network_goes_from_state_to_state_as_the_table_says(history: list[tuple[int, type[Any] | Status]]):
-    state = StudyState(Path("study"), scripted.config())
+    state = StudyState(Path("study"), searches.config())
     for trial, network_hash in enumerate(HASHES):
-        state.apply(Entry(0.0, raced.proposal(trial, network_hash=network_hash)))
+        state.apply(Entry(0.0, make_proposal(trial, hash=network_hash)))
 
     for number, (trial, kind) in enumerate(history):
         before = dict(state.network_states)

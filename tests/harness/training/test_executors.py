@@ -21,15 +21,15 @@ import torch
 
 from harness.bench.replay import Reading, SimulatedExecutor
 from harness.system.errors import DataError, HarnessError, StorageError
-from harness.training import processes, ray
-from harness.training.executor import Broken, Event, Executor, Finished, Limits, Source, run_all
-from harness.training.processes import Processes
+from harness.training.executors import processes, ray
+from harness.training.executors.base import Broken, Event, Executor, Finished, Limits, Source, run_all
+from harness.training.executors.processes import Processes
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
 from search_spaces.notation import parse_network
-from tests.harness.desks import Desks
-from tests.harness.scripted import made_result
+from tests.factories import make_job_result
+from tests.fakes import InstantExecutor
 
 SOURCE = Source("mnist-5k", None)
 LIMITS = Limits(seconds=120)
@@ -43,7 +43,7 @@ JOB = Job(
 LONG = replace(JOB, recipe=replace(JOB.recipe, epochs=1000))
 
 
-RESULT = made_result(JOB, lambda parameters, seed: 99.0, 2)
+RESULT = make_job_result(JOB, lambda parameters, seed: 99.0, 2)
 
 
 def read(job: Job, repeat: int) -> Reading:
@@ -54,17 +54,17 @@ def read(job: Job, repeat: int) -> Reading:
 
 @pytest.fixture(scope="module")
 def simulated() -> Executor:
-    made = SimulatedExecutor(read, 0, 1e9)
-    made.start(2)
-    return made
+    executor = SimulatedExecutor(read, 0, 1e9)
+    executor.start(2)
+    return executor
 
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[Processes]:
-    made = Processes(SOURCE, LIMITS)
-    made.start(2)
-    yield made
-    made.stop()
+    executor = Processes(SOURCE, LIMITS)
+    executor.start(2)
+    yield executor
+    executor.stop()
 
 
 @pytest.fixture(scope="module")
@@ -166,14 +166,14 @@ def all_of(jobs: list[Job], executor: Any, seen: list[Event] | None = None) -> I
 @pytest.mark.parametrize("executor", KINDS, indirect=True)
 def test_all_jobs_of_a_list_are_done_and_stretches_may_join_it(executor: Executor, tmp_path: Path):
     jobs = [replace(JOB, seed_index=seed, until_epoch=1, checkpoint=tmp_path / str(seed)) for seed in range(3)]
-    found = []
+    rows = []
 
     for finished in all_of(jobs, executor):
-        found.append((finished.job.seed_index, finished.result.status))
+        rows.append((finished.job.seed_index, finished.result.status))
         if finished.result.status is Status.RUNNING:
             jobs.insert(0, replace(finished.job, until_epoch=None))
 
-    assert sorted(found) == [(seed, status) for seed in range(3) for status in (Status.COMPLETE, Status.RUNNING)]
+    assert sorted(rows) == [(seed, status) for seed in range(3) for status in (Status.COMPLETE, Status.RUNNING)]
 
 
 def note_process(path: str) -> str:
@@ -239,9 +239,9 @@ def test_a_job_that_breaks_is_done_again():
             return Broken(job, Status.CRASHED, "signal 9")
         return Finished(job, replace(RESULT, seed_index=job.seed_index))
 
-    desks = Desks(answer)
-    found = list(run_all([replace(JOB, seed_index=seed) for seed in range(2)], desks, 9, seen.append))
-    assert [finished.result.seed_index for finished in found] == [1, 0]
+    desks = InstantExecutor(answer)
+    results = list(run_all([replace(JOB, seed_index=seed) for seed in range(2)], desks, 9, seen.append))
+    assert [finished.result.seed_index for finished in results] == [1, 0]
     assert [type(event) for event in seen if event.job.seed_index == 0] == [Broken, Broken, Finished]
     assert desks.stopped == 1
 
@@ -368,22 +368,22 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
 
 @pytest.mark.nightly
 def test_stopping_ends_what_is_at_work(tmp_path: Path):
-    made = Processes(SOURCE, LIMITS)
-    made.start(1)
-    made.submit(noting(tmp_path / "process"))
-    number = process_of(made, tmp_path / "process")
+    executor = Processes(SOURCE, LIMITS)
+    executor.start(1)
+    executor.submit(noting(tmp_path / "process"))
+    number = process_of(executor, tmp_path / "process")
     began = time.monotonic()
-    made.stop()
+    executor.stop()
     assert time.monotonic() - began < 2.0
     assert not is_running(number)
-    assert made.places() == []
+    assert executor.places() == []
 
 
 @pytest.mark.nightly
 def test_workers_die_with_their_coordinator(tmp_path: Path):
     program = (
         "import time\nfrom pathlib import Path\n"
-        "from harness.training.processes import Processes\n"
+        "from harness.training.executors.processes import Processes\n"
         "from tests.harness.training.test_executors import LIMITS, SOURCE, noting\n"
         "made = Processes(SOURCE, LIMITS)\n"
         "made.start(1)\n"

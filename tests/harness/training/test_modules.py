@@ -28,7 +28,7 @@ from harness.training.modules import (
     network_on,
     recompute_statistics,
 )
-from harness.training.native import native
+from harness.training.native import engine as engine_module
 from harness.training.recipe import Recipe
 from harness.training.train import (
     Training,
@@ -46,7 +46,8 @@ from search_spaces.network import MNIST, Architecture, analyse
 from search_spaces.notation import parse_network
 from search_spaces.ops import Shape
 from search_spaces.space import draw_uniform
-from tests.harness.training.native.test_native_training import CPU, some_images
+from tests.factories import make_images
+from tests.harness.training.native.engines import CPU
 
 
 def shapes_seen(network: Network) -> list[Shape]:
@@ -218,10 +219,10 @@ def test_all_other_weights_are_those_of_kaiming():
     ],
 )
 def test_all_classes_begin_equal_where_the_head_is_zero_and_then_it_learns(text: str):
-    recipe, images = Recipe(zero_head=True, batch_size=32), some_images(64)
+    recipe, images = Recipe(zero_head=True, batch_size=32), make_images(64)
     network = drawn(text, recipe)
     assert not network(torch.randn(3, 1, 28, 28)).any()
-    for engine in (None, native.load()):
+    for engine in (None, engine_module.load()):
         run = start(parse_network(text), recipe, 0, CPU, engine, task=MNIST)
         first = run.state[0].clone()
         train_epoch(run, images)
@@ -249,14 +250,14 @@ NETWORK = parse_network(
     "conv3x3(4) bn relu dropout(0.3) | maxpool | res(conv3x3(4) relu bn) conv3x3(6) bn relu | linear(8) bn linear(10)"
 )
 RECIPE = Recipe(epochs=2, batch_size=32, average_start=0.0, average_decay=0.99, average_statistics="recomputed")
-ENGINES = [pytest.param(lambda: None, id="torch"), pytest.param(native.load, id="native")]
+ENGINES = [pytest.param(lambda: None, id="torch"), pytest.param(engine_module.load, id="native")]
 Load = Callable[[], Any]
 
 
 def trained(load: Load, recipe: Recipe = RECIPE, epochs: int = 2) -> Training:
     run = start(NETWORK, recipe, 3, CPU, load(), task=MNIST)
     for _ in range(epochs):
-        train_epoch(run, some_images(320))
+        train_epoch(run, make_images(320))
     return run
 
 
@@ -301,7 +302,7 @@ def test_shared_statistics_are_those_of_all_values_of_the_channels_that_share_th
 @pytest.mark.parametrize("count", [501, 1001])
 def test_statistics_behind_maps_of_one_value_are_known_for_any_number_of_images(load: Load, count: int):
     network = parse_network("maxpool(4) maxpool(4) conv3x3(4) bn relu | gap bn linear(10)")
-    run, images = start(network, replace(RECIPE, augmented_share=0.0), 3, CPU, load(), task=MNIST), some_images(count)
+    run, images = start(network, replace(RECIPE, augmented_share=0.0), 3, CPU, load(), task=MNIST), make_images(count)
     train_epoch(run, images)
 
     finish_average(run, images)
@@ -318,7 +319,7 @@ def test_statistics_behind_maps_of_one_value_are_known_for_any_number_of_images(
 
 @pytest.mark.parametrize("load", ENGINES)
 def test_only_the_statistics_of_an_average_are_its_own(load: Load):
-    run, images = trained(load), some_images(320)
+    run, images = trained(load), make_images(320)
 
     finish_average(run, images)
 
@@ -335,8 +336,8 @@ def test_only_the_statistics_of_an_average_are_its_own(load: Load):
 
 @pytest.mark.parametrize("load", ENGINES)
 def test_predictions_are_those_of_the_settled_weights(load: Load):
-    run, images = trained(load), some_images(100, seed=4)
-    finish_average(run, some_images(320))
+    run, images = trained(load), make_images(100, seed=4)
+    finish_average(run, make_images(320))
     network = build(NETWORK, MNIST).eval()
     floating = [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
     for tensor, value in zip(floating, run.finished_average or [], strict=True):
@@ -347,7 +348,7 @@ def test_predictions_are_those_of_the_settled_weights(load: Load):
 
 @pytest.mark.parametrize("load", ENGINES)
 def test_settling_changes_nothing_of_what_is_trained_further(load: Load):
-    images, looked, plain = some_images(320), start(NETWORK, RECIPE, 3, CPU, load(), task=MNIST), trained(load)
+    images, looked, plain = make_images(320), start(NETWORK, RECIPE, 3, CPU, load(), task=MNIST), trained(load)
     for _ in range(2):
         train_epoch(looked, images)
         finish_average(looked, images)
@@ -358,7 +359,7 @@ def test_settling_changes_nothing_of_what_is_trained_further(load: Load):
 
 @pytest.mark.parametrize("load", ENGINES)
 def test_a_run_gone_on_with_settles_to_the_same_bits(load: Load):
-    images, whole = some_images(320), trained(load)
+    images, whole = make_images(320), trained(load)
     finish_average(whole, images)
     buffer = io.BytesIO()
     torch.save(checkpoint(whole), buffer)

@@ -10,11 +10,12 @@ import pytest
 
 from harness.training.progress import Reporter
 from harness.training.result import Purpose
-from tests.harness import scripted
+from tests import searches
+from tests.factories import make_job_result, make_proposal
 
-JOB = scripted.first_job(scripted.proposal(3, "conv3x3(40) relu conv3x3(8) relu gap linear(10)"))
+JOB = searches.first_job(make_proposal(3, "conv3x3(40) relu conv3x3(8) relu gap linear(10)"))
 VERIFY = replace(JOB, purpose=Purpose.VERIFY, seed_index=2)
-RESULT = replace(scripted.made_result(JOB, lambda parameters, seed: 99.0, 8), test_errors=57, test_size=10_000)
+RESULT = replace(make_job_result(JOB, lambda parameters, seed: 99.0, 8), test_errors=57, test_size=10_000)
 
 
 def test_in_a_notebook_progress_is_that_of_tqdm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
@@ -22,6 +23,6 @@ def test_in_a_notebook_progress_is_that_of_tqdm(monkeypatch: pytest.MonkeyPatch,
     with Reporter(7_000, "steps") as reporter:
         reporter.advance(1_000)
         reporter.say("epoch 1/7")
-    shown = capsys.readouterr()
-    assert "1000/7000" in shown.err
-    assert "epoch 1/7" in shown.out + shown.err
+    output = capsys.readouterr()
+    assert "1000/7000" in output.err
+    assert "epoch 1/7" in output.out + output.err

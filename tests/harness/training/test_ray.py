@@ -21,8 +21,8 @@ from harness.data.training_images import load, stored_files
 from harness.studies.events import RunEnded
 from harness.studies.log import read_state
 from harness.system.errors import DataError, DeviceError
-from harness.training import ray
-from harness.training.executor import Source
+from harness.training.executors import ray
+from harness.training.executors.base import Source
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose
 from harness.training.run import Job, TrainingData, execute

@@ -25,6 +25,7 @@ from harness.training.recipe import (
 )
 from search_spaces.catalog import PRESETS
 from search_spaces.notation import parse_network
+from tests.conftest import REPOSITORY
 
 
 def shares() -> st.SearchStrategy[float]:
@@ -142,7 +143,7 @@ def test_equal_teachers_hash_alike_however_they_are_written():
 
 
 def test_the_hashes_of_committed_records_stay():
-    paths = sorted((Path(__file__).resolve().parents[3] / "records").glob("*-*.json"))
+    paths = sorted((REPOSITORY / "records").glob("*-*.json"))
     documents = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     assert len(documents) >= 7
     for document in documents:
@@ -171,10 +172,7 @@ def test_the_hashes_of_committed_records_stay():
         ({"distill_weight": 0.6}, "teacher"),
         ({"distill_temperature": 2.0}, "teacher"),
         (
-            {
-                "teacher": "gap linear(10)",
-                "teacher_recipe": {"teacher": "gap linear(10)", "teacher_recipe": {}},
-            },
+            {"teacher": "gap linear(10)", "teacher_recipe": {"teacher": "gap linear(10)", "teacher_recipe": {}}},
             "students",
         ),
         ({"average_statistics": "recomputed", "average_decay": 0.0}, "average_decay"),

@@ -308,13 +308,7 @@ def test_a_rung_that_is_asked_for_again_is_read_from_its_checkpoint(
 
 
 MISS = Miss(image=7, label=2, said=3, pixels=packed(bytes(range(256)) * 3 + bytes(16)))
-INSPECTION = Inspection(
-    seed_index=3,
-    weights_sha256="ef",
-    label_counts=(1,) * 10,
-    image_shape=(28, 28),
-    misses=(MISS,),
-)
+INSPECTION = Inspection(seed_index=3, weights_sha256="ef", label_counts=(1,) * 10, image_shape=(28, 28), misses=(MISS,))
 
 
 @pytest.fixture
@@ -368,8 +362,7 @@ def test_an_inspection_comes_back_as_it_was_written(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "damaged",
-    [replace(INSPECTION, misses=(replace(MISS, pixels="x"),)), replace(INSPECTION, image_shape=(28, 29))],
+    "damaged", [replace(INSPECTION, misses=(replace(MISS, pixels="x"),)), replace(INSPECTION, image_shape=(28, 29))]
 )
 def test_an_image_of_another_size_is_refused(tmp_path: Path, damaged: Inspection):
     files.write_json(inspection_path(tmp_path, "row", 3), asdict(damaged))

@@ -15,16 +15,27 @@ from torch.nn import functional
 
 from harness.system.errors import ContentError
 from harness.training import run as run_module
-from harness.training.modules import Images, Network, Teacher, _draw_first_weights, build, soft_losses, soft_targets
-from harness.training.native import native
+from harness.training.modules import (
+    Images,
+    Network,
+    Teacher,
+    _draw_first_weights,
+    build,
+    soft_losses,
+    soft_targets,
+    state_tensors,
+)
+from harness.training.native import engine as engine_module
+from harness.training.native.driver import NativeProgram
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, derive_seed
 from harness.training.run import Job, _teacher_of
-from harness.training.train import Training, _NativeProgram, predictions, start, state_tensors, train_epoch
+from harness.training.train import Training, predictions, start, train_epoch
 from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
-from tests.harness.training.native.networks import NETWORKS, gradients
-from tests.harness.training.native.test_native_training import CPU, in_float64, some_images
+from tests.factories import make_images
+from tests.harness.training.native.engines import CPU, gradients, in_float64
+from tests.harness.training.native.networks import NETWORKS
 
 NETWORK = parse_network("conv3x3(5) bn relu maxpool(4) gap linear(10)")
 OWN = Recipe(epochs=2, batch_size=16, average_start=0.2)
@@ -35,7 +46,7 @@ def taught_by(recipe: Recipe, folder: Path | None, *, data_hash: str = "abc", **
     job = Job(
         architecture=NETWORK, recipe=recipe, recipe_name="own", purpose=Purpose.SEARCH, seed_index=0, teachers=folder
     )
-    return _teacher_of(replace(job, **changes), some_images(64), data_hash, CPU, turn=0)
+    return _teacher_of(replace(job, **changes), make_images(64), data_hash, CPU, turn=0)
 
 
 @pytest.fixture
@@ -62,9 +73,9 @@ def test_a_recipe_without_a_teacher_has_none(tmp_path: Path):
 
 @pytest.mark.parametrize("engine", ["torch", "native"])
 def test_a_teacher_is_an_ordinary_run_with_a_fixed_seed(engine: str, tmp_path: Path):
-    images = some_images(64)
+    images = make_images(64)
     seed = derive_seed(NETWORK.hash, OWN.hash, Purpose.TEACHER, 0)
-    run = start(NETWORK, OWN, seed, CPU, native.load() if engine == "native" else None, task=MNIST)
+    run = start(NETWORK, OWN, seed, CPU, engine_module.load() if engine == "native" else None, task=MNIST)
     for _ in range(2):
         train_epoch(run, images)
 
@@ -156,7 +167,7 @@ TAUGHT = Recipe(
     distill_temperature=3.0,
 )
 STUDENT = parse_network(NETWORKS[0])
-ENGINES = [pytest.param(lambda: None, id="torch"), pytest.param(native.load, id="native")]
+ENGINES = [pytest.param(lambda: None, id="torch"), pytest.param(engine_module.load, id="native")]
 Load = Callable[[], Any]
 
 
@@ -215,7 +226,7 @@ def by_hand(network: Network, teacher: Teacher, images: Images, recipe: Recipe) 
 
 @pytest.mark.parametrize("load", ENGINES)
 def test_the_loss_is_the_labels_and_the_teachers_share(load: Load):
-    images = some_images(32)
+    images = make_images(32)
     recipe = replace(TAUGHT, augmented_share=0.0, label_smoothing=0.1)
     run, teacher = taught(recipe, load), some_teacher()
     network = build(STUDENT, MNIST).double().train()
@@ -228,7 +239,7 @@ def test_the_loss_is_the_labels_and_the_teachers_share(load: Load):
 @pytest.mark.parametrize("batch", [16, 21])
 @pytest.mark.parametrize("text", NETWORKS[:4])
 def test_the_engine_s_gradients_of_a_taught_batch_equal_torch_s(text: str, batch: int):
-    images, recipe = some_images(batch), replace(TAUGHT, batch_size=batch, label_smoothing=0.1)
+    images, recipe = make_images(batch), replace(TAUGHT, batch_size=batch, label_smoothing=0.1)
     architecture, teacher = parse_network(text), some_teacher()
     doubled = Teacher(TEACHER, tuple(one.double() for one in teacher.networks), 0.0)
     torch.manual_seed(1)
@@ -236,7 +247,7 @@ def test_the_engine_s_gradients_of_a_taught_batch_equal_torch_s(text: str, batch
     engine = in_float64()
 
     loss, gradient = gradients(
-        _NativeProgram(engine, architecture, recipe, images, doubled), network, images.pixels, images.labels
+        NativeProgram(engine, architecture, recipe, images, doubled), network, images.pixels, images.labels
     )
     expected = by_hand(network, doubled, images, recipe)
     parts = torch.autograd.grad(expected, list(network.parameters()))
@@ -247,8 +258,8 @@ def test_the_engine_s_gradients_of_a_taught_batch_equal_torch_s(text: str, batch
 
 def test_a_taught_run_by_the_engine_follows_the_one_by_torch():
     # Two steps only: before rounding has grown.
-    images = some_images(2 * TAUGHT.batch_size)
-    plain, fast = taught(TAUGHT, lambda: None), taught(TAUGHT, native.load)
+    images = make_images(2 * TAUGHT.batch_size)
+    plain, fast = taught(TAUGHT, lambda: None), taught(TAUGHT, engine_module.load)
     for run in (plain, fast):
         train_epoch(run, images)
     assert fast.history[-1].train_loss == pytest.approx(plain.history[-1].train_loss, rel=1e-3)
@@ -261,7 +272,7 @@ def test_teachers_stay_as_they_were(load: Load):
     run = taught(TAUGHT, load)
     assert run.teacher is not None
     before = [tensor.clone() for network in run.teacher.networks for tensor in network.state_dict().values()]
-    train_epoch(run, some_images(64))
+    train_epoch(run, make_images(64))
     after = [tensor for network in run.teacher.networks for tensor in network.state_dict().values()]
     assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
     assert not any(network.training for network in run.teacher.networks)
@@ -269,7 +280,7 @@ def test_teachers_stay_as_they_were(load: Load):
 
 @pytest.mark.parametrize("load", ENGINES)
 def test_a_share_of_nothing_trains_as_without_a_teacher(load: Load):
-    images = some_images(320)
+    images = make_images(320)
     runs = [taught(replace(TAUGHT, distill_weight=0.0), load), taught(Recipe(epochs=2, batch_size=32), load)]
     for run in runs:
         train_epoch(run, images)
@@ -278,7 +289,7 @@ def test_a_share_of_nothing_trains_as_without_a_teacher(load: Load):
 
 @pytest.mark.parametrize("load", ENGINES)
 def test_a_share_of_all_leaves_the_labels_out(load: Load):
-    images = some_images(320)
+    images = make_images(320)
     others = replace(images, labels=(images.labels + 1) % 10)
     runs = [taught(replace(TAUGHT, distill_weight=1.0), load) for _ in range(2)]
     for run, seen in zip(runs, (images, others), strict=True):

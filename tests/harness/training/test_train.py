@@ -18,8 +18,8 @@ from harness.system.errors import ContentError
 from harness.training import train as train_module
 from harness.training.crosscheck import cross_check
 from harness.training.modules import Images
-from harness.training.native import native
-from harness.training.native.native import Engine
+from harness.training.native import engine as engine_module
+from harness.training.native.engine import Engine
 from harness.training.recipe import Recipe, _learning_rate
 from harness.training.train import (
     Training,
@@ -33,8 +33,8 @@ from harness.training.train import (
 )
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network
+from tests.factories import make_images
 from tests.harness.training.native.networks import ACROSS
-from tests.harness.training.native.test_native_training import some_images
 
 CPU = torch.device("cpu")
 NETWORK = parse_network(
@@ -284,7 +284,7 @@ def test_the_average_begins_where_the_recipe_says():
     assert begun == [False] * 8 + [True] * 4
 
 
-@pytest.mark.parametrize("load", [lambda: None, native.load], ids=["torch", "native"])
+@pytest.mark.parametrize("load", [lambda: None, engine_module.load], ids=["torch", "native"])
 def test_epochs_after_the_augmentation_are_those_of_a_recipe_without(load: Callable[[], Engine | None]):
     ending = Recipe(epochs=2, batch_size=16, augmentation_off_share=0.5)
     run, plain = (
@@ -349,12 +349,12 @@ def test_a_kernel_is_counted_once_by_us_and_by_every_library():
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_both_engines_train_one_kernel_to_the_same_weights(recipe: Recipe):
     # Two steps: before rounding has grown.
-    images = some_images(64)
+    images = make_images(64)
 
     def begun(engine: Engine | None = None) -> Training:
         return start(ACROSS_NETWORK, recipe, 3, CPU, engine, task=MNIST)
 
-    plain, fast = begun(), begun(native.load())
+    plain, fast = begun(), begun(engine_module.load())
     before = [users[0].clone() for users in kernels_of(plain)]
     train_epoch(plain, images)
     train_epoch(fast, images)

@@ -16,7 +16,7 @@ from harness.data.datasets import DATASETS, dataset
 from harness.data.other_images import labelled_images, own_images
 from harness.data.own import Options
 from harness.data.training_images import load
-from harness.interface.options import _DatasetType
+from harness.interface.declarations import DatasetType
 from harness.system.errors import DataError, UsageError
 from tests.harness.data.own.pictures import CLASSES, as_folder, as_idx, as_npz, pictures
 
@@ -60,7 +60,7 @@ def test_the_command_line_says_how_a_path_was_described(tmp_path: Path, capsys: 
     (folder / "notes.txt").touch()
     assert run(["data", "describe", str(folder), "--input", "1x4x4", "--json"]) == 0
     described = json.loads(capsys.readouterr().out)
-    name = _DatasetType().convert(str(folder), None, None)
+    name = DatasetType().convert(str(folder), None, None)
 
     assert (name, described["input_shape"]) == (described["name"], [1, 4, 4])
     assert described["remarks"] == ["left out: 1 .txt file"]
@@ -89,10 +89,7 @@ def test_other_images_are_read_as_the_data_set_was_and_classes_are_known_by_name
     flat = as_folder(tmp_path / "flat", more.astype(np.uint16) * 16, others)
     on = [
         labelled_images(str(place), spec, None)
-        for place in (
-            flat,
-            as_npz(tmp_path / "on.npz", X=more.astype(float) * 16, y=others),
-        )
+        for place in (flat, as_npz(tmp_path / "on.npz", X=more.astype(float) * 16, y=others))
     ]
     pictured, _ = own_images(flat / "ox", spec)
 

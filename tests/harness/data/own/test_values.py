@@ -158,9 +158,9 @@ def test_the_range_is_that_of_what_is_trained_on(least: float, most: float, low:
     whole = float(least).is_integer() and float(most).is_integer()
     block = np.linspace(least, most, 64).reshape(4, 1, 4, 4)
     block = np.rint(block) if whole else block
-    found = values.range_of([block[:2], block[2:]])
+    interval = values.range_of([block[:2], block[2:]])
 
-    assert [float(each[0]) for each in found] == pytest.approx([low, high])
+    assert [float(each[0]) for each in interval] == pytest.approx([low, high])
 
 
 def test_the_locked_part_has_no_part_in_the_range():

@@ -1,14 +1,13 @@
-"""The networks on which engines are compared: every op with every option; and the engine's gradients."""
+"""The networks on which engines are compared: every op with every option."""
 
 from __future__ import annotations
 
-import ctypes
-
-import torch
-from torch import Tensor, nn
-
-from harness.training.train import _check_images, _engine_tensors, _flat, _NativeProgram
-
+# Every op with a kernel once, also compared with torch as an ONNX model.
+EVERY_OP = (
+    "conv5x5(4, pad=0, stride=2, bias) bn relu dropout(0.1) dwconv3x3(bias) res(conv1x1(4) relu) dropout2d(0.1) "
+    "maxpool(3) avgpool conv1x1(6) leaky conv3x1(6, groups=2) prelu conv1x3(4) swish bn(unscaled) unshuffle(2) gap "
+    "linear(12) bn relu linear(10)"
+)
 # One kernel at three resolutions, and one with as many groups as channels.
 ACROSS = (
     "conv3x3(4) bn leaky conv3x3(4, tie=a) bn prelu | maxpool | conv3x3(4, tie=a) bn relu "
@@ -61,22 +60,21 @@ NETWORKS = (
     "res(conv3x1(4) relu conv3x1(4)) relu gap linear(10)",
     ACROSS,
 )
-
-
-def gradients(native: _NativeProgram, network: nn.Module, pixels: Tensor, labels: Tensor) -> tuple[float, Tensor]:
-    """Return the loss and the gradients of all parameters, flat, for one batch of images."""
-    _check_images(pixels, labels, native.task)
-    if len(labels) != native.recipe.batch_size:
-        raise AssertionError(f"{len(labels)} images are no batch of {native.recipe.batch_size}")
-    state = _flat(_engine_tensors(network), native.real)
-    gradient = torch.empty(native.program.parameter_count, dtype=state.dtype)
-    loss: float = native.engine.library.engine_gradients(
-        native.pointer,
-        pixels.data_ptr(),
-        labels.data_ptr(),
-        ctypes.byref(native.row),
-        state.data_ptr(),
-        gradient.data_ptr(),
-        native.teacher,
-    )
-    return loss, gradient
+# Layers that are wide enough for tiles: every padding, sides of every remainder by four, bias, groups, poses, and ties
+# between layers that are computed in tiles and others that are not.
+TILED = (
+    "conv3x3(8) bn relu conv3x3(12, bias) relu maxpool conv3x3(17, pad=0) bn relu conv3x3(16, pad=2) gap linear(10)",
+    "conv3x3(8, poses=4) relu avgpool conv1x1(12, poses=4) conv3x3(32, poses=4, tie=t) bn(poses=4) relu avgpool "
+    "res(conv1x1(12, poses=4, tie=s) conv3x3(32, poses=4, tie=t)) bn relu linear(10)",
+    "conv3x3(32) relu maxpool conv3x3(32, groups=2, bias) relu conv1x1(16) res(conv3x3(16, tie=a) relu) "
+    "conv3x3(16, tie=a, pad=0) relu conv3x3(16, tie=a, stride=2) relu linear(10)",
+    "conv3x3(2, pad=0) relu maxpool conv3x3(16) relu conv3x3(20, pad=0) relu conv3x3(16, pad=2) relu conv1x1(8) relu "
+    "conv3x3(16) relu linear(10)",
+)
+# Odd numbers of channels, strides, paddings, groups, poses, and layers too narrow for it.
+IN_PAIRS = (
+    "conv3x3(8) bn relu conv3x3(16, bias) bn relu gap linear(10)",
+    "conv3x3(9) relu maxpool conv3x3(11, stride=2, bias) relu conv3x3(9, pad=0) relu conv3x3(16, pad=2) gap linear(10)",
+    "conv1x1(18) relu conv3x3(22, groups=2, bias) relu maxpool conv3x3(4) relu conv3x3(16) leaky linear(10)",
+    "conv3x3(12) relu res(conv3x3(12, tie=a) relu) conv3x3(12, tie=a, stride=3) relu linear(10)",
+)

@@ -16,10 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.system.errors import DeviceError
-from harness.training.native import native
-from harness.training.native.instruction import _HEADER, _header
-from harness.training.native.instruction import program as flat
-from harness.training.native.native import (
+from harness.training.native import engine as engine_module
+from harness.training.native.engine import (
     _LEVELS,
     _SOURCES,
     OPTIONS,
@@ -28,19 +26,21 @@ from harness.training.native.native import (
     choose_engine,
     compiler,
 )
+from harness.training.native.instruction import _HEADER, _header
+from harness.training.native.instruction import program as flat
 from harness.training.recipe import Recipe
 from search_spaces.network import MNIST, Architecture, analyse
-
-REPOSITORY = Path(__file__).resolve().parents[4]
+from tests.conftest import REPOSITORY
+from tests.harness.training.native.networks import IN_PAIRS, NETWORKS, POSED, TILED
 
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty cache, and nothing loaded yet."""
     monkeypatch.setenv("HARNESS_ENGINE_CACHE", str(tmp_path / "cache"))
-    native._outcome.cache_clear()
+    engine_module._outcome.cache_clear()
     yield tmp_path / "cache"
-    native._outcome.cache_clear()
+    engine_module._outcome.cache_clear()
 
 
 def program(path: Path, text: str) -> Path:
@@ -53,7 +53,7 @@ def program(path: Path, text: str) -> Path:
 @pytest.fixture(scope="module")
 def library() -> Path:
     """An engine that the real compiler has made."""
-    return Path(native.load().path)
+    return Path(engine_module.load().path)
 
 
 def copying(path: Path, library: Path, first: str = "") -> str:
@@ -66,9 +66,9 @@ def test_an_engine_is_compiled_once_and_then_kept(
     library: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("CXX", copying(tmp_path / "noting", library, f'echo "$*" >> {tmp_path}/runs'))
-    first = native.load()
-    native._outcome.cache_clear()
-    second = native.load()
+    first = engine_module.load()
+    engine_module._outcome.cache_clear()
+    second = engine_module.load()
     (run,) = (tmp_path / "runs").read_text().splitlines()
     assert {word for word in run.split() if word.endswith(".cpp")} == set(map(str, _SOURCES.glob("*.cpp")))
     assert (first.path, first.name) == (second.path, second.name)
@@ -92,9 +92,9 @@ def test_a_compiler_that_fails_is_asked_once_and_leaves_nothing(
     monkeypatch.setenv("CXX", str(program(tmp_path / "failing", text)))
     for _ in range(2):
         with pytest.raises(EngineUnavailable):
-            native.load()
+            engine_module.load()
     # One that refuses may be too old for an instruction set; one that is killed is not run again.
-    sets = len(_LEVELS) - _LEVELS.index(native.level())
+    sets = len(_LEVELS) - _LEVELS.index(engine_module.level())
     assert len((tmp_path / "runs").read_text().split()) == (runs or sets)
     assert {path.suffix for path in cache.iterdir()} == {".lock"}
 
@@ -103,12 +103,12 @@ def test_a_compiler_that_fails_is_asked_once_and_leaves_nothing(
 def test_without_a_compiler_or_a_place_there_is_no_engine(compiler: str, cache: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CXX", compiler)
     with pytest.raises(EngineUnavailable):
-        native.load()
+        engine_module.load()
     monkeypatch.delenv("CXX")
     monkeypatch.setenv("HARNESS_ENGINE_CACHE", "/proc/nowhere")
-    native._outcome.cache_clear()
+    engine_module._outcome.cache_clear()
     with pytest.raises(EngineUnavailable):
-        native.load()
+        engine_module.load()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
@@ -117,15 +117,15 @@ def test_a_damaged_library_is_made_anew(
 ):
     monkeypatch.setenv("CXX", copying(tmp_path / "copying", library))
     # Half of one is loaded without complaint, and kills whoever calls it.
-    path = Path(native.load().path)
-    native._outcome.cache_clear()
+    path = Path(engine_module.load().path)
+    engine_module._outcome.cache_clear()
     # A new file: the loaded one must not change under its user.
     whole = path.read_bytes()
     path.unlink()
     path.write_bytes(whole[: int(share * len(whole))])
     # Of a build that was killed.
     (path.parent / f".build-{path.stem}-1" / "left").mkdir(parents=True)
-    assert native.load().library.engine_lanes() > 0
+    assert engine_module.load().library.engine_lanes() > 0
     assert path.read_bytes() == library.read_bytes()
     assert list(path.parent.glob(".build-*")) == []
 
@@ -146,20 +146,20 @@ def test_the_instruction_set_is_the_best_that_the_processor_has(
     (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n", encoding="utf-8")
     monkeypatch.setattr("harness.system.machine._INFO", tmp_path / "cpuinfo")
     monkeypatch.setattr("platform.machine", lambda: machine)
-    assert native.level().name == name
+    assert engine_module.level().name == name
 
 
 SANITIZED = """
 import ctypes, sys
 import numpy as np
-from harness.training.native import native
-from harness.training.native.native import TeacherRow, training_row
+from harness.training.native.engine import TeacherRow, level, load, training_row
 from dataclasses import astuple
 from harness.training.native.instruction import program
 from search_spaces.notation import parse_network
 from search_spaces.network import Task
 
-engine = native.load(native.level(), extra=("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"))
+sanitizers = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+engine = load(level(), extra=sanitizers)
 assert "torch" not in sys.modules
 generator = np.random.default_rng(0)
 labels = generator.integers(0, 10, 50)
@@ -204,10 +204,7 @@ print("clean")
 
 @pytest.mark.slow  # four minutes; after a change of the engine's C++
 def test_the_engine_is_clean_under_the_sanitizers():
-    from tests.harness.training.native.networks import NETWORKS, POSED
-    from tests.harness.training.native.test_native_tiles import IN_PAIRS, TILED
-
-    compiler = native.compiler()
+    compiler = engine_module.compiler()
     library = subprocess.run(
         [*compiler, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
     ).stdout.strip()
@@ -237,9 +234,9 @@ def test_an_older_compiler_makes_what_it_knows(
     library: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     unknown = 'case "$*" in *x86-64-v*) echo "error: bad value for -march" >&2; exit 1;; esac'
-    monkeypatch.setattr(native, "level", lambda: _LEVELS[-2])
+    monkeypatch.setattr(engine_module, "level", lambda: _LEVELS[-2])
     monkeypatch.setenv("CXX", copying(tmp_path / "old", library, unknown))
-    engine = native.load()
+    engine = engine_module.load()
     assert engine.name.startswith("native plain ")
     assert ["avx2" in why for why in engine.skipped] == [True]
 
@@ -261,11 +258,11 @@ def test_it_is_declined_where_it_cannot_train(monkeypatch: pytest.MonkeyPatch):
         raise EngineUnavailable("no compiler")
 
     assert choose_engine("auto", Recipe(), torch.device("meta")).why
-    plain = native.load()
-    monkeypatch.setattr(native, "load", lambda: replace(plain, pairs=False))
+    plain = engine_module.load()
+    monkeypatch.setattr(engine_module, "load", lambda: replace(plain, pairs=False))
     assert choose_engine("auto", Recipe(), torch.device("cpu")).engine
     assert choose_engine("auto", Recipe(precision="bf16"), torch.device("cpu")).engine is None
-    monkeypatch.setattr(native, "load", missing)
+    monkeypatch.setattr(engine_module, "load", missing)
     assert choose_engine("auto", Recipe(), torch.device("cpu")) == Choice(None, "no compiler")
     with pytest.raises(DeviceError):
         choose_engine("native", Recipe(), torch.device("cpu"))

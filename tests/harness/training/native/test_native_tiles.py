@@ -16,40 +16,30 @@ from torch.nn import functional
 from torch.nn.grad import conv2d_input, conv2d_weight
 
 from harness.training.modules import _draw_first_weights, build
-from harness.training.native import native
-from harness.training.native.native import _LEVELS, _Level
+from harness.training.native import engine as engine_module
+from harness.training.native.driver import NativeProgram
+from harness.training.native.engine import _LEVELS, _Level
 from harness.training.recipe import Recipe
-from harness.training.train import _NativeProgram, start, train_epoch, weights_digest
+from harness.training.train import start, train_epoch, weights_digest
 from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
-from tests.harness.training.native.networks import NETWORKS, gradients
-from tests.harness.training.native.test_native_training import (
+from tests.factories import make_images
+from tests.harness.training.native.engines import (
     HERE,
     ON_EACH_LEVEL,
-    compared,
+    check_against_torch,
+    gradients,
     in_float64,
     reference,
-    some_images,
 )
-
-# Layers that are wide enough for tiles: every padding, sides of every remainder by four, bias, groups, poses, and ties
-# between layers that are computed in tiles and others that are not.
-TILED = (
-    "conv3x3(8) bn relu conv3x3(12, bias) relu maxpool conv3x3(17, pad=0) bn relu conv3x3(16, pad=2) gap linear(10)",
-    "conv3x3(8, poses=4) relu avgpool conv1x1(12, poses=4) conv3x3(32, poses=4, tie=t) bn(poses=4) relu avgpool "
-    "res(conv1x1(12, poses=4, tie=s) conv3x3(32, poses=4, tie=t)) bn relu linear(10)",
-    "conv3x3(32) relu maxpool conv3x3(32, groups=2, bias) relu conv1x1(16) res(conv3x3(16, tie=a) relu) "
-    "conv3x3(16, tie=a, pad=0) relu conv3x3(16, tie=a, stride=2) relu linear(10)",
-    "conv3x3(2, pad=0) relu maxpool conv3x3(16) relu conv3x3(20, pad=0) relu conv3x3(16, pad=2) relu conv1x1(8) relu "
-    "conv3x3(16) relu linear(10)",
-)
+from tests.harness.training.native.networks import IN_PAIRS, NETWORKS, TILED
 
 
 @pytest.mark.parametrize("batch", [3, 33])
 @ON_EACH_LEVEL
 @pytest.mark.parametrize("text", TILED)
 def test_gradients_of_convolutions_in_tiles_equal_torch_s(text: str, level: _Level, batch: int):
-    compared(parse_network(text), batch, in_float64(level))
+    check_against_torch(parse_network(text), batch, in_float64(level))
 
 
 # Rounding --------------------------------------------------------------------------------------------------
@@ -154,9 +144,9 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     """winograd.cpp alone, in fp32, for this processor."""
     folder: Path = tmp_path_factory.mktemp("tiles")
     (folder / "driver.cpp").write_text(DRIVER, encoding="utf-8")
-    options = [*native.OPTIONS, *native.level().options, f"-I{native._SOURCES}", "-O1"]
-    units = [str(folder / "driver.cpp"), str(native._SOURCES / "winograd.cpp")]
-    subprocess.run([*native.compiler(), *options, *units, "-o", str(folder / "tiles.so")], check=True)
+    options = [*engine_module.OPTIONS, *engine_module.level().options, f"-I{engine_module._SOURCES}", "-O1"]
+    units = [str(folder / "driver.cpp"), str(engine_module._SOURCES / "winograd.cpp")]
+    subprocess.run([*engine_module.compiler(), *options, *units, "-o", str(folder / "tiles.so")], check=True)
     return ctypes.CDLL(str(folder / "tiles.so"))
 
 
@@ -226,9 +216,9 @@ WIDE = "maxpool(4) conv1x1(9) bn relu conv1x1(23, bias) relu gap linear(10)"
 
 def digest(text: str, recipe: Recipe, *options: str) -> str:
     """Return what an engine that is compiled with these options learns in a few steps."""
-    engine = native.load(_LEVELS[-1], extra=("-O0", *options))
+    engine = engine_module.load(_LEVELS[-1], extra=("-O0", *options))
     run = start(parse_network(text), recipe, 3, torch.device("cpu"), engine, task=MNIST)
-    train_epoch(run, some_images(70))
+    train_epoch(run, make_images(70))
     return weights_digest(run)
 
 
@@ -247,17 +237,6 @@ def test_the_width_of_vectors_is_not_in_the_bits(text: str, recipe: Recipe):
     # The narrow ones need no instruction that a processor may lack; the wide ones are laid out by the compiler.
     narrow = digest(text, recipe)
     assert [digest(text, recipe, f"-DVECTOR_BYTES={width}") for width in (32, 64)] == [narrow, narrow]
-
-
-# Products in bf16 ------------------------------------------------------------------------------------------
-
-# Odd numbers of channels, strides, paddings, groups, poses, and layers too narrow for it.
-IN_PAIRS = (
-    "conv3x3(8) bn relu conv3x3(16, bias) bn relu gap linear(10)",
-    "conv3x3(9) relu maxpool conv3x3(11, stride=2, bias) relu conv3x3(9, pad=0) relu conv3x3(16, pad=2) gap linear(10)",
-    "conv1x1(18) relu conv3x3(22, groups=2, bias) relu maxpool conv3x3(4) relu conv3x3(16) leaky linear(10)",
-    "conv3x3(12) relu res(conv3x3(12, tie=a) relu) conv3x3(12, tie=a, stride=3) relu linear(10)",
-)
 
 
 class RoundedConvolution(torch.autograd.Function):
@@ -302,11 +281,11 @@ def round_factors(network: nn.Module) -> None:
 @pytest.mark.parametrize("batch", [16, 40])
 @pytest.mark.parametrize("text", IN_PAIRS)
 def test_gradients_in_bf16_are_those_of_rounded_factors(text: str, batch: int):
-    images, recipe = some_images(batch), Recipe(batch_size=batch, precision="bf16")
+    images, recipe = make_images(batch), Recipe(batch_size=batch, precision="bf16")
     torch.manual_seed(1)
     network = build(parse_network(text), MNIST)
     _draw_first_weights(network, Recipe(initialisation="kaiming"))
-    opened = _NativeProgram(native.load(), parse_network(text), recipe, some_images(1))
+    opened = NativeProgram(engine_module.load(), parse_network(text), recipe, make_images(1))
     loss, gradient = gradients(opened, network, images.pixels, images.labels)
     network.double()
     _, exact = reference(network, images, 0.0)

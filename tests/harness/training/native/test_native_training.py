@@ -10,107 +10,35 @@ import pytest
 import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.system.errors import ContentError
-from harness.system.machine import processor_flags
-from harness.training.modules import Images, Network, _draw_first_weights, _maps_of, build
-from harness.training.native import native
-from harness.training.native.native import _LEVELS, Engine, _Level
+from harness.training.modules import Images, Network, _maps_of, build, state_tensors
+from harness.training.native.driver import NativeProgram, _check, _check_images
+from harness.training.native.engine import Engine, _Level
+from harness.training.native.engine import load as load_engine
 from harness.training.recipe import Recipe
 from harness.training.train import (
     Training,
-    _check,
-    _check_images,
-    _NativeProgram,
     checkpoint,
     count_errors,
     resume,
     start,
-    state_tensors,
     train_epoch,
 )
-from search_spaces.modules import FastDropout
 from search_spaces.network import MNIST, Architecture, Task, analyse
 from search_spaces.notation import parse_network
-from tests.harness.training.native.networks import NETWORKS, POSED, SHARED, SIMPLY_POSED, gradients
-
-MEAN, DEVIATION = 0.13, 0.31
-CPU = torch.device("cpu")
-HERE = [item for item in _LEVELS if item.needs <= processor_flags()]
-# Products in bf16 are of fp32 builds alone: in float64 that instruction set gives the code of the next one.
-HERE_IN_FLOAT64 = [item for item in HERE if not item.name.endswith("bf16")]
-ON_EACH_LEVEL = pytest.mark.parametrize(
-    "level",
-    # What each takes to compile is left to the build machine but for the best.
-    [
-        pytest.param(item, id=item.name, marks=[pytest.mark.nightly] * (place > 0))
-        for place, item in enumerate(HERE_IN_FLOAT64)
-    ],
+from tests.factories import make_images
+from tests.harness.training.native.engines import (
+    CPU,
+    HERE_IN_FLOAT64,
+    ON_EACH_LEVEL,
+    check_against_torch,
+    gradients,
+    in_float64,
 )
-
-
-def some_images(count: int, seed: int = 0) -> Images:
-    """Random blobs: smooth enough for networks to learn something, without any data set."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.randint(10, (count,), generator=generator)
-    coarse = torch.rand(10, 1, 7, 7, generator=torch.Generator().manual_seed(1))
-    shapes = functional.interpolate(coarse, 28, mode="bilinear")
-    noise = 0.5 * torch.rand(count, 1, 28, 28, generator=generator)
-    pixels = ((0.5 * shapes[labels] + noise) * 255).to(torch.uint8)
-    return Images(pixels, labels, (MEAN,), (DEVIATION,))
-
-
-def reference(network: nn.Module, images: Images, smoothing: float) -> tuple[float, Tensor]:
-    """Loss and gradients by torch, in float64."""
-    network.train()
-    values = (images.pixels.double() / 255 - MEAN) / DEVIATION
-    loss = functional.cross_entropy(network(values), images.labels, label_smoothing=smoothing)
-    loss.backward()  # type: ignore[no-untyped-call]
-    parts = [torch.zeros_like(item) if item.grad is None else item.grad for item in network.parameters()]
-    return loss.item(), torch.cat([part.reshape(-1) for part in parts])
-
-
-def compared(architecture: Architecture, batch: int, engine: Engine) -> None:
-    """Check loss, gradients and predictions of one batch against torch, in float64."""
-    images, recipe = some_images(batch), Recipe(batch_size=batch, label_smoothing=0.1)
-    torch.manual_seed(1)
-    network = build(architecture, MNIST).double()
-    _draw_first_weights(network, Recipe(initialisation="kaiming"))
-    for parameter in network.parameters():
-        if parameter.ndim == 1:
-            parameter.data += 0.3 * torch.randn(parameter.shape, dtype=torch.float64)
-    for module in network.modules():
-        if isinstance(module, FastDropout):
-            module.p = 0.0
-        elif isinstance(module, _BatchNorm):
-            # What no batch has: a mean or variance that is another's is seen.
-            assert module.running_mean is not None
-            assert module.running_var is not None
-            module.running_mean += torch.randn(module.num_features, dtype=torch.float64)
-            module.running_var *= 0.5 + torch.rand(module.num_features, dtype=torch.float64)
-    opened = _NativeProgram(engine, architecture, recipe, some_images(1))
-
-    # No update yet: the running statistics of the engine's own copy of the state move, those of the network do not.
-    # The first call leaves other images' gradients in all memory.
-    other = some_images(batch, seed=3)
-    gradients(opened, network, other.pixels, other.labels)
-    loss, gradient = gradients(opened, network, images.pixels, images.labels)
-    expected_loss, expected = reference(network, images, 0.1)
-
-    assert loss == pytest.approx(expected_loss, rel=1e-9)
-    assert (gradient - expected).abs().max() <= 1e-8 * max(1.0, float(expected.abs().max()))
-    network.eval()
-    fresh = some_images(batch + 3, seed=2)
-    logits = network((fresh.pixels.double() / 255 - MEAN) / DEVIATION)
-    assert opened.predict(network, state_tensors(network), fresh.pixels).tolist() == logits.argmax(1).tolist()
-
-
-def in_float64(level: _Level = HERE_IN_FLOAT64[0]) -> Engine:
-    """An engine of doubles. To optimise it more would take longer than all its tests."""
-    return native.load(level, double=True, extra=("-O1",))
+from tests.harness.training.native.networks import NETWORKS, POSED, SHARED, SIMPLY_POSED
 
 
 def begin(text: str) -> str:
@@ -122,7 +50,7 @@ def begin(text: str) -> str:
 @pytest.mark.parametrize("batch", [16, 21])
 @pytest.mark.parametrize("text", [*NETWORKS, POSED, SHARED], ids=begin)
 def test_gradients_of_every_op_equal_torch_s(text: str, batch: int, level: _Level):
-    compared(parse_network(text), batch, in_float64(level))
+    check_against_torch(parse_network(text), batch, in_float64(level))
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.filter_too_much])
@@ -130,13 +58,13 @@ def test_gradients_of_every_op_equal_torch_s(text: str, batch: int, level: _Leve
 def test_gradients_of_random_networks_equal_torch_s(architecture: Architecture, batch: int):
     # Dropout draws masks of its own; large maps take torch long in float64.
     assume(analyse(architecture, MNIST).macs < 3_000_000 and "dropout" not in str(architecture))
-    compared(architecture, batch, in_float64())
+    check_against_torch(architecture, batch, in_float64())
 
 
 def both(text: str, recipe: Recipe, epochs: int) -> tuple[Training, Training, Images]:
     """The same training by torch and by the engine."""
-    images = some_images(640)
-    runs = [start(parse_network(text), recipe, 5, CPU, engine, task=MNIST) for engine in (None, native.load())]
+    images = make_images(640)
+    runs = [start(parse_network(text), recipe, 5, CPU, engine, task=MNIST) for engine in (None, load_engine())]
     for run in runs:
         for _ in range(epochs):
             train_epoch(run, images)
@@ -168,8 +96,8 @@ def test_a_run_by_the_engine_follows_the_run_by_torch(text: str, recipe: Recipe)
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_one_epoch_leaves_the_same_weights_memories_and_averages(recipe: Recipe):
     # Two steps only: before rounding has grown.
-    text, images = NETWORKS[0], some_images(2 * recipe.batch_size)
-    plain, fast = (start(parse_network(text), recipe, 3, CPU, engine, task=MNIST) for engine in (None, native.load()))
+    text, images = NETWORKS[0], make_images(2 * recipe.batch_size)
+    plain, fast = (start(parse_network(text), recipe, 3, CPU, engine, task=MNIST) for engine in (None, load_engine()))
     train_epoch(plain, images)
     train_epoch(fast, images)
 
@@ -190,9 +118,9 @@ def test_one_epoch_leaves_the_same_weights_memories_and_averages(recipe: Recipe)
 
 def test_a_step_moves_the_statistics_that_poses_share_as_torch_moves_them():
     # Few values a mean, so that it shows by how many the variance is divided.
-    text, images = "conv3x3(4) bn(poses=2, shared) gap linear(8) bn(poses=8, shared) linear(10)", some_images(5)
+    text, images = "conv3x3(4) bn(poses=2, shared) gap linear(8) bn(poses=8, shared) linear(10)", make_images(5)
     recipe = Recipe(epochs=1, batch_size=5, augmented_share=0.0)
-    plain, fast = (start(parse_network(text), recipe, 3, CPU, engine, task=MNIST) for engine in (None, native.load()))
+    plain, fast = (start(parse_network(text), recipe, 3, CPU, engine, task=MNIST) for engine in (None, load_engine()))
     for run in (plain, fast):
         train_epoch(run, images)
 
@@ -208,21 +136,21 @@ def test_a_step_moves_the_statistics_that_poses_share_as_torch_moves_them():
 @pytest.mark.parametrize("native_engine", [False, True])
 @pytest.mark.parametrize("text", ["conv3x3(4) gap bn linear(10)", "linear(10) bn", "gap res(bn relu) linear(10)"])
 def test_neither_engine_normalises_by_one_value_a_channel(text: str, native_engine: bool):
-    engine, network = native.load() if native_engine else None, parse_network(text)
+    engine, network = load_engine() if native_engine else None, parse_network(text)
     with pytest.raises(ContentError):
         start(network, Recipe(batch_size=1), 0, CPU, engine, task=MNIST)
     two = start(network, Recipe(batch_size=2), 0, CPU, engine, task=MNIST)
     others = map(parse_network, ("conv3x3(4) bn gap linear(10)", "conv3x3(4) gap bn(poses=4, shared) linear(10)"))
     for run in (two, *(start(other, Recipe(batch_size=1), 0, CPU, engine, task=MNIST) for other in others)):
-        train_epoch(run, some_images(20))
+        train_epoch(run, make_images(20))
         assert not run.diverged
 
 
 @pytest.mark.parametrize("text", [NETWORKS[0], "conv3x3(8) bn relu dropout(0.1) gap linear(10)"])
 @pytest.mark.parametrize("recipe", RECIPES[:3])
 def test_a_run_resumed_from_a_checkpoint_ends_with_the_same_bits(text: str, recipe: Recipe):
-    images = some_images(320)
-    whole, first, second = (start(parse_network(text), recipe, 7, CPU, native.load(), task=MNIST) for _ in range(3))
+    images = make_images(320)
+    whole, first, second = (start(parse_network(text), recipe, 7, CPU, load_engine(), task=MNIST) for _ in range(3))
     for _ in range(2):
         train_epoch(whole, images)
     train_epoch(first, images)
@@ -234,11 +162,11 @@ def test_a_run_resumed_from_a_checkpoint_ends_with_the_same_bits(text: str, reci
 
 @pytest.mark.parametrize("text", NETWORKS[::4], ids=begin)
 def test_a_weight_that_is_not_a_number_is_seen_in_the_loss(text: str):
-    run = start(parse_network(text), Recipe(epochs=1, batch_size=32), 0, CPU, native.load(), task=MNIST)
+    run = start(parse_network(text), Recipe(epochs=1, batch_size=32), 0, CPU, load_engine(), task=MNIST)
     with torch.no_grad():
         first = next(run.network.parameters())
         first[(0,) * first.ndim] = math.nan
-    train_epoch(run, some_images(64))
+    train_epoch(run, make_images(64))
     assert run.diverged
 
 
@@ -246,18 +174,18 @@ def test_a_batch_that_no_memory_holds_is_an_error():
     recipe = replace(Recipe(), batch_size=10_000)
     architecture = parse_network("conv1x1(10000) relu gap linear(10)")
     with pytest.raises(MemoryError):
-        _NativeProgram(native.load(), architecture, recipe, some_images(1))
+        NativeProgram(load_engine(), architecture, recipe, make_images(1))
 
 
 def opened_with(
     text: str, batch: int, engine: Engine
-) -> tuple[_NativeProgram, Network, Callable[[], tuple[float, Tensor]]]:
+) -> tuple[NativeProgram, Network, Callable[[], tuple[float, Tensor]]]:
     """A program in float64 with its network, and what gives loss and gradient under the same masks each time."""
     architecture = parse_network(text)
     torch.manual_seed(2)
     network = build(architecture, MNIST).double()
-    program = _NativeProgram(engine, architecture, Recipe(batch_size=batch), some_images(1))
-    images = some_images(batch)
+    program = NativeProgram(engine, architecture, Recipe(batch_size=batch), make_images(1))
+    images = make_images(batch)
 
     def under_one_mask() -> tuple[float, Tensor]:
         engine.library.engine_seed(program.pointer, 7)
@@ -409,7 +337,7 @@ def test_gradients_and_predictions_equal_torch_s(task: Task):
     architecture, images = network_for(task), images_for(task, 21)
     torch.manual_seed(1)
     network = build(architecture, task).double()
-    opened = _NativeProgram(in_float64(), architecture, Recipe(batch_size=21), images)
+    opened = NativeProgram(in_float64(), architecture, Recipe(batch_size=21), images)
 
     loss, gradient = gradients(opened, network, images.pixels, images.labels)
     expected = functional.cross_entropy(network(by_channel(images)), images.labels)
@@ -428,7 +356,7 @@ def test_both_engines_move_the_images_alike(task: Task):
     images = images_for(task, 2 * MOVED.batch_size)
     recipe = replace(MOVED, learning_rate=0.01)
     by_torch, by_engine = (
-        start(network_for(task), recipe, 5, CPU, engine, task=task) for engine in (None, native.load())
+        start(network_for(task), recipe, 5, CPU, engine, task=task) for engine in (None, load_engine())
     )
     losses = [train_epoch(run, images).train_loss for run in (by_torch, by_engine)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)

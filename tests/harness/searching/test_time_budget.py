@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.searching.clock import PACES, Pace, Timing, is_spent, work
 from harness.searching.state import Search
+from harness.searching.time_budget import PACES, Pace, Timing, is_spent, work
 from harness.studies.candidate import Candidate
 from harness.studies.events import RunEnded, Verified
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Purpose, Result, Status
 from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
-from tests.harness import logged, scripted
-from tests.harness.scripted import Made, Trainer
+from tests import searches
+from tests.factories import make_job_result, make_result
+from tests.fakes import Trainer, by_size
 from tests.harness.searching.conftest import PROPOSAL
+from tests.searches import Trial
+from tests.study_logs import make_entry
 
 IMAGES = 50_000
 PACE = Pace(1e-4, 2e-11)
@@ -95,16 +97,16 @@ def timed(*runs: Result) -> Timing:
     return found
 
 
-def measured(new_result: Callable[..., Result], epochs: int, factor: float, **changes: Any) -> Result:
+def measured(epochs: int, factor: float, **changes: Any) -> Result:
     """Return a run that has taken so many times what is estimated."""
     history = tuple(Epoch(number, 0.1, 0.1, 1.0, 60) for number in range(1, epochs + 1))
     seconds = factor * (epochs or 1) * IMAGES * (1e-4 + 2e-11 * WORK)
-    return replace(new_result(NETWORK), history=history, train_seconds=seconds, **changes)
+    return replace(make_result(NETWORK), history=history, train_seconds=seconds, **changes)
 
 
-def test_a_slowdown_is_the_measured_over_the_estimated_seconds_of_all_runs(new_result: Callable[..., Result]):
-    long, short = measured(new_result, 10, 2.5), measured(new_result, 5, 1.0)
-    crashed, unknown = measured(new_result, 0, 9.0), measured(new_result, 10, 9.0, macs=0)
+def test_a_slowdown_is_the_measured_over_the_estimated_seconds_of_all_runs():
+    long, short = measured(10, 2.5), measured(5, 1.0)
+    crashed, unknown = measured(0, 9.0), measured(10, 9.0, macs=0)
 
     assert timed(long, short, crashed, unknown).slowdown() == pytest.approx(2.0)
     assert timed(crashed, unknown).slowdown() is None
@@ -113,15 +115,15 @@ def test_a_slowdown_is_the_measured_over_the_estimated_seconds_of_all_runs(new_r
     assert timed().measured_pace == PACE
 
 
-def test_of_several_places_the_slowest_by_all_its_runs_is_told(new_result: Callable[..., Result]):
+def test_of_several_places_the_slowest_by_all_its_runs_is_told():
     factors = (("a", 1.0), ("b", 4.0), ("a", 3.0), ("b", 1.0), ("c", 2.2))
-    runs = [measured(new_result, 10, factor, node=node) for node, factor in factors]
+    runs = [measured(10, factor, node=node) for node, factor in factors]
 
     assert timed(*runs).slowdown() == pytest.approx(2.5)
 
 
-def test_the_order_of_the_runs_does_not_matter_to_the_last_bit(new_result: Callable[..., Result]):
-    runs = [measured(new_result, 1 + number % 7, 0.1 * 1.7**number) for number in range(40)]
+def test_the_order_of_the_runs_does_not_matter_to_the_last_bit():
+    runs = [measured(1 + number % 7, 0.1 * 1.7**number) for number in range(40)]
 
     assert timed(*runs).slowdown() == timed(*reversed(runs)).slowdown()
 
@@ -144,10 +146,10 @@ def test_the_order_of_the_runs_does_not_matter_to_the_last_bit(new_result: Calla
 def test_a_search_is_finished_when_no_more_effort_is_given(
     ended: dict[str, Any], given: dict[str, object], finished: bool
 ):
-    spent = scripted.effort(**given)
+    spent = searches.effort(**given)
 
-    assert is_spent(spent, [logged.entry("ended", **ended)]) is finished
-    assert not is_spent(spent, [logged.entry("ended", **ended), logged.entry("session")])
+    assert is_spent(spent, [make_entry("ended", **ended)]) is finished
+    assert not is_spent(spent, [make_entry("ended", **ended), make_entry("session")])
     assert not is_spent(spent, [])
 
 
@@ -158,8 +160,8 @@ def file(opened: Search, *seconds: float) -> Candidate:
     """Let the network have so many fresh runs, which took so long."""
     candidate = opened.state.candidates[0]
     for index, each in enumerate(seconds):
-        run = scripted.made_result(opened.job(candidate, Purpose.CONFIRM, index), scripted.by_size, 8)
-        scripted.apply(opened, RunEnded(run=replace(run, train_seconds=each)))
+        run = make_job_result(opened.job(candidate, Purpose.CONFIRM, index), by_size, 8)
+        searches.apply(opened, RunEnded(run=replace(run, train_seconds=each)))
     return candidate
 
 
@@ -190,7 +192,7 @@ def test_a_run_of_a_network_that_was_not_trained_takes_the_pace_of_the_others(op
     [(1, 1 + 2 + 5 * 1.2), (2, 1 + 1 + 3 * 1.2), (5, 1 + 1 + 1.2)],
 )
 def test_a_training_has_room_if_its_network_can_be_confirmed_and_verified(workers: int, rounds: float, opened: Search):
-    opened.effort = scripted.effort(seconds=1_000.0, workers=workers)
+    opened.effort = searches.effort(seconds=1_000.0, workers=workers)
 
     found = opened.time_left()
 
@@ -207,8 +209,8 @@ def test_a_training_has_room_if_its_network_can_be_confirmed_and_verified(worker
 def test_the_time_for_the_end_is_that_of_five_seeds_of_the_smallest_that_stands(
     workers: int, rounds: int, trainer: Trainer, tmp_path: Path
 ):
-    networks = [Made(12, fresh=STANDS), Made(8, fresh=STANDS)]
-    opened = scripted.opened(tmp_path, networks, seconds=1000.0, workers=workers)
+    networks = [Trial(12, fresh=STANDS), Trial(8, fresh=STANDS)]
+    opened = searches.opened(tmp_path, networks, seconds=1000.0, workers=workers)
     large = opened.state.candidates[0]
     large.fresh = [replace(run, train_seconds=1_000.0) for run in large.fresh]
 
@@ -217,8 +219,8 @@ def test_the_time_for_the_end_is_that_of_five_seeds_of_the_smallest_that_stands(
 
 
 def test_what_is_spare_leaves_time_for_the_winner_and_for_the_quickest_of_the_others(trainer: Trainer, tmp_path: Path):
-    networks = [Made(20), Made(16, fresh=STANDS), Made(12, fresh=STANDS), Made(8, fresh=STANDS)]
-    opened = scripted.opened(tmp_path, networks, seconds=1000.0)
+    networks = [Trial(20), Trial(16, fresh=STANDS), Trial(12, fresh=STANDS), Trial(8, fresh=STANDS)]
+    opened = searches.opened(tmp_path, networks, seconds=1000.0)
     for trial, seconds in ((1, 30.0), (2, 20.0), (3, 40.0)):
         each = opened.state.candidates[trial]
         assert each.first is not None
@@ -227,15 +229,15 @@ def test_what_is_spare_leaves_time_for_the_winner_and_for_the_quickest_of_the_ot
 
     two_verifications = 1.1 * 1.2 * 5 * (40 + 20) + 2 * 12
     assert opened.time_left().spare == pytest.approx(1000 - two_verifications, abs=0.5)
-    alone = scripted.opened(tmp_path / "alone", [Made(8, fresh=STANDS)], seconds=1000.0)
+    alone = searches.opened(tmp_path / "alone", [Trial(8, fresh=STANDS)], seconds=1000.0)
     assert alone.time_left().spare == pytest.approx(1000 - (1.1 * 1.2 * 5 * 8 + 12), abs=0.5)
 
 
 def test_time_is_kept_for_the_smallest_that_has_not_missed_and_for_none_above_one_that_has_met_the_target(
     trainer: Trainer, tmp_path: Path
 ):
-    networks = [Made(16, fresh=STANDS), Made(12, fresh=STANDS), Made(8, fresh=STANDS)]
-    opened = scripted.opened(tmp_path, networks, seconds=1000.0)
+    networks = [Trial(16, fresh=STANDS), Trial(12, fresh=STANDS), Trial(8, fresh=STANDS)]
+    opened = searches.opened(tmp_path, networks, seconds=1000.0)
     for trial, seconds in ((0, 10.0), (1, 40.0), (2, 20.0)):
         each = opened.state.candidates[trial]
         assert each.first is not None
@@ -254,7 +256,7 @@ def test_time_is_kept_for_the_smallest_that_has_not_missed_and_for_none_above_on
 
 
 def test_a_verification_trains_a_teacher_of_its_own(trainer: Trainer, tmp_path: Path):
-    opened = scripted.opened(tmp_path, [Made(4, fresh=STANDS)], workers=5)
+    opened = searches.opened(tmp_path, [Trial(4, fresh=STANDS)], workers=5)
     candidate = opened.state.candidates[0]
     candidate.fresh[1] = replace(candidate.fresh[1], teacher_seconds=50.0)
 
@@ -264,17 +266,17 @@ def test_a_verification_trains_a_teacher_of_its_own(trainer: Trainer, tmp_path: 
 @pytest.mark.parametrize(
     ("made", "workers", "rounds"),
     [
-        (Made(4, fresh=STANDS), 1, 0),
-        (Made(4, fresh=(99.4,)), 1, 1),
-        (Made(4), 1, 2),
-        (Made(4), 2, 1),
-        (Made(4, fresh=(99.4,)), 2, 1),
+        (Trial(4, fresh=STANDS), 1, 0),
+        (Trial(4, fresh=(99.4,)), 1, 1),
+        (Trial(4), 1, 2),
+        (Trial(4), 2, 1),
+        (Trial(4, fresh=(99.4,)), 2, 1),
     ],
 )
 def test_a_network_still_takes_its_lacking_runs_and_the_verification(
-    made: Made, workers: int, rounds: int, trainer: Trainer, tmp_path: Path
+    made: Trial, workers: int, rounds: int, trainer: Trainer, tmp_path: Path
 ):
-    opened = scripted.opened(tmp_path, [made], workers=workers, seconds=10_000.0)
+    opened = searches.opened(tmp_path, [made], workers=workers, seconds=10_000.0)
 
     found = opened.remaining_seconds(opened.state.candidates[0], workers)
 

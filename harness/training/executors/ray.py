@@ -30,9 +30,10 @@ from harness.system import errors, files
 from harness.system.errors import DataError, DeviceError, UsageError
 from harness.system.machine import choose_device, core_count, handled, processor_name
 from harness.system.terminal import busy
-from harness.training.executor import Broken, Event, Executor, ExecutorOf, Finished, Limits, Place, Source
-from harness.training.native import native
-from harness.training.processes import Processes, settle, train
+from harness.training.executors.base import Broken, Event, Executor, ExecutorOf, Finished, Limits, Place, Source
+from harness.training.executors.processes import Processes, settle, train
+from harness.training.native.engine import TORCH, EngineUnavailable
+from harness.training.native.engine import load as load_engine
 from harness.training.result import Environment, Status, environment, same_bits_due
 from harness.training.run import Job, read_purpose
 
@@ -109,11 +110,12 @@ def _facts(source: Source, data_hash: str, device: str, engine: str, stored: Map
             files.write_together({folder / name: content for name, content in stored.items()})
     if load(source.dataset, source.folder, allow_download=False).data_hash != data_hash:
         raise DataError("its data are others")
-    chosen, name = choose_device(device), native.TORCH
-    if engine != native.TORCH and chosen.type == "cpu":
+    chosen = choose_device(device)
+    name = TORCH
+    if engine != TORCH and chosen.type == "cpu":
         try:
-            name = native.load().name
-        except native.EngineUnavailable as error:
+            name = load_engine().name
+        except EngineUnavailable as error:
             if engine == "native":
                 raise DeviceError(f"it has no native engine: {error}") from error
     # What trains has one thread, however many this process has.

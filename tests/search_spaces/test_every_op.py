@@ -6,7 +6,7 @@ import json
 import random
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,39 +16,23 @@ import torch
 from harness.cli import run
 from harness.data import training_images as data
 from harness.data.datasets import DATASETS
-from harness.data.training_images import ImageData
 from harness.deployment.onnx import to_onnx
-from harness.searching import surrogate
+from harness.searching.surrogate.features import network_features
 from harness.system.errors import DeviceError
 from harness.training.modules import build
+from harness.training.native.engine import choose_engine
 from harness.training.native.instruction import _ACTIVATIONS, KERNELS, _Activation
-from harness.training.native.native import choose_engine
 from harness.training.recipe import Recipe
 from search_spaces.errors import NotationError, ShapeError
 from search_spaces.network import MNIST, Architecture, analyse
 from search_spaces.notation import parse_network, parse_space
-from search_spaces.ops import (
-    SIGNATURES,
-    Dropout,
-    Dropout2d,
-    Kind,
-    Op,
-    Parameter,
-    Role,
-    Shape,
-    Signature,
-    written,
-)
+from search_spaces.ops import SIGNATURES, Dropout, Dropout2d, Kind, Op, Parameter, Role, Shape, Signature, written
 from search_spaces.space import draw_uniform, enumerate_draws, feasible
-from tests.harness.training.native.networks import NETWORKS
+from tests.conftest import REPOSITORY
+from tests.factories import make_data
+from tests.harness.training.native.networks import EVERY_OP, NETWORKS
 
-# Also compared with torch as an ONNX model.
-EVERY_OP = (
-    "conv5x5(4, pad=0, stride=2, bias) bn relu dropout(0.1) dwconv3x3(bias) res(conv1x1(4) relu) dropout2d(0.1) "
-    "maxpool(3) avgpool conv1x1(6) leaky conv3x1(6, groups=2) prelu conv1x3(4) swish bn(unscaled) unshuffle(2) gap "
-    "linear(12) bn relu linear(10)"
-)
-GRAMMAR = Path(__file__).resolve().parents[2] / "docs" / "grammar.md"
+GRAMMAR = REPOSITORY / "docs" / "grammar.md"
 
 
 def test_every_op_that_has_a_kernel_is_compared_with_torch_and_documented():
@@ -125,25 +109,21 @@ def test_a_new_op_has_its_bytes_its_memory_and_its_features():
     assert analyse(parse_network("conv3x3(8) bn relu gap linear(10)"), MNIST).ram_bytes == 784 + 8
     # One of the two norms stands behind a rectifier.
     both = parse_network("conv3x3(8) relu chunknorm(4) conv3x3(8) bn relu gap linear(10)")
-    share = [name for name, _, _ in surrogate._NETWORK_FEATURES].index("share of BN behind the rectifier")
-    assert surrogate.features(both, analyse(both, MNIST))[share] == 0.5
+    assert network_features(both, analyse(both, MNIST))["share of BN behind the rectifier"] == 0.5
 
 
 @pytest.mark.usefixtures("chunknorm")
 def test_the_native_engine_leaves_it_to_torch_and_says_so(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    pixels = torch.randint(0, 256, (100, 1, 28, 28), dtype=torch.uint8)
-    spec = replace(DATASETS["mnist-5k"], train_size=80, validation_size=20, test_size=30)
-    whole = ImageData(spec, pixels, torch.arange(100) % 10, data_hash="abc", source="memory", folder=None)
-    monkeypatch.setattr(data, "load", lambda name, folder: whole)
+    monkeypatch.setattr(data, "load", lambda name, folder: make_data())
     (workspace / "quick.toml").write_text("batch_size = 16\nepochs = 2\n", encoding="utf-8")
     line = ["train", NETWORK, "--dataset", "mnist-5k", "--recipe", "@quick.toml", "--json", "--engine"]
     assert run([*line, "auto"]) == 0
-    shown = capsys.readouterr()
-    document: dict[str, Any] = json.loads(shown.out)
+    output = capsys.readouterr()
+    document: dict[str, Any] = json.loads(output.out)
     assert (document["status"], document["environment"]["engine"]) == ("complete", "torch")
-    assert "ChunkNorm" in shown.err
+    assert "ChunkNorm" in output.err
     assert run([*line, "native"]) == 6
     # A search trains all its networks on one engine.
     cpu = torch.device("cpu")

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import lru_cache
 
-from harness.data.datasets import dataset
 from harness.studies.events import Entry, Event, SessionBegan, SessionEnded
-from harness.training.executor import Limits
+from harness.training.executors.base import Limits
 from harness.training.recipe import Recipe
 from harness.training.result import Result
 from search_spaces.network import Analysis, Architecture, Task, analyse
@@ -168,9 +167,9 @@ def verifying(one: float, workers: int, seeds: int = LEAST_VERIFY_SEEDS) -> floa
     return CAUTION * VERIFY_FACTOR * rounds(seeds, workers) * one + CAUTION_SECONDS
 
 
-def least_seconds(name: str) -> float:
-    """Return the seconds in which a search on a data set usually has an answer on two cores; few images need less."""
-    return 180.0 if dataset(name).train_size <= 10_000 else 600.0
+def least_seconds(images: int) -> float:
+    """Return the seconds in which a search on so many images usually has an answer on two cores."""
+    return 180.0 if images <= 10_000 else 600.0
 
 
 def is_spent(effort: Effort, events: list[Entry[Event]]) -> bool:

@@ -13,27 +13,28 @@ import pytest
 import torch
 import torch.nn.functional as functional
 
-from harness.data.datasets import DATASETS
-from harness.data.training_images import ImageData
 from harness.interface.logs import log_of
-from harness.searching.clock import Pace, TimeLeft
 from harness.searching.external_method import method_of
+from harness.searching.look import Inquiry
 from harness.searching.optuna_sampler import Index, sampler_name
+from harness.searching.time_budget import Pace, TimeLeft
 from harness.studies.events import Confirmed, Proposal, RunEnded, Verified
 from harness.system.errors import ContentError, DeviceError, UsageError
 from harness.system.machine import ignoring_sigint
 from harness.system.user_code import Listener, OtherCode, called, function_of, source_sha256
-from harness.training import processes
-from harness.training.executor import Broken, Source
+from harness.training.executors import processes
+from harness.training.executors.base import Broken, Source
 from harness.training.modules import Images
-from harness.training.native.native import choose_engine
+from harness.training.native.engine import choose_engine
 from harness.training.recipe import Recipe, named_recipe
 from harness.training.result import Purpose, Status
 from harness.training.run import Job, TrainingData, execute, train_job
 from harness.training.train import start
 from search_spaces.catalog import space
 from search_spaces.notation import parse_network, parse_space
-from tests.harness import scripted
+from tests import searches
+from tests.factories import make_data, make_job_result, make_proposal
+from tests.fakes import without_processes
 
 CODE = """
 import time, optuna, torch
@@ -97,9 +98,7 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def loaded() -> TrainingData:
-    spec = replace(DATASETS["mnist-5k"], name="toy", train_size=80, validation_size=20, test_size=30)
-    pixels = torch.randint(0, 256, (100, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-    return TrainingData(ImageData(spec, pixels, torch.arange(100) % 10, data_hash="abc", source="memory", folder=None))
+    return TrainingData(make_data())
 
 
 def job(trainer: str, **changes: object) -> Job:
@@ -139,27 +138,27 @@ def test_a_sampler_that_is_none_is_one_line(there: str, function: str, error: ty
 def test_a_method_of_the_bench_says_alone_which_network_is_next(
     there: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scripted.without_processes(monkeypatch).accuracy_pct = lambda parameters, seed: 98.0
-    configured = scripted.config(
+    without_processes(monkeypatch).accuracy_pct = lambda parameters, seed: 98.0
+    configured = searches.config(
         sampler=sampler_name(f"{there}:narrower"), space_text="net = conv3x3(1..9) gap linear(10);"
     )
     for trials in (1, 3):  # it goes on from what was tried
-        found = scripted.run(tmp_path / "study", configured, scripted.effort(trials=trials))
-    proposed = [str(each.proposal.architecture) for each in found.state.candidates.values()]
+        search = searches.run(tmp_path / "study", configured, searches.effort(trials=trials))
+    proposed = [str(each.proposal.architecture) for each in search.state.candidates.values()]
     assert proposed == [f"conv3x3({width}) gap linear(10)" for width in (8, 7, 6)]
     with pytest.raises(ContentError, match=r"narrower failed: TypeError: it answered int") as raised:
-        scripted.run(tmp_path / "study", configured, scripted.effort(trials=4))
+        searches.run(tmp_path / "study", configured, searches.effort(trials=4))
     assert "\n" not in str(raised.value)
 
 
 def test_a_method_is_held_to_lengths_the_falling_limit_and_the_time(
     there: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scripted.without_processes(monkeypatch).accuracy_pct = lambda parameters, seed: 99.5 if parameters < 200 else 98.0
-    configured = scripted.config(
+    without_processes(monkeypatch).accuracy_pct = lambda parameters, seed: 99.5 if parameters < 200 else 98.0
+    configured = searches.config(
         sampler=f"{there}:listing", space_text="net = conv3x3(1..9) gap linear(10);", lengths=(2, 4)
     )
-    search = scripted.run(tmp_path / "study", configured, scripted.effort(trials=4))
+    search = searches.run(tmp_path / "study", configured, searches.effort(trials=4))
     proposed = [(str(each.proposal.architecture), each.proposal.epochs) for each in search.state.candidates.values()]
     # With 5 channels, 105 parameters, it stands: 150 answers of more are passed over.
     assert proposed == [(f"conv3x3({channels}) gap linear(10)", 4) for channels in (9, 5, 4, 3)]
@@ -167,18 +166,18 @@ def test_a_method_is_held_to_lengths_the_falling_limit_and_the_time(
     asker = method_of(configured, parse_space(configured.space_text), 1)
     assert asker is not None
     seconds = TimeLeft(5_000, Pace(1e-3, 0.0), seconds=12.0)  # of which an epoch takes 5
-    assert asker.propose(1000, {}, seconds).proposal.epochs == 2  # type: ignore[union-attr]
-    assert asker.propose(1000, {}, replace(seconds, seconds=1.0)).lacks_time
+    assert asker.propose(Inquiry(1000, {}, seconds)).proposal.epochs == 2  # type: ignore[union-attr]
+    assert asker.propose(Inquiry(1000, {}, replace(seconds, seconds=1.0))).lacks_time
 
 
 def test_a_sampler_of_optunas_is_held_to_lengths_and_the_limit(
     there: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scripted.without_processes(monkeypatch).accuracy_pct = lambda parameters, seed: 99.5
-    configured = scripted.config(
+    without_processes(monkeypatch).accuracy_pct = lambda parameters, seed: 99.5
+    configured = searches.config(
         sampler=f"{there}:uniform", space_text="net = conv3x3(1..9) gap linear(10);", lengths=(2,)
     )
-    search = scripted.run(tmp_path / "study", configured, scripted.effort(trials=6))
+    search = searches.run(tmp_path / "study", configured, searches.effort(trials=6))
     assert {each.proposal.epochs for each in search.state.candidates.values()} == {2}
     limit, stood = search.config.budget, 0
     for entry in search.state.entries:
@@ -356,13 +355,13 @@ def test_a_listener_hears_all_in_order_and_stops_nobody() -> None:
 
 
 def ended(trial: int, purpose: Purpose = Purpose.SEARCH, seed_index: int = 0) -> RunEnded:
-    first = scripted.first_job(scripted.proposal(trial, _NETWORKS[trial]))
+    first = searches.first_job(make_proposal(trial, _NETWORKS[trial]))
     job = replace(first, purpose=purpose, seed_index=seed_index)
-    return RunEnded(run=scripted.made_result(job, lambda parameters, seed: 99.25, 8))
+    return RunEnded(run=make_job_result(job, lambda parameters, seed: 99.25, 8))
 
 
 _NETWORKS = [f"conv3x3({channels}) relu gap linear(10)" for channels in (4, 3, 2)]
-_PROPOSED = [scripted.proposal(trial, network) for trial, network in enumerate(_NETWORKS)]
+_PROPOSED = [make_proposal(trial, network) for trial, network in enumerate(_NETWORKS)]
 _LOGGED = [
     *map(ended, range(3)),
     *(ended(2, Purpose.CONFIRM, seed_index) for seed_index in (0, 1)),

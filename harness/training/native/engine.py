@@ -186,9 +186,9 @@ def _built(options: tuple[str, ...]) -> Path:
     digest = hashlib.sha256("\0".join([*command, compiler_version()]).encode())
     for source in sorted((*_SOURCES.glob("*.cpp"), *_SOURCES.glob("*.h"))):
         digest.update(source.read_bytes())
-    named = os.environ.get("HARNESS_ENGINE_CACHE")
+    own_folder = os.environ.get("HARNESS_ENGINE_CACHE")
     # A name without a slash would be looked for among the system's libraries.
-    folder = (Path(named) if named else cache_folder() / "engine").resolve()
+    folder = (Path(own_folder) if own_folder else cache_folder() / "engine").resolve()
     path = folder / f"engine-{digest.hexdigest()[:16]}.so"
     seal = path.with_suffix(".sha256")
 
@@ -258,8 +258,8 @@ def choose_engine(name: str, recipe: Recipe, device: torch.device, ops: Iterable
         return Choice(None)
     why = f"it runs on processors, not on {device.type}"
     # The engine trains with the teacher in the same call.
-    taught = parse_notation(recipe.teacher).op_types if recipe.teacher else ()
-    without = sorted({op.__name__ for op in (*ops, *taught) if op not in KERNELS})
+    teacher_ops = parse_notation(recipe.teacher).op_types if recipe.teacher else ()
+    without = sorted({op.__name__ for op in (*ops, *teacher_ops) if op not in KERNELS})
     if recipe.trainer:
         why = f"{recipe.trainer} is given a module of torch"
     elif without:

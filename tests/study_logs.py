@@ -32,46 +32,47 @@ BLANKS: dict[str, dict[str, Any]] = {
 }
 
 
-def filled(word: str, values: dict[str, Any]) -> dict[str, Any]:
+def event_fields(word: str, values: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of an event, those that it must have filled in."""
     return BLANKS.get(word, {}) | values
 
 
-def entry(word: str, elapsed: float = 0.0, **values: Any) -> Entry[Event]:
+def make_entry(word: str, elapsed: float = 0.0, **values: Any) -> Entry[Event]:
     """Return an entry by the word and the fields that stand in the file."""
-    made = read_line(json.dumps({"event": word, "elapsed": elapsed, **filled(word, values)}))
-    assert made is not None, f"no event {word} with {values}"
-    return made
+    entry = read_line(json.dumps({"event": word, "elapsed": elapsed, **event_fields(word, values)}))
+    assert entry is not None, f"no event {word} with {values}"
+    return entry
 
 
-def note(folder: Path, word: str, elapsed: float, **values: Any) -> None:
+def write_event(folder: Path, word: str, elapsed: float, **values: Any) -> None:
     """Append an event to a study's log."""
-    add(folder, entry(word, elapsed, **values))
+    write_entry(folder, make_entry(word, elapsed, **values))
 
 
-def ran(folder: Path, *runs: Result) -> None:
+def write_runs(folder: Path, *runs: Result) -> None:
     """Append networks and their runs, which have ended, to a study's log."""
-    known: set[int | None] = set()
+    proposed: set[int | None] = set()
     for run in runs:
-        if run.trial not in known:
+        if run.trial not in proposed:
             network = {"architecture": str(run.architecture), "hash": run.hash, "parameters": run.parameters}
-            note(folder, "proposed", 0.0, trial=run.trial, **network)
-        known.add(run.trial)
-        add(folder, Entry(0.0, RunEnded(run=run)))
+            write_event(folder, "proposed", 0.0, trial=run.trial, **network)
+        proposed.add(run.trial)
+        write_entry(folder, Entry(0.0, RunEnded(run=run)))
 
 
-def add(folder: Path, made: Entry[Event]) -> None:
+def write_entry(folder: Path, entry: Entry[Event]) -> None:
     """Append an entry to a study's log."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    files.append_line(folder / "log.jsonl", line(replace(made, utc=made.utc or now)))
+    files.append_line(folder / "log.jsonl", line(replace(entry, utc=entry.utc or now)))
 
 
-def documents(folder: Path) -> list[dict[str, Any]]:
+def read_lines(folder: Path) -> list[dict[str, Any]]:
     """Return what stands in a study's log, line by line; what is no JSON is passed over."""
-    path, found = folder / "log.jsonl", []
+    path = folder / "log.jsonl"
+    documents = []
     for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
-            found.append(json.loads(text))
+            documents.append(json.loads(text))
         except ValueError:
             continue
-    return found
+    return documents

@@ -26,11 +26,12 @@ import harness
 from harness.evidence.verify import Verdict
 from harness.interface import api
 from harness.interface.estimator import SmallestClassifier
-from harness.searching import loop, plan
+from harness.searching import loop, resolve
 from harness.system.errors import HarnessError, UsageError
 from harness.system.machine import handled, torch_of_caller
-from harness.training import processes
-from tests.harness import scripted
+from harness.training.executors import processes
+from tests import searches
+from tests.fakes import without_processes
 
 NETWORK = "conv3x3(4) bn relu | maxpool(4) | gap | linear(10)"
 
@@ -58,11 +59,11 @@ def test_signals_are_handled_in_the_main_thread_alone_and_given_back():
 
 
 def test_a_search_works_in_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    scripted.without_processes(monkeypatch)
+    without_processes(monkeypatch)
 
-    _in_a_thread(lambda: scripted.run(tmp_path, scripted.config(), scripted.effort()))
+    _in_a_thread(lambda: searches.run(tmp_path, searches.config(), searches.effort()))
 
-    assert scripted.events(tmp_path, "winner")
+    assert searches.events(tmp_path, "winner")
 
 
 def test_torch_is_given_back_as_it_was(workspace: Path):
@@ -179,7 +180,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HARNESS_WORKSPACE", str(tmp_path_factory.mktemp("guest")))
         patch.setattr(processes, "_opened", lambda source: _AtOnce())
-        patch.setattr(plan, "_MOST_TIMES", 2)
+        patch.setattr(resolve, "_MOST_TIMES", 2)
         patch.setattr(trials, "default", 1)
         yield
 

@@ -35,7 +35,7 @@ from harness.system import files
 from harness.system.errors import DataError, HarnessError, StorageError, refused
 from harness.system.machine import check_may_start, die_with, ignoring_sigint
 from harness.system.user_code import OtherCode
-from harness.training.executor import Broken, Event, Executor, Finished, Limits, Place, Source
+from harness.training.executors.base import Broken, Event, Executor, Finished, Limits, Place, Source
 from harness.training.result import Status
 from harness.training.run import Job, TrainingData, execute
 
@@ -113,24 +113,26 @@ class Processes(Executor):
     def _event(self, desk: _Desk) -> Event | None:
         job, desk.job = desk.job, None
         assert job is not None, "it had one"
+        status = Status.CRASHED
         try:
             return replace(desk.future.result(timeout=0), job=job)
         except ProcessExpired as error:
-            killed = f"signal {-error.exitcode}" if error.exitcode < 0 else f"exit code {error.exitcode}"
-            status, message = Status.CRASHED, f"the worker process ended with {killed}"
+            ending = f"signal {-error.exitcode}" if error.exitcode < 0 else f"exit code {error.exitcode}"
+            message = f"the worker process ended with {ending}"
         except (BrokenProcessPool, TimeoutError):
-            status, message = Status.CRASHED, "the worker process ended before it began"
-            if desk.pool.active:
-                status, message = Status.CRASHED, "the worker process has not begun"
-                if desk.has_begun:
-                    allowed = f"the {self.limits.seconds:.0f} s that are allowed"
-                    status, message = Status.TIMED_OUT, f"still training after {allowed}"
-            # No fault of its job, so another one begins with it.
+            if desk.pool.active and desk.has_begun:
+                status = Status.TIMED_OUT
+                message = f"still training after the {self.limits.seconds:.0f} s that are allowed"
+            elif desk.pool.active:
+                message = "the worker process has not begun"
             elif time.monotonic() - desk.since < _BEGIN_SECONDS:
+                # No fault of its job, so another one begins with it.
                 self._replace(desk)
                 desk.job = job
                 self._schedule(desk)
                 return None
+            else:
+                message = "the worker process ended before it began"
         self._replace(desk)
         _sweep(job)
         return Broken(job, status, message)
@@ -167,10 +169,11 @@ class _Process(SpawnProcess):
         thread = threading.get_ident()
 
         def plain(name: str) -> dict[str, Any]:
-            known = usual(name)
+            preparation = usual(name)
             if threading.get_ident() != thread:  # it starts a process that is none of ours
-                return known
-            return {key: known[key] for key in known if not key.startswith("init_main")} | {"start_method": "spawn"}
+                return preparation
+            facts = {key: value for key, value in preparation.items() if not key.startswith("init_main")}
+            return facts | {"start_method": "spawn"}
 
         with _STARTING:
             usual = spawn.get_preparation_data
@@ -258,11 +261,11 @@ def _limited(job: Job, memory_mb: float) -> Iterator[None]:
         torch.zeros(1, device=job.device)
     status = Path("/proc/self/status")
     lines = status.read_text(encoding="ascii").splitlines() if status.exists() else []
-    known = {name: words for name, _, words in (line.partition(":") for line in lines)}
-    if not known.keys() >= {"VmData", "RssAnon"}:  # another system than Linux
+    facts = {name: words for name, _, words in (line.partition(":") for line in lines)}
+    if not facts.keys() >= {"VmData", "RssAnon"}:  # another system than Linux
         yield
         return
-    reserved, touched = (int(known[name].split()[0]) << 10 for name in ("VmData", "RssAnon"))
+    reserved, touched = (int(facts[name].split()[0]) << 10 for name in ("VmData", "RssAnon"))
     limit = int(memory_mb * 2**20)
     if touched > limit:
         raise MemoryError(f"a process takes {touched >> 20} MiB before it trains; {memory_mb:.0f} MiB allowed")

@@ -1,0 +1,164 @@
+"""A verification from its request to its verdict, for ``harness.verify``, its command and a certificate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.data import datasets
+from harness.evidence import ledger
+from harness.evidence.leaderboard import collect, refresh
+from harness.interface import declarations, options
+from harness.interface.lookup import KnownRow, NetworkArgument, network_argument, only_row, recipe_of
+from harness.interface.results import Trial, Verified
+from harness.system import files
+from harness.system.errors import UsageError
+from harness.system.files import Workspace, check_writable
+from harness.system.machine import choose_device, worker_count
+from harness.system.terminal import counted, say
+from harness.system.user_code import function_of
+from harness.training.recipe import Recipe, check_batch, check_statistics
+from search_spaces.network import Architecture
+
+if TYPE_CHECKING:
+    from harness.evidence.certificate import Certificate
+    from harness.evidence.verify import Plan
+    from harness.training.executors.base import ExecutorOf
+
+_DEFAULT_SEEDS = 10
+_MOST_SECONDS_A_SEED = 6 * 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyRequest:
+    """The arguments of ``verify``, of the same names, after ``harness.interface.options`` has checked them.
+
+    Attributes:
+        certify: the lower bound is to reach the target, on seeds declared in a commit.
+    """
+
+    network: str | Architecture | Trial
+    seeds: int | None = None
+    target_pct: float | None = None
+    recipe: str | None = None
+    epochs: int | None = None
+    dataset: str = datasets.AUTO
+    name: str = ""
+    workers: int | None = None
+    device: str = "auto"
+    engine: str = "auto"
+    data: Path | None = None
+    certify: bool = False
+
+
+def plan_verification(request: VerifyRequest, workspace: Workspace) -> Plan:
+    """Return what a verification is about to do; raises as ``verify`` does."""
+    task = datasets.task_of(request.dataset)
+    argument, row = _network_and_row(request, workspace)
+    named = recipe_of(row, request.recipe, request.epochs)
+    check_statistics(named.recipe, argument.architecture, task)
+    _check_trainer(named.recipe)
+    if request.certify and request.seeds is not None and request.seeds < ledger.FEWEST_SEEDS:
+        raise UsageError(f"--seeds {request.seeds}: a certification takes at least {ledger.FEWEST_SEEDS} seeds")
+
+    from harness.data.training_images import load
+    from harness.evidence.verify import Plan, due_indices
+    from harness.training.native.engine import choose_engine
+
+    device = choose_device(request.device)
+    choice = choose_engine(request.engine, named.recipe, device, argument.architecture.op_types)
+    options.say_training(choice, named.recipe, task, workspace.teachers)
+    dataset_of_row = None if row is None or request.dataset != datasets.AUTO else row.dataset
+    images = load(dataset_of_row or request.dataset, request.data)
+    check_batch(named.recipe, len(images.train_labels))
+    plan = Plan(
+        architecture=argument.architecture,
+        recipe=named,
+        dataset=images.dataset.name,
+        target_pct=_target_pct(request, row, images.dataset),
+        indices=(),
+        device=str(device),
+        engine=request.engine if request.engine == "auto" else choice.kind,
+        workers=worker_count(request.workers, device),
+        name=request.name or argument.name,
+        certify=request.certify,
+    )
+    for folder in (workspace.root, workspace.records, workspace.runs):
+        check_writable(folder)
+    collect(workspace)
+    if request.certify:
+        return replace(plan, indices=tuple(range(request.seeds or ledger.DEFAULT_SEEDS)))
+    return replace(plan, indices=due_indices(plan, workspace, request.seeds or _DEFAULT_SEEDS))
+
+
+def _network_and_row(request: VerifyRequest, workspace: Workspace) -> tuple[NetworkArgument, KnownRow | None]:
+    network = request.network
+    if isinstance(network, Trial):
+        row = KnownRow(network.recipe, network.recipe_name, network.dataset, network.target_pct)
+        return NetworkArgument(network.architecture), row
+    argument = network_argument(network, workspace, datasets.task_of(request.dataset))
+    dataset = None if request.dataset == datasets.AUTO else request.dataset
+    recipe_given = request.recipe is not None
+    return argument, only_row(argument, dataset=dataset, target_pct=request.target_pct, recipe_given=recipe_given)
+
+
+def _check_trainer(recipe: Recipe) -> None:
+    if recipe.trainer:
+        # A recipe of before does not say which code it is of: its seeds are pooled with no others.
+        function_of(recipe.trainer, "trainer", recipe.trainer_sha256 or "not recorded")
+
+
+def _target_pct(request: VerifyRequest, row: KnownRow | None, dataset: datasets.Dataset) -> float:
+    of_row = None if row is None else row.target_pct
+    stated = of_row if request.target_pct is None else request.target_pct
+    target_pct = dataset.target_pct if stated is None else stated
+    if not target_pct:
+        raise UsageError(f"{dataset.name} has no usual target; give one, as in --target 95")
+    return target_pct
+
+
+def run_verification(
+    plan: Plan, workspace: Workspace, folder: Path | None, executor_of: ExecutorOf | None = None
+) -> Verified:
+    """Run the seeds of a plan, show how they go on, and rewrite the standings."""
+    from harness.evidence.verify import run_seeds
+    from harness.training.executors.base import Limits, Source
+    from harness.training.executors.processes import Processes
+    from harness.training.progress import Reporter
+
+    # The seeds of a certification are those of its declaration.
+    if not plan.certify:
+        spec = datasets.dataset(plan.dataset)
+        say(
+            f"{counted(len(plan.indices), 'seed')} of {plan.architecture.hash}, each trained by {plan.recipe.name} on "
+            f"all {spec.train_size + spec.validation_size:,} training images of {spec.title}, then tested on its "
+            f"{spec.test_size:,} test images"
+        )
+    source = Source(plan.dataset, folder)
+    limits = Limits(seconds=_MOST_SECONDS_A_SEED)
+    with Reporter(len(plan.indices), "seeds") as reporter:
+        verdict = run_seeds(plan, workspace, source, limits, reporter.on_event, executor_of or Processes)
+    refresh(workspace)
+    return Verified(verdict)
+
+
+def certificate(network: Trial, seeds: int, *, dataset: str, target_pct: float, workers: int | str) -> Certificate:
+    """Declare fresh seeds of a network at once, run them, and return what they show; raises as ``verify`` does."""
+    from harness.evidence.certificate import certificate_of
+    from harness.evidence.verify import declare_certificate
+
+    workspace = files.workspace()
+    request = VerifyRequest(
+        network=network,
+        seeds=seeds,
+        target_pct=options.value("target_pct", declarations.PER_CENT, target_pct),
+        dataset=dataset,
+        workers=options.value("workers", declarations.WORKERS, workers),
+        certify=True,
+    )
+    plan = plan_verification(request, workspace)
+    declaration = declare_certificate(plan, workspace, seeds)
+    plan = replace(plan, certify=False, repeat=False, indices=declaration.indices)
+    record = run_verification(plan, workspace, None).record
+    return certificate_of(record, declaration)

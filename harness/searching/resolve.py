@@ -1,0 +1,259 @@
+"""What the options of a search ask for: each is understood or refused, before an image is read or anything is written.
+
+``resolve`` reads the options in the order of its lines, ``read_data`` the images, and ``choose_recipe`` trains where a
+recipe is to be chosen. Each gives what is resolved so far, and ``plan`` takes it.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.data.datasets import AUTO, Dataset, asked_for
+from harness.data.training_images import load
+from harness.searching.augmentation import CHOICES, choose, recipe_for
+from harness.searching.optuna_sampler import sampler_name
+from harness.searching.request import SearchRequest
+from harness.searching.time_budget import Effort
+from harness.system import statistics
+from harness.system.errors import ContentError, UsageError, typed
+from harness.system.files import Workspace
+from harness.system.machine import choose_device, worker_count
+from harness.system.user_code import source_sha256
+from harness.training.executors.base import Limits, Source
+from harness.training.executors.processes import Processes
+from harness.training.native.engine import Choice, choose_engine
+from harness.training.recipe import NamedRecipe, Recipe, check_batch, for_few, named_recipe, recipe_from
+from search_spaces.catalog import space as space_of
+from search_spaces.errors import ShapeError
+from search_spaces.network import Task, analyse
+from search_spaces.notation import with_conditions
+from search_spaces.space import MOST_EXACT, Condition, Metric, SearchSpace, contradictory, draw, smallest, uniform
+
+# Epochs that the default recipe may have: a large network reaches in a few what a small one needs many for. Each is at
+# most twice the one before, as errors fall by a seventh or so when the length doubles.
+LENGTHS = (5, 8, 12, 20, 30, 60)
+# With fewer images than these to train on, lengths are so many times longer, up to 33 times, that networks see as many.
+_FEW_IMAGES, _MOST_TIMES = 5_000, 33
+# Of smaller pictures the spaces of several poolings leave nothing.
+_SMALL_EDGE = 12
+_MOST_EPOCHS = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """What a request asks for.
+
+    Attributes:
+        folder: of the study, None where the request does not name one.
+        sampler_sha256: of somebody's own sampler, else empty.
+        recipe: None where it is to be chosen by ``choose_recipe``.
+        engine: who trains this recipe, or one of the recipes that may be chosen.
+        ceilings: the most that a network may have of each metric of ``minimise``.
+        lengths: the epochs that a network may be trained for.
+        data: what is known of them; after ``read_data`` those that were read, and ``data_hash`` theirs.
+        choice_seconds: of ``choose_recipe``.
+    """
+
+    request: SearchRequest
+    workspace: Workspace
+    folder: Path | None
+    sampler: str
+    sampler_sha256: str
+    recipe: NamedRecipe | None
+    engine: Choice
+    space: SearchSpace
+    budget: int
+    minimise: tuple[Metric, ...]
+    ceilings: tuple[int, ...]
+    lengths: tuple[int, ...]
+    effort: Effort
+    data: Dataset
+    target_pct: float
+    data_hash: str = ""
+    choice_seconds: float = 0.0
+
+    @property
+    def usual_recipe(self) -> NamedRecipe:
+        """The recipe, the first of those to choose from where it is not chosen yet."""
+        return self.recipe or named_recipe(CHOICES[0])
+
+    @property
+    def source(self) -> Source:
+        """Where workers read the images."""
+        return Source(self.data.name, self.request.data)
+
+
+def resolve(request: SearchRequest, workspace: Workspace) -> Resolved:
+    """Return what the options ask for; all that they alone can have wrong is refused before images are read."""
+    sampler = sampler_name(request.sampler)
+    sampler_sha256 = source_sha256(sampler, "--sampler") if ":" in sampler else ""
+    data = asked_for(request.dataset)
+    recipe = _recipe(request.recipe, request.trainer, data, workspace, request.time)
+    usual_recipe = (recipe or named_recipe(CHOICES[0])).recipe
+    device = choose_device(request.device)
+    folder = None if request.study is None else workspace.study(request.study)
+    minimise = tuple(dict.fromkeys(map(Metric, request.minimise)))
+    if len(minimise) > 2:
+        raise UsageError(f"--minimise {', '.join(minimise)}: allowed are one or two")
+    limits = request.limits or ()
+    if clash := contradictory(limits):
+        raise UsageError(f"--limit {', '.join(map(str, clash))}: no network can meet these together")
+    budget = min([request.budget, *_upper_bounds(limits, Metric.PARAMETERS)])
+    if minimise != (Metric.PARAMETERS,):
+        limits = (Condition(Metric.PARAMETERS, "<=", budget), *limits)
+    space = _space(request.space, data.task, limits)
+    ceilings = tuple(_ceiling(metric, budget, space.conditions) for metric in minimise)
+    check = typed("spaces", "check", request.space)
+    _check_smallest(space, budget, "loosen --limit or raise --budget" if limits else f"see why with '{check}'")
+    engine = choose_engine(request.engine, usual_recipe, device, space.op_types)
+    return Resolved(
+        request=request,
+        workspace=workspace,
+        folder=folder,
+        sampler=sampler,
+        sampler_sha256=sampler_sha256,
+        recipe=recipe,
+        engine=engine,
+        space=space,
+        budget=budget,
+        minimise=minimise,
+        ceilings=ceilings,
+        lengths=_lengths(request, usual_recipe, data.train_size),
+        effort=Effort(
+            seconds=request.time,
+            trials=request.trials,
+            workers=worker_count(request.workers, device),
+            device=str(device),
+            limits=Limits(request.trial_time, request.trial_memory),
+            engine=engine.kind,
+        ),
+        data=data,
+        target_pct=_target(request.target_pct, data),
+    )
+
+
+def _recipe(
+    name: str, trainer: str | None, data: Dataset, workspace: Workspace, seconds: float | None
+) -> NamedRecipe | None:
+    """Return the recipe that is named, or usual for the data; None where it is to be chosen."""
+    if trainer is None:
+        return recipe_for(data, workspace, seconds) if name == AUTO else named_recipe(name)
+    if name != AUTO:
+        raise UsageError("--recipe and --trainer exclude each other: a trainer of one's own is the recipe")
+    fields = {"trainer": trainer, "trainer_sha256": source_sha256(trainer, "--trainer")}
+    return NamedRecipe(trainer, recipe_from(fields, "--trainer"))
+
+
+def _upper_bounds(conditions: Sequence[Condition], metric: Metric) -> list[int]:
+    strict = [each.bound - 1 for each in conditions if each.metric is metric and each.comparison == "<"]
+    return strict + [each.bound for each in conditions if each.metric is metric and each.comparison in ("<=", "==")]
+
+
+def usual_space(task: Task) -> str:
+    """Return the space whose networks suit images of this shape."""
+    _, rows, columns = task.input_shape
+    if rows == 1:
+        return "series"
+    return "small" if min(rows, columns) < _SMALL_EDGE else "all"
+
+
+def _space(name: str, task: Task, limits: tuple[Condition, ...]) -> SearchSpace:
+    """Return a space with limits, whose networks end in the classes of the data."""
+    space = with_conditions(space_of(usual_space(task) if name == AUTO else name, task), limits)
+    try:
+        analyse(draw(space, uniform(random.Random(0))).architecture, task)
+    except ShapeError as error:
+        # Without a place it is the last op: the network ends in another number of classes.
+        if not error.path:
+            hint = "write 'classes' for their number, as in linear(classes)"
+            raise ContentError(f"space '{space.name}': {error.message}", hint=hint) from None
+    return space
+
+
+def _ceiling(metric: Metric, budget: int, conditions: Sequence[Condition]) -> int:
+    """Return the most of a metric from which the search goes down."""
+    if metric is Metric.PARAMETERS:
+        return budget
+    bounds = _upper_bounds(conditions, metric)
+    if not bounds:
+        raise UsageError(
+            f"--minimise {metric} needs an upper limit, from which the search goes down",
+            hint=f"give one that large networks meet, such as --limit '{metric}<=1000000'",
+        )
+    return min(bounds)
+
+
+def _check_smallest(space: SearchSpace, budget: int, hint: str) -> None:
+    """Raise ContentError where no network of a space that can be counted meets its conditions and the budget."""
+    if space.configurations > MOST_EXACT:
+        return
+    fewest = smallest(space)
+    if fewest is None:
+        conditions = dict.fromkeys(map(str, space.conditions))
+        raise ContentError(
+            " and ".join([f"no network of space '{space.name}' suits the images", *conditions]), hint=hint
+        )
+    if fewest > budget:
+        raise ContentError(
+            f"no network of space '{space.name}' meets a budget of {budget:,} parameters: its smallest has {fewest:,}",
+            hint=f"give a budget of {fewest} or more",
+        )
+
+
+def _lengths(request: SearchRequest, recipe: Recipe, images: int) -> tuple[int, ...]:
+    """Return the epochs that a network may be trained for."""
+    if request.epochs is not None:
+        if not all(1 <= length <= _MOST_EPOCHS for length in request.epochs):
+            raise UsageError(f"--epochs {','.join(map(str, request.epochs))}: each is from 1 to {_MOST_EPOCHS:,}")
+        return tuple(sorted(set(request.epochs)))
+    if request.recipe != AUTO:
+        return (recipe.epochs,)
+    # Of few images an epoch has few steps.
+    times = min(_MOST_TIMES, max(1, round(_FEW_IMAGES / images)))
+    return tuple(times * each for each in LENGTHS)
+
+
+def _target(target_pct: float | None, data: Dataset) -> float:
+    """Return the target in percent, that of the data where none is named."""
+    target_pct = data.target_pct if target_pct is None else target_pct
+    if not target_pct:
+        raise UsageError(f"{data.name} has no usual target; give one, as in --target 95")
+    highest = 100 * (1 - 1 / data.test_size)
+    if not statistics.reaches(highest, target_pct):
+        raise UsageError(
+            f"--target {target_pct:.12g} allows less than one error on the {data.test_size:,} test images of "
+            f"{data.title}; the highest target of a search is {highest:.12g}"
+        )
+    return target_pct
+
+
+def read_data(resolved: Resolved) -> Resolved:
+    """Read, or fetch, the images, and return what is asked for with what they say of themselves."""
+    request = resolved.request
+    images = load(request.dataset, request.data)
+    data = images.dataset
+    recipe = resolved.recipe
+    # Few images may change the recipe, where nobody has named one.
+    if recipe is not None and request.recipe == AUTO and request.trainer is None:
+        recipe = for_few(recipe, data.train_size)
+    check_batch((recipe or resolved.usual_recipe).recipe, data.train_size)
+    target_pct = _target(request.target_pct, data)
+    return replace(resolved, data=data, data_hash=images.data_hash, recipe=recipe, target_pct=target_pct)
+
+
+def choose_recipe(resolved: Resolved) -> Resolved:
+    """Train a network with each of the recipes that may suit new data, for up to minutes, and take the best."""
+    began = time.monotonic()
+    recipe = choose(
+        resolved.data,
+        resolved.space,
+        resolved.budget,
+        Processes(resolved.source, resolved.effort.limits),
+        resolved.effort,
+        resolved.workspace,
+    )
+    return replace(resolved, recipe=recipe, choice_seconds=time.monotonic() - began)

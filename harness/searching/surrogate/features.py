@@ -1,0 +1,152 @@
+"""The numbers that describe a network and its training, in the order in which the model of the errors takes them.
+
+No feature names a space or a form: the numbers say how deep a network is, how wide, how often its kernels are used, in
+how many orientations, and how long it is trained. Sizes are logarithms; shares are mostly between 0 and 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple, TypeVar
+
+from search_spaces.network import Analysis, Architecture, Task, analyse
+from search_spaces.ops import Conv, ReLU, Residual, Role, flat, kernels
+
+# A receptive field beyond the image adds nothing.
+_WIDEST_FIELD = 40
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """A number that describes networks or trainings; two that are a ``width`` apart still say much of one another."""
+
+    name: str
+    centre: float
+    width: float
+
+    def scaled(self, value: float) -> float:
+        """Return a value as its distance from the centre, in widths."""
+        return (value - self.centre) / self.width
+
+
+class _Map(NamedTuple):
+    channels: int
+    edge: float
+    macs: int
+
+
+class _Parts:
+    """A network taken apart, for its features to be counted."""
+
+    def __init__(self, architecture: Architecture, analysis: Analysis) -> None:
+        self.analysis = analysis
+        self.sums = [op for op in architecture.ops if isinstance(op, Residual)]
+        self.ops = [op for op in flat(architecture.ops) if not isinstance(op, Residual)]
+        self.uses = kernels(self.ops)
+        self.spatial = [op for op in self.uses if op.edges[0] > 1]
+        self.full = [op for op in self.uses if isinstance(op, Conv)]
+        self.pools = [op for op in self.ops if op.role in (Role.MAX_POOLING, Role.MEAN_POOLING) and not op.is_global]
+        before = zip((None, *self.ops), self.ops, strict=False)
+        self.before_norms = [previous for previous, op in before if op.role is Role.NORMALISATION]
+        self.maps = _maps(analysis)
+
+    @property
+    def uses_a_kernel(self) -> float:
+        names = {op.tie or index for index, op in enumerate(self.uses)}
+        return len(self.uses) / len(names) if names else 1.0
+
+    @property
+    def before_head(self) -> _Map:
+        return next((each for each in reversed(self.maps) if each.edge > 1), self.maps[0])
+
+
+def _maps(analysis: Analysis) -> list[_Map]:
+    """Return the maps of a network; where it has none, one of a single number."""
+    layers = [layer for layer in analysis.layers if len(layer.output_shape) == 3]
+    is_series = all(layer.output_shape[1] == 1 for layer in layers)
+    maps = []
+    for layer in layers:
+        channels, rows, columns = layer.output_shape
+        # A series has one row: its edge is that of a square map of as many numbers.
+        maps.append(_Map(channels, math.sqrt(columns) if is_series else float(rows), layer.macs))
+    return maps or [_Map(1, 1.0, 0)]
+
+
+def _laid_out(analysis: Analysis) -> float:
+    """Return the numbers of all kernels, if each use and each orientation had numbers of its own."""
+    return sum(layer.macs / math.prod(layer.output_shape[1:]) for layer in analysis.layers)
+
+
+def _share(ops: Sequence[_T], is_one: Callable[[_T], bool]) -> float:
+    return len([op for op in ops if is_one(op)]) / len(ops) if ops else 0.0
+
+
+# The widths are those under which the trainings that ship are most probable, drawn towards 1.25 times the spread among
+# networks of some thousand parameters and rounded (docs/lab, "the widths of the model").
+_NETWORK_FEATURES: tuple[tuple[Feature, Callable[[_Parts], float]], ...] = (
+    (Feature("log parameters", 8.0, 0.55), lambda net: math.log(net.analysis.parameters)),
+    (Feature("log numbers of all uses", 9.2, 0.6), lambda net: math.log(max(1.0, _laid_out(net.analysis)))),
+    (Feature("log multiply-adds", 13.8, 0.65), lambda net: math.log(max(1, net.analysis.macs))),
+    (Feature("kernels larger than 1x1", 7.0, 2.2), lambda net: float(len(net.spatial))),
+    (Feature("receptive field", 30.0, 12.0), lambda net: float(min(_WIDEST_FIELD, net.analysis.receptive_field))),
+    (Feature("log2 orientations", 1.0, 1.4), lambda net: math.log2(max((op.poses for op in net.full), default=1))),
+    (Feature("share of separable kernels", 0.3, 0.7), lambda net: _share(net.spatial, lambda op: op.is_grouped)),
+    (Feature("share of sums", 0.3, 0.6), lambda net: len(net.sums) / len(net.spatial) if net.spatial else 0.0),
+    (Feature("log uses of a kernel", 0.5, 0.75), lambda net: math.log(net.uses_a_kernel)),
+    (Feature("strides", 0.5, 0.7), lambda net: float(any(op.stride > 1 for op in net.uses))),
+    (Feature("share of max pooling", 0.5, 0.9), lambda net: _share(net.pools, lambda op: op.role is Role.MAX_POOLING)),
+    (Feature("share without padding", 0.2, 0.5), lambda net: _share(net.spatial, lambda op: max(op.paddings) == 0)),
+    (Feature("dropout", 0.0, 0.07), lambda net: max((op.drop_rate for op in net.ops), default=0.0)),
+    (
+        Feature("share of BN behind the rectifier", 0.3, 0.85),
+        lambda net: _share(net.before_norms, lambda op: isinstance(op, ReLU)),
+    ),
+    (Feature("log channels of the first map", 2.6, 1.15), lambda net: math.log(net.maps[0].channels)),
+    (Feature("log channels before the head", 3.1, 0.38), lambda net: math.log(net.before_head.channels)),
+    (Feature("log rows before the head", 2.0, 0.65), lambda net: math.log(net.before_head.edge)),
+    (Feature("linear head", 0.8, 0.6), lambda net: float(net.ops[-1].role is Role.LINEAR)),
+    (Feature("share of 1x1 kernels", 0.3, 0.35), lambda net: _share(net.full, lambda op: op.kernel_size == 1)),
+    (
+        Feature("log multiply-adds above 14x14", 11.0, 4.0),
+        lambda net: math.log(1 + sum(m.macs for m in net.maps if m.edge > 14)),
+    ),
+)
+_TRAINING_FEATURES = (
+    Feature("log epochs", 2.3, 1.0),
+    Feature("log batch", 3.7, 0.65),
+    Feature("share of moved images", 0.6, 0.4),
+)
+FEATURES = (*(feature for feature, _ in _NETWORK_FEATURES), *_TRAINING_FEATURES)
+Row = tuple[float, ...]
+
+
+def row_of(architecture: Architecture, task: Task, epochs: int, batch_size: int, augmented_share: float) -> Row:
+    """Return all features of a network and its training, scaled."""
+    return _known_row(architecture, task) + training_row(epochs, batch_size, augmented_share)
+
+
+@lru_cache(maxsize=50_000)
+def _known_row(architecture: Architecture, task: Task) -> Row:
+    return network_row(architecture, analyse(architecture, task))
+
+
+def training_row(epochs: int, batch_size: int, augmented_share: float) -> Row:
+    """Return the features of a training, scaled: the end of a row."""
+    values = (math.log(epochs), math.log(batch_size), augmented_share)
+    return tuple(feature.scaled(value) for feature, value in zip(_TRAINING_FEATURES, values, strict=True))
+
+
+def network_row(architecture: Architecture, analysis: Analysis) -> Row:
+    """Return the features of a network, scaled: the beginning of a row."""
+    values = network_features(architecture, analysis).values()
+    return tuple(feature.scaled(value) for (feature, _), value in zip(_NETWORK_FEATURES, values, strict=True))
+
+
+def network_features(architecture: Architecture, analysis: Analysis) -> dict[str, float]:
+    """Return the features of a network by name, not scaled, in the order of a row."""
+    parts = _Parts(architecture, analysis)
+    return {feature.name: value_of(parts) for feature, value_of in _NETWORK_FEATURES}

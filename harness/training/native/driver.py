@@ -1,0 +1,240 @@
+"""The driver of the native engine: a network's program, and the steps that the engine takes with its state.
+
+The engine takes the state of a torch network and some hundreds of steps in one call, and gives the state back.
+Between epochs everything lives in the torch network and its optimizer, so that predictions, checkpoints and digests
+are the same code whichever engine trains, and a run may change engines at any epoch. It trusts its caller with every
+address, so tensors are checked before: a fault there is our own mistake.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import time
+import weakref
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.training.modules import Images, Teacher, state_tensors
+from harness.training.native.engine import Engine, TeacherRow, load, training_row
+from harness.training.native.instruction import Program, program
+from harness.training.recipe import Recipe, Steps, decay_of
+from search_spaces.network import Architecture, Task
+
+# Steps a call of the native engine: long enough that calls cost nothing, short enough that Ctrl-C does not wait.
+_CHUNK = 100
+
+
+@dataclass(frozen=True, slots=True)
+class FlatState:
+    """The state of a run as the engine takes it, which changes it in place.
+
+    Attributes:
+        state: weights and BN statistics, (state_size,).
+        average: their average, or the state itself before it begins, (state_size,).
+        memories: what the optimizer remembers of each parameter, (parameter_count,) each; zeros before the first step.
+    """
+
+    state: Tensor
+    average: Tensor
+    memories: list[Tensor]
+
+
+class NativeProgram:
+    """A network's program and its teachers', with the engine's buffers for a batch, which are freed with it."""
+
+    def __init__(
+        self, engine: Engine, architecture: Architecture, recipe: Recipe, images: Images, teacher: Teacher | None = None
+    ) -> None:
+        self.engine = engine
+        self.recipe = recipe
+        self.task = images.task
+        self.real = torch.float64 if engine.double else torch.float32
+        self.program = program(architecture, self.task.input_shape)
+        self.pointer = self._opened(self.program, images)
+        adam = int(recipe.optimizer == "adam")
+        nesterov = int(recipe.nesterov)
+        self.row = training_row(double=engine.double)(adam, nesterov, recipe.momentum, recipe.label_smoothing)
+        # L2 coefficients, (parameter_count,). A network may have no parameters.
+        decays = [torch.full((size,), decay_of(recipe, kernel=kernel)) for size, kernel in self.program.parameters]
+        self.decay = torch.cat([*decays, torch.empty(0)]).to(self.real)
+        self.teacher: Any = None
+        if teacher is not None:
+            pointer = self._opened(program(teacher.architecture, self.task.input_shape), images)
+            # (teachers, state_size); the engine reads them at every step, so they live as long as this object.
+            states = [_flat(_engine_tensors(network), self.real) for network in teacher.networks]
+            self.teacher_states = torch.stack(states)
+            count, size = self.teacher_states.shape
+            shares = (recipe.distill_weight, recipe.distill_temperature)
+            self.teacher = ctypes.byref(TeacherRow(pointer, self.teacher_states.data_ptr(), size, count, *shares))
+
+    def _opened(self, flat: Program, images: Images) -> int:
+        real = np.float64 if self.engine.double else np.float32
+        mean, deviation = (np.array(values, dtype=real) for values in (images.mean, images.deviation))
+        values = np.array([astuple(row) for row in flat.values], dtype=np.int32)
+        instructions = np.array([astuple(row) for row in flat.instructions], dtype=np.int32)
+        pointer: int | None = self.engine.library.engine_new(
+            *(values.ctypes.data, len(values), instructions.ctypes.data, len(instructions)),
+            *(self.recipe.batch_size, flat.state_size, flat.parameter_count),
+            *(mean.ctypes.data, deviation.ctypes.data, int(self.recipe.precision == "bf16")),
+        )
+        if not pointer:
+            raise MemoryError(f"no memory for a batch of {self.recipe.batch_size}")
+        weakref.finalize(self, self.engine.library.engine_free, pointer)
+        return pointer
+
+    def seed_masks(self, generator: torch.Generator) -> None:
+        """Draw the seed of the masks of dropout; a network without dropout draws nothing."""
+        if any(item.dropout for item in self.program.instructions):
+            seed = torch.randint(2**62, (), generator=generator, dtype=torch.int64)
+            self.engine.library.engine_seed(self.pointer, int(seed))
+
+    def train(
+        self, flat: FlatState, images: Images, order: Tensor, maps: Tensor | None, moving: Steps, step: int
+    ) -> float:
+        """Take these steps, of which ``step`` were taken before, and return the sum of their losses.
+
+        Args:
+            flat: the state, which the steps change.
+            order: which images the steps take, int64 (at least steps * batch,).
+            maps: how these are moved, (steps * batch, 2, 3); None for not at all.
+        """
+        batch = self.recipe.batch_size
+        steps = len(moving.rates)
+        _check_images(images.pixels, images.labels, self.task)
+        _check("order", order[: steps * batch], torch.int64, (steps * batch,), len(images))
+        assert flat.state.numel() == self.program.state_size, "the network is not that of the program"
+        rates, shares = torch.tensor([moving.rates, moving.shares], dtype=self.real)
+        # SGD has one memory, and the engine then reads no second.
+        written = (flat.state, flat.memories[0], flat.memories[-1], flat.average)
+        loss = 0.0
+        for first in range(0, steps, _CHUNK):
+            span = slice(first, min(first + _CHUNK, steps))
+            positions = slice(first * batch, span.stop * batch)
+            chunk_maps = None if maps is None else maps[positions]
+            tensors = (images.pixels, images.labels, order[positions], chunk_maps, rates[span], shares[span])
+            loss += self.engine.library.engine_train(
+                self.pointer,
+                *(None if tensor is None else tensor.data_ptr() for tensor in tensors),
+                *(span.stop - first, step + first, ctypes.byref(self.row), self.decay.data_ptr()),
+                self.program.state_size,
+                *(tensor.data_ptr() for tensor in written),
+                self.teacher,
+            )
+        return loss
+
+    def predict(self, network: nn.Module, tensors: list[Tensor], pixels: Tensor) -> Tensor:
+        """Return the predicted class of each image, int64 (n,), with a state in the order of ``state_tensors``."""
+        _check("pixels", pixels, torch.uint8, (len(pixels), *self.task.input_shape))
+        state = _flat(_in_order(network, tensors), self.real)
+        assert state.numel() == self.program.state_size, "the network is not that of the program"
+        classes = torch.empty(len(pixels), dtype=torch.int64)
+        addresses = (state.data_ptr(), classes.data_ptr())
+        self.engine.library.engine_predict(self.pointer, pixels.data_ptr(), len(pixels), *addresses)
+        return classes
+
+
+def measured_latency(architecture: Architecture, task: Task, repeats: int = 200) -> float:
+    """Return the microseconds that the native engine takes for one image on one core, the least of so many.
+
+    Weights are random; the image is too.
+
+    Raises:
+        EngineUnavailable: there is no engine here, or it has no kernel for an op.
+    """
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (1, *task.input_shape), dtype=torch.uint8, generator=generator)
+    even = (0.5,) * task.input_shape[0]
+    images = Images(pixels, torch.zeros(1, dtype=torch.int64), even, even, task.classes)
+    native = NativeProgram(load(), architecture, Recipe(batch_size=1), images)
+    state = torch.rand(native.program.state_size, generator=generator)
+    classes = torch.empty(1, dtype=torch.int64)
+    arguments = native.pointer, pixels.data_ptr(), 1, state.data_ptr(), classes.data_ptr()
+    least = math.inf
+    for _ in range(repeats):
+        before = time.perf_counter()
+        native.engine.library.engine_predict(*arguments)
+        least = min(least, time.perf_counter() - before)
+    return 1e6 * least
+
+
+def _check(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...], limit: int | None = None) -> None:
+    """Raise AssertionError unless a tensor lies as the engine reads it, with numbers from 0 to below the limit."""
+    if tensor.dtype is not dtype or tensor.shape != shape or not tensor.is_contiguous() or tensor.device.type != "cpu":
+        layout = f"{tensor.dtype} {tuple(tensor.shape)} on {tensor.device}, contiguous {tensor.is_contiguous()}"
+        raise AssertionError(f"the {name}: {layout}; the engine reads contiguous {dtype} {shape} on cpu")
+    if limit is not None and (int(tensor.min()) < 0 or int(tensor.max()) >= limit):
+        raise AssertionError(f"the {name}: numbers below 0 or from {limit} on; the engine reads none of them")
+
+
+def _check_images(pixels: Tensor, labels: Tensor, task: Task) -> None:
+    _check("pixels", pixels, torch.uint8, (len(labels), *task.input_shape))
+    _check("labels", labels, torch.int64, (len(labels),), task.classes)
+
+
+def _engine_tensors(network: nn.Module) -> list[Tensor]:
+    # Parameters, each once, then means and variances, in the order of the engine's state.
+    return [*network.parameters(), *(tensor for tensor in network.buffers() if tensor.is_floating_point())]
+
+
+def _flat(tensors: list[Tensor], real: torch.dtype) -> Tensor:
+    return torch.cat([tensor.detach().reshape(-1) for tensor in tensors]).to(real)
+
+
+def _in_order(network: nn.Module, tensors: list[Tensor]) -> list[Tensor]:
+    # What stands for ``state_tensors``, as averages do, in the order of ``_engine_tensors``.
+    by_address = dict(zip((tensor.data_ptr() for tensor in state_tensors(network)), tensors, strict=True))
+    return [by_address[tensor.data_ptr()] for tensor in _engine_tensors(network)]
+
+
+def _memories(optimizer: torch.optim.Optimizer) -> tuple[str, ...]:
+    # What an optimizer remembers of each parameter, by torch's names.
+    return ("exp_avg", "exp_avg_sq") if isinstance(optimizer, torch.optim.Adam) else ("momentum_buffer",)
+
+
+def flat_state(
+    network: nn.Module, optimizer: torch.optim.Optimizer, average: list[Tensor] | None, real: torch.dtype
+) -> FlatState:
+    """Return the state of a run as the engine takes it; ``average`` is in the order of ``state_tensors``."""
+    tensors = _engine_tensors(network)
+    averaged = tensors if average is None else _in_order(network, average)
+    memories = []
+    for name in _memories(optimizer):
+        pairs = [(each, optimizer.state.get(each, {}).get(name)) for each in network.parameters()]
+        memory = [torch.zeros_like(parameter) if value is None else value for parameter, value in pairs]
+        memories.append(_flat(memory, real))
+    return FlatState(_flat(tensors, real), _flat(averaged, real), memories)
+
+
+def restore(network: nn.Module, optimizer: torch.optim.Optimizer, flat: FlatState, step: int) -> None:
+    """Copy a state back into network and optimizer, which have taken ``step`` steps, as torch would have left them."""
+    tensors = _engine_tensors(network)
+    with torch.no_grad():
+        for tensor, part in zip(tensors, _parts(flat.state, tensors), strict=True):
+            tensor.copy_(part)
+    parameters = list(network.parameters())
+    for name, memory in zip(_memories(optimizer), flat.memories, strict=True):
+        for parameter, part in zip(parameters, _parts(memory, parameters), strict=True):
+            optimizer.state[parameter][name] = part.to(parameter.dtype).clone()
+    if isinstance(optimizer, torch.optim.Adam):
+        for parameter in parameters:
+            optimizer.state[parameter]["step"] = torch.tensor(float(step))
+
+
+def restored_average(network: nn.Module, flat: FlatState) -> list[Tensor]:
+    """Return the average of a state in the order of ``state_tensors``."""
+    tensors = _engine_tensors(network)
+    addresses = (tensor.data_ptr() for tensor in tensors)
+    parts = dict(zip(addresses, _parts(flat.average, tensors), strict=True))
+    return [parts[tensor.data_ptr()].to(tensor.dtype).clone() for tensor in state_tensors(network)]
+
+
+def _parts(values: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
+    # What lies one behind the other, in the shapes of these tensors.
+    parts = torch.split(values, [tensor.numel() for tensor in tensors])
+    return [part.view(tensor.shape) for tensor, part in zip(tensors, parts, strict=True)]

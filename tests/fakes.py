@@ -1,0 +1,280 @@
+"""What stands in the place of servers, worker processes and trainings."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from harness.data.datasets import dataset
+from harness.evidence import verify
+from harness.searching import loop, proposer, race
+from harness.system import files
+from harness.training.executors.base import Event, Executor, Finished, Place
+from harness.training.executors.processes import Processes
+from harness.training.result import Environment, Result, Status
+from harness.training.run import Job, begun
+from tests.factories import ENVIRONMENT, make_job_result
+
+# Servers ----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def mirror(contents: dict[str, bytes]) -> Iterator[str]:
+    """A server on this machine that has ``contents`` by path and answers 404 to anything else."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            content = contents.get(self.path.lstrip("/"))
+            self.send_response(200 if content is not None else 404)
+            self.send_header("Content-Length", str(len(content or b"")))
+            self.end_headers()
+            self.wfile.write(content or b"")
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+# Workers that answer at once ----------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class InstantExecutor(Executor):
+    """Who does not wait hears nothing; ``watch`` is called before a job is taken, and before it is answered."""
+
+    answer: Callable[[Job], Event]
+    watch: Callable[[], None] = lambda: None
+    jobs: list[Job | None] = field(default_factory=list)
+    stopped: int = 0
+
+    def start(self, count: int) -> None:
+        self.jobs = [None] * count
+
+    def places(self) -> list[Place]:
+        return [Place(job) for job in self.jobs]
+
+    def submit(self, job: Job) -> None:
+        self.watch()
+        self.jobs[self.jobs.index(None)] = job
+
+    def wait(self, seconds: float) -> list[Event]:
+        events = []
+        for number, job in enumerate(self.jobs) if seconds else ():
+            if job is not None:
+                self.watch()
+                self.jobs[number] = None
+                events.append(self.answer(job))
+        return events
+
+    def stop(self) -> None:
+        self.stopped += 1
+        self.jobs = []
+
+
+def replace_processes(executor: InstantExecutor, monkeypatch: pytest.MonkeyPatch) -> InstantExecutor:
+    """Let all processes that are made be this executor."""
+    for name in ("start", "places", "submit", "wait", "stop"):
+        ours = getattr(executor, name)
+        monkeypatch.setattr(Processes, name, lambda self, *arguments, ours=ours: ours(*arguments))
+    return executor
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+@dataclass(slots=True)
+class Trainer:
+    """Answers jobs, and keeps what it was asked.
+
+    Attributes:
+        accuracy_pct: at the end, of a network of that size with that seed.
+        special: what to answer instead, by trial; None is the usual answer.
+        asked: all jobs in order; ``completed`` counts the ends of runs by trial, purpose and seed.
+        kill_at: number of the fault point at which the session dies; ``points`` counts them.
+        tears: dying in a write leaves half of a line behind; else nothing.
+    """
+
+    accuracy_pct: Callable[[int, int], float]
+    special: Callable[[Job], Event | None] = lambda job: None
+    asked: list[Job] = field(default_factory=list)
+    completed: Counter[tuple[int, str, int]] = field(default_factory=Counter)
+    epochs_done: dict[Path, int] = field(default_factory=dict)
+    points: int = 0
+    kill_at: int | None = None
+    tears: bool = True
+
+    def point(self) -> None:
+        """Die here, if it is the point to die at."""
+        self.points += 1
+        if self.points == self.kill_at:
+            raise Killed
+
+    def answer(self, job: Job) -> Event:
+        """Return what a worker would report, at once."""
+        self.asked.append(job)
+        if (event := self.special(job)) is not None:
+            return event
+        return Finished(job, self._trained(job))
+
+    def _trained(self, job: Job) -> Result:
+        assert job.checkpoint is not None
+        assert job.trial is not None
+        until = job.until_epoch or job.recipe.epochs
+        # A checkpoint that is further on is not gone back from.
+        done = max(self.epochs_done.get(job.checkpoint, 0), until)
+        self.epochs_done[job.checkpoint] = done
+        job.checkpoint.parent.mkdir(exist_ok=True)
+        job.checkpoint.touch()
+        result = make_job_result(job, self.accuracy_pct, done)
+        if result.status is Status.COMPLETE:
+            self.completed[job.trial, job.purpose, job.seed_index] += 1
+        return result
+
+
+def by_size(parameters: int, seed: int, *, reached_at: int = 3_000, noise: float = 0.03) -> float:
+    """Return an accuracy that is 99 % at ``reached_at`` parameters, rises with size, and wavers with the seed."""
+    rise = 1.0 - reached_at / (parameters + reached_at) - 0.5
+    return 99.0 + rise + random.Random(seed).gauss(0, noise)
+
+
+def without_processes(monkeypatch: pytest.MonkeyPatch) -> Trainer:
+    """Put a trainer in the place of worker processes."""
+    trainer = Trainer(by_size)
+    replace_processes(InstantExecutor(trainer.answer, trainer.point), monkeypatch)
+    monkeypatch.setattr(loop, "write_database", lambda search, path: None)
+    monkeypatch.setattr(proposer, "_LADDER_DRAWS", 40)
+    # Made-up runs fall to 0.35 and 0.6 times the errors of their rungs, whatever the real ones are measured to do.
+    monkeypatch.setattr(race, "_PRIOR_RATIO", {0.25: 0.30, 0.5: 0.55})
+    _count_writes(trainer, monkeypatch)
+    return trainer
+
+
+def _count_writes(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a fault point before and after each write, and one in which half a line of a log is written."""
+    append, write = files.append_line, files.write_bytes
+
+    def torn_append(path: Path, line: str) -> None:
+        trainer.point()
+        try:
+            trainer.point()
+        except Killed:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="utf-8") as file:
+                file.write(line[: len(line) // 2] if trainer.tears else "")
+            raise
+        append(path, line)
+        trainer.point()
+
+    def torn_write(path: Path, content: bytes) -> None:
+        trainer.point()
+        try:
+            trainer.point()
+        except Killed:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.with_name(f".{path.name}.part").write_bytes(content[: len(content) // 2])
+            raise
+        write(path, content)
+        trainer.point()
+
+    monkeypatch.setattr(files, "append_line", torn_append)
+    monkeypatch.setattr(files, "write_bytes", torn_write)
+    # The kernel's cache is enough for a test, and many times as fast.
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+
+
+@contextmanager
+def killed_at(trainer: Trainer, point: int) -> Iterator[None]:
+    """Let the session in the block die at a fault point, counted from here."""
+    trainer.points, trainer.kill_at = 0, point
+    try:
+        with suppress(Killed):
+            yield
+    finally:
+        trainer.kill_at = None
+
+
+# Verifications without training ---------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Seeds:
+    """Answers the seeds of a verification, and keeps what it was asked.
+
+    Attributes:
+        errors: wrong test images of a seed index.
+        weights: digest of the weights of a seed index.
+        teacher_seconds: of every result.
+        in_flight: how many train at once, so how many are launched already when one ends.
+        watch: called with each job before it is answered.
+    """
+
+    errors: Callable[[int], int] = lambda index: 55
+    weights: Callable[[int], str] = lambda index: f"{index:064x}"
+    environment: Environment = ENVIRONMENT
+    status: Callable[[int], Status] = lambda index: Status.COMPLETE
+    watch: Callable[[Job], None] = lambda job: None
+    teacher_seconds: float = 0.0
+    in_flight: int = 1
+    asked: list[Job] = field(default_factory=list)
+
+    @property
+    def indices(self) -> list[int]:
+        """The seed indices that were asked for, in order."""
+        return [job.seed_index for job in self.asked]
+
+    def answer(self, job: Job, dataset_name: str) -> Result:
+        """Return the result of a job."""
+        self.asked.append(job)
+        self.watch(job)
+        count, number = self.errors(job.seed_index), len(self.asked)
+        return replace(
+            begun(job, dataset(dataset_name)),
+            status=self.status(job.seed_index),
+            test_errors=count,
+            test_size=dataset(dataset_name).test_size,
+            wrong=tuple((image, 3) for image in range(count)),
+            weights_sha256=self.weights(job.seed_index),
+            train_seconds=50.0,
+            teacher_seconds=self.teacher_seconds,
+            environment=self.environment,
+            # No two runs begin at once.
+            started_utc=f"2026-11-20T08:{number // 60:02d}:{number % 60:02d}+00:00",
+        )
+
+    def trained(
+        self, waiting: list[Job], executor: Processes, workers: int, on_event: Callable[[Event], None]
+    ) -> Iterator[Finished]:
+        """Stand in for ``run_all``."""
+        launched: list[Job] = []
+        while waiting or launched:
+            while waiting and len(launched) < self.in_flight:
+                launched.append(waiting.pop(0))
+            yield Finished(job := launched.pop(0), self.answer(job, executor.source.dataset))
+
+
+def without_training(monkeypatch: pytest.MonkeyPatch) -> Seeds:
+    """Put made-up seeds in the place of training."""
+    seeds = Seeds()
+    monkeypatch.setattr(verify, "run_all", seeds.trained)
+    # The kernel's cache is enough for a test, and many times as fast.
+    monkeypatch.setattr("os.fsync", lambda handle: None)
+    return seeds

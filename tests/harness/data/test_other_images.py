@@ -1,0 +1,258 @@
+"""Images beside a data set's own: QMNIST, folders of IDX files and a person's pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from harness.data import other_images
+from harness.data.datasets import DATASETS
+from harness.data.other_images import labelled_images, own_images
+from harness.data.training_images import import_torchvision
+from harness.system.errors import DataError, UsageError
+from tests.factories import idx
+from tests.fakes import mirror
+
+MNIST = DATASETS["mnist"]
+
+
+def digits(count: int) -> np.ndarray:
+    return np.random.default_rng(5).integers(0, 256, (count, 28, 28), dtype=np.uint8)
+
+
+def packed_qmnist(monkeypatch: pytest.MonkeyPatch, address: str) -> dict[str, bytes]:
+    """QMNIST's two files with 10,006 images, the last six of which are not MNIST's; torchvision knows their MD5."""
+    images = np.concatenate([np.zeros((10_000, 28, 28), np.uint8), digits(6)])
+    # Class, series, writer, number, and four more that look like classes.
+    labels = np.array([[place % 10, 4, 2100, place, 7, 7, 0, 300_000] for place in range(4, 10_010)], dtype=np.int32)
+    contents = {"images": gzip.compress(idx(images)), "labels": gzip.compress(idx(labels))}
+    kind = import_torchvision().datasets.QMNIST
+    packed = {}
+    sums = []
+    for (url, _), content in zip(kind.resources["test"], contents.values(), strict=True):
+        packed[url.rpartition("/")[2]] = content
+        sums.append((address + url.rpartition("/")[2], hashlib.md5(content).hexdigest()))
+    monkeypatch.setattr(kind, "resources", {"test": sums})
+    return packed
+
+
+def test_qmnist_is_fetched_once_and_is_what_follows_mnist_s_own_images(cache: Path, monkeypatch: pytest.MonkeyPatch):
+    contents: dict[str, bytes] = {}
+    with mirror(contents) as address:
+        contents.update(packed_qmnist(monkeypatch, address))
+        first = labelled_images("qmnist-50k", DATASETS["mnist-5k"], None)
+    second = labelled_images("qmnist-50k", MNIST, None)
+
+    assert (first.name, first.pixels.dtype, first.labels.dtype) == ("qmnist-50k", torch.uint8, torch.int64)
+    assert np.array_equal(first.pixels[:, 0].numpy(), digits(6))
+    assert first.labels.tolist() == [4, 5, 6, 7, 8, 9]
+    little_endian = b"".join(label.to_bytes(8, "little") for label in range(4, 10))
+    assert first.sha256 == second.sha256 == hashlib.sha256(digits(6).tobytes() + little_endian).hexdigest()
+
+
+def pair(folder: Path, images: np.ndarray, labels: np.ndarray, *, packed: bool = False) -> str:
+    folder.mkdir(exist_ok=True)
+    for name, values in (("mine-images-idx3-ubyte", images), ("mine-labels-idx1-ubyte", labels)):
+        content = idx(values)
+        (folder / (f"{name}.gz" if packed else name)).write_bytes(gzip.compress(content) if packed else content)
+    return str(folder)
+
+
+@pytest.mark.parametrize(("packed", "kind"), [(False, np.uint8), (True, np.int32)])
+def test_a_folder_of_two_files_is_read_and_its_digest_is_of_the_content(packed: bool, kind: type, tmp_path: Path):
+    labels = np.arange(3, 10)
+    name = pair(tmp_path / "a", digits(7), labels.astype(kind), packed=packed)
+    (tmp_path / "a" / "README").write_text("images")
+
+    images = labelled_images(name, MNIST, None)
+
+    assert images.name == "a"
+    assert np.array_equal(images.pixels[:, 0].numpy(), digits(7))
+    assert images.labels.tolist() == list(range(3, 10))
+    assert images.sha256 == hashlib.sha256(digits(7).tobytes() + labels.astype("<i8").tobytes()).hexdigest()
+
+
+GREY = np.zeros((3, 28, 28), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels"),
+    [
+        (np.zeros((3, 27, 28), np.uint8), np.zeros(3, np.uint8)),
+        (np.full((3, 28, 28), 999, np.int32), np.zeros(3, np.uint8)),
+        (np.zeros((3, 784), np.uint8), np.zeros(3, np.uint8)),
+        (GREY, np.zeros(4, np.uint8)),
+        (GREY[:0], np.zeros(0, np.uint8)),
+        (GREY, np.zeros((3, 2), np.uint8)),
+        (GREY, np.array([0, 10, 2], np.uint8)),
+        (GREY, np.array([0, -1, 2], np.int32)),
+    ],
+)
+def test_images_or_labels_that_do_not_fit_are_refused(images: np.ndarray, labels: np.ndarray, tmp_path: Path):
+    with pytest.raises(DataError):
+        labelled_images(pair(tmp_path / "a", images, labels), MNIST, None)
+
+
+GOOD = idx(GREY)
+
+
+@pytest.mark.parametrize(
+    ("ending", "content"),
+    [
+        pytest.param("", b"", id="empty"),
+        pytest.param("", b"\x89PNG\r\n\x1a\n" + bytes(100), id="PNG"),
+        pytest.param("", GOOD[:-1], id="too short"),
+        pytest.param("", b"\0\0\x0d" + GOOD[3:], id="floats"),
+        pytest.param(".gz", gzip.compress(GOOD)[:-12], id="cut"),
+    ],
+)
+def test_what_is_no_idx_file_is_refused_in_one_line(ending: str, content: bytes, tmp_path: Path):
+    name = pair(tmp_path / "a", GREY, np.zeros(3, np.uint8))
+    (tmp_path / "a" / "mine-images-idx3-ubyte").unlink()
+    (tmp_path / "a" / f"mine-images-idx3-ubyte{ending}").write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        labelled_images(name, MNIST, None)
+    assert "\n" not in caught.value.message
+
+
+def test_a_folder_with_too_many_or_too_few_files_and_another_name_are_refused(tmp_path: Path):
+    name = pair(tmp_path / "a", GREY, np.zeros(3, np.uint8))
+    (tmp_path / "a" / "your-labels-idx1-ubyte").touch()
+
+    with pytest.raises(DataError):
+        labelled_images(name, MNIST, None)
+    (tmp_path / "a" / "mine-images-idx3-ubyte").unlink()
+    with pytest.raises(DataError):
+        labelled_images(name, MNIST, None)
+    for other in ("qmnist", str(tmp_path / "none"), str(tmp_path / "a" / "your-labels-idx1-ubyte")):
+        with pytest.raises(UsageError):
+            labelled_images(other, MNIST, None)
+
+
+def one(path: Path) -> other_images._OwnImage:
+    """The picture, alone."""
+    [[found], _] = own_images(path, DATASETS["mnist"])
+    return dataclasses.replace(found, pixels=found.pixels[0])
+
+
+def saved(path: Path, grey: np.ndarray) -> Path:
+    Image.fromarray(grey).save(path)
+    return path
+
+
+def like_mnist() -> np.ndarray:
+    """White on black, 28x28, nothing on the border."""
+    grey = np.zeros((28, 28), np.uint8)
+    grey[4:24, 10:16] = np.random.default_rng(2).integers(100, 256, (20, 6))
+    return grey
+
+
+def seven(size: tuple[int, int], corner: tuple[int, int], edge: int, ink: int, paper: int) -> Image.Image:
+    """A seven of that height in a large picture, a stroke of a tenth of it."""
+    picture = Image.new("L", size, paper)
+    (left, top), width = corner, edge // 10
+    bar = [(left, top), (left + edge * 2 // 3, top)]
+    ImageDraw.Draw(picture).line([*bar, (left + edge // 4, top + edge)], ink, width, "curve")
+    return picture
+
+
+def centre_of_mass(pixels: np.ndarray) -> tuple[float, float]:
+    """Row and column, 13.5 in the middle of 28."""
+    weight = pixels.astype(np.float64) / pixels.sum()
+    return float((weight.sum(1) * np.arange(28)).sum()), float((weight.sum(0) * np.arange(28)).sum())
+
+
+def box(pixels: np.ndarray) -> tuple[int, int]:
+    """Rows and columns that hold any ink."""
+    return tuple(int(np.ptp(np.flatnonzero(pixels.max(axis) > 60))) + 1 for axis in (1, 0))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(("grey", "done"), [(like_mnist(), ""), (255 - like_mnist(), "turned to white on black")])
+def test_a_picture_as_mnist_has_it_is_left_alone_or_turned(grey: np.ndarray, done: str, tmp_path: Path):
+    picture = one(saved(tmp_path / "a.png", grey))
+    assert np.array_equal(picture.pixels, like_mnist())
+    assert (picture.pixels.dtype, picture.done, picture.path) == (np.uint8, done, tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(("ink", "paper"), [(30, 215), (240, 20)])
+@pytest.mark.parametrize("corner", [(60, 50), (500, 20)])
+def test_a_digit_anywhere_in_a_large_picture_is_scaled_to_a_box_of_20_and_centred(
+    ink: int, paper: int, corner: tuple[int, int], tmp_path: Path
+):
+    picture = seven((640, 480), corner, 150, ink, paper)
+    # Light that falls from one side, and the noise of a camera.
+    noise = np.random.default_rng(1).normal(0, 3, (480, 640)) + np.linspace(-8, 8, 640)
+    grey = (np.asarray(picture) + noise).clip(0, 255).astype(np.uint8)
+
+    found = one(saved(tmp_path / "photo.png", grey))
+
+    assert found.pixels.shape == (28, 28)
+    assert found.pixels.max() >= 250
+    rows, columns = box(found.pixels)
+    assert (19 <= rows <= 21, 10 <= columns <= 16) == (True, True)
+    # The place of an image is whole pixels.
+    assert all(abs(middle - 13.5) <= 0.75 for middle in centre_of_mass(found.pixels))
+    assert found.done.endswith("cut out, scaled and centred")
+    assert found.done.startswith("turned") == (paper > ink)
+
+
+def test_a_photograph_that_was_taken_sideways_is_set_upright(tmp_path: Path):
+    upright = seven((300, 200), (100, 20), 150, 0, 255)
+    upright.save(tmp_path / "upright.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # Orientation: the first row is the right side (Exif 2.3, table 6).
+    upright.rotate(90, expand=True).save(tmp_path / "phone.png", exif=exif)
+    assert np.array_equal(one(tmp_path / "phone.png").pixels, one(tmp_path / "upright.png").pixels)
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "LA", "CMYK", "I;16"])
+def test_pictures_of_every_kind_are_read(mode: str, tmp_path: Path):
+    picture = seven((300, 200), (100, 20), 150, 0, 255)
+    path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
+    if mode == "I;16":
+        saved(path, np.asarray(picture).astype(np.uint16) * 257)
+    else:
+        picture.convert(mode).save(path)
+
+    assert 19 <= box(one(path).pixels)[0] <= 21
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n" + bytes(40), 0, 128, 255])
+def test_what_is_no_picture_or_of_one_shade_is_refused_in_one_line(content: bytes | int, tmp_path: Path):
+    if isinstance(content, bytes):
+        (tmp_path / "a.png").write_bytes(content)
+    else:
+        saved(tmp_path / "a.png", np.full((50, 40), content, np.uint8))
+
+    with pytest.raises(DataError) as caught:
+        one(tmp_path / "a.png")
+
+    assert "\n" not in caught.value.message
+
+
+def test_a_folder_gives_its_pictures_by_name_and_says_which_cannot_be_read(tmp_path: Path):
+    for name in ("b.PNG", "a.png", "c.bmp"):
+        saved(tmp_path / name, like_mnist())
+    (tmp_path / "notes.txt").write_text("which digit is which")
+    (tmp_path / "torn.png").write_bytes(b"no picture")
+
+    found, faults = own_images(tmp_path, DATASETS["mnist"])
+
+    assert [picture.path.name for picture in found] == ["a.png", "b.PNG", "c.bmp"]
+    assert [name in fault.message for name, fault in zip(("torn.png", "notes.txt"), faults, strict=True)] == [True] * 2
+    for picture in found:
+        picture.path.unlink()
+    with pytest.raises(DataError):
+        own_images(tmp_path, DATASETS["mnist"])
+    (tmp_path / "torn.png").unlink()
+    with pytest.raises(UsageError):
+        own_images(tmp_path, DATASETS["mnist"])
+    with pytest.raises(UsageError):
+        own_images(tmp_path / "none", DATASETS["mnist"])

@@ -1,0 +1,108 @@
+"""The locked test set: one way in, and a line in a log for each read."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.data.testset import read_test_set
+from harness.data.training_images import load
+from harness.system.errors import DataError, UsageError
+from tests.conftest import REPOSITORY
+
+# Every way to the pixels of the test set, and the files that may take it.
+WAYS_IN = {
+    # its files: the facts about them, the check of their hashes and the one function that reads them
+    "all_files": {"harness/data/datasets.py", "harness/data/training_images.py"},
+    "locked_arrays": {"harness/data/training_images.py", "harness/data/testset.py"},
+    # torchvision, whose classes read test sets too
+    "import_torchvision": {"harness/data/training_images.py", "harness/commands/doctor.py"},
+    "from_torchvision": {"harness/data/training_images.py", "harness/data/other_images.py"},
+    # what verifications have left of it for people to look at: nothing that trains or decides may
+    "read_inspections": {"harness/training/result.py", "reports/study_facts.py"},
+}
+
+
+def names_and_texts(path: Path) -> tuple[set[str], str]:
+    """Every name, attribute and imported name of a program, and its texts."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names: set[str] = set()
+    texts: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name | ast.Attribute | ast.FunctionDef):
+            names.add(node.id if isinstance(node, ast.Name) else getattr(node, "attr", getattr(node, "name", "")))
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names.update(part for alias in node.names for part in alias.name.split("."))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            texts.append(node.value)
+    return names, "\n".join(texts)
+
+
+@functools.cache
+def programs() -> dict[str, tuple[set[str], str]]:
+    paths = [p for package in ("search_spaces", "harness", "reports") for p in (REPOSITORY / package).rglob("*.py")]
+    return {path.relative_to(REPOSITORY).as_posix(): names_and_texts(path) for path in paths}
+
+
+@pytest.mark.parametrize("way", WAYS_IN)
+def test_no_other_file_has_a_way_to_the_test_set(way: str):
+    users = {file for file, (names, _) in programs().items() if way in names}
+    assert users - WAYS_IN[way] == set()
+    assert users, f"{way} is gone: this test looks for a name that no longer exists"
+
+
+@pytest.mark.parametrize(
+    ("text", "place"), [("t10k", "harness/data/datasets.py"), ("mnist_5k", "harness/data/training_images.py")]
+)
+def test_the_files_that_hold_test_images_are_named_in_one_place(text: str, place: str):
+    assert [file for file, (_, texts) in programs().items() if text in texts] == [place]
+
+
+def test_one_function_hands_out_what_the_test_files_hold_and_the_check_only_their_hashes():
+    tree = ast.parse((REPOSITORY / "harness/data/training_images.py").read_text(encoding="utf-8"))
+    functions = {node.name: ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    users = {name for name, text in functions.items() if "locked=True" in text}
+    assert users == {"_training_part", "locked_arrays"}
+    assert "_part(spec, location, locked=True)[2]" in functions["_training_part"]
+
+
+def test_every_read_gives_the_test_files_and_adds_one_line_to_the_log(toy, tmp_path: Path):
+    toy.write(tmp_path)
+    data, log = load("toy", tmp_path), tmp_path / "deep" / "log.jsonl"
+    for seed in range(2):
+        images, labels = read_test_set(data, purpose=f"verify seed {seed}", log=log)
+        assert (images.dtype, images.shape) == (torch.uint8, (6, 1, 28, 28))
+        assert images.flatten().tolist() == list(toy.unpacked["t10k-images-idx3-ubyte"][16:])
+        assert (labels.dtype, labels.tolist()) == (torch.int64, [0, 1, 2, 0, 1, 2])
+    entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    assert [entry["purpose"] for entry in entries] == ["verify seed 0", "verify seed 1"]
+    assert [(entry["dataset"], entry["data_hash"]) for entry in entries] == [("toy", data.data_hash)] * 2
+    assert set(entries[0]) == {"date_utc", "dataset", "data_hash", "purpose"}
+
+
+def test_without_a_log_there_are_no_images(toy, tmp_path: Path):
+    toy.write(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError):
+        read_test_set(load("toy", tmp_path), purpose="a test", log=tmp_path / "file" / "log.jsonl")
+
+
+def test_a_read_that_fails_is_in_the_log(toy, tmp_path: Path):
+    place = toy.write(tmp_path)
+    data = load("toy", tmp_path)
+    (place / "t10k-images-idx3-ubyte.gz").write_bytes(b"")
+    with pytest.raises(DataError):
+        read_test_set(data, purpose="a test", log=tmp_path / "log.jsonl")
+    assert len((tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()) == 1
+
+
+def test_the_test_set_of_mnist_is_the_known_one(mnist_folder: Path, tmp_path: Path):
+    _, labels = read_test_set(load("mnist", mnist_folder), purpose="a test of the reader", log=tmp_path / "log")
+    # The first ten labels of the test set, as every introduction to MNIST shows them.
+    assert labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
+    assert len(labels) == 10_000

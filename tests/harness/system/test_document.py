@@ -1,0 +1,111 @@
+"""Documents and CSV texts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.system.document import WrittenNetwork, csv_text, document_of, documented, read_as
+from harness.system.errors import ContentError
+from search_spaces.network import Architecture
+
+
+class Colour(StrEnum):
+    """Two words."""
+
+    RED = "red"
+    BLUE = "blue"
+
+
+@documented
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a document holds several of."""
+
+    length: float
+    colour: Colour = Colour.RED
+
+
+@documented
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A document."""
+
+    count: int
+    parts: tuple[Part, ...]
+    pair: tuple[int, int] | None = None
+
+
+parts = st.builds(Part, st.floats(allow_nan=False, allow_infinity=False), st.sampled_from(Colour))
+wholes = st.builds(
+    Whole,
+    st.integers(-(2**60), 2**60),
+    st.lists(parts, max_size=3).map(tuple),
+    st.none() | st.tuples(st.integers(0, 9), st.integers(0, 9)),
+)
+
+
+@given(wholes)
+def test_what_was_written_is_read_back(whole: Whole):
+    assert read_as(Whole, json.dumps(asdict(whole)), "here") == whole
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("", "Invalid JSON"),
+        ("[]", "[]"),
+        ('{"parts": []}', "count"),
+        ('{"count": "1", "parts": []}', "count is '1'"),
+        ('{"count": true, "parts": []}', "count is True"),
+        ('{"count": 1.5, "parts": []}', "count is 1.5"),
+        ('{"count": 1, "parts": [{"length": 1}, {"length": NaN}]}', "parts.1.length is nan"),
+        ('{"count": 1, "parts": [{"length": 1e999}]}', "parts.0.length is inf"),
+        ('{"count": 1, "parts": [{"length": 1, "colour": "green"}]}', "parts.0.colour is 'green'"),
+        ('{"count": 1, "parts": [{"length": 1, "size": 2}]}', "parts.0.size is 2"),
+        ('{"count": 1, "parts": [], "pair": [1, 2, 3]}', "pair is [1, 2, 3]"),
+        ('{"count": 1, "parts": "' + "x" * 500 + '"}', "x..."),
+    ],
+)
+def test_a_document_of_another_content_is_refused_in_one_line(text: str, named: str):
+    with pytest.raises(ContentError) as caught:
+        read_as(Whole, text, "the file f")
+    assert caught.value.message.startswith("the file f: ")
+    assert named in caught.value.message
+    assert "\n" not in caught.value.message
+    assert len(caught.value.message) < 400
+
+
+@documented
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A document with a network."""
+
+    architecture: WrittenNetwork
+    others: tuple[WrittenNetwork | None, ...] = ()
+
+
+@given(network=st.from_type(Architecture))
+def test_a_network_stands_in_a_document_as_its_text(network: Architecture):
+    trained = Trained(network, (None, network))
+    written = document_of(trained)
+    assert written == {"architecture": str(network), "others": [None, str(network)]}
+    assert read_as(Trained, json.dumps(written), "it") == trained
+
+
+def test_a_damaged_network_is_named_with_its_place_and_the_position_in_its_text():
+    text = "conv3x3(8) bn nn | gap"
+    with pytest.raises(ContentError) as caught:
+        read_as(Trained, json.dumps({"architecture": text}), "the file x")
+    assert "architecture" in caught.value.message
+    assert (caught.value.position, caught.value.text) == (text.index("nn"), text)
+
+
+def test_numbers_are_raw_and_what_is_missing_is_empty():
+    text = csv_text(("a", "b", "c", "d"), [(1_000, 99.41000000000001, None, True), (-1, 1e-05, "", False)])
+    assert text == "a,b,c,d\n1000,99.41000000000001,,true\n-1,1e-05,,false\n"

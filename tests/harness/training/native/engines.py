@@ -1,0 +1,103 @@
+"""Engines that are compared with torch: their instruction sets, gradients and predictions."""
+
+from __future__ import annotations
+
+import ctypes
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from harness.system.machine import processor_flags
+from harness.training.modules import Images, _draw_first_weights, build, state_tensors
+from harness.training.native import engine as engine_module
+from harness.training.native.driver import NativeProgram, _check_images, _engine_tensors, _flat
+from harness.training.native.engine import _LEVELS, Engine, _Level
+from harness.training.recipe import Recipe
+from search_spaces.modules import FastDropout
+from search_spaces.network import MNIST, Architecture
+from tests.factories import DEVIATION, MEAN, make_images
+
+CPU = torch.device("cpu")
+HERE = [item for item in _LEVELS if item.needs <= processor_flags()]
+# Products in bf16 are of fp32 builds alone: in float64 that instruction set gives the code of the next one.
+HERE_IN_FLOAT64 = [item for item in HERE if not item.name.endswith("bf16")]
+ON_EACH_LEVEL = pytest.mark.parametrize(
+    "level",
+    # What each takes to compile is left to the build machine but for the best.
+    [
+        pytest.param(item, id=item.name, marks=[pytest.mark.nightly] * (place > 0))
+        for place, item in enumerate(HERE_IN_FLOAT64)
+    ],
+)
+
+
+def reference(network: nn.Module, images: Images, smoothing: float) -> tuple[float, Tensor]:
+    """Loss and gradients by torch, in float64."""
+    network.train()
+    values = (images.pixels.double() / 255 - MEAN) / DEVIATION
+    loss = functional.cross_entropy(network(values), images.labels, label_smoothing=smoothing)
+    loss.backward()  # type: ignore[no-untyped-call]
+    parts = [torch.zeros_like(item) if item.grad is None else item.grad for item in network.parameters()]
+    return loss.item(), torch.cat([part.reshape(-1) for part in parts])
+
+
+def check_against_torch(architecture: Architecture, batch: int, engine: Engine) -> None:
+    """Check loss, gradients and predictions of one batch against torch, in float64."""
+    images, recipe = make_images(batch), Recipe(batch_size=batch, label_smoothing=0.1)
+    torch.manual_seed(1)
+    network = build(architecture, MNIST).double()
+    _draw_first_weights(network, Recipe(initialisation="kaiming"))
+    for parameter in network.parameters():
+        if parameter.ndim == 1:
+            parameter.data += 0.3 * torch.randn(parameter.shape, dtype=torch.float64)
+    for module in network.modules():
+        if isinstance(module, FastDropout):
+            module.p = 0.0
+        elif isinstance(module, _BatchNorm):
+            # What no batch has: a mean or variance that is another's is seen.
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            module.running_mean += torch.randn(module.num_features, dtype=torch.float64)
+            module.running_var *= 0.5 + torch.rand(module.num_features, dtype=torch.float64)
+    opened = NativeProgram(engine, architecture, recipe, make_images(1))
+
+    # No update yet: the running statistics of the engine's own copy of the state move, those of the network do not.
+    # The first call leaves other images' gradients in all memory.
+    other = make_images(batch, seed=3)
+    gradients(opened, network, other.pixels, other.labels)
+    loss, gradient = gradients(opened, network, images.pixels, images.labels)
+    expected_loss, expected = reference(network, images, 0.1)
+
+    assert loss == pytest.approx(expected_loss, rel=1e-9)
+    assert (gradient - expected).abs().max() <= 1e-8 * max(1.0, float(expected.abs().max()))
+    network.eval()
+    fresh = make_images(batch + 3, seed=2)
+    logits = network((fresh.pixels.double() / 255 - MEAN) / DEVIATION)
+    assert opened.predict(network, state_tensors(network), fresh.pixels).tolist() == logits.argmax(1).tolist()
+
+
+def in_float64(level: _Level = HERE_IN_FLOAT64[0]) -> Engine:
+    """An engine of doubles. To optimise it more would take longer than all its tests."""
+    return engine_module.load(level, double=True, extra=("-O1",))
+
+
+def gradients(native: NativeProgram, network: nn.Module, pixels: Tensor, labels: Tensor) -> tuple[float, Tensor]:
+    """Return the loss and the gradients of all parameters, flat, for one batch of images."""
+    _check_images(pixels, labels, native.task)
+    if len(labels) != native.recipe.batch_size:
+        raise AssertionError(f"{len(labels)} images are no batch of {native.recipe.batch_size}")
+    state = _flat(_engine_tensors(network), native.real)
+    gradient = torch.empty(native.program.parameter_count, dtype=state.dtype)
+    loss: float = native.engine.library.engine_gradients(
+        native.pointer,
+        pixels.data_ptr(),
+        labels.data_ptr(),
+        ctypes.byref(native.row),
+        state.data_ptr(),
+        gradient.data_ptr(),
+        native.teacher,
+    )
+    return loss, gradient

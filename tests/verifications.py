@@ -1,0 +1,136 @@
+"""Verifications with made-up seeds, a workspace that was lived in honestly, and ways of changing it afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from harness.evidence import leaderboard, ledger, record, verify
+from harness.evidence.ledger import Attempt
+from harness.evidence.verify import Plan, Verdict
+from harness.system import files
+from harness.system.files import Workspace
+from harness.training.executors.base import Limits, Source
+from harness.training.modules import build
+from harness.training.recipe import RECIPES
+from harness.training.run import Job, to_safetensors
+from search_spaces.network import MNIST
+from search_spaces.notation import parse_network
+from tests import fakes
+
+NETWORK = parse_network("conv3x3(4) bn relu | maxpool | gap | linear(10)")
+
+
+def make_plan(indices: range | list[int] = range(5), **fields: Any) -> Plan:
+    """Return the verification of a small network on MNIST against 99.4 %."""
+    plain = Plan(architecture=NETWORK, recipe=RECIPES["fast"], dataset="mnist", target_pct=99.4, indices=tuple(indices))
+    return replace(plain, **fields)
+
+
+def declare_in_git(workspace: Workspace, plan: Plan, seeds: int) -> Attempt:
+    """Declare a certification and commit the ledger with it."""
+    attempt = verify.declare(plan, workspace, seeds)
+    commit_evidence(workspace)
+    return attempt
+
+
+def commit_evidence(workspace: Workspace, date: str = "2026-11-20T07:30:00+00:00") -> None:
+    """Commit all evidence of a workspace, which becomes a repository where it is none."""
+    if not (workspace.root / ".git").exists():
+        git(workspace, "init", "--quiet")
+    git(workspace, "add", "--all", "runs/records")
+    git(workspace, "commit", "--quiet", "--allow-empty", "--message", "evidence", date=date)
+
+
+def git(workspace: Workspace, *arguments: str, date: str = "") -> None:
+    """Run git in a workspace, whatever its user has configured."""
+    variables = {f"GIT_{who}_{what}": "someone" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    variables |= {f"GIT_{who}_DATE": date for who in ("AUTHOR", "COMMITTER") if date}
+    variables |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    subprocess.run(["git", "-C", str(workspace.root), *arguments], env={**os.environ, **variables}, check=True)
+
+
+def run_plan(workspace: Workspace, plan: Plan) -> Verdict:
+    """Run a verification."""
+    return verify.run_seeds(plan, workspace, Source(plan.dataset, None), Limits(), lambda event: None)
+
+
+def inhabit(root: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """Make a workspace with two verifications and a certification of one network, declared at 7 and run from 8 on."""
+    workspace = Workspace(root)
+    seeds = fakes.without_training(monkeypatch)
+    monkeypatch.setattr(ledger, "_now", lambda: "2026-11-20T07:00:00+00:00")
+    monkeypatch.setattr(verify, "code_version", lambda: ("1" * 40, False))
+
+    @cache
+    def learned(index: int) -> bytes:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(index)
+            return to_safetensors(build(NETWORK, MNIST), {"architecture": str(NETWORK)})
+
+    def digest(index: int) -> str:
+        files.write_bytes(root / "learned", learned(index))
+        return record.read_weights(root / "learned").sha256
+
+    def train(job: Job) -> None:
+        purpose = f"verify {NETWORK.hash} {job.recipe_name} seed {job.seed_index}"
+        read = {"date_utc": str(len(seeds.asked)), "dataset": "mnist", "purpose": purpose}
+        files.append_line(workspace.test_log, json.dumps(read))
+        assert job.weights is not None
+        files.write_bytes(job.weights, learned(job.seed_index))
+
+    seeds.watch = train
+    seeds.weights = digest
+    seeds.errors = lambda index: 50 + index % 4
+    run_plan(workspace, make_plan(range(3)))
+    run_plan(workspace, make_plan(range(6)))
+    certification = make_plan(certify=True)
+    declare_in_git(workspace, certification, 20)
+    run_plan(workspace, certification)
+    run_plan(workspace, make_plan(range(2), target_pct=99.0))
+    leaderboard.refresh(workspace)
+    git(workspace, "add", "runs/leaderboard.csv")
+    commit_evidence(workspace, "2026-11-20T09:00:00+00:00")
+    return workspace
+
+
+def forget(workspace: Workspace) -> None:
+    """Take the repository away."""
+    shutil.rmtree(workspace.root / ".git")
+
+
+def record_of(workspace: Workspace, target: str = "99_4") -> Path:
+    """Return the file of the record."""
+    [path] = workspace.records.glob(f"*-{target}.json")
+    return path
+
+
+def weights(workspace: Workspace, index: int) -> Path:
+    """Return the file of a seed's weights."""
+    [path] = workspace.records.glob(f"weights/*/seed-{index:04d}.safetensors")
+    return path
+
+
+def edit(path: Path, change: Callable[[list[dict[str, Any]]], object]) -> None:
+    """Change the seeds of a record."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    change(document["seeds"])
+    path.write_text(json.dumps(document), encoding="utf-8")
+
+
+def drop(path: Path, which: Callable[[dict[str, Any]], bool]) -> None:
+    """Drop exactly one line of a log."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    left = [line for line in lines if not which(json.loads(line))]
+    assert len(left) == len(lines) - 1
+    path.write_text("".join(left), encoding="utf-8")
