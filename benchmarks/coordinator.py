@@ -39,11 +39,13 @@ from harness.searching.surrogate.past import shipped, write_prior
 from harness.searching.time_budget import Effort
 from harness.studies.candidate import Candidate
 from harness.studies.config import StudyConfig, open_study
-from harness.studies.events import Event, Proposal
+from harness.studies.events import Entry, Event, Proposal, RunEnded
+from harness.studies.log import StudyLog
+from harness.studies.state import StudyState
 from harness.system import files
 from harness.training.executors.base import Executor, Limits, Source
 from harness.training.recipe import named_recipe
-from harness.training.result import Purpose, Result, Status
+from harness.training.result import Purpose, Status
 from harness.training.run import Job
 from search_spaces.catalog import space
 from search_spaces.network import MNIST, analyse
@@ -86,12 +88,12 @@ class Meter(SearchReporter):
         self.search: Search
 
     def stand_between(self, search: Search) -> None:
-        """Be the watcher and the proposer of a search, and see what it records."""
+        """Be the proposer of a search, and see what it records."""
         assert isinstance(search.proposer, Proposer), "a study's networks are the sampler's"
         self.search = search
         self.real = search.proposer
         self.add = search.add
-        search.watcher = search.proposer = self
+        search.proposer = self
         search.add = self.record  # type: ignore[method-assign]
         # Below the smallest that stands there is hardly anything to draw.
         search.switches = Switches(falling_budget=False)
@@ -132,10 +134,16 @@ class Meter(SearchReporter):
         self.real.tell(candidate)
         self.asking += time.process_time() - began
 
-    def ended(self, candidate: Candidate, result: Result, decided: Any) -> None:
+    def on_entry(self, state: StudyState, entry: Entry[Event]) -> None:
         """Count a run; let the model choose after the first mark, and end the search at the second."""
-        super().ended(candidate, result, decided)
+        began = time.process_time()
+        super().on_entry(state, entry)
+        # To show an event is not to record it.
+        self.recording -= time.process_time() - began
+        if not isinstance(entry.event, RunEnded):
+            return
         self.runs += 1
+        result = entry.event.run
         if result.purpose is Purpose.SEARCH and self.ends and self.search.state.trained == self.ends[0]:
             self.marks.append((self.runs, time.process_time(), self.asking, self.recording))
             self.ends.pop(0)
@@ -151,7 +159,8 @@ def measured(workers: int, drawn: int, rounds: int, folder: Path) -> dict[str, A
     effort = Effort(seconds=None, trials=None, workers=workers, device="cpu", limits=Limits(), engine="native")
     with redirect_stderr(io.StringIO()):
         meter = Meter(config, effort, drawn, rounds * workers)
-        search = opened(folder, config, effort, Source("mnist", None), _simulated)
+        state = StudyLog(folder).take_up(StudyState(folder, config))
+        search = opened(state, effort, Source("mnist", None), _simulated, observers=(meter,))
         meter.stand_between(search)
         search.executor.start(workers)
         explore(search)

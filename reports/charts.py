@@ -170,7 +170,7 @@ def networks_rows(info: StudyFacts) -> list[dict[str, Any]]:
     """Return the data set ``networks`` of a study's page: a row a network, for charts, filter and files alike."""
     front = {network.hash for network in front_of(info.networks)}
     ends = history.first_ends(info)
-    counts_macs = info.config.minimise is Metric.MACS
+    counts_macs = info.config.minimised[0] is Metric.MACS
     rows = []
     for number, network in enumerate(info.networks):
         row = network.row
@@ -231,7 +231,7 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
     """Return the networks of a study: what it minimises against accuracy, with target, threshold and budget."""
     rows = networks_rows(info) if rows is None else rows
     config = info.config
-    unit = OBJECTIVES[config.minimise]
+    unit = OBJECTIVES[config.minimised[0]]
     tested = _tested_networks(info)
     points = [row for row in (*rows, *tested) if row["shown"]]
     if not any(row["n"] is not None for row in points):
@@ -241,9 +241,9 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
     looks = _looks("shown", _KINDS, [row["shown"] for row in points])
     lines, labels = _levels(config, y)
     layers = [*lines]
-    bound = f"{'budget' if config.minimise is Metric.PARAMETERS else 'at most'} {config.ceiling:,}"
-    if config.ceiling <= 1.3 * max(row["cost"] for row in points):
-        line = _over([{"cost": config.ceiling}]).mark_rule(strokeDash=[2, 3], color=PURPLE)
+    bound = f"{'budget' if config.minimised[0] is Metric.PARAMETERS else 'at most'} {config.ceilings[0]:,}"
+    if config.ceilings[0] <= 1.3 * max(row["cost"] for row in points):
+        line = _over([{"cost": config.ceilings[0]}]).mark_rule(strokeDash=[2, 3], color=PURPLE)
         layers.append(line.encode(x=x, tooltip=alt.value(bound)))
     networks = _over("networks").transform_filter("isValid(datum.errors)").encode(x=x, y=y)
     front = networks.transform_filter("datum.shown == 'on the Pareto front'")
@@ -268,7 +268,7 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
 
 def _tested_networks(info: StudyFacts) -> list[Row]:
     """Return the networks of a study, and the three smallest others on the leaderboard, that have a test accuracy."""
-    metric = info.config.minimise
+    metric = info.config.minimised[0]
     known = {network.hash for network in info.networks}
     goal = (info.config.dataset, info.config.target_pct)
     others = {
@@ -349,7 +349,7 @@ def _search_over_time(info: StudyFacts, rows: Sequence[Row]) -> Any:
     ended = sum(row["ended"] is not None for row in rows)
     if not ended:
         return None
-    unit = OBJECTIVES[info.config.minimise]
+    unit = OBJECTIVES[info.config.minimised[0]]
     decisions = info.study.decisions
     steps = history.budget_steps(info)
     tries = [
@@ -542,7 +542,7 @@ def seeds_side_by_side(sides: Sequence[Any]) -> Any:
 
 def studies_charts(infos: Sequence[StudyFacts]) -> dict[str, Any]:
     """Return the Pareto fronts of several studies and how their budgets fell; none where no axis can show them all."""
-    if len({info.config.minimise for info in infos}) > 1:
+    if len({info.config.minimised[0] for info in infos}) > 1:
         return {}
     scale = alt.Scale(domain=[info.name for info in infos])
     result = {}
@@ -559,7 +559,7 @@ def _fronts(infos: Sequence[StudyFacts], scale: alt.Scale) -> Any:
         for info in infos
         for network in front_of(info.networks)
     ]
-    x = _log_axis(alt.X, "cost", OBJECTIVES[infos[0].config.minimise])
+    x = _log_axis(alt.X, "cost", OBJECTIVES[infos[0].config.minimised[0]])
     y = _accuracy_axis("validation accuracy, %")
     colour = alt.Color("study:N", scale=scale)
     points = _over({**row, "errors": _errors_pct(row["accuracy"])} for row in rows).encode(x=x, y=y, color=colour)

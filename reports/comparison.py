@@ -19,7 +19,7 @@ from harness.evidence.leaderboard import LeaderboardRow
 from harness.evidence.record import Record
 from harness.studies import candidate
 from harness.studies.candidate import NetworkState
-from harness.studies.config import StudyConfig
+from harness.studies.config import StudyConfig, settings_of
 from harness.studies.log import read_state
 from harness.system import files, statistics
 from harness.system.errors import typed
@@ -309,7 +309,7 @@ _OF_STUDIES: _Lines = (
 
 def _flat(config: StudyConfig) -> dict[str, str]:
     """Return the settings in words, those of the recipe and the text of the space included."""
-    values = asdict(config)
+    values = settings_of(config)
     recipe = {f"recipe: {name}": value for name, value in values.pop("recipe").items()}
     text = " ".join(values.pop("space_text").split())
     flat = {

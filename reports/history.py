@@ -82,7 +82,7 @@ def _rejections(info: StudyFacts) -> _Shares:
 
 def budget_steps(info: StudyFacts) -> list[tuple[float, int]]:
     """Return the effective budget from each second on at which it changed, from the beginning to the last event."""
-    steps = [(0.0, info.config.ceiling), *((item.elapsed, item.limit) for item in info.study.decisions)]
+    steps = [(0.0, info.config.ceilings[0]), *((item.elapsed, item.limit) for item in info.study.decisions)]
     return [*steps, (info.elapsed, steps[-1][1])]
 
 

@@ -10,7 +10,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -21,7 +21,7 @@ from harness.evidence.leaderboard import LeaderboardRow, cost_of, pareto_front, 
 from harness.evidence.record import Record
 from harness.searching.surrogate.past import observations, read_prior
 from harness.studies.candidate import NetworkState, costs_of, why_refuted
-from harness.studies.config import StudyConfig, is_owned, read_config
+from harness.studies.config import StudyConfig, is_owned, read_config, settings_of
 from harness.studies.events import (
     Proposal,
     RungReached,
@@ -137,7 +137,7 @@ def _remark(decision: Decision | None, ended: str, others: Iterable[Result], hop
     """Return why a network was given up, what ended its runs early, and when those of other lengths were pruned."""
     parts = []
     if decision is not None and decision.state is NetworkState.REFUTED:
-        why = why_refuted(decision.fresh_seeds, stood=decision.had_stood)
+        why = why_refuted(decision.fresh_seeds, was_confirmed=decision.was_confirmed)
         parts.append(f"({plural(decision.fresh_seeds, 'fresh seed')}; {why})")
     if ended:
         parts.append(ended)
@@ -168,7 +168,7 @@ def _network(
         trial=proposal.trial,
         trials=frozenset({proposal.trial, *(run.trial for run in results)}),
         origin=proposal.origin,
-        state=decision.state if decision else state,
+        state=study.network_states[proposal.hash] if decision else state,
         validation_accuracies_pct=_accuracies(speaking),
         validation_size=next((run.validation_size for run in ours if run.validation_size), None),
         fresh=any(result.purpose is Purpose.CONFIRM for result in speaking),
@@ -338,7 +338,7 @@ class StudyFacts:
         last = chosen[-1] if chosen else None
         evidence = self._evidence({event.hash for event in chosen})
         reached = [item for item in evidence if item.row.reached]
-        best = min(reached, key=lambda item: (cost_of(item.row, self.config.minimise), item.row.rank), default=None)
+        best = min(reached, key=lambda item: (cost_of(item.row, self.config.minimised[0]), item.row.rank), default=None)
         if best is None and last is not None:
             own = [item for item in evidence if item.row.hash == last.hash]
             best = min(own, key=lambda item: item.row.rank, default=None)
@@ -419,7 +419,7 @@ def shown(value: object) -> str:
 def settings(info: StudyFacts) -> list[tuple[str, str]]:
     """Return the configuration of a study, each value with where it came from."""
     config = info.config
-    values = asdict(config)
+    values = settings_of(config)
     del values["recipe"], values["space_text"], values["known"]
     for name in ("start_from", "sampler_sha256"):
         if not values[name]:

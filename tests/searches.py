@@ -15,12 +15,13 @@ from harness.evidence.bounds import error_ratio_of
 from harness.searching import loop
 from harness.searching.plan import SearchPlan
 from harness.searching.proposer import Proposer
-from harness.searching.state import Search, Watcher
+from harness.searching.state import Observer, Search
 from harness.searching.time_budget import Effort
 from harness.studies import config as study
-from harness.studies.config import StudyConfig
+from harness.studies.config import StudyConfig, StudyObjective
 from harness.studies.events import Entry, Event, Proposal, RunEnded
-from harness.studies.log import read_state
+from harness.studies.log import StudyLog, read_state
+from harness.studies.state import StudyState
 from harness.system.files import Workspace
 from harness.training.executors.base import Limits, Source
 from harness.training.native.engine import Choice
@@ -76,11 +77,16 @@ def effort(**fields: Any) -> Effort:
     return replace(plain, **fields)
 
 
-def run(folder: Path, config: StudyConfig, effort: Effort, watcher: Watcher | None = None) -> Search:
-    """Run one session of a search, which nobody watches where no watcher is given."""
+def taken_up(folder: Path, config: StudyConfig, effort: Effort, *observers: Observer) -> Search:
+    """Return a search that goes on with the study in a folder, which may be new."""
+    state = StudyLog(folder).take_up(StudyState(folder, config))
+    return loop.opened(state, effort, Source("mnist", None), observers=observers)
+
+
+def run(folder: Path, config: StudyConfig, effort: Effort, *observers: Observer) -> Search:
+    """Run one session of a search."""
     study.open_study(folder, config, {})
-    search = loop.opened(folder, config, effort, Source("mnist", None))
-    search.watcher = watcher or Watcher()
+    search = taken_up(folder, config, effort, *observers)
     loop.run_search(search, ["harness"])
     return search
 
@@ -101,7 +107,7 @@ class Trial:
 def opened(folder: Path, networks: Sequence[Trial], *, sampler: str = "tpe", **fields: Any) -> Search:
     """Return a search in progress, its workers idle and these networks its trials from 0 on, of which no log tells."""
     plain = config(space_text=ONE_CONVOLUTION, sampler=sampler)
-    search = loop.opened(folder, plain, effort(**fields), Source("mnist", None))
+    search = taken_up(folder, plain, effort(**fields))
     search.executor.start(search.effort.workers)
     for number, network in enumerate(networks):
         apply(search, make_proposal(number, f"conv3x3({network.width}) gap linear(10)"))
@@ -161,12 +167,13 @@ def finished(folder: Path, **fields: Any) -> tuple[SearchPlan, Search]:
 def plan(folder: Path, *, lengths: tuple[int, ...] = (), front_of: str = "", **fields: Any) -> SearchPlan:
     """Return the plan of that search, or of one for a Pareto front in another space."""
     text = front_of or TWO_NETWORKS
-    plain = config(space_text=text, lengths=lengths)
+    objectives = [StudyObjective(Metric.PARAMETERS), StudyObjective(Metric.MACS, 200_000)]
+    objectives = objectives if front_of else objectives[:1]
     workspace = Workspace(folder)
     return SearchPlan(
         workspace=workspace,
         folder=workspace.study("a-study"),
-        config=replace(plain, second=Metric.MACS, second_most=200_000) if front_of else plain,
+        config=config(space_text=text, lengths=lengths, objectives=tuple(objectives)),
         effort=effort(**fields),
         source=Source("mnist", None),
         data=dataset("mnist"),

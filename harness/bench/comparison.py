@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from harness.bench.table import Machine
-from harness.studies.config import StudyConfig, config_document
+from harness.studies.config import StudyConfig, WrittenConfig, config_document
 from harness.system import files, statistics
 from harness.system.document import WrittenNetwork, csv_text, document_of, documented, read_as
 from harness.system.errors import ContentError
@@ -45,7 +45,7 @@ class SearchTask:
         networks: all that may be proposed, where a table lists them; else None.
     """
 
-    study: StudyConfig
+    study: WrittenConfig
     seconds: float
     workers: int
     networks: tuple[str, ...] | None = None

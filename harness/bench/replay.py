@@ -37,11 +37,13 @@ from harness.searching import race
 from harness.searching.external_method import Problem
 from harness.searching.loop import explore
 from harness.searching.proposer import Proposer, Proposing
-from harness.searching.state import Moment, Search, Watcher
+from harness.searching.state import Moment, Search
 from harness.searching.time_budget import Effort
-from harness.studies.candidate import Candidate
+from harness.studies.candidate import CONFIRM_SEEDS
 from harness.studies.config import StudyConfig
-from harness.studies.events import Confirmed, FailedConfirmation
+from harness.studies.events import Entry, RunEnded
+from harness.studies.events import Event as StudyEvent
+from harness.studies.state import StudyState
 from harness.system import statistics
 from harness.system.errors import ContentError, HarnessError
 from harness.system.machine import choose_device, die_with, ignoring_sigint
@@ -398,7 +400,7 @@ class _Halving:
 
 
 @dataclass(slots=True)
-class _Watch(Watcher):
+class _Watch:
     """Notes what the answer is after each event, and ends the search when the time is up."""
 
     seconds: float
@@ -406,18 +408,21 @@ class _Watch(Watcher):
     answers: list[Answer] = field(default_factory=list)
     runs: int = 0
 
-    def tick(self, at: Moment) -> None:
-        proposal = at.standing.proposal if at.standing else None
+    def on_tick(self, moment: Moment) -> None:
+        proposal = moment.standing.proposal if moment.standing else None
         key = proposal.hash if proposal else None
-        if at.elapsed <= self.seconds and key != (self.answers[-1].hash if self.answers else None):
+        if moment.elapsed <= self.seconds and key != (self.answers[-1].hash if self.answers else None):
             architecture, parameters = (proposal.architecture, proposal.parameters) if proposal else (None, None)
-            answer = Answer(seconds=round(at.elapsed, 3), hash=key, architecture=architecture, parameters=parameters)
+            answer = Answer(
+                seconds=round(moment.elapsed, 3), hash=key, architecture=architecture, parameters=parameters
+            )
             self.answers.append(answer)
-        if at.elapsed >= self.seconds and self.search is not None:
+        if moment.elapsed >= self.seconds and self.search is not None:
             self.search.interrupted = True
 
-    def ended(self, candidate: Candidate, result: Result, decision: Confirmed | FailedConfirmation | None) -> None:
-        self.runs += 1
+    def on_entry(self, state: StudyState, entry: Entry[StudyEvent]) -> None:
+        if isinstance(entry.event, RunEnded):
+            self.runs += 1
 
 
 def _run_repeat(
@@ -451,21 +456,25 @@ def _run_repeat(
     with asking(method, repeat, space, problem, design.answer_seconds) if theirs else nullcontext() as asker:
         # A method of somebody's is asked; one that comes with the bench proposes as a search does.
         proposer: Proposing = asker or Proposer(space, replace(config, rungs=()), switches=method.switches)
-        search = Search(
+        state = StudyState(
+            folder,
             config,
-            spent,
-            executor,
-            proposer,
-            folder=folder,
-            switches=method.switches,
-            is_hopeless=_Halving(config.target_pct).is_hopeless if method.stops is Stops.HALVING else None,
-            in_memory=True,
+            confirm_seeds=CONFIRM_SEEDS if method.switches.confirmation else 0,
+            counts_repeats=method.switches.repeats,
         )
-        search.watcher = watch
-        watch.search = search
         executor.start(task.workers)
         try:
-            search.began = executor.now()
+            search = Search(
+                state,
+                spent,
+                executor,
+                proposer,
+                log=None,
+                observers=(watch,),
+                switches=method.switches,
+                is_hopeless=_Halving(config.target_pct).is_hopeless if method.stops is Stops.HALVING else None,
+            )
+            watch.search = search
             explore(search)
             ended = min(search.elapsed, task.seconds)
         finally:

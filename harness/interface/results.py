@@ -357,7 +357,6 @@ class Study(Answer):
         from harness.studies.log import read_state
 
         self._state = read_state(folder)
-        self._state.turn(0)  # of two costs both count
         self.folder = folder
         self.name = folder.name
         self.config = self._state.config

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 from harness.interface import options
 from harness.interface.logs import log_of
 from harness.interface.lookup import networks_of
-from harness.searching.state import Moment, Watcher
+from harness.searching.state import Moment, Observer
 from harness.searching.time_budget import Effort, least_seconds
 from harness.studies import config as study
 from harness.studies import events
 from harness.studies.candidate import Candidate, miss_text
 from harness.studies.config import StudyConfig
-from harness.studies.events import Confirmed, FailedConfirmation
+from harness.studies.events import Confirmed, Entry, FailedConfirmation, RunEnded
+from harness.studies.log import StudyLog
 from harness.studies.mirror import check_url, hidden
 from harness.studies.state import StudyState
 from harness.system import statistics
@@ -117,36 +118,65 @@ def search_shown(
         if not (plan.folder / "config.json").exists():
             write_prior(plan.folder, plan.past)
         fresh = study.open_study(plan.folder, config, plan.origins)
-        search = opened(plan.folder, config, plan.effort, plan.source, plan.executor_of)
-        search.began -= plan.planned_seconds
-        _say_begin(plan, None if fresh else search.state.seconds)
-        with SearchReporter(config, plan.effort, verbose=verbose) as progress:
-            progress.shown = search.state, plan.workspace
-            search.watcher = progress
-            listeners: list[Callable[[events.Event], object]] = [] if on_event is None else [on_event]
-            log = None
-            if chosen.get("log"):
-                log = log_of(chosen["log"], plan.folder, [entry.event for entry in search.state.entries])
-                listeners.append(log)
-            progress.listeners = [Listener(each, progress.say) for each in listeners]
-            progress.heard = len(search.state.entries)
+        state = StudyLog(plan.folder).take_up(StudyState(plan.folder, config))
+        _say_begin(plan, None if fresh else state.seconds)
+        with (
+            SearchReporter(config, plan.effort, plan.workspace, verbose=verbose) as progress,
+            _listening(state, on_event, chosen.get("log"), progress.say) as listeners,
+        ):
+            observers: list[Observer] = [progress, *listeners]
             if mirror is not None:
                 mirror.say = progress.say
-                mirror.entries = search.state.entries
+                observers.append(mirror)
+            search = opened(
+                state,
+                plan.effort,
+                plan.source,
+                plan.executor_of,
+                observers=observers,
+                planned_seconds=plan.planned_seconds,
+            )
             verdict = None
-            try:
-                run_search(search, list(command) or ["harness", *search_words(typed)])
-                if not search.interrupted:
-                    progress.show("verifying")
-                    verdict = conclude(plan, search, progress.on_event, progress.say)
-                progress.tell_listeners()
-            finally:
-                for listener in progress.listeners:
-                    listener.close()
-                if log is not None:
-                    log.close()
+            run_search(search, list(command) or ["harness", *search_words(typed)])
+            if not search.interrupted:
+                progress.show("verifying")
+                verdict = conclude(plan, search, progress.on_event, progress.say)
         end = None if search.interrupted else outcome_of(plan, search, verdict, typed)
-        return end, write_report(plan.folder, plan.workspace, state=search.state)
+        return end, write_report(plan.folder, plan.workspace, state=state)
+
+
+class _EventListener:
+    """Has a person's function, or a log, called with each event of a search, on a thread of its own."""
+
+    def __init__(self, listener: Listener) -> None:
+        self.listener = listener
+
+    def on_entry(self, state: StudyState, entry: Entry[events.Event]) -> None:
+        self.listener.tell(entry.event)
+
+    def on_tick(self, moment: Moment) -> None:
+        pass
+
+
+@contextmanager
+def _listening(
+    state: StudyState,
+    on_event: Callable[[events.Event], object] | None,
+    log_kind: str | None,
+    say: Callable[[str], None],
+) -> Iterator[list[_EventListener]]:
+    """Yield what tells the events of the block, and wait at its end until all of them are told."""
+    log = None
+    if log_kind is not None:
+        log = log_of(log_kind, state.folder, [entry.event for entry in state.entries])
+    listeners = [Listener(function, say) for function in (on_event, log) if function is not None]
+    try:
+        yield [_EventListener(listener) for listener in listeners]
+    finally:
+        for listener in listeners:
+            listener.close()
+        if log is not None:
+            log.close()
 
 
 def _typed(chosen: Mapping[str, Any]) -> dict[str, str]:
@@ -193,30 +223,34 @@ SEARCH_SHARE, _WATCH_SHARE = 0.02, 0.05
 _SOONEST_SECONDS, _WATCHED_SECONDS = 10.0, 600.0
 
 
-class SearchReporter(Reporter, Watcher):
+class SearchReporter(Reporter):
     """Shows a search while it goes on: its time, a line an event, and its report; use it as a context manager.
 
     The report is written at once, every ten seconds at first, later in a fiftieth of the search's time.
-
-    Attributes:
-        shown: the study whose report is written, and its workspace.
     """
 
-    def __init__(self, config: StudyConfig, effort: Effort, *, verbose: bool = False) -> None:
-        """Start at nothing done; ``verbose`` says how every training ended, not only what changes the answer."""
+    def __init__(
+        self, config: StudyConfig, effort: Effort, workspace: Workspace | None = None, *, verbose: bool = False
+    ) -> None:
+        """Start at nothing done.
+
+        Args:
+            workspace: of the report; None for no report.
+            verbose: says how every training ended, not only what changes the answer.
+        """
         super().__init__(effort.seconds, "s")
         self.config = config
         self.effort = effort
         self.verbose = verbose
-        self.shown: tuple[StudyState, Workspace] | None = None
+        self.workspace = workspace
         self._due, self._path = self._began, Path()
         # Where the search was when the clock ticked.
         self._at: Moment | None = None
         self._ticked = time.monotonic()
         self._stated = -math.inf
         self._told = (False, -math.inf)
-        self.listeners: list[Listener] = []
-        self.heard = 0
+        # The trial whose run ended last.
+        self._trial: int | None = None
         # Networks that have failed while another seed of theirs, which may confirm them, is still training.
         self._open: set[int] = set()
 
@@ -226,67 +260,76 @@ class SearchReporter(Reporter, Watcher):
         seconds = max(0, round(elapsed + time.monotonic() - self._ticked))
         super().say(f"{seconds // 60}:{seconds % 60:02d}  {line}", style)
 
-    def tick(self, at: Moment) -> None:
+    def on_tick(self, moment: Moment) -> None:
         """Take note of where the search is; without a bar say it from time to time."""
-        self._at, self._ticked = at, time.monotonic()
+        self._at, self._ticked = moment, time.monotonic()
         config = self.config
         effort = self.effort
-        near = at.state.nearest
-        if at.standing is not None:
-            best = f"confirmed {size_text(at.standing.proposal.parameters, at.standing.costs, config.minimised)}"
+        near = moment.state.nearest
+        if moment.standing is not None:
+            best = f"confirmed {self._size(moment.standing)}"
         else:
-            best = f"nearest {'none yet' if near is None else miss_text(near, config.minimise)}"
-        trained = f"{at.state.trained:,}" + ("" if effort.trials is None else f" of {effort.trials:,}")
-        running = sum(job is not None for job in at.jobs)
-        words = f"{best}; {trained} trained, {at.state.rejected.total():,} rejected; {running} running"
+            best = f"nearest {'none yet' if near is None else miss_text(near, config.minimised[0])}"
+        trained = f"{moment.state.trained:,}" + ("" if effort.trials is None else f" of {effort.trials:,}")
+        running = sum(job is not None for job in moment.jobs)
+        words = f"{best}; {trained} trained, {moment.state.rejected.total():,} rejected; {running} running"
         # One that was read to its end is nearer than one that was pruned.
         order = (False, -math.inf) if near is None else (near.pruned_after is None, -near.errors)
-        is_news = at.standing is None and order > self._told
+        is_news = moment.standing is None and order > self._told
         self._told = max(order, self._told)
-        self.show(words, done=at.elapsed if effort.seconds is None else min(at.elapsed, effort.seconds))
-        if not self.is_drawn and at.elapsed - self._stated >= plain_seconds(at.elapsed):
-            self._stated, is_news = at.elapsed, False
+        self.show(words, done=moment.elapsed if effort.seconds is None else min(moment.elapsed, effort.seconds))
+        if not self.is_drawn and moment.elapsed - self._stated >= plain_seconds(moment.elapsed):
+            self._stated, is_news = moment.elapsed, False
             self.say(words)
         if is_news and near is not None:
-            self.say(f"nearest: {miss_text(near, config.minimise)}")
-        self.tell_listeners()
+            self.say(f"nearest: {miss_text(near, config.minimised[0])}")
         self._write_report()
 
-    def tell_listeners(self) -> None:
-        """Tell the listeners what has happened since they were told."""
-        if self.listeners and self.shown is not None:
-            entries = self.shown[0].entries
-            for entry in entries[self.heard :]:
-                for listener in self.listeners:
-                    listener.tell(entry.event)
-            self.heard = len(entries)
-
-    def ended(self, candidate: Candidate, result: Result, decision: Confirmed | FailedConfirmation | None) -> None:
+    def on_entry(self, state: StudyState, entry: Entry[events.Event]) -> None:
         """Say how a run has ended, if it decides about its network or went wrong."""
-        trial = candidate.proposal.trial
-        size = size_text(candidate.proposal.parameters, candidate.costs, self.config.minimised)
-        if self.verbose or result.status not in (Status.COMPLETE, Status.PRUNED):
-            kind = "first run" if result.purpose is Purpose.SEARCH else f"fresh seed {result.seed_index}"
-            accuracy = result.validation_accuracy_pct
-            reached = "" if accuracy is None else f"{accuracy:.2f} % validation"
-            outcome = ", ".join(filter(None, (reached, result.message)))
-            self.say(f"trial {trial} ({size}, {kind}): {result.status}, {outcome}, {result.train_seconds:.0f} s")
-        if decision is None and trial not in self._open:
+        match event := entry.event:
+            case RunEnded(run=run) if run.trial is not None:
+                self._trial = run.trial
+                candidate = state.candidates[run.trial]
+                self._say_end(candidate, run)
+                if run.trial in self._open:
+                    self._open.discard(run.trial)
+                    if candidate.is_refuted:
+                        self._say_refuted(candidate)
+            case Confirmed() if event.trial == self._trial:
+                candidate = state.candidates[event.trial]
+                limit = "" if event.budget is None else f"; budget now {event.budget:,}"
+                self.say(f"confirmed: {self._size(candidate)}, {_fresh_text(candidate)}{limit}", "green")
+            case FailedConfirmation():
+                self._say_refuted(state.candidates[event.trial])
+            case _:
+                pass
+
+    def _size(self, candidate: Candidate) -> str:
+        return size_text(candidate.proposal.parameters, candidate.costs, self.config.minimised)
+
+    def _say_end(self, candidate: Candidate, run: Result) -> None:
+        if not self.verbose and run.status in (Status.COMPLETE, Status.PRUNED):
             return
+        kind = "first run" if run.purpose is Purpose.SEARCH else f"fresh seed {run.seed_index}"
+        accuracy = run.validation_accuracy_pct
+        reached = "" if accuracy is None else f"{accuracy:.2f} % validation"
+        outcome = ", ".join(filter(None, (reached, run.message)))
+        network = f"trial {run.trial} ({self._size(candidate)}, {kind})"
+        self.say(f"{network}: {run.status}, {outcome}, {run.train_seconds:.0f} s")
+
+    def _say_refuted(self, candidate: Candidate) -> None:
+        trial = candidate.proposal.trial
         # The jobs are those of before this run's end, so it is still among them.
         jobs = () if self._at is None else self._at.jobs
         begun = {job.seed_index for job in jobs if job is not None and job.trial == trial}
-        seeds = f"{statistics.mean(candidate.fresh_pct):.2f} % ({counted(len(candidate.fresh), 'seed')})"
-        self._open.discard(trial)
-        if isinstance(decision, Confirmed):
-            budget = "" if decision.budget is None else f"; budget now {decision.budget:,}"
-            self.say(f"confirmed: {size}, {seeds}{budget}", "green")
-        elif begun - {run.seed_index for run in candidate.fresh}:
+        if begun - {run.seed_index for run in candidate.fresh}:
             self._open.add(trial)
-        elif not candidate.is_confirmed:
-            has_stood = self._at is not None and candidate is self._at.standing
-            fallen = "no longer" if has_stood else "not"
-            self.say(f"{fallen} confirmed: {size}, {seeds}; unlikely to hold {self.config.threshold_pct:.2f} %")
+            return
+        has_stood = self._at is not None and candidate is self._at.standing
+        fallen = "no longer" if has_stood else "not"
+        threshold = f"unlikely to hold {self.config.threshold_pct:.2f} %"
+        self.say(f"{fallen} confirmed: {self._size(candidate)}, {_fresh_text(candidate)}; {threshold}")
 
     def on_event(self, event: Event) -> None:
         """Show what a worker has reported about the verification of the winner."""
@@ -294,13 +337,14 @@ class SearchReporter(Reporter, Watcher):
         self._write_report()
 
     def _write_report(self) -> None:
-        if self.shown is None or (before := time.monotonic()) < self._due:
+        before = time.monotonic()
+        if self.workspace is None or self._at is None or before < self._due:
             return
         from reports.study_page import write_report
 
-        state, workspace = self.shown
+        state = self._at.state
         try:
-            path = write_report(state.folder, workspace, live=True, state=state)
+            path = write_report(state.folder, self.workspace, live=True, state=state)
         except Exception as error:
             # A page is not worth a search: whatever is wrong with it will be met again, and raised, at the end.
             self._due = math.inf
@@ -313,6 +357,10 @@ class SearchReporter(Reporter, Watcher):
         if path != self._path:
             self._path = path
             self.say(f"live report: {path}")
+
+
+def _fresh_text(candidate: Candidate) -> str:
+    return f"{statistics.mean(candidate.fresh_pct):.2f} % ({counted(len(candidate.fresh), 'seed')})"
 
 
 def watch(folder: Path, workspace: Workspace, sleep: Callable[[float], None] = time.sleep) -> None:

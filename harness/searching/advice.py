@@ -86,8 +86,8 @@ class Outcome:
         return {
             "study": self.plan.folder.name,
             "budget": config.budget,
-            "minimise": config.minimise,
-            "most": config.ceiling,
+            "minimise": config.minimised[0],
+            "most": config.ceilings[0],
             **({"second": config.minimised[1], "front": self._front()} if config.is_front else {}),
             "target_pct": config.target_pct,
             "threshold_pct": config.threshold_pct,
@@ -180,46 +180,67 @@ class Outcome:
         One way on is advised: more time or trials where they ran out, else a larger budget where it binds, else a lower
         target.
         """
+        if self.waiting is not None:
+            return self._to_verify(self.waiting)
+        if self.verdict is None:
+            return self._without_answer()
+        if not self.verdict.passed:
+            return self._after_a_miss(self.verdict)
+        near = self._near()
+        return self._more_effort(near, f"{_SAME} and trains it again") if near else None
+
+    def _near(self) -> tuple[str, ...]:
+        if self.nearest is None:
+            return ()
+        return (f"nearest: {miss_text(self.nearest, self.plan.config.minimised[0])}",)
+
+    def _to_verify(self, waiting: Postponed) -> _LastWords:
+        seconds = self.plan.effort.seconds
+        elapsed = self.state.seconds
+        sentence = (
+            f"{waiting.parameters:,} parameters are confirmed on validation (hash {waiting.hash}), but not verified"
+        )
+        if seconds is not None:
+            needed = duration_text(waiting.seconds - elapsed)
+            sentence += f": that takes at most about {needed}, and {duration_text(seconds - elapsed)} were left"
+        changes = {"--time": duration_option(60 * math.ceil(waiting.seconds / 60))}
+        return self._advised("time", (sentence,), changes, f"{_SAME} and verifies the network")
+
+    def _without_answer(self) -> _LastWords:
         config = self.plan.config
         seconds = self.plan.effort.seconds
         elapsed = self.state.seconds
-        near = () if self.nearest is None else (f"nearest: {miss_text(self.nearest, config.minimise)}",)
-        if (waiting := self.waiting) is not None:
-            sentence = (
-                f"{waiting.parameters:,} parameters are confirmed on validation (hash {waiting.hash}), but not verified"
-            )
-            if seconds is not None:
-                needed, left = (duration_text(each - elapsed) for each in (waiting.seconds, seconds))
-                sentence += f": that takes at most about {needed}, and {left} were left"
-            changes = {"--time": duration_option(60 * math.ceil(waiting.seconds / 60))}
-            return self._advised("time", (sentence,), changes, f"{_SAME} and verifies the network")
-        if self.verdict is not None:
-            if not self.verdict.passed:
-                return self._after_a_miss(self.verdict)
-            return self._more_effort(near, f"{_SAME} and trains it again") if near else None
-        ends, ending = self._ends(), self.state.of_kind(SessionEnded)[-1].event
-        runs = counted(sum(ends[how] for how in ends if how not in _FAILED), "network") + " trained"
-        runs += f" ({ends[Status.PRUNED]:,} pruned)" if ends[Status.PRUNED] else ""
-        runs += "".join(f", {counted(ends[how], 'run')} {what}" for how, what in _FAILED.items() if ends[how])
+        nearest = self.nearest
         sentence = (
-            f"no network of at most {config.bounds_text} was confirmed at "
-            f"{config.threshold_pct:.2f} % validation: {runs} in {duration_text(elapsed)}; the test set was not read"
+            f"no network of at most {config.bounds_text} was confirmed at {config.threshold_pct:.2f} % validation: "
+            f"{self._runs_text()} in {duration_text(elapsed)}; the test set was not read"
         )
-        sentence = "; ".join((*self._early_end(), sentence))
+        sentences = ("; ".join((*self._early_end(), sentence)), *self._near())
         # In the second half of the time only what can still be trained, confirmed and verified is proposed.
+        ending = self.state.of_kind(SessionEnded)[-1].event
         if ending.reason != "exhausted" or (seconds is not None and elapsed > seconds / 2):
-            return self._more_effort((sentence, *near), _SAME)
-        if (self.nearest is None or 2 * self.nearest.cost > config.ceiling) and (changes := self._larger()):
-            return self._advised("space", (sentence, *near), changes, "looks among larger networks")
-        if self.nearest is None:
+            return self._more_effort(sentences, _SAME)
+        if nearest is None or 2 * nearest.cost > config.ceilings[0]:
+            changes = self._larger()
+            if changes:
+                return self._advised("space", sentences, changes, "looks among larger networks")
+        if nearest is None:
             check = ("spaces", "check", self.typed_options.get("--space", config.space))
-            return _said("space", (sentence,), check, "says why networks of the space are rejected")
+            return _said("space", sentences, check, "says why networks of the space are rejected")
         # What the seeds of the nearest network differ by is allowed for.
-        errors = min(1.0, self.nearest.errors * (1 + SEED_SHARE) / self.nearest.size)
+        errors = min(1.0, nearest.errors * (1 + SEED_SHARE) / nearest.size)
         target = max(1, math.floor(100 * (100 - 100 * self.plan.offset.errors_ratio * errors)) / 100)
         target = min(target, config.target_pct - 0.01)  # the same one would be the same study
         advice = "asks for what the nearest network may reach"
-        return self._advised("target", (sentence, *near), {"--target": f"{target:g}"}, advice)
+        return self._advised("target", sentences, {"--target": f"{target:g}"}, advice)
+
+    def _runs_text(self) -> str:
+        ends = self._ends()
+        whole = sum(number for status, number in ends.items() if status not in _FAILED)
+        text = f"{counted(whole, 'network')} trained"
+        text += f" ({ends[Status.PRUNED]:,} pruned)" if ends[Status.PRUNED] else ""
+        failures = [f", {counted(ends[status], 'run')} {what}" for status, what in _FAILED.items() if ends[status]]
+        return text + "".join(failures)
 
     def _early_end(self) -> list[str]:
         """Return in a line that a search ended before its time, and why; nothing where it did not."""
@@ -231,8 +252,8 @@ class Outcome:
 
     def _larger(self) -> dict[str, str]:
         """Return the limits that larger networks of the space keep; none where the space itself has no such network."""
-        metric = self.plan.config.minimise
-        ceiling = self.plan.config.ceiling
+        metric = self.plan.config.minimised[0]
+        ceiling = self.plan.config.ceilings[0]
         space = self.plan.space
         limits = parse_conditions(self.typed_options["--limit"]) if "--limit" in self.typed_options else ()
 
@@ -308,7 +329,7 @@ def outcome_of(plan: SearchPlan, search: Search, verdict: Verdict | None, typed_
     nearest = waiting = None
     last = search.state.entries[-1].event
     if verdict is not None and verdict.passed:
-        cost = cost_of(verdict.row, plan.config.minimise)
+        cost = cost_of(verdict.row, plan.config.minimised[0])
         cheaper = [each for each in search.state.contenders.values() if each.costs[0] < cost]
         if plan.config.is_front:
             cheaper = standing_front(search.state.contenders.values())

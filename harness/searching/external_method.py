@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from harness.searching.look import Inquiry
 from harness.searching.optuna_sampler import takes_problem
 from harness.searching.proposer import ASKS, Answer
-from harness.searching.time_budget import work_of
+from harness.searching.time_budget import TimeLeft, work_of
 from harness.studies.candidate import Candidate
 from harness.studies.config import StudyConfig
 from harness.studies.events import Proposal, Repeated
@@ -17,6 +17,7 @@ from harness.system.errors import ContentError
 from harness.system.user_code import called, function_of
 from harness.training.result import Status
 from search_spaces.errors import SearchSpaceError
+from search_spaces.network import Analysis, Architecture
 from search_spaces.notation import parse_network
 from search_spaces.space import Metric, SearchSpace, judge
 
@@ -83,30 +84,25 @@ class Asker:
     rejected: dict[str, Trial] = field(default_factory=dict)
 
     def propose(self, inquiry: Inquiry) -> Answer:
-        """Return the next network; none where too many in a row are known, or over the limits of the moment."""
+        """Return the next network; none where too many in a row are known, or over the limits of the moment.
+
+        Raises:
+            ContentError: the method answered what is no network, or one that may never be trained.
+        """
         candidates = inquiry.candidates
         time_left = inquiry.time_left
         known = {candidate.proposal.hash: trial for trial, candidate in candidates.items()}
-        lengths = [each for each in self.lengths if each <= self.problem.epochs] or [self.problem.epochs]
         tried = tuple(map(_tried, candidates.values()))
         passed = list[Repeated]()
         over = Counter[str]()
         lacks_time = False
         while len(passed) < ASKS and over.total() < _MOST_OVER and not time_left.is_over():
-            answer = self.ask((*tried, *self.rejected.values()))
-            try:
-                architecture = parse_network(answer, self.space.task)
-            except SearchSpaceError as error:
-                raise ContentError(f"{self.name} answered {shown(answer)}: {error.message}") from error
-            judgement, listed = judge(self.space, architecture, self.problem.budget), self.problem.networks
-            analysis, hash_ = judgement.analysis if judgement.accepted else None, architecture.hash
-            if analysis is None or str(architecture) not in (listed or [str(architecture)]):
-                why = judgement.message or "it is not listed"
-                raise ContentError(f"{self.name} answered {shown(answer)}, which may not be trained: {why}")
+            architecture, analysis = self._answer((*tried, *self.rejected.values()))
+            hash_ = architecture.hash
             if hash_ in known:
                 passed.append(Repeated(trial=known[hash_], hash=hash_))
                 continue
-            epochs = max((each for each in lengths if time_left.has(each, work_of(analysis))), default=None)
+            epochs = self._longest(time_left, analysis)
             reason = judge(self.space, architecture, inquiry.ceiling, inquiry.objective).reason
             if reason is None and epochs is not None:
                 proposal = Proposal(
@@ -124,6 +120,26 @@ class Asker:
             self.rejected[hash_] = Trial(str(architecture), analysis.parameters, "rejected", None, (), stands=False)
         why = f"of {len(passed) + over.total()} networks in a row {len(passed)} were known, and others over the limits"
         return Answer(None, tuple(passed), why, lacks_time or time_left.is_over(), over)
+
+    def _answer(self, tried: Sequence[Trial]) -> tuple[Architecture, Analysis]:
+        answer = self.ask(tried)
+        try:
+            architecture = parse_network(answer, self.space.task)
+        except SearchSpaceError as error:
+            raise ContentError(f"{self.name} answered {shown(answer)}: {error.message}") from error
+        judgement = judge(self.space, architecture, self.problem.budget)
+        listed = self.problem.networks
+        is_listed = not listed or str(architecture) in listed
+        if judgement.accepted and judgement.analysis is not None and is_listed:
+            return architecture, judgement.analysis
+        why = judgement.message or "it is not listed"
+        raise ContentError(f"{self.name} answered {shown(answer)}, which may not be trained: {why}")
+
+    def _longest(self, time_left: TimeLeft, analysis: Analysis) -> int | None:
+        """Return the most epochs that a network may be trained for and that there is time for; None for none."""
+        lengths = [epochs for epochs in self.lengths if epochs <= self.problem.epochs] or [self.problem.epochs]
+        work = work_of(analysis)
+        return max((epochs for epochs in lengths if time_left.has(epochs, work)), default=None)
 
     def tell(self, candidate: Candidate) -> None:
         """Do nothing: the history says it at the next question."""

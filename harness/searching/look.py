@@ -17,7 +17,7 @@ from harness.searching.optuna_sampler import SURROGATE
 from harness.searching.surrogate.features import row_of
 from harness.searching.surrogate.model import PRIOR_ERRORS, Observation, Surrogate
 from harness.searching.time_budget import TimeLeft
-from harness.studies.candidate import Candidate
+from harness.studies.candidate import Candidate, combined_cost
 from harness.studies.config import StudyConfig
 from harness.studies.events import Rejected, Repeated
 from harness.training.result import Status
@@ -176,9 +176,9 @@ class Look:
             confirmed = candidate.is_confirmed
             stands = stands or confirmed
             if candidate.first is None:
-                open_.append((candidate.cost, candidate.proposal.chance or 0.0))
+                open_.append((combined_cost(candidate.costs, self.objective), candidate.proposal.chance or 0.0))
             elif candidate.passed_first and not confirmed and not candidate.is_refuted:
-                open_.append((candidate.cost, candidate.chance_to_stand))
+                open_.append((combined_cost(candidate.costs, self.objective), candidate.chance_to_stand))
         allowed = (100 - config.threshold_pct) * 100
         return Aim(
             model=Surrogate(learned, PRIOR_ERRORS if self.past else _PRIOR_ERROR_FACTOR * max(1.0, allowed)),
@@ -244,7 +244,8 @@ class Look:
     def _proposed_draws(self) -> list[Draw]:
         """Return the smallest proposals that passed their first run, and the latest."""
         candidates = [self.candidates[trial] for trial in sorted(self.candidates)]
-        passed = sorted((each for each in candidates if each.passed_first), key=lambda each: each.order)
+        passed = [candidate for candidate in candidates if candidate.passed_first]
+        passed.sort(key=lambda candidate: combined_cost(candidate.costs, self.objective))
         proposals = {each.proposal.hash: each.proposal for each in (*passed[:_PARENTS], *candidates[-_PARENTS:])}
         return [Draw(each.architecture, each.decisions) for each in proposals.values()]
 

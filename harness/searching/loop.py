@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from pathlib import Path
 from types import FrameType
 
 from harness.data.datasets import dataset
@@ -19,11 +19,11 @@ from harness.searching import race
 from harness.searching.external_method import method_of
 from harness.searching.look import Inquiry
 from harness.searching.proposer import Proposer
-from harness.searching.state import Search
+from harness.searching.state import Observer, Search
 from harness.searching.surrogate.past import observations, read_prior
-from harness.searching.time_budget import Effort, is_spent
+from harness.searching.time_budget import Effort
+from harness.searching.turn import WEIGHTS, turn_of
 from harness.studies.candidate import Candidate, standing_front
-from harness.studies.config import WEIGHTS, StudyConfig
 from harness.studies.events import (
     Confirmed,
     FailedConfirmation,
@@ -33,7 +33,9 @@ from harness.studies.events import (
     SessionEnded,
     WinnerChosen,
 )
+from harness.studies.log import StudyLog
 from harness.studies.mirror import write_database
+from harness.studies.state import StudyState
 from harness.system.errors import HarnessError
 from harness.system.machine import handled
 from harness.training.executors.base import Broken, ExecutorOf, Finished, Source
@@ -54,7 +56,7 @@ def run_search(search: Search, command: list[str]) -> None:
     A search that has come to its end with no less effort is left as it is.
     """
     if search.finished:
-        search.watcher.tick(search.moment())
+        search.tick()
         return
     effort = search.effort
     search.add(
@@ -65,7 +67,7 @@ def run_search(search: Search, command: list[str]) -> None:
             search.executor.start(effort.workers)
             explore(search)
             # There may have been nothing to explore: then nothing has been shown yet.
-            search.watcher.tick(search.moment())
+            search.tick()
             if not search.interrupted:
                 choose(search)
         finally:
@@ -77,24 +79,34 @@ def run_search(search: Search, command: list[str]) -> None:
 
 
 def opened(
-    folder: Path, config: StudyConfig, effort: Effort, source: Source, executor_of: ExecutorOf = Processes
+    state: StudyState,
+    effort: Effort,
+    source: Source,
+    executor_of: ExecutorOf = Processes,
+    *,
+    observers: Sequence[Observer] = (),
+    planned_seconds: float = 0.0,
 ) -> Search:
-    """Return a search as the log of its study tells it, its unfinished runs waiting."""
+    """Return a search that goes on with a study, which is taken up from its log, and whose folder is owned."""
+    config = state.config
     task = dataset(config.dataset).task
-    past = observations(read_prior(folder) or (), config.recipe, task)
+    past = observations(read_prior(state.folder) or (), config.recipe, task)
     space = parse_space(config.space_text, config.space, task)
-    theirs = method_of(config, space, effort.workers)
-    proposer = theirs or Proposer(space, config, past=past)
-    executor = executor_of(source, effort.limits)
-    search = Search(config, effort, executor, proposer, folder=folder).take_up()
+    method = method_of(config, space, effort.workers)
+    proposer = method or Proposer(space, config, past=past)
+    search = Search(
+        state,
+        effort,
+        executor_of(source, effort.limits),
+        proposer,
+        log=StudyLog(state.folder),
+        observers=observers,
+        planned_seconds=planned_seconds,
+    )
     if isinstance(proposer, Proposer):
-        proposer.retell((entry.event for entry in search.state.entries), search.state.candidates)
-    search.finished = is_spent(effort, search.state.entries) or not race.may_look(search.state)
+        proposer.retell((entry.event for entry in state.entries), state.candidates)
     # A kill may have come between a run and what it decided.
     _note_standing(search)
-    search.waiting = [
-        search.job(each, Purpose.SEARCH, 0) for each in search.state.candidates.values() if each.first is None
-    ]
     return search
 
 
@@ -137,7 +149,7 @@ def poll(search: Search, seconds: float = _POLL_SECONDS) -> None:
                 else:
                     result = begun(job, dataset(search.config.dataset))
                     _ended(search, job, replace(result, status=status, message=message))
-    search.watcher.tick(search.moment())
+    search.tick()
 
 
 def choose(search: Search) -> WinnerChosen | None:
@@ -148,24 +160,23 @@ def choose(search: Search) -> WinnerChosen | None:
     """
     may_look = race.may_look(search.state)
 
-    def is_open(candidate: Candidate) -> bool:
+    def is_eligible(candidate: Candidate) -> bool:
         verdict = search.state.verdicts.get(candidate.proposal.trial)
         return candidate.is_confirmed and may_look if verdict is None else verdict.passed is not False
 
-    open_ = sorted(filter(is_open, search.state.candidates.values()), key=lambda each: each.order)
+    choices = sorted(filter(is_eligible, search.state.candidates.values()), key=lambda each: each.order)
     if search.config.is_front:
         # Of a front each network, and then the one that is named.
-        search.state.turn(0)
-        front = standing_front(open_)
-        open_ = sorted(front, key=lambda each: (each.proposal.trial in search.state.verdicts, each.order))
-    if not open_:
+        front = standing_front(choices)
+        choices = sorted(front, key=lambda each: (each.proposal.trial in search.state.verdicts, each.order))
+    if not choices:
         return None
     in_time = (
         each
-        for each in open_
+        for each in choices
         if each.proposal.trial in search.state.verdicts or search.least_verify_seconds(each) <= search.left
     )
-    winner = WinnerChosen(**next(in_time, open_[0]).on_fresh_seeds)
+    winner = WinnerChosen(**next(in_time, choices[0]).on_fresh_seeds)
     search.add(winner)
     return winner
 
@@ -187,10 +198,10 @@ def _next_job(search: Search) -> Job | None:
         return search.job(candidate, Purpose.CONFIRM, search.free_index(candidate))
     if explored:
         return None
-    for turn in range(len(WEIGHTS) if search.config.is_front else 1):
-        if turn:
-            search.state.turn(len(search.state.candidates) + turn)
-        inquiry = Inquiry(search.ceiling, search.state.candidates, search.time_left(), search.state.objective)
+    for number in range(len(WEIGHTS) if search.config.is_front else 1):
+        if number:
+            search.turn = turn_of(search.config, len(search.state.candidates) + number)
+        inquiry = Inquiry(search.ceiling, search.state.candidates, search.time_left(), search.turn.objective)
         answer = search.proposer.propose(inquiry)
         for event in answer.passed:
             search.add(event)
@@ -212,7 +223,7 @@ def _confirmable(search: Search, *, explored: bool) -> Candidate | None:
     flying = Counter(job.trial or 0 for job in search.at_work if job.purpose is Purpose.CONFIRM)
 
     def most_worth(candidates: list[Candidate]) -> Candidate | None:
-        return race.next_to_confirm(candidates, search.state.highest, flying, search.run_seconds)
+        return race.next_to_confirm(candidates, search.turn, flying, search.run_seconds)
 
     # One that is still in its first training wants no fresh seeds yet.
     candidates = [each for each in search.state.contenders.values() if each.first is not None]
@@ -254,30 +265,23 @@ def _ended(search: Search, job: Job, result: Result) -> None:
     search.crashed = search.crashed + 1 if result.status is Status.CRASHED else 0
     if job.purpose is Purpose.SEARCH:
         search.proposer.tell(candidate)
-    decided: Confirmed | FailedConfirmation | None = None
-    has_fallen = job.trial in search.state.stood and not candidate.is_confirmed
-    if has_fallen or (was_open and candidate.is_refuted):
-        decided = FailedConfirmation(**candidate.on_fresh_seeds)
-        search.add(decided)
-    noted = _note_standing(search)
-    is_noted = noted is not None and noted.trial == job.trial
-    search.watcher.ended(candidate, result, noted if is_noted else decided)
+    is_revoked = job.trial in search.state.confirmations and not candidate.is_confirmed
+    if is_revoked or (was_open and candidate.is_refuted):
+        search.add(FailedConfirmation(**candidate.on_fresh_seeds))
+    _note_standing(search)
     if search.crashed == _MOST_CRASHES:
         raise HarnessError(f"{_MOST_CRASHES} runs in a row crashed, the last one with: {result.message}")
 
 
-def _note_standing(search: Search) -> Confirmed | None:
+def _note_standing(search: Search) -> None:
     """Note the network that stands, where another one was noted last or none; of a front all that are new."""
     standing = [] if search.state.standing is None else [search.state.standing]
     if search.config.is_front:
         standing = standing_front(search.state.contenders.values())
-    noted = None
     for candidate in standing:
-        if candidate.proposal.trial not in search.state.stood:
+        if candidate.proposal.trial not in search.state.confirmations:
             budget = None if search.config.is_front else candidate.cost - 1
-            noted = Confirmed(**candidate.on_fresh_seeds, budget=budget)
-            search.add(noted)
-    return noted
+            search.add(Confirmed(**candidate.on_fresh_seeds, budget=budget))
 
 
 def _signals(search: Search) -> AbstractContextManager[None]:

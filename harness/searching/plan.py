@@ -18,7 +18,7 @@ from harness.searching.resolve import Resolved
 from harness.searching.surrogate.past import PastTraining, alike, past_trainings, read_prior, shipped_sha256
 from harness.searching.time_budget import PACES, Effort, step_work
 from harness.studies.candidate import CONFIDENCE, CONFIRM_SEEDS, MOST_SEEDS, needed_share
-from harness.studies.config import StudyConfig, check_config, config_document, read_config
+from harness.studies.config import StudyConfig, StudyObjective, check_config, config_document, read_config
 from harness.system.errors import ContentError, DeviceError, UsageError
 from harness.system.files import Workspace
 from harness.training.executors.base import ExecutorOf, Source
@@ -109,9 +109,9 @@ def make_plan(resolved: Resolved, origins: dict[str, str], known: Sequence[str] 
 def _config(resolved: Resolved, threshold_pct: float) -> StudyConfig:
     request = resolved.request
     recipe = resolved.usual_recipe
-    metrics = resolved.minimise
-    has_ceiling = metrics[0] is not Metric.PARAMETERS
-    is_front = len(metrics) > 1
+    objectives = tuple(map(StudyObjective, resolved.minimise, resolved.ceilings))
+    if objectives[0].metric is Metric.PARAMETERS:
+        objectives = (StudyObjective(Metric.PARAMETERS), *objectives[1:])
     return StudyConfig(
         dataset=resolved.data.name,
         data_hash=resolved.data_hash,
@@ -130,10 +130,7 @@ def _config(resolved: Resolved, threshold_pct: float) -> StudyConfig:
         lengths=resolved.lengths,
         prior=request.prior,
         prior_sha256="" if request.prior == "none" else shipped_sha256(resolved.data.name),
-        minimise=metrics[0],
-        most=resolved.ceilings[0] if has_ceiling else None,
-        second=metrics[1] if is_front else None,
-        second_most=resolved.ceilings[1] if is_front else None,
+        objectives=objectives,
         start_from=request.start_from or "",
     )
 

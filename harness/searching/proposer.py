@@ -16,7 +16,8 @@ from harness.searching.acquisition import Choice, Option
 from harness.searching.look import DRAWS, Inquiry, Look
 from harness.searching.optuna_sampler import SURROGATE, Index, Trial
 from harness.searching.surrogate.model import Observation
-from harness.studies.candidate import Candidate
+from harness.searching.turn import turn_of
+from harness.studies.candidate import Candidate, objective_of
 from harness.studies.config import StudyConfig
 from harness.studies.events import Event, Proposal, Rejected, Repeated, RunEnded
 from harness.training.result import Purpose, Result
@@ -144,7 +145,7 @@ class Proposer:
                 case Rejected(origin="sampler", violation=float(violation)) if event.parameters is not None:
                     again, trial = imposed(event.indices)
                     analysis = analyse(again.architecture, self.space.task)
-                    self.index.reject(trial, measured(analysis, self.config.objective(0)[0]), violation)
+                    self.index.reject(trial, measured(analysis, objective_of(self.config)), violation)
                 case Repeated(trial=known) if known not in self.running:
                     self.index.tell(imposed(event.indices)[1], candidates[known])
                 case Rejected(origin="sampler") | Repeated():
@@ -250,11 +251,11 @@ def _size_ladder(space: SearchSpace, config: StudyConfig) -> list[Draw]:
     rng, accepted = random.Random(config.seed), 0
     sized: dict[int, Draw] = {}
     known = (Draw(parse_network(text, space.task), ()) for text in config.known)
-    objective, ceiling = config.objective(0)
+    first = turn_of(config, 0)
     for network in known if config.known else (draw(space, uniform(rng)) for _ in range(DRAWS)):
-        judgement = judge(space, network.architecture, ceiling, objective)
+        judgement = judge(space, network.architecture, first.ceiling, first.objective)
         if judgement.analysis is not None and judgement.accepted:
-            sized.setdefault(measured(judgement.analysis, objective), network)
+            sized.setdefault(measured(judgement.analysis, first.objective), network)
             accepted += 1
         if accepted == _LADDER_DRAWS:
             break

@@ -10,11 +10,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from harness.evidence.leaderboard import PROVEN
-from harness.studies.candidate import CONFIRM_SEEDS, Candidate
+from harness.searching.turn import Turn
+from harness.studies.candidate import CONFIRM_SEEDS, Candidate, combined_cost
 from harness.studies.config import StudyConfig, epochs_within
-from harness.studies.events import (
-    RungReached,
-)
+from harness.studies.events import RungReached
 from harness.studies.state import Ratios, StudyState
 from harness.system import statistics
 from harness.training.result import Result
@@ -80,35 +79,39 @@ def at_rung(
 
 def next_to_confirm(
     candidates: Sequence[Candidate],
-    ceiling: int,
+    turn: Turn,
     flying: Mapping[int, int],
     seconds: Callable[[Candidate], float] = lambda candidate: 1.0,
 ) -> Candidate | None:
     """Return the network whose next fresh seed is worth most, of those that want one and are still open.
 
     Args:
-        ceiling: the most that a network may cost; worth is counted from there while none stands.
+        turn: what the costs are; worth is counted from its ceiling while none stands.
         flying: fresh seeds that are being trained, by trial.
         seconds: what a seed of a network takes.
     """
-    below = min((each.cost for each in candidates if each.is_confirmed), default=ceiling + 1)
+    confirmed = [combined_cost(each.costs, turn.objective) for each in candidates if each.is_confirmed]
+    below = min(confirmed, default=turn.ceiling + 1)
 
     def known(candidate: Candidate) -> int:
         return len(candidate.fresh) + flying.get(candidate.proposal.trial, 0)
 
     def order(candidate: Candidate) -> tuple[float, int, int]:
         lacking = max(1, CONFIRM_SEEDS - known(candidate))
-        fall = math.log(below / candidate.cost)
-        worth = candidate.chance_to_stand * fall / (lacking * max(1e-9, seconds(candidate)))
-        return (-worth, *candidate.order)
+        cost = combined_cost(candidate.costs, turn.objective)
+        worth = candidate.chance_to_stand * math.log(below / cost) / (lacking * max(1e-9, seconds(candidate)))
+        return (-worth, cost, candidate.proposal.trial)
 
-    open_ = [
+    choices = [
         each
         for each in candidates
         # What costs little to ask comes first: there may be thousands.
-        if each.cost < below and each.seeds_wanted > known(each) and not each.is_confirmed and not each.is_refuted
+        if combined_cost(each.costs, turn.objective) < below
+        and each.seeds_wanted > known(each)
+        and not each.is_confirmed
+        and not each.is_refuted
     ]
-    return min(open_, key=order, default=None)
+    return min(choices, key=order, default=None)
 
 
 def may_look(state: StudyState) -> bool:

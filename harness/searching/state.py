@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import Protocol
 
 from harness.data.datasets import dataset
 from harness.searching import race
@@ -25,13 +25,14 @@ from harness.searching.time_budget import (
     Effort,
     TimeLeft,
     Timing,
+    is_spent,
     rounds,
     verifying,
     work,
 )
-from harness.studies.candidate import CONFIRM_SEEDS, Candidate, final_order, standing_front
-from harness.studies.config import StudyConfig
-from harness.studies.events import Confirmed, Entry, Event, FailedConfirmation, RunEnded
+from harness.searching.turn import turn_of
+from harness.studies.candidate import CONFIRM_SEEDS, Candidate, combined_cost, final_order, standing_front
+from harness.studies.events import Entry, Event, Proposal, RunEnded
 from harness.studies.log import StudyLog
 from harness.studies.state import StudyState
 from harness.system import statistics
@@ -59,30 +60,32 @@ class Moment:
     nodes: Sequence[str] = ()
 
 
-class Watcher:
-    """Sees a search go on, and says nothing."""
+class Observer(Protocol):
+    """Looks on at a search."""
 
-    def tick(self, at: Moment) -> None:
-        """See where the search is, after each event."""
+    def on_entry(self, state: StudyState, entry: Entry[Event]) -> None:
+        """See what has just happened; the state has it already."""
 
-    def ended(self, candidate: Candidate, result: Result, decision: Confirmed | FailedConfirmation | None) -> None:
-        """See how a run has ended, and what that has decided about its network."""
+    def on_tick(self, moment: Moment) -> None:
+        """See where the search is, each time that it has heard its workers."""
 
 
 class Search:
     """A study that is worked on.
 
     Attributes:
-        state: what has happened to the study; ``config`` is its configuration.
-        log: where events are written; None for a search in memory.
+        state: what has happened to the study; ``config`` is its configuration, ``folder`` its folder.
+        log: where events are written; None for a search in memory, and then the folder is a name only.
         executor: who trains, and the clock of the search; ``began`` is when this session began on that clock, and
             ``before`` are the seconds of the earlier ones.
         is_hopeless: the rule of the rungs, asked for each run that reaches one; None for that of ``race``.
         switches: which parts of the search are at work.
-        watcher: sees the search go on.
+        observers: who looks on.
         timing: what its runs have taken.
+        turn: what the next network is to have little of.
         waiting: jobs that go on at a rung or are run again; ``broken`` counts the workers that broke at a run, and
             ``crashed`` runs in a row that crashed for good.
+        finished: the study had come to its end before, with no less effort.
         exhausted: why no further network is found; empty while there may be one; ``lacks_time`` if there might be one
             with more time.
         reason: why the search has ended; empty while it has not.
@@ -90,69 +93,65 @@ class Search:
 
     def __init__(
         self,
-        config: StudyConfig,
+        state: StudyState,
         effort: Effort,
         executor: Executor,
         proposer: Proposing,
         *,
-        folder: Path,
-        in_memory: bool = False,
+        log: StudyLog | None,
+        observers: Sequence[Observer] = (),
         switches: Switches = ALL_ON,
         is_hopeless: Callable[[Result], bool] | None = None,
+        planned_seconds: float = 0.0,
     ) -> None:
-        """Begin with nothing.
-
-        Args:
-            folder: of the study, which gives it its name; nothing is written there where the search is ``in_memory``.
-        """
+        """Go on from a state; its unfinished runs wait, and time counts from here, after the seconds of planning."""
+        config = state.config
+        data = dataset(config.dataset)
+        self.state = state
         self.config = config
-        self.folder = folder
-        self.log = None if in_memory else StudyLog(folder)
-        self.state = StudyState(
-            folder,
-            config,
-            confirm_seeds=CONFIRM_SEEDS if switches.confirmation else 0,
-            counts_repeats=switches.repeats,
-        )
+        self.folder = state.folder
+        self.log = log
         self.effort = effort
         self.executor = executor
         self.proposer = proposer
-        self.watcher = Watcher()
+        self.observers = observers
         self.switches = switches
         self.is_hopeless = is_hopeless
-        self.began = executor.now()
-        self.before = 0.0
-        data = dataset(config.dataset)
+        self.began = executor.now() - planned_seconds
+        self.before = state.seconds
         self.timing = Timing(data.train_size, PACES[effort.engine].taught(config.recipe, data.task))
-        self.waiting: list[Job] = []
+        for entry in state.of_kind(RunEnded):
+            self._time(entry.event.run)
+        self.turn = turn_of(config, len(state.candidates))
+        self.waiting = [self.job(each, Purpose.SEARCH, 0) for each in state.candidates.values() if each.first is None]
         self.broken: Counter[tuple[int | None, Purpose, int]] = Counter()
         self.crashed = 0
         self.interrupted = False
-        self.finished = False
+        self.finished = is_spent(effort, state.entries) or not race.may_look(state)
         self.lacks_time = False
         self.exhausted = ""
         self.reason = ""
 
-    def take_up(self) -> Self:
-        """Take in the log to go on with it; time counts from here."""
-        if self.log is not None:
-            self.log.take_up(self.state)
-        for entry in self.state.of_kind(RunEnded):
-            self._time(entry.event.run)
-        self.began = self.executor.now()
-        self.before = self.state.seconds
-        return self
-
     def add(self, event: Event) -> None:
-        """Append an event to the log, then apply it."""
+        """Append an event to the log, apply it, and show it to those who look on."""
         entry = Entry(self.elapsed, event, datetime.now(UTC).isoformat(timespec="seconds"))
         if self.log is not None:
             self.log.append(entry)
         self.take(entry)
+        for observer in self.observers:
+            observer.on_entry(self.state, entry)
+
+    def tick(self) -> None:
+        """Show where the search is to those who look on."""
+        moment = self.moment()
+        for observer in self.observers:
+            observer.on_tick(moment)
 
     def take(self, entry: Entry[Event]) -> None:
-        """Apply an event that is in the log, and learn from a run how long runs take."""
+        """Apply an event that is in the log, and learn from a run how long runs take; a proposal ends a turn."""
         self.state.apply(entry)
+        if isinstance(entry.event, Proposal):
+            self.turn = turn_of(self.config, len(self.state.candidates))
         if isinstance(entry.event, RunEnded):
             self._time(entry.event.run)
 
@@ -173,9 +172,12 @@ class Search:
 
     @property
     def ceiling(self) -> int:
-        """The most that the next network may cost."""
-        standing = self.state.standing if self.switches.falling_budget else None
-        return self.state.highest if standing is None else min(self.state.highest, standing.cost - 1)
+        """The most that the next network may cost in this turn."""
+        if not self.switches.falling_budget:
+            return self.turn.ceiling
+        standing = standing_front(self.state.contenders.values())
+        costs = [combined_cost(candidate.costs, self.turn.objective) for candidate in standing]
+        return min([self.turn.ceiling, *(cost - 1 for cost in costs)])
 
     # Jobs -----------------------------------------------------------------------------------------------------
 

@@ -1,12 +1,20 @@
 """The networks of a study with their runs: which stand by their fresh seeds, and what came nearest.
 
 Accuracies are per cent of the validation images; the threshold is what stands for the target there.
+
+- A network *is confirmed* while its fresh seeds say that its verification would pass, and *is refuted* when further
+  seeds would be wasted. Both follow from its runs alone, and further runs may change both.
+- It *stands* while it is confirmed and no verification of it has missed. Of those that stand a study names the one of
+  the lowest cost; where two costs are minimised, the front.
+- It is a *contender* while it is confirmed or is to have another run. Nearly all of thousands are none.
+- Its *state* (``NetworkState``) is what the log says of it, event by event: ``TRANSITIONS``.
+- The *nearest miss* is the network with the fewest errors of those that are not confirmed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -17,7 +25,7 @@ from harness.studies.events import Proposal
 from harness.system import statistics
 from harness.training.result import Result, Status, accuracy_pct
 from search_spaces.network import analyse
-from search_spaces.space import Metric, measured, size_text
+from search_spaces.space import Metric, Objective, Weighted, measured, size_text
 
 # Fresh seeds that a network has before it may stand, and with which it is given up.
 CONFIRM_SEEDS = 2
@@ -49,7 +57,7 @@ _TYPICAL_RATIO = {0.25: 0.62, 0.4: 0.74, 0.5: 0.81, 0.6: 0.89}
 
 
 class NetworkState(StrEnum):
-    """How far a network got in its search, best first (ARCHITECTURE.md has the way from one to another)."""
+    """How far a network got in its search, best first; ``TRANSITIONS`` has the way from one to another."""
 
     WINNER = "winner"
     CONFIRMED = "confirmed"
@@ -60,12 +68,41 @@ class NetworkState(StrEnum):
     UNFINISHED = "unfinished"
 
 
+class Step(StrEnum):
+    """What an event of the log says of one network."""
+
+    COMPLETED = "its first run went to its end"
+    PRUNED = "its first run was pruned"
+    FAILED = "its first run failed"
+    CONFIRMED = "fresh seeds confirmed it"
+    REFUTED = "fresh seeds refuted it"
+    CHOSEN = "it was chosen as the winner"
+    REPLACED = "another network was chosen"
+
+
+# The next state by state and step; a step that is not here changes nothing. A log of an older program may lack steps,
+# so what is decided holds whatever came before.
+TRANSITIONS: Mapping[tuple[NetworkState, Step], NetworkState] = {
+    **{(state, Step.CONFIRMED): NetworkState.CONFIRMED for state in NetworkState},
+    **{(state, Step.REFUTED): NetworkState.REFUTED for state in NetworkState},
+    **{(state, Step.CHOSEN): NetworkState.WINNER for state in NetworkState},
+    (NetworkState.WINNER, Step.REPLACED): NetworkState.CONFIRMED,
+    (NetworkState.UNFINISHED, Step.FAILED): NetworkState.FAILED,
+    (NetworkState.UNFINISHED, Step.PRUNED): NetworkState.PRUNED,
+    (NetworkState.UNFINISHED, Step.COMPLETED): NetworkState.TRAINED,
+    # The same network is trained for another number of epochs; the best of its first runs counts.
+    (NetworkState.FAILED, Step.PRUNED): NetworkState.PRUNED,
+    (NetworkState.FAILED, Step.COMPLETED): NetworkState.TRAINED,
+    (NetworkState.PRUNED, Step.COMPLETED): NetworkState.TRAINED,
+}
+
+
 @dataclass(slots=True)
 class Candidate:
     """A proposed network and the runs it has had.
 
     Attributes:
-        cost: what it has of the metric that is minimised; of two, by their weight of the moment.
+        cost: what it has of the metric that is minimised; of two, their geometric mean.
         costs: what it has of each.
         first: its run in the search, None until that has ended; ``fresh`` are those on fresh seeds, in their order.
         repeats: how often it was proposed again.
@@ -125,11 +162,11 @@ class Candidate:
         return len(self.fresh) >= MOST_SEEDS or self.chance_to_stand < _LEAST_CHANCE
 
     @property
-    def is_settled(self) -> bool:
-        """Whether it neither stands nor is to have another run, as far as its runs tell."""
+    def is_contender(self) -> bool:
+        """Whether it is confirmed or is to have another run, as far as its runs tell."""
         if self.first is None or self.is_confirmed:
-            return False
-        return self.seeds_wanted <= len(self.fresh) or self.is_refuted
+            return True
+        return self.seeds_wanted > len(self.fresh) and not self.is_refuted
 
     @property
     def seeds_wanted(self) -> int:
@@ -205,6 +242,19 @@ class Candidate:
         }
 
 
+def objective_of(config: StudyConfig, weight: float = 0.5) -> Objective:
+    """Return what a study has as little of as possible: its metric, or both with a weight of the first."""
+    if not config.is_front:
+        return config.minimised[0]
+    first, second = config.minimised
+    return Weighted((first, second), weight)
+
+
+def combined_cost(costs: tuple[int, ...], objective: Objective) -> int:
+    """Return what the costs of a network, or ceilings, come to by the objective of their study."""
+    return objective.of(costs) if isinstance(objective, Weighted) else costs[0]
+
+
 def costs_of(proposal: Proposal, config: StudyConfig) -> tuple[int, ...]:
     """Return what a network has of each metric that its study minimises."""
     if config.minimised == (Metric.PARAMETERS,):
@@ -226,9 +276,9 @@ def _log_ratio(allowed: float, errors: float) -> float:
     return math.log(max(1e-9, allowed) / max(1e-9, errors))
 
 
-def why_refuted(fresh_seeds: int, *, stood: bool) -> str:
-    """Return which rule has ended the confirmation of a network, for people; ``stood``: it was confirmed before."""
-    if stood:
+def why_refuted(fresh_seeds: int, *, was_confirmed: bool) -> str:
+    """Return which rule has ended the confirmation of a network, for people."""
+    if was_confirmed:
         return "a further seed took its confirmation away"
     if fresh_seeds >= MOST_SEEDS:
         return f"{MOST_SEEDS} seeds are the most it may have"

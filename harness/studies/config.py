@@ -9,21 +9,27 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from harness.system import files
 from harness.system.document import documented, read_as
 from harness.system.errors import ContentError, UsageError
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import PROTOCOL_VERSION
-from search_spaces.space import OBJECTIVES, Metric, Objective, Weighted
+from search_spaces.space import OBJECTIVES, Metric
 
 # Older programs kept each run in a file of this folder.
 RESULTS_OF_BEFORE = "results"
-# Of the first of two metrics, in turns: both, then either alone, then what lies between.
-WEIGHTS = (0.5, 1.0, 0.0, 0.75, 0.25)
+
+
+@dataclass(frozen=True, slots=True)
+class StudyObjective:
+    """A metric that an answer has as little of as possible, and the most that it may have; None for the budget."""
+
+    metric: Metric
+    ceiling: int | None = None
 
 
 @documented
@@ -39,9 +45,7 @@ class StudyConfig:
         lengths: epochs that a network may be trained for, ascending; none where the recipe's own are meant.
         prior: what earlier trainings the model of the errors begins with, ``none``, ``shipped`` or ``own``.
         prior_sha256: of those that come with the package; empty where there are none, or where none are taken.
-        minimise: what the answer has as little of as possible.
-        most: what an answer may have of it, its ceiling; None for the budget.
-        second: what it has as little of as well; then the answers are a Pareto front. ``second_most`` is its ceiling.
+        objectives: one, or two of which the answers are a Pareto front. Documents have them as four keys.
         start_from: the study, or the leaderboard, whose networks it begins with in place of draws; empty for none.
         known: their texts when it began.
         sampler_sha256: of the source of a sampler of one's own; a trainer's is in the recipe.
@@ -63,10 +67,7 @@ class StudyConfig:
     prior: str = "none"
     prior_sha256: str = ""
     protocol_version: int = PROTOCOL_VERSION
-    minimise: Metric = Metric.PARAMETERS
-    most: int | None = None
-    second: Metric | None = None
-    second_most: int | None = None
+    objectives: tuple[StudyObjective, ...] = (StudyObjective(Metric.PARAMETERS),)
     start_from: str = ""
     known: tuple[str, ...] = ()
     sampler_sha256: str = ""
@@ -83,38 +84,26 @@ class StudyConfig:
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
 
     @property
-    def ceiling(self) -> int:
-        """The most that an answer may have of what is minimised."""
-        return self.budget if self.most is None else self.most
-
-    @property
     def is_front(self) -> bool:
         """Whether two metrics are minimised, so that the answers are a Pareto front."""
-        return self.second is not None
+        return len(self.objectives) > 1
 
     @property
     def minimised(self) -> tuple[Metric, ...]:
         """What is minimised: one metric or two."""
-        return (self.minimise,) if self.second is None else (self.minimise, self.second)
+        return tuple(objective.metric for objective in self.objectives)
 
     @property
     def ceilings(self) -> tuple[int, ...]:
         """The most that an answer may have of each."""
-        return (self.ceiling,) if self.second_most is None else (self.ceiling, self.second_most)
+        limits = [objective.ceiling for objective in self.objectives]
+        return tuple(self.budget if limit is None else limit for limit in limits)
 
     @property
     def bounds_text(self) -> str:
         """The most that an answer may have, for people."""
-        return " and ".join(
-            f"{most:,} {OBJECTIVES[each]}" for most, each in zip(self.ceilings, self.minimised, strict=True)
-        )
-
-    def objective(self, turn: int) -> tuple[Objective, int]:
-        """Return what the network of a turn is to have little of, one metric or both by a weight, and its ceiling."""
-        if self.second is None:
-            return self.minimise, self.ceiling
-        weighted = Weighted((self.minimise, self.second), WEIGHTS[turn % len(WEIGHTS)])
-        return weighted, weighted.of(self.ceilings)
+        bounds = zip(self.ceilings, self.minimised, strict=True)
+        return " and ".join(f"{ceiling:,} {OBJECTIVES[metric]}" for ceiling, metric in bounds)
 
     @property
     def all_lengths(self) -> tuple[int, ...]:
@@ -138,9 +127,41 @@ def epochs_within(epochs: Iterable[float], last: int) -> tuple[int, ...]:
 
 
 @documented
+@dataclass(frozen=True, kw_only=True)
+class _ConfigDocument(StudyConfig):
+    # What older programs wrote, so the names and hashes of their studies hold.
+    objectives: tuple[StudyObjective, ...] = field(default=(), init=False)
+    minimise: Metric = Metric.PARAMETERS
+    most: int | None = None
+    second: Metric | None = None
+    second_most: int | None = None
+
+    def config(self) -> StudyConfig:
+        objectives = [StudyObjective(self.minimise, self.most)]
+        if self.second is not None:
+            objectives.append(StudyObjective(self.second, self.second_most))
+        values = {item.name: getattr(self, item.name) for item in fields(StudyConfig)}
+        return StudyConfig(**values | {"objectives": tuple(objectives)})
+
+
+class _Document:
+    """Says to pydantic that a document holds a configuration with four keys for its objectives."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        document = handler.generate_schema(_ConfigDocument)
+        return core_schema.no_info_after_validator_function(_ConfigDocument.config, document)
+
+
+# A configuration that another document holds.
+WrittenConfig = Annotated[StudyConfig, _Document()]
+
+
+@documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ConfigFile:
-    config: StudyConfig
+    config: WrittenConfig
     origins: dict[str, str]
     schema_version: Literal[1] = 1
 
@@ -157,10 +178,24 @@ def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bo
     return True
 
 
+def settings_of(config: StudyConfig) -> dict[str, Any]:
+    """Return the values of a configuration by the keys of its document, in their order; the recipe by its fields."""
+    values: dict[str, Any] = {}
+    for name, value in asdict(config).items():
+        if name != "objectives":
+            values[name] = value
+            continue
+        first, *others = config.objectives
+        values |= {"minimise": first.metric, "most": first.ceiling, "second": None, "second_most": None}
+        for second in others:
+            values |= {"second": second.metric, "second_most": second.ceiling}
+    return values
+
+
 def config_document(config: StudyConfig) -> dict[str, Any]:
     """Return a configuration as plain JSON values; studies of the fewest parameters are named as ever."""
-    document = asdict(config) | {"recipe": recipe_document(config.recipe)}
-    if config.minimise is Metric.PARAMETERS:
+    document = settings_of(config) | {"recipe": recipe_document(config.recipe)}
+    if config.minimised[0] is Metric.PARAMETERS:
         del document["minimise"], document["most"]
     if not config.is_front:
         del document["second"], document["second_most"]
@@ -173,13 +208,12 @@ def config_document(config: StudyConfig) -> dict[str, Any]:
 
 def check_config(folder: Path, config: StudyConfig) -> None:
     """Raise ContentError unless the study in a folder has this configuration."""
-    known = read_config(folder).config
-    for item in fields(StudyConfig):
-        ours, theirs = getattr(config, item.name), getattr(known, item.name)
-        if ours != theirs:
-            values = "" if item.name in ("space_text", "recipe") else f" ({theirs!r} there, {ours!r} here)"
+    settings_there = settings_of(read_config(folder).config)
+    for name, value in settings_of(config).items():
+        if value != settings_there[name]:
+            values = "" if name in ("space_text", "recipe") else f" ({settings_there[name]!r} there, {value!r} here)"
             raise ContentError(
-                f"study {folder.name!r} in {folder} was begun with another {item.name.removesuffix('_pct')}{values}; "
+                f"study {folder.name!r} in {folder} was begun with another {name.removesuffix('_pct')}{values}; "
                 "a study never changes its configuration",
                 hint="give --study another name, or repeat the command that began it",
             )

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import unquote
 
 from harness.data.datasets import dataset
@@ -72,7 +72,10 @@ def _without_password(error: Exception, url: str) -> str:
 
 
 class Mirror:
-    """Keeps a database up to date with ``entries``, which grow as a study goes on; use it as a context manager."""
+    """Keeps a database up to date with ``entries``, which grow as a study goes on; use it as a context manager.
+
+    It looks on at a search, whose entries it takes from there.
+    """
 
     def __init__(self, name: str, config: StudyConfig, url: str, say: Callable[[str], None]) -> None:
         """Wait until a thread has opened the database; UsageError where URL, driver, server or study are wrong."""
@@ -103,6 +106,14 @@ class Mirror:
         elif not self.finish() and self._refused is None:
             again = typed("report", self._name, "--storage", "URL")
             self.say(f"the database of --storage lacks some runs; {again!r} adds them")
+
+    def on_entry(self, state: StudyState, entry: events.Entry[events.Event]) -> None:
+        """Take the entries of the study."""
+        self.entries = state.entries
+
+    def on_tick(self, moment: Any) -> None:
+        """Take the entries of the study; a search that has come to its end before has no new ones."""
+        self.entries = moment.state.entries
 
     def finish(self, seconds: float | None = _END_SECONDS) -> bool:
         """Write all that is left within so many seconds, None for no end; return whether all is written."""
@@ -169,7 +180,7 @@ def _study(url: str | RDBStorage, name: str, config: StudyConfig) -> optuna.Stud
     study = optuna.create_study(study_name=name, storage=url, directions=["minimize"] * 2, load_if_exists=True)
     attributes, trials = study.user_attrs, study.get_trials(deepcopy=False)
     if not attributes and not trials:
-        study.set_metric_names(["validation error (%)", OBJECTIVES[config.minimise]])
+        study.set_metric_names(["validation error (%)", OBJECTIVES[config.minimised[0]]])
     if other := [key for key, value in wanted.items() if attributes.get(key, None if trials else value) != value]:
         _close(study)
         difference = f"{other[0]}: {attributes.get(other[0])!r} there, {wanted[other[0]]!r} here"
@@ -179,41 +190,60 @@ def _study(url: str | RDBStorage, name: str, config: StudyConfig) -> optuna.Stud
     return study
 
 
-def _push(study: optuna.Study, entries: Sequence[events.Entry[events.Event]], config: StudyConfig) -> None:
-    proposed: dict[int, tuple[events.Proposal, str]] = {}
-    first: dict[int, tuple[Result, str]] = {}
-    # Of the whole study; errors on fresh seeds too, as Optuna changes no trial that has ended.
-    facts: dict[str, Any] = {}
+class _History(NamedTuple):
+    """What of a study a database shows.
+
+    Attributes:
+        proposals: by trial, each with the time of its proposal.
+        first_runs: those that have ended, by trial, each with the time of its end.
+        facts: of the whole study; errors on fresh seeds too, as Optuna changes no trial that has ended.
+    """
+
+    proposals: dict[int, tuple[events.Proposal, str]]
+    first_runs: dict[int, tuple[Result, str]]
+    facts: dict[str, Any]
+
+
+def _history_of(entries: Sequence[events.Entry[events.Event]]) -> _History:
+    history = _History({}, {}, {})
     for entry in entries:
         match event := entry.event:
             case events.Proposal():
-                proposed[event.trial] = event, entry.utc
+                history.proposals[event.trial] = event, entry.utc
             case events.RunEnded(run=Result(trial=int(trial), purpose=Purpose.SEARCH)):
-                first[trial] = event.run, entry.utc
+                history.first_runs[trial] = event.run, entry.utc
             case events.RunEnded(run=Result(trial=int(trial), validation_errors=int(errors))):
-                facts.setdefault(f"trial {trial}: errors on fresh seeds", {})[str(event.run.seed_index)] = errors
+                errors_by_seed = history.facts.setdefault(f"trial {trial}: errors on fresh seeds", {})
+                errors_by_seed[str(event.run.seed_index)] = errors
             case events.Confirmed() | events.WinnerChosen() | events.Verified():
-                facts[type(event).__name__] = document_of(event)
-            case events.SessionBegan() | events.SessionEnded():
-                facts["search"] = "running" if isinstance(event, events.SessionBegan) else f"ended: {event.reason}"
+                history.facts[type(event).__name__] = document_of(event)
+            case events.SessionBegan():
+                history.facts["search"] = "running"
+            case events.SessionEnded():
+                history.facts["search"] = f"ended: {event.reason}"
             case _:
                 pass
+    return history
+
+
+def _push(study: optuna.Study, entries: Sequence[events.Entry[events.Event]], config: StudyConfig) -> None:
+    history = _history_of(entries)
     mirrored = {each.user_attrs["trial"]: each.user_attrs["hash"] for each in study.get_trials(deepcopy=False)}
-    known = {trial: proposal.hash for trial, (proposal, _) in proposed.items()}
+    known = {trial: proposal.hash for trial, (proposal, _) in history.proposals.items()}
     if entries and not mirrored.items() <= known.items():
         raise UsageError(f"the database of --storage holds other trials of {study.study_name!r}", hint=_RENAME)
-    for trial in [trial for trial in first if trial not in mirrored]:
-        study.add_trial(_trial(*first[trial], *proposed[trial], config))
+    for trial in [trial for trial in history.first_runs if trial not in mirrored]:
+        study.add_trial(_trial(*history.first_runs[trial], *history.proposals[trial], config))
     attributes = study.user_attrs
-    for name in [name for name, value in facts.items() if attributes.get(name) != value]:
-        study.set_user_attr(name, facts[name])
+    for name in [name for name, value in history.facts.items() if attributes.get(name) != value]:
+        study.set_user_attr(name, history.facts[name])
 
 
 def _trial(run: Result, ended_utc: str, proposal: events.Proposal, began_utc: str, config: StudyConfig) -> FrozenTrial:
     from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
     from optuna.trial import TrialState, create_trial
 
-    cost = measured(analyse(proposal.architecture, dataset(config.dataset).task), config.minimise)
+    cost = measured(analyse(proposal.architecture, dataset(config.dataset).task), config.minimised[0])
     size, errors = run.validation_size or 1, run.validation_errors
     is_whole = errors is not None and run.status in (Status.COMPLETE, Status.PRUNED)
     state = TrialState[run.status.name] if is_whole else TrialState.FAIL
@@ -233,7 +263,7 @@ def _trial(run: Result, ended_utc: str, proposal: events.Proposal, began_utc: st
             "network": str(proposal.architecture),
             "hash": proposal.hash,
             "parameters": proposal.parameters,
-            OBJECTIVES[config.minimise]: cost,
+            OBJECTIVES[config.minimised[0]]: cost,
             "epochs": run.recipe.epochs,
             "proposed by": proposal.origin,
             "chance": proposal.chance,

@@ -12,12 +12,16 @@ from typing import NamedTuple, TypeVar, cast
 
 from harness.studies.candidate import (
     CONFIRM_SEEDS,
+    TRANSITIONS,
     Candidate,
     NearestMiss,
     NetworkState,
+    Step,
+    combined_cost,
     costs_of,
     final_order,
     nearest_miss,
+    objective_of,
 )
 from harness.studies.config import StudyConfig
 from harness.studies.events import (
@@ -34,13 +38,11 @@ from harness.studies.events import (
     WinnerChosen,
 )
 from harness.training.result import Purpose, Result, Status
-from search_spaces.space import Weighted
 
 _E = TypeVar("_E", bound=Event)
 # Errors at the end per error at a rung, of the runs that went to their end, the least first; by length and rung.
 Ratios = dict[tuple[int, int], list[float]]
-
-
+_FIRST_RUN_STEPS = {Status.COMPLETE: Step.COMPLETED, Status.PRUNED: Step.PRUNED}
 # A network that falls and another one that takes its place are noted within this time.
 _AT_ONCE_SECONDS = 1.0
 
@@ -49,7 +51,7 @@ class Decision(NamedTuple):
     """What fresh seeds have decided about a network.
 
     Attributes:
-        had_stood: it was confirmed before.
+        was_confirmed: it was confirmed before.
         limit: the most that the next network may cost from then on.
     """
 
@@ -59,7 +61,7 @@ class Decision(NamedTuple):
     cost: int
     state: NetworkState
     fresh_seeds: int
-    had_stood: bool
+    was_confirmed: bool
     limit: int
 
 
@@ -76,14 +78,15 @@ class StudyState:
         ended: the runs that have ended, by trial, purpose and seed.
         trained: first runs that have ended with an accuracy.
         ratios: errors at the end per error at a rung, of its runs that went to their end.
-        contenders: candidates that are not settled and have not missed on test. Each event asks about these alone: of
-            thousands of networks nearly all are settled.
+        contenders: candidates that are contenders and have not missed on test. Each event asks about these alone: of
+            thousands of networks nearly all are none.
         standing: the network of the lowest cost that stands.
-        stood: the trial that was last noted as the confirmed one and has not fallen since; all of them with two costs.
+        confirmations: the trial that the log named last as the confirmed one, unless that was taken back; all of them
+            with two costs.
         decisions: what fresh seeds have decided, oldest first; ``last_decisions`` has the last one on each network
-            by its hash, and one winner at most.
+            by its hash.
+        network_states: how far each network got, by its hash; one is the winner at most.
         verdicts: what came of each winner that was verified, by trial, in the order of the winners.
-        objective: what the next network is to have as little of as possible; ``highest`` is the most of it.
     """
 
     def __init__(
@@ -108,11 +111,11 @@ class StudyState:
         self.ratios: Ratios = {}
         self.contenders: dict[int, Candidate] = {}
         self.standing: Candidate | None = None
-        self.stood: list[int] = []
+        self.confirmations: list[int] = []
         self.decisions: list[Decision] = []
         self.last_decisions: dict[str, Decision] = {}
+        self.network_states: dict[str, NetworkState] = {}
         self.verdicts: dict[int, Verified] = {}
-        self.objective, self.highest = config.objective(0)
         self._confirm_seeds = confirm_seeds
         self._counts_repeats = counts_repeats
         self._winner: int | None = None
@@ -131,25 +134,17 @@ class StudyState:
             case Proposal():
                 self._propose(event)
             case Repeated():
-                self.repeated += 1
-                if event.trial in self.candidates:
-                    candidate = self.candidates[event.trial]
-                    candidate.repeats += 1 if self._counts_repeats else 0
-                    self._sort(candidate)
+                self._repeat(event)
             case RunEnded(run=run) if run.trial is not None:
                 self.ended[run.trial, run.purpose, run.seed_index] = cast("Entry[RunEnded]", entry)
                 if run.trial in self.candidates:
                     self._end_run(self.candidates[run.trial], run)
             case Confirmed():
-                others = self.stood if self.config.is_front else []
-                self.stood = [*others, event.trial]
-                self._decide(entry.elapsed, event, NetworkState.CONFIRMED)
+                self._confirm(entry.elapsed, event)
             case FailedConfirmation():
-                self.stood = [trial for trial in self.stood if trial != event.trial]
-                self._decide(entry.elapsed, event, NetworkState.REFUTED)
+                self._refute(entry.elapsed, event)
             case WinnerChosen():
-                self._winner = event.trial
-                self._win(entry.elapsed, event)
+                self._choose(entry.elapsed, event)
             case Verified() if self._winner is not None:
                 self.verdicts[self._winner] = event
                 self._drop_missed()
@@ -161,18 +156,25 @@ class StudyState:
         costs = costs_of(proposal, self.config)
         candidate = Candidate(
             proposal,
-            costs[0],
+            combined_cost(costs, objective_of(self.config)),
             confirm_seeds=self._confirm_seeds,
             threshold_pct=self.config.threshold_pct,
             costs=costs,
         )
         self.candidates[proposal.trial] = candidate
-        self.turn(len(self.candidates))
         self._sort(candidate)
+
+    def _repeat(self, event: Repeated) -> None:
+        self.repeated += 1
+        if event.trial in self.candidates:
+            candidate = self.candidates[event.trial]
+            candidate.repeats += 1 if self._counts_repeats else 0
+            self._sort(candidate)
 
     def _end_run(self, candidate: Candidate, run: Result) -> None:
         if run.purpose is Purpose.SEARCH:
             candidate.first = run
+            self._step(candidate.proposal.hash, _FIRST_RUN_STEPS.get(run.status, Step.FAILED))
             self.trained += 1 if run.validation_errors is not None else 0
         elif run.purpose is Purpose.CONFIRM:
             candidate.fresh = sorted([*candidate.fresh, run], key=lambda other: other.seed_index)
@@ -181,64 +183,72 @@ class StudyState:
 
     def _sort(self, candidate: Candidate) -> None:
         trial = candidate.proposal.trial
-        if candidate.is_settled or trial in self.missed:
-            self.contenders.pop(trial, None)
-        else:
+        if candidate.is_contender and trial not in self.missed:
             self.contenders[trial] = candidate
+        else:
+            self.contenders.pop(trial, None)
         self._stand()
 
-    def _decide(self, elapsed: float, event: Confirmed | FailedConfirmation, state: NetworkState) -> None:
-        candidate = self.candidates.get(event.trial)
-        previous = self.last_decisions.get(event.hash)
-        had_stood = previous is not None and previous.state is NetworkState.CONFIRMED
-        last = self.decisions[-1] if self.decisions else None
-        limit = self.config.ceiling if last is None else last.limit
-        if isinstance(event, Confirmed):
-            limit = event.budget or limit
-            if last is not None and last.state is NetworkState.REFUTED and elapsed - last.elapsed < _AT_ONCE_SECONDS:
-                # Another network has taken the place of the fallen one, so the limit was never that of the study.
-                before = self.decisions[-2].limit if len(self.decisions) > 1 else self.config.ceiling
-                self.decisions[-1] = last._replace(limit=before)
-                limit = event.budget or before
-        elif event.hash == self._lowest:
-            limit = self.config.ceiling
-        cost = event.parameters if candidate is None else candidate.costs[0]
-        seeds = event.validation_seeds or 0
-        decision = Decision(elapsed, event.hash, event.trial, cost, state, seeds, had_stood, limit)
-        self.decisions.append(decision)
-        self.last_decisions[event.hash] = decision
-        if state is NetworkState.CONFIRMED:
-            self._lowest = event.hash
-        elif event.hash == self._lowest:
-            self._lowest = ""
+    def _step(self, network_hash: str, step: Step) -> None:
+        state = self.network_states.get(network_hash, NetworkState.UNFINISHED)
+        self.network_states[network_hash] = TRANSITIONS.get((state, step), state)
 
-    def _win(self, elapsed: float, event: WinnerChosen) -> None:
-        for key, decision in self.last_decisions.items():
-            if decision.state is NetworkState.WINNER:
-                self.last_decisions[key] = decision._replace(state=NetworkState.CONFIRMED)
-        limit = self.decisions[-1].limit if self.decisions else self.config.ceiling
+    def _confirm(self, elapsed: float, event: Confirmed) -> None:
+        others = self.confirmations if self.config.is_front else []
+        self.confirmations = [*others, event.trial]
+        self._lowest = event.hash
+        limit = self._limit_to_replace(elapsed)
+        self.decisions.append(self._decide(elapsed, event, Step.CONFIRMED, event.budget or limit))
+
+    def _refute(self, elapsed: float, event: FailedConfirmation) -> None:
+        self.confirmations = [trial for trial in self.confirmations if trial != event.trial]
+        limit = self._limit
+        if event.hash == self._lowest:
+            self._lowest = ""
+            limit = self.config.ceilings[0]
+        self.decisions.append(self._decide(elapsed, event, Step.REFUTED, limit))
+
+    def _choose(self, elapsed: float, event: WinnerChosen) -> None:
+        self._winner = event.trial
+        for network_hash in self.network_states.keys() - {event.hash}:
+            self._step(network_hash, Step.REPLACED)
+        self._decide(elapsed, event, Step.CHOSEN, self._limit)
+
+    @property
+    def _limit(self) -> int:
+        return self.decisions[-1].limit if self.decisions else self.config.ceilings[0]
+
+    def _limit_to_replace(self, elapsed: float) -> int:
+        last = self.decisions[-1] if self.decisions else None
+        if last is None or last.state is not NetworkState.REFUTED or elapsed - last.elapsed >= _AT_ONCE_SECONDS:
+            return self._limit
+        # Another network takes the place of the one that fell, so the limit was never that of the study.
+        del self.decisions[-1]
+        self.decisions.append(last._replace(limit=self._limit))
+        return self._limit
+
+    def _decide(
+        self, elapsed: float, event: Confirmed | FailedConfirmation | WinnerChosen, step: Step, limit: int
+    ) -> Decision:
+        candidate = self.candidates.get(event.trial)
+        cost = event.parameters if candidate is None else candidate.costs[0]
+        was_confirmed = self.network_states.get(event.hash) is NetworkState.CONFIRMED
+        self._step(event.hash, step)
+        state = self.network_states[event.hash]
         seeds = event.validation_seeds or 0
-        self.last_decisions[event.hash] = Decision(
-            elapsed, event.hash, event.trial, event.parameters, NetworkState.WINNER, seeds, False, limit
-        )
+        decision = Decision(elapsed, event.hash, event.trial, cost, state, seeds, was_confirmed, limit)
+        self.last_decisions[event.hash] = decision
+        return decision
 
     def _drop_missed(self) -> None:
         missed = self.missed
-        self.stood = [trial for trial in self.stood if trial not in missed]
+        self.confirmations = [trial for trial in self.confirmations if trial not in missed]
         for trial in missed & self.contenders.keys():
             del self.contenders[trial]
         self._stand()
 
     def _stand(self) -> None:
         self.standing = next(iter(final_order(self.contenders.values())), None)
-
-    def turn(self, number: int) -> None:
-        """Look at all networks by the objective of a turn."""
-        self.objective, self.highest = self.config.objective(number)
-        if isinstance(self.objective, Weighted):
-            for candidate in self.candidates.values():
-                candidate.cost = self.objective.of(candidate.costs)
-            self._stand()
 
     def _learn_ratios(self, run: Result) -> None:
         if run.status is not Status.COMPLETE or run.validation_errors is None:

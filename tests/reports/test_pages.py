@@ -18,6 +18,7 @@ import pytest
 from harness.evidence import record
 from harness.evidence.leaderboard import survey
 from harness.interface.lookup import only_row, read_network
+from harness.studies.config import StudyObjective
 from harness.system.errors import ContentError, UsageError
 from harness.system.files import Workspace
 from harness.training.recipe import Recipe
@@ -340,10 +341,8 @@ def test_hostile_words_are_words_on_every_page(words: str, new_study: Any, place
 def test_filters_are_of_what_a_study_minimises(
     minimised: tuple[Metric, Metric | None], new_study: Any, place: Workspace
 ):
-    first, second = minimised
-    study = new_study(
-        config=replace(CONFIG, minimise=first, most=60_000, second=second, second_most=60_000 if second else None)
-    )
+    objectives = tuple(StudyObjective(metric, 60_000) for metric in minimised if metric is not None)
+    study = new_study(config=replace(CONFIG, objectives=objectives))
     study.finish(study.propose(network(8, 8, 8)), 40)
 
     source = page(read_study(study.write(), place))

@@ -13,7 +13,7 @@ import pytest
 from harness.interface.session import SearchReporter
 from harness.searching.state import Moment
 from harness.studies.candidate import Candidate, NearestMiss
-from harness.studies.events import Confirmed, FailedConfirmation
+from harness.studies.events import Confirmed, Entry, FailedConfirmation, RunEnded
 from harness.studies.state import StudyState
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
@@ -31,8 +31,8 @@ STATE = StudyState(Path("one"), CONFIG)
 EFFORT = searches.effort(seconds=2700.0, trials=None)
 
 
-def reporter(*, verbose: bool = False) -> SearchReporter:
-    return SearchReporter(CONFIG, EFFORT, verbose=verbose)
+def reporter(workspace: Workspace | None = None, *, verbose: bool = False) -> SearchReporter:
+    return SearchReporter(CONFIG, EFFORT, workspace, verbose=verbose)
 
 
 def validated(errors: int | None, status: Status = Status.COMPLETE, message: str = "", **changes: object) -> Result:
@@ -60,15 +60,20 @@ def test_while_another_seed_still_trains_a_network_has_not_failed(
     last: int, said: str, capsys: pytest.CaptureFixture[str]
 ):
     network, shown = on_seeds(20, 130), reporter()
+    state = StudyState(Path("one"), CONFIG)
+    state.candidates[PROPOSAL.trial] = network
     jobs = [replace(JOB, purpose=Purpose.CONFIRM, seed_index=seed) for seed in (2, 3)]
-    shown.tick(Moment(31.0, STATE, None, jobs))
+    shown.on_tick(Moment(31.0, STATE, None, jobs))
     capsys.readouterr()
-    shown.ended(network, network.fresh[-1], FailedConfirmation(**network.on_fresh_seeds))
+    for event in (RunEnded(run=network.fresh[-1]), FailedConfirmation(**network.on_fresh_seeds)):
+        shown.on_entry(state, Entry(31.1, event))
     assert capsys.readouterr().err == ""
 
-    shown.tick(Moment(31.2, STATE, None, jobs[1:]))
+    shown.on_tick(Moment(31.2, STATE, None, jobs[1:]))
     network.fresh.append(validated(last, purpose=Purpose.CONFIRM, seed_index=3))
-    shown.ended(network, network.fresh[-1], confirmed(network) if said == "confirmed" else None)
+    shown.on_entry(state, Entry(31.3, RunEnded(run=network.fresh[-1])))
+    if said == "confirmed":
+        shown.on_entry(state, Entry(31.3, confirmed(network)))
 
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"0:31  {said}: ")
@@ -78,7 +83,7 @@ def test_in_a_notebook_progress_is_a_bar_of_tqdm(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
     with reporter() as shown:
         monkeypatch.setattr(StudyState, "nearest", NEAREST)
-        shown.tick(Moment(300.0, STATE, None, [JOB]))
+        shown.on_tick(Moment(300.0, STATE, None, [JOB]))
     output = capsys.readouterr()
     assert "300.0/2700.0" in output.err
     assert "5:00  nearest: 2,140 parameters, 70 errors" in output.out + output.err
@@ -103,15 +108,14 @@ class Pages:
 
         monkeypatch.setattr("reports.study_page.write_report", write)
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
-        self.reporter = reporter()
-        self.reporter.shown = STATE, Workspace(Path())
+        self.reporter = reporter(Workspace(Path()))
         # What else is said is not asked for.
         self.moment = Moment(0.0, STATE, None, ())
 
     def go_on(self, seconds: int) -> None:
         for _ in range(seconds):
             self.now += 1.0
-            self.reporter.tick(self.moment)
+            self.reporter.on_tick(self.moment)
 
 
 @pytest.mark.parametrize(("error", "said"), [(UsageError("no room"), "no room"), (KeyError("x"), "KeyError: 'x'")])

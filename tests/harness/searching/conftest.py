@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.searching import loop
 from harness.searching.state import Search
-from harness.training.executors.base import Source
 from tests import searches
 from tests.factories import make_proposal
 from tests.fakes import Trainer, without_processes
@@ -24,6 +22,6 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
 
 @pytest.fixture
 def opened(tmp_path: Path, trainer: Trainer) -> Search:
-    found = loop.opened(tmp_path, searches.config(space_text=FEW), searches.effort(), Source("mnist", None))
+    found = searches.taken_up(tmp_path, searches.config(space_text=FEW), searches.effort())
     searches.apply(found, PROPOSAL)
     return found

@@ -24,6 +24,7 @@ from harness.searching.advice import Outcome, _LastWords, outcome_of
 from harness.searching.conclude import conclude
 from harness.searching.state import Search
 from harness.studies.candidate import NearestMiss, standing_front
+from harness.studies.config import StudyObjective
 from harness.studies.events import Entry, RunEnded, Verified
 from harness.studies.state import StudyState
 from harness.training.executors.base import Limits
@@ -429,7 +430,7 @@ SMALL, FAR = replace(NEAREST, cost=1900), replace(NEAREST, cost=1900, errors=200
         # A larger budget where it binds, as a study of another name.
         ({"reason": "exhausted"}, "space", {"--budget": "8000", "--space": "tiny"}),
         ({"reason": "exhausted", "nearest": None}, "space", {"--budget": "8000", "--space": "tiny"}),
-        ({"reason": "exhausted", "nearest": None, "config": {"minimise": Metric.MACS, "most": 300_000},
+        ({"reason": "exhausted", "nearest": None, "config": {"objectives": (StudyObjective(Metric.MACS, 300_000),)},
           "typed_options": {"--minimise": "macs", "--limit": "receptive_field >= 20,macs <= 300000"}}, "space",
          {"--minimise": "macs", "--limit": "receptive_field >= 20,macs<=600000"}),
         # What binds is raised, be it a limit; not beyond the space's conditions, and not where the space has no more.

@@ -14,10 +14,11 @@ from harness.searching import loop, race
 from harness.searching.loop import poll
 from harness.searching.state import Search
 from harness.studies.candidate import _LEAST_CHANCE, Candidate
+from harness.studies.config import StudyObjective
 from harness.studies.events import Verified
 from harness.system.errors import DataError, HarnessError
 from harness.training import modules
-from harness.training.executors.base import Broken, Event, Finished, Source
+from harness.training.executors.base import Broken, Event, Finished
 from harness.training.result import Purpose, Status, derive_seed
 from harness.training.run import Job
 from search_spaces.network import MNIST
@@ -505,7 +506,7 @@ def test_what_has_missed_stands_nowhere_and_two_looks_are_all(missed: int, train
     assert opened.ceiling == standing.cost - 1
     assert race.may_look(opened.state) is (missed < 2)
     assert (chosen and chosen.trial) == (smallest_first[1] if missed < 2 else None)
-    resumed = loop.opened(tmp_path, opened.config, opened.effort, Source("mnist", None))
+    resumed = searches.taken_up(tmp_path, opened.config, opened.effort)
     assert resumed.finished is (missed == 2)
 
 
@@ -516,13 +517,14 @@ SPACE = "net = <conv3x3({8, 12, 16}) / conv3x3({16, 24}, stride=2)> bn relu gap 
 
 @pytest.mark.parametrize("sampler", ["surrogate", "evolution", "tpe", "random"])
 @pytest.mark.parametrize(
-    ("minimise", "most", "parameters"), [(Metric.PARAMETERS, None, 178), (Metric.MACS, 200_000, 346)]
+    ("objective", "parameters"),
+    [(StudyObjective(Metric.PARAMETERS), 178), (StudyObjective(Metric.MACS, 200_000), 346)],
 )
 def test_the_answer_has_the_fewest_of_what_is_minimised(
-    sampler: str, minimise: Metric, most: int | None, parameters: int, trainer: Trainer, tmp_path: Path
+    sampler: str, objective: StudyObjective, parameters: int, trainer: Trainer, tmp_path: Path
 ):
     trainer.accuracy_pct = lambda parameters, seed: 99.6
-    configured = searches.config(space_text=SPACE, sampler=sampler, minimise=minimise, most=most)
+    configured = searches.config(space_text=SPACE, sampler=sampler, objectives=(objective,))
 
     search = searches.run(tmp_path, configured, searches.effort(trials=30))
 
@@ -541,8 +543,7 @@ def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(sampler: str, t
     configured = searches.config(
         space_text="width = 1..100; net = conv3x3(width, stride={1, 2}) bn relu conv3x3(40) gap linear(10);",
         sampler=sampler,
-        minimise=Metric.MACS,
-        most=4_000_000,
+        objectives=(StudyObjective(Metric.MACS, 4_000_000),),
     )
     whole = searches.run(tmp_path / "whole", configured, searches.effort(trials=20))
     for trials in (9, 12, 20):

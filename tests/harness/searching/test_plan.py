@@ -266,7 +266,7 @@ def test_a_limit_is_a_condition_of_the_space_that_the_study_keeps(tmp_path: Path
     search_plan = plan(tmp_path, limits=limits)
 
     assert parse_space(search_plan.config.space_text).conditions[-1:] == limits
-    assert search_plan.config.ceiling == 20_000
+    assert search_plan.config.ceilings[0] == 20_000
     assert search_plan.folder.name != plan(tmp_path).folder.name
 
 
@@ -274,7 +274,7 @@ def test_what_is_minimised_begins_at_the_least_limit_of_it(tmp_path: Path):
     limits = (Condition(Metric.MACS, "<=", 700_000), Condition(Metric.MACS, "<", 600_000))
     search_plan = plan(tmp_path, minimise=("macs",), limits=limits)
 
-    assert (search_plan.config.minimise, search_plan.config.ceiling) == (Metric.MACS, 599_999)
+    assert search_plan.config.objectives == (study.StudyObjective(Metric.MACS, 599_999),)
     # The budget goes on holding.
     assert Condition(Metric.PARAMETERS, "<=", 20_000) in search_plan.space.conditions
 

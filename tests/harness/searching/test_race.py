@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harness.searching import race
+from harness.searching.turn import Turn
 from harness.studies.candidate import Candidate, allowed_errors, final_order, nearest_miss, needed_share
 from harness.studies.events import Entry, RunEnded
 from harness.studies.state import StudyState
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Result, Status
+from search_spaces.space import Metric
 from tests import searches
 from tests.factories import SIZE, make_candidate, make_proposal, make_result
 
@@ -118,20 +120,20 @@ def test_a_network_is_refuted_when_its_chance_to_stand_is_below_a_quarter():
 
 
 @pytest.mark.parametrize(
-    ("network", "is_settled"),
+    ("network", "is_contender"),
     [
-        (make_candidate(first=None), False),  # in training
-        (make_candidate(first=120), True),  # missed
-        (make_candidate(first=80), False),  # passed: fresh seeds are wanted
-        (make_candidate(80, first=80), False),  # another one is wanted
-        (make_candidate(80, 80, first=80), False),  # stands
-        (make_candidate(150, first=80), True),  # refuted
-        (make_candidate(94, 97, 94, 97, 95, first=88), False),  # in doubt
-        (make_candidate(92, 97, 99, 96, 95, 98, first=80), True),  # six seeds, and does not stand
+        (make_candidate(first=None), True),  # in training
+        (make_candidate(first=120), False),  # missed
+        (make_candidate(first=80), True),  # passed: fresh seeds are wanted
+        (make_candidate(80, first=80), True),  # another one is wanted
+        (make_candidate(80, 80, first=80), True),  # stands
+        (make_candidate(150, first=80), False),  # refuted
+        (make_candidate(94, 97, 94, 97, 95, first=88), True),  # in doubt
+        (make_candidate(92, 97, 99, 96, 95, 98, first=80), False),  # six seeds, and does not stand
     ],
 )
-def test_a_network_is_settled_when_it_neither_stands_nor_is_to_have_a_run(network: Candidate, is_settled: bool):
-    assert network.is_settled is is_settled
+def test_a_network_is_contender_when_it_neither_stands_nor_is_to_have_a_run(network: Candidate, is_contender: bool):
+    assert network.is_contender is is_contender
 
 
 # Expected errors --------------------------------------------------------------------------------------------
@@ -153,6 +155,7 @@ def test_the_expected_errors_are_the_mean_of_all_runs_and_a_guess_where_a_run_wa
 
 
 BUDGET = 2_000
+TURN = Turn(Metric.PARAMETERS, BUDGET)
 
 
 def test_a_network_that_passed_gets_two_seeds_at_once_and_then_one_after_the_other():
@@ -166,8 +169,8 @@ def test_a_network_that_missed_gets_one_seed_for_each_time_it_was_proposed_again
     assert missed.seeds_wanted == 0
     missed.repeats = 2
     assert missed.seeds_wanted == 2
-    assert race.next_to_confirm([missed], BUDGET, {0: 1}) is missed
-    assert race.next_to_confirm([missed], BUDGET, {0: 2}) is None
+    assert race.next_to_confirm([missed], TURN, {0: 1}) is missed
+    assert race.next_to_confirm([missed], TURN, {0: 2}) is None
 
 
 SOME = st.tuples(
@@ -195,7 +198,7 @@ def test_the_next_seed_is_that_of_the_network_to_which_it_is_worth_most(made: li
         lacking = max(1, 2 - known - flying.get(trial, 0))
         return network.chance_to_stand * fall / (lacking * seconds[trial])
 
-    found = race.next_to_confirm(networks, BUDGET, flying, lambda each: seconds[each.proposal.trial])
+    found = race.next_to_confirm(networks, TURN, flying, lambda each: seconds[each.proposal.trial])
 
     best = max(map(worth, networks), default=0.0)
     assert (found is None) == (best == 0)

@@ -18,7 +18,8 @@ from harness.searching.state import Search
 from harness.studies.candidate import final_order
 from harness.studies.config import StudyConfig
 from harness.studies.events import Event
-from harness.studies.log import read_state
+from harness.studies.log import StudyLog, read_state
+from harness.studies.state import StudyState
 from harness.system.errors import ContentError
 from harness.training.executors.base import Limits, Source
 from harness.training.executors.processes import Processes
@@ -173,7 +174,7 @@ def test_a_kill_leaves_no_half_written_file_for_long(trainer: Trainer, tmp_path:
     assert [path.name for path in (*tmp_path.glob("*/.*"), *tmp_path.glob(".*")) if path.name != ".lock"] == []
 
 
-FACTS = ("ended", "rejected", "repeated", "verdicts", "stood")
+FACTS = ("ended", "rejected", "repeated", "verdicts", "confirmations")
 
 
 def known(search: Search) -> dict[str, Any]:
@@ -188,7 +189,7 @@ def known(search: Search) -> dict[str, Any]:
         "confirmed": [each.proposal.trial for each in final_order([*search.state.candidates.values()])],
         **{
             name: copy.deepcopy(getattr(search.state, name))
-            for name in ("ended", "rejected", "repeated", "verdicts", "stood")
+            for name in ("ended", "rejected", "repeated", "verdicts", "confirmations")
         },
     }
 
@@ -218,7 +219,9 @@ def test_a_log_cut_after_any_line_gives_the_state_of_that_moment(
         # With half of the next line, which the kill has torn.
         torn = lines[count][: len(lines[count]) // 2] if count < len(lines) else ""
         (cut / "log.jsonl").write_text("".join(lines[:count]) + torn)
-        found = Search(configured, spent, Processes(Source("mnist", None), Limits()), Nobody(), folder=cut).take_up()
+        log = StudyLog(cut)
+        state_there = log.take_up(StudyState(cut, configured))
+        found = Search(state_there, spent, Processes(Source("mnist", None), Limits()), Nobody(), log=log)
         assert (cut / "log.jsonl").read_text() == "".join(lines[:count])
         state = known(found)
         # Entries hold the times of the log, rounded.

@@ -13,10 +13,11 @@ from harness.searching.loop import poll
 from harness.searching.race import next_rung
 from harness.searching.state import Search
 from harness.searching.surrogate.past import shipped, write_prior
+from harness.searching.turn import Turn
 from harness.studies.candidate import final_order, nearest_miss
 from harness.studies.events import Entry, Event, Proposal, Repeated, RunEnded
-from harness.training.executors.base import Source
 from harness.training.result import Purpose
+from search_spaces.space import Metric
 from tests import searches
 from tests.factories import make_job_result, make_proposal, make_result
 from tests.fakes import Trainer, by_size
@@ -73,6 +74,7 @@ def test_no_answer_of_a_race_changes_when_it_is_asked_of_the_contenders_alone(
 ):
     rng, opened = random.Random(seed), searches.opened(tmp_path, [])
     known = opened.state.candidates
+    turn = Turn(Metric.PARAMETERS, 5_000)
 
     def event() -> Event:
         if not known or rng.random() < 0.4:
@@ -92,7 +94,7 @@ def test_no_answer_of_a_race_changes_when_it_is_asked_of_the_contenders_alone(
 
         assert final_order(some) == final_order(every)
         assert opened.state.standing is next(iter(final_order(every)), None)
-        assert race.next_to_confirm(some, 5_000, {}) is race.next_to_confirm(every, 5_000, {})
+        assert race.next_to_confirm(some, turn, {}) is race.next_to_confirm(every, turn, {})
     assert len(opened.state.contenders) < len(known)
 
 
@@ -124,8 +126,7 @@ def test_a_resumed_study_learns_from_the_trainings_that_it_keeps(trainer: Traine
     write_prior(tmp_path, (*past, replace(past[0], learning_rate=0.5)))
 
     with_past, without = (
-        loop.opened(folder, searches.config(), searches.effort(), Source("mnist", None))
-        for folder in (tmp_path, tmp_path / "new")
+        searches.taken_up(folder, searches.config(), searches.effort()) for folder in (tmp_path, tmp_path / "new")
     )
 
     assert len(searches.proposer_of(with_past).past) == 5
@@ -140,7 +141,7 @@ def test_a_kill_between_a_run_and_what_it_decided_leaves_that_to_the_next_sessio
     last = max(number for number, line in enumerate(lines) if '"standing"' in line)
     (tmp_path / "log.jsonl").write_text("".join(lines[:last]))
 
-    loop.opened(tmp_path, searches.config(), searches.effort(), Source("mnist", None))
+    searches.taken_up(tmp_path, searches.config(), searches.effort())
 
     assert (tmp_path / "log.jsonl").read_text().splitlines()[-1].partition('"utc"')[2].partition(",")[2] == lines[
         last

@@ -23,15 +23,15 @@ from benchmarks import postgres_server
 from benchmarks.postgres_server import Server
 from harness.cli import run
 from harness.searching import conclude, loop
-from harness.searching.state import Moment, Search, Watcher
+from harness.searching.state import Moment, Search
 from harness.studies import config as study
 from harness.studies import mirror
 from harness.studies.config import StudyConfig, open_study
-from harness.studies.events import SessionBegan, SessionEnded
+from harness.studies.events import Entry, Event, SessionBegan, SessionEnded
 from harness.studies.log import read_state
 from harness.studies.mirror import Mirror, _without_password, hidden, write_database
+from harness.studies.state import StudyState
 from harness.system.errors import UsageError
-from harness.training.executors.base import Source
 from reports import study_page
 from tests import searches
 from tests.browser import lack
@@ -254,14 +254,17 @@ def server() -> Iterator[Server]:
         yield made
 
 
-class Disturbing(Watcher):
+class Disturbing:
     """Does something to the server when so many networks have been trained."""
 
     def __init__(self, at: dict[int, Callable[[], None]]) -> None:
         self.at = at
 
-    def tick(self, at: Moment) -> None:
-        for trained in [trained for trained in self.at if trained <= at.state.trained]:
+    def on_entry(self, state: StudyState, entry: Entry[Event]) -> None:
+        pass
+
+    def on_tick(self, moment: Moment) -> None:
+        for trained in [trained for trained in self.at if trained <= moment.state.trained]:
             self.at.pop(trained)()
 
 
@@ -284,10 +287,8 @@ def test_a_search_decides_the_same_and_all_is_written_when_its_server_is_disturb
     }[fault]
 
     open_study(folder, CONFIG, {})
-    search = loop.opened(folder, CONFIG, searches.effort(trials=12), Source("mnist", None))
-    search.watcher = Disturbing(faults)
     with Mirror("study", CONFIG, server.url(), said.append) as made:
-        made.entries = search.state.entries
+        search = searches.taken_up(folder, CONFIG, searches.effort(trials=12), Disturbing(faults), made)
         loop.run_search(search, ["harness"])
 
     mirrored(folder, server.url())
@@ -388,6 +389,12 @@ class SimpleContext:
         return self
 
     def __exit__(self, *error: object) -> None:
+        pass
+
+    def on_entry(self, *entry: object) -> None:
+        pass
+
+    def on_tick(self, moment: object) -> None:
         pass
 
 
