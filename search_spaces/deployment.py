@@ -58,6 +58,11 @@ class Map:
         return math.prod(self.shape)
 
     @property
+    def largest(self) -> int:
+        """The largest magnitude that it may hold."""
+        return 127 if self.signed else 255
+
+    @property
     def end(self) -> int:
         """The first byte of the arena behind it."""
         return 0 if self.offset is None else self.offset + self.size
@@ -407,7 +412,7 @@ def _overwritten(step: Step, index: int, placed: list[Map], last_uses: list[int]
 
 
 def _is_free(start: int, size: int, live: list[Map]) -> bool:
-    def is_apart(each: Map) -> bool:
-        return start + size <= (each.offset or 0) or each.end <= start
+    def is_apart(other: Map) -> bool:
+        return start + size <= (other.offset or 0) or other.end <= start
 
     return start >= 0 and all(map(is_apart, live))

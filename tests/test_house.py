@@ -13,11 +13,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 29_260,
-    "test lines": 28_095,
+    "product lines": 30_760,
+    "test lines": 28_270,
     "benchmark lines": 2_439,
-    "public names": 892,
-    "files": 565,
+    "public names": 935,
+    "files": 587,
 }
 
 

@@ -16,7 +16,8 @@ FILE = re.compile(r"(?<![\w./*-])(?:[\w.-]+/)*[\w-]+\.(?:py|cpp|h|js|lark|md)\b(
 DOTTED = re.compile(r"\b(?:harness|search_spaces|reports|benchmarks|tests)(?:\.[a-z]\w*)+(?:\.[A-Z]\w*)?")
 # These are examples of a reader's own files; history names files as they were.
 EXAMPLES = {"search_spaces/ops/groupnorm.py", "mine.py"}
-OUTSIDE = {"malloc.h", "harness.fish"}
+# What is C's, a shell's or an exported folder's.
+OUTSIDE = {"malloc.h", "stdint.h", "digits.h", "manifest.json", "harness.fish"}
 HISTORY = re.compile(r"CHANGELOG\.md|docs/lab/|docs/history")
 
 

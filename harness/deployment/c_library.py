@@ -265,7 +265,8 @@ class _StepText:
         channels, rows, columns = self.source.shape
         if step.kind is Kind.LOGITS and not step.is_global:
             # A linear layer of a map as it stands takes each number for a channel.
-            channels, rows, columns = self.source.size, 1, 1
+            channels = self.source.size
+            rows = columns = 1
         output_channels, output_rows, output_columns = self.target.shape if self.target is not None else (1, 1, 1)
         kernel = None if step.kernel is None else self.network.kernels[step.kernel]
         filters, kernel_rows, kernel_columns, group_channels = (1, 1, 1, 1) if kernel is None else kernel.shape

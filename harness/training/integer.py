@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from harness.data.datasets import Dataset
 from harness.system.errors import ContentError
 from harness.training.modules import Images, normalised
-from search_spaces.deployment import IntegerPlan, Kind, LearnedKernel, Map, Path, Step, integer_plan
+from search_spaces.deployment import IntegerPlan, Kind, LearnedKernel, Path, Step, integer_plan
 from search_spaces.modules import in_poses
 from search_spaces.network import Architecture
 from search_spaces.ops import Conv, Kernel, LeakyReLU, Linear, PReLU, Role
@@ -151,7 +151,7 @@ def map_scales(network: nn.Module, plan: IntegerPlan, images: Images) -> Tensor:
         values = torch.cat(values_of_map)
         rank = max(1, math.ceil(_RANGE_SHARE * len(values)))
         high = float(values.kthvalue(rank).values) or float(values.max()) or 1.0
-        scales.append(high / _largest(plan.maps[step.target]))
+        scales.append(high / plan.maps[step.target].largest)
     return torch.tensor(scales, dtype=torch.float64)
 
 
@@ -227,7 +227,7 @@ class _Converter:
         factors, shifts = self.factors(step, factor)
         skip_factor = 0.0 if step.skip is None else self.scales[step.skip] / self.scales[step.target]
         slope = self.slope(step)
-        skip_largest = 0 if step.skip is None else _largest(self.plan.maps[step.skip])
+        skip_largest = 0 if step.skip is None else self.plan.maps[step.skip].largest
         return _fitted(factors, shifts, skip_factor, slope, sums, skip_largest)
 
     def sums(self, step: Step) -> tuple[Integers, float]:
@@ -246,7 +246,7 @@ class _Converter:
         """Return the largest magnitude of what a step reads."""
         if step.source == 0 and step.kernel is not None:
             return max(self.offset, 255 - self.offset)
-        return _largest(self.plan.maps[step.source])
+        return self.plan.maps[step.source].largest
 
     def factors(self, step: Step, factor: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return multipliers and shifts of a step in units of its output, as real numbers, one a channel or a pair."""
@@ -317,10 +317,6 @@ class _Converter:
         return StepNumbers(shifts=shifts, shift_shift=shift, largest=_checked(int(sums.max())))
 
 
-def _largest(each: Map) -> int:
-    return _WEIGHT_MAX if each.signed else 255
-
-
 def _numbers_of(tensor: Tensor) -> npt.NDArray[np.float64]:
     values: npt.NDArray[np.float64] = tensor.detach().cpu().double().numpy()
     return values
@@ -365,8 +361,9 @@ def _fitted(
     skip_largest: int,
 ) -> StepNumbers:
     """Return the numbers of a step that are as fine as 16 and 32 bits allow."""
-    sum_largest = int(sums.max())
-    sum_shift = max(0, _bits(sum_largest) - 15)
+    sum_shift = max(0, _bits(int(sums.max())) - 15)
+    # A half is added before bits are dropped, so that the nearest number is left.
+    sum_largest = _checked(int(sums.max()) + (1 << sum_shift) // 2)
     highest = max(float(np.abs(factors).max()), 1e-30) * 2**sum_shift
     for output_shift in range(_MOST_SHIFT, -1, -1):
         unit = 2.0**output_shift
@@ -383,7 +380,8 @@ def _fitted(
         largest = int((by_channel + shift_largest).max()) + skip_multiplier * skip_largest + rounding
         whole_slope = 0 if slope is None else round(slope * 2**_SLOPE_BITS)
         sloped = (largest >> _SLOPE_BITS) * abs(whole_slope)
-        if max(largest, sloped, sum_largest) <= _INT32_MAX:
+        largest = max(largest, sloped, sum_largest)
+        if largest <= _INT32_MAX:
             return StepNumbers(
                 multipliers, whole_shifts, sum_shift, shift_shift, output_shift, skip_multiplier, whole_slope, largest
             )
@@ -479,8 +477,9 @@ def _output(
         value = value + maps[step.skip] * numbers.skip_multiplier
     if isinstance(step.rectifier, LeakyReLU | PReLU):
         value = np.where(value < 0, (value >> _SLOPE_BITS) * numbers.slope, value)
-    low = -_WEIGHT_MAX if network.plan.maps[step.target].signed else 0
-    return _shifted(value, numbers.output_shift).clip(low, _largest(network.plan.maps[step.target]))
+    target = network.plan.maps[step.target]
+    low = -target.largest if target.signed else 0
+    return _shifted(value, numbers.output_shift).clip(low, target.largest)
 
 
 def _shifted(values: Integers, bits: int) -> Integers:
