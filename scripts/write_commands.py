@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from harness.cli import cli
-
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "commands.md"
+REPOSITORY = Path(__file__).resolve().parent.parent
+PAGE = REPOSITORY / "docs" / "commands.md"
 HEAD = """# Commands
 
 The help of every command (`scripts/write_commands.py` writes this page). `harness` is `./scripts/harness`, or the
@@ -39,6 +39,10 @@ def helps(command: click.Command, context: click.Context) -> Iterator[tuple[str,
 
 def page() -> str:
     """Return the page."""
+    # This checkout's commands, also where another one is installed.
+    sys.path.insert(0, str(REPOSITORY))
+    from harness.cli import cli
+
     root = click.Context(cli, info_name="harness", **cli.context_settings | {"terminal_width": 100})
     parts = [f"\n## {path}\n\n```text\n{text}\n```\n" for path, text in helps(cli, root)]
     return HEAD + "".join(parts)

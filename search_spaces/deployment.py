@@ -2,8 +2,9 @@
 
 A step is what a chip does in one loop: a convolution or linear layer with the normalisation, the sum, the rectifier
 and the pooling right behind it, or some of these by themselves. Maps hold 8-bit numbers, channels innermost: ``uint8``
-behind a ReLU, ``int8`` elsewhere. The last step gives a 32-bit number a class. ``harness/deployment`` fills a plan with
-numbers and writes it as C. The metrics ``weight_bytes`` and ``ram_bytes`` are closed forms of a plan.
+behind a ReLU, ``int8`` elsewhere. The last step gives one 32-bit number per class. ``harness/training/integer.py``
+fills a plan with numbers, ``harness/deployment`` writes it as C. The metrics ``weight_bytes`` and ``ram_bytes`` are
+sizes of a plan.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from search_spaces.ops.windows import Linear
 
 # A multiplier and a shift are numbers of 16 bits.
 NUMBER_BYTES = 2
-# The way to an op from the first of its network: an index, and one more within each residual sum.
-Path = tuple[int, ...]
+# The indices that lead to an op: one in the network, and one more within each residual sum.
+OpPath = tuple[int, ...]
 _RECTIFIERS = (ReLU, LeakyReLU, PReLU)
 _POOLS = (Role.MAX_POOLING, Role.MEAN_POOLING)
 
@@ -78,7 +79,7 @@ class LearnedKernel:
     """
 
     shape: tuple[int, int, int, int]
-    path: Path
+    path: OpPath
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,20 +96,21 @@ class Step:
         pool: the pooling in windows that follows a convolution.
         is_global: whether the logits are of the means of the map, else of the map as it stands.
         kernel: the index of its weights.
-        multipliers: how many numbers it multiplies by, each for as many neighbouring channels.
-        shifts: how many numbers it adds, each for as many neighbouring channels.
+        multipliers: their number; each serves channels / multipliers neighbouring channels. ``shifts`` are added, and
+            serve neighbours likewise.
+        other_bytes: of the constants of an op without an integer form, as the op states them.
     """
 
     kind: Kind
     source: int
     target: int | None = None
     op: Op | None = None
-    path: Path = ()
+    path: OpPath = ()
     norm: BatchNorm | None = None
-    norm_path: Path = ()
+    norm_path: OpPath = ()
     skip: int | None = None
     rectifier: Op | None = None
-    rectifier_path: Path = ()
+    rectifier_path: OpPath = ()
     pool: Op | None = None
     is_global: bool = False
     kernel: int | None = None
@@ -122,17 +124,30 @@ class Step:
         return NUMBER_BYTES * (self.multipliers + self.shifts) + self.other_bytes
 
     @property
-    def may_overwrite(self) -> tuple[int, ...]:
-        """The maps in whose place it may write, as it has read what it overwrites."""
-        is_pixelwise = self.kind is Kind.CONVOLUTION and self.pool is None and _is_pixelwise(self.op)
-        in_place = is_pixelwise or self.kind in (Kind.SCALING, Kind.POOLING)
-        is_open = self.kind is Kind.MISSING and self.op is not None and self.op.works_in_place
-        maps = [self.source] if in_place or is_open else []
-        # Windows that overlap would read what is written already.
-        reads_apart = in_place or self.skip != self.source
-        if self.skip is not None and self.pool is None and reads_apart:
+    def overwritable_maps(self) -> tuple[int, ...]:
+        """The maps in whose place it may write: it has read each byte before it writes there."""
+        maps = [self.source] if self._works_in_place else []
+        # A sum reads its map at the place that it writes. Where that map is the source too, the windows of a
+        # convolution would read places that are written already.
+        reads_skip_alone = self._works_in_place or self.skip != self.source
+        if self.skip is not None and self.pool is None and reads_skip_alone:
             maps.append(self.skip)
         return tuple(maps)
+
+    @property
+    def _works_in_place(self) -> bool:
+        match self.kind:
+            case Kind.CONVOLUTION:
+                return self.pool is None and _is_1x1(self.op)
+            case Kind.SCALING:
+                return True
+            case Kind.POOLING:
+                # Windows do not overlap, and a result never lies behind the first byte of its window.
+                return True
+            case Kind.MISSING:
+                return self.op is not None and self.op.works_in_place
+            case _:
+                return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,10 +197,10 @@ class _Item:
     # An op, or the begin or the end of a residual sum.
     mark: _Mark
     op: Op
-    path: Path
+    path: OpPath
 
 
-def _marked(ops: Iterable[Op], parent: Path) -> Iterator[_Item]:
+def _marked(ops: Iterable[Op], parent: OpPath) -> Iterator[_Item]:
     for index, op in enumerate(ops):
         path = (*parent, index)
         if isinstance(op, Residual):
@@ -224,30 +239,35 @@ class _Planner:
     def plan(self, input_shape: tuple[int, int, int]) -> None:
         source = self.add_map(input_shape, signed=False)
         first = self.next_op
-        # A convolution takes the bytes of one channel as they are. Several channels may differ in their scale, and
-        # other ops do not take numbers off what they read, so the image is normalised for them.
+        # The weights of a first op take in the mean and the scale of one channel. Several channels may differ in their
+        # scale, and an op without weights takes in none, so a scaling normalises the image for these.
         if input_shape[0] > 1 or first is None or not first.has_weights:
             channels = input_shape[0]
             step = Step(kind=Kind.SCALING, source=source, multipliers=channels, shifts=channels)
             source = self.add(step, input_shape, signed=True)
-        while (item := self.next_item) is not None and not self.ends_with_logits():
+        while (head := self.head()) is None:
+            item = self.items[self.position]
             if item.mark is _Mark.BEGIN:
                 self.take()
                 self.skips.append(source)
             else:
-                source = self.next_step(item, source)
-        self.add_logits(source)
+                source = self.add_step(item, source)
+        self.add_logits(source, *head)
 
-    def ends_with_logits(self) -> bool:
-        roles = [item.op for item in self.items[self.position :] if item.mark is _Mark.OP]
-        if len(roles) != len(self.items) - self.position:
-            return False
-        is_linear = len(roles) == 1 and isinstance(roles[0], Linear)
-        is_mean = len(roles) == 1 and _is_global_mean(roles[0])
-        is_head = len(roles) == 2 and _is_global_mean(roles[0]) and isinstance(roles[1], Linear)
-        return is_linear or is_mean or is_head
+    def head(self) -> tuple[bool, _Item | None] | None:
+        """Return of what is left whether a global mean comes first, and the linear layer; None where more is left."""
+        items = self.items[self.position :]
+        if any(item.mark is not _Mark.OP for item in items):
+            return None
+        is_global = bool(items) and _is_global_mean(items[0].op)
+        rest = items[1:] if is_global else items
+        if not rest:
+            return True, None
+        is_linear = len(rest) == 1 and isinstance(rest[0].op, Linear)
+        return (is_global, rest[0]) if is_linear else None
 
-    def next_step(self, item: _Item, source: int) -> int:
+    def add_step(self, item: _Item, source: int) -> int:
+        """Add the step that begins with an item, and return its map."""
         before = self.maps[source].shape
         op = item.op
         if item.mark is _Mark.OP and op.has_weights:
@@ -328,19 +348,13 @@ class _Planner:
         self.maps.append(Map((channels, rows, columns), signed))
         return len(self.maps) - 1
 
-    def add_logits(self, source: int) -> None:
+    def add_logits(self, source: int, is_global: bool, item: _Item | None) -> None:
         """Add the last step: a linear layer of a map or of its means, or these means alone."""
-        step = Step(kind=Kind.LOGITS, source=source, is_global=True)
-        item = self.take() if self.next_item is not None else None
-        if item is not None and not isinstance(item.op, Linear):
-            item = self.take() if self.next_item is not None else None
-        elif item is not None:
-            step = replace(step, is_global=False)
+        step = Step(kind=Kind.LOGITS, source=source, is_global=is_global)
         if item is not None:
             shape = self.maps[source].shape
-            before = (shape[0], 1, 1) if step.is_global else shape
-            kernel = self.kernel_of(item, before)
-            classes = item.op.shape(before)[0]
+            kernel = self.kernel_of(item, (shape[0], 1, 1) if is_global else shape)
+            classes = self.kernels[kernel].shape[0]
             step = replace(step, op=item.op, path=item.path, kernel=kernel, shifts=classes)
         self.steps.append(step)
 
@@ -349,23 +363,25 @@ def _is_global_mean(op: Op) -> bool:
     return op.is_global and op.role is Role.MEAN_POOLING
 
 
-def _is_pixelwise(op: Op | None) -> bool:
-    """Return whether a convolution reads of each place what it writes there, and no more channels than it reads."""
+def _is_1x1(op: Op | None) -> bool:
+    """Return whether a place of the output depends on that of the input alone; ``_overwritten`` has the sizes."""
     if not isinstance(op, Kernel):
         return False
     return op.window() == (1, 1, 1) and op.paddings == (0, 0)
 
 
 def _pairs(norm: BatchNorm, channels: int, step: Step) -> int:
-    """Return how many multipliers and shifts hold a normalisation: one of each for channels that share all."""
+    """Return how many multipliers, and as many shifts, hold a normalisation: one pair for channels that share all."""
     repeat = norm.poses if norm.shared else 1
-    # A bias in front of it belongs to a filter; it must not part channels that share.
+    # A bias in front belongs to a filter, so channels share a pair only if they are poses of one filter: behind
+    # conv3x3(8, poses=2, bias) a bn(poses=4, shared) needs a pair for each channel.
     if step.shifts and (channels // step.shifts) % repeat:
         repeat = 1
     return channels // repeat
 
 
 def _last_uses(maps: list[Map], steps: list[Step]) -> list[int]:
+    """Return for each map the last step that reads it."""
     uses = [0] * len(maps)
     for index, step in enumerate(steps):
         for used in (step.source, step.skip):
@@ -377,8 +393,8 @@ def _last_uses(maps: list[Map], steps: list[Step]) -> list[int]:
 def _placed(maps: list[Map], steps: list[Step]) -> tuple[Map, ...]:
     """Return the maps with their places in the arena.
 
-    A network is a chain, so few maps are live at once. A map takes the place of one that its step may overwrite; else
-    it lies at the bottom of the arena, or at its top, or above all others.
+    A network is a chain, so few maps are live at once. A map takes the place of one that its step may overwrite. Else
+    it lies at the bottom of the arena, at its top, or behind a live map; behind the last of these it always fits.
     """
     placed = list(maps)
     last_uses = _last_uses(maps, steps)
@@ -394,6 +410,7 @@ def _placed(maps: list[Map], steps: list[Step]) -> tuple[Map, ...]:
         ]
         offset = _overwritten(step, index, placed, last_uses)
         if offset is None:
+            # No arena can be smaller than the maps that are live at once; with two of them this is enough.
             top = max(top, sum(each.size for each in live) + size)
             starts = [0, top - size, *(each.end for each in live)]
             offset = next(start for start in starts if _is_free(start, size, live))
@@ -404,7 +421,7 @@ def _placed(maps: list[Map], steps: list[Step]) -> tuple[Map, ...]:
 def _overwritten(step: Step, index: int, placed: list[Map], last_uses: list[int]) -> int | None:
     """Return the offset of a map that the step may overwrite and nobody reads later."""
     assert step.target is not None, "the logits lie in no map"
-    for other in step.may_overwrite:
+    for other in step.overwritable_maps:
         fits = placed[other].size >= placed[step.target].size
         if fits and last_uses[other] == index and placed[other].offset is not None:
             return placed[other].offset

@@ -44,7 +44,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     Args:
         target: accuracy to reach on images that no search has seen, a share from 0.01 to 1.
         limits: of every network, such as ``parameters<=5000,macs<=1000000``, or {"parameters": 5000}; None for none.
-        minimise: ``parameters``, ``macs``, ``weight_bytes``, ``ram_bytes`` or ``latency_us``.
+        minimise: a metric, as ``--minimise`` of ``harness search`` takes it.
         time: of each ``fit``: seconds, or a text such as ``5m``.
         random_state: seed of the search; None draws one, as from an instance of RandomState.
         workers: training processes; ``auto`` for one a core.

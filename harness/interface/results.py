@@ -16,7 +16,7 @@ from harness.system.terminal import counted
 from search_spaces.catalog import network_name
 from search_spaces.network import Analysis, Architecture
 from search_spaces.ops import Conv, DepthwiseConv, Op, Residual, Shape, shape_text
-from search_spaces.space import size_text
+from search_spaces.space import Metric, measured, size_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,13 +53,8 @@ class Explanation(Answer):
         return {
             "architecture": str(self.architecture),
             "hash": self.architecture.hash,
-            "parameters": self.analysis.parameters,
             "stored_numbers": self.analysis.stored_numbers,
-            "macs": self.analysis.macs,
-            "receptive_field": self.analysis.receptive_field,
-            "weight_bytes": self.analysis.weight_bytes,
-            "ram_bytes": self.analysis.ram_bytes,
-            "latency_us": self.analysis.latency_us,
+            **{metric.value: measured(self.analysis, metric) for metric in Metric},
             "layers": [asdict(layer) | {"op": str(layer.op)} for layer in self.analysis.layers],
             **({} if self.checks is None else {"checks": asdict(self.checks)}),
         }

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from harness.data.datasets import Dataset
 from harness.system.errors import ContentError
 from harness.training.modules import Images, normalised
-from search_spaces.deployment import IntegerPlan, Kind, LearnedKernel, Path, Step, integer_plan
+from search_spaces.deployment import IntegerPlan, Kind, LearnedKernel, OpPath, Step, integer_plan
 from search_spaces.modules import in_poses
 from search_spaces.network import Architecture
 from search_spaces.ops import Conv, Kernel, LeakyReLU, Linear, PReLU, Role
@@ -90,7 +90,7 @@ class IntegerNetwork:
 # From float weights ----------------------------------------------------------------------------------------------
 
 
-def module_at(network: nn.Module, path: Path) -> Any:
+def module_at(network: nn.Module, path: OpPath) -> Any:
     """Return the module of the op to which a path leads."""
     module: Any = network
     for index in path:

@@ -81,6 +81,6 @@ def test_no_map_lies_on_one_that_is_read_later(architecture: Architecture):
             other = plan.maps[number]
             assert other.offset is not None
             is_apart = written.end <= other.offset or other.end <= written.offset
-            is_overwritten = number in step.may_overwrite and last_reads[number] == index
+            is_overwritten = number in step.overwritable_maps and last_reads[number] == index
             starts_alike = other.offset == written.offset and other.size >= written.size
             assert is_apart or last_reads[number] < index or (is_overwritten and starts_alike)

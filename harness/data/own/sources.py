@@ -9,7 +9,6 @@ import gzip
 import os
 import re
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from harness.data.datasets import TEST_FILES
 from harness.data.own import values
 from harness.data.own.labels import read_labels, text_label
 from harness.data.training_images import idx_array
-from harness.system.errors import DataError, reason
+from harness.system.errors import DataError, HarnessError, reason
 from harness.system.terminal import counted
 from search_spaces.ops import Shape
 
@@ -82,7 +81,9 @@ def source_at(root: Path, shape: Shape | None = None, group_by: str | None = Non
             source = _FILES[root.suffix.lower()].read(root, group_by)
         else:
             raise DataError(f"{root}: allowed are folders of pictures or IDX files, {endings_text()}")
-    except (OSError, MemoryError, ValueError, EOFError, zlib.error, zipfile.BadZipFile, SyntaxError) as error:
+    except HarnessError:
+        raise
+    except Exception as error:  # libraries raise anything where a file is damaged
         raise DataError(f"cannot read {root}: {' '.join(reason(error).split())}") from error
     if group_by is not None and not all(part.groups for part in source.parts.values()):
         endings = ", ".join(ending for ending, form in _FILES.items() if form.has_groups)
