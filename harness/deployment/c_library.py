@@ -289,10 +289,6 @@ class _StepText:
             "0" if kernel is None else f"kernel_{step.kernel}",
             f"multipliers_{self.index}" if len(values.multipliers) else "0",
             f"shifts_{self.index}" if len(values.shifts) else "0",
-            *(rows, columns, channels, output_rows, output_columns, output_channels),
-            self._inner_columns(columns),
-            *(filters, group_channels),
-            *(values.skip_multiplier, values.slope, low, high),
             *(kernel_rows, kernel_columns, stride, *paddings, self.poses),
             *(pool_rows, pool_columns, int(role is Role.MEAN_POOLING)),
             128 if self.source.signed else 0,
@@ -301,6 +297,10 @@ class _StepText:
             _bits_to_lose(output_channels, len(values.multipliers)),
             _bits_to_lose(output_channels, len(values.shifts)),
             *(values.sum_shift, values.shift_shift, values.output_shift),
+            *(rows, columns, channels, output_rows, output_columns, output_channels),
+            self._inner_columns(columns),
+            *(filters, group_channels),
+            *(values.skip_multiplier, values.slope, low, high),
         ]
 
     def _pooling(self) -> tuple[int, int, Role | None]:
