@@ -52,12 +52,6 @@ class Family:
     ram_bytes: int
     flash_bytes: int
 
-    @property
-    def missing(self) -> str | None:
-        """The first program that is not installed."""
-        programs = (f"{self.tools}-gcc", f"{self.tools}-size", self.emulator[0])
-        return next((program for program in programs if shutil.which(program) is None), None)
-
 
 _BARE = ("-ffreestanding", "-nostdlib")
 # With this, QEMU's time advances by a nanosecond an instruction.
@@ -134,8 +128,10 @@ def emulate(
     Raises:
         DeviceError: a tool is missing, the network does not fit, or the program fails.
     """
-    if family.missing is not None:
-        raise DeviceError(f"{family.missing} is not installed")
+    programs = (f"{family.tools}-gcc", f"{family.tools}-size", family.emulator[0])
+    for program in programs:
+        if shutil.which(program) is None:
+            raise DeviceError(f"{program} is not installed")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_files(library, folder)
@@ -143,10 +139,16 @@ def emulate(
         compiler = [f"{family.tools}-gcc", *family.flags, optimisation, "-std=c99", "-Isrc"]
         _output([*compiler, "-c", f"{_PROGRAM}.c", f"src/{library.name}.c"], folder)
         objects = (f"{_PROGRAM}.o", f"{library.name}.o")
-        sections = np.array([_sizes(family, folder / each) for each in objects])
-        text_bytes, data_bytes, zero_bytes = map(int, sections.sum(0))
-        _check_fits("RAM", data_bytes + zero_bytes, family.ram_bytes)
-        _check_fits("flash", text_bytes + data_bytes, family.flash_bytes)
+        rows = _output([f"{family.tools}-size", *objects], folder).splitlines()[1:]
+        sections = np.array([row.split()[:3] for row in rows]).astype(int)
+        text_bytes, data_bytes, zero_bytes = sections.sum(0)
+        memories = {
+            "RAM": (data_bytes + zero_bytes, family.ram_bytes),
+            "flash": (text_bytes + data_bytes, family.flash_bytes),
+        }
+        for memory, (size, limit) in memories.items():
+            if size >= limit:
+                raise DeviceError(f"it takes {size:,} bytes of {memory} or more, and there are {limit:,}")
         _output([*compiler, *objects, *family.link, "-o", _PROGRAM], folder)
         text = _output([*family.emulator, _PROGRAM], folder)
     numbers = [int(number, 16) for number in re.findall("=([0-9a-f]{8})", text)]
@@ -154,10 +156,8 @@ def emulate(
     if len(numbers) != len(pixels) * classes + 3:
         raise DeviceError("the emulated chip does not come to an end")
     loop_ticks, *logits, ticks, stack_bytes = numbers
-    if stack_bytes == _OVER:
-        raise DeviceError(f"its stack does not fit into {family.ram_bytes:,} bytes of RAM")
-    if ticks == _OVER:
-        raise DeviceError("it takes longer than the clock of the emulated chip counts")
+    if _OVER in (ticks, stack_bytes):
+        raise DeviceError("its stack or the clock of the emulated chip runs over")
     return Emulation(
         logits=np.array(logits, np.uint32).view(np.int32).reshape(-1, classes),
         code_bytes=int(sections[1, :2].sum()) - library.network.plan.constant_bytes,
@@ -167,36 +167,17 @@ def emulate(
     )
 
 
-def _check_fits(memory: str, size: int, limit: int) -> None:
-    if size >= limit:
-        raise DeviceError(f"it takes {size:,} bytes of {memory} or more, and there are {limit:,}")
-
-
 def _output(words: Sequence[str], folder: Path) -> str:
     """Return what a program writes, errors included, as semihosting writes there."""
     try:
         run = subprocess.run(
-            words,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=_PATIENCE_SECONDS,
-            check=False,
+            words, cwd=folder, input="", capture_output=True, errors="replace", timeout=_PATIENCE_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
         raise DeviceError(f"{words[0]} takes more than {_PATIENCE_SECONDS} seconds") from None
     if run.returncode:
-        raise DeviceError(f"{words[0]} fails", hint=run.stdout.strip()[:200])
-    return run.stdout
-
-
-def _sizes(family: Family, path: Path) -> list[int]:
-    """Return the bytes of text, data and zeroed data of an object or a program."""
-    row = _output([f"{family.tools}-size", path.name], path.parent).splitlines()[1]
-    return [int(word) for word in row.split()[:3]]
+        raise DeviceError(f"{words[0]} fails", hint=run.stderr.strip()[:200])
+    return run.stdout + run.stderr
 
 
 def chip_costs(library: Library) -> dict[str, dict[str, str | int]]:
