@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from harness.data.testset import read_test_set
 from harness.data.training_images import load
 from harness.deployment.c_library import EXAMPLES, Library, c_name, files_of
 from harness.deployment.compiled import compile_runner, find_compiler, run_logits, write_files
+from harness.deployment.emulated import chip_costs
 from harness.deployment.network import Files, TrainedNetwork
 from harness.evidence.evaluate import network_of
 from harness.evidence.record import Record, read_recorded
@@ -69,6 +70,7 @@ def c_files(network: TrainedNetwork, path: Path) -> Files:
         facts={name: network.about[name] for name in _FACTS} | {"data_sha256": images.data_hash, "check": check},
     )
     check |= _compiled_check(library, pixels.numpy(), logits)
+    library = replace(library, chips=chip_costs(library))
     contents = {path / name: text.encode("utf-8") for name, text in files_of(library).items()}
     sizes = {"constant_bytes": integers.plan.constant_bytes, "arena_bytes": integers.plan.arena_bytes}
     return Files(contents, {**sizes, "check": check})

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ class Library:
         title: one line for people; ``origin`` is another.
         examples: images, uint8 (n, channels, rows, columns), for the test in the folder.
         facts: what ``manifest.json`` says beside the sizes.
+        chips: what the network takes on a chip of each family, as ``chip_costs`` returns it.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Library:
     dataset: Dataset
     examples: npt.NDArray[np.uint8]
     facts: Mapping[str, Any]
+    chips: Mapping[str, Mapping[str, str | int]] = field(default_factory=dict)
 
 
 def c_name(text: str) -> str:
@@ -81,6 +83,12 @@ def files_of(library: Library) -> dict[str, str]:
 def runner_of(library: Library) -> str:
     """Return a program in C that reads images and writes their logits, as bytes."""
     return _environment().get_template("run.c.jinja").render(_context(library))
+
+
+def emulated_program(library: Library, pixels: npt.NDArray[np.uint8], turns: int) -> str:
+    """Return a program in C that runs images on an emulated chip, and passes a loop of known length so often."""
+    images = [image.ravel().tolist() for image in pixels.transpose(0, 2, 3, 1)]
+    return _environment().get_template("emulated.c.jinja").render(_context(library), images=images, turns=turns)
 
 
 def _paths(name: str) -> Iterator[tuple[str, str]]:
@@ -130,6 +138,7 @@ def _manifest(library: Library) -> dict[str, Any]:
         "constant_bytes": plan.constant_bytes,
         "arena_bytes": plan.arena_bytes,
         "largest_value": max(numbers.largest for numbers in library.network.numbers),
+        "chips": library.chips,
         "schema_version": 1,
     }
 
@@ -170,6 +179,7 @@ def _context(library: Library) -> dict[str, Any]:
         **_buffers(network),
         "examples": _examples(library),
         "facts": library.facts,
+        "chips": library.chips,
     }
 
 
@@ -280,10 +290,6 @@ class _StepText:
             "0" if kernel is None else f"kernel_{step.kernel}",
             f"multipliers_{self.index}" if len(values.multipliers) else "0",
             f"shifts_{self.index}" if len(values.shifts) else "0",
-            *(rows, columns, channels, output_rows, output_columns, output_channels),
-            self._inner_columns(columns),
-            *(filters, group_channels),
-            *(values.skip_multiplier, values.slope, low, high),
             *(kernel_rows, kernel_columns, stride, *paddings, self.poses),
             *(pool_rows, pool_columns, int(role is Role.MEAN_POOLING)),
             128 if self.source.signed else 0,
@@ -292,6 +298,10 @@ class _StepText:
             _bits_to_lose(output_channels, len(values.multipliers)),
             _bits_to_lose(output_channels, len(values.shifts)),
             *(values.sum_shift, values.shift_shift, values.output_shift),
+            *(rows, columns, channels, output_rows, output_columns, output_channels),
+            self._inner_columns(columns),
+            *(filters, group_channels),
+            *(values.skip_multiplier, values.slope, low, high),
         ]
 
     def _pooling(self) -> tuple[int, int, Role | None]:

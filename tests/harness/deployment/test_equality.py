@@ -1,0 +1,188 @@
+"""All logits of a network in C are those of the reference: other compilers, sanitizers and emulated chips."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from harness.data.datasets import dataset
+from harness.data.training_images import ImageData, load
+from harness.deployment import emulated
+from harness.deployment.c_library import Library, files_of
+from harness.deployment.compiled import compile_runner, run_logits, write_files
+from harness.deployment.emulated import FAMILIES, TURNS, chip_costs, emulate
+from harness.evidence.evaluate import network_of
+from harness.evidence.record import read, read_recorded
+from harness.system.errors import DeviceError, HarnessError
+from harness.training.integer import integer_logits, integer_network, map_scales
+from harness.training.modules import Images
+from search_spaces.deployment import integer_plan
+from search_spaces.network import Task
+from search_spaces.notation import parse_network
+from tests.browser import lack
+from tests.conftest import REPOSITORY
+from tests.harness.deployment.test_c_library import library_of, trained
+
+RECORD = "eab8ffbcd93d-a58909f48ce2-mnist-99_4.json"
+SMALL = Task((1, 10, 10), 4)
+# It needs less than the 2,048 bytes of the ATmega328P, whose flash holds 200 such images.
+SMALL_NETWORK = "conv3x3(8, poses=4) bn(poses=4, shared) relu | avgpool | conv3x3(8, poses=4) bn relu | gap | linear(4)"
+CHIP_IMAGES = 200
+# What lies on the stack of a convolution: a window, its numbers of 16 bits, results of 32, and the orders of the poses.
+BUFFERS = {"posed": 108 + 2 * 108 + 4 * 32 + 8 * 9 + 64, "small": 72 + 2 * 72 + 4 * 8 + 8 * 9 + 64}
+
+
+def needs(*programs: str) -> None:
+    for program in programs:
+        if shutil.which(program) is None:
+            lack(f"{program} is not installed")
+
+
+@pytest.fixture(scope="module")
+def mnist(request: pytest.FixtureRequest) -> ImageData:
+    """MNIST where there is a copy, else the 5,000 images that a library brings."""
+    try:
+        return load("mnist", request.getfixturevalue("mnist_folder"))
+    except pytest.skip.Exception:
+        return load("mnist-5k")
+
+
+@pytest.fixture(scope="module")
+def posed(mnist: ImageData) -> Library:
+    """The certified network of 1,462 parameters, in integers that were made afterwards, with its training images."""
+    records = REPOSITORY / "records"
+    evidence = read(records / RECORD)
+    spec = dataset("mnist")
+    network = network_of(read_recorded(records, evidence, 2), spec.task)
+    plan = integer_plan(evidence.architecture.ops, spec.task.input_shape)
+    labels = torch.as_tensor(mnist.train_labels).long()
+    scales = map_scales(network, plan, Images(mnist.train_images, labels, spec.mean, spec.std))
+    integers = integer_network(network, plan, spec.mean, spec.std, scales)
+    return Library("posed", "A network", "of a test", integers, spec, mnist.train_images[:CHIP_IMAGES].numpy(), {})
+
+
+@pytest.fixture(scope="module")
+def answers(posed: Library, mnist: ImageData) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+    """Up to 10,000 training images with their logits."""
+    pixels = mnist.train_images[:10_000].numpy()
+    return pixels, integer_logits(posed.network, pixels)
+
+
+@pytest.fixture(scope="module")
+def small() -> Library:
+    _, images, integers = trained(parse_network(SMALL_NETWORK, SMALL), SMALL)
+    generator = np.random.default_rng(0)
+    noise = generator.integers(0, 256, (CHIP_IMAGES - len(images), *SMALL.input_shape), dtype=np.uint8)
+    library = library_of(integers, SMALL, images.pixels.numpy())
+    return replace(library, examples=np.concatenate([images.pixels.numpy(), noise]))
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    ("compiler", "flags", "count"),
+    [
+        ("gcc", ("-O0",), 10_000),
+        ("gcc", ("-O3",), 10_000),
+        ("clang", ("-O0",), 10_000),
+        ("clang", ("-O3",), 10_000),
+        ("gcc", ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover"), 1_000),
+    ],
+)
+def test_compilers_give_all_logits_of_the_reference(
+    posed: Library, answers: Any, compiler: str, flags: tuple[str, ...], count: int, tmp_path: Path
+):
+    needs(compiler)
+    pixels, logits = answers
+    write_files(posed, tmp_path)
+
+    program = compile_runner(tmp_path, posed.name, compiler, flags)
+
+    assert np.array_equal(run_logits(program, pixels[:count], 10), logits[:count])
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    ("fixture", "chip"),
+    [("posed", "Cortex-M0"), ("posed", "RV32IMC"), *(("small", chip) for chip in FAMILIES)],
+)
+def test_emulated_chips_give_all_logits_of_the_reference(request: pytest.FixtureRequest, fixture: str, chip: str):
+    library: Library = request.getfixturevalue(fixture)
+    family = FAMILIES[chip]
+    needs(f"{family.tools}-gcc", family.emulator[0])
+
+    emulation = emulate(library, library.examples, family)
+
+    assert np.array_equal(emulation.logits, integer_logits(library.network, library.examples))
+    assert emulation.logits.shape[0] == CHIP_IMAGES
+    assert 0 < emulation.stack_bytes - BUFFERS[fixture] < 200
+    assert 1_000 < emulation.code_bytes < 5_000
+
+
+# A pass is two instructions or six cycles. SysTick ticks at 16 MHz, each 62.5 instructions of a nanosecond.
+TICKS = {"Cortex-M0": 2 * TURNS / 62.5, "RV32IMC": 2 * TURNS, "ATmega328P": 6 * TURNS / 1024}
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("chip", FAMILIES)
+def test_the_clock_of_a_chip_ticks_as_its_loop_of_known_length_says(small: Library, chip: str):
+    family = FAMILIES[chip]
+    needs(f"{family.tools}-gcc", family.emulator[0])
+
+    one = emulate(small, small.examples[:1], family)
+    many = emulate(small, small.examples[:8], family)
+
+    assert one.loop_ticks == pytest.approx(TICKS[chip], abs=4)
+    # A mean of images is no sum of them; they differ by what their numbers are clipped to.
+    assert many.work == pytest.approx(one.work, rel=0.05)
+    # A multiply-add takes several instructions.
+    macs = 10 * 10 * 8 * 9 + 5 * 5 * 8 * 72
+    assert 5 * macs < many.work < 250 * macs
+
+
+@pytest.mark.nightly
+def test_the_folder_says_what_the_network_takes_on_each_chip(small: Library):
+    for family in FAMILIES.values():
+        needs(f"{family.tools}-gcc", family.emulator[0])
+    library = replace(small, examples=small.examples[:2])
+
+    costs = chip_costs(library)
+
+    assert costs.keys() == FAMILIES.keys()
+    assert {"code_bytes", "stack_bytes", "cycles"} < costs["ATmega328P"].keys()
+    text = files_of(replace(library, chips=costs))["README.md"]
+    assert f"{costs['RV32IMC']['instructions']:,} instructions an image" in text
+
+
+def test_a_chip_without_tools_is_said_to_be_unmeasured(small: Library, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", "")
+
+    costs = chip_costs(small)
+
+    assert costs["Cortex-M0"] == {"unknown": "arm-none-eabi-gcc is not installed"}
+    files = files_of(replace(small, chips=costs))
+    assert "- ATmega328P: not measured, as avr-gcc is not installed." in files["README.md"]
+
+
+@pytest.mark.nightly
+def test_a_network_that_does_not_fit_is_told_by_its_bytes(posed: Library):
+    needs("avr-gcc", "simavr")
+
+    with pytest.raises(DeviceError, match=r"takes [45],\d{3} bytes of RAM or more, and there are 2,048"):
+        emulate(posed, posed.examples[:1], FAMILIES["ATmega328P"])
+
+
+@pytest.mark.nightly
+def test_logits_that_differ_on_a_chip_are_a_fault(small: Library, monkeypatch: pytest.MonkeyPatch):
+    needs("arm-none-eabi-gcc", "qemu-system-arm")
+    library = replace(small, examples=small.examples[:1])
+    monkeypatch.setattr(emulated, "integer_logits", lambda network, pixels: integer_logits(network, pixels) + 1)
+
+    with pytest.raises(HarnessError, match="an emulated Cortex-M0 differ"):
+        chip_costs(library)
