@@ -84,6 +84,10 @@ def _plan_facts(document: dict[str, Any]) -> dict[str, str]:
     for metric, most in (("minimise", "most"), ("second", "second_most")):
         if config.get(most) is not None:
             objective += f"; minimised: {OBJECTIVES[Metric(config[metric])]}, at most {config[most]:,}"
+            if config[metric] in document.get("drawn_ceilings", ()):
+                objective += " as the largest of the networks drawn"
+    if "chip" in document:
+        objective += f"; by the chip {' and '.join(document['chip'])}"
     recipe = " or ".join(document.get("recipe_choices", [config["recipe_name"]]))
     runs = f"recipe {recipe}, epochs {', '.join(map(str, document['lengths']))}"
     if config["rungs"]:

@@ -17,7 +17,8 @@ from harness.data import datasets
 from harness.system.files import workspace
 from harness.system.terminal import DURATION, Parsed, say
 from search_spaces.catalog import SPACES
-from search_spaces.errors import NotationError
+from search_spaces.chips import CHIPS, Chip, chip_named
+from search_spaces.errors import NotationError, UnknownNameError
 from search_spaces.notation import parse_conditions
 from search_spaces.space import OBJECTIVES
 
@@ -96,6 +97,13 @@ def _conditions(text: str) -> tuple[Condition, ...]:
         raise ValueError(f"{error.message}, in {text!r}; {error.hint or 'such as macs<=1000000'}") from error
 
 
+def _chip(text: str) -> Chip:
+    try:
+        return chip_named(text)
+    except UnknownNameError as error:
+        raise ValueError("; ".join(filter(None, (error.message, error.hint)))) from error
+
+
 def _shape(text: str) -> Shape:
     if not re.fullmatch(r"[1-9]\d{0,3}(x[1-9]\d{0,3}){2}", text):
         raise ValueError(f"{text!r} is no shape such as 1x32x32 (channels, rows, columns)")
@@ -153,6 +161,10 @@ DECLARED: dict[str, dict[str, Any]] = {
         "flag": "--limit",
         "type": Parsed("METRIC<=N", _conditions, between=","),
         "help": "Constraints on every network, such as 'macs<=1000000,receptive_field>=20'.",
+    },
+    "chip": {
+        "type": Parsed("name", _chip),
+        "help": f"The chip whose flash and RAM are limits of a network, with the exported C on it: {', '.join(CHIPS)}.",
     },
     "target_pct": {
         "flag": "--target",
@@ -246,6 +258,8 @@ def known(name: str) -> Iterable[str]:
             from harness.searching.optuna_sampler import SAMPLERS
 
             return ("auto", *SAMPLERS)
+        case "chip":
+            return CHIPS
         case "recipe":
             from harness.training.recipe import RECIPES
 
@@ -265,4 +279,4 @@ def known(name: str) -> Iterable[str]:
     return ()
 
 
-COMPLETED = ("space", "sampler", "recipe", "engine", "dataset", "study", "start_from")
+COMPLETED = ("space", "chip", "sampler", "recipe", "engine", "dataset", "study", "start_from")
