@@ -30,6 +30,7 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
     harness search --budget 20000
     harness search --budget 5000 --space tiny --time 2h
     harness search --minimise macs --limit 'macs<=1000000'
+    harness search --minimise weight_bytes --chip CH32V003 --recipe small-int8
     harness search --plan
     """
     from harness.interface.session import planned_search, search_shown

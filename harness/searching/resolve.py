@@ -52,6 +52,8 @@ LENGTHS = (5, 8, 12, 20, 30, 60)
 _FEW_IMAGES, _MOST_TIMES = 5_000, 33
 # Of smaller pictures the spaces of several poolings leave nothing.
 _SMALL_EDGE = 12
+# Of 4,000 networks of "all" for 28x28 pixels a tenth take at most 4,116 bytes for their maps, and none less than 980.
+_USUAL_BYTES_A_PIXEL = 5
 _MOST_EPOCHS = 10_000
 # Among so many uniform draws is the ceiling of a metric that has no limit.
 _CEILING_DRAWS = 2_000
@@ -121,7 +123,7 @@ def resolve(request: SearchRequest, workspace: Workspace) -> Resolved:
     budget = min([request.budget, *upper_bounds(limits, Metric.PARAMETERS)])
     if minimise != (Metric.PARAMETERS,):
         limits = (Condition(Metric.PARAMETERS, "<=", budget), *limits)
-    space = _space(request.space, data.task, limits)
+    space = _space(request.space, data.task, limits, request.chip)
     ceilings = tuple(_ceiling(metric, budget, space, chip_limits) for metric in minimise)
     check = typed("spaces", "check", request.space)
     _check_smallest(space, budget, "loosen --limit or raise --budget" if limits else f"see why with '{check}'")
@@ -170,17 +172,20 @@ def upper_bounds(conditions: Sequence[Condition], metric: Metric) -> list[int]:
     return strict + [each.bound for each in conditions if each.metric is metric and each.comparison in ("<=", "==")]
 
 
-def usual_space(task: Task) -> str:
-    """Return the space whose networks suit images of this shape."""
+def usual_space(task: Task, chip: Chip | None = None) -> str:
+    """Return the space whose networks suit images of this shape, and the RAM of a chip."""
     _, rows, columns = task.input_shape
     if rows == 1:
         return "series"
-    return "small" if min(rows, columns) < _SMALL_EDGE else "all"
+    if min(rows, columns) < _SMALL_EDGE:
+        return "small"
+    is_short = chip is not None and chip.limits(task)[1].bound < _USUAL_BYTES_A_PIXEL * rows * columns
+    return "minute" if is_short else "all"
 
 
-def _space(name: str, task: Task, limits: tuple[Condition, ...]) -> SearchSpace:
+def _space(name: str, task: Task, limits: tuple[Condition, ...], chip: Chip | None) -> SearchSpace:
     """Return a space with limits, whose networks end in the classes of the data."""
-    space = with_conditions(space_of(usual_space(task) if name == AUTO else name, task), limits)
+    space = with_conditions(space_of(usual_space(task, chip) if name == AUTO else name, task), limits)
     try:
         analyse(draw(space, uniform(random.Random(0))).architecture, task)
     except ShapeError as error:
