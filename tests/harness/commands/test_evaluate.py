@@ -101,7 +101,7 @@ def test_weights_of_a_repeat_are_said_to_have_other_bits_as_expected_and_what_is
 
 
 def test_c_for_a_chip_states_it_and_what_does_not_fit_is_refused_with_the_chips_that_would_do(
-    place: Workspace, evidence: Record, workspace: Path, capsys: pytest.CaptureFixture[str]
+    evidence: Record, workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
     assert run(["export", evidence.hash[:8], "--c", "fits", "--chip", "rp2040"]) == 0
     chip = json.loads((workspace / "fits" / "manifest.json").read_text(encoding="utf-8"))["chip"]
