@@ -17,8 +17,8 @@ from harness.data import datasets
 from harness.system.files import workspace
 from harness.system.terminal import DURATION, Parsed, say
 from search_spaces.catalog import SPACES
-from search_spaces.chips import CHIPS, Chip, chip_named
-from search_spaces.errors import NotationError, UnknownNameError
+from search_spaces.chips import CHIPS, chip_named
+from search_spaces.errors import NotationError
 from search_spaces.notation import parse_conditions
 from search_spaces.space import OBJECTIVES
 
@@ -97,13 +97,6 @@ def _conditions(text: str) -> tuple[Condition, ...]:
         raise ValueError(f"{error.message}, in {text!r}; {error.hint or 'such as macs<=1000000'}") from error
 
 
-def _chip(text: str) -> Chip:
-    try:
-        return chip_named(text)
-    except UnknownNameError as error:
-        raise ValueError("; ".join(filter(None, (error.message, error.hint)))) from error
-
-
 def _shape(text: str) -> Shape:
     if not re.fullmatch(r"[1-9]\d{0,3}(x[1-9]\d{0,3}){2}", text):
         raise ValueError(f"{text!r} is no shape such as 1x32x32 (channels, rows, columns)")
@@ -163,7 +156,7 @@ DECLARED: dict[str, dict[str, Any]] = {
         "help": "Constraints on every network, such as 'macs<=1000000,receptive_field>=20'.",
     },
     "chip": {
-        "type": Parsed("name", _chip),
+        "type": Parsed("name", chip_named),
         "help": f"The chip whose flash and RAM are limits of a network, with the exported C on it: {', '.join(CHIPS)}.",
     },
     "target_pct": {

@@ -170,7 +170,7 @@ def test_a_chip_with_less_ram_than_an_image_and_an_unknown_one_are_refused(capsy
     assert "1,597 bytes more than its RAM" in error["message"]
 
     error = document_of(capsys, "search", "--dataset", "mnist-5k", "--chip", "ATtiny58", "--plan", code=2)["error"]
-    assert "did you mean 'ATtiny85'?" in error["message"]
+    assert (error["kind"], error["hint"]) == ("usage", "did you mean 'ATtiny85'?")
 
 
 # Ends -----------------------------------------------------------------------------------------------------------
