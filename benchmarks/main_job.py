@@ -66,8 +66,9 @@ CASES = {
 FIRST_ANSWER_SECONDS = 60.0
 # A search that got less than this of the cores that were its own shows what other programs left.
 LEAST_SHARE = 0.9
-# What a search prints, where it lies and which machines train decides nothing; every search gets its seed.
-WITHOUT_EFFECT = {"plan_only", "verbose", "as_json", "study", "data", "cluster", "seed", "storage", "log"}
+# What a search prints, where it lies and which machines train decides nothing, nor does a chip that nobody names; every
+# search gets its seed.
+WITHOUT_EFFECT = {"plan_only", "verbose", "as_json", "study", "data", "cluster", "seed", "storage", "log", "chip"}
 # As the results that are kept call two of the options.
 KEPT_NAMES = {"time": "seconds", "target_pct": "target"}
 

@@ -20,6 +20,7 @@ def explain(network: str, budget: int | None, as_json: bool, **arguments: Any) -
     \b
     harness explain seed4
     harness explain 'conv3x3(8) bn relu | gap | linear(10)' --budget 20000 --json
+    harness explain eab8ff --chip microbit-v1
     harness explain 'conv3x3(8) bn relu | gap | linear(7)' --input 3x32x32 --classes 7
     """
     explanation = api.explain(network, budget=budget, **arguments)

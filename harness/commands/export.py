@@ -24,8 +24,11 @@ def export(as_json: bool, **arguments: Any) -> int:
     under the name of the first layer that uses it. Both name the classes, and say how numbers are scaled.
     Exit code 6 if packages are missing, 3 if training diverges; then nothing is written.
 
+    With --chip a folder of C is written only where it fits that chip, and says so in its manifest.json.
+
     \b
     harness export eab8ff --onnx digits.onnx
+    harness export eab8ff --c digits --chip RP2040
     harness export 4b8be5 --seed 3 --onnx net.onnx --safetensors net.safetensors
     """
     result = api.export(**arguments)

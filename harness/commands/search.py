@@ -30,6 +30,7 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
     harness search --budget 20000
     harness search --budget 5000 --space tiny --time 2h
     harness search --minimise macs --limit 'macs<=1000000'
+    harness search --minimise weight_bytes --chip CH32V003 --recipe small-int8
     harness search --plan
     """
     from harness.interface.session import planned_search, search_shown
@@ -84,6 +85,10 @@ def _plan_facts(document: dict[str, Any]) -> dict[str, str]:
     for metric, most in (("minimise", "most"), ("second", "second_most")):
         if config.get(most) is not None:
             objective += f"; minimised: {OBJECTIVES[Metric(config[metric])]}, at most {config[most]:,}"
+            if config[metric] in document.get("drawn_ceilings", ()):
+                objective += " as the largest of the networks drawn"
+    if "chip" in document:
+        objective += f"; by the chip {' and '.join(document['chip'])}"
     recipe = " or ".join(document.get("recipe_choices", [config["recipe_name"]]))
     runs = f"recipe {recipe}, epochs {', '.join(map(str, document['lengths']))}"
     if config["rungs"]:

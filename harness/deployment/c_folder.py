@@ -60,6 +60,10 @@ def c_files(network: TrainedNetwork, path: Path) -> Files:
     logits = integer_logits(integers, pixels.numpy())
     check["integer_errors"] = int((logits.argmax(1) != labels.numpy()).sum())
     analysis = analyse(network.architecture, spec.task)
+    facts: dict[str, Any] = {name: network.about[name] for name in _FACTS}
+    facts |= {"data_sha256": images.data_hash, "check": check}
+    if network.fit is not None:
+        facts["chip"] = network.fit.document()
     library = Library(
         name=c_name(path.name),
         title=f"A network of {analysis.parameters:,} parameters for {spec.title}",
@@ -67,7 +71,7 @@ def c_files(network: TrainedNetwork, path: Path) -> Files:
         network=integers,
         dataset=spec,
         examples=pixels[:EXAMPLES].numpy(),
-        facts={name: network.about[name] for name in _FACTS} | {"data_sha256": images.data_hash, "check": check},
+        facts=facts,
     )
     check |= _compiled_check(library, pixels.numpy(), logits)
     library = replace(library, chips=chip_costs(library))

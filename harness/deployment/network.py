@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.data.training_images import ImageData
 from harness.training.modules import Network
+from search_spaces.chips import Fit
 from search_spaces.network import Architecture
 
 
@@ -19,12 +20,14 @@ class TrainedNetwork:
     Attributes:
         model: in evaluation mode, on a CPU.
         about: what files of it state.
+        fit: the network on the chip that it is written for; None where none is named.
     """
 
     architecture: Architecture
     model: Network
     about: Mapping[str, str]
     images: ImageData
+    fit: Fit | None = None
 
 
 @dataclass(frozen=True, slots=True)

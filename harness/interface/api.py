@@ -6,6 +6,7 @@ Nothing slow is imported before a function begins, so that bad input is refused 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,10 +15,11 @@ from harness.interface import declarations, options
 from harness.interface.results import Explanation, Exported, Study, Trained, Trial, Verified
 from harness.system import files
 from harness.system.document import document_of
-from harness.system.errors import UsageError, require
+from harness.system.errors import ContentError, UsageError, require, typed
 from harness.system.files import Workspace, check_writable, write_together
 from harness.system.machine import check_may_start
 from search_spaces.catalog import network_names
+from search_spaces.chips import Chip, Fit, fitting
 from search_spaces.network import MNIST, Architecture, Task, analyse
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ def explain(
     network: str | Architecture,
     *,
     budget: int | None = None,
+    chip: str | Chip | None = None,
     input_shape: Any = MNIST.input_shape,
     classes: int = MNIST.classes,
     torch: bool = False,
@@ -71,11 +74,12 @@ def explain(
         # A network that is known by its hash or name is of its own data set.
         task = datasets.known_task(argument.rows[0].dataset)
     analysis = analyse(architecture, task, budget)
+    fit = None if chip is None else Fit(cast(Chip, chip), analysis)
     if not torch:
-        return Explanation(architecture, analysis)
+        return Explanation(architecture, analysis, fit=fit)
     from harness.training.crosscheck import cross_check
 
-    return Explanation(architecture, analysis, cross_check(architecture, analysis))
+    return Explanation(architecture, analysis, cross_check(architecture, analysis), fit)
 
 
 @options.takes()
@@ -148,6 +152,7 @@ def export(
     safetensors: str | Path | None = None,
     c: str | Path | None = None,
     *,
+    chip: str | Chip | None = None,
     seed: int = 0,
     recipe: str | None = None,
     epochs: int | None = None,
@@ -169,7 +174,7 @@ def export(
 
     Raises:
         UsageError: no file is named, a file cannot be written, or the weights of the seed are not kept.
-        ContentError: several rows fit, or the recipe does not suit the data.
+        ContentError: several rows fit, the recipe does not suit the data, or the network does not fit the chip.
         DeviceError: packages are missing, or there is no such device.
         TargetMissed: the training diverged; nothing was written.
 
@@ -178,6 +183,8 @@ def export(
     'safetensors'
     """
     targets = _export_targets({"onnx": onnx, "safetensors": safetensors, "c": c})
+    if chip is not None and c is None:
+        raise UsageError("--chip is for --c FOLDER: other formats do not run on it")
     from harness.interface.lookup import network_argument
     from harness.interface.weights import seed_of_network, weights_of
 
@@ -193,10 +200,26 @@ def export(
 
     for name in targets:
         require("export", FORMATS[name].libraries, f"--{name}")
+    fit = None
+    if chip is not None:
+        fit = Fit(cast(Chip, chip), analyse(wanted.architecture, datasets.task_of(wanted.dataset)))
+        _check_fit(fit)
     images = load(wanted.dataset, Path(data) if data else None)
     check_batch(wanted.recipe.recipe, len(images.train_labels))
     check_network(wanted.recipe.recipe, wanted.architecture, images.dataset.task)
-    return _exported(weights_of(wanted, images, workspace, device=device, engine=engine), targets)
+    return _exported(weights_of(wanted, images, workspace, device=device, engine=engine), targets, fit)
+
+
+def _check_fit(fit: Fit) -> None:
+    """Raise ContentError where a network does not fit its chip, and name what would."""
+    if fit.lack:
+        chips = ", ".join(map(str, fitting(fit.analysis)))
+        hint = f"it fits {chips}; " if chips else ""
+        search = typed("search", "--chip", fit.chip.name)
+        raise ContentError(
+            f"the network does not fit {fit.chip}: {fit.lack} too many",
+            hint=f"{hint}networks that fit: '{search}'",
+        )
 
 
 def _export_targets(paths: Mapping[str, str | Path | None]) -> dict[str, Path]:
@@ -217,11 +240,11 @@ def _export_targets(paths: Mapping[str, str | Path | None]) -> dict[str, Path]:
     return targets
 
 
-def _exported(weights: Weights, targets: Mapping[str, Path]) -> Exported:
+def _exported(weights: Weights, targets: Mapping[str, Path], fit: Fit | None) -> Exported:
     """Write all files or none, and return what they are."""
     from harness.deployment.formats import FORMATS
 
-    network = weights.network
+    network = replace(weights.network, fit=fit)
     run = weights.run
     recorded = weights.seed.recorded
     contents: dict[Path, bytes] = {}
@@ -270,6 +293,7 @@ def search(
     *,
     budget: int = 20_000,
     limits: str | Sequence[str] | Mapping[str, int] | None = None,
+    chip: str | Chip | None = None,
     target_pct: float | None = None,
     minimise: str | Sequence[str] = ("parameters",),
     space: str = "auto",
@@ -320,6 +344,7 @@ def search(
         data=data,
         budget=budget,
         limits=limits,
+        chip=chip,
         target_pct=target_pct,
         minimise=minimise,
         space=space,

@@ -17,6 +17,7 @@ from harness.data import datasets
 from harness.system.files import workspace
 from harness.system.terminal import DURATION, Parsed, say
 from search_spaces.catalog import SPACES
+from search_spaces.chips import CHIPS, chip_named
 from search_spaces.errors import NotationError
 from search_spaces.notation import parse_conditions
 from search_spaces.space import OBJECTIVES
@@ -154,6 +155,10 @@ DECLARED: dict[str, dict[str, Any]] = {
         "type": Parsed("METRIC<=N", _conditions, between=","),
         "help": "Constraints on every network, such as 'macs<=1000000,receptive_field>=20'.",
     },
+    "chip": {
+        "type": Parsed("name", chip_named),
+        "help": f"The chip whose flash and RAM are limits of a network, with the exported C on it: {', '.join(CHIPS)}.",
+    },
     "target_pct": {
         "flag": "--target",
         "type": PER_CENT,
@@ -246,6 +251,8 @@ def known(name: str) -> Iterable[str]:
             from harness.searching.optuna_sampler import SAMPLERS
 
             return ("auto", *SAMPLERS)
+        case "chip":
+            return CHIPS
         case "recipe":
             from harness.training.recipe import RECIPES
 
@@ -265,4 +272,4 @@ def known(name: str) -> Iterable[str]:
     return ()
 
 
-COMPLETED = ("space", "sampler", "recipe", "engine", "dataset", "study", "start_from")
+COMPLETED = ("space", "chip", "sampler", "recipe", "engine", "dataset", "study", "start_from")

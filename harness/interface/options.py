@@ -38,7 +38,7 @@ class Grouped(click.Command):
     """A command of many options, which its help shows in groups."""
 
     _GROUPS: ClassVar = {
-        "Goal": ("budget", "limits", "target_pct", "minimise"),
+        "Goal": ("budget", "limits", "chip", "target_pct", "minimise"),
         "Data": ("dataset", "data"),
         "Method": ("space", "sampler", "recipe", "trainer", "epochs", "prior", "start_from", "seed"),
         "Effort": ("time", "trials", "trial_time", "trial_memory", "workers", "cluster", "device", "engine"),

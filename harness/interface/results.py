@@ -14,6 +14,7 @@ from harness.system.document import document_of
 from harness.system.files import Workspace
 from harness.system.terminal import counted
 from search_spaces.catalog import network_name
+from search_spaces.chips import Fit
 from search_spaces.network import Analysis, Architecture
 from search_spaces.ops import Conv, DepthwiseConv, Op, Residual, Shape, shape_text
 from search_spaces.space import Metric, measured, size_text
@@ -42,11 +43,16 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Explanation(Answer):
-    """A network with its analysis; ``checks`` are the counts of other libraries where they were asked for."""
+    """A network with its analysis.
+
+    Attributes:
+        checks: the counts of other libraries; ``fit`` is the network on a chip. None where they were not asked for.
+    """
 
     architecture: Architecture
     analysis: Analysis
     checks: Counts | None = None
+    fit: Fit | None = None
 
     def document(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
@@ -57,6 +63,7 @@ class Explanation(Answer):
             **{metric.value: measured(self.analysis, metric) for metric in Metric},
             "layers": [asdict(layer) | {"op": str(layer.op)} for layer in self.analysis.layers],
             **({} if self.checks is None else {"checks": asdict(self.checks)}),
+            **({} if self.fit is None else {"chip": self.fit.document()}),
         }
 
     def rows(self) -> Iterator[tuple[str, str, str, str, str]]:
@@ -83,6 +90,8 @@ class Explanation(Answer):
         stored = self.analysis.stored_numbers
         name = network_name(self.architecture, self.analysis.parameters)
         lines.append(f"{name}, hash {self.architecture.hash}; {stored:,} numbers with the statistics of BN")
+        if self.fit is not None:
+            lines.append(str(self.fit))
         if self.checks is not None:
             lines.append("the same: " + ", ".join(f"{who} {number:,}" for who, number in asdict(self.checks).items()))
         return "\n".join(lines)

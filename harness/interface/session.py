@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from harness.studies.mirror import Mirror
 
 
-# These decide nothing of what a study does.
-_UNRECORDED = ("storage", "log", "on_event")
+# These decide nothing of what a study does, but for a chip, whose limits the text of the space has.
+_UNRECORDED = ("storage", "log", "on_event", "chip")
 
 
 @contextmanager

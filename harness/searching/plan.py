@@ -14,7 +14,7 @@ from harness.data.datasets import Dataset
 from harness.evidence.bounds import ErrorRatio, error_ratio_of
 from harness.searching.augmentation import CHOICES
 from harness.searching.race import rungs
-from harness.searching.resolve import Resolved
+from harness.searching.resolve import Resolved, upper_bounds
 from harness.searching.surrogate.past import PastTraining, alike, past_trainings, read_prior, shipped_sha256
 from harness.searching.time_budget import PACES, Effort, step_work
 from harness.studies.candidate import CONFIDENCE, CONFIRM_SEEDS, MOST_SEEDS, needed_share
@@ -26,6 +26,7 @@ from harness.training.executors.processes import Processes
 from harness.training.executors.ray import NodeInfo, nodes_now
 from harness.training.native.engine import Choice
 from harness.training.recipe import NamedRecipe
+from search_spaces.chips import Chip
 from search_spaces.errors import SearchSpaceError
 from search_spaces.notation import parse_network
 from search_spaces.space import Metric, SearchSpace, feasible, judge
@@ -40,6 +41,7 @@ class SearchPlan:
 
     Attributes:
         offset: by which the threshold on validation images stands for the target.
+        chip: the one whose memory limits the networks; None for none.
         past: earlier trainings that the search learns from; ``left_out`` says what could not be read.
         executor_of: who trains; ``nodes`` are those of a cluster, none where this machine trains.
         recipe_choices: the recipes of which the search takes one; none where it is known.
@@ -62,6 +64,7 @@ class SearchPlan:
     executor_of: ExecutorOf = Processes
     nodes: tuple[NodeInfo, ...] = ()
     recipe_choices: tuple[str, ...] = ()
+    chip: Chip | None = None
     planned_seconds: float = 0.0
 
 
@@ -101,6 +104,7 @@ def make_plan(resolved: Resolved, origins: dict[str, str], known: Sequence[str] 
         past=past,
         left_out=tuple(error.message for error in left_out),
         recipe_choices=CHOICES if resolved.recipe is None else (),
+        chip=resolved.request.chip,
         planned_seconds=resolved.choice_seconds,
         origins={_ORIGIN_KEYS.get(name, name): origin for name, origin in origins.items()},
     )
@@ -172,6 +176,7 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
     if exists := (plan.folder / "config.json").exists():
         check_config(plan.folder, config)
     count = feasible(plan.space, config.budget)
+    drawn_ceilings = _drawn_ceilings(plan)
     seconds = None
     if count.median_macs is not None and count.median_numbers is not None and count.median_parameters is not None:
         pace = PACES[plan.effort.engine].taught(config.recipe, plan.data.task)
@@ -188,6 +193,8 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         "effort": asdict(plan.effort),
         "nodes": [asdict(node) for node in plan.nodes],
         **({"recipe_choices": list(plan.recipe_choices)} if plan.recipe_choices else {}),
+        **({} if plan.chip is None else {"chip": list(map(str, plan.chip.limits(plan.data.task)))}),
+        **({"drawn_ceilings": drawn_ceilings} if drawn_ceilings else {}),
         "derivations": count.derivations,
         "feasible": asdict(count),
         "feasible_share": [count.low / count.derivations, count.high / count.derivations],
@@ -199,3 +206,10 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         "confidence": CONFIDENCE,
         "needed_share": needed_share(),
     }
+
+
+def _drawn_ceilings(plan: SearchPlan) -> list[Metric]:
+    """Return the minimised metrics whose ceiling is the most of drawn networks, as no limit is lower."""
+    metrics = zip(plan.config.minimised, plan.config.ceilings, strict=True)
+    others = [(metric, ceiling) for metric, ceiling in metrics if metric is not Metric.PARAMETERS]
+    return [metric for metric, ceiling in others if ceiling not in upper_bounds(plan.space.conditions, metric)]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from harness.studies.events import Event
+from search_spaces.chips import Chip
 from search_spaces.space import Condition
 
 
@@ -19,6 +20,7 @@ class SearchRequest:
         dataset: its name; ``auto`` for MNIST.
         data: the folder of the data; None for the user's cache.
         minimise: one metric or two, by name.
+        chip: the chip whose memory limits the networks; None for none.
         time: the time budget in seconds.
         trial_time: the time limit of one run in seconds.
         trial_memory: the memory limit of a worker in MiB.
@@ -53,6 +55,7 @@ class SearchRequest:
     storage: str | None
     log: str | None
     on_event: Callable[[Event], object] | None = None
+    chip: Chip | None = None
 
     @classmethod
     def of(cls, **checked: Any) -> Self:

@@ -28,10 +28,22 @@ from harness.training.executors.processes import Processes
 from harness.training.native.engine import Choice, choose_engine
 from harness.training.recipe import NamedRecipe, Recipe, check_batch, for_few, named_recipe, recipe_from
 from search_spaces.catalog import space as space_of
+from search_spaces.chips import Chip
 from search_spaces.errors import ShapeError
 from search_spaces.network import Task, analyse
 from search_spaces.notation import with_conditions
-from search_spaces.space import MOST_EXACT, Condition, Metric, SearchSpace, contradictory, draw, smallest, uniform
+from search_spaces.space import (
+    MOST_EXACT,
+    Condition,
+    Metric,
+    SearchSpace,
+    contradictory,
+    draw,
+    judge,
+    measured,
+    smallest,
+    uniform,
+)
 
 # Epochs that the default recipe may have: a large network reaches in a few what a small one needs many for. Each is at
 # most twice the one before, as errors fall by a seventh or so when the length doubles.
@@ -40,7 +52,11 @@ LENGTHS = (5, 8, 12, 20, 30, 60)
 _FEW_IMAGES, _MOST_TIMES = 5_000, 33
 # Of smaller pictures the spaces of several poolings leave nothing.
 _SMALL_EDGE = 12
+# Of 4,000 networks of "all" for 28x28 pixels a tenth take at most 4,116 bytes for their maps, and none less than 980.
+_USUAL_BYTES_A_PIXEL = 5
 _MOST_EPOCHS = 10_000
+# Among so many uniform draws is the ceiling of a metric that has no limit.
+_CEILING_DRAWS = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +68,8 @@ class Resolved:
         sampler_sha256: of somebody's own sampler, else empty.
         recipe: None where it is to be chosen by ``choose_recipe``.
         engine: who trains this recipe, or one of the recipes that may be chosen.
-        ceilings: the most that a network may have of each metric of ``minimise``.
+        ceilings: the most that a network may have of each metric of ``minimise``; that of drawn networks where
+            nobody sets a limit.
         lengths: the epochs that a network may be trained for.
         data: what is known of them; after ``read_data`` those that were read, and ``data_hash`` theirs.
         choice_seconds: of ``choose_recipe``.
@@ -99,14 +116,15 @@ def resolve(request: SearchRequest, workspace: Workspace) -> Resolved:
     minimise = tuple(dict.fromkeys(map(Metric, request.minimise)))
     if len(minimise) > 2:
         raise UsageError(f"--minimise {', '.join(minimise)}: allowed are one or two")
-    limits = request.limits or ()
+    chip_limits = _chip_limits(request.chip, data.task)
+    limits = (*(request.limits or ()), *chip_limits)
     if clash := contradictory(limits):
         raise UsageError(f"--limit {', '.join(map(str, clash))}: no network can meet these together")
-    budget = min([request.budget, *_upper_bounds(limits, Metric.PARAMETERS)])
+    budget = min([request.budget, *upper_bounds(limits, Metric.PARAMETERS)])
     if minimise != (Metric.PARAMETERS,):
         limits = (Condition(Metric.PARAMETERS, "<=", budget), *limits)
-    space = _space(request.space, data.task, limits)
-    ceilings = tuple(_ceiling(metric, budget, space.conditions) for metric in minimise)
+    space = _space(request.space, data.task, limits, request.chip)
+    ceilings = tuple(_ceiling(metric, budget, space, chip_limits) for metric in minimise)
     check = typed("spaces", "check", request.space)
     _check_smallest(space, budget, "loosen --limit or raise --budget" if limits else f"see why with '{check}'")
     engine = choose_engine(request.engine, usual_recipe, device, space.op_types)
@@ -148,22 +166,26 @@ def _recipe(
     return NamedRecipe(trainer, recipe_from(fields, "--trainer"))
 
 
-def _upper_bounds(conditions: Sequence[Condition], metric: Metric) -> list[int]:
+def upper_bounds(conditions: Sequence[Condition], metric: Metric) -> list[int]:
+    """Return the most of a metric that each condition on it allows."""
     strict = [each.bound - 1 for each in conditions if each.metric is metric and each.comparison == "<"]
     return strict + [each.bound for each in conditions if each.metric is metric and each.comparison in ("<=", "==")]
 
 
-def usual_space(task: Task) -> str:
-    """Return the space whose networks suit images of this shape."""
+def usual_space(task: Task, chip: Chip | None = None) -> str:
+    """Return the space whose networks suit images of this shape, and the RAM of a chip."""
     _, rows, columns = task.input_shape
     if rows == 1:
         return "series"
-    return "small" if min(rows, columns) < _SMALL_EDGE else "all"
+    if min(rows, columns) < _SMALL_EDGE:
+        return "small"
+    is_short = chip is not None and chip.limits(task)[1].bound < _USUAL_BYTES_A_PIXEL * rows * columns
+    return "minute" if is_short else "all"
 
 
-def _space(name: str, task: Task, limits: tuple[Condition, ...]) -> SearchSpace:
+def _space(name: str, task: Task, limits: tuple[Condition, ...], chip: Chip | None) -> SearchSpace:
     """Return a space with limits, whose networks end in the classes of the data."""
-    space = with_conditions(space_of(usual_space(task) if name == AUTO else name, task), limits)
+    space = with_conditions(space_of(usual_space(task, chip) if name == AUTO else name, task), limits)
     try:
         analyse(draw(space, uniform(random.Random(0))).architecture, task)
     except ShapeError as error:
@@ -174,17 +196,41 @@ def _space(name: str, task: Task, limits: tuple[Condition, ...]) -> SearchSpace:
     return space
 
 
-def _ceiling(metric: Metric, budget: int, conditions: Sequence[Condition]) -> int:
+def _chip_limits(chip: Chip | None, task: Task) -> tuple[Condition, ...]:
+    """Return the limits that the memory of a chip sets."""
+    if chip is None:
+        return ()
+    limits = chip.limits(task)
+    ram_left = limits[1].bound
+    if ram_left <= 0:
+        raise ContentError(
+            f"no network of these images fits {chip}: stack and image alone take {-ram_left:,} bytes more than its RAM",
+            hint="smaller images take less",
+        )
+    return limits
+
+
+def _ceiling(metric: Metric, budget: int, space: SearchSpace, chip_limits: Sequence[Condition]) -> int:
     """Return the most of a metric from which the search goes down."""
     if metric is Metric.PARAMETERS:
         return budget
-    bounds = _upper_bounds(conditions, metric)
-    if not bounds:
-        raise UsageError(
-            f"--minimise {metric} needs an upper limit, from which the search goes down",
-            hint=f"give one that large networks meet, such as --limit '{metric}<=1000000'",
-        )
+    bounds = upper_bounds(space.conditions, metric)
+    # The memory of a chip may be far more than any network takes.
+    if not upper_bounds([each for each in space.conditions if each not in chip_limits], metric):
+        bounds.append(_largest(metric, budget, space))
     return min(bounds)
+
+
+def _largest(metric: Metric, budget: int, space: SearchSpace) -> int:
+    """Return the most of a metric that a drawn network has, of those within the budget where there are any."""
+    rng = random.Random(0)
+    unlimited = replace(space, conditions=())
+    judgements = [judge(unlimited, draw(space, uniform(rng)).architecture) for _ in range(_CEILING_DRAWS)]
+    analyses = [each.analysis for each in judgements if each.analysis is not None]
+    within = [each for each in analyses if each.parameters <= budget]
+    if not analyses:
+        raise ContentError(f"no network of space '{space.name}' suits the images")
+    return max(measured(each, metric) for each in within or analyses)
 
 
 def _check_smallest(space: SearchSpace, budget: int, hint: str) -> None:

@@ -100,6 +100,24 @@ def test_weights_of_a_repeat_are_said_to_have_other_bits_as_expected_and_what_is
     assert exported["recorded_weights_sha256"] == "0" * 64
 
 
+def test_c_for_a_chip_states_it_and_what_does_not_fit_is_refused_with_the_chips_that_would_do(
+    evidence: Record, workspace: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert run(["export", evidence.hash[:8], "--c", "fits", "--chip", "rp2040"]) == 0
+    chip = json.loads((workspace / "fits" / "manifest.json").read_text(encoding="utf-8"))["chip"]
+    capsys.readouterr()
+    assert (chip["name"], chip["fits"], chip["flash_bytes"][1]) == ("RP2040", True, 2_097_152)
+
+    assert run(["export", evidence.hash[:8], "--c", "lacks", "--chip", "ATtiny85"]) == 4
+    error = capsys.readouterr().err
+    assert "does not fit ATtiny85: " in error
+    assert "bytes of RAM too many" in error
+    assert "it fits microbit-v1, " in error
+    assert not (workspace / "lacks").exists()
+
+    assert run(["export", evidence.hash[:8], "--safetensors", "net", "--chip", "rp2040"]) == 2
+
+
 def test_the_read_of_the_test_images_is_entered_with_its_purpose(
     place: Workspace, evidence: Record, evaluated: Callable[..., dict[str, Any]]
 ):

@@ -150,6 +150,29 @@ def test_a_limit_of_parameters_is_the_budget_and_of_what_is_minimised_the_ceilin
     assert (config["budget"], config["most"]) == (300, 60_000)
 
 
+def test_a_chip_is_a_pair_of_limits_that_the_plan_names(capsys: pytest.CaptureFixture[str]):
+    arguments = ("search", "--dataset", "mnist-5k", "--minimise", "weight_bytes", "--chip", "ch32v003", "--plan")
+    document = document_of(capsys, *arguments, code=0)
+    assert run([*arguments]) == 0
+    text = capsys.readouterr().out
+
+    limits = ["weight_bytes <= 12938", "ram_bytes <= 344"]
+    assert document["chip"] == limits
+    assert all(limit in document["config"]["space_text"] for limit in limits)
+    # Hardly a network of the usual space has maps so small.
+    assert document["config"]["space"] == "minute"
+    assert "weight_bytes <= 12938 and ram_bytes <= 344" in text
+
+
+def test_a_chip_with_less_ram_than_an_image_and_an_unknown_one_are_refused(capsys: pytest.CaptureFixture[str]):
+    # 1,325 bytes of the program and 784 of the image, of 512.
+    error = document_of(capsys, "search", "--dataset", "mnist-5k", "--chip", "ATtiny85", "--plan", code=4)["error"]
+    assert "1,597 bytes more than its RAM" in error["message"]
+
+    error = document_of(capsys, "search", "--dataset", "mnist-5k", "--chip", "ATtiny58", "--plan", code=2)["error"]
+    assert (error["kind"], error["hint"]) == ("usage", "did you mean 'ATtiny85'?")
+
+
 # Ends -----------------------------------------------------------------------------------------------------------
 
 

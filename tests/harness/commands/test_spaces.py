@@ -32,6 +32,18 @@ def document_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str
     return document
 
 
+def test_a_network_is_explained_on_a_chip(capsys: pytest.CaptureFixture[str]):
+    chip = document_of(capsys, "explain", "seed4", "--chip", "stm32f030f4")["chip"]
+    assert run(["explain", "seed4", "--chip", "stm32f030f4"]) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    needed, present = chip["ram_bytes"]
+
+    assert (chip["name"], chip["fits"], present) == ("STM32F030F4", False, 4_096)
+    assert line.startswith("STM32F030F4: does not fit, ")
+    assert f"{needed - present:,} bytes of RAM too many" in line
+    assert "an estimated " in line
+
+
 @pytest.mark.parametrize("seed", ["seed0", "seed1", "seed2", "seed3", "seed4"])
 def test_the_five_seeds_have_the_layers_of_their_documents(seed: str, capsys: pytest.CaptureFixture[str]):
     golden = json.loads(GOLDEN.read_text(encoding="utf-8"))[seed]

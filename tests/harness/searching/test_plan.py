@@ -31,6 +31,7 @@ from harness.training.executors.base import Limits, Source
 from harness.training.executors.processes import Processes
 from harness.training.recipe import NamedRecipe, Recipe, named_recipe
 from harness.training.run import Job
+from search_spaces.chips import CHIPS
 from search_spaces.errors import UnknownNameError
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network, parse_space
@@ -111,6 +112,38 @@ def test_the_threshold_is_the_target_and_the_offset(tmp_path: Path, monkeypatch:
     assert plan(tmp_path, target_pct=97.5).config.threshold_pct == pytest.approx(96.875)
 
 
+# Two networks, of 94 and 178 parameters: 784 x 9 multiply-adds a channel, and 10.
+TWO = "net = conv3x3({4, 8}) bn relu | gap | linear(10);"
+
+
+@pytest.mark.parametrize(("budget", "macs"), [(20_000, 56_528), (100, 28_264)])
+def test_what_is_minimised_without_a_limit_begins_at_the_largest_network_of_the_budget(
+    budget: int, macs: int, tmp_path: Path
+):
+    (tmp_path / "two.space").write_text(TWO, encoding="utf-8")
+    changes: dict[str, Any] = {
+        "space": f"@{tmp_path / 'two.space'}",
+        "minimise": ("macs", "parameters"),
+        "budget": budget,
+    }
+    search_plan = plan(tmp_path, **changes)
+
+    assert search_plan.config.ceilings == (macs, budget)
+    assert plan_document(search_plan)["drawn_ceilings"] == ["macs"]
+
+
+def test_a_limit_of_ones_own_stays_the_ceiling_and_a_chip_lowers_it(tmp_path: Path):
+    limits = (Condition(Metric.WEIGHT_BYTES, "<=", 15_000),)
+    own = plan(tmp_path, minimise=("weight_bytes",), limits=limits)
+    both = plan(tmp_path, minimise=("weight_bytes",), limits=limits, chip=CHIPS["CH32V003"])
+    wide = plan(tmp_path, minimise=("weight_bytes",), chip=CHIPS["RP2040"])
+
+    assert (own.config.ceiling, both.config.ceiling) == (15_000, 12_938)
+    assert "drawn_ceilings" not in plan_document(own)
+    # The two megabytes of this chip are no place to begin at.
+    assert wide.config.ceiling < 200_000
+
+
 def test_a_plan_writes_nothing(tmp_path: Path):
     plan_document(plan(tmp_path / "nowhere"))
 
@@ -162,7 +195,6 @@ TOGETHER = (Condition(Metric.MACS, "<=", 5), Condition(Metric.MACS, ">=", 10))
         ({"epochs": (0,)}, UsageError),
         ({"epochs": (10_001,)}, UsageError),
         ({"target_pct": 100.0}, UsageError),
-        ({"minimise": ("macs",)}, UsageError),
         ({"limits": TOGETHER}, UsageError),
         # conv3x3(4) gap linear(10) has 4 * 9 + 50 parameters.
         ({"space": FEW, "budget": 85}, ContentError),

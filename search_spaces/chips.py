@@ -1,0 +1,133 @@
+"""Chips by name: what their flash and RAM leave for a network, and an estimate of their time for an image.
+
+The file ``chips.toml`` holds the figures, with their sources and how those of the program were measured.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from search_spaces.errors import UnknownNameError, nearest
+from search_spaces.network import Analysis, Task
+from search_spaces.space import Condition, Metric
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Core:
+    """A kind of processor, with what the exported C costs on it beside the network's own bytes.
+
+    Attributes:
+        program_bytes: of flash.
+        working_bytes: of RAM, without the image and the maps.
+        cycles_a_mac: clock cycles of a multiply-add, with all that goes on around it.
+    """
+
+    program_bytes: int
+    working_bytes: int
+    cycles_a_mac: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chip:
+    """A chip on which a network is to run, alone; ``source`` names the data sheets that its figures are of."""
+
+    name: str
+    title: str
+    core: Core
+    flash_bytes: int
+    ram_bytes: int
+    clock_hz: int
+    source: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    def limits(self, task: Task) -> tuple[Condition, Condition]:
+        """Return the limits of a network; their bounds are negative where program and image alone do not fit."""
+        flash_left = self.flash_bytes - self.core.program_bytes
+        ram_left = self.ram_bytes - self.core.working_bytes - math.prod(task.input_shape)
+        return Condition(Metric.WEIGHT_BYTES, "<=", flash_left), Condition(Metric.RAM_BYTES, "<=", ram_left)
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A network on a chip: what it needs there, its program, image and stack included."""
+
+    chip: Chip
+    analysis: Analysis
+
+    @property
+    def flash_bytes(self) -> int:
+        """The flash of constants and program."""
+        return self.chip.core.program_bytes + self.analysis.weight_bytes
+
+    @property
+    def ram_bytes(self) -> int:
+        """The RAM of maps, image and program."""
+        return self.chip.core.working_bytes + math.prod(self.analysis.task.input_shape) + self.analysis.ram_bytes
+
+    @property
+    def milliseconds(self) -> float:
+        """The estimate of the time of an image."""
+        return 1_000 * self.chip.core.cycles_a_mac * self.analysis.macs / self.chip.clock_hz
+
+    @property
+    def lack(self) -> str:
+        """What is missing, for people; empty where the network fits."""
+        flash = self.flash_bytes - self.chip.flash_bytes
+        ram = self.ram_bytes - self.chip.ram_bytes
+        parts = [f"{count:,} bytes of {memory}" for count, memory in ((flash, "flash"), (ram, "RAM")) if count > 0]
+        return " and ".join(parts)
+
+    def document(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return {
+            "name": self.chip.name,
+            "fits": not self.lack,
+            "flash_bytes": [self.flash_bytes, self.chip.flash_bytes],
+            "ram_bytes": [self.ram_bytes, self.chip.ram_bytes],
+            "estimated_milliseconds": round(self.milliseconds, 1),
+        }
+
+    def __str__(self) -> str:
+        # An estimate has no more than two digits.
+        milliseconds = float(f"{self.milliseconds:.2g}")
+        verdict = f"does not fit, {self.lack} too many" if self.lack else "fits"
+        return (
+            f"{self.chip.name}: {verdict}; with its program {self.flash_bytes:,} of {self.chip.flash_bytes:,} bytes of "
+            f"flash, with image and stack {self.ram_bytes:,} of {self.chip.ram_bytes:,} of RAM; an image takes an "
+            f"estimated {milliseconds:,g} ms at {self.chip.clock_hz / 1e6:g} MHz"
+        )
+
+
+def _read() -> dict[str, Chip]:
+    tables = tomllib.loads(resources.files("search_spaces").joinpath("chips.toml").read_text("utf-8"))
+    cores = {name: Core(**figures) for name, figures in tables["cores"].items()}
+    return {
+        name: Chip(name=name, **figures | {"core": cores[figures["core"]]}) for name, figures in tables["chips"].items()
+    }
+
+
+CHIPS: Mapping[str, Chip] = _read()
+
+
+def chip_named(name: str) -> Chip:
+    """Return the chip of that name, in capitals or not.
+
+    Raises:
+        UnknownNameError: there is none.
+    """
+    for chip in CHIPS.values():
+        if chip.name.lower() == name.lower():
+            return chip
+    raise UnknownNameError(f"unknown chip {name!r}; known are {', '.join(CHIPS)}", hint=nearest(name, CHIPS))
+
+
+def fitting(analysis: Analysis) -> tuple[Chip, ...]:
+    """Return the chips on which a network fits."""
+    return tuple(chip for chip in CHIPS.values() if not Fit(chip, analysis).lack)

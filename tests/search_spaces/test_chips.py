@@ -1,0 +1,90 @@
+"""Chips: the table is whole and has its sources, limits are what one computes by hand, and networks fit or do not."""
+
+from __future__ import annotations
+
+import pytest
+
+from search_spaces.chips import CHIPS, Fit, chip_named, fitting
+from search_spaces.errors import UnknownNameError
+from search_spaces.network import MNIST, Analysis, Task, analyse
+from search_spaces.notation import parse_network
+from search_spaces.space import measured
+
+SMALL = "conv3x3(4) bn relu | maxpool(4) | gap | linear(10)"
+LARGE = "conv3x3(64) bn relu conv3x3(64) bn relu | gap | linear(10)"
+# Flash in KiB, bytes of RAM, MHz, of the data sheets; the chips of the table and no others.
+SHEETS = {
+    "microbit-v1": (256, 16_384, 16),
+    "ATmega328P": (32, 2_048, 16),
+    "ATtiny85": (8, 512, 20),
+    "CH32V003": (16, 2_048, 48),
+    "RP2040": (2_048, 264 * 1_024, 133),
+    "nRF52832": (512, 65_536, 64),
+    "STM32F030F4": (16, 4_096, 48),
+    "STM32L432KC": (256, 65_536, 80),
+    "ESP32-C3": (4_096, 400 * 1_024, 160),
+}
+
+
+def analysed(text: str, task: Task = MNIST) -> Analysis:
+    return analyse(parse_network(text), task)
+
+
+def test_the_table_has_the_figures_of_the_data_sheets_and_names_them():
+    figures = {name: (chip.flash_bytes / 1_024, chip.ram_bytes, chip.clock_hz / 1e6) for name, chip in CHIPS.items()}
+
+    assert figures == SHEETS
+    for chip in CHIPS.values():
+        assert chip.title
+        assert any(word in chip.source for word in ("Datasheet", "Product Specification")), chip
+        # The program alone fits everywhere.
+        assert 0 < chip.core.program_bytes < chip.flash_bytes
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "limits"),
+    [
+        # 16,384 - 3,446; 2,048 - 920 of stack - 784 of image.
+        ("CH32V003", MNIST, ["weight_bytes <= 12938", "ram_bytes <= 344"]),
+        # 262,144 - 3,806; 16,384 - 924 - 3 x 32 x 32.
+        ("microbit-v1", Task((3, 32, 32), 7), ["weight_bytes <= 258338", "ram_bytes <= 12388"]),
+    ],
+)
+def test_a_chip_limits_what_program_image_and_stack_leave(name: str, task: Task, limits: list[str]):
+    assert list(map(str, CHIPS[name].limits(task))) == limits
+
+
+@pytest.mark.parametrize("name", CHIPS)
+@pytest.mark.parametrize("text", [SMALL, LARGE])
+@pytest.mark.parametrize("task", [MNIST, Task((1, 8, 8), 10)])
+def test_a_network_fits_if_and_only_if_it_keeps_the_limits(name: str, text: str, task: Task):
+    analysis = analysed(text, task)
+    keeps = all(each.holds(measured(analysis, each.metric)) for each in CHIPS[name].limits(task))
+
+    assert (CHIPS[name] in fitting(analysis)) == keeps
+    assert ("does not fit" in str(Fit(CHIPS[name], analysis))) != keeps
+
+
+def test_what_does_not_fit_says_by_how_much():
+    analysis = analysed(LARGE)
+    fit = Fit(CHIPS["CH32V003"], analysis)
+
+    assert fit.lack == (
+        f"{analysis.weight_bytes - 12_938:,} bytes of flash and {analysis.ram_bytes - 344:,} bytes of RAM"
+    )
+    assert Fit(CHIPS["RP2040"], analysis).lack == ""
+
+
+def test_the_time_of_an_image_is_estimated_from_its_multiply_adds():
+    # 784 x 9 x 4 + 4 x 10 multiply-adds, 13.9 cycles each, at 16 MHz.
+    fit = Fit(CHIPS["microbit-v1"], analysed(SMALL))
+
+    assert fit.milliseconds == pytest.approx(24.554, abs=0.001)
+    assert str(fit).endswith("an image takes an estimated 25 ms at 16 MHz")
+
+
+def test_a_chip_is_known_in_any_case_and_an_unknown_one_names_the_nearest():
+    assert chip_named("ch32v003") is CHIPS["CH32V003"]
+    with pytest.raises(UnknownNameError, match="unknown chip 'CH32V03'; known are microbit-v1, ") as error:
+        chip_named("CH32V03")
+    assert error.value.hint == "did you mean 'CH32V003'?"
