@@ -1,0 +1,119 @@
+// Computes with an integer network by the formula of harness/training/integer.py. A map is an Int32Array, channels
+// innermost. Sums and values fit into 32 bits, which Python has proven, so every number here is exact.
+const { plan } = page.data;
+const SLOPE_BITS = 8;
+const range = (count) => [...Array(count).keys()];
+const places = (rows, columns) => range(rows).flatMap((row) => range(columns).map((column) => [row, column]));
+const total = (numbers) => numbers.reduce((sum, number) => sum + number, 0);
+const shifted = (value, bits) => (value + ((1 << bits) >> 1)) >> bits;
+
+// Returns the pose that is the first and then the second, of as many poses.
+function composed(second, first, poses) {
+  if (poses < 8) return (first + second) % poses;
+  return ((second + (second < 4 ? first : 8 - first)) % 4) + ((first ^ second) & 4);
+}
+
+// Returns the place of a learned kernel whose weight a pose has at this place.
+function learnedPlace(row, column, pose, poses, edge) {
+  let place = [row, column];
+  const turns = poses === 2 ? 2 * pose : pose % 4;
+  for (let turn = 0; turn < turns; turn += 1) place = [place[1], edge - 1 - place[0]];
+  return pose < 4 ? place : [place[0], edge - 1 - place[1]];
+}
+
+// Returns the weights of learned filters in all their poses, which are neighbours.
+function inPoses({ filters, rows, columns, channels, weights }, poses) {
+  const posed = [];
+  for (const [filter, pose] of places(filters, poses)) {
+    const order = range(poses).map((channel) => range(poses).find((first) => composed(pose, first, poses) === channel));
+    for (const [row, column] of places(rows, columns)) {
+      const [i, j] = learnedPlace(row, column, pose, poses, rows);
+      const start = ((filter * rows + i) * columns + j) * channels;
+      for (const channel of range(channels)) {
+        const part = channel % poses;
+        posed.push(weights[start + channel + (channels === 1 ? 0 : order[part] - part)]);
+      }
+    }
+  }
+  return Int8Array.from(posed);
+}
+const posedWeights = plan.steps.map((step) => (step.kernel === null ? null : inPoses(plan.kernels[step.kernel], step.poses)));
+
+// Returns the sums of a convolution or linear layer.
+function convolve(step, source, weights) {
+  const kernel = plan.kernels[step.kernel];
+  const extent = (axis, padding) => Math.floor((source[axis] + 2 * padding - kernel[axis]) / step.stride) + 1;
+  const [rows, columns] = [extent("rows", step.paddings[0]), extent("columns", step.paddings[1])];
+  const channels = kernel.filters * step.poses;
+  const groupFilters = (channels * kernel.channels) / source.channels;
+  const values = new Int32Array(rows * columns * channels);
+  const kernelPlaces = places(kernel.rows, kernel.columns);
+  for (const [at, [row, column]] of places(rows, columns).entries()) {
+    for (const [weightPlace, [i, j]] of kernelPlaces.entries()) {
+      const y = row * step.stride + i - step.paddings[0];
+      const x = column * step.stride + j - step.paddings[1];
+      if (y < 0 || x < 0 || y >= source.rows || x >= source.columns) continue;
+      for (let filter = 0; filter < channels; filter += 1) {
+        const input = (y * source.columns + x) * source.channels + Math.floor(filter / groupFilters) * kernel.channels;
+        const weight = (filter * kernelPlaces.length + weightPlace) * kernel.channels;
+        for (let channel = 0; channel < kernel.channels; channel += 1) {
+          values[at * channels + filter] += source.values[input + channel] * weights[weight + channel];
+        }
+      }
+    }
+  }
+  return { rows, columns, channels, values };
+}
+
+// Returns what multipliers, shifts, the sum of maps and the rectifier make of the sums of a map.
+function output(step, target, map, skip) {
+  const [low, high] = target.signed ? [-127, 127] : [0, 255];
+  const values = map.values.map((sum, at) => {
+    const numberOf = (numbers) => numbers[Math.floor(((at % map.channels) * numbers.length) / map.channels)];
+    let value = shifted(sum, step.sum_shift) * numberOf(step.multipliers);
+    if (step.shifts.length) value += numberOf(step.shifts) * 2 ** step.shift_shift;
+    if (skip) value += skip[at] * step.skip_multiplier;
+    if (step.slope !== null && value < 0) value = (value >> SLOPE_BITS) * step.slope;
+    return Math.min(Math.max(shifted(value, step.output_shift), low), high);
+  });
+  return { ...map, values };
+}
+
+// Returns the maxima or rounded means of windows, or their numbers laid into channels.
+function pooled(step, { rows, columns, channels, values }) {
+  const [height, width] = step.window;
+  const mean = (numbers) => Math.floor((2 * total(numbers) + numbers.length) / (2 * numbers.length));
+  const results = [];
+  for (const [row, column] of places(Math.floor(rows / height), Math.floor(columns / width))) {
+    for (const channel of range(channels)) {
+      const at = ([i, j]) => ((row * height + i) * columns + column * width + j) * channels + channel;
+      const numbers = places(height, width).map((place) => values[at(place)]);
+      if (step.kind === "unshuffle") results.push(...numbers);
+      else results.push(step.takes_mean ? mean(numbers) : Math.max(...numbers));
+    }
+  }
+  return Int32Array.from(results);
+}
+
+// Returns the logits of a map as it stands, or of the sums of its channels.
+function sumUp(step, { channels, values }, weights) {
+  const inputs = step.is_global ? new Int32Array(channels) : values;
+  if (step.is_global) values.forEach((value, at) => (inputs[at % channels] += value));
+  if (!weights) return [...inputs];
+  const products = (label) => Array.from(inputs, (input, at) => input * weights[label * inputs.length + at]);
+  return step.shifts.map((shift, label) => total(products(label)) + shift * 2 ** step.shift_shift);
+}
+
+// Returns the numbers of all maps of an image, and its logits; the pixels are rows, columns and channels.
+function run(pixels) {
+  const results = [Int32Array.from(pixels)];
+  for (const [index, step] of plan.steps.entries()) {
+    const offset = step.source === 0 && step.kernel !== null ? plan.offset : 0;
+    let map = { ...plan.maps[step.source], values: results[step.source].map((value) => value - offset) };
+    if (step.kind === "logits") return { maps: results, logits: sumUp(step, map, posedWeights[index]) };
+    if (step.kind === "convolution") map = convolve(step, map, posedWeights[index]);
+    if (step.multipliers.length) map = output(step, plan.maps[step.target], map, results[step.skip]);
+    results.push(step.window ? pooled(step, map) : map.values);
+  }
+  throw new Error("the last step gives logits");
+}
