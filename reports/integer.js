@@ -7,44 +7,28 @@ const places = (rows, columns) => range(rows).flatMap((row) => range(columns).ma
 const total = (numbers) => numbers.reduce((sum, number) => sum + number, 0);
 const shifted = (value, bits) => (value + ((1 << bits) >> 1)) >> bits;
 
-// Returns the pose that is the first and then the second, of as many poses.
-function composed(second, first, poses) {
-  if (poses < 8) return (first + second) % poses;
-  return ((second + (second < 4 ? first : 8 - first)) % 4) + ((first ^ second) & 4);
-}
-
-// Returns the place of a learned kernel whose weight a pose has at this place.
-function learnedPlace(row, column, pose, poses, edge) {
-  let place = [row, column];
-  const turns = poses === 2 ? 2 * pose : pose % 4;
-  for (let turn = 0; turn < turns; turn += 1) place = [place[1], edge - 1 - place[0]];
-  return pose < 4 ? place : [place[0], edge - 1 - place[1]];
-}
-
-// Returns the weights of learned filters in all their poses, which are neighbours.
-function inPoses({ filters, rows, columns, channels, weights }, poses) {
+// Returns the weights of learned filters in all their poses, which are neighbours; ``orders`` says where a pose has them.
+function inPoses({ filters, rows, columns, channels, weights }, orders) {
   const posed = [];
-  for (const [filter, pose] of places(filters, poses)) {
-    const order = range(poses).map((channel) => range(poses).find((first) => composed(pose, first, poses) === channel));
-    for (const [row, column] of places(rows, columns)) {
-      const [i, j] = learnedPlace(row, column, pose, poses, rows);
-      const start = ((filter * rows + i) * columns + j) * channels;
+  for (const [filter, pose] of places(filters, orders.places.length)) {
+    for (const place of orders.places[pose]) {
+      const start = (filter * rows * columns + place) * channels;
       for (const channel of range(channels)) {
-        const part = channel % poses;
-        posed.push(weights[start + channel + (channels === 1 ? 0 : order[part] - part)]);
+        const part = channel % orders.channels[pose].length;
+        posed.push(weights[start + channel - part + orders.channels[pose][part]]);
       }
     }
   }
   return Int8Array.from(posed);
 }
-const posedWeights = plan.steps.map((step) => (step.kernel === null ? null : inPoses(plan.kernels[step.kernel], step.poses)));
+const posedWeights = plan.steps.map((step) => (step.kernel === null ? null : inPoses(plan.kernels[step.kernel], step.orders)));
 
 // Returns the sums of a convolution or linear layer.
 function convolve(step, source, weights) {
   const kernel = plan.kernels[step.kernel];
   const extent = (axis, padding) => Math.floor((source[axis] + 2 * padding - kernel[axis]) / step.stride) + 1;
   const [rows, columns] = [extent("rows", step.paddings[0]), extent("columns", step.paddings[1])];
-  const channels = kernel.filters * step.poses;
+  const channels = kernel.filters * step.orders.places.length;
   const groupFilters = (channels * kernel.channels) / source.channels;
   const values = new Int32Array(rows * columns * channels);
   const kernelPlaces = places(kernel.rows, kernel.columns);
@@ -80,16 +64,14 @@ function output(step, target, map, skip) {
 }
 
 // Returns the maxima or rounded means of windows, or their numbers laid into channels.
-function pooled(step, { rows, columns, channels, values }) {
-  const [height, width] = step.window;
-  const mean = (numbers) => Math.floor((2 * total(numbers) + numbers.length) / (2 * numbers.length));
+function pooled({ window: [height, width], kind, takes_mean }, { rows, columns, channels, values }) {
   const results = [];
   for (const [row, column] of places(Math.floor(rows / height), Math.floor(columns / width))) {
     for (const channel of range(channels)) {
-      const at = ([i, j]) => ((row * height + i) * columns + column * width + j) * channels + channel;
-      const numbers = places(height, width).map((place) => values[at(place)]);
-      if (step.kind === "unshuffle") results.push(...numbers);
-      else results.push(step.takes_mean ? mean(numbers) : Math.max(...numbers));
+      const first = (row * height * columns + column * width) * channels + channel;
+      const numbers = places(height, width).map(([i, j]) => values[first + (i * columns + j) * channels]);
+      if (kind === "unshuffle") results.push(...numbers);
+      else results.push(takes_mean ? Math.floor((2 * total(numbers) + numbers.length) / (2 * numbers.length)) : Math.max(...numbers));
     }
   }
   return Int32Array.from(results);
@@ -97,10 +79,10 @@ function pooled(step, { rows, columns, channels, values }) {
 
 // Returns the logits of a map as it stands, or of the sums of its channels.
 function sumUp(step, { channels, values }, weights) {
-  const inputs = step.is_global ? new Int32Array(channels) : values;
-  if (step.is_global) values.forEach((value, at) => (inputs[at % channels] += value));
-  if (!weights) return [...inputs];
-  const products = (label) => Array.from(inputs, (input, at) => input * weights[label * inputs.length + at]);
+  const sumOf = (channel) => total(values.filter((_, at) => at % channels === channel));
+  const inputs = step.is_global ? range(channels).map(sumOf) : [...values];
+  if (!weights) return inputs;
+  const products = (label) => inputs.map((input, at) => input * weights[label * inputs.length + at]);
   return step.shifts.map((shift, label) => total(products(label)) + shift * 2 ** step.shift_shift);
 }
 
@@ -108,12 +90,10 @@ function sumUp(step, { channels, values }, weights) {
 function run(pixels) {
   const results = [Int32Array.from(pixels)];
   for (const [index, step] of plan.steps.entries()) {
-    const offset = step.source === 0 && step.kernel !== null ? plan.offset : 0;
-    let map = { ...plan.maps[step.source], values: results[step.source].map((value) => value - offset) };
+    let map = { ...plan.maps[step.source], values: results[step.source].map((value) => value - step.offset) };
     if (step.kind === "logits") return { maps: results, logits: sumUp(step, map, posedWeights[index]) };
     if (step.kind === "convolution") map = convolve(step, map, posedWeights[index]);
     if (step.multipliers.length) map = output(step, plan.maps[step.target], map, results[step.skip]);
     results.push(step.window ? pooled(step, map) : map.values);
   }
-  throw new Error("the last step gives logits");
 }

@@ -1,12 +1,38 @@
-"""An integer network as JSON, which the page on which one tries it computes with."""
+"""An integer network as JSON: what the page on which one tries it computes with, and what it says."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from harness.training.integer import Integers, IntegerNetwork, StepNumbers
-from search_spaces.deployment import IntegerPlan, Kind, Map, Step
+import numpy as np
+
+from harness.deployment.c_library import Library
+from harness.training.integer import IntegerNetwork, Integers, StepNumbers, kernel_in_poses
+from search_spaces.deployment import Kind, Map, Step
 from search_spaces.ops import Conv, Kernel, LeakyReLU, PReLU, Role
+
+# The images of which a drawing is made one; other data sets that the harness knows have this shape.
+_DIGIT_SHAPE = (1, 28, 28)
+
+
+def page_document(library: Library) -> dict[str, Any]:
+    """Return what the page of a network is made of."""
+    dataset = library.dataset
+    plan = library.network.plan
+    channels = dataset.image_shape[0]
+    return {
+        "title": library.title,
+        "origin": library.origin,
+        "constant_bytes": plan.constant_bytes,
+        "arena_bytes": plan.arena_bytes,
+        "image_shape": dataset.image_shape,
+        "class_names": dataset.class_names or tuple(map(str, range(dataset.classes))),
+        "takes_digits": not dataset.sha256 and dataset.image_shape == _DIGIT_SHAPE,
+        "low": dataset.low or (0.0,) * channels,
+        "high": dataset.high or (255.0,) * channels,
+        "examples": library.examples.transpose(0, 2, 3, 1).reshape(len(library.examples), -1).tolist(),
+        "plan": plan_document(library.network),
+    }
 
 
 def plan_document(network: IntegerNetwork) -> dict[str, Any]:
@@ -14,10 +40,9 @@ def plan_document(network: IntegerNetwork) -> dict[str, Any]:
     plan = network.plan
     steps = zip(plan.steps, network.numbers, strict=True)
     return {
-        "offset": network.offset,
         "maps": [_map_document(each) for each in plan.maps],
         "kernels": [_kernel_document(kernel) for kernel in network.kernels],
-        "steps": [_step_document(plan, step, numbers) for step, numbers in steps],
+        "steps": [_step_document(network, step, numbers) for step, numbers in steps],
     }
 
 
@@ -32,22 +57,33 @@ def _kernel_document(kernel: Integers) -> dict[str, Any]:
     return {**sizes, "weights": kernel.ravel().tolist()}
 
 
-def _step_document(plan: IntegerPlan, step: Step, numbers: StepNumbers) -> dict[str, Any]:
+def _orders(kernel: Integers, poses: int) -> dict[str, Any]:
+    """Return which place and which of neighbouring channels of a learned filter stands where in each pose."""
+    _, rows, columns, channels = kernel.shape
+    parts = poses if channels > 1 else 1
+    places = kernel_in_poses(np.arange(rows * columns).reshape(1, rows, columns, 1), poses)
+    channel_parts = kernel_in_poses(np.arange(parts).reshape(1, 1, 1, parts), poses)
+    return {"places": places.reshape(poses, -1).tolist(), "channels": channel_parts.reshape(poses, -1).tolist()}
+
+
+def _step_document(network: IntegerNetwork, step: Step, numbers: StepNumbers) -> dict[str, Any]:
     op = step.op
+    kernel = None if step.kernel is None else network.kernels[step.kernel]
+    poses = op.poses if isinstance(op, Conv) else 1
     pool = op if step.kind in (Kind.POOLING, Kind.UNSHUFFLE) else step.pool
     window = None if pool is None else pool.window()
     if pool is not None and window is None:
         # It is a pooling of the whole map.
-        window = (*plan.maps[step.source].shape[1:], 1)
+        window = (*network.plan.maps[step.source].shape[1:], 1)
     has_slope = isinstance(step.rectifier, LeakyReLU | PReLU)
     return {
         "kind": step.kind,
-        "text": str(op) if op is not None else "",
         "source": step.source,
         "target": step.target,
         "skip": step.skip,
+        "offset": network.offset if step.source == 0 and step.kernel is not None else 0,
         "kernel": step.kernel,
-        "poses": op.poses if isinstance(op, Conv) else 1,
+        "orders": None if kernel is None else _orders(kernel, poses),
         "stride": op.stride if isinstance(op, Kernel) else 1,
         "paddings": op.paddings if isinstance(op, Kernel) else (0, 0),
         "window": None if window is None else window[:2],
