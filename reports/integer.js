@@ -12,10 +12,9 @@ function inPoses({ filters, rows, columns, channels, weights }, orders) {
   const posed = [];
   for (const [filter, pose] of places(filters, orders.places.length)) {
     for (const place of orders.places[pose]) {
-      const start = (filter * rows * columns + place) * channels;
       for (const channel of range(channels)) {
         const part = channel % orders.channels[pose].length;
-        posed.push(weights[start + channel - part + orders.channels[pose][part]]);
+        posed.push(weights[(filter * rows * columns + place) * channels + channel - part + orders.channels[pose][part]]);
       }
     }
   }
@@ -26,20 +25,17 @@ const posedWeights = plan.steps.map((step) => (step.kernel === null ? null : inP
 // Returns the sums of a convolution or linear layer.
 function convolve(step, source, weights) {
   const kernel = plan.kernels[step.kernel];
-  const extent = (axis, padding) => Math.floor((source[axis] + 2 * padding - kernel[axis]) / step.stride) + 1;
-  const [rows, columns] = [extent("rows", step.paddings[0]), extent("columns", step.paddings[1])];
-  const channels = kernel.filters * step.orders.places.length;
-  const groupFilters = (channels * kernel.channels) / source.channels;
+  const { rows, columns, channels } = step.sums;
   const values = new Int32Array(rows * columns * channels);
-  const kernelPlaces = places(kernel.rows, kernel.columns);
   for (const [at, [row, column]] of places(rows, columns).entries()) {
-    for (const [weightPlace, [i, j]] of kernelPlaces.entries()) {
+    for (const [weightPlace, [i, j]] of places(kernel.rows, kernel.columns).entries()) {
       const y = row * step.stride + i - step.paddings[0];
       const x = column * step.stride + j - step.paddings[1];
       if (y < 0 || x < 0 || y >= source.rows || x >= source.columns) continue;
       for (let filter = 0; filter < channels; filter += 1) {
-        const input = (y * source.columns + x) * source.channels + Math.floor(filter / groupFilters) * kernel.channels;
-        const weight = (filter * kernelPlaces.length + weightPlace) * kernel.channels;
+        const group = Math.floor((filter * source.channels) / (channels * kernel.channels));
+        const input = (y * source.columns + x) * source.channels + group * kernel.channels;
+        const weight = (filter * kernel.rows * kernel.columns + weightPlace) * kernel.channels;
         for (let channel = 0; channel < kernel.channels; channel += 1) {
           values[at * channels + filter] += source.values[input + channel] * weights[weight + channel];
         }
@@ -51,14 +47,13 @@ function convolve(step, source, weights) {
 
 // Returns what multipliers, shifts, the sum of maps and the rectifier make of the sums of a map.
 function output(step, target, map, skip) {
-  const [low, high] = target.signed ? [-127, 127] : [0, 255];
   const values = map.values.map((sum, at) => {
     const numberOf = (numbers) => numbers[Math.floor(((at % map.channels) * numbers.length) / map.channels)];
     let value = shifted(sum, step.sum_shift) * numberOf(step.multipliers);
     if (step.shifts.length) value += numberOf(step.shifts) * 2 ** step.shift_shift;
     if (skip) value += skip[at] * step.skip_multiplier;
     if (step.slope !== null && value < 0) value = (value >> SLOPE_BITS) * step.slope;
-    return Math.min(Math.max(shifted(value, step.output_shift), low), high);
+    return Math.min(Math.max(shifted(value, step.output_shift), target.low), target.high);
   });
   return { ...map, values };
 }

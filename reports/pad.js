@@ -1,7 +1,7 @@
 // Lets a person draw a digit or choose a picture, and shows what the integer network makes of it.
 const [BOX, INK, STEP] = [20, 0.3, 5];
 const ARROWS = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] };
-const { examples, class_names, low, high } = page.data;
+const { examples, class_names, low, high, first_map } = page.data;
 const { rows, columns, channels } = plan.maps[0];
 const find = (identifier) => document.getElementById(identifier);
 const board = find("pad");
@@ -28,8 +28,9 @@ function digit() {
     return { first, extent: Math.max(...marks) - first + 1, centre: total(marks) / marks.length + 0.5 - first };
   });
   const scale = BOX / Math.max(across.extent, down.extent);
-  const start = ({ extent, centre }, edge) => clamped(Math.round(edge / 2 - scale * centre), edge - scale * extent);
-  const target = [start(across, columns), start(down, rows), scale * across.extent, scale * down.extent];
+  const size = ({ extent }) => Math.max(1, Math.round(scale * extent));
+  const start = (axis, edge) => clamped(Math.round(edge / 2 - scale * axis.centre), edge - size(axis));
+  const target = [start(across, columns), start(down, rows), size(across), size(down)];
   return scaled("black", board, across.first, down.first, across.extent, down.extent, ...target).map(([shade]) => shade);
 }
 
@@ -63,12 +64,11 @@ function show(pixels) {
   }
   const colour = (at, n) => pixels[at * channels + Math.min(n, channels - 1)];
   find("image").replaceChildren(picture(plan.maps[0], "The image that the network reads", colour));
-  const layer = plan.steps.find(({ kind }) => kind === "convolution")?.target;
-  if (!layer) return;
-  const map = plan.maps[layer];
-  const peak = Math.max(1, ...maps[layer].map(Math.abs));
-  const shade = (number) => (map.signed ? 128 + (127 * number) / peak : (255 * number) / peak);
-  const part = (channel) => picture(map, `Map ${channel + 1}`, (at) => shade(maps[layer][at * map.channels + channel]));
+  if (first_map === null) return;
+  const map = plan.maps[first_map];
+  const peak = Math.max(1, ...maps[first_map].map(Math.abs));
+  const shade = (number) => (map.low < 0 ? 128 + (127 * number) / peak : (255 * number) / peak);
+  const part = (channel) => picture(map, `Map ${channel + 1}`, (at) => shade(maps[first_map][at * map.channels + channel]));
   find("maps").replaceChildren(...range(map.channels).map(part));
 }
 
@@ -79,13 +79,11 @@ if (board) {
   Object.assign(context, { lineWidth: edge / 12, lineCap: "round", strokeStyle: "white" });
   let pen = [edge / 2, edge / 2];
   const move = (place, draws) => {
-    context.beginPath();
-    context.moveTo(...pen);
-    context.lineTo(place[0] + 0.01, place[1]); // A line without length would leave no dot.
+    const line = new Path2D(`M${pen} L${place[0] + 0.01},${place[1]}`); // One without length would leave no dot.
     pen = place;
     Object.assign(find("pen").style, { left: `${(100 * pen[0]) / edge}%`, top: `${(100 * pen[1]) / edge}%` });
     if (!draws) return;
-    context.stroke();
+    context.stroke(line);
     show(digit());
   };
   board.onpointerdown = board.onpointermove = (event) => {
@@ -100,12 +98,9 @@ if (board) {
   };
 }
 
-find("picture")?.addEventListener("change", async ({ target }) => {
-  show(await createImageBitmap(target.files[0]).then(fitted, () => null));
-});
-document.addEventListener("click", ({ target: { dataset } }) => {
-  if (!("example" in dataset)) return;
+find("picture")?.addEventListener("change", ({ target }) => createImageBitmap(target.files[0]).then(fitted, () => null).then(show));
+document.querySelectorAll("[data-example]").forEach((choice) => choice.addEventListener("click", () => {
   board?.getContext("2d").clearRect(0, 0, board.width, board.height);
-  show(examples[dataset.example]);
-});
+  show(examples[choice.dataset.example]);
+}));
 show(examples[0]);

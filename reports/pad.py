@@ -22,5 +22,4 @@ def render(document: Mapping[str, Any]) -> str:
         document=document,
         pad_edge=PAD_EDGE,
         takes_pictures=not document["takes_digits"] and rows > 1 and channels in (1, 3),
-        has_maps=any(step["kind"] == "convolution" for step in document["plan"]["steps"]),
     )

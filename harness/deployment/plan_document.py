@@ -9,7 +9,7 @@ import numpy as np
 from harness.deployment.c_library import Library
 from harness.training.integer import IntegerNetwork, Integers, StepNumbers, kernel_in_poses
 from search_spaces.deployment import Kind, Map, Step
-from search_spaces.ops import Conv, Kernel, LeakyReLU, PReLU, Role
+from search_spaces.ops import Conv, Kernel, LeakyReLU, PReLU, Role, Shape
 
 # The images of which a drawing is made one; other data sets that the harness knows have this shape.
 _DIGIT_SHAPE = (1, 28, 28)
@@ -20,6 +20,7 @@ def page_document(library: Library) -> dict[str, Any]:
     dataset = library.dataset
     plan = library.network.plan
     channels = dataset.image_shape[0]
+    convolutions = [step.target for step in plan.steps if step.kind is Kind.CONVOLUTION]
     return {
         "title": library.title,
         "origin": library.origin,
@@ -31,6 +32,7 @@ def page_document(library: Library) -> dict[str, Any]:
         "low": dataset.low or (0.0,) * channels,
         "high": dataset.high or (255.0,) * channels,
         "examples": library.examples.transpose(0, 2, 3, 1).reshape(len(library.examples), -1).tolist(),
+        "first_map": convolutions[0] if convolutions else None,
         "plan": plan_document(library.network),
     }
 
@@ -47,8 +49,12 @@ def plan_document(network: IntegerNetwork) -> dict[str, Any]:
 
 
 def _map_document(each: Map) -> dict[str, Any]:
-    channels, rows, columns = each.shape
-    return {"channels": channels, "rows": rows, "columns": columns, "signed": each.signed}
+    return {**_shape_document(each.shape), "low": -127 if each.signed else 0, "high": 127 if each.signed else 255}
+
+
+def _shape_document(shape: Shape) -> dict[str, int]:
+    channels, rows, columns = (*shape, 1, 1)[:3]
+    return {"channels": channels, "rows": rows, "columns": columns}
 
 
 def _kernel_document(kernel: Integers) -> dict[str, Any]:
@@ -68,13 +74,14 @@ def _orders(kernel: Integers, poses: int) -> dict[str, Any]:
 
 def _step_document(network: IntegerNetwork, step: Step, numbers: StepNumbers) -> dict[str, Any]:
     op = step.op
+    source = network.plan.maps[step.source]
     kernel = None if step.kernel is None else network.kernels[step.kernel]
     poses = op.poses if isinstance(op, Conv) else 1
     pool = op if step.kind in (Kind.POOLING, Kind.UNSHUFFLE) else step.pool
     window = None if pool is None else pool.window()
     if pool is not None and window is None:
         # It is a pooling of the whole map.
-        window = (*network.plan.maps[step.source].shape[1:], 1)
+        window = (*source.shape[1:], 1)
     has_slope = isinstance(step.rectifier, LeakyReLU | PReLU)
     return {
         "kind": step.kind,
@@ -83,6 +90,7 @@ def _step_document(network: IntegerNetwork, step: Step, numbers: StepNumbers) ->
         "skip": step.skip,
         "offset": network.offset if step.source == 0 and step.kernel is not None else 0,
         "kernel": step.kernel,
+        "sums": None if step.kind is not Kind.CONVOLUTION or op is None else _shape_document(op.shape(source.shape)),
         "orders": None if kernel is None else _orders(kernel, poses),
         "stride": op.stride if isinstance(op, Kernel) else 1,
         "paddings": op.paddings if isinstance(op, Kernel) else (0, 0),
