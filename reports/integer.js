@@ -23,19 +23,19 @@ function inPoses({ filters, rows, columns, channels, weights }, orders) {
 const posedWeights = plan.steps.map((step) => (step.kernel === null ? null : inPoses(plan.kernels[step.kernel], step.orders)));
 
 // Returns the sums of a convolution or linear layer.
-function convolve(step, source, weights) {
+function convolve({ sums: { rows, columns, channels }, stride, paddings, ...step }, source, weights) {
   const kernel = plan.kernels[step.kernel];
-  const { rows, columns, channels } = step.sums;
+  const kernelPlaces = places(kernel.rows, kernel.columns);
   const values = new Int32Array(rows * columns * channels);
   for (const [at, [row, column]] of places(rows, columns).entries()) {
-    for (const [weightPlace, [i, j]] of places(kernel.rows, kernel.columns).entries()) {
-      const y = row * step.stride + i - step.paddings[0];
-      const x = column * step.stride + j - step.paddings[1];
+    for (const [weightPlace, [i, j]] of kernelPlaces.entries()) {
+      const y = row * stride + i - paddings[0];
+      const x = column * stride + j - paddings[1];
       if (y < 0 || x < 0 || y >= source.rows || x >= source.columns) continue;
       for (let filter = 0; filter < channels; filter += 1) {
         const group = Math.floor((filter * source.channels) / (channels * kernel.channels));
         const input = (y * source.columns + x) * source.channels + group * kernel.channels;
-        const weight = (filter * kernel.rows * kernel.columns + weightPlace) * kernel.channels;
+        const weight = (filter * kernelPlaces.length + weightPlace) * kernel.channels;
         for (let channel = 0; channel < kernel.channels; channel += 1) {
           values[at * channels + filter] += source.values[input + channel] * weights[weight + channel];
         }

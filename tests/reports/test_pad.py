@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageDraw
 
+import harness
 from harness.data.other_images import own_images
 from harness.data.testset import read_test_set
 from harness.data.training_images import load
@@ -25,6 +26,7 @@ from search_spaces.network import MNIST, Task
 from search_spaces.notation import parse_network
 from tests import axe, browser
 from tests.conftest import REPOSITORY
+from tests.factories import make_data
 from tests.harness.deployment.test_c_library import NETWORKS, dataset_of, library_of, trained
 
 IMAGES = 200
@@ -62,8 +64,8 @@ def test_the_logits_of_the_script_are_those_of_numpy(text: str, task: Task):
 
 def library(text: str, task: Task, **changes: Any) -> Library:
     _, images, integers = trained(parse_network(text, task), task)
-    made = library_of(integers, task, images.pixels.numpy())
-    return replace(made, dataset=replace(dataset_of(task), **changes))
+    example = library_of(integers, task, images.pixels.numpy())
+    return replace(example, dataset=replace(dataset_of(task), **changes))
 
 
 def write(library: Library, folder: Path) -> Path:
@@ -76,13 +78,28 @@ def test_a_page_offers_what_its_data_allow(tmp_path: Path):
     hostile = ("</script><script>window.broken = 1</script>", "b", "c", "d")
     pages = {
         "digits": pad.render(page_document(library(NETWORKS[0], MNIST))),
+        "own digits": pad.render(page_document(library(NETWORKS[0], MNIST, sha256="0"))),
         "colours": pad.render(page_document(library(*TASKS[-2], sha256="0", class_names=hostile))),
         "series": pad.render(page_document(library(*TASKS[-1], sha256="0"))),
     }
 
-    assert ['id="pad"' in text for text in pages.values()] == [True, False, False]
-    assert ['id="picture"' in text for text in pages.values()] == [False, True, False]
+    assert ['id="pad"' in text for text in pages.values()] == [True, False, False, False]
+    assert ['id="picture"' in text for text in pages.values()] == [False, True, True, False]
     assert hostile[0] not in pages["colours"]
+
+
+def test_the_folder_of_c_has_the_page_and_its_size_counts(workspace: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("harness.data.training_images.load", lambda name, folder: make_data())
+
+    (workspace / "quick.toml").write_text("batch_size = 16\nepochs = 1\n", encoding="utf-8")
+    network = "conv3x3(4) bn relu | gap | linear(10)"
+
+    result = harness.export(network, c="net", recipe="@quick.toml", dataset="mnist-5k")
+
+    page = (workspace / "net" / "try.html").read_text(encoding="utf-8")
+    assert 'id="pad"' in page
+    sizes = [path.stat().st_size for path in (workspace / "net").rglob("*") if path.is_file()]
+    assert result.facts["files"][0]["size_bytes"] == sum(sizes)
 
 
 @pytest.fixture
@@ -134,8 +151,8 @@ def best(integers: IntegerNetwork, pixels: list[int], shape: tuple[int, int, int
 
 @pytest.mark.browser
 def test_a_person_draws_by_mouse_and_by_keys_tries_an_image_and_clears(tab: browser.Page, tmp_path: Path):
-    made = library(NETWORKS[0], MNIST)
-    tab.open(write(made, tmp_path))
+    example = library(NETWORKS[0], MNIST)
+    tab.open(write(example, tmp_path))
     drawn = "getComputedStyle(document.getElementById('scores')).visibility === 'visible'"
     tab.evaluate("document.querySelector('[data-example=\"\"]').click()")
     assert answer(tab) == "nothing to see"
@@ -147,11 +164,11 @@ def test_a_person_draws_by_mouse_and_by_keys_tries_an_image_and_clears(tab: brow
         tab.send("Input.dispatchMouseEvent", type=kind, x=right, y=down, button="left", buttons=1, clickCount=1)
     tab.send("Input.dispatchMouseEvent", type="mouseReleased", x=points[2][0], y=points[2][1], button="left")
     assert tab.evaluate(drawn)
-    assert answer(tab) == best(made.network, tab.evaluate("digit()"), (1, 28, 28))
+    assert answer(tab) == best(example.network, tab.evaluate("digit()"), (1, 28, 28))
 
     tab.evaluate("document.querySelector('[data-example=\"3\"]').click()")
     assert tab.evaluate("digit()") is None
-    assert answer(tab) == best(made.network, flat(made.examples)[3], (1, 28, 28))
+    assert answer(tab) == best(example.network, flat(example.examples)[3], (1, 28, 28))
     tab.evaluate("document.querySelector('[data-example=\"\"]').click(); board.focus()")
     for _ in range(8):
         tab.press("ArrowDown")
@@ -161,13 +178,13 @@ def test_a_person_draws_by_mouse_and_by_keys_tries_an_image_and_clears(tab: brow
 
 @pytest.mark.browser
 def test_a_drawing_becomes_nearly_the_image_that_evaluate_makes_of_it(tab: browser.Page, tmp_path: Path):
-    made = library(NETWORKS[0], MNIST)
-    tab.open(write(made, tmp_path))
+    example = library(NETWORKS[0], MNIST)
+    tab.open(write(example, tmp_path))
     points = [(30, 40), (110, 30), (60, 90), (120, 150)]
     picture = Image.new("L", (pad.PAD_EDGE, pad.PAD_EDGE))
     ImageDraw.Draw(picture).line(points, fill=255, width=14, joint="curve")
     picture.save(tmp_path / "drawing.png")
-    [image], _ = own_images(tmp_path / "drawing.png", made.dataset)
+    [image], _ = own_images(tmp_path / "drawing.png", example.dataset)
     tab.evaluate(f"(board.getContext('2d').clearRect(0, 0, 168, 168), {json.dumps(np.asarray(picture).tolist())})"
     ".forEach((line, y) => line.forEach((shade, x) => { const context = board.getContext('2d');"
     " context.fillStyle = `rgb(255 255 255 / ${shade / 255})`; context.fillRect(x, y, 1, 1); }))")  # fmt: skip
@@ -184,8 +201,8 @@ def test_a_drawing_becomes_nearly_the_image_that_evaluate_makes_of_it(tab: brows
 
 @pytest.mark.browser
 def test_a_picture_is_stretched_to_the_shape_and_scaled_to_the_range(tab: browser.Page, tmp_path: Path):
-    made = library(*TASKS[-2], sha256="0", low=(0.0, 0.0, 50.0), high=(255.0, 100.0, 250.0))
-    tab.open(write(made, tmp_path))
+    example = library(*TASKS[-2], sha256="0", low=(0.0, 0.0, 50.0), high=(255.0, 100.0, 250.0))
+    tab.open(write(example, tmp_path))
     bitmap = "new OffscreenCanvas(30, 20)"
     paint = "context.fillStyle = 'rgb(51 60 150)'; context.fillRect(0, 0, 30, 20);"
 
@@ -194,4 +211,4 @@ def test_a_picture_is_stretched_to_the_shape_and_scaled_to_the_range(tab: browse
 
     assert pixels == [51, 153, round(127.5)] * 64
     tab.evaluate(f"show({json.dumps(pixels)})")
-    assert answer(tab) == best(made.network, pixels, COLOURS.input_shape)
+    assert answer(tab) == best(example.network, pixels, COLOURS.input_shape)
