@@ -26,7 +26,6 @@ from search_spaces.network import MNIST, Task
 from search_spaces.notation import parse_network
 from tests import axe, browser
 from tests.conftest import REPOSITORY
-from tests.factories import make_data
 from tests.harness.deployment.test_c_library import NETWORKS, dataset_of, library_of, trained
 
 IMAGES = 200
@@ -88,13 +87,8 @@ def test_a_page_offers_what_its_data_allow(tmp_path: Path):
     assert hostile[0] not in pages["colours"]
 
 
-def test_the_folder_of_c_has_the_page_and_its_size_counts(workspace: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("harness.data.training_images.load", lambda name, folder: make_data())
-
-    (workspace / "quick.toml").write_text("batch_size = 16\nepochs = 1\n", encoding="utf-8")
-    network = "conv3x3(4) bn relu | gap | linear(10)"
-
-    result = harness.export(network, c="net", recipe="@quick.toml", dataset="mnist-5k")
+def test_the_folder_of_c_has_the_page_and_its_size_counts(workspace: Path):
+    result = harness.export("conv3x3(4) bn relu | gap | linear(10)", c="net", recipe="smoke", dataset="mnist-5k")
 
     page = (workspace / "net" / "try.html").read_text(encoding="utf-8")
     assert 'id="pad"' in page
