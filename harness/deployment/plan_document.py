@@ -48,8 +48,9 @@ def plan_document(network: IntegerNetwork) -> dict[str, Any]:
     }
 
 
-def _map_document(each: Map) -> dict[str, Any]:
-    return {**_shape_document(each.shape), "low": -127 if each.signed else 0, "high": 127 if each.signed else 255}
+def _map_document(feature_map: Map) -> dict[str, Any]:
+    limits = {"low": -127, "high": 127} if feature_map.signed else {"low": 0, "high": 255}
+    return {**_shape_document(feature_map.shape), **limits}
 
 
 def _shape_document(shape: Shape) -> dict[str, int]:
