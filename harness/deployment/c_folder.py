@@ -18,6 +18,7 @@ from harness.deployment.c_library import EXAMPLES, Library, c_name, files_of
 from harness.deployment.compiled import compile_runner, find_compiler, run_logits, write_files
 from harness.deployment.emulated import chip_costs
 from harness.deployment.network import Files, TrainedNetwork
+from harness.deployment.plan_document import page_document
 from harness.evidence.evaluate import network_of
 from harness.evidence.record import Record, read_recorded
 from harness.system.errors import ContentError, DeviceError, HarnessError, typed
@@ -77,7 +78,7 @@ def c_files(network: TrainedNetwork, path: Path) -> Files:
     library = replace(library, chips=chip_costs(library))
     contents = {path / name: text.encode("utf-8") for name, text in files_of(library).items()}
     sizes = {"constant_bytes": integers.plan.constant_bytes, "arena_bytes": integers.plan.arena_bytes}
-    return Files(contents, {**sizes, "check": check})
+    return Files(contents, {**sizes, "check": check}, page_document(library))
 
 
 def _float_errors(network: TrainedNetwork, pixels: torch.Tensor, labels: torch.Tensor) -> int:

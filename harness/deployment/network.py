@@ -32,7 +32,13 @@ class TrainedNetwork:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Files of one format, not written yet, by their paths; ``facts`` are what their check has shown."""
+    """Files of one format, not written yet, by their paths.
+
+    Attributes:
+        facts: what their check has shown.
+        page: what the page on which one tries the network is made of; None for a format without one.
+    """
 
     contents: Mapping[Path, bytes]
     facts: Mapping[str, Any] = field(default_factory=dict)
+    page: Mapping[str, Any] | None = None

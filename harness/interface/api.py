@@ -251,8 +251,13 @@ def _exported(weights: Weights, targets: Mapping[str, Path], fit: Fit | None) ->
     file_facts = []
     for name, path in targets.items():
         written = FORMATS[name].files(network, path)
-        contents |= written.contents
-        size_bytes = sum(map(len, written.contents.values()))
+        texts = dict(written.contents)
+        if written.page is not None:
+            from reports.pad import render
+
+            texts[path / "try.html"] = render(written.page).encode()
+        contents |= texts
+        size_bytes = sum(map(len, texts.values()))
         file_facts.append({"file": str(path), "format": name, **written.facts, "size_bytes": size_bytes})
     write_together(contents)
     analysis = analyse(network.architecture, network.images.dataset.task)

@@ -1,0 +1,108 @@
+"""An integer network as JSON: what the page on which one tries it computes with, and what it says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from harness.deployment.c_library import Library
+from harness.training.integer import IntegerNetwork, Integers, StepNumbers, kernel_in_poses
+from search_spaces.deployment import Kind, Map, Step
+from search_spaces.ops import Conv, Kernel, LeakyReLU, PReLU, Role, Shape
+
+# The images of which a drawing is made one; other data sets that the harness knows have this shape.
+_DIGIT_SHAPE = (1, 28, 28)
+
+
+def page_document(library: Library) -> dict[str, Any]:
+    """Return what the page of a network is made of."""
+    dataset = library.dataset
+    plan = library.network.plan
+    channels = dataset.image_shape[0]
+    convolutions = [step.target for step in plan.steps if step.kind is Kind.CONVOLUTION]
+    return {
+        "title": library.title,
+        "origin": library.origin,
+        "constant_bytes": plan.constant_bytes,
+        "arena_bytes": plan.arena_bytes,
+        "image_shape": dataset.image_shape,
+        "class_names": dataset.class_names or tuple(map(str, range(dataset.classes))),
+        "takes_digits": not dataset.sha256 and dataset.image_shape == _DIGIT_SHAPE,
+        "low": dataset.low or (0.0,) * channels,
+        "high": dataset.high or (255.0,) * channels,
+        "examples": library.examples.transpose(0, 2, 3, 1).reshape(len(library.examples), -1).tolist(),
+        "first_map": convolutions[0] if convolutions else None,
+        "plan": plan_document(library.network),
+    }
+
+
+def plan_document(network: IntegerNetwork) -> dict[str, Any]:
+    """Return the maps, learned kernels and steps of a network; a number has the name that it has in Python."""
+    plan = network.plan
+    steps = zip(plan.steps, network.numbers, strict=True)
+    return {
+        "maps": [_map_document(each) for each in plan.maps],
+        "kernels": [_kernel_document(kernel) for kernel in network.kernels],
+        "steps": [_step_document(network, step, numbers) for step, numbers in steps],
+    }
+
+
+def _map_document(feature_map: Map) -> dict[str, Any]:
+    limits = {"low": -127, "high": 127} if feature_map.signed else {"low": 0, "high": 255}
+    return {**_shape_document(feature_map.shape), **limits}
+
+
+def _shape_document(shape: Shape) -> dict[str, int]:
+    channels, rows, columns = (*shape, 1, 1)[:3]
+    return {"channels": channels, "rows": rows, "columns": columns}
+
+
+def _kernel_document(kernel: Integers) -> dict[str, Any]:
+    filters, rows, columns, channels = kernel.shape
+    sizes = {"filters": filters, "rows": rows, "columns": columns, "channels": channels}
+    return {**sizes, "weights": kernel.ravel().tolist()}
+
+
+def _orders(kernel: Integers, poses: int) -> dict[str, Any]:
+    """Return which place and which of neighbouring channels of a learned filter stands where in each pose."""
+    _, rows, columns, channels = kernel.shape
+    parts = poses if channels > 1 else 1
+    places = kernel_in_poses(np.arange(rows * columns).reshape(1, rows, columns, 1), poses)
+    channel_parts = kernel_in_poses(np.arange(parts).reshape(1, 1, 1, parts), poses)
+    return {"places": places.reshape(poses, -1).tolist(), "channels": channel_parts.reshape(poses, -1).tolist()}
+
+
+def _step_document(network: IntegerNetwork, step: Step, numbers: StepNumbers) -> dict[str, Any]:
+    op = step.op
+    source = network.plan.maps[step.source]
+    kernel = None if step.kernel is None else network.kernels[step.kernel]
+    poses = op.poses if isinstance(op, Conv) else 1
+    pool = op if step.kind in (Kind.POOLING, Kind.UNSHUFFLE) else step.pool
+    window = None if pool is None else pool.window()
+    if pool is not None and window is None:
+        # It is a pooling of the whole map.
+        window = (*source.shape[1:], 1)
+    has_slope = isinstance(step.rectifier, LeakyReLU | PReLU)
+    return {
+        "kind": step.kind,
+        "source": step.source,
+        "target": step.target,
+        "skip": step.skip,
+        "offset": network.offset if step.source == 0 and step.kernel is not None else 0,
+        "kernel": step.kernel,
+        "sums": None if step.kind is not Kind.CONVOLUTION or op is None else _shape_document(op.shape(source.shape)),
+        "orders": None if kernel is None else _orders(kernel, poses),
+        "stride": op.stride if isinstance(op, Kernel) else 1,
+        "paddings": op.paddings if isinstance(op, Kernel) else (0, 0),
+        "window": None if window is None else window[:2],
+        "takes_mean": pool is not None and pool.role is Role.MEAN_POOLING,
+        "is_global": step.is_global,
+        "multipliers": numbers.multipliers.tolist(),
+        "shifts": numbers.shifts.tolist(),
+        "sum_shift": numbers.sum_shift,
+        "shift_shift": numbers.shift_shift,
+        "output_shift": numbers.output_shift,
+        "skip_multiplier": numbers.skip_multiplier,
+        "slope": numbers.slope if has_slope else None,
+    }
