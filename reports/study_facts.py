@@ -1,4 +1,4 @@
-"""A study as pages see it: what its folder and its workspace hold, read once; its networks, its answer, its origins.
+"""A study as pages see it: the contents of its folder and its workspace, read once; its networks and its answer.
 
 The contents of a study are read here only; pages write files and look for links. A study that has only just begun, or
 was killed, lacks events and results, and its facts need none of them.
@@ -35,7 +35,7 @@ from search_spaces.network import Architecture
 
 # Only the best networks are named and drawn, which takes time: a search rewrites its report again and again.
 MOST_NAMED = 100
-# So many digits of its hash stand beside the name of a network.
+# Digits of the hash that stand beside the name of a network.
 DIGITS = 6
 
 

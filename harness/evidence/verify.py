@@ -1,4 +1,4 @@
-"""Verification: fresh seeds of one network with one recipe, on all training images, the test set read once a seed.
+"""Verification: fresh seeds of one network with one recipe, on all training images; each reads the test set once.
 
 A plan says what is to be verified. Its seeds are declared in the ledger before the first of them runs, trained, and
 pooled into the record as they end; the verdict says what they have found. A certification is declared in a commit, and
@@ -208,6 +208,7 @@ def due_indices(plan: Plan, workspace: Workspace, seeds: int) -> tuple[int, ...]
 
 
 def _as_declared(plan: Plan, workspace: Workspace) -> Plan:
+    """Return a plan to certify with the seeds and the beacon of its open attempt; UsageError where one is missing."""
     if (attempt := ledger.open_attempt(workspace.ledger, _record_of(plan, workspace).key)) is None:
         raise UsageError(
             "a certification is declared before it is run, and nothing is declared for this network, recipe and target",
@@ -264,8 +265,7 @@ def run_seeds(
                     waiting.clear()
         collector.close()
         verdict = _verdict_of(plan, workspace, collector.evidence, collector.repeated, collector.ended_attempt)
-        # The weights lie beside the record by now. The lock is held on, so that no other call uses the folder, or runs
-        # further seeds of this row before the verdict is logged.
+        # Still under the lock, so that no call uses the folder, or runs more seeds of the row, before this is logged.
         shutil.rmtree(folder, ignore_errors=True)
         on_verdict(verdict)
     return verdict
@@ -308,7 +308,7 @@ class _SeedCollector:
     ended_attempt: Attempt | None = None
 
     def take(self, seed_result: Result) -> None:
-        """Enter a seed: its weights, then the record that names them, and the attempt's end if it is futile now."""
+        """Enter the result of a seed: weights first, then the record that names them; end a futile attempt."""
         attempt = self.plan.attempt
         run = record.seed_run(seed_result, attempt.number if attempt else None, self.plan.beacon)
         original = self.recorded.get(run.index)

@@ -44,7 +44,7 @@ from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job, initial_result
 from search_spaces.notation import parse_space
 
-# So many runs in a row that crashed twice each end the search: the machine is at fault, not the networks.
+# The search ends after this number of runs in a row that crashed twice each: the machine is at fault then.
 _MOST_CRASHES = 10
 _POLL_SECONDS = 0.5
 
@@ -160,8 +160,8 @@ def _retry_or_fail(search: Search, job: Job, status: Status, message: str) -> No
 def choose(search: Search) -> WinnerChosen | None:
     """Note and return the winner: the smallest network that stands and can still be verified; the smallest if none can.
 
-    One whose verification has missed is passed over; one that has met the target takes no further time. Once a study
-    has looked at as many networks as it may, only those are left that it has verified.
+    A network whose verification has missed is passed over; one that has met the target takes no further time. Once a
+    study has verified as many networks as it may (``race.may_look``), only verified ones are left.
     """
     may_look = race.may_look(search.state)
 

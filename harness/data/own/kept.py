@@ -116,7 +116,7 @@ def _check_options(spec: Dataset, options: Options) -> None:
 
 
 def parts_text(spec: Dataset) -> str:
-    """Return the sizes of the parts, for people, and what they should know of them."""
+    """Return a sentence for people: the sizes of the parts, and whether they take turns, are balanced or overlap."""
     turns = f" (in {spec.folds} turns)" if spec.folds > 1 else ""
     sizes = f"{spec.train_size:,} training, {spec.validation_size:,} validation{turns}"
     balance = ", as many of each class" if spec.balanced else ""
@@ -140,15 +140,15 @@ def read(
             ``train/CLASS/*`` (with or without ``validation`` and ``test``) or ``CLASS/*`` of pictures, or one of IDX
             files; series as ``.ts`` or UCR's ``.tsv`` (``NAME_TRAIN`` finds its ``NAME_TEST``).
         shape: (channels, rows, columns) to which images are resized.
-        group_by: what stays on one side of every split: an array of the ``.npz`` (``NAME_test`` of the test part), or
-            ``_`` for what stands in a file's name before the first ``_``.
+        group_by: groups, which stay on one side of every split: an array of the ``.npz`` (``NAME_test`` for test), or
+            ``_`` for the part of a file's name before the first ``_``.
         balanced: validate and test on as many images of each class, so that accuracy is the mean of the classes' own;
             further test images are left out, further validation images are trained on, or left out where groups are.
         channels: ``first`` or ``last``, where an array of an ``.npz`` may be read both ways.
         allow_overlap: keep parts that have images or groups in common, which is refused elsewhere, and say so.
 
     Raises:
-        DataError: it is none of these, or its content does not hold together.
+        DataError: the path is none of these, or its content does not hold together.
     """
     options = Options(shape, group_by, balanced, channels, allow_overlap)
     if not isinstance(path, str | os.PathLike) or not os.path.exists(path):
@@ -221,7 +221,7 @@ class Data:
     read = staticmethod(read)
 
 
-# From what a source has to one value -----------------------------------------------------------------------------
+# From a source to a data set ---------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True, eq=False)
