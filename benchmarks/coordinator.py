@@ -30,7 +30,7 @@ from harness.data.datasets import DATASETS
 from harness.evidence.bounds import error_ratio_of
 from harness.interface.session import SearchReporter
 from harness.searching.look import Inquiry
-from harness.searching.loop import explore, opened
+from harness.searching.loop import explore, open_search
 from harness.searching.proposer import ALL_ON, Answer, Proposer, Switches
 from harness.searching.race import rungs
 from harness.searching.resolve import LENGTHS
@@ -160,7 +160,7 @@ def measured(workers: int, drawn: int, rounds: int, folder: Path) -> dict[str, A
     with redirect_stderr(io.StringIO()):
         meter = Meter(config, effort, drawn, rounds * workers)
         state = StudyLog(folder).take_up(StudyState(folder, config))
-        search = opened(state, effort, Source("mnist", None), _simulated, observers=(meter,))
+        search = open_search(state, effort, Source("mnist", None), _simulated, observers=(meter,))
         meter.stand_between(search)
         search.executor.start(workers)
         explore(search)

@@ -21,7 +21,7 @@ from harness.system.errors import ContentError, typed
 from harness.system.files import Workspace
 from reports import charts, history
 from reports.render import duration, page, short
-from reports.study_facts import Standings, StudyFacts, read_standings, read_study
+from reports.study_facts import StudyFacts, WorkspaceEvidence, read_evidence, read_study
 from reports.study_page import headline, write_report
 from search_spaces.catalog import network_names
 from search_spaces.network import Analysis, analyse
@@ -215,15 +215,15 @@ def read_index(workspace: Workspace) -> _Index:
     """Read all studies and the standings of a workspace; what cannot be read is named and stops nothing."""
     problem = ""
     try:
-        standings = read_standings(workspace)
+        evidence = read_evidence(workspace)
     except ContentError as error:
-        standings = Standings()
+        evidence = WorkspaceEvidence()
         problem = error.told
     studies = []
     unreadable = {}
     for folder in _study_folders(workspace):
         try:
-            info = read_study(folder, workspace, standings)
+            info = read_study(folder, workspace, evidence)
         except ContentError as error:
             unreadable[folder.name] = error.told
             continue
@@ -231,8 +231,8 @@ def read_index(workspace: Workspace) -> _Index:
         studies.append(_Listed(info, _state_of(info), link))
     # The folders came in order of their names, which the sort keeps where times are equal.
     studies.sort(key=lambda study: study.info.last_utc, reverse=True)
-    damage = [message for message in standings.left_out if message not in unreadable.values()]
-    return _Index(studies, unreadable, _groups(standings.rows, standings.records, workspace), problem, damage)
+    damage = [message for message in evidence.left_out if message not in unreadable.values()]
+    return _Index(studies, unreadable, _groups(evidence.rows, evidence.records, workspace), problem, damage)
 
 
 def _study_folders(workspace: Workspace) -> list[Path]:

@@ -273,7 +273,7 @@ def _tested_networks(info: StudyFacts) -> list[Row]:
     goal = (info.config.dataset, info.config.target_pct)
     others = {
         row.hash: row
-        for row in info.standings.rows
+        for row in info.evidence.rows
         if row.reached and (row.dataset, row.target_pct) == goal and row.hash not in known
     }
     best = sorted(others.values(), key=lambda row: cost_of(row, metric))[:3]

@@ -27,7 +27,7 @@ from harness.system.files import Workspace
 from harness.training.result import Inspection, Result
 from reports import charts, history
 from reports.render import DASH, accuracy_words, count, decimal, duration, page, short, spread, words
-from reports.study_facts import StudyFacts, inspections_of, made_by, read_standings, read_study, shown
+from reports.study_facts import StudyFacts, inspections_of, made_by, read_evidence, read_study, shown
 from reports.study_page import CONFIRMED_LABEL_ERRORS, commands, headline, mistakes
 from search_spaces.catalog import network_names
 from search_spaces.network import MNIST, Analysis, Architecture, analyse
@@ -338,8 +338,8 @@ def write_study_comparison(folders: Sequence[Path], workspace: Workspace) -> Pat
 
 def read_studies(folders: Sequence[Path], workspace: Workspace) -> SimpleNamespace:
     """Return the facts of a comparison of studies; raise ContentError where a file of theirs does not hold together."""
-    standings = read_standings(workspace)
-    return _study_comparison([read_study(folder, workspace, standings) for folder in folders])
+    evidence = read_evidence(workspace)
+    return _study_comparison([read_study(folder, workspace, evidence) for folder in folders])
 
 
 def _written(

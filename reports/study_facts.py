@@ -1,7 +1,7 @@
-"""A study as pages see it: what its folder and its workspace hold, read once; its networks, its answer, its origins.
+"""A study as pages see it: the contents of its folder and its workspace, read once; its networks and its answer.
 
-Everything else in this package computes on these values and touches no file. A study that has only just begun, or was
-killed, lacks events and results; nothing here needs any of them.
+The contents of a study are read here only; pages write files and look for links. A study that has only just begun, or
+was killed, lacks events and results, and its facts need none of them.
 """
 
 from __future__ import annotations
@@ -22,14 +22,7 @@ from harness.evidence.record import Record
 from harness.searching.surrogate.past import observations, read_prior
 from harness.studies.candidate import NetworkState, costs_of, why_refuted
 from harness.studies.config import StudyConfig, is_owned, read_config, settings_of
-from harness.studies.events import (
-    Proposal,
-    RungReached,
-    SessionBegan,
-    SessionEnded,
-    Verified,
-    WinnerChosen,
-)
+from harness.studies.events import Proposal, RungReached, SessionBegan, SessionEnded, Verified, WinnerChosen
 from harness.studies.log import read_state
 from harness.studies.state import Decision, StudyState
 from harness.system import statistics
@@ -40,24 +33,25 @@ from reports.render import DASH, count, plural
 from search_spaces.catalog import network_name
 from search_spaces.network import Architecture
 
-# The best ones: to name and to draw a network takes time, and a search rewrites its report again and again.
+# Only the best networks are named and drawn, which takes time: a search rewrites its report again and again.
 MOST_NAMED = 100
-# Of the hash, beside a name.
+# Digits of the hash that stand beside the name of a network.
 DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """One network of a study; its figures are None where there are none.
+    """One network of a study; a figure that is not known is None.
 
     Attributes:
-        cost: what its study minimises; ``second`` what it minimises as well, None where there is nothing.
+        cost: its cost in the metric that the study minimises; ``second`` in the second metric, None without one.
         label: a name from form and size, such as ``posed-1462``, and first digits of the hash, or these alone.
-        validation_accuracies_pct: at the last epoch, one a seed; fresh seeds only, where there are any (``fresh``).
+        origin: who proposed it, such as ``ladder``, ``aim`` (the surrogate) or a sampler.
+        validation_accuracies_pct: at the last epoch, one per seed; of fresh seeds only, if there are any (``fresh``).
             That of a pruned network comes from the epoch at which it was stopped.
         first: the run that the search began with.
         remark: which of its runs ended early, and why its confirmation failed; empty where neither is so.
-        epochs: of the training that the figures speak of; ``runs`` has those of this training first.
+        epochs: length of the training that the figures are about; ``runs`` lists those of this length first.
     """
 
     hash: str
@@ -115,9 +109,9 @@ def _networks(study: StudyState, rows: Mapping[str, LeaderboardRow]) -> tuple[Ne
     for proposal in study.proposals.values():
         proposals[proposal.hash].append(proposal)
     rungs = [entry.event for entry in study.of_kind(RungReached)]
-    hoped = {event.trial: event.predicted_pct for event in rungs if event.pruned}
+    predicted_pct_by_trial = {event.trial: event.predicted_pct for event in rungs if event.pruned}
     networks = [
-        _network(study, each, runs[key], study.last_decisions.get(key), rows.get(key), hoped)
+        _network(study, each, runs[key], study.last_decisions.get(key), rows.get(key), predicted_pct_by_trial)
         for key, each in proposals.items()
     ]
     networks.sort(key=lambda network: _order(network, study.config.threshold_pct))
@@ -127,21 +121,21 @@ def _networks(study: StudyState, rows: Mapping[str, LeaderboardRow]) -> tuple[Ne
     return tuple(networks)
 
 
-def front_of(of: Iterable[Network]) -> list[Network]:
-    """Return the trained networks that beat every one of equal or lower cost on validation, the lowest cost first."""
-    trained = [network for network in of if network.complete and network.accuracy_pct is not None]
+def front_of(networks: Iterable[Network]) -> list[Network]:
+    """Return the trained networks that beat all of equal or lower cost on validation, the lowest cost first."""
+    trained = [network for network in networks if network.complete and network.accuracy_pct is not None]
     return pareto_front(trained, lambda network: (network.cost, -(network.accuracy_pct or 0.0), network.hash))
 
 
-def _remark(decision: Decision | None, ended: str, others: Iterable[Result], hoped: Mapping[int, float | None]) -> str:
+def _remark(decision: Decision | None, early_end_text: str, pruned_texts: Iterable[str]) -> str:
     """Return why a network was given up, what ended its runs early, and when those of other lengths were pruned."""
     parts = []
     if decision is not None and decision.state is NetworkState.REFUTED:
         why = why_refuted(decision.fresh_seeds, was_confirmed=decision.was_confirmed)
         parts.append(f"({plural(decision.fresh_seeds, 'fresh seed')}; {why})")
-    if ended:
-        parts.append(ended)
-    parts += [f"(pruned {_where_pruned(run, hoped)})" for run in others if run.status is Status.PRUNED]
+    if early_end_text:
+        parts.append(early_end_text)
+    parts += [f"(pruned {text})" for text in pruned_texts]
     return " ".join(parts)
 
 
@@ -151,12 +145,14 @@ def _network(
     results: Sequence[Result],
     decision: Decision | None,
     row: LeaderboardRow | None,
-    hoped: Mapping[int, float | None],
+    predicted_pct_by_trial: Mapping[int, float | None],
 ) -> Network:
-    ours, others = _by_length(results, decision)
+    deciding_runs, other_length_runs = _by_length(results, decision)
     by_trial: dict[int | None, Proposal] = {each.trial: each for each in proposals}
-    proposal = by_trial.get(ours[0].trial, proposals[-1]) if ours else proposals[-1]
-    state, ended, speaking = _progress(ours, hoped)
+    proposal = by_trial.get(deciding_runs[0].trial, proposals[-1]) if deciding_runs else proposals[-1]
+    progress = _progress(deciding_runs, predicted_pct_by_trial)
+    pruned_runs = (run for run in other_length_runs if run.status is Status.PRUNED)
+    pruned_texts = [_pruned_text(run, predicted_pct_by_trial) for run in pruned_runs]
     costs = costs_of(proposal, study.config)
     return Network(
         hash=proposal.hash,
@@ -168,23 +164,23 @@ def _network(
         trial=proposal.trial,
         trials=frozenset({proposal.trial, *(run.trial for run in results)}),
         origin=proposal.origin,
-        state=study.network_states[proposal.hash] if decision else state,
-        validation_accuracies_pct=_accuracies(speaking),
-        validation_size=next((run.validation_size for run in ours if run.validation_size), None),
-        fresh=any(result.purpose is Purpose.CONFIRM for result in speaking),
-        fresh_pct=_accuracies([run for run in ours if run.purpose is Purpose.CONFIRM]),
-        first=next((run for run in ours if run.purpose is Purpose.SEARCH), None),
+        state=study.network_states[proposal.hash] if decision else progress.state,
+        validation_accuracies_pct=_accuracies(progress.counted_runs),
+        validation_size=next((run.validation_size for run in deciding_runs if run.validation_size), None),
+        fresh=any(run.purpose is Purpose.CONFIRM for run in progress.counted_runs),
+        fresh_pct=_accuracies([run for run in deciding_runs if run.purpose is Purpose.CONFIRM]),
+        first=next((run for run in deciding_runs if run.purpose is Purpose.SEARCH), None),
         row=row,
-        remark=_remark(decision, ended, others, hoped),
-        epochs=ours[0].recipe.epochs if ours else proposal.epochs,
-        runs=(*ours, *others),
+        remark=_remark(decision, progress.early_end_text, pruned_texts),
+        epochs=deciding_runs[0].recipe.epochs if deciding_runs else proposal.epochs,
+        runs=(*deciding_runs, *other_length_runs),
     )
 
 
 def _by_length(results: Sequence[Result], decision: Decision | None) -> tuple[list[Result], list[Result]]:
-    """Return the runs of the length that speaks for a network, and those of other lengths.
+    """Return the runs of the length by which a network is judged, and those of other lengths.
 
-    It is the length that was decided about, else the longest that was trained whole.
+    It is the length of the decision, else the longest that was trained whole.
     """
     by_length: dict[int, list[Result]] = defaultdict(list)
     for result in results:
@@ -203,32 +199,36 @@ def _accuracies(runs: Iterable[Result]) -> tuple[float, ...]:
     return tuple(pct for run in runs if (pct := run.validation_accuracy_pct) is not None)
 
 
-def _progress(results: list[Result], hoped: Mapping[int, float | None]) -> tuple[NetworkState, str, list[Result]]:
-    """Return the state that runs of one length alone give, what ended them early, and the runs whose figures count."""
-    speaking = validation_runs(results)
-    if speaking:
+class _Progress(NamedTuple):
+    """The state of a network by runs of one length alone, why some ended early, and the runs whose figures count."""
+
+    state: NetworkState
+    early_end_text: str
+    counted_runs: list[Result]
+
+
+def _progress(results: list[Result], predicted_pct_by_trial: Mapping[int, float | None]) -> _Progress:
+    counted_runs = validation_runs(results)
+    if counted_runs:
         early = sum(result.status is not Status.COMPLETE for result in results)
-        return (
-            NetworkState.TRAINED,
-            f"({early} of {plural(len(results), 'run')} ended early)" if early else "",
-            speaking,
-        )
+        text = f"({early} of {plural(len(results), 'run')} ended early)" if early else ""
+        return _Progress(NetworkState.TRAINED, text, counted_runs)
     pruned = [result for result in results if result.status is Status.PRUNED]
     if pruned:
-        return NetworkState.PRUNED, _where_pruned(pruned[0], hoped), pruned
+        return _Progress(NetworkState.PRUNED, _pruned_text(pruned[0], predicted_pct_by_trial), pruned)
     if results:
-        return NetworkState.FAILED, results[0].status.replace("_", " "), []
-    return NetworkState.UNFINISHED, "", []
+        return _Progress(NetworkState.FAILED, results[0].status.replace("_", " "), [])
+    return _Progress(NetworkState.UNFINISHED, "", [])
 
 
-def _where_pruned(run: Result, hoped: Mapping[int, float | None]) -> str:
-    """Return when a run was stopped, with which errors, and with how many one in ten would end."""
+def _pruned_text(run: Result, predicted_pct_by_trial: Mapping[int, float | None]) -> str:
+    """Return when a run was pruned, its errors then, and the errors below which one training in ten would end."""
     where = f"in trial {run.trial} at epoch {len(run.history)} of {run.recipe.epochs}"
-    best = hoped.get(-1 if run.trial is None else run.trial)
-    if best is None or run.validation_errors is None or run.validation_size is None:
+    predicted_pct = predicted_pct_by_trial.get(-1 if run.trial is None else run.trial)
+    if predicted_pct is None or run.validation_errors is None or run.validation_size is None:
         return where
-    # Rounded up: what was stopped for 70.3 errors is not to look as if it had been allowed.
-    end = count(math.ceil((100 - best) / 100 * run.validation_size - 1e-9))
+    # Round up, so that a forecast just over the limit is not shown as the limit itself; 1e-9 absorbs float error.
+    end = count(math.ceil((100 - predicted_pct) / 100 * run.validation_size - 1e-9))
     return f"{where}: {plural(run.validation_errors, 'error')} then; one training in ten ends below {end}"
 
 
@@ -248,10 +248,10 @@ def _order(network: Network, threshold_pct: float) -> tuple[int, float, float, s
 # A study --------------------------------------------------------------------------------------------------------------
 
 
-class _Measured(NamedTuple):
-    """A network whose test accuracy is on record: the evidence, its row, and what verifications here left to look at.
+class _MeasuredNetwork(NamedTuple):
+    """A network whose test accuracy is on record: its record, its row, and inspections of its recorded weights.
 
-    Inspections are one a seed, of networks that the study knows and of recorded weights only.
+    There is one inspection per seed that was verified on this machine, for networks that the study has trained.
     """
 
     record: Record
@@ -259,8 +259,8 @@ class _Measured(NamedTuple):
     inspections: tuple[Inspection, ...]
 
 
-class _Winner(NamedTuple):
-    """A study's answer: its accuracy on fresh validation seeds, or, once it is verified, its evidence and its row."""
+class _StudyAnswer(NamedTuple):
+    """A network with its accuracy on fresh validation seeds or, unlike ``StudyState.answer``, its record and row."""
 
     hash: str
     parameters: int
@@ -269,10 +269,13 @@ class _Winner(NamedTuple):
     row: LeaderboardRow | None = None
 
 
-class Standings(NamedTuple):
-    """What a workspace holds beside its studies: all evidence, the rows made from all, and reads of test sets.
+class WorkspaceEvidence(NamedTuple):
+    """The evidence of a workspace, which all its studies share.
 
-    Of each read the data set and the purpose; of what does not hold together, and so is left out, a line each.
+    Attributes:
+        rows: the leaderboard made from all records.
+        test_reads: data set and purpose of each read of a test set.
+        left_out: one line per file that does not hold together, which the rows lack.
     """
 
     records: tuple[Record, ...] = ()
@@ -282,36 +285,36 @@ class Standings(NamedTuple):
 
 
 class StudyFacts:
-    """A study: what has happened to it, and the standings of its workspace.
+    """A study: what has happened to it, and the evidence of its workspace.
 
     Attributes:
         measured: networks of this data set and target with a record, whichever study found them.
-        origins: where each value of the configuration came from.
-        past_trainings: how many earlier trainings its surrogate began with; None where it does not say.
+        origins: where each value of the configuration came from, such as a file or the command line.
+        past_trainings: how many earlier trainings its surrogate began with; None where the study does not say.
         at_work: a program works in its folder now; ``searching`` where a session goes on, too.
         results: all finished runs, in order of trial, purpose and seed.
-        elapsed: seconds that it has been worked on, all sessions together.
+        elapsed: seconds of all sessions together.
         sessions: the calls of the search that worked on it; ``last_turn`` is the last event that began or ended one.
         time_limit: seconds that the last session was given; None for no end, or where its program did not note them.
         networks: all that it has decided to train, best first; each with the best row over the recipes of its records.
-        answer: the network of the lowest cost that is proven to reach the target, else the one that was chosen last.
-            ``row`` is what its test evidence has earned, ``proof`` that evidence, with what is left to look at,
-            ``network`` the answer among the networks, None where the log has lost it.
+        answer: the network of the lowest cost whose row has reached the target, else the winner that was chosen last;
+            ``row`` is its row, ``proof`` the measured network of that row, ``network`` the answer among the networks,
+            None where the log has lost it.
     """
 
     def __init__(
         self,
         study: StudyState,
-        standings: Standings,
-        measured: Sequence[_Measured] = (),
+        evidence: WorkspaceEvidence,
+        measured: Sequence[_MeasuredNetwork] = (),
         *,
         origins: Mapping[str, str] = MappingProxyType({}),
         past_trainings: int | None = None,
         at_work: bool = False,
     ) -> None:
-        """Compute the rest."""
+        """Derive the networks, the answer and the times from the study and the evidence."""
         self.study = study
-        self.standings = standings
+        self.evidence = evidence
         self.measured = measured
         self.origins = origins
         self.past_trainings, self.at_work = past_trainings, at_work
@@ -333,21 +336,21 @@ class StudyFacts:
         self.proof = next((item for item in measured if self.row and item.row.key == self.row.key), None)
         self.network = next((item for item in self.networks if self.answer and item.hash == self.answer.hash), None)
 
-    def _answer(self) -> _Winner | None:
+    def _answer(self) -> _StudyAnswer | None:
         chosen = [entry.event for entry in self.study.of_kind(WinnerChosen)]
         last = chosen[-1] if chosen else None
-        evidence = self._evidence({event.hash for event in chosen})
-        reached = [item for item in evidence if item.row.reached]
+        own_networks = self._own_measured({event.hash for event in chosen})
+        reached = [item for item in own_networks if item.row.reached]
         best = min(reached, key=lambda item: (cost_of(item.row, self.config.minimised[0]), item.row.rank), default=None)
         if best is None and last is not None:
-            own = [item for item in evidence if item.row.hash == last.hash]
-            best = min(own, key=lambda item: item.row.rank, default=None)
+            winners = [item for item in own_networks if item.row.hash == last.hash]
+            best = min(winners, key=lambda item: item.row.rank, default=None)
         if best is not None:
-            return _Winner(best.row.hash, best.row.parameters, None, best.record, best.row)
-        return _Winner(last.hash, last.parameters, last.validation_accuracy_pct) if last else None
+            return _StudyAnswer(best.row.hash, best.row.parameters, None, best.record, best.row)
+        return _StudyAnswer(last.hash, last.parameters, last.validation_accuracy_pct) if last else None
 
-    def _evidence(self, chosen: Set[str]) -> list[_Measured]:
-        """Return what was measured of networks that this study has found, or tried to verify."""
+    def _own_measured(self, chosen: Set[str]) -> list[_MeasuredNetwork]:
+        """Return the measured networks that this study has found, or tried to verify."""
         tried = chosen | {entry.event.hash for entry in self.study.of_kind(Verified)}
         return [
             item
@@ -356,17 +359,17 @@ class StudyFacts:
         ]
 
 
-def read_standings(workspace: Workspace) -> Standings:
-    """Read what all studies of a workspace share; what does not hold together is left out and named."""
+def read_evidence(workspace: Workspace) -> WorkspaceEvidence:
+    """Read what all studies of a workspace share; files that do not hold together are left out and named."""
     survey = leaderboard.survey(workspace)
     log = workspace.test_log
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
     reads = [_test_read(line) for line in lines if line.strip()]
-    return Standings(survey.records, survey.rows, tuple(reads), tuple(error.told for error in survey.damage))
+    return WorkspaceEvidence(survey.records, survey.rows, tuple(reads), tuple(error.told for error in survey.damage))
 
 
 def _test_read(line: str) -> tuple[str, str]:
-    # A damaged line is a read all the same.
+    # A damaged line counts as a read, too.
     try:
         read = json.loads(line)
         return str(read.get("dataset", "")), str(read["purpose"])
@@ -375,28 +378,28 @@ def _test_read(line: str) -> tuple[str, str]:
 
 
 def read_study(
-    folder: Path, workspace: Workspace, standings: Standings | None = None, state: StudyState | None = None
+    folder: Path, workspace: Workspace, evidence: WorkspaceEvidence | None = None, state: StudyState | None = None
 ) -> StudyFacts:
     """Read a study and what its workspace knows about its networks.
 
     Args:
-        standings: of the workspace, where they have been read already; ``state`` of the study likewise.
+        evidence: that of the workspace, if it has been read already; ``state`` of the study likewise.
     """
     study = state or read_state(folder)
     config = study.config
-    standings = standings or read_standings(workspace)
-    by_key = {row.key: row for row in standings.rows}
+    evidence = evidence or read_evidence(workspace)
+    by_key = {row.key: row for row in evidence.rows}
     past = read_prior(folder)
     known = {result.hash for result in study.results}
     measured = [
-        _Measured(item, by_key[*item.key, False], inspections_of(item, workspace) if item.hash in known else ())
-        for item in standings.records
+        _MeasuredNetwork(item, by_key[*item.key, False], inspections_of(item, workspace) if item.hash in known else ())
+        for item in evidence.records
         if (item.dataset, item.target_pct) == (config.dataset, config.target_pct)
     ]
     trainings = None if past is None else observations(past, config.recipe, dataset(config.dataset).task)
     return StudyFacts(
         study,
-        standings,
+        evidence,
         measured,
         origins=read_config(folder).origins,
         past_trainings=None if trainings is None else len(trainings),
@@ -405,7 +408,7 @@ def read_study(
 
 
 def inspections_of(evidence: Record, workspace: Workspace) -> tuple[Inspection, ...]:
-    """Return the inspections of a record's own weights; those of a re-run that gave others say nothing about it."""
+    """Return the inspections of a record's own weights; a rerun that gave other weights says nothing about them."""
     weights = {run.index: run.weights_sha256 for run in evidence.seeds}
     inspections = read_inspections(workspace.runs, record.path_of(workspace.records, evidence).stem)
     return tuple(item for item in inspections if weights.get(item.seed_index) == item.weights_sha256)
@@ -427,12 +430,12 @@ def settings(info: StudyFacts) -> list[tuple[str, str]]:
     if not config.is_front:
         del values["second"], values["second_most"]
     if config.rungs:
-        # A training of another length is looked at after the same shares of it.
+        # A training of another length has its rungs after the same shares of its epochs.
         rungs = shown(config.rungs)
         values["rungs"] = f"{rungs} of {config.recipe.epochs} epochs, and the same shares of other lengths"
     rows = []
     for name, value in values.items():
-        # The options that people give are named a little differently.
+        # Options of the command line differ from fields in these endings.
         option = "epochs" if name == "lengths" else name.removesuffix("_pct").removesuffix("_name")
         origin = info.origins.get(name, info.origins.get(option, "derived"))
         origin = {"commandline": "command line", "default_map": "file"}.get(origin, origin)
@@ -456,9 +459,9 @@ def _code_text(environment: Environment) -> str:
 
 def made_by(info: StudyFacts) -> dict[str, str]:
     """Return the code, machine and data behind the results, each with all values that occur."""
-    record = info.answer.record if info.answer else None
+    evidence = info.answer.record if info.answer else None
     environments = [result.environment for result in info.results if result.environment is not None]
-    environments += [run.environment for run in record.seeds] if record else []
+    environments += [run.environment for run in evidence.seeds] if evidence else []
 
     def every(values: Iterable[str]) -> str:
         return ", ".join(sorted({value for value in values if value})) or DASH

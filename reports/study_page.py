@@ -257,7 +257,7 @@ def _caveats(info: StudyFacts) -> dict[str, Any]:
     threshold = info.config.threshold_pct
     runs = answer.record.seeds if answer and answer.record else ()
     # A damaged line of the log names no data set, so it counts for every one.
-    reads = [purpose for name, purpose in info.standings.test_reads if name in ("", info.config.dataset)]
+    reads = [purpose for name, purpose in info.evidence.test_reads if name in ("", info.config.dataset)]
     fresh = [(network.first_pct, network.fresh_pct) for network in info.networks if network.fresh_pct]
     return {
         "winner_reads": sum(answer.hash in purpose.split() for purpose in reads) if answer else 0,

@@ -24,18 +24,7 @@ from typing import Any, cast
 
 from search_spaces.deployment import IntegerPlan, integer_plan
 from search_spaces.errors import SearchSpaceError, ShapeError
-from search_spaces.ops import (
-    BatchNorm,
-    Kernel,
-    Op,
-    Residual,
-    Role,
-    Shape,
-    flat,
-    kernels,
-    ops_text,
-    shape_text,
-)
+from search_spaces.ops import BatchNorm, Kernel, Op, Residual, Role, Shape, flat, kernels, ops_text, shape_text
 
 
 @dataclass(frozen=True, slots=True)

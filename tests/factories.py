@@ -20,7 +20,7 @@ from harness.studies.events import Proposal
 from harness.training.modules import Images
 from harness.training.recipe import Recipe
 from harness.training.result import Environment, Epoch, Purpose, Result, Status, derive_seed
-from harness.training.run import Job, begun
+from harness.training.run import Job, initial_result
 from search_spaces.network import MNIST, Analysis, Architecture, analyse
 from search_spaces.notation import parse_network
 
@@ -93,7 +93,7 @@ def make_result(network: str = NETWORK, errors: int | None = 60, **fields: Any) 
 
 
 # Kill tests ask for the same jobs thousands of times.
-_begun = cache(begun)
+_initial_result = cache(initial_result)
 
 
 def make_job_result(job: Job, accuracy_pct: Callable[[int, int], float], epoch: int) -> Result:
@@ -102,7 +102,7 @@ def make_job_result(job: Job, accuracy_pct: Callable[[int, int], float], epoch: 
     ``accuracy_pct`` gives the accuracy at the end for parameters and a seed. At a quarter of the epochs there are 2.9
     times the errors of the end, at half of them 1.66 times.
     """
-    start = _begun(job, dataset("mnist"))
+    start = _initial_result(job, dataset("mnist"))
     final = round(SIZE * (1 - accuracy_pct(start.parameters, start.seed) / 100))
     history = tuple(
         Epoch(number, 0.1, 0.1, float(number), round(final * (1 + 4 * (1 - number / job.recipe.epochs) ** 2.6)))

@@ -18,10 +18,10 @@ from harness.data.datasets import dataset
 from harness.evidence import verify
 from harness.searching import loop, proposer, race
 from harness.system import files
-from harness.training.executors.base import Event, Executor, Finished, Place
+from harness.training.executors.base import Event, Executor, Place, StretchEnded
 from harness.training.executors.processes import Processes
 from harness.training.result import Environment, Result, Status
-from harness.training.run import Job, begun
+from harness.training.run import Job, initial_result
 from tests.factories import ENVIRONMENT, make_job_result
 
 # Servers ----------------------------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ class Trainer:
         self.asked.append(job)
         if (event := self.special(job)) is not None:
             return event
-        return Finished(job, self._trained(job))
+        return StretchEnded(job, self._trained(job))
 
     def _trained(self, job: Job) -> Result:
         assert job.checkpoint is not None
@@ -247,7 +247,7 @@ class Seeds:
         self.watch(job)
         count, number = self.errors(job.seed_index), len(self.asked)
         return replace(
-            begun(job, dataset(dataset_name)),
+            initial_result(job, dataset(dataset_name)),
             status=self.status(job.seed_index),
             test_errors=count,
             test_size=dataset(dataset_name).test_size,
@@ -262,13 +262,13 @@ class Seeds:
 
     def trained(
         self, waiting: list[Job], executor: Processes, workers: int, on_event: Callable[[Event], None]
-    ) -> Iterator[Finished]:
+    ) -> Iterator[StretchEnded]:
         """Stand in for ``run_all``."""
         launched: list[Job] = []
         while waiting or launched:
             while waiting and len(launched) < self.in_flight:
                 launched.append(waiting.pop(0))
-            yield Finished(job := launched.pop(0), self.answer(job, executor.source.dataset))
+            yield StretchEnded(job := launched.pop(0), self.answer(job, executor.source.dataset))
 
 
 def without_training(monkeypatch: pytest.MonkeyPatch) -> Seeds:

@@ -80,7 +80,7 @@ def effort(**fields: Any) -> Effort:
 def taken_up(folder: Path, config: StudyConfig, effort: Effort, *observers: Observer) -> Search:
     """Return a search that goes on with the study in a folder, which may be new."""
     state = StudyLog(folder).take_up(StudyState(folder, config))
-    return loop.opened(state, effort, Source("mnist", None), observers=observers)
+    return loop.open_search(state, effort, Source("mnist", None), observers=observers)
 
 
 def run(folder: Path, config: StudyConfig, effort: Effort, *observers: Observer) -> Search:

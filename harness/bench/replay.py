@@ -48,7 +48,7 @@ from harness.system import statistics
 from harness.system.errors import ContentError, HarnessError
 from harness.system.machine import choose_device, die_with, ignoring_sigint
 from harness.system.terminal import duration_text
-from harness.training.executors.base import Event, Executor, Finished, Limits, Place, run_all
+from harness.training.executors.base import Event, Executor, Limits, Place, StretchEnded, run_all
 from harness.training.native.engine import choose_engine
 from harness.training.recipe import check_batch, named_recipe
 from harness.training.result import Epoch, Purpose, Result, Status
@@ -181,7 +181,7 @@ class SimulatedExecutor(Executor):
         for index, busy in enumerate(self.jobs):
             if busy and busy[1] <= self.clock:
                 self.jobs[index] = None
-                events.append(Finished(busy[0], _result_of(busy[0], self.read(busy[0], self.repeat))))
+                events.append(StretchEnded(busy[0], _result_of(busy[0], self.read(busy[0], self.repeat))))
         return events
 
     def stop(self) -> None:

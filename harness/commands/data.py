@@ -161,15 +161,15 @@ def _describe(
     harness data describe fashion-mnist --html fashion.html
     """
     from harness.data.description import description, description_lines
-    from harness.data.own import Options, name_of, source_options
+    from harness.data.own import Options, data_name, last_options
     from harness.data.training_images import load
 
     reading = Options(shape, group_by, score == "balanced", channels, allow_overlap)
     known = source in datasets.DATASETS
     if known and reading != Options():
         raise UsageError(f"{reading} is for one's own data; {source} is as it is")
-    before = reading if known else source_options(source)
-    images = load(source if known else name_of(source, reading), data)
+    before = reading if known else last_options(source)
+    images = load(source if known else data_name(source, reading), data)
     if before not in (Options(), reading):
         say(f"{source} was described with {before} before; from now on it is read with {reading}", "warning")
     document = description(images)

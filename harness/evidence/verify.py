@@ -1,4 +1,4 @@
-"""Verification: fresh seeds of one network with one recipe, on all training images, the test set read once a seed.
+"""Verification: fresh seeds of one network with one recipe, on all training images; each reads the test set once.
 
 A plan says what is to be verified. Its seeds are declared in the ledger before the first of them runs, trained, and
 pooled into the record as they end; the verdict says what they have found. A certification is declared in a commit, and
@@ -32,7 +32,7 @@ from harness.training.native.engine import engine_of_repeat
 from harness.training.recipe import NamedRecipe
 from harness.training.result import Environment, Purpose, Result, Status, code_version
 from harness.training.run import Job
-from search_spaces.network import Architecture, Task, analyse
+from search_spaces.network import Architecture, analyse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +40,11 @@ class Plan:
     """What is to be verified, and how.
 
     Attributes:
-        indices: of the seeds, in order; a certification takes those that its ``attempt`` has declared, and their
-            ``beacon``, once they are known.
-        engine: ``native``, ``torch``, or ``auto``: that of the record for a seed that is recorded already.
+        indices: the seeds, in order; ``run_seeds`` replaces those of a certification by the seeds of its ``attempt``.
+        engine: ``native``, ``torch`` or ``auto``; ``auto`` repeats a seed of torch with torch.
         workers: seeds that train at once.
-        repeat: run the seeds again where all are on record; where some are missing, only these are run.
+        repeat: run the seeds again if all are on record; if some are missing, only these are run.
+        beacon: the commit that declares the attempt, on which its seeds depend.
     """
 
     architecture: Architecture
@@ -85,8 +85,8 @@ def _record_of(plan: Plan, workspace: Workspace) -> Record:
 
 
 def _folder_of(plan: Plan, workspace: Workspace) -> Path:
-    row = f"{plan.architecture.hash}-{plan.recipe.recipe.hash}-{plan.dataset}-{plan.target_pct:.12g}"
-    return workspace.runs / f".verify-{row}"
+    key = f"{plan.architecture.hash}-{plan.recipe.recipe.hash}-{plan.dataset}-{plan.target_pct:.12g}"
+    return workspace.runs / f".verify-{key}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +94,8 @@ class Rerun:
     """A recorded seed that was run again.
 
     Attributes:
-        identical: the weights are the same bit for bit; None where they differ and another machine, torch or build
-            of the engine made the recorded ones.
+        identical: whether the weights are the same bit for bit; None where they differ, but need not be the same, as
+            another machine, torch or build of the engine made the recorded ones.
     """
 
     index: int
@@ -109,10 +109,10 @@ class Verdict:
     """The outcome of a verification.
 
     Attributes:
-        runs: the seeds that were asked for, in order, as they were run now or are on record.
-        reruns: those of them that were run again.
-        contradicted: the re-run is worse than the record allows (``bounds.is_worse``).
-        row: the standing of the record with all seeds ever run.
+        runs: the seeds of the plan, in order, as they were run now or are on record.
+        reruns: the seeds of the plan that were run again.
+        contradicted: the reruns are worse than the record allows (``bounds.is_worse``).
+        row: the row of the leaderboard, made from all seeds ever run.
         attempt: the certification attempt as it ended, None outside one.
         is_held_back: a seed that was declared for the row has not been run.
     """
@@ -141,66 +141,74 @@ class Verdict:
 def declare(plan: Plan, workspace: Workspace, seeds: int) -> Attempt:
     """Enter an attempt to certify the plan's row, on ``seeds`` indices that were never run, and return it.
 
-    An attempt of this row that is still open is returned as it was declared. Seeds depend on network and recipe alone,
-    so those run for another target or data set are known too.
+    An attempt of this row that is still open is returned as it was declared.
     """
-    _refuse_vain(plan.architecture, dataset(plan.dataset).task)
-    key = _record_of(plan, workspace).key
-    if (attempt := ledger.open_attempt(workspace.ledger, key)) is not None:
+    evidence = _declarable(plan, workspace)
+    if (attempt := ledger.open_attempt(workspace.ledger, evidence.key)) is not None:
         return attempt
-    return ledger.declare(workspace.ledger, key, _first_unused(key, workspace), seeds, code_version()[0])
+    first = _first_unused(evidence, workspace)
+    return ledger.declare(workspace.ledger, evidence.key, first, seeds, code_version()[0])
 
 
 def declare_certificate(plan: Plan, workspace: Workspace, seeds: int) -> Declaration:
     """Enter the seeds of a certificate of the plan's row, on indices that were never run, and return them.
 
-    Those that were declared for one before are returned as they are: nobody looks and then asks for more.
+    Seeds that were declared for one before are returned, so that nobody sees a result and then asks for more seeds.
     """
-    _refuse_vain(plan.architecture, dataset(plan.dataset).task)
-    key = _record_of(plan, workspace).key
+    evidence = _declarable(plan, workspace)
     for item in ledger.read(workspace.ledger).declarations:
-        if item.key == key and item.alpha:
+        if item.key == evidence.key and item.alpha:
             return item
-    first = _first_unused(key, workspace)
-    return ledger.declare_certificate(workspace.ledger, key, range(first, first + seeds), code_version()[0])
+    first = _first_unused(evidence, workspace)
+    return ledger.declare_certificate(workspace.ledger, evidence.key, range(first, first + seeds), code_version()[0])
 
 
-def _first_unused(key: tuple[str, str, str, float, int], workspace: Workspace) -> int:
-    # Seeds are those of a network and a recipe, whatever data set and target.
-    return max(_indices(workspace, lambda other: other[:2] == key[:2]), default=-1) + 1
+def _declarable(plan: Plan, workspace: Workspace) -> Record:
+    """Return the record of the plan's row; raise ContentError where an op of its network changes nothing."""
+    if (op := vain_op(plan.architecture, dataset(plan.dataset).task)) is not None:
+        raise ContentError(f"{op} changes nothing in {plan.architecture}; take it out")
+    return _record_of(plan, workspace)
 
 
-def _indices(workspace: Workspace, is_meant: Callable[[tuple[str, str, str, float, int]], bool]) -> set[int]:
-    # Returns the seeds that were run or declared for some rows.
+def _first_unused(evidence: Record, workspace: Workspace) -> int:
+    # A seed without a beacon is the same for each target and data set, so that its results may be known from another.
+    subject = (evidence.hash, evidence.recipe_hash)
+    return max(_indices(workspace, lambda item: (item.hash, item.recipe_hash) == subject), default=-1) + 1
+
+
+def _indices(workspace: Workspace, is_meant: Callable[[Record | Attempt | Declaration], bool]) -> set[int]:
+    """Return the seeds that were run or declared for some rows."""
     entered = ledger.read(workspace.ledger)
-    used = {run.index for item in record.read_all(workspace.records) if is_meant(item.key) for run in item.seeds}
+    used = {run.index for item in record.read_all(workspace.records) if is_meant(item) for run in item.seeds}
     entries: list[Attempt | Declaration] = [*entered.attempts, *entered.declarations]
     for entry in entries:
-        if is_meant(entry.key):
+        if is_meant(entry):
             used.update(entry.indices)
     return used
 
 
 def due_indices(plan: Plan, workspace: Workspace, seeds: int) -> tuple[int, ...]:
-    """Return the seeds of a verification: so many of the plan's row, and all others that are declared and not run.
+    """Return the first ``seeds`` indices open to the plan's row, run and declared ones included.
 
-    Those of another target of the same network, recipe and data set are passed over, as their results are known, and
-    so are those that a certification has declared, which depend on its commit.
+    Then come all others that are declared for it and still to run. Not open are indices of another target of the same
+    network, recipe and data set, as their results are known, and of a certification, as its seeds depend on a commit.
     """
     evidence = _record_of(plan, workspace)
     entered = ledger.read(workspace.ledger)
     key = evidence.key
-    run = {item.index for item in evidence.seeds}
+    subject = (evidence.hash, evidence.recipe_hash, evidence.dataset)
+    run_indices = {run.index for run in evidence.seeds}
     declared = {index for item in entered.declarations if item.key == key for index in item.indices}
-    own = run | declared
-    taken = _indices(workspace, lambda other: other[:3] == key[:3] and other != key)
+    own = run_indices | declared
+    taken = _indices(workspace, lambda item: (item.hash, item.recipe_hash, item.dataset) == subject and item.key != key)
     taken |= {index for item in entered.attempts if item.key == key for index in item.indices}
-    free = (index for index in count(min(own, default=0)) if index in own or index not in taken)
-    indices = tuple(islice(free, seeds))
-    return (*indices, *sorted(declared - run - {*indices}))
+    usable = (index for index in count(min(own, default=0)) if index in own or index not in taken)
+    indices = tuple(islice(usable, seeds))
+    return (*indices, *sorted(declared - run_indices - {*indices}))
 
 
 def _as_declared(plan: Plan, workspace: Workspace) -> Plan:
+    """Return a plan to certify with the seeds and the beacon of its open attempt; UsageError where one is missing."""
     if (attempt := ledger.open_attempt(workspace.ledger, _record_of(plan, workspace).key)) is None:
         raise UsageError(
             "a certification is declared before it is run, and nothing is declared for this network, recipe and target",
@@ -211,22 +219,19 @@ def _as_declared(plan: Plan, workspace: Workspace) -> Plan:
             f"attempt {attempt.number} is declared, but no commit has its line of {workspace.ledger}",
             hint="harness leaderboard --publish NETWORK, git commit; outside a clone, commit that file",
         )
+    # By the first rules seeds depended on no commit; the third rules changed the bound alone.
     return replace(plan, indices=tuple(attempt.indices), attempt=attempt, beacon=beacon if attempt.rules > 1 else None)
 
 
-def _refuse_twin(run: SeedRun, evidence: Record) -> None:
-    # Seeds of the same weights are one seed, and say nothing of the others.
-    for other in evidence.seeds if run.status is Status.COMPLETE and run.weights_sha256 else ():
-        if other.weights_sha256 == run.weights_sha256:
+def _refuse_equal_weights(run: SeedRun, evidence: Record) -> None:
+    # Two seeds with the same weights are one sample, so that the bounds over seeds would be wrong.
+    is_trained = run.status is Status.COMPLETE and bool(run.weights_sha256)
+    for other in evidence.seeds:
+        if is_trained and other.weights_sha256 == run.weights_sha256:
             raise ContentError(
                 f"seeds {other.index} and {run.index} of {evidence.hash} ended in the same weights: what trains them "
                 "does not use its seed"
             )
-
-
-def _refuse_vain(network: Architecture, task: Task) -> None:
-    if (vain := vain_op(network, task)) is not None:
-        raise ContentError(f"{vain} changes nothing in {network}; take it out")
 
 
 def run_seeds(
@@ -249,24 +254,25 @@ def run_seeds(
         evidence = _record_of(plan, workspace)
         _declare_fresh(plan, workspace, evidence)
         _sweep(workspace, evidence)
-        pool = _Pool(plan, workspace, evidence, {run.index: run for run in evidence.seeds})
-        pool.close_if_futile()
-        waiting = [] if pool.ended else _jobs_of(plan, workspace, evidence)
+        collector = _SeedCollector(plan, workspace, evidence, {run.index: run for run in evidence.seeds})
+        collector.close_if_futile()
+        waiting = [] if collector.ended_attempt else _jobs_of(plan, workspace, evidence)
         with closing(run_all(waiting, executor_of(source, limits), plan.workers, on_event)) as results:
             for finished in results:
-                pool.take(finished.result)
-                if pool.ended:
-                    # Seeds that are being trained still count; no further one is launched.
+                collector.take(finished.result)
+                if collector.ended_attempt:
+                    # ``run_all`` takes its jobs from this list: seeds that train now still count, no other one begins.
                     waiting.clear()
-        pool.close()
-        verdict = _verdict_of(plan, workspace, pool.evidence, pool.repeated, pool.ended)
+        collector.close()
+        verdict = _verdict_of(plan, workspace, collector.evidence, collector.repeated, collector.ended_attempt)
+        # Still under the lock, so that no call uses the folder, or runs more seeds of the row, before this is logged.
         shutil.rmtree(folder, ignore_errors=True)
         on_verdict(verdict)
     return verdict
 
 
 def _declare_fresh(plan: Plan, workspace: Workspace, evidence: Record) -> None:
-    # A certification has declared its seeds already.
+    """Declare the seeds of the plan that are neither declared nor run; a certification has declared its own."""
     if plan.attempt is not None:
         return
     declarations = ledger.read(workspace.ledger).declarations
@@ -278,20 +284,20 @@ def _declare_fresh(plan: Plan, workspace: Workspace, evidence: Record) -> None:
 
 def _sweep(workspace: Workspace, evidence: Record) -> None:
     # A process that was killed leaves half-written files.
-    row = record.path_of(workspace.records, evidence).stem
-    files.sweep(workspace.records, f"{row}.json")
+    stem = record.path_of(workspace.records, evidence).stem
+    files.sweep(workspace.records, f"{stem}.json")
     files.sweep(record.weights_path(workspace.records, evidence, 0).parent)
-    files.sweep(result.inspection_path(workspace.runs, row, 0).parent)
+    files.sweep(result.inspection_path(workspace.runs, stem, 0).parent)
 
 
 @dataclass(slots=True)
-class _Pool:
-    """The seeds of a plan as they end, and the record that they enter.
+class _SeedCollector:
+    """Enters the seeds of a plan into the record as they end, and the end of a certification into the ledger.
 
     Attributes:
-        recorded: the seeds that were on record before; one that is run again changes nothing there.
-        repeated: those of them that were run again.
-        ended: the attempt of a certification as it ended; None while it is open, and outside one.
+        recorded: the seeds that were on record before; a rerun changes nothing there.
+        repeated: the reruns, by the index of their seed.
+        ended_attempt: the attempt of a certification as it ended; None while it is open, and outside one.
     """
 
     plan: Plan
@@ -299,21 +305,21 @@ class _Pool:
     evidence: Record
     recorded: Mapping[int, SeedRun]
     repeated: dict[int, SeedRun] = field(default_factory=dict)
-    ended: Attempt | None = None
+    ended_attempt: Attempt | None = None
 
     def take(self, seed_result: Result) -> None:
-        """Enter a seed: its weights, then the record that names them, and the attempt's end if it is futile now."""
+        """Enter the result of a seed: weights first, then the record that names them; end a futile attempt."""
         attempt = self.plan.attempt
         run = record.seed_run(seed_result, attempt.number if attempt else None, self.plan.beacon)
-        original = self.recorded.get(run.index, run)
-        # The weights are written before the record, so that all weights that a record names exist.
-        if run.weights_sha256 == original.weights_sha256:
-            learned = _weights_file(_folder_of(self.plan, self.workspace), run.index)
-            _keep_weights(self.workspace, self.evidence, run.index, learned)
-        if original is not run:
+        original = self.recorded.get(run.index)
+        # Weights are written before the record, so that all that it names exist; a rerun may replace lost ones.
+        if original is None or run.weights_sha256 == original.weights_sha256:
+            weights_file = _weights_file(_folder_of(self.plan, self.workspace), run.index)
+            _keep_weights(self.workspace, self.evidence, run.index, weights_file)
+        if original is not None:
             self.repeated[run.index] = run
             return
-        _refuse_twin(run, self.evidence)
+        _refuse_equal_weights(run, self.evidence)
         teacher_seconds = self.evidence.teacher_seconds or seed_result.teacher_seconds
         self.evidence = replace(record.with_seeds(self.evidence, run), teacher_seconds=teacher_seconds)
         record.write(self.workspace.records, self.evidence)
@@ -323,31 +329,33 @@ class _Pool:
         """Enter the end of a futile attempt at once: seeds that still train, or a later call, must not better it."""
         attempt = self.plan.attempt
         runs = [run for index in self.plan.indices if (run := self.evidence.seed(index)) is not None]
-        if attempt is None or self.ended is not None or not runs:
+        if attempt is None or self.ended_attempt is not None or not runs:
             return
         errors = [run.test_errors for run in runs]
         confidence = bounds.attempt_confidence(attempt)
         if bounds.is_futile(errors, runs[0].test_size, len(self.plan.indices), self.plan.target_pct, confidence):
             bound = bounds.attempt_bound(attempt, self.evidence)
-            self.ended = ledger.close(self.workspace.ledger, attempt, outcome=Outcome.FUTILE, lower_bound_pct=bound)
+            outcome = Outcome.FUTILE
+            self.ended_attempt = ledger.close(self.workspace.ledger, attempt, outcome=outcome, lower_bound_pct=bound)
 
     def close(self) -> None:
-        """Enter the end of an attempt, computed from the record as everybody will do it: first measurements count."""
-        if self.plan.attempt is not None and self.ended is None:
-            outcome, bound = bounds.ending(self.plan.attempt, self.evidence)
-            self.ended = ledger.close(self.workspace.ledger, self.plan.attempt, outcome=outcome, lower_bound_pct=bound)
+        """Enter the end of an attempt, computed from the record as everybody will do it: no rerun counts."""
+        attempt = self.plan.attempt
+        if attempt is not None and self.ended_attempt is None:
+            outcome, bound = bounds.ending(attempt, self.evidence)
+            self.ended_attempt = ledger.close(self.workspace.ledger, attempt, outcome=outcome, lower_bound_pct=bound)
 
 
 def _jobs_of(plan: Plan, workspace: Workspace, evidence: Record) -> list[Job]:
-    """Return the jobs of the seeds that are not recorded; where all are, of those that are to be repeated."""
+    """Return the jobs of the seeds that are not recorded; if all are, of the seeds to repeat."""
     folder = _folder_of(plan, workspace)
-    row = record.path_of(workspace.records, evidence).stem
+    stem = record.path_of(workspace.records, evidence).stem
     recorded = {run.index: run for run in evidence.seeds}
     missing = [index for index in plan.indices if index not in recorded]
-    again = plan.indices if plan.repeat and not plan.certify else ()
+    to_repeat = plan.indices if plan.repeat and not plan.certify else ()
     jobs = []
-    for index in missing or again:
-        # A seed that is recorded is repeated as it was.
+    for index in missing or to_repeat:
+        # A recorded seed is repeated with its own beacon and engine, so that equal bits are due.
         run = recorded.get(index)
         beacon = plan.beacon if run is None else run.beacon
         job = Job(
@@ -362,7 +370,7 @@ def _jobs_of(plan: Plan, workspace: Workspace, evidence: Record) -> list[Job]:
             teachers=workspace.teachers,
             test_log=workspace.test_log,
             test_each_epoch=plan.recipe.test_each_epoch,
-            inspection=result.inspection_path(workspace.runs, row, index),
+            inspection=result.inspection_path(workspace.runs, stem, index),
             weights=_weights_file(folder, index),
         )
         jobs.append(job)
@@ -373,12 +381,12 @@ def _weights_file(folder: Path, index: int) -> Path:
     return folder / f"seed-{index:04d}.safetensors"
 
 
-def _keep_weights(workspace: Workspace, evidence: Record, index: int, learned: Path) -> None:
-    """Copy what a seed has learned beside the record, unless other weights of it came with the program."""
+def _keep_weights(workspace: Workspace, evidence: Record, index: int, weights_file: Path) -> None:
+    """Copy the weights of a seed to their place beside the record, unless they came with the program."""
     path = record.weights_path(workspace.records, evidence, index)
-    is_ours = record.kept_weights(workspace.records, evidence, index) in (None, path)
-    if learned.exists() and is_ours:
-        files.write_bytes(path, learned.read_bytes())
+    is_shipped = record.kept_weights(workspace.records, evidence, index) not in (None, path)
+    if weights_file.exists() and not is_shipped:
+        files.write_bytes(path, weights_file.read_bytes())
 
 
 def recorded_verdict(plan: Plan, workspace: Workspace) -> Verdict:
@@ -390,15 +398,9 @@ def _verdict_of(
     plan: Plan, workspace: Workspace, evidence: Record, repeated: Mapping[int, SeedRun], attempt: Attempt | None = None
 ) -> Verdict:
     runs = [run for index in plan.indices if (run := repeated.get(index) or evidence.seed(index)) is not None]
-    reruns = []
-    for index, run in sorted(repeated.items()):
-        original = evidence.seed(index)
-        assert original is not None, "what is run again is on record"
-        # Equal bits prove themselves; unequal ones say something only where the same bits were due.
-        same_bits = run.weights_sha256 == original.weights_sha256
-        identical = same_bits if same_bits or result.same_bits_due(run.environment, original.environment) else None
-        reruns.append(Rerun(index, run.test_errors, original.test_errors, identical))
+    reruns = _reruns_of(evidence, repeated)
     contradicted = False
+    # Equal weights contradict nothing; others may, by their errors, whichever machine made them.
     if not all(rerun.identical for rerun in reruns):
         repeated_errors = [run.test_errors for run in repeated.values()]
         recorded_errors = [run.test_errors for run in evidence.seeds]
@@ -407,11 +409,23 @@ def _verdict_of(
     recorded = {run.index for run in evidence.seeds}
     is_held_back = not recorded.issuperset(chain(*entered.promised(evidence.key, recorded)))
     row = row_of_record(evidence, entered)
-    return Verdict(evidence, row, tuple(runs), tuple(reruns), contradicted, attempt, is_held_back)
+    return Verdict(evidence, row, tuple(runs), reruns, contradicted, attempt, is_held_back)
+
+
+def _reruns_of(evidence: Record, repeated: Mapping[int, SeedRun]) -> tuple[Rerun, ...]:
+    reruns = []
+    for index, run in sorted(repeated.items()):
+        original = evidence.seed(index)
+        assert original is not None, "a rerun is of a recorded seed"
+        # Other weights are a difference only where the same were due.
+        same_bits = run.weights_sha256 == original.weights_sha256
+        identical = same_bits if same_bits or result.same_bits_due(run.environment, original.environment) else None
+        reruns.append(Rerun(index, run.test_errors, original.test_errors, identical))
+    return tuple(reruns)
 
 
 def machines_of(runs: Sequence[SeedRun]) -> list[tuple[str, int]]:
-    """Return the kinds of machines that trained these seeds, and how many each; equal bits are due only within one."""
+    """Return the kinds of machines that trained these seeds, with counts; equal bits are due only within a kind."""
     counts: dict[Environment, int] = {}
     for run in runs:
         kind = next((each for each in counts if result.same_bits_due(each, run.environment)), run.environment)

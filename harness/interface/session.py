@@ -103,7 +103,7 @@ def search_shown(
     from harness.evidence.leaderboard import collect
     from harness.searching.advice import outcome_of, search_words
     from harness.searching.conclude import conclude
-    from harness.searching.loop import opened, run_search
+    from harness.searching.loop import open_search, run_search
     from harness.searching.surrogate.past import write_prior
     from reports.study_page import write_report
 
@@ -128,7 +128,7 @@ def search_shown(
             if mirror is not None:
                 mirror.say = progress.say
                 observers.append(mirror)
-            search = opened(
+            search = open_search(
                 state,
                 plan.effort,
                 plan.source,

@@ -47,12 +47,7 @@ def recipe_for(data: Dataset, workspace: Workspace, seconds: float | None) -> Na
 
 
 def choose(
-    data: Dataset,
-    space: SearchSpace,
-    budget: int,
-    executor: Executor,
-    effort: Effort,
-    workspace: Workspace,
+    data: Dataset, space: SearchSpace, budget: int, executor: Executor, effort: Effort, workspace: Workspace
 ) -> NamedRecipe:
     """Train one network of the space with each recipe, keep the recipe of the fewest validation errors, and return it.
 

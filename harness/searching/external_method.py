@@ -114,7 +114,7 @@ class Asker:
                     decisions=(),
                     epochs=epochs if self.lengths else None,
                 )
-                return Answer(proposal, tuple(passed), rejected=over)
+                return Answer(proposal, tuple(passed), unproposed_counts=over)
             lacks_time = lacks_time or reason is None
             over[reason or Metric.MACS.value] += 1
             self.rejected[hash_] = Trial(str(architecture), analysis.parameters, "rejected", None, (), stands=False)

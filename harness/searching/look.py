@@ -92,11 +92,12 @@ def _listed(text: str, task: Task, objective: Objective) -> tuple[tuple[Option, 
 
 
 class Look:
-    """One look for the next network: what it may be at the moment, and what was passed over so far.
+    """One look for the next network: what it may be at the moment, and which ones were skipped so far.
 
     Attributes:
         known: trials by hash; ``taken`` are hashes and lengths that were proposed before.
-        rejected: networks that were looked at and rejected without being anybody's proposal, by reason.
+        skipped_events: proposals that were rejected or repeated.
+        unproposed_counts: networks that were looked at and rejected without being anybody's proposal, by reason.
         looked_at: networks that the surrogate had to choose among: new, or of a new length, and there is time for them.
         hopes: with more time one of them would have a chance.
         listed: all networks of a small space, with their odds.
@@ -117,8 +118,8 @@ class Look:
         self.trial = max(self.candidates, default=-1) + 1
         self.known = {each.hash: each.trial for each in proposals}
         self.taken = frozenset((each.hash, each.epochs or config.recipe.epochs) for each in proposals)
-        self.passed: list[Rejected | Repeated] = []
-        self.rejected: Counter[str] = Counter()
+        self.skipped_events: list[Rejected | Repeated] = []
+        self.unproposed_counts: Counter[str] = Counter()
         self.looked_at = 0
         self.hopes = False
         limit = Condition(self.objective, "<=", self.ceiling)
@@ -139,7 +140,7 @@ class Look:
         """Note the reason against a proposal."""
         size = judgement.analysis.parameters if judgement.analysis else None
         facts = {"reason": str(judgement.reason), "parameters": size, "hash": network.architecture.hash, **further}
-        self.passed.append(Rejected(origin=origin, budget=self.ceiling, **facts))
+        self.skipped_events.append(Rejected(origin=origin, budget=self.ceiling, **facts))
 
     def drawn(self, rng: random.Random, draws: int = DRAWS) -> Iterator[Option]:
         """Yield new networks within the limits from so many uniform draws; of a small space without looking in vain."""
@@ -160,7 +161,7 @@ class Look:
                 return
             judged = self.judged(draw(self.space, uniform(rng)))
             if isinstance(judged, Judgement):
-                self.rejected[str(judged.reason)] += 1
+                self.unproposed_counts[str(judged.reason)] += 1
             elif judged.hash not in self.known:
                 yield judged
 
@@ -259,7 +260,7 @@ class Look:
                 except DrawError:
                     continue
                 if isinstance(child, Judgement):
-                    self.rejected[str(child.reason)] += 1
+                    self.unproposed_counts[str(child.reason)] += 1
                 elif child.hash not in hashes:
                     children[child.hash] = child
         return children

@@ -38,13 +38,13 @@ from harness.studies.mirror import write_database
 from harness.studies.state import StudyState
 from harness.system.errors import HarnessError
 from harness.system.machine import handled
-from harness.training.executors.base import Broken, ExecutorOf, Finished, Source
+from harness.training.executors.base import Broken, ExecutorOf, Source, StretchEnded
 from harness.training.executors.processes import Processes
 from harness.training.result import Purpose, Result, Status
-from harness.training.run import Job, begun
+from harness.training.run import Job, initial_result
 from search_spaces.notation import parse_space
 
-# Runs that crash one after the other tell of the machine, not of the networks.
+# The search ends after this number of runs in a row that crashed twice each: the machine is at fault then.
 _MOST_CRASHES = 10
 _POLL_SECONDS = 0.5
 
@@ -53,7 +53,7 @@ def run_search(search: Search, command: list[str]) -> None:
     """Search until time, trials or the space are used up, and choose a winner on validation.
 
     The winner, if there is one, is the last ``winner`` event; its verification is the caller's (``conclude.conclude``).
-    A search that has come to its end with no less effort is left as it is.
+    A search that has ended before, with at least as much effort, is left as it is.
     """
     if search.finished:
         search.tick()
@@ -66,7 +66,7 @@ def run_search(search: Search, command: list[str]) -> None:
         try:
             search.executor.start(effort.workers)
             explore(search)
-            # There may have been nothing to explore: then nothing has been shown yet.
+            # Where there was nothing to explore, observers have seen nothing yet.
             search.tick()
             if not search.interrupted:
                 choose(search)
@@ -78,7 +78,7 @@ def run_search(search: Search, command: list[str]) -> None:
         search.add(SessionEnded(reason=reason, message=search.exhausted, seconds=effort.seconds, trials=effort.trials))
 
 
-def opened(
+def open_search(
     state: StudyState,
     effort: Effort,
     source: Source,
@@ -87,7 +87,7 @@ def opened(
     observers: Sequence[Observer] = (),
     planned_seconds: float = 0.0,
 ) -> Search:
-    """Return a search that goes on with a study, which is taken up from its log, and whose folder is owned."""
+    """Return a search that goes on with a study whose folder is owned; log what stands, if a kill came before that."""
     config = state.config
     task = dataset(config.dataset).task
     past = observations(read_prior(state.folder) or (), config.recipe, task)
@@ -105,7 +105,6 @@ def opened(
     )
     if isinstance(proposer, Proposer):
         proposer.retell((entry.event for entry in state.entries), state.candidates)
-    # A kill may have come between a run and what it decided.
     _note_standing(search)
     return search
 
@@ -113,60 +112,68 @@ def opened(
 def explore(search: Search) -> None:
     """Propose, train, prune and confirm until something runs out."""
     executor = search.executor
-    while not search.interrupted:
-        search.reason = _stop_reason(search)
-        if search.reason == "time":
-            break
-        begun = False
+    # Without trials left the search goes on, as its networks still want their fresh seeds.
+    reason = _stop_reason(search)
+    while not search.interrupted and reason != "time":
+        has_submitted = False
         for _ in range(executor.idle()):
             if (job := _next_job(search)) is None:
                 continue
             executor.submit(job)
-            begun = True
-            # A proposal takes seconds: those at work are heard in between, and so is whoever ends the search.
+            has_submitted = True
+            # A proposal takes seconds, so workers and signals are heard between two of them.
             poll(search, seconds=0.0)
             if search.interrupted:
                 break
-        if not begun and not search.at_work:
-            search.reason = search.reason or ("time" if search.lacks_time else "exhausted")
+        if not has_submitted and not search.at_work:
+            reason = reason or ("time" if search.lacks_time else "exhausted")
             break
         poll(search)
+        reason = _stop_reason(search)
+    search.reason = reason
 
 
 def poll(search: Search, seconds: float = _POLL_SECONDS) -> None:
     """Wait a moment for the workers, act on what they report, and show where the search is."""
     for event in search.executor.wait(seconds):
         match event:
-            case Finished(job, result) if result.status is Status.RUNNING:
-                _at_rung(search, job, result)
-            case Finished(job, result):
-                _ended(search, job, result)
+            case StretchEnded(job, result) if result.status is Status.RUNNING:
+                _decide_at_rung(search, job, result)
+            case StretchEnded(job, result):
+                _end_run(search, job, result)
             case Broken(job, status, message):
-                run = (job.trial, job.purpose, job.seed_index)
-                search.broken[run] += 1
-                if status is Status.CRASHED and search.broken[run] == 1:
-                    search.waiting.append(job)
-                else:
-                    result = begun(job, dataset(search.config.dataset))
-                    _ended(search, job, replace(result, status=status, message=message))
+                _retry_or_fail(search, job, status, message)
     search.tick()
+
+
+def _retry_or_fail(search: Search, job: Job, status: Status, message: str) -> None:
+    """Run a job again that has crashed once, perhaps by the machine's fault; time and memory would run out again."""
+    run = (job.trial, job.purpose, job.seed_index)
+    search.broken[run] += 1
+    if status is Status.CRASHED and search.broken[run] == 1:
+        search.waiting.append(job)
+    else:
+        result = initial_result(job, dataset(search.config.dataset))
+        _end_run(search, job, replace(result, status=status, message=message))
 
 
 def choose(search: Search) -> WinnerChosen | None:
     """Note and return the winner: the smallest network that stands and can still be verified; the smallest if none can.
 
-    One whose verification has missed is passed over; one that has met the target takes no further time. Once a study
-    has looked at as many networks as it may, only those are left that it has verified.
+    A network whose verification has missed is passed over; one that has met the target takes no further time. Once a
+    study has verified as many networks as it may (``race.may_look``), only verified ones are left.
     """
     may_look = race.may_look(search.state)
 
     def is_eligible(candidate: Candidate) -> bool:
         verdict = search.state.verdicts.get(candidate.proposal.trial)
-        return candidate.is_confirmed and may_look if verdict is None else verdict.passed is not False
+        if verdict is None:
+            return candidate.is_confirmed and may_look
+        return verdict.passed is not False
 
     choices = sorted(filter(is_eligible, search.state.candidates.values()), key=lambda each: each.order)
     if search.config.is_front:
-        # Of a front each network, and then the one that is named.
+        # The caller asks again after each verification: for the others of the front, and at last for the cheapest one.
         front = standing_front(choices)
         choices = sorted(front, key=lambda each: (each.proposal.trial in search.state.verdicts, each.order))
     if not choices:
@@ -192,53 +199,62 @@ def _stop_reason(search: Search) -> str:
 def _next_job(search: Search) -> Job | None:
     if search.waiting:
         return search.waiting.pop(0)
-    # Of several workers the first may have taken the last trial.
+    # The job of another worker may have taken the last trial since ``explore`` looked.
     explored = _stop_reason(search) == "trials" or bool(search.exhausted)
     if (candidate := _confirmable(search, explored=explored)) is not None:
         return search.job(candidate, Purpose.CONFIRM, search.free_index(candidate))
-    if explored:
-        return None
+    return None if explored else _propose(search)
+
+
+def _propose(search: Search) -> Job | None:
+    """Log the next proposal and return the job of its first run; a front is exhausted when no weights have one left."""
     for number in range(len(WEIGHTS) if search.config.is_front else 1):
         if number:
             search.turn = turn_of(search.config, len(search.state.candidates) + number)
         inquiry = Inquiry(search.ceiling, search.state.candidates, search.time_left(), search.turn.objective)
         answer = search.proposer.propose(inquiry)
-        for event in answer.passed:
+        for event in answer.skipped_events:
             search.add(event)
         if answer.proposal is not None:
             break
     if answer.proposal is None:
-        # There is no use in asking again before another run has ended.
+        # The answer would be the same until another run has ended.
         search.exhausted = answer.why
         search.lacks_time = answer.lacks_time
         return None
     search.add(answer.proposal)
-    if answer.rejected:
-        search.add(Looked(rejected=dict(answer.rejected)))
+    if answer.unproposed_counts:
+        search.add(Looked(rejected=dict(answer.unproposed_counts)))
     return search.job(search.state.candidates[answer.proposal.trial], Purpose.SEARCH, 0)
 
 
 def _confirmable(search: Search, *, explored: bool) -> Candidate | None:
-    workers, half = search.workers, max(1, search.workers // 2)
-    flying = Counter(job.trial or 0 for job in search.at_work if job.purpose is Purpose.CONFIRM)
+    """Return the network to give its next fresh seed, or None.
+
+    While one stands, at most half of the workers confirm others, unless one of these is likely to stand, its time is
+    short, or nothing is left to explore (``explored``).
+    """
+    half = max(1, search.workers // 2)
+    being_confirmed = Counter(job.trial or 0 for job in search.at_work if job.purpose is Purpose.CONFIRM)
 
     def most_worth(candidates: list[Candidate]) -> Candidate | None:
-        return race.next_to_confirm(candidates, search.turn, flying, search.run_seconds)
+        return race.next_to_confirm(candidates, search.turn, being_confirmed, search.run_seconds)
 
-    # One that is still in its first training wants no fresh seeds yet.
+    # A network that is still in its first training wants no fresh seeds yet.
     candidates = [each for each in search.state.contenders.values() if each.first is not None]
+    workers = search.workers
     candidate = most_worth([each for each in candidates if search.remaining_seconds(each, workers) <= search.left])
     if search.state.standing is None:
-        # What stands without being verified is still an answer: the same command with more time verifies it.
+        # A network that stands without a verification is an answer, too: the same command with more time verifies it.
         return candidate or most_worth(candidates)
     if candidate is None or explored:
         return candidate
     is_likely = candidate.chance_to_stand >= race.LIKELY
     is_late = search.remaining_seconds(candidate, half) > search.left
-    return candidate if flying.total() < half or is_likely or is_late else None
+    return candidate if being_confirmed.total() < half or is_likely or is_late else None
 
 
-def _at_rung(search: Search, job: Job, result: Result) -> None:
+def _decide_at_rung(search: Search, job: Job, result: Result) -> None:
     threshold_pct = search.config.threshold_pct
     rung = race.at_rung(result, search.state.ratios, threshold_pct, search.is_hopeless)
     search.add(rung)
@@ -250,31 +266,32 @@ def _at_rung(search: Search, job: Job, result: Result) -> None:
     if search.is_hopeless is None:
         why = f"after epoch {rung.epoch}, one training in ten would reach {rung.predicted_pct:.4f} % or more; "
         why += f"the threshold is {threshold_pct:.4f} %"
-    _ended(search, job, replace(result, status=Status.PRUNED, message=why))
+    _end_run(search, job, replace(result, status=Status.PRUNED, message=why))
 
 
-def _ended(search: Search, job: Job, result: Result) -> None:
+def _end_run(search: Search, job: Job, result: Result) -> None:
+    """Log a run that has ended, tell the proposer, log what stands or has failed now, and stop after many crashes."""
     assert job.trial is not None, "every run of a search belongs to a trial"
     candidate = search.state.candidates[job.trial]
     was_open = not candidate.is_refuted
     search.add(RunEnded(run=result))
     if job.checkpoint is not None:
         job.checkpoint.unlink(missing_ok=True)
-    # What is known has changed, so there may be another network worth training after all.
+    # With this result the proposer may find another network worth training after all.
     search.exhausted = ""
-    search.crashed = search.crashed + 1 if result.status is Status.CRASHED else 0
+    search.crashes_in_a_row = search.crashes_in_a_row + 1 if result.status is Status.CRASHED else 0
     if job.purpose is Purpose.SEARCH:
         search.proposer.tell(candidate)
     is_revoked = job.trial in search.state.confirmations and not candidate.is_confirmed
     if is_revoked or (was_open and candidate.is_refuted):
         search.add(FailedConfirmation(**candidate.on_fresh_seeds))
     _note_standing(search)
-    if search.crashed == _MOST_CRASHES:
+    if search.crashes_in_a_row == _MOST_CRASHES:
         raise HarnessError(f"{_MOST_CRASHES} runs in a row crashed, the last one with: {result.message}")
 
 
 def _note_standing(search: Search) -> None:
-    """Note the network that stands, where another one was noted last or none; of a front all that are new."""
+    """Log as confirmed the network that stands, or all that stand on a front, unless they are logged already."""
     standing = [] if search.state.standing is None else [search.state.standing]
     if search.config.is_front:
         standing = standing_front(search.state.contenders.values())

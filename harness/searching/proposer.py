@@ -56,16 +56,16 @@ ALL_ON = Switches()
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A network to train, with what was rejected and repeated on the way to it; None where there is none, and ``why``.
+    """A network to train, and the rejected and repeated proposals before it; without a network, ``why`` there is none.
 
-    With more time there might be one where it ``lacks_time``. Those ``rejected``, by reason, were only looked at.
+    ``lacks_time``: more time might give one. ``unproposed_counts``: rejections of networks only looked at, by reason.
     """
 
     proposal: Proposal | None
-    passed: tuple[Rejected | Repeated, ...]
+    skipped_events: tuple[Rejected | Repeated, ...]
     why: str = ""
     lacks_time: bool = False
-    rejected: Mapping[str, int] = field(default_factory=dict)
+    unproposed_counts: Mapping[str, int] = field(default_factory=dict)
 
 
 class Proposing(Protocol):
@@ -114,9 +114,9 @@ class Proposer:
         if proposal is None and not (self.switches.aim and self.config.sampler == SURROGATE):
             proposal = self._ask(look)
         if proposal is not None:
-            return Answer(proposal, tuple(look.passed), rejected=look.rejected)
+            return Answer(proposal, tuple(look.skipped_events), unproposed_counts=look.unproposed_counts)
         why, lacks_time = look.why_nothing()
-        return Answer(None, tuple(look.passed), why, lacks_time, look.rejected)
+        return Answer(None, tuple(look.skipped_events), why, lacks_time, look.unproposed_counts)
 
     def enter(self, proposal: Proposal) -> None:
         """Enter a network to be trained that is not the sampler's own proposal of this session."""
@@ -198,7 +198,8 @@ class Proposer:
                 if judged.hash not in look.known:
                     return self._proposed(look, judged, self.config.sampler, trial=trial)
                 known = look.candidates[look.known[judged.hash]]
-                look.passed.append(Repeated(trial=known.proposal.trial, hash=judged.hash, indices=network.indices))
+                repeated = Repeated(trial=known.proposal.trial, hash=judged.hash, indices=network.indices)
+                look.skipped_events.append(repeated)
                 self.index.tell(trial, known)
             elif judged.analysis is None or attempt >= _LESSONS:
                 self.index.forget(trial)

@@ -80,21 +80,21 @@ def at_rung(
 def next_to_confirm(
     candidates: Sequence[Candidate],
     turn: Turn,
-    flying: Mapping[int, int],
+    being_confirmed: Mapping[int, int],
     seconds: Callable[[Candidate], float] = lambda candidate: 1.0,
 ) -> Candidate | None:
     """Return the network whose next fresh seed is worth most, of those that want one and are still open.
 
     Args:
         turn: what the costs are; worth is counted from its ceiling while none stands.
-        flying: fresh seeds that are being trained, by trial.
+        being_confirmed: fresh seeds that are being trained, by trial.
         seconds: what a seed of a network takes.
     """
     confirmed = [combined_cost(each.costs, turn.objective) for each in candidates if each.is_confirmed]
     below = min(confirmed, default=turn.ceiling + 1)
 
     def known(candidate: Candidate) -> int:
-        return len(candidate.fresh) + flying.get(candidate.proposal.trial, 0)
+        return len(candidate.fresh) + being_confirmed.get(candidate.proposal.trial, 0)
 
     def order(candidate: Candidate) -> tuple[float, int, int]:
         lacking = max(1, CONFIRM_SEEDS - known(candidate))

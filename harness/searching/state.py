@@ -84,7 +84,7 @@ class Search:
         timing: what its runs have taken.
         turn: what the next network is to have little of.
         waiting: jobs that go on at a rung or are run again; ``broken`` counts the workers that broke at a run, and
-            ``crashed`` runs in a row that crashed for good.
+            ``crashes_in_a_row`` the last runs that crashed for good.
         finished: the study had come to its end before, with no less effort.
         exhausted: why no further network is found; empty while there may be one; ``lacks_time`` if there might be one
             with more time.
@@ -125,7 +125,7 @@ class Search:
         self.turn = turn_of(config, len(state.candidates))
         self.waiting = [self.job(each, Purpose.SEARCH, 0) for each in state.candidates.values() if each.first is None]
         self.broken: Counter[tuple[int | None, Purpose, int]] = Counter()
-        self.crashed = 0
+        self.crashes_in_a_row = 0
         self.interrupted = False
         self.finished = is_spent(effort, state.entries) or not race.may_look(state)
         self.lacks_time = False

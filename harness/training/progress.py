@@ -11,7 +11,7 @@ import click
 from rich import progress
 
 from harness.system.terminal import console, printable
-from harness.training.executors.base import Broken, Event, Finished
+from harness.training.executors.base import Broken, Event, StretchEnded
 
 
 def plain_seconds(elapsed: float) -> float:
@@ -97,14 +97,14 @@ class Reporter:
     def on_event(self, event: Event) -> None:
         """Show what a worker has reported about a verification."""
         self.say(seed_line(event))
-        if isinstance(event, Finished):
+        if isinstance(event, StretchEnded):
             self.advance()
 
 
 def seed_line(event: Event) -> str:
     """Return how a run of a verification has ended, with its test accuracy where it has one."""
     match event:
-        case Finished(job, result):
+        case StretchEnded(job, result):
             accuracy = "" if (reached := result.test_accuracy_pct) is None else f", {reached:.2f} % test"
             return f"seed {job.seed_index}: {result.status}{accuracy}"
         case Broken(job, status, message):

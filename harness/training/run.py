@@ -144,7 +144,7 @@ def train_job(
     # A teacher sees the images that the job trains on, and no others.
     teacher = _teacher_of(job, training, loaded.data.data_hash, device, turn)
     result = replace(
-        begun(job, dataset),
+        initial_result(job, dataset),
         environment=environment(device, loaded.data.data_hash, name),
         started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -232,7 +232,7 @@ def _test_images(job: Job, loaded: TrainingData, device: torch.device) -> Images
     return loaded.images(*read_test_set(loaded.data, purpose=read_purpose(job), log=job.test_log), device)
 
 
-def begun(job: Job, data: Dataset) -> Result:
+def initial_result(job: Job, data: Dataset) -> Result:
     """Return the result of a job before its first epoch."""
     architecture = job.architecture
     recipe_hash = job.recipe.hash

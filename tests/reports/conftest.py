@@ -33,7 +33,7 @@ from harness.training.result import (
     inspection_path,
     packed,
 )
-from reports.study_facts import Standings, StudyFacts, read_study
+from reports.study_facts import StudyFacts, WorkspaceEvidence, read_study
 from reports.study_page import page
 from search_spaces.network import MNIST, Architecture, analyse
 from search_spaces.notation import parse_network
@@ -58,7 +58,7 @@ def facts_of(*entries: Entry[Event], config: StudyConfig = CONFIG) -> StudyFacts
     made = StudyState(Path("s"), config)
     for entry in entries:
         made.apply(entry)
-    return StudyFacts(made, Standings())
+    return StudyFacts(made, WorkspaceEvidence())
 
 
 @dataclass

@@ -533,4 +533,4 @@ def test_evidence_comes_with_the_row_that_it_makes_and_of_this_target_alone(stud
 
     [measured] = files.measured
     assert (measured.row.hash, measured.row.seeds) == (measured.record.hash, 5)
-    assert len(files.standings.rows) == 3
+    assert len(files.evidence.rows) == 3

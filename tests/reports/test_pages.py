@@ -138,7 +138,7 @@ def test_a_data_set_that_is_not_mnist_has_a_banner_and_no_green_success(realisti
     entries, config = realistic_facts.study.entries, replace(realistic_facts.config, dataset="mnist-5k")
 
     study = facts_of(*entries, config=config).study
-    outline = checked(page(StudyFacts(study, realistic_facts.standings, realistic_facts.measured)))
+    outline = checked(page(StudyFacts(study, realistic_facts.evidence, realistic_facts.measured)))
 
     classes = [found.get("class", "").split() for found in outline.all("p")]
     assert ["banner"] in classes

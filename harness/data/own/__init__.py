@@ -1,10 +1,10 @@
-"""A person's own data: `kept` reads, parts and keeps them; what it needs lies in one file a question."""
+"""A person's own data: `kept` reads, splits and stores them; the other files answer one question each."""
 
-from harness.data.own.kept import Data, Options, from_arrays, from_torch, name_of, parts_text, read, source_options
+from harness.data.own.kept import Data, Options, data_name, from_arrays, from_torch, last_options, parts_text, read
 from harness.data.own.parts import FOLDS
 from harness.data.own.values import pixels_of
 
 __all__ = [
-    "FOLDS", "Data", "Options", "from_arrays", "from_torch", "name_of", "parts_text", "pixels_of", "read",
-    "source_options",
+    "FOLDS", "Data", "Options", "data_name", "from_arrays", "from_torch", "last_options", "parts_text", "pixels_of",
+    "read",
 ]  # fmt: skip

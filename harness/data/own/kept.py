@@ -1,4 +1,4 @@
-"""A person's own data: read, checked, parted, and kept in the workspace under the hash of what they hold.
+"""A person's own data: read, checked, split, and kept in the workspace under the hash of what they hold.
 
 Whatever the source, the outcome is the same value: uint8 images (channels, rows, columns) and classes by name. What is
 kept is read like any other data set, by its name, ``NAME-HASH``; two data sets of one name cannot mix. The order in
@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,9 +33,9 @@ from harness.system.terminal import counted
 from search_spaces.ops import Shape, shape_text
 
 _MOST_CLASSES = 256
-_NAMED = 10
-# Numbers that differ may become equal pixels, which then are parted once more.
-_MOST_PASSES = 8
+_MOST_NAMED = 10
+_MOST_SPLITS = 8
+# Places in ``PARTS``.
 _TRAIN, _VALIDATION, _TEST = range(3)
 
 
@@ -50,7 +50,7 @@ class Options:
     allow_overlap: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse with a DataError what is no such value."""
+        """Raise DataError where a value is not allowed."""
         if self.shape is not None:
             sizes = self.shape if isinstance(self.shape, list | tuple) else ()
             if len(sizes) != 3 or not all(isinstance(size, int | np.integer) and 0 < size < 10_000 for size in sizes):
@@ -70,11 +70,11 @@ class Options:
         return " ".join(texts) or "no options"
 
 
-def name_of(text: str, options: Options | None = None) -> str:
-    """Return the name of a data set of the workspace, or that under which the file or folder of this path is kept.
+def data_name(text: str, options: Options | None = None) -> str:
+    """Return ``text`` if it names a data set; else read and store the path ``text`` and return its data set's name.
 
     Args:
-        options: of a path, how it is read, which is remembered; None reads it as it was read last.
+        options: how a path is read, which is remembered; None reads it as it was read last.
 
     Raises:
         UsageError: there is no such data set, file or folder, or a data set was read with other options.
@@ -84,14 +84,14 @@ def name_of(text: str, options: Options | None = None) -> str:
         spec = dataset(text)
         _check_options(spec, options or Options())
         return spec.name
-    source = source_options(text) if options is None else options
-    spec = _kept(source_at(Path(text), source.shape, source.group_by), source)
+    reading = last_options(text) if options is None else options
+    spec = _store(source_at(Path(text), reading.shape, reading.group_by), reading)
     if options is not None:
         write_json(_memory_file(), _memory() | {os.path.realpath(text): asdict(options)})
     return spec.name
 
 
-def source_options(text: str) -> Options:
+def last_options(text: str) -> Options:
     """Return how a path was read when it was described last."""
     return read_as(Options, json.dumps(_memory().get(os.path.realpath(text), {})), str(_memory_file()))
 
@@ -106,25 +106,22 @@ def _memory() -> dict[str, Any]:
 
 
 def _check_options(spec: Dataset, options: Options) -> None:
-    own_options = Options(
-        spec.image_shape if options.shape else None,
-        spec.group_by or None if options.group_by else None,
-        spec.balanced and options.balanced,
-        spec.channels or None if options.channels else None,
-        options.allow_overlap,
-    )
-    if own_options != options:
+    # Nothing is read differently with allow_overlap, so that it suits every data set.
+    requested = (options.shape, options.group_by, options.balanced, options.channels)
+    recorded = (spec.image_shape, spec.group_by, spec.balanced, spec.channels)
+    if any(value and value != known for value, known in zip(requested, recorded, strict=True)):
         raise UsageError(
             f"{spec.name} was not read with {options}", hint="options are for the path of a file or folder"
         )
 
 
 def parts_text(spec: Dataset) -> str:
-    """Return the sizes of the parts, for people, and what they should know of them."""
+    """Return a sentence for people: the sizes of the parts, and whether they take turns, are balanced or overlap."""
     turns = f" (in {spec.folds} turns)" if spec.folds > 1 else ""
     sizes = f"{spec.train_size:,} training, {spec.validation_size:,} validation{turns}"
+    balance = ", as many of each class" if spec.balanced else ""
     overlap = f"; THE PARTS OVERLAP: {spec.overlap}" if spec.overlap else ""
-    return f"{sizes} and {spec.test_size:,} test images{', as many of each class' * spec.balanced}{overlap}"
+    return f"{sizes} and {spec.test_size:,} test images{balance}{overlap}"
 
 
 def read(
@@ -143,20 +140,20 @@ def read(
             ``train/CLASS/*`` (with or without ``validation`` and ``test``) or ``CLASS/*`` of pictures, or one of IDX
             files; series as ``.ts`` or UCR's ``.tsv`` (``NAME_TRAIN`` finds its ``NAME_TEST``).
         shape: (channels, rows, columns) to which images are resized.
-        group_by: what stays on one side of every split: an array of the ``.npz`` (``NAME_test`` of the test part), or
-            ``_`` for what stands in a file's name before the first ``_``.
+        group_by: groups, which stay on one side of every split: an array of the ``.npz`` (``NAME_test`` for test), or
+            ``_`` for the part of a file's name before the first ``_``.
         balanced: validate and test on as many images of each class, so that accuracy is the mean of the classes' own;
             further test images are left out, further validation images are trained on, or left out where groups are.
         channels: ``first`` or ``last``, where an array of an ``.npz`` may be read both ways.
         allow_overlap: keep parts that have images or groups in common, which is refused elsewhere, and say so.
 
     Raises:
-        DataError: it is none of these, or its content does not hold together.
+        DataError: the path is none of these, or its content does not hold together.
     """
     options = Options(shape, group_by, balanced, channels, allow_overlap)
     if not isinstance(path, str | os.PathLike) or not os.path.exists(path):
         raise DataError(f"{path!s:.200}: there is no such file or folder")
-    return _kept(source_at(Path(path), options.shape, group_by), options)
+    return _store(source_at(Path(path), options.shape, group_by), options)
 
 
 def from_arrays(
@@ -177,10 +174,10 @@ def from_arrays(
 
     Args:
         x: numbers (images, rows, columns[, channels]), or series (series, steps).
-        y: a class each, integers or texts.
-        x_test: what is locked; None sets a fifth of ``x`` aside.
+        y: the class of each image, integers or texts.
+        x_test: the images that are locked; None sets a fifth of ``x`` aside.
         y_test: its classes.
-        groups: one value an image; images of one value stay on one side of every split.
+        groups: one value per image; images of one value stay on one side of every split.
         groups_test: those of ``x_test``, where ``groups`` are given.
         channels: where they stand, ``first`` or ``last``: needed where both readings are possible, and for series with
             channels, (series, channels, steps) or (series, steps, channels).
@@ -195,7 +192,7 @@ def from_arrays(
         source.parts["test"] = part_of_arrays(x_test, y_test, "test", groups_test)
     elif y_test is not None or groups_test is not None:
         raise DataError("labels or groups of a test part are given without its images")
-    return _kept(source, options)
+    return _store(source, options)
 
 
 def from_torch(
@@ -213,7 +210,7 @@ def from_torch(
     for part, data in (("train", train), ("test", test)):
         if data is not None:
             source.parts[part] = part_of_torch(data, part, channels, source.remarks)
-    return _kept(source, options)
+    return _store(source, options)
 
 
 class Data:
@@ -224,33 +221,34 @@ class Data:
     read = staticmethod(read)
 
 
-# From what a source has to one value -----------------------------------------------------------------------------
+# From a source to a data set ---------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True, eq=False)
-class _Roll:
-    """What is known of the images of all parts, an entry each, by part, class and content.
+class _ImageTable:
+    """All images of a source, sorted by part, class and content; an array has one entry per image.
 
     Attributes:
-        part: index of its part in ``PARTS``; ``at`` is its index there.
-        content: SHA-256 of its numbers; ``groups`` are None where nobody asked.
-        names: how an image is called, by part and index.
+        numbers: the images of each part as they were read, by place of the part in ``PARTS``.
+        part: place of its part in ``PARTS``; ``position`` is the place of the image in ``numbers`` of its part.
+        digests: SHA-256 of its numbers; ``groups`` are None where the source has none.
+        names: what people call an image, by part and position.
     """
 
     numbers: dict[int, Array]
     part: Array
-    at: Array
+    position: Array
     labels: Array
-    content: Array
+    digests: Array
     groups: Array | None
     names: dict[int, list[str]]
 
     def blocks(self, indices: Array) -> Iterator[tuple[Array, Array]]:
-        """Yield the numbers of some of these images at a time, and which of them they are."""
+        """Yield, some images at a time, their positions in ``indices`` and their numbers."""
         for part, numbers in self.numbers.items():
             inside = np.flatnonzero(self.part[indices] == part)
-            for some in values.chunks(len(inside), numbers[0].size):
-                yield inside[some], numbers[self.at[indices[inside[some]]]]
+            for block in values.chunks(len(inside), numbers[0].size):
+                yield inside[block], numbers[self.position[indices[inside[block]]]]
 
     def pixels(self, low: Array, high: Array) -> Array:
         """Return all images as pixels."""
@@ -261,66 +259,64 @@ class _Roll:
         return pixels
 
     def keys(self) -> list[Array]:
-        """Return what images have in common that stay on one side of a split: group and content."""
-        return [self.content] if self.groups is None else [self.groups, self.content]
+        """Return group and content; images that share one of them stay on one side of a split."""
+        return [self.digests] if self.groups is None else [self.groups, self.digests]
 
     def name(self, index: int) -> str:
-        """Return how an image is called."""
-        part, at = int(self.part[index]), int(self.at[index])
-        return self.names[part][at] if self.names[part] else f"{PARTS[part]} {at}"
+        """Return what people call an image."""
+        part, position = int(self.part[index]), int(self.position[index])
+        return self.names[part][position] if self.names[part] else f"{PARTS[part]} {position}"
 
 
-def _kept(source: Source, options: Options) -> Dataset:
-    """Check what a source has, part it, write it, and return what it is."""
-    roll, classes = _roll(source, options)
-    grouped = roll.groups is not None
-    tested, low, high, pixels, equal = _tested(roll)
-    indices = {PARTS[part]: np.flatnonzero(roll.part == part) for part in roll.numbers}
-    overlap = divisions.overlap(indices, equal, roll.groups)
+class _Scaled(NamedTuple):
+    """All images as pixels, and which of them are locked; per channel ``low`` became 0 and ``high`` 255."""
+
+    is_test: Array
+    low: Array
+    high: Array
+    pixels: Array
+    pixel_digests: Array
+
+
+def _store(source: Source, options: Options) -> Dataset:
+    """Check what a source holds, split it, write its parts, and return the data set that they make."""
+    table, classes = _image_table(source, options)
+    scaled = _split_and_scale(table)
+    low, high = scaled.low, scaled.high
+    indices = {PARTS[part]: np.flatnonzero(table.part == part) for part in table.numbers}
+    overlap = divisions.overlap(indices, scaled.pixel_digests, table.groups)
     if overlap and not options.allow_overlap:
         raise DataError(
             f"the parts of {source.name} overlap: {overlap}", hint="--allow-overlap keeps them, and says so"
         )
-    remarks = _remarks(source, roll, pixels, low, high)
-    if roll.groups is not None:
-        remarks.append(counted(len(np.unique(roll.groups)), "group"))
-    duplicates = _duplicates(roll, equal)
-    roll.numbers.clear()
-    trained = np.flatnonzero(~tested)
-    locked = np.flatnonzero(tested)
-    labels = roll.labels[trained]
-    together = divisions.units([key[trained] for key in (*roll.keys(), equal)], "split-v1")
-    named = roll.part[trained] == _VALIDATION if _VALIDATION in roll.part else None
-    fold, stay = divisions.validated(labels, together, named, grouped=grouped, balanced=options.balanced)
-    if options.balanced:
-        locked = locked[divisions.evened(roll.labels[locked], np.arange(len(locked)), len(classes))]
-    if left := len(roll.part) - len(locked) - int(stay.sum()):
-        remarks.append(f"left out: {counted(left, 'image')} of classes that have more")
-    stored = {
-        "train": {"pixels": pixels[trained[stay]], "labels": labels[stay].astype("<i8"), "fold": fold[stay]},
-        "test": {"pixels": pixels[locked], "labels": roll.labels[locked].astype("<i8")},
-    }
+    remarks = _remarks(source, table, scaled)
+    duplicates = _duplicates(table, scaled.pixel_digests)
+    table.numbers.clear()
+    train, test = _parts_to_write(table, scaled, len(classes), balanced=options.balanced)
+    # The parts have copies of these pixels, which memory should hold once.
+    del scaled
+    if surplus := len(table.part) - len(train["labels"]) - len(test["labels"]):
+        remarks.append(f"left out: {counted(surplus, 'image')} of classes that have more")
     facts = [classes, low.tolist(), high.tolist(), overlap, options.balanced]
-    digest = content_digest(facts, [array for arrays in stored.values() for array in arrays.values()])
-    # The pixels are there twice now, and are needed once.
-    del pixels
-    mean, deviation = _statistics(stored["train"]["pixels"], source.name)
-    channels, rows, columns = stored["train"]["pixels"].shape[1:]
-    validated = int((stored["train"]["fold"] == 0).sum())
+    digest = content_digest(facts, [*train.values(), *test.values()])
+    mean, deviation = _statistics(train["pixels"], source.name)
+    channels, rows, columns = train["pixels"].shape[1:]
+    validation_size = int((train["fold"] == 0).sum())
+    plain_name = re.sub(r"[^a-z0-9]+", "-", source.name.lower()).strip("-")[:40].strip("-") or "own"
     spec = Dataset(
-        name=f"{_plain(source.name)}-{digest[:8]}",
+        name=f"{plain_name}-{digest[:8]}",
         target_pct=0.0,
         mean=mean,
         std=deviation,
         licence="",
         classes=len(classes),
         image_shape=(channels, rows, columns),
-        train_size=len(stored["train"]["labels"]) - validated,
-        validation_size=validated,
-        test_size=len(locked),
+        train_size=len(train["labels"]) - validation_size,
+        validation_size=validation_size,
+        test_size=len(test["labels"]),
         class_names=tuple(classes),
         sha256=digest,
-        folds=divisions.FOLDS if (fold == 1).any() else 1,
+        folds=divisions.FOLDS if (train["fold"] == 1).any() else 1,
         balanced=options.balanced,
         overlap=overlap,
         duplicates=duplicates,
@@ -332,14 +328,10 @@ def _kept(source: Source, options: Options) -> Dataset:
         low=tuple(map(float, low)),
         high=tuple(map(float, high)),
     )
-    return _written(spec, stored)
+    return _write(spec, train, test)
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-") or "own"
-
-
-def _roll(source: Source, options: Options) -> tuple[_Roll, list[str]]:
+def _image_table(source: Source, options: Options) -> tuple[_ImageTable, list[str]]:
     by_index = {index: source.parts[part] for index, part in enumerate(PARTS) if part in source.parts}
     if _TRAIN not in by_index:
         raise DataError(f"{source.name} has no part to train on, but {' and '.join(source.parts)}")
@@ -347,17 +339,17 @@ def _roll(source: Source, options: Options) -> tuple[_Roll, list[str]]:
     if not 2 <= len(classes) <= _MOST_CLASSES:
         raise DataError(f"{source.name} has {len(classes)} classes to train on; allowed are 2 to {_MOST_CLASSES}")
     numbers = _numbers(by_index, source.name, options)
-    number = {label: position for position, label in enumerate(classes)}
+    class_index = {label: index for index, label in enumerate(classes)}
     parts = np.concatenate([np.full(len(part.labels), index) for index, part in by_index.items()])
-    at = np.concatenate([np.arange(len(part.labels)) for part in by_index.values()])
-    labels = np.array([number[label] for part in by_index.values() for label in part.labels])
-    content = np.concatenate([values.digests(each) for each in numbers.values()])
+    positions = np.concatenate([np.arange(len(part.labels)) for part in by_index.values()])
+    labels = np.array([class_index[label] for part in by_index.values() for label in part.labels])
+    digests = np.concatenate([values.digests(images) for images in numbers.values()])
     groups = [group.encode("utf-8", "surrogateescape") for part in by_index.values() for group in part.groups]
-    # One order for all sources of the same images.
-    order = np.lexsort((content, labels, parts))
+    # Images have one order, whichever way their source lists them.
+    order = np.lexsort((digests, labels, parts))
     names = {index: part.names for index, part in by_index.items()}
     members = np.array(groups)[order] if groups else None
-    return _Roll(numbers, parts[order], at[order], labels[order], content[order], members, names), classes
+    return _ImageTable(numbers, parts[order], positions[order], labels[order], digests[order], members, names), classes
 
 
 def _check_like(train: Part, part: Part, name: str, source: str) -> None:
@@ -370,7 +362,7 @@ def _check_like(train: Part, part: Part, name: str, source: str) -> None:
 
 
 def _numbers(by_index: Mapping[int, Part], source: str, options: Options) -> dict[int, Array]:
-    # It takes the images out of the parts, so that there is one copy of them.
+    # The images are taken out of the parts, so that memory holds them once.
     numbers: dict[int, Array] = {}
     for index, part in by_index.items():
         _check_like(by_index[_TRAIN], part, PARTS[index], source)
@@ -383,49 +375,74 @@ def _numbers(by_index: Mapping[int, Part], source: str, options: Options) -> dic
     return numbers
 
 
-def _tested(roll: _Roll) -> tuple[Array, Array, Array, Array, Array]:
-    """Return which images are locked, the range of all others, all pixels, and what equal pixels share.
-
-    The range is taken from what is trained and validated on, so it follows from what is set aside.
-    """
-    keys = roll.keys()
-    for _ in range(_MOST_PASSES):
-        if _TEST in roll.part:
-            tested = roll.part == _TEST
+def _split_and_scale(table: _ImageTable) -> _Scaled:
+    """Lock the part to test on, or a fifth where there is none, and scale all images to the range of the others."""
+    keys = table.keys()
+    has_test = (table.part == _TEST).any()
+    for _ in range(_MOST_SPLITS):
+        if has_test:
+            is_test = table.part == _TEST
         else:
-            tested = divisions.fifth(roll.labels, divisions.units(keys, "test-v1"), roll.part == _VALIDATION)
-        low, high = values.range_of(block for _, block in roll.blocks(np.flatnonzero(~tested)))
+            is_test = divisions.fifth(table.labels, divisions.units(keys, "test-v1"), table.part == _VALIDATION)
+        low, high = values.range_of(block for _, block in table.blocks(np.flatnonzero(~is_test)))
         for part in (_VALIDATION, _TEST):
-            if part in roll.numbers and (difference := values.other_range(roll.numbers[part], low, high)):
+            if part in table.numbers and (difference := values.other_range(table.numbers[part], low, high)):
                 raise DataError(f"pixels of {PARTS[part]} {difference}")
-        pixels = roll.pixels(low, high)
-        equal = values.digests(pixels)
-        if _TEST in roll.part or not np.isin(equal[tested], equal[~tested]).any():
-            return tested, low, high, pixels, equal
-        keys.append(equal)
+        pixels = table.pixels(low, high)
+        digests = values.digests(pixels)
+        if has_test or not np.isin(digests[is_test], digests[~is_test]).any():
+            return _Scaled(is_test, low, high, pixels, digests)
+        # Different numbers became equal pixels on both sides. With these as a further key they stay together; another
+        # split has another range, which may make others equal. Units only grow, so a few splits settle it.
+        keys.append(digests)
     raise DataError("a fifth cannot be set aside: images that differ become equal in 256 steps")
 
 
-def _remarks(source: Source, roll: _Roll, pixels: Array, low: Array, high: Array) -> list[str]:
+def _parts_to_write(
+    table: _ImageTable, scaled: _Scaled, classes: int, *, balanced: bool
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Return the arrays of the images to train and validate on, with the fold that validates each, and of the test."""
+    not_test, test = np.flatnonzero(~scaled.is_test), np.flatnonzero(scaled.is_test)
+    labels = table.labels[not_test]
+    units = divisions.units([key[not_test] for key in (*table.keys(), scaled.pixel_digests)], "split-v1")
+    in_validation = table.part[not_test] == _VALIDATION
+    given_validation = in_validation if in_validation.any() else None
+    grouped = table.groups is not None
+    # Images are used or left out; of those that are used, ``fold`` says which turn validates on them, if any.
+    fold, is_used = divisions.validated(labels, units, given_validation, grouped=grouped, balanced=balanced)
+    if balanced:
+        test = test[divisions.evened(table.labels[test], np.arange(len(test)), classes)]
+    pixels = scaled.pixels[not_test[is_used]]
+    return (
+        {"pixels": pixels, "labels": labels[is_used].astype("<i8"), "fold": fold[is_used]},
+        {"pixels": scaled.pixels[test], "labels": table.labels[test].astype("<i8")},
+    )
+
+
+def _remarks(source: Source, table: _ImageTable, scaled: _Scaled) -> list[str]:
     remarks = list(source.remarks)
+    pixels = scaled.pixels
     first = np.arange(min(len(pixels), 200))
-    if any(values.squeezed(block, pixels[inside]) for inside, block in roll.blocks(first)):
-        extent = f"{low.min():g} to {high.max():g}"
+    if any(values.squeezed(block, pixels[inside]) for inside, block in table.blocks(first)):
+        extent = f"{scaled.low.min():g} to {scaled.high.max():g}"
         remarks.append(f"a few numbers lie far from all others ({extent}): few of 256 steps are left for the rest")
     channels, rows, columns = pixels.shape[1:]
     edge = round(columns**0.5)
     is_flat = source.parts["train"].channels is None and (channels, rows) == (1, 1)
     if is_flat and edge >= 8 and edge**2 == columns:
         remarks.append(f"rows of {columns} numbers are series; pictures are images x {edge} x {edge}")
+    if table.groups is not None:
+        remarks.append(counted(len(np.unique(table.groups)), "group"))
     return remarks
 
 
-def _duplicates(roll: _Roll, equal: Array) -> tuple[str, ...]:
-    """Return the images that are there more than once, as "A = B"; the first few by name, then how many more."""
-    firsts, inverse = np.unique(equal, return_index=True, return_inverse=True)[1:]
-    repeats = np.flatnonzero(firsts[inverse] != np.arange(len(equal)))
-    pairs = [f"{roll.name(firsts[inverse[index]])} = {roll.name(index)}" for index in repeats[:_NAMED].tolist()]
-    more = len(repeats) - _NAMED
+def _duplicates(table: _ImageTable, digests: Array) -> tuple[str, ...]:
+    """Return the images that occur more than once, as "A = B"; the first few by name, then how many more."""
+    _, firsts, inverse = np.unique(digests, return_index=True, return_inverse=True)
+    originals = firsts[inverse]
+    repeats = np.flatnonzero(originals != np.arange(len(digests))).tolist()
+    pairs = [f"{table.name(originals[index])} = {table.name(index)}" for index in repeats[:_MOST_NAMED]]
+    more = len(repeats) - _MOST_NAMED
     return (*pairs, *([f"and {more:,} more"] if more > 0 else []))
 
 
@@ -435,8 +452,8 @@ def _statistics(pixels: Array, name: str) -> tuple[tuple[float, ...], tuple[floa
     means, deviations = [], []
     for channel in range(pixels.shape[1]):
         counts = np.zeros(256, np.int64)
-        for some in values.chunks(len(pixels), pixels[0].size):
-            counts += np.bincount(pixels[some, channel].ravel(), minlength=256)
+        for block in values.chunks(len(pixels), pixels[0].size):
+            counts += np.bincount(pixels[block, channel].ravel(), minlength=256)
         mean = np.average(shades, weights=counts)
         deviation = float(np.average((shades - mean) ** 2, weights=counts) ** 0.5)
         if np.count_nonzero(counts) < 2:
@@ -446,21 +463,23 @@ def _statistics(pixels: Array, name: str) -> tuple[tuple[float, ...], tuple[floa
     return tuple(means), tuple(deviations)
 
 
-def _written(spec: Dataset, stored: Mapping[str, Mapping[str, Array]]) -> Dataset:
-    """Write a data set unless it is there, and what is known of its source now; return it with its files."""
+def _write(spec: Dataset, *parts: Mapping[str, Array]) -> Dataset:
+    """Write a data set unless it is stored, and what is known of its source now; return it with its files."""
     folder = workspace().data(spec.name)
     files: dict[str, bytes] = {}
-    if os.path.isfile(folder / "data.json"):
-        ours = {item.name: getattr(spec, item.name) for item in fields(spec) if not item.compare}
-        spec = replace(dataset(spec.name), **ours)
-    else:
-        for file, arrays in zip(OWN_FILES, stored.values(), strict=True):
+    is_new = not os.path.isfile(folder / "data.json")
+    if is_new:
+        for file, arrays in zip(OWN_FILES, parts, strict=True):
             buffer = io.BytesIO()
             np.savez(buffer, allow_pickle=False, **arrays)
             files[file] = buffer.getvalue()
         sums = [DataFile(file, hashlib.sha256(content).hexdigest(), "") for file, content in files.items()]
         spec = replace(spec, all_files=tuple(sums))
+    else:
+        # Fields that are not compared are those of the source, which may have another name or order than before.
+        source_facts = {item.name: getattr(spec, item.name) for item in fields(spec) if not item.compare}
+        spec = replace(dataset(spec.name), **source_facts)
     files["data.json"] = json_text(document_of(spec)).encode()
-    if len(files) > 1 or read_bytes(folder / "data.json") != files["data.json"]:
+    if is_new or read_bytes(folder / "data.json") != files["data.json"]:
         write_together({folder / file: content for file, content in files.items()})
     return spec

@@ -40,7 +40,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class StretchEnded:
     """A job has its result; its status is ``running`` where the training has epochs left."""
 
     job: Job
@@ -56,7 +56,7 @@ class Broken:
     message: str
 
 
-Event = Finished | Broken
+Event = StretchEnded | Broken
 
 
 class Place(NamedTuple):
@@ -99,7 +99,7 @@ ExecutorOf = Callable[[Source, Limits], Executor]
 
 def run_all(
     waiting: list[Job], executor: Executor, count: int, on_event: Callable[[Event], None] = lambda event: None
-) -> Generator[Finished]:
+) -> Generator[StretchEnded]:
     """Train what is waiting on so many places, and yield what ends as it ends.
 
     The caller may change the list at each one: empty it, or add the next stretch of a training. A job that breaks is
@@ -114,7 +114,7 @@ def run_all(
             while waiting and executor.idle():
                 executor.submit(waiting.pop(0))
             for event in executor.wait(_WAIT_SECONDS):
-                if isinstance(event, Finished):
+                if isinstance(event, StretchEnded):
                     on_event(event)
                     yield event
                     continue

@@ -35,7 +35,7 @@ from harness.system import files
 from harness.system.errors import DataError, HarnessError, StorageError, refused
 from harness.system.machine import check_may_start, die_with, ignoring_sigint
 from harness.system.user_code import OtherCode
-from harness.training.executors.base import Broken, Event, Executor, Finished, Limits, Place, Source
+from harness.training.executors.base import Broken, Event, Executor, Limits, Place, Source, StretchEnded
 from harness.training.result import Status
 from harness.training.run import Job, TrainingData, execute
 
@@ -233,7 +233,7 @@ def train(job: Job, source: Source, memory_mb: float) -> Event:
     try:
         loaded = _data(source)
         with _limited(job, memory_mb):
-            return Finished(job, execute(job, loaded))
+            return StretchEnded(job, execute(job, loaded))
     except (DataError, OtherCode):
         raise
     except Exception as error:

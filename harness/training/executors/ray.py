@@ -30,7 +30,7 @@ from harness.system import errors, files
 from harness.system.errors import DataError, DeviceError, UsageError
 from harness.system.machine import choose_device, core_count, handled, processor_name
 from harness.system.terminal import busy
-from harness.training.executors.base import Broken, Event, Executor, ExecutorOf, Finished, Limits, Place, Source
+from harness.training.executors.base import Broken, Event, Executor, ExecutorOf, Limits, Place, Source, StretchEnded
 from harness.training.executors.processes import Processes, settle, train
 from harness.training.native.engine import TORCH, EngineUnavailable
 from harness.training.native.engine import load as load_engine
@@ -310,7 +310,7 @@ class Nodes(Executor):
             event, content = self.ray.get(work.ref)
             for name, written in content.items():
                 files.write_bytes(getattr(job, name), written)
-            if isinstance(event, Finished):
+            if isinstance(event, StretchEnded):
                 event = replace(event, result=replace(event.result, node=node.info.name))
         except self.ray.exceptions.OutOfMemoryError:
             event = Broken(job, Status.OUT_OF_MEMORY, f"Ray has ended it: {node.info.name} is short of memory")

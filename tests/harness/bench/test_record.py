@@ -20,7 +20,7 @@ from harness.studies.log import StudyLog
 from harness.studies.state import StudyState
 from harness.system import files
 from harness.system.errors import ContentError, HarnessError
-from harness.training.executors.base import RETRIES, Broken, Event, Finished
+from harness.training.executors.base import RETRIES, Broken, Event, StretchEnded
 from harness.training.progress import Reporter
 from harness.training.result import Epoch, Purpose, Result, Status, derive_seed
 from harness.training.run import Job
@@ -217,7 +217,7 @@ class Trainer:
         self.epochs[key] += last - done
         files.write_text(job.checkpoint, str(last))
         status = Status.COMPLETE if last == 4 else Status.RUNNING
-        return Finished(job, some_run(TEXTS.index(key[0]), job.seed_index, ERRORS[key][:last], status=status))
+        return StretchEnded(job, some_run(TEXTS.index(key[0]), job.seed_index, ERRORS[key][:last], status=status))
 
 
 @pytest.fixture

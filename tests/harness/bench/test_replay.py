@@ -35,7 +35,7 @@ from harness.data.training_images import load
 from harness.searching.external_method import Ask, Asker, Problem, Trial
 from harness.searching.time_budget import Effort
 from harness.system.errors import ContentError, HarnessError
-from harness.training.executors.base import Event, Executor, Finished, Source
+from harness.training.executors.base import Event, Executor, Source, StretchEnded
 from harness.training.executors.base import Limits as RunLimits
 from harness.training.executors.processes import Processes
 from harness.training.recipe import Recipe
@@ -80,7 +80,7 @@ def ends(made: SimulatedExecutor) -> list[tuple[int | None, float]]:
 def finished(made: SimulatedExecutor, job: Job) -> Result:
     made.submit(job)
     (event,) = made.wait(0.5)
-    assert isinstance(event, Finished)
+    assert isinstance(event, StretchEnded)
     return event.result
 
 
@@ -411,7 +411,7 @@ def warmed() -> tuple[Processes, float]:
         for place in range(2):
             executor.submit(replace(WARM, recipe=recipe, seed_index=place))
         while executor.idle() < 2:
-            took += [event.result.train_seconds for event in executor.wait(1.0) if isinstance(event, Finished)]
+            took += [event.result.train_seconds for event in executor.wait(1.0) if isinstance(event, StretchEnded)]
     return executor, sum(took[2:]) / 2
 
 
@@ -432,7 +432,7 @@ class Noting:
     def wait(self, seconds: float) -> list[Event]:
         events = self.inner.wait(seconds)
         for event in events:
-            if isinstance(event, Finished):
+            if isinstance(event, StretchEnded):
                 found, key = event.result, key_of(event.job)
                 looks = [each for each in found.history if each.validation_errors is not None]
                 errors = {each.epoch: each.validation_errors or 0 for each in looks}

@@ -23,7 +23,7 @@ from harness.studies.config import owned
 from harness.system import files
 from harness.system.errors import ContentError, StorageError, UsageError
 from harness.system.files import Workspace
-from harness.training.executors.base import Event, Finished
+from harness.training.executors.base import Event, StretchEnded
 from harness.training.executors.processes import Processes
 from harness.training.recipe import RECIPES, NamedRecipe, Recipe
 from harness.training.result import Purpose, derive_seed
@@ -66,11 +66,11 @@ def interrupted(place: Workspace, seeds: Seeds, at: int, indices: range) -> None
 
 def in_this_process(
     waiting: list[Job], executor: Processes, workers: int, on_event: Callable[[Event], None]
-) -> Iterator[Finished]:
+) -> Iterator[StretchEnded]:
     """Train without a worker process, which takes a while to start."""
     bench = TrainingData(load(executor.source.dataset, executor.source.folder, allow_download=False))
     while waiting:
-        yield Finished(job := waiting.pop(0), execute(job, bench))
+        yield StretchEnded(job := waiting.pop(0), execute(job, bench))
 
 
 # Which seeds -----------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from harness.studies.config import StudyObjective
 from harness.studies.events import Verified
 from harness.system.errors import DataError, HarnessError
 from harness.training import modules
-from harness.training.executors.base import Broken, Event, Finished
+from harness.training.executors.base import Broken, Event, StretchEnded
 from harness.training.result import Purpose, Status, derive_seed
 from harness.training.run import Job
 from search_spaces.network import MNIST
@@ -269,7 +269,7 @@ def constant(accuracy_pct: float) -> Callable[[int, int], float]:
 def broken(job: Job, status: Status) -> Event:
     """Return what a worker reports of a run that fails so; a loss that is not finite is a result with errors."""
     if status is Status.DIVERGED:
-        return Finished(job, replace(make_job_result(job, constant(10.0), 3), status=status))
+        return StretchEnded(job, replace(make_job_result(job, constant(10.0), 3), status=status))
     return Broken(job, status, f"it was {status}")
 
 

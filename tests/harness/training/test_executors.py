@@ -22,7 +22,7 @@ import torch
 from harness.bench.replay import Reading, SimulatedExecutor
 from harness.system.errors import DataError, HarnessError, StorageError
 from harness.training.executors import processes, ray
-from harness.training.executors.base import Broken, Event, Executor, Finished, Limits, Source, run_all
+from harness.training.executors.base import Broken, Event, Executor, Limits, Source, StretchEnded, run_all
 from harness.training.executors.processes import Processes
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, Result, Status
@@ -102,7 +102,7 @@ def ended(executor: Executor) -> list[Event]:
 def result(executor: Executor, job: Job) -> Result:
     executor.submit(job)
     (event,) = ended(executor)
-    assert isinstance(event, Finished), event
+    assert isinstance(event, StretchEnded), event
     assert event.job == job
     return event.result
 
@@ -125,7 +125,7 @@ def test_a_job_takes_the_first_idle_place_until_it_ends(executor: Executor):
 
     events = ended(executor)
 
-    assert {event.job.seed_index for event in events if isinstance(event, Finished)} == {0, 1}
+    assert {event.job.seed_index for event in events if isinstance(event, StretchEnded)} == {0, 1}
     assert [place.job for place in executor.places()] == [None, None]
 
 
@@ -159,7 +159,7 @@ class Kept:
         """Do nothing."""
 
 
-def all_of(jobs: list[Job], executor: Any, seen: list[Event] | None = None) -> Iterator[Finished]:
+def all_of(jobs: list[Job], executor: Any, seen: list[Event] | None = None) -> Iterator[StretchEnded]:
     return run_all(jobs, Kept(executor), 2, (seen if seen is not None else []).append)
 
 
@@ -223,7 +223,7 @@ def test_a_process_that_is_killed_breaks_its_job_alone_and_is_replaced(executor:
 
     (crash,) = [event for event in events if isinstance(event, Broken)]
     assert crash.status is Status.CRASHED
-    assert [event.job for event in events if isinstance(event, Finished)] == [other]
+    assert [event.job for event in events if isinstance(event, StretchEnded)] == [other]
     if isinstance(executor, Processes):
         assert "signal 9" in crash.message
         assert [path for path in tmp_path.rglob(".*") if path.is_file()] == []
@@ -237,12 +237,12 @@ def test_a_job_that_breaks_is_done_again():
         breaks[job.seed_index] -= 1
         if breaks[job.seed_index] >= 0:
             return Broken(job, Status.CRASHED, "signal 9")
-        return Finished(job, replace(RESULT, seed_index=job.seed_index))
+        return StretchEnded(job, replace(RESULT, seed_index=job.seed_index))
 
     desks = InstantExecutor(answer)
     results = list(run_all([replace(JOB, seed_index=seed) for seed in range(2)], desks, 9, seen.append))
     assert [finished.result.seed_index for finished in results] == [1, 0]
-    assert [type(event) for event in seen if event.job.seed_index == 0] == [Broken, Broken, Finished]
+    assert [type(event) for event in seen if event.job.seed_index == 0] == [Broken, Broken, StretchEnded]
     assert desks.stopped == 1
 
     breaks[1] = 3

@@ -63,7 +63,7 @@ def test_a_node_trains_on_a_person_s_own_data_as_the_coordinator_does(tmp_path: 
     for place in places:
         place.mkdir()
     monkeypatch.setenv("HARNESS_WORKSPACE", str(places[0]))
-    name = own.name_of(str(tmp_path / "mine.npz"))
+    name = own.data_name(str(tmp_path / "mine.npz"))
     here, stored = load(name), stored_files(load(name).dataset, None)
     job = Job(
         architecture=parse_network("conv3x3(4) bn relu | gap | linear(3)", here.dataset.task),

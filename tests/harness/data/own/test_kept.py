@@ -42,15 +42,15 @@ def test_images_that_are_there_twice_are_named():
 def test_a_path_is_read_again_as_it_was_described(tmp_path: Path):
     images, labels = pictures()
     folder = str(as_folder(tmp_path / "pets", images, labels))
-    plain = own.name_of(folder)
+    plain = own.data_name(folder)
     small = Options((1, 4, 4), balanced=True)
-    described = own.name_of(folder, small)
+    described = own.data_name(folder, small)
 
     assert described != plain
-    assert own.name_of(folder) == described
-    assert own.source_options(folder) == small
-    assert own.name_of(f"{folder}/") == described
-    assert own.name_of(folder, Options()) == own.name_of(folder) == plain
+    assert own.data_name(folder) == described
+    assert own.last_options(folder) == small
+    assert own.data_name(f"{folder}/") == described
+    assert own.data_name(folder, Options()) == own.data_name(folder) == plain
     assert dataset(described).input == "1x4x4"
 
 
@@ -77,8 +77,8 @@ def test_the_command_line_says_how_a_path_was_described(tmp_path: Path, capsys: 
 def test_options_that_contradict_a_data_set_are_refused(options: Options):
     spec = own.from_arrays("pets", *pictures())
     with pytest.raises(UsageError):
-        own.name_of(spec.name, options)
-    assert own.name_of(spec.name, Options(spec.image_shape)) == spec.name
+        own.data_name(spec.name, options)
+    assert own.data_name(spec.name, Options(spec.image_shape)) == spec.name
 
 
 def test_other_images_are_read_as_the_data_set_was_and_classes_are_known_by_name(tmp_path: Path):
