@@ -29,7 +29,7 @@ from harness.bench.replay import Reading, SimulatedExecutor
 from harness.data.datasets import DATASETS
 from harness.evidence.bounds import error_ratio_of
 from harness.interface.session import SearchReporter
-from harness.searching.look import Inquiry
+from harness.searching.finder import Inquiry
 from harness.searching.loop import explore, open_search
 from harness.searching.proposer import ALL_ON, Answer, Proposer, Switches
 from harness.searching.race import rungs

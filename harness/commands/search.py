@@ -33,7 +33,7 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
     harness search --minimise weight_bytes --chip CH32V003 --recipe small-int8
     harness search --plan
     """
-    from harness.interface.session import planned_search, search_shown
+    from harness.interface.session import planned_search, run_search_with_progress
     from harness.searching.request import SearchRequest
 
     request = SearchRequest(**arguments)
@@ -56,7 +56,7 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
             return 0
         command = [hidden(word) for word in ("harness", *_with_name(sys.argv[1:], request.dataset))]
         changed = {name: arguments[name] for name, origin in origins.items() if origin == "commandline"}
-        outcome, report = search_shown(plan, changed, command, verbose=verbose)
+        outcome, report = run_search_with_progress(plan, changed, command, verbose=verbose)
         if outcome is None:
             raise KeyboardInterrupt
     options.answer(as_json, outcome.document(report), f"{outcome.text()}\nreport: {report}")

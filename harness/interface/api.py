@@ -341,7 +341,7 @@ def search(
     """
     if on_event is not None and not callable(on_event):
         raise UsageError(f"on_event: a value of type {type(on_event).__name__} cannot be called")
-    from harness.interface.session import planned_search, search_shown
+    from harness.interface.session import planned_search, run_search_with_progress
     from harness.searching.request import SearchRequest
 
     request = SearchRequest.of(
@@ -377,7 +377,7 @@ def search(
     origins = {name: "call" if name in changed else "default" for name in options.names(search)}
     check_may_start()
     with planned_search(request, origins) as plan:
-        search_shown(plan, changed, on_event=on_event)
+        run_search_with_progress(plan, changed, on_event=on_event)
     return Study(plan.folder, plan.workspace)
 
 

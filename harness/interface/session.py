@@ -1,6 +1,6 @@
 """A search with all that people see of it: its progress, its report while it goes on, and its end.
 
-Progress is a line an event, below them a bar; where no bar can be drawn, a line from time to time.
+Progress is a line per event and a bar below them; where no bar can be drawn, a line from time to time.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ from harness.interface.logs import log_of
 from harness.interface.lookup import networks_of
 from harness.searching.state import Moment, Observer
 from harness.searching.time_budget import Effort, least_seconds
-from harness.studies import config as study
 from harness.studies import events
-from harness.studies.candidate import Candidate, miss_text
-from harness.studies.config import StudyConfig
+from harness.studies.candidate import Candidate, NearestMiss, miss_text
+from harness.studies.config import StudyConfig, check_config, is_owned, open_study, owned
 from harness.studies.events import Confirmed, Entry, FailedConfirmation, RunEnded
 from harness.studies.log import StudyLog
 from harness.studies.mirror import check_url, hidden
@@ -30,7 +29,7 @@ from harness.system.errors import HarnessError
 from harness.system.files import Workspace, check_writable, workspace
 from harness.system.terminal import busy, counted, duration_option, duration_text, say
 from harness.system.user_code import Listener
-from harness.training.executors.base import Event
+from harness.training.executors.base import Event as WorkerEvent
 from harness.training.progress import Reporter, plain_seconds, seed_line
 from harness.training.result import Purpose, Result, Status
 from search_spaces.space import size_text
@@ -42,7 +41,8 @@ if TYPE_CHECKING:
     from harness.studies.mirror import Mirror
 
 
-# These decide nothing of what a study does, but for a chip, whose limits the text of the space has.
+# The outcome of a study does not depend on these arguments, so their origins are not recorded; the limits of a chip are
+# in the text of the space.
 _UNRECORDED = ("storage", "log", "on_event", "chip")
 
 
@@ -53,8 +53,8 @@ def planned_search(
     """Plan a search, and be connected to its cluster for the block.
 
     Args:
-        origins: by name of an argument, who has set it.
-        only_plan: nothing is trained, not even to choose a recipe.
+        origins: by name of an argument, what has set it: an option, the environment, a call or a default.
+        only_plan: train nothing, not even to choose a recipe.
     """
     from harness.searching.plan import make_plan, on_cluster
     from harness.searching.resolve import choose_recipe, read_data, resolve
@@ -62,30 +62,29 @@ def planned_search(
 
     if request.storage is not None:
         check_url(request.storage)
-    known = () if request.start_from is None else networks_of(request.start_from, workspace())
+    start_networks = () if request.start_from is None else networks_of(request.start_from, workspace())
     with busy("reading the images"):
         resolved = resolve(request, workspace())
         resolved = read_data(resolved)
     if resolved.recipe is None and not only_plan:
         with busy("choosing an augmentation"):
             resolved = choose_recipe(resolved)
-    recorded = {name: origin for name, origin in origins.items() if name not in _UNRECORDED}
+    recorded_origins = {name: origin for name, origin in origins.items() if name not in _UNRECORDED}
     with busy("reading past runs"):
-        plan = make_plan(resolved, recorded, known)
+        plan = make_plan(resolved, recorded_origins, start_networks)
     for name in plan.space.unused:
         say(f"'net' of the space '{plan.space.name}' does not use {name!r}", "warning")
     least = least_seconds(plan.data.train_size)
     if request.time < least:
-        enough = f"{duration_text(least)} are usually enough on two cores"
-        limit = duration_text(request.time)
-        say(f"{limit} may be too short to train, confirm and verify a network; {enough}", "warning")
+        warning = f"{duration_text(request.time)} may be too short to train, confirm and verify a network"
+        say(f"{warning}; {duration_text(least)} are usually enough on two cores", "warning")
     device, engine = plan.effort.device, plan.effort.engine
     with executor_at(request.cluster, request.workers, device=device, engine=engine) as executor_of:
         options.say_training(plan.engine, plan.recipe.recipe, plan.space.task, plan.workspace.teachers)
         yield plan if request.cluster is None else on_cluster(plan, executor_of, request.workers)
 
 
-def search_shown(
+def run_search_with_progress(
     plan: SearchPlan,
     chosen: Mapping[str, Any],
     command: Sequence[str] = (),
@@ -93,12 +92,12 @@ def search_shown(
     verbose: bool = False,
     on_event: Callable[[events.Event], object] | None = None,
 ) -> tuple[Outcome | None, Path]:
-    """Search as planned, verify the winner, and return the outcome, None where somebody ended it, and the report.
+    """Search as planned and verify the winner; return the outcome, None if it was interrupted, and the report's path.
 
     Args:
-        chosen: what ``harness.search`` was given beside its defaults, for what is advised.
-        command: as it stands in the log; that which does the same, where there was none.
-        on_event: is told each event of the study, on a thread of its own.
+        chosen: the arguments that differ from the defaults; used in the advice at the end.
+        command: the command line to log; if empty, an equivalent one is built from ``chosen``.
+        on_event: is called with each event of the study, on a thread of its own.
     """
     from harness.evidence.leaderboard import collect
     from harness.searching.advice import outcome_of, search_words
@@ -107,19 +106,19 @@ def search_shown(
     from harness.searching.surrogate.past import write_prior
     from reports.study_page import write_report
 
-    typed = _typed(chosen)
+    typed_options = _command_options(chosen)
     config = plan.config
-    # Find out now, not after an hour, that results cannot be written or the standings cannot be read.
+    # That results cannot be written, or the leaderboard cannot be read, is found out now and not after an hour.
     collect(plan.workspace)
     for folder in (plan.workspace.root, plan.workspace.records, plan.folder):
         check_writable(folder)
     options.say_left_out(plan.left_out)
-    with study.owned(plan.folder), _mirrored(plan, chosen.get("storage")) as mirror:
+    with owned(plan.folder), _mirrored(plan, chosen.get("storage")) as mirror:
         if not (plan.folder / "config.json").exists():
             write_prior(plan.folder, plan.past)
-        fresh = study.open_study(plan.folder, config, plan.origins)
+        is_new = open_study(plan.folder, config, plan.origins)
         state = StudyLog(plan.folder).take_up(StudyState(plan.folder, config))
-        _say_begin(plan, None if fresh else state.seconds)
+        _say_begin(plan, None if is_new else state.seconds)
         with (
             SearchReporter(config, plan.effort, plan.workspace, verbose=verbose) as progress,
             _listening(state, on_event, chosen.get("log"), progress.say) as listeners,
@@ -137,16 +136,16 @@ def search_shown(
                 planned_seconds=plan.planned_seconds,
             )
             verdict = None
-            run_search(search, list(command) or ["harness", *search_words(typed)])
+            run_search(search, list(command) or ["harness", *search_words(typed_options)])
             if not search.interrupted:
                 progress.show("verifying")
-                verdict = conclude(plan, search, progress.on_event, progress.say)
-        end = None if search.interrupted else outcome_of(plan, search, verdict, typed)
-        return end, write_report(plan.folder, plan.workspace, state=state)
+                verdict = conclude(plan, search, progress.on_worker_event, progress.say)
+        outcome = None if search.interrupted else outcome_of(plan, search, verdict, typed_options)
+        return outcome, write_report(plan.folder, plan.workspace, state=state)
 
 
 class _EventListener:
-    """Has a person's function, or a log, called with each event of a search, on a thread of its own."""
+    """Calls a person's function, or a log, with each event of a search, on a thread of its own."""
 
     def __init__(self, listener: Listener) -> None:
         self.listener = listener
@@ -165,7 +164,7 @@ def _listening(
     log_kind: str | None,
     say: Callable[[str], None],
 ) -> Iterator[list[_EventListener]]:
-    """Yield what tells the events of the block, and wait at its end until all of them are told."""
+    """Yield observers that pass the block's events on, and wait at its end until all are delivered."""
     log = None
     if log_kind is not None:
         log = log_of(log_kind, state.folder, [entry.event for entry in state.entries])
@@ -179,23 +178,24 @@ def _listening(
             log.close()
 
 
-def _typed(chosen: Mapping[str, Any]) -> dict[str, str]:
-    """Return arguments as options of the command line, each with its value as it is typed."""
-    typed = {}
+def _command_options(chosen: Mapping[str, Any]) -> dict[str, str]:
+    """Return arguments as options of the command line, each with its value as a person types it."""
+    typed_options = {}
     for name, value in chosen.items():
         flag = options.flag(name)
         if isinstance(value, tuple):
-            between = f" {flag} " if name == "minimise" else ","
-            typed[flag] = between.join(map(str, value))
+            # Other options take values between commas; `--minimise` is repeated (``advice.search_words``).
+            separator = f" {flag} " if name == "minimise" else ","
+            typed_options[flag] = separator.join(map(str, value))
         elif name in ("time", "trial_time"):
-            typed[flag] = duration_option(value)
+            typed_options[flag] = duration_option(value)
         else:
-            typed[flag] = hidden(f"{value:.12g}" if isinstance(value, float) else str(value))
-    return typed
+            typed_options[flag] = hidden(f"{value:.12g}" if isinstance(value, float) else str(value))
+    return typed_options
 
 
 def _say_begin(plan: SearchPlan, seconds_used: float | None) -> None:
-    """Say what is searched for, and how long a study that is resumed was worked on; None for a new one."""
+    """Say what is searched for, and for how many seconds a resumed study was worked on; None for a new one."""
     config = plan.config
     limit = "no time limit" if plan.effort.seconds is None else duration_text(plan.effort.seconds)
     used = "" if seconds_used is None else f", {duration_text(seconds_used)} used"
@@ -212,19 +212,19 @@ def _mirrored(plan: SearchPlan, storage: str | None) -> AbstractContextManager[M
     from harness.studies.mirror import Mirror
 
     if (plan.folder / "config.json").exists():
-        study.check_config(plan.folder, plan.config)
+        check_config(plan.folder, plan.config)
     with busy("opening the database"):
         return Mirror(plan.folder.name, plan.config, storage, say)
 
 
-# Of the time of a search, and of a watcher's, that goes into the report.
-SEARCH_SHARE, _WATCH_SHARE = 0.02, 0.05
-# So often the page is written at first, while people watch, whatever its share is.
+# Largest shares of the time that may go into writing the report: of a search, and of whoever watches one.
+_SEARCH_SHARE, _WATCH_SHARE = 0.02, 0.05
+# For the first _WATCHED_SECONDS, while people watch, it is written every _SOONEST_SECONDS, whatever it costs.
 _SOONEST_SECONDS, _WATCHED_SECONDS = 10.0, 600.0
 
 
 class SearchReporter(Reporter):
-    """Shows a search while it goes on: its time, a line an event, and its report; use it as a context manager.
+    """Shows a search while it goes on: its time, a line per event, and its report; use it as a context manager.
 
     The report is written at once, every ten seconds at first, later in a fiftieth of the search's time.
     """
@@ -232,76 +232,84 @@ class SearchReporter(Reporter):
     def __init__(
         self, config: StudyConfig, effort: Effort, workspace: Workspace | None = None, *, verbose: bool = False
     ) -> None:
-        """Start at nothing done.
+        """Begin before the search's first event.
 
         Args:
-            workspace: of the report; None for no report.
-            verbose: says how every training ended, not only what changes the answer.
+            workspace: where the report is written; None for no report.
+            verbose: say how every run ended, not only what changes the answer.
         """
         super().__init__(effort.seconds, "s")
         self.config = config
         self.effort = effort
         self.verbose = verbose
         self.workspace = workspace
-        self._due, self._path = self._began, Path()
-        # Where the search was when the clock ticked.
-        self._at: Moment | None = None
+        self._report_due, self._report_path = self._began, Path()
+        # The search at its last tick, and the clock then.
+        self._moment: Moment | None = None
         self._ticked = time.monotonic()
-        self._stated = -math.inf
-        self._told = (False, -math.inf)
-        # The trial whose run ended last.
-        self._trial: int | None = None
-        # Networks that have failed while another seed of theirs, which may confirm them, is still training.
-        self._open: set[int] = set()
+        self._last_line_seconds = -math.inf
+        # How near the nearest miss so far was: whether its run went to its end, and its errors with a minus.
+        self._nearest_rank = (False, -math.inf)
+        self._last_ended_trial: int | None = None
+        # Trials that were refuted while another seed of theirs, which may confirm them after all, was training.
+        self._postponed_refutations: set[int] = set()
 
     def say(self, line: str, style: str = "") -> None:
         """Print one line with the time of all sessions of the search."""
-        elapsed = 0.0 if self._at is None else self._at.elapsed
+        elapsed = 0.0 if self._moment is None else self._moment.elapsed
         seconds = max(0, round(elapsed + time.monotonic() - self._ticked))
         super().say(f"{seconds // 60}:{seconds % 60:02d}  {line}", style)
 
     def on_tick(self, moment: Moment) -> None:
-        """Take note of where the search is; without a bar say it from time to time."""
-        self._at, self._ticked = moment, time.monotonic()
-        config = self.config
-        effort = self.effort
-        near = moment.state.nearest
+        """Show how far the search is, without a bar by a line from time to time; say each miss that is nearer."""
+        self._moment, self._ticked = moment, time.monotonic()
+        limit = math.inf if self.effort.seconds is None else self.effort.seconds
+        nearest = moment.state.nearest
+        text = self._bar_text(moment, nearest)
+        self.show(text, done=min(moment.elapsed, limit))
+        is_line_due = moment.elapsed - self._last_line_seconds >= plain_seconds(moment.elapsed)
+        has_line = is_line_due and not self.is_drawn
+        if has_line:
+            self._last_line_seconds = moment.elapsed
+            self.say(text)
+        if nearest is not None:
+            # One whose run went to its end is nearer than one that was pruned.
+            rank = (nearest.pruned_after is None, -nearest.errors)
+            # A network that stands makes misses unimportant, and the line has named this one already.
+            if rank > self._nearest_rank and moment.standing is None and not has_line:
+                self.say(f"nearest: {miss_text(nearest, self.config.minimised[0])}")
+            self._nearest_rank = max(rank, self._nearest_rank)
+        self._write_report()
+
+    def _bar_text(self, moment: Moment, nearest: NearestMiss | None) -> str:
         if moment.standing is not None:
             best = f"confirmed {self._size(moment.standing)}"
         else:
-            best = f"nearest {'none yet' if near is None else miss_text(near, config.minimised[0])}"
-        trained = f"{moment.state.trained:,}" + ("" if effort.trials is None else f" of {effort.trials:,}")
+            best = f"nearest {'none yet' if nearest is None else miss_text(nearest, self.config.minimised[0])}"
+        trials = self.effort.trials
+        trained = f"{moment.state.trained:,}" + ("" if trials is None else f" of {trials:,}")
         running = sum(job is not None for job in moment.jobs)
-        words = f"{best}; {trained} trained, {moment.state.rejected.total():,} rejected; {running} running"
-        # One that was read to its end is nearer than one that was pruned.
-        order = (False, -math.inf) if near is None else (near.pruned_after is None, -near.errors)
-        is_news = moment.standing is None and order > self._told
-        self._told = max(order, self._told)
-        self.show(words, done=moment.elapsed if effort.seconds is None else min(moment.elapsed, effort.seconds))
-        if not self.is_drawn and moment.elapsed - self._stated >= plain_seconds(moment.elapsed):
-            self._stated, is_news = moment.elapsed, False
-            self.say(words)
-        if is_news and near is not None:
-            self.say(f"nearest: {miss_text(near, config.minimised[0])}")
-        self._write_report()
+        return f"{best}; {trained} trained, {moment.state.rejected.total():,} rejected; {running} running"
 
     def on_entry(self, state: StudyState, entry: Entry[events.Event]) -> None:
-        """Say how a run has ended, if it decides about its network or went wrong."""
+        """Say how a run ended, if it failed or the reporter is verbose, and each confirmation and refutation."""
         match event := entry.event:
             case RunEnded(run=run) if run.trial is not None:
-                self._trial = run.trial
+                self._last_ended_trial = run.trial
                 candidate = state.candidates[run.trial]
                 self._say_end(candidate, run)
-                if run.trial in self._open:
-                    self._open.discard(run.trial)
+                if run.trial in self._postponed_refutations:
+                    self._postponed_refutations.discard(run.trial)
                     if candidate.is_refuted:
-                        self._say_refuted(candidate)
-            case Confirmed() if event.trial == self._trial:
+                        self._say_or_postpone_refutation(candidate)
+            # Silent where the log names another network than the one whose run has just ended: no seed has confirmed it
+            # now, it only takes the place of a smaller one that has fallen.
+            case Confirmed() if event.trial == self._last_ended_trial:
                 candidate = state.candidates[event.trial]
                 limit = "" if event.budget is None else f"; budget now {event.budget:,}"
                 self.say(f"confirmed: {self._size(candidate)}, {_fresh_text(candidate)}{limit}", "green")
             case FailedConfirmation():
-                self._say_refuted(state.candidates[event.trial])
+                self._say_or_postpone_refutation(state.candidates[event.trial])
             case _:
                 pass
 
@@ -318,44 +326,46 @@ class SearchReporter(Reporter):
         network = f"trial {run.trial} ({self._size(candidate)}, {kind})"
         self.say(f"{network}: {run.status}, {outcome}, {run.train_seconds:.0f} s")
 
-    def _say_refuted(self, candidate: Candidate) -> None:
+    def _say_or_postpone_refutation(self, candidate: Candidate) -> None:
+        """Say that a network is not confirmed, or wait while a further seed that may confirm it is training."""
         trial = candidate.proposal.trial
-        # The jobs are those of before this run's end, so it is still among them.
-        jobs = () if self._at is None else self._at.jobs
-        begun = {job.seed_index for job in jobs if job is not None and job.trial == trial}
-        if begun - {run.seed_index for run in candidate.fresh}:
-            self._open.add(trial)
+        # The jobs are those of the last tick, so the job whose run has just ended is still among them.
+        jobs = () if self._moment is None else self._moment.jobs
+        seeds = {job.seed_index for job in jobs if job is not None and job.trial == trial}
+        if seeds - {run.seed_index for run in candidate.fresh}:
+            self._postponed_refutations.add(trial)
             return
-        has_stood = self._at is not None and candidate is self._at.standing
-        fallen = "no longer" if has_stood else "not"
+        was_standing = self._moment is not None and candidate is self._moment.standing
+        verb = "no longer" if was_standing else "not"
         threshold = f"unlikely to hold {self.config.threshold_pct:.2f} %"
-        self.say(f"{fallen} confirmed: {self._size(candidate)}, {_fresh_text(candidate)}; {threshold}")
+        self.say(f"{verb} confirmed: {self._size(candidate)}, {_fresh_text(candidate)}; {threshold}")
 
-    def on_event(self, event: Event) -> None:
+    def on_worker_event(self, event: WorkerEvent) -> None:
         """Show what a worker has reported about the verification of the winner."""
         self.say(seed_line(event))
         self._write_report()
 
     def _write_report(self) -> None:
+        """Write the live report if it is due, and choose when it is due again."""
         before = time.monotonic()
-        if self.workspace is None or self._at is None or before < self._due:
+        if self.workspace is None or self._moment is None or before < self._report_due:
             return
         from reports.study_page import write_report
 
-        state = self._at.state
+        state = self._moment.state
         try:
             path = write_report(state.folder, self.workspace, live=True, state=state)
         except Exception as error:
-            # A page is not worth a search: whatever is wrong with it will be met again, and raised, at the end.
-            self._due = math.inf
-            what = error.told if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
-            self.say(f"the report cannot be written while the search goes on: {what}")
+            # A page is not worth a search: the report at the end meets the same error again, and raises it.
+            self._report_due = math.inf
+            reason = error.told if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+            self.say(f"the report cannot be written while the search goes on: {reason}")
             return
         after = time.monotonic()
-        share = 0.0 if after - self._began < _WATCHED_SECONDS else (after - before) / SEARCH_SHARE
-        self._due = after + max(_SOONEST_SECONDS, share)
-        if path != self._path:
-            self._path = path
+        pause = 0.0 if after - self._began < _WATCHED_SECONDS else (after - before) / _SEARCH_SHARE
+        self._report_due = after + max(_SOONEST_SECONDS, pause)
+        if path != self._report_path:
+            self._report_path = path
             self.say(f"live report: {path}")
 
 
@@ -367,12 +377,12 @@ def watch(folder: Path, workspace: Workspace, sleep: Callable[[float], None] = t
     """Keep the report of a study current until no search works on it, or Ctrl-C ends the watching."""
     from reports.study_page import write_report
 
-    log, size_written = folder / "log.jsonl", 0
+    log, reported_size = folder / "log.jsonl", 0
     with suppress(KeyboardInterrupt):
-        while study.is_owned(folder):
+        while is_owned(folder):
             before = time.perf_counter()
-            if (size := log.stat().st_size if log.exists() else -1) != size_written:
-                size_written = size
+            if (size := log.stat().st_size if log.exists() else -1) != reported_size:
+                reported_size = size
                 write_report(folder, workspace, live=True)
             # On a small machine the search and its watcher share the cores.
             sleep(max(2.0, (time.perf_counter() - before) / _WATCH_SHARE))

@@ -138,7 +138,7 @@ def run_verification(
     source = Source(plan.dataset, folder)
     limits = Limits(seconds=_MOST_SECONDS_A_SEED)
     with Reporter(len(plan.indices), "seeds") as reporter:
-        verdict = run_seeds(plan, workspace, source, limits, reporter.on_event, executor_of or Processes)
+        verdict = run_seeds(plan, workspace, source, limits, reporter.on_worker_event, executor_of or Processes)
     refresh(workspace)
     return Verified(verdict)
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from harness.searching.look import Inquiry
+from harness.searching.finder import Inquiry
 from harness.searching.optuna_sampler import takes_problem
 from harness.searching.proposer import ASKS, Answer
 from harness.searching.time_budget import TimeLeft, work_of

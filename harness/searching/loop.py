@@ -17,7 +17,7 @@ from types import FrameType
 from harness.data.datasets import dataset
 from harness.searching import race
 from harness.searching.external_method import method_of
-from harness.searching.look import Inquiry
+from harness.searching.finder import Inquiry
 from harness.searching.proposer import Proposer
 from harness.searching.state import Observer, Search
 from harness.searching.surrogate.past import observations, read_prior

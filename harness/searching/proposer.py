@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from harness.searching.acquisition import Choice, Option
-from harness.searching.look import DRAWS, Inquiry, Look
+from harness.searching.finder import DRAWS, Finder, Inquiry
 from harness.searching.optuna_sampler import SURROGATE, Index, Trial
 from harness.searching.surrogate.model import Observation
 from harness.searching.turn import turn_of
@@ -100,23 +100,23 @@ class Proposer:
         self.running: dict[int, Trial] = {}
         is_lost = not switches.ladder or (past and not config.known)
         self.ladder = [] if is_lost else _size_ladder(space, config)
-        # What the model's last look has left for the next proposals, as long as the ceiling is the same.
+        # Choices that the surrogate has made ahead for the next proposals, good as long as the ceiling is the same.
         self._ahead: list[Choice] = []
         self._ahead_ceiling = 0
 
     def propose(self, inquiry: Inquiry) -> Answer:
         """Return the next network to train."""
-        look = Look(self.space, self.config, inquiry, self.past)
-        proposal = self._climb(look)
-        if proposal is None and self.switches.aim and self._is_aimed(look.trial):
-            proposal = self._aim(look)
+        finder = Finder(self.space, self.config, inquiry, self.past)
+        proposal = self._climb(finder)
+        if proposal is None and self.switches.aim and self._is_aimed(finder.trial):
+            proposal = self._aim(finder)
         # The surrogate's word is the last one where no other sampler takes turns with it.
         if proposal is None and not (self.switches.aim and self.config.sampler == SURROGATE):
-            proposal = self._ask(look)
+            proposal = self._ask(finder)
         if proposal is not None:
-            return Answer(proposal, tuple(look.skipped_events), unproposed_counts=look.unproposed_counts)
-        why, lacks_time = look.why_nothing()
-        return Answer(None, tuple(look.skipped_events), why, lacks_time, look.unproposed_counts)
+            return Answer(proposal, tuple(finder.refused_proposals), unproposed_counts=finder.refused_draws)
+        why, lacks_time = finder.why_nothing()
+        return Answer(None, tuple(finder.refused_proposals), why, lacks_time, finder.refused_draws)
 
     def enter(self, proposal: Proposal) -> None:
         """Enter a network to be trained that is not the sampler's own proposal of this session."""
@@ -164,63 +164,63 @@ class Proposer:
         """Tell the sampler what came of a proposal."""
         self.index.tell(self.running.pop(candidate.proposal.trial), candidate)
 
-    def _climb(self, look: Look) -> Proposal | None:
+    def _climb(self, finder: Finder) -> Proposal | None:
         while self.ladder:
             network = self.ladder.pop(0)
-            if network.architecture.hash in look.known:
+            if network.architecture.hash in finder.trials_by_hash:
                 continue
-            if isinstance(judged := look.judged(network), Option):
-                return self._proposed(look, judged, "ladder")
-            look.reject(network, judged, "ladder")
+            if isinstance(judged := finder.option_or_refusal(network), Option):
+                return self._proposed(finder, judged, "ladder")
+            finder.note_refused_proposal(network, judged, "ladder")
         return None
 
-    def _aim(self, look: Look) -> Proposal | None:
-        # One question a proposal, whether its look was taken before or not: so they are counted after a stop.
+    def _aim(self, finder: Finder) -> Proposal | None:
+        # A proposal takes a generator even if its choice was made ahead, so that they can be counted after a stop.
         rng = self.index.generator()
-        if self._ahead_ceiling != look.ceiling:
+        if self._ahead_ceiling != finder.ceiling:
             self._ahead = []
         while self._ahead:
             choice = self._ahead.pop(0)
-            if (choice.option.hash, choice.epochs) not in look.taken and choice.is_timely(look.time_left):
-                return self._proposed(look, choice.option, "aim", choice)
-        if not (choices := look.aimed(rng)):
+            if (choice.option.hash, choice.epochs) not in finder.taken and choice.is_timely(finder.time_left):
+                return self._proposed(finder, choice.option, "aim", choice)
+        if not (choices := finder.choose_by_surrogate(rng)):
             return None
-        self._ahead, self._ahead_ceiling = choices[1:], look.ceiling
-        return self._proposed(look, choices[0].option, "aim", choices[0])
+        self._ahead, self._ahead_ceiling = choices[1:], finder.ceiling
+        return self._proposed(finder, choices[0].option, "aim", choices[0])
 
-    def _ask(self, look: Look) -> Proposal | None:
+    def _ask(self, finder: Finder) -> Proposal | None:
         """Return the sampler's proposal, or a draw where it has none that is new and may be trained."""
-        limited = look.limited
+        limited = finder.limited_space
         for attempt in range(ASKS):
-            trial, network = self.index.ask(limited, look.known)
-            judged = look.judged(network)
+            trial, network = self.index.ask(limited, finder.trials_by_hash)
+            judged = finder.option_or_refusal(network)
             if isinstance(judged, Option):
-                if judged.hash not in look.known:
-                    return self._proposed(look, judged, self.config.sampler, trial=trial)
-                known = look.candidates[look.known[judged.hash]]
-                repeated = Repeated(trial=known.proposal.trial, hash=judged.hash, indices=network.indices)
-                look.skipped_events.append(repeated)
+                if judged.hash not in finder.trials_by_hash:
+                    return self._proposed(finder, judged, self.config.sampler, trial=trial)
+                known = finder.candidates[finder.trials_by_hash[judged.hash]]
+                repeat = Repeated(trial=known.proposal.trial, hash=judged.hash, indices=network.indices)
+                finder.refused_proposals.append(repeat)
                 self.index.tell(trial, known)
             elif judged.analysis is None or attempt >= _LESSONS:
                 self.index.forget(trial)
-                look.reject(network, judged, "sampler")
+                finder.note_refused_proposal(network, judged, "sampler")
             else:
                 broken = _violation(limited, judged.analysis)
-                self.index.reject(trial, measured(judged.analysis, look.objective), broken)
-                look.reject(network, judged, "sampler", violation=broken, indices=network.indices)
-        option = next(look.drawn(self.index.generator()), None)
-        return None if option is None else self._proposed(look, option, "draw")
+                self.index.reject(trial, measured(judged.analysis, finder.objective), broken)
+                finder.note_refused_proposal(network, judged, "sampler", violation=broken, indices=network.indices)
+        option = next(finder.draw_options(self.index.generator()), None)
+        return None if option is None else self._proposed(finder, option, "draw")
 
     def _proposed(
-        self, look: Look, option: Option, origin: str, choice: Choice | None = None, trial: Trial | None = None
+        self, finder: Finder, option: Option, origin: str, choice: Choice | None = None, trial: Trial | None = None
     ) -> Proposal:
         lengths = self.config.all_lengths
         if choice is None and len(lengths) > 1:
             # For as long as the surrogate thinks most of.
-            choice = next(iter(look.aim().ranked([option])), None)
-        self.running[look.trial] = trial or self.index.impose(option.draw.decisions)
+            choice = next(iter(finder.aim().ranked([option])), None)
+        self.running[finder.trial] = trial or self.index.impose(option.draw.decisions)
         return Proposal(
-            trial=look.trial,
+            trial=finder.trial,
             architecture=option.draw.architecture,
             hash=option.hash,
             parameters=option.analysis.parameters,

@@ -1,6 +1,7 @@
-"""What has happened to a study, and what follows from it: the only reader of events.
+"""Fold the events of a study into its state; ask the state before you interpret events yourself.
 
-The search, pages, the mirror and the leaderboard look things up here and derive nothing of their own.
+Exempt is what retells single events and derives nothing: lines of progress, curves of ``--log``, the mirror's rows, a
+sampler that is told its history again, and ``time_budget.is_spent``, which reads how the last session ended.
 """
 
 from __future__ import annotations
@@ -40,18 +41,19 @@ from harness.studies.events import (
 from harness.training.result import Purpose, Result, Status
 
 _E = TypeVar("_E", bound=Event)
-# Errors at the end per error at a rung, of the runs that went to their end, the least first; by length and rung.
+# Errors at the end per error at a rung, of the runs that went to their end, ascending; by length and rung.
 Ratios = dict[tuple[int, int], list[float]]
 _FIRST_RUN_STEPS = {Status.COMPLETE: Step.COMPLETED, Status.PRUNED: Step.PRUNED}
-# A network that falls and another one that takes its place are noted within this time.
-_AT_ONCE_SECONDS = 1.0
+# The log notes a refutation and the confirmation of the network that takes the place within this time.
+_REPLACEMENT_SECONDS = 1.0
 
 
 class Decision(NamedTuple):
-    """What fresh seeds have decided about a network.
+    """What was decided about a network: by fresh seeds, or when it was chosen as the winner.
 
     Attributes:
-        was_confirmed: it was confirmed before.
+        cost: of the metric that is minimised; of two, the first.
+        was_confirmed: whether it was confirmed before.
         limit: the most that the next network may cost from then on.
     """
 
@@ -71,20 +73,21 @@ class StudyState:
     Attributes:
         folder: where the study is kept; nothing is read or written here.
         entries: its events with their times, oldest first.
-        seconds: that it had been worked on at its last event, all sessions together.
+        seconds: the time of work on the study up to its last event, all sessions together.
         proposals: networks that were chosen for training, by trial; ``candidates`` are these with their runs.
         rejected: networks that were rejected before anything was built, by reason: a sampler's proposals, and networks
             that the surrogate would have chosen among; ``repeated`` counts proposals of known networks.
         ended: the runs that have ended, by trial, purpose and seed.
-        trained: first runs that have ended with an accuracy.
+        trained: how many first runs have ended with an accuracy; pruned ones too, unlike ``NetworkState.TRAINED``.
         ratios: errors at the end per error at a rung, of its runs that went to their end.
-        contenders: candidates that are contenders and have not missed on test. Each event asks about these alone: of
-            thousands of networks nearly all are none.
+        contenders: candidates that are contenders and have not missed on test, kept apart because each event asks about
+            these alone, and nearly all of thousands of networks are none.
         standing: the network of the lowest cost that stands.
         confirmations: the trial that the log named last as the confirmed one, unless that was taken back; all of them
             with two costs.
-        decisions: what fresh seeds have decided, oldest first; ``last_decisions`` has the last one on each network
-            by its hash.
+        decisions: confirmations and refutations, oldest first.
+        last_decisions: the last decision on each network by its hash, the choice of the winner included; its ``limit``
+            is not corrected when another network takes the place of a refuted one.
         network_states: how far each network got, by its hash; one is the winner at most.
         verdicts: what came of each winner that was verified, by trial, in the order of the winners.
     """
@@ -95,8 +98,8 @@ class StudyState:
         """Begin with nothing.
 
         Args:
-            confirm_seeds: fresh seeds that a network stands on at the least.
-            counts_repeats: a proposal of a known network counts for it.
+            confirm_seeds: the fewest fresh seeds before a network can be confirmed.
+            counts_repeats: whether a repeated proposal earns its network another fresh seed.
         """
         self.folder = folder
         self.config = config
@@ -119,8 +122,8 @@ class StudyState:
         self._confirm_seeds = confirm_seeds
         self._counts_repeats = counts_repeats
         self._winner: int | None = None
-        # The hash of the network that set the limit; empty where none does.
-        self._lowest = ""
+        # The network whose confirmation set the limit; empty where none has.
+        self._limiting_hash = ""
 
     def apply(self, entry: Entry[Event]) -> None:
         """Take in what has happened; nothing else changes the state."""
@@ -132,26 +135,26 @@ class StudyState:
             case Looked():
                 self.rejected.update(event.rejected)
             case Proposal():
-                self._propose(event)
+                self._on_proposal(event)
             case Repeated():
-                self._repeat(event)
+                self._on_repeated(event)
             case RunEnded(run=run) if run.trial is not None:
                 self.ended[run.trial, run.purpose, run.seed_index] = cast("Entry[RunEnded]", entry)
                 if run.trial in self.candidates:
-                    self._end_run(self.candidates[run.trial], run)
+                    self._on_run_ended(self.candidates[run.trial], run)
             case Confirmed():
-                self._confirm(entry.elapsed, event)
+                self._on_confirmed(entry.elapsed, event)
             case FailedConfirmation():
-                self._refute(entry.elapsed, event)
+                self._on_refuted(entry.elapsed, event)
             case WinnerChosen():
-                self._choose(entry.elapsed, event)
+                self._on_winner(entry.elapsed, event)
             case Verified() if self._winner is not None:
                 self.verdicts[self._winner] = event
                 self._drop_missed()
             case _:
                 pass
 
-    def _propose(self, proposal: Proposal) -> None:
+    def _on_proposal(self, proposal: Proposal) -> None:
         self.proposals[proposal.trial] = proposal
         costs = costs_of(proposal, self.config)
         candidate = Candidate(
@@ -162,78 +165,78 @@ class StudyState:
             costs=costs,
         )
         self.candidates[proposal.trial] = candidate
-        self._sort(candidate)
+        self._update_contender(candidate)
 
-    def _repeat(self, event: Repeated) -> None:
+    def _on_repeated(self, event: Repeated) -> None:
         self.repeated += 1
         if event.trial in self.candidates:
             candidate = self.candidates[event.trial]
             candidate.repeats += 1 if self._counts_repeats else 0
-            self._sort(candidate)
+            self._update_contender(candidate)
 
-    def _end_run(self, candidate: Candidate, run: Result) -> None:
+    def _on_run_ended(self, candidate: Candidate, run: Result) -> None:
         if run.purpose is Purpose.SEARCH:
             candidate.first = run
-            self._step(candidate.proposal.hash, _FIRST_RUN_STEPS.get(run.status, Step.FAILED))
+            self._advance_network(candidate.proposal.hash, _FIRST_RUN_STEPS.get(run.status, Step.FAILED))
             self.trained += 1 if run.validation_errors is not None else 0
         elif run.purpose is Purpose.CONFIRM:
             candidate.fresh = sorted([*candidate.fresh, run], key=lambda other: other.seed_index)
         self._learn_ratios(run)
-        self._sort(candidate)
+        self._update_contender(candidate)
 
-    def _sort(self, candidate: Candidate) -> None:
+    def _update_contender(self, candidate: Candidate) -> None:
         trial = candidate.proposal.trial
         if candidate.is_contender and trial not in self.missed:
             self.contenders[trial] = candidate
         else:
             self.contenders.pop(trial, None)
-        self._stand()
+        self._update_standing()
 
-    def _step(self, network_hash: str, step: Step) -> None:
+    def _advance_network(self, network_hash: str, step: Step) -> None:
         state = self.network_states.get(network_hash, NetworkState.UNFINISHED)
         self.network_states[network_hash] = TRANSITIONS.get((state, step), state)
 
-    def _confirm(self, elapsed: float, event: Confirmed) -> None:
+    def _on_confirmed(self, elapsed: float, event: Confirmed) -> None:
         others = self.confirmations if self.config.is_front else []
         self.confirmations = [*others, event.trial]
-        self._lowest = event.hash
-        limit = self._limit_to_replace(elapsed)
-        self.decisions.append(self._decide(elapsed, event, Step.CONFIRMED, event.budget or limit))
+        self._limiting_hash = event.hash
+        self._forget_restored_limit(elapsed)
+        self.decisions.append(self._decide(elapsed, event, Step.CONFIRMED, event.budget or self._limit))
 
-    def _refute(self, elapsed: float, event: FailedConfirmation) -> None:
+    def _on_refuted(self, elapsed: float, event: FailedConfirmation) -> None:
         self.confirmations = [trial for trial in self.confirmations if trial != event.trial]
         limit = self._limit
-        if event.hash == self._lowest:
-            self._lowest = ""
+        if event.hash == self._limiting_hash:
+            self._limiting_hash = ""
             limit = self.config.ceilings[0]
         self.decisions.append(self._decide(elapsed, event, Step.REFUTED, limit))
 
-    def _choose(self, elapsed: float, event: WinnerChosen) -> None:
+    def _on_winner(self, elapsed: float, event: WinnerChosen) -> None:
         self._winner = event.trial
         for network_hash in self.network_states.keys() - {event.hash}:
-            self._step(network_hash, Step.REPLACED)
+            self._advance_network(network_hash, Step.REPLACED)
         self._decide(elapsed, event, Step.CHOSEN, self._limit)
 
     @property
     def _limit(self) -> int:
         return self.decisions[-1].limit if self.decisions else self.config.ceilings[0]
 
-    def _limit_to_replace(self, elapsed: float) -> int:
+    def _forget_restored_limit(self, elapsed: float) -> None:
+        """Take the ceiling that a refutation has just restored out of the history: another network takes the place."""
         last = self.decisions[-1] if self.decisions else None
-        if last is None or last.state is not NetworkState.REFUTED or elapsed - last.elapsed >= _AT_ONCE_SECONDS:
-            return self._limit
-        # Another network takes the place of the one that fell, so the limit was never that of the study.
-        del self.decisions[-1]
-        self.decisions.append(last._replace(limit=self._limit))
-        return self._limit
+        if last is not None and last.state is NetworkState.REFUTED and elapsed - last.elapsed < _REPLACEMENT_SECONDS:
+            del self.decisions[-1]
+            self.decisions.append(last._replace(limit=self._limit))
 
     def _decide(
         self, elapsed: float, event: Confirmed | FailedConfirmation | WinnerChosen, step: Step, limit: int
     ) -> Decision:
+        """Advance a network by a step and return the decision, which the caller keeps; note it as its last one."""
         candidate = self.candidates.get(event.trial)
+        # Only a damaged log lacks the proposal; the event names parameters, whatever the study minimises.
         cost = event.parameters if candidate is None else candidate.costs[0]
         was_confirmed = self.network_states.get(event.hash) is NetworkState.CONFIRMED
-        self._step(event.hash, step)
+        self._advance_network(event.hash, step)
         state = self.network_states[event.hash]
         seeds = event.validation_seeds or 0
         decision = Decision(elapsed, event.hash, event.trial, cost, state, seeds, was_confirmed, limit)
@@ -245,9 +248,9 @@ class StudyState:
         self.confirmations = [trial for trial in self.confirmations if trial not in missed]
         for trial in missed & self.contenders.keys():
             del self.contenders[trial]
-        self._stand()
+        self._update_standing()
 
-    def _stand(self) -> None:
+    def _update_standing(self) -> None:
         self.standing = next(iter(final_order(self.contenders.values())), None)
 
     def _learn_ratios(self, run: Result) -> None:
@@ -255,10 +258,10 @@ class StudyState:
             return
         epochs = run.recipe.epochs
         rungs = self.config.rungs_of(epochs)
-        for look in run.history:
-            if look.epoch in rungs and look.validation_errors:
-                ratio = run.validation_errors / look.validation_errors
-                insort(self.ratios.setdefault((epochs, look.epoch), []), ratio)
+        for epoch in run.history:
+            if epoch.epoch in rungs and epoch.validation_errors:
+                ratio = run.validation_errors / epoch.validation_errors
+                insort(self.ratios.setdefault((epochs, epoch.epoch), []), ratio)
 
     @property
     def results(self) -> list[Result]:
@@ -271,16 +274,16 @@ class StudyState:
 
     @property
     def missed(self) -> set[int]:
-        """The trials whose verification has missed the target: they stand nowhere."""
+        """The trials whose verification has missed the target: none of them can stand."""
         return {trial for trial, verdict in self.verdicts.items() if verdict.passed is False}
 
     @property
     def answer(self) -> Candidate | None:
-        """The network that the study answers with: the smallest that met the target on test, else what stands."""
+        """The network that the study answers with: the smallest that met the target on test, else the standing one."""
         passed = [self.candidates[trial] for trial, verdict in self.verdicts.items() if verdict.passed]
         return min(passed, key=lambda candidate: candidate.order, default=self.standing)
 
     @property
     def nearest(self) -> NearestMiss | None:
-        """What came nearest to standing, while nothing stands."""
+        """The network that came nearest to standing; None once one stands."""
         return nearest_miss(self.candidates.values()) if self.standing is None else None

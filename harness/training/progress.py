@@ -94,7 +94,7 @@ class Reporter:
         else:
             click.echo(printable(line), err=True)
 
-    def on_event(self, event: Event) -> None:
+    def on_worker_event(self, event: Event) -> None:
         """Show what a worker has reported about a verification."""
         self.say(seed_line(event))
         if isinstance(event, StretchEnded):

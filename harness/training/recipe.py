@@ -76,7 +76,7 @@ class Recipe:
     zero_head: bool = False  # begin with a last layer of zeros, where it ends the network and its kernel is its own
     augmentation_off_share: _Share = 0.0  # of the epochs, in whole ones: in the last of them no image is moved
     decay_all: bool = False  # decay scales, shifts, biases and slopes too, as torch's optimizers do
-    # MODULE:FUNCTION, a person's own code: it trains in place of all the above but the epochs (``run._train_by_own``).
+    # MODULE:FUNCTION, a person's own code: it trains in place of all the above but the epochs (``run._train_by_user``).
     trainer: Annotated[str, Field(pattern=r"^([\w.]+:\w+)?$")] = ""
     # Of its source (``source_sha256``); empty in recipes that are older than this field, which hold to no code.
     trainer_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""

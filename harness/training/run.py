@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,23 +72,27 @@ class Job:
     recipe: Recipe
     recipe_name: str
     purpose: Purpose
-    seed_index: int  # which of the fixed seeds of the purpose
+    seed_index: int  # which of the seeds of the purpose (``derive_seed``)
     study_seed: int = 0  # of a search's runs (``StudyConfig.run_seed``); without effect outside one
-    beacon: str = ""  # of a certification's seeds (``derive_seed``)
+    beacon: str = ""  # the commit that declared a certification, on which its seeds depend; empty outside one
     device: str = "cpu"
     engine: str = TORCH  # ``native``, ``torch`` or ``auto``
     until_epoch: int | None = None  # last epoch of this job; None for the recipe's last
-    checkpoint: Path | None = None  # where the state is kept between jobs; None for nowhere
-    evaluate_each_epoch: bool = False  # look at the validation images after every epoch, not only at the end
-    teachers: Path | None = None  # where trained teachers are kept; None for nowhere
-    test_log: Path | None = None  # for reads of the test set, which is read only where this is given
-    test_each_epoch: bool = False  # read it after every epoch, as the source documents did
-    inspection: Path | None = None  # where to leave what the test images showed; None for nowhere
-    weights: Path | None = None  # where to leave what was learned, as a safetensors file; None for nowhere
+    checkpoint: Path | None = None  # file with the state of the run between jobs; None for no file
+    evaluate_each_epoch: bool = False  # count validation errors after every epoch, not only after the job's last
+    teachers: Path | None = None  # folder of trained teachers; None where none are kept
+    test_log: Path | None = None  # log of reads of the test set; a job without one never reads it
+    test_each_epoch: bool = False  # read it after every epoch too, as a recipe's document did (``NamedRecipe``)
+    inspection: Path | None = None  # file for the test images that were classed wrongly; None for no file
+    weights: Path | None = None  # safetensors file for the learned weights; None for no file
     study: str | None = None
     trial: int | None = None
     decisions: tuple[Decision, ...] = ()
-    spent_seconds: float = 0.0  # by its earlier part, where it goes on from a rung; they count for its limit
+    spent_seconds: float = 0.0  # which the run has taken in earlier jobs, up to a rung; they count for its limit
+
+    def __post_init__(self) -> None:
+        """Keep the test set from all purposes but verification."""
+        assert self.test_log is None or self.purpose is Purpose.VERIFY, "only a verification reads the test set"
 
 
 class TrainingData:
@@ -95,8 +100,8 @@ class TrainingData:
 
     def __init__(self, data: ImageData) -> None:
         self.data = data
-        # What runs train on and are validated on, by device and by whose turn it is to validate.
-        self._placed: dict[tuple[torch.device, int | None], tuple[Images, Images | None]] = {}
+        # Images to train on and to validate on, by device and by the fold that validates.
+        self._parts: dict[tuple[torch.device, int | None], tuple[Images, Images | None]] = {}
 
     def images(self, pixels: torch.Tensor, labels: torch.Tensor, device: torch.device) -> Images:
         """Return some of the data set's images on a device."""
@@ -104,132 +109,158 @@ class TrainingData:
         return Images(pixels.to(device), labels.to(device), dataset.mean, dataset.std, dataset.classes)
 
     def parts(self, device: torch.device, fold: int | None) -> tuple[Images, Images | None]:
-        """Return what runs train on and are validated on, if anything; all runs of a process have the same copy."""
-        if (placed := self._placed.get((device, fold))) is None:
+        """Return the images to train on and the fold to validate on, one copy for all runs of a process.
+
+        Where ``fold`` is None all images are trained on and none are left to validate on.
+        """
+        if (parts := self._parts.get((device, fold))) is None:
             whole = self.images(self.data.train_images, self.data.train_labels, device)
             everything = torch.arange(len(whole.labels))
-            places = [at.to(device) for at in ([everything] if fold is None else split(self.data, fold))]
+            indices = [part.to(device) for part in ([everything] if fold is None else split(self.data, fold))]
             if self.data.dataset.balanced:
-                # As often as its class is smaller than the largest.
-                kinds = whole.labels[places[0]]
-                counts = kinds.bincount()
-                places[0] = places[0].repeat_interleave((counts.max() // counts)[kinds])
-            parts = [replace(whole, pixels=whole.pixels[at], labels=whole.labels[at]) for at in places]
-            self._placed[device, fold] = placed = (parts[0], None if fold is None else parts[1])
-        return placed
+                # Oversample: each image of a class is repeated (size of the largest class // size of its class) times.
+                labels = whole.labels[indices[0]]
+                counts = labels.bincount()
+                indices[0] = indices[0].repeat_interleave((counts.max() // counts)[labels])
+            images = [replace(whole, pixels=whole.pixels[part], labels=whole.labels[part]) for part in indices]
+            self._parts[device, fold] = parts = (images[0], None if fold is None else images[1])
+        return parts
 
 
 def execute(job: Job, loaded: TrainingData) -> Result:
-    """Train as ``train_job`` does, and return the result alone."""
+    """Train as ``train_job`` does; return the result alone, as a process hands it on without the run."""
     return train_job(job, loaded)[0]
 
 
 def train_job(
     job: Job, loaded: TrainingData, on_epoch: Callable[[Epoch], None] | None = None
 ) -> tuple[Result, Training]:
-    """Train as a job says.
+    """Train as a job says; return its result and the run.
 
-    It goes on from its checkpoint where there is one; its status is ``running`` where epochs are left. Runs for a
-    verification train on all training images and read the test set once, at the end; all others train on the search
-    split and never see it.
+    The run goes on from the job's checkpoint where there is one; its status is ``running`` where epochs are left. A
+    verification trains on all training images, all others on the search split. Where a verification has a ``test_log``
+    it reads the test set when its run is over, and with ``test_each_epoch`` after every epoch too; no other run does.
     """
     dataset = loaded.data.dataset
     device = choose_device(job.device)
     engine = choose_engine(job.engine, job.recipe, device, job.architecture.op_types).engine
     name = TORCH if engine is None else engine.name
     name = " ".join(filter(None, (name, job.recipe.trainer, job.recipe.trainer_sha256[:12])))
-    # A candidate is confirmed where other images than at first are validated on, if parts of the data take turns.
-    turn = (job.seed_index + (job.purpose is Purpose.CONFIRM)) % dataset.folds
-    training, validation = loaded.parts(device, None if job.purpose is Purpose.VERIFY else turn)
+    # Cross-validation: a search's first runs, of index 0, validate on fold 0, and fresh seeds from fold 1 on: on other
+    # images than those by which the network was picked. With one fold it is always fold 0.
+    shift = 1 if job.purpose is Purpose.CONFIRM else 0
+    fold = (job.seed_index + shift) % dataset.folds
+    train_set, validation_set = loaded.parts(device, None if job.purpose is Purpose.VERIFY else fold)
     # A teacher sees the images that the job trains on, and no others.
-    teacher = _teacher_of(job, training, loaded.data.data_hash, device, turn)
+    teacher = _teacher_of(job, train_set, loaded.data.data_hash, device, fold)
     result = replace(
         initial_result(job, dataset),
         environment=environment(device, loaded.data.data_hash, name),
         started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    begins = (job.architecture, job.recipe, result.seed, device, engine, teacher)
-    run = start(*begins, task=dataset.task)
-    # Nobody knows what a person's own code would need to go on: it begins anew.
-    if job.checkpoint is not None and job.checkpoint.exists() and not job.recipe.trainer:
-        try:
-            content = io.BytesIO(job.checkpoint.read_bytes())
-            resume(run, torch.load(content, map_location=device, weights_only=True))
-        except Exception as error:  # torch raises anything where it is damaged
-            if isinstance(refused(error), DeviceError):
-                raise
-            print(f"{job.checkpoint} is damaged; the run begins from its start", file=sys.stderr, flush=True)
-            job.checkpoint.unlink()
-            run = start(*begins, task=dataset.task)
+    new_run = partial(start, job.architecture, job.recipe, result.seed, device, engine, teacher, task=dataset.task)
+    run = _resumed_or_new_run(job, new_run)
     last = min(job.until_epoch or job.recipe.epochs, job.recipe.epochs)
 
-    def look() -> None:
-        _look(job, loaded, run, training, validation, last)
+    def evaluate() -> None:
+        _evaluate_epoch(job, loaded, run, train_set, validation_set, last)
         if on_epoch is not None:
             on_epoch(run.history[-1])
 
     if job.recipe.trainer:
-        _train_by_own(run, training, result.seed, last, look)
+        _train_by_user(run, train_set, result.seed, last, evaluate)
     while len(run.history) < last and not run.diverged:
-        train_epoch(run, training)
-        look()
-    return _finished(job, loaded, result, run, training, validation), run
+        train_epoch(run, train_set)
+        evaluate()
+    # Where the checkpoint was that of the job's last epoch, no epoch was trained after which this was done.
+    finish_average(run, train_set)
+    finish_integers(run, train_set)
+    if job.checkpoint is not None:
+        buffer = io.BytesIO()
+        torch.save(checkpoint(run), buffer)
+        files.write_bytes(job.checkpoint, buffer.getvalue())
+    result = _with_training(result, run, len(train_set), validation_set)
+    # A run that diverged is tested too: its seed counts in the verification, with the errors that it makes.
+    if job.test_log is not None and result.status is not Status.RUNNING:
+        result = _with_test(job, result, run, _test_set(job, loaded, device))
+    if job.weights is not None and result.status is Status.COMPLETE:
+        files.write_bytes(job.weights, to_safetensors(final_network(run), properties(result, dataset)))
+    return replace(result, peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024), run
 
 
-def _train_by_own(run: Training, images: Images, seed: int, last: int, look: Callable[[], None]) -> None:
+def _resumed_or_new_run(job: Job, new_run: Callable[[], Training]) -> Training:
+    """Return the run at its checkpoint, or a new one where none is there or it is damaged."""
+    run = new_run()
+    # A checkpoint holds nothing of what a person's own trainer would need to go on, so its run begins anew.
+    if job.checkpoint is None or not job.checkpoint.exists() or job.recipe.trainer:
+        return run
+    try:
+        content = io.BytesIO(job.checkpoint.read_bytes())
+        resume(run, torch.load(content, map_location=run.device, weights_only=True))
+    except Exception as error:  # torch raises anything where it is damaged
+        if isinstance(refused(error), DeviceError):
+            raise
+        print(f"{job.checkpoint} is damaged; the run begins from its start", file=sys.stderr, flush=True)
+        job.checkpoint.unlink()
+        # The damaged file may have been read in part.
+        return new_run()
+    return run
+
+
+def _train_by_user(run: Training, images: Images, seed: int, last: int, evaluate: Callable[[], None]) -> None:
     """Have the recipe's trainer train from the start up to epoch ``last``: its ``report`` ends it there."""
     name = f"trainer {run.recipe.trainer}"
-    began = time.perf_counter()
+    epoch_start = time.perf_counter()
 
-    class Enough(BaseException):
+    class LastEpochIsOver(BaseException):
         pass
 
     def report(loss: float | torch.Tensor) -> None:
         """Tell of an epoch that is over, with its mean loss; does not return from the last one."""
-        nonlocal began
+        nonlocal epoch_start
         value = float(loss.detach() if isinstance(loss, torch.Tensor) else loss)
         if not all(torch.isfinite(tensor).all() for tensor in run.network.state_dict().values()):
-            # Weights that are not finite are no network, whatever loss is told.
+            # Weights that are not finite make no network, so the run has diverged whatever loss is reported.
             value = math.nan
-        end_epoch(run, value, run.recipe.learning_rate, time.perf_counter() - began)
-        training = run.network.training
-        look()
-        run.network.train(training)
-        began = time.perf_counter()
+        end_epoch(run, value, run.recipe.learning_rate, time.perf_counter() - epoch_start)
+        was_training = run.network.training
+        evaluate()
+        run.network.train(was_training)
+        epoch_start = time.perf_counter()
         if run.diverged or len(run.history) == last:
-            raise Enough
+            raise LastEpochIsOver
 
     function = function_of(run.recipe.trainer, "trainer", run.recipe.trainer_sha256)
     torch.manual_seed(seed)
     run.network.train()
-    with called(name, seconds=0), contextlib.suppress(Enough):
+    with called(name, seconds=0), contextlib.suppress(LastEpochIsOver):
         function(run.architecture, run.network, images, seed, run.recipe.epochs, report)
         raise ValueError(f"it returned after {len(run.history)} of {last} epochs; report(loss) ends each")
 
 
-def _look(
-    job: Job, loaded: TrainingData, run: Training, training: Images, validation: Images | None, last: int
+def _evaluate_epoch(
+    job: Job, loaded: TrainingData, run: Training, train_set: Images, validation_set: Images | None, last: int
 ) -> None:
-    at_end = len(run.history) == last or run.diverged
-    if at_end or job.evaluate_each_epoch or job.test_each_epoch:
-        finish_average(run, training)
-        finish_integers(run, training)
-    if validation is not None and (at_end or job.evaluate_each_epoch):
-        run.history[-1] = replace(run.history[-1], validation_errors=count_errors(run, validation))
+    """Enter the errors that a job asks for into the epoch that has just been trained."""
+    job_is_done = len(run.history) == last or run.diverged
+    if job_is_done or job.evaluate_each_epoch or job.test_each_epoch:
+        finish_average(run, train_set)
+        finish_integers(run, train_set)
+    if validation_set is not None and (job_is_done or job.evaluate_each_epoch):
+        run.history[-1] = replace(run.history[-1], validation_errors=count_errors(run, validation_set))
     if job.test_each_epoch:
-        errors = count_errors(run, _test_images(job, loaded, run.device))
+        errors = count_errors(run, _test_set(job, loaded, run.device))
         run.history[-1] = replace(run.history[-1], test_errors=errors)
 
 
-def read_purpose(job: Job) -> str:
+def purpose_of_read(job: Job) -> str:
     """Return why a job reads the test set, for the log of reads."""
     return f"{job.purpose} {job.architecture.hash} {job.recipe_name} seed {job.seed_index}"
 
 
-def _test_images(job: Job, loaded: TrainingData, device: torch.device) -> Images:
-    if job.test_log is None:
-        raise AssertionError("a run that was given no log must not read the test set")
-    return loaded.images(*read_test_set(loaded.data, purpose=read_purpose(job), log=job.test_log), device)
+def _test_set(job: Job, loaded: TrainingData, device: torch.device) -> Images:
+    assert job.test_log is not None, "a run that was given no log must not read the test set"
+    return loaded.images(*read_test_set(loaded.data, purpose=purpose_of_read(job), log=job.test_log), device)
 
 
 def initial_result(job: Job, data: Dataset) -> Result:
@@ -256,52 +287,44 @@ def initial_result(job: Job, data: Dataset) -> Result:
     )
 
 
-def _finished(
-    job: Job, loaded: TrainingData, result: Result, run: Training, training: Images, validation: Images | None
-) -> Result:
-    # A run that goes on from its last checkpoint had no epoch after which its average was finished.
-    finish_average(run, training)
-    finish_integers(run, training)
-    if job.checkpoint is not None:
-        buffer = io.BytesIO()
-        torch.save(checkpoint(run), buffer)
-        files.write_bytes(job.checkpoint, buffer.getvalue())
-    ended = run.diverged or len(run.history) == job.recipe.epochs
+def _with_training(result: Result, run: Training, train_size: int, validation_set: Images | None) -> Result:
+    """Return a result with what its run has come to: status, history, weights, times and validation errors."""
     if run.diverged:
         message = f"the loss was not finite in epoch {len(run.history)}"
         result = replace(result, status=Status.DIVERGED, message=message)
-    elif ended:
+    elif len(run.history) == run.recipe.epochs:
         result = replace(result, status=Status.COMPLETE)
-    if validation is not None:
+    if validation_set is not None:
         errors = run.history[-1].validation_errors
-        result = replace(result, validation_errors=errors, validation_size=len(validation))
-    images = len(run.history) * (len(training) // job.recipe.batch_size) * job.recipe.batch_size
-    result = replace(
+        result = replace(result, validation_errors=errors, validation_size=len(validation_set))
+    image_count = len(run.history) * (train_size // run.recipe.batch_size) * run.recipe.batch_size
+    return replace(
         result,
         weights_sha256=weights_digest(run),
         history=tuple(run.history),
         train_seconds=run.seconds,
         teacher_seconds=run.teacher.seconds if run.teacher is not None else 0.0,
-        images_per_second=images / run.seconds if run.seconds else 0.0,
+        images_per_second=image_count / run.seconds if run.seconds else 0.0,
     )
-    if job.test_log is not None and ended:
-        test = _test_images(job, loaded, run.device)
-        predicted = predictions(run, test)
-        index = (predicted != test.labels).nonzero().flatten()
-        wrong = tuple(zip(index.tolist(), predicted[index].tolist(), strict=True))
-        result = replace(result, test_errors=len(wrong), test_size=len(test), wrong=wrong)
-        # A diverged network has nothing to show.
-        if job.inspection is not None and not run.diverged:
-            files.write_json(job.inspection, asdict(_inspection(result, test)))
-    if job.weights is not None and ended and not run.diverged:
-        files.write_bytes(job.weights, to_safetensors(final_network(run), properties(result, loaded.data.dataset)))
-    return replace(result, peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
-def _inspection(result: Result, test: Images) -> Inspection:
+def _with_test(job: Job, result: Result, run: Training, test_set: Images) -> Result:
+    """Return a result with its errors on the test images; write the inspection of these where the job asks for it."""
+    classes = predictions(run, test_set)
+    index = (classes != test_set.labels).nonzero().flatten()
+    wrong = tuple(zip(index.tolist(), classes[index].tolist(), strict=True))
+    result = replace(result, test_errors=len(wrong), test_size=len(test_set), wrong=wrong)
+    # The errors of a diverged network show a person nothing about its images.
+    if job.inspection is not None and not run.diverged:
+        files.write_json(job.inspection, asdict(_inspection(result, test_set)))
+    return result
+
+
+def _inspection(result: Result, test_set: Images) -> Inspection:
     assert result.weights_sha256 is not None, "a run that has ended has weights"
-    labels = test.labels.tolist()
-    pixels = test.pixels[:, 0].cpu().numpy()
+    labels = test_set.labels.tolist()
+    # Reports show errors as grey pictures, so of images with several channels the first stands for all.
+    pixels = test_set.pixels[:, 0].cpu().numpy()
     misses = [
         Miss(image=index, label=labels[index], said=answer, pixels=packed(pixels[index].tobytes()))
         for index, answer in result.wrong
@@ -309,14 +332,14 @@ def _inspection(result: Result, test: Images) -> Inspection:
     return Inspection(
         seed_index=result.seed_index,
         weights_sha256=result.weights_sha256,
-        label_counts=tuple(torch.bincount(test.labels, minlength=test.classes).tolist()),
-        image_shape=(test.pixels.shape[2], test.pixels.shape[3]),
+        label_counts=tuple(torch.bincount(test_set.labels, minlength=test_set.classes).tolist()),
+        image_shape=(test_set.pixels.shape[2], test_set.pixels.shape[3]),
         misses=tuple(misses),
     )
 
 
 def properties(result: Result, dataset: Dataset) -> dict[str, str]:
-    """Return what a file of weights says of itself: the network and where its weights come from."""
+    """Return the metadata of a file of weights: the network and where its weights come from."""
     return {
         "architecture": str(result.architecture),
         "hash": result.hash,
@@ -342,11 +365,11 @@ def to_safetensors(network: nn.Module, about: Mapping[str, str]) -> bytes:
     """
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     tied: dict[str, str] = {}
-    first: dict[int, str] = {}
-    # How many batches BN has seen, a whole number, is left out: a prediction does not depend on it.
+    first_users: dict[int, str] = {}
+    # BN's count of batches, the only integer in a state, is left out: a prediction does not depend on it.
     state = {name: tensor for name, tensor in network.state_dict().items() if tensor.is_floating_point()}
     for name, tensor in state.items():
-        user = first.setdefault(tensor.data_ptr(), name)
+        user = first_users.setdefault(tensor.data_ptr(), name)
         if user == name:
             arrays[name] = tensor.detach().cpu().numpy().copy(order="C")
         else:
@@ -357,57 +380,64 @@ def to_safetensors(network: nn.Module, about: Mapping[str, str]) -> bytes:
     return content
 
 
-def _teacher_of(job: Job, images: Images, data_hash: str, device: torch.device, turn: int) -> Teacher | None:
+def _teacher_of(job: Job, images: Images, data_hash: str, device: torch.device, fold: int) -> Teacher | None:
     """Return the teacher that a job's recipe names, trained now where it is not kept; None where it names none.
 
     A teacher is an ordinary training run with a fixed seed on the images of its student, so it never sees a test image,
     and it is kept for all students of a recipe. Torch trains one that the native engine declines.
     """
-    if (own := job.recipe.teacher_recipe) is None:
+    if (recipe := job.recipe.teacher_recipe) is None:
         return None
     architecture = parse_network(job.recipe.teacher, images.task)
     engine_name = TORCH if job.engine == TORCH else "auto"
-    engine = choose_engine(engine_name, own, device, architecture.op_types).engine
+    engine = choose_engine(engine_name, recipe, device, architecture.op_types).engine
     facts = environment(device, data_hash, TORCH if engine is None else engine.name)
     # Whatever may give other bits changes the file's name; not the commit, which a comparison of results ignores too.
     key = [PROTOCOL_VERSION, asdict(replace(facts, commit=None, dirty=None))]
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
-    part = "all" if job.purpose is Purpose.VERIFY else f"split{turn or ''}"
-
-    def trained(index: int) -> dict[str, Any]:
-        seed = derive_seed(architecture.hash, own.hash, Purpose.TEACHER, index)
-        run = start(architecture, own, seed, device, engine, task=images.task)
-        while len(run.history) < own.epochs:
-            train_epoch(run, images)
-            if run.diverged:
-                raise ContentError(
-                    f"the teacher {architecture.hash} diverged in epoch {len(run.history)} of its recipe"
-                )
-        finish_average(run, images)
-        return {"weights": predicting_state(run), "seconds": run.seconds}
-
+    # Fold 0 has no number: it is the whole split of a data set without folds.
+    part = "all" if job.purpose is Purpose.VERIFY else f"split{fold or ''}"
     networks = []
     seconds = 0.0
     for index in range(job.recipe.teacher_seeds):
+        seed = derive_seed(architecture.hash, recipe.hash, Purpose.TEACHER, index)
+        new_run = partial(start, architecture, recipe, seed, device, engine, task=images.task)
         if job.teachers is None:
-            saved = trained(index)
+            teacher_state = _trained_teacher(new_run, images)
         else:
-            path = job.teachers / f"{architecture.hash}-{own.hash}-{part}-{index}-{digest}.pt"
-            # Of several processes that lack it one trains, and the others wait.
-            with files.locked(path.with_suffix(".lock")):
-                if not path.exists():
-                    buffer = io.BytesIO()
-                    torch.save(trained(index), buffer)
-                    files.write_bytes(path, hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
-            content = path.read_bytes()  # a digest of 32 bytes, and the state that it is of
-            if hashlib.sha256(content[32:]).digest() != content[:32]:
-                raise ContentError(f"the teacher {path} is damaged", hint="remove the file; it is trained again")
-            saved = torch.load(io.BytesIO(content[32:]), map_location=device, weights_only=True)
-        # Its first weights are drawn, and written over at once.
+            path = job.teachers / f"{architecture.hash}-{recipe.hash}-{part}-{index}-{digest}.pt"
+            teacher_state = _kept_teacher(path, new_run, images)
         network = network_on(architecture, images.task, device)
         with torch.no_grad():
-            for tensor, weights in zip(state_tensors(network), saved["weights"], strict=True):
+            for tensor, weights in zip(state_tensors(network), teacher_state["weights"], strict=True):
                 tensor.copy_(weights)
         networks.append(network.eval().requires_grad_(False))
-        seconds += saved["seconds"]
+        seconds += teacher_state["seconds"]
     return Teacher(architecture, tuple(networks), seconds)
+
+
+def _trained_teacher(new_run: Callable[[], Training], images: Images) -> dict[str, Any]:
+    """Train a teacher and return its ``weights`` and the ``seconds`` that it took."""
+    run = new_run()
+    while len(run.history) < run.recipe.epochs:
+        train_epoch(run, images)
+        if run.diverged:
+            network = f"the teacher {run.architecture.hash}"
+            raise ContentError(f"{network} diverged in epoch {len(run.history)} of its recipe")
+    finish_average(run, images)
+    return {"weights": predicting_state(run), "seconds": run.seconds}
+
+
+def _kept_teacher(path: Path, new_run: Callable[[], Training], images: Images) -> dict[str, Any]:
+    """Return the teacher that a file keeps; where there is no file, train it and write one, its digest in front."""
+    # Of several processes that lack the teacher one trains it, and the others wait.
+    with files.locked(path.with_suffix(".lock")):
+        if not path.exists():
+            buffer = io.BytesIO()
+            torch.save(_trained_teacher(new_run, images), buffer)
+            files.write_bytes(path, hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
+    content = path.read_bytes()  # a SHA-256 of 32 bytes, and the state that it is of
+    if hashlib.sha256(content[32:]).digest() != content[:32]:
+        raise ContentError(f"the teacher {path} is damaged", hint="remove the file; it is trained again")
+    state: dict[str, Any] = torch.load(io.BytesIO(content[32:]), map_location=images.pixels.device, weights_only=True)
+    return state

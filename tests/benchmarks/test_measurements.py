@@ -14,7 +14,7 @@ import torch
 from benchmarks import coordinator, throughput, trainings
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
-from harness.searching import look
+from harness.searching import finder
 from harness.searching.surrogate.past import csv_of
 from harness.system import files
 from harness.training.recipe import RECIPES, Recipe
@@ -109,8 +109,8 @@ def test_both_loops_of_the_throughput_train(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_coordinator_is_measured_while_the_model_chooses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(coordinator, "machine", dict)
-    monkeypatch.setattr(look, "_AIM_DRAWS", 3)
-    monkeypatch.setattr(look, "_MOST_ROUNDS", 1)
+    monkeypatch.setattr(finder, "_AIM_DRAWS", 3)
+    monkeypatch.setattr(finder, "_MOST_ROUNDS", 1)
 
     found = coordinator.measured(2, 6, 1, tmp_path / "s")
 

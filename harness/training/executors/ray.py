@@ -35,7 +35,7 @@ from harness.training.executors.processes import Processes, settle, train
 from harness.training.native.engine import TORCH, EngineUnavailable
 from harness.training.native.engine import load as load_engine
 from harness.training.result import Environment, Status, environment, same_bits_due
-from harness.training.run import Job, read_purpose
+from harness.training.run import Job, purpose_of_read
 
 _HINT = "RAY_AUTH_MODE=token and the cluster's own RAY_AUTH_TOKEN may be needed; docs/cluster.md"
 # So long the head, or an address, may take to answer.
@@ -288,7 +288,7 @@ class Nodes(Executor):
                 return
             job = work.job
             if job.test_log is not None:
-                note_read(self.source.dataset, self.data_hash, purpose=read_purpose(job), log=job.test_log)
+                note_read(self.source.dataset, self.data_hash, purpose=purpose_of_read(job), log=job.test_log)
             state = job.checkpoint.read_bytes() if job.checkpoint is not None and job.checkpoint.exists() else None
             work.node = node
             work.attempt += 1

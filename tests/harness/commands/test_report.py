@@ -163,7 +163,7 @@ def test_a_watcher_writes_what_is_new_and_ends_with_the_search(
                 owner.__exit__(None, None, None)
 
     watch(folder, place, sleep)
-    monkeypatch.setattr(study, "is_owned", lambda folder: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr("harness.interface.session.is_owned", lambda folder: signal.raise_signal(signal.SIGINT))
     # Ctrl-C is the ordinary end of a watch.
     assert run(["report", "--watch"]) == 0
 

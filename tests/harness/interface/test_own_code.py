@@ -15,7 +15,7 @@ import torch.nn.functional as functional
 
 from harness.interface.logs import log_of
 from harness.searching.external_method import method_of
-from harness.searching.look import Inquiry
+from harness.searching.finder import Inquiry
 from harness.searching.optuna_sampler import Index, sampler_name
 from harness.searching.time_budget import Pace, TimeLeft
 from harness.studies.events import Confirmed, Proposal, RunEnded, Verified

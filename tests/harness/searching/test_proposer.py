@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from harness.searching import look as look_module
+from harness.searching import finder as finder_module
 from harness.searching import proposer
 from harness.searching.acquisition import Aim, Choice, Option
-from harness.searching.look import Inquiry, Look
+from harness.searching.finder import Finder, Inquiry
 from harness.searching.optuna_sampler import Index
 from harness.searching.proposer import ALL_ON, Answer, Proposer, Switches, _size_ladder, _violation
 from harness.searching.surrogate.features import row_of
@@ -54,8 +54,8 @@ LARGER_IS_BETTER = tuple(
 @pytest.fixture(autouse=True)
 def few_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tenth of the draws and changes that a search looks at; whatever it looks at, it must choose the best of it."""
-    for name, number in {"_AIM_DRAWS": 60, "_AIM_LOOKS": 160, "_PARENTS": 3}.items():
-        monkeypatch.setattr(look_module, name, number)
+    for name, number in {"_AIM_DRAWS": 60, "_MOST_AIM_ATTEMPTS": 160, "_PARENTS": 3}.items():
+        monkeypatch.setattr(finder_module, name, number)
 
 
 def new(
@@ -220,8 +220,8 @@ def test_networks_and_lengths_that_take_too_long_are_rejected_for_their_multiply
 @pytest.mark.parametrize("sampler", ["surrogate", "random"])
 @pytest.mark.parametrize("listed", [True, False])
 def test_a_search_without_time_for_any_network_says_so(sampler: str, listed: bool, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(look_module, "_MOST_LISTED", 5_000 if listed else 10)
-    monkeypatch.setattr(look_module, "DRAWS", 50)
+    monkeypatch.setattr(finder_module, "_MOST_LISTED", 5_000 if listed else 10)
+    monkeypatch.setattr(finder_module, "DRAWS", 50)
 
     drawer = new(WIDE, NO_LADDER, sampler=sampler)
     proposals = proposed(drawer, time_left=replace(ROOM, seconds=0.25))
@@ -275,28 +275,28 @@ def test_once_something_stands_nothing_without_a_chance_is_proposed_in_a_search_
     assert proposed(aiming(), standing, budget=budget).proposal is not None
 
 
-def look(
+def finder_of(
     *candidates: Candidate,
     of: SearchSpace | None = None,
     budget: int = 20_000,
     past: Sequence[Observation] = LARGER_IS_BETTER,
     time_left: TimeLeft = ROOM,
     **changes: Any,
-) -> Look:
+) -> Finder:
     config = searches.config(space_text=WIDE, **changes)
     known = {item.proposal.trial: item for item in candidates}
-    return Look(of or parse_space(WIDE, "test"), config, Inquiry(budget, known, time_left), past)
+    return Finder(of or parse_space(WIDE, "test"), config, Inquiry(budget, known, time_left), past)
 
 
 def test_the_best_of_the_draws_and_of_their_neighbours_is_taken(monkeypatch: pytest.MonkeyPatch):
-    asked, seen, ranked = look(of=space("card"), budget=4_000), list[list[Option]](), Aim.ranked
+    asked, seen, ranked = finder_of(of=space("card"), budget=4_000), list[list[Option]](), Aim.ranked
 
     def spy(aim: Aim, options: Sequence[Option]) -> list[Choice]:
         seen.append(list(options))
         return ranked(aim, options)
 
     monkeypatch.setattr(Aim, "ranked", spy)
-    best, *_ = asked.aimed(random.Random(0))
+    best, *_ = asked.choose_by_surrogate(random.Random(0))
 
     drawn, every = seen[0], [each for options in seen for each in options]
     assert len(every) > len(drawn) > 0
@@ -318,9 +318,10 @@ def test_the_latest_networks_are_changed_even_where_none_has_passed(monkeypatch:
         parents.add(parent.architecture.hash)
         raise DrawError("none")
 
-    monkeypatch.setattr(look_module, "mutate", childless)
+    monkeypatch.setattr(finder_module, "mutate", childless)
 
-    look(Candidate(made, made.parameters, threshold_pct=99.0), of=card, budget=4_000).aimed(random.Random(0))
+    finder = finder_of(Candidate(made, made.parameters, threshold_pct=99.0), of=card, budget=4_000)
+    finder.choose_by_surrogate(random.Random(0))
 
     assert made.hash in parents
 
@@ -330,7 +331,7 @@ def test_a_network_teaches_the_mean_of_its_runs_under_its_own_length():
     trained.proposal = replace(trained.proposal, epochs=5)
 
     row = row_of(one_convolution(20), MNIST, 5, *TRAINING)
-    assert look()._observed(trained) == Observation(row, 90.0, 3, 0.0)
+    assert finder_of()._observation_of(trained) == Observation(row, 90.0, 3, 0.0)
 
 
 def test_a_pruned_run_teaches_a_guess_and_a_failed_one_nothing():
@@ -338,7 +339,7 @@ def test_a_pruned_run_teaches_a_guess_and_a_failed_one_nothing():
     assert trained.first is not None
     stopped = replace(trained.first, status=Status.PRUNED, history=trained.first.history[:2])
     failed = replace(trained.first, status=Status.DIVERGED, validation_errors=None, validation_size=None)
-    guess, *nothing = (look()._observed(replace(trained, first=first)) for first in (stopped, failed, None))
+    guess, *nothing = (finder_of()._observation_of(replace(trained, first=first)) for first in (stopped, failed, None))
 
     assert guess is not None
     assert guess.errors == pytest.approx(300 * _TYPICAL_RATIO[0.25])
@@ -351,25 +352,25 @@ def test_an_aim_knows_what_stands_and_what_may_come_to():
     passed, missed = network(1, 40, 80), network(2, 10, 400)
     standing, refuted = network(3, 60, 50, fresh=(60, 60)), network(4, 20, 90, fresh=(200, 200))
 
-    aim = look(training, passed, missed, standing, refuted, budget=1_000, past=()).aim()
+    aim = finder_of(training, passed, missed, standing, refuted, budget=1_000, past=()).aim()
 
     assert (aim.below, aim.stands, round(aim.allowed, 9)) == (1_001, True, 100.0)
     assert aim.open == ((580, 0.3), (770, passed.chance_to_stand))
-    assert not look(passed, missed, refuted).aim().stands
+    assert not finder_of(passed, missed, refuted).aim().stands
 
 
 def test_the_model_learns_the_latest_and_a_share_of_all_that_was_known_before(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(look_module, "_MOST_OBSERVATIONS", 5)
+    monkeypatch.setattr(finder_module, "_MOST_OBSERVATIONS", 5)
     learned: list[list[float]] = []
     monkeypatch.setattr(
-        look_module, "Surrogate", lambda observations, belief: learned.append([each.errors for each in observations])
+        finder_module, "Surrogate", lambda observations, belief: learned.append([each.errors for each in observations])
     )
     past = [replace(LARGER_IS_BETTER[0], errors=float(errors)) for errors in range(8)]
     own = [network(trial, 4 + trial, 100 + trial) for trial in range(7)]
 
-    look(own[0], past=past).aim()
-    look(own[0], past=past[:2]).aim()
-    look(*own, past=past).aim()
+    finder_of(own[0], past=past).aim()
+    finder_of(own[0], past=past[:2]).aim()
+    finder_of(*own, past=past).aim()
 
     assert learned == [[0, 2, 4, 6, 100], [0, 1, 100], [102, 103, 104, 105, 106]]
 
@@ -378,15 +379,15 @@ def test_the_model_learns_the_latest_and_a_share_of_all_that_was_known_before(mo
 
 
 @pytest.fixture
-def looks(monkeypatch: pytest.MonkeyPatch) -> list[Look]:
-    """Return what is filled with each look that is taken with the model."""
-    seen, aimed = list[Look](), Look.aimed
+def finders(monkeypatch: pytest.MonkeyPatch) -> list[Finder]:
+    """Return a list that every finder enters which asks the surrogate."""
+    seen, chosen = list[Finder](), Finder.choose_by_surrogate
 
-    def noted(look: Look, rng: random.Random) -> list[Choice]:
-        seen.append(look)
-        return aimed(look, rng)
+    def noted(finder: Finder, rng: random.Random) -> list[Choice]:
+        seen.append(finder)
+        return chosen(finder, rng)
 
-    monkeypatch.setattr(Look, "aimed", noted)
+    monkeypatch.setattr(Finder, "choose_by_surrogate", noted)
     return seen
 
 
@@ -405,14 +406,14 @@ def test_with_few_workers_each_proposal_is_the_first_choice_of_a_look_of_its_own
     found, questions = in_training(aiming(), workers, 8), Index("surrogate", 0)
 
     for number, each in enumerate(found):
-        known = look(*found[:number], time_left=replace(ROOM, workers=workers), sampler="surrogate")
+        known = finder_of(*found[:number], time_left=replace(ROOM, workers=workers), sampler="surrogate")
         assert known.aim().open == tuple((one.cost, one.proposal.chance) for one in found[:number])
-        (first,) = known.aimed(questions.generator())
+        (first,) = known.choose_by_surrogate(questions.generator())
         assert (each.proposal.hash, each.proposal.chance) == (first.option.hash, first.chance)
         questions.impose(each.proposal.decisions)
 
 
-def test_what_a_look_has_left_is_passed_over_where_it_is_known_or_takes_too_long(looks: list[Look]):
+def test_a_choice_made_ahead_is_passed_over_where_it_is_known_or_takes_too_long(finders: list[Finder]):
     asked = aiming()
     first = proposed(asked, time_left=MANY).proposal
     assert first is not None
@@ -428,10 +429,10 @@ def test_what_a_look_has_left_is_passed_over_where_it_is_known_or_takes_too_long
 
     assert found is not None
     assert (found.hash, found.epochs, found.chance) == (good.option.hash, good.epochs, good.chance)
-    assert len(looks) == 1
+    assert len(finders) == 1
 
 
-def test_what_a_look_has_left_is_dropped_when_another_network_stands(looks: list[Look]):
+def test_choices_made_ahead_are_dropped_when_another_network_stands(finders: list[Finder]):
     asked, standing = aiming(), network(0, 90, 40, fresh=(40, 40))
     proposed(asked, time_left=MANY)
 
@@ -439,7 +440,7 @@ def test_what_a_look_has_left_is_dropped_when_another_network_stands(looks: list
 
     assert found is not None
     assert found.parameters < standing.cost
-    assert len(looks) == 2
+    assert len(finders) == 2
     assert {each.option.cost < standing.cost for each in asked._ahead} == {True}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness.searching import look, optuna_sampler
+from harness.searching import finder, optuna_sampler
 from harness.searching.proposer import Answer
 from harness.searching.state import Search
 from harness.studies.candidate import final_order
@@ -91,9 +91,9 @@ def test_a_search_killed_at_any_point_ends_as_if_it_had_not_been(
     monkeypatch.setattr(optuna_sampler, "_POPULATION", 4)
     if sampler == "surrogate":
         # So that it draws, and changes what it has drawn; it looks at a tenth, as it is run again and again.
-        monkeypatch.setattr(look, "_MOST_LISTED", 1)
-        for name, number in {"_AIM_DRAWS": 60, "_AIM_LOOKS": 160, "_PARENTS": 3}.items():
-            monkeypatch.setattr(look, name, number)
+        monkeypatch.setattr(finder, "_MOST_LISTED", 1)
+        for name, number in {"_AIM_DRAWS": 60, "_MOST_AIM_ATTEMPTS": 160, "_PARENTS": 3}.items():
+            monkeypatch.setattr(finder, name, number)
     configured = searches.config(sampler=sampler)
     expected, points = whole(tmp_path / "whole", trainer, configured)
     assert points > 150

@@ -46,7 +46,7 @@ def taught_by(recipe: Recipe, folder: Path | None, *, data_hash: str = "abc", **
     job = Job(
         architecture=NETWORK, recipe=recipe, recipe_name="own", purpose=Purpose.SEARCH, seed_index=0, teachers=folder
     )
-    return _teacher_of(replace(job, **changes), make_images(64), data_hash, CPU, turn=0)
+    return _teacher_of(replace(job, **changes), make_images(64), data_hash, CPU, fold=0)
 
 
 @pytest.fixture

@@ -1,0 +1,317 @@
+"""Find networks for the next proposal: draws from the space and changes of the best of them, judged and ranked."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+import operator
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from typing import Any
+
+from harness.searching.acquisition import LEAST_CHANCE, UNLIKELY, Aim, Choice, Option
+from harness.searching.optuna_sampler import SURROGATE
+from harness.searching.surrogate.features import row_of
+from harness.searching.surrogate.model import PRIOR_ERRORS, Observation, Surrogate
+from harness.searching.time_budget import TimeLeft
+from harness.studies.candidate import Candidate, combined_cost
+from harness.studies.config import StudyConfig
+from harness.studies.events import Rejected, Repeated
+from harness.training.result import Status
+from search_spaces.errors import DrawError
+from search_spaces.network import Task
+from search_spaces.notation import parse_space
+from search_spaces.space import (
+    Condition,
+    Draw,
+    Judgement,
+    Metric,
+    Objective,
+    SearchSpace,
+    draw,
+    enumerate_draws,
+    judge,
+    mutate,
+    uniform,
+)
+
+# Spaces of at most so many configurations are listed whole, which takes a second or less.
+_MOST_LISTED = 5_000
+# Draws after which a space counts as searched through: some seconds.
+DRAWS = 20_000
+# Draws that the surrogate ranks at the most (docs/lab, "how well the best network is looked for").
+_AIM_DRAWS = 600
+# Draws that are attempted at the most to get these; attempts that are rejected or known count here only.
+_MOST_AIM_ATTEMPTS = 1600
+# Networks that are changed in one round: those of the highest worth that have not been changed yet.
+_PARENTS = 24
+# Changes of each of them.
+_CHILDREN = 8
+# Rounds of changes end when the last _PATIENCE of them have not raised the highest worth by a share of _RISE, and
+# after _MOST_ROUNDS.
+_PATIENCE = 6
+_RISE = 0.01
+_MOST_ROUNDS = 25
+# Workers per choice that the surrogate makes at once: hundreds of them would wait if it made one at a time.
+_WORKERS_PER_CHOICE = 8
+# Most observations that the surrogate is fitted to, as its time grows with their cube.
+_MOST_OBSERVATIONS = 1_500
+# Without a prior the surrogate expects this factor times the allowed errors of a network of middling size.
+_PRIOR_ERROR_FACTOR = 1.5
+# Further deviation of the logarithm of a pruned run's errors: its errors at the end are an estimate.
+_PRUNED_DOUBT = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class Inquiry:
+    """A search's question for a network, or a length of its training, that was not proposed before.
+
+    Attributes:
+        ceiling: the most that the network may have of the objective.
+        candidates: earlier proposals with their runs, by trial.
+    """
+
+    ceiling: int
+    candidates: Mapping[int, Candidate]
+    time_left: TimeLeft
+    objective: Objective = Metric.PARAMETERS
+
+
+@functools.lru_cache(maxsize=8)
+def _listed(text: str, task: Task, objective: Objective) -> tuple[tuple[Option, float], ...]:
+    """Return the networks that a space accepts, each with its probability in a uniform draw."""
+    space = parse_space(text, task=task)
+    options = []
+    for network in enumerate_draws(space):
+        judgement = judge(space, network.architecture)
+        if judgement.accepted:
+            # Dividing one by one keeps the last bit of the weights, and so the draws of earlier searches.
+            probability = functools.reduce(operator.truediv, (each.size for each in network.decisions), 1.0)
+            options.append((Option.of(network, judgement, objective), probability))
+    return tuple(options)
+
+
+class Finder:
+    """Finds networks that answer one inquiry, and counts those that it refuses on the way.
+
+    Attributes:
+        trials_by_hash: the trial of each network that was proposed before.
+        taken: hashes and lengths that were proposed before.
+        refused_proposals: events of proposals, of the ladder or of a sampler, that are refused or known.
+        refused_draws: how many networks were refused that nobody had proposed, by reason.
+        option_count: how many networks the surrogate could choose among: new, or of a new length, and in time.
+        time_would_help: whether the surrogate, which chose none of these, would choose one with endless time.
+        listed_options: all networks of a small space with their probabilities; None for a large space.
+        limited_space: the space with the ceiling of the objective among its conditions.
+    """
+
+    def __init__(self, space: SearchSpace, config: StudyConfig, inquiry: Inquiry, past: Sequence[Observation]) -> None:
+        """Begin with nothing found; ``past`` are other studies' trainings."""
+        self.space = space
+        self.config = config
+        self.past = past
+        self.ceiling = inquiry.ceiling
+        self.candidates = inquiry.candidates
+        self.time_left = inquiry.time_left
+        self.objective = inquiry.objective
+        proposals = [candidate.proposal for candidate in self.candidates.values()]
+        self.trial = max(self.candidates, default=-1) + 1
+        self.trials_by_hash = {each.hash: each.trial for each in proposals}
+        self.taken = frozenset((each.hash, each.epochs or config.recipe.epochs) for each in proposals)
+        self.refused_proposals: list[Rejected | Repeated] = []
+        self.refused_draws: Counter[str] = Counter()
+        self.option_count = 0
+        self.time_would_help = False
+        limit = Condition(self.objective, "<=", self.ceiling)
+        self.limited_space = replace(space, conditions=(*space.conditions, limit))
+        is_small = space.configurations <= _MOST_LISTED
+        self.listed_options = _listed(space.text, space.task, self.objective) if is_small else None
+
+    def option_or_refusal(self, network: Draw, judgement: Judgement | None = None) -> Option | Judgement:
+        """Return a network as an option if it may be trained now, else the judgement that refuses it."""
+        judgement = judgement or judge(self.space, network.architecture, self.ceiling, self.objective)
+        if not judgement.accepted:
+            return judgement
+        option = Option.of(network, judgement, self.objective)
+        has_time = self.time_left.has(min(self.config.all_lengths), option.work)
+        # Too slow to train in the time left; logs and samplers know this under the metric `macs`.
+        return option if has_time else Judgement(judgement.analysis, Metric.MACS.value)
+
+    def note_refused_proposal(self, network: Draw, judgement: Judgement, origin: str, **further: Any) -> None:
+        """Note a proposal that was refused and the reason, as an event."""
+        size = judgement.analysis.parameters if judgement.analysis else None
+        facts = {"reason": str(judgement.reason), "parameters": size, "hash": network.architecture.hash, **further}
+        self.refused_proposals.append(Rejected(origin=origin, budget=self.ceiling, **facts))
+
+    def draw_options(self, rng: random.Random, draws: int = DRAWS) -> Iterator[Option]:
+        """Yield new networks within the limits from so many uniform draws.
+
+        Of a listed space it never ends unless there is none: take from it only what is needed.
+        """
+        if self.listed_options is not None:
+            shortest = min(self.config.all_lengths)
+            new_options = [
+                (option, probability)
+                for option, probability in self.listed_options
+                if option.hash not in self.trials_by_hash
+                and option.cost <= self.ceiling
+                and self.time_left.has(shortest, option.work)
+            ]
+            while new_options:
+                yield rng.choices([option for option, _ in new_options], [share for _, share in new_options])[0]
+            return
+        for _ in range(draws):
+            if self.time_left.is_over():
+                return
+            option = self.option_or_refusal(draw(self.space, uniform(rng)))
+            if isinstance(option, Judgement):
+                self.refused_draws[str(option.reason)] += 1
+            elif option.hash not in self.trials_by_hash:
+                yield option
+
+    def aim(self) -> Aim:
+        """Return the aim of this inquiry, with a surrogate that is fitted to all observations."""
+        config = self.config
+        allowed = (100 - config.threshold_pct) * 100
+        prior_errors = PRIOR_ERRORS if self.past else _PRIOR_ERROR_FACTOR * max(1.0, allowed)
+        return Aim(
+            model=Surrogate(self._observations(), prior_errors),
+            recipe=config.recipe,
+            lengths=config.all_lengths,
+            taken=self.taken,
+            allowed=allowed,
+            below=self.ceiling + 1,
+            open=tuple(self._open_networks()),
+            stands=any(candidate.is_confirmed for candidate in self.candidates.values()),
+            time_left=self.time_left,
+        )
+
+    def _observations(self) -> list[Observation]:
+        """Return the study's latest observations, and before them evenly spread past ones if there is room."""
+        own = (self._observation_of(candidate) for candidate in reversed(list(self.candidates.values())))
+        latest = list(itertools.islice((each for each in own if each is not None), _MOST_OBSERVATIONS))[::-1]
+        count = min(len(self.past), _MOST_OBSERVATIONS - len(latest))
+        return [*(self.past[number * len(self.past) // count] for number in range(count)), *latest]
+
+    def _observation_of(self, candidate: Candidate) -> Observation | None:
+        errors, first = candidate.expected_errors, candidate.first
+        if errors is None or first is None or not first.validation_size:
+            return None
+        recipe, _ = self.config.recipe_of(candidate.proposal.epochs)
+        training = recipe.epochs, recipe.batch_size, recipe.augmented_share
+        row = row_of(candidate.proposal.architecture, self.space.task, *training)
+        doubt = 0.0 if first.status is Status.COMPLETE else _PRUNED_DOUBT
+        return Observation(row, errors * 10_000 / first.validation_size, 1 + len(candidate.fresh), doubt)
+
+    def _open_networks(self) -> Iterator[tuple[int, float]]:
+        """Yield the costs of networks that may come to stand, and the chances that they do."""
+        for candidate in self.candidates.values():
+            cost = combined_cost(candidate.costs, self.objective)
+            if candidate.first is None:
+                yield cost, candidate.proposal.chance or 0.0
+            elif candidate.passed_first and not candidate.is_confirmed and not candidate.is_refuted:
+                yield cost, candidate.chance_to_stand
+
+    def choose_by_surrogate(self, rng: random.Random) -> list[Choice]:
+        """Return up to one choice per 8 workers, best first; set ``option_count`` and ``time_would_help``.
+
+        Of a large space many draws and changes of the best of them are ranked. Each later choice is ranked as if the
+        earlier ones were already training.
+        """
+        aim = self.aim()
+        if self.listed_options is not None:
+            options = [each for each, _ in self.listed_options if each.cost <= self.ceiling]
+            choices = aim.ranked(options)
+        else:
+            draws = list(itertools.islice(self.draw_options(rng, _MOST_AIM_ATTEMPTS), _AIM_DRAWS))
+            # Where hardly a draw is within the limits one is enough to begin with: its changes are nearer to them.
+            draws = draws or list(itertools.islice(self.draw_options(rng), 1))
+            choices, options = self._climb(aim, list({each.hash: each for each in draws}.values()), rng)
+        self.option_count = len([each for each in options if aim.lengths_of(each)])
+        if not choices:
+            # Without an end of time no chance is too small for the time that a verification would need.
+            endless = replace(aim, time_left=replace(aim.time_left, seconds=None, spare=math.inf))
+            self.time_would_help = bool(endless.ranked(options))
+        return aim.one_by_one(choices, max(1, self.time_left.workers // _WORKERS_PER_CHOICE))
+
+    def _climb(self, aim: Aim, draws: list[Option], rng: random.Random) -> tuple[list[Choice], list[Option]]:
+        """Return draws and changes of the best of them, in rounds, as choices, best first, and as options."""
+        options = list(draws)
+        choices = aim.ranked(options)
+        hashes = {each.hash for each in options}
+        parent_hashes = set[str]()
+        worths = [0.0]
+        proposed_parents = self._proposed_parents()
+        while _is_rising(worths) and not self.time_left.is_over():
+            parents = [each.option for each in choices if each.option.hash not in parent_hashes][:_PARENTS]
+            parent_hashes |= {each.hash for each in parents}
+            children = self._children([*(each.draw for each in parents), *proposed_parents], hashes, rng)
+            hashes |= children.keys()
+            options.extend(children.values())
+            proposed_parents = []
+            choices = sorted([*choices, *aim.ranked(children.values())], key=lambda each: -each.worth)
+            worths.append(choices[0].worth if choices else 0.0)
+        return choices, options
+
+    def _proposed_parents(self) -> list[Draw]:
+        """Return the smallest proposals that passed their first run, and the latest."""
+        candidates = [self.candidates[trial] for trial in sorted(self.candidates)]
+        passed = [candidate for candidate in candidates if candidate.passed_first]
+        passed.sort(key=lambda candidate: combined_cost(candidate.costs, self.objective))
+        proposals = {each.proposal.hash: each.proposal for each in (*passed[:_PARENTS], *candidates[-_PARENTS:])}
+        return [Draw(each.architecture, each.decisions) for each in proposals.values()]
+
+    def _children(self, parents: Sequence[Draw], hashes: Set[str], rng: random.Random) -> dict[str, Option]:
+        """Return changes of networks that may be trained now, by hash, those of ``hashes`` left out."""
+        children: dict[str, Option] = {}
+        for parent in parents:
+            for number in range(_CHILDREN):
+                # One and two decisions are changed in turn; after five attempts without an accepted network none is.
+                try:
+                    network = mutate(self.limited_space, parent, rng, attempts=5, changes=1 + number % 2)
+                except DrawError:
+                    continue
+                child = self.option_or_refusal(*network)
+                if isinstance(child, Judgement):
+                    self.refused_draws[str(child.reason)] += 1
+                elif child.hash not in hashes:
+                    children[child.hash] = child
+        return children
+
+    def why_nothing(self) -> tuple[str, bool]:
+        """Return why no network was found, and whether there might be one with more time."""
+        if self.time_left.is_over():
+            return "the time was over before a further network was found", True
+        cost_text, time_text = f"at most {self.ceiling:,} {self.objective.unit}", ""
+        if (seconds := self.time_left.seconds) is not None:
+            time_text = f" and at most {seconds:.0f} s of training, which leaves time for the verification"
+        # With sampler `surrogate` no other sampler proposes, so its refusal is final.
+        if self.config.sampler == SURROGATE and self.option_count:
+            networks = f"none of {self.option_count:,} networks that were looked at is given a chance of "
+            networks += f"{100 * LEAST_CHANCE:g} % to reach the target ({100 * UNLIKELY:g} % where time is short)"
+            return f"{networks}, with {cost_text}{time_text}", self.time_would_help
+        lacks_time = self._has_option_with_endless_time()
+        limits = cost_text + (time_text if lacks_time else self._conditions_text())
+        if self.listed_options is not None:
+            return f"the space has no further network with {limits}", lacks_time
+        return f"none of {DRAWS:,} further draws was a new network with {limits}", lacks_time
+
+    def _has_option_with_endless_time(self) -> bool:
+        """Return whether only the time of a training stands in the way: without its limit draws give a new network."""
+        inquiry = Inquiry(self.ceiling, self.candidates, replace(self.time_left, seconds=None), self.objective)
+        finder = Finder(self.space, self.config, inquiry, self.past)
+        return self.time_left.seconds is not None and next(finder.draw_options(random.Random(0)), None) is not None
+
+    def _conditions_text(self) -> str:
+        """Return the space's own conditions, but for other ceilings of the objective: the lowest is named already."""
+        others = (each for each in self.space.conditions if each.metric != self.objective or ">" in each.comparison)
+        return "".join(f" and {each}" for each in dict.fromkeys(others))
+
+
+def _is_rising(worths: Sequence[float]) -> bool:
+    """Return whether a further round may raise the highest worth; ``worths`` has that of each round, 0 at first."""
+    has_risen = len(worths) <= _PATIENCE or worths[-1] > (1 + _RISE) * worths[-1 - _PATIENCE]
+    return len(worths) <= _MOST_ROUNDS and has_risen
