@@ -45,15 +45,15 @@ function convolve({ sums: { rows, columns, channels }, stride, paddings, ...step
   return { rows, columns, channels, values };
 }
 
-// Returns what multipliers, shifts, the sum of maps and the rectifier make of the sums of a map.
+// Returns what multipliers, biases, the sum of maps and the rectifier make of the sums of a map.
 function output(step, target, map, skip) {
   const values = map.values.map((sum, at) => {
     const numberOf = (numbers) => numbers[Math.floor(((at % map.channels) * numbers.length) / map.channels)];
-    let value = shifted(sum, step.sum_shift) * numberOf(step.multipliers);
-    if (step.shifts.length) value += numberOf(step.shifts) * 2 ** step.shift_shift;
+    let value = shifted(sum, step.sum_bits) * numberOf(step.multipliers);
+    if (step.biases.length) value += numberOf(step.biases) * 2 ** step.bias_bits;
     if (skip) value += skip[at] * step.skip_multiplier;
     if (step.slope !== null && value < 0) value = (value >> SLOPE_BITS) * step.slope;
-    return Math.min(Math.max(shifted(value, step.output_shift), target.low), target.high);
+    return Math.min(Math.max(shifted(value, step.output_bits), target.low), target.high);
   });
   return { ...map, values };
 }
@@ -78,7 +78,7 @@ function sumUp(step, { channels, values }, weights) {
   const inputs = step.is_global ? range(channels).map(sumOf) : [...values];
   if (!weights) return inputs;
   const products = (label) => inputs.map((input, at) => input * weights[label * inputs.length + at]);
-  return step.shifts.map((shift, label) => total(products(label)) + shift * 2 ** step.shift_shift);
+  return step.biases.map((bias, label) => total(products(label)) + bias * 2 ** step.bias_bits);
 }
 
 // Returns the numbers of all maps of an image, and its logits; the pixels are rows, columns and channels.

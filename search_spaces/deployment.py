@@ -19,7 +19,7 @@ from search_spaces.ops.op import Op, Residual, Role, Shape
 from search_spaces.ops.pointwise import BatchNorm, LeakyReLU, PReLU, ReLU
 from search_spaces.ops.windows import Linear
 
-# A multiplier and a shift are numbers of 16 bits.
+# A multiplier and a bias are numbers of 16 bits.
 NUMBER_BYTES = 2
 # The indices that lead to an op: one in the network, and one more within each residual sum.
 OpPath = tuple[int, ...]
@@ -96,7 +96,7 @@ class Step:
         pool: the pooling in windows that follows a convolution.
         is_global: whether the logits are of the means of the map, else of the map as it stands.
         kernel: the index of its weights.
-        multipliers: their number; each serves channels / multipliers neighbouring channels. ``shifts`` are added, and
+        multipliers: their number; each serves channels / multipliers neighbouring channels. ``biases`` are added, and
             serve neighbours likewise.
         other_bytes: of the constants of an op without an integer form, as the op states them.
     """
@@ -115,13 +115,13 @@ class Step:
     is_global: bool = False
     kernel: int | None = None
     multipliers: int = 0
-    shifts: int = 0
+    biases: int = 0
     other_bytes: int = 0
 
     @property
     def constant_bytes(self) -> int:
         """Bytes of its constants but for the weights; single numbers, as a slope, are part of the code."""
-        return NUMBER_BYTES * (self.multipliers + self.shifts) + self.other_bytes
+        return NUMBER_BYTES * (self.multipliers + self.biases) + self.other_bytes
 
     @property
     def overwritable_maps(self) -> tuple[int, ...]:
@@ -169,7 +169,7 @@ class IntegerPlan:
 
     @property
     def constant_bytes(self) -> int:
-        """Bytes of all constants: an int8 a weight, and 16 bits a multiplier and a shift."""
+        """Bytes of all constants: an int8 a weight, and 16 bits a multiplier and a bias."""
         weights = sum(math.prod(kernel.shape) for kernel in self.kernels)
         return weights + sum(step.constant_bytes for step in self.steps)
 
@@ -243,7 +243,7 @@ class _Planner:
         # scale, and an op without weights takes in none, so a scaling normalises the image for these.
         if input_shape[0] > 1 or first is None or not first.has_weights:
             channels = input_shape[0]
-            step = Step(kind=Kind.SCALING, source=source, multipliers=channels, shifts=channels)
+            step = Step(kind=Kind.SCALING, source=source, multipliers=channels, biases=channels)
             source = self.add(step, input_shape, signed=True)
         while (head := self.head()) is None:
             item = self.items[self.position]
@@ -300,7 +300,7 @@ class _Planner:
             path=item.path,
             kernel=kernel,
             multipliers=1,
-            shifts=biases,
+            biases=biases,
         )
         return self.with_tail(step, op.shape(before))
 
@@ -322,7 +322,7 @@ class _Planner:
         if isinstance(norm := self.next_op, BatchNorm):
             path = self.take().path
             pairs = _pairs(norm, shape[0], step)
-            step = replace(step, norm=norm, norm_path=path, multipliers=pairs, shifts=pairs)
+            step = replace(step, norm=norm, norm_path=path, multipliers=pairs, biases=pairs)
         item = self.next_item
         if item is not None and item.mark is _Mark.END:
             self.take()
@@ -355,7 +355,7 @@ class _Planner:
             shape = self.maps[source].shape
             kernel = self.kernel_of(item, (shape[0], 1, 1) if is_global else shape)
             classes = self.kernels[kernel].shape[0]
-            step = replace(step, op=item.op, path=item.path, kernel=kernel, shifts=classes)
+            step = replace(step, op=item.op, path=item.path, kernel=kernel, biases=classes)
         self.steps.append(step)
 
 
@@ -371,11 +371,11 @@ def _is_1x1(op: Op | None) -> bool:
 
 
 def _pairs(norm: BatchNorm, channels: int, step: Step) -> int:
-    """Return how many multipliers, and as many shifts, hold a normalisation: one pair for channels that share all."""
+    """Return how many multipliers, and as many biases, hold a normalisation: one pair for channels that share all."""
     repeat = norm.poses if norm.shared else 1
     # A bias in front belongs to a filter, so channels share a pair only if they are poses of one filter: behind
     # conv3x3(8, poses=2, bias) a bn(poses=4, shared) needs a pair for each channel.
-    if step.shifts and (channels // step.shifts) % repeat:
+    if step.biases and (channels // step.biases) % repeat:
         repeat = 1
     return channels // repeat
 

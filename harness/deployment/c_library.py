@@ -247,7 +247,7 @@ class _StepText:
 
     @property
     def arrays(self) -> list[dict[str, Any]]:
-        numbers = {"multipliers": self.values.multipliers, "shifts": self.values.shifts}
+        numbers = {"multipliers": self.values.multipliers, "biases": self.values.biases}
         return [
             {"name": f"{name}_{self.index}", "numbers": array.tolist()} for name, array in numbers.items() if len(array)
         ]
@@ -289,15 +289,15 @@ class _StepText:
         return [
             "0" if kernel is None else f"kernel_{step.kernel}",
             f"multipliers_{self.index}" if len(values.multipliers) else "0",
-            f"shifts_{self.index}" if len(values.shifts) else "0",
+            f"biases_{self.index}" if len(values.biases) else "0",
             *(kernel_rows, kernel_columns, stride, *paddings, self.poses),
             *(pool_rows, pool_columns, int(role is Role.MEAN_POOLING)),
             128 if self.source.signed else 0,
             128 if self.source.signed else self.network.offset * (is_image and step.kernel is not None),
             128 if skip is not None and skip.signed else 0,
             _bits_to_lose(output_channels, len(values.multipliers)),
-            _bits_to_lose(output_channels, len(values.shifts)),
-            *(values.sum_shift, values.shift_shift, values.output_shift),
+            _bits_to_lose(output_channels, len(values.biases)),
+            *(values.sum_bits, values.bias_bits, values.output_bits),
             *(rows, columns, channels, output_rows, output_columns, output_channels),
             self._inner_columns(columns),
             *(filters, group_channels),

@@ -96,7 +96,7 @@ def probabilities(weights: WeightFile, pixels: Tensor, spec: Dataset, precision:
     network = network_of(weights, spec.task)
     if precision == "int8":
         integers = integers_of(network, parse_network(weights.about["architecture"], spec.task), spec)
-        return torch.from_numpy(integers.unit * integer_logits(integers, pixels.numpy())).float().softmax(1)
+        return torch.from_numpy(integers.logit_scale * integer_logits(integers, pixels.numpy())).float().softmax(1)
     parts = torch.split(pixels, _BATCH)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
         outputs = [network(normalised(part.float().div_(255), spec.mean, spec.std)).float() for part in parts]

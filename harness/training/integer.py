@@ -2,7 +2,7 @@
 
 For a channel c of a convolution or scaling, with ``sum`` over weights and inputs, all in integers:
 
-    value = ((sum + 2^(p-1)) >> p) * multiplier[c] + skip * skip_multiplier + (shift[c] << q)
+    value = ((sum + 2^(p-1)) >> p) * multiplier[c] + skip * skip_multiplier + (bias[c] << q)
     value = (value >> 8) * slope,  where a rectifier has a slope and the value is below zero
     output = clamp((value + 2^(s-1)) >> s)
 
@@ -44,7 +44,7 @@ _INT16_MAX = 2**15 - 1
 _INT32_MAX = 2**31 - 1
 # The bits behind the point of a slope.
 _SLOPE_BITS = 8
-_MOST_SHIFT = 30
+_MOST_BITS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +52,18 @@ class StepNumbers:
     """The numbers of a step.
 
     Attributes:
-        multipliers: int16, one for as many neighbouring channels; ``shifts`` likewise.
-        sum_shift: bits that a sum loses before it is multiplied, p above.
-        shift_shift: bits by which a shift is moved, q above.
-        output_shift: bits that the value loses, s above.
+        multipliers: int16, each for the neighbouring channels that share it; ``biases``, which are added, likewise.
+        sum_bits: bits that a sum loses before it is multiplied, p above.
+        bias_bits: bits that a bias gains, q above.
+        output_bits: bits that the value loses, s above.
         largest: the largest magnitude that a sum or value can have.
     """
 
     multipliers: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
-    shifts: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
-    sum_shift: int = 0
-    shift_shift: int = 0
-    output_shift: int = 0
+    biases: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
+    sum_bits: int = 0
+    bias_bits: int = 0
+    output_bits: int = 0
     skip_multiplier: int = 0
     slope: int = 0
     largest: int = 0
@@ -77,14 +77,14 @@ class IntegerNetwork:
         kernels: int8 weights of each learned kernel, (filters, rows, columns, channels).
         numbers: of each step.
         offset: of the image's bytes, which is taken off them; 0 where a scaling does that.
-        unit: what a one of the logits stands for.
+        logit_scale: what a 1 of the logits stands for.
     """
 
     plan: IntegerPlan
     kernels: tuple[Integers, ...]
     numbers: tuple[StepNumbers, ...]
     offset: int
-    unit: float
+    logit_scale: float
 
 
 # From float weights ----------------------------------------------------------------------------------------------
@@ -190,7 +190,7 @@ def integer_network(
         network, plan, mean, deviation, tuple(kernels), tuple(kernel_scales), tuple(scales.tolist()), offset
     )
     numbers = tuple(map(converter.numbers, plan.steps))
-    return IntegerNetwork(plan, tuple(kernels), numbers, offset, converter.logit_unit)
+    return IntegerNetwork(plan, tuple(kernels), numbers, offset, converter.logit_scale)
 
 
 def integers_of(network: nn.Module, architecture: Architecture, images: Images | Dataset) -> IntegerNetwork:
@@ -208,6 +208,8 @@ def check_integer_form(plan: IntegerPlan) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Converter:
+    """Makes the numbers of each step. The *scale* of a map, a kernel or a sum is what its number 1 stands for."""
+
     network: nn.Module
     plan: IntegerPlan
     mean: tuple[float, ...]
@@ -223,15 +225,15 @@ class _Converter:
             return self.logit_numbers(step)
         if step.kind not in (Kind.CONVOLUTION, Kind.SCALING) or step.target is None:
             return StepNumbers()
-        sums, factor = self.sums(step)
-        factors, shifts = self.factors(step, factor)
-        skip_factor = 0.0 if step.skip is None else self.scales[step.skip] / self.scales[step.target]
+        largest_sums, sum_scale = self.largest_sums(step)
+        multipliers, biases = self.real_numbers(step, sum_scale)
+        skip_multiplier = 0.0 if step.skip is None else self.scales[step.skip] / self.scales[step.target]
         slope = self.slope(step)
         skip_largest = 0 if step.skip is None else self.plan.maps[step.skip].largest
-        return _fitted(factors, shifts, skip_factor, slope, sums, skip_largest)
+        return _fitted(multipliers, biases, skip_multiplier, slope, largest_sums, skip_largest)
 
-    def sums(self, step: Step) -> tuple[Integers, float]:
-        """Return the largest magnitude of the sum of each channel, and what a one of a sum stands for."""
+    def largest_sums(self, step: Step) -> tuple[Integers, float]:
+        """Return the largest magnitude that the sum of each channel can have, and the scale of sums."""
         largest = self.largest_input(step)
         channels = self.plan.maps[step.target].shape[0] if step.target is not None else 0
         if step.kernel is None:
@@ -248,8 +250,8 @@ class _Converter:
             return max(self.offset, 255 - self.offset)
         return self.plan.maps[step.source].largest
 
-    def factors(self, step: Step, factor: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Return multipliers and shifts of a step in units of its output, as real numbers, one a channel or a pair."""
+    def real_numbers(self, step: Step, sum_scale: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return multipliers and biases of a step before they are rounded, one for channels that share them."""
         assert step.target is not None, "logits have no multipliers"
         scale = self.scales[step.target]
         channels = self.plan.maps[step.target].shape[0]
@@ -264,20 +266,24 @@ class _Converter:
             if module.bias is not None:
                 biases = biases + _numbers_of(module.bias).repeat(channels // filters)
             if step.source == 0:
-                biases = biases + self.offset_biases(step, factor).repeat(channels // filters)
+                biases = biases + self.offset_biases(step, sum_scale).repeat(channels // filters)
         gains = np.ones(channels)
         if step.norm is not None:
-            gains, centres = _gains(module_at(self.network, step.norm_path), channels)
-            biases = gains * biases + centres
-        multipliers = gains * factor / scale
-        return _one_a_pair(multipliers, step.multipliers), _one_a_pair(biases / scale, step.shifts)
+            gains, offsets = _gains(module_at(self.network, step.norm_path), channels)
+            biases = gains * biases + offsets
+        multipliers = gains * sum_scale / scale
+        return _first_of_groups(multipliers, step.multipliers), _first_of_groups(biases / scale, step.biases)
 
-    def offset_biases(self, step: Step, factor: float) -> npt.NDArray[np.float64]:
-        """Return what each filter lacks because the mean of the image is no whole byte."""
+    def offset_biases(self, step: Step, sum_scale: float) -> npt.NDArray[np.float64]:
+        """Return what each filter lacks because the mean of the image is no whole byte.
+
+        It is exact inside the image. At the border, where padding has no mean, half a byte times the weights outside
+        is left over.
+        """
         assert step.kernel is not None, "a filter has weights"
         weights = self.kernels[step.kernel]
         difference = self.offset - 255 * self.mean[0]
-        sums: npt.NDArray[np.float64] = weights.reshape(len(weights), -1).sum(1) * difference * factor
+        sums: npt.NDArray[np.float64] = weights.reshape(len(weights), -1).sum(1) * difference * sum_scale
         return sums
 
     def slope(self, step: Step) -> float | None:
@@ -289,11 +295,11 @@ class _Converter:
         return None
 
     @property
-    def logit_unit(self) -> float:
-        """What a one of the logits stands for."""
+    def logit_scale(self) -> float:
+        """The scale of the logits."""
         step = self.plan.steps[-1]
-        unit = self.scales[step.source] / self.positions(step)
-        return unit if step.kernel is None else unit * self.kernel_scales[step.kernel]
+        scale = self.scales[step.source] / self.positions(step)
+        return scale if step.kernel is None else scale * self.kernel_scales[step.kernel]
 
     def positions(self, step: Step) -> int:
         """Return how many numbers of the map are added up for one that the logits are made of."""
@@ -310,11 +316,11 @@ class _Converter:
         biases = _numbers_of(module_at(self.network, step.path).bias)
         if step.source == 0:
             biases = biases + self.offset_biases(step, self.scales[0] * self.kernel_scales[step.kernel])
-        real = biases / self.logit_unit
-        shift = max(0, _bits(float(np.abs(real).max())) - 15)
-        shifts = np.rint(real / 2**shift).astype(np.int64).clip(-_INT16_MAX, _INT16_MAX)
-        sums = np.abs(weights).reshape(len(weights), -1).sum(1) * largest + np.abs(shifts) * 2**shift
-        return StepNumbers(shifts=shifts, shift_shift=shift, largest=_checked(int(sums.max())))
+        real_biases = biases / self.logit_scale
+        bias_bits = max(0, _bits(float(np.abs(real_biases).max())) - 15)
+        whole_biases = np.rint(real_biases / 2**bias_bits).astype(np.int64).clip(-_INT16_MAX, _INT16_MAX)
+        sums = np.abs(weights).reshape(len(weights), -1).sum(1) * largest + np.abs(whole_biases) * 2**bias_bits
+        return StepNumbers(biases=whole_biases, bias_bits=bias_bits, largest=_checked(int(sums.max())))
 
 
 def _numbers_of(tensor: Tensor) -> npt.NDArray[np.float64]:
@@ -333,8 +339,8 @@ def _gains(norm: Any, channels: int) -> tuple[npt.NDArray[np.float64], npt.NDArr
     return gains, by_channel(norm.bias) - gains * by_channel(norm.running_mean)
 
 
-def _one_a_pair(values: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:
-    """Return one of the values that neighbours share."""
+def _first_of_groups(values: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:
+    """Return the value of each group of neighbours, which share it."""
     if not count:
         return np.zeros(0)
     by_pair = values.reshape(count, -1)
@@ -353,37 +359,42 @@ def _checked(largest: int) -> int:
 
 
 def _fitted(
-    factors: npt.NDArray[np.float64],
-    shifts: npt.NDArray[np.float64],
-    skip_factor: float,
+    real_multipliers: npt.NDArray[np.float64],
+    biases: npt.NDArray[np.float64],
+    real_skip_multiplier: float,
     slope: float | None,
-    sums: Integers,
+    largest_sums: Integers,
     skip_largest: int,
 ) -> StepNumbers:
-    """Return the numbers of a step that are as fine as 16 and 32 bits allow."""
-    sum_shift = max(0, _bits(int(sums.max())) - 15)
+    """Return the whole numbers of a step, as fine as 16 and 32 bits allow.
+
+    Args:
+        largest_sums: the largest magnitude of the sum of each channel; ``skip_largest`` is that of the map that is
+            added.
+    """
+    sum_bits = max(0, _bits(int(largest_sums.max())) - 15)
     # A half is added before bits are dropped, so that the nearest number is left.
-    sum_largest = _checked(int(sums.max()) + (1 << sum_shift) // 2)
-    highest = max(float(np.abs(factors).max()), 1e-30) * 2**sum_shift
-    for output_shift in range(_MOST_SHIFT, -1, -1):
-        unit = 2.0**output_shift
-        if max(highest, skip_factor) * unit > _INT16_MAX:
+    sum_largest = _checked(int(largest_sums.max()) + (1 << sum_bits) // 2)
+    # A slope that is rounded to nothing would be none.
+    whole_slope = 0 if slope is None else round(slope * 2**_SLOPE_BITS) or 1
+    highest = max(float(np.abs(real_multipliers).max()) * 2**sum_bits, real_skip_multiplier, 1e-30)
+    for output_bits in range(_MOST_BITS, -1, -1):
+        power = 2.0**output_bits
+        if highest * power > _INT16_MAX:
             continue
-        multipliers = np.rint(factors * 2.0**sum_shift * unit).astype(np.int64)
-        real_shifts = shifts * unit
-        shift_shift = max(0, _bits(float(np.abs(real_shifts).max(initial=0.0))) - 15)
-        whole_shifts = np.rint(real_shifts / 2**shift_shift).astype(np.int64).clip(-_INT16_MAX, _INT16_MAX)
-        skip_multiplier = round(skip_factor * unit)
-        by_channel = _spread(np.abs(multipliers), len(sums)) * ((sums >> sum_shift) + 1)
-        shift_largest = _spread(np.abs(whole_shifts) << shift_shift, len(sums))
-        rounding = 1 << max(0, output_shift - 1)
-        largest = int((by_channel + shift_largest).max()) + skip_multiplier * skip_largest + rounding
-        whole_slope = 0 if slope is None else round(slope * 2**_SLOPE_BITS)
-        sloped = (largest >> _SLOPE_BITS) * abs(whole_slope)
-        largest = max(largest, sloped, sum_largest)
+        multipliers = np.rint(real_multipliers * 2.0**sum_bits * power).astype(np.int64)
+        real_biases = biases * power
+        bias_bits = max(0, _bits(float(np.abs(real_biases).max(initial=0.0))) - 15)
+        whole_biases = np.rint(real_biases / 2**bias_bits).astype(np.int64).clip(-_INT16_MAX, _INT16_MAX)
+        skip_multiplier = round(real_skip_multiplier * power)
+        # Rounding may add one to a sum that has lost bits.
+        products = _spread(np.abs(multipliers), len(largest_sums)) * ((largest_sums >> sum_bits) + 1)
+        addends = _spread(np.abs(whole_biases) << bias_bits, len(largest_sums))
+        value_largest = int((products + addends).max()) + skip_multiplier * skip_largest + (1 << output_bits) // 2
+        largest = max(value_largest, (value_largest >> _SLOPE_BITS) * abs(whole_slope), sum_largest)
         if largest <= _INT32_MAX:
             return StepNumbers(
-                multipliers, whole_shifts, sum_shift, shift_shift, output_shift, skip_multiplier, whole_slope, largest
+                multipliers, whole_biases, sum_bits, bias_bits, output_bits, skip_multiplier, whole_slope, largest
             )
     raise ContentError("the numbers of a step differ too much for 16 bits")
 
@@ -468,18 +479,18 @@ def kernel_in_poses(kernel: Integers, poses: int) -> Integers:
 def _output(
     network: IntegerNetwork, step: Step, numbers: StepNumbers, sums: Integers, maps: list[Integers]
 ) -> Integers:
-    """Return what multipliers, shifts, the sum and the rectifier of a step make of its sums."""
+    """Return what multipliers, biases, the sum and the rectifier of a step make of its sums."""
     assert step.target is not None, "logits have no multipliers"
     channels = sums.shape[3]
-    value = _shifted(sums, numbers.sum_shift) * _spread(numbers.multipliers, channels)
-    value = value + (_spread(numbers.shifts, channels) << numbers.shift_shift)
+    value = _shifted(sums, numbers.sum_bits) * _spread(numbers.multipliers, channels)
+    value = value + (_spread(numbers.biases, channels) << numbers.bias_bits)
     if step.skip is not None:
         value = value + maps[step.skip] * numbers.skip_multiplier
     if isinstance(step.rectifier, LeakyReLU | PReLU):
         value = np.where(value < 0, (value >> _SLOPE_BITS) * numbers.slope, value)
     target = network.plan.maps[step.target]
     low = -target.largest if target.signed else 0
-    return _shifted(value, numbers.output_shift).clip(low, target.largest)
+    return _shifted(value, numbers.output_bits).clip(low, target.largest)
 
 
 def _shifted(values: Integers, bits: int) -> Integers:
@@ -517,4 +528,4 @@ def _logits(network: IntegerNetwork, step: Step, numbers: StepNumbers, values: I
     if step.kernel is None:
         return sums
     kernel = network.kernels[step.kernel]
-    return sums @ kernel.reshape(len(kernel), -1).T + (numbers.shifts << numbers.shift_shift)
+    return sums @ kernel.reshape(len(kernel), -1).T + (numbers.biases << numbers.bias_bits)

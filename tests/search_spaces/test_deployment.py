@@ -19,9 +19,9 @@ def plan_of(text: str, shape: tuple[int, int, int] = MNIST.input_shape) -> Integ
 @pytest.mark.parametrize(
     ("text", "constants", "arena"),
     [
-        # 36 weights, four pairs of two bytes each; 40 weights and ten shifts. The map of 4x14x14 alone.
+        # 36 weights, four pairs of two bytes each; 40 weights and ten biases. The map of 4x14x14 alone.
         ("conv3x3(4) bn relu | maxpool | gap | linear(10)", 36 + 4 * 4 + 40 + 20, 4 * 14 * 14),
-        # Without BN one multiplier for all channels; with a bias a shift a channel.
+        # Without BN one multiplier for all channels; with one a bias a channel too.
         ("conv3x3(4) relu | gap | linear(10)", 36 + 2 + 40 + 20, 4 * 28 * 28),
         ("conv3x3(4, bias) relu | gap | linear(10)", 36 + 2 + 8 + 40 + 20, 4 * 28 * 28),
         # A filter in four poses is stored once, its statistics four times or once.
@@ -57,7 +57,7 @@ def test_a_step_takes_in_what_follows_a_convolution():
 def test_several_channels_are_normalised_before_anything_else():
     plan = plan_of("conv3x3(4) | gap linear(10)", (3, 8, 8))
 
-    assert plan.steps[0] == Step(kind=Kind.SCALING, source=0, target=1, multipliers=3, shifts=3)
+    assert plan.steps[0] == Step(kind=Kind.SCALING, source=0, target=1, multipliers=3, biases=3)
 
 
 def test_an_op_without_an_integer_form_is_named():

@@ -93,7 +93,7 @@ def constants_in(path: Path, command: str) -> int:
     """Return the bytes of the constants in an object file, as the compiler laid them out."""
     symbols = subprocess.run([command, "-S", "--defined-only", path], capture_output=True, text=True, check=True)
     rows = [line.split() for line in symbols.stdout.splitlines()]
-    names = ("kernel_", "multipliers_", "shifts_")
+    names = ("kernel_", "multipliers_", "biases_")
     return sum(int(row[1], 16) for row in rows if len(row) == 4 and row[-1].startswith(names))
 
 
@@ -141,7 +141,7 @@ def test_integers_say_nearly_what_torch_says(text: str):
     with torch.inference_mode():
         theirs = network(normalised(images.pixels.float() / 255, images.mean, images.deviation)).numpy()
 
-    ours = integers.unit * integer_logits(integers, images.pixels.numpy())
+    ours = integers.logit_scale * integer_logits(integers, images.pixels.numpy())
 
     # Eight bits a map: a hundredth or two of what the logits differ by.
     assert np.abs(ours - theirs).max() < 0.1 * theirs.std() + 0.02 * np.abs(theirs).max()
@@ -186,7 +186,7 @@ def test_constants_in_the_object_file_are_those_of_the_plan(name: str, tmp_path:
     ).stdout.split("\n")
 
     rows = [line.split() for line in symbols if line]
-    arrays = [int(row[1], 16) for row in rows if row[-1].startswith(("kernel_", "multipliers_", "shifts_"))]
+    arrays = [int(row[1], 16) for row in rows if row[-1].startswith(("kernel_", "multipliers_", "biases_"))]
     assert sum(arrays) == integers.plan.constant_bytes
 
 
