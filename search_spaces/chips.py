@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -23,13 +22,17 @@ class Core:
 
     Attributes:
         program_bytes: of flash.
-        working_bytes: of RAM, without the image and the maps.
+        working_bytes: of RAM for a network of the size that was measured, without the image and the maps: what a search
+            leaves for the stack.
+        stack_bytes: of the stack without the buffers of convolutions; ``step_bytes`` of RAM for each step.
         cycles_a_mac: clock cycles of a multiply-add, with all that goes on around it.
     """
 
     program_bytes: int
     working_bytes: int
+    stack_bytes: int
     cycles_a_mac: float
+    step_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +71,11 @@ class Fit:
 
     @property
     def ram_bytes(self) -> int:
-        """The RAM of maps, image and program."""
-        return self.chip.core.working_bytes + math.prod(self.analysis.task.input_shape) + self.analysis.ram_bytes
+        """The RAM of maps, image, stack and, where they lie in RAM, of the steps."""
+        core = self.chip.core
+        plan = self.analysis.plan
+        stack_bytes = core.stack_bytes + plan.buffers.size + core.step_bytes * len(plan.steps)
+        return stack_bytes + math.prod(self.analysis.task.input_shape) + plan.arena_bytes
 
     @property
     def milliseconds(self) -> float:
@@ -113,7 +119,7 @@ def _read() -> dict[str, Chip]:
     }
 
 
-CHIPS: Mapping[str, Chip] = _read()
+CHIPS: dict[str, Chip] = _read()
 
 
 def chip_named(name: str) -> Chip:

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from search_spaces.ops.convolutions import Kernel
+from search_spaces.errors import NoIntegerFormError
+from search_spaces.ops.convolutions import Conv, Kernel
 from search_spaces.ops.op import Op, Residual, Role, Shape
 from search_spaces.ops.pointwise import BatchNorm, LeakyReLU, PReLU, ReLU
 from search_spaces.ops.windows import Linear
@@ -150,6 +151,28 @@ class Step:
                 return False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Buffers:
+    """How many numbers a convolution keeps on the stack.
+
+    Attributes:
+        window: bytes of all channels that it covers; ``inputs`` are those of a group, with 16 bits.
+        places: of a kernel in poses, whose order is kept for each pose; 0 without poses.
+        results: channels, with 32 bits each.
+    """
+
+    window: int = 1
+    inputs: int = 1
+    places: int = 0
+    results: int = 1
+
+    @property
+    def size(self) -> int:
+        """Their bytes."""
+        orders = 8 * (self.places + 8) if self.places else 0
+        return self.window + 2 * self.inputs + 4 * self.results + orders
+
+
 @dataclass(frozen=True, slots=True)
 class IntegerPlan:
     """The steps of a network, the maps between them and the weights.
@@ -172,6 +195,22 @@ class IntegerPlan:
         """Bytes of all constants: an int8 a weight, and 16 bits a multiplier and a bias."""
         weights = sum(math.prod(kernel.shape) for kernel in self.kernels)
         return weights + sum(step.constant_bytes for step in self.steps)
+
+    @property
+    def buffers(self) -> Buffers:
+        """What convolutions keep on the stack, the largest of each kind."""
+        buffers = Buffers()
+        for step in self.steps:
+            if step.kind is Kind.CONVOLUTION and step.kernel is not None and step.target is not None:
+                _, channels, rows, columns = self.kernels[step.kernel].shape
+                is_posed = isinstance(step.op, Conv) and step.op.poses > 1
+                buffers = Buffers(
+                    window=max(buffers.window, rows * columns * self.maps[step.source].shape[0]),
+                    inputs=max(buffers.inputs, rows * columns * channels),
+                    places=max(buffers.places, rows * columns if is_posed else 0),
+                    results=max(buffers.results, self.maps[step.target].shape[0]),
+                )
+        return buffers
 
     @property
     def arena_bytes(self) -> int:
@@ -433,3 +472,16 @@ def _is_free(start: int, size: int, live: list[Map]) -> bool:
         return start + size <= (other.offset or 0) or other.end <= start
 
     return start >= 0 and all(map(is_apart, live))
+
+
+def without_integer_form(op_types: Iterable[type[Op]]) -> list[str]:
+    """Return the names of the kinds of ops that have no integer form."""
+    roles = (Role.CONVOLUTION, Role.LINEAR, Role.DROPOUT, Role.REARRANGEMENT, Role.SUM, *_POOLS)
+    kinds = (BatchNorm, *_RECTIFIERS)
+    return sorted(kind.__name__.lower() for kind in op_types if kind.role not in roles and not issubclass(kind, kinds))
+
+
+def check_integer_form(plan: IntegerPlan) -> None:
+    """Raise NoIntegerFormError where a network has an op without an integer form."""
+    if plan.missing:
+        raise NoIntegerFormError(f"{plan.missing[0]} has no integer form", hint="relu, leaky and prelu have one")

@@ -3,7 +3,8 @@
     SearchSpaceError
     |- NotationError        the text does not follow the grammar, or names something unknown
     |- ShapeError           the ops do not fit together
-    |- UnknownNameError     there is no preset or space of that name
+    |- UnknownNameError     there is no preset, space or chip of that name
+    |- NoIntegerFormError   an op cannot be computed in integers
     `- DrawError            no network of the space satisfies its conditions, or none was found
 
 Each is one line for a person; ``caret`` shows where in a text it points.
@@ -57,6 +58,10 @@ class DrawError(SearchSpaceError):
 
 class UnknownNameError(SearchSpaceError):
     """Raise when no preset or search space has the name asked for."""
+
+
+class NoIntegerFormError(SearchSpaceError):
+    """Raise when integers are asked for, and an op has none."""
 
 
 def reason(error: BaseException) -> str:

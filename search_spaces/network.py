@@ -174,18 +174,19 @@ class Analysis:
     receptive_field: int
 
     @property
-    def _integer_plan(self) -> IntegerPlan:
+    def plan(self) -> IntegerPlan:
+        """Its integer form."""
         return integer_plan((layer.op for layer in self.layers), self.task.input_shape)
 
     @property
     def weight_bytes(self) -> int:
         """Bytes of the constants of its integer form, as ``harness export --c`` writes them."""
-        return self._integer_plan.constant_bytes
+        return self.plan.constant_bytes
 
     @property
     def ram_bytes(self) -> int:
         """Bytes of the memory for maps that its integer form works in; the image and the stack are not in it."""
-        return self._integer_plan.arena_bytes
+        return self.plan.arena_bytes
 
     @property
     def latency_us(self) -> int:

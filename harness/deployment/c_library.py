@@ -176,27 +176,12 @@ def _context(library: Library) -> dict[str, Any]:
         "arrays": [array for step in steps for array in step.arrays],
         "steps": steps,
         "used": used,
-        **_buffers(network),
+        "buffers": plan.buffers,
+        "is_scaled": any(least != 0 or most != 255 for least, most in zip(low, high, strict=True)),
         "examples": _examples(library),
         "facts": library.facts,
         "chips": library.chips,
     }
-
-
-def _buffers(network: IntegerNetwork) -> dict[str, int]:
-    """Return the sizes of what a convolution keeps on the stack: a window, its numbers in order, and its results."""
-    maps = network.plan.maps
-    sizes = {"window_bytes": 1, "window_inputs": 1, "window_places": 1, "result_channels": 1}
-    for step in network.plan.steps:
-        if step.kind is not Kind.CONVOLUTION or step.kernel is None or step.target is None:
-            continue
-        _, rows, columns, channels = network.kernels[step.kernel].shape
-        sizes["window_bytes"] = max(sizes["window_bytes"], rows * columns * maps[step.source].shape[0])
-        if isinstance(step.op, Conv) and step.op.poses > 1:
-            sizes["window_places"] = max(sizes["window_places"], rows * columns)
-        sizes["window_inputs"] = max(sizes["window_inputs"], rows * columns * channels)
-        sizes["result_channels"] = max(sizes["result_channels"], maps[step.target].shape[0])
-    return sizes
 
 
 def _comment(text: str) -> str:

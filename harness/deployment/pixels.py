@@ -12,15 +12,20 @@ from torch import Tensor, nn
 from harness.data.datasets import Dataset
 from harness.data.own.values import Array, other_range, seems_small
 from harness.system.errors import DataError
+from harness.training.integer import MAP_SCALES, integer_logits, integers_of
 from harness.training.modules import normalised
+from search_spaces.network import Architecture
 from search_spaces.ops import shape_text
 
 
 class OfPixels(nn.Module):
     """A network that takes the raw numbers of a data set, rounds them to its 256 steps and normalises them itself."""
 
-    def __init__(self, network: nn.Module, dataset: Dataset) -> None:
+    def __init__(self, network: nn.Module, dataset: Dataset, architecture: Architecture | None = None) -> None:
+        """Take a network; one that was trained to end with integers answers with these if its architecture is given."""
         super().__init__()
+        ends_with_integers = architecture is not None and MAP_SCALES in network.state_dict()
+        self.integers = integers_of(network, architecture, dataset) if architecture and ends_with_integers else None
         self.network, self.dataset = network, dataset
         self.low, self.high = dataset.low or (0.0,), dataset.high or (255.0,)
         self.takes_bytes = {*self.low} == {0.0} and {*self.high} == {255.0}
@@ -54,6 +59,9 @@ class OfPixels(nn.Module):
 
     def logits(self, pixels: Tensor) -> Tensor:
         """Return the logits of pixels (images, channels, rows, columns) as the data set holds them, from 0 to 255."""
+        if self.integers is not None:
+            logits_of_pixels = integer_logits(self.integers, pixels.round().to(torch.uint8).cpu().numpy())
+            return torch.from_numpy(self.integers.logit_scale * logits_of_pixels).float().to(pixels.device)
         images = normalised(pixels.float() / 255, self.dataset.mean, self.dataset.std)
         logits: Tensor = self.network(images)
         return logits

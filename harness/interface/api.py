@@ -20,6 +20,7 @@ from harness.system.files import Workspace, check_writable, write_together
 from harness.system.machine import check_may_start
 from search_spaces.catalog import network_names
 from search_spaces.chips import Chip, Fit, fitting
+from search_spaces.deployment import check_integer_form
 from search_spaces.network import MNIST, Architecture, Task, analyse
 
 if TYPE_CHECKING:
@@ -74,7 +75,10 @@ def explain(
         # A network that is known by its hash or name is of its own data set.
         task = datasets.known_task(argument.rows[0].dataset)
     analysis = analyse(architecture, task, budget)
-    fit = None if chip is None else Fit(cast(Chip, chip), analysis)
+    fit = None
+    if chip is not None:
+        check_integer_form(analysis.plan)
+        fit = Fit(cast(Chip, chip), analysis)
     if not torch:
         return Explanation(architecture, analysis, fit=fit)
     from harness.training.crosscheck import cross_check
@@ -139,7 +143,7 @@ def train(
         weights=None if out is None else Path(out),
     )
     result, training = train_here(job, images)
-    return Trained(result, OfPixels(final_network(training), images.dataset))
+    return Trained(result, OfPixels(final_network(training), images.dataset, architecture))
 
 
 # Weights for other programs --------------------------------------------------------------------------------------
@@ -202,7 +206,9 @@ def export(
         require("export", FORMATS[name].libraries, f"--{name}")
     fit = None
     if chip is not None:
-        fit = Fit(cast(Chip, chip), analyse(wanted.architecture, datasets.task_of(wanted.dataset)))
+        analysis = analyse(wanted.architecture, datasets.task_of(wanted.dataset))
+        check_integer_form(analysis.plan)
+        fit = Fit(cast(Chip, chip), analysis)
         _check_fit(fit)
     images = load(wanted.dataset, Path(data) if data else None)
     check_batch(wanted.recipe.recipe, len(images.train_labels))
@@ -449,7 +455,7 @@ def load(
     """Return what a recorded seed has learned: a module from the raw numbers of its data set to logits.
 
     It takes (images, channels, rows, columns), MNIST's from 0 to 255, and gives (images, classes). Numbers of another
-    scale are refused; what may only seem so is warned of.
+    scale are refused; what may only seem so is warned of. A record of integers answers with these, without a gradient.
 
     Args:
         network: as ``explain`` takes it, or a record; its weights are kept in ``records/weights``.
@@ -472,7 +478,8 @@ def load(
     spec = datasets.dataset(evidence.dataset)
     if seed is None:
         seed = next(iter(kept_indices(workspace.records, evidence)), 0)
-    return OfPixels(network_of(read_recorded(workspace.records, evidence, seed), spec.task), spec).eval()
+    model = network_of(read_recorded(workspace.records, evidence, seed), spec.task)
+    return OfPixels(model, spec, evidence.architecture).eval()
 
 
 def _record(network: str | Verified | Record, workspace: Workspace, dataset: str, recipe: str | None) -> Record:

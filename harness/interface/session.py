@@ -32,7 +32,7 @@ from harness.system.user_code import Listener
 from harness.training.executors.base import Event as WorkerEvent
 from harness.training.progress import Reporter, plain_seconds, seed_line
 from harness.training.result import Purpose, Result, Status
-from search_spaces.space import size_text
+from search_spaces.space import Metric, size_text
 
 if TYPE_CHECKING:
     from harness.searching.advice import Outcome
@@ -78,6 +78,10 @@ def planned_search(
     if request.time < least:
         warning = f"{duration_text(request.time)} may be too short to train, confirm and verify a network"
         say(f"{warning}; {duration_text(least)} are usually enough on two cores", "warning")
+    measures_bytes = {Metric.WEIGHT_BYTES, Metric.RAM_BYTES} & set(plan.config.minimised)
+    if (measures_bytes or request.chip is not None) and plan.recipe.recipe.precision != "int8":
+        floats = f"recipe {plan.recipe.name} tests floats; --recipe small-int8 tests integers"
+        say(f"bytes are those of integers, but {floats}")
     device, engine = plan.effort.device, plan.effort.engine
     with executor_at(request.cluster, request.workers, device=device, engine=engine) as executor_of:
         options.say_training(plan.engine, plan.recipe.recipe, plan.space.task, plan.workspace.teachers)

@@ -29,6 +29,7 @@ from harness.training.native.engine import Choice, choose_engine
 from harness.training.recipe import NamedRecipe, Recipe, check_batch, for_few, named_recipe, recipe_from
 from search_spaces.catalog import space as space_of
 from search_spaces.chips import Chip
+from search_spaces.deployment import without_integer_form
 from search_spaces.errors import ShapeError
 from search_spaces.network import Task, analyse
 from search_spaces.notation import with_conditions
@@ -124,6 +125,7 @@ def resolve(request: SearchRequest, workspace: Workspace) -> Resolved:
     if minimise != (Metric.PARAMETERS,):
         limits = (Condition(Metric.PARAMETERS, "<=", budget), *limits)
     space = _space(request.space, data.task, limits, request.chip)
+    _check_integer_form(space, usual_recipe, request.chip)
     ceilings = tuple(_ceiling(metric, budget, space, chip_limits) for metric in minimise)
     check = typed("spaces", "check", request.space)
     _check_smallest(space, budget, "loosen --limit or raise --budget" if limits else f"see why with '{check}'")
@@ -208,6 +210,14 @@ def _chip_limits(chip: Chip | None, task: Task) -> tuple[Condition, ...]:
             hint="smaller images take less",
         )
     return limits
+
+
+def _check_integer_form(space: SearchSpace, recipe: Recipe, chip: Chip | None) -> None:
+    """Raise ContentError where a space has an op that no chip can run, and integers are asked for."""
+    names = without_integer_form(space.op_types)
+    if names and (chip is not None or recipe.precision == "int8"):
+        asks = "--chip asks" if chip is not None else "the recipe's precision int8 asks"
+        raise ContentError(f"space '{space.name}' has {', '.join(names)}, which has no integer form: {asks} for it")
 
 
 def _ceiling(metric: Metric, budget: int, space: SearchSpace, chip_limits: Sequence[Condition]) -> int:

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from harness.data.datasets import Dataset
 from harness.system.errors import ContentError
 from harness.training.modules import Images, normalised
-from search_spaces.deployment import IntegerPlan, Kind, LearnedKernel, OpPath, Step, integer_plan
+from search_spaces.deployment import IntegerPlan, Kind, LearnedKernel, OpPath, Step, check_integer_form, integer_plan
 from search_spaces.modules import in_poses
 from search_spaces.network import Architecture
 from search_spaces.ops import Conv, Kernel, LeakyReLU, Linear, PReLU, Role
@@ -172,7 +172,8 @@ def integer_network(
         scales: as ``map_scales`` gives them.
 
     Raises:
-        ContentError: an op has no integer form, a weight is not finite, or a number does not fit.
+        NoIntegerFormError: an op has no integer form.
+        ContentError: a weight is not finite, or a number does not fit.
     """
     check_integer_form(plan)
     for name, tensor in network.state_dict().items():
@@ -198,12 +199,6 @@ def integers_of(network: nn.Module, architecture: Architecture, images: Images |
     deviation = images.deviation if isinstance(images, Images) else images.std
     plan = integer_plan(architecture.ops, images.task.input_shape)
     return integer_network(network, plan, images.mean, deviation, network.get_buffer(MAP_SCALES))
-
-
-def check_integer_form(plan: IntegerPlan) -> None:
-    """Raise ContentError where a network has no integer form."""
-    if plan.missing:
-        raise ContentError(f"{plan.missing[0]} has no integer form", hint="relu, leaky and prelu have one")
 
 
 @dataclass(frozen=True, slots=True)

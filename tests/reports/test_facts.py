@@ -434,6 +434,13 @@ def found(study: Any) -> tuple[Network, ...]:
     return read_study(study.write(), study.place).networks
 
 
+def test_a_network_has_ended_when_the_first_of_its_first_runs_has(study: Any):
+    for epochs in (5, 30):
+        study.finish(study.propose(network(8, 8, 8), epochs=epochs), 40)
+    ends = [event["elapsed"] for event in study.events if event["event"] == "finished"]
+    assert history.first_ends(of(study)) == {0: ends[0]}
+
+
 @pytest.mark.parametrize("case", ["longer", "decided", "pruned"])
 def test_of_two_lengths_the_one_that_was_decided_about_counts_else_the_longer_whole_one(study: Any, case: str):
     long, short = (study.propose(network(8, 8, 8), epochs=epochs) for epochs in (30, 5))

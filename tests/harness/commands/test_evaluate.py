@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from harness.evidence import ledger, record
 from harness.evidence.evaluate import probabilities
 from harness.evidence.record import Record, WeightFile, weights_path
 from harness.system.files import Workspace
+from search_spaces.chips import CHIPS
 from tests.factories import idx
 from tests.harness.commands.conftest import NETWORK, ROW, Trainer
 
@@ -101,16 +103,17 @@ def test_weights_of_a_repeat_are_said_to_have_other_bits_as_expected_and_what_is
 
 
 def test_c_for_a_chip_states_it_and_what_does_not_fit_is_refused_with_the_chips_that_would_do(
-    evidence: Record, workspace: Path, capsys: pytest.CaptureFixture[str]
+    evidence: Record, workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setitem(CHIPS, "half", replace(CHIPS["ATmega328P"], name="half", ram_bytes=1_024))
     assert run(["export", evidence.hash[:8], "--c", "fits", "--chip", "rp2040"]) == 0
     chip = json.loads((workspace / "fits" / "manifest.json").read_text(encoding="utf-8"))["chip"]
     capsys.readouterr()
     assert (chip["name"], chip["fits"], chip["flash_bytes"][1]) == ("RP2040", True, 2_097_152)
 
-    assert run(["export", evidence.hash[:8], "--c", "lacks", "--chip", "ATtiny85"]) == 4
+    assert run(["export", evidence.hash[:8], "--c", "lacks", "--chip", "half"]) == 4
     error = capsys.readouterr().err
-    assert "does not fit ATtiny85: " in error
+    assert "does not fit half: " in error
     assert "bytes of RAM too many" in error
     assert "it fits microbit-v1, " in error
     assert not (workspace / "lacks").exists()

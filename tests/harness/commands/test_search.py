@@ -165,12 +165,12 @@ def test_a_chip_is_a_pair_of_limits_that_the_plan_names(capsys: pytest.CaptureFi
 
 
 def test_a_chip_with_less_ram_than_an_image_and_an_unknown_one_are_refused(capsys: pytest.CaptureFixture[str]):
-    # 1,325 bytes of the program and 784 of the image, of 512.
-    error = document_of(capsys, "search", "--dataset", "mnist-5k", "--chip", "ATtiny85", "--plan", code=4)["error"]
-    assert "1,597 bytes more than its RAM" in error["message"]
+    # 1,325 bytes of the program and 784 of the image, of 2,048.
+    error = document_of(capsys, "search", "--dataset", "mnist-5k", "--chip", "ATmega328P", "--plan", code=4)["error"]
+    assert "61 bytes more than its RAM" in error["message"]
 
-    error = document_of(capsys, "search", "--dataset", "mnist-5k", "--chip", "ATtiny58", "--plan", code=2)["error"]
-    assert (error["kind"], error["hint"]) == ("usage", "did you mean 'ATtiny85'?")
+    error = document_of(capsys, "search", "--dataset", "mnist-5k", "--chip", "ATmega382P", "--plan", code=2)["error"]
+    assert (error["kind"], error["hint"]) == ("usage", "did you mean 'ATmega328P'?")
 
 
 # Ends -----------------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from harness.system.errors import ContentError, UsageError
 from harness.training.integer import IntegerNetwork, integer_logits, integer_network, map_scales
 from harness.training.modules import Images, build, normalised
 from search_spaces.deployment import integer_plan
+from search_spaces.errors import NoIntegerFormError
 from search_spaces.network import MNIST, Architecture, Task, analyse
 from search_spaces.notation import parse_network
 
@@ -121,7 +122,7 @@ def test_colours_and_series_give_the_logits_of_the_reference(shape: tuple[int, i
 @given(st.from_type(Architecture), st.integers(0, 2**32 - 1))
 def test_any_network_gives_the_logits_of_the_reference(tmp_path: Path, architecture: Architecture, seed: int):
     if integer_plan(architecture.ops, MNIST.input_shape).missing:
-        with pytest.raises(ContentError, match="has no integer form"):
+        with pytest.raises(NoIntegerFormError):
             trained(architecture, MNIST, seed)
         return
     _, images, integers = trained(architecture, MNIST, seed)

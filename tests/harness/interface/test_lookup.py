@@ -11,7 +11,15 @@ import pytest
 
 from harness.evidence import record
 from harness.evidence.leaderboard import refresh
-from harness.interface.lookup import KnownRow, NetworkArgument, only_row, read_network, read_study, recipe_of
+from harness.interface.lookup import (
+    KnownRow,
+    NetworkArgument,
+    networks_of,
+    only_row,
+    read_network,
+    read_study,
+    recipe_of,
+)
 from harness.studies import config as study
 from harness.system.errors import ContentError, UsageError
 from harness.system.files import Workspace
@@ -247,3 +255,11 @@ def test_what_is_given_chooses_a_row():
     assert meant(FAST, target_pct=99.5) == UNVERIFIED
     assert meant(UNVERIFIED, UNVERIFIED, dataset="mnist", target_pct=98.0) == UNVERIFIED
     assert meant(FAST, dataset="kmnist") is meant() is None
+
+
+def test_a_search_starts_from_the_networks_of_the_leaderboard_that_have_reached(place: Workspace):
+    reached = make_record([50] * 6)
+    for evidence in (reached, make_record([90] * 6, OTHER)):
+        record.write(place.records, evidence)
+    refresh(place)
+    assert networks_of("leaderboard", place) == (str(reached.architecture),)

@@ -378,6 +378,22 @@ def test_an_augmentation_is_chosen_by_a_middling_network_or_the_smallest(
     assert {job.architecture for job in jobs} == {expected}
 
 
+def test_a_recipe_whose_trainings_give_no_errors_is_not_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    ends = {"small": None, "small-shift": 40, "small-still": 90}
+
+    def trained(asked: list[Job], *_: object) -> Iterator[SimpleNamespace]:
+        return (
+            SimpleNamespace(job=job, result=SimpleNamespace(validation_errors=ends[job.recipe_name])) for job in asked
+        )
+
+    monkeypatch.setattr(augmentation, "run_all", trained)
+    space = parse_space("net = conv3x3(4..40) gap linear(10);", "one")
+    data = replace(DATASETS["mnist-5k"], name="mine")
+    effort = Effort(seconds=None, trials=None, workers=1, device="cpu", limits=Limits())
+    executor = Processes(Source("mine", None), Limits())
+    assert augmentation.choose(data, space, 500, executor, effort, Workspace(tmp_path)).name == "small-shift"
+
+
 def test_the_time_of_choosing_an_augmentation_is_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def choose(*_: object) -> NamedRecipe:
         time.sleep(0.2)

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from harness.system.errors import ContentError
 from harness.training.modules import Images, Network, _maps_of, build, state_tensors
+from harness.training.native import driver
 from harness.training.native.driver import NativeProgram, _check, _check_images
 from harness.training.native.engine import Engine, _Level
 from harness.training.native.engine import load as load_engine
@@ -114,6 +115,18 @@ def test_one_epoch_leaves_the_same_weights_memories_and_averages(recipe: Recipe)
         for name, value in expected.items():
             if value is not None:
                 torch.testing.assert_close(kept[name], value, rtol=1e-2, atol=1e-4)
+
+
+def test_an_epoch_in_several_calls_is_the_epoch_in_one(monkeypatch: pytest.MonkeyPatch):
+    states = []
+    for steps_a_call in (10, 3):
+        monkeypatch.setattr(driver, "_CHUNK", steps_a_call)
+        # Adam counts its steps.
+        run = start(parse_network(NETWORKS[0]), RECIPES[2], 3, CPU, load_engine(), task=MNIST)
+        train_epoch(run, make_images(10 * 32))
+        assert run.average is not None
+        states.append([*run.state, *run.average])
+    assert all(map(torch.equal, *states))
 
 
 def test_a_step_moves_the_statistics_that_poses_share_as_torch_moves_them():
