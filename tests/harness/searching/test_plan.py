@@ -362,9 +362,9 @@ def test_an_augmentation_is_chosen_by_a_middling_network_or_the_smallest(
     space = parse_space(f"net = conv3x3(4..40) gap linear(10); {where}", "one")
     jobs: list[Job] = []
 
-    def trained(jobs: list[Job], *_: object) -> Iterator[SimpleNamespace]:
-        jobs.extend(asked)
-        return (SimpleNamespace(job=job, result=SimpleNamespace(validation_errors=len(jobs))) for job in jobs)
+    def trained(batch: list[Job], *_: object) -> Iterator[SimpleNamespace]:
+        jobs.extend(batch)
+        return (SimpleNamespace(job=job, result=SimpleNamespace(validation_errors=len(jobs))) for job in batch)
 
     monkeypatch.setattr(augmentation, "run_all", trained)
     data = replace(DATASETS["mnist-5k"], name="mine")
@@ -383,7 +383,7 @@ def test_a_recipe_whose_trainings_give_no_errors_is_not_chosen(tmp_path: Path, m
 
     def trained(jobs: list[Job], *_: object) -> Iterator[SimpleNamespace]:
         return (
-            SimpleNamespace(job=job, result=SimpleNamespace(validation_errors=ends[job.recipe_name])) for job in asked
+            SimpleNamespace(job=job, result=SimpleNamespace(validation_errors=ends[job.recipe_name])) for job in jobs
         )
 
     monkeypatch.setattr(augmentation, "run_all", trained)
