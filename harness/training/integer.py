@@ -132,9 +132,9 @@ def map_scales(network: nn.Module, plan: IntegerPlan, images: Images) -> Tensor:
     """
     samples: list[list[Tensor]] = [[] for _ in plan.maps]
     count = min(len(images), CALIBRATION_IMAGES)
-    chosen = torch.arange(count) * len(images) // count
+    indices = torch.arange(count) * len(images) // count
     with torch.inference_mode():
-        for part in torch.split(chosen.to(images.pixels.device), _BATCH):
+        for part in torch.split(indices.to(images.pixels.device), _BATCH):
             maps: list[Tensor] = [normalised(images.pixels[part].float() / 255, images.mean, images.deviation)]
             for step in plan.steps[:-1]:
                 skip = None if step.skip is None else maps[step.skip]

@@ -325,9 +325,9 @@ def check_network(recipe: Recipe, architecture: Architecture, task: Task) -> Non
 
     A BN would be given one value a channel in a step, which has no variance; or an op has no integer form.
     """
-    missing = integer_plan(architecture.ops, task.input_shape).missing if recipe.precision == "int8" else ()
-    if missing:
-        raise ContentError(f"{missing[0]} has no integer form, which precision int8 asks for")
+    ops = integer_plan(architecture.ops, task.input_shape).missing if recipe.precision == "int8" else ()
+    if ops:
+        raise ContentError(f"{ops[0]} has no integer form, which precision int8 asks for")
     if recipe.batch_size == 1 and 1 in normalised_values(architecture.ops, task.input_shape):
         raise ContentError(
             "recipe: batch_size is 1, and a bn of the network stands where maps are 1x1, so it is given one value a "
