@@ -190,24 +190,24 @@ class Proposer:
 
     def _ask(self, finder: Finder) -> Proposal | None:
         """Return the sampler's proposal, or a draw where it has none that is new and may be trained."""
-        limited = finder.limited_space
+        limited_space = finder.limited_space
         for attempt in range(ASKS):
-            trial, network = self.index.ask(limited, finder.trials_by_hash)
-            judged = finder.option_or_refusal(network)
-            if isinstance(judged, Option):
-                if judged.hash not in finder.trials_by_hash:
-                    return self._proposed(finder, judged, self.config.sampler, trial=trial)
-                known = finder.candidates[finder.trials_by_hash[judged.hash]]
-                repeat = Repeated(trial=known.proposal.trial, hash=judged.hash, indices=network.indices)
+            trial, network = self.index.ask(limited_space, finder.trials_by_hash)
+            outcome = finder.option_or_refusal(network)
+            if isinstance(outcome, Option):
+                if outcome.hash not in finder.trials_by_hash:
+                    return self._proposed(finder, outcome, self.config.sampler, trial=trial)
+                candidate = finder.candidates[finder.trials_by_hash[outcome.hash]]
+                repeat = Repeated(trial=candidate.proposal.trial, hash=outcome.hash, indices=network.indices)
                 finder.refused_proposals.append(repeat)
-                self.index.tell(trial, known)
-            elif judged.analysis is None or attempt >= _LESSONS:
+                self.index.tell(trial, candidate)
+            elif outcome.analysis is None or attempt >= _LESSONS:
                 self.index.forget(trial)
-                finder.note_refused_proposal(network, judged, "sampler")
+                finder.note_refused_proposal(network, outcome, "sampler")
             else:
-                broken = _violation(limited, judged.analysis)
-                self.index.reject(trial, measured(judged.analysis, finder.objective), broken)
-                finder.note_refused_proposal(network, judged, "sampler", violation=broken, indices=network.indices)
+                broken = _violation(limited_space, outcome.analysis)
+                self.index.reject(trial, measured(outcome.analysis, finder.objective), broken)
+                finder.note_refused_proposal(network, outcome, "sampler", violation=broken, indices=network.indices)
         option = next(finder.draw_options(self.index.generator()), None)
         return None if option is None else self._proposed(finder, option, "draw")
 
