@@ -72,8 +72,39 @@ class PosedConv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         """Return (batch, out, height, width)."""
         bias = None if self.bias is None else self.bias.repeat_interleave(self.poses)
-        kernel = in_poses(self.weight, self.poses)
+        if self.weight.is_cuda and self.training:
+            # Not on a CPU: gradients of tied kernels would add up in another order, and records have the old one.
+            orders = _orders(self.poses, *self.weight.shape[1:], self.weight.device)
+            kernel: Tensor = _Posed.apply(self.weight, *orders)  # type: ignore[no-untyped-call]
+        else:
+            # Exporters know these ops.
+            kernel = in_poses(self.weight, self.poses)
         return functional.conv2d(input, kernel, bias, self.stride, self.padding, groups=self.groups)
+
+
+class _Posed(torch.autograd.Function):
+    """``in_poses`` as a look-up: one kernel of a GPU in place of some forty."""
+
+    @staticmethod
+    def forward(context: Any, kernel: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
+        context.save_for_backward(inverse)
+        return kernel.flatten(1)[:, order].view(-1, *kernel.shape[1:])
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (inverse,) = context.saved_tensors
+        poses = len(inverse)
+        by_pose = gradient.reshape(-1, poses, inverse.shape[1])
+        by_pose = by_pose.gather(2, inverse.expand(len(by_pose), -1, -1))
+        return by_pose.sum(1).view(-1, *gradient.shape[1:]), None, None
+
+
+@cache
+def _orders(poses: int, channels: int, rows: int, columns: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return which weight of a filter each weight of its poses is, (poses, weights), and the inverse."""
+    places = torch.arange(channels * rows * columns, dtype=torch.float64).view(1, channels, rows, columns)
+    order = in_poses(places, poses).view(poses, -1).long()
+    return order.to(device), order.argsort(1).to(device)
 
 
 def in_poses(kernel: Tensor, poses: int) -> Tensor:

@@ -13,11 +13,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 31_568,
-    "test lines": 28_901,
+    "product lines": 31_720,
+    "test lines": 29_010,
     "benchmark lines": 2_440,
-    "public names": 956,
-    "files": 609,
+    "public names": 958,
+    "files": 612,
 }
 
 

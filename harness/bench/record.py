@@ -25,7 +25,7 @@ from harness.bench.table import Facts, Machine, Row, Sample, Table
 from harness.data.datasets import dataset, task_of
 from harness.data.training_images import load, split
 from harness.searching import race
-from harness.searching.time_budget import PACES, Timing, work
+from harness.searching.time_budget import Timing, pace_of, work
 from harness.studies.config import check_config, open_study, read_config
 from harness.studies.events import Entry, Proposal, RunEnded
 from harness.studies.log import StudyLog
@@ -263,7 +263,7 @@ def plan_document(recording: Recording) -> dict[str, Any]:
     machine = facts.machines[0]
     data = dataset(facts.dataset)
     networks = recording.chosen.networks
-    pace = PACES[machine.engine].taught(facts.recipe, data.task)
+    pace = pace_of(machine.engine, machine.environment.device).taught(facts.recipe, data.task)
     timing = Timing(data.train_size, pace)
     for run in ended.values():
         timing.add(run, work(run.architecture, data.task))

@@ -16,7 +16,7 @@ from harness.searching.augmentation import CHOICES
 from harness.searching.race import rungs
 from harness.searching.resolve import Resolved, upper_bounds
 from harness.searching.surrogate.past import PastTraining, alike, past_trainings, read_prior, shipped_sha256
-from harness.searching.time_budget import PACES, Effort, step_work
+from harness.searching.time_budget import Effort, pace_of, step_work
 from harness.studies.candidate import CONFIDENCE, CONFIRM_SEEDS, MOST_SEEDS, needed_share
 from harness.studies.config import StudyConfig, StudyObjective, check_config, config_document, read_config
 from harness.system.errors import ContentError, DeviceError, UsageError
@@ -179,7 +179,7 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
     drawn_ceilings = _drawn_ceilings(plan)
     seconds = None
     if count.median_macs is not None and count.median_numbers is not None and count.median_parameters is not None:
-        pace = PACES[plan.effort.engine].taught(config.recipe, plan.data.task)
+        pace = pace_of(plan.effort.engine, plan.effort.device).taught(config.recipe, plan.data.task)
         work = step_work(count.median_macs, count.median_numbers, count.median_parameters)
         lengths = min(config.all_lengths), max(config.all_lengths)
         seconds = [pace.seconds(epochs, plan.data.train_size, work) for epochs in lengths]

@@ -20,12 +20,12 @@ from harness.searching.time_budget import (
     CAUTION,
     CAUTION_SECONDS,
     LEAST_VERIFY_SEEDS,
-    PACES,
     VERIFY_FACTOR,
     Effort,
     TimeLeft,
     Timing,
     is_spent,
+    pace_of,
     rounds,
     verifying,
     work,
@@ -119,7 +119,7 @@ class Search:
         self.is_hopeless = is_hopeless
         self.began = executor.now() - planned_seconds
         self.before = state.seconds
-        self.timing = Timing(data.train_size, PACES[effort.engine].taught(config.recipe, data.task))
+        self.timing = Timing(data.train_size, pace_of(effort.engine, effort.device).taught(config.recipe, data.task))
         for entry in state.of_kind(RunEnded):
             self._time(entry.event.run)
         self.turn = turn_of(config, len(state.candidates))

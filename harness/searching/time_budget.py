@@ -68,7 +68,15 @@ class Pace:
 # On one core of a two-core CPU machine, by engine. torch: fitted to the 3,702-parameter network and seed4, of which it
 # trains 4,600 and 3,000 images a second. Native: 176 trainings, two at once on a core of 229 GFLOP/s
 # (``_NUMBER_MACS``); others are faster or slower, which shows with the first run.
-PACES = {"torch": Pace(1.85e-4, 3.35e-11), "native": Pace(4.5e-6, 6.4e-11)}
+_PACES = {"torch": Pace(1.85e-4, 3.35e-11), "native": Pace(4.5e-6, 6.4e-11)}
+# Of one process on an H100: launches of kernels take most of a step, whatever their size. Two networks of 1.0 and 1.6
+# million multiply-adds, three epochs each: docs/lab, "what a training takes on a GPU".
+_GPU_PACE = Pace(1.3e-5, 4.0e-12)
+
+
+def pace_of(engine: str, device: str) -> Pace:
+    """Return the pace of an engine, ``native`` or ``torch``, on a device, before any run has shown it."""
+    return _PACES[engine] if device == "cpu" else _GPU_PACE
 
 
 @dataclass(slots=True)

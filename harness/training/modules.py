@@ -259,7 +259,8 @@ def normalised(pixels: Tensor, mean: tuple[float, ...], deviation: tuple[float, 
     if len(mean) == 1:
         # Records were made with plain numbers; a GPU rounds a division by a tensor otherwise.
         return pixels.sub_(mean[0]).div_(deviation[0])
-    centre, scale = (pixels.new_tensor(values).view(-1, 1, 1) for values in (mean, deviation))
+    # Numbers are filled in on the device: a tensor made of a list would be copied there, which no recorded step can do.
+    centre, scale = (torch.stack([pixels.new_full((1, 1), value) for value in values]) for values in (mean, deviation))
     return pixels.sub_(centre).div_(scale)
 
 

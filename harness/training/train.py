@@ -15,6 +15,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -40,6 +41,7 @@ from harness.training.native.driver import NativeProgram, flat_state, restore, r
 from harness.training.native.engine import Engine
 from harness.training.recipe import Recipe, Steps, check_batch, check_network, decay_of, epoch_steps, recipe_of_epoch
 from harness.training.result import Epoch
+from harness.training.step_graph import StepGraph
 from search_spaces.deployment import integer_plan
 from search_spaces.network import Architecture, Task
 
@@ -67,6 +69,8 @@ class Training:
     engine: Engine | None = None  # the native engine where it trains
     native: NativeProgram | None = None  # the network's program there, made at first use
     teacher: Teacher | None = None  # the teacher of the recipe, None where it has none
+    step_graph: StepGraph | None = None  # the step as a GPU has recorded it
+    step_graph_of: tuple[Images, Recipe] | None = None  # the images and the moves that are recorded
     average: list[Tensor] | None = None  # exponential, of ``state``; None before it begins
     finished_average: list[Tensor] | None = None  # with BN statistics of its own, where the recipe recomputes them
     map_scales: Tensor | None = None  # of the integers that the run ends with, where the recipe asks for them
@@ -106,10 +110,13 @@ def start(
     rate = recipe.learning_rate
     momentum = recipe.momentum
     optimizer: torch.optim.Optimizer
+    # On a GPU one kernel does the whole step, and reads the learning rate there, as a recorded step has to.
+    fused = device.type == "cuda"
     if recipe.optimizer == "adam":
-        optimizer = torch.optim.Adam(groups, rate, (momentum, 0.999), foreach=True)
+        optimizer = torch.optim.Adam(groups, rate, (momentum, 0.999), foreach=not fused, fused=fused)
     else:
-        optimizer = torch.optim.SGD(groups, rate, momentum, nesterov=recipe.nesterov, foreach=True)
+        nesterov = recipe.nesterov
+        optimizer = torch.optim.SGD(groups, rate, momentum, nesterov=nesterov, foreach=not fused, fused=fused)
     state = state_tensors(network)
     return Training(
         architecture, task, network, optimizer, generator, recipe, device, state, engine=engine, teacher=teacher
@@ -175,26 +182,9 @@ def _native_steps(run: Training, engine: Engine, images: Images, order: Tensor, 
 def _train_steps(run: Training, images: Images, order: Tensor, moving: Steps) -> float:
     total = torch.zeros((), device=run.device)
     size = run.recipe.batch_size
-    temperature = run.recipe.distill_temperature
-    moves = recipe_of_epoch(run.recipe, len(run.history))
+    train_step = _step_graph(run, images) if run.device.type == "cuda" else partial(_train_step, run, images)
     for step, (rate, share) in enumerate(zip(moving.rates, moving.shares, strict=True)):
-        for group in run.optimizer.param_groups:
-            group["lr"] = rate
-        indices = order[step * size : (step + 1) * size]
-        batch = _batch(images, indices, moves, run.generator)
-        labels = images.labels[indices]
-        with _autocast(run):
-            logits = run.network(batch)
-        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=run.recipe.label_smoothing)
-        if run.teacher is not None:
-            with _autocast(run):
-                targets = soft_targets(run.teacher, batch, temperature)
-            soft = soft_losses(logits.float(), targets, temperature).mean()
-            loss = torch.lerp(loss, soft, run.recipe.distill_weight)
-        run.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        run.optimizer.step()
-        total += loss.detach()
+        total += train_step(order[step * size : (step + 1) * size], rate)
         run.step += 1
         if run.average is not None:
             torch._foreach_lerp_(run.average, run.state, share)
@@ -202,6 +192,43 @@ def _train_steps(run: Training, images: Images, order: Tensor, moving: Steps) ->
             run.average = [tensor.clone() for tensor in run.state]
     # Reading the sum waits for the device: once an epoch, not once a step.
     return float(total)
+
+
+def _train_step(run: Training, images: Images, indices: Tensor, rate: float) -> Tensor:
+    """Train on the images of some indices at a learning rate; return the loss."""
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate
+    return _descend(run, images, recipe_of_epoch(run.recipe, len(run.history)), indices)
+
+
+def _step_graph(run: Training, images: Images) -> StepGraph:
+    """Return the recorded step of this epoch: that of the epoch before, unless images or moves are others."""
+    moves = recipe_of_epoch(run.recipe, len(run.history))
+    recorded_images, recorded_moves = run.step_graph_of or (None, None)
+    if run.step_graph is None or recorded_images is not images or recorded_moves != moves:
+        step = partial(_descend, run, images, moves)
+        run.step_graph = StepGraph(step, run.optimizer, run.generator, run.recipe.batch_size)
+        run.step_graph_of = (images, moves)
+    return run.step_graph
+
+
+def _descend(run: Training, images: Images, moves: Recipe, indices: Tensor) -> Tensor:
+    # Nothing here waits for the device or copies to it, so that a GPU can record it.
+    temperature = run.recipe.distill_temperature
+    batch = _batch(images, indices, moves, run.generator)
+    with _autocast(run):
+        logits = run.network(batch)
+    labels = images.labels[indices]
+    loss = functional.cross_entropy(logits.float(), labels, label_smoothing=run.recipe.label_smoothing)
+    if run.teacher is not None:
+        with _autocast(run):
+            targets = soft_targets(run.teacher, batch, temperature)
+        soft = soft_losses(logits.float(), targets, temperature).mean()
+        loss = torch.lerp(loss, soft, run.recipe.distill_weight)
+    run.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    run.optimizer.step()
+    return loss.detach()
 
 
 def finish_average(run: Training, images: Images) -> None:

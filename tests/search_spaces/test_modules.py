@@ -13,7 +13,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.training.modules import _draw_first_weights, build
 from harness.training.recipe import Recipe
-from search_spaces.modules import FastDropout, PosedBatchNorm, PosedConv2d, _channel_order, _composed, in_poses
+from search_spaces.modules import (
+    FastDropout,
+    PosedBatchNorm,
+    PosedConv2d,
+    _channel_order,
+    _composed,
+    _orders,
+    _Posed,
+    in_poses,
+)
 from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
 from search_spaces.ops import BatchNorm
@@ -226,3 +235,16 @@ def test_dropout_passes_the_gradient_where_it_kept_the_value():
     dropped.sum().backward()
     assert values.grad is not None
     assert torch.equal(values.grad, dropped.detach())
+
+
+@pytest.mark.parametrize("poses", [2, 4, 8])
+@pytest.mark.parametrize("window", [1, 3])
+def test_the_look_up_of_a_gpu_gives_the_poses_and_their_gradient(poses: int, window: int):
+    kernel = torch.randn(3, poses, window, window, dtype=torch.float64, requires_grad=True)
+    factors = torch.randn(3 * poses, poses, window, window, dtype=torch.float64)
+    orders = _orders(poses, poses, window, window, kernel.device)
+    looked_up = _Posed.apply(kernel, *orders)  # type: ignore[no-untyped-call]
+    assert torch.equal(looked_up, in_poses(kernel, poses))
+    assert torch.autograd.gradcheck(lambda values: _Posed.apply(values, *orders), kernel)  # type: ignore[no-untyped-call]
+    expected = torch.autograd.grad((in_poses(kernel, poses) * factors).sum(), kernel)
+    torch.testing.assert_close(torch.autograd.grad((looked_up * factors).sum(), kernel), expected)

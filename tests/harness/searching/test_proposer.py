@@ -18,7 +18,7 @@ from harness.searching.optuna_sampler import Index
 from harness.searching.proposer import ALL_ON, Answer, Proposer, Switches, _size_ladder, _violation
 from harness.searching.surrogate.features import row_of
 from harness.searching.surrogate.model import Observation
-from harness.searching.time_budget import PACES, TimeLeft, work
+from harness.searching.time_budget import TimeLeft, pace_of, work
 from harness.studies.candidate import _TYPICAL_RATIO, Candidate
 from harness.studies.events import Rejected, Repeated
 from harness.training.result import Status
@@ -33,7 +33,7 @@ from tests.fakes import by_size
 
 FEW = "net = conv3x3({4, 8, 12}) gap linear(10);"  # 86, 162 and 238 parameters
 WIDE = "width = 1..100; net = conv3x3(width) gap linear(10);"  # 10 + 19 a channel
-ROOM = TimeLeft(images=50_000, pace=PACES["native"])
+ROOM = TimeLeft(images=50_000, pace=pace_of("native", "cpu"))
 MANY = replace(ROOM, workers=40)
 TRAINING = (searches.RECIPE.batch_size, searches.RECIPE.augmented_share)
 NO_LADDER, ASKING = Switches(ladder=False), Switches(ladder=False, aim=False)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.searching.state import Search
-from harness.searching.time_budget import PACES, Pace, Timing, is_spent, work
+from harness.searching.time_budget import Pace, Timing, is_spent, pace_of, work
 from harness.studies.candidate import Candidate
 from harness.studies.events import RunEnded, Verified
 from harness.training.recipe import Recipe
@@ -85,7 +85,7 @@ def test_work_is_multiply_adds_numbers_of_all_maps_and_parameters(
     ],
 )
 def test_the_native_engine_takes_what_was_measured(text: str, epochs: int, seconds: float):
-    estimated = PACES["native"].seconds(epochs, IMAGES, work(parse_network(text), MNIST))
+    estimated = pace_of("native", "cpu").seconds(epochs, IMAGES, work(parse_network(text), MNIST))
 
     assert estimated == pytest.approx(seconds, rel=0.1)
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from harness.system.errors import ContentError
+from harness.system.machine import choose_device
 from harness.training import train as train_module
 from harness.training.crosscheck import cross_check
 from harness.training.modules import Images
@@ -202,7 +203,7 @@ def test_too_few_images_for_a_batch_are_refused():
 
 @pytest.mark.gpu
 def test_a_gpu_gives_equal_bits_twice_and_learns():
-    device, images = torch.device("cuda"), synthetic(64)
+    device, images = choose_device("cuda"), synthetic(64)
     there = Images(images.pixels.to(device), images.labels.to(device), images.mean, images.deviation)
     digests = []
     for _ in range(2):

@@ -1,0 +1,82 @@
+"""A recorded step: the weights that it gives are those of single launches, whatever the recipe asks for."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from harness.system.machine import choose_device
+from harness.training import step_graph
+from harness.training.modules import Images, Teacher, network_on
+from harness.training.recipe import Recipe
+from harness.training.train import Training, checkpoint, resume, start, train_epoch, weights_digest
+from search_spaces.notation import parse_network
+
+pytestmark = pytest.mark.gpu
+
+EPOCHS = 4
+RECIPE = Recipe(epochs=EPOCHS, batch_size=8, average_decay=0.9, augmentation_off_share=0.5)
+NETWORKS = [
+    "conv3x3(8) bn relu dropout(0.2) | maxpool(2) | conv3x3(10) | gap",
+    "conv3x3(8, poses=4) bn(poses=4) relu res(conv3x3(8, poses=4) bn(poses=4, shared)) | avgpool | gap linear(10)",
+]
+
+
+def images(channels: int = 1) -> Images:
+    source = torch.Generator().manual_seed(1)
+    pixels = torch.randint(0, 256, (64, channels, 12, 12), generator=source, dtype=torch.uint8)
+    means = tuple(0.1 * (channel + 1) for channel in range(channels))
+    return Images(pixels.cuda(), (torch.arange(64) % 10).cuda(), means, means)
+
+
+def trained(
+    notation: str, recipe: Recipe, there: Images, epochs: int = EPOCHS, saved: dict[str, object] | None = None
+) -> Training:
+    task = there.task
+    device = choose_device("cuda")  # it asks for kernels that give the same bits twice
+    teacher = None
+    if recipe.teacher:
+        taught = parse_network(recipe.teacher, task)
+        teacher = Teacher(taught, (network_on(taught, task, device).eval(),), 0.0)
+    run = start(parse_network(notation, task), recipe, 7, device, teacher=teacher, task=task)
+    if saved is not None:
+        resume(run, saved)
+    while len(run.history) < epochs:
+        train_epoch(run, there)
+    return run
+
+
+@pytest.mark.parametrize("notation", NETWORKS)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"augmented_share": 0.0, "augmentation_off_share": 0.0},
+        {"optimizer": "adam", "learning_rate": 0.01},
+        {"precision": "bf16"},
+        {"label_smoothing": 0.1, "nesterov": True, "momentum": 0.9},
+        {"teacher": "conv3x3(4) relu | gap | linear(10)", "teacher_recipe": Recipe(epochs=1)},
+    ],
+    ids=str,
+)
+def test_a_recorded_step_gives_the_bits_of_single_launches(notation, changes, monkeypatch):
+    recipe = replace(RECIPE, **changes)
+    recorded = trained(notation, recipe, images())
+    assert recorded.step_graph is not None
+    monkeypatch.setattr(step_graph, "_LAUNCHED_STEPS", 10**9)
+    launched = trained(notation, recipe, images())
+    assert weights_digest(recorded) == weights_digest(launched)
+    assert [epoch.train_loss for epoch in recorded.history] == [epoch.train_loss for epoch in launched.history]
+
+
+def test_pictures_of_three_channels_can_be_recorded(monkeypatch):
+    recorded = trained(NETWORKS[0], RECIPE, images(3))
+    monkeypatch.setattr(step_graph, "_LAUNCHED_STEPS", 10**9)
+    assert weights_digest(recorded) == weights_digest(trained(NETWORKS[0], RECIPE, images(3)))
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_a_run_that_is_resumed_ends_with_the_same_bits(epochs):
+    saved = checkpoint(trained(NETWORKS[0], RECIPE, images(), epochs))
+    whole = trained(NETWORKS[0], RECIPE, images())
+    assert weights_digest(trained(NETWORKS[0], RECIPE, images(), saved=saved)) == weights_digest(whole)
