@@ -176,7 +176,7 @@ def progress(info: StudyFacts) -> dict[str, Any]:
     """Return where a search stands.
 
     The lowest cost of a confirmed network; the trained network with the fewest errors, of those that are not confirmed
-    and would be smaller, and the most errors that meet the threshold; the runs that go on.
+    and would be smaller, and the most errors that meet the threshold; the runs that go on; the best linear model.
     """
     networks = info.networks
     smallest = min(
@@ -192,7 +192,11 @@ def progress(info: StudyFacts) -> dict[str, Any]:
     nearest = max(missed, key=lambda item: (item.accuracy_pct or 0.0, -item.cost), default=None)
     allowed = allowed_errors(info.config.threshold_pct, nearest.validation_size or 0) if nearest else 0
     running = _running(info) if info.searching else []
-    return {"smallest": smallest, "nearest": nearest, "allowed": allowed, "running": running}
+    floor = [
+        item for item in networks if item.origin == "floor" and item.complete and "conv" not in str(item.architecture)
+    ]
+    linear = max(floor, key=lambda item: item.accuracy_pct or 0.0, default=None)
+    return {"smallest": smallest, "nearest": nearest, "allowed": allowed, "running": running, "linear": linear}
 
 
 def _running(info: StudyFacts) -> list[dict[str, Any]]:

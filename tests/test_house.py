@@ -13,11 +13,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 31_720,
-    "test lines": 29_010,
+    "product lines": 31_835,
+    "test lines": 29_100,
     "benchmark lines": 2_440,
-    "public names": 958,
-    "files": 612,
+    "public names": 961,
+    "files": 614,
 }
 
 

@@ -106,6 +106,7 @@ def run_search_with_progress(
     from harness.evidence.leaderboard import collect
     from harness.searching.advice import outcome_of, search_words
     from harness.searching.conclude import conclude
+    from harness.searching.floor import floor_networks
     from harness.searching.loop import open_search, run_search
     from harness.searching.surrogate.past import write_prior
     from reports.study_page import write_report
@@ -136,6 +137,7 @@ def run_search_with_progress(
                 plan.effort,
                 plan.source,
                 plan.executor_of,
+                floor=floor_networks(plan.data.task),
                 observers=observers,
                 planned_seconds=plan.planned_seconds,
             )

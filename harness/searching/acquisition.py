@@ -94,8 +94,10 @@ class Choice:
         return time_left.has(self.epochs, self.option.work) and bool(is_likely)
 
 
-def _least_chances(time_left: TimeLeft, seconds: Any) -> Any:
-    return np.where(CAUTION * seconds <= time_left.spare, LEAST_CHANCE, UNLIKELY)
+def _least_chances(time_left: TimeLeft, seconds: Any, doubt: float = 1.0) -> Any:
+    # In doubt nothing takes the time of a second verification.
+    where_short = UNLIKELY if doubt == 1 else math.inf
+    return np.where(CAUTION * seconds <= time_left.spare, LEAST_CHANCE, where_short)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,7 @@ class Aim:
         below: the cost to get below: the lowest that stands, or one more than the ceiling of the search.
         open: costs and chances of networks that may come to stand, in training or confirmed at the moment.
         stands: whether something stands.
+        doubt: what the surrogate's deviations are multiplied by, 1 for as it states them.
     """
 
     model: Surrogate
@@ -120,6 +123,7 @@ class Aim:
     open: tuple[tuple[int, float], ...]
     stands: bool
     time_left: TimeLeft
+    doubt: float = 1.0
 
     def lengths_of(self, option: Option) -> list[int]:
         """Return the lengths of a network that are new and that there is time for."""
@@ -140,7 +144,8 @@ class Aim:
             return []
         time_left, workers = self.time_left, self.time_left.workers
         margins = self._margins(pairs)
-        chances = np.array([statistics.normal_share(float(margin)) for margin in margins])
+        stated_chances = np.array([statistics.normal_share(float(margin)) for margin in margins])
+        chances = np.array([statistics.normal_share(float(margin) / self.doubt) for margin in margins])
         seconds = np.array([time_left.takes(epochs, option.work) for option, epochs in pairs])
         fall_of = _expected_falls({option.cost for option, _ in pairs}, self.below, self.open)
         falls = np.array([fall_of[option.cost] for option, _ in pairs])
@@ -148,7 +153,7 @@ class Aim:
         if self.stands:
             more = rounds(CONFIRM_SEEDS, workers)
             if not math.isinf(time_left.left):
-                hopeful = chances >= _least_chances(time_left, seconds)
+                hopeful = chances >= _least_chances(time_left, seconds, self.doubt)
                 seconds = seconds + _STRIDE_SHARE * time_left.left / (1 + more)
             # The fresh seeds are run where the first one passes.
             worths = chances * falls / (seconds * (1 + more * chances))
@@ -166,7 +171,7 @@ class Aim:
         for at in np.lexsort((-margins, -worths)):
             if hopeful[at]:
                 option, epochs = pairs[at]
-                choices.setdefault(option.hash, Choice(option, epochs, float(chances[at]), float(worths[at])))
+                choices.setdefault(option.hash, Choice(option, epochs, float(stated_chances[at]), float(worths[at])))
         return list(choices.values())
 
     def _margins(self, pairs: Sequence[tuple[Option, int]]) -> Any:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from harness.data.datasets import dataset
 from harness.evidence.leaderboard import cost_of, words_of
 from harness.evidence.verify import Verdict
+from harness.searching.floor import best_linear
 from harness.searching.plan import SearchPlan
 from harness.searching.state import Search
 from harness.searching.time_budget import least_seconds
@@ -99,6 +100,7 @@ class Outcome:
             "winner": None if self.verdict is None else document_of(self.verdict.row),
             "reached": self.verdict is not None and self.verdict.passed,
             "missed": [asdict(verdict) for _, verdict in self._missed()],
+            "linear": self._linear(),
             "nearest_miss": None if self.nearest is None else asdict(self.nearest),
             "last_words": None if words is None else asdict(words),
             "report": str(report),
@@ -131,9 +133,20 @@ class Outcome:
             f"{verdict.seeds or 0} seeds (hash {verdict.hash})"
             for size, verdict in self._missed()
         ]
+        if (linear := self._linear()) is not None:
+            accuracy = f"{linear['validation_accuracy_pct']:.2f} % of the validation images"
+            lines.append(f"a linear model: {linear['parameters']:,} parameters, {accuracy}")
         if (words := self.words()) is not None:
             lines += [*words.sentences, f"this command {words.advice}:", f"  {words.command}"]
         return "\n".join(lines)
+
+    def _linear(self) -> dict[str, Any] | None:
+        """Return the best linear model of the floor by its one training, None where the search trained none."""
+        run = best_linear(self.state.candidates.values())
+        if run is None:
+            return None
+        accuracy = run.validation_accuracy_pct
+        return {"hash": run.hash, "parameters": run.parameters, "validation_accuracy_pct": accuracy}
 
     def _front_lines(self) -> list[str]:
         metrics = self.plan.config.minimised

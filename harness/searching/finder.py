@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.searching.acquisition import LEAST_CHANCE, UNLIKELY, Aim, Choice, Option
+from harness.searching.floor import FLOOR
 from harness.searching.optuna_sampler import SURROGATE
 from harness.searching.surrogate.features import row_of
 from harness.searching.surrogate.model import PRIOR_ERRORS, Observation, Surrogate
@@ -55,6 +56,8 @@ _CHILDREN = 8
 _PATIENCE = 6
 _RISE = 0.01
 _MOST_ROUNDS = 25
+# Where the surrogate gives no network a chance, its deviations are multiplied by the first of these that gives one.
+_DOUBTS = (2.0, 4.0, 8.0, 16.0)
 # Workers per choice that the surrogate makes at once: hundreds of them would wait if it made one at a time.
 _WORKERS_PER_CHOICE = 8
 # Most observations that the surrogate is fitted to, as its time grows with their cube.
@@ -103,6 +106,7 @@ class Finder:
         refused_proposals: events of proposals, of the ladder or of a sampler, that are refused or known.
         refused_draws: how many networks were refused that nobody had proposed, by reason.
         option_count: how many networks the surrogate could choose among: new, or of a new length, and in time.
+        doubts: whether the surrogate gave none of these a chance as it states its deviations.
         time_would_help: whether the surrogate, which chose none of these, would choose one with endless time.
         listed_options: all networks of a small space with their probabilities; None for a large space.
         limited_space: the space with the ceiling of the objective among its conditions.
@@ -124,6 +128,7 @@ class Finder:
         self.refused_proposals: list[Rejected | Repeated] = []
         self.refused_draws: Counter[str] = Counter()
         self.option_count = 0
+        self.doubts = False
         self.time_would_help = False
         limit = Condition(self.objective, "<=", self.ceiling)
         self.limited_space = replace(space, conditions=(*space.conditions, limit))
@@ -198,7 +203,9 @@ class Finder:
 
     def _observation_of(self, candidate: Candidate) -> Observation | None:
         errors, first = candidate.expected_errors, candidate.first
-        if errors is None or first is None or not first.validation_size:
+        # A linear layer says nothing of convolutional networks.
+        is_of_floor = candidate.proposal.origin == FLOOR
+        if errors is None or first is None or not first.validation_size or is_of_floor:
             return None
         recipe, _ = self.config.recipe_of(candidate.proposal.epochs)
         training = recipe.epochs, recipe.batch_size, recipe.augmented_share
@@ -231,6 +238,11 @@ class Finder:
             draws = draws or list(itertools.islice(self.draw_options(rng), 1))
             choices, options = self._climb(aim, list({each.hash: each for each in draws}.values()), rng)
         self.option_count = len([each for each in options if aim.lengths_of(each)])
+        self.doubts = not choices and bool(self.option_count)
+        for doubt in _DOUBTS if self.doubts else ():
+            # A model that is wrong is corrected by trainings only, so they go on where it would be surprised least.
+            if choices := replace(aim, doubt=doubt).ranked(options):
+                break
         if not choices:
             # Without an end of time no chance is too small for the time that a verification would need.
             endless = replace(aim, time_left=replace(aim.time_left, seconds=None, spare=math.inf))

@@ -42,6 +42,7 @@ from harness.training.executors.base import Broken, ExecutorOf, Source, StretchE
 from harness.training.executors.processes import Processes
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job, initial_result
+from search_spaces.network import Architecture
 from search_spaces.notation import parse_space
 
 # The search ends after this number of runs in a row that crashed twice each: the machine is at fault then.
@@ -84,16 +85,20 @@ def open_search(
     source: Source,
     executor_of: ExecutorOf = Processes,
     *,
+    floor: Sequence[Architecture] = (),
     observers: Sequence[Observer] = (),
     planned_seconds: float = 0.0,
 ) -> Search:
-    """Return a search that goes on with a study whose folder is owned; log what stands, if a kill came before that."""
+    """Return a search that goes on with a study whose folder is owned; log what stands, if a kill came before that.
+
+    ``floor`` are networks to begin with.
+    """
     config = state.config
     task = dataset(config.dataset).task
     past = observations(read_prior(state.folder) or (), config.recipe, task)
     space = parse_space(config.space_text, config.space, task)
     method = method_of(config, space, effort.workers)
-    proposer = method or Proposer(space, config, past=past)
+    proposer = method or Proposer(space, config, past=past, floor=floor)
     search = Search(
         state,
         effort,

@@ -1,7 +1,8 @@
 """Which network is trained next, and for how long.
 
 The surrogate chooses among many draws and their neighbours, or all of a small space; a sampler that was asked for takes
-turns with it. Where no earlier training is known a ladder of sizes comes first.
+turns with it. The floor comes first, networks that cost nothing; where no earlier training is known a ladder of sizes
+follows.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Protocol
 
 from harness.searching.acquisition import Choice, Option
 from harness.searching.finder import DRAWS, Finder, Inquiry
+from harness.searching.floor import FLOOR, floor_epochs
 from harness.searching.optuna_sampler import SURROGATE, Index, Trial
 from harness.searching.surrogate.model import Observation
 from harness.searching.turn import turn_of
@@ -21,7 +23,7 @@ from harness.studies.candidate import Candidate, objective_of
 from harness.studies.config import StudyConfig
 from harness.studies.events import Event, Proposal, Rejected, Repeated, RunEnded
 from harness.training.result import Purpose, Result
-from search_spaces.network import Analysis, analyse
+from search_spaces.network import Analysis, Architecture, analyse
 from search_spaces.notation import parse_network
 from search_spaces.space import Draw, SearchSpace, draw, judge, measured, replay, uniform
 
@@ -84,20 +86,27 @@ class Proposer:
     """The sampler's study, the ladder, and what earlier trainings taught.
 
     Attributes:
-        ladder: networks to begin with.
+        floor: networks to begin with, which cost nothing to train.
+        ladder: networks to go on with, of evenly spread sizes.
         running: the sampler's trials of networks that are trained, by trial.
     """
 
     def __init__(
-        self, space: SearchSpace, config: StudyConfig, switches: Switches = ALL_ON, past: Sequence[Observation] = ()
+        self,
+        space: SearchSpace,
+        config: StudyConfig,
+        switches: Switches = ALL_ON,
+        past: Sequence[Observation] = (),
+        floor: Sequence[Architecture] = (),
     ) -> None:
-        """Begin a study; ``past`` are other studies' trainings, which the surrogate learns from."""
+        """Begin a study with a floor; ``past`` are other studies' trainings, which the surrogate learns from."""
         self.space = space
         self.config = config
         self.switches = switches
         self.past = tuple(past)
         self.index = Index(config.sampler, config.seed)
         self.running: dict[int, Trial] = {}
+        self.floor = [Draw(network, ()) for network in floor]
         is_lost = not switches.ladder or (past and not config.known)
         self.ladder = [] if is_lost else _size_ladder(space, config)
         # Choices that the surrogate has made ahead for the next proposals, good as long as the ceiling is the same.
@@ -107,7 +116,7 @@ class Proposer:
     def propose(self, inquiry: Inquiry) -> Answer:
         """Return the next network to train."""
         finder = Finder(self.space, self.config, inquiry, self.past)
-        proposal = self._climb(finder)
+        proposal = self._first_of(self.floor, FLOOR, finder) or self._first_of(self.ladder, "ladder", finder)
         if proposal is None and self.switches.aim and self._is_aimed(finder.trial):
             proposal = self._aim(finder)
         # The surrogate's word is the last one where no other sampler takes turns with it.
@@ -137,10 +146,11 @@ class Proposer:
             match event:
                 case Proposal():
                     # Draws beside the sampler were questions of their own, an aim that found nothing included.
-                    self.index.asked += event.origin != "ladder" and self._is_aimed(event.trial)
+                    is_of_list = event.origin in ("ladder", FLOOR)
+                    self.index.asked += not is_of_list and self._is_aimed(event.trial)
                     self.index.asked += event.origin == "draw"
                     self.enter(event)
-                case Rejected(origin="ladder"):
+                case Rejected(origin="ladder" | "floor"):
                     taken.add(event.hash)
                 case Rejected(origin="sampler", violation=float(violation)) if event.parameters is not None:
                     again, trial = imposed(event.indices)
@@ -155,23 +165,25 @@ class Proposer:
                 case _:
                     pass
         self.ladder = [network for network in self.ladder if network.architecture.hash not in taken]
+        self.floor = [network for network in self.floor if network.architecture.hash not in taken]
 
     def _is_aimed(self, trial: int) -> bool:
-        """Whether a network of that number is the surrogate's, unless it is of the ladder."""
+        """Whether a network of that number is the surrogate's, unless it is of the floor or the ladder."""
         return self.config.sampler == SURROGATE or trial % _AIM_EVERY == 0
 
     def tell(self, candidate: Candidate) -> None:
         """Tell the sampler what came of a proposal."""
         self.index.tell(self.running.pop(candidate.proposal.trial), candidate)
 
-    def _climb(self, finder: Finder) -> Proposal | None:
-        while self.ladder:
-            network = self.ladder.pop(0)
+    def _first_of(self, networks: list[Draw], origin: str, finder: Finder) -> Proposal | None:
+        """Take networks from a list until one may be trained, and propose it; None when the list is used up."""
+        while networks:
+            network = networks.pop(0)
             if network.architecture.hash in finder.trials_by_hash:
                 continue
             if isinstance(judged := finder.option_or_refusal(network), Option):
-                return self._proposed(finder, judged, "ladder")
-            finder.note_refused_proposal(network, judged, "ladder")
+                return self._proposed(finder, judged, origin)
+            finder.note_refused_proposal(network, judged, origin)
         return None
 
     def _aim(self, finder: Finder) -> Proposal | None:
@@ -185,8 +197,10 @@ class Proposer:
                 return self._proposed(finder, choice.option, "aim", choice)
         if not (choices := finder.choose_by_surrogate(rng)):
             return None
-        self._ahead, self._ahead_ceiling = choices[1:], finder.ceiling
-        return self._proposed(finder, choices[0].option, "aim", choices[0])
+        # What is proposed in doubt is proposed alone: its result may end the doubt.
+        self._ahead = [] if finder.doubts else choices[1:]
+        self._ahead_ceiling = finder.ceiling
+        return self._proposed(finder, choices[0].option, "doubt" if finder.doubts else "aim", choices[0])
 
     def _ask(self, finder: Finder) -> Proposal | None:
         """Return the sampler's proposal, or a draw where it has none that is new and may be trained."""
@@ -215,7 +229,10 @@ class Proposer:
         self, finder: Finder, option: Option, origin: str, choice: Choice | None = None, trial: Trial | None = None
     ) -> Proposal:
         lengths = self.config.all_lengths
-        if choice is None and len(lengths) > 1:
+        epochs = min(lengths)
+        if origin == FLOOR:
+            epochs = floor_epochs(option.work, lengths, finder.time_left)
+        elif choice is None and len(lengths) > 1:
             # For as long as the surrogate thinks most of.
             choice = next(iter(finder.aim().ranked([option])), None)
         self.running[finder.trial] = trial or self.index.impose(option.draw.decisions)
@@ -226,7 +243,7 @@ class Proposer:
             parameters=option.analysis.parameters,
             origin=origin,
             decisions=option.draw.decisions,
-            epochs=choice.epochs if choice else min(lengths),
+            epochs=choice.epochs if choice else epochs,
             chance=choice.chance if choice else None,
         )
 

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from harness.data.datasets import dataset
 from harness.searching import race
+from harness.searching.floor import FLOOR
 from harness.searching.proposer import ALL_ON, Proposing, Switches
 from harness.searching.time_budget import (
     CAUTION,
@@ -185,7 +186,8 @@ class Search:
         """Return the job of one run of a network; the first run stops at every rung."""
         proposal = candidate.proposal
         recipe, recipe_name = self.config.recipe_of(proposal.epochs)
-        is_first = purpose is Purpose.SEARCH
+        # What costs nothing is trained to its end: its accuracy is what others are compared with.
+        has_rungs = purpose is Purpose.SEARCH and proposal.origin != FLOOR
         return Job(
             architecture=proposal.architecture,
             recipe=recipe,
@@ -195,7 +197,7 @@ class Search:
             study_seed=self.config.run_seed,
             device=self.effort.device,
             engine=self.effort.engine,
-            until_epoch=race.next_rung(self.config, recipe.epochs, 0) if is_first else None,
+            until_epoch=race.next_rung(self.config, recipe.epochs, 0) if has_rungs else None,
             checkpoint=self.checkpoint(proposal.trial, purpose, index),
             teachers=self.folder.parent / TEACHERS,
             study=self.folder.name,

@@ -12,7 +12,7 @@ import pytest
 
 from harness.searching import finder as finder_module
 from harness.searching import proposer
-from harness.searching.acquisition import Aim, Choice, Option
+from harness.searching.acquisition import LEAST_CHANCE, Aim, Choice, Option
 from harness.searching.finder import Finder, Inquiry
 from harness.searching.optuna_sampler import Index
 from harness.searching.proposer import ALL_ON, Answer, Proposer, Switches, _size_ladder, _violation
@@ -263,15 +263,21 @@ def test_no_network_is_proposed_twice_with_one_length(lengths: tuple[int, ...]):
     assert [item.proposal.trial for item in candidates] == list(range(len(candidates)))
 
 
-def test_once_something_stands_nothing_without_a_chance_is_proposed_in_a_search_that_has_an_end():
+def test_once_something_stands_what_has_no_chance_is_proposed_in_doubt_while_a_second_verification_has_time():
     standing, budget = network(0, 60, 50, fresh=(60, 60)), 10 + 19 * 6
+    limits = replace(ROOM, seconds=1_000.0, left=3_600.0)
     # Six channels at most, which make 700 errors.
-    proposals = proposed(aiming(), standing, budget=budget, time_left=replace(ROOM, seconds=1_000.0, left=3_600.0))
+    doubtful = proposed(aiming(), standing, budget=budget, time_left=limits).proposal
+    assert doubtful is not None
+    assert doubtful.origin == "doubt"
+    assert doubtful.chance is not None
+    assert doubtful.chance < LEAST_CHANCE
 
     # It is not for want of time: with more of it none of them has a chance either.
-    assert proposals.proposal is None
-    assert not proposals.lacks_time
-    assert "a chance of 3 % to reach the target" in proposals.why
+    without_spare = proposed(aiming(), standing, budget=budget, time_left=replace(limits, spare=0.0))
+    assert without_spare.proposal is None
+    assert not without_spare.lacks_time
+    assert "a chance of 3 % to reach the target" in without_spare.why
     assert proposed(aiming(), standing, budget=budget).proposal is not None
 
 
