@@ -631,9 +631,9 @@ def smallest(space: SearchSpace) -> int | None:
 
 
 def count_text(number: int, noun: str = "") -> str:
-    """Return a count as people read it, with its noun: in full up to 15 digits, else its order of magnitude."""
+    """Return a count as people read it, with its noun: in full up to 11 digits, else its order of magnitude."""
     digits = str(number)
-    text = f"{number:,}" if len(digits) <= 15 else f"{digits[0]}.{digits[1:3]}e{len(digits) - 1}"
+    text = f"{number:,}" if len(digits) <= 11 else f"{digits[0]}.{digits[1:3]}e{len(digits) - 1}"
     ending = "" if number == 1 else "s"
     return f"{text} {noun}{ending}" if noun else text
 

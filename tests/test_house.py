@@ -13,8 +13,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 31_835,
-    "test lines": 29_100,
+    "product lines": 31_850,
+    "test lines": 29_110,
     "benchmark lines": 2_440,
     "public names": 961,
     "files": 636,

@@ -67,7 +67,16 @@ def _strip(rows: int, columns: int) -> Signature:
     return Signature(_CHANNELS, True, {**_WINDOW, **_GROUPS, **_ENDS}, {"kernel_size": rows, "kernel_width": columns})
 
 
-@written(conv1x1=_square(1), conv3x3=_square(3), conv5x5=_square(5), conv3x1=_strip(3, 1), conv1x3=_strip(1, 3))
+@written(
+    conv1x1=_square(1),
+    conv3x3=_square(3),
+    conv5x5=_square(5),
+    conv3x1=_strip(3, 1),
+    conv1x3=_strip(1, 3),
+    conv1x5=_strip(1, 5),
+    conv1x7=_strip(1, 7),
+    conv1x9=_strip(1, 9),
+)
 @dataclass(frozen=True, slots=True)
 class Conv(Kernel):
     """A convolution over all channels; ``padding`` None keeps the map's size at stride 1.

@@ -11,6 +11,7 @@ void dispatch(const Map& x, const real* w, const real* bias, const Map& y, const
     case 55: return packed_convolution<Single, Fixed<5, 5>>(x, w, bias, y, walk);
     case 31: return packed_convolution<Single, Fixed<3, 1>>(x, w, bias, y, walk);
     case 13: return packed_convolution<Single, Fixed<1, 3>>(x, w, bias, y, walk);
+    default: return packed_convolution<Single, Any>(x, w, bias, y, walk);
   }
 }
 

@@ -1,4 +1,4 @@
-// Convolutions over all channels, of 1x1, 3x3, 5x5, 3x1 and 1x3 (rows x columns), any padding and stride.
+// Convolutions over all channels, of 1x1, 3x3, 5x5, 3x1, and 1x3 to 1x9 (rows x columns), any padding and stride.
 #pragma once
 #include "layout.h"
 

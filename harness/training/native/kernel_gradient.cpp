@@ -45,12 +45,14 @@ size_t gradient_room(const Convolution& c) {
 void kernel_gradient(const Convolution& c, const Map& x, const Map& dy, real* kernel, real* bias, V* sums) {
   if (c.rows == 1 && c.columns == 1 && c.stride == 1)
     pointwise_gradient(c, x, dy, kernel, sums);
-  else if (c.columns == 1)
-    kernel_gradients<Single, 1>(c, x, dy, kernel, sums);
-  else if (c.columns == 3)
-    kernel_gradients<Single, 3>(c, x, dy, kernel, sums);
   else
-    kernel_gradients<Single, 5>(c, x, dy, kernel, sums);
+    switch (c.columns) {
+      case 1: kernel_gradients<Single, 1>(c, x, dy, kernel, sums); break;
+      case 3: kernel_gradients<Single, 3>(c, x, dy, kernel, sums); break;
+      case 5: kernel_gradients<Single, 5>(c, x, dy, kernel, sums); break;
+      case 7: kernel_gradients<Single, 7>(c, x, dy, kernel, sums); break;
+      case 9: kernel_gradients<Single, 9>(c, x, dy, kernel, sums); break;
+    }
   if (bias) bias_gradient(dy, bias);
 }
 
