@@ -6,6 +6,7 @@ their logits, which ``make test`` checks, and ``manifest.json`` says what the ne
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.data.datasets import Dataset
-from harness.system.errors import UsageError
+from harness.system.errors import DISTRIBUTION, UsageError
 from harness.training.integer import IntegerNetwork, StepNumbers, integer_logits
 from search_spaces.deployment import Kind, Map, Step
 from search_spaces.ops import Conv, Kernel, Role
@@ -29,6 +30,8 @@ EXAMPLES = 10
 _NUMBERS_A_LINE = 20
 # A channel that loses so many bits is always 0, so all channels have one number.
 _ALL_BITS = 15
+# What compilers define for the families of chips on which a network is measured.
+_PREDEFINED = {"Cortex-M0": "__ARM_ARCH_6M__", "RV32IMC": "__riscv", "ATmega328P": "__AVR__"}
 _FUNCTIONS = {
     Kind.CONVOLUTION: "convolve",
     Kind.SCALING: "scale",
@@ -76,6 +79,9 @@ def files_of(library: Library) -> dict[str, str]:
     """Return the texts of all files of the folder, by their paths in it."""
     context = _context(library)
     texts = {path: _environment().get_template(template).render(context) for path, template in _paths(library.name)}
+    license_text = importlib.metadata.distribution(DISTRIBUTION).read_text("licenses/LICENSE")
+    assert license_text is not None
+    texts["LICENSE"] = license_text
     texts["manifest.json"] = json.dumps(_manifest(library), indent=2, ensure_ascii=False) + "\n"
     return texts
 
@@ -134,6 +140,7 @@ def c_text(text: str) -> str:
 def _manifest(library: Library) -> dict[str, Any]:
     plan = library.network.plan
     return {
+        "program": _program(),
         **library.facts,
         "constant_bytes": plan.constant_bytes,
         "arena_bytes": plan.arena_bytes,
@@ -141,6 +148,10 @@ def _manifest(library: Library) -> dict[str, Any]:
         "chips": library.chips,
         "schema_version": 1,
     }
+
+
+def _program() -> str:
+    return f"{DISTRIBUTION} {importlib.metadata.version(DISTRIBUTION)}"
 
 
 def _context(library: Library) -> dict[str, Any]:
@@ -157,6 +168,8 @@ def _context(library: Library) -> dict[str, Any]:
     return {
         "name": library.name,
         "macro": library.name.upper(),
+        "program": _program(),
+        "license": importlib.metadata.metadata(DISTRIBUTION)["License-Expression"],
         "title": _comment(library.title),
         "origin": _comment(library.origin),
         "rows": rows,
@@ -164,6 +177,7 @@ def _context(library: Library) -> dict[str, Any]:
         "channels": channels,
         "classes": dataset.classes,
         "class_names": list(map(c_text, class_names)),
+        "name_bytes": 1 + max(len(name.encode("utf-8")) for name in class_names),
         "low": [f"{value:.9g}" for value in low],
         "scale": [f"{255 / (most - least):.9g}" for least, most in zip(low, high, strict=True)],
         "arena_bytes": plan.arena_bytes,
@@ -181,6 +195,7 @@ def _context(library: Library) -> dict[str, Any]:
         "examples": _examples(library),
         "facts": library.facts,
         "chips": library.chips,
+        "stacks": [(chip, _PREDEFINED[chip], cost) for chip, cost in library.chips.items() if "stack_bytes" in cost],
     }
 
 
@@ -240,7 +255,7 @@ class _StepText:
     @property
     def call(self) -> str:
         function = _FUNCTIONS[self.step.kind]
-        arguments = [f"&steps[{self.index}]", self._place(self.step.source)]
+        arguments = [f"READ_STEP({self.index})", self._place(self.step.source)]
         if self.step.target is None:
             return f"{function}({', '.join([*arguments, 'logits'])})"
         arguments.append(self._place(self.step.target))
