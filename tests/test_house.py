@@ -13,8 +13,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 31_810,
-    "test lines": 29_180,
+    "product lines": 31_840,
+    "test lines": 29_210,
     "benchmark lines": 2_440,
     "public names": 960,
     "files": 612,
