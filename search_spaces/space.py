@@ -375,7 +375,7 @@ class Judgement:
         reason: ``shape`` or the metric that breaks a limit; ``front`` where two metrics together do; None when the
             network is accepted.
         message: the reason in one line, or empty.
-        kept: how many limits were looked at before the one that it breaks, all of them kept; -1 where its ops do not
+        depth: how many limits were looked at before the one that it breaks, all of them kept; -1 where its ops do not
             fit together.
         excess: by how much it breaks that one.
     """
@@ -383,7 +383,7 @@ class Judgement:
     analysis: Analysis | None
     reason: str | None = None
     message: str = ""
-    kept: int = 0
+    depth: int = 0
     excess: int = 0
 
     @property
@@ -394,7 +394,7 @@ class Judgement:
     @property
     def nearness(self) -> tuple[int, int]:
         """What is larger for a network that is nearer to being accepted."""
-        return self.kept, -self.excess
+        return self.depth, -self.excess
 
 
 def judge(
@@ -404,16 +404,16 @@ def judge(
     try:
         analysis = analyse(architecture, space.task)
     except ShapeError as error:
-        return Judgement(None, "shape", error.message, kept=-1)
+        return Judgement(None, "shape", error.message, depth=-1)
     if ceiling is not None and (value := measured(analysis, of)) > ceiling:
         reason = "front" if isinstance(of, Weighted) else str(of)
         message = f"{of} is {value:,}, but at most {ceiling:,} are allowed"
         return Judgement(analysis, reason, message, excess=value - ceiling)
-    for kept, condition in enumerate(space.conditions, 1):
+    for depth, condition in enumerate(space.conditions, 1):
         value = measured(analysis, condition.metric)
         if not condition.holds(value):
             message = f"{condition.metric} is {value:,}, but the space has {condition}"
-            return Judgement(analysis, str(condition.metric), message, kept, abs(value - condition.bound))
+            return Judgement(analysis, str(condition.metric), message, depth, abs(value - condition.bound))
     return Judgement(analysis)
 
 

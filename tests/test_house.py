@@ -13,10 +13,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 31_840,
-    "test lines": 29_210,
+    "product lines": 31_850,
+    "test lines": 29_230,
     "benchmark lines": 2_440,
-    "public names": 960,
+    "public names": 961,
     "files": 612,
 }
 

@@ -116,6 +116,8 @@ def test_c_for_a_chip_states_it_and_what_does_not_fit_is_refused_with_the_chips_
     assert "does not fit half: " in error
     assert "bytes of RAM too many" in error
     assert "it fits microbit-v1, " in error
+    # What the record says goes into the search for others.
+    assert "search --chip half --dataset mnist-5k --target 5'" in error
     assert not (workspace / "lacks").exists()
 
     assert run(["export", evidence.hash[:8], "--safetensors", "net", "--chip", "rp2040"]) == 2

@@ -173,10 +173,10 @@ def test_a_chip_without_tools_is_said_to_be_unmeasured(small: Library, monkeypat
 def test_each_chip_that_is_measured_is_named_on_stderr_before(
     small: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    named = []
+    texts = []
 
     def refuse(library: Library, pixels: Any, family: Family) -> None:
-        named.append(capsys.readouterr().err)
+        texts.append(capsys.readouterr().err)
         raise DeviceError("it is not measured here")
 
     monkeypatch.setattr(emulated, "emulate", refuse)
@@ -185,8 +185,8 @@ def test_each_chip_that_is_measured_is_named_on_stderr_before(
 
     chip_costs(small)
 
-    assert ["Cortex-M0" in named[0], "ATmega328P" in named[1]] == [True, True]
-    assert [text.count("\n") for text in named] == [1, 1]
+    assert ["Cortex-M0" in texts[0], "ATmega328P" in texts[1]] == [True, True]
+    assert [text.count("\n") for text in texts] == [1, 1]
 
 
 @pytest.mark.nightly
