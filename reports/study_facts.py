@@ -148,11 +148,12 @@ def _network(
     predicted_pct_by_trial: Mapping[int, float | None],
 ) -> Network:
     deciding_runs, other_length_runs = _by_length(results, decision)
-    by_trial: dict[int | None, Proposal] = {each.trial: each for each in proposals}
-    proposal = by_trial.get(deciding_runs[0].trial, proposals[-1]) if deciding_runs else proposals[-1]
+    proposal = _deciding_proposal(proposals, deciding_runs)
+    confirming_runs = [run for run in deciding_runs if run.purpose is Purpose.CONFIRM]
     progress = _progress(deciding_runs, predicted_pct_by_trial)
-    pruned_runs = (run for run in other_length_runs if run.status is Status.PRUNED)
-    pruned_texts = [_pruned_text(run, predicted_pct_by_trial) for run in pruned_runs]
+    pruned_texts = [
+        _pruned_text(run, predicted_pct_by_trial) for run in other_length_runs if run.status is Status.PRUNED
+    ]
     costs = costs_of(proposal, study.config)
     return Network(
         hash=proposal.hash,
@@ -168,13 +169,19 @@ def _network(
         validation_accuracies_pct=_accuracies(progress.counted_runs),
         validation_size=next((run.validation_size for run in deciding_runs if run.validation_size), None),
         fresh=any(run.purpose is Purpose.CONFIRM for run in progress.counted_runs),
-        fresh_pct=_accuracies([run for run in deciding_runs if run.purpose is Purpose.CONFIRM]),
+        fresh_pct=_accuracies(confirming_runs),
         first=next((run for run in deciding_runs if run.purpose is Purpose.SEARCH), None),
         row=row,
         remark=_remark(decision, progress.early_end_text, pruned_texts),
         epochs=deciding_runs[0].recipe.epochs if deciding_runs else proposal.epochs,
         runs=(*deciding_runs, *other_length_runs),
     )
+
+
+def _deciding_proposal(proposals: Sequence[Proposal], deciding_runs: Sequence[Result]) -> Proposal:
+    """Return the proposal of the first run by which a network is judged; the latest where there is none."""
+    trial = deciding_runs[0].trial if deciding_runs else None
+    return next((proposal for proposal in proposals if proposal.trial == trial), proposals[-1])
 
 
 def _by_length(results: Sequence[Result], decision: Decision | None) -> tuple[list[Result], list[Result]]:

@@ -6,6 +6,7 @@ The file ``chips.toml`` holds the figures, with their sources and how those of t
 from __future__ import annotations
 
 import math
+import os
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
@@ -22,9 +23,8 @@ class Core:
 
     Attributes:
         program_bytes: of flash.
-        working_bytes: of RAM for a network of the size that was measured, without the image and the maps: what a search
-            leaves for the stack.
-        stack_bytes: of the stack without the buffers of convolutions; ``step_bytes`` of RAM for each step.
+        working_bytes: of the stack for a network of the size that was measured: what a search leaves for it.
+        stack_bytes: of the stack without the buffers of convolutions.
         cycles_a_mac: clock cycles of a multiply-add, with all that goes on around it.
     """
 
@@ -32,23 +32,33 @@ class Core:
     working_bytes: int
     stack_bytes: int
     cycles_a_mac: float
-    step_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chip:
-    """A chip on which a network is to run, alone; ``source`` names the data sheets that its figures are of."""
+    """A chip on which a network is to run, alone.
+
+    Attributes:
+        source: the data sheets that its figures are of.
+        file: where a person states it; empty for one of ``chips.toml``.
+    """
 
     name: str
-    title: str
     core: Core
     flash_bytes: int
     ram_bytes: int
     clock_hz: int
-    source: str
+    title: str = ""
+    source: str = ""
+    file: str = ""
+
+    def __post_init__(self) -> None:
+        if min(self.flash_bytes, self.ram_bytes, self.clock_hz) <= 0:
+            raise ValueError("bytes and clock of a chip are above 0")
 
     def __str__(self) -> str:
-        return self.name
+        """Return what names the chip on the command line."""
+        return f"@{self.file}" if self.file else self.name
 
     def limits(self, task: Task) -> tuple[Condition, Condition]:
         """Return the limits of a network; their bounds are negative where program and image alone do not fit."""
@@ -71,10 +81,9 @@ class Fit:
 
     @property
     def ram_bytes(self) -> int:
-        """The RAM of maps, image, stack and, where they lie in RAM, of the steps."""
-        core = self.chip.core
+        """The RAM of maps, image and stack."""
         plan = self.analysis.plan
-        stack_bytes = core.stack_bytes + plan.buffers.size + core.step_bytes * len(plan.steps)
+        stack_bytes = self.chip.core.stack_bytes + plan.buffers.size
         return stack_bytes + math.prod(self.analysis.task.input_shape) + plan.arena_bytes
 
     @property
@@ -111,15 +120,11 @@ class Fit:
         )
 
 
-def _read() -> dict[str, Chip]:
-    tables = tomllib.loads(resources.files("search_spaces").joinpath("chips.toml").read_text("utf-8"))
-    cores = {name: Core(**figures) for name, figures in tables["cores"].items()}
-    return {
-        name: Chip(name=name, **figures | {"core": cores[figures["core"]]}) for name, figures in tables["chips"].items()
-    }
-
-
-CHIPS: dict[str, Chip] = _read()
+_TABLES = tomllib.loads(resources.files("search_spaces").joinpath("chips.toml").read_text("utf-8"))
+CORES = {name: Core(**figures) for name, figures in _TABLES["cores"].items()}
+CHIPS = {
+    name: Chip(name=name, **figures | {"core": CORES[figures["core"]]}) for name, figures in _TABLES["chips"].items()
+}
 
 
 def chip_named(name: str) -> Chip:
@@ -131,7 +136,8 @@ def chip_named(name: str) -> Chip:
     for chip in CHIPS.values():
         if chip.name.lower() == name.lower():
             return chip
-    raise UnknownNameError(f"unknown chip {name!r}; known are {', '.join(CHIPS)}", hint=nearest(name, CHIPS))
+    hint = f"for the file, write @{name}" if os.path.isfile(name) else nearest(name, CHIPS)
+    raise UnknownNameError(f"unknown chip {name!r}; known are {', '.join(CHIPS)}, or @FILE.toml", hint=hint)
 
 
 def fitting(analysis: Analysis) -> tuple[Chip, ...]:

@@ -70,8 +70,15 @@ def reason(error: BaseException) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return a "did you mean" hint for ``name``, whatever its case, or None when nothing is near."""
-    written = {each.lower(): each for each in known}
+    """Return a "did you mean" hint for ``name``, whatever its case, or None when nothing is near.
+
+    >>> nearest("shape", ["mnist", "shapes-1f0c83a2"])
+    "did you mean 'shapes-1f0c83a2'?"
+    """
+    names = list(known)
+    # What follows the last hyphen is often a hash or a number, which nobody types from memory.
+    stems = {each.rpartition("-")[0].lower(): each for each in names if "-" in each}
+    written = stems | {each.lower(): each for each in names}
     close = difflib.get_close_matches(name.lower(), written, n=1, cutoff=0.6)
     return f"did you mean {written[close[0]]!r}?" if close else None
 

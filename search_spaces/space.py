@@ -375,16 +375,26 @@ class Judgement:
         reason: ``shape`` or the metric that breaks a limit; ``front`` where two metrics together do; None when the
             network is accepted.
         message: the reason in one line, or empty.
+        depth: how many limits were looked at before the one that it breaks, all of them kept; -1 where its ops do not
+            fit together.
+        excess: by how much it breaks that one.
     """
 
     analysis: Analysis | None
     reason: str | None = None
     message: str = ""
+    depth: int = 0
+    excess: int = 0
 
     @property
     def accepted(self) -> bool:
         """Whether nothing speaks against the network."""
         return self.reason is None
+
+    @property
+    def nearness(self) -> tuple[int, int]:
+        """What is larger for a network that is nearer to being accepted."""
+        return self.depth, -self.excess
 
 
 def judge(
@@ -394,15 +404,16 @@ def judge(
     try:
         analysis = analyse(architecture, space.task)
     except ShapeError as error:
-        return Judgement(None, "shape", error.message)
+        return Judgement(None, "shape", error.message, depth=-1)
     if ceiling is not None and (value := measured(analysis, of)) > ceiling:
         reason = "front" if isinstance(of, Weighted) else str(of)
-        return Judgement(analysis, reason, f"{of} is {value:,}, but at most {ceiling:,} are allowed")
-    for condition in space.conditions:
+        message = f"{of} is {value:,}, but at most {ceiling:,} are allowed"
+        return Judgement(analysis, reason, message, excess=value - ceiling)
+    for depth, condition in enumerate(space.conditions, 1):
         value = measured(analysis, condition.metric)
         if not condition.holds(value):
             message = f"{condition.metric} is {value:,}, but the space has {condition}"
-            return Judgement(analysis, str(condition.metric), message)
+            return Judgement(analysis, str(condition.metric), message, depth, abs(value - condition.bound))
     return Judgement(analysis)
 
 
@@ -624,10 +635,13 @@ def feasible(
     return Count(lowest, highest, total, exact, samples, accepted, confidence, *medians, rejected)
 
 
-def smallest(space: SearchSpace) -> int | None:
-    """Return the fewest parameters of any accepted network, all being looked at; None where none is accepted."""
-    judged = (judge(space, each.architecture) for each in enumerate_draws(space))
-    return min((each.analysis.parameters for each in judged if each.accepted and each.analysis), default=None)
+def smallest(space: SearchSpace) -> Judgement:
+    """Return the accepted network of the fewest parameters, all being looked at; where there is none, the nearest."""
+    judgements = [judge(space, each.architecture) for each in enumerate_draws(space)]
+    accepted = [each for each in judgements if each.accepted]
+    if accepted:
+        return min(accepted, key=lambda each: each.analysis.parameters if each.analysis else 0)
+    return max(judgements, key=lambda each: each.nearness)
 
 
 def count_text(number: int, noun: str = "") -> str:

@@ -13,10 +13,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 31_850,
-    "test lines": 29_110,
+    "product lines": 32_060,
+    "test lines": 29_530,
     "benchmark lines": 2_440,
-    "public names": 961,
+    "public names": 966,
     "files": 636,
 }
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from harness.data.datasets import task_of
+from harness.data.datasets import dataset
 from harness.interface import declarations, options
 from harness.system import files
 from harness.system.errors import UsageError
@@ -156,7 +156,8 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
     machine = facts.machines[0]
     files.check_writable(out.parent)
     say(recordings.plan_text(plan))
-    options.say_training(recording.choice, facts.recipe, task_of(facts.dataset), workspace.teachers)
+    spec = dataset(facts.dataset)
+    options.say_training(recording.choice, facts.recipe, spec.task, spec.train_size, workspace.teachers)
     nodes = {"device": str(recording.device), "engine": machine.engine, "kinds": ray.Kinds.OURS}
     with (
         options.resumable(),

@@ -169,16 +169,21 @@ def _check(workspace: Workspace, anchor: str | None, as_json: bool) -> int:
 
 def _publish(name: str, workspace: Workspace, dataset: str) -> None:
     """Copy the evidence of a network into the clone, where all evidence agrees."""
-    from harness.evidence import check
+    from harness.evidence import check, ledger
     from harness.evidence.leaderboard import shipped_table
-    from harness.interface.lookup import read_network
+    from harness.interface.lookup import is_short, read_network
 
     # A table that is not what the evidence gives is no fault here: publishing makes it anew.
     faults = [fault for fault in _faults(workspace, None) if not fault.startswith(f"{shipped_table()}: ")]
     if faults:
         raise ContentError(faults[0])
-    network = read_network(name, workspace, datasets.task_of(dataset))
-    check.publish(workspace, network.architecture.hash)
+    # The ledger knows a network that was only declared by its hash alone.
+    hashes = {attempt.hash for attempt in ledger.read(workspace.ledger).attempts if attempt.hash.startswith(name)}
+    if is_short(name) and len(hashes) == 1:
+        [network_hash] = hashes
+    else:
+        network_hash = read_network(name, workspace, datasets.task_of(dataset)).architecture.hash
+    check.publish(workspace, network_hash)
 
 
 def _show(rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, is_whole: bool) -> None:

@@ -23,7 +23,7 @@ from harness.evidence.evaluate import network_of
 from harness.evidence.record import Record, read_recorded
 from harness.system.errors import ContentError, DeviceError, HarnessError, typed
 from harness.system.files import Workspace
-from harness.training.integer import MAP_SCALES, integer_logits, integers_of, map_scales
+from harness.training.integer import MAP_SCALES, integer_logits, integers_of, map_scales, warn_of_few
 from harness.training.modules import Images, normalised
 from search_spaces.deployment import integer_plan
 from search_spaces.network import analyse
@@ -53,6 +53,7 @@ def c_files(network: TrainedNetwork, path: Path) -> Files:
     check: dict[str, Any] = {"images": len(pixels), "quantised": "in training" if ends_with_integers else "afterwards"}
     if not ends_with_integers:
         everything = Images(images.train_images, torch.as_tensor(images.train_labels).long(), spec.mean, spec.std)
+        warn_of_few(len(everything))
         plan = integer_plan(network.architecture.ops, spec.task.input_shape)
         scales = map_scales(network.model, plan, everything)
         check["float_errors"] = _float_errors(network, pixels, labels)
@@ -149,7 +150,7 @@ def compare_seed(evidence: Record, index: int, workspace: Workspace, folder: Pat
         )
     command = find_compiler()
     if command is None:
-        raise DeviceError("no C compiler is installed")
+        raise DeviceError("no C compiler is installed, or CC names none")
     spec = dataset(evidence.dataset)
     weights = read_recorded(workspace.records, evidence, index)
     integers = integers_of(network_of(weights, spec.task), evidence.architecture, spec)

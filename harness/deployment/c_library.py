@@ -6,6 +6,7 @@ their logits, which ``make test`` checks, and ``manifest.json`` says what the ne
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.data.datasets import Dataset
-from harness.system.errors import UsageError
+from harness.system.errors import DISTRIBUTION, UsageError
 from harness.training.integer import IntegerNetwork, StepNumbers, integer_logits
 from search_spaces.deployment import Kind, Map, Step
 from search_spaces.ops import Conv, Kernel, Role
@@ -29,6 +30,8 @@ EXAMPLES = 10
 _NUMBERS_A_LINE = 20
 # A channel that loses so many bits is always 0, so all channels have one number.
 _ALL_BITS = 15
+# What compilers define for the families of chips on which a network is measured.
+_PREDEFINED = {"Cortex-M0": "__ARM_ARCH_6M__", "RV32IMC": "__riscv", "ATmega328P": "__AVR__"}
 _FUNCTIONS = {
     Kind.CONVOLUTION: "convolve",
     Kind.SCALING: "scale",
@@ -76,6 +79,9 @@ def files_of(library: Library) -> dict[str, str]:
     """Return the texts of all files of the folder, by their paths in it."""
     context = _context(library)
     texts = {path: _environment().get_template(template).render(context) for path, template in _paths(library.name)}
+    license_text = importlib.metadata.distribution(DISTRIBUTION).read_text("licenses/LICENSE")
+    assert license_text is not None
+    texts["LICENSE"] = license_text
     texts["manifest.json"] = json.dumps(_manifest(library), indent=2, ensure_ascii=False) + "\n"
     return texts
 
@@ -134,6 +140,7 @@ def c_text(text: str) -> str:
 def _manifest(library: Library) -> dict[str, Any]:
     plan = library.network.plan
     return {
+        "program": _program(),
         **library.facts,
         "constant_bytes": plan.constant_bytes,
         "arena_bytes": plan.arena_bytes,
@@ -141,6 +148,10 @@ def _manifest(library: Library) -> dict[str, Any]:
         "chips": library.chips,
         "schema_version": 1,
     }
+
+
+def _program() -> str:
+    return f"{DISTRIBUTION} {importlib.metadata.version(DISTRIBUTION)}"
 
 
 def _context(library: Library) -> dict[str, Any]:
@@ -151,12 +162,12 @@ def _context(library: Library) -> dict[str, Any]:
     low = dataset.low or (0.0,) * channels
     high = dataset.high or (255.0,) * channels
     steps = [_StepText(network, index, library.name) for index in range(len(plan.steps))]
-    used = {_FUNCTIONS[step.kind] for step in plan.steps}
-    used |= {"poses" if step.poses > 1 else "plain" for step in steps if step.step.kind is Kind.CONVOLUTION}
     class_names = dataset.class_names or tuple(map(str, range(dataset.classes)))
     return {
         "name": library.name,
         "macro": library.name.upper(),
+        "program": _program(),
+        "license": importlib.metadata.metadata(DISTRIBUTION)["License-Expression"],
         "title": _comment(library.title),
         "origin": _comment(library.origin),
         "rows": rows,
@@ -164,6 +175,7 @@ def _context(library: Library) -> dict[str, Any]:
         "channels": channels,
         "classes": dataset.classes,
         "class_names": list(map(c_text, class_names)),
+        "name_bytes": 1 + max(len(name.encode("utf-8")) for name in class_names),
         "low": [f"{value:.9g}" for value in low],
         "scale": [f"{255 / (most - least):.9g}" for least, most in zip(low, high, strict=True)],
         "arena_bytes": plan.arena_bytes,
@@ -175,13 +187,26 @@ def _context(library: Library) -> dict[str, Any]:
         ],
         "arrays": [array for step in steps for array in step.arrays],
         "steps": steps,
-        "used": used,
+        "used": _used_functions(steps),
         "buffers": plan.buffers,
         "is_scaled": any(least != 0 or most != 255 for least, most in zip(low, high, strict=True)),
         "examples": _examples(library),
         "facts": library.facts,
         "chips": library.chips,
+        "stacks": _stacks(library.chips),
     }
+
+
+def _used_functions(steps: Sequence[_StepText]) -> set[str]:
+    """Return the functions of the template that a network needs, and of its convolutions the kinds."""
+    convolutions = [step for step in steps if step.step.kind is Kind.CONVOLUTION]
+    kinds = {"poses" if step.poses > 1 else "plain" for step in convolutions}
+    return kinds | {_FUNCTIONS[step.step.kind] for step in steps}
+
+
+def _stacks(chips: Mapping[str, Mapping[str, str | int]]) -> list[tuple[str, str, Mapping[str, str | int]]]:
+    """Return the chips whose stack was measured, with what compilers define for them."""
+    return [(chip, _PREDEFINED[chip], cost) for chip, cost in chips.items() if "stack_bytes" in cost]
 
 
 def _comment(text: str) -> str:
@@ -240,7 +265,7 @@ class _StepText:
     @property
     def call(self) -> str:
         function = _FUNCTIONS[self.step.kind]
-        arguments = [f"&steps[{self.index}]", self._place(self.step.source)]
+        arguments = [f"READ_STEP({self.index})", self._place(self.step.source)]
         if self.step.target is None:
             return f"{function}({', '.join([*arguments, 'logits'])})"
         arguments.append(self._place(self.step.target))
@@ -256,30 +281,17 @@ class _StepText:
     def numbers(self) -> list[str | int]:
         """The members of the C structure, in its order."""
         values = self.values
-        step = self.step
-        channels, rows, columns = self.source.shape
-        if step.kind is Kind.LOGITS and not step.is_global:
-            # A linear layer of a map as it stands takes each number for a channel.
-            channels = self.source.size
-            rows = columns = 1
+        channels, rows, columns = self._input_shape()
         output_channels, output_rows, output_columns = self.target.shape if self.target is not None else (1, 1, 1)
-        kernel = None if step.kernel is None else self.network.kernels[step.kernel]
-        filters, kernel_rows, kernel_columns, group_channels = (1, 1, 1, 1) if kernel is None else kernel.shape
+        filters, kernel_rows, kernel_columns, group_channels = self._kernel_shape()
         pool_rows, pool_columns, role = self._pooling()
-        is_image = step.source == 0
-        skip = None if step.skip is None else self.network.plan.maps[step.skip]
-        target_is_signed = self.target is None or self.target.signed
-        low, high = (-127, 127) if target_is_signed else (0, 255)
-        stride, paddings = (step.op.stride, step.op.paddings) if isinstance(step.op, Kernel) else (1, (0, 0))
+        is_signed = self.target is None or self.target.signed
+        low, high = (-127, 127) if is_signed else (0, 255)
         return [
-            "0" if kernel is None else f"kernel_{step.kernel}",
-            f"multipliers_{self.index}" if len(values.multipliers) else "0",
-            f"biases_{self.index}" if len(values.biases) else "0",
-            *(kernel_rows, kernel_columns, stride, *paddings, self.poses),
+            *self._array_names(),
+            *(kernel_rows, kernel_columns, *self._stride_and_paddings(), self.poses),
             *(pool_rows, pool_columns, int(role is Role.MEAN_POOLING)),
-            128 if self.source.signed else 0,
-            128 if self.source.signed else self.network.offset * (is_image and step.kernel is not None),
-            128 if skip is not None and skip.signed else 0,
+            *self._byte_codes(),
             _bits_to_lose(output_channels, len(values.multipliers)),
             _bits_to_lose(output_channels, len(values.biases)),
             *(values.sum_bits, values.bias_bits, values.output_bits),
@@ -288,6 +300,41 @@ class _StepText:
             *(filters, group_channels),
             *(values.skip_multiplier, values.slope, low, high),
         ]
+
+    def _array_names(self) -> tuple[str, str, str]:
+        """Return the names of kernel, multipliers and biases; 0 for what the step has not."""
+        return (
+            "0" if self.step.kernel is None else f"kernel_{self.step.kernel}",
+            f"multipliers_{self.index}" if len(self.values.multipliers) else "0",
+            f"biases_{self.index}" if len(self.values.biases) else "0",
+        )
+
+    def _input_shape(self) -> tuple[int, int, int]:
+        if self.step.kind is Kind.LOGITS and not self.step.is_global:
+            # A linear layer of a map as it stands takes each number for a channel.
+            return self.source.size, 1, 1
+        channels, rows, columns = self.source.shape
+        return channels, rows, columns
+
+    def _kernel_shape(self) -> tuple[int, int, int, int]:
+        if self.step.kernel is None:
+            return 1, 1, 1, 1
+        filters, rows, columns, channels = self.network.kernels[self.step.kernel].shape
+        return filters, rows, columns, channels
+
+    def _stride_and_paddings(self) -> tuple[int, int, int]:
+        op = self.step.op
+        return (op.stride, *op.paddings) if isinstance(op, Kernel) else (1, 0, 0)
+
+    def _byte_codes(self) -> tuple[int, int, int]:
+        """Return flip and base of the bytes that are read, and the flip of those that are added."""
+        is_learned_of_image = self.step.source == 0 and self.step.kernel is not None
+        base = self.network.offset if is_learned_of_image else 0
+        flip = 0
+        if self.source.signed:
+            flip = base = 128
+        skip = None if self.step.skip is None else self.network.plan.maps[self.step.skip]
+        return flip, base, 128 if skip is not None and skip.signed else 0
 
     def _pooling(self) -> tuple[int, int, Role | None]:
         """Return rows and columns of the windows of a pooling or an unshuffle, and which it is."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,15 +11,16 @@ import numpy.typing as npt
 
 from harness.deployment.c_library import Library, files_of, runner_of
 from harness.system.errors import DeviceError
+from harness.system.machine import compiler_words
 
-# Tried in this order where none is named.
-COMPILERS = ("cc", "gcc", "clang")
+# Tried in this order where CC names none.
+_COMPILERS = ("cc", "gcc", "clang")
 _WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror")
 
 
 def find_compiler() -> str | None:
-    """Return a C compiler of this machine; None where there is none."""
-    return next(filter(shutil.which, COMPILERS), None)
+    """Return the command of the C compiler: that of CC, else the first installed; None where there is none."""
+    return " ".join(compiler_words("CC", _COMPILERS)) or None
 
 
 def write_files(library: Library, folder: Path) -> None:
@@ -38,7 +38,7 @@ def compile_runner(folder: Path, name: str, command: str, flags: Sequence[str] =
     """
     program = folder / "run"
     sources = ["test/run.c", f"src/{name}.c"]
-    words = [command, *flags, *_WARNINGS, "-Isrc", "-o", str(program), *sources]
+    words = [*command.split(), *flags, *_WARNINGS, "-Isrc", "-o", str(program), *sources]
     run = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
     if run.returncode:
         raise DeviceError(f"{command} refuses the network: {run.stderr.strip().splitlines()[0]}")

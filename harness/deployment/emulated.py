@@ -20,6 +20,7 @@ import numpy.typing as npt
 from harness.deployment.c_library import Library, emulated_program
 from harness.deployment.compiled import write_files
 from harness.system.errors import DeviceError, HarnessError
+from harness.system.terminal import say
 from harness.training.integer import integer_logits
 
 # How often the loop of known length is passed; long beside a tick of any clock here.
@@ -128,10 +129,7 @@ def emulate(
     Raises:
         DeviceError: a tool is missing, the network does not fit, or the program fails.
     """
-    programs = (f"{family.tools}-gcc", f"{family.tools}-size", family.emulator[0])
-    for program in programs:
-        if shutil.which(program) is None:
-            raise DeviceError(f"{program} is not installed")
+    _check_tools(family)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_files(library, folder)
@@ -167,6 +165,13 @@ def emulate(
     )
 
 
+def _check_tools(family: Family) -> None:
+    """Raise DeviceError where a tool of a family is missing."""
+    for program in (f"{family.tools}-gcc", f"{family.tools}-size", family.emulator[0]):
+        if shutil.which(program) is None:
+            raise DeviceError(f"{program} is not installed")
+
+
 def _output(words: Sequence[str], folder: Path) -> str:
     """Return what a program writes, errors included, as semihosting writes there."""
     try:
@@ -190,6 +195,8 @@ def chip_costs(library: Library) -> dict[str, dict[str, str | int]]:
     logits = integer_logits(library.network, library.examples)
     for name, family in FAMILIES.items():
         try:
+            _check_tools(family)
+            say(f"measuring the network on an emulated {name}, for up to {_PATIENCE_SECONDS} seconds")
             emulation = emulate(library, library.examples, family)
         except DeviceError as error:
             costs[name] = {"unknown": error.message}

@@ -74,15 +74,6 @@ def _orders(kernel: Integers, poses: int) -> dict[str, Any]:
 
 
 def _step_document(network: IntegerNetwork, step: Step, numbers: StepNumbers) -> dict[str, Any]:
-    op = step.op
-    source = network.plan.maps[step.source]
-    kernel = None if step.kernel is None else network.kernels[step.kernel]
-    poses = op.poses if isinstance(op, Conv) else 1
-    pool = op if step.kind in (Kind.POOLING, Kind.UNSHUFFLE) else step.pool
-    window = None if pool is None else pool.window()
-    if pool is not None and window is None:
-        # It is a pooling of the whole map.
-        window = (*source.shape[1:], 1)
     has_slope = isinstance(step.rectifier, LeakyReLU | PReLU)
     return {
         "kind": step.kind,
@@ -90,13 +81,8 @@ def _step_document(network: IntegerNetwork, step: Step, numbers: StepNumbers) ->
         "target": step.target,
         "skip": step.skip,
         "offset": network.offset if step.source == 0 and step.kernel is not None else 0,
-        "kernel": step.kernel,
-        "sums": None if step.kind is not Kind.CONVOLUTION or op is None else _shape_document(op.shape(source.shape)),
-        "orders": None if kernel is None else _orders(kernel, poses),
-        "stride": op.stride if isinstance(op, Kernel) else 1,
-        "paddings": op.paddings if isinstance(op, Kernel) else (0, 0),
-        "window": None if window is None else window[:2],
-        "takes_mean": pool is not None and pool.role is Role.MEAN_POOLING,
+        **_kernel_facts(network, step),
+        **_pooling_facts(step, network.plan.maps[step.source]),
         "is_global": step.is_global,
         "multipliers": numbers.multipliers.tolist(),
         "biases": numbers.biases.tolist(),
@@ -106,3 +92,29 @@ def _step_document(network: IntegerNetwork, step: Step, numbers: StepNumbers) ->
         "skip_multiplier": numbers.skip_multiplier,
         "slope": numbers.slope if has_slope else None,
     }
+
+
+def _kernel_facts(network: IntegerNetwork, step: Step) -> dict[str, Any]:
+    """Return what a step does with a kernel; of a step without one the same keys."""
+    op = step.op
+    poses = op.poses if isinstance(op, Conv) else 1
+    sums = None
+    if step.kind is Kind.CONVOLUTION and op is not None:
+        sums = _shape_document(op.shape(network.plan.maps[step.source].shape))
+    return {
+        "kernel": step.kernel,
+        "sums": sums,
+        "orders": None if step.kernel is None else _orders(network.kernels[step.kernel], poses),
+        "stride": op.stride if isinstance(op, Kernel) else 1,
+        "paddings": op.paddings if isinstance(op, Kernel) else (0, 0),
+    }
+
+
+def _pooling_facts(step: Step, source: Map) -> dict[str, Any]:
+    """Return the window of a pooling or an unshuffle, None without one, and whether its mean is taken."""
+    pool = step.op if step.kind in (Kind.POOLING, Kind.UNSHUFFLE) else step.pool
+    if pool is None:
+        return {"window": None, "takes_mean": False}
+    # Without a window it is a pooling of the whole map.
+    window = pool.window() or source.shape[1:]
+    return {"window": window[:2], "takes_mean": pool.role is Role.MEAN_POOLING}

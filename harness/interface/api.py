@@ -15,7 +15,7 @@ from harness.interface import declarations, options
 from harness.interface.results import Explanation, Exported, Study, Trained, Trial, Verified
 from harness.system import files
 from harness.system.document import document_of
-from harness.system.errors import ContentError, UsageError, require, typed
+from harness.system.errors import ContentError, UsageError, option_words, require, typed
 from harness.system.files import Workspace, check_writable, write_together
 from harness.system.machine import check_may_start
 from search_spaces.catalog import network_names
@@ -209,19 +209,20 @@ def export(
         analysis = analyse(wanted.architecture, datasets.task_of(wanted.dataset))
         check_integer_form(analysis.plan)
         fit = Fit(cast(Chip, chip), analysis)
-        _check_fit(fit)
+        target = None if wanted.evidence is None else f"{wanted.evidence.target_pct:g}"
+        _check_fit(fit, {"--dataset": wanted.dataset, "--target": target, "--recipe": recipe})
     images = load(wanted.dataset, Path(data) if data else None)
     check_batch(wanted.recipe.recipe, len(images.train_labels))
     check_network(wanted.recipe.recipe, wanted.architecture, images.dataset.task)
     return _exported(weights_of(wanted, images, workspace, device=device, engine=engine), targets, fit)
 
 
-def _check_fit(fit: Fit) -> None:
-    """Raise ContentError where a network does not fit its chip, and name what would."""
+def _check_fit(fit: Fit, search_options: Mapping[str, str | None]) -> None:
+    """Raise ContentError where a network does not fit its chip, and name what would, and the search for others."""
     if fit.lack:
         chips = ", ".join(map(str, fitting(fit.analysis)))
         hint = f"it fits {chips}; " if chips else ""
-        search = typed("search", "--chip", fit.chip.name)
+        search = typed("search", "--chip", str(fit.chip), *option_words(search_options))
         raise ContentError(
             f"the network does not fit {fit.chip}: {fit.lack} too many",
             hint=f"{hint}networks that fit: '{search}'",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import json
 import math
 import os
 import re
 from collections.abc import Iterable
+from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.data import datasets
+from harness.system.document import documented, read_as, read_toml
+from harness.system.errors import ContentError
 from harness.system.files import workspace
 from harness.system.terminal import DURATION, Parsed, say
 from search_spaces.catalog import SPACES
-from search_spaces.chips import CHIPS, chip_named
-from search_spaces.errors import NotationError
+from search_spaces.chips import CHIPS, CORES, Chip, Core, chip_named
+from search_spaces.errors import NotationError, nearest
 from search_spaces.notation import parse_conditions
 from search_spaces.space import OBJECTIVES
 
@@ -107,6 +111,26 @@ def _shape(text: str) -> Shape:
     return channels, rows, columns
 
 
+def _chip(text: str) -> Chip:
+    """Return the chip of that name, or the one that a TOML file states in the fields of ``chips.toml``.
+
+    Its core is one of those of ``chips.toml``, or a table of a core's fields.
+    """
+    if not text.startswith("@"):
+        return chip_named(text)
+    path = Path(text[1:])
+    document = read_toml(path, "chip")
+    core = document.get("core")
+    if isinstance(core, str):
+        if core not in CORES:
+            message = f"{path}: unknown core {core!r}; known are {', '.join(CORES)}"
+            raise ContentError(message, hint=nearest(core, CORES))
+        document["core"] = asdict(CORES[core])
+    statement = {"name": path.stem, **document, "file": str(path)}
+    documented(Core)
+    return read_as(documented(Chip), json.dumps(statement, default=str), str(path))
+
+
 class DatasetType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
     """Turns a data set, or the path of one's own, into its name."""
 
@@ -156,8 +180,9 @@ DECLARED: dict[str, dict[str, Any]] = {
         "help": "Constraints on every network, such as 'macs<=1000000,receptive_field>=20'.",
     },
     "chip": {
-        "type": Parsed("name", chip_named),
-        "help": f"The chip whose flash and RAM are limits of a network, with the exported C on it: {', '.join(CHIPS)}.",
+        "type": Parsed("name", _chip),
+        "help": "The chip whose flash and RAM are limits of a network, with the exported C on it: "
+        f"{', '.join(CHIPS)}, or @FILE.toml.",
     },
     "target_pct": {
         "flag": "--target",

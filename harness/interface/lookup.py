@@ -16,7 +16,7 @@ from harness.evidence.record import Record
 from harness.studies.events import Confirmed
 from harness.studies.log import read_state
 from harness.system import files
-from harness.system.errors import ContentError, UsageError, reason, typed
+from harness.system.errors import ContentError, UsageError, option_words, reason, typed
 from harness.system.files import Workspace
 from harness.system.terminal import say
 from harness.training.recipe import NamedRecipe, Recipe, named_recipe, recipe_by_hash, recipe_named_like
@@ -183,8 +183,7 @@ def read_record(network: object, workspace: Workspace, dataset: str = AUTO, reci
     rows = "; ".join(sorted({f"{each.recipe_name} on {each.dataset}" for each in fitting or records}))
     if not fitting:
         others = f" by that recipe or on that data set: {rows}" if records else ""
-        arguments = {"--dataset": dataset, "--recipe": recipe}
-        words = [word for name, value in arguments.items() if value not in (None, AUTO) for word in (name, str(value))]
+        words = option_words({"--dataset": dataset, "--recipe": recipe})
         hint = f"{typed('verify', str(network), *words)} trains it, which takes minutes, and keeps record and weights"
         raise ContentError(f"{network_hash} has no record here{others}", hint=hint)
     if len({(each.recipe_hash, each.dataset) for each in fitting}) > 1:

@@ -181,8 +181,8 @@ def resumable() -> Iterator[None]:
         raise Interrupted("interrupted", hint="resume with the same command") from error
 
 
-def say_training(choice: Choice, recipe: Recipe, task: Task, teachers: Path) -> None:
-    """Say once why torch trains, what the engine is built without, and that a teacher that is not kept is trained."""
+def say_training(choice: Choice, recipe: Recipe, task: Task, image_count: int, teachers: Path) -> None:
+    """Say why torch trains, what the engine lacks, which teachers are trained, and of how few images integers come."""
     for why in choice.engine.skipped if choice.engine is not None else ():
         say(f"the engine is built {why}")
     if choice.why:
@@ -193,6 +193,10 @@ def say_training(choice: Choice, recipe: Recipe, task: Task, teachers: Path) -> 
             f"{counted(recipe.teacher_seeds, 'teacher')} of {parameters:,} parameters; a missing one is trained first, "
             f"for {counted(recipe.teacher_recipe.epochs, 'epoch')}, and kept in {teachers}"
         )
+    if recipe.precision == "int8":
+        from harness.training.integer import warn_of_few
+
+        warn_of_few(image_count)
 
 
 def say_left_out(damage: Iterable[str]) -> None:

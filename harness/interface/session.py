@@ -84,7 +84,8 @@ def planned_search(
         say(f"bytes are those of integers, but {floats}")
     device, engine = plan.effort.device, plan.effort.engine
     with executor_at(request.cluster, request.workers, device=device, engine=engine) as executor_of:
-        options.say_training(plan.engine, plan.recipe.recipe, plan.space.task, plan.workspace.teachers)
+        data = plan.data
+        options.say_training(plan.engine, plan.recipe.recipe, data.task, data.train_size, plan.workspace.teachers)
         yield plan if request.cluster is None else on_cluster(plan, executor_of, request.workers)
 
 

@@ -68,10 +68,11 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> Plan:
 
     device = choose_device(request.device)
     choice = choose_engine(request.engine, named.recipe, device, argument.architecture.op_types)
-    options.say_training(choice, named.recipe, task, workspace.teachers)
     dataset_of_row = None if row is None or request.dataset != datasets.AUTO else row.dataset
     images = load(dataset_of_row or request.dataset, request.data)
-    check_batch(named.recipe, len(images.train_labels))
+    image_count = len(images.train_labels)
+    check_batch(named.recipe, image_count)
+    options.say_training(choice, named.recipe, task, image_count, workspace.teachers)
     plan = Plan(
         architecture=argument.architecture,
         recipe=named,

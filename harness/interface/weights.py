@@ -167,8 +167,9 @@ def train_here(job: Job, images: ImageData) -> tuple[Result, Training]:
     device = choose_device(job.device)
     choice = choose_engine(job.engine, job.recipe, device, job.architecture.op_types)
     teachers = files.workspace().teachers
-    options.say_training(choice, job.recipe, images.dataset.task, teachers)
     validated = job.purpose is Purpose.TRAIN
+    image_count = images.dataset.train_size if validated else len(images.train_labels)
+    options.say_training(choice, job.recipe, images.dataset.task, image_count, teachers)
     epochs = job.recipe.epochs
     job = replace(job, device=str(device), engine=choice.kind, teachers=teachers, evaluate_each_epoch=validated)
     with torch_of_caller(), Reporter(epochs, "epochs") as reporter:

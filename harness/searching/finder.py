@@ -105,6 +105,7 @@ class Finder:
         taken: hashes and lengths that were proposed before.
         refused_proposals: events of proposals, of the ladder or of a sampler, that are refused or known.
         refused_draws: how many networks were refused that nobody had proposed, by reason.
+        nearest_draw: what was said of the one of them that was nearest to the limits.
         option_count: how many networks the surrogate could choose among: new, or of a new length, and in time.
         doubts: whether the surrogate gave none of these a chance as it states its deviations.
         time_would_help: whether the surrogate, which chose none of these, would choose one with endless time.
@@ -127,6 +128,7 @@ class Finder:
         self.taken = frozenset((each.hash, each.epochs or config.recipe.epochs) for each in proposals)
         self.refused_proposals: list[Rejected | Repeated] = []
         self.refused_draws: Counter[str] = Counter()
+        self.nearest_draw: Judgement | None = None
         self.option_count = 0
         self.doubts = False
         self.time_would_help = False
@@ -151,6 +153,11 @@ class Finder:
         facts = {"reason": str(judgement.reason), "parameters": size, "hash": network.architecture.hash, **further}
         self.refused_proposals.append(Rejected(origin=origin, budget=self.ceiling, **facts))
 
+    def _note_refused_draw(self, judgement: Judgement) -> None:
+        self.refused_draws[str(judgement.reason)] += 1
+        if self.nearest_draw is None or judgement.nearness > self.nearest_draw.nearness:
+            self.nearest_draw = judgement
+
     def draw_options(self, rng: random.Random, draws: int = DRAWS) -> Iterator[Option]:
         """Yield new networks within the limits from so many uniform draws.
 
@@ -173,7 +180,7 @@ class Finder:
                 return
             option = self.option_or_refusal(draw(self.space, uniform(rng)))
             if isinstance(option, Judgement):
-                self.refused_draws[str(option.reason)] += 1
+                self._note_refused_draw(option)
             elif option.hash not in self.trials_by_hash:
                 yield option
 
@@ -288,7 +295,7 @@ class Finder:
                     continue
                 child = self.option_or_refusal(*network)
                 if isinstance(child, Judgement):
-                    self.refused_draws[str(child.reason)] += 1
+                    self._note_refused_draw(child)
                 elif child.hash not in hashes:
                     children[child.hash] = child
         return children
@@ -309,7 +316,11 @@ class Finder:
         limits = cost_text + (time_text if lacks_time else self._conditions_text())
         if self.listed_options is not None:
             return f"the space has no further network with {limits}", lacks_time
-        return f"none of {DRAWS:,} further draws was a new network with {limits}", lacks_time
+        nearest = ""
+        # Once a network has kept the limits, they are not what is in the way.
+        if self.nearest_draw is not None and not lacks_time and not self.candidates:
+            nearest = f"; the nearest: {self.nearest_draw.message}"
+        return f"none of {DRAWS:,} further draws was a new network with {limits}{nearest}", lacks_time
 
     def _has_option_with_endless_time(self) -> bool:
         """Return whether only the time of a training stands in the way: without its limit draws give a new network."""

@@ -247,12 +247,12 @@ def _check_smallest(space: SearchSpace, budget: int, hint: str) -> None:
     """Raise ContentError where no network of a space that can be counted meets its conditions and the budget."""
     if space.configurations > MOST_EXACT:
         return
-    fewest = smallest(space)
-    if fewest is None:
+    judgement = smallest(space)
+    if judgement.analysis is None or not judgement.accepted:
         conditions = dict.fromkeys(map(str, space.conditions))
-        raise ContentError(
-            " and ".join([f"no network of space '{space.name}' suits the images", *conditions]), hint=hint
-        )
+        message = " and ".join([f"no network of space '{space.name}' suits the images", *conditions])
+        raise ContentError(f"{message}; the nearest: {judgement.message}", hint=hint)
+    fewest = judgement.analysis.parameters
     if fewest > budget:
         raise ContentError(
             f"no network of space '{space.name}' meets a budget of {budget:,} parameters: its smallest has {fewest:,}",

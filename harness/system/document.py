@@ -7,13 +7,14 @@ raw numbers in their shortest exact form, no text that is a formula.
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
 
-from harness.system.errors import ContentError, reason
+from harness.system.errors import ContentError, UsageError, reason
 from harness.system.files import read_bytes
 from search_spaces.errors import NotationError, nearest
 from search_spaces.network import Architecture
@@ -103,6 +104,23 @@ def read_as(
             key = f"{key} is {content if len(content) <= 60 else content[:57] + '...'}".removeprefix(" is ")
         message = ": ".join(filter(None, (where, key, words.removeprefix("Value error, "))))
         raise ContentError(message, hint=hint) from error
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """Return the table of a TOML file that a person wrote.
+
+    Raises:
+        UsageError: the file, which holds a ``what``, cannot be read.
+        ContentError: it is not TOML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the {what} {path}: {reason(error)}") from error
+    try:
+        return tomllib.loads(text)
+    except ValueError as error:  # numbers of thousands of digits are none, too
+        raise ContentError(f"{path} is not TOML: {error}") from error
 
 
 class _RepeatedKey(Exception):

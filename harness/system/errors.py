@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import ClassVar
 
@@ -110,6 +110,11 @@ def refused(error: BaseException) -> StorageError | DeviceError | None:
 def typed(*arguments: str) -> str:
     """Return what to type for a command; HARNESS_COMMAND says how this one was called."""
     return shlex.join([os.environ.get("HARNESS_COMMAND") or "harness", *arguments])
+
+
+def option_words(values: Mapping[str, str | None]) -> list[str]:
+    """Return options with their values as words of a command; what is left open, by None or auto, is left out."""
+    return [word for name, value in values.items() if value not in (None, "auto") for word in (name, str(value))]
 
 
 def require(extra: str, modules: Sequence[str], purpose: str) -> None:

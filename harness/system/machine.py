@@ -9,10 +9,11 @@ import ctypes
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -28,6 +29,19 @@ _INFO = Path("/proc/cpuinfo")
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 # prctl's option that sends a signal to a process when its parent dies (Linux, prctl(2)).
 _PR_SET_PDEATHSIG = 1
+
+
+def compiler_words(variable: str, usual: Sequence[str]) -> list[str]:
+    """Return the words of the compiler that an environment variable names, else the first usual one that is installed.
+
+    They are none where there is no such program.
+    """
+    command = os.environ.get(variable)
+    for name in (command,) if command else usual:
+        words = name.split()
+        if words and shutil.which(words[0]):
+            return words
+    return []
 
 
 def core_count() -> int:

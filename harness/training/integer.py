@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from harness.data.datasets import Dataset
 from harness.system.errors import ContentError
+from harness.system.terminal import counted, say_once
 from harness.training.modules import Images, normalised
 from search_spaces.deployment import IntegerPlan, Kind, LearnedKernel, OpPath, Step, check_integer_form, integer_plan
 from search_spaces.modules import in_poses
@@ -38,6 +39,8 @@ _RANGE_SHARE = 0.9999
 MAP_SCALES = "map_scales"
 # Images that ranges are taken from.
 CALIBRATION_IMAGES = 2_000
+# Of fewer a range hangs on a handful of images.
+_FEW_IMAGES = 200
 _BATCH = 500
 _WEIGHT_MAX = 127
 _INT16_MAX = 2**15 - 1
@@ -153,6 +156,13 @@ def map_scales(network: nn.Module, plan: IntegerPlan, images: Images) -> Tensor:
         high = float(values.kthvalue(rank).values) or float(values.max()) or 1.0
         scales.append(high / plan.maps[step.target].largest)
     return torch.tensor(scales, dtype=torch.float64)
+
+
+def warn_of_few(count: int) -> None:
+    """Say once that the ranges of maps are taken from few images, where so many are there to train on."""
+    if count < _FEW_IMAGES:
+        images = counted(count, "training image")
+        say_once(f"the ranges of the integers come from {images} only; others may lie outside of them", "warning")
 
 
 def _kernel_weights(network: nn.Module, kernel: LearnedKernel) -> npt.NDArray[np.float64]:

@@ -7,7 +7,6 @@ import json
 import math
 import os
 import re
-import tomllib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,8 +14,8 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as validated
 
-from harness.system.document import read_as
-from harness.system.errors import ContentError, UsageError, reason
+from harness.system.document import read_as, read_toml
+from harness.system.errors import ContentError, UsageError
 from harness.system.user_code import source_sha256
 from search_spaces.catalog import PRESETS
 from search_spaces.deployment import integer_plan
@@ -337,14 +336,7 @@ def check_network(recipe: Recipe, architecture: Architecture, task: Task) -> Non
 
 
 def _read(path: Path) -> Recipe:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the recipe {path}: {reason(error)}") from error
-    try:
-        document = tomllib.loads(text)
-    except ValueError as error:  # numbers of thousands of digits are none, too
-        raise ContentError(f"{path} is not TOML: {error}") from error
+    document = read_toml(path, "recipe")
     # What has a name here is written out: a recipe states all that it depends on.
     if isinstance(named := document.get("teacher_recipe"), str):
         document["teacher_recipe"] = recipe_document(named_recipe(named).recipe)

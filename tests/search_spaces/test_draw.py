@@ -226,9 +226,31 @@ def test_few_derivations_are_all_looked_at(space: SearchSpace, budget: int | Non
 
 def test_the_smallest_network_of_a_small_space_is_known():
     text = "net = conv3x3({4, 8, 12}) gap linear(10)"
-    assert smallest(parse_space(text)) == 4 * 9 + 4 * 10 + 10
-    assert smallest(parse_space(f"{text}; where macs >= 60000")) == 12 * 9 + 12 * 10 + 10
-    assert smallest(parse_space(f"{text}; where parameters <= 10")) is None
+
+    def parameters(conditions: str) -> int | None:
+        judgement = smallest(parse_space(f"{text}{conditions}"))
+        assert judgement.accepted
+        return judgement.analysis.parameters if judgement.analysis else None
+
+    assert parameters("") == 4 * 9 + 4 * 10 + 10
+    assert parameters("; where macs >= 60000") == 12 * 9 + 12 * 10 + 10
+
+
+@pytest.mark.parametrize(
+    ("condition", "value"),
+    [
+        ("parameters <= 10", "parameters is 86"),  # 4 x 9 + 4 x 10 + 10
+        ("macs >= 90000", "macs is 84,792"),  # 784 x 9 x 12 + 12 x 10
+        ("ram_bytes <= 3", "ram_bytes is 3,136"),  # 4 maps of 784
+        # Of the limits that no network keeps the last one that any came to is named.
+        ("ram_bytes <= 4000, macs <= 1, parameters <= 1", "macs is 28,264"),
+    ],
+)
+def test_where_no_network_is_accepted_the_nearest_says_what_was_reached(condition: str, value: str):
+    judgement = smallest(parse_space(f"net = conv3x3({{4, 8, 12}}) gap linear(10); where {condition}"))
+
+    assert not judgement.accepted
+    assert judgement.message.startswith(f"{value}, ")
 
 
 def test_the_interval_holds_the_true_number_as_often_as_it_says():

@@ -199,6 +199,10 @@ def test_the_nearest_name_is_suggested(text: str, near: str):
         parse_network(text)
     assert caught.value.hint == f"did you mean '{near}'?"
     assert nearest("zzz", ["maxpool", "avgpool"]) is None
+    # A name with a hash behind it is near by itself; a whole name comes first.
+    assert nearest("Shapes", ["mnist", "shapes-1f0c83a2"]) == "did you mean 'shapes-1f0c83a2'?"
+    assert nearest("mnits", ["mnist-5k", "mnist"]) == "did you mean 'mnist'?"
+    assert nearest("zzz", ["shapes-zzz"]) is None
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from harness.data.training_images import cache_folder
 from harness.system import files
 from harness.system.errors import DeviceError, UsageError, reason
-from harness.system.machine import processor_flags
+from harness.system.machine import compiler_words, processor_flags
 from harness.training.native.instruction import KERNELS
 from harness.training.recipe import Recipe
 from search_spaces.errors import nearest
@@ -66,6 +66,8 @@ class _CompilerRefuses(EngineUnavailable):
     pass
 
 
+# Tried in this order where CXX names none.
+_COMPILERS = ("c++", "g++", "clang++")
 _INT = ctypes.c_int
 _LONG = ctypes.c_int64
 _POINTER = ctypes.c_void_p
@@ -164,12 +166,10 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
 
 def compiler() -> list[str]:
     """Return the command of the C++ compiler: that of CXX, else the first installed. Raises EngineUnavailable."""
-    command = os.environ.get("CXX")
-    for name in (command,) if command else ("c++", "g++", "clang++"):
-        words = name.split()
-        if words and (path := shutil.which(words[0])):
-            return [path, *words[1:]]
-    raise EngineUnavailable(f"no C++ compiler found ({command or 'c++, g++, clang++'})")
+    words = compiler_words("CXX", _COMPILERS)
+    if not words:
+        raise EngineUnavailable(f"no C++ compiler found ({os.environ.get('CXX') or ', '.join(_COMPILERS)})")
+    return [str(shutil.which(words[0])), *words[1:]]
 
 
 def compiler_version() -> str:

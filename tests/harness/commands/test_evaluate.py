@@ -116,9 +116,37 @@ def test_c_for_a_chip_states_it_and_what_does_not_fit_is_refused_with_the_chips_
     assert "does not fit half: " in error
     assert "bytes of RAM too many" in error
     assert "it fits microbit-v1, " in error
+    # What the record says goes into the search for others.
+    assert "search --chip half --dataset mnist-5k --target 5'" in error
     assert not (workspace / "lacks").exists()
 
     assert run(["export", evidence.hash[:8], "--safetensors", "net", "--chip", "rp2040"]) == 2
+
+
+def test_logits_of_c_are_compared_by_the_compiler_that_cc_names(
+    trainer: Trainer,
+    workspace: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    compiler = tmp_path / "own-cc"
+    compiler.write_text(f'#!/bin/sh\necho "$1" >> {tmp_path}/calls\nexec cc "$@"\n', encoding="utf-8")
+    compiler.chmod(0o755)
+    options = ["--recipe", "@integers.toml", "--dataset", "mnist-5k", "--seeds", "1", "--engine", "torch"]
+    Path("integers.toml").write_text('epochs = 1\nprecision = "int8"\n', encoding="utf-8")
+    run(["verify", "conv3x3(2) relu | gap | linear(10)", *options, "--target", "5"])
+    [evidence] = record.read_all(Workspace(workspace).records)
+    capsys.readouterr()
+
+    monkeypatch.setenv("CC", f"{compiler} -g")
+    assert run(["evaluate", evidence.hash[:8], "--c", "--json"]) == 0
+    [seed] = json.loads(capsys.readouterr().out)["seeds"]
+
+    assert (tmp_path / "calls").read_text(encoding="utf-8") == "-g\n"
+    assert seed["compiler"] == f"{compiler} -g"
+    monkeypatch.setenv("CC", "no-such-compiler")
+    assert run(["evaluate", evidence.hash[:8], "--c"]) == 6
 
 
 def test_the_read_of_the_test_images_is_entered_with_its_purpose(

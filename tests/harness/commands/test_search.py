@@ -156,18 +156,61 @@ def test_a_chip_is_a_pair_of_limits_that_the_plan_names(capsys: pytest.CaptureFi
     assert run([*arguments]) == 0
     text = capsys.readouterr().out
 
-    limits = ["weight_bytes <= 12938", "ram_bytes <= 344"]
+    limits = ["weight_bytes <= 13228", "ram_bytes <= 440"]
     assert document["chip"] == limits
     assert all(limit in document["config"]["space_text"] for limit in limits)
     # Hardly a network of the usual space has maps so small.
     assert document["config"]["space"] == "minute"
-    assert "weight_bytes <= 12938 and ram_bytes <= 344" in text
+    assert "weight_bytes <= 13228 and ram_bytes <= 440" in text
+
+
+OWN_CHIP = """
+core = "rv32ec"
+flash_bytes = 16_384
+ram_bytes = 2_048
+clock_hz = 48_000_000
+"""
+
+
+def test_a_chip_of_ones_own_limits_as_one_with_these_figures_does(capsys: pytest.CaptureFixture[str]):
+    Path("mine.toml").write_text(OWN_CHIP, encoding="utf-8")
+
+    def limits(chip: str) -> Any:
+        return document_of(capsys, "search", "--dataset", "mnist-5k", "--chip", chip, "--plan", code=0)["chip"]
+
+    assert limits("@mine.toml") == limits("CH32V003")
+
+
+@pytest.mark.parametrize(
+    ("line", "replacement", "words"),
+    [
+        ("flash_bytes", "flash", "mine.toml: flash_bytes: Field required"),
+        ("clock_hz", "volts = 3\nclock_hz", "mine.toml: volts is 3"),
+        ("2_048", "'much'", "mine.toml: ram_bytes is 'much'"),
+        ("2_048", "-1", "above 0"),
+        ("rv32ec", "rv32", "unknown core 'rv32'"),
+        ("=", "", "mine.toml is not TOML"),
+    ],
+)
+def test_a_chip_of_ones_own_with_other_fields_is_refused_in_a_line(
+    line: str, replacement: str, words: str, capsys: pytest.CaptureFixture[str]
+):
+    Path("mine.toml").write_text(OWN_CHIP.replace(line, replacement), encoding="utf-8")
+
+    error = document_of(capsys, "search", "--dataset", "mnist-5k", "--chip", "@mine.toml", "--plan", code=4)["error"]
+
+    assert words in error["message"]
+    assert "\n" not in error["message"]
 
 
 def test_a_chip_with_less_ram_than_an_image_and_an_unknown_one_are_refused(capsys: pytest.CaptureFixture[str]):
-    # 1,325 bytes of the program and 784 of the image, of 2,048.
-    error = document_of(capsys, "search", "--dataset", "mnist-5k", "--chip", "ATmega328P", "--plan", code=4)["error"]
-    assert "61 bytes more than its RAM" in error["message"]
+    # 824 bytes of stack and 784 of the image, of 1,500.
+    Path("mine.toml").write_text(OWN_CHIP.replace("2_048", "1_500"), encoding="utf-8")
+    error = document_of(capsys, "search", "--dataset", "mnist-5k", "--chip", "@mine.toml", "--plan", code=4)["error"]
+    assert "108 bytes more than its RAM" in error["message"]
+
+    error = document_of(capsys, "search", "--chip", "mine.toml", "--plan", code=2)["error"]
+    assert error["hint"] == "for the file, write @mine.toml"
 
     error = document_of(capsys, "search", "--dataset", "mnist-5k", "--chip", "ATmega382P", "--plan", code=2)["error"]
     assert (error["kind"], error["hint"]) == ("usage", "did you mean 'ATmega328P'?")

@@ -11,7 +11,9 @@ from safetensors.torch import load_file
 
 from harness.cli import run
 from harness.data import training_images as data
+from harness.system.terminal import say_once
 from harness.training import run as run_module
+from harness.training.integer import warn_of_few
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, derive_seed
 from search_spaces.network import MNIST, analyse
@@ -51,6 +53,21 @@ def test_json_is_one_document_with_the_documented_fields(capsys: pytest.CaptureF
     assert [epoch["epoch"] for epoch in found["history"]] == [1, 2]
     assert found["history"][-1]["validation_errors"] == found["validation_errors"]
     assert found["environment"]["threads"] == 1
+
+
+def test_integers_of_few_images_are_warned_of_once(workspace: Path, capsys: pytest.CaptureFixture[str]):
+    say_once.cache_clear()
+    (workspace / "integers.toml").write_text('batch_size = 16\nepochs = 1\nprecision = "int8"\n', encoding="utf-8")
+
+    errors = []
+    for recipe in ("@quick.toml", "@integers.toml", "@integers.toml"):
+        assert run(["train", NETWORK, "--recipe", recipe]) == 0
+        errors.append(capsys.readouterr().err)
+
+    assert ["140 training images" in error for error in errors] == [False, True, False]
+    for count in (199, 200):
+        warn_of_few(count)
+    assert [word for word in capsys.readouterr().err.split() if word.isdecimal()] == ["199"]
 
 
 def test_a_teacher_is_announced_trained_first_and_kept_for_the_next_student(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from search_spaces.deployment import integer_plan
 from search_spaces.errors import NoIntegerFormError
 from search_spaces.network import MNIST, Architecture, Task, analyse
 from search_spaces.notation import parse_network
+from tests.conftest import REPOSITORY
 
 NETWORKS = [
     "conv3x3(8, poses=4) bn(poses=4, shared) relu | avgpool | conv1x1(4, poses=4) conv3x3(8, poses=4, tie=a) bn relu"
@@ -190,6 +193,57 @@ def test_constants_in_the_object_file_are_those_of_the_plan(name: str, tmp_path:
     rows = [line.split() for line in symbols if line]
     arrays = [int(row[1], 16) for row in rows if row[-1].startswith(("kernel_", "multipliers_", "biases_"))]
     assert sum(arrays) == integers.plan.constant_bytes
+
+
+@pytest.mark.parametrize("level", ["-O0", "-Os", "-O3"])
+def test_on_avr_nothing_of_the_network_takes_ram(level: str, tmp_path: Path):
+    if shutil.which("avr-gcc") is None:
+        pytest.skip("avr-gcc is not installed")
+    _, images, integers = trained(parse_network(NETWORKS[0]), MNIST)
+    write_files(library_of(integers, MNIST, images.pixels.numpy()), tmp_path)
+    words = ["avr-gcc", "-mmcu=atmega328p", level, "-std=c99", "-Wall", "-Wextra", "-Werror", "-Isrc"]
+    subprocess.run([*words, "-c", "src/net.c", "-o", "net.o"], cwd=tmp_path, check=True)
+
+    table = subprocess.run(["avr-size", "-A", "net.o"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    rows = [line.split() for line in table.splitlines() if line.startswith(".")]
+    # The linker puts constants that are not in .progmem behind .data, which is copied into RAM.
+    sizes = {row[0]: int(row[1]) for row in rows if row[0].startswith((".data", ".bss", ".rodata"))}
+    assert sizes.keys() >= {".data", ".bss"}
+    assert sum(sizes.values()) == 0
+
+
+def test_the_folder_carries_its_licence_and_the_program_that_wrote_it(tmp_path: Path):
+    _, images, integers = trained(parse_network(NETWORKS[7]), MNIST)
+    write_files(library_of(integers, MNIST, images.pixels.numpy()), tmp_path)
+
+    assert (tmp_path / "LICENSE").read_text() == (REPOSITORY / "LICENSE").read_text()
+    sources = [*tmp_path.rglob("*.[ch]"), *tmp_path.rglob("*.ino"), tmp_path / "Makefile"]
+    without = {path.name for path in sources if "SPDX-License-Identifier: MIT" not in path.read_text().split("\n")[0]}
+    assert without == {"run.c"}  # It is no part of the folder.
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    program = f"{project['name']} {project['version']}"
+    assert json.loads((tmp_path / "manifest.json").read_text())["program"] == program
+    assert program in (tmp_path / "src/net.c").read_text()
+
+
+@pytest.mark.parametrize(("macro", "stack_bytes"), [("__riscv", "736"), ("__AVR__", "310"), ("__xtensa__", None)])
+def test_the_header_has_the_stack_where_it_was_measured(macro: str, stack_bytes: str | None, tmp_path: Path):
+    _, images, integers = trained(parse_network(NETWORKS[7]), MNIST)
+    chips: dict[str, dict[str, str | int]] = {
+        "Cortex-M0": {"unknown": "a tool is not installed"},
+        "RV32IMC": {"compiler": "gcc -Os", "code_bytes": 2_000, "stack_bytes": 736, "instructions": 10},
+        "ATmega328P": {"compiler": "gcc -Os", "code_bytes": 2_000, "stack_bytes": 310, "cycles": 10},
+    }
+    write_files(replace(library_of(integers, MNIST, images.pixels.numpy()), chips=chips), tmp_path)
+
+    words = ["cc", f"-D{macro}", "-dM", "-E", "src/net.h"]
+    listing = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    macros = dict(re.findall(r"#define NET_(\w+) (\d+)", listing))
+    assert macros.get("STACK_BYTES") == stack_bytes
+    assert int(macros["CONSTANT_BYTES"]) == integers.plan.constant_bytes
+    assert int(macros["ARENA_BYTES"]) == integers.plan.arena_bytes
 
 
 def test_weights_that_are_not_finite_are_refused():

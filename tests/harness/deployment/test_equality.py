@@ -17,7 +17,7 @@ from harness.data.training_images import ImageData, load
 from harness.deployment import emulated
 from harness.deployment.c_library import Library, files_of
 from harness.deployment.compiled import compile_runner, run_logits, write_files
-from harness.deployment.emulated import FAMILIES, TURNS, chip_costs, emulate
+from harness.deployment.emulated import FAMILIES, TURNS, Family, chip_costs, emulate
 from harness.evidence.evaluate import network_of
 from harness.evidence.record import read, read_recorded
 from harness.system.errors import DeviceError, HarnessError
@@ -168,6 +168,25 @@ def test_a_chip_without_tools_is_said_to_be_unmeasured(small: Library, monkeypat
     assert costs["Cortex-M0"] == {"unknown": "arm-none-eabi-gcc is not installed"}
     files = files_of(replace(small, chips=costs))
     assert "- ATmega328P: not measured, as avr-gcc is not installed." in files["README.md"]
+
+
+def test_each_chip_that_is_measured_is_named_on_stderr_before(
+    small: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    texts = []
+
+    def refuse(library: Library, pixels: Any, family: Family) -> None:
+        texts.append(capsys.readouterr().err)
+        raise DeviceError("it is not measured here")
+
+    monkeypatch.setattr(emulated, "emulate", refuse)
+    missing = FAMILIES["RV32IMC"].emulator[0]
+    monkeypatch.setattr(shutil, "which", lambda program: None if program == missing else program)
+
+    chip_costs(small)
+
+    assert ["Cortex-M0" in texts[0], "ATmega328P" in texts[1]] == [True, True]
+    assert [text.count("\n") for text in texts] == [1, 1]
 
 
 @pytest.mark.nightly

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.cli import run
 from harness.evidence import bounds, leaderboard, ledger, record
 from harness.evidence.check import faults, publish
 from harness.evidence.leaderboard import SCHEMA_VERSION, LeaderboardRow, Tier, read, read_claims, to_csv
@@ -315,6 +316,17 @@ def test_a_row_is_published_with_its_evidence_and_all_attempts(
     monkeypatch.setattr(files, "SHIPPED", place.root / "installed")
     with pytest.raises(UsageError):
         publish(place, mine.hash)
+
+
+def test_an_attempt_that_was_only_declared_is_published_by_its_hash(clone: Path, workspace: Path):
+    row = make_record([50] * 20, network_of_width(8))
+    ledger.declare(Workspace(workspace).ledger, row.key, 0, 20)
+
+    assert run(["leaderboard", "--publish", row.hash[:8]]) == 0
+    assert run(["leaderboard", "--publish", "0" * 8]) == 4
+
+    [attempt] = ledger.read(Workspace(clone).ledger).attempts
+    assert attempt.hash == row.hash
 
 
 def test_refreshes_at_once_leave_a_whole_file_and_readers_never_see_half_of_one(place: Workspace):

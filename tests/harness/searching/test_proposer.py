@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -26,7 +27,7 @@ from search_spaces.catalog import space
 from search_spaces.errors import DrawError
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network, parse_space
-from search_spaces.space import Condition, Draw, Metric, SearchSpace
+from search_spaces.space import Condition, Draw, Metric, SearchSpace, measured
 from tests import searches
 from tests.factories import make_job_result, make_proposal
 from tests.fakes import by_size
@@ -174,6 +175,21 @@ def test_limits_are_named_once_each():
     limits = "where parameters <= 162; where parameters <= 300, macs <= 99999, parameters >= 9; where macs <= 99999;"
     _, answers = take(new(f"{FEW} {limits}", NO_LADDER, budget=162), 3, budget=162)
     assert answers[-1].why.endswith("with at most 162 parameters and macs <= 99999 and parameters >= 9")
+
+
+@pytest.mark.parametrize("sampler", ["surrogate", "random"])
+@pytest.mark.parametrize("metric", [Metric.WEIGHT_BYTES, Metric.MACS, Metric.RAM_BYTES])
+def test_a_limit_that_no_draw_keeps_is_answered_by_the_least_that_was_reached(metric: Metric, sampler: str):
+    # So many configurations are not listed, but drawn.
+    net = "net = conv3x3(2..71) conv3x3(2..73, pad={0, 1}) gap linear(10)"
+    answer = proposed(new(f"{net}; where {metric} <= 9", NO_LADDER, sampler=sampler))
+
+    least = re.search(rf"; the nearest: {metric} is ([\d,]+), but the space has {metric} <= 9$", answer.why)
+
+    assert least is not None
+    # The smallest network of the space has two channels in both convolutions.
+    smallest = measured(analyse(parse_network("conv3x3(2) conv3x3(2, pad=0) gap linear(10)"), MNIST), metric)
+    assert smallest <= int(least[1].replace(",", "")) <= 2 * smallest
 
 
 def test_every_second_network_is_the_model_s_with_a_sampler_that_was_asked_for():
