@@ -13,10 +13,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 31_720,
-    "test lines": 29_010,
+    "product lines": 31_770,
+    "test lines": 29_030,
     "benchmark lines": 2_440,
-    "public names": 958,
+    "public names": 959,
     "files": 612,
 }
 
