@@ -108,6 +108,8 @@ def _commands(
         which = ["--recipe", record.recipe_name] if recipe else []
         effect = "loads its weights and counts its errors on the test set: seconds"
         yield typed("evaluate", row.hash, *which, *dataset), effect
+        if record.recipe.precision == "int8":
+            yield typed("export", row.hash, *which, *dataset, "--c", "network"), "writes its C, and a page to try it on"
     seeds = str(max(1, len(record.seeds)))
     verify = typed("verify", row.hash, *recipe, *dataset, *target, "--seeds", seeds)
     yield verify, "trains the recorded seeds again and compares them with the record"

@@ -83,6 +83,7 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
         caveats=_caveats(info),
         next_step=_next_step(info),
         weights=_weights(info),
+        trial_page=_trial_page(info),
         commands=commands(info),
         mistakes=mistakes(proof.record, proof.inspections) if proof else None,
         analysis=analyse(network.architecture, task) if network else None,
@@ -244,6 +245,18 @@ def _weights(info: StudyFacts) -> str:
     evidence = info.answer.record if info.answer else None
     paths = [weights_path(folder.parent / "records", evidence, run.index) for run in evidence.seeds] if evidence else []
     return next((os.path.relpath(path, folder) for path in paths if path.exists()), "")
+
+
+def trial_page_path(folder: Path, record: Record) -> Path:
+    """Return where the page lies on which one tries the network of a record, in the folder of its study."""
+    return folder / f"try-{record.hash}-{record.recipe_hash}.html"
+
+
+def _trial_page(info: StudyFacts) -> str:
+    """Return the name of the page on which one tries the answer; empty where there is none."""
+    evidence = info.answer.record if info.answer else None
+    path = trial_page_path(info.study.folder, evidence) if evidence else None
+    return path.name if path and path.exists() else ""
 
 
 def _caveats(info: StudyFacts) -> dict[str, Any]:

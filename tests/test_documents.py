@@ -24,7 +24,10 @@ from tests.conftest import REPOSITORY
 
 # Commands that answer at once and depend on nothing but the code.
 QUICK = {"explain", "spaces"}
-PAGES = (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md")))
+PAGES = (
+    REPOSITORY / "README.md",
+    *(path for name in (".", "examples") for path in sorted((REPOSITORY / "docs" / name).glob("*.md"))),
+)
 README, RESULTS = ((REPOSITORY / name).read_text(encoding="utf-8") for name in ("README.md", "docs/results.md"))
 ROWS = [row for row in read(REPOSITORY / "leaderboard.csv") if row.dataset == "mnist"]
 RECORDS = record.read_all(REPOSITORY / "records")

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from harness.data.datasets import dataset
+from harness.data.datasets import Dataset, dataset
 from harness.data.testset import read_test_set
-from harness.data.training_images import load
+from harness.data.training_images import ImageData, load
 from harness.deployment.c_library import EXAMPLES, Library, c_name, files_of
 from harness.deployment.compiled import compile_runner, find_compiler, run_logits, write_files
 from harness.deployment.emulated import chip_costs
@@ -23,7 +23,14 @@ from harness.evidence.evaluate import network_of
 from harness.evidence.record import Record, read_recorded
 from harness.system.errors import ContentError, DeviceError, HarnessError, typed
 from harness.system.files import Workspace
-from harness.training.integer import MAP_SCALES, integer_logits, integers_of, map_scales, warn_of_few
+from harness.training.integer import (
+    MAP_SCALES,
+    IntegerNetwork,
+    integer_logits,
+    integers_of,
+    map_scales,
+    warn_of_few,
+)
 from harness.training.modules import Images, normalised
 from search_spaces.deployment import integer_plan
 from search_spaces.network import analyse
@@ -68,8 +75,8 @@ def c_files(network: TrainedNetwork, path: Path) -> Files:
         facts["chip"] = network.fit.document()
     library = Library(
         name=c_name(path.name),
-        title=f"A network of {analysis.parameters:,} parameters for {spec.title}",
-        origin=f"{network.about['hash']}, recipe {network.about['recipe']}, seed {network.about['seed_index']}.",
+        title=_title(analysis.parameters, spec),
+        origin=_origin(network.about["hash"], network.about["recipe"], network.about["seed_index"]),
         network=integers,
         dataset=spec,
         examples=pixels[:EXAMPLES].numpy(),
@@ -80,6 +87,14 @@ def c_files(network: TrainedNetwork, path: Path) -> Files:
     contents = {path / name: text.encode("utf-8") for name, text in files_of(library).items()}
     sizes = {"constant_bytes": integers.plan.constant_bytes, "arena_bytes": integers.plan.arena_bytes}
     return Files(contents, {**sizes, "check": check}, page_document(library))
+
+
+def _title(parameters: int, spec: Dataset) -> str:
+    return f"A network of {parameters:,} parameters for {spec.title}"
+
+
+def _origin(network_hash: str, recipe_name: str, index: int | str) -> str:
+    return f"{network_hash}, recipe {recipe_name}, seed {index}."
 
 
 def _float_errors(network: TrainedNetwork, pixels: torch.Tensor, labels: torch.Tensor) -> int:
@@ -151,13 +166,11 @@ def compare_seed(evidence: Record, index: int, workspace: Workspace, folder: Pat
     command = find_compiler()
     if command is None:
         raise DeviceError("no C compiler is installed, or CC names none")
-    spec = dataset(evidence.dataset)
-    weights = read_recorded(workspace.records, evidence, index)
-    integers = integers_of(network_of(weights, spec.task), evidence.architecture, spec)
+    integers = _recorded_integers(evidence, index, workspace)
     purpose = f"evaluate {evidence.hash} {evidence.recipe_name} seed {index} in C"
     pixels, labels = read_test_set(load(evidence.dataset, folder), purpose=purpose, log=workspace.test_log)
     logits = integer_logits(integers, pixels.numpy())
-    library = Library("network", "A network", "", integers, spec, pixels[:1].numpy(), {})
+    library = Library("network", "A network", "", integers, dataset(evidence.dataset), pixels[:1].numpy(), {})
     run = evidence.seed(index)
     return Comparison(
         index=index,
@@ -168,3 +181,22 @@ def compare_seed(evidence: Record, index: int, workspace: Workspace, folder: Pat
         recorded_errors=None if run is None else run.test_errors,
         compiler=command,
     )
+
+
+def recorded_page(evidence: Record, index: int, workspace: Workspace, images: ImageData) -> dict[str, Any]:
+    """Return what the page is made of on which one tries the integers of a recorded seed.
+
+    Raises:
+        ContentError: its weights are not kept, or not those of the record.
+    """
+    integers = _recorded_integers(evidence, index, workspace)
+    title = _title(evidence.parameters, images.dataset)
+    origin = _origin(evidence.hash, evidence.recipe_name, index)
+    examples = images.train_images[:EXAMPLES].numpy()
+    return page_document(Library("network", title, origin, integers, images.dataset, examples, {}))
+
+
+def _recorded_integers(evidence: Record, index: int, workspace: Workspace) -> IntegerNetwork:
+    spec = dataset(evidence.dataset)
+    weights = read_recorded(workspace.records, evidence, index)
+    return integers_of(network_of(weights, spec.task), evidence.architecture, spec)

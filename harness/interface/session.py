@@ -26,7 +26,7 @@ from harness.studies.mirror import check_url, hidden
 from harness.studies.state import StudyState
 from harness.system import statistics
 from harness.system.errors import HarnessError
-from harness.system.files import Workspace, check_writable, workspace
+from harness.system.files import Workspace, check_writable, workspace, write_text
 from harness.system.terminal import busy, counted, duration_option, duration_text, say
 from harness.system.user_code import Listener
 from harness.training.executors.base import Event as WorkerEvent
@@ -35,6 +35,7 @@ from harness.training.result import Purpose, Result, Status
 from search_spaces.space import Metric, size_text
 
 if TYPE_CHECKING:
+    from harness.evidence.record import Record
     from harness.searching.advice import Outcome
     from harness.searching.plan import SearchPlan
     from harness.searching.request import SearchRequest
@@ -147,8 +148,26 @@ def run_search_with_progress(
             if not search.interrupted:
                 progress.show("verifying")
                 verdict = conclude(plan, search, progress.on_worker_event, progress.say)
+                if verdict is not None:
+                    _write_trial_page(plan, verdict.record)
         outcome = None if search.interrupted else outcome_of(plan, search, verdict, typed_options)
         return outcome, write_report(plan.folder, plan.workspace, state=state)
+
+
+def _write_trial_page(plan: SearchPlan, record: Record) -> None:
+    """Write the page on which one tries the answer of a study, where it ends with integers and its weights are kept."""
+    from harness.data.training_images import load
+    from harness.deployment.c_folder import recorded_page
+    from harness.evidence.record import kept_indices
+    from reports.pad import render
+    from reports.study_page import trial_page_path
+
+    indices = kept_indices(plan.workspace.records, record)
+    if record.recipe.precision != "int8" or not indices:
+        return
+    images = load(plan.source.dataset, plan.source.folder)
+    document = recorded_page(record, indices[0], plan.workspace, images)
+    write_text(trial_page_path(plan.folder, record), render(document))
 
 
 class _EventListener:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -94,6 +95,23 @@ def test_the_folder_of_c_has_the_page_and_its_size_counts(workspace: Path):
     assert 'id="pad"' in page
     sizes = [path.stat().st_size for path in (workspace / "net").rglob("*") if path.is_file()]
     assert result.facts["files"][0]["size_bytes"] == sum(sizes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("precision", "pages"), [("int8", 1), ("fp32", 0)])
+def test_a_search_that_ends_with_integers_leaves_the_page_of_its_answer(workspace: Path, precision: str, pages: int):
+    (workspace / "one.space").write_text("net = conv3x3(4) bn relu | maxpool(4) | linear(10)")
+    (workspace / "short.toml").write_text(f'epochs = 1\nprecision = "{precision}"')
+    how: dict[str, Any] = {"space": "@one.space", "recipe": "@short.toml", "time": "1m", "study": "mine"}
+
+    harness.search("mnist-5k", **how, target_pct=30, trials=1, workers=1)
+
+    folder = workspace / "runs" / "mine"
+    names = [path.name for path in folder.glob("try-*.html")]
+    linked = re.findall(r'href="(try-[^"]+)"', (folder / "report.html").read_text(encoding="utf-8"))
+    assert names == linked
+    assert len(names) == pages
+    assert all('id="pad"' in (folder / name).read_text(encoding="utf-8") for name in names)
 
 
 @pytest.fixture
