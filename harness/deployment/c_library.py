@@ -79,9 +79,6 @@ def files_of(library: Library) -> dict[str, str]:
     """Return the texts of all files of the folder, by their paths in it."""
     context = _context(library)
     texts = {path: _environment().get_template(template).render(context) for path, template in _paths(library.name)}
-    license_text = importlib.metadata.distribution(DISTRIBUTION).read_text("licenses/LICENSE")
-    assert license_text is not None
-    texts["LICENSE"] = license_text
     texts["manifest.json"] = json.dumps(_manifest(library), indent=2, ensure_ascii=False) + "\n"
     return texts
 
@@ -102,7 +99,7 @@ def _paths(name: str) -> Iterator[tuple[str, str]]:
     yield f"src/{name}.h", "network.h.jinja"
     for path in (
         "Makefile", "README.md", "library.properties", "library.json", "CMakeLists.txt", "zephyr/module.yml",
-        "zephyr/Kconfig", "examples/Classify/Classify.ino", "test/examples.h", "test/test.c",
+        "zephyr/Kconfig", "LICENSE", "examples/Classify/Classify.ino", "test/examples.h", "test/test.c",
     ):  # fmt: skip
         yield path, f"{path.rpartition('/')[2]}.jinja"
 

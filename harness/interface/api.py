@@ -344,7 +344,7 @@ def search(
 
     >>> found = search("mnist-5k", space="@mine.space", recipe="smoke", target_pct=90, trials=2, study="mine")
     >>> found.standing, len(found.trials)
-    (None, 2)
+    (None, 6)
     """
     if on_event is not None and not callable(on_event):
         raise UsageError(f"on_event: a value of type {type(on_event).__name__} cannot be called")

@@ -209,7 +209,10 @@ DECLARED: dict[str, dict[str, Any]] = {
         "type": click.Choice(["shipped", "own", "none"]),
         "help": "Past runs to learn from: shipped with the package, own (these and your own studies'), or none.",
     },
-    "trials": {"type": click.IntRange(1), "help": "Maximum number of trials [default: unlimited]."},
+    "trials": {
+        "type": click.IntRange(1),
+        "help": "Maximum number of trials, the first ones that cost nothing left out [default: unlimited].",
+    },
     "time": {"type": DURATION, "help": "Time budget, verification included."},
     "seeds": {"type": click.IntRange(1, 1000), "help": "How many seeds [default: 10, or 30 for a certification]."},
     "seed": {"type": click.IntRange(0, 2**32 - 1), "help": "Index of one of the fixed seeds."},

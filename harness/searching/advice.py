@@ -14,7 +14,7 @@ from typing import Any, Literal
 from harness.data.datasets import dataset
 from harness.evidence.leaderboard import cost_of, words_of
 from harness.evidence.verify import Verdict
-from harness.searching.floor import best_linear
+from harness.searching.floor import best_linear, trials_beside_floor
 from harness.searching.plan import SearchPlan
 from harness.searching.state import Search
 from harness.searching.time_budget import least_seconds
@@ -133,11 +133,11 @@ class Outcome:
             f"{verdict.seeds or 0} seeds (hash {verdict.hash})"
             for size, verdict in self._missed()
         ]
+        if (words := self.words()) is not None:
+            lines += [*words.sentences, f"this command {words.advice}:", f"  {words.command}"]
         if (linear := self._linear()) is not None:
             accuracy = f"{linear['validation_accuracy_pct']:.2f} % of the validation images"
             lines.append(f"a linear model: {linear['parameters']:,} parameters, {accuracy}")
-        if (words := self.words()) is not None:
-            lines += [*words.sentences, f"this command {words.advice}:", f"  {words.command}"]
         return "\n".join(lines)
 
     def _linear(self) -> dict[str, Any] | None:
@@ -304,7 +304,7 @@ class Outcome:
     def _more_effort(self, sentences: tuple[str, ...], advice: str) -> _LastWords:
         effort = self.plan.effort
         if self.state.of_kind(SessionEnded)[-1].event.reason == "trials":
-            more = {"--trials": f"{2 * max(effort.trials or 1, self._ends().total())}"}
+            more = {"--trials": f"{2 * max(effort.trials or 1, trials_beside_floor(self.state.candidates.values()))}"}
             return self._advised("trials", sentences, more, advice)
         seconds = max(2 * (effort.seconds or 0.0), least_seconds(self.plan.data.train_size))
         while seconds <= self.state.seconds:

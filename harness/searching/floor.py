@@ -53,6 +53,11 @@ def floor_epochs(network_work: float, lengths: Iterable[int], time_left: TimeLef
     return max(free, default=min(lengths))
 
 
+def trials_beside_floor(candidates: Iterable[Candidate]) -> int:
+    """Return how many trials count against a limit of them: what costs nothing does not."""
+    return len([candidate for candidate in candidates if candidate.proposal.origin != FLOOR])
+
+
 def best_linear(candidates: Iterable[Candidate]) -> Result | None:
     """Return the training of the linear model that makes the fewest errors on validation images; None without one."""
     runs = [

@@ -18,6 +18,7 @@ from harness.data.datasets import dataset
 from harness.searching import race
 from harness.searching.external_method import method_of
 from harness.searching.finder import Inquiry
+from harness.searching.floor import trials_beside_floor
 from harness.searching.proposer import Proposer
 from harness.searching.state import Observer, Search
 from harness.searching.surrogate.past import observations, read_prior
@@ -196,7 +197,8 @@ def choose(search: Search) -> WinnerChosen | None:
 def _stop_reason(search: Search) -> str:
     if search.left <= search.closing_seconds():
         return "time"
-    if search.effort.trials is not None and len(search.state.candidates) >= search.effort.trials:
+    trials = trials_beside_floor(search.state.candidates.values())
+    if search.effort.trials is not None and trials >= search.effort.trials:
         return "trials"
     return ""
 
