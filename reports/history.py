@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import Any, NamedTuple
 
-from harness.studies.candidate import NetworkState, allowed_errors
+from harness.studies.candidate import NetworkState, allowed_errors, is_linear
 from harness.studies.events import Proposal, RunEnded, RungReached
 from harness.system import statistics
 from harness.training.result import Purpose, Result, Status
@@ -192,10 +192,8 @@ def progress(info: StudyFacts) -> dict[str, Any]:
     nearest = max(missed, key=lambda item: (item.accuracy_pct or 0.0, -item.cost), default=None)
     allowed = allowed_errors(info.config.threshold_pct, nearest.validation_size or 0) if nearest else 0
     running = _running(info) if info.searching else []
-    floor = [
-        item for item in networks if item.origin == "floor" and item.complete and "conv" not in str(item.architecture)
-    ]
-    linear = max(floor, key=lambda item: item.accuracy_pct or 0.0, default=None)
+    models = [item for item in networks if item.complete and is_linear(item.origin, item.architecture)]
+    linear = max(models, key=lambda item: item.accuracy_pct or 0.0, default=None)
     return {"smallest": smallest, "nearest": nearest, "allowed": allowed, "running": running, "linear": linear}
 
 

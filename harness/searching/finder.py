@@ -13,12 +13,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.searching.acquisition import LEAST_CHANCE, UNLIKELY, Aim, Choice, Option
-from harness.searching.floor import FLOOR
 from harness.searching.optuna_sampler import SURROGATE
 from harness.searching.surrogate.features import row_of
 from harness.searching.surrogate.model import PRIOR_ERRORS, Observation, Surrogate
 from harness.searching.time_budget import TimeLeft
-from harness.studies.candidate import Candidate, combined_cost
+from harness.studies.candidate import FLOOR, Candidate, combined_cost
 from harness.studies.config import StudyConfig
 from harness.studies.events import Rejected, Repeated
 from harness.training.result import Status

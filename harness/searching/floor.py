@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from harness.searching.time_budget import TimeLeft
-from harness.studies.candidate import Candidate
+from harness.studies.candidate import FLOOR, Candidate, is_linear
 from harness.training.result import Result, Status
 from search_spaces.errors import SearchSpaceError
 from search_spaces.network import Architecture, Task, analyse
 from search_spaces.notation import parse_network
 
-FLOOR = "floor"
 # A linear layer on the map as it stands and on pooled ones; then what a few kernels add to it, for pictures and series.
 _TEXTS = (
     "linear({classes})",
@@ -63,7 +62,7 @@ def best_linear(candidates: Iterable[Candidate]) -> Result | None:
     runs = [
         candidate.first
         for candidate in candidates
-        if candidate.proposal.origin == FLOOR and "conv" not in str(candidate.proposal.architecture)
+        if is_linear(candidate.proposal.origin, candidate.proposal.architecture)
     ]
     complete = [run for run in runs if run is not None and run.status is Status.COMPLETE]
     return min(complete, key=lambda run: run.validation_errors or 0, default=None)

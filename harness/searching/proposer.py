@@ -15,11 +15,11 @@ from typing import Protocol
 
 from harness.searching.acquisition import Choice, Option
 from harness.searching.finder import DRAWS, Finder, Inquiry
-from harness.searching.floor import FLOOR, floor_epochs
+from harness.searching.floor import floor_epochs
 from harness.searching.optuna_sampler import SURROGATE, Index, Trial
 from harness.searching.surrogate.model import Observation
 from harness.searching.turn import turn_of
-from harness.studies.candidate import Candidate, objective_of
+from harness.studies.candidate import FLOOR, Candidate, objective_of
 from harness.studies.config import StudyConfig
 from harness.studies.events import Event, Proposal, Rejected, Repeated, RunEnded
 from harness.training.result import Purpose, Result

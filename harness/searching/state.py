@@ -15,7 +15,6 @@ from typing import Protocol
 
 from harness.data.datasets import dataset
 from harness.searching import race
-from harness.searching.floor import FLOOR
 from harness.searching.proposer import ALL_ON, Proposing, Switches
 from harness.searching.time_budget import (
     CAUTION,
@@ -32,7 +31,7 @@ from harness.searching.time_budget import (
     work,
 )
 from harness.searching.turn import turn_of
-from harness.studies.candidate import CONFIRM_SEEDS, Candidate, combined_cost, final_order, standing_front
+from harness.studies.candidate import CONFIRM_SEEDS, FLOOR, Candidate, combined_cost, final_order, standing_front
 from harness.studies.events import Entry, Event, Proposal, RunEnded
 from harness.studies.log import StudyLog
 from harness.studies.state import StudyState

@@ -24,7 +24,7 @@ from harness.studies.config import StudyConfig
 from harness.studies.events import Proposal
 from harness.system import statistics
 from harness.training.result import Result, Status, accuracy_pct
-from search_spaces.network import analyse
+from search_spaces.network import Architecture, analyse
 from search_spaces.space import Metric, Objective, Weighted, measured, size_text
 
 # Fresh seeds that a network has before it may stand, and with which it is given up.
@@ -54,6 +54,15 @@ _NETWORK_SHARE = 0.032
 _VERIFY_SQUARE = SEED_SHARE**2 / VERIFY_SEEDS + _NETWORK_SHARE**2
 # Errors at the end per error at a rung of the run in the middle, by share of the epochs (docs/lab, "rungs").
 _TYPICAL_RATIO = {0.25: 0.62, 0.4: 0.74, 0.5: 0.81, 0.6: 0.89}
+
+
+# The origin of networks with which a search begins, as they cost nothing to train.
+FLOOR = "floor"
+
+
+def is_linear(origin: str, network: Architecture) -> bool:
+    """Return whether a network of this origin is a linear model of the floor."""
+    return origin == FLOOR and "conv" not in str(network)
 
 
 class NetworkState(StrEnum):

@@ -182,7 +182,9 @@ def _native_steps(run: Training, engine: Engine, images: Images, order: Tensor, 
 def _train_steps(run: Training, images: Images, order: Tensor, moving: Steps) -> float:
     total = torch.zeros((), device=run.device)
     size = run.recipe.batch_size
-    train_step = _step_graph(run, images) if run.device.type == "cuda" else partial(_train_step, run, images)
+    moves = recipe_of_epoch(run.recipe, len(run.history))
+    on_gpu = run.device.type == "cuda"
+    train_step = _step_graph(run, images, moves) if on_gpu else partial(_train_step, run, images, moves)
     for step, (rate, share) in enumerate(zip(moving.rates, moving.shares, strict=True)):
         total += train_step(order[step * size : (step + 1) * size], rate)
         run.step += 1
@@ -194,16 +196,15 @@ def _train_steps(run: Training, images: Images, order: Tensor, moving: Steps) ->
     return float(total)
 
 
-def _train_step(run: Training, images: Images, indices: Tensor, rate: float) -> Tensor:
+def _train_step(run: Training, images: Images, moves: Recipe, indices: Tensor, rate: float) -> Tensor:
     """Train on the images of some indices at a learning rate; return the loss."""
     for group in run.optimizer.param_groups:
         group["lr"] = rate
-    return _descend(run, images, recipe_of_epoch(run.recipe, len(run.history)), indices)
+    return _descend(run, images, moves, indices)
 
 
-def _step_graph(run: Training, images: Images) -> StepGraph:
+def _step_graph(run: Training, images: Images, moves: Recipe) -> StepGraph:
     """Return the recorded step of this epoch: that of the epoch before, unless images or moves are others."""
-    moves = recipe_of_epoch(run.recipe, len(run.history))
     recorded_images, recorded_moves = run.step_graph_of or (None, None)
     if run.step_graph is None or recorded_images is not images or recorded_moves != moves:
         step = partial(_descend, run, images, moves)

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from harness.searching.finder import Finder, Inquiry
-from harness.searching.floor import FLOOR, best_linear, floor_epochs, floor_networks
+from harness.searching.floor import best_linear, floor_epochs, floor_networks
 from harness.searching.proposer import Proposer
 from harness.searching.time_budget import Pace, TimeLeft
-from harness.studies.candidate import Candidate
+from harness.studies.candidate import FLOOR, Candidate
 from harness.studies.events import Rejected
 from harness.training.result import Status
 from search_spaces.network import Task, analyse
