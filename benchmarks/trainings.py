@@ -25,7 +25,8 @@ from typing import Any
 
 from harness.bench.table import read_table
 from harness.evidence.leaderboard import Tier, read
-from harness.searching.surrogate.past import IMAGES, PastTraining, comparable, csv_of
+from harness.searching.surrogate.model import IMAGES
+from harness.searching.surrogate.past import PastTraining, comparable, csv_of
 from harness.studies.log import read_state
 from harness.system import files
 from harness.system.document import csv_text

@@ -15,11 +15,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from harness.data.datasets import dataset
 from harness.evidence import leaderboard, record
 from harness.evidence.leaderboard import LeaderboardRow, cost_of, pareto_front, validation_runs
 from harness.evidence.record import Record
-from harness.searching.surrogate.past import observations, read_prior
+from harness.searching.surrogate.past import alike, read_prior
 from harness.studies.candidate import NetworkState, costs_of, why_refuted
 from harness.studies.config import StudyConfig, is_owned, read_config, settings_of
 from harness.studies.events import Proposal, RungReached, SessionBegan, SessionEnded, Verified, WinnerChosen
@@ -403,7 +402,7 @@ def read_study(
         for item in evidence.records
         if (item.dataset, item.target_pct) == (config.dataset, config.target_pct)
     ]
-    trainings = None if past is None else observations(past, config.recipe, dataset(config.dataset).task)
+    trainings = None if past is None else alike(past, config.recipe)
     return StudyFacts(
         study,
         evidence,

@@ -147,7 +147,7 @@ class _Layer:
         output_shape: (channels, height, width) or (features,).
         parameters: those stored at this op; a tied kernel counts at its first user only.
         macs: multiply-adds for one image.
-        receptive_field: shorter edge in input pixels after this op, not clipped to the image.
+        receptive_field: shorter edge in input pixels after this op, not clipped to the image; of a series its columns.
     """
 
     op: Op
@@ -262,7 +262,7 @@ def _layers(ops: tuple[Op, ...], shape: Shape, field: _Field, tied: dict[str, Sh
                 shape = op.shape(shape)  # first of all its ops fit together
                 inner, field = _layers(op.ops, shape, field, tied)
                 parameters, macs = sum(layer.parameters for layer in inner), sum(layer.macs for layer in inner)
-                layers.append(_Layer(op, shape, parameters, macs, min(field[:2])))
+                layers.append(_Layer(op, shape, parameters, macs, _shorter_edge(field, shape)))
                 continue
             layer, further, field, kernel = _alone(op, shape, field)
             if isinstance(op, Kernel) and op.tie is not None and kernel is not None:
@@ -293,9 +293,16 @@ def _alone(op: Op, shape: Shape, field: _Field) -> tuple[_Layer, _Layer, _Field,
         rows, columns, stride = window
         height, width, jump = field
         field = height + (rows - 1) * jump, width + (columns - 1) * jump, jump * stride
-    first = _Layer(op, after, *op.cost(shape), min(field[:2]))
+    first = _Layer(op, after, *op.cost(shape), _shorter_edge(field, shape))
     further = replace(first, parameters=first.parameters - math.prod(kernel)) if kernel else first
     return first, further, field, kernel
+
+
+def _shorter_edge(field: _Field, shape: Shape) -> int:
+    """Return the shorter edge of what is seen; a series, which has one row, is seen along its columns."""
+    rows, columns, _ = field
+    is_series = rows == 1 and (len(shape) == 1 or shape[1] == 1)
+    return columns if is_series else min(rows, columns)
 
 
 def walk(ops: Iterable[Op], before: Shape) -> Iterator[tuple[Op, Shape]]:

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from harness.searching.surrogate.features import Row, network_row, training_row
-from harness.searching.surrogate.model import SEED_DEVIATION, Surrogate
+from harness.searching.surrogate.model import Surrogate, seed_variance
 from harness.searching.time_budget import CAUTION, TimeLeft, rounds, verifying, work_of
 from harness.studies.candidate import CONFIRM_SEEDS, needed_share
 from harness.system import statistics
-from harness.training.recipe import Recipe
+from harness.training.recipe import Recipe, length_factor
 from search_spaces.network import Analysis
 from search_spaces.space import Draw, Judgement, Objective, measured
 
@@ -108,6 +108,7 @@ class Aim:
         recipe: without its length; ``lengths`` are the epochs that may be chosen.
         taken: hashes and lengths that were proposed before.
         allowed: most validation errors of ten thousand that stand for the target.
+        images: how many validate.
         below: the cost to get below: the lowest that stands, or one more than the ceiling of the search.
         open: costs and chances of networks that may come to stand, in training or confirmed at the moment.
         stands: whether something stands.
@@ -119,6 +120,7 @@ class Aim:
     lengths: tuple[int, ...]
     taken: frozenset[tuple[str, int]]
     allowed: float
+    images: int
     below: int
     open: tuple[tuple[int, float], ...]
     stands: bool
@@ -180,11 +182,12 @@ class Aim:
         The chance to stand is the normal distribution's at the margin.
         """
         recipe = self.recipe
-        known = {each: training_row(each, recipe.batch_size, recipe.augmented_share) for each in self.lengths}
+        factor = length_factor(self.time_left.images)
+        known = {each: training_row(each / factor, recipe.batch_size, recipe.augmented_share) for each in self.lengths}
         means, deviations = self.model.predict([option.row + known[epochs] for option, epochs in pairs])
-        # The fresh seeds that decide waver too.
-        spread = np.sqrt(deviations**2 + SEED_DEVIATION**2 / CONFIRM_SEEDS)
         needed = self.allowed * needed_share()
+        # The fresh seeds that decide waver too.
+        spread = np.sqrt(deviations**2 + seed_variance(needed, self.images) / CONFIRM_SEEDS)
         return (math.log(max(1e-9, needed)) - means - _SELECTION_BIAS_SD * deviations) / spread
 
     def one_by_one(self, ranked: Sequence[Choice], count: int) -> list[Choice]:

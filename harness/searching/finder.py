@@ -15,11 +15,12 @@ from typing import Any
 from harness.searching.acquisition import LEAST_CHANCE, UNLIKELY, Aim, Choice, Option
 from harness.searching.optuna_sampler import SURROGATE
 from harness.searching.surrogate.features import row_of
-from harness.searching.surrogate.model import PRIOR_ERRORS, Observation, Surrogate
+from harness.searching.surrogate.model import IMAGES, OPEN, PRIOR_ERRORS, SETTLED, Observation, Past, Surrogate
 from harness.searching.time_budget import TimeLeft
 from harness.studies.candidate import FLOOR, Candidate, combined_cost
 from harness.studies.config import StudyConfig
 from harness.studies.events import Rejected, Repeated
+from harness.training.recipe import length_factor
 from harness.training.result import Status
 from search_spaces.errors import DrawError
 from search_spaces.network import Task
@@ -112,8 +113,8 @@ class Finder:
         limited_space: the space with the ceiling of the objective among its conditions.
     """
 
-    def __init__(self, space: SearchSpace, config: StudyConfig, inquiry: Inquiry, past: Sequence[Observation]) -> None:
-        """Begin with nothing found; ``past`` are other studies' trainings."""
+    def __init__(self, space: SearchSpace, config: StudyConfig, inquiry: Inquiry, past: Past) -> None:
+        """Begin with nothing found; ``past`` is what the surrogate learns from besides the candidates."""
         self.space = space
         self.config = config
         self.past = past
@@ -187,25 +188,36 @@ class Finder:
         """Return the aim of this inquiry, with a surrogate that is fitted to all observations."""
         config = self.config
         allowed = (100 - config.threshold_pct) * 100
-        prior_errors = PRIOR_ERRORS if self.past else _PRIOR_ERROR_FACTOR * max(1.0, allowed)
+        if self.past.is_settled:
+            model = Surrogate(self._observations(), PRIOR_ERRORS, SETTLED)
+        else:
+            belief = _PRIOR_ERROR_FACTOR * max(1.0, allowed)
+            model = Surrogate(self._observations(), belief, OPEN, self.past.transfer)
         return Aim(
-            model=Surrogate(self._observations(), prior_errors),
+            model=model,
             recipe=config.recipe,
             lengths=config.all_lengths,
             taken=self.taken,
             allowed=allowed,
+            images=self._validation_images(),
             below=self.ceiling + 1,
             open=tuple(self._open_networks()),
             stands=any(candidate.is_confirmed for candidate in self.candidates.values()),
             time_left=self.time_left,
         )
 
+    def _validation_images(self) -> int:
+        """Return how many images validate; as many as errors are counted of before any training has said it."""
+        firsts = [candidate.first for candidate in self.candidates.values()]
+        return next((first.validation_size for first in firsts if first is not None and first.validation_size), IMAGES)
+
     def _observations(self) -> list[Observation]:
         """Return the study's latest observations, and before them evenly spread past ones if there is room."""
         own = (self._observation_of(candidate) for candidate in reversed(list(self.candidates.values())))
         latest = list(itertools.islice((each for each in own if each is not None), _MOST_OBSERVATIONS))[::-1]
-        count = min(len(self.past), _MOST_OBSERVATIONS - len(latest))
-        return [*(self.past[number * len(self.past) // count] for number in range(count)), *latest]
+        past = self.past.observations
+        count = min(len(past), _MOST_OBSERVATIONS - len(latest))
+        return [*(past[number * len(past) // count] for number in range(count)), *latest]
 
     def _observation_of(self, candidate: Candidate) -> Observation | None:
         errors, first = candidate.expected_errors, candidate.first
@@ -214,10 +226,12 @@ class Finder:
         if errors is None or first is None or not first.validation_size or is_of_floor:
             return None
         recipe, _ = self.config.recipe_of(candidate.proposal.epochs)
-        training = recipe.epochs, recipe.batch_size, recipe.augmented_share
+        epochs = recipe.epochs / length_factor(self.time_left.images)
+        training = epochs, recipe.batch_size, recipe.augmented_share
         row = row_of(candidate.proposal.architecture, self.space.task, *training)
         doubt = 0.0 if first.status is Status.COMPLETE else _PRUNED_DOUBT
-        return Observation(row, errors * 10_000 / first.validation_size, 1 + len(candidate.fresh), doubt)
+        images = first.validation_size
+        return Observation(row, errors * IMAGES / images, 1 + len(candidate.fresh), doubt, images)
 
     def _open_networks(self) -> Iterator[tuple[int, float]]:
         """Yield the costs of networks that may come to stand, and the chances that they do."""

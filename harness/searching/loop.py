@@ -21,7 +21,8 @@ from harness.searching.finder import Inquiry
 from harness.searching.floor import trials_beside_floor
 from harness.searching.proposer import Proposer
 from harness.searching.state import Observer, Search
-from harness.searching.surrogate.past import observations, read_prior
+from harness.searching.surrogate.model import Past
+from harness.searching.surrogate.past import observations, read_prior, transfer
 from harness.searching.time_budget import Effort
 from harness.searching.turn import WEIGHTS, turn_of
 from harness.studies.candidate import Candidate, standing_front
@@ -95,9 +96,10 @@ def open_search(
     ``floor`` are networks to begin with.
     """
     config = state.config
-    task = dataset(config.dataset).task
-    past = observations(read_prior(state.folder) or (), config.recipe, task)
-    space = parse_space(config.space_text, config.space, task)
+    data = dataset(config.dataset)
+    prior = read_prior(state.folder) or ()
+    past = Past(observations(prior, config.recipe, data), transfer(prior, config.recipe))
+    space = parse_space(config.space_text, config.space, data.task)
     method = method_of(config, space, effort.workers)
     proposer = method or Proposer(space, config, past=past, floor=floor)
     search = Search(

@@ -17,7 +17,7 @@ from harness.searching.acquisition import Choice, Option
 from harness.searching.finder import DRAWS, Finder, Inquiry
 from harness.searching.floor import floor_epochs
 from harness.searching.optuna_sampler import SURROGATE, Index, Trial
-from harness.searching.surrogate.model import Observation
+from harness.searching.surrogate.model import NO_PAST, Past
 from harness.searching.turn import turn_of
 from harness.studies.candidate import FLOOR, Candidate, objective_of
 from harness.studies.config import StudyConfig
@@ -96,18 +96,18 @@ class Proposer:
         space: SearchSpace,
         config: StudyConfig,
         switches: Switches = ALL_ON,
-        past: Sequence[Observation] = (),
+        past: Past = NO_PAST,
         floor: Sequence[Architecture] = (),
     ) -> None:
-        """Begin a study with a floor; ``past`` are other studies' trainings, which the surrogate learns from."""
+        """Begin a study with a floor; ``past`` is what the surrogate learns from besides."""
         self.space = space
         self.config = config
         self.switches = switches
-        self.past = tuple(past)
+        self.past = past
         self.index = Index(config.sampler, config.seed)
         self.running: dict[int, Trial] = {}
         self.floor = [Draw(network, ()) for network in floor]
-        is_lost = not switches.ladder or (past and not config.known)
+        is_lost = not switches.ladder or (past != NO_PAST and not config.known)
         self.ladder = [] if is_lost else _size_ladder(space, config)
         # Choices that the surrogate has made ahead for the next proposals, good as long as the ceiling is the same.
         self._ahead: list[Choice] = []

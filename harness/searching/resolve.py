@@ -26,7 +26,15 @@ from harness.system.user_code import source_sha256
 from harness.training.executors.base import Limits, Source
 from harness.training.executors.processes import Processes
 from harness.training.native.engine import Choice, choose_engine
-from harness.training.recipe import NamedRecipe, Recipe, check_batch, for_few, named_recipe, recipe_from
+from harness.training.recipe import (
+    NamedRecipe,
+    Recipe,
+    check_batch,
+    for_few,
+    length_factor,
+    named_recipe,
+    recipe_from,
+)
 from search_spaces.catalog import space as space_of
 from search_spaces.chips import Chip
 from search_spaces.deployment import without_integer_form
@@ -49,8 +57,6 @@ from search_spaces.space import (
 # Epochs that the default recipe may have: a large network reaches in a few what a small one needs many for. Each is at
 # most twice the one before, as errors fall by a seventh or so when the length doubles.
 LENGTHS = (5, 8, 12, 20, 30, 60)
-# With fewer images than these to train on, lengths are so many times longer, up to 33 times, that networks see as many.
-_FEW_IMAGES, _MOST_TIMES = 5_000, 33
 # Of smaller pictures the spaces of several poolings leave nothing.
 _SMALL_EDGE = 12
 # Of 4,000 networks of "all" for 28x28 pixels a tenth take at most 4,116 bytes for their maps, and none less than 980.
@@ -268,9 +274,7 @@ def _lengths(request: SearchRequest, recipe: Recipe, images: int) -> tuple[int, 
         return tuple(sorted(set(request.epochs)))
     if request.recipe != AUTO:
         return (recipe.epochs,)
-    # Of few images an epoch has few steps.
-    times = min(_MOST_TIMES, max(1, round(_FEW_IMAGES / images)))
-    return tuple(times * each for each in LENGTHS)
+    return tuple(length_factor(images) * each for each in LENGTHS)
 
 
 def _target(target_pct: float | None, data: Dataset) -> float:

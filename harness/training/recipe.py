@@ -248,6 +248,10 @@ def _document(name: str, **stated: Any) -> NamedRecipe:
     return NamedRecipe(name, replace(_DOCUMENTS, **stated), assumed, test_each_epoch=True)
 
 
+# With fewer images than these to train on, lengths are so many times longer, up to 33 times, that networks see as many.
+_FEW_IMAGES = 5_000
+_MOST_TIMES = 33
+
 # For networks of some thousand parameters, from two factorials (docs/lab).
 _SMALL = Recipe(
     epochs=30, batch_size=32, schedule="cosine", warmup=0.1, augmented_share=0.6, average_statistics="recomputed"
@@ -308,6 +312,11 @@ def for_few(entry: NamedRecipe, images: int) -> NamedRecipe:
     # A single image has no variance.
     fitting = max(2, 1 << (max(1, images // 2).bit_length() - 1))
     return entry if entry.recipe.batch_size <= images else in_batches(entry, fitting)
+
+
+def length_factor(images: int) -> int:
+    """Return how many times as many epochs a training on so few images takes: of them an epoch has few steps."""
+    return min(_MOST_TIMES, max(1, round(_FEW_IMAGES / images)))
 
 
 def check_batch(recipe: Recipe, images: int) -> None:

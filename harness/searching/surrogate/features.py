@@ -1,7 +1,8 @@
 """The numbers that describe a network and its training, in the order in which the model of the errors takes them.
 
 No feature names a space or a form: the numbers say how deep a network is, how wide, how often its kernels are used, in
-how many orientations, and how long it is trained. Sizes are logarithms; shares are mostly between 0 and 1.
+how many orientations, and how long it is trained. Sizes are logarithms; shares are mostly between 0 and 1. What depends
+on the size of the images is counted as if they were of 28x28 pixels, so that networks for any images can be compared.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from search_spaces.ops import Conv, ReLU, Residual, Role, flat, kernels
 
 # A receptive field beyond the image adds nothing.
 _WIDEST_FIELD = 40
+_EDGE = 28.0
 _T = TypeVar("_T")
 
 
@@ -35,8 +37,9 @@ class Feature:
 
 class _Map(NamedTuple):
     channels: int
+    positions: int
     edge: float
-    macs: int
+    macs: float
 
 
 class _Parts:
@@ -52,7 +55,11 @@ class _Parts:
         self.pools = [op for op in self.ops if op.role in (Role.MAX_POOLING, Role.MEAN_POOLING) and not op.is_global]
         before = zip((None, *self.ops), self.ops, strict=False)
         self.before_norms = [previous for previous, op in before if op.role is Role.NORMALISATION]
-        self.maps = _maps(analysis)
+        _, rows, columns = analysis.task.input_shape
+        # A series has one row: its edge is that of a square map of as many numbers.
+        self.pixels_scale = _EDGE**2 / (rows * columns)
+        self.receptive_field = analysis.receptive_field * _EDGE / (columns if rows == 1 else min(rows, columns))
+        self.maps = _maps(analysis, self.pixels_scale)
 
     @property
     def uses_a_kernel(self) -> float:
@@ -61,19 +68,18 @@ class _Parts:
 
     @property
     def before_head(self) -> _Map:
-        return next((each for each in reversed(self.maps) if each.edge > 1), self.maps[0])
+        return next((each for each in reversed(self.maps) if each.positions > 1), self.maps[0])
 
 
-def _maps(analysis: Analysis) -> list[_Map]:
+def _maps(analysis: Analysis, pixels_scale: float) -> list[_Map]:
     """Return the maps of a network; where it has none, one of a single number."""
-    layers = [layer for layer in analysis.layers if len(layer.output_shape) == 3]
-    is_series = all(layer.output_shape[1] == 1 for layer in layers)
     maps = []
-    for layer in layers:
-        channels, rows, columns = layer.output_shape
-        # A series has one row: its edge is that of a square map of as many numbers.
-        maps.append(_Map(channels, math.sqrt(columns) if is_series else float(rows), layer.macs))
-    return maps or [_Map(1, 1.0, 0)]
+    for layer in analysis.layers:
+        if len(layer.output_shape) == 3:
+            channels, rows, columns = layer.output_shape
+            positions = rows * columns
+            maps.append(_Map(channels, positions, math.sqrt(positions * pixels_scale), layer.macs * pixels_scale))
+    return maps or [_Map(1, 1, 1.0, 0.0)]
 
 
 def _laid_out(analysis: Analysis) -> float:
@@ -90,9 +96,9 @@ def _share(ops: Sequence[_T], is_one: Callable[[_T], bool]) -> float:
 _NETWORK_FEATURES: tuple[tuple[Feature, Callable[[_Parts], float]], ...] = (
     (Feature("log parameters", 8.0, 0.55), lambda net: math.log(net.analysis.parameters)),
     (Feature("log numbers of all uses", 9.2, 0.6), lambda net: math.log(max(1.0, _laid_out(net.analysis)))),
-    (Feature("log multiply-adds", 13.8, 0.65), lambda net: math.log(max(1, net.analysis.macs))),
+    (Feature("log multiply-adds", 13.8, 0.65), lambda net: math.log(max(1.0, net.analysis.macs * net.pixels_scale))),
     (Feature("kernels larger than 1x1", 7.0, 2.2), lambda net: float(len(net.spatial))),
-    (Feature("receptive field", 30.0, 12.0), lambda net: float(min(_WIDEST_FIELD, net.analysis.receptive_field))),
+    (Feature("receptive field", 30.0, 12.0), lambda net: min(_WIDEST_FIELD, net.receptive_field)),
     (Feature("log2 orientations", 1.0, 1.4), lambda net: math.log2(max((op.poses for op in net.full), default=1))),
     (Feature("share of separable kernels", 0.3, 0.7), lambda net: _share(net.spatial, lambda op: op.is_grouped)),
     (Feature("share of sums", 0.3, 0.6), lambda net: len(net.sums) / len(net.spatial) if net.spatial else 0.0),
@@ -124,8 +130,8 @@ FEATURES = (*(feature for feature, _ in _NETWORK_FEATURES), *_TRAINING_FEATURES)
 Row = tuple[float, ...]
 
 
-def row_of(architecture: Architecture, task: Task, epochs: int, batch_size: int, augmented_share: float) -> Row:
-    """Return all features of a network and its training, scaled."""
+def row_of(architecture: Architecture, task: Task, epochs: float, batch_size: int, augmented_share: float) -> Row:
+    """Return all features of a network and its training, scaled; of few images ``epochs`` are ``usual_epochs``."""
     return _known_row(architecture, task) + training_row(epochs, batch_size, augmented_share)
 
 
@@ -134,7 +140,7 @@ def _known_row(architecture: Architecture, task: Task) -> Row:
     return network_row(architecture, analyse(architecture, task))
 
 
-def training_row(epochs: int, batch_size: int, augmented_share: float) -> Row:
+def training_row(epochs: float, batch_size: int, augmented_share: float) -> Row:
     """Return the features of a training, scaled: the end of a row."""
     values = (math.log(epochs), math.log(batch_size), augmented_share)
     return tuple(feature.scaled(value) for feature, value in zip(_TRAINING_FEATURES, values, strict=True))

@@ -29,7 +29,8 @@ SPACE = parse_space(f"net = conv3x3({{{', '.join(map(str, WIDTHS))}}}) gap linea
 RECIPE = Recipe(epochs=8)
 TRAINING = (RECIPE.batch_size, RECIPE.augmented_share)
 # A second for a million units of work, an image and epoch.
-ROOM = TimeLeft(images=1, pace=Pace(0.0, 1e-6), workers=2)
+# As many images as no longer trainings are due for; a training takes as long as one of a single image would.
+ROOM = TimeLeft(images=5_000, pace=Pace(0.0, 2e-10), workers=2)
 LEAST_CHANCE, UNLIKELY = 0.03, 0.2
 
 
@@ -48,6 +49,7 @@ def aim(errors: Sequence[float] = (400, 200, 100, 50, 25), **changes: Any) -> Ai
         lengths=(8,),
         taken=frozenset(),
         allowed=100.0,
+        images=10_000,
         below=20_001,
         open=(),
         stands=False,

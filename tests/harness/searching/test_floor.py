@@ -10,6 +10,7 @@ import pytest
 from harness.searching.finder import Finder, Inquiry
 from harness.searching.floor import best_linear, floor_epochs, floor_networks
 from harness.searching.proposer import Proposer
+from harness.searching.surrogate.model import NO_PAST
 from harness.searching.time_budget import Pace, TimeLeft
 from harness.studies.candidate import FLOOR, Candidate
 from harness.studies.events import Rejected
@@ -82,5 +83,5 @@ def test_the_linear_model_is_the_best_that_was_trained_to_its_end():
 
 def test_the_surrogate_learns_nothing_from_the_floor():
     candidates = {0: trained(0, "linear(10)", 80), 1: trained(1, "conv3x3(4) gap linear(10)", 50, origin="aim")}
-    finder = Finder(SPACE, searches.config(), Inquiry(20_000, candidates, ROOM), ())
+    finder = Finder(SPACE, searches.config(), Inquiry(20_000, candidates, ROOM), NO_PAST)
     assert len(finder._observations()) == 1

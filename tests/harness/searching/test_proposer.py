@@ -17,8 +17,9 @@ from harness.searching.acquisition import LEAST_CHANCE, Aim, Choice, Option
 from harness.searching.finder import Finder, Inquiry
 from harness.searching.optuna_sampler import Index
 from harness.searching.proposer import ALL_ON, Answer, Proposer, Switches, _size_ladder, _violation
+from harness.searching.surrogate import model
 from harness.searching.surrogate.features import row_of
-from harness.searching.surrogate.model import Observation
+from harness.searching.surrogate.model import Observation, Past
 from harness.searching.time_budget import TimeLeft, pace_of, work
 from harness.studies.candidate import _TYPICAL_RATIO, Candidate
 from harness.studies.events import Rejected, Repeated
@@ -57,12 +58,15 @@ def few_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tenth of the draws and changes that a search looks at; whatever it looks at, it must choose the best of it."""
     for name, number in {"_AIM_DRAWS": 60, "_MOST_AIM_ATTEMPTS": 160, "_PARENTS": 3}.items():
         monkeypatch.setattr(finder_module, name, number)
+    # The few trainings of these tests are known as surely as the many of a prior.
+    monkeypatch.setattr(model, "_SETTLED_OBSERVATIONS", 1)
 
 
 def new(
     text: str = searches.SPACE, switches: Switches = ALL_ON, past: Sequence[Observation] = (), **changes: Any
 ) -> Proposer:
-    return Proposer(parse_space(text, "test"), searches.config(space_text=text, **changes), switches, past)
+    config = searches.config(space_text=text, **changes)
+    return Proposer(parse_space(text, "test"), config, switches, Past(tuple(past)))
 
 
 def aiming(text: str = WIDE, **changes: Any) -> Proposer:
@@ -307,7 +311,7 @@ def finder_of(
 ) -> Finder:
     config = searches.config(space_text=WIDE, **changes)
     known = {item.proposal.trial: item for item in candidates}
-    return Finder(of or parse_space(WIDE, "test"), config, Inquiry(budget, known, time_left), past)
+    return Finder(of or parse_space(WIDE, "test"), config, Inquiry(budget, known, time_left), Past(tuple(past)))
 
 
 def test_the_best_of_the_draws_and_of_their_neighbours_is_taken(monkeypatch: pytest.MonkeyPatch):
@@ -332,7 +336,7 @@ def test_the_best_of_the_draws_and_of_their_neighbours_is_taken(monkeypatch: pyt
 def test_the_latest_networks_are_changed_even_where_none_has_passed(monkeypatch: pytest.MonkeyPatch):
     card = space("card")
     config = searches.config(space_text=card.text, space="card", sampler="surrogate")
-    made = proposed(Proposer(card, config, past=LARGER_IS_BETTER), budget=4_000).proposal
+    made = proposed(Proposer(card, config, past=Past(LARGER_IS_BETTER)), budget=4_000).proposal
     assert made is not None
     parents = set[str]()
 
@@ -385,7 +389,7 @@ def test_the_model_learns_the_latest_and_a_share_of_all_that_was_known_before(mo
     monkeypatch.setattr(finder_module, "_MOST_OBSERVATIONS", 5)
     learned: list[list[float]] = []
     monkeypatch.setattr(
-        finder_module, "Surrogate", lambda observations, belief: learned.append([each.errors for each in observations])
+        finder_module, "Surrogate", lambda observations, *_: learned.append([each.errors for each in observations])
     )
     past = [replace(LARGER_IS_BETTER[0], errors=float(errors)) for errors in range(8)]
     own = [network(trial, 4 + trial, 100 + trial) for trial in range(7)]

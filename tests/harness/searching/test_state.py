@@ -12,6 +12,7 @@ from harness.searching import loop, race
 from harness.searching.loop import poll
 from harness.searching.race import next_rung
 from harness.searching.state import Search
+from harness.searching.surrogate.model import NO_PAST
 from harness.searching.surrogate.past import shipped, write_prior
 from harness.searching.turn import Turn
 from harness.studies.candidate import final_order, nearest_miss
@@ -129,10 +130,10 @@ def test_a_resumed_study_learns_from_the_trainings_that_it_keeps(trainer: Traine
         searches.taken_up(folder, searches.config(), searches.effort()) for folder in (tmp_path, tmp_path / "new")
     )
 
-    assert len(searches.proposer_of(with_past).past) == 5
+    assert len(searches.proposer_of(with_past).past.observations) == 5
     # What is known beforehand takes the place of the ladder.
     assert searches.proposer_of(with_past).ladder == []
-    assert (searches.proposer_of(without).past, bool(searches.proposer_of(without).ladder)) == ((), True)
+    assert (searches.proposer_of(without).past, bool(searches.proposer_of(without).ladder)) == (NO_PAST, True)
 
 
 def test_a_kill_between_a_run_and_what_it_decided_leaves_that_to_the_next_session(trainer: Trainer, tmp_path: Path):
