@@ -92,9 +92,9 @@ def steps(root: Path) -> Parts:
     del root
     from mnist1d.data import get_dataset_args, make_dataset
 
-    made = make_dataset(get_dataset_args())
-    images, test_images = (made[name].astype(np.float32)[:, None, None, :] for name in ("x", "x_test"))
-    return Parts(images, made["y"], test_images, made["y_test"])
+    arrays = make_dataset(get_dataset_args())
+    images, test_images = (arrays[name].astype(np.float32)[:, None, None, :] for name in ("x", "x_test"))
+    return Parts(images, arrays["y"], test_images, arrays["y_test"])
 
 
 def vowels(root: Path) -> Parts:
