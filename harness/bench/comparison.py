@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from harness.bench.table import Machine
+from harness.data.datasets import Dataset, dataset
 from harness.studies.config import StudyConfig, WrittenConfig, config_document
 from harness.system import files, statistics
 from harness.system.document import WrittenNetwork, csv_text, document_of, documented, read_as
@@ -43,12 +44,19 @@ class SearchTask:
         study: what a search is asked; runs may be looked at after its rungs, the last one is the recipe's last epoch.
         seconds: after which nobody trains any more. No method is told.
         networks: all that may be proposed, where a table lists them; else None.
+        own_data: the data set, where it is a person's own; None for one that the harness knows.
     """
 
     study: WrittenConfig
     seconds: float
     workers: int
     networks: tuple[str, ...] | None = None
+    own_data: Dataset | None = None
+
+    @property
+    def data(self) -> Dataset:
+        """The data set, which the workspace need not know."""
+        return self.own_data or dataset(self.study.dataset)
 
 
 @documented

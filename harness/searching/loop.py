@@ -95,9 +95,9 @@ def open_search(
     ``floor`` are networks to begin with.
     """
     config = state.config
-    task = dataset(config.dataset).task
-    past = observations(read_prior(state.folder) or (), config.recipe, task)
-    space = parse_space(config.space_text, config.space, task)
+    data = dataset(config.dataset)
+    past = observations(read_prior(state.folder) or (), config.recipe, data.task)
+    space = parse_space(config.space_text, config.space, data.task)
     method = method_of(config, space, effort.workers)
     proposer = method or Proposer(space, config, past=past, floor=floor)
     search = Search(
@@ -105,6 +105,7 @@ def open_search(
         effort,
         executor_of(source, effort.limits),
         proposer,
+        data=data,
         log=StudyLog(state.folder),
         observers=observers,
         planned_seconds=planned_seconds,
@@ -159,7 +160,7 @@ def _retry_or_fail(search: Search, job: Job, status: Status, message: str) -> No
     if status is Status.CRASHED and search.broken[run] == 1:
         search.waiting.append(job)
     else:
-        result = initial_result(job, dataset(search.config.dataset))
+        result = initial_result(job, search.data)
         _end_run(search, job, replace(result, status=status, message=message))
 
 

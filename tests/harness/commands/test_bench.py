@@ -225,6 +225,26 @@ def test_what_a_table_must_have_to_be_replayed(
     assert bool(here) == (code == 0)
 
 
+def test_a_table_of_ones_own_data_is_replayed_where_nobody_has_the_data(
+    here: list[int], workspace: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    write_table(workspace / "own", made_up.table(made_up.OWN_SPACE, made_up.OWN))
+    example = REPOSITORY / "benchmarks" / "methods" / "optuna_user.py"
+    words = ["--repeats", "1", "--time", "200s", "--target", "90", "--method", "default"]
+    words += ["--program", f"optuna={sys.executable} {example}"]
+
+    assert run(["bench", "run", "./own", *words, "--out", str(workspace / "out")]) == 0
+    assert len(here) == 2
+    assert not (workspace / "runs" / ".data").exists()
+    traces = [json.loads(line) for line in (workspace / "out" / "traces.jsonl").read_text().splitlines()]
+    assert [trace["networks"] for trace in traces] == [4, 4]
+    # The same command again reads the design that it wrote.
+    assert run(["bench", "run", "./own", *words, "--out", str(workspace / "out")]) == 0
+    assert len(here) == 2
+    assert run(["bench", "table", "./own", "--json"]) == 0
+
+
 linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="asks Linux who has started whom")
 
 
