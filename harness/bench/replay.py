@@ -232,14 +232,14 @@ class RunRequest:
     """The options of ``harness bench run``, of the same names.
 
     Attributes:
-        table: the name or folder of a table; None where real runs need none.
+        tables: names or folders of tables; none where real runs need none.
         names: of methods, built in or MODULE:NAME; ``programs`` are NAME=COMMAND.
         target: validation accuracy in per cent.
         seconds: the time of a repeat.
         answer_seconds: the time limit for an answer of somebody's method.
     """
 
-    table: str | None = None
+    tables: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
     ablations: bool = False
