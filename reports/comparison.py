@@ -389,6 +389,16 @@ def write_bench_page(folder: Path, comparison: Comparison, findings: Findings) -
     return path
 
 
+def write_ranks_page(folder: Path, document: Mapping[str, Any]) -> Path:
+    """Write ``ranks.html``, what several tables say together, and return its path.
+
+    ``document`` is that of ``ranks_of``; the page of each table lies in a folder of the table's name.
+    """
+    path = folder / "ranks.html"
+    files.write_text(path, page("ranks.html", facts=document, default=DEFAULT, p_text=p_text))
+    return path
+
+
 def _bench_page(comparison: Comparison, findings: Findings) -> str:
     """Return the page of a comparison of methods."""
     facts = findings.document

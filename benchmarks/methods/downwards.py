@@ -11,7 +11,7 @@ from search_spaces.space import draw_uniform
 
 def begin(problem: Problem) -> Ask:
     """Return the function that is asked for the next network."""
-    space, rng = parse_space(problem.space), random.Random(problem.seed)
+    space, rng = parse_space(problem.space, task=problem.task), random.Random(problem.seed)
 
     def ask(tried: Sequence[Trial]) -> str:
         passed = [each.parameters for each in tried if (each.validation_accuracy_pct or 0) >= problem.target_pct]

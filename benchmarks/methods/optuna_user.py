@@ -12,7 +12,7 @@ from typing import Any
 
 import optuna
 
-from search_spaces.network import MNIST, analyse
+from search_spaces.network import Task, analyse
 from search_spaces.notation import parse_space
 from search_spaces.space import Chooser, Options, SearchSpace, draw
 
@@ -35,7 +35,8 @@ def main() -> None:
     """Answer until the input ends."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     problem = json.loads(sys.stdin.readline())["begin"]
-    space = parse_space(problem["space"])
+    task = Task(tuple(problem["input_shape"]), problem["classes"])
+    space = parse_space(problem["space"], task=task)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=problem["seed"]))
     trials: dict[str, optuna.Trial] = {}
     for line in sys.stdin:
@@ -51,7 +52,7 @@ def propose(study: optuna.Study, space: SearchSpace, problem: dict[str, Any], tr
     while True:
         trial = study.ask()
         architecture = draw(space, suggested(trial)).architecture
-        size = analyse(architecture, MNIST).parameters
+        size = analyse(architecture, space.task).parameters
         if size <= problem["budget"]:
             trials[str(architecture)] = trial
             return str(architecture)

@@ -19,11 +19,12 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from harness.bench.table import Machine
+from harness.data.datasets import Dataset, dataset
 from harness.studies.config import StudyConfig, WrittenConfig, config_document
 from harness.system import files, statistics
 from harness.system.document import WrittenNetwork, csv_text, document_of, documented, read_as
 from harness.system.errors import ContentError
-from harness.system.terminal import counted, duration_text
+from harness.system.terminal import aligned, counted, duration_text
 from harness.training.result import finite
 from search_spaces.space import clopper_pearson
 
@@ -43,12 +44,19 @@ class SearchTask:
         study: what a search is asked; runs may be looked at after its rungs, the last one is the recipe's last epoch.
         seconds: after which nobody trains any more. No method is told.
         networks: all that may be proposed, where a table lists them; else None.
+        own_data: the data set, where it is a person's own; None for one that the harness knows.
     """
 
     study: WrittenConfig
     seconds: float
     workers: int
     networks: tuple[str, ...] | None = None
+    own_data: Dataset | None = None
+
+    @property
+    def data(self) -> Dataset:
+        """The data set, which the workspace need not know."""
+        return self.own_data or dataset(self.study.dataset)
 
 
 @documented
@@ -198,7 +206,7 @@ _DRAWS, _CONFIDENCE = 2_000, 0.95
 # How long it takes to get to these multiples of the smallest size that reaches.
 _SIZE_FACTORS = (1.0, 1.1, 1.25, 1.5, 2.0)
 # Decimals of a score: sums of the same spans of time in other pieces differ by what floats round.
-_DECIMALS = 12
+DECIMALS = 12
 # Up to so many repeats that are not alike, Wilcoxon's p is counted out; with more the normal approximation is good.
 _MOST_COUNTED = 50
 
@@ -319,41 +327,85 @@ def _ranking(scores: Mapping[str, Sequence[float]]) -> tuple[dict[str, float], f
     """
     from scipy.stats import friedmanchisquare, rankdata
 
-    table = np.array(list(scores.values())).round(_DECIMALS)  # (methods, repeats)
+    table = np.array(list(scores.values())).round(DECIMALS)  # (methods, repeats)
     means = rankdata(table, axis=0).mean(axis=1)
     differ = len(scores) > 2 and bool((table != table[0]).any())
     p = float(friedmanchisquare(*table).pvalue) if differ else math.nan
     return dict(sorted(zip(scores, map(float, means), strict=True), key=lambda pair: pair[1])), p
 
 
-def _pairs(
-    scored: Mapping[str, Mapping[str, Sequence[float]]], compared: Sequence[tuple[str, str]]
-) -> list[dict[str, Any]]:
-    """Return these pairs of methods by every score, their p values corrected for all of them together.
+# The numbers of methods by which they are compared: for each score, for each method, one a repeat.
+Scores = Mapping[str, Mapping[str, Sequence[float]]]
 
-    A score has, for each method, a logarithm of sizes a repeat. ``ratio`` are sizes of the first as a multiple of those
-    of the second, the geometric mean over repeats, ``low`` and ``high`` its bootstrap interval; ``p`` is Wilcoxon's,
-    two-sided, ``corrected_p`` Holm's. ``balance`` is what the test goes by, the sum of the signed ranks over that of
-    the ranks: -1 where the first is better in every repeat that is not alike. ``differs`` says that the difference
-    holds among all pairs, and that ranks and sizes say the same of which is better: who is a little better mostly and
-    far worse at times may be worse by the sizes.
+
+class Pair(NamedTuple):
+    """Two methods by one score, of which less is better.
+
+    Attributes:
+        difference: of the first's numbers less the second's, the mean over repeats; ``low`` and ``high`` its bootstrap
+            interval.
+        p: Wilcoxon's, two-sided; ``corrected_p`` is Holm's.
+        balance: what the test goes by, the sum of the signed ranks over that of the ranks: -1 where the first is better
+            in every repeat that is not alike.
     """
-    pairs: list[dict[str, Any]] = []
+
+    first: str
+    second: str
+    when: str
+    difference: float
+    low: float
+    high: float
+    p: float
+    corrected_p: float
+    balance: float
+
+    @property
+    def differs(self) -> bool:
+        """Whether the difference holds among all pairs, and test and mean say the same of which is better.
+
+        Who is a little better mostly and far worse at times may be worse in the mean.
+        """
+        return self.corrected_p < LEVEL and self.balance * self.difference > 0
+
+
+def tested_pairs(scored: Scores, compared: Sequence[tuple[str, str]]) -> list[Pair]:
+    """Return these pairs of methods by every score, their p values corrected for all of them together."""
+    pairs: list[Pair] = []
     for when, (first, second) in product(scored, compared):
         differences = np.array(scored[when][first]) - np.array(scored[when][second])
         ends = _interval(lambda rows, of=differences: of[rows].mean(axis=1), len(differences))  # type: ignore[misc]
-        ratio, low, high = (math.exp(value) for value in (math.fsum(differences) / len(differences), *ends))
-        p, balance = _tested(differences.round(_DECIMALS))
-        sizes = {"first": first, "second": second, "when": when, "ratio": ratio, "low": low, "high": high}
-        pairs.append(sizes | {"p": p, "corrected_p": p, "balance": balance})
+        low, high = map(float, ends)
+        p, balance = _tested(differences.round(DECIMALS))
+        difference = math.fsum(differences) / len(differences)
+        pairs.append(Pair(first, second, when, difference, low, high, p, p, balance))
     # Holm's step-down procedure.
     largest = 0.0
-    for rank, pair in enumerate(sorted(pairs, key=lambda pair: pair["p"])):
-        largest = max(largest, min(1.0, (len(pairs) - rank) * pair["p"]))
-        pair["corrected_p"] = largest
+    for rank, index in enumerate(sorted(range(len(pairs)), key=lambda index: pairs[index].p)):
+        largest = max(largest, min(1.0, (len(pairs) - rank) * pairs[index].p))
+        pairs[index] = pairs[index]._replace(corrected_p=largest)
+    return pairs
+
+
+def _pairs(scored: Scores, compared: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Return these pairs of methods by every score, which are logarithms of sizes.
+
+    ``ratio`` are sizes of the first as a multiple of those of the second, the geometric mean over repeats, ``low`` and
+    ``high`` its interval.
+    """
     return [
-        pair | {"differs": pair["corrected_p"] < LEVEL and pair["balance"] * math.log(pair["ratio"]) > 0}
-        for pair in pairs
+        {
+            "first": pair.first,
+            "second": pair.second,
+            "when": pair.when,
+            "ratio": math.exp(pair.difference),
+            "low": math.exp(pair.low),
+            "high": math.exp(pair.high),
+            "p": pair.p,
+            "corrected_p": pair.corrected_p,
+            "balance": pair.balance,
+            "differs": pair.differs,
+        }
+        for pair in tested_pairs(scored, compared)
     ]
 
 
@@ -377,10 +429,14 @@ def _tested(differences: Any) -> tuple[float, float]:
 
 
 class Findings(NamedTuple):
-    """The whole comparison: the document that ``--json`` prints, null for what is infinite or undefined; the curves."""
+    """The whole comparison: the document that ``--json`` prints, null for what is infinite or undefined; the curves.
+
+    ``scores`` are logarithms of sizes over the smallest that reaches, those of all repeats.
+    """
 
     document: dict[str, Any]
     curves: dict[str, list[tuple[float, float, float, float]]]
+    scores: Scores
 
 
 def findings(design: Comparison, traces: Sequence[Trace], judged: Judged) -> Findings:
@@ -431,7 +487,7 @@ def findings(design: Comparison, traces: Sequence[Trace], judged: Judged) -> Fin
         "pairs": compared,
         "variants": varied,
     }
-    return Findings(document, curves)
+    return Findings(document, curves, scored)
 
 
 def _scores(steps: Mapping[str, Sequence[_Steps]], score: Callable[[_Steps], float]) -> dict[str, list[float]]:
@@ -465,11 +521,7 @@ def _sentences(
             f"interval {low:.3f} to {high:.3f}, corrected p {p_text(pair['corrected_p'])})."
         )
 
-    # Wilcoxon's p is least where all n repeats have one sign, 2 / 2^n, and Holm multiplies it by the number of tests.
-    tests = max(len(compared), len(varied))
-    sentences = []
-    if tests and tests * 2 / 2**repeats >= LEVEL:
-        sentences.append(f"{repeats} repeats are too few to show any difference by {tests} tests.")
+    sentences = too_few(repeats, max(len(compared), len(varied)))
     best = next(iter(ranks))
     for rival in dict.fromkeys((_BASELINE, best)):
         both = {DEFAULT, rival}
@@ -477,6 +529,14 @@ def _sentences(
     if len(ranks) > 1:
         sentences.append(f"Ranked first over time: {best}.")
     return sentences + [sentence(pair, pair["first"], DEFAULT) for pair in varied]
+
+
+def too_few(repeats: int, tests: int) -> list[str]:
+    """Return a sentence where so many repeats can show nothing by so many tests; else none."""
+    # Wilcoxon's p is least where all n repeats have one sign, 2 / 2^n, and Holm multiplies it by the number of tests.
+    if tests and tests * 2 / 2**repeats >= LEVEL:
+        return [f"{repeats} repeats are too few to show any difference by {tests} tests."]
+    return []
 
 
 def p_text(p: float) -> str:
@@ -514,11 +574,9 @@ def figures_text(design: Comparison, document: Mapping[str, Any]) -> str:
         figures = zip(("ratio", "final_size", "mean_rank"), (".3f", ",.0f", ".2f"), strict=True)
         texts = ["-" if method[name] is None else format(method[name], digits) for name, digits in figures]
         lines.append((method["name"], texts[0], texts[1], f"{100 * method['false']:.0f} %", texts[2]))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     task = design.task
     source = f"table {design.table}" if design.table else f"trainings in {task.study.space}"
     head = f"{source}: {counted(design.repeats, 'repeat')}, {duration_text(task.seconds)} each on "
     head += f"{counted(task.workers, 'worker')}, target {task.study.target_pct:g} % validation"
-    rows = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
     note = "over time: geometric mean of the answers' sizes over the smallest that reaches; at the end: median size"
-    return "\n".join([head, *rows, note, *document["sentences"]])
+    return "\n".join([head, *aligned(lines), note, *document["sentences"]])

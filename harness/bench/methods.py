@@ -261,7 +261,9 @@ def _host(name: str) -> None:
     module, _, function = name.partition(":")
     begin: Callable[[Problem], Ask] = getattr(importlib.import_module(module), function)
     problem = json.loads(questions.readline())["begin"]
-    ask = begin(Problem(**problem | {"networks": problem["networks"] and tuple(problem["networks"])}))
+    # JSON has lists where the problem has tuples.
+    tuples = {key: tuple(value) for key, value in problem.items() if isinstance(value, list)}
+    ask = begin(Problem(**problem | tuples))
     for line in questions:
         tried = json.loads(line)["tried"]
         answer = ask(tuple(Trial(**trial | {"fresh_pct": tuple(trial["fresh_pct"])}) for trial in tried))

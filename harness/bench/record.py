@@ -390,4 +390,6 @@ def _table_of(recording: Recording) -> Table:
             accuracy = accuracy_pct(epoch.validation_errors, run.validation_size)
             assert accuracy is not None, "a recording looks at every rung"
             rows.append(Row(*network, rung, accuracy, round(epoch.train_seconds, 3), run.status, machine_index))
-    return Table(replace(recording.facts, machines=tuple(machines)), tuple(rows))
+    data = dataset(recording.facts.dataset)
+    own_data = data if data.sha256 else None
+    return Table(replace(recording.facts, machines=tuple(machines)), tuple(rows), own_data)

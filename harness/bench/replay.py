@@ -31,8 +31,7 @@ from typing import Literal
 from harness.bench.comparison import Answer, Comparison, Judged, SearchTask, Trace, append_trace
 from harness.bench.methods import Method, Stops, asking
 from harness.bench.table import Machine, Row, Table
-from harness.data.datasets import dataset
-from harness.data.training_images import load
+from harness.data.training_images import ImageData, load
 from harness.searching import race
 from harness.searching.external_method import Problem
 from harness.searching.loop import explore
@@ -94,7 +93,8 @@ class _TableReadings:
     def __init__(self, table: Table, spread: str = "pooled") -> None:
         self.table = table
         self.spread = spread
-        self.size = dataset(table.facts.dataset).validation_size
+        # Parts that take turns in validating may differ by an image: errors are those of an accuracy on the first.
+        self.size = table.data.validation_size
         self.means: dict[str, dict[int, float]] = {}
         self.lenders: list[tuple[float, dict[int, float]]] = []
         rungs = table.facts.rungs
@@ -232,14 +232,14 @@ class RunRequest:
     """The options of ``harness bench run``, of the same names.
 
     Attributes:
-        table: the name or folder of a table; None where real runs need none.
+        tables: names or folders of tables; none where real runs need none.
         names: of methods, built in or MODULE:NAME; ``programs`` are NAME=COMMAND.
         target: validation accuracy in per cent.
         seconds: the time of a repeat.
         answer_seconds: the time limit for an answer of somebody's method.
     """
 
-    table: str | None = None
+    tables: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
     ablations: bool = False
@@ -282,11 +282,12 @@ def _prepare_live(request: RunRequest, table: Table | None) -> tuple[Comparison,
     data = load(table.facts.dataset if table else request.dataset, request.data)
     if table is not None and data.data_hash != table.facts.data_hash:
         raise ContentError(f"the data in {data.source} are not those of the table {table.facts.name!r}")
-    task = _table_task(table, request) if table else _live_task(request, data.data_hash)
+    task = _table_task(table, request) if table else _live_task(request, data)
     recipe = task.study.recipe
     check_batch(recipe, data.dataset.train_size)
     device = choose_device(request.device)
-    engine = choose_engine(request.engine, recipe, device, parse_space(task.study.space_text).op_types)
+    space = parse_space(task.study.space_text, task.study.space, task.data.task)
+    engine = choose_engine(request.engine, recipe, device, space.op_types)
     effort = Effort(
         seconds=None, trials=None, workers=task.workers, device=str(device), limits=Limits(), engine=engine.kind
     )
@@ -344,21 +345,21 @@ def _table_task(table: Table, request: RunRequest) -> SearchTask:
     # A sample is not replayed, and real trainings are not bound to it.
     listed = tuple({row.architecture: None for row in table.rows if row.hash in truth}) if facts.is_exhaustive else None
     study = facts.config(budget, target_pct)
-    return SearchTask(study=study, seconds=seconds, workers=request.workers, networks=listed)
+    return SearchTask(study=study, seconds=seconds, workers=request.workers, networks=listed, own_data=table.own_data)
 
 
-def _live_task(request: RunRequest, data_hash: str) -> SearchTask:
+def _live_task(request: RunRequest, data: ImageData) -> SearchTask:
     """Return the task of real runs, for which there is no table; space, target and time are named."""
     assert None not in (request.space, request.target, request.seconds), "the command refuses them"
     recipe = named_recipe(request.recipe)
-    space = space_of(request.space or "")
+    space = space_of(request.space or "", data.dataset.task)
     target_pct = request.target or 0.0
     epochs = recipe.recipe.epochs
     # Halving stops wherever epochs double, as they do in a table.
     doubled = [2**power for power in range(epochs.bit_length()) if 2**power < epochs]
     study = StudyConfig(
-        dataset=request.dataset,
-        data_hash=data_hash,
+        dataset=data.dataset.name,
+        data_hash=data.data_hash,
         budget=request.budget or 20_000,
         target_pct=target_pct,
         threshold_pct=target_pct,
@@ -370,7 +371,8 @@ def _live_task(request: RunRequest, data_hash: str) -> SearchTask:
         rungs=tuple(sorted({*doubled, *race.rungs(epochs), epochs})),
         seed=0,
     )
-    return SearchTask(study=study, seconds=request.seconds or 0.0, workers=request.workers)
+    own_data = data.dataset if data.dataset.sha256 else None
+    return SearchTask(study=study, seconds=request.seconds or 0.0, workers=request.workers, own_data=own_data)
 
 
 # One repeat -------------------------------------------------------------------------------------------------
@@ -441,10 +443,12 @@ def _run_repeat(
     config = replace(task.study, sampler=method.sampler, rungs=method.rungs(task.study.rungs), seed=seed)
     executor = executor_of(seed)
     watch = _Watch(task.seconds)
-    space = parse_space(config.space_text, config.space, dataset(config.dataset).task)
+    space = parse_space(config.space_text, config.space, task.data.task)
     spent = effort or Effort(seconds=None, trials=None, workers=task.workers, device="cpu", limits=Limits())
     problem = Problem(
         space=config.space_text,
+        input_shape=space.task.input_shape,
+        classes=space.task.classes,
         budget=config.budget,
         target_pct=config.target_pct,
         epochs=config.recipe.epochs,
@@ -469,6 +473,7 @@ def _run_repeat(
                 spent,
                 executor,
                 proposer,
+                data=task.data,
                 log=None,
                 observers=(watch,),
                 switches=method.switches,

@@ -1,7 +1,8 @@
 """A table of recorded trainings: networks of one space, each trained with several seeds, looked at on every rung.
 
 Methods of search are replayed on it. It holds validation accuracies only; the test set was never read for it. On disk
-it is a folder with ``table.csv``, the rows, and ``table.json``, the facts and the SHA-256 of the rows.
+it is a folder with ``table.csv``, the rows, and ``table.json``, the facts and the SHA-256 of the rows. A table of a
+person's own data has their ``data.json`` too, so that it can be read where nobody has the data.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from harness.data.datasets import DATASETS, Dataset, dataset, dataset_of
 from harness.studies.config import StudyConfig
 from harness.system import errors, files
-from harness.system.document import csv_text, documented, read_as
+from harness.system.document import csv_text, document_of, documented, read_as
 from harness.system.errors import ContentError, DataError, UsageError, reason
 from harness.system.files import Workspace
 from harness.system.machine import core_count, device_name, processor_name
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 _ROWS = "table.csv"
 _FACTS = "table.json"
+_DATA = "data.json"
 # The tables that come with the checkout.
 _COMMITTED = Path(__file__).resolve().parents[2] / "benchmarks" / "tables"
 
@@ -162,10 +165,14 @@ class _FactsFile:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table in memory: rows in order of parameters, hash, seed and rung, the same in ``runs[hash][seed][rung]``."""
+    """A table in memory: rows in order of parameters, hash, seed and rung, the same in ``runs[hash][seed][rung]``.
+
+    ``own_data`` is its data set where that is a person's own; None for one that the harness knows.
+    """
 
     facts: Facts
     rows: tuple[Row, ...]
+    own_data: Dataset | None = None
     runs: Mapping[str, Mapping[int, Mapping[int, Row]]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -176,6 +183,11 @@ class Table:
             runs.setdefault(row.hash, {}).setdefault(row.seed, {})[row.rung] = row
         object.__setattr__(self, "rows", rows)
         object.__setattr__(self, "runs", runs)
+
+    @property
+    def data(self) -> Dataset:
+        """The data set, which the workspace need not know."""
+        return self.own_data or dataset(self.facts.dataset)
 
     @property
     def content(self) -> bytes:
@@ -278,7 +290,10 @@ def _contents(table: Table) -> dict[str, bytes]:
     whole = _FactsFile(facts=table.facts, networks=len(table.runs), rows=len(table.rows), rows_sha256=digest)
     document = asdict(whole)
     document["facts"]["recipe"] = recipe_document(table.facts.recipe)
-    return {_ROWS: table.content, _FACTS: files.json_text(document).encode()}
+    contents = {_ROWS: table.content, _FACTS: files.json_text(document).encode()}
+    if table.own_data is not None:
+        contents[_DATA] = files.json_text(document_of(table.own_data)).encode()
+    return contents
 
 
 def write_table(folder: Path, table: Table) -> None:
@@ -300,11 +315,15 @@ def read_table(folder: Path) -> Table:
         raise DataError(f"the table in {folder} is damaged: {error.message}") from error
     if hashlib.sha256(content).hexdigest() != whole.rows_sha256:
         raise DataError(f"{folder / _ROWS} is not the file that {_FACTS} was written with")
+    name = whole.facts.dataset
+    own_data = None if name in DATASETS else dataset_of(name, f"the table in {folder}", folder)
+    if own_data is not None and own_data.sha256 != whole.facts.data_hash:
+        raise DataError(f"{folder / _DATA} is of other data than the table")
     kinds: dict[str, Any] = {"parameters": int, "macs": int, "seed": int, "rung": int, "machine": int}
     kinds |= {"validation_accuracy_pct": float, "seconds": float}
     frame = pandas.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
     cells = frame.astype(kinds).itertuples(index=False, name=None)
-    return Table(whole.facts, tuple(Row(*each)._replace(status=Status(each[8])) for each in cells))
+    return Table(whole.facts, tuple(Row(*each)._replace(status=Status(each[8])) for each in cells), own_data)
 
 
 def export_table(table: Table, folder: Path) -> list[Path]:
@@ -358,7 +377,7 @@ def merged(parts: Sequence[Table], name: str) -> Table:
     used = sorted({row.machine for row in rows})
     samples = tuple(dict.fromkeys(sample for part in parts for sample in part.facts.samples))
     facts = replace(first, name=name, samples=samples, machines=tuple(machines[index] for index in used))
-    return Table(facts, tuple(row._replace(machine=used.index(row.machine)) for row in rows))
+    return Table(facts, tuple(row._replace(machine=used.index(row.machine)) for row in rows), parts[0].own_data)
 
 
 def _check_alike(facts: Sequence[Facts], machines: Sequence[Machine]) -> None:

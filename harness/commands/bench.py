@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 from click.core import ParameterSource
@@ -22,7 +23,7 @@ from harness.system.machine import core_count
 from harness.system.terminal import DURATION, say
 
 if TYPE_CHECKING:
-    from harness.bench.comparison import Comparison, Judged, Trace
+    from harness.bench.comparison import Comparison, Findings, Judged, Trace
     from harness.bench.methods import Method
     from harness.bench.record import TableRequest
     from harness.bench.replay import RunRequest
@@ -43,6 +44,7 @@ def bench() -> None:
     \b
     harness bench table NAME --space bench --plan    what recording a table would take
     harness bench run mnist-bench                    all methods, 200 repeats each
+    harness bench run mnist-bench mnist-forms        the same on two tables, and ranks over both
     """
 
 
@@ -172,8 +174,8 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
     return _show_table(table, as_json, out)
 
 
-@bench.command(short_help="Compare methods of search on a table, or live.")
-@click.argument("table", required=False)
+@bench.command(short_help="Compare methods of search on tables, or live.")
+@click.argument("tables", nargs=-1, metavar="[TABLE]...")
 @_option(
     "--method",
     "names",
@@ -213,7 +215,7 @@ def run(ctx: click.Context, /, as_json: bool, **arguments: Any) -> int:
     On a TABLE of recorded runs the clock is simulated: a run takes the seconds that it took when it was
     recorded, asking a method takes none. The same seeds give the same bytes. All methods have the same space, recipe,
     budget, time and seeds; a network counts once it has passed on fresh seeds; and an answer is judged by the table's
-    mean over seeds, which no method sees.
+    mean over seeds, which no method sees. Several tables are compared one by one, then methods are ranked over all.
 
     Built in: random, tpe, nsga2, evolution, halving, random-aided, tpe-aided, nsga2-aided, evolution-aided, default.
     The aided ones have the rungs and the falling budget of the default. Yours is a Python function or a program;
@@ -222,46 +224,114 @@ def run(ctx: click.Context, /, as_json: bool, **arguments: Any) -> int:
     \b
     harness bench run mnist-bench
     harness bench run mnist-bench --ablations --repeats 400
+    harness bench run mnist-bench mnist-forms
     harness bench run mnist-bench --method random --program 'mine=python3 mine.py'
     harness bench run mnist-bench --live --method random --method default
     harness bench run --live --space tiny --recipe fast --target 99.2 --time 1h
     """
-    from harness.bench import comparison, methods, replay
-    from harness.bench.table import read_table, table_folder
+    from harness.bench import methods, replay
     from harness.studies import config as study
-    from reports.comparison import write_bench_page
 
     repeats = arguments.pop("repeats") or (3 if arguments["live"] else 200)
     request = replay.RunRequest(repeats=repeats, **arguments)
     _check_run(ctx, request)
-    table = None if request.table is None else read_table(table_folder(request.table, files.workspace()))
     compared = methods.methods_of(request.names, request.programs, ablations=request.ablations)
-    design, effort = replay.prepare(request, table)
-    design = replace(design, methods=tuple(method.named(design.task) for method in compared))
-    digest = hashlib.sha256(json.dumps(design.document, sort_keys=True).encode()).hexdigest()[:6]
-    folder = request.out or files.workspace().runs / ".bench" / f"{design.table or design.task.study.space}-{digest}"
+    contests = []
+    tables: Sequence[Table | None] = _tables(request.tables) or [None]
+    for table in tables:
+        design, effort = replay.prepare(request, table)
+        design = replace(design, methods=tuple(method.named(design.task) for method in compared))
+        contests.append(_Contest(compared, table, design, effort))
+    first = contests[0].design
+    name = f"{len(contests)}-tables" if len(contests) > 1 else first.table or first.task.study.space
+    documents = json.dumps([contest.design.document for contest in contests], sort_keys=True)
+    digest = hashlib.sha256(documents.encode()).hexdigest()[:6]
+    folder = request.out or files.workspace().runs / ".bench" / f"{name}-{digest}"
     files.check_writable(folder)
     with study.owned(folder), options.resumable():
-        earlier_traces = comparison.begin(folder, design)
-        if earlier_traces:
-            say(f"{len(earlier_traces):,} repeats of an earlier call are kept; remove {folder} to begin anew")
-        if effort is not None:
-            traces, judged = _run_live(request, compared, design, effort, folder, earlier_traces)
+        if len(contests) > 1:
+            _rank(request, contests, folder, as_json)
         else:
-            assert table is not None, "without --live there is a table"
-            traces, judged = _replay(request, compared, design, table, folder, earlier_traces)
-        comparison.write_end(folder, traces, judged)
-        findings = comparison.findings(design, traces, judged)
-        figures = comparison.write_figures(folder, findings)
-        page = write_bench_page(folder, design, findings)
-        text = f"{comparison.figures_text(design, findings.document)}\nreport: {page}"
-        options.answer(as_json, findings.document | {"files": [str(path) for path in (*figures, page)]}, text)
+            outcome = _compare(request, contests[0], folder)
+            options.answer(as_json, outcome.findings.document | {"files": outcome.files}, outcome.text)
     return 0
+
+
+class _Contest(NamedTuple):
+    """Methods and what they are compared on: a table, real trainings, or real trainings for the task of a table."""
+
+    methods: Sequence[Method]
+    table: Table | None
+    design: Comparison
+    effort: Effort | None
+
+
+class _Outcome(NamedTuple):
+    """What a comparison shows, the files that say so, and its text for people."""
+
+    findings: Findings
+    files: list[str]
+    text: str
+
+
+def _tables(names: Sequence[str]) -> list[Table]:
+    from harness.bench.table import read_table, table_folder
+
+    tables = [read_table(table_folder(name, files.workspace())) for name in names]
+    counts = Counter(table.facts.name for table in tables)
+    if twice := next((name for name, count in counts.items() if count > 1), None):
+        raise UsageError(f"the table {twice!r} is named twice")
+    return tables
+
+
+def _compare(request: RunRequest, contest: _Contest, folder: Path) -> _Outcome:
+    """Run what is left of a comparison, and write all that it shows."""
+    from harness.bench import comparison
+    from reports.comparison import write_bench_page
+
+    design = contest.design
+    earlier_traces = comparison.begin(folder, design)
+    if earlier_traces:
+        say(f"{len(earlier_traces):,} repeats of an earlier call are kept; remove {folder} to begin anew")
+    if contest.effort is not None:
+        traces, judged = _run_live(request, contest.methods, design, contest.effort, folder, earlier_traces)
+    else:
+        assert contest.table is not None, "without --live there is a table"
+        traces, judged = _replay(request, contest.methods, design, contest.table, folder, earlier_traces)
+    comparison.write_end(folder, traces, judged)
+    findings = comparison.findings(design, traces, judged)
+    paths = [*comparison.write_figures(folder, findings), write_bench_page(folder, design, findings)]
+    text = f"{comparison.figures_text(design, findings.document)}\nreport: {paths[-1]}"
+    return _Outcome(findings, list(map(str, paths)), text)
+
+
+def _rank(request: RunRequest, contests: Sequence[_Contest], folder: Path, as_json: bool) -> None:
+    """Compare on one table after the other, each in its own folder, then say what they show together."""
+    from harness.bench.ranks import ranks_of, ranks_text
+    from harness.studies import config as study
+    from reports.comparison import write_ranks_page
+
+    outcomes: dict[str, _Outcome] = {}
+    for contest in contests:
+        name = contest.design.table or ""
+        say(f"table {name}")
+        with study.owned(folder / name):
+            outcomes[name] = _compare(request, contest, folder / name)
+    document = ranks_of({name: outcome.findings for name, outcome in outcomes.items()})
+    ranks = folder / "ranks.json"
+    files.write_json(ranks, document)
+    page = write_ranks_page(folder, document)
+    paths = [*(path for outcome in outcomes.values() for path in outcome.files), str(ranks), str(page)]
+    comparisons = [outcome.findings.document for outcome in outcomes.values()]
+    text = [*(outcome.text for outcome in outcomes.values()), f"{ranks_text(document)}\nreport: {page}"]
+    options.answer(as_json, document | {"comparisons": comparisons, "files": paths}, "\n\n".join(text))
 
 
 def _check_run(ctx: click.Context, request: RunRequest) -> None:
     """Refuse a request without a task, and options that say nothing of what it asks for."""
-    from_table = request.table is not None
+    from_table = bool(request.tables)
+    if request.live and len(request.tables) > 1:
+        raise UsageError(f"--live takes the task of one table, not of {len(request.tables)}")
     if not from_table and (not request.live or None in (request.space, request.target, request.seconds)):
         raise UsageError("a TABLE is wanted, or --live with --space, --target and --time")
     refused = (_OF_A_TABLE if from_table else ()) + (_OF_A_REPLAY if request.live else _OF_LIVE_RUNS)

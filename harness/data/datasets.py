@@ -120,10 +120,10 @@ def dataset(name: str, folder: Path | None = None) -> Dataset:
     raise UsageError(f"unknown data set {name!r}: known are {', '.join(names)}", hint=nearest(name, names))
 
 
-def dataset_of(name: str, what: object) -> Dataset:
+def dataset_of(name: str, what: object, folder: Path | None = None) -> Dataset:
     """Return the data set that ``what`` was made with; MissingSubject where it is missing or damaged."""
     try:
-        return dataset(name)
+        return dataset(name, folder)
     except (UsageError, ContentError) as error:
         raise MissingSubject(f"{what}: its data set {name} cannot be read ({error.message})") from error
 

@@ -17,7 +17,7 @@ from harness.system.errors import ContentError
 from harness.system.user_code import called, function_of
 from harness.training.result import Status
 from search_spaces.errors import SearchSpaceError
-from search_spaces.network import Analysis, Architecture
+from search_spaces.network import Analysis, Architecture, Task
 from search_spaces.notation import parse_network
 from search_spaces.space import Metric, SearchSpace, judge
 
@@ -35,16 +35,24 @@ class Problem:
         space: the whole definition, in the language of spaces.
         budget: most parameters.
         target_pct: validation accuracy to be reached at the last of ``epochs``, or earlier where time is short.
+        input_shape: (channels, rows, columns) of an image; a network ends in ``classes`` values.
         networks: all that may be proposed, where the space is small enough to be listed; else None.
     """
 
     space: str
+    input_shape: tuple[int, int, int]
+    classes: int
     budget: int
     target_pct: float
     epochs: int
     workers: int
     seed: int
     networks: tuple[str, ...] | None = None
+
+    @property
+    def task(self) -> Task:
+        """What a network takes and gives; the space is parsed with it."""
+        return Task(self.input_shape, self.classes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +177,8 @@ def method_of(config: StudyConfig, space: SearchSpace, workers: int) -> Asker | 
     lengths = config.all_lengths
     problem = Problem(
         space=config.space_text,
+        input_shape=space.task.input_shape,
+        classes=space.task.classes,
         budget=config.budget,
         target_pct=config.threshold_pct,
         epochs=config.recipe.epochs if config.recipe.epochs in lengths else max(lengths),

@@ -107,6 +107,7 @@ def open_search(
         effort,
         executor_of(source, effort.limits),
         proposer,
+        data=data,
         log=StudyLog(state.folder),
         observers=observers,
         planned_seconds=planned_seconds,
@@ -161,7 +162,7 @@ def _retry_or_fail(search: Search, job: Job, status: Status, message: str) -> No
     if status is Status.CRASHED and search.broken[run] == 1:
         search.waiting.append(job)
     else:
-        result = initial_result(job, dataset(search.config.dataset))
+        result = initial_result(job, search.data)
         _end_run(search, job, replace(result, status=status, message=message))
 
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from harness.data.datasets import dataset
+from harness.data.datasets import Dataset
 from harness.searching import race
 from harness.searching.proposer import ALL_ON, Proposing, Switches
 from harness.searching.time_budget import (
@@ -75,6 +75,7 @@ class Search:
 
     Attributes:
         state: what has happened to the study; ``config`` is its configuration, ``folder`` its folder.
+        data: the data set that its networks are trained on.
         log: where events are written; None for a search in memory, and then the folder is a name only.
         executor: who trains, and the clock of the search; ``began`` is when this session began on that clock, and
             ``before`` are the seconds of the earlier ones.
@@ -98,6 +99,7 @@ class Search:
         executor: Executor,
         proposer: Proposing,
         *,
+        data: Dataset,
         log: StudyLog | None,
         observers: Sequence[Observer] = (),
         switches: Switches = ALL_ON,
@@ -106,9 +108,9 @@ class Search:
     ) -> None:
         """Go on from a state; its unfinished runs wait, and time counts from here, after the seconds of planning."""
         config = state.config
-        data = dataset(config.dataset)
         self.state = state
         self.config = config
+        self.data = data
         self.folder = state.folder
         self.log = log
         self.effort = effort
@@ -157,7 +159,7 @@ class Search:
 
     def _time(self, run: Result) -> None:
         if run.trial in self.state.candidates:
-            self.timing.add(run, work(run.architecture, dataset(self.config.dataset).task), run.node)
+            self.timing.add(run, work(run.architecture, self.data.task), run.node)
 
     def moment(self) -> Moment:
         """Return where the search is."""
@@ -277,10 +279,10 @@ class Search:
         """Return what one whole run of a network takes: from those it has had, else estimated."""
         if seconds := [run.train_seconds for run in candidate.runs if run.status is Status.COMPLETE]:
             return statistics.mean(seconds)
-        proposal, data = candidate.proposal, dataset(self.config.dataset)
+        proposal = candidate.proposal
         epochs = proposal.epochs or self.config.recipe.epochs
-        network_work = work(proposal.architecture, data.task)
-        return self.timing.measured_pace.seconds(epochs, data.train_size, network_work)
+        network_work = work(proposal.architecture, self.data.task)
+        return self.timing.measured_pace.seconds(epochs, self.data.train_size, network_work)
 
     def verify_seconds(self, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:
         """Return what verifying a network on so many seeds will take, in seconds of wall-clock; rather too much."""

@@ -284,7 +284,7 @@ def facts() -> Findings:
         name: [(10.0 * step, size, size / 2, size * 2) for step, size in enumerate(each)]
         for name, each in sizes.items()
     }
-    return Findings(document, curves)
+    return Findings(document, curves, {})
 
 
 @pytest.fixture
@@ -323,7 +323,7 @@ def test_the_chart_holds_the_medians_best_ranked_first_and_breaks_where_there_is
     assert [row["size"] for row in rows[:3]] == [None, 900.0, 502.0]
     assert rows[1]["high"] == 1.1 * 900, "a band reaches the top of the chart, not beyond"
     nothing = {name: [(0.0, math.inf, math.inf, math.inf)] for name in METHODS}
-    assert charts.bench_curves(Findings(facts.document, nothing)) is None
+    assert charts.bench_curves(Findings(facts.document, nothing, facts.scores)) is None
 
 
 @pytest.mark.browser

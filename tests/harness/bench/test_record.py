@@ -19,7 +19,9 @@ from harness.studies.events import Entry, RunEnded
 from harness.studies.log import StudyLog
 from harness.studies.state import StudyState
 from harness.system import files
+from harness.system.document import document_of
 from harness.system.errors import ContentError, HarnessError
+from harness.system.files import Workspace
 from harness.training.executors.base import RETRIES, Broken, Event, StretchEnded
 from harness.training.progress import Reporter
 from harness.training.result import Epoch, Purpose, Result, Status, derive_seed
@@ -31,7 +33,7 @@ from search_spaces.notation import parse_network, parse_space
 from search_spaces.space import SearchSpace
 from tests.factories import make_result
 from tests.fakes import InstantExecutor
-from tests.harness.bench.made_up import ENVIRONMENT, FACTS, HASHES, TEXTS
+from tests.harness.bench.made_up import ENVIRONMENT, FACTS, HASHES, OWN, TEXTS
 
 NETWORKS = tuple(map(parse_network, TEXTS))
 COSTS = {network: analyse(network, MNIST) for network in NETWORKS}
@@ -97,6 +99,14 @@ def test_rows_have_the_accuracy_the_seconds_and_the_code_of_their_runs(tmp_path:
     commits = {row.hash: table.facts.machines[row.machine].environment.commit for row in table.rows}
     assert list(commits.values()) == ["c" * 40, "e" * 40, "c" * 40]
     assert [machine.workers for machine in table.facts.machines] == [2, 2]
+
+
+def test_the_table_of_ones_own_data_has_what_the_workspace_knows_of_them(place: Workspace):
+    files.write_json(place.data(OWN.name) / "data.json", document_of(OWN))
+    recorder = with_runs(place.recording("own"), [some_run()])
+
+    assert _table_of(replace(recorder, facts=replace(FACTS, dataset=OWN.name))).own_data == OWN
+    assert _table_of(recorder).own_data is None
 
 
 # Its networks -----------------------------------------------------------------------------------------------

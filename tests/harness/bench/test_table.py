@@ -15,9 +15,12 @@ import pytest
 from scipy.stats import spearmanr
 
 from harness.bench.table import Sample, Table, export_table, merged, read_table, write_table
+from harness.data.datasets import Dataset
+from harness.system.document import read_as
 from harness.system.errors import ContentError, DataError
 from harness.training.recipe import Recipe
 from harness.training.result import Status
+from tests.harness.bench import made_up
 from tests.harness.bench.made_up import ENVIRONMENT, HASHES, MACHINE, few, run_rows
 
 
@@ -46,6 +49,23 @@ def test_a_change_or_another_version_is_found(name: str, old: str, new: str, tmp
     with pytest.raises(DataError) as caught:
         read_table(tmp_path)
     assert "\n" not in caught.value.message
+
+
+def test_a_table_of_ones_own_data_carries_what_the_workspace_knows_of_them(tmp_path: Path):
+    table = made_up.table(made_up.OWN_SPACE, made_up.OWN)
+
+    write_table(tmp_path, table)
+
+    assert read_as(Dataset, tmp_path / "data.json", "it") == made_up.OWN
+    assert (read_table(tmp_path), read_table(tmp_path).data) == (table, made_up.OWN)
+    assert merged([table, table], "both").own_data == made_up.OWN
+
+    (tmp_path / "data.json").unlink()
+    with pytest.raises(ContentError):
+        read_table(tmp_path)
+    write_table(tmp_path, replace(table, own_data=replace(made_up.OWN, sha256="e" * 64)))
+    with pytest.raises(DataError):
+        read_table(tmp_path)
 
 
 # Several tables ---------------------------------------------------------------------------------------------

@@ -225,6 +225,68 @@ def test_what_a_table_must_have_to_be_replayed(
     assert bool(here) == (code == 0)
 
 
+def test_a_table_of_ones_own_data_is_replayed_where_nobody_has_the_data(
+    here: list[int], workspace: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    write_table(workspace / "own", made_up.table(made_up.OWN_SPACE, made_up.OWN))
+    example = REPOSITORY / "benchmarks" / "methods" / "optuna_user.py"
+    words = ["--repeats", "1", "--time", "200s", "--target", "90", "--method", "default"]
+    words += ["--program", f"optuna={sys.executable} {example}"]
+
+    assert run(["bench", "run", "./own", *words, "--out", str(workspace / "out")]) == 0
+    assert len(here) == 2
+    assert not (workspace / "runs" / ".data").exists()
+    traces = [json.loads(line) for line in (workspace / "out" / "traces.jsonl").read_text().splitlines()]
+    assert [trace["networks"] for trace in traces] == [4, 4]
+    # The same command again reads the design that it wrote.
+    assert run(["bench", "run", "./own", *words, "--out", str(workspace / "out")]) == 0
+    assert len(here) == 2
+    assert run(["bench", "table", "./own", "--json"]) == 0
+
+
+def test_several_tables_are_compared_one_by_one_and_ranked_together(
+    here: list[int], workspace: Path, capsys: pytest.CaptureFixture[str]
+):
+    tables = {"tiny": made_up.table(made_up.TINY), "own": made_up.table(made_up.OWN_SPACE, made_up.OWN)}
+    for name, table in tables.items():
+        write_table(workspace / name, replace(table, facts=replace(table.facts, name=name)))
+    methods = ["--method", "default", "--method", "random", "--method", "no-rungs"]
+    words = ["--repeats", "2", "--target", "90", "--time", "60s", *methods]
+    out = workspace / "out"
+
+    assert run(["bench", "run", "./tiny", "./own", *words, "--json", "--out", str(out)]) == 0
+    document = json.loads(capsys.readouterr().out)
+    ranks = json.loads((out / "ranks.json").read_text())
+    assert ranks == {key: document[key] for key in ranks}
+    assert [each["table"] for each in document["comparisons"]] == ranks["tables"] == ["tiny", "own"]
+    assert {method["name"] for method in ranks["methods"]} == {"default", "random", "no-rungs"}
+    assert sum(method["over_time"] for method in ranks["methods"]) == 6
+    links = ("tiny/report.html", "own/report.html")
+    assert "no-rungs" in checked((out / "ranks.html").read_text(encoding="utf-8"), links=links).text()
+    assert all((out / link).exists() for link in links)
+
+    assert run(["bench", "run", "./own", *words, "--out", str(workspace / "alone")]) == 0
+    assert files_of(workspace / "alone") == files_of(out / "own")
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [("./tiny ./tiny", 2), ("./tiny ./sample", 4), ("./tiny ./none", 5), ("./tiny ./sample --live", 2)],
+)
+def test_tables_that_cannot_be_ranked_together_are_refused_before_any_repeat(
+    words: str, code: int, here: list[int], workspace: Path, capsys: pytest.CaptureFixture[str]
+):
+    write_table(workspace / "tiny", made_up.table(made_up.TINY))
+    sample = sampled(made_up.table(made_up.TINY), (8, None))
+    write_table(workspace / "sample", replace(sample, facts=replace(sample.facts, name="sample")))
+
+    assert run(["bench", "run", *words.split()]) == code
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not here
+    assert not (workspace / "runs").exists()
+
+
 linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="asks Linux who has started whom")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from harness.data.datasets import dataset
 from harness.searching import finder, optuna_sampler
 from harness.searching.proposer import Answer
 from harness.searching.state import Search
@@ -221,7 +222,8 @@ def test_a_log_cut_after_any_line_gives_the_state_of_that_moment(
         (cut / "log.jsonl").write_text("".join(lines[:count]) + torn)
         log = StudyLog(cut)
         state_there = log.take_up(StudyState(cut, configured))
-        found = Search(state_there, spent, Processes(Source("mnist", None), Limits()), Nobody(), log=log)
+        executor = Processes(Source("mnist", None), Limits())
+        found = Search(state_there, spent, executor, Nobody(), data=dataset("mnist"), log=log)
         assert (cut / "log.jsonl").read_text() == "".join(lines[:count])
         state = known(found)
         # Entries hold the times of the log, rounded.

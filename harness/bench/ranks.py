@@ -1,0 +1,108 @@
+"""What comparisons of the same methods on several tables say together: ranks, the measure of docs/bench.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from harness.bench.comparison import (
+    AT_THE_END,
+    DECIMALS,
+    DEFAULT,
+    OVER_TIME,
+    Findings,
+    Pair,
+    p_text,
+    tested_pairs,
+    too_few,
+)
+from harness.system.terminal import aligned, counted
+
+
+def ranks_of(comparisons: Mapping[str, Findings]) -> dict[str, Any]:
+    """Return what several tables, by name, say of the methods that ran on all of them with the same seeds.
+
+    Of a method ``over_time`` and ``at_the_end`` are means over the tables of its ranks, which ``tables`` lists. The
+    ``pairs`` are the default and each other method. The numbers by which they are compared are the ranks within a
+    repeat, means over the tables; a ``difference`` below 0 says that the default is better.
+    """
+    findings = list(comparisons.values())
+    methods = list(findings[0].scores[OVER_TIME])
+    repeats = findings[0].document["repeats"]
+    ranks: dict[str, Any] = {}
+    within_repeats: dict[str, dict[str, list[float]]] = {}
+    for when in (OVER_TIME, AT_THE_END):
+        # A score is the loss less the logarithm of the table's smallest size, which changes no rank.
+        scores = np.array([[item.scores[when][name] for name in methods] for item in findings])
+        ranks[when] = _ranked(scores.mean(axis=2))  # (tables, methods)
+        means = _ranked(scores).mean(axis=0)  # (methods, repeats)
+        within_repeats[when] = dict(zip(methods, means.tolist(), strict=True))
+    others = [name for name in methods if name != DEFAULT and DEFAULT in methods]
+    pairs = tested_pairs(within_repeats, [(DEFAULT, name) for name in others])
+    lines = [
+        {
+            "name": name,
+            "over_time": float(ranks[OVER_TIME][:, index].mean()),
+            "at_the_end": float(ranks[AT_THE_END][:, index].mean()),
+            "tables": [
+                {"table": table, "over_time": float(over_time), "at_the_end": float(at_the_end)}
+                for table, over_time, at_the_end in zip(
+                    comparisons, ranks[OVER_TIME][:, index], ranks[AT_THE_END][:, index], strict=True
+                )
+            ],
+        }
+        for index, name in enumerate(methods)
+    ]
+    lines.sort(key=lambda line: (line["over_time"], line["at_the_end"]))
+    return {
+        "tables": list(comparisons),
+        "repeats": repeats,
+        "sentences": [*too_few(repeats, len(pairs)), *_sentences(pairs)],
+        "methods": lines,
+        "pairs": [pair._asdict() | {"differs": pair.differs} for pair in pairs],
+    }
+
+
+def _ranked(scores: Any) -> Any:
+    """Return the ranks of methods, the second axis, 1 for the lowest score; equal ones share the mean of theirs."""
+    from scipy.stats import rankdata
+
+    return rankdata(scores.round(DECIMALS), axis=1)
+
+
+def _sentences(pairs: Sequence[Pair]) -> list[str]:
+    """Return over what the default is better or worse by the main measure."""
+    tested = [pair for pair in pairs if pair.when == OVER_TIME]
+    groups = {
+        "better than": [pair.second for pair in tested if pair.differs and pair.difference < 0],
+        "worse than": [pair.second for pair in tested if pair.differs and pair.difference > 0],
+        "not shown to differ from": [pair.second for pair in tested if not pair.differs],
+    }
+    return [f"{DEFAULT} is {relation} {', '.join(names)} {OVER_TIME}." for relation, names in groups.items() if names]
+
+
+def ranks_text(document: Mapping[str, Any]) -> str:
+    """Return the ranks for people."""
+    pairs = {pair["second"]: pair for pair in document["pairs"] if pair["when"] == OVER_TIME}
+    lines = [["method", OVER_TIME, AT_THE_END, *document["tables"]]]
+    for method in document["methods"]:
+        tables = [f"{line['over_time']:g}, {line['at_the_end']:g}" for line in method["tables"]]
+        lines.append([method["name"], f"{method['over_time']:.2f}", f"{method['at_the_end']:.2f}", *tables])
+    head = f"over {counted(len(document['tables']), 'table')}: mean ranks, 1 is best; then ranks on each table"
+    if not pairs:
+        return "\n".join([head, *aligned(lines), *document["sentences"]])
+    lines[0] += [f"{DEFAULT} less it", "corrected p"]
+    for line in lines[1:]:
+        pair = pairs.get(line[0])
+        line += ["-", "-"] if pair is None else [_difference_text(pair), p_text(pair["corrected_p"])]
+    note = (
+        f"{DEFAULT} less it: ranks {OVER_TIME} within a repeat, mean of {counted(document['repeats'], 'repeat')} "
+        "and its uncorrected 95 % interval"
+    )
+    return "\n".join([head, *aligned(lines), note, *document["sentences"]])
+
+
+def _difference_text(pair: Mapping[str, Any]) -> str:
+    return "{difference:.2f} ({low:.2f} to {high:.2f})".format(**pair)
