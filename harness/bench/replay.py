@@ -450,10 +450,18 @@ def _run_repeat(
         epochs=config.recipe.epochs,
         workers=task.workers,
         seed=seed,
+        rungs=task.study.rungs[:-1],
         networks=task.networks,
     )
     theirs = method.command or method.function
+    began = executor.now()
     with asking(method, repeat, space, problem, design.answer_seconds) if theirs else nullcontext() as asker:
+        first_answer_seconds = executor.now() - began
+        is_hopeless = asker.is_hopeless if asker is not None else None
+        if is_hopeless is not None:
+            config = replace(config, rungs=problem.rungs)
+        elif method.stops is Stops.HALVING:
+            is_hopeless = _Halving(config.target_pct).is_hopeless
         # A method of somebody's is asked; one that comes with the bench proposes as a search does.
         proposer: Proposing = asker or Proposer(space, replace(config, rungs=()), switches=method.switches)
         state = StudyState(
@@ -472,7 +480,8 @@ def _run_repeat(
                 log=None,
                 observers=(watch,),
                 switches=method.switches,
-                is_hopeless=_Halving(config.target_pct).is_hopeless if method.stops is Stops.HALVING else None,
+                is_hopeless=is_hopeless,
+                planned_seconds=first_answer_seconds,
             )
             watch.search = search
             explore(search)

@@ -107,6 +107,7 @@ def open_search(
         proposer,
         log=StudyLog(state.folder),
         observers=observers,
+        is_hopeless=method.is_hopeless if method else None,
         planned_seconds=planned_seconds,
     )
     if isinstance(proposer, Proposer):
