@@ -2,8 +2,8 @@
 
 All run in the open part of ``harness search``: the same code asks, rejects, confirms and so names the answer of the
 moment. Those that come with the bench differ in the sampler, in the parts of the search that are at work, and in what
-happens at the rungs. Those of others only say which network is next: a program that speaks JSON lines
-(``benchmarks/methods/README.md``), or a function, which runs in such a program, one a repeat.
+happens at the rungs. Those of others say which network is next, and may judge the rungs: a program that speaks JSON
+lines (``benchmarks/methods/README.md``), or a function, which runs in such a program, one a repeat.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from harness.bench.comparison import DEFAULT, Named, SearchTask
 from harness.searching import race
-from harness.searching.external_method import SHOWN, Ask, Asker, Problem, Trial, shown
+from harness.searching.external_method import SHOWN, Ask, Asker, Problem, Rung, Stop, Trial, functions_of, shown
 from harness.searching.optuna_sampler import DEFAULT as DEFAULT_SAMPLER
 from harness.searching.optuna_sampler import SAMPLERS
 from harness.searching.proposer import ALL_ON, Switches
@@ -51,13 +52,15 @@ class Method:
     """A method; ``says`` what it does, for the report.
 
     ``stops`` is what happens at the rungs; a variant is the default with one part changed. Somebody's has the
-    ``command`` of a program or a ``function``, ``module:name``.
+    ``command`` of a program or a ``function``, ``module:name``. One that learns elsewhere begins with the trainings
+    that ship, but for those of the table's data set.
     """
 
     name: str
     says: str
     sampler: str = "random"
     switches: Switches = _BARE
+    learns_elsewhere: bool = False
     stops: Stops = Stops.NEVER
     is_variant: bool = False
     command: tuple[str, ...] = ()
@@ -90,7 +93,12 @@ class Method:
 
 
 _WHOLE = Method(
-    name=DEFAULT, says="harness search as it is", sampler=DEFAULT_SAMPLER, switches=ALL_ON, stops=Stops.RACE
+    name=DEFAULT,
+    says="harness search as it is, its prior that of other data sets",
+    sampler=DEFAULT_SAMPLER,
+    switches=ALL_ON,
+    learns_elsewhere=True,
+    stops=Stops.RACE,
 )
 
 
@@ -126,7 +134,8 @@ _ABLATIONS = (
     replace(_part("no-rungs", "every run goes to its end"), stops=Stops.NEVER),
     _part("no-falling-budget", "sizes above what is confirmed are proposed too", falling_budget=False),
     _part("no-confirmation", "a network is confirmed by its first run", confirmation=False),
-    _part("no-ladder", "without the ladder of sizes at the beginning", ladder=False),
+    replace(_part("no-prior", "knows nothing of other data sets"), learns_elsewhere=False),
+    replace(_part("no-ladder", "knows nothing and has no ladder of sizes", ladder=False), learns_elsewhere=False),
     _part("no-aim", "networks after the ladder are uniform draws, no model of the errors chooses", aim=False),
     *(
         replace(_part(f"with-{sampler}", f"{sampler} takes turns with the model of the errors"), sampler=sampler)
@@ -190,9 +199,24 @@ _LONGEST_ANSWER = 1 << 20
 _HOST = "import sys; name, *sys.path = sys.argv[1:]; from harness.bench.methods import _host; _host(name)"
 
 
+class _Wanted(NamedTuple):
+    """What an answer must have: a field of a kind; ``example`` is for errors."""
+
+    field: str
+    kind: type
+    example: str
+
+
+_NETWORK = _Wanted("network", str, '{"network": "..."}')
+_STOP = _Wanted("stop", bool, '{"stop": true} or {"stop": false}')
+
+
 @contextmanager
 def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, seconds: float) -> Iterator[Asker]:
-    """Be ready to ask somebody's method for the block: start its program, and end it with all that it has started."""
+    """Be ready to ask somebody's method for the block: start its program, and end it with all that it has started.
+
+    The first question is asked at once.
+    """
     name = f"method {method.name!r}, repeat {repeat},"
     command = method.command or (sys.executable, "-c", _HOST, method.function, *sys.path)
     with tempfile.TemporaryFile() as complaints:
@@ -202,7 +226,6 @@ def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, se
             )
         except (OSError, ValueError) as error:
             raise ContentError(f"{name} cannot be started: {reason(error)}: {command[0]}") from error
-        unsent = [json.dumps({"begin": asdict(problem)})]
         stdin = process.stdin
         stdout = process.stdout
         assert stdin is not None
@@ -212,9 +235,7 @@ def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, se
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
 
-        def ask(tried: Sequence[Trial]) -> str:
-            lines = [*unsent, json.dumps({"tried": [asdict(trial) for trial in tried]})]
-            unsent.clear()
+        def answer_to(*questions: Mapping[str, Any], wanted: _Wanted) -> dict[str, Any]:
             answer = b""
             # A program that does not answer in time is ended; that closes its output, for which this one waits.
             timer = threading.Timer(seconds, end)
@@ -222,7 +243,7 @@ def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, se
             timer.start()
             try:
                 with suppress(BrokenPipeError):
-                    stdin.write("".join(f"{line}\n" for line in lines).encode())
+                    stdin.write("".join(f"{json.dumps(question)}\n" for question in questions).encode())
                     stdin.flush()
                     answer = stdout.readline(_LONGEST_ANSWER)
             finally:
@@ -236,13 +257,25 @@ def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, se
                     message += f"; its last words: {words[: 2 * SHOWN]}"
                 raise ContentError(f"{name} {message}")
             with suppress(ValueError, TypeError, KeyError):
-                if isinstance(network := json.loads(answer)["network"], str):
-                    return network
+                document = json.loads(answer)
+                if isinstance(document[wanted.field], wanted.kind):
+                    return dict(document)
             text = shown(answer[: 4 * SHOWN].decode("utf-8", "replace"))
-            raise ContentError(f'{name} answered {text}, but {{"network": "..."}} is wanted')
+            raise ContentError(f"{name} answered {text}, but {wanted.example} is wanted")
+
+        def ask(tried: Sequence[Trial]) -> str:
+            question = {"tried": [asdict(trial) for trial in tried]}
+            answer = first_answers.pop() if first_answers else answer_to(question, wanted=_NETWORK)
+            return str(answer["network"])
+
+        def stop(rung: Rung) -> bool:
+            return bool(answer_to({"rung": asdict(rung)}, wanted=_STOP)["stop"])
 
         try:
-            yield Asker(name.removesuffix(","), space, problem, ask)
+            # The search is made for a method that judges rungs or for one that does not, which its first answer says.
+            first_answers = [answer_to({"begin": asdict(problem)}, {"tried": []}, wanted=_NETWORK)]
+            judges_rungs = first_answers[0].get("judges_rungs") is True
+            yield Asker(name.removesuffix(","), space, problem, ask, stop if judges_rungs else None)
         finally:
             end()
             for pipe in (stdin, stdout):
@@ -259,14 +292,23 @@ def _host(name: str) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     module, _, function = name.partition(":")
-    begin: Callable[[Problem], Ask] = getattr(importlib.import_module(module), function)
+    begin: Callable[[Problem], Ask | tuple[Ask, Stop]] = getattr(importlib.import_module(module), function)
     problem = json.loads(questions.readline())["begin"]
     # JSON has lists where the problem has tuples.
     tuples = {key: tuple(value) for key, value in problem.items() if isinstance(value, list)}
-    ask = begin(Problem(**problem | tuples))
+    ask, stop = functions_of(begin(Problem(**problem | tuples)))
     for line in questions:
-        tried = json.loads(line)["tried"]
-        answer = ask(tuple(Trial(**trial | {"fresh_pct": tuple(trial["fresh_pct"])}) for trial in tried))
-        if not isinstance(answer, str):
-            raise TypeError(f"answered {type(answer).__name__}, but the text of a network is wanted")
-        print(json.dumps({"network": answer}), file=answers, flush=True)
+        question = json.loads(line)
+        if stop is not None and "rung" in question:
+            is_stopped = stop(Rung(**question["rung"]))
+            if not isinstance(is_stopped, bool):
+                raise TypeError(f"answered {type(is_stopped).__name__} at a rung, but True or False is wanted")
+            document: dict[str, Any] = {"stop": is_stopped}
+        else:
+            network = ask(
+                tuple(Trial(**trial | {"fresh_pct": tuple(trial["fresh_pct"])}) for trial in question["tried"])
+            )
+            if not isinstance(network, str):
+                raise TypeError(f"answered {type(network).__name__}, but the text of a network is wanted")
+            document = {"network": network, "judges_rungs": stop is not None}
+        print(json.dumps(document), file=answers, flush=True)

@@ -37,6 +37,8 @@ from harness.searching.external_method import Problem
 from harness.searching.loop import explore
 from harness.searching.proposer import Proposer, Proposing
 from harness.searching.state import Moment, Search
+from harness.searching.surrogate.model import NO_PAST, Past
+from harness.searching.surrogate.past import elsewhere, transfer
 from harness.searching.time_budget import Effort
 from harness.studies.candidate import CONFIRM_SEEDS
 from harness.studies.config import StudyConfig
@@ -311,7 +313,7 @@ def _code_sha256() -> str:
     root = Path(__file__).resolve().parents[2]
     code = hashlib.sha256(" ".join(f"{name} {version(name)}" for name in ("numpy", "optuna", "scipy")).encode())
     for path in sorted([*root.glob("search_spaces/**/*"), *root.glob("harness/**/*")]):
-        if path.suffix in (".py", ".lark", ".cpp", ".h", ".json"):
+        if path.suffix in (".py", ".lark", ".cpp", ".h", ".json", ".csv"):
             code.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
     return code.hexdigest()
 
@@ -454,12 +456,21 @@ def _run_repeat(
         epochs=config.recipe.epochs,
         workers=task.workers,
         seed=seed,
+        rungs=task.study.rungs[:-1],
         networks=task.networks,
     )
     theirs = method.command or method.function
+    began = executor.now()
     with asking(method, repeat, space, problem, design.answer_seconds) if theirs else nullcontext() as asker:
+        first_answer_seconds = executor.now() - began
+        is_hopeless = asker.is_hopeless if asker is not None else None
+        if is_hopeless is not None:
+            config = replace(config, rungs=problem.rungs)
+        elif method.stops is Stops.HALVING:
+            is_hopeless = _Halving(config.target_pct).is_hopeless
         # A method of somebody's is asked; one that comes with the bench proposes as a search does.
-        proposer: Proposing = asker or Proposer(space, replace(config, rungs=()), switches=method.switches)
+        past = _past_of(config) if method.learns_elsewhere else NO_PAST
+        proposer: Proposing = asker or Proposer(space, replace(config, rungs=()), method.switches, past)
         state = StudyState(
             folder,
             config,
@@ -477,7 +488,8 @@ def _run_repeat(
                 log=None,
                 observers=(watch,),
                 switches=method.switches,
-                is_hopeless=_Halving(config.target_pct).is_hopeless if method.stops is Stops.HALVING else None,
+                is_hopeless=is_hopeless,
+                planned_seconds=first_answer_seconds,
             )
             watch.search = search
             explore(search)
@@ -494,6 +506,11 @@ def _run_repeat(
         rejected=search.state.rejected.total(),
         ended=round(ended, 3),
     )
+
+
+def _past_of(config: StudyConfig) -> Past:
+    """Return what trainings of other data sets say: those of the table's own would give the answer away."""
+    return Past((), transfer(elsewhere(config.dataset), config.recipe))
 
 
 def replay(method: Method, design: Comparison, read: _Read, repeat: int) -> Trace:

@@ -1,4 +1,7 @@
-"""Somebody's method of search, which alone says which network is next: of the bench, and of ``--sampler``."""
+"""Somebody's method of search, of the bench and of ``--sampler``.
+
+It alone says which network is next; it may judge the rungs, too.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from harness.studies.config import StudyConfig
 from harness.studies.events import Proposal, Repeated
 from harness.system.errors import ContentError
 from harness.system.user_code import called, function_of
-from harness.training.result import Status
+from harness.training.result import Result, Status
 from search_spaces.errors import SearchSpaceError
 from search_spaces.network import Analysis, Architecture, Task
 from search_spaces.notation import parse_network
@@ -36,6 +39,7 @@ class Problem:
         budget: most parameters.
         target_pct: validation accuracy to be reached at the last of ``epochs``, or earlier where time is short.
         input_shape: (channels, rows, columns) of an image; a network ends in ``classes`` values.
+        rungs: the epochs, ascending, after which a method that judges rungs is asked; the end is none of them.
         networks: all that may be proposed, where the space is small enough to be listed; else None.
     """
 
@@ -47,6 +51,7 @@ class Problem:
     epochs: int
     workers: int
     seed: int
+    rungs: tuple[int, ...]
     networks: tuple[str, ...] | None = None
 
     @property
@@ -60,7 +65,8 @@ class Trial:
     """A network that the method has proposed before, and what came of it.
 
     Attributes:
-        state: ``running``, ``complete``, ``rejected`` for a limit of the moment, or how its training failed.
+        state: ``running``, ``complete``, ``pruned`` at a rung, ``rejected`` for a limit of the moment, or how its
+            training failed.
         validation_accuracy_pct: of its first run, None while that is going on; ``fresh_pct`` of its runs on fresh
             seeds, which a network gets that has reached the target once.
         stands: it has reached the target on these, so it may be the answer.
@@ -74,22 +80,51 @@ class Trial:
     stands: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """Where the first training of a network stands after one of the epochs at which rungs are judged."""
+
+    network: str
+    epoch: int
+    validation_accuracy_pct: float
+
+
 Ask = Callable[[Sequence[Trial]], str]
+Stop = Callable[[Rung], bool]
+
+
+def functions_of(method: Ask | tuple[Ask, Stop]) -> tuple[Ask, Stop | None]:
+    """Return what names the next network, and what judges rungs where the method does."""
+    return method if isinstance(method, tuple) else (method, None)
 
 
 @dataclass(slots=True)
 class Asker:
     """Proposes to a search what somebody's method says, which is asked by ``ask``; ``name`` is for errors.
 
-    ``lengths`` are epochs that a training may have, where they differ; ``rejected`` is what was answered in vain.
+    Attributes:
+        stop: what the method says of a network at a rung; None where it does not judge rungs.
+        lengths: epochs that a training may have, where they differ.
+        rejected: what was answered in vain.
     """
 
     name: str
     space: SearchSpace
     problem: Problem
     ask: Ask
+    stop: Stop | None = None
     lengths: tuple[int, ...] = ()
     rejected: dict[str, Trial] = field(default_factory=dict)
+
+    @property
+    def is_hopeless(self) -> Callable[[Result], bool] | None:
+        """The rule of the rungs; None where the method does not judge them."""
+        stop = self.stop
+        if stop is None:
+            return None
+        return lambda result: stop(
+            Rung(str(result.architecture), len(result.history), result.validation_accuracy_pct or 0.0)
+        )
 
     def propose(self, inquiry: Inquiry) -> Answer:
         """Return the next network; none where too many in a row are known, or over the limits of the moment.
@@ -175,23 +210,33 @@ def method_of(config: StudyConfig, space: SearchSpace, workers: int) -> Asker | 
     if not takes_problem(name := config.sampler):
         return None
     lengths = config.all_lengths
+    epochs = config.recipe.epochs if config.recipe.epochs in lengths else max(lengths)
     problem = Problem(
         space=config.space_text,
         input_shape=space.task.input_shape,
         classes=space.task.classes,
         budget=config.budget,
         target_pct=config.threshold_pct,
-        epochs=config.recipe.epochs if config.recipe.epochs in lengths else max(lengths),
+        epochs=epochs,
         workers=workers,
         seed=config.seed,
+        rungs=config.rungs_of(epochs),
     )
     with called(f"--sampler {name}"):
-        method: Ask = function_of(name, "--sampler")(problem)
+        method: Ask | tuple[Ask, Stop] = function_of(name, "--sampler")(problem)
+        name_network, judge_rung = functions_of(method)
 
     def ask(tried: Sequence[Trial]) -> str:
         with called(f"--sampler {name}"):
-            if isinstance(answer := method(tried), str):
+            if isinstance(answer := name_network(tried), str):
                 return answer
             raise TypeError(f"it answered {type(answer).__name__}, but the text of a network is wanted")
 
-    return Asker(f"--sampler {name}", space, problem, ask, lengths)
+    def stop(rung: Rung) -> bool:
+        assert judge_rung is not None, "a method that does not judge rungs is not asked"
+        with called(f"--sampler {name}"):
+            if isinstance(answer := judge_rung(rung), bool):
+                return answer
+            raise TypeError(f"it answered {type(answer).__name__} at a rung, but True or False is wanted")
+
+    return Asker(f"--sampler {name}", space, problem, ask, stop if judge_rung else None, lengths)

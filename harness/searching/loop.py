@@ -110,6 +110,7 @@ def open_search(
         data=data,
         log=StudyLog(state.folder),
         observers=observers,
+        is_hopeless=method.is_hopeless if method else None,
         planned_seconds=planned_seconds,
     )
     if isinstance(proposer, Proposer):

@@ -148,13 +148,15 @@ def _training_of(runs: Sequence[tuple[Origin | None, Result]]) -> PastTraining:
 def shipped(name: str) -> tuple[PastTraining, ...]:
     """Return the runs that come with the package: those of the images, or where there are none of other data sets."""
     path = _packaged(name)
-    if path.is_file():
-        return _read(path, _REINSTALL)
+    return _read(path, _REINSTALL) if path.is_file() else elsewhere(name)
+
+
+@cache
+def elsewhere(name: str) -> tuple[PastTraining, ...]:
+    """Return the runs that come with the package of other data sets than this one."""
     mnist = [replace(each, origin=Origin.of(dataset("mnist"))) for each in _read(_packaged("mnist"), _REINSTALL)]
-    elsewhere = _read(_packaged(_ELSEWHERE), _REINSTALL)
-    # What stands in the way of a fair trial of these sets themselves is left out: their own trainings.
-    others = [each for each in elsewhere if each.origin is not None and each.origin.dataset != name]
-    return (*_thinned(mnist), *others)
+    trainings = (*_thinned(mnist), *_read(_packaged(_ELSEWHERE), _REINSTALL))
+    return tuple(each for each in trainings if each.origin is not None and each.origin.dataset != name)
 
 
 def _thinned(trainings: Sequence[PastTraining]) -> list[PastTraining]:

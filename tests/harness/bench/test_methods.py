@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,9 +81,9 @@ def function(source: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Meth
     return Method(name="theirs", says="", function="theirs:begin")
 
 
-def run(method: Method, repeat: int = 2, limit: float = 20.0) -> Trace:
-    comparison = replace(made_up.asked(TABLE, seconds=30.0, workers=1, target_pct=97.0), answer_seconds=limit)
-    return replay(method, comparison, _TableReadings(TABLE).read, repeat)
+def run(method: Method, repeat: int = 2, limit: float = 20.0, spread: str = "pooled", **changes: Any) -> Trace:
+    comparison = made_up.asked(TABLE, **({"seconds": 30.0, "workers": 1, "target_pct": 97.0} | changes))
+    return replay(method, replace(comparison, answer_seconds=limit), _TableReadings(TABLE, spread).read, repeat)
 
 
 def blamed(method: Method, words: str, limit: float = 20.0) -> None:
@@ -161,6 +163,70 @@ def test_a_program_that_misbehaves_at_its_second_question_ends_in_one_line(answe
     code = "import os, sys, time\nfor line in sys.stdin:\n    if 'tried' not in line: continue\n"
     code += f"    if line == '{{\"tried\": []}}\\n': print({GOOD!r}, flush=True)\n    else: {answer}\n"
     blamed(program("-c", code), words, limit=2.0 if "2 s" in words else 20.0)
+
+
+# Names the networks in their order; STOP is what it answers at a rung.
+JUDGING = """
+import json, sys
+networks = json.loads(sys.stdin.readline())["begin"]["networks"]
+for line in sys.stdin:
+    question = json.loads(line)
+    if "rung" in question:
+        print(json.dumps({"rung": question["rung"]}), file=sys.stderr)
+        answer = {"stop": STOP}
+    else:
+        answer = {"network": networks[len(question["tried"]) % len(networks)], "judges_rungs": JUDGES}
+    print(json.dumps(answer), flush=True)
+"""
+
+
+def judging(stop: str, judges: str = "True") -> Method:
+    return program("-c", JUDGING.replace("STOP", stop).replace("JUDGES", judges))
+
+
+def test_a_program_that_stops_all_at_the_first_rung_sees_more_networks_and_has_no_answer():
+    # Every network reaches the target at its end.
+    stopping, patient = (run(judging(stop), seconds=40.0, target_pct=80.0) for stop in ("True", "False"))
+
+    assert stopping.networks > patient.networks
+    assert stopping.answers == ()
+    assert patient.answers
+
+
+@pytest.mark.parametrize("late_rung", ["question['rung']['epoch'] > 4", "question['rung']['epoch'] == 8"])
+def test_a_program_that_never_stops_is_as_one_that_does_not_judge(late_rung: str):
+    silent = run(judging("True", "False"))
+
+    # The end of a training, after epoch 8, is no rung.
+    assert run(judging(late_rung)) == silent
+    assert run(judging("False", "False")) == silent
+
+
+def test_a_program_is_asked_at_each_rung_how_the_network_stands_that_it_has_named(tmp_path: Path):
+    notes = tmp_path / "rungs"
+    code = JUDGING.replace("file=sys.stderr", f"file=open({str(notes)!r}, 'a')")
+    run(program("-c", code.replace("STOP", "False").replace("JUDGES", "True")), spread="recorded")
+
+    rungs = [json.loads(line)["rung"] for line in notes.read_text().splitlines()]
+    assert [rung["epoch"] for rung in rungs[:6]] == [1, 2, 4, 1, 2, 4]
+    assert [rung["network"] for rung in rungs[:3]] == [NETWORKS[0]] * 3
+    recorded = {(row.architecture, row.rung, round(row.validation_accuracy_pct, 2)) for row in TABLE.rows}
+    assert {(*list(rung.values())[:2], round(rung["validation_accuracy_pct"], 2)) for rung in rungs} <= recorded
+
+
+@pytest.mark.parametrize("answer", ["1", "None", "'no'"])
+def test_an_answer_at_a_rung_that_is_neither_true_nor_false_ends_in_one_line(answer: str):
+    blamed(judging(answer), '{"stop": true} or {"stop": false}')
+
+
+def test_a_function_judges_rungs_as_a_program_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    source = (
+        "def begin(problem):\n    assert problem.rungs == (1, 2, 4)\n"
+        "    ask = lambda tried: problem.networks[len(tried) % len(problem.networks)]\n"
+        "    return ask, lambda rung: rung.epoch == 1\n"
+    )
+
+    assert run(function(source, tmp_path, monkeypatch)) == run(judging("True"))
 
 
 @pytest.mark.parametrize(("command", "words"), [("no-such-program", "no-such-program"), ("true", "before it answered")])

@@ -51,6 +51,14 @@ def no_sampler(seed):
 def narrower(problem):
     return lambda tried: f"conv3x3({8 - len(tried)}) gap linear(10)" if len(tried) < 3 else 7
 
+def judging(problem):
+    networks = iter(range(1, 10))
+    ask = lambda tried: f"conv3x3({next(networks)}) gap linear(10)"
+    return ask, lambda rung: rung.epoch == problem.rungs[0] and rung.network.startswith("conv3x3(1)")
+
+def undecided(problem):
+    return judging(problem)[0], lambda rung: None
+
 def listing(problem):
     channels = iter([9, 5, 9, *[6, 7, 8] * 50, 4])
     return lambda tried: f"conv3x3({next(channels, 3)}) gap linear(10)"
@@ -149,6 +157,19 @@ def test_a_method_of_the_bench_says_alone_which_network_is_next(
     with pytest.raises(ContentError, match=r"narrower failed: TypeError: it answered int") as raised:
         searches.run(tmp_path / "study", configured, searches.effort(trials=4))
     assert "\n" not in str(raised.value)
+
+
+def test_a_method_of_the_bench_may_judge_the_rungs_of_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = next(tmp_path.glob("*.py")).stem
+    without_processes(monkeypatch).accuracy_pct = lambda parameters, seed: 50.0
+    configured = searches.config(sampler=f"{module}:judging", space_text="net = conv3x3(1..9) gap linear(10);")
+    search = searches.run(tmp_path / "study", configured, searches.effort(trials=3))
+    # The rule of a search would stop all of them, which are far below the target.
+    firsts = [candidate.first for candidate in search.state.candidates.values()]
+    assert [first.status for first in firsts if first] == [Status.PRUNED, Status.COMPLETE, Status.COMPLETE]
+    configured = replace(configured, sampler=f"{module}:undecided")
+    with pytest.raises(ContentError, match=r"undecided failed: TypeError: it answered NoneType at a rung"):
+        searches.run(tmp_path / "another", configured, searches.effort(trials=3))
 
 
 def test_a_method_is_held_to_lengths_the_falling_limit_and_the_time(

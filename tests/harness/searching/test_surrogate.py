@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from harness import searching
 from harness.data.datasets import DATASETS
 from harness.searching.surrogate.features import FEATURES, Row, network_features, row_of
-from harness.searching.surrogate.model import Observation, Surrogate
+from harness.searching.surrogate.model import OPEN, Observation, Surrogate, Transfer
 from harness.searching.surrogate.past import (
     Origin,
     PastTraining,
@@ -264,6 +264,60 @@ def test_every_network_has_finite_features_and_shares_are_shares(network: Archit
     # Sums are counted by kernels that are larger than 1x1, of which a sum may have none.
     shares = [value for name, value in fields.items() if "share" in name and name != "share of sums"]
     assert all(0 <= share <= 1 for share in shares)
+
+
+# What other data sets expect ----------------------------------------------------------------------------------
+
+
+def form(row: Row) -> float:
+    """Return what makes a network better than another on all of the made-up data sets."""
+    return -0.8 * row[0] + 0.6 * math.sin(2 * row[3]) + 0.3 * row[5]
+
+
+def made_up(shift: float, stretch: float, rows: Sequence[Row], seed: int) -> list[Observation]:
+    rng = random.Random(seed)
+    return [Observation(row, math.exp(shift + stretch * form(row) + rng.gauss(0, 0.08)), 1) for row in rows]
+
+
+def few_features(count: int, seed: int) -> list[Row]:
+    """Return rows that differ in the features that ``form`` looks at, and in two more."""
+    rng = random.Random(seed)
+    return [tuple(rng.uniform(-1.5, 1.5) if at < 7 else 0.0 for at in range(len(FEATURES))) for _ in range(count)]
+
+
+def test_other_data_sets_say_which_networks_are_better_however_hard_they_are():
+    hard = made_up(7.0, 0.4, few_features(150, 1), 1)
+    easy = made_up(4.0, 1.3, few_features(150, 2), 2)
+    rows = few_features(200, 3)
+
+    expected = Transfer([hard, easy]).expected(np.array(rows))
+
+    assert np.corrcoef(expected, [form(row) for row in rows])[0, 1] > 0.95
+    # Around nothing: the level is a data set's own.
+    assert abs(expected.mean()) < 0.2
+
+
+@pytest.mark.parametrize(("shift", "stretch"), [(8.0, 0.4), (5.0, 1.6)])
+def test_a_few_trainings_and_other_data_sets_predict_better_than_the_few_alone(shift: float, stretch: float):
+    transfer = Transfer([made_up(7.0, 0.5, few_features(150, 1), 1), made_up(4.0, 1.2, few_features(150, 2), 2)])
+    few = made_up(shift, stretch, few_features(6, 4), 4)
+    rows = few_features(200, 5)
+    truth = np.array([shift + stretch * form(row) for row in rows])
+
+    alone, together = (Surrogate(few, 1_000.0, OPEN, each).predict(rows)[0] - truth for each in (None, transfer))
+
+    assert np.sqrt((together**2).mean()) < 0.7 * np.sqrt((alone**2).mean())
+
+
+def test_errors_that_depart_further_from_what_was_believed_make_the_model_less_sure():
+    rows = few_features(40, 6)
+    near = [Observation(row, math.exp(before(row) + 0.02 * math.sin(9 * row[1])), 20) for row in rows]
+    far = [Observation(row, math.exp(before(row) + 1.5 * math.sin(9 * row[1])), 20) for row in rows]
+    query = few_features(50, 7)
+
+    (_, sure), (_, unsure) = (Surrogate(each, 100.0, OPEN).predict(query) for each in (near, far))
+
+    assert unsure.mean() > 2 * sure.mean()
 
 
 # Earlier runs -----------------------------------------------------------------------------------------------

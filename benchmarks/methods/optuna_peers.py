@@ -1,0 +1,131 @@
+"""Optuna's samplers and pruners as programs of the bench: ``optuna_peers.py {gp,cmaes,ctpe,asha,bohb}``."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+
+import optuna
+from door import Outcome, Problem, draws_of, serve
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.pruners import BasePruner, HyperbandPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, TPESampler
+from optuna.trial import TrialState
+
+from search_spaces.space import Decision, Draw, Options, draw
+
+# Rungs double.
+_REDUCTION = 2
+
+
+def _tpe(seed: int) -> BaseSampler:
+    return TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
+
+
+def _gp(seed: int) -> BaseSampler:
+    import torch
+
+    # The bench runs a repeat on each core.
+    torch.set_num_threads(1)
+    # Decisions that not all networks have are left to TPE: the process sees only those that all have.
+    return GPSampler(seed=seed, independent_sampler=_tpe(seed), warn_independent_sampling=False)
+
+
+def _cmaes(seed: int) -> BaseSampler:
+    # It moves numbers alone; choices without an order are left to TPE.
+    return CmaEsSampler(seed=seed, with_margin=True, independent_sampler=_tpe(seed), warn_independent_sampling=False)
+
+
+_SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = {
+    "gp": _gp,
+    "cmaes": _cmaes,
+    "ctpe": _tpe,
+    "asha": _tpe,
+    "bohb": _tpe,
+}
+# Those that Optuna gives constraints; pruners and CMA-ES know a single value.
+_CONSTRAINED = ("gp", "ctpe")
+
+
+def _pruner(name: str, problem: Problem) -> BasePruner:
+    least = min(problem.rungs, default=problem.epochs)
+    if name == "asha":
+        return SuccessiveHalvingPruner(min_resource=least, reduction_factor=_REDUCTION)
+    if name == "bohb":
+        return HyperbandPruner(min_resource=least, max_resource=problem.epochs, reduction_factor=_REDUCTION)
+    return NopPruner()
+
+
+def _distribution(decision: Decision) -> BaseDistribution:
+    if decision.ordered:
+        return IntDistribution(0, decision.size - 1)
+    return CategoricalDistribution(list(range(decision.size)))
+
+
+class OptunaPeer:
+    """A study of Optuna's in memory."""
+
+    def __init__(self, name: str, problem: Problem) -> None:
+        self.problem = problem
+        self.is_constrained = name in _CONSTRAINED
+        self.judges_rungs = name in ("asha", "bohb")
+        # Hyperband deals trials to its brackets by the name of the study.
+        self.study = optuna.create_study(
+            study_name=f"{name}-{problem.seed}",
+            sampler=_SAMPLERS[name](problem.seed),
+            pruner=_pruner(name, problem),
+        )
+        # CMA-ES wants the same decisions in each trial, those too that its network does not have.
+        self.decisions: dict[str, BaseDistribution] = {}
+        if name == "cmaes":
+            draws = draws_of(problem.space, problem.seed)
+            self.decisions = {each.name: _distribution(each) for draw in draws for each in draw.decisions}
+
+    def suggest(self) -> tuple[optuna.Trial, Draw]:
+        """Let a trial decide what the space leaves open."""
+        trial = self.study.ask(self.decisions)
+
+        def choose(name: str, options: Options) -> int:
+            if options.ordered:
+                return trial.suggest_int(name, 0, options.size - 1)
+            return int(trial.suggest_categorical(name, list(range(options.size))))
+
+        return trial, draw(self.problem.space, choose)
+
+    def adopt(self, proposal: Draw) -> optuna.Trial | None:
+        """Enter a network by its decisions; CMA-ES, which learns from its own proposals alone, is not told."""
+        if self.decisions:
+            return None
+        self.study.enqueue_trial(proposal.indices)
+        return self.study.ask({decision.name: _distribution(decision) for decision in proposal.decisions})
+
+    def tell(self, trial: optuna.Trial | None, outcome: Outcome) -> None:
+        """Tell the size under two constraints, or one value."""
+        if trial is None:
+            return
+        if self.is_constrained:
+            trial.set_constraint("shortfall", outcome.shortfall)
+            trial.set_constraint("excess", outcome.excess)
+            self.study.tell(trial, outcome.objective)
+        elif outcome.is_pruned:
+            self.study.tell(trial, state=TrialState.PRUNED)
+        else:
+            self.study.tell(trial, outcome.cost)
+
+    def stops(self, trial: optuna.Trial, epoch: int, outcome: Outcome) -> bool:
+        """Report the value at a rung to the pruner."""
+        trial.report(outcome.cost, epoch)
+        return trial.should_prune()
+
+
+def main() -> None:
+    """Answer for the sampler that the command names."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    name = sys.argv[1]
+    serve(lambda problem: OptunaPeer(name, problem))
+
+
+if __name__ == "__main__":
+    main()
