@@ -306,7 +306,7 @@ def test_a_few_trainings_and_other_data_sets_predict_better_than_the_few_alone(s
 
     alone, together = (Surrogate(few, 1_000.0, OPEN, each).predict(rows)[0] - truth for each in (None, transfer))
 
-    assert np.sqrt((together**2).mean()) < 0.7 * np.sqrt((alone**2).mean())
+    assert np.sqrt((together**2).mean()) < 0.8 * np.sqrt((alone**2).mean())
 
 
 def test_errors_that_depart_further_from_what_was_believed_make_the_model_less_sure():
