@@ -17,18 +17,20 @@ from types import FrameType
 from harness.data.datasets import dataset
 from harness.searching import race
 from harness.searching.external_method import method_of
-from harness.searching.finder import Inquiry
+from harness.searching.finder import Finder, Inquiry
 from harness.searching.floor import trials_beside_floor
 from harness.searching.proposer import Proposer
+from harness.searching.quote import Outlook, quote
 from harness.searching.state import Observer, Search
 from harness.searching.surrogate.past import observations, read_prior
 from harness.searching.time_budget import Effort
 from harness.searching.turn import WEIGHTS, turn_of
-from harness.studies.candidate import Candidate, standing_front
+from harness.studies.candidate import FLOOR, Candidate, standing_front
 from harness.studies.events import (
     Confirmed,
     FailedConfirmation,
     Looked,
+    Quoted,
     RunEnded,
     SessionBegan,
     SessionEnded,
@@ -89,10 +91,11 @@ def open_search(
     floor: Sequence[Architecture] = (),
     observers: Sequence[Observer] = (),
     planned_seconds: float = 0.0,
+    is_quoted: bool = False,
 ) -> Search:
     """Return a search that goes on with a study whose folder is owned; log what stands, if a kill came before that.
 
-    ``floor`` are networks to begin with.
+    ``floor`` are networks to begin with; ``is_quoted``: a quote follows them and the ladder.
     """
     config = state.config
     task = dataset(config.dataset).task
@@ -108,6 +111,7 @@ def open_search(
         log=StudyLog(state.folder),
         observers=observers,
         planned_seconds=planned_seconds,
+        is_quoted=is_quoted,
     )
     if isinstance(proposer, Proposer):
         proposer.retell((entry.event for entry in state.entries), state.candidates)
@@ -293,6 +297,7 @@ def _end_run(search: Search, job: Job, result: Result) -> None:
     if is_revoked or (was_open and candidate.is_refuted):
         search.add(FailedConfirmation(**candidate.on_fresh_seeds))
     _note_standing(search)
+    _quote_if_due(search)
     if search.crashes_in_a_row == _MOST_CRASHES:
         raise HarnessError(f"{_MOST_CRASHES} runs in a row crashed, the last one with: {result.message}")
 
@@ -306,6 +311,18 @@ def _note_standing(search: Search) -> None:
         if candidate.proposal.trial not in search.state.confirmations:
             budget = None if search.config.is_front else candidate.cost - 1
             search.add(Confirmed(**candidate.on_fresh_seeds, budget=budget))
+
+
+def _quote_if_due(search: Search) -> None:
+    """Log what is to be expected of a search, once, when the floor and the ladder have been trained."""
+    proposer = search.proposer
+    if not search.is_quoted or not isinstance(proposer, Proposer) or proposer.floor or proposer.ladder:
+        return
+    first_runs = [each.first for each in search.state.candidates.values() if each.proposal.origin in (FLOOR, "ladder")]
+    if None in first_runs or search.state.of_kind(Quoted):
+        return
+    inquiry = Inquiry(search.turn.ceiling, search.state.candidates, search.time_left(), search.turn.objective)
+    search.add(quote(Outlook(Finder(proposer.space, search.config, inquiry, proposer.past))))
 
 
 def _signals(search: Search) -> AbstractContextManager[None]:
