@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.data.own import Data
-    from harness.interface.api import evaluate, explain, export, leaderboard, load, report, search, study, train, verify
+    from harness.interface.api import evaluate, explain, export, leaderboard, load, quote, report  # isort: skip
+    from harness.interface.api import search, study, train, verify  # isort: skip
     from harness.interface.estimator import SmallestClassifier
 
 _OUTSIDE_API = {"Data": "harness.data.own", "SmallestClassifier": "harness.interface.estimator"}
 __all__ = [
-    "Data", "SmallestClassifier", "evaluate", "explain", "export", "leaderboard", "load", "report", "search", "study",
-    "train", "verify",
+    "Data", "SmallestClassifier", "evaluate", "explain", "export", "leaderboard", "load", "quote", "report", "search",
+    "study", "train", "verify",
 ]  # fmt: skip
 
 

@@ -24,8 +24,8 @@ _OUTPUT_CLOSED = 141
 _COMPLETION = "_HARNESS_COMPLETE"
 # In the order of the help; each is a file in harness/commands.
 _COMMANDS = (
-    "search", "train", "verify", "evaluate", "check", "explain", "spaces", "leaderboard", "report", "studies", "export",
-    "bench", "toy", "data", "doctor", "completion",
+    "search", "quote", "train", "verify", "evaluate", "check", "explain", "spaces", "leaderboard", "report", "studies",
+    "export", "bench", "toy", "data", "doctor", "completion",
 )  # fmt: skip
 
 

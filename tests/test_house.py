@@ -13,11 +13,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 32_500,
+    "product lines": 32_960,
     "test lines": 29_650,
     "benchmark lines": 3_020,
-    "public names": 978,
-    "files": 644,
+    "public names": 990,
+    "files": 652,
 }
 
 

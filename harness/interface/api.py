@@ -1,4 +1,4 @@
-"""The ten functions of ``import harness``; the commands are a thin layer over them.
+"""The eleven functions of ``import harness``; the commands are a thin layer over them.
 
 Nothing slow is imported before a function begins, so that bad input is refused at once.
 """
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from harness.data import datasets
 from harness.interface import declarations, options
-from harness.interface.results import Explanation, Exported, Study, Trained, Trial, Verified
+from harness.interface.results import Explanation, Exported, Quote, Study, Trained, Trial, Verified
 from harness.system import files
 from harness.system.document import document_of
 from harness.system.errors import ContentError, UsageError, option_words, require, typed
@@ -386,6 +386,60 @@ def search(
     with planned_search(request, origins) as plan:
         run_search_with_progress(plan, changed, on_event=on_event)
     return Study(plan.folder, plan.workspace)
+
+
+@options.takes(time={"help": "Time of the trainings, at the most."}, seed={"help": "Random seed of the search."})
+def quote(
+    dataset: str | Path | Dataset,
+    *,
+    target_pct: float | None = None,
+    budget: int = 20_000,
+    limits: str | Sequence[str] | Mapping[str, int] | None = None,
+    space: str = "auto",
+    recipe: str = "auto",
+    time: str | float = "1m",
+    seed: int = 0,
+    workers: int | str = "auto",
+    device: str = "auto",
+    engine: str = "auto",
+    data: str | Path | None = None,
+) -> Quote:
+    """Say before a search how large its answer will be and what it takes, by a few networks that are trained now.
+
+    Nothing is written, and the test set is not read.
+
+    Args:
+        dataset: as ``search`` takes it.
+
+    Raises:
+        UsageError: an unknown space, recipe or data set, or no network was trained in the time.
+        ContentError: no network keeps the limits.
+        SearchSpaceError: the space cannot be read.
+        DataError: the images are missing or damaged.
+
+    >>> quoted = quote("mnist-5k", space="@mine.space", recipe="smoke", target_pct=20, time=20, workers=1)
+    >>> len(quoted.parameters), quoted.document()["linear"]["parameters"]
+    (3, 7850)
+    """
+    from harness.interface.session import probed_plan
+    from harness.searching.request import SearchRequest
+
+    request = SearchRequest.of(
+        dataset=options.value("dataset", declarations.DatasetType(), dataset),
+        data=data,
+        budget=budget,
+        limits=limits,
+        target_pct=target_pct,
+        space=space,
+        recipe=recipe,
+        time=time,
+        seed=seed,
+        workers=workers,
+        device=device,
+        engine=engine,
+    )
+    check_may_start()
+    return Quote(probed_plan(request))
 
 
 # Verification ----------------------------------------------------------------------------------------------------

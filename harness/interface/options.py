@@ -98,7 +98,8 @@ def takes(**changes: dict[str, Any]) -> Callable[[_F], _F]:
 
         for name, parameter in reversed(list(signature.parameters.items())):
             if parameter.default is parameter.empty:
-                click.argument(name, shell_complete=_completed(name))(checked)
+                kind = DECLARED.get(name, {}).get("type")
+                click.argument(name, type=kind, shell_complete=_completed(name))(checked)
             elif name in DECLARED:
                 own = {"default": parameter.default, "is_flag": isinstance(parameter.default, bool)}
                 option(name, **own | changes.get(name, {}))(checked)

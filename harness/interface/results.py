@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from harness.system import statistics
 from harness.system.document import document_of
 from harness.system.files import Workspace
-from harness.system.terminal import counted
+from harness.system.terminal import counted, duration_text
 from search_spaces.catalog import network_name
 from search_spaces.chips import Fit
 from search_spaces.network import Analysis, Architecture
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from harness.deployment.pixels import OfPixels
     from harness.evidence.record import Record
     from harness.evidence.verify import Verdict
+    from harness.searching.probes import Curve, Probed
     from harness.studies.candidate import Candidate
     from harness.studies.events import Verified as VerifiedEvent
     from harness.training.crosscheck import Counts
@@ -160,6 +161,79 @@ class Trained(Answer):
         if result.teacher_seconds:
             lines.append(f"teacher: {result.teacher_seconds:.1f} s, once for all students of this recipe")
         return "\n".join([*lines, *([f"{result.status}: {result.message}"] if result.message else [])])
+
+
+@dataclass(frozen=True, slots=True)
+class Quote(Answer):
+    """What a search is expected to come to, by a few networks that were trained before it."""
+
+    probed: Probed
+
+    @property
+    def parameters(self) -> tuple[int | None, int | None, int | None]:
+        """Parameters of the answer, 5, 50 and 95 % of what is possible; None where no network reaches."""
+        return self.probed.quote.parameters
+
+    @property
+    def seconds(self) -> tuple[float, float, float]:
+        """Seconds of a search with its verification, likewise."""
+        return self.probed.quote.seconds
+
+    def document(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        from harness.searching.floor import linear_document
+
+        probed = self.probed
+        config = probed.plan.config
+        return {
+            "dataset": config.dataset,
+            "budget": config.budget,
+            "target_pct": config.target_pct,
+            "threshold_pct": config.threshold_pct,
+            "space": config.space,
+            "recipe": config.recipe_name,
+            **document_of(probed.quote),
+            "linear": linear_document(probed.linear),
+            "curve": None if probed.curve is None else asdict(probed.curve),
+            "trained": probed.trained,
+            "probe_seconds": round(probed.seconds, 1),
+        }
+
+    def __str__(self) -> str:
+        from harness.searching.quote import quote_lines
+
+        probed = self.probed
+        config = probed.plan.config
+        low, middle, high = probed.quote.accuracy_pct
+        lines = [
+            f"{config.target_pct:g} % on {probed.plan.data.title} ({config.threshold_pct:.2f} % on validation images):",
+            *quote_lines(probed.quote, config.budget),
+            f"the highest accuracy in sight is {middle:.2f} % ({low:.2f} to {high:.2f}) on validation images",
+        ]
+        if (linear := probed.linear) is not None:
+            lines.append(
+                f"a linear model has {linear.parameters:,} parameters and {linear.validation_accuracy_pct or 0:.2f} % "
+                "on validation images"
+            )
+        lines.append(_curve_line(probed.curve))
+        trained = f"{counted(probed.trained, 'network')} trained in {duration_text(probed.seconds)}"
+        return "\n".join([*lines, f"{trained}, recipe {config.recipe_name}; the test set was not read"])
+
+
+def _curve_line(curve: Curve | None) -> str:
+    if curve is None:
+        return "whether more pictures would help: there was no time to tell, a longer --time has it"
+    small, large = curve.parameters
+    pictures = f"twice the pictures {curve.pictures_fall_pct:g} % (+-{curve.pictures_deviation_pct:g})"
+    parameters = f"{large:,} parameters in place of {small:,} {curve.parameters_fall_pct:g} % "
+    parameters += f"(+-{curve.parameters_deviation_pct:g})"
+    verdict = {
+        "pictures": "more pictures would help more than more parameters",
+        "parameters": "more parameters help more than more pictures would",
+        "both": "more pictures and more parameters help alike",
+        "chance": "whether pictures or parameters help more is within the noise",
+    }
+    return f"{verdict[curve.more]}: of the errors {pictures} and {parameters} fall away"
 
 
 @dataclass(frozen=True, slots=True)

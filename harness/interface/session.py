@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.data.datasets import DATASETS
 from harness.interface import options
 from harness.interface.logs import log_of
 from harness.interface.lookup import networks_of
@@ -19,13 +20,13 @@ from harness.searching.state import Moment, Observer
 from harness.searching.time_budget import Effort, least_seconds
 from harness.studies import events
 from harness.studies.candidate import Candidate, NearestMiss, miss_text
-from harness.studies.config import StudyConfig, check_config, is_owned, open_study, owned
-from harness.studies.events import Confirmed, Entry, FailedConfirmation, RunEnded
+from harness.studies.config import StudyConfig, check_config, is_owned, open_study, owned, read_config
+from harness.studies.events import Confirmed, Entry, FailedConfirmation, Quoted, RunEnded
 from harness.studies.log import StudyLog
 from harness.studies.mirror import check_url, hidden
 from harness.studies.state import StudyState
 from harness.system import statistics
-from harness.system.errors import HarnessError
+from harness.system.errors import ContentError, HarnessError
 from harness.system.files import Workspace, check_writable, workspace, write_text
 from harness.system.terminal import busy, counted, duration_option, duration_text, say
 from harness.system.user_code import Listener
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from harness.evidence.record import Record
     from harness.searching.advice import Outcome
     from harness.searching.plan import SearchPlan
+    from harness.searching.probes import Probed
     from harness.searching.request import SearchRequest
     from harness.studies.mirror import Mirror
 
@@ -88,6 +90,20 @@ def planned_search(
         data = plan.data
         options.say_training(plan.engine, plan.recipe.recipe, data.task, data.train_size, plan.workspace.teachers)
         yield plan if request.cluster is None else on_cluster(plan, executor_of, request.workers)
+
+
+def probed_plan(request: SearchRequest) -> Probed:
+    """Plan a search, train its probes for the time of the request, and return what they show; nothing is written."""
+    from harness.searching.plan import make_plan
+    from harness.searching.probes import probe
+    from harness.searching.resolve import read_data, resolve, without_choice
+
+    with busy("reading the images"):
+        resolved = without_choice(read_data(resolve(request, workspace())))
+    plan = make_plan(resolved, {})
+    options.say_training(plan.engine, plan.recipe.recipe, plan.data.task, plan.data.train_size, plan.workspace.teachers)
+    with busy("training a few networks"):
+        return probe(plan, request.time)
 
 
 def run_search_with_progress(
@@ -142,6 +158,7 @@ def run_search_with_progress(
                 floor=floor_networks(plan.data.task),
                 observers=observers,
                 planned_seconds=plan.planned_seconds,
+                is_quoted=_is_first_search(plan),
             )
             verdict = None
             run_search(search, list(command) or ["harness", *search_words(typed_options)])
@@ -152,6 +169,19 @@ def run_search_with_progress(
                     _write_trial_page(plan, verdict.record)
         outcome = None if search.interrupted else outcome_of(plan, search, verdict, typed_options)
         return outcome, write_report(plan.folder, plan.workspace, state=state)
+
+
+def _is_first_search(plan: SearchPlan) -> bool:
+    """Return whether a search for few parameters is the first of its data, which are a person's own."""
+    config = plan.config
+    if config.dataset in DATASETS or config.minimised != (Metric.PARAMETERS,):
+        return False
+    for path in plan.workspace.runs.glob("*/config.json"):
+        # A study that cannot be read is none of this search's concern.
+        with suppress(ContentError):
+            if path.parent != plan.folder and read_config(path.parent).config.dataset == config.dataset:
+                return False
+    return True
 
 
 def _write_trial_page(plan: SearchPlan, record: Record) -> None:
@@ -334,6 +364,10 @@ class SearchReporter(Reporter):
                 candidate = state.candidates[event.trial]
                 limit = "" if event.budget is None else f"; budget now {event.budget:,}"
                 self.say(f"confirmed: {self._size(candidate)}, {_fresh_text(candidate)}{limit}", "green")
+            case Quoted():
+                from harness.searching.quote import quote_lines
+
+                self.say("; ".join(quote_lines(event, self.config.budget)))
             case FailedConfirmation():
                 self._say_or_postpone_refutation(state.candidates[event.trial])
             case _:

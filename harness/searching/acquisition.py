@@ -181,14 +181,23 @@ class Aim:
 
         The chance to stand is the normal distribution's at the margin.
         """
+        means, deviations, spread = self.predictions(pairs)
+        return (math.log(max(1e-9, self.needed)) - means - _SELECTION_BIAS_SD * deviations) / spread
+
+    @property
+    def needed(self) -> float:
+        """The errors of ten thousand images with which a network comes to stand."""
+        return self.allowed * needed_share()
+
+    def predictions(self, pairs: Sequence[tuple[Option, int]]) -> tuple[Any, Any, Any]:
+        """Return of the logarithm of the errors of each training: means, deviations, and those with fresh seeds."""
         recipe = self.recipe
         factor = length_factor(self.time_left.images)
-        known = {each: training_row(each / factor, recipe.batch_size, recipe.augmented_share) for each in self.lengths}
-        means, deviations = self.model.predict([option.row + known[epochs] for option, epochs in pairs])
-        needed = self.allowed * needed_share()
+        ends = {each: training_row(each / factor, recipe.batch_size, recipe.augmented_share) for each in self.lengths}
+        means, deviations = self.model.predict([option.row + ends[epochs] for option, epochs in pairs])
         # The fresh seeds that decide waver too.
-        spread = np.sqrt(deviations**2 + seed_variance(needed, self.images) / CONFIRM_SEEDS)
-        return (math.log(max(1e-9, needed)) - means - _SELECTION_BIAS_SD * deviations) / spread
+        spread = np.sqrt(deviations**2 + seed_variance(self.needed, self.images) / CONFIRM_SEEDS)
+        return means, deviations, spread
 
     def one_by_one(self, ranked: Sequence[Choice], count: int) -> list[Choice]:
         """Return so many choices where there are as many: each is worth most with those before it in training, too.

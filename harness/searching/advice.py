@@ -14,12 +14,12 @@ from typing import Any, Literal
 from harness.data.datasets import dataset
 from harness.evidence.leaderboard import cost_of, words_of
 from harness.evidence.verify import Verdict
-from harness.searching.floor import best_linear, trials_beside_floor
+from harness.searching.floor import best_linear, linear_document, trials_beside_floor
 from harness.searching.plan import SearchPlan
 from harness.searching.state import Search
 from harness.searching.time_budget import least_seconds
 from harness.studies.candidate import SEED_SHARE, NearestMiss, final_order, miss_text, nearest_miss, standing_front
-from harness.studies.events import Advised, Postponed, SessionEnded, Verified
+from harness.studies.events import Advised, Confirmed, Postponed, Quoted, SessionEnded, Verified
 from harness.studies.state import StudyState
 from harness.system.document import document_of
 from harness.system.errors import typed
@@ -101,6 +101,7 @@ class Outcome:
             "reached": self.verdict is not None and self.verdict.passed,
             "missed": [asdict(verdict) for _, verdict in self._missed()],
             "linear": self._linear(),
+            "quote": self._quote(),
             "nearest_miss": None if self.nearest is None else asdict(self.nearest),
             "last_words": None if words is None else asdict(words),
             "report": str(report),
@@ -142,11 +143,24 @@ class Outcome:
 
     def _linear(self) -> dict[str, Any] | None:
         """Return the best linear model of the floor by its one training, None where the search trained none."""
-        run = best_linear(self.state.candidates.values())
-        if run is None:
+        return linear_document(best_linear(self.state.candidates.values()))
+
+    def _quote(self) -> dict[str, Any] | None:
+        """Return what was expected after the first networks and, with an answer, whether its intervals held."""
+        quotes = self.state.of_kind(Quoted)
+        if not quotes:
             return None
-        accuracy = run.validation_accuracy_pct
-        return {"hash": run.hash, "parameters": run.parameters, "validation_accuracy_pct": accuracy}
+        quoted = quotes[-1].event
+        held: dict[str, bool | None] = {"parameters_held": None, "seconds_held": None}
+        if self.verdict is not None and self.verdict.passed:
+            row = self.verdict.row
+            held["parameters_held"] = holds(quoted.parameters, row.parameters)
+            confirmed = [entry.elapsed for entry in self.state.of_kind(Confirmed) if entry.event.hash == row.hash]
+            search_ends = [entry.elapsed for entry in self.state.of_kind(SessionEnded)]
+            if confirmed and search_ends:
+                verifying = self.state.seconds - search_ends[-1]
+                held["seconds_held"] = holds(quoted.seconds, confirmed[0] + verifying)
+        return {**document_of(quoted), **held}
 
     def _front_lines(self) -> list[str]:
         metrics = self.plan.config.minimised
@@ -318,6 +332,12 @@ class Outcome:
         if changes.keys() - {"--time", "--trials"}:
             options.pop("--study", None)
         return _said(why, sentences, search_words(options), advice)
+
+
+def holds(interval: tuple[float | None, float | None, float | None], value: float) -> bool:
+    """Return whether a value lies between the ends of an interval; one that is None is beyond every value."""
+    low, _, high = interval
+    return low is not None and low <= value and (high is None or value <= high)
 
 
 def search_words(typed_options: Mapping[str, str]) -> tuple[str, ...]:

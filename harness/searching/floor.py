@@ -6,6 +6,7 @@ A search without them can name a convolutional network where a linear layer is s
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from harness.searching.time_budget import TimeLeft
 from harness.studies.candidate import FLOOR, Candidate, is_linear
@@ -66,3 +67,11 @@ def best_linear(candidates: Iterable[Candidate]) -> Result | None:
     ]
     complete = [run for run in runs if run is not None and run.status is Status.COMPLETE]
     return min(complete, key=lambda run: run.validation_errors or 0, default=None)
+
+
+def linear_document(run: Result | None) -> dict[str, Any] | None:
+    """Return the best linear model of a floor by its one training as plain JSON values; None without one."""
+    if run is None:
+        return None
+    accuracy = run.validation_accuracy_pct
+    return {"hash": run.hash, "parameters": run.parameters, "validation_accuracy_pct": accuracy}

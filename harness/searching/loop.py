@@ -17,19 +17,21 @@ from types import FrameType
 from harness.data.datasets import dataset
 from harness.searching import race
 from harness.searching.external_method import method_of
-from harness.searching.finder import Inquiry
+from harness.searching.finder import Finder, Inquiry
 from harness.searching.floor import trials_beside_floor
 from harness.searching.proposer import Proposer
+from harness.searching.quote import Outlook, quote
 from harness.searching.state import Observer, Search
 from harness.searching.surrogate.model import Past
 from harness.searching.surrogate.past import observations, read_prior, transfer
 from harness.searching.time_budget import Effort
 from harness.searching.turn import WEIGHTS, turn_of
-from harness.studies.candidate import Candidate, standing_front
+from harness.studies.candidate import FLOOR, Candidate, standing_front
 from harness.studies.events import (
     Confirmed,
     FailedConfirmation,
     Looked,
+    Quoted,
     RunEnded,
     SessionBegan,
     SessionEnded,
@@ -49,6 +51,8 @@ from search_spaces.notation import parse_space
 
 # The search ends after this number of runs in a row that crashed twice each: the machine is at fault then.
 _MOST_CRASHES = 10
+# Networks besides the floor by which a search says what is to be expected of it.
+_QUOTED_TRAININGS = 7
 _POLL_SECONDS = 0.5
 
 
@@ -90,10 +94,11 @@ def open_search(
     floor: Sequence[Architecture] = (),
     observers: Sequence[Observer] = (),
     planned_seconds: float = 0.0,
+    is_quoted: bool = False,
 ) -> Search:
     """Return a search that goes on with a study whose folder is owned; log what stands, if a kill came before that.
 
-    ``floor`` are networks to begin with.
+    ``floor`` are networks to begin with; ``is_quoted``: a quote follows the next few.
     """
     config = state.config
     data = dataset(config.dataset)
@@ -112,6 +117,7 @@ def open_search(
         observers=observers,
         is_hopeless=method.is_hopeless if method else None,
         planned_seconds=planned_seconds,
+        is_quoted=is_quoted,
     )
     if isinstance(proposer, Proposer):
         proposer.retell((entry.event for entry in state.entries), state.candidates)
@@ -297,6 +303,7 @@ def _end_run(search: Search, job: Job, result: Result) -> None:
     if is_revoked or (was_open and candidate.is_refuted):
         search.add(FailedConfirmation(**candidate.on_fresh_seeds))
     _note_standing(search)
+    _quote_if_due(search)
     if search.crashes_in_a_row == _MOST_CRASHES:
         raise HarnessError(f"{_MOST_CRASHES} runs in a row crashed, the last one with: {result.message}")
 
@@ -310,6 +317,19 @@ def _note_standing(search: Search) -> None:
         if candidate.proposal.trial not in search.state.confirmations:
             budget = None if search.config.is_front else candidate.cost - 1
             search.add(Confirmed(**candidate.on_fresh_seeds, budget=budget))
+
+
+def _quote_if_due(search: Search) -> None:
+    """Log what is to be expected of a search, once, when its first networks besides the floor have been trained."""
+    proposer = search.proposer
+    if not search.is_quoted or not isinstance(proposer, Proposer) or search.state.of_kind(Quoted):
+        return
+    candidates = search.state.candidates.values()
+    trained = [each for each in candidates if each.first is not None and each.proposal.origin != FLOOR]
+    if len(trained) < _QUOTED_TRAININGS:
+        return
+    inquiry = Inquiry(search.turn.ceiling, search.state.candidates, search.time_left(), search.turn.objective)
+    search.add(quote(Outlook(Finder(proposer.space, search.config, inquiry, proposer.past))))
 
 
 def _signals(search: Search) -> AbstractContextManager[None]:

@@ -34,26 +34,26 @@ class SearchRequest:
     budget: int
     limits: tuple[Condition, ...] | None
     target_pct: float | None
-    minimise: tuple[str, ...]
+    minimise: tuple[str, ...] = ("parameters",)
     space: str
-    sampler: str
+    sampler: str = "auto"
     recipe: str
-    trainer: str | None
-    epochs: tuple[int, ...] | None
-    prior: str
-    start_from: str | None
+    trainer: str | None = None
+    epochs: tuple[int, ...] | None = None
+    prior: str = "shipped"
+    start_from: str | None = None
     seed: int
     time: float
-    trials: int | None
-    trial_time: float
-    trial_memory: int
+    trials: int | None = None
+    trial_time: float = 1800.0
+    trial_memory: int = 4096
     workers: int | None
-    cluster: str | None
+    cluster: str | None = None
     device: str
     engine: str
-    study: str | None
-    storage: str | None
-    log: str | None
+    study: str | None = None
+    storage: str | None = None
+    log: str | None = None
     on_event: Callable[[Event], object] | None = None
     chip: Chip | None = None
 

@@ -305,6 +305,13 @@ def read_data(resolved: Resolved) -> Resolved:
     return replace(resolved, data=data, data_hash=images.data_hash, recipe=recipe, target_pct=target_pct)
 
 
+def without_choice(resolved: Resolved) -> Resolved:
+    """Return what is asked for with a recipe, that of a search without time to choose where one is to be chosen."""
+    if resolved.recipe is not None:
+        return resolved
+    return replace(resolved, recipe=for_few(named_recipe(CHOICES[1]), resolved.data.train_size))
+
+
 def choose_recipe(resolved: Resolved) -> Resolved:
     """Train a network with each of the recipes that may suit new data, for up to minutes, and take the best."""
     began = time.monotonic()

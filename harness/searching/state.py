@@ -81,6 +81,7 @@ class Search:
             ``before`` are the seconds of the earlier ones.
         is_hopeless: the rule of the rungs, asked for each run that reaches one; None for that of ``race``.
         switches: which parts of the search are at work.
+        is_quoted: what is to be expected is said once its first networks have been trained.
         observers: who looks on.
         timing: what its runs have taken.
         turn: what the next network is to have little of.
@@ -105,6 +106,7 @@ class Search:
         switches: Switches = ALL_ON,
         is_hopeless: Callable[[Result], bool] | None = None,
         planned_seconds: float = 0.0,
+        is_quoted: bool = False,
     ) -> None:
         """Go on from a state; its unfinished runs wait, and time counts from here, after the seconds of planning."""
         config = state.config
@@ -118,6 +120,7 @@ class Search:
         self.proposer = proposer
         self.observers = observers
         self.switches = switches
+        self.is_quoted = is_quoted
         self.is_hopeless = is_hopeless
         self.began = executor.now() - planned_seconds
         self.before = state.seconds

@@ -189,6 +189,22 @@ class Advised(Event, word="advised"):
     advice: str
 
 
+class Quoted(Event, word="quoted"):
+    """What a search is expected to come to, after its first networks; three figures are an interval and its middle.
+
+    Attributes:
+        parameters: of the answer, 5 to 95 %; None where no network is expected to reach.
+        chance: that any network of the space reaches.
+        seconds: of a search with its verification.
+        accuracy_pct: the highest on validation images that a network of the space will have, 5 to 95 %.
+    """
+
+    parameters: tuple[int | None, int | None, int | None]
+    chance: float
+    seconds: tuple[float, float, float]
+    accuracy_pct: tuple[float, float, float]
+
+
 _E = TypeVar("_E", bound=Event, covariant=True)
 
 

@@ -89,6 +89,7 @@ class Job:
     trial: int | None = None
     decisions: tuple[Decision, ...] = ()
     spent_seconds: float = 0.0  # which the run has taken in earlier jobs, up to a rung; they count for its limit
+    image_share: float = 1.0  # of the images to train on, drawn at random; less than 1 shows what more of them bring
 
     def __post_init__(self) -> None:
         """Keep the test set from all purposes but verification."""
@@ -151,6 +152,8 @@ def train_job(
     shift = 1 if job.purpose is Purpose.CONFIRM else 0
     fold = (job.seed_index + shift) % dataset.folds
     train_set, validation_set = loaded.parts(device, None if job.purpose is Purpose.VERIFY else fold)
+    if job.image_share < 1:
+        train_set = _some_of(train_set, job.image_share, job.seed_index)
     # A teacher sees the images that the job trains on, and no others.
     teacher = _teacher_of(job, train_set, loaded.data.data_hash, device, fold)
     result = replace(
@@ -186,6 +189,14 @@ def train_job(
     if job.weights is not None and result.status is Status.COMPLETE:
         files.write_bytes(job.weights, to_safetensors(final_network(run), properties(result, dataset)))
     return replace(result, peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024), run
+
+
+def _some_of(images: Images, share: float, seed: int) -> Images:
+    """Return a share of the images, drawn at random, which is the same for the same seed."""
+    # Images may be in the order of their classes.
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+    part = order[: max(1, round(share * len(images)))].to(images.pixels.device)
+    return replace(images, pixels=images.pixels[part], labels=images.labels[part])
 
 
 def _resumed_or_new_run(job: Job, new_run: Callable[[], Training]) -> Training:

@@ -17,6 +17,7 @@ from harness.studies.events import (
     Looked,
     Postponed,
     Proposal,
+    Quoted,
     Rejected,
     Repeated,
     RunEnded,
@@ -57,6 +58,7 @@ EVENTS: list[Event] = [
     Postponed(hash="ab", parameters=5, seconds=48.5),
     Verified(hash="ab", recipe_hash="cd", tier="verified", mean_test_accuracy_pct=99.45, seeds=6, passed=True),
     Advised(arguments=("search", "--time", "2m"), advice="goes on with the same study"),
+    Quoted(parameters=(300, 512, None), chance=0.9, seconds=(20.0, 60.5, 240.0), accuracy_pct=(97.0, 98.5, 99.0)),
 ]
 
 
@@ -71,7 +73,7 @@ def test_the_words_in_the_file_are_those_of_every_version():
     assert {type(event) for event in EVENTS} == set(_KINDS.values())
     assert list(_KINDS) == [
         *("session", "ended", "proposed", "looked", "rejected", "repeated", "rung", "finished", "standing", "refuted"),
-        *("winner", "postponed", "verified", "advised"),
+        *("winner", "postponed", "verified", "advised", "quoted"),
     ]
     written = json.loads(line(Entry(1.00049, EVENTS[8], UTC)))
     assert list(written)[:6] == ["event", "elapsed", "utc", "trial", "hash", "parameters"]

@@ -128,6 +128,19 @@ def test_validation_images_are_never_trained_on(bench: TrainingData, trained: li
     assert len(images) == 80
 
 
+def test_half_of_the_images_are_drawn_anew_for_each_seed(bench: TrainingData, trained: list[tuple[Images, int]]):
+    for seed in (2, 2, 3):
+        execute(job(until_epoch=1, image_share=0.5, seed_index=seed), bench)
+    whole = bench.data.train_images[split(bench.data).train].flatten(1).tolist()
+    first, again, other = ([whole.index(row) for row in images.pixels.flatten(1).tolist()] for images, _ in trained)
+    assert len(set(first)) == 40
+    assert first == again
+    assert set(first) != set(other)
+    # Labels go with their pictures, and validation is the same.
+    labels = bench.data.train_labels[split(bench.data).train]
+    assert torch.equal(trained[0][0].labels, labels[first])
+
+
 def test_a_verification_trains_on_all_images_and_reads_the_test_set_once_at_its_end(
     bench: TrainingData, reads: list[tuple[str, Path]], trained: list[tuple[Images, int]], tmp_path: Path
 ):

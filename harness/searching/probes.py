@@ -1,0 +1,307 @@
+"""A few networks that are trained before a search is decided on: the floor, a ladder of sizes, and what pictures bring.
+
+Nothing is written, and no test image is read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from harness.searching.acquisition import Option
+from harness.searching.finder import Finder, Inquiry
+from harness.searching.floor import best_linear, floor_epochs, floor_networks
+from harness.searching.plan import SearchPlan
+from harness.searching.proposer import Proposer
+from harness.searching.quote import QUANTILES, Outlook, quote
+from harness.searching.state import Search
+from harness.searching.surrogate.model import SEED_DEVIATION, Past
+from harness.searching.surrogate.past import observations, transfer
+from harness.searching.time_budget import TimeLeft
+from harness.searching.turn import turn_of
+from harness.studies.candidate import FLOOR, Candidate
+from harness.studies.events import Proposal, Quoted, RunEnded
+from harness.studies.state import StudyState
+from harness.system import statistics
+from harness.system.errors import UsageError
+from harness.system.terminal import duration_text
+from harness.training.executors.base import StretchEnded
+from harness.training.result import Purpose, Result, Status
+from harness.training.run import Job
+
+# One network takes at most this share of the time that is left.
+_SHARE_OF_TIME = 0.4
+_WAIT_SECONDS = 0.5
+# The trainings whose errors are compared take at most this share of the time that is left, and have so many seeds.
+_CURVE_SHARE = 0.35
+_CURVE_SEEDS = 3
+# What it takes to look through a space once; the last look is the quote itself.
+_LOOK_SECONDS = 3.0
+# Rounds in which the networks are trained that a quote is about.
+_ROUNDS = 12
+# A fall of so many of its deviations is more than chance.
+_CLEAR = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """What more pictures bring, compared with more parameters, by networks of one length of training.
+
+    Attributes:
+        parameters: of the network that was trained on half of the pictures, for as many steps, and on all; and of the
+            largest one.
+        runs: of each of these three trainings.
+        pictures_fall_pct: of the errors where the pictures double; ``parameters_fall_pct`` from the first network to
+            the other. Each has a deviation.
+        more: what lowers the errors more, ``chance`` where neither does clearly.
+    """
+
+    parameters: tuple[int, int]
+    runs: tuple[int, int, int]
+    pictures_fall_pct: float
+    pictures_deviation_pct: float
+    parameters_fall_pct: float
+    parameters_deviation_pct: float
+    more: Literal["pictures", "parameters", "both", "chance"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probed:
+    """What probes have shown of a plan.
+
+    Attributes:
+        trained: networks, those of the floor included; ``seconds`` are of all trainings together with their start.
+        linear: the best linear model; None where none was trained to its end.
+        curve: None where there was no time for it.
+    """
+
+    plan: SearchPlan
+    quote: Quoted
+    trained: int
+    seconds: float
+    linear: Result | None
+    curve: Curve | None
+
+
+def probe(plan: SearchPlan, seconds: float) -> Probed:
+    """Train the floor and a few networks of a plan's space for at most so many seconds, and say what is to be expected.
+
+    Raises:
+        UsageError: no network has been trained in that time.
+    """
+    probes = _Probes(plan, seconds)
+    search = probes.search
+    search.executor.start(plan.effort.workers)
+    try:
+        probes.train(probes.first_jobs())
+        if not probes.trained:
+            why = f": {probes.messages[-1]}" if probes.messages else ""
+            raise UsageError(f"no network was trained in {duration_text(seconds)}{why}", hint="give more: --time 5m")
+        curve = probes.curve()
+        probes.train(probes.doubtful_jobs())
+    finally:
+        search.executor.stop()
+    return Probed(
+        plan=plan,
+        quote=quote(Outlook(probes.finder(None))),
+        trained=len(probes.trained),
+        seconds=search.elapsed,
+        linear=best_linear(probes.trained),
+        curve=curve,
+    )
+
+
+class _Probes:
+    """A search in memory that trains what a quote needs, until a time of the executor's clock.
+
+    Attributes:
+        messages: of processes that broke.
+    """
+
+    def __init__(self, plan: SearchPlan, seconds: float) -> None:
+        config = plan.config
+        executor = plan.executor_of(plan.source, plan.effort.limits)
+        self.plan = plan
+        self.past = Past(observations(plan.past, config.recipe, plan.data), transfer(plan.past, config.recipe))
+        self.proposer = Proposer(plan.space, config, floor=floor_networks(plan.data.task))
+        state = StudyState(plan.folder, config)
+        self.search = Search(state, plan.effort, executor, self.proposer, data=plan.data, log=None)
+        self.until = executor.now() + max(seconds / 2, seconds - _LOOK_SECONDS)
+        self.messages: list[str] = []
+
+    @property
+    def left(self) -> float:
+        return self.until - self.search.executor.now()
+
+    @property
+    def trained(self) -> list[Candidate]:
+        return [candidate for candidate in self.search.state.candidates.values() if candidate.first is not None]
+
+    def finder(self, seconds: float | None) -> Finder:
+        """Return who finds networks that train for at most so many seconds, None for no end."""
+        search = self.search
+        time_left = TimeLeft(
+            search.timing.images,
+            search.timing.measured_pace,
+            seconds=seconds,
+            left=max(0.0, self.left),
+            workers=self.plan.effort.workers,
+            passed=search.elapsed,
+        )
+        turn = turn_of(search.config, 0)
+        inquiry = Inquiry(turn.ceiling, search.state.candidates, time_left, turn.objective)
+        return Finder(self.plan.space, search.config, inquiry, self.past)
+
+    def train(self, jobs: Iterable[Job]) -> list[tuple[Job, Result]]:
+        """Return the jobs that ended in time with their results; one whose process broke is left out."""
+        executor = self.search.executor
+        waiting = iter(jobs)
+        is_waiting = True
+        ended = []
+        while self.left > 0:
+            # A job is asked for when there is room for it: by then the pace is known better.
+            while is_waiting and executor.idle():
+                job = next(waiting, None)
+                is_waiting = job is not None
+                if job is not None:
+                    executor.submit(job)
+            if not self.search.at_work:
+                break
+            for event in executor.wait(min(_WAIT_SECONDS, max(0.0, self.left))):
+                if not isinstance(event, StretchEnded):
+                    self.messages.append(event.message)
+                    continue
+                ended.append((event.job, event.result))
+                if event.job.purpose is Purpose.SEARCH:
+                    self.search.add(RunEnded(run=event.result))
+        return ended
+
+    def first_jobs(self) -> Iterable[Job]:
+        """Yield the floor and the ladder, as far as there is time for them."""
+        networks = [(draw, FLOOR) for draw in self.proposer.floor]
+        networks += [(draw, "ladder") for draw in self.proposer.ladder]
+        lengths = self.search.config.all_lengths
+        for draw, origin in networks:
+            finder = self.finder(_SHARE_OF_TIME * self.left)
+            option = finder.option_or_refusal(draw)
+            if isinstance(option, Option) and option.hash not in finder.trials_by_hash:
+                is_of_floor = origin == FLOOR
+                epochs = floor_epochs(option.work, lengths, finder.time_left) if is_of_floor else min(lengths)
+                yield self._job(finder, option, epochs, origin)
+
+    def doubtful_jobs(self) -> Iterable[Job]:
+        """Yield the networks of which the lower figures of the quote are, until these have been trained."""
+        for _ in range(_ROUNDS):
+            if self.left < 2 * _LOOK_SECONDS:
+                break
+            finder = self.finder(_SHARE_OF_TIME * self.left)
+            outlook = Outlook(finder)
+            pairs = dict.fromkeys(filter(None, map(outlook.pair, QUANTILES[:2])))
+            for option, epochs in pairs:
+                if (option.hash, epochs) not in finder.taken and finder.time_left.has(epochs, option.work):
+                    yield self._job(self.finder(None), option, epochs, "aim")
+
+    def _job(self, finder: Finder, option: Option, epochs: int, origin: str) -> Job:
+        """Enter a network among the candidates, and return the job of its one run, which is whole."""
+        proposal = Proposal(
+            trial=finder.trial,
+            architecture=option.draw.architecture,
+            hash=option.hash,
+            parameters=option.analysis.parameters,
+            origin=origin,
+            decisions=option.draw.decisions,
+            epochs=epochs,
+        )
+        self.search.add(proposal)
+        job = self.search.job(self.search.state.candidates[proposal.trial], Purpose.SEARCH, 0)
+        return replace(job, until_epoch=None, checkpoint=None)
+
+    def curve(self) -> Curve | None:
+        """Train a middle network on half of the pictures and on all, and the largest one; compare the errors.
+
+        All train for one length, the longest for which there is time; further seeds follow where there is time.
+        """
+        search = self.search
+        ladder = [
+            candidate
+            for candidate in self.trained
+            if candidate.proposal.origin != FLOOR
+            and candidate.first is not None
+            and candidate.first.status is Status.COMPLETE
+        ]
+        ladder.sort(key=lambda candidate: candidate.proposal.parameters)
+        if len(ladder) < 2:
+            return None
+        largest = ladder[-1]
+        centre = math.sqrt(ladder[0].proposal.parameters * largest.proposal.parameters)
+        middle = min(ladder[:-1], key=lambda candidate: abs(math.log(candidate.proposal.parameters / centre)))
+        lengths = search.config.all_lengths
+        # Seconds of an epoch of the three trainings.
+        seconds = (2 * search.run_seconds(middle) + search.run_seconds(largest)) / self.plan.effort.workers
+        seconds /= min(lengths)
+        free_seconds = _CURVE_SHARE * self.left
+        epochs = max((length for length in lengths if length * seconds <= free_seconds), default=None)
+        if epochs is None:
+            return None
+        jobs = [
+            job
+            for seed in range(min(_CURVE_SEEDS, int(free_seconds // (epochs * seconds))))
+            for job in (
+                self._compared(middle, seed, 2 * epochs, image_share=0.5),
+                self._compared(middle, seed, epochs),
+                self._compared(largest, seed, epochs),
+            )
+        ]
+        errors: dict[str, list[int]] = {name: [] for name in ("half", "all", "largest")}
+        for job, result in self.train(jobs):
+            name = "largest" if job.trial == largest.proposal.trial else "all"
+            if result.status is Status.COMPLETE:
+                errors[name if job.image_share == 1 else "half"].append(result.validation_errors or 0)
+        sizes = middle.proposal.parameters, largest.proposal.parameters
+        return curve_of(errors, sizes) if all(errors.values()) else None
+
+    def _compared(self, candidate: Candidate, seed: int, epochs: int, image_share: float = 1.0) -> Job:
+        """Return a training that is compared with others; half of the pictures are seen twice as often."""
+        job = self.search.job(candidate, Purpose.TRAIN, seed)
+        recipe = replace(job.recipe, epochs=epochs)
+        return replace(job, recipe=recipe, until_epoch=None, checkpoint=None, image_share=image_share)
+
+
+def curve_of(errors: dict[str, list[int]], parameters: tuple[int, int]) -> Curve:
+    """Return what errors say of pictures and parameters, by lists of ``half``, ``all`` and ``largest``."""
+    logs = {name: math.log(max(0.5, statistics.mean(counts))) for name, counts in errors.items()}
+    # Seeds differ, and so do draws of the images that validate, by the root of the errors at the most.
+    squares = {
+        name: SEED_DEVIATION**2 / len(counts) + 1 / max(1.0, statistics.mean(counts)) for name, counts in errors.items()
+    }
+    pictures = logs["half"] - logs["all"]
+    larger = logs["all"] - logs["largest"]
+    pictures_deviation = math.sqrt(squares["half"] + squares["all"])
+    larger_deviation = math.sqrt(squares["all"] + squares["largest"])
+    # The errors of all pictures are in both falls, with opposite signs.
+    difference = pictures - larger
+    difference_deviation = math.sqrt(4 * squares["all"] + squares["half"] + squares["largest"])
+    more: Any = "chance"
+    if abs(difference) > _CLEAR * difference_deviation:
+        more = "pictures" if difference > 0 else "parameters"
+    elif pictures > _CLEAR * pictures_deviation and larger > _CLEAR * larger_deviation:
+        more = "both"
+    return Curve(
+        parameters=parameters,
+        runs=(len(errors["half"]), len(errors["all"]), len(errors["largest"])),
+        pictures_fall_pct=_fall_pct(pictures),
+        pictures_deviation_pct=round(100 * pictures_deviation * math.exp(-pictures), 1),
+        parameters_fall_pct=_fall_pct(larger),
+        parameters_deviation_pct=round(100 * larger_deviation * math.exp(-larger), 1),
+        more=more,
+    )
+
+
+def _fall_pct(log_ratio: float) -> float:
+    return round(100 * (1 - math.exp(-log_ratio)), 1)
+
+
+def _is_whole(run: Result | None) -> bool:
+    return run is not None and run.status is Status.COMPLETE

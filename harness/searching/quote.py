@@ -1,0 +1,220 @@
+"""A quote before the work: how large the answer of a search will be and what it takes, by the model of the errors.
+
+What the model does not know is mostly how hard the data are, which is the same for all networks. So its errors of all
+networks are taken to err together: in the luckiest 5 % of the cases all have the errors of their own lowest 5 %. The
+fewest parameters that reach in these cases are those of the smallest network that has a chance of 5 %; likewise for 50
+and 95 %.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from harness.searching.acquisition import Option
+from harness.searching.finder import Finder
+from harness.searching.time_budget import verifying
+from harness.studies.candidate import FLOOR
+from harness.studies.events import Quoted
+from harness.system import statistics
+from harness.system.terminal import duration_text
+from search_spaces.errors import DrawError
+from search_spaces.space import Draw, mutate
+
+# The quantiles that a quote states: the ends of an interval of 90 %, and its middle.
+QUANTILES = (0.05, 0.5, 0.95)
+# Networks of the space that are drawn at the most: half a second.
+_DRAWS = 2_000
+# Trainings until a search confirmed the network that it ended with, the floor included: the fewest, the median and the
+# most of 13 searches without earlier trainings; and what it takes to choose each of them (docs/lab, "a quote before the
+# work").
+_TRAININGS = (15, 36, 120)
+_PROPOSAL_SECONDS = 0.4
+# What the logarithm of the parameters differs by between the answers of equal searches with other seeds, as a standard
+# deviation (the same entry).
+_ANSWER_DEVIATION = 0.23
+# The images of which the model counts errors, and errors below which it predicts nothing.
+_IMAGES = 10_000.0
+_FEWEST_ERRORS = 1.0
+# Rounds in which the smallest networks for each quantile are changed; so many of them, each so often.
+_ROUNDS = 6
+_PARENTS = 8
+_CHILDREN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """What the model says of networks with lengths of their training.
+
+    Attributes:
+        sizes: parameters, (pairs,).
+        means: of the logarithm of the errors of ten thousand images, (pairs,); ``deviations`` say how sure they are.
+    """
+
+    sizes: Any
+    means: Any
+    deviations: Any
+
+    def chances(self, errors: float) -> Any:
+        """Return the chance of each that it makes at most so many errors, (pairs,)."""
+        from scipy.special import ndtr
+
+        return ndtr((math.log(max(1e-9, errors)) - self.means) / self.deviations)
+
+    def with_others(self, others: Predictions) -> Predictions:
+        """Return these and others, in this order."""
+        return Predictions(
+            np.concatenate([self.sizes, others.sizes]),
+            np.concatenate([self.means, others.means]),
+            np.concatenate([self.deviations, others.deviations]),
+        )
+
+    def smallest(self, errors: float, chance: float) -> int | None:
+        """Return where the smallest network with such a chance is, the likeliest of equal ones; None without one."""
+        chances = self.chances(errors)
+        able = np.flatnonzero(chances >= chance)
+        return min(able.tolist(), key=lambda at: (self.sizes[at], -chances[at]), default=None)
+
+    def fewest_errors(self, quantile: float) -> float:
+        """Return the errors of ten thousand images that the best network makes, in that quantile."""
+        if not len(self.means):
+            return _IMAGES
+        logs = self.means + _normal_quantile(quantile) * self.deviations
+        return min(_IMAGES, max(_FEWEST_ERRORS, math.exp(float(logs.min()))))
+
+
+def _normal_quantile(share: float) -> float:
+    from scipy.special import ndtri
+
+    return float(ndtri(share))
+
+
+class Outlook:
+    """Networks of a space with what the model says of each.
+
+    Attributes:
+        pairs: the networks with lengths of their training, to which the predictions belong.
+        needed: errors of ten thousand images with which a network comes to stand.
+    """
+
+    def __init__(self, finder: Finder, seed: int = 0) -> None:
+        """Look at networks that an inquiry allows, and at changes of those that are smallest for their chance."""
+        rng = random.Random(seed)
+        self.finder = finder
+        self.aim = finder.aim()
+        self.needed = self.aim.needed
+        options = _options(finder, rng)
+        hashes = {option.hash for option in options}
+        self.pairs = self._pairs(options)
+        self.predictions = self._predictions(self.pairs)
+        for _ in range(0 if finder.listed_options is not None else _ROUNDS):
+            parents = {option.hash: option for quantile in QUANTILES for option in self._parents(quantile)}
+            children = [child for parent in parents.values() for child in self._children(parent, rng)]
+            new_options = {child.hash: child for child in children if child.hash not in hashes}
+            hashes |= new_options.keys()
+            pairs = self._pairs(new_options.values())
+            self.pairs += pairs
+            self.predictions = self.predictions.with_others(self._predictions(pairs))
+
+    def pair(self, quantile: float) -> tuple[Option, int] | None:
+        """Return the smallest network with such a chance, and the length of its training; None without one."""
+        at = self.predictions.smallest(self.needed, quantile)
+        return None if at is None else self.pairs[at]
+
+    def _pairs(self, options: Iterable[Option]) -> list[tuple[Option, int]]:
+        return list(itertools.product(options, self.aim.lengths))
+
+    def _predictions(self, pairs: Sequence[tuple[Option, int]]) -> Predictions:
+        means, _, spread = self.aim.predictions(pairs)
+        return Predictions(np.array([option.analysis.parameters for option, _ in pairs]), means, spread)
+
+    def _parents(self, quantile: float) -> list[Option]:
+        """Return the smallest networks with such a chance; where none has it, those of the highest chance."""
+        chances = self.predictions.chances(self.needed)
+        able = np.flatnonzero(chances >= quantile)
+        order = sorted(able.tolist(), key=lambda at: self.predictions.sizes[at])
+        order = order or np.argsort(-chances).tolist()
+        parents = {self.pairs[at][0].hash: self.pairs[at][0] for at in order[: _PARENTS * len(self.aim.lengths)]}
+        return list(parents.values())[:_PARENTS]
+
+    def _children(self, parent: Option, rng: random.Random) -> Iterable[Option]:
+        for number in range(_CHILDREN):
+            with suppress(DrawError):
+                child = mutate(self.finder.limited_space, parent.draw, rng, attempts=5, changes=1 + number % 2)
+                option = self.finder.option_or_refusal(*child)
+                if isinstance(option, Option):
+                    yield option
+
+
+def quote(outlook: Outlook) -> Quoted:
+    """Return what is to be expected of a search, by the networks that an inquiry knows and the pace that it states."""
+    finder = outlook.finder
+    time_left = finder.time_left
+    floor_sizes = [
+        candidate.proposal.parameters
+        for candidate in finder.candidates.values()
+        if candidate.proposal.origin == FLOOR and candidate.passed_first
+    ]
+    pairs = [outlook.pair(quantile) for quantile in QUANTILES]
+    # What has been seen to reach needs no prediction.
+    low, middle, high = _widened(
+        [min([*([] if pair is None else [pair[0].analysis.parameters]), *floor_sizes], default=None) for pair in pairs]
+    )
+    seconds = [time_left.takes(epochs, option.work) for option, epochs in filter(None, pairs)]
+    training_seconds = statistics.mean(seconds) if seconds else 0.0
+    fast, usual, slow = (_search_seconds(count, training_seconds, time_left.workers) for count in _TRAININGS)
+    worst, likely, best = (
+        100 * (1 - outlook.predictions.fewest_errors(quantile) / _IMAGES) for quantile in reversed(QUANTILES)
+    )
+    chance = float(outlook.predictions.chances(outlook.needed).max(initial=0.0))
+    return Quoted(
+        parameters=(low, middle, high),
+        chance=1.0 if floor_sizes else round(chance, 4),
+        seconds=(fast, usual, slow),
+        accuracy_pct=(round(worst, 3), round(likely, 3), round(best, 3)),
+    )
+
+
+def _widened(sizes: list[int | None]) -> tuple[int | None, int | None, int | None]:
+    """Return an interval of sizes and its middle, widened by what the answers of equal searches differ by."""
+    low, middle, high = sizes
+    if low is None or middle is None:
+        return low, middle, high
+    own = _normal_quantile(QUANTILES[-1]) * _ANSWER_DEVIATION
+    below = math.hypot(own, math.log(middle / low))
+    above = None if high is None else math.hypot(own, math.log(high / middle))
+    return round(middle * math.exp(-below)), middle, None if above is None else round(middle * math.exp(above))
+
+
+def _search_seconds(trainings: int, training_seconds: float, workers: int) -> float:
+    searching = trainings * (training_seconds / workers + _PROPOSAL_SECONDS)
+    return round(searching + verifying(training_seconds, workers), 1)
+
+
+def _options(finder: Finder, rng: random.Random) -> list[Option]:
+    """Return the networks that have been trained, and many others, or all of a small space."""
+    if finder.listed_options is not None:
+        return [option for option, _ in finder.listed_options if option.cost <= finder.ceiling]
+    proposals = [candidate.proposal for candidate in finder.candidates.values() if candidate.proposal.origin != FLOOR]
+    outcomes = [finder.option_or_refusal(Draw(each.architecture, each.decisions)) for each in proposals]
+    trained = [outcome for outcome in outcomes if isinstance(outcome, Option)]
+    options = itertools.chain(trained, finder.draw_options(rng, _DRAWS))
+    return list({option.hash: option for option in options}.values())
+
+
+def quote_lines(answer: Quoted, most: int) -> Iterable[str]:
+    """Yield the sentences of a quote; ``most`` are the parameters that a network may have."""
+    low, middle, high = (f"more than {most:,}" if size is None else f"{size:,}" for size in answer.parameters)
+    if answer.parameters[1] is None:
+        yield f"the target is probably out of reach: {100 * answer.chance:.0f} % for a network of {most:,} or less"
+    else:
+        yield f"the answer will have about {middle} parameters ({low} to {high}, 90 %)"
+    fast, usual, slow = map(duration_text, answer.seconds)
+    yield f"about {usual} of search on this machine, verification included ({fast} to {slow})"

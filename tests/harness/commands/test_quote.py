@@ -1,0 +1,66 @@
+"""``harness quote`` from the command line: a few real trainings of the embedded images, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cli import run
+from harness.data import testset
+
+SPACE = "net = conv3x3({2, 3, 4, 6}, stride=2) bn relu | maxpool(4) | gap | linear(10);"
+QUICK = ("--space", "@few.space", "--recipe", "smoke", "--workers", "1", "--device", "cpu")
+
+
+@pytest.fixture(autouse=True)
+def space(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HARNESS_DATA", raising=False)
+    (workspace / "few.space").write_text(SPACE, encoding="utf-8")
+
+
+def written(folder: Path) -> set[Path]:
+    return {path.relative_to(folder) for path in folder.rglob("*")}
+
+
+def test_a_quote_trains_a_few_networks_and_writes_nothing(
+    workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(testset, "read_test_set", lambda *_, **__: pytest.fail("the test set was read"))
+    before = written(workspace)
+
+    assert run(["quote", "mnist-5k", "--target", "30", "--time", "20s", "--json", *QUICK]) == 0
+
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert written(workspace) == before
+    assert len(document["parameters"]) == len(document["seconds"]) == len(document["accuracy_pct"]) == 3
+    # Two of the linear layers of the floor, with 10 numbers for each of 784, 196 or 49 pixels and a bias.
+    assert document["linear"]["parameters"] in (7_850, 1_970, 500)
+    # Four networks of the floor, and those of the space.
+    assert 4 < document["trained"] <= 8
+    assert document["curve"]["more"] in ("pictures", "parameters", "both", "chance")
+    assert document["probe_seconds"] < 25
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("mnist-6k",), 2),
+        (("mnist-5k", "--target", "0.5"), 2),
+        (("mnist-5k", "--target", "100"), 2),
+        (("mnist-5k", "--space", "none"), 2),
+        (("mnist-5k", "--recipe", "none"), 2),
+        (("mnist-5k", "--budget", "5"), 4),
+        ((), 2),
+    ],
+)
+def test_what_a_search_refuses_a_quote_refuses_alike(
+    arguments: tuple[str, ...], code: int, capsys: pytest.CaptureFixture[str]
+):
+    quick = [*QUICK] if not {"--space", "--recipe"} & {*arguments} else []
+    assert run(["quote", *arguments, *quick]) == code
+    searched = [*(("--dataset",) if arguments else ("--budget", "none")), *arguments]
+    capsys.readouterr()
+    assert run(["search", *searched, *quick]) == code
