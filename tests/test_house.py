@@ -15,7 +15,7 @@ MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|
 LIMITS = {
     "product lines": 32_500,
     "test lines": 29_650,
-    "benchmark lines": 2_440,
+    "benchmark lines": 2_660,
     "public names": 978,
     "files": 642,
 }
