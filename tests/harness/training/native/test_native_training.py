@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -28,8 +29,10 @@ from harness.training.train import (
     start,
     train_epoch,
 )
+from search_spaces.catalog import space
 from search_spaces.network import MNIST, Architecture, Task, analyse
 from search_spaces.notation import parse_network
+from search_spaces.space import draw_uniform
 from tests.factories import make_images
 from tests.harness.training.native.engines import (
     CPU,
@@ -317,8 +320,9 @@ def test_the_engine_reads_nothing_but_what_it_can():
 
 # Narrow and wide, below and beyond the 32 columns that the engine samples together; all channels normalised otherwise.
 TASKS = [Task((3, 32, 32), 7), Task((2, 9, 40), 3), Task((3, 70, 5), 2), Task((1, 8, 8), 10)]
-MEANS, DEVIATIONS = (0.2, 0.5, 0.4), (0.3, 0.2, 0.25)
+MEANS, DEVIATIONS = 6 * (0.2, 0.5, 0.4), 6 * (0.3, 0.2, 0.25)
 MOVED = Recipe(batch_size=16, augmented_share=0.8, rotation_degrees=20, shift_pixels=2, scale=0.2, shear=0.2)
+STILL = Recipe(batch_size=16, augmented_share=0.0, learning_rate=0.01)
 tasks = pytest.mark.parametrize("task", TASKS, ids=str)
 
 
@@ -376,6 +380,31 @@ def test_both_engines_move_the_images_alike(task: Task):
     for one, other in zip(by_torch.state, by_engine.state, strict=True):
         if one.is_floating_point():
             assert torch.allclose(one, other, rtol=1e-2, atol=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("series", (1, 1, 24)),
+        ("series", (12, 1, 1500)),
+        ("small", (3, 8, 8)),
+        ("pictures", (1, 12, 12)),
+        ("pictures", (16, 32, 32)),
+        ("large", (1, 41, 41)),
+        ("large", (3, 96, 96)),
+    ],
+)
+def test_networks_drawn_for_a_shape_take_a_step_as_torch_does(name: str, shape: tuple[int, int, int]):
+    task = Task(shape, 7)
+    generator = random.Random(name)
+    networks = [draw_uniform(space(name, task), generator).architecture for _ in range(4)]
+    # Dropout draws masks of its own.
+    for architecture in [network for network in networks if "dropout" not in str(network)]:
+        runs = [start(architecture, STILL, 5, CPU, engine, task=task) for engine in (None, load_engine())]
+        losses = [train_epoch(run, images_for(task, STILL.batch_size)).train_loss for run in runs]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+        for one, other in zip(runs[0].state, runs[1].state, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-3)
 
 
 def test_a_wide_image_turns_without_being_squeezed():
