@@ -4,7 +4,8 @@
 
 writes harness/searching/trainings-mnist.csv, a row a network and recipe, and trainings-mnist.json: what each source
 gave. Only whole trainings on the fixed 50,000 images of mnist count, by their validation errors at the last epoch, and
-only recipes that are ``small`` or ``fast`` but for epochs, batch, rate and share of moved images.
+only recipes that are ``small`` or ``fast`` but for epochs, batch, rate and share of moved images. All tables of other
+data sets below benchmarks/tables make harness/searching/trainings-elsewhere.csv, a row a network and table.
 
     python -m benchmarks.trainings keep STUDY ...
 
@@ -19,16 +20,16 @@ import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from harness.bench.table import read_table
 from harness.evidence.leaderboard import Tier, read
 from harness.searching.surrogate.model import IMAGES
-from harness.searching.surrogate.past import PastTraining, comparable, csv_of
+from harness.searching.surrogate.past import Origin, PastTraining, comparable, csv_of
 from harness.studies.log import read_state
-from harness.system import files
+from harness.system import files, statistics
 from harness.system.document import csv_text
 from harness.training.recipe import Recipe, named_recipe, recipe_by_hash, recipe_from
 from harness.training.result import PROTOCOL_VERSION, Purpose, Status, derive_seed
@@ -37,6 +38,7 @@ from search_spaces.notation import parse_notation
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGED = ROOT / "harness" / "searching"
+TABLES = ROOT / "benchmarks" / "tables"
 RECORDING = ROOT / "benchmarks" / "results" / "trainings.jsonl"
 DATASET = "mnist"
 _ANOTHER = "another recipe"
@@ -197,6 +199,30 @@ def provenance(sources_by_name: Mapping[str, Source], trainings: tuple[PastTrain
     }
 
 
+def collected_elsewhere(folder: Path) -> tuple[PastTraining, ...]:
+    """Return one training for each network of each table in a folder that is of another data set, in order."""
+    trainings = []
+    for path in sorted(folder.glob("*/table.json")):
+        table = read_table(path.parent)
+        if table.facts.dataset == DATASET:
+            continue
+        source = f"benchmarks/tables/{table.facts.name}/table.csv"
+        last = table.facts.rungs[-1]
+        for runs in table.runs.values():
+            rows = [run[last] for run in runs.values() if run[last].status is Status.COMPLETE]
+            if rows:
+                errors = statistics.mean([100 - row.validation_accuracy_pct for row in rows]) * IMAGES / 100
+                network = parse_notation(rows[0].architecture)
+                training = PastTraining.of(network, table.facts.recipe, round(errors, 3), len(rows), source)
+                trainings.append(replace(training, origin=Origin.of(table.data)))
+
+    def order(item: PastTraining) -> tuple[str, str, str, int]:
+        assert item.origin is not None
+        return item.origin.dataset, item.architecture.form, str(item.architecture), item.epochs
+
+    return tuple(sorted(trainings, key=order))
+
+
 def keep(studies: Iterable[Path], path: Path) -> int:
     """Append the whole trainings of searches by the recipe ``small`` that are not on file; return their number."""
     lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
@@ -241,6 +267,7 @@ def main() -> None:
         {
             PACKAGED / f"trainings-{DATASET}.csv": csv_of(trainings).encode(),
             PACKAGED / f"trainings-{DATASET}.json": files.json_text(document).encode(),
+            PACKAGED / "trainings-elsewhere.csv": csv_of(collected_elsewhere(TABLES)).encode(),
         }
     )
     print(json.dumps(document, indent=1))

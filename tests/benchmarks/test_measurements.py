@@ -38,6 +38,12 @@ def test_the_committed_prior_is_what_the_files_give():
     assert sum(item.runs for item in made) == sum(told.runs for source in found.values() for told in source.told)
 
 
+def test_the_committed_trainings_of_other_data_sets_are_what_the_tables_give():
+    committed = (trainings.PACKAGED / "trainings-elsewhere.csv").read_text(encoding="utf-8")
+
+    assert csv_of(trainings.collected_elsewhere(trainings.TABLES)) == committed
+
+
 def test_the_trainings_of_a_search_are_kept_once_whatever_came_of_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     small = RECIPES["small"].recipe
 

@@ -155,8 +155,11 @@ def shipped(name: str) -> tuple[PastTraining, ...]:
 def elsewhere(name: str) -> tuple[PastTraining, ...]:
     """Return the runs that come with the package of other data sets than this one."""
     mnist = [replace(each, origin=Origin.of(dataset("mnist"))) for each in _read(_packaged("mnist"), _REINSTALL)]
-    trainings = (*_thinned(mnist), *_read(_packaged(_ELSEWHERE), _REINSTALL))
-    return tuple(each for each in trainings if each.origin is not None and each.origin.dataset != name)
+    sets: dict[str, list[PastTraining]] = defaultdict(list)
+    for each in (*mnist, *_read(_packaged(_ELSEWHERE), _REINSTALL)):
+        if each.origin is not None and each.origin.dataset != name:
+            sets[each.origin.dataset].append(each)
+    return tuple(each for of in sets.values() for each in _thinned(of))
 
 
 def _thinned(trainings: Sequence[PastTraining]) -> list[PastTraining]:
