@@ -17,11 +17,11 @@ from harness.searching.plan import SearchPlan
 from harness.searching.proposer import Proposer
 from harness.searching.quote import QUANTILES, Outlook, quote
 from harness.searching.state import Search
-from harness.searching.surrogate.model import SEED_DEVIATION, Past
+from harness.searching.surrogate.model import Past
 from harness.searching.surrogate.past import observations, transfer
 from harness.searching.time_budget import TimeLeft
 from harness.searching.turn import turn_of
-from harness.studies.candidate import FLOOR, Candidate
+from harness.studies.candidate import FLOOR, SEED_SHARE, Candidate
 from harness.studies.events import Proposal, Quoted, RunEnded
 from harness.studies.state import StudyState
 from harness.system import statistics
@@ -274,7 +274,7 @@ def curve_of(errors: dict[str, list[int]], parameters: tuple[int, int]) -> Curve
     logs = {name: math.log(max(0.5, statistics.mean(counts))) for name, counts in errors.items()}
     # Seeds differ, and so do draws of the images that validate, by the root of the errors at the most.
     squares = {
-        name: SEED_DEVIATION**2 / len(counts) + 1 / max(1.0, statistics.mean(counts)) for name, counts in errors.items()
+        name: SEED_SHARE**2 / len(counts) + 1 / max(1.0, statistics.mean(counts)) for name, counts in errors.items()
     }
     pictures = logs["half"] - logs["all"]
     larger = logs["all"] - logs["largest"]

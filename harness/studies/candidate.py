@@ -42,6 +42,10 @@ _CHANCE_PCT = 10.0
 # (docs/lab, "the table of the bench"), and for how many degrees of freedom that stands: the deviation of a
 # few seeds is moderated by it (Smyth, Statistical Applications in Genetics and Molecular Biology 3, 2004).
 SEED_SHARE = 0.08
+# That holds where at least so many errors are counted. Fewer waver more: the square of the share grows as their number
+# falls (docs/lab, "what transfers"), and no error at all in all runs together is taken for a half.
+COUNTED_ERRORS = 60.0
+LEAST_COUNTED = 0.5
 # A first run that passed is luckier than others: by a whole deviation of a seed where networks are drawn from many that
 # miss (docs/lab, "what first looks owe to luck"), by less where they are chosen for their predicted chance.
 _SELECTION_BIAS_SHARE = 0.04
@@ -190,6 +194,12 @@ class Candidate:
         return self.repeats if self.first is not None and self.first.status is Status.COMPLETE else 0
 
     @property
+    def _images_of_a_run(self) -> float:
+        """How many images validate a run; where none has said it so many that counts are no matter of chance."""
+        sizes = [float(run.validation_size) for run in self.runs if run.validation_size]
+        return statistics.mean(sizes) if sizes else math.inf
+
+    @property
     def chance_to_verify(self) -> float:
         """The probability that the mean of a verification's seeds reaches the target, by the fresh seeds.
 
@@ -197,11 +207,13 @@ class Candidate:
         images.
         """
         misses = [100 - accuracy for accuracy in self.fresh_pct]
-        centre = max(1e-9, statistics.mean(misses))
+        images = self._images_of_a_run
+        centre = max(statistics.mean(misses), 100 * LEAST_COUNTED / (images * len(misses)))
+        seed_square = seed_share_square(centre / 100 * images)
         squares = math.fsum((miss / centre - 1) ** 2 for miss in misses)
         freedom = _SEED_FREEDOM + len(misses) - 1
-        share = (_SEED_FREEDOM * SEED_SHARE**2 + squares) / freedom
-        deviation = math.sqrt(share / len(misses) + _VERIFY_SQUARE)
+        share = (_SEED_FREEDOM * seed_square + squares) / freedom
+        deviation = math.sqrt(share / len(misses) + seed_square / VERIFY_SEEDS + _NETWORK_SHARE**2)
         return statistics.student_share(_log_ratio(100 - self.threshold_pct, centre) / deviation, freedom)
 
     @property
@@ -217,7 +229,8 @@ class Candidate:
         wanted = max(CONFIRM_SEEDS, len(fresh) + 1)
         coming = wanted - len(fresh)
         centre = (math.fsum(fresh) + coming * statistics.mean(misses)) / wanted
-        deviation = coming / wanted * SEED_SHARE * math.sqrt(1 / coming + 1 / len(misses))
+        seed_share = math.sqrt(seed_share_square(centre / 100 * self._images_of_a_run))
+        deviation = coming / wanted * seed_share * math.sqrt(1 / coming + 1 / len(misses))
         allowed = (100 - self.threshold_pct) * needed_share(wanted)
         return statistics.normal_share(_log_ratio(allowed, centre) / deviation)
 
@@ -270,6 +283,11 @@ def costs_of(proposal: Proposal, config: StudyConfig) -> tuple[int, ...]:
         return (proposal.parameters,)
     analysis = analyse(proposal.architecture, dataset(config.dataset).task)
     return tuple(measured(analysis, each) for each in config.minimised)
+
+
+def seed_share_square(counted: float) -> float:
+    """Return the square of what seeds differ by, as a share of their errors, where so many are counted in a run."""
+    return SEED_SHARE**2 * max(1.0, COUNTED_ERRORS / max(counted, LEAST_COUNTED / MOST_SEEDS))
 
 
 def needed_share(seeds: int = CONFIRM_SEEDS) -> float:

@@ -16,17 +16,12 @@ import numpy as np
 
 from harness.searching.surrogate.features import FEATURES, Row
 from harness.searching.surrogate.gaussian_process import NUGGET, GaussianProcess, Kernel, Points
+from harness.studies.candidate import LEAST_COUNTED, seed_share_square
 
 # What is believed before any training: so many errors of ten thousand at the centre, and a power of the parameters and
 # of the epochs (docs/lab, "what says how many errors a network makes").
 PRIOR_ERRORS = 100.0
 _PRIOR_SLOPES = {"log parameters": -0.5, "log epochs": -0.3}
-# What the logarithm of the errors differs by between seeds of one network, as a standard deviation; where fewer than so
-# many errors are counted it grows as one over the square root of their number (docs/lab, "what transfers").
-SEED_DEVIATION = 0.08
-_COUNTED_ERRORS = 60.0
-# No error at all is taken for so many: it may be chance.
-_LEAST_COUNTED = 0.5
 # Where hundreds of trainings of the same images are known: round values near the optimum of the evidence; on forms that
 # were held out they were the better ones (docs/lab, "how good is the model of the errors").
 SETTLED = Kernel(level=0.5, slope=0.045, bend=0.4, reach=4.0)
@@ -66,7 +61,7 @@ class Observation:
     @property
     def log_errors(self) -> float:
         """The logarithm of the errors."""
-        return math.log(max(self.errors, _LEAST_COUNTED * IMAGES / self.images))
+        return math.log(max(self.errors, LEAST_COUNTED * IMAGES / self.images))
 
     @property
     def variance(self) -> float:
@@ -76,8 +71,7 @@ class Observation:
 
 def seed_variance(errors: float, images: int) -> float:
     """Return the variance between seeds of the logarithm of the errors, which are of ten thousand images."""
-    counted = max(_LEAST_COUNTED, errors * images / IMAGES)
-    return SEED_DEVIATION**2 * max(1.0, _COUNTED_ERRORS / counted)
+    return seed_share_square(max(LEAST_COUNTED, errors * images / IMAGES))
 
 
 class Transfer:

@@ -58,12 +58,27 @@ def test_the_chance_to_verify_is_how_often_six_further_seeds_keep_to_the_allowed
 def test_the_chance_to_verify_is_that_of_scipy_with_a_pooled_deviation(errors: list[int]):
     relative = np.array(errors) / np.mean(errors)
     freedom = 20 + len(errors) - 1
-    pooled = (20 * 0.08**2 + ((relative - 1) ** 2).sum()) / freedom
-    spread = math.sqrt(pooled / len(errors) + 0.08**2 / 6 + 0.032**2)
+    # Fewer than 60 errors waver more.
+    seeds = 0.08**2 * max(1, 60 / np.mean(errors))
+    pooled = (20 * seeds + ((relative - 1) ** 2).sum()) / freedom
+    spread = math.sqrt(pooled / len(errors) + seeds / 6 + 0.032**2)
 
     expected = stats.t.cdf(math.log(100), freedom, math.log(np.mean(errors)), spread)
 
     assert make_candidate(*errors).chance_to_verify == pytest.approx(expected, abs=1e-9)
+
+
+def test_runs_without_an_error_on_few_images_prove_little():
+    """Two runs on ten images each may be all right where a fiftieth may be wrong: it takes sixty images to know."""
+    few = [replace(run, validation_size=10, validation_errors=0) for run in make_candidate(0, 0, 0, 0, 0, 0).fresh]
+    plain = replace(make_candidate(), first=few[0], threshold_pct=98.0)
+    networks = [replace(plain, fresh=few[:count]) for count in range(2, 7)]
+
+    assert [network.is_confirmed for network in networks] == [False, False, False, False, True]
+    assert not any(network.is_refuted for network in networks)
+    # Of half the images one error is too many.
+    wrong = [replace(few[0], validation_errors=1), *few[1:]]
+    assert not replace(networks[0], fresh=wrong).is_confirmed
 
 
 def test_the_needed_share_is_what_two_equal_seeds_just_stand_on():
