@@ -213,7 +213,7 @@ class Candidate:
         squares = math.fsum((miss / centre - 1) ** 2 for miss in misses)
         freedom = _SEED_FREEDOM + len(misses) - 1
         share = (_SEED_FREEDOM * seed_square + squares) / freedom
-        deviation = math.sqrt(share / len(misses) + seed_square / VERIFY_SEEDS + _NETWORK_SHARE**2)
+        deviation = math.sqrt(share / len(misses) + _VERIFY_SQUARE)
         return statistics.student_share(_log_ratio(100 - self.threshold_pct, centre) / deviation, freedom)
 
     @property

@@ -61,7 +61,7 @@ def test_the_chance_to_verify_is_that_of_scipy_with_a_pooled_deviation(errors: l
     # Fewer than 60 errors waver more.
     seeds = 0.08**2 * max(1, 60 / np.mean(errors))
     pooled = (20 * seeds + ((relative - 1) ** 2).sum()) / freedom
-    spread = math.sqrt(pooled / len(errors) + seeds / 6 + 0.032**2)
+    spread = math.sqrt(pooled / len(errors) + 0.08**2 / 6 + 0.032**2)
 
     expected = stats.t.cdf(math.log(100), freedom, math.log(np.mean(errors)), spread)
 
