@@ -85,6 +85,12 @@ class GaussianProcess:
             self._weights = cho_solve((self._root, True), values, check_finite=False)
             self.evidence = float(-0.5 * values @ self._weights - np.log(np.diag(self._root)).sum())
 
+    def mean(self, points: Points) -> Any:
+        """Return means at points, (points,), which take far less time than deviations."""
+        if not len(self._points.features):
+            return np.zeros(len(points.features))
+        return self._kernel.covariance(points, self._points) @ self._weights
+
     def predict(self, points: Points) -> tuple[Any, Any]:
         """Return means and deviations at points, both (points,)."""
         from scipy.linalg import solve_triangular

@@ -117,7 +117,7 @@ class Transfer:
         return self._at(features) - self._centre
 
     def _at(self, features: Any) -> Any:
-        return _power_law(features) + self._process.predict(_points(features))[0]
+        return _power_law(features) + self._process.mean(_points(features))
 
 
 class Past(NamedTuple):

@@ -59,7 +59,7 @@ def test_the_chance_to_verify_is_that_of_scipy_with_a_pooled_deviation(errors: l
     relative = np.array(errors) / np.mean(errors)
     freedom = 20 + len(errors) - 1
     # Fewer than 60 errors waver more.
-    seeds = 0.08**2 * max(1, 60 / np.mean(errors))
+    seeds = 0.08**2 * max(1, 60 / float(np.mean(errors)))
     pooled = (20 * seeds + ((relative - 1) ** 2).sum()) / freedom
     spread = math.sqrt(pooled / len(errors) + 0.08**2 / 6 + 0.032**2)
 
