@@ -12,7 +12,7 @@ import random
 from statistics import fmean
 
 from harness.data.datasets import Dataset
-from harness.searching.time_budget import Effort
+from harness.searching.time_budget import Effort, pace_of, work
 from harness.system.files import Workspace, write_json
 from harness.system.terminal import say
 from harness.training.executors.base import Executor, run_all
@@ -28,6 +28,8 @@ CHOICES = ("small", "small-shift", "small-still")
 # shorter; two seeds, as one network's errors differ by chance as much as two recipes'.
 _STEPS = 4_000
 _SECONDS = 180.0
+# All trainings together take no more than this share of the time of a search, by the pace that is expected here.
+_SHARE_OF_TIME = 0.2
 _SEEDS = 2
 _DRAWS = 25
 _ATTEMPTS = 10_000
@@ -72,6 +74,11 @@ def choose(
     batch = named_recipe(CHOICES[0]).recipe.batch_size
     share = 1.0 if effort.seconds is None else min(1.0, effort.seconds / _SECONDS)
     epochs = max(2, math.ceil(share * _STEPS * batch / data.train_size))
+    if effort.seconds is not None:
+        pace = pace_of(effort.engine, effort.device)
+        epoch_seconds = pace.seconds(1, data.train_size, work(network, data.task)) * len(CHOICES) * _SEEDS
+        most_seconds = _SHARE_OF_TIME * effort.seconds * effort.workers
+        epochs = max(1, min(epochs, int(most_seconds / epoch_seconds)))
     jobs = [
         Job(
             architecture=network,
