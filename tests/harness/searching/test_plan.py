@@ -23,7 +23,7 @@ from harness.searching.plan import SearchPlan, make_plan, plan_document
 from harness.searching.request import SearchRequest
 from harness.searching.resolve import read_data, resolve
 from harness.searching.surrogate.past import shipped, write_prior
-from harness.searching.time_budget import Effort
+from harness.searching.time_budget import Effort, Pace
 from harness.studies import config as study
 from harness.system.errors import ContentError, DeviceError, UsageError
 from harness.system.files import Workspace
@@ -376,6 +376,30 @@ def test_an_augmentation_is_chosen_by_a_middling_network_or_the_smallest(
         draws = [draw_uniform(space, rng, 500).architecture for _ in range(25)]
         expected = sorted(draws, key=lambda each: analyse(each, MNIST).parameters)[12]
     assert {job.architecture for job in jobs} == {expected}
+
+
+@pytest.mark.parametrize(("seconds", "workers"), [(100.0, 1), (100.0, 2), (3.0, 1)])
+def test_choosing_an_augmentation_takes_a_fifth_of_the_time_at_most(
+    seconds: float, workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    jobs: list[Job] = []
+
+    def trained(batch: list[Job], *_: object) -> Iterator[SimpleNamespace]:
+        jobs.extend(batch)
+        return (SimpleNamespace(job=job, result=SimpleNamespace(validation_errors=1)) for job in batch)
+
+    monkeypatch.setattr(augmentation, "run_all", trained)
+    # An epoch takes 0.4 s, and all that would be trained otherwise 75 s or more.
+    monkeypatch.setattr(augmentation, "pace_of", lambda *_: Pace(1e-4, 0.0))
+    space = parse_space("net = conv3x3(4..40) gap linear(10);", "one")
+    data = replace(DATASETS["mnist-5k"], name="mine")
+    effort = Effort(seconds=seconds, trials=None, workers=workers, device="cpu", limits=Limits())
+    augmentation.choose(data, space, 500, Processes(Source("mine", None), Limits()), effort, Workspace(tmp_path))
+
+    taken = sum(job.recipe.epochs for job in jobs) * data.train_size * 1e-4 / workers
+    # One epoch each is the least.
+    assert taken <= max(0.2 * seconds, 6 * data.train_size * 1e-4)
+    assert taken > 0.15 * seconds
 
 
 def test_a_recipe_whose_trainings_give_no_errors_is_not_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
