@@ -60,6 +60,10 @@ _MOST_ROUNDS = 25
 _DOUBTS = (2.0, 4.0, 8.0, 16.0)
 # Workers per choice that the surrogate makes at once: hundreds of them would wait if it made one at a time.
 _WORKERS_PER_CHOICE = 8
+# What a look through a large space takes, on a two-core CPU machine, and how many networks it chooses at the most where
+# these are trained faster than it looks.
+_LOOK_SECONDS = 0.8
+_MOST_AT_ONCE = 4
 # Most observations that the surrogate is fitted to, as its time grows with their cube.
 _MOST_OBSERVATIONS = 1_500
 # Without a prior the surrogate expects this factor times the allowed errors of a network of middling size.
@@ -267,7 +271,17 @@ class Finder:
             # Without an end of time no chance is too small for the time that a verification would need.
             endless = replace(aim, time_left=replace(aim.time_left, seconds=None, spare=math.inf))
             self.time_would_help = bool(endless.ranked(options))
-        return aim.one_by_one(choices, max(1, self.time_left.workers // _WORKERS_PER_CHOICE))
+        return aim.one_by_one(choices, self._choices_at_once(choices))
+
+    def _choices_at_once(self, choices: Sequence[Choice]) -> int:
+        """Return how many networks to choose at a look: of quick ones as many as workers train while it takes."""
+        workers = self.time_left.workers
+        count = max(1, workers // _WORKERS_PER_CHOICE)
+        if not choices or math.isinf(self.time_left.left):
+            return count
+        seconds = self.time_left.takes(choices[0].epochs, choices[0].option.work)
+        while_looking = math.ceil(workers * _LOOK_SECONDS / max(seconds, _LOOK_SECONDS / _MOST_AT_ONCE))
+        return max(count, min(_MOST_AT_ONCE, while_looking))
 
     def _climb(self, aim: Aim, draws: list[Option], rng: random.Random) -> tuple[list[Choice], list[Option]]:
         """Return draws and changes of the best of them, in rounds, as choices, best first, and as options."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import re
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from harness.searching.proposer import ALL_ON, Answer, Proposer, Switches, _size
 from harness.searching.surrogate import model
 from harness.searching.surrogate.features import row_of
 from harness.searching.surrogate.model import Observation, Past
-from harness.searching.time_budget import TimeLeft, pace_of, work
+from harness.searching.time_budget import Pace, TimeLeft, pace_of, work
 from harness.studies.candidate import _TYPICAL_RATIO, Candidate
 from harness.studies.events import Rejected, Repeated
 from harness.training.result import Status
@@ -399,6 +400,20 @@ def test_the_model_learns_the_latest_and_a_share_of_all_that_was_known_before(mo
     finder_of(*own, past=past).aim()
 
     assert learned == [[0, 2, 4, 6, 100], [0, 1, 100], [102, 103, 104, 105, 106]]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "workers", "left", "expected"),
+    [(10.0, 2, 100.0, 1), (0.8, 1, 100.0, 1), (0.4, 1, 100.0, 2), (0.01, 1, 100.0, 4), (0.4, 1, math.inf, 1)],
+)
+def test_networks_that_train_faster_than_a_look_takes_are_chosen_several_at_once(
+    seconds: float, workers: int, left: float, expected: int
+):
+    # Every training takes as long, whatever the network.
+    time_left = TimeLeft(images=5_000, pace=Pace(seconds / 5_000 / 10, 0.0), workers=workers, left=left)
+    finder = finder_of(time_left=time_left, lengths=(10,))
+
+    assert len(finder.choose_by_surrogate(random.Random(0))) == expected
 
 
 # Many workers -----------------------------------------------------------------------------------------------
