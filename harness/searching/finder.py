@@ -17,7 +17,7 @@ from harness.searching.optuna_sampler import SURROGATE
 from harness.searching.surrogate.features import row_of
 from harness.searching.surrogate.model import IMAGES, OPEN, PRIOR_ERRORS, SETTLED, Observation, Past, Surrogate
 from harness.searching.time_budget import TimeLeft
-from harness.studies.candidate import FLOOR, Candidate, combined_cost
+from harness.studies.candidate import FLOOR, Candidate, combined_cost, rung_ratios
 from harness.studies.config import StudyConfig
 from harness.studies.events import Rejected, Repeated
 from harness.training.recipe import length_factor
@@ -223,8 +223,12 @@ class Finder:
         count = min(len(past), _MOST_OBSERVATIONS - len(latest))
         return [*(past[number * len(past) // count] for number in range(count)), *latest]
 
+    @functools.cached_property
+    def _rung_ratios(self) -> dict[float, float]:
+        return rung_ratios(self.candidates.values())
+
     def _observation_of(self, candidate: Candidate) -> Observation | None:
-        errors, first = candidate.expected_errors, candidate.first
+        errors, first = candidate.expected_errors(self._rung_ratios), candidate.first
         # A linear layer says nothing of convolutional networks.
         is_of_floor = candidate.proposal.origin == FLOOR
         if errors is None or first is None or not first.validation_size or is_of_floor:

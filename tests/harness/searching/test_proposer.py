@@ -22,7 +22,7 @@ from harness.searching.surrogate import model
 from harness.searching.surrogate.features import row_of
 from harness.searching.surrogate.model import Observation, Past
 from harness.searching.time_budget import Pace, TimeLeft, pace_of, work
-from harness.studies.candidate import _TYPICAL_RATIO, Candidate
+from harness.studies.candidate import TYPICAL_RATIO, Candidate
 from harness.studies.events import Rejected, Repeated
 from harness.training.result import Status
 from search_spaces.catalog import space
@@ -369,7 +369,7 @@ def test_a_pruned_run_teaches_a_guess_and_a_failed_one_nothing():
     guess, *nothing = (finder_of()._observation_of(replace(trained, first=first)) for first in (stopped, failed, None))
 
     assert guess is not None
-    assert guess.errors == pytest.approx(300 * _TYPICAL_RATIO[0.25])
+    assert guess.errors == pytest.approx(300 * TYPICAL_RATIO[0.25])
     assert guess.doubt > 0
     assert nothing == [None, None]
 

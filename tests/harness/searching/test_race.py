@@ -17,7 +17,7 @@ from scipy import stats
 
 from harness.searching import race
 from harness.searching.turn import Turn
-from harness.studies.candidate import Candidate, allowed_errors, final_order, nearest_miss, needed_share
+from harness.studies.candidate import Candidate, allowed_errors, final_order, nearest_miss, needed_share, rung_ratios
 from harness.studies.events import Entry, RunEnded
 from harness.studies.state import StudyState
 from harness.training.recipe import Recipe
@@ -162,11 +162,29 @@ def pruned(epochs: int) -> Candidate:
 
 
 def test_the_expected_errors_are_the_mean_of_all_runs_and_a_guess_where_a_run_was_pruned():
-    assert make_candidate(90, 80, first=100).expected_errors == 90.0
-    assert make_candidate(first=100).expected_errors == 100.0
+    ratios = rung_ratios([])
+    assert make_candidate(90, 80, first=100).expected_errors(ratios) == 90.0
+    assert make_candidate(first=100).expected_errors(ratios) == 100.0
     # At a quarter, two fifths and a half of the epochs, as runs in the middle were measured to do.
-    guessed = [pruned(epochs).expected_errors for epochs in (16, 10, 8)]
+    guessed = [pruned(epochs).expected_errors(ratios) for epochs in (16, 10, 8)]
     assert guessed == [pytest.approx(share * 200) for share in (0.62, 0.74, 0.81)]
+
+
+def test_where_errors_hardly_fall_behind_a_rung_no_more_is_expected_of_a_pruned_run():
+    """Of 20 runs that end with 95 of 100 errors, and four typical ones with 62, the geometric mean is 88.5."""
+
+    def whole(trial: int) -> Candidate:
+        history = tuple(Epoch(number, 0.1, 0.1, 1.0, 100 if number == 4 else None) for number in range(1, 17))
+        run = replace(make_result(errors=95, history=history), recipe=Recipe(epochs=16))
+        return Candidate(make_proposal(trial), 1000, run, threshold_pct=99.0)
+
+    ratios = rung_ratios([whole(trial) for trial in range(20)])
+
+    expected = (0.62**4 * (95.5 / 100.5) ** 20) ** (1 / 24)
+    assert expected == pytest.approx(0.885, abs=0.001)
+    assert pruned(16).expected_errors(ratios) == pytest.approx(200 * expected)
+    # Nothing is known of the other rungs.
+    assert ratios[0.5] == pytest.approx(0.81)
 
 
 BUDGET = 2_000
