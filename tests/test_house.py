@@ -13,11 +13,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 32_960,
-    "test lines": 29_650,
+    "product lines": 33_720,
+    "test lines": 30_280,
     "benchmark lines": 3_200,
-    "public names": 990,
-    "files": 690,
+    "public names": 1_016,
+    "files": 706,
 }
 
 

@@ -156,10 +156,10 @@ def elsewhere(name: str) -> tuple[PastTraining, ...]:
     """Return the runs that come with the package of other data sets than this one."""
     mnist = [replace(each, origin=Origin.of(dataset("mnist"))) for each in _read(_packaged("mnist"), _REINSTALL)]
     sets: dict[str, list[PastTraining]] = defaultdict(list)
-    for each in (*mnist, *_read(_packaged(_ELSEWHERE), _REINSTALL)):
-        if each.origin is not None and each.origin.dataset != name:
-            sets[each.origin.dataset].append(each)
-    return tuple(each for of in sets.values() for each in _thinned(of))
+    for training in (*mnist, *_read(_packaged(_ELSEWHERE), _REINSTALL)):
+        if training.origin is not None and training.origin.dataset != name:
+            sets[training.origin.dataset].append(training)
+    return tuple(training for trainings in sets.values() for training in _thinned(trainings))
 
 
 def _thinned(trainings: Sequence[PastTraining]) -> list[PastTraining]:
@@ -257,9 +257,9 @@ def observations(trainings: Iterable[PastTraining], recipe: Recipe, data: Datase
 def transfer(trainings: Iterable[PastTraining], recipe: Recipe) -> Transfer | None:
     """Return what trainings on other images say of a search by a recipe; None where there are too few."""
     sets: dict[Origin, list[PastTraining]] = defaultdict(list)
-    for each in alike(trainings, recipe):
-        if each.origin is not None:
-            sets[each.origin].append(each)
+    for training in alike(trainings, recipe):
+        if training.origin is not None:
+            sets[training.origin].append(training)
     large = {origin: _thinned(of) for origin, of in sets.items() if len(of) >= _LEAST_OF_A_SET}
     return _fitted(tuple((origin, tuple(of)) for origin, of in large.items())) if large else None
 

@@ -26,9 +26,10 @@ import harness
 from harness.evidence.verify import Verdict
 from harness.interface import api
 from harness.interface.estimator import SmallestClassifier
-from harness.searching import loop, resolve
+from harness.searching import loop
 from harness.system.errors import HarnessError, UsageError
 from harness.system.machine import handled, torch_of_caller
+from harness.training import recipe
 from harness.training.executors import processes
 from tests import searches
 from tests.fakes import without_processes
@@ -181,7 +182,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HARNESS_WORKSPACE", str(tmp_path_factory.mktemp("guest")))
         patch.setattr(processes, "_opened", lambda source: _AtOnce())
-        patch.setattr(resolve, "_MOST_TIMES", 2)
+        patch.setattr(recipe, "_MOST_TIMES", 2)
         patch.setattr(trials, "default", 1)
         yield
 
