@@ -468,10 +468,10 @@ def test_a_damaged_file_is_named_in_one_line(content: str, tmp_path: Path):
 def test_the_model_learns_from_trainings_with_the_learning_rate_of_the_recipe_only():
     other = replace(ONE, learning_rate=0.05)
 
-    found = observations((ONE, other, MINE), Recipe(learning_rate=0.1), DATASETS["mnist"])
+    result = observations((ONE, other, MINE), Recipe(learning_rate=0.1), DATASETS["mnist"])
 
     network = ONE.architecture
-    assert found == (
+    assert result == (
         Observation(row_of(network, MNIST, 8, 64, 0.7), 100 / 3, 3),
         Observation(row_of(network, MNIST, 5, 64, 0.7), 100 / 3, 3),
     )
