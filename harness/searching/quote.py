@@ -20,6 +20,7 @@ import numpy as np
 
 from harness.searching.acquisition import Option
 from harness.searching.finder import Finder
+from harness.searching.surrogate.model import IMAGES
 from harness.searching.time_budget import verifying
 from harness.studies.candidate import FLOOR
 from harness.studies.events import Quoted
@@ -40,8 +41,7 @@ _PROPOSAL_SECONDS = 0.4
 # What the logarithm of the parameters differs by between the answers of equal searches with other seeds, as a standard
 # deviation (the same entry).
 _ANSWER_DEVIATION = 0.23
-# The images of which the model counts errors, and errors below which it predicts nothing.
-_IMAGES = 10_000.0
+# Errors below which the model predicts nothing.
 _FEWEST_ERRORS = 1.0
 # Rounds in which the smallest networks for each quantile are changed; so many of them, each so often.
 _ROUNDS = 6
@@ -85,9 +85,9 @@ class Predictions:
     def fewest_errors(self, quantile: float) -> float:
         """Return the errors of ten thousand images that the best network makes, in that quantile."""
         if not len(self.means):
-            return _IMAGES
+            return IMAGES
         logs = self.means + _normal_quantile(quantile) * self.deviations
-        return min(_IMAGES, max(_FEWEST_ERRORS, math.exp(float(logs.min()))))
+        return min(IMAGES, max(_FEWEST_ERRORS, math.exp(float(logs.min()))))
 
 
 def _normal_quantile(share: float) -> float:
@@ -171,7 +171,7 @@ def quote(outlook: Outlook) -> Quoted:
     training_seconds = statistics.mean(seconds) if seconds else 0.0
     fast, usual, slow = (_search_seconds(count, training_seconds, time_left.workers) for count in _TRAININGS)
     worst, likely, best = (
-        100 * (1 - outlook.predictions.fewest_errors(quantile) / _IMAGES) for quantile in reversed(QUANTILES)
+        100 * (1 - outlook.predictions.fewest_errors(quantile) / IMAGES) for quantile in reversed(QUANTILES)
     )
     chance = float(outlook.predictions.chances(outlook.needed).max(initial=0.0))
     return Quoted(
