@@ -144,7 +144,8 @@ def explore(search: Search) -> None:
         if not has_submitted and not search.at_work:
             reason = reason or ("time" if search.lacks_time else "exhausted")
             break
-        poll(search)
+        # What trains faster than it is asked for has ended by now, and nobody else is waited for.
+        poll(search, _POLL_SECONDS if search.at_work else 0.0)
         reason = _stop_reason(search)
     search.reason = reason
 
