@@ -179,7 +179,8 @@ def _drawn(path: Path, letter: str, edge: int, generator: np.random.Generator) -
 def _in_colour(mask: Any, generator: np.random.Generator) -> Any:
     """Return a letter in a random colour, far from both of its background, channels first."""
     while True:
-        colour, start, end = generator.uniform(0, 1, (3, 3, 1, 1))
+        colours = generator.uniform(0, 1, (3, 3, 1, 1))
+        colour, start, end = colours
         if min(np.abs(colour - start).sum(), np.abs(colour - end).sum()) > 1:
             break
     slope = np.linspace(0, 1, mask.shape[0])[:, None] * np.ones_like(mask)

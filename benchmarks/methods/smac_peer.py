@@ -30,9 +30,9 @@ def _condition(decision: Decision, decisions: Sequence[Decision], draws: Sequenc
     """Return the latest decision, and its options, with which alone a decision occurs; None where it always does."""
     indices = [draw.indices for draw in draws]
     for parent in reversed(decisions):
-        known = [each for each in indices if parent.name in each]
-        with_it = {each[parent.name] for each in known if decision.name in each}
-        without = {each[parent.name] for each in known if decision.name not in each}
+        occurrences = [each for each in indices if parent.name in each]
+        with_it = {each[parent.name] for each in occurrences if decision.name in each}
+        without = {each[parent.name] for each in occurrences if decision.name not in each}
         occurs_elsewhere = any(decision.name in each for each in indices if parent.name not in each)
         if with_it and without and not with_it & without and not occurs_elsewhere:
             return parent.name, with_it

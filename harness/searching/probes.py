@@ -301,7 +301,3 @@ def curve_of(errors: dict[str, list[int]], parameters: tuple[int, int]) -> Curve
 
 def _fall_pct(log_ratio: float) -> float:
     return round(100 * (1 - math.exp(-log_ratio)), 1)
-
-
-def _is_whole(run: Result | None) -> bool:
-    return run is not None and run.status is Status.COMPLETE

@@ -169,16 +169,22 @@ def quote(outlook: Outlook) -> Quoted:
     )
     seconds = [time_left.takes(epochs, option.work) for option, epochs in filter(None, pairs)]
     training_seconds = statistics.mean(seconds) if seconds else 0.0
-    fast, usual, slow = (_search_seconds(count, training_seconds, time_left.workers) for count in _TRAININGS)
-    worst, likely, best = (
-        100 * (1 - outlook.predictions.fewest_errors(quantile) / IMAGES) for quantile in reversed(QUANTILES)
-    )
+
+    def search_seconds(trainings: int) -> float:
+        return _search_seconds(trainings, training_seconds, time_left.workers)
+
+    def accuracy_pct(quantile: float) -> float:
+        return round(100 * (1 - outlook.predictions.fewest_errors(quantile) / IMAGES), 3)
+
+    fewest, usual, most = _TRAININGS
+    lowest, median, highest = QUANTILES
     chance = float(outlook.predictions.chances(outlook.needed).max(initial=0.0))
     return Quoted(
         parameters=(low, middle, high),
         chance=1.0 if floor_sizes else round(chance, 4),
-        seconds=(fast, usual, slow),
-        accuracy_pct=(round(worst, 3), round(likely, 3), round(best, 3)),
+        seconds=(search_seconds(fewest), search_seconds(usual), search_seconds(most)),
+        # The errors are few in a low quantile, and so the accuracy is high.
+        accuracy_pct=(accuracy_pct(highest), accuracy_pct(median), accuracy_pct(lowest)),
     )
 
 
@@ -211,7 +217,8 @@ def _options(finder: Finder, rng: random.Random) -> list[Option]:
 
 def quote_lines(answer: Quoted, most: int) -> Iterable[str]:
     """Yield the sentences of a quote; ``most`` are the parameters that a network may have."""
-    low, middle, high = (f"more than {most:,}" if size is None else f"{size:,}" for size in answer.parameters)
+    texts = [f"more than {most:,}" if size is None else f"{size:,}" for size in answer.parameters]
+    low, middle, high = texts
     if answer.parameters[1] is None:
         yield f"the target is probably out of reach: {100 * answer.chance:.0f} % for a network of {most:,} or less"
     else:

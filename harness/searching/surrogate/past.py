@@ -19,7 +19,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.data.datasets import Dataset, dataset
+from harness.data.datasets import Dataset, dataset, dataset_of
 from harness.searching.surrogate.features import row_of
 from harness.searching.surrogate.model import IMAGES, Observation, Transfer
 from harness.studies.log import read_state
@@ -128,7 +128,7 @@ def _past_study(folder: Path, name: str, data_hash: str) -> tuple[str, Origin | 
     study = read_state(folder)
     config = study.config
     is_own = (config.dataset, config.data_hash) == (name, data_hash)
-    origin = None if is_own else Origin.of(dataset(config.dataset, folder))
+    origin = None if is_own else Origin.of(dataset_of(config.dataset, f"the study {folder.name}", folder))
     free_fields = _FREE_FIELDS if is_own else (*_FREE_FIELDS, *_MOVES)
     whole = [run for run in study.results if run.status is Status.COMPLETE and run.validation_accuracy_pct is not None]
     is_usable = config.protocol_version == PROTOCOL_VERSION

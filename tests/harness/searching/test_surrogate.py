@@ -430,6 +430,18 @@ def test_a_damaged_study_is_left_out_and_named(tmp_path: Path):
     assert "torn" in error.message
 
 
+def test_a_study_of_other_data_that_are_gone_is_left_out_and_named(tmp_path: Path):
+    workspace = Workspace(tmp_path)
+    keep_study(workspace.study("whole"), run(0, 70))
+    keep_study(workspace.study("orphan"), run(0, 80), dataset="digits-0000dead", data_hash="cd" * 32)
+
+    trainings, (error,) = past_trainings("own", workspace, "mnist-5k", CONFIG.data_hash)
+
+    assert [each.errors for each in trainings if each.origin is None] == [70.0]
+    assert "orphan" in error.message
+    assert "digits-0000dead" in error.message
+
+
 MINE = replace(ONE, epochs=5, source="mine")
 
 
