@@ -11,7 +11,7 @@ import operator
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,6 @@ from harness.searching.surrogate.features import Row, network_row, training_row
 from harness.searching.surrogate.model import Surrogate, seed_variance
 from harness.searching.time_budget import CAUTION, TimeLeft, rounds, verifying, work_of
 from harness.studies.candidate import CONFIRM_SEEDS, needed_share
-from harness.system import statistics
 from harness.training.recipe import Recipe, length_factor
 from search_spaces.network import Analysis
 from search_spaces.space import Draw, Judgement, Objective, measured
@@ -43,6 +42,8 @@ _STRIDE_SHARE = 0.05
 _CERTAIN = 1 - 1e-12
 # Where one look chooses several networks, it compares so many times as many: those that are worth most.
 _SHORTLIST_FACTOR = 4
+# Networks that a ranking names: more than a look changes.
+_MOST_RANKED = 1_000
 # What cannot improve the answer is not proposed once there is one.
 LEAST_CHANCE = 0.03
 # What was given less chance has hardly ever come to stand: 1 of 242 networks (docs/lab, "what an unlikely
@@ -90,14 +91,37 @@ class Choice:
     def is_timely(self, time_left: TimeLeft) -> bool:
         """Return whether there is still time for a training that was chosen earlier."""
         seconds = time_left.takes(self.epochs, self.option.work)
-        is_likely = math.isinf(time_left.spare) or self.chance >= _least_chances(time_left, seconds)
-        return time_left.has(self.epochs, self.option.work) and bool(is_likely)
+        least_chance = LEAST_CHANCE if CAUTION * seconds <= time_left.spare else UNLIKELY
+        is_likely = math.isinf(time_left.spare) or self.chance >= least_chance
+        return time_left.has(self.epochs, self.option.work) and is_likely
 
 
-def _least_chances(time_left: TimeLeft, seconds: Any, doubt: float = 1.0) -> Any:
-    # In doubt nothing takes the time of a second verification.
-    where_short = UNLIKELY if doubt == 1 else math.inf
-    return np.where(CAUTION * seconds <= time_left.spare, LEAST_CHANCE, where_short)
+class Forecast(NamedTuple):
+    """What is expected of networks with lengths of their training.
+
+    Attributes:
+        margins: by how many deviations they make fewer errors than they need to stand, (pairs,). The chance to stand is
+            the normal distribution's at the margin.
+        seconds: what a training takes, (pairs,).
+        falls: of ``_expected_falls``, (pairs,).
+    """
+
+    pairs: list[tuple[Option, int]]
+    margins: Any
+    seconds: Any
+    falls: Any
+
+    def with_others(self, others: Forecast) -> Forecast:
+        """Return these and others, in this order."""
+        arrays = zip(self[1:], others[1:], strict=True)
+        return Forecast([*self.pairs, *others.pairs], *map(np.concatenate, arrays))
+
+
+class Ranking(NamedTuple):
+    """Choices, what is worth most first; ``is_doubted``: as the model states its deviations none has a chance."""
+
+    choices: list[Choice]
+    is_doubted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +136,6 @@ class Aim:
         below: the cost to get below: the lowest that stands, or one more than the ceiling of the search.
         open: costs and chances of networks that may come to stand, in training or confirmed at the moment.
         stands: whether something stands.
-        doubt: what the surrogate's deviations are multiplied by, 1 for as it states them.
     """
 
     model: Surrogate
@@ -125,7 +148,6 @@ class Aim:
     open: tuple[tuple[int, float], ...]
     stands: bool
     time_left: TimeLeft
-    doubt: float = 1.0
 
     def lengths_of(self, option: Option) -> list[int]:
         """Return the lengths of a network that are new and that there is time for."""
@@ -135,30 +157,47 @@ class Aim:
             if (option.hash, epochs) not in self.taken and self.time_left.has(epochs, option.work)
         ]
 
-    def ranked(self, options: Iterable[Option]) -> list[Choice]:
-        """Return networks with lengths, each network once, what is worth most first.
-
-        Once something stands and time has an end, what has hardly a chance is left out, and what is unlikely where it
-        would take the time of a second verification.
-        """
+    def forecast(self, options: Iterable[Option]) -> Forecast:
+        """Return what is expected of networks with each length that is new and that there is time for."""
         pairs = [(option, epochs) for option in options for epochs in self.lengths_of(option)]
         if not pairs:
-            return []
-        time_left, workers = self.time_left, self.time_left.workers
-        margins = self._margins(pairs)
-        stated_chances = np.array([statistics.normal_share(float(margin)) for margin in margins])
-        chances = np.array([statistics.normal_share(float(margin) / self.doubt) for margin in margins])
-        seconds = np.array([time_left.takes(epochs, option.work) for option, epochs in pairs])
+            return Forecast([], np.empty(0), np.empty(0), np.empty(0))
+        means, deviations, spread = self.predictions(pairs)
+        margins = (math.log(max(1e-9, self.needed)) - means - _SELECTION_BIAS_SD * deviations) / spread
+        seconds = np.array([self.time_left.takes(epochs, option.work) for option, epochs in pairs])
         fall_of = _expected_falls({option.cost for option, _ in pairs}, self.below, self.open)
         falls = np.array([fall_of[option.cost] for option, _ in pairs])
+        return Forecast(pairs, margins, seconds, falls)
+
+    def ranked(self, forecast: Forecast) -> Ranking:
+        """Return up to a thousand networks with lengths, each network once, what is worth most first.
+
+        Once something stands and time has an end, what has hardly a chance is left out, and what is unlikely where it
+        would take the time of a second verification. If that leaves nothing, the ranking is in doubt: first is what
+        comes nearest.
+        """
+        from scipy.special import ndtr
+
+        pairs, margins, seconds, falls = forecast
+        if not pairs:
+            return Ranking([], is_doubted=False)
+        time_left, workers = self.time_left, self.time_left.workers
+        chances = ndtr(margins)
         hopeful = np.full(len(pairs), fill_value=True)
+        is_doubted = False
         if self.stands:
             more = rounds(CONFIRM_SEEDS, workers)
             if not math.isinf(time_left.left):
-                hopeful = chances >= _least_chances(time_left, seconds, self.doubt)
+                is_timely = CAUTION * seconds <= time_left.spare
+                hopeful = chances >= np.where(is_timely, LEAST_CHANCE, UNLIKELY)
+                is_doubted = not hopeful.any()
                 seconds = seconds + _STRIDE_SHARE * time_left.left / (1 + more)
             # The fresh seeds are run where the first one passes.
             worths = chances * falls / (seconds * (1 + more * chances))
+            if is_doubted:
+                # A model that is wrong is corrected by trainings only: first of what comes nearest.
+                hopeful = is_timely
+                worths = chances
         else:
             in_time = max(_SECURE_SECONDS - time_left.passed, _LEAST_SECURE_SECONDS)
             worker_seconds = min(in_time, _SECURE_SHARE * time_left.left) * workers
@@ -173,16 +212,10 @@ class Aim:
         for at in np.lexsort((-margins, -worths)):
             if hopeful[at]:
                 option, epochs = pairs[at]
-                choices.setdefault(option.hash, Choice(option, epochs, float(stated_chances[at]), float(worths[at])))
-        return list(choices.values())
-
-    def _margins(self, pairs: Sequence[tuple[Option, int]]) -> Any:
-        """Return by how many deviations trainings make fewer errors than they need to stand, (pairs,).
-
-        The chance to stand is the normal distribution's at the margin.
-        """
-        means, deviations, spread = self.predictions(pairs)
-        return (math.log(max(1e-9, self.needed)) - means - _SELECTION_BIAS_SD * deviations) / spread
+                choices.setdefault(option.hash, Choice(option, epochs, float(chances[at]), float(worths[at])))
+            if len(choices) == _MOST_RANKED:
+                break
+        return Ranking(list(choices.values()), is_doubted)
 
     @property
     def needed(self) -> float:

@@ -367,7 +367,9 @@ def outcome_of(plan: SearchPlan, search: Search, verdict: Verdict | None, typed_
         if plan.config.is_front:
             cheaper = standing_front(search.state.contenders.values())
         untried = (each for each in final_order(cheaper) if each.proposal.trial not in search.state.verdicts)
-        if (smallest := next(untried, None)) is not None:
+        # After a miss smaller networks were passed over, whatever time there was.
+        passed_over = search.state.missed and not plan.config.is_front
+        if not passed_over and (smallest := next(untried, None)) is not None:
             network, seconds = smallest.proposal, search.state.seconds + search.verify_seconds(smallest)
             waiting = Postponed(hash=network.hash, parameters=network.parameters, seconds=seconds)
         else:

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.searching.acquisition import LEAST_CHANCE, UNLIKELY, Aim, Choice, Option
+from harness.searching.acquisition import LEAST_CHANCE, UNLIKELY, Aim, Choice, Forecast, Option
 from harness.searching.optuna_sampler import SURROGATE
 from harness.searching.surrogate.features import row_of
 from harness.searching.surrogate.model import IMAGES, OPEN, PRIOR_ERRORS, SETTLED, Observation, Past, Surrogate
 from harness.searching.time_budget import TimeLeft
-from harness.studies.candidate import FLOOR, Candidate, combined_cost, rung_ratios
+from harness.studies.candidate import Candidate, combined_cost, is_linear, rung_ratios
 from harness.studies.config import StudyConfig
 from harness.studies.events import Rejected, Repeated
 from harness.training.recipe import length_factor
@@ -47,22 +47,24 @@ DRAWS = 20_000
 _AIM_DRAWS = 600
 # Draws that are attempted at the most to get these; attempts that are rejected or known count here only.
 _MOST_AIM_ATTEMPTS = 1600
+# Of a look's networks so many of the best are where the next one begins, with draws from so many attempts.
+_KEPT = 200
+_FURTHER_ATTEMPTS = 200
 # Networks that are changed in one round: those of the highest worth that have not been changed yet.
 _PARENTS = 24
 # Changes of each of them.
 _CHILDREN = 8
-# Rounds of changes end when the last _PATIENCE of them have not raised the highest worth by a share of _RISE, and
-# after _MOST_ROUNDS.
+# Rounds of changes end when the last _PATIENCE of them have not raised the highest worth by a share of _RISE (two of a
+# look that begins where another one ended), and after _MOST_ROUNDS.
 _PATIENCE = 6
+_FURTHER_PATIENCE = 2
 _RISE = 0.01
 _MOST_ROUNDS = 25
-# Where the surrogate gives no network a chance, its deviations are multiplied by the first of these that gives one.
-_DOUBTS = (2.0, 4.0, 8.0, 16.0)
 # Workers per choice that the surrogate makes at once: hundreds of them would wait if it made one at a time.
 _WORKERS_PER_CHOICE = 8
 # What a look through a large space takes, on a two-core CPU machine, and how many networks it chooses at the most where
 # these are trained faster than it looks.
-_LOOK_SECONDS = 0.8
+_LOOK_SECONDS = 0.35
 _MOST_AT_ONCE = 4
 # Most observations that the surrogate is fitted to, as its time grows with their cube.
 _MOST_OBSERVATIONS = 1_500
@@ -111,14 +113,22 @@ class Finder:
         refused_draws: how many networks were refused that nobody had proposed, by reason.
         nearest_draw: what was said of the one of them that was nearest to the limits.
         option_count: how many networks the surrogate could choose among: new, or of a new length, and in time.
+        best_options: the best of the look before, and after a look those of it.
         doubts: whether the surrogate gave none of these a chance as it states its deviations.
         time_would_help: whether the surrogate, which chose none of these, would choose one with endless time.
         listed_options: all networks of a small space with their probabilities; None for a large space.
         limited_space: the space with the ceiling of the objective among its conditions.
     """
 
-    def __init__(self, space: SearchSpace, config: StudyConfig, inquiry: Inquiry, past: Past) -> None:
-        """Begin with nothing found; ``past`` is what the surrogate learns from besides the candidates."""
+    def __init__(
+        self,
+        space: SearchSpace,
+        config: StudyConfig,
+        inquiry: Inquiry,
+        past: Past,
+        best_options: Sequence[Option] = (),
+    ) -> None:
+        """Begin an inquiry; ``past`` is what the surrogate learns from besides the candidates."""
         self.space = space
         self.config = config
         self.past = past
@@ -134,6 +144,7 @@ class Finder:
         self.refused_draws: Counter[str] = Counter()
         self.nearest_draw: Judgement | None = None
         self.option_count = 0
+        self.best_options = best_options
         self.doubts = False
         self.time_would_help = False
         limit = Condition(self.objective, "<=", self.ceiling)
@@ -230,8 +241,8 @@ class Finder:
     def _observation_of(self, candidate: Candidate) -> Observation | None:
         errors, first = candidate.expected_errors(self._rung_ratios), candidate.first
         # A linear layer says nothing of convolutional networks.
-        is_of_floor = candidate.proposal.origin == FLOOR
-        if errors is None or first is None or not first.validation_size or is_of_floor:
+        says_nothing = is_linear(candidate.proposal.origin, candidate.proposal.architecture)
+        if errors is None or first is None or not first.validation_size or says_nothing:
             return None
         recipe, _ = self.config.recipe_of(candidate.proposal.epochs)
         epochs = recipe.epochs / length_factor(self.time_left.images)
@@ -259,23 +270,29 @@ class Finder:
         aim = self.aim()
         if self.listed_options is not None:
             options = [each for each, _ in self.listed_options if each.cost <= self.ceiling]
-            choices = aim.ranked(options)
+            forecast = aim.forecast(options)
         else:
-            draws = list(itertools.islice(self.draw_options(rng, _MOST_AIM_ATTEMPTS), _AIM_DRAWS))
-            # Where hardly a draw is within the limits one is enough to begin with: its changes are nearer to them.
-            draws = draws or list(itertools.islice(self.draw_options(rng), 1))
-            choices, options = self._climb(aim, list({each.hash: each for each in draws}.values()), rng)
-        self.option_count = len([each for each in options if aim.lengths_of(each)])
-        self.doubts = not choices and bool(self.option_count)
-        for doubt in _DOUBTS if self.doubts else ():
-            # A model that is wrong is corrected by trainings only, so they go on where it would be surprised least.
-            if choices := replace(aim, doubt=doubt).ranked(options):
-                break
+            forecast = self._climb(aim, self._beginning(rng), rng)
+            options = [option for option, _ in forecast.pairs]
+        choices, self.doubts = aim.ranked(forecast)
+        self.option_count = len({option.hash for option, _ in forecast.pairs})
         if not choices:
             # Without an end of time no chance is too small for the time that a verification would need.
             endless = replace(aim, time_left=replace(aim.time_left, seconds=None, spare=math.inf))
-            self.time_would_help = bool(endless.ranked(options))
+            ranking = endless.ranked(endless.forecast(options))
+            self.time_would_help = bool(ranking.choices) and not ranking.is_doubted
+        self.best_options = [each.option for each in choices[:_KEPT]]
         return aim.one_by_one(choices, self._choices_at_once(choices))
+
+    def _beginning(self, rng: random.Random) -> list[Option]:
+        """Return new networks to begin a look with: draws, and the best of the look before."""
+        outcomes = [self.option_or_refusal(each.draw) for each in self.best_options]
+        earlier_options = [each for each in outcomes if isinstance(each, Option)]
+        attempts = _FURTHER_ATTEMPTS if earlier_options else _MOST_AIM_ATTEMPTS
+        draws = list(itertools.islice(self.draw_options(rng, attempts), _AIM_DRAWS))
+        # Where hardly a draw is within the limits one is enough to begin with: its changes are nearer to them.
+        options = [*earlier_options, *draws] or list(itertools.islice(self.draw_options(rng), 1))
+        return list({each.hash: each for each in options}.values())
 
     def _choices_at_once(self, choices: Sequence[Choice]) -> int:
         """Return how many networks to choose at a look: of quick ones as many as workers train while it takes."""
@@ -287,24 +304,25 @@ class Finder:
         while_looking = math.ceil(workers * _LOOK_SECONDS / max(seconds, _LOOK_SECONDS / _MOST_AT_ONCE))
         return max(count, min(_MOST_AT_ONCE, while_looking))
 
-    def _climb(self, aim: Aim, draws: list[Option], rng: random.Random) -> tuple[list[Choice], list[Option]]:
-        """Return draws and changes of the best of them, in rounds, as choices, best first, and as options."""
-        options = list(draws)
-        choices = aim.ranked(options)
-        hashes = {each.hash for each in options}
+    def _climb(self, aim: Aim, beginning: list[Option], rng: random.Random) -> Forecast:
+        """Return what is expected of some networks and of changes of the best of them, in rounds."""
+        forecast = aim.forecast(beginning)
+        choices = aim.ranked(forecast).choices
+        hashes = {each.hash for each in beginning}
         parent_hashes = set[str]()
         worths = [0.0]
         proposed_parents = self._proposed_parents()
-        while _is_rising(worths) and not self.time_left.is_over():
+        patience = _FURTHER_PATIENCE if self.best_options else _PATIENCE
+        while _is_rising(worths, patience) and not self.time_left.is_over():
             parents = [each.option for each in choices if each.option.hash not in parent_hashes][:_PARENTS]
             parent_hashes |= {each.hash for each in parents}
             children = self._children([*(each.draw for each in parents), *proposed_parents], hashes, rng)
             hashes |= children.keys()
-            options.extend(children.values())
             proposed_parents = []
-            choices = sorted([*choices, *aim.ranked(children.values())], key=lambda each: -each.worth)
+            forecast = forecast.with_others(aim.forecast(children.values()))
+            choices = aim.ranked(forecast).choices
             worths.append(choices[0].worth if choices else 0.0)
-        return choices, options
+        return forecast
 
     def _proposed_parents(self) -> list[Draw]:
         """Return the smallest proposals that passed their first run, and the latest."""
@@ -365,7 +383,7 @@ class Finder:
         return "".join(f" and {each}" for each in dict.fromkeys(others))
 
 
-def _is_rising(worths: Sequence[float]) -> bool:
+def _is_rising(worths: Sequence[float], patience: int) -> bool:
     """Return whether a further round may raise the highest worth; ``worths`` has that of each round, 0 at first."""
-    has_risen = len(worths) <= _PATIENCE or worths[-1] > (1 + _RISE) * worths[-1 - _PATIENCE]
+    has_risen = len(worths) <= patience or worths[-1] > (1 + _RISE) * worths[-1 - patience]
     return len(worths) <= _MOST_ROUNDS and has_risen

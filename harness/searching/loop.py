@@ -26,7 +26,7 @@ from harness.searching.surrogate.model import Past
 from harness.searching.surrogate.past import observations, read_prior, transfer
 from harness.searching.time_budget import Effort
 from harness.searching.turn import WEIGHTS, turn_of
-from harness.studies.candidate import FLOOR, Candidate, standing_front
+from harness.studies.candidate import FLOOR, Candidate, standing_front, surest_first
 from harness.studies.events import (
     Confirmed,
     FailedConfirmation,
@@ -177,28 +177,34 @@ def _retry_or_fail(search: Search, job: Job, status: Status, message: str) -> No
 def choose(search: Search) -> WinnerChosen | None:
     """Note and return the winner: the smallest network that stands and can still be verified; the smallest if none can.
 
-    A network whose verification has missed is passed over; one that has met the target takes no further time. Once a
-    study has verified as many networks as it may (``race.may_look``), only verified ones are left.
+    A network whose verification has missed is passed over, and the next one has more to spare; one that has met the
+    target takes no further time. Where none stands it is the one most likely to be verified of those that reach the
+    target on fresh seeds. Once a study has verified as many networks as it may (``race.may_look``), only verified ones
+    are left.
     """
+    verdicts = search.state.verdicts
+    candidates = search.state.candidates.values()
     may_look = race.may_look(search.state)
 
     def is_eligible(candidate: Candidate) -> bool:
-        verdict = search.state.verdicts.get(candidate.proposal.trial)
+        verdict = verdicts.get(candidate.proposal.trial)
         if verdict is None:
             return candidate.is_confirmed and may_look
         return verdict.passed is not False
 
-    choices = sorted(filter(is_eligible, search.state.candidates.values()), key=lambda each: each.order)
+    choices = sorted(filter(is_eligible, candidates), key=lambda each: each.order)
     if search.config.is_front:
         # The caller asks again after each verification: for the others of the front, and at last for the cheapest one.
         front = standing_front(choices)
-        choices = sorted(front, key=lambda each: (each.proposal.trial in search.state.verdicts, each.order))
+        choices = sorted(front, key=lambda each: (each.proposal.trial in verdicts, each.order))
+    elif not choices and may_look:
+        choices = search.likeliest()
+    elif search.state.missed and not any(each.proposal.trial in verdicts for each in choices):
+        choices = surest_first(choices)
     if not choices:
         return None
     in_time = (
-        each
-        for each in choices
-        if each.proposal.trial in search.state.verdicts or search.least_verify_seconds(each) <= search.left
+        each for each in choices if each.proposal.trial in verdicts or search.least_verify_seconds(each) <= search.left
     )
     winner = WinnerChosen(**next(in_time, choices[0]).on_fresh_seeds)
     search.add(winner)

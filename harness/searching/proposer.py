@@ -112,10 +112,12 @@ class Proposer:
         # Choices that the surrogate has made ahead for the next proposals, good as long as the ceiling is the same.
         self._ahead: list[Choice] = []
         self._ahead_ceiling = 0
+        # The best networks of the latest look, where the next one begins.
+        self._best_options: Sequence[Option] = ()
 
     def propose(self, inquiry: Inquiry) -> Answer:
         """Return the next network to train."""
-        finder = Finder(self.space, self.config, inquiry, self.past)
+        finder = Finder(self.space, self.config, inquiry, self.past, self._best_options)
         proposal = self._first_of(self.floor, FLOOR, finder) or self._first_of(self.ladder, "ladder", finder)
         if proposal is None and self.switches.aim and self._is_aimed(finder.trial):
             proposal = self._aim(finder)
@@ -195,7 +197,9 @@ class Proposer:
             choice = self._ahead.pop(0)
             if (choice.option.hash, choice.epochs) not in finder.taken and choice.is_timely(finder.time_left):
                 return self._proposed(finder, choice.option, "aim", choice)
-        if not (choices := finder.choose_by_surrogate(rng)):
+        choices = finder.choose_by_surrogate(rng)
+        self._best_options = finder.best_options
+        if not choices:
             return None
         # What is proposed in doubt is proposed alone: its result may end the doubt.
         self._ahead = [] if finder.doubts else choices[1:]
@@ -234,7 +238,8 @@ class Proposer:
             epochs = floor_epochs(option.work, lengths, finder.time_left)
         elif choice is None and len(lengths) > 1:
             # For as long as the surrogate thinks most of.
-            choice = next(iter(finder.aim().ranked([option])), None)
+            aim = finder.aim()
+            choice = next(iter(aim.ranked(aim.forecast([option])).choices), None)
         self.running[finder.trial] = trial or self.index.impose(option.draw.decisions)
         return Proposal(
             trial=finder.trial,

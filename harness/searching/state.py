@@ -31,7 +31,15 @@ from harness.searching.time_budget import (
     work,
 )
 from harness.searching.turn import turn_of
-from harness.studies.candidate import CONFIRM_SEEDS, FLOOR, Candidate, combined_cost, final_order, standing_front
+from harness.studies.candidate import (
+    CONFIRM_SEEDS,
+    FLOOR,
+    Candidate,
+    combined_cost,
+    final_order,
+    likeliest,
+    standing_front,
+)
 from harness.studies.events import Entry, Event, Proposal, RunEnded
 from harness.studies.log import StudyLog
 from harness.studies.state import StudyState
@@ -274,9 +282,20 @@ class Search:
         return waiting
 
     def closing_seconds(self) -> float:
-        """Return the time that is kept for verifying the smallest network that stands, or all of a front."""
-        waiting = [] if self.effort.seconds is None else self._to_verify()
+        """Return the time that is kept for verifying the smallest network that stands, or all of a front.
+
+        Where none stands it is for the likeliest one.
+        """
+        waiting = [] if self.effort.seconds is None else self._to_verify() or self.likeliest()
         return sum(map(self.verify_seconds, waiting[: None if self.config.is_front else 1]), 0.0)
+
+    def likeliest(self) -> list[Candidate]:
+        """Return networks that may be verified though none stands: none of a front, nor once one has passed."""
+        verdicts = self.state.verdicts
+        if self.config.is_front or any(verdict.passed for verdict in verdicts.values()):
+            return []
+        unseen = [each for each in self.state.candidates.values() if each.proposal.trial not in verdicts]
+        return likeliest(unseen, self.config.target_pct)
 
     def run_seconds(self, candidate: Candidate) -> float:
         """Return what one whole run of a network takes: from those it has had, else estimated."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from harness.searching.surrogate.features import FEATURES, Row
 from harness.searching.surrogate.gaussian_process import NUGGET, GaussianProcess, Kernel, Points
-from harness.studies.candidate import LEAST_COUNTED, seed_share_square
+from harness.studies.candidate import LEAST_COUNTED, SEED_SHARE, seed_share_square
 
 # What is believed before any training: so many errors of ten thousand at the centre, and a power of the parameters and
 # of the epochs (docs/lab, "what says how many errors a network makes").
@@ -34,6 +34,12 @@ OPEN = Kernel(level=0.7, slope=0.03, bend=0.4, reach=3.0, stretch=0.5)
 _FACTORS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
 _FACTOR_DEVIATION = 1.0
 _FACTOR_OBSERVATIONS = 200
+# Fewer errors than this, in all runs of a network together, are taken for a count: no error of ten images says that
+# errors are few, and says it more surely the more networks make none. The logarithm of a count says neither. The mode
+# of what counts and process say together is reached in so many steps (Laplace's approximation: Rasmussen and Williams,
+# "Gaussian Processes for Machine Learning", 2006, section 3.4).
+_FEW_COUNTED = 10.0
+_STEPS = 8
 # Predictions have so many decimals: far more than they are sure of, and fewer than rounding errors reach.
 _DECIMALS = 9
 # Errors are counted as if of so many validation images, whatever a data set has.
@@ -57,6 +63,11 @@ class Observation:
     runs: int = 1
     doubt: float = 0.0
     images: int = IMAGES
+
+    @property
+    def counted(self) -> float:
+        """Errors in all its runs together."""
+        return self.errors * self.images * self.runs / IMAGES
 
     @property
     def log_errors(self) -> float:
@@ -155,6 +166,14 @@ class Surrogate:
         if kernel is not SETTLED:
             kernel = _best_scaled(kernel, points, values, noise)
         self._process = GaussianProcess(kernel, points, values, noise)
+        few = np.array([item.counted < _FEW_COUNTED for item in observations], dtype=bool)
+        for _ in range(_STEPS if few.any() else 0):
+            centres = self._belief + points.expected
+            logs = centres + self._process.mean(points)
+            steps = [_newton_step(item, log) for item, log in zip(observations, logs.tolist(), strict=True)]
+            values = np.where(few, logs - centres + [step for step, _ in steps], values)
+            noise = np.where(few, [variance for _, variance in steps], noise)
+            self._process = GaussianProcess(kernel, points, values, noise)
 
     def predict(self, rows: Sequence[Row]) -> tuple[Any, Any]:
         """Return means and deviations of the logarithm of the errors in the mean over seeds, both (rows,)."""
@@ -167,6 +186,14 @@ class Surrogate:
         features = _features(rows)
         transfer = self._transfer
         return Points(features, _power_law(features) if transfer is None else transfer.expected(features))
+
+
+def _newton_step(observation: Observation, log_errors: float) -> tuple[float, float]:
+    """Return the step from a logarithm of the errors towards a count of Poisson's kind, and the variance of its end."""
+    runs = observation.runs
+    expected = math.exp(log_errors) * observation.images * runs / IMAGES
+    variance = NUGGET**2 + SEED_SHARE**2 / runs + 1 / expected + observation.doubt**2
+    return observation.counted / expected - 1, variance
 
 
 def _best_scaled(kernel: Kernel, points: Points, values: Any, noise: Any) -> Kernel:

@@ -58,6 +58,11 @@ def aim(errors: Sequence[float] = (400, 200, 100, 50, 25), **changes: Any) -> Ai
     return replace(plain, **changes)
 
 
+def choices_of(question: Aim, networks: Sequence[Option]) -> list[Choice]:
+    """Return the networks as the aim ranks them."""
+    return question.ranked(question.forecast(networks)).choices
+
+
 def widths(found: Sequence[Choice]) -> list[int]:
     return [(choice.option.analysis.parameters - 10) // 19 for choice in found]
 
@@ -86,10 +91,10 @@ def test_several_choices_are_those_that_asking_again_would_give(
 ):
     """Each is put among the open ones, and the whole order is worked out anew."""
     question = aim(errors, stands=stands, below=limit)
-    ranked, again = question.ranked(options(metric)), question
+    ranked, again = choices_of(question, options(metric)), question
     expected: list[str] = []
     while len(expected) < 4:
-        best = next(each for each in again.ranked(options(metric)) if each.option.hash not in expected)
+        best = next(each for each in choices_of(again, options(metric)) if each.option.hash not in expected)
         expected.append(best.option.hash)
         again = replace(again, open=(*again.open, (best.option.cost, best.chance)))
 
@@ -106,7 +111,7 @@ def test_the_chance_to_stand_is_how_often_two_seeds_make_few_enough_errors():
 
     # What is predicted is raised by a whole deviation.
     expected = (logs + deviations <= math.log(100 * needed_share())).mean(axis=0)
-    chances = {choice.option.hash: choice.chance for choice in question.ranked(options())}
+    chances = {choice.option.hash: choice.chance for choice in choices_of(question, options())}
     values = [chances[each.hash] for each in options()]
     assert values == pytest.approx(expected, abs=0.005)
     assert values == sorted(values)
@@ -114,10 +119,10 @@ def test_the_chance_to_stand_is_how_often_two_seeds_make_few_enough_errors():
 
 
 def test_each_network_is_chosen_once_with_its_best_length():
-    found = aim(lengths=(5, 8, 30)).ranked(options())
+    found = choices_of(aim(lengths=(5, 8, 30)), options())
 
     assert sorted(widths(found)) == [*WIDTHS]
-    every = [aim(lengths=(epochs,)).ranked(options()) for epochs in (5, 8, 30)]
+    every = [choices_of(aim(lengths=(epochs,)), options()) for epochs in (5, 8, 30)]
     for choice in found:
         alone = {each.epochs: each for each in itertools.chain(*every) if each.option.hash == choice.option.hash}
         assert choice.worth == pytest.approx(max(each.worth for each in alone.values()))
@@ -130,7 +135,7 @@ def test_once_something_stands_the_worth_is_chance_and_fall_by_the_seconds_of_fi
     # twentieth of the time left, by the rounds of a network, is added to the time of every training.
     for workers, rounds, left in ((1, 2, math.inf), (2, 1, math.inf), (5, 1, 900.0)):
         time_left = replace(ROOM, workers=workers, left=left)
-        found = aim(time_left=time_left, stands=True).ranked(options())
+        found = choices_of(aim(time_left=time_left, stands=True), options())
         assert len(found) >= 3
         for choice in found:
             seconds = 8e-6 * choice.option.work + (0.05 * left / (1 + rounds) if left < math.inf else 0)
@@ -155,7 +160,7 @@ def test_while_nothing_stands_the_worth_is_the_chance_that_one_of_several_attemp
     time_left = replace(ROOM, workers=workers, left=left, passed=passed)
     for work in (1e6, 1e7, 1e8):
         network = replace(options()[3], work=work)
-        (choice,) = aim(time_left=time_left).ranked([network])
+        (choice,) = choices_of(aim(time_left=time_left), [network])
 
         # Each attempt is a first run and, where that passes, two fresh seeds; four at most.
         attempts = min(4, seconds / (8e-6 * work * (1 + 2 * choice.chance)))
@@ -170,15 +175,17 @@ def test_only_new_networks_and_lengths_that_there_is_time_for_are_chosen():
     # 8 epochs of the network of 16 channels.
     first, enough = options()[0], replace(ROOM, seconds=ROOM.takes(8, options()[2].work))
 
-    assert sorted(widths(aim(time_left=enough).ranked(options()))) == [4, 8, 16]
-    lengths = {choice.option.hash: choice.epochs for choice in aim(time_left=enough, lengths=(4, 8)).ranked(options())}
+    assert sorted(widths(choices_of(aim(time_left=enough), options()))) == [4, 8, 16]
+    lengths = {
+        choice.option.hash: choice.epochs for choice in choices_of(aim(time_left=enough, lengths=(4, 8)), options())
+    }
     assert len(lengths) == 4
     assert lengths[options()[3].hash] == 4
-    assert aim(time_left=replace(ROOM, seconds=0.0)).ranked(options()) == []
-    (best,) = aim(lengths=(5, 8)).ranked([first])
-    (other,) = aim(lengths=(5, 8), taken=frozenset({(first.hash, best.epochs)})).ranked([first])
+    assert choices_of(aim(time_left=replace(ROOM, seconds=0.0)), options()) == []
+    (best,) = choices_of(aim(lengths=(5, 8)), [first])
+    (other,) = choices_of(aim(lengths=(5, 8), taken=frozenset({(first.hash, best.epochs)})), [first])
     assert {best.epochs, other.epochs} == {5, 8}
-    assert aim(taken=frozenset({(first.hash, 8)})).ranked([first]) == []
+    assert choices_of(aim(taken=frozenset({(first.hash, 8)})), [first]) == []
 
 
 def test_once_something_stands_a_small_network_without_a_chance_does_not_hide_a_larger_one_with_one():
@@ -187,27 +194,39 @@ def test_once_something_stands_a_small_network_without_a_chance_does_not_hide_a_
     even = replace(options()[2], hash="even", cost=19_000)
     question = aim(errors=(150, 150, 95, 50, 25), stands=True)
 
-    endless = {choice.option.hash: choice for choice in question.ranked([hopeless, even])}
+    endless = {choice.option.hash: choice for choice in choices_of(question, [hopeless, even])}
     assert endless["hopeless"].chance < LEAST_CHANCE < endless["even"].chance
     ended = replace(question, time_left=replace(ROOM, left=1_000.0))
-    assert [choice.option.hash for choice in ended.ranked([hopeless, even])] == ["even"]
+    assert [choice.option.hash for choice in choices_of(ended, [hopeless, even])] == ["even"]
 
 
 def test_an_unlikely_network_does_not_take_the_time_of_a_second_verification():
     # 92 errors where 100 are allowed; a training takes 8 seconds, and 8.8 with a tenth of caution.
     both = [replace(options()[at], hash=str(at), cost=90, work=1e6) for at in (2, 3)]
     question = aim(errors=(400, 200, 92, 80, 25), stands=True)
-    chances = {choice.option.hash: choice.chance for choice in question.ranked(both)}
+    chances = {choice.option.hash: choice.chance for choice in choices_of(question, both)}
     assert LEAST_CHANCE < chances["2"] < UNLIKELY < chances["3"]
 
     for spare, expected in ((8.9, {"2", "3"}), (8.7, {"3"}), (-50.0, {"3"})):
         time_left = replace(ROOM, left=1_000.0, spare=spare)
-        assert {choice.option.hash for choice in replace(question, time_left=time_left).ranked(both)} == expected
+        assert {choice.option.hash for choice in choices_of(replace(question, time_left=time_left), both)} == expected
         # An earlier choice is asked about again.
-        earlier = replace(question, time_left=replace(time_left, spare=math.inf)).ranked(both)
+        earlier = choices_of(replace(question, time_left=replace(time_left, spare=math.inf)), both)
         assert {choice.option.hash for choice in earlier if choice.is_timely(time_left)} == expected
 
 
 @pytest.mark.parametrize("stands", [False, True])
 def test_where_all_chances_are_as_good_as_none_what_comes_nearest_is_first(stands: bool):
-    assert widths(aim(allowed=1e-6, stands=stands).ranked(options()))[0] == WIDTHS[-1]
+    assert widths(choices_of(aim(allowed=1e-6, stands=stands), options()))[0] == WIDTHS[-1]
+
+
+def test_where_nothing_has_a_chance_what_comes_nearest_is_first_if_a_second_verification_has_time():
+    # The larger a network, the nearer; each is worth more by its size.
+    question = aim(errors=(900, 800, 700, 600, 500), stands=True, time_left=replace(ROOM, left=1_000.0, spare=100.0))
+    ranking = question.ranked(question.forecast(options()))
+
+    assert ranking.is_doubted
+    assert widths(ranking.choices) == [*reversed(WIDTHS)]
+    assert max(choice.chance for choice in ranking.choices) < LEAST_CHANCE
+    short = replace(question, time_left=replace(question.time_left, spare=0.0))
+    assert short.ranked(short.forecast(options())).choices == []

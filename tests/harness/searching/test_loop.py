@@ -13,7 +13,7 @@ from torch import nn
 from harness.searching import loop, race
 from harness.searching.loop import poll
 from harness.searching.state import Search
-from harness.studies.candidate import _LEAST_CHANCE, Candidate
+from harness.studies.candidate import _LEAST_CHANCE, CONFIDENCE, SURE, Candidate
 from harness.studies.config import StudyObjective
 from harness.studies.events import Verified
 from harness.system.errors import DataError, HarnessError
@@ -419,6 +419,7 @@ def test_data_that_are_gone_end_the_search(trainer: Trainer, tmp_path: Path, mon
 
 SIZES = {4: 86, 8: 162, 12: 238}
 STANDS = (99.4, 99.4)
+BARELY = (99.1, 99.1)
 
 
 def winner_of(folder: Path) -> dict[str, object]:
@@ -485,6 +486,38 @@ def test_the_winner(
 
     assert (chosen and chosen.trial) == winner
     assert len(searches.events(tmp_path, "winner")) == (chosen is not None)
+
+
+def test_after_a_miss_the_smallest_network_with_much_to_spare_is_next(trainer: Trainer, tmp_path: Path):
+    networks = [Trial(4, fresh=BARELY), Trial(6, fresh=BARELY), Trial(8, fresh=STANDS), Trial(12, fresh=(99.6, 99.6))]
+    opened = searches.opened(tmp_path, networks, seconds=1_000.0)
+    chances = [candidate.chance_to_verify for candidate in opened.state.candidates.values()]
+    assert CONFIDENCE < chances[0] == chances[1] < SURE < chances[2] < chances[3]
+    first = loop.choose(opened)
+    assert first is not None
+    assert first.trial == 0
+    opened.add(Verified(hash=first.hash, recipe_hash=searches.RECIPE_HASH, tier="measured", passed=False))
+
+    second = loop.choose(opened)
+
+    assert second is not None
+    assert second.trial == 2
+
+
+@pytest.mark.parametrize(
+    ("fresh", "winner"), [([(99.02, 98.98), (99.05, 99.0), (98.0, 98.0)], 1), ([(98.9,), (98.0, 98.0)], None)]
+)
+def test_where_none_stands_the_likeliest_of_those_that_reach_the_target_is_verified(
+    fresh: list[tuple[float, ...]], winner: int | None, trainer: Trainer, tmp_path: Path
+):
+    networks = [Trial(4 + 4 * number, fresh=accuracies) for number, accuracies in enumerate(fresh)]
+    opened = searches.opened(tmp_path, networks, seconds=1_000.0)
+    assert opened.state.standing is None
+    assert (opened.closing_seconds() > 0) is (winner is not None)
+
+    chosen = loop.choose(opened)
+
+    assert (chosen and chosen.trial) == winner
 
 
 @pytest.mark.parametrize("missed", [1, 2])

@@ -245,9 +245,24 @@ def test_the_document_is_json_with_the_space_s_size_and_the_share_under_the_budg
     assert json.loads(json.dumps(document, allow_nan=False)) == json.loads(json.dumps(document))
     assert (document["derivations"], document["feasible_share"], document["feasible"]["exact"]) == (4, [0.5, 0.5], True)
     assert (document["stand_seeds"], document["most_seeds"], document["past_trainings"]) == (2, 6, 0)
-    assert document["lengths"] == resolve_module.LENGTHS
+    assert document["lengths"] == (5, 8, 12, 20, 30, 60, 120, 240)
     assert document["origins"]["budget"] == "commandline"
     assert document["origins"]["study"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("images", "lengths"),
+    [
+        (48_000, (5, 8, 12, 20, 30, 60)),
+        (20_000, (5, 8, 12, 20, 30, 60, 120)),
+        (3_200, (10, 16, 24, 40, 60, 120, 240, 480)),
+        (40, (165, 264, 396, 660, 990, 1_980)),
+    ],
+)
+def test_few_images_may_be_seen_more_often_up_to_as_many_as_sixty_epochs_of_mnist_show(
+    images: int, lengths: tuple[int, ...]
+):
+    assert resolve_module._lengths(replace(REQUEST, recipe="auto"), Recipe(), images) == lengths
 
 
 def test_the_expected_seconds_are_those_of_a_median_network_and_of_all_lengths(tmp_path: Path):

@@ -6,7 +6,7 @@ import itertools
 import math
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 
 from harness.searching import finder as finder_module
 from harness.searching import proposer
-from harness.searching.acquisition import LEAST_CHANCE, Aim, Choice, Option
+from harness.searching.acquisition import LEAST_CHANCE, Aim, Choice, Forecast, Option
 from harness.searching.finder import Finder, Inquiry
 from harness.searching.optuna_sampler import Index
 from harness.searching.proposer import ALL_ON, Answer, Proposer, Switches, _size_ladder, _violation
@@ -22,7 +22,7 @@ from harness.searching.surrogate import model
 from harness.searching.surrogate.features import row_of
 from harness.searching.surrogate.model import Observation, Past
 from harness.searching.time_budget import Pace, TimeLeft, pace_of, work
-from harness.studies.candidate import TYPICAL_RATIO, Candidate
+from harness.studies.candidate import FLOOR, TYPICAL_RATIO, Candidate
 from harness.studies.events import Rejected, Repeated
 from harness.training.result import Status
 from search_spaces.catalog import space
@@ -316,13 +316,16 @@ def finder_of(
 
 
 def test_the_best_of_the_draws_and_of_their_neighbours_is_taken(monkeypatch: pytest.MonkeyPatch):
-    asked, seen, ranked = finder_of(of=space("card"), budget=4_000), list[list[Option]](), Aim.ranked
+    asked, seen, forecast = finder_of(of=space("card"), budget=4_000), list[list[Option]](), Aim.forecast
 
-    def spy(aim: Aim, options: Sequence[Option]) -> list[Choice]:
+    def spy(aim: Aim, options: Iterable[Option]) -> Forecast:
         seen.append(list(options))
-        return ranked(aim, options)
+        return forecast(aim, seen[-1])
 
-    monkeypatch.setattr(Aim, "ranked", spy)
+    def highest_worth(networks: Sequence[Option]) -> float:
+        return max(choice.worth for choice in asked.aim().ranked(forecast(asked.aim(), networks)).choices)
+
+    monkeypatch.setattr(Aim, "forecast", spy)
     best, *_ = asked.choose_by_surrogate(random.Random(0))
 
     drawn, every = seen[0], [each for options in seen for each in options]
@@ -330,8 +333,26 @@ def test_the_best_of_the_draws_and_of_their_neighbours_is_taken(monkeypatch: pyt
     # Each is looked at once.
     assert len({each.hash for each in every}) == len(every)
     assert max(each.cost for each in every) <= 4_000
-    assert best.worth == pytest.approx(max(choice.worth for choice in ranked(asked.aim(), every)))
-    assert best.worth >= max(choice.worth for choice in ranked(asked.aim(), drawn))
+    assert best.worth == pytest.approx(highest_worth(every))
+    assert best.worth >= highest_worth(drawn)
+
+
+def test_a_look_begins_with_the_best_of_the_look_before(monkeypatch: pytest.MonkeyPatch):
+    first = finder_of(of=space("card"), budget=4_000)
+    (best, *_) = first.choose_by_surrogate(random.Random(0))
+    second = finder_of(of=space("card"), budget=4_000)
+    second.best_options = first.best_options
+    beginnings, forecast = list[list[Option]](), Aim.forecast
+
+    def spy(aim: Aim, options: Iterable[Option]) -> Forecast:
+        beginnings.append(list(options))
+        return forecast(aim, beginnings[-1])
+
+    monkeypatch.setattr(Aim, "forecast", spy)
+    (again, *_) = second.choose_by_surrogate(random.Random(1))
+
+    assert again.worth >= best.worth
+    assert {each.hash for each in first.best_options} <= {each.hash for each in beginnings[0]}
 
 
 def test_the_latest_networks_are_changed_even_where_none_has_passed(monkeypatch: pytest.MonkeyPatch):
@@ -374,6 +395,17 @@ def test_a_pruned_run_teaches_a_guess_and_a_failed_one_nothing():
     assert nothing == [None, None]
 
 
+def test_kernels_of_the_floor_teach_and_linear_layers_do_not():
+    small = network(0, 20, 90)
+    small.proposal = replace(small.proposal, origin=FLOOR)
+    linear = network(1, 20, 90)
+    linear.proposal = replace(linear.proposal, origin=FLOOR, architecture=parse_network("linear(10)"))
+
+    observations = finder_of(small, linear, past=())._observations()
+
+    assert [each.errors for each in observations] == [90.0]
+
+
 def test_an_aim_knows_what_stands_and_what_may_come_to():
     training = Candidate(replace(network(0, 30, 0).proposal, chance=0.3), 580, threshold_pct=99.0)
     passed, missed = network(1, 40, 80), network(2, 10, 400)
@@ -404,7 +436,7 @@ def test_the_model_learns_the_latest_and_a_share_of_all_that_was_known_before(mo
 
 @pytest.mark.parametrize(
     ("seconds", "workers", "left", "expected"),
-    [(10.0, 2, 100.0, 1), (0.8, 1, 100.0, 1), (0.4, 1, 100.0, 2), (0.01, 1, 100.0, 4), (0.4, 1, math.inf, 1)],
+    [(10.0, 2, 100.0, 1), (0.4, 1, 100.0, 1), (0.2, 1, 100.0, 2), (0.01, 1, 100.0, 4), (0.2, 1, math.inf, 1)],
 )
 def test_networks_that_train_faster_than_a_look_takes_are_chosen_several_at_once(
     seconds: float, workers: int, left: float, expected: int
