@@ -26,7 +26,7 @@ def conclude(
 ) -> Verdict | None:
     """Verify the study's winner and rewrite the leaderboard; where it misses, verify a second network.
 
-    That is the smallest other one that stands and for which there is time; looks of earlier sessions count. A
+    That is one with more to spare for which there is time (``loop.choose``); looks of earlier sessions count. A
     network is verified once, whatever came of it: one that was verified earlier is not verified again. ``on_event``
     sees how the seeds go on.
 
