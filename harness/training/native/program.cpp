@@ -173,9 +173,14 @@ bool Program::tiled_back(const Instruction& i, const ValueRow* rows) const {
 int Program::kernel_of(const Step& step, const Convolution& c) {
   const Instruction& i = step.code;
   size_t k = 0;
-  while (k < kernels.size() && !(kernels[k].at == i.kernel && kernels[k].groups == i.groups)) k++;
-  if (k == kernels.size())
-    kernels.push_back({i.kernel, i.groups, posed_kernel(i.poses, c.out * i.groups, c.in, i.rows), nullptr, {}, {}, false});
+  const auto used_alike = [&](const Kernel& other) {
+    return other.at == i.kernel && other.groups == i.groups && other.poses == i.poses;
+  };
+  while (k < kernels.size() && !used_alike(kernels[k])) k++;
+  if (k == kernels.size()) {
+    Posed posed = posed_kernel(i.poses, c.out * i.groups, c.in, i.rows);
+    kernels.push_back({i.kernel, i.groups, i.poses, std::move(posed), nullptr, {}, {}, false});
+  }
   Kernel& kernel = kernels[k];
   const size_t size = i.groups * tiled_kernel(c);
   if (step.tiled && !kernel.packed) kernel.packed.reset(allocate(size));

@@ -24,7 +24,7 @@ template <class T> using Block = std::unique_ptr<T[], Free>;
 
 // A kernel, made ready once a pass for all instructions that use it in the same way.
 struct Kernel {
-  int32_t at, groups;  // its place in the state
+  int32_t at, groups, poses;  // its place in the state, and how it is used
   Posed posed;
   const real* values;  // in all poses
   Block<V> packed, packed_back;  // its groups for convolutions in tiles, null where no instruction needs them

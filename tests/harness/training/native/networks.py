@@ -21,6 +21,11 @@ POSED = (
     "conv3x3(16, groups=2, poses=4, bias) conv3x3(8, tie=c) leaky conv3x3(64, groups=8, poses=8) conv3x3(4, poses=4) "
     "bn relu linear(12) bn(poses=4) linear(10)"
 )
+# A kernel that layers use in different numbers of poses, and as it is.
+POSED_AND_PLAIN = (
+    "conv3x3(8) maxpool conv3x3(32, poses=4, tie=a) bn relu conv1x1(8) conv3x3(8, tie=a) bn relu "
+    "conv3x3(16, poses=2, tie=a) gap linear(10)"
+)
 # What lies before and behind, on maps and vectors, and what dropout and the lanes beyond a batch must not change.
 SHARED = (
     "conv3x3(16, poses=4) bn(poses=4, shared) relu conv3x3(8, stride=2) prelu bn(unscaled, poses=2, shared) prelu "
