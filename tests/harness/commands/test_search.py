@@ -139,7 +139,7 @@ def test_a_plan_trains_and_writes_nothing(workspace: Path, capsys: pytest.Captur
     assert "2,000 parameters" in text
     assert "secret" not in text
     assert document["storage"] == "postgresql://ann:***@nowhere/name"
-    assert document["lengths"] == [5, 8, 12, 20, 30, 60]
+    assert document["lengths"] == [5, 8, 12, 20, 30, 60, 120, 240]
     assert document["estimated_seconds_a_training"][0] > 0
     assert (document["origins"]["budget"], document["origins"]["seed"]) == ("commandline", "default")
 
