@@ -72,6 +72,8 @@ def _verified(
             return None
         size = size_text(winner.parameters, candidate.costs, plan.config.minimised)
         seeds = f"{counted(count, 'fresh seed')} on the test images"
+        if not candidate.is_confirmed:
+            say("no network is confirmed; verified is the surest of those that reach the target on fresh seeds")
         say(f"verifying: {size}, {seeds}, at most about {duration_text(seconds)}")
 
     def on_verdict(verdict: Verdict) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.searching.acquisition import LEAST_CHANCE, UNLIKELY, Aim, Choice, Forecast, Option
+from harness.searching.acquisition import UNLIKELY, Aim, Choice, Forecast, Option
 from harness.searching.optuna_sampler import SURROGATE
 from harness.searching.surrogate.features import row_of
 from harness.searching.surrogate.model import IMAGES, OPEN, PRIOR_ERRORS, SETTLED, Observation, Past, Surrogate
@@ -359,7 +359,8 @@ class Finder:
         # With sampler `surrogate` no other sampler proposes, so its refusal is final.
         if self.config.sampler == SURROGATE and self.option_count:
             networks = f"none of {self.option_count:,} networks that were looked at is given a chance of "
-            networks += f"{100 * LEAST_CHANCE:g} % to reach the target ({100 * UNLIKELY:g} % where time is short)"
+            networks += f"{100 * UNLIKELY:g} % to reach the target, without which none takes the time of a second "
+            networks += "verification"
             return f"{networks}, with {cost_text}{time_text}", self.time_would_help
         lacks_time = self._has_option_with_endless_time()
         limits = cost_text + (time_text if lacks_time else self._conditions_text())

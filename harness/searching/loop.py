@@ -175,7 +175,7 @@ def _retry_or_fail(search: Search, job: Job, status: Status, message: str) -> No
 
 
 def choose(search: Search) -> WinnerChosen | None:
-    """Note and return the winner: the smallest network that stands and can still be verified; the smallest if none can.
+    """Note and return the winner: the smallest network that stands and can still be verified; the first if none can.
 
     A network whose verification has missed is passed over, and the next one has more to spare; one that has met the
     target takes no further time. Where none stands it is the one most likely to be verified of those that reach the

@@ -77,10 +77,12 @@ class Predictions:
         )
 
     def smallest(self, errors: float, chance: float) -> int | None:
-        """Return where the smallest network with such a chance is, the likeliest of equal ones; None without one."""
-        chances = self.chances(errors)
-        able = np.flatnonzero(chances >= chance)
-        return min(able.tolist(), key=lambda at: (self.sizes[at], -chances[at]), default=None)
+        """Return where the smallest network with such a chance is, the first of equal ones; None without one.
+
+        Lengths of a network come in ascending order, so that is the shortest that gives it the chance.
+        """
+        able = np.flatnonzero(self.chances(errors) >= chance)
+        return min(able.tolist(), key=lambda at: self.sizes[at], default=None)
 
     def fewest_errors(self, quantile: float) -> float:
         """Return the errors of ten thousand images that the best network makes, in that quantile."""
