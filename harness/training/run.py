@@ -147,7 +147,10 @@ def train_job(
     engine = choose_engine(job.engine, job.recipe, device, job.architecture.op_types).engine
     name = TORCH if engine is None else engine.name
     name = " ".join(filter(None, (name, job.recipe.trainer, job.recipe.trainer_sha256[:12])))
-    fold = _fold(job, dataset.folds)
+    # Cross-validation: a search's first runs, of index 0, validate on fold 0, and fresh seeds from fold 1 on: on other
+    # images than those by which the network was picked. With one fold it is always fold 0.
+    shift = 1 if job.purpose is Purpose.CONFIRM else 0
+    fold = (job.seed_index + shift) % dataset.folds
     train_set, validation_set = loaded.parts(device, None if job.purpose is Purpose.VERIFY else fold)
     if job.image_share < 1:
         train_set = _some_of(train_set, job.image_share, job.seed_index)
@@ -386,16 +389,6 @@ def to_safetensors(network: nn.Module, about: Mapping[str, str]) -> bytes:
     metadata = {"harness": json.dumps({**about, "tied": tied, "state": list(state)})}
     content: bytes = save(arrays, metadata)
     return content
-
-
-def _fold(job: Job, folds: int) -> int:
-    """Return which of so many folds validates a run.
-
-    Each network begins at a fold of its own, as a few hard images in the fold of all first runs would hide which
-    networks are good. Fresh seeds go on at the next one: on other images than those by which the network was picked.
-    """
-    runs_before = job.seed_index + (1 if job.purpose is Purpose.CONFIRM else 0)
-    return (int(job.architecture.hash, 16) + runs_before) % folds
 
 
 def _teacher_of(job: Job, images: Images, data_hash: str, device: torch.device, fold: int) -> Teacher | None:

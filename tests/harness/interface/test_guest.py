@@ -26,7 +26,7 @@ import harness
 from harness.evidence.verify import Verdict
 from harness.interface import api
 from harness.interface.estimator import SmallestClassifier
-from harness.searching import loop
+from harness.searching import finder, loop
 from harness.system.errors import HarnessError, UsageError
 from harness.system.machine import handled, torch_of_caller
 from harness.training import recipe
@@ -142,7 +142,7 @@ match sys.argv[1]:
     case "loky":
         print(*Parallel(n_jobs=2)(delayed(one)(name) for name in ("a", "b")))
     case "grid":
-        print(grid.fit(X, y).best_score_ > 0.9)
+        print(grid.fit(X, y).best_score_ > 0.8)
 """
 
 
@@ -177,12 +177,14 @@ class _AtOnce:
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Searches of one network and a few epochs, in this process."""
+    """Searches of one network, of few that are looked at, and of a few epochs, in this process."""
     [trials] = [each for each in vars(api.search)["__click_params__"] if each.name == "trials"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HARNESS_WORKSPACE", str(tmp_path_factory.mktemp("guest")))
         patch.setattr(processes, "_opened", lambda source: _AtOnce())
         patch.setattr(recipe, "_MOST_TIMES", 2)
+        patch.setattr(finder, "_MOST_AIM_ATTEMPTS", 50)
+        patch.setattr(finder, "_PATIENCE", 1)
         patch.setattr(trials, "default", 1)
         yield
 
@@ -200,7 +202,7 @@ def _classifier(**changes: Any) -> SmallestClassifier:
 
 @pytest.fixture(scope="module")
 def fitted(quick: None) -> SmallestClassifier:
-    return _classifier().fit(*_steps([-1, 1]))
+    return _classifier(target=0.8).fit(*_steps([-1, 1]))
 
 
 def test_scorers_of_scikit_learn_say_what_is_true(fitted: SmallestClassifier):
@@ -208,8 +210,8 @@ def test_scorers_of_scikit_learn_say_what_is_true(fitted: SmallestClassifier):
     shares = fitted.predict_proba(X)
 
     assert fitted.classes_.tolist() == [-1, 1]
-    assert (y == fitted.predict(X)).mean() > 0.9
-    assert get_scorer("roc_auc")(fitted, X, y) == roc_auc_score(y == 1, shares[:, 1]) > 0.9
+    assert (y == fitted.predict(X)).mean() > 0.8
+    assert get_scorer("roc_auc")(fitted, X, y) == roc_auc_score(y == 1, shares[:, 1]) > 0.8
     assert get_scorer("neg_log_loss")(fitted, X, y) == pytest.approx(-log_loss(y == 1, shares[:, 1]))
 
 
@@ -220,11 +222,12 @@ ORDERS = [["9", "10", "2"], *(pytest.param(each, marks=pytest.mark.nightly) for 
 def test_columns_are_in_the_order_of_unique_labels(labels: list[Any], quick: None):
     X, y = _steps(labels)
     table = pd.DataFrame(X, columns=[*"abcdefgh"])
-    model = _classifier().fit(table, pd.Series(y))
+    model = _classifier(target=0.8).fit(table, pd.Series(y))
 
     assert model.classes_.tolist() == np.unique(y).tolist()
     assert model.feature_names_in_.tolist() == [*"abcdefgh"]
-    assert model.score(table, y) > 0.9
+    # Two columns in each other's place would leave a third of the images right. Which network answers depends on time.
+    assert model.score(table, y) > 0.6
 
 
 def test_tables_lists_and_columns_are_what_arrays_are(fitted: SmallestClassifier):

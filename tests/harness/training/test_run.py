@@ -106,19 +106,6 @@ def hash_of(text: str) -> str:
     return parse_network(text).hash
 
 
-def test_networks_begin_at_folds_of_their_own_and_their_fresh_seeds_go_on_to_all_others():
-    first_folds = set[int]()
-    for width in range(4, 24):
-        network = parse_network(f"conv3x3({width}) gap linear(10)")
-        first = job(architecture=network, seed_index=0)
-        fresh = [job(Purpose.CONFIRM, architecture=network, seed_index=index) for index in range(4)]
-        folds = [run_module._fold(each, 5) for each in (first, *fresh)]
-        assert sorted(folds) == [0, 1, 2, 3, 4]
-        first_folds.add(folds[0])
-    assert first_folds == {0, 1, 2, 3, 4}
-    assert run_module._fold(first, 1) == 0
-
-
 @pytest.mark.parametrize("purpose", LEARNING)
 def test_a_run_that_learns_for_search_never_reads_the_test_set(purpose: Purpose, bench: TrainingData, reads: list[str]):
     result = execute(job(purpose, evaluate_each_epoch=True), bench)
