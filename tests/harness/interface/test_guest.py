@@ -245,7 +245,7 @@ def test_the_weights_that_another_study_has_verified_predict(
     fitted: SmallestClassifier, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(api, "train", lambda *_, **__: pytest.fail("it was trained again, and never tested"))
-    again = _classifier().fit(*_steps([-1, 1]))
+    again = _classifier(target=0.8).fit(*_steps([-1, 1]))
 
     assert again.study_.name != fitted.study_.name
     assert (again.network_, again.verified_) == (fitted.network_, True)
