@@ -91,9 +91,12 @@ class Choice:
     def is_timely(self, time_left: TimeLeft) -> bool:
         """Return whether there is still time for a training that was chosen earlier."""
         seconds = time_left.takes(self.epochs, self.option.work)
-        least_chance = LEAST_CHANCE if CAUTION * seconds <= time_left.spare else UNLIKELY
-        is_likely = math.isinf(time_left.spare) or self.chance >= least_chance
-        return time_left.has(self.epochs, self.option.work) and is_likely
+        is_likely = math.isinf(time_left.spare) or self.chance >= _least_chances(time_left, seconds)
+        return time_left.has(self.epochs, self.option.work) and bool(is_likely)
+
+
+def _least_chances(time_left: TimeLeft, seconds: Any) -> Any:
+    return np.where(CAUTION * seconds <= time_left.spare, LEAST_CHANCE, UNLIKELY)
 
 
 class Forecast(NamedTuple):
@@ -188,15 +191,16 @@ class Aim:
         if self.stands:
             more = rounds(CONFIRM_SEEDS, workers)
             if not math.isinf(time_left.left):
-                is_timely = CAUTION * seconds <= time_left.spare
-                hopeful = chances >= np.where(is_timely, LEAST_CHANCE, UNLIKELY)
+                least_chances = _least_chances(time_left, seconds)
+                hopeful = chances >= least_chances
                 is_doubted = not hopeful.any()
                 seconds = seconds + _STRIDE_SHARE * time_left.left / (1 + more)
             # The fresh seeds are run where the first one passes.
             worths = chances * falls / (seconds * (1 + more * chances))
             if is_doubted:
-                # A model that is wrong is corrected by trainings only: first of what comes nearest.
-                hopeful = is_timely
+                # A model that is wrong is corrected by trainings only: first of what comes nearest. Nothing in doubt
+                # takes the time of a second verification.
+                hopeful = least_chances < UNLIKELY
                 worths = chances
         else:
             in_time = max(_SECURE_SECONDS - time_left.passed, _LEAST_SECURE_SECONDS)

@@ -58,8 +58,8 @@ from search_spaces.space import (
 # most twice the one before, as errors fall by a seventh or so when the length doubles.
 LENGTHS = (5, 8, 12, 20, 30, 60)
 # Longer ones are for few images, where they take little time: networks of some hundred parameters make a seventh fewer
-# errors with four times the epochs (docs/lab, "longer trainings of few images"). None sees more images than 60 epochs
-# of MNIST show; where a length of one shows fewer images than this, it is as often as helps.
+# errors with four times the epochs (docs/lab, "what held searches of own data back"). None sees more images than 60
+# epochs of MNIST show; where a length of one shows fewer images than this, it is as often as helps.
 _LONG_LENGTHS = (120, 240)
 _MOST_SEEN = 3_000_000
 _LEAST_SEEN = 3_000

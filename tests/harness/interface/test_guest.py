@@ -142,7 +142,7 @@ match sys.argv[1]:
     case "loky":
         print(*Parallel(n_jobs=2)(delayed(one)(name) for name in ("a", "b")))
     case "grid":
-        print(grid.fit(X, y).best_score_ > 0.8)
+        print(grid.fit(X, y).best_score_ > 0.9)
 """
 
 
@@ -202,7 +202,7 @@ def _classifier(**changes: Any) -> SmallestClassifier:
 
 @pytest.fixture(scope="module")
 def fitted(quick: None) -> SmallestClassifier:
-    return _classifier(target=0.8).fit(*_steps([-1, 1]))
+    return _classifier(target=0.9).fit(*_steps([-1, 1]))
 
 
 def test_scorers_of_scikit_learn_say_what_is_true(fitted: SmallestClassifier):
@@ -210,8 +210,8 @@ def test_scorers_of_scikit_learn_say_what_is_true(fitted: SmallestClassifier):
     shares = fitted.predict_proba(X)
 
     assert fitted.classes_.tolist() == [-1, 1]
-    assert (y == fitted.predict(X)).mean() > 0.8
-    assert get_scorer("roc_auc")(fitted, X, y) == roc_auc_score(y == 1, shares[:, 1]) > 0.8
+    assert (y == fitted.predict(X)).mean() > 0.9
+    assert get_scorer("roc_auc")(fitted, X, y) == roc_auc_score(y == 1, shares[:, 1]) > 0.9
     assert get_scorer("neg_log_loss")(fitted, X, y) == pytest.approx(-log_loss(y == 1, shares[:, 1]))
 
 
@@ -222,12 +222,11 @@ ORDERS = [["9", "10", "2"], *(pytest.param(each, marks=pytest.mark.nightly) for 
 def test_columns_are_in_the_order_of_unique_labels(labels: list[Any], quick: None):
     X, y = _steps(labels)
     table = pd.DataFrame(X, columns=[*"abcdefgh"])
-    model = _classifier(target=0.8).fit(table, pd.Series(y))
+    model = _classifier(target=0.9).fit(table, pd.Series(y))
 
     assert model.classes_.tolist() == np.unique(y).tolist()
     assert model.feature_names_in_.tolist() == [*"abcdefgh"]
-    # Two columns in each other's place would leave a third of the images right. Which network answers depends on time.
-    assert model.score(table, y) > 0.6
+    assert model.score(table, y) > 0.9
 
 
 def test_tables_lists_and_columns_are_what_arrays_are(fitted: SmallestClassifier):
@@ -245,7 +244,7 @@ def test_the_weights_that_another_study_has_verified_predict(
     fitted: SmallestClassifier, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(api, "train", lambda *_, **__: pytest.fail("it was trained again, and never tested"))
-    again = _classifier(target=0.8).fit(*_steps([-1, 1]))
+    again = _classifier(target=0.9).fit(*_steps([-1, 1]))
 
     assert again.study_.name != fitted.study_.name
     assert (again.network_, again.verified_) == (fitted.network_, True)
