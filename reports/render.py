@@ -30,7 +30,7 @@ from harness.system import statistics
 from harness.system.errors import typed
 from search_spaces.catalog import network_name
 from search_spaces.network import Analysis, Architecture, Task, walk
-from search_spaces.ops import Conv, DepthwiseConv, Linear, Op, Residual, Shape, kernels, shape_text
+from search_spaces.ops import Conv, DepthwiseConv, Op, Residual, Role, Shape, kernels, shape_text
 from search_spaces.space import OBJECTIVES, size_text
 
 DASH = "\N{EN DASH}"
@@ -301,7 +301,7 @@ def _blocks(analysis: Analysis) -> tuple[_Block, ...]:
 
 def _kind(op: Op) -> str:
     used = kernels((op,))
-    if any(kernel.tie or (isinstance(kernel, Conv) and kernel.poses > 1) for kernel in used):
+    if any(kernel.tie or kernel.poses > 1 for kernel in used):
         return "shared"
     return "kernel" if used or op.has_weights else "plain"
 
@@ -339,10 +339,10 @@ def _bars(architecture: Architecture, task: Task) -> tuple[_Bar, ...]:
     for op in architecture.ops:
         sums += isinstance(op, Residual)
         for inner, before in walk((op,), shape):
-            if isinstance(inner, Linear):
-                bars.append(_Bar(1, inner.out_features, "linear"))
+            if inner.role is Role.LINEAR:
+                bars.append(_Bar(1, inner.shape(before)[0], "linear"))
             elif isinstance(inner, Conv | DepthwiseConv):
-                kind = "posed" if isinstance(inner, Conv) and inner.poses > 1 else "own"
+                kind = "posed" if inner.poses > 1 else "own"
                 if inner.tie is not None:
                     kind = f"tied-{ties.setdefault(inner.tie, len(ties)) % _TIES + 1}"
                 channels, edge, _ = inner.shape(before)

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from search_spaces.errors import NoIntegerFormError
-from search_spaces.ops.convolutions import Conv, Kernel
+from search_spaces.ops.convolutions import Conv, DepthwiseConv, Kernel
 from search_spaces.ops.op import Op, Residual, Role, Shape
 from search_spaces.ops.pointwise import BatchNorm, LeakyReLU, PReLU, ReLU
-from search_spaces.ops.windows import Linear
+from search_spaces.ops.windows import Linear, PoseLinear
 
 # A multiplier and a bias are numbers of 16 bits.
 NUMBER_BYTES = 2
@@ -280,7 +280,7 @@ class _Planner:
         first = self.next_op
         # The weights of a first op take in the mean and the scale of one channel. Several channels may differ in their
         # scale, and an op without weights takes in none, so a scaling normalises the image for these.
-        if input_shape[0] > 1 or first is None or not first.has_weights:
+        if input_shape[0] > 1 or first is None or not _is_convolution(first):
             channels = input_shape[0]
             step = Step(kind=Kind.SCALING, source=source, multipliers=channels, biases=channels)
             source = self.add(step, input_shape, signed=True)
@@ -309,7 +309,7 @@ class _Planner:
         """Add the step that begins with an item, and return its map."""
         before = self.maps[source].shape
         op = item.op
-        if item.mark is _Mark.OP and op.has_weights:
+        if item.mark is _Mark.OP and _is_convolution(op):
             return self.convolution(source)
         is_scaling = item.mark is _Mark.END or isinstance(op, (BatchNorm, *_RECTIFIERS))
         if is_scaling:
@@ -402,6 +402,15 @@ def _is_global_mean(op: Op) -> bool:
     return op.is_global and op.role is Role.MEAN_POOLING
 
 
+def _is_convolution(op: Op) -> bool:
+    """Return whether the weights of an op have an integer form.
+
+    A head by pose has none, and neither have filters whose poses each read a channel of their own.
+    """
+    is_posed_depthwise = isinstance(op, DepthwiseConv) and op.poses > 1
+    return op.has_weights and not (is_posed_depthwise or isinstance(op, PoseLinear))
+
+
 def _is_1x1(op: Op | None) -> bool:
     """Return whether a place of the output depends on that of the input alone; ``_overwritten`` has the sizes."""
     if not isinstance(op, Kernel):
@@ -478,10 +487,16 @@ def without_integer_form(op_types: Iterable[type[Op]]) -> list[str]:
     """Return the names of the kinds of ops that have no integer form."""
     roles = (Role.CONVOLUTION, Role.LINEAR, Role.DROPOUT, Role.REARRANGEMENT, Role.SUM, *_POOLS)
     kinds = (BatchNorm, *_RECTIFIERS)
-    return sorted(kind.__name__.lower() for kind in op_types if kind.role not in roles and not issubclass(kind, kinds))
+
+    def is_missing(kind: type[Op]) -> bool:
+        return kind is PoseLinear or (kind.role not in roles and not issubclass(kind, kinds))
+
+    return sorted(kind.__name__.lower() for kind in op_types if is_missing(kind))
 
 
 def check_integer_form(plan: IntegerPlan) -> None:
     """Raise NoIntegerFormError where a network has an op without an integer form."""
     if plan.missing:
-        raise NoIntegerFormError(f"{plan.missing[0]} has no integer form", hint="relu, leaky and prelu have one")
+        missing = plan.missing[0]
+        hint = "relu, leaky and prelu have one" if missing.role is Role.ACTIVATION else None
+        raise NoIntegerFormError(f"{missing} has no integer form", hint=hint)

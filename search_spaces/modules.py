@@ -27,6 +27,29 @@ class FlatLinear(nn.Linear):
         return super().forward(torch.flatten(input, 1))
 
 
+class PoseLinear(nn.Linear):
+    """A linear layer whose weight of a channel in a pose is made of a number of the channel and one of the pose."""
+
+    def __init__(self, channels: int, poses: int, out: int) -> None:
+        """Make room for the numbers of an output, those of channels before those of poses: (out, channels + poses).
+
+        Those of poses are zero at first; those of channels are drawn as if each of channels * poses features had one.
+        """
+        super().__init__(channels + poses, out)
+        self.poses = poses
+        bound = (channels * poses) ** -0.5
+        nn.init.uniform_(self.weight[:, :channels], -bound, bound)
+        nn.init.zeros_(self.weight[:, channels:])
+        nn.init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return (batch, out)."""
+        by_channel = self.weight[:, : -self.poses, None]
+        by_pose = self.weight[:, None, -self.poses :]
+        matrix = by_channel * (1 + by_pose)
+        return functional.linear(torch.flatten(input, 1), matrix.flatten(1), self.bias)
+
+
 class FastDropout(nn.Module):
     """Dropout whose mask costs two random bytes a value; ``p`` is kept to within 1/65,536.
 
@@ -79,7 +102,22 @@ class PosedConv2d(nn.Conv2d):
         else:
             # Exporters know these ops.
             kernel = in_poses(self.weight, self.poses)
-        return functional.conv2d(input, kernel, bias, self.stride, self.padding, groups=self.groups)
+        groups = self.in_channels // self.weight.shape[1]
+        return functional.conv2d(input, kernel, bias, self.stride, self.padding, groups=groups)
+
+
+class PosedDepthwiseConv2d(PosedConv2d):
+    """A convolution of each channel by itself, in which channel ``c * poses + p`` has learned kernel c in pose p."""
+
+    def __init__(self, poses: int, channels: int, *further: Any, **named: Any) -> None:
+        """Make room for the weights, (channels / poses, 1, window, window).
+
+        What follows are the arguments of ``nn.Conv2d``.
+        """
+        learned = channels // poses
+        super().__init__(poses, learned, channels, *further, groups=learned, **named)
+        # The learned kernels are in as many groups; what they read is a channel for each of their poses.
+        self.in_channels = channels
 
 
 class _Posed(torch.autograd.Function):

@@ -88,7 +88,7 @@ class Architecture:
     def form(self) -> str:
         """Its form, one of ``FORMS``."""
         used = kernels(self.ops)
-        poses = max((getattr(kernel, "poses", 1) for kernel in used), default=1)
+        poses = max((kernel.poses for kernel in used), default=1)
         if any(kernel.is_grouped for kernel in used):
             return "posed-separable" if poses > 1 else "separable"
         if poses > 1:

@@ -56,8 +56,9 @@ def kernels(draw: st.DrawFn, channels: int) -> Op:
     """A convolution of ``channels`` channels; kernels of one tie have one shape."""
     stride, bias, tied = draw(st.integers(1, 2)), draw(st.booleans()), draw(st.booleans())
     if draw(st.integers(0, 3)) == 0:
-        tie = f"d{channels}" if tied else None
-        return DepthwiseConv(draw(st.integers(0, 2)), stride, bias, tie)
+        poses = draw(st.sampled_from([count for count in (1, 1, 2, 4, 8) if channels % count == 0]))
+        tie = f"d{channels // poses}" if tied else None
+        return DepthwiseConv(draw(st.integers(0, 2)), stride, bias, tie, poses)
     rows, columns = draw(st.sampled_from([(1, 1), (3, 3), (5, 5), (3, 1), (1, 3)]))
     out = draw(st.sampled_from([1, 4, 8, 10]))
     groups = draw(st.sampled_from([count for count in (1, 1, 2, 4, 5) if channels % count == out % count == 0]))

@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from harness.data.datasets import DATASETS
 from harness.evidence.evaluate import evaluated, probabilities
 from harness.evidence.record import read_weights
 from harness.training.modules import Network, build
 from harness.training.run import to_safetensors
+from search_spaces.modules import PoseLinear
 from search_spaces.network import analyse
 from search_spaces.notation import parse_network
 from tests.conftest import REPOSITORY
@@ -29,17 +31,20 @@ from tests.factories import idx
 PROGRAM = REPOSITORY / "docs" / "examples" / "evaluate_plain.py"
 MNIST = DATASETS["mnist"]
 # Between them: 2, 4 and 8 poses of the first and of later kernels, in groups too, strides, windows that are not square,
-# padding, biases, ties across resolutions, sums inside sums, BN without a scale, of maps and of vectors, every pooling.
+# padding, biases, ties across resolutions, sums inside sums, BN without a scale, of maps and of vectors, every pooling,
+# heads by pose.
 NETWORKS = (
     "conv3x3(8, poses=2) bn(poses=2) relu maxpool | conv3x3(8, poses=2, stride=2) bn(poses=2) relu | gap | linear(10)",
     "conv3x3(8, poses=4, bias) bn(poses=4) relu avgpool | conv3x3(16, poses=4, groups=2) bn(poses=4) relu "
-    "conv1x1(8, poses=4) | gap | linear(10)",
+    "dwconv3x3(poses=4, stride=2, bias) bn conv1x1(8, poses=4) | gap | linear(10)",
     "conv5x5(8, pad=0, poses=8) bn(unscaled, poses=8) relu avgpool(3) | conv3x3(16, poses=8, tie=t1) bn(poses=8) relu "
     "maxpool | conv3x3(16, poses=8) relu | gap | conv1x1(10, bias)",
     "conv3x3(8, poses=4) relu maxpool | conv3x3(8, tie=t1, poses=4) bn(poses=4) res(conv3x3(8, tie=t1, poses=4) bn "
     "res(conv1x1(8) bn relu)) relu | maxpool(3) | conv3x3(8, tie=t1, poses=4, stride=2) bn(unscaled) gap linear(10)",
     "conv3x3(8, poses=4) bn(poses=4, shared) relu avgpool | res(conv1x1(8) bn(unscaled, poses=2, shared)) relu gap "
     "linear(10)",
+    "conv3x3(8, poses=8) bn(poses=8) relu maxpool | conv3x3(16, poses=8, stride=2) relu conv1x1(16, poses=8) | gap | "
+    "poselinear(12, poses=8) relu poselinear(10, poses=4)",
     "bn conv3x1(6, bias) conv1x3(6, pad=3) relu | dwconv3x3(stride=2, bias) bn relu | conv3x3(9, groups=3) relu "
     "dropout(0.1) | avgpool | conv3x3(6, pad=2, stride=3) bn | linear(12) bn relu dropout(0.2) linear(10)",
 )
@@ -54,6 +59,9 @@ def learned(text: str) -> Network:
             tensor.uniform_(0.5, 2)
         elif name.endswith(("running_mean", "bias")):
             tensor.normal_(0, 0.3)
+    for module in network.modules():
+        if isinstance(module, PoseLinear):
+            nn.init.normal_(module.weight)
     head = list(network.parameters())[-1]
     if head.shape == (10,):
         with torch.no_grad():
@@ -129,7 +137,9 @@ def called(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(program, capture_output=True, text=True, check=False, cwd=Path(arguments[0]).parent)
 
 
-@pytest.mark.parametrize("text", NETWORKS, ids=["2 poses", "4 poses", "8 poses", "ties and sums", "shared", "no poses"])
+@pytest.mark.parametrize(
+    "text", NETWORKS, ids=["2 poses", "4 poses", "8 poses", "ties and sums", "shared", "head by pose", "no poses"]
+)
 def test_its_logits_are_those_of_the_network(text: str, plain: ModuleType, tmp_path: Path):
     weights, images = read_weights(keep(tmp_path / "net.safetensors", text)), normalised(blots(20)[0])
     named = {name: torch.from_numpy(weights.kept[weights.tied.get(name, name)]) for name in weights.state}
@@ -157,7 +167,7 @@ def test_it_says_what_the_project_says_and_refuses_another_record(
         with pytest.raises(SystemExit):
             plain.main(str(path), str(folder), str(record_in(tmp_path, text, document.wrong, **{name: "else"})))
     # Weights of another network that say they are this one's.
-    other = learned(NETWORKS[5])
+    other = learned(NETWORKS[6])
     path.write_bytes(to_safetensors(other, dict(read_weights(path).about)))
     with pytest.raises(SystemExit):
         plain.main(str(path), str(folder), str(record_in(tmp_path, text, document.wrong)))

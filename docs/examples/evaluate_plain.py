@@ -83,6 +83,9 @@ def run(x, text, weights, prefix="ops."):
             x = F.relu(x)
         elif name == "gap":
             x = x.mean((2, 3), keepdim=True)
+        elif name == "poselinear":
+            by_channel, by_pose = w["weight"][:, :-poses, None], w["weight"][:, None, -poses:]
+            x = F.linear(x.flatten(1), (by_channel * (1 + by_pose)).flatten(1), w["bias"])
         elif name == "linear":
             x = F.linear(x.flatten(1), w["weight"], w["bias"])
         elif "dropout" not in name:

@@ -21,14 +21,14 @@ from search_spaces.ops.op import (
     written,
 )
 from search_spaces.ops.pointwise import BatchNorm, Dropout, Dropout2d, LeakyReLU, PReLU, ReLU, Swish
-from search_spaces.ops.windows import AvgPool, GlobalAvgPool, Linear, MaxPool, Unshuffle
+from search_spaces.ops.windows import AvgPool, GlobalAvgPool, Linear, MaxPool, PoseLinear, Unshuffle
 
 for _found in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_found.name}")
 
 __all__ = [
     "SIGNATURES", "AvgPool", "BatchNorm", "Conv", "DepthwiseConv", "Dropout", "Dropout2d", "GlobalAvgPool",
-    "Kernel", "Kind", "LeakyReLU", "Linear", "MaxPool", "Op", "PReLU", "Parameter", "ReLU", "Residual", "Role", "Shape",
-    "Signature", "Swish", "Unshuffle", "flat", "kernels", "op_names", "ops_text", "plain",
+    "Kernel", "Kind", "LeakyReLU", "Linear", "MaxPool", "Op", "PReLU", "Parameter", "PoseLinear", "ReLU",
+    "Residual", "Role", "Shape", "Signature", "Swish", "Unshuffle", "flat", "kernels", "op_names", "ops_text", "plain",
     "shape_text", "written",
 ]  # fmt: skip

@@ -31,6 +31,7 @@ class Kernel(Op):
     stride: int
     bias: bool
     tie: str | None
+    poses: int
 
     @property
     def is_grouped(self) -> bool:
@@ -154,15 +155,21 @@ class Conv(Kernel):
         return PosedConv2d(self.poses, channels, out, edge, self.stride, pad, groups=self.groups, bias=self.bias)
 
 
-@written(dwconv3x3=Signature(options={**_WINDOW, **_ENDS}))
+@written(dwconv3x3=Signature(options={**_WINDOW, **POSES, **_ENDS}))
 @dataclass(frozen=True, slots=True)
 class DepthwiseConv(Kernel):
-    """A 3x3 convolution of each channel by itself; keeps the number of channels."""
+    """A 3x3 convolution of each channel by itself; keeps the number of channels.
+
+    Attributes:
+        poses: so many neighbouring channels have one learned kernel, turned and mirrored, a pose each (Lengyel and
+            van Gemert, "Exploiting learned symmetries in group equivariant convolutions", arXiv 2106.04914).
+    """
 
     padding: int = 1
     stride: int = 1
     bias: bool = False
     tie: str | None = None
+    poses: int = 1
 
     @property
     def is_grouped(self) -> bool:
@@ -173,16 +180,23 @@ class DepthwiseConv(Kernel):
         return self.padding, self.padding
 
     def shape(self, before: Shape) -> Shape:
-        return self.map_of(before)[0], *self.windows(before, self.paddings)
+        channels = self.map_of(before)[0]
+        if channels % self.poses:
+            raise ShapeError(f"{self} gets {channels} channels, no multiple of the number of poses")
+        return channels, *self.windows(before, self.paddings)
 
     def kernel(self, before: Shape) -> Shape:
-        return before[0], 1, *self.edges
+        return before[0] // self.poses, 1, *self.edges
 
     def module(self, before: Shape) -> nn.Module:
         from torch import nn
 
+        from search_spaces.modules import PosedDepthwiseConv2d
+
         channels = before[0]
-        return nn.Conv2d(channels, channels, 3, self.stride, self.padding, groups=channels, bias=self.bias)
+        if self.poses == 1:
+            return nn.Conv2d(channels, channels, 3, self.stride, self.padding, groups=channels, bias=self.bias)
+        return PosedDepthwiseConv2d(self.poses, channels, 3, self.stride, self.padding, bias=self.bias)
 
 
 def kernels(ops: Iterable[Op]) -> list[Kernel]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from search_spaces.errors import ShapeError
-from search_spaces.ops.op import Kind, Op, Parameter, Role, Shape, Signature, written
+from search_spaces.ops.convolutions import POSES
+from search_spaces.ops.op import Kind, Op, Parameter, Role, Shape, Signature, shape_text, written
 
 if TYPE_CHECKING:
     from torch import nn
@@ -104,3 +105,37 @@ class Linear(Op):
         from search_spaces.modules import FlatLinear
 
         return FlatLinear(math.prod(before), self.out_features)
+
+
+@written(poselinear=Signature(_FEATURES, required=True, options=POSES))
+@dataclass(frozen=True, slots=True)
+class PoseLinear(Op):
+    """A linear layer behind ``gap`` that learns one number a channel and one a pose, not one for each pair of them.
+
+    Channel c in pose p is feature c * poses + p, as convolutions in poses leave them. An output has a number a of each
+    channel and a number b of each pose, and its weight of the feature is a (1 + b): with the 1 all poses weigh alike
+    where b is zero, as it is at first, and a still learns where a begins at zero too.
+    """
+
+    role: ClassVar[Role] = Role.LINEAR
+    is_global: ClassVar[bool] = True
+    out_features: int
+    poses: int = 1
+
+    def shape(self, before: Shape) -> Shape:
+        if self.poses == 1:
+            raise ShapeError(f"{self} has no poses; it needs them, as poselinear({self.out_features}, poses=8)")
+        if math.prod(before[1:]) != 1:
+            raise ShapeError(f"{self} gets a map of {shape_text(before)}; it needs one value a channel, as behind gap")
+        if before[0] % self.poses:
+            raise ShapeError(f"{self} gets {before[0]} channels, no multiple of the number of poses")
+        return (self.out_features,)
+
+    def cost(self, before: Shape) -> tuple[int, int]:
+        learned = before[0] // self.poses + self.poses
+        return (learned + 1) * self.out_features, before[0] * self.out_features
+
+    def module(self, before: Shape) -> nn.Module:
+        from search_spaces import modules
+
+        return modules.PoseLinear(before[0] // self.poses, self.poses, self.out_features)

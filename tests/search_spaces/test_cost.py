@@ -61,6 +61,20 @@ TABLES: dict[str, list[tuple[str, tuple[int, ...], int, int, int]]] = {
         ("gap", (4, 1, 1), 0, 0, 30),
         ("linear(10)", (10,), 50, 40, 30),
     ],
+    "conv3x3(16, poses=8) gap poselinear(10, poses=8)": [
+        ("conv3x3(16, poses=8)", (16, 28, 28), 18, 144 * 784, 3),
+        ("gap", (16, 1, 1), 0, 0, 30),
+        # An output has a number of each of two kernels, of each of eight poses, and a bias.
+        ("poselinear(10, poses=8)", (10,), 20 + 80 + 10, 160, 30),
+    ],
+    "conv3x3(8, poses=8) dwconv3x3(poses=4, bias) conv1x1(8, poses=4) gap linear(10)": [
+        ("conv3x3(8, poses=8)", (8, 28, 28), 9, 72 * 784, 3),
+        # Two kernels of 3x3 and two biases, used as eight.
+        ("dwconv3x3(poses=4, bias)", (8, 28, 28), 18 + 2, 72 * 784, 5),
+        ("conv1x1(8, poses=4)", (8, 28, 28), 16, 64 * 784, 5),
+        ("gap", (8, 1, 1), 0, 0, 32),
+        ("linear(10)", (10,), 90, 80, 32),
+    ],
     "conv5x5(6, stride=2) dwconv3x3(bias) conv1x1(10) gap": [
         ("conv5x5(6, stride=2)", (6, 14, 14), 150, 150 * 196, 5),
         ("dwconv3x3(bias)", (6, 14, 14), 60, 54 * 196, 9),
@@ -144,7 +158,7 @@ def stored(ops: tuple[Op, ...], shape: list[tuple[int, ...]], tied: set[str]) ->
         channels = before[0]
         match op:
             case Conv() | DepthwiseConv():
-                outputs = range(op.out_channels // op.poses if isinstance(op, Conv) else channels)
+                outputs = range((op.out_channels if isinstance(op, Conv) else channels) // op.poses)
                 inputs = range(channels // op.groups if isinstance(op, Conv) else 1)
                 rows = range(op.kernel_size if isinstance(op, Conv) else 3)
                 columns = range((op.kernel_width or 0) if isinstance(op, Conv) else 3)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search_spaces.deployment import IntegerPlan, Kind, Step, integer_plan
+from search_spaces.deployment import (
+    IntegerPlan,
+    Kind,
+    Step,
+    check_integer_form,
+    integer_plan,
+    without_integer_form,
+)
+from search_spaces.errors import NoIntegerFormError
 from search_spaces.network import MNIST, Architecture
 from search_spaces.notation import parse_network
-from search_spaces.ops import ReLU, Swish
+from search_spaces.ops import Conv, DepthwiseConv, Linear, Op, PoseLinear, ReLU, Swish
 
 
 def plan_of(text: str, shape: tuple[int, int, int] = MNIST.input_shape) -> IntegerPlan:
@@ -60,8 +70,17 @@ def test_several_channels_are_normalised_before_anything_else():
     assert plan.steps[0] == Step(kind=Kind.SCALING, source=0, target=1, multipliers=3, biases=3)
 
 
-def test_an_op_without_an_integer_form_is_named():
-    assert plan_of("conv3x3(4) swish | gap linear(10)").missing == (Swish(),)
+@pytest.mark.parametrize("op", [Swish(), DepthwiseConv(poses=4)])
+def test_an_op_without_an_integer_form_is_named(op: Op):
+    plan = plan_of(f"conv3x3(4) {op} relu | gap linear(10)")
+    assert plan.missing == (op,)
+    with pytest.raises(NoIntegerFormError, match=re.escape(str(op))):
+        check_integer_form(plan)
+
+
+def test_a_head_by_pose_has_no_integer_form():
+    assert plan_of("conv3x3(8, poses=8) gap poselinear(10, poses=8)").missing == (PoseLinear(10, 8),)
+    assert without_integer_form({Conv, Linear, PoseLinear, ReLU}) == ["poselinear"]
 
 
 @settings(max_examples=300, deadline=None)

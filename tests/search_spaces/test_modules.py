@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import product
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as functional
@@ -17,6 +18,8 @@ from search_spaces.modules import (
     FastDropout,
     PosedBatchNorm,
     PosedConv2d,
+    PosedDepthwiseConv2d,
+    PoseLinear,
     _channel_order,
     _composed,
     _orders,
@@ -58,7 +61,8 @@ def test_channels_change_places_among_the_poses_of_one_kernel_only():
 def test_an_image_in_another_pose_leaves_maps_in_that_pose_whose_channels_have_changed_places(poses: int):
     text = (
         "conv3x3(16, poses=P) bn(poses=P) relu | avgpool | conv1x1(8, poses=P, bias) "
-        "res(conv3x3(8, poses=P) prelu conv5x5(8, poses=P)) conv3x3(16, poses=P, pad=0) bn(unscaled, poses=P) maxpool"
+        "res(conv3x3(8, poses=P) prelu conv5x5(8, poses=P)) conv3x3(16, poses=P, pad=0) bn(unscaled, poses=P) maxpool "
+        "dwconv3x3(poses=P, bias) bn(poses=P) relu conv1x1(8, poses=P)"
     )
     network = build(parse_network(f"{text} gap linear(10)".replace("P", str(poses))), MNIST).double()
     maps = network.ops[:-2]
@@ -95,6 +99,26 @@ def test_the_gradient_of_a_kernel_is_the_sum_of_those_of_its_poses():
     assert layer.bias is not None
     assert layer.bias.grad is not None
     assert layer.bias.grad.tolist() == [pytest.approx(4 * 2 * 36)] * 2
+
+
+@pytest.mark.parametrize("poses", [2, 4, 8])
+def test_each_channel_of_a_depthwise_layer_is_convolved_with_its_pose_of_a_learned_kernel(poses: int):
+    layer = PosedDepthwiseConv2d(poses, 2 * poses, 3, 2, 1).double()
+    images = torch.rand(3, 2 * poses, 6, 7, dtype=torch.float64)
+    learned = {name: value.detach().numpy() for name, value in layer.named_parameters()}
+    assert learned["weight"].shape == (2, 1, 3, 3)
+
+    maps = layer(images).detach().numpy()
+
+    for channel in range(2 * poses):
+        kernel = learned["weight"][channel // poses, 0]
+        pose = channel % poses
+        seen = np.fliplr(kernel) if pose >= 4 else kernel
+        turned = np.rot90(seen, 2 * pose if poses == 2 else pose)
+        padded = np.pad(images[:, channel].numpy(), ((0, 0), (1, 1), (1, 1)))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (1, 2))[:, ::2, ::2]
+        expected = (windows * turned).sum((3, 4)) + learned["bias"][channel // poses]
+        np.testing.assert_allclose(maps[:, channel], expected, rtol=1e-12)
 
 
 class Noting(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch declares none
@@ -171,11 +195,38 @@ def test_only_shared_statistics_leave_a_turned_image_its_turned_maps_once_traini
     assert torch.allclose(found, moved(maps(images), 1, 4), atol=1e-12) is holds
 
 
-def test_a_dirac_kernelin_poses_hands_its_input_on():
-    network = build(parse_network("conv3x3(8, poses=4) conv3x3(8, poses=4) gap linear(10)"), MNIST)
+@pytest.mark.parametrize("op", ["conv3x3(8, poses=4)", "dwconv3x3(poses=4)"])
+def test_a_dirac_kernelin_poses_hands_its_input_on(op: str):
+    network = build(parse_network(f"conv3x3(8, poses=4) {op} gap linear(10)"), MNIST)
     _draw_first_weights(network, Recipe(initialisation="dirac"))
     maps = torch.rand(2, 8, 5, 5)
     assert torch.equal(network.ops[1](maps), maps)
+
+
+def test_a_head_by_pose_adds_up_each_channel_in_each_pose():
+    layer = PoseLinear(3, 4, 2).double()
+    values = np.random.default_rng(0).normal(size=(5, 12))
+    with torch.no_grad():
+        layer.weight.normal_()
+    numbers = layer.weight.detach().numpy()
+    expected = np.tile(layer.bias.detach().numpy(), (5, 1))
+    for image, output, channel, pose in product(range(5), range(2), range(3), range(4)):
+        a, b = numbers[output, channel], numbers[output, 3 + pose]
+        expected[image, output] += values[image, channel * 4 + pose] * a * (1 + b)
+
+    logits = layer(torch.from_numpy(values).view(5, 12, 1, 1)).detach().numpy()
+    assert np.allclose(logits, expected, rtol=0, atol=1e-12)
+
+
+def test_a_head_by_pose_that_begins_at_zero_says_nothing_and_learns():
+    network = build(parse_network("conv3x3(8, poses=8) relu gap poselinear(10, poses=8)"), MNIST)
+    _draw_first_weights(network, Recipe(zero_head=True))
+    logits = network(torch.rand(4, 1, 28, 28))
+    head = network.ops[-1]
+    assert isinstance(head, PoseLinear)
+    (gradient,) = torch.autograd.grad(functional.cross_entropy(logits, torch.arange(4)), head.weight)
+    assert not logits.any()
+    assert gradient[:, 0].all()
 
 
 @pytest.mark.parametrize("p", [0.01, 0.069, 0.1, 0.5, 0.9])

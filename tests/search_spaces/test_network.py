@@ -46,6 +46,7 @@ HEAD = (GlobalAvgPool(), Linear(10))
         (Conv(1, 8, 2, kernel_width=3), "conv1x3(8, pad=2)"),
         (Conv(3, 8, groups=2, bias=True, poses=4), "conv3x3(8, groups=2, poses=4, bias)"),
         (DepthwiseConv(0, 2, True, "t1"), "dwconv3x3(pad=0, stride=2, bias, tie=t1)"),
+        (DepthwiseConv(bias=True, poses=4), "dwconv3x3(poses=4, bias)"),
         (BatchNorm(unscaled=True, poses=2, shared=True), "bn(unscaled, poses=2, shared)"),
         (LeakyReLU(), "leaky"),
         (LeakyReLU(0.25), "leaky(0.25)"),
@@ -118,6 +119,7 @@ FORMS_OF_ALL = ("plain", "tied", "squeezed", "separable", "posed", "mirrored", "
         ("conv3x3(8, poses=8) gap linear(10)", "mirrored"),
         ("conv3x3(8, poses=4) conv3x3(8, groups=2, poses=4) gap linear(10)", "posed-separable"),
         ("conv3x3(8, poses=8) dwconv3x3 gap linear(10)", "posed-separable"),
+        ("conv3x3(8) dwconv3x3(poses=4) gap linear(10)", "posed-separable"),
     ],
 )
 def test_the_form_is_the_first_that_holds(network: str, expected: str):

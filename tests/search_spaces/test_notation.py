@@ -141,6 +141,7 @@ MISTAKES = {
         conv3x3(8, ^pad);conv3x3(8, ^bias=1);bn(^scaled);bn(poses=4, ^shared=4);relu(^1);leaky(^0);leaky(^1);leaky(^bn)
         leaky(0.1, ^0.2);gap(^x);dwconv3x3(^8);conv3x3(^0);conv3x3(^2.5);conv3x3(^10001);conv3x3(8, stride=^0)
         conv3x3(8, pad=^0.5);conv3x3(8, groups=^0);conv3x3(8, poses=^3);bn(poses=^0.5);conv1x3(8, ^poses=2)
+        poselinear(10, poses=^3);^poselinear(poses=2)
         dwconv3x3(^groups=2);unshuffle(^1);dropout(^1);conv3x3(^bn relu);conv3x3(8, pad=^no);conv3x3(8, ^tie=1)
         conv3x3(8, ^tie=a b);bn ^res;res(bn, ^relu);res(^8);res(^ops=bn);bn ^res(dropout(0) |);conv3x3({^4, 8})
         conv3x3(8, pad=^0..1);conv3x3(8, ^bias?);conv3x3(8, tie=^a?);^bn?;bn ^<relu / gap>;res(bn ^<relu>)
@@ -216,6 +217,10 @@ def test_the_nearest_name_is_suggested(text: str, near: str):
         ("^conv3x3(6, poses=4) gap linear(10)", (0,)),
         ("conv3x3(4) ^conv3x3(16, groups=2, poses=8) linear(10)", (1,)),
         ("conv3x3(6) ^bn(poses=4) gap linear(10)", (1,)),
+        ("conv3x3(8) gap ^poselinear(10)", (2,)),
+        ("conv3x3(8) ^poselinear(10, poses=8)", (1,)),
+        ("conv3x3(6) gap ^poselinear(10, poses=4)", (2,)),
+        ("conv3x3(6) ^dwconv3x3(poses=4) gap linear(10)", (1,)),
         ("conv3x3(4) res(^bn(poses=1, shared)) gap linear(10)", (1, 0)),
         ("linear(10) bn | ^gap", (2,)),
         ("conv3x3(4, tie=a) bn res(relu | res(^conv3x3(4, tie=a))) gap linear(10)", (2, 1, 0)),

@@ -206,17 +206,27 @@ def _linear(flat: Program, op: spec.Linear, shape: Shape, source: int) -> int:
     return flat._write(op.shape(shape), _Instruction(code=_Code.LINEAR, source=source, kernel=weights, bias=bias))
 
 
+def _pose_linear(flat: Program, op: spec.PoseLinear, shape: Shape, source: int) -> int:
+    weights = flat._parameter((shape[0] // op.poses + op.poses) * op.out_features, kernel=True)
+    item = _Instruction(
+        code=_Code.LINEAR,
+        source=source,
+        poses=op.poses,
+        kernel=weights,
+        bias=flat._parameter(op.out_features, kernel=False),
+    )
+    return flat._write(op.shape(shape), item)
+
+
 def _convolution(flat: Program, op: spec.Conv | spec.DepthwiseConv, shape: Shape, source: int) -> int:
     rows, columns = op.edges
     above, left = op.paddings
     code = _Code.DEPTHWISE
     out = groups = shape[0]
-    poses = 1
     if isinstance(op, spec.Conv):
         code = _Code.CONVOLUTION
         out = op.out_channels
         groups = op.groups
-        poses = op.poses
     read = flat.values[source]
     flat.values[source] = replace(read, margin=max(read.margin, above, left))
     item = _Instruction(
@@ -228,9 +238,9 @@ def _convolution(flat: Program, op: spec.Conv | spec.DepthwiseConv, shape: Shape
         row_padding=above,
         column_padding=left,
         groups=groups,
-        poses=poses,
-        kernel=flat._parameter(rows * columns * (out // poses) * (shape[0] // groups), kernel=True, tie=op.tie),
-        bias=flat._parameter(out // poses, kernel=False) if op.bias else -1,
+        poses=op.poses,
+        kernel=flat._parameter(rows * columns * (out // op.poses) * (shape[0] // groups), kernel=True, tie=op.tie),
+        bias=flat._parameter(out // op.poses, kernel=False) if op.bias else -1,
     )
     target = flat._write(op.shape(shape), item)
     margin = max(0, rows - 1 - above, columns - 1 - left)
@@ -261,6 +271,7 @@ _INSTRUCTIONS: Mapping[type[spec.Op], Callable[[Program, Any, Shape, int], int]]
     spec.GlobalAvgPool: partial(_window, _Code.AVERAGE_POOL),
     spec.Unshuffle: partial(_window, _Code.UNSHUFFLE),
     spec.Linear: _linear,
+    spec.PoseLinear: _pose_linear,
     spec.Residual: _residual,
 }
 # Ops that the engine has a kernel for. A network with any other trains on torch.

@@ -70,4 +70,40 @@ void return_gradient(Posed& posed, real* learned) {
   for (size_t k = 0; k < posed.source.size(); k++) learned[posed.source[k]] += std::exchange(posed.gradient[k], real(0));
 }
 
+PoseMatrix pose_matrix(int poses, int outputs, int features) {
+  const size_t size = poses == 1 ? 0 : size_t(outputs) * features;
+  return {outputs, features / poses, poses, std::vector<real>(size), std::vector<real>(size)};
+}
+
+const real* in_poses(PoseMatrix& matrix, const real* learned) {
+  if (matrix.values.empty()) return learned;
+  real* value = matrix.values.data();
+  for (int o = 0; o < matrix.outputs; o++) {
+    const real *a = learned + o * (matrix.channels + matrix.poses), *b = a + matrix.channels;
+    for (int c = 0; c < matrix.channels; c++)
+      for (int p = 0; p < matrix.poses; p++) *value++ = a[c] * (1 + b[p]);
+  }
+  return matrix.values.data();
+}
+
+real* gradient_in_poses(PoseMatrix& matrix, real* gradient) {
+  return matrix.values.empty() ? gradient : matrix.gradient.data();
+}
+
+void return_gradient(PoseMatrix& matrix, const real* learned, real* gradient) {
+  if (matrix.values.empty()) return;
+  real* from = matrix.gradient.data();
+  for (int o = 0; o < matrix.outputs; o++) {
+    const ptrdiff_t first = o * (matrix.channels + matrix.poses);
+    const real *a = learned + first, *b = a + matrix.channels;
+    real *da = gradient + first, *db = da + matrix.channels;
+    for (int c = 0; c < matrix.channels; c++)
+      for (int p = 0; p < matrix.poses; p++) {
+        const real d = std::exchange(*from++, real(0));
+        da[c] += d * (1 + b[p]);
+        db[p] += d * a[c];
+      }
+  }
+}
+
 }  // namespace engine

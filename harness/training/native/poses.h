@@ -26,4 +26,19 @@ const real* in_poses(Posed& posed, const real* learned);
 real* gradient_in_poses(Posed& posed, real* learned);
 void return_gradient(Posed& posed, real* learned);
 
+// The matrix of a linear layer whose features are channels in poses, the poses of a channel side by side. The weight of
+// a feature is a (1 + b), of a learned number a of its channel and b of its pose. What is learned for an output are all
+// its a, then all its b. Without poses the matrix itself is learned.
+struct PoseMatrix {
+  int outputs, channels, poses;
+  std::vector<real> values, gradient;
+};
+
+PoseMatrix pose_matrix(int poses, int outputs, int features);
+
+// The same as for numbers in poses; a gradient of a product needs the learned numbers, too.
+const real* in_poses(PoseMatrix& matrix, const real* learned);
+real* gradient_in_poses(PoseMatrix& matrix, real* gradient);
+void return_gradient(PoseMatrix& matrix, const real* learned, real* gradient);
+
 }  // namespace engine

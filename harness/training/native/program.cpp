@@ -114,7 +114,7 @@ Program::Program(const ValueRow* rows, int value_count, const Instruction* instr
   for (int k = 0; k < instruction_count; k++) {
     const Instruction& i = instructions[k];
     const Map &x = values[i.source].map, &y = values[i.target].map;
-    Step step{i, {}, {}, nullptr, {}, -1, tiled(i, rows), tiled_back(i, rows), Code(i.code), false, false, {}, {}, {}};
+    Step step{i, {}, {}, nullptr, {}, -1, tiled(i, rows), tiled_back(i, rows), Code(i.code), false, false, {}, {}, {}, {}};
     if (pools_next(instructions, k, instruction_count, x)) {
       step.pool = Code(instructions[++k].code);
       step.code.target = instructions[k].target;
@@ -132,6 +132,12 @@ Program::Program(const ValueRow* rows, int value_count, const Instruction* instr
       most_sums = std::max(most_sums, gradient_room(c));
       step.kernel = kernel_of(step, c);
       if (step.tiled || step.tiled_back) most_room = std::max(most_room, tiled_room(c));
+      step.bias = posed_numbers(i.poses, y.channels);
+    }
+    if (Code(i.code) == Code::LINEAR)
+      step.matrix = pose_matrix(i.poses, y.channels, x.channels * x.height * x.width);
+    if (Code(i.code) == Code::DEPTHWISE) {
+      step.kernel = kernel_of(step, convolution_of(i, x, y));
       step.bias = posed_numbers(i.poses, y.channels);
     }
     if (Code(i.code) == Code::POINTWISE) {
@@ -309,7 +315,8 @@ void Program::forward(real* state, bool training) {
     switch (Code(i.code)) {
       case Code::CONVOLUTION: convolve_groups(step, x, y, state); break;
       case Code::DEPTHWISE:
-        convolve_depthwise({i.stride, i.row_padding}, x, state + i.kernel, at(state, i.bias), y);
+        convolve_depthwise({i.stride, i.row_padding}, x, ready(step, convolution_of(i, x, y), state, false).values,
+                           in_poses(step.bias, at(state, i.bias)), y);
         break;
       case Code::POINTWISE: {
         const bool norm = i.shift >= 0;
@@ -328,7 +335,7 @@ void Program::forward(real* state, bool training) {
       case Code::MAX_POOL: max_pool(i.rows, x, y); break;
       case Code::AVERAGE_POOL: average_pool(i.rows ? i.rows : x.height, i.rows ? i.columns : x.width, x, y); break;
       case Code::UNSHUFFLE: unshuffle(i.rows, x, y); break;
-      case Code::LINEAR: linear(state + i.kernel, state + i.bias, x, y); break;
+      case Code::LINEAR: linear(in_poses(step.matrix, state + i.kernel), state + i.bias, x, y); break;
       case Code::BRANCH: break;
       case Code::SUM: sum(x, values[i.other].map, y); break;
     }
@@ -350,11 +357,17 @@ void Program::back(const real* state) {
       case Code::CONVOLUTION:
         if (k + 1 == steps.size() || !steps[k + 1].stem) convolve_groups_back(step, state);
         break;
-      case Code::DEPTHWISE:
-        depthwise_gradient({i.stride, i.row_padding}, x, dy, gradient.data() + i.kernel, at(gradient, i.bias));
-        if (i.source != 0)
-          convolve_depthwise_back({i.stride, i.row_padding}, spread(dy, step.spread, i.stride), state + i.kernel, dx);
+      case Code::DEPTHWISE: {
+        const Depthwise c{i.stride, i.row_padding};
+        real* learned_bias = at(gradient, i.bias);
+        depthwise_gradient(c, x, dy, kernel_gradient_of(step), gradient_in_poses(step.bias, learned_bias));
+        return_gradient(step.bias, learned_bias);
+        if (i.source != 0) {
+          const real* kernel = ready(step, convolution_of(i, x, y), state, true).values;
+          convolve_depthwise_back(c, spread(dy, step.spread, i.stride), kernel, dx);
+        }
         break;
+      }
       case Code::POINTWISE: {
         real *scale = at(gradient, i.scale), *shift = at(gradient, i.shift);
         const Pointwise p = pointwise_of(i, batch, state);
@@ -382,7 +395,9 @@ void Program::back(const real* state) {
         break;
       case Code::UNSHUFFLE: unshuffle_back(i.rows, dy, dx); break;
       case Code::LINEAR:
-        linear_back(state + i.kernel, x, dy, dx, gradient.data() + i.kernel, gradient.data() + i.bias);
+        linear_back(in_poses(step.matrix, state + i.kernel), x, dy, dx,
+                    gradient_in_poses(step.matrix, gradient.data() + i.kernel), gradient.data() + i.bias);
+        return_gradient(step.matrix, state + i.kernel, gradient.data() + i.kernel);
         break;
       // A sum comes before the branch that feeds it here, so its gradient is written and the branch's added.
       case Code::BRANCH: add(dy, dx); break;

@@ -43,6 +43,7 @@ struct Step {
   bool summed;                      // a pointwise one and the sum and rectifier behind it (summed.cpp)
   bool stem;                        // its gradients go to the convolution before it, without a map between
   Posed bias, scale, shift;
+  PoseMatrix matrix;  // of a linear layer
 };
 
 class Program {

@@ -71,7 +71,7 @@ TIED_TEXT = (
 )
 POSED = (
     "conv3x3(8, poses=8, bias) bn(poses=8) relu conv1x1(8, poses=4, tie=a) relu conv1x1(8, poses=4, tie=a) bn(poses=2) "
-    "conv1x1(2, tie=a) conv3x3(8, groups=2, poses=4) bn(unscaled, poses=4) gap linear(10)"
+    "conv1x1(2, tie=a) conv3x3(8, groups=2, poses=4) bn(unscaled, poses=4) dwconv3x3(poses=4, bias) gap linear(10)"
 )
 SHARED = (
     "conv3x3(8, poses=4) bn(poses=4, shared) relu conv1x1(6) bn(unscaled, poses=2, shared) gap linear(8) "

@@ -46,12 +46,26 @@ def test_all_libraries_count_networks_of_every_space_alike(name: str):
         assert (checks.torch, checks.fvcore_macs) == (analysis.parameters, analysis.macs)
 
 
+def test_a_head_by_pose_counts_two_numbers_a_pair_and_all_multiply_adds():
+    checks, parameters, macs = checked("conv3x3(40, poses=8) gap poselinear(10, poses=8)")
+
+    assert checks.torch == parameters == 5 * 9 + (5 * 10 + 8 * 10 + 10)
+    assert macs == 40 * 9 * 784 + 400
+
+
 def test_a_tied_kernel_is_allowed_for_in_the_open():
     checks, parameters, macs = checked(str(TIED))
 
     # One 4-4 kernel of 144 and one depthwise kernel of 36 are met a second time.
     assert checks == Counts(parameters, parameters, parameters, macs, 144 + 36)
     assert _summary_total(build(TIED, MNIST), MNIST) == parameters + 180
+
+
+def test_all_libraries_count_a_depthwise_kernel_in_poses_alike():
+    text = "conv3x3(8, poses=4) dwconv3x3(poses=4, tie=a) dwconv3x3(poses=4, bias, tie=a) gap linear(10)"
+    checks, parameters, macs = checked(text)
+
+    assert checks == Counts(parameters, parameters, parameters, macs, 18)
 
 
 def test_only_convolutions_and_linear_layers_count_as_multiply_adds():

@@ -16,7 +16,7 @@ from harness.training.native import engine as engine_module
 from harness.training.native.driver import NativeProgram, _check_images, _engine_tensors, _flat
 from harness.training.native.engine import _LEVELS, Engine, _Level
 from harness.training.recipe import Recipe
-from search_spaces.modules import FastDropout
+from search_spaces.modules import FastDropout, PoseLinear
 from search_spaces.network import MNIST, Architecture
 from tests.factories import DEVIATION, MEAN, make_images
 
@@ -56,6 +56,9 @@ def check_against_torch(architecture: Architecture, batch: int, engine: Engine) 
     for module in network.modules():
         if isinstance(module, FastDropout):
             module.p = 0.0
+        elif isinstance(module, PoseLinear):
+            # Of its numbers those of poses are zero at first.
+            module.weight.data = torch.randn_like(module.weight)
         elif isinstance(module, _BatchNorm):
             # What no batch has: a mean or variance that is another's is seen.
             assert module.running_mean is not None

@@ -6,7 +6,7 @@ from __future__ import annotations
 EVERY_OP = (
     "conv5x5(4, pad=0, stride=2, bias) bn relu dropout(0.1) dwconv3x3(bias) res(conv1x1(4) relu) dropout2d(0.1) "
     "maxpool(3) avgpool conv1x1(6) leaky conv3x1(6, groups=2) prelu conv1x3(4) swish bn(unscaled) unshuffle(2) gap "
-    "linear(12) bn relu linear(10)"
+    "poselinear(12, poses=4) bn relu linear(10)"
 )
 # One kernel at three resolutions, and one with as many groups as channels.
 ACROSS = (
@@ -25,6 +25,13 @@ POSED = (
 POSED_AND_PLAIN = (
     "conv3x3(8) maxpool conv3x3(32, poses=4, tie=a) bn relu conv1x1(8) conv3x3(8, tie=a) bn relu "
     "conv3x3(16, poses=2, tie=a) gap linear(10)"
+)
+# A depthwise kernel in different numbers of poses, and in one where each pose reads the same channel.
+POSED_DEPTHWISE = (
+    "conv3x3(8, poses=4) bn relu dwconv3x3(poses=4, bias, tie=a) conv1x1(16, poses=4) "
+    "dwconv3x3(poses=8, stride=2, tie=a) bn relu maxpool conv1x1(2) conv3x3(8, groups=2, poses=4, tie=a) "
+    "dwconv3x3(poses=2, pad=0, bias) dwconv3x3(tie=b) conv3x3(8, groups=8, tie=b) dwconv3x3(poses=8, tie=d) "
+    "conv1x1(8, poses=8) bn(poses=8) dwconv3x3(poses=8, tie=d) gap linear(10)"
 )
 # What lies before and behind, on maps and vectors, and what dropout and the lanes beyond a batch must not change.
 SHARED = (
@@ -65,6 +72,8 @@ NETWORKS = (
     "conv3x3(8, poses=4) bn relu maxpool res(conv1x1(8) bn(poses=4, shared)) relu res(res(bn) relu) relu linear(10)",
     "maxpool(4) conv3x1(4) relu conv3x1(4) relu conv3x1(4, pad=0) relu conv3x1(4) relu conv1x1(4) relu conv3x1(4) "
     "res(conv3x1(4) relu conv3x1(4)) relu gap linear(10)",
+    "conv3x3(16, poses=8) relu maxpool gap poselinear(12, poses=4) relu poselinear(8, poses=2) bn "
+    "poselinear(10, poses=8)",
     ACROSS,
 )
 # Layers that are wide enough for tiles: every padding, sides of every remainder by four, bias, groups, poses, and ties

@@ -31,7 +31,7 @@ from harness.training.native.instruction import program as flat
 from harness.training.recipe import Recipe
 from search_spaces.network import MNIST, Architecture, analyse
 from tests.conftest import REPOSITORY
-from tests.harness.training.native.networks import IN_PAIRS, NETWORKS, POSED, TILED
+from tests.harness.training.native.networks import IN_PAIRS, NETWORKS, POSED, POSED_DEPTHWISE, TILED
 
 
 @pytest.fixture
@@ -221,7 +221,7 @@ def test_the_engine_is_clean_under_the_sanitizers():
     dropouts = ("conv3x3(3) relu dropout(0.3) maxpool conv3x3(9) bn relu dropout2d(0.3) gap linear(10)",)
 
     answer = subprocess.run(
-        [sys.executable, "-c", SANITIZED, *NETWORKS, *IN_PAIRS, *TILED, POSED, wide, *dropouts],
+        [sys.executable, "-c", SANITIZED, *NETWORKS, *IN_PAIRS, *TILED, POSED, POSED_DEPTHWISE, wide, *dropouts],
         capture_output=True,
         text=True,
         env=environment,

@@ -42,7 +42,14 @@ from tests.harness.training.native.engines import (
     gradients,
     in_float64,
 )
-from tests.harness.training.native.networks import NETWORKS, POSED, POSED_AND_PLAIN, SHARED, SIMPLY_POSED
+from tests.harness.training.native.networks import (
+    NETWORKS,
+    POSED,
+    POSED_AND_PLAIN,
+    POSED_DEPTHWISE,
+    SHARED,
+    SIMPLY_POSED,
+)
 
 
 def begin(text: str) -> str:
@@ -52,7 +59,7 @@ def begin(text: str) -> str:
 
 @ON_EACH_LEVEL
 @pytest.mark.parametrize("batch", [16, 21])
-@pytest.mark.parametrize("text", [*NETWORKS, POSED, POSED_AND_PLAIN, SHARED], ids=begin)
+@pytest.mark.parametrize("text", [*NETWORKS, POSED, POSED_AND_PLAIN, POSED_DEPTHWISE, SHARED], ids=begin)
 def test_gradients_of_every_op_equal_torch_s(text: str, batch: int, level: _Level):
     check_against_torch(parse_network(text), batch, in_float64(level))
 
