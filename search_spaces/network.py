@@ -64,7 +64,7 @@ class Architecture:
     bars: tuple[int, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
-        uses = Counter(op.tie for op in kernels(self.ops) if op.tie is not None)
+        uses = Counter(op.tie for op in flat(self.ops) if op.tie is not None)
         shared = [name for name, count in uses.items() if count > 1]
         ties = {name: f"t{number}" for number, name in enumerate(shared, start=1)}
         ops, bars = _canonical(self.ops, self.bars, ties)
@@ -126,7 +126,7 @@ def _canonical(
             positions.add(len(canonical))
         if op.role is Role.DROPOUT and op.drop_rate == 0:
             continue
-        if isinstance(op, Kernel) and op.tie is not None and ties.get(op.tie) != op.tie:
+        if op.tie is not None and ties.get(op.tie) != op.tie:
             op = _renamed(op, ties.get(op.tie))
         elif isinstance(op, Residual):
             op = Residual(*_canonical(op.ops, op.bars, ties))
@@ -135,7 +135,7 @@ def _canonical(
 
 
 @lru_cache(maxsize=10_000)
-def _renamed(op: Kernel, tie: str | None) -> Op:
+def _renamed(op: Op, tie: str | None) -> Op:
     return replace(cast(Any, op), tie=tie)  # type: ignore[no-any-return]
 
 
@@ -265,12 +265,12 @@ def _layers(ops: tuple[Op, ...], shape: Shape, field: _Field, tied: dict[str, Sh
                 layers.append(_Layer(op, shape, parameters, macs, _shorter_edge(field, shape)))
                 continue
             layer, further, field, kernel = _alone(op, shape, field)
-            if isinstance(op, Kernel) and op.tie is not None and kernel is not None:
+            if op.tie is not None and kernel is not None:
                 layer = further if op.tie in tied else layer
                 if tied.setdefault(op.tie, kernel) != kernel:
                     raise ShapeError(
-                        f"tie={op.tie} shares a kernel of {shape_text(tied[op.tie])} with one of {shape_text(kernel)} "
-                        "(out x in x height x width); tied kernels must have equal shapes"
+                        f"tie={op.tie} shares weights of {shape_text(tied[op.tie])} with some of {shape_text(kernel)} "
+                        "(out x in x height x width, or of bn scale and shift x channels); they must be equal"
                     )
             layers.append(layer)
             shape = layer.output_shape

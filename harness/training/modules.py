@@ -19,7 +19,7 @@ from harness.training.recipe import Recipe
 from search_spaces.errors import SearchSpaceError
 from search_spaces.modules import FastDropout, PosedConv2d
 from search_spaces.network import Architecture, Task, analyse
-from search_spaces.ops import Kernel, Op, Residual, Role, Shape
+from search_spaces.ops import Op, Residual, Role, Shape
 
 # Weights are drawn so many times: a relu before a wide maxpool changes nothing in one draw, and something in the next.
 _VAIN_DRAWS = 32
@@ -34,8 +34,8 @@ class _Residual(nn.Module):  # adds its input to what its ops make of it
         return values + self.ops(values)  # type: ignore[no-any-return]  # Sequential returns Any
 
 
-def _sequence(ops: tuple[Op, ...], shape: Shape, tied: dict[str, Tensor] | None = None) -> nn.Sequential:
-    # Tied kernels are shared; ``tied`` has those that are known by a name.
+def _sequence(ops: tuple[Op, ...], shape: Shape, tied: dict[str, nn.Module] | None = None) -> nn.Sequential:
+    # ``tied`` has the first module of each tie, whose weights all of its name share.
     tied = {} if tied is None else tied
     modules: list[nn.Module] = []
     for op in ops:
@@ -43,11 +43,19 @@ def _sequence(ops: tuple[Op, ...], shape: Shape, tied: dict[str, Tensor] | None 
             module: nn.Module = _Residual(_sequence(op.ops, shape, tied))
         else:
             module = op.module(shape)
-        if isinstance(module, nn.Conv2d) and isinstance(op, Kernel) and op.tie is not None:
-            module.weight = tied.setdefault(op.tie, module.weight)
+        if op.tie is not None:
+            _share(module, op.tie, tied)
         modules.append(module)
         shape = op.shape(shape)
     return nn.Sequential(*modules)
+
+
+def _share(module: nn.Module, tie: str, tied: dict[str, nn.Module]) -> None:
+    """Give a module the weights of the first of its tie; a convolution keeps its own bias."""
+    first = tied.setdefault(tie, module)
+    names = ("weight", "bias") if isinstance(module, _BatchNorm) else ("weight",)
+    for name in names:
+        module.register_parameter(name, getattr(first, name))
 
 
 class Network(nn.Module):

@@ -19,7 +19,8 @@ _WINDOW = {
     "pad": Parameter("padding", "pad", Kind.COUNT, "padding", minimum=0),
     "stride": Parameter("stride", "stride", Kind.COUNT, "stride"),
 }
-_ENDS = {"bias": Parameter("bias", "bias", Kind.FLAG, "bias"), "tie": Parameter("tie", "tie", Kind.TIE, "tie")}
+TIE = {"tie": Parameter("tie", "tie", Kind.TIE, "tie")}
+_ENDS = {"bias": Parameter("bias", "bias", Kind.FLAG, "bias"), **TIE}
 _GROUPS = {"groups": Parameter("groups", "groups", Kind.COUNT, "number of groups")}
 
 

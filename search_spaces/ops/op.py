@@ -101,6 +101,8 @@ class Op:
     role: ClassVar[Role] = Role.ACTIVATION
     # It takes in a whole map at once.
     is_global: ClassVar[bool] = False
+    # Ops of one tie share what ``kernel`` has the shape of.
+    tie: str | None = None
     # The class of ``torch.nn`` that is given the op's fields, where that is all there is to its module.
     layer: ClassVar[str] = ""
 
@@ -121,7 +123,10 @@ class Op:
         return None
 
     def kernel(self, before: Shape) -> Shape | None:
-        """Return the shape of the learned kernel, out x in x rows x columns; None without one."""
+        """Return the shape of the numbers that a tie shares; None where there are none.
+
+        Of a convolution it is its kernel, out x in x rows x columns.
+        """
         return None
 
     def cost(self, before: Shape) -> tuple[int, int]:

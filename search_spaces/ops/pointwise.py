@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from search_spaces.errors import ShapeError
-from search_spaces.ops.convolutions import POSES
+from search_spaces.ops.convolutions import POSES, TIE
 from search_spaces.ops.op import Kind, Op, Parameter, Role, Shape, Signature, written
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ _NORM = {
     "unscaled": Parameter("unscaled", "unscaled", Kind.FLAG, "fixed scale"),
     **POSES,
     "shared": Parameter("shared", "shared", Kind.FLAG, "shared statistics"),
+    **TIE,
 }
 _RATE = Signature(Parameter("p", "rate", Kind.RATE, "rate"), required=True)
 
@@ -28,12 +30,14 @@ class BatchNorm(Op):
     Attributes:
         poses: so many neighbouring channels have one shift and one scale.
         shared: these channels have one mean and one variance too.
+        tie: those of one name share shifts and scales, not the statistics.
     """
 
     role: ClassVar[Role] = Role.NORMALISATION
     unscaled: bool = False
     poses: int = 1
     shared: bool = False
+    tie: str | None = None
 
     def shape(self, before: Shape) -> Shape:
         if self.shared and self.poses == 1:
@@ -42,8 +46,11 @@ class BatchNorm(Op):
             raise ShapeError(f"{self} gets {before[0]} channels, no multiple of the number of poses")
         return before
 
+    def kernel(self, before: Shape) -> Shape:
+        return 1 if self.unscaled else 2, before[0] // self.poses
+
     def cost(self, before: Shape) -> tuple[int, int]:
-        return (1 if self.unscaled else 2) * (before[0] // self.poses), 0
+        return math.prod(self.kernel(before)), 0
 
     def statistics(self, before: Shape) -> int:
         return 2 * (before[0] // self.poses if self.shared else before[0])

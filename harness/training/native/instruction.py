@@ -187,8 +187,9 @@ def _slope(flat: Program, activation: spec.Op | None) -> int:
 def _with_norm(flat: Program, item: _Instruction, norm: spec.BatchNorm, channels: int) -> _Instruction:
     shared = norm.poses if norm.shared else 1
     mean = flat.statistics
-    scale = -1 if norm.unscaled else flat._parameter(channels // norm.poses, kernel=False)
-    shift = flat._parameter(channels // norm.poses, kernel=False)
+    count = channels // norm.poses
+    scale = -1 if norm.unscaled else flat._parameter(count, kernel=False, tie=norm.tie and f"{norm.tie} scale")
+    shift = flat._parameter(count, kernel=False, tie=norm.tie)
     item = replace(item, poses=norm.poses, shared=shared, scale=scale, shift=shift)
     flat.statistics += 2 * (channels // shared)
     return replace(item, mean=mean, variance=mean + channels // shared)

@@ -33,6 +33,12 @@ POSED_DEPTHWISE = (
     "dwconv3x3(poses=2, pad=0, bias) dwconv3x3(tie=b) conv3x3(8, groups=8, tie=b) dwconv3x3(poses=8, tie=d) "
     "conv1x1(8, poses=8) bn(poses=8) dwconv3x3(poses=8, tie=d) gap linear(10)"
 )
+# Scales and shifts that BNs share, of maps, vectors and poses, before a pool, in a sum and by themselves.
+TIED_NORMS = (
+    "conv3x3(8, poses=4) bn(poses=4, tie=n) relu maxpool conv3x3(8, poses=4) bn(poses=4, tie=n) relu "
+    "res(conv1x1(8, poses=4) bn(poses=4, tie=n)) relu conv1x1(8) bn(poses=4, shared, tie=n) prelu conv1x1(8) "
+    "bn(unscaled, tie=m) leaky conv1x1(8) bn(unscaled, tie=m) gap bn(tie=o) linear(8) bn(tie=o) relu linear(10)"
+)
 # What lies before and behind, on maps and vectors, and what dropout and the lanes beyond a batch must not change.
 SHARED = (
     "conv3x3(16, poses=4) bn(poses=4, shared) relu conv3x3(8, stride=2) prelu bn(unscaled, poses=2, shared) prelu "
@@ -74,6 +80,7 @@ NETWORKS = (
     "res(conv3x1(4) relu conv3x1(4)) relu gap linear(10)",
     "conv3x3(16, poses=8) relu maxpool gap poselinear(12, poses=4) relu poselinear(8, poses=2) bn "
     "poselinear(10, poses=8)",
+    TIED_NORMS,
     ACROSS,
 )
 # Layers that are wide enough for tiles: every padding, sides of every remainder by four, bias, groups, poses, and ties
