@@ -30,8 +30,6 @@ from search_spaces.space import SearchSpace
 
 RATES = st.sampled_from([0.0, 0.05, 0.069, 0.1, 0.25, 0.00001])
 PLAIN_OPS = st.one_of(
-    st.builds(BatchNorm, st.booleans(), st.sampled_from([1, 1, 2, 4, 8])),
-    st.builds(BatchNorm, st.booleans(), st.sampled_from([2, 4]), st.just(True)),
     st.builds(ReLU),
     st.builds(PReLU),
     st.builds(Swish),
@@ -71,6 +69,15 @@ def kernels(draw: st.DrawFn, channels: int) -> Op:
 
 
 @st.composite
+def norms(draw: st.DrawFn, channels: int) -> Op:
+    """A normalisation of ``channels`` channels; those of one tie have as many scales and shifts."""
+    poses = draw(st.sampled_from([count for count in (1, 1, 2, 4, 8) if channels % count == 0]))
+    unscaled = draw(st.booleans())
+    tie = draw(st.sampled_from([None, f"n{channels // poses}_{unscaled}"]))
+    return BatchNorm(unscaled, poses, poses > 1 and draw(st.booleans()), tie)
+
+
+@st.composite
 def residuals(draw: st.DrawFn, channels: int) -> Op:
     """A residual sum that keeps the shape."""
     rows, columns = draw(st.sampled_from([(1, 1), (3, 3), (1, 3)]))
@@ -88,7 +95,7 @@ def networks(draw: st.DrawFn) -> Architecture:
     ops: list[Op] = []
     shape: Shape = MNIST.input_shape
     for _ in range(draw(st.integers(0, 8))):
-        op = draw(st.one_of(PLAIN_OPS, kernels(shape[0]), residuals(shape[0])))
+        op = draw(st.one_of(PLAIN_OPS, norms(shape[0]), kernels(shape[0]), residuals(shape[0])))
         try:
             after = op.shape(shape)
         except ShapeError:

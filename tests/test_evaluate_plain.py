@@ -39,8 +39,9 @@ NETWORKS = (
     "dwconv3x3(poses=4, stride=2, bias) bn conv1x1(8, poses=4) | gap | linear(10)",
     "conv5x5(8, pad=0, poses=8) bn(unscaled, poses=8) relu avgpool(3) | conv3x3(16, poses=8, tie=t1) bn(poses=8) relu "
     "maxpool | conv3x3(16, poses=8) relu | gap | conv1x1(10, bias)",
-    "conv3x3(8, poses=4) relu maxpool | conv3x3(8, tie=t1, poses=4) bn(poses=4) res(conv3x3(8, tie=t1, poses=4) bn "
-    "res(conv1x1(8) bn relu)) relu | maxpool(3) | conv3x3(8, tie=t1, poses=4, stride=2) bn(unscaled) gap linear(10)",
+    "conv3x3(8, poses=4) relu maxpool | conv3x3(8, tie=t1, poses=4) bn(tie=t2) res(conv3x3(8, tie=t1, poses=4) "
+    "bn(tie=t2) res(conv1x1(8) bn relu)) relu | maxpool(3) | conv3x3(8, tie=t1, poses=4, stride=2) bn(unscaled) gap "
+    "linear(10)",
     "conv3x3(8, poses=4) bn(poses=4, shared) relu avgpool | res(conv1x1(8) bn(unscaled, poses=2, shared)) relu gap "
     "linear(10)",
     "conv3x3(8, poses=8) bn(poses=8) relu maxpool | conv3x3(16, poses=8, stride=2) relu conv1x1(16, poses=8) | gap | "

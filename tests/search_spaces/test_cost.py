@@ -167,9 +167,10 @@ def stored(ops: tuple[Op, ...], shape: list[tuple[int, ...]], tied: set[str]) ->
                 total += len(outputs) if op.bias else 0
                 tied |= {op.tie} if op.tie else set()
             case BatchNorm():
-                total += len(
-                    list(product(range(channels // op.poses), ("shift",) if op.unscaled else ("scale", "shift")))
-                )
+                names = ("shift",) if op.unscaled else ("scale", "shift")
+                if op.tie is None or op.tie not in tied:
+                    total += len(list(product(range(channels // op.poses), names)))
+                tied |= {op.tie} if op.tie else set()
             case PReLU():
                 total += 1
             case Linear():
@@ -205,6 +206,8 @@ def test_parameters_equal_the_number_of_listed_array_elements(network: Architect
             "conv3x3(8) bn(unscaled, poses=8, shared) res(bn(poses=2, shared)) | gap | linear(10)",
             72 + 1 + 8 + 90 + 2 + 8,
         ),
+        # Scales and shifts once, statistics each time.
+        ("conv3x3(4) bn(tie=a) conv3x3(4) res(bn(tie=a)) | gap | linear(10)", 36 + 8 + 144 + 50 + 16),
         # The tied kernel once, each BN with its own statistics.
         ("conv3x3(4) conv3x3(4, tie=a) bn conv3x3(4, tie=a) bn | gap | linear(10)", 36 + 144 + 16 + 50 + 16),
         ("conv3x3(4) res(conv3x3(4) bn res(conv1x1(4) bn)) | gap | linear(10)", 36 + 144 + 8 + 16 + 8 + 50 + 16),

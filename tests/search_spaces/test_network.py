@@ -86,7 +86,7 @@ def test_other_tie_names_and_idle_dropouts_change_nothing(network: Architecture)
     def renamed(ops: tuple[Op, ...]) -> tuple[Op, ...]:
         found: list[Op] = []
         for op in ops:
-            if isinstance(op, Conv | DepthwiseConv):
+            if isinstance(op, Conv | DepthwiseConv | BatchNorm):
                 op = replace(op, tie=op.tie and f"x{op.tie}")
             elif isinstance(op, Residual):
                 op = Residual(renamed(op.ops), op.bars)

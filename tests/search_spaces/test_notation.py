@@ -224,6 +224,9 @@ def test_the_nearest_name_is_suggested(text: str, near: str):
         ("conv3x3(4) res(^bn(poses=1, shared)) gap linear(10)", (1, 0)),
         ("linear(10) bn | ^gap", (2,)),
         ("conv3x3(4, tie=a) bn res(relu | res(^conv3x3(4, tie=a))) gap linear(10)", (2, 1, 0)),
+        ("conv3x3(4) bn(tie=a) conv3x3(8) ^bn(tie=a) gap linear(10)", (3,)),
+        ("conv3x3(4) bn(tie=a) res(^bn(unscaled, tie=a)) gap linear(10)", (2, 0)),
+        ("conv3x3(2) bn(tie=a) res(^conv1x1(2, tie=a)) gap linear(10)", (2, 0)),
         ("bn ^res(conv3x3(4)) gap linear(10)", (1,)),
     ],
 )

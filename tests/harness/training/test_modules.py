@@ -140,6 +140,24 @@ def test_a_tied_kernel_gets_the_sum_of_the_gradients_of_its_uses():
     torch.testing.assert_close(gradient(tied, 0), gradient(apart, 0))
 
 
+def test_tied_norms_get_the_sum_of_the_gradients_of_their_uses_and_keep_statistics_of_their_own():
+    text = "conv3x3(4) bn{0} relu conv3x3(8, poses=2) bn(poses=2{1}) gap linear(10)"
+    tied = build(parse_network(text.format("(tie=a)", ", tie=a")), MNIST).double()
+    apart = build(parse_network(text.format("", "")), MNIST).double()
+    apart.load_state_dict(tied.state_dict())
+    images = torch.randn(5, *MNIST.input_shape, dtype=torch.float64)
+
+    for network in (tied, apart):
+        network(images).square().sum().backward()
+
+    for name in ("weight", "bias"):
+        first, second = (getattr(apart.ops[index], name).grad for index in (1, 4))
+        torch.testing.assert_close(getattr(tied.ops[1], name).grad, first + second)
+    for index in (1, 4):
+        own, expected = (network.ops[index].running_mean for network in (tied, apart))
+        torch.testing.assert_close(own, expected)
+
+
 def test_a_residual_adds_its_input_to_what_its_ops_make_of_it():
     network = build(parse_network("conv3x3(4) res(conv3x3(4) bn relu) gap linear(10)"), MNIST).eval()
     residual = network.ops[1]
