@@ -18,7 +18,7 @@ function inPoses({ filters, rows, columns, channels, weights }, orders) {
       }
     }
   }
-  return Int8Array.from(posed);
+  return Int16Array.from(posed);
 }
 const posedWeights = plan.steps.map((step) => (step.kernel === null ? null : inPoses(plan.kernels[step.kernel], step.orders)));
 

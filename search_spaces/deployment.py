@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from search_spaces.errors import NoIntegerFormError
-from search_spaces.ops.convolutions import Conv, DepthwiseConv, Kernel
+from search_spaces.ops.convolutions import Kernel
 from search_spaces.ops.op import Op, Residual, Role, Shape
 from search_spaces.ops.pointwise import BatchNorm, LeakyReLU, PReLU, ReLU
 from search_spaces.ops.windows import Linear, PoseLinear
@@ -203,7 +203,7 @@ class IntegerPlan:
         for step in self.steps:
             if step.kind is Kind.CONVOLUTION and step.kernel is not None and step.target is not None:
                 _, channels, rows, columns = self.kernels[step.kernel].shape
-                is_posed = isinstance(step.op, Conv) and step.op.poses > 1
+                is_posed = isinstance(step.op, Kernel) and step.op.poses > 1
                 buffers = Buffers(
                     window=max(buffers.window, rows * columns * self.maps[step.source].shape[0]),
                     inputs=max(buffers.inputs, rows * columns * channels),
@@ -302,7 +302,7 @@ class _Planner:
         rest = items[1:] if is_global else items
         if not rest:
             return True, None
-        is_linear = len(rest) == 1 and isinstance(rest[0].op, Linear)
+        is_linear = len(rest) == 1 and rest[0].op.role is Role.LINEAR
         return (is_global, rest[0]) if is_linear else None
 
     def add_step(self, item: _Item, source: int) -> int:
@@ -349,8 +349,7 @@ class _Planner:
         tie = op.tie if isinstance(op, Kernel) else None
         if tie is not None and tie in self.ties:
             return self.ties[tie]
-        filters, channels, rows, columns = op.kernel(before) or (op.shape(before)[0], *before)
-        self.kernels.append(LearnedKernel((filters, channels, rows, columns), item.path))
+        self.kernels.append(LearnedKernel(_weight_shape(op, before), item.path))
         index = len(self.kernels) - 1
         if tie is not None:
             self.ties[tie] = index
@@ -403,12 +402,16 @@ def _is_global_mean(op: Op) -> bool:
 
 
 def _is_convolution(op: Op) -> bool:
-    """Return whether the weights of an op have an integer form.
+    """Return whether an op is a step of its own with weights; a head by pose has a form as the last op only."""
+    return op.has_weights and not isinstance(op, PoseLinear)
 
-    A head by pose has none, and neither have filters whose poses each read a channel of their own.
-    """
-    is_posed_depthwise = isinstance(op, DepthwiseConv) and op.poses > 1
-    return op.has_weights and not (is_posed_depthwise or isinstance(op, PoseLinear))
+
+def _weight_shape(op: Op, before: tuple[int, int, int]) -> tuple[int, int, int, int]:
+    """Return filters, channels, rows and columns of what is stored; of a head by pose, channels and then poses."""
+    if isinstance(op, PoseLinear):
+        return op.out_features, before[0] // op.poses + op.poses, 1, 1
+    filters, channels, rows, columns = op.kernel(before) or (op.shape(before)[0], *before)
+    return filters, channels, rows, columns
 
 
 def _is_1x1(op: Op | None) -> bool:
@@ -487,11 +490,7 @@ def without_integer_form(op_types: Iterable[type[Op]]) -> list[str]:
     """Return the names of the kinds of ops that have no integer form."""
     roles = (Role.CONVOLUTION, Role.LINEAR, Role.DROPOUT, Role.REARRANGEMENT, Role.SUM, *_POOLS)
     kinds = (BatchNorm, *_RECTIFIERS)
-
-    def is_missing(kind: type[Op]) -> bool:
-        return kind is PoseLinear or (kind.role not in roles and not issubclass(kind, kinds))
-
-    return sorted(kind.__name__.lower() for kind in op_types if is_missing(kind))
+    return sorted(kind.__name__.lower() for kind in op_types if kind.role not in roles and not issubclass(kind, kinds))
 
 
 def check_integer_form(plan: IntegerPlan) -> None:

@@ -13,10 +13,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 33_990,
-    "test lines": 30_560,
+    "product lines": 34_020,
+    "test lines": 30_580,
     "benchmark lines": 3_200,
-    "public names": 1_023,
+    "public names": 1_024,
     "files": 706,
 }
 

@@ -23,7 +23,7 @@ from harness.data.datasets import Dataset
 from harness.system.errors import DISTRIBUTION, UsageError
 from harness.training.integer import IntegerNetwork, StepNumbers, integer_logits
 from search_spaces.deployment import Kind, Map, Step
-from search_spaces.ops import Conv, Kernel, Role
+from search_spaces.ops import DepthwiseConv, Kernel, PoseLinear, Role
 
 # Images of the test that comes with the folder.
 EXAMPLES = 10
@@ -198,6 +198,10 @@ def _used_functions(steps: Sequence[_StepText]) -> set[str]:
     """Return the functions of the template that a network needs, and of its convolutions the kinds."""
     convolutions = [step for step in steps if step.step.kind is Kind.CONVOLUTION]
     kinds = {"poses" if step.poses > 1 else "plain" for step in convolutions}
+    if any(step.poses > 1 and isinstance(step.step.op, DepthwiseConv) for step in convolutions):
+        kinds.add("channel of each pose")
+    if steps[-1].poses > 1:
+        kinds.add("head by pose")
     return kinds | {_FUNCTIONS[step.step.kind] for step in steps}
 
 
@@ -244,7 +248,7 @@ class _StepText:
 
     @property
     def poses(self) -> int:
-        return self.step.op.poses if isinstance(self.step.op, Conv) else 1
+        return self.step.op.poses if isinstance(self.step.op, Kernel | PoseLinear) else 1
 
     @property
     def text(self) -> str:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from harness.deployment.c_library import Library
-from harness.training.integer import IntegerNetwork, Integers, StepNumbers, kernel_in_poses
+from harness.training.integer import IntegerNetwork, Integers, StepNumbers, kernel_in_poses, product_weights
 from search_spaces.deployment import Kind, Map, Step
-from search_spaces.ops import Conv, Kernel, LeakyReLU, PReLU, Role, Shape
+from search_spaces.ops import Kernel, LeakyReLU, PReLU, Role, Shape
 
 # The images of which a drawing is made one; other data sets that the harness knows have this shape.
 _DIGIT_SHAPE = (1, 28, 28)
@@ -41,9 +41,13 @@ def plan_document(network: IntegerNetwork) -> dict[str, Any]:
     """Return the maps, learned kernels and steps of a network; a number has the name that it has in Python."""
     plan = network.plan
     steps = zip(plan.steps, network.numbers, strict=True)
+    kernels = list(network.kernels)
+    head = plan.steps[-1]
+    if head.kernel is not None:
+        kernels[head.kernel] = product_weights(kernels[head.kernel], head)
     return {
         "maps": [_map_document(each) for each in plan.maps],
-        "kernels": [_kernel_document(kernel) for kernel in network.kernels],
+        "kernels": list(map(_kernel_document, kernels)),
         "steps": [_step_document(network, step, numbers) for step, numbers in steps],
     }
 
@@ -97,7 +101,7 @@ def _step_document(network: IntegerNetwork, step: Step, numbers: StepNumbers) ->
 def _kernel_facts(network: IntegerNetwork, step: Step) -> dict[str, Any]:
     """Return what a step does with a kernel; of a step without one the same keys."""
     op = step.op
-    poses = op.poses if isinstance(op, Conv) else 1
+    poses = op.poses if isinstance(op, Kernel) else 1
     sums = None
     if step.kind is Kind.CONVOLUTION and op is not None:
         sums = _shape_document(op.shape(network.plan.maps[step.source].shape))

@@ -27,10 +27,11 @@ from harness.data.datasets import Dataset
 from harness.system.errors import ContentError
 from harness.system.terminal import counted, say_once
 from harness.training.modules import Images, normalised
+from search_spaces import modules
 from search_spaces.deployment import IntegerPlan, Kind, LearnedKernel, OpPath, Step, check_integer_form, integer_plan
 from search_spaces.modules import in_poses
 from search_spaces.network import Architecture
-from search_spaces.ops import Conv, Kernel, LeakyReLU, Linear, PReLU, Role
+from search_spaces.ops import Kernel, LeakyReLU, Linear, PoseLinear, PReLU, Role
 
 Integers = npt.NDArray[np.int64]
 # The share of the calibration images' values that a range holds; what lies outside becomes the largest number.
@@ -43,6 +44,8 @@ CALIBRATION_IMAGES = 2_000
 _FEW_IMAGES = 200
 _BATCH = 500
 _WEIGHT_MAX = 127
+# Of the numbers of poses in a head: its weights are products, whose sums must fit into 32 bits.
+_POSE_MAX = 63
 _INT16_MAX = 2**15 - 1
 _INT32_MAX = 2**31 - 1
 # The bits behind the point of a slope.
@@ -165,10 +168,36 @@ def warn_of_few(count: int) -> None:
         say_once(f"the ranges of the integers come from {images} only; others may lie outside of them", "warning")
 
 
-def _kernel_weights(network: nn.Module, kernel: LearnedKernel) -> npt.NDArray[np.float64]:
-    """Return learned weights, (filters, rows, columns, channels)."""
-    weights = module_at(network, kernel.path).weight.detach().cpu().double().numpy()
-    return np.ascontiguousarray(weights.reshape(kernel.shape).transpose(0, 2, 3, 1))
+def _integer_weights(network: nn.Module, kernel: LearnedKernel) -> tuple[Integers, float]:
+    """Return learned weights as integers, (filters, rows, columns, channels), and what a 1 of their products means.
+
+    Of a head by pose the numbers of channels and those of poses, with the 1 that is added to these, are integers of
+    scales of their own, and the weights are their products.
+    """
+    module = module_at(network, kernel.path)
+    weights = _numbers_of(module.weight)
+    if isinstance(module, modules.PoseLinear):
+        by_channel, channel_scale = _rounded(weights[:, : -module.poses], _WEIGHT_MAX)
+        by_pose, pose_scale = _rounded(1 + weights[:, -module.poses :], _POSE_MAX)
+        stored = np.concatenate([by_channel, by_pose], 1)
+        return stored[:, None, None, :], channel_scale * pose_scale
+    return _rounded(np.ascontiguousarray(weights.reshape(kernel.shape).transpose(0, 2, 3, 1)), _WEIGHT_MAX)
+
+
+def _rounded(weights: npt.NDArray[np.float64], largest: int) -> tuple[Integers, float]:
+    """Return weights as integers up to a largest magnitude, and what a 1 of them stands for."""
+    scale = float(np.abs(weights).max()) / largest or 1.0
+    return np.rint(weights / scale).astype(np.int64), scale
+
+
+def product_weights(kernel: Integers, step: Step) -> Integers:
+    """Return the weights of a step, (filters, rows, columns, channels), which those of a head by pose are made of."""
+    if not isinstance(step.op, PoseLinear):
+        return kernel
+    by_channel = kernel[..., : -step.op.poses, None]
+    by_pose = kernel[..., None, -step.op.poses :]
+    products: Integers = (by_channel * by_pose).reshape(len(kernel), 1, 1, -1)
+    return products
 
 
 def integer_network(
@@ -192,10 +221,9 @@ def integer_network(
     kernels = []
     kernel_scales = []
     for kernel in plan.kernels:
-        weights = _kernel_weights(network, kernel)
-        scale = float(np.abs(weights).max()) / _WEIGHT_MAX or 1.0
+        weights, scale = _integer_weights(network, kernel)
         kernel_scales.append(scale)
-        kernels.append(np.rint(weights / scale).astype(np.int64))
+        kernels.append(weights)
     offset = round(255 * mean[0]) if plan.steps[0].kernel is not None else 0
     converter = _Converter(
         network, plan, mean, deviation, tuple(kernels), tuple(kernel_scales), tuple(scales.tolist()), offset
@@ -317,7 +345,7 @@ class _Converter:
         largest = positions * self.largest_input(step)
         if step.kernel is None:
             return StepNumbers(largest=_checked(largest))
-        weights = self.kernels[step.kernel]
+        weights = product_weights(self.kernels[step.kernel], step)
         biases = _numbers_of(module_at(self.network, step.path).bias)
         if step.source == 0:
             biases = biases + self.offset_biases(step, self.scales[0] * self.kernel_scales[step.kernel])
@@ -456,8 +484,7 @@ def _convolved(values: Integers, kernel: Integers, step: Step) -> Integers:
     if not isinstance(op, Kernel):
         flat = values.reshape(len(values), -1) @ kernel.reshape(len(kernel), -1).T
         return flat[:, None, None, :]
-    poses = op.poses if isinstance(op, Conv) else 1
-    whole = np.ascontiguousarray(kernel_in_poses(kernel, poses))
+    whole = np.ascontiguousarray(kernel_in_poses(kernel, op.poses))
     rows, columns = op.paddings
     padded = np.pad(values, ((0, 0), (rows, rows), (columns, columns), (0, 0)))
     height, width = op.edges
@@ -532,5 +559,5 @@ def _logits(network: IntegerNetwork, step: Step, numbers: StepNumbers, values: I
     sums = values.sum((1, 2)) if step.is_global else values.reshape(len(values), -1)
     if step.kernel is None:
         return sums
-    kernel = network.kernels[step.kernel]
+    kernel = product_weights(network.kernels[step.kernel], step)
     return sums @ kernel.reshape(len(kernel), -1).T + (numbers.biases << numbers.bias_bits)

@@ -38,6 +38,10 @@ NETWORKS = [
     "conv5x5(4, pad=0, stride=2, bias) leaky(0.1) dwconv3x3 bn prelu conv3x3(8, groups=2) relu | avgpool(3) linear(10)",
     "conv1x7(4, stride=2) bn relu conv1x5(4, groups=4) conv1x1(6) relu conv1x9(5, stride=2) bn relu gap linear(10)",
     "unshuffle(2) bn relu conv1x3(6) conv3x1(6) relu res(relu conv3x3(6)) avgpool relu linear(12) bn relu linear(10)",
+    "conv3x3(8, poses=8) bn(poses=8, tie=n) relu | avgpool | res(dwconv3x3(poses=8, tie=a) conv1x1(8, poses=8) "
+    "bn(poses=8, tie=n)) relu conv1x1(16, poses=4) dwconv3x3(poses=4, stride=2, bias) bn(poses=4, shared) relu maxpool "
+    "dwconv3x3(poses=8, pad=0) relu res(dwconv3x3(poses=2) bn) gap poselinear(10, poses=8)",
+    "conv5x5(8, stride=4, poses=4) relu dwconv3x3(poses=8, stride=4) bn leaky maxpool poselinear(10, poses=4)",
     "res(conv3x3(1)) relu res(conv3x3(1) relu) maxpool(3) conv3x3(10, pad=0) relu gap",
     "conv1x1(4) relu conv1x1(2) leaky(0.3) conv3x3(10, pad=3) bn maxpool gap",
     "maxpool bn avgpool linear(10)",
