@@ -280,7 +280,7 @@ class _Planner:
         first = self.next_op
         # The weights of a first op take in the mean and the scale of one channel. Several channels may differ in their
         # scale, and an op without weights takes in none, so a scaling normalises the image for these.
-        if input_shape[0] > 1 or first is None or not _is_convolution(first):
+        if input_shape[0] > 1 or first is None or not _is_weighted_step(first):
             channels = input_shape[0]
             step = Step(kind=Kind.SCALING, source=source, multipliers=channels, biases=channels)
             source = self.add(step, input_shape, signed=True)
@@ -309,7 +309,7 @@ class _Planner:
         """Add the step that begins with an item, and return its map."""
         before = self.maps[source].shape
         op = item.op
-        if item.mark is _Mark.OP and _is_convolution(op):
+        if item.mark is _Mark.OP and _is_weighted_step(op):
             return self.convolution(source)
         is_scaling = item.mark is _Mark.END or isinstance(op, (BatchNorm, *_RECTIFIERS))
         if is_scaling:
@@ -401,7 +401,7 @@ def _is_global_mean(op: Op) -> bool:
     return op.is_global and op.role is Role.MEAN_POOLING
 
 
-def _is_convolution(op: Op) -> bool:
+def _is_weighted_step(op: Op) -> bool:
     """Return whether an op is a step of its own with weights; a head by pose has a form as the last op only."""
     return op.has_weights and not isinstance(op, PoseLinear)
 
