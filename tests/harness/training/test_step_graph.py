@@ -19,6 +19,9 @@ RECIPE = Recipe(epochs=EPOCHS, batch_size=8, average_decay=0.9, augmentation_off
 NETWORKS = [
     "conv3x3(8) bn relu dropout(0.2) | maxpool(2) | conv3x3(10) | gap",
     "conv3x3(8, poses=4) bn(poses=4) relu res(conv3x3(8, poses=4) bn(poses=4, shared)) | avgpool | gap linear(10)",
+    "conv3x3(8, poses=4) bn(poses=4, tie=n) relu res(conv3x3(8, poses=4) bn(poses=4, tie=n)) | gap linear(10)",
+    "conv3x3(16, poses=8) bn(poses=8) relu res(dwconv3x3(poses=8, tie=d) conv1x1(16, poses=8) bn(poses=8)) relu "
+    "res(dwconv3x3(poses=8, tie=d) conv1x1(16, poses=8) bn(poses=8)) | avgpool | gap poselinear(10, poses=8)",
 ]
 
 
@@ -73,6 +76,24 @@ def test_pictures_of_three_channels_can_be_recorded(monkeypatch):
     recorded = trained(NETWORKS[0], RECIPE, images(3))
     monkeypatch.setattr(step_graph, "_LAUNCHED_STEPS", 10**9)
     assert weights_digest(recorded) == weights_digest(trained(NETWORKS[0], RECIPE, images(3)))
+
+
+@pytest.mark.parametrize("notation", NETWORKS)
+def test_logits_and_gradients_are_those_of_a_processor(notation):
+    device = choose_device("cuda")
+    there = images()
+    network = parse_network(notation.replace(" dropout(0.2)", ""), there.task)
+    on_processor = network_on(network, there.task, torch.device("cpu")).double()
+    on_gpu = network_on(network, there.task, device).double()
+    on_gpu.load_state_dict(on_processor.state_dict())
+    pixels = there.pixels.double() / 255
+    expected = on_processor(pixels.cpu())
+    logits = on_gpu(pixels)
+    torch.testing.assert_close(logits.cpu(), expected, rtol=1e-9, atol=1e-9)
+    torch.nn.functional.cross_entropy(logits, there.labels).backward()
+    torch.nn.functional.cross_entropy(expected, there.labels.cpu()).backward()
+    for (name, parameter), counterpart in zip(on_gpu.named_parameters(), on_processor.parameters(), strict=True):
+        torch.testing.assert_close(parameter.grad.cpu(), counterpart.grad, rtol=1e-9, atol=1e-9, msg=name)
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3])
