@@ -17,7 +17,7 @@ LIMITS = {
     "test lines": 30_600,
     "benchmark lines": 3_200,
     "public names": 1_024,
-    "files": 735,
+    "files": 800,
 }
 
 

@@ -81,17 +81,17 @@ def test_pictures_of_three_channels_can_be_recorded(monkeypatch):
 @pytest.mark.parametrize("notation", NETWORKS)
 def test_logits_and_gradients_are_those_of_a_processor(notation):
     device = choose_device("cuda")
-    there = images()
-    network = parse_network(notation.replace(" dropout(0.2)", ""), there.task)
-    on_processor = network_on(network, there.task, torch.device("cpu")).double()
-    on_gpu = network_on(network, there.task, device).double()
+    dataset = images()
+    network = parse_network(notation.replace(" dropout(0.2)", ""), dataset.task)
+    on_processor = network_on(network, dataset.task, torch.device("cpu")).double()
+    on_gpu = network_on(network, dataset.task, device).double()
     on_gpu.load_state_dict(on_processor.state_dict())
-    pixels = there.pixels.double() / 255
-    expected = on_processor(pixels.cpu())
+    pixels = dataset.pixels.double() / 255
+    reference = on_processor(pixels.cpu())
     logits = on_gpu(pixels)
-    torch.testing.assert_close(logits.cpu(), expected, rtol=1e-9, atol=1e-9)
-    torch.nn.functional.cross_entropy(logits, there.labels).backward()
-    torch.nn.functional.cross_entropy(expected, there.labels.cpu()).backward()
+    torch.testing.assert_close(logits.cpu(), reference, rtol=1e-9, atol=1e-9)
+    torch.nn.functional.cross_entropy(logits, dataset.labels).backward()
+    torch.nn.functional.cross_entropy(reference, dataset.labels.cpu()).backward()
     for (name, parameter), counterpart in zip(on_gpu.named_parameters(), on_processor.parameters(), strict=True):
         torch.testing.assert_close(parameter.grad.cpu(), counterpart.grad, rtol=1e-9, atol=1e-9, msg=name)
 
