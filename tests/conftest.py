@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -46,6 +48,16 @@ settings.load_profile("harness")
 def pytest_xdist_auto_num_workers() -> int:
     """Return one process more than there are cores: a test that waits for a child or a disk leaves its core idle."""
     return len(os.sched_getaffinity(0)) + 1
+
+
+def example(name: str) -> ModuleType:
+    """Return a program of ``docs/examples`` as a module."""
+    spec = importlib.util.spec_from_file_location(name, REPOSITORY / "docs" / "examples" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

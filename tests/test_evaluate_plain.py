@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import importlib.util
 import json
 import subprocess
 import sys
@@ -25,7 +24,7 @@ from harness.training.run import to_safetensors
 from search_spaces.modules import PoseLinear
 from search_spaces.network import analyse
 from search_spaces.notation import parse_network
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, example
 from tests.factories import idx
 
 PROGRAM = REPOSITORY / "docs" / "examples" / "evaluate_plain.py"
@@ -109,12 +108,7 @@ def record_in(folder: Path, text: str, wrong: Sequence[Any], **changes: str) -> 
 @pytest.fixture(scope="module")
 def plain() -> ModuleType:
     """The program as a module."""
-    made = importlib.util.spec_from_file_location("evaluate_plain", PROGRAM)
-    assert made is not None
-    assert made.loader is not None
-    module = importlib.util.module_from_spec(made)
-    made.loader.exec_module(module)
-    return module
+    return example("evaluate_plain")
 
 
 @pytest.fixture(scope="module")

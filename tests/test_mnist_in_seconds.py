@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from tests.conftest import REPOSITORY
-
-PROGRAM = REPOSITORY / "docs" / "examples" / "mnist_in_seconds.py"
+from tests.conftest import example
 
 
 @pytest.fixture
 def program() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("mnist_in_seconds", PROGRAM)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return example("mnist_in_seconds")
 
 
 @pytest.mark.parametrize(
@@ -41,7 +33,8 @@ def test_the_mean_must_lie_above_the_target(
     capsys: pytest.CaptureFixture[str],
 ):
     runs = [SimpleNamespace(index=i, accuracy_pct=pct, train_seconds=5.0) for i, pct in enumerate(accuracies)]
-    answer = SimpleNamespace(record=SimpleNamespace(seeds=runs))
+    shipped = [SimpleNamespace(index=run.index, accuracy_pct=run.accuracy_pct, train_seconds=99.0) for run in runs]
+    answer = SimpleNamespace(record=SimpleNamespace(seeds=shipped), verdict=SimpleNamespace(runs=runs))
     monkeypatch.setattr(program.harness, "verify", lambda *arguments, **options: answer)
 
     assert program.main() == code
