@@ -96,7 +96,7 @@ def test_other_tie_names_and_idle_dropouts_change_nothing(network: Architecture)
     assert Architecture(renamed(network.ops)).hash == network.hash
 
 
-# The alternatives of `net` in the space `all`, in their order.
+# The forms of the alternatives of `net` in the space `all`, in their order; the last three have none of their own.
 FORMS_OF_ALL = (
     *("plain", "tied", "squeezed", "separable", "posed", "mirrored", "posed-separable"),
     *("posed-separable", "posed-separable", "posed"),
