@@ -13,10 +13,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 34_020,
-    "test lines": 30_650,
+    "product lines": 34_125,
+    "test lines": 30_752,
     "benchmark lines": 3_200,
-    "public names": 1_024,
+    "public names": 1_029,
     "files": 811,
 }
 

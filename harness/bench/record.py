@@ -204,6 +204,8 @@ class TableRequest:
 def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
     """Choose the networks, load the data and name the machine; read what the folder holds, and write nothing."""
     named = named_recipe(request.recipe, epochs=request.epochs)
+    if named.recipe.starts > 1:
+        raise UsageError(f"recipe {named.name} has several starts, of which a table of rungs cannot tell")
     epochs = named.recipe.epochs
     rungs = request.rungs
     near = request.further_runs
@@ -263,7 +265,7 @@ def plan_document(recording: Recording) -> dict[str, Any]:
     machine = facts.machines[0]
     data = dataset(facts.dataset)
     networks = recording.chosen.networks
-    pace = pace_of(machine.engine, machine.environment.device).taught(facts.recipe, data.task)
+    pace = pace_of(machine.engine, machine.environment.device).of_recipe(facts.recipe, data.task)
     timing = Timing(data.train_size, pace)
     for run in ended.values():
         timing.add(run, work(run.architecture, data.task))

@@ -128,8 +128,9 @@ def _config(resolved: Resolved, threshold_pct: float) -> StudyConfig:
         sampler_sha256=resolved.sampler_sha256,
         recipe=recipe.recipe,
         recipe_name=recipe.name,
-        # What somebody's code has trained for a while begins anew: its stretches would be paid for twice.
-        rungs=() if recipe.recipe.trainer else rungs(recipe.recipe.epochs),
+        # What somebody's code has trained for a while begins anew: its stretches would be paid for twice. Of several
+        # starts the least promising have ended early, and what a run makes at a rung is of another one.
+        rungs=() if recipe.recipe.trainer or recipe.recipe.starts > 1 else rungs(recipe.recipe.epochs),
         seed=request.seed,
         lengths=resolved.lengths,
         prior=request.prior,
@@ -179,7 +180,7 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
     drawn_ceilings = _drawn_ceilings(plan)
     seconds = None
     if count.median_macs is not None and count.median_numbers is not None and count.median_parameters is not None:
-        pace = pace_of(plan.effort.engine, plan.effort.device).taught(config.recipe, plan.data.task)
+        pace = pace_of(plan.effort.engine, plan.effort.device).of_recipe(config.recipe, plan.data.task)
         work = step_work(count.median_macs, count.median_numbers, count.median_parameters)
         lengths = min(config.all_lengths), max(config.all_lengths)
         seconds = [pace.seconds(epochs, plan.data.train_size, work) for epochs in lengths]

@@ -132,7 +132,7 @@ class Search:
         self.is_hopeless = is_hopeless
         self.began = executor.now() - planned_seconds
         self.before = state.seconds
-        self.timing = Timing(data.train_size, pace_of(effort.engine, effort.device).taught(config.recipe, data.task))
+        self.timing = Timing(data.train_size, pace_of(effort.engine, effort.device).of_recipe(config.recipe, data.task))
         for entry in state.of_kind(RunEnded):
             self._time(entry.event.run)
         self.turn = turn_of(config, len(state.candidates))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 
 from harness.studies.events import Entry, Event, SessionBegan, SessionEnded
 from harness.training.executors.base import Limits
-from harness.training.recipe import Recipe
+from harness.training.recipe import Recipe, ended_start_epochs
 from harness.training.result import Result
 from search_spaces.network import Analysis, Architecture, Task, analyse
 from search_spaces.notation import parse_network
@@ -57,12 +57,18 @@ class Pace:
         """Return what so many epochs over ``images`` take with a network of so much ``work``."""
         return epochs * images * (self.seconds_an_image + self.seconds_a_mac * network_work)
 
-    def taught(self, recipe: Recipe, task: Task) -> Pace:
-        """Return the pace under a recipe: for each image every teacher runs forward, a third of a training step."""
-        if not recipe.teacher:
-            return self
-        forward = recipe.teacher_seeds * work(parse_network(recipe.teacher, task), task) / 3
-        return replace(self, seconds_an_image=self.seconds_an_image + self.seconds_a_mac * forward)
+    def of_recipe(self, recipe: Recipe, task: Task) -> Pace:
+        """Return the pace under a recipe.
+
+        For each image every teacher runs forward, a third of a training step. The epochs of starts that do not go on
+        are shared out among the recipe's own.
+        """
+        image = self.seconds_an_image
+        if recipe.teacher:
+            forward = recipe.teacher_seeds * work(parse_network(recipe.teacher, task), task) / 3
+            image += self.seconds_a_mac * forward
+        factor = 1 + ended_start_epochs(recipe) / recipe.epochs
+        return Pace(factor * image, factor * self.seconds_a_mac)
 
 
 # On one core of a two-core CPU machine, by engine. torch: fitted to the 3,702-parameter network and seed4, of which it

@@ -79,6 +79,10 @@ class Recipe:
     trainer: Annotated[str, Field(pattern=r"^([\w.]+:\w+)?$")] = ""
     # Of its source (``source_sha256``); empty in recipes that are older than this field, which hold to no code.
     trainer_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
+    # So many begin, each from weights of its own, and train ``start_epochs``. The half with the least training loss
+    # goes on to twice as many epochs, of these the half to twice as many again, until one is left.
+    starts: Annotated[int, Field(ge=1, le=1_000)] = 1
+    start_epochs: Annotated[int, Field(ge=1, le=100_000)] = 2
 
     def __post_init__(self) -> None:
         """Refuse what cannot train, and write the teacher so that equal ones hash alike."""
@@ -110,6 +114,10 @@ def _check_dependent_fields(recipe: Recipe) -> None:
         raise ValueError("average_statistics are of an average, but average_decay is 0")
     if recipe.nesterov and recipe.optimizer == "sgd" and recipe.momentum == 0:
         raise ValueError("nesterov needs a momentum above 0, but momentum is 0")
+    if recipe.starts > 1 and recipe.trainer:
+        raise ValueError("a trainer of one's own has one start")
+    if recipe.start_epochs != _LATER_DEFAULTS["start_epochs"] and recipe.starts == 1:
+        raise ValueError("start_epochs belong to several starts, but starts is 1")
     if recipe.step_epochs and recipe.schedule != "step":
         raise ValueError(f"step_epochs belong to schedule 'step', but schedule is '{recipe.schedule}'")
     if recipe.final_rate and recipe.schedule not in ("linear", "cosine"):
@@ -126,6 +134,8 @@ def _check_teacher(recipe: Recipe) -> None:
         raise ValueError("a trainer of one's own takes no teacher")
     if recipe.teacher_recipe is None:
         raise ValueError("a teacher needs a teacher_recipe, but there is none")
+    if recipe.teacher_recipe.starts > 1:
+        raise ValueError("the teacher_recipe has several starts, but a teacher has one")
     if recipe.teacher_recipe.teacher:
         raise ValueError("the teacher_recipe names a teacher of its own, but only students have one")
 
@@ -142,6 +152,36 @@ def recipe_document(recipe: Recipe) -> dict[str, Any]:
     return {
         name: value for name, value in values.items() if name not in _LATER_DEFAULTS or value != _LATER_DEFAULTS[name]
     }
+
+
+@dataclass(frozen=True, slots=True)
+class StartRound:
+    """What happens to the starts of a run that are still there: all train up to an epoch, and some go on."""
+
+    epochs: int
+    kept: int  # so many, those with the least training loss
+
+
+def start_rounds(recipe: Recipe) -> list[StartRound]:
+    """Return the rounds that leave one start; the last one ends with the recipe at the latest."""
+    rounds: list[StartRound] = []
+    starts = recipe.starts
+    epochs = recipe.start_epochs
+    while starts > 1:
+        starts = starts // 2 if epochs < recipe.epochs else 1
+        rounds.append(StartRound(min(epochs, recipe.epochs), starts))
+        epochs *= 2
+    return rounds
+
+
+def ended_start_epochs(recipe: Recipe) -> int:
+    """Return how many epochs are trained, all together, by the starts that do not go on."""
+    total = 0
+    starts = recipe.starts
+    for stage in start_rounds(recipe):
+        total += (starts - stage.kept) * stage.epochs
+        starts = stage.kept
+    return total
 
 
 def decay_of(recipe: Recipe, *, kernel: bool) -> float:
@@ -264,6 +304,7 @@ RECIPES: dict[str, NamedRecipe] = {
         NamedRecipe("small", _SMALL),
         NamedRecipe("small-shift", replace(_SMALL, rotation_degrees=0.0, shift_pixels=1.0, scale=0.0, shear=0.0)),
         NamedRecipe("small-still", replace(_SMALL, augmented_share=0.0)),
+        NamedRecipe("small-starts", replace(_SMALL, starts=16)),
         NamedRecipe("small-bf16", replace(_SMALL, precision="bf16")),
         NamedRecipe("small-int8", replace(_SMALL, precision="int8")),
         NamedRecipe("smoke", Recipe(epochs=1, batch_size=128)),

@@ -67,6 +67,14 @@ def derive_seed(
     return int.from_bytes(digest[:6], "big")
 
 
+def start_seed(seed: int, number: int) -> int:
+    """Return the seed of one of a run's starts, an integer below 2**48; the first one has the run's own seed."""
+    if number == 0:
+        return seed
+    digest = hashlib.sha256(f"{seed}|start|{number}".encode()).digest()
+    return int.from_bytes(digest[:6], "big")
+
+
 class Status(StrEnum):
     """How a run ended; ``running`` where epochs are left."""
 

@@ -31,7 +31,7 @@ from harness.system.machine import choose_device
 from harness.system.user_code import called, function_of
 from harness.training.modules import Images, Teacher, network_on, state_tensors
 from harness.training.native.engine import TORCH, choose_engine
-from harness.training.recipe import Recipe
+from harness.training.recipe import Recipe, ended_start_epochs
 from harness.training.result import (
     PROTOCOL_VERSION,
     Epoch,
@@ -43,9 +43,11 @@ from harness.training.result import (
     derive_seed,
     environment,
     packed,
+    start_seed,
 )
 from harness.training.train import (
     Training,
+    best_start,
     checkpoint,
     count_errors,
     end_epoch,
@@ -161,8 +163,12 @@ def train_job(
         environment=environment(device, loaded.data.data_hash, name),
         started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    new_run = partial(start, job.architecture, job.recipe, result.seed, device, engine, teacher, task=dataset.task)
-    run = _resumed_or_new_run(job, new_run)
+
+    def new_start(number: int) -> Training:
+        seed = start_seed(result.seed, number)
+        return start(job.architecture, job.recipe, seed, device, engine, teacher, task=dataset.task)
+
+    run = _resumed_or_new_run(job, partial(new_start, 0))
     last = min(job.until_epoch or job.recipe.epochs, job.recipe.epochs)
 
     def evaluate() -> None:
@@ -172,6 +178,9 @@ def train_job(
 
     if job.recipe.trainer:
         _train_by_user(run, train_set, result.seed, last, evaluate)
+    if job.recipe.starts > 1 and not run.history:
+        run = best_start(new_start, job.recipe, train_set)
+        evaluate()
     while len(run.history) < last and not run.diverged:
         train_epoch(run, train_set)
         evaluate()
@@ -308,7 +317,8 @@ def _with_training(result: Result, run: Training, train_size: int, validation_se
     if validation_set is not None:
         errors = run.history[-1].validation_errors
         result = replace(result, validation_errors=errors, validation_size=len(validation_set))
-    image_count = len(run.history) * (train_size // run.recipe.batch_size) * run.recipe.batch_size
+    trained_epochs = len(run.history) + ended_start_epochs(run.recipe)
+    image_count = trained_epochs * (train_size // run.recipe.batch_size) * run.recipe.batch_size
     return replace(
         result,
         weights_sha256=weights_digest(run),

@@ -34,12 +34,16 @@ def test_an_estimate_is_the_sum_over_all_images_and_the_teachers_forward_passes(
     # 15 epochs of 50,000 images, 0.1 ms each and 0.02 ns a multiply-add.
     assert PACE.seconds(15, IMAGES, 1_000_000) == pytest.approx(75.0 + 15.0)
 
-    taught = PACE.taught(Recipe(teacher=NETWORK, teacher_recipe=Recipe(), teacher_seeds=3), MNIST)
+    taught = PACE.of_recipe(Recipe(teacher=NETWORK, teacher_recipe=Recipe(), teacher_seeds=3), MNIST)
 
     # A training step is a forward pass and two of its kind back.
     more = taught.seconds(1, IMAGES, 1000) - PACE.seconds(1, IMAGES, 1000)
     assert more == pytest.approx(IMAGES * 2e-11 * 3 * WORK / 3)
-    assert PACE.taught(Recipe(), MNIST) == PACE
+    assert PACE.of_recipe(Recipe(), MNIST) == PACE
+
+    # Of five starts two go on after two epochs and one after four, so 3 * 2 + 1 * 4 epochs more than the recipe's ten.
+    several = PACE.of_recipe(Recipe(epochs=10, starts=5, start_epochs=2), MNIST)
+    assert several.seconds(10, IMAGES, 1000) == pytest.approx(PACE.seconds(10 + 10, IMAGES, 1000))
 
 
 POSED_SUM = "res(conv1x1(4, poses=4, tie=c) conv3x3(8, poses=4, tie=b) bn(poses=4)) relu"

@@ -107,6 +107,8 @@ LATER_CHANGES: dict[str, Any] = {
     "decay_all": True,
     "trainer": "mine:train",
     "trainer_sha256": "0" * 64,
+    "starts": 4,
+    "start_epochs": 3,
 }
 # Fields that need others beside them.
 TOGETHER = dict.fromkeys(("teacher", "teacher_recipe", "teacher_seeds", "distill_weight", "distill_temperature"))
@@ -116,6 +118,7 @@ TOGETHER = dict.fromkeys(("teacher", "teacher_recipe", "teacher_seeds", "distill
 def test_a_later_field_is_in_hash_and_document_unless_it_has_its_default(name: str):
     least: dict[str, Any] = {"teacher": "gap linear(10)", "teacher_recipe": Recipe()} if name in TOGETHER else {}
     least |= {"trainer": "mine:train"} if name == "trainer_sha256" else {}
+    least |= {"starts": 4} if name == "start_epochs" else {}
     base, changed = Recipe(**least), Recipe(**least | {name: LATER_CHANGES[name]})
     assert list(recipe_document(base)) == FIRST_FIELDS + list(least)
     assert set(recipe_document(changed)) == {*FIRST_FIELDS, *least, name}
@@ -180,6 +183,9 @@ def test_the_hashes_of_committed_records_stay():
         ({"augmentation_off_share": 0.1, "augmented_share": 0.0}, "augmented_share"),
         ({"final_rate": 0.1, "schedule": "constant"}, "final_rate"),
         ({"step_epochs": [3]}, "step_epochs"),
+        ({"start_epochs": 3}, "start_epochs"),
+        ({"starts": 2, "trainer": "mine:train"}, "start"),
+        ({"teacher": "gap linear(10)", "teacher_recipe": {"starts": 2}}, "starts"),
     ],
 )
 def test_a_document_that_is_no_recipe_is_refused_in_one_line(document: dict[str, Any], named: str):
@@ -197,6 +203,8 @@ def test_a_document_that_is_no_recipe_is_refused_in_one_line(document: dict[str,
         ("fast", "d0a55561f5cb"),
         ("small", "f90e28aa4554"),
         ("small-bf16", "ea2882bef520"),
+        ("small-int8", "9fe73e92e3a1"),
+        ("small-starts", "388d46d30bfb"),
         ("smoke", "4dc26c6ab5a8"),
         ("documents", "96057bbcfd61"),
         ("seed1", "d8b2b7279abf"),

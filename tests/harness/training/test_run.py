@@ -38,6 +38,7 @@ from harness.training.result import (
     inspection_path,
     packed,
     read_inspections,
+    start_seed,
     unpacked,
 )
 from harness.training.run import Job, TrainingData, execute, properties, to_safetensors, train_job
@@ -193,6 +194,31 @@ def test_a_run_in_rungs_gives_the_bits_of_a_whole_one(bench: TrainingData, tmp_p
     assert [epoch.train_loss for epoch in parts[-1].history] == [epoch.train_loss for epoch in whole.history]
     # Looked at once a rung, and in the whole run only at its end.
     assert [epoch.validation_errors is not None for epoch in whole.history] == [False, False, True]
+
+
+def test_a_run_of_several_starts_is_that_of_the_best_one_and_goes_on_from_its_checkpoint(
+    bench: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    several = replace(RECIPE, starts=3, start_epochs=1)
+    whole = execute(job(recipe=several), bench)
+    assert [len(whole.history), whole.status] == [3, Status.COMPLETE]
+    # Two further starts of an epoch each.
+    assert whole.images_per_second == pytest.approx((3 + 2) * 80 / whole.train_seconds)
+
+    first_losses = {}
+    for number in range(3):
+        monkeypatch.setattr(run_module, "start_seed", lambda seed, _, number=number: start_seed(seed, number))
+        alone = execute(job(recipe=several), bench)
+        first_losses[number] = alone.history[0].train_loss, alone.weights_sha256
+    monkeypatch.undo()
+    assert min(first_losses.values()) == (whole.history[0].train_loss, whole.weights_sha256)
+
+    kept = tmp_path / "checkpoint.pt"
+    parts = [execute(job(recipe=several, until_epoch=epoch, checkpoint=kept), bench) for epoch in (2, None)]
+    assert [part.weights_sha256 == whole.weights_sha256 for part in parts] == [False, True]
+    assert parts[1].validation_errors == whole.validation_errors
+    assert start_seed(7, 0) == 7
+    assert len({start_seed(seed, number) for seed in (7, 8) for number in range(50)}) == 100
 
 
 @pytest.mark.parametrize(("purpose", "tested"), [(Purpose.SEARCH, False), (Purpose.VERIFY, True)])
