@@ -307,6 +307,7 @@ RECIPES: dict[str, NamedRecipe] = {
         NamedRecipe("small-starts", replace(_SMALL, starts=16)),
         NamedRecipe("small-bf16", replace(_SMALL, precision="bf16")),
         NamedRecipe("small-int8", replace(_SMALL, precision="int8")),
+        NamedRecipe("small-int8-starts", replace(_SMALL, precision="int8", starts=16)),
         NamedRecipe("smoke", Recipe(epochs=1, batch_size=128)),
         _document("documents"),
         _document(
