@@ -183,7 +183,7 @@ def resumable() -> Iterator[None]:
 
 
 def say_training(choice: Choice, recipe: Recipe, task: Task, image_count: int, teachers: Path) -> None:
-    """Say why torch trains, what the engine lacks, which teachers are trained, and of how few images integers come."""
+    """Say why torch trains, what the engine lacks, which teachers and starts train, of how few images integers come."""
     for why in choice.engine.skipped if choice.engine is not None else ():
         say(f"the engine is built {why}")
     if choice.why:
@@ -193,6 +193,14 @@ def say_training(choice: Choice, recipe: Recipe, task: Task, image_count: int, t
         say(
             f"{counted(recipe.teacher_seeds, 'teacher')} of {parameters:,} parameters; a missing one is trained first, "
             f"for {counted(recipe.teacher_recipe.epochs, 'epoch')}, and kept in {teachers}"
+        )
+    if recipe.starts > 1:
+        from harness.training.recipe import ended_start_epochs, start_rounds
+
+        last = counted(start_rounds(recipe)[-1].epochs, "epoch")
+        more = counted(ended_start_epochs(recipe), "epoch")
+        say(
+            f"{recipe.starts} starts: the one with the least training loss is left after {last}; the others take {more}"
         )
     if recipe.precision == "int8":
         from harness.training.integer import warn_of_few

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +88,18 @@ def test_a_teacher_is_announced_trained_first_and_kept_for_the_next_student(
     assert str(teachers) in first.err
     assert f"teacher: {second['teacher_seconds']:.1f} s" in first.out
     assert len(list(teachers.glob("*.pt"))) == 1
+
+
+def test_several_starts_are_announced_with_the_epochs_that_they_take(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+):
+    (workspace / "several.toml").write_text("batch_size = 16\nepochs = 3\nstarts = 4\nstart_epochs = 1\n", "utf-8")
+
+    assert run(["train", NETWORK, "--recipe", "@several.toml"]) == 0
+
+    # Two of the four end after an epoch and one after two.
+    lines = [line for line in capsys.readouterr().err.splitlines() if "starts" in line]
+    assert [[word for word in re.split(r"\W+", line) if word.isdecimal()] for line in lines] == [["4", "2", "4"]]
 
 
 @pytest.mark.parametrize("recipe", ["@quick.toml", "documents"])
