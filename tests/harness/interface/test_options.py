@@ -74,7 +74,7 @@ def test_values_that_are_refused(kind: Parsed, text: str):
     [
         ("search --space t", {"tiny", "tied"}),
         ("search --sampler n", {"nsga2"}),
-        ("train --recipe small-s", {"small-shift", "small-still"}),
+        ("train --recipe small-s", {"small-shift", "small-starts", "small-still"}),
         ("explain anchor37", {"anchor3702", "anchor3762"}),
         ("search --dataset fash", {"fashion-mnist"}),
     ],
