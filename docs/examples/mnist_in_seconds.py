@@ -40,7 +40,7 @@ def main(data: str | None = None) -> int:
         print(f"seed {run.index}: {run.accuracy_pct:.2f} %, {run.train_seconds:.1f} s")
     test = stats.ttest_1samp(accuracies, TARGET_PCT, alternative="greater")
     seconds = sum(run.train_seconds for run in runs) / len(runs)
-    print(f"mean {sum(accuracies) / len(runs):.3f} %, p = {test.pvalue:.2g} that it is {TARGET_PCT} % or less")
+    print(f"mean {sum(accuracies) / len(runs):.3f} %, p = {test.pvalue:.2g} for a true mean of {TARGET_PCT} % or less")
     print(f"{seconds:.1f} s of one core a seed; {elapsed:.0f} s from start to end on this machine")
     return 0 if test.pvalue < LEVEL else 3
 

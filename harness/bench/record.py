@@ -205,7 +205,10 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
     """Choose the networks, load the data and name the machine; read what the folder holds, and write nothing."""
     named = named_recipe(request.recipe, epochs=request.epochs)
     if named.recipe.starts > 1:
-        raise UsageError(f"recipe {named.name} has several starts, of which a table of rungs cannot tell")
+        raise UsageError(
+            f"recipe {named.name} has several starts: at the rungs of a table there would be another one",
+            hint="--recipe small, or another recipe of one start",
+        )
     epochs = named.recipe.epochs
     rungs = request.rungs
     near = request.further_runs

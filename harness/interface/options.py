@@ -195,12 +195,13 @@ def say_training(choice: Choice, recipe: Recipe, task: Task, image_count: int, t
             f"for {counted(recipe.teacher_recipe.epochs, 'epoch')}, and kept in {teachers}"
         )
     if recipe.starts > 1:
-        from harness.training.recipe import ended_start_epochs, start_rounds
+        from harness.training.recipe import halvings, start_overhead
 
-        last = counted(start_rounds(recipe)[-1].epochs, "epoch")
-        more = counted(ended_start_epochs(recipe), "epoch")
+        last = halvings(recipe, recipe.epochs)[-1].epochs
+        overhead = counted(start_overhead(recipe, recipe.epochs), "epoch")
         say(
-            f"{recipe.starts} starts: the one with the least training loss is left after {last}; the others take {more}"
+            f"{recipe.starts} starts a training: the best by training loss is left after {last} of "
+            f"{counted(recipe.epochs, 'epoch')}, and the others take {overhead}"
         )
     if recipe.precision == "int8":
         from harness.training.integer import warn_of_few

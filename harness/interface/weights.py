@@ -178,13 +178,17 @@ def train_here(job: Job, images: ImageData) -> tuple[Result, Training]:
 
         # People read some lines, not thousands.
         step = -(-epochs // _MOST_EPOCH_LINES)
+        reported = 0
 
         def on_epoch(epoch: Epoch) -> None:
+            nonlocal reported
             if validated and (epoch.epoch % step == 0 or epoch.epoch == epochs):
                 loss = "not finite" if epoch.train_loss is None else f"{epoch.train_loss:.4f}"
                 accuracy = accuracy_pct(epoch.validation_errors, images.dataset.validation_size)
                 figures = f"loss {loss}, validation {accuracy:.2f} %, {epoch.train_seconds:.1f} s"
                 reporter.say(f"epoch {epoch.epoch}/{epochs}: {figures}")
-            reporter.advance()
+            # The first epoch that is reported of several starts is that after which one is left.
+            reporter.advance(epoch.epoch - reported)
+            reported = epoch.epoch
 
         return train_job(job, TrainingData(images), on_epoch)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import lru_cache
 
 from harness.studies.events import Entry, Event, SessionBegan, SessionEnded
 from harness.training.executors.base import Limits
-from harness.training.recipe import Recipe, ended_start_epochs
+from harness.training.recipe import Recipe, start_overhead
 from harness.training.result import Result
 from search_spaces.network import Analysis, Architecture, Task, analyse
 from search_spaces.notation import parse_network
@@ -52,23 +52,20 @@ class Pace:
 
     seconds_an_image: float
     seconds_a_mac: float
+    recipe: Recipe | None = None  # of several starts, which train too; None for one start
 
     def seconds(self, epochs: int, images: int, network_work: float) -> float:
-        """Return what so many epochs over ``images`` take with a network of so much ``work``."""
-        return epochs * images * (self.seconds_an_image + self.seconds_a_mac * network_work)
+        """Return what a training of so many epochs over ``images`` takes with a network of so much ``work``."""
+        overhead = 0 if self.recipe is None else start_overhead(self.recipe, epochs)
+        return (epochs + overhead) * images * (self.seconds_an_image + self.seconds_a_mac * network_work)
 
     def of_recipe(self, recipe: Recipe, task: Task) -> Pace:
-        """Return the pace under a recipe.
-
-        For each image every teacher runs forward, a third of a training step. The epochs of starts that do not go on
-        are shared out among the recipe's own.
-        """
+        """Return the pace under a recipe: for each image every teacher runs forward, a third of a training step."""
         image = self.seconds_an_image
         if recipe.teacher:
             forward = recipe.teacher_seeds * work(parse_network(recipe.teacher, task), task) / 3
             image += self.seconds_a_mac * forward
-        factor = 1 + ended_start_epochs(recipe) / recipe.epochs
-        return Pace(factor * image, factor * self.seconds_a_mac)
+        return replace(self, seconds_an_image=image, recipe=recipe if recipe.starts > 1 else None)
 
 
 # On one core of a two-core CPU machine, by engine. torch: fitted to the 3,702-parameter network and seed4, of which it
@@ -113,7 +110,8 @@ class Timing:
     def measured_pace(self) -> Pace:
         """The pace that runs have shown, that of the slowest place; the estimates' until a run has ended."""
         factor = self.slowdown() or 1.0
-        return Pace(factor * self.pace.seconds_an_image, factor * self.pace.seconds_a_mac)
+        image = factor * self.pace.seconds_an_image
+        return replace(self.pace, seconds_an_image=image, seconds_a_mac=factor * self.pace.seconds_a_mac)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import math
 import os
 import re
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -155,33 +156,34 @@ def recipe_document(recipe: Recipe) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class StartRound:
+class Halving:
     """What happens to the starts of a run that are still there: all train up to an epoch, and some go on."""
 
     epochs: int
-    kept: int  # so many, those with the least training loss
+    survivors: int  # so many, those with the least training loss
 
 
-def start_rounds(recipe: Recipe) -> list[StartRound]:
-    """Return the rounds that leave one start; the last one ends with the recipe at the latest."""
-    rounds: list[StartRound] = []
+@cache
+def halvings(recipe: Recipe, epochs: int) -> list[Halving]:
+    """Return how a training of so many epochs comes from its starts to one; at its end one is left in any case."""
+    stages: list[Halving] = []
     starts = recipe.starts
-    epochs = recipe.start_epochs
+    reached = recipe.start_epochs
     while starts > 1:
-        starts = starts // 2 if epochs < recipe.epochs else 1
-        rounds.append(StartRound(min(epochs, recipe.epochs), starts))
-        epochs *= 2
-    return rounds
+        starts = starts // 2 if reached < epochs else 1
+        stages.append(Halving(min(reached, epochs), starts))
+        reached *= 2
+    return stages
 
 
-def ended_start_epochs(recipe: Recipe) -> int:
-    """Return how many epochs are trained, all together, by the starts that do not go on."""
-    total = 0
+def start_overhead(recipe: Recipe, epochs: int) -> int:
+    """Return how many epochs the starts that do not go on take, all together, in a training of so many epochs."""
+    overhead = 0
     starts = recipe.starts
-    for stage in start_rounds(recipe):
-        total += (starts - stage.kept) * stage.epochs
-        starts = stage.kept
-    return total
+    for halving in halvings(recipe, epochs):
+        overhead += (starts - halving.survivors) * halving.epochs
+        starts = halving.survivors
+    return overhead
 
 
 def decay_of(recipe: Recipe, *, kernel: bool) -> float:

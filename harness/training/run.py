@@ -31,7 +31,7 @@ from harness.system.machine import choose_device
 from harness.system.user_code import called, function_of
 from harness.training.modules import Images, Teacher, network_on, state_tensors
 from harness.training.native.engine import TORCH, choose_engine
-from harness.training.recipe import Recipe, ended_start_epochs
+from harness.training.recipe import Recipe, start_overhead
 from harness.training.result import (
     PROTOCOL_VERSION,
     Epoch,
@@ -94,8 +94,9 @@ class Job:
     image_share: float = 1.0  # of the images to train on, drawn at random; less than 1 shows what more of them bring
 
     def __post_init__(self) -> None:
-        """Keep the test set from all purposes but verification."""
+        """Keep the test set from all purposes but verification, and rungs from runs of several starts."""
         assert self.test_log is None or self.purpose is Purpose.VERIFY, "only a verification reads the test set"
+        assert self.until_epoch is None or self.recipe.starts == 1, "several starts train to the end in one job"
 
 
 class TrainingData:
@@ -317,7 +318,7 @@ def _with_training(result: Result, run: Training, train_size: int, validation_se
     if validation_set is not None:
         errors = run.history[-1].validation_errors
         result = replace(result, validation_errors=errors, validation_size=len(validation_set))
-    trained_epochs = len(run.history) + ended_start_epochs(run.recipe)
+    trained_epochs = len(run.history) + start_overhead(run.recipe, run.recipe.epochs)
     image_count = trained_epochs * (train_size // run.recipe.batch_size) * run.recipe.batch_size
     return replace(
         result,

@@ -46,8 +46,8 @@ from harness.training.recipe import (
     check_network,
     decay_of,
     epoch_steps,
+    halvings,
     recipe_of_epoch,
-    start_rounds,
 )
 from harness.training.result import Epoch
 from harness.training.step_graph import StepGraph
@@ -135,7 +135,7 @@ def start(
 def best_start(new_start: Callable[[int], Training], recipe: Recipe, images: Images) -> Training:
     """Return the start of a run that goes on, by successive halving on the training loss (arXiv 1502.07943).
 
-    The seconds of all starts become its own.
+    The seconds of all starts become its own, from its last epoch so far on.
 
     Args:
         new_start: makes the start of a number from 0 to below ``recipe.starts``.
@@ -144,16 +144,22 @@ def best_start(new_start: Callable[[int], Training], recipe: Recipe, images: Ima
         ContentError: there are fewer images than a batch takes.
     """
     runs = [new_start(number) for number in range(recipe.starts)]
-    ended_seconds = 0.0
-    for stage in start_rounds(recipe):
+    overhead = 0.0
+    # One program serves all starts: it holds nothing of a run, but the buffers of a batch.
+    native = None
+    for halving in halvings(recipe, recipe.epochs):
         for run in runs:
-            while len(run.history) < stage.epochs and not run.diverged:
+            run.native = native
+            while len(run.history) < halving.epochs and not run.diverged:
                 train_epoch(run, images)
+            native = run.native
         runs.sort(key=_last_loss)
-        ended_seconds += sum(run.seconds for run in runs[stage.kept :])
-        runs = runs[: stage.kept]
-    runs[0].seconds += ended_seconds
-    return runs[0]
+        overhead += sum(run.seconds for run in runs[halving.survivors :])
+        runs = runs[: halving.survivors]
+    best = runs[0]
+    best.seconds += overhead
+    best.history[-1] = replace(best.history[-1], train_seconds=best.seconds)
+    return best
 
 
 def _last_loss(run: Training) -> float:

@@ -20,7 +20,7 @@ from harness.studies.log import StudyLog
 from harness.studies.state import StudyState
 from harness.system import files
 from harness.system.document import document_of
-from harness.system.errors import ContentError, HarnessError
+from harness.system.errors import ContentError, HarnessError, UsageError
 from harness.system.files import Workspace
 from harness.training.executors.base import RETRIES, Broken, Event, StretchEnded
 from harness.training.progress import Reporter
@@ -333,6 +333,12 @@ REQUEST = TableRequest(
     device="cpu",
     engine="torch",
 )
+
+
+def test_a_recipe_of_several_starts_has_no_table(tmp_path: Path):
+    with pytest.raises(UsageError, match="starts"):
+        prepare(tmp_path, "mine", replace(REQUEST, recipe="small-starts"))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

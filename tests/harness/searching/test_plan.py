@@ -340,6 +340,11 @@ def test_networks_that_a_search_is_to_begin_with_must_suit_it_and_are_kept(tmp_p
         plan(tmp_path, start_from="leaderboard", known=(strange,), budget=19_000)
 
 
+def test_runs_of_several_starts_have_no_rungs(tmp_path: Path):
+    assert plan(tmp_path, recipe="small").config.rungs
+    assert plan(tmp_path, recipe="small-starts").config.rungs == ()
+
+
 def test_a_trainer_of_ones_own_is_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "its_trainer.py").write_text("def train(*given): ...")

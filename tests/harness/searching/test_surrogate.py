@@ -368,6 +368,7 @@ def test_data_without_trainings_of_their_own_begin_with_those_of_at_least_six_ot
         (replace(RECIPES["small"].recipe, epochs=5, batch_size=64, augmented_share=0.1, learning_rate=0.3), True),
         (replace(RECIPES["small"].recipe, weight_decay=0.0), False),
         (RECIPES["small-bf16"].recipe, True),
+        (RECIPES["small-int8-starts"].recipe, True),
         (replace(Recipe(), warmup=0.1), False),
         (RECIPES["documents"].recipe, False),
     ],

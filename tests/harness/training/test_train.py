@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import math
 from collections.abc import Callable
 from copy import deepcopy
@@ -21,7 +22,7 @@ from harness.training.crosscheck import cross_check
 from harness.training.modules import Images
 from harness.training.native import engine as engine_module
 from harness.training.native.engine import Engine
-from harness.training.recipe import Recipe, _learning_rate, ended_start_epochs
+from harness.training.recipe import Recipe, _learning_rate, start_overhead
 from harness.training.train import (
     Training,
     best_start,
@@ -196,9 +197,9 @@ def test_an_epoch_takes_every_image_once_but_for_the_batch_that_is_not_full(monk
     assert epochs[0] != epochs[1]
 
 
-def by_itself(seed: int, epochs: int) -> Training:
+def by_itself(seed: int, epochs: int, engine: Engine | None = None) -> Training:
     """A start that nothing else was trained beside."""
-    run = start(NETWORK, STARTS, seed, CPU, task=MNIST)
+    run = start(NETWORK, STARTS, seed, CPU, engine, task=MNIST)
     for _ in range(epochs):
         train_epoch(run, synthetic(64))
     return run
@@ -207,12 +208,17 @@ def by_itself(seed: int, epochs: int) -> Training:
 STARTS = replace(FULL, epochs=5, starts=9, start_epochs=1)
 
 
-def test_of_several_starts_the_one_that_halving_by_loss_leaves_goes_on_as_if_it_were_alone():
+@pytest.mark.parametrize("load", [lambda: None, engine_module.load], ids=["torch", "native"])
+def test_of_several_starts_the_one_that_halving_by_loss_leaves_goes_on_as_if_it_were_alone(
+    load: Callable[[], Engine | None],
+):
+    engine = load()
+
     def new_start(number: int) -> Training:
-        return start(NETWORK, STARTS, 100 + number, CPU, task=MNIST)
+        return start(NETWORK, STARTS, 100 + number, CPU, engine, task=MNIST)
 
     def loss(number: int, epochs: int) -> float:
-        return by_itself(100 + number, epochs).history[-1].train_loss or math.inf
+        return by_itself(100 + number, epochs, engine).history[-1].train_loss or math.inf
 
     # Nine train an epoch, four two of them, two four.
     four = sorted(range(9), key=lambda number: loss(number, 1))[:4]
@@ -220,33 +226,36 @@ def test_of_several_starts_the_one_that_halving_by_loss_leaves_goes_on_as_if_it_
     best = min(two, key=lambda number: loss(number, 4))
 
     run = best_start(new_start, STARTS, synthetic(64))
-    assert same(states(run), states(by_itself(100 + best, 4)))
+    assert same(states(run), states(by_itself(100 + best, 4, engine)))
     train_epoch(run, synthetic(64))
-    assert same(states(run), states(by_itself(100 + best, 5)))
+    assert same(states(run), states(by_itself(100 + best, 5, engine)))
 
 
-def test_the_seconds_of_starts_that_end_are_those_of_the_one_that_goes_on():
+def test_the_seconds_of_all_starts_are_those_of_the_one_that_goes_on(monkeypatch: pytest.MonkeyPatch):
     runs: list[Training] = []
+    seconds = itertools.count()
+    monkeypatch.setattr("harness.training.train.time.perf_counter", lambda: next(seconds))
 
     def new_start(number: int) -> Training:
         runs.append(start(NETWORK, STARTS, number, CPU, task=MNIST))
         return runs[-1]
 
     best = best_start(new_start, STARTS, synthetic(64))
-    assert best.seconds == pytest.approx(sum(run.history[-1].train_seconds for run in runs))
+    # Each epoch takes a second here.
+    assert best.seconds == best.history[-1].train_seconds == sum(len(run.history) for run in runs)
     # What the others have trained is known beforehand.
-    ended = sum(len(run.history) for run in runs if run is not best)
-    assert ended == ended_start_epochs(STARTS) == 5 * 1 + 2 * 2 + 1 * 4
+    others = sum(len(run.history) for run in runs if run is not best)
+    assert others == start_overhead(STARTS, STARTS.epochs) == 5 * 1 + 2 * 2 + 1 * 4
 
 
 @pytest.mark.parametrize(
-    ("epochs", "start_epochs", "ended"), [(2, 3, 8 * 2), (3, 1, 5 * 1 + 2 * 2 + 1 * 3), (1, 1, 8 * 1)]
+    ("epochs", "start_epochs", "overhead"), [(2, 3, 8 * 2), (3, 1, 5 * 1 + 2 * 2 + 1 * 3), (1, 1, 8 * 1)]
 )
-def test_starts_end_with_the_recipe_where_it_is_shorter_than_their_choice(epochs: int, start_epochs: int, ended: int):
+def test_starts_end_with_the_recipe_where_it_is_short(epochs: int, start_epochs: int, overhead: int):
     recipe = replace(STARTS, epochs=epochs, start_epochs=start_epochs)
     run = best_start(lambda number: start(NETWORK, recipe, number, CPU, task=MNIST), recipe, synthetic(64))
     assert len(run.history) == epochs
-    assert ended_start_epochs(recipe) == ended
+    assert start_overhead(recipe, epochs) == overhead
 
 
 def test_a_start_that_diverges_does_not_go_on():
