@@ -8,7 +8,6 @@ import math
 import os
 import re
 from dataclasses import dataclass, fields, replace
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -163,7 +162,6 @@ class Halving:
     survivors: int  # so many, those with the least training loss
 
 
-@cache
 def halvings(recipe: Recipe, epochs: int) -> list[Halving]:
     """Return how a training of so many epochs comes from its starts to one; at its end one is left in any case."""
     stages: list[Halving] = []

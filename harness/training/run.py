@@ -180,7 +180,7 @@ def train_job(
     if job.recipe.trainer:
         _train_by_user(run, train_set, result.seed, last, evaluate)
     if job.recipe.starts > 1 and not run.history:
-        run = best_start(new_start, job.recipe, train_set)
+        run = best_start(run, new_start, train_set)
         evaluate()
     while len(run.history) < last and not run.diverged:
         train_epoch(run, train_set)

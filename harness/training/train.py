@@ -132,18 +132,20 @@ def start(
     )
 
 
-def best_start(new_start: Callable[[int], Training], recipe: Recipe, images: Images) -> Training:
+def best_start(first: Training, new_start: Callable[[int], Training], images: Images) -> Training:
     """Return the start of a run that goes on, by successive halving on the training loss (arXiv 1502.07943).
 
     The seconds of all starts become its own, from its last epoch so far on.
 
     Args:
-        new_start: makes the start of a number from 0 to below ``recipe.starts``.
+        first: start 0, at its beginning.
+        new_start: makes the start of a number from 1 to below the recipe's ``starts``.
 
     Raises:
         ContentError: there are fewer images than a batch takes.
     """
-    runs = [new_start(number) for number in range(recipe.starts)]
+    recipe = first.recipe
+    runs = [first, *(new_start(number) for number in range(1, recipe.starts))]
     overhead = 0.0
     # One program serves all starts: it holds nothing of a run, but the buffers of a batch.
     native = None

@@ -36,7 +36,7 @@ from search_spaces.notation import parse_notation
 
 # A training says all that a model needs of its recipe if the rest of the recipe is that of one of these. It does not
 # say the precision: for the one network that was compared, bf16 and fp32 differed by less than the seeds (docs/lab,
-# "what bf16 costs the certified network"). Nor does it say the starts, which matter least where networks are large.
+# "what bf16 costs the certified network"); nor the starts, which made none at equal cost ("several starts").
 _BASES = ("small", "fast")
 _FREE_FIELDS = ("epochs", "batch_size", "augmented_share", "learning_rate", "precision", "starts", "start_epochs")
 # How images are moved is chosen for each data set: what other sets say does not depend on it.

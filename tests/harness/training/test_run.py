@@ -204,7 +204,6 @@ def test_a_run_of_several_starts_is_that_of_the_best_one_and_goes_on_from_its_ch
     assert [len(whole.history), whole.status] == [3, Status.COMPLETE]
     # Two further starts of an epoch each.
     assert whole.images_per_second == pytest.approx((3 + 2) * 80 / whole.train_seconds)
-
     first_losses = {}
     for number in range(3):
         monkeypatch.setattr(run_module, "start_seed", lambda seed, _, number=number: start_seed(seed, number))

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -225,7 +226,7 @@ def test_of_several_starts_the_one_that_halving_by_loss_leaves_goes_on_as_if_it_
     two = sorted(four, key=lambda number: loss(number, 2))[:2]
     best = min(two, key=lambda number: loss(number, 4))
 
-    run = best_start(new_start, STARTS, synthetic(64))
+    run = best_start(new_start(0), new_start, synthetic(64))
     assert same(states(run), states(by_itself(100 + best, 4, engine)))
     train_epoch(run, synthetic(64))
     assert same(states(run), states(by_itself(100 + best, 5, engine)))
@@ -240,7 +241,7 @@ def test_the_seconds_of_all_starts_are_those_of_the_one_that_goes_on(monkeypatch
         runs.append(start(NETWORK, STARTS, number, CPU, task=MNIST))
         return runs[-1]
 
-    best = best_start(new_start, STARTS, synthetic(64))
+    best = best_start(new_start(0), new_start, synthetic(64))
     # Each epoch takes a second here.
     assert best.seconds == best.history[-1].train_seconds == sum(len(run.history) for run in runs)
     # What the others have trained is known beforehand.
@@ -253,7 +254,8 @@ def test_the_seconds_of_all_starts_are_those_of_the_one_that_goes_on(monkeypatch
 )
 def test_starts_end_with_the_recipe_where_it_is_short(epochs: int, start_epochs: int, overhead: int):
     recipe = replace(STARTS, epochs=epochs, start_epochs=start_epochs)
-    run = best_start(lambda number: start(NETWORK, recipe, number, CPU, task=MNIST), recipe, synthetic(64))
+    new_start = partial(start, NETWORK, recipe, device=CPU, task=MNIST)
+    run = best_start(new_start(0), new_start, synthetic(64))
     assert len(run.history) == epochs
     assert start_overhead(recipe, epochs) == overhead
 
@@ -265,8 +267,7 @@ def test_a_start_that_diverges_does_not_go_on():
             next(run.network.parameters()).data.fill_(math.nan)
         return run
 
-    run = best_start(new_start, STARTS, synthetic(64))
-    assert not run.diverged
+    run = best_start(new_start(0), new_start, synthetic(64))
     assert same(states(run), states(by_itself(3, len(run.history))))
 
 
