@@ -14,10 +14,10 @@ PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
     "product lines": 34_149,
-    "test lines": 30_793,
+    "test lines": 30_807,
     "benchmark lines": 3_200,
     "public names": 1_029,
-    "files": 853,
+    "files": 854,
 }
 
 
