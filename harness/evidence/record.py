@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -221,6 +222,12 @@ def read(path: Path) -> Record:
         text = files.read_bytes(path)
     except OSError as error:
         raise ContentError(f"cannot read the record {path}: {reason(error)}") from error
+    return _checked(path, text)
+
+
+# A search asks for all records before each network: the bytes of a file are read again, and checked once.
+@lru_cache(4096)
+def _checked(path: Path, text: bytes) -> Record:
     record = read_as(Record, text, f"the record {path}", BRING_BACK)
     # Evidence that was edited is no evidence.
     spec = dataset_of(record.dataset, path)
