@@ -222,7 +222,10 @@ def read(path: Path) -> Record:
         text = files.read_bytes(path)
     except OSError as error:
         raise ContentError(f"cannot read the record {path}: {reason(error)}") from error
-    return _checked(path, text)
+    record = _checked(path, text)
+    # Its data set may have been removed since the bytes were checked.
+    dataset_of(record.dataset, path)
+    return record
 
 
 # A search asks for all records before each network: the bytes of a file are read again, and checked once.

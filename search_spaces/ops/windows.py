@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from search_spaces.errors import ShapeError
@@ -107,7 +107,7 @@ class Linear(Op):
         return FlatLinear(math.prod(before), self.out_features)
 
 
-@written(poselinear=Signature(_FEATURES, required=True, options=POSES))
+@written(poselinear=Signature(_FEATURES, required=True, options={"poses": replace(POSES["poses"], among=(2, 4, 8))}))
 @dataclass(frozen=True, slots=True)
 class PoseLinear(Op):
     """A linear layer behind ``gap`` that learns one number a channel and one a pose, not one for each pair of them.

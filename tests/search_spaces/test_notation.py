@@ -141,7 +141,7 @@ MISTAKES = {
         conv3x3(8, ^pad);conv3x3(8, ^bias=1);bn(^scaled);bn(poses=4, ^shared=4);relu(^1);leaky(^0);leaky(^1);leaky(^bn)
         leaky(0.1, ^0.2);gap(^x);dwconv3x3(^8);conv3x3(^0);conv3x3(^2.5);conv3x3(^10001);conv3x3(8, stride=^0)
         conv3x3(8, pad=^0.5);conv3x3(8, groups=^0);conv3x3(8, poses=^3);bn(poses=^0.5);conv1x3(8, ^poses=2)
-        poselinear(10, poses=^3);^poselinear(poses=2)
+        poselinear(10, poses=^3);poselinear(10, poses=^1);^poselinear(poses=2)
         dwconv3x3(^groups=2);unshuffle(^1);dropout(^1);conv3x3(^bn relu);conv3x3(8, pad=^no);conv3x3(8, ^tie=1)
         conv3x3(8, ^tie=a b);bn ^res;res(bn, ^relu);res(^8);res(^ops=bn);bn ^res(dropout(0) |);conv3x3({^4, 8})
         conv3x3(8, pad=^0..1);conv3x3(8, ^bias?);conv3x3(8, tie=^a?);^bn?;bn ^<relu / gap>;res(bn ^<relu>)
