@@ -52,6 +52,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setattr(recipe, "_MOST_TIMES", 2)
         patch.setattr(finder, "_MOST_AIM_ATTEMPTS", 50)
         patch.setattr(finder, "_PATIENCE", 1)
+        patch.setattr(finder.Finder.draw_options, "__defaults__", (50,))
         patch.setattr(trials, "default", 1)
         patch.setattr(time, "monotonic", lambda: 0.0)
         patch.setattr(time, "perf_counter", lambda: 0.0)
