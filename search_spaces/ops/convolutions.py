@@ -182,8 +182,7 @@ class DepthwiseConv(Kernel):
 
     def shape(self, before: Shape) -> Shape:
         channels = self.map_of(before)[0]
-        if channels % self.poses:
-            raise ShapeError(f"{self} gets {channels} channels, no multiple of the number of poses")
+        self.check_poses(channels, self.poses)
         return channels, *self.windows(before, self.paddings)
 
     def kernel(self, before: Shape) -> Shape:

@@ -169,6 +169,11 @@ class Op:
             raise ShapeError(f"{self} needs a map (channels x height x width), but gets {before[0]} values")
         return before[0], before[1], before[2]
 
+    def check_poses(self, channels: int, poses: int) -> None:
+        """Raise ShapeError where channels are no multiple of the number of poses."""
+        if channels % poses:
+            raise ShapeError(f"{self} needs a multiple of {poses} channels, but gets {channels}")
+
     def windows(self, before: Shape, padding: tuple[int, int] = (0, 0)) -> tuple[int, int]:
         """Return rows and columns of a map of which ``window`` has been taken; raise ShapeError where none is left."""
         _, *size = self.map_of(before)

@@ -42,8 +42,7 @@ class BatchNorm(Op):
     def shape(self, before: Shape) -> Shape:
         if self.shared and self.poses == 1:
             raise ShapeError(f"{self} has no poses to share statistics; it needs them, as bn(poses=4, shared)")
-        if before[0] % self.poses:
-            raise ShapeError(f"{self} gets {before[0]} channels, no multiple of the number of poses")
+        self.check_poses(before[0], self.poses)
         return before
 
     def kernel(self, before: Shape) -> Shape:

@@ -127,8 +127,7 @@ class PoseLinear(Op):
             raise ShapeError(f"{self} has no poses; it needs them, as poselinear({self.out_features}, poses=8)")
         if math.prod(before[1:]) != 1:
             raise ShapeError(f"{self} gets a map of {shape_text(before)}; it needs one value a channel, as behind gap")
-        if before[0] % self.poses:
-            raise ShapeError(f"{self} gets {before[0]} channels, no multiple of the number of poses")
+        self.check_poses(before[0], self.poses)
         return (self.out_features,)
 
     def cost(self, before: Shape) -> tuple[int, int]:
