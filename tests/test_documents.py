@@ -159,8 +159,22 @@ def test_the_weights_that_are_said_to_be_kept_are_there() -> None:
     assert len(record.kept_indices(REPOSITORY / "records", headline()[1])) == 20
 
 
-def test_the_confidence_of_the_next_certification_is_what_the_ledger_leaves() -> None:
+def test_the_table_of_certifications_is_that_of_the_ledger() -> None:
     attempts = ledger.read(REPOSITORY / "records" / "ledger.jsonl").attempts
+    parameters = {row.hash: f"{row.parameters:,}" for row in ROWS}
+    assert cells(RESULTS, "| no. |") == [
+        [
+            str(attempt.number),
+            f"`{attempt.hash[:6]}`",
+            parameters[attempt.hash],
+            f"{attempt.target_pct:g} %",
+            str(attempt.seeds),
+            f"{100 * (1 - attempt.alpha):g}",
+            "none" if attempt.lower_bound_pct is None else f"{attempt.lower_bound_pct:.3f}",
+            str(attempt.outcome),
+        ]
+        for attempt in attempts
+    ]
     assert f"{100 * (1 - ledger.next_alpha(attempts, 'mnist')):g} % confidence" in RESULTS
 
 
