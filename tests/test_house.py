@@ -14,7 +14,7 @@ PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
     "product lines": 34_161,
-    "test lines": 30_823,
+    "test lines": 30_826,
     "benchmark lines": 3_200,
     "public names": 1_029,
     "files": 882,

@@ -17,10 +17,11 @@ from sklearn.utils.estimator_checks import check_estimator
 from harness.evidence.verify import Verdict
 from harness.interface import api
 from harness.interface.estimator import SmallestClassifier
-from harness.searching import finder
+from harness.searching import finder, loop
 from harness.system.errors import UsageError
 from harness.training import recipe
 from harness.training.executors import processes
+from reports import study_page
 
 
 class _AtOnce:
@@ -40,7 +41,7 @@ class _AtOnce:
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Searches of one network, of few that are looked at, and of a few epochs, in this process.
+    """Searches of one network, of few that are looked at, and of a few epochs, in this process, without pages.
 
     Their clock stands still: what a search tries depends on how long it has taken, and two fits of the same data are to
     end alike on a machine that other work slows down.
@@ -53,6 +54,8 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setattr(finder, "_MOST_AIM_ATTEMPTS", 50)
         patch.setattr(finder, "_PATIENCE", 1)
         patch.setattr(finder.Finder.draw_options, "__defaults__", (50,))
+        patch.setattr(loop, "write_database", lambda *_: None)
+        patch.setattr(study_page, "write_report", lambda folder, *_, **__: folder / "report.html")
         patch.setattr(trials, "default", 1)
         patch.setattr(time, "monotonic", lambda: 0.0)
         patch.setattr(time, "perf_counter", lambda: 0.0)
