@@ -13,8 +13,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 34_161,
-    "test lines": 30_826,
+    "product lines": 34_171,
+    "test lines": 30_840,
     "benchmark lines": 3_200,
     "public names": 1_029,
     "files": 882,

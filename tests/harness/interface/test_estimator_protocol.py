@@ -125,6 +125,21 @@ def test_the_weights_that_another_study_has_verified_predict(
     assert (again.predict_proba(X) == fitted.predict_proba(X)).all()
 
 
+def test_a_seed_that_failed_does_not_predict(fitted: SmallestClassifier, monkeypatch: pytest.MonkeyPatch):
+    load, models = api.load, list[Any]()
+
+    def load_one(*seed: Any) -> Any:
+        model = load(*seed)
+        if not models:
+            torch.nn.utils.vector_to_parameters(torch.zeros(fitted.parameters_), model.parameters())
+        models.append(model)
+        return model
+
+    monkeypatch.setattr(api, "load", load_one)
+    assert _classifier(target=0.9).fit(*_steps([-1, 1])).score(*_steps([-1, 1], seed=1)) > 0.9
+    assert len(models) > 1
+
+
 def test_a_network_that_missed_predicts_with_a_warning(quick: None, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Verdict, "passed", False)
     with pytest.warns(UserWarning, match="not verified at 0.6"):

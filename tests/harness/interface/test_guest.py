@@ -130,14 +130,13 @@ match sys.argv[1]:
     case "loky":
         print(*Parallel(n_jobs=2)(delayed(one)(name) for name in ("a", "b")))
     case "grid":
-        print(np.isfinite(grid.fit(X, y).cv_results_["mean_test_score"]).sum())
+        print(grid.fit(X, y).best_score_ > 0.9)
 """
 
 
 @pytest.mark.nightly
-# One trial that was asked for, and four of the floor. Of a grid a score is due, and no height: networks of so few
-# parameters fail with some seeds, and a search by the clock may end with one of them.
-@pytest.mark.parametrize(("way", "due"), [("plain", "5"), ("loky", "5 5"), ("grid", "1")])
+# One trial that was asked for, and four of the floor.
+@pytest.mark.parametrize(("way", "due"), [("plain", "5"), ("loky", "5 5"), ("grid", "True")])
 def test_a_script_may_call_it_from_anywhere(way: str, due: str, workspace: Path):
     (workspace / "mine.space").write_text("net = conv3x3({4, 6}) bn relu | maxpool(4) | gap | linear(10)")
     (workspace / "script.py").write_text(SCRIPT)
