@@ -9,7 +9,8 @@ import itertools
 import math
 import operator
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ import numpy as np
 from harness.searching.surrogate.features import Row, network_row, training_row
 from harness.searching.surrogate.model import Surrogate, seed_variance
 from harness.searching.time_budget import CAUTION, TimeLeft, rounds, verifying, work_of
-from harness.studies.candidate import CONFIRM_SEEDS, needed_share
+from harness.studies.candidate import CONFIRM_SEEDS, Candidate, needed_share
 from harness.training.recipe import Recipe, length_factor
 from search_spaces.network import Analysis
 from search_spaces.space import Draw, Judgement, Objective, measured
@@ -42,8 +43,10 @@ _STRIDE_SHARE = 0.05
 _CERTAIN = 1 - 1e-12
 # Where one look chooses several networks, it compares so many times as many: those that are worth most.
 _SHORTLIST_FACTOR = 4
+_DOUBT_SD = 1.0  # deviations of the margin by which a training in doubt may be further from the target than the nearest
 # Networks that a ranking names: more than a look changes.
 _MOST_RANKED = 1_000
+_CALIBRATION_WEIGHT = 1.0  # predicted confirmations (docs/lab, "did the default search regress")
 # What cannot improve the answer is not proposed once there is one.
 LEAST_CHANCE = 0.03
 # What was given less chance has hardly ever come to stand: 1 of 242 networks (docs/lab, "what an unlikely
@@ -58,7 +61,8 @@ class Option:
     Attributes:
         cost: what it has of the metric that is minimised.
         row: of ``features.network_row``.
-        work: of ``time_budget.work_of``.
+        work: of ``time_budget.work_of``, times the factor of the form.
+        form: of the network, one of ``search_spaces.network.FORMS``.
     """
 
     draw: Draw
@@ -67,16 +71,21 @@ class Option:
     cost: int
     row: Row
     work: float
+    form: str
 
     @classmethod
-    def of(cls, proposal: Draw, judgement: Judgement, objective: Objective) -> Option:
-        """Return a network that was drawn and accepted."""
+    def of(
+        cls, proposal: Draw, judgement: Judgement, objective: Objective, form_factors: Mapping[str, float] | None = None
+    ) -> Option:
+        """Return a network that was drawn and accepted; ``form_factors`` are those of ``TimeLeft``."""
         analysis = judgement.analysis
         assert analysis is not None, "an accepted network has been analysed"
-        row = network_row(proposal.architecture, analysis)
-        return cls(
-            proposal, analysis, proposal.architecture.hash, measured(analysis, objective), row, work_of(analysis)
-        )
+        network = proposal.architecture
+        row = network_row(network, analysis)
+        cost = measured(analysis, objective)
+        form = network.form
+        work = work_of(analysis) * (form_factors or {}).get(form, 1.0)
+        return cls(proposal, analysis, network.hash, cost, row, work, form)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +104,28 @@ class Choice:
         return time_left.has(self.epochs, self.option.work) and bool(is_likely)
 
 
+def form_calibration(candidates: Iterable[Candidate]) -> dict[str, float]:
+    """Return for each form how many networks were confirmed over how many were predicted to be; 1 at most.
+
+    The ratio is drawn towards 1 by ``_CALIBRATION_WEIGHT`` predicted confirmations (a Poisson rate with a gamma prior).
+    A form whose chances are too high on this data set gives way to the others.
+    """
+    predicted: Counter[str] = Counter()
+    confirmed: Counter[str] = Counter()
+    for candidate in candidates:
+        chance = candidate.proposal.chance
+        if candidate.first is None or chance is None:
+            continue
+        form = candidate.proposal.architecture.form
+        predicted[form] += chance
+        if candidate.is_confirmed:
+            confirmed[form] += 1
+        elif candidate.passed_first and not candidate.is_refuted:
+            confirmed[form] += candidate.chance_to_stand
+    weight = _CALIBRATION_WEIGHT
+    return {form: min(1.0, (weight + confirmed[form]) / (weight + predicted[form])) for form in predicted}
+
+
 def _least_chances(time_left: TimeLeft, seconds: Any) -> Any:
     return np.where(CAUTION * seconds <= time_left.spare, LEAST_CHANCE, UNLIKELY)
 
@@ -103,14 +134,15 @@ class Forecast(NamedTuple):
     """What is expected of networks with lengths of their training.
 
     Attributes:
-        margins: by how many deviations they make fewer errors than they need to stand, (pairs,). The chance to stand is
-            the normal distribution's at the margin.
+        margins: by how many deviations they make fewer errors than they need to stand, (pairs,).
+        chances: to stand: the normal distribution's at the margin, times the calibration of the form, (pairs,).
         seconds: what a training takes, (pairs,).
         falls: of ``_expected_falls``, (pairs,).
     """
 
     pairs: list[tuple[Option, int]]
     margins: Any
+    chances: Any
     seconds: Any
     falls: Any
 
@@ -136,6 +168,7 @@ class Aim:
         taken: hashes and lengths that were proposed before.
         allowed: most validation errors of ten thousand that stand for the target.
         images: how many validate.
+        calibration: of ``form_calibration``; 1 for a form that is not in it.
         below: the cost to get below: the lowest that stands, or one more than the ceiling of the search.
         open: costs and chances of networks that may come to stand, in training or confirmed at the moment.
         stands: whether something stands.
@@ -147,6 +180,7 @@ class Aim:
     taken: frozenset[tuple[str, int]]
     allowed: float
     images: int
+    calibration: Mapping[str, float]
     below: int
     open: tuple[tuple[int, float], ...]
     stands: bool
@@ -162,30 +196,30 @@ class Aim:
 
     def forecast(self, options: Iterable[Option]) -> Forecast:
         """Return what is expected of networks with each length that is new and that there is time for."""
+        from scipy.special import ndtr
+
         pairs = [(option, epochs) for option in options for epochs in self.lengths_of(option)]
         if not pairs:
-            return Forecast([], np.empty(0), np.empty(0), np.empty(0))
+            return Forecast([], np.empty(0), np.empty(0), np.empty(0), np.empty(0))
         means, deviations, spread = self.predictions(pairs)
         margins = (math.log(max(1e-9, self.needed)) - means - _SELECTION_BIAS_SD * deviations) / spread
+        chances = ndtr(margins) * np.array([self.calibration.get(option.form, 1.0) for option, _ in pairs])
         seconds = np.array([self.time_left.takes(epochs, option.work) for option, epochs in pairs])
         fall_of = _expected_falls({option.cost for option, _ in pairs}, self.below, self.open)
         falls = np.array([fall_of[option.cost] for option, _ in pairs])
-        return Forecast(pairs, margins, seconds, falls)
+        return Forecast(pairs, margins, chances, seconds, falls)
 
     def ranked(self, forecast: Forecast) -> Ranking:
         """Return up to a thousand networks with lengths, each network once, what is worth most first.
 
         Once something stands and time has an end, what has hardly a chance is left out, and what is unlikely where it
-        would take the time of a second verification. If that leaves nothing, the ranking is in doubt: first is what
-        comes nearest.
+        would take the time of a second verification. If that leaves nothing, the ranking is in doubt: first is the
+        network that comes nearest.
         """
-        from scipy.special import ndtr
-
-        pairs, margins, seconds, falls = forecast
+        pairs, margins, chances, seconds, falls = forecast
         if not pairs:
             return Ranking([], is_doubted=False)
         time_left, workers = self.time_left, self.time_left.workers
-        chances = ndtr(margins)
         hopeful = np.full(len(pairs), fill_value=True)
         is_doubted = False
         if self.stands:
@@ -198,9 +232,12 @@ class Aim:
             # The fresh seeds are run where the first one passes.
             worths = chances * falls / (seconds * (1 + more * chances))
             if is_doubted:
-                # A model that is wrong is corrected by trainings only: first of what comes nearest. Nothing in doubt
-                # takes the time of a second verification.
+                # A wrong model is corrected by trainings only, of networks that come nearest to the target. Nothing in
+                # doubt takes the time of a second verification, and where all trainings that leave this time are far
+                # from the target, they correct nothing.
                 hopeful = least_chances < UNLIKELY
+                if margins.max(where=hopeful, initial=-math.inf) < margins.max() - _DOUBT_SD:
+                    hopeful[:] = False
                 worths = chances
         else:
             in_time = max(_SECURE_SECONDS - time_left.passed, _LEAST_SECURE_SECONDS)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.searching.acquisition import UNLIKELY, Aim, Choice, Forecast, Option
+from harness.searching.acquisition import UNLIKELY, Aim, Choice, Forecast, Option, form_calibration
 from harness.searching.optuna_sampler import SURROGATE
 from harness.searching.surrogate.features import row_of
 from harness.searching.surrogate.model import IMAGES, OPEN, PRIOR_ERRORS, SETTLED, Observation, Past, Surrogate
@@ -157,7 +157,7 @@ class Finder:
         judgement = judgement or judge(self.space, network.architecture, self.ceiling, self.objective)
         if not judgement.accepted:
             return judgement
-        option = Option.of(network, judgement, self.objective)
+        option = Option.of(network, judgement, self.objective, self.time_left.form_factors)
         has_time = self.time_left.has(min(self.config.all_lengths), option.work)
         # Too slow to train in the time left; logs and samplers know this under the metric `macs`.
         return option if has_time else Judgement(judgement.analysis, Metric.MACS.value)
@@ -215,6 +215,7 @@ class Finder:
             taken=self.taken,
             allowed=allowed,
             images=self._validation_images(),
+            calibration=form_calibration(self.candidates.values()),
             below=self.ceiling + 1,
             open=tuple(self._open_networks()),
             stands=any(candidate.is_confirmed for candidate in self.candidates.values()),

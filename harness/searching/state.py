@@ -254,8 +254,9 @@ class Search:
         images = self.timing.images
         pace = self.timing.measured_pace
         workers = self.workers
+        factors = {form: self.timing.form_factor(form) for form in self.timing.forms}
         if self.effort.seconds is None:
-            return TimeLeft(images, pace, workers=workers)
+            return TimeLeft(images, pace, workers=workers, form_factors=factors)
         confirmed = CAUTION * (1 + rounds(CONFIRM_SEEDS, workers))
         verified = CAUTION * VERIFY_FACTOR * rounds(LEAST_VERIFY_SEEDS, workers)
         seconds = max(0.0, self.left - CAUTION_SECONDS) / (confirmed + verified)
@@ -263,7 +264,9 @@ class Search:
         if waiting := self._to_verify():
             winner, *others = map(self.verify_seconds, waiting)
             spare = self.left - winner - (sum(others) if self.config.is_front else min(others, default=0.0))
-        return TimeLeft(images, pace, seconds, self.left, workers, self.elapsed, spare, is_over=lambda: self.left <= 0)
+        return TimeLeft(
+            images, pace, seconds, self.left, workers, self.elapsed, factors, spare, is_over=lambda: self.left <= 0
+        )
 
     def _to_verify(self) -> list[Candidate]:
         waiting = []
@@ -298,12 +301,13 @@ class Search:
         return likeliest(unseen, self.config.target_pct)
 
     def run_seconds(self, candidate: Candidate) -> float:
-        """Return what one whole run of a network takes: from those it has had, else estimated."""
+        """Return the seconds of one whole run of a network at the present pace: from its own runs, else estimated."""
         if seconds := [run.train_seconds for run in candidate.runs if run.status is Status.COMPLETE]:
-            return statistics.mean(seconds)
+            return statistics.mean(seconds) * self.timing.change_since(candidate.proposal.trial)
         proposal = candidate.proposal
         epochs = proposal.epochs or self.config.recipe.epochs
-        network_work = work(proposal.architecture, self.data.task)
+        factor = self.timing.form_factor(proposal.architecture.form)
+        network_work = factor * work(proposal.architecture, self.data.task)
         return self.timing.measured_pace.seconds(epochs, self.data.train_size, network_work)
 
     def verify_seconds(self, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:

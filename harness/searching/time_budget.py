@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from functools import lru_cache
+from typing import NamedTuple
 
 from harness.studies.events import Entry, Event, SessionBegan, SessionEnded
 from harness.training.executors.base import Limits
 from harness.training.recipe import Recipe, start_overhead
-from harness.training.result import Result
+from harness.training.result import Result, Status
 from search_spaces.network import Analysis, Architecture, Task, analyse
 from search_spaces.notation import parse_network
 
@@ -25,6 +26,8 @@ _GROUPED_MACS = 0.8
 # Training on all images takes longer than on the search split: 60,000 to 50,000.
 VERIFY_FACTOR = 1.2
 LEAST_VERIFY_SEEDS, _MOST_VERIFY_SEEDS = 5, 8
+_FORM_SECONDS = 30.0  # estimated seconds of runs of a form that count as much as the estimate itself
+_RECENT_RUNS = 8  # runs of a place, after which a busy period is forgotten (docs/lab, "did the default search regress")
 # What an estimate is raised by, as a factor, and what starting processes and writing files take.
 CAUTION = 1.1
 CAUTION_SECONDS = 12.0
@@ -82,33 +85,72 @@ def pace_of(engine: str, device: str) -> Pace:
     return _PACES[engine] if device == "cpu" else _GPU_PACE
 
 
+class _Timed(NamedTuple):
+    """A run that has ended: the form of its network, and its measured and estimated seconds."""
+
+    form: str
+    measured: float
+    estimated: float
+
+
 @dataclass(slots=True)
 class Timing:
-    """What runs have taken and what was estimated for them by a pace, where an epoch trains on so many images.
+    """The pace of this machine: measured over estimated seconds of the latest runs.
+
+    Only the latest runs of each place count, so that estimates recover when other programs have ended. How much slower
+    a form of networks is than estimated depends on the caches of a processor; it is learned beside runs of other forms.
 
     Attributes:
-        sums: measured and estimated seconds, by the place where runs were trained. They are exact: a search that goes
-            on after a stop adds the same runs in another order.
+        images: training images of an epoch.
+        pace: the pace of the estimates.
+        recent: the latest runs of each place, oldest first.
+        forms: by form, the sums of measured seconds, each over the slowdown of other forms, and of estimated seconds.
+        slowdowns: by trial, the slowdown of the place of each of its whole runs when that ended.
     """
 
     images: int
     pace: Pace
-    sums: dict[str, tuple[Fraction, Fraction]] = field(default_factory=dict)
+    recent: dict[str, deque[_Timed]] = field(default_factory=dict)
+    forms: dict[str, tuple[float, float]] = field(default_factory=dict)
+    slowdowns: dict[int, list[float]] = field(default_factory=dict)
 
     def add(self, run: Result, network_work: float, node: str = "") -> None:
-        """Add a run that has ended; one without an epoch or a size tells nothing."""
-        if run.history and run.macs:
-            estimated = self.pace.seconds(len(run.history), self.images, network_work)
-            sums = self.sums.get(node, (Fraction(0), Fraction(0)))
-            self.sums[node] = (sums[0] + Fraction(run.train_seconds), sums[1] + Fraction(estimated))
+        """Add a run that has ended; a run without an epoch or a size is left out."""
+        if not (run.history and run.macs):
+            return
+        form = run.architecture.form
+        estimated = self.pace.seconds(len(run.history), self.images, network_work)
+        runs = self.recent.setdefault(node, deque(maxlen=_RECENT_RUNS))
+        others = self._slowdown(each for each in runs if each.form != form)
+        if others:
+            measured_sum, estimated_sum = self.forms.get(form, (0.0, 0.0))
+            self.forms[form] = (measured_sum + run.train_seconds / others, estimated_sum + estimated)
+        runs.append(_Timed(form, run.train_seconds, estimated))
+        if run.trial is not None and run.status is Status.COMPLETE:
+            self.slowdowns.setdefault(run.trial, []).append(self._slowdown(runs) or 1.0)
+
+    def _slowdown(self, runs: Iterable[_Timed]) -> float | None:
+        pairs = [(run.measured, run.estimated * self.form_factor(run.form)) for run in runs]
+        estimated = math.fsum(estimated for _, estimated in pairs)
+        return math.fsum(measured for measured, _ in pairs) / estimated if estimated else None
 
     def slowdown(self) -> float | None:
-        """Return measured over estimated seconds of all runs, of the slowest place; None where no run tells it."""
-        return max((float(took / estimated) for took, estimated in self.sums.values() if estimated), default=None)
+        """Return measured over estimated seconds at the slowest place; None where no run was measured."""
+        return max(filter(None, map(self._slowdown, self.recent.values())), default=None)
+
+    def form_factor(self, form: str) -> float:
+        """Return how much longer than estimated runs of a form take, beside those of other forms; drawn towards 1."""
+        measured_sum, estimated_sum = self.forms.get(form, (0.0, 0.0))
+        return (measured_sum + _FORM_SECONDS) / (estimated_sum + _FORM_SECONDS)
+
+    def change_since(self, trial: int) -> float:
+        """Return the present slowdown over that at the ends of a network's runs; 1 for a network without runs."""
+        slowdowns = self.slowdowns.get(trial, [])
+        return (self.slowdown() or 1.0) * len(slowdowns) / math.fsum(slowdowns) if slowdowns else 1.0
 
     @property
     def measured_pace(self) -> Pace:
-        """The pace that runs have shown, that of the slowest place; the estimates' until a run has ended."""
+        """The pace that the latest runs of the slowest place have shown; before any run the estimates' own."""
         factor = self.slowdown() or 1.0
         image = factor * self.pace.seconds_an_image
         return replace(self.pace, seconds_an_image=image, seconds_a_mac=factor * self.pace.seconds_a_mac)
@@ -123,6 +165,7 @@ class TimeLeft:
         left: seconds of the search; infinite where it has no end.
         workers: trainings at once.
         passed: seconds that the search has had.
+        form_factors: by form, ``Timing.form_factor``; 1 for a form that is not in it.
         spare: seconds that are left besides two verifications, the winner's and that of another network should it miss;
             infinite where the search has no end or nothing stands.
         is_over: tells whether the search's time has ended since; a look that finds nothing ends then.
@@ -134,6 +177,7 @@ class TimeLeft:
     left: float = math.inf
     workers: int = 1
     passed: float = 0.0
+    form_factors: Mapping[str, float] = field(default_factory=dict)
     spare: float = math.inf
     is_over: Callable[[], bool] = lambda: False
 

@@ -189,12 +189,15 @@ class Candidate:
     def seeds_wanted(self) -> int:
         """Fresh seeds that it should have by now, those in flight included.
 
-        One that passed is to be confirmed: on two at once, then one after the other while it has a chance to stand. One
-        that was trained to the end and missed gets one for each time it was proposed again.
+        A network that passed is to be confirmed: on two seeds at once, then one after the other while it has a chance
+        to stand. Its first fresh seed does not depend on that chance: a network that has passed once is confirmed more
+        often than a new one of its size (docs/lab, "did the default search regress"). A network that was trained to the
+        end and missed gets one seed for each time it was proposed again.
         """
         if self.passed_first:
-            hopeful = self.chance_to_stand >= _LEAST_CHANCE
-            return max(self.confirm_seeds, len(self.fresh) + 1) if hopeful else len(self.fresh)
+            if self.chance_to_stand >= _LEAST_CHANCE:
+                return max(self.confirm_seeds, len(self.fresh) + 1)
+            return max(min(1, self.confirm_seeds), len(self.fresh))
         return self.repeats if self.first is not None and self.first.status is Status.COMPLETE else 0
 
     @property

@@ -13,15 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.searching.acquisition import Aim, Choice, Option, _expected_falls
+from harness.searching.acquisition import Aim, Choice, Option, _expected_falls, form_calibration
 from harness.searching.surrogate.features import row_of, training_row
 from harness.searching.surrogate.model import Observation, Surrogate
 from harness.searching.time_budget import Pace, TimeLeft
-from harness.studies.candidate import needed_share
+from harness.studies.candidate import Candidate, needed_share
 from harness.training.recipe import Recipe
 from search_spaces.network import MNIST
-from search_spaces.notation import parse_space
+from search_spaces.notation import parse_network, parse_space
 from search_spaces.space import Metric, enumerate_draws, judge
+from tests.factories import make_candidate
 
 # 10 + 19 a channel, and 7,056 multiply-adds a channel.
 WIDTHS = (4, 8, 16, 32, 64)
@@ -50,6 +51,7 @@ def aim(errors: Sequence[float] = (400, 200, 100, 50, 25), **changes: Any) -> Ai
         taken=frozenset(),
         allowed=100.0,
         images=10_000,
+        calibration={},
         below=20_001,
         open=(),
         stands=False,
@@ -230,3 +232,51 @@ def test_where_nothing_has_a_chance_what_comes_nearest_is_first_if_a_second_veri
     assert max(choice.chance for choice in ranking.choices) < LEAST_CHANCE
     short = replace(question, time_left=replace(question.time_left, spare=0.0))
     assert short.ranked(short.forecast(options())).choices == []
+
+
+def test_nothing_is_trained_in_doubt_where_only_trainings_far_from_the_target_leave_time():
+    small, *_, large = options()
+    seconds = [ROOM.takes(8, each.work) for each in (small, large)]
+    question = aim(errors=(900, 800, 700, 600, 500), stands=True)
+    between = replace(ROOM, left=1_000.0, spare=1.1 * seconds[0])
+    both = replace(ROOM, left=1_000.0, spare=1.1 * seconds[1])
+
+    assert choices_of(replace(question, time_left=between), [small, large]) == []
+    assert widths(choices_of(replace(question, time_left=both), [small, large])) == [WIDTHS[-1], WIDTHS[0]]
+    # Of two networks that are about as near, the one that leaves the time is trained.
+    alike = replace(large, hash="short", work=small.work)
+    assert [each.option for each in choices_of(replace(question, time_left=between), [alike, large])] == [alike]
+
+
+def ended(trial: int, chance: float | None, first: int, *fresh: int) -> Candidate:
+    """Return a network of a form by its trial, with its errors where 100 are allowed."""
+    form = "plain" if trial % 2 else "tied"
+    text = {"plain": "conv3x3(8) relu gap linear(10)", "tied": "conv3x3(1, tie=a) conv3x3(1, tie=a) gap linear(10)"}
+    candidate = make_candidate(*fresh, first=first, trial=trial)
+    network = parse_network(text[form])
+    assert network.form == form
+    candidate.proposal = replace(candidate.proposal, architecture=network, chance=chance)
+    return candidate
+
+
+def test_a_form_is_calibrated_by_its_confirmed_over_its_predicted_networks():
+    missed = [ended(2 * number, 0.25, 150) for number in range(8)]
+    confirmed = [ended(1, 0.5, 80, 80, 80), ended(3, None, 150), ended(5, 0.5, 150, 150, 150)]
+
+    # The mean of a gamma distribution of shape and rate 1 after so many events in so much exposure.
+    assert form_calibration(missed) == {"tied": pytest.approx(1 / (1 + 8 * 0.25))}
+    assert form_calibration([*missed, *confirmed])["plain"] == pytest.approx(1.0)
+    assert form_calibration(confirmed[1:])["plain"] == pytest.approx(1 / 1.5)
+    open_ = ended(7, 0.6, 90)
+    assert form_calibration([open_])["plain"] == pytest.approx(min(1.0, (1 + open_.chance_to_stand) / 1.6))
+
+
+def test_chances_of_a_form_are_scaled_by_its_calibration():
+    plain = choices_of(aim(stands=True), options())
+    scaled = choices_of(aim(stands=True, calibration={"plain": 0.25, "tied": 0.5}), options())
+
+    assert {each.option.form for each in plain} == {"plain"}
+    chances = {each.option.hash: each.chance for each in plain}
+    assert {each.option.hash: each.chance for each in scaled} == {
+        key: pytest.approx(0.25 * chance) for key, chance in chances.items()
+    }

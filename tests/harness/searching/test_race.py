@@ -196,6 +196,18 @@ def test_a_network_that_passed_gets_two_seeds_at_once_and_then_one_after_the_oth
     assert [make_candidate(*[95] * count, first=80).seeds_wanted for count in range(5)] == [2, 2, 3, 4, 5]
 
 
+def test_a_network_that_just_passed_gets_one_fresh_seed_whatever_its_chance():
+    lucky = make_candidate(first=100)
+    assert lucky.passed_first
+    assert lucky.chance_to_stand < 0.25
+
+    assert [lucky.seeds_wanted, make_candidate(110, first=100).seeds_wanted] == [1, 1]
+    assert race.next_to_confirm([lucky], TURN, {}) is lucky
+    assert race.next_to_confirm([lucky], TURN, {0: 1}) is None
+    # A good first seed raises the chance, so a second one follows.
+    assert make_candidate(80, first=100).seeds_wanted == 2
+
+
 def test_a_network_that_missed_gets_one_seed_for_each_time_it_was_proposed_again():
     missed = make_candidate(first=101)
 
