@@ -223,6 +223,12 @@ class Analysis:
             return 0
         return sum(op.cost(before)[1] for op, before in self._ops if isinstance(op, Kernel) and op.is_grouped)
 
+    @property
+    def pointwise_macs(self) -> int:
+        """The multiply-adds of 1x1 kernels for one image."""
+        kernels = ((op, before) for op, before in self._ops if isinstance(op, Kernel) and op.edges == (1, 1))
+        return sum(op.cost(before)[1] for op, before in kernels)
+
 
 def analyse(network: Architecture | tuple[Op, ...], task: Task, budget: int | None = None) -> Analysis:
     """Return shapes, parameters, multiply-adds and receptive field of every op, and the totals.

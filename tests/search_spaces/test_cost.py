@@ -137,6 +137,18 @@ def test_the_multiply_adds_of_depthwise_and_grouped_kernels_are_those_counted_by
     assert analyse(parse_network(text), MNIST).grouped_macs == macs
 
 
+@pytest.mark.parametrize(
+    ("text", "macs"),
+    [
+        ("conv3x3(4) gap linear(10)", 0),
+        ("conv1x1(4) dwconv3x3 gap conv1x1(10)", 4 * 784 + 4 * 10),
+        ("conv1x1(4) avgpool res(conv1x1(8, poses=4) conv3x3(4) bn) gap linear(10)", 4 * 784 + 8 * 4 * 196),
+    ],
+)
+def test_the_multiply_adds_of_pointwise_kernels_are_those_counted_by_hand(text: str, macs: int):
+    assert analyse(parse_network(text), MNIST).pointwise_macs == macs
+
+
 def test_a_tied_kernel_is_stored_once_at_its_first_user_and_its_biases_each_time():
     ops = [(3, 4, "free"), (3, 4, "a"), (3, 4, "a"), (3, 4, "a")]
     convolutions = tuple(Conv(size, out, bias=True, tie=tie) for size, out, tie in ops)
