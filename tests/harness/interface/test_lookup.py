@@ -14,12 +14,14 @@ from harness.evidence.leaderboard import refresh
 from harness.interface.lookup import (
     KnownRow,
     NetworkArgument,
+    network_argument,
     networks_of,
     only_row,
     read_network,
     read_study,
     recipe_of,
 )
+from harness.interface.results import Study
 from harness.studies import config as study
 from harness.system.errors import ContentError, UsageError
 from harness.system.files import Workspace
@@ -27,7 +29,7 @@ from harness.training.recipe import RECIPES, NamedRecipe, Recipe
 from harness.training.result import Result
 from search_spaces.catalog import PRESETS, network_name
 from search_spaces.errors import NotationError
-from search_spaces.network import MNIST
+from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network
 from tests import searches
 from tests.factories import make_record, make_result
@@ -45,6 +47,39 @@ def keep_study(place: Workspace, *results: Result, name: str = "a-study") -> Non
     folder = place.study(name)
     study.open_study(folder, searches.config(), {})
     write_runs(folder, *results)
+
+
+@pytest.mark.parametrize("name", ["course", "my net 2", "bn"])
+def test_the_name_that_a_row_was_given_names_its_network(place: Workspace, name: str):
+    record.write(place.records, make_record([60] * 5, str(NETWORK), name=name))
+
+    assert read_network(name, place, MNIST).architecture == NETWORK
+
+
+def test_of_networks_of_one_name_the_best_of_the_standings_is_meant(
+    place: Workspace, capsys: pytest.CaptureFixture[str]
+):
+    texts = [f"conv3x3(8) bn relu | {pool} | conv3x3(8) bn relu | gap | conv1x1(10)" for pool in ("maxpool", "avgpool")]
+    networks = [parse_network(text) for text in texts]
+    names = {network_name(each, analyse(each, MNIST).parameters) for each in networks}
+    [name] = names
+    for network, errors in zip(networks, ([90] * 5, [40, 41, 42, 41, 40]), strict=True):
+        record.write(place.records, make_record(errors, str(network)))
+    refresh(place)
+
+    assert read_network(name, place, MNIST).architecture == networks[1]
+    assert networks[0].hash[:6] in capsys.readouterr().err
+
+
+def test_a_study_names_its_answer_and_a_trial_its_network(place: Workspace):
+    keep_study(place, make_result(str(NETWORK)))
+    study_ = Study(place.study("a-study"), place)
+
+    with pytest.raises(UsageError, match="has no answer"):
+        network_argument(study_, place, MNIST)
+    [trial] = study_.trials
+    argument = network_argument(trial, place, MNIST)
+    assert (argument.architecture, argument.rows[0].recipe) == (NETWORK, trial.recipe)
 
 
 # How it is written -------------------------------------------------------------------------------------------
