@@ -6,7 +6,6 @@ was killed, lacks events and results, and its facts need none of them.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +24,7 @@ from harness.studies.events import Proposal, RungReached, SessionBegan, SessionE
 from harness.studies.log import read_state
 from harness.studies.state import Decision, StudyState
 from harness.system import statistics
+from harness.system.document import parse_json
 from harness.system.files import Workspace
 from harness.training.recipe import recipe_document
 from harness.training.result import Environment, Inspection, Purpose, Result, Status, read_inspections
@@ -374,7 +374,7 @@ def read_evidence(workspace: Workspace) -> WorkspaceEvidence:
 def _test_read(line: str) -> tuple[str, str]:
     # A damaged line counts as a read, too.
     try:
-        read = json.loads(line)
+        read = parse_json(line)
         return str(read.get("dataset", "")), str(read["purpose"])
     except (ValueError, KeyError, TypeError, AttributeError):
         return "", ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -13,6 +12,7 @@ import click
 from harness.data import datasets
 from harness.interface import declarations, options
 from harness.system import files
+from harness.system.document import parse_json
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
 from harness.system.terminal import console, say, show_table
@@ -71,7 +71,7 @@ def _users(workspace: Workspace) -> dict[str, Counter[str]]:
 
     def name_in(path: Path) -> str:
         try:
-            return str(json.loads(path.read_text("utf-8"))["dataset"])
+            return str(parse_json(path.read_text("utf-8"))["dataset"])
         except (OSError, ValueError, KeyError, TypeError):
             return ""
 

@@ -101,8 +101,10 @@ def _memory_file() -> Path:
 
 
 def _memory() -> dict[str, Any]:
-    memory: dict[str, Any] = json.loads(read_bytes(_memory_file())) if _memory_file().is_file() else {}
-    return memory
+    path = _memory_file()
+    if not path.is_file():
+        return {}
+    return read_as(dict[str, Any], path, f"the file {path}", "remove it: it only says how paths were read")
 
 
 def _check_options(spec: Dataset, options: Options) -> None:
