@@ -18,7 +18,6 @@ def studies(remove: str | None, as_json: bool) -> int:
     """List the studies below runs/, the latest at the end: what each searched for, and what it found."""
     from harness.interface import lookup
     from harness.studies.config import owned
-    from harness.studies.log import read_state
 
     workspace = files.workspace()
     if remove is not None:
@@ -27,7 +26,7 @@ def studies(remove: str | None, as_json: bool) -> int:
             shutil.rmtree(folder)
         options.answer(as_json, {"removed": str(folder)}, str(folder))
         return 0
-    studies = [read_state(folder) for folder in lookup.studies(workspace).values()]
+    studies = lookup.read_studies(workspace)
     if as_json:
         documents = [
             {

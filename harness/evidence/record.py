@@ -213,6 +213,12 @@ def raise_damage(faults: Iterable[ContentError]) -> None:
     for fault in faults:
         if not isinstance(fault, MissingSubject):
             raise fault
+        report_damage([fault])
+
+
+def report_damage(faults: Iterable[ContentError]) -> None:
+    """Report on stderr, once in this process, each document that is left out because it cannot be read."""
+    for fault in faults:
         say_once(f"left out: {fault.message}", "warning")
 
 

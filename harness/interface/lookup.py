@@ -16,7 +16,9 @@ from harness.evidence.record import Record
 from harness.interface.results import Study, Trial
 from harness.studies.events import Confirmed
 from harness.studies.log import read_state
+from harness.studies.state import StudyState
 from harness.system import files
+from harness.system.document import read_each
 from harness.system.errors import ContentError, UsageError, option_words, reason, typed
 from harness.system.files import Workspace
 from harness.system.terminal import say
@@ -237,6 +239,13 @@ def studies(workspace: Workspace) -> dict[str, Path]:
     }
 
 
+def read_studies(workspace: Workspace) -> list[StudyState]:
+    """Return all studies; a study that cannot be read is left out, which is reported once."""
+    states, damage = read_each(read_state, studies(workspace).values())
+    record.report_damage(damage)
+    return states
+
+
 def find_study(name: str, workspace: Workspace) -> Path | None:
     """Return the folder of a study by its name, or by the path of its folder or report; None where there is none."""
     path = Path(name).resolve() if "/" in name else workspace.runs.resolve() / name
@@ -307,8 +316,8 @@ def _without_record(
 ) -> Iterator[tuple[Architecture, str, KnownRow]]:
     """Yield networks of studies, standings and claims; ``recipes`` are those of records, by hash."""
     seen = set()
-    for folder in studies(workspace).values():
-        for run in read_state(folder).results:
+    for study in read_studies(workspace):
+        for run in study.results:
             if _is_meant(name, run):
                 seen.add(run.hash)
                 yield run.architecture, "", KnownRow(run.recipe, run.recipe_name, run.dataset, None)

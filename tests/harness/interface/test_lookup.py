@@ -18,6 +18,7 @@ from harness.interface.lookup import (
     networks_of,
     only_row,
     read_network,
+    read_studies,
     read_study,
     recipe_of,
 )
@@ -298,3 +299,15 @@ def test_a_search_starts_from_the_networks_of_the_leaderboard_that_have_reached(
         record.write(place.records, evidence)
     refresh(place)
     assert networks_of("leaderboard", place) == (str(reached.architecture),)
+
+
+def test_a_damaged_study_takes_only_itself_away(place: Workspace, capsys: pytest.CaptureFixture[str]):
+    keep_study(place, make_result(str(NETWORK)))
+    keep_study(place, make_result(OTHER), name="damaged")
+    log = place.study("damaged") / "log.jsonl"
+    log.write_text("{}\n" + log.read_text())
+
+    assert read_network(NETWORK.hash, place, MNIST).architecture == NETWORK
+    assert [study_.folder.name for study_ in read_studies(place)] == ["a-study"]
+    assert {row.study for row in refresh(place) if row.study} == {"a-study"}
+    assert capsys.readouterr().err.count("left out: line 1 of") == 1
