@@ -55,8 +55,9 @@ def c_files(network: TrainedNetwork, path: Path) -> Files:
     """
     images = network.images
     spec = images.dataset
-    pixels = images.train_images[:_CHECKED_IMAGES]
-    labels = torch.as_tensor(images.train_labels)[:_CHECKED_IMAGES]
+    checked = images.sample(_CHECKED_IMAGES)
+    pixels = images.train_images[checked]
+    labels = torch.as_tensor(images.train_labels)[checked]
     ends_with_integers = MAP_SCALES in network.model.state_dict()
     check: dict[str, Any] = {"images": len(pixels), "quantised": "in training" if ends_with_integers else "afterwards"}
     if not ends_with_integers:
@@ -80,7 +81,7 @@ def c_files(network: TrainedNetwork, path: Path) -> Files:
         origin=_origin(network.about["hash"], network.about["recipe"], network.about["seed_index"]),
         network=integers,
         dataset=spec,
-        examples=pixels[:EXAMPLES].numpy(),
+        examples=images.train_images[images.examples(EXAMPLES)].numpy(),
         facts=facts,
     )
     check |= _compiled_check(library, pixels.numpy(), logits)
@@ -197,7 +198,7 @@ def recorded_page(evidence: Record, index: int, workspace: Workspace, images: Im
     integers = _recorded_integers(evidence, index, workspace)
     title = _title(evidence.parameters, images.dataset)
     origin = _origin(evidence.hash, evidence.recipe_name, index)
-    examples = images.train_images[:EXAMPLES].numpy()
+    examples = images.train_images[images.examples(EXAMPLES)].numpy()
     return page_document(Library("network", title, origin, integers, images.dataset, examples, {}))
 
 

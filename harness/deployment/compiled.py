@@ -19,7 +19,7 @@ _WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror")
 
 
 class ForeignProgram(DeviceError):
-    """A compiled program is not one that this machine may run: of another processor, or in a folder without execution."""
+    """A compiled program cannot be run on this machine: another processor's, or in a folder without execution."""
 
 
 def find_compiler() -> str | None:
