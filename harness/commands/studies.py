@@ -8,7 +8,7 @@ import click
 
 from harness.interface import options
 from harness.system import files
-from harness.system.terminal import console, duration_text, show_table
+from harness.system.terminal import console, duration_text, show_table, write
 
 
 @click.command(short_help="List the studies, or remove one.")
@@ -43,7 +43,7 @@ def studies(remove: str | None, as_json: bool) -> int:
         ]
         options.print_json({"studies": documents})
     elif not studies:
-        click.echo(f"no studies in {workspace.runs} yet", err=True)
+        write(f"no studies in {workspace.runs} yet", err=True)
     else:
         cells = []
         for study in studies:

@@ -156,6 +156,10 @@ def locked(path: Path, seconds: float = -1) -> Iterator[None]:
         lock.release()
 
 
+# The standings and the pages of a workspace lie beside its studies.
+_FILE_ENDINGS = (".csv", ".html")
+
+
 class Workspace:
     """The folder that commands read from and write to, and those below it."""
 
@@ -195,10 +199,13 @@ class Workspace:
 def _named(folder: Path, kind: str, name: str) -> Path:
     # What a shell passes on in another encoding holds lone surrogates, which no file of ours could name.
     size = len(name.encode(errors="replace")) if name == name.encode(errors="replace").decode() else 0
-    if not 0 < size <= 200 or name == "records" or name.startswith(".") or any(mark in name for mark in "/\\\0\n"):
+    is_taken = name == "records" or name.endswith(_FILE_ENDINGS)
+    is_plain = name.isprintable() and not name.startswith(".") and not any(mark in name for mark in "/\\")
+    if not 0 < size <= 200 or is_taken or not is_plain:
         raise UsageError(
-            f"{kind} name {name[:60]!r}: a {kind} is a folder below {folder}, so its name holds "
-            "1 to 200 bytes of UTF-8 without slashes or line ends, does not begin with a dot and is not 'records'"
+            f"{kind} name {name[:60]!r}: a {kind} is a folder below {folder}, so its name holds 1 to 200 bytes of "
+            "UTF-8 without slashes, line ends or control characters, does not begin with a dot, is not 'records' and does "
+            f"not end in {' or '.join(_FILE_ENDINGS)}"
         )
     return folder / name
 
