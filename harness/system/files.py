@@ -204,8 +204,8 @@ def _named(folder: Path, kind: str, name: str) -> Path:
     if not 0 < size <= 200 or is_taken or not is_plain:
         raise UsageError(
             f"{kind} name {name[:60]!r}: a {kind} is a folder below {folder}, so its name holds 1 to 200 bytes of "
-            "UTF-8 without slashes, line ends or control characters, does not begin with a dot, is not 'records' and does "
-            f"not end in {' or '.join(_FILE_ENDINGS)}"
+            "UTF-8 without slashes, line ends or control characters, does not begin with a dot, is not 'records' and "
+            f"does not end in {' or '.join(_FILE_ENDINGS)}"
         )
     return folder / name
 
