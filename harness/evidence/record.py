@@ -354,6 +354,7 @@ def read_weights(path: Path) -> WeightFile:
     from safetensors import SafetensorError, safe_open
 
     try:
+        files.refuse_device(path)
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
             about = parse_json((file.metadata() or {})["harness"])

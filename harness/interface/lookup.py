@@ -30,8 +30,6 @@ from search_spaces.network import Architecture, Task
 from search_spaces.notation import parse_network
 from search_spaces.ops import op_names
 
-# A file of characters that is no network: a device that never ends, a data set given by mistake.
-_LONGEST_FILE = 1_000_000
 _HASH = re.compile(r"[0-9a-f]{6,12}")
 # Other libraries' name of an op whose parameter is another one there, where it is left out.
 _OTHER_SLOPE = re.compile(r"\bleakyrelu\b(?!\s*\()", re.IGNORECASE)
@@ -141,7 +139,7 @@ def _answer_of(study: Study) -> Trial:
 def read_network(argument: str, workspace: Workspace, task: Task) -> NetworkArgument:
     """Return the network that an argument names; its ops fit together for the task."""
     if argument == "-":
-        return NetworkArgument(_parsed(sys.stdin.read(_LONGEST_FILE), task))
+        return NetworkArgument(_parsed(sys.stdin.read(files.MOST_TYPED), task))
     if argument.startswith("@"):
         return NetworkArgument(_parsed(_file_text(argument[1:]), task))
     if argument in PRESETS:
@@ -167,13 +165,9 @@ def read_network(argument: str, workspace: Workspace, task: Task) -> NetworkArgu
 
 def _file_text(path: str) -> str:
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            text = file.read(_LONGEST_FILE + 1)
+        return files.read_typed(Path(path))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the network file {path}: {reason(error)}") from error
-    if len(text) > _LONGEST_FILE:
-        raise UsageError(f"the network file {path} holds more than {_LONGEST_FILE:,} characters")
-    return text
 
 
 def _known_network(name: str, workspace: Workspace) -> NetworkArgument:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
 
 from harness.system.errors import ContentError, UsageError, reason
-from harness.system.files import read_bytes
+from harness.system.files import read_bytes, read_typed
 from search_spaces.errors import NotationError, nearest
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_notation
@@ -125,7 +125,7 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
         ContentError: it is not TOML.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_typed(path)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the {what} {path}: {reason(error)}") from error
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -9,17 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
+from harness.data.own.sources import source_at
 from harness.evidence import certificate, leaderboard, ledger, record
+from harness.interface import declarations
+from harness.interface.lookup import read_network
 from harness.searching.surrogate.past import read_prior
 from harness.studies.config import open_study, read_config
 from harness.studies.log import read_state
 from harness.system.document import read_toml
-from harness.system.errors import HarnessError
+from harness.system.errors import ContentError, DataError, HarnessError
+from harness.system.files import Workspace
 from harness.training.recipe import named_recipe
 from search_spaces.catalog import space
 from search_spaces.errors import SearchSpaceError
+from search_spaces.network import MNIST
 from tests import searches
 from tests.conftest import REPOSITORY
 from tests.factories import make_record, make_result
@@ -136,3 +143,30 @@ def test_a_damaged_file_is_read_or_refused_in_a_line(name: str, tmp_path: Path):
 @pytest.mark.parametrize("name", READERS)
 def test_twenty_thousand_damaged_files_are_read_or_refused_in_a_line(name: str, tmp_path: Path):
     check_reader(name, tmp_path, 20_000)
+
+
+@pytest.mark.parametrize("kind", ["space", "recipe", "chip", "network"])
+def test_a_typed_file_that_is_far_too_long_is_refused_unread(kind: str, workspace: Path):
+    path = workspace / "long"
+    with path.open("wb") as file:
+        file.truncate(2**40)
+    readers: dict[str, Callable[[], Any]] = {
+        "space": lambda: space(f"@{path}"),
+        "recipe": lambda: named_recipe(f"@{path}"),
+        "chip": lambda: declarations._chip(f"@{path}"),
+        "network": lambda: read_network(f"@{path}", Workspace(workspace), MNIST),
+    }
+
+    with pytest.raises((HarnessError, SearchSpaceError, click.BadParameter), match="more than 1,000,000 bytes"):
+        readers[kind]()
+
+
+def test_a_pipe_in_the_place_of_a_part_or_of_weights_is_refused(tmp_path: Path):
+    (tmp_path / "X_TRAIN.tsv").write_text("".join(f"{row % 2}\t{row}\t{row * row}\n" for row in range(40)))
+    os.mkfifo(tmp_path / "X_TEST.tsv")
+    os.mkfifo(tmp_path / "seed-0.safetensors")
+
+    with pytest.raises(DataError, match="not a file"):
+        source_at(tmp_path / "X_TRAIN.tsv", None, None)
+    with pytest.raises(ContentError, match="not a file"):
+        record.read_weights(tmp_path / "seed-0.safetensors")

@@ -385,6 +385,8 @@ def _series(root: Path, _group_by: str | None) -> Source:
     remarks: list[str] = []
     parts = {}
     for part, path in twins.items():
+        if not path.is_file():
+            raise DataError(f"{path} is a device or a pipe, not a file")
         values.check_bytes(path, path.stat().st_size)
         lines = path.read_text("utf-8-sig").splitlines()
         rows, labels = _tsv(path, lines, remarks) if path.suffix.lower() == ".tsv" else _ts(path, lines)
