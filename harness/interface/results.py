@@ -542,10 +542,12 @@ class Study(Answer):
         answer = self.answer
         points: dict[str, list[tuple[int, float]]] = {"trained": [], "confirmed": [], "answer": []}
         for trial in self.trials:
-            if trial.validation_pct is not None:
+            # As on the page: the mean of fresh seeds, where there are any, as the first run was chosen for its luck.
+            accuracy = statistics.mean(trial.fresh_pct) if trial.fresh_pct else trial.validation_pct
+            if accuracy is not None:
                 kind = "confirmed" if trial.confirmed else "trained"
                 is_answer = answer is not None and trial.number == answer.number
-                points["answer" if is_answer else kind].append((trial.cost, trial.validation_pct))
+                points["answer" if is_answer else kind].append((trial.cost, accuracy))
         figure = study_figure(self.name, self.config, points)
         if path is not None:
             write_figure(figure, Path(path))

@@ -82,6 +82,8 @@ def data_name(text: str, options: Options | None = None, name: str = "") -> str:
             described in several ways.
         DataError: as `read` raises it.
     """
+    if not os.path.exists(text) and os.sep in text:
+        raise UsageError(f"there is no file or folder {text[:200]}")
     if not os.path.exists(text) or os.path.isfile(workspace().data(text) / "data.json"):
         spec = dataset(text)
         _check_options(spec, options or Options())

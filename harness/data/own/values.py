@@ -246,8 +246,10 @@ def _readings(images: Array) -> dict[str | None, Array]:
         raise DataError(f"pixels are {images.dtype}; allowed are integers and fractions")
     if images.ndim not in (2, 3, 4) or not images.size:
         raise DataError(f"images are of shape {images.shape}; allowed are images x rows x columns [x channels]")
-    if images.dtype.kind == "f" and not np.isfinite(images).all():
-        raise DataError("some numbers are missing or not finite")
+    if images.dtype.kind == "f" and not (finite := np.isfinite(images)).all():
+        first = ", ".join(map(str, np.argwhere(~finite)[0].tolist()))
+        count = int((~finite).sum())
+        raise DataError(f"{count:,} of the numbers are missing or not finite; the first one is at [{first}]")
     forms: dict[str | None, Array] = {"first": images, "last": np.moveaxis(images, -1, 1)}
     if images.ndim == 2:
         forms = {None: images[:, None, None, :]}

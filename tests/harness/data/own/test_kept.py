@@ -265,3 +265,19 @@ def test_a_damaged_copy_is_refused(part: str, tmp_path: Path):
 
     with pytest.raises(DataError):
         load(spec.name)
+
+
+def test_messages_say_where_what_is_wrong_lies(tmp_path: Path):
+    images, labels = pictures()
+    numbers = images.astype(float)
+    numbers[3, 2, 1] = np.nan
+    with pytest.raises(DataError, match=r"1 of the numbers are missing or not finite; the first one is at \[3, 2, 1"):
+        own.from_arrays("pets", numbers, labels)
+
+    _, codes = np.unique(labels, return_inverse=True)
+    with pytest.raises(DataError) as caught:
+        own.from_arrays("pets", images, np.eye(codes.max() + 1)[codes])
+    assert caught.value.hint == "of one-hot labels give y.argmax(1)"
+
+    with pytest.raises(UsageError, match="there is no file or folder"):
+        own.data_name(str(tmp_path / "nothing"))
