@@ -14,7 +14,7 @@ from importlib import import_module
 import click
 
 from harness.system.errors import DISTRIBUTION, ContentError, HarnessError, Interrupted, UsageError, refused, typed
-from harness.system.terminal import say
+from harness.system.terminal import say, write
 from search_spaces.errors import SearchSpaceError, UnknownNameError, caret
 
 _INTERRUPTED = 130
@@ -110,7 +110,7 @@ def run(arguments: list[str]) -> int:
         code = cli.main(args=arguments, prog_name=typed(), complete_var=_COMPLETION, standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        write(error.format_message(), err=True)
         return 2
     except SystemExit as end:
         # Click ends a program by itself that answers a shell, or whose output nobody reads.
@@ -151,7 +151,7 @@ def _fail(as_json: bool, error: HarnessError) -> int:
         return error.exit_code
     say(error.message, "error")
     if error.position is not None and error.text and error.text.strip():
-        click.echo(caret(error.text, error.position), err=True)
+        write(caret(error.text, error.position), err=True)
     if error.hint:
         say(error.hint, "hint")
     return error.exit_code

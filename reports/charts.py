@@ -14,7 +14,7 @@ import altair as alt
 import vl_convert
 
 from harness.evidence.leaderboard import cost_of, pareto_front
-from harness.studies.candidate import NetworkState
+from harness.studies.candidate import CONFIRMED_STATES, NetworkState
 from harness.system import statistics
 from harness.training.result import finite
 from reports import history
@@ -319,7 +319,7 @@ _FATES = {"trained": (GREY, "circle"), "confirmed": (BLUE, "square"), "tested": 
 def _fate(network: Network) -> str:
     if network.row is not None:
         return "tested" if network.row.reached else "trained"
-    return "confirmed" if network.state in (NetworkState.WINNER, NetworkState.CONFIRMED) else "trained"
+    return "confirmed" if network.state in CONFIRMED_STATES else "trained"
 
 
 def _front_of_costs(info: StudyFacts, rows: Sequence[Row]) -> Any:

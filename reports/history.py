@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import Any, NamedTuple
 
-from harness.studies.candidate import NetworkState, allowed_errors, is_linear
+from harness.studies.candidate import CONFIRMED_STATES, VERIFIED_STATES, NetworkState, allowed_errors, is_linear
 from harness.studies.events import Proposal, RunEnded, RungReached
 from harness.system import statistics
 from harness.training.result import Purpose, Result, Status
@@ -49,7 +49,7 @@ def accounting(info: StudyFacts) -> _Accounting:
     rejected = info.study.rejected.total()
     repeated = info.study.repeated
     to_train = len(info.study.proposals)
-    confirmed = [network for network in info.networks if network.state in (NetworkState.WINNER, NetworkState.CONFIRMED)]
+    confirmed = [network for network in info.networks if network.state in (*VERIFIED_STATES, NetworkState.CONFIRMED)]
     return _Accounting(
         proposed=rejected + repeated + to_train,
         rejected=rejected,
@@ -179,9 +179,7 @@ def progress(info: StudyFacts) -> dict[str, Any]:
     and would be smaller, and the most errors that meet the threshold; the runs that go on; the best linear model.
     """
     networks = info.networks
-    smallest = min(
-        (item.cost for item in networks if item.state in (NetworkState.CONFIRMED, NetworkState.WINNER)), default=None
-    )
+    smallest = min((item.cost for item in networks if item.state in CONFIRMED_STATES), default=None)
     missed = [
         item
         for item in networks

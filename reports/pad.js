@@ -1,7 +1,7 @@
 // Lets a person draw a digit or choose a picture, and shows what the integer network makes of it.
 const [BOX, INK, STEP] = [20, 0.3, 5];
 const ARROWS = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] };
-const { examples, class_names, low, high, first_map } = page.data;
+const { examples, class_names, first_map } = page.data;
 const { rows, columns, channels } = plan.maps[0];
 const find = (identifier) => document.getElementById(identifier);
 const board = find("pad");
@@ -34,11 +34,10 @@ function digit() {
   return scaled("black", board, across.first, down.first, across.extent, down.extent, ...target).map(([shade]) => shade);
 }
 
-// Returns a picture in the shape and on the scale of the images; the weights of grey are those of ITU-R BT.601.
+// Returns a picture in the shape of the images, which have bytes too; the weights of grey are those of ITU-R BT.601.
 function fitted(bitmap) {
   const grey = ([red, green, blue]) => [Math.round(0.299 * red + 0.587 * green + 0.114 * blue)];
-  const pixel = (number, n) => Math.round(clamped((255 * (number - low[n])) / (high[n] - low[n]), 255));
-  return scaled("white", bitmap, 0, 0, columns, rows).flatMap((colours) => (channels === 1 ? grey(colours) : colours).map(pixel));
+  return scaled("white", bitmap, 0, 0, columns, rows).flatMap((colours) => (channels === 1 ? grey(colours) : colours));
 }
 
 // Returns a map as a picture, one square a place; shades go from 0 to 255.

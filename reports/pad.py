@@ -14,6 +14,8 @@ PAD_EDGE = 168
 def render(document: Mapping[str, Any]) -> str:
     """Return the page of a document that ``harness.deployment.plan_document`` has made."""
     channels, rows, _ = document["image_shape"]
+    # A picture has bytes. What they are on another scale, of fractions, 0 to 16 or 16 bits, nobody but its maker knows.
+    has_bytes = {*document["low"]} == {0.0} and {*document["high"]} == {255.0}
     return page(
         "pad.html",
         styles=["pad.css"],
@@ -21,5 +23,5 @@ def render(document: Mapping[str, Any]) -> str:
         data=document,
         document=document,
         pad_edge=PAD_EDGE,
-        takes_pictures=not document["takes_digits"] and rows > 1 and channels in (1, 3),
+        takes_pictures=has_bytes and not document["takes_digits"] and rows > 1 and channels in (1, 3),
     )

@@ -6,25 +6,25 @@ was killed, lacks events and results, and its facts need none of them.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
 from harness.evidence import leaderboard, record
-from harness.evidence.leaderboard import LeaderboardRow, cost_of, pareto_front, validation_runs
+from harness.evidence.leaderboard import LeaderboardRow, pareto_front, validation_runs
 from harness.evidence.record import Record
 from harness.searching.surrogate.past import alike, read_prior
-from harness.studies.candidate import NetworkState, costs_of, why_refuted
+from harness.studies.candidate import VERIFIED_STATES, NetworkState, costs_of, why_refuted
 from harness.studies.config import StudyConfig, is_owned, read_config, settings_of
-from harness.studies.events import Proposal, RungReached, SessionBegan, SessionEnded, Verified, WinnerChosen
+from harness.studies.events import Proposal, RungReached, SessionBegan, SessionEnded, WinnerChosen
 from harness.studies.log import read_state
 from harness.studies.state import Decision, StudyState
 from harness.system import statistics
+from harness.system.document import parse_json
 from harness.system.files import Workspace
 from harness.training.recipe import recipe_document
 from harness.training.result import Environment, Inspection, Purpose, Result, Status, read_inspections
@@ -76,7 +76,7 @@ class Network:
     @property
     def complete(self) -> bool:
         """Whether the figures are those of a whole training."""
-        return self.state in (NetworkState.WINNER, NetworkState.CONFIRMED, NetworkState.REFUTED, NetworkState.TRAINED)
+        return self.state in (*VERIFIED_STATES, NetworkState.CONFIRMED, NetworkState.REFUTED, NetworkState.TRAINED)
 
     @property
     def accuracy_pct(self) -> float | None:
@@ -164,7 +164,7 @@ def _network(
         trial=proposal.trial,
         trials=frozenset({proposal.trial, *(run.trial for run in results)}),
         origin=proposal.origin,
-        state=study.network_states[proposal.hash] if decision else progress.state,
+        state=study.network_states[proposal.hash],
         validation_accuracies_pct=_accuracies(progress.counted_runs),
         validation_size=next((run.validation_size for run in deciding_runs if run.validation_size), None),
         fresh=any(run.purpose is Purpose.CONFIRM for run in progress.counted_runs),
@@ -206,9 +206,8 @@ def _accuracies(runs: Iterable[Result]) -> tuple[float, ...]:
 
 
 class _Progress(NamedTuple):
-    """The state of a network by runs of one length alone, why some ended early, and the runs whose figures count."""
+    """Why some runs of a network ended early, and the runs whose figures count, by those of one length alone."""
 
-    state: NetworkState
     early_end_text: str
     counted_runs: list[Result]
 
@@ -218,13 +217,13 @@ def _progress(results: list[Result], predicted_pct_by_trial: Mapping[int, float 
     if counted_runs:
         early = sum(result.status is not Status.COMPLETE for result in results)
         text = f"({early} of {plural(len(results), 'run')} ended early)" if early else ""
-        return _Progress(NetworkState.TRAINED, text, counted_runs)
+        return _Progress(text, counted_runs)
     pruned = [result for result in results if result.status is Status.PRUNED]
     if pruned:
-        return _Progress(NetworkState.PRUNED, _pruned_text(pruned[0], predicted_pct_by_trial), pruned)
+        return _Progress(_pruned_text(pruned[0], predicted_pct_by_trial), pruned)
     if results:
-        return _Progress(NetworkState.FAILED, results[0].status.replace("_", " "), [])
-    return _Progress(NetworkState.UNFINISHED, "", [])
+        return _Progress(results[0].status.replace("_", " "), [])
+    return _Progress("", [])
 
 
 def _pruned_text(run: Result, predicted_pct_by_trial: Mapping[int, float | None]) -> str:
@@ -266,7 +265,7 @@ class _MeasuredNetwork(NamedTuple):
 
 
 class _StudyAnswer(NamedTuple):
-    """A network with its accuracy on fresh validation seeds or, unlike ``StudyState.answer``, its record and row."""
+    """The answer of a study with its accuracy on fresh validation seeds or its record and row."""
 
     hash: str
     parameters: int
@@ -303,9 +302,8 @@ class StudyFacts:
         sessions: the calls of the search that worked on it; ``last_turn`` is the last event that began or ended one.
         time_limit: seconds that the last session was given; None for no end, or where its program did not note them.
         networks: all that it has decided to train, best first; each with the best row over the recipes of its records.
-        answer: the network of the lowest cost whose row has reached the target, else the winner that was chosen last;
-            ``row`` is its row, ``proof`` the measured network of that row, ``network`` the answer among the networks,
-            None where the log has lost it.
+        answer: ``StudyState.answer``, else the winner that was chosen last and missed; ``row`` is its row, ``proof``
+            the measured network of that row, ``network`` the answer among the networks, None where the log has lost it.
     """
 
     def __init__(
@@ -343,26 +341,25 @@ class StudyFacts:
         self.network = next((item for item in self.networks if self.answer and item.hash == self.answer.hash), None)
 
     def _answer(self) -> _StudyAnswer | None:
+        answer = self.study.answer
         chosen = [entry.event for entry in self.study.of_kind(WinnerChosen)]
-        last = chosen[-1] if chosen else None
-        own_networks = self._own_measured({event.hash for event in chosen})
-        reached = [item for item in own_networks if item.row.reached]
-        best = min(reached, key=lambda item: (cost_of(item.row, self.config.minimised[0]), item.row.rank), default=None)
-        if best is None and last is not None:
-            winners = [item for item in own_networks if item.row.hash == last.hash]
-            best = min(winners, key=lambda item: item.row.rank, default=None)
+        if answer is None and not chosen:
+            return None
+        # Without an answer the page is about the network whose verification missed last.
+        trial = chosen[-1].trial if answer is None else answer.proposal.trial
+        candidate = self.study.candidates.get(trial)
+        if candidate is None:
+            return _StudyAnswer(chosen[-1].hash, chosen[-1].parameters, chosen[-1].validation_accuracy_pct)
+        proposal = candidate.proposal
+        recipe, _ = self.config.recipe_of(proposal.epochs)
+        own = [item for item in self.measured if item.row.hash == proposal.hash]
+        rows = [item for item in own if item.row.recipe_hash == recipe.hash]
+        best = min(rows, key=lambda item: item.row.rank, default=None)
         if best is not None:
-            return _StudyAnswer(best.row.hash, best.row.parameters, None, best.record, best.row)
-        return _StudyAnswer(last.hash, last.parameters, last.validation_accuracy_pct) if last else None
-
-    def _own_measured(self, chosen: Set[str]) -> list[_MeasuredNetwork]:
-        """Return the measured networks that this study has found, or tried to verify."""
-        tried = chosen | {entry.event.hash for entry in self.study.of_kind(Verified)}
-        return [
-            item
-            for item in self.measured
-            if item.row.hash in tried or (item.record.found and item.record.found.study == self.name)
-        ]
+            return _StudyAnswer(proposal.hash, proposal.parameters, None, best.record, best.row)
+        accuracies = candidate.fresh_pct
+        validation_pct = statistics.mean(accuracies) if accuracies else None
+        return _StudyAnswer(proposal.hash, proposal.parameters, validation_pct)
 
 
 def read_evidence(workspace: Workspace) -> WorkspaceEvidence:
@@ -377,7 +374,7 @@ def read_evidence(workspace: Workspace) -> WorkspaceEvidence:
 def _test_read(line: str) -> tuple[str, str]:
     # A damaged line counts as a read, too.
     try:
-        read = json.loads(line)
+        read = parse_json(line)
         return str(read.get("dataset", "")), str(read["purpose"])
     except (ValueError, KeyError, TypeError, AttributeError):
         return "", ""

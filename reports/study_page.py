@@ -20,7 +20,6 @@ from harness.evidence.bounds import error_ratio_of
 from harness.evidence.leaderboard import LeaderboardRow, Tier, words_of
 from harness.evidence.ledger import DEFAULT_SEEDS
 from harness.evidence.record import Record, SeedRun, weights_path
-from harness.studies.candidate import NetworkState
 from harness.studies.events import Advised, Postponed, SessionEnded, Verified
 from harness.studies.state import StudyState
 from harness.system import files, statistics
@@ -132,9 +131,7 @@ def headline(info: StudyFacts) -> _Headline:
     over = _is_over(info)
     outcome = _outcome(info, over=over, is_trained=bool(trained))
     best = max(trained, key=lambda network: network.accuracy_pct or 0.0, default=None)
-    confirmed = [network for network in trained if network.state is NetworkState.CONFIRMED]
-    smallest = min(confirmed, key=lambda network: network.cost, default=None)
-    verdict = render.words("verdict", info, outcome, over, best, smallest, _missed(info))
+    verdict = render.words("verdict", info, outcome, over, best, _missed(info))
     return _Headline(outcome, verdict, _progress(info))
 
 
@@ -162,7 +159,7 @@ def _missed(info: StudyFacts) -> list[tuple[Network, Verified]]:
     return [
         (by_trial[trial], verdict)
         for trial, verdict in info.study.verdicts.items()
-        if trial in by_trial and verdict.passed is False and (verdict.hash, verdict.recipe_hash) != answer
+        if trial in by_trial and trial in info.study.missed and (verdict.hash, verdict.recipe_hash) != answer
     ]
 
 

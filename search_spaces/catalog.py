@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import tomllib
@@ -16,6 +17,7 @@ from search_spaces.notation import parse_network, parse_space
 from search_spaces.space import SearchSpace
 
 _FILES = resources.files("search_spaces")
+_MOST_TYPED = 1_000_000  # bytes of a file with a space, which a person has typed
 _KNOWN = tomllib.loads(_FILES.joinpath("catalog.toml").read_text("utf-8"))
 # What each space is for, and the text of each network.
 SPACES: Mapping[str, str] = _KNOWN["spaces"]
@@ -29,6 +31,14 @@ def name_of(network_hash: str) -> str | None:
     return _names().get(network_hash)
 
 
+def _typed_text(path: Path) -> str:
+    with open(path, "rb") as file:
+        content = file.read(_MOST_TYPED + 1)
+    if len(content) > _MOST_TYPED:
+        raise OSError(errno.EFBIG, f"it holds more than {_MOST_TYPED:,} bytes", str(path))
+    return content.decode("utf-8-sig")
+
+
 def space(name: str, task: Task = MNIST) -> SearchSpace:
     """Return the search space of that name, or the one in the file ``@PATH``, for a task.
 
@@ -39,7 +49,7 @@ def space(name: str, task: Task = MNIST) -> SearchSpace:
     if name.startswith("@"):
         path = Path(name[1:])
         try:
-            return parse_space(path.read_text("utf-8-sig"), path.stem, task)
+            return parse_space(_typed_text(path), path.stem, task)
         except UnicodeDecodeError as error:
             message = f"{path} is not text in UTF-8: its byte {error.start:,} is part of no character"
             raise NotationError(message) from None

@@ -157,7 +157,7 @@ class Buffers:
 
     Attributes:
         window: bytes of all channels that it covers; ``inputs`` are those of a group, with 16 bits.
-        places: of a kernel in poses, whose order is kept for each pose; 0 without poses.
+        places: of a kernel, whose order is kept for each pose; 0 where no kernel is in poses.
         results: channels, with 32 bits each.
     """
 
@@ -200,14 +200,15 @@ class IntegerPlan:
     def buffers(self) -> Buffers:
         """What convolutions keep on the stack, the largest of each kind."""
         buffers = Buffers()
+        has_poses = any(isinstance(step.op, Kernel) and step.op.poses > 1 for step in self.steps)
         for step in self.steps:
             if step.kind is Kind.CONVOLUTION and step.kernel is not None and step.target is not None:
                 _, channels, rows, columns = self.kernels[step.kernel].shape
-                is_posed = isinstance(step.op, Kernel) and step.op.poses > 1
                 buffers = Buffers(
                     window=max(buffers.window, rows * columns * self.maps[step.source].shape[0]),
                     inputs=max(buffers.inputs, rows * columns * channels),
-                    places=max(buffers.places, rows * columns if is_posed else 0),
+                    # The order of a kernel's places is found for plain kernels too, where others are in poses.
+                    places=max(buffers.places, rows * columns if has_poses else 0),
                     results=max(buffers.results, self.maps[step.target].shape[0]),
                 )
         return buffers

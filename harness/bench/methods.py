@@ -36,6 +36,7 @@ from harness.searching.external_method import SHOWN, Ask, Asker, Problem, Rung, 
 from harness.searching.optuna_sampler import DEFAULT as DEFAULT_SAMPLER
 from harness.searching.optuna_sampler import SAMPLERS
 from harness.searching.proposer import ALL_ON, Switches
+from harness.system.document import parse_json
 from harness.system.errors import ContentError, UsageError, reason
 from search_spaces.errors import nearest
 from search_spaces.space import SearchSpace
@@ -257,7 +258,7 @@ def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, se
                     message += f"; its last words: {words[: 2 * SHOWN]}"
                 raise ContentError(f"{name} {message}")
             with suppress(ValueError, TypeError, KeyError):
-                document = json.loads(answer)
+                document = parse_json(answer)
                 if isinstance(document[wanted.field], wanted.kind):
                     return dict(document)
             text = shown(answer[: 4 * SHOWN].decode("utf-8", "replace"))

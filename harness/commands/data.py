@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -13,6 +12,7 @@ import click
 from harness.data import datasets
 from harness.interface import declarations, options
 from harness.system import files
+from harness.system.document import parse_json
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
 from harness.system.terminal import console, say, show_table
@@ -71,7 +71,7 @@ def _users(workspace: Workspace) -> dict[str, Counter[str]]:
 
     def name_in(path: Path) -> str:
         try:
-            return str(json.loads(path.read_text("utf-8"))["dataset"])
+            return str(parse_json(path.read_text("utf-8"))["dataset"])
         except (OSError, ValueError, KeyError, TypeError):
             return ""
 
@@ -129,7 +129,12 @@ def _remove(name: str, force: bool) -> None:
 @options.some("data")
 @click.option("--input", "shape", type=declarations.SHAPE, help="Resize one's own pictures: channels x rows x columns.")
 @click.option("--group-by", help="What stays on one side of a split: an array of the .npz, or _ for names up to _.")
-@click.option("--channels", type=click.Choice(["first", "last"]), help="Where an array of the .npz has its channels.")
+@click.option(
+    "--channels",
+    type=click.Choice(["first", "last", "none"]),
+    help="Where an array of the .npz has its channels; none of pictures.",
+)
+@click.option("--name", default="", help="Name of the data set, before its hash [default: that of the path].")
 @click.option("--allow-overlap", is_flag=True, help="Keep parts that have images or groups in common, and say so.")
 @click.option(
     "--score",
@@ -144,6 +149,7 @@ def _describe(
     shape: Shape | None,
     group_by: str | None,
     channels: str | None,
+    name: str,
     allow_overlap: bool,
     score: str,
     html: Path | None,
@@ -153,25 +159,26 @@ def _describe(
 
     DATASET is a name, or the path of one's own: a folder train/CLASS/*, test/CLASS/* or CLASS/* of
     pictures, or of IDX files; .npz with the keys of Keras or MedMNIST or X, y, X_test, y_test; series
-    as .ts or UCR's .tsv. It is read once and kept in the workspace, under its name and its hash; commands
-    take this name, or the path, which they read as it was described last.
+    as .ts or UCR's .tsv. It is read once and kept in the workspace, under its name and its hash, with the
+    options given here. Commands take this name. They also take the path, and read it as it was described;
+    where it was described in several ways, they ask for a name.
 
     \b
     harness data describe pictures/ --input 1x32x32
     harness data describe fashion-mnist --html fashion.html
     """
     from harness.data.description import description, description_lines
-    from harness.data.own import Options, data_name, last_options
+    from harness.data.own import Options, data_name, descriptions
     from harness.data.training_images import load
 
     reading = Options(shape, group_by, score == "balanced", channels, allow_overlap)
     known = source in datasets.DATASETS
-    if known and reading != Options():
-        raise UsageError(f"{reading} is for one's own data; {source} is as it is")
-    before = reading if known else last_options(source)
-    images = load(source if known else data_name(source, reading), data)
-    if before not in (Options(), reading):
-        say(f"{source} was described with {before} before; from now on it is read with {reading}", "warning")
+    if known and (reading != Options() or name):
+        raise UsageError(f"{'--name' if name else reading} is for one's own data; {source} is as it is")
+    images = load(source if known else data_name(source, reading, name), data)
+    if not known and len(readings := descriptions(source)) > 1:
+        names = ", ".join(readings)
+        say(f"{source} is described in several ways, so commands ask for one of {names}", "warning")
     document = description(images)
     lines = description_lines(images, document)
     if html is not None:

@@ -167,7 +167,10 @@ def _own(evidence: Record, indices: list[int], images: Path, workspace: Workspac
     names = ("says", "confidence", "next", "next_confidence")
     rows = []
     lines = []
-    for picture, best, classes in zip(pictures, *(each.tolist() for each in confidences.topk(2)), strict=True):
+    # Of equal confidences the first class is named, as the C and the page do; ``topk`` may name another one.
+    ranked = torch.sort(confidences, dim=1, descending=True, stable=True)
+    pairs = (each[:, :2].tolist() for each in ranked)
+    for picture, best, classes in zip(pictures, *pairs, strict=True):
         first, second = (words[each] for each in classes)
         values = (first, best[0], second, best[1])
         rows.append({"file": str(picture.path), **dict(zip(names, values, strict=True)), "done": picture.done})

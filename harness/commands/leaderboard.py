@@ -14,7 +14,7 @@ from harness.system import files
 from harness.system.document import document_of
 from harness.system.errors import ContentError, UsageError, typed
 from harness.system.files import Workspace
-from harness.system.terminal import busy, console, show_table
+from harness.system.terminal import busy, console, show_table, write
 from search_spaces.catalog import network_names
 
 if TYPE_CHECKING:
@@ -119,9 +119,9 @@ def leaderboard(
         rows = [document_of(row) for row in fitting[:limit]]
         options.print_json({"leaderboard": str(workspace.leaderboard), "rows": rows, "left_out": left_out, **page})
     elif html:
-        click.echo(page["page"])
+        write(page["page"])
     elif not standings.rows:
-        click.echo(f"no records, claims or studies in {workspace.root} yet", err=True)
+        write(f"no records, claims or studies in {workspace.root} yet", err=True)
     elif not fitting:
         _say_none_fits(standings.rows)
     else:
@@ -143,7 +143,7 @@ def _say_none_fits(rows: Sequence[LeaderboardRow]) -> None:
     targets = ", ".join(f"{target:g}" for target in sorted({row.target_pct for row in rows}))
     sets = ", ".join(sorted({row.dataset for row in rows}))
     facts = f"their targets are {targets} %, their data sets {sets}"
-    click.echo(f"none of the {len(rows)} rows fits these options; {facts}", err=True)
+    write(f"none of the {len(rows)} rows fits these options; {facts}", err=True)
 
 
 def _faults(workspace: Workspace, anchor: str | None) -> list[str]:
@@ -244,10 +244,10 @@ def _print_fields(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> N
     """Print all columns, one row a line, for programs."""
     fields = ("dataset", "target_pct", "hash", "parameters", "macs", "mean_test_accuracy_pct",
              "std_test_accuracy_pct", "lower_bound_pct", "seeds", "seeds_at_target", "tier", "recipe")  # fmt: skip
-    click.echo("\t".join((*fields, "name")))
+    write("\t".join((*fields, "name")))
     for row in rows:
         values = (*(getattr(row, field) for field in fields), names[row.hash])
-        click.echo("\t".join("" if value is None else str(value) for value in values))
+        write("\t".join("" if value is None else str(value) for value in values))
 
 
 def _cells(row: LeaderboardRow, name: str, ranked: bool) -> tuple[str, ...]:

@@ -9,10 +9,12 @@ import click
 
 from harness.data.datasets import dataset as dataset_named
 from harness.interface import api, options
+from harness.interface.results import Study
 from harness.studies.mirror import hidden
+from harness.system.errors import Interrupted
 from harness.system.files import check_writable
 from harness.system.terminal import busy, console, counted, duration_text, show_table
-from search_spaces.space import OBJECTIVES, Metric, count_text
+from search_spaces.space import OBJECTIVES, Metric, count_text, size_text
 
 
 @click.command(cls=options.Grouped, short_help="Search for the smallest network that reaches the target.")
@@ -58,9 +60,20 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
         changed = {name: arguments[name] for name, origin in origins.items() if origin == "commandline"}
         outcome, report = run_search_with_progress(plan, changed, command, verbose=verbose)
         if outcome is None:
-            raise KeyboardInterrupt
+            raise Interrupted(
+                _interrupted_text(Study(plan.folder, plan.workspace)), hint="resume with the same command"
+            )
     options.answer(as_json, outcome.document(report), f"{outcome.text()}\nreport: {report}")
     return 0 if outcome.verdict is not None and outcome.verdict.passed else 3
+
+
+def _interrupted_text(study: Study) -> str:
+    """Return that a search was interrupted, and its answer so far."""
+    answer = study.answer
+    if answer is None:
+        return "interrupted; no network is confirmed so far"
+    size = size_text(answer.parameters, answer.costs, study.config.minimised)
+    return f"interrupted; {study.tier} so far: {size} (hash {answer.hash})"
 
 
 def _with_name(words: list[str], name: str) -> list[str]:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
 
 import click
 
 from harness.interface import options
 from harness.system import files
-from harness.system.terminal import console, duration_text, show_table
-
-if TYPE_CHECKING:
-    pass
+from harness.system.terminal import console, duration_text, show_table, write
 
 
 @click.command(short_help="List the studies, or remove one.")
@@ -22,8 +18,6 @@ def studies(remove: str | None, as_json: bool) -> int:
     """List the studies below runs/, the latest at the end: what each searched for, and what it found."""
     from harness.interface import lookup
     from harness.studies.config import owned
-    from harness.studies.events import Confirmed
-    from harness.studies.log import read_state
 
     workspace = files.workspace()
     if remove is not None:
@@ -32,9 +26,7 @@ def studies(remove: str | None, as_json: bool) -> int:
             shutil.rmtree(folder)
         options.answer(as_json, {"removed": str(folder)}, str(folder))
         return 0
-    studies = [read_state(folder) for folder in lookup.studies(workspace).values()]
-    answers = [[each.event.parameters for each in study.of_kind(Confirmed)][-1:] for study in studies]
-    verdicts = [[verdict.passed for verdict in study.verdicts.values()][-1:] for study in studies]
+    studies = lookup.read_studies(workspace)
     if as_json:
         documents = [
             {
@@ -43,21 +35,23 @@ def studies(remove: str | None, as_json: bool) -> int:
                 "target_pct": study.config.target_pct,
                 "seconds": round(study.seconds, 1),
                 "trained": len(study.proposals),
-                "confirmed_parameters": answer[0] if answer else None,
-                "passed": verdict[0] if verdict else None,
+                "hash": answer and answer.proposal.hash,
+                "parameters": answer and answer.proposal.parameters,
+                "tier": study.answer_tier or None,
             }
-            for study, answer, verdict in zip(studies, answers, verdicts, strict=True)
+            for study, answer in ((study, study.answer) for study in studies)
         ]
         options.print_json({"studies": documents})
     elif not studies:
-        click.echo(f"no studies in {workspace.runs} yet", err=True)
+        write(f"no studies in {workspace.runs} yet", err=True)
     else:
-        words = {True: "verified", False: "missed", None: ""}
-        cells = [
-            [study.folder.name, f"{study.config.target_pct:g}", duration_text(study.seconds), str(len(study.proposals)),
-             "".join(map("{:,}".format, answer)), "".join(words[each] for each in verdict)]
-            for study, answer, verdict in zip(studies, answers, verdicts, strict=True)
-        ]  # fmt: skip
+        cells = []
+        for study in studies:
+            answer = study.answer
+            size = "" if answer is None else f"{answer.proposal.parameters:,}"
+            time = duration_text(study.seconds)
+            networks = str(len(study.proposals))
+            cells.append([study.folder.name, f"{study.config.target_pct:g}", time, networks, size, study.answer_tier])
         titles = [("study", False), ("target, %", True), ("time", True), ("trained", True), ("parameters", True)]
         show_table(console(), cells, [""] * len(cells), [*titles, ("verdict", False)])
     return 0

@@ -20,6 +20,7 @@ import importlib.metadata
 import importlib.resources
 import importlib.util
 import io
+import itertools
 import json
 import os
 import socket
@@ -81,6 +82,24 @@ class ImageData:
     source: str
     folder: Path | None
     fold: Tensor | None = None
+
+    def sample(self, count: int) -> list[int]:
+        """Return indices of at most ``count`` training images, every class by its share, ascending and always the same.
+
+        Data may be stored class by class, so that the first images are of one class.
+        """
+        labels = self.train_labels.tolist()
+        return _stratified_choice(labels, min(count, len(labels)), f"sample-v1:{self.data_hash}")
+
+    def examples(self, count: int) -> list[int]:
+        """Return indices of at most ``count`` training images of as many classes as there are, always the same."""
+        labels = self.train_labels.tolist()
+        members: dict[int, list[int]] = {}
+        for index in sorted(range(len(labels)), key=lambda index: _digest(f"sample-v1:{self.data_hash}", index)):
+            members.setdefault(labels[index], []).append(index)
+        turns = itertools.zip_longest(*(members[label] for label in sorted(members)))
+        indices = [index for turn in turns for index in turn if index is not None]
+        return indices[:count]
 
 
 class Split(NamedTuple):
@@ -160,8 +179,12 @@ def _stratified_choice(labels: Sequence[int], size: int, tag: str) -> list[int]:
         shares[label] += 1
     chosen: list[int] = []
     for label, indices in members.items():
-        chosen += sorted(indices, key=lambda index: hashlib.sha256(f"{tag}:{index}".encode()).digest())[: shares[label]]
+        chosen += sorted(indices, key=functools.partial(_digest, tag))[: shares[label]]
     return sorted(chosen)
+
+
+def _digest(tag: str, index: int) -> bytes:
+    return hashlib.sha256(f"{tag}:{index}".encode()).digest()
 
 
 def cache_folder() -> Path:

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from harness.data.datasets import Dataset
 from harness.system.errors import DISTRIBUTION, UsageError
+from harness.system.terminal import printable
 from harness.training.integer import IntegerNetwork, StepNumbers, integer_logits
 from search_spaces.deployment import Kind, Map, Step
 from search_spaces.ops import DepthwiseConv, Kernel, PoseLinear, Role
@@ -28,6 +29,22 @@ from search_spaces.ops import DepthwiseConv, Kernel, PoseLinear, Role
 # Images of the test that comes with the folder.
 EXAMPLES = 10
 _NUMBERS_A_LINE = 20
+# Headers of C (ISO/IEC 9899:2018), of POSIX (IEEE 1003.1-2017), of glibc, newlib, avr-libc and Arduino, and our own.
+_HEADER_NAMES = """
+    assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic
+    stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype
+    aio cpio dirent dlfcn fcntl fmtmsg fnmatch ftw glob grp iconv langinfo libgen monetary mqueue ndbm netdb nl_types
+    poll pthread pwd regex sched search semaphore spawn strings stropts syslog tar termios trace ulimit unistd utime
+    utmpx wordexp
+    alloca ar argp argz byteswap crypt elf endian envz err error execinfo features fstab getopt gshadow ieee754 ifaddrs
+    libintl link malloc mcheck memory mntent obstack paths printf proc_service pty re_comp regexp resolv sgtty shadow
+    stab stdc ttyent ucontext utmp values wait xlocale
+    newlib reent envlock fastmath ieeefp machine process rpc
+    arduino binary client hardwareserial interrupt io ipaddress pgmspace pins_arduino print printable server stream
+    udp usbapi wire wstring
+    examples
+"""
+_HEADERS = frozenset(_HEADER_NAMES.split())
 # A channel that loses so many bits is always 0, so all channels have one number.
 _ALL_BITS = 15
 # What compilers define for the families of chips on which a network is measured.
@@ -64,9 +81,12 @@ class Library:
 
 
 def c_name(text: str) -> str:
-    """Return a text as a name in C: what is no letter, digit or underscore becomes an underscore."""
+    """Return a text as a name in C and of its header: what is no letter, digit or underscore becomes an underscore.
+
+    A header of that name would be included in the place of the system's, so such a name gets a prefix.
+    """
     name = re.sub(r"\W", "_", text, flags=re.ASCII).lower()
-    return name if name[:1].isalpha() else f"net_{name}"
+    return name if name[:1].isalpha() and name not in _HEADERS else f"net_{name}"
 
 
 def check_folder(folder: Path) -> None:
@@ -165,8 +185,8 @@ def _context(library: Library) -> dict[str, Any]:
         "macro": library.name.upper(),
         "program": _program(),
         "license": importlib.metadata.metadata(DISTRIBUTION)["License-Expression"],
-        "title": _comment(library.title),
-        "origin": _comment(library.origin),
+        "title": c_comment(library.title),
+        "origin": c_comment(library.origin),
         "rows": rows,
         "columns": columns,
         "channels": channels,
@@ -184,6 +204,7 @@ def _context(library: Library) -> dict[str, Any]:
         ],
         "arrays": [array for step in steps for array in step.arrays],
         "steps": steps,
+        "types": _types(steps),
         "used": _used_functions(steps),
         "buffers": plan.buffers,
         "is_scaled": any(least != 0 or most != 255 for least, most in zip(low, high, strict=True)),
@@ -191,6 +212,18 @@ def _context(library: Library) -> dict[str, Any]:
         "facts": library.facts,
         "chips": library.chips,
         "stacks": _stacks(library.chips),
+    }
+
+
+def _types(steps: Sequence[_StepText]) -> dict[str, str]:
+    """Return the types of the fields and loops that hold the extents of windows, counts, and signed places of maps."""
+    extent = max(number for step in steps for number in step.extents)
+    count = max(number for step in steps for number in step.counts)
+    place = max(max(step.counts[:2]) + 2 * max(step.extents) for step in steps)
+    return {
+        "extent": "uint8_t" if extent < 2**8 else "uint16_t" if extent < 2**16 else "uint32_t",
+        "count": "uint16_t" if count < 2**16 else "uint32_t",
+        "place": "int16_t" if place < 2**15 else "int32_t",
     }
 
 
@@ -210,8 +243,12 @@ def _stacks(chips: Mapping[str, Mapping[str, str | int]]) -> list[tuple[str, str
     return [(chip, _PREDEFINED[chip], cost) for chip, cost in chips.items() if "stack_bytes" in cost]
 
 
-def _comment(text: str) -> str:
-    return text.replace("*/", "* /").replace("\n", " ")
+def c_comment(text: str) -> str:
+    """Return a text for a comment of C and a line of Markdown: without line ends and control characters.
+
+    A file of weights may be somebody else's, with any text as the name of its recipe.
+    """
+    return printable(text).replace("*/", "* /")
 
 
 def _kernel_text(shape: tuple[int, ...]) -> str:
@@ -279,26 +316,42 @@ class _StepText:
         return "pixels" if offset is None else f"arena + {offset}"
 
     @property
-    def numbers(self) -> list[str | int]:
-        """The members of the C structure, in its order."""
-        values = self.values
+    def extents(self) -> tuple[int, ...]:
+        """Kernel rows and columns, stride, both paddings, poses, and rows and columns of the pooling."""
+        _, kernel_rows, kernel_columns, _ = self._kernel_shape()
+        pool_rows, pool_columns, _ = self._pooling()
+        return (kernel_rows, kernel_columns, *self._stride_and_paddings(), self.poses, pool_rows, pool_columns)
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Rows, columns and channels of the input and of the output, inner columns, filters, channels of a group."""
         channels, rows, columns = self._input_shape()
         output_channels, output_rows, output_columns = self.target.shape if self.target is not None else (1, 1, 1)
         filters, kernel_rows, kernel_columns, group_channels = self._kernel_shape()
-        pool_rows, pool_columns, role = self._pooling()
+        # The last number is of a loop over a window.
+        window = kernel_rows * kernel_columns * group_channels
+        shapes = (rows, columns, channels, output_rows, output_columns, output_channels)
+        return (*shapes, self._inner_columns(columns), filters, group_channels, window)
+
+    @property
+    def numbers(self) -> list[str | int]:
+        """The members of the C structure, in its order."""
+        values = self.values
+        *extents, pool_rows, pool_columns = self.extents
+        *counts, _ = self.counts
+        output_channels = counts[5]
+        _, _, role = self._pooling()
         is_signed = self.target is None or self.target.signed
         low, high = (-127, 127) if is_signed else (0, 255)
         return [
             *self._array_names(),
-            *(kernel_rows, kernel_columns, *self._stride_and_paddings(), self.poses),
+            *extents,
             *(pool_rows, pool_columns, int(role is Role.MEAN_POOLING)),
             *self._byte_codes(),
             _bits_to_lose(output_channels, len(values.multipliers)),
             _bits_to_lose(output_channels, len(values.biases)),
             *(values.sum_bits, values.bias_bits, values.output_bits),
-            *(rows, columns, channels, output_rows, output_columns, output_channels),
-            self._inner_columns(columns),
-            *(filters, group_channels),
+            *counts,
             *(values.skip_multiplier, values.slope, low, high),
         ]
 

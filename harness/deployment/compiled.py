@@ -10,12 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.deployment.c_library import Library, files_of, runner_of
-from harness.system.errors import DeviceError
+from harness.system.errors import DeviceError, reason
 from harness.system.machine import compiler_words
 
 # Tried in this order where CC names none.
 _COMPILERS = ("cc", "gcc", "clang")
 _WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror")
+
+
+class ForeignProgram(DeviceError):
+    """A compiled program cannot be run on this machine: another processor's, or in a folder without execution."""
 
 
 def find_compiler() -> str | None:
@@ -34,14 +38,20 @@ def compile_runner(folder: Path, name: str, command: str, flags: Sequence[str] =
     """Compile the program of a folder that ``write_files`` wrote; return its path.
 
     Raises:
-        DeviceError: the compiler refuses it.
+        DeviceError: the compiler cannot be run, refuses the network, or writes no program.
     """
     program = folder / "run"
     sources = ["test/run.c", f"src/{name}.c"]
     words = [*command.split(), *flags, *_WARNINGS, "-Isrc", "-o", str(program), *sources]
-    run = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    try:
+        run = subprocess.run(words, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
+    except OSError as error:
+        raise DeviceError(f"{command} cannot be run: {reason(error)}") from error
     if run.returncode:
-        raise DeviceError(f"{command} refuses the network: {run.stderr.strip().splitlines()[0]}")
+        first_line = next(iter(run.stderr.strip().splitlines()), f"exit code {run.returncode}")
+        raise DeviceError(f"{command} refuses the network: {first_line}")
+    if not program.exists():
+        raise DeviceError(f"{command} writes no program")
     return program
 
 
@@ -49,10 +59,14 @@ def run_logits(program: Path, pixels: npt.NDArray[np.uint8], classes: int) -> np
     """Return what a compiled program says of images, uint8 (n, channels, rows, columns): int32 (n, classes).
 
     Raises:
+        ForeignProgram: this machine cannot run the program.
         DeviceError: the program fails.
     """
     images = np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))
-    run = subprocess.run([program], input=images.tobytes(), capture_output=True, check=False)
+    try:
+        run = subprocess.run([program], input=images.tobytes(), capture_output=True, check=False)
+    except OSError as error:
+        raise ForeignProgram(f"this machine cannot run what the compiler wrote: {reason(error)}") from error
     if run.returncode:
         raise DeviceError(f"the compiled network fails: {run.stderr.decode(errors='replace').strip()[:200]}")
     return np.frombuffer(run.stdout, np.int32).reshape(-1, classes)

@@ -34,7 +34,9 @@ def onnx_files(network: TrainedNetwork, path: Path) -> Files:
     if MAP_SCALES in network.model.state_dict():
         raise UsageError("--onnx: the answers on record are those of integers, which --c writes and ONNX has not")
     images = network.images
-    content, check = to_onnx(network.model, images.dataset, images.train_images[:_CHECKED_IMAGES], network.about)
+    content, check = to_onnx(
+        network.model, images.dataset, images.train_images[images.sample(_CHECKED_IMAGES)], network.about
+    )
     return Files({path: content}, {"check": check})
 
 

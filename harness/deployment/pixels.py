@@ -63,7 +63,9 @@ class OfPixels(nn.Module):
             logits_of_pixels = integer_logits(self.integers, pixels.round().to(torch.uint8).cpu().numpy())
             return torch.from_numpy(self.integers.logit_scale * logits_of_pixels).float().to(pixels.device)
         images = normalised(pixels.float() / 255, self.dataset.mean, self.dataset.std)
-        logits: Tensor = self.network(images)
+        # The module may have been converted, as by ``.double()``.
+        like = next(self.network.parameters(), images)
+        logits: Tensor = self.network(images.to(like.dtype))
         return logits
 
     def _check(self, numbers: Array) -> None:

@@ -209,12 +209,37 @@ def over_seeds(errors: Sequence[int], images: int) -> float | None:
 
 
 def over_images(wrong: Sequence[Sequence[int]], images: int) -> float | None:
-    """Return the 99 % bound over seeds and images, None where ``components`` gives nothing."""
+    """Return the one-sided 99 % bound of the mean accuracy over seeds and images; None below two seeds or images.
+
+    It is Clopper's and Pearson's bound (1934) for the mean errors of a seed among as many independent images as the
+    variance of the crossed effects stands for (``components``), adjusted for its degrees of freedom, and never more
+    than there are: seeds see the same images, so further seeds are no further images. Korn and Graubard, "Confidence
+    Intervals for Proportions with Small Expected Number of Positive Counts Estimated from Survey Data", Survey
+    Methodology 24, 1998. It is never above the bound over seeds alone.
+
+    Args:
+        wrong: indices of the wrong images of each seed, of a test set of ``images``.
+    """
     parts = components(wrong, images)
     if parts is None:
         return None
-    floor_pct = _floor_pct([len(missed) for missed in wrong], images, CONFIDENCE)
-    return finite(min(floor_pct, parts.lower_bound_pct(CONFIDENCE)))
+    errors = [len(missed) for missed in wrong]
+    independent = float(images)
+    if parts.error_pct:
+        share = statistics.mean(errors) / images
+        # The variance of a share among n independent images is estimated by p (1 - p) / (n - 1).
+        by_variance = share * (1 - share) / (parts.error_pct / 100) ** 2 + 1
+        quantiles = statistics.quantile(CONFIDENCE, images - 1) / statistics.quantile(CONFIDENCE, parts.whole_freedom)
+        independent = min(independent, by_variance * quantiles**2)
+    of_images = _exact_pct(statistics.mean(errors) * independent / images, independent, CONFIDENCE)
+    return finite(max(0.0, min(of_images, lower_bound_pct(errors, images, CONFIDENCE))))
+
+
+def _exact_pct(errors: float, images: float, confidence: float) -> float:
+    # This is the quantile of ``scipy.stats.beta``, whose import takes four times as long.
+    from scipy.special import betaincinv
+
+    return 100 * (1 - float(betaincinv(errors + 1, images - errors, confidence))) if errors < images else 0.0
 
 
 def is_futile(
@@ -268,13 +293,17 @@ class _Components(NamedTuple):
     error_pct: float
     freedom: float
 
+    @property
+    def whole_freedom(self) -> int:
+        """The degrees of freedom, rounded down: quantiles of few degrees are kept, and fewer are the safer side."""
+        return max(1, math.floor(min(self.freedom, 1e9) + 1e-6))
+
     def lower_bound_pct(self, confidence: float) -> float:
         """Return the one-sided lower bound of the accuracy over seeds and images like these.
 
         It is never above the t bound over seeds alone, which few seeds put low for want of degrees of freedom.
         """
-        # Degrees are rounded down to whole ones: quantiles of few degrees are kept, and fewer are the safer side.
-        both = statistics.quantile(confidence, max(1, math.floor(min(self.freedom, 1e9)))) * self.error_pct
+        both = statistics.quantile(confidence, self.whole_freedom) * self.error_pct
         return self.mean_pct - max(both, statistics.quantile(confidence, self.seeds - 1) * self.seeds_error_pct)
 
 

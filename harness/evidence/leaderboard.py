@@ -137,11 +137,16 @@ def cost_of(row: LeaderboardRow, minimise: Metric) -> int:
 
 
 class Survey(NamedTuple):
-    """What the sources of the standings hold: what holds together, the rows ranked, and why the rest is left out."""
+    """The sources of the standings: sound records, the ranked rows, and the faults of what is left out.
+
+    Attributes:
+        damage: faults of all documents; ``study_damage`` are those of studies alone, which are no evidence.
+    """
 
     records: tuple[Record, ...]
     rows: tuple[LeaderboardRow, ...]
     damage: tuple[ContentError, ...]
+    study_damage: tuple[ContentError, ...] = ()
 
 
 def _tier_of(evidence: Record, entered: Ledger) -> Tier:
@@ -369,12 +374,14 @@ def survey(workspace: Workspace) -> Survey:
             damage.append(ContentError(f"{workspace.ledger}: {fault}"))
     rows = [row_of_record(item, entered) for item in records]
     rows += sound(read_claims, [folder / "claims.json" for folder in (files.SHIPPED / "records", workspace.records)])
+    before = len(damage)
     rows += sound(_rows_of_study, sorted(path.parent for path in workspace.runs.glob("*/config.json")))
+    study_damage = tuple(damage[before:])
     rows += sound(_searched_elsewhere, [path for path in [shipped_table()] if path.exists()])
     first_rows: dict[Any, LeaderboardRow] = {}
     for row in rows:
         first_rows.setdefault(row.key, row)
-    return Survey(tuple(records), tuple(ranked(list(first_rows.values()))), tuple(damage))
+    return Survey(tuple(records), tuple(ranked(list(first_rows.values()))), tuple(damage), study_damage)
 
 
 def shipped_table() -> Path:
@@ -404,9 +411,16 @@ def _ledger_fault(evidence: Record, attempts: Iterable[Attempt]) -> str | None:
 
 
 def collect(workspace: Workspace) -> list[LeaderboardRow]:
-    """Return all rows of a workspace, ranked; rows of a data set that is missing are left out, which is said once."""
+    """Return all rows of a workspace, ranked.
+
+    Rows of a study that cannot be read, or of a data set that is missing, are left out, which is reported once.
+
+    Raises:
+        ContentError: a record, a claim or a line of the ledger is damaged.
+    """
     standings = survey(workspace)
-    record.raise_damage(standings.damage)
+    record.report_damage(standings.study_damage)
+    record.raise_damage(fault for fault in standings.damage if fault not in standings.study_damage)
     return list(standings.rows)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from harness.system import files
-from harness.system.document import BRING_BACK, documented, read_as
+from harness.system.document import BRING_BACK, documented, parse_json, read_as
 from harness.system.errors import ContentError
 
 DEFAULT_SEEDS = 30
@@ -231,7 +231,7 @@ def read(path: Path, damage: list[ContentError] | None = None) -> Ledger:
 def _entry_of(line: str, where: str) -> Attempt | Declaration | Registration:
     kind: type[Attempt | Declaration | Registration] = Attempt  # which says what is wrong with a line that is no entry
     with suppress(ValueError, AttributeError, TypeError):
-        kind = {"verification": Declaration, "evaluation": Registration}.get(json.loads(line).get("kind"), Attempt)
+        kind = {"verification": Declaration, "evaluation": Registration}.get(parse_json(line).get("kind"), Attempt)
     return read_as(kind, line, where, BRING_BACK)
 
 

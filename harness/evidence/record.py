@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from harness.data.datasets import Dataset, dataset_of, pixel_properties
 from harness.system import files
-from harness.system.document import BRING_BACK, WrittenNetwork, document_of, documented, read_as, read_each
+from harness.system.document import BRING_BACK, WrittenNetwork, document_of, documented, parse_json, read_as, read_each
 from harness.system.errors import ContentError, MissingSubject, reason, typed
 from harness.system.terminal import say_once
 from harness.training.recipe import Recipe, recipe_document
@@ -213,6 +213,12 @@ def raise_damage(faults: Iterable[ContentError]) -> None:
     for fault in faults:
         if not isinstance(fault, MissingSubject):
             raise fault
+        report_damage([fault])
+
+
+def report_damage(faults: Iterable[ContentError]) -> None:
+    """Report on stderr, once in this process, each document that is left out because it cannot be read."""
+    for fault in faults:
         say_once(f"left out: {fault.message}", "warning")
 
 
@@ -239,7 +245,7 @@ def _checked(path: Path, text: bytes) -> Record:
     except SearchSpaceError as error:
         raise ContentError(f"{path}: its architecture is not a network: {error.message}") from error
     facts: _Facts = {
-        "architecture": (json.loads(text)["architecture"], str(record.architecture)),
+        "architecture": (parse_json(text)["architecture"], str(record.architecture)),
         "hash": (record.hash, record.architecture.hash),
         "parameters": (record.parameters, analysis.parameters),
         "macs": (record.macs, analysis.macs),
@@ -348,9 +354,10 @@ def read_weights(path: Path) -> WeightFile:
     from safetensors import SafetensorError, safe_open
 
     try:
+        files.refuse_device(path)
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
-            about = json.loads((file.metadata() or {})["harness"])
+            about = parse_json((file.metadata() or {})["harness"])
         tied = dict(about.pop("tied"))
         state = tuple(about.pop("state"))
         missing = {tied.get(name, name) for name in state} ^ arrays.keys()
@@ -404,7 +411,7 @@ def _repeat_of(path: Path, evidence: Record, run: SeedRun) -> str | None:
     seed = {"seed_index": run.index, "recorded_sha256": run.weights_sha256}
     seed |= {name: getattr(evidence, name) for name in ("hash", "recipe_hash", "dataset")}
     try:
-        lines = map(json.loads, files.log_text(path).splitlines())
+        lines = map(parse_json, files.log_text(path).splitlines())
         return next((str(each["weights_sha256"]) for each in lines if seed.items() <= each.items()), None)
     except (ValueError, AttributeError, KeyError) as error:
         raise ContentError(f"{path}: a line states no repeat: {reason(error)}", hint=BRING_BACK) from error

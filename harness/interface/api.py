@@ -24,12 +24,16 @@ from search_spaces.deployment import check_integer_form
 from search_spaces.network import MNIST, Architecture, Task, analyse
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from harness.data.datasets import Dataset
     from harness.deployment.pixels import OfPixels
     from harness.evidence.evaluate import Evaluation
     from harness.evidence.record import Record
     from harness.interface.weights import Weights
     from harness.studies.events import Event
+
+    _Recorded: TypeAlias = str | Verified | Record | Trial | Study
 
 _OWN_RECIPE = {"help": "Training recipe: a name, or @FILE.toml [default: the row's own, else fast]."}
 
@@ -343,7 +347,7 @@ def search(
         DataError: the images are missing or damaged.
 
     >>> found = search("mnist-5k", space="@mine.space", recipe="smoke", target_pct=90, trials=2, study="mine")
-    >>> found.standing, len(found.trials)
+    >>> found.answer, len(found.trials)
     (None, 6)
     """
     if on_event is not None and not callable(on_event):
@@ -447,7 +451,7 @@ def quote(
 
 @options.takes(recipe=_OWN_RECIPE)
 def verify(
-    network: str | Architecture | Trial,
+    network: str | Architecture | Trial | Study,
     seeds: int | None = None,
     *,
     target_pct: float | None = None,
@@ -463,10 +467,11 @@ def verify(
     """Train a network on a fixed list of seeds and all training images, and read the test set once for each seed.
 
     Args:
-        network: as ``explain`` takes it, or a trial of a study, which brings recipe, data set and target.
+        network: as ``explain`` takes it, or a trial of a study, which brings recipe, data set and target. A study
+            stands for its answer.
 
     Raises:
-        UsageError: an unknown recipe or data set, or a folder that cannot be written.
+        UsageError: an unknown recipe or data set, a study without an answer, or a folder that cannot be written.
         ContentError: several rows fit, or the recipe does not suit the network or the data.
         DataError: the images are missing or damaged.
 
@@ -505,7 +510,11 @@ _RECORDED = {
 
 @options.takes(**_RECORDED)
 def load(
-    network: str | Verified | Record, seed: int | None = None, *, recipe: str | None = None, dataset: str = "auto"
+    network: _Recorded,
+    seed: int | None = None,
+    *,
+    recipe: str | None = None,
+    dataset: str = "auto",
 ) -> OfPixels:
     """Return what a recorded seed has learned: a module from the raw numbers of its data set to logits.
 
@@ -513,7 +522,7 @@ def load(
     scale are refused; what may only seem so is warned of. A record of integers answers with these, without a gradient.
 
     Args:
-        network: as ``explain`` takes it, or a record; its weights are kept in ``records/weights``.
+        network: as ``verify`` takes it, or a record; its weights are kept in ``records/weights``.
         seed: index of a recorded seed; the first whose weights are kept for None.
 
     Raises:
@@ -537,7 +546,7 @@ def load(
     return OfPixels(model, spec, evidence.architecture).eval()
 
 
-def _record(network: str | Verified | Record, workspace: Workspace, dataset: str, recipe: str | None) -> Record:
+def _record(network: _Recorded, workspace: Workspace, dataset: str, recipe: str | None) -> Record:
     from harness.evidence.record import Record
     from harness.interface.lookup import read_record
 
@@ -550,7 +559,7 @@ def _record(network: str | Verified | Record, workspace: Workspace, dataset: str
 
 @options.takes(**_RECORDED)
 def evaluate(
-    network: str | Verified | Record,
+    network: _Recorded,
     seed: int = 0,
     *,
     recipe: str | None = None,

@@ -144,11 +144,11 @@ class DatasetType(click.ParamType):  # type: ignore[type-arg]  # generic since c
             self.fail(f"a value of type {type(value).__name__} is no data set, name or path; harness.Data makes one")
         if value in (datasets.AUTO, *datasets.DATASETS):
             return str(value)
-        from harness.data.own import Options, data_name, last_options, parts_text
+        from harness.data.own import Options, data_name, described_options, parts_text
 
         name = data_name(str(value))
         if name != str(value):
-            spec, options = datasets.dataset(name), last_options(str(value))
+            spec, options = datasets.dataset(name), described_options(str(value))
             remarks = "".join(f"; {remark}" for remark in spec.remarks)
             manner = "" if options == Options() else f", read with {options} as it was described"
             say(f"{value} is the data set {name}{manner}: {spec.classes} classes, {parts_text(spec)}{remarks}")

@@ -48,6 +48,8 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         time: of each ``fit``: seconds, or a text such as ``5m``.
         random_state: seed of the search; None draws one, as from an instance of RandomState.
         workers: training processes; ``auto`` for one a core.
+        channels: where they stand in ``X``, ``first`` or ``last``; needed where both readings are possible, and for
+            series with channels. ``none`` says that narrow pictures are no series.
 
     Attributes:
         classes_: labels in the order of ``predict_proba``, that of ``numpy.unique``.
@@ -66,6 +68,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         time: str | float = "5m",
         random_state: Any = 0,
         workers: int | str = "auto",
+        channels: str | None = None,
     ) -> None:
         self.target = target
         self.limits = limits
@@ -73,6 +76,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         self.time = time
         self.random_state = random_state
         self.workers = workers
+        self.channels = channels
 
     def __sklearn_tags__(self) -> Any:
         """Return what scikit-learn is told of it: pictures have three axes or more, and a search stops by the clock."""
@@ -104,7 +108,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             seed = self.random_state
             if not isinstance(seed, Integral):
                 seed = check_random_state(seed).randint(2**31)
-            self.data_ = own.from_arrays("fitted", numbers, labels, channels=_channels(numbers))
+            self.data_ = own.from_arrays("fitted", numbers, labels, channels=self.channels)
             self.classes_ = np.unique(labels)
             self._given = numbers, labels
             self._columns = [self.data_.class_names.index(_name(label)) for label in self.classes_.tolist()]
@@ -193,8 +197,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             repeated = sum(image.tobytes() in fitted for image in images)
             if repeated:
                 raise DataError(f"{repeated} of the {len(images)} images to certify on were fitted; none may be")
-            channels = _channels(self._given[0])
-            data = own.from_arrays("certified", *self._given, X_test, y_test, channels=channels)
+            data = own.from_arrays("certified", *self._given, X_test, y_test, channels=self.channels)
             target_pct = round(100 * self.target, 10)
             return verification.certificate(
                 self._trial, seeds, dataset=data.name, target_pct=target_pct, workers=self.workers
@@ -234,11 +237,6 @@ def _probabilities(model: Any, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, 
         shares = [torch.softmax(model.logits(batch), 1) for batch in torch.split(torch.from_numpy(pixels), 1_000)]
     result: np.ndarray[Any, Any] = torch.cat(shares).numpy()
     return result
-
-
-def _channels(numbers: np.ndarray[Any, Any]) -> str | None:
-    """Return where the channels of images stand: last, as in scikit-image; None where they have no axis."""
-    return "last" if numbers.ndim == 4 else None
 
 
 def _name(label: Any) -> str:

@@ -13,21 +13,23 @@ from harness.data.datasets import AUTO, task_of
 from harness.evidence import leaderboard, record
 from harness.evidence.leaderboard import LeaderboardRow, Tier
 from harness.evidence.record import Record
+from harness.interface.results import Study, Trial
 from harness.studies.events import Confirmed
 from harness.studies.log import read_state
+from harness.studies.state import StudyState
 from harness.system import files
+from harness.system.document import read_each
 from harness.system.errors import ContentError, UsageError, option_words, reason, typed
 from harness.system.files import Workspace
 from harness.system.terminal import say
 from harness.training.recipe import NamedRecipe, Recipe, named_recipe, recipe_by_hash, recipe_named_like
+from harness.training.result import Result
 from search_spaces.catalog import PATTERN, PRESETS, is_named, network_name
-from search_spaces.errors import NotationError, nearest
+from search_spaces.errors import NotationError, SearchSpaceError, nearest
 from search_spaces.network import Architecture, Task
 from search_spaces.notation import parse_network
 from search_spaces.ops import op_names
 
-# A file of characters that is no network: a device that never ends, a data set given by mistake.
-_LONGEST_FILE = 1_000_000
 _HASH = re.compile(r"[0-9a-f]{6,12}")
 # Other libraries' name of an op whose parameter is another one there, where it is left out.
 _OTHER_SLOPE = re.compile(r"\bleakyrelu\b(?!\s*\()", re.IGNORECASE)
@@ -109,23 +111,35 @@ def is_short(argument: str) -> bool:
 
 
 def network_argument(network: object, workspace: Workspace, task: Task) -> NetworkArgument:
-    """Return the network that a person has given: an architecture, or a text that names one.
+    """Return the network that a person has given: an architecture, a trial, a study's answer, or a text that names one.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: the value is none of these, or the study has no answer.
     """
     if isinstance(network, str):
         return read_network(network, workspace, task)
+    if isinstance(network, Study):
+        network = _answer_of(network)
+    if isinstance(network, Trial):
+        row = KnownRow(network.recipe, network.recipe_name, network.dataset, network.target_pct)
+        return NetworkArgument(network.architecture, rows=(row,))
     if not isinstance(network, Architecture):
-        allowed = "allowed are its notation, a preset, a hash or a name"
+        allowed = "allowed are its notation, a preset, a hash, a name, a study or one of its trials"
         raise UsageError(f"network: a value of type {type(network).__name__} is no network; {allowed}")
     return NetworkArgument(network)
+
+
+def _answer_of(study: Study) -> Trial:
+    answer = study.answer
+    if answer is None:
+        raise UsageError(f"the study {study.name} has no answer", hint="name one of its trials: study.trials")
+    return answer
 
 
 def read_network(argument: str, workspace: Workspace, task: Task) -> NetworkArgument:
     """Return the network that an argument names; its ops fit together for the task."""
     if argument == "-":
-        return NetworkArgument(_parsed(sys.stdin.read(_LONGEST_FILE), task))
+        return NetworkArgument(_parsed(sys.stdin.read(files.MOST_TYPED), task))
     if argument.startswith("@"):
         return NetworkArgument(_parsed(_file_text(argument[1:]), task))
     if argument in PRESETS:
@@ -134,7 +148,11 @@ def read_network(argument: str, workspace: Workspace, task: Task) -> NetworkArgu
         return _known_network(argument, workspace)
     try:
         return NetworkArgument(_parsed(argument, task))
-    except NotationError as error:
+    except SearchSpaceError as error:
+        if next(_known(argument, workspace), None) is not None:
+            return _known_network(argument, workspace)
+        if not isinstance(error, NotationError):
+            raise
         if os.path.isfile(argument):  # false for what no file can be called
             raise NotationError(f"{argument!r} is a file", hint=f"for the network in it, write @{argument}") from error
         if re.fullmatch(r"[0-9a-f]{1,5}", argument):
@@ -147,13 +165,9 @@ def read_network(argument: str, workspace: Workspace, task: Task) -> NetworkArgu
 
 def _file_text(path: str) -> str:
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            text = file.read(_LONGEST_FILE + 1)
+        return files.read_typed(Path(path))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the network file {path}: {reason(error)}") from error
-    if len(text) > _LONGEST_FILE:
-        raise UsageError(f"the network file {path} holds more than {_LONGEST_FILE:,} characters")
-    return text
 
 
 def _known_network(name: str, workspace: Workspace) -> NetworkArgument:
@@ -163,7 +177,16 @@ def _known_network(name: str, workspace: Workspace) -> NetworkArgument:
     if not hashes:
         raise ContentError(f"no network of this workspace is called {name!r}", hint=_near(name, workspace))
     if len(hashes) > 1:
-        raise ContentError(f"{name!r} is ambiguous: {', '.join(hashes)}", hint="give more digits")
+        if _HASH.fullmatch(name):
+            raise ContentError(f"{name!r} is ambiguous: {', '.join(hashes)}", hint="give more digits")
+        # Networks of one form and size have one name; the leaderboard's best is meant by it.
+        rows = [row for row in _standings(workspace) if row.hash in hashes]
+        best = min(rows, key=lambda row: (not row.reached, row.rank), default=None)
+        if best is None:
+            raise ContentError(f"{name!r} is ambiguous: {', '.join(hashes)}", hint="give a hash")
+        others = ", ".join(each[:6] for each in hashes if each != best.hash)
+        say(f"{name} is {best.hash[:6]} here, the best of this name; others: {others}", "warning")
+        known = [each for each in known if each[0].hash == best.hash]
     return NetworkArgument(known[0][0], known[0][1], tuple(row for _, _, row in known))
 
 
@@ -177,14 +200,20 @@ def _parsed(text: str, task: Task) -> Architecture:
 
 def read_record(network: object, workspace: Workspace, dataset: str = AUTO, recipe: str | None = None) -> Record:
     """Return the record of a network; of several targets the one with most seeds: a target has no part in weights."""
-    network_hash = network_argument(network, workspace, task_of(dataset)).architecture.hash
+    argument = network_argument(network, workspace, task_of(dataset))
+    network_hash = argument.architecture.hash
+    if isinstance(network, Study | Trial):
+        [row] = argument.rows
+        dataset = row.dataset or dataset
+        recipe = recipe or row.recipe_name
     records = [each for each in record.read_all(workspace.records) if each.hash == network_hash]
     fitting = [each for each in records if dataset in (AUTO, each.dataset) and recipe in (None, each.recipe_name)]
     rows = "; ".join(sorted({f"{each.recipe_name} on {each.dataset}" for each in fitting or records}))
     if not fitting:
         others = f" by that recipe or on that data set: {rows}" if records else ""
         words = option_words({"--dataset": dataset, "--recipe": recipe})
-        hint = f"{typed('verify', str(network), *words)} trains it, which takes minutes, and keeps record and weights"
+        named = network if isinstance(network, str) else network_hash
+        hint = f"{typed('verify', named, *words)} trains it, which takes minutes, and keeps record and weights"
         raise ContentError(f"{network_hash} has no record here{others}", hint=hint)
     if len({(each.recipe_hash, each.dataset) for each in fitting}) > 1:
         raise ContentError(f"{network_hash} has several rows: {rows}", hint="choose with --recipe or --dataset")
@@ -202,6 +231,13 @@ def studies(workspace: Workspace) -> dict[str, Path]:
         path.name: path
         for path in sorted((each.parent for each in workspace.runs.glob("*/config.json")), key=worked_on)
     }
+
+
+def read_studies(workspace: Workspace) -> list[StudyState]:
+    """Return all studies; a study that cannot be read is left out, which is reported once."""
+    states, damage = read_each(read_state, studies(workspace).values())
+    record.report_damage(damage)
+    return states
 
 
 def find_study(name: str, workspace: Workspace) -> Path | None:
@@ -251,14 +287,17 @@ def _standings(workspace: Workspace) -> list[LeaderboardRow]:
     return [row for path in paths if path.exists() for row in leaderboard.read(path)]
 
 
-def _is_meant(name: str, architecture: Architecture, parameters: int) -> bool:
-    return architecture.hash.startswith(name) or is_named(architecture, parameters, name)
+def _is_meant(name: str, row: Record | Result | LeaderboardRow) -> bool:
+    """Return whether a word is the beginning of a network's hash, its name by form and size, or its row's own name."""
+    if not isinstance(row, Result) and row.name and row.name == name:
+        return True
+    return row.architecture.hash.startswith(name) or is_named(row.architecture, row.parameters, name)
 
 
 def _known(name: str, workspace: Workspace) -> Iterator[tuple[Architecture, str, KnownRow]]:
     """Yield networks whose hash begins so, or whose name it is: of records; else of studies, standings and claims."""
     records = record.read_all(workspace.records)
-    recorded = [evidence for evidence in records if _is_meant(name, evidence.architecture, evidence.parameters)]
+    recorded = [evidence for evidence in records if _is_meant(name, evidence)]
     for evidence in recorded:
         yield evidence.architecture, evidence.name, row_of(evidence)
     if not recorded:
@@ -271,9 +310,9 @@ def _without_record(
 ) -> Iterator[tuple[Architecture, str, KnownRow]]:
     """Yield networks of studies, standings and claims; ``recipes`` are those of records, by hash."""
     seen = set()
-    for folder in studies(workspace).values():
-        for run in read_state(folder).results:
-            if _is_meant(name, run.architecture, run.parameters):
+    for study in read_studies(workspace):
+        for run in study.results:
+            if _is_meant(name, run):
                 seen.add(run.hash)
                 yield run.architecture, "", KnownRow(run.recipe, run.recipe_name, run.dataset, None)
     # What a study has trained is on the leaderboard too, or was claimed; a second row of it would ask for a choice.
@@ -281,7 +320,7 @@ def _without_record(
     folders = (files.SHIPPED / "records", workspace.records)
     claims = [row for folder in folders for row in leaderboard.read_claims(folder / "claims.json")]
     for rows in (ranked, claims):
-        new_rows = [row for row in rows if row.hash not in seen and _is_meant(name, row.architecture, row.parameters)]
+        new_rows = [row for row in rows if row.hash not in seen and _is_meant(name, row)]
         seen |= {row.hash for row in new_rows}
         for row in new_rows:
             yield row.architecture, "", _row_without_record(row, recipes)

@@ -19,7 +19,7 @@ import click
 
 from harness.interface.declarations import COMPLETED, DECLARED, DatasetType, known
 from harness.system.errors import Interrupted, UsageError
-from harness.system.terminal import Parsed, counted, say, text_of
+from harness.system.terminal import Parsed, counted, say, text_of, write
 from search_spaces.network import Task, analyse
 from search_spaces.notation import parse_network
 
@@ -222,4 +222,4 @@ def print_json(document: dict[str, Any]) -> None:
 
 def answer(as_json: bool, document: dict[str, Any], text: str) -> None:
     """Print what a command has found, for programs or for people."""
-    print_json(document) if as_json else click.echo(text)
+    print_json(document) if as_json else write(text)

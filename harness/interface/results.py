@@ -446,12 +446,6 @@ class Study(Answer):
         return [self._trial(candidate) for candidate in self._state.candidates.values()]
 
     @property
-    def standing(self) -> Trial | None:
-        """The confirmed network of the lowest cost, of two the lowest product, unless it has missed on test."""
-        candidate = self._state.standing
-        return None if candidate is None else self._trial(candidate)
-
-    @property
     def answer(self) -> Trial | None:
         """The network that the study answers with: the smallest that met the target on test, else what stands.
 
@@ -466,11 +460,13 @@ class Study(Answer):
 
     @property
     def front(self) -> list[Trial]:
-        """The networks that stand and that no other one has less of all costs than; one where one is minimised."""
-        from harness.studies.candidate import standing_front
+        """The confirmed networks that have not missed, and that no other one has less of all costs than."""
+        return [self._trial(each) for each in self._state.front]
 
-        others = self._state.candidates.keys() - self._state.missed
-        return [self._trial(each) for each in standing_front(self._state.candidates[trial] for trial in others)]
+    @property
+    def tier(self) -> str:
+        """The tier of the answer, ``confirmed`` before its verification; ``missed`` or empty without an answer."""
+        return self._state.answer_tier
 
     @property
     def nearest(self) -> Trial | None:
@@ -546,22 +542,24 @@ class Study(Answer):
         answer = self.answer
         points: dict[str, list[tuple[int, float]]] = {"trained": [], "confirmed": [], "answer": []}
         for trial in self.trials:
-            if trial.validation_pct is not None:
+            # As on the page: the mean of fresh seeds, where there are any, as the first run was chosen for its luck.
+            accuracy = statistics.mean(trial.fresh_pct) if trial.fresh_pct else trial.validation_pct
+            if accuracy is not None:
                 kind = "confirmed" if trial.confirmed else "trained"
                 is_answer = answer is not None and trial.number == answer.number
-                points["answer" if is_answer else kind].append((trial.cost, trial.validation_pct))
+                points["answer" if is_answer else kind].append((trial.cost, accuracy))
         figure = study_figure(self.name, self.config, points)
         if path is not None:
             write_figure(figure, Path(path))
         return figure
 
     def __str__(self) -> str:
-        config, standing = self.config, self.standing
-        outcome = (
-            f"nearest: {self.nearest}"
-            if standing is None
-            else (f"confirmed: {size_text(standing.parameters, standing.costs, config.minimised)}, {standing.network}")
-        )
+        config = self.config
+        answer = self.answer
+        outcome = f"nearest: {self.nearest}"
+        if answer is not None:
+            size = size_text(answer.parameters, answer.costs, config.minimised)
+            outcome = f"{self.tier}: {size}, {answer.network}"
         networks = counted(len(self.trials), "network")
         return f"study {self.name}, target {config.target_pct:g} % on {config.dataset}: {networks}; {outcome}"
 

@@ -11,7 +11,7 @@ from harness.evidence import ledger
 from harness.evidence.leaderboard import collect, refresh
 from harness.interface import declarations, options
 from harness.interface.lookup import KnownRow, NetworkArgument, network_argument, only_row, recipe_of
-from harness.interface.results import Trial, Verified
+from harness.interface.results import Study, Trial, Verified
 from harness.system import files
 from harness.system.errors import UsageError
 from harness.system.files import Workspace, check_writable
@@ -38,7 +38,7 @@ class VerifyRequest:
         certify: the lower bound is to reach the target, on seeds declared in a commit.
     """
 
-    network: str | Architecture | Trial
+    network: str | Architecture | Trial | Study
     seeds: int | None = None
     target_pct: float | None = None
     recipe: str | None = None
@@ -94,11 +94,7 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> Plan:
 
 
 def _network_and_row(request: VerifyRequest, workspace: Workspace) -> tuple[NetworkArgument, KnownRow | None]:
-    network = request.network
-    if isinstance(network, Trial):
-        row = KnownRow(network.recipe, network.recipe_name, network.dataset, network.target_pct)
-        return NetworkArgument(network.architecture), row
-    argument = network_argument(network, workspace, datasets.task_of(request.dataset))
+    argument = network_argument(request.network, workspace, datasets.task_of(request.dataset))
     dataset = None if request.dataset == datasets.AUTO else request.dataset
     recipe_given = request.recipe is not None
     return argument, only_row(argument, dataset=dataset, target_pct=request.target_pct, recipe_given=recipe_given)

@@ -130,7 +130,7 @@ class Outcome:
         if config.is_front:
             lines += self._front_lines()
         lines += [
-            f"also verified, and missed: {size}, mean test accuracy {verdict.mean_test_accuracy_pct or 0:.3f} % over "
+            f"missed on the test images: {size}, mean test accuracy {verdict.mean_test_accuracy_pct or 0:.3f} % over "
             f"{verdict.seeds or 0} seeds (hash {verdict.hash})"
             for size, verdict in self._missed()
         ]
@@ -173,20 +173,18 @@ class Outcome:
         return ["front:", *lines] if lines else []
 
     def _front(self) -> list[dict[str, Any]]:
-        """Return the networks that no other one has less of both than; what has missed its verification is left out."""
+        """Return the networks of the front as plain JSON values."""
         study = self.state
-        missed = {trial for trial, verdict in study.verdicts.items() if not verdict.passed}
-        candidates = standing_front(each for trial, each in study.candidates.items() if trial not in missed)
         return [
             {
                 "hash": each.proposal.hash,
                 "parameters": each.proposal.parameters,
                 "network": str(each.proposal.architecture),
                 **dict(zip(self.plan.config.minimised, each.costs, strict=True)),
-                "tier": str(verdict.tier) if (verdict := study.verdicts.get(each.proposal.trial)) else "confirmed",
+                "tier": study.tier_of(each),
                 "mean_test_accuracy_pct": verdict.mean_test_accuracy_pct if verdict else None,
             }
-            for each in candidates
+            for each, verdict in ((each, study.verdicts.get(each.proposal.trial)) for each in study.front)
         ]
 
     def _ends(self) -> Counter[Status]:
@@ -197,7 +195,7 @@ class Outcome:
         return [
             (size_text(candidate.proposal.parameters, candidate.costs, self.plan.config.minimised), verdict)
             for trial, verdict in self.state.verdicts.items()
-            if not verdict.passed and (candidate := self.state.candidates.get(trial)) is not None
+            if trial in self.state.missed and (candidate := self.state.candidates.get(trial)) is not None
             if named is None or (verdict.hash, verdict.recipe_hash) != (named.hash, named.recipe_hash)
         ]
 

@@ -6,13 +6,14 @@ configuration of a study and of every row.
 
 from __future__ import annotations
 
-import json
 import math
 import random
 from statistics import fmean
+from typing import Any
 
 from harness.data.datasets import Dataset
 from harness.searching.time_budget import Effort, pace_of, work
+from harness.system.document import read_as
 from harness.system.files import Workspace, write_json
 from harness.system.terminal import say
 from harness.training.executors.base import Executor, run_all
@@ -44,7 +45,8 @@ def recipe_for(data: Dataset, workspace: Workspace, seconds: float | None) -> Na
         return named_recipe(CHOICES[-1])  # to turn or shift a row takes it out of the picture
     path = workspace.data(data.name) / "augmentation.json"
     if path.is_file():
-        return named_recipe(json.loads(path.read_text("utf-8"))["recipe"])
+        chosen = read_as(dict[str, Any], path, f"the file {path}", "remove it: the augmentation is chosen anew")
+        return named_recipe(str(chosen.get("recipe")))
     return named_recipe(CHOICES[1]) if seconds is not None and seconds < _LEAST_SECONDS else None
 
 

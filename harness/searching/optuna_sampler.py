@@ -186,6 +186,9 @@ class Index:
         self._seed = seed
         # Each question brings a sampler of its own; this one only keeps Optuna from making one.
         self.study = optuna.create_study(direction="minimize", sampler=RandomSampler(seed=seed), study_name="search")
+        # Networks that are no draws from the space, those of the floor, say nothing of its decisions. BruteForceSampler
+        # raises where one trial has parameters and another has none (optuna/optuna#4948).
+        self._outside = optuna.create_study(sampler=RandomSampler(seed=seed), study_name="outside the space")
 
     def ask(self, space: SearchSpace, known: Container[str] = frozenset()) -> tuple[Trial, Draw]:
         """Return the sampler's next proposal; it may be rejected. The same seed and history give the same proposal.
@@ -220,6 +223,9 @@ class Index:
 
     def impose(self, decisions: tuple[Decision, ...]) -> Trial:
         """Enter a network that is not the sampler's proposal, or one of an earlier session, as a running trial."""
+        if not decisions:
+            self.asked += 1
+            return self._outside.ask()
         self.study.enqueue_trial({decision.name: decision.index for decision in decisions})
         trial = self.study.ask({decision.name: _distribution(decision) for decision in decisions})
         if self.sampler == _NSGA2:
@@ -242,7 +248,7 @@ class Index:
 
     def forget(self, trial: Trial) -> None:
         """Drop a proposal without a lesson for the sampler."""
-        self.study.tell(trial, state=TrialState.FAIL)
+        trial.study.tell(trial, state=TrialState.FAIL)
 
     def tell(self, trial: Trial, candidate: Candidate) -> None:
         """Tell what came of a proposal: its cost, and how far its first run stays below the threshold."""
@@ -258,9 +264,9 @@ class Index:
     def _end(self, trial: Trial, cost: int, *, complete: bool) -> None:
         # NSGA-II learns from complete trials only; the constraint keeps the others from being parents of choice.
         if complete or self.sampler == _NSGA2:
-            self.study.tell(trial, cost)
+            trial.study.tell(trial, cost)
         else:
-            self.study.tell(trial, state=TrialState.PRUNED)
+            trial.study.tell(trial, state=TrialState.PRUNED)
 
     def _question_seed(self) -> int:
         return random.Random(f"{self._seed}/{self.asked}").getrandbits(31)

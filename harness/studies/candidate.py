@@ -74,43 +74,56 @@ def is_linear(origin: str, network: Architecture) -> bool:
 
 
 class NetworkState(StrEnum):
-    """How far a network got in its search, best first; ``TRANSITIONS`` has the way from one to another."""
+    """How far a network has come in its study, best first; ``TRANSITIONS`` lists the ways between two states."""
 
-    WINNER = "winner"
+    MET = "met"
+    OPEN = "open"
     CONFIRMED = "confirmed"
+    MISSED = "missed"
     REFUTED = "failed confirmation"
     TRAINED = "trained"
     PRUNED = "pruned"
     FAILED = "failed"
-    UNFINISHED = "unfinished"
+    TRAINING = "training"
+    WAITING = "waiting"
+
+
+VERIFIED_STATES = (NetworkState.MET, NetworkState.OPEN, NetworkState.MISSED)
+# A confirmed network that its verification has not refuted.
+CONFIRMED_STATES = (NetworkState.MET, NetworkState.OPEN, NetworkState.CONFIRMED)
 
 
 class Step(StrEnum):
-    """What an event of the log says of one network."""
+    """A change that an event of the log brings to one network."""
 
+    REACHED_A_RUNG = "its first run reached a rung"
     COMPLETED = "its first run went to its end"
     PRUNED = "its first run was pruned"
     FAILED = "its first run failed"
     CONFIRMED = "fresh seeds confirmed it"
     REFUTED = "fresh seeds refuted it"
-    CHOSEN = "it was chosen as the winner"
-    REPLACED = "another network was chosen"
+    MET = "its verification met the target"
+    LEFT_OPEN = "its verification ended without a verdict"
+    MISSED = "its verification missed the target"
 
 
+_BEFORE_A_RUN = (NetworkState.WAITING, NetworkState.TRAINING)
 # The next state by state and step; a step that is not here changes nothing. A log of an older program may lack steps,
-# so what is decided holds whatever came before.
+# so a decision holds whatever came before. A verdict is final.
 TRANSITIONS: Mapping[tuple[NetworkState, Step], NetworkState] = {
-    **{(state, Step.CONFIRMED): NetworkState.CONFIRMED for state in NetworkState},
-    **{(state, Step.REFUTED): NetworkState.REFUTED for state in NetworkState},
-    **{(state, Step.CHOSEN): NetworkState.WINNER for state in NetworkState},
-    (NetworkState.WINNER, Step.REPLACED): NetworkState.CONFIRMED,
-    (NetworkState.UNFINISHED, Step.FAILED): NetworkState.FAILED,
-    (NetworkState.UNFINISHED, Step.PRUNED): NetworkState.PRUNED,
-    (NetworkState.UNFINISHED, Step.COMPLETED): NetworkState.TRAINED,
+    (NetworkState.WAITING, Step.REACHED_A_RUNG): NetworkState.TRAINING,
+    **{(state, Step.FAILED): NetworkState.FAILED for state in _BEFORE_A_RUN},
+    **{(state, Step.PRUNED): NetworkState.PRUNED for state in _BEFORE_A_RUN},
+    **{(state, Step.COMPLETED): NetworkState.TRAINED for state in _BEFORE_A_RUN},
     # The same network is trained for another number of epochs; the best of its first runs counts.
     (NetworkState.FAILED, Step.PRUNED): NetworkState.PRUNED,
     (NetworkState.FAILED, Step.COMPLETED): NetworkState.TRAINED,
     (NetworkState.PRUNED, Step.COMPLETED): NetworkState.TRAINED,
+    **{(state, Step.CONFIRMED): NetworkState.CONFIRMED for state in NetworkState if state not in VERIFIED_STATES},
+    **{(state, Step.REFUTED): NetworkState.REFUTED for state in NetworkState if state not in VERIFIED_STATES},
+    **{(state, Step.MET): NetworkState.MET for state in NetworkState},
+    **{(state, Step.LEFT_OPEN): NetworkState.OPEN for state in NetworkState},
+    **{(state, Step.MISSED): NetworkState.MISSED for state in NetworkState},
 }
 
 

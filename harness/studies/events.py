@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar, dataclass_transform
 
-from harness.system.document import WrittenNetwork, document_of, read_as
+from harness.system.document import WrittenNetwork, document_of, parse_json, read_as
 from harness.system.errors import ContentError
 from harness.training.recipe import recipe_document
 from harness.training.result import Result
@@ -234,7 +234,7 @@ def line(entry: Entry[Event]) -> str:
 def read_line(text: str) -> Entry[Event] | None:
     """Return the entry that a line holds; None where it holds none of this program's: torn, damaged or unknown."""
     try:
-        document = json.loads(text)
+        document = parse_json(text)
         kind = _KINDS.get(str(document["event"]))
         elapsed, utc = document.get("elapsed", 0.0), document.get("utc", "")
         if kind is None or type(elapsed) not in (int, float) or not 0 <= elapsed < float("inf") or type(utc) is not str:

@@ -5,7 +5,6 @@ It has one writer, the coordinator of a search. Whoever reads it folds its entri
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,7 +16,7 @@ from harness.studies.config import RESULTS_OF_BEFORE, read_config
 from harness.studies.events import Entry, Event, RunEnded
 from harness.studies.state import StudyState
 from harness.system import files
-from harness.system.document import read_as
+from harness.system.document import parse_json, read_as
 from harness.system.errors import ContentError
 from harness.training.result import Purpose, Result
 
@@ -86,7 +85,7 @@ def _entries_of_before(folder: Path, lines: list[str]) -> Iterator[Entry[Event]]
     elapsed = 0.0
     for text in lines:
         with suppress(ValueError):
-            document = json.loads(text)
+            document = parse_json(text)
             if not isinstance(document, dict):
                 continue
             if document.get("event") == "finished":

@@ -23,7 +23,7 @@ from harness.studies.config import StudyConfig, config_document
 from harness.studies.state import StudyState
 from harness.system import files
 from harness.system.document import document_of
-from harness.system.errors import UsageError, typed
+from harness.system.errors import UsageError, install_command, typed
 from harness.training.result import Purpose, Result, Status
 from search_spaces.catalog import network_name
 from search_spaces.network import analyse
@@ -137,7 +137,7 @@ class Mirror:
                 if isinstance(error, UsageError):
                     self._refused = error
                 elif not self._opened.is_set():
-                    hint = "pip install '.[postgres]'" if "psycopg" in str(error.__cause__) else None
+                    hint = install_command("postgres") if "psycopg" in str(error.__cause__) else None
                     self._refused = UsageError(f"--storage {hidden(self._url)}: {why}", hint=hint)
                 elif self._is_current:
                     self.say(f"the database of --storage is away; the search continues ({why})")

@@ -23,6 +23,7 @@ from harness.studies.candidate import (
     final_order,
     nearest_miss,
     objective_of,
+    standing_front,
 )
 from harness.studies.config import StudyConfig
 from harness.studies.events import (
@@ -35,6 +36,7 @@ from harness.studies.events import (
     Rejected,
     Repeated,
     RunEnded,
+    RungReached,
     Verified,
     WinnerChosen,
 )
@@ -44,6 +46,7 @@ _E = TypeVar("_E", bound=Event)
 # Errors at the end per error at a rung, of the runs that went to their end, ascending; by length and rung.
 Ratios = dict[tuple[int, int], list[float]]
 _FIRST_RUN_STEPS = {Status.COMPLETE: Step.COMPLETED, Status.PRUNED: Step.PRUNED}
+_VERDICT_STEPS = {True: Step.MET, None: Step.LEFT_OPEN, False: Step.MISSED}
 # The log notes a refutation and the confirmation of the network that takes the place within this time.
 _REPLACEMENT_SECONDS = 1.0
 
@@ -88,7 +91,7 @@ class StudyState:
         decisions: confirmations and refutations, oldest first.
         last_decisions: the last decision on each network by its hash, the choice of the winner included; its ``limit``
             is not corrected when another network takes the place of a refuted one.
-        network_states: how far each network got, by its hash; one is the winner at most.
+        network_states: how far each network got, by its hash.
         verdicts: what came of each winner that was verified, by trial, in the order of the winners.
     """
 
@@ -138,6 +141,8 @@ class StudyState:
                 self._on_proposal(event)
             case Repeated():
                 self._on_repeated(event)
+            case RungReached(purpose=Purpose.SEARCH) if event.trial in self.proposals:
+                self._advance_network(self.proposals[event.trial].hash, Step.REACHED_A_RUNG)
             case RunEnded(run=run) if run.trial is not None:
                 self.ended[run.trial, run.purpose, run.seed_index] = cast("Entry[RunEnded]", entry)
                 if run.trial in self.candidates:
@@ -150,12 +155,14 @@ class StudyState:
                 self._on_winner(entry.elapsed, event)
             case Verified() if self._winner is not None:
                 self.verdicts[self._winner] = event
+                self._advance_network(self.proposals[self._winner].hash, _VERDICT_STEPS[event.passed])
                 self._drop_missed()
             case _:
                 pass
 
     def _on_proposal(self, proposal: Proposal) -> None:
         self.proposals[proposal.trial] = proposal
+        self.network_states.setdefault(proposal.hash, NetworkState.WAITING)
         costs = costs_of(proposal, self.config)
         candidate = Candidate(
             proposal,
@@ -193,7 +200,7 @@ class StudyState:
         self._update_standing()
 
     def _advance_network(self, network_hash: str, step: Step) -> None:
-        state = self.network_states.get(network_hash, NetworkState.UNFINISHED)
+        state = self.network_states.get(network_hash, NetworkState.WAITING)
         self.network_states[network_hash] = TRANSITIONS.get((state, step), state)
 
     def _on_confirmed(self, elapsed: float, event: Confirmed) -> None:
@@ -213,9 +220,7 @@ class StudyState:
 
     def _on_winner(self, elapsed: float, event: WinnerChosen) -> None:
         self._winner = event.trial
-        for network_hash in self.network_states.keys() - {event.hash}:
-            self._advance_network(network_hash, Step.REPLACED)
-        self._decide(elapsed, event, Step.CHOSEN, self._limit)
+        self._decide(elapsed, event, None, self._limit)
 
     @property
     def _limit(self) -> int:
@@ -229,15 +234,16 @@ class StudyState:
             self.decisions.append(last._replace(limit=self._limit))
 
     def _decide(
-        self, elapsed: float, event: Confirmed | FailedConfirmation | WinnerChosen, step: Step, limit: int
+        self, elapsed: float, event: Confirmed | FailedConfirmation | WinnerChosen, step: Step | None, limit: int
     ) -> Decision:
-        """Advance a network by a step and return the decision, which the caller keeps; note it as its last one."""
+        """Advance a network by a step, if any, and return the decision, which the caller keeps; note it as its last."""
         candidate = self.candidates.get(event.trial)
         # Only a damaged log lacks the proposal; the event names parameters, whatever the study minimises.
         cost = event.parameters if candidate is None else candidate.costs[0]
         was_confirmed = self.network_states.get(event.hash) is NetworkState.CONFIRMED
-        self._advance_network(event.hash, step)
-        state = self.network_states[event.hash]
+        if step is not None:
+            self._advance_network(event.hash, step)
+        state = self.network_states.get(event.hash, NetworkState.WAITING)
         seeds = event.validation_seeds or 0
         decision = Decision(elapsed, event.hash, event.trial, cost, state, seeds, was_confirmed, limit)
         self.last_decisions[event.hash] = decision
@@ -282,6 +288,24 @@ class StudyState:
         """The network that the study answers with: the smallest that met the target on test, else the standing one."""
         passed = [self.candidates[trial] for trial, verdict in self.verdicts.items() if verdict.passed]
         return min(passed, key=lambda candidate: candidate.order, default=self.standing)
+
+    @property
+    def answer_tier(self) -> str:
+        """The tier of the answer's verification, ``confirmed`` before one; ``missed`` or empty without an answer."""
+        answer = self.answer
+        if answer is None:
+            return "missed" if self.missed else ""
+        return self.tier_of(answer)
+
+    def tier_of(self, candidate: Candidate) -> str:
+        """Return the tier of a confirmed network: that of its verification, ``confirmed`` before one."""
+        verdict = self.verdicts.get(candidate.proposal.trial)
+        return "confirmed" if verdict is None or not verdict.tier else str(verdict.tier)
+
+    @property
+    def front(self) -> list[Candidate]:
+        """The confirmed networks that have not missed on test and that no other one has less of all costs than."""
+        return standing_front(each for trial, each in self.candidates.items() if trial not in self.missed)
 
     @property
     def nearest(self) -> NearestMiss | None:

@@ -7,6 +7,7 @@ raw numbers in their shortest exact form, no text that is a formula.
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
 
 from harness.system.errors import ContentError, UsageError, reason
-from harness.system.files import read_bytes
+from harness.system.files import read_bytes, read_typed
 from search_spaces.errors import NotationError, nearest
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_notation
@@ -29,6 +30,12 @@ BRING_BACK = (
 # A spreadsheet takes a text that begins so for a formula. An apostrophe makes it text again; so that it can be taken
 # off without doubt, texts that begin with one get another.
 _GUARDED = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
+
+
+# Limits of a document that somebody else may have written.
+_MOST_DIGITS = 64  # digits of a number
+_MOST_DEPTH = 64  # levels of nesting; documents of this program have at most 12
+_LONG_NUMBER = re.compile(rf"\d{{{_MOST_DIGITS + 1}}}")
 
 
 class _Notation:
@@ -83,8 +90,12 @@ def read_as(
 
     try:
         content = read_bytes(text) if isinstance(text, Path) else text
-        if (repeated := _repeated_key(content)) is not None:
-            raise ContentError(f"{where}: the key {repeated!r} stands twice", hint=hint)
+        try:
+            parse_json(content)
+        except json.JSONDecodeError:
+            pass  # explained by the validation below
+        except ValueError as error:
+            raise ContentError(f"{where}: {error}", hint=hint) from error
         value: _T = _adapter(cast(Any, kind)).validate_json(content, strict=not is_table)
         return value
     except OSError as error:
@@ -114,37 +125,62 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
         ContentError: it is not TOML.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_typed(path)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the {what} {path}: {reason(error)}") from error
     try:
-        return tomllib.loads(text)
-    except ValueError as error:  # numbers of thousands of digits are none, too
-        raise ContentError(f"{path} is not TOML: {error}") from error
+        table = tomllib.loads(text)
+        _check_limits(text, table)
+    except (ValueError, RecursionError) as error:
+        raise ContentError(f"{path} is not TOML: {_fault(error)}") from error
+    return table
 
 
-class _RepeatedKey(Exception):
-    pass
+def parse_json(content: str | bytes) -> Any:
+    """Return the value of a JSON text that somebody else may have written.
 
-
-def _repeated_key(content: str | bytes) -> str | None:
-    """Return a key that stands twice in an object of a JSON text, of which readers would take the last; else None."""
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        values = dict(pairs)
-        if len(values) < len(pairs):
-            keys = [key for key, _ in pairs]
-            raise _RepeatedKey(next(key for key in keys if keys.count(key) > 1))
-        return values
-
+    Raises:
+        ValueError: the text is not JSON (``json.JSONDecodeError``), a key stands twice, of which readers would take the
+            last, or a number or the nesting is longer than any that this program writes.
+    """
     try:
-        json.loads(content, object_pairs_hook=once)
-    except _RepeatedKey as error:
-        return str(error)
-    except (ValueError, RecursionError):
-        # What is no JSON is explained by who validates it.
-        return None
-    return None
+        value = json.loads(content, object_pairs_hook=_unique)
+    except RecursionError as error:
+        raise ValueError(_fault(error)) from error
+    except UnicodeDecodeError as error:
+        raise json.JSONDecodeError(str(error), "", 0) from error
+    _check_limits(content, value)
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice")
+    return values
+
+
+def _check_limits(content: str | bytes, value: Any) -> None:
+    """Raise ValueError where a document has a number or a nesting beyond the limits."""
+    text = content if isinstance(content, str) else content.decode("utf-8", "replace")
+    # Nearly all documents are short of both, and are not walked through.
+    if text.count("[") + text.count("{") <= _MOST_DEPTH and _LONG_NUMBER.search(text) is None:
+        return
+    level = [value]
+    depth = 0
+    while level:
+        if depth > _MOST_DEPTH:
+            raise ValueError(_fault(RecursionError()))
+        if any(type(item) is int and abs(item) >= 10**_MOST_DIGITS for item in level):
+            raise ValueError(f"it has a number of more than {_MOST_DIGITS} digits")
+        lists = [each for item in level if isinstance(item, list) for each in item]
+        level = lists + [each for item in level if isinstance(item, dict) for each in item.values()]
+        depth += 1
+
+
+def _fault(error: Exception) -> str:
+    return f"its nesting is deeper than {_MOST_DEPTH} levels" if isinstance(error, RecursionError) else str(error)
 
 
 def read_each(read: Callable[[Path], _T], paths: Iterable[Path]) -> tuple[list[_T], list[ContentError]]:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import errno
 import os
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import ClassVar
 
 # The words of the system are told alike in both packages.
@@ -91,6 +93,9 @@ class Interrupted(HarnessError):
     exit_code, kind = 130, "interrupted"
 
 
+_NO_ROOM_TO_LOAD = ("failed to map segment", "cannot allocate memory")
+
+
 def refused(error: BaseException) -> StorageError | DeviceError | None:
     """Return what an error, or its cause, says of storage or memory that was refused."""
     if isinstance(error, StorageError):
@@ -104,6 +109,9 @@ def refused(error: BaseException) -> StorageError | DeviceError | None:
     if is_torchs or isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         line = str(error).partition("\n")[0] or "out of memory"
         return DeviceError(line, hint="where a recipe is trained, a smaller batch_size takes less")
+    # The loader of shared libraries says so where a process may not have more memory (ulimit -v).
+    if isinstance(error, ImportError) and any(words in str(error).lower() for words in _NO_ROOM_TO_LOAD):
+        return DeviceError(f"a library cannot be loaded: {error}", hint="give the process more memory (ulimit -v)")
     return None if error.__cause__ is None else refused(error.__cause__)
 
 
@@ -122,4 +130,15 @@ def require(extra: str, modules: Sequence[str], purpose: str) -> None:
     missing = [name for name in modules if find_spec(name) is None]
     if missing:
         needed = " and ".join(missing)
-        raise DeviceError(f"{purpose} needs {needed}, which is not installed here", hint=f"pip install '.[{extra}]'")
+        raise DeviceError(f"{purpose} needs {needed}, which is not installed here", hint=install_command(extra))
+
+
+def install_command(extra: str) -> str:
+    """Return the command that installs an extra beside this program, in its own environment."""
+    root = Path(__file__).resolve().parents[2]
+    package = str(root) if (root / "pyproject.toml").is_file() else DISTRIBUTION
+    pip = [sys.executable, "-m", "pip", "install"]
+    if find_spec("pip") is None:
+        # As in an environment of uv.
+        pip = ["uv", "pip", "install", "--python", sys.executable]
+    return shlex.join([*pip, f"{package}[{extra}]"])

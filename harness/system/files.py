@@ -52,7 +52,7 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
                 if path.is_dir() and not path.is_symlink():
                     raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
                 # A device would be replaced by a file, for everybody.
-                _refuse_device(path)
+                refuse_device(path)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 handle, temporaries[path] = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
                 with os.fdopen(handle, "wb") as file:
@@ -87,8 +87,24 @@ def _naming(path: Path) -> Iterator[None]:
 
 def read_bytes(path: Path) -> bytes:
     """Return the content of a file; OSError for a device or a pipe, too, which may have no end."""
-    _refuse_device(path)
+    refuse_device(path)
     return path.read_bytes()
+
+
+def read_typed(path: Path) -> str:
+    """Return the text of a file that a person has typed or named: a network, a recipe, a chip.
+
+    A pipe is read too, as of a shell's process substitution.
+
+    Raises:
+        OSError: the file cannot be read, or holds more than ``MOST_TYPED`` bytes.
+        UnicodeDecodeError: it is not text in UTF-8.
+    """
+    with open(path, "rb") as file:
+        content = file.read(MOST_TYPED + 1)
+    if len(content) > MOST_TYPED:
+        raise OSError(errno.EFBIG, f"it holds more than {MOST_TYPED:,} bytes", str(path))
+    return content.decode("utf-8-sig")
 
 
 def log_text(path: Path) -> str:
@@ -99,7 +115,8 @@ def log_text(path: Path) -> str:
         raise ContentError(f"cannot read {path}: {reason(error)}") from error
 
 
-def _refuse_device(path: Path) -> None:
+def refuse_device(path: Path) -> None:
+    """Raise OSError where a path is a device or a pipe, which may have no end."""
     if path.exists() and not path.is_file() and not path.is_dir():
         raise OSError(errno.EINVAL, "it is a device or a pipe, not a file", str(path))
 
@@ -156,6 +173,11 @@ def locked(path: Path, seconds: float = -1) -> Iterator[None]:
         lock.release()
 
 
+MOST_TYPED = 1_000_000  # bytes of a file that a person has typed; a data set given by mistake is larger
+# The standings and the pages of a workspace lie beside its studies.
+_FILE_ENDINGS = (".csv", ".html")
+
+
 class Workspace:
     """The folder that commands read from and write to, and those below it."""
 
@@ -195,10 +217,13 @@ class Workspace:
 def _named(folder: Path, kind: str, name: str) -> Path:
     # What a shell passes on in another encoding holds lone surrogates, which no file of ours could name.
     size = len(name.encode(errors="replace")) if name == name.encode(errors="replace").decode() else 0
-    if not 0 < size <= 200 or name == "records" or name.startswith(".") or any(mark in name for mark in "/\\\0\n"):
+    is_taken = name == "records" or name.endswith(_FILE_ENDINGS)
+    is_plain = name.isprintable() and not name.startswith(".") and not any(mark in name for mark in "/\\")
+    if not 0 < size <= 200 or is_taken or not is_plain:
         raise UsageError(
-            f"{kind} name {name[:60]!r}: a {kind} is a folder below {folder}, so its name holds "
-            "1 to 200 bytes of UTF-8 without slashes or line ends, does not begin with a dot and is not 'records'"
+            f"{kind} name {name[:60]!r}: a {kind} is a folder below {folder}, so its name holds 1 to 200 bytes of "
+            "UTF-8 without slashes, line ends or control characters, does not begin with a dot, is not 'records' and "
+            f"does not end in {' or '.join(_FILE_ENDINGS)}"
         )
     return folder / name
 

@@ -41,14 +41,21 @@ def say(message: str, kind: str = "") -> None:
     where = console(stderr=True)
     line = f"{kind}: {message}" if kind else message
     if not where.is_terminal:
-        # It flushes, so that an output that takes nothing is noticed.
-        click.echo(line, err=True)
+        write(line, err=True)
         return
     from rich.text import Text
 
     text = Text(printable(line))
     text.stylize({"error": "red", "warning": "yellow", "hint": "cyan"}.get(kind, ""), 0, len(kind) + 1 if kind else 0)
     where.print(text)
+
+
+def write(text: str, *, err: bool = False) -> None:
+    """Print lines on stdout or stderr; a character that could steer a terminal becomes a question mark.
+
+    It flushes, so that an output that takes nothing is noticed.
+    """
+    click.echo("\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n")), err=err)
 
 
 @cache

@@ -65,6 +65,8 @@ from search_spaces.network import Architecture, analyse
 from search_spaces.notation import parse_network
 from search_spaces.space import Decision
 
+_DIGEST_BYTES = hashlib.sha256().digest_size  # bytes before the state in a checkpoint: their SHA-256
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
@@ -191,7 +193,8 @@ def train_job(
     if job.checkpoint is not None:
         buffer = io.BytesIO()
         torch.save(checkpoint(run), buffer)
-        files.write_bytes(job.checkpoint, buffer.getvalue())
+        # The archive's own checksums are not compared by torch.load, so a flipped bit would go on unseen.
+        files.write_bytes(job.checkpoint, hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
     result = _with_training(result, run, len(train_set), validation_set)
     # A run that diverged is tested too: its seed counts in the verification, with the errors that it makes.
     if job.test_log is not None and result.status is not Status.RUNNING:
@@ -216,8 +219,12 @@ def _resumed_or_new_run(job: Job, new_run: Callable[[], Training]) -> Training:
     if job.checkpoint is None or not job.checkpoint.exists() or job.recipe.trainer:
         return run
     try:
-        content = io.BytesIO(job.checkpoint.read_bytes())
-        resume(run, torch.load(content, map_location=run.device, weights_only=True))
+        stored = job.checkpoint.read_bytes()
+        digest = stored[:_DIGEST_BYTES]
+        content = stored[_DIGEST_BYTES:]
+        if hashlib.sha256(content).digest() != digest:
+            raise ValueError("its checksum is another one")
+        resume(run, torch.load(io.BytesIO(content), map_location=run.device, weights_only=True))
     except Exception as error:  # torch raises anything where it is damaged
         if isinstance(refused(error), DeviceError):
             raise

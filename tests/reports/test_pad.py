@@ -81,10 +81,13 @@ def test_a_page_offers_what_its_data_allow(tmp_path: Path):
         "own digits": pad.render(page_document(library(NETWORKS[0], MNIST, sha256="0"))),
         "colours": pad.render(page_document(library(*TASKS[-2], sha256="0", class_names=hostile))),
         "series": pad.render(page_document(library(*TASKS[-1], sha256="0"))),
+        # Of what scale a picture's bytes would be there, nobody can say.
+        "fractions": pad.render(page_document(library(*TASKS[-2], sha256="0", low=(0.0,) * 3, high=(1.0,) * 3))),
+        "16 bits": pad.render(page_document(library(*TASKS[-2], sha256="0", low=(9.0,) * 3, high=(61_425.0,) * 3))),
     }
 
-    assert ['id="pad"' in text for text in pages.values()] == [True, False, False, False]
-    assert ['id="picture"' in text for text in pages.values()] == [False, True, True, False]
+    assert ['id="pad"' in text for text in pages.values()] == [True, False, False, False, False, False]
+    assert ['id="picture"' in text for text in pages.values()] == [False, True, True, False, False, False]
     assert hostile[0] not in pages["colours"]
 
 

@@ -1,10 +1,20 @@
 """A person's own data: `kept` reads, splits and stores them; the other files answer one question each."""
 
-from harness.data.own.kept import Data, Options, data_name, from_arrays, from_torch, last_options, parts_text, read
+from harness.data.own.kept import (
+    Data,
+    Options,
+    data_name,
+    described_options,
+    descriptions,
+    from_arrays,
+    from_torch,
+    parts_text,
+    read,
+)
 from harness.data.own.parts import FOLDS
 from harness.data.own.values import pixels_of
 
 __all__ = [
-    "FOLDS", "Data", "Options", "data_name", "from_arrays", "from_torch", "last_options", "parts_text", "pixels_of",
-    "read",
+    "FOLDS", "Data", "Options", "data_name", "described_options", "descriptions", "from_arrays", "from_torch",
+    "parts_text", "pixels_of", "read",
 ]  # fmt: skip

@@ -56,8 +56,8 @@ class Options:
             if len(sizes) != 3 or not all(isinstance(size, int | np.integer) and 0 < size < 10_000 for size in sizes):
                 raise DataError(f"shape={self.shape!r}: allowed are (channels, rows, columns)")
             object.__setattr__(self, "shape", tuple(map(int, sizes)))
-        if self.channels not in (None, "first", "last"):
-            raise DataError(f'channels={self.channels!r}: allowed are "first" and "last"')
+        if self.channels not in (None, "first", "last", "none"):
+            raise DataError(f'channels={self.channels!r}: allowed are "first", "last" and "none"')
         if not isinstance(self.balanced, bool) or not isinstance(self.allow_overlap, bool):
             raise DataError("balanced and allow_overlap are True or False")
 
@@ -70,39 +70,86 @@ class Options:
         return " ".join(texts) or "no options"
 
 
-def data_name(text: str, options: Options | None = None) -> str:
+def data_name(text: str, options: Options | None = None, name: str = "") -> str:
     """Return ``text`` if it names a data set; else read and store the path ``text`` and return its data set's name.
 
     Args:
-        options: how a path is read, which is remembered; None reads it as it was read last.
+        options: how a path is read, for people who describe it; None reads it as it was described, if it was.
+        name: of the data set, in the place of that of the path.
 
     Raises:
-        UsageError: there is no such data set, file or folder, or a data set was read with other options.
+        UsageError: there is no such data set, file or folder, a data set was read with other options, or the path was
+            described in several ways.
         DataError: as `read` raises it.
     """
+    if not os.path.exists(text) and os.sep in text:
+        raise UsageError(f"there is no file or folder {text[:200]}")
     if not os.path.exists(text) or os.path.isfile(workspace().data(text) / "data.json"):
         spec = dataset(text)
         _check_options(spec, options or Options())
         return spec.name
-    reading = last_options(text) if options is None else options
-    spec = _store(source_at(Path(text), reading.shape, reading.group_by), reading)
+    reading = described_options(text) if options is None else options
+    source = source_at(Path(text), reading.shape, reading.group_by)
+    spec = _store(replace(source, name=name or source.name), reading)
     if options is not None:
-        write_json(_memory_file(), _memory() | {os.path.realpath(text): asdict(options)})
+        _remember(text, spec.name, options)
     return spec.name
 
 
-def last_options(text: str) -> Options:
-    """Return how a path was read when it was described last."""
-    return read_as(Options, json.dumps(_memory().get(os.path.realpath(text), {})), str(_memory_file()))
+def described_options(text: str) -> Options:
+    """Return how a path was described, none where it was not.
+
+    Raises:
+        UsageError: it was described in several ways.
+    """
+    readings = descriptions(text)
+    if len(readings) > 1:
+        choices = "; ".join(f"{name} with {options}" for name, options in readings.items())
+        raise UsageError(f"{text} was described in several ways: {choices}", hint="name one of these data sets")
+    return next(iter(readings.values()), Options())
+
+
+def descriptions(text: str) -> dict[str, Options]:
+    """Return the options with which a path was described, by the name of the data set that is still there."""
+    path = _memory_file()
+    readings = {}
+    for reading in _memory().get(os.path.realpath(text), []):
+        known = read_as(_Reading, json.dumps(reading), f"the file {path}", _REMOVE_MEMORY)
+        if (workspace().data(known.name) / "data.json").is_file():
+            readings[known.name] = known.options
+    return readings
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A data set that was made of a path, and how the path was read."""
+
+    name: str
+    options: Options
+
+
+_REMOVE_MEMORY = "remove it: it only says how paths were described"
+
+
+def _remember(text: str, name: str, options: Options) -> None:
+    memory = _memory()
+    key = os.path.realpath(text)
+    reading = {"name": name, "options": asdict(options)}
+    if reading not in memory.get(key, []):
+        write_json(_memory_file(), memory | {key: [*memory.get(key, []), reading]})
 
 
 def _memory_file() -> Path:
     return workspace().data("described.json")
 
 
-def _memory() -> dict[str, Any]:
-    memory: dict[str, Any] = json.loads(read_bytes(_memory_file())) if _memory_file().is_file() else {}
-    return memory
+def _memory() -> dict[str, list[Any]]:
+    path = _memory_file()
+    if not path.is_file():
+        return {}
+    memory = read_as(dict[str, Any], path, f"the file {path}", _REMOVE_MEMORY)
+    # Older programs kept the options of the last description alone, which do not say of which data set they are.
+    return {key: readings for key, readings in memory.items() if isinstance(readings, list)}
 
 
 def _check_options(spec: Dataset, options: Options) -> None:
@@ -144,7 +191,8 @@ def read(
             ``_`` for the part of a file's name before the first ``_``.
         balanced: validate and test on as many images of each class, so that accuracy is the mean of the classes' own;
             further test images are left out, further validation images are trained on, or left out where groups are.
-        channels: ``first`` or ``last``, where an array of an ``.npz`` may be read both ways.
+        channels: ``first`` or ``last``, or ``none`` of pictures without channels, where an array of an ``.npz`` may be
+            read in several ways.
         allow_overlap: keep parts that have images or groups in common, which is refused elsewhere, and say so.
 
     Raises:
@@ -180,7 +228,8 @@ def from_arrays(
         groups: one value per image; images of one value stay on one side of every split.
         groups_test: those of ``x_test``, where ``groups`` are given.
         channels: where they stand, ``first`` or ``last``: needed where both readings are possible, and for series with
-            channels, (series, channels, steps) or (series, steps, channels).
+            channels, (series, channels, steps) or (series, steps, channels); ``none`` says that narrow pictures are
+            no series.
         balanced: as `read` has it; so is ``allow_overlap``.
 
     Raises:

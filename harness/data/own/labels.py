@@ -51,7 +51,9 @@ def _column(values: Any, what: str) -> np.ndarray[Any, Any]:
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
-        raise DataError(f"{what} are of shape {array.shape}; allowed is one integer or text an image")
+        message = f"{what} are of shape {array.shape}; allowed is one integer or text an image"
+        is_one_hot = array.ndim == 2 and array.dtype.kind in "biuf" and (np.sort(array)[:, :-1] == 0).all()
+        raise DataError(message, hint="of one-hot labels give y.argmax(1)" if is_one_hot else None)
     return array
 
 

@@ -6,6 +6,7 @@ A source gives for each image its numbers as they are stored, its label, name an
 from __future__ import annotations
 
 import gzip
+import itertools
 import os
 import re
 import zipfile
@@ -385,6 +386,8 @@ def _series(root: Path, _group_by: str | None) -> Source:
     remarks: list[str] = []
     parts = {}
     for part, path in twins.items():
+        if not path.is_file():
+            raise DataError(f"{path} is a device or a pipe, not a file")
         values.check_bytes(path, path.stat().st_size)
         lines = path.read_text("utf-8-sig").splitlines()
         rows, labels = _tsv(path, lines, remarks) if path.suffix.lower() == ".tsv" else _ts(path, lines)
@@ -438,7 +441,9 @@ def _check_ts_labels(path: Path, labels: list[str], classes: list[str]) -> None:
 
 def _tsv(path: Path, lines: list[str], remarks: list[str]) -> tuple[list[list[list[float]]], list[str]]:
     rows = [line.split("\t") for line in lines if line.strip()]
-    if rows and _is_header(rows[0]):
+    if rows and max(map(len, rows)) == 1:
+        raise DataError(f"{path} has no tabs: {_separator_text(rows[0][0])}; write it with tabs between the columns")
+    if rows and (_is_header(rows[0]) or _is_header_of_numbers(rows)):
         if not rows[0][0].strip():
             raise DataError(f"{path} has a column of row numbers before the classes; write it without (index=False)")
         remarks.append(f"left out: the header of {path.name}")
@@ -454,6 +459,21 @@ def _is_header(row: list[str]) -> bool:
     if is_counted and not _is_number(row[0]):
         return True
     return len(row) > 1 and not any(_is_number(value) or value.strip() in ("", "?") for value in row[1:])
+
+
+def _is_header_of_numbers(rows: list[list[str]]) -> bool:
+    """Return whether the first row names columns by times or years: they rise, and no other row has its label."""
+    label, *texts = rows[0]
+    if len(texts) < 2 or not all(map(_is_number, texts)) or any(row[0] == label for row in rows[1:]):
+        return False
+    numbers = list(map(float, texts))
+    return all(before < after for before, after in itertools.pairwise(numbers))
+
+
+def _separator_text(line: str) -> str:
+    separators = {",": "commas", ";": "semicolons", " ": "spaces"}
+    seen = [name for mark, name in separators.items() if mark in line.strip()]
+    return f"its columns seem to be separated by {seen[0]}" if seen else "it has one column"
 
 
 def _is_number(text: str) -> bool:

@@ -22,6 +22,7 @@ from search_spaces.ops import Shape, shape_text
 Array: TypeAlias = np.ndarray[Any, Any]
 MOST_BYTES = 2**31
 _MOST_CHANNELS = 16
+_LONG = 4  # times as long as wide, from which on numbers of three axes may be series with channels
 # By ending. Others of Pillow's formats are left out: some of them start other programs, as PostScript does.
 _FORMATS = {
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
@@ -160,8 +161,8 @@ def arranged(images: Any, names: Sequence[str], channels: str | None, shape: Sha
     Args:
         images: an array (images, rows, columns[, channels]) or (series, steps), or a list of one array an image.
         names: of the images, for people; empty where the number of an image says enough.
-        channels: where they stand, ``first`` or ``last``; None where the source does not say. Three axes with channels
-            are series.
+        channels: where they stand, ``first`` or ``last``, or ``none`` of pictures without channels; None where the
+            source does not say. Three axes with channels are series.
         shape: (channels, rows, columns) to which images are resized.
     """
     if isinstance(images, list | tuple):
@@ -210,6 +211,14 @@ def _resized_first(numbers: Array, shape: Shape | None) -> Array:
 def _read(images: Array, channels: str | None) -> Array:
     readings = _readings(images)
     position = channels if images.ndim > 2 else None
+    if position is None and _may_be_series(images):
+        steps, width = images.shape[1:]
+        raise DataError(
+            f"images of {steps}x{width} may be pictures, or series with {min(steps, width)} channels: say which"
+            ' (channels="none" for pictures, "first" or "last" for series; data describe --channels)'
+        )
+    if position == "none" and images.ndim == 3:
+        position = None
     if position in readings:
         return readings[position]
     if position is None and len(readings) == 1:
@@ -223,14 +232,24 @@ def _read(images: Array, channels: str | None) -> Array:
     )
 
 
+def _may_be_series(images: Array) -> bool:
+    """Return whether images without channels are so narrow that they are rather series (tslearn's layout, say)."""
+    if images.ndim != 3:
+        return False
+    narrow, wide = sorted(images.shape[1:])
+    return narrow <= _MOST_CHANNELS and wide >= _LONG * narrow
+
+
 def _readings(images: Array) -> dict[str | None, Array]:
     """Return images as (images, channels, rows, columns), by where their channels may stand; None: nowhere."""
     if images.dtype.kind not in "buif":
         raise DataError(f"pixels are {images.dtype}; allowed are integers and fractions")
     if images.ndim not in (2, 3, 4) or not images.size:
         raise DataError(f"images are of shape {images.shape}; allowed are images x rows x columns [x channels]")
-    if images.dtype.kind == "f" and not np.isfinite(images).all():
-        raise DataError("some numbers are missing or not finite")
+    if images.dtype.kind == "f" and not (finite := np.isfinite(images)).all():
+        first = ", ".join(map(str, np.argwhere(~finite)[0].tolist()))
+        count = int((~finite).sum())
+        raise DataError(f"{count:,} of the numbers are missing or not finite; the first one is at [{first}]")
     forms: dict[str | None, Array] = {"first": images, "last": np.moveaxis(images, -1, 1)}
     if images.ndim == 2:
         forms = {None: images[:, None, None, :]}
@@ -332,7 +351,8 @@ def pixels_of(spec: Dataset, x: Any) -> Array:
     images = as_array(x)
     readings = _readings(images)
     # The shape that is due says where channels stand; where both have it, what was said at first decides.
-    forms = [readings[spec.channels]] if spec.channels in readings else [*readings.values(), images]
+    position = None if spec.channels == "none" else spec.channels
+    forms = [readings[position]] if position in readings and spec.channels else [*readings.values(), images]
     return fitted(spec, next((form for form in forms if form.shape[1:] == spec.image_shape), forms[-1]))
 
 

@@ -231,7 +231,7 @@ def _read(path: Traversable, hint: str) -> tuple[PastTraining, ...]:
             )
             for row in rows
         )
-    except (OSError, ValueError, KeyError, TypeError, csv.Error, NotationError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, csv.Error, NotationError) as error:
         raise ContentError(f"cannot read the past trainings {path}: {reason(error)}", hint=hint) from error
 
 

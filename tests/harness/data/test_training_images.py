@@ -19,8 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.data import training_images
+from harness.data.datasets import dataset
 from harness.data.testset import read_test_set
 from harness.data.training_images import (
+    ImageData,
     MissingData,
     _stratified_choice,
     fetch,
@@ -165,6 +167,24 @@ def test_the_choice_has_the_size_asked_for_and_every_class_within_one_of_its_sha
     counts, taken = Counter(labels), Counter(labels[index] for index in chosen)
     for label, count in counts.items():
         assert abs(taken[label] - Fraction(size * count, len(labels))) < 1
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.integers(1, 70))
+def test_a_sample_of_data_that_are_stored_class_by_class_has_every_class_by_its_share(labels: list[int], count: int):
+    labels = sorted(labels)
+    images = torch.zeros(len(labels), 1, 2, 2, dtype=torch.uint8)
+    data = ImageData(dataset("mnist"), images, torch.tensor(labels), "abc", "a test", None)
+
+    sample = data.sample(count)
+    examples = data.examples(count)
+
+    size = min(count, len(labels))
+    assert len(set(sample)) == len(sample) == len(set(examples)) == len(examples) == size
+    counts = Counter(labels)
+    taken = Counter(labels[index] for index in sample)
+    assert all(abs(taken[label] - Fraction(size * number, len(labels))) < 1 for label, number in counts.items())
+    # The first examples are of different classes.
+    assert len({labels[index] for index in examples[: len(counts)]}) == min(len(counts), size)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.data.datasets import DATASETS, Dataset
-from harness.deployment.c_library import Library, c_name, c_text, check_folder, files_of
+from harness.deployment.c_library import Library, c_comment, c_name, c_text, check_folder, files_of
 from harness.deployment.compiled import compile_runner, run_logits, write_files
 from harness.system.errors import ContentError, UsageError
 from harness.training.integer import IntegerNetwork, integer_logits, integer_network, map_scales
@@ -46,6 +46,10 @@ NETWORKS = [
     "conv1x1(4) relu conv1x1(2) leaky(0.3) conv3x3(10, pad=3) bn maxpool gap",
     "maxpool bn avgpool linear(10)",
     "linear(10)",
+    # A plain kernel that is larger than those in poses.
+    "conv5x5(8) bn relu | conv3x3(8, poses=2) bn relu | gap | linear(10)",
+    "conv1x9(8) bn relu | conv1x1(8, poses=8) bn relu | gap | linear(10)",
+    "conv5x5(8) bn relu | dwconv3x3(poses=4) bn relu | gap | linear(10)",
 ]  # fmt: skip
 
 
@@ -124,6 +128,27 @@ def test_colours_and_series_give_the_logits_of_the_reference(shape: tuple[int, i
     pixels = images.pixels.numpy()
 
     assert np.array_equal(c_logits(tmp_path, integers, task, pixels), integer_logits(integers, pixels))
+
+
+# Sizes above what a byte holds, what 16 bits with a sign hold, and what 16 bits hold.
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("conv1x3(4) relu | gap | linear(6) relu linear(3)", 600),
+        ("conv1x3(4, stride=300) relu | gap | linear(3)", 900),
+        ("conv1x3(4, pad=300) relu | gap | linear(3)", 50),
+        ("conv1x3(2) bn relu | conv1x1(2) | gap | linear(3)", 33_000),
+        ("linear(3)", 66_000),
+    ],
+)
+def test_sizes_above_a_byte_give_the_logits_of_the_reference_under_sanitizers(text: str, columns: int, tmp_path: Path):
+    task = Task((1, 1, columns), 3)
+    _, images, integers = trained(parse_network(text, task), task)
+    pixels = images.pixels.numpy()[:10]
+
+    logits = c_logits(tmp_path, integers, task, pixels, "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover")
+
+    assert np.array_equal(logits, integer_logits(integers, pixels))
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -262,6 +287,11 @@ def test_weights_that_are_not_finite_are_refused():
 
 def test_names_and_texts_are_written_as_c_has_them(tmp_path: Path):
     assert (c_name("posed-1462"), c_name("7é")) == ("posed_1462", "net_7_")
+    # Headers of these names would be included in the place of the system's.
+    assert [c_name(name) for name in ("time", "String", "stdint", "examples")] == [
+        "net_time", "net_string", "net_stdint", "net_examples"
+    ]  # fmt: skip
+    assert c_comment("a\r\n*/\x1b[2Jb") == "a??* /?[2Jb"
     assert c_text('a"b\\?é') == '"a\\"b\\\\\\?\\303\\251"'
     check_folder(tmp_path / "new")
     (tmp_path / "file").write_text("")

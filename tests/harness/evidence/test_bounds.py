@@ -143,6 +143,35 @@ def test_the_bound_holds_where_seeds_and_images_are_both_a_sample():
     assert held_by_seeds / 400 < 0.88
 
 
+@given(st.integers(40, 400), st.data(), st.integers(2, 30))
+def test_seeds_that_agree_say_no_more_of_the_images_than_one_run(images: int, data: st.DataObject, seeds: int):
+    errors = data.draw(st.integers(0, images))
+    found = bounds.over_images([list(range(errors))] * seeds, images)
+
+    # Clopper and Pearson's one-sided bound of 99 % is the lower end of their interval of 98 %.
+    exact = 100 * stats.binomtest(images - errors, images).proportion_ci(0.98, "exact").low
+    # Two seeds leave 2.3 errors open in the mean over seeds, which is more where hardly an image is read right.
+    over_seeds = 100 * (1 - (errors + stats.gamma.ppf(0.99, 1) / seeds) / images)
+    assert found == pytest.approx(max(0.0, min(exact, over_seeds)), abs=1e-6)
+
+
+@pytest.mark.parametrize("images", [40, 300])
+@pytest.mark.parametrize("hard_share", [0.02, 0.2])
+def test_the_bound_over_images_holds_where_hardly_any_is_ever_wrong(images: int, hard_share: float):
+    # A share of all images is hard, and a run misreads a hard one in two cases of three.
+    source = np.random.default_rng(images)
+    truth = 100 * (1 - hard_share * 2 / 3)
+    repeats = 2_000
+    too_high = 0
+    for _ in range(repeats):
+        hard = source.random(images) < hard_share
+        found = bounds.over_images(lists(hard & (source.random((6, images)) < 2 / 3)), images)
+        too_high += found is not None and found > truth
+
+    # Two standard errors above one in a hundred.
+    assert too_high / repeats <= 0.01 + 2 * math.sqrt(0.01 * 0.99 / repeats)
+
+
 def test_figures_of_the_audited_row():
     # As an audit by other people worked them out from the lists of wrong images.
     [path] = (REPOSITORY / "records").glob("eab8ffbcd93d-*.json")

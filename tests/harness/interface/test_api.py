@@ -122,7 +122,7 @@ def test_a_study_is_a_list_of_trials_a_table_and_a_page(here: None):
     assert {trial.parameters for trial in study.trials[4:]} == {94, 136}
     frame = study.to_frame()
     assert list(frame["hash"]) == [trial.hash for trial in study.trials]
-    assert study.standing is None
+    assert study.answer is None
     assert study.nearest in study.trials
     shown = study._repr_html_()
     assert "<table" in shown

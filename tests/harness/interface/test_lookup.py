@@ -14,12 +14,15 @@ from harness.evidence.leaderboard import refresh
 from harness.interface.lookup import (
     KnownRow,
     NetworkArgument,
+    network_argument,
     networks_of,
     only_row,
     read_network,
+    read_studies,
     read_study,
     recipe_of,
 )
+from harness.interface.results import Study
 from harness.studies import config as study
 from harness.system.errors import ContentError, UsageError
 from harness.system.files import Workspace
@@ -27,7 +30,7 @@ from harness.training.recipe import RECIPES, NamedRecipe, Recipe
 from harness.training.result import Result
 from search_spaces.catalog import PRESETS, network_name
 from search_spaces.errors import NotationError
-from search_spaces.network import MNIST
+from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network
 from tests import searches
 from tests.factories import make_record, make_result
@@ -45,6 +48,39 @@ def keep_study(place: Workspace, *results: Result, name: str = "a-study") -> Non
     folder = place.study(name)
     study.open_study(folder, searches.config(), {})
     write_runs(folder, *results)
+
+
+@pytest.mark.parametrize("name", ["course", "my net 2", "bn"])
+def test_the_name_that_a_row_was_given_names_its_network(place: Workspace, name: str):
+    record.write(place.records, make_record([60] * 5, str(NETWORK), name=name))
+
+    assert read_network(name, place, MNIST).architecture == NETWORK
+
+
+def test_of_networks_of_one_name_the_best_of_the_standings_is_meant(
+    place: Workspace, capsys: pytest.CaptureFixture[str]
+):
+    texts = [f"conv3x3(8) bn relu | {pool} | conv3x3(8) bn relu | gap | conv1x1(10)" for pool in ("maxpool", "avgpool")]
+    networks = [parse_network(text) for text in texts]
+    names = {network_name(each, analyse(each, MNIST).parameters) for each in networks}
+    [name] = names
+    for network, errors in zip(networks, ([90] * 5, [40, 41, 42, 41, 40]), strict=True):
+        record.write(place.records, make_record(errors, str(network)))
+    refresh(place)
+
+    assert read_network(name, place, MNIST).architecture == networks[1]
+    assert networks[0].hash[:6] in capsys.readouterr().err
+
+
+def test_a_study_names_its_answer_and_a_trial_its_network(place: Workspace):
+    keep_study(place, make_result(str(NETWORK)))
+    study_ = Study(place.study("a-study"), place)
+
+    with pytest.raises(UsageError, match="has no answer"):
+        network_argument(study_, place, MNIST)
+    [trial] = study_.trials
+    argument = network_argument(trial, place, MNIST)
+    assert (argument.architecture, argument.rows[0].recipe) == (NETWORK, trial.recipe)
 
 
 # How it is written -------------------------------------------------------------------------------------------
@@ -263,3 +299,15 @@ def test_a_search_starts_from_the_networks_of_the_leaderboard_that_have_reached(
         record.write(place.records, evidence)
     refresh(place)
     assert networks_of("leaderboard", place) == (str(reached.architecture),)
+
+
+def test_a_damaged_study_takes_only_itself_away(place: Workspace, capsys: pytest.CaptureFixture[str]):
+    keep_study(place, make_result(str(NETWORK)))
+    keep_study(place, make_result(OTHER), name="damaged")
+    log = place.study("damaged") / "log.jsonl"
+    log.write_text("{}\n" + log.read_text())
+
+    assert read_network(NETWORK.hash, place, MNIST).architecture == NETWORK
+    assert [study_.folder.name for study_ in read_studies(place)] == ["a-study"]
+    assert {row.study for row in refresh(place) if row.study} == {"a-study"}
+    assert capsys.readouterr().err.count("left out: line 1 of") == 1

@@ -15,6 +15,7 @@ from harness.system.errors import UsageError
 from harness.system.files import Workspace
 from harness.toy.backprop import LEARNING_RATES, START, losses
 from harness.toy.rates import rate_curve
+from reports.study_facts import read_study
 from tests import searches
 from tests.fakes import without_processes
 
@@ -29,6 +30,10 @@ def test_a_study_s_figure_has_its_networks_and_its_threshold(tmp_path: Path, mon
     points = sum(len(np.asarray(collection.get_offsets())) for collection in axes.collections)
     trained = [trial for trial in study.trials if trial.validation_pct is not None]
     assert points == len(trained) > 0
+    # The page draws the same accuracies.
+    networks = read_study(study.folder, Workspace(tmp_path)).networks
+    drawn = sorted(y for collection in axes.collections for _, y in np.asarray(collection.get_offsets()).tolist())
+    assert drawn == pytest.approx(sorted(each.accuracy_pct for each in networks if each.accuracy_pct is not None))
     assert np.asarray(axes.lines[0].get_ydata()).tolist() == [study.config.threshold_pct] * 2
     with Image.open(tmp_path / "study.png") as image:
         assert image.size == (640, 384)

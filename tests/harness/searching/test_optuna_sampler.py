@@ -281,3 +281,14 @@ def test_in_the_median_it_ends_with_a_smaller_network_than_drawing_does():
     evolved, drawn = ([smallest_reaching(name, seed) for seed in range(9)] for name in ("evolution", "random"))
 
     assert median(evolved) < 0.9 * median(drawn)
+
+
+def test_networks_outside_the_space_are_no_trials_of_the_sampler():
+    index = Index("random", 0)
+    outside = index.impose(())
+    inside, _ = index.ask(space("tiny"))
+
+    assert index.study.trials == [trial for trial in index.study.trials if trial.params]
+    index.forget(outside)
+    index.forget(inside)
+    assert (len(index.study.trials), index.asked) == (1, 2)

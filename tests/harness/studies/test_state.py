@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.studies.candidate import TRANSITIONS, NetworkState, Step
-from harness.studies.events import Confirmed, Entry, Event, FailedConfirmation, RunEnded, WinnerChosen
+from harness.studies.events import (
+    Confirmed,
+    Entry,
+    Event,
+    FailedConfirmation,
+    RunEnded,
+    RungReached,
+    Verified,
+    WinnerChosen,
+)
 from harness.studies.state import StudyState
 from harness.training.result import Purpose, Status
 from tests import searches
@@ -22,53 +31,69 @@ HASHES = ("a", "a", "b")
 TRIALS = st.integers(0, len(HASHES) - 1)
 STATUSES = st.sampled_from([Status.COMPLETE, Status.PRUNED, Status.CRASHED])
 DECISIONS = st.sampled_from([Confirmed, FailedConfirmation, WinnerChosen])
-STEPS: dict[type[Any] | Status, Step] = {
+VERDICTS = st.sampled_from([True, None, False])
+STEPS: dict[type[Any] | Status | bool | None, Step] = {
     Status.COMPLETE: Step.COMPLETED,
     Status.PRUNED: Step.PRUNED,
     Status.CRASHED: Step.FAILED,
     Confirmed: Step.CONFIRMED,
     FailedConfirmation: Step.REFUTED,
-    WinnerChosen: Step.CHOSEN,
+    True: Step.MET,
+    None: Step.LEFT_OPEN,
+    False: Step.MISSED,
 }
 
 
-def event_of(trial: int, kind: type[Any] | Status) -> Event:
+def events_of(trial: int, kind: type[Any] | Status | bool | None) -> list[Event]:
+    """Return the events of a step: a verdict follows the choice of its network."""
     if isinstance(kind, Status):
         run = make_result(errors=90, status=kind, purpose=Purpose.SEARCH)
-        return RunEnded(run=replace(run, trial=trial, hash=HASHES[trial]))
+        return [RunEnded(run=replace(run, trial=trial, hash=HASHES[trial]))]
+    if kind is None or isinstance(kind, bool):
+        return [*events_of(trial, WinnerChosen), Verified(hash=HASHES[trial], passed=kind)]
     event: Event = kind(trial=trial, hash=HASHES[trial], parameters=1000)
-    return event
+    return [event]
 
 
-def state_of(network_hash: str, history: Sequence[tuple[int, type[Any] | Status]]) -> NetworkState:
-    """Return where the events leave a network: its last decision, else the best of its first runs."""
+def state_of(network_hash: str, history: Sequence[tuple[int, Any]]) -> NetworkState:
+    """Return where the events leave a network: its last verdict, else its last decision, else its best first run."""
     own = [kind for trial, kind in history if HASHES[trial] == network_hash]
-    winners = [HASHES[trial] for trial, kind in history if kind is WinnerChosen]
-    match next((kind for kind in reversed(own) if not isinstance(kind, Status)), None):
-        case None:
-            order = {Status.COMPLETE: NetworkState.TRAINED, Status.PRUNED: NetworkState.PRUNED}
-            best = next((state for status, state in order.items() if status in own), NetworkState.FAILED)
-            return best if own else NetworkState.UNFINISHED
-        case kind if kind is FailedConfirmation:
-            return NetworkState.REFUTED
-        case kind if kind is WinnerChosen and winners[-1] == network_hash:
-            return NetworkState.WINNER
-        case _:
-            return NetworkState.CONFIRMED
+    verdicts = [kind for kind in own if kind is None or isinstance(kind, bool)]
+    if verdicts:
+        return {True: NetworkState.MET, None: NetworkState.OPEN, False: NetworkState.MISSED}[verdicts[-1]]
+    decisions = [kind for kind in own if kind in (Confirmed, FailedConfirmation)]
+    if decisions:
+        return NetworkState.CONFIRMED if decisions[-1] is Confirmed else NetworkState.REFUTED
+    order = {
+        Status.COMPLETE: NetworkState.TRAINED,
+        Status.PRUNED: NetworkState.PRUNED,
+        Status.CRASHED: NetworkState.FAILED,
+    }
+    return next((state for status, state in order.items() if status in own), NetworkState.WAITING)
 
 
-@given(st.lists(st.tuples(TRIALS, st.one_of(STATUSES, DECISIONS)), max_size=12))
-def test_a_network_goes_from_state_to_state_as_the_table_says(history: list[tuple[int, type[Any] | Status]]):
+@given(st.lists(st.tuples(TRIALS, st.one_of(STATUSES, DECISIONS, VERDICTS)), max_size=12))
+def test_a_network_goes_from_state_to_state_as_the_table_says(history: list[tuple[int, Any]]):
     state = StudyState(Path("study"), searches.config())
     for trial, network_hash in enumerate(HASHES):
         state.apply(Entry(0.0, make_proposal(trial, hash=network_hash)))
 
     for number, (trial, kind) in enumerate(history):
         before = dict(state.network_states)
-        state.apply(Entry(float(number), event_of(trial, kind)))
+        for event in events_of(trial, kind):
+            state.apply(Entry(float(number), event))
         for network_hash, after in state.network_states.items():
-            step = STEPS[kind] if network_hash == HASHES[trial] else Step.REPLACED
-            came_from = before.get(network_hash, NetworkState.UNFINISHED)
-            if after is not came_from:
-                assert TRANSITIONS[came_from, step] is after
+            if after is not before[network_hash]:
+                assert network_hash == HASHES[trial]
+                assert TRANSITIONS[before[network_hash], STEPS[kind]] is after
             assert after is state_of(network_hash, history[: number + 1])
+
+
+def test_a_network_is_in_training_from_its_first_rung():
+    state = StudyState(Path("study"), searches.config())
+    state.apply(Entry(0.0, make_proposal(0, hash="a")))
+    assert state.network_states == {"a": NetworkState.WAITING}
+
+    rung = {"epoch": 2, "validation_errors": 90, "ratio": 0.6, "predicted_pct": 99.0, "pruned": False, "exempt": False}
+    state.apply(Entry(1.0, RungReached(trial=0, purpose=Purpose.SEARCH, seed_index=0, **rung)))
+    assert state.network_states == {"a": NetworkState.TRAINING}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.system.document import WrittenNetwork, csv_text, document_of, documented, read_as
+from harness.system.document import WrittenNetwork, csv_text, document_of, documented, parse_json, read_as, read_toml
 from harness.system.errors import ContentError
 from search_spaces.network import Architecture
 
@@ -109,3 +110,42 @@ def test_a_damaged_network_is_named_with_its_place_and_the_position_in_its_text(
 def test_numbers_are_raw_and_what_is_missing_is_empty():
     text = csv_text(("a", "b", "c", "d"), [(1_000, 99.41000000000001, None, True), (-1, 1e-05, "", False)])
     assert text == "a,b,c,d\n1000,99.41000000000001,,true\n-1,1e-05,,false\n"
+
+
+DEEP = 70
+LONG = "9" * 65
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"count": ' + LONG + ', "parts": []}', "more than 64 digits"),
+        ('{"count": 1, "parts": ' + "[" * 10_000 + "]" * 10_000 + "}", "deeper than 64 levels"),
+        ('{"count": 1, "parts": ' + "[" * DEEP + "]" * DEEP + "}", "deeper than 64 levels"),
+        ('{"count": 1, "count": 2, "parts": []}', "stands twice"),
+    ],
+    ids=["digits", "very deep", "deep", "twice"],
+)
+@pytest.mark.parametrize("kind", [str, bytes])
+def test_what_is_longer_or_deeper_than_any_document_is_refused(kind: type, text: str, words: str):
+    content = text if kind is str else text.encode()
+
+    with pytest.raises(ContentError, match=words):
+        read_as(Whole, content, "the file")
+    with pytest.raises(ValueError, match=words):
+        parse_json(content)
+
+
+def test_digits_and_brackets_within_a_text_are_no_number_and_no_nesting():
+    value = {"name": "7" * 80 + "[" * 80, "level": [[1.5, 10**63]]}
+
+    assert parse_json(json.dumps(value)) == value
+
+
+@pytest.mark.parametrize("text", ["a = " + LONG, "a = " + "[" * DEEP + "]" * DEEP, "a = " + "[" * 5_000 + "]" * 5_000])
+def test_tables_of_toml_have_the_same_limits(tmp_path: Path, text: str):
+    path = tmp_path / "recipe.toml"
+    path.write_text(text)
+
+    with pytest.raises(ContentError, match="is not TOML"):
+        read_toml(path, "recipe")

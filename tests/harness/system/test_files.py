@@ -232,7 +232,25 @@ def test_a_study_is_a_folder_of_its_name(name: str, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "..", ".teachers", "../x", "a/b", "/etc", "a\\b", "a\nb", "a\0b", "x" * 201, "ä" * 101, "\udcff"]
+    "name",
+    [
+        "",
+        "..",
+        ".teachers",
+        "../x",
+        "a/b",
+        "/etc",
+        "a\\b",
+        "a\nb",
+        "a\0b",
+        "x" * 201,
+        "ä" * 101,
+        "\udcff",
+        "a\x1b[2J",
+        "leaderboard.csv",
+        "index.html",
+        "records",
+    ],
 )
 def test_another_name_is_refused_in_one_line(name: str, tmp_path: Path):
     with pytest.raises(UsageError) as caught:

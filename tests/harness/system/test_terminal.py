@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 import math
 import sys
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 
 import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.system.terminal import DURATION, console, duration_option, duration_text, show_table
+from harness.system.terminal import DURATION, console, duration_option, duration_text, say, show_table, write
 
 COLUMNS = (("network", False), ("learned", True), ("recipe", False))
 ROWS = [["posed-1462", "1,462", "small"], ["plain-5102", "5,102", "fast"]]
@@ -97,3 +99,21 @@ def test_durations_are_shown_in_their_two_largest_units(seconds: float, text: st
 @given(st.one_of(st.integers(1, 10**9), st.floats(1e-6, 1e6)))
 def test_an_option_is_read_as_the_whole_seconds_that_it_needs(seconds: float):
     assert DURATION.convert(duration_option(seconds), None, None) == math.ceil(seconds)
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
+def test_nothing_that_is_written_can_steer_a_terminal(text: str):
+    for shown in (written(lambda: write(text)), written(lambda: say(text, "warning"))):
+        assert all(mark.isprintable() or mark in "\n\t" for mark in shown)
+        # Lines, columns and letters stay as they are.
+        assert shown.count("\n") == text.count("\n") + 1
+        expected = "".join(mark if mark.isprintable() or mark in "\n\t" else "?" for mark in text)
+        assert shown.removeprefix("warning: ") == expected + "\n"
+
+
+def written(action: Callable[[], None]) -> str:
+    """Return what is printed on both streams."""
+    out = io.StringIO()
+    with redirect_stdout(out), redirect_stderr(out):
+        action()
+    return out.getvalue()

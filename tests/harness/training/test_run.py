@@ -308,7 +308,7 @@ def test_a_teacher_sees_the_images_of_its_student_before_the_test_set_is_read(
     assert all(result.status is Status.COMPLETE for result in results)
 
 
-@pytest.mark.parametrize("damage", ["empty", "garbage", "cut", "another network", "another document"])
+@pytest.mark.parametrize("damage", ["empty", "garbage", "cut", "one bit", "another network", "another document"])
 def test_a_damaged_checkpoint_is_dropped_and_the_run_begins_from_its_start(
     damage: str, bench: TrainingData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -322,6 +322,10 @@ def test_a_damaged_checkpoint_is_dropped_and_the_run_begins_from_its_start(
             kept.write_bytes(b"garbage" * 300)
         case "cut":
             kept.write_bytes(kept.read_bytes()[:-200])
+        case "one bit":
+            content = bytearray(kept.read_bytes())
+            content[len(content) // 2] ^= 1
+            kept.write_bytes(content)
         case "another network":
             kept.unlink()
             other = parse_network("conv3x3(3) relu | gap | linear(10)")

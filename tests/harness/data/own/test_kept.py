@@ -17,7 +17,8 @@ from harness.data.other_images import labelled_images, own_images
 from harness.data.own import Options
 from harness.data.training_images import load
 from harness.interface.declarations import DatasetType
-from harness.system.errors import DataError, UsageError
+from harness.system.errors import ContentError, DataError, UsageError
+from harness.system.files import workspace
 from tests.harness.data.own.pictures import CLASSES, as_folder, as_idx, as_npz, pictures
 
 
@@ -39,19 +40,62 @@ def test_images_that_are_there_twice_are_named():
     assert own.from_arrays("pets", images, labels).duplicates == ("train 3 = train 7",)
 
 
-def test_a_path_is_read_again_as_it_was_described(tmp_path: Path):
+def test_a_path_is_read_as_it_was_described_and_asked_about_where_it_was_described_in_two_ways(tmp_path: Path):
     images, labels = pictures()
     folder = str(as_folder(tmp_path / "pets", images, labels))
-    plain = own.data_name(folder)
     small = Options((1, 4, 4), balanced=True)
+    plain = own.data_name(folder)
     described = own.data_name(folder, small)
 
     assert described != plain
-    assert own.data_name(folder) == described
-    assert own.last_options(folder) == small
-    assert own.data_name(f"{folder}/") == described
-    assert own.data_name(folder, Options()) == own.data_name(folder) == plain
+    assert own.data_name(folder) == own.data_name(f"{folder}/") == described
+    assert own.described_options(folder) == small
     assert dataset(described).input == "1x4x4"
+    assert own.data_name(folder, small) == described
+    named = own.data_name(folder, Options(), "glyphs")
+    assert named.startswith("glyphs-")
+    assert own.descriptions(folder) == {described: small, named: Options()}
+    with pytest.raises(UsageError, match="described in several ways"):
+        own.data_name(folder)
+    assert own.data_name(described) == described
+    # What was removed is not asked about.
+    (workspace().data(named) / "data.json").unlink()
+    assert own.data_name(folder) == described
+
+
+@pytest.mark.parametrize("content", ["{", '{"x": 1', "[]", '{"KEY": [1]}'])
+def test_a_damaged_memory_of_paths_is_named_in_a_line(content: str, tmp_path: Path):
+    images, labels = pictures()
+    folder = str(as_folder(tmp_path / "pets", images, labels))
+    workspace().data("x").parent.mkdir(parents=True)
+    workspace().data("described.json").write_text(content.replace("KEY", folder))
+
+    with pytest.raises(ContentError, match="remove it"):
+        own.data_name(folder)
+
+
+# tslearn and keras-tcn have series as (series, steps, channels), aeon as (series, channels, steps).
+@pytest.mark.parametrize("shape", [(275, 1), (128, 9), (150, 3), (1000, 2), (3, 150), (1, 60)])
+def test_arrays_that_may_be_series_are_asked_about(shape: tuple[int, int]):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (100, *shape), dtype=np.uint8)
+    labels = np.arange(100) % 2
+
+    with pytest.raises(DataError, match='channels="none"'):
+        own.from_arrays("narrow", images, labels)
+    narrow, wide = sorted(shape)
+    position = "last" if shape[1] == narrow else "first"
+    assert own.from_arrays("narrow", images, labels, channels=position).image_shape == (narrow, 1, wide)
+    spec = own.from_arrays("narrow", images, labels, channels="none")
+    assert spec.image_shape == (1, *shape)
+    assert own.pixels_of(spec, images).shape == (100, 1, *shape)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (9, 8), (28, 28), (12, 40), (60, 20)])
+def test_arrays_that_are_pictures_by_their_shape_are_not_asked_about(shape: tuple[int, int]):
+    images = np.random.default_rng(0).integers(0, 256, (100, *shape), dtype=np.uint8)
+
+    assert own.from_arrays("pictures", images, np.arange(100) % 2).image_shape == (1, *shape)
 
 
 def test_the_command_line_says_how_a_path_was_described(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -221,3 +265,19 @@ def test_a_damaged_copy_is_refused(part: str, tmp_path: Path):
 
     with pytest.raises(DataError):
         load(spec.name)
+
+
+def test_messages_say_where_what_is_wrong_lies(tmp_path: Path):
+    images, labels = pictures()
+    numbers = images.astype(float)
+    numbers[3, 2, 1] = np.nan
+    with pytest.raises(DataError, match=r"1 of the numbers are missing or not finite; the first one is at \[3, 2, 1"):
+        own.from_arrays("pets", numbers, labels)
+
+    _, codes = np.unique(labels, return_inverse=True)
+    with pytest.raises(DataError) as caught:
+        own.from_arrays("pets", images, np.eye(codes.max() + 1)[codes])
+    assert caught.value.hint == "of one-hot labels give y.argmax(1)"
+
+    with pytest.raises(UsageError, match="there is no file or folder"):
+        own.data_name(str(tmp_path / "nothing"))

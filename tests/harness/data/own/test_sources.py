@@ -308,6 +308,33 @@ def test_a_tsv_has_the_texts_and_numbers_that_stand_in_it(classes: tuple[str, st
     assert bool(own.read(tmp_path / "a.tsv").remarks) == header
 
 
+@pytest.mark.parametrize(
+    "head",
+    [[f"{0.02 * step:.2f}" for step in range(20)], list(map(str, range(1990, 2010))), list(map(str, range(1, 21)))],
+)
+def test_a_header_of_times_or_years_is_left_out_and_reported(head: list[str], tmp_path: Path):
+    series = np.random.default_rng(0).normal(size=(60, 20)).round(4)
+    frame = pd.DataFrame(series, columns=head)
+    frame.insert(0, "country", np.arange(60) % 3 + 1)
+    frame.to_csv(tmp_path / "a.tsv", sep="\t", index=False)
+
+    spec = own.read(tmp_path / "a.tsv")
+    theirs = pd.read_csv(tmp_path / "a.tsv", sep="\t")
+
+    assert spec.class_names == ("1", "2", "3")
+    assert spec.train_size + spec.validation_size + spec.test_size == len(theirs)
+    assert "left out: the header of a.tsv" in spec.remarks
+
+
+@pytest.mark.parametrize(("separator", "name"), [(",", "commas"), (";", "semicolons"), ("  ", "spaces")])
+def test_a_table_without_tabs_is_refused_by_its_separator(separator: str, name: str, tmp_path: Path):
+    lines = [separator.join(map(str, (row % 3, *range(5)))) for row in range(30)]
+    (tmp_path / "a.tsv").write_text("\n".join(lines))
+
+    with pytest.raises(DataError, match=f"separated by {name}"):
+        own.read(tmp_path / "a.tsv")
+
+
 def test_a_tsv_with_pandas_row_numbers_is_refused(tmp_path: Path):
     pd.DataFrame(SERIES[:, 0]).to_csv(tmp_path / "a.tsv", sep="\t")
     with pytest.raises(DataError, match="index=False"):
