@@ -76,7 +76,8 @@ def _of_row(value: Callable[[LeaderboardRow], object]) -> Callable[[Any], Any]:
 _TESTED: _Lines = (
     ("tier", _of_row(lambda row: row.tier), None),
     ("mean test accuracy, %", _of_row(accuracy_words), None),
-    ("99 % lower bound, %", _of_row(lambda row: decimal(row.lower_bound_pct, 3)), None),
+    ("lower bound that decides, %", _of_row(lambda row: decimal(row.lower_bound_pct, 3)), None),
+    ("confidence of this bound, %", _of_row(lambda row: row.confidence and f"{100 * row.confidence:g}"), None),
     ("seeds on the test set", _of_row(lambda row: row.seeds), None),
 )
 

@@ -15,7 +15,7 @@ import pytest
 
 from harness.cli import cli, run
 from harness.evidence import ledger, record
-from harness.evidence.bounds import components
+from harness.evidence.bounds import attempt_confidence, certifying, components
 from harness.evidence.check import faults
 from harness.evidence.leaderboard import LeaderboardRow, Tier, read
 from harness.system.files import Workspace
@@ -120,6 +120,7 @@ def test_the_table_of_the_results_is_that_of_the_leaderboard() -> None:
             f"{row.mean_test_accuracy_pct:.3f}",
             f"{row.std_test_accuracy_pct:.3f}",
             f"{row.lower_bound_pct:.3f}",
+            f"{100 * (row.confidence or 0):g}",
             f"{row.lower_bound_images_pct:.3f}",
             str(row.seeds),
             f"`{row.hash[:6]}`",
@@ -169,13 +170,13 @@ def test_the_table_of_certifications_is_that_of_the_ledger() -> None:
             parameters[attempt.hash],
             f"{attempt.target_pct:g} %",
             str(attempt.seeds),
-            f"{100 * (1 - attempt.alpha):g}",
+            f"{100 * attempt_confidence(attempt):g}",
             "none" if attempt.lower_bound_pct is None else f"{attempt.lower_bound_pct:.3f}",
             str(attempt.outcome),
         ]
         for attempt in attempts
     ]
-    assert f"{100 * (1 - ledger.next_alpha(attempts, 'mnist')):g} % confidence" in RESULTS
+    assert f"{100 * certifying(ledger.next_alpha(attempts, 'mnist')):g} % confidence" in RESULTS
 
 
 def test_every_column_of_the_leaderboard_is_explained_in_its_order() -> None:

@@ -13,11 +13,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 34_171,
-    "test lines": 30_840,
+    "product lines": 34_800,
+    "test lines": 31_660,
     "benchmark lines": 3_200,
-    "public names": 1_029,
-    "files": 882,
+    "public names": 1_044,
+    "files": 884,
 }
 
 

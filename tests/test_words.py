@@ -18,7 +18,7 @@ PACKAGES = ("search_spaces", "harness", "reports", "benchmarks", "tests")
 BANNED = {"found", "given", "told", "made", "said", "asked", "kept", "shown", "there", "place", "each"}
 COMPREHENSIONS = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 # So many functions, packed assignments and flagged texts are left, by room; the numbers only fall.
-LIMITS = {"tests": 526}
+LIMITS = {"tests": 523}
 
 
 def nodes_of(function: ast.AST, without: type | tuple[type, ...] = ()) -> Iterator[ast.AST]:

@@ -35,7 +35,7 @@ _STYLES = {
 _WIDE = 112
 _LEGEND = (
     "accuracy: mean and deviation over seeds on the test set (v: on validation images, c: an unchecked claim); "
-    "99 % low: lower bound of the mean; seeds: how many of them reach the target"
+    "bound: the lower bound that decides the tier; seeds: how many of them reach the target"
 )
 
 # Rows under a title.
@@ -229,7 +229,7 @@ def _smallest_and_others(proven: Sequence[LeaderboardRow]) -> _Tables:
 
 def _print_tables(where: Console, tables: _Tables, names: Mapping[str, str], ranked: bool) -> None:
     columns = [("rank" if ranked else "target", True), ("network", False), ("parameters", True), ("accuracy, %", True),
-               ("seeds", True), ("tier", False), ("99 % low", True), ("MACs", True), ("recipe", False)]  # fmt: skip
+               ("seeds", True), ("tier", False), ("bound", True), ("MACs", True), ("recipe", False)]  # fmt: skip
     # A narrow terminal has the first six.
     columns = columns if where.width >= _WIDE else columns[:6]
     for title, group in tables:
@@ -242,12 +242,19 @@ def _print_tables(where: Console, tables: _Tables, names: Mapping[str, str], ran
 
 def _print_fields(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> None:
     """Print all columns, one row a line, for programs."""
-    fields = ("dataset", "target_pct", "hash", "parameters", "macs", "mean_test_accuracy_pct",
-             "std_test_accuracy_pct", "lower_bound_pct", "seeds", "seeds_at_target", "tier", "recipe")  # fmt: skip
+    fields = ("dataset", "target_pct", "hash", "parameters", "macs", "mean_test_accuracy_pct", "std_test_accuracy_pct",
+              "lower_bound_pct", "confidence", "seeds", "seeds_at_target", "tier", "recipe")  # fmt: skip
     write("\t".join((*fields, "name")))
     for row in rows:
         values = (*(getattr(row, field) for field in fields), names[row.hash])
-        write("\t".join("" if value is None else str(value) for value in values))
+        write("\t".join(map(_field, values)))
+
+
+def _field(value: object) -> str:
+    """Return a value as text; a float without the digits of its binary fraction, in per cent or points."""
+    if isinstance(value, float):
+        return f"{value:.9g}"
+    return "" if value is None else str(value)
 
 
 def _cells(row: LeaderboardRow, name: str, ranked: bool) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ def verify(declare_only: bool, certify: bool, cluster: str | None, as_json: bool
     harness verify 4b8be5 --seeds 5
     harness verify 'conv3x3(8) bn relu | maxpool | conv3x3(16) bn relu | gap | linear(10)'
     """
+    from harness.evidence.bounds import attempt_confidence
     from harness.evidence.verify import declare
     from harness.interface.verification import VerifyRequest, plan_verification, run_verification
     from harness.training.executors.ray import Kinds, executor_at
@@ -48,7 +49,7 @@ def verify(declare_only: bool, certify: bool, cluster: str | None, as_json: bool
         attempt = declare(plan, workspace, len(plan.indices))
         text = (
             f"attempt {attempt.number}: seeds {attempt.indices[0]} to {attempt.indices[-1]} of {attempt.hash}, target "
-            f"{attempt.target_pct:g} %, {100 * (1 - attempt.alpha):g} % lower bound\n"
+            f"{attempt.target_pct:g} %, {100 * attempt_confidence(attempt):g} % lower bound\n"
             f"commit {workspace.ledger}, then run the same command without --declare-only and --seeds"
         )
         options.answer(as_json, {"attempt": asdict(attempt), "ledger": str(workspace.ledger)}, text)

@@ -216,14 +216,14 @@ def _context(library: Library) -> dict[str, Any]:
 
 
 def _types(steps: Sequence[_StepText]) -> dict[str, str]:
-    """Return the types of the fields and loops that hold the extents of windows, counts, and signed places of maps."""
+    """Return the types that hold the extents of windows, counts, and signed positions in maps."""
     extent = max(number for step in steps for number in step.extents)
     count = max(number for step in steps for number in step.counts)
-    place = max(max(step.counts[:2]) + 2 * max(step.extents) for step in steps)
+    position = max(max(step.counts[:2]) + 2 * max(step.extents) for step in steps)
     return {
         "extent": "uint8_t" if extent < 2**8 else "uint16_t" if extent < 2**16 else "uint32_t",
         "count": "uint16_t" if count < 2**16 else "uint32_t",
-        "place": "int16_t" if place < 2**15 else "int32_t",
+        "position": "int16_t" if position < 2**15 else "int32_t",
     }
 
 

@@ -75,12 +75,28 @@ def judgement_of(
     is_lacking = any(index not in errors for indices in promised for index in indices)
     if len(errors) < fewest or is_lacking:
         return Judgement.OPEN
-    samples = [[*errors.values()], [errors[index] for index in _deciding(errors, promised, fewest)]]
+    samples = _samples(errors, promised, fewest)
     means = [100 * (1 - statistics.mean(sample) / images) for sample in samples]
     if not all(statistics.reaches(mean, target_pct) for mean in means):
         return Judgement.MISSED
     bound = min(lower_bound_pct(sample, images, confidence) for sample in samples)
     return Judgement.PROVEN if statistics.reaches(bound, target_pct) else Judgement.REACHED
+
+
+def deciding_bound_pct(errors: Mapping[int, int], images: int, declared: Iterable[Sequence[int]]) -> float | None:
+    """Return the lower bound, per cent at ``VERIFIED_CONFIDENCE``, by which ``judgement_of`` verifies a network.
+
+    It is the lower of the bounds of all seeds and of the seeds of the first declaration; None below two seeds. The
+    arguments are those of ``judgement_of``.
+    """
+    samples = _samples(errors, [*declared], VERIFIED_SEEDS)
+    return finite(min(lower_bound_pct(sample, images, VERIFIED_CONFIDENCE) for sample in samples))
+
+
+def _samples(errors: Mapping[int, int], declared: Sequence[Sequence[int]], fewest: int) -> list[list[int]]:
+    """Return the errors of all seeds, and those of the seeds that were declared first, as far as these were run."""
+    first = [errors[index] for index in _deciding(errors, declared, fewest) if index in errors]
+    return [[*errors.values()], *([first] if len(first) > 1 else [])]
 
 
 def _deciding(errors: Mapping[int, int], declared: Sequence[Sequence[int]], fewest: int) -> Sequence[int]:

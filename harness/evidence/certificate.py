@@ -62,7 +62,7 @@ class Certificate:
 
     def __str__(self) -> str:
         count = len(self.seeds)
-        level = 100 - 100 * self.alpha
+        level = 100 * certifying(self.alpha)
         return (
             f"{self.verdict}: {self.parameters:,} parameters, mean {self.mean_pct:.3f} % over {count} seeds on "
             f"{self.test_size:,} test images, lower bound {self.lower_bound_pct:.3f} % at {level:g} %, "

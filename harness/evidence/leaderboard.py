@@ -65,11 +65,13 @@ class LeaderboardRow:
     """One row; the names of the fields are the columns of the CSV, in this order.
 
     ``mean_test_accuracy_pct`` of a claim is the claimed figure, and ``note`` says how it was obtained.
-    ``lower_bound_pct`` is the one-sided 99 % bound of the mean. ``seeds_at_target`` counts the seeds whose own
-    accuracy reaches the target; None where the test set was not read. ``train_seconds`` is the mean of a seed.
-    ``stored_numbers`` are the parameters and the statistics of BN. ``lower_bound_images_pct`` is the 99 % bound over
-    seeds and images (``bounds.components``). ``attempts`` counts the certification attempts at the row's target on
-    its data set, whichever network they were about; ``confidence`` is the one at which a certified row was decided.
+    ``lower_bound_pct`` is the one-sided lower bound over seeds that decides the tier, at ``confidence``: of a certified
+    row the bound of its certification, else the bound of a verification (``bounds.deciding_bound_pct``).
+    ``seeds_at_target`` counts the seeds whose own accuracy reaches the target; None where the test set was not read.
+    ``train_seconds`` is the mean of a seed. ``stored_numbers`` are the parameters and the statistics of BN.
+    ``lower_bound_images_pct`` is the 99 % bound over seeds and images (``bounds.over_images``), which decides nothing.
+    ``attempts`` counts the certification attempts at the row's target on its data set, whichever network they were
+    about.
     """
 
     rank: int = 0
@@ -113,6 +115,13 @@ class LeaderboardRow:
     schema_version: int = SCHEMA_VERSION
 
     @property
+    def bound_words(self) -> str:
+        """The bound that decides and its confidence, as in "98 % lower bound 99.412 %"; empty below two seeds."""
+        if self.lower_bound_pct is None or self.confidence is None:
+            return ""
+        return f"{100 * self.confidence:g} % lower bound {self.lower_bound_pct:.3f} %"
+
+    @property
     def key(self) -> tuple[str, str, str, float, int, bool]:
         """What makes a row; a claim never shares one with a measurement."""
         claimed = self.tier is Tier.CLAIMED
@@ -149,28 +158,34 @@ class Survey(NamedTuple):
     study_damage: tuple[ContentError, ...] = ()
 
 
-def _tier_of(evidence: Record, entered: Ledger) -> Tier:
-    own = (attempt for attempt in entered.attempts if attempt.key == evidence.key)
-    if any(each.outcome is Outcome.CERTIFIED and bounds.contradiction(each, evidence) is None for each in own):
-        return Tier.CERTIFIED
+def _columns_of_decision(evidence: Record, entered: Ledger) -> dict[str, Any]:
+    own = [attempt for attempt in entered.attempts if attempt.key == evidence.key]
+    for attempt in own:
+        if attempt.outcome is Outcome.CERTIFIED and bounds.contradiction(attempt, evidence) is None:
+            return {
+                "tier": Tier.CERTIFIED,
+                "reached": True,
+                "confidence": bounds.attempt_confidence(attempt),
+                "lower_bound_pct": bounds.attempt_bound(attempt, evidence),
+            }
+    if not evidence.seeds:
+        return {"tier": Tier.MEASURED, "reached": False}
     errors = {run.index: run.test_errors for run in evidence.seeds}
     promised = entered.promised(evidence.key, errors)
-    images = evidence.seeds[0].test_size if evidence.seeds else 1
-    return _TIERS[bounds.judgement_of(errors, images, evidence.target_pct, promised)]
+    images = evidence.seeds[0].test_size
+    tier = _TIERS[bounds.judgement_of(errors, images, evidence.target_pct, promised)]
+    bound = bounds.deciding_bound_pct(errors, images, promised)
+    confidence = None if bound is None else bounds.VERIFIED_CONFIDENCE
+    return {"tier": tier, "reached": tier in _REACHED, "confidence": confidence, "lower_bound_pct": bound}
 
 
 def row_of_record(evidence: Record, entered: Ledger = _NO_LEDGER) -> LeaderboardRow:
     """Return the row that a record makes, with the whole ledger beside it."""
-    tier = _tier_of(evidence, entered)
     at_target = [attempt for attempt in entered.attempts if attempt.key[2:4] == evidence.key[2:4]]
-    own = (attempt for attempt in at_target if attempt.key == evidence.key)
     return LeaderboardRow(
         name=evidence.name or name_of(evidence.hash) or "",
-        tier=tier,
         target_pct=evidence.target_pct,
-        reached=tier in _REACHED,
         attempts=len(at_target),
-        confidence=next((1 - attempt.alpha for attempt in own if attempt.outcome is Outcome.CERTIFIED), None),
         epochs=evidence.recipe.epochs,
         teacher_seconds=evidence.teacher_seconds,
         dataset=evidence.dataset,
@@ -179,6 +194,7 @@ def row_of_record(evidence: Record, entered: Ledger = _NO_LEDGER) -> Leaderboard
         note="; ".join(_notes_of(evidence, entered)),
         protocol_version=evidence.protocol_version,
         **_columns_of(evidence.architecture, dataset(evidence.dataset).task),
+        **_columns_of_decision(evidence, entered),
         **_columns_of_seeds(evidence.seeds, evidence.target_pct),
         **_columns_of_search(evidence.found),
     )
@@ -194,7 +210,6 @@ def _columns_of_seeds(seeds: Sequence[SeedRun], target_pct: float) -> dict[str, 
         "mean_test_accuracy_pct": finite(statistics.mean(accuracies)),
         "std_test_accuracy_pct": finite(statistics.standard_deviation(accuracies)),
         "min_test_accuracy_pct": min(accuracies, default=None),
-        "lower_bound_pct": bounds.over_seeds(errors, size),
         "lower_bound_images_pct": bounds.over_images(wrong_images, size),
         "test_errors_mean": finite(statistics.mean(errors)),
         "best_epoch_test_accuracy_pct": 100 - 100 * statistics.mean(best) / size if best else None,

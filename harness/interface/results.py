@@ -307,7 +307,7 @@ class Verified(Answer):
 
     @property
     def lower_bound_pct(self) -> float | None:
-        """One-sided 99 % lower bound of that mean; None for one seed."""
+        """One-sided lower bound that decides the tier (docs/results.md#tiers); None for one seed."""
         return self.verdict.row.lower_bound_pct
 
     @property
@@ -317,7 +317,7 @@ class Verified(Answer):
 
     def document(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
-        from harness.evidence.bounds import over_seeds
+        from harness.evidence.bounds import VERIFIED_CONFIDENCE, attempt_confidence, lower_bound_pct
         from harness.evidence.verify import machines_of
         from harness.training.result import finite
 
@@ -325,6 +325,9 @@ class Verified(Answer):
         row = self.verdict.row
         runs = self.verdict.runs
         accuracies = [run.accuracy_pct for run in runs]
+        errors = [run.test_errors for run in runs]
+        attempt = verdict.attempt
+        confidence = VERIFIED_CONFIDENCE if attempt is None else attempt_confidence(attempt)
         return {
             "architecture": str(verdict.record.architecture),
             **{name: getattr(row, name) for name in ("hash", "parameters", "recipe", "recipe_hash", "dataset")},
@@ -332,8 +335,9 @@ class Verified(Answer):
             "passed": verdict.passed,
             "mean_test_accuracy_pct": finite(statistics.mean(accuracies)),
             "std_test_accuracy_pct": finite(statistics.standard_deviation(accuracies)),
-            "lower_bound_pct": over_seeds([run.test_errors for run in runs], runs[0].test_size) if runs else None,
-            "test_errors": [run.test_errors for run in runs],
+            "lower_bound_pct": finite(lower_bound_pct(errors, runs[0].test_size, confidence)) if runs else None,
+            "confidence": confidence,
+            "test_errors": errors,
             "seeds": [run.seed for run in runs],
             "teacher_seconds": verdict.record.teacher_seconds,
             "statuses": [run.status for run in runs],
@@ -341,12 +345,12 @@ class Verified(Answer):
             "machines": [{"kind": kind, "seeds": count} for kind, count in machines_of(runs)],
             "repeats": [asdict(rerun) for rerun in verdict.reruns],
             "contradicted": verdict.contradicted,
-            "attempt": None if verdict.attempt is None else asdict(verdict.attempt),
+            "attempt": None if attempt is None else asdict(attempt),
             "row": document_of(row),
         }
 
     def __str__(self) -> str:
-        from harness.evidence.bounds import unseen_failures_pct
+        from harness.evidence.bounds import attempt_confidence, unseen_failures_pct
 
         verdict = self.verdict
         row = self.verdict.row
@@ -358,7 +362,7 @@ class Verified(Answer):
             + again.get(run.index, "")
             for run in verdict.runs
         ]
-        bounds = "" if row.lower_bound_pct is None else f", 99 % lower bound {row.lower_bound_pct:.3f} %"
+        bounds = f", {row.bound_words}" if row.bound_words else ""
         lines.append(
             f"{row.tier} (target {row.target_pct:g} %): mean {row.mean_test_accuracy_pct:.3f} %{bounds} over all "
             f"{counted(row.seeds, 'seed')} of the row; {row.parameters:,} parameters, {row.recipe}, {row.dataset}"
@@ -372,8 +376,8 @@ class Verified(Answer):
             lines.append(f"failures of up to {unseen:.0f} % of the runs are not excluded by {row.seeds} seeds")
         if attempt is not None:
             stated = "none" if attempt.lower_bound_pct is None else f"{attempt.lower_bound_pct:.3f} %"
-            confidence = f"{100 * (1 - attempt.alpha):g} % lower bound"
-            lines.append(f"attempt {attempt.number}: {attempt.outcome}, {confidence} {stated}")
+            confidence = 100 * attempt_confidence(attempt)
+            lines.append(f"attempt {attempt.number}: {attempt.outcome}, {confidence:g} % lower bound {stated}")
         return "\n".join(lines)
 
 

@@ -9,7 +9,7 @@ import itertools
 import math
 import operator
 from bisect import bisect_right
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -110,8 +110,8 @@ def form_calibration(candidates: Iterable[Candidate]) -> dict[str, float]:
     The ratio is drawn towards 1 by ``_CALIBRATION_WEIGHT`` predicted confirmations (a Poisson rate with a gamma prior).
     A form whose chances are too high on this data set gives way to the others.
     """
-    predicted: Counter[str] = Counter()
-    confirmed: Counter[str] = Counter()
+    predicted: dict[str, float] = defaultdict(float)
+    confirmed: dict[str, float] = defaultdict(float)
     for candidate in candidates:
         chance = candidate.proposal.chance
         if candidate.first is None or chance is None:

@@ -17,9 +17,9 @@ from search_spaces.network import Analysis, Architecture, Task, analyse
 from search_spaces.notation import parse_network
 
 # Multiply-adds of a kernel larger than 1x1 that take as long as: moving one number of a map through BN, rectifier,
-# pooling and their gradients; the optimizer's step for one parameter, by image of a batch of 32; and what a multiply-add
-# of a 1x1 kernel, or of a depthwise or grouped one, takes besides. Fitted to 34 networks of ten forms, with a standard
-# deviation of the logarithm of 0.05 (docs/lab, "did the default search regress").
+# pooling and their gradients; the optimizer's step for one parameter, by image of a batch of 32; and what a
+# multiply-add of a 1x1 kernel, or of a depthwise or grouped one, takes besides. Fitted to 34 networks of ten forms,
+# with a standard deviation of the logarithm of 0.05 (docs/lab, "did the default search regress").
 _NUMBER_MACS = 6.1
 _PARAMETER_MACS = 20.0
 _POINTWISE_MACS = 1.9

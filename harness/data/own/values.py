@@ -237,7 +237,7 @@ def _may_be_series(images: Array) -> bool:
     if images.ndim != 3:
         return False
     narrow, wide = sorted(images.shape[1:])
-    return narrow <= _MOST_CHANNELS and wide >= _LONG * narrow
+    return bool(narrow <= _MOST_CHANNELS and wide >= _LONG * narrow)
 
 
 def _readings(images: Array) -> dict[str | None, Array]:

@@ -40,11 +40,11 @@ def matrix(wrong: list[list[int]], images: int) -> np.ndarray:
     return matrix
 
 
-def squares(found: np.ndarray) -> tuple[float, float, float]:
+def squares(wrong: np.ndarray) -> tuple[float, float, float]:
     """Mean squares of rows, of columns, and of what neither explains, from the residuals themselves."""
-    seeds, images = found.shape
-    grand, rows, columns = found.mean(), found.mean(1, keepdims=True), found.mean(0, keepdims=True)
-    rest = found - rows - columns + grand
+    seeds, images = wrong.shape
+    grand, rows, columns = wrong.mean(), wrong.mean(1, keepdims=True), wrong.mean(0, keepdims=True)
+    rest = wrong - rows - columns + grand
     return (
         images * ((rows - grand) ** 2).sum() / (seeds - 1),
         seeds * ((columns - grand) ** 2).sum() / (images - 1),
@@ -52,14 +52,14 @@ def squares(found: np.ndarray) -> tuple[float, float, float]:
     )
 
 
-def lists(found: np.ndarray) -> list[list[int]]:
-    return [np.flatnonzero(row).tolist() for row in found]
+def lists(wrong: np.ndarray) -> list[list[int]]:
+    return [np.flatnonzero(row).tolist() for row in wrong]
 
 
 def made(wrong: list[list[int]], images: int) -> _Components:
-    found = components(wrong, images)
-    assert found is not None
-    return found
+    estimate = components(wrong, images)
+    assert estimate is not None
+    return estimate
 
 
 @st.composite
@@ -77,25 +77,25 @@ def test_standard_errors_are_those_of_an_analysis_of_variance(table: tuple[list[
     whole = matrix(wrong, images)
     of_seeds, of_images, of_rest = squares(whole)
 
-    found = made(wrong, images)
+    estimate = made(wrong, images)
 
-    assert found.seeds == len(wrong)
-    assert found.mean_pct == pytest.approx(100 * (1 - whole.mean()))
-    assert found.seeds_error_pct == pytest.approx(100 * math.sqrt(of_seeds / whole.size), abs=1e-6)
-    assert found.images_error_pct == pytest.approx(100 * math.sqrt(of_images / whole.size), abs=1e-6)
+    assert estimate.seeds == len(wrong)
+    assert estimate.mean_pct == pytest.approx(100 * (1 - whole.mean()))
+    assert estimate.seeds_error_pct == pytest.approx(100 * math.sqrt(of_seeds / whole.size), abs=1e-6)
+    assert estimate.images_error_pct == pytest.approx(100 * math.sqrt(of_images / whole.size), abs=1e-6)
     both = max(0.0, of_seeds + of_images - of_rest)
-    assert found.error_pct == pytest.approx(100 * math.sqrt(both / whole.size), abs=1e-5)
+    assert estimate.error_pct == pytest.approx(100 * math.sqrt(both / whole.size), abs=1e-5)
 
 
 def test_figures_of_a_small_case_worked_out_by_hand():
     # Grand mean 5/12; sums of squares 1/6 of seeds, 9/4 of images, 1/2 of the rest, with 2, 3 and 6 degrees.
-    found = made([[0, 1], [0], [0, 1]], 4)
+    estimate = made([[0, 1], [0], [0, 1]], 4)
 
-    assert found.mean_pct == pytest.approx(100 * 7 / 12)
-    assert found.seeds_error_pct == pytest.approx(100 / 12)
-    assert found.images_error_pct == pytest.approx(25)
-    assert found.error_pct == pytest.approx(25)
-    assert found.freedom == pytest.approx((3 / 4) ** 2 / ((1 / 12) ** 2 / 2 + (3 / 4) ** 2 / 3 + (1 / 12) ** 2 / 6))
+    assert estimate.mean_pct == pytest.approx(100 * 7 / 12)
+    assert estimate.seeds_error_pct == pytest.approx(100 / 12)
+    assert estimate.images_error_pct == pytest.approx(25)
+    assert estimate.error_pct == pytest.approx(25)
+    assert estimate.freedom == pytest.approx((3 / 4) ** 2 / ((1 / 12) ** 2 / 2 + (3 / 4) ** 2 / 3 + (1 / 12) ** 2 / 6))
 
 
 def test_degrees_of_freedom_are_satterthwaite_s():
@@ -104,11 +104,13 @@ def test_degrees_of_freedom_are_satterthwaite_s():
     of_seeds, of_images, of_rest = squares(whole)
     spread = of_seeds**2 / 6 + of_images**2 / 49 + of_rest**2 / (6 * 49)
 
-    found = made(lists(whole), 50)
+    estimate = made(lists(whole), 50)
 
-    assert found.freedom == pytest.approx((of_seeds + of_images - of_rest) ** 2 / spread)
-    whole_degrees = math.floor(found.freedom)
-    assert found.lower_bound_pct(0.95) == pytest.approx(found.mean_pct - t.ppf(0.95, whole_degrees) * found.error_pct)
+    assert estimate.freedom == pytest.approx((of_seeds + of_images - of_rest) ** 2 / spread)
+    whole_degrees = math.floor(estimate.freedom)
+    assert estimate.lower_bound_pct(0.95) == pytest.approx(
+        estimate.mean_pct - t.ppf(0.95, whole_degrees) * estimate.error_pct
+    )
 
 
 @pytest.mark.parametrize(("wrong", "images"), [([], 10), ([[1, 2]], 10), ([[0], [0]], 1)])
@@ -118,9 +120,9 @@ def test_one_seed_or_one_image_says_nothing(wrong: list[list[int]], images: int)
 
 @pytest.mark.parametrize(("wrong", "mean_pct"), [([[], [], []], 100), ([list(range(8))] * 2, 0)])
 def test_without_any_spread_the_bound_is_the_mean(wrong: list[list[int]], mean_pct: float):
-    found = made(wrong, 8)
+    estimate = made(wrong, 8)
 
-    assert (found.error_pct, found.mean_pct, found.lower_bound_pct(0.99)) == (0, mean_pct, mean_pct)
+    assert (estimate.error_pct, estimate.mean_pct, estimate.lower_bound_pct(0.99)) == (0, mean_pct, mean_pct)
 
 
 def test_the_bound_holds_where_seeds_and_images_are_both_a_sample():
@@ -146,13 +148,13 @@ def test_the_bound_holds_where_seeds_and_images_are_both_a_sample():
 @given(st.integers(40, 400), st.data(), st.integers(2, 30))
 def test_seeds_that_agree_say_no_more_of_the_images_than_one_run(images: int, data: st.DataObject, seeds: int):
     errors = data.draw(st.integers(0, images))
-    found = bounds.over_images([list(range(errors))] * seeds, images)
+    estimate = bounds.over_images([list(range(errors))] * seeds, images)
 
     # Clopper and Pearson's one-sided bound of 99 % is the lower end of their interval of 98 %.
     exact = 100 * stats.binomtest(images - errors, images).proportion_ci(0.98, "exact").low
     # Two seeds leave 2.3 errors open in the mean over seeds, which is more where hardly an image is read right.
     over_seeds = 100 * (1 - (errors + stats.gamma.ppf(0.99, 1) / seeds) / images)
-    assert found == pytest.approx(max(0.0, min(exact, over_seeds)), abs=1e-6)
+    assert estimate == pytest.approx(max(0.0, min(exact, over_seeds)), abs=1e-6)
 
 
 @pytest.mark.parametrize("images", [40, 300])
@@ -165,8 +167,8 @@ def test_the_bound_over_images_holds_where_hardly_any_is_ever_wrong(images: int,
     too_high = 0
     for _ in range(repeats):
         hard = source.random(images) < hard_share
-        found = bounds.over_images(lists(hard & (source.random((6, images)) < 2 / 3)), images)
-        too_high += found is not None and found > truth
+        estimate = bounds.over_images(lists(hard & (source.random((6, images)) < 2 / 3)), images)
+        too_high += estimate is not None and estimate > truth
 
     # Two standard errors above one in a hundred.
     assert too_high / repeats <= 0.01 + 2 * math.sqrt(0.01 * 0.99 / repeats)
@@ -177,14 +179,14 @@ def test_figures_of_the_audited_row():
     [path] = (REPOSITORY / "records").glob("eab8ffbcd93d-*.json")
     evidence = record.read(path)
 
-    found = made([[image for image, _ in run.wrong] for run in evidence.seeds], 10_000)
+    estimate = made([[image for image, _ in run.wrong] for run in evidence.seeds], 10_000)
 
-    assert found.seeds == 20
-    assert round(found.seeds_error_pct, 3) == 0.008
-    assert 0.055 <= round(found.images_error_pct, 3) <= 0.056
-    assert 0.055 <= round(found.error_pct, 3) <= 0.056
-    assert round(found.lower_bound_pct(0.99), 2) == 99.30
-    assert round(found.lower_bound_pct(0.95), 2) == 99.34
+    assert estimate.seeds == 20
+    assert round(estimate.seeds_error_pct, 3) == 0.008
+    assert 0.055 <= round(estimate.images_error_pct, 3) <= 0.056
+    assert 0.055 <= round(estimate.error_pct, 3) <= 0.056
+    assert round(estimate.lower_bound_pct(0.99), 2) == 99.30
+    assert round(estimate.lower_bound_pct(0.95), 2) == 99.34
 
 
 # The end of a certification ----------------------------------------------------------------------

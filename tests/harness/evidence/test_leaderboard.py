@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from harness.cli import run
 from harness.evidence import bounds, leaderboard, ledger, record
@@ -52,7 +53,8 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_a_row_counts_all_attempts_at_its_target_and_says_how_sure_its_own_was(place: Workspace):
-    evidence = make_record([56, 62] * 15)
+    draft = make_record([52, 58] * 15)
+    evidence = replace(draft, seeds=tuple(replace(run, beacon="c" * 40) for run in draft.seeds))
     network, recipe, dataset, target, protocol = evidence.key
     ledger.declare(place.ledger, ("0" * 12, recipe, dataset, target, protocol), 0, 30)
     attempt = ledger.declare(place.ledger, evidence.key, 0, 30)
@@ -60,11 +62,14 @@ def test_a_row_counts_all_attempts_at_its_target_and_says_how_sure_its_own_was(p
     ledger.declare(place.ledger, (network, recipe, "kmnist", target, protocol), 60, 30)
 
     before = leaderboard.row_of_record(evidence, ledger.read(place.ledger))
-    ledger.close(place.ledger, attempt, outcome=Outcome.CERTIFIED, lower_bound_pct=99.4)
+    ledger.close(place.ledger, attempt, outcome=Outcome.CERTIFIED, lower_bound_pct=bounds.ending(attempt, evidence)[1])
     after = leaderboard.row_of_record(evidence, ledger.read(place.ledger))
 
-    assert (before.attempts, before.confidence) == (2, None)
-    assert (after.attempts, after.confidence) == (2, 0.992)
+    # The attempt spends 0.8 % and is decided at 1 - 0.8 % / 4. Quantiles of Student's distribution by SciPy.
+    bound = 99.45 - stats.t.ppf(0.998, 29) * 0.03 * math.sqrt(30 / 29) / math.sqrt(30)
+    assert (before.attempts, before.confidence) == (2, 0.98)
+    assert (after.attempts, after.confidence, after.tier) == (2, 0.998, Tier.CERTIFIED)
+    assert after.lower_bound_pct == pytest.approx(bound)
 
 
 @pytest.mark.parametrize(
@@ -101,8 +106,8 @@ def test_the_figures_of_a_row_are_those_of_its_seeds():
     assert row.std_test_accuracy_pct == pytest.approx(0.1)
     assert row.min_test_accuracy_pct == 99.3
     assert (row.seeds_at_target, row.seeds) == (2, 3)
-    # t of 0.99 with 2 degrees of freedom is 6.9646 in every table.
-    assert row.lower_bound_pct == pytest.approx(99.4 - 6.9646 * 0.1 / 3**0.5, abs=1e-4)
+    # t of 0.98 with 2 degrees of freedom, by scipy.stats.
+    assert row.lower_bound_pct == pytest.approx(99.4 - 4.84873 * 0.1 / 3**0.5, abs=1e-4)
     assert (row.test_errors_mean, row.diverged, row.best_epoch_test_accuracy_pct) == (60, 1, 99.35)
     assert row.train_seconds == 50
     assert row.commit == "000000000000"

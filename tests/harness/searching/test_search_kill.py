@@ -185,7 +185,7 @@ def known(search: Search) -> dict[str, Any]:
         "contenders": list(search.state.contenders),
         "standing": search.state.standing and search.state.standing.proposal.trial,
         "nearest": search.state.nearest,
-        "timing": copy.deepcopy(search.timing.sums),
+        "timing": copy.deepcopy(search.timing),
         "ratios": copy.deepcopy(search.state.ratios),
         "confirmed": [each.proposal.trial for each in final_order([*search.state.candidates.values()])],
         **{

@@ -94,6 +94,6 @@ def test_a_network_is_in_training_from_its_first_rung():
     state.apply(Entry(0.0, make_proposal(0, hash="a")))
     assert state.network_states == {"a": NetworkState.WAITING}
 
-    rung = {"epoch": 2, "validation_errors": 90, "ratio": 0.6, "predicted_pct": 99.0, "pruned": False, "exempt": False}
-    state.apply(Entry(1.0, RungReached(trial=0, purpose=Purpose.SEARCH, seed_index=0, **rung)))
+    rung: dict[str, Any] = {"epoch": 2, "validation_errors": 90, "ratio": 0.6, "predicted_pct": 99.0, "pruned": False}
+    state.apply(Entry(1.0, RungReached(trial=0, purpose=Purpose.SEARCH, seed_index=0, exempt=False, **rung)))
     assert state.network_states == {"a": NetworkState.TRAINING}

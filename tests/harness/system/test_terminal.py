@@ -103,12 +103,12 @@ def test_an_option_is_read_as_the_whole_seconds_that_it_needs(seconds: float):
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
 def test_nothing_that_is_written_can_steer_a_terminal(text: str):
-    for shown in (written(lambda: write(text)), written(lambda: say(text, "warning"))):
-        assert all(mark.isprintable() or mark in "\n\t" for mark in shown)
+    for output in (written(lambda: write(text)), written(lambda: say(text, "warning"))):
+        assert all(mark.isprintable() or mark in "\n\t" for mark in output)
         # Lines, columns and letters stay as they are.
-        assert shown.count("\n") == text.count("\n") + 1
+        assert output.count("\n") == text.count("\n") + 1
         expected = "".join(mark if mark.isprintable() or mark in "\n\t" else "?" for mark in text)
-        assert shown.removeprefix("warning: ") == expected + "\n"
+        assert output.removeprefix("warning: ") == expected + "\n"
 
 
 def written(action: Callable[[], None]) -> str:
