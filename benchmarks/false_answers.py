@@ -3,7 +3,8 @@
 ``python -m benchmarks.false_answers`` draws seeds of networks whose true mean lies just below the target, over sizes of
 the test part, targets and kinds of seeds, and asks the program's own rule (``harness.evidence.bounds``) of each. A
 study is two verifications of six seeds, each with four more declared afterwards, as after a resumption; it is false
-where either is called verified. A certificate has twenty seeds. Writes ``benchmarks/results/false-answers.json``.
+where either is called verified. Further studies look at the same test part, by the account of the ledger. A certificate
+has twenty seeds. Writes ``benchmarks/results/false-answers.json``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from harness.evidence import bounds
 from harness.evidence.bounds import Judgement
-from harness.evidence.ledger import ALPHA, ALPHA_SHARE
+from harness.evidence.ledger import ALPHA, ALPHA_SHARE, LOOK_ALPHA
 
 RESULT = Path(__file__).parent / "results" / "false-answers.json"
 SIZES = (40, 100, 500, 2_000, 10_000)
@@ -30,6 +31,11 @@ KINDS = (
     # All images but so many are always right or always wrong.
     *(("wavering", images) for images in (1, 2, 4, 8)),
 )
+# Of several studies on one test part: "mixed" are normal seeds, of which a tenth makes twice the errors.
+STUDY_KINDS = (("normal", 0.08), ("gamma", 0.25), ("gamma", 0.5), ("gamma", 1.0), ("mixed", 0.08))
+STUDY_SIZES = (40, 300, 2_000, 10_000)
+STUDY_TARGETS = (90.0, 97.0, 99.4)
+STUDIES = (1, 3, 10)
 SEEDS = 6
 MORE_SEEDS = 4
 LOOKS = 2
@@ -45,6 +51,9 @@ def drawn(kind: tuple[str, float], mean: float, shape: tuple[int, ...], random: 
         return core + random.binomial(int(spread), share, shape) if share <= 1 else None
     if name == "normal":
         values = random.normal(mean, spread * mean, shape).clip(0)
+    elif name == "mixed":
+        usual = mean / 1.1
+        values = random.normal(usual, spread * usual, shape).clip(0) * (1 + (random.random(shape) < 0.1))
     elif name == "gamma":
         values = random.gamma(1 / spread**2, mean * spread**2, shape)
     else:
@@ -53,13 +62,19 @@ def drawn(kind: tuple[str, float], mean: float, shape: tuple[int, ...], random: 
     return np.floor(values + random.random(shape)).astype(int)
 
 
-def is_verified(errors: Sequence[int], images: int, target_pct: float) -> bool:
+def look_confidence(look: int) -> float:
+    """Return the confidence of the bound that decides a look at a test part, counted from 0."""
+    return 1 - ALPHA_SHARE * LOOK_ALPHA * (1 - ALPHA_SHARE) ** look
+
+
+def is_verified(errors: Sequence[int], images: int, target_pct: float, look: int) -> bool:
     """Return whether a row is ever called verified: after the first declaration, or with the seeds declared later."""
+    confidence = look_confidence(look)
     known = dict(enumerate(errors))
     first = {index: known[index] for index in range(SEEDS)}
     judgements = (
-        bounds.judgement_of(first, images, target_pct, [range(SEEDS)]),
-        bounds.judgement_of(known, images, target_pct, [range(SEEDS), range(SEEDS, len(known))]),
+        bounds.judgement_of(first, images, target_pct, [range(SEEDS)], confidence=confidence),
+        bounds.judgement_of(known, images, target_pct, [range(SEEDS), range(SEEDS, len(known))], confidence=confidence),
     )
     return Judgement.PROVEN in judgements
 
@@ -76,13 +91,36 @@ def shares(studies: int, sizes: Sequence[int] = SIZES, targets: Sequence[float] 
                 errors = drawn(kind, mean, (studies, LOOKS, SEEDS + MORE_SEEDS), random)
                 if errors is None:
                     continue
-                verified = [any(is_verified(look, images, target) for look in study) for study in errors.tolist()]
+                verified = [
+                    any(is_verified(seeds, images, target, look) for look, seeds in enumerate(study))
+                    for study in errors.tolist()
+                ]
                 certified = [
                     bounds.lower_bound_pct(seeds, images, confidence) >= target - 1e-9
                     for seeds in drawn(kind, mean, (studies, CERTIFICATE_SEEDS), random).tolist()
                 ]
                 case = {"images": images, "target_pct": target, "seeds": f"{kind[0]} {kind[1]:g}"}
                 yield case | {"verified": float(np.mean(verified)), "certified": float(np.mean(certified))}
+
+
+def study_shares(runs: int) -> Iterator[dict[str, Any]]:
+    """Yield, for each case, the share of workspaces with a false ``verified`` after studies on one test part."""
+    random = np.random.default_rng(2)
+    looks = LOOKS * max(STUDIES)
+    for images in STUDY_SIZES:
+        for target in STUDY_TARGETS:
+            mean = images * (1 - target / 100) * 1.001
+            for kind in STUDY_KINDS:
+                errors = drawn(kind, mean, (runs, looks, SEEDS + MORE_SEEDS), random)
+                # A look at a false verification ends a study, which changes nothing of whether one was false.
+                first = [
+                    next((look for look in range(looks) if is_verified(seeds[look], images, target, look)), looks)
+                    for seeds in errors.tolist()
+                ]
+                case = {"images": images, "target_pct": target, "seeds": f"{kind[0]} {kind[1]:g}"}
+                yield case | {
+                    f"studies_{count}": float(np.mean([look < LOOKS * count for look in first])) for count in STUDIES
+                }
 
 
 def worst(studies: int, sizes: Sequence[int] = SIZES, targets: Sequence[float] = TARGETS) -> dict[str, float]:
@@ -94,8 +132,8 @@ def worst(studies: int, sizes: Sequence[int] = SIZES, targets: Sequence[float] =
 def main() -> None:
     """Write the result."""
     studies = 5_000
-    cases = list(shares(studies))
-    RESULT.write_text(json.dumps({"studies": studies, "cases": cases}, indent=1) + "\n", encoding="utf-8")
+    document = {"studies": studies, "cases": list(shares(studies)), "one_test_part": list(study_shares(studies))}
+    RESULT.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

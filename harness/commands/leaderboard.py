@@ -74,8 +74,9 @@ def leaderboard(
     \b
     certified      20 seeds or more, declared in a commit before the first, all run;
                    the lower bound of their mean (99 % or stricter) reaches the target
-    verified       5 seeds or more, all that were declared run; the lower 98 % bound of
-                   the mean reaches the target: of all, and of the first that were declared
+    verified       5 seeds or more, all that were declared run; the lower bound of the mean
+                   reaches the target: of all, and of the first that were declared (98 % at
+                   the first look of a workspace at the test images, stricter at each further)
     at the target  5 seeds or more; their mean reaches the target, that bound does not
     measured       below the target, fewer seeds, or a declared seed has not been run
     searched       a search measured it on validation images only

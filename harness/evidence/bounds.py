@@ -21,7 +21,15 @@ from itertools import chain
 from typing import NamedTuple
 
 from harness.data.datasets import Dataset
-from harness.evidence.ledger import ALPHA, ALPHA_SHARE, CONFIDENCE, FEWEST_SEEDS, Attempt, Outcome
+from harness.evidence.ledger import (
+    ALPHA,
+    ALPHA_SHARE,
+    CONFIDENCE,
+    FEWEST_SEEDS,
+    FIRST_LOOK_ALPHA,
+    Attempt,
+    Outcome,
+)
 from harness.evidence.record import Record
 from harness.system import statistics
 from harness.training.result import accuracy_pct, finite
@@ -29,7 +37,7 @@ from harness.training.result import accuracy_pct, finite
 # A study may look at two networks that it does not verify, and calls at most one in ten of those below the target
 # verified, whatever the test images, for seeds of a skewness up to one (benchmarks/results/false-answers.json).
 VERIFIED_SEEDS = 5
-VERIFIED_CONFIDENCE = 0.98
+VERIFIED_CONFIDENCE = 1 - FIRST_LOOK_ALPHA
 # Student's bound of twenty seeds of such a skewness errs up to four times as often as it states.
 _SKEW = 4
 # With these two limits, a network whose true mean is the target stops after 11 of 20 seeds on average; with 20 or 30
@@ -83,14 +91,16 @@ def judgement_of(
     return Judgement.PROVEN if statistics.reaches(bound, target_pct) else Judgement.REACHED
 
 
-def deciding_bound_pct(errors: Mapping[int, int], images: int, declared: Iterable[Sequence[int]]) -> float | None:
-    """Return the lower bound, per cent at ``VERIFIED_CONFIDENCE``, by which ``judgement_of`` verifies a network.
+def deciding_bound_pct(
+    errors: Mapping[int, int], images: int, declared: Iterable[Sequence[int]], confidence: float
+) -> float | None:
+    """Return the lower bound, per cent, by which ``judgement_of`` verifies a network.
 
     It is the lower of the bounds of all seeds and of the seeds of the first declaration; None below two seeds. The
     arguments are those of ``judgement_of``.
     """
     samples = _samples(errors, [*declared], VERIFIED_SEEDS)
-    return finite(min(lower_bound_pct(sample, images, VERIFIED_CONFIDENCE) for sample in samples))
+    return finite(min(lower_bound_pct(sample, images, confidence) for sample in samples))
 
 
 def _samples(errors: Mapping[int, int], declared: Sequence[Sequence[int]], fewest: int) -> list[list[int]]:

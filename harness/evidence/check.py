@@ -199,15 +199,15 @@ def _seeds_of(promise: Attempt | Declaration, evidence_of: _Evidence) -> list[Se
 
 
 def _spending_faults(path: Path, entered: ledger.Ledger) -> Iterator[str]:
-    # The entries of each data set, in the order of their declarations.
-    spent: dict[str, list[Attempt | Declaration]] = defaultdict(list)
+    # The entries in the order of their declarations.
+    earlier: list[Attempt | Declaration] = []
     for entry in sorted(entered.spending, key=lambda entry: entry.declared_utc):
-        due = ledger.next_alpha(spent[entry.dataset], entry.dataset)
+        due = ledger.next_alpha(earlier, entry.dataset, entry.test_sketch)
         is_of_old_rules = isinstance(entry, Attempt) and entry.rules < 2
         if entry.alpha > due and not is_of_old_rules:
             yield f"{path}: {entry.hash} on {entry.dataset}: alpha: {entry.alpha:g} stated, {due:g} computed"
-        spent[entry.dataset].append(entry)
-        total = sum(each.alpha for each in spent[entry.dataset])
+        earlier.append(entry)
+        total = sum(item.alpha for item in earlier if item.shares_images(entry.dataset, entry.test_sketch))
         if total > ledger.ALPHA + bounds.TOLERANCE:
             yield f"{path}: {entry.dataset}: alpha: {total:g} spent, {ledger.ALPHA:g} allowed"
 

@@ -173,10 +173,11 @@ def _columns_of_decision(evidence: Record, entered: Ledger) -> dict[str, Any]:
     errors = {run.index: run.test_errors for run in evidence.seeds}
     promised = entered.promised(evidence.key, errors)
     images = evidence.seeds[0].test_size
-    tier = _TIERS[bounds.judgement_of(errors, images, evidence.target_pct, promised)]
-    bound = bounds.deciding_bound_pct(errors, images, promised)
-    confidence = None if bound is None else bounds.VERIFIED_CONFIDENCE
-    return {"tier": tier, "reached": tier in _REACHED, "confidence": confidence, "lower_bound_pct": bound}
+    confidence = 1 - entered.look_alpha(evidence.key)
+    tier = _TIERS[bounds.judgement_of(errors, images, evidence.target_pct, promised, confidence=confidence)]
+    bound = bounds.deciding_bound_pct(errors, images, promised, confidence)
+    stated = None if bound is None else confidence
+    return {"tier": tier, "reached": tier in _REACHED, "confidence": stated, "lower_bound_pct": bound}
 
 
 def row_of_record(evidence: Record, entered: Ledger = _NO_LEDGER) -> LeaderboardRow:

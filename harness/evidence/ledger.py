@@ -7,7 +7,7 @@ other images (with what came of it).
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterable
+from collections.abc import Collection, Container, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -25,8 +25,12 @@ FEWEST_SEEDS = 20
 CONFIDENCE = 0.99
 # The chance that any success on a data set is false, over all attempts at all targets (docs/decisions.md#20).
 ALPHA = 0.05
-# Each attempt spends so much of what the attempts before it have left.
+# The chance that any verification of a workspace against the same test images is false, for normal seeds.
+LOOK_ALPHA = 0.1
+# Each attempt, and each look, spends so much of what those before it have left.
 ALPHA_SHARE = 0.2
+# The chance that each look could spend before looks shared an account, and that the first one spends.
+FIRST_LOOK_ALPHA = round(ALPHA_SHARE * LOOK_ALPHA, 9)
 
 # The four attempts that were declared by the first rules: number, network, first seed, seeds and time.
 _OF_OLD_RULES = {
@@ -64,14 +68,23 @@ class _Entry:
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Promise(_Entry):
-    """Seeds of a row that are to be run."""
+    """Seeds of a row that are to be run.
+
+    Attributes:
+        test_sketch: digests of the test images (``harness.data.testset.sketch_of_test_part``); empty in older lines.
+    """
 
     target_pct: float
+    test_sketch: tuple[str, ...] = ()
 
     @property
     def key(self) -> _Key:
         """The row that it is about, as in ``Record.key``."""
         return (self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version)
+
+    def shares_images(self, dataset: str, test_sketch: Iterable[str]) -> bool:
+        """Return whether it is about test images of a data set, or of one whose test part overlaps with them."""
+        return self.dataset == dataset or not set(self.test_sketch).isdisjoint(test_sketch)
 
 
 @documented
@@ -120,11 +133,14 @@ class Declaration(_Promise):
 
     Attributes:
         alpha: the chance of a false success that a certificate of these seeds spends; 0 where none is made.
+        look_alpha: the chance that this look at the test images verifies a network falsely; the bound that verifies its
+            row is one of 1 - ``look_alpha``. Zero for further seeds of a row, as the seeds declared first decide.
     """
 
     kind: Literal["verification"] = "verification"
     indices: tuple[int, ...]
     alpha: float = 0.0
+    look_alpha: float = FIRST_LOOK_ALPHA
 
 
 @documented
@@ -170,6 +186,12 @@ class Ledger:
         """The entries that spend the chance of a false success: attempts to certify a row, and certificates."""
         return [*self.attempts, *(item for item in self.declarations if item.alpha)]
 
+    def look_alpha(self, key: _Key) -> float:
+        """Return the chance of a false verification that the look at a row spends; that of a first look by default."""
+        looks = [item for item in self.declarations if item.key == key and item.look_alpha]
+        first = min(looks, key=lambda item: item.declared_utc, default=None)
+        return FIRST_LOOK_ALPHA if first is None else first.look_alpha
+
     def promised(self, key: _Key, run: Container[int]) -> list[list[int]]:
         """Return the seeds of each declaration about a row, in the order of their declarations.
 
@@ -185,14 +207,14 @@ class Ledger:
         return promised
 
 
-def read(path: Path, damage: list[ContentError] | None = None) -> Ledger:
+def read(path: Path, damage: list[ContentError] | None = None, *, with_shipped: bool = True) -> Ledger:
     """Return what a ledger and the shipped one hold."""
     attempts: dict[Attempt, Attempt] = {}
     evaluated: dict[Registration, Registration] = {}
     ledger = Ledger()
     faults: list[ContentError] = []
     lines: dict[str, str] = {}
-    for file in (files.SHIPPED / "records" / path.name, path):
+    for file in (*([files.SHIPPED / "records" / path.name] if with_shipped else []), path):
         try:
             for number, line in enumerate(files.log_text(file).splitlines(), start=1):
                 lines.setdefault(line, f"{file}, line {number}")
@@ -243,52 +265,97 @@ def is_declaration(line: str, attempt: Attempt) -> bool:
         return False
 
 
-def next_alpha(spending: Iterable[Attempt | Declaration], dataset: str) -> float:
-    """Return what the next attempt on a data set may spend, whichever network, recipe and target it is about.
+def next_alpha(spending: Iterable[Attempt | Declaration], dataset: str, test_sketch: Collection[str] = ()) -> float:
+    """Return what the next attempt on test images may spend, whichever network, recipe and target it is about.
 
     A fifth of what is left of five per cent: one per cent first, then 0.8, 0.64, and so on; never all.
     """
-    spent = sum(item.alpha for item in spending if item.dataset == dataset)
+    spent = sum(item.alpha for item in spending if item.shares_images(dataset, test_sketch))
     return max(0.0, round(ALPHA_SHARE * (ALPHA - spent), 9))
 
 
-def declare(path: Path, key: _Key, first_index: int, seeds: int, commit: str | None = None) -> Attempt:
+def next_look_alpha(path: Path, dataset: str, test_sketch: Collection[str] = ()) -> float:
+    """Return the chance of a false verification that the next look of a workspace at test images spends.
+
+    A fifth of what is left of ten per cent: two per cent first, then 1.6, 1.28, and so on. The looks that were
+    published with the program do not count; docs/results.md corrects for their number.
+    """
+    looks = read(path, [], with_shipped=False).declarations
+    spent = sum(item.look_alpha for item in looks if item.shares_images(dataset, test_sketch))
+    return max(0.0, round(ALPHA_SHARE * (LOOK_ALPHA - spent), 9))
+
+
+def confidence_of_next_look(path: Path, key: _Key) -> float:
+    """Return the confidence of the bound that verifies the next network on the test images of a row."""
+    declarations = read(path, [], with_shipped=False).declarations
+    test_sketch = next((item.test_sketch for item in declarations if item.key == key), ())
+    return 1 - next_look_alpha(path, key[2], test_sketch)
+
+
+def declare(
+    path: Path, key: _Key, first_index: int, seeds: int, commit: str | None = None, test_sketch: tuple[str, ...] = ()
+) -> Attempt:
     """Enter a new attempt and return it; from here on it counts."""
     with files.locked(path.with_suffix(".lock")):
         entered = read(path)
-        alpha = _alpha_left(entered, key[2])
+        alpha = _alpha_left(entered, key[2], test_sketch)
         number = max((attempt.number for attempt in entered.attempts), default=0) + 1
-        row = _of(key, commit)
+        row = _of(key, commit, test_sketch)
         attempt = Attempt(number=number, first_index=first_index, seeds=seeds, alpha=alpha, rules=3, **row)
         _append(path, attempt)
     return attempt
 
 
-def _alpha_left(entered: Ledger, dataset: str) -> float:
-    alpha = next_alpha(entered.spending, dataset)
+def _alpha_left(entered: Ledger, dataset: str, test_sketch: Collection[str]) -> float:
+    alpha = next_alpha(entered.spending, dataset, test_sketch)
     if alpha <= 0:
         raise ContentError(f"attempts on {dataset} have spent all of the chance of a false success")
     return alpha
 
 
-def declare_verification(path: Path, key: _Key, indices: Iterable[int], commit: str | None = None) -> None:
+def declare_verification(
+    path: Path, key: _Key, indices: Iterable[int], commit: str | None = None, test_sketch: tuple[str, ...] = ()
+) -> None:
     """Enter the seeds of a verification, all at once, before the first of them is run."""
-    _append(path, Declaration(indices=tuple(indices), **_of(key, commit)))
+    with files.locked(path.with_suffix(".lock")):
+        look_alpha = _look_alpha_of(path, key, test_sketch)
+        _append(path, Declaration(indices=tuple(indices), look_alpha=look_alpha, **_of(key, commit, test_sketch)))
 
 
-def declare_certificate(path: Path, key: _Key, indices: Iterable[int], commit: str | None = None) -> Declaration:
+def declare_certificate(
+    path: Path, key: _Key, indices: Iterable[int], commit: str | None = None, test_sketch: tuple[str, ...] = ()
+) -> Declaration:
     """Enter the seeds of a certificate, all at once, and return them; they spend what an attempt would spend."""
     with files.locked(path.with_suffix(".lock")):
-        alpha = _alpha_left(read(path), key[2])
-        entry = Declaration(indices=tuple(indices), alpha=alpha, **_of(key, commit))
+        alpha = _alpha_left(read(path), key[2], test_sketch)
+        look_alpha = _look_alpha_of(path, key, test_sketch)
+        row = _of(key, commit, test_sketch)
+        entry = Declaration(indices=tuple(indices), alpha=alpha, look_alpha=look_alpha, **row)
         _append(path, entry)
     return entry
 
 
-def _of(key: _Key, commit: str | None) -> dict[str, Any]:
+def _look_alpha_of(path: Path, key: _Key, test_sketch: tuple[str, ...]) -> float:
+    """Return what a declaration about a row spends: nothing where the row was declared before.
+
+    Raises:
+        ContentError: nothing is left to spend on these test images.
+    """
+    if any(item.key == key for item in read(path).declarations):
+        return 0.0
+    look_alpha = next_look_alpha(path, key[2], test_sketch)
+    if look_alpha <= 0:
+        raise ContentError(
+            f"looks at the test images of {key[2]} have spent all of the chance of a false verification; "
+            "fresh test images are needed"
+        )
+    return look_alpha
+
+
+def _of(key: _Key, commit: str | None, test_sketch: tuple[str, ...]) -> dict[str, Any]:
     # The fields by which a new entry names its row, and when and by which code it is entered.
     row = dict(zip(("hash", "recipe_hash", "dataset", "target_pct", "protocol_version"), key, strict=True))
-    return row | {"declared_utc": _now(), "commit": commit}
+    return row | {"declared_utc": _now(), "commit": commit, "test_sketch": test_sketch}
 
 
 def register(path: Path, wanted: Registration) -> Registration:

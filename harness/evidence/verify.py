@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain, count, islice
 from pathlib import Path
@@ -22,7 +22,7 @@ from harness.evidence.ledger import Attempt, Declaration, Outcome
 from harness.evidence.record import Found, Record, SeedRun
 from harness.studies.config import owned
 from harness.system import files
-from harness.system.errors import ContentError, UsageError
+from harness.system.errors import ContentError, DataError, UsageError
 from harness.system.files import Workspace
 from harness.training import result
 from harness.training.executors.base import Event, ExecutorOf, Limits, Source, run_all
@@ -147,7 +147,17 @@ def declare(plan: Plan, workspace: Workspace, seeds: int) -> Attempt:
     if (attempt := ledger.open_attempt(workspace.ledger, evidence.key)) is not None:
         return attempt
     first = _first_unused(evidence, workspace)
-    return ledger.declare(workspace.ledger, evidence.key, first, seeds, code_version()[0])
+    sketch = _test_sketch(plan, None)
+    return ledger.declare(workspace.ledger, evidence.key, first, seeds, code_version()[0], sketch)
+
+
+def _test_sketch(plan: Plan, folder: Path | None) -> tuple[str, ...]:
+    """Return what the ledger notes of the test images; nothing where only other machines have them."""
+    from harness.data.testset import sketch_of_test_part
+
+    with suppress(DataError):
+        return sketch_of_test_part(dataset(plan.dataset), folder)
+    return ()
 
 
 def declare_certificate(plan: Plan, workspace: Workspace, seeds: int) -> Declaration:
@@ -160,7 +170,9 @@ def declare_certificate(plan: Plan, workspace: Workspace, seeds: int) -> Declara
         if item.key == evidence.key and item.alpha:
             return item
     first = _first_unused(evidence, workspace)
-    return ledger.declare_certificate(workspace.ledger, evidence.key, range(first, first + seeds), code_version()[0])
+    indices = range(first, first + seeds)
+    sketch = _test_sketch(plan, None)
+    return ledger.declare_certificate(workspace.ledger, evidence.key, indices, code_version()[0], sketch)
 
 
 def _declarable(plan: Plan, workspace: Workspace) -> Record:
@@ -252,7 +264,7 @@ def run_seeds(
         if plan.certify:
             plan = _as_declared(plan, workspace)
         evidence = _record_of(plan, workspace)
-        _declare_fresh(plan, workspace, evidence)
+        _declare_fresh(plan, workspace, evidence, source.folder)
         _sweep(workspace, evidence)
         collector = _SeedCollector(plan, workspace, evidence, {run.index: run for run in evidence.seeds})
         collector.close_if_futile()
@@ -271,7 +283,7 @@ def run_seeds(
     return verdict
 
 
-def _declare_fresh(plan: Plan, workspace: Workspace, evidence: Record) -> None:
+def _declare_fresh(plan: Plan, workspace: Workspace, evidence: Record, folder: Path | None) -> None:
     """Declare the seeds of the plan that are neither declared nor run; a certification has declared its own."""
     if plan.attempt is not None:
         return
@@ -279,7 +291,8 @@ def _declare_fresh(plan: Plan, workspace: Workspace, evidence: Record) -> None:
     declared = chain.from_iterable(item.indices for item in declarations if item.key == evidence.key)
     used = {*declared, *(run.index for run in evidence.seeds)}
     if fresh := [index for index in plan.indices if index not in used]:
-        ledger.declare_verification(workspace.ledger, evidence.key, fresh, code_version()[0])
+        sketch = _test_sketch(plan, folder)
+        ledger.declare_verification(workspace.ledger, evidence.key, fresh, code_version()[0], sketch)
 
 
 def _sweep(workspace: Workspace, evidence: Record) -> None:

@@ -327,7 +327,7 @@ class Verified(Answer):
         accuracies = [run.accuracy_pct for run in runs]
         errors = [run.test_errors for run in runs]
         attempt = verdict.attempt
-        confidence = VERIFIED_CONFIDENCE if attempt is None else attempt_confidence(attempt)
+        confidence = (row.confidence or VERIFIED_CONFIDENCE) if attempt is None else attempt_confidence(attempt)
         return {
             "architecture": str(verdict.record.architecture),
             **{name: getattr(row, name) for name in ("hash", "parameters", "recipe", "recipe_hash", "dataset")},

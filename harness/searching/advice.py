@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.data.datasets import dataset
+from harness.evidence import ledger
+from harness.evidence.bounds import VERIFIED_CONFIDENCE
 from harness.evidence.leaderboard import cost_of, words_of
 from harness.evidence.verify import Verdict
 from harness.searching.floor import best_linear, linear_document, trials_beside_floor
@@ -310,8 +312,13 @@ class Outcome:
             return _said("verification", (sentence,), arguments, advice)
         more = f", {errors - allowed:,.1f} more than the {allowed:,.1f} allowed"
         sentence += ", which contradicts its record" if verdict.contradicted else more
+        confidence = ledger.confidence_of_next_look(self.plan.workspace.ledger, verdict.record.key)
+        account = (
+            f"the next network is verified on these test images by a {100 * confidence:g} % bound; fresh test images "
+            f"begin with {100 * VERIFIED_CONFIDENCE:g} %"
+        )
         changes = {"--seed": f"{self.plan.config.seed + 1}"}
-        return self._advised("verification", (sentence,), changes, "begins a search with another seed")
+        return self._advised("verification", (sentence, account), changes, "begins a search with another seed")
 
     def _more_effort(self, sentences: tuple[str, ...], advice: str) -> _LastWords:
         effort = self.plan.effort

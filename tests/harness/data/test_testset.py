@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import functools
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
 import torch
 
-from harness.data.testset import read_test_set
+from harness.data.testset import SKETCH_SIZE, read_test_set, sketch_of_test_part
 from harness.data.training_images import load
 from harness.system.errors import DataError, UsageError
 from tests.conftest import REPOSITORY
@@ -83,6 +84,14 @@ def test_every_read_gives_the_test_files_and_adds_one_line_to_the_log(toy, tmp_p
     assert [entry["purpose"] for entry in entries] == ["verify seed 0", "verify seed 1"]
     assert [(entry["dataset"], entry["data_hash"]) for entry in entries] == [("toy", data.data_hash)] * 2
     assert set(entries[0]) == {"date_utc", "dataset", "data_hash", "purpose"}
+
+
+def test_the_sketch_of_a_test_part_is_of_the_smallest_digests_of_its_images(toy, tmp_path: Path):
+    toy.write(tmp_path)
+    images = toy.unpacked["t10k-images-idx3-ubyte"][16:]
+    digests = {hashlib.sha256(images[start : start + 784]).hexdigest()[:12] for start in range(0, len(images), 784)}
+
+    assert sketch_of_test_part(load("toy", tmp_path).dataset, tmp_path) == tuple(sorted(digests)[:SKETCH_SIZE])
 
 
 def test_without_a_log_there_are_no_images(toy, tmp_path: Path):

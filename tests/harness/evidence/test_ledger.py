@@ -147,6 +147,55 @@ def test_another_data_set_starts_anew_but_no_other_network_recipe_or_target(path
     assert ledger.declare(path, key, 30, 30).alpha == alpha
 
 
+A, B = tuple("abcd"), tuple("defg")
+
+
+def test_looks_at_the_same_test_images_share_one_account(path: Path):
+    target = (*KEY[:3], 99.5, 1)
+    overlapping = (*KEY[:2], "digits-1", 99.4, 1)
+    apart = (*KEY[:2], "digits-2", 99.4, 1)
+    for key, test_sketch in ((KEY, A), (KEY, A), (target, A), (overlapping, B), (apart, ("x", "y"))):
+        ledger.declare_verification(path, key, [len(ledger.read(path).declarations)], test_sketch=test_sketch)
+
+    # Further seeds of a row spend nothing; other test images begin anew.
+    declarations = ledger.read(path).declarations
+    assert [item.look_alpha for item in declarations] == pytest.approx([0.02, 0, 0.016, 0.0128, 0.02])
+    assert ledger.read(path).look_alpha(target) == 0.016
+    assert ledger.confidence_of_next_look(path, overlapping) == pytest.approx(1 - 0.2 * (0.1 - 0.0488))
+
+
+def test_all_looks_together_spend_a_tenth_at_most(path: Path):
+    def look(number: int) -> None:
+        ledger.declare_verification(path, (f"{number:012d}", *KEY[1:]), [0])
+
+    for number in range(30):
+        look(number)
+    assert sum(item.look_alpha for item in ledger.read(path).declarations) < ledger.LOOK_ALPHA
+
+    files.append_line(path, json.dumps(asdict(ledger.read(path).declarations[0]) | {"look_alpha": 0.1}))
+    with pytest.raises(ContentError, match="fresh test images"):
+        look(31)
+
+
+def test_a_look_of_before_accounts_spent_two_per_cent(path: Path):
+    ledger.declare_verification(path, KEY, [0])
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    old = {name: value for name, value in lines[0].items() if name not in ("look_alpha", "test_sketch")}
+    path.write_text(json.dumps(old) + "\n", encoding="utf-8")
+
+    assert ledger.read(path).look_alpha(KEY) == 0.02
+    ledger.declare_verification(path, OTHER, [0])
+    assert ledger.read(path).look_alpha(OTHER) == 0.016
+
+
+def test_certificates_of_overlapping_test_parts_share_one_account(path: Path):
+    other = (*KEY[:2], "digits-1", 99.4, 1)
+    spent = [ledger.declare_certificate(path, key, range(20), test_sketch=A).alpha for key in (KEY, other)]
+    spent += [ledger.declare_certificate(path, (*KEY[:2], name, 99.4, 1), [0], test_sketch=B).alpha for name in "xy"]
+
+    assert spent == [0.01, 0.008, 0.0064, 0.00512]
+
+
 # Other lines -------------------------------------------------------------------------------------------------------
 
 
