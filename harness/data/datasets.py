@@ -49,6 +49,8 @@ class Dataset:
         image_shape: (channels, rows, columns).
         train_size: images of the search split to train on; ``validation_size`` to validate on.
         test_size: images of the locked test set.
+        validation_groups: of a person's own data with groups, the number of groups that validate; ``test_groups`` of
+            those that test. Zero where there are no groups.
         folder: where the files lie below a data folder, as torchvision has it: first the name of its class that fetches
             them; empty where there are none.
         all_files: images and labels to train on, then those of the test set; the order in which hashes are
@@ -76,6 +78,8 @@ class Dataset:
     train_size: int = 50_000
     validation_size: int = 10_000
     test_size: int = 10_000
+    validation_groups: int = 0
+    test_groups: int = 0
     folder: str = ""
     all_files: tuple[DataFile, ...] = ()
     class_names: tuple[str, ...] = ()

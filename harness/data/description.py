@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.data.own import parts_text
 from harness.data.training_images import ImageData
+from harness.system.terminal import counted
 from search_spaces.ops import shape_text
 from search_spaces.space import clopper_pearson
 
@@ -20,7 +21,8 @@ def description(data: ImageData) -> dict[str, Any]:
     """Return the facts of a data set as ``data describe`` prints them; the test part is not read.
 
     ``provable`` has, for each target that can be shown, the fewest right answers of one network on the test part whose
-    one-sided lower bound reaches it (Clopper and Pearson 1934).
+    one-sided lower bound reaches it (Clopper and Pearson 1934). Images of one group are one case, as they may all be
+    right or wrong together, so there the answers are of whole groups.
     """
     spec = data.dataset
     counts = Counter(data.train_labels.tolist())
@@ -32,6 +34,8 @@ def description(data: ImageData) -> dict[str, Any]:
         "train_size": spec.train_size,
         "validation_size": spec.validation_size,
         "test_size": spec.test_size,
+        "validation_groups": spec.validation_groups,
+        "test_groups": spec.test_groups,
         "mean": list(spec.mean),
         "std": list(spec.std),
         "hash": data.data_hash,
@@ -43,7 +47,7 @@ def description(data: ImageData) -> dict[str, Any]:
         "provable": [
             {"target_pct": target, "right": right}
             for target in _TARGETS
-            if (right := fewest_right(target, spec.test_size)) is not None
+            if (right := fewest_right(target, spec.test_groups or spec.test_size)) is not None
         ],
         "source": data.source,
     }
@@ -70,12 +74,15 @@ def description_lines(data: ImageData, facts: dict[str, Any]) -> list[str]:
     targets = [f"{each['target_pct']:g} % from {each['right']:,} right" for each in facts["provable"]]
     scale = ", ".join(f"{mean:.4g} ({std:.4g})" for mean, std in zip(facts["mean"], facts["std"], strict=True))
     proven = ", ".join(targets) or "none of the usual targets"
+    cases = f"{facts['test_size']:,} test images"
+    if spec.test_groups:
+        cases = f"{counted(spec.test_groups, 'test group')} (images of a group are one case)"
     return [
         f"{facts['name']}: images of {shape_text(spec.image_shape)}; {parts_text(spec)}",
         f"{facts['classes']} classes: {', '.join(listed[:_LISTED])}{more}",
         f"mean (deviation) a channel, on a scale from 0 to 1: {scale}",
         f"hash {facts['hash']}, from {facts['source']}",
-        f"{facts['test_size']:,} test images show with 95 % confidence: {proven}",
+        f"{cases} show with 95 % confidence: {proven}",
         *([f"note: {'; '.join(spec.remarks)}"] if spec.remarks else []),
         *(f"there twice: {pair}" for pair in spec.duplicates),
     ]

@@ -68,8 +68,8 @@ class Certificate:
             f"{self.test_size:,} test images, lower bound {self.lower_bound_pct:.3f} % at {level:g} %, "
             f"target {self.target_pct:g} %\n"
             f"failures of up to {unseen_failures_pct(count):.0f} % of the runs are not excluded by {count} seeds\n"
-            "as stated, not computed: target, alpha and the first index of the seeds, which a declaration fixed; the errors, "
-            "the size and the images of the test part, the data hash, the input shape"
+            "as stated, not computed: target, alpha and the first index of the seeds, which a declaration fixed; the "
+            "errors, the size and the images of the test part, the data hash, the input shape"
         )
 
 

@@ -168,7 +168,10 @@ def parts_text(spec: Dataset) -> str:
     sizes = f"{spec.train_size:,} training, {spec.validation_size:,} validation{turns}"
     balance = ", as many of each class" if spec.balanced else ""
     overlap = f"; THE PARTS OVERLAP: {spec.overlap}" if spec.overlap else ""
-    return f"{sizes} and {spec.test_size:,} test images{balance}{overlap}"
+    groups = ""
+    if spec.test_groups:
+        groups = f"; {counted(spec.validation_groups, 'group')} validate and {counted(spec.test_groups, 'group')} test"
+    return f"{sizes} and {spec.test_size:,} test images{balance}{groups}{overlap}"
 
 
 def read(
@@ -341,7 +344,7 @@ def _store(source: Source, options: Options) -> Dataset:
     remarks = _remarks(source, table, scaled)
     duplicates = _duplicates(table, scaled.pixel_digests)
     table.numbers.clear()
-    train, test = _parts_to_write(table, scaled, len(classes), balanced=options.balanced)
+    train, test, group_counts = _parts_to_write(table, scaled, len(classes), balanced=options.balanced)
     # The parts have copies of these pixels, which memory should hold once.
     del scaled
     if surplus := len(table.part) - len(train["labels"]) - len(test["labels"]):
@@ -363,6 +366,8 @@ def _store(source: Source, options: Options) -> Dataset:
         train_size=len(train["labels"]) - validation_size,
         validation_size=validation_size,
         test_size=len(test["labels"]),
+        validation_groups=group_counts[0],
+        test_groups=group_counts[1],
         class_names=tuple(classes),
         sha256=digest,
         folds=divisions.FOLDS if (train["fold"] == 1).any() else 1,
@@ -432,7 +437,9 @@ def _split_and_scale(table: _ImageTable) -> _Scaled:
         if has_test:
             is_test = table.part == _TEST
         else:
-            is_test = divisions.fifth(table.labels, divisions.units(keys, "test-v1"), table.part == _VALIDATION)
+            together = divisions.units(keys, "test-v1")
+            grouped = table.groups is not None
+            is_test = divisions.fifth(table.labels, together, table.part == _VALIDATION, grouped=grouped)
         low, high = values.range_of(block for _, block in table.blocks(np.flatnonzero(~is_test)))
         for part in (_VALIDATION, _TEST):
             if part in table.numbers and (difference := values.other_range(table.numbers[part], low, high)):
@@ -449,8 +456,11 @@ def _split_and_scale(table: _ImageTable) -> _Scaled:
 
 def _parts_to_write(
     table: _ImageTable, scaled: _Scaled, classes: int, *, balanced: bool
-) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Return the arrays of the images to train and validate on, with the fold that validates each, and of the test."""
+) -> tuple[dict[str, Array], dict[str, Array], tuple[int, int]]:
+    """Return the arrays of the images to train and validate on, with the fold that validates each, and of the test.
+
+    The last are the numbers of groups that validate and test, zero where there are no groups.
+    """
     not_test, test = np.flatnonzero(~scaled.is_test), np.flatnonzero(scaled.is_test)
     labels = table.labels[not_test]
     units = divisions.units([key[not_test] for key in (*table.keys(), scaled.pixel_digests)], "split-v1")
@@ -462,9 +472,14 @@ def _parts_to_write(
     if balanced:
         test = test[divisions.evened(table.labels[test], np.arange(len(test)), classes)]
     pixels = scaled.pixels[not_test[is_used]]
+    group_counts = (0, 0)
+    if table.groups is not None:
+        validation_groups = table.groups[not_test[is_used]][fold[is_used] == 0]
+        group_counts = (len(np.unique(validation_groups)), len(np.unique(table.groups[test])))
     return (
         {"pixels": pixels, "labels": labels[is_used].astype("<i8"), "fold": fold[is_used]},
         {"pixels": scaled.pixels[test], "labels": table.labels[test].astype("<i8")},
+        group_counts,
     )
 
 

@@ -22,6 +22,7 @@ _SHARE = Fraction(1, 5)
 # Where a class has fewer images to train on, one split says little: the fifths take turns in validating.
 _FEW = 200
 FOLDS = 5
+FEWEST_GROUPS = 5  # groups of a part that validates or tests, of a third of all groups at most
 ALWAYS_TRAINED = 255
 
 
@@ -66,11 +67,12 @@ def units(keys: Sequence[Array], tag: str = "") -> Units:
     return Units(np.searchsorted(numbers, of_image), ranks)
 
 
-def fifth(labels: Array, together: Units, barred: Array) -> Array:
+def fifth(labels: Array, together: Units, barred: Array, *, grouped: bool) -> Array:
     """Return which images make a fifth of each class; of a unit all or none, so of some classes it is more.
 
     Args:
         barred: images that may not be chosen, nor what belongs to them.
+        grouped: whether units are groups; then at least ``FEWEST_GROUPS`` are chosen, of a third of all at most.
     """
     chosen = np.zeros(len(labels), bool)
     free = ~np.isin(together.of_image, together.of_image[barred])
@@ -83,11 +85,26 @@ def fifth(labels: Array, together: Units, barred: Array) -> Array:
                 break
             chosen[everything[unit]] = True
             taken += int(kind[everything[unit]].sum())
+    if grouped:
+        _add_units(chosen, labels, together, free & ~barred)
     for side in (chosen, ~chosen & ~barred):
         if {*labels[side].tolist()} != {*labels[~barred].tolist()}:
             what = f"{int((~barred).sum())} images ({len(everything)} apart by content and group)"
             raise DataError(f"a fifth of {what} cannot be set aside: each class needs images on both sides")
     return chosen
+
+
+def _add_units(chosen: Array, labels: Array, together: Units, free: Array) -> None:
+    """Choose further units, in the order of their ranks, which leave an image of each class on the other side."""
+    members = together.members(np.flatnonzero(free).tolist())
+    count = sum(bool(chosen[images[0]]) for images in members.values())
+    wanted = min(FEWEST_GROUPS, len(members) // 3)
+    for images in members.values():
+        others = free & ~chosen
+        others[images] = False
+        if count < wanted and not chosen[images[0]] and {*labels[others].tolist()} == {*labels[free].tolist()}:
+            chosen[images] = True
+            count += 1
 
 
 def validated(
@@ -103,7 +120,7 @@ def validated(
         named: images that validate because a person says so.
     """
     if named is None and (grouped or np.bincount(labels).min() >= _FEW):
-        named = fifth(labels, together, np.zeros(len(labels), bool))
+        named = fifth(labels, together, np.zeros(len(labels), bool), grouped=grouped)
     one = None if named is None else np.where(named, 0, ALWAYS_TRAINED).astype(np.uint8)
     turns = _turns(labels, together, balanced) if one is None else one
     stay = np.ones(len(labels), bool)

@@ -157,6 +157,15 @@ def test_seeds_that_agree_say_no_more_of_the_images_than_one_run(images: int, da
     assert estimate == pytest.approx(max(0.0, min(exact, over_seeds)), abs=1e-6)
 
 
+def test_images_of_groups_are_no_more_cases_than_there_are_groups():
+    # Seven families, no error: the bound of seven right answers of seven.
+    exact = 100 * stats.binomtest(7, 7, alternative="greater").proportion_ci(0.99).low
+
+    assert bounds.over_images([[]] * 6, 630, groups=7) == pytest.approx(exact)
+    grouped, ungrouped = (bounds.over_images([[1, 2, 3]] * 6, 630, groups) or 0 for groups in (7, 0))
+    assert grouped < ungrouped
+
+
 @pytest.mark.parametrize("images", [40, 300])
 @pytest.mark.parametrize("hard_share", [0.02, 0.2])
 def test_the_bound_over_images_holds_where_hardly_any_is_ever_wrong(images: int, hard_share: float):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from harness.data import own
 from harness.data.datasets import Dataset, dataset
+from harness.data.description import description
 from harness.data.own.parts import FOLDS, fifth, units, validated
 from harness.data.testset import read_test_set
 from harness.data.training_images import load, split
@@ -75,7 +76,7 @@ def test_units_stay_whole_whatever_they_are(images: list[tuple[int, int, int]], 
     again = units([each[mixed] for each in keys])
     nothing = np.zeros(len(images), bool)
     try:
-        chosen = fifth(labels, together, nothing)
+        chosen = fifth(labels, together, nothing, grouped=balanced)
         turns, _ = validated(labels, together, None, grouped=False, balanced=balanced)
     except DataError:
         return
@@ -83,7 +84,7 @@ def test_units_stay_whole_whatever_they_are(images: list[tuple[int, int, int]], 
         assert len({*chosen[together.of_image == unit]}) == 1
         assert len({*turns[together.of_image == unit]}) == 1
     assert len({int((turns == turn).sum()) for turn in range(FOLDS)}) == 1
-    assert np.array_equal(fifth(labels[mixed], again, nothing), chosen[mixed])
+    assert np.array_equal(fifth(labels[mixed], again, nothing, grouped=balanced), chosen[mixed])
     if balanced:
         assert (
             len({int(((turns == turn) & (labels == kind)).sum()) for turn in range(FOLDS) for kind in {*labels}}) == 1
@@ -132,6 +133,26 @@ def test_a_group_stays_on_one_side(balanced: bool, given: bool, tmp_path: Path):
         persons = [{image[0] for image in side} for side in (first, second)]
         assert all(persons)
         assert not persons[0] & persons[1]
+
+
+@pytest.mark.parametrize(("count", "validating", "testing"), [(35, 5, 5), (12, 2, 4)])
+def test_five_groups_validate_and_test_or_a_third(count: int, validating: int, testing: int, tmp_path: Path):
+    # The sizes of the groups differ by a factor of ten.
+    sizes = [4 + 36 * (number % 7 == 0) for number in range(count)]
+    groups = np.repeat(np.arange(count), sizes)
+    images = np.random.default_rng(0).integers(0, 256, (len(groups), 8, 8), dtype=np.uint8)
+    images[:, 0, 0] = groups
+    labels = np.array(CLASSES)[np.arange(len(groups)) % 3]
+    spec = own.from_arrays("families", images, labels, groups=groups)
+
+    (_, test), (_, validation) = [
+        [{image[0] for image in side} for side in pair] for pair in sides(spec, tmp_path / "log")
+    ]
+    assert (spec.validation_groups, spec.test_groups) == (len(validation), len(test))
+    assert spec.validation_groups >= validating
+    assert spec.test_groups >= testing
+    facts = description(load(spec.name))
+    assert (facts["test_groups"], facts["provable"]) == (spec.test_groups, [])
 
 
 @pytest.mark.parametrize(
