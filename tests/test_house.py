@@ -13,11 +13,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 34_800,
-    "test lines": 31_660,
+    "product lines": 35_060,
+    "test lines": 31_900,
     "benchmark lines": 3_200,
-    "public names": 1_044,
-    "files": 884,
+    "public names": 1_056,
+    "files": 886,
 }
 
 

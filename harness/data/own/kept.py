@@ -24,6 +24,7 @@ from harness.data.datasets import DataFile, Dataset, dataset
 from harness.data.own import parts as divisions
 from harness.data.own import values
 from harness.data.own.sources import PARTS, Part, Source, part_of_arrays, part_of_torch, source_at
+from harness.data.own.twins import twin_keys, twins
 from harness.data.own.values import Array
 from harness.data.training_images import OWN_FILES, content_digest
 from harness.system.document import document_of, read_as
@@ -321,13 +322,17 @@ class _ImageTable:
 
 
 class _Scaled(NamedTuple):
-    """All images as pixels, and which of them are locked; per channel ``low`` became 0 and ``high`` 255."""
+    """All images as pixels, and which of them are locked; per channel ``low`` became 0 and ``high`` 255.
+
+    ``twins`` are bytes that nearly equal pictures share.
+    """
 
     is_test: Array
     low: Array
     high: Array
     pixels: Array
     pixel_digests: Array
+    twins: Array
 
 
 def _store(source: Source, options: Options) -> Dataset:
@@ -336,7 +341,7 @@ def _store(source: Source, options: Options) -> Dataset:
     scaled = _split_and_scale(table)
     low, high = scaled.low, scaled.high
     indices = {PARTS[part]: np.flatnonzero(table.part == part) for part in table.numbers}
-    overlap = divisions.overlap(indices, scaled.pixel_digests, table.groups)
+    overlap = divisions.overlap(indices, scaled.pixel_digests, scaled.twins, table.groups)
     if overlap and not options.allow_overlap:
         raise DataError(
             f"the parts of {source.name} overlap: {overlap}", hint="--allow-overlap keeps them, and says so"
@@ -446,12 +451,14 @@ def _split_and_scale(table: _ImageTable) -> _Scaled:
                 raise DataError(f"pixels of {PARTS[part]} {difference}")
         pixels = table.pixels(low, high)
         digests = values.digests(pixels)
-        if has_test or not np.isin(digests[is_test], digests[~is_test]).any():
-            return _Scaled(is_test, low, high, pixels, digests)
-        # Different numbers became equal pixels on both sides. With these as a further key they stay together; another
-        # split has another range, which may make others equal. Units only grow, so a few splits settle it.
-        keys.append(digests)
-    raise DataError("a fifth cannot be set aside: images that differ become equal in 256 steps")
+        near = twin_keys(digests, twins(pixels))
+        if has_test or not np.isin(near[is_test], near[~is_test]).any():
+            return _Scaled(is_test, low, high, pixels, digests, near)
+        # Different numbers became equal or nearly equal pixels on both sides. With these as a further key they stay
+        # together; another split has another range, which may make others equal. Units only grow, so a few splits
+        # settle it.
+        keys.append(near)
+    raise DataError("a fifth cannot be set aside: images that differ become nearly equal in 256 steps")
 
 
 def _parts_to_write(
@@ -463,7 +470,7 @@ def _parts_to_write(
     """
     not_test, test = np.flatnonzero(~scaled.is_test), np.flatnonzero(scaled.is_test)
     labels = table.labels[not_test]
-    units = divisions.units([key[not_test] for key in (*table.keys(), scaled.pixel_digests)], "split-v1")
+    units = divisions.units([key[not_test] for key in (*table.keys(), scaled.twins)], "split-v1")
     in_validation = table.part[not_test] == _VALIDATION
     given_validation = in_validation if in_validation.any() else None
     grouped = table.groups is not None
@@ -495,9 +502,20 @@ def _remarks(source: Source, table: _ImageTable, scaled: _Scaled) -> list[str]:
     is_flat = source.parts["train"].channels is None and (channels, rows) == (1, 1)
     if is_flat and edge >= 8 and edge**2 == columns:
         remarks.append(f"rows of {columns} numbers are series; pictures are images x {edge} x {edge}")
+    if number := _near_count(scaled):
+        side = "" if "test" in source.parts else ", and stay on one side of each division"
+        remarks.append(f"{counted(number, 'image')} of nearly the same pixels as others{side}")
     if table.groups is not None:
         remarks.append(counted(len(np.unique(table.groups)), "group"))
     return remarks
+
+
+def _near_count(scaled: _Scaled) -> int:
+    """Return the number of images that are nearly equal to others and not equal to all of them."""
+    near = np.unique(scaled.twins, return_inverse=True)[1]
+    equal = np.unique(scaled.pixel_digests, return_inverse=True)[1]
+    different = np.unique(near * len(near) + equal) // len(near)
+    return int((np.bincount(different)[near] > 1).sum())
 
 
 def _duplicates(table: _ImageTable, digests: Array) -> tuple[str, ...]:

@@ -89,7 +89,8 @@ def fifth(labels: Array, together: Units, barred: Array, *, grouped: bool) -> Ar
         _add_units(chosen, labels, together, free & ~barred)
     for side in (chosen, ~chosen & ~barred):
         if {*labels[side].tolist()} != {*labels[~barred].tolist()}:
-            what = f"{int((~barred).sum())} images ({len(everything)} apart by content and group)"
+            apart = f"{len(everything)} apart, as equal and nearly equal ones and groups stay together"
+            what = f"{int((~barred).sum())} images ({apart})"
             raise DataError(f"a fifth of {what} cannot be set aside: each class needs images on both sides")
     return chosen
 
@@ -186,12 +187,13 @@ def _drop(stay: Array, indices: Array, of_image: Array, number: int) -> bool:
     return number == 0
 
 
-def overlap(parts: Mapping[str, Array], equal: Array, groups: Array | None) -> str:
+def overlap(parts: Mapping[str, Array], equal: Array, near: Array, groups: Array | None) -> str:
     """Return what lies in two parts, with counts, in words; empty where nothing does.
 
     Args:
         parts: indices of the images of each part, the part to train on first.
-        equal: of each image, bytes that equal ones share; ``groups`` likewise, None where there are none.
+        equal: of each image, bytes that equal ones share; ``near`` that nearly equal ones share; ``groups`` likewise,
+            None where there are none.
     """
     words = []
     names = list(parts)
@@ -201,6 +203,11 @@ def overlap(parts: Mapping[str, Array], equal: Array, groups: Array | None) -> s
             others = parts[other]
             if shared := int(np.isin(equal[images], equal[others]).sum()):
                 words.append(f"{shared:,} of {len(images):,} {part} images lie in the {other} part, too")
+            alike = int(np.isin(near[images], near[others]).sum()) - shared
+            if alike > 0:
+                words.append(
+                    f"{alike:,} of {len(images):,} {part} images are nearly equal to images of the {other} part"
+                )
             if groups is not None and (both := len(np.intersect1d(groups[images], groups[others]))):
                 words.append(f"{counted(both, 'group')} of the {part} part lie in the {other} part, too")
     return "; ".join(words)

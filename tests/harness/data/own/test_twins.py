@@ -1,0 +1,106 @@
+"""Nearly equal pictures are found whatever made them so, and lie on one side of every division."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from harness.data import own
+from harness.data.own.twins import twins
+from harness.system.errors import DataError
+from tests.harness.data.own.pictures import CLASSES
+from tests.harness.data.own.test_parts import sides
+
+RANDOM = np.random.default_rng(0)
+
+
+def scenes(count: int, channels: int = 1, side: int = 28, seed: int = 0) -> np.ndarray:
+    """Pictures of eight random rectangles each, uint8 (count, channels, side, side)."""
+    random = np.random.default_rng(seed)
+    images = np.zeros((count, channels, side, side), np.uint8)
+    for image in images:
+        for _ in range(8):
+            top, left, height, width = random.integers(1, side // 2, 4)
+            image[:, top : top + height, left : left + width] = random.integers(0, 256, (channels, 1, 1))
+    return images
+
+
+def saved_again(images: np.ndarray) -> np.ndarray:
+    again = np.empty_like(images)
+    for image, copy in zip(images, again, strict=True):
+        for channel, target in zip(image, copy, strict=True):
+            file = io.BytesIO()
+            Image.fromarray(channel).save(file, "JPEG", quality=95)
+            target[:] = np.asarray(Image.open(file))
+    return again
+
+
+def one_level(images: np.ndarray) -> np.ndarray:
+    copies = images.copy()
+    copies[:, :, 5, 5] ^= 1
+    return copies
+
+
+def noise(images: np.ndarray) -> np.ndarray:
+    return (images.astype(int) + RANDOM.integers(-3, 4, images.shape)).clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("change", [one_level, noise, saved_again, lambda images: np.roll(images, 1, 2)])
+@pytest.mark.parametrize(("channels", "side"), [(1, 28), (3, 40), (1, 130)])
+def test_nearly_equal_pictures_are_pairs(change: Callable[[np.ndarray], np.ndarray], channels: int, side: int):
+    images = scenes(60, channels, side)
+    pairs = {(first, second - 60) for first, second in twins(np.concatenate([images, change(images)])).tolist()}
+
+    assert pairs >= {(index, index) for index in range(60)}
+
+
+def test_pairs_are_those_of_all_comparisons():
+    images = scenes(40)
+    both = np.concatenate([images, noise(images[:20]), noise(images[:5])])
+    # The root mean square over each shift that both pictures have in common, over all pairs, by NumPy alone.
+    padded = np.pad(both.astype(float), ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=np.nan)
+    expected = set()
+    for first in range(len(both)):
+        for down in (0, 1, 2):
+            for right in (0, 1, 2):
+                moved = padded[:, :, down : down + 28, right : right + 28]
+                distance = np.sqrt(np.nanmean((moved - both[first]) ** 2, axis=(1, 2, 3)))
+                expected |= {(first, int(other)) for other in np.flatnonzero(distance <= 5) if other > first}
+
+    assert {(first, second) for first, second in twins(both).tolist()} == expected
+    assert len(expected) >= 25
+
+
+SCENES = scenes(50)
+
+
+@pytest.mark.parametrize("images", [SCENES, np.zeros_like(SCENES), SCENES[:, :, :1], SCENES[:, :, :5, :5]])
+def test_different_pictures_blank_ones_and_series_are_no_pairs(images: np.ndarray):
+    assert twins(images).shape == (0, 2)
+
+
+def test_nearly_equal_pictures_stay_on_one_side_and_are_counted(tmp_path: Path):
+    images = scenes(120)
+    both = np.concatenate([images, one_level(images)])
+    labels = np.array(CLASSES)[np.arange(240) % 3]
+    spec = own.from_arrays("twins", both[:, 0], labels)
+
+    assert any("240 images of nearly the same pixels" in remark for remark in spec.remarks)
+    for first, second in sides(spec, tmp_path / "log"):
+        # All but the pixel that differs.
+        assert not {image[:145] + image[146:] for image in first} & {image[:145] + image[146:] for image in second}
+
+
+def test_parts_with_nearly_equal_pictures_are_refused_unless_that_is_allowed():
+    images = scenes(120)
+    labels = np.array(CLASSES)[np.arange(120) % 3]
+    parts = (images[:, 0], labels, one_level(images[:30])[:, 0], labels[:30])
+
+    with pytest.raises(DataError, match="30 of 30 test images are nearly equal to images of the train part"):
+        own.from_arrays("twins", *parts)
+    assert "nearly equal" in own.from_arrays("twins", *parts, allow_overlap=True).overlap
