@@ -312,6 +312,9 @@ class Outcome:
             return _said("verification", (sentence,), arguments, advice)
         more = f", {errors - allowed:,.1f} more than the {allowed:,.1f} allowed"
         sentence += ", which contradicts its record" if verdict.contradicted else more
+        if (origin := verdict.record.found) is not None:
+            validation = f"{origin.validation_accuracy_pct:.2f} % on validation"
+            sentence += f"; it has {validation} and {row.mean_test_accuracy_pct or 0:.2f} % on the test images"
         confidence = ledger.confidence_of_next_look(self.plan.workspace.ledger, verdict.record.key)
         account = (
             f"the next network is verified on these test images by a {100 * confidence:g} % bound; fresh test images "
