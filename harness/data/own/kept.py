@@ -36,6 +36,7 @@ from search_spaces.ops import Shape, shape_text
 _MOST_CLASSES = 256
 _MOST_NAMED = 10
 _MOST_SPLITS = 8
+_ROUNDED = "images that differ become equal or nearly equal in the 256 steps of a pixel"
 # Places in ``PARTS``.
 _TRAIN, _VALIDATION, _TEST = range(3)
 
@@ -444,7 +445,11 @@ def _split_and_scale(table: _ImageTable) -> _Scaled:
         else:
             together = divisions.units(keys, "test-v1")
             grouped = table.groups is not None
-            is_test = divisions.fifth(table.labels, together, table.part == _VALIDATION, grouped=grouped)
+            try:
+                is_test = divisions.fifth(table.labels, together, table.part == _VALIDATION, grouped=grouped)
+            except DataError as error:
+                cause = f": {_ROUNDED}" if len(keys) > len(table.keys()) else ""
+                raise DataError(f"{error.message}{cause}") from error
         low, high = values.range_of(block for _, block in table.blocks(np.flatnonzero(~is_test)))
         for part in (_VALIDATION, _TEST):
             if part in table.numbers and (difference := values.other_range(table.numbers[part], low, high)):
@@ -458,7 +463,7 @@ def _split_and_scale(table: _ImageTable) -> _Scaled:
         # together; another split has another range, which may make others equal. Units only grow, so a few splits
         # settle it.
         keys.append(near)
-    raise DataError("a fifth cannot be set aside: images that differ become nearly equal in 256 steps")
+    raise DataError(f"a fifth cannot be set aside: {_ROUNDED}")
 
 
 def _parts_to_write(

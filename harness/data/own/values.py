@@ -43,6 +43,8 @@ _BYTES, _SHARES = (0.0, 255.0), (0.0, 1.0)
 _BEYOND_FIXED, _BEYOND = 0.01, 1.0
 # Numbers that are spread over less than this share of the range that was fitted are of another scale.
 _NARROW = 0.01
+# Bytes are of another scale where numbers of more than so many times 255 were fitted.
+_WIDER_THAN_BYTES = 4
 # Fractions of which none is larger than this share of the range are most likely of another scale.
 _SMALL_SHARE = 0.07
 # Numbers that are worked on at once, so that fractions of them take no memory that counts.
@@ -329,6 +331,7 @@ def other_range(images: Array, low: Array, high: Array) -> str | None:
     if is_narrow and high.max() == 255:
         # A picture that is nearly black has bytes, too.
         is_narrow = not _is_whole(images)
+    is_narrow |= images.dtype == np.uint8 and high.max() > _WIDER_THAN_BYTES * _BYTES[1]
     if is_narrow or (beyond.any() if is_fixed else 2 * beyond.sum() >= len(images)):
         return f"go from {least.min():g} to {most.max():g}, where {low.min():g} to {high.max():g} was fitted"
     return None

@@ -264,3 +264,12 @@ def test_fractions_that_use_hardly_anything_of_the_range_seem_of_another_scale(
     low, high = (np.array([float(limit)]) for limit in limits)
 
     assert values.seems_small(numbers.reshape(1, 1, 1, 3), low, high) is is_small
+
+
+def test_bytes_are_no_pictures_of_sixteen_bits():
+    numbers = np.random.default_rng(0).integers(62, 3906, (300, 9, 9)).astype(np.uint16)
+    spec = own.from_arrays("scans", numbers, np.arange(300) % 3)
+
+    assert own.pixels_of(spec, numbers[:5]).shape == (5, 1, 9, 9)
+    with pytest.raises(DataError, match=r"go from \d+ to \d+, where 62 to 3905 was fitted"):
+        own.pixels_of(spec, (numbers[:5] // 16).astype(np.uint8))
