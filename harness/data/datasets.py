@@ -78,8 +78,6 @@ class Dataset:
     train_size: int = 50_000
     validation_size: int = 10_000
     test_size: int = 10_000
-    validation_groups: int = 0
-    test_groups: int = 0
     folder: str = ""
     all_files: tuple[DataFile, ...] = ()
     class_names: tuple[str, ...] = ()
@@ -90,6 +88,8 @@ class Dataset:
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
     # What depends on the source from which the same data were read.
+    validation_groups: int = field(default=0, compare=False)
+    test_groups: int = field(default=0, compare=False)
     duplicates: tuple[str, ...] = field(default=(), compare=False)
     remarks: tuple[str, ...] = field(default=(), compare=False)
     input: str = field(default="", compare=False)

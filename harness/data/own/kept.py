@@ -357,9 +357,9 @@ def _store(source: Source, options: Options) -> Dataset:
         remarks.append(f"left out: {counted(surplus, 'image')} of classes that have more")
     facts = [classes, low.tolist(), high.tolist(), overlap, options.balanced]
     digest = content_digest(facts, [*train.values(), *test.values()])
-    mean, deviation = _statistics(train["pixels"], source.name)
+    mean, deviation = statistics_of(train["pixels"], source.name)
     channels, rows, columns = train["pixels"].shape[1:]
-    validation_size = int((train["fold"] == 0).sum())
+    validation_size, folds = turns_of(train["fold"])
     plain_name = re.sub(r"[^a-z0-9]+", "-", source.name.lower()).strip("-")[:40].strip("-") or "own"
     spec = Dataset(
         name=f"{plain_name}-{digest[:8]}",
@@ -376,7 +376,7 @@ def _store(source: Source, options: Options) -> Dataset:
         test_groups=group_counts[1],
         class_names=tuple(classes),
         sha256=digest,
-        folds=divisions.FOLDS if (train["fold"] == 1).any() else 1,
+        folds=folds,
         balanced=options.balanced,
         overlap=overlap,
         duplicates=duplicates,
@@ -533,7 +533,12 @@ def _duplicates(table: _ImageTable, digests: Array) -> tuple[str, ...]:
     return (*pairs, *([f"and {more:,} more"] if more > 0 else []))
 
 
-def _statistics(pixels: Array, name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def turns_of(fold: Array) -> tuple[int, int]:
+    """Return how many images validate in a turn, and the number of turns."""
+    return int((fold == 0).sum()), divisions.FOLDS if (fold == 1).any() else 1
+
+
+def statistics_of(pixels: Array, name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and deviation of each channel, on a scale from 0 to 1."""
     shades = np.arange(256) / 255
     means, deviations = [], []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from harness.data import own
 from harness.data.datasets import DATASETS, dataset
 from harness.data.other_images import labelled_images, own_images
 from harness.data.own import Options
-from harness.data.training_images import load
+from harness.data.training_images import check, load
 from harness.interface.declarations import DatasetType
 from harness.system.errors import ContentError, DataError, UsageError
 from harness.system.files import workspace
@@ -281,3 +282,17 @@ def test_messages_say_where_what_is_wrong_lies(tmp_path: Path):
 
     with pytest.raises(UsageError, match="there is no file or folder"):
         own.data_name(str(tmp_path / "nothing"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("mean", [0.4]), ("std", [0.4]), ("train_size", 71), ("validation_size", 7), ("folds", 1), ("test_size", 400)],
+)
+def test_the_check_computes_what_data_json_states(name: str, value: Any):
+    spec = own.from_arrays("facts", *pictures(40))
+    facts = workspace().data(spec.name) / "data.json"
+    assert check(spec, None)["dataset"] == spec.name
+    facts.write_text(json.dumps(json.loads(facts.read_text(encoding="utf-8")) | {name: value}), encoding="utf-8")
+
+    with pytest.raises(DataError, match=f"{name}: .* stated, .* computed"):
+        check(dataset(spec.name), None)
