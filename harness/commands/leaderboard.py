@@ -73,7 +73,7 @@ def leaderboard(
 
     \b
     certified      20 seeds or more, declared in a commit before the first, all run;
-                   the lower bound of their mean (99 % or stricter) reaches the target
+                   the lower bound of their mean (99 % confidence or more) reaches the target
     verified       5 seeds or more, all that were declared run; the lower bound of the mean
                    reaches the target: of all, and of the first that were declared (98 % at
                    the first look of a workspace at the test images, stricter at each further)

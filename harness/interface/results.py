@@ -224,8 +224,8 @@ def _curve_line(curve: Curve | None) -> str:
     if curve is None:
         return "whether more pictures would help: there was no time to tell, a longer --time has it"
     small, large = curve.parameters
-    pictures = f"twice the pictures {curve.pictures_fall_pct:g} % (+-{curve.pictures_deviation_pct:g})"
-    parameters = f"{large:,} parameters in place of {small:,} {curve.parameters_fall_pct:g} % "
+    pictures = f"with twice the pictures {curve.pictures_fall_pct:g} % fewer (+-{curve.pictures_deviation_pct:g})"
+    parameters = f"with {large:,} in place of {small:,} parameters {curve.parameters_fall_pct:g} % fewer "
     parameters += f"(+-{curve.parameters_deviation_pct:g})"
     verdict = {
         "pictures": "more pictures would help more than more parameters",
@@ -233,7 +233,7 @@ def _curve_line(curve: Curve | None) -> str:
         "both": "more pictures and more parameters help alike",
         "chance": "whether pictures or parameters help more is within the noise",
     }
-    return f"{verdict[curve.more]}: of the errors {pictures} and {parameters} fall away"
+    return f"{verdict[curve.more]}: predicted errors are {pictures}, and {parameters}"
 
 
 @dataclass(frozen=True, slots=True)

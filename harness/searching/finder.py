@@ -359,10 +359,11 @@ class Finder:
             time_text = f" and at most {seconds:.0f} s of training, which leaves time for the verification"
         # With sampler `surrogate` no other sampler proposes, so its refusal is final.
         if self.config.sampler == SURROGATE and self.option_count:
-            networks = f"none of {self.option_count:,} networks that were looked at is given a chance of "
-            networks += f"{100 * UNLIKELY:g} % to reach the target, without which none takes the time of a second "
-            networks += "verification"
-            return f"{networks}, with {cost_text}{time_text}", self.time_would_help
+            candidates = (
+                f"none of {self.option_count:,} candidates of {cost_text}{time_text} has a predicted chance of "
+            )
+            candidates += f"{100 * UNLIKELY:g} % of reaching the target; the time that is left is kept for a second "
+            return f"{candidates}verification", self.time_would_help
         lacks_time = self._has_option_with_endless_time()
         limits = cost_text + (time_text if lacks_time else self._conditions_text())
         if self.listed_options is not None:
