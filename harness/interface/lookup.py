@@ -291,7 +291,8 @@ def _is_meant(name: str, row: Record | Result | LeaderboardRow) -> bool:
     """Return whether a word is the beginning of a network's hash, its name by form and size, or its row's own name."""
     if not isinstance(row, Result) and row.name and row.name == name:
         return True
-    return row.architecture.hash.startswith(name) or is_named(row.architecture, row.parameters, name)
+    is_hash = _HASH.fullmatch(name) is not None and row.architecture.hash.startswith(name)
+    return is_hash or is_named(row.architecture, row.parameters, name)
 
 
 def _known(name: str, workspace: Workspace) -> Iterator[tuple[Architecture, str, KnownRow]]:
