@@ -61,9 +61,13 @@ def _fetch(name: str, data: Path | None, as_json: bool, mirror_seconds: float) -
 @options.some("data")
 def _check_files(name: str, data: Path | None, as_json: bool) -> None:
     """Check every file by its hash; exit code 5 when one is missing or damaged."""
-    from harness.data import training_images
+    from harness.data import own, training_images
 
-    _show(training_images.check(datasets.dataset(name), data), as_json)
+    spec = datasets.dataset(name)
+    document = training_images.check(spec, data)
+    if spec.sha256:
+        own.check_facts(spec)
+    _show(document, as_json)
 
 
 def _users(workspace: Workspace) -> dict[str, Counter[str]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,8 +50,8 @@ class Dataset:
         image_shape: (channels, rows, columns).
         train_size: images of the search split to train on; ``validation_size`` to validate on.
         test_size: images of the locked test set.
-        validation_groups: of a person's own data with groups, the number of groups that validate; ``test_groups`` of
-            those that test. Zero where there are no groups.
+        validation_group_sizes: of a person's own data with groups, the images of each group that validates, and
+            ``test_group_sizes`` of each that tests. Empty where there are no groups.
         folder: where the files lie below a data folder, as torchvision has it: first the name of its class that fetches
             them; empty where there are none.
         all_files: images and labels to train on, then those of the test set; the order in which hashes are
@@ -85,11 +86,11 @@ class Dataset:
     folds: int = 1
     balanced: bool = False
     overlap: str = ""
+    validation_group_sizes: tuple[int, ...] = ()
+    test_group_sizes: tuple[int, ...] = ()
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
     # What depends on the source from which the same data were read.
-    validation_groups: int = field(default=0, compare=False)
-    test_groups: int = field(default=0, compare=False)
     duplicates: tuple[str, ...] = field(default=(), compare=False)
     remarks: tuple[str, ...] = field(default=(), compare=False)
     input: str = field(default="", compare=False)
@@ -110,6 +111,15 @@ class Dataset:
     def task(self) -> Task:
         """Return what a network for these images takes and gives."""
         return Task(self.image_shape, self.classes)
+
+
+def independent_cases(group_sizes: Sequence[int]) -> float:
+    """Return how many independent images groups are worth, if each is right or wrong as a whole.
+
+    It is the square of the number of images by the sum of the squares of the groups' sizes (Kish, "Survey Sampling",
+    1965): the number of groups where all are of one size.
+    """
+    return sum(group_sizes) ** 2 / sum(size**2 for size in group_sizes)
 
 
 def dataset(name: str, folder: Path | None = None) -> Dataset:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from harness.data.datasets import Dataset, independent_cases
 from harness.data.own import parts_text
 from harness.data.training_images import ImageData
 from harness.system.terminal import counted
@@ -21,8 +22,8 @@ def description(data: ImageData) -> dict[str, Any]:
     """Return the facts of a data set as ``data describe`` prints them; the test part is not read.
 
     ``provable`` has, for each target that can be shown, the fewest right answers of one network on the test part whose
-    one-sided lower bound reaches it (Clopper and Pearson 1934). Images of one group are one case, as they may all be
-    right or wrong together, so there the answers are of whole groups.
+    one-sided lower bound reaches it (Clopper and Pearson 1934). Images of a group may all be right or wrong together,
+    so there the answers are of as many images as the groups are worth.
     """
     spec = data.dataset
     counts = Counter(data.train_labels.tolist())
@@ -34,8 +35,8 @@ def description(data: ImageData) -> dict[str, Any]:
         "train_size": spec.train_size,
         "validation_size": spec.validation_size,
         "test_size": spec.test_size,
-        "validation_groups": spec.validation_groups,
-        "test_groups": spec.test_groups,
+        "validation_groups": len(spec.validation_group_sizes),
+        "test_groups": len(spec.test_group_sizes),
         "mean": list(spec.mean),
         "std": list(spec.std),
         "hash": data.data_hash,
@@ -47,10 +48,15 @@ def description(data: ImageData) -> dict[str, Any]:
         "provable": [
             {"target_pct": target, "right": right}
             for target in _TARGETS
-            if (right := fewest_right(target, spec.test_groups or spec.test_size)) is not None
+            if (right := fewest_right(target, _cases(spec))) is not None
         ],
         "source": data.source,
     }
+
+
+def _cases(spec: Dataset) -> int:
+    """Return how many independent images the test part is worth."""
+    return int(independent_cases(spec.test_group_sizes)) if spec.test_group_sizes else spec.test_size
 
 
 def fewest_right(target_pct: float, images: int) -> int | None:
@@ -75,8 +81,9 @@ def description_lines(data: ImageData, facts: dict[str, Any]) -> list[str]:
     scale = ", ".join(f"{mean:.4g} ({std:.4g})" for mean, std in zip(facts["mean"], facts["std"], strict=True))
     proven = ", ".join(targets) or "none of the usual targets"
     cases = f"{facts['test_size']:,} test images"
-    if spec.test_groups:
-        cases = f"{counted(spec.test_groups, 'test group')} (images of a group are one case)"
+    if spec.test_group_sizes:
+        groups = counted(len(spec.test_group_sizes), "test group")
+        cases = f"{groups}, worth {_cases(spec):,} independent images,"
     return [
         f"{facts['name']}: images of {shape_text(spec.image_shape)}; {parts_text(spec)}",
         f"{facts['classes']} classes: {', '.join(listed[:_LISTED])}{more}",

@@ -20,7 +20,7 @@ from importlib.resources import files
 from itertools import chain
 from typing import NamedTuple
 
-from harness.data.datasets import Dataset
+from harness.data.datasets import Dataset, independent_cases
 from harness.evidence.ledger import (
     ALPHA,
     ALPHA_SHARE,
@@ -234,7 +234,7 @@ def over_seeds(errors: Sequence[int], images: int) -> float | None:
     return finite(lower_bound_pct(errors, images, CONFIDENCE))
 
 
-def over_images(wrong: Sequence[Sequence[int]], images: int, groups: int = 0) -> float | None:
+def over_images(wrong: Sequence[Sequence[int]], images: int, group_sizes: Sequence[int] = ()) -> float | None:
     """Return the one-sided 99 % bound of the mean accuracy over seeds and images; None below two seeds or images.
 
     It is Clopper's and Pearson's bound (1934) for the mean errors of a seed among as many independent images as the
@@ -245,14 +245,14 @@ def over_images(wrong: Sequence[Sequence[int]], images: int, groups: int = 0) ->
 
     Args:
         wrong: indices of the wrong images of each seed, of a test set of ``images``.
-        groups: number of groups of the test set; their images may all be right or wrong together, so there are no more
-            independent images than groups. 0 where images are independent.
+        group_sizes: images of each group of the test set, which may all be right or wrong together, so that the test
+            set has no more independent images than ``independent_cases``; empty where images are independent.
     """
     parts = components(wrong, images)
     if parts is None:
         return None
     errors = [len(missed) for missed in wrong]
-    independent = float(groups or images)
+    independent = independent_cases(group_sizes) if group_sizes else float(images)
     if parts.error_pct:
         share = statistics.mean(errors) / images
         # The variance of a share among n independent images is estimated by p (1 - p) / (n - 1).
@@ -405,16 +405,17 @@ def error_ratio_of(data: Dataset, target_pct: float) -> ErrorRatio:
 
     The margin is one standard error of the share of right answers on all images that validate, at the target: a network
     just above the target by so few images is as likely below it. Images of a group may all be right or wrong together,
-    so of grouped data groups are counted. The margin is half of the errors allowed at most. A measured ratio is of
-    training images alone: the test set has no part in it.
+    so of grouped data ``independent_cases`` are counted. The margin is half of the errors allowed at most. A measured
+    ratio is of training images alone: the test set has no part in it.
     """
     document = json.loads((files("harness.evidence") / "error-ratios.json").read_text(encoding="utf-8"))
     if data.name in document:
         return ErrorRatio(dataset=data.name, **document[data.name])
-    cases = data.validation_groups or data.validation_size * data.folds
+    groups = data.validation_group_sizes
+    cases = independent_cases(groups) if groups else float(data.validation_size * data.folds)
     allowed = 1 - target_pct / 100
     margin = min(math.sqrt(allowed * (1 - allowed) / cases), allowed / 2)
-    unit = "groups" if data.validation_groups else "images"
-    protocol = f"not measured; a margin of {100 * margin:.2f} points, by {cases:,} validation {unit}"
+    unit = "independent images that the validation groups are worth" if groups else "validation images"
+    protocol = f"not measured; a margin of {100 * margin:.2f} points, by {round(cases):,} {unit}"
     ratio = allowed / (allowed - margin) if allowed else 1.0
     return ErrorRatio(dataset=data.name, errors_ratio=ratio, relative_error=None, protocol=protocol)

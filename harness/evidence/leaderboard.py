@@ -196,12 +196,12 @@ def row_of_record(evidence: Record, entered: Ledger = _NO_LEDGER) -> Leaderboard
         protocol_version=evidence.protocol_version,
         **_columns_of(evidence.architecture, dataset(evidence.dataset).task),
         **_columns_of_decision(evidence, entered),
-        **_columns_of_seeds(evidence.seeds, evidence.target_pct, dataset(evidence.dataset).test_groups),
+        **_columns_of_seeds(evidence.seeds, evidence.target_pct, dataset(evidence.dataset).test_group_sizes),
         **_columns_of_search(evidence.found),
     )
 
 
-def _columns_of_seeds(seeds: Sequence[SeedRun], target_pct: float, test_groups: int) -> dict[str, Any]:
+def _columns_of_seeds(seeds: Sequence[SeedRun], target_pct: float, group_sizes: Sequence[int]) -> dict[str, Any]:
     size = seeds[0].test_size if seeds else 1
     errors = [run.test_errors for run in seeds]
     accuracies = [run.accuracy_pct for run in seeds]
@@ -211,7 +211,7 @@ def _columns_of_seeds(seeds: Sequence[SeedRun], target_pct: float, test_groups: 
         "mean_test_accuracy_pct": finite(statistics.mean(accuracies)),
         "std_test_accuracy_pct": finite(statistics.standard_deviation(accuracies)),
         "min_test_accuracy_pct": min(accuracies, default=None),
-        "lower_bound_images_pct": bounds.over_images(wrong_images, size, test_groups),
+        "lower_bound_images_pct": bounds.over_images(wrong_images, size, group_sizes),
         "test_errors_mean": finite(statistics.mean(errors)),
         "best_epoch_test_accuracy_pct": 100 - 100 * statistics.mean(best) / size if best else None,
         "seeds": len(seeds),

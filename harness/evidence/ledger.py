@@ -13,7 +13,9 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field
 
 from harness.system import files
 from harness.system.document import BRING_BACK, documented, parse_json, read_as
@@ -72,10 +74,14 @@ class _Promise(_Entry):
 
     Attributes:
         test_sketch: digests of the test images (``harness.data.testset.sketch_of_test_part``); empty in older lines.
+        look_alpha: the chance that this look at the test images verifies a network falsely; the bound that verifies its
+            row is one of 1 - ``look_alpha``. Zero for further seeds of a row, as the seeds declared first decide; None
+            in older lines, whose rows were verified by a bound of 98 %.
     """
 
     target_pct: float
     test_sketch: tuple[str, ...] = ()
+    look_alpha: Annotated[float | None, Field(ge=0, le=FIRST_LOOK_ALPHA)] = None
 
     @property
     def key(self) -> _Key:
@@ -133,14 +139,11 @@ class Declaration(_Promise):
 
     Attributes:
         alpha: the chance of a false success that a certificate of these seeds spends; 0 where none is made.
-        look_alpha: the chance that this look at the test images verifies a network falsely; the bound that verifies its
-            row is one of 1 - ``look_alpha``. Zero for further seeds of a row, as the seeds declared first decide.
     """
 
     kind: Literal["verification"] = "verification"
     indices: tuple[int, ...]
     alpha: float = 0.0
-    look_alpha: float = FIRST_LOOK_ALPHA
 
 
 @documented
@@ -186,11 +189,15 @@ class Ledger:
         """The entries that spend the chance of a false success: attempts to certify a row, and certificates."""
         return [*self.attempts, *(item for item in self.declarations if item.alpha)]
 
+    @property
+    def promises(self) -> list[Attempt | Declaration]:
+        """The entries that declare seeds, in the order of their declarations."""
+        return sorted([*self.attempts, *self.declarations], key=lambda item: item.declared_utc)
+
     def look_alpha(self, key: _Key) -> float:
         """Return the chance of a false verification that the look at a row spends; that of a first look by default."""
-        looks = [item for item in self.declarations if item.key == key and item.look_alpha]
-        first = min(looks, key=lambda item: item.declared_utc, default=None)
-        return FIRST_LOOK_ALPHA if first is None else first.look_alpha
+        looks = [item.look_alpha for item in self.promises if item.key == key]
+        return next(filter(None, looks), FIRST_LOOK_ALPHA)
 
     def promised(self, key: _Key, run: Container[int]) -> list[list[int]]:
         """Return the seeds of each declaration about a row, in the order of their declarations.
@@ -198,8 +205,7 @@ class Ledger:
         Args:
             run: the seeds that the row has; what was given up as futile has promised no others.
         """
-        entries: list[Attempt | Declaration] = [*self.attempts, *self.declarations]
-        own = sorted((item for item in entries if item.key == key), key=lambda item: item.declared_utc)
+        own = [item for item in self.promises if item.key == key]
         promised = []
         for item in own:
             has_given_up = isinstance(item, Attempt) and item.outcome is Outcome.FUTILE
@@ -280,15 +286,21 @@ def next_look_alpha(path: Path, dataset: str, test_sketch: Collection[str] = ())
     A fifth of what is left of ten per cent: two per cent first, then 1.6, 1.28, and so on. The looks that were
     published with the program do not count; docs/results.md corrects for their number.
     """
-    looks = read(path, [], with_shipped=False).declarations
-    spent = sum(item.look_alpha for item in looks if item.shares_images(dataset, test_sketch))
+    spent = 0.0
+    rows: set[_Key] = set()
+    for item in read(path, [], with_shipped=False).promises:
+        if item.shares_images(dataset, test_sketch):
+            # Older lines state nothing: the first one of a row spent what was due.
+            due = 0.0 if item.key in rows else ALPHA_SHARE * (LOOK_ALPHA - spent)
+            spent += due if item.look_alpha is None else item.look_alpha
+            rows.add(item.key)
     return max(0.0, round(ALPHA_SHARE * (LOOK_ALPHA - spent), 9))
 
 
 def confidence_of_next_look(path: Path, key: _Key) -> float:
     """Return the confidence of the bound that verifies the next network on the test images of a row."""
-    declarations = read(path, [], with_shipped=False).declarations
-    test_sketch = next((item.test_sketch for item in declarations if item.key == key), ())
+    promises = read(path, [], with_shipped=False).promises
+    test_sketch = next((item.test_sketch for item in promises if item.key == key), ())
     return 1 - next_look_alpha(path, key[2], test_sketch)
 
 
@@ -300,7 +312,7 @@ def declare(
         entered = read(path)
         alpha = _alpha_left(entered, key[2], test_sketch)
         number = max((attempt.number for attempt in entered.attempts), default=0) + 1
-        row = _of(key, commit, test_sketch)
+        row = _of(key, commit, test_sketch) | {"look_alpha": _look_alpha_of(path, key, test_sketch)}
         attempt = Attempt(number=number, first_index=first_index, seeds=seeds, alpha=alpha, rules=3, **row)
         _append(path, attempt)
     return attempt
@@ -341,7 +353,7 @@ def _look_alpha_of(path: Path, key: _Key, test_sketch: tuple[str, ...]) -> float
     Raises:
         ContentError: nothing is left to spend on these test images.
     """
-    if any(item.key == key for item in read(path).declarations):
+    if any(item.key == key for item in read(path).promises):
         return 0.0
     look_alpha = next_look_alpha(path, key[2], test_sketch)
     if look_alpha <= 0:

@@ -317,7 +317,7 @@ class Verified(Answer):
 
     def document(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
-        from harness.evidence.bounds import VERIFIED_CONFIDENCE, attempt_confidence, lower_bound_pct
+        from harness.evidence.bounds import attempt_confidence
         from harness.evidence.verify import machines_of
         from harness.training.result import finite
 
@@ -327,7 +327,6 @@ class Verified(Answer):
         accuracies = [run.accuracy_pct for run in runs]
         errors = [run.test_errors for run in runs]
         attempt = verdict.attempt
-        confidence = (row.confidence or VERIFIED_CONFIDENCE) if attempt is None else attempt_confidence(attempt)
         return {
             "architecture": str(verdict.record.architecture),
             **{name: getattr(row, name) for name in ("hash", "parameters", "recipe", "recipe_hash", "dataset")},
@@ -335,8 +334,8 @@ class Verified(Answer):
             "passed": verdict.passed,
             "mean_test_accuracy_pct": finite(statistics.mean(accuracies)),
             "std_test_accuracy_pct": finite(statistics.standard_deviation(accuracies)),
-            "lower_bound_pct": finite(lower_bound_pct(errors, runs[0].test_size, confidence)) if runs else None,
-            "confidence": confidence,
+            "lower_bound_pct": row.lower_bound_pct if attempt is None else attempt.lower_bound_pct,
+            "confidence": row.confidence if attempt is None else attempt_confidence(attempt),
             "test_errors": errors,
             "seeds": [run.seed for run in runs],
             "teacher_seconds": verdict.record.teacher_seconds,

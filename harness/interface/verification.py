@@ -95,6 +95,9 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> Plan:
 
 def _network_and_row(request: VerifyRequest, workspace: Workspace) -> tuple[NetworkArgument, KnownRow | None]:
     argument = network_argument(request.network, workspace, datasets.task_of(request.dataset))
+    if isinstance(request.network, Trial | Study):
+        # What it was trained with belongs to it, whatever data set it is tested on.
+        return argument, argument.rows[0]
     dataset = None if request.dataset == datasets.AUTO else request.dataset
     recipe_given = request.recipe is not None
     return argument, only_row(argument, dataset=dataset, target_pct=request.target_pct, recipe_given=recipe_given)

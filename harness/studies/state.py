@@ -155,7 +155,8 @@ class StudyState:
                 self._on_winner(entry.elapsed, event)
             case Verified() if self._winner is not None:
                 self.verdicts[self._winner] = event
-                self._advance_network(self.proposals[self._winner].hash, _VERDICT_STEPS[event.passed])
+                if self._winner in self.proposals:
+                    self._advance_network(self.proposals[self._winner].hash, _VERDICT_STEPS[event.passed])
                 self._drop_missed()
             case _:
                 pass

@@ -23,8 +23,8 @@ import numpy as np
 from harness.data.datasets import DataFile, Dataset, dataset
 from harness.data.own import parts as divisions
 from harness.data.own import values
+from harness.data.own.near_duplicates import near_keys
 from harness.data.own.sources import PARTS, Part, Source, part_of_arrays, part_of_torch, source_at
-from harness.data.own.twins import twin_keys, twins
 from harness.data.own.values import Array
 from harness.data.training_images import OWN_FILES, content_digest
 from harness.system.document import document_of, read_as
@@ -171,8 +171,9 @@ def parts_text(spec: Dataset) -> str:
     balance = ", as many of each class" if spec.balanced else ""
     overlap = f"; THE PARTS OVERLAP: {spec.overlap}" if spec.overlap else ""
     groups = ""
-    if spec.test_groups:
-        groups = f"; {counted(spec.validation_groups, 'group')} validate and {counted(spec.test_groups, 'group')} test"
+    if spec.test_group_sizes:
+        validation = counted(len(spec.validation_group_sizes), "group")
+        groups = f"; {validation} validate and {counted(len(spec.test_group_sizes), 'group')} test"
     return f"{sizes} and {spec.test_size:,} test images{balance}{groups}{overlap}"
 
 
@@ -325,7 +326,8 @@ class _ImageTable:
 class _Scaled(NamedTuple):
     """All images as pixels, and which of them are locked; per channel ``low`` became 0 and ``high`` 255.
 
-    ``twins`` are bytes that nearly equal pictures share.
+    ``near`` are bytes that equal pictures and near-duplicates share; ``joint`` those that pictures share which stay on
+    one side of each division: the same, or where near-duplicates cannot stay together, of equal ones alone.
     """
 
     is_test: Array
@@ -333,16 +335,17 @@ class _Scaled(NamedTuple):
     high: Array
     pixels: Array
     pixel_digests: Array
-    twins: Array
+    near: Array
+    joint: Array
 
 
 def _store(source: Source, options: Options) -> Dataset:
     """Check what a source holds, split it, write its parts, and return the data set that they make."""
     table, classes = _image_table(source, options)
-    scaled = _split_and_scale(table)
+    scaled, fold, is_used = _divided(table, balanced=options.balanced)
     low, high = scaled.low, scaled.high
     indices = {PARTS[part]: np.flatnonzero(table.part == part) for part in table.numbers}
-    overlap = divisions.overlap(indices, scaled.pixel_digests, scaled.twins, table.groups)
+    overlap = divisions.overlap(indices, scaled.pixel_digests, scaled.near, table.groups)
     if overlap and not options.allow_overlap:
         raise DataError(
             f"the parts of {source.name} overlap: {overlap}", hint="--allow-overlap keeps them, and says so"
@@ -350,16 +353,16 @@ def _store(source: Source, options: Options) -> Dataset:
     remarks = _remarks(source, table, scaled)
     duplicates = _duplicates(table, scaled.pixel_digests)
     table.numbers.clear()
-    train, test, group_counts = _parts_to_write(table, scaled, len(classes), balanced=options.balanced)
+    train, test, group_sizes = _parts_to_write(table, scaled, fold, is_used, balanced=options.balanced)
     # The parts have copies of these pixels, which memory should hold once.
     del scaled
     if surplus := len(table.part) - len(train["labels"]) - len(test["labels"]):
         remarks.append(f"left out: {counted(surplus, 'image')} of classes that have more")
-    facts = [classes, low.tolist(), high.tolist(), overlap, options.balanced]
+    facts = [classes, low.tolist(), high.tolist(), overlap, options.balanced, *map(list, filter(None, group_sizes))]
     digest = content_digest(facts, [*train.values(), *test.values()])
-    mean, deviation = statistics_of(train["pixels"], source.name)
+    mean, deviation = _statistics(train["pixels"], source.name)
     channels, rows, columns = train["pixels"].shape[1:]
-    validation_size, folds = turns_of(train["fold"])
+    validation_size, folds = _turns_of(train["fold"])
     plain_name = re.sub(r"[^a-z0-9]+", "-", source.name.lower()).strip("-")[:40].strip("-") or "own"
     spec = Dataset(
         name=f"{plain_name}-{digest[:8]}",
@@ -372,8 +375,8 @@ def _store(source: Source, options: Options) -> Dataset:
         train_size=len(train["labels"]) - validation_size,
         validation_size=validation_size,
         test_size=len(test["labels"]),
-        validation_groups=group_counts[0],
-        test_groups=group_counts[1],
+        validation_group_sizes=group_sizes[0],
+        test_group_sizes=group_sizes[1],
         class_names=tuple(classes),
         sha256=digest,
         folds=folds,
@@ -435,7 +438,20 @@ def _numbers(by_index: Mapping[int, Part], source: str, options: Options) -> dic
     return numbers
 
 
-def _split_and_scale(table: _ImageTable) -> _Scaled:
+def _divided(table: _ImageTable, *, balanced: bool) -> tuple[_Scaled, Array, Array]:
+    """Return the images as pixels with the locked ones, the turns that validate, and which images are used.
+
+    Near-duplicates stay on one side of each division, unless so many are connected that nothing could be divided.
+    """
+    try:
+        scaled = _split_and_scale(table, joins_near=True)
+        return scaled, *_turns(table, scaled, balanced=balanced)
+    except DataError:
+        scaled = _split_and_scale(table, joins_near=False)
+        return scaled, *_turns(table, scaled, balanced=balanced)
+
+
+def _split_and_scale(table: _ImageTable, *, joins_near: bool) -> _Scaled:
     """Lock the part to test on, or a fifth where there is none, and scale all images to the range of the others."""
     keys = table.keys()
     has_test = (table.part == _TEST).any()
@@ -456,43 +472,54 @@ def _split_and_scale(table: _ImageTable) -> _Scaled:
                 raise DataError(f"pixels of {PARTS[part]} {difference}")
         pixels = table.pixels(low, high)
         digests = values.digests(pixels)
-        near = twin_keys(digests, twins(pixels))
-        if has_test or not np.isin(near[is_test], near[~is_test]).any():
-            return _Scaled(is_test, low, high, pixels, digests, near)
+        near = near_keys(pixels, digests)
+        joint = near if joins_near else digests
+        if has_test or not np.isin(joint[is_test], joint[~is_test]).any():
+            return _Scaled(is_test, low, high, pixels, digests, near, joint)
         # Different numbers became equal or nearly equal pixels on both sides. With these as a further key they stay
         # together; another split has another range, which may make others equal. Units only grow, so a few splits
         # settle it.
-        keys.append(near)
+        keys.append(joint)
     raise DataError(f"a fifth cannot be set aside: {_ROUNDED}")
 
 
-def _parts_to_write(
-    table: _ImageTable, scaled: _Scaled, classes: int, *, balanced: bool
-) -> tuple[dict[str, Array], dict[str, Array], tuple[int, int]]:
-    """Return the arrays of the images to train and validate on, with the fold that validates each, and of the test.
-
-    The last are the numbers of groups that validate and test, zero where there are no groups.
-    """
-    not_test, test = np.flatnonzero(~scaled.is_test), np.flatnonzero(scaled.is_test)
-    labels = table.labels[not_test]
-    units = divisions.units([key[not_test] for key in (*table.keys(), scaled.twins)], "split-v1")
+def _turns(table: _ImageTable, scaled: _Scaled, *, balanced: bool) -> tuple[Array, Array]:
+    """Return, for each image that is not locked, the turn that validates on it, and whether it is used."""
+    not_test = np.flatnonzero(~scaled.is_test)
+    units = divisions.units([key[not_test] for key in (*table.keys(), scaled.joint)], "split-v1")
     in_validation = table.part[not_test] == _VALIDATION
     given_validation = in_validation if in_validation.any() else None
     grouped = table.groups is not None
     # Images are used or left out; of those that are used, ``fold`` says which turn validates on them, if any.
-    fold, is_used = divisions.validated(labels, units, given_validation, grouped=grouped, balanced=balanced)
+    labels = table.labels[not_test]
+    return divisions.validated(labels, units, given_validation, grouped=grouped, balanced=balanced)
+
+
+def _parts_to_write(
+    table: _ImageTable, scaled: _Scaled, fold: Array, is_used: Array, *, balanced: bool
+) -> tuple[dict[str, Array], dict[str, Array], tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Return the arrays of the images to train and validate on, with the fold that validates each, and of the test.
+
+    The last are the sizes of the groups that validate and test, empty where there are no groups.
+    """
+    not_test, test = np.flatnonzero(~scaled.is_test), np.flatnonzero(scaled.is_test)
+    labels = table.labels[not_test]
     if balanced:
-        test = test[divisions.evened(table.labels[test], np.arange(len(test)), classes)]
+        test = test[divisions.evened(table.labels[test], np.arange(len(test)), int(table.labels.max()) + 1)]
     pixels = scaled.pixels[not_test[is_used]]
-    group_counts = (0, 0)
+    group_sizes: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
     if table.groups is not None:
-        validation_groups = table.groups[not_test[is_used]][fold[is_used] == 0]
-        group_counts = (len(np.unique(validation_groups)), len(np.unique(table.groups[test])))
+        validating = not_test[is_used][fold[is_used] == 0]
+        group_sizes = (_sizes(table.groups[validating]), _sizes(table.groups[test]))
     return (
         {"pixels": pixels, "labels": labels[is_used].astype("<i8"), "fold": fold[is_used]},
         {"pixels": scaled.pixels[test], "labels": table.labels[test].astype("<i8")},
-        group_counts,
+        group_sizes,
     )
+
+
+def _sizes(groups: Array) -> tuple[int, ...]:
+    return tuple(np.unique(groups, return_counts=True)[1].tolist())
 
 
 def _remarks(source: Source, table: _ImageTable, scaled: _Scaled) -> list[str]:
@@ -508,8 +535,10 @@ def _remarks(source: Source, table: _ImageTable, scaled: _Scaled) -> list[str]:
     if is_flat and edge >= 8 and edge**2 == columns:
         remarks.append(f"rows of {columns} numbers are series; pictures are images x {edge} x {edge}")
     if number := _near_count(scaled):
-        side = "" if "test" in source.parts else ", and stay on one side of each division"
-        remarks.append(f"{counted(number, 'image')} of nearly the same pixels as others{side}")
+        stays = "stay on one side of each division that is made here"
+        if scaled.joint is not scaled.near:
+            stays = "lie on BOTH SIDES of divisions, as too many are connected: name groups (--group-by) if you can"
+        remarks.append(f"{counted(number, 'near-duplicate image')}, which {stays}")
     if table.groups is not None:
         remarks.append(counted(len(np.unique(table.groups)), "group"))
     return remarks
@@ -517,7 +546,7 @@ def _remarks(source: Source, table: _ImageTable, scaled: _Scaled) -> list[str]:
 
 def _near_count(scaled: _Scaled) -> int:
     """Return the number of images that are nearly equal to others and not equal to all of them."""
-    near = np.unique(scaled.twins, return_inverse=True)[1]
+    near = np.unique(scaled.near, return_inverse=True)[1]
     equal = np.unique(scaled.pixel_digests, return_inverse=True)[1]
     different = np.unique(near * len(near) + equal) // len(near)
     return int((np.bincount(different)[near] > 1).sum())
@@ -533,12 +562,32 @@ def _duplicates(table: _ImageTable, digests: Array) -> tuple[str, ...]:
     return (*pairs, *([f"and {more:,} more"] if more > 0 else []))
 
 
-def turns_of(fold: Array) -> tuple[int, int]:
+def check_facts(spec: Dataset) -> None:
+    """Raise DataError where ``data.json`` of a person's own data states what the stored images do not give."""
+    folder = workspace().data(spec.name)
+    with np.load(folder / OWN_FILES[0]) as train, np.load(folder / OWN_FILES[1]) as test:
+        mean, std = _statistics(train["pixels"], spec.name)
+        validation_size, folds = _turns_of(train["fold"])
+        due = {
+            "mean": mean,
+            "std": std,
+            "image_shape": train["pixels"].shape[1:],
+            "train_size": len(train["labels"]) - validation_size,
+            "validation_size": validation_size,
+            "folds": folds,
+            "test_size": len(test["labels"]),
+        }
+    for name, value in due.items():
+        if getattr(spec, name) != value:
+            raise DataError(f"{folder / 'data.json'}: {name}: {getattr(spec, name)} stated, {value} computed")
+
+
+def _turns_of(fold: Array) -> tuple[int, int]:
     """Return how many images validate in a turn, and the number of turns."""
     return int((fold == 0).sum()), divisions.FOLDS if (fold == 1).any() else 1
 
 
-def statistics_of(pixels: Array, name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _statistics(pixels: Array, name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and deviation of each channel, on a scale from 0 to 1."""
     shades = np.arange(256) / 255
     means, deviations = [], []

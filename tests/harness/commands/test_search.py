@@ -306,4 +306,6 @@ def test_an_interrupted_search_is_not_concluded_and_says_how_it_goes_on(
     monkeypatch.setattr(conclude, "conclude", lambda *arguments: pytest.fail("it was concluded"))
 
     assert run([*SEARCH]) == 130
-    assert capsys.readouterr().err.endswith("error: interrupted\nhint: resume with the same command\n")
+    assert capsys.readouterr().err.endswith(
+        "error: interrupted; no network is confirmed so far\nhint: resume with the same command\n"
+    )

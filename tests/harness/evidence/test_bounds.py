@@ -161,8 +161,8 @@ def test_images_of_groups_are_no_more_cases_than_there_are_groups():
     # Seven families, no error: the bound of seven right answers of seven.
     exact = 100 * stats.binomtest(7, 7, alternative="greater").proportion_ci(0.99).low
 
-    assert bounds.over_images([[]] * 6, 630, groups=7) == pytest.approx(exact)
-    grouped, ungrouped = (bounds.over_images([[1, 2, 3]] * 6, 630, groups) or 0 for groups in (7, 0))
+    assert bounds.over_images([[]] * 6, 630, [90] * 7) == pytest.approx(exact)
+    grouped, ungrouped = (bounds.over_images([[1, 2, 3]] * 6, 630, sizes) or 0 for sizes in ([90] * 7, []))
     assert grouped < ungrouped
 
 

@@ -170,22 +170,44 @@ def test_all_looks_together_spend_a_tenth_at_most(path: Path):
 
     for number in range(30):
         look(number)
-    assert sum(item.look_alpha for item in ledger.read(path).declarations) < ledger.LOOK_ALPHA
+    assert sum(item.look_alpha or 0 for item in ledger.read(path).declarations) < ledger.LOOK_ALPHA
 
-    files.append_line(path, json.dumps(asdict(ledger.read(path).declarations[0]) | {"look_alpha": 0.1}))
+    for number in range(30, 400):
+        if not ledger.next_look_alpha(path, "mnist"):
+            break
+        look(number)
     with pytest.raises(ContentError, match="fresh test images"):
-        look(31)
+        look(400)
 
 
 def test_a_look_of_before_accounts_spent_two_per_cent(path: Path):
     ledger.declare_verification(path, KEY, [0])
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     old = {name: value for name, value in lines[0].items() if name not in ("look_alpha", "test_sketch")}
-    path.write_text(json.dumps(old) + "\n", encoding="utf-8")
+    # Seven lines: one network with seed after seed.
+    path.write_text("".join(json.dumps(old | {"indices": [seed]}) + "\n" for seed in range(7)), encoding="utf-8")
 
     assert ledger.read(path).look_alpha(KEY) == 0.02
     ledger.declare_verification(path, OTHER, [0])
     assert ledger.read(path).look_alpha(OTHER) == 0.016
+
+
+def test_an_attempt_to_certify_is_a_look_too(path: Path):
+    ledger.declare_verification(path, KEY, [0])
+    ledger.declare(path, OTHER, 0, 20)
+
+    assert ledger.read(path).look_alpha(OTHER) == 0.016
+    assert ledger.confidence_of_next_look(path, OTHER) == pytest.approx(1 - 0.0128)
+
+
+@pytest.mark.parametrize("look_alpha", [-0.01, 0.021, 0.9, 2])
+def test_no_line_states_a_weaker_bound_than_that_of_a_first_look(path: Path, look_alpha: float):
+    ledger.declare_verification(path, KEY, [0])
+    entry = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(entry | {"look_alpha": look_alpha}) + "\n", encoding="utf-8")
+
+    with pytest.raises(ContentError, match="look_alpha"):
+        ledger.read(path)
 
 
 def test_certificates_of_overlapping_test_parts_share_one_account(path: Path):

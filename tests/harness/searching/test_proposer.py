@@ -298,7 +298,7 @@ def test_once_something_stands_what_has_no_chance_is_proposed_in_doubt_while_a_s
     without_spare = proposed(aiming(), standing, budget=budget, time_left=replace(limits, spare=0.0))
     assert without_spare.proposal is None
     assert not without_spare.lacks_time
-    assert "a chance of 20 % to reach the target" in without_spare.why
+    assert "20 % of reaching the target" in without_spare.why
     assert proposed(aiming(), standing, budget=budget).proposal is not None
 
 

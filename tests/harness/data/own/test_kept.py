@@ -16,7 +16,7 @@ from harness.data import own
 from harness.data.datasets import DATASETS, dataset
 from harness.data.other_images import labelled_images, own_images
 from harness.data.own import Options
-from harness.data.training_images import check, load
+from harness.data.training_images import load
 from harness.interface.declarations import DatasetType
 from harness.system.errors import ContentError, DataError, UsageError
 from harness.system.files import workspace
@@ -291,8 +291,9 @@ def test_messages_say_where_what_is_wrong_lies(tmp_path: Path):
 def test_the_check_computes_what_data_json_states(name: str, value: Any):
     spec = own.from_arrays("facts", *pictures(40))
     facts = workspace().data(spec.name) / "data.json"
-    assert check(spec, None)["dataset"] == spec.name
+    own.check_facts(spec)
     facts.write_text(json.dumps(json.loads(facts.read_text(encoding="utf-8")) | {name: value}), encoding="utf-8")
 
     with pytest.raises(DataError, match=f"{name}: .* stated, .* computed"):
-        check(dataset(spec.name), None)
+        own.check_facts(dataset(spec.name))
+    assert run(["data", "check", "--dataset", spec.name]) == 5

@@ -148,11 +148,13 @@ def test_five_groups_validate_and_test_or_a_third(count: int, validating: int, t
     (_, test), (_, validation) = [
         [{image[0] for image in side} for side in pair] for pair in sides(spec, tmp_path / "log")
     ]
-    assert (spec.validation_groups, spec.test_groups) == (len(validation), len(test))
-    assert spec.validation_groups >= validating
-    assert spec.test_groups >= testing
+    assert (len(spec.validation_group_sizes), len(spec.test_group_sizes)) == (len(validation), len(test))
+    assert (sum(spec.validation_group_sizes), sum(spec.test_group_sizes)) == (spec.validation_size, spec.test_size)
+    assert len(validation) >= validating
+    assert len(test) >= testing
     facts = description(load(spec.name))
-    assert (facts["test_groups"], facts["provable"]) == (spec.test_groups, [])
+    assert (facts["test_groups"], facts["provable"]) == (len(test), [])
+    assert own.from_arrays("families", images, labels).name != spec.name
 
 
 @pytest.mark.parametrize(

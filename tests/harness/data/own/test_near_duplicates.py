@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from harness.data import own
-from harness.data.own.twins import twins
+from harness.data.own.near_duplicates import near_pairs
 from harness.system.errors import DataError
 from tests.harness.data.own.pictures import CLASSES
 from tests.harness.data.own.test_parts import sides
@@ -54,7 +54,7 @@ def noise(images: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(("channels", "side"), [(1, 28), (3, 40), (1, 130)])
 def test_nearly_equal_pictures_are_pairs(change: Callable[[np.ndarray], np.ndarray], channels: int, side: int):
     images = scenes(60, channels, side)
-    pairs = {(first, second - 60) for first, second in twins(np.concatenate([images, change(images)])).tolist()}
+    pairs = {(first, second - 60) for first, second in near_pairs(np.concatenate([images, change(images)])).tolist()}
 
     assert pairs >= {(index, index) for index in range(60)}
 
@@ -72,7 +72,7 @@ def test_pairs_are_those_of_all_comparisons():
                 distance = np.sqrt(np.nanmean((moved - both[first]) ** 2, axis=(1, 2, 3)))
                 expected |= {(first, int(other)) for other in np.flatnonzero(distance <= 5) if other > first}
 
-    assert {(first, second) for first, second in twins(both).tolist()} == expected
+    assert {(first, second) for first, second in near_pairs(both).tolist()} == expected
     assert len(expected) >= 25
 
 
@@ -81,7 +81,7 @@ SCENES = scenes(50)
 
 @pytest.mark.parametrize("images", [SCENES, np.zeros_like(SCENES), SCENES[:, :, :1], SCENES[:, :, :5, :5]])
 def test_different_pictures_blank_ones_and_series_are_no_pairs(images: np.ndarray):
-    assert twins(images).shape == (0, 2)
+    assert near_pairs(images).shape == (0, 2)
 
 
 def test_nearly_equal_pictures_stay_on_one_side_and_are_counted(tmp_path: Path):
@@ -90,7 +90,7 @@ def test_nearly_equal_pictures_stay_on_one_side_and_are_counted(tmp_path: Path):
     labels = np.array(CLASSES)[np.arange(240) % 3]
     spec = own.from_arrays("twins", both[:, 0], labels)
 
-    assert any("240 images of nearly the same pixels" in remark for remark in spec.remarks)
+    assert any("240 near-duplicate images, which stay" in remark for remark in spec.remarks)
     for first, second in sides(spec, tmp_path / "log"):
         # All but the pixel that differs.
         assert not {image[:145] + image[146:] for image in first} & {image[:145] + image[146:] for image in second}
@@ -104,3 +104,32 @@ def test_parts_with_nearly_equal_pictures_are_refused_unless_that_is_allowed():
     with pytest.raises(DataError, match="30 of 30 test images are nearly equal to images of the train part"):
         own.from_arrays("twins", *parts)
     assert "nearly equal" in own.from_arrays("twins", *parts, allow_overlap=True).overlap
+
+
+def test_equal_pictures_and_long_chains_of_near_duplicates_stay_on_one_side(tmp_path: Path):
+    # Ten scenes of three bursts: thirteen frames that rise by a grey level each, and ten copies of the last.
+    images = np.repeat(scenes(30, side=24) // 2 + 20, 22, axis=0)
+    images += np.tile(np.minimum(np.arange(22), 12), 30)[:, None, None, None].astype(np.uint8)
+    labels = np.repeat(np.array(CLASSES)[np.arange(30) % 3], 22)
+    spec = own.from_arrays("bursts", images[:, 0], labels)
+
+    for first, second in sides(spec, tmp_path / "log"):
+        assert not {_scene(image) for image in first} & {_scene(image) for image in second}
+
+
+def _scene(image: bytes) -> bytes:
+    """Return what all frames of a burst have in common: how far each pixel lies above the first."""
+    pixels = np.frombuffer(image, np.uint8)
+    return bytes((pixels - pixels[0]).tobytes())
+
+
+def test_where_nearly_all_pictures_are_near_duplicates_the_data_set_says_that_they_are_divided():
+    # A camera that never moves: small defects on one background.
+    background = scenes(1, side=64)[0, 0]
+    images = np.tile(background, (200, 1, 1))
+    for image, (row, column) in zip(images[100:], RANDOM.integers(0, 60, (100, 2)), strict=True):
+        image[row : row + 3, column : column + 3] ^= 90
+    images += RANDOM.integers(0, 2, images.shape).astype(np.uint8)
+    spec = own.from_arrays("camera", images, np.array(CLASSES)[:2].repeat(100))
+
+    assert any("BOTH SIDES" in remark for remark in spec.remarks)

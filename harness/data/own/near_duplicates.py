@@ -1,0 +1,129 @@
+"""Near-duplicates: pictures that were saved again, lie a few grey levels apart, or are shifted by a pixel.
+
+Candidates are neighbours by the magnitudes of low frequencies, which no shift changes; the pixels themselves then
+decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from harness.data.own.values import Array, chunks
+
+NEAR_LEVELS = 5  # grey levels of 256, root mean square of a difference; JPEG at quality 85 makes 3.4 of MNIST's digits
+_LEAST_SIDE = 8  # pixels; smaller pictures and series are alike without being copies
+_LEAST_CONTRAST = 3  # times NEAR_LEVELS, standard deviation of a channel: pictures of less contrast are all alike
+_FREQUENCIES = 24  # by which neighbours are looked up; all are compared afterwards
+_NEIGHBOURS = 8  # candidates of each picture
+_MOST_NEIGHBOURS = 64  # candidates of a picture with more neighbours than that
+_ROWS = 512  # pictures or pairs that are worked on at once
+_MOST_SIDE = 64  # pixels of the means that are transformed
+
+
+def near_keys(pixels: Array, digests: Array) -> Array:
+    """Return bytes (images,) that equal pictures and near-duplicates share: the least digest of all that are connected.
+
+    Args:
+        pixels: uint8 (images, channels, rows, columns).
+        digests: bytes (images,) that equal pictures share.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    firsts, of_image = np.unique(digests, return_index=True, return_inverse=True)[1:]
+    pairs = near_pairs(pixels, firsts)
+    # Equal pictures are connected with the first of them.
+    edges = np.concatenate([pairs, np.stack([firsts[of_image], np.arange(len(digests))], axis=1)])
+    graph = coo_array((np.ones(len(edges), bool), (edges[:, 0], edges[:, 1])), shape=(len(digests),) * 2)
+    components = connected_components(graph, directed=False)[1]
+    order = np.lexsort((digests, components))
+    least = order[np.unique(components[order], return_index=True)[1]]
+    keys: Array = digests[least][components]
+    return keys
+
+
+def near_pairs(pixels: Array, indices: Array | None = None) -> Array:
+    """Return pairs of near-duplicates, int64 (pairs, 2), the lower index first.
+
+    Two pictures are near-duplicates where the root mean square of their difference is at most ``NEAR_LEVELS`` grey
+    levels, after a shift by at most one pixel. Each picture is compared with at most ``_MOST_NEIGHBOURS`` others.
+
+    Args:
+        pixels: uint8 (images, channels, rows, columns); series and flat pictures have no near-duplicates.
+        indices: the pictures that are compared, no two equal; all by default.
+    """
+    from scipy.spatial import cKDTree
+
+    chosen = np.arange(len(pixels)) if indices is None else indices
+    if min(pixels.shape[2:]) < _LEAST_SIDE:
+        return np.empty((0, 2), np.int64)
+    blocks = [chosen[block] for block in chunks(len(chosen), pixels[0].size)]
+    contrast = np.concatenate([pixels[block].std((2, 3)).max(1) for block in blocks])
+    features = np.concatenate([_features(pixels[block]) for block in blocks])[contrast >= _LEAST_CONTRAST * NEAR_LEVELS]
+    chosen = chosen[contrast >= _LEAST_CONTRAST * NEAR_LEVELS]
+    tree = cKDTree(features[:, :_FREQUENCIES]) if len(chosen) else None
+    pairs = [np.empty((0, 2), np.int64)]
+    rows = np.arange(len(chosen))
+    for count in (_NEIGHBOURS, _MOST_NEIGHBOURS):
+        crowded = []
+        for start in range(0, len(rows), _ROWS):
+            some = rows[start : start + _ROWS]
+            near, is_crowded = _near_rows(tree, features, some, count)
+            pairs += [
+                chosen[near[block]][_are_near(pixels[chosen[near[block, 0]]], pixels[chosen[near[block, 1]]])]
+                for block in chunks(len(near), pixels[0].size)
+            ]
+            crowded.append(some[is_crowded])
+        rows = np.concatenate(crowded) if crowded else rows
+    distinct: Array = np.unique(np.sort(np.concatenate(pairs), axis=1), axis=0)
+    return distinct
+
+
+def _near_rows(tree: Any, features: Array, rows: Array, count: int) -> tuple[Array, Array]:
+    """Return pairs of rows whose features lie within the radius, and which rows may have more than ``count``."""
+    # A difference changes all magnitudes together by no more than its own norm; a shift loses an edge besides.
+    radius = 1.2 * NEAR_LEVELS
+    neighbours = tree.query(features[rows, :_FREQUENCIES], k=count + 1, distance_upper_bound=radius)[1]
+    firsts, columns = np.nonzero(neighbours < len(features))
+    pairs = np.stack([rows[firsts], neighbours[firsts, columns]], axis=1)
+    pairs = np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0)
+    distances = [((features[pairs[block, 0]] - features[pairs[block, 1]]) ** 2).sum(1) for block in _slices(len(pairs))]
+    close: Array = pairs[np.concatenate(distances) <= radius**2] if distances else pairs
+    return close, neighbours[:, -1] < len(features)
+
+
+def _slices(count: int) -> Iterator[slice]:
+    yield from (slice(start, start + _ROWS) for start in range(0, count, _ROWS))
+
+
+def _features(images: Array) -> Array:
+    """Return magnitudes of low frequencies of the mean over channels, in grey levels, float32 (images, frequencies)."""
+    from scipy.fft import fft2
+
+    grey = images.mean(1)
+    rows, columns = (-(-side // _MOST_SIDE) for side in grey.shape[1:])
+    height, width = grey.shape[1] // rows, grey.shape[2] // columns
+    blocks = grey[:, : height * rows, : width * columns].reshape(len(grey), height, rows, width, columns)
+    spectrum = np.abs(fft2(blocks.mean((2, 4)), norm="forward"))
+    # Half of the plane, as the other half is the same, without the highest frequencies, which are there once.
+    highest_row, highest_column = min(8, (height - 1) // 2), min(8, (width - 1) // 2)
+    plane = [(row, column) for row in range(highest_row + 1) for column in range(-highest_column, highest_column + 1)]
+    half = sorted((pair for pair in plane if pair >= (0, 0)), key=lambda pair: (pair[0] ** 2 + pair[1] ** 2, pair))
+    return np.stack([spectrum[:, row, column] for row, column in half], axis=1).astype(np.float32)
+
+
+def _are_near(images: Array, others: Array) -> Array:
+    """Return which pairs are near-duplicates, bool (pairs,)."""
+    rows, columns = images.shape[2:]
+    least = np.full(len(images), np.inf)
+    for down in (-1, 0, 1):
+        for right in (-1, 0, 1):
+            inside = images[:, :, max(0, down) : rows + min(0, down), max(0, right) : columns + min(0, right)]
+            moved = others[:, :, max(0, -down) : rows + min(0, -down), max(0, -right) : columns + min(0, -right)]
+            squares = (inside.astype(np.int64) - moved) ** 2
+            least = np.minimum(least, squares.mean((1, 2, 3)))
+    near: Array = least <= NEAR_LEVELS**2
+    return near
