@@ -18,7 +18,7 @@ from harness.data.datasets import Dataset
 from harness.data.training_images import ImageData, locked_arrays
 from harness.system import files
 
-SKETCH_SIZE = 32  # digests of a test part; two parts with a tenth of their images in common share one in 97 % of cases
+SKETCH_SIZE = 32  # digests of a test part; parts that share a tenth of all their images share one in 97 % of cases
 
 
 def read_test_set(data: ImageData, *, purpose: str, log: Path) -> tuple[Tensor, Tensor]:
@@ -45,7 +45,7 @@ def sketch_of_test_part(spec: Dataset, folder: Path | None) -> tuple[str, ...]:
     """Return the smallest digests of the test images, ascending: what a ledger knows of them; no pixel is handed out.
 
     Two test parts with a share J of all their images in common have no digest in common with a chance of
-    (1 - J)^32 (bottom-k sketch: Broder, "On the resemblance and containment of documents", 1997).
+    (1 - J)^32 (MinHash: Broder, "On the resemblance and containment of documents", 1997).
 
     Raises:
         DataError: the files are missing or damaged.

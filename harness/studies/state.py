@@ -287,7 +287,9 @@ class StudyState:
     @property
     def answer(self) -> Candidate | None:
         """The network that the study answers with: the smallest that met the target on test, else the standing one."""
-        passed = [self.candidates[trial] for trial, verdict in self.verdicts.items() if verdict.passed]
+        verified = (self.candidates.get(trial) for trial, verdict in self.verdicts.items() if verdict.passed)
+        # Only a damaged log lacks the proposal of a network that was verified.
+        passed = [candidate for candidate in verified if candidate is not None]
         return min(passed, key=lambda candidate: candidate.order, default=self.standing)
 
     @property

@@ -11,6 +11,7 @@ import pytest
 
 from harness.evidence import record
 from harness.evidence.leaderboard import refresh
+from harness.interface import verification
 from harness.interface.lookup import (
     KnownRow,
     NetworkArgument,
@@ -81,6 +82,11 @@ def test_a_study_names_its_answer_and_a_trial_its_network(place: Workspace):
     [trial] = study_.trials
     argument = network_argument(trial, place, MNIST)
     assert (argument.architecture, argument.rows[0].recipe) == (NETWORK, trial.recipe)
+    # Whatever data set it is tested on, it was trained with its own recipe.
+    request = verification.VerifyRequest(network=trial, dataset="fashion-mnist", target_pct=90.0)
+    _, row = verification._network_and_row(request, place)
+    assert row is not None
+    assert row.recipe == trial.recipe
 
 
 # How it is written -------------------------------------------------------------------------------------------

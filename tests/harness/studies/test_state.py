@@ -97,3 +97,12 @@ def test_a_network_is_in_training_from_its_first_rung():
     rung: dict[str, Any] = {"epoch": 2, "validation_errors": 90, "ratio": 0.6, "predicted_pct": 99.0, "pruned": False}
     state.apply(Entry(1.0, RungReached(trial=0, purpose=Purpose.SEARCH, seed_index=0, exempt=False, **rung)))
     assert state.network_states == {"a": NetworkState.TRAINING}
+
+
+def test_a_log_that_lacks_the_proposal_of_its_winner_has_no_answer():
+    state = StudyState(Path("study"), searches.config())
+    winner = WinnerChosen(trial=0, hash="a", parameters=9, validation_accuracy_pct=99.0, validation_seeds=2)
+    state.apply(Entry(0.0, winner))
+    state.apply(Entry(1.0, Verified(hash="a", recipe_hash="b", tier="verified", passed=True)))
+
+    assert (state.answer, state.answer_tier) == (None, "")
