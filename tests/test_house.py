@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 35_200,
+    "product lines": 35_185,
     "test lines": 31_960,
     "benchmark lines": 3_200,
     "public names": 1_056,

@@ -326,14 +326,6 @@ class _Components(NamedTuple):
         """The degrees of freedom, rounded down: quantiles of few degrees are kept, and fewer are the safer side."""
         return max(1, math.floor(min(self.freedom, 1e9) + 1e-6))
 
-    def lower_bound_pct(self, confidence: float) -> float:
-        """Return the one-sided lower bound of the accuracy over seeds and images like these.
-
-        It is never above the t bound over seeds alone, which few seeds put low for want of degrees of freedom.
-        """
-        both = statistics.quantile(confidence, self.whole_freedom) * self.error_pct
-        return self.mean_pct - max(both, statistics.quantile(confidence, self.seeds - 1) * self.seeds_error_pct)
-
 
 def components(wrong: Sequence[Sequence[int]], images: int) -> _Components | None:
     """Return the components of a row's mean accuracy; None below two seeds or two images.
