@@ -111,7 +111,7 @@ def is_short(argument: str) -> bool:
 
 
 def network_argument(network: object, workspace: Workspace, task: Task) -> NetworkArgument:
-    """Return the network that a person has given: an architecture, a trial, a study's answer, or a text that names one.
+    """Return the network of an argument: an architecture, a trial, a study's answer, or a text that names a network.
 
     Raises:
         UsageError: the value is none of these, or the study has no answer.
@@ -172,8 +172,8 @@ def _file_text(path: str) -> str:
 
 def _known_network(name: str, workspace: Workspace) -> NetworkArgument:
     """Return the one network whose hash begins so, or whose name it is, with all its rows."""
-    known = list(_known(name, workspace))
-    hashes = sorted({architecture.hash for architecture, _, _ in known})
+    matches = list(_known(name, workspace))
+    hashes = sorted({architecture.hash for architecture, _, _ in matches})
     if not hashes:
         raise ContentError(f"no network of this workspace is called {name!r}", hint=_near(name, workspace))
     if len(hashes) > 1:
@@ -184,10 +184,10 @@ def _known_network(name: str, workspace: Workspace) -> NetworkArgument:
         best = min(rows, key=lambda row: (not row.reached, row.rank), default=None)
         if best is None:
             raise ContentError(f"{name!r} is ambiguous: {', '.join(hashes)}", hint="give a hash")
-        others = ", ".join(each[:6] for each in hashes if each != best.hash)
-        say(f"{name} is {best.hash[:6]} here, the best of this name; others: {others}", "warning")
-        known = [each for each in known if each[0].hash == best.hash]
-    return NetworkArgument(known[0][0], known[0][1], tuple(row for _, _, row in known))
+        others = ", ".join(network_hash[:6] for network_hash in hashes if network_hash != best.hash)
+        say(f"{name} is {best.hash[:6]} here, the best network of this name; others: {others}", "warning")
+        matches = [match for match in matches if match[0].hash == best.hash]
+    return NetworkArgument(matches[0][0], matches[0][1], tuple(row for _, _, row in matches))
 
 
 def _parsed(text: str, task: Task) -> Architecture:

@@ -116,9 +116,9 @@ def descriptions(text: str) -> dict[str, Options]:
     path = _memory_file()
     readings = {}
     for reading in _memory().get(os.path.realpath(text), []):
-        known = read_as(_Reading, json.dumps(reading), f"the file {path}", _REMOVE_MEMORY)
-        if (workspace().data(known.name) / "data.json").is_file():
-            readings[known.name] = known.options
+        entry = read_as(_Reading, json.dumps(reading), f"the file {path}", _REMOVE_MEMORY)
+        if (workspace().data(entry.name) / "data.json").is_file():
+            readings[entry.name] = entry.options
     return readings
 
 
