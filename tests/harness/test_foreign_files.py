@@ -139,8 +139,11 @@ def test_a_damaged_file_is_read_or_refused_in_a_line(name: str, tmp_path: Path):
     check_reader(name, tmp_path, 100)
 
 
-@pytest.mark.nightly
-@pytest.mark.parametrize("name", READERS)
+# A mutation of the leaderboard takes four milliseconds, all of the others one at most.
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name == "leaderboard" else pytest.mark.nightly) for name in READERS],
+)
 def test_twenty_thousand_damaged_files_are_read_or_refused_in_a_line(name: str, tmp_path: Path):
     check_reader(name, tmp_path, 20_000)
 

@@ -93,7 +93,7 @@ def test_all_views_of_a_study_agree(networks: list[Any], verdicts: list[Any]):
     check_in_a_workspace(networks, verdicts)
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 @settings(max_examples=2_000, deadline=None)
 @given(NETWORKS, VERDICTS)
 def test_all_views_of_two_thousand_studies_agree(networks: list[Any], verdicts: list[Any]):
