@@ -61,7 +61,7 @@ class Option:
     Attributes:
         cost: what it has of the metric that is minimised.
         row: of ``features.network_row``.
-        work: of ``time_budget.work_of``, times the factor of the form.
+        work: multiply-adds of a training step for one image (``time_budget.work_of``).
         form: of the network, one of ``search_spaces.network.FORMS``.
     """
 
@@ -74,18 +74,22 @@ class Option:
     form: str
 
     @classmethod
-    def of(
-        cls, proposal: Draw, judgement: Judgement, objective: Objective, form_factors: Mapping[str, float] | None = None
-    ) -> Option:
-        """Return a network that was drawn and accepted; ``form_factors`` are those of ``TimeLeft``."""
+    def of(cls, proposal: Draw, judgement: Judgement, objective: Objective) -> Option:
+        """Return the option of a network that was drawn and accepted."""
         analysis = judgement.analysis
         assert analysis is not None, "an accepted network has been analysed"
         network = proposal.architecture
         row = network_row(network, analysis)
         cost = measured(analysis, objective)
-        form = network.form
-        work = work_of(analysis) * (form_factors or {}).get(form, 1.0)
-        return cls(proposal, analysis, network.hash, cost, row, work, form)
+        return cls(proposal, analysis, network.hash, cost, row, work_of(analysis), network.form)
+
+    def seconds(self, epochs: int, time_left: TimeLeft) -> float:
+        """Return the expected seconds of a training of this length."""
+        return time_left.takes(epochs, self.work, self.form)
+
+    def fits(self, epochs: int, time_left: TimeLeft) -> bool:
+        """Return whether there is time for a training of this length."""
+        return time_left.has(epochs, self.work, self.form)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +103,9 @@ class Choice:
 
     def is_timely(self, time_left: TimeLeft) -> bool:
         """Return whether there is still time for a training that was chosen earlier."""
-        seconds = time_left.takes(self.epochs, self.option.work)
+        seconds = self.option.seconds(self.epochs, time_left)
         is_likely = math.isinf(time_left.spare) or self.chance >= _least_chances(time_left, seconds)
-        return time_left.has(self.epochs, self.option.work) and bool(is_likely)
+        return self.option.fits(self.epochs, time_left) and bool(is_likely)
 
 
 def form_calibration(candidates: Iterable[Candidate]) -> dict[str, float]:
@@ -191,7 +195,7 @@ class Aim:
         return [
             epochs
             for epochs in self.lengths
-            if (option.hash, epochs) not in self.taken and self.time_left.has(epochs, option.work)
+            if (option.hash, epochs) not in self.taken and option.fits(epochs, self.time_left)
         ]
 
     def forecast(self, options: Iterable[Option]) -> Forecast:
@@ -204,7 +208,7 @@ class Aim:
         means, deviations, spread = self.predictions(pairs)
         margins = (math.log(max(1e-9, self.needed)) - means - _SELECTION_BIAS_SD * deviations) / spread
         chances = ndtr(margins) * np.array([self.calibration.get(option.form, 1.0) for option, _ in pairs])
-        seconds = np.array([self.time_left.takes(epochs, option.work) for option, epochs in pairs])
+        seconds = np.array([option.seconds(epochs, self.time_left) for option, epochs in pairs])
         fall_of = _expected_falls({option.cost for option, _ in pairs}, self.below, self.open)
         falls = np.array([fall_of[option.cost] for option, _ in pairs])
         return Forecast(pairs, margins, chances, seconds, falls)

@@ -145,7 +145,7 @@ class Asker:
             if hash_ in known:
                 passed.append(Repeated(trial=known[hash_], hash=hash_))
                 continue
-            epochs = self._longest(time_left, analysis)
+            epochs = self._longest(time_left, architecture.form, analysis)
             reason = judge(self.space, architecture, inquiry.ceiling, inquiry.objective).reason
             if reason is None and epochs is not None:
                 proposal = Proposal(
@@ -178,11 +178,11 @@ class Asker:
         why = judgement.message or "it is not listed"
         raise ContentError(f"{self.name} answered {shown(answer)}, which may not be trained: {why}")
 
-    def _longest(self, time_left: TimeLeft, analysis: Analysis) -> int | None:
+    def _longest(self, time_left: TimeLeft, form: str, analysis: Analysis) -> int | None:
         """Return the most epochs that a network may be trained for and that there is time for; None for none."""
         lengths = [epochs for epochs in self.lengths if epochs <= self.problem.epochs] or [self.problem.epochs]
         work = work_of(analysis)
-        return max((epochs for epochs in lengths if time_left.has(epochs, work)), default=None)
+        return max((epochs for epochs in lengths if time_left.has(epochs, work, form)), default=None)
 
     def tell(self, candidate: Candidate) -> None:
         """Do nothing: the history says it at the next question."""

@@ -157,8 +157,8 @@ class Finder:
         judgement = judgement or judge(self.space, network.architecture, self.ceiling, self.objective)
         if not judgement.accepted:
             return judgement
-        option = Option.of(network, judgement, self.objective, self.time_left.form_factors)
-        has_time = self.time_left.has(min(self.config.all_lengths), option.work)
+        option = Option.of(network, judgement, self.objective)
+        has_time = option.fits(min(self.config.all_lengths), self.time_left)
         # Too slow to train in the time left; logs and samplers know this under the metric `macs`.
         return option if has_time else Judgement(judgement.analysis, Metric.MACS.value)
 
@@ -185,7 +185,7 @@ class Finder:
                 for option, probability in self.listed_options
                 if option.hash not in self.trials_by_hash
                 and option.cost <= self.ceiling
-                and self.time_left.has(shortest, option.work)
+                and option.fits(shortest, self.time_left)
             ]
             while new_options:
                 yield rng.choices([option for option, _ in new_options], [share for _, share in new_options])[0]
@@ -301,7 +301,7 @@ class Finder:
         count = max(1, workers // _WORKERS_PER_CHOICE)
         if not choices or math.isinf(self.time_left.left):
             return count
-        seconds = self.time_left.takes(choices[0].epochs, choices[0].option.work)
+        seconds = choices[0].option.seconds(choices[0].epochs, self.time_left)
         while_looking = math.ceil(workers * _LOOK_SECONDS / max(seconds, _LOOK_SECONDS / _MOST_AT_ONCE))
         return max(count, min(_MOST_AT_ONCE, while_looking))
 

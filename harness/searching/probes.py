@@ -200,7 +200,7 @@ class _Probes:
             outlook = Outlook(finder)
             pairs = dict.fromkeys(filter(None, map(outlook.pair, QUANTILES[:2])))
             for option, epochs in pairs:
-                if (option.hash, epochs) not in finder.taken and finder.time_left.has(epochs, option.work):
+                if (option.hash, epochs) not in finder.taken and option.fits(epochs, finder.time_left):
                     yield self._job(self.finder(None), option, epochs, "aim")
 
     def _job(self, finder: Finder, option: Option, epochs: int, origin: str) -> Job:

@@ -169,7 +169,7 @@ def quote(outlook: Outlook) -> Quoted:
     low, middle, high = _widened(
         [min([*([] if pair is None else [pair[0].analysis.parameters]), *floor_sizes], default=None) for pair in pairs]
     )
-    seconds = [time_left.takes(epochs, option.work) for option, epochs in filter(None, pairs)]
+    seconds = [option.seconds(epochs, time_left) for option, epochs in filter(None, pairs)]
     training_seconds = statistics.mean(seconds) if seconds else 0.0
 
     def search_seconds(trainings: int) -> float:

@@ -307,8 +307,8 @@ class Search:
         proposal = candidate.proposal
         epochs = proposal.epochs or self.config.recipe.epochs
         factor = self.timing.form_factor(proposal.architecture.form)
-        network_work = factor * work(proposal.architecture, self.data.task)
-        return self.timing.measured_pace.seconds(epochs, self.data.train_size, network_work)
+        network_work = work(proposal.architecture, self.data.task)
+        return factor * self.timing.measured_pace.seconds(epochs, self.data.train_size, network_work)
 
     def verify_seconds(self, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:
         """Return what verifying a network on so many seeds will take, in seconds of wall-clock; rather too much."""

@@ -188,13 +188,13 @@ class TimeLeft:
     spare: float = math.inf
     is_over: Callable[[], bool] = lambda: False
 
-    def takes(self, epochs: int, network_work: float) -> float:
-        """Return the seconds of a training."""
-        return self.pace.seconds(epochs, self.images, network_work)
+    def takes(self, epochs: int, network_work: float, form: str = "") -> float:
+        """Return the expected seconds of a training; without a form, of a network of average speed."""
+        return self.form_factors.get(form, 1.0) * self.pace.seconds(epochs, self.images, network_work)
 
-    def has(self, epochs: int, network_work: float) -> bool:
+    def has(self, epochs: int, network_work: float, form: str = "") -> bool:
         """Return whether there is time for a training."""
-        return self.seconds is None or self.takes(epochs, network_work) <= self.seconds
+        return self.seconds is None or self.takes(epochs, network_work, form) <= self.seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
