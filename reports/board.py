@@ -1,4 +1,4 @@
-"""The leaderboard as a page, and the index of a workspace: its studies above its leaderboard."""
+"""Page of the leaderboard, and index page of a workspace with all studies and the leaderboard."""
 
 from __future__ import annotations
 
@@ -28,10 +28,14 @@ from search_spaces.network import Analysis, analyse
 
 
 class _Entry(NamedTuple):
-    """One row; its network's name is no other network's, its accuracy on validation if it was only searched.
+    """Row of the leaderboard page.
 
-    ``errors`` are the wrong test images of each seed, ``allowed`` the most with which one reaches the target;
-    ``commands`` what to type, each with what it does.
+    Attributes:
+        name: Name of the network, unique on the page.
+        accuracy_pct: Mean test accuracy in per cent; validation accuracy for the tier ``searched``.
+        errors: Number of wrong test images per seed.
+        allowed: Largest number of wrong test images that reaches the target.
+        commands: Pairs of a command line and a description of the effect.
     """
 
     row: LeaderboardRow
@@ -44,7 +48,7 @@ class _Entry(NamedTuple):
 
 
 class _Group(NamedTuple):
-    """The rows of one data set and target, best first; of those certified or verified the one of fewest parameters."""
+    """Rows of a data set and target, best first; ``smallest`` has the fewest parameters of the proven rows."""
 
     dataset: str
     target_pct: float
@@ -53,7 +57,7 @@ class _Group(NamedTuple):
 
 
 def _groups(rows: Sequence[LeaderboardRow], records: Sequence[Record], workspace: Workspace) -> list[_Group]:
-    """Return the groups of ranked rows: the default target of the first data set, then the others in their order."""
+    """Return the groups of ranked rows, the default target of the first data set before the rest."""
     by_key = {record.key: record for record in records}
     names = network_names((row.architecture, row.parameters) for row in rows)
     names |= {row.hash: row.name for row in rows if row.name}
@@ -89,7 +93,7 @@ def _entry(row: LeaderboardRow, name: str, record: Record | None, commands: list
 def _commands(
     row: LeaderboardRow, record: Record | None, of_network: Sequence[Record], workspace: Workspace
 ) -> Iterator[tuple[str, str]]:
-    """Yield what can be done with a row, the quickest first; a record is named by what tells it from the others."""
+    """Yield the commands for a row, quickest first, with the options that identify the record among ``of_network``."""
     explain = (typed("explain", row.hash), "shows its layers and their costs")
     if record is None:
         recipe = _recipe_options(row.recipe, row.epochs) if row.recipe else []
@@ -117,7 +121,7 @@ def _commands(
 
 
 def _recipe_options(name: str, epochs: int | None) -> list[str]:
-    # A recipe that runs with other epochs than its own is called NAME-20ep.
+    # A recipe with a changed number of epochs is called ``NAME-20ep``.
     changed = f"-{epochs}ep"
     if epochs is not None and name.endswith(changed):
         return ["--recipe", name.removesuffix(changed), "--epochs", str(epochs)]
@@ -134,7 +138,7 @@ def write_leaderboard(workspace: Workspace, standings: Survey) -> Path:
 
 
 def _board(groups: Sequence[_Group]) -> dict[str, Any]:
-    """Return what the templates print of the groups; the chart is of the first data set, with its default target."""
+    """Return the template variables of the groups; the chart shows all targets of the first data set."""
     rows = [
         {
             "network": entry.name,
@@ -150,7 +154,7 @@ def _board(groups: Sequence[_Group]) -> dict[str, Any]:
         for rank, entry in enumerate(group.entries, start=1)
         if group.dataset == groups[0].dataset and entry.accuracy_pct is not None and entry.row.parameters > 0
     ]
-    # The networks that are best at a target come first.
+    # Sort the smallest proven network of each target first.
     rows.sort(key=lambda row: not row["best"])
     return {
         "charts": {"frontier": charts.frontier(rows, groups[0].target_pct) if groups else None},
@@ -162,11 +166,11 @@ def _board(groups: Sequence[_Group]) -> dict[str, Any]:
 
 
 def _dots(group: _Group) -> list[dict[str, Any] | None]:
-    """Return a small picture for each row: a dot a seed on one axis of errors, and a tick at the errors allowed."""
+    """Return a dot plot per row: a dot per seed on a common log axis of errors, and a tick at ``allowed``."""
     measured = [entry for entry in group.entries if entry.errors]
     errors = [number for entry in measured for number in (*entry.errors, entry.allowed)]
     low = max(min(errors, default=1), 1) / 1.05
-    # Seeds that diverged lie at the end of the axis, because to scale they would squeeze all others into one dot.
+    # Clip diverged seeds to the end of the axis, otherwise all remaining seeds would coincide.
     high = max(min(max(errors, default=1), 2 * max((entry.allowed for entry in measured), default=1)), low + 1) * 1.05
 
     def across(number: int) -> float:
@@ -174,7 +178,7 @@ def _dots(group: _Group) -> list[dict[str, Any] | None]:
 
     pictures: list[dict[str, Any] | None] = []
     for entry in group.entries:
-        # Dots of equal seeds stand one above the other, closer where they are many, so that all fit the picture.
+        # Stack the dots of equal seeds; the step shrinks with their number so that all fit the picture.
         places = Counter(map(across, entry.errors))
         stacked = Counter[float]()
         step = min(2.5, 9 / max([1, *(number - 1 for number in places.values())]))
@@ -187,7 +191,7 @@ def _dots(group: _Group) -> list[dict[str, Any] | None]:
 
 
 class _Listed(NamedTuple):
-    """A study of the index: how far its search has come, and the address of its report, None where it has none."""
+    """Study of the index, with the state of the search as text, and the URL of the report (None without a report)."""
 
     info: StudyFacts
     state: str
@@ -195,10 +199,14 @@ class _Listed(NamedTuple):
 
 
 class _Index(NamedTuple):
-    """All facts of the index: its studies, the one worked on last first, and the leaderboard.
+    """Contents of the index page.
 
-    ``unreadable`` says why, by the name of each folder that looks like a study and cannot be read; ``problem`` why the
-    standings cannot be read, ``damage`` what is wrong with other files that they lack.
+    Attributes:
+        studies: Studies, most recent event first.
+        unreadable: Error messages by name of the study folder that cannot be read.
+        standings: Groups of the leaderboard.
+        problem: Reason why the leaderboard cannot be read; empty if it can.
+        damage: Error messages of further files that the leaderboard leaves out.
     """
 
     studies: list[_Listed]
@@ -209,12 +217,12 @@ class _Index(NamedTuple):
 
     @property
     def left_out(self) -> list[str]:
-        """All that could not be read and why, each once."""
+        """Error messages of all files and folders that could not be read."""
         return [*self.unreadable.values(), *self.damage]
 
 
 def read_index(workspace: Workspace) -> _Index:
-    """Read all studies and the standings of a workspace; what cannot be read is named and stops nothing."""
+    """Read all studies and the leaderboard of a workspace; unreadable files are listed and raise no error."""
     problem = ""
     try:
         evidence = read_evidence(workspace)
@@ -231,19 +239,19 @@ def read_index(workspace: Workspace) -> _Index:
             continue
         link = f"{quote(os.fsencode(folder.name))}/report.html" if (folder / "report.html").exists() else None
         studies.append(_Listed(info, _state_of(info), link))
-    # The folders came in order of their names, which the sort keeps where times are equal.
+    # The folders are sorted by name; the sort is stable, so equal times keep this order.
     studies.sort(key=lambda study: study.info.last_utc, reverse=True)
     damage = [message for message in evidence.left_out if message not in unreadable.values()]
     return _Index(studies, unreadable, _groups(evidence.rows, evidence.records, workspace), problem, damage)
 
 
 def _study_folders(workspace: Workspace) -> list[Path]:
-    # The folders are in order of their names; one that has lost its configuration is a study too.
+    # A folder with a log but without a configuration counts as a study, too.
     return sorted({path.parent for name in ("config.json", "log.jsonl") for path in workspace.runs.glob(f"*/{name}")})
 
 
 def _state_of(info: StudyFacts) -> str:
-    """Return how far a search has come: ``Running: 28 of 45 min``."""
+    """Return the state of a search as text, such as ``Running: 28 of 45 min``."""
     last = info.last_turn
     spent = duration(info.elapsed)
     limit = info.time_limit
@@ -258,7 +266,7 @@ def _state_of(info: StudyFacts) -> str:
 
 
 def write_index(workspace: Workspace, index: _Index) -> Path:
-    """Write the index of all studies beside them, and return its path."""
+    """Write the index page into the folder of the studies and return its path."""
     path = workspace.runs / "index.html"
     content = page("index.html", index=index, headline=headline, history=history, **_board(index.standings))
     files.write_text(path, content)
@@ -266,7 +274,7 @@ def write_index(workspace: Workspace, index: _Index) -> Path:
 
 
 def write_lacking_reports(workspace: Workspace) -> Iterator[tuple[str, str]]:
-    """Write the reports that are missing or older than their study; yield each study's name, and what went wrong."""
+    """Write the reports that are missing or older than their study; yield (study name, error message or "")."""
     for folder in _study_folders(workspace):
         report = folder / "report.html"
         parts = [path for path in (folder / "config.json", folder / "log.jsonl") if path.exists()]

@@ -1,7 +1,7 @@
-"""The charts of all pages: facts in, Altair charts out; None where two points would be a picture of nothing.
+"""Altair charts of all pages; a function returns None if there is not enough data for a chart.
 
-A page draws them with Vega-Lite inside it, a notebook shows them as they are, and ``svg`` and ``png`` make files.
-Colours are those of ``page.css`` on light ground; the style sheet exchanges them on dark ground.
+Pages draw the charts with an embedded Vega-Lite, notebooks show the charts directly; ``svg`` and ``png`` convert a
+chart to a file. The colours equal the light theme of ``page.css``, which replaces the colours in the dark theme.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _WORDS = {"labelColor": TEXT, "titleColor": TEXT, "labelFontSize": 12, "titleFon
 _CONFIG: dict[str, Any] = {
     "background": "white",
     "font": "system-ui, sans-serif",
-    "aria": False,  # the page describes the whole; a thousand points read out would help nobody
+    "aria": False,  # the page has a text description; screen readers would read out each of a thousand points
     "mark": {"aria": False},
     "autosize": {"type": "fit", "contains": "padding"},
     "view": {"stroke": None},
@@ -52,73 +52,72 @@ _CONFIG: dict[str, Any] = {
     "legend": {**_WORDS, "orient": "top", "title": None, "symbolSize": 90, "labelLimit": 400},
     "range": {"category": _SERIES},
 }
-# The columns of a legend; a telephone has room for one.
-_COLUMNS = alt.ExprRef("width < 400 ? 1 : 3")
+_COLUMNS = alt.ExprRef("width < 400 ? 1 : 3")  # columns of a legend, fewer on a narrow screen
 _DASHED: dict[str, Any] = {"strokeDash": [6, 4], "color": TEXT}
 
 
 def svg(chart: Any, width: int = 760) -> str:
-    """Return a chart as SVG."""
+    """Return a chart as SVG, ``width`` pixels wide."""
     return vl_convert.vegalite_to_svg(chart.properties(width=width).to_dict(validate=False))
 
 
 def png(chart: Any, width: int = 760) -> bytes:
-    """Return a chart as PNG, two pixels a unit."""
+    """Return a chart as PNG, ``2 * width`` pixels wide."""
     return vl_convert.vegalite_to_png(chart.properties(width=width).to_dict(validate=False), scale=2)
 
 
 def _finished(chart: Any, description: str, height: int = 320, **datasets: Sequence[Row]) -> Any:
-    """Return a chart as pages take it: as wide as its column, in the common style, with its named data sets."""
+    """Return a chart for a page: as wide as the container, in the common style, with its named data sets."""
     result = chart.properties(width="container", height=height, description=description).configure(**_CONFIG)
     if datasets:
-        result.datasets = datasets  # Altair would look at every value
+        result.datasets = datasets  # not passed through Altair, which would check every value
     return result
 
 
 def words(text: str) -> Any:
-    """Return a chart of words, for what has nothing to show."""
+    """Return a chart that consists of a text, as a placeholder for a missing chart."""
     return _finished(_over([{"words": text}]).mark_text(fontSize=14).encode(text="words:N"), text)
 
 
 def _over(rows: Iterable[Row] | str) -> alt.Chart:
-    """Return a chart of rows of its own, or of a data set that ``_finished`` is given, which charts may share."""
+    """Return a chart of inline rows, or of a shared data set by name, which is passed to ``_finished``."""
     return alt.Chart(alt.NamedData(name=rows) if isinstance(rows, str) else alt.InlineData(values=list(rows)))
 
 
 def _zoom() -> alt.Parameter:
-    """Return what moves a chart by dragging; the wheel zooms it while Shift is held, so that pages still scroll."""
+    """Return a parameter for panning by dragging and zooming by Shift and wheel; the wheel alone scrolls the page."""
     return alt.selection_interval(bind="scales", zoom="wheel![event.shiftKey]")
 
 
 def _errors_pct(accuracy_pct: float) -> float:
-    """Return where an accuracy lies on ``_accuracy_axis``: its share of errors, never 0; NaN stays so."""
-    # Zero errors have no logarithm: the axis ends here, and tooltips have the accuracy itself.
+    """Return the share of errors in per cent, the position on ``_accuracy_axis``; at least 0.05, NaN for NaN."""
+    # Zero errors have no logarithm. The tooltips show the exact accuracy.
     return max(100 - accuracy_pct, 0.05)
 
 
 def _accuracy_axis(title: str) -> Any:
-    """Return an axis for a field ``errors``: logarithmic in the errors, labelled with accuracies.
+    """Return an axis for the field ``errors`` in per cent: logarithmic in the errors, labelled with accuracies.
 
-    Accuracies near 100 % crowd together: here 99.4 to 99.7 is as far as 98 to 99.
+    The scale spreads accuracies near 100 %: the distance from 99.4 to 99.7 equals the distance from 98 to 99.
     """
     scale = alt.Scale(type="log", reverse=True, nice=False, padding=18)
     return alt.Y("errors:Q", scale=scale, title=title, axis=alt.Axis(labelExpr="format(100 - datum.value, '.6~r')"))
 
 
 def _log_axis(channel: type[Any], field: str, title: str) -> Any:
-    """Return a logarithmic axis of counts, for ``alt.X`` or ``alt.Y``."""
+    """Return a logarithmic axis of counts; ``channel`` is ``alt.X`` or ``alt.Y``."""
     scale = alt.Scale(type="log", nice=False, padding=16)
     return channel(f"{field}:Q", scale=scale, title=title, axis=alt.Axis(format=",d", tickCount=8))
 
 
 def _names(field: str = "network", names: Sequence[str] | None = None) -> Any:
-    """Return an axis with a line a name, in the order given, else as they come."""
+    """Return an axis with a line per name, in the order of ``names``, else in the order of the data."""
     axis = alt.Axis(labelLimit=280, domain=False, ticks=False)
     return alt.Y(f"{field}:N", sort=list(names) if names else None, title=None, axis=axis)
 
 
 def _looks(field: str, kinds: Mapping[str, tuple[str, str]], present: Iterable[object]) -> Any:
-    """Return the channels that tell points apart: colour and shape by kind, and a legend of the kinds present."""
+    """Return colour and shape channels by kind, with a legend of the ``present`` kinds."""
     names = set(present)
     legend = alt.Legend(values=[kind for kind in kinds if kind in names], columns=_COLUMNS)
     colours, shapes = zip(*kinds.values(), strict=True)
@@ -129,7 +128,7 @@ def _looks(field: str, kinds: Mapping[str, tuple[str, str]], present: Iterable[o
 
 
 def _tips(*fields: str) -> list[alt.Tooltip]:
-    """Return the lines of a tooltip: fields as ``name:Q|title|format``, the last two where they differ."""
+    """Return the lines of a tooltip; a field is ``name:Q|title|format``, title and format are optional."""
     parts = [[*field.split("|"), "", ""][:3] for field in fields]
     return [
         alt.Tooltip(name, title=title or alt.Undefined, format=form or alt.Undefined) for name, title, form in parts
@@ -137,7 +136,7 @@ def _tips(*fields: str) -> list[alt.Tooltip]:
 
 
 def _bars(values: Sequence[tuple[str, float]], title: str, description: str, *, logs: bool = False) -> Any:
-    """Return one bar a name, each with its value; None where there is none."""
+    """Return a bar chart of (name, value) pairs, logarithmic if ``logs``; None without values."""
     if not values:
         return None
     rows: list[Row] = [
@@ -152,7 +151,7 @@ def _bars(values: Sequence[tuple[str, float]], title: str, description: str, *, 
 
 
 def study_charts(info: StudyFacts, rows: Sequence[Row]) -> dict[str, Any]:
-    """Return the charts of a study by the names under which its page shows them; ``rows`` are its ``networks_rows``."""
+    """Return the charts of a study, by the name used on the page; ``rows`` is the result of ``networks_rows``."""
     facts = history.accounting(info)
     return {
         "front": _front_of_costs(info, rows),
@@ -167,7 +166,7 @@ def study_charts(info: StudyFacts, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def networks_rows(info: StudyFacts) -> list[dict[str, Any]]:
-    """Return the data set ``networks`` of a study's page: a row a network, for charts, filter and files alike."""
+    """Return the data set ``networks`` of a study, a row per network, used by charts, filters and figures."""
     front = {network.hash for network in front_of(info.networks)}
     ends = history.first_ends(info)
     counts_macs = info.config.minimised[0] is Metric.MACS
@@ -228,7 +227,7 @@ def _network_tips(unit: str) -> list[alt.Tooltip]:
 
 
 def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> Any:
-    """Return the networks of a study: what it minimises against accuracy, with target, threshold and budget."""
+    """Return the chart of cost against accuracy of a study's networks, with target, threshold and budget."""
     rows = networks_rows(info) if rows is None else rows
     config = info.config
     unit = OBJECTIVES[config.minimised[0]]
@@ -267,7 +266,7 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
 
 
 def _tested_networks(info: StudyFacts) -> list[Row]:
-    """Return the networks of a study, and the three smallest others on the leaderboard, that have a test accuracy."""
+    """Return rows of the study's networks with a test accuracy, and of the three cheapest further leaderboard rows."""
     metric = info.config.minimised[0]
     known = {network.hash for network in info.networks}
     goal = (info.config.dataset, info.config.target_pct)
@@ -301,7 +300,7 @@ def _tested_networks(info: StudyFacts) -> list[Row]:
 
 
 def _levels(config: StudyConfig, y: Any) -> tuple[list[Any], list[Any]]:
-    """Return the lines of threshold and target, and their labels, each on the side away from the other line."""
+    """Return the lines of threshold and target, and the labels: above the higher line, below the lower line."""
     lines = []
     labels = []
     levels = {config.threshold_pct: "threshold", config.target_pct: "target"}
@@ -323,7 +322,7 @@ def _fate(network: Network) -> str:
 
 
 def _front_of_costs(info: StudyFacts, rows: Sequence[Row]) -> Any:
-    """Return the networks of a study over both that it minimises, with the front; None where it minimises one."""
+    """Return the chart of both minimised metrics with the Pareto front; None if the study minimises a single metric."""
     config = info.config
     if not config.is_front or not rows:
         return None
@@ -345,7 +344,7 @@ def _front_of_costs(info: StudyFacts, rows: Sequence[Row]) -> Any:
 
 
 def _search_over_time(info: StudyFacts, rows: Sequence[Row]) -> Any:
-    """Return when which costs were tried, and how the effective budget fell with each confirmed network."""
+    """Return the chart of tried costs and of the effective budget over the time of the search."""
     ended = sum(row["ended"] is not None for row in rows)
     if not ended:
         return None
@@ -377,19 +376,18 @@ def _search_over_time(info: StudyFacts, rows: Sequence[Row]) -> Any:
     return _finished(alt.layer(*layers), description, 320, networks=rows)
 
 
-# A seed is drawn at the edge of the chart when it lies more than so many points below target and mean.
-_SEEDS_BELOW = 2.0
+_SEEDS_BELOW = 2.0  # percentage points below target and mean; a lower seed is drawn at the edge of the chart
 
 
 def _seeds_of_networks(info: StudyFacts) -> Any:
-    """Return every seed of the networks that were trained on several, the answer first."""
+    """Return the chart of all seeds of networks that were trained with several seeds, the answer first."""
     spread = sorted(history.seed_spread(info)[0], key=lambda row: row[0] is not info.network)[:8]
     kinds = {
         "validation, fresh seed": (BLUE, "circle"),
         "test set": (ORANGE, "diamond"),
         "validation, first run": (GREY, "triangle-down"),
     }
-    # A seed that went wrong is drawn at the edge, so that the others can be told apart; its own accuracy is its label.
+    # Draw an outlier at the edge with a label, otherwise the remaining seeds would coincide.
     accuracies = [value for _, fresh, test in spread for value in (*fresh, *test)]
     low = min(info.config.target_pct, statistics.mean(accuracies)) - _SEEDS_BELOW if accuracies else 0.0
     names = [f"{network.label}, {network.cost:,}" for network, _, _ in spread]
@@ -424,7 +422,7 @@ def _seeds_of_networks(info: StudyFacts) -> Any:
 
 
 def _learning_curves(info: StudyFacts) -> Any:
-    """Return validation accuracy while networks were in training, a line a network."""
+    """Return the chart of validation accuracy by epoch, with a line per network."""
     curves = history.learning_curves(info)
     if not curves:
         return None
@@ -472,10 +470,13 @@ _TIERS = {
 
 
 def frontier(rows: Sequence[Row], target_pct: float, *, height: int = 400) -> Any:
-    """Return sizes against accuracies, those that are smallest at their target joined and named.
+    """Return the chart of parameters against accuracy; the smallest networks per target are joined and labelled.
 
-    Each row has ``network``, ``parameters``, ``accuracy`` and ``target`` in per cent, ``tier``, ``recipe``, whether it
-    is ``best`` at its target, and ``href``, where a click leads; the target that is given has a line.
+    Args:
+        rows: Rows with ``network``, ``parameters``, ``accuracy`` and ``target`` in per cent, ``tier``, ``recipe``,
+            ``best`` (whether the row is the smallest at its target) and ``href`` (target of a click).
+        target_pct: Accuracy in per cent at which a line is drawn.
+        height: Height in pixels.
     """
     points = [
         {**row, "errors": _errors_pct(row["accuracy"]), "kind": _KIND_OF_TIER.get(row["tier"], row["tier"])}
@@ -485,7 +486,7 @@ def frontier(rows: Sequence[Row], target_pct: float, *, height: int = 400) -> An
         return None
     x = _log_axis(alt.X, "parameters", "parameters")
     y = _accuracy_axis("accuracy, % (errors logarithmic)")
-    # The ends of the axes are fixed, so that they stay when a filter takes points away.
+    # Fix the ends of the axes, otherwise a filter that removes points would rescale the chart.
     sizes = [row["parameters"] for row in points]
     errors = [row["errors"] for row in points]
     x.scale.domain = [min(sizes) / 1.15, max(sizes) * 1.15]
@@ -508,7 +509,7 @@ def frontier(rows: Sequence[Row], target_pct: float, *, height: int = 400) -> An
 
 
 def seeds_side_by_side(sides: Sequence[Any]) -> Any:
-    """Return every seed of some networks on the test set, and their means with 95 % intervals."""
+    """Return the chart of all test seeds of ``sides``, and the means with 95 % confidence intervals."""
     rows = [
         {"network": side.name, "seed": run, "accuracy": value}
         for side in sides
@@ -520,7 +521,7 @@ def seeds_side_by_side(sides: Sequence[Any]) -> Any:
     for side in sides:
         if side.test_pct:
             mean = statistics.mean(side.test_pct)
-            # The ends are those of a two-sided t interval of 95 %.
+            # Two-sided 95 % t interval: two one-sided bounds of 97.5 %.
             low = statistics.lower_bound(side.test_pct, 0.975) if len(side.test_pct) > 1 else mean
             high = 2 * mean - low
             means.append({"network": side.name, "mean": mean, "low": low, "high": high})
@@ -541,7 +542,7 @@ def seeds_side_by_side(sides: Sequence[Any]) -> Any:
 
 
 def studies_charts(infos: Sequence[StudyFacts]) -> dict[str, Any]:
-    """Return the Pareto fronts of several studies and how their budgets fell; none where no axis can show them all."""
+    """Return the charts of Pareto fronts and budgets of studies; empty if the first metrics differ."""
     if len({info.config.minimised[0] for info in infos}) > 1:
         return {}
     scale = alt.Scale(domain=[info.name for info in infos])
@@ -593,7 +594,7 @@ def _budgets(infos: Sequence[StudyFacts], scale: alt.Scale) -> Any:
 
 
 def bench_curves(findings: Findings) -> Any:
-    """Return the median size of each method's answer over time, the best-ranked first; None where none has one."""
+    """Return the chart of each method's median answer size over time, best rank first; None without answers."""
     facts = findings.document
     whole = [method for method in facts["methods"] if not method["is_variant"]]
     methods = sorted(whole, key=lambda method: method["mean_rank"])
@@ -606,7 +607,7 @@ def bench_curves(findings: Findings) -> Any:
         for at, size, low, high in findings.curves[method["name"]]:
             row = {"method": method["name"], "at": at / seconds, "size": finite(size), "low": finite(low), "high": None}
             if math.isfinite(low):
-                # A band whose upper end has no size reaches the top.
+                # A band with an infinite upper end reaches the top of the chart.
                 row["high"] = min(high, 1.1 * max(sizes))
             rows.append(row)
     names = [method["name"] for method in methods]
@@ -641,7 +642,7 @@ def bench_curves(findings: Findings) -> Any:
 
 
 def toy_rates(curves: Mapping[float, Sequence[float]]) -> Any:
-    """Return the loss of the toy over its updates, a line a learning rate."""
+    """Return the chart of the toy's loss over the updates, with a line per learning rate."""
     rows = [
         {"learning rate": str(rate), "updates": done, "loss": loss}
         for rate, curve in curves.items()

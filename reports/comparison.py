@@ -1,4 +1,4 @@
-"""Comparisons: of two to four networks or studies, with ratios to the first, and of methods of search on the bench."""
+"""Comparison pages: two to four networks or studies, with ratios to the first, and search methods on the bench."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from search_spaces.network import MNIST, Analysis, Architecture, analyse
 
 
 class _Line(NamedTuple):
-    """One line of a comparison: what is shown of each side, and each side's ratio to the first, None for none."""
+    """Line of a comparison: text of each side, and ratio of each side to the first (None if undefined)."""
 
     name: str
     words: list[str]
@@ -42,9 +42,9 @@ class _Line(NamedTuple):
 
 
 def _line(name: str, values: Sequence[Any], show: Callable[[Any], str] | None = None, *, ratios: bool = True) -> _Line:
-    """Return a line of numbers, or without ``show`` of texts; what is missing or empty is a dash.
+    """Return a line of numbers formatted by ``show``, or of texts if ``show`` is None; empty values are a dash.
 
-    Texts have no ratios, nor have numbers for which none means anything.
+    Texts have no ratios; ``ratios=False`` suppresses the ratios of numbers that are not comparable.
     """
     if show is None:
         texts = [DASH if text is None or text == "" else str(text) for text in values]
@@ -57,12 +57,12 @@ def _line(name: str, values: Sequence[Any], show: Callable[[Any], str] | None = 
     return _Line(name, [show(value) for value in values], to_first)
 
 
-# Lines of a comparison: a name, the value of a side, and how numbers are shown; texts stay as they are.
+# Definitions of lines: (name, function from a side to the value, format of numbers or None for texts).
 _Lines = Sequence[tuple[str, Callable[[Any], Any], Callable[[Any], str] | None]]
 
 
 def _lines(sides: Sequence[object], of: _Lines, without_ratios: str = "") -> list[_Line]:
-    """Return the lines that say something of at least one side."""
+    """Return the lines that have a value for at least one side."""
     lines = [
         _line(name, [value(side) for side in sides], show, ratios=name != without_ratios) for name, value, show in of
     ]
@@ -85,13 +85,16 @@ _TESTED: _Lines = (
 
 
 class _Side(NamedTuple):
-    """One network of a comparison.
+    """Network of a comparison.
 
     Attributes:
-        name: what people call it, else the one that follows from its form and size.
-        record: the evidence of its best row on the test set; ``further_rows`` how many more it has.
-        test_pct: accuracy of each seed of that record; ``inspections`` what verifications here have left of them.
-        validation_pct: accuracies in the searches here, one a seed; fresh seeds only, where there are any.
+        name: Given name, else the name made of form and size.
+        record: Record of the best row on the test set.
+        row: Best row of the leaderboard.
+        further_rows: Number of further rows.
+        test_pct: Test accuracy of each seed of the record in per cent.
+        validation_pct: Validation accuracy per seed in this workspace in per cent; fresh seeds only, if there are any.
+        inspections: Inspections of the record on this machine.
     """
 
     name: str
@@ -106,7 +109,7 @@ class _Side(NamedTuple):
 
 
 def read_networks(networks: Sequence[tuple[str, Architecture]], workspace: Workspace) -> list[_Side]:
-    """Return what the workspace knows of some networks, each with a name that may be empty."""
+    """Return the evidence of a workspace on ``networks``, pairs of a name (may be empty) and an architecture."""
     hashes = {architecture.hash for _, architecture in networks}
     records = [item for item in record.read_all(workspace.records) if item.hash in hashes]
     rows = _with_rows(records, workspace)
@@ -146,7 +149,7 @@ def _side(
 
 
 def _with_rows(records: Sequence[Record], workspace: Workspace) -> list[tuple[LeaderboardRow, Record]]:
-    """Return records with their rows, the best first."""
+    """Return pairs of a row and its record, best first."""
     entered = ledger.read(workspace.ledger)
     rows = [(leaderboard.row_of_record(item, entered), item) for item in records]
     ranked = {row.key: row.rank for row in leaderboard.ranked([row for row, _ in rows])}
@@ -154,7 +157,7 @@ def _with_rows(records: Sequence[Record], workspace: Workspace) -> list[tuple[Le
 
 
 def _runs_of(hashes: Container[str], workspace: Workspace) -> dict[str, list[Result]]:
-    """Return the runs of some networks in all studies, by hash."""
+    """Return the runs of all studies with a hash in ``hashes``, by hash."""
     runs: dict[str, list[Result]] = defaultdict(list)
     for folder in sorted(path.parent for path in workspace.runs.glob("*/config.json")):
         for result in read_state(folder).results:
@@ -164,12 +167,13 @@ def _runs_of(hashes: Container[str], workspace: Workspace) -> dict[str, list[Res
 
 
 def network_comparison(sides: Sequence[_Side]) -> SimpleNamespace:
-    """Return the facts of a comparison of networks; ratios are to the first.
+    """Return the facts of a comparison of networks; ratios are to the first network.
 
-    Beside sentences, quantities and notes these are ``recipes``, the fields in which the recipes of the measured rows
-    differ, and the test images that a network gets wrong with at least half of its seeds: ``mistakes``, one a side, has
-    all ``images`` and those that it gets wrong ``alone``, ``shared`` what all get wrong; empty unless all were measured
-    on one data set. ``seen`` has the mistakes whose pixels are known, by image.
+    Besides ``sentences``, ``quantities`` and ``notes``, the facts are ``recipes``, the fields in which the recipes of
+    the measured rows differ, and the test images that a network classifies wrongly with at least half of its seeds.
+    ``mistakes`` has an item per side: all such ``images``, and the ``alone`` images that only this side gets wrong.
+    ``shared`` are the images that all sides get wrong. Both are empty unless all sides were measured on the same data
+    set and target. ``seen`` has the mistakes with known pixels, by image.
     """
     alike = len({(side.row.dataset, side.row.target_pct) for side in sides if side.row}) == 1
     notes = words("notes_of_networks", sides, alike)
@@ -205,7 +209,7 @@ def _is_one_machine(sides: Sequence[_Side]) -> bool:
 
 
 def _recipe_lines(sides: Sequence[_Side]) -> list[_Line]:
-    """Return the fields in which the recipes differ."""
+    """Return a line per field in which the recipes differ."""
     recipes = [asdict(side.record.recipe) if side.record else {} for side in sides]
     names = dict.fromkeys(name for each in recipes for name in each)
     fields = [_line(name, [shown(each.get(name, "")) for each in recipes]) for name in names]
@@ -219,7 +223,7 @@ def _sentence(first: _Side, other: _Side, alike: bool) -> str:
 
 
 def _two_sided(ours: Sequence[float], theirs: Sequence[float]) -> float | None:
-    """Return the p value of "the two means are equal", two-sided Welch test; None below two values on a side."""
+    """Return the p-value of the two-sided Welch test of equal means; None with fewer than two values on a side."""
     if min(len(ours), len(theirs)) < 2:
         return None
     return min(1.0, 2 * min(statistics.chance_that_lower(ours, theirs), statistics.chance_that_lower(theirs, ours)))
@@ -252,10 +256,9 @@ _OF_NETWORKS: _Lines = (
 
 
 def _study_comparison(infos: Sequence[StudyFacts]) -> SimpleNamespace:
-    """Return the facts of a comparison of studies; ratios are to the first.
+    """Return the facts of a comparison of studies; ratios are to the first study.
 
-    Beside verdicts, sentences, quantities and notes these are ``settings``, what was set differently, and ``equal``,
-    what was set alike.
+    ``settings`` are the lines of the settings that differ, ``equal`` the names of the settings that are equal.
     """
     heads = [headline(info) for info in infos]
     tables = [_flat(info.config) for info in infos]
@@ -309,7 +312,7 @@ _OF_STUDIES: _Lines = (
 
 
 def _flat(config: StudyConfig) -> dict[str, str]:
-    """Return the settings in words, those of the recipe and the text of the space included."""
+    """Return the settings as texts, including the fields of the recipe and the definition of the space."""
     values = settings_of(config)
     recipe = {f"recipe: {name}": value for name, value in values.pop("recipe").items()}
     text = " ".join(values.pop("space_text").split())
@@ -323,13 +326,13 @@ def _flat(config: StudyConfig) -> dict[str, str]:
 
 
 def write_network_comparison(networks: Sequence[tuple[str, Architecture]], workspace: Workspace) -> Path:
-    """Write the comparison of some networks, each with a name that may be empty, and return its path."""
+    """Write the comparison of ``networks``, pairs of a name (may be empty) and an architecture; return its path."""
     facts = network_comparison(read_networks(networks, workspace))
     return _written([architecture.hash for _, architecture in networks], workspace, {}, facts, None)
 
 
 def write_study_comparison(folders: Sequence[Path], workspace: Workspace) -> Path:
-    """Write the comparison of the studies in some folders, with that of their answers, and return its path."""
+    """Write the comparison of the studies in ``folders`` and of their answers; return its path."""
     studies = read_studies(folders, workspace)
     pairs = {info.network.hash: (info.name, info.network.architecture) for info in studies.infos[::-1] if info.network}
     facts = network_comparison(read_networks([*pairs.values()][::-1], workspace)) if len(pairs) > 1 else None
@@ -338,7 +341,7 @@ def write_study_comparison(folders: Sequence[Path], workspace: Workspace) -> Pat
 
 
 def read_studies(folders: Sequence[Path], workspace: Workspace) -> SimpleNamespace:
-    """Return the facts of a comparison of studies; raise ContentError where a file of theirs does not hold together."""
+    """Return the facts of a comparison of studies; raise ContentError if a file is damaged."""
     evidence = read_evidence(workspace)
     return _study_comparison([read_study(folder, workspace, evidence) for folder in folders])
 
@@ -372,7 +375,7 @@ def _written(
 
 
 def _file_name(names: Sequence[str]) -> str:
-    """Return what the page of a comparison is called; long and odd names are cut, and told apart by a digest."""
+    """Return the file name of a comparison; long names and special characters are replaced and a digest is appended."""
     plain = "-".join(re.sub(r"[^\w.-]", "_", name, flags=re.ASCII) for name in names)
     if len(plain) <= 120 and plain == "-".join(names):
         return f"comparison-{plain}.html"
@@ -380,20 +383,21 @@ def _file_name(names: Sequence[str]) -> str:
     return f"comparison-{plain[:80]}-{digest}.html"
 
 
-# Methods of search ----------------------------------------------------------------------------------------------------
+# Search methods -------------------------------------------------------------------------------------------------------
 
 
 def write_bench_page(folder: Path, comparison: Comparison, findings: Findings) -> Path:
-    """Write ``report.html`` and return its path; raise UsageError where the folder cannot be written."""
+    """Write ``report.html`` and return its path; raise UsageError if the folder is not writable."""
     path = folder / "report.html"
     files.write_text(path, _bench_page(comparison, findings))
     return path
 
 
 def write_ranks_page(folder: Path, document: Mapping[str, Any]) -> Path:
-    """Write ``ranks.html``, what several tables say together, and return its path.
+    """Write ``ranks.html``, the ranking over several tables, and return its path.
 
-    ``document`` is that of ``ranks_of``; the page of each table lies in a folder of the table's name.
+    ``document`` is the result of ``ranks_of``. The page links to the page of each table, in a folder named after the
+    table.
     """
     path = folder / "ranks.html"
     files.write_text(path, page("ranks.html", facts=document, default=DEFAULT, p_text=p_text))
@@ -401,7 +405,7 @@ def write_ranks_page(folder: Path, document: Mapping[str, Any]) -> Path:
 
 
 def _bench_page(comparison: Comparison, findings: Findings) -> str:
-    """Return the page of a comparison of methods."""
+    """Return the HTML page of a comparison of search methods."""
     facts = findings.document
     names = [method["name"] for method in facts["methods"] if not method["is_variant"]]
     return page(
@@ -423,9 +427,10 @@ def _bench_page(comparison: Comparison, findings: Findings) -> str:
 def _matrix(
     pairs: Sequence[Mapping[str, Any]], names: Sequence[str], when: str
 ) -> list[list[tuple[float, bool] | None]]:
-    """Return each method beside each other by one score: its sizes over theirs, and whether the difference holds.
+    """Return a matrix over all pairs of methods for the score ``when``.
 
-    A row and a column a method; None on the diagonal and for untested pairs.
+    A cell is the ratio of the sizes of the row's method to the column's method, and whether the difference is
+    significant; None on the diagonal and for untested pairs.
     """
     cells: dict[tuple[str, str], tuple[float, bool]] = {}
     for pair in (pair for pair in pairs if pair["when"] == when):

@@ -1,4 +1,4 @@
-"""The page of a data set: its facts, and a sheet of examples of each class."""
+"""HTML page of a data set: its facts and a sheet of example images per class."""
 
 from __future__ import annotations
 
@@ -13,17 +13,14 @@ from PIL import Image
 from harness.data.training_images import ImageData
 from reports.render import page, series_svg
 
-# Examples of a class, and of all classes together, so that a page stays small.
-_EXAMPLES = 12
-_ALL_EXAMPLES = 120
-# The longest side of an image, in pixels.
-_EDGE = 56
-# The channels of a series that are drawn, each as a line.
-_LINES = 3
+_EXAMPLES = 12  # most examples per class
+_ALL_EXAMPLES = 120  # most examples of all classes together, to keep the page small
+_EDGE = 56  # pixels, longest side of an example image
+_LINES = 3  # channels of a series that are drawn, each as a line
 
 
 def data_page(data: ImageData, facts: dict[str, Any], lines: Sequence[str]) -> str:
-    """Return the page of a data set; only images that are trained or validated on are shown."""
+    """Return the page of a data set; only training and validation images are shown."""
     labels = data.train_labels.numpy()
     counts = facts["images_by_class"]
     examples = max(1, min(_EXAMPLES, _ALL_EXAMPLES // len(counts)))
@@ -41,11 +38,11 @@ def _lines(images: np.ndarray[Any, Any]) -> str:
 
 
 def _strip(images: np.ndarray[Any, Any]) -> str:
-    """Return images side by side as an address of a PNG: three channels in colour, of others the first alone."""
+    """Return images side by side as a PNG data URI: in colour with three channels, else the first channel in grey."""
     channels = 3 if images.shape[1] == 3 else 1
     rows, columns = images.shape[2:]
     scale = _EDGE / max(rows, columns)
-    # Small images are enlarged by whole numbers, so that pixels stay squares.
+    # Enlarge small images by an integer factor, otherwise their pixels would not all have the same size.
     scale = max(1, int(scale)) if scale >= 1 else scale
     size = (max(1, round(scale * columns)), max(1, round(scale * rows)))
     method = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX

@@ -1,4 +1,4 @@
-"""How a search went: its proposals, its budget, its runs, its time and its seeds, each as plain facts."""
+"""Statistics of a finished or running search: proposals, budget, runs, time and seeds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reports.study_facts import Network, StudyFacts
 from search_spaces.space import clopper_pearson
 
 _MOST_REASONS, _MOST_CURVES = 12, 300
-# The words of the log, for people; others are shown as they are.
+# Text of each rejection reason of the log; a reason that is not listed is shown unchanged.
 _REASONS = {
     "parameters": "too many parameters",
     "macs": "too many multiply-adds",
@@ -26,10 +26,12 @@ _Shares = list[tuple[str, float]]
 
 
 class _Accounting(NamedTuple):
-    """Every proposal, a network with one length of its training, counted once.
+    """Counts of the proposals of a study; a proposal is a network with a number of epochs, and is counted once.
 
-    ``trained`` are those with a first run that has ended with an accuracy, ``rejections`` the reasons, most frequent
-    first; ``steps`` says how many proposals are left after each step of the search.
+    Attributes:
+        trained: Number of proposals whose first run has ended with a validation accuracy.
+        rejections: Rejection reasons with their counts, most frequent first.
+        steps: Steps of the search, each with the number of proposals left after this step.
     """
 
     proposed: int
@@ -42,7 +44,7 @@ class _Accounting(NamedTuple):
 
 
 def accounting(info: StudyFacts) -> _Accounting:
-    """Return where the proposals of a study went."""
+    """Return the counts of a study's proposals by outcome."""
     first = [result for result in info.results if result.purpose is Purpose.SEARCH]
     trained = [result for result in first if result.validation_errors is not None]
     whole = [result.validation_accuracy_pct or 0.0 for result in trained if result.status is Status.COMPLETE]
@@ -81,13 +83,13 @@ def _rejections(info: StudyFacts) -> _Shares:
 
 
 def budget_steps(info: StudyFacts) -> list[tuple[float, int]]:
-    """Return the effective budget from each second on at which it changed, from the beginning to the last event."""
+    """Return (seconds, effective budget) at each change of the budget, from the beginning to the last event."""
     steps = [(0.0, info.config.ceilings[0]), *((item.elapsed, item.limit) for item in info.study.decisions)]
     return [*steps, (info.elapsed, steps[-1][1])]
 
 
 def first_ends(info: StudyFacts) -> dict[int, float]:
-    """Return after how many seconds the first run of a network ended, by its place in their order."""
+    """Return the seconds after which the first run of each network ended, by index in ``info.networks``."""
     numbers = _numbers(info)
     ends: dict[int, float] = {}
     for entry in info.study.of_kind(RunEnded):
@@ -98,14 +100,15 @@ def first_ends(info: StudyFacts) -> dict[int, float]:
 
 
 def _numbers(info: StudyFacts) -> dict[int | None, int]:
-    """Return the place of a network in their order by its trials."""
+    """Return the index of each network in ``info.networks``, by trial."""
     return {trial: number for number, network in enumerate(info.networks) for trial in network.trials}
 
 
 def learning_curves(info: StudyFacts) -> list[tuple[int, Result, list[tuple[int, float]]]]:
-    """Return the first runs of the best networks that were looked at during training.
+    """Return the first runs of the best networks that were validated during training.
 
-    Each with the place of its network and its points (epoch, validation accuracy in per cent), the last at its end.
+    Each item has the index of the network in ``info.networks``, the run, and its points (epoch, validation accuracy in
+    per cent). The last point is the end of the run.
     """
     curves = []
     for number, network in enumerate(info.networks):
@@ -120,14 +123,15 @@ def learning_curves(info: StudyFacts) -> list[tuple[int, Result, list[tuple[int,
     return curves[:_MOST_CURVES]
 
 
-# A network with the accuracies of its fresh seeds on validation, and of its verification seeds on the test set.
+# (network, validation accuracies of its fresh seeds in per cent, test accuracies of its verification seeds in per cent)
 _SeedRow = tuple[Network, tuple[float, ...], tuple[float, ...]]
 
 
 def seed_spread(info: StudyFacts) -> tuple[list[_SeedRow], float | None]:
-    """Return the networks that were trained on several seeds, the lowest cost first.
+    """Return the networks that were trained with several seeds, lowest cost first, and the pooled standard deviation.
 
-    With them the deviation within networks over all seeds together, None where no network has two of a kind.
+    The standard deviation within networks is pooled over validation and test accuracies of all networks. It is None if
+    no network has two seeds of the same kind.
     """
     test = {item.record.hash: item.record.accuracies_pct for item in reversed(info.measured)}
     rows = [(network, network.fresh_pct, test.get(network.hash, ())) for network in info.networks]
@@ -138,7 +142,7 @@ def seed_spread(info: StudyFacts) -> tuple[list[_SeedRow], float | None]:
 
 
 def time_spent(info: StudyFacts) -> _Shares:
-    """Return where the time of all workers together went, in seconds."""
+    """Return the seconds of all workers together, by activity."""
     ends_of = {Status.COMPLETE: "first runs to the end", Status.PRUNED: "first runs that were pruned"}
     other = "first runs that ended early otherwise"
     seconds = dict.fromkeys((*ends_of.values(), other), 0.0)
@@ -154,9 +158,9 @@ def time_spent(info: StudyFacts) -> _Shares:
 
 
 def _worker_seconds(info: StudyFacts) -> float | None:
-    """Return how long all workers were there, all sessions together; None where a session does not say how many."""
+    """Return the worker seconds of all sessions together; None if a session does not record its number of workers."""
     seconds = 0.0
-    # Each session lasts until the next one begins.
+    # Each session lasts until the next session begins.
     ends = [*(entry.elapsed for entry in info.sessions[1:]), info.elapsed]
     for entry, end in zip(info.sessions, ends, strict=False):
         if entry.event.workers is None:
@@ -166,17 +170,18 @@ def _worker_seconds(info: StudyFacts) -> float | None:
 
 
 def spared(info: StudyFacts) -> tuple[int, float]:
-    """Return how many runs were pruned, and the seconds that they would have trained on for, at their own pace."""
+    """Return the number of pruned runs and the training seconds saved, at each run's mean seconds per epoch."""
     stopped = [run for run in info.results if run.status is Status.PRUNED and run.history]
     left = [run.train_seconds / len(run.history) * (run.recipe.epochs - len(run.history)) for run in stopped]
     return len(stopped), sum(left)
 
 
 def progress(info: StudyFacts) -> dict[str, Any]:
-    """Return where a search stands.
+    """Return the state of a search.
 
-    The lowest cost of a confirmed network; the trained network with the fewest errors, of those that are not confirmed
-    and would be smaller, and the most errors that meet the threshold; the runs that go on; the best linear model.
+    ``smallest`` is the lowest cost of a confirmed network. ``nearest`` is the trained network with the fewest errors
+    that is not confirmed and has a lower cost. ``allowed`` is the largest number of errors that meets the threshold,
+    ``running`` the runs in progress, ``linear`` the best linear model.
     """
     networks = info.networks
     smallest = min((item.cost for item in networks if item.state in CONFIRMED_STATES), default=None)
@@ -196,9 +201,9 @@ def progress(info: StudyFacts) -> dict[str, Any]:
 
 
 def _running(info: StudyFacts) -> list[dict[str, Any]]:
-    """Return the first runs that have begun and not ended: seconds since then, epochs of the whole, the last look.
+    """Return the first runs in progress: network, seconds since the start, planned epochs and last rung reached.
 
-    The log enters no begin: a first run begins when its network is proposed.
+    The log has no event for the start of a run: a first run starts when its network is proposed.
     """
     numbers, study = _numbers(info), info.study
     began = info.sessions[-1].elapsed if info.sessions else 0.0
@@ -217,7 +222,7 @@ def _running(info: StudyFacts) -> list[dict[str, Any]]:
 
 
 def _reached(run: Result | None, threshold_pct: float) -> bool | None:
-    """Return whether a run met the threshold at its end; a diverged one did not, others that broke say nothing."""
+    """Return whether a run met the threshold; False for a diverged run, None if the run did not end otherwise."""
     if run is None or run.status not in (Status.COMPLETE, Status.DIVERGED):
         return None
     accuracy = run.validation_accuracy_pct
@@ -225,12 +230,12 @@ def _reached(run: Result | None, threshold_pct: float) -> bool | None:
 
 
 def pruning(info: StudyFacts) -> list[dict[str, Any]]:
-    """Return how often pruning ended what would have reached the threshold, for each length of a run.
+    """Return an estimate of the share of pruned runs that would have reached the threshold, per number of epochs.
 
-    One network in ten is exempt from pruning by lot (``harness/searching/race.py``). Only these show the fate of what
-    pruning ends; all others that went to the end were let through by their validations. So each length has the number
-    of networks that were ``pruned``, of those that were ``spared``, of these that ``reached``, and the 95 % interval of
-    their share (Clopper and Pearson), None where none was spared.
+    10 % of the networks, drawn at random, are exempt from pruning (``harness/searching/race.py``). Only exempt networks
+    show the end of runs that pruning would have stopped. Each number of epochs has ``pruned`` (networks pruned),
+    ``spared`` (exempt networks that failed a rung), ``reached`` (spared networks that reached the threshold) and
+    ``interval``, the 95 % Clopper-Pearson interval of reached / spared, None if no network was spared.
     """
     firsts = {run.trial: run for run in info.results if run.purpose is Purpose.SEARCH}
     stopped, fates = defaultdict[int, set[int]](set), defaultdict[int, dict[int, bool]](dict)
@@ -241,7 +246,7 @@ def pruning(info: StudyFacts) -> list[dict[str, Any]]:
         epochs = run.recipe.epochs if run else (proposal and proposal.epochs) or info.config.recipe.epochs
         if event.pruned:
             stopped[epochs].add(event.trial)
-        # A run that has not ended, or was broken off by the machine, says nothing yet.
+        # Skip runs that have not ended or were broken off by the machine: their final accuracy is unknown.
         elif event.exempt and (reached := _reached(run, info.config.threshold_pct)) is not None:
             fates[epochs][event.trial] = reached
     lengths = []

@@ -1,4 +1,4 @@
-"""The page on which one tries an integer network: draw or choose a picture, and the same integers answer."""
+"""Page that runs an integer network in the browser on a drawn or chosen picture, with the same integer arithmetic."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from typing import Any
 
 from reports.render import page
 
-# Its edge in pixels is six of them a pixel of MNIST.
-PAD_EDGE = 168
+PAD_EDGE = 168  # pixels, edge of the drawing area: six per MNIST pixel
 
 
 def render(document: Mapping[str, Any]) -> str:
-    """Return the page of a document that ``harness.deployment.plan_document`` has made."""
+    """Return the page of a ``document`` made by ``harness.deployment.plan_document``."""
     channels, rows, _ = document["image_shape"]
-    # A picture has bytes. What they are on another scale, of fractions, 0 to 16 or 16 bits, nobody but its maker knows.
+    # The pixels of a picture file are bytes. The conversion to any input range but 0 to 255 is unknown here.
     has_bytes = {*document["low"]} == {0.0} and {*document["high"]} == {255.0}
     return page(
         "pad.html",

@@ -1,6 +1,7 @@
-"""From facts to one HTML file that works offline: templates, charts and scripts, under a content security policy.
+"""Rendering of pages: Jinja templates, number formats and small SVG pictures.
 
-HTML and prose stand in ``templates/`` alone. Whatever a page prints is escaped; no script runs but those of the page.
+Each page is a single HTML file that works offline. HTML and sentences are in ``templates/`` only. All printed values
+are escaped, and the content security policy of a page allows only the scripts embedded in the page.
 """
 
 from __future__ import annotations
@@ -49,15 +50,17 @@ def page(
     datasets: Mapping[str, Sequence[Mapping[str, object]]] | None = None,
     **facts: object,
 ) -> str:
-    """Return the page of a template, which prints the facts.
+    """Return the page of a template.
 
     Args:
-        template: the name of a file in ``templates/`` that extends ``base.html``.
-        charts: Altair charts by the names under which ``figure`` shows them; None is left out. Data sets that a chart
-            names stand in the page once, however many charts use them.
-        styles: style sheets of this package beside ``page.css``; ``scripts`` those that run after ``page.js``.
-        data: what these scripts read as ``page.data``; ``datasets`` rows that they read beside those of the charts.
-        facts: what the template prints.
+        template: Name of a file in ``templates/`` that extends ``base.html``.
+        charts: Altair charts by the name that the template passes to ``figure``; None is left out. A named data set is
+            embedded once, also if several charts use it.
+        styles: Style sheets of this package, after ``page.css``.
+        scripts: Scripts of this package, after ``page.js``.
+        data: JSON values that the scripts read as ``page.data``.
+        datasets: Further rows for the scripts, by name of the data set.
+        **facts: Variables of the template.
     """
     from altair import Undefined
 
@@ -66,12 +69,12 @@ def page(
     for name, chart in (charts or {}).items():
         if chart is None:
             continue
-        # Rows go around Altair, because it would look at every value of theirs.
+        # Remove the rows before ``to_dict``, otherwise Altair would check every value.
         rows = chart._get("datasets")
         bare = chart.copy(deep=False)
         bare.datasets = Undefined
         specs[name] = bare.to_dict(validate=False)
-        embedded |= specs[name].pop("datasets", {})  # Altair moves the rows of inline data here
+        embedded |= specs[name].pop("datasets", {})  # Altair moves inline rows to "datasets"
         embedded |= {} if rows is Undefined else rows
     texts = [_vega()] if specs else []
     texts += map(_resource, ("page.js", *scripts))
@@ -81,7 +84,7 @@ def page(
         policy=_policy(texts),
         styles=[Markup(_resource(name)) for name in ("page.css", *styles)],
         scripts=[Markup(text) for text in texts],
-        # No browser takes this JSON for markup or for a program.
+        # Escape "<", otherwise "</script>" in a text would end the script element.
         page_data=Markup(json.dumps(embedded_data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")),
         descriptions={name: spec.get("description", "") for name, spec in specs.items()},
         heights={name: spec.get("height", 0) for name, spec in specs.items()},
@@ -90,24 +93,24 @@ def page(
 
 
 def _columns(rows: Sequence[Mapping[str, object]]) -> dict[str, list[object]]:
-    """Return rows column by column, because the names of the columns weigh as much as the rows."""
+    """Return rows as columns, which saves repeating the names of the columns in each row."""
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: [row.get(name) for row in rows] for name in names}
 
 
 def words(name: str, *facts: object) -> str:
-    """Return what the macro of this name in ``words.txt`` says of some facts: plain text on one line."""
+    """Return the plain text of a macro of ``words.txt``, called with ``facts``, on a single line."""
     text: str = getattr(_template("words.txt").module, name)(*facts)
     return " ".join(text.split())
 
 
 def markdown(template: str, **facts: object) -> str:
-    """Return what a template of Markdown makes of some facts; it escapes by its own filters."""
+    """Return the text of a Markdown template; the template itself escapes values with filters."""
     return _template(template).render(**facts).replace("\N{NO-BREAK SPACE}%", " %")
 
 
 def _policy(scripts: Sequence[str]) -> str:
-    """Return a policy under which nothing is fetched and nothing runs but these scripts, even if escaping failed."""
+    """Return a content security policy that allows ``scripts`` only and forbids all requests."""
     digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     sources = " ".join(f"'sha256-{digest}'" for digest in digests)
     return (
@@ -142,7 +145,7 @@ def _environment() -> jinja2.Environment:
 
 
 def _printable(value: object) -> object:
-    """Return what a template prints without forbidden characters; a number and its per cent sign stay together."""
+    """Return a printed value without forbidden characters, and with a no-break space before a per cent sign."""
     if isinstance(value, Markup | jinja2.Undefined):
         return value
     return _PER_CENT.sub("\N{NO-BREAK SPACE}%", _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", str(value)))
@@ -155,50 +158,53 @@ def _resource(name: str) -> str:
 
 @cache
 def _vega() -> str:
-    """Return the drawing library; to put it together takes a second."""
+    """Return the Vega-Lite JavaScript; bundling takes about a second."""
     import vl_convert
 
     bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     return bundle
 
 
-# Numbers as people read them, rounded here only; what is missing or not finite is an en dash -------------------------
+# Number formats: pages round here only; a missing or infinite number is an en dash ------------------------------------
 
 
 def decimal(value: float | None, digits: int) -> str:
-    """Return a number with a fixed count of decimals and separated thousands."""
+    """Return a number with ``digits`` decimals and a thousands separator."""
     return DASH if value is None or not math.isfinite(value) else f"{value:,.{digits}f}"
 
 
 def count(value: float | None) -> str:
-    """Return a whole number with separated thousands."""
+    """Return a rounded number with a thousands separator."""
     return decimal(value, 0)
 
 
 def _pct(value: float | None, digits: int = 2) -> str:
-    """Return per cent with the sign."""
+    """Return a percentage with its sign."""
     return DASH if value is None or not math.isfinite(value) else f"{value:.{digits}f} %"
 
 
 def short(value: float | None) -> str:
-    """Return a number with as few digits as it needs."""
+    """Return a number with at most six significant digits, without trailing zeros."""
     return DASH if value is None or not math.isfinite(value) else f"{value:.6g}"
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:
-    """Return mean and deviation, the mean alone below two values, a dash for none."""
+    """Return mean and standard deviation, the mean alone below two values, a dash without values."""
     return _mean_and_deviation(statistics.mean(values), statistics.standard_deviation(values), digits)
 
 
 def _mean_and_deviation(mean: float | None, deviation: float | None, digits: int = 2) -> str:
-    """Return ``mean ± deviation``, the mean alone where there is no deviation."""
+    """Return ``mean ± deviation``, or the mean alone if there is no deviation."""
     if deviation is None or not math.isfinite(deviation):
         return decimal(mean, digits)
     return f"{decimal(mean, digits)} \N{PLUS-MINUS SIGN} {decimal(deviation, digits)}"
 
 
 def accuracy_words(row: LeaderboardRow) -> str:
-    """Return mean and deviation on the test set, per cent; v marks validation accuracy, c an unchecked claim."""
+    """Return mean and standard deviation of the test accuracy in per cent.
+
+    "v" marks a validation accuracy, "c" an unchecked claim.
+    """
     match row.tier:
         case Tier.SEARCHED:
             return f"{decimal(row.validation_accuracy_pct, 2)} v"
@@ -209,12 +215,12 @@ def accuracy_words(row: LeaderboardRow) -> str:
 
 
 def plural(number: int, noun: str, nouns: str = "") -> str:
-    """Return the number with its noun in the right form."""
+    """Return the number with ``noun`` in singular or plural."""
     return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
 
 
 def duration(seconds: float | None) -> str:
-    """Return a length of time in the two units that matter."""
+    """Return a duration in its two largest units, such as ``2 h 5 min``."""
     if seconds is None or not math.isfinite(seconds):
         return DASH
     whole = round(seconds)
@@ -228,36 +234,37 @@ def duration(seconds: float | None) -> str:
 
 
 def _three_digits(ratio: float) -> str:
-    """Return a ratio with three digits that matter."""
+    """Return a ratio with three significant digits."""
     if ratio >= 1000:
         return f"{ratio:,.0f}"
     digits = 2 if ratio == 0 else max(0, 2 - math.floor(math.log10(ratio) + 1e-9))
     return f"{ratio:.{digits}f}"
 
 
-# A network as a strip of layers to scale, and as a picture as small as a word -----------------------------------------
+# Pictures of a network: a strip of layers to scale, and a thumbnail -------------------------------------------------
 
-# In the strip each map has its longer side, its channels, its cost, and how much of the image it sees; ops that compute
-# each value from the one in its place (bn, activations, dropout) stand with the op before them. The small picture is a
-# bar a convolution, as high as its map; shared kernels have one colour. No library draws these; page.css has colours.
+# The strip has a column per feature map: longer side, channels, cost, receptive field. Elementwise ops (bn,
+# activations, dropout) share the column of the preceding op. The thumbnail has a bar per convolution, as high as the
+# feature map; bars of a shared kernel have the same colour. The colours are in page.css.
 
-# A network with more tied kernels than colours takes the first colour again.
-_TIES = 3
-# Of the small picture, in units of a page: its height, the middle and the tallest of its bars, and the gap between two.
-_SMALL = 30
-_MIDDLE = 17.0
-_TALLEST = 24.0
-_GAP = 1.5
+_TIES = 3  # colours of tied kernels; further ties start again with the first colour
+_SMALL = 30  # SVG units, height of the thumbnail
+_MIDDLE = 17.0  # SVG units, vertical centre of the bars
+_TALLEST = 24.0  # SVG units, height of a bar as high as the input image
+_GAP = 1.5  # SVG units, gap between two bars
 
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """What the strip draws as one column: an op, and the ``followers`` drawn with it, in canonical text.
+    """Column of the strip.
 
     Attributes:
-        receptive_field: in input pixels, not clipped; None from the first global op on, which sees everything.
-        kind: ``shared`` where a kernel is used again or rotated, ``kernel`` where each is used once, else ``plain``.
-        times: so many equal residual sums one after the other, drawn as one.
+        op: Canonical text of the op.
+        followers: Canonical text of the elementwise ops in the same column.
+        shape: Shape of the output.
+        receptive_field: Input pixels, not clipped; None from the first global op on.
+        kind: ``shared`` if a kernel is tied or rotated, ``kernel`` if the op has other weights, else ``plain``.
+        times: Number of equal consecutive residual sums drawn as a single column.
     """
 
     op: str
@@ -271,7 +278,7 @@ class _Block:
 
     @property
     def lines(self) -> tuple[list[str], list[str]]:
-        """Arguments and followers, cut into lines that fit the column; four at most."""
+        """Arguments and followers, wrapped to the width of the column; at most four lines."""
         _, bracket, arguments = self.op.partition("(")
         first = textwrap.wrap(bracket + arguments, 16, max_lines=3) if bracket else []
         return first, textwrap.wrap(self.followers, 16, max_lines=4 - len(first))
@@ -307,7 +314,7 @@ def _kind(op: Op) -> str:
 
 
 def _description(columns: tuple[_Block, ...], image: Shape) -> str:
-    """Return what a strip shows, in words."""
+    """Return the text alternative of a strip."""
     steps = ", ".join(
         f"{f'{block.times} times ' if block.times > 1 else ''}{block.op} to {shape_text(block.shape)}"
         for block in columns
@@ -318,10 +325,14 @@ def _description(columns: tuple[_Block, ...], image: Shape) -> str:
 
 
 class _Bar(NamedTuple):
-    """One convolution of the small picture, or the linear layer at the end: rows and channels of its output.
+    """Bar of the thumbnail: a convolution or a linear layer.
 
-    ``kind`` is ``own`` for a kernel used once, ``posed`` for one in several orientations, ``tied-1`` to ``tied-3`` for
-    one that other bars of this kind use too, ``linear``; ``sum`` the number of its residual sum, 0 outside one.
+    Attributes:
+        edge: Rows of the output.
+        channels: Channels of the output.
+        kind: ``own`` (kernel used once), ``posed`` (several orientations), ``tied-1`` to ``tied-3`` (tied kernel) or
+            ``linear``.
+        sum: Number of the residual sum that contains the op, 0 for none.
     """
 
     edge: int
@@ -331,7 +342,7 @@ class _Bar(NamedTuple):
 
 
 def _bars(architecture: Architecture, task: Task) -> tuple[_Bar, ...]:
-    """Return the bars of the small picture in order of execution."""
+    """Return the bars of the thumbnail in order of execution."""
     ties: dict[str, int] = {}
     bars: list[_Bar] = []
     shape: Shape = task.input_shape
@@ -352,10 +363,10 @@ def _bars(architecture: Architecture, task: Task) -> tuple[_Bar, ...]:
 
 
 def _thumbnail(architecture: Architecture, task: Task) -> Markup:
-    """Return the small picture, which says its convolutions to those who do not see it."""
+    """Return the thumbnail as SVG with a text alternative."""
     bars = _bars(architecture, task)
     places: list[tuple[float, float]] = []
-    # Bars of one kind share one path, because a report shows a hundred networks.
+    # Bars of the same kind share a path to keep the page small: a report shows a hundred networks.
     outlines: dict[str, str] = {}
     x = 1.0
     for bar in bars:
@@ -381,18 +392,17 @@ def _thumbnail(architecture: Architecture, task: Task) -> Markup:
     return Markup(f"<svg {box}>{paths}</svg>")
 
 
-# Of pictures, in units of a page: the longest side of an image, and the sides of a series.
-_LONGEST = 112
-_SERIES_SIZE = (112, 48)
-# A series is drawn by at most so many points.
-_POINTS = 120
+_LONGEST = 112  # CSS pixels, longest side of a shown image
+_SERIES_SIZE = (112, 48)  # CSS pixels, width and height of a drawn series
+_POINTS = 120  # most points of a drawn series
 
 
 def series_svg(series: Sequence[Sequence[Sequence[int]]]) -> str:
-    """Return series side by side, a line a channel, as an address that holds an SVG.
+    """Return series side by side as an SVG data URI, with a line per channel.
 
     Args:
-        series: values 0 to 255, (series, channels, steps); of many steps the extremes of each stretch are drawn.
+        series: Values 0 to 255 of shape (series, channels, steps). A long series is cut into stretches, of which the
+            minimum and the maximum are drawn.
     """
     width, height = _SERIES_SIZE
     lines = []
@@ -410,7 +420,7 @@ def series_svg(series: Sequence[Sequence[Sequence[int]]]) -> str:
 
 
 def _image_size(shape: tuple[int, int]) -> tuple[int, int]:
-    """Return width and height at which a page shows an image of so many rows and columns."""
+    """Return displayed width and height in CSS pixels; ``shape`` is (rows, columns) of the image."""
     if 1 in shape:
         return _SERIES_SIZE
     scale = min(2.0, _LONGEST / max(shape))
@@ -418,7 +428,7 @@ def _image_size(shape: tuple[int, int]) -> tuple[int, int]:
 
 
 def _image_uri(pixels: bytes, shape: tuple[int, int]) -> str:
-    """Return grey pixels, a byte each, row by row, as an address that holds a PNG of 16 shades; a series as a line."""
+    """Return grey pixels (bytes, row by row) as a PNG data URI with 16 shades, or as an SVG line if it is a series."""
     from PIL import Image
 
     if 1 in shape:
@@ -432,29 +442,29 @@ def _image_uri(pixels: bytes, shape: tuple[int, int]) -> str:
 
 # Markdown -------------------------------------------------------------------------------------------------------------
 
-# In Markdown, what others wrote stands in code spans, where it does nothing.
+# Foreign text is put into code spans, in which Markdown has no effect.
 
 
 def _code(words: str, longest: int = 300) -> str:
-    """Return foreign words as a code span on one line, cut where they are too long."""
+    """Return foreign text as a code span on a single line of at most ``longest`` characters."""
     line = _one_line(words)
     line = line if len(line) <= longest else f"{line[:longest]}\N{HORIZONTAL ELLIPSIS}"
-    # A table, which ends its cells at bars even inside a span, would take a backslash before a bar for its own escape.
+    # Tables end a cell at a bar even inside a span, and read a backslash before a bar as an escape: add a space.
     line = re.sub(r"\\(?=\|)", "\\\\ ", line)
-    # A span ends at as many backticks as began it, so it begins with more than the text has in a row.
+    # The fence must have more backticks than the longest run in the text, otherwise the text would end the span.
     fence = "`" * (max((len(run) for run in re.findall("`+", line)), default=0) + 1)
     padding = " " if line.startswith("`") or line.endswith("`") else ""
     return f"{fence}{padding}{line}{padding}{fence}" if line else DASH
 
 
 def _sentence(words: str) -> str:
-    """Return words of ours, which may hold a foreign name, with all that Markdown would take for markup escaped."""
-    # An at sign would call a person, so it is no longer one that a program knows.
+    """Return a sentence of a template, which may contain a foreign name, with Markdown escaped."""
+    # Replace "@", otherwise GitHub would notify the account of that name.
     return re.sub(r"([\\`*_{}\[\]<>#~&!])", r"\\\1", _one_line(words)).replace("@", "&#64;")
 
 
 def _fenced(lines: Sequence[str]) -> str:
-    """Return commands as a block of code."""
+    """Return commands as a fenced code block."""
     text = "\n".join(lines)
     fence = "`" * max(3, max((len(run) for run in re.findall("`+", text)), default=0) + 1)
     return f"{fence}console\n{text}\n{fence}"

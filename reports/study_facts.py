@@ -1,7 +1,7 @@
-"""A study as pages see it: the contents of its folder and its workspace, read once; its networks and its answer.
+"""Facts of a study for the report pages: networks, answer, times, settings and evidence of the workspace.
 
-The contents of a study are read here only; pages write files and look for links. A study that has only just begun, or
-was killed, lacks events and results, and its facts need none of them.
+Only this module reads the contents of a study; the page modules write files and check the existence of link targets.
+All facts are defined for a study without events or results as well, such as a study that has just begun or was killed.
 """
 
 from __future__ import annotations
@@ -32,25 +32,33 @@ from reports.render import DASH, count, plural
 from search_spaces.catalog import network_name
 from search_spaces.network import Architecture
 
-# Only the best networks are named and drawn, which takes time: a search rewrites its report again and again.
+# Number of networks that are named and drawn, best first; limited because a running search rewrites its report often.
 MOST_NAMED = 100
-# Digits of the hash that stand beside the name of a network.
-DIGITS = 6
+DIGITS = 6  # digits of the hash that are shown after the name of a network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """One network of a study; a figure that is not known is None.
+    """Network of a study; unknown values are None.
 
     Attributes:
-        cost: its cost in the metric that the study minimises; ``second`` in the second metric, None without one.
-        label: a name from form and size, such as ``posed-1462``, and first digits of the hash, or these alone.
-        origin: who proposed it, such as ``ladder``, ``aim`` (the surrogate) or a sampler.
-        validation_accuracies_pct: at the last epoch, one per seed; of fresh seeds only, if there are any (``fresh``).
-            That of a pruned network comes from the epoch at which it was stopped.
-        first: the run that the search began with.
-        remark: which of its runs ended early, and why its confirmation failed; empty where neither is so.
-        epochs: length of the training that the figures are about; ``runs`` lists those of this length first.
+        cost: Cost in the metric that the study minimises.
+        second: Cost in the second metric, None if the study has a single metric.
+        label: Name from form and size with the first digits of the hash, such as ``posed-1462 1a2b3c``, or the digits
+            alone.
+        trial: Trial of the proposal.
+        trials: All trials of the network, with other numbers of epochs included.
+        origin: Source of the proposal, such as ``ladder``, ``aim`` (the surrogate) or a sampler.
+        validation_accuracies_pct: Accuracy per seed at the last epoch in per cent, of fresh seeds if there are any. The
+            accuracy of a pruned network comes from the epoch at which the run was stopped.
+        validation_size: Number of validation images.
+        fresh: Whether ``validation_accuracies_pct`` are of fresh seeds.
+        fresh_pct: Validation accuracies of fresh seeds in per cent.
+        first: First run, by whose accuracy the search selected the network.
+        row: Best row of the leaderboard.
+        remark: Early ends of runs, and the reason of a failed confirmation; may be empty.
+        epochs: Number of epochs of the training that the values describe.
+        runs: All runs, with ``epochs`` epochs first.
     """
 
     hash: str
@@ -75,32 +83,32 @@ class Network:
 
     @property
     def complete(self) -> bool:
-        """Whether the figures are those of a whole training."""
+        """Whether the values come from a complete training."""
         return self.state in (*VERIFIED_STATES, NetworkState.CONFIRMED, NetworkState.REFUTED, NetworkState.TRAINED)
 
     @property
     def accuracy_pct(self) -> float | None:
-        """The mean of its validation accuracies."""
+        """Mean of the validation accuracies in per cent."""
         return statistics.mean(self.validation_accuracies_pct) if self.validation_accuracies_pct else None
 
     @property
     def errors(self) -> float | None:
-        """Wrong validation images of ``validation_size``, the mean of its seeds."""
+        """Wrong images out of ``validation_size``, mean over the seeds."""
         if self.accuracy_pct is None or self.validation_size is None:
             return None
         return (100 - self.accuracy_pct) / 100 * self.validation_size
 
     @property
     def first_pct(self) -> float | None:
-        """The accuracy that the search chose it by, which luck has raised; None before a whole training."""
+        """Accuracy of the first run, biased upwards by selection; None before a complete training."""
         return self.first.validation_accuracy_pct if self.first and self.complete else None
 
 
 def _networks(study: StudyState, rows: Mapping[str, LeaderboardRow]) -> tuple[Network, ...]:
-    """Return all networks that a study has decided to train, best first, with their rows by hash.
+    """Return all proposed networks of a study, best first.
 
-    Reached targets come first, then what meets the threshold (a lower cost is better), then the other trained networks
-    and the pruned ones (more accurate is better), then those without any figure.
+    The order is: target reached, threshold met (both by lower cost), trained, pruned (both by higher accuracy), no
+    accuracy. ``rows`` are the best rows of the leaderboard by hash.
     """
     runs, proposals = defaultdict[str, list[Result]](list), defaultdict[str, list[Proposal]](list)
     for result in study.results:
@@ -121,13 +129,13 @@ def _networks(study: StudyState, rows: Mapping[str, LeaderboardRow]) -> tuple[Ne
 
 
 def front_of(networks: Iterable[Network]) -> list[Network]:
-    """Return the trained networks that beat all of equal or lower cost on validation, the lowest cost first."""
+    """Return the Pareto front of the trained networks over cost and validation accuracy, lowest cost first."""
     trained = [network for network in networks if network.complete and network.accuracy_pct is not None]
     return pareto_front(trained, lambda network: (network.cost, -(network.accuracy_pct or 0.0), network.hash))
 
 
 def _remark(decision: Decision | None, early_end_text: str, pruned_texts: Iterable[str]) -> str:
-    """Return why a network was given up, what ended its runs early, and when those of other lengths were pruned."""
+    """Return the reason of a failed confirmation, the early ends of runs, and the pruned runs with other epochs."""
     parts = []
     if decision is not None and decision.state is NetworkState.REFUTED:
         why = why_refuted(decision.fresh_seeds, was_confirmed=decision.was_confirmed)
@@ -178,15 +186,15 @@ def _network(
 
 
 def _deciding_proposal(proposals: Sequence[Proposal], deciding_runs: Sequence[Result]) -> Proposal:
-    """Return the proposal of the first run by which a network is judged; the latest where there is none."""
+    """Return the proposal of the first deciding run; the latest proposal if there is no such run."""
     trial = deciding_runs[0].trial if deciding_runs else None
     return next((proposal for proposal in proposals if proposal.trial == trial), proposals[-1])
 
 
 def _by_length(results: Sequence[Result], decision: Decision | None) -> tuple[list[Result], list[Result]]:
-    """Return the runs of the length by which a network is judged, and those of other lengths.
+    """Return the runs with the deciding number of epochs, and the remaining runs.
 
-    It is the length of the decision, else the longest that was trained whole.
+    The deciding number of epochs is that of the decision, else the largest that was trained completely.
     """
     by_length: dict[int, list[Result]] = defaultdict(list)
     for result in results:
@@ -206,7 +214,7 @@ def _accuracies(runs: Iterable[Result]) -> tuple[float, ...]:
 
 
 class _Progress(NamedTuple):
-    """Why some runs of a network ended early, and the runs whose figures count, by those of one length alone."""
+    """Reason why runs of a network ended early, and the runs whose accuracies count; all have equal epochs."""
 
     early_end_text: str
     counted_runs: list[Result]
@@ -227,12 +235,12 @@ def _progress(results: list[Result], predicted_pct_by_trial: Mapping[int, float 
 
 
 def _pruned_text(run: Result, predicted_pct_by_trial: Mapping[int, float | None]) -> str:
-    """Return when a run was pruned, its errors then, and the errors below which one training in ten would end."""
+    """Return when a run was pruned, its errors then, and the 10 % quantile of the predicted errors at the end."""
     where = f"in trial {run.trial} at epoch {len(run.history)} of {run.recipe.epochs}"
     predicted_pct = predicted_pct_by_trial.get(-1 if run.trial is None else run.trial)
     if predicted_pct is None or run.validation_errors is None or run.validation_size is None:
         return where
-    # Round up, so that a forecast just over the limit is not shown as the limit itself; 1e-9 absorbs float error.
+    # Round up, otherwise a forecast just above the limit would be shown as the limit; 1e-9 absorbs rounding errors.
     end = count(math.ceil((100 - predicted_pct) / 100 * run.validation_size - 1e-9))
     return f"{where}: {plural(run.validation_errors, 'error')} then; one training in ten ends below {end}"
 
@@ -254,9 +262,10 @@ def _order(network: Network, threshold_pct: float) -> tuple[int, float, float, s
 
 
 class _MeasuredNetwork(NamedTuple):
-    """A network whose test accuracy is on record: its record, its row, and inspections of its recorded weights.
+    """Network with a recorded test accuracy.
 
-    There is one inspection per seed that was verified on this machine, for networks that the study has trained.
+    ``inspections`` has an item per seed that was verified on this machine, and is empty unless the study has trained
+    the network.
     """
 
     record: Record
@@ -265,7 +274,7 @@ class _MeasuredNetwork(NamedTuple):
 
 
 class _StudyAnswer(NamedTuple):
-    """The answer of a study with its accuracy on fresh validation seeds or its record and row."""
+    """Answer of a study, with a validation accuracy on fresh seeds, or with a record and a row."""
 
     hash: str
     parameters: int
@@ -275,12 +284,13 @@ class _StudyAnswer(NamedTuple):
 
 
 class WorkspaceEvidence(NamedTuple):
-    """The evidence of a workspace, which all its studies share.
+    """Evidence of a workspace, shared by all studies.
 
     Attributes:
-        rows: the leaderboard made from all records.
-        test_reads: data set and purpose of each read of a test set.
-        left_out: one line per file that does not hold together, which the rows lack.
+        records: All records.
+        rows: Leaderboard of all records.
+        test_reads: Data set and purpose of each read of a test set.
+        left_out: Error message per damaged file; the rows lack these files.
     """
 
     records: tuple[Record, ...] = ()
@@ -290,20 +300,25 @@ class WorkspaceEvidence(NamedTuple):
 
 
 class StudyFacts:
-    """A study: what has happened to it, and the evidence of its workspace.
+    """Facts of a study and the evidence of the workspace.
 
     Attributes:
-        measured: networks of this data set and target with a record, whichever study found them.
-        origins: where each value of the configuration came from, such as a file or the command line.
-        past_trainings: how many earlier trainings its surrogate began with; None where the study does not say.
-        at_work: a program works in its folder now; ``searching`` where a session goes on, too.
-        results: all finished runs, in order of trial, purpose and seed.
-        elapsed: seconds of all sessions together.
-        sessions: the calls of the search that worked on it; ``last_turn`` is the last event that began or ended one.
-        time_limit: seconds that the last session was given; None for no end, or where its program did not note them.
-        networks: all that it has decided to train, best first; each with the best row over the recipes of its records.
-        answer: ``StudyState.answer``, else the winner that was chosen last and missed; ``row`` is its row, ``proof``
-            the measured network of that row, ``network`` the answer among the networks, None where the log has lost it.
+        measured: Networks with a record for this data set and target, found by any study.
+        origins: Source of each value of the configuration, such as a file or the command line.
+        past_trainings: Number of prior observations of the surrogate; None if the study does not record the number.
+        at_work: Whether a program works in the folder now.
+        searching: Whether in addition a session is in progress.
+        results: All finished runs, in order of trial, purpose and seed.
+        elapsed: Seconds of all sessions together.
+        last_utc: Time of the last event; empty without events.
+        sessions: Events that began a session.
+        last_turn: Last event that began or ended a session.
+        time_limit: Time limit of the last session in seconds; None if there is no limit or the log lacks it.
+        networks: All proposed networks, best first, each with the best row over the recipes of its records.
+        answer: ``StudyState.answer``, else the winner chosen last, whose verification missed the target.
+        row: Row of the answer.
+        proof: Item of ``measured`` with this row.
+        network: Item of ``networks`` with the hash of the answer; None if the log has lost the proposal.
     """
 
     def __init__(
@@ -345,7 +360,7 @@ class StudyFacts:
         chosen = [entry.event for entry in self.study.of_kind(WinnerChosen)]
         if answer is None and not chosen:
             return None
-        # Without an answer the page is about the network whose verification missed last.
+        # Without an answer, report on the last winner, whose verification missed the target.
         trial = chosen[-1].trial if answer is None else answer.proposal.trial
         candidate = self.study.candidates.get(trial)
         if candidate is None:
@@ -363,7 +378,7 @@ class StudyFacts:
 
 
 def read_evidence(workspace: Workspace) -> WorkspaceEvidence:
-    """Read what all studies of a workspace share; files that do not hold together are left out and named."""
+    """Read the evidence of a workspace; damaged files are left out and listed in ``left_out``."""
     survey = leaderboard.survey(workspace)
     log = workspace.test_log
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
@@ -372,7 +387,7 @@ def read_evidence(workspace: Workspace) -> WorkspaceEvidence:
 
 
 def _test_read(line: str) -> tuple[str, str]:
-    # A damaged line counts as a read, too.
+    # A damaged line counts as a read, otherwise damage would hide reads of the test set.
     try:
         read = parse_json(line)
         return str(read.get("dataset", "")), str(read["purpose"])
@@ -383,10 +398,13 @@ def _test_read(line: str) -> tuple[str, str]:
 def read_study(
     folder: Path, workspace: Workspace, evidence: WorkspaceEvidence | None = None, state: StudyState | None = None
 ) -> StudyFacts:
-    """Read a study and what its workspace knows about its networks.
+    """Read a study and the evidence about its networks.
 
     Args:
-        evidence: that of the workspace, if it has been read already; ``state`` of the study likewise.
+        folder: Folder of the study.
+        workspace: Workspace with the records and the leaderboard.
+        evidence: Evidence of the workspace, if already read.
+        state: State of the study, if already read.
     """
     study = state or read_state(folder)
     config = study.config
@@ -411,19 +429,19 @@ def read_study(
 
 
 def inspections_of(evidence: Record, workspace: Workspace) -> tuple[Inspection, ...]:
-    """Return the inspections of a record's own weights; a rerun that gave other weights says nothing about them."""
+    """Return the inspections of the recorded weights; inspections of a rerun with different weights are skipped."""
     weights = {run.index: run.weights_sha256 for run in evidence.seeds}
     inspections = read_inspections(workspace.runs, record.path_of(workspace.records, evidence).stem)
     return tuple(item for item in inspections if weights.get(item.seed_index) == item.weights_sha256)
 
 
 def shown(value: object) -> str:
-    """Return a value of a setting in words."""
+    """Return the value of a setting as text."""
     return (" ".join(map(str, value)) or DASH) if isinstance(value, tuple | list) else str(value)
 
 
 def settings(info: StudyFacts) -> list[tuple[str, str]]:
-    """Return the configuration of a study, each value with where it came from."""
+    """Return the configuration of a study as pairs of name and text, each value with its source."""
     config = info.config
     values = settings_of(config)
     del values["recipe"], values["space_text"], values["known"]
@@ -433,12 +451,12 @@ def settings(info: StudyFacts) -> list[tuple[str, str]]:
     if not config.is_front:
         del values["second"], values["second_most"]
     if config.rungs:
-        # A training of another length has its rungs after the same shares of its epochs.
+        # With a different number of epochs, the rungs are at the same fractions of the training.
         rungs = shown(config.rungs)
         values["rungs"] = f"{rungs} of {config.recipe.epochs} epochs, and the same shares of other lengths"
     rows = []
     for name, value in values.items():
-        # Options of the command line differ from fields in these endings.
+        # Command-line options have the name of the field without these suffixes.
         option = "epochs" if name == "lengths" else name.removesuffix("_pct").removesuffix("_name")
         origin = info.origins.get(name, info.origins.get(option, "derived"))
         origin = {"commandline": "command line", "default_map": "file"}.get(origin, origin)
@@ -447,7 +465,7 @@ def settings(info: StudyFacts) -> list[tuple[str, str]]:
 
 
 def recipe_rows(config: StudyConfig) -> list[tuple[str, str]]:
-    """Return the fields of the training recipe."""
+    """Return the fields of the training recipe as pairs of name and text."""
     recipe = recipe_document(config.recipe)
     if config.lengths:
         recipe["epochs"] = f"{', '.join(map(str, config.lengths))}: chosen for each network"
@@ -461,7 +479,7 @@ def _code_text(environment: Environment) -> str:
 
 
 def made_by(info: StudyFacts) -> dict[str, str]:
-    """Return the code, machine and data behind the results, each with all values that occur."""
+    """Return code version, machine and data of the results; different values are joined by commas."""
     evidence = info.answer.record if info.answer else None
     environments = [result.environment for result in info.results if result.environment is not None]
     environments += [run.environment for run in evidence.seeds] if evidence else []

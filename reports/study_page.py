@@ -1,7 +1,7 @@
-"""The report of one study, one page that works offline, and what other programs read of it: Markdown, tables, charts.
+"""Report of a study as an offline HTML page, and exports for programs: Markdown summary, CSV, JSON and figures.
 
-The page begins with the verdict, and says what to know before believing it and what to do next. It reloads itself while
-its search goes on. The tables have raw numbers, one line a network, CSV and JSON alike.
+The page shows the verdict, caveats and the next step first. A live page reloads itself while the search runs. The CSV
+and JSON tables have unrounded numbers, with a row per network.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from reports.study_facts import MOST_NAMED, Network, StudyFacts, made_by, read_s
 from search_spaces.network import analyse
 from search_spaces.space import OBJECTIVES, Metric
 
-# The report says how often pruning is wrong only from so many networks on; fewer say nothing about it.
-_FEWEST_NETWORKS = 50
-# A search that ends before this share of its time has left the rest to its verification.
-_EARLY = 0.98
+_FEWEST_NETWORKS = 50  # networks; with fewer, the estimate of wrong pruning is too uncertain to be shown
+_EARLY = 0.98  # fraction of the time limit; a search that ends earlier left the rest to the verification
 
 
 def write_report(folder: Path, workspace: Workspace, *, live: bool = False, state: StudyState | None = None) -> Path:
     """Write the report of the study in ``folder`` and return its path.
 
     Args:
-        folder: of the study; ``state`` is what it holds, where that has been read already.
-        live: the page reloads itself, because its search goes on.
+        folder: Folder of the study.
+        workspace: Workspace with the records and the leaderboard.
+        live: Whether the page reloads itself, for a running search.
+        state: State of the study, if already read.
     """
     path = folder / "report.html"
     files.write_text(path, page(read_study(folder, workspace, state=state), live=live))
@@ -51,7 +51,7 @@ def write_report(folder: Path, workspace: Workspace, *, live: bool = False, stat
 
 
 def page(info: StudyFacts, *, live: bool = False) -> str:
-    """Return the page of a study."""
+    """Return the HTML page of a study."""
     network = info.network
     proof = info.proof
     rows = charts.networks_rows(info)
@@ -94,7 +94,7 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
 
 
 def _filters(info: StudyFacts) -> list[tuple[str, str, str, str]]:
-    """Return by which figures of a network its reader can filter: words, field, and the names of both inputs."""
+    """Return the filters of the table of networks: label, field, and the names of the inputs for both limits."""
     fields = ("cost", "second")
     filters = [
         (OBJECTIVES[metric], field, f"least_{field}", f"most_{field}")
@@ -106,7 +106,7 @@ def _filters(info: StudyFacts) -> list[tuple[str, str, str, str]]:
 
 
 def _margin(info: StudyFacts) -> str:
-    """Return what the threshold differs from the target by: what was measured, a margin, or empty for neither."""
+    """Return the origin of the gap between threshold and target: "measured", "margin for chance", or "" if set."""
     config = info.config
     ratio = error_ratio_of(dataset(config.dataset), config.target_pct)
     if round(ratio.threshold_pct(config.target_pct), 6) != config.threshold_pct:
@@ -114,11 +114,11 @@ def _margin(info: StudyFacts) -> str:
     return "margin for chance" if ratio.relative_error is None else "measured"
 
 
-# The verdict, what to know before believing it, and what to do next ---------------------------------------------------
+# Verdict, caveats and next step ---------------------------------------------------------------------------------------
 
 
 class _Headline(NamedTuple):
-    """The first lines of a report: the outcome, a sentence of verdict, and one on how far the search has come."""
+    """First lines of a report: outcome, sentence with the verdict, and sentence on the progress of the search."""
 
     outcome: str
     verdict: str
@@ -152,7 +152,7 @@ def _is_at_target(row: LeaderboardRow) -> bool:
 
 
 def _missed(info: StudyFacts) -> list[tuple[Network, Verified]]:
-    """Return the networks beside the answer whose verification missed the target, each with its verdict."""
+    """Return the networks whose verification missed the target, except the answer, each with its verdict."""
     record = info.answer.record if info.answer else None
     answer = (record.hash, record.recipe_hash) if record else None
     by_trial = {network.trial: network for network in info.networks}
@@ -181,15 +181,15 @@ def _progress(info: StudyFacts) -> str:
 
 
 class _NextStep(NamedTuple):
-    """A command, and what it does; the words go on from the command."""
+    """Command line, and the end of the sentence that begins with the command."""
 
     command: str
     words: str
 
 
 def _next_step(info: StudyFacts) -> _NextStep | None:
-    """Return what brings a study on, None while a search is at work or where the log names no command."""
-    # The first word is the program, however it was called then.
+    """Return the next command for a study; None while a search is running or if the log has no command."""
+    # Skip the first argument, which is the path of the program.
     arguments = info.sessions[-1].event.command[1:] if info.sessions else ()
     if not _is_over(info):
         if info.searching or not arguments:
@@ -202,7 +202,7 @@ def _next_step(info: StudyFacts) -> _NextStep | None:
 
 
 def _advised(info: StudyFacts) -> _NextStep | None:
-    """Return the search's own advice at its end, where that is still the latest word."""
+    """Return the advice at the end of the search, unless a later session or record has superseded the advice."""
     advised = info.study.of_kind(Advised)
     if not advised or advised[-1].elapsed < info.study.of_kind(SessionEnded)[-1].elapsed:
         return None
@@ -212,7 +212,7 @@ def _advised(info: StudyFacts) -> _NextStep | None:
 
 
 def _verification(info: StudyFacts) -> _NextStep | None:
-    """Return the verification or certification that the answer lacks, None where it lacks none."""
+    """Return the command for the missing verification or certification of the answer; None if nothing is missing."""
     row = info.row
     if row is None:
         if info.answer is None:
@@ -228,7 +228,7 @@ def _verification(info: StudyFacts) -> _NextStep | None:
 
 
 def commands(info: StudyFacts) -> list[str]:
-    """Return what began the study, and what trains its answer again; those that are known."""
+    """Return the command that began the study and the command that trains the answer again, as far as known."""
     first = [shlex.join(entry.event.command) for entry in info.sessions[:1]]
     seeds = ["--seeds", str(info.row.seeds)] if info.row else []
     words = words_of(info.row) if info.row else (info.answer.hash,) if info.answer else ()
@@ -237,7 +237,7 @@ def commands(info: StudyFacts) -> list[str]:
 
 
 def _weights(info: StudyFacts) -> str:
-    """Return where the answer's weights of a seed lie beside the report; empty where none are kept."""
+    """Return the path, relative to the study, of the first kept weights of the answer; empty if none are kept."""
     folder = info.study.folder
     evidence = info.answer.record if info.answer else None
     paths = [weights_path(folder.parent / "records", evidence, run.index) for run in evidence.seeds] if evidence else []
@@ -245,28 +245,29 @@ def _weights(info: StudyFacts) -> str:
 
 
 def trial_page_path(folder: Path, record: Record) -> Path:
-    """Return where the page lies on which one tries the network of a record, in the folder of its study."""
+    """Return the path of the page in ``folder`` that runs the network of a record in the browser."""
     return folder / f"try-{record.hash}-{record.recipe_hash}.html"
 
 
 def _trial_page(info: StudyFacts) -> str:
-    """Return the name of the page on which one tries the answer; empty where there is none."""
+    """Return the file name of the page that runs the answer in the browser; empty if there is no page."""
     evidence = info.answer.record if info.answer else None
     path = trial_page_path(info.study.folder, evidence) if evidence else None
     return path.name if path and path.exists() else ""
 
 
 def _caveats(info: StudyFacts) -> dict[str, Any]:
-    """Return what a reader must know before believing a study.
+    """Return the facts behind the caveats of a report.
 
-    Reads of the test set for its answer, and for anything in the workspace; ``falls`` in points from the first run of a
-    network that reached the threshold to the mean of its fresh seeds; runs that diverged; ``label_errors``: mean errors
-    of the answer's seeds among images with a confirmed wrong label and among all others, and the accuracy on these.
+    ``winner_reads`` and ``workspace_reads`` count reads of the test set for the answer and in total. ``falls`` are the
+    percentage points from the first run of a network that reached the threshold to the mean of the fresh seeds.
+    ``label_errors`` are the mean errors of the answer on images with a confirmed wrong label and on the remaining
+    images, and the accuracy on the remaining images.
     """
     answer = info.answer
     threshold = info.config.threshold_pct
     runs = answer.record.seeds if answer and answer.record else ()
-    # A damaged line of the log names no data set, so it counts for every one.
+    # A damaged line of the log names no data set, so the read counts for all data sets.
     reads = [purpose for name, purpose in info.evidence.test_reads if name in ("", info.config.dataset)]
     fresh = [(network.first_pct, network.fresh_pct) for network in info.networks if network.fresh_pct]
     return {
@@ -297,22 +298,22 @@ def _label_errors(runs: Sequence[SeedRun], dataset_name: str) -> dict[str, float
     }
 
 
-# What other programs read of a study --------------------------------------------------------------------------------
+# Exports of a study -------------------------------------------------------------------------------------------------
 
 
 def study_summary(info: StudyFacts) -> str:
-    """Return the summary of a study, short enough for the text of a pull request."""
+    """Return the Markdown summary of a study, short enough for the description of a pull request."""
     facts = {"accounting": history.accounting(info), "code_version": made_by(info)["code"], "commands": commands(info)}
     return render.markdown("summary.md", study=info, headline=headline(info), **facts)
 
 
 def comparison_summary(facts: SimpleNamespace) -> str:
-    """Return the summary of a comparison."""
+    """Return the Markdown summary of a comparison of networks or studies."""
     kind = "studies" if hasattr(facts, "infos") else "networks"
     return render.markdown("summary.md", **{"study": None, "studies": None, "networks": None, kind: facts})
 
 
-# ``place`` is a network's rank in the report's table; ``macs`` is younger than the others, and so stands last.
+# ``place`` is the rank in the table of the report. ``macs`` was added later: programs may read columns by position.
 _COLUMNS = (
     *("place", "hash", "parameters", "tier", "state", "remark", "epochs", "validation_accuracy_pct"),
     *("validation_std_pct", "validation_seeds", "validation_fresh", "mean_test_accuracy_pct", "std_test_accuracy_pct"),
@@ -321,7 +322,7 @@ _COLUMNS = (
 
 
 def lines(info: StudyFacts) -> list[dict[str, Any]]:
-    """Return a line a network, best first; what is not known is None."""
+    """Return a row per network, best first, as written to the tables; unknown values are None."""
     task = dataset(info.config.dataset).task
     lines = []
     for rank, network in enumerate(info.networks, start=1):
@@ -350,7 +351,7 @@ def lines(info: StudyFacts) -> list[dict[str, Any]]:
             str(network.architecture),
             analyse(network.architecture, task).macs,
         )
-        # A lone surrogate, which a log may hide, cannot be written.
+        # A log may contain lone surrogates, which UTF-8 cannot encode.
         texts = [_writable(value) if isinstance(value, str) else value for value in values]
         lines.append(dict(zip(_COLUMNS, texts, strict=True)))
     return lines
@@ -392,18 +393,28 @@ def write_figures(info: StudyFacts, folder: Path) -> list[Path]:
 
 # Mistakes on the test set ---------------------------------------------------------------------------------------------
 
-# A record has the indices of the test images that a network's seeds got wrong, and the classes said. Labels and pixels
-# come from inspections, which verifications leave on the machine that ran them; nothing here reads the test set.
+# A record has the indices of the test images that each seed classified wrongly, and the predicted classes. Labels and
+# pixels come from inspections, which a verification writes on the machine that runs it; this code never reads the test
+# set.
 
-# Test images of MNIST whose label most of five raters rejected: Northcutt, Athalye and Mueller 2021 (arXiv 2103.14749),
-# data cleanlab/label-errors, mnist_mturk. The corrected labels are not known here, only which labels are wrong.
+# Indices of MNIST test images whose label most of five raters rejected: Northcutt, Athalye and Mueller 2021
+# (arXiv 2103.14749), data cleanlab/label-errors, mnist_mturk. The correct labels are not listed.
 CONFIRMED_LABEL_ERRORS: dict[str, frozenset[int]] = {
     "mnist": frozenset((947, 1621, 1901, 2130, 2462, 2597, 2654, 3520, 3558, 5937, 6651, 6783, 8527, 9679, 9729))
 }
 
 
 class _Mistake(NamedTuple):
-    """One test image that so many seeds got wrong, and what by how many; label and pixels where inspections tell."""
+    """Test image that at least one seed classified wrongly.
+
+    Attributes:
+        image: Index in the test set.
+        label: Label, None without an inspection.
+        said: Pairs (predicted class, number of seeds), most frequent first.
+        seeds: Number of seeds that classified the image wrongly.
+        mislabelled: Whether the label is a confirmed label error.
+        pixels: Grey values, None without an inspection.
+    """
 
     image: int
     label: int | None
@@ -414,10 +425,13 @@ class _Mistake(NamedTuple):
 
 
 class _Mistakes(NamedTuple):
-    """All mistakes of a network's so many recorded seeds, those of most seeds first.
+    """Mistakes of a network on the test set over all recorded seeds.
 
-    ``confusion`` counts images by label (row) and class said (column), summed over the seeds; ``image_shape`` is rows
-    and columns. Both are None where they are not known.
+    Attributes:
+        seeds: Number of recorded seeds.
+        mistakes: Images, by number of wrong seeds, largest first.
+        confusion: Number of images by label (row) and predicted class (column), summed over the seeds; None if unknown.
+        image_shape: Rows and columns of an image; None without an inspection.
     """
 
     seeds: int
@@ -427,7 +441,7 @@ class _Mistakes(NamedTuple):
 
 
 def mistakes(record: Record, inspections: Sequence[Inspection]) -> _Mistakes:
-    """Return the mistakes of a record; ``inspections`` are those of its own seeds, and may be none."""
+    """Return the mistakes of a record; ``inspections`` of the recorded seeds may be empty."""
     answers_of: dict[int, Counter[int]] = defaultdict(Counter)
     for run in record.seeds:
         for image, answer in run.wrong:

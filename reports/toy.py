@@ -1,8 +1,8 @@
-"""The toy for people: ``toy.html``, an offline page on which one trains it, and ``toy.xlsx``, a live spreadsheet.
+"""Outputs of the toy network: ``toy.html``, an interactive offline page, and ``toy.xlsx``, a live spreadsheet.
 
-What the page shows before its script has run, Python has computed; the script does the same arithmetic again. The
-workbook has one row an iteration and one column a quantity, and only EXP, IF, arithmetic and cell references, so that
-every spreadsheet program agrees. Each formula carries the value that Python computed.
+The initial values of the page are computed by Python; its script repeats the same arithmetic. The workbook has a row
+per iteration and a column per quantity. Its formulas use EXP, IF, arithmetic and cell references only, so that all
+spreadsheet programs give equal results. Each formula cell stores the value computed by Python.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _FIRST_RATE = 0.5
 
 
 def contents() -> dict[str, bytes]:
-    """Return the page, the workbook and the figure of the learning rates by the names of their files."""
+    """Return the page, the workbook and the figure of the learning rates, by file name."""
     chart = charts.toy_rates({rate: losses(START, rate, UPDATES) for rate in LEARNING_RATES})
     return {
         "toy.html": render().encode(),
@@ -50,7 +50,7 @@ def contents() -> dict[str, bytes]:
 
 
 def render() -> str:
-    """Return the page."""
+    """Return the HTML of the page."""
     known = passes(START)
     numbers = known | {"learning_rate": _FIRST_RATE}
     return page(
@@ -71,16 +71,15 @@ def render() -> str:
 
 # The workbook ---------------------------------------------------------------------------------------------------------
 
-# The row of iteration 0 on the sheet Training, counted from 1 as spreadsheets do.
-_FIRST_ROW = 5
+_FIRST_ROW = 5  # row of iteration 0 on the sheet Training, counted from 1
 COLUMNS = ("iteration", *WEIGHTS, *FORWARD, *BACKWARD)
-# The cells of the inputs on the sheet Inputs.
+# Cells of the sheet Inputs, by name of the input.
 _INPUT_CELLS = {
     "learning_rate": "B4",
     **{name: f"B{row}" for row, name in enumerate(EXAMPLE, start=7)},
     **{name: f"B{row}" for row, name in enumerate(WEIGHTS, start=13)},
 }
-# EXP overflows above some 709, so a sigmoid takes its exponential of the side that is not positive.
+# EXP overflows above about 709, so both branches of the sigmoid take the exponential of a number that is not positive.
 _SIGMOID = "IF({0} < 0, exp({0}) / (1 + exp({0})), 1 / (1 + exp(-{0})))"
 _FORMULAS = FORWARD | {f"a_{unit}": _SIGMOID.format(unit) for unit in ("h1", "h2", "o1", "o2")} | BACKWARD
 _ENDS = ("i1 h1", "i2 h1", "i1 h2", "i2 h2", "a_h1 o1", "a_h2 o1", "a_h1 o2", "a_h2 o2")
@@ -113,10 +112,10 @@ _LOOKS: dict[str, dict[str, Any]] = {
 
 
 def workbook(start: Mapping[str, float], learning_rate: float) -> bytes:
-    """Return the file for these inputs."""
+    """Return the content of ``toy.xlsx`` for these first weights and this learning rate."""
     content = io.BytesIO()
     book = xlsxwriter.Workbook(content, {"in_memory": True})
-    # The date is fixed, so that the same numbers give the same bytes.
+    # Fix the date, otherwise equal inputs would not give equal bytes.
     book.set_properties({"title": "Backpropagation on eight weights", "created": datetime(2000, 1, 1)})
     formats = {name: book.add_format(look) for name, look in _LOOKS.items()}
     inputs = book.add_worksheet("Inputs")
@@ -149,7 +148,7 @@ def _write_inputs(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, fl
         {
             "validate": "list",
             "source": list(LEARNING_RATES),
-            # This warns and does not stop, because any other rate may be typed.
+            # "information" only warns: a rate that is not in the list is allowed.
             "error_type": "information",
             "error_title": "Not one of the documents' rates",
             "error_message": "Any number works: 0 learns nothing, below 0 it walks uphill, beyond 90 it overshoots, "
@@ -179,7 +178,7 @@ def _write_training(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, 
     sheet.set_column(0, 0, 10)
     sheet.set_column(1, len(COLUMNS) - 1, 15)
     sheet.freeze_panes(4, 1)
-    # A row spans four A4 pages: on fewer its columns are too small to read.
+    # A row spans four A4 pages; on fewer pages the columns would be too small to read.
     sheet.set_landscape()
     sheet.set_paper(9)
     sheet.fit_to_pages(4, 0)

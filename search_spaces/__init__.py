@@ -1,1 +1,1 @@
-"""What can be built: the notation of networks, their shapes and costs, and search spaces. No torch."""
+"""Networks as text and as values: notation, shapes, costs, integer form, search spaces. Importable without torch."""

@@ -1,4 +1,4 @@
-"""Named networks and named search spaces that come with the package, and names for all other networks."""
+"""Catalog of the named networks and search spaces of the package, and names of arbitrary networks."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ from search_spaces.notation import parse_network, parse_space
 from search_spaces.space import SearchSpace
 
 _FILES = resources.files("search_spaces")
-_MOST_TYPED = 1_000_000  # bytes of a file with a space, which a person has typed
+_MOST_TYPED = 1_000_000  # bytes, largest file of a search space
 _KNOWN = tomllib.loads(_FILES.joinpath("catalog.toml").read_text("utf-8"))
-# What each space is for, and the text of each network.
-SPACES: Mapping[str, str] = _KNOWN["spaces"]
-PRESETS: Mapping[str, str] = _KNOWN["networks"]
-# Names that people can say: a form and a number of parameters; where two networks share one, digits of the hash.
+SPACES: Mapping[str, str] = _KNOWN["spaces"]  # description of each search space, by name
+PRESETS: Mapping[str, str] = _KNOWN["networks"]  # text of each network, by name
+# Names of networks without a preset: form, number of parameters and, if two networks share these, digits of the hash.
 PATTERN = re.compile(rf"({'|'.join(sorted(FORMS, key=len, reverse=True))})-\d+(-[0-9a-f]{{4,12}})?")
 
 
 def name_of(network_hash: str) -> str | None:
-    """Return the name of the preset with that hash, or None."""
+    """Return the name of the preset with the hash ``network_hash``, or None."""
     return _names().get(network_hash)
 
 
@@ -40,11 +39,11 @@ def _typed_text(path: Path) -> str:
 
 
 def space(name: str, task: Task = MNIST) -> SearchSpace:
-    """Return the search space of that name, or the one in the file ``@PATH``, for a task.
+    """Return the search space ``name``, or the search space in the file ``@PATH``, for a task.
 
     Raises:
-        UnknownNameError: there is none, or the file cannot be read.
-        NotationError: the file holds no search space.
+        UnknownNameError: No space has this name, or the file cannot be read.
+        NotationError: The file does not contain a valid search space.
     """
     if name.startswith("@"):
         path = Path(name[1:])
@@ -60,11 +59,11 @@ def space(name: str, task: Task = MNIST) -> SearchSpace:
             raise UnknownNameError(f"cannot read the search space {path}: {reason(error)}") from None
     if name not in SPACES:
         message = f"unknown search space '{name}'; known are {', '.join(SPACES)}, and @FILE"
-        is_file = os.path.isfile(name)  # false for what no file can be called
+        is_file = os.path.isfile(name)  # False for invalid file names
         raise UnknownNameError(message, hint=f"for the file, write @{name}" if is_file else nearest(name, SPACES))
     text = _FILES.joinpath("spaces", f"{name}.space").read_text("utf-8")
     if task.classes != MNIST.classes:
-        # For ten classes the text stays as it is, because the seeds of searches are derived from it.
+        # The text for ten classes must not change, because the seeds of searches are derived from the text.
         text = re.sub(r"(linear|conv1x1)\(10\b", r"\1(classes", text)
     return parse_space(text, name, task)
 
@@ -75,7 +74,7 @@ def _names() -> dict[str, str]:
 
 
 def network_name(architecture: Architecture, parameters: int) -> str:
-    """Return the name of a network of so many parameters: a preset's own, else form and parameters.
+    """Return the name of the preset, or else the form and the number of parameters.
 
     >>> from search_spaces.notation import parse_network
     >>> network_name(parse_network("conv3x3(8) bn relu | gap | linear(10)"), 178)
@@ -85,7 +84,7 @@ def network_name(architecture: Architecture, parameters: int) -> str:
 
 
 def network_names(sized: Iterable[tuple[Architecture, int]]) -> dict[str, str]:
-    """Return a name for each network, given with its parameters, by its hash; unique among them."""
+    """Return a unique name for each network, by hash; ``sized`` has pairs of network and number of parameters."""
     by_name: dict[str, set[str]] = {}
     for architecture, parameters in sized:
         by_name.setdefault(network_name(architecture, parameters), set()).add(architecture.hash)
@@ -97,6 +96,6 @@ def network_names(sized: Iterable[tuple[Architecture, int]]) -> dict[str, str]:
 
 
 def is_named(architecture: Architecture, parameters: int, name: str) -> bool:
-    """Return whether a network has this name, with or without digits of its hash."""
+    """Return whether ``name`` is the name of a network, with or without digits of the hash."""
     own = network_name(architecture, parameters)
     return name == own or (name.startswith(f"{own}-") and architecture.hash.startswith(name.removeprefix(f"{own}-")))

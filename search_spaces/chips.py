@@ -1,6 +1,6 @@
-"""Chips by name: what their flash and RAM leave for a network, and an estimate of their time for an image.
+"""Chips by name: limits of flash and RAM for a network, and the estimated time per image.
 
-The file ``chips.toml`` holds the figures, with their sources and how those of the program were measured.
+The figures are in ``chips.toml``, with the data sheets and with the method of measuring the exported program.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from search_spaces.space import Condition, Metric
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Core:
-    """A kind of processor, with what the exported C costs on it beside the network's own bytes.
+    """A type of processor, with the costs of the exported C program apart from the network.
 
     Attributes:
-        program_bytes: of flash.
-        working_bytes: of the stack for a network of the size that was measured: what a search leaves for it.
-        stack_bytes: of the stack without the buffers of convolutions.
-        cycles_a_mac: clock cycles of a multiply-add, with all that goes on around it.
+        program_bytes: Bytes of flash for code and tables, without the constants of the network.
+        working_bytes: Bytes of stack for the measured network, including buffers; searches reserve this size.
+        stack_bytes: Bytes of stack without the buffers of convolutions.
+        cycles_a_mac: Clock cycles per multiply-add, all other work of a classification included.
     """
 
     program_bytes: int
@@ -36,11 +36,17 @@ class Core:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chip:
-    """A chip on which a network is to run, alone.
+    """A chip that runs only the exported network.
 
     Attributes:
-        source: the data sheets that its figures are of.
-        file: where a person states it; empty for one of ``chips.toml``.
+        name: Name of the chip.
+        core: Type of the processor.
+        flash_bytes: Bytes of flash.
+        ram_bytes: Bytes of RAM.
+        clock_hz: Clock frequency in Hz.
+        title: Description for people.
+        source: Data sheets of the figures.
+        file: Path of the user's chip file; empty for chips in ``chips.toml``.
     """
 
     name: str
@@ -57,11 +63,11 @@ class Chip:
             raise ValueError("bytes and clock of a chip are above 0")
 
     def __str__(self) -> str:
-        """Return what names the chip on the command line."""
+        """Return the name of the chip on the command line."""
         return f"@{self.file}" if self.file else self.name
 
     def limits(self, task: Task) -> tuple[Condition, Condition]:
-        """Return the limits of a network; their bounds are negative where program and image alone do not fit."""
+        """Return the limits of a network; a bound is negative if the chip is too small for program, stack and image."""
         flash_left = self.flash_bytes - self.core.program_bytes
         ram_left = self.ram_bytes - self.core.working_bytes - math.prod(task.input_shape)
         return Condition(Metric.WEIGHT_BYTES, "<=", flash_left), Condition(Metric.RAM_BYTES, "<=", ram_left)
@@ -69,38 +75,38 @@ class Chip:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A network on a chip: what it needs there, its program, image and stack included."""
+    """Resources that a network needs on a chip, with program, image and stack."""
 
     chip: Chip
     analysis: Analysis
 
     @property
     def flash_bytes(self) -> int:
-        """The flash of constants and program."""
+        """Bytes of flash for constants and program."""
         return self.chip.core.program_bytes + self.analysis.weight_bytes
 
     @property
     def ram_bytes(self) -> int:
-        """The RAM of maps, image and stack."""
+        """Bytes of RAM for maps, image and stack."""
         plan = self.analysis.plan
         stack_bytes = self.chip.core.stack_bytes + plan.buffers.size
         return stack_bytes + math.prod(self.analysis.task.input_shape) + plan.arena_bytes
 
     @property
     def milliseconds(self) -> float:
-        """The estimate of the time of an image."""
+        """Estimated time per image in milliseconds."""
         return 1_000 * self.chip.core.cycles_a_mac * self.analysis.macs / self.chip.clock_hz
 
     @property
     def lack(self) -> str:
-        """What is missing, for people; empty where the network fits."""
+        """Text with the missing bytes of flash and RAM; empty if the network fits."""
         flash = self.flash_bytes - self.chip.flash_bytes
         ram = self.ram_bytes - self.chip.ram_bytes
         parts = [f"{count:,} bytes of {memory}" for count, memory in ((flash, "flash"), (ram, "RAM")) if count > 0]
         return " and ".join(parts)
 
     def document(self) -> dict[str, Any]:
-        """Return it as plain JSON values."""
+        """Return the resources as JSON values; pairs are (needed, available) bytes."""
         return {
             "name": self.chip.name,
             "fits": not self.lack,
@@ -110,7 +116,7 @@ class Fit:
         }
 
     def __str__(self) -> str:
-        # An estimate has no more than two digits.
+        # The estimate is accurate to two digits at most.
         milliseconds = float(f"{self.milliseconds:.2g}")
         verdict = f"does not fit, {self.lack} too many" if self.lack else "fits"
         return (
@@ -128,10 +134,10 @@ CHIPS = {
 
 
 def chip_named(name: str) -> Chip:
-    """Return the chip of that name, in capitals or not.
+    """Return the chip with the given name, ignoring case.
 
     Raises:
-        UnknownNameError: there is none.
+        UnknownNameError: No chip has this name.
     """
     for chip in CHIPS.values():
         if chip.name.lower() == name.lower():

@@ -1,10 +1,10 @@
-"""The integer form of a network: its steps, its constants and the memory that it works in, from its ops alone.
+"""Plan of the integer form of a network, derived from the ops: steps, sizes of constants and placement of the maps.
 
-A step is what a chip does in one loop: a convolution or linear layer with the normalisation, the sum, the rectifier
-and the pooling right behind it, or some of these by themselves. Maps hold 8-bit numbers, channels innermost: ``uint8``
-behind a ReLU, ``int8`` elsewhere. The last step gives one 32-bit number per class. ``harness/training/integer.py``
-fills a plan with numbers, ``harness/deployment`` writes it as C. The metrics ``weight_bytes`` and ``ram_bytes`` are
-sizes of a plan.
+A step is a single loop nest on a chip: a convolution or linear layer, fused with the normalisation, sum, rectifier and
+pooling that follow directly, or some of these without a layer. Maps hold 8-bit numbers, channels innermost: ``uint8``
+after a ReLU, ``int8`` otherwise. The last step computes an int32 logit per class. ``harness/training/integer.py``
+computes the numbers of a plan, ``harness/deployment`` writes the plan as C. The metrics ``weight_bytes`` and
+``ram_bytes`` are sizes of a plan.
 """
 
 from __future__ import annotations
@@ -20,24 +20,21 @@ from search_spaces.ops.op import Op, Residual, Role, Shape
 from search_spaces.ops.pointwise import BatchNorm, LeakyReLU, PReLU, ReLU
 from search_spaces.ops.windows import Linear, PoseLinear
 
-# A multiplier and a bias are numbers of 16 bits.
-NUMBER_BYTES = 2
-# The indices that lead to an op: one in the network, and one more within each residual sum.
-OpPath = tuple[int, ...]
+NUMBER_BYTES = 2  # size of a multiplier or a bias (int16)
+OpPath = tuple[int, ...]  # index of an op in the network, followed by an index for each enclosing residual sum
 _RECTIFIERS = (ReLU, LeakyReLU, PReLU)
 _POOLS = (Role.MAX_POOLING, Role.MEAN_POOLING)
 
 
 class Kind(StrEnum):
-    """What a step computes before its multipliers."""
+    """Computation of a step before the multipliers are applied."""
 
     CONVOLUTION = "convolution"
     SCALING = "scaling"
     POOLING = "pooling"
     UNSHUFFLE = "unshuffle"
     LOGITS = "logits"
-    # It stands for an op that has no integer form.
-    MISSING = "missing"
+    MISSING = "missing"  # placeholder for an op without an integer form
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +42,9 @@ class Map:
     """A map of 8-bit numbers.
 
     Attributes:
-        shape: channels, rows and columns.
-        signed: whether it may hold numbers below zero.
-        offset: of its first byte in the arena; None for the image, which is the caller's.
+        shape: (channels, rows, columns).
+        signed: Whether the numbers are int8; False for uint8.
+        offset: Offset of the first byte in the arena; None for the input image, which the caller owns.
     """
 
     shape: tuple[int, int, int]
@@ -56,27 +53,27 @@ class Map:
 
     @property
     def size(self) -> int:
-        """Its bytes."""
+        """Size in bytes."""
         return math.prod(self.shape)
 
     @property
     def largest(self) -> int:
-        """The largest magnitude that it may hold."""
+        """Largest magnitude of a number in the map."""
         return 127 if self.signed else 255
 
     @property
     def end(self) -> int:
-        """The first byte of the arena behind it."""
+        """Offset in the arena of the first byte after the map."""
         return 0 if self.offset is None else self.offset + self.size
 
 
 @dataclass(frozen=True, slots=True)
 class LearnedKernel:
-    """The weights of one or several steps, an int8 each.
+    """Weights (int8) of a step, or of several steps if tied.
 
     Attributes:
-        shape: filters, channels of a group, rows and columns; a filter in several poses is stored once.
-        path: of the first op that uses it.
+        shape: (filters, channels per group, rows, columns); a filter with several poses is stored once.
+        path: Path of the first op that uses the weights.
     """
 
     shape: tuple[int, int, int, int]
@@ -85,21 +82,25 @@ class LearnedKernel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One loop of an integer network.
+    """A single loop nest of an integer network.
 
     Attributes:
-        source: the index of the map that it reads; ``target`` is that of the map that it writes, None for the logits.
-        op: the convolution, linear layer, pooling or other op that it computes; None for a scaling. ``path`` leads to
-            it.
-        norm: the batch normalisation that its multipliers hold; ``norm_path`` leads to it.
-        skip: the index of the map that a residual sum adds.
-        rectifier: the activation that follows; ``rectifier_path`` leads to it.
-        pool: the pooling in windows that follows a convolution.
-        is_global: whether the logits are of the means of the map, else of the map as it stands.
-        kernel: the index of its weights.
-        multipliers: their number; each serves channels / multipliers neighbouring channels. ``biases`` are added, and
-            serve neighbours likewise.
-        other_bytes: of the constants of an op without an integer form, as the op states them.
+        kind: Computation before the multipliers.
+        source: Index of the input map.
+        target: Index of the output map; None for the logits.
+        op: Convolution, linear layer, pooling or different op of the step; None for a scaling.
+        path: Path of ``op``.
+        norm: Batch normalisation that is folded into the multipliers and biases.
+        norm_path: Path of ``norm``.
+        skip: Index of the map that a residual sum adds.
+        rectifier: Activation after the sum.
+        rectifier_path: Path of ``rectifier``.
+        pool: Windowed pooling after a convolution.
+        is_global: Whether the logits are computed from the channel means instead of the whole map.
+        kernel: Index of the weights.
+        multipliers: Number of multipliers; each applies to channels / ``multipliers`` neighbouring channels.
+        biases: Number of biases, shared by neighbouring channels in the same way.
+        other_bytes: Bytes of constants of an op without an integer form (``Op.constants``).
     """
 
     kind: Kind
@@ -121,15 +122,15 @@ class Step:
 
     @property
     def constant_bytes(self) -> int:
-        """Bytes of its constants but for the weights; single numbers, as a slope, are part of the code."""
+        """Bytes of constants without the weights; single numbers, such as a slope, count as code."""
         return NUMBER_BYTES * (self.multipliers + self.biases) + self.other_bytes
 
     @property
     def overwritable_maps(self) -> tuple[int, ...]:
-        """The maps in whose place it may write: it has read each byte before it writes there."""
+        """Indices of the maps that the output may overwrite: each byte is read before the write to the same byte."""
         maps = [self.source] if self._works_in_place else []
-        # A sum reads its map at the place that it writes. Where that map is the source too, the windows of a
-        # convolution would read places that are written already.
+        # A sum reads ``skip`` at the position that is written. If ``skip`` is also the source, the windows of a
+        # convolution would read positions that are already overwritten.
         reads_skip_alone = self._works_in_place or self.skip != self.source
         if self.skip is not None and self.pool is None and reads_skip_alone:
             maps.append(self.skip)
@@ -143,7 +144,7 @@ class Step:
             case Kind.SCALING:
                 return True
             case Kind.POOLING:
-                # Windows do not overlap, and a result never lies behind the first byte of its window.
+                # Windows do not overlap, and a result is never written after the first byte of the window.
                 return True
             case Kind.MISSING:
                 return self.op is not None and self.op.works_in_place
@@ -153,12 +154,13 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Buffers:
-    """How many numbers a convolution keeps on the stack.
+    """Sizes of the stack buffers of convolutions.
 
     Attributes:
-        window: bytes of all channels that it covers; ``inputs`` are those of a group, with 16 bits.
-        places: of a kernel, whose order is kept for each pose; 0 where no kernel is in poses.
-        results: channels, with 32 bits each.
+        window: Number of uint8 values in a window, all channels.
+        inputs: Number of int16 values in a window, channels of a group.
+        places: Number of kernel positions, whose order is stored for each pose; 0 if no kernel has poses.
+        results: Number of int32 output channels.
     """
 
     window: int = 1
@@ -168,17 +170,19 @@ class Buffers:
 
     @property
     def size(self) -> int:
-        """Their bytes."""
+        """Total size in bytes."""
         orders = 8 * (self.places + 8) if self.places else 0
         return self.window + 2 * self.inputs + 4 * self.results + orders
 
 
 @dataclass(frozen=True, slots=True)
 class IntegerPlan:
-    """The steps of a network, the maps between them and the weights.
+    """Integer form of a network, without numbers.
 
     Attributes:
-        maps: the first is the image.
+        maps: Maps that the steps read and write; the first is the input image.
+        kernels: Weights of the steps.
+        steps: Steps in order of execution; the last computes the logits.
     """
 
     maps: tuple[Map, ...]
@@ -187,18 +191,18 @@ class IntegerPlan:
 
     @property
     def missing(self) -> tuple[Op, ...]:
-        """The ops that have no integer form."""
+        """Ops without an integer form."""
         return tuple(step.op for step in self.steps if step.kind is Kind.MISSING and step.op is not None)
 
     @property
     def constant_bytes(self) -> int:
-        """Bytes of all constants: an int8 a weight, and 16 bits a multiplier and a bias."""
+        """Bytes of all constants: 1 per weight, 2 per multiplier and per bias."""
         weights = sum(math.prod(kernel.shape) for kernel in self.kernels)
         return weights + sum(step.constant_bytes for step in self.steps)
 
     @property
     def buffers(self) -> Buffers:
-        """What convolutions keep on the stack, the largest of each kind."""
+        """Stack buffers of convolutions, the maximum over all steps for each buffer."""
         buffers = Buffers()
         has_poses = any(isinstance(step.op, Kernel) and step.op.poses > 1 for step in self.steps)
         for step in self.steps:
@@ -207,7 +211,7 @@ class IntegerPlan:
                 buffers = Buffers(
                     window=max(buffers.window, rows * columns * self.maps[step.source].shape[0]),
                     inputs=max(buffers.inputs, rows * columns * channels),
-                    # The order of a kernel's places is found for plain kernels too, where others are in poses.
+                    # If any kernel has poses, the C code computes the orders for plain kernels too.
                     places=max(buffers.places, rows * columns if has_poses else 0),
                     results=max(buffers.results, self.maps[step.target].shape[0]),
                 )
@@ -215,12 +219,12 @@ class IntegerPlan:
 
     @property
     def arena_bytes(self) -> int:
-        """Bytes of the memory for maps, which the caller gives; the image is not in it."""
+        """Bytes of the arena, the memory for maps that the caller provides; the input image is excluded."""
         return max(each.end for each in self.maps)
 
 
 def integer_plan(ops: Iterable[Op], input_shape: tuple[int, int, int]) -> IntegerPlan:
-    """Return the integer form of a network that takes images of this shape."""
+    """Return the integer form of a network; ``input_shape`` is (channels, rows, columns) of an image."""
     planner = _Planner(list(_marked(ops, ())))
     planner.plan(input_shape)
     return IntegerPlan(_placed(planner.maps, planner.steps), tuple(planner.kernels), tuple(planner.steps))
@@ -234,7 +238,7 @@ class _Mark(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    # An op, or the begin or the end of a residual sum.
+    # An op, or the begin or end of a residual sum.
     mark: _Mark
     op: Op
     path: OpPath
@@ -253,7 +257,7 @@ def _marked(ops: Iterable[Op], parent: OpPath) -> Iterator[_Item]:
 
 @dataclass(slots=True)
 class _Planner:
-    # It reads the items from the first to the last and collects maps, kernels and steps.
+    # Reads the items in order and collects maps, kernels and steps.
     items: list[_Item]
     position: int = 0
     maps: list[Map] = field(default_factory=list)
@@ -279,8 +283,8 @@ class _Planner:
     def plan(self, input_shape: tuple[int, int, int]) -> None:
         source = self.add_map(input_shape, signed=False)
         first = self.next_op
-        # The weights of a first op take in the mean and the scale of one channel. Several channels may differ in their
-        # scale, and an op without weights takes in none, so a scaling normalises the image for these.
+        # For a single channel, the weights of the first op absorb mean and scale of the image. Several channels may
+        # have different scales, and an op without weights absorbs nothing: both need a scaling step first.
         if input_shape[0] > 1 or first is None or not _is_weighted_step(first):
             channels = input_shape[0]
             step = Step(kind=Kind.SCALING, source=source, multipliers=channels, biases=channels)
@@ -295,7 +299,7 @@ class _Planner:
         self.add_logits(source, *head)
 
     def head(self) -> tuple[bool, _Item | None] | None:
-        """Return of what is left whether a global mean comes first, and the linear layer; None where more is left."""
+        """Return whether the remaining items begin with a global mean, and the linear layer; None if more is left."""
         items = self.items[self.position :]
         if any(item.mark is not _Mark.OP for item in items):
             return None
@@ -307,7 +311,7 @@ class _Planner:
         return (is_global, rest[0]) if is_linear else None
 
     def add_step(self, item: _Item, source: int) -> int:
-        """Add the step that begins with an item, and return its map."""
+        """Add the step that begins with ``item``; return the index of the output map."""
         before = self.maps[source].shape
         op = item.op
         if item.mark is _Mark.OP and _is_weighted_step(op):
@@ -345,7 +349,7 @@ class _Planner:
         return self.with_tail(step, op.shape(before))
 
     def kernel_of(self, item: _Item, before: tuple[int, int, int]) -> int:
-        """Return the index of the weights of an op, a tied one's those of its first use."""
+        """Return the index of the weights of an op; tied ops share the weights of the first use."""
         op = item.op
         tie = op.tie if isinstance(op, Kernel) else None
         if tie is not None and tie in self.ties:
@@ -357,7 +361,7 @@ class _Planner:
         return index
 
     def with_tail(self, step: Step, shape: Shape) -> int:
-        """Add a step with the normalisation, the sum, the rectifier and the pooling that follow; return its map."""
+        """Add a step fused with the normalisation, sum, rectifier and pooling that follow; return the output map."""
         if isinstance(norm := self.next_op, BatchNorm):
             path = self.take().path
             pairs = _pairs(norm, shape[0], step)
@@ -388,7 +392,7 @@ class _Planner:
         return len(self.maps) - 1
 
     def add_logits(self, source: int, is_global: bool, item: _Item | None) -> None:
-        """Add the last step: a linear layer of a map or of its means, or these means alone."""
+        """Add the last step: a linear layer of a map or of the channel means, or the channel means alone."""
         step = Step(kind=Kind.LOGITS, source=source, is_global=is_global)
         if item is not None:
             shape = self.maps[source].shape
@@ -403,12 +407,12 @@ def _is_global_mean(op: Op) -> bool:
 
 
 def _is_weighted_step(op: Op) -> bool:
-    """Return whether an op is a step of its own with weights; a head by pose has a form as the last op only."""
+    """Return whether an op starts a step with weights; a ``PoseLinear`` has an integer form only as the last op."""
     return op.has_weights and not isinstance(op, PoseLinear)
 
 
 def _weight_shape(op: Op, before: tuple[int, int, int]) -> tuple[int, int, int, int]:
-    """Return filters, channels, rows and columns of what is stored; of a head by pose, channels and then poses."""
+    """Return the shape of the stored weights, (filters, channels, rows, columns); ``PoseLinear``: channels, poses."""
     if isinstance(op, PoseLinear):
         return op.out_features, before[0] // op.poses + op.poses, 1, 1
     filters, channels, rows, columns = op.kernel(before) or (op.shape(before)[0], *before)
@@ -416,24 +420,24 @@ def _weight_shape(op: Op, before: tuple[int, int, int]) -> tuple[int, int, int, 
 
 
 def _is_1x1(op: Op | None) -> bool:
-    """Return whether a place of the output depends on that of the input alone; ``_overwritten`` has the sizes."""
+    """Return whether an output position depends on the same input position only; ``_overwritten`` compares sizes."""
     if not isinstance(op, Kernel):
         return False
     return op.window() == (1, 1, 1) and op.paddings == (0, 0)
 
 
 def _pairs(norm: BatchNorm, channels: int, step: Step) -> int:
-    """Return how many multipliers, and as many biases, hold a normalisation: one pair for channels that share all."""
+    """Return the number of (multiplier, bias) pairs of a normalisation: a single pair for channels that share all."""
     repeat = norm.poses if norm.shared else 1
-    # A bias in front belongs to a filter, so channels share a pair only if they are poses of one filter: behind
-    # conv3x3(8, poses=2, bias) a bn(poses=4, shared) needs a pair for each channel.
+    # The bias of a preceding convolution belongs to a filter, so channels can share a pair only if these are poses of
+    # the same filter. Example: after conv3x3(8, poses=2, bias), bn(poses=4, shared) needs a pair per channel.
     if step.biases and (channels // step.biases) % repeat:
         repeat = 1
     return channels // repeat
 
 
 def _last_uses(maps: list[Map], steps: list[Step]) -> list[int]:
-    """Return for each map the last step that reads it."""
+    """Return, for each map, the index of the last step that reads the map."""
     uses = [0] * len(maps)
     for index, step in enumerate(steps):
         for used in (step.source, step.skip):
@@ -443,10 +447,11 @@ def _last_uses(maps: list[Map], steps: list[Step]) -> list[int]:
 
 
 def _placed(maps: list[Map], steps: list[Step]) -> tuple[Map, ...]:
-    """Return the maps with their places in the arena.
+    """Return the maps with offsets in the arena.
 
-    A network is a chain, so few maps are live at once. A map takes the place of one that its step may overwrite. Else
-    it lies at the bottom of the arena, at its top, or behind a live map; behind the last of these it always fits.
+    A network is a chain, so few maps are live at once. If possible, a map overwrites an input of the step. Otherwise
+    the map is placed at the bottom of the arena, at the top, or after a live map; after the last live map there is
+    always enough space.
     """
     placed = list(maps)
     last_uses = _last_uses(maps, steps)
@@ -462,7 +467,7 @@ def _placed(maps: list[Map], steps: list[Step]) -> tuple[Map, ...]:
         ]
         offset = _overwritten(step, index, placed, last_uses)
         if offset is None:
-            # No arena can be smaller than the maps that are live at once; with two of them this is enough.
+            # The arena must hold the live maps and the target at once. For two maps this size is sufficient.
             top = max(top, sum(each.size for each in live) + size)
             starts = [0, top - size, *(each.end for each in live)]
             offset = next(start for start in starts if _is_free(start, size, live))
@@ -471,7 +476,7 @@ def _placed(maps: list[Map], steps: list[Step]) -> tuple[Map, ...]:
 
 
 def _overwritten(step: Step, index: int, placed: list[Map], last_uses: list[int]) -> int | None:
-    """Return the offset of a map that the step may overwrite and nobody reads later."""
+    """Return the offset of a map that the step may overwrite and that no later step reads, or None."""
     assert step.target is not None, "the logits lie in no map"
     for other in step.overwritable_maps:
         fits = placed[other].size >= placed[step.target].size
@@ -488,14 +493,14 @@ def _is_free(start: int, size: int, live: list[Map]) -> bool:
 
 
 def without_integer_form(op_types: Iterable[type[Op]]) -> list[str]:
-    """Return the names of the kinds of ops that have no integer form."""
+    """Return the class names, in lower case, of the op types without an integer form."""
     roles = (Role.CONVOLUTION, Role.LINEAR, Role.DROPOUT, Role.REARRANGEMENT, Role.SUM, *_POOLS)
     kinds = (BatchNorm, *_RECTIFIERS)
     return sorted(kind.__name__.lower() for kind in op_types if kind.role not in roles and not issubclass(kind, kinds))
 
 
 def check_integer_form(plan: IntegerPlan) -> None:
-    """Raise NoIntegerFormError where a network has an op without an integer form."""
+    """Raise NoIntegerFormError if the network has an op without an integer form."""
     if plan.missing:
         missing = plan.missing[0]
         hint = "relu, leaky and prelu have one" if missing.role is Role.ACTIVATION else None

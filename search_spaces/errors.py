@@ -1,13 +1,13 @@
-"""Errors of the notation and of what it describes.
+"""Exceptions of the package, and helpers for error messages.
 
     SearchSpaceError
-    |- NotationError        the text does not follow the grammar, or names something unknown
+    |- NotationError        the text does not follow the grammar, or uses an unknown name
     |- ShapeError           the ops do not fit together
-    |- UnknownNameError     there is no preset, space or chip of that name
+    |- UnknownNameError     no preset, space or chip has the name
     |- NoIntegerFormError   an op cannot be computed in integers
-    `- DrawError            no network of the space satisfies its conditions, or none was found
+    `- DrawError            no network that satisfies the conditions of the space exists, or none was found
 
-Each is one line for a person; ``caret`` shows where in a text it points.
+Each message is a single line. ``caret`` shows the position of an error in the text.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from collections.abc import Iterable
 
 
 class SearchSpaceError(Exception):
-    """Base of all errors of this package.
+    """Base class of all exceptions of this package.
 
     Attributes:
-        message: one line; what was given, which rule it broke, what is allowed.
-        position: offset into the text, or None when there is no text.
-        hint: the nearest known name or the next thing to try, or None.
-        text: what was being read, where that is known.
+        message: A single line with the input, the violated rule and the allowed values.
+        position: Offset in ``text``, or None if the error has no text.
+        hint: The nearest known name or a suggestion, or None.
+        text: The text that was parsed, or None if unknown.
     """
 
     def __init__(self, message: str, *, position: int | None = None, hint: str | None = None) -> None:
@@ -32,19 +32,20 @@ class SearchSpaceError(Exception):
         self.position = position
         self.hint = hint
         if hint:
-            self.add_note(hint)  # for those who see a traceback
+            self.add_note(hint)  # shows the hint in tracebacks
         self.text: str | None = None
 
 
 class NotationError(SearchSpaceError):
-    """Raise when a text is not a network or a search space."""
+    """Raised if a text is not a valid network, search space or list of conditions."""
 
 
 class ShapeError(SearchSpaceError):
-    """Raise when an op cannot take what the op before it gives, or the network ends in the wrong shape.
+    """Raised if an op cannot take the input shape, or the network has the wrong output shape.
 
     Attributes:
-        path: index of the op that caused it; inside ``res(...)`` one index a level; empty for the end.
+        path: Index of the op that caused the error, with a further index for each level of ``res(...)``. Empty if the
+            output shape of the network is wrong.
     """
 
     def __init__(self, message: str, *, path: tuple[int, ...] = (), position: int | None = None) -> None:
@@ -53,30 +54,30 @@ class ShapeError(SearchSpaceError):
 
 
 class DrawError(SearchSpaceError):
-    """Raise when drawing from a space finds no network that satisfies its conditions."""
+    """Raised if drawing from a space finds no network that satisfies the conditions."""
 
 
 class UnknownNameError(SearchSpaceError):
-    """Raise when no preset or search space has the name asked for."""
+    """Raised if no preset, search space or chip has the requested name, or the file of a space cannot be read."""
 
 
 class NoIntegerFormError(SearchSpaceError):
-    """Raise when integers are asked for, and an op has none."""
+    """Raised if the integer form of a network is requested, and an op does not have an integer form."""
 
 
 def reason(error: BaseException) -> str:
-    """Return what an error says, without the number and the path that the system adds to it."""
+    """Return the message of an error, without the error number and path that an ``OSError`` adds."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return a "did you mean" hint for ``name``, whatever its case, or None when nothing is near.
+    """Return a "did you mean" hint for ``name``, ignoring case, or None if no known name is similar.
 
     >>> nearest("shape", ["mnist", "shapes-1f0c83a2"])
     "did you mean 'shapes-1f0c83a2'?"
     """
     names = list(known)
-    # What follows the last hyphen is often a hash or a number, which nobody types from memory.
+    # Names also match without the part after the last hyphen, which is often a hash or a number.
     stems = {each.rpartition("-")[0].lower(): each for each in names if "-" in each}
     written = stems | {each.lower(): each for each in names}
     close = difflib.get_close_matches(name.lower(), written, n=1, cutoff=0.6)
@@ -84,7 +85,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def caret(text: str, position: int) -> str:
-    """Return the line of ``text`` that holds ``position``, with its number where there are several, and a caret."""
+    """Return the line of ``text`` at ``position`` with a caret below; the line number is shown if there are several."""
     position = min(max(position, 0), len(text))
     start = text.rfind("\n", 0, position) + 1
     end = text.find("\n", position)
@@ -92,7 +93,7 @@ def caret(text: str, position: int) -> str:
         character if character.isprintable() else " " for character in text[start : end if end >= 0 else len(text)]
     )
     column = position - start
-    # A long line is cut around the position, so that the caret stays in sight.
+    # A long line is cut around the position, so that the caret stays visible.
     left = max(0, column - 60)
     above = text.count("\n", 0, start)
     number = f"line {above + 1}: " if "\n" in text.strip() else ""

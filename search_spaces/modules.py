@@ -1,11 +1,12 @@
-"""Torch modules of ops that torch has none for; imported by the ops' own ``module`` only, as it imports torch.
+"""Torch modules of ops that ``torch.nn`` lacks; ops import this file inside ``module`` only, because it loads torch.
 
-A convolution with ``poses=4`` learns one kernel for each four outputs, which use it in its four quarter turns; with 8
-these and their mirror images, with 2 as it is and upside down. Where its input comes in poses too, the input channels
-of a kernel change places with its turns, so that a turned image leaves turned maps whose channels have changed places:
-a group convolution over p4, p4m or p2 (Cohen and Welling, "Group equivariant convolutional networks", ICML 2016).
+A convolution with ``poses=4`` learns a kernel for each four outputs and applies the kernel in four quarter turns. With
+``poses=8`` the mirror images are added, with ``poses=2`` the kernel is used upright and upside down. If the input has
+poses too, the input channels of a kernel are permuted with each turn. Rotating the image then rotates the output maps
+and permutes the channels: a group convolution over p4, p4m or p2 (Cohen and Welling, "Group equivariant convolutional
+networks", ICML 2016).
 
-Pose ``k`` of eight is ``k % 4`` quarter turns against the clock, after a mirroring of left and right where ``k >= 4``.
+Pose ``k`` of eight: mirror left and right if ``k >= 4``, then ``k % 4`` quarter turns counterclockwise.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class FlatLinear(nn.Linear):
-    """A linear layer that flattens a map first, so that one op stays one module."""
+    """A linear layer that flattens a map first, so that the op needs a single module."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Return (batch, features)."""
@@ -28,12 +29,13 @@ class FlatLinear(nn.Linear):
 
 
 class PoseLinear(nn.Linear):
-    """A linear layer whose weight of a channel in a pose is made of a number of the channel and one of the pose."""
+    """Linear layer with weights a[channel] * (1 + b[pose]) for each output (see the op ``PoseLinear``)."""
 
     def __init__(self, channels: int, poses: int, out: int) -> None:
-        """Make room for the numbers of an output, those of channels before those of poses: (out, channels + poses).
+        """Create ``weight``, (out, channels + poses), with the factors of channels first, and ``bias``.
 
-        Those of poses are zero at first; those of channels are drawn as if each of channels * poses features had one.
+        The factors of poses start at zero. The factors of channels and the biases are drawn as for a linear layer of
+        channels * poses features.
         """
         super().__init__(channels + poses, out)
         self.poses = poses
@@ -51,13 +53,15 @@ class PoseLinear(nn.Linear):
 
 
 class FastDropout(nn.Module):
-    """Dropout whose mask costs two random bytes a value; ``p`` is kept to within 1/65,536.
+    """Dropout that needs two random bytes per value; ``p`` is accurate to 1/65,536.
 
-    torch draws a Bernoulli variable a value, which was 40 % of a training step of ``seed4`` on a CPU. Here
-    one 64-bit draw serves four values. ``channels`` drops whole channels instead of single values.
+    ``torch.nn.Dropout`` draws a Bernoulli variable per value, which was 40 % of a training step of ``seed4`` on a CPU.
+    This class uses a 64-bit random number for four values.
 
     Attributes:
-        generator: given by whoever trains; torch's own until then.
+        p: Probability of setting a value to zero.
+        channels: Whether whole channels are dropped instead of single values.
+        generator: Random generator, set by the training code; None for the default generator of torch.
     """
 
     def __init__(self, p: float, *, channels: bool = False) -> None:
@@ -67,7 +71,7 @@ class FastDropout(nn.Module):
         self.generator: torch.Generator | None = None
 
     def forward(self, values: Tensor) -> Tensor:
-        """Return the values, in training with a share ``p`` zeroed and the rest scaled by 1 / (1 - p)."""
+        """Return the values; in training a fraction ``p`` is set to zero and the rest is scaled by 1 / (1 - p)."""
         if not self.training or self.p == 0:
             return values
         count = values.shape[0] * values.shape[1] if self.channels else values.numel()
@@ -77,17 +81,17 @@ class FastDropout(nn.Module):
         keep = (draws.view(torch.int16)[:count] >= threshold).to(values.dtype).mul_(1 / (1 - self.p))
         if self.channels:
             return values * keep.view(*values.shape[:2], *[1] * (values.dim() - 2))
-        # The mask has no order of its own, so it takes the memory order of the values: the product is dense.
+        # Random numbers may be used in any order; with the strides of the values, the product stays dense.
         return values * keep.as_strided(values.shape, values.stride())
 
 
 class PosedConv2d(nn.Conv2d):
-    """A convolution with one learned kernel, and one bias, for each ``poses`` neighbouring outputs."""
+    """A convolution with a learned kernel, and a bias, for each ``poses`` neighbouring outputs."""
 
     def __init__(self, poses: int, channels: int, out: int, *further: Any, **named: Any) -> None:
-        """Make room for the weights, (out / poses, channels / groups, window, window); ``out`` counts all poses.
+        """Create the weights, (out / poses, channels / groups, window, window); ``out`` counts all poses.
 
-        What follows are the arguments of ``nn.Conv2d``.
+        The remaining arguments are passed to ``nn.Conv2d``.
         """
         super().__init__(channels, out // poses, *further, **named)
         self.poses = poses
@@ -96,32 +100,33 @@ class PosedConv2d(nn.Conv2d):
         """Return (batch, out, height, width)."""
         bias = None if self.bias is None else self.bias.repeat_interleave(self.poses)
         if self.weight.is_cuda and self.training:
-            # Not on a CPU: gradients of tied kernels would add up in another order, and records have the old one.
+            # Only on a GPU: on a CPU the gradients of tied kernels would be summed in a different order than in the
+            # existing records.
             orders = _orders(self.poses, *self.weight.shape[1:], self.weight.device)
             kernel: Tensor = _Posed.apply(self.weight, *orders)  # type: ignore[no-untyped-call]
         else:
-            # Exporters know these ops.
+            # ``in_poses`` consists of ops that exporters support.
             kernel = in_poses(self.weight, self.poses)
         groups = self.in_channels // self.weight.shape[1]
         return functional.conv2d(input, kernel, bias, self.stride, self.padding, groups=groups)
 
 
 class PosedDepthwiseConv2d(PosedConv2d):
-    """A convolution of each channel by itself, in which channel ``c * poses + p`` has learned kernel c in pose p."""
+    """A depthwise convolution in which channel ``c * poses + p`` uses the learned kernel c in pose p."""
 
     def __init__(self, poses: int, channels: int, *further: Any, **named: Any) -> None:
-        """Make room for the weights, (channels / poses, 1, window, window).
+        """Create the weights, (channels / poses, 1, window, window).
 
-        What follows are the arguments of ``nn.Conv2d``.
+        The remaining arguments are passed to ``nn.Conv2d``.
         """
         learned = channels // poses
         super().__init__(poses, learned, channels, *further, groups=learned, **named)
-        # The learned kernels are in as many groups; what they read is a channel for each of their poses.
+        # ``nn.Conv2d`` gets a channel per learned kernel; the actual input has a channel per kernel and pose.
         self.in_channels = channels
 
 
 class _Posed(torch.autograd.Function):
-    """``in_poses`` as a look-up: one kernel of a GPU in place of some forty."""
+    """``in_poses`` as an index look-up: a single GPU kernel instead of about forty."""
 
     @staticmethod
     def forward(context: Any, kernel: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
@@ -139,7 +144,7 @@ class _Posed(torch.autograd.Function):
 
 @cache
 def _orders(poses: int, channels: int, rows: int, columns: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return which weight of a filter each weight of its poses is, (poses, weights), and the inverse."""
+    """Return the index of each posed weight in the learned filter, (poses, weights), and the inverse order."""
     places = torch.arange(channels * rows * columns, dtype=torch.float64).view(1, channels, rows, columns)
     order = in_poses(places, poses).view(poses, -1).long()
     return order.to(device), order.argsort(1).to(device)
@@ -148,13 +153,13 @@ def _orders(poses: int, channels: int, rows: int, columns: int, device: torch.de
 def in_poses(kernel: Tensor, poses: int) -> Tensor:
     """Return learned filters, (out, in, rows, rows), in all poses, (out * poses, in, rows, rows).
 
-    The poses of a filter are neighbours, as the next layer expects.
+    The poses of a filter are adjacent, the order that the next layer expects.
     """
     kernels = []
     for pose in range(poses):
         view = kernel
         if kernel.shape[1] > 1:
-            # Channels are stacked, as a tensor of indices would be copied to the device at each use.
+            # ``torch.stack`` instead of indexing, which would copy the index tensor to the device at each call.
             parts = kernel.reshape(len(kernel), -1, poses, *kernel.shape[2:]).unbind(2)
             view = torch.stack([parts[channel] for channel in _channel_order(pose, poses)], 2).flatten(1, 2)
         if pose >= 4:
@@ -165,13 +170,13 @@ def in_poses(kernel: Tensor, poses: int) -> Tensor:
 
 @cache
 def _channel_order(pose: int, poses: int) -> tuple[int, ...]:
-    """Return which of ``poses`` neighbouring channels of the learned kernel each channel of it in ``pose`` is."""
+    """Return, for each of ``poses`` neighbouring channels in ``pose``, the index of the learned kernel's channel."""
     inverse = {_composed(pose, first, poses): first for first in range(poses)}
     return tuple(inverse[channel] for channel in range(poses))
 
 
 def _composed(second: int, first: int, poses: int) -> int:
-    # The pose that is the first, then the second.
+    # Return the pose that results from ``first`` followed by ``second``.
     if poses < 8:
         return (first + second) % poses
     turned = second % 4 + (-(first % 4) if second >= 4 else first % 4)
@@ -179,10 +184,9 @@ def _composed(second: int, first: int, poses: int) -> int:
 
 
 class PosedBatchNorm(_BatchNorm):
-    """Batch normalisation of maps or vectors with one shift, and one scale, for each ``poses`` neighbouring channels.
+    """Batch normalisation of maps or vectors with a shift and a scale for each ``poses`` neighbouring channels.
 
-    Statistics are each channel's own, (channels,), or those of all values of these neighbours where they are
-    ``shared``, (channels / poses,).
+    Statistics are per channel, (channels,), or, if ``shared``, per group of neighbouring channels, (channels / poses,).
     """
 
     def __init__(self, channels: int, poses: int, *, shared: bool = False) -> None:
@@ -193,11 +197,11 @@ class PosedBatchNorm(_BatchNorm):
         self.bias = nn.Parameter(torch.zeros(channels // poses))
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return the values normalised, in the shape that they came in."""
+        """Return the normalised values, in the shape of the input."""
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
         if self.shared:
-            # What channels share they are given as one channel of more positions: (batch, channels / poses, values).
+            # The channels of a group become a single channel with more positions: (batch, channels / poses, values).
             joined = input.reshape(input.shape[0], self.num_features, -1)
             return self._normalised(joined, self.weight, self.bias).reshape(input.shape)
         scale = None if self.weight is None else self.weight.repeat_interleave(self.poses)

@@ -1,9 +1,9 @@
-"""A network as a value: ops in order of execution, their canonical text and hash, form, shapes and costs.
+"""Networks as values: ops in order of execution, canonical text and hash, form, shapes and costs. No tensors.
 
-``parameters`` counts every stored scalar that training, data or a random draw has set, a tied kernel once,
-at its first user, and a kernel in several poses once; the running statistics of BN are exempt. ``macs`` counts the
-multiply-adds of convolutions and linear layers for one image; biases, BN, pooling and additions are left out.
-Nothing here builds tensors.
+``parameters`` counts every stored scalar that is set by training, data or a random draw. A tied kernel counts once, at
+the first op that uses the kernel; a kernel in several poses counts once. The running statistics of BN do not count.
+``macs`` counts the multiply-adds of convolutions and linear layers per image, without biases, BN, pooling and
+additions.
 
     >>> from search_spaces.ops import BatchNorm, Conv, Dropout, GlobalAvgPool, Linear, ReLU
     >>> network = Architecture((Conv(3, 8), BatchNorm(), ReLU(), Dropout(0.0), GlobalAvgPool(), Linear(10)))
@@ -29,35 +29,37 @@ from search_spaces.ops import BatchNorm, Kernel, Op, Residual, Role, Shape, flat
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Classify images of one shape.
+    """Classification of images of a fixed shape.
 
     Attributes:
         input_shape: (channels, rows, columns) of an image.
-        classes: a network ends in so many values.
+        classes: Number of classes, and of output values of a network.
     """
 
     input_shape: tuple[int, int, int]
     classes: int
 
 
-# The task of whatever does not name another one: texts and hashes of networks are older than the choice.
-MNIST = Task((1, 28, 28), 10)
+MNIST = Task((1, 28, 28), 10)  # default task; stored texts and hashes of networks do not name a task
 
 
-# The forms; the first that holds from below is a network's, so ``plain`` is what none of the others describes.
-# ``summed`` has residual sums but no kernel used again within one. ``squeezed`` has a kernel that is used again
-# within a sum, or behind a 1x1 convolution: one before its first use alone is a transition and leaves it ``tied``.
-# ``separable`` has depthwise or grouped kernels; ``posed`` has kernels in orientations, ``mirrored`` in all eight.
+# Forms of networks. A network has the last form in this tuple that applies; ``plain`` always applies.
+# - summed: has residual sums.
+# - tied: has a tied kernel.
+# - squeezed: has a tied kernel larger than 1x1 inside a residual sum, or reused directly after a 1x1 convolution. A
+#   1x1 convolution before the first use of the kernel is a transition and does not count.
+# - separable: has depthwise or grouped kernels.
+# - posed, mirrored: has kernels in several poses; mirrored in all eight.
 FORMS = ("plain", "summed", "tied", "squeezed", "separable", "posed", "mirrored", "posed-separable")
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """A network in canonical form, whatever form its ops are given in.
+    """A network; the constructor converts the ops to canonical form.
 
     Attributes:
-        ops: ops in order of execution; ``dropout(0)`` and ties used once are removed, ties renamed t1, t2 ...
-        bars: indices of the ops that a ``|`` stands before; no part of equality or hash.
+        ops: Ops in order of execution, without ``dropout(0)`` and ties used only once; ties are renamed t1, t2 ...
+        bars: Indices of the ops with a preceding ``|``, a visual separator; ignored by equality and ``hash``.
     """
 
     ops: tuple[Op, ...]
@@ -76,17 +78,17 @@ class Architecture:
 
     @property
     def hash(self) -> str:
-        """First 12 hex digits of the SHA-256 of the canonical ops joined by one space."""
+        """First 12 hex digits of the SHA-256 of the canonical ops joined by spaces."""
         return hashlib.sha256(ops_text(self.ops).encode()).hexdigest()[:12]
 
     @property
     def op_types(self) -> set[type[Op]]:
-        """Of which kinds its ops are, those within residual sums too."""
+        """Types of the ops, including ops inside residual sums."""
         return {type(op) for op in flat(self.ops)}
 
     @property
     def form(self) -> str:
-        """Its form, one of ``FORMS``."""
+        """Form of the network, a member of ``FORMS``."""
         used = kernels(self.ops)
         poses = max((kernel.poses for kernel in used), default=1)
         if any(kernel.is_grouped for kernel in used):
@@ -141,13 +143,15 @@ def _renamed(op: Op, tie: str | None) -> Op:
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """One top-level op and what it costs.
+    """A top-level op with shape and costs.
 
     Attributes:
+        op: The op.
         output_shape: (channels, height, width) or (features,).
-        parameters: those stored at this op; a tied kernel counts at its first user only.
-        macs: multiply-adds for one image.
-        receptive_field: shorter edge in input pixels after this op, not clipped to the image; of a series its columns.
+        parameters: Parameters stored at this op; a tied kernel counts at the first use only.
+        macs: Multiply-adds per image.
+        receptive_field: Shorter edge of the receptive field after this op in input pixels, not clipped to the image;
+            for a series (images with a single row) the columns.
     """
 
     op: Op
@@ -157,15 +161,22 @@ class _Layer:
     receptive_field: int
 
 
-# The microseconds of an op, of a multiply-add and of a number in a map (benchmarks/results/latency.json).
-_OP_US = 0.07612
-_MAC_US = 0.0001088
-_NUMBER_US = 0.001556
+_OP_US = 0.07612  # microseconds per op (benchmarks/results/latency.json)
+_MAC_US = 0.0001088  # microseconds per multiply-add (same file)
+_NUMBER_US = 0.001556  # microseconds per number in a map (same file)
 
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """A network's layers and totals for a task; ``receptive_field`` is the one before the first global op."""
+    """Shapes and costs of a network for a task.
+
+    Attributes:
+        task: Input shape and number of classes.
+        layers: Top-level ops with shapes and costs.
+        parameters: Total number of parameters.
+        macs: Total number of multiply-adds per image.
+        receptive_field: Receptive field before the first global op, in input pixels (see ``_Layer``).
+    """
 
     task: Task
     layers: tuple[_Layer, ...]
@@ -175,24 +186,25 @@ class Analysis:
 
     @property
     def plan(self) -> IntegerPlan:
-        """Its integer form."""
+        """Integer form of the network."""
         return integer_plan((layer.op for layer in self.layers), self.task.input_shape)
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes of the constants of its integer form, as ``harness export --c`` writes them."""
+        """Bytes of the constants of the integer form, as written by ``harness export --c``."""
         return self.plan.constant_bytes
 
     @property
     def ram_bytes(self) -> int:
-        """Bytes of the memory for maps that its integer form works in; the image and the stack are not in it."""
+        """Bytes of memory for the maps of the integer form, without the image and the stack."""
         return self.plan.arena_bytes
 
     @property
     def latency_us(self) -> int:
-        """Microseconds of one image on one core, rounded up: the native engine's, by a formula fitted to networks.
+        """Estimated microseconds per image of the native engine on a single core, rounded up.
 
-        ``benchmarks/latency.py`` measured them on AMD EPYC with AVX-512 and says how far the formula is from others.
+        The linear formula was fitted by ``benchmarks/latency.py`` on AMD EPYC with AVX-512, which also reports the
+        error for networks held out from the fit.
         """
         ops = sum(1 for _ in flat([layer.op for layer in self.layers]))
         return math.ceil(_OP_US * ops + _MAC_US * self.macs + _NUMBER_US * self.map_numbers)
@@ -203,29 +215,29 @@ class Analysis:
 
     @property
     def stored_numbers(self) -> int:
-        """The parameters, and the statistics of each BN: two a channel, or two for all channels that share them.
+        """Number of parameters and running statistics: two per BN channel, or per group of channels that share these.
 
-        A tied kernel, and one in several poses, is stored once. BN could be folded into one scale and shift a channel
-        for inference; a file of weights does not do that.
+        A tied kernel and a kernel in several poses are stored once. Files of weights do not fold BN into a scale and a
+        shift per channel.
         """
         return self.parameters + sum(op.statistics(before) for op, before in self._ops)
 
     @property
     def map_numbers(self) -> int:
-        """How many numbers all ops write for one image; one within a sum counts as the sum's map, whose size it has."""
+        """Output numbers of all ops per image; an op inside a residual sum is assumed to have the size of the sum."""
         return sum(math.prod(layer.output_shape) * sum(1 for _ in flat([layer.op])) for layer in self.layers)
 
     @property
     def grouped_macs(self) -> int:
-        """The multiply-adds of depthwise and grouped kernels for one image."""
-        # Most networks have none; the shapes of their ops are not needed.
+        """Multiply-adds of depthwise and grouped kernels per image."""
+        # Avoid computing shapes for the majority of networks, which have no grouped kernels.
         if not any(kernel.is_grouped for kernel in kernels([layer.op for layer in self.layers])):
             return 0
         return sum(op.cost(before)[1] for op, before in self._ops if isinstance(op, Kernel) and op.is_grouped)
 
     @property
     def pointwise_macs(self) -> int:
-        """The multiply-adds of 1x1 kernels for one image."""
+        """Multiply-adds of 1x1 kernels per image."""
         kernels = ((op, before) for op, before in self._ops if isinstance(op, Kernel) and op.edges == (1, 1))
         return sum(op.cost(before)[1] for op, before in kernels)
 
@@ -233,11 +245,14 @@ class Analysis:
 def analyse(network: Architecture | tuple[Op, ...], task: Task, budget: int | None = None) -> Analysis:
     """Return shapes, parameters, multiply-adds and receptive field of every op, and the totals.
 
-    Ops need not be canonical, so that errors keep the indices of a text.
+    Args:
+        network: A network, or ops that need not be canonical, so that paths of errors match the text.
+        task: Input shape and number of classes.
+        budget: Largest allowed number of parameters.
 
     Raises:
-        ShapeError: two ops do not fit together, or the network does not end in one value a class.
-        SearchSpaceError: the parameters are more than the budget.
+        ShapeError: Two ops do not fit together, or the output is not a value per class.
+        SearchSpaceError: The network has more than ``budget`` parameters.
     """
     layers, _ = _layers(network.ops if isinstance(network, Architecture) else network, task.input_shape, (1, 1, 1), {})
     shapes = [task.input_shape, *(layer.output_shape for layer in layers)]
@@ -254,18 +269,18 @@ def analyse(network: Architecture | tuple[Op, ...], task: Task, budget: int | No
     return Analysis(task, tuple(layers), parameters, macs, layers[local - 1].receptive_field if local else 1)
 
 
-# What one position of a map sees of the image, in input pixels, not clipped to the image: rows, columns; and the
-# distance of neighbouring positions.
+# Receptive field of a map position: rows, columns and distance of neighbouring positions, all in input pixels and not
+# clipped to the image.
 _Field = tuple[int, int, int]
 
 
 def _layers(ops: tuple[Op, ...], shape: Shape, field: _Field, tied: dict[str, Shape]) -> tuple[list[_Layer], _Field]:
-    # ``tied`` maps tie names to kernels and is added to.
+    # ``tied`` maps tie names to kernel shapes and is updated in place.
     layers: list[_Layer] = []
     for index, op in enumerate(ops):
         try:
             if isinstance(op, Residual):
-                shape = op.shape(shape)  # first of all its ops fit together
+                shape = op.shape(shape)  # checks that the inner ops fit together
                 inner, field = _layers(op.ops, shape, field, tied)
                 parameters, macs = sum(layer.parameters for layer in inner), sum(layer.macs for layer in inner)
                 layers.append(_Layer(op, shape, parameters, macs, _shorter_edge(field, shape)))
@@ -287,13 +302,13 @@ def _layers(ops: tuple[Op, ...], shape: Shape, field: _Field, tied: dict[str, Sh
 
 @lru_cache(maxsize=50_000)
 def _alone(op: Op, shape: Shape, field: _Field) -> tuple[_Layer, _Layer, _Field, Shape | None]:
-    # It returns the op as first user of its kernel, and as a further one. It is cached, because a search looks at
-    # thousands of networks that are made of the same few ops, shapes and fields.
+    # Return the layer for the first use of the kernel, the layer for a repeated use, the receptive field and the kernel
+    # shape. Cached, because the thousands of networks in a search consist of the same few ops, shapes and fields.
     after = op.shape(shape)
     kernel = op.kernel(shape)
     window = op.window()
     if op.is_global and len(shape) == 3:
-        # It sees the whole map, as a window of the map's size would.
+        # A global op is equivalent to a window of the size of the map.
         window = shape[1], shape[2], 1
     if window is not None:
         rows, columns, stride = window
@@ -305,17 +320,17 @@ def _alone(op: Op, shape: Shape, field: _Field) -> tuple[_Layer, _Layer, _Field,
 
 
 def _shorter_edge(field: _Field, shape: Shape) -> int:
-    """Return the shorter edge of what is seen; a series, which has one row, is seen along its columns."""
+    """Return the shorter edge of the receptive field; for a series (a single row) the columns."""
     rows, columns, _ = field
     is_series = rows == 1 and (len(shape) == 1 or shape[1] == 1)
     return columns if is_series else min(rows, columns)
 
 
 def walk(ops: Iterable[Op], before: Shape) -> Iterator[tuple[Op, Shape]]:
-    """Yield all ops, those within residual sums too and the sums behind theirs, each with the shape before it.
+    """Yield all ops with input shapes, in order of execution: the ops of a residual sum first, then the sum.
 
     Raises:
-        ShapeError: two ops do not fit together.
+        ShapeError: Two ops do not fit together.
     """
     for op in ops:
         if isinstance(op, Residual):
@@ -325,7 +340,7 @@ def walk(ops: Iterable[Op], before: Shape) -> Iterator[tuple[Op, Shape]]:
 
 
 def normalised_values(ops: tuple[Op, ...], shape: Shape) -> Iterator[int]:
-    """Yield, BN by BN, of how many values of one image each mean is: of a channel's, or of all that share it."""
+    """Yield, for each BN, the number of values per image that enter a mean: those in all channels sharing the mean."""
     for op, before in walk(ops, shape):
         if isinstance(op, BatchNorm):
             yield math.prod(before[1:]) * (op.poses if op.shared else 1)

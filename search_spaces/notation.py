@@ -1,6 +1,6 @@
-r"""From text to networks and search spaces: every name looked up, every number checked, every error at its place.
+r"""Parser of the notation: text to networks, search spaces and conditions, with errors that carry a position.
 
-The grammar is ``notation.lark``; what an op takes, it says itself (``ops``).
+The grammar is in ``notation.lark``. Each op class declares its own arguments (``search_spaces.ops``).
 
     >>> print(parse_network("conv3x3(8) bn relu  # a comment\n | gap | linear(10)"))
     conv3x3(8) bn relu | gap | linear(10)
@@ -32,23 +32,24 @@ from search_spaces.space import Choice, Condition, Metric, Options, Part, Search
 if TYPE_CHECKING:
     import lark
 
-# A ``lark.Tree``: a rule of the grammar in ``data``; in ``children`` its parts, trees and tokens, which are texts.
+# A ``lark.Tree``: ``data`` is the name of a grammar rule, ``children`` are subtrees and tokens. A token is a ``str``.
 _Tree = Any
 
-_LONGEST_TEXT = 100_000
-_MOST_NODES = 1_000
-_DEEPEST_NESTING = 50
-_MOST_REPEATS = 100
-_LARGEST_BOUND = 10**12
-_LARGEST_NUMBER = 10_000
-# Below the least number of digits that an environment may allow Python to convert, and above what a float needs.
+_LONGEST_TEXT = 100_000  # characters
+_MOST_NODES = 1_000  # parts visited by one draw
+_DEEPEST_NESTING = 50  # levels of rules, brackets and sequences
+_MOST_REPEATS = 100  # repetitions of a part
+_LARGEST_BOUND = 10**12  # bound of a condition
+_LARGEST_NUMBER = 10_000  # argument of an op
+# Digits of a number. Python refuses longer integers from a limit on that an environment can lower to 640 digits
+# (``sys.int_info.str_digits_check_threshold``). A float needs fewer digits.
 _MOST_DIGITS = 600
-_MOST_VALUES = 1_000
-# The number of classes of the task, in the text of a space.
-_CLASSES = "classes"
-# An op, or the bar before one, as canonical texts have it; a residual sum within another is read with its whole text.
+_MOST_VALUES = 1_000  # numbers of a set or a range
+_CLASSES = "classes"  # name of the number of classes in the text of a space
+# An op or a bar in canonical text. The pattern does not match a residual sum inside a residual sum; such texts are
+# parsed as a whole.
 _WORD = re.compile(r"\||[a-z0-9]+(?:\((?:[^()]|\([^()]*\))*\))?")
-# Ops as other libraries call them; ``flatten`` is left out, as ``linear`` takes a map as it is.
+# Names of ops in deep-learning libraries, lower case. ``flatten`` is removed, because ``linear`` flattens maps.
 _SYNONYMS = {
     "batchnorm": "bn", "batchnorm2d": "bn", "silu": "swish", "dense": "linear", "fc": "linear", "flatten": "",
     "maxpool2d": "maxpool", "avgpool2d": "avgpool", "globalavgpool": "gap", "leakyrelu": "leaky",
@@ -63,19 +64,19 @@ def parse_network(text: str, task: Task = MNIST) -> Architecture:
     """Return the network that ``text`` describes, in canonical form.
 
     Raises:
-        NotationError: the text is not in the notation, names something unknown or makes a choice.
-        ShapeError: the ops do not fit together; ``position`` is that of the op that caused it.
+        NotationError: The text breaks the grammar, uses an unknown name or contains a choice.
+        ShapeError: The ops do not fit together. ``position`` is the offset of the op that caused the error.
     """
     sequence, ops, bars = _network(text)
     try:
-        # As written, not in canonical form: the path of an error has to lead back into the text.
+        # The ops must not be canonical here, otherwise the path of an error would not match the text.
         analyse(ops, task)
     except ShapeError as error:
 
         def call(sequence: _Tree, index: int) -> _Tree:
             return [item for item in sequence.children if item.data == "call"][index]
 
-        # A network that ends wrong has no path: its last op is what to change.
+        # A wrong output shape has an empty path; the error then points at the last op.
         first, *path = error.path or (-1,)
         cause = call(sequence, first)
         for index in path:
@@ -87,12 +88,13 @@ def parse_network(text: str, task: Task = MNIST) -> Architecture:
 
 
 def parse_notation(text: str) -> Architecture:
-    """Return the network that a stored text describes; whether its ops fit together is not looked at.
+    """Return the network that a stored text describes, without checking that the ops fit together.
 
-    Canonical texts are read op by op, and each op once: the same few thousand come up again and again.
+    Canonical texts are parsed op by op, and the result for each op is cached: stored networks consist of the same few
+    thousand ops.
 
     Raises:
-        NotationError: the text is not in the notation, names something unknown or makes a choice.
+        NotationError: The text breaks the grammar, uses an unknown name or contains a choice.
     """
     words = _WORD.findall(text)
     ops: list[Op] = []
@@ -105,7 +107,7 @@ def parse_notation(text: str) -> Architecture:
                 ops.append(_one_op(word))
         if ops and " ".join(words) == text:
             return Architecture(tuple(ops), tuple(bars))
-    # Any other text is read whole, and an error tells its position there.
+    # Any text that is not canonical is parsed as a whole, so that errors have positions in the whole text.
     return Architecture(*_network(text)[1:])
 
 
@@ -135,12 +137,12 @@ def _reading(text: str) -> Iterator[None]:
 
 
 def parse_space(text: str, name: str = "space", task: Task = MNIST) -> SearchSpace:
-    """Return the search space that ``text`` describes; a bare network is a space of size one.
+    """Return the search space that ``text`` describes; a bare sequence of ops becomes the rule ``net``.
 
-    The name ``classes`` stands for the classes of the task, unless the text defines it.
+    The name ``classes`` is the number of classes of ``task``, unless the text defines ``classes``.
 
     Raises:
-        NotationError: the text is not in the notation, or names or numbers in it do not fit.
+        NotationError: The text breaks the grammar, uses an unknown name, or has a number out of range.
     """
     with _reading(text):
         tree = _read(text, "space")
@@ -157,7 +159,7 @@ def parse_space(text: str, name: str = "space", task: Task = MNIST) -> SearchSpa
         shared = dict(resolver.shared)
         unused = tuple(other for other in table if not resolver.knows(other))
         for other in unused:
-            # What ``net`` does not use is checked all the same.
+            # Definitions that ``net`` does not use are resolved too, so that errors in unused definitions are reported.
             resolver.resolve(other, table[other].position)
         net = resolver.parts["net"]
         aside = sum(part.max_nodes if isinstance(part, Part) else 1 for part in shared.values())
@@ -172,17 +174,17 @@ def parse_space(text: str, name: str = "space", task: Task = MNIST) -> SearchSpa
 
 
 def with_conditions(space: SearchSpace, conditions: tuple[Condition, ...]) -> SearchSpace:
-    """Return the space with further conditions in its text, so that whoever reads the text keeps them too.
+    """Return the space with ``conditions`` appended to the text, so that the stored text contains all conditions.
 
     Raises:
-        NotationError: the bound of a condition is larger than any that a space may have, or no network can meet all
-            conditions.
+        NotationError: The bound of a condition is above ``_LARGEST_BOUND``, or the conditions contradict each other.
     """
     if not conditions:
         return space
     if clash := contradictory((*space.conditions, *conditions)):
         raise NotationError(f"no network of space '{space.name}' can have {' and '.join(map(str, clash))}")
-    # On a line of their own, as a comment may end the text. Its last statement may lack its semicolon.
+    # The conditions need a new line, because the text may end with a comment. The last statement of the text may lack
+    # the semicolon; the second attempt adds a semicolon.
     text = f"net = {space.text}\n;" if _is_sequence(_read(space.text, "space")) else space.text
     limits = f"where {', '.join(map(str, conditions))};"
     try:
@@ -192,10 +194,10 @@ def with_conditions(space: SearchSpace, conditions: tuple[Condition, ...]) -> Se
 
 
 def parse_conditions(text: str) -> tuple[Condition, ...]:
-    """Return conditions that are given by themselves, such as ``macs<=1000000, receptive_field>=20``.
+    """Return the conditions in a text such as ``macs<=1000000, receptive_field>=20``.
 
     Raises:
-        NotationError: the text holds something else, a metric is unknown or a bound is not a whole number.
+        NotationError: The text is not a list of conditions, a metric is unknown or a bound is not a whole number.
     """
     with _reading(text):
         return tuple(map(_condition, _read(text, "limits").children))
@@ -211,7 +213,7 @@ def _condition(limit: _Tree) -> Condition:
 
 @dataclass(frozen=True, slots=True)
 class _Definition:
-    """A name for something that is drawn anew at each mention, or, after ``let``, once and the same everywhere."""
+    """A named statement of a space: a rule, drawn anew at each mention, or a ``let``, drawn once and shared."""
 
     position: int
     parameters: tuple[str, ...]
@@ -250,13 +252,17 @@ def _parameters(arguments: list[_Tree]) -> tuple[str, ...]:
     return tuple(parameters)
 
 
-# An op, and that parameter of it which a number is for.
+# Name of an op and the parameter of this op that receives a number.
 _Need = tuple[str, Parameter]
 
 
 @dataclass(frozen=True, slots=True)
 class _Numbers:
-    """What an operand can be: any of ``values``; ``variable`` stands for one that is drawn elsewhere."""
+    """Possible values of an operand.
+
+    ``variable`` refers to a number drawn elsewhere: by a ``let`` or as the argument of a rule. For an argument,
+    ``values`` is empty.
+    """
 
     values: tuple[int | float, ...]
     variable: Variable | None = None
@@ -270,27 +276,28 @@ class _Numbers:
 
 @dataclass(slots=True)
 class _Scope:
-    """What the body of one statement sees.
+    """Local names of one statement.
 
     Attributes:
-        needs: the parameters of the rule, each with what the numbers given for it have to suit.
-        taken: how often each label has been given out.
+        needs: For each parameter of the rule the op parameters that use it; each number given must suit all of these.
+        taken: Number of uses of each label.
     """
 
     needs: dict[str, list[_Need]] = field(default_factory=dict)
     taken: Counter[str] = field(default_factory=Counter)
 
     def label(self, wanted: str) -> str:
-        """Return ``wanted``, numbered when it has been given out before."""
+        """Return ``wanted``, followed by ``.2``, ``.3`` ... if the label is already in use."""
         self.taken[wanted] += 1
         count = self.taken[wanted]
         return wanted if count == 1 else f"{wanted}.{count}"
 
 
 class _Resolver:
-    """Resolves statements on first use, which is how recursion shows and how shared parts get their order.
+    """Resolver of statements into parts and numbers.
 
-    Without a table the text is one network: it makes no choices and names nothing but ops.
+    Statements are resolved on first use. This detects recursion, and puts each ``let`` behind the ``let`` statements
+    on which it depends. Without a table the text is a network: only names of ops are allowed, and no choices.
     """
 
     def __init__(self, table: dict[str, _Definition] | None, task: Task) -> None:
@@ -305,11 +312,11 @@ class _Resolver:
         self._numbers: dict[str, _Numbers] = {}
 
     def knows(self, name: str) -> bool:
-        """Return whether a statement is resolved."""
+        """Return whether the statement ``name`` is resolved."""
         return name in self.parts or name in self._numbers
 
     def resolve(self, name: str, position: int) -> None:
-        """Resolve a statement, unless that has been done."""
+        """Resolve the statement ``name`` if this has not been done yet."""
         if self.knows(name):
             return
         if name in self._active:
@@ -329,11 +336,11 @@ class _Resolver:
         else:
             scope = _Scope({parameter: [] for parameter in statement.parameters}, Counter(statement.parameters))
             if name == "net":
-                # Its labels are whole paths, as the names of shared parts are.
+                # Labels in ``net`` are whole paths and must differ from the names of shared parts.
                 scope.taken.update(other for other, definition in self._table.items() if definition.let)
             match statement.body.children:
                 case [group] if group.data == "group":
-                    # A choice that is all there is has the name of its statement.
+                    # A body that is a single group has no label: the decision takes the name of the statement.
                     part = self._joined([self._atom(group, scope, "")], _at(group))
                 case _:
                     part = self.sequence(statement.body, scope)
@@ -354,7 +361,7 @@ class _Resolver:
         return name == _CLASSES and name not in self._table
 
     def sequence(self, sequence: _Tree, scope: _Scope) -> Part:
-        """Return what a sequence draws."""
+        """Return the part for a sequence."""
         self._depth += 1
         _check_depth(self._depth, _at(sequence))
         parts: list[Part] = []
@@ -456,7 +463,7 @@ class _Resolver:
     def _op(self, name: str, call: _Tree, scope: _Scope) -> Part:
         signature = SIGNATURES[name]
         values = {field: self._argument(name, *bound, scope) for field, bound in _bound(name, call).items()}
-        # The example shows the defaults of the other fields, so any number does.
+        # ``example`` supplies the defaults of the fields that are not given, so the required number is arbitrary.
         example: Any = signature.make(**({signature.number.field: 1} if signature.number else {}))
         if not any(isinstance(value, Choice | Variable) for value in values.values()):
             example = signature.make(**values)
@@ -521,7 +528,7 @@ def _label_of(atom: _Tree) -> str:
 
 
 def _bound(name: str, call: _Tree) -> dict[str, tuple[Parameter, _Tree]]:
-    # It returns which parameter each argument of an op's call sets, by its field, without a look at the values.
+    # Return the parameter and the argument for each field that an op's call sets. Values are not checked here.
     signature = SIGNATURES[name]
     number = signature.number
     bound: dict[str, tuple[Parameter, _Tree]] = {}
@@ -544,7 +551,7 @@ def _bound(name: str, call: _Tree) -> dict[str, tuple[Parameter, _Tree]]:
 
 
 def _keyword(argument: _Tree) -> str | None:
-    # The word before the equals sign; of an argument without one the word that is all of it.
+    # Return the word before the equals sign. Without an equals sign, return the argument if it is a single word.
     *keywords, operand = argument.children
     return str(keywords[0]) if keywords else _word(operand)[0]
 
@@ -557,7 +564,7 @@ def _parameter_of(argument: _Tree, signature: Signature, has_number: bool) -> Pa
         return None if is_flag else option
     if option is not None:
         return option if is_flag else None
-    # A second number is a number given twice, but a word after the number is an unknown option.
+    # A second number is reported as a number given twice, a word after the number as an unknown option.
     return None if word and has_number else signature.number
 
 
@@ -583,7 +590,7 @@ def _is_sequence(tree: _Tree) -> bool:
 
 
 def _word(operand: _Tree) -> tuple[str | None, bool]:
-    # It returns a word that is all of the operand, and whether a question mark stands behind it.
+    # Return the operand if it is a single word, else None; and whether a question mark follows.
     if not _is_sequence(operand) or len(operand.children) != 1:
         return None, False
     (item,) = operand.children
@@ -598,7 +605,7 @@ def _name(operand: _Tree) -> str | None:
 
 
 def _numbers(tree: _Tree) -> tuple[int | float, ...]:
-    # It returns them in ascending order, whole ones as int.
+    # Return the numbers in ascending order, whole numbers as int.
     values: set[int | float] = set()
     for part in tree.children if tree.data == "set" else (tree,):
         numbers = [_fraction(token) for token in part.children]
@@ -643,13 +650,13 @@ def _parser() -> lark.Lark:
 
 
 def _read(text: str, start: Literal["network", "space", "limits"]) -> Any:
-    """Return the tree of a text.
+    """Return the syntax tree of a text.
 
-    That of a network is a ``sequence``, with its choices still in it; of a space its ``definitions``, or the bare
-    sequence that it is; of conditions as they stand after ``where`` the ``limits``.
+    The root is ``sequence`` for a network (choices are not rejected yet), ``definitions`` or a bare ``sequence`` for a
+    space, and ``limits`` for conditions as written after ``where``.
 
     Raises:
-        NotationError: the text does not follow the grammar, is too long or is nested too deep.
+        NotationError: The text does not follow the grammar, is too long or is nested too deep.
     """
     import lark
 
@@ -686,7 +693,7 @@ def _unexpected_character(text: str, position: int) -> NotationError:
 def _unexpected_token(text: str, start: str, error: lark.UnexpectedToken) -> NotationError:
     at_end = error.token.type == "$END"
     spelling = "end of the text" if at_end else f"'{error.token}'"
-    # Terminals that are plain strings are listed as these, all others by their names.
+    # Terminals that are plain strings are listed as the string, regular expressions by the name of the terminal.
     symbols_of = {
         terminal.name: str(terminal.pattern.value).replace("\\", "")
         for terminal in _parser().terminals
@@ -704,7 +711,8 @@ def _unexpected_token(text: str, start: str, error: lark.UnexpectedToken) -> Not
 
 
 def _canonical(tree: _Tree) -> _Tree:
-    # It gives ops their own names; what a space defines keeps its name. A pool may state a stride that is its size.
+    # Replace synonyms of ops by the names of the notation, but keep names that the space defines. Remove the stride of
+    # a pool if it equals the window size.
     statements = tree.find_pred(lambda node: node.data in ("let", "rule"))
     own = {str(next(each.scan_values(lambda token: True))) for each in statements}
     for node in tree.iter_subtrees():
@@ -723,7 +731,7 @@ def _canonical(tree: _Tree) -> _Tree:
 
 
 def _at(node: Any) -> int:
-    """Return where a tree or token begins, as an offset into the text."""
+    """Return the offset in the text at which a tree or token begins."""
     while not isinstance(node, str):
         if not node.children:
             return 0
@@ -738,14 +746,14 @@ def _normal_token(token: str) -> str:
     return number.rstrip("0").rstrip(".") if "." in number else number
 
 
-# Normal forms of trees that have a fixed number of parts.
+# Format strings of trees with a fixed number of children.
 _NORMAL_FORMS = {"let": "let {} = {}", "rule": "{} = {}", "maybe": "{}?"}
-# What stands before, between and behind the parts of others.
+# Prefix, separator and suffix of trees with any number of children.
 _NORMAL_LISTS = {"where": ("where ", ", ", ""), "argument": ("", "=", ""), "set": ("{", ", ", "}")}
 
 
 def _normal(node: Any) -> str:
-    """Return the text of a tree or token in normal form, which reads back as one of the same normal form."""
+    """Return the text of a tree or token in normal form; parsing this text gives the same normal form again."""
     if isinstance(node, str):
         return _normal_token(node)
     parts = [_normal(child) for child in node.children]

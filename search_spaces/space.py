@@ -1,9 +1,9 @@
-"""A search space with all its names resolved: what can be drawn from it, which draws are accepted, and how many.
+"""Search spaces with resolved names: drawing, mutating, judging, enumerating and counting networks.
 
-Names of decisions are local labels; a draw joins them to paths such as ``stage.2/unit[3]/pad``, so that one name
-means the same thing in every draw: ``.2`` is the second mention in its rule, ``[3]`` the third repetition, ``*`` a
-number of repetitions, ``?`` whether an optional part is there. A configuration is one way through the choices of a
-space: two may spell the same network, as ``<bn / bn>`` does.
+Each decision has a local label. A draw joins labels to paths such as ``stage.2/unit[3]/pad``, so that a path has the
+same meaning in every draw: ``.2`` is the second mention in a rule, ``[3]`` the third repetition, ``*`` a number of
+repetitions and ``?`` the presence of an optional part. A configuration is a complete assignment of all choices. Two
+configurations can give the same network, for example in ``<bn / bn>``.
 
     >>> from search_spaces.notation import parse_space
     >>> space = parse_space("net = conv3x3({4, 8}) bn? gap linear(10)")
@@ -34,12 +34,12 @@ _Scalar = int | float | str | None
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a decision chooses from, at least two.
+    """Options of a decision, at least two.
 
     Attributes:
-        texts: each option, for people.
-        ordered: the options are numbers in ascending order.
-        weights: configurations that each option leads to.
+        texts: Text of each option.
+        ordered: Whether the options are numbers in ascending order.
+        weights: Number of configurations behind each option.
     """
 
     texts: tuple[str, ...]
@@ -52,14 +52,13 @@ class Options:
         return len(self.texts)
 
 
-# Whoever decides (a random generator, a sampler's trial, a record) returns the index of an option for the name of a
-# decision; it is asked once a name and draw.
+# Function from the name and the options of a decision to the index of the chosen option; called once per name and draw.
 Chooser = Callable[[str, Options], int]
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One choice that a draw made: option ``index`` of ``size``; ``ordered`` where neighbours are alike."""
+    """A decision of a draw: option ``index`` of ``size``; ``ordered`` as in ``Options``."""
 
     name: str
     index: int
@@ -69,20 +68,20 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """A network and the decisions that led to it, in their order."""
+    """A network and the decisions behind the network, in order."""
 
     architecture: Architecture
     decisions: tuple[Decision, ...]
 
     @property
     def indices(self) -> dict[str, int]:
-        """The index chosen at each decision, by name: what ``replay`` takes."""
+        """Index chosen at each decision, by name; the input of ``replay``."""
         return {decision.name: decision.index for decision in self.decisions}
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A number, flag or name that is drawn."""
+    """A number, flag or tie name to be drawn from ``values``."""
 
     label: str
     values: tuple[_Scalar, ...]
@@ -91,18 +90,17 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """The value of a rule's parameter, or of a ``let``."""
+    """Reference to the value of a ``let`` (``shared``) or of a parameter of a rule."""
 
     name: str
     shared: bool
 
 
-# What a field of an op, or an argument of a rule, is given.
-Value = _Scalar | Choice | Variable
+Value = _Scalar | Choice | Variable  # value of a field of an op or of an argument of a rule
 
 
 class _Walk:
-    """One draw from a space, and where it stands; ``path`` ends in a slash or is empty."""
+    """State of a draw from a space; ``path`` is the path of the current part, empty or with a trailing slash."""
 
     def __init__(self, chooser: Chooser) -> None:
         self.chooser = chooser
@@ -121,14 +119,14 @@ class _Walk:
         return value
 
     def decide(self, label: str, options: Options) -> int:
-        # A choice without a label, which is all that its part holds, has the name of the part.
+        # A choice without a label is the only content of a part and takes the name of the part.
         name = self.path + label if label else self.path[:-1] or "net"
         index = self.chooser(name, options)
         self.decisions.append(Decision(name, index, options.size, options.ordered))
         return index
 
     def aside(self, part: Part) -> tuple[tuple[Op, ...], tuple[int, ...]]:
-        """Return the ops of a part by themselves, and the indices of those that bars stand before."""
+        """Return the ops of a part, not added to the draw, and the indices of the ops with a preceding bar."""
         outer = self.ops, self.bars
         self.ops = []
         self.bars = []
@@ -140,14 +138,14 @@ class _Walk:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What stands at one place of a space: an op, a bar, a choice of parts, or several parts in order.
+    """A node of a search space: an op, a bar, a choice of parts, or a sequence of parts.
 
     Attributes:
-        lay: adds its ops and bars to a draw.
-        op_types: of which kinds its ops are.
-        configurations: ways through its choices, those of shared parts not included.
-        max_nodes: parts that one draw visits at most.
-        height: levels of nesting.
+        lay: Function that adds the ops and bars of the part to a draw.
+        op_types: Types of the ops.
+        configurations: Number of configurations, without the choices of shared parts.
+        max_nodes: Largest number of parts that a draw can visit.
+        height: Levels of nesting.
     """
 
     lay: Callable[[_Walk], None]
@@ -158,12 +156,12 @@ class Part:
 
     @staticmethod
     def bar() -> Part:
-        """Return a mark for the eye."""
+        """Return a bar, a visual separator without effect."""
         return Part(lambda walk: walk.bars.append(len(walk.ops)))
 
     @staticmethod
     def op(op: type[Op], fields: Sequence[Value]) -> Part:
-        """Return an op with all its fields, in the order of its dataclass; some of them may be drawn."""
+        """Return an op with the given values of all fields, in dataclass order; values may be choices or variables."""
         choices = [len(each.values) for each in fields if isinstance(each, Choice)]
         constructor = lru_cache(maxsize=10_000)(cast(Callable[..., Op], op))
         return Part(
@@ -173,7 +171,7 @@ class Part:
 
     @staticmethod
     def joined(parts: Sequence[Part]) -> Part:
-        """Return parts in order of execution as one."""
+        """Return the sequence of ``parts``, in order of execution."""
 
         def lay(walk: _Walk) -> None:
             for part in parts:
@@ -185,7 +183,7 @@ class Part:
 
     @staticmethod
     def either(label: str, branches: Sequence[Part], texts: Sequence[str], *, ordered: bool = False) -> Part:
-        """Return one of several parts: alternatives, an optional one (none or it), a number of repetitions."""
+        """Return a choice of ``branches``: alternatives, presence of an optional part, or a number of repetitions."""
         options = Options(tuple(texts), ordered, tuple(each.configurations for each in branches))
         most = max(each.max_nodes for each in branches)
         height = max(each.height for each in branches)
@@ -202,7 +200,7 @@ class Part:
         )  # fmt: skip
 
     def named(self, label: str, arguments: Mapping[str, Value] | None = None) -> Part:
-        """Return this part under a name, or under that around it if it is empty, with a rule's arguments."""
+        """Return this part with ``label`` added to the path (unless empty) and with the arguments of a rule."""
         parameters = arguments or {}
 
         def lay(walk: _Walk) -> None:
@@ -218,7 +216,7 @@ class Part:
         return Part(lay, self.op_types, ways * self.configurations, 1 + len(parameters) + self.max_nodes, self.height)
 
     def shared(self, name: str) -> Part:
-        """Return this part, that of a ``let``, where it is mentioned; it is drawn once, before all others."""
+        """Return a mention of this part, defined by ``let``; the part is drawn once, before ``net``."""
 
         def lay(walk: _Walk) -> None:
             ops, bars = walk.shared[name]
@@ -228,7 +226,7 @@ class Part:
         return Part(lay, self.op_types, 1, 1 + self.max_nodes, self.height)
 
     def fixed(self) -> tuple[tuple[Op, ...], tuple[int, ...]]:
-        """Return the ops of a part that decides nothing, and the indices of those that bars stand before."""
+        """Return the ops of a part without decisions, and the indices of the ops with a preceding bar."""
         return _Walk(lambda name, options: 0).aside(self)
 
 
@@ -237,16 +235,16 @@ def _types(parts: Iterable[Part]) -> frozenset[type[Op]]:
 
 
 class Metric(StrEnum):
-    """What a condition can be about: each is called as the field of `Analysis` that it measures.
+    """Metric of a network; the value is the name of the attribute of ``Analysis``.
 
     Attributes:
-        unit: what one of it is called; empty where a search cannot minimise it.
+        unit: Name of the unit; empty if a search cannot minimise the metric.
     """
 
     unit: str
 
     def __new__(cls, field: str, unit: str = "") -> Self:
-        """Return the metric of a field."""
+        """Return the metric for an attribute of ``Analysis``."""
         metric = str.__new__(cls, field)
         metric._value_ = field
         metric.unit = unit
@@ -260,16 +258,20 @@ class Metric(StrEnum):
     LATENCY_US = "latency_us", "microseconds"
 
 
-# What a search can minimise, and what one of it is called.
+# Metrics that a search can minimise, with units.
 OBJECTIVES: Mapping[Metric, str] = {metric: metric.unit for metric in Metric if metric.unit}
 
 
 @dataclass(frozen=True, slots=True)
 class Weighted:
-    """Two metrics as one number: their geometric mean with a weight of the first, as networks differ by factors.
+    """Scalarisation of two metrics: the weighted geometric mean, a^weight * b^(1 - weight).
 
-    One such number after the other, with weights that take turns, finds a Pareto front by the means of a search for one
-    metric (ParEGO: Knowles, IEEE Transactions on Evolutionary Computation 10, 2006).
+    Minimising scalarisations with alternating weights finds a Pareto front with the methods of single-objective search
+    (ParEGO: Knowles, IEEE Transactions on Evolutionary Computation 10, 2006).
+
+    Attributes:
+        metrics: The two metrics.
+        weight: Weight of the first metric, from 0 to 1.
     """
 
     metrics: tuple[Metric, Metric]
@@ -281,11 +283,11 @@ class Weighted:
 
     @property
     def unit(self) -> str:
-        """What one of it is called."""
+        """Name of the unit, such as ``parameters^0.5 macs^0.5``."""
         return str(self)
 
     def of(self, costs: Sequence[int]) -> int:
-        """Return what two metrics come to."""
+        """Return the weighted geometric mean of the values of the two metrics, rounded."""
         first, second = costs
         return round(math.pow(max(1, first), self.weight) * math.pow(max(1, second), 1 - self.weight))
 
@@ -294,7 +296,7 @@ Objective: TypeAlias = Metric | Weighted
 
 
 def size_text(parameters: int, costs: Sequence[int], minimised: Sequence[Metric]) -> str:
-    """Return the parameters of a network for people, after its costs where something else is minimised."""
+    """Return the costs (other than parameters) and the parameters of a network as text."""
     pairs = zip(costs, minimised, strict=True)
     others = [f"{cost:,} {metric.unit}" for cost, metric in pairs if metric is not Metric.PARAMETERS]
     return ", ".join([*others, f"{parameters:,} parameter{'' if parameters == 1 else 's'}"])
@@ -305,14 +307,14 @@ _COMPARISONS = {"<=": operator.le, ">=": operator.ge, "==": operator.eq, "<": op
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A limit that every network of the space keeps."""
+    """A limit for a metric, such as ``parameters <= 5000``."""
 
     metric: Objective
     comparison: str
     bound: int
 
     def holds(self, value: int) -> bool:
-        """Return whether ``value`` keeps the limit."""
+        """Return whether ``value`` satisfies the condition."""
         return bool(_COMPARISONS[self.comparison](value, self.bound))
 
     def __str__(self) -> str:
@@ -320,11 +322,11 @@ class Condition:
 
 
 def contradictory(conditions: Iterable[Condition]) -> list[Condition]:
-    """Return the conditions on a metric that no number above zero meets together; none where each metric has one."""
+    """Return the conditions of the first metric that no positive number satisfies together, or an empty list."""
     stated = list(conditions)
     for metric in dict.fromkeys(each.metric for each in stated):
         together = [each for each in stated if each.metric is metric]
-        # Between two neighbouring bounds nothing changes.
+        # Testing the numbers next to the bounds is sufficient: the conditions do not change between two bounds.
         numbers = {each.bound + step for each in together for step in (-1, 0, 1)}
         if not any(number > 0 and all(each.holds(number) for each in together) for number in numbers):
             return together
@@ -333,15 +335,17 @@ def contradictory(conditions: Iterable[Condition]) -> list[Condition]:
 
 @dataclass(frozen=True, slots=True)
 class SearchSpace:
-    """Which networks can be drawn.
+    """A search space.
 
     Attributes:
-        text: as it was written.
-        hash: first 12 hex digits of the SHA-256 of its text in normal form.
-        shared: the ``let`` parts that ``net`` uses by name, each after those it uses itself: each is drawn once.
-        conditions: those of ``where``.
-        task: what its networks are for.
-        unused: names that are defined and that ``net`` does not use.
+        name: Name of the space.
+        text: Text as written.
+        hash: First 12 hex digits of the SHA-256 of the text in normal form.
+        net: Part that draws a network.
+        shared: Values and parts of the ``let`` statements that ``net`` uses, by name, in order of dependence.
+        conditions: Conditions of the ``where`` statements.
+        task: Task of the networks.
+        unused: Names of the statements that ``net`` does not use.
     """
 
     name: str
@@ -355,12 +359,12 @@ class SearchSpace:
 
     @property
     def op_types(self) -> frozenset[type[Op]]:
-        """Of which kinds the ops of its networks are."""
+        """Types of the ops in the networks."""
         return self.net.op_types
 
     @property
     def configurations(self) -> int:
-        """The exact number of configurations, before any condition."""
+        """Exact number of configurations, ignoring all conditions."""
         shared = self.shared.values()
         values = math.prod(len(each.values) for each in shared if isinstance(each, Choice))
         return values * math.prod(each.configurations for each in (*shared, self.net) if isinstance(each, Part))
@@ -368,16 +372,15 @@ class SearchSpace:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Whether a network may be trained, and what it costs.
+    """Feasibility of a network.
 
     Attributes:
-        analysis: None when the ops do not fit together.
-        reason: ``shape`` or the metric that breaks a limit; ``front`` where two metrics together do; None when the
-            network is accepted.
-        message: the reason in one line, or empty.
-        depth: how many limits were looked at before the one that it breaks, all of them kept; -1 where its ops do not
-            fit together.
-        excess: by how much it breaks that one.
+        analysis: Shapes and costs; None if the ops do not fit together.
+        reason: Reason of the rejection: ``shape``, the metric that violates a limit, or ``front`` if a scalarisation
+            of two metrics exceeds the ceiling. None if the network is accepted.
+        message: Reason as a single line, or empty.
+        depth: Number of conditions that hold before the first violated condition; -1 if the ops do not fit together.
+        excess: Distance from the bound of the violated limit.
     """
 
     analysis: Analysis | None
@@ -388,19 +391,19 @@ class Judgement:
 
     @property
     def accepted(self) -> bool:
-        """Whether nothing speaks against the network."""
+        """Whether the network is feasible."""
         return self.reason is None
 
     @property
     def nearness(self) -> tuple[int, int]:
-        """What is larger for a network that is nearer to being accepted."""
+        """Sort key that is larger for a network closer to being accepted."""
         return self.depth, -self.excess
 
 
 def judge(
     space: SearchSpace, architecture: Architecture, ceiling: int | None = None, of: Objective = Metric.PARAMETERS
 ) -> Judgement:
-    """Return whether ``architecture`` may be trained: has at most ``ceiling`` of a cost, and is one of the space."""
+    """Return the feasibility of ``architecture``: shapes fit, cost ``of`` <= ``ceiling``, conditions of the space."""
     try:
         analysis = analyse(architecture, space.task)
     except ShapeError as error:
@@ -418,19 +421,19 @@ def judge(
 
 
 def measured(analysis: Analysis, metric: Objective) -> int:
-    """Return what a network has of a metric, which is named as the field of an analysis is."""
+    """Return the value of a metric or of a scalarisation of two metrics."""
     if isinstance(metric, Weighted):
         return metric.of([measured(analysis, each) for each in metric.metrics])
     return cast(int, getattr(analysis, metric))
 
 
 def uniform(rng: random.Random) -> Chooser:
-    """Decide with equal odds for every option."""
+    """Return a chooser that picks each option with equal probability."""
     return lambda name, options: rng.randrange(options.size)
 
 
 def by_configurations(rng: random.Random) -> Chooser:
-    """Decide so that every configuration of the space has equal odds: in proportion to those behind each option."""
+    """Return a chooser that picks options in proportion to ``Options.weights``: all configurations equally likely."""
 
     def chosen(name: str, options: Options) -> int:
         rest = rng.randrange(sum(options.weights))
@@ -444,7 +447,7 @@ def by_configurations(rng: random.Random) -> Chooser:
 
 
 def draw(space: SearchSpace, chooser: Chooser) -> Draw:
-    """Return the network that ``chooser`` decides on; it may not fit together."""
+    """Return the network chosen by ``chooser``; the ops may not fit together."""
     walk = _Walk(chooser)
     for name, content in space.shared.items():
         walk.path = f"{name}/"
@@ -454,10 +457,10 @@ def draw(space: SearchSpace, chooser: Chooser) -> Draw:
 
 
 def draw_uniform(space: SearchSpace, rng: random.Random, budget: int | None = None, attempts: int = 10_000) -> Draw:
-    """Return a network that keeps the space's conditions and the budget, every decision uniform.
+    """Return a feasible network with at most ``budget`` parameters; each decision is uniform, with rejection sampling.
 
     Raises:
-        DrawError: none of ``attempts`` draws was accepted.
+        DrawError: None of ``attempts`` draws was accepted.
     """
     reasons: Counter[str] = Counter()
     for _ in range(attempts):
@@ -474,7 +477,7 @@ def draw_uniform(space: SearchSpace, rng: random.Random, budget: int | None = No
 
 
 def replay(space: SearchSpace, indices: Mapping[str, int], fallback: Chooser) -> Draw:
-    """Return the network of recorded decisions; those missing or out of range fall to ``fallback``."""
+    """Return the network of recorded decisions; ``fallback`` makes decisions that are missing or out of range."""
 
     def recorded(name: str, options: Options) -> int:
         index = indices.get(name, -1)
@@ -484,7 +487,7 @@ def replay(space: SearchSpace, indices: Mapping[str, int], fallback: Chooser) ->
 
 
 def enumerate_draws(space: SearchSpace) -> Iterator[Draw]:
-    """Yield every configuration of the space once, first options first."""
+    """Yield every configuration of the space once, in lexicographic order of the option indices."""
     prefix: list[int] = []
     while True:
         wheels: list[tuple[int, int]] = []
@@ -508,16 +511,20 @@ def enumerate_draws(space: SearchSpace) -> Iterator[Draw]:
 def mutate(
     space: SearchSpace, parent: Draw, rng: random.Random, attempts: int = 1_000, changes: int = 1
 ) -> tuple[Draw, Judgement]:
-    """Return an accepted network that differs from its parent by a few decisions and what these open anew.
+    """Return an accepted network that differs from ``parent`` by ``changes`` decisions and new decisions below these.
 
     Args:
-        changes: decisions that are drawn again, all of them where there are no more.
+        space: The search space.
+        parent: Draw to start from.
+        rng: Random generator.
+        attempts: Largest number of attempts.
+        changes: Number of decisions to change; all decisions if ``parent`` has fewer.
 
     Returns:
-        the network, and its judgement by the space.
+        The network and the judgement, in which no ceiling is applied.
 
     Raises:
-        DrawError: none of ``attempts`` changes gave another network that is accepted.
+        DrawError: None of ``attempts`` mutations gave a different, accepted network.
     """
     if not parent.decisions:
         raise DrawError(f"'{space.name}' decides nothing, so its network cannot be changed")
@@ -539,8 +546,7 @@ def mutate(
     )
 
 
-# So many configurations are all looked at.
-MOST_EXACT = 5_000
+MOST_EXACT = 5_000  # configurations; larger spaces are sampled instead of enumerated
 
 
 @dataclass(frozen=True, slots=True)
@@ -548,9 +554,10 @@ class _Rejection:
     """Configurations that are rejected for the same reason.
 
     Attributes:
-        reason: ``shape`` or the metric that breaks a limit.
-        times: how many of those that were looked at.
-        network: the first of them, and what is wrong with it in ``message``.
+        reason: ``shape`` or the metric that violates a limit.
+        times: Number of examined configurations that are rejected for this reason.
+        network: Text of the first rejected network.
+        message: Message for the first rejected network.
     """
 
     reason: str
@@ -561,18 +568,20 @@ class _Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many configurations are accepted: from ``low`` to ``high``, both included.
+    """Confidence interval of the number of accepted configurations.
 
     Attributes:
-        derivations: configurations, accepted or not; a key of JSON documents has this name.
-        exact: every configuration was looked at, so ``low`` equals ``high``.
-        looked_at: configurations looked at; when not exact, drawn with equal odds.
-        accepted: those of them that were accepted.
-        confidence: probability with which the interval holds the number; 1 when exact.
-        median_macs: median multiply-adds of those that were accepted; None where none was.
-        median_numbers: median of the numbers in all maps of one image, likewise.
-        median_parameters: median of the parameters, likewise.
-        rejected: why the others that were looked at are rejected, the most frequent reason first.
+        low: Lower end of the interval, inclusive.
+        high: Upper end of the interval, inclusive.
+        derivations: Number of all configurations; JSON documents use this name as a key.
+        exact: Whether every configuration was examined, so that ``low`` equals ``high``.
+        looked_at: Number of examined configurations; if not exact, a uniform random sample.
+        accepted: Number of examined configurations that were accepted.
+        confidence: Confidence level of the interval; 1 if exact.
+        median_macs: Median multiply-adds of the accepted configurations; None without accepted configurations.
+        median_numbers: Median count of numbers in all maps of an image, for the same configurations.
+        median_parameters: Median number of parameters, for the same configurations.
+        rejected: Reasons of the rejections, most frequent first.
     """
 
     low: int
@@ -597,11 +606,11 @@ def feasible(
     most_exact: int = MOST_EXACT,
     confidence: float = 0.95,
 ) -> Count:
-    """Return how many configurations keep the space's conditions and the budget.
+    """Return the number of feasible configurations, with at most ``budget`` parameters.
 
-    Up to ``most_exact`` configurations are all looked at. Of more, ``samples`` are drawn with equal odds, and
-    the interval is that of Clopper and Pearson (Biometrika 26, 1934, page 404), which holds the true number
-    with at least the stated confidence.
+    Spaces of up to ``most_exact`` configurations are enumerated. For larger spaces, ``samples`` configurations are
+    drawn uniformly, and the interval is the Clopper-Pearson interval (Biometrika 26, 1934, page 404), which contains
+    the true number with at least the probability ``confidence``.
     """
     total = space.configurations
     exact = total <= most_exact
@@ -623,7 +632,7 @@ def feasible(
         confidence = 1.0
     else:
         low, high = clopper_pearson(accepted, samples, confidence)
-        # A draw that was accepted exists, whatever the interval says, and so does one that was rejected.
+        # An accepted draw proves that an accepted configuration exists, a rejected draw that a rejected one exists.
         lowest = max(math.floor(Fraction(low) * total), min(accepted, 1))
         highest = min(math.ceil(Fraction(high) * total), total - min(samples - accepted, 1))
 
@@ -636,7 +645,7 @@ def feasible(
 
 
 def smallest(space: SearchSpace) -> Judgement:
-    """Return the accepted network of the fewest parameters, all being looked at; where there is none, the nearest."""
+    """Return the accepted network with the fewest parameters by enumeration; if none is accepted, the nearest."""
     judgements = [judge(space, each.architecture) for each in enumerate_draws(space)]
     accepted = [each for each in judgements if each.accepted]
     if accepted:
@@ -645,7 +654,7 @@ def smallest(space: SearchSpace) -> Judgement:
 
 
 def count_text(number: int, noun: str = "") -> str:
-    """Return a count as people read it, with its noun: in full up to 11 digits, else its order of magnitude."""
+    """Return a count with ``noun`` as text: in full up to 11 digits, otherwise with an exponent, such as 7.79e12."""
     digits = str(number)
     text = f"{number:,}" if len(digits) <= 11 else f"{digits[0]}.{digits[1:3]}e{len(digits) - 1}"
     ending = "" if number == 1 else "s"
@@ -653,7 +662,7 @@ def count_text(number: int, noun: str = "") -> str:
 
 
 def clopper_pearson(successes: int, trials: int, confidence: float) -> tuple[float, float]:
-    """Return the exact two-sided interval of a proportion."""
+    """Return the two-sided Clopper-Pearson interval of a proportion."""
     from scipy.special import betaincinv
 
     tail = (1 - confidence) / 2

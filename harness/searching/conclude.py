@@ -1,4 +1,4 @@
-"""How a search ends: its winner is verified on the test set, once, and another network where it misses."""
+"""Verification of the winner of a search on the test set, and of a second candidate if the winner misses."""
 
 from __future__ import annotations
 
@@ -24,20 +24,26 @@ def conclude(
     on_event: Callable[[Event], None] = lambda event: None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Verdict | None:
-    """Verify the study's winner and rewrite the leaderboard; where it misses, verify a second network.
+    """Verify the winner of a study and rewrite the leaderboard.
 
-    That is one with more to spare for which there is time (``loop.choose``); looks of earlier sessions count. A
-    network is verified once, whatever came of it: one that was verified earlier is not verified again. ``on_event``
-    sees how the seeds go on.
+    If the verification misses the target, verify a second candidate that is more likely to pass and fits the time left
+    (``loop.choose``). Verifications of earlier sessions count, and no network is verified twice. If two metrics are
+    minimised, verify the whole Pareto front.
+
+    Args:
+        plan: Plan of the search.
+        search: Search that has ended.
+        on_event: Called with each event of the executor during a verification.
+        say: Called with each line for the terminal.
 
     Returns:
-        the last verdict; None where the search named no winner, or where too little time is left to verify it. Where
-        time is lacking, for the first or the second one, the last event of the log is ``Postponed``.
+        The last verdict; None if the search chose no winner or the time left was too short. If the time was too short
+        for a verification, the last event of the log is ``Postponed``.
     """
     winners = search.state.of_kind(WinnerChosen)
     verdict = _verified(plan, search, winners[-1].event, on_event, say) if winners else None
     if plan.config.is_front:
-        # All of a front, what is least in both first; then the record of the network that is named.
+        # ``choose`` returns the unverified candidates of the front first, then the cheapest, whose verdict is returned.
         while verdict is not None and (other := choose(search)) is not None:
             is_last = other.trial in search.state.verdicts
             verdict = _verified(plan, search, other, on_event, say) or verdict
@@ -57,10 +63,10 @@ def _verified(
     on_event: Callable[[Event], None],
     say: Callable[[str], None],
 ) -> Verdict | None:
-    """Verify a network and log its verdict; return None, and log that, where the time that is left is too short."""
+    """Verify a candidate and log the verdict; if the time left is too short, log ``Postponed`` and return None."""
     verification = _verification(plan, search, winner)
     recorded = recorded_verdict(verification, plan.workspace)
-    # A record can be taken away; then the seeds are run again.
+    # The log has a verdict, but the user may have deleted the record; then run the seeds again.
     if winner.trial in search.state.verdicts and recorded.runs:
         return recorded
     count = len(verification.indices) - len(recorded.runs)
@@ -89,7 +95,7 @@ def _verified(
             )
         )
 
-    # A verification trains on more images than a trial does, so its limit is longer.
+    # A verification trains on more images than a trial and needs a longer time limit per run.
     limits = replace(plan.effort.limits, seconds=plan.effort.limits.seconds * VERIFY_FACTOR)
     return run_seeds(
         verification, plan.workspace, plan.source, limits, on_event, plan.executor_of, on_verdict=on_verdict
@@ -97,13 +103,13 @@ def _verified(
 
 
 def _verification(plan: SearchPlan, search: Search, winner: WinnerChosen) -> Plan:
-    """Return the plan of a network's verification, with all seeds that are declared for its row."""
+    """Return the verification plan of a candidate, with all seeds declared for the row."""
     config, effort = plan.config, plan.effort
     proposal = search.state.candidates[winner.trial].proposal
     recipe, recipe_name = config.recipe_of(proposal.epochs)
     verification = Plan(
         architecture=proposal.architecture,
-        # The catalog knows more of a recipe than its fields.
+        # Keep ``assumed`` and ``test_each_epoch``, which the configuration of the study does not store.
         recipe=replace(plan.recipe, recipe=recipe, name=recipe_name),
         dataset=config.dataset,
         target_pct=config.target_pct,
@@ -127,6 +133,6 @@ def _verification(plan: SearchPlan, search: Search, winner: WinnerChosen) -> Pla
             attempt=1 + len(search.state.verdicts.keys() - {winner.trial}),
         ),
     )
-    # A search of more workers, or somebody by hand, may have declared more seeds.
+    # A search with more workers or the command ``verify`` may have declared further seeds.
     indices = due_indices(verification, plan.workspace, verify_seeds(effort.workers))
     return replace(verification, indices=indices)

@@ -1,6 +1,6 @@
-"""Somebody's method of search, of the bench and of ``--sampler``.
+"""User-defined search methods for the bench and for ``--sampler module:function``.
 
-It alone says which network is next; it may judge the rungs, too.
+A method proposes each network (``Ask``). Optionally it also decides at the rungs which trainings to prune (``Stop``).
 """
 
 from __future__ import annotations
@@ -24,23 +24,27 @@ from search_spaces.network import Analysis, Architecture, Task
 from search_spaces.notation import parse_network
 from search_spaces.space import Metric, SearchSpace, judge
 
-# Characters of an answer that an error shows.
-SHOWN = 80
-# Answers over the limits, which fall while the method draws from the whole space, until it counts as having no more.
+SHOWN = 80  # characters of an answer shown in an error message
+# Infeasible answers per proposal until the method counts as exhausted. Many are expected, as the method samples the
+# whole space while the ceiling falls.
 _MOST_OVER = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """What a method is told at the beginning of a repeat.
+    """Search problem, passed to a method at the start of each repeat.
 
     Attributes:
-        space: the whole definition, in the language of spaces.
-        budget: most parameters.
-        target_pct: validation accuracy to be reached at the last of ``epochs``, or earlier where time is short.
-        input_shape: (channels, rows, columns) of an image; a network ends in ``classes`` values.
-        rungs: the epochs, ascending, after which a method that judges rungs is asked; the end is none of them.
-        networks: all that may be proposed, where the space is small enough to be listed; else None.
+        space: Full definition of the search space.
+        input_shape: Image shape (channels, rows, columns).
+        classes: Number of classes, the output size of a network.
+        budget: Largest number of parameters.
+        target_pct: Validation accuracy to reach, in %.
+        epochs: Training epochs of a network; fewer if the time left is short.
+        workers: Number of concurrent trainings.
+        seed: Random seed of the repeat.
+        rungs: Epochs, ascending, after which ``Stop`` is called; without the last epoch.
+        networks: All networks that may be proposed, if the space is small enough for a list; else None.
     """
 
     space: str
@@ -56,20 +60,22 @@ class Problem:
 
     @property
     def task(self) -> Task:
-        """What a network takes and gives; the space is parsed with it."""
+        """Input shape and number of classes of a network, needed to parse the space."""
         return Task(self.input_shape, self.classes)
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A network that the method has proposed before, and what came of it.
+    """Earlier proposal of the method, with the results so far.
 
     Attributes:
-        state: ``running``, ``complete``, ``pruned`` at a rung, ``rejected`` for a limit of the moment, or how its
-            training failed.
-        validation_accuracy_pct: of its first run, None while that is going on; ``fresh_pct`` of its runs on fresh
-            seeds, which a network gets that has reached the target once.
-        stands: it has reached the target on these, so it may be the answer.
+        network: Text of the network.
+        parameters: Number of parameters.
+        state: ``running``, ``complete``, ``pruned``, ``rejected`` by a limit at the time of the proposal, or the
+            failure status of the first run.
+        validation_accuracy_pct: Accuracy of the completed first run in %; otherwise None.
+        fresh_pct: Accuracies in % of the runs on fresh seeds, which follow a first run that reaches the target.
+        stands: True if the fresh seeds confirm the network, which then may be the answer.
     """
 
     network: str
@@ -82,7 +88,13 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """Where the first training of a network stands after one of the epochs at which rungs are judged."""
+    """Intermediate result of the first run of a network at a rung.
+
+    Attributes:
+        network: Text of the network.
+        epoch: Number of epochs trained.
+        validation_accuracy_pct: Validation accuracy after this epoch in %.
+    """
 
     network: str
     epoch: int
@@ -94,18 +106,22 @@ Stop = Callable[[Rung], bool]
 
 
 def functions_of(method: Ask | tuple[Ask, Stop]) -> tuple[Ask, Stop | None]:
-    """Return what names the next network, and what judges rungs where the method does."""
+    """Return the ``Ask`` function of a method and its ``Stop`` function; None if the method does not prune."""
     return method if isinstance(method, tuple) else (method, None)
 
 
 @dataclass(slots=True)
 class Asker:
-    """Proposes to a search what somebody's method says, which is asked by ``ask``; ``name`` is for errors.
+    """Proposer that calls a user-defined method.
 
     Attributes:
-        stop: what the method says of a network at a rung; None where it does not judge rungs.
-        lengths: epochs that a training may have, where they differ.
-        rejected: what was answered in vain.
+        name: Name of the method, for error messages and as the origin of proposals.
+        space: Parsed search space.
+        problem: Problem that the method was started with.
+        ask: Function that returns the text of the next network.
+        stop: Function that returns True to prune a training at a rung; None if the method does not prune.
+        lengths: Numbers of epochs to choose from; empty if all trainings have the epochs of the problem.
+        rejected: Infeasible answers, by hash.
     """
 
     name: str
@@ -118,7 +134,7 @@ class Asker:
 
     @property
     def is_hopeless(self) -> Callable[[Result], bool] | None:
-        """The rule of the rungs; None where the method does not judge them."""
+        """Pruning rule for the rungs; None if the method does not prune."""
         stop = self.stop
         if stop is None:
             return None
@@ -127,10 +143,10 @@ class Asker:
         )
 
     def propose(self, inquiry: Inquiry) -> Answer:
-        """Return the next network; none where too many in a row are known, or over the limits of the moment.
+        """Return the next proposal; without a network after too many known or infeasible answers in a row.
 
         Raises:
-            ContentError: the method answered what is no network, or one that may never be trained.
+            ContentError: The answer is not a valid network, or the search space or the budget excludes it.
         """
         candidates = inquiry.candidates
         time_left = inquiry.time_left
@@ -179,13 +195,13 @@ class Asker:
         raise ContentError(f"{self.name} answered {shown(answer)}, which may not be trained: {why}")
 
     def _longest(self, time_left: TimeLeft, form: str, analysis: Analysis) -> int | None:
-        """Return the most epochs that a network may be trained for and that there is time for; None for none."""
+        """Return the largest allowed number of epochs that fits the time left; None if no number fits."""
         lengths = [epochs for epochs in self.lengths if epochs <= self.problem.epochs] or [self.problem.epochs]
         work = work_of(analysis)
         return max((epochs for epochs in lengths if time_left.has(epochs, work, form)), default=None)
 
     def tell(self, candidate: Candidate) -> None:
-        """Do nothing: the history says it at the next question."""
+        """Do nothing: the method receives all trials at the next call of ``ask``."""
 
 
 def _tried(candidate: Candidate) -> Trial:
@@ -201,12 +217,12 @@ def _tried(candidate: Candidate) -> Trial:
 
 
 def shown(answer: str) -> str:
-    """Return the beginning of an answer, for an error."""
+    """Return the quoted beginning of an answer for an error message."""
     return repr(answer if len(answer) <= SHOWN else f"{answer[:SHOWN]}...")
 
 
 def method_of(config: StudyConfig, space: SearchSpace, workers: int) -> Asker | None:
-    """Return the method that a study's sampler names, begun; None where it names a sampler."""
+    """Start the user-defined method of a study and return its proposer; None if the study uses an Optuna sampler."""
     if not takes_problem(name := config.sampler):
         return None
     lengths = config.all_lengths

@@ -1,4 +1,4 @@
-"""Find networks for the next proposal: draws from the space and changes of the best of them, judged and ranked."""
+"""Candidate generation: random draws and mutations of the best networks, checked for feasibility and ranked."""
 
 from __future__ import annotations
 
@@ -39,48 +39,37 @@ from search_spaces.space import (
     uniform,
 )
 
-# Spaces of at most so many configurations are listed whole, which takes a second or less.
-_MOST_LISTED = 5_000
-# Draws after which a space counts as searched through: some seconds.
-DRAWS = 20_000
-# Draws that the surrogate ranks at the most (docs/lab, "how well the best network is looked for").
-_AIM_DRAWS = 600
-# Draws that are attempted at the most to get these; attempts that are rejected or known count here only.
-_MOST_AIM_ATTEMPTS = 1600
-# Of a look's networks so many of the best are where the next one begins, with draws from so many attempts.
-_KEPT = 200
-_FURTHER_ATTEMPTS = 200
-# Networks that are changed in one round: those of the highest worth that have not been changed yet.
-_PARENTS = 24
-# Changes of each of them.
-_CHILDREN = 8
-# Rounds of changes end when the last _PATIENCE of them have not raised the highest worth by a share of _RISE (two of a
-# look that begins where another one ended), and after _MOST_ROUNDS.
-_PATIENCE = 6
-_FURTHER_PATIENCE = 2
-_RISE = 0.01
+_MOST_LISTED = 5_000  # configurations, smaller spaces are enumerated; takes at most a second
+DRAWS = 20_000  # random draws after which a space counts as exhausted; takes some seconds
+_AIM_DRAWS = 600  # feasible draws that are ranked (docs/lab, "how well the best network is looked for")
+_MOST_AIM_ATTEMPTS = 1600  # draws attempted for these, including infeasible and known networks
+_KEPT = 200  # best networks of an optimization of the acquisition function that initialize the next optimization
+_FURTHER_ATTEMPTS = 200  # draws attempted beside these networks
+_PARENTS = 24  # networks mutated per round: the best by the acquisition value that have not been mutated yet
+_CHILDREN = 8  # mutations per parent
+_PATIENCE = 6  # rounds without a rise by _RISE after which an optimization ends
+_FURTHER_PATIENCE = 2  # the same, for an optimization that starts from the networks of an earlier one
+_RISE = 0.01  # relative increase of the best acquisition value
 _MOST_ROUNDS = 25
-# Workers per choice that the surrogate makes at once: hundreds of them would wait if it made one at a time.
-_WORKERS_PER_CHOICE = 8
-# What a look through a large space takes, on a two-core CPU machine, and how many networks it chooses at the most where
-# these are trained faster than it looks.
-_LOOK_SECONDS = 0.35
-_MOST_AT_ONCE = 4
-# Most observations that the surrogate is fitted to, as its time grows with their cube.
-_MOST_OBSERVATIONS = 1_500
-# Without a prior the surrogate expects this factor times the allowed errors of a network of middling size.
+_WORKERS_PER_CHOICE = 8  # workers per choice of a batch: with single choices, hundreds of workers would wait
+_LOOK_SECONDS = 0.35  # s, duration of an optimization in a large space on a two-core CPU machine
+_MOST_AT_ONCE = 4  # largest batch for trainings that are faster than an optimization
+_MOST_OBSERVATIONS = 1_500  # observations for the surrogate, as the time of a fit grows with the cube of the number
+# Without a prior, the surrogate expects this factor times the allowed errors for a network of medium size.
 _PRIOR_ERROR_FACTOR = 1.5
-# Further deviation of the logarithm of a pruned run's errors: its errors at the end are an estimate.
+# Standard deviation added to the log errors of a pruned run, as the final errors are extrapolated from a rung.
 _PRUNED_DOUBT = 0.15
 
 
 @dataclass(frozen=True, slots=True)
 class Inquiry:
-    """A search's question for a network, or a length of its training, that was not proposed before.
+    """Request of a search for a new pair of a network and a number of epochs.
 
     Attributes:
-        ceiling: the most that the network may have of the objective.
-        candidates: earlier proposals with their runs, by trial.
+        ceiling: Largest allowed value of the objective.
+        candidates: Earlier proposals with their runs, by trial.
+        time_left: Time left and expected training times.
+        objective: Metric to minimise, or two weighted metrics.
     """
 
     ceiling: int
@@ -91,33 +80,41 @@ class Inquiry:
 
 @functools.lru_cache(maxsize=8)
 def _listed(text: str, task: Task, objective: Objective) -> tuple[tuple[Option, float], ...]:
-    """Return the networks that a space accepts, each with its probability in a uniform draw."""
+    """Return all feasible networks of a space, each with the probability of a uniform draw."""
     space = parse_space(text, task=task)
     options = []
     for network in enumerate_draws(space):
         judgement = judge(space, network.architecture)
         if judgement.accepted:
-            # Dividing one by one keeps the last bit of the weights, and so the draws of earlier searches.
+            # A single division by the product may round differently and change the draws of a given seed.
             probability = functools.reduce(operator.truediv, (each.size for each in network.decisions), 1.0)
             options.append((Option.of(network, judgement, objective), probability))
     return tuple(options)
 
 
 class Finder:
-    """Finds networks that answer one inquiry, and counts those that it refuses on the way.
+    """Candidate generator for a single inquiry, which also records rejected networks.
 
     Attributes:
-        trials_by_hash: the trial of each network that was proposed before.
-        taken: hashes and lengths that were proposed before.
-        refused_proposals: events of proposals, of the ladder or of a sampler, that are refused or known.
-        refused_draws: how many networks were refused that nobody had proposed, by reason.
-        nearest_draw: what was said of the one of them that was nearest to the limits.
-        option_count: how many networks the surrogate could choose among: new, or of a new length, and in time.
-        best_options: the best of the look before, and after a look those of it.
-        doubts: whether the surrogate gave none of these a chance as it states its deviations.
-        time_would_help: whether the surrogate, which chose none of these, would choose one with endless time.
-        listed_options: all networks of a small space with their probabilities; None for a large space.
-        limited_space: the space with the ceiling of the objective among its conditions.
+        space: Search space.
+        config: Configuration of the study.
+        past: Prior observations for the surrogate.
+        ceiling: Largest allowed value of the objective.
+        candidates: Earlier proposals with their runs, by trial.
+        time_left: Time left and expected training times.
+        objective: Metric to minimise, or two weighted metrics.
+        trial: Number of the next trial.
+        trials_by_hash: Trial of each network proposed earlier.
+        taken: Pairs of hash and epochs proposed earlier.
+        refused_proposals: Events of rejected or repeated proposals of the baseline, the ladder or a sampler.
+        refused_draws: Number of rejected draws and mutations, by reason.
+        nearest_draw: Judgement of the rejected draw or mutation that is closest to the limits.
+        option_count: Number of networks with a new number of epochs that fits the time left.
+        best_options: Best networks by the acquisition value, of the latest optimization.
+        doubts: True if no network reaches the smallest chance to propose; a choice then has the origin ``doubt``.
+        time_would_help: True if there is no choice, but would be without a time limit.
+        listed_options: All networks of a small space with the probabilities of a uniform draw; None for a large space.
+        limited_space: Space with the ceiling of the objective as a further condition.
     """
 
     def __init__(
@@ -128,7 +125,7 @@ class Finder:
         past: Past,
         best_options: Sequence[Option] = (),
     ) -> None:
-        """Begin an inquiry; ``past`` is what the surrogate learns from besides the candidates."""
+        """Initialize the generator; ``best_options`` are the best networks of the inquiry before."""
         self.space = space
         self.config = config
         self.past = past
@@ -153,17 +150,22 @@ class Finder:
         self.listed_options = _listed(space.text, space.task, self.objective) if is_small else None
 
     def option_or_refusal(self, network: Draw, judgement: Judgement | None = None) -> Option | Judgement:
-        """Return a network as an option if it may be trained now, else the judgement that refuses it."""
+        """Return the option of a draw if it is feasible and fits the time left, else the rejecting judgement.
+
+        Args:
+            network: Draw to check.
+            judgement: Judgement of the draw, if known.
+        """
         judgement = judgement or judge(self.space, network.architecture, self.ceiling, self.objective)
         if not judgement.accepted:
             return judgement
         option = Option.of(network, judgement, self.objective)
         has_time = option.fits(min(self.config.all_lengths), self.time_left)
-        # Too slow to train in the time left; logs and samplers know this under the metric `macs`.
+        # A training that does not fit the time left is recorded as a violation of `macs` in logs and samplers.
         return option if has_time else Judgement(judgement.analysis, Metric.MACS.value)
 
     def note_refused_proposal(self, network: Draw, judgement: Judgement, origin: str, **further: Any) -> None:
-        """Note a proposal that was refused and the reason, as an event."""
+        """Append a ``Rejected`` event to ``refused_proposals``; ``further`` are additional fields of the event."""
         size = judgement.analysis.parameters if judgement.analysis else None
         facts = {"reason": str(judgement.reason), "parameters": size, "hash": network.architecture.hash, **further}
         self.refused_proposals.append(Rejected(origin=origin, budget=self.ceiling, **facts))
@@ -174,9 +176,9 @@ class Finder:
             self.nearest_draw = judgement
 
     def draw_options(self, rng: random.Random, draws: int = DRAWS) -> Iterator[Option]:
-        """Yield new networks within the limits from so many uniform draws.
+        """Yield new feasible networks from at most ``draws`` uniform draws.
 
-        Of a listed space it never ends unless there is none: take from it only what is needed.
+        For an enumerated space, the iterator is infinite, with repetitions, unless the space has no new network.
         """
         if self.listed_options is not None:
             shortest = min(self.config.all_lengths)
@@ -200,7 +202,7 @@ class Finder:
                 yield option
 
     def aim(self) -> Aim:
-        """Return the aim of this inquiry, with a surrogate that is fitted to all observations."""
+        """Return the acquisition function of this inquiry, with a surrogate fitted to all observations."""
         config = self.config
         allowed = (100 - config.threshold_pct) * 100
         if self.past.is_settled:
@@ -223,12 +225,12 @@ class Finder:
         )
 
     def _validation_images(self) -> int:
-        """Return how many images validate; as many as errors are counted of before any training has said it."""
+        """Return the number of validation images from the first finished run; ``IMAGES`` before any run."""
         firsts = [candidate.first for candidate in self.candidates.values()]
         return next((first.validation_size for first in firsts if first is not None and first.validation_size), IMAGES)
 
     def _observations(self) -> list[Observation]:
-        """Return the study's latest observations, and before them evenly spread past ones if there is room."""
+        """Return evenly spaced prior observations and the latest of the study, ``_MOST_OBSERVATIONS`` in total."""
         own = (self._observation_of(candidate) for candidate in reversed(list(self.candidates.values())))
         latest = list(itertools.islice((each for each in own if each is not None), _MOST_OBSERVATIONS))[::-1]
         past = self.past.observations
@@ -241,7 +243,7 @@ class Finder:
 
     def _observation_of(self, candidate: Candidate) -> Observation | None:
         errors, first = candidate.expected_errors(self._rung_ratios), candidate.first
-        # A linear layer says nothing of convolutional networks.
+        # The errors of linear models are not informative about convolutional networks.
         says_nothing = is_linear(candidate.proposal.origin, candidate.proposal.architecture)
         if errors is None or first is None or not first.validation_size or says_nothing:
             return None
@@ -254,7 +256,7 @@ class Finder:
         return Observation(row, errors * IMAGES / images, 1 + len(candidate.fresh), doubt, images)
 
     def _open_networks(self) -> Iterator[tuple[int, float]]:
-        """Yield the costs of networks that may come to stand, and the chances that they do."""
+        """Yield the cost and the probability of confirmation of candidates in training or in confirmation."""
         for candidate in self.candidates.values():
             cost = combined_cost(candidate.costs, self.objective)
             if candidate.first is None:
@@ -263,10 +265,12 @@ class Finder:
                 yield cost, candidate.chance_to_stand
 
     def choose_by_surrogate(self, rng: random.Random) -> list[Choice]:
-        """Return up to one choice per 8 workers, best first; set ``option_count`` and ``time_would_help``.
+        """Return a batch of choices in descending order of the acquisition value.
 
-        Of a large space many draws and changes of the best of them are ranked. Each later choice is ranked as if the
-        earlier ones were already training.
+        In a large space, the acquisition function is optimized by random draws and mutations of the best networks. The
+        size of the batch depends on the workers and the training time (``_choices_at_once``), and each choice takes
+        the choices before it into account. Sets ``option_count``, ``best_options``, ``doubts`` and
+        ``time_would_help``.
         """
         aim = self.aim()
         if self.listed_options is not None:
@@ -278,7 +282,7 @@ class Finder:
         choices, self.doubts = aim.ranked(forecast)
         self.option_count = len({option.hash for option, _ in forecast.pairs})
         if not choices:
-            # Without an end of time no chance is too small for the time that a verification would need.
+            # Without limits, trainings of any duration fit, and ``LEAST_CHANCE`` is enough instead of ``UNLIKELY``.
             endless = replace(aim, time_left=replace(aim.time_left, seconds=None, spare=math.inf))
             ranking = endless.ranked(endless.forecast(options))
             self.time_would_help = bool(ranking.choices) and not ranking.is_doubted
@@ -286,17 +290,17 @@ class Finder:
         return aim.one_by_one(choices, self._choices_at_once(choices))
 
     def _beginning(self, rng: random.Random) -> list[Option]:
-        """Return new networks to begin a look with: draws, and the best of the look before."""
+        """Return the initial networks of an optimization: the best of the optimization before, and random draws."""
         outcomes = [self.option_or_refusal(each.draw) for each in self.best_options]
         earlier_options = [each for each in outcomes if isinstance(each, Option)]
         attempts = _FURTHER_ATTEMPTS if earlier_options else _MOST_AIM_ATTEMPTS
         draws = list(itertools.islice(self.draw_options(rng, attempts), _AIM_DRAWS))
-        # Where hardly a draw is within the limits one is enough to begin with: its changes are nearer to them.
+        # If feasible draws are rare, a single network suffices, as mutations of it are more often feasible.
         options = [*earlier_options, *draws] or list(itertools.islice(self.draw_options(rng), 1))
         return list({each.hash: each for each in options}.values())
 
     def _choices_at_once(self, choices: Sequence[Choice]) -> int:
-        """Return how many networks to choose at a look: of quick ones as many as workers train while it takes."""
+        """Return the batch size: for short trainings, the number of runs that end during an optimization."""
         workers = self.time_left.workers
         count = max(1, workers // _WORKERS_PER_CHOICE)
         if not choices or math.isinf(self.time_left.left):
@@ -306,7 +310,7 @@ class Finder:
         return max(count, min(_MOST_AT_ONCE, while_looking))
 
     def _climb(self, aim: Aim, beginning: list[Option], rng: random.Random) -> Forecast:
-        """Return what is expected of some networks and of changes of the best of them, in rounds."""
+        """Return the forecast of the initial networks and of all networks from rounds of mutations of the best."""
         forecast = aim.forecast(beginning)
         choices = aim.ranked(forecast).choices
         hashes = {each.hash for each in beginning}
@@ -326,7 +330,7 @@ class Finder:
         return forecast
 
     def _proposed_parents(self) -> list[Draw]:
-        """Return the smallest proposals that passed their first run, and the latest."""
+        """Return the smallest proposals that passed the first run, and the latest proposals, as parents."""
         candidates = [self.candidates[trial] for trial in sorted(self.candidates)]
         passed = [candidate for candidate in candidates if candidate.passed_first]
         passed.sort(key=lambda candidate: combined_cost(candidate.costs, self.objective))
@@ -334,11 +338,11 @@ class Finder:
         return [Draw(each.architecture, each.decisions) for each in proposals.values()]
 
     def _children(self, parents: Sequence[Draw], hashes: Set[str], rng: random.Random) -> dict[str, Option]:
-        """Return changes of networks that may be trained now, by hash, those of ``hashes`` left out."""
+        """Return feasible mutations of the parents by hash, except for the networks in ``hashes``."""
         children: dict[str, Option] = {}
         for parent in parents:
             for number in range(_CHILDREN):
-                # One and two decisions are changed in turn; after five attempts without an accepted network none is.
+                # Mutate one and two decisions in turn.
                 try:
                     network = mutate(self.limited_space, parent, rng, attempts=5, changes=1 + number % 2)
                 except DrawError:
@@ -351,13 +355,13 @@ class Finder:
         return children
 
     def why_nothing(self) -> tuple[str, bool]:
-        """Return why no network was found, and whether there might be one with more time."""
+        """Return the reason why no network was found, and whether more time might help."""
         if self.time_left.is_over():
             return "the time was over before a further network was found", True
         cost_text, time_text = f"at most {self.ceiling:,} {self.objective.unit}", ""
         if (seconds := self.time_left.seconds) is not None:
             time_text = f" and at most {seconds:.0f} s of training, which leaves time for the verification"
-        # With sampler `surrogate` no other sampler proposes, so its refusal is final.
+        # With sampler `surrogate`, no other sampler proposes a network that the surrogate rejects.
         if self.config.sampler == SURROGATE and self.option_count:
             candidates = (
                 f"none of {self.option_count:,} candidates of {cost_text}{time_text} has a predicted chance of "
@@ -369,24 +373,24 @@ class Finder:
         if self.listed_options is not None:
             return f"the space has no further network with {limits}", lacks_time
         nearest = ""
-        # Once a network has kept the limits, they are not what is in the way.
+        # Earlier candidates prove that the limits are feasible, so the nearest miss would mislead.
         if self.nearest_draw is not None and not lacks_time and not self.candidates:
             nearest = f"; the nearest: {self.nearest_draw.message}"
         return f"none of {DRAWS:,} further draws was a new network with {limits}{nearest}", lacks_time
 
     def _has_option_with_endless_time(self) -> bool:
-        """Return whether only the time of a training stands in the way: without its limit draws give a new network."""
+        """Return whether random draws contain a new network if the time limit of a training is removed."""
         inquiry = Inquiry(self.ceiling, self.candidates, replace(self.time_left, seconds=None), self.objective)
         finder = Finder(self.space, self.config, inquiry, self.past)
         return self.time_left.seconds is not None and next(finder.draw_options(random.Random(0)), None) is not None
 
     def _conditions_text(self) -> str:
-        """Return the space's own conditions, but for other ceilings of the objective: the lowest is named already."""
+        """Return the conditions of the space without upper bounds of the objective, which the ceiling replaces."""
         others = (each for each in self.space.conditions if each.metric != self.objective or ">" in each.comparison)
         return "".join(f" and {each}" for each in dict.fromkeys(others))
 
 
 def _is_rising(worths: Sequence[float], patience: int) -> bool:
-    """Return whether a further round may raise the highest worth; ``worths`` has that of each round, 0 at first."""
+    """Return whether to continue after the rounds with the best acquisition values ``worths``, 0 at first."""
     has_risen = len(worths) <= patience or worths[-1] > (1 + _RISE) * worths[-1 - patience]
     return len(worths) <= _MOST_ROUNDS and has_risen

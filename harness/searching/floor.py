@@ -1,6 +1,6 @@
-"""The floor of a search: networks that cost nothing to train, before anything is searched.
+"""Baseline networks (``floor``), trained at the start of each search at negligible cost.
 
-A search without them can name a convolutional network where a linear layer is smaller and better.
+Without the baseline, a search could answer with a convolutional network although a linear model is smaller and better.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from search_spaces.errors import SearchSpaceError
 from search_spaces.network import Architecture, Task, analyse
 from search_spaces.notation import parse_network
 
-# A linear layer on the map as it stands and on pooled ones; then what a few kernels add to it, for pictures and series.
+# Linear layers on the full and on pooled feature maps, then a few kernels before a linear layer, for images and series.
 _TEXTS = (
     "linear({classes})",
     "avgpool | linear({classes})",
@@ -24,13 +24,12 @@ _TEXTS = (
     "conv1x3(4, stride=2) bn relu conv1x3(4, stride=2) bn relu | linear({classes})",
     "conv1x3(8, stride=2) bn relu conv1x3(8, stride=2) bn relu | gap | linear({classes})",
 )
-# One of them takes no more than this share of the time of a search, or of an hour where that is less.
-_SHARE_OF_TIME = 0.003
-_MOST_SECONDS = 3600.0
+_SHARE_OF_TIME = 0.003  # upper bound for the training of one network, as a share of the time limit of the search
+_MOST_SECONDS = 3600.0  # s, longer time limits count as this value
 
 
 def floor_networks(task: Task) -> list[Architecture]:
-    """Return the networks of the floor that images of this shape allow, linear ones first."""
+    """Return the baseline networks that are valid for the input shape of a task, linear models first."""
     is_series = task.input_shape[1] == 1
     networks = []
     for text in _TEXTS:
@@ -46,7 +45,13 @@ def floor_networks(task: Task) -> list[Architecture]:
 
 
 def floor_epochs(network_work: float, lengths: Iterable[int], time_left: TimeLeft) -> int:
-    """Return how many epochs a network of the floor trains: the most that cost next to nothing, else the fewest."""
+    """Return the training epochs of a baseline network: the most at negligible cost, else the fewest.
+
+    Args:
+        network_work: Multiply-adds of a training step per image, from ``time_budget.work``.
+        lengths: Numbers of epochs to choose from.
+        time_left: Time left of the search, with the pace of this machine.
+    """
     seconds = time_left.passed + time_left.left
     free_seconds = _SHARE_OF_TIME * min(seconds, _MOST_SECONDS)
     free = [epochs for epochs in lengths if time_left.takes(epochs, network_work) <= free_seconds]
@@ -54,12 +59,12 @@ def floor_epochs(network_work: float, lengths: Iterable[int], time_left: TimeLef
 
 
 def trials_beside_floor(candidates: Iterable[Candidate]) -> int:
-    """Return how many trials count against a limit of them: what costs nothing does not."""
+    """Return the number of trials that count towards ``Effort.trials``: all except the baseline."""
     return len([candidate for candidate in candidates if candidate.proposal.origin != FLOOR])
 
 
 def best_linear(candidates: Iterable[Candidate]) -> Result | None:
-    """Return the training of the linear model that makes the fewest errors on validation images; None without one."""
+    """Return the run of the linear baseline with the fewest validation errors; None if no such run is complete."""
     runs = [
         candidate.first
         for candidate in candidates
@@ -70,7 +75,7 @@ def best_linear(candidates: Iterable[Candidate]) -> Result | None:
 
 
 def linear_document(run: Result | None) -> dict[str, Any] | None:
-    """Return the best linear model of a floor by its one training as plain JSON values; None without one."""
+    """Return the run of a linear baseline as plain JSON values; None for None."""
     if run is None:
         return None
     accuracy = run.validation_accuracy_pct

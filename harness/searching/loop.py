@@ -1,8 +1,8 @@
-"""The search: one coordinator asks the proposer, rejects, hands runs to workers, prunes, confirms, and names a winner.
+"""Main loop of a search: propose candidates, submit runs to workers, prune, confirm, and choose a winner.
 
-Workers only train. What has happened is in the study's log at any moment, so a killed search goes on where it was.
-``state`` holds what follows from the log, ``race`` the decisions, ``proposer`` the proposals, ``time_budget`` the time,
-``conclude`` the end.
+A single coordinator makes all decisions; workers only train. Each event is in the log of the study before the next
+decision, so a killed search can be resumed. ``state`` holds the state derived from the log, ``race`` the pruning and
+confirmation rules, ``proposer`` the proposals, ``time_budget`` the time estimates, and ``conclude`` the verification.
 """
 
 from __future__ import annotations
@@ -49,18 +49,21 @@ from harness.training.run import Job, initial_result
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_space
 
-# The search ends after this number of runs in a row that crashed twice each: the machine is at fault then.
+# Consecutive runs that crash twice each after which the search fails, as the machine is the likely cause.
 _MOST_CRASHES = 10
-# Networks besides the floor by which a search says what is to be expected of it.
-_QUOTED_TRAININGS = 7
-_POLL_SECONDS = 0.5
+_QUOTED_TRAININGS = 7  # trained candidates without the baseline before the search logs a forecast (``Quoted``)
+_POLL_SECONDS = 0.5  # s, waiting time for results of the workers
 
 
 def run_search(search: Search, command: list[str]) -> None:
-    """Search until time, trials or the space are used up, and choose a winner on validation.
+    """Search until the time, the trials or the space are exhausted, and choose a winner by validation accuracy.
 
-    The winner, if there is one, is the last ``winner`` event; its verification is the caller's (``conclude.conclude``).
-    A search that has ended before, with at least as much effort, is left as it is.
+    The winner, if any, is the last ``WinnerChosen`` event. The caller verifies it (``conclude.conclude``). A search
+    that has already ended with at least the same effort is not continued.
+
+    Args:
+        search: Search to run.
+        command: Command line of this session, for the log.
     """
     if search.finished:
         search.tick()
@@ -73,7 +76,7 @@ def run_search(search: Search, command: list[str]) -> None:
         try:
             search.executor.start(effort.workers)
             explore(search)
-            # Where there was nothing to explore, observers have seen nothing yet.
+            # ``explore`` may return before the first tick, so inform the observers at least once.
             search.tick()
             if not search.interrupted:
                 choose(search)
@@ -96,9 +99,19 @@ def open_search(
     planned_seconds: float = 0.0,
     is_quoted: bool = False,
 ) -> Search:
-    """Return a search that goes on with a study whose folder is owned; log what stands, if a kill came before that.
+    """Return a search that resumes a study; the caller must own the folder of the study.
 
-    ``floor`` are networks to begin with; ``is_quoted``: a quote follows the next few.
+    Logs a confirmation that follows from the runs in the log if the search was killed before it was logged.
+
+    Args:
+        state: State of the study, from the log.
+        effort: Limits of time, trials and workers.
+        source: Location of the data set.
+        executor_of: Factory of the executor.
+        floor: Baseline networks to propose first.
+        observers: Observers of events and ticks.
+        planned_seconds: Time spent on planning in s, counted as time of the search.
+        is_quoted: Log a forecast (``Quoted``) after the first ``_QUOTED_TRAININGS`` candidates.
     """
     config = state.config
     data = dataset(config.dataset)
@@ -126,9 +139,9 @@ def open_search(
 
 
 def explore(search: Search) -> None:
-    """Propose, train, prune and confirm until something runs out."""
+    """Propose, train, prune and confirm candidates until the time, the trials or the space are exhausted."""
     executor = search.executor
-    # Without trials left the search goes on, as its networks still want their fresh seeds.
+    # Continue if only the trials are exhausted, as candidates may still need fresh seeds.
     reason = _stop_reason(search)
     while not search.interrupted and reason != "time":
         has_submitted = False
@@ -137,21 +150,21 @@ def explore(search: Search) -> None:
                 continue
             executor.submit(job)
             has_submitted = True
-            # A proposal takes seconds, so workers and signals are heard between two of them.
+            # A proposal takes seconds, so handle results and signals before the next proposal.
             poll(search, seconds=0.0)
             if search.interrupted:
                 break
         if not has_submitted and not search.at_work:
             reason = reason or ("time" if search.lacks_time else "exhausted")
             break
-        # What trains faster than it is asked for has ended by now, and nobody else is waited for.
+        # If no run is in progress, collect the results of short runs without waiting.
         poll(search, _POLL_SECONDS if search.at_work else 0.0)
         reason = _stop_reason(search)
     search.reason = reason
 
 
 def poll(search: Search, seconds: float = _POLL_SECONDS) -> None:
-    """Wait a moment for the workers, act on what they report, and show where the search is."""
+    """Wait at most ``seconds`` for events of the workers, handle these events, and inform the observers."""
     for event in search.executor.wait(seconds):
         match event:
             case StretchEnded(job, result) if result.status is Status.RUNNING:
@@ -164,7 +177,7 @@ def poll(search: Search, seconds: float = _POLL_SECONDS) -> None:
 
 
 def _retry_or_fail(search: Search, job: Job, status: Status, message: str) -> None:
-    """Run a job again that has crashed once, perhaps by the machine's fault; time and memory would run out again."""
+    """Queue a job again after its first crash; log the run as failed after a second crash, a timeout or no memory."""
     run = (job.trial, job.purpose, job.seed_index)
     search.broken[run] += 1
     if status is Status.CRASHED and search.broken[run] == 1:
@@ -175,12 +188,20 @@ def _retry_or_fail(search: Search, job: Job, status: Status, message: str) -> No
 
 
 def choose(search: Search) -> WinnerChosen | None:
-    """Note and return the winner: the smallest network that stands and can still be verified; the first if none can.
+    """Log and return the winner: the first candidate whose verification fits the time left, else the first of all.
 
-    A network whose verification has missed is passed over, and the next one has more to spare; one that has met the
-    target takes no further time. Where none stands it is the one most likely to be verified of those that reach the
-    target on fresh seeds. Once a study has verified as many networks as it may (``race.may_look``), only verified ones
-    are left.
+    Eligible are candidates whose verification did not miss, which take no further time, and confirmed candidates
+    without a verification, as long as ``race.may_look`` allows a further verification. The order is:
+
+    - by cost;
+    - after a missed verification, if no eligible candidate is verified, by ``surest_first``;
+    - for two metrics, the Pareto front with unverified candidates first.
+
+    If none is eligible, the unconfirmed candidates that reach the target on fresh seeds are ordered by the probability
+    that they pass the verification (``Search.likeliest``).
+
+    Returns:
+        The winner; None if there is no candidate to choose from.
     """
     verdicts = search.state.verdicts
     candidates = search.state.candidates.values()
@@ -194,7 +215,7 @@ def choose(search: Search) -> WinnerChosen | None:
 
     choices = sorted(filter(is_eligible, candidates), key=lambda each: each.order)
     if search.config.is_front:
-        # The caller asks again after each verification: for the others of the front, and at last for the cheapest one.
+        # ``conclude`` calls again after each verification, so return unverified candidates first, then the cheapest.
         front = standing_front(choices)
         choices = sorted(front, key=lambda each: (each.proposal.trial in verdicts, each.order))
     elif not choices and may_look:
@@ -223,7 +244,7 @@ def _stop_reason(search: Search) -> str:
 def _next_job(search: Search) -> Job | None:
     if search.waiting:
         return search.waiting.pop(0)
-    # The job of another worker may have taken the last trial since ``explore`` looked.
+    # An earlier job of the same pass through the idle workers may have used the last trial.
     explored = _stop_reason(search) == "trials" or bool(search.exhausted)
     if (candidate := _confirmable(search, explored=explored)) is not None:
         return search.job(candidate, Purpose.CONFIRM, search.free_index(candidate))
@@ -231,7 +252,7 @@ def _next_job(search: Search) -> Job | None:
 
 
 def _propose(search: Search) -> Job | None:
-    """Log the next proposal and return the job of its first run; a front is exhausted when no weights have one left."""
+    """Log the next proposal and return the job of its first run; for two metrics, try all weights before giving up."""
     for number in range(len(WEIGHTS) if search.config.is_front else 1):
         if number:
             search.turn = turn_of(search.config, len(search.state.candidates) + number)
@@ -242,7 +263,7 @@ def _propose(search: Search) -> Job | None:
         if answer.proposal is not None:
             break
     if answer.proposal is None:
-        # The answer would be the same until another run has ended.
+        # The answer stays the same until a further run ends, which resets ``exhausted``.
         search.exhausted = answer.why
         search.lacks_time = answer.lacks_time
         return None
@@ -253,10 +274,14 @@ def _propose(search: Search) -> Job | None:
 
 
 def _confirmable(search: Search, *, explored: bool) -> Candidate | None:
-    """Return the network to give its next fresh seed, or None.
+    """Return the candidate for the next run on a fresh seed, or None.
 
-    While one stands, at most half of the workers confirm others, unless one of these is likely to stand, its time is
-    short, or nothing is left to explore (``explored``).
+    With an incumbent, at most half of the workers run confirmations, unless the candidate is likely to be confirmed,
+    the time for its confirmation is short, or no proposals are left.
+
+    Args:
+        search: Search in progress.
+        explored: True if no further proposals will be made.
     """
     half = max(1, search.workers // 2)
     being_confirmed = Counter(job.trial or 0 for job in search.at_work if job.purpose is Purpose.CONFIRM)
@@ -264,12 +289,12 @@ def _confirmable(search: Search, *, explored: bool) -> Candidate | None:
     def most_worth(candidates: list[Candidate]) -> Candidate | None:
         return race.next_to_confirm(candidates, search.turn, being_confirmed, search.run_seconds)
 
-    # A network that is still in its first training wants no fresh seeds yet.
+    # Contenders include candidates in the first run, which need no fresh seeds yet.
     candidates = [each for each in search.state.contenders.values() if each.first is not None]
     workers = search.workers
     candidate = most_worth([each for each in candidates if search.remaining_seconds(each, workers) <= search.left])
     if search.state.standing is None:
-        # A network that stands without a verification is an answer, too: the same command with more time verifies it.
+        # A confirmed candidate is useful even if it cannot be verified now: the same command with more time does so.
         return candidate or most_worth(candidates)
     if candidate is None or explored:
         return candidate
@@ -294,14 +319,18 @@ def _decide_at_rung(search: Search, job: Job, result: Result) -> None:
 
 
 def _end_run(search: Search, job: Job, result: Result) -> None:
-    """Log a run that has ended, tell the proposer, log what stands or has failed now, and stop after many crashes."""
+    """Log a finished run and the resulting confirmation or refutation, and inform the proposer.
+
+    Raises:
+        HarnessError: ``_MOST_CRASHES`` consecutive runs have crashed.
+    """
     assert job.trial is not None, "every run of a search belongs to a trial"
     candidate = search.state.candidates[job.trial]
     was_open = not candidate.is_refuted
     search.add(RunEnded(run=result))
     if job.checkpoint is not None:
         job.checkpoint.unlink(missing_ok=True)
-    # With this result the proposer may find another network worth training after all.
+    # With this result the proposer may find a further network.
     search.exhausted = ""
     search.crashes_in_a_row = search.crashes_in_a_row + 1 if result.status is Status.CRASHED else 0
     if job.purpose is Purpose.SEARCH:
@@ -316,7 +345,7 @@ def _end_run(search: Search, job: Job, result: Result) -> None:
 
 
 def _note_standing(search: Search) -> None:
-    """Log as confirmed the network that stands, or all that stand on a front, unless they are logged already."""
+    """Log the incumbent, or for two metrics the whole front, as confirmed, unless already logged."""
     standing = [] if search.state.standing is None else [search.state.standing]
     if search.config.is_front:
         standing = standing_front(search.state.contenders.values())
@@ -327,7 +356,7 @@ def _note_standing(search: Search) -> None:
 
 
 def _quote_if_due(search: Search) -> None:
-    """Log what is to be expected of a search, once, when its first networks besides the floor have been trained."""
+    """Log a forecast of the search once, after the first ``_QUOTED_TRAININGS`` candidates without the baseline."""
     proposer = search.proposer
     if not search.is_quoted or not isinstance(proposer, Proposer) or search.state.of_kind(Quoted):
         return

@@ -1,6 +1,6 @@
-"""Optuna's part of a search: it proposes decisions and is told what came of them. The only file that knows Optuna.
+"""Optuna samplers as proposers of decisions; the only module of the search that imports Optuna.
 
-The study lives in memory and is rebuilt from the log of a study.
+The Optuna study is kept in memory and rebuilt from the log of the study.
 """
 
 from __future__ import annotations
@@ -27,22 +27,26 @@ from search_spaces.space import Decision, Draw, Options, SearchSpace, draw, draw
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-# P and S of the paper, which has 100 and 25 for 20,000 networks; a search here trains a hundred
-# (docs/lab, "aging evolution").
+# Population size P of aging evolution. Real et al. use P = 100 and S = 25 for 20,000 networks; a search trains about
+# 100 networks (docs/lab, "aging evolution").
 _POPULATION = 20
-_SAMPLE = 5
-# Each further change of a child is as likely as not, so that half of them differ by one decision.
-_MORE_CHANGES = 0.5
-# Parents tried for one child, and mutations of each; then a network is drawn instead.
-_PARENTS = 10
-_MUTATIONS = 20
-_DRAWS = 500
-# Names of the constraints that trials carry.
+_SAMPLE = 5  # tournament size S
+_MORE_CHANGES = 0.5  # probability of each further change, so half of the children differ by one decision
+_PARENTS = 10  # parents tried for a child before a random draw replaces the child
+_MUTATIONS = 20  # attempts to mutate a parent
+_DRAWS = 500  # attempts of a random draw
+# Names of the constraints of a trial.
 _ACCURACY, _LIMITS = "accuracy", "limits"
 
 
 class _Member(NamedTuple):
-    """A trained network: its decisions, by how many per cent it stays below the threshold, its cost if it is whole."""
+    """Trained network in the population of aging evolution.
+
+    Attributes:
+        indices: Decisions, as option indices by name.
+        violation_pct: Threshold minus validation accuracy, in percentage points.
+        cost: Cost of a completed run; None for a pruned run.
+    """
 
     indices: Mapping[str, int]
     violation_pct: float
@@ -50,25 +54,26 @@ class _Member(NamedTuple):
 
 
 def _offspring(space: SearchSpace, members: Sequence[_Member], known: Container[str], rng: random.Random) -> Draw:
-    """Return the next network of aging evolution (Real et al., Regularized Evolution, 2019), in the space's language.
+    """Return the next network of aging evolution (Real et al., Regularized Evolution, 2019).
 
-    It is accepted by the space and not known, where a bounded search finds one: a child of the population once that is
-    complete; else, or where no child is to be had, a uniform draw.
+    With a full population, this is a feasible and new child of a tournament winner. Otherwise, or if no such child is
+    found in ``_PARENTS`` tournaments, this is a uniform draw, feasible unless ``_DRAWS`` attempts fail.
 
     Args:
-        space: its conditions hold all limits, the budget too.
-        members: all trained networks in order of their birth; the population are the youngest.
-        known: hashes of networks that were proposed before.
+        space: Search space whose conditions include all limits.
+        members: All trained networks in order of proposal; the last ``_POPULATION`` form the population.
+        known: Hashes of networks proposed earlier.
+        rng: Random generator.
     """
 
     def fitness(member: _Member) -> tuple[bool, float]:
-        # Lowest for the fittest: one that reaches counts by its cost, any other by its violation.
+        # Lower is fitter: feasible members are ordered by cost, then infeasible members by violation.
         if member.cost is not None and member.violation_pct <= 0:
             return (False, float(member.cost))
         return (True, member.violation_pct)
 
     for _ in range(_PARENTS if len(members) >= _POPULATION else 0):
-        # With replacement, as in the paper.
+        # The tournament samples with replacement, as in the paper.
         parent = min(rng.choices(members[-_POPULATION:], k=_SAMPLE), key=fitness)
         changes = 1
         while rng.random() < _MORE_CHANGES:
@@ -83,12 +88,12 @@ def _offspring(space: SearchSpace, members: Sequence[_Member], known: Container[
     try:
         return draw_uniform(space, rng, attempts=_DRAWS)
     except DrawError:
-        # The coordinator rejects and counts it.
+        # The proposer rejects and counts the infeasible draw.
         return draw(space, uniform(rng))
 
 
 class _EvolutionSampler(BaseSampler):
-    # Optuna asks its samplers by inheritance. It proposes whole networks: all decisions at once.
+    # All decisions of a network are proposed jointly, by the relative sampling of Optuna.
     def __init__(self, seed: int, space: SearchSpace, known: Container[str]) -> None:
         self._space = space
         self._known = known
@@ -124,11 +129,11 @@ def _nsga2(seed: int) -> BaseSampler:
 
 _AUTO = "auto"
 _NSGA2 = "nsga2"
-# The model of the errors proposes (``acquisition``); Optuna keeps the study, and draws where the model is left out.
+# The surrogate model proposes (``acquisition``). Optuna only stores the trials, and draws if the surrogate is disabled.
 SURROGATE = "surrogate"
-# Each is made of a seed, the space with all limits of the moment, and the hashes of networks that were proposed before.
+# Factories of samplers, by name. Arguments: seed, space with all present limits, hashes of networks proposed earlier.
 SAMPLERS: dict[str, Callable[[int, SearchSpace, Container[str]], BaseSampler]] = {
-    # Without 'group' a conditional space falls back to independent draws.
+    # Without 'group', TPE samples a conditional space independently.
     "tpe": lambda seed, space, known: TPESampler(
         n_startup_trials=10, n_ei_candidates=24, seed=seed, multivariate=True, group=True, constant_liar=True
     ),
@@ -137,13 +142,21 @@ SAMPLERS: dict[str, Callable[[int, SearchSpace, Container[str]], BaseSampler]] =
     "random": lambda seed, space, known: RandomSampler(seed=seed),
     SURROGATE: lambda seed, space, known: RandomSampler(seed=seed),
 }
-# What `--sampler auto` means. `harness bench run` judges it (docs/decisions.md#12): test_bench_results.py fails once
-# benchmarks/results/bench-parts.json shows another sampler to be better.
+# Sampler for `--sampler auto`, the best in `harness bench run` (docs/decisions.md#12): test_bench_results.py fails if
+# benchmarks/results/bench-parts.json shows a better sampler.
 DEFAULT = SURROGATE
 
 
 def sampler_name(name: str) -> str:
-    """Return the sampler's own name, ``auto`` resolved; ``module:function`` makes one of a seed."""
+    """Return the name of a sampler with ``auto`` resolved.
+
+    Args:
+        name: ``auto``, a key of ``SAMPLERS``, or ``module:function``. The function takes a seed and returns an Optuna
+            sampler, or takes a problem (``takes_problem``).
+
+    Raises:
+        UsageError: There is no sampler with this name.
+    """
     if name == _AUTO:
         return DEFAULT
     if ":" in name:
@@ -158,7 +171,7 @@ def sampler_name(name: str) -> str:
 
 
 def takes_problem(name: str) -> bool:
-    """Return whether a sampler is a method of the bench: a function of a ``problem``, where others take a seed."""
+    """Return whether a name refers to a user-defined method, a function with a parameter ``problem``."""
     return ":" in name and "problem" in inspect.signature(function_of(name, "--sampler")).parameters
 
 
@@ -172,40 +185,45 @@ def _own(name: str, seed: int) -> BaseSampler:
 
 
 class Index:
-    """An Optuna study of one search that minimises a cost.
+    """In-memory Optuna study of a search that minimises the cost.
 
     Attributes:
-        asked: questions so far. A sampler is made anew for each from this number, so it needs no saved state and goes
-            on after a restart as before.
+        sampler: Name of the sampler.
+        asked: Number of proposals, imposed networks and generators so far. Each proposal uses a new sampler seeded with
+            this number, so a resumed search continues as before without a saved sampler state.
+        study: Optuna study.
     """
 
     def __init__(self, sampler: str, seed: int) -> None:
-        """Begin with no trials."""
+        """Create an empty study."""
         self.sampler = sampler
         self.asked = 0
         self._seed = seed
-        # Each question brings a sampler of its own; this one only keeps Optuna from making one.
+        # Each proposal sets its own sampler; this placeholder only prevents the default sampler of Optuna.
         self.study = optuna.create_study(direction="minimize", sampler=RandomSampler(seed=seed), study_name="search")
-        # Networks that are no draws from the space, those of the floor, say nothing of its decisions. BruteForceSampler
-        # raises where one trial has parameters and another has none (optuna/optuna#4948).
+        # Baseline networks have no decisions of the space and are kept in a separate study, because BruteForceSampler
+        # raises if only some trials have parameters (optuna/optuna#4948).
         self._outside = optuna.create_study(sampler=RandomSampler(seed=seed), study_name="outside the space")
 
     def ask(self, space: SearchSpace, known: Container[str] = frozenset()) -> tuple[Trial, Draw]:
-        """Return the sampler's next proposal; it may be rejected. The same seed and history give the same proposal.
+        """Return the next proposal of the sampler, which may be infeasible; deterministic by seed and history.
 
         Args:
-            space: a sampler that can keeps to its conditions.
-            known: hashes of networks that such a sampler does not propose again, where it finds others.
+            space: Search space. Only some samplers take the conditions into account.
+            known: Hashes of networks that these samplers avoid.
+
+        Returns:
+            The running Optuna trial and the proposed draw.
         """
         with warnings.catch_warnings():
-            # TPE's 'group' and constraints are marked experimental.
+            # 'group' of TPE and constraints are marked as experimental.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             seed = self._question_seed()
             if self.sampler not in SAMPLERS:
                 self.study.sampler = _own(self.sampler, seed)
                 with called(f"--sampler {self.sampler}"):
                     question = self._asked(space)
-                self.study.sampler = RandomSampler(seed=seed)  # nobody's code is called beside a question
+                self.study.sampler = RandomSampler(seed=seed)  # user code must run only inside ``called``
                 return question
             self.study.sampler = SAMPLERS[self.sampler](seed, space, known)
             return self._asked(space)
@@ -222,36 +240,42 @@ class Index:
         return trial, draw(space, decide)
 
     def impose(self, decisions: tuple[Decision, ...]) -> Trial:
-        """Enter a network that is not the sampler's proposal, or one of an earlier session, as a running trial."""
+        """Return a running trial for a network from elsewhere: of the surrogate, the ladder or an earlier session."""
         if not decisions:
             self.asked += 1
             return self._outside.ask()
         self.study.enqueue_trial({decision.name: decision.index for decision in decisions})
         trial = self.study.ask({decision.name: _distribution(decision) for decision in decisions})
         if self.sampler == _NSGA2:
-            # It numbers the generation of a trial when it works out parameters, which nobody has asked for here.
+            # NSGA-II assigns the generation of a trial in relative sampling, which fixed parameters skip.
             self.study.sampler = _nsga2(self._question_seed())
             _ = trial.relative_params
         self.asked += 1
         return trial
 
     def generator(self) -> random.Random:
-        """Return a generator for draws beside the sampler, fixed by the seed and the number of questions asked."""
+        """Return a random generator for draws without the sampler, seeded with the seed and ``asked``."""
         seed = self._question_seed()
         self.asked += 1
         return random.Random(seed)
 
     def reject(self, trial: Trial, cost: int, violation: float) -> None:
-        """Tell that a proposal was rejected before training; ``violation`` is what it breaks its limits by."""
+        """Report a proposal as rejected before training.
+
+        Args:
+            trial: Running trial of the proposal.
+            cost: Cost of the network.
+            violation: Sum of the violated limits, each as a share of its bound.
+        """
         trial.set_constraint(_LIMITS, violation)
         self._end(trial, cost, complete=False)
 
     def forget(self, trial: Trial) -> None:
-        """Drop a proposal without a lesson for the sampler."""
+        """Mark a trial as failed, which samplers ignore."""
         trial.study.tell(trial, state=TrialState.FAIL)
 
     def tell(self, trial: Trial, candidate: Candidate) -> None:
-        """Tell what came of a proposal: its cost, and how far its first run stays below the threshold."""
+        """Report the cost of a candidate and, as a constraint, the threshold minus the accuracy of its first run."""
         first = candidate.first
         accuracy_pct = None if first is None else first.validation_accuracy_pct
         if first is None or accuracy_pct is None or first.status not in (Status.COMPLETE, Status.PRUNED):
@@ -262,7 +286,7 @@ class Index:
             self._end(trial, cost, complete=first.status is Status.COMPLETE)
 
     def _end(self, trial: Trial, cost: int, *, complete: bool) -> None:
-        # NSGA-II learns from complete trials only; the constraint keeps the others from being parents of choice.
+        # NSGA-II uses complete trials only; the constraint keeps infeasible trials from being preferred as parents.
         if complete or self.sampler == _NSGA2:
             trial.study.tell(trial, cost)
         else:

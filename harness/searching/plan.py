@@ -1,4 +1,4 @@
-"""The plan of a search: its configuration, the folder of its study, and all that it begins with; nothing is written."""
+"""Plan of a search: the configuration, the study folder and the prior observations; nothing is written."""
 
 from __future__ import annotations
 
@@ -31,21 +31,25 @@ from search_spaces.errors import SearchSpaceError
 from search_spaces.notation import parse_network
 from search_spaces.space import Metric, SearchSpace, feasible, judge
 
-# Documents of a study have called these arguments so from the first.
+# Keys of ``origins`` in config.json if the key differs from the name of the argument.
 _ORIGIN_KEYS = {"target_pct": "target", "time": "seconds", "data": "folder"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchPlan:
-    """A search, ready to begin.
+    """A search that is ready to start.
 
     Attributes:
-        offset: by which the threshold on validation images stands for the target.
-        chip: the one whose memory limits the networks; None for none.
-        past: earlier trainings that the search learns from; ``left_out`` says what could not be read.
-        executor_of: who trains; ``nodes`` are those of a cluster, none where this machine trains.
-        recipe_choices: the recipes of which the search takes one; none where it is known.
-        planned_seconds: of the search, which the choice of an augmentation has taken.
+        folder: Folder of the study.
+        recipe: Training recipe; the first of ``recipe_choices`` while the recipe is still to be chosen.
+        offset: Ratio of errors on unseen images to validation errors; converts the target into the threshold.
+        past: Earlier trainings, the prior observations of the surrogate model.
+        left_out: Messages about earlier trainings that could not be read.
+        origins: Source of each argument (option, environment, call or default), by key.
+        nodes: Nodes of the cluster; empty if this machine trains.
+        recipe_choices: Names of the recipes to choose from; empty if the recipe is known.
+        chip: Chip whose memory limits the networks; None for no chip.
+        planned_seconds: Seconds spent on choosing the augmentation; counted as time of the search.
     """
 
     workspace: Workspace
@@ -69,20 +73,26 @@ class SearchPlan:
 
 
 def make_plan(resolved: Resolved, origins: dict[str, str], known: Sequence[str] = ()) -> SearchPlan:
-    """Return the plan of a search whose data are read; where its recipe is still to be chosen, with the usual one.
+    """Return the plan of a search whose images have been read.
+
+    If the recipe is still to be chosen, the plan has the default recipe.
 
     Args:
-        origins: by name of an argument, who has set it.
-        known: texts of the networks that ``start_from`` names.
+        resolved: Checked options.
+        origins: Source of each argument, by name.
+        known: Texts of the networks that ``start_from`` names.
+
+    Raises:
+        UsageError: None of the ``known`` networks fits the images, classes and limits.
     """
     workspace = resolved.workspace
     offset = error_ratio_of(resolved.data, resolved.target_pct)
     config = _config(resolved, round(offset.threshold_pct(resolved.target_pct), 6))
-    # No other configuration has this name.
+    # The digest makes the default folder name unique to the configuration.
     digest = hashlib.sha256(json.dumps(config_document(config), sort_keys=True).encode()).hexdigest()[:6]
     folder = resolved.folder or workspace.study(f"{config.dataset}-{config.space}-{config.budget}-{digest}")
     if config.start_from:
-        # What a study or the leaderboard holds grows; a study goes on with the networks that it began with.
+        # The source of ``start_from`` may have grown since; a continued study keeps its first set of networks.
         exists = (folder / "config.json").exists()
         networks = read_config(folder).config.known if exists else _suitable(known, resolved)
         config = replace(config, known=networks)
@@ -128,8 +138,8 @@ def _config(resolved: Resolved, threshold_pct: float) -> StudyConfig:
         sampler_sha256=resolved.sampler_sha256,
         recipe=recipe.recipe,
         recipe_name=recipe.name,
-        # What somebody's code has trained for a while begins anew: its stretches would be paid for twice. Of several
-        # starts the least promising have ended early, and what a run makes at a rung is of another one.
+        # No rungs for a user's trainer: every stretch restarts from epoch 0, so epochs would be paid twice. No rungs
+        # for several starts either: a run trains all starts to the end in a single job (``Job.__post_init__``).
         rungs=() if recipe.recipe.trainer or recipe.recipe.starts > 1 else rungs(recipe.recipe.epochs),
         seed=request.seed,
         lengths=resolved.lengths,
@@ -141,7 +151,7 @@ def _config(resolved: Resolved, threshold_pct: float) -> StudyConfig:
 
 
 def _suitable(known: Sequence[str], resolved: Resolved) -> tuple[str, ...]:
-    """Return those of the networks that ``--from`` names which the space's conditions and images allow."""
+    """Return the networks of ``--from`` that the images, the space's conditions and the budget allow."""
     space = resolved.space
     suitable = set[str]()
     for text in known:
@@ -161,7 +171,7 @@ def on_cluster(plan: SearchPlan, executor_of: ExecutorOf, processes: int | None)
     """Return the plan with the nodes of a cluster in place of this machine's processes.
 
     Args:
-        processes: of each node; None for one a core.
+        processes: Training processes per node; None for one per core or GPU.
     """
     device = plan.effort.device
     nodes = tuple(node for node in nodes_now() if node.room(device, processes))
@@ -172,7 +182,7 @@ def on_cluster(plan: SearchPlan, executor_of: ExecutorOf, processes: int | None)
 
 
 def plan_document(plan: SearchPlan) -> dict[str, Any]:
-    """Return what ``--plan`` shows, as plain JSON values."""
+    """Return the plan as plain JSON values, for ``--plan``."""
     config = plan.config
     if exists := (plan.folder / "config.json").exists():
         check_config(plan.folder, config)
@@ -210,7 +220,7 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
 
 
 def _drawn_ceilings(plan: SearchPlan) -> list[Metric]:
-    """Return the minimised metrics whose ceiling is the most of drawn networks, as no limit is lower."""
+    """Return the minimised metrics whose ceiling is the maximum over drawn networks because no limit is lower."""
     metrics = zip(plan.config.minimised, plan.config.ceilings, strict=True)
     others = [(metric, ceiling) for metric, ceiling in metrics if metric is not Metric.PARAMETERS]
     return [metric for metric, ceiling in others if ceiling not in upper_bounds(plan.space.conditions, metric)]

@@ -1,6 +1,7 @@
-"""A few networks that are trained before a search is decided on: the floor, a ladder of sizes, and what pictures bring.
+"""Probes: a few trainings before a search, for a forecast of the answer and of the benefit of more images.
 
-Nothing is written, and no test image is read.
+The probes are the baselines, a ladder of sizes, the trainings of a ``Curve`` and the networks near the lower quantiles
+of the quote. Nothing is written, and no test image is read.
 """
 
 from __future__ import annotations
@@ -31,31 +32,35 @@ from harness.training.executors.base import StretchEnded
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
 
-# One network takes at most this share of the time that is left.
+# Largest share of the remaining time for a single network.
 _SHARE_OF_TIME = 0.4
 _WAIT_SECONDS = 0.5
-# The trainings whose errors are compared take at most this share of the time that is left, and have so many seeds.
+# Largest share of the remaining time for the trainings of a ``Curve``.
 _CURVE_SHARE = 0.35
-_CURVE_SEEDS = 3
-# What it takes to look through a space once; the last look is the quote itself.
+_CURVE_SEEDS = 3  # largest number of seeds per network and number of images
+# Seconds of one ranking of the space; as much time is kept for the quote at the end.
 _LOOK_SECONDS = 3.0
-# Rounds in which the networks are trained that a quote is about.
+# Rounds of training the networks that the quote is based on.
 _ROUNDS = 12
-# A fall of so many of its deviations is more than chance.
+# A log ratio of errors above this many standard deviations is significant.
 _CLEAR = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """What more pictures bring, compared with more parameters, by networks of one length of training.
+    """Effect of more images on the errors, compared with the effect of more parameters.
+
+    A network of middle size is trained on half of the images and, for as many steps, on all images; the largest network
+    is trained on all images for the same number of epochs.
 
     Attributes:
-        parameters: of the network that was trained on half of the pictures, for as many steps, and on all; and of the
-            largest one.
-        runs: of each of these three trainings.
-        pictures_fall_pct: of the errors where the pictures double; ``parameters_fall_pct`` from the first network to
-            the other. Each has a deviation.
-        more: what lowers the errors more, ``chance`` where neither does clearly.
+        parameters: Parameters of the middle and of the largest network.
+        runs: Number of runs: middle network on half of the images, on all images, largest network.
+        pictures_fall_pct: Per cent by which the errors fall if the number of images doubles; ``pictures_deviation_pct``
+            is the standard deviation.
+        parameters_fall_pct: Per cent by which the errors fall from the middle to the largest network;
+            ``parameters_deviation_pct`` is the standard deviation.
+        more: Resource that lowers the errors more; ``chance`` if no difference is significant.
     """
 
     parameters: tuple[int, int]
@@ -69,12 +74,13 @@ class Curve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probed:
-    """What probes have shown of a plan.
+    """Result of the probes of a plan.
 
     Attributes:
-        trained: networks, those of the floor included; ``seconds`` are of all trainings together with their start.
-        linear: the best linear model; None where none was trained to its end.
-        curve: None where there was no time for it.
+        trained: Number of trained networks, including the baselines.
+        seconds: Wall-clock seconds of all trainings, including the start of the workers.
+        linear: Run of the best linear baseline; None if none was completed.
+        curve: Comparison of images and parameters; None if the time was too short.
     """
 
     plan: SearchPlan
@@ -86,10 +92,10 @@ class Probed:
 
 
 def probe(plan: SearchPlan, seconds: float) -> Probed:
-    """Train the floor and a few networks of a plan's space for at most so many seconds, and say what is to be expected.
+    """Train the baselines and a few networks of the plan's space, and return a forecast of the search.
 
     Raises:
-        UsageError: no network has been trained in that time.
+        UsageError: No network was trained within ``seconds``.
     """
     probes = _Probes(plan, seconds)
     search = probes.search
@@ -114,10 +120,11 @@ def probe(plan: SearchPlan, seconds: float) -> Probed:
 
 
 class _Probes:
-    """A search in memory that trains what a quote needs, until a time of the executor's clock.
+    """A search in memory that trains the probes.
 
     Attributes:
-        messages: of processes that broke.
+        until: End of the trainings, on the executor's clock.
+        messages: Messages of crashed workers.
     """
 
     def __init__(self, plan: SearchPlan, seconds: float) -> None:
@@ -140,7 +147,7 @@ class _Probes:
         return [candidate for candidate in self.search.state.candidates.values() if candidate.first is not None]
 
     def finder(self, seconds: float | None) -> Finder:
-        """Return who finds networks that train for at most so many seconds, None for no end."""
+        """Return a finder for networks whose training takes at most ``seconds``; None for no limit."""
         search = self.search
         time_left = TimeLeft(
             search.timing.images,
@@ -155,13 +162,13 @@ class _Probes:
         return Finder(self.plan.space, search.config, inquiry, self.past)
 
     def train(self, jobs: Iterable[Job]) -> list[tuple[Job, Result]]:
-        """Return the jobs that ended in time with their results; one whose process broke is left out."""
+        """Train the jobs until ``until`` and return the finished jobs with their results; crashed jobs are omitted."""
         executor = self.search.executor
         waiting = iter(jobs)
         is_waiting = True
         ended = []
         while self.left > 0:
-            # A job is asked for when there is room for it: by then the pace is known better.
+            # Draw the next job only when a worker is idle: the measured pace is more accurate by then.
             while is_waiting and executor.idle():
                 job = next(waiting, None)
                 is_waiting = job is not None
@@ -179,7 +186,7 @@ class _Probes:
         return ended
 
     def first_jobs(self) -> Iterable[Job]:
-        """Yield the floor and the ladder, as far as there is time for them."""
+        """Yield a job for each baseline and each network of the ladder that fits the time."""
         networks = [(draw, FLOOR) for draw in self.proposer.floor]
         networks += [(draw, "ladder") for draw in self.proposer.ladder]
         lengths = self.search.config.all_lengths
@@ -192,7 +199,7 @@ class _Probes:
                 yield self._job(finder, option, epochs, origin)
 
     def doubtful_jobs(self) -> Iterable[Job]:
-        """Yield the networks of which the lower figures of the quote are, until these have been trained."""
+        """Yield jobs for the networks behind the two lower quantiles of the quote, until these networks are trained."""
         for _ in range(_ROUNDS):
             if self.left < 2 * _LOOK_SECONDS:
                 break
@@ -204,7 +211,7 @@ class _Probes:
                     yield self._job(self.finder(None), option, epochs, "aim")
 
     def _job(self, finder: Finder, option: Option, epochs: int, origin: str) -> Job:
-        """Enter a network among the candidates, and return the job of its one run, which is whole."""
+        """Add a network to the candidates and return the job of its run, without rungs."""
         proposal = Proposal(
             trial=finder.trial,
             architecture=option.draw.architecture,
@@ -219,9 +226,9 @@ class _Probes:
         return replace(job, until_epoch=None, checkpoint=None)
 
     def curve(self) -> Curve | None:
-        """Train a middle network on half of the pictures and on all, and the largest one; compare the errors.
+        """Train the networks of a ``Curve`` and return the comparison; None if the time is too short.
 
-        All train for one length, the longest for which there is time; further seeds follow where there is time.
+        All train for the longest length that fits the time. Further seeds are added if the time allows.
         """
         search = self.search
         ladder = [
@@ -238,7 +245,7 @@ class _Probes:
         centre = math.sqrt(ladder[0].proposal.parameters * largest.proposal.parameters)
         middle = min(ladder[:-1], key=lambda candidate: abs(math.log(candidate.proposal.parameters / centre)))
         lengths = search.config.all_lengths
-        # Seconds of an epoch of the three trainings.
+        # Wall-clock seconds per epoch of the three trainings together.
         seconds = (2 * search.run_seconds(middle) + search.run_seconds(largest)) / self.plan.effort.workers
         seconds /= min(lengths)
         free_seconds = _CURVE_SHARE * self.left
@@ -263,16 +270,23 @@ class _Probes:
         return curve_of(errors, sizes) if all(errors.values()) else None
 
     def _compared(self, candidate: Candidate, seed: int, epochs: int, image_share: float = 1.0) -> Job:
-        """Return a training that is compared with others; half of the pictures are seen twice as often."""
+        """Return a job for the curve; on half of the images ``epochs`` is doubled, which keeps the number of steps."""
         job = self.search.job(candidate, Purpose.TRAIN, seed)
         recipe = replace(job.recipe, epochs=epochs)
         return replace(job, recipe=recipe, until_epoch=None, checkpoint=None, image_share=image_share)
 
 
 def curve_of(errors: dict[str, list[int]], parameters: tuple[int, int]) -> Curve:
-    """Return what errors say of pictures and parameters, by lists of ``half``, ``all`` and ``largest``."""
+    """Return the comparison of images and parameters.
+
+    The variance of the log of a mean error count is ``SEED_SHARE``**2 / runs + 1 / mean errors.
+
+    Args:
+        errors: Validation errors per run, under the keys ``half``, ``all`` and ``largest``.
+        parameters: Parameters of the middle and of the largest network.
+    """
     logs = {name: math.log(max(0.5, statistics.mean(counts))) for name, counts in errors.items()}
-    # Seeds differ, and so do draws of the images that validate, by the root of the errors at the most.
+    # Seed variance, and an upper bound of the sampling variance of the validation images.
     squares = {
         name: SEED_SHARE**2 / len(counts) + 1 / max(1.0, statistics.mean(counts)) for name, counts in errors.items()
     }
@@ -280,7 +294,7 @@ def curve_of(errors: dict[str, list[int]], parameters: tuple[int, int]) -> Curve
     larger = logs["all"] - logs["largest"]
     pictures_deviation = math.sqrt(squares["half"] + squares["all"])
     larger_deviation = math.sqrt(squares["all"] + squares["largest"])
-    # The errors of all pictures are in both falls, with opposite signs.
+    # difference = half - 2 * all + largest, so the variance of ``all`` counts four times.
     difference = pictures - larger
     difference_deviation = math.sqrt(4 * squares["all"] + squares["half"] + squares["largest"])
     more: Any = "chance"

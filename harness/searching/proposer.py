@@ -1,8 +1,8 @@
-"""Which network is trained next, and for how long.
+"""The proposer: chooses the next network to train and the number of epochs.
 
-The surrogate chooses among many draws and their neighbours, or all of a small space; a sampler that was asked for takes
-turns with it. The floor comes first, networks that cost nothing; where no earlier training is known a ladder of sizes
-follows.
+A search starts with the baselines (origin ``floor``). Without prior observations a ladder of sizes follows. Then the
+surrogate model chooses among many draws and mutations, or among all networks of a small space; a sampler requested by
+the user alternates with the surrogate model.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ from search_spaces.space import Draw, SearchSpace, draw, judge, measured, replay
 
 _LADDER_STEPS = 7
 _LADDER_DRAWS = 300
-# Rejected or known proposals in a row after which a network is drawn below the ceiling instead.
+# Consecutive rejected or known proposals of the sampler before a uniform draw replaces the proposal.
 ASKS = 40
-# With a sampler that was asked for every second network after the ladder is the model's.
+# If the user requested a sampler, trials divisible by this number are the surrogate model's.
 _AIM_EVERY = 2
-# Rejections the sampler is told about, a proposal; more would only slow it down.
+# Rejections per proposal that are reported to the sampler; more would slow the sampler down.
 _LESSONS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Switches:
-    """The parts that can be left out, each by itself. Rungs are left out by naming none."""
+    """Parts of a search that an ablation can switch off separately; rungs are off if the configuration has none."""
 
-    # Begin with networks of evenly spread sizes.
+    # After the baselines, propose networks of evenly spread sizes.
     ladder: bool = True
-    # Then networks are those that the surrogate thinks most of; every second of them where another sampler is named.
+    # Then let the surrogate model propose; every second network if the user requested a sampler.
     aim: bool = True
-    # Propose nothing as large as the smallest network that stands.
+    # Propose only networks that cost less than the incumbent.
     falling_budget: bool = True
-    # A network stands on fresh seeds; without it its first run suffices.
+    # Confirm a network on fresh seeds; if False, the first run suffices.
     confirmation: bool = True
-    # A proposal of a known network that missed is a further seed of it.
+    # If the sampler proposes a known network that missed the threshold, run a further seed of the network.
     repeats: bool = True
 
 
@@ -58,9 +58,14 @@ ALL_ON = Switches()
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A network to train, and the rejected and repeated proposals before it; without a network, ``why`` there is none.
+    """Answer to an inquiry: a proposal, or the reason for having none.
 
-    ``lacks_time``: more time might give one. ``unproposed_counts``: rejections of networks only looked at, by reason.
+    Attributes:
+        proposal: Network to train; None if no network was found.
+        skipped_events: Rejected and repeated proposals before ``proposal``.
+        why: Reason for having no proposal, for people.
+        lacks_time: Whether more time might yield a proposal.
+        unproposed_counts: Number of draws that were rejected before a proposal, by reason.
     """
 
     proposal: Proposal | None
@@ -71,24 +76,25 @@ class Answer:
 
 
 class Proposing(Protocol):
-    """Whoever proposes networks to a search."""
+    """Protocol of objects that propose networks to a search."""
 
     def propose(self, inquiry: Inquiry) -> Answer:
         """Return the next network to train."""
         ...
 
     def tell(self, candidate: Candidate) -> None:
-        """Hear what came of a proposal."""
+        """Learn the result of a proposal."""
         ...
 
 
 class Proposer:
-    """The sampler's study, the ladder, and what earlier trainings taught.
+    """Default proposer: baselines, ladder, surrogate model and sampler.
 
     Attributes:
-        floor: networks to begin with, which cost nothing to train.
-        ladder: networks to go on with, of evenly spread sizes.
-        running: the sampler's trials of networks that are trained, by trial.
+        floor: Remaining baselines.
+        ladder: Remaining networks of the ladder.
+        index: Optuna study of the sampler.
+        running: Open trials of the sampler, by trial number of the search.
     """
 
     def __init__(
@@ -99,7 +105,15 @@ class Proposer:
         past: Past = NO_PAST,
         floor: Sequence[Architecture] = (),
     ) -> None:
-        """Begin a study with a floor; ``past`` is what the surrogate learns from besides."""
+        """Start without trials.
+
+        Args:
+            space: Search space.
+            config: Configuration of the study.
+            switches: Enabled parts of the search.
+            past: Prior observations and transfer mean of the surrogate model.
+            floor: Baselines to train first.
+        """
         self.space = space
         self.config = config
         self.switches = switches
@@ -109,10 +123,10 @@ class Proposer:
         self.floor = [Draw(network, ()) for network in floor]
         is_lost = not switches.ladder or (past != NO_PAST and not config.known)
         self.ladder = [] if is_lost else _size_ladder(space, config)
-        # Choices that the surrogate has made ahead for the next proposals, good as long as the ceiling is the same.
+        # Choices made in advance for the next proposals; valid while the ceiling is unchanged.
         self._ahead: list[Choice] = []
         self._ahead_ceiling = 0
-        # The best networks of the latest look, where the next one begins.
+        # Best networks of the latest ranking; the next ranking starts from these.
         self._best_options: Sequence[Option] = ()
 
     def propose(self, inquiry: Inquiry) -> Answer:
@@ -121,7 +135,7 @@ class Proposer:
         proposal = self._first_of(self.floor, FLOOR, finder) or self._first_of(self.ladder, "ladder", finder)
         if proposal is None and self.switches.aim and self._is_aimed(finder.trial):
             proposal = self._aim(finder)
-        # The surrogate's word is the last one where no other sampler takes turns with it.
+        # With sampler ``surrogate`` the refusal of the surrogate model is final.
         if proposal is None and not (self.switches.aim and self.config.sampler == SURROGATE):
             proposal = self._ask(finder)
         if proposal is not None:
@@ -130,13 +144,13 @@ class Proposer:
         return Answer(None, tuple(finder.refused_proposals), why, lacks_time, finder.refused_draws)
 
     def enter(self, proposal: Proposal) -> None:
-        """Enter a network to be trained that is not the sampler's own proposal of this session."""
+        """Register a network to be trained that the sampler did not propose in this session."""
         self.running[proposal.trial] = self.index.impose(proposal.decisions)
 
     def retell(self, events: Iterable[Event], candidates: Mapping[int, Candidate]) -> None:
-        """Ask and tell what a log says, as a new proposer; networks without a result are running afterwards.
+        """Replay the events of a log into a new proposer; networks without a result count as running afterwards.
 
-        One by one, in order: NSGA-II numbers the generation of a trial when it is asked for.
+        The events must be replayed in order, as NSGA-II numbers the generation of a trial when asked for the trial.
         """
 
         def imposed(indices: Mapping[str, int]) -> tuple[Draw, Trial]:
@@ -147,7 +161,7 @@ class Proposer:
         for event in events:
             match event:
                 case Proposal():
-                    # Draws beside the sampler were questions of their own, an aim that found nothing included.
+                    # Generators drawn beside the sampler count as questions, including an aim that found no network.
                     is_of_list = event.origin in ("ladder", FLOOR)
                     self.index.asked += not is_of_list and self._is_aimed(event.trial)
                     self.index.asked += event.origin == "draw"
@@ -170,15 +184,15 @@ class Proposer:
         self.floor = [network for network in self.floor if network.architecture.hash not in taken]
 
     def _is_aimed(self, trial: int) -> bool:
-        """Whether a network of that number is the surrogate's, unless it is of the floor or the ladder."""
+        """Whether the surrogate model proposes the network of this trial, apart from baselines and ladder."""
         return self.config.sampler == SURROGATE or trial % _AIM_EVERY == 0
 
     def tell(self, candidate: Candidate) -> None:
-        """Tell the sampler what came of a proposal."""
+        """Report the result of a proposal to the sampler."""
         self.index.tell(self.running.pop(candidate.proposal.trial), candidate)
 
     def _first_of(self, networks: list[Draw], origin: str, finder: Finder) -> Proposal | None:
-        """Take networks from a list until one may be trained, and propose it; None when the list is used up."""
+        """Remove networks from the list up to the first that may be trained and propose it; None if none is left."""
         while networks:
             network = networks.pop(0)
             if network.architecture.hash in finder.trials_by_hash:
@@ -189,7 +203,7 @@ class Proposer:
         return None
 
     def _aim(self, finder: Finder) -> Proposal | None:
-        # A proposal takes a generator even if its choice was made ahead, so that they can be counted after a stop.
+        # Consume a generator even for a choice made in advance, so that ``retell`` can count the questions.
         rng = self.index.generator()
         if self._ahead_ceiling != finder.ceiling:
             self._ahead = []
@@ -201,13 +215,13 @@ class Proposer:
         self._best_options = finder.best_options
         if not choices:
             return None
-        # What is proposed in doubt is proposed alone: its result may end the doubt.
+        # In doubt only one network is proposed, as the result may end the doubt.
         self._ahead = [] if finder.doubts else choices[1:]
         self._ahead_ceiling = finder.ceiling
         return self._proposed(finder, choices[0].option, "doubt" if finder.doubts else "aim", choices[0])
 
     def _ask(self, finder: Finder) -> Proposal | None:
-        """Return the sampler's proposal, or a draw where it has none that is new and may be trained."""
+        """Return the sampler's proposal, or a uniform draw if the sampler proposes no new feasible network."""
         limited_space = finder.limited_space
         for attempt in range(ASKS):
             trial, network = self.index.ask(limited_space, finder.trials_by_hash)
@@ -237,7 +251,7 @@ class Proposer:
         if origin == FLOOR:
             epochs = floor_epochs(option.work, lengths, finder.time_left)
         elif choice is None and len(lengths) > 1:
-            # For as long as the surrogate thinks most of.
+            # Train for the number of epochs with the highest acquisition value.
             aim = finder.aim()
             choice = next(iter(aim.ranked(aim.forecast([option])).choices), None)
         self.running[finder.trial] = trial or self.index.impose(option.draw.decisions)
@@ -254,22 +268,21 @@ class Proposer:
 
 
 def _violation(space: SearchSpace, analysis: Analysis) -> float:
-    """Return what a network breaks the conditions of a space by, as a sum of shares of their bounds."""
+    """Return the sum of the relative violations of the space's conditions."""
     broken = ((measured(analysis, each.metric), each) for each in space.conditions)
-    # A strict condition is broken by its own bound.
+    # A strict condition may be violated by 0, hence max(1, ...).
     return math.fsum(
         max(1, abs(value - each.bound)) / max(1, each.bound) for value, each in broken if not each.holds(value)
     )
 
 
 def _size_ladder(space: SearchSpace, config: StudyConfig) -> list[Draw]:
-    """Return networks whose costs are spread evenly in the logarithm, those above the middle first.
+    """Return networks with costs evenly spaced on a log scale, those above the middle first.
 
-    They are some of many draws, or of those that are known.
-
-    It brackets the cost at which the target becomes reachable with a handful of runs, whatever the space's
-    own distribution of costs is; as an answer comes before a small one, it begins with networks that rather reach.
-    Empty when nothing can be drawn: the caller finds out when it proposes.
+    The networks are chosen from random draws, or from ``config.known``. A handful of runs brackets the cost at which
+    the target becomes reachable, for any distribution of costs in the space. An early answer matters more than a small
+    answer, so the order starts with sizes that probably reach the target. Empty if no network is feasible; then
+    ``propose`` states the reason.
     """
     rng, accepted = random.Random(config.seed), 0
     sized: dict[int, Draw] = {}

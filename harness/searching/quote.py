@@ -1,9 +1,9 @@
-"""A quote before the work: how large the answer of a search will be and what it takes, by the model of the errors.
+"""The quote: a forecast of the size of a search's answer and of the time, from the surrogate model.
 
-What the model does not know is mostly how hard the data are, which is the same for all networks. So its errors of all
-networks are taken to err together: in the luckiest 5 % of the cases all have the errors of their own lowest 5 %. The
-fewest parameters that reach in these cases are those of the smallest network that has a chance of 5 %; likewise for 50
-and 95 %.
+The uncertainty of the surrogate model is mostly the difficulty of the data, which all networks share. The forecast
+therefore assumes fully correlated errors: in the best 5 % of cases every network is at the 5 % quantile of its own
+errors. The 5 % quantile of the answer's size is then the size of the smallest network that reaches the target with a
+probability of 5 %; 50 % and 95 % likewise.
 """
 
 from __future__ import annotations
@@ -29,33 +29,31 @@ from harness.system.terminal import duration_text
 from search_spaces.errors import DrawError
 from search_spaces.space import Draw, mutate
 
-# The quantiles that a quote states: the ends of an interval of 90 %, and its middle.
+# Quantiles of a quote: bounds of a 90 % interval and the median.
 QUANTILES = (0.05, 0.5, 0.95)
-# Networks of the space that are drawn at the most: half a second.
+# Largest number of draws from the space; takes half a second.
 _DRAWS = 2_000
-# Trainings until a search confirmed the network that it ended with, the floor included: the fewest, the median and the
-# most of 13 searches without earlier trainings; and what it takes to choose each of them (docs/lab, "a quote before the
-# work").
+# Trainings, including the baselines, until the final answer was confirmed: minimum, median and maximum of 13 searches
+# without prior observations (docs/lab, "a quote before the work").
 _TRAININGS = (15, 36, 120)
-_PROPOSAL_SECONDS = 0.4
-# What the logarithm of the parameters differs by between the answers of equal searches with other seeds, as a standard
-# deviation (the same entry).
+_PROPOSAL_SECONDS = 0.4  # wall-clock seconds to choose a network (same entry)
+# Standard deviation of log parameters between the answers of equal searches with different seeds (same entry).
 _ANSWER_DEVIATION = 0.23
-# Errors below which the model predicts nothing.
+# Lower bound of predicted errors of 10,000 images.
 _FEWEST_ERRORS = 1.0
-# Rounds in which the smallest networks for each quantile are changed; so many of them, each so often.
-_ROUNDS = 6
-_PARENTS = 8
-_CHILDREN = 8
+_ROUNDS = 6  # rounds of mutating the smallest networks of each quantile
+_PARENTS = 8  # networks mutated per quantile and round
+_CHILDREN = 8  # mutations per parent and round
 
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """What the model says of networks with lengths of their training.
+    """Predictions of the surrogate model for pairs of a network and a training length.
 
     Attributes:
-        sizes: parameters, (pairs,).
-        means: of the logarithm of the errors of ten thousand images, (pairs,); ``deviations`` say how sure they are.
+        sizes: Parameters, shape (pairs,).
+        means: Predicted log errors of 10,000 images, shape (pairs,).
+        deviations: Standard deviations of the log errors, shape (pairs,).
     """
 
     sizes: Any
@@ -63,13 +61,13 @@ class Predictions:
     deviations: Any
 
     def chances(self, errors: float) -> Any:
-        """Return the chance of each that it makes at most so many errors, (pairs,)."""
+        """Return P(errors <= ``errors``) = Phi((log(errors) - mean) / deviation), shape (pairs,)."""
         from scipy.special import ndtr
 
         return ndtr((math.log(max(1e-9, errors)) - self.means) / self.deviations)
 
     def with_others(self, others: Predictions) -> Predictions:
-        """Return these and others, in this order."""
+        """Return these predictions followed by ``others``."""
         return Predictions(
             np.concatenate([self.sizes, others.sizes]),
             np.concatenate([self.means, others.means]),
@@ -77,15 +75,15 @@ class Predictions:
         )
 
     def smallest(self, errors: float, chance: float) -> int | None:
-        """Return where the smallest network with such a chance is, the first of equal ones; None without one.
+        """Return the index of the smallest network with at least this chance; None if there is none.
 
-        Lengths of a network come in ascending order, so that is the shortest that gives it the chance.
+        Ties go to the first index, hence to the shortest length, as the lengths of a network ascend.
         """
         able = np.flatnonzero(self.chances(errors) >= chance)
         return min(able.tolist(), key=lambda at: self.sizes[at], default=None)
 
     def fewest_errors(self, quantile: float) -> float:
-        """Return the errors of ten thousand images that the best network makes, in that quantile."""
+        """Return this quantile of the errors of 10,000 images that the best network makes."""
         if not len(self.means):
             return IMAGES
         logs = self.means + _normal_quantile(quantile) * self.deviations
@@ -99,15 +97,17 @@ def _normal_quantile(share: float) -> float:
 
 
 class Outlook:
-    """Networks of a space with what the model says of each.
+    """Forecast for the networks of a space.
 
     Attributes:
-        pairs: the networks with lengths of their training, to which the predictions belong.
-        needed: errors of ten thousand images with which a network comes to stand.
+        finder: Source of networks.
+        aim: Acquisition function with the fitted surrogate model.
+        pairs: Networks with training lengths, in the order of ``predictions``.
+        needed: Highest errors of 10,000 images for a confirmation.
     """
 
     def __init__(self, finder: Finder, seed: int = 0) -> None:
-        """Look at networks that an inquiry allows, and at changes of those that are smallest for their chance."""
+        """Predict the errors of drawn networks and of mutations of the smallest networks per quantile."""
         rng = random.Random(seed)
         self.finder = finder
         self.aim = finder.aim()
@@ -126,7 +126,7 @@ class Outlook:
             self.predictions = self.predictions.with_others(self._predictions(pairs))
 
     def pair(self, quantile: float) -> tuple[Option, int] | None:
-        """Return the smallest network with such a chance, and the length of its training; None without one."""
+        """Return the smallest network with at least this chance, and the training length; None if there is none."""
         at = self.predictions.smallest(self.needed, quantile)
         return None if at is None else self.pairs[at]
 
@@ -138,7 +138,7 @@ class Outlook:
         return Predictions(np.array([option.analysis.parameters for option, _ in pairs]), means, spread)
 
     def _parents(self, quantile: float) -> list[Option]:
-        """Return the smallest networks with such a chance; where none has it, those of the highest chance."""
+        """Return the smallest networks with at least this chance, otherwise the networks with the highest chances."""
         chances = self.predictions.chances(self.needed)
         able = np.flatnonzero(chances >= quantile)
         order = sorted(able.tolist(), key=lambda at: self.predictions.sizes[at])
@@ -156,7 +156,7 @@ class Outlook:
 
 
 def quote(outlook: Outlook) -> Quoted:
-    """Return what is to be expected of a search, by the networks that an inquiry knows and the pace that it states."""
+    """Return the forecast of a search from the finder's networks and pace."""
     finder = outlook.finder
     time_left = finder.time_left
     floor_sizes = [
@@ -165,7 +165,7 @@ def quote(outlook: Outlook) -> Quoted:
         if candidate.proposal.origin == FLOOR and candidate.passed_first
     ]
     pairs = [outlook.pair(quantile) for quantile in QUANTILES]
-    # What has been seen to reach needs no prediction.
+    # Baselines that passed count as observed sizes, without a prediction.
     low, middle, high = _widened(
         [min([*([] if pair is None else [pair[0].analysis.parameters]), *floor_sizes], default=None) for pair in pairs]
     )
@@ -185,13 +185,13 @@ def quote(outlook: Outlook) -> Quoted:
         parameters=(low, middle, high),
         chance=1.0 if floor_sizes else round(chance, 4),
         seconds=(search_seconds(fewest), search_seconds(usual), search_seconds(most)),
-        # The errors are few in a low quantile, and so the accuracy is high.
+        # A low quantile of the errors is a high quantile of the accuracy.
         accuracy_pct=(accuracy_pct(highest), accuracy_pct(median), accuracy_pct(lowest)),
     )
 
 
 def _widened(sizes: list[int | None]) -> tuple[int | None, int | None, int | None]:
-    """Return an interval of sizes and its middle, widened by what the answers of equal searches differ by."""
+    """Return an interval of sizes and the median, widened by the deviation between equal searches."""
     low, middle, high = sizes
     if low is None or middle is None:
         return low, middle, high
@@ -207,7 +207,7 @@ def _search_seconds(trainings: int, training_seconds: float, workers: int) -> fl
 
 
 def _options(finder: Finder, rng: random.Random) -> list[Option]:
-    """Return the networks that have been trained, and many others, or all of a small space."""
+    """Return the trained networks and many draws, or all networks of a small space."""
     if finder.listed_options is not None:
         return [option for option, _ in finder.listed_options if option.cost <= finder.ceiling]
     proposals = [candidate.proposal for candidate in finder.candidates.values() if candidate.proposal.origin != FLOOR]
@@ -218,7 +218,7 @@ def _options(finder: Finder, rng: random.Random) -> list[Option]:
 
 
 def quote_lines(answer: Quoted, most: int) -> Iterable[str]:
-    """Yield the sentences of a quote; ``most`` are the parameters that a network may have."""
+    """Yield the sentences of a quote; ``most`` is the parameter budget."""
     texts = [f"more than {most:,}" if size is None else f"{size:,}" for size in answer.parameters]
     low, middle, high = texts
     if answer.parameters[1] is None:

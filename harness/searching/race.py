@@ -1,7 +1,7 @@
-"""The decisions of a search about its networks, as pure functions: what is pruned, and what is run next.
+"""Decisions of a search about candidates, as pure functions: pruning, the next confirmation run, further verifications.
 
-A training is stopped at a rung from where only about one training in ten would reach the threshold, which stands for
-the target on validation images; one network in ten is exempt.
+A run is pruned at a rung if only about one run in ten with as many errors would still reach the threshold. One network
+in ten is exempt from pruning.
 """
 
 from __future__ import annotations
@@ -18,44 +18,46 @@ from harness.studies.state import Ratios, StudyState
 from harness.system import statistics
 from harness.training.result import Result
 
-# Networks that a study looks at on the test images, of which none becomes ``verified`` (docs/decisions.md#28).
+# Largest number of verifications per study that do not reach tier ``verified`` (docs/decisions.md#28).
 MOST_LOOKS = 2
-# While a network has at least this chance to stand all workers run its fresh seeds; else half of them go on searching.
+# From this chance to be confirmed, all workers run the candidate's fresh seeds; below, at most half of the workers do.
 LIKELY = 0.5
-# Shares of the epochs after which pruning is decided.
+# Shares of the epochs at which pruning is decided.
 RUNG_SHARES = (0.25, 0.5)
-# Errors at the end per error at a rung, at the edge of the best tenth, by share of the epochs; used until a study has
-# runs of its own (docs/lab, "rungs").
+# Final errors per error at a rung, 10 % quantile, by share of the epochs; used at the start of a study (docs/lab,
+# "rungs").
 _PRIOR_RATIO = {0.25: 0.50, 0.4: 0.62, 0.5: 0.72, 0.6: 0.80}
-_OWN_RATIOS = 8
-# One network in so many is never pruned; its hash is the lot. These alone can be counted to tell how often pruning is
-# wrong; a share of what it lets through would flatter it.
+_OWN_RATIOS = 8  # completed runs from which the study's own ratios are used
+# The hash exempts one network in this many from pruning. Only exempt runs give an unbiased rate of wrong prunings:
+# the pruning rule has selected all the rest.
 _EXEMPT_SHARE = 10
 
 
 def rungs(epochs: int) -> tuple[int, ...]:
-    """Return the epochs after which pruning is decided, for a recipe of so many epochs."""
+    """Return the epochs at which pruning is decided, for a recipe of ``epochs`` epochs."""
     return epochs_within((share * epochs for share in RUNG_SHARES), epochs)
 
 
 def next_rung(config: StudyConfig, epochs: int, epoch: int) -> int | None:
-    """Return the next rung after an epoch of a training of so many, None where the run then goes to its end."""
+    """Return the first rung after ``epoch`` in a training of ``epochs`` epochs; None if no rung is left."""
     return next((rung for rung in config.rungs_of(epochs) if rung > epoch), None)
 
 
 def at_rung(
     result: Result, ratios: Ratios, threshold_pct: float, is_hopeless: Callable[[Result], bool] | None = None
 ) -> RungReached:
-    """Return what is decided of a run that has reached a rung.
+    """Return the pruning decision for a run at a rung.
 
     Args:
-        ratios: of the study's runs that have ended.
-        is_hopeless: another rule in place of this one, which spares nobody.
+        result: Run up to the rung.
+        ratios: Ratios of final errors to errors at a rung, ascending, from the study's completed runs.
+        threshold_pct: Validation accuracy to reach, in per cent.
+        is_hopeless: Rule that replaces the default rule; without exempt networks.
     """
     errors = result.validation_errors or 0
     epoch = len(result.history)
     epochs = result.recipe.epochs
-    # Few networks have been trained to the end when a search begins; then a figure measured beforehand holds.
+    # Few runs are complete at the start of a search; until then use the ratio measured on MNIST.
     known = ratios.get((epochs, epoch), [])
     ratio = _PRIOR_RATIO[min(_PRIOR_RATIO, key=lambda share: abs(share * epochs - epoch))]
     if len(known) >= _OWN_RATIOS:
@@ -83,12 +85,15 @@ def next_to_confirm(
     being_confirmed: Mapping[int, int],
     seconds: Callable[[Candidate], float] = lambda candidate: 1.0,
 ) -> Candidate | None:
-    """Return the network whose next fresh seed is worth most, of those that want one and are still open.
+    """Return the undecided candidate whose next fresh seed has the highest value per second, or None.
+
+    value = chance to be confirmed * log(lowest confirmed cost / cost) / (missing seeds * seconds per seed)
 
     Args:
-        turn: what the costs are; worth is counted from its ceiling while none stands.
-        being_confirmed: fresh seeds that are being trained, by trial.
-        seconds: what a seed of a network takes.
+        candidates: Candidates to choose from.
+        turn: Objective that defines the costs; the ceiling replaces the confirmed cost if no candidate is confirmed.
+        being_confirmed: Number of fresh seeds in training, by trial.
+        seconds: Function that returns the seconds of one seed.
     """
     confirmed = [combined_cost(each.costs, turn.objective) for each in candidates if each.is_confirmed]
     below = min(confirmed, default=turn.ceiling + 1)
@@ -105,7 +110,7 @@ def next_to_confirm(
     choices = [
         each
         for each in candidates
-        # What costs little to ask comes first: there may be thousands.
+        # The cheapest test comes first, as there may be thousands of candidates.
         if combined_cost(each.costs, turn.objective) < below
         and each.seeds_wanted > known(each)
         and not each.is_confirmed
@@ -115,6 +120,6 @@ def next_to_confirm(
 
 
 def may_look(state: StudyState) -> bool:
-    """Return whether another network may be verified: not after two that did not become ``verified``."""
+    """Return whether a further network may be verified: fewer than ``MOST_LOOKS`` verifications ended unproven."""
     unproven = [verdict for verdict in state.verdicts.values() if verdict.tier not in PROVEN]
     return len(unproven) < MOST_LOOKS

@@ -1,4 +1,4 @@
-"""What a search is asked for: one value, made alike by the command line and by ``harness.search``."""
+"""The request for a search: the arguments of the command line and of ``harness.search`` in a single value."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from search_spaces.space import Condition
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchRequest:
-    """The arguments of ``harness.search``, of the same names, after ``harness.interface.options`` has checked them.
+    """Arguments of ``harness.search`` under the same names, after the checks of ``harness.interface.options``.
 
     Attributes:
-        dataset: its name; ``auto`` for MNIST.
-        data: the folder of the data; None for the user's cache.
-        minimise: one metric or two, by name.
-        chip: the chip whose memory limits the networks; None for none.
-        time: the time budget in seconds.
-        trial_time: the time limit of one run in seconds.
-        trial_memory: the memory limit of a worker in MiB.
-        workers: training processes, on a cluster those of each node; None for one a core.
-        cluster: where the nodes are; None for this machine's processes.
-        on_event: the function that hears each event of the study; None for none.
+        dataset: Name of the data set; ``auto`` for MNIST.
+        data: Folder of the data; None for the user's cache.
+        budget: Maximum number of parameters.
+        limits: Further conditions on a network; None for no conditions.
+        minimise: Names of one or two metrics.
+        time: Time budget in seconds.
+        trial_time: Time limit of one run in seconds.
+        trial_memory: Memory limit of a worker in MiB.
+        workers: Training processes, on a cluster per node; None for one per core.
+        cluster: Address of the cluster; None for this machine's processes.
+        on_event: Callback for each event of the study; None for no callback.
+        chip: Chip whose memory limits the networks; None for no chip.
     """
 
     dataset: str
@@ -59,5 +61,5 @@ class SearchRequest:
 
     @classmethod
     def of(cls, **checked: Any) -> Self:
-        """Return the request of arguments that are checked, whose types a signature states more widely."""
+        """Return the request of checked arguments, whose declared types are wider than the fields' types."""
         return cls(**checked)

@@ -1,7 +1,7 @@
-"""What the options of a search ask for: each is understood or refused, before an image is read or anything is written.
+"""Resolve the options of a search: check each option before an image is read or a file is written.
 
-``resolve`` reads the options in the order of its lines, ``read_data`` the images, and ``choose_recipe`` trains where a
-recipe is to be chosen. Each gives what is resolved so far, and ``plan`` takes it.
+The steps are ``resolve`` (options), ``read_data`` (images) and ``choose_recipe`` (trainings, if the recipe is still to
+be chosen). Each step returns a ``Resolved``, the input of ``plan.make_plan``.
 """
 
 from __future__ import annotations
@@ -54,41 +54,42 @@ from search_spaces.space import (
     uniform,
 )
 
-# Epochs that the default recipe may have: a large network reaches in a few what a small one needs many for. Each is at
-# most twice the one before, as errors fall by a seventh or so when the length doubles.
+# Training lengths of the default recipe, in epochs: small networks need more epochs than large networks. Each length
+# is at most twice the length before, as doubling the length lowers the errors by about a seventh.
 LENGTHS = (5, 8, 12, 20, 30, 60)
-# Longer ones are for few images, where they take little time: networks of some hundred parameters make a seventh fewer
-# errors with four times the epochs (docs/lab, "what held searches of own data back"). None sees more images than 60
-# epochs of MNIST show; where a length of one shows fewer images than this, it is as often as helps.
+# Further lengths for small data sets: networks of some hundred parameters make a seventh fewer errors with four times
+# the epochs (docs/lab, "what held searches of own data back").
 _LONG_LENGTHS = (120, 240)
-_MOST_SEEN = 3_000_000
-_LEAST_SEEN = 3_000
-# Of smaller pictures the spaces of several poolings leave nothing.
+_MOST_SEEN = 3_000_000  # images per training with a long length at most: 60 epochs of MNIST
+_LEAST_SEEN = 3_000  # images of ``length_factor`` epochs below which long lengths do not help
+# Images with a shorter edge need the space ``small``: several poolings would leave no pixels.
 _SMALL_EDGE = 12
-# At 64x64 pixels a step of the median network of "all" takes three times what it takes at 28x28.
+# Images with a longer edge need the space ``large``: at 64x64 pixels a training step of the median network of ``all``
+# takes three times as long as at 28x28.
 _USUAL_EDGE = 40
-# Of 4,000 networks of "all" for 28x28 pixels a tenth take at most 4,116 bytes for their maps, and none less than 980.
-# Of 400 networks of "large" a tenth take at most a byte for each number of the picture, at 64x64 and at 96x96 pixels.
+# Chips with fewer bytes of RAM per pixel need the space ``minute``; for ``large`` the bound is a byte per channel. At
+# 28x28 pixels 10 % of 4,000 networks of ``all`` need at most 4,116 bytes for all maps, and no network less than 980. Of
+# 400 networks of ``large`` 10 % need at most one byte per number of the image, at 64x64 and at 96x96 pixels.
 _USUAL_BYTES_A_PIXEL = 5
-_MOST_EPOCHS = 10_000
-# Among so many uniform draws is the ceiling of a metric that has no limit.
+_MOST_EPOCHS = 10_000  # largest allowed value of ``--epochs``
+# Number of draws whose maximum is the ceiling of a metric without a limit.
 _CEILING_DRAWS = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
-    """What a request asks for.
+    """Resolved options of a search.
 
     Attributes:
-        folder: of the study, None where the request does not name one.
-        sampler_sha256: of somebody's own sampler, else empty.
-        recipe: None where it is to be chosen by ``choose_recipe``.
-        engine: who trains this recipe, or one of the recipes that may be chosen.
-        ceilings: the most that a network may have of each metric of ``minimise``; that of drawn networks where
-            nobody sets a limit.
-        lengths: the epochs that a network may be trained for.
-        data: what is known of them; after ``read_data`` those that were read, and ``data_hash`` theirs.
-        choice_seconds: of ``choose_recipe``.
+        folder: Folder of the study; None if the request names no study.
+        sampler_sha256: SHA-256 of the source of a user's sampler; empty for built-in samplers.
+        recipe: Training recipe; None until ``choose_recipe`` has chosen a recipe.
+        engine: Training engine for ``usual_recipe``.
+        ceilings: Highest allowed value of each metric of ``minimise``; without a limit the maximum over drawn networks.
+        lengths: Allowed training lengths, in epochs.
+        data: Data set; before ``read_data`` as far as known without the images.
+        data_hash: Hash of the images; empty before ``read_data``.
+        choice_seconds: Wall-clock seconds of ``choose_recipe``.
     """
 
     request: SearchRequest
@@ -111,17 +112,22 @@ class Resolved:
 
     @property
     def usual_recipe(self) -> NamedRecipe:
-        """The recipe, the first of those to choose from where it is not chosen yet."""
+        """The recipe, or the first of the recipes to choose from."""
         return self.recipe or named_recipe(CHOICES[0])
 
     @property
     def source(self) -> Source:
-        """Where workers read the images."""
+        """Name and folder of the images, for the workers."""
         return Source(self.data.name, self.request.data)
 
 
 def resolve(request: SearchRequest, workspace: Workspace) -> Resolved:
-    """Return what the options ask for; all that they alone can have wrong is refused before images are read."""
+    """Return the resolved options of a request; no image is read.
+
+    Raises:
+        UsageError: An option is invalid, or two options contradict each other.
+        ContentError: The space does not fit the images, the limits, the chip or the precision.
+    """
     sampler = sampler_name(request.sampler)
     sampler_sha256 = source_sha256(sampler, "--sampler") if ":" in sampler else ""
     data = asked_for(request.dataset)
@@ -174,7 +180,7 @@ def resolve(request: SearchRequest, workspace: Workspace) -> Resolved:
 def _recipe(
     name: str, trainer: str | None, data: Dataset, workspace: Workspace, seconds: float | None
 ) -> NamedRecipe | None:
-    """Return the recipe that is named, or usual for the data; None where it is to be chosen."""
+    """Return the named recipe or the default recipe of the data; None if the recipe is to be chosen by trainings."""
     if trainer is None:
         return recipe_for(data, workspace, seconds) if name == AUTO else named_recipe(name)
     if name != AUTO:
@@ -184,19 +190,19 @@ def _recipe(
 
 
 def upper_bounds(conditions: Sequence[Condition], metric: Metric) -> list[int]:
-    """Return the most of a metric that each condition on it allows."""
+    """Return the highest value of a metric allowed by each condition on the metric."""
     strict = [each.bound - 1 for each in conditions if each.metric is metric and each.comparison == "<"]
     return strict + [each.bound for each in conditions if each.metric is metric and each.comparison in ("<=", "==")]
 
 
 def usual_space(data: Dataset, chip: Chip | None = None) -> str:
-    """Return the space whose networks suit the images of a data set, and the RAM of a chip."""
+    """Return the name of the default space for the images of a data set and the RAM of a chip."""
     channels, rows, columns = data.image_shape
     if rows == 1:
         return "series"
     if min(rows, columns) < _SMALL_EDGE:
         return "small"
-    # The prior and the main job rest on "all"; a person's own data have neither.
+    # The shipped prior and benchmarks/main_job.py use the space ``all``; a user's own data have no such prior.
     name = "pictures" if data.sha256 else "all"
     bytes_a_pixel = _USUAL_BYTES_A_PIXEL
     if max(rows, columns) > _USUAL_EDGE:
@@ -207,12 +213,12 @@ def usual_space(data: Dataset, chip: Chip | None = None) -> str:
 
 
 def _space(name: str, data: Dataset, limits: tuple[Condition, ...], chip: Chip | None) -> SearchSpace:
-    """Return a space with limits, whose networks end in the classes of the data."""
+    """Return a space with further conditions, and check that the networks end in the number of classes."""
     space = with_conditions(space_of(usual_space(data, chip) if name == AUTO else name, data.task), limits)
     try:
         analyse(draw(space, uniform(random.Random(0))).architecture, data.task)
     except ShapeError as error:
-        # Without a place it is the last op: the network ends in another number of classes.
+        # Without a path the error concerns the last op: the network ends in a different number of classes.
         if not error.path:
             hint = "write 'classes' for their number, as in linear(classes)"
             raise ContentError(f"space '{space.name}': {error.message}", hint=hint) from None
@@ -220,7 +226,7 @@ def _space(name: str, data: Dataset, limits: tuple[Condition, ...], chip: Chip |
 
 
 def _chip_limits(chip: Chip | None, task: Task) -> tuple[Condition, ...]:
-    """Return the limits that the memory of a chip sets."""
+    """Return the conditions set by the memory of a chip; raise ContentError if stack and image exceed the RAM."""
     if chip is None:
         return ()
     limits = chip.limits(task)
@@ -234,7 +240,7 @@ def _chip_limits(chip: Chip | None, task: Task) -> tuple[Condition, ...]:
 
 
 def _check_integer_form(space: SearchSpace, recipe: Recipe, chip: Chip | None) -> None:
-    """Raise ContentError where a space has an op that no chip can run, and integers are asked for."""
+    """Raise ContentError if integers are needed (chip, int8 recipe) but an op of the space has no integer form."""
     names = without_integer_form(space.op_types)
     if names and (chip is not None or recipe.precision == "int8"):
         asks = "--chip asks" if chip is not None else "the recipe's precision int8 asks"
@@ -242,18 +248,18 @@ def _check_integer_form(space: SearchSpace, recipe: Recipe, chip: Chip | None) -
 
 
 def _ceiling(metric: Metric, budget: int, space: SearchSpace, chip_limits: Sequence[Condition]) -> int:
-    """Return the most of a metric from which the search goes down."""
+    """Return the highest allowed value of a minimised metric."""
     if metric is Metric.PARAMETERS:
         return budget
     bounds = upper_bounds(space.conditions, metric)
-    # The memory of a chip may be far more than any network takes.
+    # The memory of a chip may exceed the need of all networks, so a chip's limit alone is no useful ceiling.
     if not upper_bounds([each for each in space.conditions if each not in chip_limits], metric):
         bounds.append(_largest(metric, budget, space))
     return min(bounds)
 
 
 def _largest(metric: Metric, budget: int, space: SearchSpace) -> int:
-    """Return the most of a metric that a drawn network has, of those within the budget where there are any."""
+    """Return the maximum of a metric over drawn networks, within the parameter budget if any draw is."""
     rng = random.Random(0)
     unlimited = replace(space, conditions=())
     judgements = [judge(unlimited, draw(space, uniform(rng)).architecture) for _ in range(_CEILING_DRAWS)]
@@ -265,7 +271,7 @@ def _largest(metric: Metric, budget: int, space: SearchSpace) -> int:
 
 
 def _check_smallest(space: SearchSpace, budget: int, hint: str) -> None:
-    """Raise ContentError where no network of a space that can be counted meets its conditions and the budget."""
+    """Raise ContentError if a space small enough to enumerate has no network within the conditions and the budget."""
     if space.configurations > MOST_EXACT:
         return
     judgement = smallest(space)
@@ -282,7 +288,7 @@ def _check_smallest(space: SearchSpace, budget: int, hint: str) -> None:
 
 
 def _lengths(request: SearchRequest, recipe: Recipe, images: int) -> tuple[int, ...]:
-    """Return the epochs that a network may be trained for."""
+    """Return the allowed training lengths in epochs, ascending."""
     if request.epochs is not None:
         if not all(1 <= length <= _MOST_EPOCHS for length in request.epochs):
             raise UsageError(f"--epochs {','.join(map(str, request.epochs))}: each is from 1 to {_MOST_EPOCHS:,}")
@@ -296,7 +302,7 @@ def _lengths(request: SearchRequest, recipe: Recipe, images: int) -> tuple[int, 
 
 
 def _target(target_pct: float | None, data: Dataset) -> float:
-    """Return the target in percent, that of the data where none is named."""
+    """Return the target accuracy in per cent; by default the target of the data set."""
     target_pct = data.target_pct if target_pct is None else target_pct
     if not target_pct:
         raise UsageError(f"{data.name} has no usual target; give one, as in --target 95")
@@ -310,12 +316,12 @@ def _target(target_pct: float | None, data: Dataset) -> float:
 
 
 def read_data(resolved: Resolved) -> Resolved:
-    """Read, or fetch, the images, and return what is asked for with what they say of themselves."""
+    """Read or download the images and return the options updated from the images."""
     request = resolved.request
     images = load(request.dataset, request.data)
     data = images.dataset
     recipe = resolved.recipe
-    # Few images may change the recipe, where nobody has named one.
+    # A default recipe is adapted to few images; a named recipe stays as given.
     if recipe is not None and request.recipe == AUTO and request.trainer is None:
         recipe = for_few(recipe, data.train_size)
     check_batch((recipe or resolved.usual_recipe).recipe, data.train_size)
@@ -324,14 +330,14 @@ def read_data(resolved: Resolved) -> Resolved:
 
 
 def without_choice(resolved: Resolved) -> Resolved:
-    """Return what is asked for with a recipe, that of a search without time to choose where one is to be chosen."""
+    """Return the options with a recipe, without training: by default the recipe of searches too short for a choice."""
     if resolved.recipe is not None:
         return resolved
     return replace(resolved, recipe=for_few(named_recipe(CHOICES[1]), resolved.data.train_size))
 
 
 def choose_recipe(resolved: Resolved) -> Resolved:
-    """Train a network with each of the recipes that may suit new data, for up to minutes, and take the best."""
+    """Train a network with each candidate recipe, for up to minutes, and return the options with the best recipe."""
     began = time.monotonic()
     recipe = choose(
         resolved.data,

@@ -1,6 +1,7 @@
-"""A study in progress: what stands, what runs have taught, what there is time for.
+"""The runtime state of a search: the study's events, jobs, measured pace and remaining time.
 
-All of it but the fields that a loop fills follows from the events, so a search that goes on has it from its log.
+Except for the fields that the loop sets, the state is a function of the events, so a resumed search rebuilds the state
+from the log.
 """
 
 from __future__ import annotations
@@ -52,13 +53,14 @@ from harness.training.run import Job
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Where a search is.
+    """A snapshot of a search, for observers.
 
     Attributes:
-        elapsed: seconds of all its sessions.
-        state: what has happened, which goes on changing; ``standing`` is what stands at this moment.
-        jobs: what each worker trains, None for one that waits; ``nodes`` are the names of the nodes that they are on,
-            empty on this machine.
+        elapsed: Seconds of all sessions.
+        state: State of the study, which keeps changing.
+        standing: Incumbent at this moment; None if no candidate is confirmed.
+        jobs: Job of each worker; None for an idle worker.
+        nodes: Node name of each worker; empty on this machine.
     """
 
     elapsed: float
@@ -69,36 +71,37 @@ class Moment:
 
 
 class Observer(Protocol):
-    """Looks on at a search."""
+    """Protocol of objects that watch a search."""
 
     def on_entry(self, state: StudyState, entry: Entry[Event]) -> None:
-        """See what has just happened; the state has it already."""
+        """Handle a new log entry, already applied to the state."""
 
     def on_tick(self, moment: Moment) -> None:
-        """See where the search is, each time that it has heard its workers."""
+        """Handle a snapshot, taken after each poll of the workers."""
 
 
 class Search:
-    """A study that is worked on.
+    """A running search on a study.
 
     Attributes:
-        state: what has happened to the study; ``config`` is its configuration, ``folder`` its folder.
-        data: the data set that its networks are trained on.
-        log: where events are written; None for a search in memory, and then the folder is a name only.
-        executor: who trains, and the clock of the search; ``began`` is when this session began on that clock, and
-            ``before`` are the seconds of the earlier ones.
-        is_hopeless: the rule of the rungs, asked for each run that reaches one; None for that of ``race``.
-        switches: which parts of the search are at work.
-        is_quoted: what is to be expected is said once its first networks have been trained.
-        observers: who looks on.
-        timing: what its runs have taken.
-        turn: what the next network is to have little of.
-        waiting: jobs that go on at a rung or are run again; ``broken`` counts the workers that broke at a run, and
-            ``crashes_in_a_row`` the last runs that crashed for good.
-        finished: the study had come to its end before, with no less effort.
-        exhausted: why no further network is found; empty while there may be one; ``lacks_time`` if there might be one
-            with more time.
-        reason: why the search has ended; empty while it has not.
+        state: State of the study, folded from the events.
+        data: Data set of the trainings.
+        log: Log of the study; None for a search in memory, which writes no files.
+        executor: Executor that trains, and the clock of the search.
+        began: Start of this session on the executor's clock, in seconds.
+        before: Seconds of the earlier sessions.
+        is_hopeless: Pruning rule of an external method; None for the rule of ``race.at_rung``.
+        switches: Enabled parts of the search.
+        is_quoted: Whether to log a forecast (``Quoted``) after the first networks.
+        timing: Measured over estimated seconds of the runs.
+        turn: Objective and ceiling of the next proposal.
+        waiting: Jobs to continue after a rung, to resume or to retry.
+        broken: Number of crashes or exceeded limits, by run.
+        crashes_in_a_row: Number of consecutive runs that ended as crashed.
+        finished: Whether an earlier session ended with at least this effort, or no further verification is allowed.
+        exhausted: Reason why the proposer finds no network; empty otherwise.
+        lacks_time: Whether more time might yield a proposal.
+        reason: Reason for the end of the search; empty while running.
     """
 
     def __init__(
@@ -116,7 +119,7 @@ class Search:
         planned_seconds: float = 0.0,
         is_quoted: bool = False,
     ) -> None:
-        """Go on from a state; its unfinished runs wait, and time counts from here, after the seconds of planning."""
+        """Resume from a state; unfinished runs wait, and ``planned_seconds`` count as time of this session."""
         config = state.config
         self.state = state
         self.config = config
@@ -146,7 +149,7 @@ class Search:
         self.reason = ""
 
     def add(self, event: Event) -> None:
-        """Append an event to the log, apply it, and show it to those who look on."""
+        """Append an event to the log, apply the event and notify the observers."""
         entry = Entry(self.elapsed, event, datetime.now(UTC).isoformat(timespec="seconds"))
         if self.log is not None:
             self.log.append(entry)
@@ -155,13 +158,13 @@ class Search:
             observer.on_entry(self.state, entry)
 
     def tick(self) -> None:
-        """Show where the search is to those who look on."""
+        """Send a snapshot to the observers."""
         moment = self.moment()
         for observer in self.observers:
             observer.on_tick(moment)
 
     def take(self, entry: Entry[Event]) -> None:
-        """Apply an event that is in the log, and learn from a run how long runs take; a proposal ends a turn."""
+        """Apply a logged event; a proposal starts the next turn, and a run updates the timing."""
         self.state.apply(entry)
         if isinstance(entry.event, Proposal):
             self.turn = turn_of(self.config, len(self.state.candidates))
@@ -173,7 +176,7 @@ class Search:
             self.timing.add(run, work(run.architecture, self.data.task), run.node)
 
     def moment(self) -> Moment:
-        """Return where the search is."""
+        """Return a snapshot of the search."""
         slots = self.executor.places()
         return Moment(
             elapsed=self.elapsed,
@@ -185,7 +188,7 @@ class Search:
 
     @property
     def ceiling(self) -> int:
-        """The most that the next network may cost in this turn."""
+        """The highest cost of the next proposal in this turn; falls with the lowest confirmed cost."""
         if not self.switches.falling_budget:
             return self.turn.ceiling
         standing = standing_front(self.state.contenders.values())
@@ -195,10 +198,10 @@ class Search:
     # Jobs -----------------------------------------------------------------------------------------------------
 
     def job(self, candidate: Candidate, purpose: Purpose, index: int) -> Job:
-        """Return the job of one run of a network; the first run stops at every rung."""
+        """Return the job of one run of a candidate; the first run stops at every rung."""
         proposal = candidate.proposal
         recipe, recipe_name = self.config.recipe_of(proposal.epochs)
-        # What costs nothing is trained to its end: its accuracy is what others are compared with.
+        # Baselines are cheap and serve as a comparison, so train them to the end.
         has_rungs = purpose is Purpose.SEARCH and proposal.origin != FLOOR
         return Job(
             architecture=proposal.architecture,
@@ -219,15 +222,15 @@ class Search:
 
     @property
     def at_work(self) -> list[Job]:
-        """What is being trained."""
+        """Jobs in training."""
         return [slot.job for slot in self.executor.places() if slot.job is not None]
 
     def checkpoint(self, trial: int, purpose: Purpose, seed_index: int) -> Path:
-        """Return where an unfinished run keeps its state."""
+        """Return the path of an unfinished run's checkpoint."""
         return StudyLog(self.folder).checkpoint(trial, purpose, seed_index)
 
     def free_index(self, candidate: Candidate) -> int:
-        """Return the lowest fresh seed of a network that has neither been run nor is being run."""
+        """Return the lowest index of a fresh seed that is neither finished nor in training."""
         trial, used = candidate.proposal.trial, {run.seed_index for run in candidate.fresh}
         used |= {job.seed_index for job in self.at_work if (job.purpose, job.trial) == (Purpose.CONFIRM, trial)}
         return next(index for index in itertools.count() if index not in used)
@@ -236,21 +239,25 @@ class Search:
 
     @property
     def elapsed(self) -> float:
-        """Seconds that the study has been worked on, all sessions together."""
+        """Seconds of all sessions of the study."""
         return self.before + self.executor.now() - self.began
 
     @property
     def left(self) -> float:
-        """Seconds left; infinite where there is no limit."""
+        """Remaining seconds; infinite without a time limit."""
         return float("inf") if self.effort.seconds is None else self.effort.seconds - self.elapsed
 
     @property
     def workers(self) -> int:
-        """Networks that train at once; before any can, those planned. The nodes of a cluster come and go."""
+        """Number of workers now (cluster nodes come and go); the planned number before the executor has started."""
         return len(self.executor.places()) or self.effort.workers
 
     def time_left(self) -> TimeLeft:
-        """Return what there is time for: a training whose network can still be confirmed and verified."""
+        """Return the time limits of the next training, such that the network can still be confirmed and verified.
+
+        If a training takes t seconds, training and confirmation take ``CAUTION`` * (1 + rounds) * t and the
+        verification ``CAUTION`` * ``VERIFY_FACTOR`` * rounds * t + ``CAUTION_SECONDS``. Both must fit into ``left``.
+        """
         images = self.timing.images
         pace = self.timing.measured_pace
         workers = self.workers
@@ -285,15 +292,18 @@ class Search:
         return waiting
 
     def closing_seconds(self) -> float:
-        """Return the time that is kept for verifying the smallest network that stands, or all of a front.
+        """Return the seconds reserved for verifying the smallest confirmed candidate, or every network of a front.
 
-        Where none stands it is for the likeliest one.
+        Without a confirmed candidate, the seconds are for the first network of ``likeliest``.
         """
         waiting = [] if self.effort.seconds is None else self._to_verify() or self.likeliest()
         return sum(map(self.verify_seconds, waiting[: None if self.config.is_front else 1]), 0.0)
 
     def likeliest(self) -> list[Candidate]:
-        """Return networks that may be verified though none stands: none of a front, nor once one has passed."""
+        """Return networks that may be verified without confirmation, the highest chance first.
+
+        Empty for a front, and as soon as a verification has passed.
+        """
         verdicts = self.state.verdicts
         if self.config.is_front or any(verdict.passed for verdict in verdicts.values()):
             return []
@@ -301,7 +311,7 @@ class Search:
         return likeliest(unseen, self.config.target_pct)
 
     def run_seconds(self, candidate: Candidate) -> float:
-        """Return the seconds of one whole run of a network at the present pace: from its own runs, else estimated."""
+        """Return the seconds of one whole run at the present pace, from the candidate's own runs or else estimated."""
         if seconds := [run.train_seconds for run in candidate.runs if run.status is Status.COMPLETE]:
             return statistics.mean(seconds) * self.timing.change_since(candidate.proposal.trial)
         proposal = candidate.proposal
@@ -311,19 +321,21 @@ class Search:
         return factor * self.timing.measured_pace.seconds(epochs, self.data.train_size, network_work)
 
     def verify_seconds(self, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:
-        """Return what verifying a network on so many seeds will take, in seconds of wall-clock; rather too much."""
-        # The teacher of the search has not seen all training images, so a verification has one of its own.
+        """Return the wall-clock seconds of verifying a candidate on ``seeds`` seeds, including a safety margin."""
+        # The search's teacher was trained on fewer images, so a verification trains a teacher on all training images.
         teaching = max((run.teacher_seconds for run in candidate.runs), default=0.0)
         return verifying(self.run_seconds(candidate), self.workers, seeds) + CAUTION * VERIFY_FACTOR * teaching
 
     def least_verify_seconds(self, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:
-        """Return ``verify_seconds`` without its margin; a verification is begun when so much time is left."""
+        """Return ``verify_seconds`` without the margin: the least remaining time at which a verification may start."""
         return (self.verify_seconds(candidate, seeds) - CAUTION_SECONDS) / CAUTION
 
     def remaining_seconds(self, candidate: Candidate, confirming: int) -> float:
-        """Return what a network that passed takes until it is verified, if it comes to stand; 0 where time has no end.
+        """Return the seconds for confirming and verifying a network that passed; 0 without a time limit.
 
-        ``confirming`` workers run its fresh seeds.
+        Args:
+            candidate: Network that passed the first run.
+            confirming: Number of workers for the fresh seeds.
         """
         if self.effort.seconds is None:
             return 0.0

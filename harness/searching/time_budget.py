@@ -1,4 +1,4 @@
-"""What there is time for: how much a search may spend, how long a training takes, by estimate and as measured."""
+"""Time budget: the effort of a search, and estimated and measured seconds of a training."""
 
 from __future__ import annotations
 
@@ -16,41 +16,43 @@ from harness.training.result import Result, Status
 from search_spaces.network import Analysis, Architecture, Task, analyse
 from search_spaces.notation import parse_network
 
-# Multiply-adds of a kernel larger than 1x1 that take as long as: moving one number of a map through BN, rectifier,
-# pooling and their gradients; the optimizer's step for one parameter, by image of a batch of 32; and what a
-# multiply-add of a 1x1 kernel, or of a depthwise or grouped one, takes besides. Fitted to 34 networks of ten forms,
-# with a standard deviation of the logarithm of 0.05 (docs/lab, "did the default search regress").
-_NUMBER_MACS = 6.1
-_PARAMETER_MACS = 20.0
-_POINTWISE_MACS = 1.9
-_GROUPED_MACS = 0.6
-# Training on all images takes longer than on the search split: 60,000 to 50,000.
+# Cost of a training step in equivalent multiply-adds of a kernel larger than 1x1, for these constants. Fitted to 34
+# networks of ten forms, with a standard deviation of the log of 0.05 (docs/lab, "did the default search regress").
+_NUMBER_MACS = 6.1  # number of a map, through BN, rectifier, pooling and the gradients
+_PARAMETER_MACS = 20.0  # parameter, for the optimizer's step, per image of a batch of 32
+_POINTWISE_MACS = 1.9  # multiply-add of a 1x1 kernel, additional cost
+_GROUPED_MACS = 0.6  # multiply-add of a depthwise or grouped kernel, additional cost
+# Seconds of an epoch on all 60,000 training images over those on the search split's 50,000.
 VERIFY_FACTOR = 1.2
-LEAST_VERIFY_SEEDS, _MOST_VERIFY_SEEDS = 5, 8
-_FORM_SECONDS = 30.0  # estimated seconds of runs of a form that count as much as the estimate itself
-_RECENT_RUNS = 8  # runs of a place, after which a busy period is forgotten (docs/lab, "did the default search regress")
-# What an estimate is raised by, as a factor, and what starting processes and writing files take.
+LEAST_VERIFY_SEEDS, _MOST_VERIFY_SEEDS = 5, 8  # number of seeds
+_FORM_SECONDS = 30.0  # added to measured and estimated seconds of a form, which shrinks the ratio towards 1
+_RECENT_RUNS = 8  # latest runs per node that count for the pace (docs/lab, "did the default search regress")
+# Safety factor on estimated seconds.
 CAUTION = 1.1
-CAUTION_SECONDS = 12.0
+CAUTION_SECONDS = 12.0  # for starting processes and writing files
 
 
 @lru_cache(maxsize=50_000)
 def work(architecture: Architecture, task: Task) -> float:
-    """Return what a training step of a network takes for one image, in multiply-adds of the forward pass."""
+    """Return the work of a training step for one image, in equivalent multiply-adds (``step_work``)."""
     return work_of(analyse(architecture, task))
 
 
 def work_of(analysis: Analysis) -> float:
-    """Do as ``work`` for a network that has been analysed."""
+    """Return the work of an analysed network."""
     totals = analysis.macs, analysis.map_numbers, analysis.parameters
     return step_work(*totals, analysis.grouped_macs, analysis.pointwise_macs)
 
 
 def step_work(macs: int, numbers: int, parameters: int, grouped: int = 0, pointwise: int = 0) -> float:
-    """Return the work of a network by its totals, in multiply-adds of kernels larger than 1x1.
+    """Return the work of a training step for one image, in equivalent multiply-adds of kernels larger than 1x1.
 
     Args:
-        grouped: multiply-adds of depthwise and grouped kernels; ``pointwise`` are those of 1x1 kernels.
+        macs: Multiply-adds of the forward pass.
+        numbers: Numbers of all maps.
+        parameters: Learned parameters.
+        grouped: Multiply-adds of depthwise and grouped kernels, included in ``macs``.
+        pointwise: Multiply-adds of 1x1 kernels, included in ``macs``.
     """
     kernels = macs + _GROUPED_MACS * grouped + _POINTWISE_MACS * pointwise
     return kernels + _NUMBER_MACS * numbers + _PARAMETER_MACS * parameters
@@ -58,19 +60,19 @@ def step_work(macs: int, numbers: int, parameters: int, grouped: int = 0, pointw
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds an image of a training step on one core: a fixed part, and one for each multiply-add of ``work``."""
+    """Seconds of a training step per image on one core: ``seconds_an_image`` + ``seconds_a_mac`` * work."""
 
     seconds_an_image: float
     seconds_a_mac: float
-    recipe: Recipe | None = None  # of several starts, which train too; None for one start
+    recipe: Recipe | None = None  # recipe with several starts, whose epochs count too; None for one start
 
     def seconds(self, epochs: int, images: int, network_work: float) -> float:
-        """Return what a training of so many epochs over ``images`` takes with a network of so much ``work``."""
+        """Return the seconds of a training of ``epochs`` epochs over ``images`` images."""
         overhead = 0 if self.recipe is None else start_overhead(self.recipe, epochs)
         return (epochs + overhead) * images * (self.seconds_an_image + self.seconds_a_mac * network_work)
 
     def of_recipe(self, recipe: Recipe, task: Task) -> Pace:
-        """Return the pace under a recipe: for each image every teacher runs forward, a third of a training step."""
+        """Return the pace of a recipe; each teacher adds a forward pass per image, a third of a training step."""
         image = self.seconds_an_image
         if recipe.teacher:
             forward = recipe.teacher_seeds * work(parse_network(recipe.teacher, task), task) / 3
@@ -78,22 +80,22 @@ class Pace:
         return replace(self, seconds_an_image=image, recipe=recipe if recipe.starts > 1 else None)
 
 
-# On one core of a two-core CPU machine, by engine. torch: fitted to the 3,702-parameter network and seed4, of which it
-# trains 4,600 and 3,000 images a second. Native: the networks of ``_NUMBER_MACS``, on a core that is 0.46 times as fast
-# as the one that they were measured on; others are faster or slower, which shows with the first run.
+# Pace on one core of a two-core CPU machine, by engine. ``torch``: fitted to the 3,702-parameter network (4,600 images
+# per second) and seed4 (3,000). ``native``: the networks of ``_NUMBER_MACS``, for a core 0.46 times as fast as the core
+# of the measurement; the first runs correct the pace for faster or slower cores.
 _PACES = {"torch": Pace(1.85e-4, 3.35e-11), "native": Pace(1.2e-5, 5.4e-11)}
-# Of one process on an H100: launches of kernels take most of a step, whatever their size. Two networks of 1.0 and 1.6
-# million multiply-adds, three epochs each: docs/lab, "what a training takes on a GPU".
+# Pace of one process on an H100, dominated by kernel launches. Fitted to networks of 1.0 and 1.6 million multiply-adds,
+# three epochs each (docs/lab, "what a training takes on a GPU").
 _GPU_PACE = Pace(1.3e-5, 4.0e-12)
 
 
 def pace_of(engine: str, device: str) -> Pace:
-    """Return the pace of an engine, ``native`` or ``torch``, on a device, before any run has shown it."""
+    """Return the prior pace of engine ``native`` or ``torch`` on a device, before any run."""
     return _PACES[engine] if device == "cpu" else _GPU_PACE
 
 
 class _Timed(NamedTuple):
-    """A run that has ended: the form of its network, and its measured and estimated seconds."""
+    """A finished run: the network's form, and measured and estimated seconds."""
 
     form: str
     measured: float
@@ -102,17 +104,18 @@ class _Timed(NamedTuple):
 
 @dataclass(slots=True)
 class Timing:
-    """The pace of this machine: measured over estimated seconds of the latest runs.
+    """Measured over estimated seconds of the latest runs.
 
-    Only the latest runs of each place count, so that estimates recover when other programs have ended. How much slower
-    a form of networks is than estimated depends on the caches of a processor; it is learned beside runs of other forms.
+    Only the latest ``_RECENT_RUNS`` runs per node count, so the pace recovers after a busy period. The ratio of a form
+    depends on the processor's caches, so ``forms`` compares runs of a form with runs of other forms on the same node.
 
     Attributes:
-        images: training images of an epoch.
-        pace: the pace of the estimates.
-        recent: the latest runs of each place, oldest first.
-        forms: by form, the sums of measured seconds, each over the slowdown of other forms, and of estimated seconds.
-        slowdowns: by trial, the slowdown of the place of each of its whole runs when that ended.
+        images: Training images per epoch.
+        pace: Prior pace, the denominator of all ratios.
+        recent: Latest runs by node, oldest first.
+        forms: By form, the sum of measured seconds, each divided by the node's slowdown for other forms, and the sum of
+            estimated seconds.
+        slowdowns: By trial, the slowdown of the node at the end of each complete run.
     """
 
     images: int
@@ -122,7 +125,7 @@ class Timing:
     slowdowns: dict[int, list[float]] = field(default_factory=dict)
 
     def add(self, run: Result, network_work: float, node: str = "") -> None:
-        """Add a run that has ended; a run without an epoch or a size is left out."""
+        """Add a finished run; runs without an epoch or without a known size are ignored."""
         if not (run.history and run.macs):
             return
         form = run.architecture.form
@@ -142,22 +145,25 @@ class Timing:
         return math.fsum(measured for measured, _ in pairs) / estimated if estimated else None
 
     def slowdown(self) -> float | None:
-        """Return measured over estimated seconds at the slowest place; None where no run was measured."""
+        """Return measured over estimated seconds on the slowest node; None without a measured run."""
         return max(filter(None, map(self._slowdown, self.recent.values())), default=None)
 
     def form_factor(self, form: str) -> float:
-        """Return how much longer than estimated runs of a form take, beside those of other forms; drawn towards 1."""
+        """Return measured over estimated seconds of a form relative to other forms, shrunk towards 1.
+
+        factor = (measured + ``_FORM_SECONDS``) / (estimated + ``_FORM_SECONDS``)
+        """
         measured_sum, estimated_sum = self.forms.get(form, (0.0, 0.0))
         return (measured_sum + _FORM_SECONDS) / (estimated_sum + _FORM_SECONDS)
 
     def change_since(self, trial: int) -> float:
-        """Return the present slowdown over that at the ends of a network's runs; 1 for a network without runs."""
+        """Return the present slowdown over the mean slowdown at the ends of a trial's runs; 1 without runs."""
         slowdowns = self.slowdowns.get(trial, [])
         return (self.slowdown() or 1.0) * len(slowdowns) / math.fsum(slowdowns) if slowdowns else 1.0
 
     @property
     def measured_pace(self) -> Pace:
-        """The pace that the latest runs of the slowest place have shown; before any run the estimates' own."""
+        """The prior pace times the slowdown of the slowest node."""
         factor = self.slowdown() or 1.0
         image = factor * self.pace.seconds_an_image
         return replace(self.pace, seconds_an_image=image, seconds_a_mac=factor * self.pace.seconds_a_mac)
@@ -165,17 +171,19 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class TimeLeft:
-    """What there is time for, at the pace of this machine, where an epoch trains on so many images.
+    """Remaining time at the present pace, with ``images`` training images per epoch.
 
     Attributes:
-        seconds: that one training may take, so that its network can still be confirmed and verified; None for no end.
-        left: seconds of the search; infinite where it has no end.
-        workers: trainings at once.
-        passed: seconds that the search has had.
-        form_factors: by form, ``Timing.form_factor``; 1 for a form that is not in it.
-        spare: seconds that are left besides two verifications, the winner's and that of another network should it miss;
-            infinite where the search has no end or nothing stands.
-        is_over: tells whether the search's time has ended since; a look that finds nothing ends then.
+        images: Training images per epoch.
+        pace: Measured pace.
+        seconds: Longest training whose network can still be confirmed and verified; None for no limit.
+        left: Remaining seconds of the search; infinite for no limit.
+        workers: Number of parallel trainings.
+        passed: Elapsed seconds of the search.
+        form_factors: ``Timing.form_factor`` by form; 1 for a missing form.
+        spare: Seconds left after verifying the incumbent and, in case of a miss, a second network; infinite without a
+            time limit or an incumbent.
+        is_over: Function that returns whether the search's time has ended, so that a ranking stops early.
     """
 
     images: int
@@ -189,22 +197,25 @@ class TimeLeft:
     is_over: Callable[[], bool] = lambda: False
 
     def takes(self, epochs: int, network_work: float, form: str = "") -> float:
-        """Return the expected seconds of a training; without a form, of a network of average speed."""
+        """Return the expected seconds of a training; without ``form``, of a network of average speed."""
         return self.form_factors.get(form, 1.0) * self.pace.seconds(epochs, self.images, network_work)
 
     def has(self, epochs: int, network_work: float, form: str = "") -> bool:
-        """Return whether there is time for a training."""
+        """Return whether the training fits into ``seconds``."""
         return self.seconds is None or self.takes(epochs, network_work, form) <= self.seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """How much a search may spend; not part of what it searches for.
+    """Limits on the resources of a search; not part of the study's configuration.
 
     Attributes:
-        seconds: of all sessions together, verification included; None for no end.
-        trials: networks to train at most; None for no end.
-        workers: networks that train at once.
+        seconds: Time of all sessions together, including the verification; None for no limit.
+        trials: Maximum number of trials; None for no limit.
+        workers: Number of parallel trainings.
+        device: Device to train on.
+        limits: Time and memory limits of a run.
+        engine: ``native`` or ``torch``.
     """
 
     seconds: float | None
@@ -216,27 +227,27 @@ class Effort:
 
 
 def verify_seeds(workers: int) -> int:
-    """Return how many seeds a winner is verified with: five, or as many as take no longer; eight at most."""
+    """Return the number of seeds of a verification: five, or up to eight if that takes no more rounds."""
     return min(_MOST_VERIFY_SEEDS, rounds(LEAST_VERIFY_SEEDS, workers) * workers)
 
 
 def rounds(seeds: int, workers: int) -> int:
-    """Return how often workers train at once until all seeds are trained."""
+    """Return the number of rounds in which ``workers`` workers train all seeds."""
     return -(-seeds // workers)
 
 
 def verifying(one: float, workers: int, seeds: int = LEAST_VERIFY_SEEDS) -> float:
-    """Return the seconds of a verification where one training on the search split takes ``one``."""
+    """Return the seconds of a verification if a training on the search split takes ``one`` seconds."""
     return CAUTION * VERIFY_FACTOR * rounds(seeds, workers) * one + CAUTION_SECONDS
 
 
 def least_seconds(images: int) -> float:
-    """Return the seconds in which a search on so many images usually has an answer on two cores."""
+    """Return the seconds in which a search on ``images`` images usually has an answer on two cores."""
     return 180.0 if images <= 10_000 else 600.0
 
 
 def is_spent(effort: Effort, events: list[Entry[Event]]) -> bool:
-    """Return whether the last session came to its end, with no less effort than is allowed now."""
+    """Return whether the last session ended in order with at least this effort."""
     ends = (entry.event for entry in reversed(events) if isinstance(entry.event, SessionBegan | SessionEnded))
     if not isinstance(last := next(ends, None), SessionEnded):
         return False
@@ -244,6 +255,6 @@ def is_spent(effort: Effort, events: list[Entry[Event]]) -> bool:
         return effort.trials is not None and effort.trials <= (last.trials or 0)
     if last.reason == "exhausted" and last.seconds is None:
         return True
-    # With more time there may be networks that were too slow to be trained before.
+    # With more time, networks that were too slow before become feasible.
     ended = last.reason in ("exhausted", "time")
     return ended and effort.seconds is not None and effort.seconds <= (last.seconds or 0)

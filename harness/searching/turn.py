@@ -1,4 +1,4 @@
-"""What the next network of a search is to have little of: one metric, or two by weights that take turns."""
+"""The objective of the next proposal: one metric, or a weighted pair of metrics for a Pareto front."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from harness.studies.candidate import combined_cost, objective_of
 from harness.studies.config import StudyConfig
 from search_spaces.space import Objective
 
-# Of the first of two metrics, in turns: both, then either alone, then what lies between.
+# Weights of the first of two metrics, in cyclic order: both equally, each alone, then two mixtures.
 WEIGHTS = (0.5, 1.0, 0.0, 0.75, 0.25)
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What the next network is to have little of, and the most that it may have of it."""
+    """The objective of the next proposal, a metric or two weighted metrics, and the highest allowed value."""
 
     objective: Objective
     ceiling: int
 
 
 def turn_of(config: StudyConfig, number: int) -> Turn:
-    """Return the turn of a number; those of a search for one metric are all the same."""
+    """Return the turn of proposal ``number``; for a single metric all turns are equal."""
     objective = objective_of(config, WEIGHTS[number % len(WEIGHTS)])
     return Turn(objective, combined_cost(config.ceilings, objective))

@@ -1,4 +1,4 @@
-"""The ops of a network as values; every file of this folder is imported, and its ops are in the notation."""
+"""Ops of networks as values; all modules of this package are imported and register ops in the notation."""
 
 import importlib
 import pkgutil

@@ -1,4 +1,4 @@
-"""Convolutions: kernels that a network may use several times, in groups of channels, and in several poses."""
+"""Convolutions, optionally with tied kernels, groups of channels and poses (rotated and mirrored kernels)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _GROUPS = {"groups": Parameter("groups", "groups", Kind.COUNT, "number of groups
 
 
 class Kernel(Op):
-    """A convolution. Those of one ``tie`` share one kernel, not the bias."""
+    """Base class of convolutions; convolutions with the same ``tie`` share the kernel, but not the bias."""
 
     __slots__ = ()
     role: ClassVar[Role] = Role.CONVOLUTION
@@ -36,7 +36,7 @@ class Kernel(Op):
 
     @property
     def is_grouped(self) -> bool:
-        """Whether it reads the channels in groups, each by itself."""
+        """Whether channels are convolved in separate groups."""
         return False
 
     @property
@@ -65,7 +65,7 @@ def _square(edge: int) -> Signature:
 
 
 def _strip(rows: int, columns: int) -> Signature:
-    # These take no poses, because a quarter turn of a kernel of one row is no kernel of one row.
+    # No ``poses``: a quarter turn of a kernel with a single row does not have a single row.
     return Signature(_CHANNELS, True, {**_WINDOW, **_GROUPS, **_ENDS}, {"kernel_size": rows, "kernel_width": columns})
 
 
@@ -81,14 +81,20 @@ def _strip(rows: int, columns: int) -> Signature:
 )
 @dataclass(frozen=True, slots=True)
 class Conv(Kernel):
-    """A convolution over all channels; ``padding`` None keeps the map's size at stride 1.
+    """A convolution over all channels, or over groups of channels.
 
     Attributes:
-        kernel_size: rows of the kernel.
-        padding: zeros on each side; a kernel of one row or one column is padded along its length only.
-        kernel_width: columns of the kernel; None for as many as rows.
-        groups: parts of equal size into which input and output channels fall, each convolved by itself.
-        poses: so many neighbouring outputs have one learned kernel, turned and mirrored (``search_spaces.modules``).
+        kernel_size: Rows of the kernel.
+        out_channels: Number of output channels, all poses counted.
+        padding: Zeros on each side; None keeps the size of the map at stride 1. A kernel with a single row or column
+            is padded along its length only.
+        stride: Stride in rows and columns.
+        bias: Whether the outputs have a learned bias.
+        tie: Name of the tie; None for a kernel that is not shared.
+        kernel_width: Columns of the kernel; None means ``kernel_size``.
+        groups: Number of groups of channels, each convolved separately.
+        poses: Number of neighbouring outputs that use the same learned kernel, rotated and mirrored
+            (``search_spaces.modules``).
     """
 
     kernel_size: int
@@ -106,7 +112,7 @@ class Conv(Kernel):
         return self.groups > 1
 
     def __post_init__(self) -> None:
-        """Resolve the defaults, so that equal ops compare equal."""
+        """Replace None by the actual values, so that equal ops compare equal."""
         if self.kernel_width is None:
             object.__setattr__(self, "kernel_width", self.kernel_size)
         if self.padding is None:
@@ -159,10 +165,10 @@ class Conv(Kernel):
 @written(dwconv3x3=Signature(options={**_WINDOW, **POSES, **_ENDS}))
 @dataclass(frozen=True, slots=True)
 class DepthwiseConv(Kernel):
-    """A 3x3 convolution of each channel by itself; keeps the number of channels.
+    """A depthwise 3x3 convolution; the number of channels stays the same.
 
     Attributes:
-        poses: so many neighbouring channels have one learned kernel, turned and mirrored, a pose each (Lengyel and
+        poses: Number of neighbouring channels that use the same learned kernel, each in a different pose (Lengyel and
             van Gemert, "Exploiting learned symmetries in group equivariant convolutions", arXiv 2106.04914).
     """
 
@@ -200,5 +206,5 @@ class DepthwiseConv(Kernel):
 
 
 def kernels(ops: Iterable[Op]) -> list[Kernel]:
-    """Return all convolutions in order of execution, those inside ``res`` included."""
+    """Return all convolutions in order of execution, including convolutions inside ``res``."""
     return [op for op in flat(ops) if isinstance(op, Kernel)]

@@ -1,9 +1,9 @@
-"""What an op is: a frozen dataclass that says what it takes, makes and costs, and builds its torch module.
+"""Base class of ops and their registry: an op is a frozen dataclass with output shape, costs and torch module.
 
-Each file of this folder holds ops, and is found because it is here: nothing else has to know of an op. What an op
-leaves out of the methods of ``Op`` is that of an activation.
+Every module of this package is imported automatically, so a new op needs no other change. The methods of ``Op`` have
+defaults that suit an activation function.
 
-Padded maps and windows follow ``floor((size + 2 * padding - kernel) / stride) + 1`` (Dumoulin and Visin, arXiv
+Sizes of padded maps and windows follow ``floor((size + 2 * padding - kernel) / stride) + 1`` (Dumoulin and Visin, arXiv
 1603.07285, relationship 6).
 """
 
@@ -21,18 +21,17 @@ from search_spaces.errors import ShapeError
 if TYPE_CHECKING:
     from torch import nn
 
-# Of a map (channels, height, width), of a vector (features,).
-Shape = tuple[int, ...]
+Shape = tuple[int, ...]  # (channels, height, width) of a map, (features,) of a vector
 _Kind = TypeVar("_Kind", bound="type[Op]")
 
 
 def shape_text(shape: Shape) -> str:
-    """Return a shape as people write it: 16x12x12, or 10."""
+    """Return a shape as text, such as ``16x12x12`` or ``10``."""
     return "x".join(map(str, shape))
 
 
 class Kind(StrEnum):
-    """What an argument may be."""
+    """Kind of an argument; the values are texts for messages."""
 
     COUNT = "a whole number"
     RATE = "a number from 0 to below 1"
@@ -43,13 +42,15 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One argument of an op.
+    """Declaration of an argument of an op.
 
     Attributes:
-        field: the field of the op that it sets.
-        label: its keyword, or what names it in a decision.
-        meaning: what it says, for messages.
-        among: all numbers that it may be; any from ``minimum`` on where there are none.
+        field: Name of the field of the op that the argument sets.
+        label: Keyword of the argument, also its name in decisions of a search space.
+        kind: Kind of the argument.
+        meaning: Description for messages.
+        minimum: Least allowed count, if ``among`` is empty.
+        among: All allowed numbers.
     """
 
     field: str
@@ -62,11 +63,14 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What an op takes: at most one number without a keyword, and options by name, in the order of canonical text.
+    """Arguments of an op under a name of the notation.
 
     Attributes:
-        fixed: fields that the op's name sets.
-        make: returns the op; set where the op is registered.
+        number: Declaration of the number without a keyword; None if the op takes no number.
+        required: Whether ``number`` must be given.
+        options: Declarations of the options by keyword, in the order of canonical text.
+        fixed: Values of the fields that the name of the op determines.
+        make: Factory of the op, set by ``written``.
     """
 
     number: Parameter | None = None
@@ -77,7 +81,7 @@ class Signature:
 
 
 class Role(StrEnum):
-    """What an op is for."""
+    """Function of an op in a network."""
 
     CONVOLUTION = "convolution"
     LINEAR = "linear"
@@ -90,92 +94,96 @@ class Role(StrEnum):
     SUM = "sum"
 
 
-# These roles multiply what they read by learned weights, which an integer deployment keeps as int8.
+# Roles of ops that multiply their input by learned weights, which are int8 in the integer form.
 _WEIGHTED = (Role.CONVOLUTION, Role.LINEAR)
 
 
 class Op:
-    """An op; a subclass is a frozen dataclass that ``written`` registers."""
+    """Base class of ops; a subclass is a frozen dataclass registered by ``written``.
+
+    Attributes:
+        role: Function of the op in a network.
+        is_global: Whether the op reads all positions of a map at once.
+        tie: Name of the tie; ops with the same tie share the weights whose shape ``kernel`` returns.
+        layer: Name of the ``torch.nn`` class that ``module`` constructs from the fields of the op.
+    """
 
     __slots__ = ()
     role: ClassVar[Role] = Role.ACTIVATION
-    # It takes in a whole map at once.
     is_global: ClassVar[bool] = False
-    # Ops of one tie share what ``kernel`` has the shape of.
     tie: str | None = None
-    # The class of ``torch.nn`` that is given the op's fields, where that is all there is to its module.
     layer: ClassVar[str] = ""
 
     def __str__(self) -> str:
-        """Return the op in canonical notation, defaults left out."""
+        """Return the op in canonical notation, without arguments that equal the defaults."""
         return _text(self)
 
     def shape(self, before: Shape) -> Shape:
-        """Return the shape after the op.
+        """Return the output shape for the input shape ``before``.
 
         Raises:
-            ShapeError: the op cannot take the shape before it; ``path`` points below ``res`` where that is the cause.
+            ShapeError: The op cannot take this input shape. ``path`` locates the cause inside ``res(...)``.
         """
         return before
 
     def window(self) -> tuple[int, int, int] | None:
-        """Return rows, columns and stride of what a position of the output reads; None for its own place only."""
+        """Return rows, columns and stride of the input window of an output; None for elementwise and global ops."""
         return None
 
     def kernel(self, before: Shape) -> Shape | None:
-        """Return the shape of the numbers that a tie shares; None where there are none.
+        """Return the shape of the weights that a tie shares, or None if the op has no such weights.
 
-        Of a convolution it is its kernel, out x in x rows x columns.
+        For a convolution: (out, in, rows, columns).
         """
         return None
 
     def cost(self, before: Shape) -> tuple[int, int]:
-        """Return parameters, and multiply-adds for one image."""
+        """Return the number of parameters and the number of multiply-adds per image."""
         return 0, 0
 
     def statistics(self, before: Shape) -> int:
-        """Return how many numbers are stored that training keeps but does not learn."""
+        """Return the number of stored values that are not learned (running statistics)."""
         return 0
 
     @property
     def has_weights(self) -> bool:
-        """Whether it multiplies what it reads by learned weights."""
+        """Whether the op multiplies the input by learned weights."""
         return self.role in _WEIGHTED
 
     @property
     def works_in_place(self) -> bool:
-        """Whether each value of the output may be written over the value of the input in its place."""
+        """Whether each output value may overwrite the input value at the same position."""
         return self.window() is None and not self.is_global
 
     @property
     def drop_rate(self) -> float:
-        """The share of the values that it sets to zero in training."""
+        """Fraction of the values that the op sets to zero in training."""
         return 0.0
 
     def constants(self, before: Shape) -> int:
-        """Return the bytes of constants that stand for an op without an integer form: 32 bits a parameter."""
+        """Return the assumed bytes of constants of an op without an integer form: 4 bytes per parameter."""
         return 4 * self.cost(before)[0]
 
     def module(self, before: Shape) -> nn.Module:
-        """Return the op's torch module; torch is imported within this method only."""
+        """Return the torch module of the op; torch must be imported inside this method only."""
         from torch import nn
 
         module: nn.Module = getattr(nn, self.layer)(*(getattr(self, each.name) for each in fields(cast(Any, self))))
         return module
 
     def map_of(self, before: Shape) -> tuple[int, int, int]:
-        """Return channels, rows and columns; raise ShapeError where a vector comes."""
+        """Return channels, rows and columns of a map; raise ShapeError for a vector."""
         if len(before) != 3:
             raise ShapeError(f"{self} needs a map (channels x height x width), but gets {before[0]} values")
         return before[0], before[1], before[2]
 
     def check_poses(self, channels: int, poses: int) -> None:
-        """Raise ShapeError where channels are no multiple of the number of poses."""
+        """Raise ShapeError if ``channels`` is not a multiple of ``poses``."""
         if channels % poses:
             raise ShapeError(f"{self} needs a multiple of {poses} channels, but gets {channels}")
 
     def windows(self, before: Shape, padding: tuple[int, int] = (0, 0)) -> tuple[int, int]:
-        """Return rows and columns of a map of which ``window`` has been taken; raise ShapeError where none is left."""
+        """Return rows and columns of the output map after sliding ``window``; raise ShapeError if the map is empty."""
         _, *size = self.map_of(before)
         *window, stride = self.window() or (1, 1, 1)
         height, width = ((size[axis] + 2 * padding[axis] - window[axis]) // stride + 1 for axis in (0, 1))
@@ -189,7 +197,7 @@ _NAMES: dict[type[Op], list[str]] = {}
 
 
 def written(**signatures: Signature) -> Callable[[_Kind], _Kind]:
-    """Register an op under its names in the notation, with what it takes under each."""
+    """Register an op class in the notation; each keyword is a name of the op, with the arguments under this name."""
 
     def register(op: _Kind) -> _Kind:
         _NAMES[op] = list(signatures)
@@ -201,13 +209,13 @@ def written(**signatures: Signature) -> Callable[[_Kind], _Kind]:
 
 
 def op_names() -> tuple[str, ...]:
-    """Return all names of ops in the notation."""
+    """Return the names of all ops in the notation."""
     return (*SIGNATURES, "res")
 
 
 @dataclass(frozen=True, slots=True)
 class Residual(Op):
-    """Adds its input to the output of its ops; ``bars`` are for the eye only, as in ``Architecture``."""
+    """Sum of the input and of the output of ``ops``; ``bars`` only affect the text, as in ``Architecture``."""
 
     role: ClassVar[Role] = Role.SUM
     ops: tuple[Op, ...]
@@ -221,7 +229,7 @@ class Residual(Op):
         return f"res({ops_text(self.ops, self.bars)})"
 
     def shape(self, before: Shape) -> Shape:
-        """Return the shape before, which all its ops together must leave as it is."""
+        """Return the input shape, which must equal the output shape of ``ops``."""
         if not self.ops:
             raise ShapeError("res() is empty: it needs at least one op to add its input to")
         after = before
@@ -239,7 +247,7 @@ class Residual(Op):
 
 
 def flat(ops: Iterable[Op]) -> Iterator[Op]:
-    """Yield all ops in order of execution, those within residual sums too and the sums behind theirs."""
+    """Yield all ops in order of execution: the ops of a residual sum first, then the sum."""
     for op in ops:
         if isinstance(op, Residual):
             yield from flat(op.ops)
@@ -266,7 +274,7 @@ def _text(op: Op) -> str:
 
 
 def ops_text(ops: Iterable[Op], bars: tuple[int, ...] | None = None) -> str:
-    """Return ops in canonical notation, with a ``|`` before those whose indices ``bars`` holds; None shows none."""
+    """Return ops in canonical notation, with ``|`` before the indices in ``bars``; None omits all bars, nested too."""
     words = []
     for index, op in enumerate(ops):
         if bars is not None and index in bars:
@@ -276,7 +284,7 @@ def ops_text(ops: Iterable[Op], bars: tuple[int, ...] | None = None) -> str:
 
 
 def plain(number: float) -> str:
-    """Return the shortest plain decimal that reads back as ``number``: 0.00001, never 1e-05."""
+    """Return the shortest decimal text without an exponent that converts back to ``number``: 0.00001, not 1e-05."""
     if isinstance(number, int):
         return str(number)
     text = format(Decimal(repr(float(number))), "f")

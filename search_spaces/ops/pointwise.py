@@ -1,4 +1,4 @@
-"""Ops that compute each value from the one in its place: batch normalisation, activations and dropout."""
+"""Elementwise ops: batch normalisation, activations and dropout."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ _RATE = Signature(Parameter("p", "rate", Kind.RATE, "rate"), required=True)
 @written(bn=Signature(options=_NORM))
 @dataclass(frozen=True, slots=True)
 class BatchNorm(Op):
-    """Batch normalisation with a shift and, unless ``unscaled``, a scale a channel; without one the scale is 1.
+    """Batch normalisation with a learned shift and, unless ``unscaled``, a learned scale.
 
     Attributes:
-        poses: so many neighbouring channels have one shift and one scale.
-        shared: these channels have one mean and one variance too.
-        tie: those of one name share shifts and scales, not the statistics.
+        unscaled: Whether the scale is fixed at 1.
+        poses: Number of neighbouring channels that share a shift and a scale.
+        shared: Whether these channels also share a mean and a variance.
+        tie: Name of the tie; ops with the same tie share shifts and scales, but not the statistics.
     """
 
     role: ClassVar[Role] = Role.NORMALISATION
@@ -72,7 +73,7 @@ class BatchNorm(Op):
 @written(relu=Signature())
 @dataclass(frozen=True, slots=True)
 class ReLU(Op):
-    """Rectifier."""
+    """Rectifier, max(x, 0)."""
 
     layer: ClassVar[str] = "ReLU"
 
@@ -80,7 +81,7 @@ class ReLU(Op):
 @written(leaky=Signature(Parameter("slope", "slope", Kind.SLOPE, "slope")))
 @dataclass(frozen=True, slots=True)
 class LeakyReLU(Op):
-    """Rectifier that multiplies what is negative by ``slope``, above 0 and below 1."""
+    """Rectifier that multiplies negative values by ``slope``, a fixed number between 0 and 1."""
 
     layer: ClassVar[str] = "LeakyReLU"
 
@@ -90,7 +91,7 @@ class LeakyReLU(Op):
 @written(prelu=Signature())
 @dataclass(frozen=True, slots=True)
 class PReLU(Op):
-    """Rectifier that multiplies what is negative by one parameter, the same for all channels, 0.25 at first."""
+    """Rectifier that multiplies negative values by a single learned parameter, initially 0.25, for all channels."""
 
     def cost(self, before: Shape) -> tuple[int, int]:
         return 1, 0
@@ -112,7 +113,7 @@ class Swish(Op):
 @written(dropout=_RATE)
 @dataclass(frozen=True, slots=True)
 class Dropout(Op):
-    """Zeroes single values with probability ``p`` in training."""
+    """Dropout: in training, set single values to zero with probability ``p``."""
 
     role: ClassVar[Role] = Role.DROPOUT
     p: float
@@ -130,7 +131,7 @@ class Dropout(Op):
 @written(dropout2d=_RATE)
 @dataclass(frozen=True, slots=True)
 class Dropout2d(Op):
-    """Zeroes whole channels with probability ``p`` in training."""
+    """Dropout of channels: in training, set whole channels to zero with probability ``p``."""
 
     role: ClassVar[Role] = Role.DROPOUT
     p: float

@@ -1,4 +1,4 @@
-"""Ops that make a map smaller: pools, the unshuffle and the heads that take in a whole map."""
+"""Ops that reduce maps: pooling, unshuffle, global pooling and linear layers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Pool(Op):
 @written(maxpool=_SIZE)
 @dataclass(frozen=True, slots=True)
 class MaxPool(_Pool):
-    """Maximum over windows of ``size`` x ``size``, stride ``size``, incomplete windows dropped."""
+    """Maximum over windows of ``size`` x ``size`` with stride ``size``; incomplete windows are dropped."""
 
     role: ClassVar[Role] = Role.MAX_POOLING
     layer: ClassVar[str] = "MaxPool2d"
@@ -42,7 +42,7 @@ class MaxPool(_Pool):
 @written(avgpool=_SIZE)
 @dataclass(frozen=True, slots=True)
 class AvgPool(_Pool):
-    """Mean over windows of ``size`` x ``size``, stride ``size``, incomplete windows dropped."""
+    """Mean over windows of ``size`` x ``size`` with stride ``size``; incomplete windows are dropped."""
 
     role: ClassVar[Role] = Role.MEAN_POOLING
     layer: ClassVar[str] = "AvgPool2d"
@@ -52,9 +52,9 @@ class AvgPool(_Pool):
 @written(unshuffle=_UNSHUFFLED)
 @dataclass(frozen=True, slots=True)
 class Unshuffle(_Pool):
-    """Lays the values of each ``size`` x ``size`` window into channels; unlike a pool it loses nothing.
+    """Move the values of each ``size`` x ``size`` window into channels (``torch.nn.PixelUnshuffle``).
 
-    Channel c becomes channels c * size^2 to (c + 1) * size^2 - 1, the window row by row, as in torch.
+    Channel c becomes channels c * size^2 to (c + 1) * size^2 - 1, in row-major order of the window.
     """
 
     role: ClassVar[Role] = Role.REARRANGEMENT
@@ -71,7 +71,7 @@ class Unshuffle(_Pool):
 @written(gap=Signature())
 @dataclass(frozen=True, slots=True)
 class GlobalAvgPool(Op):
-    """Mean over the whole map: (channels, 1, 1)."""
+    """Mean over the whole map, output shape (channels, 1, 1)."""
 
     role: ClassVar[Role] = Role.MEAN_POOLING
     is_global: ClassVar[bool] = True
@@ -88,7 +88,7 @@ class GlobalAvgPool(Op):
 @written(linear=Signature(_FEATURES, required=True))
 @dataclass(frozen=True, slots=True)
 class Linear(Op):
-    """A fully connected layer with bias; flattens what it gets."""
+    """A fully connected layer with bias; a map is flattened first."""
 
     out_features: int
     role: ClassVar[Role] = Role.LINEAR
@@ -110,11 +110,11 @@ class Linear(Op):
 @written(poselinear=Signature(_FEATURES, required=True, options={"poses": replace(POSES["poses"], among=(2, 4, 8))}))
 @dataclass(frozen=True, slots=True)
 class PoseLinear(Op):
-    """A linear layer behind ``gap`` that learns one number a channel and one a pose, not one for each pair of them.
+    """A linear layer after ``gap`` whose weights are products of a factor per channel and a factor per pose.
 
-    Channel c in pose p is feature c * poses + p, as convolutions in poses leave them. An output has a number a of each
-    channel and a number b of each pose, and its weight of the feature is a (1 + b): with the 1 all poses weigh alike
-    where b is zero, as it is at first, and a still learns where a begins at zero too.
+    Feature c * poses + p is channel c in pose p, the output order of convolutions with poses. For each output, the
+    weight of this feature is a[c] * (1 + b[p]) with learned a and b. The 1 gives all poses equal weights while b is
+    zero (the initial value), and gives a non-zero gradient of a.
     """
 
     role: ClassVar[Role] = Role.LINEAR

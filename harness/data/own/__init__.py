@@ -1,4 +1,4 @@
-"""A person's own data: `kept` reads, splits and stores them; the other files answer one question each."""
+"""User data sets: `kept` reads, splits and stores data; `sources`, `values`, `labels` and `parts` hold the steps."""
 
 from harness.data.own.kept import (
     Data,

@@ -1,9 +1,9 @@
-"""A person's own data: read, checked, split, and kept in the workspace under the hash of what they hold.
+"""User data sets: read a source, check and split the images, and store the result in the workspace.
 
-Whatever the source, the outcome is the same value: uint8 images (channels, rows, columns) and classes by name. What is
-kept is read like any other data set, by its name, ``NAME-HASH``; two data sets of one name cannot mix. The order in
-which a source lists its images has no part in it, so that a folder of pictures and an ``.npz`` of the same numbers are
-the same data set.
+All sources are converted to uint8 images (channels, rows, columns) and class names. A stored data set is read like a
+known data set, by the name ``NAME-HASH``. The hash covers the content, so data sets of the same ``NAME`` stay separate.
+The order of images in the source has no influence: a folder of pictures and an ``.npz`` of the same numbers give the
+same data set.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from harness.system.terminal import counted
 from search_spaces.ops import Shape, shape_text
 
 _MOST_CLASSES = 256
-_MOST_NAMED = 10
-_MOST_SPLITS = 8
+_MOST_NAMED = 10  # duplicates listed by name
+_MOST_SPLITS = 8  # attempts to find a split whose sides share no equal pixels
 _ROUNDED = "images that differ become equal or nearly equal in the 256 steps of a pixel"
-# Places in ``PARTS``.
+# Indices into ``PARTS``.
 _TRAIN, _VALIDATION, _TEST = range(3)
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a source is read, as `read` describes it."""
+    """Options of reading a source, with the meaning of the arguments of `read`."""
 
     shape: Shape | None = None
     group_by: str | None = None
@@ -52,7 +52,7 @@ class Options:
     allow_overlap: bool = False
 
     def __post_init__(self) -> None:
-        """Raise DataError where a value is not allowed."""
+        """Raise DataError if a value is not allowed."""
         if self.shape is not None:
             sizes = self.shape if isinstance(self.shape, list | tuple) else ()
             if len(sizes) != 3 or not all(isinstance(size, int | np.integer) and 0 < size < 10_000 for size in sizes):
@@ -73,16 +73,17 @@ class Options:
 
 
 def data_name(text: str, options: Options | None = None, name: str = "") -> str:
-    """Return ``text`` if it names a data set; else read and store the path ``text`` and return its data set's name.
+    """Return the name of the data set ``text``, after reading and storing the source if ``text`` is a path.
 
     Args:
-        options: how a path is read, for people who describe it; None reads it as it was described, if it was.
-        name: of the data set, in the place of that of the path.
+        text: Name of a data set, or path of a source.
+        options: Options for ``data describe``, which are remembered for the path. None uses the remembered options.
+        name: Name for the data set in place of the name of the path.
 
     Raises:
-        UsageError: there is no such data set, file or folder, a data set was read with other options, or the path was
-            described in several ways.
-        DataError: as `read` raises it.
+        UsageError: The data set, file or folder does not exist, the data set was read with different options, or the
+            path was described in several ways.
+        DataError: Same as for `read`.
     """
     if not os.path.exists(text) and os.sep in text:
         raise UsageError(f"there is no file or folder {text[:200]}")
@@ -99,10 +100,10 @@ def data_name(text: str, options: Options | None = None, name: str = "") -> str:
 
 
 def described_options(text: str) -> Options:
-    """Return how a path was described, none where it was not.
+    """Return the remembered options of a path, or the default options if the path was never described.
 
     Raises:
-        UsageError: it was described in several ways.
+        UsageError: The path was described in several ways.
     """
     readings = descriptions(text)
     if len(readings) > 1:
@@ -112,7 +113,7 @@ def described_options(text: str) -> Options:
 
 
 def descriptions(text: str) -> dict[str, Options]:
-    """Return the options with which a path was described, by the name of the data set that is still there."""
+    """Return the remembered options of a path by name of the data set; data sets no longer stored are left out."""
     path = _memory_file()
     readings = {}
     for reading in _memory().get(os.path.realpath(text), []):
@@ -124,7 +125,7 @@ def descriptions(text: str) -> dict[str, Options]:
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """A data set that was made of a path, and how the path was read."""
+    """Name of a data set that was read from a path, and the options of reading."""
 
     name: str
     options: Options
@@ -150,12 +151,12 @@ def _memory() -> dict[str, list[Any]]:
     if not path.is_file():
         return {}
     memory = read_as(dict[str, Any], path, f"the file {path}", _REMOVE_MEMORY)
-    # Older programs kept the options of the last description alone, which do not say of which data set they are.
+    # Entries of older versions are ignored: a single set of options, without the name of the data set.
     return {key: readings for key, readings in memory.items() if isinstance(readings, list)}
 
 
 def _check_options(spec: Dataset, options: Options) -> None:
-    # Nothing is read differently with allow_overlap, so that it suits every data set.
+    # allow_overlap is not compared, because the option does not change the content.
     requested = (options.shape, options.group_by, options.balanced, options.channels)
     recorded = (spec.image_shape, spec.group_by, spec.balanced, spec.channels)
     if any(value and value != known for value, known in zip(requested, recorded, strict=True)):
@@ -165,7 +166,7 @@ def _check_options(spec: Dataset, options: Options) -> None:
 
 
 def parts_text(spec: Dataset) -> str:
-    """Return a sentence for people: the sizes of the parts, and whether they take turns, are balanced or overlap."""
+    """Return a description of the parts: sizes, folds, balance, groups and overlap."""
     turns = f" (in {spec.folds} turns)" if spec.folds > 1 else ""
     sizes = f"{spec.train_size:,} training, {spec.validation_size:,} validation{turns}"
     balance = ", as many of each class" if spec.balanced else ""
@@ -186,23 +187,27 @@ def read(
     channels: str | None = None,
     allow_overlap: bool = False,
 ) -> Dataset:
-    """Read a data set from a file or folder, keep it in the workspace, and return it.
+    """Read a data set from a file or folder and store the data set in the workspace.
 
     Args:
-        path: an ``.npz`` with the keys of Keras or MedMNIST or ``X, y[, X_test, y_test]``; a folder
-            ``train/CLASS/*`` (with or without ``validation`` and ``test``) or ``CLASS/*`` of pictures, or one of IDX
-            files; series as ``.ts`` or UCR's ``.tsv`` (``NAME_TRAIN`` finds its ``NAME_TEST``).
-        shape: (channels, rows, columns) to which images are resized.
-        group_by: groups, which stay on one side of every split: an array of the ``.npz`` (``NAME_test`` for test), or
-            ``_`` for the part of a file's name before the first ``_``.
-        balanced: validate and test on as many images of each class, so that accuracy is the mean of the classes' own;
-            further test images are left out, further validation images are trained on, or left out where groups are.
-        channels: ``first`` or ``last``, or ``none`` of pictures without channels, where an array of an ``.npz`` may be
-            read in several ways.
-        allow_overlap: keep parts that have images or groups in common, which is refused elsewhere, and say so.
+        path: An ``.npz`` with the keys of Keras or MedMNIST or ``X, y[, X_test, y_test]``; a folder of pictures,
+            ``train/CLASS/*`` (with or without ``validation`` and ``test``) or ``CLASS/*``; a folder of IDX files; or
+            series as ``.ts`` or UCR's ``.tsv`` (``NAME_TEST`` is found beside ``NAME_TRAIN``).
+        shape: (channels, rows, columns) to resize images to; None keeps the size.
+        group_by: Groups that must not be divided by a split: name of an array of the ``.npz`` (``NAME_test`` for the
+            test part), or ``_`` for the part of a file name before the first ``_``.
+        balanced: Validate and test on equally many images of each class, so that the accuracy is the mean of the class
+            accuracies. Surplus test images are left out; surplus validation images are trained on, or left out if the
+            data have groups.
+        channels: Position of the channel axis in an ambiguous array of an ``.npz``: ``first``, ``last``, or ``none``
+            for pictures without channels.
+        allow_overlap: Accept parts with common images or groups; the overlap is stated in the data set.
+
+    Returns:
+        The facts of the stored data set.
 
     Raises:
-        DataError: the path is none of these, or its content does not hold together.
+        DataError: The path is not a supported source, or the content is inconsistent.
     """
     options = Options(shape, group_by, balanced, channels, allow_overlap)
     if not isinstance(path, str | os.PathLike) or not os.path.exists(path):
@@ -224,22 +229,25 @@ def from_arrays(
     channels: str | None = None,
     allow_overlap: bool = False,
 ) -> Dataset:
-    """Keep arrays as a data set, and return it.
+    """Store arrays as a data set in the workspace.
 
     Args:
-        x: numbers (images, rows, columns[, channels]), or series (series, steps).
-        y: the class of each image, integers or texts.
-        x_test: the images that are locked; None sets a fifth of ``x`` aside.
-        y_test: its classes.
-        groups: one value per image; images of one value stay on one side of every split.
-        groups_test: those of ``x_test``, where ``groups`` are given.
-        channels: where they stand, ``first`` or ``last``: needed where both readings are possible, and for series with
-            channels, (series, channels, steps) or (series, steps, channels); ``none`` says that narrow pictures are
-            no series.
-        balanced: as `read` has it; so is ``allow_overlap``.
+        name: Name of the data set.
+        x: Images (images, rows, columns[, channels]) or series (series, steps).
+        y: Class of each image, integers or texts.
+        x_test: Test images, which are locked; None sets a fifth of ``x`` aside.
+        y_test: Classes of ``x_test``.
+        groups: Group of each image; images of the same group must not be divided by a split.
+        groups_test: Groups of ``x_test``, required if ``groups`` is given.
+        shape: Same as for `read`; so are ``balanced`` and ``allow_overlap``.
+        channels: Position of the channel axis, ``first`` or ``last``; required for ambiguous arrays and for series with
+            channels. ``none`` states that narrow pictures are not series.
+
+    Returns:
+        The facts of the stored data set.
 
     Raises:
-        DataError: the arrays do not hold together.
+        DataError: The arrays are inconsistent.
     """
     options = Options(shape, "groups" if groups is not None else None, balanced, channels, allow_overlap)
     source = Source(str(name), {"train": part_of_arrays(x, y, "train", groups)})
@@ -259,7 +267,7 @@ def from_torch(
     channels: str | None = None,
     allow_overlap: bool = False,
 ) -> Dataset:
-    """Do as `from_arrays` with torch's map-style data sets of (picture or tensor (channels, rows, columns), class)."""
+    """Same as `from_arrays`, for map-style torch data sets of (picture or tensor (channels, rows, columns), class)."""
     options = Options(shape, channels=channels, allow_overlap=allow_overlap)
     source = Source(str(name), {})
     for part, data in (("train", train), ("test", test)):
@@ -269,7 +277,7 @@ def from_torch(
 
 
 class Data:
-    """Makes data sets of one's own, which ``harness.search`` and the other functions take in place of a name."""
+    """Constructors of user data sets, which ``harness.search`` and similar functions accept as ``dataset``."""
 
     from_arrays = staticmethod(from_arrays)
     from_torch = staticmethod(from_torch)
@@ -281,13 +289,16 @@ class Data:
 
 @dataclass(slots=True, eq=False)
 class _ImageTable:
-    """All images of a source, sorted by part, class and content; an array has one entry per image.
+    """All images of a source, sorted by part, class and content; every array has an entry per image.
 
     Attributes:
-        numbers: the images of each part as they were read, by place of the part in ``PARTS``.
-        part: place of its part in ``PARTS``; ``position`` is the place of the image in ``numbers`` of its part.
-        digests: SHA-256 of its numbers; ``groups`` are None where the source has none.
-        names: what people call an image, by part and position.
+        numbers: Unscaled images of each part, by index of the part in ``PARTS``.
+        part: Index of the part in ``PARTS``.
+        position: Index of the image in ``numbers`` of the part.
+        labels: Index of the class.
+        digests: SHA-256 of the unscaled image.
+        groups: Group; None if the source has no groups.
+        names: Names of the images for messages, by part and position.
     """
 
     numbers: dict[int, Array]
@@ -299,14 +310,14 @@ class _ImageTable:
     names: dict[int, list[str]]
 
     def blocks(self, indices: Array) -> Iterator[tuple[Array, Array]]:
-        """Yield, some images at a time, their positions in ``indices`` and their numbers."""
+        """Yield the unscaled images ``indices`` in blocks, each with the positions in ``indices``."""
         for part, numbers in self.numbers.items():
             inside = np.flatnonzero(self.part[indices] == part)
             for block in values.chunks(len(inside), numbers[0].size):
                 yield inside[block], numbers[self.position[indices[inside[block]]]]
 
     def pixels(self, low: Array, high: Array) -> Array:
-        """Return all images as pixels."""
+        """Return all images, scaled to pixels, uint8 (images, channels, rows, columns)."""
         shape = next(iter(self.numbers.values())).shape[1:]
         pixels = np.empty((len(self.part), *shape), np.uint8)
         for inside, block in self.blocks(np.arange(len(self.part))):
@@ -314,20 +325,24 @@ class _ImageTable:
         return pixels
 
     def keys(self) -> list[Array]:
-        """Return group and content; images that share one of them stay on one side of a split."""
+        """Return the groups and the digests; images with a common key must not be divided by a split."""
         return [self.digests] if self.groups is None else [self.groups, self.digests]
 
     def name(self, index: int) -> str:
-        """Return what people call an image."""
+        """Return the name of an image for messages."""
         part, position = int(self.part[index]), int(self.position[index])
         return self.names[part][position] if self.names[part] else f"{PARTS[part]} {position}"
 
 
 class _Scaled(NamedTuple):
-    """All images as pixels, and which of them are locked; per channel ``low`` became 0 and ``high`` 255.
+    """All images, scaled to pixels, with the choice of the test images.
 
-    ``near`` are bytes that equal pictures and near-duplicates share; ``joint`` those that pictures share which stay on
-    one side of each division: the same, or where near-duplicates cannot stay together, of equal ones alone.
+    Attributes:
+        is_test: Mask of the locked test images.
+        low: Number per channel that is mapped to 0; ``high`` is mapped to 255.
+        near: Key of each image that equal pictures and near-duplicates share.
+        joint: Key of each image that pictures share which must not be divided: ``near``, or ``pixel_digests`` if
+            near-duplicates cannot stay together.
     """
 
     is_test: Array
@@ -340,7 +355,7 @@ class _Scaled(NamedTuple):
 
 
 def _store(source: Source, options: Options) -> Dataset:
-    """Check what a source holds, split it, write its parts, and return the data set that they make."""
+    """Check and split a source, write the parts to the workspace, and return the data set."""
     table, classes = _image_table(source, options)
     scaled, fold, is_used = _divided(table, balanced=options.balanced)
     low, high = scaled.low, scaled.high
@@ -354,7 +369,7 @@ def _store(source: Source, options: Options) -> Dataset:
     duplicates = _duplicates(table, scaled.pixel_digests)
     table.numbers.clear()
     train, test, group_sizes = _parts_to_write(table, scaled, fold, is_used, balanced=options.balanced)
-    # The parts have copies of these pixels, which memory should hold once.
+    # The parts hold copies of the pixels; free the original to save memory.
     del scaled
     if surplus := len(table.part) - len(train["labels"]) - len(test["labels"]):
         remarks.append(f"left out: {counted(surplus, 'image')} of classes that have more")
@@ -408,7 +423,7 @@ def _image_table(source: Source, options: Options) -> tuple[_ImageTable, list[st
     labels = np.array([class_index[label] for part in by_index.values() for label in part.labels])
     digests = np.concatenate([values.digests(images) for images in numbers.values()])
     groups = [group.encode("utf-8", "surrogateescape") for part in by_index.values() for group in part.groups]
-    # Images have one order, whichever way their source lists them.
+    # Sort by content, so that the order of the source has no influence on the hash of the data set.
     order = np.lexsort((digests, labels, parts))
     names = {index: part.names for index, part in by_index.items()}
     members = np.array(groups)[order] if groups else None
@@ -425,7 +440,7 @@ def _check_like(train: Part, part: Part, name: str, source: str) -> None:
 
 
 def _numbers(by_index: Mapping[int, Part], source: str, options: Options) -> dict[int, Array]:
-    # The images are taken out of the parts, so that memory holds them once.
+    # The images are removed from the parts, so that memory holds a single copy.
     numbers: dict[int, Array] = {}
     for index, part in by_index.items():
         _check_like(by_index[_TRAIN], part, PARTS[index], source)
@@ -439,9 +454,9 @@ def _numbers(by_index: Mapping[int, Part], source: str, options: Options) -> dic
 
 
 def _divided(table: _ImageTable, *, balanced: bool) -> tuple[_Scaled, Array, Array]:
-    """Return the images as pixels with the locked ones, the turns that validate, and which images are used.
+    """Return the scaled images with the test images, the fold of each image, and the mask of the images that are used.
 
-    Near-duplicates stay on one side of each division, unless so many are connected that nothing could be divided.
+    Near-duplicates are not divided, unless so many are connected that no split exists.
     """
     try:
         scaled = _split_and_scale(table, joins_near=True)
@@ -452,7 +467,7 @@ def _divided(table: _ImageTable, *, balanced: bool) -> tuple[_Scaled, Array, Arr
 
 
 def _split_and_scale(table: _ImageTable, *, joins_near: bool) -> _Scaled:
-    """Lock the part to test on, or a fifth where there is none, and scale all images to the range of the others."""
+    """Lock the test part, or a fifth if there is none, and scale all images to the range of the unlocked images."""
     keys = table.keys()
     has_test = (table.part == _TEST).any()
     for _ in range(_MOST_SPLITS):
@@ -476,21 +491,20 @@ def _split_and_scale(table: _ImageTable, *, joins_near: bool) -> _Scaled:
         joint = near if joins_near else digests
         if has_test or not np.isin(joint[is_test], joint[~is_test]).any():
             return _Scaled(is_test, low, high, pixels, digests, near, joint)
-        # Different numbers became equal or nearly equal pixels on both sides. With these as a further key they stay
-        # together; another split has another range, which may make others equal. Units only grow, so a few splits
-        # settle it.
+        # Different numbers became equal or nearly equal pixels on both sides. A further key keeps such images together.
+        # The next split has a different range, which may make more images equal. Units only grow, so few attempts are
+        # sufficient.
         keys.append(joint)
     raise DataError(f"a fifth cannot be set aside: {_ROUNDED}")
 
 
 def _turns(table: _ImageTable, scaled: _Scaled, *, balanced: bool) -> tuple[Array, Array]:
-    """Return, for each image that is not locked, the turn that validates on it, and whether it is used."""
+    """Return, for the images that are not locked, the fold in which each validates, and the mask of those used."""
     not_test = np.flatnonzero(~scaled.is_test)
     units = divisions.units([key[not_test] for key in (*table.keys(), scaled.joint)], "split-v1")
     in_validation = table.part[not_test] == _VALIDATION
     given_validation = in_validation if in_validation.any() else None
     grouped = table.groups is not None
-    # Images are used or left out; of those that are used, ``fold`` says which turn validates on them, if any.
     labels = table.labels[not_test]
     return divisions.validated(labels, units, given_validation, grouped=grouped, balanced=balanced)
 
@@ -498,9 +512,9 @@ def _turns(table: _ImageTable, scaled: _Scaled, *, balanced: bool) -> tuple[Arra
 def _parts_to_write(
     table: _ImageTable, scaled: _Scaled, fold: Array, is_used: Array, *, balanced: bool
 ) -> tuple[dict[str, Array], dict[str, Array], tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Return the arrays of the images to train and validate on, with the fold that validates each, and of the test.
+    """Return the arrays of the training and validation images, the arrays of the test images, and the group sizes.
 
-    The last are the sizes of the groups that validate and test, empty where there are no groups.
+    The group sizes are the sizes of the validation groups and of the test groups, empty without groups.
     """
     not_test, test = np.flatnonzero(~scaled.is_test), np.flatnonzero(scaled.is_test)
     labels = table.labels[not_test]
@@ -545,7 +559,7 @@ def _remarks(source: Source, table: _ImageTable, scaled: _Scaled) -> list[str]:
 
 
 def _near_count(scaled: _Scaled) -> int:
-    """Return the number of images that are nearly equal to others and not equal to all of them."""
+    """Return the number of images with a near-duplicate that is not an equal image."""
     near = np.unique(scaled.near, return_inverse=True)[1]
     equal = np.unique(scaled.pixel_digests, return_inverse=True)[1]
     different = np.unique(near * len(near) + equal) // len(near)
@@ -553,7 +567,7 @@ def _near_count(scaled: _Scaled) -> int:
 
 
 def _duplicates(table: _ImageTable, digests: Array) -> tuple[str, ...]:
-    """Return the images that occur more than once, as "A = B"; the first few by name, then how many more."""
+    """Return texts "A = B" of at most ``_MOST_NAMED`` images that occur more than once, then the number of the rest."""
     _, firsts, inverse = np.unique(digests, return_index=True, return_inverse=True)
     originals = firsts[inverse]
     repeats = np.flatnonzero(originals != np.arange(len(digests))).tolist()
@@ -563,7 +577,7 @@ def _duplicates(table: _ImageTable, digests: Array) -> tuple[str, ...]:
 
 
 def check_facts(spec: Dataset) -> None:
-    """Raise DataError where ``data.json`` of a person's own data states what the stored images do not give."""
+    """Raise DataError if ``data.json`` of a user data set contradicts the stored images."""
     folder = workspace().data(spec.name)
     with np.load(folder / OWN_FILES[0]) as train, np.load(folder / OWN_FILES[1]) as test:
         mean, std = _statistics(train["pixels"], spec.name)
@@ -583,12 +597,12 @@ def check_facts(spec: Dataset) -> None:
 
 
 def _turns_of(fold: Array) -> tuple[int, int]:
-    """Return how many images validate in a turn, and the number of turns."""
+    """Return the number of validation images of a fold, and the number of folds."""
     return int((fold == 0).sum()), divisions.FOLDS if (fold == 1).any() else 1
 
 
 def _statistics(pixels: Array, name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and deviation of each channel, on a scale from 0 to 1."""
+    """Return mean and standard deviation of each channel, on a scale from 0 to 1."""
     shades = np.arange(256) / 255
     means, deviations = [], []
     for channel in range(pixels.shape[1]):
@@ -605,7 +619,7 @@ def _statistics(pixels: Array, name: str) -> tuple[tuple[float, ...], tuple[floa
 
 
 def _write(spec: Dataset, *parts: Mapping[str, Array]) -> Dataset:
-    """Write a data set unless it is stored, and what is known of its source now; return it with its files."""
+    """Write a data set unless already stored, update the facts about the source, and return ``spec`` with the files."""
     folder = workspace().data(spec.name)
     files: dict[str, bytes] = {}
     is_new = not os.path.isfile(folder / "data.json")
@@ -617,7 +631,7 @@ def _write(spec: Dataset, *parts: Mapping[str, Array]) -> Dataset:
         sums = [DataFile(file, hashlib.sha256(content).hexdigest(), "") for file, content in files.items()]
         spec = replace(spec, all_files=tuple(sums))
     else:
-        # Fields that are not compared are those of the source, which may have another name or order than before.
+        # The fields that are not compared describe the source, whose name or order may have changed.
         source_facts = {item.name: getattr(spec, item.name) for item in fields(spec) if not item.compare}
         spec = replace(dataset(spec.name), **source_facts)
     files["data.json"] = json_text(document_of(spec)).encode()

@@ -1,7 +1,7 @@
-"""What equals what among labels and groups, and in which order classes stand.
+"""Names and order of labels and groups.
 
-Texts are equal in Unicode's form NFC, numbers by value; nothing else is made of either: ``01``, ``NA`` and ``True``
-stay what they are. The order is that of `numpy.unique`, numbers by value and texts by code points.
+Texts are compared in Unicode's form NFC, numbers by value, without any further conversion: ``01``, ``NA`` and ``True``
+remain texts. Classes have the order of `numpy.unique`: numbers by value, texts by code points.
 """
 
 from __future__ import annotations
@@ -14,15 +14,18 @@ import numpy as np
 
 from harness.system.errors import DataError
 
-_SHOWN = 40
+_SHOWN = 40  # maximum characters of a label in a message
 
 
 def read_labels(values: Any, what: str) -> tuple[list[str], list[str]]:
-    """Return the name of each label, and all names in their order.
+    """Return the name of each label, and the sorted names of all classes.
 
     Args:
-        values: integers, whole numbers or texts, (images,) or (images, 1).
-        what: whose they are, for people.
+        values: Integers, whole numbers or texts, (images,) or (images, 1).
+        what: Description of ``values`` in messages.
+
+    Raises:
+        DataError: ``values`` has a different shape or type, or is not finite.
     """
     array = _column(values, what)
     kind = array.dtype.kind
@@ -38,7 +41,7 @@ def read_labels(values: Any, what: str) -> tuple[list[str], list[str]]:
         raise DataError(f"{what} are {array.dtype}; allowed is one integer or text an image")
     unique, indices = np.unique(array, return_inverse=True)
     names = [text_label(value, what) if kind == "U" else str(int(value)) for value in unique]
-    # Forms of one text may stand apart.
+    # Two Unicode forms of the same text need not be neighbours in ``unique``.
     order = sorted({*names}) if kind == "U" else names
     return [names[index] for index in indices.tolist()], order
 
@@ -64,7 +67,7 @@ def _of_objects(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def text_label(text: str, what: str) -> str:
-    """Return a text in form NFC; raise DataError where it is empty or cannot be printed."""
+    """Return a text in form NFC; raise DataError if ``text`` is empty or not printable."""
     label = unicodedata.normalize("NFC", str(text))
     if not label or not label.isprintable():
         excerpt = ascii(label if len(label) <= _SHOWN else label[:_SHOWN])

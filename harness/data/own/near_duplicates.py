@@ -1,7 +1,7 @@
-"""Near-duplicates: pictures that were saved again, lie a few grey levels apart, or are shifted by a pixel.
+"""Detection of near-duplicates: pictures that were saved again, differ by a few grey levels or are shifted by a pixel.
 
-Candidates are neighbours by the magnitudes of low frequencies, which no shift changes; the pixels themselves then
-decide.
+Candidate pairs are nearest neighbours by the magnitudes of low frequencies, which are invariant to shifts. The pixels
+of each candidate pair are then compared.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ import numpy as np
 
 from harness.data.own.values import Array, chunks
 
-NEAR_LEVELS = 5  # grey levels of 256, root mean square of a difference; JPEG at quality 85 makes 3.4 of MNIST's digits
-_LEAST_SIDE = 8  # pixels; smaller pictures and series are alike without being copies
-_LEAST_CONTRAST = 3  # times NEAR_LEVELS, standard deviation of a channel: pictures of less contrast are all alike
-_FREQUENCIES = 24  # by which neighbours are looked up; all are compared afterwards
-_NEIGHBOURS = 8  # candidates of each picture
-_MOST_NEIGHBOURS = 64  # candidates of a picture with more neighbours than that
-_ROWS = 512  # pictures or pairs that are worked on at once
-_MOST_SIDE = 64  # pixels of the means that are transformed
+NEAR_LEVELS = 5  # grey levels of 256, largest root mean square of a difference; JPEG of quality 85 gives 3.4 on MNIST
+_LEAST_SIDE = 8  # pixels; smaller pictures and series are similar without being copies
+_LEAST_CONTRAST = 3  # times NEAR_LEVELS, least standard deviation of a channel; flatter pictures are all similar
+_FREQUENCIES = 24  # number of frequencies in the k-d tree; candidates are compared by all frequencies
+_NEIGHBOURS = 8  # candidates per picture
+_MOST_NEIGHBOURS = 64  # candidates of a picture with more than ``_NEIGHBOURS`` neighbours
+_ROWS = 512  # number of pictures or pairs per block, to limit memory
+_MOST_SIDE = 64  # pixels; larger pictures are averaged over blocks before the Fourier transform
 
 
 def near_keys(pixels: Array, digests: Array) -> Array:
-    """Return bytes (images,) that equal pictures and near-duplicates share: the least digest of all that are connected.
+    """Return a key per picture, bytes (images,): the least digest of the connected component of near-duplicates.
 
     Args:
-        pixels: uint8 (images, channels, rows, columns).
-        digests: bytes (images,) that equal pictures share.
+        pixels: Pictures, uint8 (images, channels, rows, columns).
+        digests: Digests of the pictures, bytes (images,); equal pictures have equal digests.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     firsts, of_image = np.unique(digests, return_index=True, return_inverse=True)[1:]
     pairs = near_pairs(pixels, firsts)
-    # Equal pictures are connected with the first of them.
+    # Each picture is connected to the first picture with the same digest.
     edges = np.concatenate([pairs, np.stack([firsts[of_image], np.arange(len(digests))], axis=1)])
     graph = coo_array((np.ones(len(edges), bool), (edges[:, 0], edges[:, 1])), shape=(len(digests),) * 2)
     components = connected_components(graph, directed=False)[1]
@@ -48,12 +48,13 @@ def near_keys(pixels: Array, digests: Array) -> Array:
 def near_pairs(pixels: Array, indices: Array | None = None) -> Array:
     """Return pairs of near-duplicates, int64 (pairs, 2), the lower index first.
 
-    Two pictures are near-duplicates where the root mean square of their difference is at most ``NEAR_LEVELS`` grey
-    levels, after a shift by at most one pixel. Each picture is compared with at most ``_MOST_NEIGHBOURS`` others.
+    Two pictures are near-duplicates if the root mean square of the difference is at most ``NEAR_LEVELS`` grey levels
+    after a shift by at most a pixel. Each picture is compared with at most ``_MOST_NEIGHBOURS`` pictures.
 
     Args:
-        pixels: uint8 (images, channels, rows, columns); series and flat pictures have no near-duplicates.
-        indices: the pictures that are compared, no two equal; all by default.
+        pixels: Pictures, uint8 (images, channels, rows, columns). Series and pictures without contrast have no
+            near-duplicates.
+        indices: Pictures to compare, all different from each other; None selects all pictures.
     """
     from scipy.spatial import cKDTree
 
@@ -83,8 +84,8 @@ def near_pairs(pixels: Array, indices: Array | None = None) -> Array:
 
 
 def _near_rows(tree: Any, features: Array, rows: Array, count: int) -> tuple[Array, Array]:
-    """Return pairs of rows whose features lie within the radius, and which rows may have more than ``count``."""
-    # A difference changes all magnitudes together by no more than its own norm; a shift loses an edge besides.
+    """Return pairs of rows with features within the radius, and a mask of rows with ``count`` or more neighbours."""
+    # Magnitudes differ by at most the norm of the difference (Parseval); the factor allows for edges lost in a shift.
     radius = 1.2 * NEAR_LEVELS
     neighbours = tree.query(features[rows, :_FREQUENCIES], k=count + 1, distance_upper_bound=radius)[1]
     firsts, columns = np.nonzero(neighbours < len(features))
@@ -100,7 +101,7 @@ def _slices(count: int) -> Iterator[slice]:
 
 
 def _features(images: Array) -> Array:
-    """Return magnitudes of low frequencies of the mean over channels, in grey levels, float32 (images, frequencies)."""
+    """Return low-frequency magnitudes of the mean over channels, in grey levels, float32 (images, frequencies)."""
     from scipy.fft import fft2
 
     grey = images.mean(1)
@@ -108,7 +109,7 @@ def _features(images: Array) -> Array:
     height, width = grey.shape[1] // rows, grey.shape[2] // columns
     blocks = grey[:, : height * rows, : width * columns].reshape(len(grey), height, rows, width, columns)
     spectrum = np.abs(fft2(blocks.mean((2, 4)), norm="forward"))
-    # Half of the plane, as the other half is the same, without the highest frequencies, which are there once.
+    # Half of the plane suffices, as the transform of real numbers is symmetric. The Nyquist frequencies are left out.
     highest_row, highest_column = min(8, (height - 1) // 2), min(8, (width - 1) // 2)
     plane = [(row, column) for row in range(highest_row + 1) for column in range(-highest_column, highest_column + 1)]
     half = sorted((pair for pair in plane if pair >= (0, 0)), key=lambda pair: (pair[0] ** 2 + pair[1] ** 2, pair))
@@ -116,7 +117,7 @@ def _features(images: Array) -> Array:
 
 
 def _are_near(images: Array, others: Array) -> Array:
-    """Return which pairs are near-duplicates, bool (pairs,)."""
+    """Return a mask of the pairs that are near-duplicates, bool (pairs,)."""
     rows, columns = images.shape[2:]
     least = np.full(len(images), np.inf)
     for down in (-1, 0, 1):

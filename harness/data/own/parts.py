@@ -1,7 +1,7 @@
-"""Which images are trained on, validated on and locked: what belongs together lies on one side of every division.
+"""Division of images into training, validation and test parts without leakage.
 
-Images belong together that are equal, of two classes too, or of one group. All choices are by SHA-256 of the images or
-the groups, so that nobody can steer them, and the order of images has no part in them.
+Equal images (even of different classes) and images of the same group form a unit, and a unit is never divided. All
+choices use SHA-256 of images or groups, so that choices cannot be manipulated and do not depend on the order of images.
 """
 
 from __future__ import annotations
@@ -17,24 +17,27 @@ from harness.data.own.values import Array
 from harness.system.errors import DataError
 from harness.system.terminal import counted
 
-# A fifth is set aside where a part is missing, as is the custom.
-_SHARE = Fraction(1, 5)
-# Where a class has fewer images to train on, one split says little: the fifths take turns in validating.
-_FEW = 200
+_SHARE = Fraction(1, 5)  # share of the images that replaces a missing part
+_FEW = 200  # training images; if any class has fewer, a single split is too noisy and ``FOLDS`` folds are used
 FOLDS = 5
-FEWEST_GROUPS = 5  # groups of a part that validates or tests, of a third of all groups at most
-ALWAYS_TRAINED = 255
+FEWEST_GROUPS = 5  # least number of groups that validate or test, unless a third of all groups is less
+ALWAYS_TRAINED = 255  # fold number of images that never validate
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Units:
-    """What belongs together: the unit of each image, int64 (images,), and a rank of each unit that nobody can steer."""
+    """Units of images that must not be divided.
+
+    Attributes:
+        of_image: Unit of each image, int64 (images,).
+        ranks: SHA-256 of each unit, by which units are ordered.
+    """
 
     of_image: Array
     ranks: list[bytes]
 
     def members(self, images: Iterable[int]) -> dict[int, list[int]]:
-        """Return these images by their unit, units in the order of their ranks."""
+        """Return ``images`` by unit; units are ordered by rank."""
         members: dict[int, list[int]] = {}
         for image in images:
             members.setdefault(int(self.of_image[image]), []).append(image)
@@ -42,11 +45,11 @@ class Units:
 
 
 def units(keys: Sequence[Array], tag: str = "") -> Units:
-    """Return the units of images that share a key of any kind.
+    """Return the connected components of images that share a key of any kind.
 
     Args:
-        keys: of each kind one key an image, bytes (images,); the first kind ranks.
-        tag: makes ranks of one purpose differ from those of another.
+        keys: Keys of the images, bytes (images,), for each kind of key; the first kind determines the ranks.
+        tag: Prefix of the hashed keys, so that ranks for different purposes are independent.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -68,11 +71,16 @@ def units(keys: Sequence[Array], tag: str = "") -> Units:
 
 
 def fifth(labels: Array, together: Units, barred: Array, *, grouped: bool) -> Array:
-    """Return which images make a fifth of each class; of a unit all or none, so of some classes it is more.
+    """Return a mask of a fifth of each class; more than a fifth if whole units demand so.
 
     Args:
-        barred: images that may not be chosen, nor what belongs to them.
-        grouped: whether units are groups; then at least ``FEWEST_GROUPS`` are chosen, of a third of all at most.
+        labels: Classes, int64 (images,).
+        together: Units of the images.
+        barred: Mask of images that must not be chosen, together with the units of these images.
+        grouped: Whether units are groups. If so, at least ``FEWEST_GROUPS`` are chosen, but at most a third of all.
+
+    Raises:
+        DataError: A class would have no image on either side.
     """
     chosen = np.zeros(len(labels), bool)
     free = ~np.isin(together.of_image, together.of_image[barred])
@@ -96,7 +104,7 @@ def fifth(labels: Array, together: Units, barred: Array, *, grouped: bool) -> Ar
 
 
 def _add_units(chosen: Array, labels: Array, together: Units, free: Array) -> None:
-    """Choose further units, in the order of their ranks, which leave an image of each class on the other side."""
+    """Add units to ``chosen`` by rank, up to the least number, if an image of each class stays on the opposite side."""
     members = together.members(np.flatnonzero(free).tolist())
     count = sum(bool(chosen[images[0]]) for images in members.values())
     wanted = min(FEWEST_GROUPS, len(members) // 3)
@@ -111,14 +119,23 @@ def _add_units(chosen: Array, labels: Array, together: Units, free: Array) -> No
 def validated(
     labels: Array, together: Units, named: Array | None, *, grouped: bool, balanced: bool
 ) -> tuple[Array, Array]:
-    """Return in which turn an image validates, or that it is always trained on, and which images are used at all.
+    """Choose the validation images.
 
-    One fifth validates always where there are many images or groups, else five take turns, of which all have as many
-    images. Where ``balanced``, as many images of each class validate: further ones are trained on with all that belongs
-    to them, those of groups, which must not be torn, are left out.
+    With many images or with groups, a fixed fifth validates. Otherwise ``FOLDS`` folds of equal size take turns.
 
     Args:
-        named: images that validate because a person says so.
+        labels: Classes, int64 (images,).
+        together: Units of the images.
+        named: Mask of the validation images if the source defines a validation part, else None.
+        grouped: Whether units are groups.
+        balanced: Whether equally many images of each class validate. Surplus units are then always trained on; with
+            groups, which must not be divided, surplus images are left out instead.
+
+    Returns:
+        Fold in which each image validates, uint8 (images,), or ``ALWAYS_TRAINED``; mask of the images that are used.
+
+    Raises:
+        DataError: A class has too few different images.
     """
     if named is None and (grouped or np.bincount(labels).min() >= _FEW):
         named = fifth(labels, together, np.zeros(len(labels), bool), grouped=grouped)
@@ -148,7 +165,7 @@ def _turns(labels: Array, together: Units, balanced: bool) -> Array:
     members = together.members(range(len(labels)))
     kinds = {unit: np.unique(labels[images]) for unit, images in members.items()}
     counts = np.zeros((FOLDS, int(labels.max()) + 1), int)
-    # The largest first, as the small ones fill what is left.
+    # Largest units first, so that small units fill the gaps.
     for unit in sorted(members, key=lambda unit: (-len(members[unit]), int(kinds[unit][0]))):
         if balanced and len(kinds[unit]) > 1:
             continue
@@ -159,9 +176,17 @@ def _turns(labels: Array, together: Units, balanced: bool) -> Array:
 
 
 def evened(cells: Array, of_image: Array, due: int) -> Array:
-    """Return which images stay so that ``due`` cells have equally many.
+    """Return a mask of the images to keep, such that all ``due`` cells have equally many images.
 
-    Of a unit all stay or none; none of a unit that lies in several cells.
+    A unit is kept or dropped as a whole; units that belong to several cells are dropped.
+
+    Args:
+        cells: Cell of each image, 0 to ``due - 1``.
+        of_image: Unit of each image.
+        due: Number of cells.
+
+    Raises:
+        DataError: No equal size above zero is possible.
     """
     first, last = np.full(of_image.max() + 1, due), np.full(of_image.max() + 1, -1)
     np.minimum.at(first, of_image, cells)
@@ -176,7 +201,7 @@ def evened(cells: Array, of_image: Array, due: int) -> Array:
 
 
 def _drop(stay: Array, indices: Array, of_image: Array, number: int) -> bool:
-    """Take whole units of that many images from the end of a cell, the largest that fit first."""
+    """Drop whole units with ``number`` images in total from the end of a cell, largest first; return success."""
     members: dict[int, list[int]] = {}
     for index in reversed(indices.tolist()):
         members.setdefault(int(of_image[index]), []).append(index)
@@ -188,12 +213,12 @@ def _drop(stay: Array, indices: Array, of_image: Array, number: int) -> bool:
 
 
 def overlap(parts: Mapping[str, Array], equal: Array, near: Array, groups: Array | None) -> str:
-    """Return what lies in two parts, with counts, in words; empty where nothing does.
+    """Return a description of images and groups that belong to two parts, with counts; empty without overlap.
 
     Args:
-        parts: indices of the images of each part, the part to train on first.
-        equal: of each image, bytes that equal ones share; ``near`` that nearly equal ones share; ``groups`` likewise,
-            None where there are none.
+        parts: Indices of the images of each part, training part first.
+        equal: Key of each image that equal images share; ``near`` is a key that near-duplicates share as well.
+        groups: Group of each image; None without groups.
     """
     words = []
     names = list(parts)

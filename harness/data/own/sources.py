@@ -1,6 +1,7 @@
-"""What people's data come from: folders of pictures, .npz, IDX files, series, arrays and torch's data sets.
+"""Readers of user data: folders of pictures, ``.npz``, IDX files, series, arrays and torch data sets.
 
-A source gives for each image its numbers as they are stored, its label, name and group, and counts what it leaves out.
+Each reader returns a `Source` with the stored numbers, label, name and group of every image, and counts the files and
+arrays left out.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from harness.system.terminal import counted
 from search_spaces.ops import Shape
 
 PARTS = ("train", "validation", "test")
+# Part and kind by the words in names of folders, files and arrays.
 _WORDS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("valid", "val", "validation"), "validation"),
@@ -36,22 +38,22 @@ _KINDS = {
     **dict.fromkeys(("x", "images", "image"), "images"),
     **dict.fromkeys(("y", "labels", "label", "target", "targets"), "labels"),
 }
-# What systems put beside people's files.
-_SYSTEM = ("__MACOSX", "__pycache__", "Thumbs.db", "desktop.ini")
-# An archive that unpacks to so many times its size holds nothing but repetitions; images reach about fifty.
+_SYSTEM = ("__MACOSX", "__pycache__", "Thumbs.db", "desktop.ini")  # created by operating systems and tools
+# Archives above 64 MiB with a compression ratio above 200 are refused as decompression bombs; images reach about 50.
 _MOST_TIMES, _SMALL = 200, 2**26
 
 
 @dataclass(slots=True, eq=False)
 class Part:
-    """Images of one part as a source has them.
+    """The images of a part, as stored in the source.
 
     Attributes:
-        images: numbers as stored, an array or one array an image, as `values.arranged` takes them.
-        labels: the class of each by name; ``classes`` has all of them in the source's order.
-        names: of each image, for people; empty where its number says enough.
-        groups: what each belongs to; empty where nobody asked.
-        channels: where channels stand: ``first``, ``last``, or None where the source does not say.
+        images: Stored numbers, an array or a list with an array per image, for `values.arranged`.
+        labels: Class name of each image.
+        classes: All class names, in the order of the source.
+        names: Name of each image for messages; empty if the index identifies an image.
+        groups: Group of each image; empty without ``group_by``.
+        channels: Position of the channel axis, ``first`` or ``last``; None if the source does not define the position.
     """
 
     images: Any
@@ -64,7 +66,7 @@ class Part:
 
 @dataclass(slots=True, eq=False)
 class Source:
-    """The parts of a source, a name for it, and ``remarks``: what was left out, and what else people should know."""
+    """The parts of a source, by name, and ``remarks`` for the user, such as the files left out."""
 
     name: str
     parts: dict[str, Part]
@@ -72,7 +74,16 @@ class Source:
 
 
 def source_at(root: Path, shape: Shape | None = None, group_by: str | None = None) -> Source:
-    """Read a file or folder."""
+    """Read a file or folder.
+
+    Args:
+        root: File or folder.
+        shape: (channels, rows, columns) to which pictures are resized while reading.
+        group_by: Array of groups in an ``.npz``, or ``_`` for the prefix of file names.
+
+    Raises:
+        DataError: The format is not supported, the content is damaged, or groups are missing.
+    """
     try:
         if root.is_dir():
             source = _idx_folder(root) or _picture_folder(root, shape, group_by)
@@ -84,7 +95,7 @@ def source_at(root: Path, shape: Shape | None = None, group_by: str | None = Non
             raise DataError(f"{root}: allowed are folders of pictures or IDX files, {endings_text()}")
     except HarnessError:
         raise
-    except Exception as error:  # libraries raise anything where a file is damaged
+    except Exception as error:  # libraries raise arbitrary errors for damaged files
         raise DataError(f"cannot read {root}: {' '.join(reason(error).split())}") from error
     if group_by is not None and not all(part.groups for part in source.parts.values()):
         endings = ", ".join(ending for ending, form in _FILES.items() if form.has_groups)
@@ -93,18 +104,18 @@ def source_at(root: Path, shape: Shape | None = None, group_by: str | None = Non
 
 
 def is_of_data(path: Path) -> bool:
-    """Whether a file's ending is one of those that data come in."""
+    """Return whether the ending of a file is a supported data format."""
     return path.suffix.lower() in _FILES
 
 
 def endings_text() -> str:
-    """Return the endings of the files that data come in, for people."""
+    """Return the supported file endings as text for messages."""
     *first, last = _FILES
     return f"{', '.join(first)} and {last}"
 
 
 def part_of_arrays(images: Any, labels: Any, part: str, groups: Any = None, channels: str | None = None) -> Part:
-    """Return images and their labels as a part; raise DataError where their numbers differ."""
+    """Return images and labels as a part; raise DataError if the lengths differ."""
     names, classes = read_labels(labels, f"labels of {part}")
     members = [] if groups is None else read_labels(groups, f"groups of {part}")[0]
     if hasattr(images, "detach") and images.ndim == 4:
@@ -172,7 +183,7 @@ def _keys_by_part(path: Path, names: list[str]) -> dict[str, dict[str, str]]:
 
 
 def _role(words: list[str]) -> tuple[str, str] | None:
-    """Return of which part and kind something is whose name has these words; None where they do not say it."""
+    """Return the part and kind (images or labels) that the words of a name state; None if unknown or ambiguous."""
     parts, kinds = ([meanings[word] for word in words if word in meanings] for meanings in (_WORDS, _KINDS))
     is_plain = len(kinds) == 1 and len(parts) < 2 and len(words) == len(kinds) + len(parts)
     return (parts[0] if parts else "train", kinds[0]) if is_plain else None
@@ -189,7 +200,7 @@ def _group_key(group_by: str, part: str, keys: list[str], path: Path) -> str:
 
 
 def _idx_folder(folder: Path) -> Source | None:
-    """Read IDX files by the names that torchvision, EMNIST, QMNIST and Kaggle give them; None where there are none."""
+    """Read IDX files named as by torchvision, EMNIST, QMNIST or Kaggle; return None if the folder has none."""
     pairs = _idx_pairs(folder)
     parts = {}
     for part, pair in pairs.items():
@@ -197,7 +208,7 @@ def _idx_folder(folder: Path) -> Source | None:
             raise DataError(f"{folder} has no {'labels' if 'images' in pair else 'images'} of {part}")
         images = _idx(pair["images"])
         labels = _idx(pair["labels"])
-        # Of the eight columns of QMNIST's labels the first is the class (Yadav and Bottou 2019).
+        # QMNIST's labels have eight columns, of which the first is the class (Yadav and Bottou 2019).
         parts[part] = part_of_arrays(images, labels[:, 0] if labels.shape[1:] == (8,) else labels, part)
     used = {path for pair in pairs.values() for path in pair.values()}
     others = Counter(_kind_of(path) for path in folder.iterdir() if path not in used)
@@ -206,7 +217,7 @@ def _idx_folder(folder: Path) -> Source | None:
 
 def _idx_pairs(folder: Path) -> dict[str, dict[str, Path]]:
     pairs: dict[str, dict[str, Path]] = {}
-    # The same file may lie there packed and unpacked.
+    # The same file may exist both compressed and uncompressed; the reverse order lets the uncompressed file win.
     paths = {path.name.lower().removesuffix(".gz"): path for path in sorted(folder.iterdir(), reverse=True)}
     for name, path in sorted(paths.items()):
         words = [word for word in re.split(r"[^a-z0-9]+", name) if word in (*_WORDS, *_KINDS)]
@@ -257,7 +268,7 @@ def _picture_folder(root: Path, shape: Shape | None, group_by: str | None) -> So
             part.images.append(numbers)
             part.labels.append(label)
             part.names.append(os.fsencode(file.relative_to(root)).decode("utf-8", "replace"))
-        # Names that differ in Unicode's form only are one class.
+        # Folder names that differ only in the Unicode form are the same class.
         part.classes = sorted({*part.labels})
     if not parts["train"].labels:
         raise DataError(f"{root} holds no folder of pictures a class, and no pair of IDX files")
@@ -268,7 +279,7 @@ def _picture_folder(root: Path, shape: Shape | None, group_by: str | None) -> So
 
 
 def _labelled_pictures(folder: Path, root: Path, others: Counter[str]) -> Iterator[tuple[str, Path, bool]]:
-    """Yield the class and the path of each picture of a part, and whether it lies in a subfolder of its class."""
+    """Yield class and path of each picture of a part, and whether the picture is in a subfolder of the class."""
     labels = set[str]()
     for path in _visible(folder, others):
         if not path.is_dir():
@@ -293,7 +304,7 @@ def _group_by_names(parts: Mapping[str, Part], root: Path) -> None:
 
 
 def _part_folders(root: Path, others: Counter[str]) -> dict[str, Path]:
-    """Return the folders of the parts, which is the folder itself where it holds none."""
+    """Return the folder of each part; ``root`` itself is the training part if there are no folders of parts."""
     nested = _nested_folders(root)
     if not nested:
         return {"train": root}
@@ -310,11 +321,11 @@ def _part_folders(root: Path, others: Counter[str]) -> dict[str, Path]:
 
 
 def _nested_folders(root: Path) -> list[Path]:
-    """Return folders with a part's name and folders in them; one that holds pictures itself is a class."""
+    """Return folders with the name of a part and with subfolders; a folder that contains pictures is a class."""
     folders = _folders(root)
     candidates = [path for path in folders if path.name.lower() in _WORDS]
     nested = [path for path in candidates if _folders(path) and not _holds_pictures(path)]
-    # Beside one folder of a part any other folder with pictures may be a class.
+    # Beside a single folder of a part, any folder with pictures may be a class.
     classes = [path.name for path in (folders if len(nested) == 1 else candidates) if _holds_pictures(path)]
     if nested and classes:
         raise DataError(
@@ -333,7 +344,7 @@ def _holds_pictures(folder: Path) -> bool:
 
 
 def _visible(folder: Path, others: Counter[str]) -> list[Path]:
-    """Return what lies in a folder, by name; what is hidden or a system's is counted."""
+    """Return the sorted paths in a folder; hidden files and files of ``_SYSTEM`` are counted and left out."""
     paths = sorted(folder.iterdir())
     hidden = [path for path in paths if path.name.startswith(".") or path.name in _SYSTEM]
     others["hidden file"] += len(hidden)
@@ -371,7 +382,7 @@ def _left_out(others: Mapping[str, int]) -> list[str]:
 
 
 def _series(root: Path, _group_by: str | None) -> Source:
-    """Read ``.ts`` (dimensions between colons, the class last) or ``.tsv`` (the class first) of one or both parts."""
+    """Read ``.ts`` (dimensions separated by colons, class last) or ``.tsv`` (class first), with both parts if found."""
     twins = {"train": root}
     name = root.stem
     if match := re.fullmatch(r"(.+)_(train|test)", root.stem, re.IGNORECASE):
@@ -399,7 +410,7 @@ def _series(root: Path, _group_by: str | None) -> Source:
 
 
 def _ts(path: Path, lines: list[str]) -> tuple[list[list[list[float]]], list[str]]:
-    """Return the dimensions of each series, and its class; the header is that of aeon's and sktime's format."""
+    """Return the dimensions and the class of each series, from the format of aeon and sktime."""
     header: dict[str, str] = {}
     rows: list[list[str]] = []
     for line in map(str.strip, lines):
@@ -452,7 +463,7 @@ def _tsv(path: Path, lines: list[str], remarks: list[str]) -> tuple[list[list[li
 
 
 def _is_header(row: list[str]) -> bool:
-    """Return whether a row names columns: words, or the numbers that pandas counts columns with."""
+    """Return whether a row is a header: words, or column numbers as written by pandas."""
     if len(row) > 2 and row == [str(index) for index in range(len(row))]:
         return True
     is_counted = row[1:] == [str(index) for index in range(len(row) - 1)]
@@ -462,7 +473,7 @@ def _is_header(row: list[str]) -> bool:
 
 
 def _is_header_of_numbers(rows: list[list[str]]) -> bool:
-    """Return whether the first row names columns by times or years: they rise, and no other row has its label."""
+    """Return whether the first row is a header of times or years: increasing, with a label that is unique."""
     label, *texts = rows[0]
     if len(texts) < 2 or not all(map(_is_number, texts)) or any(row[0] == label for row in rows[1:]):
         return False
@@ -481,7 +492,7 @@ def _is_number(text: str) -> bool:
         float(text)
     except ValueError:
         return False
-    # What Python takes for a number and no other program does.
+    # Python accepts underscores in numbers, most programs do not.
     return "_" not in text
 
 
@@ -493,7 +504,7 @@ def _floats(path: Path, texts: list[str]) -> list[float]:
 
 @dataclass(frozen=True, slots=True)
 class _FileForm:
-    """A form of files that data come in: what reads one, given what to group by, and whether it can have groups."""
+    """A supported file format: the function that reads a file, given ``group_by``, and support for groups."""
 
     read: Callable[[Path, str | None], Source]
     has_groups: bool = False
@@ -506,7 +517,7 @@ _FILES = {".npz": _FileForm(_npz, has_groups=True), ".ts": _FileForm(_series), "
 
 
 def part_of_torch(data: Any, part: str, channels: str | None, remarks: list[str]) -> Part:
-    """Return one of torch's map-style data sets of (picture or tensor (channels, rows, columns), class) as a part."""
+    """Return a map-style torch data set of (picture or tensor (channels, rows, columns), class) as a part."""
     if not hasattr(data, "__len__") or not hasattr(data, "__getitem__"):
         raise DataError(
             f"{part} is {type(data).__name__}; allowed are torch's map-style data sets, which have a length"
@@ -551,7 +562,7 @@ def _kind_of_image(image: Any) -> str:
 
 
 def _name_classes(source: Part, names: list[str], part: str, remarks: list[str]) -> None:
-    """Call classes as a torch data set does, in its order; those without an image stay away."""
+    """Rename and order the classes as in the torch data set; classes without images are left out, with a remark."""
     names = [text_label(name, f"classes of {part}") for name in names]
     if twice := _repeated(names):
         raise DataError(f"{part} calls two classes {twice[0]}; each needs a name of its own")

@@ -1,8 +1,8 @@
-"""The numbers of images: how pictures are read and resized, what stands where, and which range becomes 0 to 255.
+"""Numbers of images: reading and resizing of pictures, order of axes, and scaling to 0 to 255.
 
-A picture gives its numbers as they are stored, those of 16 bits and fractions too, so that it is the same as an array
-of them. One rule makes pixels of numbers, and a data set holds the range by which it did, so that it is applied again
-wherever further numbers come in.
+Pictures are read with the stored numbers, including 16-bit numbers and fractions, so that a picture equals an array of
+the same numbers. A single rule scales numbers to pixels. The data set stores the range, which is applied to all numbers
+read later.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from harness.system.errors import DataError, reason
 from search_spaces.ops import Shape, shape_text
 
 Array: TypeAlias = np.ndarray[Any, Any]
-MOST_BYTES = 2**31
+MOST_BYTES = 2**31  # largest size of the data that is read
 _MOST_CHANNELS = 16
-_LONG = 4  # times as long as wide, from which on numbers of three axes may be series with channels
-# By ending. Others of Pillow's formats are left out: some of them start other programs, as PostScript does.
+_LONG = 4  # ratio of length to width from which arrays with three axes may be series with channels
+# Pillow's format by file ending. Further formats are left out, since some start external programs (PostScript does).
 _FORMATS = {
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
     **dict.fromkeys((".tif", ".tiff"), "TIFF"),
@@ -36,38 +36,35 @@ _FORMATS = {
     ".tga": "TGA",
 }
 ENDINGS = ", ".join(_FORMATS)
-# The formats of pictures whose first bytes say what they are, so that one with the ending of another is read as well.
+# Formats with a signature in the first bytes, so that pictures with a wrong ending can be read as well.
 _SIGNED = sorted({*_FORMATS.values()} - {"TGA"})
 _BYTES, _SHARES = (0.0, 255.0), (0.0, 1.0)
-# How far beyond the range that was fitted numbers may lie, in widths of it, until they are taken for another scale.
+# Widths of the fitted range, distance beyond the range at which numbers are taken to have a different scale. The first
+# value is for the ranges 0 to 1 and 0 to 255.
 _BEYOND_FIXED, _BEYOND = 0.01, 1.0
-# Numbers that are spread over less than this share of the range that was fitted are of another scale.
-_NARROW = 0.01
-# Bytes are of another scale where numbers of more than so many times 255 were fitted.
-_WIDER_THAN_BYTES = 4
-# Fractions of which none is larger than this share of the range are most likely of another scale.
-_SMALL_SHARE = 0.07
-# Numbers that are worked on at once, so that fractions of them take no memory that counts.
-_CHUNK = 2**16
-# Of a channel that has so few shades where the numbers have so many times more, people are told.
+_NARROW = 0.01  # share of the fitted range; numbers spread over less have a different scale
+_WIDER_THAN_BYTES = 4  # times 255; bytes have a different scale if the fitted maximum is above
+_SMALL_SHARE = 0.07  # share of the fitted range; fractions that never exceed the share likely have a different scale
+_CHUNK = 2**16  # numbers per block, so that float64 copies take little memory
+# A remark is made if the median channel has at most 16 shades, and the numbers have at least 8 times as many.
 _FEW_SHADES, _MANY_TIMES = 16, 8
 
 
 def is_picture(path: Path) -> bool:
-    """Return whether a file has the ending of a picture."""
+    """Return whether a file has the ending of a supported picture format."""
     return path.suffix.lower() in _FORMATS
 
 
 def check_bytes(what: object, size: int) -> None:
-    """Raise DataError where something takes more bytes than are read."""
+    """Raise DataError if ``what`` takes more than ``MOST_BYTES`` bytes."""
     if size > MOST_BYTES:
         raise DataError(f"{what} holds {size / 2**30:.1f} GiB; at most {MOST_BYTES // 2**30} GiB are read")
 
 
 def picture(path: Path) -> tuple[Array, bool, int]:
-    """Return the numbers of a picture's first frame, whether it is transparent, and how many further frames it has.
+    """Return the numbers of a picture's first frame, whether parts are transparent, and the number of further frames.
 
-    The numbers are as `picture_numbers` gives them; a header that promises too much is refused unread.
+    The size in the header is checked before the pixels are read. The numbers have the form of `picture_numbers`.
     """
     from PIL import Image
 
@@ -83,10 +80,10 @@ def picture(path: Path) -> tuple[Array, bool, int]:
 
 
 def picture_numbers(image: Any) -> tuple[Array, bool]:
-    """Return the numbers of one of Pillow's images, upright, and whether something of it is transparent.
+    """Return the numbers of a Pillow image, (rows, columns, channels), and whether parts are transparent.
 
-    Grey pictures have one channel, grey palettes too, others three (CMYK and YCbCr as Pillow converts them); what is
-    transparent is white.
+    The EXIF orientation is applied, and transparent parts become white. Grey pictures, including pictures with a grey
+    palette, have a single channel; all remaining pictures have three (CMYK and YCbCr as converted by Pillow).
     """
     from PIL import Image, ImageOps
 
@@ -102,15 +99,15 @@ def picture_numbers(image: Any) -> tuple[Array, bool]:
         upright = Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered)
     numbers: Array = np.asarray(upright.convert("L" if is_grey else "RGB"))
     if image.mode in ("P", "PA") and (numbers == numbers[..., :1]).all():
-        # A grey picture in a format of palettes.
+        # The palette is grey.
         numbers = numbers[..., :1]
     return numbers.reshape(upright.height, upright.width, -1), is_transparent
 
 
 def resized(image: Array, shape: Shape) -> Array:
-    """Return an image (rows, columns, channels) with the rows, columns and channels of ``shape``.
+    """Resize an image (rows, columns, channels) to ``shape``, which is (channels, rows, columns).
 
-    Whole numbers from 0 to 255 are resized as Pillow's bytes, others as its fractions; whole numbers stay whole.
+    Pillow resizes whole numbers from 0 to 255 as bytes and all remaining numbers as float32. Whole numbers stay whole.
     """
     from PIL import Image
 
@@ -138,7 +135,7 @@ def _with_channels(image: Array, channels: int, is_bytes: bool) -> Array:
         return image
     if is_bytes:
         return np.asarray(Image.fromarray(image.astype(np.uint8)).convert("L"))[..., None]
-    # The weights are those of ITU-R BT.601, as Pillow's.
+    # Weights of ITU-R BT.601, as in Pillow.
     grey: Array = image @ np.array([[0.299], [0.587], [0.114]])
     return grey
 
@@ -148,7 +145,7 @@ def _is_whole(numbers: Array) -> bool:
 
 
 def as_array(images: Any) -> Array:
-    """Return what holds numbers, tensors and data frames too, as an array; DataError where some of them are masked."""
+    """Return an array, tensor or data frame as a NumPy array; raise DataError for masked numbers."""
     if hasattr(images, "detach"):
         images = images.detach().cpu()
         images = (images.float() if "bfloat16" in str(images.dtype) else images).numpy()
@@ -158,14 +155,17 @@ def as_array(images: Any) -> Array:
 
 
 def arranged(images: Any, names: Sequence[str], channels: str | None, shape: Shape | None) -> Array:
-    """Return numbers as they are, (images, channels, rows, columns).
+    """Return the unscaled numbers as (images, channels, rows, columns).
 
     Args:
-        images: an array (images, rows, columns[, channels]) or (series, steps), or a list of one array an image.
-        names: of the images, for people; empty where the number of an image says enough.
-        channels: where they stand, ``first`` or ``last``, or ``none`` of pictures without channels; None where the
-            source does not say. Three axes with channels are series.
-        shape: (channels, rows, columns) to which images are resized.
+        images: Array (images, rows, columns[, channels]) or (series, steps), or a list with an array per image.
+        names: Names of the images for messages; empty if the index identifies an image.
+        channels: Position of the channel axis, ``first`` or ``last``; ``none`` for pictures without channels; None if
+            the source does not define the position. Arrays with three axes and channels are series.
+        shape: (channels, rows, columns) to resize to; None keeps the size.
+
+    Raises:
+        DataError: The numbers are not images of the same shape, or the position of the channels is ambiguous.
     """
     if isinstance(images, list | tuple):
         images, channels = _stacked(images, names, channels, shape)
@@ -177,11 +177,11 @@ def arranged(images: Any, names: Sequence[str], channels: str | None, shape: Sha
 def _stacked(
     images: Sequence[Any], names: Sequence[str], channels: str | None, shape: Shape | None
 ) -> tuple[Array, str | None]:
-    # It returns images of one shape as one array, and where its channels stand.
+    # Returns a single array of images with equal shape, and the position of the channel axis.
     if not images:
         return np.zeros((0, 1, 1, 1)), channels
     if shape is None and channels == "last":
-        # One coloured picture makes all of them coloured.
+        # If any picture is coloured, grey pictures are repeated to three channels.
         deepest = max(image.shape[-1] for image in images)
         images = [np.repeat(image, deepest, axis=-1) if image.shape[-1] == 1 else image for image in images]
     arrays = [as_array(image) for image in images]
@@ -235,7 +235,7 @@ def _read(images: Array, channels: str | None) -> Array:
 
 
 def _may_be_series(images: Array) -> bool:
-    """Return whether images without channels are so narrow that they are rather series (tslearn's layout, say)."""
+    """Return whether images without channels may be series with channels (as in tslearn), being long and narrow."""
     if images.ndim != 3:
         return False
     narrow, wide = sorted(images.shape[1:])
@@ -243,7 +243,7 @@ def _may_be_series(images: Array) -> bool:
 
 
 def _readings(images: Array) -> dict[str | None, Array]:
-    """Return images as (images, channels, rows, columns), by where their channels may stand; None: nowhere."""
+    """Return images as (images, channels, rows, columns) by possible position of the channels; None for no channels."""
     if images.dtype.kind not in "buif":
         raise DataError(f"pixels are {images.dtype}; allowed are integers and fractions")
     if images.ndim not in (2, 3, 4) or not images.size:
@@ -256,7 +256,7 @@ def _readings(images: Array) -> dict[str | None, Array]:
     if images.ndim == 2:
         forms = {None: images[:, None, None, :]}
     if images.ndim == 3:
-        # With channels they are series, which are images of one row.
+        # Three axes with channels are series, which are stored as images with a single row.
         forms = {position: form[:, :, None, :] for position, form in forms.items()} | {None: images[:, None]}
     return {position: form for position, form in forms.items() if form.shape[1] <= _MOST_CHANNELS}
 
@@ -265,19 +265,19 @@ def _readings(images: Array) -> dict[str | None, Array]:
 
 
 def chunks(count: int, numbers_each: int) -> Iterator[slice]:
-    """Yield slices of so many images that hold some ten thousand numbers together."""
+    """Yield slices over ``count`` images with at most ``_CHUNK`` numbers each, but at least a single image."""
     step = max(1, _CHUNK // max(1, numbers_each))
     yield from (slice(start, start + step) for start in range(0, count, step))
 
 
 def range_of(blocks: Iterable[Array]) -> tuple[Array, Array]:
-    """Return which numbers of each channel become 0 and 255, from all that is trained and validated on.
+    """Fit the range: return the numbers of each channel that are mapped to 0 and to 255.
 
-    Whole numbers up to 255 that go beyond 127 are bytes, and stay as they are; fractions up to one that go beyond a
-    half are spread from 0 to 1; any other channel from its least to its greatest number.
+    Non-negative whole numbers with a maximum from 128 to 255 are bytes and stay unchanged. Non-negative numbers with a
+    maximum above 0.5 and up to 1 have the range 0 to 1. Otherwise each channel has the range from minimum to maximum.
 
     Args:
-        blocks: numbers (images, channels, rows, columns), some images at a time.
+        blocks: Blocks of the training and validation images, (images, channels, rows, columns).
     """
     least = []
     most = []
@@ -286,7 +286,7 @@ def range_of(blocks: Iterable[Array]) -> tuple[Array, Array]:
         least.append(block.min(axis=(0, 2, 3)))
         most.append(block.max(axis=(0, 2, 3)))
         is_whole = is_whole and _is_whole(block)
-    # Adding zero takes the sign off a negative one, here and below.
+    # Adding zero turns -0.0 into 0.0, here and below.
     low = np.min(least, axis=0).astype(np.float64) + 0.0
     high = np.max(most, axis=0).astype(np.float64) + 0.0
     for limits, is_meant in ((_BYTES, is_whole), (_SHARES, True)):
@@ -300,7 +300,7 @@ def range_of(blocks: Iterable[Array]) -> tuple[Array, Array]:
 
 
 def scaled(images: Array, low: Array, high: Array) -> Array:
-    """Return pixels, uint8: clip(rint(255 (x - low) / (high - low)))."""
+    """Return pixels, uint8: clip(rint(255 (x - low) / (high - low)), 0, 255) for every number x."""
     pixels = np.empty(images.shape, np.uint8)
     least = low[:, None, None]
     most = high[:, None, None]
@@ -311,7 +311,7 @@ def scaled(images: Array, low: Array, high: Array) -> Array:
 
 
 def digests(images: Array) -> Array:
-    """Return the SHA-256 of each image by its numbers, whatever they are stored as: S32 (images,)."""
+    """Return the SHA-256 of the numbers of each image, S32 (images,), independent of the data type."""
     hashes = []
     for image in images:
         is_bytes = image.dtype == np.uint8 or (_is_whole(image) and image.min() >= 0 and image.max() <= 255)
@@ -321,7 +321,7 @@ def digests(images: Array) -> Array:
 
 
 def other_range(images: Array, low: Array, high: Array) -> str | None:
-    """Return how numbers differ from the range that was fitted, where they are clearly of another scale."""
+    """Return a description of the difference if numbers clearly have a scale different from the fitted range."""
     least, most = images.min(axis=(2, 3)), images.max(axis=(2, 3))
     is_fixed = low.min() == 0 and high.max() in (1, 255)
     margin = (_BEYOND_FIXED if is_fixed else _BEYOND) * (high - low)
@@ -329,7 +329,7 @@ def other_range(images: Array, low: Array, high: Array) -> str | None:
     widths = most.max(axis=0).astype(np.float64) - least.min(axis=0)
     is_narrow = bool((widths < _NARROW * (high - low)).all()) and widths.max() > 0
     if is_narrow and high.max() == 255:
-        # A picture that is nearly black has bytes, too.
+        # Whole numbers may be the bytes of a picture that is nearly black.
         is_narrow = not _is_whole(images)
     is_narrow |= images.dtype == np.uint8 and high.max() > _WIDER_THAN_BYTES * _BYTES[1]
     if is_narrow or (beyond.any() if is_fixed else 2 * beyond.sum() >= len(images)):
@@ -338,9 +338,9 @@ def other_range(images: Array, low: Array, high: Array) -> str | None:
 
 
 def seems_small(numbers: Array, low: Array, high: Array) -> bool:
-    """Return whether numbers are fractions that use hardly anything of the range that was fitted.
+    """Return whether numbers are fractions that cover a small part of the fitted range.
 
-    They are most likely on a scale from 0 to 1, or normalised, where others were not.
+    Such numbers most likely have a scale from 0 to 1 or are normalised, unlike the numbers of the data set.
     """
     has_fractions = bool((numbers != np.rint(numbers)).any())
     least = float(numbers.min())
@@ -350,21 +350,29 @@ def seems_small(numbers: Array, low: Array, high: Array) -> bool:
 
 
 def pixels_of(spec: Dataset, x: Any) -> Array:
-    """Return further numbers, as `from_arrays` takes them, as the data set's pixels: uint8 (images, *image_shape)."""
+    """Return new numbers as pixels of the data set, uint8 (images, *image_shape).
+
+    Args:
+        spec: Data set that defines shape and range.
+        x: Numbers in a form that `from_arrays` accepts.
+
+    Raises:
+        DataError: The numbers have a different shape or scale.
+    """
     images = as_array(x)
     readings = _readings(images)
-    # The shape that is due says where channels stand; where both have it, what was said at first decides.
+    # The expected shape determines the channel axis; if ambiguous, the option of the data set decides.
     position = None if spec.channels == "none" else spec.channels
     forms = [readings[position]] if position in readings and spec.channels else [*readings.values(), images]
     return fitted(spec, next((form for form in forms if form.shape[1:] == spec.image_shape), forms[-1]))
 
 
 def fitted(spec: Dataset, numbers: Array) -> Array:
-    """Return numbers (images, channels, rows, columns) as the data set's pixels; raise what `pixels_of` raises."""
+    """Same as `pixels_of`, for numbers (images, channels, rows, columns)."""
     if numbers.shape[1:] != spec.image_shape:
         shape, due = "x".join(map(str, numbers.shape[1:])), shape_text(spec.image_shape)
         raise DataError(f"images are of {shape}, but those of {spec.name} of {due}")
-    # The data sets that the harness knows have bytes.
+    # Known data sets have no stored range, because the pixels are bytes.
     low = np.array(spec.low or [_BYTES[0]] * len(spec.mean))
     high = np.array(spec.high or [_BYTES[1]] * len(spec.mean))
     if difference := other_range(numbers, low, high):
@@ -378,7 +386,7 @@ def fitted(spec: Dataset, numbers: Array) -> Array:
 
 
 def squeezed(numbers: Array, pixels: Array) -> bool:
-    """Return whether few of 256 steps are left for most images, as a few numbers lie far from all others."""
+    """Return whether outliers leave few of the 256 steps for most images (checks at most 200 images)."""
     shades = [
         (len(np.unique(pixels[at, channel])), len(np.unique(numbers[at, channel])))
         for at in range(min(len(pixels), 200))

@@ -1,1 +1,1 @@
-"""What errors a network will make after a training of some length, guessed from what was trained before."""
+"""Surrogate model: predicts the errors of a network for a training length from earlier trainings."""

@@ -1,8 +1,9 @@
-"""The numbers that describe a network and its training, in the order in which the model of the errors takes them.
+"""Features of a network and its training, the inputs of the surrogate model.
 
-No feature names a space or a form: the numbers say how deep a network is, how wide, how often its kernels are used, in
-how many orientations, and how long it is trained. Sizes are logarithms; shares are mostly between 0 and 1. What depends
-on the size of the images is counted as if they were of 28x28 pixels, so that networks for any images can be compared.
+A row has the scaled ``_NETWORK_FEATURES`` and the scaled ``_TRAINING_FEATURES``, in the order of ``FEATURES``. No
+feature names a space or a form: features count depth, width, weight sharing, orientations and training length. Sizes
+are logarithms; shares are mostly between 0 and 1. Quantities that grow with the image are rescaled to 28x28 pixels, so
+that networks for images of any size are comparable.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import NamedTuple, TypeVar
 from search_spaces.network import Analysis, Architecture, Task, analyse
 from search_spaces.ops import Conv, ReLU, Residual, Role, flat, kernels
 
-# A receptive field beyond the image adds nothing.
+# Receptive fields beyond the image add nothing.
 _WIDEST_FIELD = 40
 _EDGE = 28.0
 _T = TypeVar("_T")
@@ -24,14 +25,20 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """A number that describes networks or trainings; two that are a ``width`` apart still say much of one another."""
+    """A feature of networks or trainings.
+
+    Attributes:
+        name: Name for people.
+        centre: Value that is scaled to 0.
+        width: Difference that is scaled to 1; the kernel's length scale is a multiple of this width.
+    """
 
     name: str
     centre: float
     width: float
 
     def scaled(self, value: float) -> float:
-        """Return a value as its distance from the centre, in widths."""
+        """Return (value - centre) / width."""
         return (value - self.centre) / self.width
 
 
@@ -43,7 +50,7 @@ class _Map(NamedTuple):
 
 
 class _Parts:
-    """A network taken apart, for its features to be counted."""
+    """Ops, kernels and maps of a network, for computing the features."""
 
     def __init__(self, architecture: Architecture, analysis: Analysis) -> None:
         self.analysis = analysis
@@ -56,7 +63,7 @@ class _Parts:
         before = zip((None, *self.ops), self.ops, strict=False)
         self.before_norms = [previous for previous, op in before if op.role is Role.NORMALISATION]
         _, rows, columns = analysis.task.input_shape
-        # A series has one row: its edge is that of a square map of as many numbers.
+        # A series has a single row; use the edge of a square map with as many numbers.
         self.pixels_scale = _EDGE**2 / (rows * columns)
         self.receptive_field = analysis.receptive_field * _EDGE / (columns if rows == 1 else min(rows, columns))
         self.maps = _maps(analysis, self.pixels_scale)
@@ -72,7 +79,7 @@ class _Parts:
 
 
 def _maps(analysis: Analysis, pixels_scale: float) -> list[_Map]:
-    """Return the maps of a network; where it has none, one of a single number."""
+    """Return the 3-dimensional outputs of the layers; a single 1x1x1 map if there are none."""
     maps = []
     for layer in analysis.layers:
         if len(layer.output_shape) == 3:
@@ -83,7 +90,7 @@ def _maps(analysis: Analysis, pixels_scale: float) -> list[_Map]:
 
 
 def _laid_out(analysis: Analysis) -> float:
-    """Return the numbers of all kernels, if each use and each orientation had numbers of its own."""
+    """Return the number of kernel weights without weight sharing: a separate copy per use and orientation."""
     return sum(layer.macs / math.prod(layer.output_shape[1:]) for layer in analysis.layers)
 
 
@@ -91,8 +98,8 @@ def _share(ops: Sequence[_T], is_one: Callable[[_T], bool]) -> float:
     return len([op for op in ops if is_one(op)]) / len(ops) if ops else 0.0
 
 
-# The widths are those under which the trainings that ship are most probable, drawn towards 1.25 times the spread among
-# networks of some thousand parameters and rounded (docs/lab, "the widths of the model").
+# The widths maximise the evidence of the shipped trainings, shrunk towards 1.25 times the spread among networks of some
+# thousand parameters, and rounded (docs/lab, "the widths of the model").
 _NETWORK_FEATURES: tuple[tuple[Feature, Callable[[_Parts], float]], ...] = (
     (Feature("log parameters", 8.0, 0.55), lambda net: math.log(net.analysis.parameters)),
     (Feature("log numbers of all uses", 9.2, 0.6), lambda net: math.log(max(1.0, _laid_out(net.analysis)))),
@@ -131,7 +138,15 @@ Row = tuple[float, ...]
 
 
 def row_of(architecture: Architecture, task: Task, epochs: float, batch_size: int, augmented_share: float) -> Row:
-    """Return all features of a network and its training, scaled; of few images ``epochs`` are ``usual_epochs``."""
+    """Return the scaled features of a network and its training.
+
+    Args:
+        architecture: Network.
+        task: Shape of the images and number of classes.
+        epochs: Epochs, divided by ``recipe.length_factor`` of the number of training images.
+        batch_size: Images per step.
+        augmented_share: Share of augmented images.
+    """
     return _known_row(architecture, task) + training_row(epochs, batch_size, augmented_share)
 
 
@@ -141,18 +156,18 @@ def _known_row(architecture: Architecture, task: Task) -> Row:
 
 
 def training_row(epochs: float, batch_size: int, augmented_share: float) -> Row:
-    """Return the features of a training, scaled: the end of a row."""
+    """Return the scaled training features, the end of a row."""
     values = (math.log(epochs), math.log(batch_size), augmented_share)
     return tuple(feature.scaled(value) for feature, value in zip(_TRAINING_FEATURES, values, strict=True))
 
 
 def network_row(architecture: Architecture, analysis: Analysis) -> Row:
-    """Return the features of a network, scaled: the beginning of a row."""
+    """Return the scaled network features, the beginning of a row."""
     values = network_features(architecture, analysis).values()
     return tuple(feature.scaled(value) for (feature, _), value in zip(_NETWORK_FEATURES, values, strict=True))
 
 
 def network_features(architecture: Architecture, analysis: Analysis) -> dict[str, float]:
-    """Return the features of a network by name, not scaled, in the order of a row."""
+    """Return the unscaled network features by name, in the order of a row."""
     parts = _Parts(architecture, analysis)
     return {feature.name: value_of(parts) for feature, value_of in _NETWORK_FEATURES}

@@ -1,10 +1,18 @@
-"""A Gaussian process: a value at any point, from values that were observed with noise at others.
+"""Gaussian process regression with a linear, an RBF and a prior-mean term.
 
-Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, chapter 2. With the covariances K of what was
-observed, its noise N, and the covariances k of that with a new point, the mean there is k' (K + N)^-1 y, and the
-variance falls by k' (K + N)^-1 k. The covariance of two points is that of a mean which is linear in the coordinates
-(and in what is expected there, where something is) with unknown coefficients, and of a smooth function around it:
-points like those that were observed are guessed better than strange ones, and it is known by how much.
+Symbols, for n observations and d features:
+
+- X: scaled features of the observations, (n, d); x: scaled features of a new point, (d,).
+- m: prior mean at a point but for a constant (``Points.expected``), such as the mean transferred from other data sets.
+- y: observed values minus the prior mean, (n,); N: diagonal matrix of the noise variances, (n, n).
+- K = k(X, X), (n, n); L: Cholesky factor of K + N. ``Kernel`` holds level, slope, bend, reach and stretch.
+
+Formulas (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, chapter 2):
+
+    k(a, b)  = level^2 + slope^2 a.b + bend^2 exp(-|a - b|^2 / (2 reach^2)) + stretch^2 m(a) m(b)
+    mean(x)  = k(x, X) (K + N)^-1 y
+    var(x)   = k(x, x) + NUGGET^2 - k(x, X) (K + N)^-1 k(X, x)
+    evidence = -y' (K + N)^-1 y / 2 - sum(log(diag(L)))
 """
 
 from __future__ import annotations
@@ -14,20 +22,20 @@ from typing import Any
 
 import numpy as np
 
-# What two things at one point differ by, as networks of the same features do.
+# Standard deviation of log errors between networks with equal features.
 NUGGET = 0.045
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """How far values may lie from zero, as deviations.
+    """Parameters of the covariance function, standard deviations except for ``reach``.
 
     Attributes:
-        level: of the value at the centre.
-        slope: of a coefficient of the linear part, for each feature.
-        bend: of the smooth part; ``reach`` is how far apart two points are, in widths of the features, when they say
-            little of each other.
-        stretch: of the factor of what is expected, around one.
+        level: Constant term.
+        slope: Coefficient of each feature in the linear term.
+        bend: Amplitude of the RBF term.
+        reach: Length scale of the RBF term, in widths of the features.
+        stretch: Scale factor of the prior mean m, around 1.
     """
 
     level: float
@@ -37,11 +45,11 @@ class Kernel:
     stretch: float = 0.0
 
     def scaled(self, factor: float) -> Kernel:
-        """Return the kernel of a process that departs from its level and expectation so many times as far."""
+        """Return the kernel with ``slope`` and ``bend`` multiplied by ``factor``."""
         return replace(self, slope=factor * self.slope, bend=factor * self.bend)
 
     def covariance(self, left: Points, right: Points) -> Any:
-        """Return the covariances of points, (left, right)."""
+        """Return k(left, right), shape (left, right)."""
         near = left.features / self.reach
         far = right.features / self.reach
         squares = (near**2).sum(axis=1)[:, None] + (far**2).sum(axis=1)[None, :] - 2 * near @ far.T
@@ -52,47 +60,47 @@ class Kernel:
         return covariances + self.stretch**2 * np.outer(left.expected, right.expected)
 
     def variance(self, points: Points) -> Any:
-        """Return the variances at points, (points,)."""
+        """Return k(x, x) at each point, shape (points,)."""
         linear = self.slope**2 * (points.features**2).sum(axis=1)
         return self.level**2 + linear + self.bend**2 + self.stretch**2 * points.expected**2
 
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """Points: their features, (points, features), and what is expected there but for a level, (points,)."""
+    """Scaled features, shape (points, features), and the prior mean but for a constant, shape (points,)."""
 
     features: Any
     expected: Any
 
 
 class GaussianProcess:
-    """The process after some observations, with a mean of zero before them.
+    """Posterior of a Gaussian process with prior mean 0.
 
     Attributes:
-        evidence: the logarithm of the probability of the observations, but for a constant of their number.
+        evidence: Log marginal likelihood of the observations, without the term -n log(2 pi) / 2.
     """
 
     def __init__(self, kernel: Kernel, points: Points, values: Any, noise: Any) -> None:
-        """Fit it to values at points; ``noise`` are their variances, with ``NUGGET``'s."""
+        """Fit the process to ``values`` y, (n,), with variances ``noise``, (n,), which include ``NUGGET`` ** 2."""
         from scipy.linalg import cho_solve
 
         self._kernel = kernel
         self._points = points
         self.evidence = 0.0
         if len(values):
-            # The Cholesky factor of the covariance, (observations, observations).
+            # L, shape (n, n).
             self._root = np.linalg.cholesky(kernel.covariance(points, points) + np.diag(noise))
             self._weights = cho_solve((self._root, True), values, check_finite=False)
             self.evidence = float(-0.5 * values @ self._weights - np.log(np.diag(self._root)).sum())
 
     def mean(self, points: Points) -> Any:
-        """Return means at points, (points,), which take far less time than deviations."""
+        """Return posterior means, shape (points,); much faster than ``predict``."""
         if not len(self._points.features):
             return np.zeros(len(points.features))
         return self._kernel.covariance(points, self._points) @ self._weights
 
     def predict(self, points: Points) -> tuple[Any, Any]:
-        """Return means and deviations at points, both (points,)."""
+        """Return posterior means and standard deviations, both of shape (points,)."""
         from scipy.linalg import solve_triangular
 
         means = np.zeros(len(points.features))

@@ -1,8 +1,21 @@
-"""The model of the errors: a Gaussian process over their logarithm, around what is believed before any training.
+"""Surrogate model of log errors: a Gaussian process around a prior mean.
 
-Before any training of a data set it is believed that errors fall by powers of the parameters and of the epochs, or,
-where trainings of other data sets are known, that they are what these expect, but for a factor and a power of the data
-set's own.
+Symbols, for d features:
+
+- x: row of scaled features (``features.row_of``), (d,).
+- e: validation errors per ``IMAGES`` images, the mean over the runs of a network.
+- f(x): mean log errors over seeds.
+- b: log of ``belief``, the prior errors at the centre of the features.
+- m(x): prior mean but for a constant: a power law, or ``Transfer.expected`` with trainings on other data sets.
+- g: Gaussian process with mean 0 (``gaussian_process``).
+
+Formulas:
+
+    f(x) = b + m(x) + g(x)
+    m(x) = -0.5 (log parameters - centre) - 0.3 (log epochs - centre)            power law
+    log e ~ Normal(f(x), NUGGET^2 + seed variance / runs + doubt^2)              10 counted errors or more
+    count ~ Poisson(exp(f(x)) * images * runs / IMAGES)                          fewer than 10 counted errors
+    log e of data set s = shift_s + stretch_s * (power law + h(x))               ``Transfer``
 """
 
 from __future__ import annotations
@@ -18,44 +31,40 @@ from harness.searching.surrogate.features import FEATURES, Row
 from harness.searching.surrogate.gaussian_process import NUGGET, GaussianProcess, Kernel, Points
 from harness.studies.candidate import LEAST_COUNTED, SEED_SHARE, seed_share_square
 
-# What is believed before any training: so many errors of ten thousand at the centre, and a power of the parameters and
-# of the epochs (docs/lab, "what says how many errors a network makes").
+# Prior errors per 10,000 images at the centre of the features (docs/lab, "what says how many errors a network makes").
 PRIOR_ERRORS = 100.0
-_PRIOR_SLOPES = {"log parameters": -0.5, "log epochs": -0.3}
-# Where hundreds of trainings of the same images are known: round values near the optimum of the evidence; on forms that
-# were held out they were the better ones (docs/lab, "how good is the model of the errors").
+_PRIOR_SLOPES = {"log parameters": -0.5, "log epochs": -0.3}  # exponents of the prior power law (same entry)
+# Kernel if hundreds of trainings on the same images are known: rounded values near the optimum of the evidence, which
+# predicted held-out forms better than the optimum (docs/lab, "how good is the model of the errors").
 SETTLED = Kernel(level=0.5, slope=0.045, bend=0.4, reach=4.0)
-_SETTLED_OBSERVATIONS = 300
-# Where none are, and for what trainings of other data sets say: the best of some round values on tables of data sets
-# that were held out (docs/lab, "what transfers").
+_SETTLED_OBSERVATIONS = 300  # observations from which ``SETTLED`` is used
+# Kernel otherwise, also with a ``Transfer``: the best of some rounded values on held-out data sets
+# (docs/lab, "what transfers").
 OPEN = Kernel(level=0.7, slope=0.03, bend=0.4, reach=3.0, stretch=0.5)
-# How far the errors depart from what is believed differs from data set to data set: the factor is the one of these
-# under which the latest observations are most probable, with a prior that is normal in its logarithm.
+# Candidate factors of slope and bend; the factor with the highest evidence times a log-normal prior is used.
 _FACTORS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
-_FACTOR_DEVIATION = 1.0
-_FACTOR_OBSERVATIONS = 200
-# Fewer errors than this, in all runs of a network together, are taken for a count: no error of ten images says that
-# errors are few, and says it more surely the more networks make none. The logarithm of a count says neither. The mode
-# of what counts and process say together is reached in so many steps (Laplace's approximation: Rasmussen and Williams,
-# "Gaussian Processes for Machine Learning", 2006, section 3.4).
+_FACTOR_DEVIATION = 1.0  # standard deviation of the log factor in the prior
+_FACTOR_OBSERVATIONS = 200  # latest observations that the factor is fitted to
+# Below this count, in all runs of a network together, errors have a Poisson likelihood: many networks without an error
+# are strong evidence of few errors, which the log of a count does not express.
 _FEW_COUNTED = 10.0
-_STEPS = 8
-# Predictions have so many decimals: far more than they are sure of, and fewer than rounding errors reach.
+_STEPS = 8  # Newton steps of Laplace's approximation (Rasmussen and Williams, 2006, section 3.4)
+# Decimals of predictions: more than are significant, but few enough to hide rounding errors of the BLAS.
 _DECIMALS = 9
-# Errors are counted as if of so many validation images, whatever a data set has.
+# Validation images that error counts are scaled to.
 IMAGES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What trainings of one network and length have shown.
+    """Errors of the runs of a network with a fixed training length.
 
     Attributes:
-        row: of ``row_of``.
-        errors: mean validation errors of its runs, scaled to ten thousand images.
-        runs: how many those are.
-        doubt: further deviation of the logarithm, for what is not the end of a whole training.
-        images: validation images of a run.
+        row: Scaled features (``features.row_of``).
+        errors: Mean validation errors of the runs, scaled to ``IMAGES`` images.
+        runs: Number of runs.
+        doubt: Additional standard deviation of the log errors, for runs that were stopped early.
+        images: Validation images per run.
     """
 
     row: Row
@@ -66,41 +75,40 @@ class Observation:
 
     @property
     def counted(self) -> float:
-        """Errors in all its runs together."""
+        """Number of errors of all runs together, not scaled."""
         return self.errors * self.images * self.runs / IMAGES
 
     @property
     def log_errors(self) -> float:
-        """The logarithm of the errors."""
+        """Log of ``errors``, with at least ``LEAST_COUNTED`` errors per run."""
         return math.log(max(self.errors, LEAST_COUNTED * IMAGES / self.images))
 
     @property
     def variance(self) -> float:
-        """The variance of that logarithm around its mean over seeds."""
+        """Variance of ``log_errors`` around the mean over seeds."""
         return NUGGET**2 + seed_variance(self.errors, self.images) / self.runs + self.doubt**2
 
 
 def seed_variance(errors: float, images: int) -> float:
-    """Return the variance between seeds of the logarithm of the errors, which are of ten thousand images."""
+    """Return the variance of log errors between seeds, for ``errors`` errors of 10,000 images."""
     return seed_share_square(max(LEAST_COUNTED, errors * images / IMAGES))
 
 
 class Transfer:
-    """What trainings of other data sets expect: one function of the features, which each of them stretches and shifts.
+    """Prior mean from trainings on other data sets: a shared function of the features.
 
-    The logarithm of the errors of a data set is ``shift + stretch * expected(row)``. The function is the mean of a
-    Gaussian process; it and the shifts and stretches are fitted in turn.
+    The log errors of data set s are shift_s + stretch_s * expected(row). The function is the power law plus the mean
+    of a Gaussian process; the process and the shifts and stretches are fitted in turn.
     """
 
-    # Rounds after which shifts and stretches change by less than a hundredth; pseudo-observations of a stretch of one,
-    # as a share of the observations; what data sets differ by from the function, as a deviation.
+    # Rounds of alternating fits, after which shifts and stretches change by less than 0.01.
     _ROUNDS = 4
-    _PRIOR_SHARE = 0.02
-    _OWN_DEVIATION = 0.15
+    _PRIOR_SHARE = 0.02  # weight of the prior stretch 1, in pseudo-observations per observation
+    _OWN_DEVIATION = 0.15  # standard deviation of a data set's log errors around the shared function
     _KERNEL = Kernel(level=0.1, slope=0.045, bend=0.4, reach=4.0)
 
     def __init__(self, sets: Sequence[Sequence[Observation]]) -> None:
-        """Fit it to the observations of each data set."""
+        """Fit the shared function to the observations of each data set."""
         features = [_features(item.row for item in observations) for observations in sets]
         logs = [np.array([item.log_errors for item in observations]) for observations in sets]
         variances = [np.array([item.variance for item in observations]) for observations in sets]
@@ -124,7 +132,7 @@ class Transfer:
         self._centre = float(np.mean(np.concatenate([self._at(points) for points in features])))
 
     def expected(self, features: Any) -> Any:
-        """Return what is expected of rows of features, (rows, features), around its mean over what was observed."""
+        """Return the shared function at ``features``, centred on the observations, shape (rows,)."""
         return self._at(features) - self._centre
 
     def _at(self, features: Any) -> Any:
@@ -132,14 +140,19 @@ class Transfer:
 
 
 class Past(NamedTuple):
-    """What a search learns from before its first training: runs on the same images, and what others expect."""
+    """Knowledge before the first training of a search.
+
+    Attributes:
+        observations: Trainings on the same images.
+        transfer: Prior mean from other data sets; None for the power law.
+    """
 
     observations: tuple[Observation, ...] = ()
     transfer: Transfer | None = None
 
     @property
     def is_settled(self) -> bool:
-        """Whether so much is known of the images that what other data sets expect adds nothing."""
+        """Whether the observations suffice to ignore other data sets."""
         return len(self.observations) >= _SETTLED_OBSERVATIONS
 
 
@@ -147,7 +160,7 @@ NO_PAST = Past()
 
 
 class Surrogate:
-    """The model after some observations."""
+    """Surrogate model, fitted to observations."""
 
     def __init__(
         self,
@@ -156,13 +169,20 @@ class Surrogate:
         kernel: Kernel = SETTLED,
         transfer: Transfer | None = None,
     ) -> None:
-        """Fit it; ``belief`` are the errors at the centre before any training, ``transfer`` what others expect."""
+        """Fit the model.
+
+        Args:
+            observations: Trainings on the same images, oldest first.
+            belief: Prior errors per 10,000 images at the centre of the features.
+            kernel: Covariance function.
+            transfer: Prior mean but for a constant; None for the power law.
+        """
         self._belief = math.log(belief)
         self._transfer = transfer
         points = self._points(item.row for item in observations)
         values = np.array([item.log_errors for item in observations]) - self._belief - points.expected
         noise = np.array([item.variance for item in observations])
-        # What trainings of the same images have settled is not scaled.
+        # ``SETTLED`` was fitted to trainings on the same images, so only other kernels are scaled.
         if kernel is not SETTLED:
             kernel = _best_scaled(kernel, points, values, noise)
         self._process = GaussianProcess(kernel, points, values, noise)
@@ -176,10 +196,10 @@ class Surrogate:
             self._process = GaussianProcess(kernel, points, values, noise)
 
     def predict(self, rows: Sequence[Row]) -> tuple[Any, Any]:
-        """Return means and deviations of the logarithm of the errors in the mean over seeds, both (rows,)."""
+        """Return means and standard deviations of f at ``rows``, both of shape (rows,)."""
         points = self._points(rows)
         differences, deviations = self._process.predict(points)
-        # Networks of the same features are equal on every processor, whatever the last bits of its BLAS.
+        # Rounded, so that networks with equal features tie on every processor.
         return (self._belief + points.expected + differences).round(_DECIMALS), deviations.round(_DECIMALS)
 
     def _points(self, rows: Iterable[Row]) -> Points:
@@ -189,7 +209,7 @@ class Surrogate:
 
 
 def _newton_step(observation: Observation, log_errors: float) -> tuple[float, float]:
-    """Return the step from a logarithm of the errors towards a count of Poisson's kind, and the variance of its end."""
+    """Return the Newton step of log errors for a Poisson count, count / expected - 1, and the variance afterwards."""
     runs = observation.runs
     expected = math.exp(log_errors) * observation.images * runs / IMAGES
     variance = NUGGET**2 + SEED_SHARE**2 / runs + 1 / expected + observation.doubt**2
@@ -197,7 +217,7 @@ def _newton_step(observation: Observation, log_errors: float) -> tuple[float, fl
 
 
 def _best_scaled(kernel: Kernel, points: Points, values: Any, noise: Any) -> Kernel:
-    """Return the kernel times the factor under which the latest values are most probable."""
+    """Return the kernel scaled by the factor with the highest posterior density, given the latest values."""
     latest = slice(-_FACTOR_OBSERVATIONS, None)
     recent = Points(points.features[latest], points.expected[latest])
 
@@ -217,10 +237,10 @@ def _points(features: Any) -> Points:
 
 
 def _power_law(features: Any) -> Any:
-    """Return the logarithm of what powers of the parameters and of the epochs make of the errors at the centre."""
+    """Return the prior power law at scaled ``features``, (points, features), as log errors relative to the centre."""
     means = np.zeros(len(features))
     for at, feature in enumerate(FEATURES):
         if feature.name in _PRIOR_SLOPES:
-            # Rows are scaled; a slope is one of the logarithm itself.
+            # Features are scaled by their width, exponents are not.
             means = means + _PRIOR_SLOPES[feature.name] * feature.width * features[:, at]
     return means

@@ -1,8 +1,8 @@
-"""Earlier trainings, from which the model of the errors learns before a search.
+"""Prior observations: trainings from before a search, which the surrogate model learns from.
 
-They are those that come with the package (``benchmarks/trainings.py`` decides which), a person's own, or none; a study
-keeps them in its folder. Those of the study's own images are observations; those of other data sets say what to expect
-of a network. Only whole runs on the search split count, and only their validation images: no test error is in here.
+Sources are the package (``benchmarks/trainings.py`` selects), the user's studies, or none; a study keeps a copy in
+prior.csv. Trainings on the study's images become ``Observation``s, trainings on other data sets the ``Transfer``.
+Only complete runs on the search split count, with validation errors only: no test error is used.
 """
 
 from __future__ import annotations
@@ -34,29 +34,36 @@ from search_spaces.errors import NotationError
 from search_spaces.network import Architecture, Task
 from search_spaces.notation import parse_notation
 
-# A training says all that a model needs of its recipe if the rest of the recipe is that of one of these. It does not
-# say the precision: for the one network that was compared, bf16 and fp32 differed by less than the seeds (docs/lab,
-# "what bf16 costs the certified network"); nor the starts, which made none at equal cost ("several starts").
+# A past training states its recipe if all but ``_FREE_FIELDS`` equal a recipe of this tuple. Precision and starts are
+# not stated: for the compared network bf16 and fp32 differed by less than the seeds (docs/lab, "what bf16 costs the
+# certified network"), and several starts made no difference at equal cost ("several starts").
 _BASES = ("small", "fast")
 _FREE_FIELDS = ("epochs", "batch_size", "augmented_share", "learning_rate", "precision", "starts", "start_epochs")
-# How images are moved is chosen for each data set: what other sets say does not depend on it.
+# Augmentation is chosen per data set, so these fields may differ for trainings on other data sets.
 _MOVES = ("rotation_degrees", "shift_pixels", "scale", "shear")
 _FILE = "prior.csv"
 _NUMBERS = dict(epochs=int, batch_size=int, augmented_share=float, learning_rate=float, errors=float, runs=int)
 _COLUMNS = ("architecture", *_NUMBERS, "form", "source")
 _ORIGIN_COLUMNS = ("dataset", "input_shape", "classes", "images", "validation_images")
-# Of another data set so many trainings at the most, evenly spread over its list.
+# Largest number of trainings per transferred data set, evenly spread over the list.
 _MOST_OF_A_SET = 200
-# Of fewer nobody can tell the shift and the stretch of a data set.
+# Smallest number of trainings from which shift and stretch of a data set can be fitted.
 _LEAST_OF_A_SET = 20
 _ELSEWHERE = "elsewhere"
 _REINSTALL = "install the harness anew"
-# What ships is read once more from the folder of a new study.
+# Cached: a new study reads the shipped trainings from the package and again from prior.csv.
 _parsed = lru_cache(maxsize=5_000)(parse_notation)
 
 
 class Origin(NamedTuple):
-    """A data set: its name, what its networks take and give, and how many images train and validate."""
+    """Data set of past trainings.
+
+    Attributes:
+        dataset: Name.
+        task: Shape of the images and number of classes.
+        images: Number of training images.
+        validation_images: Number of validation images per run.
+    """
 
     dataset: str
     task: Task
@@ -65,19 +72,19 @@ class Origin(NamedTuple):
 
     @classmethod
     def of(cls, data: Dataset) -> Origin:
-        """Return a data set as the origin of trainings."""
+        """Return the origin of trainings on a data set."""
         return cls(data.name, data.task, data.train_size, data.validation_size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastTraining:
-    """One network under one recipe.
+    """Trainings of a network with a recipe, averaged over seeds.
 
     Attributes:
-        errors: validation errors of 10,000 images at the last epoch, mean over runs.
-        runs: how many trainings the mean is of, each from a seed of its own.
-        source: the files or studies that hold the runs, separated by spaces.
-        origin: the data set; None for the study's own images.
+        errors: Validation errors per 10,000 images at the last epoch, mean over runs.
+        runs: Number of runs, each with a different seed.
+        source: Files or studies that hold the runs, separated by spaces.
+        origin: Data set; None for the study's own images.
     """
 
     architecture: Architecture
@@ -92,13 +99,13 @@ class PastTraining:
 
     @classmethod
     def of(cls, architecture: Architecture, recipe: Recipe, errors: float, runs: int, source: str) -> PastTraining:
-        """Return a past training under a recipe, on the study's own images."""
+        """Return a past training on the study's own images."""
         stated: dict[str, Any] = {name: getattr(recipe, name) for name in _FREE_FIELDS if name in _NUMBERS}
         return cls(architecture=architecture, errors=errors, runs=runs, source=source, **stated)
 
 
 def comparable(recipe: Recipe, free_fields: Iterable[str] = _FREE_FIELDS) -> bool:
-    """Return whether a recipe is one of ``_BASES`` in all but these fields: what a past training states of it."""
+    """Return whether a recipe equals a recipe of ``_BASES`` in all but ``free_fields``."""
     free = {name: getattr(recipe, name) for name in free_fields}
     return any(replace(RECIPES[name].recipe, **free) == recipe for name in _BASES)
 
@@ -106,16 +113,21 @@ def comparable(recipe: Recipe, free_fields: Iterable[str] = _FREE_FIELDS) -> boo
 def past_trainings(
     prior: str, workspace: Workspace, dataset: str, data_hash: str
 ) -> tuple[tuple[PastTraining, ...], list[ContentError]]:
-    """Return earlier trainings, and why studies of the workspace could not be read.
+    """Return the prior observations of a search, and the errors of studies that could not be read.
 
-    They are those of the package for ``shipped``, these and the workspace's for ``own``, none for ``none``. Of one's
-    own, runs by recipes that are not ``comparable`` are left out, and those that did not end as they should.
+    Incomplete runs and runs with recipes that are not ``comparable`` are left out of the user's studies.
+
+    Args:
+        prior: ``shipped`` for the package's trainings, ``own`` for these and the workspace's, or ``none``.
+        workspace: Root of the user's studies.
+        dataset: Name of the data set.
+        data_hash: Hash of the images.
     """
     if prior != "own":
         return (shipped(dataset) if prior == "shipped" else ()), []
     folders = sorted(path.parent for path in workspace.runs.glob("*/config.json"))
     studies, damage = read_each(lambda folder: _past_study(folder, dataset, data_hash), folders)
-    # Two studies of one seed may have trained the same network from the same numbers: that is one run.
+    # Two studies with equal seeds may contain the same run of a network: count the run once.
     runs = {(key, run.hash, run.recipe_hash, run.seed): (origin, run) for key, origin, of in studies for run in of}
     equal: dict[tuple[str, str, str], list[tuple[Origin | None, Result]]] = defaultdict(list)
     for (key, hash_, recipe_hash, _), pair in runs.items():
@@ -124,7 +136,7 @@ def past_trainings(
 
 
 def _past_study(folder: Path, name: str, data_hash: str) -> tuple[str, Origin | None, list[Result]]:
-    """Return the name and hash of a study's images, their data set where it is another one, and runs to learn from."""
+    """Return a key of the study's images, the origin (None for the same images) and the usable runs."""
     study = read_state(folder)
     config = study.config
     is_own = (config.dataset, config.data_hash) == (name, data_hash)
@@ -137,7 +149,7 @@ def _past_study(folder: Path, name: str, data_hash: str) -> tuple[str, Origin | 
 
 
 def _training_of(runs: Sequence[tuple[Origin | None, Result]]) -> PastTraining:
-    """Return what equal trainings from several seeds have shown together."""
+    """Return the average of equal trainings with different seeds."""
     errors = mean([(run.validation_errors or 0) * IMAGES / (run.validation_size or 1) for _, run in runs])
     source = " ".join(sorted({run.study for _, run in runs if run.study}))
     origin, run = runs[0]
@@ -146,14 +158,14 @@ def _training_of(runs: Sequence[tuple[Origin | None, Result]]) -> PastTraining:
 
 @cache
 def shipped(name: str) -> tuple[PastTraining, ...]:
-    """Return the runs that come with the package: those of the images, or where there are none of other data sets."""
+    """Return the package's trainings on a data set; if there are none, the trainings on other data sets."""
     path = _packaged(name)
     return _read(path, _REINSTALL) if path.is_file() else elsewhere(name)
 
 
 @cache
 def elsewhere(name: str) -> tuple[PastTraining, ...]:
-    """Return the runs that come with the package of other data sets than this one."""
+    """Return the package's trainings on all data sets but ``name``."""
     mnist = [replace(each, origin=Origin.of(dataset("mnist"))) for each in _read(_packaged("mnist"), _REINSTALL)]
     sets: dict[str, list[PastTraining]] = defaultdict(list)
     for training in (*mnist, *_read(_packaged(_ELSEWHERE), _REINSTALL)):
@@ -168,7 +180,7 @@ def _thinned(trainings: Sequence[PastTraining]) -> list[PastTraining]:
 
 
 def shipped_sha256(name: str) -> str:
-    """Return the SHA-256 of the runs that come with the package for a data set."""
+    """Return the SHA-256 of the package's trainings for a data set."""
     return hashlib.sha256(csv_of(shipped(name)).encode()).hexdigest()
 
 
@@ -177,18 +189,18 @@ def _packaged(name: str) -> Traversable:
 
 
 def write_prior(folder: Path, trainings: Iterable[PastTraining]) -> None:
-    """Write what a new study begins with into its folder."""
+    """Write the prior observations of a new study into the study folder."""
     files.write_text(folder / _FILE, csv_of(trainings))
 
 
 def read_prior(folder: Path) -> tuple[PastTraining, ...] | None:
-    """Return what a study began with; None where its folder does not say."""
+    """Return the prior observations of a study; None if the folder has no prior.csv."""
     path = folder / _FILE
     return _read(path, "bring the file back, or begin another study: --study NAME") if path.exists() else None
 
 
 def csv_of(trainings: Iterable[PastTraining]) -> str:
-    """Return trainings as CSV; the columns of data sets are there where some are of other images."""
+    """Return trainings as CSV, with columns for the data set if any training has an origin."""
     trainings = tuple(trainings)
     with_origins = any(each.origin is not None for each in trainings)
     rows = (
@@ -236,10 +248,10 @@ def _read(path: Traversable, hint: str) -> tuple[PastTraining, ...]:
 
 
 def alike(trainings: Iterable[PastTraining], recipe: Recipe) -> list[PastTraining]:
-    """Return the trainings that say something of a recipe: of its learning rate.
+    """Return the trainings that apply to a recipe: those with the same learning rate.
 
-    None are left where the recipe differs in what trainings do not state, but for how images are moved where they are
-    of other data sets.
+    If the recipe differs from ``_BASES`` in further fields, the list is empty. If only the augmentation differs, the
+    trainings on other data sets remain.
     """
     of_rate = [each for each in trainings if each.learning_rate == recipe.learning_rate]
     if comparable(recipe):
@@ -249,13 +261,13 @@ def alike(trainings: Iterable[PastTraining], recipe: Recipe) -> list[PastTrainin
 
 
 def observations(trainings: Iterable[PastTraining], recipe: Recipe, data: Dataset) -> tuple[Observation, ...]:
-    """Return what the surrogate learns from trainings on the same images before a search by a recipe."""
+    """Return the observations on the same images, for a search with a recipe."""
     here = Origin.of(data)
     return tuple(_observation(each, here) for each in alike(trainings, recipe) if each.origin is None)
 
 
 def transfer(trainings: Iterable[PastTraining], recipe: Recipe) -> Transfer | None:
-    """Return what trainings on other images say of a search by a recipe; None where there are too few."""
+    """Return the prior mean from other data sets, for a search with a recipe; None with too few trainings."""
     sets: dict[Origin, list[PastTraining]] = defaultdict(list)
     for training in alike(trainings, recipe):
         if training.origin is not None:
