@@ -21,7 +21,7 @@ from search_spaces.ops.pointwise import BatchNorm, LeakyReLU, PReLU, ReLU
 from search_spaces.ops.windows import Linear, PoseLinear
 
 NUMBER_BYTES = 2  # size of a multiplier or a bias (int16)
-OpPath = tuple[int, ...]  # index of an op in the network, followed by an index for each enclosing residual sum
+OpPath = tuple[int, ...]  # index in the network, followed by an index inside each residual sum that contains the op
 _RECTIFIERS = (ReLU, LeakyReLU, PReLU)
 _POOLS = (Role.MAX_POOLING, Role.MEAN_POOLING)
 

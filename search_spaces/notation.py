@@ -736,7 +736,7 @@ def _at(node: Any) -> int:
         if not node.children:
             return 0
         node = node.children[0]
-    return int(node.start_pos)  # type: ignore[attr-defined]  # tokens have it
+    return int(node.start_pos)  # type: ignore[attr-defined]  # tokens have this attribute
 
 
 def _normal_token(token: str) -> str:

@@ -1,4 +1,4 @@
-"""A trained network as a folder of C: its integers, the errors that they make, and a check by the compiler here."""
+"""Export a trained network as a folder of C: quantise, count errors, and check the C code with a local compiler."""
 
 from __future__ import annotations
 
@@ -36,22 +36,21 @@ from harness.training.modules import Images, normalised
 from search_spaces.deployment import integer_plan
 from search_spaces.network import analyse
 
-# So many training images show what the integers cost, and that C and the reference agree.
-_CHECKED_IMAGES = 10_000
-_BATCH = 500
-# Of what a network says of itself, the manifest has these.
+_CHECKED_IMAGES = 10_000  # training images for error counts and for the comparison of C and reference
+_BATCH = 500  # images per batch
+# Metadata of the network that the manifest contains.
 _FACTS = ("architecture", "hash", "recipe", "recipe_hash", "dataset", "seed_index", "seed", "weights_sha256", "engine")
 
 
 def c_files(network: TrainedNetwork, path: Path) -> Files:
     """Return the files of a folder of C, checked on training images.
 
-    A network that was trained to end with integers is written with these; another one is quantised now, with ranges
-    from training images.
+    A network that was trained to end with integers keeps the integers of the training. A float network is quantised
+    here, with ranges from training images.
 
     Raises:
-        ContentError: an op has no integer form, or a number does not fit.
-        HarnessError: the compiled network gives other logits than the reference; a fault of this program.
+        ContentError: An op has no integer form, or a number does not fit.
+        HarnessError: The logits of the compiled network differ from the reference, which is a bug of this program.
     """
     images = network.images
     spec = images.dataset
@@ -113,7 +112,11 @@ def _float_errors(network: TrainedNetwork, pixels: torch.Tensor, labels: torch.T
 def _compiled_check(
     library: Library, pixels: npt.NDArray[np.uint8], logits: npt.NDArray[np.int32]
 ) -> dict[str, str | int | None]:
-    """Return which compiler of this machine has shown that the C gives these logits; None where none could."""
+    """Return the local compiler with which the C code gave exactly ``logits``; None if no compiler could check this.
+
+    Raises:
+        HarnessError: The logits of the C code differ.
+    """
     command = find_compiler()
     if command is None:
         return {"compiler": None}
@@ -132,7 +135,7 @@ def _compiled_check(
 def count_differing(
     library: Library, pixels: npt.NDArray[np.uint8], logits: npt.NDArray[np.int32], command: str
 ) -> int:
-    """Return how many logits of the compiled network are others than these, int32 (n, classes)."""
+    """Return the number of logits of the compiled network that differ from ``logits``, int32 (n, classes)."""
     with tempfile.TemporaryDirectory() as folder:
         write_files(library, Path(folder))
         program = compile_runner(Path(folder), library.name, command)
@@ -141,11 +144,16 @@ def count_differing(
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The logits of the C beside those of the reference, on the test images of a recorded seed.
+    """Comparison of the C code and the reference for a recorded seed, on the test images.
 
     Attributes:
-        differing: logits that are others.
-        errors: of the C; ``recorded_errors`` are those of the record.
+        index: Index of the seed.
+        images: Number of test images.
+        logits: Number of compared logits.
+        differing: Number of logits that differ.
+        errors: Errors of the reference.
+        recorded_errors: Errors in the record; None if the seed is not in the record.
+        compiler: Command of the compiler.
     """
 
     index: int
@@ -158,11 +166,17 @@ class Comparison:
 
 
 def compare_seed(evidence: Record, index: int, workspace: Workspace, folder: Path | None) -> Comparison:
-    """Compile the integers of a recorded seed and compare all logits of the test images; the read is logged.
+    """Compile the integer network of a recorded seed and compare all logits of the test images; the read is logged.
+
+    Args:
+        evidence: Record of the network.
+        index: Index of the seed.
+        workspace: Workspace with the weights and the log of test set reads.
+        folder: Folder of the data set, or None for the default.
 
     Raises:
-        ContentError: the record is not one of integers, or its weights are not kept.
-        DeviceError: there is no C compiler here.
+        ContentError: The record has no integer network, or the weights are not kept.
+        DeviceError: No C compiler is available.
     """
     if evidence.recipe.precision != "int8":
         raise ContentError(
@@ -190,10 +204,10 @@ def compare_seed(evidence: Record, index: int, workspace: Workspace, folder: Pat
 
 
 def recorded_page(evidence: Record, index: int, workspace: Workspace, images: ImageData) -> dict[str, Any]:
-    """Return what the page is made of on which one tries the integers of a recorded seed.
+    """Return the data of the interactive page for the integer network of a recorded seed.
 
     Raises:
-        ContentError: its weights are not kept, or not those of the record.
+        ContentError: The weights are not kept, or differ from the weights of the record.
     """
     integers = _recorded_integers(evidence, index, workspace)
     title = _title(evidence.parameters, images.dataset)

@@ -1,7 +1,7 @@
-"""An integer network as a folder of C: a library for Arduino and PlatformIO, a Zephyr module, and its own test.
+"""Write an integer network as a folder of C: a library for Arduino and PlatformIO, and a Zephyr module, with a test.
 
-The layout is that of emlearn (https://emlearn.org). ``src`` has one source and one header, ``test`` ten images with
-their logits, which ``make test`` checks, and ``manifest.json`` says what the network is.
+The layout follows emlearn (https://emlearn.org). ``src`` contains a source and a header, ``test`` contains ten images
+with logits for ``make test``, and ``manifest.json`` describes the network.
 """
 
 from __future__ import annotations
@@ -26,10 +26,9 @@ from harness.training.integer import IntegerNetwork, StepNumbers, integer_logits
 from search_spaces.deployment import Kind, Map, Step
 from search_spaces.ops import DepthwiseConv, Kernel, PoseLinear, Role
 
-# Images of the test that comes with the folder.
-EXAMPLES = 10
-_NUMBERS_A_LINE = 20
-# Headers of C (ISO/IEC 9899:2018), of POSIX (IEEE 1003.1-2017), of glibc, newlib, avr-libc and Arduino, and our own.
+EXAMPLES = 10  # images for the test in the folder
+_NUMBERS_A_LINE = 20  # numbers per line of an array in C
+# Headers of C (ISO/IEC 9899:2018), POSIX (IEEE 1003.1-2017), glibc, newlib, avr-libc, Arduino and this library.
 _HEADER_NAMES = """
     assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic
     stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype
@@ -45,9 +44,8 @@ _HEADER_NAMES = """
     examples
 """
 _HEADERS = frozenset(_HEADER_NAMES.split())
-# A channel that loses so many bits is always 0, so all channels have one number.
-_ALL_BITS = 15
-# What compilers define for the families of chips on which a network is measured.
+_ALL_BITS = 15  # shift that maps every channel index to 0, so that all channels use the same number
+# Macro that compilers define for each family of chips in ``harness.deployment.emulated``.
 _PREDEFINED = {"Cortex-M0": "__ARM_ARCH_6M__", "RV32IMC": "__riscv", "ATmega328P": "__AVR__"}
 _FUNCTIONS = {
     Kind.CONVOLUTION: "convolve",
@@ -60,14 +58,17 @@ _FUNCTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """What a folder of C is made of.
+    """Content of a folder of C.
 
     Attributes:
-        name: of the network in C; it begins with a letter and holds letters, digits and underscores.
-        title: one line for people; ``origin`` is another.
-        examples: images, uint8 (n, channels, rows, columns), for the test in the folder.
-        facts: what ``manifest.json`` says beside the sizes.
-        chips: what the network takes on a chip of each family, as ``chip_costs`` returns it.
+        name: Name of the network in C: a letter, followed by letters, digits and underscores.
+        title: Title, a single line of text.
+        origin: Hash, recipe and seed, a single line of text.
+        network: The integer network.
+        dataset: Data set of the network.
+        examples: Images for the test in the folder, uint8 (n, channels, rows, columns).
+        facts: Entries of ``manifest.json`` in addition to the sizes.
+        chips: Costs of the network on a chip of each family, from ``chip_costs``.
     """
 
     name: str
@@ -81,22 +82,23 @@ class Library:
 
 
 def c_name(text: str) -> str:
-    """Return a text as a name in C and of its header: what is no letter, digit or underscore becomes an underscore.
+    """Return ``text`` as a name in C and of a header, with underscores in place of invalid characters.
 
-    A header of that name would be included in the place of the system's, so such a name gets a prefix.
+    A name that does not start with a letter, or that a system header has, gets the prefix ``net_``: a header with
+    the same name would be included instead of the system header.
     """
     name = re.sub(r"\W", "_", text, flags=re.ASCII).lower()
     return name if name[:1].isalpha() and name not in _HEADERS else f"net_{name}"
 
 
 def check_folder(folder: Path) -> None:
-    """Raise UsageError where a folder holds something already."""
+    """Raise UsageError unless ``folder`` is missing or empty."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} exists already; name a folder that does not")
 
 
 def files_of(library: Library) -> dict[str, str]:
-    """Return the texts of all files of the folder, by their paths in it."""
+    """Return the text of each file, by path relative to the folder."""
     context = _context(library)
     texts = {path: _environment().get_template(template).render(context) for path, template in _paths(library.name)}
     texts["manifest.json"] = json.dumps(_manifest(library), indent=2, ensure_ascii=False) + "\n"
@@ -104,12 +106,12 @@ def files_of(library: Library) -> dict[str, str]:
 
 
 def runner_of(library: Library) -> str:
-    """Return a program in C that reads images and writes their logits, as bytes."""
+    """Return a C program that reads images from stdin and writes logits to stdout, both as bytes."""
     return _environment().get_template("run.c.jinja").render(_context(library))
 
 
 def emulated_program(library: Library, pixels: npt.NDArray[np.uint8], turns: int) -> str:
-    """Return a program in C that runs images on an emulated chip, and passes a loop of known length so often."""
+    """Return a C program for an emulated chip that times a loop of ``turns`` iterations and runs the images."""
     images = [image.ravel().tolist() for image in pixels.transpose(0, 2, 3, 1)]
     return _environment().get_template("emulated.c.jinja").render(_context(library), images=images, turns=turns)
 
@@ -132,7 +134,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # C and Markdown are written, no HTML
+        autoescape=False,  # the output is C and Markdown, not HTML
     )
     environment.filters["lines"] = _lines
     environment.filters["batches"] = _batches
@@ -148,7 +150,7 @@ def _lines(numbers: Sequence[int]) -> str:
 
 
 def c_text(text: str) -> str:
-    """Return a text as a literal of C: what is not printable ASCII is written in octal bytes."""
+    """Return ``text`` as a string literal in C; bytes other than printable ASCII become octal escapes."""
     printable = {ord('"'): '\\"', ord("\\"): "\\\\", ord("?"): "\\?"}
     parts = (printable.get(byte, chr(byte) if 32 <= byte < 127 else f"\\{byte:03o}") for byte in text.encode("utf-8"))
     return f'"{"".join(parts)}"'
@@ -216,7 +218,7 @@ def _context(library: Library) -> dict[str, Any]:
 
 
 def _types(steps: Sequence[_StepText]) -> dict[str, str]:
-    """Return the types that hold the extents of windows, counts, and signed positions in maps."""
+    """Return the smallest C types for the extents of windows, for counts and for signed positions in maps."""
     extent = max(number for step in steps for number in step.extents)
     count = max(number for step in steps for number in step.counts)
     position = max(max(step.counts[:2]) + 2 * max(step.extents) for step in steps)
@@ -228,7 +230,7 @@ def _types(steps: Sequence[_StepText]) -> dict[str, str]:
 
 
 def _used_functions(steps: Sequence[_StepText]) -> set[str]:
-    """Return the functions of the template that a network needs, and of its convolutions the kinds."""
+    """Return the template functions that a network needs, and the kinds of convolutions."""
     convolutions = [step for step in steps if step.step.kind is Kind.CONVOLUTION]
     kinds = {"poses" if step.poses > 1 else "plain" for step in convolutions}
     if any(step.poses > 1 and isinstance(step.step.op, DepthwiseConv) for step in convolutions):
@@ -239,14 +241,14 @@ def _used_functions(steps: Sequence[_StepText]) -> set[str]:
 
 
 def _stacks(chips: Mapping[str, Mapping[str, str | int]]) -> list[tuple[str, str, Mapping[str, str | int]]]:
-    """Return the chips whose stack was measured, with what compilers define for them."""
+    """Return the families of chips with a measured stack: name, predefined macro of the compiler and costs."""
     return [(chip, _PREDEFINED[chip], cost) for chip, cost in chips.items() if "stack_bytes" in cost]
 
 
 def c_comment(text: str) -> str:
-    """Return a text for a comment of C and a line of Markdown: without line ends and control characters.
+    """Return ``text`` for a comment in C and a line of Markdown, without line ends and control characters.
 
-    A file of weights may be somebody else's, with any text as the name of its recipe.
+    A file of weights may come from an untrusted source, with arbitrary text as the name of the recipe.
     """
     return printable(text).replace("*/", "* /")
 
@@ -266,7 +268,7 @@ def _examples(library: Library) -> list[dict[str, Any]]:
 
 
 class _StepText:
-    # A step as the template writes it.
+    # A step, with the texts and numbers that the template needs.
 
     def __init__(self, network: IntegerNetwork, index: int, name: str) -> None:
         self.network = network
@@ -317,25 +319,25 @@ class _StepText:
 
     @property
     def extents(self) -> tuple[int, ...]:
-        """Kernel rows and columns, stride, both paddings, poses, and rows and columns of the pooling."""
+        """Kernel rows and columns, stride, row and column padding, poses, pooling rows and columns."""
         _, kernel_rows, kernel_columns, _ = self._kernel_shape()
         pool_rows, pool_columns, _ = self._pooling()
         return (kernel_rows, kernel_columns, *self._stride_and_paddings(), self.poses, pool_rows, pool_columns)
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """Rows, columns and channels of the input and of the output, inner columns, filters, channels of a group."""
+        """Rows, columns and channels of input and output, inner columns, filters, group channels, window size."""
         channels, rows, columns = self._input_shape()
         output_channels, output_rows, output_columns = self.target.shape if self.target is not None else (1, 1, 1)
         filters, kernel_rows, kernel_columns, group_channels = self._kernel_shape()
-        # The last number is of a loop over a window.
+        # The window size is not a member of the C structure, but a loop counter must hold the number.
         window = kernel_rows * kernel_columns * group_channels
         shapes = (rows, columns, channels, output_rows, output_columns, output_channels)
         return (*shapes, self._inner_columns(columns), filters, group_channels, window)
 
     @property
     def numbers(self) -> list[str | int]:
-        """The members of the C structure, in its order."""
+        """Members of the C structure ``step``, in order."""
         values = self.values
         *extents, pool_rows, pool_columns = self.extents
         *counts, _ = self.counts
@@ -356,7 +358,7 @@ class _StepText:
         ]
 
     def _array_names(self) -> tuple[str, str, str]:
-        """Return the names of kernel, multipliers and biases; 0 for what the step has not."""
+        """Return the names of the arrays of kernel, multipliers and biases; ``0`` if an array is missing."""
         return (
             "0" if self.step.kernel is None else f"kernel_{self.step.kernel}",
             f"multipliers_{self.index}" if len(self.values.multipliers) else "0",
@@ -365,7 +367,7 @@ class _StepText:
 
     def _input_shape(self) -> tuple[int, int, int]:
         if self.step.kind is Kind.LOGITS and not self.step.is_global:
-            # A linear layer of a map as it stands takes each number for a channel.
+            # A linear layer of a whole map treats each number as a channel.
             return self.source.size, 1, 1
         channels, rows, columns = self.source.shape
         return channels, rows, columns
@@ -381,7 +383,7 @@ class _StepText:
         return (op.stride, *op.paddings) if isinstance(op, Kernel) else (1, 0, 0)
 
     def _byte_codes(self) -> tuple[int, int, int]:
-        """Return flip and base of the bytes that are read, and the flip of those that are added."""
+        """Return flip and base of the source, and flip of the skip map: number = (byte ^ flip) - base."""
         is_learned_of_image = self.step.source == 0 and self.step.kernel is not None
         base = self.network.offset if is_learned_of_image else 0
         flip = 0
@@ -391,7 +393,7 @@ class _StepText:
         return flip, base, 128 if skip is not None and skip.signed else 0
 
     def _pooling(self) -> tuple[int, int, Role | None]:
-        """Return rows and columns of the windows of a pooling or an unshuffle, and which it is."""
+        """Return rows and columns of the window of a pooling or an unshuffle, and the role of the op."""
         op = self.step.pool
         if self.step.kind in (Kind.POOLING, Kind.UNSHUFFLE):
             op = self.step.op
@@ -402,7 +404,7 @@ class _StepText:
         return (window[0], window[1], op.role) if window is not None else (rows, columns, op.role)
 
     def _inner_columns(self, columns: int) -> int:
-        """Return the columns of the map before its pooling."""
+        """Return the columns of the output map before pooling."""
         op = self.step.op
         if not isinstance(op, Kernel):
             return columns
@@ -410,7 +412,7 @@ class _StepText:
 
 
 def _bits_to_lose(channels: int, count: int) -> int:
-    """Return by how many bits a channel is moved to give the place of its number, of so many for all channels."""
+    """Return the right shift from a channel index to the index of a number, if ``channels`` share ``count`` numbers."""
     if count <= 1:
         return _ALL_BITS
     return max(0, (channels // count).bit_length() - 1)

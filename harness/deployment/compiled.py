@@ -1,4 +1,4 @@
-"""The C of a network, compiled and run on this machine: its logits of many images."""
+"""Compile the C code of a network on this machine and compute the logits of many images."""
 
 from __future__ import annotations
 
@@ -13,32 +13,31 @@ from harness.deployment.c_library import Library, files_of, runner_of
 from harness.system.errors import DeviceError, reason
 from harness.system.machine import compiler_words
 
-# Tried in this order where CC names none.
-_COMPILERS = ("cc", "gcc", "clang")
+_COMPILERS = ("cc", "gcc", "clang")  # tried in this order if CC is not set
 _WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror")
 
 
 class ForeignProgram(DeviceError):
-    """A compiled program cannot be run on this machine: another processor's, or in a folder without execution."""
+    """Raised if this machine cannot run a compiled program: wrong processor, or a folder mounted without execution."""
 
 
 def find_compiler() -> str | None:
-    """Return the command of the C compiler: that of CC, else the first installed; None where there is none."""
+    """Return the command of the C compiler: CC if set, otherwise the first installed compiler, or None."""
     return " ".join(compiler_words("CC", _COMPILERS)) or None
 
 
 def write_files(library: Library, folder: Path) -> None:
-    """Write the folder of a library and the program that runs it on many images."""
+    """Write the files of a library and ``test/run.c``, the program that runs the network on many images."""
     for path, text in {**files_of(library), "test/run.c": runner_of(library)}.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
 
 
 def compile_runner(folder: Path, name: str, command: str, flags: Sequence[str] = ("-O2",)) -> Path:
-    """Compile the program of a folder that ``write_files`` wrote; return its path.
+    """Compile ``test/run.c`` of the library ``name`` in a folder from ``write_files``; return the program's path.
 
     Raises:
-        DeviceError: the compiler cannot be run, refuses the network, or writes no program.
+        DeviceError: The compiler cannot be run, rejects the network, or writes no program.
     """
     program = folder / "run"
     sources = ["test/run.c", f"src/{name}.c"]
@@ -56,11 +55,11 @@ def compile_runner(folder: Path, name: str, command: str, flags: Sequence[str] =
 
 
 def run_logits(program: Path, pixels: npt.NDArray[np.uint8], classes: int) -> npt.NDArray[np.int32]:
-    """Return what a compiled program says of images, uint8 (n, channels, rows, columns): int32 (n, classes).
+    """Return the logits, int32 (n, classes), of a compiled program for images, uint8 (n, channels, rows, columns).
 
     Raises:
-        ForeignProgram: this machine cannot run the program.
-        DeviceError: the program fails.
+        ForeignProgram: This machine cannot run the program.
+        DeviceError: The program fails.
     """
     images = np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))
     try:

@@ -1,7 +1,7 @@
-"""The C of a network on emulated chips: its logits there, and the code, the stack and the work that it takes.
+"""Run the C code of a network on emulated chips: logits, code size, stack size and number of instructions or cycles.
 
-The clocks of the emulators tick at different rates, so each program also times a loop of known length: what a tick
-stands for is measured with the network, not assumed.
+The clocks of the emulators tick at different rates. Each program therefore also times a loop of known length, which
+gives the amount of work per tick.
 """
 
 from __future__ import annotations
@@ -23,25 +23,26 @@ from harness.system.errors import DeviceError, HarnessError
 from harness.system.terminal import say
 from harness.training.integer import integer_logits
 
-# How often the loop of known length is passed; long beside a tick of any clock here.
-TURNS = 2**20
-OPTIMISATION = "-Os"
-# No network has such a name, as it is none in C.
-_PROGRAM = "on-chip"
-_PATIENCE_SECONDS = 60
-# What the program writes in place of a number where the stack or a clock has run over.
-_OVER = 2**32 - 1
+TURNS = 2**20  # iterations of the loop of known length; takes many ticks of every clock here
+OPTIMISATION = "-Os"  # flag of the compilers
+_PROGRAM = "on-chip"  # file name that cannot clash with a network, because the hyphen is not allowed in C names
+_PATIENCE_SECONDS = 60  # timeout of a compiler or emulator
+_OVER = 2**32 - 1  # written by the program instead of a number if the stack or a clock overflows
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A family of chips, with the Debian tools that compile for one and emulate it.
+    """A family of chips, with compiler and emulator as packaged by Debian.
 
     Attributes:
-        tools: what the names of its compiler and its ``size`` begin with.
-        link: flags that place a program in the memory of the chip.
-        unit: of its work; ``turn`` is the work of one pass of the loop of known length.
-        ram_bytes: of the emulated chip; ``flash_bytes`` likewise.
+        tools: Prefix of the names of the compiler and of ``size``.
+        flags: Flags of the compiler.
+        link: Flags that place the program in the memory of the chip.
+        emulator: Command of the emulator, to be followed by the program.
+        unit: Unit of work, instructions or cycles.
+        turn: Work of an iteration of the loop of known length.
+        ram_bytes: Bytes of RAM of the emulated chip.
+        flash_bytes: Bytes of flash of the emulated chip.
     """
 
     tools: str
@@ -54,10 +55,9 @@ class Family:
     flash_bytes: int
 
 
-_BARE = ("-ffreestanding", "-nostdlib")
-# With this, QEMU's time advances by a nanosecond an instruction.
-_QEMU = ("-nographic", "-icount", "shift=0")
-# More RAM than the micro:bit has, so that networks for larger chips are measured too.
+_BARE = ("-ffreestanding", "-nostdlib")  # compiler flags for a chip without an operating system
+_QEMU = ("-nographic", "-icount", "shift=0")  # the virtual time advances by 1 ns per instruction
+# More RAM than on the micro:bit, so that networks for larger chips can be measured.
 _MICROBIT = ("-M", "microbit", "-global", "nrf51-soc.sram-size=262144", "-semihosting")
 FAMILIES = {
     "Cortex-M0": Family(
@@ -104,14 +104,14 @@ FAMILIES = {
 
 @dataclass(frozen=True, slots=True)
 class Emulation:
-    """What a network gives and takes on an emulated chip.
+    """Results of a network on an emulated chip.
 
     Attributes:
-        logits: int32 (n, classes).
-        code_bytes: of the network, without its constants.
-        stack_bytes: that it has written below those of its caller.
-        work: instructions or cycles an image, the mean.
-        loop_ticks: of the loop of known length.
+        logits: Logits, int32 (n, classes).
+        code_bytes: Bytes of code of the network, without the constants.
+        stack_bytes: Bytes of stack used below the stack of the caller.
+        work: Mean number of instructions or cycles per image.
+        loop_ticks: Clock ticks of the loop of known length.
     """
 
     logits: npt.NDArray[np.int32]
@@ -124,10 +124,16 @@ class Emulation:
 def emulate(
     library: Library, pixels: npt.NDArray[np.uint8], family: Family, optimisation: str = OPTIMISATION
 ) -> Emulation:
-    """Run images, uint8 (n, channels, rows, columns), on an emulated chip.
+    """Run a network on an emulated chip.
+
+    Args:
+        library: Network as a C library.
+        pixels: Images, uint8 (n, channels, rows, columns).
+        family: Family of the chip.
+        optimisation: Optimisation flag of the compiler.
 
     Raises:
-        DeviceError: a tool is missing, the network does not fit, or the program fails.
+        DeviceError: A tool is missing, the network does not fit, or the program fails.
     """
     _check_tools(family)
     with tempfile.TemporaryDirectory() as name:
@@ -166,14 +172,14 @@ def emulate(
 
 
 def _check_tools(family: Family) -> None:
-    """Raise DeviceError where a tool of a family is missing."""
+    """Raise DeviceError if a tool of a family is missing."""
     for program in (f"{family.tools}-gcc", f"{family.tools}-size", family.emulator[0]):
         if shutil.which(program) is None:
             raise DeviceError(f"{program} is not installed")
 
 
 def _output(words: Sequence[str], folder: Path) -> str:
-    """Return what a program writes, errors included, as semihosting writes there."""
+    """Return stdout and stderr of a command; semihosting writes to stderr."""
     try:
         run = subprocess.run(
             words, cwd=folder, input="", capture_output=True, errors="replace", timeout=_PATIENCE_SECONDS, check=False
@@ -186,10 +192,13 @@ def _output(words: Sequence[str], folder: Path) -> str:
 
 
 def chip_costs(library: Library) -> dict[str, dict[str, str | int]]:
-    """Return what the network takes on a chip of each family, by its examples; where that is not known, why.
+    """Return the costs of a network on each family of chips, measured with the examples of the library.
+
+    Returns:
+        For each family, compiler, sizes and work, or the reason under the key ``unknown`` if not measurable.
 
     Raises:
-        HarnessError: a chip gives other logits than the reference; a fault of this program.
+        HarnessError: The logits of a chip differ from the reference, which is a bug of this program.
     """
     costs: dict[str, dict[str, str | int]] = {}
     logits = integer_logits(library.network, library.examples)

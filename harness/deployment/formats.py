@@ -1,4 +1,4 @@
-"""The formats in which a trained network is written: a further one is a module with its writer, and an entry here."""
+"""Export formats of trained networks; a new format needs a module with a writer and an entry in ``FORMATS``."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def _safetensors_files(network: TrainedNetwork, path: Path) -> Files:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A format: what makes its files for a path, and the optional libraries that this needs."""
+    """An export format: ``files`` makes the files for a path, ``libraries`` are the optional libraries needed."""
 
     files: Callable[[TrainedNetwork, Path], Files]
     libraries: tuple[str, ...] = ()
 
 
-# By the name of the option, which takes the path.
+# By name of the command-line option, which takes the path.
 FORMATS = {
     "c": Format(c_files),
     "onnx": Format(onnx_files, ONNX_LIBRARIES),

@@ -1,4 +1,4 @@
-"""A trained network that is written for other programs, and the files that it becomes."""
+"""Input and output of the exporters: a trained network and the files to write."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from search_spaces.network import Architecture
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedNetwork:
-    """A trained network with the data of its training.
+    """A trained network with the training images.
 
     Attributes:
-        model: in evaluation mode, on a CPU.
-        about: what files of it state.
-        fit: the network on the chip that it is written for; None where none is named.
+        architecture: Architecture of the network.
+        model: Torch module in evaluation mode, on a CPU.
+        about: Metadata for the exported files.
+        images: Data with which the network was trained.
+        fit: Resources of the network on the target chip; None without a target chip.
     """
 
     architecture: Architecture
@@ -32,11 +34,12 @@ class TrainedNetwork:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Files of one format, not written yet, by their paths.
+    """Files of an export format, not written yet.
 
     Attributes:
-        facts: what their check has shown.
-        page: what the page on which one tries the network is made of; None for a format without one.
+        contents: Contents of the files, by path.
+        facts: Sizes and results of the check of the files.
+        page: Data of the interactive page (``page_document``); None for formats without a page.
     """
 
     contents: Mapping[Path, bytes]

@@ -1,6 +1,6 @@
-"""A trained network as an ONNX model of the raw numbers of its data set, its logits compared with those of torch.
+"""Export of a trained network as an ONNX model that takes raw numbers; the logits are compared with torch.
 
-``onnx``, ``onnxruntime`` and ``onnxscript`` are the optional extra ``export``.
+``onnx``, ``onnxruntime`` and ``onnxscript`` are in the optional extra ``export``.
 """
 
 from __future__ import annotations
@@ -19,18 +19,21 @@ from harness.deployment.pixels import OfPixels, by_channel
 from harness.system.errors import UsageError
 from harness.training.integer import MAP_SCALES
 
-# What --onnx needs beyond the program's own requirements.
-ONNX_LIBRARIES = ("onnx", "onnxruntime", "onnxscript")
-# So many training images show that onnxruntime and torch agree.
-_CHECKED_IMAGES = 1_000
-# Logits of two libraries differ by the order of their additions; classes only where two logits are as good as equal.
+ONNX_LIBRARIES = ("onnx", "onnxruntime", "onnxscript")  # optional requirements of ``--onnx``
+_CHECKED_IMAGES = 1_000  # training images for the comparison of onnxruntime and torch
+# Largest difference of logits, relative to the largest logit. The libraries add in different orders, so classes can
+# differ if two logits are nearly equal.
 _TOLERANCE = 1e-3
-# The oldest that torch's exporter writes without converting.
-_OPSET = 18
+_OPSET = 18  # oldest ONNX opset that the exporter of torch writes without conversion
 
 
 def onnx_files(network: TrainedNetwork, path: Path) -> Files:
-    """Return the file of a network, checked on training images; raises as ``to_onnx`` does."""
+    """Return the ONNX file of a network, checked on training images.
+
+    Raises:
+        UsageError: The network was trained to end with integers.
+        AssertionError: As for ``to_onnx``.
+    """
     if MAP_SCALES in network.model.state_dict():
         raise UsageError("--onnx: the answers on record are those of integers, which --c writes and ONNX has not")
     images = network.images
@@ -41,7 +44,7 @@ def onnx_files(network: TrainedNetwork, path: Path) -> Files:
 
 
 def _raw(pixels: Tensor, whole: OfPixels) -> Tensor:
-    """Return numbers of which a data set makes these pixels, uint8 where it has bytes, else float64."""
+    """Return raw numbers that correspond to ``pixels``: uint8 if the data set consists of bytes, else float64."""
     if whole.takes_bytes:
         return pixels
     low, high = (by_channel(limits, pixels.double()) for limits in (whole.low, whole.high))
@@ -51,17 +54,19 @@ def _raw(pixels: Tensor, whole: OfPixels) -> Tensor:
 def to_onnx(
     network: nn.Module, dataset: Dataset, pixels: Tensor, about: Mapping[str, str]
 ) -> tuple[bytes, dict[str, Any]]:
-    """Return a file of a model from ``pixels`` (batch, channels, rows, columns) to ``logits``, and its check.
+    """Return the content of an ONNX file and the results of a comparison with torch.
 
-    What it calls ``pixels`` are the raw numbers of the data set: uint8 for bytes, float64 for others.
+    The input of the model is called ``pixels``: raw numbers of the data set, (batch, channels, rows, columns), uint8 if
+    the data set consists of bytes, else float64. The output is called ``logits``.
 
     Args:
-        network: in evaluation mode, on a CPU.
-        pixels: as the data set holds them, uint8; on these images its logits are compared with torch's.
-        about: what the model's metadata say.
+        network: Network in evaluation mode, on a CPU.
+        dataset: Data set of the network.
+        pixels: Images for the comparison, uint8 pixels of the data set.
+        about: Metadata of the model.
 
     Raises:
-        AssertionError: they differ; a fault of this program.
+        AssertionError: The logits differ, which is a bug of this program.
     """
     from onnx_ir.passes.common import DeduplicateInitializersPass
     from onnxruntime import InferenceSession, SessionOptions
@@ -69,10 +74,10 @@ def to_onnx(
 
     whole = OfPixels(network, dataset).eval()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what torch uses itself
+        warnings.simplefilter("ignore")  # warnings about code inside torch
         program = torch.onnx.export(
             whole,
-            # One image would be taken for a model of one image only.
+            # With a batch of a single image, the exporter would fix the batch size at 1.
             (_raw(torch.zeros(2, *dataset.task.input_shape, dtype=torch.uint8), whole),),
             input_names=["pixels"],
             output_names=["logits"],
@@ -84,12 +89,12 @@ def to_onnx(
             verbose=False,
         )
     assert program is not None, "a program is returned where no file is named"
-    # Not torch's own optimisation, which folds BN into kernels: one that layers share would be stored for each of them.
+    # ``optimize=True`` would fold BN into the kernels, and a tied kernel would be stored once per layer.
     optimizer.fold_constants(program.model)
     optimizer.remove_unused_nodes(program.model)
     DeduplicateInitializersPass(size_limit=1_000_000)(program.model)
     model = program.model_proto
-    # The exporter notes lines and paths of this program beside every node.
+    # The exporter stores source lines and paths of this program in every node.
     graph: Any = model.graph
     for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         del part.metadata_props[:]
@@ -107,7 +112,7 @@ def to_onnx(
     with torch.inference_mode():
         ours = whole.logits(pixels)
     difference = float((ours - theirs).abs().max()) / max(float(ours.abs().max()), 1e-6)
-    # Written so that a nan is refused too.
+    # ``not <=`` instead of ``>``, so that NaN is rejected too.
     if not difference <= _TOLERANCE:
         raise AssertionError(f"ONNX gives other logits than torch, by {difference:.2g}: please report it")
     differ = int((ours.argmax(1) != theirs.argmax(1)).sum())

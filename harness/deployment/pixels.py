@@ -1,4 +1,4 @@
-"""A trained network as a module of torch that takes the raw numbers of its data set."""
+"""A torch module around a trained network that takes the raw numbers of the data set."""
 
 from __future__ import annotations
 
@@ -19,10 +19,14 @@ from search_spaces.ops import shape_text
 
 
 class OfPixels(nn.Module):
-    """A network that takes the raw numbers of a data set, rounds them to its 256 steps and normalises them itself."""
+    """Network with preprocessing: raw numbers of a data set are rounded to 256 levels and normalised."""
 
     def __init__(self, network: nn.Module, dataset: Dataset, architecture: Architecture | None = None) -> None:
-        """Take a network; one that was trained to end with integers answers with these if its architecture is given."""
+        """Wrap ``network``.
+
+        If ``architecture`` is given and the network was trained to end with integers, the logits come from the integer
+        form.
+        """
         super().__init__()
         ends_with_integers = architecture is not None and MAP_SCALES in network.state_dict()
         self.integers = integers_of(network, architecture, dataset) if architecture and ends_with_integers else None
@@ -31,12 +35,13 @@ class OfPixels(nn.Module):
         self.takes_bytes = {*self.low} == {0.0} and {*self.high} == {255.0}
 
     def forward(self, numbers: Tensor) -> Tensor:
-        """Return the logits, (images, classes), of raw numbers of any type, (images, channels, rows, columns).
+        """Return the logits, (images, classes).
 
-        Axes of one entry may be left out.
+        Args:
+            numbers: Raw numbers of any type, (images, channels, rows, columns); axes of length 1 may be omitted.
 
         Raises:
-            DataError: they are of another shape or scale, or not finite; what may only seem so is warned of.
+            DataError: The numbers have a wrong shape or scale, or are not finite. Doubtful scales cause a warning.
         """
         shape = self.dataset.image_shape
         if not isinstance(numbers, Tensor):
@@ -53,17 +58,17 @@ class OfPixels(nn.Module):
             self._check(numbers.detach().cpu().numpy())
         low, high = (by_channel(limits, numbers) for limits in (self.low, self.high))
         shades = 255 * (numbers - low) / (high - low)
-        # With the gradient of what is not rounded, where somebody wants one.
+        # Straight-through estimator: the gradient ignores the rounding.
         steps = shades + (shades.round() - shades).detach() if shades.requires_grad else shades.round()
         return self.logits(steps.clamp(0, 255))
 
     def logits(self, pixels: Tensor) -> Tensor:
-        """Return the logits of pixels (images, channels, rows, columns) as the data set holds them, from 0 to 255."""
+        """Return the logits of pixels of the data set, (images, channels, rows, columns), from 0 to 255."""
         if self.integers is not None:
             logits_of_pixels = integer_logits(self.integers, pixels.round().to(torch.uint8).cpu().numpy())
             return torch.from_numpy(self.integers.logit_scale * logits_of_pixels).float().to(pixels.device)
         images = normalised(pixels.float() / 255, self.dataset.mean, self.dataset.std)
-        # The module may have been converted, as by ``.double()``.
+        # The type of the module may have been changed, for example by ``.double()``.
         like = next(self.network.parameters(), images)
         logits: Tensor = self.network(images.to(like.dtype))
         return logits
@@ -89,5 +94,5 @@ def _tensor(numbers: Any) -> Tensor:
 
 
 def by_channel(values: tuple[float, ...], like: Tensor) -> Tensor:
-    """Return values, one a channel, as a tensor (channels, 1, 1) of the type of another."""
+    """Return values per channel as a tensor (channels, 1, 1) with the type and device of ``like``."""
     return torch.tensor(values, dtype=like.dtype, device=like.device).view(-1, 1, 1)

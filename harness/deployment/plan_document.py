@@ -1,4 +1,4 @@
-"""An integer network as JSON: what the page on which one tries it computes with, and what it says."""
+"""An integer network as JSON, the data of the interactive page that runs the network."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from harness.training.integer import IntegerNetwork, Integers, StepNumbers, kern
 from search_spaces.deployment import Kind, Map, Step
 from search_spaces.ops import Kernel, LeakyReLU, PReLU, Role, Shape
 
-# The images of which a drawing is made one; other data sets that the harness knows have this shape.
+# Image shape of MNIST and the further built-in data sets; the page lets users draw images of this shape.
 _DIGIT_SHAPE = (1, 28, 28)
 
 
 def page_document(library: Library) -> dict[str, Any]:
-    """Return what the page of a network is made of."""
+    """Return the data of the page: texts, sizes, classes, example images and the network."""
     dataset = library.dataset
     plan = library.network.plan
     channels = dataset.image_shape[0]
@@ -38,7 +38,7 @@ def page_document(library: Library) -> dict[str, Any]:
 
 
 def plan_document(network: IntegerNetwork) -> dict[str, Any]:
-    """Return the maps, learned kernels and steps of a network; a number has the name that it has in Python."""
+    """Return the maps, learned kernels and steps of a network; keys are the names of the Python attributes."""
     plan = network.plan
     steps = zip(plan.steps, network.numbers, strict=True)
     kernels = list(network.kernels)
@@ -69,7 +69,7 @@ def _kernel_document(kernel: Integers) -> dict[str, Any]:
 
 
 def _orders(kernel: Integers, poses: int) -> dict[str, Any]:
-    """Return which place and which of neighbouring channels of a learned filter stands where in each pose."""
+    """Return, for each pose, the indices of the positions and channels of the learned filter in posed order."""
     _, rows, columns, channels = kernel.shape
     parts = poses if channels > 1 else 1
     places = kernel_in_poses(np.arange(rows * columns).reshape(1, rows, columns, 1), poses)
@@ -99,7 +99,7 @@ def _step_document(network: IntegerNetwork, step: Step, numbers: StepNumbers) ->
 
 
 def _kernel_facts(network: IntegerNetwork, step: Step) -> dict[str, Any]:
-    """Return what a step does with a kernel; of a step without one the same keys."""
+    """Return the facts about the kernel of a step; a step without a kernel has the same keys."""
     op = step.op
     poses = op.poses if isinstance(op, Kernel) else 1
     sums = None
@@ -115,10 +115,10 @@ def _kernel_facts(network: IntegerNetwork, step: Step) -> dict[str, Any]:
 
 
 def _pooling_facts(step: Step, source: Map) -> dict[str, Any]:
-    """Return the window of a pooling or an unshuffle, None without one, and whether its mean is taken."""
+    """Return the window of a pooling or an unshuffle, or None, and whether the pooling is a mean."""
     pool = step.op if step.kind in (Kind.POOLING, Kind.UNSHUFFLE) else step.pool
     if pool is None:
         return {"window": None, "takes_mean": False}
-    # Without a window it is a pooling of the whole map.
+    # A pooling without a window covers the whole map.
     window = pool.window() or source.shape[1:]
     return {"window": window[:2], "takes_mean": pool.role is Role.MEAN_POOLING}

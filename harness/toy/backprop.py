@@ -1,14 +1,14 @@
-r"""The smallest model of this bench, worked out by hand: two inputs, two hidden and two output units, eight weights.
+r"""A toy network with backpropagation written by hand: two inputs, two hidden and two output units, eight weights.
 
     i1 --w1--> h1 -> a_h1 --w5--> o1 -> a_o1 -> E1 \
        --w3--> h2 -> a_h2 --w6--> o1                E_total
     i2 --w2--> h1           w7--> o2 -> a_o2 -> E2 /
        --w4--> h2           w8--> o2
 
-Every unit is a sigmoid, there are no biases, the loss is half the squared error of one example. Names are those of the
-source documents: ``h1`` is what enters a unit, ``a_h1`` what leaves it, and ``dE_dw1`` is the partial derivative of
-``E_total`` with respect to ``w1``. docs/backprop.md derives each line. Plain Python, so that nothing is hidden in a
-library; no torch, no NumPy.
+All units are sigmoids without biases. The loss is half the squared error of a single example. Names follow the source
+documents: ``h1`` is the input of a unit, ``a_h1`` the output, and ``dE_dw1`` the partial derivative of ``E_total`` with
+respect to ``w1``. docs/backprop.md derives each line. The module uses neither torch nor NumPy, so that every
+computation is visible.
 
     >>> round(passes(START)["E_total"], 9)
     0.242519857
@@ -25,7 +25,7 @@ import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
 
-# The numbers that all five source documents begin with: inputs, what the outputs should be, weights.
+# Inputs ``i1``, ``i2`` and targets ``t1``, ``t2``; these and ``WEIGHTS`` are the start of all five source documents.
 EXAMPLE = {"i1": 0.05, "i2": 0.10, "t1": 0.01, "t2": 0.99}
 WEIGHTS = {"w1": 0.15, "w2": 0.20, "w3": 0.25, "w4": 0.30, "w5": 0.40, "w6": 0.45, "w7": 0.50, "w8": 0.55}
 START = EXAMPLE | WEIGHTS
@@ -33,7 +33,7 @@ LEARNING_RATES = (0.1, 0.2, 0.5, 0.8, 1.0, 2.0)
 
 
 def sigmoid(x: float) -> float:
-    """Return 1 / (1 + exp(-x)), written so that no exponential overflows."""
+    """Return 1 / (1 + exp(-x)), computed without overflow."""
     if x < 0:
         grown = math.exp(x)
         return grown / (1 + grown)
@@ -41,7 +41,7 @@ def sigmoid(x: float) -> float:
 
 
 def passes(start: Mapping[str, float]) -> dict[str, float]:
-    """Return the numbers given and every quantity of one forward and one backward pass, in the order of computation."""
+    """Return the inputs and all quantities of a forward and a backward pass, in order of computation."""
     i1, i2, t1, t2 = (start[name] for name in EXAMPLE)
     w1, w2, w3, w4, w5, w6, w7, w8 = (start[name] for name in WEIGHTS)
     h1 = w1 * i1 + w2 * i2
@@ -55,27 +55,28 @@ def passes(start: Mapping[str, float]) -> dict[str, float]:
     E1 = 1 / 2 * (t1 - a_o1) * (t1 - a_o1)
     E2 = 1 / 2 * (t2 - a_o2) * (t2 - a_o2)
     E_total = E1 + E2
-    # From here on backwards, from the loss to the inputs; each line is one use of the chain rule.
-    # E1 = 1/2 (t1 - a_o1)^2: the 2 of the square cancels the half, the inner derivative is -1. E2 has no a_o1 in it.
+    # Backward pass from the loss to the inputs; each line applies the chain rule once.
+    # E1 = 1/2 (t1 - a_o1)^2: the 2 of the square cancels the 1/2, the inner derivative is -1. E2 does not depend on
+    # a_o1.
     dE_da_o1 = a_o1 - t1
     dE_da_o2 = a_o2 - t2
-    # A sigmoid's slope, from its own output: a' = a (1 - a).
+    # Derivative of the sigmoid as a function of the output: a' = a (1 - a).
     da_o1_do1 = a_o1 * (1 - a_o1)
     da_o2_do2 = a_o2 * (1 - a_o2)
     # dE/do1 = dE/da_o1 * da_o1/do1
     dE_do1 = dE_da_o1 * da_o1_do1
     dE_do2 = dE_da_o2 * da_o2_do2
-    # dE/dw5 = dE/do1 * do1/dw5, and o1 = w5 a_h1 + w6 a_h2, so do1/dw5 is a_h1: what entered, not h1.
+    # dE/dw5 = dE/do1 * do1/dw5, and o1 = w5 a_h1 + w6 a_h2, so do1/dw5 is a_h1, not h1.
     dE_dw5 = dE_do1 * a_h1
     dE_dw6 = dE_do1 * a_h2
     dE_dw7 = dE_do2 * a_h1
     dE_dw8 = dE_do2 * a_h2
-    # a_h1 reaches the loss on two paths, through o1 by w5 and through o2 by w7: their derivatives add up.
+    # a_h1 affects the loss through o1 (weight w5) and through o2 (weight w7): the two derivatives add up.
     dE_da_h1 = dE_do1 * w5 + dE_do2 * w7
     dE_da_h2 = dE_do1 * w6 + dE_do2 * w8
     da_h1_dh1 = a_h1 * (1 - a_h1)
     da_h2_dh2 = a_h2 * (1 - a_h2)
-    # dE/dh1 = dE/da_h1 * da_h1/dh1: the slope multiplies the whole sum.
+    # dE/dh1 = dE/da_h1 * da_h1/dh1: the derivative of the sigmoid multiplies the whole sum.
     dE_dh1 = dE_da_h1 * da_h1_dh1
     dE_dh2 = dE_da_h2 * da_h2_dh2
     # h1 = w1 i1 + w2 i2, so dh1/dw1 is i1.
@@ -89,13 +90,13 @@ def passes(start: Mapping[str, float]) -> dict[str, float]:
 
 
 def update(known: Mapping[str, float], learning_rate: float) -> dict[str, float]:
-    """Return the numbers to start from one step of gradient descent later: all from the old ones, all at once."""
+    """Return the start values after a step of gradient descent; all weights change at the same time."""
     moved = {name: known[name] - learning_rate * known[f"dE_d{name}"] for name in WEIGHTS}
     return {name: moved.get(name, known[name]) for name in START}
 
 
 def train(start: Mapping[str, float], learning_rate: float) -> Iterator[dict[str, float]]:
-    """Yield what ``passes`` returns before the first update, after the first, the second, and so on without end."""
+    """Yield the result of ``passes`` before the first update and after each update, endlessly."""
     while True:
         known = passes(start)
         yield known
@@ -103,28 +104,28 @@ def train(start: Mapping[str, float], learning_rate: float) -> Iterator[dict[str
 
 
 def losses(start: Mapping[str, float], learning_rate: float, updates: int) -> list[float]:
-    """Return ``E_total`` before the first update and after each: ``updates`` + 1 numbers."""
+    """Return ``E_total`` before the first update and after each update: ``updates`` + 1 numbers."""
     return [known["E_total"] for known in islice(train(start, learning_rate), updates + 1)]
 
 
 def gradients(known: Mapping[str, float]) -> dict[str, float]:
-    """Return the eight partial derivatives of the loss by the name of their weight."""
+    """Return the eight partial derivatives of the loss, by name of the weight."""
     return {name: known[f"dE_d{name}"] for name in WEIGHTS}
 
 
 def with_names(formula: str, names: Mapping[str, str]) -> str:
-    """Return the formula with each name replaced; names that are not in ``names`` stay."""
+    """Return the formula with each name replaced; names missing in ``names`` are kept."""
     return re.sub(r"[A-Za-z_]\w*", lambda match: names.get(match.group(), match.group()), formula)
 
 
 def with_numbers(formula: str, numbers: Mapping[str, float]) -> str:
-    """Return the formula with the numbers put in, to five digits, negative ones in parentheses."""
+    """Return the formula with numbers in place of names, to five digits, negative numbers in parentheses."""
     texts = {name: f"({number:.5g})" if number < 0 else f"{number:.5g}" for name, number in numbers.items()}
     return with_names(formula, texts)
 
 
 def _formulas() -> dict[str, str]:
-    """Return each quantity of ``passes`` as the formula that computes it, as people write it."""
+    """Return the formula of each quantity, extracted from the source of ``passes``, in mathematical notation."""
     lines = [node for node in ast.walk(ast.parse(inspect.getsource(passes))) if isinstance(node, ast.Assign)]
     formulas = {line.targets[0].id: ast.unparse(line.value) for line in lines if isinstance(line.targets[0], ast.Name)}
     del formulas["known"]
@@ -134,7 +135,7 @@ def _formulas() -> dict[str, str]:
     }
 
 
-# One text for the command, the workbook and the page: what they show is what is computed.
+# The command, the workbook and the page show these formulas, which are extracted from the code that computes.
 BACKWARD = _formulas()
 FORWARD = {name: BACKWARD.pop(name) for name in [*BACKWARD] if not name.startswith("d")}
 UPDATE = {name: f"{name} - learning_rate * dE_d{name}" for name in WEIGHTS}
@@ -144,7 +145,7 @@ _OUTPUT_2 = "(a_o2 - t2) * a_o2 * (1 - a_o2)"
 _HIDDEN_1 = f"({_OUTPUT_1} * w5 + {_OUTPUT_2} * w7) * a_h1 * (1 - a_h1)"
 _HIDDEN_2 = f"({_OUTPUT_1} * w6 + {_OUTPUT_2} * w8) * a_h2 * (1 - a_h2)"
 _IN = (_HIDDEN_1, _HIDDEN_2, _OUTPUT_1, _OUTPUT_2)
-# The chain of BACKWARD with everything but the activations put in, as the documents print it.
+# Gradients as in the source documents: the formulas of BACKWARD with all intermediate derivatives substituted.
 GRADIENTS = {
     name: f"{_IN[number // 2]} * {('i1', 'i2', 'a_h1', 'a_h2')[number % 2 + 2 * (number > 3)]}"
     for number, name in enumerate(WEIGHTS)

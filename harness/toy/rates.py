@@ -1,4 +1,4 @@
-"""What a learning rate does to the toy, and its gradients from two sources that share no line with the chain rule."""
+"""Effect of the learning rate on the toy network, and checks of the gradients with autograd and finite differences."""
 
 from __future__ import annotations
 
@@ -11,27 +11,32 @@ from harness.system.errors import HarnessError, UsageError
 from harness.system.terminal import counted
 from harness.toy.backprop import EXAMPLE, WEIGHTS, gradients, passes, train
 
-# The slowest of the documents' rates needs 1,199 updates for a loss of 0.01; five digits are room to try others.
+# Largest number of updates when searching for the target. The slowest rate of the source documents needs 1,199 updates
+# for a loss of 0.01.
 _MOST_UPDATES = 20_000
-# A steepest slope below this share of the error is none: 1,000 updates then change the loss by less than 0.2 %.
+# Gradients are called zero if the largest is below this fraction of the error: 1,000 updates then change the loss by
+# less than 0.2 %.
 _NO_SLOPE = 5e-5
-# A rate is small if its first update takes less than this share off the loss: one below 0.02 at the documents' weights.
+# A rate is called small if the first update reduces the loss by less than this fraction. For the weights of the source
+# documents: a rate below 0.02.
 _SMALL_STEP = 1e-3
-# The loss is about 0.24, so a difference of this width errs by 1e-11: rounding and the third derivative balance.
+# Step of the central differences. For a loss of about 0.24 the error is 1e-11: rounding and the third derivative
+# balance.
 _WIDTH = 1e-5
-# For slopes and losses up to 1; larger ones bring larger roundings, and the tolerances grow with them.
-_AUTOGRAD_TOLERANCE = 1e-12
-_DIFFERENCES_TOLERANCE = 1e-10
+_AUTOGRAD_TOLERANCE = 1e-12  # multiplied by max(1, largest gradient), as rounding errors grow with the gradient
+_DIFFERENCES_TOLERANCE = 1e-10  # multiplied by max(1, loss), as rounding errors grow with the loss
 
 
 @dataclass(frozen=True, slots=True)
 class RateCurve:
-    """Training at one learning rate.
+    """Training at a given learning rate.
 
     Attributes:
-        losses: before the first update and after each; not finite where the weights have overflowed.
-        reached_after: updates until the loss is below the target, None if it is not within ``searched`` updates.
-        last: all numbers after the last update of ``losses``.
+        learning_rate: The learning rate.
+        losses: Loss before the first update and after each update; not finite after an overflow of the weights.
+        reached_after: Updates until the loss is below the target; None if not reached within ``searched`` updates.
+        searched: Largest number of updates in the search for the target.
+        last: All quantities of ``passes`` after the last update of ``losses``.
     """
 
     learning_rate: float
@@ -42,7 +47,7 @@ class RateCurve:
 
 
 def rate_curve(start: Mapping[str, float], learning_rate: float, updates: int, target: float) -> RateCurve:
-    """Train for ``updates``, and on until the target is met, ``_MOST_UPDATES`` are done or nothing moves any more."""
+    """Train for ``updates`` updates, then until the target is met, the weights stop changing or ``_MOST_UPDATES``."""
     if not math.isfinite(learning_rate):
         raise UsageError(f"learning rate {learning_rate}: it must be a finite number; 0 and negative ones are allowed")
     if not (math.isfinite(target) and target > 0):
@@ -65,9 +70,8 @@ def rate_curve(start: Mapping[str, float], learning_rate: float, updates: int, t
 
 
 def remarks(curves: Sequence[RateCurve], target: float) -> list[str]:
-    """Return what is out of the ordinary at the rates of one network, in sentences."""
+    """Return sentences about unusual behaviour at the learning rates of ``curves``, which start at the same loss."""
     lines = []
-    # All curves begin at the same loss.
     if curves[0].reached_after == 0:
         lines.append(f"target {shortest(target)}: the loss is below it before the first update")
     return lines + [f"rate {shortest(curve.learning_rate)}: {words}" for curve in curves if (words := _remark(curve))]
@@ -83,7 +87,8 @@ def _remark(curve: RateCurve) -> str:
     if rate < 0:
         return f"a negative rate walks uphill: the loss rises from {losses[0]:.6g} to {losses[-1]:.6g}"
     slope = max(map(abs, gradients(curve.last).values()))
-    # The root is the distance of the outputs from their targets; a slope is that times what the sigmoids let through.
+    # The root is the distance between outputs and targets. A gradient is proportional to this distance, and to the
+    # derivatives of the sigmoids.
     if slope < _NO_SLOPE * math.sqrt(2 * losses[-1]):
         return f"too large: the sigmoids are flat where it leads, at a loss of {losses[-1]:.3g} no slope is left"
     if curve.reached_after is None and losses[1] > (1 - _SMALL_STEP) * losses[0]:
@@ -93,20 +98,24 @@ def _remark(curve: RateCurve) -> str:
 
 
 def shortest(number: float) -> str:
-    """Return the number with as few digits as tell it from every other."""
+    """Return the number as text with six digits if exact, otherwise with the digits that identify the number."""
     rounded = f"{number:g}"
     return rounded if float(rounded) == number else repr(number)
 
 
 def checked_gradients(start: Mapping[str, float]) -> dict[str, dict[str, float]]:
-    """Return the eight gradients by ``chain_rule``, ``autograd`` and ``central_differences``; loads torch."""
+    """Return the eight gradients by ``chain_rule``, ``autograd`` and ``central_differences``; loads torch.
+
+    Raises:
+        HarnessError: The chain rule differs from an alternative method by more than the tolerance.
+    """
     quantities = passes(start)
     by_source = {
         "chain_rule": gradients(quantities),
         "autograd": autograd(start),
         "central_differences": central_differences(start),
     }
-    # The rounding of the steepest slope; that of the two losses that are subtracted, over the width.
+    # Rounding errors of autograd grow with the largest gradient; of differences, with the two losses subtracted.
     allowed = {
         "autograd": _AUTOGRAD_TOLERANCE * max(1.0, *map(abs, by_source["chain_rule"].values())),
         "central_differences": _DIFFERENCES_TOLERANCE * max(1.0, quantities["E_total"]),
@@ -118,12 +127,12 @@ def checked_gradients(start: Mapping[str, float]) -> dict[str, dict[str, float]]
 
 
 def largest_difference(by_source: Mapping[str, Mapping[str, float]], source: str) -> float:
-    """Return the largest distance between a gradient by the chain rule and by another source."""
+    """Return the largest absolute difference between the gradients of ``chain_rule`` and of ``source``."""
     return max(abs(by_source["chain_rule"][name] - by_source[source][name]) for name in WEIGHTS)
 
 
 def central_differences(start: Mapping[str, float]) -> dict[str, float]:
-    """Return (E(w + width) - E(w - width)) / (2 width) for each weight."""
+    """Return (E(w + h) - E(w - h)) / (2 h) for each weight w, with h = ``_WIDTH``."""
 
     def loss(name: str, change: float) -> float:
         return passes({**start, name: start[name] + change})["E_total"]
@@ -132,7 +141,7 @@ def central_differences(start: Mapping[str, float]) -> dict[str, float]:
 
 
 def autograd(start: Mapping[str, float]) -> dict[str, float]:
-    """Return torch's gradients in float64, of the network written as two matrices."""
+    """Return the gradients computed by torch in float64, with the network as two weight matrices."""
     import torch
 
     weights = torch.tensor([start[name] for name in WEIGHTS], dtype=torch.float64)
