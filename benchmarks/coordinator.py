@@ -1,13 +1,13 @@
-"""Processor seconds that the coordinator of a search takes for a training: asking, recording, and all that follows.
+"""Measure the processor seconds of a search's coordinator per training: proposing, recording and the rest.
 
     python -m benchmarks.coordinator --workers 2,16,64,256 --drawn 1000 --rounds 2
 
-The coordinator is that of ``harness search`` with its defaults and no end in time, in a folder of its own. Its workers
-are simulated: each training takes about a minute of a clock that costs nothing, and its errors are made up from size
-and length. So that a long search need not be waited for, its first networks (``--drawn``) are drawn without the model
-of the errors. Then as many networks are measured as all workers train in so many ``--rounds``. Results go to
-benchmarks/results/coordinator.json, in the place of older ones of the same numbers; the table, for
-docs/measurements.md, is printed.
+The coordinator is that of ``harness search`` with the default options and without a time limit, in a temporary folder.
+Its workers are simulated: a training takes about a minute of a simulated clock, and its errors are computed from
+parameters and epochs. To save time, the first ``--drawn`` networks are drawn at random, without the surrogate model.
+Then the networks are measured that all workers train in ``--rounds`` rounds. Results go to
+benchmarks/results/coordinator.json and replace earlier results of the same numbers. The table for docs/measurements.md
+is printed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import math
 import random
 import tempfile
 import time
+from collections.abc import Iterable, Mapping
 from contextlib import redirect_stderr
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +30,7 @@ from harness.bench.replay import Reading, SimulatedExecutor
 from harness.data.datasets import DATASETS
 from harness.evidence.bounds import error_ratio_of
 from harness.interface.session import SearchReporter
-from harness.searching.finder import Inquiry
+from harness.searching.finder import Finder, Inquiry
 from harness.searching.loop import explore, open_search
 from harness.searching.proposer import ALL_ON, Answer, Proposer, Switches
 from harness.searching.race import rungs
@@ -52,11 +53,11 @@ from search_spaces.network import MNIST, analyse
 from search_spaces.space import draw_uniform
 
 RESULTS = Path(__file__).resolve().parent / "results" / "coordinator.json"
-SIZE, MINUTE = 10_000, 60.0
+SIZE, MINUTE = 10_000, 60.0  # validation images; seconds
 
 
 def made_up(job: Job, repeat: int) -> Reading:
-    """Return a training of about a minute whose errors follow size and length, as the prior believes, and the seed."""
+    """Return a simulated training of about a minute; errors depend on parameters, epochs (as in the prior) and seed."""
     analysis = analyse(job.architecture, MNIST)
     epochs = job.recipe.epochs
     rng = random.Random(f"{job.architecture.hash}/{epochs}/{job.purpose}/{job.seed_index}")
@@ -70,14 +71,15 @@ def made_up(job: Job, repeat: int) -> Reading:
 
 
 class Meter(SearchReporter):
-    """Stands between a search and its proposer and log, and adds up the processor seconds of each.
+    """Wrapper around the proposer and the log of a search that sums the processor seconds of both.
 
-    The first networks are drawn, which takes no time; then the real proposer is asked. ``marks`` are at both ends of
-    what is measured: trainings that have ended, processor seconds in all, of asking, of recording.
+    The first networks are drawn at random, which takes almost no time; afterwards the real proposer is used. ``marks``
+    has an item at the beginning and the end of the measurement: finished trainings, total processor seconds, seconds
+    of proposing, seconds of recording.
     """
 
     def __init__(self, config: StudyConfig, effort: Effort, drawn: int, count: int) -> None:
-        """Measure ``count`` networks after ``drawn`` others."""
+        """Measure ``count`` networks after ``drawn`` drawn networks."""
         super().__init__(config, effort)
         self.ends = [drawn, drawn + count]
         self.rng = random.Random(0)
@@ -88,24 +90,32 @@ class Meter(SearchReporter):
         self.search: Search
 
     def stand_between(self, search: Search) -> None:
-        """Be the proposer of a search, and see what it records."""
+        """Replace the proposer and the ``add`` method of a search."""
         assert isinstance(search.proposer, Proposer), "a study's networks are the sampler's"
         self.search = search
         self.real = search.proposer
         self.add = search.add
         search.proposer = self
         search.add = self.record  # type: ignore[method-assign]
-        # Below the smallest that stands there is hardly anything to draw.
+        # With a falling budget there would be hardly any networks left to draw.
         search.switches = Switches(falling_budget=False)
 
     def record(self, event: Event) -> None:
-        """Record an event."""
+        """Record an event and add the processor seconds."""
         began = time.process_time()
         self.add(event)
         self.recording += time.process_time() - began
 
+    def restore(self, events: Iterable[Event], candidates: Mapping[int, Candidate]) -> None:
+        """Restore the real proposer."""
+        self.real.restore(events, candidates)
+
+    def finder(self, inquiry: Inquiry) -> Finder:
+        """Return the candidate generator of the real proposer."""
+        return self.real.finder(inquiry)
+
     def propose(self, inquiry: Inquiry) -> Answer:
-        """Return a new network: the proposer's, or at first one of any size and length."""
+        """Return the answer of the real proposer, or a drawn network before the measurement."""
         began = time.process_time()
         answer = self.real.propose(inquiry) if self.marks else self._drawn(inquiry)
         self.asking += time.process_time() - began
@@ -129,16 +139,16 @@ class Meter(SearchReporter):
         return Answer(proposal, ())
 
     def tell(self, candidate: Candidate) -> None:
-        """Pass on what came of a network."""
+        """Pass the result of a candidate to the real proposer."""
         began = time.process_time()
         self.real.tell(candidate)
         self.asking += time.process_time() - began
 
     def on_entry(self, state: StudyState, entry: Entry[Event]) -> None:
-        """Count a run; let the model choose after the first mark, and end the search at the second."""
+        """Count a run; enable the real proposer at the first mark, and end the search at the second mark."""
         began = time.process_time()
         super().on_entry(state, entry)
-        # To show an event is not to record it.
+        # Displaying the event happens within ``record``, but is not recording.
         self.recording -= time.process_time() - began
         if not isinstance(entry.event, RunEnded):
             return
@@ -152,7 +162,7 @@ class Meter(SearchReporter):
 
 
 def measured(workers: int, drawn: int, rounds: int, folder: Path) -> dict[str, Any]:
-    """Search in an empty folder and return what a training has cost the coordinator."""
+    """Run a search in an empty folder and return the processor seconds of the coordinator per training."""
     config = default_config()
     write_prior(folder, shipped("mnist"))
     open_study(folder, config, {})
@@ -184,7 +194,7 @@ def _simulated(source: Source, limits: Limits) -> Executor:
 
 
 def default_config() -> StudyConfig:
-    """Return the configuration of ``harness search`` with its defaults."""
+    """Return the configuration of ``harness search`` with the default options."""
     recipe, data = named_recipe("small"), DATASETS["mnist"]
     return StudyConfig(
         dataset="mnist",
@@ -205,7 +215,7 @@ def default_config() -> StudyConfig:
 
 
 def table(costs: list[dict[str, Any]]) -> str:
-    """Return the costs as a table; the share is of a core, where every worker has a result a minute."""
+    """Return the costs as a Markdown table; "of a core" is the load if each worker returns a result per minute."""
     head = "| workers | networks before | trainings | s a training | of it asking | recording | of a core |\n"
     rows = [
         f"| {each['workers']} | {each['drawn']:,} | {each['trainings']:,} | {each['total']:.3f} | {each['asking']:.3f} "
@@ -218,7 +228,7 @@ def table(costs: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Measure each number of workers, keep what comes of it, and print the table."""
+    """Measure each number of workers, write the results, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", default="2,16,64,256", metavar="N[,N]", help="simulated [2,16,64,256]")
     parser.add_argument("--drawn", type=int, default=1_000, help="networks before those that are measured [1000]")

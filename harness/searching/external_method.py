@@ -6,7 +6,7 @@ A method proposes each network (``Ask``). Optionally it also decides at the rung
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.searching.finder import Inquiry
@@ -15,7 +15,7 @@ from harness.searching.proposer import ASKS, Answer
 from harness.searching.time_budget import TimeLeft, work_of
 from harness.studies.candidate import Candidate
 from harness.studies.config import StudyConfig
-from harness.studies.events import Proposal, Repeated
+from harness.studies.events import Event, Proposal, Repeated
 from harness.system.errors import ContentError
 from harness.system.user_code import called, function_of
 from harness.training.result import Result, Status
@@ -199,6 +199,12 @@ class Asker:
         lengths = [epochs for epochs in self.lengths if epochs <= self.problem.epochs] or [self.problem.epochs]
         work = work_of(analysis)
         return max((epochs for epochs in lengths if time_left.has(epochs, work, form)), default=None)
+
+    def restore(self, events: Iterable[Event], candidates: Mapping[int, Candidate]) -> None:
+        """Do nothing, as in ``tell``."""
+
+    def finder(self, inquiry: Inquiry) -> None:
+        """Return None: a user-defined method has no surrogate model."""
 
     def tell(self, candidate: Candidate) -> None:
         """Do nothing: the method receives all trials at the next call of ``ask``."""

@@ -17,7 +17,7 @@ from types import FrameType
 from harness.data.datasets import dataset
 from harness.searching import race
 from harness.searching.external_method import method_of
-from harness.searching.finder import Finder, Inquiry
+from harness.searching.finder import Inquiry
 from harness.searching.floor import trials_beside_floor
 from harness.searching.proposer import Proposer
 from harness.searching.quote import Outlook, quote
@@ -132,8 +132,7 @@ def open_search(
         planned_seconds=planned_seconds,
         is_quoted=is_quoted,
     )
-    if isinstance(proposer, Proposer):
-        proposer.retell((entry.event for entry in state.entries), state.candidates)
+    proposer.restore((entry.event for entry in state.entries), state.candidates)
     _note_standing(search)
     return search
 
@@ -357,15 +356,16 @@ def _note_standing(search: Search) -> None:
 
 def _quote_if_due(search: Search) -> None:
     """Log a forecast of the search once, after the first ``_QUOTED_TRAININGS`` candidates without the baseline."""
-    proposer = search.proposer
-    if not search.is_quoted or not isinstance(proposer, Proposer) or search.state.of_kind(Quoted):
+    if not search.is_quoted or search.state.of_kind(Quoted):
         return
     candidates = search.state.candidates.values()
     trained = [each for each in candidates if each.first is not None and each.proposal.origin != FLOOR]
     if len(trained) < _QUOTED_TRAININGS:
         return
     inquiry = Inquiry(search.turn.ceiling, search.state.candidates, search.time_left(), search.turn.objective)
-    search.add(quote(Outlook(Finder(proposer.space, search.config, inquiry, proposer.past))))
+    finder = search.proposer.finder(inquiry)
+    if finder is not None:
+        search.add(quote(Outlook(finder)))
 
 
 def _signals(search: Search) -> AbstractContextManager[None]:

@@ -78,6 +78,14 @@ class Answer:
 class Proposing(Protocol):
     """Protocol of objects that propose networks to a search."""
 
+    def restore(self, events: Iterable[Event], candidates: Mapping[int, Candidate]) -> None:
+        """Replay the events of a log, in order, before the first inquiry of a session."""
+        ...
+
+    def finder(self, inquiry: Inquiry) -> Finder | None:
+        """Return a generator of candidates with predictions for a forecast; None without a surrogate model."""
+        ...
+
     def propose(self, inquiry: Inquiry) -> Answer:
         """Return the next network to train."""
         ...
@@ -129,9 +137,13 @@ class Proposer:
         # Best networks of the latest ranking; the next ranking starts from these.
         self._best_options: Sequence[Option] = ()
 
+    def finder(self, inquiry: Inquiry) -> Finder:
+        """Return a generator of candidates that starts from the best networks of the latest ranking."""
+        return Finder(self.space, self.config, inquiry, self.past, self._best_options)
+
     def propose(self, inquiry: Inquiry) -> Answer:
         """Return the next network to train."""
-        finder = Finder(self.space, self.config, inquiry, self.past, self._best_options)
+        finder = self.finder(inquiry)
         proposal = self._first_of(self.floor, FLOOR, finder) or self._first_of(self.ladder, "ladder", finder)
         if proposal is None and self.switches.aim and self._is_aimed(finder.trial):
             proposal = self._aim(finder)
@@ -147,7 +159,7 @@ class Proposer:
         """Register a network to be trained that the sampler did not propose in this session."""
         self.running[proposal.trial] = self.index.impose(proposal.decisions)
 
-    def retell(self, events: Iterable[Event], candidates: Mapping[int, Candidate]) -> None:
+    def restore(self, events: Iterable[Event], candidates: Mapping[int, Candidate]) -> None:
         """Replay the events of a log into a new proposer; networks without a result count as running afterwards.
 
         The events must be replayed in order, as NSGA-II numbers the generation of a trial when asked for the trial.
@@ -203,7 +215,7 @@ class Proposer:
         return None
 
     def _aim(self, finder: Finder) -> Proposal | None:
-        # Consume a generator even for a choice made in advance, so that ``retell`` can count the questions.
+        # Consume a generator even for a choice made in advance, so that ``restore`` can count the questions.
         rng = self.index.generator()
         if self._ahead_ceiling != finder.ceiling:
             self._ahead = []
