@@ -1,7 +1,7 @@
 """Find the smallest convolutional network that reaches a target accuracy, and test it on fresh seeds.
 
-``search``, ``verify`` and ``report`` do what the commands of these names do; docs/api.md has an example of each.
-``Data`` makes data sets of one's own arrays, and ``SmallestClassifier`` is an estimator in scikit-learn's manner.
+``search``, ``verify`` and ``report`` are equivalent to the commands with the same names; docs/api.md has examples.
+``Data`` creates data sets from arrays, and ``SmallestClassifier`` is an estimator with scikit-learn's interface.
 """
 
 from importlib import import_module
@@ -21,7 +21,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # A function is imported when it is called for, with all that it needs.
+    # Functions are imported on first access, so that ``import harness`` is fast.
     if name not in __all__:
         raise AttributeError(f"module 'harness' has no attribute {name!r}")
     return getattr(import_module(_OUTSIDE_API.get(name, "harness.interface.api")), name)

@@ -4,7 +4,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command line; Ctrl-C is one line from the first moment, also while modules are being loaded."""
+    """Run the command line; Ctrl-C gives a message without a traceback, even while modules are still being imported."""
     try:
         from harness.cli import main as run
 

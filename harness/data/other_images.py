@@ -44,7 +44,7 @@ def labelled_images(name: str, spec: Dataset, folder: Path | None) -> _LabelledI
     """Return the images that ``--on`` names.
 
     Args:
-        name: ``qmnist-50k``, or the path of data with a single part, in any form that `own.read` accepts. Classes are
+        name: ``qmnist-50k``, or the path of data with one part, in any form that `own.read` accepts. Classes are
             matched by name; the names are numbers if the data set has no class names.
         spec: Data set of the network, which defines shape, range and classes.
         folder: Folder of ``--data``, in which QMNIST is stored or to which QMNIST is fetched.
@@ -67,7 +67,7 @@ def _part_of(name: str, shape: Shape | None, folder: Path | None) -> tuple[sourc
     # Returns the images of ``name`` and the name to write to the ledger.
     path = Path(name)
     if name == _QMNIST:
-        # MNIST's test images are the first 10,000 of QMNIST's 60,000; the remaining 50,000 were lost until 2019 (Yadav
+        # MNIST's test images are the first 10,000 of QMNIST's 60,000; the other 50,000 were lost until 2019 (Yadav
         # and Bottou, "Cold case: the lost MNIST digits", NeurIPS 2019). The first of a label's 8 columns is the class.
         download = from_torchvision("QMNIST", folder or cache_folder(), what="test50k")
         return sources.part_of_arrays(download.data.numpy(), download.targets.numpy()[:, 0], "test"), _QMNIST

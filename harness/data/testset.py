@@ -56,7 +56,7 @@ def sketch_of_test_part(spec: Dataset, folder: Path | None) -> tuple[str, ...]:
 
 
 def note_read(dataset: str, data_hash: str, *, purpose: str, log: Path) -> None:
-    """Append a read of the test set to the log; must be called before a worker on a different machine reads."""
+    """Append a read of the test set to the log; must be called before a worker on another machine reads."""
     if not purpose.strip():
         raise ValueError("a read of the test set needs a purpose")
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

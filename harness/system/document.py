@@ -1,7 +1,7 @@
-"""Documents of frozen dataclasses, as JSON, and tables as CSV: written, and read back as what wrote them.
+"""Serialisation of frozen dataclasses as JSON, and of tables as CSV.
 
-The text of a network is parsed here, once; what is read holds an ``Architecture``. A spreadsheet opens the CSV safely:
-raw numbers in their shortest exact form, no text that is a formula.
+A network is written as text and parsed while reading, so that documents hold an ``Architecture``. CSV is safe to open
+in a spreadsheet: numbers have the shortest exact form, and no text is a formula.
 """
 
 from __future__ import annotations
@@ -23,23 +23,22 @@ from search_spaces.notation import parse_notation
 
 _T = TypeVar("_T")
 _NO_NETWORK = "no_network"
-# What helps where evidence is not as this program wrote it.
+# Hint for evidence that differs from the form in which this program writes evidence.
 BRING_BACK = (
     "bring back what was committed ('git restore'); what git does not know may be removed, and its command repeated"
 )
-# A spreadsheet takes a text that begins so for a formula. An apostrophe makes it text again; so that it can be taken
-# off without doubt, texts that begin with one get another.
+# Prefixes that make a spreadsheet read a text as a formula. An apostrophe in front prevents this. Texts that start with
+# an apostrophe get another apostrophe, so that the guard can be removed unambiguously.
 _GUARDED = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 
 
-# Limits of a document that somebody else may have written.
-_MOST_DIGITS = 64  # digits of a number
-_MOST_DEPTH = 64  # levels of nesting; documents of this program have at most 12
+_MOST_DIGITS = 64  # most digits of a number in a document, which may come from an untrusted source
+_MOST_DEPTH = 64  # most levels of nesting in such a document; documents of this program have at most 12
 _LONG_NUMBER = re.compile(rf"\d{{{_MOST_DIGITS + 1}}}")
 
 
 class _Notation:
-    """Says to pydantic that a document holds a network as its text."""
+    """Pydantic annotation of a network that a document holds as text."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         from pydantic_core import PydanticCustomError, core_schema
@@ -54,18 +53,18 @@ class _Notation:
         return core_schema.no_info_after_validator_function(network, core_schema.str_schema())
 
 
-# An architecture that documents hold as its text; whether its ops fit together is for whoever knows the task.
+# An architecture that documents hold as text. Shapes are not checked, because the task is not known here.
 WrittenNetwork = Annotated[Architecture, _Notation()]
 
 
 def documented(kind: type[_T]) -> type[_T]:
-    """Mark a dataclass as one that documents hold: fields it does not know, nan and infinity are refused."""
+    """Mark a dataclass as part of documents: unknown fields, NaN and infinity are rejected."""
     kind.__pydantic_config__ = {"extra": "forbid", "allow_inf_nan": False}  # type: ignore[attr-defined]
     return kind
 
 
 def document_of(value: Any) -> Any:
-    """Return a dataclass, and what it holds, as plain JSON values, a network as its canonical text."""
+    """Return a dataclass as plain JSON values, recursively; a network becomes the canonical text."""
     if isinstance(value, Architecture):
         return str(value)
     if is_dataclass(value):
@@ -78,13 +77,18 @@ def document_of(value: Any) -> Any:
 def read_as(
     kind: type[_T], text: str | bytes | Path, where: str, hint: str | None = None, *, is_table: bool = False
 ) -> _T:
-    """Return the dataclass that a JSON text, or the file that holds it, states; fields left out take their defaults.
+    """Return the dataclass stored in a JSON text or file; missing fields take the default values.
 
-    Nothing is converted, but for the cells of a table, which are all text.
+    Args:
+        kind: Dataclass or type to return.
+        text: JSON text, or path of a file.
+        where: Name of the document in messages.
+        hint: Hint of the error, which says how to repair the document.
+        is_table: Whether values are the cells of a table, which are texts and are converted. Otherwise no value is
+            converted.
 
     Raises:
-        ContentError: the file cannot be read, or states no such value; ``where`` begins the message, which names the
-            first field that breaks a rule; ``hint`` says what helps.
+        ContentError: The file cannot be read, or a field is invalid; the message names the first invalid field.
     """
     from pydantic import ValidationError
 
@@ -93,7 +97,7 @@ def read_as(
         try:
             parse_json(content)
         except json.JSONDecodeError:
-            pass  # explained by the validation below
+            pass  # the validation below raises with a better message
         except ValueError as error:
             raise ContentError(f"{where}: {error}", hint=hint) from error
         value: _T = _adapter(cast(Any, kind)).validate_json(content, strict=not is_table)
@@ -101,7 +105,7 @@ def read_as(
     except OSError as error:
         raise ContentError(f"cannot read {where}: {reason(error)}") from error
     except ValidationError as error:
-        # Another schema explains all the other faults, so it is named first.
+        # Another schema version explains all other errors, so this error is reported first.
         first = min(error.errors(include_url=False), key=lambda fault: fault["loc"] != ("schema_version",))
         key = ".".join(map(str, first["loc"]))
         words = first["msg"]
@@ -118,11 +122,15 @@ def read_as(
 
 
 def read_toml(path: Path, what: str) -> dict[str, Any]:
-    """Return the table of a TOML file that a person wrote.
+    """Return the table of a TOML file that a user wrote.
+
+    Args:
+        path: The file.
+        what: Description of the content in messages, such as ``recipe``.
 
     Raises:
-        UsageError: the file, which holds a ``what``, cannot be read.
-        ContentError: it is not TOML.
+        UsageError: The file cannot be read.
+        ContentError: The file is not TOML.
     """
     try:
         text = read_typed(path)
@@ -137,11 +145,11 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
 
 
 def parse_json(content: str | bytes) -> Any:
-    """Return the value of a JSON text that somebody else may have written.
+    """Return the value of a JSON text from an untrusted source.
 
     Raises:
-        ValueError: the text is not JSON (``json.JSONDecodeError``), a key stands twice, of which readers would take the
-            last, or a number or the nesting is longer than any that this program writes.
+        ValueError: The text is not JSON (``json.JSONDecodeError``), a key is repeated (readers would use the last
+            value), or a number or the nesting exceeds the limits.
     """
     try:
         value = json.loads(content, object_pairs_hook=_unique)
@@ -162,9 +170,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _check_limits(content: str | bytes, value: Any) -> None:
-    """Raise ValueError where a document has a number or a nesting beyond the limits."""
+    """Raise ValueError if a number or the nesting of a document exceeds the limits."""
     text = content if isinstance(content, str) else content.decode("utf-8", "replace")
-    # Nearly all documents are short of both, and are not walked through.
+    # Fast path: nearly all documents have fewer brackets than the limit and no long number.
     if text.count("[") + text.count("{") <= _MOST_DEPTH and _LONG_NUMBER.search(text) is None:
         return
     level = [value]
@@ -184,7 +192,7 @@ def _fault(error: Exception) -> str:
 
 
 def read_each(read: Callable[[Path], _T], paths: Iterable[Path]) -> tuple[list[_T], list[ContentError]]:
-    """Return what could be read, and for each of the others why it could not."""
+    """Return the documents that ``read`` returns, and the errors of the paths that cannot be read."""
     documents = []
     damage = []
     for path in paths:
@@ -197,24 +205,24 @@ def read_each(read: Callable[[Path], _T], paths: Iterable[Path]) -> tuple[list[_
 
 @cache
 def _adapter(kind: type[Any]) -> Any:
-    # Imported and built here: pydantic takes a tenth of a second, and a command that reads no document need not wait.
+    # Late import, because pydantic takes 0.1 s to load and many commands read no document.
     from pydantic import TypeAdapter
 
     return TypeAdapter(kind)
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Return a head and its rows; None is an empty cell."""
+    """Return a CSV text with a header; None becomes an empty cell."""
 
     def cell(value: Any) -> str:
         text = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
         text = f"'{text}" if isinstance(value, str) and text.startswith(_GUARDED) else text
-        # Not csv.writer: it leaves a carriage return bare, at which csv.reader then ends the row.
+        # csv.writer does not quote a carriage return, at which csv.reader would end the row.
         return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\r\n') else text
 
     return "".join(",".join(map(cell, line)) + "\n" for line in [columns, *rows])
 
 
 def unguarded(cell: str) -> str:
-    """Return a text as it was before it was guarded."""
+    """Return the text of a CSV cell without the guarding apostrophe."""
     return cell[1:] if cell.startswith("'") and cell[1:].startswith(_GUARDED) else cell

@@ -1,7 +1,21 @@
-"""The errors a person can cause or meet, each with the exit code of its family, and what hints tell people to type.
+"""Exceptions that are reported in one line, with exit codes, and command lines for hints.
 
-Errors of the notation live in ``search_spaces.errors`` and leave with exit code 4. Anything else that
-escapes is a fault of the program and leaves with exit code 1.
+    HarnessError              1  base class; internal error
+    |- UsageError             2  invalid command line
+    |  |- StorageError        2  a file cannot be written
+    |  `- Held                2  another process holds the lock (harness.system.files)
+    |- TargetMissed           3  the target was not reached
+    |- ContentError           4  invalid network, space, recipe, record or study
+    |  |- MissingSubject      4  the data set of a record or study is missing or damaged
+    |  `- OtherCode           4  user code differs from the code of the recipe (harness.system.user_code)
+    |- DataError              5  a data file is missing or damaged
+    |  `- MissingData         5  no copy was found or fetched (harness.data.training_images)
+    |- DeviceError            6  the device cannot be used, or out of memory
+    |  `- ForeignProgram      6  a compiled program cannot be run (harness.deployment.compiled)
+    `- Interrupted          130  interrupted by Ctrl-C or SIGTERM
+
+``SearchSpaceError`` (``search_spaces.errors``) has exit code 4, or 2 for an unknown name. All other exceptions are
+internal errors with exit code 1.
 """
 
 from __future__ import annotations
@@ -15,18 +29,22 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
-# The words of the system are told alike in both packages.
+# Re-exported, so that both packages report system errors with the same words.
 from search_spaces.errors import reason as reason
 
 DISTRIBUTION = "mnist-harness"
 
 
 class HarnessError(Exception):
-    """Base of all errors that are reported in one line: what was given, which rule it broke and what is allowed.
+    """Base class of the errors that are reported in one line.
 
     Attributes:
-        hint: the next thing to try, if there is one.
-        position: offset in ``text``, if the error points into one.
+        exit_code: Exit code of the program.
+        kind: Name of the error family in JSON output.
+        message: The given value, the violated rule and the allowed values, in one line.
+        hint: The next thing to try, or None.
+        position: Offset of the error in ``text``, or None.
+        text: Text that was parsed, or None.
     """
 
     exit_code: ClassVar[int] = 1
@@ -41,54 +59,54 @@ class HarnessError(Exception):
         self.position = position
         self.text = text
         if hint:
-            self.add_note(hint)  # for those who see a traceback
+            self.add_note(hint)  # shown in tracebacks
 
     @property
     def told(self) -> str:
-        """The message with its hint, in one line."""
+        """Return the message with its hint, in one line."""
         return f"{self.message} ({self.hint})" if self.hint else self.message
 
 
 class UsageError(HarnessError):
-    """Raise when the command line itself is wrong."""
+    """The command line is invalid."""
 
     exit_code, kind = 2, "usage"
 
 
 class StorageError(UsageError):
-    """Raise when a file cannot be written. It ends what needs the file; it is never the outcome of a training."""
+    """A file cannot be written. Ends the operation that needs the file; never the recorded result of a training."""
 
 
 class TargetMissed(HarnessError):
-    """Raise when a run ended as it should but the target was not reached."""
+    """A run ended regularly without reaching the target."""
 
     exit_code, kind = 3, "missed"
 
 
 class ContentError(HarnessError):
-    """Raise when a network, space, recipe, record or study does not hold together."""
+    """A network, space, recipe, record or study is invalid."""
 
     exit_code, kind = 4, "content"
 
 
 class MissingSubject(ContentError):
-    """Raise when a record or a study is of a data set that is missing or damaged; others do not hang on it."""
+    """The data set of a record or a study is missing or damaged; other records and studies remain usable."""
 
 
 class DataError(HarnessError):
-    """Raise when a data file is missing, damaged or cannot be fetched."""
+    """A data file is missing, damaged or cannot be fetched."""
 
     exit_code, kind = 5, "data"
 
 
 class DeviceError(HarnessError):
-    """Raise when the device asked for cannot be used; memory that it refuses leaves with the same exit code."""
+    """The requested device cannot be used, or does not have enough memory."""
 
     exit_code, kind = 6, "device"
 
 
 class Interrupted(HarnessError):
-    """Raise when a person has ended something that the same command goes on with."""
+    """The user interrupted an operation, which the same command resumes."""
 
     exit_code, kind = 130, "interrupted"
 
@@ -97,36 +115,36 @@ _NO_ROOM_TO_LOAD = ("failed to map segment", "cannot allocate memory")
 
 
 def refused(error: BaseException) -> StorageError | DeviceError | None:
-    """Return what an error, or its cause, says of storage or memory that was refused."""
+    """Return a StorageError or DeviceError if ``error`` or a cause of ``error`` reports a lack of storage or memory."""
     if isinstance(error, StorageError):
         return error
-    # A disk that is full, over a quota, read-only or broken.
+    # The disk is full, over quota, read-only or broken.
     full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
     if isinstance(error, OSError) and error.errno in full:
         return StorageError(f"cannot write {error.filename or 'the output'}: {reason(error)}")
-    # torch's own class, which is not looked up: many commands need no torch. On a CPU torch has none.
+    # torch.OutOfMemoryError is compared by name to avoid the import; on a CPU, torch raises a RuntimeError instead.
     is_torchs = type(error).__name__ == "OutOfMemoryError"
     if is_torchs or isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         line = str(error).partition("\n")[0] or "out of memory"
         return DeviceError(line, hint="where a recipe is trained, a smaller batch_size takes less")
-    # The loader of shared libraries says so where a process may not have more memory (ulimit -v).
+    # Messages of the dynamic loader if a process exceeds the memory limit (ulimit -v).
     if isinstance(error, ImportError) and any(words in str(error).lower() for words in _NO_ROOM_TO_LOAD):
         return DeviceError(f"a library cannot be loaded: {error}", hint="give the process more memory (ulimit -v)")
     return None if error.__cause__ is None else refused(error.__cause__)
 
 
 def typed(*arguments: str) -> str:
-    """Return what to type for a command; HARNESS_COMMAND says how this one was called."""
+    """Return a command line as text; HARNESS_COMMAND replaces the program name ``harness``."""
     return shlex.join([os.environ.get("HARNESS_COMMAND") or "harness", *arguments])
 
 
 def option_words(values: Mapping[str, str | None]) -> list[str]:
-    """Return options with their values as words of a command; what is left open, by None or auto, is left out."""
+    """Return options and values as words of a command line; None and ``auto`` are left out."""
     return [word for name, value in values.items() if value not in (None, "auto") for word in (name, str(value))]
 
 
 def require(extra: str, modules: Sequence[str], purpose: str) -> None:
-    """Raise DeviceError, whose hint installs the extra, unless all modules that ``purpose`` needs can be imported."""
+    """Raise DeviceError, with a hint to install ``extra``, unless all ``modules`` are installed."""
     missing = [name for name in modules if find_spec(name) is None]
     if missing:
         needed = " and ".join(missing)
@@ -134,11 +152,11 @@ def require(extra: str, modules: Sequence[str], purpose: str) -> None:
 
 
 def install_command(extra: str) -> str:
-    """Return the command that installs an extra beside this program, in its own environment."""
+    """Return the command that installs an extra of this package in the current environment."""
     root = Path(__file__).resolve().parents[2]
     package = str(root) if (root / "pyproject.toml").is_file() else DISTRIBUTION
     pip = [sys.executable, "-m", "pip", "install"]
     if find_spec("pip") is None:
-        # As in an environment of uv.
+        # Environments created by uv have no pip.
         pip = ["uv", "pip", "install", "--python", sys.executable]
     return shlex.join([*pip, f"{package}[{extra}]"])

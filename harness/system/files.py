@@ -1,6 +1,6 @@
-"""Where a person's results live, and files that are either whole or absent.
+"""The workspace folder, atomic writes, reads with limits, and locks.
 
-Every write goes to a temporary file and is then moved into place. What cannot be written is a StorageError.
+Every write goes to a temporary file, which is then moved into place. A failed write raises StorageError.
 """
 
 from __future__ import annotations
@@ -17,41 +17,40 @@ from typing import Any
 
 from harness.system.errors import ContentError, StorageError, UsageError, reason
 
-# Beside the studies: all of them share what is in it.
-TEACHERS = ".teachers"
-# The records, weights, ledger and leaderboard that come with the package; in a clone, links to the repository's.
+TEACHERS = ".teachers"  # folder beside the studies, shared by all studies
+# Records, weights, ledger and leaderboard of the package; in a clone, links to files of the repository.
 SHIPPED = Path(__file__).resolve().parents[1] / "evidence" / "shipped"
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace ``path`` by ``content`` at once; a reader sees the old file or the new one."""
+    """Replace the file ``path`` atomically; a reader sees either the old or the new content."""
     write_together({path: content})
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace ``path`` by ``text`` in UTF-8, line ends as given."""
+    """Same as `write_bytes`, for a text, encoded in UTF-8 with unchanged line ends."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: Path, document: Any) -> None:
-    """Replace ``path`` by an indented JSON document, as `json_text` makes it."""
+    """Same as `write_bytes`, for a document, converted by `json_text`."""
     write_text(path, json_text(document))
 
 
 def json_text(document: Any) -> str:
-    """Return an indented JSON document; non-finite numbers are refused."""
+    """Return an indented JSON text; raise ValueError for non-finite numbers."""
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_together(contents: Mapping[Path, bytes]) -> None:
-    """Replace all these files, none before the contents of all are on the disk; where one fails all stay as before."""
+    """Replace files after all contents are on the disk; if writing a content fails, all files stay unchanged."""
     temporaries: dict[Path, str] = {}
     try:
         for path, content in contents.items():
             with _naming(path):
                 if path.is_dir() and not path.is_symlink():
                     raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-                # A device would be replaced by a file, for everybody.
+                # Replacing a device by a file would affect all users of the machine.
                 refuse_device(path)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 handle, temporaries[path] = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -59,7 +58,7 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
                     file.write(content)
                     file.flush()
                     os.fsync(file.fileno())
-                # mkstemp makes private files; results are meant to be read by others too.
+                # mkstemp creates private files, but results must be readable by all users.
                 os.chmod(temporaries[path], 0o644)
         for path in contents:
             with _naming(path):
@@ -71,7 +70,7 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
 
 
 def sweep(folder: Path, name: str = "*") -> None:
-    """Remove what killed writers of files of these names (a pattern) have left; a living one would lose its file."""
+    """Remove temporary files of killed processes; ``name`` is a pattern. Must not be called during a write."""
     for left in folder.glob(f".{name}.*"):
         if left.is_file():
             left.unlink(missing_ok=True)
@@ -86,19 +85,19 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return the content of a file; OSError for a device or a pipe, too, which may have no end."""
+    """Return the content of a file; raise OSError for devices and pipes, which may be endless."""
     refuse_device(path)
     return path.read_bytes()
 
 
 def read_typed(path: Path) -> str:
-    """Return the text of a file that a person has typed or named: a network, a recipe, a chip.
+    """Return the text of a file written by the user: a network, a recipe or a chip.
 
-    A pipe is read too, as of a shell's process substitution.
+    Pipes are allowed, so that process substitution of a shell works.
 
     Raises:
-        OSError: the file cannot be read, or holds more than ``MOST_TYPED`` bytes.
-        UnicodeDecodeError: it is not text in UTF-8.
+        OSError: The file cannot be read, or holds more than ``MOST_TYPED`` bytes.
+        UnicodeDecodeError: The file is not text in UTF-8.
     """
     with open(path, "rb") as file:
         content = file.read(MOST_TYPED + 1)
@@ -108,7 +107,7 @@ def read_typed(path: Path) -> str:
 
 
 def log_text(path: Path) -> str:
-    """Return what stands in a log, nothing where there is none; ContentError where it cannot be read."""
+    """Return the text of a log, empty if the file does not exist; raise ContentError if not readable."""
     try:
         return read_bytes(path).decode("utf-8", errors="replace") if path.exists() else ""
     except OSError as error:
@@ -116,27 +115,28 @@ def log_text(path: Path) -> str:
 
 
 def refuse_device(path: Path) -> None:
-    """Raise OSError where a path is a device or a pipe, which may have no end."""
+    """Raise OSError if ``path`` is a device or a pipe, which may be endless."""
     if path.exists() and not path.is_file() and not path.is_dir():
         raise OSError(errno.EINVAL, "it is a device or a pipe, not a file", str(path))
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append one line, one process after the other, so that lines of several stay whole; or leave the file as it was.
+    """Append a line under a lock, so that lines of concurrent processes stay whole; on failure the file is unchanged.
 
-    A last line without its end, which a kill has torn, stays a line of its own: it takes no other with it.
+    If a killed process has left an incomplete last line, a line end is added first, so that the new line stays intact.
     """
     with _naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            # A line that another process is writing would look torn, and what a full disk refused be cut off with it.
+            # Without the lock, a line that a concurrent process is writing would look incomplete, and the truncation
+            # below could remove lines of concurrent processes.
             fcntl.flock(handle, fcntl.LOCK_EX)
             size = os.fstat(handle).st_size
             is_torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
             content = ("\n" * is_torn + line + "\n").encode("utf-8")
             try:
-                # A full disk takes a part, and refuses the rest.
+                # On a full disk, os.write may write a part before the next call fails.
                 while content:
                     content = content[os.write(handle, content) :]
                 os.fsync(handle)
@@ -148,15 +148,19 @@ def append_line(path: Path, line: str) -> None:
 
 
 class Held(UsageError):
-    """Raise when another process holds a lock."""
+    """Another process holds the lock."""
 
 
 @contextmanager
 def locked(path: Path, seconds: float = -1) -> Iterator[None]:
-    """Hold an exclusive lock for the block; it is the kernel's, so it falls with its holder, however that ends.
+    """Hold an exclusive lock for the block; the kernel releases the lock if the process dies.
 
     Args:
-        seconds: how long to wait for another holder, then Held is raised; as long as it takes where negative.
+        path: Lock file.
+        seconds: Time to wait for the lock; negative for no limit.
+
+    Raises:
+        Held: The lock is still held after ``seconds``.
     """
     from filelock import FileLock, Timeout
 
@@ -173,49 +177,48 @@ def locked(path: Path, seconds: float = -1) -> Iterator[None]:
         lock.release()
 
 
-MOST_TYPED = 1_000_000  # bytes of a file that a person has typed; a data set given by mistake is larger
-# The standings and the pages of a workspace lie beside its studies.
-_FILE_ENDINGS = (".csv", ".html")
+MOST_TYPED = 1_000_000  # bytes, largest file of `read_typed`; data sets given by mistake are larger
+_FILE_ENDINGS = (".csv", ".html")  # endings of leaderboard and report pages, which are stored beside the studies
 
 
 class Workspace:
-    """The folder that commands read from and write to, and those below it."""
+    """The folder that commands read and write, with the paths of all subfolders and files."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        # One folder a study, and what all of them share in folders that begin with a dot.
+        # A folder per study; folders that start with a dot are shared by all studies.
         self.runs = root / "runs"
-        # Trained teachers; what is missing is trained again.
+        # Trained teachers; missing teachers are trained again.
         self.teachers = self.runs / TEACHERS
-        # Tables of recorded trainings: one folder a table.
+        # Tables of recorded trainings, with a folder per table.
         self.tables = root / "benchmarks" / "tables"
-        # A person's own evidence, beside what is shipped: one JSON file a row, what was declared, one JSON line an
-        # event, and the reads of a test set, one JSON line each.
+        # The user's evidence, in addition to the shipped evidence: a JSON file per row of the leaderboard, the ledger
+        # with a JSON line per event, and the log with a JSON line per read of a test set.
         self.records = self.runs / "records"
         self.ledger = self.records / "ledger.jsonl"
         self.test_log = self.records / "test_reads.jsonl"
-        # The standings of what is shipped and what was run here.
+        # Leaderboard of the shipped and the local evidence.
         self.leaderboard = self.runs / "leaderboard.csv"
 
     def data(self, name: str) -> Path:
-        """Return the folder of a person's own data set of that name."""
+        """Return the folder of the user data set ``name``."""
         return self.runs / ".data" / name.replace("/", "-")
 
     def study(self, name: str) -> Path:
-        """Return the folder of a study; raise UsageError where the name cannot be a folder's."""
+        """Return the folder of a study; raise UsageError if ``name`` is not a valid name of a folder."""
         return _named(self.runs, "study", name)
 
     def table(self, name: str) -> Path:
-        """Return the folder of a person's own table; raise UsageError as `study` does."""
+        """Return the folder of a table of the user; raise UsageError like `study`."""
         return _named(self.tables, "table", name)
 
     def recording(self, name: str) -> Path:
-        """Return where the runs of a table are kept, while it is recorded and afterwards; raise as `study` does."""
+        """Return the folder of the runs of a table, during and after recording; raise UsageError like `study`."""
         return _named(self.runs / ".tables", "table", name)
 
 
 def _named(folder: Path, kind: str, name: str) -> Path:
-    # What a shell passes on in another encoding holds lone surrogates, which no file of ours could name.
+    # Arguments in another encoding contain lone surrogates, which cannot be written to UTF-8 files.
     size = len(name.encode(errors="replace")) if name == name.encode(errors="replace").decode() else 0
     is_taken = name == "records" or name.endswith(_FILE_ENDINGS)
     is_plain = name.isprintable() and not name.startswith(".") and not any(mark in name for mark in "/\\")
@@ -229,16 +232,21 @@ def _named(folder: Path, kind: str, name: str) -> Path:
 
 
 def workspace() -> Workspace:
-    """Return the folder that ``HARNESS_WORKSPACE`` names, or the current one; UsageError where that is no folder."""
+    """Return the workspace ``HARNESS_WORKSPACE`` or the current folder; raise UsageError if not a folder."""
     root = Path(os.environ.get("HARNESS_WORKSPACE") or Path.cwd())
-    # These raise nothing, whatever the path is like.
+    # os.path.exists and os.path.isdir raise no error for any path, unlike the methods of Path.
     if os.path.exists(root) and not os.path.isdir(root):
         raise UsageError(f"HARNESS_WORKSPACE is {root}, which is not a folder")
     return Workspace(root)
 
 
 def check_writable(folder: Path, *, make: bool = True) -> None:
-    """Raise StorageError unless files can be written in ``folder``, which is made, or in the nearest one above it."""
+    """Raise StorageError unless files can be created in a folder.
+
+    Args:
+        folder: Folder to check.
+        make: Whether to create ``folder``; otherwise the nearest existing parent folder is checked.
+    """
     while not make and not os.path.lexists(folder):
         folder = folder.parent
     try:

@@ -1,6 +1,6 @@
-"""This machine and its processes: processor, device, and what holds for every process that a command starts.
+"""Machine and processes: processor, device, signals and rules for worker processes.
 
-The flags and the name of the processor are known only on Linux.
+The flags and the name of the processor are available only on Linux.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     import torch
 
 _INFO = Path("/proc/cpuinfo")
-# Microseconds of processor time in each period, and the period: control groups, version 2.
-_QUOTA = Path("/sys/fs/cgroup/cpu.max")
-# prctl's option that sends a signal to a process when its parent dies (Linux, prctl(2)).
-_PR_SET_PDEATHSIG = 1
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # microseconds of processor time per period, and the period (cgroup v2)
+_PR_SET_PDEATHSIG = 1  # option of prctl(2): signal to send to a process when the parent process dies
 
 
 def compiler_words(variable: str, usual: Sequence[str]) -> list[str]:
-    """Return the words of the compiler that an environment variable names, else the first usual one that is installed.
+    """Return the command of a compiler as words, or an empty list if no compiler is installed.
 
-    They are none where there is no such program.
+    Args:
+        variable: Environment variable that names the compiler.
+        usual: Compilers to try in turn if the variable is not set.
     """
     command = os.environ.get(variable)
     for name in (command,) if command else usual:
@@ -45,14 +45,14 @@ def compiler_words(variable: str, usual: Sequence[str]) -> list[str]:
 
 
 def core_count() -> int:
-    """Return the cores that this process may use, at least one: no more than a container's quota pays for."""
-    # Only Linux says on which cores a process may run.
+    """Return the number of cores that this process may use, within the quota of the container, at least 1."""
+    # sched_getaffinity is available only on Linux.
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(count, max(1, int(cores_by_quota() or count)))
 
 
 def cores_by_quota() -> float | None:
-    """Return how many cores a container's quota amounts to, None without one."""
+    """Return the quota of the container as a number of cores, None without a quota."""
     try:
         quota, period = _QUOTA.read_text(encoding="utf-8").split()
         return None if quota == "max" else int(quota) / int(period)
@@ -61,12 +61,12 @@ def cores_by_quota() -> float | None:
 
 
 def processor_flags() -> set[str]:
-    """Return the instruction sets by Linux's names (``flags``, on ARM ``Features``); empty where it does not say."""
+    """Return the instruction sets by Linux names (``flags``, on ARM ``Features``); empty if unknown."""
     return {flag for words in _facts("flags", "Features") for flag in words.split()}
 
 
 def processor_name() -> str:
-    """Return the model of the processor as Linux names it, ``unknown`` where it does not say."""
+    """Return the model name of the processor on Linux, else ``unknown``."""
     return next(iter(_facts("model name")), "unknown")
 
 
@@ -88,30 +88,30 @@ def choose_device(name: str) -> torch.device:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if int(match.group(1) or 0) >= count:
             raise DeviceError(f"{name} was asked for, but torch {torch.__version__} finds {count} CUDA devices here")
-        # The same seed is to give the same weights: no choice of kernels by timing, none that adds in any order.
+        # Equal seeds must give equal weights: no kernel selection by timing, no kernels with random summation order.
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
-        # fp32 means fp32: TF32 would round the factors to 10 bits.
+        # TF32 would round the factors of products to a mantissa of 10 bits.
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cuda.matmul.allow_tf32 = False
     return torch.device(name)
 
 
 def device_name(device: torch.device) -> str:
-    """Return the name that results carry: the GPU's, or ``cpu``."""
+    """Return the device name to store in results: the model of the GPU, or ``cpu``."""
     import torch
 
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
 def worker_count(workers: int | None, device: torch.device) -> int:
-    """Return how many processes train: ``workers`` where it is a number, else one a core, or one on a GPU."""
+    """Return the number of worker processes: ``workers``, or if None, the number of cores on a CPU and 1 on a GPU."""
     return workers or (core_count() if device.type == "cpu" else 1)
 
 
 @contextmanager
 def torch_of_caller() -> Iterator[None]:
-    """Give torch's threads and random numbers after the block back to whoever called, as they were."""
+    """Restore the number of threads and the random state of torch after the block."""
     import torch
 
     threads = torch.get_num_threads()
@@ -124,9 +124,9 @@ def torch_of_caller() -> Iterator[None]:
 
 @contextmanager
 def handled(handlers: Mapping[int, Any]) -> Iterator[None]:
-    """Handle signals by these functions in the block, and then as before; in the main thread, which alone is told."""
+    """Install signal handlers for the block and restore the previous handlers; no effect outside the main thread."""
     is_main = threading.current_thread() is threading.main_thread()
-    # One that was not set by Python could not be put back.
+    # Handlers not set from Python (None) cannot be restored, so these signals are left alone.
     before = {number: handler for number in handlers if (handler := signal.getsignal(number)) is not None and is_main}
     try:
         for number in before:
@@ -138,7 +138,7 @@ def handled(handlers: Mapping[int, Any]) -> Iterator[None]:
 
 
 def check_may_start() -> None:
-    """Raise UsageError in a process that may start no other ones."""
+    """Raise UsageError in a daemonic process, which may not start processes."""
     if multiprocessing.current_process().daemon:
         raise UsageError(
             "this process is daemonic, as those of multiprocessing.Pool are, so it may not start processes that train",
@@ -148,11 +148,11 @@ def check_may_start() -> None:
 
 @contextmanager
 def ignoring_sigint() -> Iterator[None]:
-    """Block SIGINT for the processes that are started in the block; for this one it only waits until its end.
+    """Start processes in the block with SIGINT blocked; in this process, SIGINT is delivered after the block.
 
-    Ctrl-C reaches the whole terminal group, but only the coordinator decides what it means.
+    Ctrl-C sends SIGINT to the whole process group of the terminal, but only the coordinator must react.
     """
-    # Its first start lifts the block again, so it comes first.
+    # The first start of the resource tracker unblocks SIGINT, so the tracker must run before SIGINT is blocked.
     resource_tracker.ensure_running()
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -162,7 +162,7 @@ def ignoring_sigint() -> Iterator[None]:
 
 
 def die_with(parent: int) -> None:
-    """Let this process end when its parent does, however that ends; off Linux only where it has ended already."""
+    """Kill this process when its parent process ends; on systems other than Linux, only if the parent has ended."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     # The parent may have died before the call took effect.

@@ -1,6 +1,6 @@
-"""What can be said about a mean from a few seeds. Accuracies are per cent.
+"""Statistics of the mean accuracy over a few seeds; accuracies are in per cent.
 
-Bounds are Student's one-sided t bounds (Student 1908); two samples are compared by Welch's test (Welch 1947).
+Bounds are Student's one-sided t bounds (Student 1908). Two samples are compared by Welch's test (Welch 1947).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from functools import cache
 
 
 def reaches(value: float, target: float) -> bool:
-    """Return whether a figure is at or above a target, up to the rounding of floats."""
-    # Counts that mean 99.4 % exactly make a sum of per cents that is a little above or below it by chance.
+    """Return whether ``value`` is at or above ``target``, up to floating-point rounding."""
+    # Due to rounding, accuracies whose exact mean is 99.4 % may have a mean slightly below 99.4.
     return value >= target - 1e-9
 
 
@@ -22,7 +22,7 @@ def mean(values: Sequence[float]) -> float:
 
 
 def standard_deviation(values: Sequence[float]) -> float:
-    """Return the sample deviation (divisor n - 1); NaN below two values."""
+    """Return the sample standard deviation (divisor n - 1); NaN for fewer than two values."""
     if len(values) < 2:
         return math.nan
     centre = mean(values)
@@ -30,7 +30,7 @@ def standard_deviation(values: Sequence[float]) -> float:
 
 
 def lower_bound(values: Sequence[float], confidence: float) -> float:
-    """Return the one-sided lower t bound of the mean; minus infinity below two values."""
+    """Return the lower t bound of the mean, mean - t s / sqrt(n); minus infinity for fewer than two values."""
     if len(values) < 2:
         return -math.inf
     return mean(values) - quantile(confidence, len(values) - 1) * standard_deviation(values) / math.sqrt(len(values))
@@ -38,8 +38,8 @@ def lower_bound(values: Sequence[float], confidence: float) -> float:
 
 @cache
 def quantile(confidence: float, freedom: int) -> float:
-    """Return the quantile of Student's distribution, for a confidence between 0 and 1."""
-    # What ``scipy.stats`` calls, whose import takes four times as long.
+    """Return the quantile of Student's t distribution with ``freedom`` degrees of freedom, 0 < confidence < 1."""
+    # Same as scipy.stats.t.ppf, but the import of scipy.stats takes four times as long.
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, confidence))
@@ -52,16 +52,16 @@ def normal_share(value: float) -> float:
 
 @cache
 def student_share(value: float, freedom: float) -> float:
-    """Return Student's distribution function."""
+    """Return the distribution function of Student's t distribution with ``freedom`` degrees of freedom."""
     from scipy.special import stdtr
 
     return float(stdtr(freedom, value))
 
 
 def chance_that_lower(fresh: Sequence[float], recorded: Sequence[float]) -> float:
-    """Return the p value of "the mean behind ``fresh`` is not below that behind ``recorded``" by Welch's test.
+    """Return the p value of the null hypothesis "the mean of ``fresh`` is not below the mean of ``recorded``".
 
-    Two samples without any spread are compared as they are. NaN where one has fewer than two values.
+    Welch's test. Two samples without spread are compared directly. NaN if a sample has fewer than two values.
     """
     if len(fresh) < 2 or len(recorded) < 2:
         return math.nan
@@ -74,7 +74,7 @@ def chance_that_lower(fresh: Sequence[float], recorded: Sequence[float]) -> floa
 
 
 def pooled_deviation(groups: Sequence[Sequence[float]]) -> tuple[float, int]:
-    """Return the deviation within groups and its degrees of freedom; NaN and 0 if no group has two values."""
+    """Return the pooled standard deviation within groups and the degrees of freedom; NaN and 0 without repeats."""
     repeated = [group for group in groups if len(group) > 1]
     freedom = sum(len(group) - 1 for group in repeated)
     squares = math.fsum((len(group) - 1) * standard_deviation(group) ** 2 for group in repeated)

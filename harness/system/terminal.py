@@ -1,6 +1,6 @@
-"""What people see in a terminal and type there: lines, tables and colours by rich, durations such as 1h30m.
+"""Terminal output and option values: lines, tables and colours by rich, durations such as 1h30m.
 
-Lines are plain where the output is no terminal. NO_COLOR and FORCE_COLOR are honoured by rich itself.
+Output is plain text if the stream is not a terminal. NO_COLOR and FORCE_COLOR are handled by rich.
 """
 
 from __future__ import annotations
@@ -17,27 +17,25 @@ from typing import Any
 
 import click
 
-# A hundred years; what is longer is a slip, and infinity is no number of seconds.
-_LONGEST = 100 * 365 * 24 * 3600
+_LONGEST = 100 * 365 * 24 * 3600  # seconds, longest duration (a hundred years); excludes infinity and typing errors
 _UNITS = ("h(?:ours?|r)?", "m(?:in(?:utes?)?)?", "s(?:ec(?:onds?)?)?")
 _FORM = re.compile(" ?".join(rf"(?:(\d+(?:\.\d+)?) ?{unit})?" for unit in _UNITS))
 
-# A pipe has no width: lines are for programs there, and none is cut or folded.
-_PIPE_WIDTH = 400
+_PIPE_WIDTH = 400  # characters; output to a pipe is read by programs, so lines must not be cut or folded
 
 
 def console(*, stderr: bool = False) -> Any:
-    """Return rich's console on stdout or stderr, as wide as the terminal, or as long lines need in a pipe."""
+    """Return a rich console on stdout or stderr, with the width of the terminal, or ``_PIPE_WIDTH`` in a pipe."""
     from rich.console import Console
 
-    # A program without a console, such as a server's, has no streams.
+    # Both streams are None in a program without a console, such as a server.
     stream = (sys.stderr if stderr else sys.stdout) or io.StringIO()
     width = None if stream.isatty() else _PIPE_WIDTH
     return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
 
 
 def say(message: str, kind: str = "") -> None:
-    """Print a line on stderr, wrapped at words on a terminal: a note, or an ``error``, ``warning`` or ``hint``."""
+    """Print a message on stderr, prefixed by ``kind`` (``error``, ``warning``, ``hint`` or empty for a note)."""
     where = console(stderr=True)
     line = f"{kind}: {message}" if kind else message
     if not where.is_terminal:
@@ -51,16 +49,16 @@ def say(message: str, kind: str = "") -> None:
 
 
 def write(text: str, *, err: bool = False) -> None:
-    """Print lines on stdout or stderr; a character that could steer a terminal becomes a question mark.
+    """Print lines on stdout or stderr; non-printable characters are replaced by question marks.
 
-    It flushes, so that an output that takes nothing is noticed.
+    The stream is flushed, so that a full disk or a closed pipe raises here.
     """
     click.echo("\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n")), err=err)
 
 
 @cache
 def say_once(message: str, kind: str = "") -> None:
-    """Do as ``say``, the first time that this process has something to say."""
+    """Same as ``say``, but print equal messages only once per process."""
     say(message, kind)
 
 
@@ -70,12 +68,14 @@ def show_table(
     styles: Sequence[str | Sequence[str]],
     titles: Sequence[tuple[str, bool]] = (),
 ) -> None:
-    """Print cells in columns, below titles where there are any; what could steer a terminal becomes a question mark.
+    """Print a table; non-printable characters are replaced by question marks.
 
     Args:
-        styles: one a row, or one a cell, as rich names them.
-        titles: and whether a column has numbers, which stand on the right; texts are folded on a narrow terminal.
-            Without titles only the last column is.
+        where: rich console to print on.
+        rows: Cells of each row.
+        styles: Style of each row, or list of the styles of the cells of each row, as defined by rich.
+        titles: Title of each column, and whether the column is numeric. Numeric columns are aligned to the right, text
+            columns are folded on a narrow terminal. Without titles, only the last column is folded.
     """
     from rich.table import Table
     from rich.text import Text
@@ -95,13 +95,13 @@ def show_table(
         return
     with where.capture() as captured:
         where.print(table)
-    # By click, which flushes: a full disk, or a reader that has gone, is then met where it is handled.
+    # click.echo flushes, so that a full disk or a closed pipe raises here and is handled by the caller.
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()), file=where.file)
 
 
 @contextmanager
 def busy(words: str) -> Iterator[None]:
-    """Show on stderr that something goes on, where it is a terminal."""
+    """Show a spinner with ``words`` on stderr during the block, if stderr is a terminal."""
     where = console(stderr=True)
     if not where.is_terminal or where.is_dumb_terminal:
         yield
@@ -111,28 +111,30 @@ def busy(words: str) -> Iterator[None]:
 
 
 def counted(number: int, noun: str) -> str:
-    """Return a number and a noun that has a plain plural: ``1 worker``, ``1,200 workers``."""
+    """Return a number with a noun, which takes a plural s: ``1 worker``, ``1,200 workers``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the rows of a table as lines, their cells at the right of columns."""
+    """Return the rows of a table as lines, with all columns aligned to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
 
 
 def printable(text: str) -> str:
-    """Return a text without what could steer a terminal."""
+    """Return ``text`` with non-printable characters, which could control the terminal, replaced by question marks."""
     return "".join(mark if mark.isprintable() else "?" for mark in text)
 
 
 def text_of(value: Any, between: str = "") -> str:
-    """Return how a value of Python is typed as an option, so that one rule reads what comes from either side.
+    """Return a Python value as the text of an option, so that Python and the command line share a parser.
 
-    A number of NumPy is what it shows: 99.4, not the 99.4000015 of its 32 bits.
+    A NumPy number is converted from the displayed digits: 99.4, not 99.4000015 for a float32.
 
     Args:
-        between: what stands between the members of a collection, where one is allowed; a mapping is of upper limits.
+        value: Number, text, collection or mapping.
+        between: Separator of the members of a collection; empty if no collection is allowed. The values of a mapping
+            are upper limits, written ``name<=value``.
     """
     if between and isinstance(value, Mapping):
         return between.join(f"{name}<={text_of(most)}" for name, most in value.items())
@@ -146,11 +148,13 @@ def text_of(value: Any, between: str = "") -> str:
 
 
 class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
-    """The type of an option whose value a function makes of a text; its ValueError says what is wrong with that.
+    """Option type whose values are parsed from a text by a function.
 
     Args:
-        between: what stands between the members of a collection, where one is allowed.
-        unit: what a number of Python is a number of, as it is typed behind it.
+        name: Name of the type.
+        parse: Function that returns the value of a text, or raises ValueError with the message to show.
+        between: Separator of the members of a collection; empty if no collection is allowed.
+        unit: Unit appended to Python numbers before parsing, such as ``s`` for seconds.
     """
 
     def __init__(self, name: str, parse: Callable[[str], Any], *, between: str = "", unit: str = "") -> None:
@@ -160,7 +164,7 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic since click 
         self._unit = unit
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the value of a text, or of what is no text as `text_of` writes it; so it may be one of this type."""
+        """Return the value of a text; values that are not texts are first converted by `text_of`."""
         try:
             text = value if isinstance(value, str) else text_of(value, self._between)
             is_number = not isinstance(value, str | bool) and re.fullmatch(r"\d+(\.\d+)?", text)
@@ -183,7 +187,7 @@ DURATION = Parsed("duration", _duration_seconds, unit="s")
 
 
 def duration_text(seconds: float) -> str:
-    """Return seconds in the largest two units: 1 h 30 min, 45 min 10 s."""
+    """Return a duration in the two largest units: 1 h 30 min, 45 min 10 s."""
     minutes, left = divmod(max(0, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
@@ -192,7 +196,7 @@ def duration_text(seconds: float) -> str:
 
 
 def duration_option(seconds: float) -> str:
-    """Return seconds as an option takes them, in whole ones and no fewer: 1h30m, 91s."""
+    """Return a duration as an option value, rounded up to whole seconds: 1h30m, 1m31s."""
     minutes, left = divmod(math.ceil(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return "".join(f"{number}{unit}" for unit, number in (("h", hours), ("m", minutes), ("s", left)) if number) or "0s"

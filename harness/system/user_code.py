@@ -1,4 +1,4 @@
-"""Code of a person: found by its name, called with a limit of time, its failures told in one line."""
+"""User code: import of functions by name, calls with a time limit, and failures reported in one line."""
 
 from __future__ import annotations
 
@@ -19,13 +19,22 @@ from typing import Any, cast
 
 from harness.system.errors import ContentError, UsageError
 
-# A call that takes longer has hung: a proposal takes seconds.
-_SECONDS = 60
+_SECONDS = 60  # seconds, default time limit of a call; a proposal takes a few seconds
 _STOP = object()
 
 
 def function_of(name: str, purpose: str, sha256: str = "") -> Callable[..., Any]:
-    """Return the function that ``module:function`` names; the module may lie in the current folder."""
+    """Return a function of user code; the module may be in the current folder.
+
+    Args:
+        name: ``module:function``.
+        purpose: Option or field that names the function, for messages.
+        sha256: Expected `source_sha256`; empty for any code.
+
+    Raises:
+        UsageError: The function cannot be imported.
+        OtherCode: The code differs from ``sha256``.
+    """
     module, _, function = name.partition(":")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
@@ -35,7 +44,7 @@ def function_of(name: str, purpose: str, sha256: str = "") -> Callable[..., Any]
             result: Any = getattr(import_module(module), function)
         if not callable(result):
             raise TypeError(f"{type(result).__name__} is not callable")
-    except BaseException as error:  # whatever its module raises
+    except BaseException as error:  # a module may raise any exception, including SystemExit
         if _is_ctrl_c(error):
             raise
         raise UsageError(f"{purpose} {name}: {_line(error)}") from error
@@ -46,10 +55,14 @@ def function_of(name: str, purpose: str, sha256: str = "") -> Callable[..., Any]
 
 
 def source_sha256(name: str, purpose: str) -> str:
-    """Return which code ``module:function`` is: the SHA-256 of its module's file.
+    """Return the SHA-256 of the code of ``module:function``.
 
-    Where that imports other files of its folder or package, it is that of the list of all, as ``sha256sum`` prints it
-    in that folder. Not covered are installed packages, this program, and what is imported by a name that is computed.
+    The hash covers the file of the module. If the module imports files of the same folder or package, the hash covers
+    the list of all hashes, as printed by ``sha256sum`` in the folder. Installed packages, this program and modules
+    imported by a computed name are not covered.
+
+    Raises:
+        UsageError: The function cannot be imported, or the file is missing or has changed since the import.
     """
     function_of(name, purpose)
     module = name.partition(":")[0]
@@ -60,11 +73,10 @@ def source_sha256(name: str, purpose: str) -> str:
 
 
 class OtherCode(ContentError):
-    """Raise where somebody's code is not that of a recipe; it ends what needs it and is no outcome of a training."""
+    """User code differs from the code of the recipe. Ends the operation; never the recorded result of a training."""
 
 
-# By module, when this process first imported it.
-_SOURCES: dict[str, str] = {}
+_SOURCES: dict[str, str] = {}  # SHA-256 by module, computed when this process first imported the module
 _OURS = ("harness",), ("search_spaces",), ("reports",)
 
 
@@ -81,7 +93,8 @@ def _source_of(module: str) -> str:
             continue
         digests[name.as_posix()] = hashlib.sha256(content := path.read_bytes()).hexdigest()
         for parts in _imported(content, name.parts[:-1]):
-            # Of installed packages only its own; what this program is stands beside all that it writes.
+            # In site-packages, follow only the package of the module itself. This program is left out, because all
+            # results state the version of the program.
             is_its = parts[:1] == (top,) if folder.name.endswith("-packages") else parts[:1] not in _OURS
             for end in range(1, len(parts) + 1) if is_its else ():
                 at = folder.joinpath(*parts[:end])
@@ -91,21 +104,21 @@ def _source_of(module: str) -> str:
 
 
 def _imported(content: bytes, package: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """Yield the package of a source, which runs before it, and all that it imports somewhere, as parts of a name."""
+    """Yield the package of a module, which is imported first, and all imports in the source, split at the dots."""
     yield package
-    with suppress(SyntaxError, ValueError):  # no source of Python, or none of today's
+    with suppress(SyntaxError, ValueError):  # not Python source, or of another version of Python
         for node in ast.walk(ast.parse(content)):
             if isinstance(node, ast.Import):
                 yield from (tuple(alias.name.split(".")) for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
                 above = package[: len(package) + 1 - node.level] if node.level else ()
                 base = (*above, *filter(None, (node.module or "").split(".")))
-                # A name that is imported from a package may be a module of it.
+                # A name imported from a package may be a submodule.
                 yield from ((*base, alias.name) for alias in node.names)
 
 
 def _is_ctrl_c(error: BaseException) -> bool:
-    # A worker hears none (``machine.ignoring_sigint``): there it is the code itself that has raised.
+    # SIGINT is blocked in workers (``machine.ignoring_sigint``), so there the user code has raised the exception.
     return isinstance(error, KeyboardInterrupt) and signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
@@ -115,14 +128,14 @@ def _line(error: BaseException) -> str:
 
 @contextmanager
 def called(name: str, seconds: float = _SECONDS) -> Iterator[None]:
-    """Tell in one line what a person's code raises in the block, or that it has not come back; 0 is no limit."""
-    # Only the main thread can be called back; elsewhere nothing limits it.
+    """Convert exceptions and timeouts of user code in the block to ContentError; ``seconds`` = 0 is no limit."""
+    # Signals are delivered only to the main thread, so calls from another thread have no limit.
     limited = seconds > 0 and threading.current_thread() is threading.main_thread()
     handler = signal.signal(signal.SIGALRM, _has_hung) if limited else None
     left, interval = signal.setitimer(signal.ITIMER_REAL, seconds) if limited else (0.0, 0.0)
     began = time.monotonic()
     try:
-        # Stdout is for answers, which may be JSON.
+        # Stdout is reserved for results, which may be JSON.
         with redirect_stdout(sys.stderr):
             yield
     except BaseException as error:
@@ -132,7 +145,7 @@ def called(name: str, seconds: float = _SECONDS) -> Iterator[None]:
     finally:
         if limited:
             signal.signal(signal.SIGALRM, handler)
-            # An alarm of the caller's rings when it would have, or now if that was in the block.
+            # Restore an alarm of the caller; an alarm that was due during the block goes off immediately.
             signal.setitimer(signal.ITIMER_REAL, left and max(1e-6, left + began - time.monotonic()), interval)
 
 
@@ -141,7 +154,7 @@ def _has_hung(number: int, frame: object) -> None:
 
 
 class Listener:
-    """Calls a person's function with each event, on a thread: what it raises or how long it takes stops nobody."""
+    """Thread that calls a user function with each event; errors and delays do not affect the caller."""
 
     def __init__(self, function: Callable[[Any], object], say: Callable[[str], None]) -> None:
         self._name = getattr(function, "__name__", type(function).__name__)
@@ -154,16 +167,16 @@ class Listener:
         while (event := self._events.get()) is not _STOP:
             try:
                 self._function(event)
-            except BaseException as error:  # a SystemExit too, of which a thread dies without a word
+            except BaseException as error:  # SystemExit would end the thread without a message
                 self._say(f"on_event {self._name} failed and is not called again: {_line(error)}")
                 return
 
     def tell(self, event: Any) -> None:
-        """Have the function called with an event; returns at once."""
+        """Queue an event for the function and return immediately."""
         self._events.put(event)
 
     def close(self, seconds: float = 5.0) -> None:
-        """Wait until all events are told, but not for a function that has hung."""
+        """Wait until all events are processed, for at most ``seconds`` seconds."""
         self._events.put(_STOP)
         self._thread.join(seconds)
         if self._thread.is_alive():

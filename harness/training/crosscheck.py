@@ -1,7 +1,7 @@
-"""A network's costs as torchsummary and fvcore count them, held against its own.
+"""Comparison of a network's parameters and MACs with the counts of torchsummary and fvcore.
 
-Each library counts in a way of its own: torchsummary a shared kernel once a use, and fvcore's figure mixes in batch
-normalisation and pooling. What is left must be equal; a difference is a fault of this program or of theirs.
+The libraries count differently: torchsummary counts a shared kernel at each use, and fvcore includes batch
+normalisation and pooling. After correction all counts must be equal; a difference is a bug here or in a library.
 """
 
 from __future__ import annotations
@@ -20,18 +20,20 @@ from harness.system.errors import HarnessError, typed
 from harness.training.modules import build
 from search_spaces.network import Analysis, Architecture, Task
 
-# fvcore's names for what ``macs`` counts: convolutions, and linear layers in both forms that torch records.
+# fvcore's names of the operators in ``macs``: convolutions, and linear layers in both forms that torch records.
 _COMPARABLE_OPERATORS = ("conv", "linear", "addmm")
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What the other libraries say.
+    """Counts of a network by each library.
 
     Attributes:
-        torch: stored parameters of the built module, a shared kernel once; ``fvcore`` counts them so too.
-        torchsummary: its total less ``tied_repeats``, which it counts again at later uses of a shared kernel.
-        fvcore_macs: its multiply-adds of convolutions and linear layers, one image, evaluation mode.
+        torch: Parameters stored in the built module, a shared kernel once.
+        torchsummary: Total of torchsummary minus ``tied_repeats``.
+        fvcore: Parameters counted by fvcore, a shared kernel once.
+        fvcore_macs: fvcore's multiply-adds of convolutions and linear layers for an image in evaluation mode.
+        tied_repeats: Parameters that torchsummary counts again at later uses of a shared kernel.
     """
 
     torch: int
@@ -42,12 +44,12 @@ class Counts:
 
 
 def cross_check(architecture: Architecture, analysis: Analysis) -> Counts:
-    """Build the network, let every library count it, and compare with ``analysis``.
+    """Build the network, count with every library, and compare the counts with ``analysis``.
 
-    torch's random state is left as it was, and nothing is printed.
+    The random state of torch is preserved, and output of the libraries is suppressed.
 
     Raises:
-        HarnessError: a library disagrees, or cannot be used; both are internal faults.
+        HarnessError: A library disagrees or cannot be used; both are internal errors.
     """
     with torch.random.fork_rng(devices=[]):
         network = build(architecture, analysis.task).eval()
@@ -65,12 +67,12 @@ def cross_check(architecture: Architecture, analysis: Analysis) -> Counts:
 
 
 def _summary_total(network: nn.Module, task: Task) -> int:
-    """Return the total that torchsummary prints; ImportError where it, or another package of its name, prints none."""
+    """Return the total that torchsummary prints; raise ImportError if a package of this name prints no total."""
     from torchsummary import summary
 
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        # It runs two random images through what it is given, which moves BN statistics in training mode.
+        # torchsummary runs two random images, which would change the BN statistics in training mode.
         summary(copy.deepcopy(network).eval(), task.input_shape, device="cpu")
     total = re.search(r"^Total params: ([\d,]+)$", printed.getvalue(), re.MULTILINE)
     if total is None:
@@ -79,13 +81,13 @@ def _summary_total(network: nn.Module, task: Task) -> int:
 
 
 def _fvcore_counts(network: nn.Module, task: Task) -> tuple[int, int]:
-    """Return fvcore's number of parameters, and its multiply-adds of one image in convolutions and linear layers.
+    """Return fvcore's number of parameters, and its multiply-adds per image in convolutions and linear layers.
 
-    fvcore calls a multiply-add a flop. It also counts batch normalisation (2 a value) and global pooling (1 a
-    value), which ``macs`` leaves out, and passes over other pooling and additions.
+    fvcore calls a multiply-add a flop. Its total includes batch normalisation (2 per value) and global pooling (1 per
+    value), which ``macs`` leaves out, but no further pooling and no additions.
     """
     with warnings.catch_warnings():
-        # It scripts and traces, which torch calls out of date.
+        # fvcore calls torch.jit, which warns of deprecation.
         warnings.simplefilter("ignore")
         from fvcore.nn import FlopCountAnalysis, parameter_count
 

@@ -1,15 +1,16 @@
-"""A trained network in integers: its numbers, made from float weights, and the reference that computes with them.
+"""Integer networks: conversion of trained float weights, and a reference implementation in NumPy.
 
 For a channel c of a convolution or scaling, with ``sum`` over weights and inputs, all in integers:
 
     value = ((sum + 2^(p-1)) >> p) * multiplier[c] + skip * skip_multiplier + (bias[c] << q)
-    value = (value >> 8) * slope,  where a rectifier has a slope and the value is below zero
+    value = (value >> 8) * slope,  if the rectifier has a slope and the value is below zero
     output = clamp((value + 2^(s-1)) >> s)
 
-Each number fits into 16 bits and each value into 32, which ``integer_network`` proves from the weights. The logits are
-sums of 32 bits without a multiplier: of one map, or of the sums of each channel of a map. Scales are as in Jacob et
-al., "Quantization and training of neural networks for efficient integer-arithmetic-only inference", CVPR 2018, but
-ranges lie around zero, so that zero padding is zero.
+``StepNumbers`` holds the constants: p is ``sum_bits``, q ``bias_bits``, s ``output_bits``. Each constant fits into 16
+bits and each value into 32, which ``integer_network`` proves from the weights. Logits are 32-bit sums without a
+multiplier, over a map or over the sum of each channel of a map. Scales follow Jacob et al., "Quantization and training
+of neural networks for efficient integer-arithmetic-only inference", CVPR 2018, but with ranges around zero, so that
+zero padding is the number 0.
 """
 
 from __future__ import annotations
@@ -34,35 +35,32 @@ from search_spaces.network import Architecture
 from search_spaces.ops import Kernel, LeakyReLU, Linear, PoseLinear, PReLU, Role
 
 Integers = npt.NDArray[np.int64]
-# The share of the calibration images' values that a range holds; what lies outside becomes the largest number.
-_RANGE_SHARE = 0.9999
-# The name of the scales among the weights of a network that ends with integers.
-MAP_SCALES = "map_scales"
-# Images that ranges are taken from.
-CALIBRATION_IMAGES = 2_000
-# Of fewer a range hangs on a handful of images.
-_FEW_IMAGES = 200
-_BATCH = 500
-_WEIGHT_MAX = 127
-# Of the numbers of poses in a head: its weights are products, whose sums must fit into 32 bits.
-_POSE_MAX = 63
+_RANGE_SHARE = 0.9999  # share of the calibration values within the range of a map; larger values are clipped
+MAP_SCALES = "map_scales"  # buffer with the scales of all maps in a network trained with precision ``int8``
+CALIBRATION_IMAGES = 2_000  # training images from which the ranges of maps are estimated
+_FEW_IMAGES = 200  # with fewer images a range depends on a handful of images
+_BATCH = 500  # images per forward pass
+_WEIGHT_MAX = 127  # largest magnitude of a weight, int8
+_POSE_MAX = 63  # largest magnitude of a pose number of ``PoseLinear``; sums of products must fit into 32 bits
 _INT16_MAX = 2**15 - 1
 _INT32_MAX = 2**31 - 1
-# The bits behind the point of a slope.
-_SLOPE_BITS = 8
-_MOST_BITS = 30
+_SLOPE_BITS = 8  # fractional bits of a slope
+_MOST_BITS = 30  # largest ``output_bits``
 
 
 @dataclass(frozen=True, slots=True)
 class StepNumbers:
-    """The numbers of a step.
+    """The integer constants of a step.
 
     Attributes:
-        multipliers: int16, each for the neighbouring channels that share it; ``biases``, which are added, likewise.
-        sum_bits: bits that a sum loses before it is multiplied, p above.
-        bias_bits: bits that a bias gains, q above.
-        output_bits: bits that the value loses, s above.
-        largest: the largest magnitude that a sum or value can have.
+        multipliers: int16 multipliers, each shared by a group of neighbouring channels.
+        biases: int16 biases, each shared by a group of neighbouring channels.
+        sum_bits: Bits dropped from a sum before the multiplication.
+        bias_bits: Left shift of the biases.
+        output_bits: Bits dropped from the value.
+        skip_multiplier: Multiplier of the map that a residual sum adds; 0 without a sum.
+        slope: Slope of the rectifier below zero, times 256; 0 without a slope.
+        largest: Largest possible magnitude of a sum or value.
     """
 
     multipliers: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -77,13 +75,14 @@ class StepNumbers:
 
 @dataclass(frozen=True, slots=True)
 class IntegerNetwork:
-    """A plan with its numbers.
+    """An integer plan with its constants.
 
     Attributes:
+        plan: Steps and maps of the network.
         kernels: int8 weights of each learned kernel, (filters, rows, columns, channels).
-        numbers: of each step.
-        offset: of the image's bytes, which is taken off them; 0 where a scaling does that.
-        logit_scale: what a 1 of the logits stands for.
+        numbers: Constants of each step.
+        offset: Number subtracted from the bytes of the image; 0 if a scaling normalises the image.
+        logit_scale: Real value of the number 1 in the logits.
     """
 
     plan: IntegerPlan
@@ -93,11 +92,11 @@ class IntegerNetwork:
     logit_scale: float
 
 
-# From float weights ----------------------------------------------------------------------------------------------
+# Conversion of float weights -------------------------------------------------------------------------------------
 
 
 def module_at(network: nn.Module, path: OpPath) -> Any:
-    """Return the module of the op to which a path leads."""
+    """Return the module of the op at ``path``."""
     module: Any = network
     for index in path:
         module = module.ops[index]
@@ -105,7 +104,7 @@ def module_at(network: nn.Module, path: OpPath) -> Any:
 
 
 def step_output(network: nn.Module, step: Step, values: Tensor, skip: Tensor | None) -> Tensor:
-    """Return what a step writes, in floating point, before its pooling: (batch, channels, rows, columns)."""
+    """Return the floating-point output of a step before its pooling, (batch, channels, rows, columns)."""
     if step.op is not None:
         if isinstance(step.op, Linear):
             values = values.flatten(1)
@@ -122,7 +121,7 @@ def step_output(network: nn.Module, step: Step, values: Tensor, skip: Tensor | N
 
 
 def pooled(step: Step, values: Tensor) -> Tensor:
-    """Return the values after the pooling of a convolution."""
+    """Return the values after the pooling that is part of a convolution step."""
     if step.pool is None:
         return values
     pooling: nn.Module = step.pool.module(tuple(values.shape[1:]))
@@ -131,10 +130,12 @@ def pooled(step: Step, values: Tensor) -> Tensor:
 
 
 def map_scales(network: nn.Module, plan: IntegerPlan, images: Images) -> Tensor:
-    """Return what a one of each map stands for, float64 (maps,), by the values that training images give.
+    """Return the scale of each map (real value of the number 1), float64 (maps,), estimated from training images.
 
     Args:
-        network: in evaluation mode, on the device of the images.
+        network: Network in evaluation mode, on the device of the images.
+        plan: Integer plan of the network.
+        images: Training images, of which at most ``CALIBRATION_IMAGES`` are used.
     """
     samples: list[list[Tensor]] = [[] for _ in plan.maps]
     count = min(len(images), CALIBRATION_IMAGES)
@@ -151,7 +152,7 @@ def map_scales(network: nn.Module, plan: IntegerPlan, images: Images) -> Tensor:
     for step, values_of_map in zip(plan.steps[:-1], samples[1:], strict=True):
         assert step.target == len(scales), "each step but the last writes the next map"
         if step.kind in (Kind.POOLING, Kind.UNSHUFFLE):
-            # These leave numbers as they are.
+            # Pooling and unshuffling keep the scale of their input.
             scales.append(scales[step.source])
             continue
         values = torch.cat(values_of_map)
@@ -162,17 +163,17 @@ def map_scales(network: nn.Module, plan: IntegerPlan, images: Images) -> Tensor:
 
 
 def warn_of_few(count: int) -> None:
-    """Say once that the ranges of maps are taken from few images, where so many are there to train on."""
+    """Print a warning, once, if ``count`` training images are too few to estimate the ranges of maps."""
     if count < _FEW_IMAGES:
         images = counted(count, "training image")
         say_once(f"the ranges of the integers come from {images} only; others may lie outside of them", "warning")
 
 
 def _integer_weights(network: nn.Module, kernel: LearnedKernel) -> tuple[Integers, float]:
-    """Return learned weights as integers, (filters, rows, columns, channels), and what a 1 of their products means.
+    """Return learned weights as integers, (filters, rows, columns, channels), and the scale of the weights.
 
-    Of a head by pose the numbers of channels and those of poses, with the 1 that is added to these, are integers of
-    scales of their own, and the weights are their products.
+    ``PoseLinear`` has numbers per channel and numbers per pose (plus 1), which are rounded separately. The weights are
+    the products of both (``product_weights``), so the scale is the product of both scales.
     """
     module = module_at(network, kernel.path)
     weights = _numbers_of(module.weight)
@@ -185,13 +186,13 @@ def _integer_weights(network: nn.Module, kernel: LearnedKernel) -> tuple[Integer
 
 
 def _rounded(weights: npt.NDArray[np.float64], largest: int) -> tuple[Integers, float]:
-    """Return weights as integers up to a largest magnitude, and what a 1 of them stands for."""
+    """Return weights rounded to integers of magnitude ``largest`` or less, and the scale of the integers."""
     scale = float(np.abs(weights).max()) / largest or 1.0
     return np.rint(weights / scale).astype(np.int64), scale
 
 
 def product_weights(kernel: Integers, step: Step) -> Integers:
-    """Return the weights of a step, (filters, rows, columns, channels), which those of a head by pose are made of."""
+    """Return the weights of a step, (filters, rows, columns, channels); multiply out a ``PoseLinear`` kernel."""
     if not isinstance(step.op, PoseLinear):
         return kernel
     by_channel = kernel[..., : -step.op.poses, None]
@@ -206,13 +207,15 @@ def integer_network(
     """Return a trained network in integers; equal weights and scales give equal integers on every machine.
 
     Args:
-        network: in evaluation mode.
-        mean: of the pixels from 0 to 1, one a channel; with ``deviation`` it normalises them.
-        scales: as ``map_scales`` gives them.
+        network: Trained network in evaluation mode.
+        plan: Integer plan of the network.
+        mean: Mean of each channel of the pixels, scaled to 0 to 1.
+        deviation: Standard deviation of each channel of the pixels, scaled to 0 to 1.
+        scales: Result of ``map_scales``.
 
     Raises:
-        NoIntegerFormError: an op has no integer form.
-        ContentError: a weight is not finite, or a number does not fit.
+        NoIntegerFormError: An op has no integer form.
+        ContentError: A weight is not finite, or a constant or sum has too many bits.
     """
     check_integer_form(plan)
     for name, tensor in network.state_dict().items():
@@ -233,7 +236,7 @@ def integer_network(
 
 
 def integers_of(network: nn.Module, architecture: Architecture, images: Images | Dataset) -> IntegerNetwork:
-    """Return the integers of a network that was trained to end with them."""
+    """Return the integer form of a network that was trained with precision ``int8``."""
     deviation = images.deviation if isinstance(images, Images) else images.std
     plan = integer_plan(architecture.ops, images.task.input_shape)
     return integer_network(network, plan, images.mean, deviation, network.get_buffer(MAP_SCALES))
@@ -241,7 +244,7 @@ def integers_of(network: nn.Module, architecture: Architecture, images: Images |
 
 @dataclass(frozen=True, slots=True)
 class _Converter:
-    """Makes the numbers of each step. The *scale* of a map, a kernel or a sum is what its number 1 stands for."""
+    """Computes the constants of each step. The *scale* of a map, kernel or sum is the real value of the number 1."""
 
     network: nn.Module
     plan: IntegerPlan
@@ -253,7 +256,7 @@ class _Converter:
     offset: int
 
     def numbers(self, step: Step) -> StepNumbers:
-        """Return the numbers of a step."""
+        """Return the constants of a step."""
         if step.kind is Kind.LOGITS:
             return self.logit_numbers(step)
         if step.kind not in (Kind.CONVOLUTION, Kind.SCALING) or step.target is None:
@@ -266,7 +269,7 @@ class _Converter:
         return _fitted(multipliers, biases, skip_multiplier, slope, largest_sums, skip_largest)
 
     def largest_sums(self, step: Step) -> tuple[Integers, float]:
-        """Return the largest magnitude that the sum of each channel can have, and the scale of sums."""
+        """Return the largest possible magnitude of the sum of each channel, and the scale of the sums."""
         largest = self.largest_input(step)
         channels = self.plan.maps[step.target].shape[0] if step.target is not None else 0
         if step.kernel is None:
@@ -278,13 +281,13 @@ class _Converter:
         ]
 
     def largest_input(self, step: Step) -> int:
-        """Return the largest magnitude of what a step reads."""
+        """Return the largest possible magnitude of the input of a step."""
         if step.source == 0 and step.kernel is not None:
             return max(self.offset, 255 - self.offset)
         return self.plan.maps[step.source].largest
 
     def real_numbers(self, step: Step, sum_scale: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Return multipliers and biases of a step before they are rounded, one for channels that share them."""
+        """Return the multipliers and biases of a step before rounding, one per group of channels."""
         assert step.target is not None, "logits have no multipliers"
         scale = self.scales[step.target]
         channels = self.plan.maps[step.target].shape[0]
@@ -308,10 +311,10 @@ class _Converter:
         return _first_of_groups(multipliers, step.multipliers), _first_of_groups(biases / scale, step.biases)
 
     def offset_biases(self, step: Step, sum_scale: float) -> npt.NDArray[np.float64]:
-        """Return what each filter lacks because the mean of the image is no whole byte.
+        """Return the correction of each bias for the rounding of the mean of the image to a whole byte.
 
-        It is exact inside the image. At the border, where padding has no mean, half a byte times the weights outside
-        is left over.
+        The correction is exact inside the image. At the border an error of up to half a byte times the weights outside
+        the image remains, because padding has no mean.
         """
         assert step.kernel is not None, "a filter has weights"
         weights = self.kernels[step.kernel]
@@ -320,7 +323,7 @@ class _Converter:
         return sums
 
     def slope(self, step: Step) -> float | None:
-        """Return what a rectifier multiplies numbers below zero by; None where it has none."""
+        """Return the factor of the rectifier on numbers below zero, or None without a slope."""
         if isinstance(step.rectifier, LeakyReLU):
             return step.rectifier.slope
         if isinstance(step.rectifier, PReLU):
@@ -329,18 +332,18 @@ class _Converter:
 
     @property
     def logit_scale(self) -> float:
-        """The scale of the logits."""
+        """Scale of the logits."""
         step = self.plan.steps[-1]
         scale = self.scales[step.source] / self.positions(step)
         return scale if step.kernel is None else scale * self.kernel_scales[step.kernel]
 
     def positions(self, step: Step) -> int:
-        """Return how many numbers of the map are added up for one that the logits are made of."""
+        """Return the number of positions of a map that are summed before the logits: all for global pooling, else 1."""
         _, rows, columns = self.plan.maps[step.source].shape
         return rows * columns if step.is_global else 1
 
     def logit_numbers(self, step: Step) -> StepNumbers:
-        """Return the biases of the logits, which are sums without a multiplier."""
+        """Return the constants of the logits, which have biases but no multipliers."""
         positions = self.positions(step)
         largest = positions * self.largest_input(step)
         if step.kernel is None:
@@ -362,7 +365,7 @@ def _numbers_of(tensor: Tensor) -> npt.NDArray[np.float64]:
 
 
 def _gains(norm: Any, channels: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return what a normalisation multiplies each channel by, and what it then adds."""
+    """Return the factor and the offset of a normalisation for each channel."""
 
     def by_channel(tensor: Tensor | None) -> npt.NDArray[np.float64]:
         values = np.ones(1) if tensor is None else _numbers_of(tensor)
@@ -373,7 +376,7 @@ def _gains(norm: Any, channels: int) -> tuple[npt.NDArray[np.float64], npt.NDArr
 
 
 def _first_of_groups(values: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:
-    """Return the value of each group of neighbours, which share it."""
+    """Return the first value of each of ``count`` groups of equal neighbours."""
     if not count:
         return np.zeros(0)
     by_pair = values.reshape(count, -1)
@@ -381,7 +384,7 @@ def _first_of_groups(values: npt.NDArray[np.float64], count: int) -> npt.NDArray
 
 
 def _bits(magnitude: float) -> int:
-    """Return how many bits a whole number of this magnitude takes."""
+    """Return the number of bits of an integer of this magnitude."""
     return int(magnitude).bit_length()
 
 
@@ -399,16 +402,16 @@ def _fitted(
     largest_sums: Integers,
     skip_largest: int,
 ) -> StepNumbers:
-    """Return the whole numbers of a step, as fine as 16 and 32 bits allow.
+    """Return the integer constants of a step, with the finest resolution that 16 and 32 bits allow.
 
     Args:
-        largest_sums: the largest magnitude of the sum of each channel; ``skip_largest`` is that of the map that is
-            added.
+        largest_sums: Largest magnitude of the sum of each channel.
+        skip_largest: Largest magnitude of the map that a residual sum adds.
     """
     sum_bits = max(0, _bits(int(largest_sums.max())) - 15)
-    # A half is added before bits are dropped, so that the nearest number is left.
+    # Half of the dropped unit is added before the shift, which rounds to the nearest number.
     sum_largest = _checked(int(largest_sums.max()) + (1 << sum_bits) // 2)
-    # A slope that is rounded to nothing would be none.
+    # A slope must not be rounded to 0, because 0 means no slope.
     whole_slope = 0 if slope is None else round(slope * 2**_SLOPE_BITS) or 1
     highest = max(float(np.abs(real_multipliers).max()) * 2**sum_bits, real_skip_multiplier, 1e-30)
     for output_bits in range(_MOST_BITS, -1, -1):
@@ -420,7 +423,7 @@ def _fitted(
         bias_bits = max(0, _bits(float(np.abs(real_biases).max(initial=0.0))) - 15)
         whole_biases = np.rint(real_biases / 2**bias_bits).astype(np.int64).clip(-_INT16_MAX, _INT16_MAX)
         skip_multiplier = round(real_skip_multiplier * power)
-        # Rounding may add one to a sum that has lost bits.
+        # Rounding may increase a shifted sum by 1.
         products = _spread(np.abs(multipliers), len(largest_sums)) * ((largest_sums >> sum_bits) + 1)
         addends = _spread(np.abs(whole_biases) << bias_bits, len(largest_sums))
         value_largest = int((products + addends).max()) + skip_multiplier * skip_largest + (1 << output_bits) // 2
@@ -433,13 +436,13 @@ def _fitted(
 
 
 def _spread(values: Integers, channels: int) -> Integers:
-    """Return a value a channel, of values that neighbours share; zeros where there are none."""
+    """Return a value per channel from values shared by neighbouring channels; zeros if ``values`` is empty."""
     if not len(values):
         return np.zeros(channels, np.int64)
     return values.repeat(channels // len(values))
 
 
-# The reference ---------------------------------------------------------------------------------------------------
+# Reference implementation ----------------------------------------------------------------------------------------
 
 
 def integer_logits(network: IntegerNetwork, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
@@ -449,7 +452,7 @@ def integer_logits(network: IntegerNetwork, pixels: npt.NDArray[np.uint8]) -> np
 
 
 def maps_of(network: IntegerNetwork, pixels: npt.NDArray[np.uint8]) -> tuple[list[Integers], Integers]:
-    """Return the maps of images, each (n, rows, columns, channels), and their logits."""
+    """Return the maps, each (n, rows, columns, channels), and the logits, (n, classes), of images."""
     maps: list[Integers] = [pixels.transpose(0, 2, 3, 1).astype(np.int64)]
     for step, numbers in zip(network.plan.steps, network.numbers, strict=True):
         values = maps[step.source]
@@ -496,14 +499,14 @@ def _convolved(values: Integers, kernel: Integers, step: Step) -> Integers:
     for group in range(groups):
         inputs = windows[:, :, :, group * whole.shape[3] : (group + 1) * whole.shape[3]]
         weights = whole[group * filters : (group + 1) * filters].transpose(0, 3, 1, 2)
-        # Float64 holds these whole numbers exactly, and its product of matrices is fast.
+        # float64 represents these integers exactly and has a fast matrix product.
         columns_of_inputs = inputs.reshape(*inputs.shape[:3], -1).astype(np.float64)
         parts.append(columns_of_inputs @ weights.reshape(filters, -1).T.astype(np.float64))
     return np.concatenate(parts, axis=3).astype(np.int64)
 
 
 def kernel_in_poses(kernel: Integers, poses: int) -> Integers:
-    """Return filters, (filters * poses, rows, columns, channels), of learned ones in all their poses."""
+    """Return learned filters in all poses, (filters * poses, rows, columns, channels)."""
     turned = in_poses(torch.from_numpy(kernel.transpose(0, 3, 1, 2).copy()), poses)
     return turned.numpy().transpose(0, 2, 3, 1)
 
@@ -511,7 +514,7 @@ def kernel_in_poses(kernel: Integers, poses: int) -> Integers:
 def _output(
     network: IntegerNetwork, step: Step, numbers: StepNumbers, sums: Integers, maps: list[Integers]
 ) -> Integers:
-    """Return what multipliers, biases, the sum and the rectifier of a step make of its sums."""
+    """Apply multipliers, biases, residual sum, rectifier and clamping to the sums of a step."""
     assert step.target is not None, "logits have no multipliers"
     channels = sums.shape[3]
     value = _shifted(sums, numbers.sum_bits) * _spread(numbers.multipliers, channels)
@@ -526,12 +529,12 @@ def _output(
 
 
 def _shifted(values: Integers, bits: int) -> Integers:
-    """Return values divided by a power of two, the nearest whole number, halves upwards."""
+    """Return ``values / 2**bits``, rounded to the nearest integer, halves upwards."""
     return (values + ((1 << bits) >> 1)) >> bits
 
 
 def _pooled(values: Integers, edge: int, role: Role) -> Integers:
-    """Return maxima or rounded means of windows of an edge, or of the whole map where the edge is 0."""
+    """Return maxima or rounded means of square windows, or of the whole map if ``edge`` is 0."""
     count, rows, columns, channels = values.shape
     height, width = (edge, edge) if edge else (rows, columns)
     whole = values[:, : rows // height * height, : columns // width * width]
@@ -539,14 +542,14 @@ def _pooled(values: Integers, edge: int, role: Role) -> Integers:
     if role is Role.MAX_POOLING:
         maxima: Integers = windows.max((2, 4))
         return maxima
-    # Floor division of the sum and half a window: the nearest whole number, halves upwards.
+    # Floor division after adding half a window rounds to the nearest integer, halves upwards.
     size = height * width
     means: Integers = (2 * windows.sum((2, 4)) + size) // (2 * size)
     return means
 
 
 def _unshuffled(values: Integers, step: Step) -> Integers:
-    """Return each window laid into channels, in torch's order: by channel, then row, then column."""
+    """Move each window into the channels, in torch's order: by channel, then row, then column."""
     window = step.op.window() if step.op is not None else None
     assert window is not None, "an unshuffle has windows"
     edge = window[0]

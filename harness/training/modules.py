@@ -1,6 +1,6 @@
-"""From an architecture to a torch network with first weights, and what it is given: images, moved, and soft targets.
+"""Torch networks of architectures with first weights, and their inputs: images, augmentation and soft targets.
 
-Each op builds its own module.
+``build`` makes a network from the modules of its ops (``Op.module``).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from search_spaces.modules import FastDropout, PosedConv2d
 from search_spaces.network import Architecture, Task, analyse
 from search_spaces.ops import Op, Residual, Role, Shape
 
-# Weights are drawn so many times: a relu before a wide maxpool changes nothing in one draw, and something in the next.
+# Draws of random weights in ``vain_op``: a relu before a wide maxpool may change the output in some draws only.
 _VAIN_DRAWS = 32
 
 
-class _Residual(nn.Module):  # adds its input to what its ops make of it
+class _Residual(nn.Module):  # adds the input to the output of the ops
     def __init__(self, ops: nn.Sequential) -> None:
         super().__init__()
         self.ops = ops
@@ -35,7 +35,7 @@ class _Residual(nn.Module):  # adds its input to what its ops make of it
 
 
 def _sequence(ops: tuple[Op, ...], shape: Shape, tied: dict[str, nn.Module] | None = None) -> nn.Sequential:
-    # ``tied`` has the first module of each tie, whose weights all of its name share.
+    # ``tied`` maps the name of a tie to its first module, whose weights all modules of the tie share.
     tied = {} if tied is None else tied
     modules: list[nn.Module] = []
     for op in ops:
@@ -51,7 +51,7 @@ def _sequence(ops: tuple[Op, ...], shape: Shape, tied: dict[str, nn.Module] | No
 
 
 def _share(module: nn.Module, tie: str, tied: dict[str, nn.Module]) -> None:
-    """Give a module the weights of the first of its tie; a convolution keeps its own bias."""
+    """Give a module the weights of the first module of the tie; a convolution keeps its own bias."""
     first = tied.setdefault(tie, module)
     names = ("weight", "bias") if isinstance(module, _BatchNorm) else ("weight",)
     for name in names:
@@ -59,7 +59,7 @@ def _share(module: nn.Module, tie: str, tied: dict[str, nn.Module]) -> None:
 
 
 class Network(nn.Module):
-    """The ops of an architecture in order; takes (batch, channels, rows, columns), gives (batch, classes) logits."""
+    """The ops of an architecture in order; maps images (batch, channels, rows, columns) to logits (batch, classes)."""
 
     def __init__(self, ops: nn.Sequential) -> None:
         super().__init__()
@@ -67,12 +67,12 @@ class Network(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits, (batch, classes)."""
-        # A network may end in a 1x1 map; the loss wants a vector.
+        # A network may end in 1x1 maps, but the loss needs vectors.
         return torch.flatten(self.ops(images), 1)
 
 
 def build(architecture: Architecture, task: Task) -> Network:
-    """Return a network as a module with torch's own first weights."""
+    """Return the torch module of an architecture, with the default first weights of torch."""
     expected = analyse(architecture, task).parameters
     network = Network(_sequence(architecture.ops, task.input_shape))
     counted = sum(parameter.numel() for parameter in network.parameters())
@@ -84,9 +84,13 @@ def build(architecture: Architecture, task: Task) -> Network:
 
 
 def vain_op(architecture: Architecture, task: Task) -> Op | None:
-    """Return an op without which as many parameters compute the same in training, whatever they and the images are."""
+    """Return an op that has no effect, or None.
+
+    Without this op the network has equally many parameters, and computes the same in training for random weights and
+    images.
+    """
     for op, _ in _shortened(architecture.ops):
-        # The rate of a dropout is rounded to parts of 65,536, and one that is rounded to none of them drops nothing.
+        # Drop rates are rounded to multiples of 1/65,536 (``FastDropout``); a rate rounded to 0 has no effect.
         if op.role is Role.DROPOUT and not round(op.drop_rate * 65_536):
             return op
     parameters = analyse(architecture, task).parameters
@@ -103,7 +107,7 @@ def vain_op(architecture: Architecture, task: Task) -> Op | None:
 
 
 def _shortened(ops: tuple[Op, ...]) -> Iterator[tuple[Op, tuple[Op, ...]]]:
-    # Each op, those within residual sums too, and what is left of all ops without it.
+    # Yield each op, including ops within residual sums, with the sequence of all ops without this op.
     for index, op in enumerate(ops):
         before = ops[:index]
         after = ops[index + 1 :]
@@ -120,7 +124,7 @@ def _are_alike(network: Network, shorter: Network, task: Task) -> bool:
             torch.manual_seed(seed)
             for value in module.parameters():
                 value.normal_()
-            # Training mode, because what is drawn there, as by a dropout, is a part of the function.
+            # Training mode, because random draws, as by dropout, are part of the function.
             outputs.append(module.train()(images))
         if not torch.equal(*outputs):
             return False
@@ -128,7 +132,7 @@ def _are_alike(network: Network, shorter: Network, task: Task) -> bool:
 
 
 def _draw_first_weights(network: Network, recipe: Recipe) -> None:
-    """Give a network the recipe's first weights, from torch's own generator; a tied kernel is drawn once."""
+    """Draw the first weights of the recipe from the global generator of torch; a tied kernel is drawn once."""
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     if recipe.initialisation != "torch":
         for weight in {id(module.weight): module.weight for module in convolutions}.values():
@@ -140,17 +144,17 @@ def _draw_first_weights(network: Network, recipe: Recipe) -> None:
             poses = module.poses if isinstance(module, PosedConv2d) else 1
             if module.in_channels == poses * module.out_channels:
                 nn.init.zeros_(module.weight)
-                # The first pose of a kernel hands on the first pose of its input, and so each pose its like.
+                # The first pose of a kernel copies the first pose of the input, so each pose copies the same pose.
                 nn.init.dirac_(module.weight[:, ::poses], module.groups)
     if recipe.zero_head:
         _clear_last_layer(network)
 
 
 def _clear_last_layer(network: Network) -> None:
-    # The last convolution or linear layer says nothing yet, so that all classes begin equal. It stays as drawn where a
-    # BN or a ReLU behind it would make nothing of that, or where its kernel is another's too.
+    # Set the last convolution or linear layer to zero, so that all classes have equal logits at first. No change if a
+    # BN or ReLU follows, which passes on no useful gradient, or if the kernel is tied.
     layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    # These let the gradient through all the same.
+    # Modules that pass on the gradient of a zero output.
     transparent = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, FastDropout)
     last = next((module for module in reversed(list(network.ops)) if not isinstance(module, transparent)), None)
     if isinstance(last, nn.Conv2d | nn.Linear) and sum(layer.weight is last.weight for layer in layers) == 1:
@@ -168,7 +172,13 @@ def network_on(
     recipe: Recipe | None = None,
     generator: torch.Generator | None = None,
 ) -> Network:
-    """Return a network on a device, with first weights of its own; torch's generator stays as it was."""
+    """Return a network on a device; the global generator of torch keeps its state.
+
+    Args:
+        seed: Seed of the first weights.
+        recipe: Recipe that sets the first weights; None for the defaults of torch.
+        generator: Generator of the dropout masks; None for the global generator.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         network = build(architecture, task)
@@ -177,28 +187,28 @@ def network_on(
     for module in network.modules():
         if isinstance(module, FastDropout):
             module.generator = generator
-    # torch's stubs do not know this form.
+    # The type stubs of torch lack this overload.
     return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def state_tensors(network: nn.Module) -> list[Tensor]:
-    """Return all floating tensors of a network's state; a tied kernel comes once a user."""
+    """Return all floating-point tensors of the state of a network; a tied kernel is repeated for each use."""
     return [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
 
 
 def recompute_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Set the running statistics of every BN to those of all that the batches bring it, dropout off.
+    """Set the running statistics of every BN to the statistics of its inputs over all batches, without dropout.
 
-    Averaged statistics are of the weights that were averaged, not of the average (Izmailov et al., arXiv 1803.05407,
-    section 3.2). On the way each BN normalises by the batch's own statistics, so that layers behind it get what they
-    will get; with some hundred images a batch that holds closely. The network is left in evaluation mode.
+    Averaged statistics belong to the averaged weights, not to their average (Izmailov et al., arXiv 1803.05407, section
+    3.2). Meanwhile each BN normalises by the statistics of the batch, so that later layers get nearly their final
+    inputs if a batch has some hundred images. The network is left in evaluation mode.
     """
     counts: dict[nn.Module, int] = {}
     sums: dict[nn.Module, Tensor] = {}
 
     def add(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         by_channel = inputs[0].detach().double().transpose(0, 1)  # (channels, batch, ...)
-        # The shape is (means, values): channels that share a mean are neighbours.
+        # (means, values): channels that share a mean are neighbours.
         values = by_channel.reshape(sums[norm].shape[1], -1)
         counts[norm] += values.shape[1]
         sums[norm] += torch.stack([values.sum(1), (values * values).sum(1)])
@@ -206,7 +216,7 @@ def recompute_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
     network.eval()
     for norm in norms:
-        # The device is not asked of the scale, as a BN may have none.
+        # The device of the mean, because a BN may have no scale.
         assert norm.running_mean is not None
         counts[norm] = 0
         sums[norm] = torch.zeros(2, norm.num_features, dtype=torch.float64, device=norm.running_mean.device)
@@ -234,12 +244,12 @@ class Images:
 
     pixels: Tensor
     labels: Tensor
-    mean: tuple[float, ...]  # of the pixels from 0 to 1, one a channel; with ``deviation`` it normalises them
-    deviation: tuple[float, ...]
-    classes: int = 10  # labels are below it
+    mean: tuple[float, ...]  # mean of each channel, pixels scaled to 0 to 1
+    deviation: tuple[float, ...]  # standard deviation of each channel, pixels scaled to 0 to 1
+    classes: int = 10  # number of classes; labels are 0 to classes - 1
 
     def __post_init__(self) -> None:
-        """Check what the engine reads: a mean and a deviation a channel."""
+        """Check that each channel has a mean and a standard deviation, which the native engine reads."""
         channels = self.pixels.shape[1]
         assert len(self.mean) == len(self.deviation) == channels, f"{channels} channels need as many means"
 
@@ -247,41 +257,42 @@ class Images:
         return len(self.labels)
 
     def __getitem__(self, chosen: Any) -> tuple[Tensor, Tensor]:
-        """Return normalised pictures, as a network takes them, and their labels: of an index, a slice or a tensor."""
+        """Return normalised images, as a network takes them, and labels, for an index, a slice or a tensor."""
         pixels = self.pixels[chosen].float().div_(255)
         batch = normalised(pixels.view(-1, *self.pixels.shape[1:]), self.mean, self.deviation)
         return batch.view(pixels.shape), self.labels[chosen]
 
     @property
     def task(self) -> Task:
-        """What a network for these images takes and gives."""
+        """Input shape and number of classes of a network for these images."""
         channels, rows, columns = self.pixels.shape[1:]
         return Task((channels, rows, columns), self.classes)
 
 
 def normalised(pixels: Tensor, mean: tuple[float, ...], deviation: tuple[float, ...]) -> Tensor:
-    """Subtract the mean and divide by the deviation of each channel, in place.
+    """Subtract the mean and divide by the standard deviation of each channel, in place.
 
-    ``pixels`` are floating point (n, channels, rows, columns), on a scale from 0 to 1.
+    Args:
+        pixels: Floating-point images, (n, channels, rows, columns), from 0 to 1.
     """
     if len(mean) == 1:
-        # Records were made with plain numbers; a GPU rounds a division by a tensor otherwise.
+        # Plain numbers as in all records: a GPU rounds a division by a tensor differently.
         return pixels.sub_(mean[0]).div_(deviation[0])
-    # Numbers are filled in on the device: a tensor made of a list would be copied there, which no recorded step can do.
+    # ``new_full`` fills on the device. A tensor from a list would be copied, which a CUDA graph cannot record.
     centre, scale = (torch.stack([pixels.new_full((1, 1), value) for value in values]) for values in (mean, deviation))
     return pixels.sub_(centre).div_(scale)
 
 
 def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """Return the images moved as the recipe says; what comes in from outside is 0, the background of MNIST.
+    """Return images with random affine transformations of the recipe; pixels from outside are 0.
 
     Args:
-        images: (batch, channels, rows, columns), background 0.
-        generator: on the device of the images.
+        images: Images with background 0, (batch, channels, rows, columns).
+        generator: Generator on the device of the images.
     """
     if recipe.augmented_share == 0:
         return images
-    # One draw for all seven numbers an image: on a GPU each call is a launch.
+    # One call for all seven numbers per image, because each call is a launch on a GPU.
     draws = torch.rand(7, len(images), generator=generator, device=generator.device)
     theta = _maps_of(draws, images.shape[-2], images.shape[-1], recipe)
     grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
@@ -289,7 +300,7 @@ def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
 
 
 def epoch_maps(recipe: Recipe, generator: torch.Generator, steps: int, task: Task) -> Tensor | None:
-    """Draw what ``augment`` draws, in its order, for all steps at once, (steps * batch, 2, 3); None without moves."""
+    """Draw the maps of ``augment`` for all steps at once, in its order, (steps * batch, 2, 3); None without maps."""
     if recipe.augmented_share == 0:
         return None
     draws = torch.rand(steps, 7, recipe.batch_size, generator=generator, device=generator.device)
@@ -297,9 +308,9 @@ def epoch_maps(recipe: Recipe, generator: torch.Generator, steps: int, task: Tas
 
 
 def _maps_of(draws: Tensor, rows: int, columns: int, recipe: Recipe) -> Tensor:
-    # The maps, (count, 2, 3), that seven uniform draws an image, (7, count), stand for. They lead from output to input
-    # coordinates, in units of half an edge. The linear part is scale times rotation, plus a shear of the horizontal
-    # axis; images that are not to be moved get the identity.
+    # Return affine maps, (count, 2, 3), from output to input coordinates in units of half an edge, given seven uniform
+    # draws per image, (7, count). The linear part is scale times rotation, plus a shear of the horizontal axis; images
+    # without augmentation get the identity.
     moved = (draws[6] < recipe.augmented_share).float()
     spread = (2 * draws[:6] - 1) * moved  # (6, count), each from -1 to 1
     angle = spread[0] * math.radians(recipe.rotation_degrees)
@@ -307,7 +318,7 @@ def _maps_of(draws: Tensor, rows: int, columns: int, recipe: Recipe) -> Tensor:
     shear = spread[3] * recipe.shear
     right = spread[4] * (2 * recipe.shift_pixels / columns)
     down = spread[5] * (2 * recipe.shift_pixels / rows)
-    # Rows and columns are measured in their own half edges.
+    # Rows are in units of half the height, columns in units of half the width.
     tall = rows / columns
     cosine, sine = torch.cos(angle), torch.sin(angle)
     return torch.stack(
@@ -317,24 +328,24 @@ def _maps_of(draws: Tensor, rows: int, columns: int, recipe: Recipe) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Teacher:
-    """The trained teachers of one recipe: one architecture, a network a seed."""
+    """The trained teachers of a recipe: an architecture with a network per seed."""
 
     architecture: Architecture
-    networks: tuple[Network, ...]  # one a seed, in evaluation mode, with the weights that predict
-    seconds: float  # that the training of all of them took
+    networks: tuple[Network, ...]  # one per seed, in evaluation mode, with the final weights
+    seconds: float  # total training time
 
 
 def soft_targets(teacher: Teacher, batch: Tensor, temperature: float) -> Tensor:
-    """Return the mean over the teachers of their softened probabilities, (batch, classes), without a gradient."""
+    """Return the softened probabilities, (batch, classes), averaged over the teachers, without a gradient."""
     with torch.no_grad():
         each = [functional.softmax(network(batch).float() / temperature, 1) for network in teacher.networks]
         return torch.stack(each).mean(0)
 
 
 def soft_losses(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
-    """Return the divergence of each image's softened logits from its targets, times the temperature squared, (batch,).
+    """Return the KL divergence of the softened logits from the targets, times ``temperature**2``, (batch,).
 
-    The square keeps the gradient's size independent of the temperature.
+    The square keeps the magnitude of the gradient independent of the temperature.
     """
     log_probabilities = functional.log_softmax(logits / temperature, 1)
     return functional.kl_div(log_probabilities, targets, reduction="none").sum(1) * temperature**2

@@ -1,4 +1,4 @@
-"""Progress of long work on stderr: a bar on a terminal and in a notebook; elsewhere a plain line from time to time."""
+"""Progress reports on stderr: a bar on a terminal or in a notebook, otherwise a plain line from time to time."""
 
 from __future__ import annotations
 
@@ -15,15 +15,19 @@ from harness.training.executors.base import Broken, Event, StretchEnded
 
 
 def plain_seconds(elapsed: float) -> float:
-    """Return for how long work without a terminal says nothing: a tenth of its time, and ten seconds to a minute."""
+    """Return the seconds between lines without a terminal: a tenth of ``elapsed``, but 10 to 60 seconds."""
     return min(60.0, max(10.0, elapsed / 10))
 
 
 class Reporter:
-    """A progress bar over ``total`` things, or seconds; use it as a context manager.
+    """A progress bar, to be used as a context manager.
+
+    Args:
+        total: Number of units or seconds; None if unknown.
+        unit: Name of the unit in lines and in the bar, which shows no count of seconds (``s``).
 
     Attributes:
-        is_drawn: whether there is a bar; where there is none, a line from time to time says how far it is.
+        is_drawn: Whether a bar is drawn; without a bar, ``advance`` prints a line from time to time.
     """
 
     def __init__(self, total: float | None, unit: str) -> None:
@@ -40,7 +44,7 @@ class Reporter:
         on_terminal = where.is_terminal and not where.is_dumb_terminal
         self.is_drawn = on_terminal or self._notebook is not None
         number = () if unit == "s" else (progress.MofNCompleteColumn(), progress.TextColumn(unit))
-        # Its clock goes on by itself: an epoch may take longer than a person waits for a sign of life.
+        # The bar redraws the elapsed time by itself, so that a long epoch does not look like a crash.
         self._bar = progress.Progress(
             progress.BarColumn(15),
             *number,
@@ -64,7 +68,7 @@ class Reporter:
             self._notebook.close()
 
     def show(self, words: str | None = None, *, done: float | None = None, total: int | None = None) -> None:
-        """Show these words behind the bar, how much is done, or another number of things."""
+        """Change the text behind the bar, the amount done, or the total."""
         self._total = total or self._total
         description = None if words is None else printable(words)
         self._bar.update(self._task, description=description, completed=done, total=total)
@@ -73,19 +77,19 @@ class Reporter:
             self._notebook.set_postfix_str(description or "")
 
     def advance(self, count: int = 1) -> None:
-        """Count so many things as done."""
+        """Count ``count`` more units as done."""
         self._bar.advance(self._task, count)
         self._done += count
         if self._notebook is not None:
             self._notebook.update(count)
-        # Called at every step of a training, so the line is made only when it is due.
+        # Called very often, so the line is formatted only when due.
         now = time.monotonic()
         if not self.is_drawn and now - self._said >= plain_seconds(now - self._began):
             of = "" if self._total is None else f" of {self._total:,}"
             self.say(f"{self._done:,.0f}{of} {self._unit}")
 
     def say(self, line: str, style: str = "") -> None:
-        """Print one line above the bar."""
+        """Print a line above the bar."""
         self._said = time.monotonic()
         if self._notebook is not None:
             self._notebook.write(printable(line))
@@ -95,14 +99,14 @@ class Reporter:
             click.echo(printable(line), err=True)
 
     def on_worker_event(self, event: Event) -> None:
-        """Show what a worker has reported about a verification."""
+        """Print the line of a worker's event in a verification; advance the bar if the job has a result."""
         self.say(seed_line(event))
         if isinstance(event, StretchEnded):
             self.advance()
 
 
 def seed_line(event: Event) -> str:
-    """Return how a run of a verification has ended, with its test accuracy where it has one."""
+    """Return a line with the status of a verification run, and with the test accuracy if known."""
     match event:
         case StretchEnded(job, result):
             accuracy = "" if (reached := result.test_accuracy_pct) is None else f", {reached:.2f} % test"

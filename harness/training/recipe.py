@@ -1,4 +1,8 @@
-"""A training recipe as data: all that training does, without the network, the images and the seed."""
+"""Training recipes: every setting of a training except the network, the images and the seed.
+
+``Recipe`` validates its fields and is identified by ``Recipe.hash``. ``RECIPES`` is the catalog of named recipes, which
+``named_recipe`` extends by TOML files. ``epoch_steps`` gives the learning rates and averaging weights of an epoch.
+"""
 
 from __future__ import annotations
 
@@ -24,68 +28,68 @@ from search_spaces.network import Architecture, Task, normalised_values
 from search_spaces.notation import parse_network
 
 _Optimizer = Literal["sgd", "adam"]
-# After the warm-up ``linear`` falls in a line and ``cosine`` along half a wave (Loshchilov and Hutter, arXiv
-# 1608.03983), both to ``final_rate``; ``constant`` stays.
+# Learning rate after the warm-up: ``linear`` and ``cosine`` (Loshchilov and Hutter, arXiv 1608.03983) decrease to
+# ``final_rate``, ``step`` multiplies by ``step_factor``, ``constant`` does not change.
 _Schedule = Literal["linear", "constant", "step", "cosine"]
-# First weights: torch's own, or normal ones scaled by fan-in (He et al., arXiv 1502.01852). ``dirac`` is ``kaiming``
-# but for convolutions with as many outputs as inputs, which begin by handing their input on (Zagoruyko and Komodakis,
-# arXiv 1706.00388).
+# First weights: the defaults of ``torch``, or normal weights scaled by fan-in (``kaiming``; He et al., arXiv
+# 1502.01852). ``dirac`` is ``kaiming``, except that convolutions with equal numbers of inputs and outputs begin as
+# identity maps (Zagoruyko and Komodakis, arXiv 1706.00388).
 _Initialisation = Literal["torch", "kaiming", "dirac"]
-# BN statistics of averaged weights: averaged like the weights, or recomputed for them from training images.
+# BN statistics of the averaged weights: averaged like the weights, or recomputed from training images.
 _AverageStatistics = Literal["averaged", "recomputed"]
-# Number format of convolutions and linear layers; weights, BN and the loss are always fp32. A run of ``int8`` trains in
-# fp32 and ends with integers (``integer.py``), which all errors at its end are of.
+# Number format of convolutions and linear layers; weights, BN and the loss are always fp32. A run with ``int8`` trains
+# in fp32 and converts the final network to integers (``integer.py``); its final errors are errors of the integers.
 Precision = Literal["fp32", "bf16", "int8"]
 _Share = Annotated[float, Field(ge=0, le=1)]
 
 
 @validated(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False, strict=True))
 class Recipe:
-    """One training recipe."""
+    """Settings of one training."""
 
-    epochs: Annotated[int, Field(ge=1, le=100_000)] = 15  # passes over the images, each without its incomplete batch
-    batch_size: Annotated[int, Field(ge=1, le=10_000)] = 64
+    epochs: Annotated[int, Field(ge=1, le=100_000)] = 15  # passes over the images; an incomplete last batch is dropped
+    batch_size: Annotated[int, Field(ge=1, le=10_000)] = 64  # images per step
     optimizer: _Optimizer = "sgd"
-    learning_rate: Annotated[float, Field(ge=1e-12, le=1e3)] = 0.1  # the highest of the schedule
-    momentum: Annotated[float, Field(ge=0, le=0.9999)] = 0.9  # SGD's momentum, Adam's first beta
-    nesterov: bool = True  # Nesterov's form of SGD's momentum
-    weight_decay: _Share = 1e-4  # L2 coefficient on kernels and matrices
+    learning_rate: Annotated[float, Field(ge=1e-12, le=1e3)] = 0.1  # maximum of the schedule
+    momentum: Annotated[float, Field(ge=0, le=0.9999)] = 0.9  # momentum of SGD, beta1 of Adam
+    nesterov: bool = True  # Nesterov momentum; SGD only
+    weight_decay: _Share = 1e-4  # L2 coefficient of kernels and matrices
     schedule: _Schedule = "linear"
-    warmup: _Share = 0.2  # of all steps: over these the rate climbs from a tenth
-    step_epochs: tuple[int, ...] = ()  # after these a ``step`` schedule multiplies the rate by ``step_factor``
-    step_factor: _Share = 0.1
-    label_smoothing: _Share = 0.0  # of the target, spread over all classes
-    augmented_share: _Share = 0.7  # probability that an image is moved at all
-    rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 10.0  # the largest, as all of the following
-    shift_pixels: Annotated[float, Field(ge=0, le=14)] = 2.0  # along each axis
-    scale: Annotated[float, Field(ge=0, le=0.9)] = 0.1  # relative change of each axis
-    shear: Annotated[float, Field(ge=0, le=2)] = 0.1  # a slope
-    average_decay: Annotated[float, Field(ge=0, le=0.99999)] = 0.998  # a step, of weights and BN statistics; 0 is off
-    average_start: _Share = 0.1  # of the steps: after these averaging begins
+    warmup: _Share = 0.2  # share of all steps in which the rate rises linearly from a tenth
+    step_epochs: tuple[int, ...] = ()  # epochs after which schedule ``step`` drops the rate
+    step_factor: _Share = 0.1  # factor on the rate at each drop
+    label_smoothing: _Share = 0.0  # share of the target probability that is spread over all classes
+    augmented_share: _Share = 0.7  # probability that an image is augmented at all
+    rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 10.0  # largest angle, in both directions
+    shift_pixels: Annotated[float, Field(ge=0, le=14)] = 2.0  # largest shift along each axis, in pixels
+    scale: Annotated[float, Field(ge=0, le=0.9)] = 0.1  # largest relative change of each axis
+    shear: Annotated[float, Field(ge=0, le=2)] = 0.1  # largest shear of the horizontal axis, a slope
+    average_decay: Annotated[float, Field(ge=0, le=0.99999)] = 0.998  # per step, of weights and BN statistics; 0: off
+    average_start: _Share = 0.1  # share of all steps before averaging begins
     initialisation: _Initialisation = "kaiming"
-    precision: Precision = "fp32"  # of what is multiplied in convolutions and, by torch, in linear layers
-    # What came after the first records: at its default it is no part of documents and hashes.
-    final_rate: _Share = 0.0  # where ``linear`` and ``cosine`` end, as a share of the highest rate
-    teacher: str = ""  # a network's text: its softened answers are learnt beside the labels; empty for none
-    teacher_recipe: Recipe | None = None
-    teacher_seeds: Annotated[int, Field(ge=1, le=100)] = 1  # so many teachers, whose answers are averaged
-    distill_weight: _Share = 0.5  # of the loss, which the teachers' answers have
-    distill_temperature: Annotated[float, Field(ge=0.1, le=100)] = 4.0  # divides logits before they are compared
+    precision: Precision = "fp32"  # format of factors in convolutions and, with torch, in linear layers
+    # Fields added after the first records. Documents and hashes omit these fields at their defaults.
+    final_rate: _Share = 0.0  # last rate of ``linear`` and ``cosine``, as a share of ``learning_rate``
+    teacher: str = ""  # network text; its softened outputs are a second training target; empty: no teacher
+    teacher_recipe: Recipe | None = None  # recipe that trains the teachers
+    teacher_seeds: Annotated[int, Field(ge=1, le=100)] = 1  # number of teachers, whose outputs are averaged
+    distill_weight: _Share = 0.5  # share of the distillation loss in the loss
+    distill_temperature: Annotated[float, Field(ge=0.1, le=100)] = 4.0  # divisor of logits in the distillation loss
     average_statistics: _AverageStatistics = "averaged"
-    zero_head: bool = False  # begin with a last layer of zeros, where it ends the network and its kernel is its own
-    augmentation_off_share: _Share = 0.0  # of the epochs, in whole ones: in the last of them no image is moved
-    decay_all: bool = False  # decay scales, shifts, biases and slopes too, as torch's optimizers do
-    # MODULE:FUNCTION, a person's own code: it trains in place of all the above but the epochs (``run._train_by_user``).
+    zero_head: bool = False  # begin with zeros in a last layer with an untied kernel
+    augmentation_off_share: _Share = 0.0  # share of the epochs, rounded, that end the training without augmentation
+    decay_all: bool = False  # weight decay of scales, shifts, biases and slopes too, as in torch
+    # MODULE:FUNCTION of user code, which replaces all settings above except ``epochs`` (``run._train_by_user``).
     trainer: Annotated[str, Field(pattern=r"^([\w.]+:\w+)?$")] = ""
-    # Of its source (``source_sha256``); empty in recipes that are older than this field, which hold to no code.
+    # SHA-256 of the source of ``trainer`` (``source_sha256``); empty in older recipes, which accept any source.
     trainer_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
-    # So many begin, each from weights of its own, and train ``start_epochs``. The half with the least training loss
-    # goes on to twice as many epochs, of these the half to twice as many again, until one is left.
+    # Number of trainings with different first weights. After ``start_epochs`` epochs the half with the smallest
+    # training loss continues. The number is halved again after each doubling of the epochs, until 1 is left.
     starts: Annotated[int, Field(ge=1, le=1_000)] = 1
-    start_epochs: Annotated[int, Field(ge=1, le=100_000)] = 2
+    start_epochs: Annotated[int, Field(ge=1, le=100_000)] = 2  # epochs before the first halving
 
     def __post_init__(self) -> None:
-        """Refuse what cannot train, and write the teacher so that equal ones hash alike."""
+        """Raise ValueError if fields contradict each other; write ``teacher`` in canonical notation for the hash."""
         _check_dependent_fields(self)
         _check_teacher(self)
         if self.teacher:
@@ -96,12 +100,12 @@ class Recipe:
 
     @property
     def hash(self) -> str:
-        """First 12 hex digits of the SHA-256 of its document as canonical JSON."""
+        """First 12 hex digits of the SHA-256 of the document of the recipe as canonical JSON."""
         text = json.dumps(recipe_document(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-# Fields that came after the first records, with their defaults.
+# Defaults of the fields that were added after the first records, ``final_rate`` and all below.
 _LATER_DEFAULTS = {item.name: item.default for item in fields(Recipe)[21:]}
 
 
@@ -143,8 +147,8 @@ def _check_teacher(recipe: Recipe) -> None:
 def recipe_document(recipe: Recipe) -> dict[str, Any]:
     """Return the fields as plain JSON values.
 
-    Fields that came after the first records are left out at their defaults, so documents and hashes stay what they were
-    when there were no such fields.
+    Fields that were added after the first records are omitted at their defaults, so that older documents and hashes
+    stay the same.
     """
     values = {item.name: getattr(recipe, item.name) for item in fields(Recipe)}
     if recipe.teacher_recipe is not None:
@@ -156,14 +160,14 @@ def recipe_document(recipe: Recipe) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Halving:
-    """What happens to the starts of a run that are still there: all train up to an epoch, and some go on."""
+    """A stage of successive halving: the remaining starts train up to an epoch, and some continue."""
 
-    epochs: int
-    survivors: int  # so many, those with the least training loss
+    epochs: int  # number of epochs at the end of the stage
+    survivors: int  # number of starts that continue, by smallest training loss
 
 
 def halvings(recipe: Recipe, epochs: int) -> list[Halving]:
-    """Return how a training of so many epochs comes from its starts to one; at its end one is left in any case."""
+    """Return the halving stages of a training of ``epochs`` epochs; the last stage leaves a single start."""
     stages: list[Halving] = []
     starts = recipe.starts
     reached = recipe.start_epochs
@@ -175,7 +179,7 @@ def halvings(recipe: Recipe, epochs: int) -> list[Halving]:
 
 
 def start_overhead(recipe: Recipe, epochs: int) -> int:
-    """Return how many epochs the starts that do not go on take, all together, in a training of so many epochs."""
+    """Return the total number of epochs of all dropped starts in a training of ``epochs`` epochs."""
     overhead = 0
     starts = recipe.starts
     for halving in halvings(recipe, epochs):
@@ -185,12 +189,12 @@ def start_overhead(recipe: Recipe, epochs: int) -> int:
 
 
 def decay_of(recipe: Recipe, *, kernel: bool) -> float:
-    """Return the L2 coefficient of kernels and matrices, or that of scales, shifts, biases and slopes."""
+    """Return the L2 coefficient of kernels and matrices, or of scales, shifts, biases and slopes if not ``kernel``."""
     return recipe.weight_decay if kernel or recipe.decay_all else 0.0
 
 
 def recipe_of_epoch(recipe: Recipe, epoch: int) -> Recipe:
-    """Return the recipe as it holds in an epoch, counted from 0: without moves where the augmentation has ended."""
+    """Return the recipe of an epoch, counted from 0: without augmentation in the last ``augmentation_off_share``."""
     if epoch < recipe.epochs - math.floor(recipe.augmentation_off_share * recipe.epochs + 0.5):
         return recipe
     return replace(recipe, augmented_share=0.0, augmentation_off_share=0.0)
@@ -198,21 +202,26 @@ def recipe_of_epoch(recipe: Recipe, epoch: int) -> Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """What moves over some steps in a row, an item a step: all that an engine needs to know of it."""
+    """Settings of consecutive steps, as lists with an item per step."""
 
     rates: list[float]  # learning rates
-    shares: list[float]  # how much of the new state the average takes; all of it until it begins
-    first_averaged: float  # the step of the run, counted from 1, whose state is the first of the average
+    shares: list[float]  # weight of the new state in the average; 1 until averaging begins
+    first_averaged: float  # step of the run, counted from 1, at which averaging begins; inf: never
 
 
 def epoch_steps(recipe: Recipe, done: int, count: int) -> Steps:
-    """Return the ``count`` steps of an epoch, of which ``done`` were taken before."""
+    """Return the settings of the ``count`` steps of an epoch.
+
+    Args:
+        done: Number of steps that the run took in earlier epochs.
+        count: Number of steps per epoch.
+    """
     first = math.ceil(recipe.average_start * count * recipe.epochs)
     numbers = range(done + 1, done + count + 1)
     return Steps(
         [_learning_rate(recipe, number - 1, count) for number in numbers],
-        # A young average must forget its beginning faster than an old one: with n steps behind it its decay is at
-        # most (1 + n) / (10 + n), the rule of TensorFlow's ExponentialMovingAverage.
+        # After n steps the decay is at most (1 + n) / (10 + n), so that a young average forgets its beginning faster
+        # (TensorFlow's ExponentialMovingAverage).
         [
             1.0
             if number <= max(1, first)
@@ -224,7 +233,7 @@ def epoch_steps(recipe: Recipe, done: int, count: int) -> Steps:
 
 
 def _learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
-    # Of one step, counted from 0.
+    # ``step`` is the step of the run, counted from 0.
     done = step / (steps_per_epoch * recipe.epochs)
     if done < recipe.warmup:
         return recipe.learning_rate * (0.1 + 0.9 * done / recipe.warmup)
@@ -239,23 +248,23 @@ def _learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
         case "cosine":
             turned = math.pi * (done - recipe.warmup) / (1 - recipe.warmup)
             rate = recipe.learning_rate * (1 + math.cos(turned)) / 2
-    # What falls to zero falls to the recipe's last rate; the same number where that is zero.
+    # Rescale a decrease to 0 into a decrease to ``final_rate``; no change of the bits if ``final_rate`` is 0.
     return recipe.final_rate * recipe.learning_rate + (1 - recipe.final_rate) * rate
 
 
 def recipe_from(document: dict[str, Any], where: str = "recipe") -> Recipe:
-    """Return the recipe that a JSON or TOML table states; fields left out take their defaults."""
+    """Return the recipe of a JSON or TOML table; missing fields take their defaults."""
     return read_as(Recipe, json.dumps(document, default=str), where)
 
 
 @dataclass(frozen=True, slots=True)
 class NamedRecipe:
-    """A recipe with what people must know about it."""
+    """A recipe with its name and its relation to a source document."""
 
     name: str
     recipe: Recipe
-    assumed: tuple[str, ...] = ()  # fields that the document of the recipe does not state and that are ours
-    test_each_epoch: bool = False  # read the test set after every epoch, as the documents did; ours never do
+    assumed: tuple[str, ...] = ()  # fields that the source document does not state; our assumptions
+    test_each_epoch: bool = False  # read the test set after each epoch; recipes of source documents only
 
 
 _DOCUMENTS = Recipe(
@@ -279,7 +288,7 @@ _DOCUMENTS = Recipe(
 )
 
 
-# What a document may leave open; it says nothing of fields that nobody had when it was written.
+# Fields that a source document may leave open; later fields did not exist when the documents were written.
 _OPEN = tuple(item.name for item in fields(Recipe) if item.name not in _LATER_DEFAULTS)
 
 
@@ -288,11 +297,10 @@ def _document(name: str, **stated: Any) -> NamedRecipe:
     return NamedRecipe(name, replace(_DOCUMENTS, **stated), assumed, test_each_epoch=True)
 
 
-# With fewer images than these to train on, lengths are so many times longer, up to 33 times, that networks see as many.
-_FEW_IMAGES = 5_000
-_MOST_TIMES = 33
+_FEW_IMAGES = 5_000  # training images; with fewer images trainings have more epochs (``length_factor``)
+_MOST_TIMES = 33  # largest ``length_factor``
 
-# For networks of some thousand parameters, from two factorials (docs/lab).
+# Recipe for networks of some thousand parameters, from two factorials (docs/lab).
 _SMALL = Recipe(
     epochs=30, batch_size=32, schedule="cosine", warmup=0.1, augmented_share=0.6, average_statistics="recomputed"
 )
@@ -320,21 +328,25 @@ RECIPES: dict[str, NamedRecipe] = {
 
 
 def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
-    """Return a recipe by its name, or from a TOML file when ``text`` begins with ``@``.
+    """Return a recipe of the catalog by name, or a recipe from a TOML file if ``text`` begins with ``@``.
 
     Args:
-        epochs: takes the place of the recipe's own, and shows in the name.
+        text: Name, with optional suffixes ``-batch<size>`` and ``-<epochs>ep``, or ``@FILE``.
+        epochs: Number of epochs that replaces the number of the recipe and is appended to the name.
+
+    Raises:
+        UsageError: The name is unknown.
     """
     if text.startswith("@"):
         entry = NamedRecipe(Path(text[1:]).stem, _read(Path(text[1:])))
     elif text in RECIPES:
         entry = RECIPES[text]
     elif (own := re.fullmatch(r"(.+?)(?:-batch([1-9]\d{0,5}))?(?:-([1-9]\d{0,5})ep)?", text)) and own[1] in RECIPES:
-        # As such a recipe is called everywhere.
+        # These suffixes are written by ``in_batches`` and at the end of this function.
         entry = RECIPES[own[1]] if own[2] is None else in_batches(RECIPES[own[1]], int(own[2]))
         epochs = int(own[3]) if epochs is None and own[3] is not None else epochs
     else:
-        # Of a text that can be no file's name it is false.
+        # ``isfile`` returns False, without an error, for text that cannot be a file name.
         hint = f"for the file, write @{text}" if os.path.isfile(text) else nearest(text, RECIPES)
         raise UsageError(f"unknown recipe {text!r}; known are {', '.join(RECIPES)}, or @FILE.toml", hint=hint)
     if epochs is None or epochs == entry.recipe.epochs:
@@ -344,25 +356,29 @@ def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
 
 
 def in_batches(entry: NamedRecipe, size: int) -> NamedRecipe:
-    """Return a recipe with another size of batch, which shows in its name."""
+    """Return the recipe with batch size ``size`` and a suffix of the name."""
     recipe = recipe_from(recipe_document(entry.recipe) | {"batch_size": size})
     return replace(entry, name=f"{entry.name}-batch{size}", recipe=recipe)
 
 
 def for_few(entry: NamedRecipe, images: int) -> NamedRecipe:
-    """Return a recipe that takes at least two steps an epoch where its batch is larger than all training images."""
-    # A single image has no variance.
+    """Return the recipe; if its batch exceeds the training images, with a batch that allows two steps per epoch."""
+    # At least two images per batch, because BN needs a variance.
     fitting = max(2, 1 << (max(1, images // 2).bit_length() - 1))
     return entry if entry.recipe.batch_size <= images else in_batches(entry, fitting)
 
 
 def length_factor(images: int) -> int:
-    """Return how many times as many epochs a training on so few images takes: of them an epoch has few steps."""
+    """Return the factor on the number of epochs for a training on ``images`` images.
+
+    An epoch of few images has few steps. The factor keeps epochs times images constant below ``_FEW_IMAGES`` images, up
+    to a factor of ``_MOST_TIMES``.
+    """
     return min(_MOST_TIMES, max(1, round(_FEW_IMAGES / images)))
 
 
 def check_batch(recipe: Recipe, images: int) -> None:
-    """Raise ContentError unless a batch fits into so many training images."""
+    """Raise ContentError if a batch is larger than the number of training images."""
     if recipe.batch_size > images:
         raise ContentError(
             f"recipe: batch_size is {recipe.batch_size}, but there are only {images} images to train on",
@@ -371,9 +387,10 @@ def check_batch(recipe: Recipe, images: int) -> None:
 
 
 def check_network(recipe: Recipe, architecture: Architecture, task: Task) -> None:
-    """Raise ContentError where a recipe cannot train a network.
+    """Raise ContentError if a recipe cannot train a network.
 
-    A BN would be given one value a channel in a step, which has no variance; or an op has no integer form.
+    Either precision is ``int8`` and an op has no integer form, or the batch size is 1 and a BN normalises 1x1 maps: a
+    single value per channel has no variance.
     """
     ops = integer_plan(architecture.ops, task.input_shape).missing if recipe.precision == "int8" else ()
     if ops:
@@ -388,7 +405,7 @@ def check_network(recipe: Recipe, architecture: Architecture, task: Task) -> Non
 
 def _read(path: Path) -> Recipe:
     document = read_toml(path, "recipe")
-    # What has a name here is written out: a recipe states all that it depends on.
+    # Replace names by contents, so that the recipe does not depend on the catalog.
     if isinstance(named := document.get("teacher_recipe"), str):
         document["teacher_recipe"] = recipe_document(named_recipe(named).recipe)
     if isinstance(teacher := document.get("teacher"), str) and teacher in PRESETS:
@@ -399,13 +416,13 @@ def _read(path: Path) -> Recipe:
 
 
 def recipe_by_hash(hash_: str, epochs: int) -> Recipe | None:
-    """Return the recipe of the catalog that has this hash with so many epochs; None where none has."""
+    """Return the recipe of the catalog whose hash at ``epochs`` epochs is ``hash_``, or None."""
     recipes = (replace(entry.recipe, epochs=epochs) for entry in RECIPES.values())
     return next((recipe for recipe in recipes if recipe.hash == hash_), None)
 
 
 def recipe_named_like(recipe: Recipe, name: str) -> NamedRecipe:
-    """Return the recipe of a record, with what the catalog knows about it where it is unchanged there."""
+    """Return the entry of the catalog with this name and recipe, or else a plain ``NamedRecipe``."""
     for entry in RECIPES.values():
         candidate = named_recipe(entry.name, epochs=recipe.epochs)
         if (candidate.name, candidate.recipe) == (name, recipe):

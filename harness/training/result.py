@@ -1,9 +1,9 @@
-"""What one training run gave, as one immutable value and one JSON document; its purpose, seed, code and machine.
+"""Results of training runs: an immutable value and JSON document with purpose, seed, code and machine.
 
-Seeds are fixed before anything is run: each is a hash of what it is for, so none is picked for its luck.
+Each seed is a hash of its use and thus fixed before the run, so no seed can be selected for a good result.
 
-The images of a test set are behind a lock (``testset``). A verification opens it anyway, so it leaves in an inspection
-what a report wants to show of a seed: the images that were classed wrongly. No decision ever rests on it.
+Only ``testset`` reads the images of a test set. As a verification reads the test set anyway, the verification also
+writes an inspection for reports: the misclassified test images of a seed. No decision depends on inspections.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from search_spaces.space import Decision
 if TYPE_CHECKING:
     import torch
 
-# Raised whenever a change makes old and new numbers incomparable: split, seeds, counting rules, evaluation.
+# Incremented when a change of split, seeds, counting rules or evaluation makes old and new numbers incomparable.
 PROTOCOL_VERSION = 1
 _SOURCE = Path(__file__).resolve().parents[2]
 
-# The files of results hold decisions, too.
+# Result files contain decisions.
 documented(Decision)
 
 
 class Purpose(StrEnum):
-    """What a training run is for; seeds of different purposes never meet."""
+    """Purpose of a training run; different purposes have different seeds."""
 
     SEARCH = "search"
     CONFIRM = "confirm"
@@ -54,8 +54,10 @@ def derive_seed(
 ) -> int:
     """Return seed ``index`` of a network under a recipe, an integer below 2**48.
 
-    Only runs of a search depend on ``study_seed``; all people verify with the same seeds. Those of a certification
-    depend on a ``beacon``, which nobody knew when they were declared.
+    Args:
+        study_seed: Seed of the study, which changes the seeds of a search only; verification seeds are the same for all
+            users.
+        beacon: Commit on which the seeds of a certification depend, unknown when the seeds were declared.
     """
     parts = [str(PROTOCOL_VERSION), network_hash, recipe_hash, purpose.value, str(index)]
     if purpose in (Purpose.SEARCH, Purpose.CONFIRM):
@@ -63,12 +65,12 @@ def derive_seed(
     if beacon:
         parts.append(beacon)
     digest = hashlib.sha256("|".join(parts).encode()).digest()
-    # 48 bits are exact in JSON readers that keep numbers as doubles.
+    # JSON readers that store numbers as doubles represent 48 bits exactly.
     return int.from_bytes(digest[:6], "big")
 
 
 def start_seed(seed: int, number: int) -> int:
-    """Return the seed of one of a run's starts, an integer below 2**48; the first one has the run's own seed."""
+    """Return the seed of a start of a run, an integer below 2**48; start 0 has the seed of the run."""
     if number == 0:
         return seed
     digest = hashlib.sha256(f"{seed}|start|{number}".encode()).digest()
@@ -76,7 +78,7 @@ def start_seed(seed: int, number: int) -> int:
 
 
 class Status(StrEnum):
-    """How a run ended; ``running`` where epochs are left."""
+    """Status of a run; ``running`` if epochs are left."""
 
     RUNNING = "running"
     COMPLETE = "complete"
@@ -93,19 +95,20 @@ class Epoch:
     """One pass over the training images."""
 
     epoch: int  # counted from 1
-    learning_rate: float  # of the last step
-    train_loss: float | None  # mean over the steps, None when not finite
-    train_seconds: float  # since the start of the run, evaluation left out
-    validation_errors: int | None = None  # wrong validation images, None where this epoch was not evaluated
-    test_errors: int | None = None  # wrong test images; only re-runs of documents look each epoch
+    learning_rate: float  # learning rate of the last step
+    train_loss: float | None  # mean loss over the steps; None if not finite
+    train_seconds: float  # training time since the start of the run, without evaluation
+    validation_errors: int | None = None  # misclassified validation images; None if not evaluated
+    test_errors: int | None = None  # misclassified test images; only with ``test_each_epoch``
 
 
 @documented
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """The code and the machine that made a result.
+    """Code and machine that produced a result.
 
-    ``engine`` names what trained: ``torch``, or the native engine with its instruction set and its build.
+    Attributes:
+        engine: ``torch``, or the name of the native engine with instruction set and digest of the build.
     """
 
     commit: str | None
@@ -120,14 +123,14 @@ class Environment:
 
 
 def same_bits_due(ours: Environment, theirs: Environment) -> bool:
-    """Return whether equal seeds must have given equal bits in both places, whatever the commit."""
+    """Return whether equal seeds must give equal bits in both environments, regardless of the commit."""
     return replace(ours, commit=None, dirty=None) == replace(theirs, commit=None, dirty=None)
 
 
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One run of one network with one recipe and one seed."""
+    """Result of the training of a network with a recipe and a seed."""
 
     architecture: WrittenNetwork
     hash: str
@@ -138,54 +141,54 @@ class Result:
     recipe_hash: str
     dataset: str
     purpose: Purpose
-    seed_index: int  # which of the fixed seeds of this purpose
+    seed_index: int  # index of the seed among the seeds of the purpose
     seed: int
     status: Status
-    message: str = ""  # what went wrong, for people; empty where nothing did
+    message: str = ""  # description of a failure; empty without a failure
     history: tuple[Epoch, ...] = ()
     validation_errors: int | None = None
     validation_size: int | None = None
     test_errors: int | None = None
     test_size: int | None = None
-    wrong: tuple[tuple[int, int], ...] = ()  # index of each wrong test image, in order, and the class said
-    weights_sha256: str | None = None  # digest of the final weights, for bit-by-bit comparison
+    wrong: tuple[tuple[int, int], ...] = ()  # (image, predicted class) of misclassified test images
+    weights_sha256: str | None = None  # digest of the final weights, for bitwise comparison
     train_seconds: float = 0.0
-    teacher_seconds: float = 0.0  # training time of the recipe's teachers, all together, whenever they were trained
+    teacher_seconds: float = 0.0  # total training time of all teachers, including stored teachers
     images_per_second: float = 0.0
-    peak_memory_mb: float = 0.0  # largest resident size of the process, in MiB
+    peak_memory_mb: float = 0.0  # largest resident size of the process, MiB
     environment: Environment | None = None
     started_utc: str = ""
-    study: str | None = None  # name of the study; ``trial`` its number there, ``decisions`` what the space was asked
-    trial: int | None = None
-    decisions: tuple[Decision, ...] = ()
-    node: str = ""  # of a cluster, that trained it; empty where the coordinator's own machine did
+    study: str | None = None  # name of the study
+    trial: int | None = None  # number of the trial in the study
+    decisions: tuple[Decision, ...] = ()  # decisions that derive the network from the search space
+    node: str = ""  # name of the cluster node; empty on the machine of the coordinator
     protocol_version: int = PROTOCOL_VERSION
     schema_version: Literal[1] = 1
 
     @property
     def validation_accuracy_pct(self) -> float | None:
-        """Per cent of the validation images that are right, None where they were not looked at."""
+        """Validation accuracy in per cent; None if not evaluated."""
         return accuracy_pct(self.validation_errors, self.validation_size)
 
     @property
     def test_accuracy_pct(self) -> float | None:
-        """Per cent of the test images that are right, None where they were not looked at."""
+        """Test accuracy in per cent; None if not evaluated."""
         return accuracy_pct(self.test_errors, self.test_size)
 
 
 def accuracy_pct(errors: int | None, size: int | None) -> float | None:
-    """Return the share that is right in per cent, None where nothing was counted."""
+    """Return the accuracy in per cent; None without a count of errors or images."""
     return None if errors is None or not size else 100.0 * (size - errors) / size
 
 
 def finite(number: float | None) -> float | None:
-    """Return the number, or None where it is not finite: JSON has no other way to say so."""
+    """Return the number, or None if not finite, because JSON cannot represent nan and infinity."""
     return number if number is not None and math.isfinite(number) else None
 
 
 def environment(device: torch.device, data_hash: str, engine: str) -> Environment:
-    """Return the facts of this process for a result on ``device``."""
-    import torch  # slow to load, and whoever reads results does not need it
+    """Return the environment of this process for a result on ``device``."""
+    import torch  # slow to import, and not needed to read results
 
     commit, dirty = code_version()
     return Environment(
@@ -203,21 +206,21 @@ def environment(device: torch.device, data_hash: str, engine: str) -> Environmen
 
 @functools.cache
 def instructions() -> str:
-    """Return the instruction set that decides which kernels torch runs on this processor: ``x86_64 AVX512 bf16``."""
+    """Return the instruction set that selects torch's kernels on this processor, such as ``x86_64 AVX512 bf16``."""
     import torch
 
     words = [platform.machine(), torch.backends.cpu.get_cpu_capability()]
     flags = processor_flags()
-    # Without these, bf16 convolutions are emulated and may round differently.
+    # Without these flags bf16 convolutions are emulated and may round differently.
     words += [word for word, flag in (("bf16", "avx512_bf16"), ("amx", "amx_bf16")) if flag in flags]
     return " ".join(words)
 
 
 @functools.cache
 def code_version() -> tuple[str | None, bool | None]:
-    """Return the commit of the code and whether the code differs from it; None for both outside a checkout.
+    """Return the commit of the code, and whether the code differs from the commit; (None, None) outside a checkout.
 
-    Only the packages count: a new record or leaderboard does not change what the code does.
+    Only changes of the packages count: a new record or leaderboard does not change the behaviour of the code.
     """
     answers = []
     for question in ("rev-parse HEAD", "status --porcelain -- search_spaces harness reports"):
@@ -233,7 +236,7 @@ def code_version() -> tuple[str | None, bool | None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Miss:
-    """One wrong test image: its index, its class, the one that was said, and its ``packed`` pixels."""
+    """A misclassified test image: index, true class, predicted class (``said``), and ``packed`` pixels."""
 
     image: int
     label: int
@@ -243,23 +246,23 @@ class Miss:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """One seed, looked at; a file may hold more, as those of older programs do."""
+    """Inspection of a seed; files of older versions may contain further fields."""
 
     seed_index: int
-    weights_sha256: str  # of the weights that were looked at, as in the record
-    label_counts: tuple[int, ...]  # test images of each class
+    weights_sha256: str  # digest of the inspected weights, as in the record
+    label_counts: tuple[int, ...]  # number of test images of each class
     image_shape: tuple[int, int]  # rows and columns
     misses: tuple[Miss, ...]
     schema_version: Literal[1] = 1
 
 
 def inspection_path(runs: Path, row: str, seed_index: int) -> Path:
-    """Return the file of one seed of a row; ``row`` is the name of the record's file without its ending."""
+    """Return the inspection file of a seed; ``row`` is the name of the record file without the suffix."""
     return runs / ".inspections" / row / f"seed-{seed_index:04d}.json"
 
 
 def read_inspections(runs: Path, row: str) -> list[Inspection]:
-    """Return what is there of a row, in order of the seeds; a row without any has an empty list."""
+    """Return all inspections of a row, ordered by seed. Raises ContentError if a file is damaged."""
     inspections = []
     for path in sorted(inspection_path(runs, row, 0).parent.glob("seed-*.json")):
         inspection = read_as(Inspection, path, f"the inspection {path}")
@@ -271,12 +274,12 @@ def read_inspections(runs: Path, row: str) -> list[Inspection]:
 
 
 def packed(pixels: bytes) -> str:
-    """Return pixels, a byte each, as a short text."""
+    """Return pixels, one byte each, as compressed base64 text."""
     return base64.b64encode(zlib.compress(pixels, 9)).decode("ascii")
 
 
 def unpacked(text: str) -> bytes:
-    """Return the pixels of such a text; nothing where it is damaged."""
+    """Return the pixels of a ``packed`` text; empty if the text is damaged."""
     try:
         return zlib.decompress(base64.b64decode(text, validate=True))
     except (ValueError, zlib.error):

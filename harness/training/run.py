@@ -1,4 +1,7 @@
-"""One run: the training of one network with one recipe and one seed, whole or up to a rung, as a ``Result``."""
+"""Training runs: a network with a recipe and a seed, trained up to a rung or to the end, as a ``Result``.
+
+``execute`` runs a ``Job`` in a worker process: it loads the checkpoint, trains, evaluates and writes the output files.
+"""
 
 from __future__ import annotations
 
@@ -65,66 +68,67 @@ from search_spaces.network import Architecture, analyse
 from search_spaces.notation import parse_network
 from search_spaces.space import Decision
 
-_DIGEST_BYTES = hashlib.sha256().digest_size  # bytes before the state in a checkpoint: their SHA-256
+_DIGEST_BYTES = hashlib.sha256().digest_size  # bytes; a checkpoint file begins with the SHA-256 of the state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What one worker is to do, in plain values that travel between processes."""
+    """The task of a worker, as plain values that can be sent between processes."""
 
     architecture: Architecture
     recipe: Recipe
     recipe_name: str
     purpose: Purpose
-    seed_index: int  # which of the seeds of the purpose (``derive_seed``)
-    study_seed: int = 0  # of a search's runs (``StudyConfig.run_seed``); without effect outside one
-    beacon: str = ""  # the commit that declared a certification, on which its seeds depend; empty outside one
+    seed_index: int  # index of the seed among the seeds of the purpose (``derive_seed``)
+    study_seed: int = 0  # ``StudyConfig.run_seed`` in a search, else without effect
+    beacon: str = ""  # commit that declared a certification, on which its seeds depend; else empty
     device: str = "cpu"
     engine: str = TORCH  # ``native``, ``torch`` or ``auto``
-    until_epoch: int | None = None  # last epoch of this job; None for the recipe's last
-    checkpoint: Path | None = None  # file with the state of the run between jobs; None for no file
-    evaluate_each_epoch: bool = False  # count validation errors after every epoch, not only after the job's last
-    teachers: Path | None = None  # folder of trained teachers; None where none are kept
-    test_log: Path | None = None  # log of reads of the test set; a job without one never reads it
-    test_each_epoch: bool = False  # read it after every epoch too, as a recipe's document did (``NamedRecipe``)
-    inspection: Path | None = None  # file for the test images that were classed wrongly; None for no file
-    weights: Path | None = None  # safetensors file for the learned weights; None for no file
+    until_epoch: int | None = None  # last epoch of this job; None for the last epoch of the recipe
+    checkpoint: Path | None = None  # file for the state of the run between jobs; None for no file
+    evaluate_each_epoch: bool = False  # count validation errors after each epoch, not only at the end of the job
+    teachers: Path | None = None  # folder of trained teachers; None to store no teachers
+    test_log: Path | None = None  # log of test-set reads; without a log a job never reads the test set
+    test_each_epoch: bool = False  # count test errors after each epoch too (``NamedRecipe``)
+    inspection: Path | None = None  # file for misclassified test images; None for no file
+    weights: Path | None = None  # safetensors file for the final weights; None for no file
     study: str | None = None
     trial: int | None = None
     decisions: tuple[Decision, ...] = ()
-    spent_seconds: float = 0.0  # which the run has taken in earlier jobs, up to a rung; they count for its limit
-    image_share: float = 1.0  # of the images to train on, drawn at random; less than 1 shows what more of them bring
+    spent_seconds: float = 0.0  # training time of earlier jobs of the run, which counts towards its time limit
+    image_share: float = 1.0  # share of the training images that is used, drawn at random
 
     def __post_init__(self) -> None:
-        """Keep the test set from all purposes but verification, and rungs from runs of several starts."""
+        """Check that only verifications read the test set, and that runs with several starts have no rungs."""
         assert self.test_log is None or self.purpose is Purpose.VERIFY, "only a verification reads the test set"
         assert self.until_epoch is None or self.recipe.starts == 1, "several starts train to the end in one job"
 
 
 class TrainingData:
-    """The data as one process holds them: loaded once, used by all its runs."""
+    """The data set in a worker process: loaded once, shared by all runs of the process."""
 
     def __init__(self, data: ImageData) -> None:
         self.data = data
-        # Images to train on and to validate on, by device and by the fold that validates.
+        # Training and validation images by device and validation fold.
         self._parts: dict[tuple[torch.device, int | None], tuple[Images, Images | None]] = {}
 
     def images(self, pixels: torch.Tensor, labels: torch.Tensor, device: torch.device) -> Images:
-        """Return some of the data set's images on a device."""
+        """Return images of the data set on a device."""
         dataset = self.data.dataset
         return Images(pixels.to(device), labels.to(device), dataset.mean, dataset.std, dataset.classes)
 
     def parts(self, device: torch.device, fold: int | None) -> tuple[Images, Images | None]:
-        """Return the images to train on and the fold to validate on, one copy for all runs of a process.
+        """Return the training images and the validation images, one copy for all runs of a process.
 
-        Where ``fold`` is None all images are trained on and none are left to validate on.
+        Args:
+            fold: Index of the validation fold; None to train on all images, without validation images.
         """
         if (parts := self._parts.get((device, fold))) is None:
             whole = self.images(self.data.train_images, self.data.train_labels, device)
             everything = torch.arange(len(whole.labels))
             indices = [part.to(device) for part in ([everything] if fold is None else split(self.data, fold))]
             if self.data.dataset.balanced:
-                # Oversample: each image of a class is repeated (size of the largest class // size of its class) times.
+                # Oversample: repeat each image (size of the largest class // size of the class of the image) times.
                 labels = whole.labels[indices[0]]
                 counts = labels.bincount()
                 indices[0] = indices[0].repeat_interleave((counts.max() // counts)[labels])
@@ -134,32 +138,35 @@ class TrainingData:
 
 
 def execute(job: Job, loaded: TrainingData) -> Result:
-    """Train as ``train_job`` does; return the result alone, as a process hands it on without the run."""
+    """Same as ``train_job``, but return the result only, which can be sent to the coordinator."""
     return train_job(job, loaded)[0]
 
 
 def train_job(
     job: Job, loaded: TrainingData, on_epoch: Callable[[Epoch], None] | None = None
 ) -> tuple[Result, Training]:
-    """Train as a job says; return its result and the run.
+    """Run a job and return the result and the run.
 
-    The run goes on from the job's checkpoint where there is one; its status is ``running`` where epochs are left. A
-    verification trains on all training images, all others on the search split. Where a verification has a ``test_log``
-    it reads the test set when its run is over, and with ``test_each_epoch`` after every epoch too; no other run does.
+    The run continues from the checkpoint of the job if the file exists; the status is ``running`` if epochs are left.
+    A verification trains on all training images, a run with any other purpose on the search split. Only verifications
+    with a ``test_log`` read the test set: at the end of the run, and with ``test_each_epoch`` after each epoch.
+
+    Args:
+        on_epoch: Called with each finished epoch.
     """
     dataset = loaded.data.dataset
     device = choose_device(job.device)
     engine = choose_engine(job.engine, job.recipe, device, job.architecture.op_types).engine
     name = TORCH if engine is None else engine.name
     name = " ".join(filter(None, (name, job.recipe.trainer, job.recipe.trainer_sha256[:12])))
-    # Cross-validation: a search's first runs, of index 0, validate on fold 0, and fresh seeds from fold 1 on: on other
-    # images than those by which the network was picked. With one fold it is always fold 0.
+    # Cross-validation: the first run of a trial (index 0) validates on fold 0, fresh seeds begin with fold 1, so that
+    # confirmation uses different images than selection. With a single fold the index is always 0.
     shift = 1 if job.purpose is Purpose.CONFIRM else 0
     fold = (job.seed_index + shift) % dataset.folds
     train_set, validation_set = loaded.parts(device, None if job.purpose is Purpose.VERIFY else fold)
     if job.image_share < 1:
         train_set = _some_of(train_set, job.image_share, job.seed_index)
-    # A teacher sees the images that the job trains on, and no others.
+    # A teacher trains on the training images of the job only.
     teacher = _teacher_of(job, train_set, loaded.data.data_hash, device, fold)
     result = replace(
         initial_result(job, dataset),
@@ -187,16 +194,16 @@ def train_job(
     while len(run.history) < last and not run.diverged:
         train_epoch(run, train_set)
         evaluate()
-    # Where the checkpoint was that of the job's last epoch, no epoch was trained after which this was done.
+    # Needed if the checkpoint was already at the last epoch of the job, so that ``evaluate`` was not called.
     finish_average(run, train_set)
     finish_integers(run, train_set)
     if job.checkpoint is not None:
         buffer = io.BytesIO()
         torch.save(checkpoint(run), buffer)
-        # The archive's own checksums are not compared by torch.load, so a flipped bit would go on unseen.
+        # torch.load does not compare the checksums of the archive, so a flipped bit would not be detected.
         files.write_bytes(job.checkpoint, hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
     result = _with_training(result, run, len(train_set), validation_set)
-    # A run that diverged is tested too: its seed counts in the verification, with the errors that it makes.
+    # Diverged runs are tested too, because their errors count in the verification.
     if job.test_log is not None and result.status is not Status.RUNNING:
         result = _with_test(job, result, run, _test_set(job, loaded, device))
     if job.weights is not None and result.status is Status.COMPLETE:
@@ -205,17 +212,17 @@ def train_job(
 
 
 def _some_of(images: Images, share: float, seed: int) -> Images:
-    """Return a share of the images, drawn at random, which is the same for the same seed."""
-    # Images may be in the order of their classes.
+    """Return a random share of the images, equal for equal seeds."""
+    # Shuffled, because images may be sorted by class.
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
     part = order[: max(1, round(share * len(images)))].to(images.pixels.device)
     return replace(images, pixels=images.pixels[part], labels=images.labels[part])
 
 
 def _resumed_or_new_run(job: Job, new_run: Callable[[], Training]) -> Training:
-    """Return the run at its checkpoint, or a new one where none is there or it is damaged."""
+    """Return the run at the checkpoint, or a new run if the checkpoint is missing or damaged."""
     run = new_run()
-    # A checkpoint holds nothing of what a person's own trainer would need to go on, so its run begins anew.
+    # A checkpoint lacks the state of user code, so a run with a trainer always begins anew.
     if job.checkpoint is None or not job.checkpoint.exists() or job.recipe.trainer:
         return run
     try:
@@ -225,18 +232,18 @@ def _resumed_or_new_run(job: Job, new_run: Callable[[], Training]) -> Training:
         if hashlib.sha256(content).digest() != digest:
             raise ValueError("its checksum is another one")
         resume(run, torch.load(io.BytesIO(content), map_location=run.device, weights_only=True))
-    except Exception as error:  # torch raises anything where it is damaged
+    except Exception as error:  # torch.load raises any exception for damaged content
         if isinstance(refused(error), DeviceError):
             raise
         print(f"{job.checkpoint} is damaged; the run begins from its start", file=sys.stderr, flush=True)
         job.checkpoint.unlink()
-        # The damaged file may have been read in part.
+        # A new run again, because ``resume`` may have changed the first.
         return new_run()
     return run
 
 
 def _train_by_user(run: Training, images: Images, seed: int, last: int, evaluate: Callable[[], None]) -> None:
-    """Have the recipe's trainer train from the start up to epoch ``last``: its ``report`` ends it there."""
+    """Train with the user code of the recipe up to epoch ``last``, where ``report`` stops the code by an exception."""
     name = f"trainer {run.recipe.trainer}"
     epoch_start = time.perf_counter()
 
@@ -244,11 +251,11 @@ def _train_by_user(run: Training, images: Images, seed: int, last: int, evaluate
         pass
 
     def report(loss: float | torch.Tensor) -> None:
-        """Tell of an epoch that is over, with its mean loss; does not return from the last one."""
+        """Report a finished epoch with its mean loss; raise ``LastEpochIsOver`` after the last epoch."""
         nonlocal epoch_start
         value = float(loss.detach() if isinstance(loss, torch.Tensor) else loss)
         if not all(torch.isfinite(tensor).all() for tensor in run.network.state_dict().values()):
-            # Weights that are not finite make no network, so the run has diverged whatever loss is reported.
+            # Non-finite weights mean divergence, regardless of the reported loss.
             value = math.nan
         end_epoch(run, value, run.recipe.learning_rate, time.perf_counter() - epoch_start)
         was_training = run.network.training
@@ -269,7 +276,7 @@ def _train_by_user(run: Training, images: Images, seed: int, last: int, evaluate
 def _evaluate_epoch(
     job: Job, loaded: TrainingData, run: Training, train_set: Images, validation_set: Images | None, last: int
 ) -> None:
-    """Enter the errors that a job asks for into the epoch that has just been trained."""
+    """Add the error counts that the job requests to the last epoch of the history."""
     job_is_done = len(run.history) == last or run.diverged
     if job_is_done or job.evaluate_each_epoch or job.test_each_epoch:
         finish_average(run, train_set)
@@ -282,7 +289,7 @@ def _evaluate_epoch(
 
 
 def purpose_of_read(job: Job) -> str:
-    """Return why a job reads the test set, for the log of reads."""
+    """Return the reason of a job to read the test set, for the log of reads."""
     return f"{job.purpose} {job.architecture.hash} {job.recipe_name} seed {job.seed_index}"
 
 
@@ -316,7 +323,7 @@ def initial_result(job: Job, data: Dataset) -> Result:
 
 
 def _with_training(result: Result, run: Training, train_size: int, validation_set: Images | None) -> Result:
-    """Return a result with what its run has come to: status, history, weights, times and validation errors."""
+    """Return the result with status, history, digest of the weights, times and validation errors of the run."""
     if run.diverged:
         message = f"the loss was not finite in epoch {len(run.history)}"
         result = replace(result, status=Status.DIVERGED, message=message)
@@ -338,12 +345,12 @@ def _with_training(result: Result, run: Training, train_size: int, validation_se
 
 
 def _with_test(job: Job, result: Result, run: Training, test_set: Images) -> Result:
-    """Return a result with its errors on the test images; write the inspection of these where the job asks for it."""
+    """Return the result with the errors on the test images; write the inspection if the job requests a file."""
     classes = predictions(run, test_set)
     index = (classes != test_set.labels).nonzero().flatten()
     wrong = tuple(zip(index.tolist(), classes[index].tolist(), strict=True))
     result = replace(result, test_errors=len(wrong), test_size=len(test_set), wrong=wrong)
-    # The errors of a diverged network show a person nothing about its images.
+    # The errors of a diverged network tell nothing about the images.
     if job.inspection is not None and not run.diverged:
         files.write_json(job.inspection, asdict(_inspection(result, test_set)))
     return result
@@ -352,7 +359,7 @@ def _with_test(job: Job, result: Result, run: Training, test_set: Images) -> Res
 def _inspection(result: Result, test_set: Images) -> Inspection:
     assert result.weights_sha256 is not None, "a run that has ended has weights"
     labels = test_set.labels.tolist()
-    # Reports show errors as grey pictures, so of images with several channels the first stands for all.
+    # Reports show grey images, so the first channel represents images with several channels.
     pixels = test_set.pixels[:, 0].cpu().numpy()
     misses = [
         Miss(image=index, label=labels[index], said=answer, pixels=packed(pixels[index].tobytes()))
@@ -368,7 +375,7 @@ def _inspection(result: Result, test_set: Images) -> Inspection:
 
 
 def properties(result: Result, dataset: Dataset) -> dict[str, str]:
-    """Return the metadata of a file of weights: the network and where its weights come from."""
+    """Return the metadata of a file of weights: network, recipe, data set, seed and engine."""
     return {
         "architecture": str(result.architecture),
         "hash": result.hash,
@@ -388,14 +395,17 @@ def properties(result: Result, dataset: Dataset) -> dict[str, str]:
 
 
 def to_safetensors(network: nn.Module, about: Mapping[str, str]) -> bytes:
-    """Return the weights as a safetensors file that reads back bit for bit.
+    """Return the weights as a safetensors file, exact to the bit.
 
-    A tied kernel is stored once, under the name of its first user; the other names stand in the metadata.
+    A tied kernel is stored once, under the name of its first use; the metadata list the names of later uses.
+
+    Args:
+        about: Metadata, such as ``properties``.
     """
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     tied: dict[str, str] = {}
     first_users: dict[int, str] = {}
-    # BN's count of batches, the only integer in a state, is left out: a prediction does not depend on it.
+    # Without the batch count of BN, the only integer in a state, which does not affect predictions.
     state = {name: tensor for name, tensor in network.state_dict().items() if tensor.is_floating_point()}
     for name, tensor in state.items():
         user = first_users.setdefault(tensor.data_ptr(), name)
@@ -403,17 +413,17 @@ def to_safetensors(network: nn.Module, about: Mapping[str, str]) -> bytes:
             arrays[name] = tensor.detach().cpu().numpy().copy(order="C")
         else:
             tied[name] = user
-    # One entry, because the library writes several in no fixed order.
+    # A single entry, because the library writes several entries in random order.
     metadata = {"harness": json.dumps({**about, "tied": tied, "state": list(state)})}
     content: bytes = save(arrays, metadata)
     return content
 
 
 def _teacher_of(job: Job, images: Images, data_hash: str, device: torch.device, fold: int) -> Teacher | None:
-    """Return the teacher that a job's recipe names, trained now where it is not kept; None where it names none.
+    """Return the teacher of the recipe of a job, trained now if not stored; None for a recipe without a teacher.
 
-    A teacher is an ordinary training run with a fixed seed on the images of its student, so it never sees a test image,
-    and it is kept for all students of a recipe. Torch trains one that the native engine declines.
+    A teacher is trained with a fixed seed on the training images of the student, so never on test images, and is stored
+    for all students. Torch trains teachers that the native engine cannot train.
     """
     if (recipe := job.recipe.teacher_recipe) is None:
         return None
@@ -421,10 +431,10 @@ def _teacher_of(job: Job, images: Images, data_hash: str, device: torch.device, 
     engine_name = TORCH if job.engine == TORCH else "auto"
     engine = choose_engine(engine_name, recipe, device, architecture.op_types).engine
     facts = environment(device, data_hash, TORCH if engine is None else engine.name)
-    # Whatever may give other bits changes the file's name; not the commit, which a comparison of results ignores too.
+    # The file name depends on everything that may change bits, except the commit (as in ``same_bits_due``).
     key = [PROTOCOL_VERSION, asdict(replace(facts, commit=None, dirty=None))]
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
-    # Fold 0 has no number: it is the whole split of a data set without folds.
+    # No number for fold 0, the only split of a data set without folds.
     part = "all" if job.purpose is Purpose.VERIFY else f"split{fold or ''}"
     networks = []
     seconds = 0.0
@@ -446,7 +456,7 @@ def _teacher_of(job: Job, images: Images, data_hash: str, device: torch.device, 
 
 
 def _trained_teacher(new_run: Callable[[], Training], images: Images) -> dict[str, Any]:
-    """Train a teacher and return its ``weights`` and the ``seconds`` that it took."""
+    """Train a teacher; return its ``weights`` and its training time, ``seconds``."""
     run = new_run()
     while len(run.history) < run.recipe.epochs:
         train_epoch(run, images)
@@ -458,14 +468,14 @@ def _trained_teacher(new_run: Callable[[], Training], images: Images) -> dict[st
 
 
 def _kept_teacher(path: Path, new_run: Callable[[], Training], images: Images) -> dict[str, Any]:
-    """Return the teacher that a file keeps; where there is no file, train it and write one, its digest in front."""
-    # Of several processes that lack the teacher one trains it, and the others wait.
+    """Return the teacher stored in a file; if missing, train the teacher and write the file, digest first."""
+    # If several processes need the teacher, one process trains and the rest wait.
     with files.locked(path.with_suffix(".lock")):
         if not path.exists():
             buffer = io.BytesIO()
             torch.save(_trained_teacher(new_run, images), buffer)
             files.write_bytes(path, hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
-    content = path.read_bytes()  # a SHA-256 of 32 bytes, and the state that it is of
+    content = path.read_bytes()  # SHA-256 (32 bytes), then the state
     if hashlib.sha256(content[32:]).digest() != content[:32]:
         raise ContentError(f"the teacher {path} is damaged", hint="remove the file; it is trained again")
     state: dict[str, Any] = torch.load(io.BytesIO(content[32:]), map_location=images.pixels.device, weights_only=True)

@@ -1,7 +1,7 @@
-"""A training step on a GPU, recorded once and then replayed.
+"""Training steps on a GPU, recorded as a CUDA graph and replayed.
 
-A step of a small network is some hundred kernels, each shorter than its launch. A CUDA graph launches them all at once.
-The values are those of the single launches: the graph has the same kernels, and draws the same random numbers.
+A step of a small network consists of some hundred kernels, each shorter than its launch. A CUDA graph launches all
+kernels at once. The results are equal to single launches: same kernels, same random numbers.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-# These steps run launch by launch, as libraries make their work space, and an optimizer its state, at first use.
+# Steps before the recording, because libraries allocate workspaces, and the optimizer its state, at first use.
 _LAUNCHED_STEPS = 3
 
 
 class StepGraph:
-    """A step that takes the indices of its images and a learning rate, and gives its loss.
+    """A callable training step that takes image indices and a learning rate, and returns the loss.
 
-    The first steps are launched kernel by kernel; the next one is recorded, and from then on the recording is replayed.
-    A recording holds addresses: the images, weights and optimizer behind ``step`` stay where they are.
+    The first ``_LAUNCHED_STEPS`` steps are launched kernel by kernel; the next step is recorded, and then the recording
+    is replayed. A recording holds addresses, so the tensors of images, weights and optimizer must not be replaced.
     """
 
     def __init__(
@@ -29,13 +29,13 @@ class StepGraph:
         generator: torch.Generator,
         batch_size: int,
     ) -> None:
-        """Make a step that is to be recorded.
+        """Prepare a step for recording.
 
         Args:
-            step: trains on the images of these indices, int64 (batch,), and returns the loss, a scalar on the device.
-            optimizer: the one that ``step`` uses, with ``fused=True``; its learning rate becomes a tensor.
-            generator: the one that ``step`` draws from, on the GPU.
-            batch_size: number of images of a step.
+            step: Trains on images given by indices, int64 (batch,), and returns the loss, a scalar on the device.
+            optimizer: Optimizer of ``step``, with ``fused=True``; the learning rate is replaced by a tensor.
+            generator: Generator of ``step``, on the GPU.
+            batch_size: Number of images per step.
         """
         device = generator.device
         self._step = step
@@ -50,7 +50,7 @@ class StepGraph:
             group["lr"] = self._rate
 
     def __call__(self, indices: Tensor, rate: float) -> Tensor:
-        """Do a step; the loss that it returns holds until the next one."""
+        """Run a step and return the loss, a tensor that the next step overwrites."""
         self._indices.copy_(indices)
         self._rate.fill_(rate)
         if self._launched < _LAUNCHED_STEPS:

@@ -1,10 +1,10 @@
-"""The one training loop: network, recipe, images and seed in; a trained network, its history and its file out.
+"""The training loop: trains a network with a recipe, images and a seed, and keeps the history of epochs.
 
-Nothing here splits data, chooses networks or reads the test set. The same code runs on a CPU and on a GPU; on
-one device, with the same torch and the same number of threads, the same seed gives the same bits.
+This module does not split data, choose networks or read the test set. The same code runs on CPU and GPU. On the same
+device, with the same version of torch and the same number of threads, equal seeds give equal bits.
 
-The steps of an epoch are torch's or the native engine's. Between epochs everything lives in the torch network and its
-optimizer, so a run may change engines at any epoch.
+The steps of an epoch run in torch or in the native engine. Between epochs the torch network and its optimizer hold the
+entire state, so the engine of a run may change after any epoch.
 """
 
 from __future__ import annotations
@@ -54,16 +54,16 @@ from harness.training.step_graph import StepGraph
 from search_spaces.deployment import integer_plan
 from search_spaces.network import Architecture, Task
 
-_EVALUATION_BATCH = 500
-# From these BN statistics are recomputed: they are then known to a hundredth of a deviation. Looks before the end make
-# do with fewer, for a look at all of them takes up to an epoch's time.
+_EVALUATION_BATCH = 500  # images per forward pass of an evaluation
+# Images for the final recomputation of BN statistics: standard error of a mean of a hundredth of a standard deviation.
 _STATISTICS_IMAGES = 10_000
+# Images for evaluations before the last epoch: fewer, because more images would take up to the time of an epoch.
 _PASSING_STATISTICS_IMAGES = 2_000
 
 
 @dataclass(slots=True, eq=False)
 class Training:
-    """A run in progress: everything that the next step depends on."""
+    """A run in progress: all state on which the next step depends."""
 
     architecture: Architecture
     task: Task
@@ -72,18 +72,18 @@ class Training:
     generator: torch.Generator
     recipe: Recipe
     device: torch.device
-    state: list[Tensor]
-    step: int = 0
-    seconds: float = 0.0
-    engine: Engine | None = None  # the native engine where it trains
-    native: NativeProgram | None = None  # the network's program there, made at first use
-    teacher: Teacher | None = None  # the teacher of the recipe, None where it has none
-    step_graph: StepGraph | None = None  # the step as a GPU has recorded it
-    step_graph_of: tuple[Images, Recipe] | None = None  # the images and the moves that are recorded
-    average: list[Tensor] | None = None  # exponential, of ``state``; None before it begins
-    finished_average: list[Tensor] | None = None  # with BN statistics of its own, where the recipe recomputes them
-    map_scales: Tensor | None = None  # of the integers that the run ends with, where the recipe asks for them
-    diverged: bool = False  # a loss was not finite; the run is over
+    state: list[Tensor]  # ``state_tensors`` of the network
+    step: int = 0  # number of steps so far
+    seconds: float = 0.0  # training time so far, without evaluation
+    engine: Engine | None = None  # native engine; None if torch trains
+    native: NativeProgram | None = None  # program of the native engine, made at first use
+    teacher: Teacher | None = None  # teacher of the recipe, if any
+    step_graph: StepGraph | None = None  # recorded step on a GPU
+    step_graph_of: tuple[Images, Recipe] | None = None  # images and recipe of the recorded step
+    average: list[Tensor] | None = None  # exponential moving average of ``state``; None before its start
+    finished_average: list[Tensor] | None = None  # ``average`` with recomputed BN statistics
+    map_scales: Tensor | None = None  # scales of the integer network at the end of an ``int8`` run
+    diverged: bool = False  # whether a loss was not finite, which ends the run
     history: list[Epoch] = field(default_factory=list)
 
 
@@ -97,13 +97,17 @@ def start(
     *,
     task: Task,
 ) -> Training:
-    """Return a run at its beginning; torch's global generator has no part in it.
+    """Return a new run, independent of the global generator of torch.
 
-    With an engine the steps are the native engine's; first weights, the order of the images and their moves are the
-    same, masks of dropout are not.
+    First weights, order of the images and augmentation are the same with and without the native engine; dropout masks
+    differ.
+
+    Args:
+        engine: Native engine; None to train with torch.
+        teacher: Teacher of the recipe; None for a recipe without a teacher.
 
     Raises:
-        ContentError: a BN would be given one value a channel in a step.
+        ContentError: The recipe cannot train the network (``check_network``).
     """
     check_network(recipe, architecture, task)
     assert (teacher is None) == (not recipe.teacher), "a recipe with a teacher trains with it, and no other one does"
@@ -119,7 +123,7 @@ def start(
     rate = recipe.learning_rate
     momentum = recipe.momentum
     optimizer: torch.optim.Optimizer
-    # On a GPU one kernel does the whole step, and reads the learning rate there, as a recorded step has to.
+    # On a GPU a fused kernel does the whole step and reads the learning rate there, as a recorded step requires.
     fused = device.type == "cuda"
     if recipe.optimizer == "adam":
         optimizer = torch.optim.Adam(groups, rate, (momentum, 0.999), foreach=not fused, fused=fused)
@@ -133,21 +137,21 @@ def start(
 
 
 def best_start(first: Training, new_start: Callable[[int], Training], images: Images) -> Training:
-    """Return the start of a run that goes on, by successive halving on the training loss (arXiv 1502.07943).
+    """Return the best start of a run by successive halving on the training loss (arXiv 1502.07943).
 
-    The seconds of all starts become its own, from its last epoch so far on.
+    The training time of all dropped starts is added to the best start at its last epoch.
 
     Args:
-        first: start 0, at its beginning.
-        new_start: makes the start of a number from 1 to below the recipe's ``starts``.
+        first: Start 0, untrained.
+        new_start: Makes the start with a number from 1 to ``recipe.starts - 1``.
 
     Raises:
-        ContentError: there are fewer images than a batch takes.
+        ContentError: There are fewer images than a batch needs.
     """
     recipe = first.recipe
     runs = [first, *(new_start(number) for number in range(1, recipe.starts))]
     overhead = 0.0
-    # One program serves all starts: it holds nothing of a run, but the buffers of a batch.
+    # All starts share a program, which holds no state of a run, only buffers for a batch.
     native = None
     for halving in halvings(recipe, recipe.epochs):
         for run in runs:
@@ -170,12 +174,12 @@ def _last_loss(run: Training) -> float:
 
 
 def train_epoch(run: Training, images: Images) -> Epoch:
-    """Train for one pass over ``images`` and append it to the history.
+    """Train for one pass over ``images`` and append the epoch to the history.
 
-    A loss that is not finite ends the run: ``diverged`` is set and the epoch's loss is None.
+    A loss that is not finite ends the run: ``diverged`` is set and the loss of the epoch is None.
 
     Raises:
-        ContentError: there are fewer images than a batch takes.
+        ContentError: There are fewer images than a batch needs.
     """
     recipe = run.recipe
     check_batch(recipe, len(images))
@@ -188,7 +192,7 @@ def train_epoch(run: Training, images: Images) -> Epoch:
         moving = epoch_steps(recipe, run.step, steps)
         loss = _train_steps(run, images, order, moving)
     else:
-        # The decay of the average as the engine's numbers hold it: its records were made so.
+        # Round the decay to the number format of the engine, as in existing records.
         decay = torch.tensor(recipe.average_decay, dtype=torch.float64 if run.engine.double else torch.float32).item()
         moving = epoch_steps(replace(recipe, average_decay=decay), run.step, steps)
         loss = _native_steps(run, run.engine, images, order, moving)
@@ -196,7 +200,13 @@ def train_epoch(run: Training, images: Images) -> Epoch:
 
 
 def end_epoch(run: Training, loss: float, rate: float, seconds: float) -> Epoch:
-    """Append an epoch to the history: its mean loss, its last rate, the seconds that it took; return it."""
+    """Append an epoch to the history and return the epoch.
+
+    Args:
+        loss: Mean loss over the steps.
+        rate: Learning rate of the last step.
+        seconds: Training time of the epoch.
+    """
     run.seconds += seconds
     run.finished_average = None
     run.diverged = not math.isfinite(loss)
@@ -205,7 +215,7 @@ def end_epoch(run: Training, loss: float, rate: float, seconds: float) -> Epoch:
 
 
 def _native(run: Training, engine: Engine, images: Images) -> NativeProgram:
-    # Made at first use: only images know how they are normalised.
+    # Made at first use, because the normalisation is known only with the images.
     if run.native is None:
         run.native = NativeProgram(engine, run.architecture, run.recipe, images, run.teacher)
     return run.native
@@ -238,19 +248,19 @@ def _train_steps(run: Training, images: Images, order: Tensor, moving: Steps) ->
             torch._foreach_lerp_(run.average, run.state, share)
         elif run.step >= moving.first_averaged:
             run.average = [tensor.clone() for tensor in run.state]
-    # Reading the sum waits for the device: once an epoch, not once a step.
+    # Reading the sum waits for the device, so only once per epoch.
     return float(total)
 
 
 def _train_step(run: Training, images: Images, moves: Recipe, indices: Tensor, rate: float) -> Tensor:
-    """Train on the images of some indices at a learning rate; return the loss."""
+    """Train on the images at ``indices`` with learning rate ``rate``; return the loss."""
     for group in run.optimizer.param_groups:
         group["lr"] = rate
     return _descend(run, images, moves, indices)
 
 
 def _step_graph(run: Training, images: Images, moves: Recipe) -> StepGraph:
-    """Return the recorded step of this epoch: that of the epoch before, unless images or moves are others."""
+    """Return the step of this epoch; reuse the recording of the last epoch if images and augmentation are the same."""
     recorded_images, recorded_moves = run.step_graph_of or (None, None)
     if run.step_graph is None or recorded_images is not images or recorded_moves != moves:
         step = partial(_descend, run, images, moves)
@@ -260,7 +270,7 @@ def _step_graph(run: Training, images: Images, moves: Recipe) -> StepGraph:
 
 
 def _descend(run: Training, images: Images, moves: Recipe, indices: Tensor) -> Tensor:
-    # Nothing here waits for the device or copies to it, so that a GPU can record it.
+    # No operation here may wait for the device or copy to the device, because a GPU records this function.
     temperature = run.recipe.distill_temperature
     batch = _batch(images, indices, moves, run.generator)
     with _autocast(run):
@@ -279,22 +289,22 @@ def _descend(run: Training, images: Images, moves: Recipe, indices: Tensor) -> T
 
 
 def finish_average(run: Training, images: Images) -> None:
-    """Make an average ready to predict, after training and before looking: nothing to do for most recipes.
+    """Recompute the BN statistics of the average if the recipe asks for that; call before evaluation.
 
-    Where the recipe recomputes BN statistics, they are those of training images, moved as in the last epoch. What is
-    trained further does not change by it.
+    The statistics come from training images, augmented as in the last epoch. The call does not affect further
+    training.
     """
     recomputed = run.recipe.average_statistics == "recomputed"
     if run.average is None or run.finished_average is not None or not recomputed:
         return
-    # A generator of its own: looking at a run must not change how it goes on.
+    # A separate generator, because evaluation must not affect further training.
     generator = torch.Generator(device=run.device).manual_seed(run.step)
     count = _STATISTICS_IMAGES if len(run.history) == run.recipe.epochs else _PASSING_STATISTICS_IMAGES
     chosen = torch.randperm(len(images), generator=generator, device=run.device)[:count]
     moves = recipe_of_epoch(run.recipe, len(run.history) - 1)
     parts = torch.split(chosen, _EVALUATION_BATCH)
     if len(parts[-1]) == 1:
-        # One image has no variance where maps are 1x1.
+        # A batch of one image has no variance if maps are 1x1.
         parts = torch.tensor_split(chosen, len(parts))
     batches = (_batch(images, part, moves, generator) for part in parts)
     with _holding(run, run.average), _autocast(run):
@@ -303,7 +313,7 @@ def finish_average(run: Training, images: Images) -> None:
 
 
 def finish_integers(run: Training, images: Images) -> None:
-    """Take the scales of the integers from training images, at the end of a run whose recipe asks for integers."""
+    """Compute the scales of the integer network from training images, at the end of a run with precision ``int8``."""
     has_ended = len(run.history) == run.recipe.epochs and not run.diverged
     if run.recipe.precision == "int8" and has_ended:
         plan = integer_plan(run.architecture.ops, run.task.input_shape)
@@ -312,10 +322,10 @@ def finish_integers(run: Training, images: Images) -> None:
 
 
 def predictions(run: Training, images: Images) -> Tensor:
-    """Return the predicted class of each image, int64 (n,), by the averaged weights where the recipe averages.
+    """Return the predicted class of each image, int64 (n,), by the averaged weights if the recipe averages.
 
-    One forward pass an image, without augmentation, in the recipe's precision; before the end of a run that ends with
-    integers, in fp32.
+    Predictions use a single forward pass without augmentation, in the precision of the recipe; an ``int8`` run predicts
+    in fp32 before its end.
     """
     if run.map_scales is not None:
         network = integers_of(final_network(run), run.architecture, images)
@@ -334,19 +344,19 @@ def predictions(run: Training, images: Images) -> Tensor:
 
 
 def count_errors(run: Training, images: Images) -> int:
-    """Return how many of the images are classed wrongly."""
+    """Return the number of misclassified images."""
     return int((predictions(run, images) != images.labels).sum())
 
 
 def predicting_state(run: Training) -> list[Tensor]:
-    """Return the weights that predict, with BN statistics: the averaged ones where there are some."""
+    """Return the weights and BN statistics for predictions: the average if present, else the present state."""
     averaged = run.recipe.average_statistics == "averaged"
     assert run.average is None or run.finished_average is not None or averaged, "finish_average comes before a look"
     return run.finished_average or run.average or run.state
 
 
 def final_network(run: Training) -> Network:
-    """Return a copy of the network that predicts, in evaluation mode: averaged where the recipe averages."""
+    """Return a copy of the network with the weights for predictions, in evaluation mode."""
     with torch.random.fork_rng(devices=[]), _holding(run, predicting_state(run)):
         network = build(run.architecture, run.task)
         network.load_state_dict(run.network.state_dict())
@@ -356,7 +366,7 @@ def final_network(run: Training) -> Network:
 
 
 def weights_digest(run: Training) -> str:
-    """Return the SHA-256 of the weights that predict, with BN statistics, as 64 hex digits."""
+    """Return the SHA-256 of the weights and BN statistics for predictions, as 64 hex digits."""
     digest = hashlib.sha256()
     scales = [] if run.map_scales is None else [run.map_scales]
     for tensor in (*scales, *predicting_state(run)):
@@ -365,7 +375,7 @@ def weights_digest(run: Training) -> str:
 
 
 def checkpoint(run: Training) -> dict[str, Any]:
-    """Return everything needed to go on from here, for ``torch.save``."""
+    """Return the state needed to continue the run, for ``torch.save``."""
     return {
         "network": run.network.state_dict(),
         "optimizer": run.optimizer.state_dict(),
@@ -379,7 +389,7 @@ def checkpoint(run: Training) -> dict[str, Any]:
 
 
 def resume(run: Training, saved: dict[str, Any]) -> None:
-    """Bring a run that ``start`` has just made to where ``checkpoint`` was taken."""
+    """Restore the state of ``checkpoint`` in a run that was just made by ``start``."""
     run.network.load_state_dict(saved["network"])
     run.optimizer.load_state_dict(saved["optimizer"])
     run.generator.set_state(saved["generator"].cpu())
@@ -401,7 +411,7 @@ def _batch(
 
 @contextlib.contextmanager
 def _holding(run: Training, state: list[Tensor]) -> Iterator[None]:
-    # It puts these weights and statistics into the network for the block.
+    # Use these weights and statistics in the network within the block.
     if state is run.state:
         yield
         return

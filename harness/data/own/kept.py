@@ -440,7 +440,7 @@ def _check_like(train: Part, part: Part, name: str, source: str) -> None:
 
 
 def _numbers(by_index: Mapping[int, Part], source: str, options: Options) -> dict[int, Array]:
-    # The images are removed from the parts, so that memory holds a single copy.
+    # The images are removed from the parts, so that memory holds one copy.
     numbers: dict[int, Array] = {}
     for index, part in by_index.items():
         _check_like(by_index[_TRAIN], part, PARTS[index], source)
@@ -491,7 +491,7 @@ def _split_and_scale(table: _ImageTable, *, joins_near: bool) -> _Scaled:
         joint = near if joins_near else digests
         if has_test or not np.isin(joint[is_test], joint[~is_test]).any():
             return _Scaled(is_test, low, high, pixels, digests, near, joint)
-        # Different numbers became equal or nearly equal pixels on both sides. A further key keeps such images together.
+        # Different numbers became equal or nearly equal pixels on both sides. Another key keeps such images together.
         # The next split has a different range, which may make more images equal. Units only grow, so few attempts are
         # sufficient.
         keys.append(joint)

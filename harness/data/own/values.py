@@ -1,7 +1,7 @@
 """Numbers of images: reading and resizing of pictures, order of axes, and scaling to 0 to 255.
 
 Pictures are read with the stored numbers, including 16-bit numbers and fractions, so that a picture equals an array of
-the same numbers. A single rule scales numbers to pixels. The data set stores the range, which is applied to all numbers
+the same numbers. One rule scales numbers to pixels. The data set stores the range, which is applied to all numbers
 read later.
 """
 
@@ -39,12 +39,12 @@ ENDINGS = ", ".join(_FORMATS)
 # Formats with a signature in the first bytes, so that pictures with a wrong ending can be read as well.
 _SIGNED = sorted({*_FORMATS.values()} - {"TGA"})
 _BYTES, _SHARES = (0.0, 255.0), (0.0, 1.0)
-# Widths of the fitted range, distance beyond the range at which numbers are taken to have a different scale. The first
+# Widths of the fitted range, distance beyond the range at which numbers are taken to have another scale. The first
 # value is for the ranges 0 to 1 and 0 to 255.
 _BEYOND_FIXED, _BEYOND = 0.01, 1.0
-_NARROW = 0.01  # share of the fitted range; numbers spread over less have a different scale
-_WIDER_THAN_BYTES = 4  # times 255; bytes have a different scale if the fitted maximum is above
-_SMALL_SHARE = 0.07  # share of the fitted range; fractions that never exceed the share likely have a different scale
+_NARROW = 0.01  # share of the fitted range; numbers spread over less have another scale
+_WIDER_THAN_BYTES = 4  # times 255; bytes have another scale if the fitted maximum is above
+_SMALL_SHARE = 0.07  # share of the fitted range; fractions that never exceed the share likely have another scale
 _CHUNK = 2**16  # numbers per block, so that float64 copies take little memory
 # A remark is made if the median channel has at most 16 shades, and the numbers have at least 8 times as many.
 _FEW_SHADES, _MANY_TIMES = 16, 8
@@ -83,7 +83,7 @@ def picture_numbers(image: Any) -> tuple[Array, bool]:
     """Return the numbers of a Pillow image, (rows, columns, channels), and whether parts are transparent.
 
     The EXIF orientation is applied, and transparent parts become white. Grey pictures, including pictures with a grey
-    palette, have a single channel; all remaining pictures have three (CMYK and YCbCr as converted by Pillow).
+    palette, have one channel, all others have three (CMYK and YCbCr as converted by Pillow).
     """
     from PIL import Image, ImageOps
 
@@ -107,7 +107,7 @@ def picture_numbers(image: Any) -> tuple[Array, bool]:
 def resized(image: Array, shape: Shape) -> Array:
     """Resize an image (rows, columns, channels) to ``shape``, which is (channels, rows, columns).
 
-    Pillow resizes whole numbers from 0 to 255 as bytes and all remaining numbers as float32. Whole numbers stay whole.
+    Pillow resizes whole numbers from 0 to 255 as bytes, and other numbers as float32. Whole numbers stay whole.
     """
     from PIL import Image
 
@@ -177,7 +177,7 @@ def arranged(images: Any, names: Sequence[str], channels: str | None, shape: Sha
 def _stacked(
     images: Sequence[Any], names: Sequence[str], channels: str | None, shape: Shape | None
 ) -> tuple[Array, str | None]:
-    # Returns a single array of images with equal shape, and the position of the channel axis.
+    # Returns one array of images with equal shape, and the position of the channel axis.
     if not images:
         return np.zeros((0, 1, 1, 1)), channels
     if shape is None and channels == "last":
@@ -256,7 +256,7 @@ def _readings(images: Array) -> dict[str | None, Array]:
     if images.ndim == 2:
         forms = {None: images[:, None, None, :]}
     if images.ndim == 3:
-        # Three axes with channels are series, which are stored as images with a single row.
+        # Three axes with channels are series, which are stored as images with one row.
         forms = {position: form[:, :, None, :] for position, form in forms.items()} | {None: images[:, None]}
     return {position: form for position, form in forms.items() if form.shape[1] <= _MOST_CHANNELS}
 
@@ -265,7 +265,7 @@ def _readings(images: Array) -> dict[str | None, Array]:
 
 
 def chunks(count: int, numbers_each: int) -> Iterator[slice]:
-    """Yield slices over ``count`` images with at most ``_CHUNK`` numbers each, but at least a single image."""
+    """Yield slices over ``count`` images with at most ``_CHUNK`` numbers each, but at least one image."""
     step = max(1, _CHUNK // max(1, numbers_each))
     yield from (slice(start, start + step) for start in range(0, count, step))
 

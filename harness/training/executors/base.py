@@ -1,8 +1,8 @@
-"""Who trains: a job is one stretch of a training, and an executor has places that do one job each.
+"""Executors: the interface of the workers that train, and a loop that runs a list of jobs.
 
-A job goes from its checkpoint to its next rung; out come its result and its checkpoint, and whoever ran it keeps
-nothing. Executors are the processes of this machine, the nodes of a cluster, and the bench's table of recorded runs on
-a simulated clock, so that the code which the bench judges is the code that searches.
+A job is a stretch of a training, from a checkpoint to the next rung. An executor has places that run one job each; a
+job leaves only a result and a checkpoint. Executors are the processes of this machine, the nodes of a cluster, and the
+benchmark's table of recorded runs with a simulated clock, so that the benchmark judges the code that searches.
 """
 
 from __future__ import annotations
@@ -18,14 +18,13 @@ from harness.system.errors import HarnessError
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
 
-# How often a job that broke is done again; what breaks three times tells of itself, not of the machine.
-RETRIES = 2
-_WAIT_SECONDS = 1.0
+RETRIES = 2  # retries of a job that broke; a third failure is a fault of the job, not of the machine
+_WAIT_SECONDS = 1.0  # longest wait for events
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where the data are found."""
+    """Name of a data set, and the folder of its files; None for the cache."""
 
     dataset: str
     folder: Path | None
@@ -33,7 +32,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one training may use: seconds of wall-clock, and MiB of memory of its process."""
+    """Limits of one training: seconds of wall-clock time, and MiB of memory of the process."""
 
     seconds: float = 3600.0
     memory_mb: float = 4096.0
@@ -41,7 +40,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class StretchEnded:
-    """A job has its result; its status is ``running`` where the training has epochs left."""
+    """Event: a job has a result, with status ``running`` if the training has epochs left."""
 
     job: Job
     result: Result
@@ -49,7 +48,7 @@ class StretchEnded:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A job has no result: it was stopped at a limit, or what trained it crashed. It may be submitted again."""
+    """Event: a job reached a limit or crashed, without a result. The job may be submitted again."""
 
     job: Job
     status: Status
@@ -60,50 +59,54 @@ Event = StretchEnded | Broken
 
 
 class Place(NamedTuple):
-    """Room for one job: what it trains, None where it is idle, and the name of its node, empty on this machine."""
+    """A slot for one job: the present job, None if idle, and the name of the node, empty on this machine."""
 
     job: Job | None = None
     node: str = ""
 
 
 class Executor(Protocol):
-    """Several places, each with one job at a time, and the clock that they work by."""
+    """Interface of an executor: places with one job each, and a clock."""
 
     def start(self, count: int) -> None:
-        """Make so many places; a cluster has as many as its nodes have, whatever ``count`` is."""
+        """Make ``count`` places; a cluster ignores ``count`` and has the places of its nodes."""
 
     def places(self) -> Sequence[Place]:
-        """Return all places; those of a cluster come and go, but one is always there."""
+        """Return all places, at least one; the places of a cluster come and go."""
 
     def idle(self) -> int:
-        """Return how many places have no job."""
+        """Return the number of places without a job."""
         return len([slot for slot in self.places() if slot.job is None])
 
     def submit(self, job: Job) -> None:
         """Give a job to the first idle place."""
 
     def wait(self, seconds: float) -> list[Event]:
-        """Return what has happened, as soon as something has, after at most ``seconds``."""
+        """Return new events as soon as there are any, or none after ``seconds``."""
 
     def stop(self) -> None:
-        """End all jobs now; each keeps the checkpoint that it began with."""
+        """Stop all jobs immediately; each keeps the checkpoint from which the job began."""
 
     def now(self) -> float:
-        """Return the seconds of a clock that never goes back."""
+        """Return the time of a monotonic clock, in seconds."""
         return time.monotonic()
 
 
-# Makes an executor for data, and for what one job may use.
+# Makes an executor for a data set and the limits of a job.
 ExecutorOf = Callable[[Source, Limits], Executor]
 
 
 def run_all(
     waiting: list[Job], executor: Executor, count: int, on_event: Callable[[Event], None] = lambda event: None
 ) -> Generator[StretchEnded]:
-    """Train what is waiting on so many places, and yield what ends as it ends.
+    """Run the waiting jobs on ``count`` places, and yield each result as soon as its job ends.
 
-    The caller may change the list at each one: empty it, or add the next stretch of a training. A job that breaks is
-    done again.
+    Args:
+        waiting: Jobs to run. The caller may empty or extend the list after each result.
+        on_event: Called with each result, and with each failure before a retry.
+
+    Raises:
+        HarnessError: A job broke more than ``RETRIES`` times.
     """
     if not waiting:
         return

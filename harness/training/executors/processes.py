@@ -1,7 +1,8 @@
-"""Processes of this machine that train, one job at a time, and may die without taking the search with them.
+"""Executor on worker processes of this machine; the search survives the death of a worker.
 
-Pebble looks after them and says where one has died; their time is limited from here. They are started once and keep the
-data. Memory is limited by the system, which refuses what goes beyond.
+Each worker runs one job at a time in a Pebble pool of its own, which reports the death of the process. Workers are
+started once and keep the data in memory. The coordinator enforces the time limit, the operating system the memory
+limit (``RLIMIT_DATA``).
 """
 
 from __future__ import annotations
@@ -39,21 +40,17 @@ from harness.training.executors.base import Broken, Event, Executor, Limits, Pla
 from harness.training.result import Status
 from harness.training.run import Job, TrainingData, execute
 
-# Ends a process whose GPU may have gone with a fault; the pool replaces it.
-_DEVICE_LOST = 86
-# A process may take so long to start.
-_BEGIN_SECONDS = 60.0
-# One that has not begun after so long never will: a process that is stopped says nothing.
-_LOST_SECONDS = 300.0
-# mallopt's parameters (glibc, malloc.h), and a size above every tensor of a step.
-_M_TRIM_THRESHOLD = -1
-_M_MMAP_THRESHOLD = -3
-_KEPT_BYTES = 1 << 30
+_DEVICE_LOST = 86  # exit code of a worker whose GPU context may be lost; the worker is replaced
+_BEGIN_SECONDS = 60.0  # time limit for the start of a process
+_LOST_SECONDS = 300.0  # time limit for a worker to begin a job; a stopped process (SIGSTOP) never begins
+_M_TRIM_THRESHOLD = -1  # parameter of mallopt (glibc, malloc.h)
+_M_MMAP_THRESHOLD = -3  # parameter of mallopt (glibc, malloc.h)
+_KEPT_BYTES = 1 << 30  # threshold above the size of every tensor of a training step
 
 
 @dataclass(slots=True)
 class _Desk:
-    """A pool of one process: what a process that is killed may leave locked or half said is its own pool's."""
+    """A pool of one process, so that locks or partial messages of a killed process affect no other worker."""
 
     pool: ProcessPool
     job: Job | None = None
@@ -64,23 +61,23 @@ class _Desk:
 
 @dataclass(slots=True)
 class Processes(Executor):
-    """Worker processes of this machine, one a desk; one that breaks is replaced by a fresh one."""
+    """Executor on worker processes, one per desk; a broken process is replaced."""
 
     source: Source
     limits: Limits
     desks: list[_Desk] = field(default_factory=list)
 
     def start(self, count: int) -> None:
-        """Start so many processes, which load the data and wait for jobs; UsageError in a process that may not."""
+        """Start ``count`` processes, which load the data; raise UsageError if this process may not start processes."""
         check_may_start()
         self.desks = [_Desk(_opened(self.source)) for _ in range(count)]
 
     def places(self) -> list[Place]:
-        """Return what each process trains."""
+        """Return a place per process."""
         return [Place(desk.job) for desk in self.desks]
 
     def submit(self, job: Job) -> None:
-        """Give a job to the first idle process; where it has died while it was idle, another one is started first."""
+        """Give a job to the first idle process, which is replaced first if dead."""
         desk = next(desk for desk in self.desks if desk.job is None)
         if not desk.pool.active:
             self._replace(desk)
@@ -90,7 +87,7 @@ class Processes(Executor):
         self._schedule(desk)
 
     def wait(self, seconds: float) -> list[Event]:
-        """Return what has happened, after at most ``seconds``."""
+        """Return new events after at most ``seconds``."""
         futures = [desk.future for desk in self.desks if desk.job is not None]
         if not futures:
             time.sleep(seconds)
@@ -99,7 +96,7 @@ class Processes(Executor):
         return [event for desk in late if (event := self._event(desk)) is not None]
 
     def stop(self) -> None:
-        """End all processes now; what they were doing is lost but for its checkpoint."""
+        """End all processes immediately; of unfinished jobs only the checkpoints remain."""
         for desk in self.desks:
             desk.pool.stop()  # type: ignore[no-untyped-call]
         for desk in self.desks:
@@ -126,7 +123,7 @@ class Processes(Executor):
             elif desk.pool.active:
                 message = "the worker process has not begun"
             elif time.monotonic() - desk.since < _BEGIN_SECONDS:
-                # No fault of its job, so another one begins with it.
+                # Not caused by the job, so the job is given to a new process.
                 self._replace(desk)
                 desk.job = job
                 self._schedule(desk)
@@ -139,10 +136,10 @@ class Processes(Executor):
 
     def _is_late(self, desk: _Desk) -> bool:
         assert desk.job is not None, "it has one"
-        # A job that comes just when pebble gives up a pool, whose idle process has died, is forgotten with it.
+        # Pebble forgets a job that is scheduled just when the pool is closed because its idle process has died.
         if not desk.pool.active:
             return True
-        # Pebble would count from when a process takes its job, which one that is stopped never does.
+        # Not left to the timeout of Pebble, which begins when a process takes the job: a stopped process never does.
         if not desk.has_begun and desk.future.running():
             desk.has_begun, desk.since = True, time.monotonic()
         allowed = self.limits.seconds - desk.job.spent_seconds if desk.has_begun else _LOST_SECONDS
@@ -158,10 +155,10 @@ _STARTING = threading.Lock()
 
 
 class _Process(SpawnProcess):
-    """A fresh process that is told neither of the caller's script, which it would run, nor of his start method.
+    """A spawned process that knows neither the main module of the caller nor the caller's start method.
 
-    A script without a guard would begin its search again in every process; of loky, the method of joblib's workers, a
-    fresh process knows nothing.
+    Otherwise a script without a ``__main__`` guard would begin its search again in every process. The start method
+    ``loky`` of joblib's workers is unknown in a spawned process.
     """
 
     @staticmethod
@@ -170,7 +167,7 @@ class _Process(SpawnProcess):
 
         def plain(name: str) -> dict[str, Any]:
             preparation = usual(name)
-            if threading.get_ident() != thread:  # it starts a process that is none of ours
+            if threading.get_ident() != thread:  # another thread starts a process of its own
                 return preparation
             facts = {key: value for key, value in preparation.items() if not key.startswith("init_main")}
             return facts | {"start_method": "spawn"}
@@ -190,14 +187,14 @@ class _Context(SpawnContext):
 
 def _opened(source: Source) -> ProcessPool:
     pool = ProcessPool(max_workers=1, initializer=_begin, initargs=(source, os.getpid()), context=_Context())
-    # Ctrl-C reaches the whole terminal group, but only the coordinator decides what it means.
+    # Ctrl-C reaches the whole process group of the terminal, but only the coordinator may react.
     with ignoring_sigint():
         assert pool.active, "to ask is what starts it"
     return pool
 
 
 def _sweep(job: Job | None) -> None:
-    # Half-written by a process that was killed. What cannot be removed now is removed at the command's next start.
+    # Remove partial files of a killed process. If that fails, the next start of the command removes them.
     for path in (job.checkpoint, job.weights, job.inspection) if job is not None else ():
         if path is not None:
             with contextlib.suppress(OSError):
@@ -205,19 +202,19 @@ def _sweep(job: Job | None) -> None:
 
 
 def _begin(source: Source, parent: int) -> None:
-    # Pebble would let a process end in order, for which one that is in the engine has no ear.
+    # Replace the handler of Pebble: a Python handler does not run while the process is inside the native engine.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     die_with(parent)
     settle()
-    # While the coordinator still looks for a first network. Where it fails, the first job tries again and says why.
+    # Load the data while the coordinator proposes a network. If that fails, the first job tries again and reports.
     with contextlib.suppress(Exception):
         _data(source)
 
 
 def settle() -> None:
-    """Make this process one that trains: one thread, and memory that was freed is kept for the next step."""
+    """Configure this process for training: one thread, and freed memory is kept for the next step."""
     torch.set_num_threads(1)
-    # glibc gives large blocks back to the kernel at once; clearing their pages anew took a tenth of a training step.
+    # By default glibc returns large blocks to the kernel at once; clearing new pages took a tenth of a training step.
     if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
         mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
         mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
@@ -229,7 +226,7 @@ def _data(source: Source) -> TrainingData:
 
 
 def train(job: Job, source: Source, memory_mb: float) -> Event:
-    """Do a job in this process, which keeps the data for the next one."""
+    """Run a job in this process, which keeps the data for the next job."""
     try:
         loaded = _data(source)
         with _limited(job, memory_mb):
@@ -243,9 +240,9 @@ def train(job: Job, source: Source, memory_mb: float) -> Event:
             return Broken(job, Status.CRASHED, error.message)
         if refusal is not None:
             return Broken(job, Status.OUT_OF_MEMORY, refusal.message)
-        # Its trace goes to the log of the search, not lost.
+        # Print the traceback, so that the log of the search contains it.
         sys.excepthook(type(error), error, error.__traceback__)
-        # A fault of a kernel takes the GPU's context with it: all that is asked of it from then on fails too.
+        # A fault in a kernel destroys the context of the GPU, so all later calls would fail too.
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             os._exit(_DEVICE_LOST)
         return Broken(job, Status.CRASHED, f"{type(error).__name__}: {error}")
@@ -253,16 +250,16 @@ def train(job: Job, source: Source, memory_mb: float) -> Event:
 
 @contextlib.contextmanager
 def _limited(job: Job, memory_mb: float) -> Iterator[None]:
-    """Let this process take so many MiB at most in the block; what it has reserved and never touched is not counted.
+    """Limit the memory of this process in the block to ``memory_mb`` MiB, without memory reserved but never touched.
 
-    That includes what CUDA reserves, so its context is made first.
+    CUDA reserves such memory, so the context of CUDA is created first.
     """
     if job.device.startswith("cuda"):
         torch.zeros(1, device=job.device)
     status = Path("/proc/self/status")
     lines = status.read_text(encoding="ascii").splitlines() if status.exists() else []
     facts = {name: words for name, _, words in (line.partition(":") for line in lines)}
-    if not facts.keys() >= {"VmData", "RssAnon"}:  # another system than Linux
+    if not facts.keys() >= {"VmData", "RssAnon"}:  # not Linux
         yield
         return
     reserved, touched = (int(facts[name].split()[0]) << 10 for name in ("VmData", "RssAnon"))

@@ -1,8 +1,8 @@
-"""The nodes of a Ray cluster as an executor: one Ray task a job (``docs/decisions.md#25``).
+"""Executor on the nodes of a Ray cluster: one Ray task per job (``docs/decisions.md#25``).
 
-Nothing is repeated by Ray. The coordinator gives a job to a node with room; where the node is lost, the job waits for
-another one and goes on from its last rung. Checkpoints and results travel in messages, the data once to each node. The
-only file that knows Ray, which is imported when somebody asks for a cluster.
+Ray never retries a task. The coordinator gives a job to a node with free places; if the node is lost, the job waits for
+a free place and continues from the last rung. Checkpoints and results travel in messages, the data once to each node.
+No other module uses Ray, which is imported only if a cluster is requested.
 """
 
 from __future__ import annotations
@@ -38,21 +38,16 @@ from harness.training.result import Environment, Status, environment, same_bits_
 from harness.training.run import Job, purpose_of_read
 
 _HINT = "RAY_AUTH_MODE=token and the cluster's own RAY_AUTH_TOKEN may be needed; docs/cluster.md"
-# So long the head, or an address, may take to answer.
-_HEAD_SECONDS = 20.0
-# Of the store through which the data go; Ray would take a third of the memory.
-_STORE_BYTES = 256 << 20
-# Between two looks at the nodes.
-_LOOK_SECONDS = 5.0
-# A job that loses its node so often has crashed: it may be what takes the nodes down.
-_MOST_ATTEMPTS = 5
-# Fields of a job that name a file which it writes; each is sent whole.
-_WRITTEN = ("checkpoint", "weights", "inspection")
+_HEAD_SECONDS = 20.0  # timeout of a connection to the head or to an address
+_STORE_BYTES = 256 << 20  # size of the object store, which carries the data; by default a third of the memory
+_LOOK_SECONDS = 5.0  # interval between updates of the list of nodes
+_MOST_ATTEMPTS = 5  # attempts after which a job that loses its node counts as crashed; the job may be the cause
+_WRITTEN = ("checkpoint", "weights", "inspection")  # fields of ``Job`` for output files, which are sent whole
 
 
 @dataclass(frozen=True, slots=True)
 class NodeInfo:
-    """A node of the cluster: its id, its name for people (the machine's, where no other has it), and what it offers."""
+    """A node of the cluster: id, displayed name (the host name if unique), and numbers of cores and GPUs."""
 
     id: str
     name: str
@@ -60,26 +55,26 @@ class NodeInfo:
     gpus: int = 0
 
     def room(self, device: str, processes: int | None) -> int:
-        """Return how many jobs it trains at once: one a core, or one a GPU, and at most ``processes``."""
+        """Return the number of concurrent jobs: one per core or GPU, and at most ``processes``."""
         offered = self.gpus if device.startswith("cuda") else self.cores
         return offered if processes is None else min(processes, offered)
 
 
 class Kinds(StrEnum):
-    """Which nodes may join: any, those like the first that does, or those like this machine."""
+    """Nodes that may join: any, or nodes of the same kind as the first node, or as this machine."""
 
     ANY = "any"
     FIRST = "first"
     OURS = "ours"
 
 
-# Where a machine has the data, what its results will say of it, and its processor.
+# Facts of a machine: location of the data, environment for results, and name of the processor.
 _Facts = tuple[Source, Environment, str]
 
 
 @dataclass(slots=True, eq=False)
 class _Node:
-    """A node: asked what it is (``asking`` is Ray's name of the question), then refused, or with room for jobs."""
+    """A node: first asked for its facts (``asking`` is Ray's reference), then refused, or given ``room`` places."""
 
     info: NodeInfo
     asking: Any
@@ -90,7 +85,7 @@ class _Node:
 
 @dataclass(slots=True, eq=False)
 class _Work:
-    """A job; ``node`` and ``ref``, Ray's name for its present attempt, are None while it waits for room."""
+    """A submitted job; ``node`` and ``ref`` (Ray's reference of the attempt) are None while the job waits."""
 
     job: Job
     attempt: int = 0
@@ -100,13 +95,13 @@ class _Work:
 
 
 def _facts(source: Source, data_hash: str, device: str, engine: str, stored: Mapping[str, bytes] | None) -> _Facts:
-    """Return what this machine is; it keeps a copy of data that are sent, and compiles the engine where none is."""
+    """Return the facts of this machine; store the data if sent, and compile the native engine if missing."""
     if stored is not None:
         folder = cache_folder() / "cluster" / f"data-{data_hash[:16]}"
         source = replace(source, folder=folder)
         try:
             load(source.dataset, source.folder)
-        except (DataError, UsageError):  # a person's own data are not even known there
+        except (DataError, UsageError):  # user data are not registered on the node
             files.write_together({folder / name: content for name, content in stored.items()})
     if load(source.dataset, source.folder, allow_download=False).data_hash != data_hash:
         raise DataError("its data are others")
@@ -118,19 +113,19 @@ def _facts(source: Source, data_hash: str, device: str, engine: str, stored: Map
         except EngineUnavailable as error:
             if engine == "native":
                 raise DeviceError(f"it has no native engine: {error}") from error
-    # What trains has one thread, however many this process has.
+    # A job trains with one thread (``settle``), unlike this process.
     return source, replace(environment(chosen, data_hash, name), threads=1), processor_name()
 
 
 def _train(job: Job, state: bytes | None, source: Source, memory_mb: float) -> tuple[Event, dict[str, bytes]]:
-    """Do a job from a state on; return how it has ended and what it has written, by the field of the job."""
+    """Run a job from a checkpoint; return the event, and the contents of the output files by field of ``Job``."""
     settle()
     with tempfile.TemporaryDirectory(prefix="harness-work-") as name:
         folder = Path(name)
         paths = {field: folder / field for field in _WRITTEN if getattr(job, field) is not None}
         if state is not None:
             paths["checkpoint"].write_bytes(state)
-        # The coordinator has noted the read when it gave the job away.
+        # The coordinator has already logged the read of the test set, in ``Nodes._begin``.
         log = None if job.test_log is None else folder / "test_reads.jsonl"
         teachers = None if job.teachers is None else cache_folder() / "cluster" / "teachers"
         event = train(replace(job, teachers=teachers, test_log=log, **paths), source, memory_mb)  # type: ignore[arg-type]
@@ -140,13 +135,13 @@ def _train(job: Job, state: bytes | None, source: Source, memory_mb: float) -> t
 def _refusal(ours: _Facts, theirs: _Facts, like: _Facts | None) -> str:
     _, our_environment, _ = ours
     _, their_environment, processor = theirs
-    # If nodes had several versions, nobody could say what a search has run; results name another processor themselves.
+    # All nodes must have the same code, so that a search has one version; the processor is recorded per result.
     for fact in ("commit", "dirty", "torch"):
         our_fact = getattr(our_environment, fact)
         their_fact = getattr(their_environment, fact)
         if our_fact != their_fact:
             return f"its {fact} is {their_fact}, not {our_fact}"
-    # Equal seeds give equal bits on one kind of machine, in about equal time.
+    # Equal seeds give equal bits, in about equal time, only on machines of the same kind.
     if like is not None and not (like[2] == processor and same_bits_due(like[1], their_environment)):
         return f"these runs stay on one kind of machine, and it is {processor}, {their_environment.instructions}"
     return ""
@@ -154,14 +149,18 @@ def _refusal(ours: _Facts, theirs: _Facts, like: _Facts | None) -> str:
 
 @dataclass(slots=True)
 class Nodes(Executor):
-    """The nodes of the cluster that this process is connected to.
+    """Executor on the nodes of the connected cluster.
 
     Attributes:
-        processes: that train on each node at most; None for one a core, or one a GPU.
-        most: places of all nodes together; None for all that there are.
-        kinds: which nodes may join; those that have to be ``like`` one give its bits, in about its time.
-        nodes: all that are there, by their ids.
-        work: jobs that are trained or wait for room.
+        processes: Largest number of jobs per node; None for one per core or GPU.
+        most: Largest number of places of all nodes together; None for no limit.
+        kinds: Nodes that may join.
+        nodes: Present nodes by id.
+        work: Jobs that are running or waiting for a place.
+        ours: Facts of this machine.
+        like: Facts that a node must match, for equal bits in about equal time; None for any facts.
+        stored: Ray's reference of the data files; None if the nodes load the data themselves.
+        looked: Time of the last update of ``nodes``, on the monotonic clock.
     """
 
     source: Source
@@ -181,7 +180,7 @@ class Nodes(Executor):
     looked: float = float("-inf")
 
     def start(self, count: int) -> None:
-        """Ask all nodes to join, and wait for the first."""
+        """Ask all nodes to join, and wait for the first; raise DeviceError if all nodes are refused."""
         import ray
 
         self.ray = ray
@@ -198,7 +197,7 @@ class Nodes(Executor):
                 raise DeviceError(f"no node of the cluster can train: {why}")
 
     def places(self) -> list[Place]:
-        """Return what each node trains, and what waits; one is there even without a node, for what then waits."""
+        """Return the places of all nodes and a place per waiting job, or else a single idle place."""
         slots = []
         for node in self.nodes.values():
             jobs = [work.job for work in self.work if work.node is node]
@@ -206,12 +205,12 @@ class Nodes(Executor):
         return [*slots, *(Place(work.job) for work in self.work if work.node is None)] or [Place()]
 
     def submit(self, job: Job) -> None:
-        """Give a job to the first node with room; where it has gone meanwhile, the job waits for another."""
+        """Give a job to the first node with a free place; without a free place the job waits."""
         self.work.append(_Work(job))
         self._begin()
 
     def wait(self, seconds: float) -> list[Event]:
-        """Return what has happened, after at most ``seconds``; nodes that come are used."""
+        """Return new events after at most ``seconds``; new nodes are asked to join."""
         if time.monotonic() - self.looked > _LOOK_SECONDS:
             self._look()
         self._begin()
@@ -235,7 +234,7 @@ class Nodes(Executor):
         return events
 
     def stop(self) -> None:
-        """End all jobs now."""
+        """Stop all jobs immediately."""
         for work in self.work:
             self._leave(work)
         self.work, self.nodes = [], {}
@@ -296,10 +295,10 @@ class Nodes(Executor):
             work.ref = self._begun(_train, node.info, self.device, job, state, node.source, self.limits.memory_mb)
 
     def _begun(self, function: Any, node: NodeInfo, device: str, *arguments: Any) -> Any:
-        # It begins a function on a node and returns Ray's name for its result; without a device it takes no room there.
+        # Start ``function`` on a node and return Ray's reference of the result; without a device, no core is reserved.
         strategy = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node.id, soft=False)
         resources = {"num_cpus": int(device == "cpu"), "num_gpus": int(device.startswith("cuda"))}
-        # Ray may repeat none, as it does not know whether a lost attempt has had an effect.
+        # No retries by Ray, because Ray cannot know whether a lost attempt had effects.
         return self.ray.remote(max_retries=0, scheduling_strategy=strategy, **resources)(function).remote(*arguments)
 
     def _ended(self, work: _Work) -> list[Event]:
@@ -317,7 +316,7 @@ class Nodes(Executor):
         except self.ray.exceptions.WorkerCrashedError:
             event = Broken(job, Status.CRASHED, f"the worker process on {node.info.name} has died")
         except self.ray.exceptions.RayError as error:
-            # The node has gone, or has no data or no disk any more.
+            # The node is lost, or has no data or disk any more.
             self._lose(node, str(getattr(error, "cause", "")))
             if work.attempt < _MOST_ATTEMPTS:
                 return []
@@ -332,7 +331,7 @@ class Nodes(Executor):
 
 
 def nodes_now() -> list[NodeInfo]:
-    """Return the nodes of the cluster that this process is connected to."""
+    """Return the living nodes of the connected cluster."""
     import ray as library
 
     ray: Any = library
@@ -352,7 +351,7 @@ def nodes_now() -> list[NodeInfo]:
 
 
 def _reach(address: str, message: str, hint: str) -> None:
-    # The address is tried here first, as Ray itself would try for minutes.
+    # Try the address first, because Ray itself would try for minutes.
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), _HEAD_SECONDS).close()
@@ -362,35 +361,36 @@ def _reach(address: str, message: str, hint: str) -> None:
 
 @contextmanager
 def executor_at(address: str | None, processes: int | None, **options: Any) -> Iterator[ExecutorOf]:
-    """Connect to a cluster, or start one on this machine, for the block, and give what makes an executor of its nodes.
+    """Connect to a cluster, or start a local cluster, for the block, and yield a function that makes an executor.
 
     Args:
         address: ``local``, ``auto`` or ``HOST:PORT``; None for the processes of this machine.
-        processes: of each node, as the other attributes of ``Nodes``; a cluster that is started here offers so many.
+        processes: Largest number of jobs per node, and number of cores of a cluster that is started here.
+        options: Further attributes of ``Nodes``.
     """
     if address is None:
         yield Processes
         return
     errors.require("cluster", ("ray",), "--cluster")
-    # Ray reads its settings once a process, when it is imported.
+    # Ray reads its settings at import, once per process.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ours: dict[str, Any] = {"address": address}
     if address == "local":
-        # Whoever reaches a cluster runs code there. A process keeps its token, so its clusters have the same one.
+        # A token, because access to a cluster allows to run code. Ray keeps one token for all clusters of a process.
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         ours |= {"num_cpus": processes or core_count(), "object_store_memory": _STORE_BYTES}
         ours |= {"_node_ip_address": "127.0.0.1", "include_dashboard": False}
     elif address != "auto":
         _reach(address, f"no cluster answers at {address}", _HINT)
-        # Seconds in which a cluster that refuses the token is asked again.
+        # Ask a cluster that refuses the token again for 5 seconds only.
         os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "5")
     import ray
     from ray._private import worker
 
-    # Messages of nodes would come among the results: Ray prints them on stdout, and has no option against it.
+    # Ray prints messages of nodes on stdout, among the results, and has no option to prevent that.
     vars(worker)["print_to_stdstream"] = lambda *what, **how: None
-    # Ray would end the program at once; what a signal means the program itself says.
+    # Keep the handler of the program: the handler that ``ray.init`` installs ends the program at once.
     with handled({signal.SIGTERM: signal.getsignal(signal.SIGTERM)}), busy(f"connecting to the cluster ({address})"):
         try:
             ray.init(**ours, log_to_driver=False, logging_level=logging.CRITICAL, configure_logging=True)

@@ -1,9 +1,9 @@
-"""The driver of the native engine: a network's program, and the steps that the engine takes with its state.
+"""Driver of the native engine: programs of networks, training steps, predictions and conversion of the state.
 
-The engine takes the state of a torch network and some hundreds of steps in one call, and gives the state back.
-Between epochs everything lives in the torch network and its optimizer, so that predictions, checkpoints and digests
-are the same code whichever engine trains, and a run may change engines at any epoch. It trusts its caller with every
-address, so tensors are checked before: a fault there is our own mistake.
+The engine gets the state of a torch network, trains up to ``_CHUNK`` steps per call, and updates the state in place.
+Between epochs the torch network and its optimizer hold the entire state, so predictions, checkpoints and digests use
+the same code for both engines, and the engine of a run may change after any epoch. The engine trusts all addresses, so
+tensors are checked here; a failed check is a bug of the caller.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from harness.training.native.instruction import Program, program
 from harness.training.recipe import Recipe, Steps, decay_of
 from search_spaces.network import Architecture, Task
 
-# Steps a call of the native engine: long enough that calls cost nothing, short enough that Ctrl-C does not wait.
+# Steps per call of the engine: enough to make the overhead of calls negligible, few enough for a quick Ctrl-C.
 _CHUNK = 100
 
 
 @dataclass(frozen=True, slots=True)
 class FlatState:
-    """The state of a run as the engine takes it, which changes it in place.
+    """The state of a run in the layout of the engine, which updates the tensors in place.
 
     Attributes:
-        state: weights and BN statistics, (state_size,).
-        average: their average, or the state itself before it begins, (state_size,).
-        memories: what the optimizer remembers of each parameter, (parameter_count,) each; zeros before the first step.
+        state: Weights and BN statistics, (state_size,).
+        average: Moving average of the state, equal to the state before averaging begins, (state_size,).
+        memories: Optimizer state (momentum or Adam's moments), (parameter_count,) each; zeros before the first step.
     """
 
     state: Tensor
@@ -46,7 +46,7 @@ class FlatState:
 
 
 class NativeProgram:
-    """A network's program and its teachers', with the engine's buffers for a batch, which are freed with it."""
+    """The engine's programs of a network and its teachers, with buffers for a batch; freed with this object."""
 
     def __init__(
         self, engine: Engine, architecture: Architecture, recipe: Recipe, images: Images, teacher: Teacher | None = None
@@ -60,13 +60,13 @@ class NativeProgram:
         adam = int(recipe.optimizer == "adam")
         nesterov = int(recipe.nesterov)
         self.row = training_row(double=engine.double)(adam, nesterov, recipe.momentum, recipe.label_smoothing)
-        # L2 coefficients, (parameter_count,). A network may have no parameters.
+        # L2 coefficients, (parameter_count,); ``torch.cat`` needs the empty tensor if there are no parameters.
         decays = [torch.full((size,), decay_of(recipe, kernel=kernel)) for size, kernel in self.program.parameters]
         self.decay = torch.cat([*decays, torch.empty(0)]).to(self.real)
         self.teacher: Any = None
         if teacher is not None:
             pointer = self._opened(program(teacher.architecture, self.task.input_shape), images)
-            # (teachers, state_size); the engine reads them at every step, so they live as long as this object.
+            # (teachers, state_size); an attribute, because the engine reads the states at every step.
             states = [_flat(_engine_tensors(network), self.real) for network in teacher.networks]
             self.teacher_states = torch.stack(states)
             count, size = self.teacher_states.shape
@@ -89,7 +89,7 @@ class NativeProgram:
         return pointer
 
     def seed_masks(self, generator: torch.Generator) -> None:
-        """Draw the seed of the masks of dropout; a network without dropout draws nothing."""
+        """Seed the dropout masks from the generator; no draw for a network without dropout."""
         if any(item.dropout for item in self.program.instructions):
             seed = torch.randint(2**62, (), generator=generator, dtype=torch.int64)
             self.engine.library.engine_seed(self.pointer, int(seed))
@@ -97,12 +97,15 @@ class NativeProgram:
     def train(
         self, flat: FlatState, images: Images, order: Tensor, maps: Tensor | None, moving: Steps, step: int
     ) -> float:
-        """Take these steps, of which ``step`` were taken before, and return the sum of their losses.
+        """Train for the steps in ``moving`` and return the sum of the losses.
 
         Args:
-            flat: the state, which the steps change.
-            order: which images the steps take, int64 (at least steps * batch,).
-            maps: how these are moved, (steps * batch, 2, 3); None for not at all.
+            flat: State of the run, updated in place.
+            images: Training images.
+            order: Indices of the images, int64 (at least steps * batch,).
+            maps: Affine maps of the augmentation, (steps * batch, 2, 3); None without augmentation.
+            moving: Learning rates and averaging weights of the steps.
+            step: Number of steps before this call.
         """
         batch = self.recipe.batch_size
         steps = len(moving.rates)
@@ -110,7 +113,7 @@ class NativeProgram:
         _check("order", order[: steps * batch], torch.int64, (steps * batch,), len(images))
         assert flat.state.numel() == self.program.state_size, "the network is not that of the program"
         rates, shares = torch.tensor([moving.rates, moving.shares], dtype=self.real)
-        # SGD has one memory, and the engine then reads no second.
+        # SGD has a single memory; the engine does not read the second address then.
         written = (flat.state, flat.memories[0], flat.memories[-1], flat.average)
         loss = 0.0
         for first in range(0, steps, _CHUNK):
@@ -129,7 +132,7 @@ class NativeProgram:
         return loss
 
     def predict(self, network: nn.Module, tensors: list[Tensor], pixels: Tensor) -> Tensor:
-        """Return the predicted class of each image, int64 (n,), with a state in the order of ``state_tensors``."""
+        """Return the predicted class of each image, int64 (n,), given the state in the order of ``state_tensors``."""
         _check("pixels", pixels, torch.uint8, (len(pixels), *self.task.input_shape))
         state = _flat(_in_order(network, tensors), self.real)
         assert state.numel() == self.program.state_size, "the network is not that of the program"
@@ -140,12 +143,12 @@ class NativeProgram:
 
 
 def measured_latency(architecture: Architecture, task: Task, repeats: int = 200) -> float:
-    """Return the microseconds that the native engine takes for one image on one core, the least of so many.
+    """Return the microseconds of the native engine for an image on a single core, the minimum of ``repeats`` calls.
 
-    Weights are random; the image is too.
+    Weights and image are random.
 
     Raises:
-        EngineUnavailable: there is no engine here, or it has no kernel for an op.
+        EngineUnavailable: The engine cannot be built or loaded here.
     """
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (1, *task.input_shape), dtype=torch.uint8, generator=generator)
@@ -164,7 +167,7 @@ def measured_latency(architecture: Architecture, task: Task, repeats: int = 200)
 
 
 def _check(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...], limit: int | None = None) -> None:
-    """Raise AssertionError unless a tensor lies as the engine reads it, with numbers from 0 to below the limit."""
+    """Raise AssertionError unless a tensor has the layout that the engine reads, with numbers in [0, limit)."""
     if tensor.dtype is not dtype or tensor.shape != shape or not tensor.is_contiguous() or tensor.device.type != "cpu":
         layout = f"{tensor.dtype} {tuple(tensor.shape)} on {tensor.device}, contiguous {tensor.is_contiguous()}"
         raise AssertionError(f"the {name}: {layout}; the engine reads contiguous {dtype} {shape} on cpu")
@@ -178,7 +181,7 @@ def _check_images(pixels: Tensor, labels: Tensor, task: Task) -> None:
 
 
 def _engine_tensors(network: nn.Module) -> list[Tensor]:
-    # Parameters, each once, then means and variances, in the order of the engine's state.
+    # Parameters, each once, then means and variances: the order of the state of the engine.
     return [*network.parameters(), *(tensor for tensor in network.buffers() if tensor.is_floating_point())]
 
 
@@ -187,20 +190,20 @@ def _flat(tensors: list[Tensor], real: torch.dtype) -> Tensor:
 
 
 def _in_order(network: nn.Module, tensors: list[Tensor]) -> list[Tensor]:
-    # What stands for ``state_tensors``, as averages do, in the order of ``_engine_tensors``.
+    # Return tensors in the order of ``_engine_tensors``, given tensors in the order of ``state_tensors``.
     by_address = dict(zip((tensor.data_ptr() for tensor in state_tensors(network)), tensors, strict=True))
     return [by_address[tensor.data_ptr()] for tensor in _engine_tensors(network)]
 
 
 def _memories(optimizer: torch.optim.Optimizer) -> tuple[str, ...]:
-    # What an optimizer remembers of each parameter, by torch's names.
+    # torch's names of the optimizer state of each parameter.
     return ("exp_avg", "exp_avg_sq") if isinstance(optimizer, torch.optim.Adam) else ("momentum_buffer",)
 
 
 def flat_state(
     network: nn.Module, optimizer: torch.optim.Optimizer, average: list[Tensor] | None, real: torch.dtype
 ) -> FlatState:
-    """Return the state of a run as the engine takes it; ``average`` is in the order of ``state_tensors``."""
+    """Return the state of a run in the layout of the engine; ``average`` is in the order of ``state_tensors``."""
     tensors = _engine_tensors(network)
     averaged = tensors if average is None else _in_order(network, average)
     memories = []
@@ -212,7 +215,7 @@ def flat_state(
 
 
 def restore(network: nn.Module, optimizer: torch.optim.Optimizer, flat: FlatState, step: int) -> None:
-    """Copy a state back into network and optimizer, which have taken ``step`` steps, as torch would have left them."""
+    """Copy a state into network and optimizer, as torch would leave both after ``step`` steps."""
     tensors = _engine_tensors(network)
     with torch.no_grad():
         for tensor, part in zip(tensors, _parts(flat.state, tensors), strict=True):
@@ -227,7 +230,7 @@ def restore(network: nn.Module, optimizer: torch.optim.Optimizer, flat: FlatStat
 
 
 def restored_average(network: nn.Module, flat: FlatState) -> list[Tensor]:
-    """Return the average of a state in the order of ``state_tensors``."""
+    """Return the average in the order of ``state_tensors``."""
     tensors = _engine_tensors(network)
     addresses = (tensor.data_ptr() for tensor in tensors)
     parts = dict(zip(addresses, _parts(flat.average, tensors), strict=True))
@@ -235,6 +238,6 @@ def restored_average(network: nn.Module, flat: FlatState) -> list[Tensor]:
 
 
 def _parts(values: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
-    # What lies one behind the other, in the shapes of these tensors.
+    # Split concatenated values into views with the shapes of these tensors.
     parts = torch.split(values, [tensor.numel() for tensor in tensors])
     return [part.view(tensor.shape) for tensor, part in zip(tensors, parts, strict=True)]

@@ -1,7 +1,7 @@
-"""The native engine: compiled once with the machine's C++ compiler, kept in the user's cache, called through ctypes.
+"""Build, loading and choice of the native engine, a C++ library called through ctypes.
 
-Its sources lie beside this file. A call of the engine releases Python's lock. Where there is no compiler the
-engine declines, and torch trains instead.
+The sources in this folder are compiled once by the C++ compiler of the machine and stored in the user's cache. Calls of
+the engine release Python's global interpreter lock. Without a compiler torch trains instead.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
     import torch
 
 _SOURCES = Path(__file__).resolve().parent
-# Vectors are the engine's own types; the rest says that nobody asks for errno or floating-point traps.
+# The engine has its own vector types and uses neither errno nor floating-point traps, hence the last two options.
 OPTIONS = ("-std=c++17", "-O3", "-shared", "-fPIC", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math")
 TORCH = "torch"
 _ENGINES = ("auto", "native", TORCH)
 
 
 @dataclass(frozen=True, slots=True)
-class _Level:  # an instruction set: the compiler's options for it, and the processor's flags that it needs
+class _Level:  # an instruction set: options of the compiler, and flags that the processor needs
     name: str
     options: tuple[str, ...]
     needs: frozenset[str]
@@ -49,25 +49,24 @@ class _Level:  # an instruction set: the compiler's options for it, and the proc
 
 _AVX512 = frozenset({"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx2", "fma", "bmi2"})
 _LEVELS = (
-    # Computes as the next one does, and multiplies in bf16 where a recipe asks for it.
+    # Same results as ``avx512``, and products in bf16 for recipes with precision ``bf16``.
     _Level("avx512bf16", ("-march=x86-64-v4", "-mavx512bf16", "-mprefer-vector-width=512"), _AVX512 | {"avx512_bf16"}),
     _Level("avx512", ("-march=x86-64-v4", "-mprefer-vector-width=512"), _AVX512),
     _Level("avx2", ("-march=x86-64-v3",), frozenset({"avx2", "fma", "bmi2"})),
-    # Vectors of 16 bytes: SSE2 on x86-64, NEON on 64-bit ARM, which their compilers assume anyway.
+    # Vectors of 16 bytes: SSE2 on x86-64, NEON on 64-bit ARM, the defaults of the compilers.
     _Level("plain", (), frozenset()),
 )
 
 
 class EngineUnavailable(Exception):
-    """Raise when the native engine cannot be built, kept or loaded here; the message says why."""
+    """The native engine cannot be built, stored or loaded on this machine; the message gives the reason."""
 
 
 class _CompilerRefuses(EngineUnavailable):
     pass
 
 
-# Tried in this order where CXX names none.
-_COMPILERS = ("c++", "g++", "clang++")
+_COMPILERS = ("c++", "g++", "clang++")  # tried in this order if CXX is not set
 _INT = ctypes.c_int
 _LONG = ctypes.c_int64
 _POINTER = ctypes.c_void_p
@@ -75,14 +74,14 @@ _DOUBLE = ctypes.c_double
 
 
 def training_row(*, double: bool) -> type[ctypes.Structure]:
-    """Return the type of the recipe as ``engine_train`` takes it."""
+    """Return the ctypes structure of the recipe fields that ``engine_train`` reads (``Training`` in engine.cpp)."""
     real = _DOUBLE if double else ctypes.c_float
     rows = (("adam", _INT), ("nesterov", _INT), ("momentum", real), ("smoothing", real))
     return type("TrainingRow", (ctypes.Structure,), {"_fields_": rows})
 
 
 class TeacherRow(ctypes.Structure):
-    """The teachers of a recipe as ``engine_train`` takes them: a program, a state each, their share of the loss."""
+    """The structure of the teachers for ``engine_train`` (``Teacher`` in distillation.h)."""
 
     _fields_ = (
         *(("program", _POINTER), ("states", _POINTER), ("state_size", _LONG), ("count", _LONG)),
@@ -92,18 +91,18 @@ class TeacherRow(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """A loaded engine."""
+    """A loaded native engine."""
 
-    name: str  # for results: ``native avx512 1f0c53a2``, the digest that of its sources, compiler and options
-    path: str  # of its shared library
-    double: bool  # its numbers are float64
-    pairs: bool  # it multiplies pairs of bf16
-    library: ctypes.CDLL
-    skipped: tuple[str, ...] = ()  # why the better instruction sets of this processor are not used, a line each
+    name: str  # for results, ``native avx512 1f0c53a2``: level, digest of sources, compiler and options
+    path: str  # path of the shared library
+    double: bool  # computes in float64, not float32
+    pairs: bool  # supports products of bf16 pairs
+    library: ctypes.CDLL  # with declared functions
+    skipped: tuple[str, ...] = ()  # reasons why better instruction sets are not used, a line each
 
 
 def level() -> _Level:
-    """Return the best instruction set of this processor."""
+    """Return the best instruction set that this processor supports."""
     if platform.machine() not in ("x86_64", "AMD64"):
         return _LEVELS[-1]
     flags = processor_flags()
@@ -111,18 +110,21 @@ def level() -> _Level:
 
 
 def load(wanted: _Level | None = None, *, double: bool = False, extra: tuple[str, ...] = ()) -> Engine:
-    """Return the engine, compiled now where the cache does not hold it.
+    """Return the engine, compiled now if not in the cache.
 
-    A process asks its compiler once: what could not be had is not tried again, and the same reason is given.
+    A failed build is not repeated in this process; later calls raise the same error.
 
     Args:
-        wanted: an instruction set; None for the best that this processor and its compiler know.
-        double: compute in float64.
-        extra: further options of the compiler, such as a sanitizer's.
+        wanted: Instruction set; None for the best set that processor and compiler support.
+        double: Whether to compute in float64.
+        extra: Further options of the compiler, such as sanitizers.
+
+    Raises:
+        EngineUnavailable: The engine cannot be built, stored or loaded.
     """
     outcome = _outcome(wanted, double, extra)
     if isinstance(outcome, EngineUnavailable):
-        # Without the trace of those who asked before.
+        # Without the tracebacks of earlier calls.
         raise outcome.with_traceback(None)
     return outcome
 
@@ -136,7 +138,7 @@ def _outcome(wanted: _Level | None, double: bool, extra: tuple[str, ...]) -> Eng
             path = _built((*OPTIONS, *candidate.options, *(("-DDOUBLE",) if double else ()), *extra))
             library = _declared(ctypes.CDLL(str(path)))
         except _CompilerRefuses as error:
-            # An old compiler may not know the newest instruction set.
+            # Try the next level, because an old compiler may not support the newest instruction sets.
             refusals[candidate.name] = error
         except EngineUnavailable as error:
             return error
@@ -165,7 +167,7 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
 
 
 def compiler() -> list[str]:
-    """Return the command of the C++ compiler: that of CXX, else the first installed. Raises EngineUnavailable."""
+    """Return the command of the C++ compiler: CXX, or else the first of ``_COMPILERS``. Raises EngineUnavailable."""
     words = compiler_words("CXX", _COMPILERS)
     if not words:
         raise EngineUnavailable(f"no C++ compiler found ({os.environ.get('CXX') or ', '.join(_COMPILERS)})")
@@ -173,7 +175,7 @@ def compiler() -> list[str]:
 
 
 def compiler_version() -> str:
-    """Return what the compiler says of itself. Raises EngineUnavailable."""
+    """Return the output of the compiler for ``--version``. Raises EngineUnavailable."""
     command = [*compiler(), "--version"]
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
@@ -187,13 +189,13 @@ def _built(options: tuple[str, ...]) -> Path:
     for source in sorted((*_SOURCES.glob("*.cpp"), *_SOURCES.glob("*.h"))):
         digest.update(source.read_bytes())
     own_folder = os.environ.get("HARNESS_ENGINE_CACHE")
-    # A name without a slash would be looked for among the system's libraries.
+    # An absolute path, because a name without a slash is searched among the system libraries.
     folder = (Path(own_folder) if own_folder else cache_folder() / "engine").resolve()
     path = folder / f"engine-{digest.hexdigest()[:16]}.so"
     seal = path.with_suffix(".sha256")
 
     def is_whole() -> bool:
-        # A process that runs a truncated library is killed without a word.
+        # Loading a truncated library would kill the process without a message.
         return path.exists() and seal.exists() and seal.read_bytes() == _sealed(path)
 
     try:
@@ -213,7 +215,7 @@ def _sealed(path: Path) -> bytes:
 
 def _compile(command: list[str], path: Path) -> None:
     print("compiling the engine for this processor, once; it takes some twenty seconds", file=sys.stderr, flush=True)
-    # This process holds the lock, so a folder of another build is left from one that was killed.
+    # This process holds the lock, so existing build folders belong to killed processes.
     for remnant in path.parent.glob(f".build-{path.stem}-*"):
         shutil.rmtree(remnant, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".build-{path.stem}-") as folder:
@@ -221,11 +223,11 @@ def _compile(command: list[str], path: Path) -> None:
         line = [*command, "-o", str(library), *map(str, sorted(_SOURCES.glob("*.cpp")))]
         environment = os.environ | {"TMPDIR": folder}
         answer = subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment)
-        # Either the compiler's driver was killed, or a program that it has started.
+        # Either the driver of the compiler or one of its child processes was killed.
         if answer.returncode < 0 or "Killed signal" in answer.stderr:
             raise EngineUnavailable(f"{command[0]} was killed; is there too little memory?")
         if answer.returncode:
-            # A linker that finds no room says so before the compiler says that the linker has failed.
+            # The first such line has the cause: a linker reports a full disk before the compiler reports the linker.
             telling = (line for line in answer.stderr.splitlines() if "error" in line or "failed" in line)
             raise _CompilerRefuses(f"{command[0]} fails: {next(telling, answer.stderr[:200])}")
         with library.open("rb") as file:
@@ -235,7 +237,7 @@ def _compile(command: list[str], path: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The engine that trains, None where torch does, and why not the native one; empty where torch was asked for."""
+    """The chosen engine, None for torch, and the reason against the native engine, empty if torch was requested."""
 
     engine: Engine | None
     why: str = ""
@@ -247,17 +249,22 @@ class Choice:
 
 
 def choose_engine(name: str, recipe: Recipe, device: torch.device, ops: Iterable[type[Op]] = ()) -> Choice:
-    """Return the engine for ``auto``, ``native`` or ``torch``; the native one is compiled now where it never was.
+    """Return the engine for a training; the native engine is compiled now if necessary.
 
     Args:
-        ops: of the network, or of all that may be trained; the native engine has no kernel for some.
+        name: ``auto``, ``native`` or ``torch``.
+        ops: Types of the ops of all networks to train; the native engine lacks kernels for some ops.
+
+    Raises:
+        UsageError: ``name`` is unknown.
+        DeviceError: ``native`` was requested, but cannot train.
     """
     if name not in _ENGINES:
         raise UsageError(f"unknown engine {name!r}; allowed are {', '.join(_ENGINES)}", hint=nearest(name, _ENGINES))
     if name == TORCH:
         return Choice(None)
     why = f"it runs on processors, not on {device.type}"
-    # The engine trains with the teacher in the same call.
+    # The engine also evaluates the teacher, so ops of the teacher need kernels too.
     teacher_ops = parse_notation(recipe.teacher).op_types if recipe.teacher else ()
     without = sorted({op.__name__ for op in (*ops, *teacher_ops) if op not in KERNELS})
     if recipe.trainer:
@@ -279,5 +286,5 @@ def choose_engine(name: str, recipe: Recipe, device: torch.device, ops: Iterable
 
 
 def engine_of_repeat(name: str, recorded: str | None) -> str:
-    """Return the engine for a seed that is on record, None where it is not; a repetition is to give the same bits."""
+    """Return the engine to repeat a recorded seed with the same bits; ``recorded`` is None for a new seed."""
     return TORCH if name == "auto" and recorded == TORCH else name

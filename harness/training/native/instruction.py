@@ -1,9 +1,9 @@
-"""An architecture as a flat program for the native engine: maps, instructions and the layout of its state.
+"""Programs of the native engine: an architecture as a flat list of values and instructions.
 
-The engine keeps all parameters, and behind them all running statistics, in one array: the state. A program says
-which values (maps of a batch) there are, which instruction reads and writes which, and where in the state each
-finds its kernels. Nothing here needs a compiler, torch or the engine. ``instruction.h`` has the rows in C++, written
-from here by ``python -m harness.training.native.instruction``; a test compares the two.
+The state of a program is an array of all parameters, followed by all running statistics. A program lists the values
+(maps of a batch), and the instructions with the values that each reads and writes and its offsets into the state. This
+module needs neither a compiler nor torch nor the engine. ``python -m harness.training.native.instruction`` writes the
+rows as C++ structures to ``instruction.h``; a test compares both.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ from search_spaces.ops import Shape
 
 _HEADER = Path(__file__).with_suffix(".h")
 
-# The engine takes integers only: a dropout rate and the slope of a leaky activation in these parts.
-_RATE_PARTS = 65_536
-_SLOPE_PARTS = 1_000_000_000
+_RATE_PARTS = 65_536  # a dropout rate is stored as an integer multiple of 1 / _RATE_PARTS
+_SLOPE_PARTS = 1_000_000_000  # a leaky slope is stored as an integer multiple of 1 / _SLOPE_PARTS
 
 
 class _Code(IntEnum):
@@ -39,7 +38,7 @@ class _Code(IntEnum):
     UNSHUFFLE = 8
 
 
-class _Activation(IntEnum):  # what a pointwise instruction does to a value before its BN or after it
+class _Activation(IntEnum):  # activation of a pointwise instruction, before or after BN
     NONE = 0
     RELU = 1
     LEAKY = 2
@@ -48,7 +47,7 @@ class _Activation(IntEnum):  # what a pointwise instruction does to a value befo
 
 
 @dataclass(frozen=True, slots=True)
-class _Value:  # one map: its shape, and the margins of zeros around it and its gradient that its readers need
+class _Value:  # shape of a map, and the margins of zeros that readers of the map and of its gradient need
     channels: int
     height: int
     width: int
@@ -57,44 +56,44 @@ class _Value:  # one map: its shape, and the margins of zeros around it and its 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Instruction:  # -1 stands for what there is not
+class _Instruction:  # -1 means absent
     code: _Code
-    source: int  # index of the value that is read; ``target`` of the one that is written
-    target: int = -1
+    source: int  # index of the input value
+    target: int = -1  # index of the output value
     other: int = -1  # index of the second summand of a sum
-    rows: int = 0  # of a window; 0 for a pool over the whole map
-    columns: int = 0
+    rows: int = 0  # height of a window; 0 to pool over the whole map
+    columns: int = 0  # width of a window
     stride: int = 1
-    row_padding: int = 0  # zeros above and below; ``column_padding`` on the left and on the right
-    column_padding: int = 0
-    groups: int = 1  # of channels, each convolved by itself
-    poses: int = 1  # of each learned kernel, or of each scale and shift
-    shared: int = 1  # so many neighbouring channels have one mean and one variance
-    kernel: int = -1  # its place in the state; so with ``bias``, ``scale``, ``shift``, ``mean`` and ``variance``
+    row_padding: int = 0  # zeros above and below
+    column_padding: int = 0  # zeros on the left and on the right
+    groups: int = 1  # groups of channels that are convolved separately
+    poses: int = 1  # poses of each learned kernel, or of each scale and shift
+    shared: int = 1  # number of neighbouring channels with a common mean and variance
+    kernel: int = -1  # offset in the state, as the five fields below
     bias: int = -1
     scale: int = -1
     shift: int = -1
     mean: int = -1
     variance: int = -1
-    before: _Activation = _Activation.NONE  # activation before BN, or without one; ``after`` is that after it
-    after: _Activation = _Activation.NONE
-    before_slope: int = 0  # of a leaky one in parts of 1,000,000,000, of a learned one its place
-    after_slope: int = 0
-    dropout: int = 0  # 0 for none, 1 of single values, 2 of whole channels
-    rate: int = 0  # of dropout, in parts of 65,536
+    before: _Activation = _Activation.NONE  # activation before BN or without BN
+    after: _Activation = _Activation.NONE  # activation after BN
+    before_slope: int = 0  # slope in 1 / _SLOPE_PARTS if leaky, offset in the state if learned
+    after_slope: int = 0  # as ``before_slope``
+    dropout: int = 0  # 0: none, 1: of single values, 2: of whole channels
+    rate: int = 0  # dropout rate in 1 / _RATE_PARTS
 
 
 @dataclass(slots=True)
 class Program:
-    """A network, flat."""
+    """A network as values and instructions, with the layout of the state."""
 
     values: list[_Value] = field(default_factory=list)
     instructions: list[_Instruction] = field(default_factory=list)
     parameters: list[tuple[int, bool]] = field(
         default_factory=list
     )  # sizes in torch's order; True for kernels, matrices
-    statistics: int = 0  # running ones: of each BN its means, then its variances; they lie behind the parameters
-    tied: dict[str, int] = field(default_factory=dict)
+    statistics: int = 0  # number of running statistics: for each BN the means, then the variances
+    tied: dict[str, int] = field(default_factory=dict)  # offsets of tied parameters by name of the tie
 
     @property
     def parameter_count(self) -> int:
@@ -126,10 +125,10 @@ class Program:
 
 
 def program(architecture: Architecture, input_shape: Shape) -> Program:
-    """Return the program of a network. Raises ShapeError: the ops do not fit together."""
+    """Return the program of a network. Raises ShapeError if the ops do not fit together."""
     flat = Program()
     _sequence(flat, architecture.ops, input_shape, flat._value(input_shape))
-    # Statistics lie behind the parameters, whose number is known at the end only.
+    # Statistics follow the parameters, whose number is known only now.
     count = flat.parameter_count
     flat.instructions = [
         replace(item, mean=count + item.mean, variance=count + item.variance) if item.shift >= 0 else item
@@ -139,7 +138,7 @@ def program(architecture: Architecture, input_shape: Shape) -> Program:
 
 
 def _sequence(flat: Program, ops: tuple[spec.Op, ...], shape: Shape, source: int) -> int:
-    """Write the instructions of ops that read ``source``, and return the value that they leave."""
+    """Append the instructions of ops that read value ``source``; return the index of the last output."""
     while ops:
         count, item = _pointwise(flat, ops, shape, source)
         if count:
@@ -154,9 +153,9 @@ def _sequence(flat: Program, ops: tuple[spec.Op, ...], shape: Shape, source: int
 
 
 def _pointwise(flat: Program, ops: tuple[spec.Op, ...], shape: Shape, source: int) -> tuple[int, _Instruction]:
-    """Return how many ops one pointwise instruction can take, and the instruction.
+    """Return the number of leading ops that fit into a single pointwise instruction, and the instruction.
 
-    These are activation, BN, activation and dropout in this order, each or none; a second activation only after BN.
+    The ops are activation, BN, activation and dropout in this order. Each is optional; the second activation needs BN.
     """
     item = _Instruction(code=_Code.POINTWISE, source=source)
     count = 0
@@ -178,7 +177,7 @@ def _pointwise(flat: Program, ops: tuple[spec.Op, ...], shape: Shape, source: in
 
 
 def _slope(flat: Program, activation: spec.Op | None) -> int:
-    # A fixed slope is stored in parts, a learned one as its index in the state.
+    # A fixed slope in 1 / _SLOPE_PARTS, or the offset of a learned slope in the state.
     if isinstance(activation, spec.PReLU):
         return flat._parameter(1, kernel=False)
     return round(activation.slope * _SLOPE_PARTS) if isinstance(activation, spec.LeakyReLU) else 0
@@ -196,7 +195,7 @@ def _with_norm(flat: Program, item: _Instruction, norm: spec.BatchNorm, channels
 
 
 def _window(code: _Code, flat: Program, op: Any, shape: Shape, source: int) -> int:
-    # An op without a size, such as a global pool, has the whole map as its window.
+    # An op without a size, such as global pooling, uses the whole map as window.
     size = getattr(op, "size", 0)
     return flat._write(op.shape(shape), _Instruction(code=code, source=source, rows=size, columns=size))
 
@@ -255,7 +254,7 @@ def _residual(flat: Program, op: spec.Residual, shape: Shape, source: int) -> in
     return flat._write(shape, _Instruction(code=_Code.SUM, source=inner, other=source))
 
 
-# Ops that one pointwise instruction takes together with BN, and what they are in it.
+# Activations that a pointwise instruction can combine with BN.
 _ACTIVATIONS: Mapping[type[Any], _Activation] = {
     spec.ReLU: _Activation.RELU,
     spec.LeakyReLU: _Activation.LEAKY,
@@ -263,7 +262,7 @@ _ACTIVATIONS: Mapping[type[Any], _Activation] = {
     spec.Swish: _Activation.SWISH,
 }
 _DROPOUTS: Mapping[type[spec.Op], int] = {spec.Dropout: 1, spec.Dropout2d: 2}
-# Ops with instructions of their own: they write what reads one value, and return the value that it leaves.
+# Functions that append the instruction of an op with input value ``source`` and return the index of the output.
 _INSTRUCTIONS: Mapping[type[spec.Op], Callable[[Program, Any, Shape, int], int]] = {
     spec.Conv: _convolution,
     spec.DepthwiseConv: _convolution,
@@ -275,7 +274,7 @@ _INSTRUCTIONS: Mapping[type[spec.Op], Callable[[Program, Any, Shape, int], int]]
     spec.PoseLinear: _pose_linear,
     spec.Residual: _residual,
 }
-# Ops that the engine has a kernel for. A network with any other trains on torch.
+# Ops for which the engine has a kernel; networks with further ops train on torch.
 KERNELS = frozenset({*_ACTIVATIONS, *_DROPOUTS, spec.BatchNorm, *_INSTRUCTIONS})
 
 
