@@ -1,4 +1,4 @@
-"""``harness bench``: tables of recorded runs, and methods of search compared on them or on real runs."""
+"""``harness bench``: record tables of runs, and compare search methods on tables or in live runs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from harness.searching.time_budget import Effort
 
 _option = click.option
-# Options that a table answers by itself, those of real runs, and those of a replay.
+# Options that are refused: with a table, which determines them; in a replay; and in live runs.
 _OF_A_TABLE = ("space", "recipe", "dataset")
 _OF_LIVE_RUNS = ("data", "device", "engine", "judge_seeds", "cluster")
 _OF_A_REPLAY = ("spread", "processes")
@@ -42,9 +42,9 @@ def bench() -> None:
     """Compare search methods on tables of recorded runs, and record such tables.
 
     \b
-    harness bench table NAME --space bench --plan    what recording a table would take
-    harness bench run mnist-bench                    all methods, 200 repeats each
-    harness bench run mnist-bench mnist-forms        the same on two tables, and ranks over both
+    harness bench table NAME --space bench --plan    show the runs and the time of a recording
+    harness bench run mnist-bench                    compare all methods, 200 repeats each
+    harness bench run mnist-bench mnist-forms        compare on two tables, and rank over both
     """
 
 
@@ -79,11 +79,11 @@ def table(
     as_json: bool,
     **arguments: Any,
 ) -> int:
-    """Record the table NAME: train networks of a space on several seeds, and note the accuracy at every rung.
+    """Record the table NAME: train networks of a space on several seeds, and store the accuracy at every rung.
 
-    The networks are chosen in bands of size; a small space is trained whole. The test set is not read. After Ctrl-C or
-    a crash the same command continues from the last rungs. The finished table is written to benchmarks/tables/NAME.
-    Without --space the table NAME is shown; NAME may be a folder if it contains a slash.
+    The networks are chosen in bands of size; of a small space all networks are trained. The test set is not read. After
+    Ctrl-C or a crash, the same command continues from the last rungs. The finished table is written to
+    benchmarks/tables/NAME. Without --space, the table NAME is shown; NAME is a folder if it contains a slash.
 
     \b
     harness bench table mine --space bench --epochs 8 --plan
@@ -121,7 +121,7 @@ def table(
 
 
 def _refuse_taken(folder: Path, workspace: Workspace) -> None:
-    # A recording of that name would later write over the merged table.
+    # A recording of the same name would later overwrite the merged table.
     whole = folder.resolve()
     has_recording = whole.parent == workspace.tables.resolve() and workspace.recording(whole.name).exists()
     if has_recording or any((folder / name).exists() for name in ("table.csv", "table.json")):
@@ -164,7 +164,7 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
     with (
         options.resumable(),
         study.owned(folder),
-        # Nodes such as the machine that the table names, each as busy.
+        # The seconds of a table must be comparable: only nodes like this machine join, with the same number of workers.
         ray.executor_at(request.cluster, machine.workers, **nodes) as executor_of,
         Reporter(plan["runs"], "runs") as reporter,
     ):
@@ -210,16 +210,16 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
 @_option("--out", type=click.Path(path_type=Path), help="Folder of the results [default: below runs/.bench].")
 @click.pass_context
 def run(ctx: click.Context, /, as_json: bool, **arguments: Any) -> int:
-    """Compare methods of search: which finds the smallest network that reaches the target, and how fast.
+    """Compare search methods: which finds the smallest network that reaches the target, and how fast.
 
-    On a TABLE of recorded runs the clock is simulated: a run takes the seconds that it took when it was
-    recorded, asking a method takes none. The same seeds give the same bytes. All methods have the same space, recipe,
-    budget, time and seeds; a network counts once it has passed on fresh seeds; and an answer is judged by the table's
-    mean over seeds, which no method sees. Several tables are compared one by one, then methods are ranked over all.
+    On a TABLE of recorded runs the clock is simulated: a run takes the seconds recorded for it, and a call of a method
+    takes none. Equal seeds give equal bytes. All methods have the same space, recipe, budget, time and seeds. A network
+    counts after it has passed on fresh seeds. An answer is judged by the mean over seeds in the table, which no method
+    sees. Several tables are compared separately, then the methods are ranked over all tables.
 
     Built in: random, tpe, nsga2, evolution, halving, random-aided, tpe-aided, nsga2-aided, evolution-aided, default.
-    The aided ones have the rungs and the falling budget of the default. Yours is a Python function or a program;
-    benchmarks/methods/README.md shows how.
+    The aided methods use the rungs and the falling budget of the default. Your own method is a Python function or a
+    program; see benchmarks/methods/README.md.
 
     \b
     harness bench run mnist-bench
@@ -258,7 +258,7 @@ def run(ctx: click.Context, /, as_json: bool, **arguments: Any) -> int:
 
 
 class _Contest(NamedTuple):
-    """Methods and what they are compared on: a table, real trainings, or real trainings for the task of a table."""
+    """Methods and the runs they are compared on: of a table, or live runs (``effort``), perhaps for a table's task."""
 
     methods: Sequence[Method]
     table: Table | None
@@ -267,7 +267,7 @@ class _Contest(NamedTuple):
 
 
 class _Outcome(NamedTuple):
-    """What a comparison shows, the files that say so, and its text for people."""
+    """Findings of a comparison, the written files, and a text for people."""
 
     findings: Findings
     files: list[str]
@@ -285,7 +285,7 @@ def _tables(names: Sequence[str]) -> list[Table]:
 
 
 def _compare(request: RunRequest, contest: _Contest, folder: Path) -> _Outcome:
-    """Run what is left of a comparison, and write all that it shows."""
+    """Run the missing repeats of a comparison, and write all findings."""
     from harness.bench import comparison
     from reports.comparison import write_bench_page
 
@@ -306,7 +306,7 @@ def _compare(request: RunRequest, contest: _Contest, folder: Path) -> _Outcome:
 
 
 def _rank(request: RunRequest, contests: Sequence[_Contest], folder: Path, as_json: bool) -> None:
-    """Compare on one table after the other, each in its own folder, then say what they show together."""
+    """Compare on each table in a folder of its own, then rank the methods over all tables."""
     from harness.bench.ranks import ranks_of, ranks_text
     from harness.studies import config as study
     from reports.comparison import write_ranks_page
@@ -328,7 +328,7 @@ def _rank(request: RunRequest, contests: Sequence[_Contest], folder: Path, as_js
 
 
 def _check_run(ctx: click.Context, request: RunRequest) -> None:
-    """Refuse a request without a task, and options that say nothing of what it asks for."""
+    """Raise UsageError if a request has no task, or an option without effect."""
     from_table = bool(request.tables)
     if request.live and len(request.tables) > 1:
         raise UsageError(f"--live takes the task of one table, not of {len(request.tables)}")
@@ -355,7 +355,7 @@ def _run_live(
     from harness.training.executors.base import Source
 
     source = Source(design.task.study.dataset, request.data)
-    # Only nodes such as this machine, and no more places.
+    # All methods must have equal conditions: only nodes like this machine join, and no additional workers.
     nodes = {"device": effort.device, "engine": effort.engine, "most": effort.workers, "kinds": ray.Kinds.OURS}
     with ray.executor_at(request.cluster, effort.workers, **nodes) as executor_of:
         trains = partial(executor_of, source, effort.limits)

@@ -1,4 +1,4 @@
-"""``harness check``: a certificate, computed again."""
+"""``harness check``: recompute a certificate."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from harness.system.document import document_of
 @click.argument("file", type=click.Path(path_type=Path))
 @options.as_json
 def check(file: Path, as_json: bool) -> None:
-    """Compute again what FILE, a certificate of an estimator, states; nothing is trained, and no data are needed.
+    """Recompute the figures of FILE, a certificate of an estimator, without training and without data.
 
-    Exit code 4 and one line where something does not follow from the network, the seeds and their errors.
+    Exit code 4 and a line of explanation if a figure does not follow from the network, the seeds and the errors.
     """
     from harness.evidence.certificate import check as checked
 

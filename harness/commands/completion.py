@@ -1,4 +1,4 @@
-"""``harness completion``: a shell's completion of this program."""
+"""``harness completion``: shell completion of this program."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print what SHELL must run to complete commands and options of 'harness'.
+    """Print the script with which SHELL completes commands and options of 'harness'.
 
     \b
     eval "$(harness completion bash)"                        # in ~/.bashrc

@@ -1,4 +1,4 @@
-"""``harness data``: the images that are here, what fetches and checks them, and a person's own."""
+"""``harness data``: fetch, check, describe and list data sets, including data sets of the user."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def data() -> None:
 
     \b
     harness data fetch                          fetch MNIST into the user's cache
-    harness data check --data FOLDER            are these the right files?
-    harness data path --dataset fashion-mnist   where are they?
-    harness data describe pictures/             what is in my own?
-    harness data list                           which ones are kept here?
+    harness data check --data FOLDER            check every file by its hash
+    harness data path --dataset fashion-mnist   print the folder of the files
+    harness data describe pictures/             describe your own data
+    harness data list                           list your own data sets
 
     The licence of MNIST is not stated at its source; catalogues list CC BY-SA 3.0
     (Y. LeCun and C. Cortes).
@@ -48,7 +48,7 @@ _seconds = click.FloatRange(min=0, max=86_400, min_open=True)
 @options.some("data")
 @click.option("--mirror-seconds", type=_seconds, default=20.0, help="Time for a mirror to answer.")
 def _fetch(name: str, data: Path | None, as_json: bool, mirror_seconds: float) -> None:
-    """Fetch what is missing or damaged into --data or the cache."""
+    """Fetch missing and damaged files into --data or the cache."""
     from harness.data import training_images
 
     spec = datasets.dataset(name)
@@ -60,7 +60,7 @@ def _fetch(name: str, data: Path | None, as_json: bool, mirror_seconds: float) -
 @_dataset
 @options.some("data")
 def _check_files(name: str, data: Path | None, as_json: bool) -> None:
-    """Check every file by its hash; exit code 5 when one is missing or damaged."""
+    """Check every file by its hash; exit code 5 if a file is missing or damaged."""
     from harness.data import own, training_images
 
     spec = datasets.dataset(name)
@@ -71,7 +71,7 @@ def _check_files(name: str, data: Path | None, as_json: bool) -> None:
 
 
 def _users(workspace: Workspace) -> dict[str, Counter[str]]:
-    """Return how many records and studies of a workspace each data set has; what is damaged names none."""
+    """Return the numbers of records and of studies by data set; damaged files count for no data set."""
 
     def name_in(path: Path) -> str:
         try:
@@ -86,7 +86,7 @@ def _users(workspace: Workspace) -> dict[str, Counter[str]]:
 @data.command("list")
 @options.as_json
 def _list(as_json: bool) -> None:
-    """List one's own data sets: sizes, how many records and studies are of them, and the space they take."""
+    """List your own data sets: sizes, numbers of records and studies, and bytes on disk."""
     workspace = files.workspace()
     users = _users(workspace)
     rows = []
@@ -112,7 +112,7 @@ def _list(as_json: bool) -> None:
 @click.argument("name")
 @click.option("--force", is_flag=True, help="Also where records or studies are of it; their rows are left out then.")
 def _remove(name: str, force: bool) -> None:
-    """Remove one of one's own data sets from the workspace; records and studies stay."""
+    """Remove one of your own data sets from the workspace; records and studies stay."""
     spec = datasets.dataset(name)
     if not spec.sha256:
         raise UsageError(f"{name} is no data set of one's own")
@@ -122,7 +122,7 @@ def _remove(name: str, force: bool) -> None:
         used = " and ".join(f"{count} {kind}" for kind, count in counts)
         raise UsageError(f"{used} of this workspace are of {name}", hint="--force removes it; their rows are left out")
     folder = workspace.data(name)
-    # What has no data.json is no data set, so that no half of one is ever found.
+    # A folder without data.json is not a data set. Deleting this file first avoids a partial data set.
     (folder / "data.json").unlink()
     shutil.rmtree(folder)
     say(f"removed {name}")
@@ -159,13 +159,13 @@ def _describe(
     html: Path | None,
     as_json: bool,
 ) -> None:
-    """Say what a data set is, and what its test part can prove.
+    """Describe a data set, with the accuracies that its test part can prove.
 
-    DATASET is a name, or the path of one's own: a folder train/CLASS/*, test/CLASS/* or CLASS/* of
-    pictures, or of IDX files; .npz with the keys of Keras or MedMNIST or X, y, X_test, y_test; series
-    as .ts or UCR's .tsv. It is read once and kept in the workspace, under its name and its hash, with the
-    options given here. Commands take this name. They also take the path, and read it as it was described;
-    where it was described in several ways, they ask for a name.
+    DATASET is a name, or the path of your own data: a folder train/CLASS/*, test/CLASS/* or CLASS/* of pictures, or a
+    folder of IDX files; .npz with the keys of Keras or MedMNIST or X, y, X_test, y_test; series as .ts or UCR's .tsv.
+    The data are read once and stored in the workspace, under a name with a hash, with the options given here. Commands
+    take this name. Commands also take the path, and read the data as described before; if a path was described in
+    several ways, the name is required.
 
     \b
     harness data describe pictures/ --input 1x32x32
@@ -196,7 +196,7 @@ def _describe(
 @_dataset
 @options.some("data")
 def _path(name: str, data: Path | None, as_json: bool) -> None:
-    """Print the folder that holds the files, unread."""
+    """Print the folder that holds the files; the files are not read."""
     from harness.data import training_images
 
     folder = str(training_images.find(datasets.dataset(name), data))

@@ -1,7 +1,7 @@
-"""``harness doctor``: is all here that is needed?
+"""``harness doctor``: check the installation, the device and the data.
 
-A check looks at one thing; nothing is repaired, fetched or left behind. torch and what rests on it are imported inside
-the checks, so that a broken one is a line of the answer.
+Each check looks at one subject; nothing is repaired, fetched or left behind. torch and packages that depend on torch
+are imported inside the checks, so that a broken package is reported as a failed check.
 """
 
 from __future__ import annotations
@@ -31,19 +31,26 @@ if TYPE_CHECKING:
     pass
 
 _REINSTALL = "run 'pip install .' again in a fresh environment"
-# A study keeps some kilobytes a run; the rest is room for checkpoints, a download and the reports.
+# A study needs some kilobytes per run; the rest is for checkpoints, a download and the reports.
 _ENOUGH_DISK_BYTES = 500 * 2**20
 _PROBE = "conv3x3(8) bn relu conv3x3(8, tie=a) relu maxpool conv3x3(8, pad=0, bias, tie=a) relu gap linear(10)"
 _KINDS = {family.exit_code: family.kind for family in (UsageError, DataError, DeviceError)}
 _LOOKS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
-# What a probe returns: what was found, its facts, and what to do where that is worth a warning.
+# Return value of a probe: message, facts, and advice if the finding deserves a warning.
 _Found = tuple[str, dict[str, Any]] | tuple[str, dict[str, Any], str]
 
 
 @dataclass(frozen=True, slots=True)
 class _Check:
-    """What was found, in one line and as facts; what to do about it; of a failure, the exit code of its family."""
+    """Result of a check.
+
+    Attributes:
+        message: Finding, in one line.
+        hint: Advice; empty if none.
+        exit_code: Exit code of a failure; 0 otherwise.
+        facts: Finding as JSON values.
+    """
 
     name: str
     message: str
@@ -60,7 +67,7 @@ def _check(name: str, probe: Callable[[], _Found]) -> _Check:
         code = error.exit_code if error.exit_code > 1 else DeviceError.exit_code
         return _Check(name, error.message, "fail", error.hint or "", code)
     except Exception as error:
-        # Whatever is wrong with a library shows here, and the checks after it must still run.
+        # Any fault of a library is reported here, and the remaining checks must still run.
         message = f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0]}"
         return _Check(name, message, "fail", _REINSTALL, DeviceError.exit_code)
     return _Check(name, message, "warn" if hint else "ok", "".join(map(str, hint)), facts=facts)
@@ -90,7 +97,7 @@ def _torch() -> _Found:
     device = choose_device("auto")
     image = torch.ones(1, 1, 4, 4, device=device, requires_grad=True)
     torch.nn.functional.conv2d(image, torch.ones(1, 1, 3, 3, device=device)).sum().backward()  # type: ignore[no-untyped-call]
-    # Each pixel counts once for every window it lies in; the four windows share the middle.
+    # The gradient of a pixel is the number of 3x3 windows that contain the pixel: 4 in the middle of 4x4 pixels.
     if image.grad is None or image.grad[0, 0, 1:3, 1:3].tolist() != [[4.0, 4.0], [4.0, 4.0]]:
         raise DeviceError(f"a convolution gives a wrong gradient on {device}", hint="try --device cpu")
     built = torch.version.cuda
@@ -134,7 +141,7 @@ def _data(spec: datasets.Dataset, folder: Path | None) -> _Found:
     except training_images.MissingData as error:
         if folder is not None:
             raise
-        # The first command that trains would fetch it, so nothing is broken yet.
+        # Only a warning: the first command that trains fetches the data.
         hint = f"'{typed('data', 'fetch', '--dataset', spec.name)}' fetches it; or {error.hint}"
         return f"no copy of {spec.name} yet: {error.message}", {}, hint
     facts = {key: report[key] for key in ("dataset", "source", "data_hash")}
@@ -153,7 +160,7 @@ def _workspace(root: Path) -> _Found:
 
 
 def _libraries() -> _Found:
-    """Whether others count a network as this program does, and whether torchvision was made for this torch."""
+    """Check that torchsummary and fvcore count as this program does, and that torchvision was built for this torch."""
     import torch
     import torchsummary
 
@@ -180,7 +187,7 @@ def _libraries() -> _Found:
     message = f"{path} and fvcore count as this program does; torchvision {facts['version']}"
     if is_whole:
         return message, facts
-    # This program uses nothing but its data sets and declares what these lack; a person's script does not.
+    # This program uses only the data sets of torchvision and declares the missing operators; user scripts do not.
     hint = "harness needs nothing more; your own scripts need the torchvision that was built for this torch"
     return f"{message} was built for another torch than {installed}: 'import torchvision' fails", facts, hint
 
@@ -189,10 +196,10 @@ def _libraries() -> _Found:
 @options.some("dataset", "data")
 @click.option("-v", "--verbose", is_flag=True, help="Also list what is as it should be.")
 def doctor(dataset: str, data: Path | None, verbose: bool, as_json: bool) -> int:
-    """Check the installation, the device and the data; a line each, and what to do about it.
+    """Check the installation, the device and the data; print a line for each problem, with advice.
 
-    Exit code 0 when all that is needed works, else that of the first failure: 2 workspace, 5 data,
-    6 device or installation.
+    Exit code 0 if all that is needed works, else the code of the first failure: 2 workspace, 5 data, 6 device or
+    installation.
 
     \b
     harness doctor

@@ -1,4 +1,4 @@
-"""``harness evaluate``: load the weights of recorded seeds, and look what they say of images."""
+"""``harness evaluate``: load the weights of recorded seeds and classify images."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ def evaluate(
 ) -> int:
     """Load the kept weights of NETWORK and check that they make exactly the recorded errors, image by image.
 
-    NETWORK is a hash or name of the leaderboard, a preset, or the notation. Its weights came with the program or are in
+    NETWORK is a hash or name of the leaderboard, a preset, or the notation. The weights came with the program or are in
     runs/records/weights; nothing is trained. Exit code 3 if the errors differ from the record. Each read of the test
     images is logged in runs/records/test_reads.jsonl.
 
     --images classifies your own pictures; digits for a network of MNIST are made white on black, 28x28 and centred. The
-    confidence that it prints is the network's own, and nearly always high. --on evaluates on other labelled images, in
-    any form that --dataset takes, and declares that in runs/records/ledger.jsonl beforehand. --c compiles a network of
-    integers with the C compiler here and compares all logits of the test images with those of the reference.
-    docs/examples/evaluate_plain.py checks a record without this program.
+    printed confidence is the output of the network, and nearly always high. --on evaluates on other labelled images, in
+    any form that --dataset takes, and declares the evaluation in runs/records/ledger.jsonl beforehand. --c compiles a
+    network of integers with the C compiler of this machine, and compares all logits of the test images with the
+    reference. docs/examples/evaluate_plain.py checks a record without this program.
 
     \b
     harness evaluate eab8ff
@@ -131,7 +131,7 @@ def _seed_line(seed: Evaluation) -> str:
 
 
 def _in_c(evidence: Record, indices: list[int], workspace: Workspace, data: Path | None, as_json: bool) -> int:
-    """Compile each seed and compare the logits of the test images with those of the reference."""
+    """Compile each seed, and compare the logits of the test images with the reference."""
     from harness.deployment.c_folder import compare_seed
 
     comparisons = []
@@ -167,7 +167,7 @@ def _own(evidence: Record, indices: list[int], images: Path, workspace: Workspac
     names = ("says", "confidence", "next", "next_confidence")
     rows = []
     lines = []
-    # Of equal confidences the first class is named, as the C and the page do; ``topk`` may name another one.
+    # For equal confidences name the first class, as the C and the page do; ``topk`` does not guarantee this order.
     ranked = torch.sort(confidences, dim=1, descending=True, stable=True)
     pairs = (each[:, :2].tolist() for each in ranked)
     for picture, best, classes in zip(pictures, *pairs, strict=True):

@@ -1,4 +1,4 @@
-"""``harness explain``: what a network costs, op by op."""
+"""``harness explain``: the cost of a network, op by op."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from harness.interface import api, options
 @click.command(short_help="Say what a network costs, op by op.")
 @options.of(api.explain)
 def explain(network: str, budget: int | None, as_json: bool, **arguments: Any) -> None:
-    """Say what NETWORK costs, op by op; trains nothing.
+    """Print the cost of NETWORK, op by op; nothing is trained.
 
-    NETWORK is a hash or name of the leaderboard, a preset such as seed4, the notation in quotes, @FILE, or '-'
-    (stdin). With --torch the network is built, and other counts are an internal fault (exit code 1).
+    NETWORK is a hash or name of the leaderboard, a preset such as seed4, the notation in quotes, @FILE, or '-' (stdin).
+    With --torch the network is built and counted by torch, torchsummary and fvcore; a difference is an internal fault
+    (exit code 1).
 
     \b
     harness explain seed4

@@ -1,4 +1,4 @@
-"""``harness export``: a trained network for other programs."""
+"""``harness export``: write a trained network for use in other programs."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from harness.interface import api, options
 @click.command(short_help="Write a network as ONNX or safetensors.")
 @options.of(api.export)
 def export(as_json: bool, **arguments: Any) -> int:
-    """Write a trained NETWORK for other programs, as ONNX or safetensors.
+    """Write a trained NETWORK for use in other programs, as ONNX, safetensors or C.
 
-    The weights of a recorded seed are those kept in records/weights. A network without a record is trained, on all
-    training images with this seed, and so is a recorded one with --retrain; the test set is not read. On the same kind
-    of machine the weights are those of the record, bit for bit; the output says whether they are.
+    The weights of a recorded seed are read from records/weights. A network without a record is trained on all training
+    images with this seed, and so is a recorded network with --retrain; the test set is not read. On the same kind of
+    machine, trained weights equal the record bit for bit; the output states whether they do.
 
-    The ONNX model takes the raw numbers of the data set, MNIST's as uint8 (batch, 1, 28, 28), scales and normalises
-    them itself, and is compared with torch on real images before it is written; rotated filters are written out. It
-    needs the optional packages of 'export'. The safetensors file has torch's names; a shared kernel is stored once,
-    under the name of the first layer that uses it. Both name the classes, and say how numbers are scaled.
+    The ONNX model takes the raw numbers of the data set, MNIST's as uint8 (batch, 1, 28, 28). The model scales and
+    normalises the numbers, and is compared with torch on real images before the file is written; rotated filters are
+    written as plain kernels. ONNX needs the optional packages of 'export'. The safetensors file has torch's names; a
+    shared kernel is stored once, under the name of the first layer that uses it. Both files name the classes and state
+    the scale of the numbers.
     Exit code 6 if packages are missing, 3 if training diverges; then nothing is written.
 
-    With --chip a folder of C is written only where it fits that chip, and says so in its manifest.json.
+    With --chip a folder of C is written only if the network fits the chip; manifest.json then states the fit.
 
     \b
     harness export eab8ff --onnx digits.onnx

@@ -1,4 +1,4 @@
-"""``harness leaderboard``: the standings, made anew from records, claims and local studies."""
+"""``harness leaderboard``: the leaderboard, rebuilt from records, claims and local studies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from harness.evidence.leaderboard import LeaderboardRow
 
-# Green is proven and nothing else.
+# Green is reserved for proven tiers.
 _STYLES = {
     "certified": "bold green",
     "verified": "green",
@@ -31,14 +31,13 @@ _STYLES = {
     "searched": "dim",
     "claimed": "dim italic",
 }
-# Columns of a terminal that shows all columns.
-_WIDE = 112
+_WIDE = 112  # terminal width in characters from which all columns are shown
 _LEGEND = (
     "accuracy: mean and deviation over seeds on the test set (v: on validation images, c: an unchecked claim); "
     "bound: the lower bound that decides the tier; seeds: how many of them reach the target"
 )
 
-# Rows under a title.
+# Titles with their rows.
 _Tables = Sequence[tuple[str, Sequence["LeaderboardRow"]]]
 
 
@@ -65,29 +64,30 @@ def leaderboard(
     html: bool,
     as_json: bool,
 ) -> int:
-    """Show the smallest network for each target, then other verified or certified ones at the default target.
+    """Show the smallest network for each target, then further verified or certified networks at the default target.
 
-    The rows come from the evidence that is part of the program, from what was verified here (runs/records), and from
-    the studies in runs/; a damaged file is left out and named on stderr. Only rows of one data set and target are
-    compared: by tier, the best first, and then by parameters.
+    The rows come from the evidence that is part of the program, from verifications in this workspace (runs/records),
+    and from the studies in runs/; a damaged file is left out and named on stderr. Only rows of the same data set and
+    target are compared: by tier, the best first, and then by parameters.
 
     \b
     certified      20 seeds or more, declared in a commit before the first, all run;
-                   the lower bound of their mean (99 % confidence or more) reaches the target
-    verified       5 seeds or more, all that were declared run; the lower bound of the mean
-                   reaches the target: of all, and of the first that were declared (98 % at
+                   the lower bound of the mean (99 % confidence or more) reaches the target
+    verified       5 seeds or more, all declared seeds run; the lower bound of the mean
+                   reaches the target: of all seeds, and of the seeds declared first (98 % at
                    the first look of a workspace at the test images, stricter at each further)
-    at the target  5 seeds or more; their mean reaches the target, that bound does not
+    at the target  5 seeds or more; the mean reaches the target, the bound does not
     measured       below the target, fewer seeds, or a declared seed has not been run
-    searched       a search measured it on validation images only
-    claimed        reported by somebody else, not measured here
+    searched       measured by a search on validation images only
+    claimed        reported elsewhere, not measured here
 
-    Searches and verifications write runs/leaderboard.csv. --publish is for maintainers: it copies the record, weights,
-    declarations and reads of a network into the repository's records/, and makes its leaderboard.csv anew.
+    Searches and verifications write runs/leaderboard.csv. --publish is for maintainers: the record, weights,
+    declarations and test reads of a network are copied into records/ of the repository, and leaderboard.csv of the
+    repository is rewritten.
 
-    --check tests that nothing that was ever committed in records/ is lacking, and that rows, bounds and weights are
-    what the recorded seeds give. It finds mistakes and careless edits, not somebody who rewrites the history of git:
-    for that, --anchor compares with a commit that was published elsewhere.
+    --check tests that no line or weights file ever committed in records/ is missing, and that rows, bounds and weights
+    follow from the recorded seeds. The test finds mistakes and careless edits, but not a rewritten git history: for
+    that, --anchor compares with a commit that was published elsewhere.
 
     \b
     harness leaderboard
@@ -155,7 +155,7 @@ def _faults(workspace: Workspace, anchor: str | None) -> list[str]:
 
 
 def _check(workspace: Workspace, anchor: str | None, as_json: bool) -> int:
-    """Print what does not agree, and return the exit code."""
+    """Print the inconsistencies of the evidence, and return the exit code."""
     from harness.evidence.check import is_whole
     from harness.evidence.leaderboard import shipped_table
 
@@ -169,16 +169,16 @@ def _check(workspace: Workspace, anchor: str | None, as_json: bool) -> int:
 
 
 def _publish(name: str, workspace: Workspace, dataset: str) -> None:
-    """Copy the evidence of a network into the clone, where all evidence agrees."""
+    """Copy the evidence of a network into the clone, unless the evidence is inconsistent."""
     from harness.evidence import check, ledger
     from harness.evidence.leaderboard import shipped_table
     from harness.interface.lookup import is_short, read_network
 
-    # A table that is not what the evidence gives is no fault here: publishing makes it anew.
+    # Faults of the table do not matter here, as publishing rewrites the table.
     faults = [fault for fault in _faults(workspace, None) if not fault.startswith(f"{shipped_table()}: ")]
     if faults:
         raise ContentError(faults[0])
-    # The ledger knows a network that was only declared by its hash alone.
+    # A network that was only declared has no record; the ledger contains its hash.
     hashes = {attempt.hash for attempt in ledger.read(workspace.ledger).attempts if attempt.hash.startswith(name)}
     if is_short(name) and len(hashes) == 1:
         [network_hash] = hashes
@@ -188,7 +188,7 @@ def _publish(name: str, workspace: Workspace, dataset: str) -> None:
 
 
 def _show(rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, is_whole: bool) -> None:
-    """Print a table for each data set and target; of the whole standings only what is proven on the first data set."""
+    """Print a table for each data set and target; of the whole leaderboard only proven rows of the first data set."""
     from harness.evidence.leaderboard import PROVEN
 
     proven = [row for row in rows if row.dataset == rows[0].dataset and row.tier in PROVEN]
@@ -206,7 +206,7 @@ def _show(rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, is_whole:
 
 
 def _title(name: str) -> str:
-    # A row may be on a person's own data set, or of a newer version.
+    # Data sets of users and of newer versions have no title.
     return datasets.DATASETS[name].title if name in datasets.DATASETS else name
 
 
@@ -216,7 +216,7 @@ def _by_target(rows: Sequence[LeaderboardRow]) -> _Tables:
 
 
 def _smallest_and_others(proven: Sequence[LeaderboardRow]) -> _Tables:
-    """Return the smallest network for each target of a data set, and the others at its default target."""
+    """Return the smallest network for each target of a data set, and the rest at the default target."""
     name = proven[0].dataset
     default = datasets.DATASETS[name].target_pct if name in datasets.DATASETS else proven[0].target_pct
     ordered = sorted(proven, key=lambda row: (row.target_pct, row.parameters))
@@ -231,7 +231,7 @@ def _smallest_and_others(proven: Sequence[LeaderboardRow]) -> _Tables:
 def _print_tables(where: Console, tables: _Tables, names: Mapping[str, str], ranked: bool) -> None:
     columns = [("rank" if ranked else "target", True), ("network", False), ("parameters", True), ("accuracy, %", True),
                ("seeds", True), ("tier", False), ("bound", True), ("MACs", True), ("recipe", False)]  # fmt: skip
-    # A narrow terminal has the first six.
+    # A narrow terminal shows the first six columns.
     columns = columns if where.width >= _WIDE else columns[:6]
     for title, group in tables:
         if group:
@@ -242,7 +242,7 @@ def _print_tables(where: Console, tables: _Tables, names: Mapping[str, str], ran
 
 
 def _print_fields(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> None:
-    """Print all columns, one row a line, for programs."""
+    """Print all columns separated by tabs, one line per row, for programs."""
     fields = ("dataset", "target_pct", "hash", "parameters", "macs", "mean_test_accuracy_pct", "std_test_accuracy_pct",
               "lower_bound_pct", "confidence", "seeds", "seeds_at_target", "tier", "recipe")  # fmt: skip
     write("\t".join((*fields, "name")))
@@ -252,7 +252,7 @@ def _print_fields(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> N
 
 
 def _field(value: object) -> str:
-    """Return a value as text; a float without the digits of its binary fraction, in per cent or points."""
+    """Return a value as text; nine significant digits of a float hide binary rounding errors."""
     if isinstance(value, float):
         return f"{value:.9g}"
     return "" if value is None else str(value)

@@ -1,4 +1,4 @@
-"""``harness quote``: what a search will come to, and what it takes, before it."""
+"""``harness quote``: forecast the result and the duration of a search."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from harness.interface import api, options
 @click.command(short_help="Say how large the answer of a search will be, and what it takes.")
 @options.of(api.quote)
 def quote(as_json: bool, **arguments: Any) -> None:
-    """Train a few networks on DATASET, and say what a search for the target is expected to come to.
+    """Train a few networks on DATASET, and forecast the result and the duration of a search for the target.
 
-    DATASET is a name, or the path of one's own data. It says how many parameters the answer will have, how long the
-    search takes here, what a linear model reaches, the highest accuracy in sight, and whether more pictures would
-    help more than more parameters. Intervals are of 90 %. Nothing is written, and the test set is not read.
+    DATASET is a name, or the path of your own data. The forecast states the parameters of the answer, the duration of
+    the search on this machine, the result of a linear model, the highest accuracy in sight, and whether more pictures
+    would help more than more parameters. Intervals are of 90 %. The test set is not read, and no file is written.
 
     \b
     harness quote mnist-5k --target 97

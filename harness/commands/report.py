@@ -1,4 +1,4 @@
-"""``harness report``: write the page of a study, a comparison or all studies, and name it."""
+"""``harness report``: write the page of a study, of a comparison or of all studies, and print its path."""
 
 from __future__ import annotations
 
@@ -43,14 +43,15 @@ def report(
     tables: bool,
     markdown: bool,
 ) -> int:
-    """Write the report of STUDY, one HTML file that works offline, and print its path.
+    """Write the report of STUDY, an HTML file that works offline, and print the path.
 
-    STUDY is a name, or the path of a study's folder or report; without it, the latest study. Two to four studies, or
-    two to four networks (presets, hashes, names, the notation in quotes, or @FILE), are compared side by side.
+    STUDY is a name, or the path of a study's folder or report; without STUDY, the latest study is used. Two to four
+    studies, or two to four networks (presets, hashes, names, the notation in quotes, or @FILE), are compared side by
+    side.
 
-    A search rewrites its own report while it runs, and the page reloads itself. --watch rewrites it whenever there is
-    something new, and ends with the search. --all writes missing and outdated reports, and runs/index.html. --figures
-    and --tables write files beside the report.
+    A search updates its own report while it runs, and the page reloads itself. --watch updates the report until the
+    search ends. --all writes missing and outdated reports, and runs/index.html. --figures and --tables write files
+    beside the report.
 
     \b
     harness report --open
@@ -93,7 +94,7 @@ def _refuse_together(
     watch: bool,
     of_one_study: bool,
 ) -> None:
-    """Refuse options that say nothing of each other."""
+    """Raise UsageError if options exclude each other."""
     several = everything or len(names) > 1
     refusals = {
         f"{len(names)} names were given, but at most {_MOST} can be compared": len(names) > _MOST,
@@ -109,7 +110,7 @@ def _refuse_together(
 
 
 def _index(workspace: Workspace) -> dict[str, Any]:
-    """Write the reports that are lacking, and the index of all studies."""
+    """Write missing and outdated reports, and the index of all studies."""
     from reports.board import read_index, write_index, write_lacking_reports
 
     problems = []
@@ -119,7 +120,7 @@ def _index(workspace: Workspace) -> dict[str, Any]:
         else:
             say(f"{name}: report written")
     index = read_index(workspace)
-    # A study may be damaged for its report, for the index and for the standings.
+    # A damaged study may be reported three times: for its report, for the index and for the leaderboard.
     left_out = list(dict.fromkeys([*problems, *index.left_out]))
     options.say_left_out(left_out)
     return {"report": str(write_index(workspace, index)), "study": None, "left_out": left_out}
@@ -148,13 +149,13 @@ def _one(names: tuple[str, ...], workspace: Workspace) -> Path:
 
 
 def _mirror(folder: Path, storage: str) -> None:
-    """Bring a study in a database up to date."""
+    """Update the copy of a study in a database."""
     from harness.studies.config import owned
     from harness.studies.log import read_state
     from harness.studies.mirror import Mirror
 
     study = read_state(folder)
-    # A search that works on the study keeps it there itself.
+    # ``owned`` fails if a search works on the study; that search updates the database itself.
     with (
         owned(folder),
         busy(f"writing {folder.name} to the database"),
@@ -204,7 +205,7 @@ def _markdown(names: tuple[str, ...], workspace: Workspace) -> str:
 
 
 def _compared(names: tuple[str, ...], workspace: Workspace) -> tuple[list[Path], list[tuple[str, Architecture]]]:
-    """Return the studies, or the networks, that two to four names mean."""
+    """Return the studies, or the networks, that two to four names refer to."""
     from harness.interface.lookup import find_study, read_network, studies
 
     folders = {name: folder for name in names if (folder := find_study(name, workspace)) is not None}
@@ -221,7 +222,7 @@ def _compared(names: tuple[str, ...], workspace: Workspace) -> tuple[list[Path],
 
 
 def _is_of_nothing(name: str) -> bool:
-    """Return whether a word that is no study cannot be a network either."""
+    """Return whether a word that names no study cannot name a network either."""
     from harness.interface.lookup import is_short
 
     return bool(re.fullmatch(r"[\w./-]+", name)) and name != "-" and not is_short(name)

@@ -1,4 +1,4 @@
-"""``harness search``: the main job, from its options to its answer."""
+"""``harness search``: run a search, and print the plan or the answer."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from search_spaces.space import OBJECTIVES, Metric, count_text, size_text
 @options.of(api.search)
 @click.pass_context
 def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool, **arguments: Any) -> int:
-    """Search for the smallest network that reaches the target, verify the best one found, and rank it.
+    """Search for the smallest network that reaches the target, verify the best candidate, and rank it.
 
-    Networks over the budget are rejected before they are built. The same command resumes a study that
-    was interrupted. Exit code 3 when no network reached the target.
+    Networks over the budget are rejected without being built. The same command resumes an interrupted study. Exit code
+    3 if no network reached the target.
 
     \b
     harness search --budget 20000
@@ -68,7 +68,7 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
 
 
 def _interrupted_text(study: Study) -> str:
-    """Return that a search was interrupted, and its answer so far."""
+    """Return the message of an interrupted search, with the answer so far."""
     answer = study.answer
     if answer is None:
         return "interrupted; no network is confirmed so far"
@@ -77,7 +77,7 @@ def _interrupted_text(study: Study) -> str:
 
 
 def _with_name(words: list[str], name: str) -> list[str]:
-    """Return a command that names its data set in place of a path, which holds in one folder only."""
+    """Return a command line that names the data set; a path would be valid in a single folder only."""
     result = list(words)
     for index, word in enumerate(words):
         if word == "--dataset" and index + 1 < len(words):
@@ -88,7 +88,7 @@ def _with_name(words: list[str], name: str) -> list[str]:
 
 
 def _plan_facts(document: dict[str, Any]) -> dict[str, str]:
-    """Return a plan, as ``plan_document`` gives it, for people: a line a matter."""
+    """Return the plan of ``plan_document`` as text by title, for people."""
     from harness.searching.race import RUNG_SHARES
 
     config, effort = document["config"], document["effort"]

@@ -1,4 +1,4 @@
-"""``harness spaces``: which networks a search may build; builds none."""
+"""``harness spaces``: list, show, sample, count and check search spaces; no network is built."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def sample(name: str, count: int, seed: int, budget: int | None, as_json: bool) 
 @_seed
 @options.as_json
 def count(name: str, budget: int | None, samples: int, seed: int, as_json: bool) -> None:
-    """Count the configurations of a space, and how many keep its conditions and the budget."""
+    """Count the configurations of a space, and the share that meets the conditions and the budget."""
     definition = space(name)
     document, lines = _counted(definition, budget, seed, samples)
     head = f"{definition.name}: {count_text(document['derivations'], 'configuration')}"
@@ -98,10 +98,10 @@ def count(name: str, budget: int | None, samples: int, seed: int, as_json: bool)
 @click.argument("file", type=click.Path())
 @options.as_json
 def check(file: str, as_json: bool) -> None:
-    """Check the search space in FILE; exit code 4 if it is not valid, or if it is small and holds no network.
+    """Check the search space in FILE; exit code 4 if invalid, or if the space is small and contains no network.
 
-    It says how many networks are accepted and why others are rejected, and warns of rules that 'net' does not use. A
-    name of 'harness spaces list' is checked too, where no file is called so.
+    The output states how many networks are accepted and why networks are rejected, and warns of rules that 'net' does
+    not use. FILE may also be a name of 'harness spaces list', unless a file has this name.
     """
     is_name = file.isidentifier() and not os.path.exists(file)
     definition = space(file if is_name else f"@{file.removeprefix('@')}")
@@ -132,7 +132,7 @@ def _facts(definition: SearchSpace) -> dict[str, Any]:
 def _counted(
     definition: SearchSpace, budget: int | None = None, seed: int = 0, samples: int = 2_000
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return how many networks a space holds, as JSON values and as lines."""
+    """Return the number of networks in a space, as JSON values and as lines."""
     counted = feasible(definition, budget, rng=random.Random(seed), samples=samples)
     how = " (all were looked at)"
     if not counted.exact:

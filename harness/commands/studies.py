@@ -1,4 +1,4 @@
-"""``harness studies``: the studies below runs/."""
+"""``harness studies``: list the studies below runs/, or remove a study."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.system.terminal import console, duration_text, show_table, write
 @click.option("--remove", metavar="STUDY", help="Remove this study; what was verified stays on record.")
 @options.as_json
 def studies(remove: str | None, as_json: bool) -> int:
-    """List the studies below runs/, the latest at the end: what each searched for, and what it found."""
+    """List the studies below runs/, the latest last, with the target, time and result of each study."""
     from harness.interface import lookup
     from harness.studies.config import owned
 

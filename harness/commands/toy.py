@@ -1,4 +1,4 @@
-"""``harness toy``: backpropagation on the smallest network of the bench, worked out and drawn."""
+"""``harness toy``: backpropagation on a network of eight weights, worked out and drawn."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def toy(
     figure: Path | None,
     as_json: bool,
 ) -> None:
-    """Work out backpropagation on a network of eight weights, and what the learning rate does to it.
+    """Work out backpropagation on a network of eight weights, and show the effect of the learning rate.
 
-    Prints each quantity as a formula, with the numbers put in, and as its value; then a table of learning rates.
-    --out writes toy.html (try it yourself), toy.xlsx (the same as a spreadsheet) and a figure as SVG and PNG.
-    Its files show the documents' learning rates, whatever the other options say; --figure draws those that are named.
-    docs/backprop.md derives every line.
+    Prints each quantity as a formula, with the numbers inserted, and as a value; then a table of learning rates. --out
+    writes toy.html (an interactive page), toy.xlsx (the same as a spreadsheet) and a figure as SVG and PNG. These files
+    always show the default learning rates; --figure draws the rates given by --learning-rate. docs/backprop.md derives
+    every line.
 
     \b
     harness toy
@@ -102,7 +102,7 @@ def _checks(gradients: Mapping[str, Mapping[str, float]], apart: Mapping[str, fl
 
 
 def _check_text(gradients: Mapping[str, Mapping[str, float]], apart: Mapping[str, float]) -> str:
-    """Return the gradients of all sources, a line a weight, and how far the others are from the chain rule."""
+    """Return the gradients of all sources, one line per weight, and the largest differences from the chain rule."""
     lines = ["Check: chain rule, autograd (float64), central differences", ""]
     for name in gradients["chain_rule"]:
         numbers = (f"{values[name]:+.15f}" for values in gradients.values())
@@ -116,7 +116,7 @@ def _finite(number: float) -> float | None:
 
 
 def _table(rows: Sequence[Sequence[str]], align: str) -> list[str]:
-    """Return rows as lines, each column as wide as its longest cell and aligned as ``<`` or ``>`` says."""
+    """Return rows as lines of aligned columns; ``align`` is ``<`` or ``>``."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  " + "  ".join(f"{cell:{align}{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
 
@@ -139,7 +139,7 @@ def _network_text(numbers: Mapping[str, float]) -> str:
 
 
 def _rates_text(curves: Sequence[RateCurve], target: float) -> str:
-    """Return the table of learning rates, and below it what is out of the ordinary."""
+    """Return the table of learning rates, followed by remarks on unusual curves."""
     updates = len(curves[0].losses) - 1
     numbers = sorted({*(10**power for power in range(len(str(updates)))), updates})
     rows = [["rate", *(f"after {number:,}" for number in numbers), f"updates to a loss below {shortest(target)}"]]
@@ -156,7 +156,7 @@ def _rates_text(curves: Sequence[RateCurve], target: float) -> str:
 
 
 def _write(out: str) -> list[Path]:
-    """Write the files of the toy, all or none, and return their paths; they show the documents' rates."""
+    """Write the files of the toy, all or none, and return the paths; the files show the default learning rates."""
     if not out:
         raise UsageError("--out '': name a folder; . is the current one")
     check_writable(Path(out))

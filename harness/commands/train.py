@@ -1,4 +1,4 @@
-"""``harness train``: one training of one network."""
+"""``harness train``: train a network once."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from harness.interface import api, options
 @click.command(short_help="Train one network once and validate it.")
 @options.of(api.train)
 def train(as_json: bool, **arguments: Any) -> int:
-    """Train NETWORK once on the search split and validate it after every epoch.
+    """Train NETWORK once on the search split and validate the network after every epoch.
 
-    NETWORK is a hash or name of the leaderboard, a preset such as seed4, the notation in quotes, @FILE, or '-'
-    (stdin). The test set is not read; 'harness verify' does that. One thread trains, as in a search, so that the
-    same seed gives the same weights. Exit code 3 when training diverges.
+    NETWORK is a hash or name of the leaderboard, a preset such as seed4, the notation in quotes, @FILE, or '-' (stdin).
+    The test set is not read; 'harness verify' does that. Training uses a single thread, as in a search, so that the
+    same seed gives the same weights. Exit code 3 if training diverges.
 
     \b
     harness train seed4 --epochs 3

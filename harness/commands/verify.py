@@ -1,4 +1,4 @@
-"""``harness verify``: train a network again on fresh seeds, read the test set once a seed, say what stands."""
+"""``harness verify``: train a network on fresh seeds, and test each seed once."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def verify(declare_only: bool, certify: bool, cluster: str | None, as_json: bool
     """Train NETWORK on a fixed list of seeds and all training images, and read the test set once for each seed.
 
     NETWORK is a hash or name of the leaderboard, a preset such as seed4, the notation in quotes, @FILE, or '-' (stdin).
-    Nobody chooses the seeds: seed 0 is the same number for everybody. Exit code 3 if the target is missed. After an
+    The seeds cannot be chosen: seed 0 is the same number for all users. Exit code 3 if the target is missed. After an
     interruption, the same command runs only the missing seeds.
 
     To certify a network: declare the attempt (--certify --declare-only), commit the declaration (in a clone, 'harness
-    leaderboard --publish NETWORK' enters it in records/ledger.jsonl), then run it (--certify). Its seeds depend on the
-    id of that commit, so publish it first. For all attempts on a data set together, the chance that any of them is
-    certified falsely is at most five per cent; each uses a part of it.
+    leaderboard --publish NETWORK' enters the declaration in records/ledger.jsonl), then run the attempt (--certify).
+    The seeds depend on the id of that commit, so publish the commit first. Over all attempts on a data set together,
+    the probability of any false certification is at most five per cent; each attempt uses a part.
 
     \b
     harness verify 4b8be5 --seeds 5
@@ -54,7 +54,7 @@ def verify(declare_only: bool, certify: bool, cluster: str | None, as_json: bool
         )
         options.answer(as_json, {"attempt": asdict(attempt), "ledger": str(workspace.ledger)}, text)
         return 0
-    # The seeds of a certification stay on one kind of machine.
+    # All seeds of a certification are trained on the same kind of machine.
     nodes = {"device": plan.device, "engine": plan.engine, "kinds": Kinds.FIRST if certify else Kinds.ANY}
     with options.resumable(), executor_at(cluster, request.workers, **nodes) as executor_of:
         result = run_verification(plan, workspace, request.data, executor_of)

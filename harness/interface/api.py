@@ -1,6 +1,6 @@
-"""The eleven functions of ``import harness``; the commands are a thin layer over them.
+"""The eleven functions of ``import harness``; most commands of the same names reuse their options and call them.
 
-Nothing slow is imported before a function begins, so that bad input is refused at once.
+Slow libraries are imported inside the functions, so that invalid arguments are refused without a delay.
 """
 
 from __future__ import annotations
@@ -51,14 +51,20 @@ def explain(
     classes: int = MNIST.classes,
     torch: bool = False,
 ) -> Explanation:
-    """Return what a network costs, op by op; it prints as a table.
+    """Return the cost of a network, op by op.
 
     Args:
-        network: notation, preset, hash or name of the leaderboard, or ``@FILE``.
+        network: Network to analyse: an ``Architecture``, its notation, a preset, a hash or name of the leaderboard,
+            ``@FILE``, ``-`` for stdin, a ``Trial``, or a ``Study`` (its answer).
 
     Raises:
-        ContentError: no network is called so, or it has more parameters than the budget.
-        SearchSpaceError: the notation is wrong, or the ops do not fit together.
+        UsageError: An argument is invalid, or the study has no answer.
+        ContentError: No network, or more than one, has this hash or name.
+        SearchSpaceError: The notation is invalid, the ops do not fit together, the network has more parameters than the
+            budget, or ``chip`` is set and an op has no integer form.
+
+    Returns:
+        An ``Explanation``, which prints as a table.
 
     >>> print(explain("conv3x3(2) bn relu | gap | linear(10)"))
     op           output  parameters    MACs  receptive field
@@ -76,7 +82,7 @@ def explain(
     argument = network_argument(network, files.workspace(), task)
     architecture = argument.architecture
     if task == MNIST and argument.rows and argument.rows[0].dataset:
-        # A network that is known by its hash or name is of its own data set.
+        # A network named by its hash or leaderboard name is analysed for the data set of its row.
         task = datasets.known_task(argument.rows[0].dataset)
     analysis = analyse(architecture, task, budget)
     fit = None
@@ -107,13 +113,18 @@ def train(
     """Train a network once on the search split, in this process; the test set is not read.
 
     Args:
-        network: as ``explain`` takes it.
+        network: Network to train: an ``Architecture``, its notation, a preset, a hash or name of the leaderboard,
+            ``@FILE``, ``-`` for stdin, a ``Trial``, or a ``Study`` (its answer).
 
     Raises:
-        UsageError: an unknown recipe, data set or engine.
-        ContentError: the network has more parameters than the budget, or the recipe does not suit it or the data.
-        DataError: the images are missing or damaged.
-        DeviceError: there is no such device.
+        UsageError: An argument is invalid, such as an unknown recipe, data set or engine.
+        ContentError: No network has this hash or name, or the recipe does not suit the network or the data.
+        SearchSpaceError: The notation is invalid, or the network has more parameters than the budget.
+        DataError: The images are missing or damaged.
+        DeviceError: The device is not available.
+
+    Returns:
+        A ``Trained`` with the result of the run and the trained module.
 
     >>> trained = train("conv3x3(4) bn relu | maxpool(4) | gap | linear(10)", "mnist-5k", epochs=1)
     >>> trained.result.parameters, trained.accuracy_pct > 10
@@ -150,7 +161,7 @@ def train(
     return Trained(result, OfPixels(final_network(training), images.dataset, architecture))
 
 
-# Weights for other programs --------------------------------------------------------------------------------------
+# Export ----------------------------------------------------------------------------------------------------------
 
 
 @options.takes(recipe=_OWN_RECIPE)
@@ -170,21 +181,31 @@ def export(
     data: str | Path | None = None,
     retrain: bool = False,
 ) -> Exported:
-    """Write a trained network as ONNX, safetensors or C: the kept weights of a recorded seed, or those of no record.
+    """Write a trained network as ONNX, as safetensors, or as a folder of C.
 
-    The ONNX model takes the raw numbers of the data set, (batch, channels, rows, columns), bytes as uint8 and others as
-    float64; it is compared with torch before it is written. Both files name the classes in their order, and say how
-    numbers become what the network takes. The C is a folder: the network in integers, compared on training images with
-    the reference where there is a compiler. A network without a record is trained on all training images.
+    The weights of a recorded seed are read from its record, unless ``retrain`` is set. A network without a record is
+    trained on all training images first.
+
+    The ONNX model takes the raw numbers of the data set, shape (batch, channels, rows, columns): uint8 for bytes,
+    float64 for all else. It is compared with torch before it is written. The ONNX and safetensors files name the
+    classes in order, and state how raw numbers become the input of the network. The C computes in integers and is
+    compared with the reference on training images if a C compiler is installed.
 
     Args:
-        network: as ``explain`` takes it.
+        network: Network to export: an ``Architecture``, its notation, a preset, a hash or name of the leaderboard,
+            ``@FILE``, ``-`` for stdin, a ``Trial``, or a ``Study`` (its answer).
 
     Raises:
-        UsageError: no file is named, a file cannot be written, or the weights of the seed are not kept.
-        ContentError: several rows fit, the recipe does not suit the data, or the network does not fit the chip.
-        DeviceError: packages are missing, or there is no such device.
-        TargetMissed: the training diverged; nothing was written.
+        UsageError: No file is named, a file cannot be written, or the weights of the seed are not kept.
+        ContentError: Several leaderboard rows fit, the recipe does not suit the data, or the network does not fit the
+            chip.
+        SearchSpaceError: The notation is invalid, or ``chip`` is set and an op has no integer form.
+        DataError: The images are missing or damaged.
+        DeviceError: Optional packages are missing, or the device is not available.
+        TargetMissed: The training did not complete; nothing was written.
+
+    Returns:
+        An ``Exported`` with the facts about the network, the training and the files.
 
     >>> made = export("conv3x3(4) | gap | linear(10)", safetensors="net.st", dataset="mnist-5k", recipe="smoke")
     >>> made.facts["files"][0]["format"]
@@ -222,7 +243,7 @@ def export(
 
 
 def _check_fit(fit: Fit, search_options: Mapping[str, str | None]) -> None:
-    """Raise ContentError where a network does not fit its chip, and name what would, and the search for others."""
+    """Raise ContentError if a network does not fit its chip; the hint names chips that do and a search command."""
     if fit.lack:
         chips = ", ".join(map(str, fitting(fit.analysis)))
         hint = f"it fits {chips}; " if chips else ""
@@ -234,7 +255,7 @@ def _check_fit(fit: Fit, search_options: Mapping[str, str | None]) -> None:
 
 
 def _export_targets(paths: Mapping[str, str | Path | None]) -> dict[str, Path]:
-    """Return the files to write by their formats."""
+    """Return the path to write for each format, or raise UsageError if a path is unsuitable."""
     from harness.deployment.c_library import check_folder
 
     targets = {name: Path(path) for name, path in paths.items() if path is not None}
@@ -252,7 +273,7 @@ def _export_targets(paths: Mapping[str, str | Path | None]) -> dict[str, Path]:
 
 
 def _exported(weights: Weights, targets: Mapping[str, Path], fit: Fit | None) -> Exported:
-    """Write all files or none, and return what they are."""
+    """Write all files or none, and return the facts about them."""
     from harness.deployment.formats import FORMATS
 
     network = replace(weights.network, fit=fit)
@@ -334,17 +355,25 @@ def search(
     data: str | Path | None = None,
     on_event: Callable[[Event], object] | None = None,
 ) -> Study:
-    """Search for the smallest network that reaches the target, verify the best one found, and rank it.
+    """Search for the smallest network that reaches the target, verify the best candidate, and rank it.
 
-    The same call resumes a study. Ctrl-C ends the search in order and returns what stands. A number of seconds is a
-    duration too. ``on_event`` is called with each event of the study (``harness.studies.events``), on a thread of its
-    own: what it raises stops nothing.
+    The same call resumes a study. Ctrl-C ends the search in order and returns the study as it is. Durations may be
+    given in seconds.
+
+    Args:
+        on_event: Function called with each event of the study (``harness.studies.events.Event``) on a separate thread.
+            If the function raises, the error is reported and the function is not called again.
 
     Raises:
-        UsageError: an unknown space, recipe, data set or sampler, or another process works on the study.
-        ContentError: no network keeps the limits, or the study has another configuration.
-        SearchSpaceError: the space cannot be read.
-        DataError: the images are missing or damaged.
+        UsageError: An argument is invalid, such as an unknown space, recipe, data set or sampler, or another process
+            works on the study.
+        ContentError: No network meets the limits, or the study exists with another configuration.
+        SearchSpaceError: The space cannot be read.
+        DataError: The images are missing or damaged.
+        DeviceError: The device or the cluster is not available.
+
+    Returns:
+        A ``Study`` with all trials, the answer, and the verdict of its verification.
 
     >>> found = search("mnist-5k", space="@mine.space", recipe="smoke", target_pct=90, trials=2, study="mine")
     >>> found.answer, len(found.trials)
@@ -408,18 +437,23 @@ def quote(
     engine: str = "auto",
     data: str | Path | None = None,
 ) -> Quote:
-    """Say before a search how large its answer will be and what it takes, by a few networks that are trained now.
+    """Forecast the result and the duration of a search, from a few networks that are trained now.
 
     Nothing is written, and the test set is not read.
 
     Args:
-        dataset: as ``search`` takes it.
+        dataset: Name of a data set, path of a data set of your own, or a ``Dataset`` made by ``harness.Data``.
 
     Raises:
-        UsageError: an unknown space, recipe or data set, or no network was trained in the time.
-        ContentError: no network keeps the limits.
-        SearchSpaceError: the space cannot be read.
-        DataError: the images are missing or damaged.
+        UsageError: An argument is invalid, such as an unknown space, recipe or data set, or no network was trained
+            within ``time``.
+        ContentError: No network meets the limits.
+        SearchSpaceError: The space cannot be read.
+        DataError: The images are missing or damaged.
+        DeviceError: The device is not available.
+
+    Returns:
+        A ``Quote`` with intervals for the parameters of the answer and for the seconds of the search.
 
     >>> quoted = quote("mnist-5k", space="@mine.space", recipe="smoke", target_pct=20, time=20, workers=1)
     >>> len(quoted.parameters), quoted.document()["linear"]["parameters"]
@@ -464,16 +498,24 @@ def verify(
     engine: str = "auto",
     data: str | Path | None = None,
 ) -> Verified:
-    """Train a network on a fixed list of seeds and all training images, and read the test set once for each seed.
+    """Train a network on all training images with a fixed list of seeds, and test each seed once on the test set.
+
+    The seeds are pooled into the record of the network and the leaderboard is rewritten.
 
     Args:
-        network: as ``explain`` takes it, or a trial of a study, which brings recipe, data set and target. A study
-            stands for its answer.
+        network: Network to verify: an ``Architecture``, its notation, a preset, a hash or name of the leaderboard,
+            ``@FILE``, ``-`` for stdin, a ``Trial``, or a ``Study`` (its answer). A trial or study also sets recipe,
+            data set and target.
 
     Raises:
-        UsageError: an unknown recipe or data set, a study without an answer, or a folder that cannot be written.
-        ContentError: several rows fit, or the recipe does not suit the network or the data.
-        DataError: the images are missing or damaged.
+        UsageError: An argument is invalid, the study has no answer, or a folder cannot be written.
+        ContentError: Several leaderboard rows fit, or the recipe does not suit the network or the data.
+        SearchSpaceError: The notation is invalid, or the ops do not fit together.
+        DataError: The images are missing or damaged.
+        DeviceError: The device is not available.
+
+    Returns:
+        A ``Verified`` with the record, the tier and the lower bound of the mean accuracy.
 
     >>> network = "conv3x3(4) bn relu | maxpool(4) | gap | linear(10)"
     >>> record = verify(network, 2, dataset="mnist-5k", recipe="smoke", target_pct=5, engine="torch", workers=1)
@@ -500,7 +542,7 @@ def verify(
     return run_verification(plan, files.workspace(), request.data)
 
 
-# What is on record -----------------------------------------------------------------------------------------------
+# Records and studies ---------------------------------------------------------------------------------------------
 
 _RECORDED = {
     "recipe": {"help": "The recipe's name, where the network has several rows."},
@@ -516,17 +558,24 @@ def load(
     recipe: str | None = None,
     dataset: str = "auto",
 ) -> OfPixels:
-    """Return what a recorded seed has learned: a module from the raw numbers of its data set to logits.
+    """Return the trained network of a recorded seed as a torch module from raw numbers to logits.
 
-    It takes (images, channels, rows, columns), MNIST's from 0 to 255, and gives (images, classes). Numbers of another
-    scale are refused; what may only seem so is warned of. A record of integers answers with these, without a gradient.
+    The input has the shape (images, channels, rows, columns) and the scale of the data set (MNIST: 0 to 255); the
+    output has the shape (images, classes). Numbers of a different scale raise DataError; numbers that may be of a
+    different scale cause a warning. A network recorded with precision ``int8`` computes in integers and has no
+    gradient. Weights are read from ``records/weights``; if ``seed`` is None, the first seed with kept weights is used.
 
     Args:
-        network: as ``verify`` takes it, or a record; its weights are kept in ``records/weights``.
-        seed: index of a recorded seed; the first whose weights are kept for None.
+        network: Recorded network: a ``Record``, a ``Verified``, an ``Architecture``, its notation, a preset, a hash or
+            name of the leaderboard, ``@FILE``, ``-`` for stdin, a ``Trial``, or a ``Study`` (its answer).
 
     Raises:
-        ContentError: there is no record, or the weights are not kept or not those of the record.
+        UsageError: An argument is invalid, or the study has no answer.
+        ContentError: There is no record, or the weights are missing or differ from the record.
+        SearchSpaceError: The notation is invalid.
+
+    Returns:
+        The module, in evaluation mode.
 
     >>> import torch
     >>> model = load("conv3x3(4) bn relu | maxpool(4) | gap | linear(10)", seed=1)
@@ -566,11 +615,20 @@ def evaluate(
     dataset: str = "auto",
     data: str | Path | None = None,
 ) -> Evaluation:
-    """Load the kept weights of a recorded seed and test them; the read of the test images is logged.
+    """Test the kept weights of a recorded seed on the test images; the read of the test set is logged.
+
+    Args:
+        network: Recorded network: a ``Record``, a ``Verified``, an ``Architecture``, its notation, a preset, a hash or
+            name of the leaderboard, ``@FILE``, ``-`` for stdin, a ``Trial``, or a ``Study`` (its answer).
 
     Raises:
-        ContentError: there is no record, or the weights are not kept or not those of the record.
-        DataError: the images are missing or damaged.
+        UsageError: An argument is invalid, or the study has no answer.
+        ContentError: There is no record, or the weights are missing or differ from the record.
+        SearchSpaceError: The notation is invalid.
+        DataError: The images are missing or damaged.
+
+    Returns:
+        An ``Evaluation`` with the wrong images, compared with the record.
 
     >>> found = evaluate("conv3x3(4) bn relu | maxpool(4) | gap | linear(10)", seed=1)
     >>> found.as_recorded, found.images
@@ -586,7 +644,13 @@ def evaluate(
 
 @options.takes()
 def leaderboard(dataset: str | Path | Dataset | None = None, target_pct: float | None = None) -> Any:
-    """Return the standings as a pandas table, a row a network, recipe, data set and target; the best first.
+    """Return the leaderboard as a pandas table.
+
+    Raises:
+        UsageError: An argument is invalid, such as an unknown data set.
+
+    Returns:
+        A ``DataFrame`` with a row for each network, recipe, data set and target; the best row of a target comes first.
 
     >>> leaderboard("mnist-5k", target_pct=5)[["network", "parameters", "tier", "seeds"]].values.tolist()
     [['plain-94', 94, 'measured', 2]]
@@ -608,11 +672,14 @@ def leaderboard(dataset: str | Path | Dataset | None = None, target_pct: float |
 
 @options.takes(name={"help": "Name or folder; the latest study for None."})
 def study(name: str | Path | None = None) -> Study:
-    """Return a study of this workspace by its name or folder, the latest for None.
+    """Return a study of this workspace.
 
     Raises:
-        UsageError: there is no such study.
-        ContentError: its files do not hold together.
+        UsageError: The study does not exist.
+        ContentError: A file of the study is damaged.
+
+    Returns:
+        The ``Study``.
 
     >>> study("mine").trials[0].status
     'complete'
@@ -624,15 +691,18 @@ def study(name: str | Path | None = None) -> Study:
 
 
 def report(of: str | Path | Study | None = None, path: str | Path | None = None) -> Path:
-    """Write the report of a study, one HTML file that works offline, and return where it is.
+    """Write the report of a study as an HTML file that works offline.
 
     Args:
-        of: a study as ``search`` returns it, its name, or None for the latest study.
-        path: where to write it; ``report.html`` in the study's folder where it is None.
+        of: A ``Study``, the name or path of a study, or None for the latest study.
+        path: File to write; None for ``report.html`` in the folder of the study.
+
+    Returns:
+        The path of the file.
 
     Raises:
-        UsageError: there is no such study, or the file cannot be written.
-        ContentError: the study's files do not hold together.
+        UsageError: The study does not exist, or the file cannot be written.
+        ContentError: A file of the study is damaged.
 
     >>> report(study("mine"), "report.html").name
     'report.html'

@@ -1,4 +1,4 @@
-"""What may be given: the types of values, and each option once, for the command line and ``import harness`` alike."""
+"""Types of option values, and one declaration per option, shared by the command line and ``import harness``."""
 
 from __future__ import annotations
 
@@ -30,15 +30,23 @@ if TYPE_CHECKING:
     from search_spaces.ops import Shape
     from search_spaces.space import Condition
 
-# Channels of a data set (docs/data.md), and of a picture in colours.
+# Largest number of channels of a data set (docs/data.md), and of a colour picture.
 _MOST_CHANNELS, _MOST_COLOURS = 16, 4
 
 
-# The values ------------------------------------------------------------------------------------------------------
+# Types of values -------------------------------------------------------------------------------------------------
 
 
 def number_or(word: str, number: str, low: int, high: int | None = None, name: str = "number") -> Parsed:
-    """Return the type of a number of a range, or a word, which becomes None; errors call it ``number``."""
+    """Return the type of an option that accepts an integer in a range, or a word that stands for None.
+
+    Args:
+        word: The word, such as ``auto``.
+        number: Description of the integer in error messages.
+        low: Smallest integer.
+        high: Largest integer; None for no limit.
+        name: Name of the integer in help texts.
+    """
 
     def parse(text: str) -> int | None:
         if text != word and not (text.isdecimal() and low <= int(text) <= (high or int(text))):
@@ -49,7 +57,7 @@ def number_or(word: str, number: str, low: int, high: int | None = None, name: s
 
 
 def _spelled_out(text: str) -> str:
-    # 20k and 1.5M as whole numbers.
+    # Replace numbers such as 20k and 1.5M by integers.
     def number(match: re.Match[str]) -> str:
         return f"{Decimal(match[1]) * (10**6 if match[2] in 'mM' else 1000):f}".partition(".")[0]
 
@@ -57,10 +65,10 @@ def _spelled_out(text: str) -> str:
 
 
 class Count(click.IntRange):
-    """A whole number of a range; 20k and 1.5M are understood."""
+    """An integer in a range; suffixes are allowed, as in 20k and 1.5M."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the number."""
+        """Return the integer."""
         text: Any = _spelled_out(value) if isinstance(value, str) else value
         return super().convert(text, param, ctx)
 
@@ -81,7 +89,8 @@ def _epochs(text: str) -> tuple[int, ...]:
 
 
 def _accuracy(text: str, whole: int) -> float:
-    # Of 100 or of 1: whoever writes 0.994 of 100 means a share, and whoever writes 97 of 1 means per cent.
+    # ``whole`` is 100 for per cent and 1 for shares. If the number is valid only in the alternative unit, suggest the
+    # converted number.
     try:
         number = float(text.removesuffix("%"))
     except ValueError:
@@ -90,7 +99,7 @@ def _accuracy(text: str, whole: int) -> float:
         other = number * 100 if whole == 100 else number / 100
         meant = f"; did you mean {other:.12g}?" if whole / 100 <= other <= whole else ""
         raise ValueError(f"{text} is no accuracy to ask for; allowed are {whole / 100:g} to {whole}{meant}")
-    # A hundred times 0.974 is 97.39999999999999, and the target is a part of names and keys.
+    # The target is part of names and keys, so remove rounding errors: 100 * 0.974 == 97.39999999999999.
     return float(f"{number:.12g}")
 
 
@@ -105,16 +114,17 @@ def _shape(text: str) -> Shape:
     if not re.fullmatch(r"[1-9]\d{0,3}(x[1-9]\d{0,3}){2}", text):
         raise ValueError(f"{text!r} is no shape such as 1x32x32 (channels, rows, columns)")
     channels, rows, columns = map(int, text.split("x"))
-    # Tall strips of more channels than a data set may have: the order of Keras.
+    # More channels than a data set may have, many rows and few columns: probably the order of Keras (rows, columns,
+    # channels).
     if channels > _MOST_CHANNELS and rows > _MOST_COLOURS >= columns:
         raise ValueError(f"{text} is channels x rows x columns; did you mean {columns}x{channels}x{rows}?")
     return channels, rows, columns
 
 
 def _chip(text: str) -> Chip:
-    """Return the chip of that name, or the one that a TOML file states in the fields of ``chips.toml``.
+    """Return the chip with this name, or the chip that ``@FILE.toml`` defines with the fields of ``chips.toml``.
 
-    Its core is one of those of ``chips.toml``, or a table of a core's fields.
+    The field ``core`` of the file is the name of a core in ``chips.toml``, or a table with the fields of a core.
     """
     if not text.startswith("@"):
         return chip_named(text)
@@ -132,12 +142,12 @@ def _chip(text: str) -> Chip:
 
 
 class DatasetType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
-    """Turns a data set, or the path of one's own, into its name."""
+    """Converts a data set, or the path of a user's data, into the name of the data set."""
 
     name = "name or path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the name under which the data are known; what is a path is read and kept."""
+        """Return the name of the data set; a path is read and stored in the workspace first."""
         if isinstance(value, datasets.Dataset):
             return value.name
         if not isinstance(value, str | os.PathLike):
@@ -165,7 +175,8 @@ FILE = click.Path(path_type=Path)
 
 # The options -----------------------------------------------------------------------------------------------------
 
-# By the name of the argument; the option is called so too, but for a ``flag``. The default is the function's.
+# Keyword arguments of ``click.option`` by argument name. ``flag`` is the flag if it differs from the name, ``also``
+# lists further flags. The default is that of the function.
 DECLARED: dict[str, dict[str, Any]] = {
     "budget": {"type": Count(1, 10**9), "help": "Parameter budget: a network that has more is refused."},
     "minimise": {
@@ -232,7 +243,7 @@ DECLARED: dict[str, dict[str, Any]] = {
         "default": "auto",
         "help": "Training processes [auto: one a core on a CPU, one on a GPU].",
     },
-    # None for this machine's processes.
+    # None trains in processes of this machine.
     "cluster": {
         "type": Parsed("local|auto|HOST:PORT", _address),
         "help": "Train on the nodes of a Ray cluster: one started here, the one this machine is in, or the one whose "
@@ -271,7 +282,7 @@ DECLARED: dict[str, dict[str, Any]] = {
 
 
 def known(name: str) -> Iterable[str]:
-    """Return what an option or argument may name."""
+    """Return the known values of an option or argument, for shell completion."""
     match name:
         case "space":
             return ("auto", *SPACES)

@@ -1,4 +1,4 @@
-"""A classifier in scikit-learn's manner: fit, predict, score, and a certificate that anybody can compute again."""
+"""A classifier with the interface of scikit-learn, and a certificate of the fitted network that can be recomputed."""
 
 from __future__ import annotations
 
@@ -31,32 +31,34 @@ if TYPE_CHECKING:
 
 
 class WrongArgument(UsageError, ValueError):
-    """Raise where an argument of the estimator is wrong; a ValueError, too, as scikit-learn's tools expect."""
+    """Raise when an argument of the estimator is invalid; also a ValueError, as scikit-learn's tools expect."""
 
 
 class WrongData(DataError, ValueError):
-    """Raise where ``X`` and ``y`` do not hold together; a ValueError, too."""
+    """Raise when ``X`` and ``y`` are invalid or inconsistent; also a ValueError."""
 
 
 class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """The smallest network that reaches a target accuracy.
 
     Args:
-        target: accuracy to reach on images that no search has seen, a share from 0.01 to 1.
-        limits: of every network, such as ``parameters<=5000,macs<=1000000``, or {"parameters": 5000}; None for none.
-        minimise: a metric, as ``--minimise`` of ``harness search`` takes it.
-        time: of each ``fit``: seconds, or a text such as ``5m``.
-        random_state: seed of the search; None draws one, as from an instance of RandomState.
-        workers: training processes; ``auto`` for one a core.
-        channels: where they stand in ``X``, ``first`` or ``last``; needed where both readings are possible, and for
-            series with channels. ``none`` says that narrow pictures are no series.
+        target: Accuracy to reach on images that no search reads, as a share from 0.01 to 1.
+        limits: Constraints on every network, such as ``parameters<=5000,macs<=1000000`` or {"parameters": 5000}; None
+            for no constraint.
+        minimise: Metric to minimise, as for ``--minimise`` of ``harness search``.
+        time: Time budget of each ``fit``, in seconds or as text such as ``5m``.
+        random_state: Seed of the search, or a RandomState that draws the seed; None for a random seed.
+        workers: Number of training processes; ``auto`` for one per core.
+        channels: Axis of the channels in ``X``, ``first`` or ``last``; required if both are possible, and for series
+            with channels. ``none`` states that narrow images are not series.
 
     Attributes:
-        classes_: labels in the order of ``predict_proba``, that of ``numpy.unique``.
-        network_: notation of the network; ``parameters_`` how many it has.
-        study_: the search, as ``harness.search`` returns it.
-        data_: the data set that was made of ``X`` and ``y``; a fifth of them is its locked test part.
-        verified_: whether that part has verified the network at the target; ``fit`` warns where it has not.
+        classes_: Labels in the order of ``predict_proba``, the order of ``numpy.unique``.
+        network_: Notation of the network.
+        parameters_: Number of parameters of the network.
+        study_: The search, as returned by ``harness.search``.
+        data_: Data set made from ``X`` and ``y``; a fifth of the images is the locked test part.
+        verified_: Whether the network was verified on the test part at the target; if not, ``fit`` warns.
     """
 
     def __init__(
@@ -79,25 +81,29 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         self.channels = channels
 
     def __sklearn_tags__(self) -> Any:
-        """Return what scikit-learn is told of it: pictures have three axes or more, and a search stops by the clock."""
+        """Return scikit-learn's tags: ``X`` may have three axes, and results depend on the clock."""
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         tags.non_deterministic = True
         return tags
 
     def fit(self, X: Any, y: Any) -> SmallestClassifier:
-        """Search, verify the winner on the part that was set aside, and keep its best seed for predictions.
+        """Search for a network, verify it on the test part, and keep the best seed for predictions.
 
-        The best seed has the fewest errors on all other images. Each fit is a study of its own. Where no network is
-        verified in time, the best one there is predicts, and a UserWarning says so.
+        The best seed makes the fewest errors on the remaining images. Each call is a study of its own. If no network is
+        verified in time, the best available network predicts, and a UserWarning states the reason.
 
         Args:
-            X: (images, rows, columns[, channels]) or (series, steps), bytes or numbers; a table is series.
-            y: labels, integers or texts, (images,) or (images, 1).
+            X: Numbers of the shape (images, rows, columns[, channels]) or (series, steps). A table is read as series.
+            y: Labels, integers or texts, of the shape (images,) or (images, 1).
+
+        Returns:
+            The fitted estimator.
 
         Raises:
-            DataError: they do not hold together (a ValueError, too).
-            UsageError: an argument is wrong, or the target cannot be shown by so few images (a ValueError, too).
+            DataError: ``X`` and ``y`` are invalid or inconsistent (also a ValueError).
+            UsageError: An argument is invalid, no network was trained in time, or too few images are given for the
+                target (also a ValueError).
         """
         if y is None:
             raise WrongData("SmallestClassifier requires y to be passed, but the target y is None")
@@ -138,11 +144,12 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         self.network_, self.parameters_ = trial.network, trial.parameters
         folder = workspace().records
         key = trial.hash, trial.recipe.hash, trial.dataset
-        # Whichever study verified it: a record names the first one only.
+        # Do not select by study: a record names only the first study that verified the network.
         records = [each for each in read_all(folder) if (each.hash, each.recipe_hash, each.dataset) == key]
         models = [api.load(each, index) for each in records for index in kept_indices(folder, each)]
         if models:
-            # A seed may have failed where the mean of all is good. Test images have no part in this choice.
+            # A single seed may fail although the mean over all seeds is good. Test images must not influence this
+            # choice.
             data = training_images.load(self.data_.name)
             pixels = data.train_images.numpy()
             labels = data.train_labels.numpy()
@@ -152,7 +159,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             self._model = api.train(trial.network, trial.dataset, recipe=trial.recipe_name).module.eval()
 
     def _checked(self, X: Any, *y: Any) -> tuple[Any, Any]:
-        """Return arrays of what scikit-learn's own classifiers take, or raise with its messages; None without y."""
+        """Return ``X`` in its shape, and the labels or None, after scikit-learn's validation."""
         axes = X if hasattr(X, "ndim") else np.asarray(X)
         flat = np.asarray(axes).reshape(len(axes), math.prod(axes.shape[1:])) if axes.ndim > 2 else X
         checked = validate_data(self, flat, *y, reset=bool(y))
@@ -160,10 +167,17 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         return numbers.reshape(axes.shape), labels
 
     def predict_proba(self, X: Any) -> np.ndarray[Any, Any]:
-        """Return a probability a class, (images, classes), in the order of ``classes_``.
+        """Return the class probabilities.
+
+        Args:
+            X: Images or series, in the form given to ``fit``.
+
+        Returns:
+            Probabilities of the shape (images, classes), in the order of ``classes_``.
 
         Raises:
-            DataError: images are of another shape or scale than those that were fitted (a ValueError, too).
+            NotFittedError: ``fit`` was not called.
+            DataError: The images differ in shape or scale from the fitted images (also a ValueError).
         """
         check_is_fitted(self, "network_")
         with _told_as_values():
@@ -171,25 +185,33 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         return _probabilities(self._model, pixels)[:, self._columns]
 
     def predict(self, X: Any) -> np.ndarray[Any, Any]:
-        """Return the likeliest label of each image."""
+        """Return the most probable label of each image, of the shape (images,); raises as ``predict_proba`` does.
+
+        Args:
+            X: Images or series, in the form given to ``fit``.
+        """
         likeliest = self.predict_proba(X).argmax(1)
         labels: np.ndarray[Any, Any] = self.classes_[likeliest]
         return labels
 
     def certify(self, X_test: Any, y_test: Any, seeds: int = 20) -> Certificate:
-        """Train the network on all that was fitted, with fresh seeds that are declared first, and test each once.
+        """Train the network on all fitted images with fresh seeds, declared beforehand, and test each seed once.
 
-        Called again for the same images, it answers with the seeds that were declared first, however many are asked
-        for. Certificates of other networks on them share a chance of five per cent that any of them shows too much.
+        A second call for the same images uses the seeds declared by the first call, regardless of ``seeds``. The
+        probability that any certificate for the same test images is false is at most 5 %.
 
         Args:
-            X_test: images that had no part in anything so far; ``y_test`` their labels.
-            seeds: twenty or more.
+            X_test: Images that were not used before, in the form given to ``fit``.
+            y_test: Labels of the images.
+            seeds: Number of seeds, at least 20.
+
+        Returns:
+            The certificate, which ``harness check`` recomputes.
 
         Raises:
-            DataError: they do not suit what was fitted, or some of them were fitted.
-            UsageError: fewer than twenty seeds.
-            ContentError: the chance of a false certificate is spent for these images.
+            DataError: The images do not match the fitted images, or some of them were fitted.
+            UsageError: Fewer than 20 seeds are requested.
+            ContentError: The allowed chance of a false certificate is spent for these images.
         """
         with _told_as_values():
             fitted = {image.tobytes() for image in own.pixels_of(self.data_, self._given[0])}
@@ -216,7 +238,7 @@ def _told_as_values() -> Iterator[None]:
 
 
 def _answer(study: Study) -> tuple[Trial | None, str]:
-    """Return the network of a study that predicts, and why it is not verified; nothing where it is."""
+    """Return the trial that predicts, and why the trial is not verified; the reason is empty if verified."""
     trial = study.answer
     if trial is not None:
         verdict = study.verdict_of(trial)
@@ -230,7 +252,7 @@ def _answer(study: Study) -> tuple[Trial | None, str]:
 
 
 def _probabilities(model: Any, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return what a network gives each class of the data set, (images, classes)."""
+    """Return the class probabilities of the network for pixels, of the shape (images, classes of the data set)."""
     import torch
 
     with torch.no_grad():
@@ -240,5 +262,5 @@ def _probabilities(model: Any, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, 
 
 
 def _name(label: Any) -> str:
-    """Return how a data set calls a label."""
+    """Return the class name of a label in the data set."""
     return unicodedata.normalize("NFC", label) if isinstance(label, str) else str(int(label))

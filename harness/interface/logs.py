@@ -1,7 +1,7 @@
-"""Runs of a search for TensorBoard and MLflow: what is told each event of a study.
+"""Loggers that write the runs of a search to TensorBoard or MLflow, event by event.
 
-A curve is a quantity of the trials: its step is the number of a trial, and no step has two values. What is measured of
-a trial more than once, on fresh seeds, is a curve a seed.
+Each quantity is one curve over the trials: the step of a point is the trial number, and no step has two values. A trial
+has several runs on fresh seeds, so there is one accuracy curve per fresh seed.
 """
 
 from __future__ import annotations
@@ -16,17 +16,26 @@ from harness.training.result import Purpose
 
 
 class Log(Protocol):
-    """What is called with each event of a study; ``close`` ends it."""
+    """A callable that receives each event of a study."""
 
     def __call__(self, event: Event) -> None:
-        """Write what is worth a curve."""
+        """Write the points that the event adds to the curves."""
 
     def close(self) -> None:
-        """Write what is left, and close the files."""
+        """Write pending points, and close the files."""
 
 
 def log_of(kind: str, folder: Path, past: Iterable[Event] = ()) -> Log:
-    """Return what writes the events of the study in ``folder`` there; ``past`` holds those of earlier sessions."""
+    """Return the logger of a study.
+
+    Args:
+        kind: ``tensorboard`` or ``mlflow``.
+        folder: Folder of the study. TensorBoard files are written there; its name is the name of the MLflow experiment.
+        past: Events of earlier sessions, which are not written again.
+
+    Raises:
+        DeviceError: The package is not installed.
+    """
     require("logs", (kind,), f"--log {kind}")
     curves = _Curves()
     for event in past:
@@ -35,13 +44,13 @@ def log_of(kind: str, folder: Path, past: Iterable[Event] = ()) -> Log:
 
 
 class _Curves:
-    """Knows the trials of a study by the hashes of their networks, as a verification names them."""
+    """Converts events to points of curves; finds the trial of a verification by the hash of the network."""
 
     def __init__(self) -> None:
         self._trials: dict[str, int] = {}
 
     def points(self, event: Event) -> tuple[int, dict[str, float]]:
-        """Return the trial of an event, and what is worth a point of a curve at it, by the name of the curve."""
+        """Return the trial of an event, and the values that the event adds to the curves, by curve name."""
         match event:
             case Proposal():
                 self._trials.setdefault(event.hash, event.trial)
@@ -76,7 +85,7 @@ class _TensorBoard:
 
 
 class _MLflow:
-    """Writes a run a trial by a client of its own: the experiment and the run of who calls stay what they are."""
+    """Writes one MLflow run per trial with a separate client; the caller's active experiment and run do not change."""
 
     def __init__(self, experiment: str, curves: _Curves) -> None:
         from mlflow import MlflowClient

@@ -1,4 +1,7 @@
-"""The network that a person names: ``-``, ``@FILE``, a preset, the notation, a hash or a name; and the study."""
+"""Lookup of the network or study that an argument names.
+
+A network is named by ``-`` (stdin), ``@FILE``, a preset, the notation, a hash (six digits or more) or a name.
+"""
 
 from __future__ import annotations
 
@@ -31,13 +34,19 @@ from search_spaces.notation import parse_network
 from search_spaces.ops import op_names
 
 _HASH = re.compile(r"[0-9a-f]{6,12}")
-# Other libraries' name of an op whose parameter is another one there, where it is left out.
+# LeakyReLU without a slope; PyTorch and Keras use different defaults.
 _OTHER_SLOPE = re.compile(r"\bleakyrelu\b(?!\s*\()", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class KnownRow:
-    """A recipe under which a network is known here; None is what is not known, or no target was verified."""
+    """A recipe, data set and target for which a network is known in this workspace.
+
+    Attributes:
+        recipe: The recipe; None if only its name is known.
+        dataset: Name of the data set; None for a claim.
+        target_pct: Target in per cent; None if no target was verified.
+    """
 
     recipe: Recipe | None
     recipe_name: str
@@ -46,13 +55,13 @@ class KnownRow:
 
     @property
     def recipe_key(self) -> str:
-        """What tells its recipe from others: the hash, or the name of one that nothing here describes."""
+        """The hash of the recipe, or the name of an unknown recipe."""
         return self.recipe.hash if self.recipe else self.recipe_name
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkArgument:
-    """A network that a person has named, and its rows here where it was named by a hash or a name."""
+    """A network named by the user, and its known rows if a hash, a name or a trial was given."""
 
     architecture: Architecture
     name: str = ""
@@ -62,16 +71,17 @@ class NetworkArgument:
 def only_row(
     argument: NetworkArgument, *, dataset: str | None, target_pct: float | None, recipe_given: bool
 ) -> KnownRow | None:
-    """Return the row that is meant, None where the network has none that fits.
+    """Return the row of a network that fits the options, or None if no row fits; raise ContentError if several fit.
 
-    Rows of other targets count where none has this one: their recipe is the network's all the same.
+    If no row has the target, rows with different targets count: the recipe of the network does not depend on the
+    target. If ``recipe_given``, rows that differ only in the recipe count as equal.
     """
     candidates = [row for row in argument.rows if dataset is None or row.dataset in (None, dataset)]
     at_target = [row for row in candidates if target_pct is None or row.target_pct in (None, target_pct)]
     fitting = at_target or [replace(row, target_pct=None) for row in candidates]
     distinct = {("" if recipe_given else row.recipe_key, row.dataset, row.target_pct): row for row in fitting}
     if len(distinct) > 1:
-        # The options that tell the rows apart.
+        # The hint names only the options in which the rows differ.
         values = zip(("--recipe", "--dataset", "--target"), zip(*distinct, strict=True), strict=True)
         choices = [option for option, each in values if len(set(each)) > 1]
         rows = sorted(map(_row_text, fitting))
@@ -87,7 +97,7 @@ def _row_text(row: KnownRow) -> str:
 
 
 def recipe_of(row: KnownRow | None, recipe: str | None, epochs: int | None) -> NamedRecipe:
-    """Return the recipe that is asked for (a name or ``@FILE.toml``), else the row's own, else ``fast``."""
+    """Return the named recipe (name or ``@FILE.toml``), else the recipe of the row, else ``fast``."""
     if recipe is not None or row is None or not row.recipe_name:
         return named_recipe(recipe or "fast", epochs=epochs)
     if row.recipe is None:
@@ -111,10 +121,10 @@ def is_short(argument: str) -> bool:
 
 
 def network_argument(network: object, workspace: Workspace, task: Task) -> NetworkArgument:
-    """Return the network of an argument: an architecture, a trial, a study's answer, or a text that names a network.
+    """Return the network of an argument: an architecture, a trial, a study's answer, or a text for ``read_network``.
 
     Raises:
-        UsageError: the value is none of these, or the study has no answer.
+        UsageError: The type of the value is wrong, or the study has no answer.
     """
     if isinstance(network, str):
         return read_network(network, workspace, task)
@@ -137,7 +147,7 @@ def _answer_of(study: Study) -> Trial:
 
 
 def read_network(argument: str, workspace: Workspace, task: Task) -> NetworkArgument:
-    """Return the network that an argument names; its ops fit together for the task."""
+    """Return the network that a text names; its ops fit together for the task."""
     if argument == "-":
         return NetworkArgument(_parsed(sys.stdin.read(files.MOST_TYPED), task))
     if argument.startswith("@"):
@@ -153,7 +163,7 @@ def read_network(argument: str, workspace: Workspace, task: Task) -> NetworkArgu
             return _known_network(argument, workspace)
         if not isinstance(error, NotationError):
             raise
-        if os.path.isfile(argument):  # false for what no file can be called
+        if os.path.isfile(argument):  # False for text that cannot be a file name
             raise NotationError(f"{argument!r} is a file", hint=f"for the network in it, write @{argument}") from error
         if re.fullmatch(r"[0-9a-f]{1,5}", argument):
             raise ContentError(f"{argument!r} is too short for a hash: give at least 6 digits") from error
@@ -171,7 +181,10 @@ def _file_text(path: str) -> str:
 
 
 def _known_network(name: str, workspace: Workspace) -> NetworkArgument:
-    """Return the one network whose hash begins so, or whose name it is, with all its rows."""
+    """Return the known network with this name or with a hash that begins with this text, and its rows.
+
+    If several networks share a name, the best one on the leaderboard is returned, with a warning.
+    """
     matches = list(_known(name, workspace))
     hashes = sorted({architecture.hash for architecture, _, _ in matches})
     if not hashes:
@@ -179,7 +192,7 @@ def _known_network(name: str, workspace: Workspace) -> NetworkArgument:
     if len(hashes) > 1:
         if _HASH.fullmatch(name):
             raise ContentError(f"{name!r} is ambiguous: {', '.join(hashes)}", hint="give more digits")
-        # Networks of one form and size have one name; the leaderboard's best is meant by it.
+        # Networks of the same form and size share a name; the best one on the leaderboard is meant.
         rows = [row for row in _standings(workspace) if row.hash in hashes]
         best = min(rows, key=lambda row: (not row.reached, row.rank), default=None)
         if best is None:
@@ -191,7 +204,7 @@ def _known_network(name: str, workspace: Workspace) -> NetworkArgument:
 
 
 def _parsed(text: str, task: Task) -> Architecture:
-    # A shell hands on the byte order mark of a file, too.
+    # A text passed on by a shell may begin with the byte order mark of a file.
     architecture = parse_network(text.removeprefix("\ufeff"), task)
     if _OTHER_SLOPE.search(text):
         say("LeakyReLU without a slope is leaky(0.1) here; its slope is 0.01 in PyTorch and 0.3 in Keras", "warning")
@@ -199,7 +212,7 @@ def _parsed(text: str, task: Task) -> Architecture:
 
 
 def read_record(network: object, workspace: Workspace, dataset: str = AUTO, recipe: str | None = None) -> Record:
-    """Return the record of a network; of several targets the one with most seeds: a target has no part in weights."""
+    """Return the record of a network with the most seeds; weights do not depend on the target of a record."""
     argument = network_argument(network, workspace, task_of(dataset))
     network_hash = argument.architecture.hash
     if isinstance(network, Study | Trial):
@@ -221,7 +234,7 @@ def read_record(network: object, workspace: Workspace, dataset: str = AUTO, reci
 
 
 def studies(workspace: Workspace) -> dict[str, Path]:
-    """Return the folders of all studies by their names, the one worked on last at the end."""
+    """Return the folders of all studies by name, the most recently modified study last."""
 
     def worked_on(folder: Path) -> tuple[float, str]:
         log = folder / "log.jsonl"
@@ -234,21 +247,21 @@ def studies(workspace: Workspace) -> dict[str, Path]:
 
 
 def read_studies(workspace: Workspace) -> list[StudyState]:
-    """Return all studies; a study that cannot be read is left out, which is reported once."""
+    """Return all readable studies; damaged studies are left out and reported once."""
     states, damage = read_each(read_state, studies(workspace).values())
     record.report_damage(damage)
     return states
 
 
 def find_study(name: str, workspace: Workspace) -> Path | None:
-    """Return the folder of a study by its name, or by the path of its folder or report; None where there is none."""
+    """Return the folder of a study, given its name or the path of its folder or report; None if unknown."""
     path = Path(name).resolve() if "/" in name else workspace.runs.resolve() / name
     path = path.parent if path.name == "report.html" else path
     return studies(workspace).get(path.name) if path.parent == workspace.runs.resolve() else None
 
 
 def read_study(name: str | None, workspace: Workspace) -> Path:
-    """Return the folder of a study as ``find_study`` does, of the latest for None."""
+    """Return the folder of a study, given as for ``find_study``; None means the latest study."""
     known = studies(workspace)
     if not known:
         raise UsageError(f"there is no study in {workspace.runs} yet", hint=f"'{typed('search')}' begins one")
@@ -261,7 +274,7 @@ def read_study(name: str | None, workspace: Workspace) -> Path:
 
 
 def networks_of(name: str, workspace: Workspace) -> tuple[str, ...]:
-    """Return the texts of the networks that a study has confirmed, or that reached on the ``leaderboard``."""
+    """Return the notation of a study's confirmed networks; ``leaderboard`` means rows that reached their target."""
     if name == "leaderboard":
         return tuple(str(row.architecture) for row in _standings(workspace) if row.reached)
     study = read_state(read_study(name, workspace))
@@ -269,13 +282,13 @@ def networks_of(name: str, workspace: Workspace) -> tuple[str, ...]:
 
 
 def known_names(workspace: Workspace) -> list[str]:
-    """Return the names of presets, and of networks of the standings."""
+    """Return the names of the presets and of the networks on the leaderboard."""
     rows = _standings(workspace)
     return [*dict.fromkeys([*PRESETS, *(network_name(row.architecture, row.parameters) for row in rows)])]
 
 
 def _near(argument: str, workspace: Workspace, *more: str) -> str:
-    """Return which known name an argument is most like, else where all of them are shown."""
+    """Return a hint: the most similar known name, else the command that lists all names."""
     return (
         nearest(argument, [*known_names(workspace), *more])
         or f"'{typed('leaderboard', '--all')}' shows hashes and names"
@@ -288,7 +301,7 @@ def _standings(workspace: Workspace) -> list[LeaderboardRow]:
 
 
 def _is_meant(name: str, row: Record | Result | LeaderboardRow) -> bool:
-    """Return whether a word is the beginning of a network's hash, its name by form and size, or its row's own name."""
+    """Return whether a text is the beginning of a network's hash, or a name of the network or of the row."""
     if not isinstance(row, Result) and row.name and row.name == name:
         return True
     is_hash = _HASH.fullmatch(name) is not None and row.architecture.hash.startswith(name)
@@ -296,7 +309,7 @@ def _is_meant(name: str, row: Record | Result | LeaderboardRow) -> bool:
 
 
 def _known(name: str, workspace: Workspace) -> Iterator[tuple[Architecture, str, KnownRow]]:
-    """Yield networks whose hash begins so, or whose name it is: of records; else of studies, standings and claims."""
+    """Yield the known networks with this name or beginning of a hash: of records, else of all remaining sources."""
     records = record.read_all(workspace.records)
     recorded = [evidence for evidence in records if _is_meant(name, evidence)]
     for evidence in recorded:
@@ -309,14 +322,14 @@ def _known(name: str, workspace: Workspace) -> Iterator[tuple[Architecture, str,
 def _without_record(
     name: str, workspace: Workspace, recipes: Mapping[str, Recipe]
 ) -> Iterator[tuple[Architecture, str, KnownRow]]:
-    """Yield networks of studies, standings and claims; ``recipes`` are those of records, by hash."""
+    """Yield matching networks of studies, leaderboard and claims; ``recipes`` are recorded recipes by hash."""
     seen = set()
     for study in read_studies(workspace):
         for run in study.results:
             if _is_meant(name, run):
                 seen.add(run.hash)
                 yield run.architecture, "", KnownRow(run.recipe, run.recipe_name, run.dataset, None)
-    # What a study has trained is on the leaderboard too, or was claimed; a second row of it would ask for a choice.
+    # Networks of studies are on the leaderboard too, or were claimed. A second row would make the argument ambiguous.
     ranked = [row for row in _standings(workspace) if row.tier is not Tier.CLAIMED]
     folders = (files.SHIPPED / "records", workspace.records)
     claims = [row for folder in folders for row in leaderboard.read_claims(folder / "claims.json")]

@@ -1,6 +1,7 @@
-"""Options in use: ``takes`` gives them to functions of the API, ``of`` to the commands of these functions.
+"""Options of commands and API functions, and output helpers of the commands.
 
-Also what commands do alike: they say what is going on, and print their answer for people or for programs.
+``takes`` declares the arguments of an API function as click options, which check the arguments and complete the
+docstring. ``of`` gives these options to a command.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def _completed(name: str) -> Callable[[click.Context, click.Parameter, str], lis
 
 
 class Grouped(click.Command):
-    """A command of many options, which its help shows in groups."""
+    """A command with many options, which the help text shows in groups."""
 
     _GROUPS: ClassVar = {
         "Goal": ("budget", "limits", "chip", "target_pct", "minimise"),
@@ -45,7 +46,7 @@ class Grouped(click.Command):
     }
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, a section a group."""
+        """Write the options in one section per group; ungrouped options form the section ``Output``."""
         left = {str(each.name): record for each in self.get_params(ctx) if (record := each.get_help_record(ctx))}
         groups = {title: [left.pop(name) for name in names] for title, names in self._GROUPS.items()}
         for title, records in (groups | {"Output": list(left.values())}).items():
@@ -57,13 +58,13 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print exactly on
 
 
 def flag(name: str) -> str:
-    """Return how an argument is called as an option."""
+    """Return the command-line flag of a declared argument."""
     called: str = DECLARED[name].get("flag", f"--{name.replace('_', '-')}")
     return called
 
 
 def option(name: str, **changes: Any) -> Callable[[_F], _F]:
-    """Return the decorator that adds an option that is declared here to a command, with these changes."""
+    """Return a decorator that adds a declared option to a command; ``changes`` replace parts of the declaration."""
     words = {key: value for key, value in DECLARED[name].items() if key not in ("flag", "also")} | changes
     if name in COMPLETED:
         words["shell_complete"] = _completed(name)
@@ -71,7 +72,7 @@ def option(name: str, **changes: Any) -> Callable[[_F], _F]:
 
 
 def some(*names: str) -> Callable[[_F], _F]:
-    """Return the decorator that adds these options, in this order, and ``--json``."""
+    """Return a decorator that adds the named options, in the given order, and ``--json`` to a command."""
 
     def decorated(command: _F) -> _F:
         return functools.reduce(lambda made, name: option(name)(made), reversed(names), as_json(command))
@@ -80,10 +81,14 @@ def some(*names: str) -> Callable[[_F], _F]:
 
 
 def takes(**changes: dict[str, Any]) -> Callable[[_F], _F]:
-    """Return a decorator: what a function is given is checked as the command line does, and told in its docstring.
+    """Return a decorator that checks the arguments of an API function as the command line does.
+
+    The options are stored in ``__click_params__``, and their help texts are appended to the section ``Args:`` of the
+    docstring, which must be the last one before ``Raises:``.
 
     Args:
-        changes: by argument, what differs from its declaration; its default is that of the signature.
+        changes: Keyword arguments of ``click.option`` by argument name, which replace declared values. Defaults are
+            those of the signature.
     """
 
     def decorated(function: _F) -> _F:
@@ -117,19 +122,19 @@ def _options(function: Callable[..., Any]) -> list[click.Option]:
 
 
 def values(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a function of the API as the command line would give them, or raise UsageError."""
+    """Return the arguments of an API function, converted as on the command line, or raise UsageError."""
     return {each.name: _value(each, arguments[each.name]) for each in _options(function) if each.name in arguments}
 
 
 def value(name: str, kind: Any, argument: Any) -> Any:
-    """Return one value of Python as an option of this type has it, or raise UsageError."""
+    """Return a Python value converted by the click type ``kind``, or raise UsageError that names the argument."""
     is_text = isinstance(argument, str | os.PathLike)
     try:
         if kind is click.STRING and not is_text and type(argument).__name__ != "device":
             raise click.UsageError(f"{reprlib.repr(argument)} is no text")
         if isinstance(kind, click.Path) and not (is_text and "\0" not in os.fspath(argument)):
             raise click.UsageError(f"{reprlib.repr(argument)} is no path")
-        # What is no text is written as one, so that both doors have one rule.
+        # Values that are not text are converted to text first, so that API and command line share the rules.
         plain = argument if isinstance(kind, Parsed | DatasetType | click.Path) else text_of(argument)
         return kind.convert(plain, None, None)
     except (click.UsageError, ValueError) as error:
@@ -150,18 +155,18 @@ def _value(declared: click.Option, argument: Any) -> Any:
 
 
 def names(function: Callable[..., Any]) -> tuple[str, ...]:
-    """Return the names of the options of a function of the API."""
+    """Return the option names of an API function."""
     return tuple(str(each.name) for each in _options(function))
 
 
 def changed(function: Callable[..., Any], request: object) -> dict[str, Any]:
-    """Return the fields of a request, made of a function's arguments, that are not the function's defaults."""
+    """Return the fields of a request that differ from the defaults of an API function, by name."""
     defaults = {str(each.name): _value(each, each.default) for each in _options(function)}
     return {name: getattr(request, name) for name, default in defaults.items() if getattr(request, name) != default}
 
 
 def of(function: Callable[..., Any]) -> Callable[[_F], _F]:
-    """Return the decorator that gives a command what a function of the API takes, in its order, and ``--json``."""
+    """Return a decorator that gives a command the parameters of an API function, in the same order, and ``--json``."""
 
     def decorated(command: _F) -> _F:
         vars(as_json(command)).setdefault("__click_params__", []).extend(vars(function)["__click_params__"])
@@ -170,12 +175,12 @@ def of(function: Callable[..., Any]) -> Callable[[_F], _F]:
     return decorated
 
 
-# What commands do alike ------------------------------------------------------------------------------------------
+# Helpers of commands ---------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """Say to whoever interrupts the block that the same command resumes it."""
+    """Turn Ctrl-C within the block into ``Interrupted``, with a hint that the same command resumes."""
     try:
         yield
     except KeyboardInterrupt as error:
@@ -183,7 +188,11 @@ def resumable() -> Iterator[None]:
 
 
 def say_training(choice: Choice, recipe: Recipe, task: Task, image_count: int, teachers: Path) -> None:
-    """Say why torch trains, what the engine lacks, which teachers and starts train, of how few images integers come."""
+    """Print on stderr how networks will be trained, as far as the user should know.
+
+    The lines name refused instruction sets of the engine, the reason why torch trains, the teachers, the additional
+    starts, and too few images for the scales of integers.
+    """
     for why in choice.engine.skipped if choice.engine is not None else ():
         say(f"the engine is built {why}")
     if choice.why:
@@ -210,16 +219,16 @@ def say_training(choice: Choice, recipe: Recipe, task: Task, image_count: int, t
 
 
 def say_left_out(damage: Iterable[str]) -> None:
-    """Say on stderr what was left out because it does not hold together, a line each."""
+    """Print a warning on stderr for each damaged document that was left out."""
     for message in damage:
         say(f"left out: {message}", "warning")
 
 
 def print_json(document: dict[str, Any]) -> None:
-    """Print one JSON document on stdout; non-finite numbers must have been made null."""
+    """Print one JSON document on stdout; non-finite numbers must be replaced by None first."""
     click.echo(json.dumps(document, allow_nan=False))
 
 
 def answer(as_json: bool, document: dict[str, Any], text: str) -> None:
-    """Print what a command has found, for programs or for people."""
+    """Print the answer of a command, as JSON or as text."""
     print_json(document) if as_json else write(text)

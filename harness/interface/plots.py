@@ -1,4 +1,4 @@
-"""Figures for notebooks and papers, drawn with matplotlib; pages have charts of their own (``reports/charts.py``)."""
+"""Figures for notebooks and papers, drawn with matplotlib; the charts of pages are in ``reports/charts.py``."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ if TYPE_CHECKING:
     from harness.toy.rates import RateCurve
 
 _FORMATS = (".png", ".svg", ".pdf")
-# Inches; the height is three fifths of the width.
-_SIZE = (6.4, 3.84)
+_SIZE = (6.4, 3.84)  # inches; width to height is 5 to 3
 
 
 def study_figure(title: str, config: StudyConfig, points: Mapping[str, Sequence[tuple[int, float]]]) -> Figure:
-    """Return the networks of a study, validation accuracy over cost.
+    """Return a scatter plot of the networks of a study, validation accuracy over cost.
 
     Args:
-        points: by kind, such as confirmed, the cost of each network and its validation accuracy in per cent.
+        title: Title of the figure.
+        config: Configuration of the study, which sets the threshold and the label of the cost axis.
+        points: Cost and validation accuracy (per cent) of each network, by kind such as ``confirmed``.
     """
     figure = _figure()
     axes = figure.subplots()
@@ -40,7 +41,12 @@ def study_figure(title: str, config: StudyConfig, points: Mapping[str, Sequence[
 
 
 def rates_figure(curves: Sequence[RateCurve], target: float) -> Figure:
-    """Return the toy's loss over updates, a curve a learning rate."""
+    """Return the loss of the toy network over the updates, with one curve per learning rate.
+
+    Args:
+        curves: Losses of each learning rate.
+        target: Loss to mark with a horizontal line.
+    """
     figure = _figure()
     axes = figure.subplots()
     for curve in curves:
@@ -52,10 +58,10 @@ def rates_figure(curves: Sequence[RateCurve], target: float) -> Figure:
 
 
 def write_figure(figure: Figure, path: Path) -> None:
-    """Write a figure in the format that the ending of its path names.
+    """Write a figure in the format given by the suffix of its path.
 
     Raises:
-        UsageError: the ending is none of .png, .svg and .pdf, or the folder cannot be written.
+        UsageError: The suffix is none of .png, .svg and .pdf, or the folder cannot be written.
     """
     from io import BytesIO
 
@@ -70,5 +76,5 @@ def write_figure(figure: Figure, path: Path) -> None:
 def _figure() -> Figure:
     from matplotlib.figure import Figure
 
-    # A figure of its own leaves the caller's pyplot as it is.
+    # ``Figure`` is used without pyplot, so that the pyplot state of the caller does not change.
     return Figure(figsize=_SIZE, layout="constrained")

@@ -1,4 +1,7 @@
-"""What the functions of ``import harness`` return: each prints as text, as JSON by ``document()``, in a notebook."""
+"""Objects returned by the functions of ``import harness``.
+
+``str`` of an object is text for people, ``document()`` of most objects returns JSON values, and notebooks show HTML.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class Answer:
-    """What a function has found: ``str`` of it is for people, ``document`` plain JSON values."""
+    """Base of the returned objects; notebooks show the text of ``str``."""
 
     __slots__ = ()
 
@@ -44,10 +47,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Explanation(Answer):
-    """A network with its analysis.
+    """A network and its analysis.
 
     Attributes:
-        checks: the counts of other libraries; ``fit`` is the network on a chip. None where they were not asked for.
+        architecture: The network.
+        analysis: Parameters, MACs, shapes and receptive field of the network and of each op.
+        checks: Counts of torch, torchsummary and fvcore; None if not requested.
+        fit: Flash, RAM and time of the network on a chip; None if no chip was named.
     """
 
     architecture: Architecture
@@ -56,7 +62,7 @@ class Explanation(Answer):
     fit: Fit | None = None
 
     def document(self) -> dict[str, Any]:
-        """Return it as plain JSON values."""
+        """Return the content as plain JSON values."""
         return {
             "architecture": str(self.architecture),
             "hash": self.architecture.hash,
@@ -68,7 +74,10 @@ class Explanation(Answer):
         }
 
     def rows(self) -> Iterator[tuple[str, str, str, str, str]]:
-        """Yield op, output, parameters, multiply-adds, receptive field; the ops of a residual sum stand below it."""
+        """Yield (op, output shape, parameters, MACs, receptive field) as text for each op, and a row of totals.
+
+        The ops of a residual sum follow the row of the sum.
+        """
         used: set[str] = set()
         shape: Shape = self.analysis.task.input_shape
         for layer in self.analysis.layers:
@@ -76,7 +85,7 @@ class Explanation(Answer):
             yield op, output, shared or f"{layer.parameters:,}", f"{layer.macs:,}", str(layer.receptive_field)
             yield from ((op, output, shared, "", "") for op, output, shared in inner)
             shape = layer.output_shape
-        # The receptive field of the last layer before global pooling or the classifier.
+        # The total receptive field is that before global pooling or the classifier.
         total = self.analysis
         yield "total", "", f"{total.parameters:,}", f"{total.macs:,}", str(total.receptive_field)
 
@@ -99,7 +108,7 @@ class Explanation(Answer):
 
 
 def _lines(ops: Sequence[Op], shape: Shape, used: set[str], indent: str = "") -> list[tuple[str, str, str]]:
-    """Return op, output shape and whether its kernel was used before; ``used`` takes note of the names of kernels."""
+    """Return (op, output shape, ``shared`` if the kernel was used before) for each op; add kernel names to ``used``."""
     rows = []
     for op in ops:
         output = op.shape(shape)
@@ -116,11 +125,11 @@ def _lines(ops: Sequence[Op], shape: Shape, used: set[str], indent: str = "") ->
 
 @dataclass(frozen=True, slots=True)
 class Trained(Answer):
-    """One training of a network on the search split.
+    """A training of a network on the search split.
 
     Attributes:
-        result: with accuracies of the validation images, history, times and digest of the weights.
-        module: what was learned, as ``harness.load`` gives it.
+        result: Validation accuracy, history, times and weight digest of the run.
+        module: The trained network, a module from raw numbers to logits as returned by ``harness.load``.
     """
 
     result: Result
@@ -128,11 +137,11 @@ class Trained(Answer):
 
     @property
     def accuracy_pct(self) -> float | None:
-        """Accuracy on the validation images at the last epoch, None where the training diverged."""
+        """Validation accuracy after the last epoch in per cent; None if no validation errors were counted."""
         return self.result.validation_accuracy_pct
 
     def document(self) -> dict[str, Any]:
-        """Return it as plain JSON values."""
+        """Return the content as plain JSON values."""
         result = self.result
         names = (
             *("hash", "parameters", "macs", "recipe_hash", "dataset", "seed", "seed_index", "status", "message"),
@@ -165,22 +174,26 @@ class Trained(Answer):
 
 @dataclass(frozen=True, slots=True)
 class Quote(Answer):
-    """What a search is expected to come to, by a few networks that were trained before it."""
+    """Forecast of a search, from a few networks trained beforehand.
+
+    Attributes:
+        probed: The plan, the forecast, and the results of the trained networks.
+    """
 
     probed: Probed
 
     @property
     def parameters(self) -> tuple[int | None, int | None, int | None]:
-        """Parameters of the answer, 5, 50 and 95 % of what is possible; None where no network reaches."""
+        """Parameters of the answer: quantiles of 5, 50 and 95 %; None if no network is expected to reach the target."""
         return self.probed.quote.parameters
 
     @property
     def seconds(self) -> tuple[float, float, float]:
-        """Seconds of a search with its verification, likewise."""
+        """Seconds of the search with its verification: low, usual and high estimate."""
         return self.probed.quote.seconds
 
     def document(self) -> dict[str, Any]:
-        """Return it as plain JSON values."""
+        """Return the content as plain JSON values."""
         from harness.searching.floor import linear_document
 
         probed = self.probed
@@ -238,7 +251,11 @@ def _curve_line(curve: Curve | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Exported(Answer):
-    """Files of a trained network; ``facts`` are what ``harness export --json`` prints."""
+    """The files of an exported network.
+
+    Attributes:
+        facts: The JSON document that ``harness export --json`` prints.
+    """
 
     facts: Mapping[str, Any]
 
@@ -273,7 +290,7 @@ class Exported(Answer):
 
 
 def c_words(file: Mapping[str, Any]) -> str:
-    """Return what was found of a folder of C, for people."""
+    """Return a summary of an exported folder of C, for people."""
     check = file["check"]
     words = "{constant_bytes:,} bytes of constants, an arena of {arena_bytes:,}".format(**file)
     words += f"; on {check['images']:,} training images {check['integer_errors']:,} errors"
@@ -286,13 +303,20 @@ def c_words(file: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Verified(Answer):
-    """What a verification has found; the row counts all seeds ever run, the verdict those of this call."""
+    """Result of a verification.
+
+    Tier, mean and bound are computed from all recorded seeds of the leaderboard row. ``document()`` lists the seeds of
+    this call.
+
+    Attributes:
+        verdict: Record, leaderboard row and runs of the verification.
+    """
 
     verdict: Verdict
 
     @property
     def record(self) -> Record:
-        """The evidence, as ``records/`` keeps it."""
+        """The record with the evidence, as stored in ``records/``."""
         return self.verdict.record
 
     @property
@@ -302,21 +326,21 @@ class Verified(Answer):
 
     @property
     def mean_pct(self) -> float | None:
-        """Mean test accuracy of all seeds of the row, per cent."""
+        """Mean test accuracy over all seeds of the row, in per cent."""
         return self.verdict.row.mean_test_accuracy_pct
 
     @property
     def lower_bound_pct(self) -> float | None:
-        """One-sided lower bound that decides the tier (docs/results.md#tiers); None for one seed."""
+        """One-sided lower bound of the mean that decides the tier, in %; None for one seed (docs/results.md#tiers)."""
         return self.verdict.row.lower_bound_pct
 
     @property
     def passed(self) -> bool:
-        """Whether the target stands."""
+        """Whether the attempt was certified; without an attempt, whether the target is reached and not contradicted."""
         return self.verdict.passed
 
     def document(self) -> dict[str, Any]:
-        """Return it as plain JSON values."""
+        """Return the content as plain JSON values."""
         from harness.evidence.bounds import attempt_confidence
         from harness.evidence.verify import machines_of
         from harness.training.result import finite
@@ -380,22 +404,30 @@ class Verified(Answer):
         return "\n".join(lines)
 
 
-_SHOWN = 10
+_SHOWN = 10  # rows of a study's table in a notebook
 
 
 @dataclass(frozen=True, slots=True)
 class Trial(Answer):
-    """One network of a study with its runs; it prints as a line.
+    """A network of a study and its runs.
 
     Attributes:
-        network: its notation.
-        cost: what it has of the metric that the search minimises; ``costs`` of both where there are two.
-        epochs: of its recipe.
-        status: how its first run has ended; ``running`` where it has not.
-        validation_pct: validation accuracy of the first run, None where it has none.
-        fresh_pct: those of its runs on fresh seeds.
-        confirmed: whether it would pass its verification, by its fresh seeds.
-        recipe: with what it was trained; ``target_pct`` is the study's, of the test images.
+        number: Number of the trial in the study, counted from 0.
+        network: Notation of the network.
+        architecture: The network as a value.
+        hash: Hash of the network, 12 hexadecimal digits.
+        parameters: Number of parameters.
+        cost: Cost of the network in the first minimised metric.
+        costs: Costs in all minimised metrics.
+        epochs: Number of epochs of the recipe.
+        status: End of the first run, such as ``complete`` or ``pruned``; ``running`` before.
+        validation_pct: Validation accuracy of the first run in per cent; None if unknown.
+        fresh_pct: Validation accuracies on fresh seeds in per cent; a run without an accuracy counts as 10 %.
+        confirmed: Whether the network would pass its verification, judged by the fresh seeds.
+        recipe: Recipe of the runs.
+        recipe_name: Name of the recipe.
+        dataset: Name of the data set.
+        target_pct: Target of the study, a test accuracy in per cent.
     """
 
     number: int
@@ -422,18 +454,23 @@ class Trial(Answer):
 
 
 class Study(Answer):
-    """A study of a workspace, as its files tell it; in a notebook a table with its chart.
+    """A study of a workspace, read from its files; notebooks show a table and a chart.
 
     Attributes:
-        name: of its folder below ``runs/``.
-        config: what decides its outcome.
+        folder: Folder of the study.
+        name: Name of the folder.
+        config: Configuration of the study, which determines its outcome.
     """
 
     def __init__(self, folder: Path, workspace: Workspace) -> None:
         """Read the study.
 
+        Args:
+            folder: Folder of the study.
+            workspace: Workspace with the records.
+
         Raises:
-            ContentError: its files do not hold together.
+            ContentError: A file of the study is damaged.
         """
         from harness.studies.log import read_state
 
@@ -445,35 +482,35 @@ class Study(Answer):
 
     @cached_property
     def trials(self) -> list[Trial]:
-        """All networks that were chosen for training, in order."""
+        """All trials, in order."""
         return [self._trial(candidate) for candidate in self._state.candidates.values()]
 
     @property
     def answer(self) -> Trial | None:
-        """The network that the study answers with: the smallest that met the target on test, else what stands.
+        """Answer of the study: the smallest network that met the target on the test set, else the incumbent.
 
-        ``verdict_of`` says what came of its verification. None where nothing is confirmed, or all has missed.
+        None if there is neither. ``verdict_of`` returns the result of the verification.
         """
         candidate = self._state.answer
         return None if candidate is None else self._trial(candidate)
 
     def verdict_of(self, trial: Trial) -> VerifiedEvent | None:
-        """Return what the verification of one of the study's networks has said; None where there was none."""
+        """Return the verification event of a trial; None if the trial was not verified."""
         return self._state.verdicts.get(trial.number)
 
     @property
     def front(self) -> list[Trial]:
-        """The confirmed networks that have not missed, and that no other one has less of all costs than."""
+        """Confirmed trials that did not miss the target on the test set and are not dominated in the costs."""
         return [self._trial(each) for each in self._state.front]
 
     @property
     def tier(self) -> str:
-        """The tier of the answer, ``confirmed`` before its verification; ``missed`` or empty without an answer."""
+        """Tier of the answer, ``confirmed`` before a verification; without an answer ``missed`` or empty."""
         return self._state.answer_tier
 
     @property
     def nearest(self) -> Trial | None:
-        """The network with the fewest errors of those that are not confirmed."""
+        """Unconfirmed trial with the fewest validation errors; a pruned trial only if no run was completed."""
         from harness.studies.candidate import nearest_miss
 
         miss = nearest_miss(self._state.candidates.values())
@@ -481,7 +518,7 @@ class Study(Answer):
 
     @property
     def message(self) -> str:
-        """Why the last session ended before its time; empty where it did not."""
+        """Why the last session found no further network; empty if the session ended for a different reason."""
         from harness.studies.events import SessionEnded
 
         ends = self._state.of_kind(SessionEnded)
@@ -489,7 +526,7 @@ class Study(Answer):
 
     @property
     def records(self) -> list[Record]:
-        """The evidence of the networks that the study has verified on the test images, whoever verified them first."""
+        """Records of the networks that the study verified, including records that already existed."""
         from harness.evidence import record
 
         config, verdicts = self.config, self._state.verdicts.values()
@@ -525,7 +562,7 @@ class Study(Answer):
         )
 
     def to_frame(self) -> Any:
-        """Return the trials as a pandas table, in order."""
+        """Return the trials as a pandas ``DataFrame``, in order."""
         import pandas
 
         columns = ("number", "hash", "parameters", "cost", "epochs", "status", "validation_pct", "confirmed", "network")
@@ -535,17 +572,24 @@ class Study(Answer):
         )
 
     def plot(self, path: str | Path | None = None) -> Figure:
-        """Return a matplotlib figure of its networks, accuracy over cost, and write it where a path is named.
+        """Return a matplotlib figure of the networks, accuracy over cost.
+
+        Args:
+            path: File to write (.png, .svg or .pdf); None writes no file.
+
+        Returns:
+            The figure.
 
         Raises:
-            UsageError: the path ends in none of .png, .svg and .pdf, or its folder cannot be written.
+            UsageError: The suffix is unknown, or the folder cannot be written.
         """
         from harness.interface.plots import study_figure, write_figure
 
         answer = self.answer
         points: dict[str, list[tuple[int, float]]] = {"trained": [], "confirmed": [], "answer": []}
         for trial in self.trials:
-            # As on the page: the mean of fresh seeds, where there are any, as the first run was chosen for its luck.
+            # Same as on the report page: prefer the mean over fresh seeds, as the first run was selected for its
+            # accuracy.
             accuracy = statistics.mean(trial.fresh_pct) if trial.fresh_pct else trial.validation_pct
             if accuracy is not None:
                 kind = "confirmed" if trial.confirmed else "trained"

@@ -1,6 +1,6 @@
-"""A search with all that people see of it: its progress, its report while it goes on, and its end.
+"""A search with its progress output, its live report and its conclusion.
 
-Progress is a line per event and a bar below them; where no bar can be drawn, a line from time to time.
+Progress is one line per event above a bar; if no bar can be drawn, a status line is printed at intervals.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from harness.studies.mirror import Mirror
 
 
-# The outcome of a study does not depend on these arguments, so their origins are not recorded; the limits of a chip are
-# in the text of the space.
+# Arguments without recorded origin, as they do not change the outcome of a study. The limits of a chip are part of the
+# text of the space.
 _UNRECORDED = ("storage", "log", "on_event", "chip")
 
 
@@ -53,11 +53,12 @@ _UNRECORDED = ("storage", "log", "on_event", "chip")
 def planned_search(
     request: SearchRequest, origins: Mapping[str, str], *, only_plan: bool = False
 ) -> Iterator[SearchPlan]:
-    """Plan a search, and be connected to its cluster for the block.
+    """Plan a search, and keep the connection to its cluster within the block.
 
     Args:
-        origins: by name of an argument, what has set it: an option, the environment, a call or a default.
-        only_plan: train nothing, not even to choose a recipe.
+        request: Checked arguments of the search.
+        origins: Origin of each argument by name: command line, environment, call or default.
+        only_plan: Train nothing, not even to choose a recipe.
     """
     from harness.searching.plan import make_plan, on_cluster
     from harness.searching.resolve import choose_recipe, read_data, resolve
@@ -93,7 +94,7 @@ def planned_search(
 
 
 def probed_plan(request: SearchRequest) -> Probed:
-    """Plan a search, train its probes for the time of the request, and return what they show; nothing is written."""
+    """Plan a search, train networks for the time of the request, and return the forecast; nothing is written."""
     from harness.searching.plan import make_plan
     from harness.searching.probes import probe
     from harness.searching.resolve import read_data, resolve, without_choice
@@ -114,12 +115,17 @@ def run_search_with_progress(
     verbose: bool = False,
     on_event: Callable[[events.Event], object] | None = None,
 ) -> tuple[Outcome | None, Path]:
-    """Search as planned and verify the winner; return the outcome, None if it was interrupted, and the report's path.
+    """Run a planned search, verify the winner, and write the report.
 
     Args:
-        chosen: the arguments that differ from the defaults; used in the advice at the end.
-        command: the command line to log; if empty, an equivalent one is built from ``chosen``.
-        on_event: is called with each event of the study, on a thread of its own.
+        plan: The plan of the search.
+        chosen: Arguments that differ from the defaults; used in the advice at the end.
+        command: Command line for the log; if empty, an equivalent one is built from ``chosen``.
+        verbose: Print a line for every run.
+        on_event: Function called with each event of the study, on a separate thread.
+
+    Returns:
+        The outcome, None if the search was interrupted, and the path of the report.
     """
     from harness.evidence.leaderboard import collect
     from harness.searching.advice import outcome_of, search_words
@@ -131,7 +137,7 @@ def run_search_with_progress(
 
     typed_options = _command_options(chosen)
     config = plan.config
-    # That results cannot be written, or the leaderboard cannot be read, is found out now and not after an hour.
+    # Fail now, not at the end of the search, if the leaderboard cannot be read or a folder cannot be written.
     collect(plan.workspace)
     for folder in (plan.workspace.root, plan.workspace.records, plan.folder):
         check_writable(folder)
@@ -172,12 +178,12 @@ def run_search_with_progress(
 
 
 def _is_first_search(plan: SearchPlan) -> bool:
-    """Return whether a search for few parameters is the first of its data, which are a person's own."""
+    """Return whether this search minimises parameters only and is the first on data of the user."""
     config = plan.config
     if config.dataset in DATASETS or config.minimised != (Metric.PARAMETERS,):
         return False
     for path in plan.workspace.runs.glob("*/config.json"):
-        # A study that cannot be read is none of this search's concern.
+        # Unreadable studies are ignored.
         with suppress(ContentError):
             if path.parent != plan.folder and read_config(path.parent).config.dataset == config.dataset:
                 return False
@@ -185,7 +191,7 @@ def _is_first_search(plan: SearchPlan) -> bool:
 
 
 def _write_trial_page(plan: SearchPlan, record: Record) -> None:
-    """Write the page on which one tries the answer of a study, where it ends with integers and its weights are kept."""
+    """Write the page on which a browser runs the answer, if the answer has integers and its weights are kept."""
     from harness.data.training_images import load
     from harness.deployment.c_folder import recorded_page
     from harness.evidence.record import kept_indices
@@ -201,7 +207,7 @@ def _write_trial_page(plan: SearchPlan, record: Record) -> None:
 
 
 class _EventListener:
-    """Calls a person's function, or a log, with each event of a search, on a thread of its own."""
+    """Observer that passes each event of a search to a user's function or to a logger, on a separate thread."""
 
     def __init__(self, listener: Listener) -> None:
         self.listener = listener
@@ -220,7 +226,7 @@ def _listening(
     log_kind: str | None,
     say: Callable[[str], None],
 ) -> Iterator[list[_EventListener]]:
-    """Yield observers that pass the block's events on, and wait at its end until all are delivered."""
+    """Yield observers that pass events on; at the end of the block, wait for the delivery of all events."""
     log = None
     if log_kind is not None:
         log = log_of(log_kind, state.folder, [entry.event for entry in state.entries])
@@ -235,12 +241,12 @@ def _listening(
 
 
 def _command_options(chosen: Mapping[str, Any]) -> dict[str, str]:
-    """Return arguments as options of the command line, each with its value as a person types it."""
+    """Return arguments as command-line flags with their values as text."""
     typed_options = {}
     for name, value in chosen.items():
         flag = options.flag(name)
         if isinstance(value, tuple):
-            # Other options take values between commas; `--minimise` is repeated (``advice.search_words``).
+            # ``--minimise`` is repeated (``advice.search_words``); the remaining options take comma-separated values.
             separator = f" {flag} " if name == "minimise" else ","
             typed_options[flag] = separator.join(map(str, value))
         elif name in ("time", "trial_time"):
@@ -251,7 +257,7 @@ def _command_options(chosen: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _say_begin(plan: SearchPlan, seconds_used: float | None) -> None:
-    """Say what is searched for, and for how many seconds a resumed study was worked on; None for a new one."""
+    """Print the goal of a search; ``seconds_used`` is the time used by a resumed study, None for a new study."""
     config = plan.config
     limit = "no time limit" if plan.effort.seconds is None else duration_text(plan.effort.seconds)
     used = "" if seconds_used is None else f", {duration_text(seconds_used)} used"
@@ -273,26 +279,29 @@ def _mirrored(plan: SearchPlan, storage: str | None) -> AbstractContextManager[M
         return Mirror(plan.folder.name, plan.config, storage, say)
 
 
-# Largest shares of the time that may go into writing the report: of a search, and of whoever watches one.
+# Largest share of time for writing reports: of a search, and of ``harness report --watch``.
 _SEARCH_SHARE, _WATCH_SHARE = 0.02, 0.05
-# For the first _WATCHED_SECONDS, while people watch, it is written every _SOONEST_SECONDS, whatever it costs.
+# Shortest interval between reports, and the age of a search from which ``_SEARCH_SHARE`` limits the reports; seconds.
 _SOONEST_SECONDS, _WATCHED_SECONDS = 10.0, 600.0
 
 
 class SearchReporter(Reporter):
-    """Shows a search while it goes on: its time, a line per event, and its report; use it as a context manager.
+    """Progress output of a search: a status bar, a line per event, and the live report; use it as a context manager.
 
-    The report is written at once, every ten seconds at first, later in a fiftieth of the search's time.
+    The report is written at the first tick, at intervals of ten seconds for ten minutes, then in 2 % of the search
+    time.
     """
 
     def __init__(
         self, config: StudyConfig, effort: Effort, workspace: Workspace | None = None, *, verbose: bool = False
     ) -> None:
-        """Begin before the search's first event.
+        """Create the reporter before the first event of the search.
 
         Args:
-            workspace: where the report is written; None for no report.
-            verbose: say how every run ended, not only what changes the answer.
+            config: Configuration of the study.
+            effort: Limits of time and trials, for the status.
+            workspace: Workspace of the report; None writes no report.
+            verbose: Print the end of every run, not only of failed runs.
         """
         super().__init__(effort.seconds, "s")
         self.config = config
@@ -300,24 +309,24 @@ class SearchReporter(Reporter):
         self.verbose = verbose
         self.workspace = workspace
         self._report_due, self._report_path = self._began, Path()
-        # The search at its last tick, and the clock then.
+        # State of the search at the last tick, and the clock at that time.
         self._moment: Moment | None = None
         self._ticked = time.monotonic()
         self._last_line_seconds = -math.inf
-        # How near the nearest miss so far was: whether its run went to its end, and its errors with a minus.
+        # Rank of the nearest miss so far: (the run completed, -errors).
         self._nearest_rank = (False, -math.inf)
         self._last_ended_trial: int | None = None
-        # Trials that were refuted while another seed of theirs, which may confirm them after all, was training.
+        # Trials refuted while a further seed, which may still confirm them, was training.
         self._postponed_refutations: set[int] = set()
 
     def say(self, line: str, style: str = "") -> None:
-        """Print one line with the time of all sessions of the search."""
+        """Print a line that begins with the search time of all sessions."""
         elapsed = 0.0 if self._moment is None else self._moment.elapsed
         seconds = max(0, round(elapsed + time.monotonic() - self._ticked))
         super().say(f"{seconds // 60}:{seconds % 60:02d}  {line}", style)
 
     def on_tick(self, moment: Moment) -> None:
-        """Show how far the search is, without a bar by a line from time to time; say each miss that is nearer."""
+        """Update the bar, or print a status line at intervals if there is no bar; print each new nearest miss."""
         self._moment, self._ticked = moment, time.monotonic()
         limit = math.inf if self.effort.seconds is None else self.effort.seconds
         nearest = moment.state.nearest
@@ -329,9 +338,9 @@ class SearchReporter(Reporter):
             self._last_line_seconds = moment.elapsed
             self.say(text)
         if nearest is not None:
-            # One whose run went to its end is nearer than one that was pruned.
+            # A completed run ranks above a pruned run.
             rank = (nearest.pruned_after is None, -nearest.errors)
-            # A network that stands makes misses unimportant, and the line has named this one already.
+            # Not needed if an incumbent exists, or if the status line has just named this miss.
             if rank > self._nearest_rank and moment.standing is None and not has_line:
                 self.say(f"nearest: {miss_text(nearest, self.config.minimised[0])}")
             self._nearest_rank = max(rank, self._nearest_rank)
@@ -348,7 +357,7 @@ class SearchReporter(Reporter):
         return f"{best}; {trained} trained, {moment.state.rejected.total():,} rejected; {running} running"
 
     def on_entry(self, state: StudyState, entry: Entry[events.Event]) -> None:
-        """Say how a run ended, if it failed or the reporter is verbose, and each confirmation and refutation."""
+        """Print failed runs (all runs if ``verbose``), confirmations, failed confirmations and the forecast."""
         match event := entry.event:
             case RunEnded(run=run) if run.trial is not None:
                 self._last_ended_trial = run.trial
@@ -358,8 +367,8 @@ class SearchReporter(Reporter):
                     self._postponed_refutations.discard(run.trial)
                     if candidate.is_refuted:
                         self._say_or_postpone_refutation(candidate)
-            # Silent where the log names another network than the one whose run has just ended: no seed has confirmed it
-            # now, it only takes the place of a smaller one that has fallen.
+            # If the event names a network whose run has not just ended, no seed confirmed it now: it replaces a smaller
+            # network that failed. Print nothing then.
             case Confirmed() if event.trial == self._last_ended_trial:
                 candidate = state.candidates[event.trial]
                 limit = "" if event.budget is None else f"; budget now {event.budget:,}"
@@ -387,9 +396,9 @@ class SearchReporter(Reporter):
         self.say(f"{network}: {run.status}, {outcome}, {run.train_seconds:.0f} s")
 
     def _say_or_postpone_refutation(self, candidate: Candidate) -> None:
-        """Say that a network is not confirmed, or wait while a further seed that may confirm it is training."""
+        """Print a failed confirmation, unless a further seed of the network is training and may still confirm it."""
         trial = candidate.proposal.trial
-        # The jobs are those of the last tick, so the job whose run has just ended is still among them.
+        # ``jobs`` is as of the last tick, and still contains the job that has just ended.
         jobs = () if self._moment is None else self._moment.jobs
         seeds = {job.seed_index for job in jobs if job is not None and job.trial == trial}
         if seeds - {run.seed_index for run in candidate.fresh}:
@@ -401,12 +410,12 @@ class SearchReporter(Reporter):
         self.say(f"{verb} confirmed: {self._size(candidate)}, {_fresh_text(candidate)}; {threshold}")
 
     def on_worker_event(self, event: WorkerEvent) -> None:
-        """Show what a worker has reported about the verification of the winner."""
+        """Print an event of the winner's verification, and update the report."""
         self.say(seed_line(event))
         self._write_report()
 
     def _write_report(self) -> None:
-        """Write the live report if it is due, and choose when it is due again."""
+        """Write the live report if due, and set the time of the next report."""
         before = time.monotonic()
         if self.workspace is None or self._moment is None or before < self._report_due:
             return
@@ -416,7 +425,7 @@ class SearchReporter(Reporter):
         try:
             path = write_report(state.folder, self.workspace, live=True, state=state)
         except Exception as error:
-            # A page is not worth a search: the report at the end meets the same error again, and raises it.
+            # Do not end a search because of its page. The final report raises the same error.
             self._report_due = math.inf
             reason = error.told if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
             self.say(f"the report cannot be written while the search goes on: {reason}")
@@ -434,7 +443,7 @@ def _fresh_text(candidate: Candidate) -> str:
 
 
 def watch(folder: Path, workspace: Workspace, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Keep the report of a study current until no search works on it, or Ctrl-C ends the watching."""
+    """Keep the report of a study up to date until no search works on the study, or until Ctrl-C."""
     from reports.study_page import write_report
 
     log, reported_size = folder / "log.jsonl", 0
@@ -444,6 +453,6 @@ def watch(folder: Path, workspace: Workspace, sleep: Callable[[float], None] = t
             if (size := log.stat().st_size if log.exists() else -1) != reported_size:
                 reported_size = size
                 write_report(folder, workspace, live=True)
-            # On a small machine the search and its watcher share the cores.
+            # Search and watcher may share the cores of a small machine, so the watcher's share of time is limited.
             sleep(max(2.0, (time.perf_counter() - before) / _WATCH_SHARE))
         write_report(folder, workspace)

@@ -1,4 +1,4 @@
-"""A verification from its request to its verdict, for ``harness.verify``, its command and a certificate."""
+"""Verification from request to verdict, for ``harness.verify``, for the command, and for certificates."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _MOST_SECONDS_A_SEED = 6 * 3600
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyRequest:
-    """The arguments of ``verify``, of the same names, after ``harness.interface.options`` has checked them.
+    """The checked arguments of ``harness.verify``, under the same names.
 
     Attributes:
-        certify: the lower bound is to reach the target, on seeds declared in a commit.
+        certify: Certification: the seeds are declared in a commit, and the lower bound must reach the target.
     """
 
     network: str | Architecture | Trial | Study
@@ -53,7 +53,7 @@ class VerifyRequest:
 
 
 def plan_verification(request: VerifyRequest, workspace: Workspace) -> Plan:
-    """Return what a verification is about to do; raises as ``verify`` does."""
+    """Return the plan of a verification, after all checks that need no training; raises as ``verify`` does."""
     task = datasets.task_of(request.dataset)
     argument, row = _network_and_row(request, workspace)
     named = recipe_of(row, request.recipe, request.epochs)
@@ -96,7 +96,7 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> Plan:
 def _network_and_row(request: VerifyRequest, workspace: Workspace) -> tuple[NetworkArgument, KnownRow | None]:
     argument = network_argument(request.network, workspace, datasets.task_of(request.dataset))
     if isinstance(request.network, Trial | Study):
-        # What it was trained with belongs to it, whatever data set it is tested on.
+        # A trial keeps the recipe of its study, even if the test data set differs.
         return argument, argument.rows[0]
     dataset = None if request.dataset == datasets.AUTO else request.dataset
     recipe_given = request.recipe is not None
@@ -105,7 +105,8 @@ def _network_and_row(request: VerifyRequest, workspace: Workspace) -> tuple[Netw
 
 def _check_trainer(recipe: Recipe) -> None:
     if recipe.trainer:
-        # A recipe of before does not say which code it is of: its seeds are pooled with no others.
+        # A recipe of an older version has no ``trainer_sha256``. The text "not recorded" equals no hash, so such a
+        # recipe is refused: its seeds must not be pooled with seeds of different code.
         function_of(recipe.trainer, "trainer", recipe.trainer_sha256 or "not recorded")
 
 
@@ -121,13 +122,16 @@ def _target_pct(request: VerifyRequest, row: KnownRow | None, dataset: datasets.
 def run_verification(
     plan: Plan, workspace: Workspace, folder: Path | None, executor_of: ExecutorOf | None = None
 ) -> Verified:
-    """Run the seeds of a plan, show how they go on, and rewrite the standings."""
+    """Train and test the seeds of a plan, show the progress, and rewrite the leaderboard.
+
+    ``folder`` holds the data; None means the user's cache. ``executor_of`` None trains in processes of this machine.
+    """
     from harness.evidence.verify import run_seeds
     from harness.training.executors.base import Limits, Source
     from harness.training.executors.processes import Processes
     from harness.training.progress import Reporter
 
-    # The seeds of a certification are those of its declaration.
+    # The seeds of a certification are known only from the declaration, in ``run_seeds``.
     if not plan.certify:
         spec = datasets.dataset(plan.dataset)
         say(
@@ -144,7 +148,10 @@ def run_verification(
 
 
 def certificate(network: Trial, seeds: int, *, dataset: str, target_pct: float, workers: int | str) -> Certificate:
-    """Declare fresh seeds of a network at once, run them, and return what they show; raises as ``verify`` does."""
+    """Declare fresh seeds of a network, run them at once, and return the certificate.
+
+    Raises the errors of ``verify``, and ContentError if the allowed chance of a false certificate is already spent.
+    """
     from harness.evidence.certificate import certificate_of
     from harness.evidence.verify import declare_certificate
 

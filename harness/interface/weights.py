@@ -1,4 +1,4 @@
-"""The weights of a network: those kept with its record, or those of a training in this process."""
+"""Weights of a network: kept with a record, or trained in this process."""
 
 from __future__ import annotations
 
@@ -30,13 +30,16 @@ _MOST_EPOCH_LINES = 50
 
 @dataclass(frozen=True, slots=True)
 class SeedOfNetwork:
-    """One seed of a network and a recipe, whose weights are wanted.
+    """A seed of a network and recipe whose weights are requested.
 
     Attributes:
-        dataset: the network's own, else the one asked for.
-        evidence: its record; None without one.
-        recorded: the seed in that record; None where it is not on record.
-        retrain: kept weights are not wanted.
+        architecture: The network.
+        recipe: Recipe of the training.
+        dataset: Data set of the network's row, else the requested data set.
+        index: Index of the seed.
+        evidence: Record of the network; None without a record.
+        recorded: Run of the seed in the record; None if the seed is not recorded.
+        retrain: Train again, even if weights are kept.
     """
 
     architecture: Architecture
@@ -50,10 +53,14 @@ class SeedOfNetwork:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Weights:
-    """A trained network, its run, and how it compares with the record.
+    """A trained network and its run, compared with the record.
 
     Attributes:
-        match: as ``harness.evidence.record.match`` says; ``epochs`` of a training just now, None for kept weights.
+        seed: The requested seed.
+        network: The trained network.
+        run: Result of the training, or the recorded run.
+        match: Comparison with the recorded weights (``harness.evidence.record.match``, or ``repeated``).
+        epochs: Number of epochs trained now; None for kept weights.
     """
 
     seed: SeedOfNetwork
@@ -73,15 +80,15 @@ def seed_of_network(
     epochs: int | None,
     retrain: bool,
 ) -> SeedOfNetwork:
-    """Return the seed that is meant, however its network was named.
+    """Return the requested seed of a network, with the recipe, data set and record that fit the options.
 
     Raises:
-        UsageError: its weights are not kept, or nothing describes the recipe.
-        ContentError: several rows fit.
+        UsageError: The weights of the recorded seed are not kept, or the recipe is unknown.
+        ContentError: Several rows fit.
     """
     architecture = argument.architecture
     records = [each for each in record.read_all(workspace.records) if each.hash == architecture.hash]
-    # The target that a row was made for has no part in weights.
+    # Weights do not depend on the target of a row.
     rows = [replace(row, target_pct=None) for row in argument.rows or map(row_of, records)]
     dataset_named = None if dataset == datasets.AUTO else dataset
     argument = replace(argument, rows=tuple(rows))
@@ -96,7 +103,7 @@ def seed_of_network(
 
 
 def _record_with(seed: int, records: Sequence[Record], recipe_hash: str, dataset: str | None) -> Record | None:
-    """Return of several records, for several targets, one that has this seed, else the one of most seeds."""
+    """Return the record that contains the seed, else the record with the most seeds; targets are ignored."""
     fitting = [each for each in records if each.recipe_hash == recipe_hash and dataset in (None, each.dataset)]
     return max(fitting, key=lambda each: (each.seed(seed) is not None, len(each.seeds)), default=None)
 
@@ -109,12 +116,12 @@ def _check_kept(evidence: Record, seed: int, workspace: Workspace) -> None:
 
 
 def weights_of(seed: SeedOfNetwork, images: ImageData, workspace: Workspace, *, device: str, engine: str) -> Weights:
-    """Return the kept weights of a seed, or those of a training on all training images.
+    """Return the kept weights of a seed, or train the network on all training images.
 
     Raises:
-        ContentError: the kept weights are not those of the record.
-        DeviceError: there is no such device.
-        TargetMissed: the training diverged.
+        ContentError: The kept weights differ from the record.
+        DeviceError: The device is not available.
+        TargetMissed: The training did not complete.
     """
     if seed.evidence is None or seed.recorded is None or seed.retrain:
         return _fresh_weights(seed, images, device=device, engine=engine)
@@ -154,7 +161,7 @@ def _fresh_weights(seed: SeedOfNetwork, images: ImageData, *, device: str, engin
 
 
 def train_here(job: Job, images: ImageData) -> tuple[Result, Training]:
-    """Train in this process and show how it goes on; a training on the search split is validated each epoch.
+    """Train in this process and show the progress; runs on the search split are validated after each epoch.
 
     Device and engine of the job may be ``auto``.
     """
@@ -173,10 +180,10 @@ def train_here(job: Job, images: ImageData) -> tuple[Result, Training]:
     epochs = job.recipe.epochs
     job = replace(job, device=str(device), engine=choice.kind, teachers=teachers, evaluate_each_epoch=validated)
     with torch_of_caller(), Reporter(epochs, "epochs") as reporter:
-        # As in a search and in a verification: the number of threads has a part in the bits.
+        # Same number of threads as in searches and verifications: the bits of the weights depend on the number.
         torch.set_num_threads(1)
 
-        # People read some lines, not thousands.
+        # Print at most ``_MOST_EPOCH_LINES`` lines.
         step = -(-epochs // _MOST_EPOCH_LINES)
         reported = 0
 
@@ -187,7 +194,7 @@ def train_here(job: Job, images: ImageData) -> tuple[Result, Training]:
                 accuracy = accuracy_pct(epoch.validation_errors, images.dataset.validation_size)
                 figures = f"loss {loss}, validation {accuracy:.2f} %, {epoch.train_seconds:.1f} s"
                 reporter.say(f"epoch {epoch.epoch}/{epochs}: {figures}")
-            # The first epoch that is reported of several starts is that after which one is left.
+            # With several starts, the first reported epoch is the one after which a single start is left.
             reporter.advance(epoch.epoch - reported)
             reported = epoch.epoch
 
