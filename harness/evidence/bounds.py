@@ -1,11 +1,11 @@
-"""What errors allow to say: the verdict over seeds, bounds over seeds and images, what validation says of a test.
+"""Statistical decisions: verdicts from seeds, confidence bounds over seeds and images, futility, error ratios.
 
-One rule judges rows, searches and certificates (``judgement_of``). Its bound is Student's, but never above what counts
-that hardly waver allow to say (``lower_bound_pct``).
+``judgement_of`` judges rows, searches and certificates alike. Its bound is Student's one-sided bound, limited by a
+Poisson bound (``lower_bound_pct``).
 
-Seeds and images together are crossed random effects. Every seed meets every image, once. The variance of the grand mean
-then has a part of the seeds, a part of the images and the rest (Searle, Casella and McCulloch, "Variance Components",
-1992, chapter 4, two-way crossed classification without replication); the degrees of freedom are Satterthwaite's (1946).
+Seeds and images are crossed random effects, as every seed classifies every image once. The variance of the grand mean
+has a seed part, an image part and a residual (Searle, Casella and McCulloch, "Variance Components", 1992, chapter 4,
+two-way crossed classification without replication). Degrees of freedom are Satterthwaite's (1946).
 """
 
 from __future__ import annotations
@@ -34,24 +34,30 @@ from harness.evidence.record import Record
 from harness.system import statistics
 from harness.training.result import accuracy_pct, finite
 
-# A study may look at two networks that it does not verify, and calls at most one in ten of those below the target
-# verified, whatever the test images, for seeds of a skewness up to one (benchmarks/results/false-answers.json).
-VERIFIED_SEEDS = 5
+VERIFIED_SEEDS = 5  # fewest seeds of a verified row
+# Confidence of the bound that verifies a row at the first look. At most one simulated study in ten verifies a network
+# below the target, with two looks per study, any test set and seeds of a skewness up to one
+# (benchmarks/results/false-answers.json).
 VERIFIED_CONFIDENCE = 1 - FIRST_LOOK_ALPHA
-# Student's bound of twenty seeds of such a skewness errs up to four times as often as it states.
-_SKEW = 4
-# With these two limits, a network whose true mean is the target stops after 11 of 20 seeds on average; with 20 or 30
-# declared no network loses more than 0.3 points of its chance to pass, with 100 up to 1.7 (simulated, docs/lab).
-_FEWEST_RUN = 5
+_SKEW = 4  # Student's bound of 20 seeds of skewness 1 errs at most this many times as often as stated
+_FEWEST_RUN = 5  # seeds that must have been run before a small chance makes an attempt futile
+# An attempt with a smaller chance to pass is futile. With both limits, a network whose true mean equals the target
+# stops after 11 of 20 seeds on average. The chance to pass falls by at most 0.3 points with 20 or 30 declared seeds and
+# by up to 1.7 with 100 (simulated, docs/lab).
 _SMALLEST_CHANCE = 0.01
-# The chance at which a one-sided test wrongly says that a re-run is worse than its record.
-_SIGNIFICANCE = 0.05
-# Bounds in per cent may differ by this: far above the rounding of floats, far below an image in a hundred seeds.
-TOLERANCE = 1e-6
+_SIGNIFICANCE = 0.05  # level of the one-sided test of a re-run against its record
+TOLERANCE = 1e-6  # points between equal bounds: far above float rounding, far below one image in a hundred seeds
 
 
 class Judgement(Enum):
-    """What seeds say of a target: too little, as some are lacking; missed; the mean reaches it; the bound does."""
+    """Verdict of seeds on a target.
+
+    Attributes:
+        OPEN: Some seeds have not been run.
+        MISSED: A mean is below the target.
+        REACHED: The means reach the target, the bounds do not.
+        PROVEN: The bounds reach the target.
+    """
 
     OPEN = auto()
     MISSED = auto()
@@ -68,16 +74,21 @@ def judgement_of(
     confidence: float = VERIFIED_CONFIDENCE,
     fewest: int = VERIFIED_SEEDS,
 ) -> Judgement:
-    """Return what seeds say of a target: all of them together, and those that were declared first.
+    """Return the verdict on a target from two samples: all seeds, and the seeds that were declared first.
 
-    All that was declared has to be run. The first declaration decides; where it is of fewer seeds than are needed, the
-    first so many, in the order of their declarations. What is declared later cannot help: declared one by one until the
-    bound passes, 28 % of networks exactly at the target would pass a bound of 90 %.
+    PROVEN requires both bounds (``lower_bound_pct``) to reach the target, REACHED both means. All declared seeds must
+    have been run. The second sample is the first declaration or, if that has fewer than ``fewest`` seeds, the first
+    ``fewest`` seeds in the order of the declarations. Later declarations cannot improve the verdict: if seeds were
+    declared singly until the bound passes, 28 % of the networks exactly at the target would pass a bound of 90 %.
 
     Args:
-        errors: wrong test images, of ``images``, by the index of the seed.
-        declared: the indices of each declaration, in the order in which they were declared; seeds of none were run
-            before there were declarations.
+        errors: Number of wrong test images by seed index.
+        images: Number of test images.
+        target_pct: Target test accuracy, per cent.
+        declared: Seed indices of each declaration, in the order of the declarations. Seeds of no declaration were run
+            before declarations existed.
+        confidence: Confidence of the bound, between 0 and 1.
+        fewest: Fewest seeds for a verdict.
     """
     promised = [*declared]
     is_lacking = any(index not in errors for indices in promised for index in indices)
@@ -94,17 +105,16 @@ def judgement_of(
 def deciding_bound_pct(
     errors: Mapping[int, int], images: int, declared: Iterable[Sequence[int]], confidence: float
 ) -> float | None:
-    """Return the lower bound, per cent, by which ``judgement_of`` verifies a network.
+    """Return the lower bound, per cent, by which ``judgement_of`` verifies a network; None below two seeds.
 
-    It is the lower of the bounds of all seeds and of the seeds of the first declaration; None below two seeds. The
-    arguments are those of ``judgement_of``.
+    The lower of the bounds of all seeds and of the seeds of the first declaration. Arguments as in ``judgement_of``.
     """
     samples = _samples(errors, [*declared], VERIFIED_SEEDS)
     return finite(min(lower_bound_pct(sample, images, confidence) for sample in samples))
 
 
 def _samples(errors: Mapping[int, int], declared: Sequence[Sequence[int]], fewest: int) -> list[list[int]]:
-    """Return the errors of all seeds, and those of the seeds that were declared first, as far as these were run."""
+    """Return the errors of all seeds and, if at least two of the first declared seeds were run, the errors of these."""
     first = [errors[index] for index in _deciding(errors, declared, fewest) if index in errors]
     return [[*errors.values()], *([first] if len(first) > 1 else [])]
 
@@ -119,15 +129,22 @@ def _deciding(errors: Mapping[int, int], declared: Sequence[Sequence[int]], fewe
 def lower_bound_pct(errors: Sequence[int], images: int, confidence: float) -> float:
     """Return the one-sided lower bound of the mean accuracy over seeds, per cent; minus infinity below two seeds.
 
-    It is Student's, with a floor: equal errors do not prove that the deviation is zero. All seeds see the same images,
-    most of which are always right or always wrong. The others waver, and the errors of a seed above the fewest of all
-    are a sum of such rare events, which is no wider than Poisson's (Hoeffding 1956, "On the distribution of the number
-    of successes in independent trials"). ``k`` of them over ``n`` seeds leave a mean of at most the quantile of
-    Gamma(k + 1) by ``n`` (Garwood 1936, "Fiducial limits for the Poisson distribution"): for six equal seeds 0.65
+    The lower of two bounds for ``n`` seeds, with the quantile function ``q`` at ``confidence``:
+
+    - Student's: ``m - q_t(n - 1) * s / sqrt(n)``, where ``m`` and ``s`` are the mean and the standard deviation of the
+      accuracies (Student 1908).
+    - Poisson: ``100 * (1 - (e + q_Gamma(k + 1) / n) / images)``, where ``e`` is the smallest number of errors of a seed
+      and ``k`` the sum of the errors above ``e`` (Garwood 1936, "Fiducial limits for the Poisson distribution").
+
+    Equal errors do not prove a standard deviation of zero. All seeds classify the same images, most of which are always
+    right or always wrong. The errors above ``e`` are a sum of rare events, no wider than a Poisson distribution
+    (Hoeffding 1956, "On the distribution of the number of successes in independent trials"). Six equal seeds leave 0.65
     images at 98 %, on a test set of any size.
 
     Args:
-        errors: wrong test images of each seed, of ``images``.
+        errors: Number of wrong test images of each seed.
+        images: Number of test images.
+        confidence: Confidence of the bound, between 0 and 1.
     """
     if len(errors) < 2:
         return -math.inf
@@ -136,7 +153,7 @@ def lower_bound_pct(errors: Sequence[int], images: int, confidence: float) -> fl
 
 
 def _floor_pct(errors: Sequence[int], images: int, confidence: float) -> float:
-    # This is the formula of ``scipy.stats``, whose import takes four times as long.
+    # Garwood's bound. Importing ``scipy.stats`` for the quantile of Gamma would take four times as long.
     from scipy.special import gammaincinv
 
     fewest = min(errors)
@@ -146,39 +163,46 @@ def _floor_pct(errors: Sequence[int], images: int, confidence: float) -> float:
 
 
 def certifying(alpha: float) -> float:
-    """Return the confidence of a bound that is wrong with a chance of ``alpha`` at most, for skewed seeds too."""
+    """Return the confidence ``1 - alpha / _SKEW`` of a bound that errs with ``alpha`` at most, for skewed seeds too."""
     return 1 - alpha / _SKEW
 
 
 def is_worse(fresh: Sequence[int], recorded: Sequence[int], images: int) -> bool:
-    """Return whether seeds that were run again have more errors than a record allows: by chance in one case of 20.
+    """Return whether seeds that were run again have significantly more errors than the record.
 
-    Several are compared by Welch's test (1947). One is compared with its prediction interval, as the next of a normal
-    sample: mean plus t times s times the root of 1 + 1/n (Geisser 1993, "Predictive Inference"); by chance in one case
-    of a hundred. Below two recorded seeds nobody knows by how much seeds differ.
+    Several seeds are compared by Welch's one-sided test (1947) at level 0.05. A single seed with ``e`` errors is worse
+    if ``e > m + t(0.99, n - 1) * s * sqrt(1 + 1 / n)``, with mean ``m`` and standard deviation ``s`` (at least 1) of
+    the ``n`` recorded errors (prediction interval of a normal sample, Geisser 1993, "Predictive Inference"), at level
+    0.01. Below two recorded seeds the result is False.
     """
     if len(fresh) != 1 or len(recorded) < 2:
         samples = ([100 * (1 - each / images) for each in sample] for sample in (fresh, recorded))
         return statistics.chance_that_lower(*samples) < _SIGNIFICANCE
     freedom = len(recorded) - 1
-    # Equal errors do not prove that the deviation is zero: a count has that of Poisson's distribution of one.
+    # Equal errors do not prove a standard deviation of zero; a Poisson count with mean 1 has a standard deviation of 1.
     deviation = max(1.0, statistics.standard_deviation(recorded))
     spread = deviation * math.sqrt(1 + 1 / len(recorded))
     return fresh[0] > statistics.mean(recorded) + statistics.quantile(CONFIDENCE, freedom) * spread
 
 
 def unseen_failures_pct(seeds: int, alpha: float = 1 - CONFIDENCE) -> float:
-    """Return the per cent of runs that may fail altogether though ``seeds`` runs did not (Clopper and Pearson 1934)."""
+    """Return the upper bound, per cent, of the share of runs that fail, after ``seeds`` runs without a failure.
+
+    ``100 * (1 - alpha ** (1 / seeds))`` at confidence ``1 - alpha`` (Clopper and Pearson 1934).
+    """
     return 100 * (1 - math.pow(alpha, 1 / seeds))
 
 
 def attempt_confidence(attempt: Attempt) -> float:
-    """Return the confidence of the bound that decides an attempt; its seeds were taken for normal before rules 3."""
+    """Return the confidence of the bound that decides an attempt: ``certifying``, before rules 3 ``1 - alpha``."""
     return 1 - attempt.alpha if attempt.rules < 3 else certifying(attempt.alpha)
 
 
 def attempt_bound(attempt: Attempt, evidence: Record) -> float | None:
-    """Return the lower bound of the seeds of an attempt that have been run; None below two."""
+    """Return the lower bound, per cent, of the recorded seeds of an attempt; None below two seeds.
+
+    Before rules 3, Student's bound alone (``statistics.lower_bound``), which assumes normal seeds.
+    """
     runs = [run for index in attempt.indices if (run := evidence.seed(index)) is not None]
     confidence = attempt_confidence(attempt)
     if attempt.rules < 3:
@@ -187,9 +211,10 @@ def attempt_bound(attempt: Attempt, evidence: Record) -> float | None:
 
 
 def ending(attempt: Attempt, evidence: Record) -> tuple[Outcome, float | None]:
-    """Return the outcome and the bound that an attempt's recorded seeds give; open while one of them is missing.
+    """Return the outcome and the lower bound computed from the recorded seeds of an attempt.
 
-    A stop for futility is not computed: it needs the order in which the seeds ended, and no attempt can pass by it.
+    OPEN and None until all seeds are recorded. Futility is not recomputed, because a stop depends on the order in which
+    the seeds ended, and a stopped attempt cannot pass.
     """
     if any(evidence.seed(index) is None for index in attempt.indices):
         return Outcome.OPEN, None
@@ -199,7 +224,7 @@ def ending(attempt: Attempt, evidence: Record) -> tuple[Outcome, float | None]:
 
 
 def contradiction(attempt: Attempt, evidence: Record) -> str | None:
-    """Return what an attempt of a record's row states, and what its seeds give; None where both are the same."""
+    """Return the first difference between the stated result of an attempt and its record; None if they agree."""
     name = f"attempt {attempt.number}"
     if (breach := _breach(attempt)) is not None:
         return f"{name}: {breach}"
@@ -221,7 +246,7 @@ def contradiction(attempt: Attempt, evidence: Record) -> str | None:
 
 
 def _breach(attempt: Attempt) -> str | None:
-    # It returns what breaks the rules of any attempt, open ones too.
+    """Return the fault in ``alpha`` or ``rules`` of an attempt, open attempts included; None without a fault."""
     if not 0 < attempt.alpha <= ALPHA_SHARE * ALPHA:
         return f"alpha: {attempt.alpha:g} stated, at most {ALPHA_SHARE * ALPHA:g} allowed"
     if attempt.rules < 2 and not attempt.is_of_old_rules:
@@ -230,23 +255,25 @@ def _breach(attempt: Attempt) -> str | None:
 
 
 def over_seeds(errors: Sequence[int], images: int) -> float | None:
-    """Return the one-sided 99 % bound of the mean of seeds with so many wrong images; None below two seeds."""
+    """Return the one-sided 99 % lower bound of the mean accuracy over seeds, per cent; None below two seeds."""
     return finite(lower_bound_pct(errors, images, CONFIDENCE))
 
 
 def over_images(wrong: Sequence[Sequence[int]], images: int, group_sizes: Sequence[int] = ()) -> float | None:
-    """Return the one-sided 99 % bound of the mean accuracy over seeds and images; None below two seeds or images.
+    """Return the one-sided 99 % lower bound over seeds and images, per cent; None below two seeds or two images.
 
-    It is Clopper's and Pearson's bound (1934) for the mean errors of a seed among as many independent images as the
-    variance of the crossed effects stands for (``components``), adjusted for its degrees of freedom, and never more
-    than there are: seeds see the same images, so further seeds are no further images. Korn and Graubard, "Confidence
-    Intervals for Proportions with Small Expected Number of Positive Counts Estimated from Survey Data", Survey
-    Methodology 24, 1998. It is never above the bound over seeds alone.
+    The bound of Clopper and Pearson (1934) for ``p * n`` errors among ``n`` independent images, where ``p`` is the mean
+    share of errors: ``100 * (1 - q)`` with the 99 % quantile ``q`` of Beta(p n + 1, n - p n). The effective number of
+    images is ``n = (p (1 - p) / v + 1) * (t(0.99, images - 1) / t(0.99, d))^2``, where ``v`` is the variance of the
+    mean with ``d`` degrees of freedom (``components``), and at most ``images``: all seeds see the same images, so
+    further seeds add no images (Korn and Graubard, "Confidence Intervals for Proportions with Small Expected Number of
+    Positive Counts Estimated from Survey Data", Survey Methodology 24, 1998). Never above the bound over seeds alone.
 
     Args:
-        wrong: indices of the wrong images of each seed, of a test set of ``images``.
-        group_sizes: images of each group of the test set, which may all be right or wrong together, so that the test
-            set has no more independent images than ``independent_cases``; empty where images are independent.
+        wrong: Indices of the wrong images of each seed.
+        images: Number of test images.
+        group_sizes: Number of images in each group of the test set, which may be right or wrong together; ``n`` is then
+            at most ``independent_cases``. Empty if the images are independent.
     """
     parts = components(wrong, images)
     if parts is None:
@@ -264,7 +291,7 @@ def over_images(wrong: Sequence[Sequence[int]], images: int, group_sizes: Sequen
 
 
 def _exact_pct(errors: float, images: float, confidence: float) -> float:
-    # This is the quantile of ``scipy.stats.beta``, whose import takes four times as long.
+    # Clopper and Pearson's bound. Importing ``scipy.stats`` for the quantile of Beta would take four times as long.
     from scipy.special import betaincinv
 
     return 100 * (1 - float(betaincinv(errors + 1, images - errors, confidence))) if errors < images else 0.0
@@ -273,16 +300,21 @@ def _exact_pct(errors: float, images: float, confidence: float) -> float:
 def is_futile(
     errors: Sequence[int], images: int, declared: int, target_pct: float, confidence: float = CONFIDENCE
 ) -> bool:
-    """Return whether an attempt cannot succeed any more, or has less than one chance in a hundred.
+    """Return whether an attempt cannot pass any more, or passes with a probability below 1 %.
+
+    An attempt cannot pass if its errors exceed ``(1 - target_pct / 100) * images * declared``. From five seeds on, the
+    predictive probability of ``_chance`` decides as well.
 
     Args:
-        errors: wrong test images, of a test set of ``images``, of each seed that has been run.
-        declared: seeds that the attempt has declared; once all have been run, their bound decides.
-        confidence: of the bound that decides.
+        errors: Number of wrong test images of each seed that has been run.
+        images: Number of test images.
+        declared: Number of declared seeds. After all have been run the bound decides, and the result is False.
+        target_pct: Target test accuracy, per cent.
+        confidence: Confidence of the bound, between 0 and 1.
     """
     if len(errors) >= declared:
         return False
-    # Rounded, because 0.6 % of 300,000 images is 1,800 and not a little less.
+    # Without rounding, 0.6 % of 300,000 images would be slightly below 1,800.
     allowed = round((100 - target_pct) / 100 * images * declared, 6)
     if sum(errors) > allowed:
         return True
@@ -293,8 +325,12 @@ def is_futile(
 
 
 def _chance(accuracies_pct: Sequence[float], declared: int, target_pct: float, confidence: float = CONFIDENCE) -> float:
-    # The chance is predictive: the mean of the remaining seeds, given those that were run, has a Student distribution
-    # around their mean (Geisser 1993, normal seeds and a flat prior); the deviation in the bound is that seen so far.
+    """Return the predictive probability that the bound of an attempt will reach the target.
+
+    With ``n`` seeds run, ``k`` left, mean ``m`` and standard deviation ``s``, the mean of the ``k`` seeds has a Student
+    distribution with ``n - 1`` degrees of freedom around ``m``, scaled by ``s * sqrt(1 / n + 1 / k)`` (Geisser 1993,
+    normal seeds, flat prior). The standard deviation in the bound is assumed to stay at ``s``.
+    """
     seen = len(accuracies_pct)
     left = declared - seen
     centre = statistics.mean(accuracies_pct)
@@ -302,16 +338,22 @@ def _chance(accuracies_pct: Sequence[float], declared: int, target_pct: float, c
     all_need = target_pct + statistics.quantile(confidence, declared - 1) * deviation / math.sqrt(declared)
     rest_needs = (declared * all_need - seen * centre) / left
     spread = deviation * math.sqrt(1 / seen + 1 / left)
-    # Equal accuracies differ from their mean by the rounding of floats.
+    # A spread below 1e-9 is the float rounding of equal accuracies.
     if spread < 1e-9:
         return float(statistics.reaches(centre, rest_needs))
     return statistics.student_share((centre - rest_needs) / spread, seen - 1)
 
 
 class _Components(NamedTuple):
-    """The mean accuracy of a row and its standard errors, per cent: from seeds alone, from images alone, from both.
+    """Mean accuracy of a row and its standard errors.
 
-    The other of the two is taken as given; ``freedom`` are the degrees of freedom of that from both.
+    Attributes:
+        seeds: Number of seeds.
+        mean_pct: Mean accuracy, per cent.
+        seeds_error_pct: Standard error over seeds with fixed images, per cent.
+        images_error_pct: Standard error over images with fixed seeds, per cent.
+        error_pct: Standard error over seeds and images, per cent.
+        freedom: Degrees of freedom of ``error_pct``.
     """
 
     seeds: int
@@ -323,15 +365,21 @@ class _Components(NamedTuple):
 
     @property
     def whole_freedom(self) -> int:
-        """The degrees of freedom, rounded down: quantiles of few degrees are kept, and fewer are the safer side."""
+        """Degrees of freedom rounded down: quantiles are cached by integer, and fewer degrees are conservative."""
         return max(1, math.floor(min(self.freedom, 1e9) + 1e-6))
 
 
 def components(wrong: Sequence[Sequence[int]], images: int) -> _Components | None:
-    """Return the components of a row's mean accuracy; None below two seeds or two images.
+    """Return the components of the mean accuracy of a row; None below two seeds or two images.
+
+    With mean squares ``A`` of ``a + 1`` seeds, ``B`` of ``b + 1`` images and ``R`` of the residual, and ``N`` answers
+    in total, the variances of the mean are ``A / N`` over seeds, ``B / N`` over images and ``(A + B - R) / N`` over
+    both (Searle, Casella and McCulloch 1992). The last has ``(A + B - R)^2 / (A^2 / a + B^2 / b + R^2 / (a b))``
+    degrees of freedom (Satterthwaite 1946).
 
     Args:
-        wrong: indices of the wrong images of each seed, of a test set of ``images``.
+        wrong: Indices of the wrong images of each seed.
+        images: Number of test images.
     """
     seeds = len(wrong)
     if seeds < 2 or images < 2:
@@ -343,7 +391,7 @@ def components(wrong: Sequence[Sequence[int]], images: int) -> _Components | Non
     of_seeds = math.fsum((count / images - centre) ** 2 for count in errors) * images
     missed = math.fsum((count / seeds - centre) ** 2 for count in of_image.values())
     of_images = (missed + (images - len(of_image)) * centre**2) * seeds
-    # All squares add up to ``total``, because a square of zero or one is itself.
+    # The squares of all answers sum to ``total``, because answers are 0 or 1.
     rest = max(0.0, total - seeds * images * centre**2 - of_seeds - of_images)
     degrees = seeds - 1, images - 1, (seeds - 1) * (images - 1)
     squares = [each / freedom for each, freedom in zip((of_seeds, of_images, rest), degrees, strict=True)]
@@ -362,18 +410,20 @@ def components(wrong: Sequence[Sequence[int]], images: int) -> _Components | Non
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorRatio:
-    """How many errors to expect on unseen images after training on all others for each error on validation.
+    """Expected errors on unseen images, after training on all other images, per error on the validation images.
 
-    A ratio and not a difference in points: more training images take away a share of a network's errors, which is
-    more points at 98 % than at 99.5 %.
+    A ratio, not a difference in points: more training images remove a share of the errors, which is more points at 98 %
+    than at 99.5 %.
 
     Attributes:
-        errors_ratio: errors on unseen images by errors on the validation images; one where it is not measured.
-        relative_error: standard error of the ratio's logarithm.
-        protocol: networks, recipe, seeds and the code that measured it.
-        network_deviation: deviation of the ratio's logarithm between networks that are judged by the same images, what
-            seeds contribute taken out; None where it is not measured.
-        images_deviation: the same between sets of as many unseen images, all networks together.
+        errors_ratio: Errors on unseen images divided by errors on the validation images; with a margin if not measured
+            (``error_ratio_of``).
+        relative_error: Standard error of the log ratio; None if not measured.
+        protocol: Networks, recipe, seeds and code version of the measurement.
+        network_deviation: Standard deviation of the log ratio between networks on the same images, without the part of
+            the seeds; None if not measured.
+        images_deviation: Standard deviation of the log ratio between sets of equally many unseen images, all networks
+            together; None if not measured.
     """
 
     dataset: str
@@ -384,21 +434,23 @@ class ErrorRatio:
     images_deviation: float | None = None
 
     def threshold_pct(self, target_pct: float) -> float:
-        """Return the validation accuracy that stands for a test accuracy, both per cent; the unbiased one.
+        """Return the validation accuracy that corresponds to a test accuracy, both per cent, without bias.
 
-        What seeds and networks differ by is allowed for where a network is named (``harness.searching.race``); what
-        sets of images differ by is one draw for all searches, and nobody knows it.
+        ``100 - (100 - target_pct) / errors_ratio``, at least 0. The confirmation of a candidate
+        (``harness.studies.candidate``) allows for differences between seeds and networks. The difference between sets
+        of images is a single unknown draw for all searches.
         """
         return max(0.0, 100 - (100 - target_pct) / self.errors_ratio)
 
 
 def error_ratio_of(data: Dataset, target_pct: float) -> ErrorRatio:
-    """Return the ratio of a data set; where none was measured, one that leaves a margin, and ``protocol`` says so.
+    """Return the measured error ratio of a data set or, if none was measured, a ratio with a safety margin.
 
-    The margin is one standard error of the share of right answers on all images that validate, at the target: a network
-    just above the target by so few images is as likely below it. Images of a group may all be right or wrong together,
-    so of grouped data ``independent_cases`` are counted. The margin is half of the errors allowed at most. A measured
-    ratio is of training images alone: the test set has no part in it.
+    Measured ratios come from training images alone; the test set is not used. Without a measurement the ratio is
+    ``q / (q - margin)``, with the allowed share of errors ``q = 1 - target_pct / 100`` and
+    ``margin = min(sqrt(q (1 - q) / n), q / 2)``. The root is the standard error of the accuracy on ``n`` validation
+    images at the target. Images of a group may be right or wrong together, so for grouped data ``n`` is
+    ``independent_cases``. ``protocol`` states the margin.
     """
     document = json.loads((files("harness.evidence") / "error-ratios.json").read_text(encoding="utf-8"))
     if data.name in document:

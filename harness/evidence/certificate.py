@@ -1,4 +1,4 @@
-"""The certificate of an estimator: what a network shows on test images, stated so that anybody can compute it again."""
+"""Certificates of estimators: test errors of declared seeds with a verdict that ``harness check`` recomputes."""
 
 from __future__ import annotations
 
@@ -28,15 +28,19 @@ _VERDICTS = {Judgement.MISSED: "missed", Judgement.REACHED: "at the target", Jud
 @documented
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
-    """What a network shows on test images: fresh seeds, the errors of each, their mean and its bound.
+    """Test errors of fresh seeds of a network, with the mean accuracy, the lower bound and the verdict.
 
     Attributes:
-        indices: of the seeds, consecutive, declared together before the first of them was run.
-        test_errors: wrong test images of each seed, of ``test_size``.
-        alpha: the chance that a network below the target is shown; at most one per cent.
-        mean_pct: mean test accuracy.
-        lower_bound_pct: one-sided lower bound of that mean over seeds (``bounds.certifying``).
-        verdict: ``shown`` where the bound reaches the target, ``at the target`` where the mean does, else ``missed``.
+        input_shape: (channels, rows, columns) of an image.
+        indices: Consecutive seed indices, declared together before the first seed was run.
+        seeds: Random seeds, derived from network, recipe and index.
+        test_errors: Number of wrong test images of each seed.
+        alpha: Probability that a network below the target gets the verdict ``shown``; at most 0.01.
+        mean_pct: Mean test accuracy over seeds, per cent.
+        lower_bound_pct: One-sided lower bound of the mean over seeds, per cent, at confidence
+            ``bounds.certifying(alpha)``.
+        verdict: ``shown`` if the bound reaches the target, ``at the target`` if only the mean does, otherwise
+            ``missed``.
     """
 
     architecture: WrittenNetwork
@@ -57,7 +61,7 @@ class Certificate:
     verdict: str
 
     def save(self, path: str | Path) -> None:
-        """Write it as JSON; ``harness check`` computes it again."""
+        """Write the certificate as JSON; ``harness check`` recomputes the file."""
         write_json(Path(path), json.loads(json.dumps(document_of(self))))
 
     def __str__(self) -> str:
@@ -74,7 +78,7 @@ class Certificate:
 
 
 def certificate_of(record: Record, declared: Declaration) -> Certificate:
-    """Return what the seeds of a declaration show, all of which are on record."""
+    """Return the certificate of the seeds of a declaration, all of which must be recorded."""
     runs = [run for run in record.seeds if run.index in declared.indices]
     errors = tuple(run.test_errors for run in runs)
     data = dataset(record.dataset)
@@ -110,10 +114,10 @@ def _computed(errors: tuple[int, ...], images: int, target_pct: float, alpha: fl
 
 
 def check(path: Path) -> Certificate:
-    """Read a certificate and compute again what it states; nothing is trained, and no data are needed.
+    """Read a certificate and recompute the stated values; nothing is trained, and no data set is needed.
 
     Raises:
-        ContentError: it cannot be read, or states what does not follow from its network, seeds and errors.
+        ContentError: The file cannot be read, or a stated value does not follow from network, seeds and errors.
     """
     certificate = read_as(Certificate, path, str(path))
     indices = certificate.indices

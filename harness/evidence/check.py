@@ -1,8 +1,8 @@
-"""Whether the evidence of a workspace holds together: records, weights, ledger, reads, and the table made of them.
+"""Consistency checks of the evidence in a workspace: records, weights, ledger, test log and leaderboard table.
 
-Two rules. A line that was ever committed below ``records/`` is still there, and of weights the very file. Each figure
-that is stated is computed once more from the seeds. That finds mistakes and careless edits; who rewrites the history
-too is found only by a commit that was published elsewhere (``anchor``). Nothing is trained or evaluated here.
+Two rules hold. Every line ever committed below ``records/`` must still exist, and weight files must be unchanged. Every
+stated figure is recomputed from the seeds. These rules find mistakes and careless edits. A rewritten history is found
+only by a commit that was published elsewhere (``anchor``). Nothing is trained or evaluated here.
 """
 
 from __future__ import annotations
@@ -22,20 +22,21 @@ from harness.system import files
 from harness.system.errors import ContentError, UsageError
 from harness.system.files import Workspace
 
-# What was ever committed, with the first commit that had it: the lines of each file, and git's digest of the file as
-# it was then.
+# Committed content: the first commit of each line by file, and the first (commit, git blob id) of each file.
 _Memory = tuple[dict[Path, dict[str, str]], dict[Path, tuple[str, str]]]
-# The records by their keys.
+# Records by ``Record.key``.
 _Evidence = Mapping[tuple[str, str, str, float, int], Record]
 
 
 def faults(workspace: Workspace, anchor: str | None = None) -> list[str]:
-    """Return a line for all that does not hold together, ``file: field: stated, computed``.
+    """Return one line per inconsistency, ``file: field: stated, computed``; an empty list if there is none.
 
-    What is shipped is checked, and what the workspace has beside it.
+    Shipped evidence and the evidence of the workspace are checked.
 
     Args:
-        anchor: a commit that was published; what its records hold is still there, and it is part of the history.
+        workspace: Workspace to check.
+        anchor: Published commit. Must be part of the history, and the lines of this commit in the records must still
+            exist.
     """
     shipped = (files.SHIPPED / "records").resolve()
     memories = [_remembered(folder) for folder in (shipped, workspace.records)]
@@ -43,7 +44,7 @@ def faults(workspace: Workspace, anchor: str | None = None) -> list[str]:
     messages += _since(shipped, anchor) if anchor else ()
     standings = survey(workspace)
     messages += [error.told for error in standings.damage]
-    # What is computed from records and ledger would only repeat their faults.
+    # These checks compute from records and ledger, so faults found above would only be repeated.
     if not messages:
         try:
             messages += _table_faults()
@@ -60,7 +61,7 @@ def faults(workspace: Workspace, anchor: str | None = None) -> list[str]:
 
 
 def _remembered(folder: Path) -> _Memory:
-    # This asks for both sides of each merge: by default git leaves out a branch of which a merge has kept nothing.
+    # ``-m`` shows both sides of each merge: by default git omits a branch of which a merge has kept nothing.
     options = ("--raw", "--patch", "--unified=0", "--no-renames", "--no-abbrev", "--no-color", "--no-ext-diff")
     text = git(folder, "-c", "core.quotePath=off", "log", "--full-history", "-m", *options,
                "--no-prefix", "--relative", "--format=commit %H", "--", ".")  # fmt: skip
@@ -68,7 +69,7 @@ def _remembered(folder: Path) -> _Memory:
     blobs: dict[Path, tuple[str, str]] = {}
     commit = ""
     path = folder
-    # The log has the latest commit first, so the earliest one stays.
+    # The log starts with the latest commit, so the earliest commit overwrites later commits.
     for line in (text or "").split("\n"):
         if line.startswith("commit "):
             commit = line.split()[1]
@@ -84,7 +85,7 @@ def _remembered(folder: Path) -> _Memory:
 
 
 def _line_of(text: str) -> str:
-    # A comma at the end is left out, because a line gains one when its list goes on.
+    # A line gains a trailing comma when a list is continued, so the comma is ignored.
     return text.strip().rstrip(",")
 
 
@@ -99,7 +100,7 @@ def _lost(lines: dict[Path, dict[str, str]], blobs: dict[Path, tuple[str, str]])
             yield f"{path}: file: removed, committed in {commit[:12]}"
         elif now.get(path, blob) != blob:
             yield f"{path}: file: {now[path][:12]} stated, {blob[:12]} in commit {commit[:12]}"
-        # The claims of others may be corrected, so their lines may change.
+        # Claims may be corrected, so these lines may change.
         elif path.suffix != ".safetensors" and path.name != "claims.json":
             yield from _lost_lines(path, lines.get(path, {}))
 
@@ -107,7 +108,7 @@ def _lost(lines: dict[Path, dict[str, str]], blobs: dict[Path, tuple[str, str]])
 def _lost_lines(path: Path, lines: dict[str, str]) -> Iterator[str]:
     now = set(map(_line_of, files.log_text(path).split("\n")))
     for line, commit in lines.items():
-        # A field that was empty may be filled in: a name, how a search came to the network.
+        # An empty field may be filled in later: a name, or the search that found the network.
         if line not in now and not line.endswith((": null", ': ""', ": 0.0", ": []")):
             yield f"{path}: line: lacking, commit {commit[:12]} has {line[:100]}"
 
@@ -187,19 +188,19 @@ def _attempt_faults(
         is_published = any(ledger.is_declaration(line, attempt) for line in published)
         where, memory = (shipped, memories[0]) if is_published else (path, memories[1])
         beacon = _declared_in([memory], attempt)
-        # Outside a repository, and where its history is cut off, the commit is not known.
+        # Outside a repository and in a shallow clone the declaring commit is unknown.
         if beacons - {beacon} and memory[0] and is_whole(where.parent):
             yield f"{name}: beacon: {', '.join(map(str, beacons))} stated, its declaration is in {beacon}"
 
 
 def _seeds_of(promise: Attempt | Declaration, evidence_of: _Evidence) -> list[SeedRun]:
-    # Those that a record has of the seeds that were promised.
+    """Return the recorded runs of the promised seeds."""
     evidence = evidence_of.get(promise.key)
     return [] if evidence is None else [run for run in evidence.seeds if run.index in promise.indices]
 
 
 def _spending_faults(path: Path, entered: ledger.Ledger) -> Iterator[str]:
-    # The entries in the order of their declarations.
+    # Entries so far, in the order of the declarations.
     earlier: list[Attempt | Declaration] = []
     for entry in sorted(entered.spending, key=lambda entry: entry.declared_utc):
         due = ledger.next_alpha(earlier, entry.dataset, entry.test_sketch)
@@ -213,7 +214,7 @@ def _spending_faults(path: Path, entered: ledger.Ledger) -> Iterator[str]:
 
 
 def declaring_commit(workspace: Workspace, attempt: Attempt) -> str | None:
-    """Return the id of the first commit that has the line of a ledger that declared an attempt."""
+    """Return the id of the first commit whose ledger has the declaration of an attempt; None if there is none."""
     return _declared_in(map(_remembered, ((files.SHIPPED / "records").resolve(), workspace.records)), attempt)
 
 
@@ -224,12 +225,12 @@ def _declared_in(memories: Iterable[_Memory], attempt: Attempt) -> str | None:
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether a folder lies in a repository that has all of its history; a shallow clone has not."""
+    """Return whether a folder is in a repository with its full history; False for a shallow clone."""
     return (git(folder, "rev-parse", "--is-shallow-repository") or "").strip() == "false"
 
 
 def git(folder: Path, *arguments: str) -> str | None:
-    """Return what git answers in a folder, the objects as they were committed; None where it fails."""
+    """Return the output of a git command in a folder, with replacement objects ignored; None if the command fails."""
     command = ["git", "--no-replace-objects", "-C", str(folder), *arguments]
     try:
         answer = subprocess.run(command, capture_output=True, timeout=30, check=True)
@@ -239,9 +240,12 @@ def git(folder: Path, *arguments: str) -> str | None:
 
 
 def publish(workspace: Workspace, network: str) -> None:
-    """Copy the evidence of a network from a workspace into the repository, and make the repository's table anew.
+    """Copy the evidence of a network from a workspace into the repository, and rebuild the leaderboard table there.
 
-    All attempts to certify go with it, whatever became of them, with the seeds that they have run.
+    All certification attempts and their recorded seeds are copied too, whatever the outcome.
+
+    Raises:
+        UsageError: The program does not run from a clone of the repository.
     """
     table = shipped_table()
     folder = (files.SHIPPED / "records").resolve()
@@ -270,6 +274,6 @@ def _publish_record(workspace: Workspace, evidence: Record, folder: Path) -> Non
 def _publish_lines(path: Path, hashes: set[str], target: Path) -> None:
     lines = set(files.log_text(target).splitlines())
     for line in files.log_text(path).splitlines():
-        # Only lines of attempts to certify have a number.
+        # Only lines of certification attempts have a number.
         if line not in lines and ('"number": ' in line or any(each in line for each in hashes)):
             files.append_line(target, line)

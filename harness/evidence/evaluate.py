@@ -1,4 +1,4 @@
-"""Evaluation of networks whose weights are kept: what they say of images, and whether that is what is on record."""
+"""Evaluation of recorded weights on labelled images, and comparison of the predictions with the record."""
 
 from __future__ import annotations
 
@@ -26,23 +26,25 @@ from search_spaces.errors import SearchSpaceError
 from search_spaces.network import Task
 from search_spaces.notation import parse_network
 
-_BATCH = 500
-# Two classes are as good as equal where their probabilities differ by less: processors and libraries round in other
-# orders. bfloat16 keeps eight bits. Integers are the same everywhere.
+_BATCH = 500  # images per forward pass
+# Two classes are tied below this difference of their probabilities: processors and libraries round in different orders,
+# and bfloat16 keeps eight bits. Integer results are equal on all machines.
 _TIE = {"fp32": 1e-4, "bf16": 0.05, "int8": 0.0}
-_NO_CLASS = -1
+_NO_CLASS = -1  # replaces a recorded class that is impossible
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One seed of a network on labelled images.
+    """Predictions of a seed of a network on labelled images.
 
     Attributes:
-        wrong: (index of the image, class said) for each wrong image.
-        recorded_errors: those on record for the same images; None where nothing is on record.
-        differing: the images of which the network says another class than the record does.
-        ties: how many of them are between two classes that are as good as equal.
-        repeated: the weights are those of a repeat: they make the recorded errors, but are not the recorded bits.
+        index: Index of the seed.
+        images: Number of images.
+        wrong: (index of the image, predicted class) of each wrong image.
+        recorded_errors: Recorded number of wrong images; None without a record for these images.
+        differing: Indices of the images with a prediction that differs from the record.
+        ties: Number of ``differing`` images on which the two classes are tied.
+        repeated: Whether the weights are from a repeat of the seed: the recorded errors, but not the recorded bits.
     """
 
     index: int
@@ -60,24 +62,24 @@ class Evaluation:
 
     @property
     def accuracy_pct(self) -> float:
-        """Share of right images in per cent."""
+        """Accuracy, per cent."""
         return accuracy_pct(self.errors, self.images) or 0.0
 
     @property
     def as_recorded(self) -> bool | None:
-        """Whether each image was classed as the record says, ties apart; None where nothing is on record."""
+        """Whether all predictions except ties are as recorded; None without a record."""
         return None if self.recorded_errors is None else len(self.differing) == self.ties
 
 
 def network_of(weights: WeightFile, task: Task) -> Network:
-    """Return the network of a file, in evaluation mode, for a task."""
+    """Return the network of a weight file for a task, in evaluation mode; ContentError if the file holds none."""
     try:
         with torch.random.fork_rng(devices=[]):
             network = build(parse_network(weights.about["architecture"], task), task)
         if MAP_SCALES in weights.state:
             network.register_buffer(MAP_SCALES, torch.from_numpy(weights.kept[MAP_SCALES]))
         tensors = {name: torch.from_numpy(weights.kept[weights.tied.get(name, name)]) for name in weights.state}
-        # Loading is not strict, because files do not hold how many batches BN has seen.
+        # Not strict, because files do not contain ``num_batches_tracked`` of BN.
         loaded = network.load_state_dict(tensors, strict=False)
     except (SearchSpaceError, RuntimeError, KeyError) as error:
         raise ContentError(f"{weights.path} does not hold a network: {str(error).splitlines()[0]}") from error
@@ -87,11 +89,13 @@ def network_of(weights: WeightFile, task: Task) -> Network:
 
 
 def probabilities(weights: WeightFile, pixels: Tensor, spec: Dataset, precision: Precision) -> Tensor:
-    """Return the probability of each class for each image, float32 (images, classes), from torch on the processor.
+    """Return the class probabilities of each image, float32 (images, classes), computed by torch on the CPU.
 
     Args:
-        pixels: uint8 (images, channels, rows, columns); ``spec`` says how they are normalised.
-        precision: that of the recipe.
+        weights: Weights of the network.
+        pixels: Images, uint8 (images, channels, rows, columns).
+        spec: Data set, with the mean and standard deviation that normalise the pixels.
+        precision: Precision of the recipe.
     """
     network = network_of(weights, spec.task)
     if precision == "int8":
@@ -104,12 +108,14 @@ def probabilities(weights: WeightFile, pixels: Tensor, spec: Dataset, precision:
 
 
 def evaluated(index: int, sure: Tensor, labels: Tensor, precision: Precision, recorded: SeedRun | None) -> Evaluation:
-    """Return how a seed did, beside what is ``recorded`` of the same images.
+    """Return the evaluation of a seed, compared with the recorded run if there is one.
 
     Args:
-        sure: as ``probabilities`` gives it, (images, classes).
-        labels: int64 (images,).
-        precision: that of the recipe; it says what counts as a tie.
+        index: Index of the seed.
+        sure: Class probabilities (``probabilities``), (images, classes).
+        labels: True classes, int64 (images,).
+        precision: Precision of the recipe, which sets the margin of a tie.
+        recorded: Recorded run of the seed on the same images.
     """
     classes = sure.argmax(1)
     missed = (classes != labels).nonzero().flatten()
@@ -118,7 +124,7 @@ def evaluated(index: int, sure: Tensor, labels: Tensor, precision: Precision, re
         return Evaluation(index, len(labels), wrong)
     expected = labels.clone()
     for image, claimed in recorded.wrong:
-        # A record that was edited may claim a class that does not exist, or a mistake that is none.
+        # An edited record may list a class that does not exist, or the true class as a mistake.
         possible = 0 <= claimed < sure.shape[1] and claimed != labels[image]
         expected[image] = claimed if possible else _NO_CLASS
     differing = (classes != expected).nonzero().flatten()
@@ -131,10 +137,15 @@ def evaluated(index: int, sure: Tensor, labels: Tensor, precision: Precision, re
 def evaluate_seeds(
     evidence: Record, indices: Sequence[int], workspace: Workspace, folder: Path | None, other: str | None = None
 ) -> tuple[list[Evaluation], ledger.Registration | None]:
-    """Return how recorded seeds do on the test images, beside their record; the read is logged.
+    """Evaluate recorded seeds on the test images or on ``other`` labelled images.
 
-    Or on ``other`` labelled images: then with what the ledger had of that before a network saw them, and what comes of
-    the first evaluation is entered, too.
+    A read of the test images is logged, and the evaluations are compared with the record. An evaluation on ``other``
+    images is registered in the ledger before a network reads them; the results of the first evaluation are entered,
+    too.
+
+    Returns:
+        The evaluations in the order of ``indices``, and the registration as it was before the evaluation (None for the
+            test images).
     """
     weight_files = [read_recorded(workspace.records, evidence, index) for index in indices]
     spec = dataset(evidence.dataset)
@@ -175,7 +186,7 @@ def evaluate_seeds(
 
 
 def _refuse_trained(pixels: Tensor, name: str, folder: Path | None, other: str) -> None:
-    """Raise DataError where some images are among those that the network was trained on."""
+    """Raise DataError if some of the images are training images of the network."""
     trained = {image.tobytes() for image in load(name, folder).train_images.numpy()}
     repeated = sum(image.tobytes() in trained for image in pixels.numpy())
     if repeated:
@@ -186,9 +197,9 @@ def _refuse_trained(pixels: Tensor, name: str, folder: Path | None, other: str) 
 
 
 def bounds_of(evidence: Record, evaluations: Sequence[Evaluation]) -> tuple[float | None, float | None]:
-    """Return the 99 % bounds over seeds, and over seeds and images; None where not all recorded seeds are there.
+    """Return the 99 % bounds over seeds, and over seeds and images; None unless all recorded seeds are evaluated.
 
-    Those whose weights are kept, or that somebody chose, may be no random sample.
+    A subset of seeds, chosen by a user or by the existing weight files, may not be a random sample.
     """
     if len(evaluations) < len(evidence.seeds):
         return None, None

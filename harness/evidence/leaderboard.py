@@ -1,6 +1,6 @@
-"""The standings: rows made from records, claims and local studies, ranked and written as ``leaderboard.csv``.
+"""The leaderboard: rows of records, claims and studies, ranked and written as ``leaderboard.csv``.
 
-The file is safe to open in a spreadsheet, and reading it gives the very rows that were written.
+The file is safe to open in a spreadsheet, and reading the file returns exactly the rows that were written.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SCHEMA_VERSION = 3
 
 
 class Tier(StrEnum):
-    """How strong the evidence of an accuracy is, best first."""
+    """Strength of the evidence for an accuracy, strongest first."""
 
     CERTIFIED = "certified"
     VERIFIED = "verified"
@@ -48,8 +48,7 @@ class Tier(StrEnum):
 
 _T = TypeVar("_T")
 _NO_LEDGER = Ledger()
-# Whose bound reaches the target.
-PROVEN = (Tier.CERTIFIED, Tier.VERIFIED)
+PROVEN = (Tier.CERTIFIED, Tier.VERIFIED)  # tiers whose lower bound reaches the target
 _REACHED = (*PROVEN, Tier.AT_TARGET)
 _TIERS = {
     Judgement.OPEN: Tier.MEASURED,
@@ -62,16 +61,18 @@ _TIERS = {
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaderboardRow:
-    """One row; the names of the fields are the columns of the CSV, in this order.
+    """A row of the leaderboard; the field names are the columns of the CSV, in this order.
 
-    ``mean_test_accuracy_pct`` of a claim is the claimed figure, and ``note`` says how it was obtained.
-    ``lower_bound_pct`` is the one-sided lower bound over seeds that decides the tier, at ``confidence``: of a certified
-    row the bound of its certification, else the bound of a verification (``bounds.deciding_bound_pct``).
-    ``seeds_at_target`` counts the seeds whose own accuracy reaches the target; None where the test set was not read.
-    ``train_seconds`` is the mean of a seed. ``stored_numbers`` are the parameters and the statistics of BN.
-    ``lower_bound_images_pct`` is the 99 % bound over seeds and images (``bounds.over_images``), which decides nothing.
-    ``attempts`` counts the certification attempts at the row's target on its data set, whichever network they were
-    about.
+    Attributes:
+        stored_numbers: Number of parameters and BN statistics.
+        mean_test_accuracy_pct: Mean over seeds, per cent; for a claim the claimed figure, explained in ``note``.
+        lower_bound_pct: One-sided lower bound over seeds that decides the tier, per cent, at ``confidence``: of the
+            certification for a certified row, otherwise of the verification (``bounds.deciding_bound_pct``).
+        lower_bound_images_pct: 99 % lower bound over seeds and images (``bounds.over_images``), per cent; decides
+            nothing.
+        seeds_at_target: Number of seeds whose own accuracy reaches the target; None if the test set was not read.
+        attempts: Number of certification attempts at the target on the data set, over all networks.
+        train_seconds: Mean training time of a seed, seconds.
     """
 
     rank: int = 0
@@ -116,14 +117,14 @@ class LeaderboardRow:
 
     @property
     def bound_words(self) -> str:
-        """The bound that decides and its confidence, as in "98 % lower bound 99.412 %"; empty below two seeds."""
+        """The deciding bound with its confidence, as in "98 % lower bound 99.412 %"; empty below two seeds."""
         if self.lower_bound_pct is None or self.confidence is None:
             return ""
         return f"{100 * self.confidence:g} % lower bound {self.lower_bound_pct:.3f} %"
 
     @property
     def key(self) -> tuple[str, str, str, float, int, bool]:
-        """What makes a row; a claim never shares one with a measurement."""
+        """Identity of the row; a claim never shares a key with a measurement."""
         claimed = self.tier is Tier.CLAIMED
         return (self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version, claimed)
 
@@ -141,15 +142,16 @@ def _columns_of(architecture: Architecture, task: Task) -> dict[str, Any]:
 
 
 def cost_of(row: LeaderboardRow, minimise: Metric) -> int:
-    """Return what a row's network has of what a search minimises."""
+    """Return the value of the metric ``minimise`` for the network of a row."""
     return measured(analyse(row.architecture, dataset(row.dataset).task), minimise)
 
 
 class Survey(NamedTuple):
-    """The sources of the standings: sound records, the ranked rows, and the faults of what is left out.
+    """Sources of the leaderboard: valid records, ranked rows, and the faults of documents that are left out.
 
     Attributes:
-        damage: faults of all documents; ``study_damage`` are those of studies alone, which are no evidence.
+        damage: Faults of all documents.
+        study_damage: Faults of studies alone, which are not evidence.
     """
 
     records: tuple[Record, ...]
@@ -181,7 +183,7 @@ def _columns_of_decision(evidence: Record, entered: Ledger) -> dict[str, Any]:
 
 
 def row_of_record(evidence: Record, entered: Ledger = _NO_LEDGER) -> LeaderboardRow:
-    """Return the row that a record makes, with the whole ledger beside it."""
+    """Return the row of a record; ``entered`` is the whole ledger."""
     at_target = [attempt for attempt in entered.attempts if attempt.key[2:4] == evidence.key[2:4]]
     return LeaderboardRow(
         name=evidence.name or name_of(evidence.hash) or "",
@@ -250,11 +252,11 @@ def _rows_of_study(folder: Path) -> list[LeaderboardRow]:
     return _folded_rows(folder, *((each.st_size, each.st_mtime_ns) for each in facts))
 
 
-# A page that is live asks for the rows of all studies again and again, and most of them stay as they are.
+# A live report page requests the rows of all studies repeatedly, and most studies do not change.
 @lru_cache(maxsize=1024)
 def _folded_rows(folder: Path, *as_it_is: tuple[int, int]) -> list[LeaderboardRow]:
     study = read_state(folder)
-    # A search may train a network for several lengths; each is a training of its own.
+    # A search may train a network for several numbers of epochs; each recipe is a separate group of runs.
     runs: dict[tuple[str, str], list[Result]] = defaultdict(list)
     for result in study.results:
         runs[result.hash, result.recipe_hash].append(result)
@@ -264,10 +266,10 @@ def _folded_rows(folder: Path, *as_it_is: tuple[int, int]) -> list[LeaderboardRo
 
 
 def validation_runs(results: Iterable[Result]) -> list[Result]:
-    """Return those of a network's runs by one recipe that speak for it; none where none is complete.
+    """Return the runs that represent a network with a recipe; an empty list if none is complete.
 
-    Where there are fresh seeds, the run that the search chose by is left out: it was picked for its luck. A diverged
-    run counts with its errors, one that was stopped early cannot be compared.
+    If there are runs on fresh seeds, the first run is left out, because the search selected the network by this run.
+    Diverged runs count with their errors. Runs that were stopped early are not comparable.
     """
     ended = [
         result
@@ -280,7 +282,10 @@ def validation_runs(results: Iterable[Result]) -> list[Result]:
 
 
 def pareto_front(rows: Iterable[_T], order: Callable[[_T], tuple[float, float, str]]) -> list[_T]:
-    """Return those that have fewer errors than all of equal or lower cost; ``order`` gives cost, errors and hash."""
+    """Return the rows with fewer errors than all rows of equal or lower cost.
+
+    ``order`` returns the cost, the errors and the hash of a row.
+    """
     front: list[_T] = []
     for row in sorted(rows, key=order):
         if not front or order(row)[1] < order(front[-1])[1]:
@@ -320,7 +325,13 @@ def _validation_mean_pct(results: list[Result]) -> float:
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Claim:
-    """One claim: ``metric`` is what the figure is, ``runs`` what it rests on, ``source`` who says so, and where."""
+    """A claimed result.
+
+    Attributes:
+        metric: Meaning of the figure.
+        runs: Number of runs behind the figure.
+        source: Author and place of the claim.
+    """
 
     name: str
     architecture: WrittenNetwork
@@ -336,7 +347,7 @@ class _Claim:
 
 
 def read_claims(path: Path) -> list[LeaderboardRow]:
-    """Return the rows of the claims of a file, none where there is no file; they never count as reached."""
+    """Return the rows of a file of claims, none if the file does not exist; claims never count as reached."""
     rows = []
     for claim in read_as(list[_Claim], path, f"the file of claims {path}") if path.exists() else []:
         try:
@@ -363,16 +374,16 @@ def read_claims(path: Path) -> list[LeaderboardRow]:
 
 
 def words_of(row: LeaderboardRow) -> tuple[str, ...]:
-    """Return the arguments by which a command finds a row: a network of one's own data may be on several of them."""
+    """Return the command arguments that select a row; user data sets need the data set and the target as well."""
     if row.dataset in DATASETS:
         return (row.hash,)
     return (row.hash, "--dataset", row.dataset, "--target", f"{row.target_pct:.12g}")
 
 
 def survey(workspace: Workspace) -> Survey:
-    """Return what is shipped and what a workspace has beside it; what does not hold together is left out and named.
+    """Return the shipped evidence and the evidence of a workspace; damaged documents are left out and listed.
 
-    The rows of searches whose studies are not shipped are kept as the shipped table has them.
+    Rows of searches whose studies are not shipped are taken from the shipped table.
     """
     damage: list[ContentError] = []
 
@@ -401,7 +412,7 @@ def survey(workspace: Workspace) -> Survey:
 
 
 def shipped_table() -> Path:
-    """Return the leaderboard that comes with the package; in a clone, the repository's own."""
+    """Return the path of the leaderboard in the package; in a clone, of the file in the repository."""
     return (files.SHIPPED / "leaderboard.csv").resolve()
 
 
@@ -429,10 +440,10 @@ def _ledger_fault(evidence: Record, attempts: Iterable[Attempt]) -> str | None:
 def collect(workspace: Workspace) -> list[LeaderboardRow]:
     """Return all rows of a workspace, ranked.
 
-    Rows of a study that cannot be read, or of a data set that is missing, are left out, which is reported once.
+    Rows of an unreadable study or of a missing data set are left out, with a single warning.
 
     Raises:
-        ContentError: a record, a claim or a line of the ledger is damaged.
+        ContentError: A record, a claim or a line of the ledger is damaged.
     """
     standings = survey(workspace)
     record.report_damage(standings.study_damage)
@@ -441,16 +452,16 @@ def collect(workspace: Workspace) -> list[LeaderboardRow]:
 
 
 def ranked(rows: list[LeaderboardRow]) -> list[LeaderboardRow]:
-    """Return the rows in the order of the standings, each with its rank.
+    """Return the rows in the order of the leaderboard, each with its rank.
 
-    Only rows on one data set with one target can be compared, so they stand together and are ranked among themselves.
+    Only rows with the same data set and target are comparable, so each such group is ranked separately.
     """
     groups = groupby(sorted(rows, key=_order), key=lambda row: (row.dataset, row.target_pct))
     return [replace(row, rank=rank) for _, group in groups for rank, row in enumerate(group, start=1)]
 
 
 def refresh(workspace: Workspace) -> list[LeaderboardRow]:
-    """Rewrite a workspace's CSV from its sources, under a lock, and return its rows."""
+    """Rewrite the CSV of a workspace from all sources, under a lock, and return the rows."""
     with files.locked(workspace.runs / ".leaderboard.lock"):
         rows = collect(workspace)
         files.sweep(workspace.leaderboard.parent, workspace.leaderboard.name)
@@ -483,13 +494,13 @@ def _joined(words: Iterable[str]) -> str:
 
 
 def to_csv(rows: Iterable[LeaderboardRow]) -> str:
-    """Return the rows as CSV: raw numbers in their shortest exact form, nothing for None."""
+    """Return the rows as CSV: numbers in their shortest exact form, empty cells for None."""
     columns = [item.name for item in fields(LeaderboardRow)]
     return csv_text(columns, ([getattr(row, column) for column in columns] for row in rows))
 
 
 def read(path: Path) -> list[LeaderboardRow]:
-    """Read a CSV that ``refresh`` has written."""
+    """Read a CSV written by ``refresh``."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             columns, *table = list(csv.reader(file)) or [[]]

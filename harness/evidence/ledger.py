@@ -1,7 +1,7 @@
-"""The ledger: what was declared before it was run, never taken back.
+"""The ledger: an append-only file of declarations, written before the declared runs start.
 
-Three kinds of lines: an attempt to certify a row (with its end), the seeds of a verification, and an evaluation on
-other images (with what came of it).
+There are three kinds of lines: certification attempts (and their ends), the seeds of verifications, and evaluations on
+other images (and their results).
 """
 
 from __future__ import annotations
@@ -21,20 +21,18 @@ from harness.system import files
 from harness.system.document import BRING_BACK, documented, parse_json, read_as
 from harness.system.errors import ContentError
 
-DEFAULT_SEEDS = 30
-FEWEST_SEEDS = 20
-# The confidence of the bounds that are shown, and of the bound that decides the first attempt at a target.
-CONFIDENCE = 0.99
-# The chance that any success on a data set is false, over all attempts at all targets (docs/decisions.md#20).
+DEFAULT_SEEDS = 30  # seeds of an attempt without ``--seeds``
+FEWEST_SEEDS = 20  # fewest seeds of an attempt or a certificate
+CONFIDENCE = 0.99  # confidence of displayed bounds; attempts are decided by ``bounds.attempt_confidence``
+# Probability that any success on a data set is false, over all attempts at all targets (docs/decisions.md#20).
 ALPHA = 0.05
-# The chance that any verification of a workspace against the same test images is false, for normal seeds.
+# Probability that any verification of a workspace on the same test images is false, for normal seeds.
 LOOK_ALPHA = 0.1
-# Each attempt, and each look, spends so much of what those before it have left.
-ALPHA_SHARE = 0.2
-# The chance that each look could spend before looks shared an account, and that the first one spends.
+ALPHA_SHARE = 0.2  # share of the remaining probability that each attempt and each look spends
+# Probability spent by the first look; in older ledgers by each look, before looks shared an account.
 FIRST_LOOK_ALPHA = round(ALPHA_SHARE * LOOK_ALPHA, 9)
 
-# The four attempts that were declared by the first rules: number, network, first seed, seeds and time.
+# The four attempts declared under the first rules: number, network, first seed, number of seeds, time.
 _OF_OLD_RULES = {
     (1, "209721711989", 0, 30, "2026-11-20T18:31:02+00:00"),
     (2, "5b5d16c11c4a", 0, 40, "2026-11-20T21:26:28+00:00"),
@@ -46,7 +44,7 @@ _Key = tuple[str, str, str, float, int]
 
 
 class Outcome(StrEnum):
-    """How an attempt ended; ``open`` until it has."""
+    """Outcome of an attempt; ``open`` until the attempt has ended."""
 
     OPEN = "open"
     CERTIFIED = "certified"
@@ -57,7 +55,7 @@ class Outcome(StrEnum):
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Entry:
-    """What all lines say: of which network, by which code (None where that is not known), and when."""
+    """Fields of every line: network, recipe, data set, protocol, time, and commit of the code (None if unknown)."""
 
     hash: str
     recipe_hash: str
@@ -70,13 +68,13 @@ class _Entry:
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Promise(_Entry):
-    """Seeds of a row that are to be run.
+    """Declaration of seeds of a row that are to be run.
 
     Attributes:
-        test_sketch: digests of the test images (``harness.data.testset.sketch_of_test_part``); empty in older lines.
-        look_alpha: the chance that this look at the test images verifies a network falsely; the bound that verifies its
-            row is one of 1 - ``look_alpha``. Zero for further seeds of a row, as the seeds declared first decide; None
-            in older lines, whose rows were verified by a bound of 98 %.
+        test_sketch: Digests of the test images (``harness.data.testset.sketch_of_test_part``); empty in older lines.
+        look_alpha: Probability that this look at the test images verifies a network falsely; the row is verified by a
+            bound of confidence ``1 - look_alpha``. 0 for further seeds of a row, because the seeds declared first
+            decide. None in older lines, whose rows were verified at 98 %.
     """
 
     target_pct: float
@@ -85,26 +83,27 @@ class _Promise(_Entry):
 
     @property
     def key(self) -> _Key:
-        """The row that it is about, as in ``Record.key``."""
+        """Key of the row, as in ``Record.key``."""
         return (self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version)
 
     def shares_images(self, dataset: str, test_sketch: Iterable[str]) -> bool:
-        """Return whether it is about test images of a data set, or of one whose test part overlaps with them."""
+        """Return whether the declared data set is ``dataset``, or its test images overlap with ``test_sketch``."""
         return self.dataset == dataset or not set(self.test_sketch).isdisjoint(test_sketch)
 
 
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt(_Promise):
-    """One attempt to certify a row.
+    """An attempt to certify a row.
 
     Attributes:
-        number: counted from 1 over all attempts of the ledger.
-        first_index: the first of ``seeds`` consecutive seed indices, none run before.
-        alpha: the chance of a false success that it spends; one per cent before attempts had shares.
-        rules: 1 where the seeds were known beforehand and each attempt spent one per cent; from 2 on they depend on the
-            commit that has the declaration, and ``next_alpha`` is spent; from 3 on the bound holds for skewed seeds.
-        lower_bound_pct: one-sided lower bound of the mean test accuracy (``bounds.attempt_bound``), None while open.
+        number: Number of the attempt, counted from 1 over all attempts of the ledger.
+        first_index: First of ``seeds`` consecutive seed indices, none of which was run before.
+        alpha: Probability of a false success that the attempt spends; 0.01 before attempts had shares.
+        rules: Version of the rules. 1: seeds were known beforehand, and each attempt spent 0.01. From 2 on: seeds
+            depend on the commit of the declaration, and ``next_alpha`` is spent. From 3 on: the bound holds for skewed
+            seeds.
+        lower_bound_pct: One-sided lower bound of the mean test accuracy (``bounds.attempt_bound``); None while open.
     """
 
     number: int
@@ -118,27 +117,27 @@ class Attempt(_Promise):
 
     @property
     def indices(self) -> range:
-        """The seeds that it has declared."""
+        """Declared seed indices."""
         return range(self.first_index, self.first_index + self.seeds)
 
     @property
     def is_of_old_rules(self) -> bool:
-        """Whether it is one of the four that were declared before ``rules`` had a number."""
+        """Whether the attempt is among the four that were declared before ``rules`` existed."""
         return (self.number, self.hash, self.first_index, self.seeds, self.declared_utc) in _OF_OLD_RULES
 
     @property
     def declared(self) -> Attempt:
-        """The attempt as it was declared, without its end."""
+        """The attempt as declared, without outcome, bound and end."""
         return replace(self, outcome=Outcome.OPEN, lower_bound_pct=None, ended_utc=None)
 
 
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declaration(_Promise):
-    """The seeds of a verification, none run before; its row counts as verified when all of them have been run.
+    """Declaration of the seeds of a verification, none run before; the row is verified only after all have been run.
 
     Attributes:
-        alpha: the chance of a false success that a certificate of these seeds spends; 0 where none is made.
+        alpha: Probability of a false success that a certificate of these seeds spends; 0 without a certificate.
     """
 
     kind: Literal["verification"] = "verification"
@@ -149,12 +148,15 @@ class Declaration(_Promise):
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registration(_Entry):
-    """An evaluation of recorded seeds on other labelled images, entered before a network sees them.
+    """Evaluation of recorded seeds on other labelled images, registered before a network reads the images.
 
     Attributes:
-        on: the other images, ``images`` of them; ``on_sha256`` of their bytes.
-        errors: wrong images of each seed, empty while open.
-        lower_bound_pct: one-sided 99 % lower t bound over seeds; ``lower_bound_images_pct`` over images, too.
+        on: Name of the images.
+        on_sha256: Digest of the image bytes.
+        images: Number of images.
+        errors: Number of wrong images of each seed; empty while open.
+        lower_bound_pct: One-sided 99 % lower bound over seeds, per cent.
+        lower_bound_images_pct: One-sided 99 % lower bound over seeds and images, per cent.
     """
 
     kind: Literal["evaluation"] = "evaluation"
@@ -169,7 +171,7 @@ class Registration(_Entry):
 
     @property
     def subject(self) -> tuple[str, str, str, int]:
-        """Whose seeds they are: network, recipe, data set and protocol."""
+        """Network, recipe, data set and protocol of the evaluated seeds."""
         return (self.hash, self.recipe_hash, self.dataset, self.protocol_version)
 
 
@@ -178,7 +180,7 @@ _Ended = TypeVar("_Ended", Attempt, Registration)
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """What a ledger holds, in the order of the declarations: attempts and registrations as they ended."""
+    """Entries of a ledger in the order of the declarations; attempts and registrations in their last state."""
 
     attempts: list[Attempt] = field(default_factory=list)
     declarations: list[Declaration] = field(default_factory=list)
@@ -186,24 +188,25 @@ class Ledger:
 
     @property
     def spending(self) -> list[Attempt | Declaration]:
-        """The entries that spend the chance of a false success: attempts to certify a row, and certificates."""
+        """Entries that spend the probability of a false success: certification attempts and certificates."""
         return [*self.attempts, *(item for item in self.declarations if item.alpha)]
 
     @property
     def promises(self) -> list[Attempt | Declaration]:
-        """The entries that declare seeds, in the order of their declarations."""
+        """Entries that declare seeds, in the order of the declarations."""
         return sorted([*self.attempts, *self.declarations], key=lambda item: item.declared_utc)
 
     def look_alpha(self, key: _Key) -> float:
-        """Return the chance of a false verification that the look at a row spends; that of a first look by default."""
+        """Return the false-verification probability spent by the look at a row, by default ``FIRST_LOOK_ALPHA``."""
         looks = [item.look_alpha for item in self.promises if item.key == key]
         return next(filter(None, looks), FIRST_LOOK_ALPHA)
 
     def promised(self, key: _Key, run: Container[int]) -> list[list[int]]:
-        """Return the seeds of each declaration about a row, in the order of their declarations.
+        """Return the seed indices of each declaration of a row, in the order of the declarations.
 
         Args:
-            run: the seeds that the row has; what was given up as futile has promised no others.
+            key: Key of the row.
+            run: Seed indices that have been run. A futile attempt counts with these seeds only.
         """
         own = [item for item in self.promises if item.key == key]
         promised = []
@@ -214,7 +217,7 @@ class Ledger:
 
 
 def read(path: Path, damage: list[ContentError] | None = None, *, with_shipped: bool = True) -> Ledger:
-    """Return what a ledger and the shipped one hold."""
+    """Return the entries of a ledger and of the shipped ledger; faults are added to ``damage`` or raised."""
     attempts: dict[Attempt, Attempt] = {}
     evaluated: dict[Registration, Registration] = {}
     ledger = Ledger()
@@ -240,7 +243,7 @@ def read(path: Path, damage: list[ContentError] | None = None, *, with_shipped: 
                 if not evaluated.get(opened, opened).errors:
                     evaluated[opened] = entry
             case Attempt():
-                # An attempt is more than its number: two clones may have declared the same one, and both count.
+                # Two clones may declare the same number; such attempts differ in other fields, and both count.
                 earlier = attempts.get(entry.declared, entry.declared)
                 if earlier.outcome is Outcome.OPEN:
                     attempts[entry.declared] = entry
@@ -257,14 +260,14 @@ def read(path: Path, damage: list[ContentError] | None = None, *, with_shipped: 
 
 
 def _entry_of(line: str, where: str) -> Attempt | Declaration | Registration:
-    kind: type[Attempt | Declaration | Registration] = Attempt  # which says what is wrong with a line that is no entry
+    kind: type[Attempt | Declaration | Registration] = Attempt  # reading as ``Attempt`` explains other faults
     with suppress(ValueError, AttributeError, TypeError):
         kind = {"verification": Declaration, "evaluation": Registration}.get(parse_json(line).get("kind"), Attempt)
     return read_as(kind, line, where, BRING_BACK)
 
 
 def is_declaration(line: str, attempt: Attempt) -> bool:
-    """Return whether a line declares an attempt."""
+    """Return whether a line is the declaration of an attempt."""
     try:
         return _entry_of(line, "the ledger") == attempt.declared
     except ContentError:
@@ -272,25 +275,25 @@ def is_declaration(line: str, attempt: Attempt) -> bool:
 
 
 def next_alpha(spending: Iterable[Attempt | Declaration], dataset: str, test_sketch: Collection[str] = ()) -> float:
-    """Return what the next attempt on test images may spend, whichever network, recipe and target it is about.
+    """Return the probability that the next attempt on test images may spend, for any network, recipe and target.
 
-    A fifth of what is left of five per cent: one per cent first, then 0.8, 0.64, and so on; never all.
+    ``ALPHA_SHARE * (ALPHA - spent)``: 0.01 first, then 0.008, 0.0064, and so on, so that the sum stays below ``ALPHA``.
     """
     spent = sum(item.alpha for item in spending if item.shares_images(dataset, test_sketch))
     return max(0.0, round(ALPHA_SHARE * (ALPHA - spent), 9))
 
 
 def next_look_alpha(path: Path, dataset: str, test_sketch: Collection[str] = ()) -> float:
-    """Return the chance of a false verification that the next look of a workspace at test images spends.
+    """Return the probability of a false verification that the next look of a workspace at test images spends.
 
-    A fifth of what is left of ten per cent: two per cent first, then 1.6, 1.28, and so on. The looks that were
-    published with the program do not count; docs/results.md corrects for their number.
+    ``ALPHA_SHARE * (LOOK_ALPHA - spent)``: 0.02 first, then 0.016, 0.0128, and so on. Shipped looks do not count;
+    docs/results.md corrects for their number.
     """
     spent = 0.0
     rows: set[_Key] = set()
     for item in read(path, [], with_shipped=False).promises:
         if item.shares_images(dataset, test_sketch):
-            # Older lines state nothing: the first one of a row spent what was due.
+            # Older lines have no ``look_alpha``; the first line of a row spent the share that was due.
             due = 0.0 if item.key in rows else ALPHA_SHARE * (LOOK_ALPHA - spent)
             spent += due if item.look_alpha is None else item.look_alpha
             rows.add(item.key)
@@ -307,7 +310,7 @@ def confidence_of_next_look(path: Path, key: _Key) -> float:
 def declare(
     path: Path, key: _Key, first_index: int, seeds: int, commit: str | None = None, test_sketch: tuple[str, ...] = ()
 ) -> Attempt:
-    """Enter a new attempt and return it; from here on it counts."""
+    """Enter a new attempt and return the attempt, which counts from then on."""
     with files.locked(path.with_suffix(".lock")):
         entered = read(path)
         alpha = _alpha_left(entered, key[2], test_sketch)
@@ -328,7 +331,7 @@ def _alpha_left(entered: Ledger, dataset: str, test_sketch: Collection[str]) -> 
 def declare_verification(
     path: Path, key: _Key, indices: Iterable[int], commit: str | None = None, test_sketch: tuple[str, ...] = ()
 ) -> None:
-    """Enter the seeds of a verification, all at once, before the first of them is run."""
+    """Enter all seeds of a verification, before the first of them is run."""
     with files.locked(path.with_suffix(".lock")):
         look_alpha = _look_alpha_of(path, key, test_sketch)
         _append(path, Declaration(indices=tuple(indices), look_alpha=look_alpha, **_of(key, commit, test_sketch)))
@@ -337,7 +340,7 @@ def declare_verification(
 def declare_certificate(
     path: Path, key: _Key, indices: Iterable[int], commit: str | None = None, test_sketch: tuple[str, ...] = ()
 ) -> Declaration:
-    """Enter the seeds of a certificate, all at once, and return them; they spend what an attempt would spend."""
+    """Enter all seeds of a certificate and return the declaration, which spends ``next_alpha`` like an attempt."""
     with files.locked(path.with_suffix(".lock")):
         alpha = _alpha_left(read(path), key[2], test_sketch)
         look_alpha = _look_alpha_of(path, key, test_sketch)
@@ -348,10 +351,10 @@ def declare_certificate(
 
 
 def _look_alpha_of(path: Path, key: _Key, test_sketch: tuple[str, ...]) -> float:
-    """Return what a declaration about a row spends: nothing where the row was declared before.
+    """Return ``look_alpha`` of a new declaration of a row; 0 if the row has been declared before.
 
     Raises:
-        ContentError: nothing is left to spend on these test images.
+        ContentError: Nothing is left to spend on these test images.
     """
     if any(item.key == key for item in read(path).promises):
         return 0.0
@@ -365,13 +368,13 @@ def _look_alpha_of(path: Path, key: _Key, test_sketch: tuple[str, ...]) -> float
 
 
 def _of(key: _Key, commit: str | None, test_sketch: tuple[str, ...]) -> dict[str, Any]:
-    # The fields by which a new entry names its row, and when and by which code it is entered.
+    """Return the fields of a new entry that state the row, the time, the commit and the test images."""
     row = dict(zip(("hash", "recipe_hash", "dataset", "target_pct", "protocol_version"), key, strict=True))
     return row | {"declared_utc": _now(), "commit": commit, "test_sketch": test_sketch}
 
 
 def register(path: Path, wanted: Registration) -> Registration:
-    """Enter an evaluation on other images and return it; one of the same seeds and images is returned as it stands."""
+    """Enter an evaluation on other images; return the known registration if seeds and images are the same."""
     with files.locked(path.with_suffix(".lock")):
         for known in read(path).registrations:
             if (*known.subject, known.on_sha256, known.indices) == (*wanted.subject, wanted.on_sha256, wanted.indices):
@@ -381,14 +384,14 @@ def register(path: Path, wanted: Registration) -> Registration:
 
 
 def close(path: Path, entry: _Ended, **end: Any) -> _Ended:
-    """Enter how an attempt or what was registered has ended, and return it so; the line that declared it stays."""
+    """Append the end of an attempt or a registration and return the ended entry; the declaration remains."""
     ended = replace(entry, ended_utc=_now(), **end)
     _append(path, ended)
     return ended
 
 
 def open_attempt(path: Path, key: _Key) -> Attempt | None:
-    """Return the attempt for a row that was declared and has not ended, if there is one."""
+    """Return the open attempt for a row; None if there is none."""
     return next((item for item in read(path).attempts if item.outcome is Outcome.OPEN and item.key == key), None)
 
 

@@ -1,8 +1,9 @@
-"""The committed evidence behind a row of the leaderboard: one network, one recipe, every seed ever run and its weights.
+"""Committed evidence behind a row of the leaderboard: a network, a recipe, every seed ever run, and the weights.
 
-No torch here: a check of all files takes no network. ``harness.training.run`` makes the files of weights and builds
-networks of them. Two seeds were trained again where a processor rounds otherwise: their weights make the recorded
-errors, image by image, and a line of ``repeats.jsonl`` says that they are not the recorded bits.
+This module does not import torch, so a check of all files builds no network. ``harness.training.run`` writes weight
+files and builds networks from weight files. Two seeds were trained again on a processor that rounds differently: the
+weights reproduce the recorded errors image by image, and a line of ``repeats.jsonl`` states that the bits differ from
+the record.
 """
 
 from __future__ import annotations
@@ -38,13 +39,17 @@ from search_spaces.network import analyse
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedRun:
-    """One seed of a verification.
+    """A recorded seed of a verification.
 
     Attributes:
-        wrong: (index of the test image, class said) for each wrong test image.
-        best_test_errors: fewest after any epoch; only re-runs of documents looked each epoch.
-        attempt: the certification attempt it was run for, None outside one.
-        beacon: that the seed depends on: the commit that declared the attempt; None outside one, and in the first four.
+        index: Index of the seed.
+        seed: Random seed of the training.
+        wrong: (index of the test image, predicted class) of each wrong test image.
+        best_test_errors: Fewest test errors after any epoch; None unless the recipe reads the test set after each
+            epoch.
+        attempt: Number of the certification attempt; None outside an attempt.
+        beacon: Commit that declared the attempt, on which ``seed`` depends; None outside attempts and in the first
+            four.
     """
 
     index: int
@@ -63,20 +68,20 @@ class SeedRun:
 
     @property
     def accuracy_pct(self) -> float:
-        """Test accuracy in per cent."""
+        """Test accuracy, per cent."""
         return accuracy_pct(self.test_errors, self.test_size) or 0.0
 
 
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """How a search came to the network.
+    """Search that found the network.
 
     Attributes:
-        validation_accuracy_pct: mean over the fresh validation seeds.
-        validation_seeds: their number.
-        search_seconds: wall-clock of the whole search, on ``workers`` processes.
-        attempt: 1 for the first network of the study that was verified, 2 for the second, and so on.
+        validation_accuracy_pct: Mean over the fresh validation seeds, per cent.
+        validation_seeds: Number of fresh validation seeds.
+        search_seconds: Wall-clock time of the whole search on ``workers`` processes, seconds.
+        attempt: 1 for the first verified network of the study, 2 for the second, and so on.
     """
 
     study: str
@@ -96,13 +101,13 @@ class Found:
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One row's evidence.
+    """Evidence of a row.
 
     Attributes:
-        name: what people call it; empty where it has no name.
-        assumed: recipe fields that a source document does not state.
-        seeds: in order of their index, each index once.
-        teacher_seconds: training time of a teacher, where the recipe distils from one.
+        name: Display name; may be empty.
+        assumed: Recipe fields that the source document does not state.
+        seeds: Recorded seeds in the order of the indices, each index once.
+        teacher_seconds: Training time of the teacher, seconds, if the recipe distils from a teacher.
     """
 
     name: str
@@ -124,7 +129,7 @@ class Record:
 
     @property
     def key(self) -> tuple[str, str, str, float, int]:
-        """What makes a row: network, recipe, data set, target and protocol."""
+        """Identity of the row: network, recipe, data set, target and protocol."""
         return (self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version)
 
     @property
@@ -133,18 +138,18 @@ class Record:
         return tuple(run.accuracy_pct for run in self.seeds)
 
     def seed(self, index: int) -> SeedRun | None:
-        """Return the run of one seed index, None where it was never run."""
+        """Return the run of a seed index; None if the seed was never run."""
         return next((run for run in self.seeds if run.index == index), None)
 
 
 def path_of(folder: Path, record: Record) -> Path:
-    """Return the file of a record."""
+    """Return the path of a record."""
     target = f"{record.target_pct:.12g}".replace(".", "_")
     return folder / f"{record.hash}-{record.recipe_hash}-{record.dataset}-{target}.json"
 
 
 def seed_run(result: Result, attempt: int | None = None, beacon: str | None = None) -> SeedRun:
-    """Return what a record keeps of a verification's result."""
+    """Return the ``SeedRun`` of a verification result."""
     if result.test_errors is None or result.test_size is None or result.environment is None:
         raise AssertionError("a verification's result has read the test set")
     looked = [epoch.test_errors for epoch in result.history if epoch.test_errors is not None]
@@ -154,7 +159,7 @@ def seed_run(result: Result, attempt: int | None = None, beacon: str | None = No
 
 
 def match(result: Result, recorded: SeedRun | None) -> str:
-    """Return how trained weights compare with those on record, which another machine may not give bit for bit."""
+    """Return how trained weights compare with recorded weights; another machine need not give the same bits."""
     if recorded is None or recorded.weights_sha256 is None or result.environment is None:
         return "not on record"
     if recorded.weights_sha256 == result.weights_sha256:
@@ -163,13 +168,13 @@ def match(result: Result, recorded: SeedRun | None) -> str:
 
 
 def with_seeds(record: Record, *runs: SeedRun) -> Record:
-    """Return the record with more seeds; a seed that is there already stays as it was first measured."""
+    """Return the record with more seeds; a recorded seed keeps its first result."""
     seeds = {run.index: run for run in (*runs, *record.seeds)}
     return replace(record, seeds=tuple(seeds[index] for index in sorted(seeds)))
 
 
 def write(folder: Path, record: Record) -> None:
-    """Write the record, merged with what its file has gained meanwhile; a seed stays as it was first measured."""
+    """Write a record, merged with the present content of the file; a recorded seed keeps its first result."""
     path = path_of(folder, record)
     with files.locked(folder / ".lock"):
         if path.exists():
@@ -191,9 +196,9 @@ def _joined(evidence: Record, record: Record) -> Record:
 
 
 def read_all(own: Path, damage: list[ContentError] | None = None) -> list[Record]:
-    """Return all records, those in ``own`` joined with the shipped ones, in order of their file names.
+    """Return all records, the records in ``own`` joined with the shipped records, in the order of the file names.
 
-    Those of a data set that is missing are left out, which is said once.
+    Records of a missing data set are left out, with a single warning. Other faults are raised, or added to ``damage``.
     """
     by_name: dict[str, Record] = {}
     for folder in (files.SHIPPED / "records", own):
@@ -209,7 +214,7 @@ def read_all(own: Path, damage: list[ContentError] | None = None) -> list[Record
 
 
 def raise_damage(faults: Iterable[ContentError]) -> None:
-    """Raise the first of these faults that is not of a data set that is missing; of such ones it is said once."""
+    """Raise the first fault that is not a missing data set; report each missing data set once."""
     for fault in faults:
         if not isinstance(fault, MissingSubject):
             raise fault
@@ -217,28 +222,28 @@ def raise_damage(faults: Iterable[ContentError]) -> None:
 
 
 def report_damage(faults: Iterable[ContentError]) -> None:
-    """Report on stderr, once in this process, each document that is left out because it cannot be read."""
+    """Report on stderr, once per process, each unreadable document that is left out."""
     for fault in faults:
         say_once(f"left out: {fault.message}", "warning")
 
 
 def read(path: Path) -> Record:
-    """Read one record."""
+    """Read a record."""
     try:
         text = files.read_bytes(path)
     except OSError as error:
         raise ContentError(f"cannot read the record {path}: {reason(error)}") from error
     record = _checked(path, text)
-    # Its data set may have been removed since the bytes were checked.
+    # ``_checked`` is cached, and the data set may have been removed since.
     dataset_of(record.dataset, path)
     return record
 
 
-# A search asks for all records before each network: the bytes of a file are read again, and checked once.
+# A search reads all records before each proposal; equal bytes are checked only once.
 @lru_cache(4096)
 def _checked(path: Path, text: bytes) -> Record:
     record = read_as(Record, text, f"the record {path}", BRING_BACK)
-    # Evidence that was edited is no evidence.
+    # All facts below are recomputed, so that edited records are rejected.
     spec = dataset_of(record.dataset, path)
     try:
         analysis = analyse(record.architecture, spec.task)
@@ -253,7 +258,7 @@ def _checked(path: Path, text: bytes) -> Record:
         "order of seeds": ([run.index for run in record.seeds], sorted({run.index for run in record.seeds})),
         "file name": (path.name, path_of(path.parent, record).name),
     }
-    # Only complete seeds are compared: a diverged network may have no number left that tells it from another.
+    # Diverged networks may have no finite number left, and so equal weights; only complete seeds are compared.
     complete = [run for run in record.seeds if run.status is Status.COMPLETE]
     digests = [run.weights_sha256 for run in complete if run.weights_sha256 is not None]
     facts["number of different weights of complete seeds"] = (len(set(digests)), len(digests))
@@ -265,7 +270,7 @@ def _checked(path: Path, text: bytes) -> Record:
     return record
 
 
-# What is stated of something by its name, and what is computed of it.
+# (stated value, computed value) by name.
 _Facts = dict[str, tuple[object, object]]
 
 
@@ -280,7 +285,7 @@ def _facts_of_seed(run: SeedRun, record: Record, spec: Dataset) -> _Facts:
         f"classes said by seed {run.index}": (classes, [each for each in classes if each in range(spec.classes)]),
     }
     if run.status is Status.COMPLETE and run.best_test_errors is not None:
-        # The last epoch was looked at too, so the fewest errors are no more than those at the end.
+        # The last epoch was tested too, so the fewest errors cannot exceed the errors at the end.
         best = min(run.best_test_errors, run.test_errors)
         facts[f"best_test_errors of seed {run.index}"] = (run.best_test_errors, best)
     if record.protocol_version == PROTOCOL_VERSION:
@@ -294,7 +299,7 @@ def _text(document: dict[str, Any]) -> str:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
     lines = {name: as_json(value) for name, value in document.items()}
-    # Most seeds have no beacon, and their lines stay as they were first written.
+    # A missing beacon is omitted, so that the lines of older seeds stay unchanged.
     seeds = [
         {name: value for name, value in run.items() if (name, value) != ("beacon", None)} for run in document["seeds"]
     ]
@@ -307,13 +312,14 @@ def _text(document: dict[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WeightFile:
-    """The weights and BN statistics of one trained network.
+    """Weights and BN statistics of a trained network.
 
     Attributes:
-        kept: float32 arrays by torch's names, a tied kernel under the name of its first user.
-        about: what the file says of itself (``harness.training.run.properties``).
-        tied: the other names of tied kernels, and the name that each is kept under.
-        state: all names in the order of torch's ``state_dict``.
+        path: Path of the file.
+        kept: float32 arrays by torch's names; a tied kernel is stored under the name of its first user.
+        about: Metadata in the file (``harness.training.run.properties``).
+        tied: Stored name by each further name of a tied kernel.
+        state: All names in the order of torch's ``state_dict``.
     """
 
     path: Path
@@ -324,7 +330,7 @@ class WeightFile:
 
     @property
     def sha256(self) -> str:
-        """Digest of all weights and statistics, as ``harness.training.train.weights_digest`` gives it."""
+        """Digest of all weights and statistics, equal to ``harness.training.train.weights_digest``."""
         digest = hashlib.sha256()
         for name in self.state:
             digest.update(self.kept[self.tied.get(name, name)].tobytes())
@@ -332,31 +338,31 @@ class WeightFile:
 
 
 def weights_path(records: Path, evidence: Record, index: int) -> Path:
-    """Return the file of one seed; the target that the seed was run for has no part in its weights."""
+    """Return the path of the weights of a seed, which does not depend on the target."""
     row = f"{evidence.hash}-{evidence.recipe_hash}-{evidence.dataset}"
     return records / "weights" / row / f"seed-{index:04d}.safetensors"
 
 
 def kept_weights(own: Path, evidence: Record, index: int) -> Path | None:
-    """Return the file of one seed, shipped or a person's own; None where there is none."""
+    """Return the existing weight file of a seed, shipped or in ``own``; None if there is none."""
     paths = (weights_path(folder, evidence, index) for folder in (files.SHIPPED / "records", own))
     return next((path for path in paths if path.exists()), None)
 
 
 def kept_indices(own: Path, evidence: Record) -> list[int]:
-    """Return the seeds of a record whose weights are kept, in order."""
+    """Return the indices of the recorded seeds that have weight files, in order."""
     return [run.index for run in evidence.seeds if kept_weights(own, evidence, run.index)]
 
 
 def read_weights(path: Path) -> WeightFile:
-    """Read a file of weights."""
-    # Imported here, because it brings numpy, which takes longer than all that a command needs to name a record.
+    """Read a weight file."""
+    # Imported here, because this imports numpy, which takes longer than a command that only names a record.
     from safetensors import SafetensorError, safe_open
 
     try:
         files.refuse_device(path)
         with safe_open(path, framework="numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # ``file`` is not a mapping
             about = parse_json((file.metadata() or {})["harness"])
         tied = dict(about.pop("tied"))
         state = tuple(about.pop("state"))
@@ -369,7 +375,7 @@ def read_weights(path: Path) -> WeightFile:
 
 
 def read_recorded(own: Path, evidence: Record, index: int) -> WeightFile:
-    """Read the weights of a recorded seed and hold them to the record."""
+    """Read the weights of a recorded seed and check the file against the record."""
     run = evidence.seed(index)
     path = kept_weights(own, evidence, index)
     if run is None or path is None:
@@ -381,13 +387,13 @@ def read_recorded(own: Path, evidence: Record, index: int) -> WeightFile:
             hint=None if indices else again,
         )
     weights = read_weights(path)
-    # The weights are the recorded ones, or those of a repeat that made the recorded errors.
+    # The weights must be the recorded weights, or the weights of a repeat with the recorded errors.
     repeats = path.parents[1] / "repeats.jsonl"
     repeated = None if weights.sha256 == run.weights_sha256 else _repeat_of(repeats, evidence, run)
     due = {
         "weights": repeated or run.weights_sha256,
-        # What a file says of itself: its weights alone do not tell which network they are, as the digest is of the
-        # numbers, and in another order of ops they would say something else of an image.
+        # The metadata must match, too: the digest covers only the numbers, and in another order of ops the same numbers
+        # are a different network.
         "architecture": str(evidence.architecture),
         "hash": evidence.hash,
         "recipe_hash": evidence.recipe_hash,
@@ -400,14 +406,14 @@ def read_recorded(own: Path, evidence: Record, index: int) -> WeightFile:
     }
     stated = {**dict.fromkeys(due, None), **weights.about, "weights": weights.sha256}
     for name, computed in due.items():
-        # Older files say less of themselves, but all say which network they are.
+        # Older files lack some of the metadata, but all state weights and architecture.
         if stated[name] != computed and (stated[name] is not None or name in ("weights", "architecture")):
             raise ContentError(f"{path}: {name}: {stated[name]} stated, {computed} by the record")
     return weights
 
 
 def _repeat_of(path: Path, evidence: Record, run: SeedRun) -> str | None:
-    # Returns the digest of a recorded seed that was trained again, made the recorded errors, and has other last bits.
+    """Return the digest of a repeat of a seed with the recorded errors but other last bits; None without a repeat."""
     seed = {"seed_index": run.index, "recorded_sha256": run.weights_sha256}
     seed |= {name: getattr(evidence, name) for name in ("hash", "recipe_hash", "dataset")}
     try:

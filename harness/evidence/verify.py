@@ -1,8 +1,8 @@
-"""Verification: fresh seeds of one network with one recipe, on all training images; each reads the test set once.
+"""Verification: fresh seeds of a network and a recipe on all training images; each reads the test set once.
 
-A plan says what is to be verified. Its seeds are declared in the ledger before the first of them runs, trained, and
-pooled into the record as they end; the verdict says what they have found. A certification is declared in a commit, and
-its seeds depend on the id of that commit: their outcome cannot be known before.
+``Plan`` states the network, the recipe and the seeds. The seeds are declared in the ledger before the first is run,
+trained, and added to the record as they end; ``Verdict`` is the result. A certification is declared in a commit, and
+its seeds depend on the id of this commit, so that no result can be known beforehand.
 """
 
 from __future__ import annotations
@@ -37,14 +37,19 @@ from search_spaces.network import Architecture, analyse
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is to be verified, and how.
+    """Network, recipe and seeds of a verification.
 
     Attributes:
-        indices: the seeds, in order; ``run_seeds`` replaces those of a certification by the seeds of its ``attempt``.
+        indices: Seed indices in order; ``run_seeds`` replaces the indices of a certification by the seeds of
+            ``attempt``.
+        device: Device of the training.
         engine: ``native``, ``torch`` or ``auto``; ``auto`` repeats a seed of torch with torch.
-        workers: seeds that train at once.
-        repeat: run the seeds again if all are on record; if some are missing, only these are run.
-        beacon: the commit that declares the attempt, on which its seeds depend.
+        workers: Number of seeds trained at once.
+        certify: Whether to run the open certification attempt of the row.
+        repeat: Whether to run the seeds again if all are recorded; if some are missing, only the missing seeds are run.
+        attempt: Certification attempt, set by ``run_seeds``.
+        beacon: Commit that declares the attempt, on which the seeds depend.
+        found: Search that found the network.
     """
 
     architecture: Architecture
@@ -94,8 +99,9 @@ class Rerun:
     """A recorded seed that was run again.
 
     Attributes:
-        identical: whether the weights are the same bit for bit; None where they differ, but need not be the same, as
-            another machine, torch or build of the engine made the recorded ones.
+        index: Index of the seed.
+        identical: Whether the weights are equal bit for bit; None if the weights differ but need not be equal, because
+            another machine, torch or build of the engine made the recorded weights.
     """
 
     index: int
@@ -106,15 +112,15 @@ class Rerun:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The outcome of a verification.
+    """Outcome of a verification.
 
     Attributes:
-        runs: the seeds of the plan, in order, as they were run now or are on record.
-        reruns: the seeds of the plan that were run again.
-        contradicted: the reruns are worse than the record allows (``bounds.is_worse``).
-        row: the row of the leaderboard, made from all seeds ever run.
-        attempt: the certification attempt as it ended, None outside one.
-        is_held_back: a seed that was declared for the row has not been run.
+        runs: Seeds of the plan in order, as run now or as recorded.
+        reruns: Seeds of the plan that were run again.
+        contradicted: Whether the reruns are worse than the record allows (``bounds.is_worse``).
+        row: Row of the leaderboard, computed from all seeds ever run.
+        attempt: Certification attempt as ended; None without a certification.
+        is_held_back: Whether a declared seed of the row has not been run.
     """
 
     record: Record
@@ -127,21 +133,21 @@ class Verdict:
 
     @property
     def has_missed(self) -> bool:
-        """Whether the seeds speak against the target; those of a row that is held back do not speak yet."""
+        """Whether the seeds contradict the target; False while the row is held back."""
         return not self.passed and not self.is_held_back
 
     @property
     def passed(self) -> bool:
-        """Whether the target stands; a certification that fails has failed, whatever the row's mean is."""
+        """Whether the target is reached; a failed certification has failed whatever the mean of the row."""
         if self.attempt is not None:
             return self.attempt.outcome is Outcome.CERTIFIED
         return self.row.reached and not self.contradicted
 
 
 def declare(plan: Plan, workspace: Workspace, seeds: int) -> Attempt:
-    """Enter an attempt to certify the plan's row, on ``seeds`` indices that were never run, and return it.
+    """Declare an attempt to certify the row of a plan on ``seeds`` unused indices, and return the attempt.
 
-    An attempt of this row that is still open is returned as it was declared.
+    An open attempt for this row is returned unchanged.
     """
     evidence = _declarable(plan, workspace)
     if (attempt := ledger.open_attempt(workspace.ledger, evidence.key)) is not None:
@@ -152,7 +158,7 @@ def declare(plan: Plan, workspace: Workspace, seeds: int) -> Attempt:
 
 
 def _test_sketch(plan: Plan, folder: Path | None) -> tuple[str, ...]:
-    """Return what the ledger notes of the test images; nothing where only other machines have them."""
+    """Return the digests of the test images for the ledger; empty if this machine does not have the images."""
     from harness.data.testset import sketch_of_test_part
 
     with suppress(DataError):
@@ -161,9 +167,9 @@ def _test_sketch(plan: Plan, folder: Path | None) -> tuple[str, ...]:
 
 
 def declare_certificate(plan: Plan, workspace: Workspace, seeds: int) -> Declaration:
-    """Enter the seeds of a certificate of the plan's row, on indices that were never run, and return them.
+    """Declare a certificate of the row of a plan on ``seeds`` unused indices, and return the declaration.
 
-    Seeds that were declared for one before are returned, so that nobody sees a result and then asks for more seeds.
+    An earlier declaration of a certificate is returned, so that seeds cannot be added after a result has been seen.
     """
     evidence = _declarable(plan, workspace)
     for item in ledger.read(workspace.ledger).declarations:
@@ -176,20 +182,20 @@ def declare_certificate(plan: Plan, workspace: Workspace, seeds: int) -> Declara
 
 
 def _declarable(plan: Plan, workspace: Workspace) -> Record:
-    """Return the record of the plan's row; raise ContentError where an op of its network changes nothing."""
+    """Return the record of the row of a plan; raise ContentError if an op of the network has no effect."""
     if (op := vain_op(plan.architecture, dataset(plan.dataset).task)) is not None:
         raise ContentError(f"{op} changes nothing in {plan.architecture}; take it out")
     return _record_of(plan, workspace)
 
 
 def _first_unused(evidence: Record, workspace: Workspace) -> int:
-    # A seed without a beacon is the same for each target and data set, so that its results may be known from another.
+    # Without a beacon, a seed is the same for all targets and data sets, so results may be known from another row.
     subject = (evidence.hash, evidence.recipe_hash)
     return max(_indices(workspace, lambda item: (item.hash, item.recipe_hash) == subject), default=-1) + 1
 
 
 def _indices(workspace: Workspace, is_meant: Callable[[Record | Attempt | Declaration], bool]) -> set[int]:
-    """Return the seeds that were run or declared for some rows."""
+    """Return the seed indices that were run or declared for the rows selected by ``is_meant``."""
     entered = ledger.read(workspace.ledger)
     used = {run.index for item in record.read_all(workspace.records) if is_meant(item) for run in item.seeds}
     entries: list[Attempt | Declaration] = [*entered.attempts, *entered.declarations]
@@ -200,10 +206,11 @@ def _indices(workspace: Workspace, is_meant: Callable[[Record | Attempt | Declar
 
 
 def due_indices(plan: Plan, workspace: Workspace, seeds: int) -> tuple[int, ...]:
-    """Return the first ``seeds`` indices open to the plan's row, run and declared ones included.
+    """Return the first ``seeds`` indices available to the row of a plan, run and declared indices included.
 
-    Then come all others that are declared for it and still to run. Not open are indices of another target of the same
-    network, recipe and data set, as their results are known, and of a certification, as its seeds depend on a commit.
+    All further declared indices that have not been run are appended. Excluded are indices of another target of the same
+    network, recipe and data set, because the results are known, and indices of a certification, because the seeds
+    depend on a commit.
     """
     evidence = _record_of(plan, workspace)
     entered = ledger.read(workspace.ledger)
@@ -220,7 +227,7 @@ def due_indices(plan: Plan, workspace: Workspace, seeds: int) -> tuple[int, ...]
 
 
 def _as_declared(plan: Plan, workspace: Workspace) -> Plan:
-    """Return a plan to certify with the seeds and the beacon of its open attempt; UsageError where one is missing."""
+    """Return a certification plan with the seeds and the beacon of its open attempt; UsageError if one is missing."""
     if (attempt := ledger.open_attempt(workspace.ledger, _record_of(plan, workspace).key)) is None:
         raise UsageError(
             "a certification is declared before it is run, and nothing is declared for this network, recipe and target",
@@ -231,12 +238,12 @@ def _as_declared(plan: Plan, workspace: Workspace) -> Plan:
             f"attempt {attempt.number} is declared, but no commit has its line of {workspace.ledger}",
             hint="harness leaderboard --publish NETWORK, git commit; outside a clone, commit that file",
         )
-    # By the first rules seeds depended on no commit; the third rules changed the bound alone.
+    # Rules 1: seeds without a beacon. Rules 2: seeds with a beacon. From rules 3 on, only the bound differs.
     return replace(plan, indices=tuple(attempt.indices), attempt=attempt, beacon=beacon if attempt.rules > 1 else None)
 
 
 def _refuse_equal_weights(run: SeedRun, evidence: Record) -> None:
-    # Two seeds with the same weights are one sample, so that the bounds over seeds would be wrong.
+    # Two seeds with equal weights are a single sample, so the bounds over seeds would be wrong.
     is_trained = run.status is Status.COMPLETE and bool(run.weights_sha256)
     for other in evidence.seeds:
         if is_trained and other.weights_sha256 == run.weights_sha256:
@@ -255,9 +262,18 @@ def run_seeds(
     executor_of: ExecutorOf = Processes,
     on_verdict: Callable[[Verdict], None] = lambda verdict: None,
 ) -> Verdict:
-    """Run the seeds of the plan, in processes or where else an executor has places, and pool them into the record.
+    """Run the seeds of a plan on the places of an executor, and add the results to the record.
 
-    Each seed enters the record as soon as it is finished, so what an interrupted call has finished is not run again.
+    Each seed enters the record as soon as it ends, so the finished seeds of an interrupted call are not run again.
+
+    Args:
+        plan: Network, recipe and seeds.
+        workspace: Workspace of the record and the ledger.
+        source: Location of the data set.
+        limits: Time and memory limits of a training.
+        on_event: Called with each event of a training.
+        executor_of: Factory of the executor.
+        on_verdict: Called with the verdict, before the lock on the folder is released.
     """
     folder = _folder_of(plan, workspace)
     with owned(folder):
@@ -273,18 +289,19 @@ def run_seeds(
             for finished in results:
                 collector.take(finished.result)
                 if collector.ended_attempt:
-                    # ``run_all`` takes its jobs from this list: seeds that train now still count, no other one begins.
+                    # ``run_all`` takes jobs from this list: running seeds still count, but no further seed starts.
                     waiting.clear()
         collector.close()
         verdict = _verdict_of(plan, workspace, collector.evidence, collector.repeated, collector.ended_attempt)
-        # Still under the lock, so that no call uses the folder, or runs more seeds of the row, before this is logged.
+        # Still under the lock, otherwise another call could use the folder or run more seeds before the verdict is
+        # logged.
         shutil.rmtree(folder, ignore_errors=True)
         on_verdict(verdict)
     return verdict
 
 
 def _declare_fresh(plan: Plan, workspace: Workspace, evidence: Record, folder: Path | None) -> None:
-    """Declare the seeds of the plan that are neither declared nor run; a certification has declared its own."""
+    """Declare the seeds of a plan that are neither declared nor run; a certification is declared already."""
     if plan.attempt is not None:
         return
     declarations = ledger.read(workspace.ledger).declarations
@@ -296,7 +313,7 @@ def _declare_fresh(plan: Plan, workspace: Workspace, evidence: Record, folder: P
 
 
 def _sweep(workspace: Workspace, evidence: Record) -> None:
-    # A process that was killed leaves half-written files.
+    # Killed processes leave half-written files.
     stem = record.path_of(workspace.records, evidence).stem
     files.sweep(workspace.records, f"{stem}.json")
     files.sweep(record.weights_path(workspace.records, evidence, 0).parent)
@@ -305,12 +322,12 @@ def _sweep(workspace: Workspace, evidence: Record) -> None:
 
 @dataclass(slots=True)
 class _SeedCollector:
-    """Enters the seeds of a plan into the record as they end, and the end of a certification into the ledger.
+    """Collector that adds ended seeds to the record, and the end of a certification to the ledger.
 
     Attributes:
-        recorded: the seeds that were on record before; a rerun changes nothing there.
-        repeated: the reruns, by the index of their seed.
-        ended_attempt: the attempt of a certification as it ended; None while it is open, and outside one.
+        recorded: Seeds recorded before this call; a rerun does not change the record.
+        repeated: Reruns by seed index.
+        ended_attempt: Certification attempt as ended; None while open and without a certification.
     """
 
     plan: Plan
@@ -321,11 +338,11 @@ class _SeedCollector:
     ended_attempt: Attempt | None = None
 
     def take(self, seed_result: Result) -> None:
-        """Enter the result of a seed: weights first, then the record that names them; end a futile attempt."""
+        """Enter the result of a seed, weights before the record that names the weights; end a futile attempt."""
         attempt = self.plan.attempt
         run = record.seed_run(seed_result, attempt.number if attempt else None, self.plan.beacon)
         original = self.recorded.get(run.index)
-        # Weights are written before the record, so that all that it names exist; a rerun may replace lost ones.
+        # Weights precede the record, so that all recorded weights exist. A rerun may replace lost weights.
         if original is None or run.weights_sha256 == original.weights_sha256:
             weights_file = _weights_file(_folder_of(self.plan, self.workspace), run.index)
             _keep_weights(self.workspace, self.evidence, run.index, weights_file)
@@ -339,7 +356,7 @@ class _SeedCollector:
         self.close_if_futile()
 
     def close_if_futile(self) -> None:
-        """Enter the end of a futile attempt at once: seeds that still train, or a later call, must not better it."""
+        """End a futile attempt at once, so that running seeds or a later call cannot improve the outcome."""
         attempt = self.plan.attempt
         runs = [run for index in self.plan.indices if (run := self.evidence.seed(index)) is not None]
         if attempt is None or self.ended_attempt is not None or not runs:
@@ -352,7 +369,7 @@ class _SeedCollector:
             self.ended_attempt = ledger.close(self.workspace.ledger, attempt, outcome=outcome, lower_bound_pct=bound)
 
     def close(self) -> None:
-        """Enter the end of an attempt, computed from the record as everybody will do it: no rerun counts."""
+        """Enter the end of an attempt, computed from the record alone; reruns do not count."""
         attempt = self.plan.attempt
         if attempt is not None and self.ended_attempt is None:
             outcome, bound = bounds.ending(attempt, self.evidence)
@@ -360,7 +377,7 @@ class _SeedCollector:
 
 
 def _jobs_of(plan: Plan, workspace: Workspace, evidence: Record) -> list[Job]:
-    """Return the jobs of the seeds that are not recorded; if all are, of the seeds to repeat."""
+    """Return the jobs of the seeds that are not recorded; if all are recorded, of the seeds to repeat."""
     folder = _folder_of(plan, workspace)
     stem = record.path_of(workspace.records, evidence).stem
     recorded = {run.index: run for run in evidence.seeds}
@@ -368,7 +385,7 @@ def _jobs_of(plan: Plan, workspace: Workspace, evidence: Record) -> list[Job]:
     to_repeat = plan.indices if plan.repeat and not plan.certify else ()
     jobs = []
     for index in missing or to_repeat:
-        # A recorded seed is repeated with its own beacon and engine, so that equal bits are due.
+        # A repeat uses the recorded beacon and engine, so that equal bits are due.
         run = recorded.get(index)
         beacon = plan.beacon if run is None else run.beacon
         job = Job(
@@ -395,7 +412,7 @@ def _weights_file(folder: Path, index: int) -> Path:
 
 
 def _keep_weights(workspace: Workspace, evidence: Record, index: int, weights_file: Path) -> None:
-    """Copy the weights of a seed to their place beside the record, unless they came with the program."""
+    """Copy the weights of a seed to the folder of the record, unless the weights are shipped."""
     path = record.weights_path(workspace.records, evidence, index)
     is_shipped = record.kept_weights(workspace.records, evidence, index) not in (None, path)
     if weights_file.exists() and not is_shipped:
@@ -403,7 +420,7 @@ def _keep_weights(workspace: Workspace, evidence: Record, index: int, weights_fi
 
 
 def recorded_verdict(plan: Plan, workspace: Workspace) -> Verdict:
-    """Return what the record says about the seeds of a plan, without running any."""
+    """Return the verdict on the recorded seeds of a plan, without running any seed."""
     return _verdict_of(plan, workspace, _record_of(plan, workspace), {})
 
 
@@ -413,7 +430,7 @@ def _verdict_of(
     runs = [run for index in plan.indices if (run := repeated.get(index) or evidence.seed(index)) is not None]
     reruns = _reruns_of(evidence, repeated)
     contradicted = False
-    # Equal weights contradict nothing; others may, by their errors, whichever machine made them.
+    # Equal weights contradict nothing. Different weights may, by the errors, on any machine.
     if not all(rerun.identical for rerun in reruns):
         repeated_errors = [run.test_errors for run in repeated.values()]
         recorded_errors = [run.test_errors for run in evidence.seeds]
@@ -430,7 +447,7 @@ def _reruns_of(evidence: Record, repeated: Mapping[int, SeedRun]) -> tuple[Rerun
     for index, run in sorted(repeated.items()):
         original = evidence.seed(index)
         assert original is not None, "a rerun is of a recorded seed"
-        # Other weights are a difference only where the same were due.
+        # Different weights count only if equal bits were due.
         same_bits = run.weights_sha256 == original.weights_sha256
         identical = same_bits if same_bits or result.same_bits_due(run.environment, original.environment) else None
         reruns.append(Rerun(index, run.test_errors, original.test_errors, identical))
@@ -438,7 +455,7 @@ def _reruns_of(evidence: Record, repeated: Mapping[int, SeedRun]) -> tuple[Rerun
 
 
 def machines_of(runs: Sequence[SeedRun]) -> list[tuple[str, int]]:
-    """Return the kinds of machines that trained these seeds, with counts; equal bits are due only within a kind."""
+    """Return the kinds of machines that trained the seeds, with counts; equal bits are due only within a kind."""
     counts: dict[Environment, int] = {}
     for run in runs:
         kind = next((each for each in counts if result.same_bits_due(each, run.environment)), run.environment)

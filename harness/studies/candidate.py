@@ -1,14 +1,15 @@
-"""The networks of a study with their runs: which stand by their fresh seeds, and what came nearest.
+"""Candidates of a study: proposed networks with their runs, and the rules that confirm and refute candidates.
 
-Accuracies are per cent of the validation images; the threshold is what stands for the target there.
+Accuracies are per cent of the validation images; the threshold is the validation accuracy that corresponds to the
+target.
 
-- A network *is confirmed* while its fresh seeds say that its verification would pass, and *is refuted* when further
-  seeds would be wasted. Both follow from its runs alone, and further runs may change both.
-- It *stands* while it is confirmed and no verification of it has missed. Of those that stand a study names the one of
-  the lowest cost; where two costs are minimised, the front.
-- It is a *contender* while it is confirmed or is to have another run. Nearly all of thousands are none.
-- Its *state* (``NetworkState``) is what the log says of it, event by event: ``TRANSITIONS``.
-- The *nearest miss* is the network with the fewest errors of those that are not confirmed.
+- A candidate *is confirmed* while its fresh seeds predict that a verification passes, and *is refuted* when further
+  seeds would be wasted. Both depend on the runs of the candidate alone, and further runs may change both.
+- A confirmed candidate *stands* unless a verification has missed. The *incumbent* is the standing candidate of the
+  lowest cost; if two costs are minimised, the standing candidates form a Pareto front.
+- A *contender* is confirmed or due another run. Of thousands of candidates, nearly all are no contenders.
+- The *state* of a network (``NetworkState``) follows from the log, event by event (``TRANSITIONS``).
+- The *nearest miss* is the unconfirmed candidate with the fewest errors.
 """
 
 from __future__ import annotations
@@ -27,54 +28,51 @@ from harness.training.result import Result, Status, accuracy_pct
 from search_spaces.network import Architecture, analyse
 from search_spaces.space import Metric, Objective, Weighted, measured, size_text
 
-# Fresh seeds that a network has before it may stand, and with which it is given up.
-CONFIRM_SEEDS = 2
-MOST_SEEDS = 6
-# A network stands when its verification on so many seeds passes with this probability, by its fresh seeds alone and by
-# the ratio that was measured on training images. Of 53 verifications on record 3 missed
-# (docs/lab, "the main job with a second verification").
+CONFIRM_SEEDS = 2  # fewest fresh seeds of a confirmed candidate
+MOST_SEEDS = 6  # most fresh seeds; a candidate that is not confirmed by then is refuted
+# A candidate is confirmed if a verification on ``VERIFY_SEEDS`` seeds passes with at least this probability, given its
+# fresh seeds and the error ratio measured on training images. Of 53 recorded verifications 3 missed (docs/lab, "the
+# main job with a second verification").
 CONFIDENCE = 0.80
-# One with this probability has much to spare.
-SURE = 0.98
-VERIFY_SEEDS = 6
-# A network gets fresh seeds while its chance to stand is at least this, and is given up when it is not.
-_LEAST_CHANCE = 0.25
-_CHANCE_PCT = 10.0
-# What the seeds of a network differ by, as a share of its errors: 0.06 to 0.08 whether it makes 100 or 400 of them
-# (docs/lab, "the table of the bench"), and for how many degrees of freedom that stands: the deviation of a
-# few seeds is moderated by it (Smyth, Statistical Applications in Genetics and Molecular Biology 3, 2004).
+SURE = 0.98  # probability to pass from which candidates are verified in the order of cost (``surest_first``)
+VERIFY_SEEDS = 6  # seeds of a verification
+_LEAST_CHANCE = 0.25  # below this chance to stand, a candidate gets no more fresh seeds and is refuted
+_CHANCE_PCT = 10.0  # accuracy assumed for a run that ended without an accuracy, per cent (chance level of ten classes)
+# Standard deviation between seeds as a share of the errors: 0.06 to 0.08 for networks with 100 and with 400 errors
+# (docs/lab, "the table of the bench").
 SEED_SHARE = 0.08
-# That holds where at least so many errors are counted. Fewer waver more: the square of the share grows as their number
-# falls (docs/lab, "what transfers"), and no error at all in all runs together is taken for a half.
+# Fewest errors for which ``SEED_SHARE`` holds. Below, the squared share is inversely proportional to the number of
+# errors (docs/lab, "what transfers").
 COUNTED_ERRORS = 60.0
-LEAST_COUNTED = 0.5
-# A first run that passed is luckier than others: by a whole deviation of a seed where networks are drawn from many that
-# miss (docs/lab, "what first looks owe to luck"), by less where they are chosen for their predicted chance.
+LEAST_COUNTED = 0.5  # errors assumed for all runs together if none of them has an error
+# Selection bias of a first run that passed, as a share of the errors. The bias is a whole standard deviation of a seed
+# if networks are drawn from many that miss (docs/lab, "what first looks owe to luck"), less if networks are chosen by
+# the predicted chance.
 _SELECTION_BIAS_SHARE = 0.04
+# Degrees of freedom of ``SEED_SHARE`` as the prior of the standard deviation between a few seeds (moderated variance,
+# Smyth, Statistical Applications in Genetics and Molecular Biology 3, 2004).
 _SEED_FREEDOM = 20
-# What networks differ by in the ratio of errors on unseen images to errors on the validation images, as a share: 0.032
-# among five of five to eight epochs, nothing beyond their seeds among five of 12 to 60 (docs/lab, "the
-# threshold from ..."). The larger is kept.
+# Standard deviation between networks of the ratio of errors on unseen images to validation errors, as a share: 0.032
+# among five networks of five to eight epochs, nothing beyond the seeds among five of 12 to 60 epochs (docs/lab, "the
+# threshold from ..."). The larger value is used.
 _NETWORK_SHARE = 0.032
-# The squared relative deviation of a verification's mean from a network's mean on validation.
+# Squared relative deviation of the mean of a verification from the validation mean of the network.
 _VERIFY_SQUARE = SEED_SHARE**2 / VERIFY_SEEDS + _NETWORK_SHARE**2
-# Errors at the end per error at a rung of the run in the middle on MNIST, by share of the epochs (docs/lab, "rungs").
-# It counts for as many runs as this beside a study's own: on hard data errors hardly fall after a rung.
+# Final errors per error at a rung, median run on MNIST, by share of the epochs (docs/lab, "rungs").
 TYPICAL_RATIO = {0.25: 0.62, 0.4: 0.74, 0.5: 0.81, 0.6: 0.89}
-_TYPICAL_RUNS = 4
+_TYPICAL_RUNS = 4  # weight of ``TYPICAL_RATIO`` in runs; low, as errors on hard data hardly fall after a rung
 
 
-# The origin of networks with which a search begins, as they cost nothing to train.
-FLOOR = "floor"
+FLOOR = "floor"  # origin of the baselines with which a search begins, because their training is cheap
 
 
 def is_linear(origin: str, network: Architecture) -> bool:
-    """Return whether a network of this origin is a linear model of the floor."""
+    """Return whether a network of this origin is a linear baseline."""
     return origin == FLOOR and "conv" not in str(network)
 
 
 class NetworkState(StrEnum):
-    """How far a network has come in its study, best first; ``TRANSITIONS`` lists the ways between two states."""
+    """Progress of a network in its study, best state first; ``TRANSITIONS`` lists the changes of state."""
 
     MET = "met"
     OPEN = "open"
@@ -89,12 +87,12 @@ class NetworkState(StrEnum):
 
 
 VERIFIED_STATES = (NetworkState.MET, NetworkState.OPEN, NetworkState.MISSED)
-# A confirmed network that its verification has not refuted.
+# States of confirmed networks without a missed verification.
 CONFIRMED_STATES = (NetworkState.MET, NetworkState.OPEN, NetworkState.CONFIRMED)
 
 
 class Step(StrEnum):
-    """A change that an event of the log brings to one network."""
+    """Change of the state of a network, caused by an event of the log."""
 
     REACHED_A_RUNG = "its first run reached a rung"
     COMPLETED = "its first run went to its end"
@@ -108,14 +106,14 @@ class Step(StrEnum):
 
 
 _BEFORE_A_RUN = (NetworkState.WAITING, NetworkState.TRAINING)
-# The next state by state and step; a step that is not here changes nothing. A log of an older program may lack steps,
-# so a decision holds whatever came before. A verdict is final.
+# Next state by (state, step); any other step changes nothing. Logs of older programs may lack steps, so confirmations,
+# refutations and verdicts do not depend on earlier steps. Only another verdict changes a verdict.
 TRANSITIONS: Mapping[tuple[NetworkState, Step], NetworkState] = {
     (NetworkState.WAITING, Step.REACHED_A_RUNG): NetworkState.TRAINING,
     **{(state, Step.FAILED): NetworkState.FAILED for state in _BEFORE_A_RUN},
     **{(state, Step.PRUNED): NetworkState.PRUNED for state in _BEFORE_A_RUN},
     **{(state, Step.COMPLETED): NetworkState.TRAINED for state in _BEFORE_A_RUN},
-    # The same network is trained for another number of epochs; the best of its first runs counts.
+    # A network may be trained again with another number of epochs; the best first run counts.
     (NetworkState.FAILED, Step.PRUNED): NetworkState.PRUNED,
     (NetworkState.FAILED, Step.COMPLETED): NetworkState.TRAINED,
     (NetworkState.PRUNED, Step.COMPLETED): NetworkState.TRAINED,
@@ -129,15 +127,17 @@ TRANSITIONS: Mapping[tuple[NetworkState, Step], NetworkState] = {
 
 @dataclass(slots=True)
 class Candidate:
-    """A proposed network and the runs it has had.
+    """A proposed network and its runs.
 
     Attributes:
-        cost: what it has of the metric that is minimised; of two, their geometric mean.
-        costs: what it has of each.
-        first: its run in the search, None until that has ended; ``fresh`` are those on fresh seeds, in their order.
-        repeats: how often it was proposed again.
-        confirm_seeds: fresh seeds that it stands on at the least; 0 where its first run suffices.
-        threshold_pct: of the study.
+        proposal: Proposal of the network.
+        cost: Value of the minimised metric; if two are minimised, the geometric mean of both values.
+        first: Run in the search; None until this run has ended.
+        fresh: Ended runs on fresh seeds, in the order of the seeds.
+        repeats: Number of repeated proposals of the network.
+        confirm_seeds: Fewest fresh seeds for a confirmation; 0 if the first run suffices.
+        threshold_pct: Validation accuracy to reach, per cent.
+        costs: Value of each minimised metric.
     """
 
     proposal: Proposal
@@ -150,28 +150,28 @@ class Candidate:
     costs: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        """Take the cost for all where there is one."""
+        """Set ``costs`` to ``cost`` if only one metric is minimised."""
         self.costs = self.costs or (self.cost,)
 
     @property
     def order(self) -> tuple[int, int]:
-        """What orders networks: the lowest cost first, the earlier one of equal cost."""
+        """Sort key: lowest cost first, earlier trial first at equal cost."""
         return (self.cost, self.proposal.trial)
 
     @property
     def runs(self) -> list[Result]:
-        """All its runs that have ended."""
+        """All ended runs."""
         return [*([] if self.first is None else [self.first]), *self.fresh]
 
     @property
     def fresh_pct(self) -> list[float]:
-        """Accuracies on the fresh seeds; a run that ended without one counts as chance level."""
+        """Accuracies on the fresh seeds, per cent; chance level for a run that ended without an accuracy."""
         known = [result.validation_accuracy_pct for result in self.fresh]
         return [_CHANCE_PCT if accuracy is None else accuracy for accuracy in known]
 
     @property
     def passed_first(self) -> bool:
-        """Whether the run in the search reached the threshold."""
+        """Whether the first run reached the threshold."""
         first = self.first
         if first is None or first.status is not Status.COMPLETE:
             return False
@@ -179,33 +179,34 @@ class Candidate:
 
     @property
     def is_confirmed(self) -> bool:
-        """Whether it would pass its verification, by its fresh seeds and not by one lucky draw."""
+        """Whether the fresh seeds predict a passed verification; ``passed_first`` if ``confirm_seeds`` is 0."""
         if not self.confirm_seeds:
             return self.passed_first
         return len(self.fresh) >= self.confirm_seeds and self.chance_to_verify >= CONFIDENCE
 
     @property
     def is_refuted(self) -> bool:
-        """Whether further seeds would be wasted: many were run, or there is hardly a chance that it stands."""
+        """Whether further seeds would be wasted: ``MOST_SEEDS`` were run, or the chance to stand is too low."""
         if not self.fresh or self.is_confirmed:
             return False
         return len(self.fresh) >= MOST_SEEDS or self.chance_to_stand < _LEAST_CHANCE
 
     @property
     def is_contender(self) -> bool:
-        """Whether it is confirmed or is to have another run, as far as its runs tell."""
+        """Whether the candidate is confirmed or due another run, as far as its runs show."""
         if self.first is None or self.is_confirmed:
             return True
         return self.seeds_wanted > len(self.fresh) and not self.is_refuted
 
     @property
     def seeds_wanted(self) -> int:
-        """Fresh seeds that it should have by now, those in flight included.
+        """Number of fresh seeds that are due by now, seeds in flight included.
 
-        A network that passed is to be confirmed: on two seeds at once, then one after the other while it has a chance
-        to stand. Its first fresh seed does not depend on that chance: a network that has passed once is confirmed more
-        often than a new one of its size (docs/lab, "did the default search regress"). A network that was trained to the
-        end and missed gets one seed for each time it was proposed again.
+        A candidate that passed its first run gets ``confirm_seeds`` fresh seeds at once, then one at a time while
+        ``chance_to_stand`` is at least ``_LEAST_CHANCE``. The first fresh seed does not depend on this chance: a
+        network that has passed once is confirmed more often than a new network of equal size (docs/lab, "did the
+        default search regress"). A candidate that was trained to the end and missed gets a seed for each repeated
+        proposal.
         """
         if self.passed_first:
             if self.chance_to_stand >= _LEAST_CHANCE:
@@ -215,16 +216,18 @@ class Candidate:
 
     @property
     def _images_of_a_run(self) -> float:
-        """How many images validate a run; where none has said it so many that counts are no matter of chance."""
+        """Mean number of validation images of a run; infinite if unknown, which turns off the counting noise."""
         sizes = [float(run.validation_size) for run in self.runs if run.validation_size]
         return statistics.mean(sizes) if sizes else math.inf
 
     @property
     def chance_to_verify(self) -> float:
-        """The probability that the mean of a verification's seeds reaches the target, by the fresh seeds.
+        """Probability that the mean of a verification reaches the target, given the fresh seeds.
 
-        It differs from theirs by what seeds differ by, and by what networks differ by in the ratio of errors on other
-        images.
+        ``T((log(e) - log(m)) / sqrt(v / n + _VERIFY_SQUARE))`` with Student's distribution function ``T``
+        (``_SEED_FREEDOM + n - 1`` degrees of freedom), the allowed error rate ``e``, and the mean error rate ``m`` and
+        the moderated squared relative deviation ``v`` of ``n`` fresh seeds (Smyth 2004). ``_VERIFY_SQUARE`` covers the
+        seeds of the verification and the differences between networks on other images.
         """
         misses = [100 - accuracy for accuracy in self.fresh_pct]
         images = self._images_of_a_run
@@ -238,9 +241,10 @@ class Candidate:
 
     @property
     def chance_to_stand(self) -> float:
-        """The probability that it stands with its next fresh seeds, by all its runs.
+        """Probability that the candidate is confirmed by its next fresh seeds, given all runs.
 
-        What its next seeds come to is guessed from all of them; what it stands on is the mean of the fresh ones alone.
+        The result of the next seeds is predicted from all runs; the confirmation uses the mean of the fresh seeds
+        alone.
         """
         first = self.first.validation_accuracy_pct if self.first is not None else None
         luck = 1 + _SELECTION_BIAS_SHARE if self.passed_first else 1.0
@@ -255,9 +259,12 @@ class Candidate:
         return statistics.normal_share(_log_ratio(allowed, centre) / deviation)
 
     def expected_errors(self, ratios: Mapping[float, float]) -> float | None:
-        """Return validation errors that it makes at the end: the mean of its runs, a guess where it was pruned.
+        """Return the expected final validation errors: the mean of the runs, for a pruned run a forecast.
 
-        None where it has no usable run. ``ratios`` are those of ``rung_ratios``.
+        None without a usable run.
+
+        Args:
+            ratios: Final errors per error at a rung, by share of the epochs (``rung_ratios``).
         """
         first = self.first
         if first is None or first.validation_errors is None:
@@ -267,12 +274,12 @@ class Candidate:
             return statistics.mean([float(errors) for errors in known])
         if first.status is not Status.PRUNED:
             return None
-        # As the run in the middle goes on.
+        # The errors of a pruned run are expected to fall by the typical ratio.
         return ratios[_nearest_share(len(first.history) / first.recipe.epochs)] * first.validation_errors
 
     @property
     def on_fresh_seeds(self) -> dict[str, Any]:
-        """What is known of it on fresh seeds, as fields of an event."""
+        """Fields of an event: the network and the result on its fresh seeds."""
         return {
             "trial": self.proposal.trial,
             "hash": self.proposal.hash,
@@ -287,9 +294,10 @@ def _nearest_share(done: float) -> float:
 
 
 def rung_ratios(candidates: Iterable[Candidate]) -> dict[float, float]:
-    """Return errors at the end per error at a rung, by share of the epochs: the typical ones and those of these runs.
+    """Return the final errors per error at a rung, by share of the epochs.
 
-    They are geometric means over runs that went to their end; half an error is added to each count.
+    Geometric means over ``_TYPICAL_RUNS`` runs with ``TYPICAL_RATIO`` and the complete runs of the candidates; 0.5 is
+    added to each count of errors.
     """
     logs = {share: [math.log(ratio)] * _TYPICAL_RUNS for share, ratio in TYPICAL_RATIO.items()}
     for run in (run for candidate in candidates for run in candidate.runs):
@@ -303,7 +311,7 @@ def rung_ratios(candidates: Iterable[Candidate]) -> dict[float, float]:
 
 
 def objective_of(config: StudyConfig, weight: float = 0.5) -> Objective:
-    """Return what a study has as little of as possible: its metric, or both with a weight of the first."""
+    """Return the objective of a study: the minimised metric, or both metrics with ``weight`` for the first."""
     if not config.is_front:
         return config.minimised[0]
     first, second = config.minimised
@@ -311,12 +319,12 @@ def objective_of(config: StudyConfig, weight: float = 0.5) -> Objective:
 
 
 def combined_cost(costs: tuple[int, ...], objective: Objective) -> int:
-    """Return what the costs of a network, or ceilings, come to by the objective of their study."""
+    """Return the costs of a network, or ceilings, combined by the objective of the study."""
     return objective.of(costs) if isinstance(objective, Weighted) else costs[0]
 
 
 def costs_of(proposal: Proposal, config: StudyConfig) -> tuple[int, ...]:
-    """Return what a network has of each metric that its study minimises."""
+    """Return the value of each minimised metric of a study for a proposed network."""
     if config.minimised == (Metric.PARAMETERS,):
         return (proposal.parameters,)
     analysis = analyse(proposal.architecture, dataset(config.dataset).task)
@@ -324,14 +332,15 @@ def costs_of(proposal: Proposal, config: StudyConfig) -> tuple[int, ...]:
 
 
 def seed_share_square(counted: float) -> float:
-    """Return the square of what seeds differ by, as a share of their errors, where so many are counted in a run."""
+    """Return the square of the relative standard deviation between seeds with ``counted`` errors per run."""
     return SEED_SHARE**2 * max(1.0, COUNTED_ERRORS / max(counted, LEAST_COUNTED / MOST_SEEDS))
 
 
 def needed_share(seeds: int = CONFIRM_SEEDS) -> float:
-    """Return how many of the allowed errors a network may make in the mean of so many fresh seeds to stand, as a share.
+    """Return the largest mean error on ``seeds`` fresh seeds that is confirmed, as a share of the allowed error.
 
-    That is where the seeds differ by as much as they usually do.
+    Assumes the usual deviation: ``exp(-t * sqrt(SEED_SHARE**2 / seeds + _VERIFY_SQUARE))``, with Student's quantile
+    ``t`` at ``CONFIDENCE``.
     """
     square = SEED_SHARE**2 / seeds + _VERIFY_SQUARE
     return math.exp(-statistics.quantile(CONFIDENCE, _SEED_FREEDOM + seeds - 1) * math.sqrt(square))
@@ -342,7 +351,7 @@ def _log_ratio(allowed: float, errors: float) -> float:
 
 
 def why_refuted(fresh_seeds: int, *, was_confirmed: bool) -> str:
-    """Return which rule has ended the confirmation of a network, for people."""
+    """Return the rule that ended the confirmation of a network, as text for users."""
     if was_confirmed:
         return "a further seed took its confirmation away"
     if fresh_seeds >= MOST_SEEDS:
@@ -351,15 +360,15 @@ def why_refuted(fresh_seeds: int, *, was_confirmed: bool) -> str:
 
 
 def final_order(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Return the networks that stand, the lowest cost first."""
+    """Return the confirmed candidates, lowest cost first."""
     return sorted((each for each in candidates if each.is_confirmed), key=lambda each: each.order)
 
 
 def surest_first(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Return networks that stand in the order in which they are verified after a miss.
+    """Return confirmed candidates in the order of verification after a missed verification.
 
-    The images to test with are harder then than those that validate, for other networks too: first those that have
-    much to spare, in their order, then the others, the surest one first.
+    After a miss, the test images are probably harder than the validation images for all networks. Candidates with a
+    chance of at least ``SURE`` come first, by cost; the rest follow by descending chance.
     """
 
     def order(candidate: Candidate) -> tuple[float, tuple[int, int]]:
@@ -369,13 +378,13 @@ def surest_first(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 
 def likeliest(candidates: Iterable[Candidate], target_pct: float) -> list[Candidate]:
-    """Return networks that reach the target on fresh seeds though they are not confirmed, the surest one first."""
+    """Return candidates whose fresh seeds reach the target on average, highest chance to verify first."""
     reaching = [each for each in candidates if each.fresh and statistics.mean(each.fresh_pct) >= target_pct]
     return sorted(reaching, key=lambda each: (-each.chance_to_verify, each.order))
 
 
 def standing_front(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Return the networks that stand and that no other one has less of all costs than; with one cost the smallest."""
+    """Return the Pareto front of the confirmed candidates; with a single cost, the cheapest candidate."""
     standing = sorted(
         (candidate for candidate in candidates if candidate.is_confirmed),
         key=lambda candidate: (candidate.costs, candidate.order),
@@ -389,15 +398,16 @@ def standing_front(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NearestMiss:
-    """A network that is not confirmed.
+    """An unconfirmed candidate.
 
     Attributes:
-        epochs: of its recipe.
-        errors: wrong validation images, the mean of its runs; a whole number where it had one.
-        runs: on fresh seeds where it had such, else one.
-        allowed: most errors that reach the threshold, of ``size`` images.
-        pruned_after: epochs after which its only run was stopped, None where it went to its end.
-        cost: what it has of the metric that is minimised.
+        epochs: Epochs of the recipe.
+        errors: Number of wrong validation images, mean over the runs; an integer for a single run.
+        runs: Number of fresh seeds; 1 if there are none.
+        allowed: Most errors of ``size`` images that reach the threshold.
+        size: Number of validation images.
+        cost: Value of the first minimised metric.
+        pruned_after: Epochs after which the only run was pruned; None for a complete run.
     """
 
     trial: int
@@ -413,22 +423,23 @@ class NearestMiss:
 
 
 def allowed_errors(threshold_pct: float, size: int) -> int:
-    """Return the most wrong images with which an accuracy still reaches a threshold of at most 100 per cent."""
+    """Return the most wrong images of ``size`` that still reach a threshold of at most 100 per cent."""
     allowed = min(size, math.floor((100 - threshold_pct) / 100 * size) + 1)
-    # What reaches a threshold is said in one place, up to the rounding of floats.
+    # ``statistics.reaches`` decides, with its tolerance for float rounding.
     while allowed > 0 and not statistics.reaches(accuracy_pct(allowed, size) or 0.0, threshold_pct):
         allowed -= 1
     return allowed
 
 
 def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
-    """Return the network with the fewest errors of those that are not confirmed, the smallest of equal ones.
+    """Return the unconfirmed candidate with the fewest errors, the cheapest at equal errors.
 
-    One that was pruned is named only where none went to its end; None where no run has ended with a count of errors.
+    A pruned candidate is returned only if all unconfirmed candidates were pruned. None if no run has ended with a count
+    of errors.
     """
 
     def errors_of(candidate: Candidate, first: Result) -> float:
-        # A fresh run that failed counts as chance level, as everywhere.
+        # A failed fresh run counts as chance level, as in ``fresh_pct``.
         failed = round((1 - _CHANCE_PCT / 100) * (first.validation_size or 0))
         runs = candidate.fresh or [first]
         errors = [failed if run.validation_errors is None else run.validation_errors for run in runs]
@@ -441,7 +452,7 @@ def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
         and first.validation_errors is not None
         and first.status in (Status.COMPLETE, Status.PRUNED)
     ]
-    # After each event of a search: whether one is confirmed is asked of the nearest only.
+    # This runs after each event of a search, so ``is_confirmed`` is computed for the nearest candidates only.
     for pruned, errors, _, _, candidate, first in sorted(usable, key=lambda each: each[:4]):
         if not candidate.is_confirmed:
             size = first.validation_size or 0
@@ -461,14 +472,14 @@ def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
 
 
 def miss_text(miss: NearestMiss, minimise: Metric) -> str:
-    """Return a miss for people, in images, with what the search minimises."""
+    """Return a text for users: size, errors and allowed errors of a nearest miss."""
     size = size_text(miss.parameters, [miss.cost], [minimise])
     if miss.pruned_after is not None:
         return (
             f"{size}, {miss.errors:,.0f} errors at epoch {miss.pruned_after} of {miss.epochs}, {miss.allowed:,} allowed"
         )
     errors = f"{miss.errors:,.0f} errors" if miss.runs == 1 else f"mean {miss.errors:,.1f} errors of {miss.runs} runs"
-    # One that passed by luck, or whose runs differ too much, is near in errors and yet not confirmed.
+    # A candidate with few enough errors is unconfirmed after a single lucky pass or if the runs differ too much.
     unsure = "passed once" if miss.runs == 1 else "too uncertain"
     doubt = f" ({unsure}, not confirmed)" if miss.errors <= miss.allowed else ""
     return f"{size}, {errors}, {miss.allowed:,} allowed{doubt}"

@@ -1,4 +1,4 @@
-"""The folder of a study and its configuration, which it never changes."""
+"""Folder and configuration of a study; the configuration never changes."""
 
 from __future__ import annotations
 
@@ -20,13 +20,12 @@ from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import PROTOCOL_VERSION
 from search_spaces.space import OBJECTIVES, Metric
 
-# Older programs kept each run in a file of this folder.
-RESULTS_OF_BEFORE = "results"
+RESULTS_OF_BEFORE = "results"  # folder in which older programs kept a file per run
 
 
 @dataclass(frozen=True, slots=True)
 class StudyObjective:
-    """A metric that an answer has as little of as possible, and the most that it may have; None for the budget."""
+    """A metric to minimise, and its largest allowed value; ``ceiling`` None means the budget."""
 
     metric: Metric
     ceiling: int | None = None
@@ -35,20 +34,20 @@ class StudyObjective:
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyConfig:
-    """What decides the outcome of a search; a study never changes it.
+    """Settings that decide the outcome of a search; a study never changes them.
 
     Attributes:
-        threshold_pct: validation accuracy that stands for the target, by the measured validation-test offset.
-        space_text: the whole definition, so that a study can be read when the space has changed.
-        rungs: epochs after which pruning is decided, in a training of the recipe's own length; in others at the same
-            shares.
-        lengths: epochs that a network may be trained for, ascending; none where the recipe's own are meant.
-        prior: what earlier trainings the model of the errors begins with, ``none``, ``shipped`` or ``own``.
-        prior_sha256: of those that come with the package; empty where there are none, or where none are taken.
-        objectives: one, or two of which the answers are a Pareto front. Documents have them as four keys.
-        start_from: the study, or the leaderboard, whose networks it begins with in place of draws; empty for none.
-        known: their texts when it began.
-        sampler_sha256: of the source of a sampler of one's own; a trainer's is in the recipe.
+        target_pct: Test accuracy to reach, per cent.
+        threshold_pct: Validation accuracy that corresponds to the target, per cent, by the measured error ratio.
+        space_text: Complete definition of the search space, so that a study stays readable after changes of the space.
+        rungs: Epochs after which pruning is decided, for the epochs of the recipe; at equal shares for other lengths.
+        lengths: Epochs that a network may be trained for, ascending; empty for the epochs of the recipe.
+        prior: Prior observations of the surrogate model: ``none``, ``shipped`` or ``own``.
+        prior_sha256: Digest of the shipped prior observations; empty if there are none or none are used.
+        objectives: A single objective, or two for a Pareto front; four keys in documents.
+        start_from: Study or leaderboard whose networks replace the initial draws; empty for none.
+        known: Texts of these networks at the start of the study.
+        sampler_sha256: Digest of the source of a user's sampler; the digest of a trainer is in the recipe.
     """
 
     dataset: str
@@ -74,9 +73,10 @@ class StudyConfig:
 
     @property
     def run_seed(self) -> int:
-        """Seed of its trainings: its own; where the model begins with earlier ones a hash of the configuration.
+        """Seed of all trainings: ``seed``, or a hash of the configuration if there are prior observations.
 
-        With the same seed a search would run what the model has learned from once more, and take it for a fresh seed.
+        With an equal seed, a search would repeat runs that the surrogate model has learned from, and count them as
+        fresh seeds.
         """
         if self.prior == "none":
             return self.seed
@@ -90,46 +90,46 @@ class StudyConfig:
 
     @property
     def minimised(self) -> tuple[Metric, ...]:
-        """What is minimised: one metric or two."""
+        """Minimised metrics, at most two."""
         return tuple(objective.metric for objective in self.objectives)
 
     @property
     def ceilings(self) -> tuple[int, ...]:
-        """The most that an answer may have of each."""
+        """Largest allowed value of each minimised metric."""
         limits = [objective.ceiling for objective in self.objectives]
         return tuple(self.budget if limit is None else limit for limit in limits)
 
     @property
     def bounds_text(self) -> str:
-        """The most that an answer may have, for people."""
+        """The ceilings as text for users."""
         bounds = zip(self.ceilings, self.minimised, strict=True)
         return " and ".join(f"{ceiling:,} {OBJECTIVES[metric]}" for ceiling, metric in bounds)
 
     @property
     def all_lengths(self) -> tuple[int, ...]:
-        """The epochs that a network may be trained for, the recipe's own where none are named."""
+        """Epochs that a network may be trained for, by default the epochs of the recipe."""
         return self.lengths or (self.recipe.epochs,)
 
     def rungs_of(self, epochs: int) -> tuple[int, ...]:
-        """Return the epochs after which pruning is decided in a training of so many, at the shares of its rungs."""
+        """Return the epochs after which pruning is decided in a training of ``epochs`` epochs."""
         return epochs_within((rung * epochs / self.recipe.epochs for rung in self.rungs), epochs)
 
     def recipe_of(self, epochs: int | None) -> tuple[Recipe, str]:
-        """Return the recipe of a training of so many epochs, its own where none are said, and its name."""
+        """Return the recipe and its name for a training of ``epochs`` epochs; None for the epochs of the recipe."""
         if epochs is None or epochs == self.recipe.epochs:
             return self.recipe, self.recipe_name
         return replace(self.recipe, epochs=epochs), f"{self.recipe_name}-{epochs}ep"
 
 
 def epochs_within(epochs: Iterable[float], last: int) -> tuple[int, ...]:
-    """Return whole epochs after the first and before the last one, ascending, rounded up."""
+    """Return the distinct epochs between 0 and ``last`` (both exclusive), rounded up, ascending."""
     return tuple(sorted({whole for whole in map(math.ceil, epochs) if 0 < whole < last}))
 
 
 @documented
 @dataclass(frozen=True, kw_only=True)
 class _ConfigDocument(StudyConfig):
-    # What older programs wrote, so the names and hashes of their studies hold.
+    # Keys as older programs wrote them, so that names and hashes of older studies stay the same.
     objectives: tuple[StudyObjective, ...] = field(default=(), init=False)
     minimise: Metric = Metric.PARAMETERS
     most: int | None = None
@@ -145,7 +145,7 @@ class _ConfigDocument(StudyConfig):
 
 
 class _Document:
-    """Says to pydantic that a document holds a configuration with four keys for its objectives."""
+    """Pydantic schema of a configuration whose document has four keys for the objectives."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         from pydantic_core import core_schema
@@ -154,7 +154,7 @@ class _Document:
         return core_schema.no_info_after_validator_function(_ConfigDocument.config, document)
 
 
-# A configuration that another document holds.
+# ``StudyConfig`` as a field of another document.
 WrittenConfig = Annotated[StudyConfig, _Document()]
 
 
@@ -167,7 +167,7 @@ class _ConfigFile:
 
 
 def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bool:
-    """Write the configuration of a new study, or check it against the one that is there; return whether it is new."""
+    """Write the configuration of a new study, or check the existing configuration; return whether the study is new."""
     if (folder / RESULTS_OF_BEFORE).is_dir():
         message = f"study {folder.name!r} in {folder} is of an older version, which can be read but not continued"
         raise ContentError(message, hint="give --study another name")
@@ -179,7 +179,7 @@ def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bo
 
 
 def settings_of(config: StudyConfig) -> dict[str, Any]:
-    """Return the values of a configuration by the keys of its document, in their order; the recipe by its fields."""
+    """Return the values of a configuration by the keys of its document, in order; the recipe as a dict of fields."""
     values: dict[str, Any] = {}
     for name, value in asdict(config).items():
         if name != "objectives":
@@ -193,7 +193,7 @@ def settings_of(config: StudyConfig) -> dict[str, Any]:
 
 
 def config_document(config: StudyConfig) -> dict[str, Any]:
-    """Return a configuration as plain JSON values; studies of the fewest parameters are named as ever."""
+    """Return a configuration as JSON values; unused keys are omitted, so that older studies keep their names."""
     document = settings_of(config) | {"recipe": recipe_document(config.recipe)}
     if config.minimised[0] is Metric.PARAMETERS:
         del document["minimise"], document["most"]
@@ -220,15 +220,15 @@ def check_config(folder: Path, config: StudyConfig) -> None:
 
 
 def read_config(folder: Path) -> _ConfigFile:
-    """Return a study's ``config`` and the ``origins`` of its values: an option, the environment or a default."""
+    """Return ``config`` of a study and the ``origins`` of the values: an option, the environment or a default."""
     path = folder / "config.json"
     return read_as(_ConfigFile, path, f"the study {path}")
 
 
 @contextmanager
 def owned(folder: Path) -> Iterator[None]:
-    """Be the only process that works in a folder for the block; make the folder, and leave none that is empty."""
-    # One that only asks holds the lock for a moment too.
+    """Hold the lock of a folder during the block; create the folder, and remove the folder if nothing was written."""
+    # ``is_owned`` holds the lock for a moment, too.
     with files.locked(folder / ".lock", seconds=0.75):
         try:
             yield
@@ -238,7 +238,7 @@ def owned(folder: Path) -> Iterator[None]:
 
 
 def is_owned(folder: Path) -> bool:
-    """Return whether a process works in a folder now."""
+    """Return whether a process holds the lock of a folder."""
     try:
         if (folder / ".lock").exists():
             with files.locked(folder / ".lock", seconds=0):

@@ -1,6 +1,6 @@
-"""What happens in a search, as the log of its study keeps it.
+"""Events of a search, as stored in the log of its study.
 
-``line`` writes an entry as a line of JSON and ``read_line`` reads one back; only this file knows the words in a log.
+``line`` writes an entry as a line of JSON, and ``read_line`` reads a line; only this module knows the keys of a log.
 Fields that older programs did not write have a default.
 """
 
@@ -17,27 +17,27 @@ from harness.training.recipe import recipe_document
 from harness.training.result import Result
 from search_spaces.space import Decision
 
-# The events by their words in the file, which never change.
+# Event classes by the word in the file; a word never changes.
 _KINDS: dict[str, type[Any]] = {}
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
 @dataclass(frozen=True)
 class Event:
-    """What has happened; ``word`` is its kind's in a log. Fields of other versions are passed over, nan is refused."""
+    """Base class of all events; ``word`` is the kind in a log. Unknown fields are ignored, NaN is refused."""
 
     word: ClassVar[str]
     __pydantic_config__: ClassVar[Any] = {"extra": "ignore", "allow_inf_nan": False}
 
     def __init_subclass__(cls, word: str = "") -> None:
-        """Make a frozen dataclass of a kind of event."""
+        """Make the subclass a frozen dataclass and register its ``word``."""
         dataclass(frozen=True, kw_only=True)(cls)
         if word:
             cls.word, _KINDS[word] = word, cls
 
 
 class SessionBegan(Event, word="session"):
-    """A program has begun to work on the study; ``seconds`` is the time it was given, None for no end."""
+    """A program has started to work on the study; ``seconds`` is the time limit, None for no limit."""
 
     command: tuple[str, ...] = ()
     workers: int | None = None
@@ -46,11 +46,13 @@ class SessionBegan(Event, word="session"):
 
 
 class SessionEnded(Event, word="ended"):
-    """The search has ended in order.
+    """The search has ended normally.
 
     Attributes:
-        reason: ``time``, ``trials``, ``exhausted`` or ``interrupted``; ``message`` says more.
-        seconds: the time that it was given, None for no end; ``trials`` likewise.
+        reason: ``time``, ``trials``, ``exhausted`` or ``interrupted``.
+        message: Explanation of the reason.
+        seconds: Time limit, seconds; None for no limit.
+        trials: Limit of the trials; None for no limit.
     """
 
     reason: str = "unknown"
@@ -60,11 +62,12 @@ class SessionEnded(Event, word="ended"):
 
 
 class Proposal(Event, word="proposed"):
-    """A network that a search has decided to train.
+    """A network that the search will train.
 
     Attributes:
-        epochs: of its training; None for those of the recipe.
-        chance: predicted probability that it is confirmed; None where nothing was predicted.
+        origin: Source of the proposal, such as ``floor`` or ``aim`` (docs/glossary.md).
+        epochs: Number of epochs; None for the epochs of the recipe.
+        chance: Predicted probability of a confirmation; None without a prediction.
     """
 
     trial: int
@@ -78,19 +81,19 @@ class Proposal(Event, word="proposed"):
 
 
 class Looked(Event, word="looked"):
-    """Networks that were looked at and rejected on the way to a proposal: their number by reason."""
+    """Number of networks that were rejected on the way to a proposal, by reason."""
 
     rejected: Mapping[str, int]
 
 
 class Rejected(Event, word="rejected"):
-    """A proposal that was rejected before anything was built.
+    """A proposal that was rejected before a network was built.
 
     Attributes:
-        origin: ``ladder`` or ``sampler``.
-        violation: what the sampler was told it breaks its limits by; None where it was told nothing.
-        indices: the decisions, for a later session to tell them again; empty where nothing was told.
-        budget: the most that a network might have of what is minimised, at that moment.
+        origin: ``ladder``, ``floor`` or ``sampler``.
+        violation: Constraint violation reported to the sampler; None if nothing was reported.
+        indices: Decisions, so that a later session can report them again; empty if nothing was reported.
+        budget: Largest allowed value of the minimised metric at that moment.
     """
 
     reason: str = "no reason given"
@@ -103,7 +106,7 @@ class Rejected(Event, word="rejected"):
 
 
 class Repeated(Event, word="repeated"):
-    """A proposal of a network that is known already, as ``trial``; ``indices`` are the decisions made this time."""
+    """A proposal of the known network ``trial``; ``indices`` are the decisions of the repeated proposal."""
 
     trial: int
     hash: str = ""
@@ -111,12 +114,13 @@ class Repeated(Event, word="repeated"):
 
 
 class RungReached(Event, word="rung"):
-    """A training was looked at after an epoch.
+    """A run has reached a rung.
 
     Attributes:
-        ratio: errors at the end for each error now; a tenth of the trainings had fewer. None in older logs.
-        predicted_pct: the validation accuracy that could be hoped for.
-        pruned: the training was stopped; ``exempt`` if it would have been and was spared.
+        ratio: Final errors per error at the rung, 10 % quantile of earlier runs; None in older logs.
+        predicted_pct: Optimistic forecast of the final validation accuracy, per cent.
+        pruned: Whether the run was stopped.
+        exempt: Whether the run would have been stopped and was spared.
     """
 
     trial: int
@@ -131,13 +135,13 @@ class RungReached(Event, word="rung"):
 
 
 class RunEnded(Event, word="finished"):
-    """A run has ended; all that it gave is here, and nowhere else."""
+    """A run has ended; the log keeps the only copy of its result."""
 
     run: Result
 
 
 class _OnFreshSeeds(Event):
-    """A network, and what its fresh validation seeds say of it."""
+    """A network and its result on fresh validation seeds."""
 
     trial: int
     hash: str
@@ -147,24 +151,24 @@ class _OnFreshSeeds(Event):
 
 
 class Confirmed(_OnFreshSeeds, word="standing"):
-    """A network is now the confirmed one of the lowest cost; from here on others may have at most ``budget`` of it.
+    """A candidate has become the incumbent; further networks may have at most ``budget`` of the minimised metric.
 
-    Where two costs are minimised, it is one of the front, and no budget falls.
+    If two metrics are minimised, the candidate is part of the Pareto front, and no budget changes.
     """
 
     budget: int | None = None
 
 
 class FailedConfirmation(_OnFreshSeeds, word="refuted"):
-    """A network that met the threshold once has missed it on fresh seeds."""
+    """A network that met the threshold once has missed the threshold on fresh seeds."""
 
 
 class WinnerChosen(_OnFreshSeeds, word="winner"):
-    """The network that the search answers with, before its verification."""
+    """The network that the search returns, before the verification."""
 
 
 class Postponed(Event, word="postponed"):
-    """There was too little time to verify the winner; it takes so many ``seconds``."""
+    """The time left was too short to verify the winner, which takes ``seconds``."""
 
     hash: str
     parameters: int
@@ -183,20 +187,20 @@ class Verified(Event, word="verified"):
 
 
 class Advised(Event, word="advised"):
-    """What was said at the end of a search without an answer: the arguments of a command, and what it does."""
+    """Advice at the end of a search without an answer: the arguments of a command, and a description."""
 
     arguments: tuple[str, ...]
     advice: str
 
 
 class Quoted(Event, word="quoted"):
-    """What a search is expected to come to, after its first networks; three figures are an interval and its middle.
+    """Forecast of the result of a search, after its first networks; three values are lower limit, median, upper limit.
 
     Attributes:
-        parameters: of the answer, 5 to 95 %; None where no network is expected to reach.
-        chance: that any network of the space reaches.
-        seconds: of a search with its verification.
-        accuracy_pct: the highest on validation images that a network of the space will have, 5 to 95 %.
+        parameters: Parameters of the answer, 5 to 95 %; None if no network is expected to reach the target.
+        chance: Probability that any network of the space reaches the target.
+        seconds: Duration of a search with its verification, seconds.
+        accuracy_pct: Highest validation accuracy of a network of the space, per cent, 5 to 95 %.
     """
 
     parameters: tuple[int | None, int | None, int | None]
@@ -213,8 +217,9 @@ class Entry(Generic[_E]):
     """An event with its time.
 
     Attributes:
-        elapsed: seconds that the study had been worked on, all sessions together.
-        utc: when it was written, ISO 8601; empty where that is not known.
+        elapsed: Working time on the study so far, all sessions together, seconds.
+        event: The event.
+        utc: Time of writing, ISO 8601; empty if unknown.
     """
 
     elapsed: float
@@ -232,7 +237,7 @@ def line(entry: Entry[Event]) -> str:
 
 
 def read_line(text: str) -> Entry[Event] | None:
-    """Return the entry that a line holds; None where it holds none of this program's: torn, damaged or unknown."""
+    """Return the entry in a line; None if the line is torn, damaged, or of an unknown kind."""
     try:
         document = parse_json(text)
         kind = _KINDS.get(str(document["event"]))

@@ -1,6 +1,6 @@
-"""The log of a study: ``log.jsonl`` holds everything that has happened, the documents of its runs included.
+"""The log of a study: ``log.jsonl`` stores all events, including the documents of the runs.
 
-It has one writer, the coordinator of a search. Whoever reads it folds its entries into a ``StudyState``.
+Only the coordinator of a search writes the log. Readers fold the entries into a ``StudyState``.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from harness.training.result import Purpose, Result
 
 
 def read_state(folder: Path) -> StudyState:
-    """Return the state of the study in a folder, which may be one of an older program."""
+    """Return the state of the study in a folder; studies of older programs can be read, too."""
     return StudyLog(folder).fold_into(StudyState(folder, read_config(folder).config))
 
 
 class StudyLog:
-    """The log in a study's folder, and the checkpoints of unfinished runs beside it."""
+    """The log in the folder of a study, and the checkpoints of its unfinished runs."""
 
     def __init__(self, folder: Path) -> None:
-        """Read and write nothing yet."""
+        """Set the paths; nothing is read or written."""
         self.folder = folder
         self._path = folder / "log.jsonl"
 
     def fold_into(self, state: StudyState) -> StudyState:
-        """Apply to a new state what the log holds, and return it; what follows the last end of line is left out.
+        """Apply all entries of the log to a new state, and return the state.
 
-        That is in the making, or was torn by a kill.
+        Text after the last end of line is ignored: it is being written, or was torn by a kill.
         """
         *lines, _ = files.log_text(self._path).split("\n")
         is_old = (self.folder / RESULTS_OF_BEFORE).is_dir()
@@ -52,7 +52,7 @@ class StudyLog:
         return state
 
     def take_up(self, state: StudyState) -> StudyState:
-        """Fold the log to go on with it: cut a torn last line off, and clear away what a kill has left."""
+        """Fold the log to continue the study: cut off a torn last line, and remove files that are left over."""
         if self._path.exists():
             content = self._path.read_bytes()
             if not content.endswith(b"\n"):
@@ -65,18 +65,18 @@ class StudyLog:
         return state
 
     def append(self, entry: Entry[Event]) -> None:
-        """Write an entry, which is on the disk when this returns."""
+        """Write an entry, which is on the disk on return."""
         files.append_line(self._path, events.line(entry))
 
     def checkpoint(self, trial: int, purpose: Purpose, seed_index: int) -> Path:
-        """Return where an unfinished run keeps its state."""
+        """Return the path of the checkpoint of an unfinished run."""
         return self.folder / "checkpoints" / f"trial-{trial:05d}-{purpose}-{seed_index}.pt"
 
 
 def _entries_of_before(folder: Path, lines: list[str]) -> Iterator[Entry[Event]]:
-    """Yield the events of a study of an older program: each run had a file, and its end a line that named it.
+    """Yield the events of a study of an older program, in which each run had a file, and its end a line in the log.
 
-    Such a log may hold torn lines, which are passed over; a run whose line a kill has prevented comes at the end.
+    Torn lines are skipped. Runs whose lines are missing because of a kill come last.
     """
     runs: dict[tuple[Any, ...], Result] = {}
     for path in sorted((folder / RESULTS_OF_BEFORE).glob("trial-*.json")):

@@ -1,7 +1,8 @@
-"""A study's finished runs in an Optuna storage, where optuna-dashboard shows them while a search runs.
+"""Mirror of the finished runs of a study in an Optuna storage, for optuna-dashboard during a search.
 
-A daemon thread adds to the database what the study has more. Nothing is ever read back into a search, and nothing is
-ever deleted there. A database that hangs holds this thread and not the search, whose end leaves it behind.
+A daemon thread adds new runs to the database. A search never reads the database, and nothing is deleted there. A
+database that hangs blocks this thread alone; the end of the search does not wait for the thread beyond
+``_END_SECONDS``.
 """
 
 from __future__ import annotations
@@ -34,12 +35,10 @@ if TYPE_CHECKING:
     from optuna.storages import RDBStorage
     from optuna.trial import FrozenTrial
 
-# What the first answer of the database may take; between two looks at the study; between two attempts while it is away;
-# what the end of a search waits for it.
-_ANSWER_SECONDS = 20.0
-_PAUSE_SECONDS = 2.0
-_AWAY_SECONDS = 10.0
-_END_SECONDS = 60.0
+_ANSWER_SECONDS = 20.0  # timeout of the first answer of the database
+_PAUSE_SECONDS = 2.0  # between two updates
+_AWAY_SECONDS = 10.0  # between two attempts while the database is unavailable
+_END_SECONDS = 60.0  # longest wait for the database at the end of a search
 
 _HIDDEN, _RENAME = "***", "give --study another name"
 _USER = re.compile(r"(?<=://)([^:/@]*):(.*)@")
@@ -47,7 +46,7 @@ _OPTION = re.compile(r"(?<=[?&])(\w*password)=([^&]*)")
 
 
 def check_url(url: str) -> None:
-    """Raise UsageError unless a text has the form of the URL of a database that outlives the program."""
+    """Raise UsageError unless a text has the form of the URL of a persistent database."""
     in_memory = re.fullmatch(r"sqlite(\+\w+)?://(/?(:memory:)?)(\?.*)?", url)
     is_url = re.match(r"\w+(\+\w+)?://", url) and url.partition("://")[2].partition("?")[0].count("@") < 2
     if in_memory or not is_url:
@@ -56,12 +55,12 @@ def check_url(url: str) -> None:
 
 
 def hidden(text: str) -> str:
-    """Return a text with stars in place of the password of each URL in it."""
+    """Return a text with the password of each URL replaced by stars."""
     return _OPTION.sub(rf"\1={_HIDDEN}", _USER.sub(rf"\1:{_HIDDEN}@", text))
 
 
 def _without_password(error: Exception, url: str) -> str:
-    """Return what a driver says of a URL, in one line, with stars in place of its password."""
+    """Return the message of a database driver on a single line, with the password of ``url`` replaced by stars."""
     cause: BaseException | None = error
     while cause is not None and not hasattr(cause, "orig"):
         cause = cause.__cause__
@@ -72,13 +71,17 @@ def _without_password(error: Exception, url: str) -> str:
 
 
 class Mirror:
-    """Keeps a database up to date with ``entries``, which grow as a study goes on; use it as a context manager.
+    """Context manager that copies the ``entries`` of a study to a database as they grow.
 
-    It looks on at a search, whose entries it takes from there.
+    As an observer of a search, the mirror takes the entries from there.
     """
 
     def __init__(self, name: str, config: StudyConfig, url: str, say: Callable[[str], None]) -> None:
-        """Wait until a thread has opened the database; UsageError where URL, driver, server or study are wrong."""
+        """Wait until the thread has opened the database.
+
+        Raises:
+            UsageError: URL, driver, server or study are wrong, or the database does not answer.
+        """
         check_url(url)
         self.entries: Sequence[events.Entry[events.Event]] = ()
         self.say = say
@@ -96,11 +99,11 @@ class Mirror:
             raise self._refused
 
     def __enter__(self) -> Self:
-        """Do nothing more."""
+        """Return the mirror."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *more: object) -> None:
-        """Write the end of the search, unless it was broken off."""
+        """Write all remaining entries, unless the block has raised an exception."""
         if kind is not None:
             self._ending.set()
         elif not self.finish() and self._refused is None:
@@ -112,11 +115,11 @@ class Mirror:
         self.entries = state.entries
 
     def on_tick(self, moment: Any) -> None:
-        """Take the entries of the study; a search that has come to its end before has no new ones."""
+        """Take the entries of the study, because a search that had already ended logs no new entry."""
         self.entries = moment.state.entries
 
     def finish(self, seconds: float | None = _END_SECONDS) -> bool:
-        """Write all that is left within so many seconds, None for no end; return whether all is written."""
+        """Write all remaining entries within ``seconds``, None for no limit; return whether all are written."""
         self._ending.set()
         self._thread.join(seconds)
         return self._is_current and not self._thread.is_alive()
@@ -131,7 +134,7 @@ class Mirror:
                 _push(study, list(self.entries), self._config)
                 self._is_current = True
             except Exception as error:
-                # SQLAlchemy and Optuna wrap what the driver says, and there are many drivers.
+                # SQLAlchemy and Optuna wrap the exceptions of many drivers, so all exceptions are caught.
                 _close(study)
                 study, why = None, _without_password(error, self._url)
                 if isinstance(error, UsageError):
@@ -154,10 +157,11 @@ class Mirror:
 
 
 def write_database(state: StudyState, path: Path) -> None:
-    """Leave a study as an SQLite file for Optuna's own tools; nothing here ever reads it."""
+    """Write a study to an SQLite file for Optuna's own tools; the program never reads this file."""
     from optuna.storages import RDBStorage
 
-    # Made in memory: a kill leaves no folder behind, and '?' in a person's path has no meaning of a database URL.
+    # Built in memory: a kill leaves no folder behind, and a '?' in a path would have a meaning in the URL of a
+    # database.
     storage = RDBStorage("sqlite://")
     study = _study(storage, state.folder.name, state.config)
     _push(study, state.entries, state.config)
@@ -173,9 +177,9 @@ def _study(url: str | RDBStorage, name: str, config: StudyConfig) -> optuna.Stud
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = hashlib.sha256(config.space_text.encode()).hexdigest()
-    # As it comes back from the database.
+    # Converted to JSON and back, for a comparison with values from the database.
     wanted = json.loads(json.dumps(config_document(config) | {"space_text": space, "recipe": config.recipe.hash}))
-    # Not for a moment only: what another thread has put back at its end would hold here.
+    # Not in ``warnings.catch_warnings``: filters restored by another thread would replace a temporary filter.
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     study = optuna.create_study(study_name=name, storage=url, directions=["minimize"] * 2, load_if_exists=True)
     attributes, trials = study.user_attrs, study.get_trials(deepcopy=False)
@@ -191,12 +195,12 @@ def _study(url: str | RDBStorage, name: str, config: StudyConfig) -> optuna.Stud
 
 
 class _History(NamedTuple):
-    """What of a study a database shows.
+    """Content of a study that a database shows.
 
     Attributes:
-        proposals: by trial, each with the time of its proposal.
-        first_runs: those that have ended, by trial, each with the time of its end.
-        facts: of the whole study; errors on fresh seeds too, as Optuna changes no trial that has ended.
+        proposals: Proposal and its time by trial.
+        first_runs: Ended first run and the time of its end by trial.
+        facts: Attributes of the study; errors on fresh seeds, too, because Optuna does not change ended trials.
     """
 
     proposals: dict[int, tuple[events.Proposal, str]]

@@ -1,7 +1,7 @@
-"""Fold the events of a study into its state; ask the state before you interpret events yourself.
+"""State of a study, folded from its events; use this state instead of interpreting events again.
 
-Exempt is what retells single events and derives nothing: lines of progress, curves of ``--log``, the mirror's rows, a
-sampler that is told its history again, and ``time_budget.is_spent``, which reads how the last session ended.
+Exceptions repeat single events and derive nothing: progress lines, curves of ``--log``, rows of the mirror, the
+replayed history of a sampler, and ``time_budget.is_spent``, which reads how the last session ended.
 """
 
 from __future__ import annotations
@@ -43,21 +43,22 @@ from harness.studies.events import (
 from harness.training.result import Purpose, Result, Status
 
 _E = TypeVar("_E", bound=Event)
-# Errors at the end per error at a rung, of the runs that went to their end, ascending; by length and rung.
+# Final errors per error at a rung, of complete runs, ascending, by (epochs, rung).
 Ratios = dict[tuple[int, int], list[float]]
 _FIRST_RUN_STEPS = {Status.COMPLETE: Step.COMPLETED, Status.PRUNED: Step.PRUNED}
 _VERDICT_STEPS = {True: Step.MET, None: Step.LEFT_OPEN, False: Step.MISSED}
-# The log notes a refutation and the confirmation of the network that takes the place within this time.
+# Longest time between the entries of a refutation and of the confirmation that replaces the refuted network.
 _REPLACEMENT_SECONDS = 1.0
 
 
 class Decision(NamedTuple):
-    """What was decided about a network: by fresh seeds, or when it was chosen as the winner.
+    """A decision about a network: a confirmation or refutation by fresh seeds, or the choice of the winner.
 
     Attributes:
-        cost: of the metric that is minimised; of two, the first.
-        was_confirmed: whether it was confirmed before.
-        limit: the most that the next network may cost from then on.
+        elapsed: Working time on the study, seconds.
+        cost: Value of the minimised metric, of the first if two are minimised.
+        was_confirmed: Whether the network was confirmed before.
+        limit: Largest allowed cost of further networks.
     """
 
     elapsed: float
@@ -71,38 +72,43 @@ class Decision(NamedTuple):
 
 
 class StudyState:
-    """What has happened to a study.
+    """State of a study after the events so far.
 
     Attributes:
-        folder: where the study is kept; nothing is read or written here.
-        entries: its events with their times, oldest first.
-        seconds: the time of work on the study up to its last event, all sessions together.
-        proposals: networks that were chosen for training, by trial; ``candidates`` are these with their runs.
-        rejected: networks that were rejected before anything was built, by reason: a sampler's proposals, and networks
-            that the surrogate would have chosen among; ``repeated`` counts proposals of known networks.
-        ended: the runs that have ended, by trial, purpose and seed.
-        trained: how many first runs have ended with an accuracy; pruned ones too, unlike ``NetworkState.TRAINED``.
-        ratios: errors at the end per error at a rung, of its runs that went to their end.
-        contenders: candidates that are contenders and have not missed on test, kept apart because each event asks about
-            these alone, and nearly all of thousands of networks are none.
-        standing: the network of the lowest cost that stands.
-        confirmations: the trial that the log named last as the confirmed one, unless that was taken back; all of them
-            with two costs.
-        decisions: confirmations and refutations, oldest first.
-        last_decisions: the last decision on each network by its hash, the choice of the winner included; its ``limit``
-            is not corrected when another network takes the place of a refuted one.
-        network_states: how far each network got, by its hash.
-        verdicts: what came of each winner that was verified, by trial, in the order of the winners.
+        folder: Folder of the study; nothing is read or written here.
+        entries: Events with their times, oldest first.
+        seconds: Working time on the study up to the last event, all sessions together, seconds.
+        proposals: Networks that were chosen for training, by trial.
+        candidates: Proposed networks with their runs, by trial.
+        rejected: Number of networks that were rejected before they were built, by reason: proposals of a sampler, and
+            options of the surrogate model.
+        repeated: Number of proposals of known networks.
+        ended: Entries of the ended runs, by (trial, purpose, seed).
+        trained: Number of first runs that ended with an accuracy, pruned runs included, unlike
+            ``NetworkState.TRAINED``.
+        ratios: Final errors per error at a rung, of complete runs.
+        contenders: Contenders that have not missed on test, by trial; kept apart because each event needs only these, a
+            few among thousands of candidates.
+        standing: Incumbent: the contender of the lowest cost that is confirmed.
+        confirmations: Trial that the log last named as confirmed, unless taken back; if two costs are minimised, all of
+            them.
+        decisions: Confirmations and refutations, oldest first.
+        last_decisions: Last decision on each network, the choice of the winner included, by hash; its ``limit`` is not
+            corrected when another network replaces a refuted network.
+        network_states: Progress of each network, by hash.
+        verdicts: Verification of each winner, by trial, in the order of the winners.
     """
 
     def __init__(
         self, folder: Path, config: StudyConfig, *, confirm_seeds: int = CONFIRM_SEEDS, counts_repeats: bool = True
     ) -> None:
-        """Begin with nothing.
+        """Start without events.
 
         Args:
-            confirm_seeds: the fewest fresh seeds before a network can be confirmed.
-            counts_repeats: whether a repeated proposal earns its network another fresh seed.
+            folder: Folder of the study.
+            config: Configuration of the study.
+            confirm_seeds: Fewest fresh seeds before a network can be confirmed.
+            counts_repeats: Whether a repeated proposal earns the network a further fresh seed.
         """
         self.folder = folder
         self.config = config
@@ -125,11 +131,11 @@ class StudyState:
         self._confirm_seeds = confirm_seeds
         self._counts_repeats = counts_repeats
         self._winner: int | None = None
-        # The network whose confirmation set the limit; empty where none has.
+        # Hash of the network whose confirmation set the limit; empty if there is none.
         self._limiting_hash = ""
 
     def apply(self, entry: Entry[Event]) -> None:
-        """Take in what has happened; nothing else changes the state."""
+        """Apply an entry; nothing else changes the state."""
         self.entries.append(entry)
         self.seconds = max(self.seconds, entry.elapsed)
         match event := entry.event:
@@ -228,7 +234,7 @@ class StudyState:
         return self.decisions[-1].limit if self.decisions else self.config.ceilings[0]
 
     def _forget_restored_limit(self, elapsed: float) -> None:
-        """Take the ceiling that a refutation has just restored out of the history: another network takes the place."""
+        """Remove the ceiling restored by a refutation if another network replaces the refuted network at once."""
         last = self.decisions[-1] if self.decisions else None
         if last is not None and last.state is NetworkState.REFUTED and elapsed - last.elapsed < _REPLACEMENT_SECONDS:
             del self.decisions[-1]
@@ -237,9 +243,9 @@ class StudyState:
     def _decide(
         self, elapsed: float, event: Confirmed | FailedConfirmation | WinnerChosen, step: Step | None, limit: int
     ) -> Decision:
-        """Advance a network by a step, if any, and return the decision, which the caller keeps; note it as its last."""
+        """Advance a network by a step, if any, set its last decision, and return the decision."""
         candidate = self.candidates.get(event.trial)
-        # Only a damaged log lacks the proposal; the event names parameters, whatever the study minimises.
+        # The proposal is missing in damaged logs only; the event states the parameters for all metrics.
         cost = event.parameters if candidate is None else candidate.costs[0]
         was_confirmed = self.network_states.get(event.hash) is NetworkState.CONFIRMED
         if step is not None:
@@ -272,45 +278,45 @@ class StudyState:
 
     @property
     def results(self) -> list[Result]:
-        """All finished runs, in order of trial, purpose and seed."""
+        """Results of all ended runs, in the order of trial, purpose and seed."""
         return [self.ended[key].event.run for key in sorted(self.ended)]
 
     def of_kind(self, kind: type[_E]) -> list[Entry[_E]]:
-        """Return the entries of one kind of event, oldest first."""
+        """Return the entries of an event class, oldest first."""
         return [cast("Entry[_E]", entry) for entry in self.entries if isinstance(entry.event, kind)]
 
     @property
     def missed(self) -> set[int]:
-        """The trials whose verification has missed the target: none of them can stand."""
+        """Trials whose verification has missed the target, and that cannot become the incumbent."""
         return {trial for trial, verdict in self.verdicts.items() if verdict.passed is False}
 
     @property
     def answer(self) -> Candidate | None:
-        """The network that the study answers with: the smallest that met the target on test, else the standing one."""
+        """Answer of the study: the cheapest candidate that met the target on test, otherwise the incumbent."""
         verified = (self.candidates.get(trial) for trial, verdict in self.verdicts.items() if verdict.passed)
-        # Only a damaged log lacks the proposal of a network that was verified.
+        # The proposal of a verified network is missing in damaged logs only.
         passed = [candidate for candidate in verified if candidate is not None]
         return min(passed, key=lambda candidate: candidate.order, default=self.standing)
 
     @property
     def answer_tier(self) -> str:
-        """The tier of the answer's verification, ``confirmed`` before one; ``missed`` or empty without an answer."""
+        """Tier of the verified answer, ``confirmed`` before its verification; ``missed`` or empty without an answer."""
         answer = self.answer
         if answer is None:
             return "missed" if self.missed else ""
         return self.tier_of(answer)
 
     def tier_of(self, candidate: Candidate) -> str:
-        """Return the tier of a confirmed network: that of its verification, ``confirmed`` before one."""
+        """Return the tier of the verification of a confirmed candidate; ``confirmed`` before the verification."""
         verdict = self.verdicts.get(candidate.proposal.trial)
         return "confirmed" if verdict is None or not verdict.tier else str(verdict.tier)
 
     @property
     def front(self) -> list[Candidate]:
-        """The confirmed networks that have not missed on test and that no other one has less of all costs than."""
+        """Pareto front of the confirmed candidates that have not missed on test."""
         return standing_front(each for trial, each in self.candidates.items() if trial not in self.missed)
 
     @property
     def nearest(self) -> NearestMiss | None:
-        """The network that came nearest to standing; None once one stands."""
+        """Candidate that came nearest to a confirmation; None if there is an incumbent."""
         return nearest_miss(self.candidates.values()) if self.standing is None else None
