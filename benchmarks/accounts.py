@@ -1,4 +1,4 @@
-"""What a search has in its files at a moment, and what two moments say of it: results lost, repeated, left over."""
+"""Snapshots of a search's files, and their comparison: lost results, repeated work, leftover files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# A search appends lines to these files: the first is the study's, the others are the workspace's.
+# Files to which a search appends lines: the log of the study, and two logs of the workspace.
 LOG = "runs/s/log.jsonl"
 READS = "runs/records/test_reads.jsonl"
 LEDGER = "runs/records/ledger.jsonl"
@@ -19,14 +19,19 @@ LOGS = (LOG, READS, LEDGER)
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """What a workspace holds: whole lines of each log, the finished runs among them, and each verified seed."""
+    """Snapshot of a workspace.
+
+    Attributes:
+        lines: Complete lines of each log.
+        seeds: JSON text of each verified seed.
+    """
 
     lines: Mapping[str, tuple[str, ...]]
     seeds: Mapping[str, str]
 
 
 def books(work: Path) -> Books:
-    """Read a workspace as it is now; a search may be at work in it."""
+    """Return a snapshot of a workspace; a search may be running."""
     lines = {name: tuple(line for line in _lines(work / name) if _document(line) is not None) for name in LOGS}
     seeds = {
         f"{path.stem} seed {seed['index']}": json.dumps(seed, sort_keys=True)
@@ -37,7 +42,7 @@ def books(work: Path) -> Books:
 
 
 def lost(before: Books, after: Books) -> list[str]:
-    """Return the seeds and lines of before that are missing, or not the same, afterwards."""
+    """Return the seeds and lines of ``before`` that are missing or changed in ``after``."""
     items = [name for name, content in before.seeds.items() if after.seeds.get(name) != content]
     for name, lines in before.lines.items():
         items += [f"{name}: {line}" for line in (Counter(lines) - Counter(after.lines[name])).elements()]
@@ -45,7 +50,7 @@ def lost(before: Books, after: Books) -> list[str]:
 
 
 def repeated(after: Books) -> list[str]:
-    """Return the work that was done again: runs that ended twice, networks that were proposed twice."""
+    """Return the repeated work: runs that ended twice and networks that were proposed twice."""
     items = _twice(_run(event["run"]) for event in _events(after, "finished"))
     items += _twice(f"trial {event['trial']}" for event in _events(after, "proposed"))
     items += _twice((event["hash"], event.get("epochs")) for event in _events(after, "proposed"))
@@ -53,13 +58,13 @@ def repeated(after: Books) -> list[str]:
 
 
 def read_again(after: Books) -> list[str]:
-    """Return the seeds for which the test set was read more than once: their worker fell before it could say so."""
+    """Return the seeds for which the test set was read again because the worker died before reporting the result."""
     return _twice(_document(line)["purpose"] for line in after.lines[READS])
 
 
 def leftovers(work: Path, temporary: Path) -> list[str]:
-    """Return the files of an ended search which belong to nothing, of ``temporary`` too, and locks that are held."""
-    # torch keeps an empty folder there for everybody.
+    """Return the orphaned files of a finished search, in ``work`` and ``temporary``, and the locks still held."""
+    # torch keeps an empty folder of this name in the temporary folder.
     paths = [path for path in temporary.iterdir() if not path.name.startswith("torchinductor_")]
     paths += [path for path in work.rglob(".*.*") if path.is_file() and path.suffix != ".lock"]
     paths += work.glob("runs/.verify-*")
@@ -70,7 +75,7 @@ def leftovers(work: Path, temporary: Path) -> list[str]:
 
 
 def answer(work: Path) -> dict[str, Any]:
-    """Return all that a search has decided and found, without times: equal bits make equal answers."""
+    """Return the decisions and results of a search without times; equal for searches with equal bits."""
     after = books(work)
     names = ("trial", "hash", "parameters", "origin", "epochs")
     runs = sorted((event["run"] for event in _events(after, "finished")), key=_run)

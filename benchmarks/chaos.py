@@ -1,11 +1,11 @@
-"""Faults at random moments of real small searches: what is lost, repeated and left over, and whether the answer holds.
+"""Inject faults into small real searches at random times; count lost, repeated and leftover items, compare answers.
 
     python -m benchmarks.chaos --kinds coordinator,worker --count 200 --seed 0
     python -m benchmarks.chaos --table
 
-Each search is disturbed several times, then left to its end, and compared with an undisturbed one. What came of the
-searches of a kind takes the place of what benchmarks/results/chaos.json had of it; the table, for docs/measurements.md,
-is printed. Kinds that this machine cannot have are named and left out. It needs Linux.
+Each search gets several faults, runs to its end and is compared with an undisturbed search. The results of a kind of
+fault replace the earlier results of this kind in benchmarks/results/chaos.json. The table for docs/measurements.md is
+printed. Kinds that are not possible on this machine are reported and skipped. Requires Linux.
 """
 
 from __future__ import annotations
@@ -33,18 +33,20 @@ from harness.training.result import code_version
 
 RESULTS = Path(__file__).resolve().parent / "results" / "chaos.json"
 KINDS = LOCAL_KINDS | CLUSTER_KINDS
-CHEAP, DEAR = 200, 20
-# A search of which so many in a row have ended before a fault struck is too short for its faults.
-MOST_VAIN = 5
-# After the end of a run, where a fault does not end the session.
-SPREAD_SECONDS = 1.0
+CHEAP, DEAR = 200, 20  # default number of faults per kind; DEAR for kinds that take minutes per fault
+MOST_VAIN = 5  # consecutive searches that end before their first fault, after which the script gives up
+SPREAD_SECONDS = 1.0  # longest delay after the end of a run, for faults that do not end the session
 
 
 def disturbed(kind: Kind, folder: Path, rng: random.Random, faults: int, work_seconds: float) -> dict[str, Any]:
-    """Run one search in an empty folder, disturb it up to so many times at moments of chance, let it end, and count.
+    """Run a search with faults to its end and return the counts; the files are compared before and after each fault.
 
-    The files of a moment are read before the fault and compared with those after it. ``work_seconds`` is what the
-    search takes without faults, from its first line in the log to its end.
+    Args:
+        kind: Kind of fault.
+        folder: Empty folder for the search.
+        rng: Random numbers for the times of the faults.
+        faults: Largest number of faults.
+        work_seconds: Duration of an undisturbed search, from the first line of the log to the end.
     """
     struck = 0
     lost: list[str] = []
@@ -93,7 +95,7 @@ def _moment_comes(kind: Kind, search: SmallSearch, rng: random.Random, work_seco
 
 
 def undisturbed_search(folder: Path) -> tuple[dict[str, Any], float]:
-    """Run a search that nothing disturbs; return its answer, and the seconds from its first line to its end."""
+    """Run a search without faults; return the answer, and the seconds from the first line of the log to the end."""
     search = SmallSearch(folder, more=("--workers", "1"))
     search.start()
     search.wait_for((search.study / "log.jsonl").exists)
@@ -108,14 +110,14 @@ def undisturbed_search(folder: Path) -> tuple[dict[str, Any], float]:
 
 
 def is_equal(kind: Kind, result: Mapping[str, Any], undisturbed: Mapping[str, Any]) -> bool:
-    """Return whether a disturbed search has the answer of an undisturbed one, or a verified one where that varies."""
+    """Return whether the answer equals the undisturbed answer; a verified answer suffices if not repeatable."""
     answer = result["answer"]
     is_same = answer == undisturbed if kind.is_repeatable else bool(answer["winner"] and answer["seeds"])
     return result["codes"][-1:] == [0] and is_same
 
 
 def wrong_ends(kind: Kind, codes: Sequence[int], messages: str) -> list[str]:
-    """Return the exit codes that a kind does not explain, and the errors of the tracebacks that were printed."""
+    """Return the unexpected exit codes for a kind of fault, and the errors of printed tracebacks."""
     wrong = [f"exit code {code}" for code in codes[:-1] if code not in kind.ends]
     wrong += [f"exit code {code} at the end" for code in codes[-1:] if code != 0]
     for traceback in messages.split("Traceback (most recent call last):\n")[1:]:
@@ -125,7 +127,7 @@ def wrong_ends(kind: Kind, codes: Sequence[int], messages: str) -> list[str]:
 
 
 def table(document: Mapping[str, Any]) -> str:
-    """Return what all kinds have shown, as Markdown."""
+    """Return the results of all kinds as a Markdown table."""
     text = "| fault | faults | searches | lost | repeated | left over | wrong ends | equal answers | took |\n"
     text += "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
     for name, kind in KINDS.items():
@@ -149,7 +151,7 @@ def table(document: Mapping[str, Any]) -> str:
 
 
 def main() -> None:
-    """Disturb searches until there are enough faults; leave with 1 where something was lost, repeated or left."""
+    """Run searches until there are enough faults; exit with 1 if items were lost, repeated or left over."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kinds", default=",".join(KINDS), metavar="KIND[,KIND]", help=", ".join(KINDS))
     parser.add_argument("--count", type=int, help=f"faults of each kind [{CHEAP}; {DEAR} where one takes minutes]")
@@ -191,7 +193,7 @@ def _measured(arguments: argparse.Namespace) -> bool:
             facts = {"wrong_ends": ends, "equal": equal, "seconds": round(took, 1), "commit": commit, "dirty": dirty}
             facts["date_utc"] = date.isoformat(timespec="seconds")
             searches.append({"kind": name, "seed": arguments.seed, "number": number, **result, **facts})
-            # The file is read anew, as another kind may have been measured meanwhile.
+            # Read the file again: a parallel process may have written a different kind.
             others = [each for each in json.loads(RESULTS.read_bytes())["searches"] if each["kind"] != name]
             files.write_json(RESULTS, {"machine": machine(), "searches": [*others, *searches]})
             faulty = [*result["lost"], *result["repeated"], *result["leftovers"], *ends]
@@ -200,7 +202,7 @@ def _measured(arguments: argparse.Namespace) -> bool:
             lacking -= result["faults"]
             vain = 0 if result["faults"] else vain + 1
             if vain:
-                # The undisturbed search was slower: then moments fall behind the end.
+                # This search was faster than the undisturbed search: draw earlier times, before the end.
                 spread = min(spread, took)
             if vain == MOST_VAIN:
                 raise SystemExit(f"{vain} searches in a row ended before a fault of kind {name} struck")

@@ -1,7 +1,6 @@
-"""Faults of a cluster: of a node, and of what trains on it.
+"""Faults of a cluster: killed nodes, killed training processes, frozen nodes.
 
-The nodes are Ray's, on this machine. What a search starts on them is found by a mark in the environment of all their
-processes.
+All Ray nodes run on this machine. Their processes are identified by a variable in the environment.
 """
 
 from __future__ import annotations
@@ -20,19 +19,17 @@ from typing import Any
 from benchmarks.faults import Kind, Surroundings
 from benchmarks.small_search import SmallSearch, marked, survivors, words_of
 
-TRAINERS = 2
-# So long may a node that was given up go on speaking.
-LATE_SECONDS = 5.0
-TOKEN = "0123456789abcdef" * 2
-MARK = "CHAOS_NODES"
-# What Ray calls a process that does a job.
-TRAINER = "ray::_train"
+TRAINERS = 2  # nodes that train
+LATE_SECONDS = 5.0  # longest time that a node may send messages after it has been declared lost
+TOKEN = "0123456789abcdef" * 2  # token of Ray's authentication
+MARK = "CHAOS_NODES"  # environment variable that marks the processes of a cluster
+TRAINER = "ray::_train"  # process title of a Ray worker that trains
 
 
 @contextmanager
 def _marked(folder: Path) -> Iterator[None]:
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN, "RAY_USAGE_STATS_ENABLED": "0"}
-    # Ray lets all that it starts give way to other programs (15); the searches that these are compared with do not.
+    # Ray's default niceness of workers is 15; the undisturbed searches run with 0.
     os.environ |= {"RAY_worker_niceness": "0"}
     os.environ[MARK] = str(folder)
     try:
@@ -42,18 +39,18 @@ def _marked(folder: Path) -> Iterator[None]:
 
 
 def of_searches(folder: Path) -> list[int]:
-    """Return the processes in which searches train on the nodes of a folder's search."""
+    """Return the ids of the training processes on the nodes of the search in ``folder``."""
     commands = {number: words_of(number) for number in marked(f"{MARK}={folder}")}
     return [number for number, words in commands.items() if words.startswith(TRAINER)]
 
 
 def left_on(folder: Path) -> list[str]:
-    """Return the processes that live on, on the nodes of a folder's search, after a while in which to end."""
+    """Return the training processes on the nodes of the search in ``folder`` that are alive after a grace period."""
     return survivors(lambda: of_searches(folder))
 
 
 def descendants(number: int) -> list[int]:
-    """Return a process and all that come from it, it first."""
+    """Return the ids of a process and all its descendants, parents first."""
     children: list[int] = []
     for task in Path(f"/proc/{number}/task").glob("*"):
         with suppress(OSError):
@@ -62,7 +59,7 @@ def descendants(number: int) -> list[int]:
 
 
 def send(numbers: Sequence[int], what: signal.Signals) -> None:
-    """Send a signal to processes; those that are gone are passed over."""
+    """Send a signal to processes; processes that have ended are skipped."""
     for number in numbers:
         with suppress(ProcessLookupError):
             os.kill(number, what)
@@ -70,14 +67,14 @@ def send(numbers: Sequence[int], what: signal.Signals) -> None:
 
 @dataclass(slots=True)
 class Nodes:
-    """A cluster of a head that trains nothing, and ``trainers``, nodes of one core."""
+    """Ray cluster: a head node without workers, and ``trainers``, nodes with a single core."""
 
     place: Path
     cluster: Any
     trainers: list[Any]
 
     def add(self) -> None:
-        """Let one more node join."""
+        """Add a node."""
         with _marked(self.place):
             self.trainers.append(self.cluster.add_node(num_cpus=1))
 
@@ -87,7 +84,7 @@ class Nodes:
         self.cluster.remove_node(node, allow_graceful=False)
 
     def processes(self, node: Any) -> list[int]:
-        """Return the processes of a node, Ray's own first."""
+        """Return the process ids of a node, the raylet first."""
         return descendants(node.all_processes["raylet"][0].process.pid)
 
 
@@ -114,9 +111,9 @@ def _trains(number: int) -> bool:
 
 
 def _freeze_node(search: SmallSearch, rng: random.Random, surroundings: Surroundings) -> None:
-    """Stop a node until it counts as lost, then let it go on.
+    """Stop a node until the search reports it as lost, then continue the node.
 
-    Ray ends a node that it has given up, so another one joins in any case.
+    Ray ends a node that was declared lost, so a new node is added in all cases.
     """
     nodes: Nodes = surroundings.thing
     node = rng.choice(nodes.trainers)
@@ -127,7 +124,7 @@ def _freeze_node(search: SmallSearch, rng: random.Random, surroundings: Surround
         search.wait_for(lambda: _losses(search) > lost)
     finally:
         send(frozen, signal.SIGCONT)
-    # For a while the node may send messages, all of them too late.
+    # The node may send late messages for some time, which the search must ignore.
     time.sleep(rng.uniform(0, LATE_SECONDS))
     nodes.kill(node)
     nodes.add()
@@ -139,7 +136,7 @@ def _losses(search: SmallSearch) -> int:
 
 @contextmanager
 def _cluster(folder: Path) -> Iterator[Surroundings]:
-    """Start a Ray cluster of a head that trains nothing and two nodes of one core."""
+    """Start a Ray cluster with a head node that does not train and two nodes with a single core."""
     with _marked(folder):
         from ray.cluster_utils import Cluster
 

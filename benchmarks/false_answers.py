@@ -1,10 +1,10 @@
-"""How often are answers false: networks just below the target that are called verified, certified or shown?
+"""Simulation of the rate of false answers: networks just below the target that are called verified or certified.
 
-``python -m benchmarks.false_answers`` draws seeds of networks whose true mean lies just below the target, over sizes of
-the test part, targets and kinds of seeds, and asks the program's own rule (``harness.evidence.bounds``) of each. A
-study is two verifications of six seeds, each with four more declared afterwards, as after a resumption; it is false
-where either is called verified. Further studies look at the same test part, by the account of the ledger. A certificate
-has twenty seeds. Writes ``benchmarks/results/false-answers.json``.
+``python -m benchmarks.false_answers`` draws seeds of networks with a true mean just below the target, for several sizes
+of the test set, targets and distributions of seeds, and applies the rules of the program (``harness.evidence.bounds``).
+A study is two verifications with six seeds, each with four seeds declared later, as after a resumption. The study is
+false if a verification passes. Further studies read the same test set and share the error budget of the ledger. A
+certification has twenty seeds. Writes ``benchmarks/results/false-answers.json``.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from harness.evidence.ledger import ALPHA, ALPHA_SHARE, LOOK_ALPHA
 RESULT = Path(__file__).parent / "results" / "false-answers.json"
 SIZES = (40, 100, 500, 2_000, 10_000)
 TARGETS = (80.0, 90.0, 95.0, 97.0, 98.0, 99.0, 99.5)
-# Deviation of a seed's errors by their mean; for a gamma distribution the skewness is twice that.
+# Distributions of a seed's errors: name and coefficient of variation; the skewness of a gamma distribution is twice it.
 KINDS = (
     *(("normal", share) for share in (0.08, 0.15)),
     *(("gamma", share) for share in (0.08, 0.25, 0.5)),
     ("lognormal", 0.25),
-    # All images but so many are always right or always wrong.
+    # "wavering": this number of images varies between seeds, the rest is always right or always wrong.
     *(("wavering", images) for images in (1, 2, 4, 8)),
 )
-# Of several studies on one test part: "mixed" are normal seeds, of which a tenth makes twice the errors.
+# Distributions for several studies on the same test set; "mixed": normal, but 10 % of the seeds make twice the errors.
 STUDY_KINDS = (("normal", 0.08), ("gamma", 0.25), ("gamma", 0.5), ("gamma", 1.0), ("mixed", 0.08))
 STUDY_SIZES = (40, 300, 2_000, 10_000)
 STUDY_TARGETS = (90.0, 97.0, 99.4)
@@ -43,7 +43,7 @@ CERTIFICATE_SEEDS = 20
 
 
 def drawn(kind: tuple[str, float], mean: float, shape: tuple[int, ...], random: np.random.Generator) -> Any:
-    """Return errors of seeds, whole numbers of this mean; None where there is no such distribution."""
+    """Return integer numbers of errors with mean ``mean``; None if the distribution does not exist."""
     name, spread = kind
     if name == "wavering":
         core = max(0, int(np.floor(mean - spread / 2)))
@@ -63,12 +63,12 @@ def drawn(kind: tuple[str, float], mean: float, shape: tuple[int, ...], random: 
 
 
 def look_confidence(look: int) -> float:
-    """Return the confidence of the bound that decides a look at a test part, counted from 0."""
+    """Return the confidence of the bound for the verification with index ``look`` on a test set."""
     return 1 - ALPHA_SHARE * LOOK_ALPHA * (1 - ALPHA_SHARE) ** look
 
 
 def is_verified(errors: Sequence[int], images: int, target_pct: float, look: int) -> bool:
-    """Return whether a row is ever called verified: after the first declaration, or with the seeds declared later."""
+    """Return whether a row is called verified with the seeds declared first, or together with the seeds added later."""
     confidence = look_confidence(look)
     known = dict(enumerate(errors))
     first = {index: known[index] for index in range(SEEDS)}
@@ -80,12 +80,12 @@ def is_verified(errors: Sequence[int], images: int, target_pct: float, look: int
 
 
 def shares(studies: int, sizes: Sequence[int] = SIZES, targets: Sequence[float] = TARGETS) -> Iterator[dict[str, Any]]:
-    """Yield, for each case, the shares of false answers."""
+    """Yield the shares of false answers for each case."""
     random = np.random.default_rng(1)
     confidence = bounds.certifying(ALPHA * ALPHA_SHARE)
     for images in sizes:
         for target in targets:
-            # The mean lies below the target by a thousandth of the errors that are allowed.
+            # The mean number of errors is 0.1 % above the allowed number.
             mean = images * (1 - target / 100) * 1.001
             for kind in KINDS:
                 errors = drawn(kind, mean, (studies, LOOKS, SEEDS + MORE_SEEDS), random)
@@ -104,7 +104,7 @@ def shares(studies: int, sizes: Sequence[int] = SIZES, targets: Sequence[float] 
 
 
 def study_shares(runs: int) -> Iterator[dict[str, Any]]:
-    """Yield, for each case, the share of workspaces with a false ``verified`` after studies on one test part."""
+    """Yield, for each case, the share of workspaces with a false ``verified`` after several studies on a test set."""
     random = np.random.default_rng(2)
     looks = LOOKS * max(STUDIES)
     for images in STUDY_SIZES:
@@ -112,7 +112,7 @@ def study_shares(runs: int) -> Iterator[dict[str, Any]]:
             mean = images * (1 - target / 100) * 1.001
             for kind in STUDY_KINDS:
                 errors = drawn(kind, mean, (runs, looks, SEEDS + MORE_SEEDS), random)
-                # A look at a false verification ends a study, which changes nothing of whether one was false.
+                # A real study ends at a false verification; simulating the rest does not change the first one.
                 first = [
                     next((look for look in range(looks) if is_verified(seeds[look], images, target, look)), looks)
                     for seeds in errors.tolist()
@@ -124,13 +124,13 @@ def study_shares(runs: int) -> Iterator[dict[str, Any]]:
 
 
 def worst(studies: int, sizes: Sequence[int] = SIZES, targets: Sequence[float] = TARGETS) -> dict[str, float]:
-    """Return the largest share of false answers of each kind over all cases."""
+    """Return the largest shares of false verifications and certifications over all cases."""
     cases = list(shares(studies, sizes, targets))
     return {name: max(case[name] for case in cases) for name in ("verified", "certified")}
 
 
 def main() -> None:
-    """Write the result."""
+    """Run all cases and write the result."""
     studies = 5_000
     document = {"studies": studies, "cases": list(shares(studies)), "one_test_part": list(study_shares(studies))}
     RESULT.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Kinds of faults that a search has to survive: what each does to a running one, and what that search is given."""
+"""Kinds of faults that a search must survive: the fault itself, and the environment of the search."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ TIME_LIMIT = "10s"
 
 @dataclass(slots=True)
 class Surroundings:
-    """What a search is given besides its own options.
+    """Environment of a search with faults.
 
     Attributes:
-        options: of ``harness search``.
-        thing: what the fault strikes or takes notes in: a database, a cluster, a list; None where it is the search.
-        lacks: looks for what is missing at the end, beyond the search's own files; ``left`` for what is left over.
+        options: Further options of ``harness search``.
+        thing: Object used by the fault, such as a database server, a cluster or a list; None if not needed.
+        lacks: Function that returns missing results outside the files of the search, called at the end.
+        left: Function that returns leftover processes, called at the end.
     """
 
     options: Sequence[str] = ()
@@ -40,18 +41,19 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """One kind of fault.
+    """Kind of fault.
 
     Attributes:
-        what: for people.
-        strike: does it, and makes the search go on.
-        around: what the search is given, as a block; its argument is the folder of the search.
-        why_not: why this machine cannot have it; empty where it can.
-        each_session: it ends the session, so its moment is drawn anew for each; else one follows the end of a run.
-        is_repeatable: the order of events is as without it, so that the answer must be equal to the bit.
-        ends: exit codes with which it may end a session; one below zero is a signal.
-        minutes: it costs minutes rather than seconds.
-        at_once: most faults in one search.
+        what: Description for the table.
+        strike: Function that injects the fault and makes the search continue.
+        around: Context manager that sets up the surroundings; the argument is the folder of the search.
+        why_not: Function that returns why the fault is not possible on this machine; empty if possible.
+        each_session: Whether the fault ends the session. Its time is then drawn within each session, otherwise after
+            the end of a run.
+        is_repeatable: Whether the fault keeps the order of events, so that the answer must be bitwise equal.
+        ends: Allowed exit codes of interrupted sessions; negative numbers are signals.
+        minutes: Whether a fault costs minutes instead of seconds.
+        at_once: Most faults in a search.
     """
 
     what: str
@@ -95,9 +97,9 @@ def _worker(search: SmallSearch, rng: random.Random) -> int | None:
 
 
 def _fill_disk(search: SmallSearch, rng: random.Random, surroundings: Surroundings) -> None:
-    """Fill the disk to its last page, wait until the search has given up, and make room.
+    """Fill the disk completely, wait until the search ends, and free the disk.
 
-    Where it had already written all it ends in order; then nothing may be left to do.
+    If the search ends with exit code 0, its answer is kept: the answer must not change afterwards.
     """
     filler = search.work / "filler"
     with suppress(OSError), filler.open("wb", buffering=0) as file:
@@ -111,9 +113,9 @@ def _fill_disk(search: SmallSearch, rng: random.Random, surroundings: Surroundin
 
 
 def _tear(search: SmallSearch, rng: random.Random, surroundings: Surroundings) -> None:
-    """Kill the coordinator, and leave the beginning of a line at the end of every log: a write that was cut short.
+    """Kill the coordinator and append an incomplete line to each log, as an interrupted write would do.
 
-    A ledger is never passed over: the command says which line is torn, and a person removes it.
+    The program refuses a torn ledger with ContentError and leaves the repair to the user; this function restores it.
     """
     search.kill()
     whole: dict[Path, bytes] = {}
@@ -173,9 +175,9 @@ def _database(folder: Path) -> Iterator[Surroundings]:
 
 
 def _not_mirrored(search: SmallSearch, url: str) -> list[str]:
-    """Return the trials whose first run the database does not hold as the files do.
+    """Return the trials whose first run differs between the database and the files.
 
-    It may have been away when the search ended; then ``harness report --storage`` catches up, as the search says.
+    The database may have been down at the end of the search, so ``harness report --storage`` updates the mirror first.
     """
     code = search.begun(["report", "s", "--storage", url]).wait()
     if code != 0:
@@ -233,7 +235,7 @@ KINDS = {
         around=lambda folder: _one_worker(folder, "--trial-time", TIME_LIMIT),
         each_session=False,
         is_repeatable=False,
-        # A time limit is the outcome of a training: with more faults, each of its five trainings may be lost.
+        # A timed-out training is not repeated: more faults could remove all five trainings of the search.
         at_once=2,
     ),
     "database": Kind(

@@ -1,4 +1,4 @@
-"""Draw the README's picture: sizes and accuracies of leaderboard.csv beside networks that others have published.
+"""Draw the figure of the README: sizes and accuracies of leaderboard.csv and of published networks.
 
     python -m benchmarks.frontier
 
@@ -16,8 +16,8 @@ from harness.system import files
 from reports import charts
 
 ROOT = Path(__file__).resolve().parent.parent
-# Parameters, test accuracy in per cent, and where it is published (GitHub). None is a mean over seeds but the second,
-# and the first two were chosen by the test images.
+# Parameters, test accuracy in per cent, GitHub repository. Only the second accuracy is a mean over seeds. The first two
+# networks were selected by the test images.
 PUBLISHED = (
     (697, 99.03, "JoshWarn/Parameter-Efficient-MNIST"),
     (997, 98.76, "JoshWarn/Parameter-Efficient-MNIST"),
@@ -32,7 +32,7 @@ PUBLISHED = (
     (15_794, 99.59, "divya-r-kamat/EfficientMnist-Under20K"),
     (19_972, 99.57, "Shilpaj1994/ERA"),
 )
-# From colours on light ground, as charts have them, to those on dark ground; the lines and words of axes too.
+# Colours of the light theme of the charts and their replacements in the dark theme, including axes and text.
 DARK = {
     "white": "#0d1117",
     charts.TEXT: "#e6eaee",
@@ -45,7 +45,7 @@ DARK = {
 
 
 def rows() -> list[dict[str, Any]]:
-    """Return what was measured on MNIST's test images, here and by others; those smallest at their target are best."""
+    """Return the rows of the chart: networks measured on the MNIST test set here, and published networks."""
     tested = [
         row
         for row in leaderboard.read(ROOT / "leaderboard.csv")
@@ -75,7 +75,7 @@ def rows() -> list[dict[str, Any]]:
 
 
 def pictures() -> dict[str, str]:
-    """Return the pictures by the names of their files in docs/."""
+    """Return the SVG texts by file name in docs/."""
     light = charts.svg(charts.frontier(rows(), 99.4, height=420), 820)
     dark = light
     for colour, other in DARK.items():

@@ -1,8 +1,8 @@
-"""Fit the formula of ``latency_us`` to what the native engine takes for one image on one core.
+"""Fit the formula of ``latency_us`` to the time of the native engine for a single image on a single core.
 
-Networks are drawn from the spaces that come with the program, for images of several shapes. The coefficients of
-multiply-adds, numbers in maps and ops are those of the least squares of relative errors, none below zero; a third of
-the networks, held out, says how far the formula is from the measurement.
+Networks are drawn from the built-in spaces for images of several shapes. The coefficients of multiply-adds, feature-map
+values and ops are fitted by non-negative least squares of the relative errors. The errors of the formula are measured
+on a held-out third of the networks.
 
     python -m benchmarks.latency
 """
@@ -36,7 +36,7 @@ _DRAWN = {
 
 
 def terms(analysis: Analysis) -> tuple[int, int, int]:
-    """Return what the coefficients are of: ops, multiply-adds, numbers in maps."""
+    """Return the terms of the formula: ops, multiply-adds, feature-map values."""
     ops = sum(1 for _ in flat([layer.op for layer in analysis.layers]))
     return ops, analysis.macs, analysis.map_numbers
 

@@ -1,4 +1,4 @@
-"""The facts of a machine that a measurement depends on."""
+"""Facts of the machine and the software that a measurement depends on."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from harness.training.result import code_version, instructions
 
 
 def machine() -> dict[str, Any]:
-    """Return processor, cores, versions and commit; no name of the machine."""
+    """Return processor, cores, versions and commit, without the host name."""
     commit, dirty = code_version()
-    # A benchmark may have been changed where the packages have not.
+    # ``code_version`` covers the packages only; the benchmarks may have uncommitted changes as well.
     command = ["git", "-C", str(Path(__file__).parent), "status", "--porcelain", "--untracked-files=no", "--", "*.py"]
     changes = subprocess.run(command, capture_output=True, check=False).stdout
     return {

@@ -1,14 +1,15 @@
-"""How dependable the main job is: searches from a cold start, one after the other, and what each must show.
+"""Measure the reliability of ``harness search``: searches from a cold start, in sequence, and their requirements.
 
     python -m benchmarks.main_job --data FOLDER --cases 10m
     python -m benchmarks.main_job --table
 
-Each search is ``harness search`` with its defaults in a workspace of its own. What came of it is written at once to
-benchmarks/results/main-job.json, in the place of an older search of the same case and seed, and its reads of the test
-set to main-job-reads.jsonl. The table, for docs/measurements.md, is printed. Misses stay in the file. The searches of
-the file are of one configuration: where the defaults have changed since, the first new search takes the place of all.
+Each search is ``harness search`` with the default options in a new workspace. Its result is written immediately to
+benchmarks/results/main-job.json, replacing an earlier search of the same case and seed; its reads of the test set go to
+main-job-reads.jsonl. The table for docs/measurements.md is printed. Searches that miss a requirement stay in the file.
+All searches of the file have the same configuration: after a change of the defaults, the first new search replaces all.
 
-Nothing else should run meanwhile; a search that gets less than 90 % of its cores is no answer, and ends this script.
+No other program should run at the same time: a search with less than 90 % of its cores does not count and ends the
+script.
 """
 
 from __future__ import annotations
@@ -50,7 +51,14 @@ PRIOR = ROOT / "harness" / "searching" / "trainings-mnist.csv"
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Searches that differ in nothing but their seed; ``most`` parameters are asked for, ``goal`` is hoped for."""
+    """Searches that differ in their seed only.
+
+    Attributes:
+        options: Options of ``harness search``.
+        seeds: Seeds of the searches.
+        most: Required upper limit of the answer's parameters; None for no limit.
+        goal: Desired upper limit of the answer's parameters; None for no goal.
+    """
 
     options: str
     seeds: tuple[int, ...]
@@ -58,25 +66,22 @@ class Case:
     goal: int | None = None
 
 
-# None of these seeds was searched with before; the prior has learned from searches with seeds up to 68.
+# These seeds were never used before; the prior contains searches with seeds up to 68.
 CASES = {
     "10m": Case("--time 10m", (303, 304, 305, 306, 307), most=6_000, goal=3_400),
 }
-# A person who sees nothing for longer takes the search for stuck.
+# Latest time of the first confirmed network; after a longer wait a user would assume that the search is stuck.
 FIRST_ANSWER_SECONDS = 60.0
-# A search that got less than this of the cores that were its own shows what other programs left.
-LEAST_SHARE = 0.9
-# What a search prints, where it lies and which machines train decides nothing, nor does a chip that nobody names; every
-# search gets its seed.
+LEAST_SHARE = 0.9  # least fraction of the processor time of all cores; below, the machine was shared
+# Options that do not influence the result of a search by default, and the seed, which differs between the searches.
 WITHOUT_EFFECT = {"plan_only", "verbose", "as_json", "study", "data", "cluster", "seed", "storage", "log", "chip"}
-# As the results that are kept call two of the options.
-KEPT_NAMES = {"time": "seconds", "target_pct": "target"}
+KEPT_NAMES = {"time": "seconds", "target_pct": "target"}  # names of two options in the results file
 
 
 def configuration() -> dict[str, Any]:
-    """Return what a search with its defaults is: options, and the space, recipe, threshold and prior that they name.
+    """Return the default configuration of a search: options, space, recipe, threshold and prior.
 
-    That code which should change nothing changes nothing is held by the replays in tests/golden.
+    The code is not part of the configuration: the replays in tests/golden detect changes of its behaviour.
     """
 
     def default(option: click.Parameter) -> str | float | bool | None:
@@ -84,7 +89,7 @@ def configuration() -> dict[str, Any]:
             return option.default is True
         if isinstance(option.default, tuple):
             return ",".join(option.default)
-        # From click 8.3 on an option without a default has a mark of click's own instead of None.
+        # Since click 8.3, an option without a default has a sentinel instead of None.
         return option.default if isinstance(option.default, str | float | int) else None
 
     data = DATASETS["mnist"]
@@ -105,7 +110,7 @@ def configuration() -> dict[str, Any]:
 
 
 def measured(name: str, seed: int, data: Path, folder: Path) -> dict[str, Any]:
-    """Run one search in an empty folder and return what came of it and what it was measured with."""
+    """Run a search in an empty folder and return its result with the seconds, the processor share and the machine."""
     arguments = ["search", *CASES[name].options.split(), "--json", "--seed", str(seed)]
     variables = {word: value for word, value in os.environ.items() if not word.startswith("HARNESS_")}
     environment = variables | {"HARNESS_WORKSPACE": str(folder), "HARNESS_DATA": str(data), "PYTHONPATH": str(ROOT)}
@@ -136,9 +141,9 @@ def measured(name: str, seed: int, data: Path, folder: Path) -> dict[str, Any]:
 
 
 def outcome(folder: Path) -> dict[str, Any]:
-    """Return what a search in this folder has printed and noted.
+    """Return the result of the search in ``folder``, from its output and its log.
 
-    ``sizes`` are (seconds, parameters of the smallest network that is confirmed from then on), or None where none is.
+    ``sizes`` are the changes of the incumbent as (seconds, parameters); parameters are None if there is no incumbent.
     """
     printed = json.loads((folder / "stdout.json").read_text(encoding="utf-8"))
     row = printed["winner"]
@@ -165,7 +170,7 @@ def outcome(folder: Path) -> dict[str, Any]:
 
 
 def misses(result: dict[str, Any]) -> list[str]:
-    """Return a phrase for each thing that a search has not shown."""
+    """Return a phrase for each requirement that a search has missed."""
     most = CASES[result["case"]].most
     missed = []
     if not result["reached"]:
@@ -179,7 +184,7 @@ def misses(result: dict[str, Any]) -> list[str]:
 
 
 def table(searches: Sequence[dict[str, Any]], known: frozenset[str]) -> str:
-    """Return a line a case, and a paragraph on all; ``known`` are hashes of the networks in the bundled prior."""
+    """Return a Markdown table with a row per case and a summary; ``known`` are the hashes of the bundled prior."""
     lines = [
         "| options | searches run | met | of these *verified* | parameters of the answer: median (largest) "
         "| asked for | seconds to the first answer: median (longest) |",
@@ -227,7 +232,7 @@ def _processor_seconds() -> float:
 
 
 def current() -> str:
-    """Return the table of what is on file."""
+    """Return the table of the results file."""
     from harness.searching.surrogate.past import shipped
 
     searches = json.loads(RESULTS.read_text(encoding="utf-8"))["searches"]
@@ -235,7 +240,7 @@ def current() -> str:
 
 
 def main() -> None:
-    """Run the searches of the cases that are named, and print the table."""
+    """Run the searches of the requested cases, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=os.environ.get("HARNESS_DATA"), help="folder of the images")
     parser.add_argument("--cases", default=",".join(CASES), help=", ".join(CASES))

@@ -1,6 +1,6 @@
-"""A PostgreSQL server of one's own, in a temporary folder, that can be killed and started again.
+"""Private PostgreSQL server in a temporary folder that can be killed and restarted.
 
-PostgreSQL refuses to run as root, so root runs it as ``postgres`` or ``nobody``.
+PostgreSQL refuses to run as root, so root starts the server as the user ``postgres`` or ``nobody``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,14 @@ PATIENCE_SECONDS = 120.0
 
 @dataclass(slots=True)
 class Server:
-    """A server that listens on this machine only; ``folder`` has its data, ``process`` is None while it rests."""
+    """Server that listens on localhost.
+
+    Attributes:
+        programs: Folder of the PostgreSQL programs.
+        folder: Folder of the data, the log and the socket.
+        port: TCP port.
+        process: Server process; None before the start and after a kill.
+    """
 
     programs: Path
     folder: Path
@@ -33,11 +40,11 @@ class Server:
     process: subprocess.Popen[bytes] | None = None
 
     def url(self, password: str = "s3cret%2Fword") -> str:
-        """Return the URL of its database, with the password as a URL spells it."""
+        """Return the URL of the database; ``password`` is percent-encoded."""
         return f"postgresql://{USER}:{password}@127.0.0.1:{self.port}/postgres"
 
     def start(self) -> None:
-        """Start it and wait until it answers; what a killed one has left may hold it up for a moment."""
+        """Start the server and wait until it answers; retry while remains of a killed server block the start."""
         command = [f"{self.programs}/postgres", "-D", f"{self.folder}/data", "-p", str(self.port)]
         command += ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self.folder}"]
         until = time.monotonic() + PATIENCE_SECONDS
@@ -49,25 +56,25 @@ class Server:
             time.sleep(0.05)
 
     def kill(self) -> None:
-        """Kill it with SIGKILL; its children end when they find out."""
+        """Kill the server with SIGKILL; its children end on their own."""
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
         self.process = None
 
     def stop(self) -> None:
-        """Stop it in order, without waiting for its clients."""
+        """Shut the server down without waiting for clients (SIGINT, fast shutdown)."""
         if self.process is not None:
             self.hang(stopped=False)
             self.process.send_signal(signal.SIGINT)
             self.process.wait()
 
     def hang(self, *, stopped: bool) -> None:
-        """Stop the server and all its children, so that none answers, or let them go on."""
+        """Suspend the server and all children (SIGSTOP), or resume the processes (SIGCONT)."""
         assert self.process is not None
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         for number in (self.process.pid, *map(int, children)):
-            # The child of a client that has just left may end between the two lines.
+            # The child of a client that has just disconnected may have ended since ``children`` was read.
             with suppress(ProcessLookupError):
                 os.kill(number, signal.SIGSTOP if stopped else signal.SIGCONT)
 
@@ -77,7 +84,7 @@ class Server:
 
 
 def unprivileged() -> dict[str, Any]:
-    """Return what makes a subprocess of root one of another user."""
+    """Return the arguments of ``subprocess`` that drop root privileges; empty for a normal user."""
     if os.getuid() != 0:
         return {}
     known = {entry.pw_name for entry in pwd.getpwall()}
@@ -86,8 +93,8 @@ def unprivileged() -> dict[str, Any]:
 
 
 def programs() -> Path | None:
-    """Return the folder of the server's programs; None where there are none."""
-    # Debian keeps the programs of a server off the PATH.
+    """Return the folder of the PostgreSQL programs; None if PostgreSQL is not installed."""
+    # Debian installs the server programs outside of PATH.
     folders = [Path(name).resolve().parent for name in [shutil.which("initdb")] if name]
     folders += sorted(path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     return next((folder for folder in folders if (folder / "pg_isready").exists()), None)
@@ -95,7 +102,7 @@ def programs() -> Path | None:
 
 @contextmanager
 def server(programs: Path) -> Iterator[Server]:
-    """Run a new, empty server for the block."""
+    """Run a new, empty server within a ``with`` block."""
     folder = Path(tempfile.mkdtemp(prefix="harness-postgres-"))
     try:
         user = unprivileged()

@@ -1,7 +1,7 @@
-"""A real search that is as small as can be, in a process of its own, for programs that disturb it.
+"""Small real search in a subprocess, for tests and benchmarks that inject faults.
 
-It trains a handful of networks of a hundred parameters on the 5,000 embedded images, and verifies one. With one worker
-it is repeatable to the bit.
+The search trains five networks of about a hundred parameters on the 5,000 embedded images and verifies the answer. With
+a single worker, results are bitwise repeatable.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ OPTIONS = (
     *("--dataset", "mnist-5k", "--study", "s", "--space", "@few.space", "--recipe", "@short.toml", "--prior", "none"),
     *("--target", "15", "--trials", "5", "--time", "100h", "--device", "cpu"),
 )
-# Where the compiled engine is kept: it changes no result.
-KEPT = {"HARNESS_ENGINE_CACHE"}
-PATIENCE_SECONDS = 600.0
-# So long may processes live on that their coordinator has left.
-GRACE_SECONDS = 30.0
+KEPT = {"HARNESS_ENGINE_CACHE"}  # variables passed to the search: the cache of the compiled engine changes no result
+PATIENCE_SECONDS = 600.0  # longest wait for an event
+GRACE_SECONDS = 30.0  # longest time that processes may outlive their coordinator
 
 
 class Stuck(Exception):
-    """Something that had to happen has not happened in time."""
+    """An expected event has not happened within ``PATIENCE_SECONDS``."""
 
 
 @dataclass(slots=True)
 class SmallSearch:
-    """One study, and the process that works on it.
+    """Study and the process that runs its search.
 
     Attributes:
-        place: folder of its own: ``work`` is the workspace, ``tmp`` for temporary files, ``said.txt`` its messages.
-        more: options besides those that all have.
-        work: its workspace; ``study`` is the folder of its study.
-        codes: how its processes have ended, oldest first.
-        survivors: processes that have lived on although their coordinator had gone.
+        place: Folder with ``work`` (workspace), ``tmp`` (temporary files) and ``said.txt`` (output).
+        more: Options in addition to ``OPTIONS``.
+        process: Current or last process.
+        work: Workspace.
+        study: Folder of the study.
+        codes: Exit codes of all processes, oldest first.
+        survivors: Command lines of processes that outlived their coordinator by more than ``GRACE_SECONDS``.
     """
 
     place: Path
@@ -55,7 +55,7 @@ class SmallSearch:
     survivors: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Write the space and the recipe."""
+        """Create the folders and write the space and the recipe."""
         self.work = self.place / "work"
         self.study = self.work / "runs" / "s"
         for folder in (self.work, self.place / "tmp"):
@@ -64,15 +64,19 @@ class SmallSearch:
         (self.place / "short.toml").write_text(RECIPE)
 
     def start(self) -> None:
-        """Begin, or go on where the last process has left the study."""
+        """Start the search, or resume the study."""
         self.process = self.begun(["search", *OPTIONS, *self.more])
 
     def is_running(self) -> bool:
-        """Return whether its process has not ended."""
+        """Return whether the process is running."""
         return self.process is not None and self.process.poll() is None
 
     def wait_for(self, has_happened: Callable[[], bool]) -> bool:
-        """Wait for something; return False where the process has ended before, raise Stuck where neither comes."""
+        """Wait until ``has_happened()`` is true; return False if the process ends before that.
+
+        Raises:
+            Stuck: Neither has happened within ``PATIENCE_SECONDS``.
+        """
         until = time.monotonic() + PATIENCE_SECONDS
         while not has_happened():
             if not self.is_running():
@@ -83,7 +87,7 @@ class SmallSearch:
         return True
 
     def wait(self) -> int:
-        """Wait for the end of the process; return its exit code, or raise Stuck."""
+        """Wait for the end of the process and return the exit code, or raise Stuck."""
         assert self.process is not None, "it has been started"
         try:
             code = self.process.wait(PATIENCE_SECONDS)
@@ -93,32 +97,32 @@ class SmallSearch:
         return code
 
     def kill(self) -> None:
-        """End the coordinator with SIGKILL."""
+        """Kill the coordinator with SIGKILL."""
         assert self.process is not None, "it has been started"
         self.process.kill()
         self.wait()
 
     def processes(self) -> list[int]:
-        """Return all processes of this search that are not dead, its coordinator included."""
+        """Return the ids of all live processes of this search, including the coordinator."""
         return marked(f"HARNESS_WORKSPACE={self.work}")
 
     def workers(self) -> list[int]:
-        """Return the processes that train; what else Python starts beside them is left out."""
+        """Return the ids of the training processes, without other helpers of ``multiprocessing``."""
         return [number for number in self.processes() if "spawn_main" in words_of(number)]
 
     def go_on(self) -> None:
-        """Start the same command again, after all that the last one has left."""
+        """End the remaining processes of the previous command and start the command again."""
         self._end_survivors()
         self.start()
 
     def end(self) -> None:
-        """End the process if it is still there, and what it has left."""
+        """Kill the coordinator if it is running, and end all remaining processes."""
         if self.is_running():
             self.kill()
         self._end_survivors()
 
     def begun(self, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
-        """Start a command of this checkout, which hears nothing of this process's settings."""
+        """Start a ``harness`` command of this checkout, without the ``HARNESS_`` variables of this process."""
         items = os.environ.items()
         environment = {name: value for name, value in items if not name.startswith("HARNESS_") or name in KEPT}
         environment |= {"HARNESS_WORKSPACE": str(self.work), "TMPDIR": f"{self.place}/tmp", "PYTHONPATH": str(ROOT)}
@@ -142,7 +146,7 @@ class SmallSearch:
 
 
 def survivors(look: Callable[[], list[int]]) -> list[str]:
-    """Return the processes that a look still finds when they have had a while to end, each by its command."""
+    """Return the command lines of the processes that ``look`` still finds after ``GRACE_SECONDS``."""
     until = time.monotonic() + GRACE_SECONDS
     while (numbers := look()) and time.monotonic() < until:
         time.sleep(0.02)
@@ -151,7 +155,7 @@ def survivors(look: Callable[[], list[int]]) -> list[str]:
 
 
 def marked(mark: str) -> list[int]:
-    """Return the processes that are not dead with ``NAME=value`` in their environment."""
+    """Return the ids of the live processes with ``mark``, ``NAME=value``, in the environment."""
     numbers = []
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -162,7 +166,7 @@ def marked(mark: str) -> list[int]:
 
 
 def words_of(number: int) -> str:
-    """Return the command line of a process, its words divided by NUL; empty where it is gone."""
+    """Return the command line of a process, separated by NUL; empty if the process has ended."""
     try:
         return Path(f"/proc/{number}/cmdline").read_bytes().decode(errors="replace")
     except OSError:

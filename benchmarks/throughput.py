@@ -1,8 +1,9 @@
-"""Training throughput on a processor: the harness beside a loop as the source documents write it.
+"""Measure the training throughput on a processor: the harness against a typical PyTorch loop.
 
-All sides train the same network on MNIST, one process of one thread a core, evaluation left out: torchvision's data
-set with a transform an image, a DataLoader without workers or with one, and eager fp32; the harness with moved images,
-by torch and by the compiled engine. Each figure is the median over interleaved rounds, of all processes together.
+All sides train the same network on MNIST with a process of one thread per core, without evaluation. The PyTorch loop
+uses torchvision's data set with a transform per image, a DataLoader with zero or one worker, and eager fp32. The
+harness trains with shifted images, by torch and by the compiled engine. Each result is the median over interleaved
+rounds, summed over all processes.
 
     python -m benchmarks.throughput --rounds 5 --data FOLDER
 
@@ -10,11 +11,11 @@ writes benchmarks/results/throughput.json.
 
     python -m benchmarks.throughput --roofline --data FOLDER
 
-measures how near a training step comes to the limits of one core: its multiply-adds a second and its memory bandwidth
-(benchmarks/peak.cpp), and the engine's images a second. A step counts three times the multiply-adds of the forward pass
-(less the first layer's input gradient, which nobody needs), and nothing else: BN, ReLU, pooling, augmentation and the
-update are overhead. Results go to benchmarks/results/roofline.json, a line for each kind of machine; the table, for
-docs/measurements.md, is printed.
+measures how close a training step comes to the limits of a core: peak multiply-adds per second and memory bandwidth
+(benchmarks/peak.cpp), and the engine's images per second. A step counts three times the multiply-adds of the forward
+pass, minus the unused input gradient of the first layer. BN, ReLU, pooling, augmentation and the update count as
+overhead. Results go to benchmarks/results/roofline.json, a line per kind of machine. The table for
+docs/measurements.md is printed.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ NETWORKS = {
         "conv3x3(6) bn relu conv3x3(6) bn relu | gap | linear(10)",
         32,
     ),
-    # The certified network; its kernels are in poses and used several times.
+    # The certified network, with rotated and tied kernels.
     "1,462 parameters, in poses": (
         "conv3x3(16, poses=4) bn(poses=4) relu | avgpool"
         " | conv1x1(12, poses=4) conv3x3(32, poses=4, tie=t1) bn(poses=4) relu | avgpool"
@@ -75,15 +76,14 @@ NETWORKS = {
         32,
     ),
 }
-# Images of one measurement, after as many steps to warm up as take a second or so.
-SEED_STYLE_IMAGES = 8_192
-HARNESS_IMAGES = 30_000
-# Tiles need a quarter of the multiply-adds that are counted, so a share may lie above 1, and never above this.
+SEED_STYLE_IMAGES = 8_192  # images per measurement with torch, after 10 warm-up steps
+HARNESS_IMAGES = 30_000  # images per measurement with the compiled engine, after 10 warm-up steps
+# Upper limit of the share of the peak: the engine's tiles (Winograd) need a quarter of the counted multiply-adds.
 MOST_SHARE = 4.0
 
 
 def seed_style(text: str, batch: int, folder: Path, loaders: int, device: str = "cpu") -> float:
-    """Return images a second of one process of a loop as the documents write it."""
+    """Return the images per second of a single process of the PyTorch loop."""
     torch.set_num_threads(1)
     torchvision = import_torchvision()
     transforms = torchvision.transforms
@@ -95,7 +95,7 @@ def seed_style(text: str, batch: int, folder: Path, loaders: int, device: str = 
         shuffle=True,
         num_workers=loaders,
         drop_last=True,
-        # This process was spawned, and its children would be too; a loop of one's own forks.
+        # Children of a spawned process would be spawned as well; a normal training script forks.
         multiprocessing_context="fork" if loaders else None,
     )
     network = build(parse_network(text), MNIST).train().to(device)
@@ -117,7 +117,7 @@ def seed_style(text: str, batch: int, folder: Path, loaders: int, device: str = 
 
 @contextmanager
 def torchvision_folder(folder: Path) -> Iterator[Path]:
-    """Unpack MNIST where torchvision's data set expects it, in a folder that is gone afterwards."""
+    """Unpack MNIST for torchvision's data set into a temporary folder."""
     spec = dataset("mnist")
     source = find(spec, folder)
     with tempfile.TemporaryDirectory() as root:
@@ -131,12 +131,12 @@ def torchvision_folder(folder: Path) -> Iterator[Path]:
 
 
 def by_harness(text: str, batch: int, folder: Path, engine: str) -> float:
-    """Return images a second of one process of the harness."""
+    """Return the images per second of a single process of the harness."""
     torch.set_num_threads(1)
     data = load("mnist", folder)
     count = HARNESS_IMAGES if engine == "native" else SEED_STYLE_IMAGES
     images = Images(data.train_images[:count], data.train_labels[:count], data.dataset.mean, data.dataset.std)
-    # Averaging from the first step on: most of a run has it.
+    # Average the weights from the first step on, since most steps of a run do.
     recipe = replace(Recipe(), batch_size=batch, average_start=0.0)
     run = start(
         parse_network(text), recipe, 0, torch.device("cpu"), load_engine() if engine == "native" else None, task=MNIST
@@ -148,14 +148,14 @@ def by_harness(text: str, batch: int, folder: Path, engine: str) -> float:
 
 
 def measured(side: Callable[..., float], count: int, *arguments: Any) -> float:
-    """Return what ``count`` processes at once give together."""
-    # Not a Pool: its processes may have no children, and a DataLoader's workers are children.
+    """Return the sum of ``side(*arguments)`` over ``count`` parallel processes."""
+    # A multiprocessing.Pool would not work: its processes are daemonic and cannot start DataLoader workers.
     with ProcessPoolExecutor(count, multiprocessing.get_context("spawn")) as pool:
         return sum(future.result() for future in [pool.submit(side, *arguments) for _ in range(count)])
 
 
 def limits() -> tuple[float, float]:
-    """Return GFLOP/s and GB/s of one core."""
+    """Return the peak GFLOP/s and GB/s of a core."""
     options = [*OPTIONS, *level().options]
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "peak"
@@ -167,14 +167,14 @@ def limits() -> tuple[float, float]:
 
 
 def flops_of(text: str) -> float:
-    """Return floating-point operations of a training step, an image."""
+    """Return the floating-point operations of a training step per image."""
     layers = analyse(parse_network(text), MNIST).layers
     macs = [layer.macs for layer in layers]
     return 2 * (3 * sum(macs) - next(count for count in macs if count))
 
 
 def measure_roofline(rounds: int, folder: Path) -> None:
-    """Measure the limits of a core and the engine, write the line of this machine, and print the table."""
+    """Measure the limits of a core and the speed of the engine, write the line of this machine, and print the table."""
     peaks: list[tuple[float, float]] = []
     speeds: dict[str, list[float]] = {name: [] for name in NETWORKS}
     for _ in range(rounds):
@@ -203,7 +203,7 @@ def _is_alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 def section(lines: list[dict[str, Any]]) -> str:
-    """Return the table as Markdown: a column a machine, a row a network."""
+    """Return the table as Markdown, with a column per machine and a row per network."""
     names = list(dict.fromkeys(row["network"] for line in lines for row in line["rows"]))
     shares = [{row["network"]: f"{100 * row['share_of_peak']:.0f} %" for row in line["rows"]} for line in lines]
     heads = [
@@ -217,7 +217,7 @@ def section(lines: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Measure all sides, round after round, and write and print the medians."""
+    """Measure all sides in interleaved rounds, and write and print the medians."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--data", type=Path, default=os.environ.get("HARNESS_DATA"))

@@ -1,16 +1,17 @@
-"""Past trainings, which the prior of a search is fitted to, collected from the repository's files.
+"""Collect the prior observations of the surrogate model from the files of the repository.
 
     python -m benchmarks.trainings collect
 
-writes harness/searching/trainings-mnist.csv, a row a network and recipe, and trainings-mnist.json: what each source
-gave. Only whole trainings on the fixed 50,000 images of mnist count, by their validation errors at the last epoch, and
-only recipes that are ``small`` or ``fast`` but for epochs, batch, rate and share of moved images. All tables of other
-data sets below benchmarks/tables make harness/searching/trainings-elsewhere.csv, a row a network and table.
+writes harness/searching/trainings-mnist.csv, with a row per network and recipe, and trainings-mnist.json, with counts
+per source. Only complete trainings on the fixed 50,000 images of mnist are used, with the validation errors at the last
+epoch, and only recipes that equal ``small`` or ``fast`` except for epochs, batch size, learning rate and share of
+shifted images. The tables below benchmarks/tables on other data sets give harness/searching/trainings-elsewhere.csv,
+with a row per network and table.
 
     python -m benchmarks.trainings keep STUDY ...
 
-appends the trainings of searches, whose folders are named, to benchmarks/results/trainings.jsonl, which is a source.
-All that came to their end: a choice by the errors would make a model of them too hopeful.
+appends the trainings of the searches in the given folders to benchmarks/results/trainings.jsonl, which is a source of
+``collect``. All complete trainings are kept: a selection by errors would bias the surrogate model towards few errors.
 """
 
 from __future__ import annotations
@@ -46,7 +47,13 @@ _ANOTHER = "another recipe"
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One training, its errors of 10,000 images and what draws its numbers, or the mean of several without ``seed``."""
+    """Training, or mean of several trainings.
+
+    Attributes:
+        errors: Number of wrong images out of 10,000.
+        seed: Identifier of the random numbers; empty for a mean.
+        runs: Number of trainings.
+    """
 
     architecture: Architecture
     recipe: Recipe
@@ -56,13 +63,13 @@ class Told:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Hashes of network and recipe."""
+        """Hash of the network and hash of the recipe."""
         return self.architecture.hash, self.recipe.hash
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What one file tells: its digest, its trainings, and how many others are left out, by reason."""
+    """Trainings of a file, with the digest of the file and the number of skipped runs by reason."""
 
     sha256: str
     told: tuple[Told, ...]
@@ -120,12 +127,12 @@ def _of_leaderboard(path: Path) -> Iterator[Told | str]:
         elif (recipe := recipe_by_hash(row.recipe_hash, row.epochs)) is None:
             yield _ANOTHER
         else:
-            # As many digits as the file has: a mean of three runs is no whole number of errors.
+            # The file has a rounded mean accuracy: recover the integer total of errors over the runs, then divide.
             errors = round((100 - row.validation_accuracy_pct) * IMAGES / 100 * row.validation_seeds)
             yield Told(row.architecture, recipe, errors / row.validation_seeds, "", row.validation_seeds)
 
 
-# In this order: of a run that two files tell, the first speaks.
+# Order of precedence: a run that is in several files is taken from the first of these files.
 READERS: dict[str, Callable[[Path], Iterable[Told | str]]] = {
     "benchmarks/tables/mnist-bench/table.csv": _of_table,
     "benchmarks/results/topologies.json": _of_rows,
@@ -136,7 +143,7 @@ READERS: dict[str, Callable[[Path], Iterable[Told | str]]] = {
 
 
 def sources(root: Path) -> dict[str, Source]:
-    """Return what each file of a repository tells, by its name; a run that two files tell, by the first alone."""
+    """Return the trainings of each source file by file name; a repeated run is taken from the first file only."""
     known: set[tuple[str, str, str]] = set()
     sources_by_name: dict[str, Source] = {}
     for name, reader in READERS.items():
@@ -154,7 +161,7 @@ def sources(root: Path) -> dict[str, Source]:
                 trainings.append(item)
         content = (root / name).read_bytes()
         if name == "leaderboard.csv":
-            # The digest covers only the rows that are used, so that a new record changes nothing here.
+            # Hash the used rows only, otherwise each new record would change the digest.
             rows = sorted([*item.key, item.errors, item.runs] for item in trainings)
             content = csv_text(["hash", "recipe_hash", "errors", "runs"], rows).encode()
         digest = hashlib.sha256(content).hexdigest()
@@ -163,7 +170,7 @@ def sources(root: Path) -> dict[str, Source]:
 
 
 def collected(sources_by_name: Mapping[str, Source]) -> tuple[PastTraining, ...]:
-    """Return one training for each network and recipe, in order of form, network and recipe."""
+    """Return the mean training for each network and recipe, in order of form, network and epochs."""
     alike: dict[tuple[str, str], list[tuple[str, Told]]] = defaultdict(list)
     for name, source in sources_by_name.items():
         for training in source.told:
@@ -182,7 +189,7 @@ def collected(sources_by_name: Mapping[str, Source]) -> tuple[PastTraining, ...]
 
 
 def provenance(sources_by_name: Mapping[str, Source], trainings: tuple[PastTraining, ...]) -> dict[str, Any]:
-    """Return where trainings come from, as plain JSON values; runs and what is left out are counted in runs."""
+    """Return the sources of the trainings with numbers of rows, used runs and skipped runs, as plain JSON values."""
 
     def of_source(name: str, source: Source) -> dict[str, Any]:
         rows = {training.key for training in source.told}
@@ -200,7 +207,7 @@ def provenance(sources_by_name: Mapping[str, Source], trainings: tuple[PastTrain
 
 
 def collected_elsewhere(folder: Path) -> tuple[PastTraining, ...]:
-    """Return one training for each network of each table in a folder that is of another data set, in order."""
+    """Return the mean training for each network of each table in ``folder`` on a data set other than mnist, sorted."""
     trainings = []
     for path in sorted(folder.glob("*/table.json")):
         table = read_table(path.parent)
@@ -224,7 +231,7 @@ def collected_elsewhere(folder: Path) -> tuple[PastTraining, ...]:
 
 
 def keep(studies: Iterable[Path], path: Path) -> int:
-    """Append the whole trainings of searches by the recipe ``small`` that are not on file; return their number."""
+    """Append the new complete trainings of searches with the recipe ``small`` to ``path``; return the number added."""
     lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
     done = {(line["hash"], line["epochs"], _drawn_by(line)) for line in lines}
     before = len(done)
@@ -237,7 +244,7 @@ def keep(studies: Iterable[Path], path: Path) -> int:
             small = named_recipe("small", epochs=run.recipe.epochs).recipe
             if run.recipe != small or run.status is not Status.COMPLETE or run.validation_errors is None:
                 continue
-            # Searches of before their seeds were a hash of their configuration had the study's own.
+            # Old searches derived seeds from ``config.seed`` instead of ``config.run_seed``.
             drawn = derive_seed(run.hash, run.recipe_hash, run.purpose, run.seed_index, config.run_seed)
             line = {"hash": run.hash, "recipe": "small", "epochs": run.recipe.epochs, "seed": run.seed_index}
             line |= {"parameters": run.parameters, "macs": run.macs, "errors": run.validation_errors}
@@ -250,7 +257,7 @@ def keep(studies: Iterable[Path], path: Path) -> int:
 
 
 def main() -> None:
-    """Collect what ships, or keep the trainings of searches."""
+    """Run the command ``collect`` or ``keep``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("collect", help="write what ships, from the files of the repository")
