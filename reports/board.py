@@ -15,7 +15,6 @@ from harness.data.datasets import DATASETS, known_task
 from harness.evidence.leaderboard import PROVEN, LeaderboardRow, Survey, Tier
 from harness.evidence.record import Record, kept_indices
 from harness.studies.candidate import allowed_errors
-from harness.studies.events import SessionEnded
 from harness.system import files
 from harness.system.errors import ContentError, typed
 from harness.system.files import Workspace
@@ -261,8 +260,7 @@ def _state_of(info: StudyFacts) -> str:
         return f"Running: {spent}"
     if last is None:
         return "Not begun"
-    ended = isinstance(last.event, SessionEnded) and last.event.reason != "interrupted"
-    return f"{'Ended' if ended else 'Interrupted'} after {spent}"
+    return f"{'Ended' if info.is_over else 'Interrupted'} after {spent}"
 
 
 def write_index(workspace: Workspace, index: _Index) -> Path:

@@ -20,7 +20,7 @@ from harness.evidence.record import Record
 from harness.searching.surrogate.past import alike, read_prior
 from harness.studies.candidate import VERIFIED_STATES, NetworkState, costs_of, why_refuted
 from harness.studies.config import StudyConfig, is_owned, read_config, settings_of
-from harness.studies.events import Proposal, RungReached, SessionBegan, SessionEnded, WinnerChosen
+from harness.studies.events import EndReason, Proposal, RungReached, SessionBegan, SessionEnded, WinnerChosen
 from harness.studies.log import read_state
 from harness.studies.state import Decision, StudyState
 from harness.system import statistics
@@ -313,6 +313,7 @@ class StudyFacts:
         last_utc: Time of the last event; empty without events.
         sessions: Events that began a session.
         last_turn: Last event that began or ended a session.
+        is_over: Whether the last session ended and was not interrupted.
         time_limit: Time limit of the last session in seconds; None if there is no limit or the log lacks it.
         networks: All proposed networks, best first, each with the best row over the recipes of its records.
         answer: ``StudyState.answer``, else the winner chosen last, whose verification missed the target.
@@ -346,6 +347,8 @@ class StudyFacts:
         turns = (entry for entry in reversed(study.entries) if isinstance(entry.event, SessionBegan | SessionEnded))
         self.last_turn = next(turns, None)
         self.searching = at_work and self.last_turn is not None and isinstance(self.last_turn.event, SessionBegan)
+        last_event = None if self.last_turn is None else self.last_turn.event
+        self.is_over = isinstance(last_event, SessionEnded) and last_event.reason is not EndReason.INTERRUPTED
         rows: dict[str, LeaderboardRow] = {}
         for item in sorted(measured, key=lambda item: item.row.rank):
             rows.setdefault(item.row.hash, item.row)

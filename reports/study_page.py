@@ -20,7 +20,7 @@ from harness.evidence.bounds import error_ratio_of
 from harness.evidence.leaderboard import LeaderboardRow, Tier, words_of
 from harness.evidence.ledger import DEFAULT_SEEDS
 from harness.evidence.record import Record, SeedRun, weights_path
-from harness.studies.events import Advised, Postponed, SessionEnded, Verified
+from harness.studies.events import Advised, EndReason, Postponed, SessionEnded, Verified
 from harness.studies.state import StudyState
 from harness.system import files, statistics
 from harness.system.document import csv_text
@@ -128,7 +128,7 @@ class _Headline(NamedTuple):
 def headline(info: StudyFacts) -> _Headline:
     """Return the verdict on a study."""
     trained = [network for network in info.networks if network.complete and network.accuracy_pct is not None]
-    over = _is_over(info)
+    over = info.is_over
     outcome = _outcome(info, over=over, is_trained=bool(trained))
     best = max(trained, key=lambda network: network.accuracy_pct or 0.0, default=None)
     verdict = render.words("verdict", info, outcome, over, best, _missed(info))
@@ -163,17 +163,12 @@ def _missed(info: StudyFacts) -> list[tuple[Network, Verified]]:
     ]
 
 
-def _is_over(info: StudyFacts) -> bool:
-    last = info.last_turn
-    return last is not None and isinstance(last.event, SessionEnded) and last.event.reason != "interrupted"
-
-
 def _progress(info: StudyFacts) -> str:
     last = info.last_turn
     if last is None:
         return render.words("progress", info, 0.0, None, False, None)
     event = last.event
-    planned = event.seconds if isinstance(event, SessionEnded) and event.reason == "time" else None
+    planned = event.seconds if isinstance(event, SessionEnded) and event.reason is EndReason.TIME else None
     early = planned is not None and last.elapsed < _EARLY * planned
     ends = (entry.event for entry in reversed(info.study.entries))
     final = next((each for each in ends if isinstance(each, Postponed | Verified | SessionEnded)), None)
@@ -191,7 +186,7 @@ def _next_step(info: StudyFacts) -> _NextStep | None:
     """Return the next command for a study; None while a search is running or if the log has no command."""
     # Skip the first argument, which is the path of the program.
     arguments = info.sessions[-1].event.command[1:] if info.sessions else ()
-    if not _is_over(info):
+    if not info.is_over:
         if info.searching or not arguments:
             return None
         return _NextStep(typed(*arguments), "goes on with the search where it stopped")

@@ -222,7 +222,6 @@ class Seeds:
     Attributes:
         errors: wrong test images of a seed index.
         weights: digest of the weights of a seed index.
-        teacher_seconds: of every result.
         in_flight: how many train at once, so how many are launched already when one ends.
         watch: called with each job before it is answered.
     """
@@ -232,7 +231,6 @@ class Seeds:
     environment: Environment = ENVIRONMENT
     status: Callable[[int], Status] = lambda index: Status.COMPLETE
     watch: Callable[[Job], None] = lambda job: None
-    teacher_seconds: float = 0.0
     in_flight: int = 1
     asked: list[Job] = field(default_factory=list)
 
@@ -254,7 +252,6 @@ class Seeds:
             wrong=tuple((image, 3) for image in range(count)),
             weights_sha256=self.weights(job.seed_index),
             train_seconds=50.0,
-            teacher_seconds=self.teacher_seconds,
             environment=self.environment,
             # No two runs begin at once.
             started_utc=f"2026-11-20T08:{number // 60:02d}:{number % 60:02d}+00:00",

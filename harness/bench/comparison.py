@@ -1,8 +1,8 @@
-"""A comparison: its design, every repeat's answers, what the judge said of them, and all that this shows.
+"""Comparison of search methods: design, traces of the repeats, judged answers, and statistical evaluation.
 
-``comparison.json`` is the design, ``traces.jsonl`` has a line a repeat, ``judged.json`` the true accuracy of
-every network that was an answer. The same command goes on with what is missing. Times of asking and dates are nowhere,
-so the same seeds on a table give the same bytes.
+``comparison.json`` has the design, ``traces.jsonl`` a line per repeat, ``judged.json`` the true accuracy of all
+networks that were an answer. The same command resumes an interrupted comparison. The files contain no dates and no
+times of answering, so that equal seeds on a table give equal bytes.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ from harness.system.terminal import aligned, counted, duration_text
 from harness.training.result import finite
 from search_spaces.space import clopper_pearson
 
-# The method that a search uses.
-DEFAULT = "default"
+DEFAULT = "default"  # name of the method that a search uses
 _DESIGN = "comparison.json"
 _TRACES = "traces.jsonl"
 _JUDGED = "judged.json"
@@ -38,13 +37,14 @@ _JUDGED = "judged.json"
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchTask:
-    """One task: the smallest network of a space that reaches a target, in a given time.
+    """Task: find the smallest network of a space that reaches a target within a time limit.
 
     Attributes:
-        study: what a search is asked; runs may be looked at after its rungs, the last one is the recipe's last epoch.
-        seconds: after which nobody trains any more. No method is told.
-        networks: all that may be proposed, where a table lists them; else None.
-        own_data: the data set, where it is a person's own; None for one that the harness knows.
+        study: Configuration of the search. Runs may be validated after its rungs; the last rung is the last epoch.
+        seconds: Time limit, unknown to the methods.
+        workers: Number of runs at the same time.
+        networks: Canonical texts of all allowed networks if a table lists the whole space, else None.
+        own_data: User-defined data set; None for a data set known to the harness.
     """
 
     study: WrittenConfig
@@ -55,14 +55,14 @@ class SearchTask:
 
     @property
     def data(self) -> Dataset:
-        """The data set, which the workspace need not know."""
+        """Data set of the task, which need not be known to the workspace."""
         return self.own_data or dataset(self.study.dataset)
 
 
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The network that a method would return from a moment on; None in all fields where it would return none."""
+    """Answer of a method from ``seconds`` on; the fields of the network are None if the answer is withdrawn."""
 
     seconds: float
     hash: str | None
@@ -73,14 +73,17 @@ class Answer:
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """One repeat of one method.
+    """Repeat of a method.
 
     Attributes:
-        seed: of the repeat, the same for all methods.
-        answers: one a change, in order; before the first there is none.
-        networks: proposed and trained; ``runs`` of them, fresh seeds included.
-        rejected: proposals that were over the budget or known conditions.
-        ended: seconds at which nothing more was done; the end of the task, unless the space was searched through.
+        method: Name of the method.
+        repeat: Index of the repeat.
+        seed: Seed of the repeat, equal for all methods.
+        answers: Changes of the answer in order of time; there is no answer before the first item.
+        networks: Number of networks trained.
+        runs: Number of finished runs, including fresh seeds.
+        rejected: Number of proposals that violated the budget or a condition of the space.
+        ended: Seconds at the end of the search; equal to the time limit unless the space was exhausted.
     """
 
     method: str
@@ -96,7 +99,7 @@ class Trace:
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Named:
-    """A method as it was asked for; ``command`` and ``source_sha256`` are of somebody's own."""
+    """Method as stored in a comparison; only user-defined methods have ``command`` and ``source_sha256``."""
 
     name: str
     says: str
@@ -108,14 +111,17 @@ class Named:
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What was asked.
+    """Design of a comparison.
 
     Attributes:
-        table: its name; None for real trainings, and so are ``spread`` and ``table_sha256``, which is of its rows.
-        spread: where runs get theirs: those of similar networks, or the network's own; ``replay`` explains both.
-        seed: of the comparison; repeat i of every method has a seed made of it and i.
-        code_sha256: of the code that decides a repeat; None in comparisons that are older than it.
-        machine: of real trainings; ``judge_seeds``: fresh seeds that judge an answer of theirs.
+        answer_seconds: Time limit for an answer of a user-defined method.
+        seed: Seed of the comparison, from which the seed of each repeat is derived.
+        table: Name of the table; None for live runs.
+        table_sha256: SHA-256 of the rows of the table; None for live runs.
+        spread: How runs are drawn from the table, see ``harness.bench.replay``; None for live runs.
+        judge_seeds: Fresh seeds that judge an answer of live runs.
+        code_sha256: SHA-256 of the code that influences a repeat; None in older files.
+        machine: Machine of live runs.
     """
 
     task: SearchTask
@@ -133,16 +139,18 @@ class Comparison:
 
     @property
     def document(self) -> dict[str, Any]:
-        """What was asked as plain JSON values."""
+        """Design as plain JSON values."""
         return asdict(self) | {"task": asdict(self.task) | {"study": config_document(self.task.study)}}
 
 
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """What the judge knows: mean validation accuracies at the last epoch of all answers, by hash.
+    """True accuracies of the answers.
 
-    ``smallest`` is the size of the smallest network that reaches the target, of all that were looked at; None for none.
+    Attributes:
+        accuracies_pct: Mean validation accuracy at the last epoch in per cent, by hash.
+        smallest: Parameters of the smallest judged network that reaches the target, None if there is none.
     """
 
     accuracies_pct: dict[str, float]
@@ -150,7 +158,7 @@ class Judged:
 
     @classmethod
     def of(cls, accuracies_pct: dict[str, float], sizes: dict[str, int], target_pct: float) -> Judged:
-        """Return what accuracies say of networks of these sizes, both by hash."""
+        """Return the judgement from accuracies and parameters, both by hash."""
         reaching = [size for key, size in sizes.items() if statistics.reaches(accuracies_pct[key], target_pct)]
         return cls(accuracies_pct=dict(sorted(accuracies_pct.items())), smallest=min(reaching, default=None))
 
@@ -159,7 +167,7 @@ class Judged:
 
 
 def begin(folder: Path, design: Comparison) -> list[Trace]:
-    """Write the design of a comparison, or check that its folder has the same one; return the folder's traces."""
+    """Write the design of a comparison, or check that the folder has an equal design; return the stored traces."""
     path = folder / _DESIGN
     log = folder / _TRACES
     if not path.exists():
@@ -169,21 +177,21 @@ def begin(folder: Path, design: Comparison) -> list[Trace]:
     if earlier != design:
         names = [item.name for item in fields(Comparison) if getattr(earlier, item.name) != getattr(design, item.name)]
         raise ContentError(f"{folder} holds a comparison with another {', '.join(names)}; give --out another folder")
-    # A line that a kill has torn has no end of line; it may well end with the brace of an answer.
+    # A line torn by a kill has no newline, but it may end with the "}" of an answer.
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n")[:-1] if log.exists() else []
     traces = [read_as(Trace, line, f"a line of {log}") for line in lines if line.endswith("}")]
-    # A torn line must not run into the next one.
+    # Rewrite the file without a torn line, otherwise the next line would be appended to this line.
     files.write_text(log, "".join(f"{_line(trace)}\n" for trace in traces))
     return traces
 
 
 def append_trace(folder: Path, trace: Trace) -> None:
-    """Append a repeat that has ended."""
+    """Append the trace of a finished repeat."""
     files.append_line(folder / _TRACES, _line(trace))
 
 
 def write_end(folder: Path, traces: Sequence[Trace], judged: Judged) -> None:
-    """Write all repeats in their order, not that in which they ended, and what the judge said."""
+    """Write all traces, ordered by method and repeat instead of time, and the judged answers."""
     files.write_text(folder / _TRACES, "".join(f"{_line(trace)}\n" for trace in traces))
     files.write_json(folder / _JUDGED, asdict(judged))
 
@@ -192,27 +200,29 @@ def _line(trace: Trace) -> str:
     return json.dumps(document_of(trace), separators=(",", ":"), allow_nan=False)
 
 
-# What it shows --------------------------------------------------------------------------------------------------------
+# Evaluation -----------------------------------------------------------------------------------------------------------
 
 
-# The two scores that methods are compared by.
-OVER_TIME, AT_THE_END = "over time", "at the end"
-LEVEL = 0.05
-# What a search must beat.
-_BASELINE = "random"
-# Marks of the time axis, besides its beginning.
-_STEPS = 60
-_DRAWS, _CONFIDENCE = 2_000, 0.95
-# How long it takes to get to these multiples of the smallest size that reaches.
+OVER_TIME, AT_THE_END = "over time", "at the end"  # scores by which methods are compared
+LEVEL = 0.05  # significance level
+_BASELINE = "random"  # method that a search must beat
+_STEPS = 60  # intervals of the time axis
+_DRAWS, _CONFIDENCE = 2_000, 0.95  # bootstrap resamples, confidence of intervals
+# Expected running times are given for these multiples of the smallest feasible size.
 _SIZE_FACTORS = (1.0, 1.1, 1.25, 1.5, 2.0)
-# Decimals of a score: sums of the same spans of time in other pieces differ by what floats round.
-DECIMALS = 12
-# Up to so many repeats that are not alike, Wilcoxon's p is counted out; with more the normal approximation is good.
+DECIMALS = 12  # decimals to which scores are rounded: equal scores may differ by floating-point rounding
+# Largest number of non-zero differences with an exact Wilcoxon p-value; above, the normal approximation is accurate.
 _MOST_COUNTED = 50
 
 
 class _Judge(NamedTuple):
-    """Who reaches the target, by hash; the budget, which counts for no answer; the smallest that reaches, else inf."""
+    """Reference for scores.
+
+    Attributes:
+        reaching: Hashes of the networks that reach the target.
+        largest: Budget, used as the size if there is no valid answer.
+        smallest: Parameters of the smallest network that reaches the target, else infinity.
+    """
 
     reaching: Container[str | None]
     largest: int
@@ -226,9 +236,9 @@ class _Judge(NamedTuple):
 
 
 class _Steps(NamedTuple):
-    """The size of a trace's answer over time: from ``starts[i]`` on it is ``sizes[i]``; the first start is 0.
+    """Step function of the answer's size: ``sizes[i]`` parameters from ``starts[i]`` seconds on; ``starts[0]`` is 0.
 
-    Infinite is the size of no answer, and of one that does not reach the target.
+    The size is infinite without an answer and for an answer that does not reach the target.
     """
 
     starts: tuple[float, ...]
@@ -240,14 +250,13 @@ class _Steps(NamedTuple):
         return cls((0.0, *(each.seconds for each in trace.answers)), (math.inf, *reached))
 
     def at(self, seconds: float) -> float:
-        """Return the size at a time."""
+        """Return the size at ``seconds``."""
         return self.sizes[bisect_right(self.starts, seconds) - 1]
 
     def score(self, judge: _Judge, seconds: float) -> float:
-        """Return the mean over time of the logarithm of size over the smallest possible; the lower the better.
+        """Return the mean over time of log(size / smallest feasible size); lower is better.
 
-        Before there is an answer that reaches, and while there is none, the budget counts. Where nothing reaches, all
-        methods have the score 0.
+        While there is no valid answer, the size is the budget. If no network reaches the target, the score is 0.
         """
         least = min(judge.smallest, judge.largest)
         spans = zip(self.starts, (*self.starts[1:], seconds), self.sizes, strict=True)
@@ -258,14 +267,19 @@ class _Steps(NamedTuple):
         return math.fsum(parts) / seconds
 
     def score_at(self, judge: _Judge, seconds: float) -> float:
-        """Return the logarithm of the size at a time over the smallest possible."""
+        """Return log(size / smallest feasible size) at ``seconds``."""
         return math.log(min(self.at(seconds), judge.largest) / min(judge.smallest, judge.largest))
 
 
 def _interval(drawn: Callable[[Any], Any], count: int, method: Any = "linear") -> Any:
-    """Return the ends of a bootstrap interval of what is drawn of repeats, for each row of (_DRAWS, count) numbers.
+    """Return the ends of a bootstrap interval over ``count`` repeats.
 
-    scipy's bootstrap knows neither infinities nor a single repeat.
+    scipy's bootstrap supports neither infinite values nor a single repeat.
+
+    Args:
+        drawn: Function from resampled indices of shape (_DRAWS, count) to the statistic of each row.
+        count: Number of repeats.
+        method: Method of ``np.quantile``.
     """
     chosen = np.random.default_rng(0).integers(0, count, (_DRAWS, count))
     tail = (1 - _CONFIDENCE) / 2
@@ -273,9 +287,9 @@ def _interval(drawn: Callable[[Any], Any], count: int, method: Any = "linear") -
 
 
 def _curve(repeats: Sequence[_Steps], times: Sequence[float]) -> list[tuple[float, float, float, float]]:
-    """Return times with the median size of at least one repeat and the ends of its bootstrap band.
+    """Return (time, median size, low, high) for each time; low and high are the ends of a bootstrap interval.
 
-    A size is infinite where the median repeat has no answer that reaches.
+    A size is infinite if the median repeat has no valid answer.
     """
     sizes = np.array([[repeat.at(time) for time in times] for repeat in repeats])  # (repeats, times)
 
@@ -283,16 +297,16 @@ def _curve(repeats: Sequence[_Steps], times: Sequence[float]) -> list[tuple[floa
         middle = (len(of) - 1) // 2
         return np.partition(of, middle, axis=0)[middle]
 
-    # Between a number and infinity nothing can be interpolated, so ends are values that were seen.
+    # "inverted_cdf" returns observed values; interpolation between a number and infinity is undefined.
     ends = _interval(lambda chosen: np.array([median(sizes[rows]) for rows in chosen]), len(repeats), "inverted_cdf")
     return list(zip(times, *(map(float, line) for line in (median(sizes), *ends)), strict=True))
 
 
 def _runtime(repeats: Sequence[_Steps], size: int, seconds: float) -> dict[str, Any]:
-    """Return the expected running time to an answer of at most that size, misses counted, of at least one repeat.
+    """Return the expected running time to an answer of at most ``size`` parameters: total time / number of successes.
 
-    ``expected_seconds`` is None where no repeat got there; ``low`` and ``high`` are its bootstrap interval,
-    ``share_low`` and ``share_high`` that of the share of repeats that got there (Clopper and Pearson 1934).
+    ``expected_seconds`` is None if no repeat succeeded; ``low`` and ``high`` are the bootstrap interval. ``share_low``
+    and ``share_high`` are the interval of the share of successful repeats (Clopper and Pearson 1934).
     """
     starts = [[start for start, answer in zip(*repeat, strict=True) if answer <= size] for repeat in repeats]
     times = np.array([min(group, default=math.inf) for group in starts])
@@ -321,9 +335,9 @@ def _runtimes(repeats: Sequence[_Steps], smallest: int | None, seconds: float) -
 
 
 def _ranking(scores: Mapping[str, Sequence[float]]) -> tuple[dict[str, float], float]:
-    """Return the mean ranks of methods, best first, and Friedman's p, NaN for fewer than three methods.
+    """Return the mean ranks of methods, best first, and Friedman's p-value, NaN for fewer than three methods.
 
-    The lowest score of a repeat is best, equal ones share a rank.
+    The lowest score of a repeat has rank 1; ties get the mean rank.
     """
     from scipy.stats import friedmanchisquare, rankdata
 
@@ -334,19 +348,22 @@ def _ranking(scores: Mapping[str, Sequence[float]]) -> tuple[dict[str, float], f
     return dict(sorted(zip(scores, map(float, means), strict=True), key=lambda pair: pair[1])), p
 
 
-# The numbers of methods by which they are compared: for each score, for each method, one a repeat.
+# Score name -> method -> a number per repeat; lower is better.
 Scores = Mapping[str, Mapping[str, Sequence[float]]]
 
 
 class Pair(NamedTuple):
-    """Two methods by one score, of which less is better.
+    """Test of two methods by a score; lower scores are better.
 
     Attributes:
-        difference: of the first's numbers less the second's, the mean over repeats; ``low`` and ``high`` its bootstrap
-            interval.
-        p: Wilcoxon's, two-sided; ``corrected_p`` is Holm's.
-        balance: what the test goes by, the sum of the signed ranks over that of the ranks: -1 where the first is better
-            in every repeat that is not alike.
+        when: Name of the score.
+        difference: Score of the first method minus score of the second, mean over repeats.
+        low: Lower end of the bootstrap interval of ``difference``.
+        high: Upper end of this interval.
+        p: Two-sided p-value of Wilcoxon's signed-rank test.
+        corrected_p: p-value after Holm's correction.
+        balance: Rank-biserial correlation: sum of the signed ranks / sum of the ranks. -1 if the first method is better
+            in all repeats with a difference.
     """
 
     first: str
@@ -361,15 +378,15 @@ class Pair(NamedTuple):
 
     @property
     def differs(self) -> bool:
-        """Whether the difference holds among all pairs, and test and mean say the same of which is better.
+        """Whether the corrected p-value is significant, and the test and the mean have the same sign.
 
-        Who is a little better mostly and far worse at times may be worse in the mean.
+        The signs can differ: a method may be slightly better in most repeats, but much worse in a few.
         """
         return self.corrected_p < LEVEL and self.balance * self.difference > 0
 
 
 def tested_pairs(scored: Scores, compared: Sequence[tuple[str, str]]) -> list[Pair]:
-    """Return these pairs of methods by every score, their p values corrected for all of them together."""
+    """Return the tests of the ``compared`` pairs for all scores; the correction is over all tests together."""
     pairs: list[Pair] = []
     for when, (first, second) in product(scored, compared):
         differences = np.array(scored[when][first]) - np.array(scored[when][second])
@@ -387,10 +404,9 @@ def tested_pairs(scored: Scores, compared: Sequence[tuple[str, str]]) -> list[Pa
 
 
 def _pairs(scored: Scores, compared: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
-    """Return these pairs of methods by every score, which are logarithms of sizes.
+    """Return the tests of the ``compared`` pairs for all scores, which are logarithms of sizes.
 
-    ``ratio`` are sizes of the first as a multiple of those of the second, the geometric mean over repeats, ``low`` and
-    ``high`` its interval.
+    ``ratio`` is the geometric mean over repeats of first size / second size, ``low`` and ``high`` its interval.
     """
     return [
         {
@@ -412,7 +428,7 @@ def _pairs(scored: Scores, compared: Sequence[tuple[str, str]]) -> list[dict[str
 def _tested(differences: Any) -> tuple[float, float]:
     from scipy.stats import rankdata, wilcoxon
 
-    # Twice the ranks: shared ones are halves. Those of Pratt (1959), who ranks the alike too and then leaves them out.
+    # Twice the ranks, because ties have half-integer ranks. Pratt (1959): zeros are ranked, and dropped afterwards.
     signed = (2 * rankdata(np.abs(differences)) * np.sign(differences)).astype(int)
     signed = signed[signed != 0]
     if not signed.size:
@@ -420,7 +436,7 @@ def _tested(differences: Any) -> tuple[float, float]:
     balance = float(signed.sum() / np.abs(signed).sum())
     if signed.size > _MOST_COUNTED:
         return float(wilcoxon(differences, zero_method="pratt", method="asymptotic", correction=True).pvalue), balance
-    # scipy counts out no more than 13 where ranks are shared: the chance of each sum, one rank after the other.
+    # scipy's exact test allows at most 13 values with ties. Exact distribution of the sum of the positive ranks:
     chances = np.ones(1)
     for rank in np.abs(signed):
         chances = (np.pad(chances, (0, rank)) + np.pad(chances, (rank, 0))) / 2
@@ -429,9 +445,12 @@ def _tested(differences: Any) -> tuple[float, float]:
 
 
 class Findings(NamedTuple):
-    """The whole comparison: the document that ``--json`` prints, null for what is infinite or undefined; the curves.
+    """Evaluation of a comparison.
 
-    ``scores`` are logarithms of sizes over the smallest that reaches, those of all repeats.
+    Attributes:
+        document: Output of ``--json``; infinite and undefined numbers are null.
+        curves: For each method, (time, median size, low, high).
+        scores: log(size / smallest feasible size) of all repeats.
     """
 
     document: dict[str, Any]
@@ -440,11 +459,11 @@ class Findings(NamedTuple):
 
 
 def findings(design: Comparison, traces: Sequence[Trace], judged: Judged) -> Findings:
-    """Return what the repeats of a comparison show; every method has the same repeats.
+    """Return the evaluation of a comparison; all methods have the same repeats.
 
-    Of a method ``ratio`` are its sizes over the smallest that reaches, the geometric mean over repeats and time;
-    ``final_size`` the median size at the end; ``answered`` the share of the repeats with an answer at the end, and
-    ``false`` of those whose answer does not reach; ``networks`` and ``runs`` their mean numbers in a repeat.
+    The document has for each method ``ratio``, the geometric mean over repeats and time of size / smallest feasible
+    size; ``final_size``, the median size at the end; ``answered``, the share of repeats with an answer at the end;
+    ``false``, the share of these answers that miss the target; ``networks`` and ``runs``, mean counts per repeat.
     """
     task = design.task
     seconds = task.seconds
@@ -507,7 +526,7 @@ def _answers(traces: Sequence[Trace], judge: _Judge) -> dict[str, Any]:
 def _sentences(
     repeats: int, ranks: Mapping[str, float], compared: Sequence[dict[str, Any]], varied: Sequence[dict[str, Any]]
 ) -> list[str]:
-    """Return the result in sentences: the default against random, against the best, and each variant against it."""
+    """Return the result in sentences: default against random and the best method, each variant against the default."""
 
     def sentence(pair: dict[str, Any], name: str, other: str) -> str:
         ratio, low, high = (pair[key] for key in ("ratio", "low", "high"))
@@ -532,15 +551,15 @@ def _sentences(
 
 
 def too_few(repeats: int, tests: int) -> list[str]:
-    """Return a sentence where so many repeats can show nothing by so many tests; else none."""
-    # Wilcoxon's p is least where all n repeats have one sign, 2 / 2^n, and Holm multiplies it by the number of tests.
+    """Return a sentence if ``repeats`` repeats cannot give a significant result with ``tests`` tests, else []."""
+    # Wilcoxon's p is smallest if all n repeats have the same sign: 2 / 2^n. Holm multiplies by the number of tests.
     if tests and tests * 2 / 2**repeats >= LEVEL:
         return [f"{repeats} repeats are too few to show any difference by {tests} tests."]
     return []
 
 
 def p_text(p: float) -> str:
-    """Return a p value as people read it."""
+    """Return a p-value as text."""
     return "below 0.0001" if p < 0.0001 else f"{p:.2g}"
 
 
@@ -559,7 +578,7 @@ def write_figures(folder: Path, result: Findings) -> list[Path]:
         "pairs.csv": result.document["pairs"] + result.document["variants"],
     }
     contents = {}
-    # A method alone has no pairs.
+    # A comparison of a single method has no pairs.
     for name, rows in ((name, rows) for name, rows in tables.items() if rows):
         columns = [column for column in rows[0] if column not in ("name", "says", "runtimes", "differs")]
         contents[folder / name] = csv_text(columns, [[row[column] for column in columns] for row in rows]).encode()
@@ -568,7 +587,7 @@ def write_figures(folder: Path, result: Findings) -> list[Path]:
 
 
 def figures_text(design: Comparison, document: Mapping[str, Any]) -> str:
-    """Return the comparison for people."""
+    """Return the comparison as a text table."""
     lines = [("method", "over time", "at the end", "false answers", "rank")]
     for method in document["methods"]:
         figures = zip(("ratio", "final_size", "mean_rank"), (".3f", ",.0f", ".2f"), strict=True)

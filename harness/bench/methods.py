@@ -1,9 +1,9 @@
-"""The methods of search that the bench compares: those that come with it, and those of others.
+"""Search methods that the bench compares: built-in methods and user-defined methods.
 
-All run in the open part of ``harness search``: the same code asks, rejects, confirms and so names the answer of the
-moment. Those that come with the bench differ in the sampler, in the parts of the search that are at work, and in what
-happens at the rungs. Those of others say which network is next, and may judge the rungs: a program that speaks JSON
-lines (``benchmarks/methods/README.md``), or a function, which runs in such a program, one a repeat.
+All methods run in the loop of ``harness search``: the same code requests proposals, rejects and confirms candidates and
+determines the incumbent. Built-in methods differ in the sampler, in the enabled parts of the search, and in the
+decisions at rungs. User-defined methods propose networks and optionally decide at rungs. They are programs with a JSON
+lines protocol (``benchmarks/methods/README.md``), or Python functions, each run in a subprocess per repeat.
 """
 
 from __future__ import annotations
@@ -44,17 +44,23 @@ from search_spaces.space import SearchSpace
 Stops = Enum("Stops", "NEVER RACE HALVING")
 
 
-# A sampler by itself: fresh seeds decide what the answer is, as for every method; no other part is at work.
+# Only the sampler and the confirmation on fresh seeds.
 _BARE = Switches(ladder=False, aim=False, falling_budget=False, repeats=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """A method; ``says`` what it does, for the report.
+    """Search method.
 
-    ``stops`` is what happens at the rungs; a variant is the default with one part changed. Somebody's has the
-    ``command`` of a program or a ``function``, ``module:name``. One that learns elsewhere begins with the trainings
-    that ship, but for those of the table's data set.
+    Attributes:
+        says: Description for the report.
+        sampler: Name of the sampler.
+        switches: Enabled parts of the search.
+        learns_elsewhere: Whether the surrogate model starts with the shipped prior observations of other data sets.
+        stops: Rule at the rungs.
+        is_variant: Whether the method is the default with a single change.
+        command: Program of a user-defined method.
+        function: Function of a user-defined method, ``module:name``.
     """
 
     name: str
@@ -68,14 +74,17 @@ class Method:
     function: str = ""
 
     def rungs(self, rungs: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the epochs at which its runs stop to be judged, where these are looked at and the last is the end."""
+        """Return the epochs at which pruning is decided; ``rungs`` are the validated epochs, with the last epoch."""
         halved = rungs[:-1] if self.stops is Stops.HALVING else ()
         return race.rungs(rungs[-1]) if self.stops is Stops.RACE else halved
 
     def named(self, task: SearchTask) -> Named:
-        """Return the method as a comparison knows it, with the SHA-256 of the files that its command names.
+        """Return the entry of the method in a comparison.
 
-        Of a function it is that of its module; what these files import or start is not covered.
+        ``source_sha256`` covers the files named in the command, or the module of the function, but not their imports.
+
+        Raises:
+            ContentError: The method needs an epoch at which the table has no accuracies.
         """
         if missing := sorted({*self.rungs(task.study.rungs)} - {*task.study.rungs}):
             raise ContentError(f"method {self.name!r} stops after epoch {missing[0]}, which the table has not")
@@ -84,7 +93,7 @@ class Method:
             words = [spec.origin or ""]
         whole = hashlib.sha256()
         for word in words:
-            # What may be run but not read is passed over.
+            # Arguments that are no readable files are skipped.
             with suppress(OSError):
                 whole.update(Path(word).name.encode(errors="replace") + Path(word).read_bytes())
         source = whole.hexdigest() if words else None
@@ -130,7 +139,7 @@ _MAIN = (
     ),
     _WHOLE,
 )
-# The default with one part changed at a time.
+# The default with a single part changed.
 _ABLATIONS = (
     replace(_part("no-rungs", "every run goes to its end"), stops=Stops.NEVER),
     _part("no-falling-budget", "sizes above what is confirmed are proposed too", falling_budget=False),
@@ -148,12 +157,14 @@ _BUILT_IN: Mapping[str, Method] = {method.name: method for method in (*_MAIN, *_
 
 
 def methods_of(names: Sequence[str], programs: Sequence[str], *, ablations: bool) -> tuple[Method, ...]:
-    """Return the methods that were named, all that come with the bench where none was.
+    """Return the requested methods.
 
-    A name may be a function, ``module:name``; a program is ``NAME=COMMAND``. Ablations are the default, where it is not
-    named, and each of its variants.
+    Args:
+        names: Names of built-in methods, or functions as ``module:name``; empty for all built-in methods.
+        programs: User-defined methods as ``NAME=COMMAND``.
+        ablations: Whether to add the default and its variants.
     """
-    # A program alone is compared with all that come with the bench.
+    # Without names, programs are compared with all built-in methods.
     methods = [_BUILT_IN.get(name) or _function(name) for name in names] or list(_MAIN)
     methods += [_program(text) for text in programs]
     if ablations:
@@ -161,7 +172,7 @@ def methods_of(names: Sequence[str], programs: Sequence[str], *, ablations: bool
     counts = Counter(method.name for method in methods)
     if twice := next((name for name, count in counts.items() if count > 1), None):
         raise UsageError(f"method {twice!r} is given twice; each has a name of its own")
-    # Without the default beside it a variant is a method like the others.
+    # Variants are compared with the default; without the default, a variant counts as a normal method.
     return tuple(methods) if _WHOLE in methods else tuple(replace(method, is_variant=False) for method in methods)
 
 
@@ -184,7 +195,7 @@ def _program(text: str) -> Method:
         words = tuple(shlex.split(command))
     except ValueError:
         words = ()
-    # Live, a method's name is part of the name of a folder that is removed afterwards.
+    # The name is part of the path of a folder that live runs delete, so it must not contain a slash.
     if not re.fullmatch(r"[^\W_][\w.-]*", name) or not words or name in _BUILT_IN:
         raise UsageError(
             f"--program {text!r}: NAME=COMMAND is wanted, NAME a new one of letters, digits, dots, - and _"
@@ -192,16 +203,15 @@ def _program(text: str) -> Method:
     return Method(name=name, says="somebody's program", command=words)
 
 
-# Methods of others ------------------------------------------------------------------------------------------
+# User-defined methods ---------------------------------------------------------------------------------------
 
-# In bytes: no network and no reason to say more is as long.
-_LONGEST_ANSWER = 1 << 20
-# Runs a function; it is looked for where the bench finds its own modules.
+_LONGEST_ANSWER = 1 << 20  # bytes, far more than any network text
+# Code of the subprocess that runs a function, with the ``sys.path`` of the bench.
 _HOST = "import sys; name, *sys.path = sys.argv[1:]; from harness.bench.methods import _host; _host(name)"
 
 
 class _Wanted(NamedTuple):
-    """What an answer must have: a field of a kind; ``example`` is for errors."""
+    """Required field of an answer and its type; ``example`` is shown in error messages."""
 
     field: str
     kind: type
@@ -214,9 +224,16 @@ _STOP = _Wanted("stop", bool, '{"stop": true} or {"stop": false}')
 
 @contextmanager
 def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, seconds: float) -> Iterator[Asker]:
-    """Be ready to ask somebody's method for the block: start its program, and end it with all that it has started.
+    """Start the program of a user-defined method, and kill the program and its process group on exit.
 
-    The first question is asked at once.
+    The first question is sent immediately.
+
+    Args:
+        method: User-defined method.
+        repeat: Index of the repeat, for error messages.
+        space: Search space.
+        problem: Problem sent to the method.
+        seconds: Time limit for an answer.
     """
     name = f"method {method.name!r}, repeat {repeat},"
     command = method.command or (sys.executable, "-c", _HOST, method.function, *sys.path)
@@ -238,7 +255,7 @@ def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, se
 
         def answer_to(*questions: Mapping[str, Any], wanted: _Wanted) -> dict[str, Any]:
             answer = b""
-            # A program that does not answer in time is ended; that closes its output, for which this one waits.
+            # Killing a late program closes its output, which ends the ``readline`` below.
             timer = threading.Timer(seconds, end)
             began = time.monotonic()
             timer.start()
@@ -273,7 +290,7 @@ def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, se
             return bool(answer_to({"rung": asdict(rung)}, wanted=_STOP)["stop"])
 
         try:
-            # The search is made for a method that judges rungs or for one that does not, which its first answer says.
+            # The first answer states whether the method judges rungs, which must be known before the search starts.
             first_answers = [answer_to({"begin": asdict(problem)}, {"tried": []}, wanted=_NETWORK)]
             judges_rungs = first_answers[0].get("judges_rungs") is True
             yield Asker(name.removesuffix(","), space, problem, ask, stop if judges_rungs else None)
@@ -286,8 +303,8 @@ def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, se
 
 
 def _host(name: str) -> None:
-    """Answer for the function ``module:name`` until the input ends; what it raises ends the program with a trace."""
-    # The function must not speak on these pipes: what it prints goes to stderr, and it has no input.
+    """Answer questions with the function ``module:name`` until the input ends; exceptions are not caught."""
+    # Keep the pipes away from the function: its output goes to stderr, its input is empty.
     questions = os.fdopen(os.dup(0), encoding="utf-8")
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -295,7 +312,7 @@ def _host(name: str) -> None:
     module, _, function = name.partition(":")
     begin: Callable[[Problem], Ask | tuple[Ask, Stop]] = getattr(importlib.import_module(module), function)
     problem = json.loads(questions.readline())["begin"]
-    # JSON has lists where the problem has tuples.
+    # JSON turns the tuples of the problem into lists.
     tuples = {key: tuple(value) for key, value in problem.items() if isinstance(value, list)}
     ask, stop = functions_of(begin(Problem(**problem | tuples)))
     for line in questions:

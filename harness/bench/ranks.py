@@ -1,4 +1,4 @@
-"""What comparisons of the same methods on several tables say together: ranks, the measure of docs/bench.md."""
+"""Mean ranks of search methods over several tables, the measure of docs/bench.md."""
 
 from __future__ import annotations
 
@@ -22,11 +22,14 @@ from harness.system.terminal import aligned, counted
 
 
 def ranks_of(comparisons: Mapping[str, Findings]) -> dict[str, Any]:
-    """Return what several tables, by name, say of the methods that ran on all of them with the same seeds.
+    """Return the ranking of methods over several tables; all comparisons have the same methods and seeds.
 
-    Of a method ``over_time`` and ``at_the_end`` are means over the tables of its ranks, which ``tables`` lists. The
-    ``pairs`` are the default and each other method. The numbers by which they are compared are the ranks within a
-    repeat, means over the tables; a ``difference`` below 0 says that the default is better.
+    ``over_time`` and ``at_the_end`` of a method are the means of the ranks on the single tables, listed in ``tables``.
+    ``pairs`` test the default against each of the remaining methods. The tested numbers are the ranks within a repeat,
+    averaged over the tables. A ``difference`` below 0 means that the default is better.
+
+    Args:
+        comparisons: Findings by name of the table.
     """
     findings = list(comparisons.values())
     methods = list(findings[0].scores[OVER_TIME])
@@ -34,7 +37,7 @@ def ranks_of(comparisons: Mapping[str, Findings]) -> dict[str, Any]:
     ranks: dict[str, Any] = {}
     within_repeats: dict[str, dict[str, list[float]]] = {}
     for when in (OVER_TIME, AT_THE_END):
-        # A score is the loss less the logarithm of the table's smallest size, which changes no rank.
+        # Scores are relative to the smallest size of the table; this constant does not change the ranks.
         scores = np.array([[item.scores[when][name] for name in methods] for item in findings])
         ranks[when] = _ranked(scores.mean(axis=2))  # (tables, methods)
         means = _ranked(scores).mean(axis=0)  # (methods, repeats)
@@ -66,14 +69,14 @@ def ranks_of(comparisons: Mapping[str, Findings]) -> dict[str, Any]:
 
 
 def _ranked(scores: Any) -> Any:
-    """Return the ranks of methods, the second axis, 1 for the lowest score; equal ones share the mean of theirs."""
+    """Return ranks along the axis 1 (methods), 1 for the lowest score; ties get the mean rank."""
     from scipy.stats import rankdata
 
     return rankdata(scores.round(DECIMALS), axis=1)
 
 
 def _sentences(pairs: Sequence[Pair]) -> list[str]:
-    """Return over what the default is better or worse by the main measure."""
+    """Return sentences that compare the default with the remaining methods by the score over time."""
     tested = [pair for pair in pairs if pair.when == OVER_TIME]
     groups = {
         "better than": [pair.second for pair in tested if pair.differs and pair.difference < 0],
@@ -84,7 +87,7 @@ def _sentences(pairs: Sequence[Pair]) -> list[str]:
 
 
 def ranks_text(document: Mapping[str, Any]) -> str:
-    """Return the ranks for people."""
+    """Return the ranks as a text table."""
     pairs = {pair["second"]: pair for pair in document["pairs"] if pair["when"] == OVER_TIME}
     lines = [["method", OVER_TIME, AT_THE_END, *document["tables"]]]
     for method in document["methods"]:

@@ -1,7 +1,7 @@
-"""A recording: which networks of a space a table is of, and their runs, until all have ended.
+"""Recording of a table: chooses networks of a space and trains all their runs.
 
-It is a study like others, whose sampler is called ``stratified``: its networks are all proposed at the beginning, and
-every run goes on from rung to rung to its end. The same command goes on with what is missing.
+A recording is a study with the sampler name ``stratified``. All networks are proposed at the beginning, and each run is
+trained from rung to rung to the last epoch. The same command resumes an interrupted recording.
 """
 
 from __future__ import annotations
@@ -39,27 +39,26 @@ from harness.training.executors.processes import Processes
 from harness.training.native.engine import TORCH, Choice, choose_engine
 from harness.training.progress import Reporter
 from harness.training.recipe import check_batch, check_network, named_recipe
-from harness.training.result import Purpose, Result, Status, accuracy_pct
+from harness.training.result import Errors, Purpose, Result, Status
 from harness.training.run import Job
 from search_spaces.catalog import space as space_of
 from search_spaces.errors import DrawError
 from search_spaces.network import Analysis, Architecture
 from search_spaces.space import SearchSpace, draw, enumerate_draws, judge, uniform
 
-_BANDS = 8
-# Spaces with no more configurations than this are looked at as a whole: ten seconds.
-_MOST_ENUMERATED = 100_000
-# Of larger spaces so many times the networks wanted are drawn at most, and so many draws a network wanted looked at:
-# a band that a space seldom hits is filled from far more draws than the others.
-_POOL_FACTOR = 20
+_BANDS = 8  # bands of parameters
+_MOST_ENUMERATED = 100_000  # configurations; a larger space is sampled; enumeration takes ten seconds
+_POOL_FACTOR = 20  # distinct candidates per requested network after which drawing stops
+# Most draws per requested network: many more than candidates, to fill bands that draws rarely hit.
 _DRAWS_FACTOR = 500
-_LEAST_DRAWS = 10_000
+_LEAST_DRAWS = 10_000  # lower limit of the number of draws
 
 
 class Near(NamedTuple):
-    """Networks that get ``seeds`` runs in all once all have theirs: those about which a comparison's answer turns.
+    """Rule for further runs of networks near the target, which decide the result of a comparison.
 
-    The mean of their first runs lies within so many points of a validation accuracy at the last rung.
+    After the first runs of all networks, a network gets ``seeds`` runs in total if the mean validation accuracy at the
+    last rung is within ``within_pct`` percentage points of ``target_pct``.
     """
 
     target_pct: float
@@ -68,9 +67,9 @@ class Near(NamedTuple):
 
 
 class _Chosen(NamedTuple):
-    """Networks in an order of which each beginning has all sizes, and what each costs.
+    """Chosen networks with their analyses, in an order in which each prefix covers all sizes.
 
-    They were chosen from so many distinct ones: all of the space where ``enumerated``.
+    ``considered`` is the number of distinct candidates; these are the whole space if ``enumerated``.
     """
 
     sample: Sample
@@ -80,10 +79,10 @@ class _Chosen(NamedTuple):
 
 
 def _choose(space: SearchSpace, count: int, seed: int, budget: int | None = None) -> _Chosen:
-    """Choose ``count`` distinct networks of a space, or all where it has no more.
+    """Choose ``count`` distinct networks of a space, or all networks if the space has fewer.
 
-    The same number comes from each of eight bands of parameters that are equally wide in the logarithm, and where a
-    band has too few, more from the others.
+    Each of eight bands of parameters, equally wide in the logarithm, contributes the same number of networks. If a band
+    has too few, the remaining bands contribute more.
     """
     rng = random.Random(seed)
     enumerated = space.configurations <= _MOST_ENUMERATED
@@ -95,12 +94,12 @@ def _choose(space: SearchSpace, count: int, seed: int, budget: int | None = None
         judgement = judge(space, candidate.architecture, budget)
         if judgement.accepted and judgement.analysis is not None:
             pool.setdefault(candidate.architecture.hash, (candidate.architecture, judgement.analysis))
-        # The loop ends before the next draw, which would take random numbers.
+        # Break here: a further draw would change the random numbers of the shuffles below.
         if len(pool) >= most:
             break
     if not pool:
         raise DrawError(f"no network of the space {space.name!r} keeps its conditions and the budget")
-    # The order of the pool is that of the draws; that of the hashes is nobody's.
+    # Sort by hash: the order of the draws must not influence the choice.
     bands = _bands({key: math.log(pool[key][1].parameters) for key in sorted(pool)})
     for band in bands:
         rng.shuffle(band)
@@ -109,7 +108,7 @@ def _choose(space: SearchSpace, count: int, seed: int, budget: int | None = None
 
 
 def _bands(sizes: Mapping[str, float]) -> list[list[str]]:
-    """Return networks by size, in bands that are equally wide."""
+    """Return the keys of ``sizes`` in bands of equal width."""
     low = min(sizes.values())
     high = max(sizes.values())
     bands: list[list[str]] = [[] for _ in range(_BANDS)]
@@ -126,9 +125,16 @@ def _in_turn(bands: Sequence[list[str]]) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A study of which a table is made, with what is needed to go on with it here.
+    """Study from which a table is made.
 
-    ``facts`` are of the table, with this machine; ``origins`` what else decides its content, as the folder keeps it.
+    Attributes:
+        state: State of the study.
+        facts: Facts of the table, with this machine.
+        chosen: Networks to record.
+        seeds: Number of first runs per network.
+        near: Rule for further runs, None for no further runs.
+        origins: Further options that decide the content of the table, stored in the folder of the study.
+        source: Location of the data.
     """
 
     state: StudyState
@@ -143,14 +149,14 @@ class Recording:
 
     @property
     def ended(self) -> dict[tuple[int, int], Result]:
-        """The runs that have ended, by the number of the network and the index of the seed."""
+        """Finished runs by (index of the network, index of the seed)."""
         return {(run.trial or 0, run.seed_index): run for run in self.state.results}
 
     @property
     def due(self) -> list[tuple[int, int]]:
-        """The runs that are due, in the order in which they are trained: all with the first seed, then with the next.
+        """Runs to train as (index of the network, index of the seed), ordered by seed.
 
-        What is near the target is known, and so due, once all networks have their first runs.
+        Further runs near the target are included after the first runs of all networks.
         """
         networks = range(len(self.chosen.networks))
         ended = self.ended
@@ -165,11 +171,14 @@ class Recording:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableRequest:
-    """The options of ``harness bench table`` with ``--space``, of the same names.
+    """Options of ``harness bench table`` with ``--space``, with the same names.
 
     Attributes:
-        near: validation accuracy in per cent, near which networks have ``near_seeds`` runs; ``within`` in points.
-        workers: training processes, on a cluster those of each node; None for one a core.
+        near: Validation accuracy in per cent near which networks get ``near_seeds`` runs.
+        within: Largest distance from ``near`` in percentage points.
+        near_seeds: Number of runs in total of a network near ``near``.
+        rungs: Epochs after which runs are validated; None for the default.
+        workers: Training processes, per node on a cluster; None for the number of cores.
     """
 
     space: str
@@ -191,18 +200,18 @@ class TableRequest:
     engine: str
 
     def __post_init__(self) -> None:
-        """Raise UsageError where a network near the target would have no more runs than others."""
+        """Raise UsageError unless ``near_seeds`` exceeds ``seeds``."""
         if self.near is not None and self.near_seeds <= self.seeds:
             raise UsageError(f"--near-seeds {self.near_seeds}: more than --seeds {self.seeds} are wanted")
 
     @property
     def further_runs(self) -> Near | None:
-        """Which networks get more runs; None for none."""
+        """Rule for further runs, None for no further runs."""
         return None if self.near is None else Near(self.near, self.within, self.near_seeds)
 
 
 def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
-    """Choose the networks, load the data and name the machine; read what the folder holds, and write nothing."""
+    """Return the recording: choose networks, load data and read the state in ``folder``; no file is written."""
     named = named_recipe(request.recipe, epochs=request.epochs)
     if named.recipe.starts > 1:
         raise UsageError(
@@ -213,7 +222,7 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
     rungs = request.rungs
     near = request.further_runs
     if rungs is None:
-        # Those of a search, an earlier one and the last epoch: 1, 2, 4, 8 of 8.
+        # The rungs of a search, an earlier rung and the last epoch: 1, 2, 4, 8 for 8 epochs.
         rungs = tuple(sorted({max(1, epochs // 8), *race.rungs(epochs), epochs}))
     if list(rungs) != sorted({0, *rungs})[1:] or rungs[-1] != epochs:
         raise UsageError(
@@ -261,14 +270,14 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
 
 
 def plan_document(recording: Recording) -> dict[str, Any]:
-    """Return what a recording is and what is left of it; runs that have ended here correct the estimate."""
+    """Return the plan of a recording with the estimated time left, scaled by the measured time of finished runs."""
     facts = recording.facts
     ended = recording.ended
     due = recording.due
     machine = facts.machines[0]
     data = dataset(facts.dataset)
     networks = recording.chosen.networks
-    pace = pace_of(machine.engine, machine.environment.device).of_recipe(facts.recipe, data.task)
+    pace = pace_of(machine.engine, machine.environment.device).of_recipe(facts.recipe)
     timing = Timing(data.train_size, pace)
     for run in ended.values():
         timing.add(run, work(run.architecture, data.task))
@@ -301,7 +310,7 @@ def plan_document(recording: Recording) -> dict[str, Any]:
 
 
 def plan_text(plan: Mapping[str, Any]) -> str:
-    """Return the plan for people."""
+    """Return the plan as text."""
     near = plan["near"]
     sizes = plan["parameters"]
     rungs = ", ".join(map(str, plan["rungs"]))
@@ -315,8 +324,8 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     )
 
 
-def record(recording: Recording, teachers: Path, reporter: Reporter, executor_of: ExecutorOf = Processes) -> Table:
-    """Train what is left of a recording, from rung to rung, and return its table."""
+def record(recording: Recording, reporter: Reporter, executor_of: ExecutorOf = Processes) -> Table:
+    """Train the remaining runs of a recording, from rung to rung, and return the table."""
     facts = recording.facts
     machine = facts.machines[0]
     networks = list(recording.chosen.networks)
@@ -349,7 +358,7 @@ def record(recording: Recording, teachers: Path, reporter: Reporter, executor_of
         if isinstance(event, Broken):
             reporter.say(f"seed {event.job.seed_index} of {event.job.architecture}: {event.message}; it is run again")
 
-    # Once all networks have their first runs, further runs of those near the target are due.
+    # Repeat: ``due`` grows by the further runs near the target after all first runs have ended.
     while left := [key for key in recording.due if key not in recording.ended]:
         reporter.show(total=len(recording.due))
         waiting = [
@@ -363,7 +372,6 @@ def record(recording: Recording, teachers: Path, reporter: Reporter, executor_of
                 engine=machine.engine,
                 until_epoch=facts.rungs[0],
                 checkpoint=log.checkpoint(number, Purpose.BENCH, seed),
-                teachers=teachers,
                 study=facts.name,
                 trial=number,
             )
@@ -382,7 +390,7 @@ def record(recording: Recording, teachers: Path, reporter: Reporter, executor_of
 
 
 def _table_of(recording: Recording) -> Table:
-    """Return the table that finished runs make; after one has diverged its rows keep what its last weights gave."""
+    """Return the table of the finished runs; a diverged run keeps its last accuracy at all later rungs."""
     rows: list[Row] = []
     machines: dict[Machine, int] = {}
     for run in sorted(recording.ended.values(), key=lambda run: (run.hash, run.seed_index)):
@@ -392,9 +400,10 @@ def _table_of(recording: Recording) -> Table:
         network = (str(run.architecture), run.hash, run.parameters, run.macs, run.seed_index)
         for rung in recording.facts.rungs:
             epoch = run.history[min(rung, len(run.history)) - 1]
-            accuracy = accuracy_pct(epoch.validation_errors, run.validation_size)
-            assert accuracy is not None, "a recording looks at every rung"
-            rows.append(Row(*network, rung, accuracy, round(epoch.train_seconds, 3), run.status, machine_index))
+            errors = Errors.of(epoch.validation_errors, run.validation_size)
+            assert errors is not None, "a recording evaluates at every rung"
+            seconds = round(epoch.train_seconds, 3)
+            rows.append(Row(*network, rung, errors.accuracy_pct, seconds, run.status, machine_index))
     data = dataset(recording.facts.dataset)
     own_data = data if data.sha256 else None
     return Table(replace(recording.facts, machines=tuple(machines)), tuple(rows), own_data)

@@ -1,12 +1,15 @@
-"""One repeat of one method: a search in memory, by an executor of one's choice, until the time of the task is up.
+"""Repeats of search methods: each repeat is a search in memory that runs until the time limit of the task.
 
-On a table the clock is simulated; live, runs are trained on the machine's clock and the answers judged on fresh seeds.
+On a table, the clock is simulated. Live, runs are trained in real time and the answers are judged on fresh seeds.
 
-A table holds two or three seeds a network, but a search may train one six times. ``recorded`` takes one of the
-network's own runs each time, so every figure was measured, but three runs of two seeds agree too often. ``pooled``
-takes the mean of the network's runs and puts on it how much one run of a similar network lay off that network's mean,
-so runs differ as much as they do in truth. In both the mean over all runs of a network is that of the table. Seconds
-are always those of one of the network's own runs.
+A table has two or three seeds per network, but a search may train a network six times. ``spread`` selects how the runs
+are drawn:
+
+- ``recorded``: a random recorded run of the network. All values were measured, but repeated runs agree too often.
+- ``pooled``: the mean of the network's runs plus the relative deviation of a run of a similar network from that
+  network's mean. The standard deviation between runs is realistic.
+
+Both keep the mean over the runs of a network. The seconds always come from a recorded run of the same network.
 """
 
 from __future__ import annotations
@@ -57,19 +60,25 @@ from harness.training.run import Job
 from search_spaces.catalog import space as space_of
 from search_spaces.notation import parse_space
 
-# Networks nearest in errors that lend the spread between their seeds.
-_LENDERS = 20
-# Under halving one run in so many goes on: rungs of a table double, so each round costs the same.
+_LENDERS = 20  # networks with the nearest errors whose seed deviations are used under ``pooled``
+# Reduction factor of successive halving. The rungs of a table double, so that each rung costs the same in total.
 _REDUCTION = 2
-# What a table's task is where nobody says: a target that a quarter of the networks reach, and the time in which an
-# eighth of them could be trained. Methods differ while the smallest are hard to find and cannot all be tried.
+# Default target: reached by this fraction of the table's networks, so that the smallest of these are hard to find.
 _REACHING = 0.25
+# Default time limit: enough to train this fraction of the table's networks, so that no method can try all of them.
 _TRAINED = 1 / 8
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One run, ``status`` how it ends; by rung the wrong of ``size`` validation images, and seconds since its start."""
+    """Outcome of a run.
+
+    Attributes:
+        size: Number of validation images.
+        errors: Number of wrong validation images, by rung.
+        seconds: Training seconds since the start of the run, by rung.
+        status: Status at the end of the run.
+    """
 
     network_hash: str
     parameters: int
@@ -80,22 +89,23 @@ class Reading:
     status: Status
 
 
-# What a training gives; the same job of the same repeat, which is given by its seed, is always the same run.
-_Read = Callable[[Job, int], Reading]
+_Read = Callable[[Job, int], Reading]  # (job, seed of the repeat) -> outcome; deterministic
 
 
 class _TableReadings:
-    """Runs as a table tells them.
+    """Outcomes of runs drawn from a table.
 
     Attributes:
-        means: errors by rung, not rounded, of each network's runs that did not diverge.
-        lenders: by how much of its network's mean each such run lay off it, by rung, after that mean; ascending.
+        means: Mean errors of the runs that did not diverge, by hash and rung; not rounded.
+        lenders: For each of these runs, the mean errors of its network at the last rung and the relative deviations
+            from the mean by rung; ascending by mean errors.
+        lent: Number of neighbours in ``lenders`` from which a deviation is drawn.
     """
 
     def __init__(self, table: Table, spread: str = "pooled") -> None:
         self.table = table
         self.spread = spread
-        # Parts that take turns in validating may differ by an image: errors are those of an accuracy on the first.
+        # Folds may differ in size by an image; convert accuracies to errors with the size of the first fold.
         self.size = table.data.validation_size
         self.means: dict[str, dict[int, float]] = {}
         self.lenders: list[tuple[float, dict[int, float]]] = []
@@ -106,14 +116,14 @@ class _TableReadings:
             means = {rung: statistics.mean(list(map(float, counts))) for rung, counts in errors.items()}
             self.means[key] = means
             if len(sound) > 1:
-                # Runs lie nearer to the mean of a few, of which they are a part, than to the true one (Bessel).
+                # Bessel's correction: runs are closer to their sample mean than to the true mean.
                 wider = math.sqrt(len(sound) / (len(sound) - 1))
                 offs = {
                     rung: [wider * (each / max(1.0, means[rung]) - 1) for each in of] for rung, of in errors.items()
                 }
                 each_run = range(len(sound))
                 self.lenders += [(means[rungs[-1]], {rung: offs[rung][run] for rung in offs}) for run in each_run]
-        # Equal means keep the table's order, which is fixed.
+        # The sort is stable: equal means keep the fixed order of the table.
         self.lenders.sort(key=lambda pair: pair[0])
         self.lent = min(_LENDERS * max(map(len, table.runs.values())), len(self.lenders))
 
@@ -124,7 +134,11 @@ class _TableReadings:
         return min(self.size, max(0, round(errors)))
 
     def read(self, job: Job, repeat: int) -> Reading:
-        """Return the run; raise ContentError where the table does not hold the network."""
+        """Return the outcome of a job; ``repeat`` is the seed of the repeat.
+
+        Raises:
+            ContentError: The table does not contain the network.
+        """
         network_hash = job.architecture.hash
         if (runs := self.table.runs.get(network_hash)) is None:
             raise ContentError(f"network {network_hash} is not in the table {self.table.facts.name!r}")
@@ -144,9 +158,14 @@ class _TableReadings:
 
 
 class SimulatedExecutor(Executor):
-    """Places whose jobs take the seconds of their readings, on a clock that begins at 0 and stops at ``end``.
+    """Executor on a simulated clock: a job takes the seconds of its ``Reading``.
 
-    ``repeat`` is the seed of the repeat; ``jobs`` has for each place a job and when it ends, or None.
+    Attributes:
+        read: Function that returns the outcome of a job.
+        repeat: Seed of the repeat.
+        end: Seconds at which the clock stops.
+        clock: Seconds since the start.
+        jobs: For each place, the job and the second at which the job ends, or None.
     """
 
     def __init__(self, read: _Read, repeat: int, end: float) -> None:
@@ -157,29 +176,29 @@ class SimulatedExecutor(Executor):
         self.jobs: list[tuple[Job, float] | None] = []
 
     def start(self, count: int) -> None:
-        """Make so many places."""
+        """Create ``count`` places."""
         self.jobs = [None] * count
 
     def places(self) -> list[Place]:
-        """Return what each place is doing."""
+        """Return all places with their jobs."""
         return [Place(busy[0]) if busy else Place() for busy in self.jobs]
 
     def submit(self, job: Job) -> None:
-        """Give the first idle place a job, which goes on from the seconds that its earlier part has taken."""
+        """Give a job to the first idle place; ``job.spent_seconds`` of earlier stretches are subtracted."""
         reading = self.read(job, self.repeat)
         until = self.clock + reading.seconds[job.until_epoch or job.recipe.epochs] - job.spent_seconds
         self.jobs[self.jobs.index(None)] = job, until
 
     def wait(self, seconds: float) -> list[Event]:
-        """Go on to the next end of a job and return it, or to the end of the clock where that comes first.
+        """Advance the clock to the next end of a job, or to ``end``, and return the jobs that ended.
 
-        Who does not wait hears nothing: the clock stands still.
+        With ``seconds`` 0 the clock does not advance and the result is empty.
         """
         if not seconds:
             return []
         self.clock = min([self.end, *(busy[1] for busy in self.jobs if busy)])
         events: list[Event] = []
-        # Jobs that end at the same moment end in the order of their places.
+        # Jobs that end at the same time are returned in the order of their places.
         for index, busy in enumerate(self.jobs):
             if busy and busy[1] <= self.clock:
                 self.jobs[index] = None
@@ -187,11 +206,11 @@ class SimulatedExecutor(Executor):
         return events
 
     def stop(self) -> None:
-        """Clear all places."""
+        """Remove all places and jobs."""
         self.jobs = []
 
     def now(self) -> float:
-        """Return the clock."""
+        """Return the seconds of the simulated clock."""
         return self.clock
 
 
@@ -200,7 +219,7 @@ def _result_of(job: Job, reading: Reading) -> Result:
     history: list[Epoch] = []
     seconds = 0.0
     for number in range(1, last + 1):
-        # Only epochs that are rungs were looked at and timed.
+        # Errors and seconds are recorded at rungs only.
         seconds = reading.seconds.get(number, seconds)
         history.append(Epoch(number, 0.0, None, seconds, reading.errors.get(number)))
     return Result(
@@ -226,19 +245,25 @@ def _result_of(job: Job, reading: Reading) -> Result:
     )
 
 
-# What is asked ----------------------------------------------------------------------------------------------
+# Requests ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """The options of ``harness bench run``, of the same names.
+    """Options of ``harness bench run``, with the same names.
 
     Attributes:
-        tables: names or folders of tables; none where real runs need none.
-        names: of methods, built in or MODULE:NAME; ``programs`` are NAME=COMMAND.
-        target: validation accuracy in per cent.
-        seconds: the time of a repeat.
-        answer_seconds: the time limit for an answer of somebody's method.
+        tables: Names or folders of tables; may be empty for live runs.
+        names: Methods, built in or ``MODULE:NAME``.
+        programs: Methods as ``NAME=COMMAND``.
+        ablations: Whether to add all variants of the default method.
+        target: Validation accuracy in per cent.
+        budget: Most parameters of a network.
+        seconds: Time limit of a repeat.
+        workers: Number of runs at the same time within a repeat.
+        answer_seconds: Time limit for an answer of a user-defined method.
+        processes: Number of repeats at the same time on a table.
+        judge_seeds: Fresh seeds per answer in live comparisons.
     """
 
     tables: tuple[str, ...] = ()
@@ -267,7 +292,7 @@ class RunRequest:
 
 
 def prepare(request: RunRequest, table: Table | None) -> tuple[Comparison, Effort | None]:
-    """Return the comparison that the options ask for, of no methods yet, and how its trainings run; None on a table."""
+    """Return the requested comparison, still without methods, and the effort of live runs (None on a table)."""
     if request.live:
         return _prepare_live(request, table)
     assert table is not None, "without --live there is a table"
@@ -329,7 +354,7 @@ def _replayed_task(table: Table, request: RunRequest) -> SearchTask:
 
 
 def _table_task(table: Table, request: RunRequest) -> SearchTask:
-    """Return the task on a table; what the options leave open is chosen from the table."""
+    """Return the task on a table; defaults of budget, target and time come from the table."""
     facts = table.facts
     budget = request.budget or max(table.sizes.values())
     truth = {key: value for key, value in table.true_accuracies_pct.items() if table.sizes[key] <= budget}
@@ -337,27 +362,27 @@ def _table_task(table: Table, request: RunRequest) -> SearchTask:
         raise ContentError(f"the table {facts.name!r} has no network of at most {budget:,} parameters")
     wholes = [row.seconds for row in table.rows if row.rung == facts.rungs[-1]]
     share = statistics.mean(wholes) * len(table.runs) * _TRAINED / request.workers
-    # A share that rounds to nothing is left as it is.
+    # Keep the unrounded value if rounding gives 0.
     seconds = request.seconds or round(share, 1) or share
     if not seconds:
         raise ContentError(f"the trainings of the table {facts.name!r} took no time; give --time")
     target_pct = request.target
     if target_pct is None:
         target_pct = round(sorted(truth.values(), reverse=True)[int(_REACHING * (len(truth) - 1))], 2)
-    # A sample is not replayed, and real trainings are not bound to it.
+    # List the networks of an exhaustive table only; a sample is not replayed and does not limit live runs.
     listed = tuple({row.architecture: None for row in table.rows if row.hash in truth}) if facts.is_exhaustive else None
     study = facts.config(budget, target_pct)
     return SearchTask(study=study, seconds=seconds, workers=request.workers, networks=listed, own_data=table.own_data)
 
 
 def _live_task(request: RunRequest, data: ImageData) -> SearchTask:
-    """Return the task of real runs, for which there is no table; space, target and time are named."""
+    """Return the task of live runs without a table; space, target and time must be given."""
     assert None not in (request.space, request.target, request.seconds), "the command refuses them"
     recipe = named_recipe(request.recipe)
     space = space_of(request.space or "", data.dataset.task)
     target_pct = request.target or 0.0
     epochs = recipe.recipe.epochs
-    # Halving stops wherever epochs double, as they do in a table.
+    # Successive halving needs rungs at powers of two, as in a table.
     doubled = [2**power for power in range(epochs.bit_length()) if 2**power < epochs]
     study = StudyConfig(
         dataset=data.dataset.name,
@@ -377,27 +402,28 @@ def _live_task(request: RunRequest, data: ImageData) -> SearchTask:
     return SearchTask(study=study, seconds=request.seconds or 0.0, workers=request.workers, own_data=own_data)
 
 
-# One repeat -------------------------------------------------------------------------------------------------
+# Repeat -----------------------------------------------------------------------------------------------------
 
 
 class _Halving:
-    """Asynchronous successive halving: of the runs that have come to a rung, the better half goes on.
+    """Asynchronous successive halving: a run continues if its rank is in the better half of the runs at the rung.
 
-    The form that decides at once, as Optuna's SuccessiveHalvingPruner does (Li et al., "A System for Massively Parallel
-    Hyperparameter Tuning", arXiv 1810.05934, with promotion instead). "Better" is meant as everywhere in a constrained
-    search (Deb, "An efficient constraint handling method for genetic algorithms", 2000): one that already reaches the
-    target beats one that does not, two that reach it go by size, two that do not by their errors.
+    This is the variant with immediate decisions, as in Optuna's SuccessiveHalvingPruner (Li et al., "A System for
+    Massively Parallel Hyperparameter Tuning", arXiv 1810.05934, uses promotion instead). Runs are ranked by feasibility
+    first (Deb, "An efficient constraint handling method for genetic algorithms", 2000): a run that reaches the target
+    beats a run that does not; feasible runs rank by parameters, infeasible runs by errors.
     """
 
     def __init__(self, target_pct: float) -> None:
         self.target_pct = target_pct
-        # The runs that have come to each rung, best first.
+        # Ranks of the runs at each rung, best first.
         self.seen = defaultdict[int, list[tuple[bool, int]]](list)
 
     def is_hopeless(self, result: Result) -> bool:
-        """Enter a run at its rung and return whether it ends there."""
-        reaches = statistics.reaches(result.validation_accuracy_pct or 0.0, self.target_pct)
-        rank = (not reaches, result.parameters if reaches else result.validation_errors or 0)
+        """Add a run at its current rung and return whether to stop the run."""
+        validation = result.validated
+        reaches = statistics.reaches(validation.accuracy_pct, self.target_pct)
+        rank = (not reaches, result.parameters if reaches else validation.wrong)
         ranked = self.seen[len(result.history)]
         insort(ranked, rank)
         return rank > ranked[max(1, len(ranked) // _REDUCTION) - 1]
@@ -405,7 +431,7 @@ class _Halving:
 
 @dataclass(slots=True)
 class _Watch:
-    """Notes what the answer is after each event, and ends the search when the time is up."""
+    """Observer that records each change of the answer and ends the search at the time limit."""
 
     seconds: float
     search: Search | None = None
@@ -437,8 +463,17 @@ def _run_repeat(
     folder: Path = Path("nowhere"),
     effort: Effort | None = None,
 ) -> Trace:
-    """Run one repeat with an executor, which is made for its seed; one of processes has a folder and an effort."""
-    # The same seed for all methods; 31 bits suit every generator that a method may use.
+    """Run a repeat of a method.
+
+    Args:
+        method: Method to run.
+        design: Comparison with the task.
+        repeat: Index of the repeat.
+        executor_of: Function from the seed of the repeat to an executor.
+        folder: Folder for checkpoints; not used on a table.
+        effort: Device, engine and limits; None on a table.
+    """
+    # All methods get the same seed. 31 bits are valid for all random number generators.
     digest = hashlib.sha256(f"bench|{design.seed}|{repeat}".encode()).digest()
     seed = int.from_bytes(digest[:4], "big") >> 1
     task = design.task
@@ -468,7 +503,7 @@ def _run_repeat(
             config = replace(config, rungs=problem.rungs)
         elif method.stops is Stops.HALVING:
             is_hopeless = _Halving(config.target_pct).is_hopeless
-        # A method of somebody's is asked; one that comes with the bench proposes as a search does.
+        # User-defined methods are asked for proposals; built-in methods use the proposer of a search.
         past = _past_of(config) if method.learns_elsewhere else NO_PAST
         proposer: Proposing = asker or Proposer(space, replace(config, rungs=()), method.switches, past)
         state = StudyState(
@@ -509,19 +544,18 @@ def _run_repeat(
 
 
 def _past_of(config: StudyConfig) -> Past:
-    """Return what trainings of other data sets say: those of the table's own would give the answer away."""
+    """Return the prior from different data sets; prior runs on the table's data set would reveal the answer."""
     return Past((), transfer(elsewhere(config.dataset), config.recipe))
 
 
 def replay(method: Method, design: Comparison, read: _Read, repeat: int) -> Trace:
-    """Run one repeat on a simulated clock."""
+    """Run a repeat on a simulated clock."""
     return _run_repeat(method, design, repeat, lambda seed: SimulatedExecutor(read, seed, design.task.seconds))
 
 
 # All repeats ------------------------------------------------------------------------------------------------
 
-# What a process of the pool replays; made once in each.
-_PREPARED: tuple[Comparison, _Read] | None = None
+_PREPARED: tuple[Comparison, _Read] | None = None  # set once in each process of the pool
 
 
 def _prepare(parent: int, design: Comparison, table: Table) -> None:
@@ -543,21 +577,21 @@ def run_repeats(
     earlier_traces: Sequence[Trace],
     on_trace: Callable[[Trace], None],
 ) -> list[Trace]:
-    """Return the traces of all repeats on a table, by method, then by repeat; the earlier ones are not done again."""
+    """Return the traces of all repeats on a table, by method, then by repeat; ``earlier_traces`` are reused."""
     done = {(trace.method, trace.repeat): trace for trace in earlier_traces}
-    # Repeat by repeat, so that a comparison that is stopped has about as many of each method.
+    # Order by repeat, so that an interrupted comparison has about equally many repeats of each method.
     left = [(each, repeat) for repeat in range(design.repeats) for each in methods if (each.name, repeat) not in done]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context, _prepare, (os.getpid(), design, table)) as pool:
         try:
-            # The processes, which the first ones start, never hear a Ctrl-C: this one decides what it means.
+            # ``submit`` starts the processes; they inherit the ignored SIGINT, and the parent handles Ctrl-C.
             with ignoring_sigint():
                 futures = [pool.submit(_replayed, *each) for each in left]
             for future in as_completed(futures):
                 on_trace(trace := future.result())
                 done[trace.method, trace.repeat] = trace
         except BaseException as error:
-            # Nobody waits for what is left of a comparison that is stopped.
+            # Kill the running repeats, otherwise leaving the pool would wait for all of them.
             pool.shutdown(wait=False, cancel_futures=True)
             for child in multiprocessing.active_children():
                 child.kill()
@@ -579,7 +613,7 @@ def run_live(
     earlier_traces: Sequence[Trace],
     say: Callable[[str], None],
 ) -> tuple[list[Trace], Judged]:
-    """Train the repeats that are missing, repeat by repeat, below ``folder``, and judge all answers on fresh seeds."""
+    """Train the missing repeats below ``folder``, ordered by repeat, and judge all answers on fresh seeds."""
     done = {(trace.method, trace.repeat): trace for trace in earlier_traces}
     work = folder / "work"
     for repeat in range(design.repeats):
@@ -594,12 +628,12 @@ def run_live(
             done[method.name, repeat] = trace
     traces = [done[method.name, repeat] for method in methods for repeat in range(design.repeats)]
     say("judging the answers on fresh seeds")
-    judged = _judged(traces, design, effort, executor_of(), work / ".teachers")
+    judged = _judged(traces, design, effort, executor_of())
     shutil.rmtree(work, ignore_errors=True)
     return traces, judged
 
 
-def _judged(traces: Sequence[Trace], design: Comparison, effort: Effort, executor: Executor, teachers: Path) -> Judged:
+def _judged(traces: Sequence[Trace], design: Comparison, effort: Effort, executor: Executor) -> Judged:
     study = design.task.study
     moments = [answer for trace in traces for answer in trace.answers]
     answers = {each.hash: each.architecture for each in moments if each.hash and each.architecture}
@@ -612,13 +646,12 @@ def _judged(traces: Sequence[Trace], design: Comparison, effort: Effort, executo
             seed_index=index,
             device=effort.device,
             engine=effort.engine,
-            teachers=teachers,
         )
         for architecture in answers.values()
         for index in range(design.judge_seeds or 0)
     ]
     results = [ended.result for ended in run_all(jobs, executor, design.task.workers)]
-    # A run that diverged has the accuracy that it has.
+    # A diverged run counts with its accuracy, or 0 if there is none.
     accuracies = {
         key: statistics.mean([run.validation_accuracy_pct or 0.0 for run in results if run.hash == key])
         for key in answers

@@ -1,8 +1,8 @@
-"""A table of recorded trainings: networks of one space, each trained with several seeds, looked at on every rung.
+"""Table of recorded trainings: networks of a space, trained with several seeds and validated at each rung.
 
-Methods of search are replayed on it. It holds validation accuracies only; the test set was never read for it. On disk
-it is a folder with ``table.csv``, the rows, and ``table.json``, the facts and the SHA-256 of the rows. A table of a
-person's own data has their ``data.json`` too, so that it can be read where nobody has the data.
+Search methods are replayed on a table. A table has validation accuracies only; the test set is never read. On disk, a
+table is a folder with ``table.csv`` (the rows) and ``table.json`` (the facts and the SHA-256 of the rows). A table of a
+user-defined data set also contains ``data.json``, so that the table can be read without the data.
 """
 
 from __future__ import annotations
@@ -36,20 +36,22 @@ if TYPE_CHECKING:
 _ROWS = "table.csv"
 _FACTS = "table.json"
 _DATA = "data.json"
-# The tables that come with the checkout.
+# Folder of the tables in the repository.
 _COMMITTED = Path(__file__).resolve().parents[2] / "benchmarks" / "tables"
 
 
 class Row(NamedTuple):
-    """One run of one network as it stood at one rung.
+    """State of a run at a rung.
 
     Attributes:
-        seed: index of one of the fixed seeds of the purpose ``bench``.
-        rung: the epoch, counted from 1; the run goes on under the same schedule to the last rung.
-        validation_accuracy_pct: of the weights that predict then; a run that diverged keeps what its last ones gave.
-        seconds: training since the start of the run, looking at the validation images left out.
-        status: how the run ended, ``complete`` or ``diverged``; the same at all its rungs.
-        machine: which of the table's machines trained it, counted from 0.
+        architecture: Canonical text of the network.
+        hash: Hash of the network.
+        seed: Index of a fixed seed of the purpose ``bench``.
+        rung: Epoch, counted from 1; the learning-rate schedule is that of the whole run.
+        validation_accuracy_pct: Accuracy of the weights used for prediction; a diverged run keeps its last accuracy.
+        seconds: Training seconds since the start of the run, without validation.
+        status: Status at the end of the run, ``complete`` or ``diverged``; equal at all rungs.
+        machine: Index of the machine in ``Facts.machines``.
     """
 
     architecture: str
@@ -67,7 +69,7 @@ class Row(NamedTuple):
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """Where so many runs were trained side by side; seconds can be compared where all but the commit is equal."""
+    """Machine that trained ``workers`` runs in parallel; seconds are comparable if all but the commit is equal."""
 
     processor: str
     cores: int
@@ -76,26 +78,28 @@ class Machine:
 
     @classmethod
     def here(cls, device: torch.device, data_hash: str, engine: str, workers: int) -> Machine:
-        """Return this machine, without a commit: a recording may go on with a later one."""
+        """Return this machine without a commit, because a recording may be resumed with a later commit."""
         facts = replace(environment(device, data_hash, engine), commit=None, dirty=None, threads=1)
         processor = processor_name() if device.type == "cpu" else device_name(device)
         return cls(processor=processor, cores=core_count(), workers=workers, environment=facts)
 
     @property
     def engine(self) -> str:
-        """``native`` or ``torch``: the engine without its build, which differs from machine to machine."""
+        """Engine without its build, ``native`` or ``torch``; the build differs between machines."""
         return self.environment.engine.partition(" ")[0]
 
 
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """How ``networks`` were chosen from the space: from draws of this seed.
+    """Choice of the networks of a recording.
 
     Attributes:
-        bands: of sizes, equally wide in the logarithm, which got equal numbers where they had them; 0 where all
-            networks of the space were taken.
-        budget: most parameters of a network; None for the space's own conditions only.
+        seed: Seed of the draws.
+        networks: Requested number of networks.
+        bands: Number of bands of parameters, equally wide in the logarithm, with equal numbers of networks if possible;
+            0 if all networks of the space were taken.
+        budget: Most parameters of a network; None for the conditions of the space only.
     """
 
     seed: int
@@ -107,13 +111,15 @@ class Sample:
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What holds for all rows of a table.
+    """Facts that hold for all rows of a table.
 
     Attributes:
-        split_sha256: of the indices of the validation images, in ascending order, joined by commas.
-        space: the whole definition, in the language of spaces; ``space_name`` is for people.
-        rungs: epochs, ascending; the last one is the recipe's last.
-        samples: one for each recording that went into it.
+        split_sha256: SHA-256 of the indices of the validation images, ascending, joined by commas.
+        space: Definition of the space.
+        space_name: Name of the space, for display.
+        rungs: Epochs, ascending, with the last epoch of the recipe.
+        samples: Choice of networks of each recording in the table.
+        machines: Machines that trained the runs.
     """
 
     name: str
@@ -131,7 +137,7 @@ class Facts:
     schema_version: Literal[1] = 1
 
     def config(self, budget: int, target_pct: float, seed: int = 0) -> StudyConfig:
-        """Return the configuration of a study that asks the same."""
+        """Return the configuration of a study with the data, space and recipe of the table."""
         return StudyConfig(
             dataset=self.dataset,
             data_hash=self.data_hash,
@@ -149,7 +155,7 @@ class Facts:
 
     @property
     def is_exhaustive(self) -> bool:
-        """Whether a recording took all networks of the space and its budget."""
+        """Whether a recording took all networks of the space within its budget."""
         return any(sample.bands == 0 for sample in self.samples)
 
 
@@ -165,9 +171,12 @@ class _FactsFile:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table in memory: rows in order of parameters, hash, seed and rung, the same in ``runs[hash][seed][rung]``.
+    """Table in memory.
 
-    ``own_data`` is its data set where that is a person's own; None for one that the harness knows.
+    Attributes:
+        rows: Rows, sorted by parameters, hash, seed and rung.
+        own_data: User-defined data set; None for a data set known to the harness.
+        runs: The rows as ``runs[hash][seed][rung]``.
     """
 
     facts: Facts
@@ -176,7 +185,7 @@ class Table:
     runs: Mapping[str, Mapping[int, Mapping[int, Row]]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Put the rows in order and by network."""
+        """Sort the rows and build ``runs``."""
         rows = tuple(sorted(self.rows, key=lambda row: (row.parameters, row.hash, row.seed, row.rung)))
         runs: dict[str, dict[int, dict[int, Row]]] = {}
         for row in rows:
@@ -186,32 +195,33 @@ class Table:
 
     @property
     def data(self) -> Dataset:
-        """The data set, which the workspace need not know."""
+        """Data set of the table, which need not be known to the workspace."""
         return self.own_data or dataset(self.facts.dataset)
 
     @property
     def content(self) -> bytes:
-        """The rows as CSV, in UTF-8; equal tables give equal bytes."""
+        """Rows as CSV in UTF-8; equal tables give equal bytes."""
         return csv_text(Row._fields, self.rows).encode()
 
     @property
     def sizes(self) -> dict[str, int]:
-        """The parameters of each network, by its hash, ascending."""
+        """Parameters of each network by hash, ascending."""
         return {row.hash: row.parameters for row in self.rows}
 
     @property
     def true_accuracies_pct(self) -> dict[str, float]:
-        """Each network's mean validation accuracy at the last rung, over its seeds; no method sees it."""
+        """Mean validation accuracy over the seeds at the last rung in per cent, by hash; hidden from the methods."""
         return {key: statistics.fmean(of) for key, of in self._accuracies(self.facts.rungs[-1]).items()}
 
     def _accuracies(self, rung: int) -> dict[str, list[float]]:
         return {key: [run[rung].validation_accuracy_pct for run in of.values()] for key, of in self.runs.items()}
 
     def summary(self) -> dict[str, Any]:
-        """Return what a table says of its networks, and what seeds and rungs are worth, as plain JSON values.
+        """Return statistics of the networks, seeds and rungs as plain JSON values.
 
-        ``seed_deviation_pct`` is that between seeds of one network, pooled over the networks, None with one seed each;
-        ``rank_correlation`` is Spearman's, of the networks' means at a rung with those at the last one.
+        ``seed_deviation_pct`` is the standard deviation between seeds of a network, pooled over the networks; None with
+        a single seed per network. ``rank_correlation`` is Spearman's correlation of the networks' mean accuracies at a
+        rung with the mean accuracies at the last rung.
         """
         from scipy.stats import spearmanr
 
@@ -228,7 +238,7 @@ class Table:
         for rung in facts.rungs:
             groups = list(self._accuracies(rung).values())
             means = [statistics.fmean(group) for group in groups]
-            # Two pairs always agree, or always disagree, and there are no ranks among equals.
+            # The rank correlation of two networks is always 1 or -1, and undefined if all values are equal.
             is_ranked = len(groups) > 2 and min(len(set(means)), len(set(true))) > 1
             rungs.append(
                 {
@@ -258,7 +268,7 @@ class Table:
 
 
 def summary_text(table: Table, summary: Mapping[str, Any]) -> str:
-    """Return the summary of a table for people."""
+    """Return the summary of a table as text."""
     sizes, macs = (
         "{low:,.0f} to {high:,.0f} (median {median:,.0f})".format(**summary[name]) for name in ("parameters", "macs")
     )
@@ -297,12 +307,16 @@ def _contents(table: Table) -> dict[str, bytes]:
 
 
 def write_table(folder: Path, table: Table) -> None:
-    """Write a table's files, all or none."""
+    """Write the files of a table, all or none."""
     files.write_together({folder / name: content for name, content in _contents(table).items()})
 
 
 def read_table(folder: Path) -> Table:
-    """Read a table; raise DataError where it is missing, damaged or of another version of this program."""
+    """Read a table.
+
+    Raises:
+        DataError: The table is missing, damaged or of a different schema version.
+    """
     import pandas
 
     try:
@@ -327,7 +341,7 @@ def read_table(folder: Path) -> Table:
 
 
 def export_table(table: Table, folder: Path) -> list[Path]:
-    """Write a table as CSV and Parquet with its facts, and checksums for ``sha256sum --check``; return the files."""
+    """Write a table as CSV and Parquet with its facts and ``SHA256SUMS``; return the paths."""
     errors.require("export", ("pyarrow",), "Parquet")
     from pandas import DataFrame
 
@@ -340,7 +354,7 @@ def export_table(table: Table, folder: Path) -> list[Path]:
 
 
 def table_folder(name: str, workspace: Workspace) -> Path:
-    """Return where the table of that name is: a folder named with a slash, a person's own, or a committed one."""
+    """Return the folder of a table: ``name`` itself if it contains a slash, else in the workspace or repository."""
     if "/" in name:
         return Path(name)
     tables = workspace.tables
@@ -360,7 +374,11 @@ _SHARED = ("dataset", "data_hash", "split_sha256", "space", "recipe", "rungs", "
 
 
 def merged(parts: Sequence[Table], name: str) -> Table:
-    """Pool the runs of tables; of runs that several have, from machines whose bits may differ, the first part's."""
+    """Return a table with the runs of all parts; a run in several parts is taken from the first of these parts.
+
+    Raises:
+        ContentError: The parts differ in their facts, or a run differs though the machines should give equal bits.
+    """
     first = parts[0].facts
     machines = list(dict.fromkeys(machine for part in parts for machine in part.facts.machines))
     _check_alike([part.facts for part in parts], machines)
@@ -373,7 +391,7 @@ def merged(parts: Sequence[Table], name: str) -> Table:
                     "table before it, on machines that give equal bits"
                 )
     rows = [row for run in runs.values() for row in run]
-    # A machine all of whose runs another part had is no longer one of this table.
+    # Drop machines without runs in the merged table.
     used = sorted({row.machine for row in rows})
     samples = tuple(dict.fromkeys(sample for part in parts for sample in part.facts.samples))
     facts = replace(first, name=name, samples=samples, machines=tuple(machines[index] for index in used))
@@ -390,7 +408,7 @@ def _check_alike(facts: Sequence[Facts], machines: Sequence[Machine]) -> None:
 
 
 def _runs_by(machines: Sequence[Machine], part: Table) -> dict[tuple[str, int], list[Row]]:
-    """Return the rows of each run of a table, by network and seed; their machine is the place in ``machines``."""
+    """Return the rows of each run by (hash, seed), with the machine as an index in ``machines``."""
     runs: dict[tuple[str, int], list[Row]] = defaultdict(list)
     for row in part.rows:
         machine = machines.index(part.facts.machines[row.machine])
@@ -399,7 +417,7 @@ def _runs_by(machines: Sequence[Machine], part: Table) -> dict[tuple[str, int], 
 
 
 def _contradict(run: Sequence[Row], other: Sequence[Row], machines: Sequence[Machine]) -> bool:
-    """Return whether two runs of one seed differ, though their machines give equal bits."""
+    """Return whether two runs of the same seed differ, though the machines should give equal bits."""
     here, elsewhere = (machines[rows[0].machine].environment for rows in (run, other))
     accuracies, other_accuracies = ([row.validation_accuracy_pct for row in rows] for rows in (run, other))
     return same_bits_due(here, elsewhere) and accuracies != other_accuracies

@@ -159,7 +159,7 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
     files.check_writable(out.parent)
     say(recordings.plan_text(plan))
     spec = dataset(facts.dataset)
-    options.say_training(recording.choice, facts.recipe, spec.task, spec.train_size, workspace.teachers)
+    options.say_training(recording.choice, facts.recipe, spec.train_size)
     nodes = {"device": str(recording.device), "engine": machine.engine, "kinds": ray.Kinds.OURS}
     with (
         options.resumable(),
@@ -169,7 +169,7 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
         Reporter(plan["runs"], "runs") as reporter,
     ):
         reporter.advance(plan["ended"])
-        table = recordings.record(recording, workspace.teachers, reporter, executor_of)
+        table = recordings.record(recording, reporter, executor_of)
     write_table(out, table)
     return _show_table(table, as_json, out)
 

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 
 from harness.data.datasets import AUTO, DataFile, Dataset, dataset
-from harness.system.errors import DataError, reason, typed
+from harness.system.errors import DataError, reason, refused, typed
 from harness.system.files import workspace
 
 if TYPE_CHECKING:
@@ -379,6 +379,7 @@ def fetch(spec: Dataset, folder: Path | None, seconds: float = 20.0) -> list[str
 
     Raises:
         MissingData: A file cannot be fetched or stored.
+        StorageError: The disk is full.
     """
     if spec.sha256:
         raise MissingData(
@@ -399,7 +400,8 @@ def fetch(spec: Dataset, folder: Path | None, seconds: float = 20.0) -> list[str
                 for name in names:
                     os.replace(Path(source.raw_folder) / f"{name}.gz", location / f"{name}.gz")
         except OSError as error:
-            raise MissingData(f"{spec.name} cannot be stored in {location}: {reason(error)}") from error
+            message = f"{spec.name} cannot be stored in {location}: {reason(error)}"
+            raise refused(error) or MissingData(message) from error
     return names
 
 
@@ -412,7 +414,8 @@ def from_torchvision(kind: str, root: Path, seconds: float = 20.0, **options: An
         return getattr(import_torchvision().datasets, kind)(root, download=True, **options)
     # Errors that torchvision raises for mirrors that do not answer, wrong files and damaged files.
     except (OSError, RuntimeError, ValueError, AssertionError, EOFError, zlib.error) as error:
-        raise MissingData(f"{kind} could not be fetched: {' '.join(str(error).split())}", hint=_BY_HAND) from error
+        message = f"{kind} could not be fetched: {' '.join(str(error).split())}"
+        raise refused(error) or MissingData(message, hint=_BY_HAND) from error
     finally:
         socket.setdefaulttimeout(before)
 

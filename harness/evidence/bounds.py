@@ -32,7 +32,7 @@ from harness.evidence.ledger import (
 )
 from harness.evidence.record import Record
 from harness.system import statistics
-from harness.training.result import accuracy_pct, finite
+from harness.training.result import Errors, finite
 
 VERIFIED_SEEDS = 5  # fewest seeds of a verified row
 # Confidence of the bound that verifies a row at the first look. At most one simulated study in ten verifies a network
@@ -148,7 +148,7 @@ def lower_bound_pct(errors: Sequence[int], images: int, confidence: float) -> fl
     """
     if len(errors) < 2:
         return -math.inf
-    by_student = statistics.lower_bound([accuracy_pct(each, images) or 0.0 for each in errors], confidence)
+    by_student = statistics.lower_bound([Errors(each, images).accuracy_pct for each in errors], confidence)
     return min(by_student, _floor_pct(errors, images, confidence))
 
 

@@ -21,7 +21,7 @@ from harness.system.files import Workspace
 from harness.training.integer import MAP_SCALES, integer_logits, integers_of
 from harness.training.modules import Network, build, normalised
 from harness.training.recipe import Precision
-from harness.training.result import accuracy_pct, code_version
+from harness.training.result import Errors, code_version
 from search_spaces.errors import SearchSpaceError
 from search_spaces.network import Task
 from search_spaces.notation import parse_network
@@ -63,7 +63,7 @@ class Evaluation:
     @property
     def accuracy_pct(self) -> float:
         """Accuracy, per cent."""
-        return accuracy_pct(self.errors, self.images) or 0.0
+        return Errors(self.errors, self.images).accuracy_pct
 
     @property
     def as_recorded(self) -> bool | None:

@@ -25,10 +25,10 @@ from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import (
     PROTOCOL_VERSION,
     Environment,
+    Errors,
     Purpose,
     Result,
     Status,
-    accuracy_pct,
     derive_seed,
     same_bits_due,
 )
@@ -69,7 +69,7 @@ class SeedRun:
     @property
     def accuracy_pct(self) -> float:
         """Test accuracy, per cent."""
-        return accuracy_pct(self.test_errors, self.test_size) or 0.0
+        return Errors(self.test_errors, self.test_size).accuracy_pct
 
 
 @documented
@@ -107,7 +107,7 @@ class Record:
         name: Display name; may be empty.
         assumed: Recipe fields that the source document does not state.
         seeds: Recorded seeds in the order of the indices, each index once.
-        teacher_seconds: Training time of the teacher, seconds, if the recipe distils from a teacher.
+        teacher_seconds: Always 0; a key of schema 1 from the time of distillation.
     """
 
     name: str
@@ -191,7 +191,6 @@ def _joined(evidence: Record, record: Record) -> Record:
         seeds=with_seeds(evidence, *record.seeds).seeds,
         found=record.found or evidence.found,
         name=record.name or evidence.name,
-        teacher_seconds=evidence.teacher_seconds or record.teacher_seconds,
     )
 
 

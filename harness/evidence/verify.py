@@ -350,8 +350,7 @@ class _SeedCollector:
             self.repeated[run.index] = run
             return
         _refuse_equal_weights(run, self.evidence)
-        teacher_seconds = self.evidence.teacher_seconds or seed_result.teacher_seconds
-        self.evidence = replace(record.with_seeds(self.evidence, run), teacher_seconds=teacher_seconds)
+        self.evidence = record.with_seeds(self.evidence, run)
         record.write(self.workspace.records, self.evidence)
         self.close_if_futile()
 
@@ -397,7 +396,6 @@ def _jobs_of(plan: Plan, workspace: Workspace, evidence: Record) -> list[Job]:
             beacon=beacon or "",
             device=plan.device,
             engine=engine_of_repeat(plan.engine, None if run is None else run.environment.engine),
-            teachers=workspace.teachers,
             test_log=workspace.test_log,
             test_each_epoch=plan.recipe.test_each_epoch,
             inspection=result.inspection_path(workspace.runs, stem, index),

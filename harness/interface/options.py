@@ -13,7 +13,6 @@ import os
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import click
@@ -21,8 +20,6 @@ import click
 from harness.interface.declarations import COMPLETED, DECLARED, DatasetType, known
 from harness.system.errors import Interrupted, UsageError
 from harness.system.terminal import Parsed, counted, say, text_of, write
-from search_spaces.network import Task, analyse
-from search_spaces.notation import parse_network
 
 if TYPE_CHECKING:
     from harness.training.native.engine import Choice
@@ -187,22 +184,16 @@ def resumable() -> Iterator[None]:
         raise Interrupted("interrupted", hint="resume with the same command") from error
 
 
-def say_training(choice: Choice, recipe: Recipe, task: Task, image_count: int, teachers: Path) -> None:
+def say_training(choice: Choice, recipe: Recipe, image_count: int) -> None:
     """Print on stderr how networks will be trained, as far as the user should know.
 
-    The lines name refused instruction sets of the engine, the reason why torch trains, the teachers, the additional
-    starts, and too few images for the scales of integers.
+    The lines name refused instruction sets of the engine, the reason why torch trains, the additional starts, and too
+    few images for the scales of integers.
     """
     for why in choice.engine.skipped if choice.engine is not None else ():
         say(f"the engine is built {why}")
     if choice.why:
         say(f"torch trains, not the native engine: {choice.why}")
-    if recipe.teacher_recipe is not None:
-        parameters = analyse(parse_network(recipe.teacher, task), task).parameters
-        say(
-            f"{counted(recipe.teacher_seeds, 'teacher')} of {parameters:,} parameters; a missing one is trained first, "
-            f"for {counted(recipe.teacher_recipe.epochs, 'epoch')}, and kept in {teachers}"
-        )
     if recipe.starts > 1:
         from harness.training.recipe import halvings, start_overhead
 

@@ -167,8 +167,6 @@ class Trained(Answer):
             f"{result.train_seconds:.1f} s on {rate.device if rate else ''} ({rate.engine if rate else ''}), "
             f"{result.images_per_second:,.0f} images a second",
         ]
-        if result.teacher_seconds:
-            lines.append(f"teacher: {result.teacher_seconds:.1f} s, once for all students of this recipe")
         return "\n".join([*lines, *([f"{result.status}: {result.message}"] if result.message else [])])
 
 
@@ -331,7 +329,7 @@ class Verified(Answer):
 
     @property
     def lower_bound_pct(self) -> float | None:
-        """One-sided lower bound of the mean that decides the tier, in %; None for one seed (docs/results.md#tiers)."""
+        """One-sided lower bound of the mean that decides the tier, in %; None for one seed (docs/results.md)."""
         return self.verdict.row.lower_bound_pct
 
     @property

@@ -89,7 +89,7 @@ def planned_search(
     device, engine = plan.effort.device, plan.effort.engine
     with executor_at(request.cluster, request.workers, device=device, engine=engine) as executor_of:
         data = plan.data
-        options.say_training(plan.engine, plan.recipe.recipe, data.task, data.train_size, plan.workspace.teachers)
+        options.say_training(plan.engine, plan.recipe.recipe, data.train_size)
         yield plan if request.cluster is None else on_cluster(plan, executor_of, request.workers)
 
 
@@ -102,7 +102,7 @@ def probed_plan(request: SearchRequest) -> Probed:
     with busy("reading the images"):
         resolved = without_choice(read_data(resolve(request, workspace())))
     plan = make_plan(resolved, {})
-    options.say_training(plan.engine, plan.recipe.recipe, plan.data.task, plan.data.train_size, plan.workspace.teachers)
+    options.say_training(plan.engine, plan.recipe.recipe, plan.data.train_size)
     with busy("training a few networks"):
         return probe(plan, request.time)
 

@@ -72,7 +72,7 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> Plan:
     images = load(dataset_of_row or request.dataset, request.data)
     image_count = len(images.train_labels)
     check_batch(named.recipe, image_count)
-    options.say_training(choice, named.recipe, task, image_count, workspace.teachers)
+    options.say_training(choice, named.recipe, image_count)
     plan = Plan(
         architecture=argument.architecture,
         recipe=named,

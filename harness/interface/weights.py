@@ -11,12 +11,11 @@ from harness.evidence import record
 from harness.evidence.record import Record, SeedRun
 from harness.interface import options
 from harness.interface.lookup import NetworkArgument, only_row, recipe_of, row_of
-from harness.system import files
 from harness.system.errors import TargetMissed, UsageError
 from harness.system.files import Workspace
 from harness.system.machine import choose_device, torch_of_caller
 from harness.training.recipe import NamedRecipe
-from harness.training.result import Epoch, Purpose, Result, Status, accuracy_pct
+from harness.training.result import Epoch, Errors, Purpose, Result, Status
 from search_spaces.network import Architecture
 
 if TYPE_CHECKING:
@@ -173,12 +172,11 @@ def train_here(job: Job, images: ImageData) -> tuple[Result, Training]:
 
     device = choose_device(job.device)
     choice = choose_engine(job.engine, job.recipe, device, job.architecture.op_types)
-    teachers = files.workspace().teachers
     validated = job.purpose is Purpose.TRAIN
     image_count = images.dataset.train_size if validated else len(images.train_labels)
-    options.say_training(choice, job.recipe, images.dataset.task, image_count, teachers)
+    options.say_training(choice, job.recipe, image_count)
     epochs = job.recipe.epochs
-    job = replace(job, device=str(device), engine=choice.kind, teachers=teachers, evaluate_each_epoch=validated)
+    job = replace(job, device=str(device), engine=choice.kind, evaluate_each_epoch=validated)
     with torch_of_caller(), Reporter(epochs, "epochs") as reporter:
         # Same number of threads as in searches and verifications: the bits of the weights depend on the number.
         torch.set_num_threads(1)
@@ -191,8 +189,9 @@ def train_here(job: Job, images: ImageData) -> tuple[Result, Training]:
             nonlocal reported
             if validated and (epoch.epoch % step == 0 or epoch.epoch == epochs):
                 loss = "not finite" if epoch.train_loss is None else f"{epoch.train_loss:.4f}"
-                accuracy = accuracy_pct(epoch.validation_errors, images.dataset.validation_size)
-                figures = f"loss {loss}, validation {accuracy:.2f} %, {epoch.train_seconds:.1f} s"
+                assert epoch.validation_errors is not None, "each epoch is evaluated"
+                errors = Errors(epoch.validation_errors, images.dataset.validation_size)
+                figures = f"loss {loss}, validation {errors.accuracy_pct:.2f} %, {epoch.train_seconds:.1f} s"
                 reporter.say(f"epoch {epoch.epoch}/{epochs}: {figures}")
             # With several starts, the first reported epoch is the one after which a single start is left.
             reporter.advance(epoch.epoch - reported)

@@ -21,7 +21,7 @@ from harness.searching.plan import SearchPlan
 from harness.searching.state import Search
 from harness.searching.time_budget import least_seconds
 from harness.studies.candidate import SEED_SHARE, NearestMiss, final_order, miss_text, nearest_miss, standing_front
-from harness.studies.events import Advised, Confirmed, Postponed, Quoted, SessionEnded, Verified
+from harness.studies.events import Advised, Confirmed, EndReason, Postponed, Quoted, SessionEnded, Verified
 from harness.studies.state import StudyState
 from harness.system.document import document_of
 from harness.system.errors import typed
@@ -247,7 +247,7 @@ class Outcome:
         sentences = ("; ".join((*self._early_end(), sentence)), *self._near())
         # In the second half of the time, networks may have been excluded only because the time left was too short.
         ending = self.state.of_kind(SessionEnded)[-1].event
-        if ending.reason != "exhausted" or (seconds is not None and elapsed > seconds / 2):
+        if ending.reason is not EndReason.EXHAUSTED or (seconds is not None and elapsed > seconds / 2):
             return self._more_effort(sentences, _SAME)
         if nearest is None or 2 * nearest.cost > config.ceilings[0]:
             changes = self._larger()
@@ -274,7 +274,7 @@ class Outcome:
     def _early_end(self) -> list[str]:
         """Return a line with the reason why the search ended before its time limit; empty if it did not."""
         entry, seconds = self.state.of_kind(SessionEnded)[-1], self.plan.effort.seconds
-        if not entry.event.message or (entry.event.reason != "exhausted" and self.verdict is None):
+        if not entry.event.message or (entry.event.reason is not EndReason.EXHAUSTED and self.verdict is None):
             return []
         of = "" if seconds is None else f" of {duration_text(seconds)}"
         return [f"stopped after {duration_text(entry.elapsed)}{of}: {entry.event.message}"]
@@ -327,7 +327,7 @@ class Outcome:
 
     def _more_effort(self, sentences: tuple[str, ...], advice: str) -> _LastWords:
         effort = self.plan.effort
-        if self.state.of_kind(SessionEnded)[-1].event.reason == "trials":
+        if self.state.of_kind(SessionEnded)[-1].event.reason is EndReason.TRIALS:
             more = {"--trials": f"{2 * max(effort.trials or 1, trials_beside_floor(self.state.candidates.values()))}"}
             return self._advised("trials", sentences, more, advice)
         seconds = max(2 * (effort.seconds or 0.0), least_seconds(self.plan.data.train_size))

@@ -70,8 +70,8 @@ def best_linear(candidates: Iterable[Candidate]) -> Result | None:
         for candidate in candidates
         if is_linear(candidate.proposal.origin, candidate.proposal.architecture)
     ]
-    complete = [run for run in runs if run is not None and run.status is Status.COMPLETE]
-    return min(complete, key=lambda run: run.validation_errors or 0, default=None)
+    complete = [run for run in runs if run is not None and run.status is Status.COMPLETE and run.validation is not None]
+    return min(complete, key=lambda run: run.validated.wrong, default=None)
 
 
 def linear_document(run: Result | None) -> dict[str, Any] | None:

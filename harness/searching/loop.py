@@ -29,6 +29,7 @@ from harness.searching.turn import WEIGHTS, turn_of
 from harness.studies.candidate import FLOOR, Candidate, standing_front, surest_first
 from harness.studies.events import (
     Confirmed,
+    EndReason,
     FailedConfirmation,
     Looked,
     Quoted,
@@ -84,7 +85,8 @@ def run_search(search: Search, command: list[str]) -> None:
             search.executor.stop()
         if search.state.ended:
             write_database(search.state, search.folder / "study.db")
-        reason = "interrupted" if search.interrupted else search.reason
+        reason = EndReason.INTERRUPTED if search.interrupted else search.end_reason
+        assert reason is not None, "a search ends with a reason"
         search.add(SessionEnded(reason=reason, message=search.exhausted, seconds=effort.seconds, trials=effort.trials))
 
 
@@ -142,7 +144,7 @@ def explore(search: Search) -> None:
     executor = search.executor
     # Continue if only the trials are exhausted, as candidates may still need fresh seeds.
     reason = _stop_reason(search)
-    while not search.interrupted and reason != "time":
+    while not search.interrupted and reason is not EndReason.TIME:
         has_submitted = False
         for _ in range(executor.idle()):
             if (job := _next_job(search)) is None:
@@ -154,12 +156,12 @@ def explore(search: Search) -> None:
             if search.interrupted:
                 break
         if not has_submitted and not search.at_work:
-            reason = reason or ("time" if search.lacks_time else "exhausted")
+            reason = reason or (EndReason.TIME if search.lacks_time else EndReason.EXHAUSTED)
             break
         # If no run is in progress, collect the results of short runs without waiting.
         poll(search, _POLL_SECONDS if search.at_work else 0.0)
         reason = _stop_reason(search)
-    search.reason = reason
+    search.end_reason = reason
 
 
 def poll(search: Search, seconds: float = _POLL_SECONDS) -> None:
@@ -231,20 +233,20 @@ def choose(search: Search) -> WinnerChosen | None:
     return winner
 
 
-def _stop_reason(search: Search) -> str:
+def _stop_reason(search: Search) -> EndReason | None:
     if search.left <= search.closing_seconds():
-        return "time"
+        return EndReason.TIME
     trials = trials_beside_floor(search.state.candidates.values())
     if search.effort.trials is not None and trials >= search.effort.trials:
-        return "trials"
-    return ""
+        return EndReason.TRIALS
+    return None
 
 
 def _next_job(search: Search) -> Job | None:
     if search.waiting:
         return search.waiting.pop(0)
     # An earlier job of the same pass through the idle workers may have used the last trial.
-    explored = _stop_reason(search) == "trials" or bool(search.exhausted)
+    explored = _stop_reason(search) is EndReason.TRIALS or bool(search.exhausted)
     if (candidate := _confirmable(search, explored=explored)) is not None:
         return search.job(candidate, Purpose.CONFIRM, search.free_index(candidate))
     return None if explored else _propose(search)

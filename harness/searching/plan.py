@@ -190,7 +190,7 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
     drawn_ceilings = _drawn_ceilings(plan)
     seconds = None
     if count.median_macs is not None and count.median_numbers is not None and count.median_parameters is not None:
-        pace = pace_of(plan.effort.engine, plan.effort.device).of_recipe(config.recipe, plan.data.task)
+        pace = pace_of(plan.effort.engine, plan.effort.device).of_recipe(config.recipe)
         work = step_work(count.median_macs, count.median_numbers, count.median_parameters)
         lengths = min(config.all_lengths), max(config.all_lengths)
         seconds = [pace.seconds(epochs, plan.data.train_size, work) for epochs in lengths]

@@ -265,7 +265,7 @@ class _Probes:
         for job, result in self.train(jobs):
             name = "largest" if job.trial == largest.proposal.trial else "all"
             if result.status is Status.COMPLETE:
-                errors[name if job.image_share == 1 else "half"].append(result.validation_errors or 0)
+                errors[name if job.image_share == 1 else "half"].append(result.validated.wrong)
         sizes = middle.proposal.parameters, largest.proposal.parameters
         return curve_of(errors, sizes) if all(errors.values()) else None
 

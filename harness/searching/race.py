@@ -54,7 +54,7 @@ def at_rung(
         threshold_pct: Validation accuracy to reach, in per cent.
         is_hopeless: Rule that replaces the default rule; without exempt networks.
     """
-    errors = result.validation_errors or 0
+    validation = result.validated
     epoch = len(result.history)
     epochs = result.recipe.epochs
     # Few runs are complete at the start of a search; until then use the ratio measured on MNIST.
@@ -62,7 +62,7 @@ def at_rung(
     ratio = _PRIOR_RATIO[min(_PRIOR_RATIO, key=lambda share: abs(share * epochs - epoch))]
     if len(known) >= _OWN_RATIOS:
         ratio = known[len(known) // 10]
-    hoped = 100 * (1 - ratio * errors / (result.validation_size or 1))
+    hoped = 100 * (1 - ratio * validation.wrong / validation.images)
     hopeless = is_hopeless(result) if is_hopeless else not statistics.reaches(hoped, threshold_pct)
     spared = hopeless and is_hopeless is None and int(result.hash, 16) % _EXEMPT_SHARE == 0
     assert result.trial is not None, "every run of a search belongs to a trial"
@@ -71,7 +71,7 @@ def at_rung(
         purpose=result.purpose,
         seed_index=result.seed_index,
         epoch=epoch,
-        validation_errors=errors,
+        validation_errors=validation.wrong,
         ratio=ratio,
         predicted_pct=hoped,
         pruned=hopeless and not spared,

@@ -41,11 +41,10 @@ from harness.studies.candidate import (
     likeliest,
     standing_front,
 )
-from harness.studies.events import Entry, Event, Proposal, RunEnded
+from harness.studies.events import EndReason, Entry, Event, Proposal, RunEnded
 from harness.studies.log import StudyLog
 from harness.studies.state import StudyState
 from harness.system import statistics
-from harness.system.files import TEACHERS
 from harness.training.executors.base import Executor
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
@@ -101,7 +100,7 @@ class Search:
         finished: Whether an earlier session ended with at least this effort, or no further verification is allowed.
         exhausted: Reason why the proposer finds no network; empty otherwise.
         lacks_time: Whether more time might yield a proposal.
-        reason: Reason for the end of the search; empty while running.
+        end_reason: Reason for the end of the search; None while running.
     """
 
     def __init__(
@@ -135,7 +134,7 @@ class Search:
         self.is_hopeless = is_hopeless
         self.began = executor.now() - planned_seconds
         self.before = state.seconds
-        self.timing = Timing(data.train_size, pace_of(effort.engine, effort.device).of_recipe(config.recipe, data.task))
+        self.timing = Timing(data.train_size, pace_of(effort.engine, effort.device).of_recipe(config.recipe))
         for entry in state.of_kind(RunEnded):
             self._time(entry.event.run)
         self.turn = turn_of(config, len(state.candidates))
@@ -146,7 +145,7 @@ class Search:
         self.finished = is_spent(effort, state.entries) or not race.may_look(state)
         self.lacks_time = False
         self.exhausted = ""
-        self.reason = ""
+        self.end_reason: EndReason | None = None
 
     def add(self, event: Event) -> None:
         """Append an event to the log, apply the event and notify the observers."""
@@ -214,7 +213,6 @@ class Search:
             engine=self.effort.engine,
             until_epoch=race.next_rung(self.config, recipe.epochs, 0) if has_rungs else None,
             checkpoint=self.checkpoint(proposal.trial, purpose, index),
-            teachers=self.folder.parent / TEACHERS,
             study=self.folder.name,
             trial=proposal.trial,
             decisions=proposal.decisions,
@@ -322,9 +320,7 @@ class Search:
 
     def verify_seconds(self, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:
         """Return the wall-clock seconds of verifying a candidate on ``seeds`` seeds, including a safety margin."""
-        # The search's teacher was trained on fewer images, so a verification trains a teacher on all training images.
-        teaching = max((run.teacher_seconds for run in candidate.runs), default=0.0)
-        return verifying(self.run_seconds(candidate), self.workers, seeds) + CAUTION * VERIFY_FACTOR * teaching
+        return verifying(self.run_seconds(candidate), self.workers, seeds)
 
     def least_verify_seconds(self, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:
         """Return ``verify_seconds`` without the margin: the least remaining time at which a verification may start."""

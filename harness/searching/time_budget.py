@@ -9,12 +9,11 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import NamedTuple
 
-from harness.studies.events import Entry, Event, SessionBegan, SessionEnded
+from harness.studies.events import EndReason, Entry, Event, SessionBegan, SessionEnded
 from harness.training.executors.base import Limits
 from harness.training.recipe import Recipe, start_overhead
 from harness.training.result import Result, Status
 from search_spaces.network import Analysis, Architecture, Task, analyse
-from search_spaces.notation import parse_network
 
 # Cost of a training step in equivalent multiply-adds of a kernel larger than 1x1, for these constants. Fitted to 34
 # networks of ten forms, with a standard deviation of the log of 0.05 (docs/lab, "did the default search regress").
@@ -71,13 +70,9 @@ class Pace:
         overhead = 0 if self.recipe is None else start_overhead(self.recipe, epochs)
         return (epochs + overhead) * images * (self.seconds_an_image + self.seconds_a_mac * network_work)
 
-    def of_recipe(self, recipe: Recipe, task: Task) -> Pace:
-        """Return the pace of a recipe; each teacher adds a forward pass per image, a third of a training step."""
-        image = self.seconds_an_image
-        if recipe.teacher:
-            forward = recipe.teacher_seeds * work(parse_network(recipe.teacher, task), task) / 3
-            image += self.seconds_a_mac * forward
-        return replace(self, seconds_an_image=image, recipe=recipe if recipe.starts > 1 else None)
+    def of_recipe(self, recipe: Recipe) -> Pace:
+        """Return the pace of a recipe, which may have several starts."""
+        return replace(self, recipe=recipe if recipe.starts > 1 else None)
 
 
 # Pace on one core of a two-core CPU machine, by engine. ``torch``: fitted to the 3,702-parameter network (4,600 images
@@ -251,10 +246,10 @@ def is_spent(effort: Effort, events: list[Entry[Event]]) -> bool:
     ends = (entry.event for entry in reversed(events) if isinstance(entry.event, SessionBegan | SessionEnded))
     if not isinstance(last := next(ends, None), SessionEnded):
         return False
-    if last.reason == "trials":
+    if last.reason is EndReason.TRIALS:
         return effort.trials is not None and effort.trials <= (last.trials or 0)
-    if last.reason == "exhausted" and last.seconds is None:
+    if last.reason is EndReason.EXHAUSTED and last.seconds is None:
         return True
     # With more time, networks that were too slow before become feasible.
-    ended = last.reason in ("exhausted", "time")
+    ended = last.reason in (EndReason.EXHAUSTED, EndReason.TIME)
     return ended and effort.seconds is not None and effort.seconds <= (last.seconds or 0)

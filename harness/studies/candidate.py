@@ -24,7 +24,7 @@ from harness.data.datasets import dataset
 from harness.studies.config import StudyConfig
 from harness.studies.events import Proposal
 from harness.system import statistics
-from harness.training.result import Result, Status, accuracy_pct
+from harness.training.result import Errors, Result, Status
 from search_spaces.network import Architecture, analyse
 from search_spaces.space import Metric, Objective, Weighted, measured, size_text
 
@@ -173,9 +173,9 @@ class Candidate:
     def passed_first(self) -> bool:
         """Whether the first run reached the threshold."""
         first = self.first
-        if first is None or first.status is not Status.COMPLETE:
+        if first is None or first.status is not Status.COMPLETE or first.validation is None:
             return False
-        return statistics.reaches(first.validation_accuracy_pct or 0.0, self.threshold_pct)
+        return statistics.reaches(first.validation.accuracy_pct, self.threshold_pct)
 
     @property
     def is_confirmed(self) -> bool:
@@ -426,7 +426,7 @@ def allowed_errors(threshold_pct: float, size: int) -> int:
     """Return the most wrong images of ``size`` that still reach a threshold of at most 100 per cent."""
     allowed = min(size, math.floor((100 - threshold_pct) / 100 * size) + 1)
     # ``statistics.reaches`` decides, with its tolerance for float rounding.
-    while allowed > 0 and not statistics.reaches(accuracy_pct(allowed, size) or 0.0, threshold_pct):
+    while allowed > 0 and not statistics.reaches(Errors(allowed, size).accuracy_pct, threshold_pct):
         allowed -= 1
     return allowed
 
@@ -440,7 +440,7 @@ def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
 
     def errors_of(candidate: Candidate, first: Result) -> float:
         # A failed fresh run counts as chance level, as in ``fresh_pct``.
-        failed = round((1 - _CHANCE_PCT / 100) * (first.validation_size or 0))
+        failed = round((1 - _CHANCE_PCT / 100) * first.validated.images)
         runs = candidate.fresh or [first]
         errors = [failed if run.validation_errors is None else run.validation_errors for run in runs]
         return errors[0] if len(errors) == 1 else statistics.mean(errors)
@@ -449,13 +449,13 @@ def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
         (first.status is Status.PRUNED, errors_of(candidate, first), *candidate.order, candidate, first)
         for candidate in candidates
         if (first := candidate.first) is not None
-        and first.validation_errors is not None
+        and first.validation is not None
         and first.status in (Status.COMPLETE, Status.PRUNED)
     ]
     # This runs after each event of a search, so ``is_confirmed`` is computed for the nearest candidates only.
     for pruned, errors, _, _, candidate, first in sorted(usable, key=lambda each: each[:4]):
         if not candidate.is_confirmed:
-            size = first.validation_size or 0
+            size = first.validated.images
             return NearestMiss(
                 trial=candidate.proposal.trial,
                 hash=candidate.proposal.hash,

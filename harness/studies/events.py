@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, ClassVar, Generic, TypeVar, dataclass_transform
 
 from harness.system.document import WrittenNetwork, document_of, parse_json, read_as
@@ -45,17 +46,30 @@ class SessionBegan(Event, word="session"):
     seconds: float | None = None
 
 
+class EndReason(StrEnum):
+    """Reason why a session of a search ended; the values are part of the log format."""
+
+    TIME = "time"  # the time limit is reached, or a further network needs more time
+    TRIALS = "trials"  # the limit of the trials is reached
+    EXHAUSTED = "exhausted"  # no further network is worth a training
+    INTERRUPTED = "interrupted"  # the user stopped the search
+    UNKNOWN = "unknown"  # any value that this version does not know
+
+    @classmethod
+    def _missing_(cls, value: object) -> EndReason:
+        return cls.UNKNOWN
+
+
 class SessionEnded(Event, word="ended"):
     """The search has ended normally.
 
     Attributes:
-        reason: ``time``, ``trials``, ``exhausted`` or ``interrupted``.
         message: Explanation of the reason.
         seconds: Time limit, seconds; None for no limit.
         trials: Limit of the trials; None for no limit.
     """
 
-    reason: str = "unknown"
+    reason: EndReason = EndReason.UNKNOWN
     message: str = ""
     seconds: float | None = None
     trials: int | None = None

@@ -25,7 +25,7 @@ from harness.studies.state import StudyState
 from harness.system import files
 from harness.system.document import document_of
 from harness.system.errors import UsageError, install_command, typed
-from harness.training.result import Purpose, Result, Status
+from harness.training.result import Errors, Purpose, Result, Status
 from search_spaces.catalog import network_name
 from search_spaces.network import analyse
 from search_spaces.space import OBJECTIVES, measured
@@ -243,22 +243,29 @@ def _push(study: optuna.Study, entries: Sequence[events.Entry[events.Event]], co
         study.set_user_attr(name, history.facts[name])
 
 
+def _error_pct(errors: Errors) -> float:
+    return 100.0 * errors.wrong / errors.images
+
+
 def _trial(run: Result, ended_utc: str, proposal: events.Proposal, began_utc: str, config: StudyConfig) -> FrozenTrial:
     from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
     from optuna.trial import TrialState, create_trial
 
     cost = measured(analyse(proposal.architecture, dataset(config.dataset).task), config.minimised[0])
-    size, errors = run.validation_size or 1, run.validation_errors
-    is_whole = errors is not None and run.status in (Status.COMPLETE, Status.PRUNED)
+    is_whole = run.validation is not None and run.status in (Status.COMPLETE, Status.PRUNED)
     state = TrialState[run.status.name] if is_whole else TrialState.FAIL
     distributions: dict[str, BaseDistribution] = {
         each.name: IntDistribution(0, each.size - 1) if each.ordered else CategoricalDistribution([*range(each.size)])
         for each in proposal.decisions
     }
-    known = {each.epoch: each.validation_errors for each in run.history if each.validation_errors is not None}
+    errors_pct = {
+        each.epoch: _error_pct(errors)
+        for each in run.history
+        if (errors := Errors.of(each.validation_errors, run.validation_size)) is not None
+    }
     trial = create_trial(
         state=state,
-        values=[100.0 * (errors or 0) / size, float(cost)] if state is TrialState.COMPLETE else None,
+        values=[_error_pct(run.validated), float(cost)] if state is TrialState.COMPLETE else None,
         params={each.name: each.index for each in proposal.decisions},
         distributions=distributions,
         user_attrs={
@@ -274,7 +281,7 @@ def _trial(run: Result, ended_utc: str, proposal: events.Proposal, began_utc: st
             "seed": run.seed,
             "status": str(run.status),
         },
-        intermediate_values={epoch: 100.0 * wrong / size for epoch, wrong in known.items()},
+        intermediate_values=errors_pct,
     )
     if began_utc and ended_utc:
         began, ended = (datetime.fromisoformat(utc).astimezone() for utc in (began_utc, ended_utc))

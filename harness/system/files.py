@@ -17,7 +17,6 @@ from typing import Any
 
 from harness.system.errors import ContentError, StorageError, UsageError, reason
 
-TEACHERS = ".teachers"  # folder beside the studies, shared by all studies
 # Records, weights, ledger and leaderboard of the package; in a clone, links to files of the repository.
 SHIPPED = Path(__file__).resolve().parents[1] / "evidence" / "shipped"
 
@@ -188,8 +187,6 @@ class Workspace:
         self.root = root
         # A folder per study; folders that start with a dot are shared by all studies.
         self.runs = root / "runs"
-        # Trained teachers; missing teachers are trained again.
-        self.teachers = self.runs / TEACHERS
         # Tables of recorded trainings, with a folder per table.
         self.tables = root / "benchmarks" / "tables"
         # The user's evidence, in addition to the shipped evidence: a JSON file per row of the leaderboard, the ledger

@@ -324,28 +324,3 @@ def _maps_of(draws: Tensor, rows: int, columns: int, recipe: Recipe) -> Tensor:
     return torch.stack(
         [cosine / wide, (-sine / wide + shear) * tall, right, sine / high / tall, cosine / high, down], dim=1
     ).view(-1, 2, 3)
-
-
-@dataclass(frozen=True, slots=True)
-class Teacher:
-    """The trained teachers of a recipe: an architecture with a network per seed."""
-
-    architecture: Architecture
-    networks: tuple[Network, ...]  # one per seed, in evaluation mode, with the final weights
-    seconds: float  # total training time
-
-
-def soft_targets(teacher: Teacher, batch: Tensor, temperature: float) -> Tensor:
-    """Return the softened probabilities, (batch, classes), averaged over the teachers, without a gradient."""
-    with torch.no_grad():
-        each = [functional.softmax(network(batch).float() / temperature, 1) for network in teacher.networks]
-        return torch.stack(each).mean(0)
-
-
-def soft_losses(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
-    """Return the KL divergence of the softened logits from the targets, times ``temperature**2``, (batch,).
-
-    The square keeps the magnitude of the gradient independent of the temperature.
-    """
-    log_probabilities = functional.log_softmax(logits / temperature, 1)
-    return functional.kl_div(log_probabilities, targets, reduction="none").sum(1) * temperature**2

@@ -21,11 +21,9 @@ from pydantic.dataclasses import dataclass as validated
 from harness.system.document import read_as, read_toml
 from harness.system.errors import ContentError, UsageError
 from harness.system.user_code import source_sha256
-from search_spaces.catalog import PRESETS
 from search_spaces.deployment import integer_plan
-from search_spaces.errors import SearchSpaceError, nearest
+from search_spaces.errors import nearest
 from search_spaces.network import Architecture, Task, normalised_values
-from search_spaces.notation import parse_network
 
 _Optimizer = Literal["sgd", "adam"]
 # Learning rate after the warm-up: ``linear`` and ``cosine`` (Loshchilov and Hutter, arXiv 1608.03983) decrease to
@@ -68,13 +66,8 @@ class Recipe:
     average_start: _Share = 0.1  # share of all steps before averaging begins
     initialisation: _Initialisation = "kaiming"
     precision: Precision = "fp32"  # format of factors in convolutions and, with torch, in linear layers
-    # Fields added after the first records. Documents and hashes omit these fields at their defaults.
+    # Fields added after the first records (``_LATER_FIELDS``).
     final_rate: _Share = 0.0  # last rate of ``linear`` and ``cosine``, as a share of ``learning_rate``
-    teacher: str = ""  # network text; its softened outputs are a second training target; empty: no teacher
-    teacher_recipe: Recipe | None = None  # recipe that trains the teachers
-    teacher_seeds: Annotated[int, Field(ge=1, le=100)] = 1  # number of teachers, whose outputs are averaged
-    distill_weight: _Share = 0.5  # share of the distillation loss in the loss
-    distill_temperature: Annotated[float, Field(ge=0.1, le=100)] = 4.0  # divisor of logits in the distillation loss
     average_statistics: _AverageStatistics = "averaged"
     zero_head: bool = False  # begin with zeros in a last layer with an untied kernel
     augmentation_off_share: _Share = 0.0  # share of the epochs, rounded, that end the training without augmentation
@@ -89,14 +82,8 @@ class Recipe:
     start_epochs: Annotated[int, Field(ge=1, le=100_000)] = 2  # epochs before the first halving
 
     def __post_init__(self) -> None:
-        """Raise ValueError if fields contradict each other; write ``teacher`` in canonical notation for the hash."""
+        """Raise ValueError if fields contradict each other."""
         _check_dependent_fields(self)
-        _check_teacher(self)
-        if self.teacher:
-            try:
-                object.__setattr__(self, "teacher", str(Architecture(parse_network(self.teacher).ops)))
-            except SearchSpaceError as error:
-                raise ValueError(f"the teacher is no network: {error.message}") from error
 
     @property
     def hash(self) -> str:
@@ -105,8 +92,12 @@ class Recipe:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-# Defaults of the fields that were added after the first records, ``final_rate`` and all below.
-_LATER_DEFAULTS = {item.name: item.default for item in fields(Recipe)[21:]}
+# Fields that were added after the first records; documents and hashes omit these fields at their defaults.
+_LATER_FIELDS = (
+    *("final_rate", "average_statistics", "zero_head", "augmentation_off_share", "decay_all"),
+    *("trainer", "trainer_sha256", "starts", "start_epochs"),
+)
+_LATER_DEFAULTS = {item.name: item.default for item in fields(Recipe) if item.name in _LATER_FIELDS}
 
 
 def _check_dependent_fields(recipe: Recipe) -> None:
@@ -128,22 +119,6 @@ def _check_dependent_fields(recipe: Recipe) -> None:
         raise ValueError(f"final_rate belongs to 'linear' and 'cosine', but schedule is '{recipe.schedule}'")
 
 
-def _check_teacher(recipe: Recipe) -> None:
-    if not recipe.teacher:
-        for name in ("teacher_recipe", "teacher_seeds", "distill_weight", "distill_temperature"):
-            if getattr(recipe, name) != _LATER_DEFAULTS[name]:
-                raise ValueError(f"{name} belongs to a teacher, but teacher is empty")
-        return
-    if recipe.trainer:
-        raise ValueError("a trainer of one's own takes no teacher")
-    if recipe.teacher_recipe is None:
-        raise ValueError("a teacher needs a teacher_recipe, but there is none")
-    if recipe.teacher_recipe.starts > 1:
-        raise ValueError("the teacher_recipe has several starts, but a teacher has one")
-    if recipe.teacher_recipe.teacher:
-        raise ValueError("the teacher_recipe names a teacher of its own, but only students have one")
-
-
 def recipe_document(recipe: Recipe) -> dict[str, Any]:
     """Return the fields as plain JSON values.
 
@@ -151,8 +126,6 @@ def recipe_document(recipe: Recipe) -> dict[str, Any]:
     stay the same.
     """
     values = {item.name: getattr(recipe, item.name) for item in fields(Recipe)}
-    if recipe.teacher_recipe is not None:
-        values["teacher_recipe"] = recipe_document(recipe.teacher_recipe)
     return {
         name: value for name, value in values.items() if name not in _LATER_DEFAULTS or value != _LATER_DEFAULTS[name]
     }
@@ -405,11 +378,6 @@ def check_network(recipe: Recipe, architecture: Architecture, task: Task) -> Non
 
 def _read(path: Path) -> Recipe:
     document = read_toml(path, "recipe")
-    # Replace names by contents, so that the recipe does not depend on the catalog.
-    if isinstance(named := document.get("teacher_recipe"), str):
-        document["teacher_recipe"] = recipe_document(named_recipe(named).recipe)
-    if isinstance(teacher := document.get("teacher"), str) and teacher in PRESETS:
-        document["teacher"] = PRESETS[teacher]
     if isinstance(trainer := document.get("trainer"), str) and trainer:
         document.setdefault("trainer_sha256", source_sha256(trainer, f"{path}, trainer"))
     return recipe_from(document, str(path))

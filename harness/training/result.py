@@ -45,7 +45,6 @@ class Purpose(StrEnum):
     VERIFY = "verify"
     TRAIN = "train"
     REFERENCE = "reference"
-    TEACHER = "teacher"
     BENCH = "bench"
 
 
@@ -127,6 +126,29 @@ def same_bits_due(ours: Environment, theirs: Environment) -> bool:
     return replace(ours, commit=None, dirty=None) == replace(theirs, commit=None, dirty=None)
 
 
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """Misclassified images of an evaluation.
+
+    Attributes:
+        wrong: Number of misclassified images.
+        images: Number of evaluated images, at least 1.
+    """
+
+    wrong: int
+    images: int
+
+    @classmethod
+    def of(cls, wrong: int | None, images: int | None) -> Errors | None:
+        """Return the errors of an evaluation; None without a count or without images."""
+        return None if wrong is None or not images else cls(wrong, images)
+
+    @property
+    def accuracy_pct(self) -> float:
+        """Accuracy in per cent."""
+        return 100.0 * (self.images - self.wrong) / self.images
+
+
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
@@ -153,7 +175,7 @@ class Result:
     wrong: tuple[tuple[int, int], ...] = ()  # (image, predicted class) of misclassified test images
     weights_sha256: str | None = None  # digest of the final weights, for bitwise comparison
     train_seconds: float = 0.0
-    teacher_seconds: float = 0.0  # total training time of all teachers, including stored teachers
+    teacher_seconds: float = 0.0  # always 0; a key of schema 1 from the time of distillation
     images_per_second: float = 0.0
     peak_memory_mb: float = 0.0  # largest resident size of the process, MiB
     environment: Environment | None = None
@@ -166,19 +188,28 @@ class Result:
     schema_version: Literal[1] = 1
 
     @property
+    def validation(self) -> Errors | None:
+        """Errors on the validation images; None if not evaluated."""
+        return Errors.of(self.validation_errors, self.validation_size)
+
+    @property
+    def validated(self) -> Errors:
+        """Errors on the validation images of a run that has been evaluated. Raises AssertionError otherwise."""
+        validation = self.validation
+        assert validation is not None, "a run without validation errors cannot pass for a run without errors"
+        return validation
+
+    @property
     def validation_accuracy_pct(self) -> float | None:
         """Validation accuracy in per cent; None if not evaluated."""
-        return accuracy_pct(self.validation_errors, self.validation_size)
+        validation = self.validation
+        return None if validation is None else validation.accuracy_pct
 
     @property
     def test_accuracy_pct(self) -> float | None:
         """Test accuracy in per cent; None if not evaluated."""
-        return accuracy_pct(self.test_errors, self.test_size)
-
-
-def accuracy_pct(errors: int | None, size: int | None) -> float | None:
-    """Return the accuracy in per cent; None without a count of errors or images."""
-    return None if errors is None or not size else 100.0 * (size - errors) / size
+        test = Errors.of(self.test_errors, self.test_size)
+        return None if test is None else test.accuracy_pct
 
 
 def finite(number: float | None) -> float | None:

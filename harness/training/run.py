@@ -29,14 +29,13 @@ from harness.data.datasets import Dataset, number_properties, pixel_properties
 from harness.data.testset import read_test_set
 from harness.data.training_images import ImageData, split
 from harness.system import files
-from harness.system.errors import ContentError, DeviceError, refused
+from harness.system.errors import DeviceError, refused
 from harness.system.machine import choose_device
 from harness.system.user_code import called, function_of
-from harness.training.modules import Images, Teacher, network_on, state_tensors
+from harness.training.modules import Images
 from harness.training.native.engine import TORCH, choose_engine
 from harness.training.recipe import Recipe, start_overhead
 from harness.training.result import (
-    PROTOCOL_VERSION,
     Epoch,
     Inspection,
     Miss,
@@ -57,7 +56,6 @@ from harness.training.train import (
     final_network,
     finish_average,
     finish_integers,
-    predicting_state,
     predictions,
     resume,
     start,
@@ -65,7 +63,6 @@ from harness.training.train import (
     weights_digest,
 )
 from search_spaces.network import Architecture, analyse
-from search_spaces.notation import parse_network
 from search_spaces.space import Decision
 
 _DIGEST_BYTES = hashlib.sha256().digest_size  # bytes; a checkpoint file begins with the SHA-256 of the state
@@ -87,7 +84,6 @@ class Job:
     until_epoch: int | None = None  # last epoch of this job; None for the last epoch of the recipe
     checkpoint: Path | None = None  # file for the state of the run between jobs; None for no file
     evaluate_each_epoch: bool = False  # count validation errors after each epoch, not only at the end of the job
-    teachers: Path | None = None  # folder of trained teachers; None to store no teachers
     test_log: Path | None = None  # log of test-set reads; without a log a job never reads the test set
     test_each_epoch: bool = False  # count test errors after each epoch too (``NamedRecipe``)
     inspection: Path | None = None  # file for misclassified test images; None for no file
@@ -166,8 +162,6 @@ def train_job(
     train_set, validation_set = loaded.parts(device, None if job.purpose is Purpose.VERIFY else fold)
     if job.image_share < 1:
         train_set = _some_of(train_set, job.image_share, job.seed_index)
-    # A teacher trains on the training images of the job only.
-    teacher = _teacher_of(job, train_set, loaded.data.data_hash, device, fold)
     result = replace(
         initial_result(job, dataset),
         environment=environment(device, loaded.data.data_hash, name),
@@ -176,7 +170,7 @@ def train_job(
 
     def new_start(number: int) -> Training:
         seed = start_seed(result.seed, number)
-        return start(job.architecture, job.recipe, seed, device, engine, teacher, task=dataset.task)
+        return start(job.architecture, job.recipe, seed, device, engine, task=dataset.task)
 
     run = _resumed_or_new_run(job, partial(new_start, 0))
     last = min(job.until_epoch or job.recipe.epochs, job.recipe.epochs)
@@ -339,7 +333,6 @@ def _with_training(result: Result, run: Training, train_size: int, validation_se
         weights_sha256=weights_digest(run),
         history=tuple(run.history),
         train_seconds=run.seconds,
-        teacher_seconds=run.teacher.seconds if run.teacher is not None else 0.0,
         images_per_second=image_count / run.seconds if run.seconds else 0.0,
     )
 
@@ -417,66 +410,3 @@ def to_safetensors(network: nn.Module, about: Mapping[str, str]) -> bytes:
     metadata = {"harness": json.dumps({**about, "tied": tied, "state": list(state)})}
     content: bytes = save(arrays, metadata)
     return content
-
-
-def _teacher_of(job: Job, images: Images, data_hash: str, device: torch.device, fold: int) -> Teacher | None:
-    """Return the teacher of the recipe of a job, trained now if not stored; None for a recipe without a teacher.
-
-    A teacher is trained with a fixed seed on the training images of the student, so never on test images, and is stored
-    for all students. Torch trains teachers that the native engine cannot train.
-    """
-    if (recipe := job.recipe.teacher_recipe) is None:
-        return None
-    architecture = parse_network(job.recipe.teacher, images.task)
-    engine_name = TORCH if job.engine == TORCH else "auto"
-    engine = choose_engine(engine_name, recipe, device, architecture.op_types).engine
-    facts = environment(device, data_hash, TORCH if engine is None else engine.name)
-    # The file name depends on everything that may change bits, except the commit (as in ``same_bits_due``).
-    key = [PROTOCOL_VERSION, asdict(replace(facts, commit=None, dirty=None))]
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
-    # No number for fold 0, the only split of a data set without folds.
-    part = "all" if job.purpose is Purpose.VERIFY else f"split{fold or ''}"
-    networks = []
-    seconds = 0.0
-    for index in range(job.recipe.teacher_seeds):
-        seed = derive_seed(architecture.hash, recipe.hash, Purpose.TEACHER, index)
-        new_run = partial(start, architecture, recipe, seed, device, engine, task=images.task)
-        if job.teachers is None:
-            teacher_state = _trained_teacher(new_run, images)
-        else:
-            path = job.teachers / f"{architecture.hash}-{recipe.hash}-{part}-{index}-{digest}.pt"
-            teacher_state = _kept_teacher(path, new_run, images)
-        network = network_on(architecture, images.task, device)
-        with torch.no_grad():
-            for tensor, weights in zip(state_tensors(network), teacher_state["weights"], strict=True):
-                tensor.copy_(weights)
-        networks.append(network.eval().requires_grad_(False))
-        seconds += teacher_state["seconds"]
-    return Teacher(architecture, tuple(networks), seconds)
-
-
-def _trained_teacher(new_run: Callable[[], Training], images: Images) -> dict[str, Any]:
-    """Train a teacher; return its ``weights`` and its training time, ``seconds``."""
-    run = new_run()
-    while len(run.history) < run.recipe.epochs:
-        train_epoch(run, images)
-        if run.diverged:
-            network = f"the teacher {run.architecture.hash}"
-            raise ContentError(f"{network} diverged in epoch {len(run.history)} of its recipe")
-    finish_average(run, images)
-    return {"weights": predicting_state(run), "seconds": run.seconds}
-
-
-def _kept_teacher(path: Path, new_run: Callable[[], Training], images: Images) -> dict[str, Any]:
-    """Return the teacher stored in a file; if missing, train the teacher and write the file, digest first."""
-    # If several processes need the teacher, one process trains and the rest wait.
-    with files.locked(path.with_suffix(".lock")):
-        if not path.exists():
-            buffer = io.BytesIO()
-            torch.save(_trained_teacher(new_run, images), buffer)
-            files.write_bytes(path, hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
-    content = path.read_bytes()  # SHA-256 (32 bytes), then the state
-    if hashlib.sha256(content[32:]).digest() != content[:32]:
-        raise ContentError(f"the teacher {path} is damaged", hint="remove the file; it is trained again")
-    state: dict[str, Any] = torch.load(io.BytesIO(content[32:]), map_location=images.pixels.device, weights_only=True)
-    return state

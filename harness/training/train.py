@@ -26,15 +26,12 @@ from harness.training.integer import MAP_SCALES, integer_logits, integers_of, ma
 from harness.training.modules import (
     Images,
     Network,
-    Teacher,
     augment,
     build,
     epoch_maps,
     network_on,
     normalised,
     recompute_statistics,
-    soft_losses,
-    soft_targets,
     state_tensors,
 )
 from harness.training.native.driver import NativeProgram, flat_state, restore, restored_average
@@ -77,7 +74,6 @@ class Training:
     seconds: float = 0.0  # training time so far, without evaluation
     engine: Engine | None = None  # native engine; None if torch trains
     native: NativeProgram | None = None  # program of the native engine, made at first use
-    teacher: Teacher | None = None  # teacher of the recipe, if any
     step_graph: StepGraph | None = None  # recorded step on a GPU
     step_graph_of: tuple[Images, Recipe] | None = None  # images and recipe of the recorded step
     average: list[Tensor] | None = None  # exponential moving average of ``state``; None before its start
@@ -93,7 +89,6 @@ def start(
     seed: int,
     device: torch.device,
     engine: Engine | None = None,
-    teacher: Teacher | None = None,
     *,
     task: Task,
 ) -> Training:
@@ -104,13 +99,11 @@ def start(
 
     Args:
         engine: Native engine; None to train with torch.
-        teacher: Teacher of the recipe; None for a recipe without a teacher.
 
     Raises:
         ContentError: The recipe cannot train the network (``check_network``).
     """
     check_network(recipe, architecture, task)
-    assert (teacher is None) == (not recipe.teacher), "a recipe with a teacher trains with it, and no other one does"
     generator = torch.Generator(device=device).manual_seed(seed)
     network = network_on(architecture, task, device, seed=seed, recipe=recipe, generator=generator)
     kernels = [parameter for parameter in network.parameters() if parameter.ndim > 1]
@@ -131,9 +124,7 @@ def start(
         nesterov = recipe.nesterov
         optimizer = torch.optim.SGD(groups, rate, momentum, nesterov=nesterov, foreach=not fused, fused=fused)
     state = state_tensors(network)
-    return Training(
-        architecture, task, network, optimizer, generator, recipe, device, state, engine=engine, teacher=teacher
-    )
+    return Training(architecture, task, network, optimizer, generator, recipe, device, state, engine=engine)
 
 
 def best_start(first: Training, new_start: Callable[[int], Training], images: Images) -> Training:
@@ -217,7 +208,7 @@ def end_epoch(run: Training, loss: float, rate: float, seconds: float) -> Epoch:
 def _native(run: Training, engine: Engine, images: Images) -> NativeProgram:
     # Made at first use, because the normalisation is known only with the images.
     if run.native is None:
-        run.native = NativeProgram(engine, run.architecture, run.recipe, images, run.teacher)
+        run.native = NativeProgram(engine, run.architecture, run.recipe, images)
     return run.native
 
 
@@ -271,17 +262,11 @@ def _step_graph(run: Training, images: Images, moves: Recipe) -> StepGraph:
 
 def _descend(run: Training, images: Images, moves: Recipe, indices: Tensor) -> Tensor:
     # No operation here may wait for the device or copy to the device, because a GPU records this function.
-    temperature = run.recipe.distill_temperature
     batch = _batch(images, indices, moves, run.generator)
     with _autocast(run):
         logits = run.network(batch)
     labels = images.labels[indices]
     loss = functional.cross_entropy(logits.float(), labels, label_smoothing=run.recipe.label_smoothing)
-    if run.teacher is not None:
-        with _autocast(run):
-            targets = soft_targets(run.teacher, batch, temperature)
-        soft = soft_losses(logits.float(), targets, temperature).mean()
-        loss = torch.lerp(loss, soft, run.recipe.distill_weight)
     run.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     run.optimizer.step()

@@ -150,7 +150,7 @@ def _past_study(folder: Path, name: str, data_hash: str) -> tuple[str, Origin | 
 
 def _training_of(runs: Sequence[tuple[Origin | None, Result]]) -> PastTraining:
     """Return the average of equal trainings with different seeds."""
-    errors = mean([(run.validation_errors or 0) * IMAGES / (run.validation_size or 1) for _, run in runs])
+    errors = mean([run.validated.wrong * IMAGES / run.validated.images for _, run in runs])
     source = " ".join(sorted({run.study for _, run in runs if run.study}))
     origin, run = runs[0]
     return replace(PastTraining.of(run.architecture, run.recipe, errors, len(runs), source), origin=origin)

@@ -127,8 +127,7 @@ def _train(job: Job, state: bytes | None, source: Source, memory_mb: float) -> t
             paths["checkpoint"].write_bytes(state)
         # The coordinator has already logged the read of the test set, in ``Nodes._begin``.
         log = None if job.test_log is None else folder / "test_reads.jsonl"
-        teachers = None if job.teachers is None else cache_folder() / "cluster" / "teachers"
-        event = train(replace(job, teachers=teachers, test_log=log, **paths), source, memory_mb)  # type: ignore[arg-type]
+        event = train(replace(job, test_log=log, **paths), source, memory_mb)  # type: ignore[arg-type]
         return event, {field: path.read_bytes() for field, path in paths.items() if path.exists()}
 
 

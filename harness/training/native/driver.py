@@ -14,14 +14,13 @@ import time
 import weakref
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.training.modules import Images, Teacher, state_tensors
-from harness.training.native.engine import Engine, TeacherRow, load, training_row
+from harness.training.modules import Images, state_tensors
+from harness.training.native.engine import Engine, load, training_row
 from harness.training.native.instruction import Program, program
 from harness.training.recipe import Recipe, Steps, decay_of
 from search_spaces.network import Architecture, Task
@@ -46,11 +45,9 @@ class FlatState:
 
 
 class NativeProgram:
-    """The engine's programs of a network and its teachers, with buffers for a batch; freed with this object."""
+    """The engine's program of a network, with buffers for a batch; freed with this object."""
 
-    def __init__(
-        self, engine: Engine, architecture: Architecture, recipe: Recipe, images: Images, teacher: Teacher | None = None
-    ) -> None:
+    def __init__(self, engine: Engine, architecture: Architecture, recipe: Recipe, images: Images) -> None:
         self.engine = engine
         self.recipe = recipe
         self.task = images.task
@@ -63,15 +60,6 @@ class NativeProgram:
         # L2 coefficients, (parameter_count,); ``torch.cat`` needs the empty tensor if there are no parameters.
         decays = [torch.full((size,), decay_of(recipe, kernel=kernel)) for size, kernel in self.program.parameters]
         self.decay = torch.cat([*decays, torch.empty(0)]).to(self.real)
-        self.teacher: Any = None
-        if teacher is not None:
-            pointer = self._opened(program(teacher.architecture, self.task.input_shape), images)
-            # (teachers, state_size); an attribute, because the engine reads the states at every step.
-            states = [_flat(_engine_tensors(network), self.real) for network in teacher.networks]
-            self.teacher_states = torch.stack(states)
-            count, size = self.teacher_states.shape
-            shares = (recipe.distill_weight, recipe.distill_temperature)
-            self.teacher = ctypes.byref(TeacherRow(pointer, self.teacher_states.data_ptr(), size, count, *shares))
 
     def _opened(self, flat: Program, images: Images) -> int:
         real = np.float64 if self.engine.double else np.float32
@@ -127,7 +115,6 @@ class NativeProgram:
                 *(span.stop - first, step + first, ctypes.byref(self.row), self.decay.data_ptr()),
                 self.program.state_size,
                 *(tensor.data_ptr() for tensor in written),
-                self.teacher,
             )
         return loss
 

@@ -1,8 +1,8 @@
 // The functions that Python calls (harness/training/native/engine.py). All arrays belong to the caller.
 #include <exception>
 
-#include "distillation.h"
 #include "pairs.h"
+#include "program.h"
 
 using namespace engine;
 
@@ -21,14 +21,6 @@ void average(real share, size_t count, const real* state, real* averaged) {
     return;
   }
   for (size_t i = 0; i < count; i++) averaged[i] += share * (state[i] - averaged[i]);
-}
-
-// The loss of a batch that has gone forward; the gradient of its logits is where the way back begins.
-double loss_of(Program& p, const int64_t* labels, real smoothing, const Teacher* teacher, std::vector<real>& targets) {
-  const double loss = cross_entropy(p.logits(), labels, p.batch, smoothing, p.logits_gradient());
-  if (!teacher) return loss;
-  soft_targets(*teacher, p.input(), p.batch, targets);
-  return distil(*teacher, p.logits(), targets, p.batch, loss, p.logits_gradient());
 }
 
 }  // namespace
@@ -57,14 +49,13 @@ void engine_seed(void* program, uint64_t seed) { static_cast<Program*>(program)-
 
 // Takes `steps` steps and returns the sum of their losses. `order` names the images, `moves` holds a 2x3 map for each
 // of them or is null, `rates` a learning rate a step and `shares` how much of the new state the average takes; `done`
-// counts the steps before; `teacher` may be null.
+// counts the steps before.
 double engine_train(void* program, const uint8_t* pixels, const int64_t* labels, const int64_t* order,
                     const float* moves, const real* rates, const real* shares, int64_t steps, int64_t done,
                     const Training* training, const real* decay, size_t state_size, real* state, real* first,
-                    real* second, real* averaged, const Teacher* teacher) {
+                    real* second, real* averaged) {
   Program& p = *static_cast<Program*>(program);
   std::vector<int64_t> said(p.batch);
-  std::vector<real> targets;
   double total = 0;
   for (int64_t step = 0; step < steps; step++) {
     for (int n = 0; n < p.batch; n++) {
@@ -73,7 +64,7 @@ double engine_train(void* program, const uint8_t* pixels, const int64_t* labels,
       said[n] = labels[image];
     }
     p.forward(state, true);
-    total += loss_of(p, said.data(), training->smoothing, teacher, targets);
+    total += cross_entropy(p.logits(), said.data(), p.batch, training->smoothing, p.logits_gradient());
     std::fill(p.gradient.begin(), p.gradient.end(), real(0));
     p.back(state);
     update(training->update, rates[step], done + step + 1, p.parameter_count, decay, p.gradient.data(), state, first,
@@ -103,12 +94,11 @@ void engine_predict(void* program, const uint8_t* pixels, int64_t count, real* s
 
 // The loss and the gradients of one batch of unmoved images, for tests.
 double engine_gradients(void* program, const uint8_t* pixels, const int64_t* labels, const Training* training,
-                        real* state, real* gradient, const Teacher* teacher) {
+                        real* state, real* gradient) {
   Program& p = *static_cast<Program*>(program);
   for (int n = 0; n < p.batch; n++) place(pixels + n * p.image_size(), nullptr, p.normalisation, p.input(), n);
   p.forward(state, true);
-  std::vector<real> targets;
-  const double loss = loss_of(p, labels, training->smoothing, teacher, targets);
+  const double loss = cross_entropy(p.logits(), labels, p.batch, training->smoothing, p.logits_gradient());
   std::fill(p.gradient.begin(), p.gradient.end(), real(0));
   p.back(state);
   std::memcpy(gradient, p.gradient.data(), p.parameter_count * sizeof(real));

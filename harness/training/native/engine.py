@@ -27,7 +27,6 @@ from harness.system.machine import compiler_words, processor_flags
 from harness.training.native.instruction import KERNELS
 from harness.training.recipe import Recipe
 from search_spaces.errors import nearest
-from search_spaces.notation import parse_notation
 from search_spaces.ops import Op
 
 if TYPE_CHECKING:
@@ -78,15 +77,6 @@ def training_row(*, double: bool) -> type[ctypes.Structure]:
     real = _DOUBLE if double else ctypes.c_float
     rows = (("adam", _INT), ("nesterov", _INT), ("momentum", real), ("smoothing", real))
     return type("TrainingRow", (ctypes.Structure,), {"_fields_": rows})
-
-
-class TeacherRow(ctypes.Structure):
-    """The structure of the teachers for ``engine_train`` (``Teacher`` in distillation.h)."""
-
-    _fields_ = (
-        *(("program", _POINTER), ("states", _POINTER), ("state_size", _LONG), ("count", _LONG)),
-        *(("weight", _DOUBLE), ("temperature", _DOUBLE)),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,14 +142,14 @@ def _outcome(wanted: _Level | None, double: bool, extra: tuple[str, ...]) -> Eng
 
 
 def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
-    many = [*[_POINTER] * 7, *[_LONG] * 2, *[_POINTER] * 2, ctypes.c_size_t, *[_POINTER] * 5]
+    many = [*[_POINTER] * 7, *[_LONG] * 2, *[_POINTER] * 2, ctypes.c_size_t, *[_POINTER] * 4]
     for name, returned, taken in (
         ("new", _POINTER, [_POINTER, _INT, _POINTER, *[_INT] * 4, _POINTER, _POINTER, _INT]),
         ("free", None, [_POINTER]),
         ("seed", None, [_POINTER, ctypes.c_uint64]),
         ("train", _DOUBLE, many),
         ("predict", None, [_POINTER, _POINTER, _LONG, _POINTER, _POINTER]),
-        ("gradients", _DOUBLE, [_POINTER] * 7),
+        ("gradients", _DOUBLE, [_POINTER] * 6),
     ):
         function = getattr(library, f"engine_{name}")
         function.restype, function.argtypes = returned, taken
@@ -264,9 +254,7 @@ def choose_engine(name: str, recipe: Recipe, device: torch.device, ops: Iterable
     if name == TORCH:
         return Choice(None)
     why = f"it runs on processors, not on {device.type}"
-    # The engine also evaluates the teacher, so ops of the teacher need kernels too.
-    teacher_ops = parse_notation(recipe.teacher).op_types if recipe.teacher else ()
-    without = sorted({op.__name__ for op in (*ops, *teacher_ops) if op not in KERNELS})
+    without = sorted({op.__name__ for op in ops if op not in KERNELS})
     if recipe.trainer:
         why = f"{recipe.trainer} is given a module of torch"
     elif without:

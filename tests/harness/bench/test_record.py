@@ -253,7 +253,7 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
 def run_session(trainer: Trainer, folder: Path, near: Near | None = None) -> Table:
     with Reporter(6, "runs") as reporter:
         executor = InstantExecutor(trainer.answer)
-        return record(recording(folder, near), folder / "teachers", reporter, lambda *arguments: executor)
+        return record(recording(folder, near), reporter, lambda *arguments: executor)
 
 
 def test_every_network_is_trained_with_every_seed_and_read_at_every_rung(trainer: Trainer, tmp_path: Path):

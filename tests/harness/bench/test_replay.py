@@ -479,7 +479,7 @@ def test_the_simulated_clock_agrees_with_a_live_run_of_the_same_seeds(
 
 
 @pytest.mark.slow
-def test_answers_are_judged_by_the_mean_of_fresh_seeds(tmp_path: Path):
+def test_answers_are_judged_by_the_mean_of_fresh_seeds():
     small, large = "conv3x3(4) bn relu maxpool(4) | gap | linear(10)", "conv3x3(16) bn relu maxpool | gap | linear(10)"
     answers = tuple(
         Answer(seconds=1.0, hash=parse_network(text).hash, architecture=parse_network(text), parameters=size)
@@ -491,7 +491,7 @@ def test_answers_are_judged_by_the_mean_of_fresh_seeds(tmp_path: Path):
     study = replace(given.task.study, recipe=Recipe(epochs=2), target_pct=1.0)
     given = replace(given, task=replace(given.task, study=study))
 
-    found = _judged([trace], given, EFFORT, Processes(SOURCE, EFFORT.limits), tmp_path)
+    found = _judged([trace], given, EFFORT, Processes(SOURCE, EFFORT.limits))
 
     assert list(found.accuracies_pct) == sorted(parse_network(text).hash for text in (small, large))
     assert all(10.0 < value < 100.0 for value in found.accuracies_pct.values())

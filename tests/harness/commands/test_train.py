@@ -71,25 +71,6 @@ def test_integers_of_few_images_are_warned_of_once(workspace: Path, capsys: pyte
     assert [word for word in capsys.readouterr().err.split() if word.isdecimal()] == ["199"]
 
 
-def test_a_teacher_is_announced_trained_first_and_kept_for_the_next_student(
-    workspace: Path, capsys: pytest.CaptureFixture[str]
-):
-    (workspace / "taught.toml").write_text(
-        'batch_size = 16\nepochs = 2\nteacher = "gap linear(10)"\n[teacher_recipe]\nepochs = 1\nbatch_size = 16\n',
-        encoding="utf-8",
-    )
-
-    assert run(["train", NETWORK, "--recipe", "@taught.toml"]) == 0
-    first = capsys.readouterr()
-    assert run(["train", NETWORK, "--recipe", "@taught.toml", "--seed", "1", "--json"]) == 0
-    second = json.loads(capsys.readouterr().out)
-
-    teachers = workspace / "runs" / ".teachers"
-    assert str(teachers) in first.err
-    assert f"teacher: {second['teacher_seconds']:.1f} s" in first.out
-    assert len(list(teachers.glob("*.pt"))) == 1
-
-
 def test_several_starts_are_announced_with_the_epochs_that_they_take(
     workspace: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -14,7 +14,7 @@ import pytest
 from harness.cli import run
 from harness.data import training_images as data
 from harness.data.datasets import DATASETS
-from harness.evidence import ledger, record
+from harness.evidence import ledger
 from harness.system.files import Workspace
 from tests import verifications
 from tests.fakes import Seeds, without_training
@@ -48,20 +48,6 @@ def declared(place: Workspace, capsys: pytest.CaptureFixture[str], *arguments: s
     attempt: dict[str, Any] = verified(capsys, "--certify", "--declare-only", *arguments)["attempt"]
     commit_evidence(place)
     return attempt
-
-
-def test_the_teacher_s_time_is_said_recorded_and_ranked(
-    seeds: Seeds, place: Workspace, capsys: pytest.CaptureFixture[str]
-):
-    recipe = place.root / "taught.toml"
-    recipe.write_text('teacher = "gap linear(10)"\nteacher_recipe = "fast"\n', encoding="utf-8")
-    seeds.teacher_seconds = 321.0
-
-    document = verified(capsys, "--seeds", "5", "--recipe", f"@{recipe}")
-
-    assert document["teacher_seconds"] == document["row"]["teacher_seconds"] == 321.0
-    assert [evidence.teacher_seconds for evidence in record.read_all(place.records)] == [321.0]
-    assert {job.teachers for job in seeds.asked} == {place.teachers}
 
 
 def test_json_has_the_documented_fields(seeds: Seeds, capsys: pytest.CaptureFixture[str]):

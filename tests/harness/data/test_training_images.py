@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import socket
@@ -32,7 +33,7 @@ from harness.data.training_images import (
     locked_arrays,
     split,
 )
-from harness.system.errors import DataError
+from harness.system.errors import DataError, StorageError
 from tests.fakes import mirror
 
 IMAGES = "train-images-idx3-ubyte"
@@ -103,6 +104,17 @@ def test_a_mirror_that_is_silent_is_left_after_the_time_limit(toy, torchvisions_
         with pytest.raises(MissingData):
             fetch(toy.spec, tmp_path, 0.2)
     assert socket.getdefaulttimeout() is None
+
+
+def test_a_full_disk_is_not_missing_data(toy, torchvisions_toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """``auto`` must not answer with a smaller data set because the disk is full."""
+
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(training_images, "from_torchvision", full)
+    with pytest.raises(StorageError):
+        fetch(toy.spec, tmp_path)
 
 
 @pytest.mark.nightly

@@ -15,7 +15,7 @@ from harness.searching.loop import poll
 from harness.searching.state import Search
 from harness.studies.candidate import _LEAST_CHANCE, CONFIDENCE, SURE, Candidate
 from harness.studies.config import StudyObjective
-from harness.studies.events import Verified
+from harness.studies.events import EndReason, Verified
 from harness.system.errors import DataError, HarnessError
 from harness.training import modules
 from harness.training.executors.base import Broken, Event, StretchEnded
@@ -153,7 +153,7 @@ def test_no_more_networks_are_begun_than_allowed(workers: int, trainer: Trainer,
 
     assert len(searches.events(tmp_path, "proposed")) == len(search.state.candidates) == 4
     assert all(candidate.first for candidate in search.state.candidates.values())
-    assert search.reason == "trials"
+    assert search.end_reason is EndReason.TRIALS
 
 
 def test_networks_that_there_is_no_time_for_end_a_search_for_lack_of_time(trainer: Trainer, tmp_path: Path):
@@ -166,13 +166,13 @@ def test_networks_that_there_is_no_time_for_end_a_search_for_lack_of_time(traine
 
 def test_the_search_ends_when_the_time_of_the_verification_has_come(trainer: Trainer, tmp_path: Path):
     opened = searches.opened(tmp_path, [Trial(30, fresh=(99.4, 99.4))], seconds=1_000.0)
-    assert loop._stop_reason(opened) == ""
+    assert loop._stop_reason(opened) is None
 
     opened.before = 1_000.0 - opened.closing_seconds()
 
-    assert loop._stop_reason(opened) == "time"
+    assert loop._stop_reason(opened) is EndReason.TIME
     loop.explore(opened)
-    assert opened.reason == "time"
+    assert opened.end_reason is EndReason.TIME
     assert trainer.asked == []
 
 

@@ -242,6 +242,12 @@ class Nobody:
     def tell(self, *given: object) -> None:
         raise AssertionError
 
+    def restore(self, *given: object) -> None:
+        raise AssertionError
+
+    def finder(self, *given: object) -> None:
+        raise AssertionError
+
 
 @pytest.mark.parametrize("line", ['{"event": "proposed"}', '{"event": "newer"}', "[]", '{"event": "propo'])
 def test_a_whole_line_that_is_no_event_is_refused(line: str, trainer: Trainer, tmp_path: Path):

@@ -30,20 +30,15 @@ NETWORK = "conv3x3(4) gap linear(10)"
 WORK = 28_264 + 6.1 * 3_150 + 20 * 86
 
 
-def test_an_estimate_is_the_sum_over_all_images_and_the_teachers_forward_passes():
+def test_an_estimate_is_the_sum_over_all_images_and_starts():
     # 15 epochs of 50,000 images, 0.1 ms each and 0.02 ns a multiply-add.
     assert PACE.seconds(15, IMAGES, 1_000_000) == pytest.approx(75.0 + 15.0)
 
-    taught = PACE.of_recipe(Recipe(teacher=NETWORK, teacher_recipe=Recipe(), teacher_seeds=3), MNIST)
-
-    # A training step is a forward pass and two of its kind back.
-    more = taught.seconds(1, IMAGES, 1000) - PACE.seconds(1, IMAGES, 1000)
-    assert more == pytest.approx(IMAGES * 2e-11 * 3 * WORK / 3)
-    assert PACE.of_recipe(Recipe(), MNIST) == PACE
+    assert PACE.of_recipe(Recipe()) == PACE
 
     # Of five starts two go on after two epochs and one after four, so 3 * 2 + 1 * 4 epochs more than the recipe's ten;
     # in a training of three epochs one of the two goes on after the third.
-    several = PACE.of_recipe(Recipe(epochs=10, starts=5, start_epochs=2), MNIST)
+    several = PACE.of_recipe(Recipe(epochs=10, starts=5, start_epochs=2))
     for epochs, overhead in ((10, 10), (30, 10), (3, 9), (2, 8)):
         assert several.seconds(epochs, IMAGES, 1000) == pytest.approx(PACE.seconds(epochs + overhead, IMAGES, 1000))
 
@@ -295,14 +290,6 @@ def test_time_is_kept_for_the_smallest_that_has_not_missed_and_for_none_above_on
     del opened.state.verdicts[2]
     assert opened.closing_seconds() == pytest.approx(one * 20 + 12)
     assert opened.time_left().spare == pytest.approx(1000 - one * 20 - 12, abs=0.5)
-
-
-def test_a_verification_trains_a_teacher_of_its_own(trainer: Trainer, tmp_path: Path):
-    opened = searches.opened(tmp_path, [Trial(4, fresh=STANDS)], workers=5)
-    candidate = opened.state.candidates[0]
-    candidate.fresh[1] = replace(candidate.fresh[1], teacher_seconds=50.0)
-
-    assert opened.verify_seconds(candidate) == pytest.approx(1.1 * 1.2 * (8 + 50) + 12)
 
 
 @pytest.mark.parametrize(

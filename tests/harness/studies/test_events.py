@@ -11,6 +11,7 @@ from harness.studies.events import (
     _KINDS,
     Advised,
     Confirmed,
+    EndReason,
     Entry,
     Event,
     FailedConfirmation,
@@ -38,7 +39,7 @@ UTC = "2026-11-22T03:00:00+00:00"
 NETWORK: dict[str, Any] = {"trial": 3, "hash": "0123456789ab", "parameters": 1_462}
 EVENTS: list[Event] = [
     SessionBegan(command=("harness", "search"), workers=2, device="cpu", seconds=600.0),
-    SessionEnded(reason="exhausted", message="no more", seconds=None, trials=9),
+    SessionEnded(reason=EndReason.EXHAUSTED, message="no more", seconds=None, trials=9),
     Proposal(
         **NETWORK,
         architecture=parse_network("gap | linear(10)"),

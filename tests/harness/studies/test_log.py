@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness.studies import config as study
-from harness.studies.events import Entry, SessionBegan, SessionEnded
+from harness.studies.events import EndReason, Entry, SessionBegan, SessionEnded
 from harness.studies.log import StudyLog, read_state
 from harness.studies.state import StudyState
 from harness.system import files
@@ -113,7 +113,7 @@ def test_results_come_in_the_order_of_trial_purpose_and_seed(folder: Path):
 
 def test_events_are_kept_in_order_with_their_time(folder: Path):
     study.open_study(folder, CONFIG, ORIGINS)
-    began, ended = SessionBegan(command=("harness", "\u05d0\u2028")), SessionEnded(reason="time")
+    began, ended = SessionBegan(command=("harness", "\u05d0\u2028")), SessionEnded(reason=EndReason.TIME)
     entries = [Entry(0.0, began, "2026-11-20T08:00:00+00:00"), Entry(61.25, ended, "2026-11-20T08:01:01+00:00")]
     for entry in entries:
         StudyLog(folder).append(entry)

@@ -27,7 +27,7 @@ from harness.searching.state import Moment, Search
 from harness.studies import config as study
 from harness.studies import mirror
 from harness.studies.config import StudyConfig, open_study
-from harness.studies.events import Entry, Event, SessionBegan, SessionEnded
+from harness.studies.events import EndReason, Entry, Event, SessionBegan, SessionEnded
 from harness.studies.log import read_state
 from harness.studies.mirror import Mirror, _without_password, hidden, write_database
 from harness.studies.state import StudyState
@@ -322,7 +322,7 @@ def begun(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         commands.append(command)
         search.add(SessionBegan(workers=1, device="cpu"))
         search.before += 90.0
-        search.add(SessionEnded(reason="time"))
+        search.add(SessionEnded(reason=EndReason.TIME))
 
     monkeypatch.delenv("HARNESS_DATA", raising=False)
     monkeypatch.setattr(loop, "run_search", search_nothing)

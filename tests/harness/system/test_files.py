@@ -236,7 +236,7 @@ def test_a_study_is_a_folder_of_its_name(name: str, tmp_path: Path):
     [
         "",
         "..",
-        ".teachers",
+        ".data",
         "../x",
         "a/b",
         "/etc",

@@ -23,8 +23,6 @@ from harness.training.recipe import (
     recipe_named_like,
     recipe_of_epoch,
 )
-from search_spaces.catalog import PRESETS
-from search_spaces.notation import parse_network
 from tests.conftest import REPOSITORY
 
 
@@ -96,11 +94,6 @@ def test_the_hash_is_of_the_fields_as_sorted_json_without_spaces():
 
 LATER_CHANGES: dict[str, Any] = {
     "final_rate": 0.1,
-    "teacher": "conv3x3(8) gap linear(10)",
-    "teacher_recipe": Recipe(epochs=3),
-    "teacher_seeds": 2,
-    "distill_weight": 0.7,
-    "distill_temperature": 2.0,
     "average_statistics": "recomputed",
     "augmentation_off_share": 0.25,
     "zero_head": True,
@@ -110,14 +103,11 @@ LATER_CHANGES: dict[str, Any] = {
     "starts": 4,
     "start_epochs": 3,
 }
-# Fields that need others beside them.
-TOGETHER = dict.fromkeys(("teacher", "teacher_recipe", "teacher_seeds", "distill_weight", "distill_temperature"))
 
 
 @pytest.mark.parametrize("name", LATER_FIELDS)
 def test_a_later_field_is_in_hash_and_document_unless_it_has_its_default(name: str):
-    least: dict[str, Any] = {"teacher": "gap linear(10)", "teacher_recipe": Recipe()} if name in TOGETHER else {}
-    least |= {"trainer": "mine:train"} if name == "trainer_sha256" else {}
+    least: dict[str, Any] = {"trainer": "mine:train"} if name == "trainer_sha256" else {}
     least |= {"starts": 4} if name == "start_epochs" else {}
     base, changed = Recipe(**least), Recipe(**least | {name: LATER_CHANGES[name]})
     assert list(recipe_document(base)) == FIRST_FIELDS + list(least)
@@ -136,13 +126,6 @@ def test_the_last_share_of_the_epochs_is_without_moves(share: float, epochs: int
     recipe = Recipe(epochs=epochs, augmentation_off_share=share)
     shares = [recipe_of_epoch(recipe, epoch).augmented_share for epoch in range(epochs)]
     assert shares == [0.7] * moved + [0.0] * (epochs - moved)
-
-
-def test_equal_teachers_hash_alike_however_they_are_written():
-    written = "conv3x3(8, pad=1)  bn relu | gap |\n linear(10)  # small"
-    recipe = Recipe(teacher=written, teacher_recipe=Recipe())
-    assert recipe.teacher == "conv3x3(8) bn relu gap linear(10)"
-    assert recipe.hash == Recipe(teacher=recipe.teacher, teacher_recipe=Recipe()).hash
 
 
 def test_the_hashes_of_committed_records_stay():
@@ -165,19 +148,9 @@ def test_the_hashes_of_committed_records_stay():
         ({"learning_rate": math.nan}, "learning_rate"),
         ({"warmup": 1.1}, "warmup"),
         ({"step_epochs": [3, 4.5]}, "step_epochs.1"),
-        ({"teacher_recipe": {"epoch": 3}}, "teacher_recipe.epoch"),
+        ({"teacher": "gap linear(10)"}, "teacher"),
         # Values that are right, but not together.
         ({"momentum": 0.0}, "nesterov"),
-        ({"teacher": "gap linear(9)", "teacher_recipe": {}}, "10 values"),
-        ({"teacher": "gap linear(10)"}, "teacher_recipe"),
-        ({"teacher_recipe": {}}, "teacher"),
-        ({"teacher_seeds": 2}, "teacher"),
-        ({"distill_weight": 0.6}, "teacher"),
-        ({"distill_temperature": 2.0}, "teacher"),
-        (
-            {"teacher": "gap linear(10)", "teacher_recipe": {"teacher": "gap linear(10)", "teacher_recipe": {}}},
-            "students",
-        ),
         ({"average_statistics": "recomputed", "average_decay": 0.0}, "average_decay"),
         ({"decay_all": True, "weight_decay": 0.0}, "weight_decay"),
         ({"augmentation_off_share": 0.1, "augmented_share": 0.0}, "augmented_share"),
@@ -185,7 +158,6 @@ def test_the_hashes_of_committed_records_stay():
         ({"step_epochs": [3]}, "step_epochs"),
         ({"start_epochs": 3}, "start_epochs"),
         ({"starts": 2, "trainer": "mine:train"}, "start"),
-        ({"teacher": "gap linear(10)", "teacher_recipe": {"starts": 2}}, "starts"),
     ],
 )
 def test_a_document_that_is_no_recipe_is_refused_in_one_line(document: dict[str, Any], named: str):
@@ -259,17 +231,6 @@ def test_a_recipe_is_read_from_a_file_and_named_after_it(tmp_path: Path):
     assert entry.name == "gentle"
     assert entry.recipe == Recipe(learning_rate=0.02, schedule="step", step_epochs=(2, 4))
     assert not entry.test_each_epoch
-
-
-def test_a_file_may_name_a_teacher_and_its_recipe_and_the_recipe_states_them(tmp_path: Path):
-    path = tmp_path / "taught.toml"
-    path.write_text('teacher = "seed4"\nteacher_recipe = "smoke"\ndistill_weight = 0.9\n', encoding="utf-8")
-    recipe = named_recipe(f"@{path}").recipe
-    assert parse_network(recipe.teacher) == parse_network(PRESETS["seed4"])
-    assert recipe.teacher_recipe == RECIPES["smoke"].recipe
-    assert recipe.distill_weight == 0.9
-    path.write_text('teacher = "gap linear(10)"\n[teacher_recipe]\nepochs = 40\n', encoding="utf-8")
-    assert named_recipe(f"@{path}").recipe.teacher_recipe == Recipe(epochs=40)
 
 
 @pytest.mark.parametrize(

@@ -276,38 +276,6 @@ def test_the_same_job_gives_the_same_weights_and_another_seed_others(bench: Trai
     assert len(set(digests)) == 3
 
 
-@pytest.mark.parametrize(("purpose", "count"), [(Purpose.SEARCH, 80), (Purpose.VERIFY, 100)])
-def test_a_teacher_sees_the_images_of_its_student_before_the_test_set_is_read(
-    purpose: Purpose,
-    count: int,
-    bench: TrainingData,
-    reads: list[tuple[str, Path]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-):
-    seen: list[tuple[int, int]] = []
-
-    def spy(run: Training, given: Images) -> Epoch:
-        if run.recipe.epochs == 2:
-            seen.append((len(given), len(reads)))
-        return train_epoch(run, given)
-
-    monkeypatch.setattr(run_module, "train_epoch", spy)
-    recipe = replace(RECIPE, teacher="gap linear(10)", teacher_recipe=replace(RECIPE, epochs=2))
-    log = tmp_path / "log" if purpose is Purpose.VERIFY else None
-    jobs = [
-        job(purpose, recipe=recipe, seed_index=index, test_log=log, teachers=tmp_path / "teachers")
-        for index in range(2)
-    ]
-
-    results = [execute(one, bench) for one in jobs]
-
-    # Trained once, for both students.
-    assert seen == [(count, 0)] * 2
-    assert results[0].teacher_seconds == results[1].teacher_seconds > 0
-    assert all(result.status is Status.COMPLETE for result in results)
-
-
 @pytest.mark.parametrize("damage", ["empty", "garbage", "cut", "one bit", "another network", "another document"])
 def test_a_damaged_checkpoint_is_dropped_and_the_run_begins_from_its_start(
     damage: str, bench: TrainingData, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -7,7 +7,7 @@ import torch
 
 from harness.system.machine import choose_device
 from harness.training import step_graph
-from harness.training.modules import Images, Teacher, network_on
+from harness.training.modules import Images, network_on
 from harness.training.recipe import Recipe
 from harness.training.train import Training, checkpoint, resume, start, train_epoch, weights_digest
 from search_spaces.notation import parse_network
@@ -37,11 +37,7 @@ def trained(
 ) -> Training:
     task = there.task
     device = choose_device("cuda")  # it asks for kernels that give the same bits twice
-    teacher = None
-    if recipe.teacher:
-        taught = parse_network(recipe.teacher, task)
-        teacher = Teacher(taught, (network_on(taught, task, device).eval(),), 0.0)
-    run = start(parse_network(notation, task), recipe, 7, device, teacher=teacher, task=task)
+    run = start(parse_network(notation, task), recipe, 7, device, task=task)
     if saved is not None:
         resume(run, saved)
     while len(run.history) < epochs:
@@ -58,7 +54,6 @@ def trained(
         {"optimizer": "adam", "learning_rate": 0.01},
         {"precision": "bf16"},
         {"label_smoothing": 0.1, "nesterov": True, "momentum": 0.9},
-        {"teacher": "conv3x3(4) relu | gap | linear(10)", "teacher_recipe": Recipe(epochs=1)},
     ],
     ids=str,
 )

@@ -101,6 +101,5 @@ def gradients(native: NativeProgram, network: nn.Module, pixels: Tensor, labels:
         ctypes.byref(native.row),
         state.data_ptr(),
         gradient.data_ptr(),
-        native.teacher,
     )
     return loss, gradient

@@ -152,7 +152,7 @@ def test_the_instruction_set_is_the_best_that_the_processor_has(
 SANITIZED = """
 import ctypes, sys
 import numpy as np
-from harness.training.native.engine import TeacherRow, level, load, training_row
+from harness.training.native.engine import level, load, training_row
 from dataclasses import astuple
 from harness.training.native.instruction import program
 from search_spaces.notation import parse_network
@@ -183,21 +183,14 @@ for shape, text in [*(((1, 28, 28), text) for text in sys.argv[1:]), *others]:
         order = generator.integers(0, 50, 3 * batch)
         moves = generator.normal(0, 3, (3 * batch, 6)).astype(np.float32)
         row, shares = training_row(double=False)(adam, 1 - adam, 0.9, 0.1), np.array([1, 0.5, 0.1], np.float32)
-        # Its teachers are two networks of its own kind.
-        other = engine.library.engine_new(values.ctypes.data, len(flat.values), code.ctypes.data,
-            len(flat.instructions), batch, flat.state_size, flat.parameter_count, pointer(mean), pointer(deviation),
-            pairs)
-        states = np.abs(generator.normal(0, 0.2, (2, flat.state_size))).astype(np.float32)
-        teacher = TeacherRow(other, states.ctypes.data, flat.state_size, 2, 0.5, 4.0)
         engine.library.engine_seed(handle, 3)
         engine.library.engine_train(handle, pointer(pixels), pointer(labels), pointer(order), pointer(moves),
             pointer(rates), pointer(shares), 3, 0, ctypes.byref(row), pointer(memories[0]), flat.state_size,
-            pointer(state), pointer(memories[1]), pointer(memories[2]), pointer(averaged), ctypes.byref(teacher))
+            pointer(state), pointer(memories[1]), pointer(memories[2]), pointer(averaged))
         said = np.zeros(50, np.int64)
         engine.library.engine_predict(handle, pointer(pixels), 50, pointer(state), pointer(said))
         assert np.isfinite(state).all() and (0 <= said).all() and (said < 10).all()
         engine.library.engine_free(handle)
-        engine.library.engine_free(other)
 print("clean")
 """
 
