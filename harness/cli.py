@@ -54,21 +54,21 @@ def cli(ctx: click.Context) -> None:
 
     \b
     harness search --budget 20000        search, verify and rank
-    harness explain seed4                what a network costs, op by op
-    harness verify seed4 --seeds 5       train it again on fresh seeds, read the test set
+    harness explain seed4                print the cost of a network, op by op
+    harness verify seed4 --seeds 5       train the network on five seeds, and test each seed once
 
     Exit codes: 0 done, 1 internal fault, 2 usage or output not writable, 3 target or verification missed,
     4 content invalid, 5 data missing or damaged, 6 device, 130 interrupted, 141 output closed by its reader.
     """
     if ctx.invoked_subcommand is None:
         first = {
-            typed("leaderboard"): "the smallest networks found so far",
-            typed("evaluate", "eab8ff"): "check the best one on the test images, in seconds",
-            typed("search", "--budget", "20000"): "find one yourself; add --plan to see what it would do",
+            typed("leaderboard"): "list the smallest networks found so far",
+            typed("evaluate", "eab8ff"): "test the best network on the test images, in seconds",
+            typed("search", "--budget", "20000"): "search for a network; --plan prints the plan only",
         }
         width = max(map(len, first))
         lines = "\n".join(f"  {command:<{width}}  {words}" for command, words in first.items())
-        question = "How few parameters does it take to read handwritten digits?"
+        question = "How few parameters are enough to classify handwritten digits?"
         click.echo(f"{question}\n\n{lines}\n\nAll commands: {typed('--help')}")
 
 

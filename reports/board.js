@@ -1,6 +1,6 @@
 "use strict";
-// Tabs of the targets, one filter over chart and tables, and two to four rows side by side. What a row unfolds to is a
-// row of its own below it. Without this script all tables are in sight, and are complete.
+// Tabs for the targets, a common filter of chart and tables, and a comparison of two to four rows. The details of a row
+// are in a separate row below (class "fold"). Without this script all tables are visible and complete.
 (() => {
   const MOST = 4;
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
@@ -8,7 +8,7 @@
   const rowsOf = (table) => all(":scope > tbody > tr:not(.fold)", table);
   const words = (cell) => [...cell.childNodes].map((part) => (part.localName === "svg" ? "" : part.textContent)).join("").trim().replace(/\s+/gu, " ");
 
-  // The address names the part in sight, or a row within it.
+  // The fragment of the URL is the id of the visible part, or of a row inside the visible part.
   for (const place of all("[data-tabs]")) {
     const list = place.querySelector("ul");
     const links = all("a", list);
@@ -92,7 +92,7 @@
     const line = (name, cells) =>
       make("tr", {}, make("th", { scope: "row" }, name), ...cells.map((cell) => make("td", {}, make("bdi", {}, words(cell)))));
     const names = rows.map((row) => make("th", { scope: "col" }, make("bdi", {}, words(row.querySelector("th")))));
-    const made = make("table", {}, make("caption", { id: "chosen-caption" }, "The selected rows, a column each."));
+    const made = make("table", {}, make("caption", { id: "chosen-caption" }, "Selected rows, one column per row."));
     made.createTHead().append(make("tr", {}, make("th", { scope: "col" }, "column"), ...names));
     const body = made.createTBody();
     [...table.tHead.rows[0].cells].forEach((heading, place) => {
@@ -105,7 +105,7 @@
     dialog.replaceChildren(
       make("h2", { id: "chosen-heading" }, "Side by side"),
       make("div", { class: "scroll", role: "region", "aria-labelledby": "chosen-caption", tabindex: 0 }, made),
-      ...(keys.length > 1 ? [make("p", {}, "Their whole comparison: ", make("code", {}, `${command} ${keys.map(quoted).join(" ")}`))] : []),
+      ...(keys.length > 1 ? [make("p", {}, "Full comparison: ", make("code", {}, `${command} ${keys.map(quoted).join(" ")}`))] : []),
       button("Close", () => dialog.close()),
     );
     dialog.showModal();
@@ -128,7 +128,7 @@
         const full = box.checked && chosen.length === MOST;
         if (full) box.checked = false;
         else chosen = box.checked ? [...chosen, row] : chosen.filter((other) => other !== row);
-        show(full ? `No more than ${MOST} can be compared.` : "");
+        show(full ? `At most ${MOST} rows can be compared.` : "");
       });
       row.prepend(make("td", { class: "choice" }, box));
       if (foldOf(row)) foldOf(row).cells[0].colSpan += 1;

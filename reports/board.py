@@ -93,11 +93,11 @@ def _commands(
     row: LeaderboardRow, record: Record | None, of_network: Sequence[Record], workspace: Workspace
 ) -> Iterator[tuple[str, str]]:
     """Yield the commands for a row, quickest first, with the options that identify the record among ``of_network``."""
-    explain = (typed("explain", row.hash), "shows its layers and their costs")
+    explain = (typed("explain", row.hash), "shows the layers and their costs")
     if record is None:
         recipe = _recipe_options(row.recipe, row.epochs) if row.recipe else []
         verify = typed("verify", row.hash, *recipe, "--dataset", row.dataset, "--target", short(row.target_pct))
-        yield verify, "trains it on fresh seeds and reads the test set"
+        yield verify, "trains the network on fresh seeds and reads the test set"
         yield explain
         return
 
@@ -109,13 +109,13 @@ def _commands(
     recipe = _recipe_options(record.recipe_name, record.recipe.epochs) if several("recipe_hash") else []
     if 0 in kept_indices(workspace.records, record)[:1]:
         which = ["--recipe", record.recipe_name] if recipe else []
-        effect = "loads its weights and counts its errors on the test set: seconds"
+        effect = "loads the weights and counts the errors on the test set (takes seconds)"
         yield typed("evaluate", row.hash, *which, *dataset), effect
         if record.recipe.precision == "int8":
-            yield typed("export", row.hash, *which, *dataset, "--c", "network"), "writes its C, and a page to try it on"
+            yield typed("export", row.hash, *which, *dataset, "--c", "network"), "writes C code and a demo page"
     seeds = str(max(1, len(record.seeds)))
     verify = typed("verify", row.hash, *recipe, *dataset, *target, "--seeds", seeds)
-    yield verify, "trains the recorded seeds again and compares them with the record"
+    yield verify, "repeats the recorded trainings and compares the results with the record"
     yield explain
 
 

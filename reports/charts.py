@@ -161,7 +161,7 @@ def study_charts(info: StudyFacts, rows: Sequence[Row]) -> dict[str, Any]:
         "learning-curves": _learning_curves(info),
         "steps": _bars(facts.steps, "proposals", "From proposals to a verified network", logs=True),
         "rejections": _bars(facts.rejections, "proposals", "Rejections by reason"),
-        "time": _bars(history.time_spent(info), "seconds", "Where the time of all workers went"),
+        "time": _bars(history.time_spent(info), "seconds", "Time of all workers by activity"),
     }
 
 
@@ -260,7 +260,7 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
     description = (
         f"{unit.capitalize()} against accuracy of {len(points)} points. {bound}, target {config.target_pct:g} %, "
         f"validation threshold {config.threshold_pct:g} %. Pareto front on validation: {summary or 'empty'}. "
-        "The table of networks has every figure."
+        "The table of networks lists all figures."
     )
     return _finished(alt.layer(*layers, *labels), description, 400, networks=rows)
 
@@ -339,7 +339,7 @@ def _front_of_costs(info: StudyFacts, rows: Sequence[Row]) -> Any:
         line = _over({"cost": each.cost, "second": each.second} for each in front)
         layers.append(line.mark_line(interpolate="step-after", color=NAVY, strokeWidth=1.5).encode(**axes))
     summary = "; ".join(f"{each.cost:,} and {each.second:,}" for each in front)
-    description = f"{first.capitalize()} against {second}. Pareto front of what is confirmed: {summary or 'empty'}."
+    description = f"{first.capitalize()} against {second}. Pareto front of confirmed networks: {summary or 'empty'}."
     return _finished(alt.layer(*layers), description, 400)
 
 
@@ -371,7 +371,7 @@ def _search_over_time(info: StudyFacts, rows: Sequence[Row]) -> Any:
     count = sum(item.state is NetworkState.CONFIRMED for item in decisions)
     description = (
         f"{ended} networks by the end of their first run. The effective budget fell from {steps[0][1]:,} to "
-        f"{steps[-1][1]:,} {unit}; {count} times a network was confirmed."
+        f"{steps[-1][1]:,} {unit}; number of confirmations: {count}."
     )
     return _finished(alt.layer(*layers), description, 320, networks=rows)
 
@@ -459,13 +459,13 @@ _KIND_OF_TIER = {
     "verified": "certified or verified",
     "at the target": "measured",
     "searched": "searched (validation)",
-    "claimed": "published by others",
+    "claimed": "reported elsewhere",
 }
 _TIERS = {
     "certified or verified": (GREEN, "square"),
     "measured": (ORANGE, "diamond"),
     "searched (validation)": (BLUE, "circle"),
-    "published by others": (PURPLE, "triangle-up"),
+    "reported elsewhere": (PURPLE, "triangle-up"),
 }
 
 
@@ -538,7 +538,7 @@ def seeds_side_by_side(sides: Sequence[Any]) -> Any:
         seeds.mark_point(filled=True, size=40, opacity=0.7).encode(x=x, tooltip=["network:N", "seed:O", "accuracy:Q"]),
         of_all.mark_point(filled=True, size=160, shape="diamond").encode(x="mean:Q", tooltip=["network:N", "mean:Q"]),
     )
-    return _finished(chart, f"Test accuracy of {len(rows)} seeds, a line a network.", 80 + 56 * len(names))
+    return _finished(chart, f"Test accuracy of {len(rows)} seeds, one line per network.", 80 + 56 * len(names))
 
 
 def studies_charts(infos: Sequence[StudyFacts]) -> dict[str, Any]:
@@ -656,4 +656,4 @@ def toy_rates(curves: Mapping[float, Sequence[float]]) -> Any:
         color=alt.Color("learning rate:N", legend=alt.Legend(title="learning rate")),
         strokeDash="learning rate:N",
     )
-    return _finished(drawn, "Loss of the toy over its updates, by learning rate.", curves=rows)
+    return _finished(drawn, "Loss of the toy network over the updates, by learning rate.", curves=rows)

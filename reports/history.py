@@ -78,7 +78,7 @@ def _rejections(info: StudyFacts) -> _Shares:
     rejections: _Shares = sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))
     if len(rejections) > _MOST_REASONS:
         rest = rejections[_MOST_REASONS - 1 :]
-        rejections[_MOST_REASONS - 1 :] = [(f"{len(rest)} other reasons", sum(number for _, number in rest))]
+        rejections[_MOST_REASONS - 1 :] = [(f"{len(rest)} further reasons", sum(number for _, number in rest))]
     return rejections
 
 
@@ -143,17 +143,17 @@ def seed_spread(info: StudyFacts) -> tuple[list[_SeedRow], float | None]:
 
 def time_spent(info: StudyFacts) -> _Shares:
     """Return the seconds of all workers together, by activity."""
-    ends_of = {Status.COMPLETE: "first runs to the end", Status.PRUNED: "first runs that were pruned"}
-    other = "first runs that ended early otherwise"
+    ends_of = {Status.COMPLETE: "first runs, completed", Status.PRUNED: "first runs, pruned"}
+    other = "first runs, diverged or failed"
     seconds = dict.fromkeys((*ends_of.values(), other), 0.0)
     for run in info.results:
-        kind = ends_of.get(run.status, other) if run.purpose is Purpose.SEARCH else "fresh seeds, to confirm"
+        kind = ends_of.get(run.status, other) if run.purpose is Purpose.SEARCH else "confirmation on fresh seeds"
         seconds[kind] = seconds.get(kind, 0.0) + run.train_seconds
     own = [item.record for item in info.measured if item.record.found and item.record.found.study == info.name]
     seconds["verification on the test set"] = sum(run.train_seconds for record in own for run in record.seeds)
     wall = _worker_seconds(info)
     if wall is not None:
-        seconds["evaluation, starting, waiting and all else"] = max(0.0, wall - sum(seconds.values()))
+        seconds["evaluation, process starts, waiting and overhead"] = max(0.0, wall - sum(seconds.values()))
     return [(name, value) for name, value in seconds.items() if value > 0]
 
 

@@ -1,5 +1,5 @@
-// Computes with an integer network by the formula of harness/training/integer.py. A map is an Int32Array, channels
-// innermost. Sums and values fit into 32 bits, which Python has proven, so every number here is exact.
+// Integer network in JavaScript, with the arithmetic of harness/training/integer.py. A map is an Int32Array, channels
+// innermost. Python has checked that all sums and values fit into 32 bits, so all numbers are exact.
 const { plan } = page.data;
 const SLOPE_BITS = 8;
 const range = (count) => [...Array(count).keys()];
@@ -7,7 +7,7 @@ const places = (rows, columns) => range(rows).flatMap((row) => range(columns).ma
 const total = (numbers) => numbers.reduce((sum, number) => sum + number, 0);
 const shifted = (value, bits) => (value + ((1 << bits) >> 1)) >> bits;
 
-// Returns the weights of learned filters in all their poses, which are neighbours; ``orders`` says where a pose has them.
+// Returns the weights of learned filters in all poses, poses of a filter adjacent; ``orders`` has the order per pose.
 function inPoses({ filters, rows, columns, channels, weights }, orders) {
   const posed = [];
   for (const [filter, pose] of places(filters, orders.places.length)) {
@@ -45,7 +45,7 @@ function convolve({ sums: { rows, columns, channels }, stride, paddings, ...step
   return { rows, columns, channels, values };
 }
 
-// Returns what multipliers, biases, the sum of maps and the rectifier make of the sums of a map.
+// Applies multipliers, biases, residual sum and rectifier to the sums of a map.
 function output(step, target, map, skip) {
   const values = map.values.map((sum, at) => {
     const numberOf = (numbers) => numbers[Math.floor(((at % map.channels) * numbers.length) / map.channels)];
@@ -58,7 +58,7 @@ function output(step, target, map, skip) {
   return { ...map, values };
 }
 
-// Returns the maxima or rounded means of windows, or their numbers laid into channels.
+// Returns the maxima or rounded means of windows, or the numbers of each window moved into channels.
 function pooled({ window: [height, width], kind, takes_mean }, { rows, columns, channels, values }) {
   const results = [];
   for (const [row, column] of places(Math.floor(rows / height), Math.floor(columns / width))) {
@@ -72,7 +72,7 @@ function pooled({ window: [height, width], kind, takes_mean }, { rows, columns, 
   return Int32Array.from(results);
 }
 
-// Returns the logits of a map as it stands, or of the sums of its channels.
+// Returns the logits of the numbers of a map, or of the channel sums if ``is_global``.
 function sumUp(step, { channels, values }, weights) {
   const sumOf = (channel) => total(values.filter((_, at) => at % channels === channel));
   const inputs = step.is_global ? range(channels).map(sumOf) : [...values];
@@ -81,7 +81,7 @@ function sumUp(step, { channels, values }, weights) {
   return step.biases.map((bias, label) => total(products(label)) + bias * 2 ** step.bias_bits);
 }
 
-// Returns the numbers of all maps of an image, and its logits; the pixels are rows, columns and channels.
+// Returns all maps and the logits of an image; ``pixels`` are in the order rows, columns, channels.
 function run(pixels) {
   const results = [Int32Array.from(pixels)];
   for (const [index, step] of plan.steps.entries()) {

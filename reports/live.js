@@ -1,5 +1,5 @@
-// Reloads the page now and then while its search goes on, and brings back what a person had opened. It waits while
-// somebody is at work on the page, and stops when it is told to.
+// Reloads the page periodically while the search is running, and restores the open sections and the scroll position. No
+// reload while the user is active on the page, or after a click on Pause.
 (() => {
   const bar = document.getElementById("live");
   const words = document.getElementById("live-words");
@@ -12,7 +12,7 @@
   try {
     kept = JSON.parse(sessionStorage.getItem(key)) || {};
   } catch {
-    // A browser that keeps nothing for files: the page reloads all the same.
+    // No session storage for files in this browser: the page reloads without restoring its state.
   }
   let paused = kept.paused === true;
   let busy = -quiet;
@@ -25,19 +25,19 @@
     try {
       sessionStorage.setItem(key, JSON.stringify(state));
     } catch {
-      // As above.
+      // No session storage.
     }
   };
 
   const show = () => {
     words.textContent = paused
-      ? "The search goes on; this page waits."
-      : `The search goes on; this page reloads every ${seconds} seconds.`;
-    button.textContent = paused ? "Reload again" : "Pause";
+      ? "The search is running; automatic reload is paused."
+      : `The search is running; this page reloads every ${seconds} seconds.`;
+    button.textContent = paused ? "Resume" : "Pause";
     button.hidden = false;
   };
 
-  // What sticks below the bar begins where it ends, however many lines it takes.
+  // Sticky elements begin at the lower edge of the bar, whose height depends on the line breaks.
   const measure = () => document.documentElement.style.setProperty("--live-height", `${bar.offsetHeight}px`);
   new ResizeObserver(measure).observe(bar);
   measure();
@@ -53,7 +53,7 @@
 
   const open = new Set(kept.open ?? []);
   for (const part of folded()) part.open ||= open.has(name(part));
-  // A filter that stands in the address is no place on the page.
+  // A fragment "#?..." is a filter, not a position on the page.
   if (kept.place && !/^#[^?]/u.test(location.hash)) scrollTo(kept.place[0], kept.place[1]);
   keep(null);
   show();

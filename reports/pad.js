@@ -1,4 +1,4 @@
-// Lets a person draw a digit or choose a picture, and shows what the integer network makes of it.
+// Drawing area or file input for an image, and display of the prediction of the integer network.
 const [BOX, INK, STEP] = [20, 0.3, 5];
 const ARROWS = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] };
 const { examples, class_names, first_map } = page.data;
@@ -7,7 +7,7 @@ const find = (identifier) => document.getElementById(identifier);
 const board = find("pad");
 const clamped = (number, most) => Math.min(Math.max(number, 0), most);
 
-// Returns red, green and blue of each place of a canvas in the shape of the images, on which a picture is drawn to scale.
+// Draws a picture, scaled, on a canvas with the shape of the images; returns red, green and blue of each pixel.
 function scaled(ground, ...drawing) {
   const context = make("canvas", { width: columns, height: rows }).getContext("2d");
   Object.assign(context, { fillStyle: ground, imageSmoothingQuality: "high" });
@@ -17,7 +17,7 @@ function scaled(ground, ...drawing) {
   return range(rows * columns).map((at) => [...data.slice(4 * at, 4 * at + 3)]);
 }
 
-// Returns a drawing as MNIST's digits were made (harness/data/other_images.py); null where nothing is drawn.
+// Returns the drawing, normalised like the digits of MNIST (harness/data/other_images.py); null for an empty drawing.
 function digit() {
   const { data } = board.getContext("2d").getImageData(0, 0, board.width, board.height);
   const ink = places(board.height, board.width).filter((_, at) => data[4 * at + 3] >= 255 * INK);
@@ -34,13 +34,13 @@ function digit() {
   return scaled("black", board, across.first, down.first, across.extent, down.extent, ...target).map(([shade]) => shade);
 }
 
-// Returns a picture in the shape of the images, which have bytes too; the weights of grey are those of ITU-R BT.601.
+// Returns a picture as bytes in the shape of the images; the weights of the grey value are from ITU-R BT.601.
 function fitted(bitmap) {
   const grey = ([red, green, blue]) => [Math.round(0.299 * red + 0.587 * green + 0.114 * blue)];
   return scaled("white", bitmap, 0, 0, columns, rows).flatMap((colours) => (channels === 1 ? grey(colours) : colours));
 }
 
-// Returns a map as a picture, one square a place; shades go from 0 to 255.
+// Returns a map as a canvas, one pixel per position; shades are from 0 to 255.
 function picture(map, label, shadeOf) {
   const canvas = make("canvas", { width: map.columns, height: map.rows, role: "img", "aria-label": label });
   const shades = range(4 * map.rows * map.columns).map((at) => (at % 4 === 3 ? 255 : shadeOf(at >> 2, at % 4)));
@@ -48,10 +48,10 @@ function picture(map, label, shadeOf) {
   return canvas;
 }
 
-// Shows the answer to an image, a list of bytes by rows, columns and channels; nothing clears the page.
+// Shows the prediction for an image (bytes in the order rows, columns, channels); null clears the page.
 function show(pixels) {
   document.body.classList.toggle("blank", !pixels);
-  find("answer").textContent = "nothing to see";
+  find("answer").textContent = "no image";
   if (!pixels) return;
   const { maps, logits } = run(pixels);
   const [least, most] = [Math.min(...logits), Math.max(...logits)];
@@ -71,14 +71,14 @@ function show(pixels) {
   find("maps").replaceChildren(...range(map.channels).map(part));
 }
 
-// Drawing: a line goes from where the pen was to where it is.
+// Drawing: a line connects the previous and the current position of the pen.
 if (board) {
   const edge = board.width;
   const context = board.getContext("2d", { willReadFrequently: true });
   Object.assign(context, { lineWidth: edge / 12, lineCap: "round", strokeStyle: "white" });
   let pen = [edge / 2, edge / 2];
   const move = (place, draws) => {
-    const line = new Path2D(`M${pen} L${place[0] + 0.01},${place[1]}`); // One without length would leave no dot.
+    const line = new Path2D(`M${pen} L${place[0] + 0.01},${place[1]}`); // A line of length 0 would not be drawn.
     pen = place;
     Object.assign(find("pen").style, { left: `${(100 * pen[0]) / edge}%`, top: `${(100 * pen[1]) / edge}%` });
     if (!draws) return;

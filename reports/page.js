@@ -1,9 +1,9 @@
 "use strict";
-// What every page does for its readers: contents, theme, folds, sorting, copying, charts. It runs after the content.
+// Functions of all pages: contents, theme, folds, sorting, copying, charts. The script runs after the content.
 document.documentElement.classList.add("js");
 const page = JSON.parse(document.getElementById("page-data").textContent);
 page.views = {};
-// Data sets come column by column.
+// Data sets are embedded as columns.
 for (const [name, columns] of Object.entries(page.datasets)) {
   const values = Object.entries(columns);
   page.datasets[name] = (values[0]?.[1] ?? []).map((_, n) => Object.fromEntries(values.map(([column, list]) => [column, list[n]])));
@@ -20,7 +20,7 @@ function make(tag, attributes = {}, ...children) {
 }
 const button = (words, onclick, attributes = {}) => make("button", { type: "button", onclick, ...attributes }, words);
 
-// The choice between the system's theme and one of the two, kept for the next page where the browser allows it.
+// Button for the theme (automatic, light or dark); the choice is kept in local storage, if available.
 function makeTheme() {
   const themes = ["automatic", "light", "dark"];
   const rules = [...document.styleSheets].flatMap((sheet) => [...sheet.cssRules]);
@@ -30,14 +30,14 @@ function makeTheme() {
   try {
     theme = themes.find((name) => name === localStorage.getItem("theme")) ?? theme;
   } catch {
-    // A browser that keeps nothing for files on disk.
+    // No local storage for files in this browser.
   }
   const made = button("", () => {
     theme = themes[(themes.indexOf(theme) + 1) % themes.length];
     try {
       localStorage.setItem("theme", theme);
     } catch {
-      // As above: the choice holds for this page.
+      // No local storage: the choice applies to this page only.
     }
     show();
   }, { class: "theme" });
@@ -50,7 +50,7 @@ function makeTheme() {
   return made;
 }
 
-// The contents: a link to each section, and the theme.
+// The contents: a link to each section, and the theme button.
 function makeContents() {
   const list = make("ul");
   for (const section of document.querySelectorAll("main section[id]")) {
@@ -61,13 +61,13 @@ function makeContents() {
   document.querySelector("main").prepend(nav);
 }
 
-// Opens every fold around the place that an address names, and that of a section whose content is one.
+// Opens all folds around the target of the URL fragment, and the fold inside a section that is the target.
 function unfold() {
   let target = null;
   try {
     target = document.querySelector(":target") ?? document.getElementById(decodeURIComponent(location.hash.slice(1)));
   } catch {
-    // Not an address of this page.
+    // The fragment is not an id of this page.
   }
   const within = target?.querySelector(":scope > details.folded");
   for (let at = within ?? target; at; at = at.parentElement) {
@@ -75,14 +75,14 @@ function unfold() {
   }
 }
 
-// Sorts a table by a click on a heading, by a second click the other way; what is missing comes last. What a row unfolds
-// to is a row of its own below it (class "fold"), and goes where it goes.
+// Makes a table sortable: a click on a heading sorts, a second click reverses the order; missing values are last. A row of
+// class "fold" has the details of the row above and moves with this row.
 function makeSortable(table) {
   const body = table.tBodies[0];
   const isFold = (row) => row?.classList.contains("fold");
   const rows = [...body.rows].filter((row) => !isFold(row));
   const headings = [...table.tHead.rows[0].cells];
-  // A picture has no words to sort by.
+  // Pictures are ignored as sort keys.
   const words = (cell) => [...cell.childNodes].map((part) => (part.localName === "svg" ? "" : part.textContent)).join("").trim();
 
   for (const heading of headings) {
@@ -138,8 +138,8 @@ function download(name, address) {
   make("a", { href: address, download: name }).click();
 }
 
-// Charts are drawn by Vega-Lite, whose expressions are interpreted, so that no text ever becomes a program. One in a fold
-// is drawn when the fold opens, because only then it has a width. A filter may leave nothing, which is no warning.
+// Vega-Lite draws the charts with interpreted expressions (ast), so that no text is executed as code. A chart in a fold is
+// drawn when the fold opens, because a closed fold has no width. Log level 1: an empty chart after a filter is no warning.
 page.draw = async (figure) => {
   const name = figure.dataset.chart;
   if (name in page.views || figure.closest("details:not([open])")) return;
@@ -149,7 +149,7 @@ page.draw = async (figure) => {
   const drawn = await vegaEmbed(figure.querySelector(".drawing"), spec, options);
   const { view } = drawn;
   page.views[name] = view;
-  // A page may take a click on a point as its own; else a point with an address is a link.
+  // A page may handle a click on a point itself; otherwise a point with ``href`` is a link.
   view.addEventListener("click", (_, item) => {
     const event = new CustomEvent("pick", { detail: item?.datum ?? {}, bubbles: true, cancelable: true });
     if (figure.dispatchEvent(event) && typeof item?.datum?.href === "string") location.hash = item.datum.href;
@@ -162,7 +162,7 @@ page.draw = async (figure) => {
 };
 page.drawAll = () => Promise.all([...document.querySelectorAll("[data-chart]")].map(page.draw));
 
-// Shows only those rows of a data set that pass, in every chart that uses it.
+// Shows only the rows of a data set for which ``passes`` is true, in all charts that use the data set.
 page.filter = (dataset, passes) => {
   const rows = page.datasets[dataset].filter(passes);
   for (const [name, view] of Object.entries(page.views)) {

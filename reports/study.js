@@ -1,4 +1,4 @@
-// Lets readers filter the networks of a study in charts and table at once, open one, and take along what they see.
+// Filter of the networks of a study in charts and table, dialog with the details of a network, and export of the rows.
 (() => {
   const networks = page.datasets.networks;
   const table = document.getElementById("networks-table");
@@ -64,7 +64,7 @@
       if (input.type === "checkbox") input.checked = given.get(name) === "1";
       else input.value = given.get(name) ?? "";
     }
-    // A select that was asked for a word it does not have holds nothing.
+    // A select element is empty after the assignment of an unknown value.
     if (inputs.state.selectedIndex < 0) inputs.state.value = "";
   }
 
@@ -103,7 +103,7 @@
     rows[n].querySelector("button").focus();
   }
 
-  // What is shown, in the order of the table.
+  // Visible networks in the order of the table.
   const chosen = () =>
     [...table.tBodies[0].rows]
       .filter((row) => shown[row.number])
@@ -119,7 +119,7 @@
     setTimeout(() => URL.revokeObjectURL(address), 10_000);
   }
 
-  // A text that a spreadsheet would take for a formula begins with an apostrophe, as in the files of the program.
+  // Texts that a spreadsheet would read as a formula get a leading apostrophe, as in the CSV files of the program.
   function csv() {
     const cell = (value) => {
       const text = value == null ? "" : String(value);
@@ -158,7 +158,7 @@
     event.preventDefault();
     open(event.detail.n);
   });
-  // A chart that is drawn later shows what the others show.
+  // A chart that is drawn later shows the filtered rows, too.
   document.addEventListener("drawn", () => location.hash.startsWith("#?") && filter());
   addEventListener("hashchange", () => {
     if (!location.hash.startsWith("#?")) return;

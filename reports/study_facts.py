@@ -242,7 +242,7 @@ def _pruned_text(run: Result, predicted_pct_by_trial: Mapping[int, float | None]
         return where
     # Round up, otherwise a forecast just above the limit would be shown as the limit; 1e-9 absorbs rounding errors.
     end = count(math.ceil((100 - predicted_pct) / 100 * run.validation_size - 1e-9))
-    return f"{where}: {plural(run.validation_errors, 'error')} then; one training in ten ends below {end}"
+    return f"{where}: {plural(run.validation_errors, 'error')}; 10 % quantile of the forecast for the end: {end}"
 
 
 def _order(network: Network, threshold_pct: float) -> tuple[int, float, float, str]:
@@ -456,7 +456,7 @@ def settings(info: StudyFacts) -> list[tuple[str, str]]:
     if config.rungs:
         # With a different number of epochs, the rungs are at the same fractions of the training.
         rungs = shown(config.rungs)
-        values["rungs"] = f"{rungs} of {config.recipe.epochs} epochs, and the same shares of other lengths"
+        values["rungs"] = f"{rungs} of {config.recipe.epochs} epochs, the same fractions for all numbers of epochs"
     rows = []
     for name, value in values.items():
         # Command-line options have the name of the field without these suffixes.
@@ -477,7 +477,7 @@ def recipe_rows(config: StudyConfig) -> list[tuple[str, str]]:
 
 def _code_text(environment: Environment) -> str:
     if environment.commit is None:
-        return "not a checkout"
+        return "not a git checkout"
     return environment.commit[:12] + (" with uncommitted changes" if environment.dirty else "")
 
 
@@ -495,7 +495,7 @@ def made_by(info: StudyFacts) -> dict[str, str]:
         "code": every(map(_code_text, environments)),
         **{name: every(getattr(item, name.lower()) for item in environments) for name in ("Python", "torch", "device")},
         "instructions": every(item.instructions for item in environments),
-        "threads a worker": every(str(item.threads) for item in environments),
+        "threads per worker": every(str(item.threads) for item in environments),
         "data, SHA-256": every([info.config.data_hash, *(item.data_hash for item in environments)]),
         "recipe hash": info.config.recipe.hash,
         "prior": DASH if past is None else f"{info.config.prior}: {plural(past, 'earlier training')}",

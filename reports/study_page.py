@@ -189,10 +189,10 @@ def _next_step(info: StudyFacts) -> _NextStep | None:
     if not info.is_over:
         if info.searching or not arguments:
             return None
-        return _NextStep(typed(*arguments), "goes on with the search where it stopped")
+        return _NextStep(typed(*arguments), "continues the interrupted search")
     step = _advised(info) or _verification(info)
     if step is None and arguments:
-        return _NextStep(typed(*arguments), "goes on with the search where it ended")
+        return _NextStep(typed(*arguments), "continues the search")
     return step
 
 
@@ -212,12 +212,12 @@ def _verification(info: StudyFacts) -> _NextStep | None:
     if row is None:
         if info.answer is None:
             return None
-        return _NextStep(typed("verify", info.answer.hash), "trains it on fresh seeds and reads the test set")
+        return _NextStep(typed("verify", info.answer.hash), "trains the network on fresh seeds and reads the test set")
     if not row.reached and _is_at_target(row):
-        return _NextStep(typed("verify", *words_of(row), "--seeds", "10"), "adds the seeds that a verdict needs")
+        return _NextStep(typed("verify", *words_of(row), "--seeds", "10"), "adds the seeds required for a verdict")
     if row.reached and row.tier is not Tier.CERTIFIED and row.dataset == "mnist":
         command = typed("verify", *words_of(row), "--certify", "--declare-only")
-        trains = "commit the ledger, and the same command without --declare-only trains them"
+        trains = "after a commit of the ledger, the same command without --declare-only trains these seeds"
         return _NextStep(command, f"declares {DEFAULT_SEEDS} further seeds; {trains}")
     return None
 
@@ -380,7 +380,7 @@ def write_figures(info: StudyFacts, folder: Path) -> list[Path]:
     drawn = charts.study_charts(info, charts.networks_rows(info))
     pictures: dict[Path, bytes] = {}
     for name, chart in (("accuracy", "accuracy"), ("budget", "over-time"), ("proposals", "steps")):
-        picture = drawn[chart] or charts.words("nothing yet")
+        picture = drawn[chart] or charts.words("no data yet")
         pictures |= {folder / f"{name}.svg": charts.svg(picture).encode(), folder / f"{name}.png": charts.png(picture)}
     files.write_together(pictures)
     return list(pictures)

@@ -1,6 +1,6 @@
 "use strict";
-// Trains the toy in the browser: the arithmetic of harness/toy/backprop.py in the same order, so that both give the same
-// numbers, and the drawing around it. `toy` is open to the console: toy.losses(0.5, 10).
+// Training of the toy network in the browser, with the arithmetic of harness/toy/backprop.py in the same order, so that
+// both give equal numbers; and the page. `toy` is available in the console: toy.losses(0.5, 10).
 
 const toy = (() => {
   const documents = page.data.start;
@@ -13,7 +13,7 @@ const toy = (() => {
     return 1 / (1 + Math.exp(-x));
   }
 
-  // Returns the numbers given and every quantity of one forward and one backward pass.
+  // Returns the inputs and all quantities of a forward and a backward pass.
   function passes(start) {
     const { i1, i2, t1, t2, w1, w2, w3, w4, w5, w6, w7, w8 } = start;
     const h1 = w1 * i1 + w2 * i2;
@@ -55,7 +55,7 @@ const toy = (() => {
     };
   }
 
-  // Returns the numbers to start from after one update; `known` is what `passes` returned.
+  // Returns the inputs after an update; `known` is the result of `passes`.
   function update(known, learningRate) {
     const next = {};
     for (const name of Object.keys(documents)) next[name] = known[name];
@@ -65,7 +65,7 @@ const toy = (() => {
     return next;
   }
 
-  // Returns the loss before the first update and after each.
+  // Returns the loss before the first update and after each update.
   function losses(learningRate, updates, start = documents) {
     let known = passes(start);
     const found = [known.E_total];
@@ -116,7 +116,7 @@ const toy = (() => {
     for (const { live, height } of pictures) live.setAttribute("points", points(history, height));
   }
 
-  // The plot of the loss within its picture; the thin curves show the documents' numbers, each with a label at its end.
+  // Plot area of the loss; the thin curves use the values of the documents, with labels at the right ends.
   const [left, right, top, bottom, high, apart] = [72, 554, 28, 364, 0.3, 15];
   const across = (done) => left + (done / most) * (right - left);
   const points = (losses, height) =>
@@ -156,30 +156,30 @@ const toy = (() => {
   }
   const pictures = all("[data-picture]").map(draw);
 
-  // Whether an error is left of which the sigmoids let no slope through; the bound is that of harness/toy/rates.py.
+  // Whether an error remains, but saturated sigmoids make the gradient vanish; same bound as in harness/toy/rates.py.
   function flat() {
     const slopes = Object.keys(known).filter((name) => name.startsWith("dE_dw"));
     const steepest = Math.max(...slopes.map((name) => Math.abs(known[name])));
     return steepest < 5e-5 * Math.sqrt(2 * known.E_total);
   }
 
-  // Returns which box holds no number, and the number that is used instead.
+  // Returns the name of an input without a valid number and the number that is used instead; "" if all are valid.
   function broken() {
     const input = all("input").find((each) => !each.validity.valid);
     if (!input) return "";
     const name = input.dataset.start;
-    return `${name ?? "Learning rate"}: not a number; still at ${name ? start[name] : rate}.`;
+    return `${name ?? "Learning rate"}: not a number; the last valid number is used: ${name ? start[name] : rate}.`;
   }
 
   function remark() {
     const complaint = broken();
     if (complaint) return complaint;
-    if (!Number.isFinite(known.E_total)) return "The weights have overflowed: the loss is not a number. Reset.";
-    if (rate === 0) return "A rate of 0 takes no step: nothing changes.";
-    if (rate < 0) return "A negative rate walks uphill: the loss rises.";
-    if (history.length > 1 && known.E_total < 1e-18) return "The example is learned: hardly any error is left.";
-    if (history.length > 1 && flat()) return "The sigmoids are flat here: an error is left, but no slope to follow.";
-    if (rate < 0.01) return "So small a rate hardly moves the weights.";
+    if (!Number.isFinite(known.E_total)) return "The weights have overflowed: the loss is not a number. Press Reset.";
+    if (rate === 0) return "A learning rate of 0 does not change the weights.";
+    if (rate < 0) return "With a negative learning rate the loss rises.";
+    if (history.length > 1 && known.E_total < 1e-18) return "The example is learned: the error is close to zero.";
+    if (history.length > 1 && flat()) return "The sigmoids are saturated: an error remains, but the gradient vanishes.";
+    if (rate < 0.01) return "A learning rate below 0.01 hardly changes the weights.";
     return "";
   }
 
@@ -187,7 +187,7 @@ const toy = (() => {
     const done = history.length - 1;
     const count = `after ${done.toLocaleString("en")} update${done === 1 ? "" : "s"}`;
     const when = done === 0 ? "before the first update" : count;
-    const end = done >= most ? " The end of the picture: Reset begins anew." : "";
+    const end = done >= most ? " The chart ends here; press Reset to restart." : "";
     find("status").textContent = `Learning rate ${rate}, ${when}: loss ${short(known.E_total)}.${end}`;
     find("remark").textContent = remark();
   }
@@ -245,10 +245,10 @@ const toy = (() => {
     if (frame === null) say();
   }
 
-  // An empty or broken box is marked by the browser, named in the remark, and keeps the last number.
+  // An invalid input is marked by the browser and named in the remark; the last valid number stays in use.
   function read(input, use) {
     const value = input.value.trim() === "" ? NaN : Number(input.value);
-    input.setCustomValidity(Number.isFinite(value) ? "" : "A finite number, please.");
+    input.setCustomValidity(Number.isFinite(value) ? "" : "Enter a finite number.");
     if (Number.isFinite(value)) use(value);
     else find("remark").textContent = remark();
   }
@@ -288,7 +288,7 @@ const toy = (() => {
   find("run").addEventListener("click", run);
   find("reset").addEventListener("click", reset);
 
-  // Some browsers bring back what was typed before a reload; the page begins with what it says.
+  // Some browsers restore typed values after a reload; reset all inputs to the default values.
   box.value = box.defaultValue;
   for (const input of all("[data-start]")) input.value = input.defaultValue;
   reset();

@@ -84,21 +84,21 @@ _SIGMOID = "IF({0} < 0, exp({0}) / (1 + exp({0})), 1 / (1 + exp(-{0})))"
 _FORMULAS = FORWARD | {f"a_{unit}": _SIGMOID.format(unit) for unit in ("h1", "h2", "o1", "o2")} | BACKWARD
 _ENDS = ("i1 h1", "i2 h1", "i1 h2", "i2 h2", "a_h1 o1", "a_h2 o1", "a_h1 o2", "a_h2 o2")
 _MEANINGS = {
-    "learning_rate": "the step: choose from the list, or type any other number",
+    "learning_rate": "choose from the list or enter any number",
     "i1": "first input",
     "i2": "second input",
-    "t1": "what a_o1 should be",
-    "t2": "what a_o2 should be",
+    "t1": "target of a_o1",
+    "t2": "target of a_o2",
     **{name: f"from {' to '.join(ends.split())}" for name, ends in zip(WEIGHTS, _ENDS, strict=True)},
 }
 _NOTES = (
-    "Blue on yellow is yours to change: everything else follows, the chart too.",
-    "Sheet Training: row by row, one iteration; from left to right, the weights, the forward pass, the backward pass.",
-    "dE_dw1 is the partial derivative of E_total with respect to w1. The next row's w1 is w1 - learning_rate * dE_dw1.",
-    "Row 3 of Training shows each column's formula in words. No macros, no functions but EXP and IF.",
-    "With IF a sigmoid has two forms, one for each sign, so that EXP never overflows.",
-    "Training prints its first 50 updates; for more, change the print range.",
-    "Beyond a learning rate of some 90 the first update passes both targets; from some 200 on nothing moves after it.",
+    "Change the blue numbers on yellow; all remaining cells and both charts follow.",
+    "Sheet Training has one row per iteration; from left to right: weights, forward pass, backward pass.",
+    "dE_dw1 is the partial derivative of E_total with respect to w1. Next row: w1 - learning_rate * dE_dw1.",
+    "Row 3 of Training shows the formula of each column. The workbook has no macros and uses only EXP and IF.",
+    "IF selects the form of the sigmoid by the sign of the input, so that EXP never overflows.",
+    "The print range of Training is the first 50 updates.",
+    "Above a rate of about 90 the first update overshoots both targets; from about 200 the weights then stay constant.",
 )
 _LOOKS: dict[str, dict[str, Any]] = {
     "title": {"bold": True, "font_size": 14},
@@ -150,9 +150,9 @@ def _write_inputs(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, fl
             "source": list(LEARNING_RATES),
             # "information" only warns: a rate that is not in the list is allowed.
             "error_type": "information",
-            "error_title": "Not one of the documents' rates",
-            "error_message": "Any number works: 0 learns nothing, below 0 it walks uphill, beyond 90 it overshoots, "
-            "from 200 nothing moves.",
+            "error_title": "Learning rate not in the list",
+            "error_message": "Any number is allowed: 0 learns nothing, below 0 the loss rises, above 90 the first "
+            "update overshoots, from 200 the weights then stay constant.",
         },
     )
     loss_after = losses(start, learning_rate, UPDATES)
@@ -165,7 +165,7 @@ def _write_inputs(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, fl
 
 
 def _write_training(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, float], learning_rate: float) -> None:
-    sheet.write(0, 0, "One row an iteration; everything here is calculated, change it on the sheet Inputs.")
+    sheet.write(0, 0, "One row per iteration; all values are computed from the sheet Inputs.")
     first = 1
     for words, names in (("weights", WEIGHTS), ("forward pass", FORWARD), ("backward pass", BACKWARD)):
         sheet.merge_range(1, first, 1, first + len(names) - 1, words, formats["heading"])

@@ -34,7 +34,7 @@ def _typed_text(path: Path) -> str:
     with open(path, "rb") as file:
         content = file.read(_MOST_TYPED + 1)
     if len(content) > _MOST_TYPED:
-        raise OSError(errno.EFBIG, f"it holds more than {_MOST_TYPED:,} bytes", str(path))
+        raise OSError(errno.EFBIG, f"the file has more than {_MOST_TYPED:,} bytes", str(path))
     return content.decode("utf-8-sig")
 
 
@@ -50,7 +50,7 @@ def space(name: str, task: Task = MNIST) -> SearchSpace:
         try:
             return parse_space(_typed_text(path), path.stem, task)
         except UnicodeDecodeError as error:
-            message = f"{path} is not text in UTF-8: its byte {error.start:,} is part of no character"
+            message = f"{path} is not UTF-8 text: invalid byte at offset {error.start:,}"
             raise NotationError(message) from None
         except NotationError as error:
             error.message = f"{path}: {error.message}"
@@ -58,9 +58,9 @@ def space(name: str, task: Task = MNIST) -> SearchSpace:
         except (OSError, ValueError) as error:
             raise UnknownNameError(f"cannot read the search space {path}: {reason(error)}") from None
     if name not in SPACES:
-        message = f"unknown search space '{name}'; known are {', '.join(SPACES)}, and @FILE"
+        message = f"unknown search space '{name}'; known spaces: {', '.join(SPACES)}, or @FILE"
         is_file = os.path.isfile(name)  # False for invalid file names
-        raise UnknownNameError(message, hint=f"for the file, write @{name}" if is_file else nearest(name, SPACES))
+        raise UnknownNameError(message, hint=f"to read the file, write @{name}" if is_file else nearest(name, SPACES))
     text = _FILES.joinpath("spaces", f"{name}.space").read_text("utf-8")
     if task.classes != MNIST.classes:
         # The text for ten classes must not change, because the seeds of searches are derived from the text.

@@ -60,7 +60,7 @@ class Chip:
 
     def __post_init__(self) -> None:
         if min(self.flash_bytes, self.ram_bytes, self.clock_hz) <= 0:
-            raise ValueError("bytes and clock of a chip are above 0")
+            raise ValueError("flash_bytes, ram_bytes and clock_hz of a chip must be above 0")
 
     def __str__(self) -> str:
         """Return the name of the chip on the command line."""
@@ -118,11 +118,11 @@ class Fit:
     def __str__(self) -> str:
         # The estimate is accurate to two digits at most.
         milliseconds = float(f"{self.milliseconds:.2g}")
-        verdict = f"does not fit, {self.lack} too many" if self.lack else "fits"
+        verdict = f"does not fit ({self.lack} too many)" if self.lack else "fits"
         return (
-            f"{self.chip.name}: {verdict}; with its program {self.flash_bytes:,} of {self.chip.flash_bytes:,} bytes of "
-            f"flash, with image and stack {self.ram_bytes:,} of {self.chip.ram_bytes:,} of RAM; an image takes an "
-            f"estimated {milliseconds:,g} ms at {self.chip.clock_hz / 1e6:g} MHz"
+            f"{self.chip.name}: {verdict}; flash with program {self.flash_bytes:,} of {self.chip.flash_bytes:,} bytes; "
+            f"RAM with image and stack {self.ram_bytes:,} of {self.chip.ram_bytes:,} bytes; estimated time per image: "
+            f"{milliseconds:,g} ms at {self.chip.clock_hz / 1e6:g} MHz"
         )
 
 
@@ -142,8 +142,8 @@ def chip_named(name: str) -> Chip:
     for chip in CHIPS.values():
         if chip.name.lower() == name.lower():
             return chip
-    hint = f"for the file, write @{name}" if os.path.isfile(name) else nearest(name, CHIPS)
-    raise UnknownNameError(f"unknown chip {name!r}; known are {', '.join(CHIPS)}, or @FILE.toml", hint=hint)
+    hint = f"to read the file, write @{name}" if os.path.isfile(name) else nearest(name, CHIPS)
+    raise UnknownNameError(f"unknown chip {name!r}; known chips: {', '.join(CHIPS)}, or @FILE.toml", hint=hint)
 
 
 def fitting(analysis: Analysis) -> tuple[Chip, ...]:

@@ -477,7 +477,7 @@ def _placed(maps: list[Map], steps: list[Step]) -> tuple[Map, ...]:
 
 def _overwritten(step: Step, index: int, placed: list[Map], last_uses: list[int]) -> int | None:
     """Return the offset of a map that the step may overwrite and that no later step reads, or None."""
-    assert step.target is not None, "the logits lie in no map"
+    assert step.target is not None, "the logits are not stored in a map"
     for other in step.overwritable_maps:
         fits = placed[other].size >= placed[step.target].size
         if fits and last_uses[other] == index and placed[other].offset is not None:
@@ -503,5 +503,5 @@ def check_integer_form(plan: IntegerPlan) -> None:
     """Raise NoIntegerFormError if the network has an op without an integer form."""
     if plan.missing:
         missing = plan.missing[0]
-        hint = "relu, leaky and prelu have one" if missing.role is Role.ACTIVATION else None
+        hint = "relu, leaky and prelu have an integer form" if missing.role is Role.ACTIVATION else None
         raise NoIntegerFormError(f"{missing} has no integer form", hint=hint)

@@ -258,14 +258,14 @@ def analyse(network: Architecture | tuple[Op, ...], task: Task, budget: int | No
     shapes = [task.input_shape, *(layer.output_shape for layer in layers)]
     if shapes[-1] not in ((task.classes,), (task.classes, 1, 1)):
         raise ShapeError(
-            f"the network ends in {shape_text(shapes[-1])}; it must end in {task.classes} values, one for each class "
+            f"the network has the output shape {shape_text(shapes[-1])}; expected {task.classes} values, one per class "
             f"(for example 'gap linear({task.classes})' or 'conv1x1({task.classes}) gap')"
         )
     seen = [index for index, layer in enumerate(layers) if layer.op.is_global and len(shapes[index]) == 3]
     local = min([*seen, len(layers)])
     parameters, macs = sum(layer.parameters for layer in layers), sum(layer.macs for layer in layers)
     if budget is not None and parameters > budget:
-        raise SearchSpaceError(f"{parameters:,} parameters are {parameters - budget:,} over the budget of {budget:,}")
+        raise SearchSpaceError(f"{parameters:,} parameters exceed the budget of {budget:,} by {parameters - budget:,}")
     return Analysis(task, tuple(layers), parameters, macs, layers[local - 1].receptive_field if local else 1)
 
 
@@ -290,8 +290,8 @@ def _layers(ops: tuple[Op, ...], shape: Shape, field: _Field, tied: dict[str, Sh
                 layer = further if op.tie in tied else layer
                 if tied.setdefault(op.tie, kernel) != kernel:
                     raise ShapeError(
-                        f"tie={op.tie} shares weights of {shape_text(tied[op.tie])} with some of {shape_text(kernel)} "
-                        "(out x in x height x width, or of bn scale and shift x channels); they must be equal"
+                        f"tie={op.tie} joins weights of shapes {shape_text(tied[op.tie])} and {shape_text(kernel)} "
+                        "(out x in x height x width; bn: scale and shift x channels); the shapes must be equal"
                     )
             layers.append(layer)
             shape = layer.output_shape

@@ -168,7 +168,7 @@ def parse_space(text: str, name: str = "space", task: Task = MNIST) -> SearchSpa
         limits = [limit for each in tree.children if each.data == "where" for limit in each.children]
         conditions = tuple(map(_condition, limits))
         if clash := contradictory(conditions):
-            message = f"no network can have {' and '.join(map(str, clash))}"
+            message = f"no network can satisfy {' and '.join(map(str, clash))}"
             raise NotationError(message, position=_at(limits[conditions.index(clash[-1])]))
     return SearchSpace(name, text, digest, net, shared, conditions, task, unused)
 
@@ -182,7 +182,7 @@ def with_conditions(space: SearchSpace, conditions: tuple[Condition, ...]) -> Se
     if not conditions:
         return space
     if clash := contradictory((*space.conditions, *conditions)):
-        raise NotationError(f"no network of space '{space.name}' can have {' and '.join(map(str, clash))}")
+        raise NotationError(f"no network of space '{space.name}' can satisfy {' and '.join(map(str, clash))}")
     # The conditions need a new line, because the text may end with a comment. The last statement of the text may lack
     # the semicolon; the second attempt adds a semicolon.
     text = f"net = {space.text}\n;" if _is_sequence(_read(space.text, "space")) else space.text
@@ -206,7 +206,7 @@ def parse_conditions(text: str) -> tuple[Condition, ...]:
 def _condition(limit: _Tree) -> Condition:
     metric, comparison = map(str, limit.children[:2])
     if metric not in list(Metric):
-        message = f"unknown metric '{metric}'; known are {', '.join(Metric)}"
+        message = f"unknown metric '{metric}'; known metrics: {', '.join(Metric)}"
         raise NotationError(message, position=_at(limit), hint=nearest(metric, [each.value for each in Metric]))
     return Condition(Metric(metric), comparison, _whole(limit.children[2], f"the bound of {metric}", _LARGEST_BOUND))
 
@@ -230,12 +230,12 @@ def _table(tree: _Tree) -> dict[str, _Definition]:
         name, *arguments = [head] if statement.data == "let" else head.children
         name = str(name)
         if name in op_names() or name in table:
-            problem = "is defined twice" if name in table else "is an op and cannot be defined anew"
+            problem = "is defined twice" if name in table else "is an op and cannot be redefined"
             raise NotationError(f"'{name}' {problem}", position=_at(statement))
         table[name] = _Definition(_at(statement), _parameters(arguments), body, statement.data == "let")
     net = table.get("net")
     if net is None or net.let or net.parameters or not _is_sequence(net.body):
-        message = "a space needs a plain rule of ops 'net', as in net = ...;"
+        message = "a search space must define 'net' as a rule of ops without parameters, as in net = ...;"
         hint = None if net else nearest("net", table)
         raise NotationError(message, position=net.position if net else 0, hint=hint)
     return table
@@ -246,8 +246,8 @@ def _parameters(arguments: list[_Tree]) -> tuple[str, ...]:
     for argument in arguments:
         parameter = _name(argument.children[-1])
         if len(argument.children) > 1 or parameter is None or parameter in (*op_names(), *parameters):
-            rule = "the parameters of a rule are names, each given once, and no ops"
-            raise NotationError(f"{rule}; '{_normal(argument)}' is not", position=_at(argument))
+            rule = "the parameters of a rule must be distinct names and not ops"
+            raise NotationError(f"{rule}, not '{_normal(argument)}'", position=_at(argument))
         parameters.append(parameter)
     return tuple(parameters)
 
@@ -321,13 +321,13 @@ class _Resolver:
             return
         if name in self._active:
             circle = " -> ".join([*self._active[self._active.index(name) :], name])
-            raise NotationError(f"{name} refers to itself ({circle}); nothing may", position=position)
+            raise NotationError(f"{name} refers to itself ({circle}); recursion is not allowed", position=position)
         _check_depth(len(self._active), position)
         self._active.append(name)
         statement = self._table[name]
         if self._is_number(name):
             if statement.parameters:
-                raise NotationError(f"{name} stands for numbers and takes no parameters", position=statement.position)
+                raise NotationError(f"{name} defines numbers and takes no parameters", position=statement.position)
             numbers = self._drawn(statement.body, _Scope())
             if statement.let:
                 self.shared[name] = numbers.value("")
@@ -419,7 +419,7 @@ class _Resolver:
             return Part.either(scope.label("group") if label is None else label, branches, texts)
         name = str(atom.children[0])
         if not self._is_network and (name in scope.needs or self._is_number(name)):
-            raise NotationError(f"'{name}' stands for a number; ops are needed here", position=_at(atom))
+            raise NotationError(f"'{name}' is a number; expected ops", position=_at(atom))
         if name in self._table:
             return self._mention(name, atom, scope, label)
         if name not in op_names():
@@ -442,7 +442,7 @@ class _Resolver:
         for parameter, needs, argument in zip(names, self._needs[name], arguments, strict=True):
             *keywords, operand = argument.children
             if keywords:
-                raise NotationError("arguments of a rule have no keyword", position=_at(argument))
+                raise NotationError("arguments of a rule must not have a keyword", position=_at(argument))
             numbers = self._drawn(operand, scope)
             for op, need in needs:
                 _require(op, need, numbers, _at(operand), scope)
@@ -454,10 +454,10 @@ class _Resolver:
             case [argument] if len(argument.children) == 1 and _is_sequence(argument.children[0]):
                 part = self.sequence(argument.children[0], scope)
             case arguments:
-                message = "res takes one sequence of ops to add its input to, as in res(conv3x3(8) bn)"
+                message = "res takes a single sequence of ops, as in res(conv3x3(8) bn)"
                 raise NotationError(message, position=_at(arguments[-1] if arguments else call))
         if self._is_network and not Architecture(*part.fixed()).ops:
-            raise NotationError("res(...) holds no op that does anything", position=_at(call))
+            raise NotationError("res(...) contains no op with an effect", position=_at(call))
         return part.residual()
 
     def _op(self, name: str, call: _Tree, scope: _Scope) -> Part:
@@ -478,7 +478,7 @@ class _Resolver:
         if parameter.kind in (Kind.FLAG, Kind.TIE):
             value = True if parameter.kind is Kind.FLAG else word
             if value is None:
-                raise NotationError(f"tie= takes a plain name, not '{_normal(operand)}'", position=_at(argument))
+                raise NotationError(f"tie= takes a name, not '{_normal(operand)}'", position=_at(argument))
             if not is_optional:
                 return value
             missing = False if parameter.kind is Kind.FLAG else None
@@ -501,7 +501,7 @@ class _Resolver:
             self.resolve(name, _at(operand))
             return self._numbers[name]
         if name is None or name in op_names() or name in self._table:
-            raise NotationError(f"'{_normal(operand)}' stands for ops; a number is needed here", position=_at(operand))
+            raise NotationError(f"'{_normal(operand)}' is not a number; expected a number", position=_at(operand))
         raise self._unknown(name, scope, _at(operand))
 
     def _unknown(self, name: str, scope: _Scope, position: int) -> NotationError:
@@ -510,17 +510,17 @@ class _Resolver:
         return NotationError(f"unknown name '{name}': {listed}", position=position, hint=nearest(name, names))
 
 
-_NOT_IN_A_NETWORK = "belongs to a search space; a network is one network"
+_NOT_IN_A_NETWORK = "is allowed in a search space, but not in a network"
 
 
 def _check_nodes(nodes: int, position: int) -> None:
     if nodes > _MOST_NODES:
-        raise NotationError(f"a draw of this could have more than {_MOST_NODES:,} parts", position=position)
+        raise NotationError(f"a draw could have more than {_MOST_NODES:,} parts", position=position)
 
 
 def _check_depth(depth: int, position: int) -> None:
     if depth > _DEEPEST_NESTING:
-        raise NotationError(f"rules and brackets are nested more than {_DEEPEST_NESTING} deep", position=position)
+        raise NotationError(f"rules and brackets are nested deeper than {_DEEPEST_NESTING} levels", position=position)
 
 
 def _label_of(atom: _Tree) -> str:
@@ -535,18 +535,18 @@ def _bound(name: str, call: _Tree) -> dict[str, tuple[Parameter, _Tree]]:
     for argument in call.children[1:]:
         parameter = _parameter_of(argument, signature, number is not None and number.field in bound)
         if parameter is None:
-            numbers = [f"its {number.meaning}"] if number else []
+            numbers = [f"the {number.meaning}"] if number else []
             words = [key if option.kind is Kind.FLAG else f"{key}=" for key, option in signature.options.items()]
             takes = ", ".join(numbers + words) or "no arguments"
             word = _keyword(argument)
             hint = nearest(word, signature.options) if word else None
             raise NotationError(f"{name} takes {takes}, not '{_normal(argument)}'", position=_at(argument), hint=hint)
         if parameter.field in bound:
-            raise NotationError(f"{name} is given its {parameter.meaning} twice", position=_at(argument))
+            raise NotationError(f"the {parameter.meaning} of {name} is given twice", position=_at(argument))
         bound[parameter.field] = parameter, argument
     if signature.required and number is not None and number.field not in bound:
         example = f"{name}({'0.1' if number.kind is Kind.RATE else '8'})"
-        raise NotationError(f"{name} needs its {number.meaning}, as in {example}", position=_at(call))
+        raise NotationError(f"{name} requires the {number.meaning}, as in {example}", position=_at(call))
     return bound
 
 
@@ -582,7 +582,7 @@ def _require(op: str, need: Parameter, numbers: _Numbers, position: int, scope: 
             fits = isinstance(value, int) and need.minimum <= value <= _LARGEST_NUMBER
             allowed = f"a whole number from {need.minimum} to {_LARGEST_NUMBER:,}"
         if not fits:
-            raise NotationError(f"{op} takes {allowed} as its {need.meaning}, not {plain(value)}", position=position)
+            raise NotationError(f"the {need.meaning} of {op} must be {allowed}, not {plain(value)}", position=position)
 
 
 def _is_sequence(tree: _Tree) -> bool:
@@ -611,33 +611,33 @@ def _numbers(tree: _Tree) -> tuple[int | float, ...]:
         numbers = [_fraction(token) for token in part.children]
         for token, number in zip(part.children, numbers, strict=True):
             if number > _LARGEST_NUMBER:
-                raise NotationError(f"numbers go up to {_LARGEST_NUMBER:,}", position=_at(token))
+                raise NotationError(f"numbers must not exceed {_LARGEST_NUMBER:,}", position=_at(token))
         if part.data == "range":
             low, high, step = (*numbers, Fraction(1))[:3]
             if step == 0 or low > high:
-                fault = "has no step" if step == 0 else "is empty; write the lower end first"
+                fault = "has the step 0" if step == 0 else "is empty; write the lower end first"
                 raise NotationError(f"the range {_normal(part)} {fault}", position=_at(part))
             numbers = [low + step * index for index in range(min((high - low) // step, _MOST_VALUES) + 1)]
         for number in numbers:
             value = int(number) if number.denominator == 1 else float(number)
             if value in values:
-                raise NotationError(f"{plain(value)} stands twice in this set", position=_at(part))
+                raise NotationError(f"the set contains {plain(value)} twice", position=_at(part))
             values.add(value)
     if len(values) > _MOST_VALUES:
-        raise NotationError(f"a set holds at most {_MOST_VALUES:,} numbers", position=_at(tree))
+        raise NotationError(f"a set may contain at most {_MOST_VALUES:,} numbers", position=_at(tree))
     return tuple(sorted(values))
 
 
 def _fraction(token: Any) -> Fraction:
     if len(token) > _MOST_DIGITS:
-        raise NotationError(f"a number has {len(token):,} digits; at most {_MOST_DIGITS} are read", position=_at(token))
+        raise NotationError(f"a number has {len(token):,} digits; the limit is {_MOST_DIGITS}", position=_at(token))
     return Fraction(token)
 
 
 def _whole(token: Any, what: str, largest: int) -> int:
     number = _fraction(token)
     if number > largest or number.denominator != 1:
-        raise NotationError(f"{what} is a whole number from 0 to {largest:,}", position=_at(token))
+        raise NotationError(f"{what} must be a whole number from 0 to {largest:,}", position=_at(token))
     return int(number)
 
 
@@ -672,22 +672,22 @@ def _read(text: str, start: Literal["network", "space", "limits"]) -> Any:
 
 def _check_size(text: str) -> None:
     if len(text) > _LONGEST_TEXT:
-        message = f"the text has {len(text):,} characters; at most {_LONGEST_TEXT:,} are read"
+        message = f"the text has {len(text):,} characters; the limit is {_LONGEST_TEXT:,}"
         raise NotationError(message, position=_LONGEST_TEXT)
     depth = 0
     for match in re.finditer(r"#[^\r\n]*|[(;)>]|<(?!=)", text):
         symbol = match.group()
         depth = 0 if symbol == ";" else depth + _NESTING.get(symbol, 0)
         if depth > _DEEPEST_NESTING:
-            raise NotationError(f"brackets are nested more than {_DEEPEST_NESTING} deep", position=match.start())
+            raise NotationError(f"brackets are nested deeper than {_DEEPEST_NESTING} levels", position=match.start())
 
 
 def _unexpected_character(text: str, position: int) -> NotationError:
     mark = text[position]
     code_point = f"U+{ord(mark):04X} {unicodedata.name(mark, '')}".rstrip()
     spelling = f"'{mark}'" if mark.isascii() and mark.isprintable() else code_point
-    marks = "names, plain decimal numbers and | ( ) , = < / > ? { .. } ;"
-    return NotationError(f"unexpected character {spelling}; the notation has {marks}", position=position)
+    marks = "names, decimal numbers and | ( ) , = < / > ? { .. } ;"
+    return NotationError(f"unexpected character {spelling}; allowed are {marks}", position=position)
 
 
 def _unexpected_token(text: str, start: str, error: lark.UnexpectedToken) -> NotationError:
@@ -704,7 +704,7 @@ def _unexpected_token(text: str, start: str, error: lark.UnexpectedToken) -> Not
     hint = None
     if start == "network":
         expected = [symbol for symbol in expected if symbol not in _CHOICES]
-        hint = "choices and definitions belong to a search space" if str(error.token) in _CHOICES else None
+        hint = "choices and definitions are allowed in search spaces only" if str(error.token) in _CHOICES else None
     listed = ", ".join(_SPOKEN.get(symbol, f"'{symbol}'") for symbol in expected)
     position = len(text) if at_end else error.token.start_pos or 0
     return NotationError(f"unexpected {spelling}; expected {listed}", position=position, hint=hint)

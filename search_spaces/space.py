@@ -415,7 +415,7 @@ def judge(
     for depth, condition in enumerate(space.conditions, 1):
         value = measured(analysis, condition.metric)
         if not condition.holds(value):
-            message = f"{condition.metric} is {value:,}, but the space has {condition}"
+            message = f"{condition.metric} is {value:,}, but the space requires {condition}"
             return Judgement(analysis, str(condition.metric), message, depth, abs(value - condition.bound))
     return Judgement(analysis)
 
@@ -472,7 +472,7 @@ def draw_uniform(space: SearchSpace, rng: random.Random, budget: int | None = No
     listed = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
     raise DrawError(
         f"none of {attempts:,} networks drawn from '{space.name}' was accepted; rejected for {listed}",
-        hint="raise the budget, or loosen the space's conditions",
+        hint="raise the budget or relax the conditions of the space",
     )
 
 
@@ -527,7 +527,7 @@ def mutate(
         DrawError: None of ``attempts`` mutations gave a different, accepted network.
     """
     if not parent.decisions:
-        raise DrawError(f"'{space.name}' decides nothing, so its network cannot be changed")
+        raise DrawError(f"space '{space.name}' has no choices, so the network cannot be mutated")
     for _ in range(attempts):
         indices = parent.indices
         for decision in rng.sample(parent.decisions, min(changes, len(parent.decisions))):
@@ -541,8 +541,8 @@ def mutate(
             return child, judgement
     noun = "one decision" if changes == 1 else f"{changes} decisions"
     raise DrawError(
-        f"none of {attempts:,} changes of {noun} gave another accepted network of '{space.name}'",
-        hint="raise the budget, or start from another network",
+        f"none of {attempts:,} mutations of {noun} gave a new accepted network of '{space.name}'",
+        hint="raise the budget or start from a different network",
     )
 
 

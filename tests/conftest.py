@@ -51,8 +51,8 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def example(name: str) -> ModuleType:
-    """Return a program of ``docs/examples`` as a module."""
-    spec = importlib.util.spec_from_file_location(name, REPOSITORY / "docs" / "examples" / f"{name}.py")
+    """Return a program of ``examples`` as a module."""
+    spec = importlib.util.spec_from_file_location(name, REPOSITORY / "examples" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -26,7 +26,7 @@ from tests.conftest import REPOSITORY
 QUICK = {"explain", "spaces"}
 PAGES = (
     REPOSITORY / "README.md",
-    *(path for name in (".", "examples") for path in sorted((REPOSITORY / "docs" / name).glob("*.md"))),
+    *(path for name in ("docs", "examples") for path in sorted((REPOSITORY / name).glob("*.md"))),
 )
 README, RESULTS = ((REPOSITORY / name).read_text(encoding="utf-8") for name in ("README.md", "docs/results.md"))
 ROWS = [row for row in read(REPOSITORY / "leaderboard.csv") if row.dataset == "mnist"]

@@ -1,4 +1,4 @@
-"""The program of ``docs/examples`` that evaluates kept weights without this project: it agrees with the project."""
+"""The program of ``examples`` that evaluates kept weights without this project: it agrees with the project."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from search_spaces.notation import parse_network
 from tests.conftest import REPOSITORY, example
 from tests.factories import idx
 
-PROGRAM = REPOSITORY / "docs" / "examples" / "evaluate_plain.py"
+PROGRAM = REPOSITORY / "examples" / "evaluate_plain.py"
 MNIST = DATASETS["mnist"]
 # Between them: 2, 4 and 8 poses of the first and of later kernels, in groups too, strides, windows that are not square,
 # padding, biases, ties across resolutions, sums inside sums, BN without a scale, of maps and of vectors, every pooling,

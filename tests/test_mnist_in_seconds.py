@@ -1,4 +1,4 @@
-"""The program of ``docs/examples`` that trains to 99.4 % in seconds: its verdict, and once a night its claim."""
+"""The program of ``examples`` that trains to 99.4 % in seconds: its verdict, and once a night its claim."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ def begin(folder: Path, design: Comparison) -> list[Trace]:
     earlier = read_as(Comparison, path.read_bytes(), f"the comparison {path}")
     if earlier != design:
         names = [item.name for item in fields(Comparison) if getattr(earlier, item.name) != getattr(design, item.name)]
-        raise ContentError(f"{folder} holds a comparison with another {', '.join(names)}; give --out another folder")
+        raise ContentError(f"{folder} has a comparison with a different {', '.join(names)}; choose a new --out")
     # A line torn by a kill has no newline, but it may end with the "}" of an answer.
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n")[:-1] if log.exists() else []
     traces = [read_as(Trace, line, f"a line of {log}") for line in lines if line.endswith("}")]
@@ -536,7 +536,7 @@ def _sentences(
         if not pair["differs"]:
             relation = "not shown to differ from"
         return (
-            f"{name} is {relation} {other}: its answers {pair['when']} are {ratio:.3f} times as large (uncorrected "
+            f"{name} is {relation} {other}: the size ratio of the answers {pair['when']} is {ratio:.3f} (uncorrected "
             f"interval {low:.3f} to {high:.3f}, corrected p {p_text(pair['corrected_p'])})."
         )
 
@@ -554,7 +554,7 @@ def too_few(repeats: int, tests: int) -> list[str]:
     """Return a sentence if ``repeats`` repeats cannot give a significant result with ``tests`` tests, else []."""
     # Wilcoxon's p is smallest if all n repeats have the same sign: 2 / 2^n. Holm multiplies by the number of tests.
     if tests and tests * 2 / 2**repeats >= LEVEL:
-        return [f"{repeats} repeats are too few to show any difference by {tests} tests."]
+        return [f"{repeats} repeats are too few to show a difference in {tests} tests."]
     return []
 
 
@@ -594,8 +594,8 @@ def figures_text(design: Comparison, document: Mapping[str, Any]) -> str:
         texts = ["-" if method[name] is None else format(method[name], digits) for name, digits in figures]
         lines.append((method["name"], texts[0], texts[1], f"{100 * method['false']:.0f} %", texts[2]))
     task = design.task
-    source = f"table {design.table}" if design.table else f"trainings in {task.study.space}"
+    source = f"table {design.table}" if design.table else f"live runs in {task.study.space}"
     head = f"{source}: {counted(design.repeats, 'repeat')}, {duration_text(task.seconds)} each on "
-    head += f"{counted(task.workers, 'worker')}, target {task.study.target_pct:g} % validation"
-    note = "over time: geometric mean of the answers' sizes over the smallest that reaches; at the end: median size"
+    head += f"{counted(task.workers, 'worker')}, target {task.study.target_pct:g} % on validation images"
+    note = "over time: geometric mean of answer size / smallest size at the target; at the end: median size"
     return "\n".join([head, *aligned(lines), note, *document["sentences"]])

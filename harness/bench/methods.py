@@ -87,7 +87,7 @@ class Method:
             ContentError: The method needs an epoch at which the table has no accuracies.
         """
         if missing := sorted({*self.rungs(task.study.rungs)} - {*task.study.rungs}):
-            raise ContentError(f"method {self.name!r} stops after epoch {missing[0]}, which the table has not")
+            raise ContentError(f"method {self.name!r} prunes after epoch {missing[0]}, which is not in the table")
         words = [shutil.which(self.command[0]) or "", *self.command[1:]] if self.command else []
         if self.function and (spec := find_spec(self.function.partition(":")[0])):
             words = [spec.origin or ""]
@@ -104,7 +104,7 @@ class Method:
 
 _WHOLE = Method(
     name=DEFAULT,
-    says="harness search as it is, its prior that of other data sets",
+    says="the search of harness, with a prior from different data sets",
     sampler=DEFAULT_SAMPLER,
     switches=ALL_ON,
     learns_elsewhere=True,
@@ -118,19 +118,19 @@ def _part(name: str, says: str, **changes: bool) -> Method:
 
 
 _MAIN = (
-    Method(name="random", says="uniform draws of the space, each trained to its end"),
-    Method(name="tpe", sampler="tpe", says="Optuna's TPE (multivariate, grouped), each network trained to its end"),
-    Method(name="nsga2", sampler="nsga2", says="Optuna's NSGA-II (population 20), each network trained to its end"),
+    Method(name="random", says="uniform draws of the space, each trained completely"),
+    Method(name="tpe", sampler="tpe", says="Optuna's TPE (multivariate, grouped), each network trained completely"),
+    Method(name="nsga2", sampler="nsga2", says="Optuna's NSGA-II (population 20), each network trained completely"),
     Method(
         name="evolution",
         sampler="evolution",
-        says="aging evolution (Real et al. 2019), each network trained to its end",
+        says="aging evolution (Real et al. 2019), each network trained completely",
     ),
     Method(name="halving", says="uniform draws under asynchronous successive halving", stops=Stops.HALVING),
     *(
         Method(
             name=f"{sampler}-aided",
-            says=f"{sampler}, with the default's rungs and falling budget",
+            says=f"{sampler}, with the rungs and the falling budget of the default",
             sampler=sampler,
             switches=replace(_BARE, falling_budget=True),
             stops=Stops.RACE,
@@ -141,14 +141,14 @@ _MAIN = (
 )
 # The default with a single part changed.
 _ABLATIONS = (
-    replace(_part("no-rungs", "every run goes to its end"), stops=Stops.NEVER),
-    _part("no-falling-budget", "sizes above what is confirmed are proposed too", falling_budget=False),
-    _part("no-confirmation", "a network is confirmed by its first run", confirmation=False),
-    replace(_part("no-prior", "knows nothing of other data sets"), learns_elsewhere=False),
-    replace(_part("no-ladder", "knows nothing and has no ladder of sizes", ladder=False), learns_elsewhere=False),
-    _part("no-aim", "networks after the ladder are uniform draws, no model of the errors chooses", aim=False),
+    replace(_part("no-rungs", "every run is trained completely"), stops=Stops.NEVER),
+    _part("no-falling-budget", "sizes above the incumbent are also proposed", falling_budget=False),
+    _part("no-confirmation", "the first run of a network confirms the network", confirmation=False),
+    replace(_part("no-prior", "without prior"), learns_elsewhere=False),
+    replace(_part("no-ladder", "without prior and without ladder of sizes", ladder=False), learns_elsewhere=False),
+    _part("no-aim", "networks after the ladder are uniform draws, not chosen by the surrogate", aim=False),
     *(
-        replace(_part(f"with-{sampler}", f"{sampler} takes turns with the model of the errors"), sampler=sampler)
+        replace(_part(f"with-{sampler}", f"{sampler} alternates with the surrogate"), sampler=sampler)
         for sampler in SAMPLERS
         if sampler != DEFAULT_SAMPLER
     ),
@@ -171,7 +171,7 @@ def methods_of(names: Sequence[str], programs: Sequence[str], *, ablations: bool
         methods += [method for method in (_WHOLE, *_ABLATIONS) if method not in methods]
     counts = Counter(method.name for method in methods)
     if twice := next((name for name, count in counts.items() if count > 1), None):
-        raise UsageError(f"method {twice!r} is given twice; each has a name of its own")
+        raise UsageError(f"method {twice!r} is given twice; names must be unique")
     # Variants are compared with the default; without the default, a variant counts as a normal method.
     return tuple(methods) if _WHOLE in methods else tuple(replace(method, is_variant=False) for method in methods)
 
@@ -182,9 +182,9 @@ def _function(name: str) -> Method:
     if re.fullmatch(r"[\w.]+:\w+", name):
         with suppress(ImportError):
             if find_spec(name.partition(":")[0]) is not None:
-                return Method(name=name, says="somebody's Python function", function=name)
+                return Method(name=name, says="user-defined Python function", function=name)
     raise UsageError(
-        f"unknown method {name!r}; known are {', '.join(_BUILT_IN)}, or a function of a module, MODULE:NAME",
+        f"unknown method {name!r}; known are {', '.join(_BUILT_IN)}, or a function as MODULE:NAME",
         hint=nearest(name, _BUILT_IN),
     )
 
@@ -197,10 +197,8 @@ def _program(text: str) -> Method:
         words = ()
     # The name is part of the path of a folder that live runs delete, so it must not contain a slash.
     if not re.fullmatch(r"[^\W_][\w.-]*", name) or not words or name in _BUILT_IN:
-        raise UsageError(
-            f"--program {text!r}: NAME=COMMAND is wanted, NAME a new one of letters, digits, dots, - and _"
-        )
-    return Method(name=name, says="somebody's program", command=words)
+        raise UsageError(f"--program {text!r} must be NAME=COMMAND, with a new NAME of letters, digits, dots, - and _")
+    return Method(name=name, says="user-defined program", command=words)
 
 
 # User-defined methods ---------------------------------------------------------------------------------------
@@ -270,16 +268,16 @@ def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, se
                 late = time.monotonic() - began >= seconds
                 complaints.seek(max(0, complaints.seek(0, os.SEEK_END) - 4096))
                 words = complaints.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
-                message = f"gave no answer in {seconds:g} s" if late else "ended before it answered"
+                message = f"gave no answer in {seconds:g} s" if late else "ended without an answer"
                 if words:
-                    message += f"; its last words: {words[: 2 * SHOWN]}"
+                    message += f"; last line of stderr: {words[: 2 * SHOWN]}"
                 raise ContentError(f"{name} {message}")
             with suppress(ValueError, TypeError, KeyError):
                 document = parse_json(answer)
                 if isinstance(document[wanted.field], wanted.kind):
                     return dict(document)
             text = shown(answer[: 4 * SHOWN].decode("utf-8", "replace"))
-            raise ContentError(f"{name} answered {text}, but {wanted.example} is wanted")
+            raise ContentError(f"{name} answered {text}, but {wanted.example} is required")
 
         def ask(tried: Sequence[Trial]) -> str:
             question = {"tried": [asdict(trial) for trial in tried]}
@@ -320,13 +318,13 @@ def _host(name: str) -> None:
         if stop is not None and "rung" in question:
             is_stopped = stop(Rung(**question["rung"]))
             if not isinstance(is_stopped, bool):
-                raise TypeError(f"answered {type(is_stopped).__name__} at a rung, but True or False is wanted")
+                raise TypeError(f"expected True or False at a rung, got {type(is_stopped).__name__}")
             document: dict[str, Any] = {"stop": is_stopped}
         else:
             network = ask(
                 tuple(Trial(**trial | {"fresh_pct": tuple(trial["fresh_pct"])}) for trial in question["tried"])
             )
             if not isinstance(network, str):
-                raise TypeError(f"answered {type(network).__name__}, but the text of a network is wanted")
+                raise TypeError(f"expected the text of a network, got {type(network).__name__}")
             document = {"network": network, "judges_rungs": stop is not None}
         print(json.dumps(document), file=answers, flush=True)

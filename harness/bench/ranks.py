@@ -93,16 +93,16 @@ def ranks_text(document: Mapping[str, Any]) -> str:
     for method in document["methods"]:
         tables = [f"{line['over_time']:g}, {line['at_the_end']:g}" for line in method["tables"]]
         lines.append([method["name"], f"{method['over_time']:.2f}", f"{method['at_the_end']:.2f}", *tables])
-    head = f"over {counted(len(document['tables']), 'table')}: mean ranks, 1 is best; then ranks on each table"
+    head = f"mean ranks over {counted(len(document['tables']), 'table')} (1 is best), and ranks on each table"
     if not pairs:
         return "\n".join([head, *aligned(lines), *document["sentences"]])
-    lines[0] += [f"{DEFAULT} less it", "corrected p"]
+    lines[0] += [f"{DEFAULT} - method", "corrected p"]
     for line in lines[1:]:
         pair = pairs.get(line[0])
         line += ["-", "-"] if pair is None else [_difference_text(pair), p_text(pair["corrected_p"])]
     note = (
-        f"{DEFAULT} less it: ranks {OVER_TIME} within a repeat, mean of {counted(document['repeats'], 'repeat')} "
-        "and its uncorrected 95 % interval"
+        f"{DEFAULT} - method: difference of the ranks {OVER_TIME} within a repeat, mean over "
+        f"{counted(document['repeats'], 'repeat')} and uncorrected 95 % interval"
     )
     return "\n".join([head, *aligned(lines), note, *document["sentences"]])
 

@@ -98,7 +98,7 @@ def _choose(space: SearchSpace, count: int, seed: int, budget: int | None = None
         if len(pool) >= most:
             break
     if not pool:
-        raise DrawError(f"no network of the space {space.name!r} keeps its conditions and the budget")
+        raise DrawError(f"no network of the space {space.name!r} meets the conditions and the budget")
     # Sort by hash: the order of the draws must not influence the choice.
     bands = _bands({key: math.log(pool[key][1].parameters) for key in sorted(pool)})
     for band in bands:
@@ -202,7 +202,7 @@ class TableRequest:
     def __post_init__(self) -> None:
         """Raise UsageError unless ``near_seeds`` exceeds ``seeds``."""
         if self.near is not None and self.near_seeds <= self.seeds:
-            raise UsageError(f"--near-seeds {self.near_seeds}: more than --seeds {self.seeds} are wanted")
+            raise UsageError(f"--near-seeds {self.near_seeds} must be larger than --seeds {self.seeds}")
 
     @property
     def further_runs(self) -> Near | None:
@@ -215,8 +215,8 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
     named = named_recipe(request.recipe, epochs=request.epochs)
     if named.recipe.starts > 1:
         raise UsageError(
-            f"recipe {named.name} has several starts: at the rungs of a table there would be another one",
-            hint="--recipe small, or another recipe of one start",
+            f"recipe {named.name} has several starts, but a run of a table has a single start",
+            hint="use --recipe small, or a recipe with a single start",
         )
     epochs = named.recipe.epochs
     rungs = request.rungs
@@ -226,7 +226,7 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
         rungs = tuple(sorted({max(1, epochs // 8), *race.rungs(epochs), epochs}))
     if list(rungs) != sorted({0, *rungs})[1:] or rungs[-1] != epochs:
         raise UsageError(
-            f"rungs {','.join(map(str, rungs))}: ascending epochs are wanted, the last one the recipe's last, {epochs}"
+            f"rungs {','.join(map(str, rungs))} must be ascending epochs up to the last epoch of the recipe, {epochs}"
         )
     space = space_of(request.space, task_of(request.dataset))
     networks = _choose(space, request.networks, request.seed, request.budget)
@@ -261,8 +261,8 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
         check_config(folder, config)
         if read_config(folder).origins != origins:
             raise ContentError(
-                f"the recording in {folder} was begun on another machine or with other networks or seeds; record under "
-                "another name and merge the tables"
+                f"the recording in {folder} is from a different machine, or of different networks or seeds; record "
+                "under a new name and merge the tables"
             )
         StudyLog(folder).fold_into(state)
     source = Source(data.dataset.name, request.data)
@@ -314,12 +314,12 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     near = plan["near"]
     sizes = plan["parameters"]
     rungs = ", ".join(map(str, plan["rungs"]))
-    more = f", then {near['seeds']} within {near['within_pct']:g} points of {near['target_pct']:g} %" if near else ""
+    more = f", {near['seeds']} seeds within {near['within_pct']:g} points of {near['target_pct']:g} %" if near else ""
     return (
         f"table {plan['name']}: {plan['networks']:,} of {plan['considered']:,} networks of the space "
         f"{plan['space']!r}, {sizes['low']:,} to {sizes['high']:,} parameters\n"
         f"  {plan['seeds']} seeds each{more}, {plan['dataset']}, recipe {plan['recipe']}, validated after {rungs}\n"
-        f"  {plan['runs']:,} runs, {plan['ended']:,} of them ended; {plan['workers']} at a time ({plan['engine']}), "
+        f"  {plan['runs']:,} runs, {plan['ended']:,} finished; {plan['workers']} at a time ({plan['engine']}), "
         f"about {duration_text(plan['estimated_seconds_left'])} left"
     )
 
@@ -356,7 +356,7 @@ def record(recording: Recording, reporter: Reporter, executor_of: ExecutorOf = P
 
     def say(event: Event) -> None:
         if isinstance(event, Broken):
-            reporter.say(f"seed {event.job.seed_index} of {event.job.architecture}: {event.message}; it is run again")
+            reporter.say(f"seed {event.job.seed_index} of {event.job.architecture}: {event.message}; repeating the run")
 
     # Repeat: ``due`` grows by the further runs near the target after all first runs have ended.
     while left := [key for key in recording.due if key not in recording.ended]:
@@ -394,7 +394,7 @@ def _table_of(recording: Recording) -> Table:
     rows: list[Row] = []
     machines: dict[Machine, int] = {}
     for run in sorted(recording.ended.values(), key=lambda run: (run.hash, run.seed_index)):
-        assert run.environment is not None, "a worker notes where it trains"
+        assert run.environment is not None, "a worker records the environment"
         machine = replace(recording.facts.machines[0], environment=run.environment)
         machine_index = machines.setdefault(machine, len(machines))
         network = (str(run.architecture), run.hash, run.parameters, run.macs, run.seed_index)

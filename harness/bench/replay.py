@@ -295,7 +295,7 @@ def prepare(request: RunRequest, table: Table | None) -> tuple[Comparison, Effor
     """Return the requested comparison, still without methods, and the effort of live runs (None on a table)."""
     if request.live:
         return _prepare_live(request, table)
-    assert table is not None, "without --live there is a table"
+    assert table is not None, "a replay has a table"
     comparison = replace(
         _comparison(request, _replayed_task(table, request)),
         table=table.facts.name,
@@ -308,7 +308,7 @@ def prepare(request: RunRequest, table: Table | None) -> tuple[Comparison, Effor
 def _prepare_live(request: RunRequest, table: Table | None) -> tuple[Comparison, Effort]:
     data = load(table.facts.dataset if table else request.dataset, request.data)
     if table is not None and data.data_hash != table.facts.data_hash:
-        raise ContentError(f"the data in {data.source} are not those of the table {table.facts.name!r}")
+        raise ContentError(f"the data in {data.source} differ from the data of the table {table.facts.name!r}")
     task = _table_task(table, request) if table else _live_task(request, data)
     recipe = task.study.recipe
     check_batch(recipe, data.dataset.train_size)
@@ -347,9 +347,9 @@ def _replayed_task(table: Table, request: RunRequest) -> SearchTask:
     task = _table_task(table, request)
     limits = [sample.budget for sample in table.facts.samples if sample.bands == 0]
     if not limits:
-        raise ContentError(f"the table {table.facts.name!r} is a sample of its space, which only --live can search")
+        raise ContentError(f"the table {table.facts.name!r} is a sample of the space and requires --live")
     if None not in limits and task.study.budget > (most := max(limit or 0 for limit in limits)):
-        raise ContentError(f"the table {table.facts.name!r} holds the networks of at most {most:,} parameters only")
+        raise ContentError(f"the table {table.facts.name!r} has only networks of at most {most:,} parameters")
     return task
 
 
@@ -365,7 +365,7 @@ def _table_task(table: Table, request: RunRequest) -> SearchTask:
     # Keep the unrounded value if rounding gives 0.
     seconds = request.seconds or round(share, 1) or share
     if not seconds:
-        raise ContentError(f"the trainings of the table {facts.name!r} took no time; give --time")
+        raise ContentError(f"the runs of the table {facts.name!r} have no recorded time; set --time")
     target_pct = request.target
     if target_pct is None:
         target_pct = round(sorted(truth.values(), reverse=True)[int(_REACHING * (len(truth) - 1))], 2)
@@ -377,7 +377,7 @@ def _table_task(table: Table, request: RunRequest) -> SearchTask:
 
 def _live_task(request: RunRequest, data: ImageData) -> SearchTask:
     """Return the task of live runs without a table; space, target and time must be given."""
-    assert None not in (request.space, request.target, request.seconds), "the command refuses them"
+    assert None not in (request.space, request.target, request.seconds), "the command has checked the options"
     recipe = named_recipe(request.recipe)
     space = space_of(request.space or "", data.dataset.task)
     target_pct = request.target or 0.0
@@ -565,7 +565,7 @@ def _prepare(parent: int, design: Comparison, table: Table) -> None:
 
 
 def _replayed(method: Method, repeat: int) -> Trace:
-    assert _PREPARED is not None, "a process is prepared before it works"
+    assert _PREPARED is not None, "a process is prepared before the first repeat"
     return replay(method, *_PREPARED, repeat)
 
 
@@ -597,8 +597,8 @@ def run_repeats(
                 child.kill()
             if isinstance(error, BrokenProcessPool):
                 raise HarnessError(
-                    "a process of the comparison was killed, as happens where memory is short",
-                    hint="the same command continues; --processes 1 takes least memory",
+                    "a process of the comparison was killed, probably for lack of memory",
+                    hint="run the same command again; --processes 1 needs the least memory",
                 ) from error
             raise
     return [done[method.name, repeat] for method in methods for repeat in range(design.repeats)]

@@ -275,7 +275,7 @@ def summary_text(table: Table, summary: Mapping[str, Any]) -> str:
     lines = [
         f"table {summary['name']}: {counted(summary['networks'], 'network')}, "
         f"{'all' if table.facts.is_exhaustive else 'a sample'} of the space {summary['space']!r}; "
-        f"seeds a network: {' to '.join(map(str, dict.fromkeys(summary['seeds'])))}",
+        f"seeds per network: {' to '.join(map(str, dict.fromkeys(summary['seeds'])))}",
         f"  {summary['runs']:,} runs ({summary['diverged']:,} diverged), {summary['dataset']}, recipe "
         f"{summary['recipe']} ({summary['recipe_hash']}), {duration_text(summary['train_seconds'])} of training",
         f"  parameters {sizes}; multiply-adds {macs}",
@@ -328,11 +328,11 @@ def read_table(folder: Path) -> Table:
     except ContentError as error:
         raise DataError(f"the table in {folder} is damaged: {error.message}") from error
     if hashlib.sha256(content).hexdigest() != whole.rows_sha256:
-        raise DataError(f"{folder / _ROWS} is not the file that {_FACTS} was written with")
+        raise DataError(f"{folder / _ROWS} does not have the hash stored in {_FACTS}")
     name = whole.facts.dataset
     own_data = None if name in DATASETS else dataset_of(name, f"the table in {folder}", folder)
     if own_data is not None and own_data.sha256 != whole.facts.data_hash:
-        raise DataError(f"{folder / _DATA} is of other data than the table")
+        raise DataError(f"{folder / _DATA} does not describe the data of the table")
     kinds: dict[str, Any] = {"parameters": int, "macs": int, "seed": int, "rung": int, "machine": int}
     kinds |= {"validation_accuracy_pct": float, "seconds": float}
     frame = pandas.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
@@ -362,8 +362,7 @@ def table_folder(name: str, workspace: Workspace) -> Path:
     if name in known or (tables / name).exists():
         return known.get(name, tables / name)
     raise UsageError(
-        f"no table {name!r} in {tables}; known are: {', '.join(sorted(known)) or 'none'}, or a folder written "
-        "with a slash",
+        f"no table {name!r} in {tables}; known are: {', '.join(sorted(known)) or 'none'}, or a folder (with a slash)",
         hint=nearest(name, known),
     )
 
@@ -387,8 +386,8 @@ def merged(parts: Sequence[Table], name: str) -> Table:
         for (network_hash, seed), run in _runs_by(machines, part).items():
             if _contradict(run, runs.setdefault((network_hash, seed), run), machines):
                 raise ContentError(
-                    f"seed {seed} of network {network_hash} has other accuracies in {part.facts.name!r} than in a "
-                    "table before it, on machines that give equal bits"
+                    f"seed {seed} of network {network_hash} has different accuracies in {part.facts.name!r} and in an "
+                    "earlier table, although the machines give equal bits"
                 )
     rows = [row for run in runs.values() for row in run]
     # Drop machines without runs in the merged table.
@@ -402,7 +401,7 @@ def _check_alike(facts: Sequence[Facts], machines: Sequence[Machine]) -> None:
     first = facts[0]
     for other in facts:
         if differs := next((what for what in _SHARED if getattr(first, what) != getattr(other, what)), None):
-            raise ContentError(f"the tables {first.name!r} and {other.name!r} have another {differs}")
+            raise ContentError(f"the tables {first.name!r} and {other.name!r} differ in {differs}")
     if len({machine.engine for machine in machines}) > 1:
         raise ContentError("the tables were trained by different engines")
 

@@ -50,26 +50,26 @@ def bench() -> None:
 
 @bench.command(short_help="Record, show, merge or export a table of runs.")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@_option("--space", help="Record NAME from this search space, or @FILE; without it NAME is shown.")
-@_option("--networks", type=click.IntRange(1, 100_000), default=400, help="Most networks to train.")
-@_option("--seeds", type=click.IntRange(1, 1000), default=2, help="Runs of each network.")
-@_option("--near", type=declarations.PER_CENT, help="More runs of networks near this validation accuracy.")
-@_option("--within", type=click.FloatRange(0, 100), default=0.1, help="Distance from --near, in points.")
-@_option("--near-seeds", type=click.IntRange(1, 1000), default=4, help="Runs of each network near --near.")
+@_option("--space", help="Search space of a new table: a name, or @FILE; without --space, NAME is shown.")
+@_option("--networks", type=click.IntRange(1, 100_000), default=400, help="Maximum number of networks to train.")
+@_option("--seeds", type=click.IntRange(1, 1000), default=2, help="Number of runs per network.")
+@_option("--near", type=declarations.PER_CENT, help="Validation accuracy near which networks get more runs.")
+@_option("--within", type=click.FloatRange(0, 100), default=0.1, help="Distance from --near, in percentage points.")
+@_option("--near-seeds", type=click.IntRange(1, 1000), default=4, help="Number of runs per network near --near.")
 @_option(
     "--rungs",
     type=declarations.EPOCHS,
-    help="Epochs to validate after, such as 1,2,4,8 [default: a search's rungs, one before, the last].",
+    help="Epochs with validation, such as 1,2,4,8 [default: the rungs of a search, an earlier rung, the last epoch].",
 )
-@_option("--recipe", default="fast", help="A recipe's name, or @FILE.toml.")
-@_option("--epochs", type=click.IntRange(1), help="Number of epochs, in place of the recipe's; the last of --rungs.")
+@_option("--recipe", default="fast", help="Training recipe: a name, or @FILE.toml.")
+@_option("--epochs", type=click.IntRange(1), help="Number of epochs; replaces the number of the recipe.")
 @_option("--budget", type=click.IntRange(1), help="Parameter budget.")
-@_option("--seed", type=click.IntRange(0), default=0, help="Seed of the choice of networks.")
+@_option("--seed", type=click.IntRange(0), default=0, help="Random seed of the choice of networks.")
 @options.some("workers", "cluster", "dataset", "data", "device", "engine")
-@_option("--plan", "only_plan", is_flag=True, help="Say what would be trained and how long it takes; train nothing.")
-@_option("--merge", is_flag=True, help="Pool the tables NAME... of several machines into the table --into.")
-@_option("--into", metavar="NAME", help="Where --merge writes.")
-@_option("--export", "export_to", type=click.Path(path_type=Path), metavar="FOLDER", help="Write CSV and Parquet.")
+@_option("--plan", "only_plan", is_flag=True, help="Print the runs and the estimated time; train nothing.")
+@_option("--merge", is_flag=True, help="Merge the tables NAME... of several machines into the table --into.")
+@_option("--into", metavar="NAME", help="Name of the merged table.")
+@_option("--export", "export_to", type=click.Path(path_type=Path), metavar="FOLDER", help="Folder for CSV and Parquet.")
 def table(
     names: tuple[str, ...],
     only_plan: bool,
@@ -81,8 +81,8 @@ def table(
 ) -> int:
     """Record the table NAME: train networks of a space on several seeds, and store the accuracy at every rung.
 
-    The networks are chosen in bands of size; of a small space all networks are trained. The test set is not read. After
-    Ctrl-C or a crash, the same command continues from the last rungs. The finished table is written to
+    The networks are chosen from bands of size; of a small space, all networks are trained. The test set is not read.
+    After Ctrl-C or a crash, the same command continues from the last rungs. The finished table is written to
     benchmarks/tables/NAME. Without --space, the table NAME is shown; NAME is a folder if it contains a slash.
 
     \b
@@ -98,7 +98,7 @@ def table(
         or merge != (len(names) > 1)
         or (only_plan and not recording)
     ):
-        raise UsageError("NAME, NAME --space SPACE [--plan], NAME --export FOLDER or --merge NAME NAME --into NAME")
+        raise UsageError("use NAME, NAME --space SPACE [--plan], NAME --export FOLDER or --merge NAME NAME --into NAME")
     from harness.bench.table import export_table, merged, read_table, table_folder, write_table
 
     workspace = files.workspace()
@@ -125,7 +125,7 @@ def _refuse_taken(folder: Path, workspace: Workspace) -> None:
     whole = folder.resolve()
     has_recording = whole.parent == workspace.tables.resolve() and workspace.recording(whole.name).exists()
     if has_recording or any((folder / name).exists() for name in ("table.csv", "table.json")):
-        raise UsageError(f"there is a table in {folder}, or its recording; give --into another name")
+        raise UsageError(f"a table or a recording exists for {folder}; choose a new name for --into")
 
 
 def _show_table(table: Table, as_json: bool, written: Path | None = None) -> int:
@@ -148,7 +148,7 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
     out = workspace.table(name)
     folder = workspace.recording(name)
     if out.exists() and not folder.exists():
-        raise UsageError(f"there is a table in {out}, but not its recording; record under another name and merge")
+        raise UsageError(f"the table {out} exists without a recording; record under a new name and merge the tables")
     recording = recordings.prepare(folder, name, request)
     plan = recordings.plan_document(recording)
     if only_plan:
@@ -174,48 +174,54 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
     return _show_table(table, as_json, out)
 
 
-@bench.command(short_help="Compare methods of search on tables, or live.")
+@bench.command(short_help="Compare search methods on tables, or live.")
 @click.argument("tables", nargs=-1, metavar="[TABLE]...")
 @_option(
     "--method",
     "names",
     multiple=True,
-    help="A method's name, or your function as MODULE:NAME; may be repeated [default: all that are built in].",
+    help="Name of a method, or your own function as MODULE:NAME; may be repeated [default: all built-in methods].",
 )
-@_option("--program", "programs", multiple=True, metavar="NAME=COMMAND", help="A program that speaks JSON lines.")
-@_option("--ablations", is_flag=True, help="Also run the default with one part changed at a time.")
-@_option("--repeats", type=click.IntRange(1, 100_000), help="Repeats of each method [default: 200; 3 with --live].")
-@_option("--seed", type=click.IntRange(0), default=0, help="Seed of the comparison.")
+@_option("--program", "programs", multiple=True, metavar="NAME=COMMAND", help="Your own method as a program.")
+@_option("--ablations", is_flag=True, help="Also compare variants of the default with a single change.")
+@_option("--repeats", type=click.IntRange(1, 100_000), help="Repeats per method [default: 200; 3 with --live].")
+@_option("--seed", type=click.IntRange(0), default=0, help="Random seed of the comparison.")
 @_option(
-    "--target", type=declarations.PER_CENT, help="Validation accuracy [default: a quarter of the table reaches it]."
+    "--target",
+    type=declarations.PER_CENT,
+    help="Target validation accuracy [default: reached by a quarter of the table].",
 )
-@_option("--budget", type=click.IntRange(1), help="Parameter budget [default: the largest network's].")
-@_option("--time", "seconds", type=DURATION, help="Time of a repeat [default: an eighth of the table trained].")
-@_option("--workers", type=click.IntRange(1, 256), default=2, help="Runs side by side.")
+@_option("--budget", type=click.IntRange(1), help="Parameter budget [default: size of the largest network].")
+@_option(
+    "--time", "seconds", type=DURATION, help="Time limit per repeat [default: training time of an eighth of the table]."
+)
+@_option("--workers", type=click.IntRange(1, 256), default=2, help="Number of parallel runs.")
 @_option(
     "--spread",
     type=click.Choice(["pooled", "recorded"]),
     default="pooled",
-    help="Where the spread between seeds comes from: similar networks, or the network's own recorded runs.",
+    help="Source of the spread between seeds: pooled over similar networks, or recorded runs of the network.",
 )
 @_option(
     "--answer-time", "answer_seconds", type=DURATION, default="10s", help="Time limit for an answer of your own method."
 )
-@_option("--processes", type=click.IntRange(1, 256), help="Processes that replay [default: one a core].")
-@_option("--live", is_flag=True, help="Real runs on this machine; a TABLE then only names the task.")
-@_option("--space", help="With --live alone: a space's name, or @FILE.")
-@_option("--recipe", default="fast", help="With --live alone: a recipe's name, or @FILE.toml.")
-@_option("--judge-seeds", type=click.IntRange(2, 1000), default=5, help="With --live: seeds that judge an answer.")
+@_option("--processes", type=click.IntRange(1, 256), help="Number of replay processes [default: one per core].")
+@_option("--live", is_flag=True, help="Train on this machine; a TABLE only defines the task.")
+@_option("--space", help="With --live and no TABLE: search space, a name or @FILE.")
+@_option("--recipe", default="fast", help="With --live and no TABLE: recipe, a name or @FILE.toml.")
+@_option(
+    "--judge-seeds", type=click.IntRange(2, 1000), default=5, help="With --live: fresh seeds that judge an answer."
+)
 @options.some("dataset", "data", "device", "engine", "cluster")
-@_option("--out", type=click.Path(path_type=Path), help="Folder of the results [default: below runs/.bench].")
+@_option("--out", type=click.Path(path_type=Path), help="Folder of the results [default: in runs/.bench].")
 @click.pass_context
 def run(ctx: click.Context, /, as_json: bool, **arguments: Any) -> int:
-    """Compare search methods: which finds the smallest network that reaches the target, and how fast.
+    """Compare search methods by the smallest network that reaches the target, over time and at the end.
 
-    On a TABLE of recorded runs the clock is simulated: a run takes the seconds recorded for it, and a call of a method
-    takes none. Equal seeds give equal bytes. All methods have the same space, recipe, budget, time and seeds. A network
-    counts after it has passed on fresh seeds. An answer is judged by the mean over seeds in the table, which no method
-    sees. Several tables are compared separately, then the methods are ranked over all tables.
+    On a TABLE of recorded runs the clock is simulated: a run takes the recorded seconds, and a call of a method takes
+    no time. Equal seeds give equal bytes. All methods have the same space, recipe, budget, time and seeds. A network
+    counts only after passing on fresh seeds. An answer is judged by the mean over seeds in the table, which is hidden
+    from the methods. Several tables are compared separately, then the methods are ranked over all tables.
 
     Built in: random, tpe, nsga2, evolution, halving, random-aided, tpe-aided, nsga2-aided, evolution-aided, default.
     The aided methods use the rungs and the falling budget of the default. Your own method is a Python function or a
@@ -280,7 +286,7 @@ def _tables(names: Sequence[str]) -> list[Table]:
     tables = [read_table(table_folder(name, files.workspace())) for name in names]
     counts = Counter(table.facts.name for table in tables)
     if twice := next((name for name, count in counts.items() if count > 1), None):
-        raise UsageError(f"the table {twice!r} is named twice")
+        raise UsageError(f"the table {twice!r} is given twice")
     return tables
 
 
@@ -292,7 +298,7 @@ def _compare(request: RunRequest, contest: _Contest, folder: Path) -> _Outcome:
     design = contest.design
     earlier_traces = comparison.begin(folder, design)
     if earlier_traces:
-        say(f"{len(earlier_traces):,} repeats of an earlier call are kept; remove {folder} to begin anew")
+        say(f"resuming with {len(earlier_traces):,} finished repeats; delete {folder} to start again")
     if contest.effort is not None:
         traces, judged = _run_live(request, contest.methods, design, contest.effort, folder, earlier_traces)
     else:
@@ -331,15 +337,15 @@ def _check_run(ctx: click.Context, request: RunRequest) -> None:
     """Raise UsageError if a request has no task, or an option without effect."""
     from_table = bool(request.tables)
     if request.live and len(request.tables) > 1:
-        raise UsageError(f"--live takes the task of one table, not of {len(request.tables)}")
+        raise UsageError(f"--live accepts a single table, got {len(request.tables)}")
     if not from_table and (not request.live or None in (request.space, request.target, request.seconds)):
-        raise UsageError("a TABLE is wanted, or --live with --space, --target and --time")
+        raise UsageError("a TABLE is required, or --live with --space, --target and --time")
     refused = (_OF_A_TABLE if from_table else ()) + (_OF_A_REPLAY if request.live else _OF_LIVE_RUNS)
     for name in refused:
         if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            kind = "--live" if request.live else "a replay"
+            kind = "live runs" if request.live else "a replay"
             manner = " with a table" if from_table else ""
-            raise UsageError(f"--{name.replace('_', '-')} says nothing of {kind}{manner}")
+            raise UsageError(f"--{name.replace('_', '-')} has no effect on {kind}{manner}")
 
 
 def _run_live(

@@ -10,7 +10,7 @@ from harness.interface import options
 from harness.system.document import document_of
 
 
-@click.command(short_help="Compute a certificate again.")
+@click.command(short_help="Recompute a certificate.")
 @click.argument("file", type=click.Path(path_type=Path))
 @options.as_json
 def check(file: Path, as_json: bool) -> None:

@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     pass
 
 
-@click.command(short_help="Print a shell's completion of this program.")
+@click.command(short_help="Print the completion script for a shell.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print the script with which SHELL completes commands and options of 'harness'.
+    """Print the script that completes commands and options of 'harness' in SHELL.
 
     \b
     eval "$(harness completion bash)"                        # in ~/.bashrc
@@ -24,5 +24,5 @@ def completion(ctx: click.Context, shell: str) -> None:
     from click.shell_completion import get_completion_class
 
     shell_class = get_completion_class(shell)
-    assert shell_class is not None, "click knows the shells that are offered"
+    assert shell_class is not None, "click supports all offered shells"
     click.echo(shell_class(ctx.find_root().command, {}, "harness", "_HARNESS_COMPLETE").source())

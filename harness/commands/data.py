@@ -37,7 +37,7 @@ def data() -> None:
     """
 
 
-_dataset = click.option("--dataset", "name", default="mnist", help=f"One of {', '.join(datasets.DATASETS)}.")
+_dataset = click.option("--dataset", "name", default="mnist", help=f"Data set: {', '.join(datasets.DATASETS)}.")
 
 
 _seconds = click.FloatRange(min=0, max=86_400, min_open=True)
@@ -46,7 +46,7 @@ _seconds = click.FloatRange(min=0, max=86_400, min_open=True)
 @data.command("fetch")
 @_dataset
 @options.some("data")
-@click.option("--mirror-seconds", type=_seconds, default=20.0, help="Time for a mirror to answer.")
+@click.option("--mirror-seconds", type=_seconds, default=20.0, help="Time limit of a mirror, in seconds.")
 def _fetch(name: str, data: Path | None, as_json: bool, mirror_seconds: float) -> None:
     """Fetch missing and damaged files into --data or the cache."""
     from harness.data import training_images
@@ -101,7 +101,7 @@ def _list(as_json: bool) -> None:
         options.print_json({"datasets": rows})
         return
     if not rows:
-        say("no data sets of your own; --dataset PATH reads one")
+        say("no data sets of your own; --dataset PATH adds a data set")
         return
     titles = [(name.removesuffix("_size"), name not in ("name", "shape")) for name in rows[0]]
     cells = [[f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()] for row in rows]
@@ -110,17 +110,20 @@ def _list(as_json: bool) -> None:
 
 @data.command("remove")
 @click.argument("name")
-@click.option("--force", is_flag=True, help="Also where records or studies are of it; their rows are left out then.")
+@click.option("--force", is_flag=True, help="Remove a data set in use; leaderboard rows are then left out.")
 def _remove(name: str, force: bool) -> None:
     """Remove one of your own data sets from the workspace; records and studies stay."""
     spec = datasets.dataset(name)
     if not spec.sha256:
-        raise UsageError(f"{name} is no data set of one's own")
+        raise UsageError(f"{name} is a built-in data set and cannot be removed")
     workspace = files.workspace()
     counts = [(kind, count[name]) for kind, count in _users(workspace).items() if count[name]]
     if counts and not force:
-        used = " and ".join(f"{count} {kind}" for kind, count in counts)
-        raise UsageError(f"{used} of this workspace are of {name}", hint="--force removes it; their rows are left out")
+        used = ", ".join(f"{kind}: {count}" for kind, count in counts)
+        raise UsageError(
+            f"the data set {name} is in use ({used})",
+            hint="--force removes the data set; leaderboard rows are then left out",
+        )
     folder = workspace.data(name)
     # A folder without data.json is not a data set. Deleting this file first avoids a partial data set.
     (folder / "data.json").unlink()
@@ -128,25 +131,27 @@ def _remove(name: str, force: bool) -> None:
     say(f"removed {name}")
 
 
-@data.command("describe", short_help="Say what a data set is, and what its test part can prove.")
+@data.command("describe", short_help="Describe a data set, with the provable accuracies.")
 @click.argument("source", metavar="DATASET")
 @options.some("data")
-@click.option("--input", "shape", type=declarations.SHAPE, help="Resize one's own pictures: channels x rows x columns.")
-@click.option("--group-by", help="What stays on one side of a split: an array of the .npz, or _ for names up to _.")
+@click.option("--input", "shape", type=declarations.SHAPE, help="Resize your own pictures: channels x rows x columns.")
+@click.option("--group-by", help="Groups that are not split: an array of the .npz, or _ for file names up to _.")
 @click.option(
     "--channels",
     type=click.Choice(["first", "last", "none"]),
-    help="Where an array of the .npz has its channels; none of pictures.",
+    help="Position of the channel axis in an array of the .npz; none for pictures without channels.",
 )
-@click.option("--name", default="", help="Name of the data set, before its hash [default: that of the path].")
-@click.option("--allow-overlap", is_flag=True, help="Keep parts that have images or groups in common, and say so.")
+@click.option("--name", default="", help="Name of the data set, without hash [default: from the path].")
+@click.option(
+    "--allow-overlap", is_flag=True, help="Accept parts with common images or groups; the overlap is reported."
+)
 @click.option(
     "--score",
     type=click.Choice(["accuracy", "balanced"]),
     default="accuracy",
-    help="What accuracy is of one's own data: of all images, or the mean of the classes' own.",
+    help="Accuracy of your own data: over all images, or the mean over the accuracies of the classes.",
 )
-@click.option("--html", type=click.Path(path_type=Path), help="Write a page with examples of each class.")
+@click.option("--html", type=click.Path(path_type=Path), help="Page to write, with examples of each class.")
 def _describe(
     source: str,
     data: Path | None,
@@ -159,7 +164,7 @@ def _describe(
     html: Path | None,
     as_json: bool,
 ) -> None:
-    """Describe a data set, with the accuracies that its test part can prove.
+    """Describe a data set, with the accuracies that the test part can prove.
 
     DATASET is a name, or the path of your own data: a folder train/CLASS/*, test/CLASS/* or CLASS/* of pictures, or a
     folder of IDX files; .npz with the keys of Keras or MedMNIST or X, y, X_test, y_test; series as .ts or UCR's .tsv.
@@ -178,11 +183,11 @@ def _describe(
     reading = Options(shape, group_by, score == "balanced", channels, allow_overlap)
     known = source in datasets.DATASETS
     if known and (reading != Options() or name):
-        raise UsageError(f"{'--name' if name else reading} is for one's own data; {source} is as it is")
+        raise UsageError(f"{'--name' if name else reading} applies only to your own data, not to {source}")
     images = load(source if known else data_name(source, reading, name), data)
     if not known and len(readings := descriptions(source)) > 1:
         names = ", ".join(readings)
-        say(f"{source} is described in several ways, so commands ask for one of {names}", "warning")
+        say(f"{source} has several descriptions, so commands require a name: {names}", "warning")
     document = description(images)
     lines = description_lines(images, document)
     if html is not None:
@@ -205,7 +210,7 @@ def _path(name: str, data: Path | None, as_json: bool) -> None:
 
 def _show(document: dict[str, Any], as_json: bool) -> None:
     lines = [
-        "{dataset} in {source}: every file is the right one, data hash {data_hash}",
+        "{dataset} in {source}: all files are correct, data hash {data_hash}",
         "{train:,} training, {validation:,} validation and {test:,} test images",
         *(f"{file['sha256']}  {file['name']}" for file in document["files"]),
         *(f"fetched {name}" for name in document.get("fetched", ())),

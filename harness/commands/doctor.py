@@ -79,8 +79,8 @@ def _python() -> _Found:
     commit, dirty = code_version()
     facts = {"version": platform.python_version(), "executable": sys.executable, "commit": commit, "dirty": dirty}
     if commit is None:
-        return "{version} at {executable}".format(**facts), facts, "only in a git checkout results name their code"
-    changed = ", with changes that are not committed" if dirty else ""
+        return "{version} at {executable}".format(**facts), facts, "results record the commit only in a git checkout"
+    changed = ", with uncommitted changes" if dirty else ""
     return "{version} at {executable}, commit {commit:.12}".format(**facts) + changed, facts
 
 
@@ -125,11 +125,11 @@ def _engine() -> _Found:
     try:
         engine = load_engine()
     except EngineUnavailable as error:
-        hint = "install a C++ compiler (g++ or clang), or let HARNESS_ENGINE_CACHE name another folder"
-        return f"torch trains, which takes several times as long: {error}", {}, hint
+        hint = "install a C++ compiler (g++ or clang), or set HARNESS_ENGINE_CACHE to a different folder"
+        return f"training uses torch, which is several times slower: {error}", {}, hint
     facts = {"name": engine.name, "file": engine.path}
     if engine.skipped:
-        return f"{engine.name}, built {'; '.join(engine.skipped)}", facts, "a newer compiler may know it"
+        return f"{engine.name}, built {'; '.join(engine.skipped)}", facts, "a newer compiler may help"
     return f"{engine.name}, compiled for this processor", facts
 
 
@@ -142,21 +142,21 @@ def _data(spec: datasets.Dataset, folder: Path | None) -> _Found:
         if folder is not None:
             raise
         # Only a warning: the first command that trains fetches the data.
-        hint = f"'{typed('data', 'fetch', '--dataset', spec.name)}' fetches it; or {error.hint}"
+        hint = f"'{typed('data', 'fetch', '--dataset', spec.name)}' downloads the data set; or {error.hint}"
         return f"no copy of {spec.name} yet: {error.message}", {}, hint
     facts = {key: report[key] for key in ("dataset", "source", "data_hash")}
-    return "{dataset} in {source}, every file is the right one, data hash {data_hash}".format(**facts), facts
+    return "{dataset} in {source}, all files are correct, data hash {data_hash}".format(**facts), facts
 
 
 def _workspace(root: Path) -> _Found:
     files.check_writable(root, make=False)
     folder = root.absolute()
     free = shutil.disk_usage(next(each for each in (folder, *folder.parents) if each.exists())).free
-    message = f"{root} can be written, {free / 2**30:.1f} GiB are free"
+    message = f"{root} is writable, {free / 2**30:.1f} GiB free"
     facts = {"folder": str(root), "free_bytes": free}
     if free >= _ENOUGH_DISK_BYTES:
         return message, facts
-    return message, facts, f"{_ENOUGH_DISK_BYTES // 2**20} MiB are enough"
+    return message, facts, f"at least {_ENOUGH_DISK_BYTES // 2**20} MiB are recommended"
 
 
 def _libraries() -> _Found:
@@ -184,21 +184,21 @@ def _libraries() -> _Found:
         "made_for_torch": due,
         "fits": due in (None, installed.partition("+")[0]) and is_whole,
     }
-    message = f"{path} and fvcore count as this program does; torchvision {facts['version']}"
+    message = f"{path} and fvcore confirm the counts of this program; torchvision {facts['version']}"
     if is_whole:
         return message, facts
     # This program uses only the data sets of torchvision and declares the missing operators; user scripts do not.
-    hint = "harness needs nothing more; your own scripts need the torchvision that was built for this torch"
-    return f"{message} was built for another torch than {installed}: 'import torchvision' fails", facts, hint
+    hint = "harness is not affected; your own scripts require a torchvision that was built for this torch"
+    return f"{message} was not built for torch {installed}: 'import torchvision' fails", facts, hint
 
 
 @click.command(short_help="Check the installation, the device and the data.")
 @options.some("dataset", "data")
-@click.option("-v", "--verbose", is_flag=True, help="Also list what is as it should be.")
+@click.option("-v", "--verbose", is_flag=True, help="Also list the checks that passed.")
 def doctor(dataset: str, data: Path | None, verbose: bool, as_json: bool) -> int:
     """Check the installation, the device and the data; print a line for each problem, with advice.
 
-    Exit code 0 if all that is needed works, else the code of the first failure: 2 workspace, 5 data, 6 device or
+    Exit code 0 if all required parts work, else the code of the first failure: 2 workspace, 5 data, 6 device or
     installation.
 
     \b
@@ -241,4 +241,4 @@ def _print_checks(checks: Sequence[_Check], verbose: bool) -> None:
         show_table(console(), *zip(*lines, strict=True))
     good = sum(check.verdict == "ok" for check in checks)
     if not verbose:
-        click.echo(f"{'all' if good == len(checks) else 'the rest'} good ({good} checks; -v lists them)")
+        click.echo(f"{good} of {len(checks)} checks passed (-v lists all)")

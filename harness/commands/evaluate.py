@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from harness.evidence.record import Record
 
 
-@click.command(short_help="Check kept weights image by image, or try your own digits.")
+@click.command(short_help="Check kept weights image by image, or classify your own digits.")
 @click.argument("network")
 @click.option(
     "--seed",
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     default="0",
     help="Index of a recorded seed, or all.",
 )
-@click.option("--on", "other", help="Other labelled images: qmnist-50k, or the path of data of one part.")
-@click.option("--images", type=click.Path(path_type=Path), help="Your own pictures: a file or a folder.")
-@click.option("--recipe", help="The recipe's name, where the network has several rows.")
-@click.option("--c", "in_c", is_flag=True, help="Compile a network of integers and compare all logits.")
+@click.option("--on", "other", help="Different labelled images: qmnist-50k, or a path of data with a single part.")
+@click.option("--images", type=click.Path(path_type=Path), help="Your own pictures to classify: a file or a folder.")
+@click.option("--recipe", help="Name of the recipe, if the network has several rows.")
+@click.option("--c", "in_c", is_flag=True, help="Compile an integer network and compare all logits.")
 @options.some("dataset", "data")
 def evaluate(
     network: str,
@@ -45,17 +45,17 @@ def evaluate(
     data: Path | None,
     as_json: bool,
 ) -> int:
-    """Load the kept weights of NETWORK and check that they make exactly the recorded errors, image by image.
+    """Load the kept weights of NETWORK and check that the errors are exactly the recorded errors, image by image.
 
-    NETWORK is a hash or name of the leaderboard, a preset, or the notation. The weights came with the program or are in
+    NETWORK is a hash or name of the leaderboard, a preset, or the notation. The weights are part of the program, or in
     runs/records/weights; nothing is trained. Exit code 3 if the errors differ from the record. Each read of the test
     images is logged in runs/records/test_reads.jsonl.
 
-    --images classifies your own pictures; digits for a network of MNIST are made white on black, 28x28 and centred. The
-    printed confidence is the output of the network, and nearly always high. --on evaluates on other labelled images, in
-    any form that --dataset takes, and declares the evaluation in runs/records/ledger.jsonl beforehand. --c compiles a
-    network of integers with the C compiler of this machine, and compares all logits of the test images with the
-    reference. docs/examples/evaluate_plain.py checks a record without this program.
+    --images classifies your own pictures; digits for an MNIST network are converted to white on black, 28x28, centred.
+    The printed confidence is the output of the network, and nearly always high. --on evaluates on different labelled
+    images, in any form that --dataset accepts, and declares the evaluation in runs/records/ledger.jsonl beforehand. --c
+    compiles an integer network with the C compiler of this machine, and compares all logits of the test images with the
+    reference. examples/evaluate_plain.py checks a record without this program.
 
     \b
     harness evaluate eab8ff
@@ -65,7 +65,7 @@ def evaluate(
     """
     if sum((other is not None, images is not None, in_c)) > 1:
         raise UsageError(
-            "--on is for labelled images, --images for pictures without labels, --c for C: give one of them"
+            "--on (labelled images), --images (pictures without labels) and --c (C code) cannot be combined"
         )
     from harness.evidence.evaluate import bounds_of, evaluate_seeds
     from harness.evidence.record import kept_indices
@@ -93,7 +93,7 @@ def evaluate(
     ]
     options.answer(as_json, document, _text(evidence, seeds, part, bounds))
     if entry is not None and entry.errors not in ((), tuple(item.errors for item in seeds)):
-        say(f"an earlier evaluation of these seeds and images had other errors: {entry.errors}", "warning")
+        say(f"an earlier evaluation of these seeds and images had different errors: {entry.errors}", "warning")
         return 3
     return 0 if all(item.as_recorded is not False for item in seeds) else 3
 
@@ -111,7 +111,7 @@ def _text(evidence: Record, seeds: Sequence[Evaluation], part: str, bounds: tupl
     if len(seeds) > 1:
         line = f"{len(seeds)} of {len(evidence.seeds)} recorded seeds: mean {_mean_pct(seeds):.3f} %"
         if bounds[0] is not None:
-            line += f"; 99 % lower bound {bounds[0]:.3f} %, over images too {bounds[1]:.3f} %"
+            line += f"; 99 % lower bound {bounds[0]:.3f} %, over seeds and images {bounds[1]:.3f} %"
         lines.append(line)
     return "\n".join(lines)
 
@@ -122,11 +122,11 @@ def _seed_line(seed: Evaluation) -> str:
         return line
     classes = ", ".join(map(str, seed.differing[:8])) + (", ..." if len(seed.differing) > 8 else "")
     line += ", as recorded" if seed.as_recorded else f", NOT as recorded ({seed.recorded_errors:,} errors)"
-    line += f", other classes: {classes}" if classes else ", image by image"
+    line += f", different classes on images {classes}" if classes else ", image by image"
     if seed.ties:
-        line += f" ({seed.ties} of them between two almost equal classes)"
+        line += f" ({seed.ties} images with two almost equal logits)"
     if seed.repeated:
-        line += "; weights of a repeat, with other last bits"
+        line += "; weights of a repeated training, with different last bits"
     return line
 
 
@@ -139,7 +139,7 @@ def _in_c(evidence: Record, indices: list[int], workspace: Workspace, data: Path
         with busy(f"comparing seed {index}"):
             comparisons.append(compare_seed(evidence, index, workspace, data))
     lines = [
-        f"seed {item.index}: {item.logits - item.differing:,} of {item.logits:,} logits of {item.compiler} equal, "
+        f"seed {item.index}: {item.logits - item.differing:,} of {item.logits:,} logits equal with {item.compiler}, "
         f"{item.errors:,} errors in {item.images:,} images"
         for item in comparisons
     ]

@@ -9,7 +9,7 @@ import click
 from harness.interface import api, options
 
 
-@click.command(short_help="Say what a network costs, op by op.")
+@click.command(short_help="Print the cost of a network, op by op.")
 @options.of(api.explain)
 def explain(network: str, budget: int | None, as_json: bool, **arguments: Any) -> None:
     """Print the cost of NETWORK, op by op; nothing is trained.

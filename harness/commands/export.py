@@ -9,14 +9,14 @@ import click
 from harness.interface import api, options
 
 
-@click.command(short_help="Write a network as ONNX or safetensors.")
+@click.command(short_help="Write a network as ONNX, safetensors or C.")
 @options.of(api.export)
 def export(as_json: bool, **arguments: Any) -> int:
-    """Write a trained NETWORK for use in other programs, as ONNX, safetensors or C.
+    """Write a trained NETWORK as ONNX, safetensors or C, for use in external programs.
 
     The weights of a recorded seed are read from records/weights. A network without a record is trained on all training
     images with this seed, and so is a recorded network with --retrain; the test set is not read. On the same kind of
-    machine, trained weights equal the record bit for bit; the output states whether they do.
+    machine, trained weights equal the record bit for bit; the output states whether the weights are equal.
 
     The ONNX model takes the raw numbers of the data set, MNIST's as uint8 (batch, 1, 28, 28). The model scales and
     normalises the numbers, and is compared with torch on real images before the file is written; rotated filters are

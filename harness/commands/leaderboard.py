@@ -34,23 +34,23 @@ _STYLES = {
 _WIDE = 112  # terminal width in characters from which all columns are shown
 _LEGEND = (
     "accuracy: mean and deviation over seeds on the test set (v: on validation images, c: an unchecked claim); "
-    "bound: the lower bound that decides the tier; seeds: how many of them reach the target"
+    "bound: the lower bound that decides the tier; seeds: number of seeds that reach the target"
 )
 
 # Titles with their rows.
 _Tables = Sequence[tuple[str, Sequence["LeaderboardRow"]]]
 
 
-@click.command(short_help="Show the standings.")
+@click.command(short_help="Show the leaderboard.")
 @options.option("dataset", default=None, help="Only rows on this data set, a name or a path.")
 @click.option("--tier", type=click.Choice(list(_STYLES)), help="Only rows of this tier.")
 @click.option("--target", type=declarations.PER_CENT, help="Only rows of this target, in per cent.")
 @click.option("--all", "show_all", is_flag=True, help="All rows, grouped by data set and target.")
 @click.option("--limit", type=click.IntRange(1), help="Largest number of rows to show, the best first.")
-@click.option("--publish", metavar="NETWORK", help="Copy its evidence into the clone of the repository.")
+@click.option("--publish", metavar="NETWORK", help="Copy the evidence of NETWORK into the clone of the repository.")
 @click.option("--check", is_flag=True, help="Check that records, weights, ledger and table agree.")
-@click.option("--anchor", metavar="COMMIT", help="With --check: compare with this published commit, too.")
-@click.option("--html", is_flag=True, help="Write leaderboard.html, all rows on one page, beside it.")
+@click.option("--anchor", metavar="COMMIT", help="With --check: also compare with this published commit.")
+@click.option("--html", is_flag=True, help="Write leaderboard.html, a page with all rows.")
 @options.as_json
 def leaderboard(
     dataset: str | None,
@@ -75,7 +75,7 @@ def leaderboard(
                    the lower bound of the mean (99 % confidence or more) reaches the target
     verified       5 seeds or more, all declared seeds run; the lower bound of the mean
                    reaches the target: of all seeds, and of the seeds declared first (98 % at
-                   the first look of a workspace at the test images, stricter at each further)
+                   the first look of a workspace at the test images, more at further looks)
     at the target  5 seeds or more; the mean reaches the target, the bound does not
     measured       below the target, fewer seeds, or a declared seed has not been run
     searched       measured by a search on validation images only
@@ -103,7 +103,7 @@ def leaderboard(
     if check:
         return _check(workspace, anchor, as_json)
     if anchor:
-        raise UsageError("--anchor COMMIT is for --check")
+        raise UsageError("--anchor COMMIT requires --check")
     if publish:
         _publish(publish, workspace, dataset or datasets.AUTO)
     standings = survey(workspace)
@@ -143,8 +143,8 @@ def _names(rows: Sequence[LeaderboardRow]) -> dict[str, str]:
 def _say_none_fits(rows: Sequence[LeaderboardRow]) -> None:
     targets = ", ".join(f"{target:g}" for target in sorted({row.target_pct for row in rows}))
     sets = ", ".join(sorted({row.dataset for row in rows}))
-    facts = f"their targets are {targets} %, their data sets {sets}"
-    write(f"none of the {len(rows)} rows fits these options; {facts}", err=True)
+    facts = f"existing targets: {targets} %, existing data sets: {sets}"
+    write(f"none of the {len(rows)} rows matches the options; {facts}", err=True)
 
 
 def _faults(workspace: Workspace, anchor: str | None) -> list[str]:
@@ -163,7 +163,7 @@ def _check(workspace: Workspace, anchor: str | None, as_json: bool) -> int:
     with_history = is_whole(shipped_table().parent)
     text = "\n".join(faults)
     if not faults:
-        text = "the evidence holds together" + ("" if with_history else ", as far as git has its history here")
+        text = "the evidence is consistent" + ("" if with_history else ", as far as the git history is available")
     options.answer(as_json, {"faults": faults, "with_history": with_history}, text)
     return ContentError.exit_code if faults else 0
 
@@ -201,7 +201,7 @@ def _show(rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, is_whole:
     _print_tables(where, tables, names, ranked)
     left = len(rows) - sum(len(group) for _, group in tables)
     if left:
-        click.echo(f"+{left} more: {typed('leaderboard', '--all')}\n")
+        click.echo(f"{left} more rows: {typed('leaderboard', '--all')}\n")
     show_table(where, [[_LEGEND]], ["dim"])
 
 
@@ -224,7 +224,7 @@ def _smallest_and_others(proven: Sequence[LeaderboardRow]) -> _Tables:
     also = [row for row in proven if row.target_pct == default and row not in smallest]
     return [
         (f"{_title(name)}: the smallest network found for each target", smallest),
-        (f"{default:g} %: the other verified or certified networks", also),
+        (f"{default:g} %: further verified or certified networks", also),
     ]
 
 

@@ -22,14 +22,14 @@ _MOST = 4
 
 
 @click.command(short_help="Write the report of a study, or compare several.")
-@click.argument("names", metavar="[STUDY [OTHER]...]", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="An index of all studies, with the leaderboard.")
-@click.option("--watch", is_flag=True, help="Keep the report current while the study's search goes on.")
-@click.option("--open", "opened", is_flag=True, help="Show the page in the browser.")
-@click.option("--figures", is_flag=True, help="Write the study's figures too, as SVG and PNG.")
-@click.option("--tables", is_flag=True, help="Write the study's networks too, as CSV and JSON.")
+@click.argument("names", metavar="[STUDY]...", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Write an index of all studies, with the leaderboard.")
+@click.option("--watch", is_flag=True, help="Update the report until the search ends.")
+@click.option("--open", "opened", is_flag=True, help="Open the page in the browser.")
+@click.option("--figures", is_flag=True, help="Also write the figures, as SVG and PNG.")
+@click.option("--tables", is_flag=True, help="Also write the networks, as CSV and JSON.")
 @click.option("--markdown", is_flag=True, help="Print a summary for a pull request; write nothing.")
-@options.option("storage", help="Bring the study in this database up to date too; see docs/storage.md.")
+@options.option("storage", help="Also update the study in this database; see docs/storage.md.")
 @options.as_json
 def report(
     names: tuple[str, ...],
@@ -97,11 +97,12 @@ def _refuse_together(
     """Raise UsageError if options exclude each other."""
     several = everything or len(names) > 1
     refusals = {
-        f"{len(names)} names were given, but at most {_MOST} can be compared": len(names) > _MOST,
-        "--all is of all studies, so no name goes with it": everything and names,
-        "--watch, --figures and --tables are of one study": several and of_one_study,
-        "--storage is of one study's page": storage is not None and (several or watch or markdown),
-        "--markdown prints and writes nothing: no other option goes with it": markdown
+        f"{len(names)} names are given, but at most {_MOST} can be compared": len(names) > _MOST,
+        "--all covers all studies and cannot be combined with names": everything and names,
+        "--watch, --figures and --tables require a single study": several and of_one_study,
+        "--storage requires a single study, without --watch and --markdown": storage is not None
+        and (several or watch or markdown),
+        "--markdown writes no file and cannot be combined with --all, --open, --watch, --figures or --tables": markdown
         and (everything or opened or of_one_study),
     }
     for message, is_refused in refusals.items():
@@ -141,10 +142,10 @@ def _one(names: tuple[str, ...], workspace: Workspace) -> Path:
     from harness.interface.lookup import find_study, is_short, read_study, studies
 
     if names and is_short(names[0]) and find_study(names[0], workspace) is None:
-        raise UsageError(f"{names[0]!r} is a network: one report is of a study, or compares 2 to {_MOST} networks")
+        raise UsageError(f"{names[0]!r} is a network: a report requires a study, or 2 to {_MOST} networks")
     folder = read_study(names[0] if names else None, workspace)
     if not names and len(studies(workspace)) > 1:
-        say(f"the latest study: {folder.name}")
+        say(f"latest study: {folder.name}")
     return folder
 
 
@@ -163,7 +164,7 @@ def _mirror(folder: Path, storage: str) -> None:
     ):
         mirror.entries = study.entries
         if not mirror.finish(seconds=None):
-            raise UsageError("the database of --storage could not be brought up to date; the same command goes on")
+            raise UsageError("cannot update the database of --storage; run the same command again to continue")
 
 
 def _study(
@@ -212,9 +213,9 @@ def _compared(names: tuple[str, ...], workspace: Workspace) -> tuple[list[Path],
     others = [name for name in names if name not in folders]
     for name in filter(_is_of_nothing, others):
         hint = nearest(name, [*studies(workspace), *PRESETS])
-        raise UsageError(f"no study and no network is called {name[:60]!r}", hint=hint)
+        raise UsageError(f"no study or network is named {name[:60]!r}", hint=hint)
     if folders and others:
-        raise UsageError(f"{next(iter(folders))!r} is a study and {others[0]!r} a network: compare one kind")
+        raise UsageError(f"{next(iter(folders))!r} is a study and {others[0]!r} a network: these cannot be compared")
     read = [read_network(name, workspace, MNIST) for name in others]
     if len({network.architecture.hash for network in read} or {*folders.values()}) < len(names):
         raise UsageError("the same study or network is given twice")

@@ -99,15 +99,15 @@ def _plan_facts(document: dict[str, Any]) -> dict[str, str]:
         if config.get(most) is not None:
             objective += f"; minimised: {OBJECTIVES[Metric(config[metric])]}, at most {config[most]:,}"
             if config[metric] in document.get("drawn_ceilings", ()):
-                objective += " as the largest of the networks drawn"
+                objective += " (the largest drawn network)"
     if "chip" in document:
-        objective += f"; by the chip {' and '.join(document['chip'])}"
+        objective += f"; limits of the chip: {' and '.join(document['chip'])}"
     recipe = " or ".join(document.get("recipe_choices", [config["recipe_name"]]))
     runs = f"recipe {recipe}, epochs {', '.join(map(str, document['lengths']))}"
     if config["rungs"]:
         runs += f", pruned at {' and '.join(f'{100 * share:g} %' for share in RUNG_SHARES)}"
     if (seconds := document["estimated_seconds_a_training"]) is not None:
-        runs += f"; about {seconds[0]:.0f} to {seconds[1]:.0f} s each on one core"
+        runs += f"; about {seconds[0]:.0f} to {seconds[1]:.0f} s per run on a single core"
     time = "no time limit" if effort["seconds"] is None else duration_text(effort["seconds"])
     trials = "" if effort["trials"] is None else f", at most {counted(effort['trials'], 'trial')}"
     workers = f"{counted(effort['workers'], 'worker')} on {effort['device']}, {effort['engine']} engine"
@@ -119,6 +119,6 @@ def _plan_facts(document: dict[str, Any]) -> dict[str, str]:
         "space": f"{config['space']}: {count_text(document['derivations'], 'configuration')}, {share} feasible",
         "runs": runs,
         "sampler": f"{config['sampler']}, seed {config['seed']}; prior {config['prior']}: "
-        + counted(document["past_trainings"], "past run"),
+        + counted(document["past_trainings"], "prior observation"),
         "effort": f"{workers}; {time}{trials}",
     }

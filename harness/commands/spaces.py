@@ -16,14 +16,14 @@ from search_spaces.catalog import SPACES, space
 from search_spaces.network import analyse
 from search_spaces.space import SearchSpace, count_text, draw_uniform, feasible
 
-_seed = click.option("--seed", type=int, default=0, help="Seed of the random numbers.")
+_seed = click.option("--seed", type=int, default=0, help="Random seed.")
 
 
 @click.group(short_help="List, show, sample, count and check search spaces.")
 def spaces() -> None:
     """List, show, sample, count and check search spaces.
 
-    NAME is the name of a space that comes with the harness, or @FILE.
+    NAME is the name of a built-in space, or @FILE.
 
     \b
     harness spaces list
@@ -32,10 +32,10 @@ def spaces() -> None:
     """
 
 
-@spaces.command("list", short_help="List the spaces that come with the harness.")
+@spaces.command("list", short_help="List the built-in spaces.")
 @options.as_json
 def list_spaces(as_json: bool) -> None:
-    """List the spaces that come with the harness; the first is the default."""
+    """List the built-in spaces; the first space is the default."""
     documents = [_facts(space(name)) | {"description": text} for name, text in SPACES.items()]
     lines = [
         f"{each['name']:<8}{count_text(each['derivations']):>14} configurations  {each['description']}"
@@ -82,7 +82,7 @@ def sample(name: str, count: int, seed: int, budget: int | None, as_json: bool) 
     "--samples",
     type=click.IntRange(100, 100_000),
     default=2_000,
-    help="Draws, if the space is too large to be counted.",
+    help="Number of draws, if the space is too large to enumerate.",
 )
 @_seed
 @options.as_json
@@ -110,7 +110,7 @@ def check(file: str, as_json: bool) -> None:
     if not document["feasible"]["accepted"]:
         rejected = ", ".join(map(str.strip, lines[1:4]))
         if document["feasible"]["exact"]:
-            raise ContentError(f"{definition.name}: none of its {how_many} is accepted; {rejected}")
+            raise ContentError(f"{definition.name}: none of the {how_many} is accepted; {rejected}")
         drawn = document["feasible"]["looked_at"]
         say(f"none of {drawn:,} configurations drawn at random is accepted; {rejected}", "warning")
     for name in definition.unused:
@@ -134,11 +134,11 @@ def _counted(
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the number of networks in a space, as JSON values and as lines."""
     counted = feasible(definition, budget, rng=random.Random(seed), samples=samples)
-    how = " (all were looked at)"
+    how = " (all checked)"
     if not counted.exact:
         share = f"{100 * (counted.low / counted.derivations):.2f} to {100 * (counted.high / counted.derivations):.2f} %"
         number = f"{count_text(counted.low)} to {count_text(counted.high)}"
-        how = f" drawn at random: {share} of all, {number}, with {100 * counted.confidence:g} % confidence"
+        how = f" random draws: {share} of all, {number}, with {100 * counted.confidence:g} % confidence"
     lines = [f"accepted: {counted.accepted:,} of {counted.looked_at:,}{how}"]
     for rejection in counted.rejected:
         why = "layers do not fit together" if rejection.reason == "shape" else f"by {rejection.reason}"

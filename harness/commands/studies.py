@@ -12,7 +12,7 @@ from harness.system.terminal import console, duration_text, show_table, write
 
 
 @click.command(short_help="List the studies, or remove one.")
-@click.option("--remove", metavar="STUDY", help="Remove this study; what was verified stays on record.")
+@click.option("--remove", metavar="STUDY", help="Remove this study; records of verified networks remain.")
 @options.as_json
 def studies(remove: str | None, as_json: bool) -> int:
     """List the studies below runs/, the latest last, with the target, time and result of each study."""

@@ -35,14 +35,14 @@ from harness.toy.rates import RateCurve, checked_gradients, largest_difference, 
     "learning_rates",
     type=float,
     multiple=True,
-    help="May be repeated [default: 0.1 0.2 0.5 0.8 1.0 2.0].",
+    help="Learning rate; may be repeated [default: 0.1 0.2 0.5 0.8 1.0 2.0].",
 )
 @click.option("--iterations", type=click.IntRange(1, 1_000_000), default=1_000, help="Number of updates.")
-@click.option("--target", type=float, default=0.01, help="Count the updates to a loss below it.")
+@click.option("--target", type=float, default=0.01, help="Count the updates until the loss is below this value.")
 @click.option("--check", "with_check", is_flag=True, help="Compare the gradients with autograd and differences.")
-@click.option("--out", type=click.Path(), help="Write the page, the workbook and a figure there.")
+@click.option("--out", type=click.Path(), help="Folder for the page, the workbook and a figure.")
 @click.option(
-    "--figure", type=click.Path(path_type=Path), help="Draw these learning rates there, as .png, .svg or .pdf."
+    "--figure", type=click.Path(path_type=Path), help="File for a figure of these learning rates: .png, .svg or .pdf."
 )
 @options.as_json
 def toy(
@@ -56,7 +56,7 @@ def toy(
 ) -> None:
     """Work out backpropagation on a network of eight weights, and show the effect of the learning rate.
 
-    Prints each quantity as a formula, with the numbers inserted, and as a value; then a table of learning rates. --out
+    Print each quantity as a formula, with the numbers inserted, and as a value; then a table of learning rates. --out
     writes toy.html (an interactive page), toy.xlsx (the same as a spreadsheet) and a figure as SVG and PNG. These files
     always show the default learning rates; --figure draws the rates given by --learning-rate. docs/backprop.md derives
     every line.
@@ -125,7 +125,7 @@ def _network_text(numbers: Mapping[str, float]) -> str:
     lines = ["The network: 2 inputs, 2 sigmoid hidden units, 2 sigmoid outputs, 8 weights, no biases", ""]
     lines += ["  " + "  ".join(f"{name} {numbers[name]:g}" for name in names) for names in (EXAMPLE, WEIGHTS)]
     for title, formulas in (
-        ("Forward: what enters each unit, what leaves it, the loss", FORWARD),
+        ("Forward: input and output of each unit, and the loss", FORWARD),
         ("Backward: dE_dw1 is the derivative of E_total with respect to w1, and so on", BACKWARD),
     ):
         rows = [
@@ -133,7 +133,7 @@ def _network_text(numbers: Mapping[str, float]) -> str:
             for name, formula in formulas.items()
         ]
         lines += ["", title, "", *_table(rows, "<")]
-    lines += ["", "The eight gradients in one formula each", ""]
+    lines += ["", "The eight gradients, each in a single formula", ""]
     lines += [f"  dE_d{name} = {numbers[f'dE_d{name}']: .12f} = {formula}" for name, formula in GRADIENTS.items()]
     return "\n".join(lines)
 
@@ -158,7 +158,7 @@ def _rates_text(curves: Sequence[RateCurve], target: float) -> str:
 def _write(out: str) -> list[Path]:
     """Write the files of the toy, all or none, and return the paths; the files show the default learning rates."""
     if not out:
-        raise UsageError("--out '': name a folder; . is the current one")
+        raise UsageError("--out '': a folder is required; . is the current folder")
     check_writable(Path(out))
     from reports.toy import contents
 

@@ -9,7 +9,7 @@ import click
 from harness.interface import api, options
 
 
-@click.command(short_help="Train one network once and validate it.")
+@click.command(short_help="Train a network once, with validation.")
 @options.of(api.train)
 def train(as_json: bool, **arguments: Any) -> int:
     """Train NETWORK once on the search split and validate the network after every epoch.

@@ -12,10 +12,10 @@ from harness.system import files
 from harness.system.errors import UsageError
 
 
-@click.command(short_help="Train a network on the seeds for tests and read the test set.")
+@click.command(short_help="Train a network on fixed seeds, and test each seed once.")
 @options.of(api.verify)
-@click.option("--certify", is_flag=True, help="The lower bound must reach the target, on seeds declared in a commit.")
-@click.option("--declare-only", is_flag=True, help="With --certify: enter the attempt in the ledger, train nothing.")
+@click.option("--certify", is_flag=True, help="Certify: the lower bound over declared seeds must reach the target.")
+@click.option("--declare-only", is_flag=True, help="With --certify: declare the attempt in the ledger, train nothing.")
 @options.option("cluster")
 def verify(declare_only: bool, certify: bool, cluster: str | None, as_json: bool, **arguments: Any) -> int:
     """Train NETWORK on a fixed list of seeds and all training images, and read the test set once for each seed.
@@ -39,10 +39,10 @@ def verify(declare_only: bool, certify: bool, cluster: str | None, as_json: bool
     from harness.training.executors.ray import Kinds, executor_at
 
     if declare_only and not certify:
-        raise UsageError("--declare-only declares a certification: give --certify with it")
+        raise UsageError("--declare-only requires --certify")
     request = VerifyRequest(certify=certify, **arguments)
     if certify and not declare_only and request.seeds is not None:
-        raise UsageError("--seeds has no effect on a declared certification: give it with --declare-only")
+        raise UsageError("--seeds has no effect on a declared certification; use --seeds with --declare-only")
     workspace = files.workspace()
     plan = plan_verification(request, workspace)
     if declare_only:

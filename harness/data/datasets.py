@@ -138,7 +138,7 @@ def dataset(name: str, folder: Path | None = None) -> Dataset:
         if os.path.isfile(path):
             return read_as(Dataset, path, str(path))
     names = [*DATASETS, *sorted(each.parent.name for each in facts.parent.parent.glob("*/data.json"))]
-    raise UsageError(f"unknown data set {name!r}: known are {', '.join(names)}", hint=nearest(name, names))
+    raise UsageError(f"unknown data set {name!r}; available: {', '.join(names)}", hint=nearest(name, names))
 
 
 def dataset_of(name: str, what: object, folder: Path | None = None) -> Dataset:
@@ -146,7 +146,7 @@ def dataset_of(name: str, what: object, folder: Path | None = None) -> Dataset:
     try:
         return dataset(name, folder)
     except (UsageError, ContentError) as error:
-        raise MissingSubject(f"{what}: its data set {name} cannot be read ({error.message})") from error
+        raise MissingSubject(f"{what}: cannot read the data set {name} ({error.message})") from error
 
 
 def asked_for(name: str) -> Dataset:
@@ -191,9 +191,7 @@ def _files(*hashes: tuple[str | None, str]) -> tuple[DataFile, ...]:
     return tuple(DataFile(f"{kind}-ubyte", *pair) for kind, pair in zip(kinds, hashes, strict=True))
 
 
-_MNIST_LICENCE = (
-    "The licence of MNIST is not stated at its source; catalogues list CC BY-SA 3.0 (Y. LeCun and C. Cortes)."
-)
+_MNIST_LICENCE = "The source of MNIST states no licence; catalogues list CC BY-SA 3.0 (Y. LeCun and C. Cortes)."
 
 # Sources of the numbers:
 # - gzip_md5: ``resources`` of torchvision's classes (0.28); a test compares the values.
@@ -240,7 +238,7 @@ DATASETS = {
         target_pct=95.0,
         mean=(0.1918,),
         std=(0.3483,),
-        licence="KMNIST is under CC BY-SA 4.0 (CODH; Clanuwat and others, 2018).",
+        licence="KMNIST is under CC BY-SA 4.0 (CODH; Clanuwat et al., 2018).",
         folder="KMNIST/raw",
         all_files=_files(
             (None, "bdb82020997e1d708af4cf47b453dcf7"),

@@ -72,23 +72,23 @@ def description_lines(data: ImageData, facts: dict[str, Any]) -> list[str]:
     counts = facts["images_by_class"]
     listed = [f"{name} {count:,}" for name, count in counts.items()]
     more = (
-        f" and {len(listed) - _LISTED} more, of {min(counts.values()):,} images or more"
+        f" and {len(listed) - _LISTED} more with at least {min(counts.values()):,} images each"
         if len(listed) > _LISTED
         else ""
     )
-    targets = [f"{each['target_pct']:g} % from {each['right']:,} right" for each in facts["provable"]]
+    targets = [f"{each['target_pct']:g} % with {each['right']:,} correct" for each in facts["provable"]]
     scale = ", ".join(f"{mean:.4g} ({std:.4g})" for mean, std in zip(facts["mean"], facts["std"], strict=True))
     proven = ", ".join(targets) or "none of the usual targets"
     cases = f"{facts['test_size']:,} test images"
     if spec.test_group_sizes:
         groups = counted(len(spec.test_group_sizes), "test group")
-        cases = f"{groups}, worth {_cases(spec):,} independent images,"
+        cases = f"{groups} (equivalent to {_cases(spec):,} independent images)"
     return [
         f"{facts['name']}: images of {shape_text(spec.image_shape)}; {parts_text(spec)}",
         f"{facts['classes']} classes: {', '.join(listed[:_LISTED])}{more}",
-        f"mean (deviation) a channel, on a scale from 0 to 1: {scale}",
+        f"mean (standard deviation) per channel, on a scale from 0 to 1: {scale}",
         f"hash {facts['hash']}, from {facts['source']}",
-        f"{cases} show with 95 % confidence: {proven}",
+        f"{cases} can prove with 95 % confidence: {proven}",
         *([f"note: {'; '.join(spec.remarks)}"] if spec.remarks else []),
-        *(f"there twice: {pair}" for pair in spec.duplicates),
+        *(f"duplicates: {pair}" for pair in spec.duplicates),
     ]

@@ -50,7 +50,7 @@ def labelled_images(name: str, spec: Dataset, folder: Path | None) -> _LabelledI
         folder: Folder of ``--data``, in which QMNIST is stored or to which QMNIST is fetched.
     """
     if name == _QMNIST and spec.name not in ("mnist", "mnist-5k"):
-        raise UsageError(f"--on {_QMNIST}: digits of MNIST's kind, but the network was trained on {spec.name}")
+        raise UsageError(f"--on {_QMNIST}: the images are MNIST digits, but the network was trained on {spec.name}")
     shape = spec.image_shape if spec.input else None
     part, known_as = _part_of(name, shape, folder)
     labels = _numbered(part, spec, name)
@@ -72,10 +72,12 @@ def _part_of(name: str, shape: Shape | None, folder: Path | None) -> tuple[sourc
         download = from_torchvision("QMNIST", folder or cache_folder(), what="test50k")
         return sources.part_of_arrays(download.data.numpy(), download.targets.numpy()[:, 0], "test"), _QMNIST
     if not path.is_dir() and not (path.is_file() and sources.is_of_data(path)):
-        raise UsageError(f"--on {name!r}: no such data; allowed are {_QMNIST}, folders, {sources.endings_text()}")
+        raise UsageError(
+            f"--on {name!r} is not a data set; allowed: {_QMNIST}, folders, {sources.endings_text()} files"
+        )
     parts = sources.source_at(path, shape).parts
     if len(parts) != 1:
-        raise DataError(f"{name} has the parts {', '.join(parts)}; --on takes data of one part")
+        raise DataError(f"{name} has the parts {', '.join(parts)}; --on requires data with a single part")
     [part] = parts.values()
     # The ledger is shared between machines, so the name must not contain a local path.
     return part, path.resolve().name
@@ -86,7 +88,7 @@ def _numbered(part: sources.Part, spec: Dataset, name: str) -> Array:
     by_number = {str(index): index for index in range(spec.classes)} if not spec.sha256 else {}
     number = by_number | classes
     if strange := [label for label in part.classes if label not in number]:
-        raise DataError(f"{name} has the class {strange[0]!r}; {spec.name} has {', '.join(list(classes)[:20])}")
+        raise DataError(f"{name} has the class {strange[0]!r}; classes of {spec.name}: {', '.join(list(classes)[:20])}")
     return np.array([number[label] for label in part.labels], np.int64)
 
 
@@ -102,7 +104,7 @@ class _OwnImage:
 def own_images(root: Path, spec: Dataset) -> tuple[list[_OwnImage], list[DataError]]:
     """Return the picture ``root``, or the pictures of the folder by name, and errors of the files left out."""
     if not root.exists():
-        raise UsageError(f"--images {root}: there is no such file or folder")
+        raise UsageError(f"--images {root}: no such file or folder")
     if not root.is_dir():
         return [_own_image(root, spec)], []
     images: list[_OwnImage] = []
@@ -117,26 +119,28 @@ def own_images(root: Path, spec: Dataset) -> tuple[list[_OwnImage], list[DataErr
         except DataError as error:
             faults.append(error if str(path) in error.message else DataError(f"{path}: {error.message}"))
     if not images:
-        raise faults[0] if faults else UsageError(f"--images {root}: there is no picture ({values.ENDINGS})")
+        raise faults[0] if faults else UsageError(f"--images {root}: no picture found ({values.ENDINGS})")
     if others:
         names = ", ".join(path.name for path in others[:5])
-        faults.append(DataError(f"what is no picture in {root} ({len(others):,}): {names}"))
+        faults.append(DataError(f"entries of {root} that are not pictures ({len(others):,}): {names}"))
     return images, faults
 
 
 def _own_image(path: Path, spec: Dataset) -> _OwnImage:
     if not values.is_picture(path) or not path.is_file():
-        raise DataError(f"{path} is no picture ({values.ENDINGS})")
+        raise DataError(f"{path} is not a picture ({values.ENDINGS})")
     numbers, is_transparent, _ = values.picture(path)
     if spec.sha256:
         if spec.image_shape[1] == 1 and numbers.shape[0] > 1:
-            raise DataError(f"{path} is a picture of several rows; {spec.name} has series")
+            raise DataError(f"{path} is a picture with {numbers.shape[0]} rows, but {spec.name} contains series")
         rows, columns, channels = numbers.shape
-        done = ["transparent parts made white"] if is_transparent else []
+        done = ["transparent parts filled with white"] if is_transparent else []
         if (rows, columns) != spec.image_shape[1:]:
             done.append(f"resized from {rows}x{columns}")
         if channels != spec.image_shape[0]:
-            done.append("made grey" if spec.image_shape[0] == 1 else f"made {spec.image_shape[0]} channels")
+            done.append(
+                "converted to grey" if spec.image_shape[0] == 1 else f"converted to {spec.image_shape[0]} channels"
+            )
         numbers = np.moveaxis(values.resized(numbers, spec.image_shape), 2, 0)[None]
         return _OwnImage(path, values.fitted(spec, numbers)[0], ", ".join(done))
     if numbers.dtype != np.uint8:
@@ -145,14 +149,14 @@ def _own_image(path: Path, spec: Dataset) -> _OwnImage:
         numbers = np.moveaxis(values.scaled(np.moveaxis(numbers, 2, 0)[None], low, high)[0], 0, 2)
     grey = values.resized(numbers, (1, *numbers.shape[:2]))[:, :, 0].astype(np.float64)
     if np.ptp(grey) < 1:
-        raise DataError(f"the picture {path} is all of one shade: there is no digit in it")
+        raise DataError(f"the picture {path} has a single shade and shows no digit")
     done = []
     if _border(grey) > (grey.min() + grey.max()) / 2:
         grey = 255 - grey
-        done.append("turned to white on black")
+        done.append("inverted to white on black")
     if grey.shape != (_EDGE, _EDGE):
         grey = _centred(grey)
-        done.append("cut out, scaled and centred")
+        done.append("cropped, scaled and centred")
     return _OwnImage(path, np.clip(np.rint(grey), 0, 255).astype(np.uint8)[None], ", ".join(done))
 
 

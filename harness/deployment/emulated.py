@@ -152,16 +152,16 @@ def emulate(
         }
         for memory, (size, limit) in memories.items():
             if size >= limit:
-                raise DeviceError(f"it takes {size:,} bytes of {memory} or more, and there are {limit:,}")
+                raise DeviceError(f"the network needs {size:,} bytes of {memory} or more, the chip has {limit:,}")
         _output([*compiler, *objects, *family.link, "-o", _PROGRAM], folder)
         text = _output([*family.emulator, _PROGRAM], folder)
     numbers = [int(number, 16) for number in re.findall("=([0-9a-f]{8})", text)]
     classes = library.dataset.classes
     if len(numbers) != len(pixels) * classes + 3:
-        raise DeviceError("the emulated chip does not come to an end")
+        raise DeviceError("the emulated program did not finish")
     loop_ticks, *logits, ticks, stack_bytes = numbers
     if _OVER in (ticks, stack_bytes):
-        raise DeviceError("its stack or the clock of the emulated chip runs over")
+        raise DeviceError("the stack or the clock of the emulated chip overflowed")
     return Emulation(
         logits=np.array(logits, np.uint32).view(np.int32).reshape(-1, classes),
         code_bytes=int(sections[1, :2].sum()) - library.network.plan.constant_bytes,
@@ -185,9 +185,9 @@ def _output(words: Sequence[str], folder: Path) -> str:
             words, cwd=folder, input="", capture_output=True, errors="replace", timeout=_PATIENCE_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
-        raise DeviceError(f"{words[0]} takes more than {_PATIENCE_SECONDS} seconds") from None
+        raise DeviceError(f"{words[0]} took more than {_PATIENCE_SECONDS} seconds") from None
     if run.returncode:
-        raise DeviceError(f"{words[0]} fails", hint=run.stderr.strip()[:200])
+        raise DeviceError(f"{words[0]} failed", hint=run.stderr.strip()[:200])
     return run.stdout + run.stderr
 
 

@@ -35,7 +35,7 @@ def onnx_files(network: TrainedNetwork, path: Path) -> Files:
         AssertionError: As for ``to_onnx``.
     """
     if MAP_SCALES in network.model.state_dict():
-        raise UsageError("--onnx: the answers on record are those of integers, which --c writes and ONNX has not")
+        raise UsageError("--onnx cannot write an integer network; use --c")
     images = network.images
     content, check = to_onnx(
         network.model, images.dataset, images.train_images[images.sample(_CHECKED_IMAGES)], network.about
@@ -88,7 +88,7 @@ def to_onnx(
             optimize=False,
             verbose=False,
         )
-    assert program is not None, "a program is returned where no file is named"
+    assert program is not None, "a program is returned if no file is named"
     # ``optimize=True`` would fold BN into the kernels, and a tied kernel would be stored once per layer.
     optimizer.fold_constants(program.model)
     optimizer.remove_unused_nodes(program.model)
@@ -114,6 +114,6 @@ def to_onnx(
     difference = float((ours - theirs).abs().max()) / max(float(ours.abs().max()), 1e-6)
     # ``not <=`` instead of ``>``, so that NaN is rejected too.
     if not difference <= _TOLERANCE:
-        raise AssertionError(f"ONNX gives other logits than torch, by {difference:.2g}: please report it")
+        raise AssertionError(f"the logits of ONNX and torch differ by {difference:.2g}: please report this network")
     differ = int((ours.argmax(1) != theirs.argmax(1)).sum())
     return content, {"images": len(pixels), "largest_difference": difference, "classes_differ": differ}

@@ -49,7 +49,7 @@ class OfPixels(nn.Module):
         if numbers.shape[1:] != shape:
             if [size for size in numbers.shape[1:] if size > 1] != [size for size in shape if size > 1]:
                 size = shape_text(numbers.shape[1:])
-                raise DataError(f"images are of {size}, but those of {self.dataset.name} of {shape_text(shape)}")
+                raise DataError(f"images have the shape {size}, but {self.dataset.name} has {shape_text(shape)}")
             numbers = numbers.reshape(-1, *shape)
         if self.takes_bytes and numbers.dtype == torch.uint8:
             return self.logits(numbers)
@@ -80,17 +80,17 @@ class OfPixels(nn.Module):
         difference = other_range(numbers, low, high)
         least, most = float(numbers.min()), float(numbers.max())
         if seems_small(numbers, low, high) or (difference and low.min() <= least and most <= high.max()):
-            due = f"those of {self.dataset.name} from {low.min():g} to {high.max():g}"
-            warnings.warn(f"numbers go from {least:g} to {most:g}, {due}", stacklevel=5)
+            due = f"the numbers of {self.dataset.name} from {low.min():g} to {high.max():g}"
+            warnings.warn(f"numbers range from {least:g} to {most:g}, {due}", stacklevel=5)
         elif difference:
-            raise DataError(f"the numbers {difference}: give them as those of {self.dataset.name} were given")
+            raise DataError(f"the numbers {difference}: use the scale of {self.dataset.name}")
 
 
 def _tensor(numbers: Any) -> Tensor:
     try:
         return torch.from_numpy(np.ascontiguousarray(numbers))
     except (TypeError, ValueError) as error:
-        raise DataError(f"{type(numbers).__name__} is no array of numbers") from error
+        raise DataError(f"{type(numbers).__name__} is not an array of numbers") from error
 
 
 def by_channel(values: tuple[float, ...], like: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ _SKEW = 4  # Student's bound of 20 seeds of skewness 1 errs at most this many ti
 _FEWEST_RUN = 5  # seeds that must have been run before a small chance makes an attempt futile
 # An attempt with a smaller chance to pass is futile. With both limits, a network whose true mean equals the target
 # stops after 11 of 20 seeds on average. The chance to pass falls by at most 0.3 points with 20 or 30 declared seeds and
-# by up to 1.7 with 100 (simulated, docs/lab).
+# by up to 1.7 with 100 (simulated, diary).
 _SMALLEST_CHANCE = 0.01
 _SIGNIFICANCE = 0.05  # level of the one-sided test of a re-run against its record
 TOLERANCE = 1e-6  # points between equal bounds: far above float rounding, far below one image in a hundred seeds
@@ -234,7 +234,8 @@ def contradiction(attempt: Attempt, evidence: Record) -> str | None:
         return f"{name}: seeds: {attempt.seeds} stated, at least {FEWEST_SEEDS} allowed"
     beacons = {run.beacon for run in evidence.seeds if run.index in attempt.indices}
     if attempt.rules > 1 and (None in beacons or len(beacons) != 1):
-        return f"{name}: beacon: {len(beacons)} stated by its seeds, one and the same is due"
+        stated_beacons = ", ".join(sorted(map(str, beacons))) or "none"
+        return f"{name}: beacon: {stated_beacons} stated by the seeds, a single beacon required"
     outcome, bound = ending(attempt, evidence)
     if bound is None:
         lacking = next((index for index in attempt.indices if evidence.seed(index) is None), attempt.first_index)
@@ -250,7 +251,7 @@ def _breach(attempt: Attempt) -> str | None:
     if not 0 < attempt.alpha <= ALPHA_SHARE * ALPHA:
         return f"alpha: {attempt.alpha:g} stated, at most {ALPHA_SHARE * ALPHA:g} allowed"
     if attempt.rules < 2 and not attempt.is_of_old_rules:
-        return f"rules: {attempt.rules} stated, which ended with attempt 4"
+        return f"rules: {attempt.rules} stated, allowed up to attempt 4 only"
     return None
 
 
@@ -459,7 +460,7 @@ def error_ratio_of(data: Dataset, target_pct: float) -> ErrorRatio:
     cases = independent_cases(groups) if groups else float(data.validation_size * data.folds)
     allowed = 1 - target_pct / 100
     margin = min(math.sqrt(allowed * (1 - allowed) / cases), allowed / 2)
-    unit = "independent images that the validation groups are worth" if groups else "validation images"
-    protocol = f"not measured; a margin of {100 * margin:.2f} points, by {round(cases):,} {unit}"
+    unit = "effective independent images of the validation groups" if groups else "validation images"
+    protocol = f"not measured; a margin of {100 * margin:.2f} points for {round(cases):,} {unit}"
     ratio = allowed / (allowed - margin) if allowed else 1.0
     return ErrorRatio(dataset=data.name, errors_ratio=ratio, relative_error=None, protocol=protocol)

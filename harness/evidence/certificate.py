@@ -71,9 +71,9 @@ class Certificate:
             f"{self.verdict}: {self.parameters:,} parameters, mean {self.mean_pct:.3f} % over {count} seeds on "
             f"{self.test_size:,} test images, lower bound {self.lower_bound_pct:.3f} % at {level:g} %, "
             f"target {self.target_pct:g} %\n"
-            f"failures of up to {unseen_failures_pct(count):.0f} % of the runs are not excluded by {count} seeds\n"
-            "as stated, not computed: target, alpha and the first index of the seeds, which a declaration fixed; the "
-            "errors, the size and the images of the test part, the data hash, the input shape"
+            f"{count} seeds cannot exclude failures of up to {unseen_failures_pct(count):.0f} % of the runs\n"
+            "stated, not recomputed: target, alpha and first seed index (fixed by a declaration); errors, size and "
+            "images of the test part; data hash; input shape"
         )
 
 
@@ -126,17 +126,18 @@ def check(path: Path) -> Certificate:
     images = certificate.test_size
     target_pct = certificate.target_pct
     digest = certificate.data_hash
+    alpha = certificate.alpha
     most = ALPHA_SHARE * ALPHA
     first = indices[0] if indices else 0
     rules = {
-        f"test_size: {images} stated, at least 1 is due": images > 0,
-        f"target_pct: {target_pct:g} stated, more than 0 and at most 100 is due": 0 < target_pct <= 100,
-        f"data_hash: {digest[:16]} is no SHA-256": bool(re.fullmatch("[0-9a-f]{64}", digest)),
-        f"alpha: {certificate.alpha:g} stated, more than 0 and at most {most:g} is due": 0 < certificate.alpha <= most,
-        f"indices: {count} stated, at least {FEWEST_SEEDS} are due": count >= FEWEST_SEEDS,
-        "indices: they are not consecutive": first >= 0 and indices == tuple(range(first, first + count)),
+        f"test_size: {images} stated, at least 1 required": images > 0,
+        f"target_pct: {target_pct:g} stated, more than 0 and at most 100 required": 0 < target_pct <= 100,
+        f"data_hash: {digest[:16]} is not a SHA-256": bool(re.fullmatch("[0-9a-f]{64}", digest)),
+        f"alpha: {alpha:g} stated, more than 0 and at most {most:g} required": 0 < alpha <= most,
+        f"indices: {count} stated, at least {FEWEST_SEEDS} required": count >= FEWEST_SEEDS,
+        "indices: not consecutive": first >= 0 and indices == tuple(range(first, first + count)),
         f"test_errors: {len(errors)} stated for {count} seeds": len(errors) == count,
-        f"test_errors: not all lie between 0 and {images}": all(0 <= each <= images for each in errors),
+        f"test_errors: not all between 0 and {images}": all(0 <= each <= images for each in errors),
     }
     for fault, holds in rules.items():
         if not holds:
@@ -144,7 +145,7 @@ def check(path: Path) -> Certificate:
     try:
         parameters = analyse(certificate.architecture, Task(certificate.input_shape, certificate.classes)).parameters
     except SearchSpaceError as error:
-        raise ContentError(f"{path}: its architecture is not a network: {error.message}") from error
+        raise ContentError(f"{path}: architecture is not a network: {error.message}") from error
     recipe_hash = certificate.recipe.hash
     seeds = [derive_seed(certificate.hash, recipe_hash, Purpose.VERIFY, index) for index in indices]
     due = {

@@ -115,7 +115,7 @@ def _lost_lines(path: Path, lines: dict[str, str]) -> Iterator[str]:
 
 def _since(records: Path, anchor: str) -> Iterator[str]:
     if git(records, "merge-base", "--is-ancestor", anchor, "HEAD") is None:
-        yield f"{records}: anchor: {anchor} stated, the history here has no such commit"
+        yield f"{records}: anchor: {anchor} stated, no such commit in the history"
         return
     changes = git(records, "diff", "--name-status", "--no-renames", "--relative", anchor, "--", ".") or ""
     for status, name in (line.split("\t") for line in changes.splitlines()):
@@ -149,7 +149,7 @@ def _table_faults() -> Iterator[str]:
                 if "no row" in (value, computed):
                     break
     if not has_difference:
-        yield f"{path}: rows: another order or number stated, {len(rows)} computed"
+        yield f"{path}: rows: a different order or number stated, {len(rows)} computed"
 
 
 def _ledger_faults(path: Path, records: Iterable[Record], memories: list[_Memory]) -> Iterator[str]:
@@ -161,7 +161,7 @@ def _ledger_faults(path: Path, records: Iterable[Record], memories: list[_Memory
     for promise in promises:
         begun_utc = [run.started_utc for run in _seeds_of(promise, evidence_of)]
         if begun_utc and datetime.fromisoformat(min(begun_utc)) < datetime.fromisoformat(promise.declared_utc):
-            yield f"{path}: seeds of {promise.hash}: declared {promise.declared_utc}, the first began {min(begun_utc)}"
+            yield f"{path}: seeds of {promise.hash}: declared {promise.declared_utc}, first run began {min(begun_utc)}"
     for item in entered.registrations:
         stated = item.lower_bound_pct
         computed = bounds.over_seeds(item.errors, item.images)
@@ -190,7 +190,7 @@ def _attempt_faults(
         beacon = _declared_in([memory], attempt)
         # Outside a repository and in a shallow clone the declaring commit is unknown.
         if beacons - {beacon} and memory[0] and is_whole(where.parent):
-            yield f"{name}: beacon: {', '.join(map(str, beacons))} stated, its declaration is in {beacon}"
+            yield f"{name}: beacon: {', '.join(map(str, beacons))} stated, the declaration is in commit {beacon}"
 
 
 def _seeds_of(promise: Attempt | Declaration, evidence_of: _Evidence) -> list[SeedRun]:
@@ -250,7 +250,7 @@ def publish(workspace: Workspace, network: str) -> None:
     table = shipped_table()
     folder = (files.SHIPPED / "records").resolve()
     if git(table.parent, "ls-files", "--error-unmatch", "--", table.name) is None:
-        raise UsageError(f"a row is published in a clone of the repository, and {table} is in none")
+        raise UsageError(f"--publish requires a clone of the repository, but {table} is not tracked by git")
     everything = collect(workspace)
     hashes = {network, *(attempt.hash for attempt in ledger.read(workspace.ledger).attempts)}
     for evidence in record.read_all(workspace.records):

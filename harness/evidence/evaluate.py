@@ -82,7 +82,7 @@ def network_of(weights: WeightFile, task: Task) -> Network:
         # Not strict, because files do not contain ``num_batches_tracked`` of BN.
         loaded = network.load_state_dict(tensors, strict=False)
     except (SearchSpaceError, RuntimeError, KeyError) as error:
-        raise ContentError(f"{weights.path} does not hold a network: {str(error).splitlines()[0]}") from error
+        raise ContentError(f"{weights.path} does not contain a network: {str(error).splitlines()[0]}") from error
     if missing := [name for name in loaded.missing_keys if not name.endswith("num_batches_tracked")]:
         raise ContentError(f"{weights.path} lacks {', '.join(missing)}")
     return network.eval()
@@ -191,8 +191,8 @@ def _refuse_trained(pixels: Tensor, name: str, folder: Path | None, other: str) 
     repeated = sum(image.tobytes() in trained for image in pixels.numpy())
     if repeated:
         raise DataError(
-            f"{repeated:,} of the {len(pixels):,} images of {other} are among those that the network was trained on; "
-            "--on takes others"
+            f"{repeated:,} of the {len(pixels):,} images of {other} are training images of the network; "
+            "--on requires new images"
         )
 
 

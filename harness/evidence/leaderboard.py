@@ -434,7 +434,7 @@ def _ledger_fault(evidence: Record, attempts: Iterable[Attempt]) -> str | None:
         if (fault := bounds.contradiction(attempt, evidence)) is not None:
             return fault
     lacking = {run.attempt for run in evidence.seeds} - {None, *(attempt.number for attempt in own)}
-    return next((f"attempt {each}: lacking, seeds of {evidence.hash} were run for it" for each in lacking), None)
+    return next((f"attempt {each}: lacking, but {evidence.hash} has seeds of the attempt" for each in lacking), None)
 
 
 def collect(workspace: Workspace) -> list[LeaderboardRow]:
@@ -513,7 +513,7 @@ def read(path: Path) -> list[LeaderboardRow]:
     for number, cells in enumerate(table, start=2):
         where = f"{path}, line {number}"
         if len(cells) != len(columns):
-            raise ContentError(f"{where}: {len(cells)} cells, but there are {len(columns)} columns")
+            raise ContentError(f"{where}: {len(cells)} cells, expected {len(columns)}")
         values = {
             name: None if cell == "" and defaults[name] is None else unguarded(cell)
             for name, cell in zip(columns, cells, strict=True)

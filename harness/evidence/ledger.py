@@ -324,7 +324,7 @@ def declare(
 def _alpha_left(entered: Ledger, dataset: str, test_sketch: Collection[str]) -> float:
     alpha = next_alpha(entered.spending, dataset, test_sketch)
     if alpha <= 0:
-        raise ContentError(f"attempts on {dataset} have spent all of the chance of a false success")
+        raise ContentError(f"certification attempts on {dataset} have spent the total error probability of {ALPHA:g}")
     return alpha
 
 
@@ -361,8 +361,8 @@ def _look_alpha_of(path: Path, key: _Key, test_sketch: tuple[str, ...]) -> float
     look_alpha = next_look_alpha(path, key[2], test_sketch)
     if look_alpha <= 0:
         raise ContentError(
-            f"looks at the test images of {key[2]} have spent all of the chance of a false verification; "
-            "fresh test images are needed"
+            f"verifications on the test images of {key[2]} have spent the total error probability; "
+            "new test images are required"
         )
     return look_alpha
 

@@ -180,7 +180,9 @@ def write(folder: Path, record: Record) -> None:
         if path.exists():
             evidence = read(path)
             if evidence.key != record.key:
-                raise ContentError(f"{path} holds the row {evidence.key}, so {record.key} cannot be written there")
+                raise ContentError(
+                    f"{path} contains the row {evidence.key}; cannot write the row {record.key} to the same file"
+                )
             record = _joined(evidence, record)
         files.write_text(path, _text(document_of(record) | {"recipe": recipe_document(record.recipe)}))
 
@@ -247,7 +249,7 @@ def _checked(path: Path, text: bytes) -> Record:
     try:
         analysis = analyse(record.architecture, spec.task)
     except SearchSpaceError as error:
-        raise ContentError(f"{path}: its architecture is not a network: {error.message}") from error
+        raise ContentError(f"{path}: architecture is not a network: {error.message}") from error
     facts: _Facts = {
         "architecture": (parse_json(text)["architecture"], str(record.architecture)),
         "hash": (record.hash, record.architecture.hash),
@@ -281,7 +283,7 @@ def _facts_of_seed(run: SeedRun, record: Record, spec: Dataset) -> _Facts:
         f"test_size of seed {run.index}": (run.test_size, spec.test_size),
         f"test_errors of seed {run.index}": (run.test_errors, len(run.wrong)),
         f"wrong images of seed {run.index}": (images, counted),
-        f"classes said by seed {run.index}": (classes, [each for each in classes if each in range(spec.classes)]),
+        f"predicted classes of seed {run.index}": (classes, [each for each in classes if each in range(spec.classes)]),
     }
     if run.status is Status.COMPLETE and run.best_test_errors is not None:
         # The last epoch was tested too, so the fewest errors cannot exceed the errors at the end.
@@ -369,7 +371,7 @@ def read_weights(path: Path) -> WeightFile:
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ContentError(f"cannot read the weights {path}: {reason(error)}", hint=BRING_BACK) from error
     if missing:
-        raise ContentError(f"the weights {path} do not fit their list of names: {', '.join(sorted(missing))}")
+        raise ContentError(f"the weights {path} do not match the list of names: {', '.join(sorted(missing))}")
     return WeightFile(path, arrays, about, tied, state)
 
 
@@ -379,8 +381,8 @@ def read_recorded(own: Path, evidence: Record, index: int) -> WeightFile:
     path = kept_weights(own, evidence, index)
     if run is None or path is None:
         indices = ", ".join(map(str, kept_indices(own, evidence)))
-        others = f"kept are those of {indices}" if indices else "none are kept"
-        again = f"{typed('verify', evidence.hash, '--seeds', str(index + 1))} trains and tests it again"
+        others = f"stored seeds: {indices}" if indices else "no weights are stored"
+        again = f"{typed('verify', evidence.hash, '--seeds', str(index + 1))} trains and tests the seed again"
         raise ContentError(
             f"no weights of seed {index} of {evidence.hash} with recipe {evidence.recipe_name}: {others}",
             hint=None if indices else again,
@@ -407,7 +409,7 @@ def read_recorded(own: Path, evidence: Record, index: int) -> WeightFile:
     for name, computed in due.items():
         # Older files lack some of the metadata, but all state weights and architecture.
         if stated[name] != computed and (stated[name] is not None or name in ("weights", "architecture")):
-            raise ContentError(f"{path}: {name}: {stated[name]} stated, {computed} by the record")
+            raise ContentError(f"{path}: {name}: {stated[name]} stated, {computed} in the record")
     return weights
 
 
@@ -419,4 +421,4 @@ def _repeat_of(path: Path, evidence: Record, run: SeedRun) -> str | None:
         lines = map(parse_json, files.log_text(path).splitlines())
         return next((str(each["weights_sha256"]) for each in lines if seed.items() <= each.items()), None)
     except (ValueError, AttributeError, KeyError) as error:
-        raise ContentError(f"{path}: a line states no repeat: {reason(error)}", hint=BRING_BACK) from error
+        raise ContentError(f"{path}: a line is not a repeat: {reason(error)}", hint=BRING_BACK) from error

@@ -184,7 +184,7 @@ def declare_certificate(plan: Plan, workspace: Workspace, seeds: int) -> Declara
 def _declarable(plan: Plan, workspace: Workspace) -> Record:
     """Return the record of the row of a plan; raise ContentError if an op of the network has no effect."""
     if (op := vain_op(plan.architecture, dataset(plan.dataset).task)) is not None:
-        raise ContentError(f"{op} changes nothing in {plan.architecture}; take it out")
+        raise ContentError(f"{op} has no effect in {plan.architecture}; remove {op}")
     return _record_of(plan, workspace)
 
 
@@ -230,13 +230,13 @@ def _as_declared(plan: Plan, workspace: Workspace) -> Plan:
     """Return a certification plan with the seeds and the beacon of its open attempt; UsageError if one is missing."""
     if (attempt := ledger.open_attempt(workspace.ledger, _record_of(plan, workspace).key)) is None:
         raise UsageError(
-            "a certification is declared before it is run, and nothing is declared for this network, recipe and target",
-            hint="run the same command with --declare-only, commit the declaration, then run it again without",
+            "a certification requires a declaration, but this network, recipe and target have no declaration",
+            hint="run the command with --declare-only, commit the declaration, and repeat without --declare-only",
         )
     if (beacon := declaring_commit(workspace, attempt)) is None:
         raise UsageError(
-            f"attempt {attempt.number} is declared, but no commit has its line of {workspace.ledger}",
-            hint="harness leaderboard --publish NETWORK, git commit; outside a clone, commit that file",
+            f"attempt {attempt.number} is declared, but the declaration in {workspace.ledger} is not committed",
+            hint="run 'harness leaderboard --publish NETWORK' and 'git commit'; outside a clone, commit the ledger",
         )
     # Rules 1: seeds without a beacon. Rules 2: seeds with a beacon. From rules 3 on, only the bound differs.
     return replace(plan, indices=tuple(attempt.indices), attempt=attempt, beacon=beacon if attempt.rules > 1 else None)
@@ -248,8 +248,7 @@ def _refuse_equal_weights(run: SeedRun, evidence: Record) -> None:
     for other in evidence.seeds:
         if is_trained and other.weights_sha256 == run.weights_sha256:
             raise ContentError(
-                f"seeds {other.index} and {run.index} of {evidence.hash} ended in the same weights: what trains them "
-                "does not use its seed"
+                f"seeds {other.index} and {run.index} of {evidence.hash} have equal weights; the trainer ignores seeds"
             )
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     _Recorded: TypeAlias = str | Verified | Record | Trial | Study
 
-_OWN_RECIPE = {"help": "Training recipe: a name, or @FILE.toml [default: the row's own, else fast]."}
+_OWN_RECIPE = {"help": "Training recipe: a name, or @FILE.toml [default: recipe of the leaderboard row, else fast]."}
 
 
 # One network -----------------------------------------------------------------------------------------------------
@@ -213,7 +213,7 @@ def export(
     """
     targets = _export_targets({"onnx": onnx, "safetensors": safetensors, "c": c})
     if chip is not None and c is None:
-        raise UsageError("--chip is for --c FOLDER: other formats do not run on it")
+        raise UsageError("--chip requires --c FOLDER: only the C code runs on chips")
     from harness.interface.lookup import network_argument
     from harness.interface.weights import seed_of_network, weights_of
 
@@ -246,11 +246,11 @@ def _check_fit(fit: Fit, search_options: Mapping[str, str | None]) -> None:
     """Raise ContentError if a network does not fit its chip; the hint names chips that do and a search command."""
     if fit.lack:
         chips = ", ".join(map(str, fitting(fit.analysis)))
-        hint = f"it fits {chips}; " if chips else ""
+        hint = f"chips with enough memory: {chips}; " if chips else ""
         search = typed("search", "--chip", str(fit.chip), *option_words(search_options))
         raise ContentError(
             f"the network does not fit {fit.chip}: {fit.lack} too many",
-            hint=f"{hint}networks that fit: '{search}'",
+            hint=f"{hint}'{search}' searches for networks that fit",
         )
 
 
@@ -260,14 +260,14 @@ def _export_targets(paths: Mapping[str, str | Path | None]) -> dict[str, Path]:
 
     targets = {name: Path(path) for name, path in paths.items() if path is not None}
     if not targets:
-        raise UsageError("nothing to export: give --onnx FILE, --safetensors FILE or --c FOLDER")
+        raise UsageError("no file to export: set --onnx FILE, --safetensors FILE or --c FOLDER")
     if len({path.absolute() for path in targets.values()}) < len(targets):
         raise UsageError("two options name the same file")
     for name, path in targets.items():
         if name == "c":
             check_folder(path)
         elif path.is_dir():
-            raise UsageError(f"--{name} {path} is a folder; name a file in it")
+            raise UsageError(f"--{name} {path} is a folder; a file is required")
         check_writable(path.parent, make=False)
     return targets
 
@@ -322,7 +322,7 @@ def _exported(weights: Weights, targets: Mapping[str, Path], fit: Fit | None) ->
     seed={"help": "Random seed of the search."},
     epochs={
         "type": declarations.EPOCHS,
-        "help": "Numbers of epochs to choose from, such as 5,10,30 [default: 5,8,12,20,30,60; with a recipe its own].",
+        "help": "Allowed numbers of epochs, such as 5,10,30 [default: 5,8,12,20,30,60, or the number of the recipe].",
     },
 )
 def search(
@@ -357,7 +357,7 @@ def search(
 ) -> Study:
     """Search for the smallest network that reaches the target, verify the best candidate, and rank it.
 
-    The same call resumes a study. Ctrl-C ends the search in order and returns the study as it is. Durations may be
+    The same call resumes a study. Ctrl-C stops the search cleanly and returns the unfinished study. Durations may be
     given in seconds.
 
     Args:
@@ -421,7 +421,7 @@ def search(
     return Study(plan.folder, plan.workspace)
 
 
-@options.takes(time={"help": "Time of the trainings, at the most."}, seed={"help": "Random seed of the search."})
+@options.takes(time={"help": "Time limit of the trainings."}, seed={"help": "Random seed of the search."})
 def quote(
     dataset: str | Path | Dataset,
     *,
@@ -545,7 +545,7 @@ def verify(
 # Records and studies ---------------------------------------------------------------------------------------------
 
 _RECORDED = {
-    "recipe": {"help": "The recipe's name, where the network has several rows."},
+    "recipe": {"help": "Name of the recipe, if the network has several rows."},
     "seed": {"help": "Index of a recorded seed."},
 }
 

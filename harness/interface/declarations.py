@@ -78,7 +78,7 @@ def _address(text: str) -> str:
         not re.fullmatch(r"local|auto|.+:\d{1,5}", text)
         or not 0 < int(text.rpartition(":")[2] if ":" in text else 1) < 65536
     ):
-        raise ValueError(f"{text!r} is none of local, auto and HOST:PORT, such as 10.0.0.1:6379")
+        raise ValueError(f"{text!r} must be local, auto or HOST:PORT, such as 10.0.0.1:6379")
     return text
 
 
@@ -98,7 +98,7 @@ def _accuracy(text: str, whole: int) -> float:
     if not whole / 100 <= number <= whole:
         other = number * 100 if whole == 100 else number / 100
         meant = f"; did you mean {other:.12g}?" if whole / 100 <= other <= whole else ""
-        raise ValueError(f"{text} is no accuracy to ask for; allowed are {whole / 100:g} to {whole}{meant}")
+        raise ValueError(f"{text} is not a valid accuracy; allowed are {whole / 100:g} to {whole}{meant}")
     # The target is part of names and keys, so remove rounding errors: 100 * 0.974 == 97.39999999999999.
     return float(f"{number:.12g}")
 
@@ -112,7 +112,7 @@ def _conditions(text: str) -> tuple[Condition, ...]:
 
 def _shape(text: str) -> Shape:
     if not re.fullmatch(r"[1-9]\d{0,3}(x[1-9]\d{0,3}){2}", text):
-        raise ValueError(f"{text!r} is no shape such as 1x32x32 (channels, rows, columns)")
+        raise ValueError(f"{text!r} is not a shape such as 1x32x32 (channels, rows, columns)")
     channels, rows, columns = map(int, text.split("x"))
     # More channels than a data set may have, many rows and few columns: probably the order of Keras (rows, columns,
     # channels).
@@ -151,7 +151,7 @@ class DatasetType(click.ParamType):  # type: ignore[type-arg]  # generic since c
         if isinstance(value, datasets.Dataset):
             return value.name
         if not isinstance(value, str | os.PathLike):
-            self.fail(f"a value of type {type(value).__name__} is no data set, name or path; harness.Data makes one")
+            self.fail(f"a value of type {type(value).__name__} is not a data set, a name or a path; see harness.Data")
         if value in (datasets.AUTO, *datasets.DATASETS):
             return str(value)
         from harness.data.own import Options, data_name, described_options, parts_text
@@ -160,7 +160,7 @@ class DatasetType(click.ParamType):  # type: ignore[type-arg]  # generic since c
         if name != str(value):
             spec, options = datasets.dataset(name), described_options(str(value))
             remarks = "".join(f"; {remark}" for remark in spec.remarks)
-            manner = "" if options == Options() else f", read with {options} as it was described"
+            manner = "" if options == Options() else f", read with {options} as described before"
             say(f"{value} is the data set {name}{manner}: {spec.classes} classes, {parts_text(spec)}{remarks}")
         return name
 
@@ -178,12 +178,12 @@ FILE = click.Path(path_type=Path)
 # Keyword arguments of ``click.option`` by argument name. ``flag`` is the flag if it differs from the name, ``also``
 # lists further flags. The default is that of the function.
 DECLARED: dict[str, dict[str, Any]] = {
-    "budget": {"type": Count(1, 10**9), "help": "Parameter budget: a network that has more is refused."},
+    "budget": {"type": Count(1, 10**9), "help": "Parameter budget: networks with more parameters are rejected."},
     "minimise": {
         "also": ["--minimize"],
         "type": click.Choice([str(metric) for metric in OBJECTIVES]),
         "multiple": True,
-        "help": "Objective to minimise, bytes being those of an int8 deployment; given twice, a Pareto front is kept.",
+        "help": "Objective to minimise; bytes refer to an int8 deployment. Two objectives give a Pareto front.",
     },
     "limits": {
         "flag": "--limit",
@@ -192,92 +192,91 @@ DECLARED: dict[str, dict[str, Any]] = {
     },
     "chip": {
         "type": Parsed("name", _chip),
-        "help": "The chip whose flash and RAM are limits of a network, with the exported C on it: "
-        f"{', '.join(CHIPS)}, or @FILE.toml.",
+        "help": f"Chip whose flash and RAM must hold the network as exported C: {', '.join(CHIPS)}, or @FILE.toml.",
     },
     "target_pct": {
         "flag": "--target",
         "type": PER_CENT,
-        "help": "Test accuracy to reach, in per cent [default: that of the row or the data set].",
+        "help": "Target test accuracy, in per cent [default: target of the leaderboard row or the data set].",
     },
-    "space": {"help": "Search space: a name, or @FILE; auto suits the shape of the images."},
+    "space": {"help": "Search space: a name, or @FILE; auto selects a space by the shape of the images."},
     "sampler": {
-        "help": "auto (the same as surrogate), surrogate, evolution, tpe, nsga2, random, or MODULE:FUNCTION, "
-        "which makes one of Optuna's samplers of a seed."
+        "help": "Sampler: auto (same as surrogate), surrogate, evolution, tpe, nsga2, random, or MODULE:FUNCTION, "
+        "a function that returns an Optuna sampler for a seed."
     },
-    "recipe": {"help": "Training recipe: a name, or @FILE.toml; auto suits the data set."},
+    "recipe": {"help": "Training recipe: a name, or @FILE.toml; auto selects a recipe for the data set."},
     "trainer": {
         "metavar": "MODULE:FUNCTION",
-        "help": "Train by one's own code, in place of a recipe; the module may lie in the current folder.",
+        "help": "Train with your own function instead of a recipe; the module may be in the current folder.",
     },
     "start_from": {
         "flag": "--from",
         "metavar": "STUDY",
-        "help": "Begin with the confirmed networks of a study, or with those of the 'leaderboard'.",
+        "help": "Start with the confirmed networks of a study, or with the networks of the 'leaderboard'.",
     },
-    "epochs": {"type": click.IntRange(1), "help": "Number of epochs, in place of those of the recipe that is named."},
+    "epochs": {"type": click.IntRange(1), "help": "Number of epochs; replaces the number of the named recipe."},
     "prior": {
         "type": click.Choice(["shipped", "own", "none"]),
-        "help": "Past runs to learn from: shipped with the package, own (these and your own studies'), or none.",
+        "help": "Prior observations: shipped with the package, own (shipped and your own studies), or none.",
     },
     "trials": {
         "type": click.IntRange(1),
-        "help": "Maximum number of trials, the first ones that cost nothing left out [default: unlimited].",
+        "help": "Maximum number of trials, without the baselines [default: unlimited].",
     },
     "time": {"type": DURATION, "help": "Time budget, verification included."},
-    "seeds": {"type": click.IntRange(1, 1000), "help": "How many seeds [default: 10, or 30 for a certification]."},
-    "seed": {"type": click.IntRange(0, 2**32 - 1), "help": "Index of one of the fixed seeds."},
-    "study": {"help": "Name of the study [default: made from the configuration]."},
-    "trial_time": {"type": DURATION, "help": "Time limit of one run."},
-    "trial_memory": {"type": Count(64, 10**9), "help": "Memory limit of a worker in MiB, mapped files not counted."},
+    "seeds": {"type": click.IntRange(1, 1000), "help": "Number of seeds [default: 10, or 30 for a certification]."},
+    "seed": {"type": click.IntRange(0, 2**32 - 1), "help": "Index of the seed in the list of fixed seeds."},
+    "study": {"help": "Name of the study [default: derived from the configuration]."},
+    "trial_time": {"type": DURATION, "help": "Time limit per run."},
+    "trial_memory": {"type": Count(64, 10**9), "help": "Memory limit per worker in MiB, without mapped files."},
     "storage": {
         "metavar": "URL",
         "help": "Mirror the study in this database, for optuna-dashboard: postgresql://..., sqlite:///FILE.",
     },
     "log": {
         "type": click.Choice(["tensorboard", "mlflow"]),
-        "help": "Write runs for TensorBoard, into the study's folder, or for MLflow; needs the extra 'logs'.",
+        "help": "Log runs to TensorBoard (in the folder of the study) or MLflow; requires the extra 'logs'.",
     },
     "workers": {
         "type": WORKERS,
         "default": "auto",
-        "help": "Training processes [auto: one a core on a CPU, one on a GPU].",
+        "help": "Number of training processes [auto: one per core on a CPU, one on a GPU].",
     },
     # None trains in processes of this machine.
     "cluster": {
         "type": Parsed("local|auto|HOST:PORT", _address),
-        "help": "Train on the nodes of a Ray cluster: one started here, the one this machine is in, or the one whose "
-        "head is named; --workers then counts for each node (docs/cluster.md).",
+        "help": "Train on the nodes of a Ray cluster: local starts a cluster, auto uses the cluster of this machine, "
+        "HOST:PORT names the head node; --workers then counts per node (docs/cluster.md).",
     },
-    "device": {"default": "auto", "help": "auto, cpu, cuda or cuda:N."},
+    "device": {"default": "auto", "help": "Device: auto, cpu, cuda or cuda:N."},
     "engine": {
         "default": "auto",
-        "help": "native (compiled, for CPUs), torch, or auto (native where it can train the recipe).",
+        "help": "Engine: native (compiled, for CPUs), torch, or auto (native if possible for the recipe).",
     },
     "dataset": {
         "default": "auto",
         "type": DatasetType(),
-        "help": "auto, mnist, fashion-mnist, kmnist, mnist-5k, or the path of one's own ('harness data describe'); "
-        "auto is the data set of a recorded network, else mnist, or mnist-5k where there is no MNIST.",
+        "help": "Data set: auto, mnist, fashion-mnist, kmnist, mnist-5k, or a path ('harness data describe'); auto is "
+        "the data set of a recorded network, else mnist, or mnist-5k if MNIST is not available.",
     },
     "data": {
         "envvar": "HARNESS_DATA",
         "type": FILE,
-        "help": "Folder of the data, in torchvision's layout [env HARNESS_DATA; default: the user's cache].",
+        "help": "Folder of the data, in the layout of torchvision [env HARNESS_DATA; default: the user's cache].",
     },
-    "name": {"help": "Name of the row.", "show_default": False},
+    "name": {"help": "Name of the leaderboard row.", "show_default": False},
     "input_shape": {
         "flag": "--input",
         "type": SHAPE,
         "help": "Shape of an image: channels x rows x columns [default: 1x28x28].",
     },
-    "classes": {"type": click.IntRange(2), "help": "Classes to tell apart [default: 10]."},
-    "torch": {"help": "Count with torch, torchsummary and fvcore too."},
-    "c": {"type": FILE, "help": "Write the network in integers there, as a folder of C."},
-    "onnx": {"type": FILE, "help": "Write an ONNX model there."},
-    "safetensors": {"type": FILE, "help": "Write the weights there."},
-    "out": {"type": FILE, "help": "Write the weights there, as safetensors."},
-    "retrain": {"help": "Train a recorded seed again; needed where its weights are not kept."},
+    "classes": {"type": click.IntRange(2), "help": "Number of classes [default: 10]."},
+    "torch": {"help": "Also count with torch, torchsummary and fvcore."},
+    "c": {"type": FILE, "help": "Folder to write, with the integer network as C."},
+    "onnx": {"type": FILE, "help": "ONNX file to write."},
+    "safetensors": {"type": FILE, "help": "File to write, with the weights as safetensors."},
+    "out": {"type": FILE, "help": "File to write, with the weights as safetensors."},
+    "retrain": {"help": "Train a recorded seed again; required if the weights of the seed are not kept."},
 }
 
 

@@ -119,7 +119,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             self._given = numbers, labels
             self._columns = [self.data_.class_names.index(_name(label)) for label in self.classes_.tolist()]
             if len({*self._columns}) < len(self.classes_):
-                raise WrongData("some labels are one text in two forms of Unicode; give one form of each")
+                raise WrongData("some labels differ only in the Unicode normal form; normalise the labels to NFC")
             self.study_ = api.search(
                 self.data_,
                 target_pct=100 * share,
@@ -137,9 +137,9 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         trial, why = _answer(self.study_)
         if trial is None:
             ended = self.study_.message
-            raise WrongArgument(f"no network was trained: {ended}" if ended else f"none in {self.time}; give more time")
+            raise WrongArgument(f"no network was trained in {self.time}: {ended or 'increase the time'}")
         if why:
-            warnings.warn(f"the network that predicts is not verified at {share:.12g}: {why}", stacklevel=3)
+            warnings.warn(f"the fitted network is not verified at {share:.12g}: {why}", stacklevel=3)
         self._trial, self.verified_ = trial, not why
         self.network_, self.parameters_ = trial.network, trial.parameters
         folder = workspace().records
@@ -218,7 +218,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             images = own.pixels_of(self.data_, X_test)
             repeated = sum(image.tobytes() in fitted for image in images)
             if repeated:
-                raise DataError(f"{repeated} of the {len(images)} images to certify on were fitted; none may be")
+                raise DataError(f"{repeated} of the {len(images)} images for the certificate were used in fit")
             data = own.from_arrays("certified", *self._given, X_test, y_test, channels=self.channels)
             target_pct = round(100 * self.target, 10)
             return verification.certificate(
@@ -243,12 +243,12 @@ def _answer(study: Study) -> tuple[Trial | None, str]:
     if trial is not None:
         verdict = study.verdict_of(trial)
         if verdict is None or verdict.passed is None:
-            return trial, "the time did not suffice to verify it"
-        return trial, "" if verdict.tier in PROVEN else "its mean reaches the target, the bound of the mean does not"
+            return trial, "the time was too short for the verification"
+        return trial, "" if verdict.tier in PROVEN else "the mean accuracy reaches the target, the lower bound does not"
     if study.nearest is not None:
-        return study.nearest, "it comes nearest, and is not confirmed"
+        return study.nearest, "no network is confirmed, this network is nearest to the target"
     missed = [trial for trial in study.trials if study.verdict_of(trial) is not None]
-    return min(missed, key=lambda trial: trial.cost, default=None), "its verification has missed"
+    return min(missed, key=lambda trial: trial.cost, default=None), "the verification missed the target"
 
 
 def _probabilities(model: Any, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

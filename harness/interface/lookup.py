@@ -102,11 +102,11 @@ def recipe_of(row: KnownRow | None, recipe: str | None, epochs: int | None) -> N
         return named_recipe(recipe or "fast", epochs=epochs)
     if row.recipe is None:
         raise UsageError(
-            f"the row was trained with recipe {row.recipe_name!r}, which nothing here describes",
-            hint="name it: --recipe NAME or --recipe @FILE.toml",
+            f"the row was trained with recipe {row.recipe_name!r}, which is not defined here",
+            hint="set --recipe NAME or --recipe @FILE.toml",
         )
     if epochs is not None:
-        raise UsageError("--epochs changes a recipe, so name it too: --recipe NAME --epochs N")
+        raise UsageError("--epochs requires --recipe: --recipe NAME --epochs N")
     return recipe_named_like(row.recipe, row.recipe_name)
 
 
@@ -134,15 +134,15 @@ def network_argument(network: object, workspace: Workspace, task: Task) -> Netwo
         row = KnownRow(network.recipe, network.recipe_name, network.dataset, network.target_pct)
         return NetworkArgument(network.architecture, rows=(row,))
     if not isinstance(network, Architecture):
-        allowed = "allowed are its notation, a preset, a hash, a name, a study or one of its trials"
-        raise UsageError(f"network: a value of type {type(network).__name__} is no network; {allowed}")
+        allowed = "allowed are a notation, a preset, a hash, a name, an Architecture, a Study or a Trial"
+        raise UsageError(f"network: a value of type {type(network).__name__} is not a network; {allowed}")
     return NetworkArgument(network)
 
 
 def _answer_of(study: Study) -> Trial:
     answer = study.answer
     if answer is None:
-        raise UsageError(f"the study {study.name} has no answer", hint="name one of its trials: study.trials")
+        raise UsageError(f"the study {study.name} has no answer", hint="use a trial of study.trials")
     return answer
 
 
@@ -164,11 +164,11 @@ def read_network(argument: str, workspace: Workspace, task: Task) -> NetworkArgu
         if not isinstance(error, NotationError):
             raise
         if os.path.isfile(argument):  # False for text that cannot be a file name
-            raise NotationError(f"{argument!r} is a file", hint=f"for the network in it, write @{argument}") from error
+            raise NotationError(f"{argument!r} is a file", hint=f"@{argument} reads the file") from error
         if re.fullmatch(r"[0-9a-f]{1,5}", argument):
             raise ContentError(f"{argument!r} is too short for a hash: give at least 6 digits") from error
         if re.fullmatch(r"[\w-]+", argument) and argument not in op_names():
-            message = f"{argument!r} is no preset, hash, name or op; presets are {', '.join(PRESETS)}"
+            message = f"{argument!r} is not a preset, hash, name or op; presets are {', '.join(PRESETS)}"
             raise NotationError(message, hint=_near(argument, workspace, *op_names())) from error
         raise
 
@@ -188,7 +188,7 @@ def _known_network(name: str, workspace: Workspace) -> NetworkArgument:
     matches = list(_known(name, workspace))
     hashes = sorted({architecture.hash for architecture, _, _ in matches})
     if not hashes:
-        raise ContentError(f"no network of this workspace is called {name!r}", hint=_near(name, workspace))
+        raise ContentError(f"no network of this workspace is named {name!r}", hint=_near(name, workspace))
     if len(hashes) > 1:
         if _HASH.fullmatch(name):
             raise ContentError(f"{name!r} is ambiguous: {', '.join(hashes)}", hint="give more digits")
@@ -198,7 +198,7 @@ def _known_network(name: str, workspace: Workspace) -> NetworkArgument:
         if best is None:
             raise ContentError(f"{name!r} is ambiguous: {', '.join(hashes)}", hint="give a hash")
         others = ", ".join(network_hash[:6] for network_hash in hashes if network_hash != best.hash)
-        say(f"{name} is {best.hash[:6]} here, the best network of this name; others: {others}", "warning")
+        say(f"{name} refers to {best.hash[:6]}, the best network of this name; further networks: {others}", "warning")
         matches = [match for match in matches if match[0].hash == best.hash]
     return NetworkArgument(matches[0][0], matches[0][1], tuple(row for _, _, row in matches))
 
@@ -207,7 +207,7 @@ def _parsed(text: str, task: Task) -> Architecture:
     # A text passed on by a shell may begin with the byte order mark of a file.
     architecture = parse_network(text.removeprefix("\ufeff"), task)
     if _OTHER_SLOPE.search(text):
-        say("LeakyReLU without a slope is leaky(0.1) here; its slope is 0.01 in PyTorch and 0.3 in Keras", "warning")
+        say("LeakyReLU without a slope means leaky(0.1); the default is 0.01 in PyTorch and 0.3 in Keras", "warning")
     return architecture
 
 
@@ -223,11 +223,11 @@ def read_record(network: object, workspace: Workspace, dataset: str = AUTO, reci
     fitting = [each for each in records if dataset in (AUTO, each.dataset) and recipe in (None, each.recipe_name)]
     rows = "; ".join(sorted({f"{each.recipe_name} on {each.dataset}" for each in fitting or records}))
     if not fitting:
-        others = f" by that recipe or on that data set: {rows}" if records else ""
+        others = f" for this recipe or data set; existing records: {rows}" if records else ""
         words = option_words({"--dataset": dataset, "--recipe": recipe})
         named = network if isinstance(network, str) else network_hash
-        hint = f"{typed('verify', named, *words)} trains it, which takes minutes, and keeps record and weights"
-        raise ContentError(f"{network_hash} has no record here{others}", hint=hint)
+        hint = f"{typed('verify', named, *words)} trains the network (minutes) and keeps record and weights"
+        raise ContentError(f"{network_hash} has no record{others}", hint=hint)
     if len({(each.recipe_hash, each.dataset) for each in fitting}) > 1:
         raise ContentError(f"{network_hash} has several rows: {rows}", hint="choose with --recipe or --dataset")
     return max(fitting, key=lambda each: len(each.seeds))
@@ -264,12 +264,12 @@ def read_study(name: str | None, workspace: Workspace) -> Path:
     """Return the folder of a study, given as for ``find_study``; None means the latest study."""
     known = studies(workspace)
     if not known:
-        raise UsageError(f"there is no study in {workspace.runs} yet", hint=f"'{typed('search')}' begins one")
+        raise UsageError(f"there is no study in {workspace.runs} yet", hint=f"'{typed('search')}' starts a study")
     if name is None:
         return list(known.values())[-1]
     if (folder := find_study(name, workspace)) is None:
-        hint = nearest(name, known) or f"there are {', '.join(sorted(known))}"
-        raise UsageError(f"no study is called {name[:60]!r}", hint=hint)
+        hint = nearest(name, known) or f"existing studies: {', '.join(sorted(known))}"
+        raise UsageError(f"no study is named {name[:60]!r}", hint=hint)
     return folder
 
 
@@ -291,7 +291,7 @@ def _near(argument: str, workspace: Workspace, *more: str) -> str:
     """Return a hint: the most similar known name, else the command that lists all names."""
     return (
         nearest(argument, [*known_names(workspace), *more])
-        or f"'{typed('leaderboard', '--all')}' shows hashes and names"
+        or f"'{typed('leaderboard', '--all')}' lists hashes and names"
     )
 
 

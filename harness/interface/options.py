@@ -51,7 +51,7 @@ class Grouped(click.Command):
                 formatter.write_dl(records)
 
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON document.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print a single JSON document.")
 
 
 def flag(name: str) -> str:
@@ -128,9 +128,9 @@ def value(name: str, kind: Any, argument: Any) -> Any:
     is_text = isinstance(argument, str | os.PathLike)
     try:
         if kind is click.STRING and not is_text and type(argument).__name__ != "device":
-            raise click.UsageError(f"{reprlib.repr(argument)} is no text")
+            raise click.UsageError(f"{reprlib.repr(argument)} is not a text")
         if isinstance(kind, click.Path) and not (is_text and "\0" not in os.fspath(argument)):
-            raise click.UsageError(f"{reprlib.repr(argument)} is no path")
+            raise click.UsageError(f"{reprlib.repr(argument)} is not a path")
         # Values that are not text are converted to text first, so that API and command line share the rules.
         plain = argument if isinstance(kind, Parsed | DatasetType | click.Path) else text_of(argument)
         return kind.convert(plain, None, None)
@@ -146,7 +146,7 @@ def _value(declared: click.Option, argument: Any) -> Any:
     if declared.multiple:
         members = [argument] if isinstance(argument, str) or not isinstance(argument, Iterable) else list(argument)
         if not members:
-            raise UsageError(f"{declared.name}: nothing is named")
+            raise UsageError(f"{declared.name}: at least one value is required")
         return tuple(value(declared.name, declared.type, each) for each in members)
     return None if argument is None else value(declared.name, declared.type, argument)
 
@@ -191,17 +191,17 @@ def say_training(choice: Choice, recipe: Recipe, image_count: int) -> None:
     few images for the scales of integers.
     """
     for why in choice.engine.skipped if choice.engine is not None else ():
-        say(f"the engine is built {why}")
+        say(f"the native engine is built {why}")
     if choice.why:
-        say(f"torch trains, not the native engine: {choice.why}")
+        say(f"training with torch instead of the native engine: {choice.why}")
     if recipe.starts > 1:
         from harness.training.recipe import halvings, start_overhead
 
         last = halvings(recipe, recipe.epochs)[-1].epochs
         overhead = counted(start_overhead(recipe, recipe.epochs), "epoch")
         say(
-            f"{recipe.starts} starts a training: the best by training loss is left after {last} of "
-            f"{counted(recipe.epochs, 'epoch')}, and the others take {overhead}"
+            f"{recipe.starts} starts per training: after epoch {last} of {recipe.epochs}, only the start with the "
+            f"lowest training loss is left; the dropped starts take {overhead}"
         )
     if recipe.precision == "int8":
         from harness.training.integer import warn_of_few

@@ -66,7 +66,7 @@ def write_figure(figure: Figure, path: Path) -> None:
     from io import BytesIO
 
     if path.suffix not in _FORMATS:
-        raise UsageError(f"{path}: allowed endings of a figure are {', '.join(_FORMATS)}")
+        raise UsageError(f"{path}: allowed suffixes of a figure are {', '.join(_FORMATS)}")
     check_writable(path.parent)
     content = BytesIO()
     figure.savefig(content, format=path.suffix[1:])

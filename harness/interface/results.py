@@ -103,7 +103,7 @@ class Explanation(Answer):
         if self.fit is not None:
             lines.append(str(self.fit))
         if self.checks is not None:
-            lines.append("the same: " + ", ".join(f"{who} {number:,}" for who, number in asdict(self.checks).items()))
+            lines.append("counted: " + ", ".join(f"{who} {number:,}" for who, number in asdict(self.checks).items()))
         return "\n".join(lines)
 
 
@@ -165,7 +165,7 @@ class Trained(Answer):
             f"validation accuracy {result.validation_accuracy_pct:.2f} % ({result.validation_errors} errors of "
             f"{result.validation_size:,}) after {counted(len(result.history), 'epoch')}",
             f"{result.train_seconds:.1f} s on {rate.device if rate else ''} ({rate.engine if rate else ''}), "
-            f"{result.images_per_second:,.0f} images a second",
+            f"{result.images_per_second:,.0f} images per second",
         ]
         return "\n".join([*lines, *([f"{result.status}: {result.message}"] if result.message else [])])
 
@@ -217,14 +217,14 @@ class Quote(Answer):
         config = probed.plan.config
         low, middle, high = probed.quote.accuracy_pct
         lines = [
-            f"{config.target_pct:g} % on {probed.plan.data.title} ({config.threshold_pct:.2f} % on validation images):",
+            f"target {config.target_pct:g} % on {probed.plan.data.title} ({config.threshold_pct:.2f} % on validation)",
             *quote_lines(probed.quote, config.budget),
-            f"the highest accuracy in sight is {middle:.2f} % ({low:.2f} to {high:.2f}) on validation images",
+            f"highest predicted validation accuracy: {middle:.2f} % (90 % interval: {low:.2f} to {high:.2f})",
         ]
         if (linear := probed.linear) is not None:
             lines.append(
-                f"a linear model has {linear.parameters:,} parameters and {linear.validation_accuracy_pct or 0:.2f} % "
-                "on validation images"
+                f"linear baseline: {linear.parameters:,} parameters, "
+                f"validation accuracy {linear.validation_accuracy_pct or 0:.2f} %"
             )
         lines.append(_curve_line(probed.curve))
         trained = f"{counted(probed.trained, 'network')} trained in {duration_text(probed.seconds)}"
@@ -233,18 +233,18 @@ class Quote(Answer):
 
 def _curve_line(curve: Curve | None) -> str:
     if curve is None:
-        return "whether more pictures would help: there was no time to tell, a longer --time has it"
+        return "more pictures or more parameters: not compared, the time was too short"
     small, large = curve.parameters
-    pictures = f"with twice the pictures {curve.pictures_fall_pct:g} % fewer (+-{curve.pictures_deviation_pct:g})"
-    parameters = f"with {large:,} in place of {small:,} parameters {curve.parameters_fall_pct:g} % fewer "
-    parameters += f"(+-{curve.parameters_deviation_pct:g})"
+    pictures = f"{curve.pictures_fall_pct:g} % (+-{curve.pictures_deviation_pct:g}) with twice the pictures"
+    parameters = f"{curve.parameters_fall_pct:g} % (+-{curve.parameters_deviation_pct:g}) with {large:,} instead of "
+    parameters += f"{small:,} parameters"
     verdict = {
-        "pictures": "more pictures would help more than more parameters",
-        "parameters": "more parameters help more than more pictures would",
-        "both": "more pictures and more parameters help alike",
-        "chance": "whether pictures or parameters help more is within the noise",
+        "pictures": "more pictures help more than more parameters",
+        "parameters": "more parameters help more than more pictures",
+        "both": "more pictures and more parameters help equally",
+        "chance": "the difference between more pictures and more parameters is within the noise",
     }
-    return f"{verdict[curve.more]}: predicted errors are {pictures}, and {parameters}"
+    return f"{verdict[curve.more]}: predicted errors fall by {pictures}, and by {parameters}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,13 +259,13 @@ class Exported(Answer):
 
     def __str__(self) -> str:
         comparison = {
-            "identical": "those of the record, bit for bit",
-            "repeated": "of a repeat on another processor: the recorded errors, other last bits",
-            "different": "NOT those of the record, though machine and engine are equal: please report this",
-            "made elsewhere": f"the recorded ones were made elsewhere ({self.facts['recorded_engine']})",
-            "not on record": "this seed has no record here to compare with",
+            "identical": "identical to the record, bit for bit",
+            "repeated": "from a repeated training on a different processor: recorded errors, different last bits",
+            "different": "NOT identical to the record, although machine and engine are equal: please report this",
+            "made elsewhere": f"not comparable, the recorded weights are from {self.facts['recorded_engine']}",
+            "not on record": "not compared, no record has this seed",
         }
-        how = "the weights kept with the record"
+        how = "weights of the record"
         if self.facts["trained"]:
             how = "{epochs} epochs in {train_seconds:.0f} s ({engine})".format(**self.facts)
         lines = [
@@ -281,7 +281,7 @@ class Exported(Answer):
             elif check := file.get("check"):
                 line += (
                     f"; onnxruntime and torch on {check['images']:,} training images: logits differ by at most "
-                    f"{check['largest_difference']:.1g} of the largest, classes on {check['classes_differ']}"
+                    f"{check['largest_difference']:.1g} of the largest, classes differ on {check['classes_differ']}"
                 )
             lines.append(line)
         return "\n".join(lines)
@@ -290,13 +290,13 @@ class Exported(Answer):
 def c_words(file: Mapping[str, Any]) -> str:
     """Return a summary of an exported folder of C, for people."""
     check = file["check"]
-    words = "{constant_bytes:,} bytes of constants, an arena of {arena_bytes:,}".format(**file)
-    words += f"; on {check['images']:,} training images {check['integer_errors']:,} errors"
+    words = "{constant_bytes:,} bytes of constants, {arena_bytes:,} bytes of arena".format(**file)
+    words += f"; {check['integer_errors']:,} errors on {check['images']:,} training images"
     if "float_errors" in check:
-        words += f" (in floating point {check['float_errors']:,})"
+        words += f" ({check['float_errors']:,} in floating point)"
     if check["compiler"] is None:
-        return f"{words}; no C compiler is here to compare with"
-    return f"{words}; all {check['logits']:,} logits equal by {check['compiler']}"
+        return f"{words}; not compared, no C compiler was found"
+    return f"{words}; all {check['logits']:,} logits equal with {check['compiler']}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,7 +376,7 @@ class Verified(Answer):
         verdict = self.verdict
         row = self.verdict.row
         attempt = self.verdict.attempt
-        identical = {True: "; identical to the record", False: "; NOT the recorded weights", None: "; another machine"}
+        identical = {True: "; equal to the record", False: "; NOT equal to the record", None: "; different machine"}
         again = {rerun.index: identical[rerun.identical] for rerun in verdict.reruns}
         lines = [
             f"seed {run.index}: {run.accuracy_pct:.2f} % ({run.test_errors} errors), {run.train_seconds:.0f} s"
@@ -389,12 +389,12 @@ class Verified(Answer):
             f"{counted(row.seeds, 'seed')} of the row; {row.parameters:,} parameters, {row.recipe}, {row.dataset}"
         )
         if verdict.contradicted:
-            lines.append("these seeds are worse than the record allows")
+            lines.append("these seeds contradict the record: the accuracies are too low")
         if verdict.is_held_back:
-            lines.append("seeds that were declared for this row have not been run; until then nothing is verified")
+            lines.append("declared seeds of this row have not been run; the row is not verified before all have run")
         if row.tier == "certified":
             unseen = unseen_failures_pct(row.seeds)
-            lines.append(f"failures of up to {unseen:.0f} % of the runs are not excluded by {row.seeds} seeds")
+            lines.append(f"{row.seeds} seeds do not exclude a failure rate of up to {unseen:.0f} % of the runs")
         if attempt is not None:
             stated = "none" if attempt.lower_bound_pct is None else f"{attempt.lower_bound_pct:.3f} %"
             confidence = 100 * attempt_confidence(attempt)
@@ -446,7 +446,7 @@ class Trial(Answer):
     target_pct: float
 
     def __str__(self) -> str:
-        first = self.status if self.validation_pct is None else f"{self.validation_pct:.2f} % validation"
+        first = self.status if self.validation_pct is None else f"{self.validation_pct:.2f} % on validation images"
         fresh = self.fresh_pct and f", {sum(self.fresh_pct) / len(self.fresh_pct):.2f} % on fresh seeds"
         return f"trial {self.number}, {self.parameters:,} parameters: {first}{fresh or ''}"
 

@@ -81,11 +81,11 @@ def planned_search(
     least = least_seconds(plan.data.train_size)
     if request.time < least:
         warning = f"{duration_text(request.time)} may be too short to train, confirm and verify a network"
-        say(f"{warning}; {duration_text(least)} are usually enough on two cores", "warning")
+        say(f"{warning}; {duration_text(least)} usually suffice on two cores", "warning")
     measures_bytes = {Metric.WEIGHT_BYTES, Metric.RAM_BYTES} & set(plan.config.minimised)
     if (measures_bytes or request.chip is not None) and plan.recipe.recipe.precision != "int8":
-        floats = f"recipe {plan.recipe.name} tests floats; --recipe small-int8 tests integers"
-        say(f"bytes are those of integers, but {floats}")
+        floats = f"recipe {plan.recipe.name} evaluates floats; --recipe small-int8 evaluates integers"
+        say(f"bytes refer to the integer network, but {floats}")
     device, engine = plan.effort.device, plan.effort.engine
     with executor_at(request.cluster, request.workers, device=device, engine=engine) as executor_of:
         data = plan.data
@@ -350,7 +350,7 @@ class SearchReporter(Reporter):
         if moment.standing is not None:
             best = f"confirmed {self._size(moment.standing)}"
         else:
-            best = f"nearest {'none yet' if nearest is None else miss_text(nearest, self.config.minimised[0])}"
+            best = f"nearest: {'none' if nearest is None else miss_text(nearest, self.config.minimised[0])}"
         trials = self.effort.trials
         trained = f"{moment.state.trained:,}" + ("" if trials is None else f" of {trials:,}")
         running = sum(job is not None for job in moment.jobs)
@@ -371,7 +371,7 @@ class SearchReporter(Reporter):
             # network that failed. Print nothing then.
             case Confirmed() if event.trial == self._last_ended_trial:
                 candidate = state.candidates[event.trial]
-                limit = "" if event.budget is None else f"; budget now {event.budget:,}"
+                limit = "" if event.budget is None else f"; new budget {event.budget:,}"
                 self.say(f"confirmed: {self._size(candidate)}, {_fresh_text(candidate)}{limit}", "green")
             case Quoted():
                 from harness.searching.quote import quote_lines
@@ -390,7 +390,7 @@ class SearchReporter(Reporter):
             return
         kind = "first run" if run.purpose is Purpose.SEARCH else f"fresh seed {run.seed_index}"
         accuracy = run.validation_accuracy_pct
-        reached = "" if accuracy is None else f"{accuracy:.2f} % validation"
+        reached = "" if accuracy is None else f"{accuracy:.2f} % on validation images"
         outcome = ", ".join(filter(None, (reached, run.message)))
         network = f"trial {run.trial} ({self._size(candidate)}, {kind})"
         self.say(f"{network}: {run.status}, {outcome}, {run.train_seconds:.0f} s")
@@ -406,7 +406,7 @@ class SearchReporter(Reporter):
             return
         was_standing = self._moment is not None and candidate is self._moment.standing
         verb = "no longer" if was_standing else "not"
-        threshold = f"unlikely to hold {self.config.threshold_pct:.2f} %"
+        threshold = f"unlikely to reach {self.config.threshold_pct:.2f} %"
         self.say(f"{verb} confirmed: {self._size(candidate)}, {_fresh_text(candidate)}; {threshold}")
 
     def on_worker_event(self, event: WorkerEvent) -> None:
@@ -428,7 +428,7 @@ class SearchReporter(Reporter):
             # Do not end a search because of its page. The final report raises the same error.
             self._report_due = math.inf
             reason = error.told if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
-            self.say(f"the report cannot be written while the search goes on: {reason}")
+            self.say(f"cannot update the live report: {reason}")
             return
         after = time.monotonic()
         pause = 0.0 if after - self._began < _WATCHED_SECONDS else (after - before) / _SEARCH_SHARE

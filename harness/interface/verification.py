@@ -60,7 +60,7 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> Plan:
     check_network(named.recipe, argument.architecture, task)
     _check_trainer(named.recipe)
     if request.certify and request.seeds is not None and request.seeds < ledger.FEWEST_SEEDS:
-        raise UsageError(f"--seeds {request.seeds}: a certification takes at least {ledger.FEWEST_SEEDS} seeds")
+        raise UsageError(f"--seeds {request.seeds}: a certification requires at least {ledger.FEWEST_SEEDS} seeds")
 
     from harness.data.training_images import load
     from harness.evidence.verify import Plan, due_indices
@@ -115,7 +115,7 @@ def _target_pct(request: VerifyRequest, row: KnownRow | None, dataset: datasets.
     stated = of_row if request.target_pct is None else request.target_pct
     target_pct = dataset.target_pct if stated is None else stated
     if not target_pct:
-        raise UsageError(f"{dataset.name} has no usual target; give one, as in --target 95")
+        raise UsageError(f"data set {dataset.name} has no default target; set a target, as in --target 95")
     return target_pct
 
 
@@ -135,8 +135,8 @@ def run_verification(
     if not plan.certify:
         spec = datasets.dataset(plan.dataset)
         say(
-            f"{counted(len(plan.indices), 'seed')} of {plan.architecture.hash}, each trained by {plan.recipe.name} on "
-            f"all {spec.train_size + spec.validation_size:,} training images of {spec.title}, then tested on its "
+            f"{counted(len(plan.indices), 'seed')} of {plan.architecture.hash}, each trained with {plan.recipe.name} "
+            f"on all {spec.train_size + spec.validation_size:,} training images of {spec.title}, then tested on the "
             f"{spec.test_size:,} test images"
         )
     source = Source(plan.dataset, folder)

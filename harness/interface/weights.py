@@ -110,8 +110,8 @@ def _record_with(seed: int, records: Sequence[Record], recipe_hash: str, dataset
 def _check_kept(evidence: Record, seed: int, workspace: Workspace) -> None:
     kept_seeds = record.kept_indices(workspace.records, evidence)
     if seed not in kept_seeds:
-        held = f"kept are those of {', '.join(map(str, kept_seeds))}" if kept_seeds else "none are"
-        raise UsageError(f"the weights of seed {seed} are not kept ({held}); --retrain trains it")
+        held = f"kept seeds: {', '.join(map(str, kept_seeds)) or 'none'}"
+        raise UsageError(f"the weights of seed {seed} are not kept ({held}); --retrain trains the seed again")
 
 
 def weights_of(seed: SeedOfNetwork, images: ImageData, workspace: Workspace, *, device: str, engine: str) -> Weights:

@@ -36,14 +36,14 @@ from search_spaces.network import Analysis
 from search_spaces.space import Draw, Judgement, Objective, measured
 
 # s after the start: deadline for the first confirmed candidate. 240 s are promised, and with a deadline of 180 s the
-# second candidate came too late when the first one failed its confirmation (docs/lab, "first answers").
+# second candidate came too late when the first one failed its confirmation (diary 95).
 _SECURE_SECONDS = 75.0
 _LEAST_SECURE_SECONDS = 60.0  # s, lower bound of the time until this deadline
 _SECURE_SHARE = 0.33  # upper bound of the time until this deadline, as a share of the time left
 _CERTAINTY = 4.0  # exponent of the probability of a first confirmed candidate: an answer matters more than its size
 _MOST_ATTEMPTS = 4.0  # upper bound of m: the errors of the surrogate are correlated among similar networks
 # Winner's curse: the best of many noisy predictions is optimistic. Predicted log errors are raised by this number of
-# standard deviations sigma (docs/lab, "chances of small networks").
+# standard deviations sigma (diary 97).
 _SELECTION_BIAS_SD = 1.0
 # Share of the time left that is added to the training time once there is an incumbent, divided by the rounds of a
 # confirmed candidate: many small cost reductions take more time than a large one.
@@ -52,9 +52,9 @@ _CERTAIN = 1 - 1e-12  # largest probability, as log(1 - p) must be finite
 _SHORTLIST_FACTOR = 4  # choices compared per choice of a batch
 _DOUBT_SD = 1.0  # largest difference to the best z at which a training in doubt is proposed
 _MOST_RANKED = 1_000  # choices in a ranking; more than ``finder`` mutates
-_CALIBRATION_WEIGHT = 1.0  # prior predicted confirmations (docs/lab, "did the default search regress")
+_CALIBRATION_WEIGHT = 1.0  # prior predicted confirmations (diary 141)
 LEAST_CHANCE = 0.03  # smallest p that is proposed once there is an incumbent
-# 1 of 242 candidates with a smaller p was confirmed (docs/lab, "what an unlikely network costs"). With an incumbent,
+# 1 of 242 candidates with a smaller p was confirmed (diary 102). With an incumbent,
 # they are trained only if time remains for a second verification, in case the first one misses.
 UNLIKELY = 0.2
 

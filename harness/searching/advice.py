@@ -32,12 +32,12 @@ from harness.training.result import Purpose, Status
 from search_spaces.notation import parse_conditions
 from search_spaces.space import Condition, Metric, draw, judge, size_text, uniform
 
-_SAME = "goes on with the same study"
+_SAME = "resumes the study"
 _DRAWS = 1_000  # random draws to decide whether the space has a network above the present ceiling
 # Final statuses of a run without an accuracy.
 _FAILED = {
-    Status.OUT_OF_MEMORY: "ended out of memory",
-    Status.TIMED_OUT: "ended at the time limit",
+    Status.OUT_OF_MEMORY: "ran out of memory",
+    Status.TIMED_OUT: "exceeded the time limit",
     Status.CRASHED: "crashed",
 }
 
@@ -123,26 +123,27 @@ class Outcome:
                 f"(deviation {row.std_test_accuracy_pct or 0:.3f}), target {row.target_pct:g} % on "
                 f"{dataset(row.dataset).title}, in {duration_text(self.state.seconds)}",
                 f"  {row.architecture}",
-                f"run it again: {typed('verify', *words_of(row), '--seeds', str(row.seeds))}",
-                f"standings: {typed('leaderboard', '--dataset', config.dataset, '--target', f'{config.target_pct:g}')}",
+                f"verify again: {typed('verify', *words_of(row), '--seeds', str(row.seeds))}",
+                f"ranking: {typed('leaderboard', '--dataset', config.dataset, '--target', f'{config.target_pct:g}')}",
                 *self._early_end(),
             ]
         if self.verdict is not None and Metric.LATENCY_US in config.minimised:
             network, task = self.verdict.record.architecture, dataset(config.dataset).task
             with suppress(EngineUnavailable):
-                lines.append(f"measured here: {measured_latency(network, task):.0f} microseconds an image on one core")
+                latency = measured_latency(network, task)
+                lines.append(f"latency on this machine: {latency:.0f} microseconds per image on a single core")
         if config.is_front:
             lines += self._front_lines()
         lines += [
-            f"missed on the test images: {size}, mean test accuracy {verdict.mean_test_accuracy_pct or 0:.3f} % over "
-            f"{verdict.seeds or 0} seeds (hash {verdict.hash})"
+            f"target missed on the test images: {size}, mean test accuracy {verdict.mean_test_accuracy_pct or 0:.3f} % "
+            f"over {verdict.seeds or 0} seeds (hash {verdict.hash})"
             for size, verdict in self._missed()
         ]
         if (words := self.words()) is not None:
             lines += [*words.sentences, f"this command {words.advice}:", f"  {words.command}"]
         if (linear := self._linear()) is not None:
-            accuracy = f"{linear['validation_accuracy_pct']:.2f} % of the validation images"
-            lines.append(f"a linear model: {linear['parameters']:,} parameters, {accuracy}")
+            accuracy = f"validation accuracy {linear['validation_accuracy_pct']:.2f} %"
+            lines.append(f"linear baseline: {linear['parameters']:,} parameters, {accuracy}")
         return "\n".join(lines)
 
     def _linear(self) -> dict[str, Any] | None:
@@ -216,7 +217,7 @@ class Outcome:
         if not self.verdict.passed:
             return self._after_a_miss(self.verdict)
         near = self._near()
-        return self._more_effort(near, f"{_SAME} and trains it again") if near else None
+        return self._more_effort(near, f"{_SAME} and trains the nearest network again") if near else None
 
     def _near(self) -> tuple[str, ...]:
         if self.nearest is None:
@@ -227,11 +228,11 @@ class Outcome:
         seconds = self.plan.effort.seconds
         elapsed = self.state.seconds
         sentence = (
-            f"{waiting.parameters:,} parameters are confirmed on validation (hash {waiting.hash}), but not verified"
+            f"the network of {waiting.parameters:,} parameters (hash {waiting.hash}) is confirmed, but not verified"
         )
         if seconds is not None:
             needed = duration_text(waiting.seconds - elapsed)
-            sentence += f": that takes at most about {needed}, and {duration_text(seconds - elapsed)} were left"
+            sentence += f": a verification takes up to about {needed}, but {duration_text(seconds - elapsed)} were left"
         changes = {"--time": duration_option(60 * math.ceil(waiting.seconds / 60))}
         return self._advised("time", (sentence,), changes, f"{_SAME} and verifies the network")
 
@@ -241,8 +242,8 @@ class Outcome:
         elapsed = self.state.seconds
         nearest = self.nearest
         sentence = (
-            f"no network of at most {config.bounds_text} was confirmed at {config.threshold_pct:.2f} % validation: "
-            f"{self._runs_text()} in {duration_text(elapsed)}; the test set was not read"
+            f"no network of at most {config.bounds_text} was confirmed at a validation accuracy of "
+            f"{config.threshold_pct:.2f} %: {self._runs_text()} in {duration_text(elapsed)}; the test set was not read"
         )
         sentences = ("; ".join((*self._early_end(), sentence)), *self._near())
         # In the second half of the time, networks may have been excluded only because the time left was too short.
@@ -252,15 +253,15 @@ class Outcome:
         if nearest is None or 2 * nearest.cost > config.ceilings[0]:
             changes = self._larger()
             if changes:
-                return self._advised("space", sentences, changes, "looks among larger networks")
+                return self._advised("space", sentences, changes, "searches larger networks")
         if nearest is None:
             check = ("spaces", "check", self.typed_options.get("--space", config.space))
-            return _said("space", sentences, check, "says why networks of the space are rejected")
+            return _said("space", sentences, check, "lists the reasons why networks of the space are rejected")
         # The nearest miss with errors one standard deviation of the seeds higher should reach the new target.
         errors = min(1.0, nearest.errors * (1 + SEED_SHARE) / nearest.size)
         target = max(1, math.floor(100 * (100 - 100 * self.plan.offset.errors_ratio * errors)) / 100)
         target = min(target, config.target_pct - 0.01)  # an equal target would resume the same study
-        advice = "asks for what the nearest network may reach"
+        advice = "searches with a target that the nearest network may reach"
         return self._advised("target", sentences, {"--target": f"{target:g}"}, advice)
 
     def _runs_text(self) -> str:
@@ -304,26 +305,26 @@ class Outcome:
     def _after_a_miss(self, verdict: Verdict) -> _LastWords:
         row = verdict.row
         errors, allowed = row.test_errors_mean or 0.0, (100 - row.target_pct) / 100 * verdict.record.seeds[0].test_size
-        sentence = f"its verification gave a mean of {errors:,.1f} test errors over {row.seeds} seeds"
+        sentence = f"the verification gave a mean of {errors:,.1f} test errors over {row.seeds} seeds"
         if verdict.is_held_back:
-            sentence += "; the seeds of a certification are declared, and its row is measured until they have been run"
-            return _said("verification", (sentence,), ("verify", *words_of(row), "--certify"), "runs them")
+            sentence += "; declared seeds of a certification have not been run, so the tier of the row is measured"
+            return _said("verification", (sentence,), ("verify", *words_of(row), "--certify"), "runs these seeds")
         if errors <= allowed and not verdict.contradicted:
-            sentence += f"; {allowed:,.1f} are allowed, but so few seeds or so wide a spread prove nothing"
-            arguments, advice = ("verify", *words_of(row), "--seeds", "10"), "adds the seeds that a verdict needs"
+            sentence += f"; {allowed:,.1f} are allowed, but the seeds are too few or differ too much for a verdict"
+            arguments, advice = ("verify", *words_of(row), "--seeds", "10"), "runs the seeds that a verdict requires"
             return _said("verification", (sentence,), arguments, advice)
         more = f", {errors - allowed:,.1f} more than the {allowed:,.1f} allowed"
-        sentence += ", which contradicts its record" if verdict.contradicted else more
+        sentence += ", which contradicts the record" if verdict.contradicted else more
         if (origin := verdict.record.found) is not None:
             validation = f"{origin.validation_accuracy_pct:.2f} % on validation"
-            sentence += f"; it has {validation} and {row.mean_test_accuracy_pct or 0:.2f} % on the test images"
+            sentence += f"; the network has {validation} and {row.mean_test_accuracy_pct or 0:.2f} % on the test images"
         confidence = ledger.confidence_of_next_look(self.plan.workspace.ledger, verdict.record.key)
         account = (
-            f"the next network is verified on these test images by a {100 * confidence:g} % bound; fresh test images "
-            f"begin with {100 * VERIFIED_CONFIDENCE:g} %"
+            f"the next verification on these test images requires a bound with {100 * confidence:g} % confidence; on "
+            f"unused test images {100 * VERIFIED_CONFIDENCE:g} % suffices"
         )
         changes = {"--seed": f"{self.plan.config.seed + 1}"}
-        return self._advised("verification", (sentence, account), changes, "begins a search with another seed")
+        return self._advised("verification", (sentence, account), changes, "starts a search with a different seed")
 
     def _more_effort(self, sentences: tuple[str, ...], advice: str) -> _LastWords:
         effort = self.plan.effort

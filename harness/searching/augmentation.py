@@ -48,7 +48,7 @@ def recipe_for(data: Dataset, workspace: Workspace, seconds: float | None) -> Na
         return named_recipe(CHOICES[-1])  # an image of one row leaves the frame if rotated or shifted
     path = workspace.data(data.name) / "augmentation.json"
     if path.is_file():
-        chosen = read_as(dict[str, Any], path, f"the file {path}", "remove it: the augmentation is chosen anew")
+        chosen = read_as(dict[str, Any], path, f"the file {path}", "delete the file to select the augmentation again")
         return named_recipe(str(chosen.get("recipe")))
     return named_recipe(CHOICES[1]) if seconds is not None and seconds < _LEAST_SECONDS else None
 
@@ -103,7 +103,7 @@ def choose(
         errors[ended.job.recipe_name].append(data.validation_size if wrong is None else wrong)
     best = min(CHOICES, key=lambda name: fmean(errors[name]))
     figures = ", ".join(f"{name} {fmean(errors[name]):g}" for name in CHOICES)
-    say(f"augmentation: recipe {best}, by its errors on {data.validation_size:,} validation images ({figures})")
+    say(f"augmentation: recipe {best}, by the mean errors on {data.validation_size:,} validation images ({figures})")
     document = {"recipe": best, "errors": errors, "network": str(network), "epochs": epochs}
     write_json(workspace.data(data.name) / "augmentation.json", document)
     return named_recipe(best)

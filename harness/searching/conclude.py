@@ -50,7 +50,7 @@ def conclude(
             if is_last or isinstance(search.state.entries[-1].event, Postponed):
                 break
     elif verdict is not None and verdict.has_missed and (second := choose(search)) is not None:
-        say(f"missed: {verdict.record.parameters:,} parameters; next: {second.parameters:,} parameters")
+        say(f"target missed: {verdict.record.parameters:,} parameters; next network: {second.parameters:,} parameters")
         verdict = _verified(plan, search, second, on_event, say) or verdict
     refresh(plan.workspace)
     return verdict
@@ -79,7 +79,7 @@ def _verified(
         size = size_text(winner.parameters, candidate.costs, plan.config.minimised)
         seeds = f"{counted(count, 'fresh seed')} on the test images"
         if not candidate.is_confirmed:
-            say("no network is confirmed; verified is the surest of those that reach the target on fresh seeds")
+            say("no network is confirmed; verifying the network most likely to pass, by the accuracies on fresh seeds")
         say(f"verifying: {size}, {seeds}, at most about {duration_text(seconds)}")
 
     def on_verdict(verdict: Verdict) -> None:

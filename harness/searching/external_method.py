@@ -177,7 +177,7 @@ class Asker:
             lacks_time = lacks_time or reason is None
             over[reason or Metric.MACS.value] += 1
             self.rejected[hash_] = Trial(str(architecture), analysis.parameters, "rejected", None, (), stands=False)
-        why = f"of {len(passed) + over.total()} networks in a row {len(passed)} were known, and others over the limits"
+        why = f"{len(passed)} of {len(passed) + over.total()} consecutive proposals were known, the rest infeasible"
         return Answer(None, tuple(passed), why, lacks_time or time_left.is_over(), over)
 
     def _answer(self, tried: Sequence[Trial]) -> tuple[Architecture, Analysis]:
@@ -191,8 +191,8 @@ class Asker:
         is_listed = not listed or str(architecture) in listed
         if judgement.accepted and judgement.analysis is not None and is_listed:
             return architecture, judgement.analysis
-        why = judgement.message or "it is not listed"
-        raise ContentError(f"{self.name} answered {shown(answer)}, which may not be trained: {why}")
+        why = judgement.message or "the network is not in the list of allowed networks"
+        raise ContentError(f"{self.name} answered {shown(answer)}, which is not allowed: {why}")
 
     def _longest(self, time_left: TimeLeft, form: str, analysis: Analysis) -> int | None:
         """Return the largest allowed number of epochs that fits the time left; None if no number fits."""
@@ -252,13 +252,13 @@ def method_of(config: StudyConfig, space: SearchSpace, workers: int) -> Asker | 
         with called(f"--sampler {name}"):
             if isinstance(answer := name_network(tried), str):
                 return answer
-            raise TypeError(f"it answered {type(answer).__name__}, but the text of a network is wanted")
+            raise TypeError(f"expected the text of a network, got {type(answer).__name__}")
 
     def stop(rung: Rung) -> bool:
         assert judge_rung is not None, "a method that does not judge rungs is not asked"
         with called(f"--sampler {name}"):
             if isinstance(answer := judge_rung(rung), bool):
                 return answer
-            raise TypeError(f"it answered {type(answer).__name__} at a rung, but True or False is wanted")
+            raise TypeError(f"expected True or False at a rung, got {type(answer).__name__}")
 
     return Asker(f"--sampler {name}", space, problem, ask, stop if judge_rung else None, lengths)

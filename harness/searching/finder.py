@@ -41,7 +41,7 @@ from search_spaces.space import (
 
 _MOST_LISTED = 5_000  # configurations, smaller spaces are enumerated; takes at most a second
 DRAWS = 20_000  # random draws after which a space counts as exhausted; takes some seconds
-_AIM_DRAWS = 600  # feasible draws that are ranked (docs/lab, "how well the best network is looked for")
+_AIM_DRAWS = 600  # feasible draws that are ranked (diary 82)
 _MOST_AIM_ATTEMPTS = 1600  # draws attempted for these, including infeasible and known networks
 _KEPT = 200  # best networks of an optimization of the acquisition function that initialize the next optimization
 _FURTHER_ATTEMPTS = 200  # draws attempted beside these networks
@@ -357,17 +357,15 @@ class Finder:
     def why_nothing(self) -> tuple[str, bool]:
         """Return the reason why no network was found, and whether more time might help."""
         if self.time_left.is_over():
-            return "the time was over before a further network was found", True
+            return "the time limit was reached before a further network was found", True
         cost_text, time_text = f"at most {self.ceiling:,} {self.objective.unit}", ""
         if (seconds := self.time_left.seconds) is not None:
-            time_text = f" and at most {seconds:.0f} s of training, which leaves time for the verification"
+            time_text = f" and at most {seconds:.0f} s of training, with time reserved for the verification"
         # With sampler `surrogate`, no other sampler proposes a network that the surrogate rejects.
         if self.config.sampler == SURROGATE and self.option_count:
-            candidates = (
-                f"none of {self.option_count:,} candidates of {cost_text}{time_text} has a predicted chance of "
-            )
-            candidates += f"{100 * UNLIKELY:g} % of reaching the target; the time that is left is kept for a second "
-            return f"{candidates}verification", self.time_would_help
+            candidates = f"none of {self.option_count:,} candidates with {cost_text}{time_text} has a predicted "
+            candidates += f"probability of {100 * UNLIKELY:g} % or more to reach the target; the remaining time is "
+            return f"{candidates}reserved for a second verification", self.time_would_help
         lacks_time = self._has_option_with_endless_time()
         limits = cost_text + (time_text if lacks_time else self._conditions_text())
         if self.listed_options is not None:
@@ -375,8 +373,8 @@ class Finder:
         nearest = ""
         # Earlier candidates prove that the limits are feasible, so the nearest miss would mislead.
         if self.nearest_draw is not None and not lacks_time and not self.candidates:
-            nearest = f"; the nearest: {self.nearest_draw.message}"
-        return f"none of {DRAWS:,} further draws was a new network with {limits}{nearest}", lacks_time
+            nearest = f"; nearest draw: {self.nearest_draw.message}"
+        return f"{DRAWS:,} further draws contained no new network with {limits}{nearest}", lacks_time
 
     def _has_option_with_endless_time(self) -> bool:
         """Return whether random draws contain a new network if the time limit of a training is removed."""

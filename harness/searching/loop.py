@@ -86,7 +86,7 @@ def run_search(search: Search, command: list[str]) -> None:
         if search.state.ended:
             write_database(search.state, search.folder / "study.db")
         reason = EndReason.INTERRUPTED if search.interrupted else search.end_reason
-        assert reason is not None, "a search ends with a reason"
+        assert reason is not None, "the end of a search has a reason"
         search.add(SessionEnded(reason=reason, message=search.exhausted, seconds=effort.seconds, trials=effort.trials))
 
 
@@ -312,10 +312,10 @@ def _decide_at_rung(search: Search, job: Job, result: Result) -> None:
         until = race.next_rung(search.config, job.recipe.epochs, rung.epoch)
         search.waiting.insert(0, replace(job, until_epoch=until, spent_seconds=result.train_seconds))
         return
-    why = "by another rule"
+    why = "by the rule of the method"
     if search.is_hopeless is None:
-        why = f"after epoch {rung.epoch}, one training in ten would reach {rung.predicted_pct:.4f} % or more; "
-        why += f"the threshold is {threshold_pct:.4f} %"
+        why = f"after epoch {rung.epoch}, the 90 % quantile of the predicted accuracy is {rung.predicted_pct:.4f} %, "
+        why += f"below the threshold of {threshold_pct:.4f} %"
     _end_run(search, job, replace(result, status=Status.PRUNED, message=why))
 
 
@@ -342,7 +342,7 @@ def _end_run(search: Search, job: Job, result: Result) -> None:
     _note_standing(search)
     _quote_if_due(search)
     if search.crashes_in_a_row == _MOST_CRASHES:
-        raise HarnessError(f"{_MOST_CRASHES} runs in a row crashed, the last one with: {result.message}")
+        raise HarnessError(f"{_MOST_CRASHES} consecutive runs crashed; the last error: {result.message}")
 
 
 def _note_standing(search: Search) -> None:

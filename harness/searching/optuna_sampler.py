@@ -28,7 +28,7 @@ from search_spaces.space import Decision, Draw, Options, SearchSpace, draw, draw
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 # Population size P of aging evolution. Real et al. use P = 100 and S = 25 for 20,000 networks; a search trains about
-# 100 networks (docs/lab, "aging evolution").
+# 100 networks (diary 51).
 _POPULATION = 20
 _SAMPLE = 5  # tournament size S
 _MORE_CHANGES = 0.5  # probability of each further change, so half of the children differ by one decision
@@ -120,7 +120,7 @@ class _EvolutionSampler(BaseSampler):
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        raise AssertionError(f"'{param_name}' is no decision of the proposed network")
+        raise AssertionError(f"'{param_name}' is not a decision of the proposed network")
 
 
 def _nsga2(seed: int) -> BaseSampler:
@@ -180,7 +180,7 @@ def _own(name: str, seed: int) -> BaseSampler:
     with called(f"--sampler {name}"):
         sampler = function(seed)
         if not isinstance(sampler, BaseSampler):
-            raise TypeError(f"it returned {type(sampler).__name__}, but a sampler of Optuna is wanted")
+            raise TypeError(f"expected a sampler of Optuna, got {type(sampler).__name__}")
     return sampler
 
 

@@ -162,7 +162,7 @@ def _suitable(known: Sequence[str], resolved: Resolved) -> tuple[str, ...]:
         shape = "x".join(map(str, space.task.input_shape))
         source = resolved.request.start_from
         raise UsageError(
-            f"--from {source}: no network there suits {shape}, {space.task.classes} classes and the limits"
+            f"--from {source}: no network fits images of {shape}, {space.task.classes} classes and the limits"
         )
     return tuple(sorted(suitable))
 
@@ -176,7 +176,7 @@ def on_cluster(plan: SearchPlan, executor_of: ExecutorOf, processes: int | None)
     device = plan.effort.device
     nodes = tuple(node for node in nodes_now() if node.room(device, processes))
     if not nodes:
-        raise DeviceError(f"no node of the cluster offers {'a GPU' if device.startswith('cuda') else 'a core'}")
+        raise DeviceError(f"no node of the cluster has {'a GPU' if device.startswith('cuda') else 'a core'}")
     effort = replace(plan.effort, workers=sum(node.room(device, processes) for node in nodes))
     return replace(plan, effort=effort, executor_of=executor_of, nodes=nodes)
 

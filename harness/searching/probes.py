@@ -104,7 +104,7 @@ def probe(plan: SearchPlan, seconds: float) -> Probed:
         probes.train(probes.first_jobs())
         if not probes.trained:
             why = f": {probes.messages[-1]}" if probes.messages else ""
-            raise UsageError(f"no network was trained in {duration_text(seconds)}{why}", hint="give more: --time 5m")
+            raise UsageError(f"no network was trained in {duration_text(seconds)}{why}", hint="increase the time")
         curve = probes.curve()
         probes.train(probes.doubtful_jobs())
     finally:

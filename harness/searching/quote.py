@@ -34,7 +34,7 @@ QUANTILES = (0.05, 0.5, 0.95)
 # Largest number of draws from the space; takes half a second.
 _DRAWS = 2_000
 # Trainings, including the baselines, until the final answer was confirmed: minimum, median and maximum of 13 searches
-# without prior observations (docs/lab, "a quote before the work").
+# without prior observations (diary 123).
 _TRAININGS = (15, 36, 120)
 _PROPOSAL_SECONDS = 0.4  # wall-clock seconds to choose a network (same entry)
 # Standard deviation of log parameters between the answers of equal searches with different seeds (same entry).
@@ -222,8 +222,8 @@ def quote_lines(answer: Quoted, most: int) -> Iterable[str]:
     texts = [f"more than {most:,}" if size is None else f"{size:,}" for size in answer.parameters]
     low, middle, high = texts
     if answer.parameters[1] is None:
-        yield f"the target is probably out of reach: {100 * answer.chance:.0f} % for a network of {most:,} or less"
+        yield f"the target is probably out of reach: chance {100 * answer.chance:.0f} % with up to {most:,} parameters"
     else:
-        yield f"the answer will have about {middle} parameters ({low} to {high}, 90 %)"
+        yield f"predicted answer: {middle} parameters (90 % interval: {low} to {high})"
     fast, usual, slow = map(duration_text, answer.seconds)
-    yield f"about {usual} of search on this machine, verification included ({fast} to {slow})"
+    yield f"predicted duration on this machine: {usual} with verification ({fast} to {slow})"

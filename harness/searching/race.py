@@ -24,8 +24,7 @@ MOST_LOOKS = 2
 LIKELY = 0.5
 # Shares of the epochs at which pruning is decided.
 RUNG_SHARES = (0.25, 0.5)
-# Final errors per error at a rung, 10 % quantile, by share of the epochs; used at the start of a study (docs/lab,
-# "rungs").
+# Final errors per error at a rung, 10 % quantile, by share of the epochs; used at the start of a study (diary 5).
 _PRIOR_RATIO = {0.25: 0.50, 0.4: 0.62, 0.5: 0.72, 0.6: 0.80}
 _OWN_RATIOS = 8  # completed runs from which the study's own ratios are used
 # The hash exempts one network in this many from pruning. Only exempt runs give an unbiased rate of wrong prunings:

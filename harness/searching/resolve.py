@@ -58,7 +58,7 @@ from search_spaces.space import (
 # is at most twice the length before, as doubling the length lowers the errors by about a seventh.
 LENGTHS = (5, 8, 12, 20, 30, 60)
 # Further lengths for small data sets: networks of some hundred parameters make a seventh fewer errors with four times
-# the epochs (docs/lab, "what held searches of own data back").
+# the epochs (diary 127).
 _LONG_LENGTHS = (120, 240)
 _MOST_SEEN = 3_000_000  # images per training with a long length at most: 60 epochs of MNIST
 _LEAST_SEEN = 3_000  # images of ``length_factor`` epochs below which long lengths do not help
@@ -137,11 +137,11 @@ def resolve(request: SearchRequest, workspace: Workspace) -> Resolved:
     folder = None if request.study is None else workspace.study(request.study)
     minimise = tuple(dict.fromkeys(map(Metric, request.minimise)))
     if len(minimise) > 2:
-        raise UsageError(f"--minimise {', '.join(minimise)}: allowed are one or two")
+        raise UsageError(f"--minimise {', '.join(minimise)}: at most two objectives are allowed")
     chip_limits = _chip_limits(request.chip, data.task)
     limits = (*(request.limits or ()), *chip_limits)
     if clash := contradictory(limits):
-        raise UsageError(f"--limit {', '.join(map(str, clash))}: no network can meet these together")
+        raise UsageError(f"--limit {', '.join(map(str, clash))}: no network can meet all these limits")
     budget = min([request.budget, *upper_bounds(limits, Metric.PARAMETERS)])
     if minimise != (Metric.PARAMETERS,):
         limits = (Condition(Metric.PARAMETERS, "<=", budget), *limits)
@@ -149,7 +149,7 @@ def resolve(request: SearchRequest, workspace: Workspace) -> Resolved:
     _check_integer_form(space, usual_recipe, request.chip)
     ceilings = tuple(_ceiling(metric, budget, space, chip_limits) for metric in minimise)
     check = typed("spaces", "check", request.space)
-    _check_smallest(space, budget, "loosen --limit or raise --budget" if limits else f"see why with '{check}'")
+    _check_smallest(space, budget, "relax --limit or increase --budget" if limits else f"'{check}' lists the reasons")
     engine = choose_engine(request.engine, usual_recipe, device, space.op_types)
     return Resolved(
         request=request,
@@ -184,7 +184,7 @@ def _recipe(
     if trainer is None:
         return recipe_for(data, workspace, seconds) if name == AUTO else named_recipe(name)
     if name != AUTO:
-        raise UsageError("--recipe and --trainer exclude each other: a trainer of one's own is the recipe")
+        raise UsageError("--recipe and --trainer cannot be combined: the trainer replaces the recipe")
     fields = {"trainer": trainer, "trainer_sha256": source_sha256(trainer, "--trainer")}
     return NamedRecipe(trainer, recipe_from(fields, "--trainer"))
 
@@ -220,7 +220,7 @@ def _space(name: str, data: Dataset, limits: tuple[Condition, ...], chip: Chip |
     except ShapeError as error:
         # Without a path the error concerns the last op: the network ends in a different number of classes.
         if not error.path:
-            hint = "write 'classes' for their number, as in linear(classes)"
+            hint = "write 'classes' for the number of classes, as in linear(classes)"
             raise ContentError(f"space '{space.name}': {error.message}", hint=hint) from None
     return space
 
@@ -233,8 +233,8 @@ def _chip_limits(chip: Chip | None, task: Task) -> tuple[Condition, ...]:
     ram_left = limits[1].bound
     if ram_left <= 0:
         raise ContentError(
-            f"no network of these images fits {chip}: stack and image alone take {-ram_left:,} bytes more than its RAM",
-            hint="smaller images take less",
+            f"no network for these images fits {chip}: stack and image alone exceed the RAM by {-ram_left:,} bytes",
+            hint="smaller images need less RAM",
         )
     return limits
 
@@ -243,8 +243,8 @@ def _check_integer_form(space: SearchSpace, recipe: Recipe, chip: Chip | None) -
     """Raise ContentError if integers are needed (chip, int8 recipe) but an op of the space has no integer form."""
     names = without_integer_form(space.op_types)
     if names and (chip is not None or recipe.precision == "int8"):
-        asks = "--chip asks" if chip is not None else "the recipe's precision int8 asks"
-        raise ContentError(f"space '{space.name}' has {', '.join(names)}, which has no integer form: {asks} for it")
+        need = "required by --chip" if chip is not None else "required by precision int8"
+        raise ContentError(f"space '{space.name}' has ops without integer form: {', '.join(names)} ({need})")
 
 
 def _ceiling(metric: Metric, budget: int, space: SearchSpace, chip_limits: Sequence[Condition]) -> int:
@@ -266,7 +266,7 @@ def _largest(metric: Metric, budget: int, space: SearchSpace) -> int:
     analyses = [each.analysis for each in judgements if each.analysis is not None]
     within = [each for each in analyses if each.parameters <= budget]
     if not analyses:
-        raise ContentError(f"no network of space '{space.name}' suits the images")
+        raise ContentError(f"no network of space '{space.name}' fits the images")
     return max(measured(each, metric) for each in within or analyses)
 
 
@@ -277,13 +277,13 @@ def _check_smallest(space: SearchSpace, budget: int, hint: str) -> None:
     judgement = smallest(space)
     if judgement.analysis is None or not judgement.accepted:
         conditions = dict.fromkeys(map(str, space.conditions))
-        message = " and ".join([f"no network of space '{space.name}' suits the images", *conditions])
-        raise ContentError(f"{message}; the nearest: {judgement.message}", hint=hint)
+        message = " and ".join([f"no network of space '{space.name}' fits the images", *conditions])
+        raise ContentError(f"{message}; nearest network: {judgement.message}", hint=hint)
     fewest = judgement.analysis.parameters
     if fewest > budget:
         raise ContentError(
-            f"no network of space '{space.name}' meets a budget of {budget:,} parameters: its smallest has {fewest:,}",
-            hint=f"give a budget of {fewest} or more",
+            f"no network of space '{space.name}' meets a budget of {budget:,} parameters: the smallest has {fewest:,}",
+            hint=f"set a budget of {fewest} or more",
         )
 
 
@@ -291,7 +291,7 @@ def _lengths(request: SearchRequest, recipe: Recipe, images: int) -> tuple[int, 
     """Return the allowed training lengths in epochs, ascending."""
     if request.epochs is not None:
         if not all(1 <= length <= _MOST_EPOCHS for length in request.epochs):
-            raise UsageError(f"--epochs {','.join(map(str, request.epochs))}: each is from 1 to {_MOST_EPOCHS:,}")
+            raise UsageError(f"--epochs {','.join(map(str, request.epochs))}: allowed are 1 to {_MOST_EPOCHS:,}")
         return tuple(sorted(set(request.epochs)))
     if request.recipe != AUTO:
         return (recipe.epochs,)
@@ -305,7 +305,7 @@ def _target(target_pct: float | None, data: Dataset) -> float:
     """Return the target accuracy in per cent; by default the target of the data set."""
     target_pct = data.target_pct if target_pct is None else target_pct
     if not target_pct:
-        raise UsageError(f"{data.name} has no usual target; give one, as in --target 95")
+        raise UsageError(f"data set {data.name} has no default target; set a target, as in --target 95")
     highest = 100 * (1 - 1 / data.test_size)
     if not statistics.reaches(highest, target_pct):
         raise UsageError(

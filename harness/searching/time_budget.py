@@ -16,7 +16,7 @@ from harness.training.result import Result, Status
 from search_spaces.network import Analysis, Architecture, Task, analyse
 
 # Cost of a training step in equivalent multiply-adds of a kernel larger than 1x1, for these constants. Fitted to 34
-# networks of ten forms, with a standard deviation of the log of 0.05 (docs/lab, "did the default search regress").
+# networks of ten forms, with a standard deviation of the log of 0.05 (diary 141).
 _NUMBER_MACS = 6.1  # number of a map, through BN, rectifier, pooling and the gradients
 _PARAMETER_MACS = 20.0  # parameter, for the optimizer's step, per image of a batch of 32
 _POINTWISE_MACS = 1.9  # multiply-add of a 1x1 kernel, additional cost
@@ -25,7 +25,7 @@ _GROUPED_MACS = 0.6  # multiply-add of a depthwise or grouped kernel, additional
 VERIFY_FACTOR = 1.2
 LEAST_VERIFY_SEEDS, _MOST_VERIFY_SEEDS = 5, 8  # number of seeds
 _FORM_SECONDS = 30.0  # added to measured and estimated seconds of a form, which shrinks the ratio towards 1
-_RECENT_RUNS = 8  # latest runs per node that count for the pace (docs/lab, "did the default search regress")
+_RECENT_RUNS = 8  # latest runs per node that count for the pace (diary 141)
 # Safety factor on estimated seconds.
 CAUTION = 1.1
 CAUTION_SECONDS = 12.0  # for starting processes and writing files
@@ -80,7 +80,7 @@ class Pace:
 # of the measurement; the first runs correct the pace for faster or slower cores.
 _PACES = {"torch": Pace(1.85e-4, 3.35e-11), "native": Pace(1.2e-5, 5.4e-11)}
 # Pace of one process on an H100, dominated by kernel launches. Fitted to networks of 1.0 and 1.6 million multiply-adds,
-# three epochs each (docs/lab, "what a training takes on a GPU").
+# three epochs each (diary 119).
 _GPU_PACE = Pace(1.3e-5, 4.0e-12)
 
 

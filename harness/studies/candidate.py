@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from typing import Any
 
 from harness.data.datasets import dataset
@@ -31,34 +31,33 @@ from search_spaces.space import Metric, Objective, Weighted, measured, size_text
 CONFIRM_SEEDS = 2  # fewest fresh seeds of a confirmed candidate
 MOST_SEEDS = 6  # most fresh seeds; a candidate that is not confirmed by then is refuted
 # A candidate is confirmed if a verification on ``VERIFY_SEEDS`` seeds passes with at least this probability, given its
-# fresh seeds and the error ratio measured on training images. Of 53 recorded verifications 3 missed (docs/lab, "the
-# main job with a second verification").
+# fresh seeds and the error ratio measured on training images. Of 53 recorded verifications 3 missed (diary 104).
 CONFIDENCE = 0.80
 SURE = 0.98  # probability to pass from which candidates are verified in the order of cost (``surest_first``)
 VERIFY_SEEDS = 6  # seeds of a verification
 _LEAST_CHANCE = 0.25  # below this chance to stand, a candidate gets no more fresh seeds and is refuted
 _CHANCE_PCT = 10.0  # accuracy assumed for a run that ended without an accuracy, per cent (chance level of ten classes)
 # Standard deviation between seeds as a share of the errors: 0.06 to 0.08 for networks with 100 and with 400 errors
-# (docs/lab, "the table of the bench").
+# (diary 52).
 SEED_SHARE = 0.08
 # Fewest errors for which ``SEED_SHARE`` holds. Below, the squared share is inversely proportional to the number of
-# errors (docs/lab, "what transfers").
+# errors (diary 124).
 COUNTED_ERRORS = 60.0
 LEAST_COUNTED = 0.5  # errors assumed for all runs together if none of them has an error
 # Selection bias of a first run that passed, as a share of the errors. The bias is a whole standard deviation of a seed
-# if networks are drawn from many that miss (docs/lab, "what first looks owe to luck"), less if networks are chosen by
+# if networks are drawn from many that miss (diary 49), less if networks are chosen by
 # the predicted chance.
 _SELECTION_BIAS_SHARE = 0.04
 # Degrees of freedom of ``SEED_SHARE`` as the prior of the standard deviation between a few seeds (moderated variance,
 # Smyth, Statistical Applications in Genetics and Molecular Biology 3, 2004).
 _SEED_FREEDOM = 20
 # Standard deviation between networks of the ratio of errors on unseen images to validation errors, as a share: 0.032
-# among five networks of five to eight epochs, nothing beyond the seeds among five of 12 to 60 epochs (docs/lab, "the
-# threshold from ..."). The larger value is used.
+# among five networks of five to eight epochs, nothing beyond the seeds among five of 12 to 60 epochs (diary 56
+# and 91). The larger value is used.
 _NETWORK_SHARE = 0.032
 # Squared relative deviation of the mean of a verification from the validation mean of the network.
 _VERIFY_SQUARE = SEED_SHARE**2 / VERIFY_SEEDS + _NETWORK_SHARE**2
-# Final errors per error at a rung, median run on MNIST, by share of the epochs (docs/lab, "rungs").
+# Final errors per error at a rung, median run on MNIST, by share of the epochs (diary 5).
 TYPICAL_RATIO = {0.25: 0.62, 0.4: 0.74, 0.5: 0.81, 0.6: 0.89}
 _TYPICAL_RUNS = 4  # weight of ``TYPICAL_RATIO`` in runs; low, as errors on hard data hardly fall after a rung
 
@@ -91,18 +90,18 @@ VERIFIED_STATES = (NetworkState.MET, NetworkState.OPEN, NetworkState.MISSED)
 CONFIRMED_STATES = (NetworkState.MET, NetworkState.OPEN, NetworkState.CONFIRMED)
 
 
-class Step(StrEnum):
+class Step(Enum):
     """Change of the state of a network, caused by an event of the log."""
 
-    REACHED_A_RUNG = "its first run reached a rung"
-    COMPLETED = "its first run went to its end"
-    PRUNED = "its first run was pruned"
-    FAILED = "its first run failed"
-    CONFIRMED = "fresh seeds confirmed it"
-    REFUTED = "fresh seeds refuted it"
-    MET = "its verification met the target"
-    LEFT_OPEN = "its verification ended without a verdict"
-    MISSED = "its verification missed the target"
+    REACHED_A_RUNG = auto()
+    COMPLETED = auto()  # the first run ended after its last epoch
+    PRUNED = auto()
+    FAILED = auto()  # the first run crashed, diverged or exceeded a limit
+    CONFIRMED = auto()
+    REFUTED = auto()
+    MET = auto()  # the verification met the target
+    LEFT_OPEN = auto()  # the verification ended without a verdict
+    MISSED = auto()  # the verification missed the target
 
 
 _BEFORE_A_RUN = (NetworkState.WAITING, NetworkState.TRAINING)
@@ -204,9 +203,8 @@ class Candidate:
 
         A candidate that passed its first run gets ``confirm_seeds`` fresh seeds at once, then one at a time while
         ``chance_to_stand`` is at least ``_LEAST_CHANCE``. The first fresh seed does not depend on this chance: a
-        network that has passed once is confirmed more often than a new network of equal size (docs/lab, "did the
-        default search regress"). A candidate that was trained to the end and missed gets a seed for each repeated
-        proposal.
+        network that has passed once is confirmed more often than a new network of equal size (diary 141). A candidate
+        that was trained to the end and missed gets a seed for each repeated proposal.
         """
         if self.passed_first:
             if self.chance_to_stand >= _LEAST_CHANCE:
@@ -353,10 +351,10 @@ def _log_ratio(allowed: float, errors: float) -> float:
 def why_refuted(fresh_seeds: int, *, was_confirmed: bool) -> str:
     """Return the rule that ended the confirmation of a network, as text for users."""
     if was_confirmed:
-        return "a further seed took its confirmation away"
+        return "confirmation withdrawn after a further seed"
     if fresh_seeds >= MOST_SEEDS:
-        return f"{MOST_SEEDS} seeds are the most it may have"
-    return f"the chance that more seeds confirm it is below {100 * _LEAST_CHANCE:g} %"
+        return f"not confirmed within the maximum of {MOST_SEEDS} seeds"
+    return f"probability of a confirmation by further seeds below {100 * _LEAST_CHANCE:g} %"
 
 
 def final_order(candidates: Iterable[Candidate]) -> list[Candidate]:

@@ -169,8 +169,8 @@ class _ConfigFile:
 def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bool:
     """Write the configuration of a new study, or check the existing configuration; return whether the study is new."""
     if (folder / RESULTS_OF_BEFORE).is_dir():
-        message = f"study {folder.name!r} in {folder} is of an older version, which can be read but not continued"
-        raise ContentError(message, hint="give --study another name")
+        message = f"study {folder.name!r} in {folder} was created by an older version and can be read but not continued"
+        raise ContentError(message, hint="pass a new name with --study")
     if (path := folder / "config.json").exists():
         check_config(folder, config)
         return False
@@ -211,11 +211,13 @@ def check_config(folder: Path, config: StudyConfig) -> None:
     settings_there = settings_of(read_config(folder).config)
     for name, value in settings_of(config).items():
         if value != settings_there[name]:
-            values = "" if name in ("space_text", "recipe") else f" ({settings_there[name]!r} there, {value!r} here)"
+            values = f" ({settings_there[name]!r} in the study, {value!r} requested)"
+            if name in ("space_text", "recipe"):
+                values = ""
             raise ContentError(
-                f"study {folder.name!r} in {folder} was begun with another {name.removesuffix('_pct')}{values}; "
-                "a study never changes its configuration",
-                hint="give --study another name, or repeat the command that began it",
+                f"study {folder.name!r} in {folder} has a different {name.removesuffix('_pct')}{values}; "
+                "the configuration of a study cannot change",
+                hint="pass a new name with --study, or repeat the command that created the study",
             )
 
 

@@ -45,8 +45,8 @@ class StudyLog:
         for number, entry in enumerate(entries, 1):
             if entry is None:
                 raise ContentError(
-                    f"line {number} of {self._path} is no event of this program",
-                    hint="bring log.jsonl back, or give --study another name",
+                    f"line {number} of {self._path} is not an event of this program",
+                    hint="restore log.jsonl, or pass a new name with --study",
                 )
             state.apply(entry)
         return state

@@ -40,7 +40,7 @@ _PAUSE_SECONDS = 2.0  # between two updates
 _AWAY_SECONDS = 10.0  # between two attempts while the database is unavailable
 _END_SECONDS = 60.0  # longest wait for the database at the end of a search
 
-_HIDDEN, _RENAME = "***", "give --study another name"
+_HIDDEN, _RENAME = "***", "pass a new name with --study"
 _USER = re.compile(r"(?<=://)([^:/@]*):(.*)@")
 _OPTION = re.compile(r"(?<=[?&])(\w*password)=([^&]*)")
 
@@ -50,8 +50,8 @@ def check_url(url: str) -> None:
     in_memory = re.fullmatch(r"sqlite(\+\w+)?://(/?(:memory:)?)(\?.*)?", url)
     is_url = re.match(r"\w+(\+\w+)?://", url) and url.partition("://")[2].partition("?")[0].count("@") < 2
     if in_memory or not is_url:
-        allowed = "sqlite:///FILE and postgresql://USER:PASSWORD@HOST/DATABASE, in which an '@' of a password is %40"
-        raise UsageError(f"--storage {hidden(url)!r} is no URL of a database; allowed are {allowed}")
+        allowed = "sqlite:///FILE and postgresql://USER:PASSWORD@HOST/DATABASE, with %40 for an '@' in the password"
+        raise UsageError(f"--storage {hidden(url)!r} is not a database URL; allowed: {allowed}")
 
 
 def hidden(text: str) -> str:
@@ -94,7 +94,7 @@ class Mirror:
         self._thread = threading.Thread(target=self._serve, daemon=True, name="storage")
         self._thread.start()
         if not self._opened.wait(_ANSWER_SECONDS):
-            raise UsageError(f"--storage {hidden(url)}: the database does not answer within {_ANSWER_SECONDS:.0f} s")
+            raise UsageError(f"--storage {hidden(url)}: the database does not respond within {_ANSWER_SECONDS:.0f} s")
         if self._refused is not None:
             raise self._refused
 
@@ -108,7 +108,7 @@ class Mirror:
             self._ending.set()
         elif not self.finish() and self._refused is None:
             again = typed("report", self._name, "--storage", "URL")
-            self.say(f"the database of --storage lacks some runs; {again!r} adds them")
+            self.say(f"the database of --storage lacks some runs; {again!r} adds the missing runs")
 
     def on_entry(self, state: StudyState, entry: events.Entry[events.Event]) -> None:
         """Take the entries of the study."""
@@ -143,11 +143,11 @@ class Mirror:
                     hint = install_command("postgres") if "psycopg" in str(error.__cause__) else None
                     self._refused = UsageError(f"--storage {hidden(self._url)}: {why}", hint=hint)
                 elif self._is_current:
-                    self.say(f"the database of --storage is away; the search continues ({why})")
+                    self.say(f"the database of --storage is unavailable; the search continues ({why})")
                 self._is_current = False
                 if self._refused is not None:
                     if self._opened.is_set():
-                        self.say(f"nothing more is written to the database of --storage: {self._refused.told}")
+                        self.say(f"the database of --storage is no longer updated: {self._refused.told}")
                     self._opened.set()
                     return
             self._opened.set()
@@ -187,8 +187,8 @@ def _study(url: str | RDBStorage, name: str, config: StudyConfig) -> optuna.Stud
         study.set_metric_names(["validation error (%)", OBJECTIVES[config.minimised[0]]])
     if other := [key for key, value in wanted.items() if attributes.get(key, None if trials else value) != value]:
         _close(study)
-        difference = f"{other[0]}: {attributes.get(other[0])!r} there, {wanted[other[0]]!r} here"
-        raise UsageError(f"the database of --storage holds another study {name!r} ({difference})", hint=_RENAME)
+        difference = f"{other[0]}: {attributes.get(other[0])!r} stored, {wanted[other[0]]!r} expected"
+        raise UsageError(f"the database of --storage contains a different study {name!r} ({difference})", hint=_RENAME)
     for key in wanted.keys() - attributes.keys():
         study.set_user_attr(key, wanted[key])
     return study
@@ -235,7 +235,9 @@ def _push(study: optuna.Study, entries: Sequence[events.Entry[events.Event]], co
     mirrored = {each.user_attrs["trial"]: each.user_attrs["hash"] for each in study.get_trials(deepcopy=False)}
     known = {trial: proposal.hash for trial, (proposal, _) in history.proposals.items()}
     if entries and not mirrored.items() <= known.items():
-        raise UsageError(f"the database of --storage holds other trials of {study.study_name!r}", hint=_RENAME)
+        raise UsageError(
+            f"the database of --storage contains different trials of study {study.study_name!r}", hint=_RENAME
+        )
     for trial in [trial for trial in history.first_runs if trial not in mirrored]:
         study.add_trial(_trial(*history.first_runs[trial], *history.proposals[trial], config))
     attributes = study.user_attrs

@@ -24,9 +24,7 @@ from search_spaces.notation import parse_notation
 _T = TypeVar("_T")
 _NO_NETWORK = "no_network"
 # Hint for evidence that differs from the form in which this program writes evidence.
-BRING_BACK = (
-    "bring back what was committed ('git restore'); what git does not know may be removed, and its command repeated"
-)
+BRING_BACK = "restore a committed file with 'git restore'; remove an uncommitted file and repeat the command"
 # Prefixes that make a spreadsheet read a text as a formula. An apostrophe in front prevents this. Texts that start with
 # an apostrophe get another apostrophe, so that the guard can be removed unambiguously.
 _GUARDED = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
@@ -110,7 +108,7 @@ def read_as(
         key = ".".join(map(str, first["loc"]))
         words = first["msg"]
         if first["type"] == _NO_NETWORK:
-            message = f"{where}: its {key} is not a network: {words}"
+            message = f"{where}: {key} is not a network: {words}"
             raise ContentError(message, position=first["ctx"]["position"], text=first["input"]) from error
         if first["type"] == "unexpected_keyword_argument" and len(first["loc"]) == 1:
             hint = hint or nearest(key, (item.name for item in fields(cast(Any, kind))))
@@ -165,7 +163,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice")
+        raise ValueError(f"duplicate key {next(key for key in keys if keys.count(key) > 1)!r}")
     return values
 
 
@@ -181,14 +179,14 @@ def _check_limits(content: str | bytes, value: Any) -> None:
         if depth > _MOST_DEPTH:
             raise ValueError(_fault(RecursionError()))
         if any(type(item) is int and abs(item) >= 10**_MOST_DIGITS for item in level):
-            raise ValueError(f"it has a number of more than {_MOST_DIGITS} digits")
+            raise ValueError(f"a number has more than {_MOST_DIGITS} digits")
         lists = [each for item in level if isinstance(item, list) for each in item]
         level = lists + [each for item in level if isinstance(item, dict) for each in item.values()]
         depth += 1
 
 
 def _fault(error: Exception) -> str:
-    return f"its nesting is deeper than {_MOST_DEPTH} levels" if isinstance(error, RecursionError) else str(error)
+    return f"the nesting is deeper than {_MOST_DEPTH} levels" if isinstance(error, RecursionError) else str(error)
 
 
 def read_each(read: Callable[[Path], _T], paths: Iterable[Path]) -> tuple[list[_T], list[ContentError]]:

@@ -126,10 +126,12 @@ def refused(error: BaseException) -> StorageError | DeviceError | None:
     is_torchs = type(error).__name__ == "OutOfMemoryError"
     if is_torchs or isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         line = str(error).partition("\n")[0] or "out of memory"
-        return DeviceError(line, hint="where a recipe is trained, a smaller batch_size takes less")
+        return DeviceError(line, hint="training with a smaller batch_size needs less memory")
     # Messages of the dynamic loader if a process exceeds the memory limit (ulimit -v).
     if isinstance(error, ImportError) and any(words in str(error).lower() for words in _NO_ROOM_TO_LOAD):
-        return DeviceError(f"a library cannot be loaded: {error}", hint="give the process more memory (ulimit -v)")
+        return DeviceError(
+            f"a library cannot be loaded: {error}", hint="raise the memory limit of the process (ulimit -v)"
+        )
     return None if error.__cause__ is None else refused(error.__cause__)
 
 
@@ -148,7 +150,7 @@ def require(extra: str, modules: Sequence[str], purpose: str) -> None:
     missing = [name for name in modules if find_spec(name) is None]
     if missing:
         needed = " and ".join(missing)
-        raise DeviceError(f"{purpose} needs {needed}, which is not installed here", hint=install_command(extra))
+        raise DeviceError(f"{purpose} requires {needed}, which is not installed", hint=install_command(extra))
 
 
 def install_command(extra: str) -> str:

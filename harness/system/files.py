@@ -101,7 +101,7 @@ def read_typed(path: Path) -> str:
     with open(path, "rb") as file:
         content = file.read(MOST_TYPED + 1)
     if len(content) > MOST_TYPED:
-        raise OSError(errno.EFBIG, f"it holds more than {MOST_TYPED:,} bytes", str(path))
+        raise OSError(errno.EFBIG, f"the file has more than {MOST_TYPED:,} bytes", str(path))
     return content.decode("utf-8-sig")
 
 
@@ -116,7 +116,7 @@ def log_text(path: Path) -> str:
 def refuse_device(path: Path) -> None:
     """Raise OSError if ``path`` is a device or a pipe, which may be endless."""
     if path.exists() and not path.is_file() and not path.is_dir():
-        raise OSError(errno.EINVAL, "it is a device or a pipe, not a file", str(path))
+        raise OSError(errno.EINVAL, "the path is a device or a pipe, not a file", str(path))
 
 
 def append_line(path: Path, line: str) -> None:
@@ -169,7 +169,9 @@ def locked(path: Path, seconds: float = -1) -> Iterator[None]:
         try:
             lock.acquire()
         except Timeout as error:
-            raise Held(f"another process is working in {path.parent}; wait for it or stop it") from error
+            raise Held(
+                f"{path.parent} is locked by a running process; wait for the process or stop the process"
+            ) from error
     try:
         yield
     finally:
@@ -221,9 +223,9 @@ def _named(folder: Path, kind: str, name: str) -> Path:
     is_plain = name.isprintable() and not name.startswith(".") and not any(mark in name for mark in "/\\")
     if not 0 < size <= 200 or is_taken or not is_plain:
         raise UsageError(
-            f"{kind} name {name[:60]!r}: a {kind} is a folder below {folder}, so its name holds 1 to 200 bytes of "
-            "UTF-8 without slashes, line ends or control characters, does not begin with a dot, is not 'records' and "
-            f"does not end in {' or '.join(_FILE_ENDINGS)}"
+            f"invalid {kind} name {name[:60]!r}: a {kind} is a folder in {folder}, so the name must have 1 to 200 "
+            "bytes of UTF-8 without slashes, line ends or control characters, must not begin with a dot, must not be "
+            f"'records' and must not end in {' or '.join(_FILE_ENDINGS)}"
         )
     return folder / name
 

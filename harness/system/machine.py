@@ -83,11 +83,11 @@ def choose_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     match = re.fullmatch(r"cpu|cuda(?::([0-9]{1,3}))?", name)
     if match is None:
-        raise UsageError(f"unknown device {name!r}; allowed are auto, cpu, cuda and cuda:N")
+        raise UsageError(f"unknown device {name!r}; allowed: auto, cpu, cuda and cuda:N")
     if name != "cpu":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if int(match.group(1) or 0) >= count:
-            raise DeviceError(f"{name} was asked for, but torch {torch.__version__} finds {count} CUDA devices here")
+            raise DeviceError(f"device {name} was requested, but torch {torch.__version__} finds {count} CUDA devices")
         # Equal seeds must give equal weights: no kernel selection by timing, no kernels with random summation order.
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
@@ -141,8 +141,8 @@ def check_may_start() -> None:
     """Raise UsageError in a daemonic process, which may not start processes."""
     if multiprocessing.current_process().daemon:
         raise UsageError(
-            "this process is daemonic, as those of multiprocessing.Pool are, so it may not start processes that train",
-            hint="threads, joblib's loky and concurrent.futures may",
+            "a daemonic process, such as a worker of multiprocessing.Pool, cannot start training processes",
+            hint="use threads, joblib's loky or concurrent.futures instead",
         )
 
 

@@ -49,8 +49,8 @@ def function_of(name: str, purpose: str, sha256: str = "") -> Callable[..., Any]
             raise
         raise UsageError(f"{purpose} {name}: {_line(error)}") from error
     if sha256 not in ("", _SOURCES.setdefault(module, source)):
-        differs = f"{purpose} {name} is other code (SHA-256 {source[:12]}) than that of the recipe ({sha256[:12]})"
-        raise OtherCode(f"{differs}; bring that back, or begin anew with the code as it is")
+        differs = f"the code (SHA-256 {source[:12]}) differs from the code of the recipe ({sha256[:12]})"
+        raise OtherCode(f"{purpose} {name}: {differs}; restore the code of the recipe, or start again with this code")
     return cast("Callable[..., Any]", result)
 
 
@@ -67,7 +67,7 @@ def source_sha256(name: str, purpose: str) -> str:
     function_of(name, purpose)
     module = name.partition(":")[0]
     if not (source := _source_of(module)) or source != _SOURCES[module]:
-        why = "has changed since this process imported it; begin another process" if source else "has no file"
+        why = "has changed since the import; start a new process" if source else "has no file"
         raise UsageError(f"{purpose} {name}: the module {why}")
     return source
 
@@ -150,7 +150,7 @@ def called(name: str, seconds: float = _SECONDS) -> Iterator[None]:
 
 
 def _has_hung(number: int, frame: object) -> None:
-    raise TimeoutError(f"it has not come back after {_SECONDS} seconds")
+    raise TimeoutError(f"no return within {_SECONDS} seconds")
 
 
 class Listener:
@@ -180,4 +180,4 @@ class Listener:
         self._events.put(_STOP)
         self._thread.join(seconds)
         if self._thread.is_alive():
-            self._say(f"on_event {self._name} is left behind: it has not come back after {seconds:g} seconds")
+            self._say(f"on_event {self._name} did not return within {seconds:g} seconds and is abandoned")

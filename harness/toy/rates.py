@@ -49,9 +49,9 @@ class RateCurve:
 def rate_curve(start: Mapping[str, float], learning_rate: float, updates: int, target: float) -> RateCurve:
     """Train for ``updates`` updates, then until the target is met, the weights stop changing or ``_MOST_UPDATES``."""
     if not math.isfinite(learning_rate):
-        raise UsageError(f"learning rate {learning_rate}: it must be a finite number; 0 and negative ones are allowed")
+        raise UsageError(f"learning rate {learning_rate} must be finite; 0 and negative numbers are allowed")
     if not (math.isfinite(target) and target > 0):
-        raise UsageError(f"target {target}: a loss cannot be below it; it must be a finite number above 0")
+        raise UsageError(f"target {target} must be a finite number above 0")
     steps = train(start, learning_rate)
     losses = []
     for last in islice(steps, updates + 1):
@@ -73,7 +73,7 @@ def remarks(curves: Sequence[RateCurve], target: float) -> list[str]:
     """Return sentences about unusual behaviour at the learning rates of ``curves``, which start at the same loss."""
     lines = []
     if curves[0].reached_after == 0:
-        lines.append(f"target {shortest(target)}: the loss is below it before the first update")
+        lines.append(f"target {shortest(target)}: the loss is below the target before the first update")
     return lines + [f"rate {shortest(curve.learning_rate)}: {words}" for curve in curves if (words := _remark(curve))]
 
 
@@ -83,17 +83,17 @@ def _remark(curve: RateCurve) -> str:
     if rate == 0:
         return f"a rate of 0 takes no step: the loss stays at {losses[0]:.6g}"
     if not all(map(math.isfinite, losses)):
-        return "the weights overflow, and the loss is no longer a number"
+        return "the weights overflow, and the loss is not finite"
     if rate < 0:
-        return f"a negative rate walks uphill: the loss rises from {losses[0]:.6g} to {losses[-1]:.6g}"
+        return f"a negative rate increases the loss: from {losses[0]:.6g} to {losses[-1]:.6g}"
     slope = max(map(abs, gradients(curve.last).values()))
     # The root is the distance between outputs and targets. A gradient is proportional to this distance, and to the
     # derivatives of the sigmoids.
     if slope < _NO_SLOPE * math.sqrt(2 * losses[-1]):
-        return f"too large: the sigmoids are flat where it leads, at a loss of {losses[-1]:.3g} no slope is left"
+        return f"too large: the sigmoids saturate, and the gradients vanish at a loss of {losses[-1]:.3g}"
     if curve.reached_after is None and losses[1] > (1 - _SMALL_STEP) * losses[0]:
         share = 100 * (1 - losses[-1] / losses[0])
-        return f"so small a rate takes {share:.2g} % off the loss in {counted(len(losses) - 1, 'update')}"
+        return f"too small: the loss falls by {share:.2g} % in {counted(len(losses) - 1, 'update')}"
     return ""
 
 

@@ -58,11 +58,13 @@ def cross_check(architecture: Architecture, analysis: Analysis) -> Counts:
         try:
             summary, (fvcore, macs) = _summary_total(network, analysis.task), _fvcore_counts(network, analysis.task)
         except ImportError as error:
-            raise HarnessError(f"cannot count: {error}", hint=f"'{typed('doctor')}' shows what is installed") from error
+            raise HarnessError(
+                f"cannot count: {error}", hint=f"'{typed('doctor')}' lists installed packages"
+            ) from error
     counts = Counts(own, summary - repeats, fvcore, macs, repeats)
     due = Counts(analysis.parameters, analysis.parameters, analysis.parameters, analysis.macs, repeats)
     if counts != due:
-        raise HarnessError(f"{counts} where {due} is right", hint="a fault of this program: please report this network")
+        raise HarnessError(f"got {counts}, expected {due}", hint="bug in this program: please report the network")
     return counts
 
 

@@ -166,7 +166,9 @@ def warn_of_few(count: int) -> None:
     """Print a warning, once, if ``count`` training images are too few to estimate the ranges of maps."""
     if count < _FEW_IMAGES:
         images = counted(count, "training image")
-        say_once(f"the ranges of the integers come from {images} only; others may lie outside of them", "warning")
+        say_once(
+            f"the ranges of the integers were estimated from only {images}; new images may exceed the ranges", "warning"
+        )
 
 
 def _integer_weights(network: nn.Module, kernel: LearnedKernel) -> tuple[Integers, float]:
@@ -220,7 +222,7 @@ def integer_network(
     check_integer_form(plan)
     for name, tensor in network.state_dict().items():
         if not torch.isfinite(tensor).all():
-            raise ContentError(f"{name} holds numbers that are not finite")
+            raise ContentError(f"{name} contains non-finite numbers")
     kernels = []
     kernel_scales = []
     for kernel in plan.kernels:
@@ -390,7 +392,7 @@ def _bits(magnitude: float) -> int:
 
 def _checked(largest: int) -> int:
     if largest > _INT32_MAX:
-        raise ContentError(f"a sum may reach {largest:,}, more than 32 bits hold")
+        raise ContentError(f"a sum may reach {largest:,}, which exceeds 32 bits")
     return largest
 
 
@@ -432,7 +434,7 @@ def _fitted(
             return StepNumbers(
                 multipliers, whole_biases, sum_bits, bias_bits, output_bits, skip_multiplier, whole_slope, largest
             )
-    raise ContentError("the numbers of a step differ too much for 16 bits")
+    raise ContentError("the multipliers and biases of a step differ too much in size for 16 bits")
 
 
 def _spread(values: Integers, channels: int) -> Integers:
@@ -466,7 +468,7 @@ def maps_of(network: IntegerNetwork, pixels: npt.NDArray[np.uint8]) -> tuple[lis
                 output = _output(network, step, numbers, sums, maps)
                 if step.pool is not None:
                     window = step.pool.window()
-                    assert window is not None, "what is pooled with a convolution has windows"
+                    assert window is not None, "a pooling that is fused with a convolution has windows"
                     output = _pooled(output, window[0], step.pool.role)
             case Kind.SCALING:
                 output = _output(network, step, numbers, values, maps)

@@ -251,7 +251,9 @@ class Images:
     def __post_init__(self) -> None:
         """Check that each channel has a mean and a standard deviation, which the native engine reads."""
         channels = self.pixels.shape[1]
-        assert len(self.mean) == len(self.deviation) == channels, f"{channels} channels need as many means"
+        assert len(self.mean) == len(self.deviation) == channels, (
+            f"{channels} channels need {channels} means and deviations"
+        )
 
     def __len__(self) -> int:
         return len(self.labels)

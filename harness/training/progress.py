@@ -112,4 +112,4 @@ def seed_line(event: Event) -> str:
             accuracy = "" if (reached := result.test_accuracy_pct) is None else f", {reached:.2f} % test"
             return f"seed {job.seed_index}: {result.status}{accuracy}"
         case Broken(job, status, message):
-            return f"seed {job.seed_index}: {status}, {message}; it is run again"
+            return f"seed {job.seed_index}: {status}, {message}; the run is repeated"

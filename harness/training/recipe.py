@@ -102,21 +102,21 @@ _LATER_DEFAULTS = {item.name: item.default for item in fields(Recipe) if item.na
 
 def _check_dependent_fields(recipe: Recipe) -> None:
     if recipe.augmentation_off_share and recipe.augmented_share == 0:
-        raise ValueError("augmentation_off_share ends an augmentation, but augmented_share is 0")
+        raise ValueError("augmentation_off_share requires augmented_share above 0, but augmented_share is 0")
     if recipe.decay_all and recipe.weight_decay == 0:
-        raise ValueError("decay_all says what weight_decay holds for, but weight_decay is 0")
+        raise ValueError("decay_all requires weight_decay above 0, but weight_decay is 0")
     if recipe.average_statistics == "recomputed" and recipe.average_decay == 0:
-        raise ValueError("average_statistics are of an average, but average_decay is 0")
+        raise ValueError("average_statistics 'recomputed' requires average_decay above 0, but average_decay is 0")
     if recipe.nesterov and recipe.optimizer == "sgd" and recipe.momentum == 0:
-        raise ValueError("nesterov needs a momentum above 0, but momentum is 0")
+        raise ValueError("nesterov requires momentum above 0, but momentum is 0")
     if recipe.starts > 1 and recipe.trainer:
-        raise ValueError("a trainer of one's own has one start")
+        raise ValueError(f"a user trainer requires starts = 1, but starts is {recipe.starts}")
     if recipe.start_epochs != _LATER_DEFAULTS["start_epochs"] and recipe.starts == 1:
-        raise ValueError("start_epochs belong to several starts, but starts is 1")
+        raise ValueError("start_epochs requires starts above 1, but starts is 1")
     if recipe.step_epochs and recipe.schedule != "step":
-        raise ValueError(f"step_epochs belong to schedule 'step', but schedule is '{recipe.schedule}'")
+        raise ValueError(f"step_epochs requires schedule 'step', but schedule is '{recipe.schedule}'")
     if recipe.final_rate and recipe.schedule not in ("linear", "cosine"):
-        raise ValueError(f"final_rate belongs to 'linear' and 'cosine', but schedule is '{recipe.schedule}'")
+        raise ValueError(f"final_rate requires schedule 'linear' or 'cosine', but schedule is '{recipe.schedule}'")
 
 
 def recipe_document(recipe: Recipe) -> dict[str, Any]:
@@ -273,7 +273,7 @@ def _document(name: str, **stated: Any) -> NamedRecipe:
 _FEW_IMAGES = 5_000  # training images; with fewer images trainings have more epochs (``length_factor``)
 _MOST_TIMES = 33  # largest ``length_factor``
 
-# Recipe for networks of some thousand parameters, from two factorials (docs/lab).
+# Recipe for networks of some thousand parameters, from two factorials (research/diary-2026.md).
 _SMALL = Recipe(
     epochs=30, batch_size=32, schedule="cosine", warmup=0.1, augmented_share=0.6, average_statistics="recomputed"
 )
@@ -320,8 +320,8 @@ def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
         epochs = int(own[3]) if epochs is None and own[3] is not None else epochs
     else:
         # ``isfile`` returns False, without an error, for text that cannot be a file name.
-        hint = f"for the file, write @{text}" if os.path.isfile(text) else nearest(text, RECIPES)
-        raise UsageError(f"unknown recipe {text!r}; known are {', '.join(RECIPES)}, or @FILE.toml", hint=hint)
+        hint = f"write @{text} to read the recipe from the file" if os.path.isfile(text) else nearest(text, RECIPES)
+        raise UsageError(f"unknown recipe {text!r}; available: {', '.join(RECIPES)}, or @FILE.toml", hint=hint)
     if epochs is None or epochs == entry.recipe.epochs:
         return entry
     changed = recipe_from(recipe_document(entry.recipe) | {"epochs": epochs})
@@ -354,8 +354,8 @@ def check_batch(recipe: Recipe, images: int) -> None:
     """Raise ContentError if a batch is larger than the number of training images."""
     if recipe.batch_size > images:
         raise ContentError(
-            f"recipe: batch_size is {recipe.batch_size}, but there are only {images} images to train on",
-            hint=f"--recipe @FILE.toml, a file with a line such as batch_size = {max(1, images // 4)}",
+            f"recipe: batch_size is {recipe.batch_size}, but only {images} training images are available",
+            hint=f"use --recipe @FILE.toml with a line such as batch_size = {max(1, images // 4)} in the file",
         )
 
 
@@ -367,12 +367,11 @@ def check_network(recipe: Recipe, architecture: Architecture, task: Task) -> Non
     """
     ops = integer_plan(architecture.ops, task.input_shape).missing if recipe.precision == "int8" else ()
     if ops:
-        raise ContentError(f"{ops[0]} has no integer form, which precision int8 asks for")
+        raise ContentError(f"{ops[0]} has no integer form, which precision int8 requires")
     if recipe.batch_size == 1 and 1 in normalised_values(architecture.ops, task.input_shape):
         raise ContentError(
-            "recipe: batch_size is 1, and a bn of the network stands where maps are 1x1, so it is given one value a "
-            "channel; it needs at least 2",
-            hint="batch_size = 2 or more",
+            "recipe: batch_size is 1, but a bn of the network has 1x1 maps and requires at least 2 values per channel",
+            hint="use batch_size = 2 or more",
         )
 
 

@@ -299,7 +299,7 @@ def read_inspections(runs: Path, row: str) -> list[Inspection]:
         inspection = read_as(Inspection, path, f"the inspection {path}")
         rows, columns = inspection.image_shape
         if any(len(unpacked(miss.pixels)) != rows * columns for miss in inspection.misses):
-            raise ContentError(f"{path} holds an image that is not of {rows} x {columns} pixels; remove the file")
+            raise ContentError(f"{path} contains an image whose size is not {rows} x {columns} pixels; remove the file")
         inspections.append(inspection)
     return inspections
 

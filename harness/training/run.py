@@ -224,12 +224,12 @@ def _resumed_or_new_run(job: Job, new_run: Callable[[], Training]) -> Training:
         digest = stored[:_DIGEST_BYTES]
         content = stored[_DIGEST_BYTES:]
         if hashlib.sha256(content).digest() != digest:
-            raise ValueError("its checksum is another one")
+            raise ValueError("wrong checksum")
         resume(run, torch.load(io.BytesIO(content), map_location=run.device, weights_only=True))
     except Exception as error:  # torch.load raises any exception for damaged content
         if isinstance(refused(error), DeviceError):
             raise
-        print(f"{job.checkpoint} is damaged; the run begins from its start", file=sys.stderr, flush=True)
+        print(f"{job.checkpoint} is damaged; the run restarts from the first epoch", file=sys.stderr, flush=True)
         job.checkpoint.unlink()
         # A new run again, because ``resume`` may have changed the first.
         return new_run()
@@ -264,7 +264,9 @@ def _train_by_user(run: Training, images: Images, seed: int, last: int, evaluate
     run.network.train()
     with called(name, seconds=0), contextlib.suppress(LastEpochIsOver):
         function(run.architecture, run.network, images, seed, run.recipe.epochs, report)
-        raise ValueError(f"it returned after {len(run.history)} of {last} epochs; report(loss) ends each")
+        raise ValueError(
+            f"return after {len(run.history)} of {last} epochs; call report(loss) at the end of each epoch"
+        )
 
 
 def _evaluate_epoch(

@@ -336,7 +336,9 @@ def count_errors(run: Training, images: Images) -> int:
 def predicting_state(run: Training) -> list[Tensor]:
     """Return the weights and BN statistics for predictions: the average if present, else the present state."""
     averaged = run.recipe.average_statistics == "averaged"
-    assert run.average is None or run.finished_average is not None or averaged, "finish_average comes before a look"
+    assert run.average is None or run.finished_average is not None or averaged, (
+        "finish_average must be called before predictions"
+    )
     return run.finished_average or run.average or run.state
 
 

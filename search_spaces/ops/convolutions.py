@@ -132,16 +132,16 @@ class Conv(Kernel):
         out = self.out_channels
         if channels % self.groups or out % self.groups:
             raise ShapeError(
-                f"{self} parts {channels} channels and {out} outputs into {self.groups} groups; "
-                "both must be multiples of the number of groups"
+                f"{self} divides {channels} input and {out} output channels into {self.groups} groups; "
+                "both numbers must be multiples of the number of groups"
             )
         inputs = channels // self.groups
         outputs = out // self.groups
         if outputs % self.poses or (inputs > 1 and inputs % self.poses):
-            unit = "channels" if self.groups == 1 else "channels a group"
+            unit = "channels" if self.groups == 1 else "channels per group"
             raise ShapeError(
-                f"{self} reads {inputs} and writes {outputs} {unit}; a kernel in {self.poses} poses "
-                f"writes a multiple of {self.poses}, and reads one channel or a multiple of {self.poses}"
+                f"{self} has {inputs} input and {outputs} output {unit}; with {self.poses} poses, the outputs must be "
+                f"a multiple of {self.poses}, and the inputs 1 or a multiple of {self.poses}"
             )
         return out, *self.windows(before, self.paddings)
 

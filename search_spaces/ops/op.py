@@ -36,7 +36,7 @@ class Kind(StrEnum):
     COUNT = "a whole number"
     RATE = "a number from 0 to below 1"
     SLOPE = "a number above 0 and below 1"
-    FLAG = "a word that stands alone"
+    FLAG = "a keyword without a value"
     TIE = "a name"
 
 
@@ -188,7 +188,7 @@ class Op:
         *window, stride = self.window() or (1, 1, 1)
         height, width = ((size[axis] + 2 * padding[axis] - window[axis]) // stride + 1 for axis in (0, 1))
         if height < 1 or width < 1:
-            raise ShapeError(f"{self} leaves nothing of a map of {shape_text(tuple(size))}")
+            raise ShapeError(f"{self} is larger than the map of {shape_text(tuple(size))}")
         return height, width
 
 
@@ -231,7 +231,7 @@ class Residual(Op):
     def shape(self, before: Shape) -> Shape:
         """Return the input shape, which must equal the output shape of ``ops``."""
         if not self.ops:
-            raise ShapeError("res() is empty: it needs at least one op to add its input to")
+            raise ShapeError("res() is empty; expected at least one op")
         after = before
         for index, op in enumerate(self.ops):
             try:
@@ -240,8 +240,8 @@ class Residual(Op):
                 raise ShapeError(error.message, path=(index, *error.path)) from None
         if after != before:
             raise ShapeError(
-                f"res(...) turns {shape_text(before)} into {shape_text(after)}; "
-                "it can add its input only to an output of equal shape"
+                f"res(...) has the input shape {shape_text(before)} and the output shape {shape_text(after)}; "
+                "the shapes must be equal"
             )
         return before
 

@@ -42,7 +42,7 @@ class BatchNorm(Op):
 
     def shape(self, before: Shape) -> Shape:
         if self.shared and self.poses == 1:
-            raise ShapeError(f"{self} has no poses to share statistics; it needs them, as bn(poses=4, shared)")
+            raise ShapeError(f"{self} shares the statistics of poses and requires poses=, as in bn(poses=4, shared)")
         self.check_poses(before[0], self.poses)
         return before
 

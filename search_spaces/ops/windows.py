@@ -124,9 +124,9 @@ class PoseLinear(Op):
 
     def shape(self, before: Shape) -> Shape:
         if self.poses == 1:
-            raise ShapeError(f"{self} has no poses; it needs them, as poselinear({self.out_features}, poses=8)")
+            raise ShapeError(f"{self} requires poses=, as in poselinear({self.out_features}, poses=8)")
         if math.prod(before[1:]) != 1:
-            raise ShapeError(f"{self} gets a map of {shape_text(before)}; it needs one value a channel, as behind gap")
+            raise ShapeError(f"{self} needs a value per channel, as after gap, but gets a map of {shape_text(before)}")
         self.check_poses(before[0], self.poses)
         return (self.out_features,)
 

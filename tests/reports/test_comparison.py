@@ -104,9 +104,9 @@ def test_what_networks_cost_is_set_side_by_side_without_a_record_too(place: Work
     assert line.ratios == [None, SIZES[0] / SIZES[1]]
     assert [side.name for side in facts.sides] == NAMES[::-1]
     assert facts.sentences[0].startswith(f"{NAMES[0]} has {SIZES[0]:,} parameters, ")
-    assert facts.sentences[0].endswith("on the test set, so the accuracies cannot be compared.")
+    assert facts.sentences[0].endswith(f"{NAMES[1]} and {NAMES[0]}, so the accuracies cannot be compared.")
     assert {line.name for line in facts.quantities} == {
-        *("hash", "parameters", "stored numbers", "multiply-adds an image", "receptive field, pixels", "ops")
+        *("hash", "parameters", "stored numbers", "multiply-adds per image", "receptive field, pixels", "ops")
     }
 
 
@@ -125,7 +125,7 @@ def test_records_speak_for_networks_and_the_best_row_of_each_is_shown(place: Wor
     assert shown(facts, "mean test errors") == ["71.0", "50.2"]
     assert shown(facts, "seeds at the target") == ["0", "6"]
     assert facts.sides[1].test_pct == (99.5,) * 5 + (99.49,)
-    assert "more than the choice of seeds explains" in facts.sentences[0]
+    assert ", a significant difference (p = " in facts.sentences[0]
     assert facts.notes == [f"The page shows the best row of each network; {NAMES[1]} has 1 more row."]
     assert facts.recipes == []
 
@@ -161,7 +161,7 @@ def test_rows_on_other_data_and_times_of_other_machines_are_not_compared(place: 
 
     assert bool(facts.mistakes) == bool(device)
     assert ("cannot be compared" in facts.sentences[0]) == (not device)
-    [line] = [line for line in facts.quantities if line.name == "training a seed"]
+    [line] = [line for line in facts.quantities if line.name == "training time per seed"]
     assert (line.words, line.ratios[1] is None) == (["55 s", "55 s"], bool(device))
 
 
@@ -230,7 +230,7 @@ def test_what_studies_found_and_took_is_set_side_by_side(new_study: Any, place: 
     assert shown(facts, "proposals") == ["2", "1"]
     assert shown(facts, "networks pruned") == ["0", "1"]
     assert shown(facts, "effective budget at the end") == [f"{proposal['parameters'] - 1:,}", "5,000"]
-    assert facts.sentences[0].endswith("second named no network, so the sizes cannot be compared.")
+    assert facts.sentences[0].endswith("The sizes cannot be compared: no answer of second.")
     assert {line.name: line.words for line in facts.settings} == {"budget": ["20000", "5000"], "seed": ["0", "1"]}
     assert {"dataset", "recipe: epochs", "definition of the space"} <= set(facts.equal)
     assert any(note.startswith("Machines or numbers of workers differ") for note in facts.notes)

@@ -265,9 +265,9 @@ def test_what_follows_an_end_depends_on_the_answer(study: Any, errors: Any, comm
 def test_the_advice_of_the_search_holds_until_another_session_or_a_verification(study: Any, proposal: Any):
     study.standing("winner", proposal, [50, 52, 54])
     study.note("ended", reason="time")
-    study.note("advised", arguments=["search", "--time", "3m"], advice="goes on with the same study")
+    study.note("advised", arguments=["search", "--time", "3m"], advice="resumes the study")
     info = of(study)
-    assert _next_step(info) == _NextStep("harness search --time 3m", "goes on with the same study")
+    assert _next_step(info) == _NextStep("harness search --time 3m", "resumes the study")
 
     study.events[-1]["utc"] = "2020-01-01T00:00:00+00:00"
     study.verify(proposal, [50] * 6)
@@ -276,7 +276,7 @@ def test_the_advice_of_the_search_holds_until_another_session_or_a_verification(
     assert step.command == f"harness verify {proposal['hash']} --certify --declare-only"
 
     study.note("session", 60.0, command=SEARCH.split())
-    assert _next_step(of(study)) == _NextStep(SEARCH, "goes on with the search where it stopped")
+    assert _next_step(of(study)) == _NextStep(SEARCH, "continues the interrupted search")
 
 
 # How the search went --------------------------------------------------------------------------------------------------
@@ -315,7 +315,7 @@ def test_rare_reasons_are_summed_up_and_none_is_lost():
     accounting = history.accounting(made_of(events))
 
     assert accounting.rejections[0] == ("too many parameters", 50)
-    assert (len(accounting.rejections), accounting.rejections[-1][0]) == (12, "20 other reasons")
+    assert (len(accounting.rejections), accounting.rejections[-1][0]) == (12, "20 further reasons")
     assert sum(number for _, number in accounting.rejections) == len(reasons) + 50 == accounting.rejected
 
 
@@ -473,7 +473,7 @@ def test_of_two_lengths_the_one_that_was_decided_about_counts_else_the_longer_wh
         (
             Status.PRUNED,
             NetworkState.PRUNED,
-            "in trial 0 at epoch 4 of 15: 300 errors then; one training in ten",
+            "in trial 0 at epoch 4 of 15: 300 errors; 10 % quantile of the forecast",
             (97.0,),
         ),
         (Status.DIVERGED, NetworkState.FAILED, "diverged", ()),

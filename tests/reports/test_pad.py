@@ -170,7 +170,7 @@ def test_a_person_draws_by_mouse_and_by_keys_tries_an_image_and_clears(tab: brow
     tab.open(write(example, tmp_path))
     drawn = "getComputedStyle(document.getElementById('scores')).visibility === 'visible'"
     tab.evaluate("document.querySelector('[data-example=\"\"]').click()")
-    assert answer(tab) == "nothing to see"
+    assert answer(tab) == "no image"
     assert not tab.evaluate(drawn)
 
     x, y, edge = tab.evaluate("(({x, y, width}) => [x, y, width])(board.getBoundingClientRect())")

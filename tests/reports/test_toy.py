@@ -142,13 +142,13 @@ def test_a_person_steps_runs_resets_and_begins_with_other_numbers(fresh: browser
 @pytest.mark.parametrize(
     ("typed", "words", "stepped"),
     [
-        ("0", "takes no step", "takes no step"),
-        ("-1", "walks uphill", "walks uphill"),
-        ("0.001", "hardly moves", "hardly moves"),
+        ("0", "does not change", "does not change"),
+        ("-1", "the loss rises", "the loss rises"),
+        ("0.001", "below 0.01", "below 0.01"),
         ("1", "", ""),
-        ("200", "", "sigmoids are flat"),
+        ("200", "", "gradient vanishes"),
         # A broken box keeps the last rate.
-        ("", "still at 0.5", "still at 0.5"),
+        ("", "is used: 0.5", "is used: 0.5"),
     ],
 )
 def test_a_rate_that_does_not_help_is_explained(fresh: browser.Page, typed: str, words: str, stepped: str):

@@ -92,11 +92,11 @@ def test_the_time_of_an_image_is_estimated_from_its_multiply_adds():
     fit = Fit(CHIPS["microbit-v1"], analysed(SMALL))
 
     assert fit.milliseconds == pytest.approx(26.144, abs=0.001)
-    assert str(fit).endswith("an image takes an estimated 26 ms at 16 MHz")
+    assert str(fit).endswith("26 ms at 16 MHz")
 
 
 def test_a_chip_is_known_in_any_case_and_an_unknown_one_names_the_nearest():
     assert chip_named("ch32v003") is CHIPS["CH32V003"]
-    with pytest.raises(UnknownNameError, match="unknown chip 'CH32V03'; known are microbit-v1, ") as error:
+    with pytest.raises(UnknownNameError, match=r"unknown chip 'CH32V03'; .*microbit-v1, ") as error:
         chip_named("CH32V03")
     assert error.value.hint == "did you mean 'CH32V003'?"

@@ -36,7 +36,7 @@ from search_spaces.ops import Shape, shape_text
 _MOST_CLASSES = 256
 _MOST_NAMED = 10  # duplicates listed by name
 _MOST_SPLITS = 8  # attempts to find a split whose sides share no equal pixels
-_ROUNDED = "images that differ become equal or nearly equal in the 256 steps of a pixel"
+_ROUNDED = "different images become equal or nearly equal when numbers are rounded to 256 pixel values"
 # Indices into ``PARTS``.
 _TRAIN, _VALIDATION, _TEST = range(3)
 
@@ -56,12 +56,15 @@ class Options:
         if self.shape is not None:
             sizes = self.shape if isinstance(self.shape, list | tuple) else ()
             if len(sizes) != 3 or not all(isinstance(size, int | np.integer) and 0 < size < 10_000 for size in sizes):
-                raise DataError(f"shape={self.shape!r}: allowed are (channels, rows, columns)")
+                raise DataError(
+                    f"shape must be three integers (channels, rows, columns) from 1 to 9999, got {self.shape!r}"
+                )
             object.__setattr__(self, "shape", tuple(map(int, sizes)))
         if self.channels not in (None, "first", "last", "none"):
-            raise DataError(f'channels={self.channels!r}: allowed are "first", "last" and "none"')
+            raise DataError(f'channels must be "first", "last" or "none", got {self.channels!r}')
         if not isinstance(self.balanced, bool) or not isinstance(self.allow_overlap, bool):
-            raise DataError("balanced and allow_overlap are True or False")
+            flags = f"{self.balanced!r} and {self.allow_overlap!r}"
+            raise DataError(f"balanced and allow_overlap must be True or False, got {flags}")
 
     def __str__(self) -> str:
         shape = shape_text(self.shape) if self.shape else ""
@@ -86,7 +89,7 @@ def data_name(text: str, options: Options | None = None, name: str = "") -> str:
         DataError: Same as for `read`.
     """
     if not os.path.exists(text) and os.sep in text:
-        raise UsageError(f"there is no file or folder {text[:200]}")
+        raise UsageError(f"no such file or folder: {text[:200]}")
     if not os.path.exists(text) or os.path.isfile(workspace().data(text) / "data.json"):
         spec = dataset(text)
         _check_options(spec, options or Options())
@@ -108,7 +111,8 @@ def described_options(text: str) -> Options:
     readings = descriptions(text)
     if len(readings) > 1:
         choices = "; ".join(f"{name} with {options}" for name, options in readings.items())
-        raise UsageError(f"{text} was described in several ways: {choices}", hint="name one of these data sets")
+        message = f"{text} was described with different options: {choices}"
+        raise UsageError(message, hint="pass the name of the data set instead of the path")
     return next(iter(readings.values()), Options())
 
 
@@ -131,7 +135,7 @@ class _Reading:
     options: Options
 
 
-_REMOVE_MEMORY = "remove it: it only says how paths were described"
+_REMOVE_MEMORY = "the file may be removed: only the options of described paths are lost"
 
 
 def _remember(text: str, name: str, options: Options) -> None:
@@ -161,20 +165,21 @@ def _check_options(spec: Dataset, options: Options) -> None:
     recorded = (spec.image_shape, spec.group_by, spec.balanced, spec.channels)
     if any(value and value != known for value, known in zip(requested, recorded, strict=True)):
         raise UsageError(
-            f"{spec.name} was not read with {options}", hint="options are for the path of a file or folder"
+            f"data set {spec.name} was not read with {options}",
+            hint="to read the source again with these options, pass the path of the file or folder",
         )
 
 
 def parts_text(spec: Dataset) -> str:
     """Return a description of the parts: sizes, folds, balance, groups and overlap."""
-    turns = f" (in {spec.folds} turns)" if spec.folds > 1 else ""
+    turns = f" ({spec.folds} folds)" if spec.folds > 1 else ""
     sizes = f"{spec.train_size:,} training, {spec.validation_size:,} validation{turns}"
-    balance = ", as many of each class" if spec.balanced else ""
+    balance = ", equally many of each class" if spec.balanced else ""
     overlap = f"; THE PARTS OVERLAP: {spec.overlap}" if spec.overlap else ""
     groups = ""
     if spec.test_group_sizes:
-        validation = counted(len(spec.validation_group_sizes), "group")
-        groups = f"; {validation} validate and {counted(len(spec.test_group_sizes), 'group')} test"
+        validation = counted(len(spec.validation_group_sizes), "validation group")
+        groups = f"; {validation} and {counted(len(spec.test_group_sizes), 'test group')}"
     return f"{sizes} and {spec.test_size:,} test images{balance}{groups}{overlap}"
 
 
@@ -211,7 +216,7 @@ def read(
     """
     options = Options(shape, group_by, balanced, channels, allow_overlap)
     if not isinstance(path, str | os.PathLike) or not os.path.exists(path):
-        raise DataError(f"{path!s:.200}: there is no such file or folder")
+        raise DataError(f"no such file or folder: {path!s:.200}")
     return _store(source_at(Path(path), options.shape, group_by), options)
 
 
@@ -254,7 +259,7 @@ def from_arrays(
     if x_test is not None:
         source.parts["test"] = part_of_arrays(x_test, y_test, "test", groups_test)
     elif y_test is not None or groups_test is not None:
-        raise DataError("labels or groups of a test part are given without its images")
+        raise DataError("y_test or groups_test was given without x_test")
     return _store(source, options)
 
 
@@ -363,7 +368,8 @@ def _store(source: Source, options: Options) -> Dataset:
     overlap = divisions.overlap(indices, scaled.pixel_digests, scaled.near, table.groups)
     if overlap and not options.allow_overlap:
         raise DataError(
-            f"the parts of {source.name} overlap: {overlap}", hint="--allow-overlap keeps them, and says so"
+            f"the parts of {source.name} overlap: {overlap}",
+            hint="--allow-overlap accepts the parts and records the overlap in the data set",
         )
     remarks = _remarks(source, table, scaled)
     duplicates = _duplicates(table, scaled.pixel_digests)
@@ -372,7 +378,7 @@ def _store(source: Source, options: Options) -> Dataset:
     # The parts hold copies of the pixels; free the original to save memory.
     del scaled
     if surplus := len(table.part) - len(train["labels"]) - len(test["labels"]):
-        remarks.append(f"left out: {counted(surplus, 'image')} of classes that have more")
+        remarks.append(f"left out: {counted(surplus, 'surplus image')} of larger classes")
     facts = [classes, low.tolist(), high.tolist(), overlap, options.balanced, *map(list, filter(None, group_sizes))]
     digest = content_digest(facts, [*train.values(), *test.values()])
     mean, deviation = _statistics(train["pixels"], source.name)
@@ -412,10 +418,10 @@ def _store(source: Source, options: Options) -> Dataset:
 def _image_table(source: Source, options: Options) -> tuple[_ImageTable, list[str]]:
     by_index = {index: source.parts[part] for index, part in enumerate(PARTS) if part in source.parts}
     if _TRAIN not in by_index:
-        raise DataError(f"{source.name} has no part to train on, but {' and '.join(source.parts)}")
+        raise DataError(f"{source.name} has no training part; parts found: {', '.join(source.parts)}")
     classes = by_index[_TRAIN].classes
     if not 2 <= len(classes) <= _MOST_CLASSES:
-        raise DataError(f"{source.name} has {len(classes)} classes to train on; allowed are 2 to {_MOST_CLASSES}")
+        raise DataError(f"{source.name} has {len(classes)} training classes; allowed: 2 to {_MOST_CLASSES}")
     numbers = _numbers(by_index, source.name, options)
     class_index = {label: index for index, label in enumerate(classes)}
     parts = np.concatenate([np.full(len(part.labels), index) for index, part in by_index.items()])
@@ -433,10 +439,13 @@ def _image_table(source: Source, options: Options) -> tuple[_ImageTable, list[st
 def _check_like(train: Part, part: Part, name: str, source: str) -> None:
     if differing := {*part.classes} ^ {*train.classes}:
         lacking = {*train.classes} & differing
-        verb, label = ("lacks", min(lacking)) if lacking else ("alone has", min(differing))
-        raise DataError(f"the {name} part of {source} {verb} the class {label!r}")
+        present, absent = ("train", name) if lacking else (name, "train")
+        label = min(lacking or differing)
+        raise DataError(f"class {label!r} of {source} is in the {present} part, but not in the {absent} part")
     if bool(part.groups) != bool(train.groups):
-        raise DataError(f"train or {name} has no groups: each part needs them (groups and groups_test of from_arrays)")
+        raise DataError(
+            f"groups must be given for both train and {name}, or for neither (groups, groups_test of from_arrays)"
+        )
 
 
 def _numbers(by_index: Mapping[int, Part], source: str, options: Options) -> dict[int, Array]:
@@ -449,7 +458,7 @@ def _numbers(by_index: Mapping[int, Part], source: str, options: Options) -> dic
     shapes = {PARTS[index]: shape_text(images.shape[1:]) for index, images in numbers.items()}
     if len({*shapes.values()}) > 1:
         sizes = ", ".join(f"{part} {shape}" for part, shape in shapes.items())
-        raise DataError(f"the parts have images of several shapes: {sizes}")
+        raise DataError(f"the parts have images of different shapes: {sizes}")
     return numbers
 
 
@@ -495,7 +504,7 @@ def _split_and_scale(table: _ImageTable, *, joins_near: bool) -> _Scaled:
         # The next split has a different range, which may make more images equal. Units only grow, so few attempts are
         # sufficient.
         keys.append(joint)
-    raise DataError(f"a fifth cannot be set aside: {_ROUNDED}")
+    raise DataError(f"cannot set aside a fifth of the images: {_ROUNDED}")
 
 
 def _turns(table: _ImageTable, scaled: _Scaled, *, balanced: bool) -> tuple[Array, Array]:
@@ -542,17 +551,21 @@ def _remarks(source: Source, table: _ImageTable, scaled: _Scaled) -> list[str]:
     first = np.arange(min(len(pixels), 200))
     if any(values.squeezed(block, pixels[inside]) for inside, block in table.blocks(first)):
         extent = f"{scaled.low.min():g} to {scaled.high.max():g}"
-        remarks.append(f"a few numbers lie far from all others ({extent}): few of 256 steps are left for the rest")
+        remarks.append(f"outliers extend the range to {extent}, so most images use few of the 256 pixel values")
     channels, rows, columns = pixels.shape[1:]
     edge = round(columns**0.5)
     is_flat = source.parts["train"].channels is None and (channels, rows) == (1, 1)
     if is_flat and edge >= 8 and edge**2 == columns:
-        remarks.append(f"rows of {columns} numbers are series; pictures are images x {edge} x {edge}")
+        remarks.append(
+            f"rows of {columns} numbers are read as series; pictures have the shape images x {edge} x {edge}"
+        )
     if number := _near_count(scaled):
-        stays = "stay on one side of each division that is made here"
+        stays = "stay on the same side of every split made by this program"
         if scaled.joint is not scaled.near:
-            stays = "lie on BOTH SIDES of divisions, as too many are connected: name groups (--group-by) if you can"
-        remarks.append(f"{counted(number, 'near-duplicate image')}, which {stays}")
+            stays = (
+                "lie on BOTH SIDES of splits, because too many are connected; define groups (--group-by) if possible"
+            )
+        remarks.append(f"{counted(number, 'near-duplicate image')} {stays}")
     if table.groups is not None:
         remarks.append(counted(len(np.unique(table.groups)), "group"))
     return remarks
@@ -612,7 +625,7 @@ def _statistics(pixels: Array, name: str) -> tuple[tuple[float, ...], tuple[floa
         mean = np.average(shades, weights=counts)
         deviation = float(np.average((shades - mean) ** 2, weights=counts) ** 0.5)
         if np.count_nonzero(counts) < 2:
-            raise DataError(f"all images of {name} to train on are of one shade in channel {channel}")
+            raise DataError(f"all training images of {name} have the same shade in channel {channel}")
         means.append(round(float(mean), 6))
         deviations.append(round(deviation, 6))
     return tuple(means), tuple(deviations)

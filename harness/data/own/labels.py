@@ -34,11 +34,11 @@ def read_labels(values: Any, what: str) -> tuple[list[str], list[str]]:
         array = _of_objects(array)
         kind = "U" if is_text else array.dtype.kind
     if kind == "f" and not np.isfinite(array).all():
-        raise DataError(f"some of {what} are not finite; allowed are integers and texts")
+        raise DataError(f"{what} must be integers or strings, got non-finite numbers")
     if kind == "f" and not np.array_equal(array, np.round(array)):
-        raise DataError(f"{what} are fractions; allowed are integers and texts")
+        raise DataError(f"{what} must be integers or strings, got fractions")
     if kind not in "iubfU":
-        raise DataError(f"{what} are {array.dtype}; allowed is one integer or text an image")
+        raise DataError(f"{what} must be an integer or a string per image, got {array.dtype}")
     unique, indices = np.unique(array, return_inverse=True)
     names = [text_label(value, what) if kind == "U" else str(int(value)) for value in unique]
     # Two Unicode forms of the same text need not be neighbours in ``unique``.
@@ -50,13 +50,14 @@ def _column(values: Any, what: str) -> np.ndarray[Any, Any]:
     try:
         array = np.asarray(values)
     except (ValueError, TypeError) as error:
-        raise DataError(f"{what} are not one value an image: {' '.join(str(error).split())}") from error
+        first_sentence = " ".join(str(error).split()).partition(". ")[0]
+        raise DataError(f"{what} must be an integer or a string per image: {first_sentence}") from error
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
-        message = f"{what} are of shape {array.shape}; allowed is one integer or text an image"
+        message = f"{what} must be an integer or a string per image, got the shape {array.shape}"
         is_one_hot = array.ndim == 2 and array.dtype.kind in "biuf" and (np.sort(array)[:, :-1] == 0).all()
-        raise DataError(message, hint="of one-hot labels give y.argmax(1)" if is_one_hot else None)
+        raise DataError(message, hint="convert one-hot labels with y.argmax(1)" if is_one_hot else None)
     return array
 
 
@@ -71,5 +72,5 @@ def text_label(text: str, what: str) -> str:
     label = unicodedata.normalize("NFC", str(text))
     if not label or not label.isprintable():
         excerpt = ascii(label if len(label) <= _SHOWN else label[:_SHOWN])
-        raise DataError(f"one of {what} is {excerpt}; allowed are texts that can be printed")
+        raise DataError(f"{what} must be printable strings, got {excerpt}")
     return label

@@ -97,9 +97,9 @@ def fifth(labels: Array, together: Units, barred: Array, *, grouped: bool) -> Ar
         _add_units(chosen, labels, together, free & ~barred)
     for side in (chosen, ~chosen & ~barred):
         if {*labels[side].tolist()} != {*labels[~barred].tolist()}:
-            apart = f"{len(everything)} apart, as equal and nearly equal ones and groups stay together"
-            what = f"{int((~barred).sum())} images ({apart})"
-            raise DataError(f"a fifth of {what} cannot be set aside: each class needs images on both sides")
+            size = f"{int((~barred).sum())} images in {len(everything)} units"
+            rule = "each class needs images on both sides, and equal images, near-duplicates and groups stay together"
+            raise DataError(f"cannot set aside a fifth of {size}: {rule}")
     return chosen
 
 
@@ -156,7 +156,7 @@ def validated(
         turns[surplus] = ALWAYS_TRAINED
     for turn in range(FOLDS):
         if {*labels.tolist()} - {*labels[turns != turn].tolist()}:
-            raise DataError("a class has too few different images to train and to validate on")
+            raise DataError("a class has too few different images for training and validation")
     return turns, stay
 
 
@@ -197,7 +197,7 @@ def evened(cells: Array, of_image: Array, due: int) -> Array:
         stay = inside.copy()
         if all(_drop(stay, indices, of_image, len(indices) - size) for indices in members.values()):
             return stay
-    raise DataError("a class has too few different images to validate on as many of each")
+    raise DataError("a class has too few different images for balanced validation and test parts")
 
 
 def _drop(stay: Array, indices: Array, of_image: Array, number: int) -> bool:

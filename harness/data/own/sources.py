@@ -88,18 +88,22 @@ def source_at(root: Path, shape: Shape | None = None, group_by: str | None = Non
         if root.is_dir():
             source = _idx_folder(root) or _picture_folder(root, shape, group_by)
         elif not root.is_file():
-            raise DataError(f"{root} is a device or a pipe; allowed are files and folders")
+            raise DataError(f"{root} must be a file or a folder, not a device or a pipe")
         elif is_of_data(root):
             source = _FILES[root.suffix.lower()].read(root, group_by)
         else:
-            raise DataError(f"{root}: allowed are folders of pictures or IDX files, {endings_text()}")
+            raise DataError(
+                f"{root} is not a data set; allowed: folders of pictures or IDX files, {endings_text()} files"
+            )
     except HarnessError:
         raise
     except Exception as error:  # libraries raise arbitrary errors for damaged files
         raise DataError(f"cannot read {root}: {' '.join(reason(error).split())}") from error
     if group_by is not None and not all(part.groups for part in source.parts.values()):
         endings = ", ".join(ending for ending, form in _FILES.items() if form.has_groups)
-        raise DataError(f"--group-by {group_by}: {root} has no groups; allowed are {endings} and folders of pictures")
+        raise DataError(
+            f"--group-by {group_by}: {root} has no groups; allowed: {endings} files and folders of pictures"
+        )
     return source
 
 
@@ -123,7 +127,7 @@ def part_of_arrays(images: Any, labels: Any, part: str, groups: Any = None, chan
     if not isinstance(images, list | tuple):
         images = values.as_array(images)
         if not images.ndim:
-            raise DataError(f"images of {part} are {images.dtype}; allowed are arrays")
+            raise DataError(f"images of {part} must be an array, got a scalar of type {images.dtype}")
     for one, noun in ((names, "labels"), (members if groups is not None else images, "groups")):
         if len(images) != len(one):
             raise DataError(f"{part} has {len(images)} images and {len(one)} {noun}")
@@ -154,9 +158,9 @@ def _check_archive(path: Path) -> None:
     values.check_bytes(path, size)
     packed = path.stat().st_size
     if size > _SMALL and size > _MOST_TIMES * packed:
-        raise DataError(f"{path} unpacks to {size // packed} times its size; images do not")
+        raise DataError(f"{path} has a compression ratio of {size // packed}; allowed: up to {_MOST_TIMES}")
     if twice := _repeated(entry.filename for entry in entries):
-        raise DataError(f"{path} holds {twice[0]} twice")
+        raise DataError(f"{path} contains {twice[0]} twice")
 
 
 def _repeated(names: Iterable[str]) -> list[str]:
@@ -173,12 +177,13 @@ def _keys_by_part(path: Path, names: list[str]) -> dict[str, dict[str, str]]:
         part, kind = role
         of_part = keys.setdefault(part, {})
         if kind in of_part:
-            raise DataError(f"{path} holds {of_part[kind]} and {key}, both {kind} of {part}: leave one")
+            raise DataError(f"{path} contains {of_part[kind]} and {key}, both {kind} of {part}; keep a single array")
         of_part[kind] = key
     whole = {part: of_part for part, of_part in keys.items() if len(of_part) == 2}
     if not whole:
         content = ", ".join(names) or "nothing"
-        raise DataError(f"{path} holds {content}; allowed are X, y; x_train, y_train; train_images, train_labels")
+        allowed = "X and y, x_train and y_train, or train_images and train_labels"
+        raise DataError(f"{path} contains {content}; expected arrays such as {allowed}")
     return whole
 
 
@@ -195,7 +200,7 @@ def _group_key(group_by: str, part: str, keys: list[str], path: Path) -> str:
     forms = [group_by, *forms] if part == "train" else [f"{group_by}_{part}", *forms]
     key = next((form for form in forms if form in keys), None)
     if key is None:
-        raise DataError(f"--group-by {group_by}: {path} has no array {forms[0]}; it holds {', '.join(keys)}")
+        raise DataError(f"--group-by {group_by}: {path} has no array {forms[0]}; arrays: {', '.join(keys)}")
     return key
 
 
@@ -227,7 +232,9 @@ def _idx_pairs(folder: Path) -> dict[str, dict[str, Path]]:
         part, kind = role
         pair = pairs.setdefault(part, {})
         if kind in pair:
-            raise DataError(f"{folder} holds {pair[kind].name} and {path.name}: leave one pair a part")
+            raise DataError(
+                f"{folder} contains {pair[kind].name} and {path.name}; keep a single pair of files per part"
+            )
         pair[kind] = path
     return pairs
 
@@ -246,7 +253,8 @@ def _idx(path: Path) -> values.Array:
 
 def _picture_folder(root: Path, shape: Shape | None, group_by: str | None) -> Source:
     if group_by not in (None, "_"):
-        raise DataError(f"--group-by {group_by}: of a folder, allowed is _ (what stands in a name before the first _)")
+        allowed = "_ (groups are the parts of the file names before the first _)"
+        raise DataError(f"--group-by {group_by}: allowed for a folder of pictures: {allowed}")
     others = Counter[str]()
     counts = Counter[str]()
     size = 0
@@ -258,12 +266,12 @@ def _picture_folder(root: Path, shape: Shape | None, group_by: str | None) -> So
             stored, is_transparent, further_frames = values.picture(file)
             depths.add(stored.dtype == np.uint8)
             if len(depths) > 1:
-                raise DataError(f"{root} has pictures of 8 bits and of more, such as {file}: make them alike")
+                raise DataError(f"{root} has pictures of different bit depths, such as {file}; use a single bit depth")
             numbers = stored if shape is None else values.resized(stored, shape)
             size += numbers.nbytes
             values.check_bytes(root, size)
-            counts["pictures with transparent parts (white now)"] += int(is_transparent)
-            counts["pictures of subfolders (read)"] += int(is_nested)
+            counts["pictures with transparent parts (filled with white)"] += int(is_transparent)
+            counts["pictures in subfolders (included)"] += int(is_nested)
             others["further frame"] += further_frames
             part.images.append(numbers)
             part.labels.append(label)
@@ -271,7 +279,7 @@ def _picture_folder(root: Path, shape: Shape | None, group_by: str | None) -> So
         # Folder names that differ only in the Unicode form are the same class.
         part.classes = sorted({*part.labels})
     if not parts["train"].labels:
-        raise DataError(f"{root} holds no folder of pictures a class, and no pair of IDX files")
+        raise DataError(f"{root} contains neither a folder of pictures per class nor a pair of IDX files")
     if group_by is not None:
         _group_by_names(parts, root)
     words = [f"{number:,} {what}" for what, number in sorted(counts.items()) if number]
@@ -290,7 +298,7 @@ def _labelled_pictures(folder: Path, root: Path, others: Counter[str]) -> Iterat
             labels.add(label)
             yield label, file, file.parent != path
         if label not in labels:
-            raise DataError(f"the class {label!r} of {folder} has no picture ({values.ENDINGS})")
+            raise DataError(f"class {label!r} of {folder} has no pictures ({values.ENDINGS})")
 
 
 def _group_by_names(parts: Mapping[str, Part], root: Path) -> None:
@@ -298,7 +306,7 @@ def _group_by_names(parts: Mapping[str, Part], root: Path) -> None:
     lacking = [name for name in names if "_" not in Path(name).name]
     if lacking:
         total = f"{len(lacking):,} of the {len(names):,} pictures of {root}"
-        raise DataError(f"--group-by _: {total} have no _ in their names, such as {lacking[0]}")
+        raise DataError(f"--group-by _: {total} have no _ in the file name, such as {lacking[0]}")
     for part in parts.values():
         part.groups = [Path(name).name.partition("_")[0] for name in part.names]
 
@@ -312,10 +320,12 @@ def _part_folders(root: Path, others: Counter[str]) -> dict[str, Path]:
     for path in nested:
         part = _WORDS[path.name.lower()]
         if part in parts:
-            raise DataError(f"{root} holds {parts[part].name}/ and {path.name}/, both the {part} part: leave one")
+            raise DataError(
+                f"{root} contains {parts[part].name}/ and {path.name}/, both for {part}; keep a single folder"
+            )
         parts[part] = path
     if "train" not in parts:
-        raise DataError(f"{root} holds {nested[0].name}/ and no train/")
+        raise DataError(f"{root} contains {nested[0].name}/, but no train/")
     others.update(_kind_of(path) for path in _visible(root, others) if path not in nested)
     return parts
 
@@ -329,8 +339,8 @@ def _nested_folders(root: Path) -> list[Path]:
     classes = [path.name for path in (folders if len(nested) == 1 else candidates) if _holds_pictures(path)]
     if nested and classes:
         raise DataError(
-            f"{root} holds {nested[0].name}/ with folders and {classes[0]}/ with pictures: if these are classes, put "
-            "them into a folder train/; if they are parts, give each its folders of classes"
+            f"{root} contains {nested[0].name}/ with folders and {classes[0]}/ with pictures; "
+            "move classes into a folder train/, and divide each part into a folder per class"
         )
     return nested
 
@@ -353,13 +363,13 @@ def _visible(folder: Path, others: Counter[str]) -> list[Path]:
 
 def _pictures_below(folder: Path, root: Path, others: Counter[str]) -> Iterator[Path]:
     if not folder.resolve().is_relative_to(root.resolve()):
-        raise DataError(f"{folder} is a link out of {root}")
+        raise DataError(f"{folder} is a link to a folder outside {root}")
     for path in _visible(folder, others):
         if path.is_dir() and not path.is_symlink():
             yield from _pictures_below(path, root, others)
         elif values.is_picture(path) and path.is_file():
             if not path.resolve().is_relative_to(root.resolve()):
-                raise DataError(f"{path} is a link out of {root}")
+                raise DataError(f"{path} is a link to a file outside {root}")
             yield path
         else:
             others[_kind_of(path)] += 1
@@ -370,7 +380,7 @@ def _kind_of(path: Path) -> str:
         return "hidden file"
     if path.is_dir():
         return "linked folder" if path.is_symlink() else "further folder"
-    return f"{path.suffix.lower()} file" if path.suffix and path.suffix.isprintable() else "other file"
+    return f"{path.suffix.lower()} file" if path.suffix and path.suffix.isprintable() else "unknown file"
 
 
 def _left_out(others: Mapping[str, int]) -> list[str]:
@@ -404,7 +414,7 @@ def _series(root: Path, _group_by: str | None) -> Source:
         rows, labels = _tsv(path, lines, remarks) if path.suffix.lower() == ".tsv" else _ts(path, lines)
         series = [np.array(row, np.float64).T[None] for row in rows]
         if not all(np.isfinite(one).all() for one in series):
-            raise DataError(f"{path} has missing values, and a network needs all")
+            raise DataError(f"{path} has missing values, which are not supported")
         parts[part] = part_of_arrays(series, np.array(labels, dtype=object), part, channels="last")
     return Source(name, parts, remarks)
 
@@ -424,39 +434,39 @@ def _ts(path: Path, lines: list[str]) -> tuple[list[list[list[float]]], list[str
     _check_ts_labels(path, labels, header.get("classlabel", "").split()[1:])
     numbers = [[_floats(path, dimension.split(",")) for dimension in row[:-1]] for row in rows]
     if any(len(dimension) != len(row[0]) for row in numbers for dimension in row):
-        raise DataError(f"{path} has a series whose dimensions are of several lengths")
+        raise DataError(f"{path} has a series with dimensions of different lengths")
     return numbers, labels
 
 
 def _check_ts_header(path: Path, header: Mapping[str, str], dimensions: set[int]) -> None:
     flags = {key: value.split()[0].lower() if value else "" for key, value in header.items()}
     if flags.get("targetlabel") == "true" or flags.get("classlabel") == "false":
-        raise DataError(f"{path} has no classes, as its header says (@targetLabel, @classLabel)")
+        raise DataError(f"{path} has no classes according to the header (@targetLabel, @classLabel)")
     if flags.get("timestamps") == "true":
-        raise DataError(f"{path} has times beside its values (@timeStamps true), which are not read")
+        raise DataError(f"{path} has time stamps (@timeStamps true), which are not supported")
     stated = flags.get("dimensions", flags.get("dimension", ""))
     if dimensions == {0} or len(dimensions) > 1 or (stated.isdecimal() and dimensions != {int(stated)}):
         raise DataError(
-            f"{path} has series of {' and '.join(map(str, sorted(dimensions)))} dimensions before the class; "
-            f"allowed is {stated or 'one number of them'}"
+            f"{path} has series with {' and '.join(map(str, sorted(dimensions)))} dimensions before the class; "
+            f"expected {stated or 'at least 1, the same number for all series'}"
         )
 
 
 def _check_ts_labels(path: Path, labels: list[str], classes: list[str]) -> None:
     if strange := [label for label in labels if "," in label]:
-        raise DataError(f"{path} has {strange[0][:40]!r} where a class has to be, behind the last colon")
+        raise DataError(f"{path}: expected a class after the last colon, got {strange[0][:40]!r}")
     allowed = {name.lower() for name in classes}
     if strange := [label for label in labels if allowed and label.lower() not in allowed]:
-        raise DataError(f"{path} has the class {strange[0]!r}; its header names {', '.join(classes)}")
+        raise DataError(f"{path} has the class {strange[0]!r}; classes in the header: {', '.join(classes)}")
 
 
 def _tsv(path: Path, lines: list[str], remarks: list[str]) -> tuple[list[list[list[float]]], list[str]]:
     rows = [line.split("\t") for line in lines if line.strip()]
     if rows and max(map(len, rows)) == 1:
-        raise DataError(f"{path} has no tabs: {_separator_text(rows[0][0])}; write it with tabs between the columns")
+        raise DataError(f"{path} has no tabs: {_separator_text(rows[0][0])}; separate the columns by tabs")
     if rows and (_is_header(rows[0]) or _is_header_of_numbers(rows)):
         if not rows[0][0].strip():
-            raise DataError(f"{path} has a column of row numbers before the classes; write it without (index=False)")
+            raise DataError(f"{path} has a column of row numbers before the classes; remove the column (index=False)")
         remarks.append(f"left out: the header of {path.name}")
         rows = rows[1:]
     return [[_floats(path, row[1:])] for row in rows], [row[0].strip() for row in rows]
@@ -484,7 +494,7 @@ def _is_header_of_numbers(rows: list[list[str]]) -> bool:
 def _separator_text(line: str) -> str:
     separators = {",": "commas", ";": "semicolons", " ": "spaces"}
     seen = [name for mark, name in separators.items() if mark in line.strip()]
-    return f"its columns seem to be separated by {seen[0]}" if seen else "it has one column"
+    return f"the columns seem to be separated by {seen[0]}" if seen else "the file has a single column"
 
 
 def _is_number(text: str) -> bool:
@@ -498,7 +508,7 @@ def _is_number(text: str) -> bool:
 
 def _floats(path: Path, texts: list[str]) -> list[float]:
     if strange := [text.strip() for text in texts if not _is_number(text)]:
-        raise DataError(f"{path} has {strange[0][:40]!r} where a number has to be")
+        raise DataError(f"{path}: expected a number, got {strange[0][:40]!r}")
     return [float(text) for text in texts]
 
 
@@ -519,9 +529,7 @@ _FILES = {".npz": _FileForm(_npz, has_groups=True), ".ts": _FileForm(_series), "
 def part_of_torch(data: Any, part: str, channels: str | None, remarks: list[str]) -> Part:
     """Return a map-style torch data set of (picture or tensor (channels, rows, columns), class) as a part."""
     if not hasattr(data, "__len__") or not hasattr(data, "__getitem__"):
-        raise DataError(
-            f"{part} is {type(data).__name__}; allowed are torch's map-style data sets, which have a length"
-        )
+        raise DataError(f"{part} must be a map-style torch data set, which has a length, got {type(data).__name__}")
     images, labels = [], []
     kinds = set()
     for image, label in _torch_items(data, part):
@@ -530,7 +538,7 @@ def part_of_torch(data: Any, part: str, channels: str | None, remarks: list[str]
         images.append(values.picture_numbers(image)[0] if kind == "picture" else values.as_array(image))
         labels.append(label)
     if len(kinds) > 1:
-        raise DataError(f"{part} has {' and '.join(sorted(kinds))} images; allowed is one kind")
+        raise DataError(f"{part} has {' and '.join(sorted(kinds))} images; all images must have the same type")
     if kinds != {"array"} and images and images[0].ndim == 3:
         channels = "last" if kinds == {"picture"} else "first"
     source = part_of_arrays(images, np.array(labels, dtype=object), part, channels=channels)
@@ -545,12 +553,12 @@ def _torch_items(data: Any, part: str) -> Iterator[tuple[Any, Any]]:
     for index in range(len(data)):
         item = data[index]
         if not isinstance(item, tuple | list) or len(item) != 2:
-            raise DataError(f"item {index} of {part} is {type(item).__name__}; allowed is (image, class)")
+            raise DataError(f"item {index} of {part} must be (image, class), got {type(item).__name__}")
         image, label = item
         label = label.tolist() if hasattr(label, "tolist") else label
         if isinstance(label, list | tuple | dict):
             raise DataError(
-                f"the class of item {index} of {part} is {str(label)[:40]}; allowed is an integer or a text"
+                f"the class of item {index} of {part} must be an integer or a string, got {str(label)[:40]}"
             )
         yield image, label
 
@@ -565,14 +573,14 @@ def _name_classes(source: Part, names: list[str], part: str, remarks: list[str])
     """Rename and order the classes as in the torch data set; classes without images are left out, with a remark."""
     names = [text_label(name, f"classes of {part}") for name in names]
     if twice := _repeated(names):
-        raise DataError(f"{part} calls two classes {twice[0]}; each needs a name of its own")
+        raise DataError(f"{part} has two classes named {twice[0]}; class names must be unique")
     name_of = {str(index): name for index, name in enumerate(names)}
     if {*source.labels} <= {*names} and not {*source.labels} <= name_of.keys():
         name_of = dict(zip(names, names, strict=True))
     if strange := [label for label in source.labels if label not in name_of]:
-        raise DataError(f"{part} has the class {strange[0]}, but its classes are {', '.join(names)[:80]}")
+        raise DataError(f"{part} has an image of class {strange[0]}; attribute classes: {', '.join(names)[:80]}")
     source.labels = [name_of[label] for label in source.labels]
     present = {*source.labels}
     source.classes = [name for name in names if name in present]
     if absent := [name for name in names if name not in present]:
-        remarks.append(f"left out: classes of {part} without an image: {', '.join(absent)[:80]}")
+        remarks.append(f"left out: classes of {part} without images: {', '.join(absent)[:80]}")

@@ -58,7 +58,7 @@ def is_picture(path: Path) -> bool:
 def check_bytes(what: object, size: int) -> None:
     """Raise DataError if ``what`` takes more than ``MOST_BYTES`` bytes."""
     if size > MOST_BYTES:
-        raise DataError(f"{what} holds {size / 2**30:.1f} GiB; at most {MOST_BYTES // 2**30} GiB are read")
+        raise DataError(f"{what} has a size of {size / 2**30:.1f} GiB; allowed: up to {MOST_BYTES // 2**30} GiB")
 
 
 def picture(path: Path) -> tuple[Array, bool, int]:
@@ -128,7 +128,7 @@ def _with_channels(image: Array, channels: int, is_bytes: bool) -> Array:
 
     depth = int(image.shape[2])
     if depth != channels and {depth, channels} != {1, 3}:
-        raise DataError(f"--input asks for {channels} channels, but images have {depth}")
+        raise DataError(f"--input requires {channels} channels, but the images have {depth}")
     if depth < channels:
         return np.repeat(image, channels, axis=2)
     if depth == channels:
@@ -150,7 +150,7 @@ def as_array(images: Any) -> Array:
         images = images.detach().cpu()
         images = (images.float() if "bfloat16" in str(images.dtype) else images).numpy()
     if np.ma.is_masked(images):
-        raise DataError("some numbers are masked; a network needs all")
+        raise DataError("masked numbers are not supported")
     return np.asarray(images)
 
 
@@ -199,14 +199,14 @@ def _several_shapes(sizes: Mapping[tuple[int, ...], int], names: Sequence[str]) 
     longest = max(sizes)
     advice = f"{longest[2]}x1x{longest[1]}" if is_series else "1x32x32"
     what = "series" if is_series else "images"
-    return f"{what} are of several shapes: {first} and {second}; 'data describe --input {advice}' resizes them"
+    return f"{what} have different shapes: {first} and {second}; 'data describe --input {advice}' resizes all {what}"
 
 
 def _resized_first(numbers: Array, shape: Shape | None) -> Array:
-    assert shape is not None, "somebody has asked for it"
+    assert shape is not None, "images are resized only if a shape is given"
     if numbers.shape[2] == 1 and shape[1] != 1:
         due = shape_text((numbers.shape[1], 1, numbers.shape[3]))
-        raise DataError(f"--input {shape_text(shape)}: series stay series, such as {due}")
+        raise DataError(f"--input {shape_text(shape)}: series must keep a single row, such as {due}")
     return np.stack([np.moveaxis(resized(np.moveaxis(image, 0, 2), shape), 2, 0) for image in numbers])
 
 
@@ -216,8 +216,8 @@ def _read(images: Array, channels: str | None) -> Array:
     if position is None and _may_be_series(images):
         steps, width = images.shape[1:]
         raise DataError(
-            f"images of {steps}x{width} may be pictures, or series with {min(steps, width)} channels: say which"
-            ' (channels="none" for pictures, "first" or "last" for series; data describe --channels)'
+            f"images of {steps}x{width} may be pictures or series with {min(steps, width)} channels; specify"
+            ' channels="none" for pictures, "first" or "last" for series (data describe --channels)'
         )
     if position == "none" and images.ndim == 3:
         position = None
@@ -227,10 +227,10 @@ def _read(images: Array, channels: str | None) -> Array:
         return next(iter(readings.values()))
     size = "x".join(map(str, images.shape[1:]))
     if position is not None or not readings:
-        raise DataError(f"images are of {size}; allowed are 1 to {_MOST_CHANNELS} channels")
+        raise DataError(f"images have the shape {size}; allowed: 1 to {_MOST_CHANNELS} channels")
     raise DataError(
-        f"images of {size} may have {images.shape[1]} channels first or {images.shape[3]} last: say which"
-        ' (channels="first" or channels="last"; data describe --channels)'
+        f"images of {size} may have {images.shape[1]} channels first or {images.shape[3]} last; specify"
+        ' channels="first" or channels="last" (data describe --channels)'
     )
 
 
@@ -245,13 +245,13 @@ def _may_be_series(images: Array) -> bool:
 def _readings(images: Array) -> dict[str | None, Array]:
     """Return images as (images, channels, rows, columns) by possible position of the channels; None for no channels."""
     if images.dtype.kind not in "buif":
-        raise DataError(f"pixels are {images.dtype}; allowed are integers and fractions")
+        raise DataError(f"pixels must be integers or fractions, got {images.dtype}")
     if images.ndim not in (2, 3, 4) or not images.size:
-        raise DataError(f"images are of shape {images.shape}; allowed are images x rows x columns [x channels]")
+        raise DataError(f"images must have the shape images x rows x columns [x channels], got {images.shape}")
     if images.dtype.kind == "f" and not (finite := np.isfinite(images)).all():
         first = ", ".join(map(str, np.argwhere(~finite)[0].tolist()))
         count = int((~finite).sum())
-        raise DataError(f"{count:,} of the numbers are missing or not finite; the first one is at [{first}]")
+        raise DataError(f"missing or non-finite numbers: {count:,}, the first at [{first}]")
     forms: dict[str | None, Array] = {"first": images, "last": np.moveaxis(images, -1, 1)}
     if images.ndim == 2:
         forms = {None: images[:, None, None, :]}
@@ -295,7 +295,7 @@ def range_of(blocks: Iterable[Array]) -> tuple[Array, Array]:
     with np.errstate(over="ignore"):
         extent = high - low
     if not np.isfinite(extent).all():
-        raise DataError(f"numbers from {low.min():g} to {high.max():g} are too far apart")
+        raise DataError(f"the range of the numbers is too large: {low.min():g} to {high.max():g}")
     return low, np.where(high > low, high, low + 1)
 
 
@@ -333,7 +333,7 @@ def other_range(images: Array, low: Array, high: Array) -> str | None:
         is_narrow = not _is_whole(images)
     is_narrow |= images.dtype == np.uint8 and high.max() > _WIDER_THAN_BYTES * _BYTES[1]
     if is_narrow or (beyond.any() if is_fixed else 2 * beyond.sum() >= len(images)):
-        return f"go from {least.min():g} to {most.max():g}, where {low.min():g} to {high.max():g} was fitted"
+        return f"range from {least.min():g} to {most.max():g}, but the fitted range is {low.min():g} to {high.max():g}"
     return None
 
 
@@ -371,16 +371,17 @@ def fitted(spec: Dataset, numbers: Array) -> Array:
     """Same as `pixels_of`, for numbers (images, channels, rows, columns)."""
     if numbers.shape[1:] != spec.image_shape:
         shape, due = "x".join(map(str, numbers.shape[1:])), shape_text(spec.image_shape)
-        raise DataError(f"images are of {shape}, but those of {spec.name} of {due}")
+        raise DataError(f"images have the shape {shape}, but the images of {spec.name} have {due}")
     # Known data sets have no stored range, because the pixels are bytes.
     low = np.array(spec.low or [_BYTES[0]] * len(spec.mean))
     high = np.array(spec.high or [_BYTES[1]] * len(spec.mean))
     if difference := other_range(numbers, low, high):
-        raise DataError(f"the numbers {difference}: give them as those of {spec.name} were given")
+        raise DataError(f"the numbers {difference}; use the scale of the source of {spec.name}")
     if len(numbers) and seems_small(numbers, low, high):
         limits = f"{low.min():g} to {high.max():g}"
         warnings.warn(
-            f"numbers go from {numbers.min():g} to {numbers.max():g}, those of {spec.name} from {limits}", stacklevel=5
+            f"numbers range from {numbers.min():g} to {numbers.max():g}, but the range of {spec.name} is {limits}",
+            stacklevel=5,
         )
     return scaled(numbers, low, high)
 

@@ -99,7 +99,7 @@ def _share(ops: Sequence[_T], is_one: Callable[[_T], bool]) -> float:
 
 
 # The widths maximise the evidence of the shipped trainings, shrunk towards 1.25 times the spread among networks of some
-# thousand parameters, and rounded (docs/lab, "the widths of the model").
+# thousand parameters, and rounded (diary 65).
 _NETWORK_FEATURES: tuple[tuple[Feature, Callable[[_Parts], float]], ...] = (
     (Feature("log parameters", 8.0, 0.55), lambda net: math.log(net.analysis.parameters)),
     (Feature("log numbers of all uses", 9.2, 0.6), lambda net: math.log(max(1.0, _laid_out(net.analysis)))),

@@ -31,15 +31,15 @@ from harness.searching.surrogate.features import FEATURES, Row
 from harness.searching.surrogate.gaussian_process import NUGGET, GaussianProcess, Kernel, Points
 from harness.studies.candidate import LEAST_COUNTED, SEED_SHARE, seed_share_square
 
-# Prior errors per 10,000 images at the centre of the features (docs/lab, "what says how many errors a network makes").
+# Prior errors per 10,000 images at the centre of the features (diary 12).
 PRIOR_ERRORS = 100.0
 _PRIOR_SLOPES = {"log parameters": -0.5, "log epochs": -0.3}  # exponents of the prior power law (same entry)
 # Kernel if hundreds of trainings on the same images are known: rounded values near the optimum of the evidence, which
-# predicted held-out forms better than the optimum (docs/lab, "how good is the model of the errors").
+# predicted held-out forms better than the optimum (diary 13).
 SETTLED = Kernel(level=0.5, slope=0.045, bend=0.4, reach=4.0)
 _SETTLED_OBSERVATIONS = 300  # observations from which ``SETTLED`` is used
 # Kernel otherwise, also with a ``Transfer``: the best of some rounded values on held-out data sets
-# (docs/lab, "what transfers").
+# (diary 124).
 OPEN = Kernel(level=0.7, slope=0.03, bend=0.4, reach=3.0, stretch=0.5)
 # Candidate factors of slope and bend; the factor with the highest evidence times a log-normal prior is used.
 _FACTORS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8)

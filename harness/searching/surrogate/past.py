@@ -35,8 +35,8 @@ from search_spaces.network import Architecture, Task
 from search_spaces.notation import parse_notation
 
 # A past training states its recipe if all but ``_FREE_FIELDS`` equal a recipe of this tuple. Precision and starts are
-# not stated: for the compared network bf16 and fp32 differed by less than the seeds (docs/lab, "what bf16 costs the
-# certified network"), and several starts made no difference at equal cost ("several starts").
+# not stated: for the compared network bf16 and fp32 differed by less than the seeds (diary 110),
+# and several starts made no difference at equal cost ("several starts").
 _BASES = ("small", "fast")
 _FREE_FIELDS = ("epochs", "batch_size", "augmented_share", "learning_rate", "precision", "starts", "start_epochs")
 # Augmentation is chosen per data set, so these fields may differ for trainings on other data sets.
@@ -50,7 +50,7 @@ _MOST_OF_A_SET = 200
 # Smallest number of trainings from which shift and stretch of a data set can be fitted.
 _LEAST_OF_A_SET = 20
 _ELSEWHERE = "elsewhere"
-_REINSTALL = "install the harness anew"
+_REINSTALL = "reinstall the package"
 # Cached: a new study reads the shipped trainings from the package and again from prior.csv.
 _parsed = lru_cache(maxsize=5_000)(parse_notation)
 
@@ -196,7 +196,7 @@ def write_prior(folder: Path, trainings: Iterable[PastTraining]) -> None:
 def read_prior(folder: Path) -> tuple[PastTraining, ...] | None:
     """Return the prior observations of a study; None if the folder has no prior.csv."""
     path = folder / _FILE
-    return _read(path, "bring the file back, or begin another study: --study NAME") if path.exists() else None
+    return _read(path, "restore the file, or start a new study: --study NAME") if path.exists() else None
 
 
 def csv_of(trainings: Iterable[PastTraining]) -> str:
@@ -244,7 +244,7 @@ def _read(path: Traversable, hint: str) -> tuple[PastTraining, ...]:
             for row in rows
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, csv.Error, NotationError) as error:
-        raise ContentError(f"cannot read the past trainings {path}: {reason(error)}", hint=hint) from error
+        raise ContentError(f"cannot read the prior observations {path}: {reason(error)}", hint=hint) from error
 
 
 def alike(trainings: Iterable[PastTraining], recipe: Recipe) -> list[PastTraining]:

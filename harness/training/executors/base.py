@@ -126,7 +126,7 @@ def run_all(
                 broken[key] += 1
                 if broken[key] > RETRIES:
                     message = f"seed {job.seed_index} of {key[0]} failed {broken[key]} times: {event.message}"
-                    raise HarnessError(message, hint="finished trainings are kept; the same command continues")
+                    raise HarnessError(message, hint="finished trainings are kept; repeat the command to continue")
                 on_event(event)
                 waiting.append(job)
     finally:

@@ -109,7 +109,7 @@ class Processes(Executor):
 
     def _event(self, desk: _Desk) -> Event | None:
         job, desk.job = desk.job, None
-        assert job is not None, "it had one"
+        assert job is not None, "a desk whose future is done has a job"
         status = Status.CRASHED
         try:
             return replace(desk.future.result(timeout=0), job=job)
@@ -119,9 +119,9 @@ class Processes(Executor):
         except (BrokenProcessPool, TimeoutError):
             if desk.pool.active and desk.has_begun:
                 status = Status.TIMED_OUT
-                message = f"still training after the {self.limits.seconds:.0f} s that are allowed"
+                message = f"training exceeded the time limit of {self.limits.seconds:.0f} s"
             elif desk.pool.active:
-                message = "the worker process has not begun"
+                message = "the worker process did not start"
             elif time.monotonic() - desk.since < _BEGIN_SECONDS:
                 # Not caused by the job, so the job is given to a new process.
                 self._replace(desk)
@@ -129,13 +129,13 @@ class Processes(Executor):
                 self._schedule(desk)
                 return None
             else:
-                message = "the worker process ended before it began"
+                message = "the worker process ended before training started"
         self._replace(desk)
         _sweep(job)
         return Broken(job, status, message)
 
     def _is_late(self, desk: _Desk) -> bool:
-        assert desk.job is not None, "it has one"
+        assert desk.job is not None, "only a desk with a job can be late"
         # Pebble forgets a job that is scheduled just when the pool is closed because its idle process has died.
         if not desk.pool.active:
             return True
@@ -189,7 +189,7 @@ def _opened(source: Source) -> ProcessPool:
     pool = ProcessPool(max_workers=1, initializer=_begin, initargs=(source, os.getpid()), context=_Context())
     # Ctrl-C reaches the whole process group of the terminal, but only the coordinator may react.
     with ignoring_sigint():
-        assert pool.active, "to ask is what starts it"
+        assert pool.active, "reading the property starts the pool"
     return pool
 
 
@@ -265,7 +265,9 @@ def _limited(job: Job, memory_mb: float) -> Iterator[None]:
     reserved, touched = (int(facts[name].split()[0]) << 10 for name in ("VmData", "RssAnon"))
     limit = int(memory_mb * 2**20)
     if touched > limit:
-        raise MemoryError(f"a process takes {touched >> 20} MiB before it trains; {memory_mb:.0f} MiB allowed")
+        raise MemoryError(
+            f"the worker process uses {touched >> 20} MiB before training starts; {memory_mb:.0f} MiB allowed"
+        )
     before = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (max(0, reserved - touched) + limit, before[1]))
     try:

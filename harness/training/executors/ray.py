@@ -29,7 +29,7 @@ from harness.data.training_images import cache_folder, load, stored_files
 from harness.system import errors, files
 from harness.system.errors import DataError, DeviceError, UsageError
 from harness.system.machine import choose_device, core_count, handled, processor_name
-from harness.system.terminal import busy
+from harness.system.terminal import busy, counted
 from harness.training.executors.base import Broken, Event, Executor, ExecutorOf, Limits, Place, Source, StretchEnded
 from harness.training.executors.processes import Processes, settle, train
 from harness.training.native.engine import TORCH, EngineUnavailable
@@ -37,7 +37,7 @@ from harness.training.native.engine import load as load_engine
 from harness.training.result import Environment, Status, environment, same_bits_due
 from harness.training.run import Job, purpose_of_read
 
-_HINT = "RAY_AUTH_MODE=token and the cluster's own RAY_AUTH_TOKEN may be needed; docs/cluster.md"
+_HINT = "the cluster may require RAY_AUTH_MODE=token and RAY_AUTH_TOKEN; see docs/cluster.md"
 _HEAD_SECONDS = 20.0  # timeout of a connection to the head or to an address
 _STORE_BYTES = 256 << 20  # size of the object store, which carries the data; by default a third of the memory
 _LOOK_SECONDS = 5.0  # interval between updates of the list of nodes
@@ -104,7 +104,7 @@ def _facts(source: Source, data_hash: str, device: str, engine: str, stored: Map
         except (DataError, UsageError):  # user data are not registered on the node
             files.write_together({folder / name: content for name, content in stored.items()})
     if load(source.dataset, source.folder, allow_download=False).data_hash != data_hash:
-        raise DataError("its data are others")
+        raise DataError("the data of the node differ from the data of the coordinator")
     chosen = choose_device(device)
     name = TORCH
     if engine != TORCH and chosen.type == "cpu":
@@ -112,7 +112,7 @@ def _facts(source: Source, data_hash: str, device: str, engine: str, stored: Map
             name = load_engine().name
         except EngineUnavailable as error:
             if engine == "native":
-                raise DeviceError(f"it has no native engine: {error}") from error
+                raise DeviceError(f"no native engine: {error}") from error
     # A job trains with one thread (``settle``), unlike this process.
     return source, replace(environment(chosen, data_hash, name), threads=1), processor_name()
 
@@ -139,10 +139,10 @@ def _refusal(ours: _Facts, theirs: _Facts, like: _Facts | None) -> str:
         our_fact = getattr(our_environment, fact)
         their_fact = getattr(their_environment, fact)
         if our_fact != their_fact:
-            return f"its {fact} is {their_fact}, not {our_fact}"
+            return f"{fact} is {their_fact}, not {our_fact}"
     # Equal seeds give equal bits, in about equal time, only on machines of the same kind.
     if like is not None and not (like[2] == processor and same_bits_due(like[1], their_environment)):
-        return f"these runs stay on one kind of machine, and it is {processor}, {their_environment.instructions}"
+        return f"all runs need the same kind of machine, but this node is {processor}, {their_environment.instructions}"
     return ""
 
 
@@ -192,7 +192,10 @@ class Nodes(Executor):
         while not any(node.room for node in self.nodes.values()):
             self.wait(0.5)
             if all(node.refused for node in self.nodes.values()):
-                why = "; ".join({node.refused: None for node in self.nodes.values()}) or "none has anything to offer"
+                why = (
+                    "; ".join({node.refused: None for node in self.nodes.values()})
+                    or "no node offers processors or GPUs"
+                )
                 raise DeviceError(f"no node of the cluster can train: {why}")
 
     def places(self) -> list[Place]:
@@ -228,7 +231,7 @@ class Nodes(Executor):
             if work.ref is not None and time.monotonic() - work.since > self.limits.seconds - work.job.spent_seconds:
                 self._leave(work)
                 self.work.remove(work)
-                message = f"still training after the {self.limits.seconds:.0f} s that are allowed"
+                message = f"training exceeded the time limit of {self.limits.seconds:.0f} s"
                 events.append(Broken(work.job, Status.TIMED_OUT, message))
         return events
 
@@ -262,7 +265,7 @@ class Nodes(Executor):
             self.like = self.like or facts
         left = sys.maxsize if self.most is None else self.most - sum(other.room for other in self.nodes.values())
         node.source, node.room = facts[0], min(left, node.info.room(self.device, self.processes))
-        print(f"node {node.info.name} has joined: {node.room} places", file=sys.stderr, flush=True)
+        print(f"node {node.info.name} joined with {counted(node.room, 'place')}", file=sys.stderr, flush=True)
 
     def _lose(self, node: _Node, refused: str = "") -> None:
         if node.room or refused:
@@ -303,7 +306,7 @@ class Nodes(Executor):
     def _ended(self, work: _Work) -> list[Event]:
         node = work.node
         job = work.job
-        assert node is not None, "it was given to one"
+        assert node is not None, "only work that runs on a node can end"
         try:
             event, content = self.ray.get(work.ref)
             for name, written in content.items():
@@ -311,15 +314,17 @@ class Nodes(Executor):
             if isinstance(event, StretchEnded):
                 event = replace(event, result=replace(event.result, node=node.info.name))
         except self.ray.exceptions.OutOfMemoryError:
-            event = Broken(job, Status.OUT_OF_MEMORY, f"Ray has ended it: {node.info.name} is short of memory")
+            event = Broken(
+                job, Status.OUT_OF_MEMORY, f"Ray ended the run because node {node.info.name} is short of memory"
+            )
         except self.ray.exceptions.WorkerCrashedError:
-            event = Broken(job, Status.CRASHED, f"the worker process on {node.info.name} has died")
+            event = Broken(job, Status.CRASHED, f"the worker process on {node.info.name} died")
         except self.ray.exceptions.RayError as error:
             # The node is lost, or has no data or disk any more.
             self._lose(node, str(getattr(error, "cause", "")))
             if work.attempt < _MOST_ATTEMPTS:
                 return []
-            event = Broken(job, Status.CRASHED, f"its node was lost {work.attempt} times")
+            event = Broken(job, Status.CRASHED, f"the node of the run was lost {work.attempt} times")
         self.work.remove(work)
         return [replace(event, job=job)]
 
@@ -335,8 +340,8 @@ def nodes_now() -> list[NodeInfo]:
 
     ray: Any = library
     head = ray.get_runtime_context().gcs_address
-    hint = "finished runs are kept; the same command continues"
-    _reach(head, f"the head of the cluster, {head}, does not answer any more", hint)
+    hint = "finished runs are kept; repeat the command to continue"
+    _reach(head, f"the cluster head {head} no longer responds", hint)
     alive = [node for node in ray.nodes() if node["Alive"]]
     hosts = Counter(node["NodeManagerHostname"] for node in alive)
     nodes = []
@@ -381,7 +386,7 @@ def executor_at(address: str | None, processes: int | None, **options: Any) -> I
         ours |= {"num_cpus": processes or core_count(), "object_store_memory": _STORE_BYTES}
         ours |= {"_node_ip_address": "127.0.0.1", "include_dashboard": False}
     elif address != "auto":
-        _reach(address, f"no cluster answers at {address}", _HINT)
+        _reach(address, f"no cluster responds at {address}", _HINT)
         # Ask a cluster that refuses the token again for 5 seconds only.
         os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "5")
     import ray

@@ -1,4 +1,4 @@
-// Blocks of channels, and kernel gradients as sums over all positions and lanes, for a block of kernels at once.
+// Loops over blocks of channels, and kernel gradients as sums over positions and lanes for a block of kernels at once.
 #pragma once
 #include <utility>
 
@@ -6,13 +6,14 @@
 
 namespace engine {
 
-// Calls f with each number of a sequence, as a constant.
+// Calls f with each number of a sequence as a compile-time constant.
 template <class F, int... I>
 INLINE void each(F f, std::integer_sequence<int, I...>) {
   (f(std::integral_constant<int, I>{}), ...);
 }
 
-// Calls f with the first and the number, a constant, of each block of nearly equal size, at most MOST.
+// Splits `count` items into blocks of nearly equal size, at most MOST. Calls f with the first item and the size, a
+// compile-time constant, of each block.
 template <int MOST, class F>
 INLINE void in_blocks(int count, F f) {
   const int blocks = (count + MOST - 1) / MOST;
@@ -27,11 +28,11 @@ INLINE void in_blocks(int count, F f) {
   }
 }
 
-// Input and output channels whose kernels are summed together: as many kernels as a vector has lanes.
+// Input and output channels of a block of kernels: a block has as many kernels as a vector has lanes.
 constexpr int INS = LANES >= 16 ? 4 : LANES >= 4 ? 2 : 1, OUTS = LANES / INS;
 
-// Adds the products of `count` positions of IN inputs and OUT gradients. `x_apart` and `dy_apart` are the vectors from one
-// channel to the next.
+// Adds the products of IN inputs and OUT gradients over `count` positions. `x_apart` and `dy_apart` are the distances
+// of neighbouring channels in vectors.
 template <int IN, int OUT>
 INLINE void add_products(const V* x, ptrdiff_t x_apart, const V* dy, ptrdiff_t dy_apart, int count,
                          V (&total)[LANES]) {
@@ -48,16 +49,16 @@ INLINE void add_products(const V* x, ptrdiff_t x_apart, const V* dy, ptrdiff_t d
   }
 }
 
-// Vectors that hold so many numbers.
+// Number of vectors that hold `count` numbers.
 INLINE size_t whole_vectors(size_t count) { return (count + LANES - 1) / LANES; }
 
-// Sums of neighbouring lanes, those of a before those of b.
+// Sums of neighbouring lanes: the sums of a, then the sums of b.
 template <size_t... I>
 INLINE V neighbours(const V& a, const V& b, std::index_sequence<I...>) {
   return V{a[2 * I]..., b[2 * I]...} + V{a[2 * I + 1]..., b[2 * I + 1]...};
 }
 
-// The sums of the lanes of COUNT neighbouring vectors: in each lane that of another vector.
+// Sums over the lanes of COUNT neighbouring vectors; for COUNT = LANES, lane i is the sum of vector i.
 template <int COUNT>
 INLINE V lane_sums(const V* v) {
   if constexpr (COUNT == 1)
@@ -67,18 +68,19 @@ INLINE V lane_sums(const V* v) {
                       std::make_index_sequence<LANES / 2>{});
 }
 
-// How many vectors hold one number of each kernel, in blocks.
+// Number of vectors that hold a number of each kernel, in blocks.
 INLINE ptrdiff_t block_vectors(const Convolution& c) {
   return ptrdiff_t((c.in + INS - 1) / INS) * ((c.out + OUTS - 1) / OUTS);
 }
 
-// Calls f with the first channels of each block of kernels and their numbers, constants, in the order of their vectors.
+// Calls f with the first input and output channel and the numbers of input and output channels, compile-time constants,
+// of each block of kernels, in the order of the vectors.
 template <class F>
 INLINE void each_block(const Convolution& c, F f) {
   in_blocks<OUTS>(c.out, [&](int o, auto outs) { in_blocks<INS>(c.in, [&](int in, auto ins) { f(in, o, ins, outs); }); });
 }
 
-// The sum of all parts, which are `apart`.
+// Sum over all parts, which are `apart` vectors apart.
 INLINE V sum_parts(const V* part, ptrdiff_t apart) {
   if constexpr (PARTS == 1)
     return part[0];
@@ -88,7 +90,7 @@ INLINE V sum_parts(const V* part, ptrdiff_t apart) {
     return (part[0] + part[apart]) + (part[2 * apart] + part[3 * apart]);
 }
 
-// Adds the TAPS numbers of each kernel, which are in blocks, to gradients in torch's order.
+// Adds the TAPS numbers of each kernel, stored in blocks, to `gradient` in the order of torch.
 template <int TAPS>
 void add_blocks(const Convolution& c, const V* blocks, real* gradient) {
   const ptrdiff_t size = block_vectors(c) * LANES;

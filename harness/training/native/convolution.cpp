@@ -25,7 +25,8 @@ void convolve(const Convolution& c, const Map& x, const real* kernel, const real
 }
 
 void convolve_back(const Convolution& c, const Map& dy, const real* kernel, const Map& dx, real* packed) {
-  // The gradient of a convolution is a convolution with the kernel turned half round, inputs and outputs exchanged.
+  // The gradient of a convolution is a convolution with the kernel rotated by 180 degrees and inputs and outputs
+  // exchanged.
   const int taps = c.rows * c.columns;
   for (int o = 0; o < c.out; o++)
     for (int i = 0; i < c.in; i++)

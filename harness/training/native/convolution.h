@@ -4,27 +4,28 @@
 
 namespace engine {
 
-// The geometry of one convolution, or of one group of a grouped one. Kernels are stored as torch stores them: [out][in][row][column].
+// Geometry of a convolution, or of a group of a grouped convolution. Kernels are stored as in torch:
+// [out][in][row][column].
 struct Convolution {
   int rows, columns, stride, row_padding, column_padding, in, out;
 };
 
 inline size_t kernel_size(const Convolution& c) { return size_t(c.in) * c.out * c.rows * c.columns; }
 
-// y = x convolved with the kernel, plus the bias where there is one. `packed` is room for a kernel.
+// y = x convolved with the kernel, plus the bias unless null. `packed` is a buffer for a kernel.
 void convolve(const Convolution& c, const Map& x, const real* kernel, const real* bias, const Map& y, real* packed);
 
-// dx from dy. `dy` has a margin of rows - 1 - row_padding and columns - 1 - column_padding zeros, and its positions are
-// `stride` apart with zeros between.
+// Computes dx from dy. `dy` has a margin of rows - 1 - row_padding and columns - 1 - column_padding zeros; the
+// positions are `stride` apart with zeros between.
 void convolve_back(const Convolution& c, const Map& dy, const real* kernel, const Map& dx, real* packed);
 
-// Adds the gradients of kernel and bias. `dy` is dense; `sums` is room for gradient_room(c) vectors.
+// Adds the gradients of kernel and bias. `dy` is dense; `sums` is a buffer of gradient_room(c) vectors.
 void kernel_gradient(const Convolution& c, const Map& x, const Map& dy, real* kernel, real* bias, V* sums);
 size_t gradient_room(const Convolution& c);
 void bias_gradient(const Map& dy, real* bias);
 
-// The same three in bf16, two products at once (pairs.h): what is multiplied is rounded, sums are not. `room` holds the
-// maps in pairs: pairs_room of what is read, for the kernel gradient of both.
+// The same three functions in bf16, two products at once (pairs.h): factors are rounded, sums are not. `room` is a
+// buffer for maps in pairs: pairs_room of the input map; for the kernel gradient, of both maps.
 bool pays_in_pairs(const Convolution& c);
 void convolve_in_pairs(const Convolution& c, const Map& x, const real* kernel, const real* bias, const Map& y,
                        uint32_t* packed, V* room);

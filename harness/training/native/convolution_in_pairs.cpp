@@ -13,7 +13,7 @@ void dispatch(const Map& x, const uint32_t* w, const real* bias, const Map& y, c
 
 }  // namespace
 
-// Narrower ones have too few products for each value that is rounded and paired.
+// Convolutions with fewer channels have too few products for each value that is rounded and paired.
 bool pays_in_pairs(const Convolution& c) { return c.rows == 3 && c.columns == 3 && c.in >= 8 && c.out >= 8; }
 
 void convolve_in_pairs(const Convolution& c, const Map& x, const real* kernel, const real* bias, const Map& y,

@@ -5,7 +5,7 @@ namespace {
 
 constexpr int K = 3;
 
-// One channel of one group; `x` is where its first window begins.
+// Convolves a channel of a group; `x` points to the start of the first window.
 void channel(const V* x, ptrdiff_t x_row, const real* w, real bias, V* y, const Map& to, int stride) {
   for (int h = 0; h < to.height; h++)
     for (int column = 0; column < to.width; column++) {

@@ -1,4 +1,4 @@
-// 3x3 convolutions of each channel by itself; kernels are stored [channel][row][column].
+// Depthwise 3x3 convolutions; kernels are stored [channel][row][column].
 #pragma once
 #include "layout.h"
 
@@ -10,7 +10,7 @@ struct Depthwise {
 
 void convolve_depthwise(const Depthwise& c, const Map& x, const real* kernel, const real* bias, const Map& y);
 
-// dx from dy; `dy` as for convolve_back.
+// Computes dx from dy; `dy` as in convolve_back.
 void convolve_depthwise_back(const Depthwise& c, const Map& dy, const real* kernel, const Map& dx);
 
 // Adds the gradients of kernel and bias. `dy` is dense.

@@ -1,4 +1,4 @@
-// Convolutions and their kernel gradients as direct sums, for whatever one lane multiplies: a value, or a pair of bf16.
+// Convolutions and kernel gradients as direct sums; a lane multiplies a value or a pair of bf16 values.
 #pragma once
 #include <algorithm>
 #include <type_traits>
@@ -7,38 +7,39 @@
 
 namespace engine {
 
-// What a convolution is computed with: one value a lane. `Pairs` of pairs.h computes with two.
+// Arithmetic of a convolution with a single value per lane. `Pairs` in pairs.h has two values per lane.
 struct Single {
   using Weight = real;
   static INLINE V splat(Weight weight) { return engine::splat(weight); }
   static INLINE V add(V total, V values, V weight) { return total + values * weight; }
 };
 
-// Where the windows of a kernel lie: `stride` apart, the first one that many rows and columns outside the map.
+// Positions of the windows of a kernel: `stride` apart; the first window begins `above` rows and `left` columns outside
+// the map.
 struct Walk {
   int rows, columns, stride, above, left;
 };
 
-// What most layers have, known to the compiler: all taps of a row in one stretch of code.
+// Kernel sizes of most layers as compile-time constants: the loop over the taps of a row is unrolled.
 template <int ROWS, int COLUMNS>
 struct Fixed {
   static constexpr int rows = ROWS, columns = COLUMNS, stride = 1;
   explicit Fixed(const Walk&) {}
 };
 
-// All others: such a block takes as long, and needs no code for each shape.
+// All remaining shapes: equally fast blocks, without separate code for each shape.
 struct Any {
   int rows, columns, stride;
   explicit Any(const Walk& walk) : rows(walk.rows), columns(walk.columns), stride(walk.stride) {}
 };
 
-// One tap of a register block.
+// Adds a tap to a register block.
 template <class A, int OUT, int WIDE>
 INLINE void tap(const V* x, int stride, const typename A::Weight* weights, V (&total)[OUT][WIDE]) {
   V values[WIDE];
 #pragma GCC unroll 8
   for (int p = 0; p < WIDE; p++) values[p] = x[p * stride];
-  // Output by output: one weight at a time stands in a register beside the sums, and nothing spills.
+  // The outer loop is over outputs: a single weight is in a register beside the sums, so no register spills.
 #pragma GCC unroll 8
   for (int o = 0; o < OUT; o++) {
     const V weight = A::splat(weights[o]);
@@ -47,8 +48,8 @@ INLINE void tap(const V* x, int stride, const typename A::Weight* weights, V (&t
   }
 }
 
-// One register block: OUT output channels by WIDE neighbouring columns, summed over all input channels and taps.
-// Weights are packed [in][row][column][out], so that the OUT weights of a tap lie side by side.
+// A register block: OUT output channels by WIDE neighbouring columns, summed over all input channels and taps.
+// Weights are packed [in][row][column][out], so that the OUT weights of a tap are adjacent.
 template <class A, int OUT, int WIDE, class Taps>
 INLINE void block(const V* __restrict x, const typename A::Weight* __restrict w, V* __restrict y, const Map& from,
                   const Map& to, const real* bias, const Taps& taps) {
@@ -76,7 +77,7 @@ INLINE void block(const V* __restrict x, const typename A::Weight* __restrict w,
     for (int p = 0; p < WIDE; p++) y[o * to.plane + p] = total[o][p];
 }
 
-// Row `h` of group `n` of OUT output channels, beginning with channel `first`.
+// Computes row `h` of group `n` of OUT output channels from channel `first`.
 template <class A, int OUT, class Taps>
 INLINE void line(const Map& x, const typename A::Weight* w, const real* bias, const Map& y, const Walk& walk, int first,
                  int n, int h) {
@@ -97,7 +98,7 @@ INLINE void line(const Map& x, const typename A::Weight* w, const real* bias, co
     block<A, OUT, 1>(from + column * taps.stride, w, to + column, x, y, bias, taps);
 }
 
-// All output channels of a row before the next row: they read the same rows of x, which are in the cache by then.
+// Computes all output channels of a row before the next row: the channels read the same rows of x, which stay cached.
 template <class A, class Taps>
 void packed_convolution(const Map& x, const typename A::Weight* w, const real* bias, const Map& y, const Walk& walk) {
   // Blocks of nearly equal size: ten channels are five and five, not eight and two.
@@ -125,7 +126,7 @@ void packed_convolution(const Map& x, const typename A::Weight* w, const real* b
 // Bytes of dy that a pass of the kernel gradient keeps in the first-level cache.
 constexpr size_t CACHED = 24 * 1024;
 
-// Adds to `sums`, K for each of OUT output channels, the products of one line of x with one of dy for each tap.
+// Adds the products of a line of x and a line of dy to `total`, for each of OUT output channels and K taps.
 template <class A, int OUT, int K>
 INLINE void line_products(const V* x, const V* dy, ptrdiff_t plane, int width, int stride, V (&total)[OUT][K]) {
   if (stride == 1) {
@@ -155,15 +156,15 @@ INLINE void line_products(const V* x, const V* dy, ptrdiff_t plane, int width, i
     }
 }
 
-// Asks for a row before it is needed: a channel's rows come too far apart in time for the processor to foresee the next.
-// Beyond the last row of a map it asks for what nobody needs, which does no harm.
+// Prefetches a row: the rows of a channel are read too far apart in time for the prefetcher of the processor. Beyond
+// the last row of a map the prefetch is useless, but harmless.
 INLINE void fetch(const Map& x, int n, int channel, int row) {
   const V* line = x.line(n, channel, row);
   for (int w = 0; w < x.width; w++) __builtin_prefetch(line + w, 0, 2);
 }
 
-// The products of OUT output channels, beginning with `first`, over the groups of one part. A few rows of their dy stay
-// in the cache while all input channels and kernel rows pass; the sums wait in `sums`, [in][ky][OUT][K].
+// Computes the products of OUT output channels from `first` over the groups of a part. A few rows of dy stay in the
+// cache during the loop over all input channels and kernel rows; `sums` has the intermediate sums, [in][ky][OUT][K].
 template <class A, int OUT, int K>
 void part_products(const Convolution& c, const Map& x, const Map& dy, int first, int part, V* sums) {
   const int rows = std::max<int>(1, int(CACHED / (sizeof(V) * OUT * dy.width)));
@@ -189,7 +190,7 @@ void part_products(const Convolution& c, const Map& x, const Map& dy, int first,
         }
 }
 
-// Adds the gradients of OUT output channels, beginning with `first`.
+// Adds the gradients of OUT output channels from `first`.
 template <class A, int OUT, int K>
 void block_gradient(const Convolution& c, const Map& x, const Map& dy, int first, real* gradient, V* sums) {
   const size_t room = size_t(c.in) * c.rows * OUT * K;
@@ -205,10 +206,10 @@ void block_gradient(const Convolution& c, const Map& x, const Map& dy, int first
         }
 }
 
-// K columns: all taps of a row have their sums in registers.
+// Gradients of kernels with K columns: the sums of all taps of a row are in registers.
 template <class A, int K>
 void kernel_gradients(const Convolution& c, const Map& x, const Map& dy, real* gradient, V* sums) {
-  // More are never asked for, so nothing is made for them.
+  // Largest number of output channels of a block; std::min below avoids instantiations for larger blocks.
   constexpr int MOST = std::min(BLOCK, ACCUMULATORS / K);
   const int blocks = (c.out + MOST - 1) / MOST;
   for (int b = 0, first = 0; b < blocks; b++) {

@@ -72,7 +72,7 @@ class NativeProgram:
             *(mean.ctypes.data, deviation.ctypes.data, int(self.recipe.precision == "bf16")),
         )
         if not pointer:
-            raise MemoryError(f"no memory for a batch of {self.recipe.batch_size}")
+            raise MemoryError(f"not enough memory for a batch of {self.recipe.batch_size} images")
         weakref.finalize(self, self.engine.library.engine_free, pointer)
         return pointer
 
@@ -99,7 +99,7 @@ class NativeProgram:
         steps = len(moving.rates)
         _check_images(images.pixels, images.labels, self.task)
         _check("order", order[: steps * batch], torch.int64, (steps * batch,), len(images))
-        assert flat.state.numel() == self.program.state_size, "the network is not that of the program"
+        assert flat.state.numel() == self.program.state_size, "the state size of the network differs from the program"
         rates, shares = torch.tensor([moving.rates, moving.shares], dtype=self.real)
         # SGD has a single memory; the engine does not read the second address then.
         written = (flat.state, flat.memories[0], flat.memories[-1], flat.average)
@@ -122,7 +122,7 @@ class NativeProgram:
         """Return the predicted class of each image, int64 (n,), given the state in the order of ``state_tensors``."""
         _check("pixels", pixels, torch.uint8, (len(pixels), *self.task.input_shape))
         state = _flat(_in_order(network, tensors), self.real)
-        assert state.numel() == self.program.state_size, "the network is not that of the program"
+        assert state.numel() == self.program.state_size, "the state size of the network differs from the program"
         classes = torch.empty(len(pixels), dtype=torch.int64)
         addresses = (state.data_ptr(), classes.data_ptr())
         self.engine.library.engine_predict(self.pointer, pixels.data_ptr(), len(pixels), *addresses)
@@ -159,7 +159,7 @@ def _check(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]
         layout = f"{tensor.dtype} {tuple(tensor.shape)} on {tensor.device}, contiguous {tensor.is_contiguous()}"
         raise AssertionError(f"the {name}: {layout}; the engine reads contiguous {dtype} {shape} on cpu")
     if limit is not None and (int(tensor.min()) < 0 or int(tensor.max()) >= limit):
-        raise AssertionError(f"the {name}: numbers below 0 or from {limit} on; the engine reads none of them")
+        raise AssertionError(f"the {name}: numbers must lie between 0 and {limit - 1}")
 
 
 def _check_images(pixels: Tensor, labels: Tensor, task: Task) -> None:

@@ -1,4 +1,4 @@
-// The functions that Python calls (harness/training/native/engine.py). All arrays belong to the caller.
+// Functions that Python calls (harness/training/native/engine.py). All arrays belong to the caller.
 #include <exception>
 
 #include "pairs.h"
@@ -6,7 +6,7 @@
 
 using namespace engine;
 
-// What training does beside the network: one row of a recipe.
+// Settings of a training besides the network, from the recipe.
 struct Training {
   Update update;
   real smoothing;
@@ -14,7 +14,7 @@ struct Training {
 
 namespace {
 
-// Averages weights and statistics: `share` of the new state is taken, all of it until the average begins.
+// Averages weights and statistics: `share` is the weight of the new state, 1 until the average begins.
 void average(real share, size_t count, const real* state, real* averaged) {
   if (share == 1) {
     std::memcpy(averaged, state, count * sizeof(real));
@@ -47,9 +47,9 @@ void engine_free(void* program) { delete static_cast<Program*>(program); }
 
 void engine_seed(void* program, uint64_t seed) { static_cast<Program*>(program)->random = Random(seed); }
 
-// Takes `steps` steps and returns the sum of their losses. `order` names the images, `moves` holds a 2x3 map for each
-// of them or is null, `rates` a learning rate a step and `shares` how much of the new state the average takes; `done`
-// counts the steps before.
+// Trains for `steps` steps and returns the sum of the losses. `order` has the indices of the images, `moves` a 2x3 map
+// per image, or null; `rates` has the learning rate of each step, `shares` the weight of the new state in the average.
+// `done` is the number of earlier steps.
 double engine_train(void* program, const uint8_t* pixels, const int64_t* labels, const int64_t* order,
                     const float* moves, const real* rates, const real* shares, int64_t steps, int64_t done,
                     const Training* training, const real* decay, size_t state_size, real* state, real* first,
@@ -74,7 +74,7 @@ double engine_train(void* program, const uint8_t* pixels, const int64_t* labels,
   return total;
 }
 
-// Writes the class said for each of `count` images.
+// Writes the predicted class of each of `count` images.
 void engine_predict(void* program, const uint8_t* pixels, int64_t count, real* state, int64_t* said) {
   Program& p = *static_cast<Program*>(program);
   for (int64_t first = 0; first < count; first += p.batch) {
@@ -92,7 +92,7 @@ void engine_predict(void* program, const uint8_t* pixels, int64_t count, real* s
   }
 }
 
-// The loss and the gradients of one batch of unmoved images, for tests.
+// Returns the loss of a batch of unmoved images and writes the gradients, for tests.
 double engine_gradients(void* program, const uint8_t* pixels, const int64_t* labels, const Training* training,
                         real* state, real* gradient) {
   Program& p = *static_cast<Program*>(program);

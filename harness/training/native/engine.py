@@ -195,7 +195,7 @@ def _built(options: tuple[str, ...]) -> Path:
                     _compile(command, path)
                     files.write_bytes(seal, _sealed(path))
     except (UsageError, OSError) as error:
-        raise EngineUnavailable(f"the engine cannot be kept in {folder}: {reason(error)}") from error
+        raise EngineUnavailable(f"cannot store the engine in {folder}: {reason(error)}") from error
     return path
 
 
@@ -204,7 +204,7 @@ def _sealed(path: Path) -> bytes:
 
 
 def _compile(command: list[str], path: Path) -> None:
-    print("compiling the engine for this processor, once; it takes some twenty seconds", file=sys.stderr, flush=True)
+    print("compiling the engine for this processor (once, about 20 s)", file=sys.stderr, flush=True)
     # This process holds the lock, so existing build folders belong to killed processes.
     for remnant in path.parent.glob(f".build-{path.stem}-*"):
         shutil.rmtree(remnant, ignore_errors=True)
@@ -215,11 +215,11 @@ def _compile(command: list[str], path: Path) -> None:
         answer = subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment)
         # Either the driver of the compiler or one of its child processes was killed.
         if answer.returncode < 0 or "Killed signal" in answer.stderr:
-            raise EngineUnavailable(f"{command[0]} was killed; is there too little memory?")
+            raise EngineUnavailable(f"{command[0]} was killed, possibly for lack of memory")
         if answer.returncode:
             # The first such line has the cause: a linker reports a full disk before the compiler reports the linker.
             telling = (line for line in answer.stderr.splitlines() if "error" in line or "failed" in line)
-            raise _CompilerRefuses(f"{command[0]} fails: {next(telling, answer.stderr[:200])}")
+            raise _CompilerRefuses(f"{command[0]} failed: {next(telling, answer.stderr[:200])}")
         with library.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(library, path)
@@ -250,15 +250,15 @@ def choose_engine(name: str, recipe: Recipe, device: torch.device, ops: Iterable
         DeviceError: ``native`` was requested, but cannot train.
     """
     if name not in _ENGINES:
-        raise UsageError(f"unknown engine {name!r}; allowed are {', '.join(_ENGINES)}", hint=nearest(name, _ENGINES))
+        raise UsageError(f"unknown engine {name!r}; allowed: {', '.join(_ENGINES)}", hint=nearest(name, _ENGINES))
     if name == TORCH:
         return Choice(None)
-    why = f"it runs on processors, not on {device.type}"
+    why = f"device {device.type} is not supported, only cpu"
     without = sorted({op.__name__ for op in ops if op not in KERNELS})
     if recipe.trainer:
-        why = f"{recipe.trainer} is given a module of torch"
+        why = f"trainer {recipe.trainer} requires a torch module"
     elif without:
-        why = f"it has no kernel for {', '.join(without)}"
+        why = f"no kernel for {', '.join(without)}"
     elif device.type == "cpu":
         try:
             engine = load()
@@ -267,9 +267,11 @@ def choose_engine(name: str, recipe: Recipe, device: torch.device, ops: Iterable
         else:
             if recipe.precision != "bf16" or engine.pairs:
                 return Choice(engine)
-            why = "; ".join([f"{engine.name} has no products of bf16, for which the recipe asks", *engine.skipped])
+            why = "; ".join([f"{engine.name} does not support the precision bf16 of the recipe", *engine.skipped])
     if name == "native":
-        raise DeviceError(f"the native engine cannot train this: {why}", hint="--engine auto lets torch train instead")
+        raise DeviceError(
+            f"the native engine cannot train this recipe: {why}", hint="use --engine auto to train with torch"
+        )
     return Choice(None, why)
 
 

@@ -6,10 +6,10 @@
 namespace engine {
 namespace {
 
-constexpr int COLUMNS = 32;  // that are sampled together
+constexpr int COLUMNS = 32;  // columns that are sampled together
 
-// Rows and columns of an image, and the words from one row of its table to the next. MNIST's are known to the compiler:
-// its loops are then twice as fast.
+// Rows and columns of an image, and words per row of the table. The sizes of MNIST are compile-time constants, which
+// makes the loops twice as fast.
 struct AnySize {
   int rows, columns, stride;
 };
@@ -17,9 +17,9 @@ struct MnistSize {
   static constexpr int rows = 28, columns = 28, stride = 32;
 };
 
-// One channel of an image, four neighbours in one word, so that a bilinear sample takes one load: (y, x), (y, x+1),
-// (y+1, x), (y+1, x+1), the lowest byte first. Row and column 0 stand for -1. `padded` is room for the image with
-// zeros around it.
+// Packs four neighbours of a channel into a word, so that a bilinear sample needs a single load: (y, x), (y, x+1),
+// (y+1, x), (y+1, x+1), the lowest byte first. Row and column 0 of the table are -1 of the image. `padded` is a buffer
+// for the image with zeros around.
 template <class Size>
 INLINE void gather_neighbours(Size size, const uint8_t* image, uint8_t* padded, uint32_t* words) {
   const int line = size.stride + 1;
@@ -32,8 +32,8 @@ INLINE void gather_neighbours(Size size, const uint8_t* image, uint8_t* padded, 
   }
 }
 
-// Neighbouring columns of one row of the moved image, pixels from 0 to 255. Written as plain loops over arrays:
-// compilers make vectors of them.
+// Samples neighbouring columns of a row of the moved image, pixels from 0 to 255. The loops over arrays are plain, so
+// that compilers vectorise the code.
 template <class Size>
 INLINE void sample(Size size, const uint32_t* words, const float* move, int row, int first, float* out) {
   const float height = float(size.rows), width = float(size.columns);
@@ -43,7 +43,7 @@ INLINE void sample(Size size, const uint32_t* words, const float* move, int row,
   int32_t index[COLUMNS];
   for (int j = 0; j < COLUMNS; j++) {
     const float base_x = (2 * (first + j) + 1) / width - 1;
-    // One unit more than torch's coordinates: the table begins at -1. What lies further out is all background.
+    // The coordinates of torch plus 1, because the table begins at -1. All positions further outside are background.
     const float x = std::clamp((move[0] * base_x + x0 + 1) * half_width + 0.5f, 0.0f, width + 1);
     const float y = std::clamp((move[3] * base_x + y0 + 1) * half_height + 0.5f, 0.0f, height + 1);
     const int column = std::min(int(x), int(size.columns)), line = std::min(int(y), int(size.rows));
@@ -60,7 +60,7 @@ INLINE void sample(Size size, const uint32_t* words, const float* move, int row,
   }
 }
 
-// One channel, with room for its table.
+// Writes a channel of the moved and normalised image; `padded` and `words` are buffers.
 template <class Size>
 void place_channel(Size size, const uint8_t* image, const float* move, real factor, real offset, const Map& x,
                    int channel, int image_number, uint8_t* padded, uint32_t* words) {

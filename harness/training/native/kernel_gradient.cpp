@@ -4,7 +4,7 @@
 namespace engine {
 namespace {
 
-// The gradient of 1x1 kernels at stride 1 is made of products of the same positions.
+// The gradient of 1x1 kernels at stride 1 is a sum of products of equal positions.
 void pointwise_gradient(const Convolution& c, const Map& x, const Map& dy, real* kernel, V* sums) {
   const ptrdiff_t size = block_vectors(c);
   for (int part = 0; part < PARTS; part++) {

@@ -1,21 +1,21 @@
-// The two ends of a step: the loss with its gradient, and the update of the weights.
+// Loss with gradient, and update of the weights.
 #pragma once
 #include "layout.h"
 
 namespace engine {
 
-// Returns the mean cross-entropy of the batch and writes its gradient into `d`; lanes beyond the batch get zero.
+// Returns the mean cross-entropy of the batch and writes the gradient to `d`; lanes beyond the batch get zero.
 // `smoothing` is the share of each target that is spread over all classes (torch.nn.CrossEntropyLoss).
 double cross_entropy(const Map& logits, const int64_t* labels, int used, real smoothing, const Map& d);
 
-// What the update of all parameters depends on, as torch.optim.SGD and torch.optim.Adam define it.
+// Settings of the optimizer, as defined by torch.optim.SGD and torch.optim.Adam.
 struct Update {
   int adam, nesterov;
   real momentum;  // SGD's momentum, Adam's first beta
 };
 
-// One step for `count` parameters. `decay` is each parameter's L2 coefficient; `first` and `second` are the
-// optimizer's memories; `step` counts from 1.
+// Updates `count` parameters. `decay` has the L2 coefficient of each parameter; `first` and `second` are the moments of
+// the optimizer; `step` counts from 1.
 void update(const Update& u, real rate, int64_t step, size_t count, const real* decay, const real* gradient,
             real* parameters, real* first, real* second);
 

@@ -1,4 +1,4 @@
-// Activations, batch normalisation and dropout, value by value and channel by channel, for those who pass over maps.
+// Activations, batch normalisation and dropout for single values and channels, used by the passes over maps.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -8,10 +8,10 @@
 
 namespace engine {
 
-// The images of a group that belong to the batch; the lanes beyond them hold values that belong to nobody.
+// Number of lanes of group `n` with images of the batch; the values in the remaining lanes are unused.
 INLINE int used_lanes(const Pointwise& p, int n) { return std::clamp(p.images - n * LANES, 0, LANES); }
 
-// Normalisation spreads gradients over the whole batch, and so into the lanes beyond it.
+// Clears unused lanes: normalisation spreads gradients over all lanes.
 INLINE void clear_unused(const Pointwise& p, int n, V* line, int width) {
   const int used = used_lanes(p, n);
   if (used == LANES) return;
@@ -19,28 +19,28 @@ INLINE void clear_unused(const Pointwise& p, int n, V* line, int width) {
     for (int lane = used; lane < LANES; lane++) line[w][lane] = 0;
 }
 
-// Of how many values of the batch one mean is.
+// Number of values of the batch that enter a mean.
 INLINE real values_of_a_mean(const Pointwise& p, const Map& y) {
   return real(y.positions() * size_t(p.shared)) * p.images;
 }
 
-// e^r by its series, for r up to half the logarithm of 2: so many terms that the rest is below the rounding.
+// Terms of the series of e^r for r up to log(2) / 2; the remainder is below the rounding error.
 constexpr int TERMS = sizeof(real) == 4 ? 7 : 13;
 constexpr real inverse_factorial(int k) { return k < 2 ? real(1) : inverse_factorial(k - 1) / k; }
 
-// 1 / (1 + e^-x); nan comes through. With n = round(-x / log 2) the power is 2^n e^r, and 2^n is made of its bits.
+// 1 / (1 + e^-x); keeps NaN. With n = round(-x / log 2) the power is 2^n e^r, and 2^n is composed from bits.
 INLINE V sigmoid(V x) {
   constexpr bool SINGLE = sizeof(real) == 4;
   typedef std::conditional_t<SINGLE, uint32_t, uint64_t> Whole;
   typedef Whole Wholes __attribute__((vector_size(VECTOR_BYTES)));
   constexpr int MANTISSA = SINGLE ? 23 : 52;
   constexpr Whole EXPONENT_OF_ONE = SINGLE ? 127 : 1023;
-  // Beyond it the exponent of 2^n would overflow; the sigmoid is 0 or 1 there.
+  // Beyond this value the exponent of 2^n would overflow; the sigmoid is 0 or 1 there.
   constexpr real MOST = SINGLE ? real(87) : real(708);
-  // The logarithm of 2 in two parts, of which n times the first is exact (Cody and Waite).
+  // log(2) in two parts; n times the first part is exact (Cody and Waite).
   constexpr real HIGH = SINGLE ? real(0.693359375) : real(6.93147180369123816490e-01);
   constexpr real LOW = SINGLE ? real(-2.12194440054690583e-4) : real(1.90821492927058770002e-10);
-  // What is added to this number is rounded to a whole one, which is then in its lowest bits.
+  // Adding this number rounds to an integer, which is in the lowest bits of the sum.
   constexpr real ROUNDS = real(3) * real(Whole(1) << (MANTISSA - 1));
 
   V y = -x;
@@ -60,7 +60,7 @@ INLINE V sigmoid(V x) {
   return 1 / (1 + power * scale);
 }
 
-// Comparisons with nan are false, and nan must come through: see relu.
+// Comparisons with NaN are false, so this form keeps NaN, as in relu.
 template <Activation A>
 INLINE V activate(V x, V slope) {
   if (A == NONE) return x;
@@ -69,7 +69,7 @@ INLINE V activate(V x, V slope) {
   return x < V{} ? x * slope : x;
 }
 
-// The gradient before an activation that had x, from that after it.
+// Gradient of the input x of an activation from the gradient g of the output.
 template <Activation A>
 INLINE V passed(V x, V g, V slope) {
   if (A == NONE) return g;
@@ -80,11 +80,11 @@ INLINE V passed(V x, V g, V slope) {
   return x > V{} ? g : A == RELU ? V{} : g * slope;
 }
 
-// Statistics of the channels from `first` on that share them.
+// Computes the common statistics of the channels from `first`.
 template <Activation BEFORE>
 void batch_statistics(const Pointwise& p, const Norm& norm, const Map& y, int first) {
   real &running_mean = norm.running_mean[first / p.shared], &running_variance = norm.running_variance[first / p.shared];
-  // Deviations from the running mean, not the values themselves: squares of large numbers would cancel.
+  // Sum deviations from the running mean, because the squares of large values would cancel.
   const V pivot = splat(running_mean), slope = splat(p.before_slope);
   real total = 0, squares = 0;
   for (int n = 0; n < y.groups; n += PARTS) {
@@ -108,7 +108,7 @@ void batch_statistics(const Pointwise& p, const Norm& norm, const Map& y, int fi
   }
   const real count = values_of_a_mean(p, y);
   const real offset = total / count, spread = squares / count - offset * offset;
-  const real variance = spread < 0 ? 0 : spread;  // rounding may fall below zero; a nan stays
+  const real variance = spread < 0 ? 0 : spread;  // rounding may give a negative value; keeps NaN
   std::fill_n(norm.mean + first, p.shared, running_mean + offset);
   std::fill_n(norm.inverse + first, p.shared, 1 / std::sqrt(variance + EPSILON));
   running_mean += MOMENTUM * offset;
@@ -124,8 +124,8 @@ INLINE Affine affine(const Norm& norm, int c) {
   return {splat(slope), splat(norm.shift[c] - slope * norm.mean[c])};
 }
 
-// What BN does to channel c, by the batch's statistics or the running ones; of channels that share them the first one
-// comes first.
+// Returns the affine map of BN for channel c, from the batch statistics in training, else from the running statistics.
+// Of channels that share statistics, the first channel must come first.
 template <Activation BEFORE>
 Affine affine_of(const Pointwise& p, const Norm& norm, const Map& y, int c, bool training) {
   if (training && c % p.shared == 0) batch_statistics<BEFORE>(p, norm, y, c);
@@ -136,12 +136,12 @@ Affine affine_of(const Pointwise& p, const Norm& norm, const Map& y, int c, bool
   return affine(norm, c);
 }
 
-// What BN takes from the gradients before it: a constant, and a share of the deviation from the mean.
+// Terms that BN subtracts from the gradients: a constant, and a multiple of the deviation from the mean.
 struct NormGradient {
   V constant, slope;
 };
 
-// Of the channels from `first` on that share statistics; adds the gradients of what they learn.
+// Returns these terms for the channels from `first` that share statistics; adds the gradients of scale and shift.
 INLINE NormGradient norm_gradient(const Pointwise& p, const Norm& norm, const Map& y, int first, real total,
                                   real products, const PointwiseGradient& gradient) {
   const real count = values_of_a_mean(p, y), inverse = norm.inverse[first], product = products * inverse;
@@ -150,28 +150,28 @@ INLINE NormGradient norm_gradient(const Pointwise& p, const Norm& norm, const Ma
   return {splat(total / count), splat(product / count * inverse)};
 }
 
-// Where the draws for channel c of group n begin.
+// Index of the first draw for channel c of group n.
 INLINE size_t drawn_at(const Map& y, int n, int c) { return (size_t(n) * y.channels + c) * draws(y.positions()); }
 
-// What dropout does with a value, from what was drawn for it. Whole channels share one draw.
+// Factors of dropout from the draws. With dropout of whole channels, the values of a channel share a draw.
 struct Dropped {
   bool whole;
   Bits threshold;
-  V kept;  // what a value that stays is multiplied by
+  V kept;  // factor of values that are not dropped
 
   explicit Dropped(const Pointwise& p)
       : whole(p.dropout == 2),
         threshold(Bits{} + uint32_t(std::lround(double(p.rate) * 65536))),
         kept(splat(1 / (1 - p.rate))) {}
 
-  // Draws for the values of channel c of group n; returns where they begin.
+  // Draws for the values of channel c of group n; returns a pointer to the first draw.
   INLINE const Bits* draw(Bits* drawn, const Map& y, int n, int c, Random& random) const {
     Bits* own = drawn + drawn_at(y, n, c);
     for (size_t k = 0; k < (whole ? 1 : y.positions()); k += SERVED) own[k / SERVED] = random.next(n % PARTS);
     return own;
   }
 
-  // What the value at that position of its channel is multiplied by.
+  // Factor of the value at `position` of the channel.
   INLINE V factor(const Bits* own, size_t position) const {
     const size_t index = whole ? 0 : position;
     const Bits half = (own[index / SERVED] >> uint32_t(16 * (index % SERVED))) & 0xffffu;

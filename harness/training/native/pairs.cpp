@@ -4,10 +4,10 @@ namespace engine {
 namespace {
 
 #if PAIRS
-// Both vectors rounded, those of `first` in the low half of the register, those of `second` in the high half.
+// Rounds both vectors: `first` to the low half of the register, `second` to the high half.
 INLINE __m512i halves(V first, V second) { return __m512i(_mm512_cvtne2ps_pbh(__m512(second), __m512(first))); }
 
-// The same, lane beside lane.
+// Rounds both vectors and interleaves the lanes.
 INLINE V interleaved(V first, V second) {
   alignas(64) static constexpr int16_t ORDER[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
                                                     8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
@@ -15,18 +15,18 @@ INLINE V interleaved(V first, V second) {
 }
 INLINE V side_by_side(V first, V second) { return V(halves(first, second)); }
 #else
-// Never called: such a build has none.
+// Never called in builds without pairs.
 INLINE V interleaved(V, V) { return V{}; }
 INLINE V side_by_side(V, V) { return V{}; }
 #endif
 
-// Where a channel's plane begins, its margin included.
+// Start of the plane of a channel, including the margin.
 V* plane_of(const Map& map, int n, int channel) {
   const ptrdiff_t margin = (map.row - map.width) / 2;
   return map.line(n, channel, 0) - margin * (map.row + 1);
 }
 
-// A map of so many channels and groups, dense in `room`, with the margins of another.
+// Map with `channels` and `groups`, dense in `room`, with the margins of `like`.
 Map laid_out(const Map& like, int channels, int groups, V* room) {
   const ptrdiff_t margin = (like.row - like.width) / 2;
   return {room + margin * (like.row + 1), channels, like.height, like.width, groups,
@@ -36,7 +36,7 @@ Map laid_out(const Map& like, int channels, int groups, V* room) {
 uint32_t rounded(float value) {
   uint32_t bits;
   std::memcpy(&bits, &value, sizeof bits);
-  if (value != value) return bits >> 16 | 0x40;  // still no number
+  if (value != value) return bits >> 16 | 0x40;  // keeps NaN
   return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
 

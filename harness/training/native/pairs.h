@@ -1,10 +1,11 @@
-// Two values a lane in bf16: rounded to eight bits of mantissa, multiplied and added up in fp32 by one instruction.
+// Two values per lane in bf16: rounded to eight bits of mantissa, multiplied and summed in fp32 by a single
+// instruction.
 //
-// A vector of pairs has the bits of sixteen words, the first value in the low half of each. It is carried about as a V.
+// A vector of pairs has sixteen words, with the first value in the low half of each word. The C++ type is V.
 #pragma once
 #include "layout.h"
 
-// Whether this build multiplies pairs; one in float64, which is compared with torch, does not.
+// Whether this build multiplies pairs; builds in float64, for the comparison with torch, do not.
 #if defined(__AVX512BF16__) && !defined(DOUBLE)
 #define PAIRS 1
 #include <immintrin.h>
@@ -14,21 +15,21 @@
 
 namespace engine {
 
-// Two weights as one word; `second` may be 0 where there is none.
+// Packs two weights into a word; `second` is 0 if there is no second weight.
 uint32_t pair(float first, float second);
 
-// Vectors that a map in pairs takes at most.
+// Largest number of vectors of a map in pairs.
 size_t pairs_room(const Map& map);
 
-// A map of half the channels: a word holds one image's values of channels 2p and 2p + 1. A missing last one is zero.
-// Margins come along. `room` holds what is returned.
+// Returns a map with half the channels: a word has the values of channels 2p and 2p + 1 of an image; a missing last
+// channel is zero. Margins are copied, too. `room` is the buffer of the result.
 Map pair_channels(const Map& map, V* room);
 
-// A map of half the groups: a word holds the values of two images of one channel, in an order of its own.
+// Returns a map with half the groups: a word has the values of two images of a channel, in an internal order.
 Map pair_groups(const Map& map, V* room);
 
 #if PAIRS
-// What a convolution is computed with, where it is in pairs: `total` plus the products of both halves of each word.
+// Arithmetic of a convolution in pairs: `total` plus the products of both halves of each word.
 struct Pairs {
   using Weight = uint32_t;
   static INLINE V splat(Weight weight) { return V(_mm512_set1_epi32(int(weight))); }

@@ -6,10 +6,10 @@
 namespace engine {
 namespace {
 
-// What one value adds to the gradient of a learned slope.
+// Contribution of a value to the gradient of a learned slope.
 INLINE V slope_share(V x, V g) { return x > V{} ? V{} : g * x; }
 
-// The two slopes as vectors.
+// Both slopes as vectors.
 struct Slopes {
   V before, after;
   explicit Slopes(const Pointwise& p) : before(splat(p.before_slope)), after(splat(p.after_slope)) {}
@@ -53,7 +53,7 @@ void back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, con
   const Dropped dropped(p);
   const Slopes slopes(p);
   for (int first = 0; first < y.channels; first += p.shared) {
-    // Channels that share a mean have one scale too, so what is taken from their gradients is one sum.
+    // Channels that share a mean also share the scale, so the subtracted terms are sums over these channels.
     const Affine a = NORM ? affine(norm, first) : Affine{};
     const V mean = splat(NORM ? norm.mean[first] : 0);
     V all_sums[PARTS], all_products[PARTS], before_slopes[PARTS], after_slopes[PARTS];
@@ -118,7 +118,7 @@ void back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, con
   }
 }
 
-// Calls f with the activation as a type, so that it can choose a template.
+// Calls f with the activation as a compile-time constant, which selects a template.
 template <class F>
 void chosen(Activation activation, F f) {
   switch (activation) {

@@ -1,6 +1,6 @@
-// What happens to each value by itself between two convolutions: activation, batch normalisation, activation, dropout,
-// in this order, each optional (the second activation only after a normalisation), in one pass over memory forward and
-// two backward.
+// Elementwise operations between two convolutions: activation, batch normalisation, activation, dropout, in this order,
+// each optional (the second activation only after a normalisation). A forward pass reads memory once, a backward pass
+// twice.
 #pragma once
 #include "instruction.h"
 #include "layout.h"
@@ -12,62 +12,63 @@ struct Pointwise {
   Activation before;
   bool norm;
   Activation after;
-  real before_slope, after_slope;  // of what is negative, where a activation is leaky or learns it
+  real before_slope, after_slope;  // slopes for negative values, if the activation is leaky or learned
   int dropout;     // 0 none, 1 single values, 2 whole channels
   real rate;       // probability of zero
-  int images;      // of the batch
-  int shared;      // so many neighbouring channels have one mean and variance, and then one scale and shift too
+  int images;      // number of images of the batch
+  int shared;      // number of neighbouring channels with common mean, variance, scale and shift
 };
 
-// Batch statistics of one map and what follows from them; one entry a channel, of the running ones one for all that
-// share it. `scale` is null where it is 1.
+// Parameters and statistics of the BN of a map, with an entry per channel; running statistics have an entry for all
+// channels that share statistics. `scale` is null if all scales are 1.
 struct Norm {
   const real *scale, *shift;
   real *running_mean, *running_variance;
-  real *mean, *inverse;  // of this batch; `inverse` is 1 / sqrt(variance + epsilon)
+  real *mean, *inverse;  // statistics of this batch; `inverse` is 1 / sqrt(variance + epsilon)
 };
 
-// A draw of 32 bits serves two values of dropout, its low half the first. What was drawn is kept, not what it says of a
-// value: compilers turn comparisons of 32 bits into reals in two instructions, and bytes into reals lane by lane.
+// A draw of 32 bits serves two values of dropout, the low half for the first value. The draws are stored instead of the
+// decisions: compilers convert 32-bit comparisons to reals in two instructions, but bytes to reals lane by lane.
 constexpr size_t SERVED = 2;
 inline size_t draws(size_t values) { return (values + SERVED - 1) / SERVED; }
 
-// torch's defaults (torch.nn.BatchNorm2d).
+// Defaults of torch.nn.BatchNorm2d.
 constexpr real EPSILON = real(1e-5), MOMENTUM = real(0.1);
 
-// z from y. In training the statistics are the batch's and move the running ones, and dropout leaves in
-// `drawn` what it drew, draws(positions) a channel.
+// Computes z from y. In training, batch statistics are used and update the running statistics, and the draws of dropout
+// are written to `drawn`, draws(positions) per channel.
 void pointwise(const Pointwise& p, const Norm& norm, const Map& y, const Map& z, Bits* drawn, Random& random,
                bool training);
 
-// Where the gradients of what is learned are added to; null where there is nothing.
+// Accumulators of the gradients of learned parameters; null for missing parameters.
 struct PointwiseGradient {
-  real *scale, *shift;  // one entry a channel; of channels that share statistics the first one's stands for all
-  real *before_slope, *after_slope;  // one entry
+  real *scale, *shift;  // an entry per channel; channels that share statistics use the first entry
+  real *before_slope, *after_slope;  // a single entry
 };
 
-// dy from dz, which is overwritten and may be the same map; adds the gradients of what is learned.
+// Computes dy from dz, which is overwritten and may be the same map; adds the gradients of learned parameters.
 void pointwise_back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, const Map& dy,
                     const Bits* drawn, const PointwiseGradient& gradient);
 
-// The same with a pool over windows of two by two behind it: what lies between is never in memory. `z` and `dz` are the
-// map behind the pool and its gradient; y has even sides. With BN, and with no rectifier but ReLU.
+// Same as `pointwise`, followed by pooling over 2x2 windows; the map before the pool is never stored. `z` and `dz` are
+// the output of the pool and the gradient; y has even sides. Requires BN; ReLU is the only allowed activation.
 void pooled_pointwise(const Pointwise& p, bool largest, const Norm& norm, const Map& y, const Map& z, Bits* drawn,
                       Random& random, bool training);
 
-// The convolution that makes y, where it is 3x3 over images of one channel, has no bias, and nobody else reads y.
+// The convolution that computes y: 3x3 over images with a single channel, without bias; y has no further readers.
 struct Stem {
   const Map& images;
   int padding;
-  real* gradient;  // of its kernel
+  real* gradient;  // gradient of the kernel
 };
 
-// With a stem, dy is not written, and the gradient of the stem's kernel is added to.
+// With a stem, dy is not written; the gradient is added to the kernel gradient of the stem.
 void pooled_pointwise_back(const Pointwise& p, bool largest, const Norm& norm, const Map& y, const Map& dz,
                            const Map& dy, const Stem* stem, const Bits* drawn, const PointwiseGradient& gradient);
 
-// The same with a residual sum and a ReLU behind it: r = relu(BN(y) + other). Back, `dy` holds the gradient of r before
-// and that of y after, and `d_other` is written. With BN, and with nothing else before the sum.
+// Same as `pointwise`, followed by a residual sum and a ReLU: r = relu(BN(y) + other). In the backward pass, `dy`
+// contains the gradient of r before and the gradient of y after the call; `d_other` is written. Requires BN and no
+// activation or dropout before the sum.
 void summed_pointwise(const Pointwise& p, const Norm& norm, const Map& y, const Map& other, const Map& r,
                       bool training);
 void summed_pointwise_back(const Pointwise& p, const Norm& norm, const Map& y, const Map& r, const Map& dy,

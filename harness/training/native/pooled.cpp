@@ -5,12 +5,12 @@
 namespace engine {
 namespace {
 
-// One window of two by two of what is pooled: what lies before BN, what behind the rectifier, and what comes out.
+// A 2x2 window of the pool: values before BN, after the activation, and after dropout.
 template <Activation BEFORE, Activation AFTER, bool DROPS>
 struct Window {
   V before[4], after[4], out[4], factors[4];
 
-  // That of row h and column w of what comes out. `plane` is the channel, `own` what was drawn for it.
+  // Window of row h and column w of the output. `plane` is the channel, `own` are the draws of the channel.
   INLINE Window(const Map& y, const V* plane, int h, int w, const Affine& a, const Dropped& dropped, const Bits* own) {
     const V* at = plane + 2 * (h * y.row + w);
     const V values[4] = {at[0], at[1], at[y.row], at[y.row + 1]};
@@ -26,12 +26,12 @@ struct Window {
   INLINE V largest() const {
     V most = out[0];
 #pragma GCC unroll 4
-    for (int k = 1; k < 4; k++) most = (out[k] > most) | (out[k] != out[k]) ? out[k] : most;  // a nan stays
+    for (int k = 1; k < 4; k++) most = (out[k] > most) | (out[k] != out[k]) ? out[k] : most;  // keeps NaN
     return most;
   }
   INLINE V sum() const { return ((out[0] + out[1]) + out[2]) + out[3]; }
 
-  // The gradients behind BN. What a rectifier let through is above zero behind it, too.
+  // Gradients of the outputs of BN. The output of a ReLU is positive exactly if the input is positive.
   template <bool LARGEST>
   INLINE void gradients(V d, V (&g)[4]) const {
     const V most = LARGEST ? largest() : V{};
@@ -66,7 +66,7 @@ void pooled(const Pointwise& p, const Norm& norm, const Map& y, const Map& z, Bi
   }
 }
 
-// Takes the gradients of one channel, window by window, to a map.
+// Writes the gradients of a channel, window by window, to a map.
 struct ToMap {
   const Pointwise& p;
   const Map& dy;
@@ -83,7 +83,7 @@ struct ToMap {
   }
 };
 
-// The same to the kernel of a stem. Lanes beyond the batch hold no images.
+// Adds the gradients of a channel to the kernel gradient of a stem. Unused lanes have images of zeros.
 struct ToStem {
   const Stem& stem;
   int c;
@@ -103,7 +103,7 @@ struct ToStem {
   }
 };
 
-// `target` makes a taker for a channel.
+// `target(c)` returns the object that takes the gradients of channel c.
 template <Activation BEFORE, Activation AFTER, bool LARGEST, bool DROPS, class Target>
 void pooled_back(const Pointwise& p, const Norm& norm, const Map& y, const Map& dz, const Target& target,
                  const Bits* drawn, const PointwiseGradient& gradient) {
@@ -156,7 +156,7 @@ void pooled_back(const Pointwise& p, const Norm& norm, const Map& y, const Map& 
   }
 }
 
-// Calls f with both rectifiers, what is pooled by and whether values are dropped as types.
+// Calls f with both activations, the kind of pooling and the use of dropout as compile-time constants.
 template <class F>
 void pooled_by(const Pointwise& p, bool largest, bool drops, F f) {
   const auto dropping = [&](auto before, auto after, auto by_largest) {

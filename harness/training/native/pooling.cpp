@@ -21,7 +21,7 @@ void max_pool(int size, const Map& x, const Map& y) {
           for (int i = 0; i < size; i++)
             for (int j = 0; j < size; j++) {
               const V value = x.line(n, c, h * size + i)[w * size + j];
-              most = (value > most) | (value != value) ? value : most;  // a nan stays
+              most = (value > most) | (value != value) ? value : most;  // keeps NaN
             }
           y.line(n, c, h)[w] = most;
         }

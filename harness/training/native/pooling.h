@@ -1,5 +1,5 @@
-// Pooling over windows that do not overlap, over the whole map, windows laid into channels, and the linear layer, which
-// sees a map as a vector.
+// Pooling over windows without overlap or over the whole map, unshuffle (windows moved into channels), and the linear
+// layer, which reads a map as a vector.
 #pragma once
 #include "layout.h"
 
@@ -13,7 +13,7 @@ void max_pool_back(int size, const Map& x, const Map& y, const Map& dy, const Ma
 void average_pool(int height, int width, const Map& x, const Map& y);
 void average_pool_back(int height, int width, const Map& dy, const Map& dx);
 
-// Channel c * size^2 + row * size + column of y holds that place of each window of channel c of x.
+// Channel c * size^2 + row * size + column of y has the value at (row, column) of each window of channel c of x.
 void unshuffle(int size, const Map& x, const Map& y);
 void unshuffle_back(int size, const Map& dy, const Map& dx);
 

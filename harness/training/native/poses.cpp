@@ -6,18 +6,18 @@ namespace engine {
 
 namespace {
 
-// Pose k of eight: k % 4 quarter turns against the clock, after a mirroring of left and right where k >= 4.
+// Pose k of eight: k % 4 counterclockwise quarter turns, after a horizontal reflection if k >= 4.
 bool mirrored(int pose) { return pose >= 4; }
 int turns(int pose, int poses) { return pose * (poses == 2 ? 2 : 1) % 4; }
 
-// The pose that is `first`, then `second`.
+// Composition of poses: `first`, then `second`.
 int composed(int second, int first, int poses) {
   if (poses < 8) return (first + second) % poses;
   const int turned = second % 4 + (mirrored(second) ? 4 - first % 4 : first % 4);
   return turned % 4 + (mirrored(first) != mirrored(second) ? 4 : 0);
 }
 
-// Where a weight of the learned kernel lies in a pose of it.
+// Index, in a pose of the kernel, of the weight at (row, column) of the learned kernel.
 int moved(int row, int column, int edge, int pose, int poses) {
   if (mirrored(pose)) column = edge - 1 - column;
   for (int turn = turns(pose, poses); turn > 0; turn--) {

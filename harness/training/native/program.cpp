@@ -12,20 +12,20 @@ namespace engine {
 
 namespace {
 
-// The convolution of one group.
-template <class T>  // maps or their rows
+// Convolution of a group of channels.
+template <class T>  // T is Map or ValueRow
 Convolution convolution_of(const Instruction& i, const T& x, const T& y) {
   return {i.rows, i.columns, i.stride, i.row_padding, i.column_padding, x.channels / i.groups, y.channels / i.groups};
 }
 
-// Group g of a map's channels, `count` of them.
+// Group g of the channels of a map, `count` channels.
 Map part(Map map, int g, int count) {
   map.at += g * count * map.plane;
   map.channels = count;
   return map;
 }
 
-// Copies a dense gradient to positions `stride` apart; what lies between stays zero.
+// Copies a dense gradient to positions `stride` apart; the positions between stay zero.
 const Map& spread(const Map& dense, const Map& wide, int stride) {
   if (stride == 1) return dense;
   for (int n = 0; n < dense.groups; n++)
@@ -45,7 +45,7 @@ Pointwise pointwise_of(const Instruction& i, int images, const real* state) {
           i.dropout, i.rate / real(RATE_PARTS), images, i.shared};
 }
 
-// How many instructions read a value.
+// Number of reads of a value by instructions.
 int readers(const Instruction* code, int count, int value) {
   int found = 0;
   for (int k = 0; k < count; k++) found += (code[k].source == value) + (code[k].other == value);
@@ -58,7 +58,7 @@ bool is_stem(const Instruction& i, const Map& x) {
          i.stride == 1 && i.row_padding == i.column_padding && i.bias < 0;
 }
 
-// Whether instruction k and the next are one: a pool of what nobody else reads.
+// Whether instruction k can be fused with the next instruction: a pool that is the only reader of the value.
 bool pools_next(const Instruction* code, int k, int count, const Map& x) {
   if (Code(code[k].code) != Code::POINTWISE || k + 1 == count) return false;
   const Instruction& next = code[k + 1];
@@ -68,7 +68,7 @@ bool pools_next(const Instruction* code, int k, int count, const Map& x) {
          code[k].shift >= 0 && code[k].before <= RELU && code[k].after <= RELU;
 }
 
-// Whether instruction k and the next two are one: BN, the sum of what it gives, and a rectifier.
+// Whether instruction k can be fused with the next two instructions: BN, a sum of the output, and a ReLU.
 bool sums_next(const Instruction* code, int k, int count) {
   if (Code(code[k].code) != Code::POINTWISE || k + 2 >= count) return false;
   const Instruction &bn = code[k], &sum = code[k + 1], &rectifier = code[k + 2];
@@ -79,7 +79,7 @@ bool sums_next(const Instruction* code, int k, int count) {
          rectifier.shift < 0 && rectifier.before == RELU && !rectifier.dropout;
 }
 
-// The biases of group g, null where there are none.
+// Biases of group g; null without biases.
 template <class T>
 T* bias_at(T* bias, int g, const Convolution& c) {
   return bias ? bias + g * c.out : nullptr;
@@ -149,7 +149,7 @@ Program::Program(const ValueRow* rows, int value_count, const Instruction* instr
       if (i.dropout) step.drawn.reset(reinterpret_cast<Bits*>(allocate((bytes + sizeof(V) - 1) / sizeof(V))));
     }
     if (i.stride > 1 && (Code(i.code) == Code::CONVOLUTION || Code(i.code) == Code::DEPTHWISE))
-      // Where the last stride leaves rows over, the window never saw them: zeros stand there for their gradient.
+      // Rows and columns beyond the last window have zeros as gradient.
       step.spread = allocate_map({y.channels, x.height + 2 * i.row_padding - i.rows + 1,
                                   x.width + 2 * i.column_padding - i.columns + 1, 0, 0},
                                  std::max({0, i.rows - 1 - i.row_padding, i.columns - 1 - i.column_padding}));
@@ -195,7 +195,7 @@ int Program::kernel_of(const Step& step, const Convolution& c) {
 }
 
 void Program::allocate_maps(const ValueRow* rows, int value_count, const Instruction* instructions, int count) {
-  // A branch reads what it begins at: the same map under another number.
+  // A branch has the map of the source under a second index.
   std::vector<int> home(value_count), margin(value_count);
   for (int v = 0; v < value_count; v++) home[v] = v;
   for (int k = 0; k < count; k++)
@@ -206,8 +206,8 @@ void Program::allocate_maps(const ValueRow* rows, int value_count, const Instruc
 }
 
 void Program::allocate_gradients(const ValueRow* rows, const Instruction* instructions, int count) {
-  // What happens to each value by itself turns the gradient after it into the one before it in place: nobody reads the
-  // one after it any more, and memory passes through the caches once less. A sum hands its gradient on as it is.
+  // A pointwise instruction converts the gradient of the output to the gradient of the input in place: the gradient of
+  // the output is not read again, which saves a pass over memory. A sum passes the gradient on unchanged.
   std::vector<int> home(values.size()), margin(values.size());
   for (size_t v = 0; v < values.size(); v++) home[v] = int(v);
   for (int k = 0; k < count; k++)
@@ -215,9 +215,9 @@ void Program::allocate_gradients(const ValueRow* rows, const Instruction* instru
       home[instructions[k].target] = home[instructions[k].source];
   for (size_t v = 0; v < values.size(); v++)
     margin[home[v]] = std::max(margin[home[v]], rows[v].gradient_margin);
-  // The way back needs a gradient from the last instruction that touches it to the first. Gradients of one form that are
-  // needed one after the other share their memory, which is then in the cache more often. That is safe since the first
-  // instruction on the way back that touches a map writes all of it, and nobody writes its margins.
+  // The backward pass needs a gradient from the last to the first instruction that uses the value. Gradients of equal
+  // shape and disjoint lifetimes share memory, which is then cached more often. Sharing is safe, because the first
+  // instruction of the backward pass that uses a map writes the whole map, and margins are never written.
   std::vector<int> first(values.size(), count), last(values.size(), -1);
   for (int k = 0; k < count; k++)
     for (int v : {instructions[k].source, instructions[k].target, instructions[k].other})
@@ -291,7 +291,7 @@ void Program::convolve_groups_back(Step& step, const real* state) {
       kernel_gradient(c, from, to, dkernel, dbias, sums.get());
   }
   return_gradient(step.bias, learned_bias);
-  // Nothing needs the gradient of the images.
+  // The gradient of the images is not needed.
   if (i.source == 0) return;
   const Map& wide = spread(dy, step.spread, i.stride);
   const Kernel& ready_kernel = ready(step, c, state, true);
@@ -399,7 +399,8 @@ void Program::back(const real* state) {
                     gradient_in_poses(step.matrix, gradient.data() + i.kernel), gradient.data() + i.bias);
         return_gradient(step.matrix, state + i.kernel, gradient.data() + i.kernel);
         break;
-      // A sum comes before the branch that feeds it here, so its gradient is written and the branch's added.
+      // The backward pass visits a sum before the branch of the same source: the sum writes the gradient, the branch
+      // adds.
       case Code::BRANCH: add(dy, dx); break;
       case Code::SUM: copy(dy, values[i.other].gradient); break;
     }

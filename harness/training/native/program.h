@@ -1,4 +1,4 @@
-// A network as one flat program over buffers that are allocated once.
+// A network as a flat program over buffers that are allocated once.
 #pragma once
 #include <memory>
 #include <vector>
@@ -22,28 +22,28 @@ struct Free {
 };
 template <class T> using Block = std::unique_ptr<T[], Free>;
 
-// A kernel, made ready once a pass for all instructions that use it in the same way.
+// A kernel, prepared once per pass for all instructions that use the kernel in the same way.
 struct Kernel {
-  int32_t at, groups, poses;  // its place in the state, and how it is used
+  int32_t at, groups, poses;  // offset in the state, number of groups and poses
   Posed posed;
   const real* values;  // in all poses
-  Block<V> packed, packed_back;  // its groups for convolutions in tiles, null where no instruction needs them
+  Block<V> packed, packed_back;  // groups, packed for convolutions in tiles; null if not needed
   bool ready;
 };
 
-// One instruction with what it needs beside the values.
+// An instruction with all data besides the values.
 struct Step {
   Instruction code;
-  std::vector<real> mean, inverse;  // batch statistics, for the way back
-  Block<Bits> drawn;                // of dropout
-  Map spread;                       // dy with zeros between its positions, for strides above 1
-  int kernel;                       // which of the program's
-  bool tiled, tiled_back;           // convolved in tiles (winograd.h), and its inputs' gradient
-  Code pool;                        // what a pointwise one does at once with its own (pooled.cpp), or that itself
-  bool summed;                      // a pointwise one and the sum and rectifier behind it (summed.cpp)
-  bool stem;                        // its gradients go to the convolution before it, without a map between
+  std::vector<real> mean, inverse;  // batch statistics, for the backward pass
+  Block<Bits> drawn;                // draws of dropout
+  Map spread;                       // dy with zeros between the positions, for strides above 1
+  int kernel;                       // index in `kernels`
+  bool tiled, tiled_back;           // use of tiles (winograd.h) for the convolution, and for the gradient of the input
+  Code pool;                        // pool fused with a pointwise instruction (pooled.cpp), or the code itself
+  bool summed;                      // pointwise instruction fused with the following sum and ReLU (summed.cpp)
+  bool stem;                        // gradients go to the preceding convolution, without a map
   Posed bias, scale, shift;
-  PoseMatrix matrix;  // of a linear layer
+  PoseMatrix matrix;  // matrix of a linear layer
 };
 
 class Program {
@@ -52,17 +52,17 @@ class Program {
           int state_size, int parameter_count, Normalisation normalisation, bool pairs);
 
   const int batch, parameter_count;
-  const bool pairs;  // convolve in bf16 where that pays
+  const bool pairs;  // convolve in bf16 if this is faster
   const Normalisation normalisation;
   Random random{0};
-  std::vector<real> gradient;  // of the state's parameters, added to by `back`
+  std::vector<real> gradient;  // gradient of the parameters, to which `back` adds
 
   const Map& input() const { return values[0].map; }
   int64_t image_size() const { return int64_t(input().channels) * input().height * input().width; }
   const Map& logits() const { return values.back().map; }
   const Map& logits_gradient() const { return values.back().gradient; }
 
-  // `state` holds the parameters and, behind them, the running statistics, which training moves.
+  // `state` has the parameters, followed by the running statistics, which training updates.
   void forward(real* state, bool training);
   void back(const real* state);
 
@@ -71,10 +71,10 @@ class Program {
   std::vector<Step> steps;
   std::vector<Kernel> kernels;
   std::vector<Block<V>> memory;
-  std::vector<real> packed;  // one kernel, its weights in the order of use
+  std::vector<real> packed;  // a kernel with weights in the order of use
   std::vector<uint32_t> packed_pairs;
-  Block<V> sums;  // of a kernel's gradient
-  Block<V> room;  // of maps in pairs or in tiles
+  Block<V> sums;  // sums of a kernel gradient
+  Block<V> room;  // buffer for maps in pairs or in tiles
 
   Map allocate_map(const ValueRow& row, int margin);
   void allocate_maps(const ValueRow* rows, int value_count, const Instruction* instructions, int count);

@@ -1,5 +1,5 @@
-// Random bits a vector at a time: xoshiro128+ (Blackman and Vigna, 2018), one stream a lane, 32 bits a step. Each part
-// has lanes of its own.
+// Random bits, a vector at a time: xoshiro128+ (Blackman and Vigna, 2018), a stream per lane, 32 bits per step. Each
+// part has separate lanes.
 #pragma once
 #include "layout.h"
 
@@ -10,7 +10,7 @@ typedef uint32_t Bits __attribute__((vector_size(LANES * 4)));
 struct Random {
   Bits s[PARTS][4];
 
-  // Streams are seeded by splitmix64, as the authors of xoshiro advise.
+  // Streams are seeded by splitmix64, as recommended by the authors of xoshiro.
   explicit Random(uint64_t seed) {
     for (int word = 0; word < 4; word++)
       for (int lane = 0; lane < LANES * PARTS; lane++) {

@@ -7,17 +7,19 @@
 namespace engine {
 namespace {
 
-// In every expression below a product stands beside one sum only: there is one way to fuse them, so builds for other
-// vectors give the same bits.
+// In every expression below, a product is an operand of a single sum, so there is a single way to fuse both, and builds
+// for different vectors give equal bits.
 
-// A tile of fewer outputs than TILE in one direction needs as many numbers fewer: without the point -2, then 2, then -1.
-// What is left are the numbers of a kernel for TILE outputs, so its factors for fewer points are in those of the window.
+// A tile with fewer outputs than TILE in a direction needs equally fewer numbers: the points -2, then 2, then -1 are
+// omitted. The remaining numbers of a kernel are the same as for TILE outputs; the transform of the window contains the
+// factors for fewer points.
 INLINE bool counts(int number, int size) { return number <= size || number == WINDOW - 1; }
 
-// A sum, so that no product is left that a later sum may or may not be fused with; powers of two are exact either way.
+// 3 * x as a sum, because a compiler might fuse a product with a later sum; products with powers of two are always
+// exact.
 INLINE V thrice(V x) { return x + 2 * x; }
 
-// Two rows of the transform of a window for `size` outputs, 0 and 5, 1 and 2 or 3 and 4: B^T of the paper.
+// Two rows of the transform of a window for `size` outputs (0 and 5, 1 and 2, or 3 and 4): B^T of the paper.
 template <int PAIR, class Size, class D>
 INLINE void window_rows(Size size, D d, V& first, V& second) {
   if (size == 4) {
@@ -63,7 +65,7 @@ INLINE void window_rows(Size size, D d, V& first, V& second) {
   }
 }
 
-// The same of the transform of a tile's gradient, over `size` numbers: A of the paper.
+// Two rows of the transform of the gradient of a tile, over `size` numbers: A of the paper.
 template <int PAIR, class Size, class D>
 INLINE void tile_rows(Size size, D d, V& first, V& second) {
   if constexpr (PAIR == 0) {
@@ -103,7 +105,7 @@ INLINE void outputs(Size size, const V* m, ptrdiff_t step, V* y, ptrdiff_t to) {
   }
 }
 
-// WINDOW numbers from three taps, G of the paper, and back, its transpose.
+// WINDOW numbers from three taps, G of the paper; `taps` is the transpose.
 INLINE void numbers(const V* g, ptrdiff_t step, V* u, ptrdiff_t to) {
   const V outer = g[0] + g[2 * step], far = g[0] + 4 * g[2 * step];
   u[0] = g[0] * (real(1) / 4);
@@ -127,13 +129,13 @@ INLINE void each_pair(F f) {
   each(f, std::make_integer_sequence<int, 3>{});
 }
 
-// A row of numbers, `apart` from each other, by what gives a pair of them.
+// Writes a row of numbers, `apart` vectors apart; `of_pair` computes a pair of numbers.
 template <class F>
 INLINE void write_row(F of_pair, V* numbers, ptrdiff_t apart) {
   each_pair([&](auto pair) { of_pair(pair, numbers[FIRST[pair] * apart], numbers[SECOND[pair] * apart]); });
 }
 
-// Two rows of the numbers of a window.
+// Writes two rows of the numbers of a window.
 template <int PAIR, class H, class W>
 INLINE void window_numbers(H height, W width, const V* x, ptrdiff_t row, V* first, V* second, ptrdiff_t apart) {
   V a[WINDOW]{}, b[WINDOW]{};
@@ -144,7 +146,7 @@ INLINE void window_numbers(H height, W width, const V* x, ptrdiff_t row, V* firs
   write_row([&](auto pair, V& f, V& s) { window_rows<pair>(width, [&](int k) { return b[k]; }, f, s); }, second, apart);
 }
 
-// The same of a tile's gradient.
+// Writes two rows of the numbers of the gradient of a tile.
 template <int PAIR, class H, class W>
 INLINE void tile_numbers(H height, W width, const V* dy, ptrdiff_t row, V* first, V* second, ptrdiff_t apart) {
   V a[TILE]{}, b[TILE]{};
@@ -155,17 +157,17 @@ INLINE void tile_numbers(H height, W width, const V* dy, ptrdiff_t row, V* first
   write_row([&](auto pair, V& f, V& s) { tile_rows<pair>(width, [&](int k) { return b[k]; }, f, s); }, second, apart);
 }
 
-// The tiles of one size in a map of outputs: of every `step`-th group from `first` on, one group after the other.
+// The tiles of equal size in a map of outputs, in every `step`-th group from `first`, group after group.
 struct Tiles {
   int row, column, height, width, down, across, first, step, groups;
   int count() const { return down * across * groups; }
-  // Where a tile begins in the first channel, or its window that many positions further up and left.
+  // Start of a tile in the first channel, or of the window of the tile, `outside` positions further up and left.
   V* in(const Map& map, int tile, int outside = 0) const {
     const int group = tile / (down * across), place = tile % (down * across);
     return map.line(first + group * step, 0, row + place / across * TILE - outside) + column + place % across * TILE -
            outside;
   }
-  // Calls f with the size as constants.
+  // Calls f with the size as compile-time constants.
   template <class F>
   INLINE void sized(F f) const {
     constexpr std::make_integer_sequence<int, TILE> sizes;
@@ -182,8 +184,8 @@ struct Tiles {
   }
 };
 
-// Those of the last column, the whole ones, those of the last row and of the corner: the tiles that have a number, or
-// have it in both directions, are neighbours.
+// Tiles of the last column, whole tiles, tiles of the last row, and tiles of the corner. In this order, the tiles that
+// have a number in a direction, or in both directions, are adjacent.
 typedef std::array<Tiles, 4> Sizes;
 Sizes tiles_of(const Map& y, int first, int step) {
   const int groups = (y.groups - first + step - 1) / step;
@@ -196,10 +198,10 @@ Sizes tiles_of(const Map& y, int first, int step) {
   return {tiles(false, true), tiles(false, false), tiles(true, false), tiles(true, true)};
 }
 
-// Tiles whose windows are multiplied together.
+// Number of tiles whose windows are multiplied together.
 constexpr int TOGETHER = 2;
 
-// One of the sums of TOGETHER tiles for OUT output channels. The numbers of a window lie side by side.
+// Computes a sum of each of TOGETHER tiles for OUT output channels. The numbers of a window are adjacent.
 template <int OUT>
 INLINE void sum_channels(const V* x, const real* w, V* m, int in, int out) {
   V total[OUT][TOGETHER]{};
@@ -220,11 +222,11 @@ INLINE void sum_channels(const V* x, const real* w, V* m, int in, int out) {
     for (int t = 0; t < TOGETHER; t++) m[o * TOGETHER + t] = total[o][t];
 }
 
-// Vectors between one number and the next: odd, so that they lie in different sets of the cache.
+// Distance of neighbouring numbers in vectors: odd, so that the numbers are in different sets of the cache.
 constexpr ptrdiff_t apart(int count) { return count | 1; }
 constexpr ptrdiff_t SUMS_APART = apart(BLOCK * TOGETHER);
 
-// Writes the numbers of so many windows from the first on, side by side, channel after channel.
+// Writes the numbers of `count` windows from `first`, adjacent, channel after channel.
 void read_windows(const Tiles& tiles, int first, int count, const Map& x, int outside, V* numbers) {
   tiles.sized([&](auto height, auto width) {
     for (int t = 0; t < count; t++) {
@@ -239,7 +241,7 @@ void read_windows(const Tiles& tiles, int first, int count, const Map& x, int ou
   });
 }
 
-// Writes so many tiles from the first on of y, whose channels are those that the sums are of.
+// Writes `count` tiles of y from `first`; `sums` has the channels of y.
 void write_tiles(const Tiles& tiles, int first, int count, const V* sums, const real* bias, const Map& y) {
   tiles.sized([&](auto height, auto width) {
     for (int t = 0; t < count; t++) {
@@ -264,7 +266,7 @@ void write_tiles(const Tiles& tiles, int first, int count, const V* sums, const 
   });
 }
 
-// y from x, whose windows begin so many rows and columns outside the map, with the numbers of a kernel.
+// Computes y from x with the numbers of a kernel; windows begin `outside` rows and columns outside the map.
 void tiled_convolution(const Map& x, int outside, const V* packed, const real* bias, const Map& y, V* room) {
   const int in = x.channels;
   const size_t weights_apart = whole_vectors(size_t(in) * y.channels) * LANES;
@@ -286,15 +288,15 @@ void tiled_convolution(const Map& x, int outside, const V* packed, const real* b
     }
 }
 
-// Tiles whose products are added up in registers: their numbers stay in the second-level cache.
+// Number of tiles whose products are summed in registers; the numbers of the tiles stay in the second-level cache.
 constexpr int ADDED = 16;
 
-// The numbers of the gradients of all kernels in blocks, over at most ADDED tiles from the first on.
+// Computes the numbers of the gradients of all kernels, in blocks, over at most ADDED tiles from `first`.
 void tile_sums(const Convolution& c, const Map& x, const Map& dy, const Sizes& sizes, int first, V* sums, V* room) {
   const ptrdiff_t windows_apart = apart(c.in * ADDED), tiles_apart = apart(c.out * ADDED), size = block_vectors(c);
   V *windows = room, *gradients = room + 2 * WINDOW * windows_apart;
   const V *window[ADDED], *tile[ADDED];
-  int count = 0, begin[5]{};  // of the tiles of each size
+  int count = 0, begin[5]{};  // begin of the tiles of each size
   for (int k = 0; k < 4; k++) {
     for (; first < sizes[k].count() && count < ADDED; first++, count++) {
       window[count] = sizes[k].in(x, first, c.row_padding);
@@ -336,7 +338,7 @@ void tile_sums(const Convolution& c, const Map& x, const Map& dy, const Sizes& s
 
 }  // namespace
 
-// The numbers of all tiles along so many outputs.
+// Total count of numbers of all tiles along `outputs` outputs.
 static int numbers_along(int outputs) {
   const int rest = outputs % TILE;
   return outputs / TILE * WINDOW + (rest > 0 ? rest + WINDOW - TILE : 0);
@@ -344,9 +346,10 @@ static int numbers_along(int outputs) {
 
 bool pays_in_tiles(const Convolution& c, int height, int width) {
   if (c.rows != 3 || c.columns != 3 || c.stride != 1 || c.row_padding > 2 || c.row_padding != c.column_padding) return false;
-  // Costs of a tile, forward and in the kernel gradient, where the direct way costs 1 for each output of each pair of
-  // channels. Measured as 4.2, 17 and 14, on a processor that makes one vector multiply-add a cycle (docs/lab, 2026);
-  // a third is added, as others multiply faster and gain less.
+  // Costs of a tile per pair of channels, per input and per output channel, forward and in the kernel gradient,
+  // relative to an output of a pair of channels in direct.h. Measured: 4.2, 17 and 14, on a processor with a vector
+  // multiply-add per cycle (diary of 24 November 2026); increased by a third, because tiles gain less on processors
+  // that multiply faster.
   constexpr double PAIR = 5.5, INPUT = 23, OUTPUT = 18;
   const double in = c.in, out = c.out, tiles = double(numbers_along(height)) * numbers_along(width) / NUMBERS;
   return tiles * (PAIR * in * out + INPUT * in + OUTPUT * out) < in * out * height * width;
@@ -399,7 +402,7 @@ void kernel_gradient_in_tiles(const Convolution& c, const Map& x, const Map& dy,
   V *sums = room, *parts = sums + NUMBERS * size, *half = parts + PARTS * NUMBERS * size;
   V *kernels = half + 3 * WINDOW * size, *rest = kernels + 9 * size;
   std::fill(sums, parts, V{});
-  int count = 0;  // of each part
+  int count = 0;  // tiles of each part
   for (const Tiles& tiles : tiles_of(dy, 0, PARTS)) count += tiles.count();
   for (int first = 0; first < count; first += ADDED) {
     for (int part = 0; part < PARTS; part++) {

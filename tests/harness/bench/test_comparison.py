@@ -209,7 +209,7 @@ def test_sentences_say_where_repeats_are_too_few_and_what_differs():
 
     assert few[1:] == enough
     assert "better than random" in enough[0]
-    assert "0.800 times" in enough[0]
+    assert "0.800" in enough[0]
     # The interval of the inverse ratio begins with the inverse of the upper end.
     assert "interval 0.769 to 0.833" in enough[0]
     assert enough[-1].endswith("default.")

@@ -131,7 +131,7 @@ def test_a_function_has_its_own_process_that_talks_to_nobody_else(
         ("return lambda tried: 1 / 0", "ZeroDivisionError"),
         ("return lambda tried: None", "NoneType"),
         ("return lambda tried: 'gap linear(10)'", "gap linear(10)"),
-        ("raise SystemExit(3)", "before it answered"),
+        ("raise SystemExit(3)", "without an answer"),
         ("import no_such_module", "no_such_module"),
     ],
 )
@@ -156,7 +156,7 @@ GOOD = f'{{"network": "{NETWORKS[0]}"}}'
         ("time.sleep(60)", "no answer in 2 s"),
         ("print('out of ideas', file=sys.stderr); sys.exit(7)", "out of ideas"),
         ("[sys.stdout.write('x' * 100_000) for _ in iter(int, 1)]", "xxx"),
-        ("os.close(1); time.sleep(60)", "before it answered"),
+        ("os.close(1); time.sleep(60)", "without an answer"),
     ],
 )
 def test_a_program_that_misbehaves_at_its_second_question_ends_in_one_line(answer: str, words: str):
@@ -229,7 +229,7 @@ def test_a_function_judges_rungs_as_a_program_does(tmp_path: Path, monkeypatch: 
     assert run(function(source, tmp_path, monkeypatch)) == run(judging("True"))
 
 
-@pytest.mark.parametrize(("command", "words"), [("no-such-program", "no-such-program"), ("true", "before it answered")])
+@pytest.mark.parametrize(("command", "words"), [("no-such-program", "no-such-program"), ("true", "without an answer")])
 def test_a_program_that_does_not_start_or_ends_at_once_says_so(command: str, words: str):
     blamed(Method(name="theirs", says="", command=(command,)), words)
 

@@ -433,7 +433,7 @@ def test_what_is_recorded_is_what_one_training_without_stops_gives(place: Path, 
     assert not (place / "runs" / ".tables" / "mine" / "checkpoints").exists()
     # The same command has nothing left to do, and another recipe is not mixed in.
     assert run(recording("mine", "--seeds", "1", "--plan")) == 0
-    assert "2 of them ended" in capsys.readouterr().out
+    assert "2 finished" in capsys.readouterr().out
     assert run(recording("mine", "--seeds", "1", "--recipe", "smoke", "--epochs", "4")) == 4
 
 

@@ -76,7 +76,7 @@ def test_a_repeat_fills_in_weights_that_are_missing_or_damaged(
 
     assert (first.read_bytes(), second.read_bytes()) == whole
     assert record.read_all(place.records) == before
-    assert capsys.readouterr().out.count("identical to the record") == 2
+    assert capsys.readouterr().out.count("equal to the record") == 2
 
 
 # Against the record -------------------------------------------------------------------------------------------------
@@ -115,7 +115,7 @@ def test_c_for_a_chip_states_it_and_what_does_not_fit_is_refused_with_the_chips_
     error = capsys.readouterr().err
     assert "does not fit half: " in error
     assert "bytes of RAM too many" in error
-    assert "it fits microbit-v1, " in error
+    assert ": microbit-v1, " in error
     # What the record says goes into the search for others.
     assert "search --chip half --dataset mnist-5k --target 5'" in error
     assert not (workspace / "lacks").exists()
@@ -234,7 +234,7 @@ def test_own_pictures_are_named_with_the_mean_confidence_of_the_seeds(
     assert [[item["says"], item["next"]] for item in found] == order.tolist()
     for item, expected in zip(found, best.tolist(), strict=True):
         assert [item["confidence"], item["next_confidence"]] == pytest.approx(expected, abs=1e-5)
-    assert [item["done"] for item in found] == ["turned to white on black", "", "", "", ""]
+    assert [item["done"] for item in found] == ["inverted to white on black", "", "", "", ""]
     assert one[0]["confidence"] == pytest.approx(float(sure(place, evidence, 0, digits[2:3]).max()), abs=1e-5)
     assert place.test_log.read_bytes() == before
 

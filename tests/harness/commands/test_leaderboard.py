@@ -96,7 +96,7 @@ def test_without_a_choice_the_smallest_of_each_target_come_first(board: Path, ca
     sizes = [int(cells[2].replace(",", "")) for cells in (*first, *second)]
     assert sizes == [parameters(width) for width in (12, 9, 10, 11)]
     # Three rows are not proven or of another data set.
-    assert "\n+3 more: " in shown
+    assert "\n3 more rows: " in shown
 
 
 def parameters(width: int) -> int:

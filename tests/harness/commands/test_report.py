@@ -247,7 +247,7 @@ def test_a_damaged_record_is_named_on_every_page_and_stops_none(
     for name in ("index.html", "a/report.html", "comparison-a-b.html"):
         source = (workspace / "runs" / name).read_text(encoding="utf-8")
         assert source.count(damaged.name) == 1
-        assert "They are left out" in source
+        assert "The page omits the files" in source
 
 
 def test_studies_are_listed_and_one_is_removed(begin: Callable[..., Path], capsys: pytest.CaptureFixture[str]):

@@ -208,10 +208,10 @@ def test_a_chip_with_less_ram_than_an_image_and_an_unknown_one_are_refused(capsy
     # 824 bytes of stack and 784 of the image, of 1,500.
     Path("mine.toml").write_text(OWN_CHIP.replace("2_048", "1_500"), encoding="utf-8")
     error = document_of(capsys, "search", "--dataset", "mnist-5k", "--chip", "@mine.toml", "--plan", code=4)["error"]
-    assert "108 bytes more than its RAM" in error["message"]
+    assert "108 bytes" in error["message"]
 
     error = document_of(capsys, "search", "--chip", "mine.toml", "--plan", code=2)["error"]
-    assert error["hint"] == "for the file, write @mine.toml"
+    assert error["hint"] == "to read the file, write @mine.toml"
 
     error = document_of(capsys, "search", "--dataset", "mnist-5k", "--chip", "ATmega382P", "--plan", code=2)["error"]
     assert (error["kind"], error["hint"]) == ("usage", "did you mean 'ATmega328P'?")
@@ -280,7 +280,7 @@ def test_runs_that_ran_out_of_memory_are_not_counted_as_trained(trainer: Trainer
     document = document_of(capsys, *SEARCH, "--trials", "2", "--trial-memory", "64")
 
     assert (document["trained"], document["last_words"]["why"]) == (0, "trials")
-    assert f"{2 + FLOOR} runs ended out of memory" in document["last_words"]["sentences"][0]
+    assert f"{2 + FLOOR} runs ran out of memory" in document["last_words"]["sentences"][0]
 
 
 def test_a_verified_winner_is_exit_code_0(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

@@ -99,8 +99,8 @@ def test_a_rerun_that_contradicts_the_record_misses(seeds: Seeds, capsys: pytest
     assert run(["verify", NETWORK, "--seeds", "5"]) == 3
 
     lines = capsys.readouterr().out.splitlines()
-    assert all("NOT the recorded weights" in line for line in lines[:5])
-    assert "worse than the record" in lines[-1]
+    assert all("NOT equal to the record" in line for line in lines[:5])
+    assert "contradict the record" in lines[-1]
 
 
 # Certification -----------------------------------------------------------------------------------------------

@@ -174,7 +174,7 @@ def box(pixels: np.ndarray) -> tuple[int, int]:
     return tuple(int(np.ptp(np.flatnonzero(pixels.max(axis) > 60))) + 1 for axis in (1, 0))  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize(("grey", "done"), [(like_mnist(), ""), (255 - like_mnist(), "turned to white on black")])
+@pytest.mark.parametrize(("grey", "done"), [(like_mnist(), ""), (255 - like_mnist(), "inverted to white on black")])
 def test_a_picture_as_mnist_has_it_is_left_alone_or_turned(grey: np.ndarray, done: str, tmp_path: Path):
     picture = one(saved(tmp_path / "a.png", grey))
     assert np.array_equal(picture.pixels, like_mnist())
@@ -199,8 +199,8 @@ def test_a_digit_anywhere_in_a_large_picture_is_scaled_to_a_box_of_20_and_centre
     assert (19 <= rows <= 21, 10 <= columns <= 16) == (True, True)
     # The place of an image is whole pixels.
     assert all(abs(middle - 13.5) <= 0.75 for middle in centre_of_mass(found.pixels))
-    assert found.done.endswith("cut out, scaled and centred")
-    assert found.done.startswith("turned") == (paper > ink)
+    assert found.done.endswith("cropped, scaled and centred")
+    assert found.done.startswith("inverted") == (paper > ink)
 
 
 def test_a_photograph_that_was_taken_sideways_is_set_upright(tmp_path: Path):

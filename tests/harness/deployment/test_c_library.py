@@ -281,7 +281,7 @@ def test_weights_that_are_not_finite_are_refused():
         next(network.parameters()).fill_(torch.nan)
     plan = integer_plan(parse_network(NETWORKS[0]).ops, MNIST.input_shape)
 
-    with pytest.raises(ContentError, match="not finite"):
+    with pytest.raises(ContentError, match="non-finite"):
         integer_network(network, plan, images.mean, images.deviation, torch.ones(len(plan.maps), dtype=torch.float64))
 
 
@@ -295,5 +295,5 @@ def test_names_and_texts_are_written_as_c_has_them(tmp_path: Path):
     assert c_text('a"b\\?é') == '"a\\"b\\\\\\?\\303\\251"'
     check_folder(tmp_path / "new")
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="exists already"):
+    with pytest.raises(UsageError, match="not an empty folder"):
         check_folder(tmp_path)

@@ -19,9 +19,9 @@ PIXELS = np.zeros((2, 1, 3, 3), np.uint8)
 @pytest.mark.parametrize(
     ("script", "words"),
     [
-        ("exit 3", "refuses the network: exit code 3"),
-        ("echo 'error: no' >&2; exit 1", "refuses the network: error: no"),
-        ("exit 0", "writes no program"),
+        ("exit 3", "rejects the network: exit code 3"),
+        ("echo 'error: no' >&2; exit 1", "rejects the network: error: no"),
+        ("exit 0", "wrote no program"),
     ],
 )
 def test_a_compiler_that_makes_nothing_is_named_in_a_line(script: str, words: str, tmp_path: Path):
@@ -42,5 +42,5 @@ def test_a_program_that_cannot_run_here_is_told_from_a_wrong_one(mode: int, tmp_
     program.write_bytes(FOREIGN)
     program.chmod(mode)
 
-    with pytest.raises(ForeignProgram, match="cannot run what the compiler wrote"):
+    with pytest.raises(ForeignProgram, match="cannot run the compiled program"):
         run_logits(program, PIXELS, 3)

@@ -157,7 +157,7 @@ def test_the_folder_says_what_the_network_takes_on_each_chip(small: Library):
     assert costs.keys() == FAMILIES.keys()
     assert {"code_bytes", "stack_bytes", "cycles"} < costs["ATmega328P"].keys()
     text = files_of(replace(library, chips=costs))["README.md"]
-    assert f"{costs['RV32IMC']['instructions']:,} instructions an image" in text
+    assert f"{costs['RV32IMC']['instructions']:,} instructions per image" in text
 
 
 def test_a_chip_without_tools_is_said_to_be_unmeasured(small: Library, monkeypatch: pytest.MonkeyPatch):
@@ -167,7 +167,7 @@ def test_a_chip_without_tools_is_said_to_be_unmeasured(small: Library, monkeypat
 
     assert costs["Cortex-M0"] == {"unknown": "arm-none-eabi-gcc is not installed"}
     files = files_of(replace(small, chips=costs))
-    assert "- ATmega328P: not measured, as avr-gcc is not installed." in files["README.md"]
+    assert "- ATmega328P: not measured (avr-gcc is not installed)." in files["README.md"]
 
 
 def test_each_chip_that_is_measured_is_named_on_stderr_before(
@@ -193,7 +193,7 @@ def test_each_chip_that_is_measured_is_named_on_stderr_before(
 def test_a_network_that_does_not_fit_is_told_by_its_bytes(posed: Library):
     needs("avr-gcc", "simavr")
 
-    with pytest.raises(DeviceError, match=r"takes [45],\d{3} bytes of RAM or more, and there are 2,048"):
+    with pytest.raises(DeviceError, match=r"[45],\d{3} bytes of RAM or more, the chip has 2,048"):
         emulate(posed, posed.examples[:1], FAMILIES["ATmega328P"])
 
 

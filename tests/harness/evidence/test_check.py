@@ -215,7 +215,7 @@ FORGERIES = [
     ("ledger", "lower_bound_pct: 97.0 stated, ", evaluated),
     ("ledger", "rules: 1 stated", with_entry(lambda line: "number" in line, rules=1)),
     ("ledger", "declared 2026-11-21", with_entry(lambda line: True, declared_utc="2026-11-21T07:00:00+00:00")),
-    ("record", "the key 'target_pct' stands twice", stated_twice),
+    ("record", "duplicate key 'target_pct'", stated_twice),
     ("ledger", "lacks seed ", half_of_the_seeds),
     ("ledger", "has no record", lambda place: record_of(place).unlink()),
     (
@@ -233,8 +233,8 @@ FORGERIES = [
     ),
     ("leaderboard", "tier: certified stated", with_rows(lambda rows: [rows[0], replace(rows[1], tier=Tier.CERTIFIED)])),
     ("leaderboard", "no row stated", with_rows(lambda rows: rows[:1])),
-    ("leaderboard", "another order or number", with_rows(lambda rows: [*rows, rows[1]])),
-    ("leaderboard", "another order or number ", with_rows(lambda rows: rows[::-1])),
+    ("leaderboard", "different order or number", with_rows(lambda rows: [*rows, rows[1]])),
+    ("leaderboard", "different order or number ", with_rows(lambda rows: rows[::-1])),
     ("leaderboard", "no row computed", with_rows(lambda rows: [*rows, replace(rows[1], hash="0" * 12)])),
     ("leaderboard", "is not a leaderboard", lambda place: place.leaderboard.write_text("rank,name\n")),
 ]

@@ -176,7 +176,7 @@ def test_all_looks_together_spend_a_tenth_at_most(path: Path):
         if not ledger.next_look_alpha(path, "mnist"):
             break
         look(number)
-    with pytest.raises(ContentError, match="fresh test images"):
+    with pytest.raises(ContentError, match="test images of mnist"):
         look(400)
 
 

@@ -79,7 +79,7 @@ def edited(folder: Path, made: Record, change: Callable[[dict[str, Any]], None])
         (lambda d: d["seeds"][0].update(test_errors=40), "test_errors of seed 0"),
         (lambda d: d["seeds"][0].update(wrong=d["seeds"][0]["wrong"][::-1]), "wrong images of seed 0"),
         (lambda d: d["seeds"][0]["wrong"].__setitem__(0, [99_999, 1]), "wrong images of seed 0"),
-        (lambda d: d["seeds"][0]["wrong"][0].__setitem__(1, 99), "classes said by seed 0"),
+        (lambda d: d["seeds"][0]["wrong"][0].__setitem__(1, 99), "predicted classes of seed 0"),
         (lambda d: [seed.update(weights_sha256="ab" * 32) for seed in d["seeds"]], "number of different weights"),
         (lambda d: d["seeds"][0].update(best_test_errors=56), "best_test_errors of seed 0"),
         (lambda d: d["seeds"][1].update(seed=7), "value of seed 1"),

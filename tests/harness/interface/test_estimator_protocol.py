@@ -185,7 +185,7 @@ def test_data_that_do_not_hold_together_are_value_errors(case: str, quick: None)
 def test_later_images_of_another_shape_are_value_errors(fitted: SmallestClassifier):
     X, _ = _steps([-1, 1])
     for other in (X[:, :7], X.reshape(60, 2, 4), X[0], np.full((3, 8), np.nan)):
-        with pytest.raises(ValueError, match=r"features|array|images are of|NaN"):
+        with pytest.raises(ValueError, match=r"features|array|images (must )?have the shape|NaN"):
             fitted.predict(other)
 
 

@@ -154,7 +154,7 @@ def test_a_method_of_the_bench_says_alone_which_network_is_next(
         search = searches.run(tmp_path / "study", configured, searches.effort(trials=trials))
     proposed = [str(each.proposal.architecture) for each in search.state.candidates.values()]
     assert proposed == [f"conv3x3({width}) gap linear(10)" for width in (8, 7, 6)]
-    with pytest.raises(ContentError, match=r"narrower failed: TypeError: it answered int") as raised:
+    with pytest.raises(ContentError, match=r"narrower failed: TypeError: .* got int") as raised:
         searches.run(tmp_path / "study", configured, searches.effort(trials=4))
     assert "\n" not in str(raised.value)
 
@@ -168,7 +168,7 @@ def test_a_method_of_the_bench_may_judge_the_rungs_of_a_search(tmp_path: Path, m
     firsts = [candidate.first for candidate in search.state.candidates.values()]
     assert [first.status for first in firsts if first] == [Status.PRUNED, Status.COMPLETE, Status.COMPLETE]
     configured = replace(configured, sampler=f"{module}:undecided")
-    with pytest.raises(ContentError, match=r"undecided failed: TypeError: it answered NoneType at a rung"):
+    with pytest.raises(ContentError, match=r"undecided failed: TypeError: .* got NoneType"):
         searches.run(tmp_path / "another", configured, searches.effort(trials=3))
 
 
@@ -288,7 +288,7 @@ def test_the_source_is_a_module_and_what_it_imports_beside_it(tmp_path: Path) ->
     assert before == sha256sum(f"{mine}.py", *inner, "spread/part.py")
     (tmp_path / inner[2]).write_text("def train(*given): 'edited'")
     # What is in memory is the code of before.
-    with pytest.raises(UsageError, match="changed since this process imported it"):
+    with pytest.raises(UsageError, match="changed since the import"):
         source_sha256(f"{mine}:train", "it")
     assert callable(function_of(f"{mine}:train", "it", before))
     with pytest.raises(OtherCode, match=f"{before[:12]}.*{'0' * 12}"):
@@ -309,7 +309,7 @@ def test_a_trainer_is_known_by_its_source(
     assert made.engine == f"torch {there}:steps {code[:12]}"
     # It ends a search, as no fault of the network.
     monkeypatch.setattr(processes, "_data", lambda source: loaded)
-    with pytest.raises(OtherCode, match="other code"):
+    with pytest.raises(OtherCode, match=f"trainer {there}:steps.*{code[:12]}"):
         processes.train(job("", recipe=replace(recipe, trainer_sha256="0" * 64)), Source("toy", None), 1e6)
     # Records of before are read, and get no seed of code that may be other.
     assert execute(job("", recipe=replace(recipe, trainer_sha256="")), loaded).status is Status.COMPLETE
@@ -327,7 +327,7 @@ def test_an_alarm_of_the_caller_is_not_lost(seconds: float) -> None:
     handler, began = signal.signal(signal.SIGALRM, ring), time.monotonic()
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.5)
-        with pytest.raises(ContentError, match="not come back"), called("it", seconds):
+        with pytest.raises(ContentError, match="TimeoutError"), called("it", seconds):
             time.sleep(3)
         assert signal.getsignal(signal.SIGALRM) is ring
         while time.monotonic() < began + 2 and not rung:

@@ -81,7 +81,7 @@ def test_other_images_under_the_name_of_a_data_set_are_refused(verified: tuple[P
     facts["all_files"][1]["sha256"] = hashlib.sha256(buffer.getvalue()).hexdigest()
     (folder / "data.json").write_text(json.dumps(facts))
 
-    with pytest.raises(DataError, match="other images"):
+    with pytest.raises(DataError, match=f"differ from the images of {verified[1].name}"):
         harness.train(NETWORK, verified[1].name, recipe="smoke")
 
 

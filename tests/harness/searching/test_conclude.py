@@ -211,7 +211,11 @@ def test_where_the_winner_misses_the_next_network_that_stands_is_verified(
     assert [job.architecture for job in seeds.asked] == [WINNER] * 5 + [LARGER] * 5
     events = searches.events(plan.folder, "verified")
     assert [(event["hash"], event["passed"]) for event in events] == [(WINNER.hash, False), (LARGER.hash, True)]
-    assert [words.partition(" parameters")[0] for words in said] == ["verifying: 86", "missed: 86", "verifying: 162"]
+    assert [words.partition(" parameters")[0] for words in said] == [
+        "verifying: 86",
+        "target missed: 86",
+        "verifying: 162",
+    ]
     kept = {there.hash: there for there in record.read_all(plan.workspace.records)}
     assert kept.keys() == {WINNER.hash, LARGER.hash}
     assert [found.attempt for key in (WINNER, LARGER) if (found := kept[key.hash].found) is not None] == [1, 2]

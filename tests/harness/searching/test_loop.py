@@ -395,7 +395,7 @@ def test_a_failed_fresh_seed_counts_against_a_network(status: Status, trainer: T
 def test_ten_crashes_in_a_row_end_the_search_with_the_last_message(trainer: Trainer, tmp_path: Path):
     trainer.special = lambda job: Broken(job, Status.CRASHED, f"CUDA error {job.trial}")
 
-    with pytest.raises(HarnessError, match=r"^10 runs in a row crashed, the last one with: CUDA error 9$") as caught:
+    with pytest.raises(HarnessError, match=r"^10 consecutive runs crashed; the last error: CUDA error 9$") as caught:
         searches.run(tmp_path, searches.config(), searches.effort())
 
     assert caught.value.exit_code == 1

@@ -336,7 +336,7 @@ def test_networks_that_a_search_is_to_begin_with_must_suit_it_and_are_kept(tmp_p
     again = plan(tmp_path, start_from="leaderboard", known=(inside, whole.format(9, 10)))
     assert (again.folder, again.config) == (search_plan.folder, search_plan.config)
 
-    with pytest.raises(UsageError, match="suits 1x28x28"):
+    with pytest.raises(UsageError, match="images of 1x28x28"):
         plan(tmp_path, start_from="leaderboard", known=(strange,), budget=19_000)
 
 
@@ -359,7 +359,7 @@ def test_a_trainer_of_ones_own_is_the_recipe(tmp_path: Path, monkeypatch: pytest
         search_plan.config.rungs,
         plan(tmp_path, recipe="auto", trainer="its_trainer:train", engine="auto").effort.engine,
     ) == ((), "torch")
-    with pytest.raises(UsageError, match="exclude"):
+    with pytest.raises(UsageError, match="--recipe and --trainer"):
         plan(tmp_path, trainer="its_trainer:train")
     with pytest.raises(UsageError, match="none"):
         plan(tmp_path, recipe="auto", trainer="its_trainer:none")

@@ -189,7 +189,7 @@ def test_a_limit_that_no_draw_keeps_is_answered_by_the_least_that_was_reached(me
     net = "net = conv3x3(2..71) conv3x3(2..73, pad={0, 1}) gap linear(10)"
     answer = proposed(new(f"{net}; where {metric} <= 9", NO_LADDER, sampler=sampler))
 
-    least = re.search(rf"; the nearest: {metric} is ([\d,]+), but the space has {metric} <= 9$", answer.why)
+    least = re.search(rf"; nearest draw: {metric} is ([\d,]+), but the space requires {metric} <= 9$", answer.why)
 
     assert least is not None
     # The smallest network of the space has two channels in both convolutions.
@@ -298,7 +298,7 @@ def test_once_something_stands_what_has_no_chance_is_proposed_in_doubt_while_a_s
     without_spare = proposed(aiming(), standing, budget=budget, time_left=replace(limits, spare=0.0))
     assert without_spare.proposal is None
     assert not without_spare.lacks_time
-    assert "20 % of reaching the target" in without_spare.why
+    assert "20 % or more" in without_spare.why
     assert proposed(aiming(), standing, budget=budget).proposal is not None
 
 

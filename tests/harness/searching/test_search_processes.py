@@ -201,7 +201,7 @@ def test_a_second_coordinator_is_refused_and_an_interrupt_ends_the_first_in_orde
     assert run([*stopped.arguments, "--json"]) == 2
 
     output = capsys.readouterr()
-    message = f"another process is working in {stopped.folder}; wait for it or stop it"
+    message = f"{stopped.folder} is locked by a running process; wait for the process or stop the process"
     error = {"code": 2, "kind": "usage", "message": message, "position": None, "hint": None}
     assert json.loads(output.out)["error"] == error
     assert "Traceback" not in output.err

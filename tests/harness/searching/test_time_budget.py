@@ -77,7 +77,7 @@ SPIN = "res(dwconv3x3(poses={poses}, tie=a) conv1x1({channels}, poses={poses}, t
 POSED_STEM = "conv3x3(24, poses={poses}) bn(poses={poses}) relu | maxpool | "
 SPUN = SPIN.format(poses=4, channels=48)
 MIRRORED_SPUN = SPIN.format(poses=8, channels=40)
-# Microseconds of a training step for one image, one core, one epoch (docs/lab, "did the default search regress").
+# Microseconds of a training step for one image, one core, one epoch (diary 141).
 STEP_MICROSECONDS = {
     "conv3x3(10) relu bn | avgpool | conv3x3(12) relu bn dropout(0.02) | avgpool | conv3x3(8) relu bn conv3x3(8) relu "
     "bn | gap | linear(10)": 23.0,

@@ -418,7 +418,7 @@ def test_a_report_leaves_the_database_of_a_running_search_alone(
     capsys.readouterr()
 
     with study.owned(workspace / "runs" / "mine"):
-        assert "another process is working" in refused(capsys, "report", "mine", "--storage", DATABASE)
+        assert "mine is locked by a running process" in refused(capsys, "report", "mine", "--storage", DATABASE)
     for option in ("--all", "--watch", "--markdown"):
         assert "--storage" in refused(capsys, "report", option, "--storage", DATABASE)
     assert not (workspace / "of.db").exists()

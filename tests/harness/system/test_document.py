@@ -122,7 +122,7 @@ LONG = "9" * 65
         ('{"count": ' + LONG + ', "parts": []}', "more than 64 digits"),
         ('{"count": 1, "parts": ' + "[" * 10_000 + "]" * 10_000 + "}", "deeper than 64 levels"),
         ('{"count": 1, "parts": ' + "[" * DEEP + "]" * DEEP + "}", "deeper than 64 levels"),
-        ('{"count": 1, "count": 2, "parts": []}', "stands twice"),
+        ('{"count": 1, "count": 2, "parts": []}', "duplicate key 'count'"),
     ],
     ids=["digits", "very deep", "deep", "twice"],
 )

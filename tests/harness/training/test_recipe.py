@@ -144,7 +144,7 @@ def test_the_hashes_of_committed_records_stay():
         ({"epochs": 2.5}, "epochs"),
         ({"epochs": "3"}, "epochs"),
         ({"epochs": 0}, "epochs"),
-        ({"learning_rate": 10**400}, "a number of more than 64 digits"),
+        ({"learning_rate": 10**400}, "more than 64 digits"),
         ({"learning_rate": math.nan}, "learning_rate"),
         ({"warmup": 1.1}, "warmup"),
         ({"step_epochs": [3, 4.5]}, "step_epochs.1"),

@@ -306,7 +306,7 @@ def test_a_damaged_checkpoint_is_dropped_and_the_run_begins_from_its_start(
 
     assert (result.status, result.weights_sha256) == (Status.COMPLETE, whole.weights_sha256)
     assert len(result.history) == len(whole.history)
-    assert capsys.readouterr().err == f"{kept} is damaged; the run begins from its start\n"
+    assert capsys.readouterr().err == f"{kept} is damaged; the run restarts from the first epoch\n"
 
 
 def test_a_rung_that_is_asked_for_again_is_read_from_its_checkpoint(

@@ -208,7 +208,7 @@ def test_groups_of_folders_are_what_stands_before_the_first_line(tmp_path: Path)
     assert grouped == own.from_arrays("a", IMAGES, LABELS, groups=[f"p{person}" for person in PERSONS])
     assert grouped != own.read(folder)
     assert "10 groups" in grouped.remarks
-    with pytest.raises(DataError, match="allowed is _"):
+    with pytest.raises(DataError, match=r"--group-by subject: .* _ "):
         own.read(folder, group_by="subject")
     # A file without one is nobody's group.
     first = next(folder.glob("*/p0_*.png"))

@@ -75,7 +75,7 @@ def test_pictures_of_subfolders_and_further_frames_are_told(tmp_path: Path):
     spec = own.read(folder)
 
     assert spec.train_size + spec.validation_size + spec.test_size == 63
-    assert "2 pictures of subfolders" in " ".join(spec.remarks)
+    assert "2 pictures in subfolders" in " ".join(spec.remarks)
     assert "1 further frame" in " ".join(spec.remarks)
 
 
@@ -84,7 +84,7 @@ def test_a_class_may_have_the_name_of_a_part(tmp_path: Path):
     assert own.read(folder).class_names == ("bus", "car", "train")
     (folder / "train" / "0.png").mkdir()  # no picture, whatever it is called
     as_folder(folder / "test", MORE, OTHERS)
-    with pytest.raises(DataError, match="if these are classes"):
+    with pytest.raises(DataError, match=r"test/ with folders and .*/ with pictures"):
         own.read(folder)
 
 
@@ -176,7 +176,7 @@ def test_idx_parts_are_three_and_a_second_pair_or_a_lonely_file_is_refused(tmp_p
         own.read(tmp_path / "a")
     as_idx(tmp_path / "c", IMAGES, NUMBERS, "emnist-letters-train")
     as_idx(tmp_path / "c", IMAGES, NUMBERS, "emnist-digits-train")
-    with pytest.raises(DataError, match="leave one"):
+    with pytest.raises(DataError, match=r"emnist-digits-train.* and emnist-letters-train"):
         own.read(tmp_path / "c")
 
 
@@ -215,7 +215,7 @@ def test_arrays_that_are_not_used_are_named_and_two_of_one_part_are_refused(tmp_
     arrays = {"X": IMAGES, "y": NUMBERS, "x_test": MORE, "notes": np.arange(3)}
     [remark] = own.read(as_npz(tmp_path / "a.npz", **arrays)).remarks
     assert "x_test, notes" in remark
-    with pytest.raises(DataError, match="leave one"):
+    with pytest.raises(DataError, match="X and x_train, both images of train"):
         own.read(as_npz(tmp_path / "b.npz", **arrays, x_train=IMAGES, y_train=NUMBERS))
     # A validation part by any of its names.
     spec = own.read(as_npz(tmp_path / "c.npz", X=IMAGES, y=NUMBERS, x_valid=MORE, y_valid=OTHER_NUMBERS))
@@ -275,7 +275,7 @@ def test_the_header_of_a_ts_file_is_read(header: tuple[str, ...], tmp_path: Path
 
 
 def test_series_that_lack_a_class_or_a_value_are_refused(tmp_path: Path):
-    with pytest.raises(DataError, match="where a class has to be"):
+    with pytest.raises(DataError, match="1,2"):
         own.read(_ts(tmp_path / "a.ts", [*SERIES], ["1,2"] * 60))
     text = _ts(tmp_path / "a.ts", [*SERIES], SIDES).read_text()
     for missing in ("?", "NaN", "x", "1_000"):
@@ -288,7 +288,7 @@ def test_series_of_several_lengths_are_told_what_makes_them_alike(tmp_path: Path
     place = _ts(tmp_path / "a.ts", [*SERIES[:-1], SERIES[-1][:, :20]], SIDES)
     with pytest.raises(DataError, match="--input 2x1x30"):
         own.read(place)
-    with pytest.raises(DataError, match="series stay series"):
+    with pytest.raises(DataError, match="--input 2x15x2"):
         own.read(place, (2, 15, 2))
     assert own.read(place, (2, 1, 30)).image_shape == (2, 1, 30)
 

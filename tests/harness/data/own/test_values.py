@@ -236,7 +236,7 @@ def test_four_bytes_of_memory_are_enough_for_a_byte_of_pixel(tmp_path: Path):
 
 def test_an_archive_of_nothing_but_zeros_is_refused(tmp_path: Path):
     np.savez_compressed(tmp_path / "a.npz", X=np.zeros((1300, 256, 256), np.uint8), y=np.arange(1300) % 2)
-    with pytest.raises(DataError, match="times its size"):
+    with pytest.raises(DataError, match="compression ratio of"):
         own.read(tmp_path / "a.npz")
 
 
@@ -271,5 +271,5 @@ def test_bytes_are_no_pictures_of_sixteen_bits():
     spec = own.from_arrays("scans", numbers, np.arange(300) % 3)
 
     assert own.pixels_of(spec, numbers[:5]).shape == (5, 1, 9, 9)
-    with pytest.raises(DataError, match=r"go from \d+ to \d+, where 62 to 3905 was fitted"):
+    with pytest.raises(DataError, match=r"range from \d+ to \d+, .* 62 to 3905"):
         own.pixels_of(spec, (numbers[:5] // 16).astype(np.uint8))

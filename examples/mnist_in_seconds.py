@@ -1,6 +1,6 @@
 """Train a network from ten seeds to 99.4 % of MNIST's test images, and say how many seconds of one core a seed takes.
 
-    python docs/examples/mnist_in_seconds.py [DATA]
+    python examples/mnist_in_seconds.py [DATA]
 
 The rules: network, recipe and length are chosen without the test images; the ten seeds are those that everybody gets;
 each trains on all 60,000 images, reads the test images once, at its end, and counts. The mean of the ten must lie above

@@ -1,6 +1,6 @@
 """Evaluate a file of records/weights on MNIST's test images, with torch, numpy and safetensors alone.
 
-    python docs/examples/evaluate_plain.py records/weights/ROW/seed-0000.safetensors DATA [records/ROW.json]
+    python examples/evaluate_plain.py records/weights/ROW/seed-0000.safetensors DATA [records/ROW.json]
 
 DATA holds t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz. With the record, each wrong image is compared: exit
 code 1 where they are not as recorded. Answers are compared, not bits; `harness evaluate` checks the weights' hash too.
