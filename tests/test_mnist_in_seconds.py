@@ -1,4 +1,4 @@
-"""The program of ``examples`` that trains to 99.4 % in seconds: its verdict, and once a night its claim."""
+"""The program of ``examples`` that trains to 99.4 % in seconds: its verdict, and in a slow test its claim."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_mean_must_lie_above_the_target(
     assert "5.0 s of one core a seed" in printed
 
 
-@pytest.mark.nightly
+@pytest.mark.slow  # 47 seconds of one core
 def test_ten_seeds_reach_the_target(
     program: ModuleType, mnist_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

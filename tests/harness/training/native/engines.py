@@ -24,13 +24,11 @@ CPU = torch.device("cpu")
 HERE = [item for item in _LEVELS if item.needs <= processor_flags()]
 # Products in bf16 are of fp32 builds alone: in float64 that instruction set gives the code of the next one.
 HERE_IN_FLOAT64 = [item for item in HERE if not item.name.endswith("bf16")]
+# The build machine compiles the best two instruction sets, the slow tests compile all.
+_MARKS: tuple[list[pytest.MarkDecorator], ...] = ([], [pytest.mark.nightly], [pytest.mark.slow])
 ON_EACH_LEVEL = pytest.mark.parametrize(
     "level",
-    # What each takes to compile is left to the build machine but for the best.
-    [
-        pytest.param(item, id=item.name, marks=[pytest.mark.nightly] * (place > 0))
-        for place, item in enumerate(HERE_IN_FLOAT64)
-    ],
+    [pytest.param(item, id=item.name, marks=marks) for item, marks in zip(HERE_IN_FLOAT64, _MARKS, strict=False)],
 )
 
 

@@ -222,7 +222,7 @@ def digest(text: str, recipe: Recipe, *options: str) -> str:
     return weights_digest(run)
 
 
-@pytest.mark.nightly  # It compiles three engines.
+@pytest.mark.slow  # compiles three engines
 @pytest.mark.parametrize(
     "recipe",
     [Recipe(epochs=1, batch_size=32), Recipe(epochs=1, batch_size=20, optimizer="adam", learning_rate=0.003)],
