@@ -32,7 +32,7 @@ from harness.evidence.bounds import error_ratio_of
 from harness.interface.session import SearchReporter
 from harness.searching.finder import Finder, Inquiry
 from harness.searching.loop import explore, open_search
-from harness.searching.proposer import ALL_ON, Answer, Proposer, Switches
+from harness.searching.proposer import ALL_ON, InquiryAnswer, Proposer, Switches
 from harness.searching.race import rungs
 from harness.searching.resolve import LENGTHS
 from harness.searching.state import Search
@@ -44,7 +44,7 @@ from harness.studies.events import Entry, Event, Proposal, RunEnded
 from harness.studies.log import StudyLog
 from harness.studies.state import StudyState
 from harness.system import files
-from harness.training.executors.base import Executor, Limits, Source
+from harness.training.executors.base import DataLocation, Executor, Limits
 from harness.training.recipe import named_recipe
 from harness.training.result import Purpose, Status
 from harness.training.run import Job
@@ -114,14 +114,14 @@ class Meter(SearchReporter):
         """Return the candidate generator of the real proposer."""
         return self.real.finder(inquiry)
 
-    def propose(self, inquiry: Inquiry) -> Answer:
+    def propose(self, inquiry: Inquiry) -> InquiryAnswer:
         """Return the answer of the real proposer, or a drawn network before the measurement."""
         began = time.process_time()
         answer = self.real.propose(inquiry) if self.marks else self._drawn(inquiry)
         self.asking += time.process_time() - began
         return answer
 
-    def _drawn(self, inquiry: Inquiry) -> Answer:
+    def _drawn(self, inquiry: Inquiry) -> InquiryAnswer:
         draw = draw_uniform(self.real.space, self.rng, inquiry.ceiling)
         while draw.architecture.hash in self.known:
             draw = draw_uniform(self.real.space, self.rng, inquiry.ceiling)
@@ -136,7 +136,7 @@ class Meter(SearchReporter):
             epochs=self.rng.choice(LENGTHS),
         )
         self.real.enter(proposal)
-        return Answer(proposal, ())
+        return InquiryAnswer(proposal, ())
 
     def tell(self, candidate: Candidate) -> None:
         """Pass the result of a candidate to the real proposer."""
@@ -170,7 +170,7 @@ def measured(workers: int, drawn: int, rounds: int, folder: Path) -> dict[str, A
     with redirect_stderr(io.StringIO()):
         meter = Meter(config, effort, drawn, rounds * workers)
         state = StudyLog(folder).take_up(StudyState(folder, config))
-        search = open_search(state, effort, Source("mnist", None), _simulated, observers=(meter,))
+        search = open_search(state, effort, DataLocation("mnist", None), _simulated, observers=(meter,))
         meter.stand_between(search)
         search.executor.start(workers)
         explore(search)
@@ -189,7 +189,7 @@ def measured(workers: int, drawn: int, rounds: int, folder: Path) -> dict[str, A
     }
 
 
-def _simulated(source: Source, limits: Limits) -> Executor:
+def _simulated(source: DataLocation, limits: Limits) -> Executor:
     return SimulatedExecutor(made_up, 0, math.inf)
 
 

@@ -27,7 +27,7 @@ _COMMANDS = (
 )  # fmt: skip
 
 
-class _Group(click.Group):
+class _CommandGroup(click.Group):
     """A group that imports the module of a command on first use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -41,7 +41,7 @@ class _Group(click.Group):
 
 
 @click.group(
-    cls=_Group,
+    cls=_CommandGroup,
     # Names that Click suggests for a misspelt command.
     commands=dict.fromkeys(_COMMANDS),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},

@@ -26,7 +26,7 @@ from search_spaces.catalog import network_names
 from search_spaces.network import Analysis, analyse
 
 
-class _Entry(NamedTuple):
+class _BoardEntry(NamedTuple):
     """Row of the leaderboard page.
 
     Attributes:
@@ -46,16 +46,16 @@ class _Entry(NamedTuple):
     commands: list[tuple[str, str]]
 
 
-class _Group(NamedTuple):
+class _RowGroup(NamedTuple):
     """Rows of a data set and target, best first; ``smallest`` has the fewest parameters of the proven rows."""
 
     dataset: str
     target_pct: float
-    entries: list[_Entry]
-    smallest: _Entry | None
+    entries: list[_BoardEntry]
+    smallest: _BoardEntry | None
 
 
-def _groups(rows: Sequence[LeaderboardRow], records: Sequence[Record], workspace: Workspace) -> list[_Group]:
+def _groups(rows: Sequence[LeaderboardRow], records: Sequence[Record], workspace: Workspace) -> list[_RowGroup]:
     """Return the groups of ranked rows, the default target of the first data set before the rest."""
     by_key = {record.key: record for record in records}
     names = network_names((row.architecture, row.parameters) for row in rows)
@@ -70,15 +70,15 @@ def _groups(rows: Sequence[LeaderboardRow], records: Sequence[Record], workspace
             entries.append(_entry(row, names[row.hash], record, list(commands)))
         proven = [item for item in entries if item.row.tier in PROVEN]
         smallest = min(proven, key=lambda item: item.row.parameters, default=None)
-        groups.append(_Group(dataset, target_pct, entries, smallest))
+        groups.append(_RowGroup(dataset, target_pct, entries, smallest))
     first = groups[0].dataset if groups else ""
     default = DATASETS[first].target_pct if first in DATASETS else None
     return sorted(groups, key=lambda group: (group.dataset, group.target_pct) != (first, default))
 
 
-def _entry(row: LeaderboardRow, name: str, record: Record | None, commands: list[tuple[str, str]]) -> _Entry:
+def _entry(row: LeaderboardRow, name: str, record: Record | None, commands: list[tuple[str, str]]) -> _BoardEntry:
     seeds = record.seeds if record else ()
-    return _Entry(
+    return _BoardEntry(
         row=row,
         name=name,
         accuracy_pct=row.validation_accuracy_pct if row.tier is Tier.SEARCHED else row.mean_test_accuracy_pct,
@@ -136,7 +136,7 @@ def write_leaderboard(workspace: Workspace, standings: Survey) -> Path:
     return path
 
 
-def _board(groups: Sequence[_Group]) -> dict[str, Any]:
+def _board(groups: Sequence[_RowGroup]) -> dict[str, Any]:
     """Return the template variables of the groups; the chart shows all targets of the first data set."""
     rows = [
         {
@@ -164,7 +164,7 @@ def _board(groups: Sequence[_Group]) -> dict[str, Any]:
     }
 
 
-def _dots(group: _Group) -> list[dict[str, Any] | None]:
+def _dots(group: _RowGroup) -> list[dict[str, Any] | None]:
     """Return a dot plot per row: a dot per seed on a common log axis of errors, and a tick at ``allowed``."""
     measured = [entry for entry in group.entries if entry.errors]
     errors = [number for entry in measured for number in (*entry.errors, entry.allowed)]
@@ -197,7 +197,7 @@ class _Listed(NamedTuple):
     link: str | None
 
 
-class _Index(NamedTuple):
+class _IndexPage(NamedTuple):
     """Contents of the index page.
 
     Attributes:
@@ -210,7 +210,7 @@ class _Index(NamedTuple):
 
     studies: list[_Listed]
     unreadable: dict[str, str]
-    standings: list[_Group]
+    standings: list[_RowGroup]
     problem: str
     damage: list[str]
 
@@ -220,7 +220,7 @@ class _Index(NamedTuple):
         return [*self.unreadable.values(), *self.damage]
 
 
-def read_index(workspace: Workspace) -> _Index:
+def read_index(workspace: Workspace) -> _IndexPage:
     """Read all studies and the leaderboard of a workspace; unreadable files are listed and raise no error."""
     problem = ""
     try:
@@ -241,7 +241,7 @@ def read_index(workspace: Workspace) -> _Index:
     # The folders are sorted by name; the sort is stable, so equal times keep this order.
     studies.sort(key=lambda study: study.info.last_utc, reverse=True)
     damage = [message for message in evidence.left_out if message not in unreadable.values()]
-    return _Index(studies, unreadable, _groups(evidence.rows, evidence.records, workspace), problem, damage)
+    return _IndexPage(studies, unreadable, _groups(evidence.rows, evidence.records, workspace), problem, damage)
 
 
 def _study_folders(workspace: Workspace) -> list[Path]:
@@ -263,7 +263,7 @@ def _state_of(info: StudyFacts) -> str:
     return f"{'Ended' if info.is_over else 'Interrupted'} after {spent}"
 
 
-def write_index(workspace: Workspace, index: _Index) -> Path:
+def write_index(workspace: Workspace, index: _IndexPage) -> Path:
     """Write the index page into the folder of the studies and return its path."""
     path = workspace.runs / "index.html"
     content = page("index.html", index=index, headline=headline, history=history, **_board(index.standings))

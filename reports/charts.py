@@ -25,7 +25,7 @@ from search_spaces.space import OBJECTIVES, Metric
 if TYPE_CHECKING:
     from harness.bench.comparison import Findings
     from harness.studies.config import StudyConfig
-    from reports.study_facts import Network, StudyFacts
+    from reports.study_facts import NetworkFacts, StudyFacts
 
 BLUE = "#0072b2"
 NAVY = "#1d3f8a"
@@ -315,7 +315,7 @@ def _levels(config: StudyConfig, y: Any) -> tuple[list[Any], list[Any]]:
 _FATES = {"trained": (GREY, "circle"), "confirmed": (BLUE, "square"), "tested": (GREEN, "diamond")}
 
 
-def _fate(network: Network) -> str:
+def _fate(network: NetworkFacts) -> str:
     if network.row is not None:
         return "tested" if network.row.reached else "trained"
     return "confirmed" if network.state in CONFIRMED_STATES else "trained"

@@ -9,7 +9,7 @@ from harness.studies.candidate import CONFIRMED_STATES, VERIFIED_STATES, Network
 from harness.studies.events import Proposal, RunEnded, RungReached
 from harness.system import statistics
 from harness.training.result import Purpose, Result, Status
-from reports.study_facts import Network, StudyFacts
+from reports.study_facts import NetworkFacts, StudyFacts
 from search_spaces.space import clopper_pearson
 
 _MOST_REASONS, _MOST_CURVES = 12, 300
@@ -124,7 +124,7 @@ def learning_curves(info: StudyFacts) -> list[tuple[int, Result, list[tuple[int,
 
 
 # (network, validation accuracies of its fresh seeds in per cent, test accuracies of its verification seeds in per cent)
-_SeedRow = tuple[Network, tuple[float, ...], tuple[float, ...]]
+_SeedRow = tuple[NetworkFacts, tuple[float, ...], tuple[float, ...]]
 
 
 def seed_spread(info: StudyFacts) -> tuple[list[_SeedRow], float | None]:

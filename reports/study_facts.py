@@ -22,7 +22,7 @@ from harness.studies.candidate import VERIFIED_STATES, NetworkState, costs_of, w
 from harness.studies.config import StudyConfig, is_owned, read_config, settings_of
 from harness.studies.events import EndReason, Proposal, RungReached, SessionBegan, SessionEnded, WinnerChosen
 from harness.studies.log import read_state
-from harness.studies.state import Decision, StudyState
+from harness.studies.state import StateDecision, StudyState
 from harness.system import statistics
 from harness.system.document import parse_json
 from harness.system.files import Workspace
@@ -38,7 +38,7 @@ DIGITS = 6  # digits of the hash that are shown after the name of a network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Network:
+class NetworkFacts:
     """Network of a study; unknown values are None.
 
     Attributes:
@@ -104,7 +104,7 @@ class Network:
         return self.first.validation_accuracy_pct if self.first and self.complete else None
 
 
-def _networks(study: StudyState, rows: Mapping[str, LeaderboardRow]) -> tuple[Network, ...]:
+def _networks(study: StudyState, rows: Mapping[str, LeaderboardRow]) -> tuple[NetworkFacts, ...]:
     """Return all proposed networks of a study, best first.
 
     The order is: target reached, threshold met (both by lower cost), trained, pruned (both by higher accuracy), no
@@ -128,13 +128,13 @@ def _networks(study: StudyState, rows: Mapping[str, LeaderboardRow]) -> tuple[Ne
     return tuple(networks)
 
 
-def front_of(networks: Iterable[Network]) -> list[Network]:
+def front_of(networks: Iterable[NetworkFacts]) -> list[NetworkFacts]:
     """Return the Pareto front of the trained networks over cost and validation accuracy, lowest cost first."""
     trained = [network for network in networks if network.complete and network.accuracy_pct is not None]
     return pareto_front(trained, lambda network: (network.cost, -(network.accuracy_pct or 0.0), network.hash))
 
 
-def _remark(decision: Decision | None, early_end_text: str, pruned_texts: Iterable[str]) -> str:
+def _remark(decision: StateDecision | None, early_end_text: str, pruned_texts: Iterable[str]) -> str:
     """Return the reason of a failed confirmation, the early ends of runs, and the pruned runs with other epochs."""
     parts = []
     if decision is not None and decision.state is NetworkState.REFUTED:
@@ -150,10 +150,10 @@ def _network(
     study: StudyState,
     proposals: Sequence[Proposal],
     results: Sequence[Result],
-    decision: Decision | None,
+    decision: StateDecision | None,
     row: LeaderboardRow | None,
     predicted_pct_by_trial: Mapping[int, float | None],
-) -> Network:
+) -> NetworkFacts:
     deciding_runs, other_length_runs = _by_length(results, decision)
     proposal = _deciding_proposal(proposals, deciding_runs)
     confirming_runs = [run for run in deciding_runs if run.purpose is Purpose.CONFIRM]
@@ -162,7 +162,7 @@ def _network(
         _pruned_text(run, predicted_pct_by_trial) for run in other_length_runs if run.status is Status.PRUNED
     ]
     costs = costs_of(proposal, study.config)
-    return Network(
+    return NetworkFacts(
         hash=proposal.hash,
         architecture=proposal.architecture,
         parameters=proposal.parameters,
@@ -191,7 +191,7 @@ def _deciding_proposal(proposals: Sequence[Proposal], deciding_runs: Sequence[Re
     return next((proposal for proposal in proposals if proposal.trial == trial), proposals[-1])
 
 
-def _by_length(results: Sequence[Result], decision: Decision | None) -> tuple[list[Result], list[Result]]:
+def _by_length(results: Sequence[Result], decision: StateDecision | None) -> tuple[list[Result], list[Result]]:
     """Return the runs with the deciding number of epochs, and the remaining runs.
 
     The deciding number of epochs is that of the decision, else the largest that was trained completely.
@@ -245,7 +245,7 @@ def _pruned_text(run: Result, predicted_pct_by_trial: Mapping[int, float | None]
     return f"{where}: {plural(run.validation_errors, 'error')}; 10 % quantile of the forecast for the end: {end}"
 
 
-def _order(network: Network, threshold_pct: float) -> tuple[int, float, float, str]:
+def _order(network: NetworkFacts, threshold_pct: float) -> tuple[int, float, float, str]:
     accuracy = network.accuracy_pct
     if network.row is not None and network.row.reached:
         return (0, network.cost, 0.0, network.hash)

@@ -28,7 +28,7 @@ from harness.system.errors import typed
 from harness.system.files import Workspace
 from harness.training.result import Inspection, Status, finite, unpacked
 from reports import charts, history, render
-from reports.study_facts import MOST_NAMED, Network, StudyFacts, made_by, read_study, recipe_rows, settings
+from reports.study_facts import MOST_NAMED, NetworkFacts, StudyFacts, made_by, read_study, recipe_rows, settings
 from search_spaces.network import analyse
 from search_spaces.space import OBJECTIVES, Metric
 
@@ -151,7 +151,7 @@ def _is_at_target(row: LeaderboardRow) -> bool:
     return (row.mean_test_accuracy_pct or 0.0) >= row.target_pct
 
 
-def _missed(info: StudyFacts) -> list[tuple[Network, Verified]]:
+def _missed(info: StudyFacts) -> list[tuple[NetworkFacts, Verified]]:
     """Return the networks whose verification missed the target, except the answer, each with its verdict."""
     record = info.answer.record if info.answer else None
     answer = (record.hash, record.recipe_hash) if record else None

@@ -26,7 +26,7 @@ _RECTIFIERS = (ReLU, LeakyReLU, PReLU)
 _POOLS = (Role.MAX_POOLING, Role.MEAN_POOLING)
 
 
-class Kind(StrEnum):
+class StepKind(StrEnum):
     """Computation of a step before the multipliers are applied."""
 
     CONVOLUTION = "convolution"
@@ -38,7 +38,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Map:
+class IntegerMap:
     """A map of 8-bit numbers.
 
     Attributes:
@@ -81,7 +81,7 @@ class LearnedKernel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class IntegerStep:
     """A single loop nest of an integer network.
 
     Attributes:
@@ -103,7 +103,7 @@ class Step:
         other_bytes: Bytes of constants of an op without an integer form (``Op.constants``).
     """
 
-    kind: Kind
+    kind: StepKind
     source: int
     target: int | None = None
     op: Op | None = None
@@ -139,14 +139,14 @@ class Step:
     @property
     def _works_in_place(self) -> bool:
         match self.kind:
-            case Kind.CONVOLUTION:
+            case StepKind.CONVOLUTION:
                 return self.pool is None and _is_1x1(self.op)
-            case Kind.SCALING:
+            case StepKind.SCALING:
                 return True
-            case Kind.POOLING:
+            case StepKind.POOLING:
                 # Windows do not overlap, and a result is never written after the first byte of the window.
                 return True
-            case Kind.MISSING:
+            case StepKind.MISSING:
                 return self.op is not None and self.op.works_in_place
             case _:
                 return False
@@ -185,14 +185,14 @@ class IntegerPlan:
         steps: Steps in order of execution; the last computes the logits.
     """
 
-    maps: tuple[Map, ...]
+    maps: tuple[IntegerMap, ...]
     kernels: tuple[LearnedKernel, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[IntegerStep, ...]
 
     @property
     def missing(self) -> tuple[Op, ...]:
         """Ops without an integer form."""
-        return tuple(step.op for step in self.steps if step.kind is Kind.MISSING and step.op is not None)
+        return tuple(step.op for step in self.steps if step.kind is StepKind.MISSING and step.op is not None)
 
     @property
     def constant_bytes(self) -> int:
@@ -206,7 +206,7 @@ class IntegerPlan:
         buffers = Buffers()
         has_poses = any(isinstance(step.op, Kernel) and step.op.poses > 1 for step in self.steps)
         for step in self.steps:
-            if step.kind is Kind.CONVOLUTION and step.kernel is not None and step.target is not None:
+            if step.kind is StepKind.CONVOLUTION and step.kernel is not None and step.target is not None:
                 _, channels, rows, columns = self.kernels[step.kernel].shape
                 buffers = Buffers(
                     window=max(buffers.window, rows * columns * self.maps[step.source].shape[0]),
@@ -260,9 +260,9 @@ class _Planner:
     # Reads the items in order and collects maps, kernels and steps.
     items: list[_Item]
     position: int = 0
-    maps: list[Map] = field(default_factory=list)
+    maps: list[IntegerMap] = field(default_factory=list)
     kernels: list[LearnedKernel] = field(default_factory=list)
-    steps: list[Step] = field(default_factory=list)
+    steps: list[IntegerStep] = field(default_factory=list)
     ties: dict[str, int] = field(default_factory=dict)
     skips: list[int] = field(default_factory=list)
 
@@ -287,7 +287,7 @@ class _Planner:
         # have different scales, and an op without weights absorbs nothing: both need a scaling step first.
         if input_shape[0] > 1 or first is None or not _is_weighted_step(first):
             channels = input_shape[0]
-            step = Step(kind=Kind.SCALING, source=source, multipliers=channels, biases=channels)
+            step = IntegerStep(kind=StepKind.SCALING, source=source, multipliers=channels, biases=channels)
             source = self.add(step, input_shape, signed=True)
         while (head := self.head()) is None:
             item = self.items[self.position]
@@ -318,17 +318,17 @@ class _Planner:
             return self.convolution(source)
         is_scaling = item.mark is _Mark.END or isinstance(op, (BatchNorm, *_RECTIFIERS))
         if is_scaling:
-            return self.with_tail(Step(kind=Kind.SCALING, source=source, multipliers=1), before)
+            return self.with_tail(IntegerStep(kind=StepKind.SCALING, source=source, multipliers=1), before)
         self.take()
-        kind = Kind.MISSING
+        kind = StepKind.MISSING
         if op.role in _POOLS:
-            kind = Kind.POOLING
+            kind = StepKind.POOLING
         elif op.role is Role.REARRANGEMENT:
-            kind = Kind.UNSHUFFLE
-        step = Step(kind=kind, source=source, op=op, path=item.path)
-        if kind is Kind.MISSING:
+            kind = StepKind.UNSHUFFLE
+        step = IntegerStep(kind=kind, source=source, op=op, path=item.path)
+        if kind is StepKind.MISSING:
             step = replace(step, other_bytes=op.constants(before))
-        return self.add(step, op.shape(before), signed=self.maps[source].signed or kind is Kind.MISSING)
+        return self.add(step, op.shape(before), signed=self.maps[source].signed or kind is StepKind.MISSING)
 
     def convolution(self, source: int) -> int:
         item = self.take()
@@ -337,8 +337,8 @@ class _Planner:
         kernel = self.kernel_of(item, before)
         has_bias = isinstance(op, Linear) or (isinstance(op, Kernel) and op.bias)
         biases = self.kernels[kernel].shape[0] if has_bias else 0
-        step = Step(
-            kind=Kind.CONVOLUTION,
+        step = IntegerStep(
+            kind=StepKind.CONVOLUTION,
             source=source,
             op=op,
             path=item.path,
@@ -360,7 +360,7 @@ class _Planner:
             self.ties[tie] = index
         return index
 
-    def with_tail(self, step: Step, shape: Shape) -> int:
+    def with_tail(self, step: IntegerStep, shape: Shape) -> int:
         """Add a step fused with the normalisation, sum, rectifier and pooling that follow; return the output map."""
         if isinstance(norm := self.next_op, BatchNorm):
             path = self.take().path
@@ -375,25 +375,25 @@ class _Planner:
             signed = not isinstance(rectifier, ReLU)
             step = replace(step, rectifier=rectifier, rectifier_path=self.take().path)
         pool = self.next_op
-        if step.kind is Kind.CONVOLUTION and pool is not None and pool.role in _POOLS and not pool.is_global:
+        if step.kind is StepKind.CONVOLUTION and pool is not None and pool.role in _POOLS and not pool.is_global:
             self.take()
             step = replace(step, pool=pool)
             shape = pool.shape(shape)
         return self.add(step, shape, signed=signed)
 
-    def add(self, step: Step, shape: Shape, *, signed: bool) -> int:
+    def add(self, step: IntegerStep, shape: Shape, *, signed: bool) -> int:
         target = self.add_map(shape, signed=signed)
         self.steps.append(replace(step, target=target))
         return target
 
     def add_map(self, shape: Shape, *, signed: bool) -> int:
         channels, rows, columns = (*shape, 1, 1)[:3]
-        self.maps.append(Map((channels, rows, columns), signed))
+        self.maps.append(IntegerMap((channels, rows, columns), signed))
         return len(self.maps) - 1
 
     def add_logits(self, source: int, is_global: bool, item: _Item | None) -> None:
         """Add the last step: a linear layer of a map or of the channel means, or the channel means alone."""
-        step = Step(kind=Kind.LOGITS, source=source, is_global=is_global)
+        step = IntegerStep(kind=StepKind.LOGITS, source=source, is_global=is_global)
         if item is not None:
             shape = self.maps[source].shape
             kernel = self.kernel_of(item, (shape[0], 1, 1) if is_global else shape)
@@ -426,7 +426,7 @@ def _is_1x1(op: Op | None) -> bool:
     return op.window() == (1, 1, 1) and op.paddings == (0, 0)
 
 
-def _pairs(norm: BatchNorm, channels: int, step: Step) -> int:
+def _pairs(norm: BatchNorm, channels: int, step: IntegerStep) -> int:
     """Return the number of (multiplier, bias) pairs of a normalisation: a single pair for channels that share all."""
     repeat = norm.poses if norm.shared else 1
     # The bias of a preceding convolution belongs to a filter, so channels can share a pair only if these are poses of
@@ -436,7 +436,7 @@ def _pairs(norm: BatchNorm, channels: int, step: Step) -> int:
     return channels // repeat
 
 
-def _last_uses(maps: list[Map], steps: list[Step]) -> list[int]:
+def _last_uses(maps: list[IntegerMap], steps: list[IntegerStep]) -> list[int]:
     """Return, for each map, the index of the last step that reads the map."""
     uses = [0] * len(maps)
     for index, step in enumerate(steps):
@@ -446,7 +446,7 @@ def _last_uses(maps: list[Map], steps: list[Step]) -> list[int]:
     return uses
 
 
-def _placed(maps: list[Map], steps: list[Step]) -> tuple[Map, ...]:
+def _placed(maps: list[IntegerMap], steps: list[IntegerStep]) -> tuple[IntegerMap, ...]:
     """Return the maps with offsets in the arena.
 
     A network is a chain, so few maps are live at once. If possible, a map overwrites an input of the step. Otherwise
@@ -475,7 +475,7 @@ def _placed(maps: list[Map], steps: list[Step]) -> tuple[Map, ...]:
     return tuple(placed)
 
 
-def _overwritten(step: Step, index: int, placed: list[Map], last_uses: list[int]) -> int | None:
+def _overwritten(step: IntegerStep, index: int, placed: list[IntegerMap], last_uses: list[int]) -> int | None:
     """Return the offset of a map that the step may overwrite and that no later step reads, or None."""
     assert step.target is not None, "the logits are not stored in a map"
     for other in step.overwritable_maps:
@@ -485,8 +485,8 @@ def _overwritten(step: Step, index: int, placed: list[Map], last_uses: list[int]
     return None
 
 
-def _is_free(start: int, size: int, live: list[Map]) -> bool:
-    def is_apart(other: Map) -> bool:
+def _is_free(start: int, size: int, live: list[IntegerMap]) -> bool:
+    def is_apart(other: IntegerMap) -> bool:
         return start + size <= (other.offset or 0) or other.end <= start
 
     return start >= 0 and all(map(is_apart, live))

@@ -28,8 +28,8 @@ class FlatLinear(nn.Linear):
         return super().forward(torch.flatten(input, 1))
 
 
-class PoseLinear(nn.Linear):
-    """Linear layer with weights a[channel] * (1 + b[pose]) for each output (see the op ``PoseLinear``)."""
+class PoseLinearModule(nn.Linear):
+    """Linear layer with weights a[channel] * (1 + b[pose]) for each output (see the op ``PoseLinearModule``)."""
 
     def __init__(self, channels: int, poses: int, out: int) -> None:
         """Create ``weight``, (out, channels + poses), with the factors of channels first, and ``bias``.

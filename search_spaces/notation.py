@@ -26,8 +26,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from search_spaces.errors import NotationError, ShapeError, nearest
 from search_spaces.network import MNIST, Architecture, Task, analyse
-from search_spaces.ops import SIGNATURES, Kind, Op, Parameter, Signature, op_names, plain
-from search_spaces.space import Choice, Condition, Metric, Options, Part, SearchSpace, Value, Variable, contradictory
+from search_spaces.ops import SIGNATURES, ArgumentKind, Op, Parameter, Signature, op_names, plain
+from search_spaces.space import (
+    Condition,
+    DecisionOptions,
+    Metric,
+    SearchSpace,
+    SpacePart,
+    Value,
+    ValueChoice,
+    Variable,
+    contradictory,
+)
 
 if TYPE_CHECKING:
     import lark
@@ -162,7 +172,7 @@ def parse_space(text: str, name: str = "space", task: Task = MNIST) -> SearchSpa
             # Definitions that ``net`` does not use are resolved too, so that errors in unused definitions are reported.
             resolver.resolve(other, table[other].position)
         net = resolver.parts["net"]
-        aside = sum(part.max_nodes if isinstance(part, Part) else 1 for part in shared.values())
+        aside = sum(part.max_nodes if isinstance(part, SpacePart) else 1 for part in shared.values())
         _check_nodes(net.max_nodes + aside, 0)
         digest = hashlib.sha256(normal_text.encode()).hexdigest()[:12]
         limits = [limit for each in tree.children if each.data == "where" for limit in each.children]
@@ -271,7 +281,7 @@ class _Numbers:
         if self.variable or len(self.values) == 1:
             return self.variable or self.values[0]
         texts = tuple(map(plain, self.values))
-        return Choice(label, self.values, Options(texts, True, (1,) * len(texts)))
+        return ValueChoice(label, self.values, DecisionOptions(texts, True, (1,) * len(texts)))
 
 
 @dataclass(slots=True)
@@ -301,8 +311,8 @@ class _Resolver:
     """
 
     def __init__(self, table: dict[str, _Definition] | None, task: Task) -> None:
-        self.shared: dict[str, Value | Part] = {}
-        self.parts: dict[str, Part] = {}
+        self.shared: dict[str, Value | SpacePart] = {}
+        self.parts: dict[str, SpacePart] = {}
         self._is_network = table is None
         self._table = table or {}
         self._task = task
@@ -360,11 +370,11 @@ class _Resolver:
             name = _name(operand) or ""
         return name == _CLASSES and name not in self._table
 
-    def sequence(self, sequence: _Tree, scope: _Scope) -> Part:
+    def sequence(self, sequence: _Tree, scope: _Scope) -> SpacePart:
         """Return the part for a sequence."""
         self._depth += 1
         _check_depth(self._depth, _at(sequence))
-        parts: list[Part] = []
+        parts: list[SpacePart] = []
         for item in sequence.children:
             kind = str(item.data)
             if self._is_network and kind not in ("bar", "call"):
@@ -372,7 +382,7 @@ class _Resolver:
                 raise NotationError(f"{what} {_NOT_IN_A_NETWORK}", position=_at(item))
             match kind:
                 case "bar":
-                    parts.append(Part.bar())
+                    parts.append(SpacePart.bar())
                 case "call" | "group":
                     parts.append(self._atom(item, scope, None))
                 case "maybe":
@@ -382,13 +392,13 @@ class _Resolver:
         self._depth -= 1
         return self._joined(parts, _at(sequence))
 
-    def _optional(self, maybe: _Tree, scope: _Scope) -> Part:
+    def _optional(self, maybe: _Tree, scope: _Scope) -> SpacePart:
         (atom,) = maybe.children
         label = scope.label(_label_of(atom))
         part = self._joined([self._atom(atom, scope, label)], _at(maybe))
-        return Part.either(f"{label}?", [Part.joined([]), part], ("no", "yes"))
+        return SpacePart.either(f"{label}?", [SpacePart.joined([]), part], ("no", "yes"))
 
-    def _repetitions(self, repeat: _Tree, scope: _Scope) -> list[Part]:
+    def _repetitions(self, repeat: _Tree, scope: _Scope) -> list[SpacePart]:
         atom, *counts = repeat.children
         position = _at(repeat)
         label = scope.label(_label_of(atom))
@@ -401,22 +411,22 @@ class _Resolver:
             return repetitions
         numbers = range(low, high + 1)
         branches = [self._joined(repetitions[:number], position) for number in numbers]
-        return [Part.either(f"{label}*", branches, list(map(str, numbers)), ordered=True)]
+        return [SpacePart.either(f"{label}*", branches, list(map(str, numbers)), ordered=True)]
 
-    def _joined(self, parts: list[Part], position: int) -> Part:
-        part = Part.joined(parts)
+    def _joined(self, parts: list[SpacePart], position: int) -> SpacePart:
+        part = SpacePart.joined(parts)
         if not self._is_network:
             _check_nodes(part.max_nodes, position)
         return part
 
-    def _atom(self, atom: _Tree, scope: _Scope, label: str | None) -> Part:
+    def _atom(self, atom: _Tree, scope: _Scope, label: str | None) -> SpacePart:
         if atom.data == "group":
             alternatives = atom.children[1:]
             branches = [self.sequence(sequence, scope) for sequence in alternatives]
             if len(branches) == 1:
                 return branches[0]
             texts = [_normal(sequence) or "nothing" for sequence in alternatives]
-            return Part.either(scope.label("group") if label is None else label, branches, texts)
+            return SpacePart.either(scope.label("group") if label is None else label, branches, texts)
         name = str(atom.children[0])
         if not self._is_network and (name in scope.needs or self._is_number(name)):
             raise NotationError(f"'{name}' is a number; expected ops", position=_at(atom))
@@ -426,7 +436,7 @@ class _Resolver:
             raise self._unknown(name, scope, _at(atom))
         return self._residual(atom, scope) if name == "res" else self._op(name, atom, scope)
 
-    def _mention(self, name: str, call: _Tree, scope: _Scope, label: str | None) -> Part:
+    def _mention(self, name: str, call: _Tree, scope: _Scope, label: str | None) -> SpacePart:
         statement = self._table[name]
         arguments = call.children[1:]
         self.resolve(name, _at(call))
@@ -449,7 +459,7 @@ class _Resolver:
             values[parameter] = numbers.value(parameter)
         return part.named(scope.label(name) if label is None else label, values)
 
-    def _residual(self, call: _Tree, scope: _Scope) -> Part:
+    def _residual(self, call: _Tree, scope: _Scope) -> SpacePart:
         match call.children[1:]:
             case [argument] if len(argument.children) == 1 and _is_sequence(argument.children[0]):
                 part = self.sequence(argument.children[0], scope)
@@ -460,14 +470,16 @@ class _Resolver:
             raise NotationError("res(...) contains no op with an effect", position=_at(call))
         return part.residual()
 
-    def _op(self, name: str, call: _Tree, scope: _Scope) -> Part:
+    def _op(self, name: str, call: _Tree, scope: _Scope) -> SpacePart:
         signature = SIGNATURES[name]
         values = {field: self._argument(name, *bound, scope) for field, bound in _bound(name, call).items()}
         # ``example`` supplies the defaults of the fields that are not given, so the required number is arbitrary.
         example: Any = signature.make(**({signature.number.field: 1} if signature.number else {}))
-        if not any(isinstance(value, Choice | Variable) for value in values.values()):
+        if not any(isinstance(value, ValueChoice | Variable) for value in values.values()):
             example = signature.make(**values)
-        return Part.op(type(example), [values.get(each.name, getattr(example, each.name)) for each in fields(example)])
+        return SpacePart.op(
+            type(example), [values.get(each.name, getattr(example, each.name)) for each in fields(example)]
+        )
 
     def _argument(self, name: str, parameter: Parameter, argument: _Tree, scope: _Scope) -> Value:
         operand = argument.children[-1]
@@ -475,14 +487,16 @@ class _Resolver:
         if self._is_network and (is_optional or operand.data in ("set", "range")):
             what = "an optional part" if is_optional else "a choice of values"
             raise NotationError(f"{what} {_NOT_IN_A_NETWORK}", position=_at(operand))
-        if parameter.kind in (Kind.FLAG, Kind.TIE):
-            value = True if parameter.kind is Kind.FLAG else word
+        if parameter.kind in (ArgumentKind.FLAG, ArgumentKind.TIE):
+            value = True if parameter.kind is ArgumentKind.FLAG else word
             if value is None:
                 raise NotationError(f"tie= takes a name, not '{_normal(operand)}'", position=_at(argument))
             if not is_optional:
                 return value
-            missing = False if parameter.kind is Kind.FLAG else None
-            return Choice(scope.label(parameter.label), (missing, value), Options(("no", "yes"), False, (1, 1)))
+            missing = False if parameter.kind is ArgumentKind.FLAG else None
+            return ValueChoice(
+                scope.label(parameter.label), (missing, value), DecisionOptions(("no", "yes"), False, (1, 1))
+            )
         numbers = self._drawn(operand, scope)
         _require(name, parameter, numbers, _at(operand), scope)
         if numbers.variable or len(numbers.values) == 1:
@@ -536,7 +550,9 @@ def _bound(name: str, call: _Tree) -> dict[str, tuple[Parameter, _Tree]]:
         parameter = _parameter_of(argument, signature, number is not None and number.field in bound)
         if parameter is None:
             numbers = [f"the {number.meaning}"] if number else []
-            words = [key if option.kind is Kind.FLAG else f"{key}=" for key, option in signature.options.items()]
+            words = [
+                key if option.kind is ArgumentKind.FLAG else f"{key}=" for key, option in signature.options.items()
+            ]
             takes = ", ".join(numbers + words) or "no arguments"
             word = _keyword(argument)
             hint = nearest(word, signature.options) if word else None
@@ -545,7 +561,7 @@ def _bound(name: str, call: _Tree) -> dict[str, tuple[Parameter, _Tree]]:
             raise NotationError(f"the {parameter.meaning} of {name} is given twice", position=_at(argument))
         bound[parameter.field] = parameter, argument
     if signature.required and number is not None and number.field not in bound:
-        example = f"{name}({'0.1' if number.kind is Kind.RATE else '8'})"
+        example = f"{name}({'0.1' if number.kind is ArgumentKind.RATE else '8'})"
         raise NotationError(f"{name} requires the {number.meaning}, as in {example}", position=_at(call))
     return bound
 
@@ -559,7 +575,7 @@ def _keyword(argument: _Tree) -> str | None:
 def _parameter_of(argument: _Tree, signature: Signature, has_number: bool) -> Parameter | None:
     word = _keyword(argument)
     option = signature.options.get(word or "")
-    is_flag = option is not None and option.kind is Kind.FLAG
+    is_flag = option is not None and option.kind is ArgumentKind.FLAG
     if len(argument.children) > 1:
         return None if is_flag else option
     if option is not None:
@@ -572,8 +588,8 @@ def _require(op: str, need: Parameter, numbers: _Numbers, position: int, scope: 
     if numbers.variable and not numbers.variable.shared:
         scope.needs[numbers.variable.name].append((op, need))
     for value in numbers.values:
-        if need.kind in (Kind.RATE, Kind.SLOPE):
-            fits = value < 1 and (value > 0 or need.kind is Kind.RATE)
+        if need.kind in (ArgumentKind.RATE, ArgumentKind.SLOPE):
+            fits = value < 1 and (value > 0 or need.kind is ArgumentKind.RATE)
             allowed = need.kind.value
         elif need.among:
             fits = value in need.among

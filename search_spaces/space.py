@@ -33,7 +33,7 @@ _Scalar = int | float | str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class DecisionOptions:
     """Options of a decision, at least two.
 
     Attributes:
@@ -53,12 +53,12 @@ class Options:
 
 
 # Function from the name and the options of a decision to the index of the chosen option; called once per name and draw.
-Chooser = Callable[[str, Options], int]
+Chooser = Callable[[str, DecisionOptions], int]
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A decision of a draw: option ``index`` of ``size``; ``ordered`` as in ``Options``."""
+    """A decision of a draw: option ``index`` of ``size``; ``ordered`` as in ``DecisionOptions``."""
 
     name: str
     index: int
@@ -80,12 +80,12 @@ class Draw:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ValueChoice:
     """A number, flag or tie name to be drawn from ``values``."""
 
     label: str
     values: tuple[_Scalar, ...]
-    options: Options
+    options: DecisionOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Variable:
     shared: bool
 
 
-Value = _Scalar | Choice | Variable  # value of a field of an op or of an argument of a rule
+Value = _Scalar | ValueChoice | Variable  # value of a field of an op or of an argument of a rule
 
 
 class _Walk:
@@ -112,20 +112,20 @@ class _Walk:
         self.path = ""
 
     def value(self, value: Value) -> _Scalar:
-        if isinstance(value, Choice):
+        if isinstance(value, ValueChoice):
             return value.values[self.decide(value.label, value.options)]
         if isinstance(value, Variable):
             return cast(_Scalar, (self.shared if value.shared else self.values)[value.name])
         return value
 
-    def decide(self, label: str, options: Options) -> int:
+    def decide(self, label: str, options: DecisionOptions) -> int:
         # A choice without a label is the only content of a part and takes the name of the part.
         name = self.path + label if label else self.path[:-1] or "net"
         index = self.chooser(name, options)
         self.decisions.append(Decision(name, index, options.size, options.ordered))
         return index
 
-    def aside(self, part: Part) -> tuple[tuple[Op, ...], tuple[int, ...]]:
+    def aside(self, part: SpacePart) -> tuple[tuple[Op, ...], tuple[int, ...]]:
         """Return the ops of a part, not added to the draw, and the indices of the ops with a preceding bar."""
         outer = self.ops, self.bars
         self.ops = []
@@ -137,7 +137,7 @@ class _Walk:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class SpacePart:
     """A node of a search space: an op, a bar, a choice of parts, or a sequence of parts.
 
     Attributes:
@@ -155,22 +155,22 @@ class Part:
     height: int = 0
 
     @staticmethod
-    def bar() -> Part:
+    def bar() -> SpacePart:
         """Return a bar, a visual separator without effect."""
-        return Part(lambda walk: walk.bars.append(len(walk.ops)))
+        return SpacePart(lambda walk: walk.bars.append(len(walk.ops)))
 
     @staticmethod
-    def op(op: type[Op], fields: Sequence[Value]) -> Part:
+    def op(op: type[Op], fields: Sequence[Value]) -> SpacePart:
         """Return an op with the given values of all fields, in dataclass order; values may be choices or variables."""
-        choices = [len(each.values) for each in fields if isinstance(each, Choice)]
+        choices = [len(each.values) for each in fields if isinstance(each, ValueChoice)]
         constructor = lru_cache(maxsize=10_000)(cast(Callable[..., Op], op))
-        return Part(
+        return SpacePart(
             lambda walk: walk.ops.append(constructor(*map(walk.value, fields))),
             frozenset([op]), math.prod(choices), 1 + len(choices),
         )  # fmt: skip
 
     @staticmethod
-    def joined(parts: Sequence[Part]) -> Part:
+    def joined(parts: Sequence[SpacePart]) -> SpacePart:
         """Return the sequence of ``parts``, in order of execution."""
 
         def lay(walk: _Walk) -> None:
@@ -179,27 +179,27 @@ class Part:
 
         ways = math.prod(each.configurations for each in parts)
         most = sum(each.max_nodes for each in parts)
-        return Part(lay, _types(parts), ways, most, max((1 + each.height for each in parts), default=0))
+        return SpacePart(lay, _types(parts), ways, most, max((1 + each.height for each in parts), default=0))
 
     @staticmethod
-    def either(label: str, branches: Sequence[Part], texts: Sequence[str], *, ordered: bool = False) -> Part:
+    def either(label: str, branches: Sequence[SpacePart], texts: Sequence[str], *, ordered: bool = False) -> SpacePart:
         """Return a choice of ``branches``: alternatives, presence of an optional part, or a number of repetitions."""
-        options = Options(tuple(texts), ordered, tuple(each.configurations for each in branches))
+        options = DecisionOptions(tuple(texts), ordered, tuple(each.configurations for each in branches))
         most = max(each.max_nodes for each in branches)
         height = max(each.height for each in branches)
-        return Part(
+        return SpacePart(
             lambda walk: branches[walk.decide(label, options)].lay(walk),
             _types(branches), sum(options.weights), 1 + most, height,
         )  # fmt: skip
 
-    def residual(self) -> Part:
+    def residual(self) -> SpacePart:
         """Return a residual sum around this part."""
-        return Part(
+        return SpacePart(
             lambda walk: walk.ops.append(Residual(*walk.aside(self))),
             self.op_types | {Residual}, self.configurations, 1 + self.max_nodes, self.height,
         )  # fmt: skip
 
-    def named(self, label: str, arguments: Mapping[str, Value] | None = None) -> Part:
+    def named(self, label: str, arguments: Mapping[str, Value] | None = None) -> SpacePart:
         """Return this part with ``label`` added to the path (unless empty) and with the arguments of a rule."""
         parameters = arguments or {}
 
@@ -212,10 +212,12 @@ class Part:
             walk.path = path
             walk.values = values
 
-        ways = math.prod(len(each.values) for each in parameters.values() if isinstance(each, Choice))
-        return Part(lay, self.op_types, ways * self.configurations, 1 + len(parameters) + self.max_nodes, self.height)
+        ways = math.prod(len(each.values) for each in parameters.values() if isinstance(each, ValueChoice))
+        return SpacePart(
+            lay, self.op_types, ways * self.configurations, 1 + len(parameters) + self.max_nodes, self.height
+        )
 
-    def shared(self, name: str) -> Part:
+    def shared(self, name: str) -> SpacePart:
         """Return a mention of this part, defined by ``let``; the part is drawn once, before ``net``."""
 
         def lay(walk: _Walk) -> None:
@@ -223,14 +225,14 @@ class Part:
             walk.bars += [len(walk.ops) + bar for bar in bars]
             walk.ops += ops
 
-        return Part(lay, self.op_types, 1, 1 + self.max_nodes, self.height)
+        return SpacePart(lay, self.op_types, 1, 1 + self.max_nodes, self.height)
 
     def fixed(self) -> tuple[tuple[Op, ...], tuple[int, ...]]:
         """Return the ops of a part without decisions, and the indices of the ops with a preceding bar."""
         return _Walk(lambda name, options: 0).aside(self)
 
 
-def _types(parts: Iterable[Part]) -> frozenset[type[Op]]:
+def _types(parts: Iterable[SpacePart]) -> frozenset[type[Op]]:
     return frozenset().union(*(part.op_types for part in parts))
 
 
@@ -351,8 +353,8 @@ class SearchSpace:
     name: str
     text: str
     hash: str
-    net: Part
-    shared: Mapping[str, Value | Part]
+    net: SpacePart
+    shared: Mapping[str, Value | SpacePart]
     conditions: tuple[Condition, ...]
     task: Task
     unused: tuple[str, ...] = ()
@@ -366,12 +368,12 @@ class SearchSpace:
     def configurations(self) -> int:
         """Exact number of configurations, ignoring all conditions."""
         shared = self.shared.values()
-        values = math.prod(len(each.values) for each in shared if isinstance(each, Choice))
-        return values * math.prod(each.configurations for each in (*shared, self.net) if isinstance(each, Part))
+        values = math.prod(len(each.values) for each in shared if isinstance(each, ValueChoice))
+        return values * math.prod(each.configurations for each in (*shared, self.net) if isinstance(each, SpacePart))
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Feasibility:
     """Feasibility of a network.
 
     Attributes:
@@ -402,22 +404,22 @@ class Judgement:
 
 def judge(
     space: SearchSpace, architecture: Architecture, ceiling: int | None = None, of: Objective = Metric.PARAMETERS
-) -> Judgement:
+) -> Feasibility:
     """Return the feasibility of ``architecture``: shapes fit, cost ``of`` <= ``ceiling``, conditions of the space."""
     try:
         analysis = analyse(architecture, space.task)
     except ShapeError as error:
-        return Judgement(None, "shape", error.message, depth=-1)
+        return Feasibility(None, "shape", error.message, depth=-1)
     if ceiling is not None and (value := measured(analysis, of)) > ceiling:
         reason = "front" if isinstance(of, Weighted) else str(of)
         message = f"{of} is {value:,}, but at most {ceiling:,} are allowed"
-        return Judgement(analysis, reason, message, excess=value - ceiling)
+        return Feasibility(analysis, reason, message, excess=value - ceiling)
     for depth, condition in enumerate(space.conditions, 1):
         value = measured(analysis, condition.metric)
         if not condition.holds(value):
             message = f"{condition.metric} is {value:,}, but the space requires {condition}"
-            return Judgement(analysis, str(condition.metric), message, depth, abs(value - condition.bound))
-    return Judgement(analysis)
+            return Feasibility(analysis, str(condition.metric), message, depth, abs(value - condition.bound))
+    return Feasibility(analysis)
 
 
 def measured(analysis: Analysis, metric: Objective) -> int:
@@ -433,9 +435,9 @@ def uniform(rng: random.Random) -> Chooser:
 
 
 def by_configurations(rng: random.Random) -> Chooser:
-    """Return a chooser that picks options in proportion to ``Options.weights``: all configurations equally likely."""
+    """Return a chooser that picks options by ``DecisionOptions.weights``: all configurations equally likely."""
 
-    def chosen(name: str, options: Options) -> int:
+    def chosen(name: str, options: DecisionOptions) -> int:
         rest = rng.randrange(sum(options.weights))
         index = 0
         while rest >= options.weights[index]:
@@ -451,7 +453,7 @@ def draw(space: SearchSpace, chooser: Chooser) -> Draw:
     walk = _Walk(chooser)
     for name, content in space.shared.items():
         walk.path = f"{name}/"
-        walk.shared[name] = walk.aside(content) if isinstance(content, Part) else walk.value(content)
+        walk.shared[name] = walk.aside(content) if isinstance(content, SpacePart) else walk.value(content)
     walk.path = ""
     return Draw(Architecture(*walk.aside(space.net)), tuple(walk.decisions))
 
@@ -479,7 +481,7 @@ def draw_uniform(space: SearchSpace, rng: random.Random, budget: int | None = No
 def replay(space: SearchSpace, indices: Mapping[str, int], fallback: Chooser) -> Draw:
     """Return the network of recorded decisions; ``fallback`` makes decisions that are missing or out of range."""
 
-    def recorded(name: str, options: Options) -> int:
+    def recorded(name: str, options: DecisionOptions) -> int:
         index = indices.get(name, -1)
         return index if 0 <= index < options.size else fallback(name, options)
 
@@ -493,7 +495,7 @@ def enumerate_draws(space: SearchSpace) -> Iterator[Draw]:
         wheels: list[tuple[int, int]] = []
 
         def odometer(
-            name: str, options: Options, prefix: list[int] = prefix, wheels: list[tuple[int, int]] = wheels
+            name: str, options: DecisionOptions, prefix: list[int] = prefix, wheels: list[tuple[int, int]] = wheels
         ) -> int:
             index = prefix[len(wheels)] if len(wheels) < len(prefix) else 0
             wheels.append((index, options.size))
@@ -510,7 +512,7 @@ def enumerate_draws(space: SearchSpace) -> Iterator[Draw]:
 
 def mutate(
     space: SearchSpace, parent: Draw, rng: random.Random, attempts: int = 1_000, changes: int = 1
-) -> tuple[Draw, Judgement]:
+) -> tuple[Draw, Feasibility]:
     """Return an accepted network that differs from ``parent`` by ``changes`` decisions and new decisions below these.
 
     Args:
@@ -567,7 +569,7 @@ class _Rejection:
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
+class FeasibleCount:
     """Confidence interval of the number of accepted configurations.
 
     Attributes:
@@ -605,7 +607,7 @@ def feasible(
     samples: int = 2_000,
     most_exact: int = MOST_EXACT,
     confidence: float = 0.95,
-) -> Count:
+) -> FeasibleCount:
     """Return the number of feasible configurations, with at most ``budget`` parameters.
 
     Spaces of up to ``most_exact`` configurations are enumerated. For larger spaces, ``samples`` configurations are
@@ -641,10 +643,10 @@ def feasible(
 
     medians = median("macs"), median("map_numbers"), median("parameters")
     rejected = tuple(_Rejection(reason, number, *first[reason]) for reason, number in times.most_common())
-    return Count(lowest, highest, total, exact, samples, accepted, confidence, *medians, rejected)
+    return FeasibleCount(lowest, highest, total, exact, samples, accepted, confidence, *medians, rejected)
 
 
-def smallest(space: SearchSpace) -> Judgement:
+def smallest(space: SearchSpace) -> Feasibility:
     """Return the accepted network with the fewest parameters by enumeration; if none is accepted, the nearest."""
     judgements = [judge(space, each.architecture) for each in enumerate_draws(space)]
     accepted = [each for each in judgements if each.accepted]

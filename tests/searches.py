@@ -23,8 +23,8 @@ from harness.studies.events import Entry, Event, Proposal, RunEnded
 from harness.studies.log import StudyLog, read_state
 from harness.studies.state import StudyState
 from harness.system.files import Workspace
-from harness.training.executors.base import Limits, Source
-from harness.training.native.engine import Choice
+from harness.training.executors.base import DataLocation, Limits
+from harness.training.native.engine import EngineChoice
 from harness.training.recipe import NamedRecipe, Recipe
 from harness.training.result import Purpose, Result
 from harness.training.run import Job
@@ -80,7 +80,7 @@ def effort(**fields: Any) -> Effort:
 def taken_up(folder: Path, config: StudyConfig, effort: Effort, *observers: Observer) -> Search:
     """Return a search that goes on with the study in a folder, which may be new."""
     state = StudyLog(folder).take_up(StudyState(folder, config))
-    return loop.open_search(state, effort, Source("mnist", None), observers=observers)
+    return loop.open_search(state, effort, DataLocation("mnist", None), observers=observers)
 
 
 def run(folder: Path, config: StudyConfig, effort: Effort, *observers: Observer) -> Search:
@@ -175,12 +175,12 @@ def plan(folder: Path, *, lengths: tuple[int, ...] = (), front_of: str = "", **f
         folder=workspace.study("a-study"),
         config=config(space_text=text, lengths=lengths, objectives=tuple(objectives)),
         effort=effort(**fields),
-        source=Source("mnist", None),
+        source=DataLocation("mnist", None),
         data=dataset("mnist"),
         recipe=NamedRecipe("short", RECIPE),
         space=parse_space(text, "widths"),
         offset=error_ratio_of(dataset("mnist"), 99.4),
-        engine=Choice(None),
+        engine=EngineChoice(None),
         past=(),
         left_out=(),
         origins={},

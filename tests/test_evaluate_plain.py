@@ -19,9 +19,9 @@ from torch import nn
 from harness.data.datasets import DATASETS
 from harness.evidence.evaluate import evaluated, probabilities
 from harness.evidence.record import read_weights
-from harness.training.modules import Network, build
+from harness.training.modules import TorchNetwork, build
 from harness.training.run import to_safetensors
-from search_spaces.modules import PoseLinear
+from search_spaces.modules import PoseLinearModule
 from search_spaces.network import analyse
 from search_spaces.notation import parse_network
 from tests.conftest import REPOSITORY, example
@@ -50,7 +50,7 @@ NETWORKS = (
 )
 
 
-def learned(text: str) -> Network:
+def learned(text: str) -> TorchNetwork:
     """A network whose BN has statistics of its own, as after a training, and that says now this, now that class."""
     torch.manual_seed(4)
     network = build(parse_network(text), MNIST.task)
@@ -60,7 +60,7 @@ def learned(text: str) -> Network:
         elif name.endswith(("running_mean", "bias")):
             tensor.normal_(0, 0.3)
     for module in network.modules():
-        if isinstance(module, PoseLinear):
+        if isinstance(module, PoseLinearModule):
             nn.init.normal_(module.weight)
     head = list(network.parameters())[-1]
     if head.shape == (10,):

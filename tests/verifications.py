@@ -20,7 +20,7 @@ from harness.evidence.ledger import Attempt
 from harness.evidence.verify import Plan, Verdict
 from harness.system import files
 from harness.system.files import Workspace
-from harness.training.executors.base import Limits, Source
+from harness.training.executors.base import DataLocation, Limits
 from harness.training.modules import build
 from harness.training.recipe import RECIPES
 from harness.training.run import Job, to_safetensors
@@ -62,7 +62,7 @@ def git(workspace: Workspace, *arguments: str, date: str = "") -> None:
 
 def run_plan(workspace: Workspace, plan: Plan) -> Verdict:
     """Run a verification."""
-    return verify.run_seeds(plan, workspace, Source(plan.dataset, None), Limits(), lambda event: None)
+    return verify.run_seeds(plan, workspace, DataLocation(plan.dataset, None), Limits(), lambda event: None)
 
 
 def inhabit(root: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:

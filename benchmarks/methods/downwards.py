@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 
-from harness.searching.external_method import Ask, Problem, Trial
+from harness.searching.external_method import Ask, Problem, TriedNetwork
 from search_spaces.errors import DrawError
 from search_spaces.notation import parse_space
 from search_spaces.space import draw_uniform
@@ -13,7 +13,7 @@ def begin(problem: Problem) -> Ask:
     """Return the function that is asked for the next network."""
     space, rng = parse_space(problem.space, task=problem.task), random.Random(problem.seed)
 
-    def ask(tried: Sequence[Trial]) -> str:
+    def ask(tried: Sequence[TriedNetwork]) -> str:
         passed = [each.parameters for each in tried if (each.validation_accuracy_pct or 0) >= problem.target_pct]
         try:
             return str(draw_uniform(space, rng, min(passed, default=problem.budget + 1) - 1, attempts=500).architecture)

@@ -13,7 +13,7 @@ from optuna.pruners import BasePruner, HyperbandPruner, NopPruner, SuccessiveHal
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, TPESampler
 from optuna.trial import TrialState
 
-from search_spaces.space import Decision, Draw, Options, draw
+from search_spaces.space import Decision, DecisionOptions, Draw, draw
 
 # Rungs double.
 _REDUCTION = 2
@@ -86,7 +86,7 @@ class OptunaPeer:
         """Let a trial decide what the space leaves open."""
         trial = self.study.ask(self.decisions)
 
-        def choose(name: str, options: Options) -> int:
+        def choose(name: str, options: DecisionOptions) -> int:
             if options.ordered:
                 return trial.suggest_int(name, 0, options.size - 1)
             return int(trial.suggest_categorical(name, list(range(options.size))))

@@ -14,7 +14,7 @@ import optuna
 
 from search_spaces.network import Task, analyse
 from search_spaces.notation import parse_space
-from search_spaces.space import Chooser, Options, SearchSpace, draw
+from search_spaces.space import Chooser, DecisionOptions, SearchSpace, draw
 
 # Parameters that one point of missing accuracy counts for.
 PENALTY = 5_000
@@ -23,7 +23,7 @@ PENALTY = 5_000
 def suggested(trial: optuna.Trial) -> Chooser:
     """Let an Optuna trial decide what the space leaves open."""
 
-    def choose(name: str, options: Options) -> int:
+    def choose(name: str, options: DecisionOptions) -> int:
         if options.ordered:
             return trial.suggest_int(name, 0, options.size - 1)
         return int(trial.suggest_categorical(name, list(range(options.size))))

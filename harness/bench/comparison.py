@@ -61,7 +61,7 @@ class SearchTask:
 
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class BenchAnswer:
     """Answer of a method from ``seconds`` on; the fields of the network are None if the answer is withdrawn."""
 
     seconds: float
@@ -89,7 +89,7 @@ class Trace:
     method: str
     repeat: int
     seed: int
-    answers: tuple[Answer, ...]
+    answers: tuple[BenchAnswer, ...]
     networks: int
     runs: int
     rejected: int
@@ -235,7 +235,7 @@ class _Judge(NamedTuple):
         return cls(reaching, study.budget, math.inf if judged.smallest is None else judged.smallest)
 
 
-class _Steps(NamedTuple):
+class _StepFunction(NamedTuple):
     """Step function of the answer's size: ``sizes[i]`` parameters from ``starts[i]`` seconds on; ``starts[0]`` is 0.
 
     The size is infinite without an answer and for an answer that does not reach the target.
@@ -245,7 +245,7 @@ class _Steps(NamedTuple):
     sizes: tuple[float, ...]
 
     @classmethod
-    def of(cls, trace: Trace, judge: _Judge) -> _Steps:
+    def of(cls, trace: Trace, judge: _Judge) -> _StepFunction:
         reached = [float(each.parameters or 0) if each.hash in judge.reaching else math.inf for each in trace.answers]
         return cls((0.0, *(each.seconds for each in trace.answers)), (math.inf, *reached))
 
@@ -286,7 +286,7 @@ def _interval(drawn: Callable[[Any], Any], count: int, method: Any = "linear") -
     return np.quantile(drawn(chosen), [tail, 1 - tail], axis=0, method=method)
 
 
-def _curve(repeats: Sequence[_Steps], times: Sequence[float]) -> list[tuple[float, float, float, float]]:
+def _curve(repeats: Sequence[_StepFunction], times: Sequence[float]) -> list[tuple[float, float, float, float]]:
     """Return (time, median size, low, high) for each time; low and high are the ends of a bootstrap interval.
 
     A size is infinite if the median repeat has no valid answer.
@@ -302,7 +302,7 @@ def _curve(repeats: Sequence[_Steps], times: Sequence[float]) -> list[tuple[floa
     return list(zip(times, *(map(float, line) for line in (median(sizes), *ends)), strict=True))
 
 
-def _runtime(repeats: Sequence[_Steps], size: int, seconds: float) -> dict[str, Any]:
+def _runtime(repeats: Sequence[_StepFunction], size: int, seconds: float) -> dict[str, Any]:
     """Return the expected running time to an answer of at most ``size`` parameters: total time / number of successes.
 
     ``expected_seconds`` is None if no repeat succeeded; ``low`` and ``high`` are the bootstrap interval. ``share_low``
@@ -328,7 +328,7 @@ def _runtime(repeats: Sequence[_Steps], size: int, seconds: float) -> dict[str, 
     }
 
 
-def _runtimes(repeats: Sequence[_Steps], smallest: int | None, seconds: float) -> list[dict[str, Any]]:
+def _runtimes(repeats: Sequence[_StepFunction], smallest: int | None, seconds: float) -> list[dict[str, Any]]:
     if smallest is None:
         return []
     return [_runtime(repeats, math.floor(smallest * each), seconds) for each in _SIZE_FACTORS]
@@ -469,7 +469,7 @@ def findings(design: Comparison, traces: Sequence[Trace], judged: Judged) -> Fin
     seconds = task.seconds
     judge = _Judge.of(task.study, judged)
     grouped = {named.name: [trace for trace in traces if trace.method == named.name] for named in design.methods}
-    steps = {name: [_Steps.of(trace, judge) for trace in group] for name, group in grouped.items()}
+    steps = {name: [_StepFunction.of(trace, judge) for trace in group] for name, group in grouped.items()}
     scored = {
         OVER_TIME: _scores(steps, lambda repeat: repeat.score(judge, seconds)),
         AT_THE_END: _scores(steps, lambda repeat: repeat.score_at(judge, seconds)),
@@ -509,7 +509,9 @@ def findings(design: Comparison, traces: Sequence[Trace], judged: Judged) -> Fin
     return Findings(document, curves, scored)
 
 
-def _scores(steps: Mapping[str, Sequence[_Steps]], score: Callable[[_Steps], float]) -> dict[str, list[float]]:
+def _scores(
+    steps: Mapping[str, Sequence[_StepFunction]], score: Callable[[_StepFunction], float]
+) -> dict[str, list[float]]:
     return {name: list(map(score, repeats)) for name, repeats in steps.items()}
 
 

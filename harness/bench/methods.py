@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 
 from harness.bench.comparison import DEFAULT, Named, SearchTask
 from harness.searching import race
-from harness.searching.external_method import SHOWN, Ask, Asker, Problem, Rung, Stop, Trial, functions_of, shown
+from harness.searching.external_method import SHOWN, Ask, Asker, Problem, Rung, Stop, TriedNetwork, functions_of, shown
 from harness.searching.optuna_sampler import DEFAULT as DEFAULT_SAMPLER
 from harness.searching.optuna_sampler import SAMPLERS
 from harness.searching.proposer import ALL_ON, Switches
@@ -279,7 +279,7 @@ def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, se
             text = shown(answer[: 4 * SHOWN].decode("utf-8", "replace"))
             raise ContentError(f"{name} answered {text}, but {wanted.example} is required")
 
-        def ask(tried: Sequence[Trial]) -> str:
+        def ask(tried: Sequence[TriedNetwork]) -> str:
             question = {"tried": [asdict(trial) for trial in tried]}
             answer = first_answers.pop() if first_answers else answer_to(question, wanted=_NETWORK)
             return str(answer["network"])
@@ -322,7 +322,7 @@ def _host(name: str) -> None:
             document: dict[str, Any] = {"stop": is_stopped}
         else:
             network = ask(
-                tuple(Trial(**trial | {"fresh_pct": tuple(trial["fresh_pct"])}) for trial in question["tried"])
+                tuple(TriedNetwork(**trial | {"fresh_pct": tuple(trial["fresh_pct"])}) for trial in question["tried"])
             )
             if not isinstance(network, str):
                 raise TypeError(f"expected the text of a network, got {type(network).__name__}")

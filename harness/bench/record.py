@@ -34,9 +34,9 @@ from harness.system.errors import ContentError, UsageError
 from harness.system.machine import choose_device, worker_count
 from harness.system.statistics import mean
 from harness.system.terminal import duration_text
-from harness.training.executors.base import Broken, Event, ExecutorOf, Limits, Source, run_all
+from harness.training.executors.base import Broken, DataLocation, Event, ExecutorOf, Limits, run_all
 from harness.training.executors.processes import Processes
-from harness.training.native.engine import TORCH, Choice, choose_engine
+from harness.training.native.engine import TORCH, EngineChoice, choose_engine
 from harness.training.progress import Reporter
 from harness.training.recipe import check_batch, check_network, named_recipe
 from harness.training.result import Errors, Purpose, Result, Status
@@ -143,9 +143,9 @@ class Recording:
     seeds: int
     near: Near | None
     origins: dict[str, str]
-    source: Source
+    source: DataLocation
     device: torch.device
-    choice: Choice
+    choice: EngineChoice
 
     @property
     def ended(self) -> dict[tuple[int, int], Result]:
@@ -265,7 +265,7 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
                 "under a new name and merge the tables"
             )
         StudyLog(folder).fold_into(state)
-    source = Source(data.dataset.name, request.data)
+    source = DataLocation(data.dataset.name, request.data)
     return Recording(state, facts, networks, request.seeds, near, origins, source, trainer, choice)
 
 

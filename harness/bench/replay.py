@@ -31,7 +31,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-from harness.bench.comparison import Answer, Comparison, Judged, SearchTask, Trace, append_trace
+from harness.bench.comparison import BenchAnswer, Comparison, Judged, SearchTask, Trace, append_trace
 from harness.bench.methods import Method, Stops, asking
 from harness.bench.table import Machine, Row, Table
 from harness.data.training_images import ImageData, load
@@ -405,7 +405,7 @@ def _live_task(request: RunRequest, data: ImageData) -> SearchTask:
 # Repeat -----------------------------------------------------------------------------------------------------
 
 
-class _Halving:
+class _HalvingRule:
     """Asynchronous successive halving: a run continues if its rank is in the better half of the runs at the rung.
 
     This is the variant with immediate decisions, as in Optuna's SuccessiveHalvingPruner (Li et al., "A System for
@@ -435,7 +435,7 @@ class _Watch:
 
     seconds: float
     search: Search | None = None
-    answers: list[Answer] = field(default_factory=list)
+    answers: list[BenchAnswer] = field(default_factory=list)
     runs: int = 0
 
     def on_tick(self, moment: Moment) -> None:
@@ -443,7 +443,7 @@ class _Watch:
         key = proposal.hash if proposal else None
         if moment.elapsed <= self.seconds and key != (self.answers[-1].hash if self.answers else None):
             architecture, parameters = (proposal.architecture, proposal.parameters) if proposal else (None, None)
-            answer = Answer(
+            answer = BenchAnswer(
                 seconds=round(moment.elapsed, 3), hash=key, architecture=architecture, parameters=parameters
             )
             self.answers.append(answer)
@@ -502,7 +502,7 @@ def _run_repeat(
         if is_hopeless is not None:
             config = replace(config, rungs=problem.rungs)
         elif method.stops is Stops.HALVING:
-            is_hopeless = _Halving(config.target_pct).is_hopeless
+            is_hopeless = _HalvingRule(config.target_pct).is_hopeless
         # User-defined methods are asked for proposals; built-in methods use the proposer of a search.
         past = _past_of(config) if method.learns_elsewhere else NO_PAST
         proposer: Proposing = asker or Proposer(space, replace(config, rungs=()), method.switches, past)

@@ -272,7 +272,7 @@ class _Contest(NamedTuple):
     effort: Effort | None
 
 
-class _Outcome(NamedTuple):
+class _BenchOutcome(NamedTuple):
     """Findings of a comparison, the written files, and a text for people."""
 
     findings: Findings
@@ -290,7 +290,7 @@ def _tables(names: Sequence[str]) -> list[Table]:
     return tables
 
 
-def _compare(request: RunRequest, contest: _Contest, folder: Path) -> _Outcome:
+def _compare(request: RunRequest, contest: _Contest, folder: Path) -> _BenchOutcome:
     """Run the missing repeats of a comparison, and write all findings."""
     from harness.bench import comparison
     from reports.comparison import write_bench_page
@@ -308,7 +308,7 @@ def _compare(request: RunRequest, contest: _Contest, folder: Path) -> _Outcome:
     findings = comparison.findings(design, traces, judged)
     paths = [*comparison.write_figures(folder, findings), write_bench_page(folder, design, findings)]
     text = f"{comparison.figures_text(design, findings.document)}\nreport: {paths[-1]}"
-    return _Outcome(findings, list(map(str, paths)), text)
+    return _BenchOutcome(findings, list(map(str, paths)), text)
 
 
 def _rank(request: RunRequest, contests: Sequence[_Contest], folder: Path, as_json: bool) -> None:
@@ -317,7 +317,7 @@ def _rank(request: RunRequest, contests: Sequence[_Contest], folder: Path, as_js
     from harness.studies import config as study
     from reports.comparison import write_ranks_page
 
-    outcomes: dict[str, _Outcome] = {}
+    outcomes: dict[str, _BenchOutcome] = {}
     for contest in contests:
         name = contest.design.table or ""
         say(f"table {name}")
@@ -358,9 +358,9 @@ def _run_live(
 ) -> tuple[list[Trace], Judged]:
     from harness.bench.replay import run_live
     from harness.training.executors import ray
-    from harness.training.executors.base import Source
+    from harness.training.executors.base import DataLocation
 
-    source = Source(design.task.study.dataset, request.data)
+    source = DataLocation(design.task.study.dataset, request.data)
     # All methods must have equal conditions: only nodes like this machine join, and no additional workers.
     nodes = {"device": effort.device, "engine": effort.engine, "most": effort.workers, "kinds": ray.Kinds.OURS}
     with ray.executor_at(request.cluster, effort.workers, **nodes) as executor_of:

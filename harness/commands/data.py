@@ -177,12 +177,12 @@ def _describe(
     harness data describe fashion-mnist --html fashion.html
     """
     from harness.data.description import description, description_lines
-    from harness.data.own import Options, data_name, descriptions
+    from harness.data.own import SourceOptions, data_name, descriptions
     from harness.data.training_images import load
 
-    reading = Options(shape, group_by, score == "balanced", channels, allow_overlap)
+    reading = SourceOptions(shape, group_by, score == "balanced", channels, allow_overlap)
     known = source in datasets.DATASETS
-    if known and (reading != Options() or name):
+    if known and (reading != SourceOptions() or name):
         raise UsageError(f"{'--name' if name else reading} applies only to your own data, not to {source}")
     images = load(source if known else data_name(source, reading, name), data)
     if not known and len(readings := descriptions(source)) > 1:

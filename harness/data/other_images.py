@@ -63,7 +63,7 @@ def labelled_images(name: str, spec: Dataset, folder: Path | None) -> _LabelledI
     return _LabelledImages(known_as, torch.from_numpy(pixels), torch.from_numpy(labels), digest)
 
 
-def _part_of(name: str, shape: Shape | None, folder: Path | None) -> tuple[sources.Part, str]:
+def _part_of(name: str, shape: Shape | None, folder: Path | None) -> tuple[sources.DataPart, str]:
     # Returns the images of ``name`` and the name to write to the ledger.
     path = Path(name)
     if name == _QMNIST:
@@ -83,7 +83,7 @@ def _part_of(name: str, shape: Shape | None, folder: Path | None) -> tuple[sourc
     return part, path.resolve().name
 
 
-def _numbered(part: sources.Part, spec: Dataset, name: str) -> Array:
+def _numbered(part: sources.DataPart, spec: Dataset, name: str) -> Array:
     classes = {label: index for index, label in enumerate(spec.class_names or map(str, range(spec.classes)))}
     by_number = {str(index): index for index in range(spec.classes)} if not spec.sha256 else {}
     number = by_number | classes

@@ -143,7 +143,7 @@ def count_differing(
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class LogitComparison:
     """Comparison of the C code and the reference for a recorded seed, on the test images.
 
     Attributes:
@@ -165,7 +165,7 @@ class Comparison:
     compiler: str
 
 
-def compare_seed(evidence: Record, index: int, workspace: Workspace, folder: Path | None) -> Comparison:
+def compare_seed(evidence: Record, index: int, workspace: Workspace, folder: Path | None) -> LogitComparison:
     """Compile the integer network of a recorded seed and compare all logits of the test images; the read is logged.
 
     Args:
@@ -192,7 +192,7 @@ def compare_seed(evidence: Record, index: int, workspace: Workspace, folder: Pat
     logits = integer_logits(integers, pixels.numpy())
     library = Library("network", "A network", "", integers, dataset(evidence.dataset), pixels[:1].numpy(), {})
     run = evidence.seed(index)
-    return Comparison(
+    return LogitComparison(
         index=index,
         images=len(labels),
         logits=logits.size,

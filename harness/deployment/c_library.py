@@ -23,7 +23,7 @@ from harness.data.datasets import Dataset
 from harness.system.errors import DISTRIBUTION, UsageError
 from harness.system.terminal import printable
 from harness.training.integer import IntegerNetwork, StepNumbers, integer_logits
-from search_spaces.deployment import Kind, Map, Step
+from search_spaces.deployment import IntegerMap, IntegerStep, StepKind
 from search_spaces.ops import DepthwiseConv, Kernel, PoseLinear, Role
 
 EXAMPLES = 10  # images for the test in the folder
@@ -48,11 +48,11 @@ _ALL_BITS = 15  # shift that maps every channel index to 0, so that all channels
 # Macro that compilers define for each family of chips in ``harness.deployment.emulated``.
 _PREDEFINED = {"Cortex-M0": "__ARM_ARCH_6M__", "RV32IMC": "__riscv", "ATmega328P": "__AVR__"}
 _FUNCTIONS = {
-    Kind.CONVOLUTION: "convolve",
-    Kind.SCALING: "scale",
-    Kind.POOLING: "pool",
-    Kind.UNSHUFFLE: "unshuffle",
-    Kind.LOGITS: "sum_up",
+    StepKind.CONVOLUTION: "convolve",
+    StepKind.SCALING: "scale",
+    StepKind.POOLING: "pool",
+    StepKind.UNSHUFFLE: "unshuffle",
+    StepKind.LOGITS: "sum_up",
 }
 
 
@@ -231,7 +231,7 @@ def _types(steps: Sequence[_StepText]) -> dict[str, str]:
 
 def _used_functions(steps: Sequence[_StepText]) -> set[str]:
     """Return the template functions that a network needs, and the kinds of convolutions."""
-    convolutions = [step for step in steps if step.step.kind is Kind.CONVOLUTION]
+    convolutions = [step for step in steps if step.step.kind is StepKind.CONVOLUTION]
     kinds = {"poses" if step.poses > 1 else "plain" for step in convolutions}
     if any(step.poses > 1 and isinstance(step.step.op, DepthwiseConv) for step in convolutions):
         kinds.add("channel of each pose")
@@ -272,17 +272,17 @@ class _StepText:
 
     def __init__(self, network: IntegerNetwork, index: int, name: str) -> None:
         self.network = network
-        self.step: Step = network.plan.steps[index]
+        self.step: IntegerStep = network.plan.steps[index]
         self.values: StepNumbers = network.numbers[index]
         self.index = index
         self.name = name
 
     @property
-    def source(self) -> Map:
+    def source(self) -> IntegerMap:
         return self.network.plan.maps[self.step.source]
 
     @property
-    def target(self) -> Map | None:
+    def target(self) -> IntegerMap | None:
         return None if self.step.target is None else self.network.plan.maps[self.step.target]
 
     @property
@@ -309,7 +309,7 @@ class _StepText:
         if self.step.target is None:
             return f"{function}({', '.join([*arguments, 'logits'])})"
         arguments.append(self._place(self.step.target))
-        if self.step.kind in (Kind.CONVOLUTION, Kind.SCALING):
+        if self.step.kind in (StepKind.CONVOLUTION, StepKind.SCALING):
             arguments.append("0" if self.step.skip is None else self._place(self.step.skip))
         return f"{function}({', '.join(arguments)})"
 
@@ -366,7 +366,7 @@ class _StepText:
         )
 
     def _input_shape(self) -> tuple[int, int, int]:
-        if self.step.kind is Kind.LOGITS and not self.step.is_global:
+        if self.step.kind is StepKind.LOGITS and not self.step.is_global:
             # A linear layer of a whole map treats each number as a channel.
             return self.source.size, 1, 1
         channels, rows, columns = self.source.shape
@@ -395,7 +395,7 @@ class _StepText:
     def _pooling(self) -> tuple[int, int, Role | None]:
         """Return rows and columns of the window of a pooling or an unshuffle, and the role of the op."""
         op = self.step.pool
-        if self.step.kind in (Kind.POOLING, Kind.UNSHUFFLE):
+        if self.step.kind in (StepKind.POOLING, StepKind.UNSHUFFLE):
             op = self.step.op
         if op is None:
             return 1, 1, None

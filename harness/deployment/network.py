@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.training_images import ImageData
-from harness.training.modules import Network
+from harness.training.modules import TorchNetwork
 from search_spaces.chips import Fit
 from search_spaces.network import Architecture
 
@@ -26,7 +26,7 @@ class TrainedNetwork:
     """
 
     architecture: Architecture
-    model: Network
+    model: TorchNetwork
     about: Mapping[str, str]
     images: ImageData
     fit: Fit | None = None

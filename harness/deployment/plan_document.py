@@ -8,7 +8,7 @@ import numpy as np
 
 from harness.deployment.c_library import Library
 from harness.training.integer import IntegerNetwork, Integers, StepNumbers, kernel_in_poses, product_weights
-from search_spaces.deployment import Kind, Map, Step
+from search_spaces.deployment import IntegerMap, IntegerStep, StepKind
 from search_spaces.ops import Kernel, LeakyReLU, PReLU, Role, Shape
 
 # Image shape of MNIST and the further built-in data sets; the page lets users draw images of this shape.
@@ -20,7 +20,7 @@ def page_document(library: Library) -> dict[str, Any]:
     dataset = library.dataset
     plan = library.network.plan
     channels = dataset.image_shape[0]
-    convolutions = [step.target for step in plan.steps if step.kind is Kind.CONVOLUTION]
+    convolutions = [step.target for step in plan.steps if step.kind is StepKind.CONVOLUTION]
     return {
         "title": library.title,
         "origin": library.origin,
@@ -52,7 +52,7 @@ def plan_document(network: IntegerNetwork) -> dict[str, Any]:
     }
 
 
-def _map_document(feature_map: Map) -> dict[str, Any]:
+def _map_document(feature_map: IntegerMap) -> dict[str, Any]:
     limits = {"low": -127, "high": 127} if feature_map.signed else {"low": 0, "high": 255}
     return {**_shape_document(feature_map.shape), **limits}
 
@@ -77,7 +77,7 @@ def _orders(kernel: Integers, poses: int) -> dict[str, Any]:
     return {"places": places.reshape(poses, -1).tolist(), "channels": channel_parts.reshape(poses, -1).tolist()}
 
 
-def _step_document(network: IntegerNetwork, step: Step, numbers: StepNumbers) -> dict[str, Any]:
+def _step_document(network: IntegerNetwork, step: IntegerStep, numbers: StepNumbers) -> dict[str, Any]:
     has_slope = isinstance(step.rectifier, LeakyReLU | PReLU)
     return {
         "kind": step.kind,
@@ -98,12 +98,12 @@ def _step_document(network: IntegerNetwork, step: Step, numbers: StepNumbers) ->
     }
 
 
-def _kernel_facts(network: IntegerNetwork, step: Step) -> dict[str, Any]:
+def _kernel_facts(network: IntegerNetwork, step: IntegerStep) -> dict[str, Any]:
     """Return the facts about the kernel of a step; a step without a kernel has the same keys."""
     op = step.op
     poses = op.poses if isinstance(op, Kernel) else 1
     sums = None
-    if step.kind is Kind.CONVOLUTION and op is not None:
+    if step.kind is StepKind.CONVOLUTION and op is not None:
         sums = _shape_document(op.shape(network.plan.maps[step.source].shape))
     return {
         "kernel": step.kernel,
@@ -114,9 +114,9 @@ def _kernel_facts(network: IntegerNetwork, step: Step) -> dict[str, Any]:
     }
 
 
-def _pooling_facts(step: Step, source: Map) -> dict[str, Any]:
+def _pooling_facts(step: IntegerStep, source: IntegerMap) -> dict[str, Any]:
     """Return the window of a pooling or an unshuffle, or None, and whether the pooling is a mean."""
-    pool = step.op if step.kind in (Kind.POOLING, Kind.UNSHUFFLE) else step.pool
+    pool = step.op if step.kind in (StepKind.POOLING, StepKind.UNSHUFFLE) else step.pool
     if pool is None:
         return {"window": None, "takes_mean": False}
     # A pooling without a window covers the whole map.

@@ -28,7 +28,7 @@ from harness.evidence.ledger import (
     FEWEST_SEEDS,
     FIRST_LOOK_ALPHA,
     Attempt,
-    Outcome,
+    AttemptOutcome,
 )
 from harness.evidence.record import Record
 from harness.system import statistics
@@ -210,17 +210,17 @@ def attempt_bound(attempt: Attempt, evidence: Record) -> float | None:
     return finite(lower_bound_pct([run.test_errors for run in runs], runs[0].test_size, confidence)) if runs else None
 
 
-def ending(attempt: Attempt, evidence: Record) -> tuple[Outcome, float | None]:
+def ending(attempt: Attempt, evidence: Record) -> tuple[AttemptOutcome, float | None]:
     """Return the outcome and the lower bound computed from the recorded seeds of an attempt.
 
     OPEN and None until all seeds are recorded. Futility is not recomputed, because a stop depends on the order in which
     the seeds ended, and a stopped attempt cannot pass.
     """
     if any(evidence.seed(index) is None for index in attempt.indices):
-        return Outcome.OPEN, None
+        return AttemptOutcome.OPEN, None
     bound = attempt_bound(attempt, evidence)
     passed = bound is not None and statistics.reaches(bound, evidence.target_pct)
-    return (Outcome.CERTIFIED if passed else Outcome.FAILED), bound
+    return (AttemptOutcome.CERTIFIED if passed else AttemptOutcome.FAILED), bound
 
 
 def contradiction(attempt: Attempt, evidence: Record) -> str | None:
@@ -228,7 +228,7 @@ def contradiction(attempt: Attempt, evidence: Record) -> str | None:
     name = f"attempt {attempt.number}"
     if (breach := _breach(attempt)) is not None:
         return f"{name}: {breach}"
-    if attempt.outcome not in (Outcome.CERTIFIED, Outcome.FAILED):
+    if attempt.outcome not in (AttemptOutcome.CERTIFIED, AttemptOutcome.FAILED):
         return None
     if attempt.seeds < FEWEST_SEEDS:
         return f"{name}: seeds: {attempt.seeds} stated, at least {FEWEST_SEEDS} allowed"

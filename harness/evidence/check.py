@@ -16,7 +16,7 @@ from pathlib import Path
 
 from harness.evidence import bounds, ledger, record
 from harness.evidence.leaderboard import LeaderboardRow, Tier, collect, ranked, read, shipped_table, survey, to_csv
-from harness.evidence.ledger import Attempt, Declaration, Outcome
+from harness.evidence.ledger import Attempt, AttemptOutcome, Declaration
 from harness.evidence.record import Record, SeedRun
 from harness.system import files
 from harness.system.errors import ContentError, UsageError
@@ -178,9 +178,9 @@ def _attempt_faults(
     for attempt in entered.attempts:
         name = f"{path}: attempt {attempt.number}"
         evidence = evidence_of.get(attempt.key)
-        if evidence is None and attempt.outcome is not Outcome.OPEN:
+        if evidence is None and attempt.outcome is not AttemptOutcome.OPEN:
             yield f"{name}: outcome: {attempt.outcome} stated, {attempt.hash} has no record"
-        if evidence and attempt.outcome is Outcome.OPEN and bounds.ending(attempt, evidence)[1] is not None:
+        if evidence and attempt.outcome is AttemptOutcome.OPEN and bounds.ending(attempt, evidence)[1] is not None:
             yield f"{name}: outcome: open stated, {bounds.ending(attempt, evidence)[0]} computed"
         if attempt.rules < 2:
             continue

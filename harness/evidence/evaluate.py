@@ -19,7 +19,7 @@ from harness.evidence.record import Record, SeedRun, WeightFile, read_recorded
 from harness.system.errors import ContentError, DataError
 from harness.system.files import Workspace
 from harness.training.integer import MAP_SCALES, integer_logits, integers_of
-from harness.training.modules import Network, build, normalised
+from harness.training.modules import TorchNetwork, build, normalised
 from harness.training.recipe import Precision
 from harness.training.result import Errors, code_version
 from search_spaces.errors import SearchSpaceError
@@ -71,7 +71,7 @@ class Evaluation:
         return None if self.recorded_errors is None else len(self.differing) == self.ties
 
 
-def network_of(weights: WeightFile, task: Task) -> Network:
+def network_of(weights: WeightFile, task: Task) -> TorchNetwork:
     """Return the network of a weight file for a task, in evaluation mode; ContentError if the file holds none."""
     try:
         with torch.random.fork_rng(devices=[]):

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 from harness.data.datasets import DATASETS, dataset, dataset_of, known_task
 from harness.evidence import bounds, ledger, record
 from harness.evidence.bounds import Judgement
-from harness.evidence.ledger import Attempt, Ledger, Outcome
+from harness.evidence.ledger import Attempt, AttemptOutcome, Ledger
 from harness.evidence.record import Found, Record, SeedRun
 from harness.studies.log import read_state
 from harness.system import files, statistics
@@ -163,7 +163,7 @@ class Survey(NamedTuple):
 def _columns_of_decision(evidence: Record, entered: Ledger) -> dict[str, Any]:
     own = [attempt for attempt in entered.attempts if attempt.key == evidence.key]
     for attempt in own:
-        if attempt.outcome is Outcome.CERTIFIED and bounds.contradiction(attempt, evidence) is None:
+        if attempt.outcome is AttemptOutcome.CERTIFIED and bounds.contradiction(attempt, evidence) is None:
             return {
                 "tier": Tier.CERTIFIED,
                 "reached": True,

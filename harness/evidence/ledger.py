@@ -43,7 +43,7 @@ _OF_OLD_RULES = {
 _Key = tuple[str, str, str, float, int]
 
 
-class Outcome(StrEnum):
+class AttemptOutcome(StrEnum):
     """Outcome of an attempt; ``open`` until the attempt has ended."""
 
     OPEN = "open"
@@ -54,7 +54,7 @@ class Outcome(StrEnum):
 
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Entry:
+class _LedgerEntry:
     """Fields of every line: network, recipe, data set, protocol, time, and commit of the code (None if unknown)."""
 
     hash: str
@@ -67,7 +67,7 @@ class _Entry:
 
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Promise(_Entry):
+class _Promise(_LedgerEntry):
     """Declaration of seeds of a row that are to be run.
 
     Attributes:
@@ -111,7 +111,7 @@ class Attempt(_Promise):
     seeds: int
     alpha: float = 0.01
     rules: int = 1
-    outcome: Outcome = Outcome.OPEN
+    outcome: AttemptOutcome = AttemptOutcome.OPEN
     lower_bound_pct: float | None = None
     ended_utc: str | None = None
 
@@ -128,7 +128,7 @@ class Attempt(_Promise):
     @property
     def declared(self) -> Attempt:
         """The attempt as declared, without outcome, bound and end."""
-        return replace(self, outcome=Outcome.OPEN, lower_bound_pct=None, ended_utc=None)
+        return replace(self, outcome=AttemptOutcome.OPEN, lower_bound_pct=None, ended_utc=None)
 
 
 @documented
@@ -147,7 +147,7 @@ class Declaration(_Promise):
 
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Registration(_Entry):
+class Registration(_LedgerEntry):
     """Evaluation of recorded seeds on other labelled images, registered before a network reads the images.
 
     Attributes:
@@ -211,7 +211,7 @@ class Ledger:
         own = [item for item in self.promises if item.key == key]
         promised = []
         for item in own:
-            has_given_up = isinstance(item, Attempt) and item.outcome is Outcome.FUTILE
+            has_given_up = isinstance(item, Attempt) and item.outcome is AttemptOutcome.FUTILE
             promised.append([index for index in item.indices if index in run or not has_given_up])
         return promised
 
@@ -245,9 +245,9 @@ def read(path: Path, damage: list[ContentError] | None = None, *, with_shipped: 
             case Attempt():
                 # Two clones may declare the same number; such attempts differ in other fields, and both count.
                 earlier = attempts.get(entry.declared, entry.declared)
-                if earlier.outcome is Outcome.OPEN:
+                if earlier.outcome is AttemptOutcome.OPEN:
                     attempts[entry.declared] = entry
-                elif entry.outcome not in (Outcome.OPEN, earlier.outcome):
+                elif entry.outcome not in (AttemptOutcome.OPEN, earlier.outcome):
                     stated = f"outcome of attempt {entry.number}: {entry.outcome} stated, {earlier.outcome} before"
                     faults.append(ContentError(f"{where}: {stated}"))
     if damage is not None:
@@ -392,7 +392,7 @@ def close(path: Path, entry: _Ended, **end: Any) -> _Ended:
 
 def open_attempt(path: Path, key: _Key) -> Attempt | None:
     """Return the open attempt for a row; None if there is none."""
-    return next((item for item in read(path).attempts if item.outcome is Outcome.OPEN and item.key == key), None)
+    return next((item for item in read(path).attempts if item.outcome is AttemptOutcome.OPEN and item.key == key), None)
 
 
 def _append(path: Path, entry: Attempt | Declaration | Registration) -> None:

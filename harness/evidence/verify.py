@@ -18,14 +18,14 @@ from harness.data.datasets import dataset
 from harness.evidence import bounds, ledger, record
 from harness.evidence.check import declaring_commit
 from harness.evidence.leaderboard import LeaderboardRow, row_of_record
-from harness.evidence.ledger import Attempt, Declaration, Outcome
+from harness.evidence.ledger import Attempt, AttemptOutcome, Declaration
 from harness.evidence.record import Found, Record, SeedRun
 from harness.studies.config import owned
 from harness.system import files
 from harness.system.errors import ContentError, DataError, UsageError
 from harness.system.files import Workspace
 from harness.training import result
-from harness.training.executors.base import Event, ExecutorOf, Limits, Source, run_all
+from harness.training.executors.base import DataLocation, Event, ExecutorOf, Limits, run_all
 from harness.training.executors.processes import Processes
 from harness.training.modules import vain_op
 from harness.training.native.engine import engine_of_repeat
@@ -140,7 +140,7 @@ class Verdict:
     def passed(self) -> bool:
         """Whether the target is reached; a failed certification has failed whatever the mean of the row."""
         if self.attempt is not None:
-            return self.attempt.outcome is Outcome.CERTIFIED
+            return self.attempt.outcome is AttemptOutcome.CERTIFIED
         return self.row.reached and not self.contradicted
 
 
@@ -255,7 +255,7 @@ def _refuse_equal_weights(run: SeedRun, evidence: Record) -> None:
 def run_seeds(
     plan: Plan,
     workspace: Workspace,
-    source: Source,
+    source: DataLocation,
     limits: Limits,
     on_event: Callable[[Event], None],
     executor_of: ExecutorOf = Processes,
@@ -363,7 +363,7 @@ class _SeedCollector:
         confidence = bounds.attempt_confidence(attempt)
         if bounds.is_futile(errors, runs[0].test_size, len(self.plan.indices), self.plan.target_pct, confidence):
             bound = bounds.attempt_bound(attempt, self.evidence)
-            outcome = Outcome.FUTILE
+            outcome = AttemptOutcome.FUTILE
             self.ended_attempt = ledger.close(self.workspace.ledger, attempt, outcome=outcome, lower_bound_pct=bound)
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from harness.data import datasets
 from harness.interface import declarations, options
-from harness.interface.results import Explanation, Exported, Quote, Study, Trained, Trial, Verified
+from harness.interface.results import Explanation, Exported, Quote, Study, Trained, Trial, VerificationResult
 from harness.system import files
 from harness.system.document import document_of
 from harness.system.errors import ContentError, UsageError, option_words, require, typed
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from harness.interface.weights import Weights
     from harness.studies.events import Event
 
-    _Recorded: TypeAlias = str | Verified | Record | Trial | Study
+    _Recorded: TypeAlias = str | VerificationResult | Record | Trial | Study
 
 _OWN_RECIPE = {"help": "Training recipe: a name, or @FILE.toml [default: recipe of the leaderboard row, else fast]."}
 
@@ -497,7 +497,7 @@ def verify(
     device: str = "auto",
     engine: str = "auto",
     data: str | Path | None = None,
-) -> Verified:
+) -> VerificationResult:
     """Train a network on all training images with a fixed list of seeds, and test each seed once on the test set.
 
     The seeds are pooled into the record of the network and the leaderboard is rewritten.
@@ -515,7 +515,7 @@ def verify(
         DeviceError: The device is not available.
 
     Returns:
-        A ``Verified`` with the record, the tier and the lower bound of the mean accuracy.
+        A ``VerificationResult`` with the record, the tier and the lower bound of the mean accuracy.
 
     >>> network = "conv3x3(4) bn relu | maxpool(4) | gap | linear(10)"
     >>> record = verify(network, 2, dataset="mnist-5k", recipe="smoke", target_pct=5, engine="torch", workers=1)
@@ -566,8 +566,8 @@ def load(
     gradient. Weights are read from ``records/weights``; if ``seed`` is None, the first seed with kept weights is used.
 
     Args:
-        network: Recorded network: a ``Record``, a ``Verified``, an ``Architecture``, its notation, a preset, a hash or
-            name of the leaderboard, ``@FILE``, ``-`` for stdin, a ``Trial``, or a ``Study`` (its answer).
+        network: Recorded network: a ``Record``, a ``VerificationResult``, an ``Architecture``, its notation, a preset,
+            a hash or name of the leaderboard, ``@FILE``, ``-`` for stdin, a ``Trial``, or a ``Study`` (its answer).
 
     Raises:
         UsageError: An argument is invalid, or the study has no answer.
@@ -599,7 +599,7 @@ def _record(network: _Recorded, workspace: Workspace, dataset: str, recipe: str 
     from harness.evidence.record import Record
     from harness.interface.lookup import read_record
 
-    if isinstance(network, Verified):
+    if isinstance(network, VerificationResult):
         return network.record
     if isinstance(network, Record):
         return network
@@ -618,8 +618,8 @@ def evaluate(
     """Test the kept weights of a recorded seed on the test images; the read of the test set is logged.
 
     Args:
-        network: Recorded network: a ``Record``, a ``Verified``, an ``Architecture``, its notation, a preset, a hash or
-            name of the leaderboard, ``@FILE``, ``-`` for stdin, a ``Trial``, or a ``Study`` (its answer).
+        network: Recorded network: a ``Record``, a ``VerificationResult``, an ``Architecture``, its notation, a preset,
+            a hash or name of the leaderboard, ``@FILE``, ``-`` for stdin, a ``Trial``, or a ``Study`` (its answer).
 
     Raises:
         UsageError: An argument is invalid, or the study has no answer.

@@ -64,7 +64,7 @@ def _spelled_out(text: str) -> str:
     return re.sub(r"(?<![\w.])(\d+(?:\.\d+)?)([kKmM])\b", number, text)
 
 
-class Count(click.IntRange):
+class CountType(click.IntRange):
     """An integer in a range; suffixes are allowed, as in 20k and 1.5M."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -154,13 +154,13 @@ class DatasetType(click.ParamType):  # type: ignore[type-arg]  # generic since c
             self.fail(f"a value of type {type(value).__name__} is not a data set, a name or a path; see harness.Data")
         if value in (datasets.AUTO, *datasets.DATASETS):
             return str(value)
-        from harness.data.own import Options, data_name, described_options, parts_text
+        from harness.data.own import SourceOptions, data_name, described_options, parts_text
 
         name = data_name(str(value))
         if name != str(value):
             spec, options = datasets.dataset(name), described_options(str(value))
             remarks = "".join(f"; {remark}" for remark in spec.remarks)
-            manner = "" if options == Options() else f", read with {options} as described before"
+            manner = "" if options == SourceOptions() else f", read with {options} as described before"
             say(f"{value} is the data set {name}{manner}: {spec.classes} classes, {parts_text(spec)}{remarks}")
         return name
 
@@ -178,7 +178,7 @@ FILE = click.Path(path_type=Path)
 # Keyword arguments of ``click.option`` by argument name. ``flag`` is the flag if it differs from the name, ``also``
 # lists further flags. The default is that of the function.
 DECLARED: dict[str, dict[str, Any]] = {
-    "budget": {"type": Count(1, 10**9), "help": "Parameter budget: networks with more parameters are rejected."},
+    "budget": {"type": CountType(1, 10**9), "help": "Parameter budget: networks with more parameters are rejected."},
     "minimise": {
         "also": ["--minimize"],
         "type": click.Choice([str(metric) for metric in OBJECTIVES]),
@@ -228,7 +228,7 @@ DECLARED: dict[str, dict[str, Any]] = {
     "seed": {"type": click.IntRange(0, 2**32 - 1), "help": "Index of the seed in the list of fixed seeds."},
     "study": {"help": "Name of the study [default: derived from the configuration]."},
     "trial_time": {"type": DURATION, "help": "Time limit per run."},
-    "trial_memory": {"type": Count(64, 10**9), "help": "Memory limit per worker in MiB, without mapped files."},
+    "trial_memory": {"type": CountType(64, 10**9), "help": "Memory limit per worker in MiB, without mapped files."},
     "storage": {
         "metavar": "URL",
         "help": "Mirror the study in this database, for optuna-dashboard: postgresql://..., sqlite:///FILE.",

@@ -22,7 +22,7 @@ from harness.system.errors import Interrupted, UsageError
 from harness.system.terminal import Parsed, counted, say, text_of, write
 
 if TYPE_CHECKING:
-    from harness.training.native.engine import Choice
+    from harness.training.native.engine import EngineChoice
     from harness.training.recipe import Recipe
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -184,7 +184,7 @@ def resumable() -> Iterator[None]:
         raise Interrupted("interrupted", hint="resume with the same command") from error
 
 
-def say_training(choice: Choice, recipe: Recipe, image_count: int) -> None:
+def say_training(choice: EngineChoice, recipe: Recipe, image_count: int) -> None:
     """Print on stderr how networks will be trained, as far as the user should know.
 
     The lines name refused instruction sets of the engine, the reason why torch trains, the additional starts, and too

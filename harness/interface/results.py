@@ -300,7 +300,7 @@ def c_words(file: Mapping[str, Any]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Verified(Answer):
+class VerificationResult(Answer):
     """Result of a verification.
 
     Tier, mean and bound are computed from all recorded seeds of the leaderboard row. ``document()`` lists the seeds of

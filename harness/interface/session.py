@@ -37,7 +37,7 @@ from search_spaces.space import Metric, size_text
 
 if TYPE_CHECKING:
     from harness.evidence.record import Record
-    from harness.searching.advice import Outcome
+    from harness.searching.advice import SearchOutcome
     from harness.searching.plan import SearchPlan
     from harness.searching.probes import Probed
     from harness.searching.request import SearchRequest
@@ -114,7 +114,7 @@ def run_search_with_progress(
     *,
     verbose: bool = False,
     on_event: Callable[[events.Event], object] | None = None,
-) -> tuple[Outcome | None, Path]:
+) -> tuple[SearchOutcome | None, Path]:
     """Run a planned search, verify the winner, and write the report.
 
     Args:

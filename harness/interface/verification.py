@@ -11,7 +11,7 @@ from harness.evidence import ledger
 from harness.evidence.leaderboard import collect, refresh
 from harness.interface import declarations, options
 from harness.interface.lookup import KnownRow, NetworkArgument, network_argument, only_row, recipe_of
-from harness.interface.results import Study, Trial, Verified
+from harness.interface.results import Study, Trial, VerificationResult
 from harness.system import files
 from harness.system.errors import UsageError
 from harness.system.files import Workspace, check_writable
@@ -121,13 +121,13 @@ def _target_pct(request: VerifyRequest, row: KnownRow | None, dataset: datasets.
 
 def run_verification(
     plan: Plan, workspace: Workspace, folder: Path | None, executor_of: ExecutorOf | None = None
-) -> Verified:
+) -> VerificationResult:
     """Train and test the seeds of a plan, show the progress, and rewrite the leaderboard.
 
     ``folder`` holds the data; None means the user's cache. ``executor_of`` None trains in processes of this machine.
     """
     from harness.evidence.verify import run_seeds
-    from harness.training.executors.base import Limits, Source
+    from harness.training.executors.base import DataLocation, Limits
     from harness.training.executors.processes import Processes
     from harness.training.progress import Reporter
 
@@ -139,12 +139,12 @@ def run_verification(
             f"on all {spec.train_size + spec.validation_size:,} training images of {spec.title}, then tested on the "
             f"{spec.test_size:,} test images"
         )
-    source = Source(plan.dataset, folder)
+    source = DataLocation(plan.dataset, folder)
     limits = Limits(seconds=_MOST_SECONDS_A_SEED)
     with Reporter(len(plan.indices), "seeds") as reporter:
         verdict = run_seeds(plan, workspace, source, limits, reporter.on_worker_event, executor_of or Processes)
     refresh(workspace)
-    return Verified(verdict)
+    return VerificationResult(verdict)
 
 
 def certificate(network: Trial, seeds: int, *, dataset: str, target_pct: float, workers: int | str) -> Certificate:

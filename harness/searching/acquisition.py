@@ -1,7 +1,7 @@
 """Acquisition function: rank pairs of a network and a number of training epochs.
 
 The ``Surrogate`` predicts the log errors of each pair. ``Aim`` derives the probability of confirmation, the expected
-cost reduction and the training time, and combines them into an acquisition value (``Choice.worth``). ``finder``
+cost reduction and the training time, and combines them into an acquisition value (``ScoredOption.worth``). ``finder``
 supplies the networks, ``proposer`` proposes the choices. Symbols in the docstrings of this module:
 
 n: Number of fresh seeds of a confirmation, ``CONFIRM_SEEDS``.
@@ -33,7 +33,7 @@ from harness.searching.time_budget import CAUTION, TimeLeft, rounds, verifying, 
 from harness.studies.candidate import CONFIRM_SEEDS, Candidate, needed_share
 from harness.training.recipe import Recipe, length_factor
 from search_spaces.network import Analysis
-from search_spaces.space import Draw, Judgement, Objective, measured
+from search_spaces.space import Draw, Feasibility, Objective, measured
 
 # s after the start: deadline for the first confirmed candidate. 240 s are promised, and with a deadline of 180 s the
 # second candidate came too late when the first one failed its confirmation (diary 95).
@@ -82,7 +82,7 @@ class Option:
     form: str
 
     @classmethod
-    def of(cls, proposal: Draw, judgement: Judgement, objective: Objective) -> Option:
+    def of(cls, proposal: Draw, judgement: Feasibility, objective: Objective) -> Option:
         """Return the option of an accepted draw."""
         analysis = judgement.analysis
         assert analysis is not None, "an accepted network has been analysed"
@@ -101,7 +101,7 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ScoredOption:
     """Network with a number of training epochs, ranked by the acquisition function.
 
     Attributes:
@@ -184,7 +184,7 @@ class Ranking(NamedTuple):
         is_doubted: True if there is an incumbent and no pair reaches the smallest chance to propose.
     """
 
-    choices: list[Choice]
+    choices: list[ScoredOption]
     is_doubted: bool
 
 
@@ -300,12 +300,12 @@ class Aim:
             verifications = np.array([verifying(float(option), workers) for option in seconds])
             free = np.maximum(0.0, 1 - verifications / time_left.left)
             worths = (np.minimum(1.0, attempts) * -np.expm1(none_stands)) ** _CERTAINTY * falls * free
-        choices: dict[str, Choice] = {}
+        choices: dict[str, ScoredOption] = {}
         # The margin breaks ties, as all worths may underflow to 0.
         for at in np.lexsort((-margins, -worths)):
             if hopeful[at]:
                 option, epochs = pairs[at]
-                choices.setdefault(option.hash, Choice(option, epochs, float(chances[at]), float(worths[at])))
+                choices.setdefault(option.hash, ScoredOption(option, epochs, float(chances[at]), float(worths[at])))
             if len(choices) == _MOST_RANKED:
                 break
         return Ranking(list(choices.values()), is_doubted)
@@ -329,7 +329,7 @@ class Aim:
         spread = np.sqrt(deviations**2 + seed_variance(self.needed, self.images) / CONFIRM_SEEDS)
         return means, deviations, spread
 
-    def one_by_one(self, ranked: Sequence[Choice], count: int) -> list[Choice]:
+    def one_by_one(self, ranked: Sequence[ScoredOption], count: int) -> list[ScoredOption]:
         """Return up to ``count`` choices, selected greedily as a sequential batch.
 
         Each selected choice joins the open candidates, which changes F of the remaining choices to F'. The acquisition

@@ -62,7 +62,7 @@ class _LastWords:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class SearchOutcome:
     """Outcome of a search that was not interrupted.
 
     Attributes:
@@ -364,7 +364,9 @@ def _said(why: Any, sentences: tuple[str, ...], arguments: tuple[str, ...], advi
     return _LastWords(why=why, sentences=sentences, arguments=arguments, advice=advice, command=typed(*arguments))
 
 
-def outcome_of(plan: SearchPlan, search: Search, verdict: Verdict | None, typed_options: Mapping[str, str]) -> Outcome:
+def outcome_of(
+    plan: SearchPlan, search: Search, verdict: Verdict | None, typed_options: Mapping[str, str]
+) -> SearchOutcome:
     """Return the outcome of a search that was not interrupted, and log the advice as an ``Advised`` event.
 
     Args:
@@ -392,7 +394,7 @@ def outcome_of(plan: SearchPlan, search: Search, verdict: Verdict | None, typed_
         waiting = replace(last, seconds=search.state.seconds + last.seconds)
     elif verdict is None:
         nearest = nearest_miss(search.state.candidates.values())
-    outcome = Outcome(
+    outcome = SearchOutcome(
         plan=plan, state=search.state, verdict=verdict, typed_options=typed_options, nearest=nearest, waiting=waiting
     )
     words = outcome.words()

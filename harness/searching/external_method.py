@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from harness.searching.finder import Inquiry
 from harness.searching.optuna_sampler import takes_problem
-from harness.searching.proposer import ASKS, Answer
+from harness.searching.proposer import ASKS, InquiryAnswer
 from harness.searching.time_budget import TimeLeft, work_of
 from harness.studies.candidate import Candidate
 from harness.studies.config import StudyConfig
@@ -65,7 +65,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class TriedNetwork:
     """Earlier proposal of the method, with the results so far.
 
     Attributes:
@@ -101,7 +101,7 @@ class Rung:
     validation_accuracy_pct: float
 
 
-Ask = Callable[[Sequence[Trial]], str]
+Ask = Callable[[Sequence[TriedNetwork]], str]
 Stop = Callable[[Rung], bool]
 
 
@@ -130,7 +130,7 @@ class Asker:
     ask: Ask
     stop: Stop | None = None
     lengths: tuple[int, ...] = ()
-    rejected: dict[str, Trial] = field(default_factory=dict)
+    rejected: dict[str, TriedNetwork] = field(default_factory=dict)
 
     @property
     def is_hopeless(self) -> Callable[[Result], bool] | None:
@@ -142,7 +142,7 @@ class Asker:
             Rung(str(result.architecture), len(result.history), result.validation_accuracy_pct or 0.0)
         )
 
-    def propose(self, inquiry: Inquiry) -> Answer:
+    def propose(self, inquiry: Inquiry) -> InquiryAnswer:
         """Return the next proposal; without a network after too many known or infeasible answers in a row.
 
         Raises:
@@ -173,14 +173,16 @@ class Asker:
                     decisions=(),
                     epochs=epochs if self.lengths else None,
                 )
-                return Answer(proposal, tuple(passed), unproposed_counts=over)
+                return InquiryAnswer(proposal, tuple(passed), unproposed_counts=over)
             lacks_time = lacks_time or reason is None
             over[reason or Metric.MACS.value] += 1
-            self.rejected[hash_] = Trial(str(architecture), analysis.parameters, "rejected", None, (), stands=False)
+            self.rejected[hash_] = TriedNetwork(
+                str(architecture), analysis.parameters, "rejected", None, (), stands=False
+            )
         why = f"{len(passed)} of {len(passed) + over.total()} consecutive proposals were known, the rest infeasible"
-        return Answer(None, tuple(passed), why, lacks_time or time_left.is_over(), over)
+        return InquiryAnswer(None, tuple(passed), why, lacks_time or time_left.is_over(), over)
 
-    def _answer(self, tried: Sequence[Trial]) -> tuple[Architecture, Analysis]:
+    def _answer(self, tried: Sequence[TriedNetwork]) -> tuple[Architecture, Analysis]:
         answer = self.ask(tried)
         try:
             architecture = parse_network(answer, self.space.task)
@@ -210,9 +212,9 @@ class Asker:
         """Do nothing: the method receives all trials at the next call of ``ask``."""
 
 
-def _tried(candidate: Candidate) -> Trial:
+def _tried(candidate: Candidate) -> TriedNetwork:
     first = candidate.first
-    return Trial(
+    return TriedNetwork(
         network=str(candidate.proposal.architecture),
         parameters=candidate.proposal.parameters,
         state="running" if first is None else str(first.status),
@@ -248,7 +250,7 @@ def method_of(config: StudyConfig, space: SearchSpace, workers: int) -> Asker | 
         method: Ask | tuple[Ask, Stop] = function_of(name, "--sampler")(problem)
         name_network, judge_rung = functions_of(method)
 
-    def ask(tried: Sequence[Trial]) -> str:
+    def ask(tried: Sequence[TriedNetwork]) -> str:
         with called(f"--sampler {name}"):
             if isinstance(answer := name_network(tried), str):
                 return answer

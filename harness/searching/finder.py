@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.searching.acquisition import UNLIKELY, Aim, Choice, Forecast, Option, form_calibration
+from harness.searching.acquisition import UNLIKELY, Aim, Forecast, Option, ScoredOption, form_calibration
 from harness.searching.optuna_sampler import SURROGATE
 from harness.searching.surrogate.features import row_of
 from harness.searching.surrogate.model import IMAGES, OPEN, PRIOR_ERRORS, SETTLED, Observation, Past, Surrogate
@@ -28,7 +28,7 @@ from search_spaces.notation import parse_space
 from search_spaces.space import (
     Condition,
     Draw,
-    Judgement,
+    Feasibility,
     Metric,
     Objective,
     SearchSpace,
@@ -139,7 +139,7 @@ class Finder:
         self.taken = frozenset((each.hash, each.epochs or config.recipe.epochs) for each in proposals)
         self.refused_proposals: list[Rejected | Repeated] = []
         self.refused_draws: Counter[str] = Counter()
-        self.nearest_draw: Judgement | None = None
+        self.nearest_draw: Feasibility | None = None
         self.option_count = 0
         self.best_options = best_options
         self.doubts = False
@@ -149,7 +149,7 @@ class Finder:
         is_small = space.configurations <= _MOST_LISTED
         self.listed_options = _listed(space.text, space.task, self.objective) if is_small else None
 
-    def option_or_refusal(self, network: Draw, judgement: Judgement | None = None) -> Option | Judgement:
+    def option_or_refusal(self, network: Draw, judgement: Feasibility | None = None) -> Option | Feasibility:
         """Return the option of a draw if it is feasible and fits the time left, else the rejecting judgement.
 
         Args:
@@ -162,15 +162,15 @@ class Finder:
         option = Option.of(network, judgement, self.objective)
         has_time = option.fits(min(self.config.all_lengths), self.time_left)
         # A training that does not fit the time left is recorded as a violation of `macs` in logs and samplers.
-        return option if has_time else Judgement(judgement.analysis, Metric.MACS.value)
+        return option if has_time else Feasibility(judgement.analysis, Metric.MACS.value)
 
-    def note_refused_proposal(self, network: Draw, judgement: Judgement, origin: str, **further: Any) -> None:
+    def note_refused_proposal(self, network: Draw, judgement: Feasibility, origin: str, **further: Any) -> None:
         """Append a ``Rejected`` event to ``refused_proposals``; ``further`` are additional fields of the event."""
         size = judgement.analysis.parameters if judgement.analysis else None
         facts = {"reason": str(judgement.reason), "parameters": size, "hash": network.architecture.hash, **further}
         self.refused_proposals.append(Rejected(origin=origin, budget=self.ceiling, **facts))
 
-    def _note_refused_draw(self, judgement: Judgement) -> None:
+    def _note_refused_draw(self, judgement: Feasibility) -> None:
         self.refused_draws[str(judgement.reason)] += 1
         if self.nearest_draw is None or judgement.nearness > self.nearest_draw.nearness:
             self.nearest_draw = judgement
@@ -196,7 +196,7 @@ class Finder:
             if self.time_left.is_over():
                 return
             option = self.option_or_refusal(draw(self.space, uniform(rng)))
-            if isinstance(option, Judgement):
+            if isinstance(option, Feasibility):
                 self._note_refused_draw(option)
             elif option.hash not in self.trials_by_hash:
                 yield option
@@ -264,7 +264,7 @@ class Finder:
             elif candidate.passed_first and not candidate.is_confirmed and not candidate.is_refuted:
                 yield cost, candidate.chance_to_stand
 
-    def choose_by_surrogate(self, rng: random.Random) -> list[Choice]:
+    def choose_by_surrogate(self, rng: random.Random) -> list[ScoredOption]:
         """Return a batch of choices in descending order of the acquisition value.
 
         In a large space, the acquisition function is optimized by random draws and mutations of the best networks. The
@@ -299,7 +299,7 @@ class Finder:
         options = [*earlier_options, *draws] or list(itertools.islice(self.draw_options(rng), 1))
         return list({each.hash: each for each in options}.values())
 
-    def _choices_at_once(self, choices: Sequence[Choice]) -> int:
+    def _choices_at_once(self, choices: Sequence[ScoredOption]) -> int:
         """Return the batch size: for short trainings, the number of runs that end during an optimization."""
         workers = self.time_left.workers
         count = max(1, workers // _WORKERS_PER_CHOICE)
@@ -348,7 +348,7 @@ class Finder:
                 except DrawError:
                     continue
                 child = self.option_or_refusal(*network)
-                if isinstance(child, Judgement):
+                if isinstance(child, Feasibility):
                     self._note_refused_draw(child)
                 elif child.hash not in hashes:
                     children[child.hash] = child

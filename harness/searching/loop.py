@@ -43,7 +43,7 @@ from harness.studies.mirror import write_database
 from harness.studies.state import StudyState
 from harness.system.errors import HarnessError
 from harness.system.machine import handled
-from harness.training.executors.base import Broken, ExecutorOf, Source, StretchEnded
+from harness.training.executors.base import Broken, DataLocation, ExecutorOf, StretchEnded
 from harness.training.executors.processes import Processes
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job, initial_result
@@ -93,7 +93,7 @@ def run_search(search: Search, command: list[str]) -> None:
 def open_search(
     state: StudyState,
     effort: Effort,
-    source: Source,
+    source: DataLocation,
     executor_of: ExecutorOf = Processes,
     *,
     floor: Sequence[Architecture] = (),

@@ -23,7 +23,17 @@ from harness.system.errors import UsageError
 from harness.system.user_code import called, function_of
 from harness.training.result import Status
 from search_spaces.errors import DrawError, nearest
-from search_spaces.space import Decision, Draw, Options, SearchSpace, draw, draw_uniform, mutate, replay, uniform
+from search_spaces.space import (
+    Decision,
+    DecisionOptions,
+    Draw,
+    SearchSpace,
+    draw,
+    draw_uniform,
+    mutate,
+    replay,
+    uniform,
+)
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -184,7 +194,7 @@ def _own(name: str, seed: int) -> BaseSampler:
     return sampler
 
 
-class Index:
+class SamplerStudy:
     """In-memory Optuna study of a search that minimises the cost.
 
     Attributes:
@@ -232,7 +242,7 @@ class Index:
         self.asked += 1
         trial = self.study.ask()
 
-        def decide(name: str, options: Options) -> int:
+        def decide(name: str, options: DecisionOptions) -> int:
             if options.ordered:
                 return trial.suggest_int(name, 0, options.size - 1)
             return int(trial.suggest_categorical(name, list(range(options.size))))

@@ -21,10 +21,10 @@ from harness.studies.candidate import CONFIDENCE, CONFIRM_SEEDS, MOST_SEEDS, nee
 from harness.studies.config import StudyConfig, StudyObjective, check_config, config_document, read_config
 from harness.system.errors import ContentError, DeviceError, UsageError
 from harness.system.files import Workspace
-from harness.training.executors.base import ExecutorOf, Source
+from harness.training.executors.base import DataLocation, ExecutorOf
 from harness.training.executors.processes import Processes
 from harness.training.executors.ray import NodeInfo, nodes_now
-from harness.training.native.engine import Choice
+from harness.training.native.engine import EngineChoice
 from harness.training.recipe import NamedRecipe
 from search_spaces.chips import Chip
 from search_spaces.errors import SearchSpaceError
@@ -57,13 +57,13 @@ class SearchPlan:
     data: Dataset
     config: StudyConfig
     effort: Effort
-    source: Source
+    source: DataLocation
     recipe: NamedRecipe
     space: SearchSpace
     offset: ErrorRatio
     past: tuple[PastTraining, ...]
     left_out: tuple[str, ...]
-    engine: Choice
+    engine: EngineChoice
     origins: dict[str, str]
     executor_of: ExecutorOf = Processes
     nodes: tuple[NodeInfo, ...] = ()

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from harness.searching.acquisition import Choice, Option
+from harness.searching.acquisition import Option, ScoredOption
 from harness.searching.finder import DRAWS, Finder, Inquiry
 from harness.searching.floor import floor_epochs
-from harness.searching.optuna_sampler import SURROGATE, Index, Trial
+from harness.searching.optuna_sampler import SURROGATE, SamplerStudy, Trial
 from harness.searching.surrogate.model import NO_PAST, Past
 from harness.searching.turn import turn_of
 from harness.studies.candidate import FLOOR, Candidate, objective_of
@@ -57,7 +57,7 @@ ALL_ON = Switches()
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class InquiryAnswer:
     """Answer to an inquiry: a proposal, or the reason for having none.
 
     Attributes:
@@ -86,7 +86,7 @@ class Proposing(Protocol):
         """Return a generator of candidates with predictions for a forecast; None without a surrogate model."""
         ...
 
-    def propose(self, inquiry: Inquiry) -> Answer:
+    def propose(self, inquiry: Inquiry) -> InquiryAnswer:
         """Return the next network to train."""
         ...
 
@@ -126,13 +126,13 @@ class Proposer:
         self.config = config
         self.switches = switches
         self.past = past
-        self.index = Index(config.sampler, config.seed)
+        self.index = SamplerStudy(config.sampler, config.seed)
         self.running: dict[int, Trial] = {}
         self.floor = [Draw(network, ()) for network in floor]
         is_lost = not switches.ladder or (past != NO_PAST and not config.known)
         self.ladder = [] if is_lost else _size_ladder(space, config)
         # Choices made in advance for the next proposals; valid while the ceiling is unchanged.
-        self._ahead: list[Choice] = []
+        self._ahead: list[ScoredOption] = []
         self._ahead_ceiling = 0
         # Best networks of the latest ranking; the next ranking starts from these.
         self._best_options: Sequence[Option] = ()
@@ -141,7 +141,7 @@ class Proposer:
         """Return a generator of candidates that starts from the best networks of the latest ranking."""
         return Finder(self.space, self.config, inquiry, self.past, self._best_options)
 
-    def propose(self, inquiry: Inquiry) -> Answer:
+    def propose(self, inquiry: Inquiry) -> InquiryAnswer:
         """Return the next network to train."""
         finder = self.finder(inquiry)
         proposal = self._first_of(self.floor, FLOOR, finder) or self._first_of(self.ladder, "ladder", finder)
@@ -151,9 +151,9 @@ class Proposer:
         if proposal is None and not (self.switches.aim and self.config.sampler == SURROGATE):
             proposal = self._ask(finder)
         if proposal is not None:
-            return Answer(proposal, tuple(finder.refused_proposals), unproposed_counts=finder.refused_draws)
+            return InquiryAnswer(proposal, tuple(finder.refused_proposals), unproposed_counts=finder.refused_draws)
         why, lacks_time = finder.why_nothing()
-        return Answer(None, tuple(finder.refused_proposals), why, lacks_time, finder.refused_draws)
+        return InquiryAnswer(None, tuple(finder.refused_proposals), why, lacks_time, finder.refused_draws)
 
     def enter(self, proposal: Proposal) -> None:
         """Register a network to be trained that the sampler did not propose in this session."""
@@ -256,7 +256,12 @@ class Proposer:
         return None if option is None else self._proposed(finder, option, "draw")
 
     def _proposed(
-        self, finder: Finder, option: Option, origin: str, choice: Choice | None = None, trial: Trial | None = None
+        self,
+        finder: Finder,
+        option: Option,
+        origin: str,
+        choice: ScoredOption | None = None,
+        trial: Trial | None = None,
     ) -> Proposal:
         lengths = self.config.all_lengths
         epochs = min(lengths)

@@ -23,9 +23,9 @@ from harness.system.errors import ContentError, UsageError, typed
 from harness.system.files import Workspace
 from harness.system.machine import choose_device, worker_count
 from harness.system.user_code import source_sha256
-from harness.training.executors.base import Limits, Source
+from harness.training.executors.base import DataLocation, Limits
 from harness.training.executors.processes import Processes
-from harness.training.native.engine import Choice, choose_engine
+from harness.training.native.engine import EngineChoice, choose_engine
 from harness.training.recipe import (
     NamedRecipe,
     Recipe,
@@ -98,7 +98,7 @@ class Resolved:
     sampler: str
     sampler_sha256: str
     recipe: NamedRecipe | None
-    engine: Choice
+    engine: EngineChoice
     space: SearchSpace
     budget: int
     minimise: tuple[Metric, ...]
@@ -116,9 +116,9 @@ class Resolved:
         return self.recipe or named_recipe(CHOICES[0])
 
     @property
-    def source(self) -> Source:
+    def source(self) -> DataLocation:
         """Name and folder of the images, for the workers."""
-        return Source(self.data.name, self.request.data)
+        return DataLocation(self.data.name, self.request.data)
 
 
 def resolve(request: SearchRequest, workspace: Workspace) -> Resolved:

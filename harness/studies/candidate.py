@@ -90,7 +90,7 @@ VERIFIED_STATES = (NetworkState.MET, NetworkState.OPEN, NetworkState.MISSED)
 CONFIRMED_STATES = (NetworkState.MET, NetworkState.OPEN, NetworkState.CONFIRMED)
 
 
-class Step(Enum):
+class StateStep(Enum):
     """Change of the state of a network, caused by an event of the log."""
 
     REACHED_A_RUNG = auto()
@@ -107,20 +107,20 @@ class Step(Enum):
 _BEFORE_A_RUN = (NetworkState.WAITING, NetworkState.TRAINING)
 # Next state by (state, step); any other step changes nothing. Logs of older programs may lack steps, so confirmations,
 # refutations and verdicts do not depend on earlier steps. Only another verdict changes a verdict.
-TRANSITIONS: Mapping[tuple[NetworkState, Step], NetworkState] = {
-    (NetworkState.WAITING, Step.REACHED_A_RUNG): NetworkState.TRAINING,
-    **{(state, Step.FAILED): NetworkState.FAILED for state in _BEFORE_A_RUN},
-    **{(state, Step.PRUNED): NetworkState.PRUNED for state in _BEFORE_A_RUN},
-    **{(state, Step.COMPLETED): NetworkState.TRAINED for state in _BEFORE_A_RUN},
+TRANSITIONS: Mapping[tuple[NetworkState, StateStep], NetworkState] = {
+    (NetworkState.WAITING, StateStep.REACHED_A_RUNG): NetworkState.TRAINING,
+    **{(state, StateStep.FAILED): NetworkState.FAILED for state in _BEFORE_A_RUN},
+    **{(state, StateStep.PRUNED): NetworkState.PRUNED for state in _BEFORE_A_RUN},
+    **{(state, StateStep.COMPLETED): NetworkState.TRAINED for state in _BEFORE_A_RUN},
     # A network may be trained again with another number of epochs; the best first run counts.
-    (NetworkState.FAILED, Step.PRUNED): NetworkState.PRUNED,
-    (NetworkState.FAILED, Step.COMPLETED): NetworkState.TRAINED,
-    (NetworkState.PRUNED, Step.COMPLETED): NetworkState.TRAINED,
-    **{(state, Step.CONFIRMED): NetworkState.CONFIRMED for state in NetworkState if state not in VERIFIED_STATES},
-    **{(state, Step.REFUTED): NetworkState.REFUTED for state in NetworkState if state not in VERIFIED_STATES},
-    **{(state, Step.MET): NetworkState.MET for state in NetworkState},
-    **{(state, Step.LEFT_OPEN): NetworkState.OPEN for state in NetworkState},
-    **{(state, Step.MISSED): NetworkState.MISSED for state in NetworkState},
+    (NetworkState.FAILED, StateStep.PRUNED): NetworkState.PRUNED,
+    (NetworkState.FAILED, StateStep.COMPLETED): NetworkState.TRAINED,
+    (NetworkState.PRUNED, StateStep.COMPLETED): NetworkState.TRAINED,
+    **{(state, StateStep.CONFIRMED): NetworkState.CONFIRMED for state in NetworkState if state not in VERIFIED_STATES},
+    **{(state, StateStep.REFUTED): NetworkState.REFUTED for state in NetworkState if state not in VERIFIED_STATES},
+    **{(state, StateStep.MET): NetworkState.MET for state in NetworkState},
+    **{(state, StateStep.LEFT_OPEN): NetworkState.OPEN for state in NetworkState},
+    **{(state, StateStep.MISSED): NetworkState.MISSED for state in NetworkState},
 }
 
 

@@ -17,7 +17,7 @@ from harness.studies.candidate import (
     Candidate,
     NearestMiss,
     NetworkState,
-    Step,
+    StateStep,
     combined_cost,
     costs_of,
     final_order,
@@ -45,13 +45,13 @@ from harness.training.result import Purpose, Result, Status
 _E = TypeVar("_E", bound=Event)
 # Final errors per error at a rung, of complete runs, ascending, by (epochs, rung).
 Ratios = dict[tuple[int, int], list[float]]
-_FIRST_RUN_STEPS = {Status.COMPLETE: Step.COMPLETED, Status.PRUNED: Step.PRUNED}
-_VERDICT_STEPS = {True: Step.MET, None: Step.LEFT_OPEN, False: Step.MISSED}
+_FIRST_RUN_STEPS = {Status.COMPLETE: StateStep.COMPLETED, Status.PRUNED: StateStep.PRUNED}
+_VERDICT_STEPS = {True: StateStep.MET, None: StateStep.LEFT_OPEN, False: StateStep.MISSED}
 # Longest time between the entries of a refutation and of the confirmation that replaces the refuted network.
 _REPLACEMENT_SECONDS = 1.0
 
 
-class Decision(NamedTuple):
+class StateDecision(NamedTuple):
     """A decision about a network: a confirmation or refutation by fresh seeds, or the choice of the winner.
 
     Attributes:
@@ -124,8 +124,8 @@ class StudyState:
         self.contenders: dict[int, Candidate] = {}
         self.standing: Candidate | None = None
         self.confirmations: list[int] = []
-        self.decisions: list[Decision] = []
-        self.last_decisions: dict[str, Decision] = {}
+        self.decisions: list[StateDecision] = []
+        self.last_decisions: dict[str, StateDecision] = {}
         self.network_states: dict[str, NetworkState] = {}
         self.verdicts: dict[int, Verified] = {}
         self._confirm_seeds = confirm_seeds
@@ -148,7 +148,7 @@ class StudyState:
             case Repeated():
                 self._on_repeated(event)
             case RungReached(purpose=Purpose.SEARCH) if event.trial in self.proposals:
-                self._advance_network(self.proposals[event.trial].hash, Step.REACHED_A_RUNG)
+                self._advance_network(self.proposals[event.trial].hash, StateStep.REACHED_A_RUNG)
             case RunEnded(run=run) if run.trial is not None:
                 self.ended[run.trial, run.purpose, run.seed_index] = cast("Entry[RunEnded]", entry)
                 if run.trial in self.candidates:
@@ -191,7 +191,7 @@ class StudyState:
     def _on_run_ended(self, candidate: Candidate, run: Result) -> None:
         if run.purpose is Purpose.SEARCH:
             candidate.first = run
-            self._advance_network(candidate.proposal.hash, _FIRST_RUN_STEPS.get(run.status, Step.FAILED))
+            self._advance_network(candidate.proposal.hash, _FIRST_RUN_STEPS.get(run.status, StateStep.FAILED))
             self.trained += 1 if run.validation_errors is not None else 0
         elif run.purpose is Purpose.CONFIRM:
             candidate.fresh = sorted([*candidate.fresh, run], key=lambda other: other.seed_index)
@@ -206,7 +206,7 @@ class StudyState:
             self.contenders.pop(trial, None)
         self._update_standing()
 
-    def _advance_network(self, network_hash: str, step: Step) -> None:
+    def _advance_network(self, network_hash: str, step: StateStep) -> None:
         state = self.network_states.get(network_hash, NetworkState.WAITING)
         self.network_states[network_hash] = TRANSITIONS.get((state, step), state)
 
@@ -215,7 +215,7 @@ class StudyState:
         self.confirmations = [*others, event.trial]
         self._limiting_hash = event.hash
         self._forget_restored_limit(elapsed)
-        self.decisions.append(self._decide(elapsed, event, Step.CONFIRMED, event.budget or self._limit))
+        self.decisions.append(self._decide(elapsed, event, StateStep.CONFIRMED, event.budget or self._limit))
 
     def _on_refuted(self, elapsed: float, event: FailedConfirmation) -> None:
         self.confirmations = [trial for trial in self.confirmations if trial != event.trial]
@@ -223,7 +223,7 @@ class StudyState:
         if event.hash == self._limiting_hash:
             self._limiting_hash = ""
             limit = self.config.ceilings[0]
-        self.decisions.append(self._decide(elapsed, event, Step.REFUTED, limit))
+        self.decisions.append(self._decide(elapsed, event, StateStep.REFUTED, limit))
 
     def _on_winner(self, elapsed: float, event: WinnerChosen) -> None:
         self._winner = event.trial
@@ -241,8 +241,8 @@ class StudyState:
             self.decisions.append(last._replace(limit=self._limit))
 
     def _decide(
-        self, elapsed: float, event: Confirmed | FailedConfirmation | WinnerChosen, step: Step | None, limit: int
-    ) -> Decision:
+        self, elapsed: float, event: Confirmed | FailedConfirmation | WinnerChosen, step: StateStep | None, limit: int
+    ) -> StateDecision:
         """Advance a network by a step, if any, set its last decision, and return the decision."""
         candidate = self.candidates.get(event.trial)
         # The proposal is missing in damaged logs only; the event states the parameters for all metrics.
@@ -252,7 +252,7 @@ class StudyState:
             self._advance_network(event.hash, step)
         state = self.network_states.get(event.hash, NetworkState.WAITING)
         seeds = event.validation_seeds or 0
-        decision = Decision(elapsed, event.hash, event.trial, cost, state, seeds, was_confirmed, limit)
+        decision = StateDecision(elapsed, event.hash, event.trial, cost, state, seeds, was_confirmed, limit)
         self.last_decisions[event.hash] = decision
         return decision
 

@@ -29,7 +29,15 @@ from harness.system.errors import ContentError
 from harness.system.terminal import counted, say_once
 from harness.training.modules import Images, normalised
 from search_spaces import modules
-from search_spaces.deployment import IntegerPlan, Kind, LearnedKernel, OpPath, Step, check_integer_form, integer_plan
+from search_spaces.deployment import (
+    IntegerPlan,
+    IntegerStep,
+    LearnedKernel,
+    OpPath,
+    StepKind,
+    check_integer_form,
+    integer_plan,
+)
 from search_spaces.modules import in_poses
 from search_spaces.network import Architecture
 from search_spaces.ops import Kernel, LeakyReLU, Linear, PoseLinear, PReLU, Role
@@ -103,7 +111,7 @@ def module_at(network: nn.Module, path: OpPath) -> Any:
     return module
 
 
-def step_output(network: nn.Module, step: Step, values: Tensor, skip: Tensor | None) -> Tensor:
+def step_output(network: nn.Module, step: IntegerStep, values: Tensor, skip: Tensor | None) -> Tensor:
     """Return the floating-point output of a step before its pooling, (batch, channels, rows, columns)."""
     if step.op is not None:
         if isinstance(step.op, Linear):
@@ -120,7 +128,7 @@ def step_output(network: nn.Module, step: Step, values: Tensor, skip: Tensor | N
     return values
 
 
-def pooled(step: Step, values: Tensor) -> Tensor:
+def pooled(step: IntegerStep, values: Tensor) -> Tensor:
     """Return the values after the pooling that is part of a convolution step."""
     if step.pool is None:
         return values
@@ -151,7 +159,7 @@ def map_scales(network: nn.Module, plan: IntegerPlan, images: Images) -> Tensor:
     scales = [1 / (255 * images.deviation[0])]
     for step, values_of_map in zip(plan.steps[:-1], samples[1:], strict=True):
         assert step.target == len(scales), "each step but the last writes the next map"
-        if step.kind in (Kind.POOLING, Kind.UNSHUFFLE):
+        if step.kind in (StepKind.POOLING, StepKind.UNSHUFFLE):
             # Pooling and unshuffling keep the scale of their input.
             scales.append(scales[step.source])
             continue
@@ -179,7 +187,7 @@ def _integer_weights(network: nn.Module, kernel: LearnedKernel) -> tuple[Integer
     """
     module = module_at(network, kernel.path)
     weights = _numbers_of(module.weight)
-    if isinstance(module, modules.PoseLinear):
+    if isinstance(module, modules.PoseLinearModule):
         by_channel, channel_scale = _rounded(weights[:, : -module.poses], _WEIGHT_MAX)
         by_pose, pose_scale = _rounded(1 + weights[:, -module.poses :], _POSE_MAX)
         stored = np.concatenate([by_channel, by_pose], 1)
@@ -193,7 +201,7 @@ def _rounded(weights: npt.NDArray[np.float64], largest: int) -> tuple[Integers, 
     return np.rint(weights / scale).astype(np.int64), scale
 
 
-def product_weights(kernel: Integers, step: Step) -> Integers:
+def product_weights(kernel: Integers, step: IntegerStep) -> Integers:
     """Return the weights of a step, (filters, rows, columns, channels); multiply out a ``PoseLinear`` kernel."""
     if not isinstance(step.op, PoseLinear):
         return kernel
@@ -257,11 +265,11 @@ class _Converter:
     scales: tuple[float, ...]
     offset: int
 
-    def numbers(self, step: Step) -> StepNumbers:
+    def numbers(self, step: IntegerStep) -> StepNumbers:
         """Return the constants of a step."""
-        if step.kind is Kind.LOGITS:
+        if step.kind is StepKind.LOGITS:
             return self.logit_numbers(step)
-        if step.kind not in (Kind.CONVOLUTION, Kind.SCALING) or step.target is None:
+        if step.kind not in (StepKind.CONVOLUTION, StepKind.SCALING) or step.target is None:
             return StepNumbers()
         largest_sums, sum_scale = self.largest_sums(step)
         multipliers, biases = self.real_numbers(step, sum_scale)
@@ -270,7 +278,7 @@ class _Converter:
         skip_largest = 0 if step.skip is None else self.plan.maps[step.skip].largest
         return _fitted(multipliers, biases, skip_multiplier, slope, largest_sums, skip_largest)
 
-    def largest_sums(self, step: Step) -> tuple[Integers, float]:
+    def largest_sums(self, step: IntegerStep) -> tuple[Integers, float]:
         """Return the largest possible magnitude of the sum of each channel, and the scale of the sums."""
         largest = self.largest_input(step)
         channels = self.plan.maps[step.target].shape[0] if step.target is not None else 0
@@ -282,13 +290,15 @@ class _Converter:
             step.kernel
         ]
 
-    def largest_input(self, step: Step) -> int:
+    def largest_input(self, step: IntegerStep) -> int:
         """Return the largest possible magnitude of the input of a step."""
         if step.source == 0 and step.kernel is not None:
             return max(self.offset, 255 - self.offset)
         return self.plan.maps[step.source].largest
 
-    def real_numbers(self, step: Step, sum_scale: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    def real_numbers(
+        self, step: IntegerStep, sum_scale: float
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return the multipliers and biases of a step before rounding, one per group of channels."""
         assert step.target is not None, "logits have no multipliers"
         scale = self.scales[step.target]
@@ -312,7 +322,7 @@ class _Converter:
         multipliers = gains * sum_scale / scale
         return _first_of_groups(multipliers, step.multipliers), _first_of_groups(biases / scale, step.biases)
 
-    def offset_biases(self, step: Step, sum_scale: float) -> npt.NDArray[np.float64]:
+    def offset_biases(self, step: IntegerStep, sum_scale: float) -> npt.NDArray[np.float64]:
         """Return the correction of each bias for the rounding of the mean of the image to a whole byte.
 
         The correction is exact inside the image. At the border an error of up to half a byte times the weights outside
@@ -324,7 +334,7 @@ class _Converter:
         sums: npt.NDArray[np.float64] = weights.reshape(len(weights), -1).sum(1) * difference * sum_scale
         return sums
 
-    def slope(self, step: Step) -> float | None:
+    def slope(self, step: IntegerStep) -> float | None:
         """Return the factor of the rectifier on numbers below zero, or None without a slope."""
         if isinstance(step.rectifier, LeakyReLU):
             return step.rectifier.slope
@@ -339,12 +349,12 @@ class _Converter:
         scale = self.scales[step.source] / self.positions(step)
         return scale if step.kernel is None else scale * self.kernel_scales[step.kernel]
 
-    def positions(self, step: Step) -> int:
+    def positions(self, step: IntegerStep) -> int:
         """Return the number of positions of a map that are summed before the logits: all for global pooling, else 1."""
         _, rows, columns = self.plan.maps[step.source].shape
         return rows * columns if step.is_global else 1
 
-    def logit_numbers(self, step: Step) -> StepNumbers:
+    def logit_numbers(self, step: IntegerStep) -> StepNumbers:
         """Return the constants of the logits, which have biases but no multipliers."""
         positions = self.positions(step)
         largest = positions * self.largest_input(step)
@@ -463,16 +473,16 @@ def maps_of(network: IntegerNetwork, pixels: npt.NDArray[np.uint8]) -> tuple[lis
         if step.target is None:
             return maps, _logits(network, step, numbers, values)
         match step.kind:
-            case Kind.CONVOLUTION:
+            case StepKind.CONVOLUTION:
                 sums = _convolved(values, network.kernels[step.kernel or 0], step)
                 output = _output(network, step, numbers, sums, maps)
                 if step.pool is not None:
                     window = step.pool.window()
                     assert window is not None, "a pooling that is fused with a convolution has windows"
                     output = _pooled(output, window[0], step.pool.role)
-            case Kind.SCALING:
+            case StepKind.SCALING:
                 output = _output(network, step, numbers, values, maps)
-            case Kind.POOLING:
+            case StepKind.POOLING:
                 assert step.op is not None, "a pooling is an op"
                 edge = step.op.window()
                 size = edge[0] if edge is not None else 0
@@ -483,7 +493,7 @@ def maps_of(network: IntegerNetwork, pixels: npt.NDArray[np.uint8]) -> tuple[lis
     raise AssertionError("the last step gives logits")
 
 
-def _convolved(values: Integers, kernel: Integers, step: Step) -> Integers:
+def _convolved(values: Integers, kernel: Integers, step: IntegerStep) -> Integers:
     """Return the sums of a convolution or linear layer, (n, rows, columns, channels)."""
     op = step.op
     if not isinstance(op, Kernel):
@@ -514,7 +524,7 @@ def kernel_in_poses(kernel: Integers, poses: int) -> Integers:
 
 
 def _output(
-    network: IntegerNetwork, step: Step, numbers: StepNumbers, sums: Integers, maps: list[Integers]
+    network: IntegerNetwork, step: IntegerStep, numbers: StepNumbers, sums: Integers, maps: list[Integers]
 ) -> Integers:
     """Apply multipliers, biases, residual sum, rectifier and clamping to the sums of a step."""
     assert step.target is not None, "logits have no multipliers"
@@ -550,7 +560,7 @@ def _pooled(values: Integers, edge: int, role: Role) -> Integers:
     return means
 
 
-def _unshuffled(values: Integers, step: Step) -> Integers:
+def _unshuffled(values: Integers, step: IntegerStep) -> Integers:
     """Move each window into the channels, in torch's order: by channel, then row, then column."""
     window = step.op.window() if step.op is not None else None
     assert window is not None, "an unshuffle has windows"
@@ -560,7 +570,7 @@ def _unshuffled(values: Integers, step: Step) -> Integers:
     return parts.transpose(0, 1, 3, 5, 2, 4).reshape(count, rows // edge, columns // edge, -1)
 
 
-def _logits(network: IntegerNetwork, step: Step, numbers: StepNumbers, values: Integers) -> Integers:
+def _logits(network: IntegerNetwork, step: IntegerStep, numbers: StepNumbers, values: Integers) -> Integers:
     sums = values.sum((1, 2)) if step.is_global else values.reshape(len(values), -1)
     if step.kernel is None:
         return sums

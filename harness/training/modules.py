@@ -25,7 +25,7 @@ from search_spaces.ops import Op, Residual, Role, Shape
 _VAIN_DRAWS = 32
 
 
-class _Residual(nn.Module):  # adds the input to the output of the ops
+class _ResidualModule(nn.Module):  # adds the input to the output of the ops
     def __init__(self, ops: nn.Sequential) -> None:
         super().__init__()
         self.ops = ops
@@ -40,7 +40,7 @@ def _sequence(ops: tuple[Op, ...], shape: Shape, tied: dict[str, nn.Module] | No
     modules: list[nn.Module] = []
     for op in ops:
         if isinstance(op, Residual):
-            module: nn.Module = _Residual(_sequence(op.ops, shape, tied))
+            module: nn.Module = _ResidualModule(_sequence(op.ops, shape, tied))
         else:
             module = op.module(shape)
         if op.tie is not None:
@@ -58,7 +58,7 @@ def _share(module: nn.Module, tie: str, tied: dict[str, nn.Module]) -> None:
         module.register_parameter(name, getattr(first, name))
 
 
-class Network(nn.Module):
+class TorchNetwork(nn.Module):
     """The ops of an architecture in order; maps images (batch, channels, rows, columns) to logits (batch, classes)."""
 
     def __init__(self, ops: nn.Sequential) -> None:
@@ -71,10 +71,10 @@ class Network(nn.Module):
         return torch.flatten(self.ops(images), 1)
 
 
-def build(architecture: Architecture, task: Task) -> Network:
+def build(architecture: Architecture, task: Task) -> TorchNetwork:
     """Return the torch module of an architecture, with the default first weights of torch."""
     expected = analyse(architecture, task).parameters
-    network = Network(_sequence(architecture.ops, task.input_shape))
+    network = TorchNetwork(_sequence(architecture.ops, task.input_shape))
     counted = sum(parameter.numel() for parameter in network.parameters())
     if counted != expected:
         raise AssertionError(
@@ -116,7 +116,7 @@ def _shortened(ops: tuple[Op, ...]) -> Iterator[tuple[Op, tuple[Op, ...]]]:
             yield inner, (*before, Residual(rest), *after)
 
 
-def _are_alike(network: Network, shorter: Network, task: Task) -> bool:
+def _are_alike(network: TorchNetwork, shorter: TorchNetwork, task: Task) -> bool:
     images = torch.randn(4, *task.input_shape)
     for seed in range(_VAIN_DRAWS):
         outputs = []
@@ -131,7 +131,7 @@ def _are_alike(network: Network, shorter: Network, task: Task) -> bool:
     return True
 
 
-def _draw_first_weights(network: Network, recipe: Recipe) -> None:
+def _draw_first_weights(network: TorchNetwork, recipe: Recipe) -> None:
     """Draw the first weights of the recipe from the global generator of torch; a tied kernel is drawn once."""
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     if recipe.initialisation != "torch":
@@ -150,7 +150,7 @@ def _draw_first_weights(network: Network, recipe: Recipe) -> None:
         _clear_last_layer(network)
 
 
-def _clear_last_layer(network: Network) -> None:
+def _clear_last_layer(network: TorchNetwork) -> None:
     # Set the last convolution or linear layer to zero, so that all classes have equal logits at first. No change if a
     # BN or ReLU follows, which passes on no useful gradient, or if the kernel is tied.
     layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
@@ -171,7 +171,7 @@ def network_on(
     seed: int = 0,
     recipe: Recipe | None = None,
     generator: torch.Generator | None = None,
-) -> Network:
+) -> TorchNetwork:
     """Return a network on a device; the global generator of torch keeps its state.
 
     Args:

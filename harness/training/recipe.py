@@ -174,7 +174,7 @@ def recipe_of_epoch(recipe: Recipe, epoch: int) -> Recipe:
 
 
 @dataclass(frozen=True, slots=True)
-class Steps:
+class StepSettings:
     """Settings of consecutive steps, as lists with an item per step."""
 
     rates: list[float]  # learning rates
@@ -182,7 +182,7 @@ class Steps:
     first_averaged: float  # step of the run, counted from 1, at which averaging begins; inf: never
 
 
-def epoch_steps(recipe: Recipe, done: int, count: int) -> Steps:
+def epoch_steps(recipe: Recipe, done: int, count: int) -> StepSettings:
     """Return the settings of the ``count`` steps of an epoch.
 
     Args:
@@ -191,7 +191,7 @@ def epoch_steps(recipe: Recipe, done: int, count: int) -> Steps:
     """
     first = math.ceil(recipe.average_start * count * recipe.epochs)
     numbers = range(done + 1, done + count + 1)
-    return Steps(
+    return StepSettings(
         [_learning_rate(recipe, number - 1, count) for number in numbers],
         # After n steps the decay is at most (1 + n) / (10 + n), so that a young average forgets its beginning faster
         # (TensorFlow's ExponentialMovingAverage).

@@ -25,7 +25,7 @@ from torch import Tensor
 from harness.training.integer import MAP_SCALES, integer_logits, integers_of, map_scales
 from harness.training.modules import (
     Images,
-    Network,
+    TorchNetwork,
     augment,
     build,
     epoch_maps,
@@ -38,7 +38,7 @@ from harness.training.native.driver import NativeProgram, flat_state, restore, r
 from harness.training.native.engine import Engine
 from harness.training.recipe import (
     Recipe,
-    Steps,
+    StepSettings,
     check_batch,
     check_network,
     decay_of,
@@ -64,7 +64,7 @@ class Training:
 
     architecture: Architecture
     task: Task
-    network: Network
+    network: TorchNetwork
     optimizer: torch.optim.Optimizer
     generator: torch.Generator
     recipe: Recipe
@@ -212,7 +212,7 @@ def _native(run: Training, engine: Engine, images: Images) -> NativeProgram:
     return run.native
 
 
-def _native_steps(run: Training, engine: Engine, images: Images, order: Tensor, moving: Steps) -> float:
+def _native_steps(run: Training, engine: Engine, images: Images, order: Tensor, moving: StepSettings) -> float:
     native = _native(run, engine, images)
     moves = recipe_of_epoch(run.recipe, len(run.history))
     maps = epoch_maps(moves, run.generator, len(moving.rates), run.task)
@@ -226,7 +226,7 @@ def _native_steps(run: Training, engine: Engine, images: Images, order: Tensor, 
     return loss
 
 
-def _train_steps(run: Training, images: Images, order: Tensor, moving: Steps) -> float:
+def _train_steps(run: Training, images: Images, order: Tensor, moving: StepSettings) -> float:
     total = torch.zeros((), device=run.device)
     size = run.recipe.batch_size
     moves = recipe_of_epoch(run.recipe, len(run.history))
@@ -342,7 +342,7 @@ def predicting_state(run: Training) -> list[Tensor]:
     return run.finished_average or run.average or run.state
 
 
-def final_network(run: Training) -> Network:
+def final_network(run: Training) -> TorchNetwork:
     """Return a copy of the network with the weights for predictions, in evaluation mode."""
     with torch.random.fork_rng(devices=[]), _holding(run, predicting_state(run)):
         network = build(run.architecture, run.task)

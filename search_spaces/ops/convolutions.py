@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from search_spaces.errors import ShapeError
-from search_spaces.ops.op import Kind, Op, Parameter, Role, Shape, Signature, flat, written
+from search_spaces.ops.op import ArgumentKind, Op, Parameter, Role, Shape, Signature, flat, written
 
 if TYPE_CHECKING:
     from torch import nn
 
-POSES = {"poses": Parameter("poses", "poses", Kind.COUNT, "number of poses", among=(1, 2, 4, 8))}
-_CHANNELS = Parameter("out_channels", "channels", Kind.COUNT, "number of output channels")
+POSES = {"poses": Parameter("poses", "poses", ArgumentKind.COUNT, "number of poses", among=(1, 2, 4, 8))}
+_CHANNELS = Parameter("out_channels", "channels", ArgumentKind.COUNT, "number of output channels")
 _WINDOW = {
-    "pad": Parameter("padding", "pad", Kind.COUNT, "padding", minimum=0),
-    "stride": Parameter("stride", "stride", Kind.COUNT, "stride"),
+    "pad": Parameter("padding", "pad", ArgumentKind.COUNT, "padding", minimum=0),
+    "stride": Parameter("stride", "stride", ArgumentKind.COUNT, "stride"),
 }
-TIE = {"tie": Parameter("tie", "tie", Kind.TIE, "tie")}
-_ENDS = {"bias": Parameter("bias", "bias", Kind.FLAG, "bias"), **TIE}
-_GROUPS = {"groups": Parameter("groups", "groups", Kind.COUNT, "number of groups")}
+TIE = {"tie": Parameter("tie", "tie", ArgumentKind.TIE, "tie")}
+_ENDS = {"bias": Parameter("bias", "bias", ArgumentKind.FLAG, "bias"), **TIE}
+_GROUPS = {"groups": Parameter("groups", "groups", ArgumentKind.COUNT, "number of groups")}
 
 
 class Kernel(Op):

@@ -30,7 +30,7 @@ def shape_text(shape: Shape) -> str:
     return "x".join(map(str, shape))
 
 
-class Kind(StrEnum):
+class ArgumentKind(StrEnum):
     """Kind of an argument; the values are texts for messages."""
 
     COUNT = "a whole number"
@@ -55,7 +55,7 @@ class Parameter:
 
     field: str
     label: str
-    kind: Kind
+    kind: ArgumentKind
     meaning: str
     minimum: int = 1
     among: tuple[int, ...] = ()
@@ -269,7 +269,7 @@ def _text(op: Op) -> str:
     for keyword, option in signature.options.items():
         value: Any = getattr(op, option.field)
         if value != getattr(default, option.field):
-            arguments.append(keyword if option.kind is Kind.FLAG else f"{keyword}={value}")
+            arguments.append(keyword if option.kind is ArgumentKind.FLAG else f"{keyword}={value}")
     return f"{name}({', '.join(arguments)})" if arguments else name
 
 

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, ClassVar
 
 from search_spaces.errors import ShapeError
 from search_spaces.ops.convolutions import POSES, TIE
-from search_spaces.ops.op import Kind, Op, Parameter, Role, Shape, Signature, written
+from search_spaces.ops.op import ArgumentKind, Op, Parameter, Role, Shape, Signature, written
 
 if TYPE_CHECKING:
     from torch import nn
 
 _NORM = {
-    "unscaled": Parameter("unscaled", "unscaled", Kind.FLAG, "fixed scale"),
+    "unscaled": Parameter("unscaled", "unscaled", ArgumentKind.FLAG, "fixed scale"),
     **POSES,
-    "shared": Parameter("shared", "shared", Kind.FLAG, "shared statistics"),
+    "shared": Parameter("shared", "shared", ArgumentKind.FLAG, "shared statistics"),
     **TIE,
 }
-_RATE = Signature(Parameter("p", "rate", Kind.RATE, "rate"), required=True)
+_RATE = Signature(Parameter("p", "rate", ArgumentKind.RATE, "rate"), required=True)
 
 
 @written(bn=Signature(options=_NORM))
@@ -78,7 +78,7 @@ class ReLU(Op):
     layer: ClassVar[str] = "ReLU"
 
 
-@written(leaky=Signature(Parameter("slope", "slope", Kind.SLOPE, "slope")))
+@written(leaky=Signature(Parameter("slope", "slope", ArgumentKind.SLOPE, "slope")))
 @dataclass(frozen=True, slots=True)
 class LeakyReLU(Op):
     """Rectifier that multiplies negative values by ``slope``, a fixed number between 0 and 1."""

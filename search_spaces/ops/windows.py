@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from search_spaces.errors import ShapeError
 from search_spaces.ops.convolutions import POSES
-from search_spaces.ops.op import Kind, Op, Parameter, Role, Shape, Signature, shape_text, written
+from search_spaces.ops.op import ArgumentKind, Op, Parameter, Role, Shape, Signature, shape_text, written
 
 if TYPE_CHECKING:
     from torch import nn
 
-_SIZE = Signature(Parameter("size", "size", Kind.COUNT, "window size"))
-_UNSHUFFLED = Signature(Parameter("size", "size", Kind.COUNT, "window size", minimum=2))
-_FEATURES = Parameter("out_features", "outputs", Kind.COUNT, "number of outputs")
+_SIZE = Signature(Parameter("size", "size", ArgumentKind.COUNT, "window size"))
+_UNSHUFFLED = Signature(Parameter("size", "size", ArgumentKind.COUNT, "window size", minimum=2))
+_FEATURES = Parameter("out_features", "outputs", ArgumentKind.COUNT, "number of outputs")
 
 
 class _Pool(Op):
@@ -137,4 +137,4 @@ class PoseLinear(Op):
     def module(self, before: Shape) -> nn.Module:
         from search_spaces import modules
 
-        return modules.PoseLinear(before[0] // self.poses, self.poses, self.out_features)
+        return modules.PoseLinearModule(before[0] // self.poses, self.poses, self.out_features)

@@ -21,7 +21,7 @@ from harness.studies.events import Entry, Event, RunEnded
 from harness.system.files import Workspace
 from harness.training.result import Epoch, Result, Status
 from reports import history
-from reports.study_facts import Network, StudyFacts, front_of, made_by, read_study, recipe_rows, settings
+from reports.study_facts import NetworkFacts, StudyFacts, front_of, made_by, read_study, recipe_rows, settings
 from reports.study_page import CONFIRMED_LABEL_ERRORS, _caveats, _next_step, _NextStep, commands, headline, mistakes
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network
@@ -43,7 +43,7 @@ def document(info: StudyFacts) -> dict[str, Any]:
 
     def plain(value: Any) -> Any:
         match value:
-            case Network():
+            case NetworkFacts():
                 return value.label
             case Result():
                 return value.status
@@ -439,7 +439,7 @@ def test_mistakes_count_every_image_of_every_seed():
 # Networks -------------------------------------------------------------------------------------------------------------
 
 
-def found(study: Any) -> tuple[Network, ...]:
+def found(study: Any) -> tuple[NetworkFacts, ...]:
     return read_study(study.write(), study.place).networks
 
 

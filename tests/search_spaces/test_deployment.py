@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from search_spaces.deployment import (
     IntegerPlan,
-    Kind,
-    Step,
+    IntegerStep,
+    StepKind,
     check_integer_form,
     integer_plan,
 )
@@ -55,7 +55,7 @@ def test_bytes_of_constants_and_of_the_arena_are_those_counted_by_hand(text: str
 def test_a_step_takes_in_what_follows_a_convolution():
     plan = plan_of("conv3x3(4) bn relu | avgpool | res(conv3x3(4) bn) relu | gap | linear(10)")
 
-    assert [step.kind for step in plan.steps] == [Kind.CONVOLUTION, Kind.CONVOLUTION, Kind.LOGITS]
+    assert [step.kind for step in plan.steps] == [StepKind.CONVOLUTION, StepKind.CONVOLUTION, StepKind.LOGITS]
     first, second, last = plan.steps
     assert (str(first.pool), second.skip, second.rectifier) == ("avgpool", 1, ReLU())
     assert last.is_global
@@ -64,7 +64,7 @@ def test_a_step_takes_in_what_follows_a_convolution():
 def test_several_channels_are_normalised_before_anything_else():
     plan = plan_of("conv3x3(4) | gap linear(10)", (3, 8, 8))
 
-    assert plan.steps[0] == Step(kind=Kind.SCALING, source=0, target=1, multipliers=3, biases=3)
+    assert plan.steps[0] == IntegerStep(kind=StepKind.SCALING, source=0, target=1, multipliers=3, biases=3)
 
 
 def test_an_op_without_an_integer_form_is_named():

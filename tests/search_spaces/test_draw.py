@@ -18,11 +18,11 @@ from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network, parse_space
 from search_spaces.space import (
     Condition,
-    Count,
     Decision,
+    DecisionOptions,
     Draw,
+    FeasibleCount,
     Metric,
-    Options,
     SearchSpace,
     by_configurations,
     clopper_pearson,
@@ -45,9 +45,9 @@ class First:
     """Takes the first option, and notes what it was asked."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, Options]] = []
+        self.asked: list[tuple[str, DecisionOptions]] = []
 
-    def __call__(self, name: str, options: Options) -> int:
+    def __call__(self, name: str, options: DecisionOptions) -> int:
         self.asked.append((name, options))
         return 0
 
@@ -59,11 +59,11 @@ def test_a_chooser_sees_each_decision_once_with_its_options():
     )
     assert str(draw_result.architecture) == "bn conv3x3(4)"
     assert chooser.asked == [
-        ("r", Options(("0.1", "0.2"), ordered=True, weights=(1, 1))),
-        ("group", Options(("bn", "relu dropout(r)"), ordered=False, weights=(1, 1))),
-        ("bn?", Options(("no", "yes"), ordered=False, weights=(1, 1))),
-        ("conv3x3*", Options(("1", "2", "3"), ordered=True, weights=(2, 4, 8))),
-        ("conv3x3[1]/channels", Options(("4", "8"), ordered=True, weights=(1, 1))),
+        ("r", DecisionOptions(("0.1", "0.2"), ordered=True, weights=(1, 1))),
+        ("group", DecisionOptions(("bn", "relu dropout(r)"), ordered=False, weights=(1, 1))),
+        ("bn?", DecisionOptions(("no", "yes"), ordered=False, weights=(1, 1))),
+        ("conv3x3*", DecisionOptions(("1", "2", "3"), ordered=True, weights=(2, 4, 8))),
+        ("conv3x3[1]/channels", DecisionOptions(("4", "8"), ordered=True, weights=(1, 1))),
     ]
     assert draw_result.decisions[0] == Decision("r", index=0, size=2, ordered=True)
     assert [decision.size for decision in draw_result.decisions] == [2, 2, 2, 3, 2]
@@ -217,7 +217,7 @@ def test_few_derivations_are_all_looked_at(space: SearchSpace, budget: int | Non
         medians = (macs[middle], numbers[middle], parameters[middle])
     counted = feasible(space, budget)
     number = len(macs)
-    assert counted == Count(number, number, total, True, total, number, 1.0, *medians, counted.rejected)
+    assert counted == FeasibleCount(number, number, total, True, total, number, 1.0, *medians, counted.rejected)
     reasons = Counter(each.reason for each in judged if each.reason is not None)
     assert {each.reason: each.times for each in counted.rejected} == reasons
     said = {(str(network), each.reason, each.message) for network, each in zip(networks, judged, strict=True)}

@@ -26,7 +26,18 @@ from harness.training.recipe import Recipe
 from search_spaces.errors import NotationError, ShapeError
 from search_spaces.network import MNIST, Architecture, analyse
 from search_spaces.notation import parse_network, parse_space
-from search_spaces.ops import SIGNATURES, Dropout, Dropout2d, Kind, Op, Parameter, Role, Shape, Signature, written
+from search_spaces.ops import (
+    SIGNATURES,
+    ArgumentKind,
+    Dropout,
+    Dropout2d,
+    Op,
+    Parameter,
+    Role,
+    Shape,
+    Signature,
+    written,
+)
 from search_spaces.space import draw_uniform, enumerate_draws, feasible
 from tests.conftest import REPOSITORY
 from tests.factories import make_data
@@ -71,7 +82,7 @@ NETWORK = "conv3x3(8) chunknorm(4) relu | gap | linear(10)"
 @pytest.fixture
 def chunknorm() -> Iterator[None]:
     known = dict(SIGNATURES)
-    groups = Parameter("groups", "groups", Kind.COUNT, "number of groups")
+    groups = Parameter("groups", "groups", ArgumentKind.COUNT, "number of groups")
     written(chunknorm=Signature(groups, required=True))(ChunkNorm)
     yield
     SIGNATURES.clear()

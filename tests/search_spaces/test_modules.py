@@ -19,7 +19,7 @@ from search_spaces.modules import (
     PosedBatchNorm,
     PosedConv2d,
     PosedDepthwiseConv2d,
-    PoseLinear,
+    PoseLinearModule,
     _channel_order,
     _composed,
     _orders,
@@ -204,7 +204,7 @@ def test_a_dirac_kernelin_poses_hands_its_input_on(op: str):
 
 
 def test_a_head_by_pose_adds_up_each_channel_in_each_pose():
-    layer = PoseLinear(3, 4, 2).double()
+    layer = PoseLinearModule(3, 4, 2).double()
     values = np.random.default_rng(0).normal(size=(5, 12))
     with torch.no_grad():
         layer.weight.normal_()
@@ -223,7 +223,7 @@ def test_a_head_by_pose_that_begins_at_zero_says_nothing_and_learns():
     _draw_first_weights(network, Recipe(zero_head=True))
     logits = network(torch.rand(4, 1, 28, 28))
     head = network.ops[-1]
-    assert isinstance(head, PoseLinear)
+    assert isinstance(head, PoseLinearModule)
     (gradient,) = torch.autograd.grad(functional.cross_entropy(logits, torch.arange(4)), head.weight)
     assert not logits.any()
     assert gradient[:, 0].all()

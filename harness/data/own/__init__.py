@@ -2,7 +2,7 @@
 
 from harness.data.own.kept import (
     Data,
-    Options,
+    SourceOptions,
     check_facts,
     data_name,
     described_options,
@@ -16,6 +16,6 @@ from harness.data.own.parts import FOLDS
 from harness.data.own.values import pixels_of
 
 __all__ = [
-    "FOLDS", "Data", "Options", "check_facts", "data_name", "described_options", "descriptions", "from_arrays",
+    "FOLDS", "Data", "SourceOptions", "check_facts", "data_name", "described_options", "descriptions", "from_arrays",
     "from_torch", "parts_text", "pixels_of", "read",
 ]  # fmt: skip

@@ -24,7 +24,7 @@ from harness.data.datasets import DataFile, Dataset, dataset
 from harness.data.own import parts as divisions
 from harness.data.own import values
 from harness.data.own.near_duplicates import near_keys
-from harness.data.own.sources import PARTS, Part, Source, part_of_arrays, part_of_torch, source_at
+from harness.data.own.sources import PARTS, DataPart, Source, part_of_arrays, part_of_torch, source_at
 from harness.data.own.values import Array
 from harness.data.training_images import OWN_FILES, content_digest
 from harness.system.document import document_of, read_as
@@ -42,7 +42,7 @@ _TRAIN, _VALIDATION, _TEST = range(3)
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class SourceOptions:
     """Options of reading a source, with the meaning of the arguments of `read`."""
 
     shape: Shape | None = None
@@ -75,7 +75,7 @@ class Options:
         return " ".join(texts) or "no options"
 
 
-def data_name(text: str, options: Options | None = None, name: str = "") -> str:
+def data_name(text: str, options: SourceOptions | None = None, name: str = "") -> str:
     """Return the name of the data set ``text``, after reading and storing the source if ``text`` is a path.
 
     Args:
@@ -92,7 +92,7 @@ def data_name(text: str, options: Options | None = None, name: str = "") -> str:
         raise UsageError(f"no such file or folder: {text[:200]}")
     if not os.path.exists(text) or os.path.isfile(workspace().data(text) / "data.json"):
         spec = dataset(text)
-        _check_options(spec, options or Options())
+        _check_options(spec, options or SourceOptions())
         return spec.name
     reading = described_options(text) if options is None else options
     source = source_at(Path(text), reading.shape, reading.group_by)
@@ -102,7 +102,7 @@ def data_name(text: str, options: Options | None = None, name: str = "") -> str:
     return spec.name
 
 
-def described_options(text: str) -> Options:
+def described_options(text: str) -> SourceOptions:
     """Return the remembered options of a path, or the default options if the path was never described.
 
     Raises:
@@ -113,32 +113,32 @@ def described_options(text: str) -> Options:
         choices = "; ".join(f"{name} with {options}" for name, options in readings.items())
         message = f"{text} was described with different options: {choices}"
         raise UsageError(message, hint="pass the name of the data set instead of the path")
-    return next(iter(readings.values()), Options())
+    return next(iter(readings.values()), SourceOptions())
 
 
-def descriptions(text: str) -> dict[str, Options]:
+def descriptions(text: str) -> dict[str, SourceOptions]:
     """Return the remembered options of a path by name of the data set; data sets no longer stored are left out."""
     path = _memory_file()
     readings = {}
     for reading in _memory().get(os.path.realpath(text), []):
-        entry = read_as(_Reading, json.dumps(reading), f"the file {path}", _REMOVE_MEMORY)
+        entry = read_as(_StoredReading, json.dumps(reading), f"the file {path}", _REMOVE_MEMORY)
         if (workspace().data(entry.name) / "data.json").is_file():
             readings[entry.name] = entry.options
     return readings
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
+class _StoredReading:
     """Name of a data set that was read from a path, and the options of reading."""
 
     name: str
-    options: Options
+    options: SourceOptions
 
 
 _REMOVE_MEMORY = "the file may be removed: only the options of described paths are lost"
 
 
-def _remember(text: str, name: str, options: Options) -> None:
+def _remember(text: str, name: str, options: SourceOptions) -> None:
     memory = _memory()
     key = os.path.realpath(text)
     reading = {"name": name, "options": asdict(options)}
@@ -159,7 +159,7 @@ def _memory() -> dict[str, list[Any]]:
     return {key: readings for key, readings in memory.items() if isinstance(readings, list)}
 
 
-def _check_options(spec: Dataset, options: Options) -> None:
+def _check_options(spec: Dataset, options: SourceOptions) -> None:
     # allow_overlap is not compared, because the option does not change the content.
     requested = (options.shape, options.group_by, options.balanced, options.channels)
     recorded = (spec.image_shape, spec.group_by, spec.balanced, spec.channels)
@@ -214,7 +214,7 @@ def read(
     Raises:
         DataError: The path is not a supported source, or the content is inconsistent.
     """
-    options = Options(shape, group_by, balanced, channels, allow_overlap)
+    options = SourceOptions(shape, group_by, balanced, channels, allow_overlap)
     if not isinstance(path, str | os.PathLike) or not os.path.exists(path):
         raise DataError(f"no such file or folder: {path!s:.200}")
     return _store(source_at(Path(path), options.shape, group_by), options)
@@ -254,7 +254,7 @@ def from_arrays(
     Raises:
         DataError: The arrays are inconsistent.
     """
-    options = Options(shape, "groups" if groups is not None else None, balanced, channels, allow_overlap)
+    options = SourceOptions(shape, "groups" if groups is not None else None, balanced, channels, allow_overlap)
     source = Source(str(name), {"train": part_of_arrays(x, y, "train", groups)})
     if x_test is not None:
         source.parts["test"] = part_of_arrays(x_test, y_test, "test", groups_test)
@@ -273,7 +273,7 @@ def from_torch(
     allow_overlap: bool = False,
 ) -> Dataset:
     """Same as `from_arrays`, for map-style torch data sets of (picture or tensor (channels, rows, columns), class)."""
-    options = Options(shape, channels=channels, allow_overlap=allow_overlap)
+    options = SourceOptions(shape, channels=channels, allow_overlap=allow_overlap)
     source = Source(str(name), {})
     for part, data in (("train", train), ("test", test)):
         if data is not None:
@@ -359,7 +359,7 @@ class _Scaled(NamedTuple):
     joint: Array
 
 
-def _store(source: Source, options: Options) -> Dataset:
+def _store(source: Source, options: SourceOptions) -> Dataset:
     """Check and split a source, write the parts to the workspace, and return the data set."""
     table, classes = _image_table(source, options)
     scaled, fold, is_used = _divided(table, balanced=options.balanced)
@@ -415,7 +415,7 @@ def _store(source: Source, options: Options) -> Dataset:
     return _write(spec, train, test)
 
 
-def _image_table(source: Source, options: Options) -> tuple[_ImageTable, list[str]]:
+def _image_table(source: Source, options: SourceOptions) -> tuple[_ImageTable, list[str]]:
     by_index = {index: source.parts[part] for index, part in enumerate(PARTS) if part in source.parts}
     if _TRAIN not in by_index:
         raise DataError(f"{source.name} has no training part; parts found: {', '.join(source.parts)}")
@@ -436,7 +436,7 @@ def _image_table(source: Source, options: Options) -> tuple[_ImageTable, list[st
     return _ImageTable(numbers, parts[order], positions[order], labels[order], digests[order], members, names), classes
 
 
-def _check_like(train: Part, part: Part, name: str, source: str) -> None:
+def _check_like(train: DataPart, part: DataPart, name: str, source: str) -> None:
     if differing := {*part.classes} ^ {*train.classes}:
         lacking = {*train.classes} & differing
         present, absent = ("train", name) if lacking else (name, "train")
@@ -448,7 +448,7 @@ def _check_like(train: Part, part: Part, name: str, source: str) -> None:
         )
 
 
-def _numbers(by_index: Mapping[int, Part], source: str, options: Options) -> dict[int, Array]:
+def _numbers(by_index: Mapping[int, DataPart], source: str, options: SourceOptions) -> dict[int, Array]:
     # The images are removed from the parts, so that memory holds one copy.
     numbers: dict[int, Array] = {}
     for index, part in by_index.items():

@@ -44,7 +44,7 @@ _MOST_TIMES, _SMALL = 200, 2**26
 
 
 @dataclass(slots=True, eq=False)
-class Part:
+class DataPart:
     """The images of a part, as stored in the source.
 
     Attributes:
@@ -69,7 +69,7 @@ class Source:
     """The parts of a source, by name, and ``remarks`` for the user, such as the files left out."""
 
     name: str
-    parts: dict[str, Part]
+    parts: dict[str, DataPart]
     remarks: list[str] = field(default_factory=list)
 
 
@@ -118,7 +118,7 @@ def endings_text() -> str:
     return f"{', '.join(first)} and {last}"
 
 
-def part_of_arrays(images: Any, labels: Any, part: str, groups: Any = None, channels: str | None = None) -> Part:
+def part_of_arrays(images: Any, labels: Any, part: str, groups: Any = None, channels: str | None = None) -> DataPart:
     """Return images and labels as a part; raise DataError if the lengths differ."""
     names, classes = read_labels(labels, f"labels of {part}")
     members = [] if groups is None else read_labels(groups, f"groups of {part}")[0]
@@ -131,7 +131,7 @@ def part_of_arrays(images: Any, labels: Any, part: str, groups: Any = None, chan
     for one, noun in ((names, "labels"), (members if groups is not None else images, "groups")):
         if len(images) != len(one):
             raise DataError(f"{part} has {len(images)} images and {len(one)} {noun}")
-    return Part(images, names, classes, groups=members, channels=channels)
+    return DataPart(images, names, classes, groups=members, channels=channels)
 
 
 # Arrays ----------------------------------------------------------------------------------------------------------
@@ -259,9 +259,9 @@ def _picture_folder(root: Path, shape: Shape | None, group_by: str | None) -> So
     counts = Counter[str]()
     size = 0
     depths = set[bool]()
-    parts: dict[str, Part] = {}
+    parts: dict[str, DataPart] = {}
     for name, folder in _part_folders(root, others).items():
-        part = parts[name] = Part([], [], [], channels="last")
+        part = parts[name] = DataPart([], [], [], channels="last")
         for label, file, is_nested in _labelled_pictures(folder, root, others):
             stored, is_transparent, further_frames = values.picture(file)
             depths.add(stored.dtype == np.uint8)
@@ -301,7 +301,7 @@ def _labelled_pictures(folder: Path, root: Path, others: Counter[str]) -> Iterat
             raise DataError(f"class {label!r} of {folder} has no pictures ({values.ENDINGS})")
 
 
-def _group_by_names(parts: Mapping[str, Part], root: Path) -> None:
+def _group_by_names(parts: Mapping[str, DataPart], root: Path) -> None:
     names = [name for part in parts.values() for name in part.names]
     lacking = [name for name in names if "_" not in Path(name).name]
     if lacking:
@@ -526,7 +526,7 @@ _FILES = {".npz": _FileForm(_npz, has_groups=True), ".ts": _FileForm(_series), "
 # torch -----------------------------------------------------------------------------------------------------------
 
 
-def part_of_torch(data: Any, part: str, channels: str | None, remarks: list[str]) -> Part:
+def part_of_torch(data: Any, part: str, channels: str | None, remarks: list[str]) -> DataPart:
     """Return a map-style torch data set of (picture or tensor (channels, rows, columns), class) as a part."""
     if not hasattr(data, "__len__") or not hasattr(data, "__getitem__"):
         raise DataError(f"{part} must be a map-style torch data set, which has a length, got {type(data).__name__}")
@@ -569,7 +569,7 @@ def _kind_of_image(image: Any) -> str:
     return "tensor" if hasattr(image, "detach") else "array"
 
 
-def _name_classes(source: Part, names: list[str], part: str, remarks: list[str]) -> None:
+def _name_classes(source: DataPart, names: list[str], part: str, remarks: list[str]) -> None:
     """Rename and order the classes as in the torch data set; classes without images are left out, with a remark."""
     names = [text_label(name, f"classes of {part}") for name in names]
     if twice := _repeated(names):

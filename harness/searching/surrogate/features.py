@@ -42,7 +42,7 @@ class Feature:
         return (value - self.centre) / self.width
 
 
-class _Map(NamedTuple):
+class _FeatureMap(NamedTuple):
     channels: int
     positions: int
     edge: float
@@ -74,19 +74,21 @@ class _Parts:
         return len(self.uses) / len(names) if names else 1.0
 
     @property
-    def before_head(self) -> _Map:
+    def before_head(self) -> _FeatureMap:
         return next((each for each in reversed(self.maps) if each.positions > 1), self.maps[0])
 
 
-def _maps(analysis: Analysis, pixels_scale: float) -> list[_Map]:
+def _maps(analysis: Analysis, pixels_scale: float) -> list[_FeatureMap]:
     """Return the 3-dimensional outputs of the layers; a single 1x1x1 map if there are none."""
     maps = []
     for layer in analysis.layers:
         if len(layer.output_shape) == 3:
             channels, rows, columns = layer.output_shape
             positions = rows * columns
-            maps.append(_Map(channels, positions, math.sqrt(positions * pixels_scale), layer.macs * pixels_scale))
-    return maps or [_Map(1, 1, 1.0, 0.0)]
+            maps.append(
+                _FeatureMap(channels, positions, math.sqrt(positions * pixels_scale), layer.macs * pixels_scale)
+            )
+    return maps or [_FeatureMap(1, 1, 1.0, 0.0)]
 
 
 def _laid_out(analysis: Analysis) -> float:

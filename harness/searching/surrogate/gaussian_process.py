@@ -5,7 +5,7 @@ Symbols, for n observations and d features:
 - X: scaled features of the observations, (n, d); x: scaled features of a new point, (d,).
 - m: prior mean at a point but for a constant (``Points.expected``), such as the mean transferred from other data sets.
 - y: observed values minus the prior mean, (n,); N: diagonal matrix of the noise variances, (n, n).
-- K = k(X, X), (n, n); L: Cholesky factor of K + N. ``Kernel`` holds level, slope, bend, reach and stretch.
+- K = k(X, X), (n, n); L: Cholesky factor of K + N. ``CovarianceKernel`` holds level, slope, bend, reach and stretch.
 
 Formulas (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, chapter 2):
 
@@ -27,7 +27,7 @@ NUGGET = 0.045
 
 
 @dataclass(frozen=True, slots=True)
-class Kernel:
+class CovarianceKernel:
     """Parameters of the covariance function, standard deviations except for ``reach``.
 
     Attributes:
@@ -44,7 +44,7 @@ class Kernel:
     reach: float
     stretch: float = 0.0
 
-    def scaled(self, factor: float) -> Kernel:
+    def scaled(self, factor: float) -> CovarianceKernel:
         """Return the kernel with ``slope`` and ``bend`` multiplied by ``factor``."""
         return replace(self, slope=factor * self.slope, bend=factor * self.bend)
 
@@ -80,7 +80,7 @@ class GaussianProcess:
         evidence: Log marginal likelihood of the observations, without the term -n log(2 pi) / 2.
     """
 
-    def __init__(self, kernel: Kernel, points: Points, values: Any, noise: Any) -> None:
+    def __init__(self, kernel: CovarianceKernel, points: Points, values: Any, noise: Any) -> None:
         """Fit the process to ``values`` y, (n,), with variances ``noise``, (n,), which include ``NUGGET`` ** 2."""
         from scipy.linalg import cho_solve
 

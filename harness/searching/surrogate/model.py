@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from harness.searching.surrogate.features import FEATURES, Row
-from harness.searching.surrogate.gaussian_process import NUGGET, GaussianProcess, Kernel, Points
+from harness.searching.surrogate.gaussian_process import NUGGET, CovarianceKernel, GaussianProcess, Points
 from harness.studies.candidate import LEAST_COUNTED, SEED_SHARE, seed_share_square
 
 # Prior errors per 10,000 images at the centre of the features (diary 12).
@@ -36,11 +36,11 @@ PRIOR_ERRORS = 100.0
 _PRIOR_SLOPES = {"log parameters": -0.5, "log epochs": -0.3}  # exponents of the prior power law (same entry)
 # Kernel if hundreds of trainings on the same images are known: rounded values near the optimum of the evidence, which
 # predicted held-out forms better than the optimum (diary 13).
-SETTLED = Kernel(level=0.5, slope=0.045, bend=0.4, reach=4.0)
+SETTLED = CovarianceKernel(level=0.5, slope=0.045, bend=0.4, reach=4.0)
 _SETTLED_OBSERVATIONS = 300  # observations from which ``SETTLED`` is used
 # Kernel otherwise, also with a ``Transfer``: the best of some rounded values on held-out data sets
 # (diary 124).
-OPEN = Kernel(level=0.7, slope=0.03, bend=0.4, reach=3.0, stretch=0.5)
+OPEN = CovarianceKernel(level=0.7, slope=0.03, bend=0.4, reach=3.0, stretch=0.5)
 # Candidate factors of slope and bend; the factor with the highest evidence times a log-normal prior is used.
 _FACTORS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
 _FACTOR_DEVIATION = 1.0  # standard deviation of the log factor in the prior
@@ -105,7 +105,7 @@ class Transfer:
     _ROUNDS = 4
     _PRIOR_SHARE = 0.02  # weight of the prior stretch 1, in pseudo-observations per observation
     _OWN_DEVIATION = 0.15  # standard deviation of a data set's log errors around the shared function
-    _KERNEL = Kernel(level=0.1, slope=0.045, bend=0.4, reach=4.0)
+    _KERNEL = CovarianceKernel(level=0.1, slope=0.045, bend=0.4, reach=4.0)
 
     def __init__(self, sets: Sequence[Sequence[Observation]]) -> None:
         """Fit the shared function to the observations of each data set."""
@@ -166,7 +166,7 @@ class Surrogate:
         self,
         observations: Sequence[Observation],
         belief: float = PRIOR_ERRORS,
-        kernel: Kernel = SETTLED,
+        kernel: CovarianceKernel = SETTLED,
         transfer: Transfer | None = None,
     ) -> None:
         """Fit the model.
@@ -216,7 +216,7 @@ def _newton_step(observation: Observation, log_errors: float) -> tuple[float, fl
     return observation.counted / expected - 1, variance
 
 
-def _best_scaled(kernel: Kernel, points: Points, values: Any, noise: Any) -> Kernel:
+def _best_scaled(kernel: CovarianceKernel, points: Points, values: Any, noise: Any) -> CovarianceKernel:
     """Return the kernel scaled by the factor with the highest posterior density, given the latest values."""
     latest = slice(-_FACTOR_OBSERVATIONS, None)
     recent = Points(points.features[latest], points.expected[latest])

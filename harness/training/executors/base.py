@@ -23,7 +23,7 @@ _WAIT_SECONDS = 1.0  # longest wait for events
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class DataLocation:
     """Name of a data set, and the folder of its files; None for the cache."""
 
     dataset: str
@@ -93,7 +93,7 @@ class Executor(Protocol):
 
 
 # Makes an executor for a data set and the limits of a job.
-ExecutorOf = Callable[[Source, Limits], Executor]
+ExecutorOf = Callable[[DataLocation, Limits], Executor]
 
 
 def run_all(

@@ -36,7 +36,7 @@ from harness.system import files
 from harness.system.errors import DataError, HarnessError, StorageError, refused
 from harness.system.machine import check_may_start, die_with, ignoring_sigint
 from harness.system.user_code import OtherCode
-from harness.training.executors.base import Broken, Event, Executor, Limits, Place, Source, StretchEnded
+from harness.training.executors.base import Broken, DataLocation, Event, Executor, Limits, Place, StretchEnded
 from harness.training.result import Status
 from harness.training.run import Job, TrainingData, execute
 
@@ -63,7 +63,7 @@ class _Desk:
 class Processes(Executor):
     """Executor on worker processes, one per desk; a broken process is replaced."""
 
-    source: Source
+    source: DataLocation
     limits: Limits
     desks: list[_Desk] = field(default_factory=list)
 
@@ -185,7 +185,7 @@ class _Context(SpawnContext):
     Process = _Process
 
 
-def _opened(source: Source) -> ProcessPool:
+def _opened(source: DataLocation) -> ProcessPool:
     pool = ProcessPool(max_workers=1, initializer=_begin, initargs=(source, os.getpid()), context=_Context())
     # Ctrl-C reaches the whole process group of the terminal, but only the coordinator may react.
     with ignoring_sigint():
@@ -201,7 +201,7 @@ def _sweep(job: Job | None) -> None:
                 files.sweep(path.parent, escape(path.name))
 
 
-def _begin(source: Source, parent: int) -> None:
+def _begin(source: DataLocation, parent: int) -> None:
     # Replace the handler of Pebble: a Python handler does not run while the process is inside the native engine.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     die_with(parent)
@@ -221,11 +221,11 @@ def settle() -> None:
 
 
 @functools.lru_cache(maxsize=1)
-def _data(source: Source) -> TrainingData:
+def _data(source: DataLocation) -> TrainingData:
     return TrainingData(load(source.dataset, source.folder, allow_download=False))
 
 
-def train(job: Job, source: Source, memory_mb: float) -> Event:
+def train(job: Job, source: DataLocation, memory_mb: float) -> Event:
     """Run a job in this process, which keeps the data for the next job."""
     try:
         loaded = _data(source)

@@ -30,7 +30,16 @@ from harness.system import errors, files
 from harness.system.errors import DataError, DeviceError, UsageError
 from harness.system.machine import choose_device, core_count, handled, processor_name
 from harness.system.terminal import busy, counted
-from harness.training.executors.base import Broken, Event, Executor, ExecutorOf, Limits, Place, Source, StretchEnded
+from harness.training.executors.base import (
+    Broken,
+    DataLocation,
+    Event,
+    Executor,
+    ExecutorOf,
+    Limits,
+    Place,
+    StretchEnded,
+)
 from harness.training.executors.processes import Processes, settle, train
 from harness.training.native.engine import TORCH, EngineUnavailable
 from harness.training.native.engine import load as load_engine
@@ -69,7 +78,7 @@ class Kinds(StrEnum):
 
 
 # Facts of a machine: location of the data, environment for results, and name of the processor.
-_Facts = tuple[Source, Environment, str]
+_Facts = tuple[DataLocation, Environment, str]
 
 
 @dataclass(slots=True, eq=False)
@@ -78,7 +87,7 @@ class _Node:
 
     info: NodeInfo
     asking: Any
-    source: Source | None = None
+    source: DataLocation | None = None
     room: int = 0
     refused: str = ""
 
@@ -94,7 +103,9 @@ class _Work:
     since: float = 0.0
 
 
-def _facts(source: Source, data_hash: str, device: str, engine: str, stored: Mapping[str, bytes] | None) -> _Facts:
+def _facts(
+    source: DataLocation, data_hash: str, device: str, engine: str, stored: Mapping[str, bytes] | None
+) -> _Facts:
     """Return the facts of this machine; store the data if sent, and compile the native engine if missing."""
     if stored is not None:
         folder = cache_folder() / "cluster" / f"data-{data_hash[:16]}"
@@ -117,7 +128,7 @@ def _facts(source: Source, data_hash: str, device: str, engine: str, stored: Map
     return source, replace(environment(chosen, data_hash, name), threads=1), processor_name()
 
 
-def _train(job: Job, state: bytes | None, source: Source, memory_mb: float) -> tuple[Event, dict[str, bytes]]:
+def _train(job: Job, state: bytes | None, source: DataLocation, memory_mb: float) -> tuple[Event, dict[str, bytes]]:
     """Run a job from a checkpoint; return the event, and the contents of the output files by field of ``Job``."""
     settle()
     with tempfile.TemporaryDirectory(prefix="harness-work-") as name:
@@ -162,7 +173,7 @@ class Nodes(Executor):
         looked: Time of the last update of ``nodes``, on the monotonic clock.
     """
 
-    source: Source
+    source: DataLocation
     limits: Limits
     device: str
     engine: str

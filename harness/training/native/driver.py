@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from harness.training.modules import Images, state_tensors
 from harness.training.native.engine import Engine, load, training_row
 from harness.training.native.instruction import Program, program
-from harness.training.recipe import Recipe, Steps, decay_of
+from harness.training.recipe import Recipe, StepSettings, decay_of
 from search_spaces.network import Architecture, Task
 
 # Steps per call of the engine: enough to make the overhead of calls negligible, few enough for a quick Ctrl-C.
@@ -83,7 +83,7 @@ class NativeProgram:
             self.engine.library.engine_seed(self.pointer, int(seed))
 
     def train(
-        self, flat: FlatState, images: Images, order: Tensor, maps: Tensor | None, moving: Steps, step: int
+        self, flat: FlatState, images: Images, order: Tensor, maps: Tensor | None, moving: StepSettings, step: int
     ) -> float:
         """Train for the steps in ``moving`` and return the sum of the losses.
 

@@ -226,7 +226,7 @@ def _compile(command: list[str], path: Path) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class EngineChoice:
     """The chosen engine, None for torch, and the reason against the native engine, empty if torch was requested."""
 
     engine: Engine | None
@@ -238,7 +238,7 @@ class Choice:
         return TORCH if self.engine is None else "native"
 
 
-def choose_engine(name: str, recipe: Recipe, device: torch.device, ops: Iterable[type[Op]] = ()) -> Choice:
+def choose_engine(name: str, recipe: Recipe, device: torch.device, ops: Iterable[type[Op]] = ()) -> EngineChoice:
     """Return the engine for a training; the native engine is compiled now if necessary.
 
     Args:
@@ -252,7 +252,7 @@ def choose_engine(name: str, recipe: Recipe, device: torch.device, ops: Iterable
     if name not in _ENGINES:
         raise UsageError(f"unknown engine {name!r}; allowed: {', '.join(_ENGINES)}", hint=nearest(name, _ENGINES))
     if name == TORCH:
-        return Choice(None)
+        return EngineChoice(None)
     why = f"device {device.type} is not supported, only cpu"
     without = sorted({op.__name__ for op in ops if op not in KERNELS})
     if recipe.trainer:
@@ -266,13 +266,13 @@ def choose_engine(name: str, recipe: Recipe, device: torch.device, ops: Iterable
             why = str(error)
         else:
             if recipe.precision != "bf16" or engine.pairs:
-                return Choice(engine)
+                return EngineChoice(engine)
             why = "; ".join([f"{engine.name} does not support the precision bf16 of the recipe", *engine.skipped])
     if name == "native":
         raise DeviceError(
             f"the native engine cannot train this recipe: {why}", hint="use --engine auto to train with torch"
         )
-    return Choice(None, why)
+    return EngineChoice(None, why)
 
 
 def engine_of_repeat(name: str, recorded: str | None) -> str:

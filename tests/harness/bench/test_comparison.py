@@ -11,7 +11,7 @@ import pytest
 from harness.bench import comparison as module
 from harness.bench.comparison import (
     OVER_TIME,
-    Answer,
+    BenchAnswer,
     Trace,
     _curve,
     _Judge,
@@ -19,7 +19,7 @@ from harness.bench.comparison import (
     _ranking,
     _runtime,
     _sentences,
-    _Steps,
+    _StepFunction,
 )
 
 NEVER = math.inf
@@ -28,20 +28,23 @@ JUDGE = _Judge({"a", "c"}, largest=8_000, smallest=1_000)
 
 
 def trace(*answers: tuple[float, str | None, int | None]) -> Trace:
-    made = tuple(Answer(seconds=s, hash=h, architecture=None, parameters=p) for s, h, p in answers)
+    made = tuple(BenchAnswer(seconds=s, hash=h, architecture=None, parameters=p) for s, h, p in answers)
     return Trace(method="m", repeat=0, seed=1, answers=made, networks=3, runs=5, rejected=0, ended=100.0)
 
 
-def at(*hits: float) -> list[_Steps]:
+def at(*hits: float) -> list[_StepFunction]:
     """Repeats that answer with 1,000 parameters from a time on, or never."""
-    return [_Steps((0.0, hit), (NEVER, 1_000.0)) if math.isfinite(hit) else _Steps((0.0,), (NEVER,)) for hit in hits]
+    return [
+        _StepFunction((0.0, hit), (NEVER, 1_000.0)) if math.isfinite(hit) else _StepFunction((0.0,), (NEVER,))
+        for hit in hits
+    ]
 
 
 # Sizes ------------------------------------------------------------------------------------------------------
 
 
 def test_an_answer_that_does_not_reach_has_no_size_while_it_is_the_answer():
-    steps = _Steps.of(trace((10.0, "a", 2_000), (30.0, "b", 900), (60.0, None, None), (80.0, "c", 1_000)), JUDGE)
+    steps = _StepFunction.of(trace((10.0, "a", 2_000), (30.0, "b", 900), (60.0, None, None), (80.0, "c", 1_000)), JUDGE)
 
     assert [steps.at(time) for time in (0, 9.9, 10, 29, 30, 59, 60, 79, 80, 99)] == [
         *(NEVER, NEVER, 2_000, 2_000, NEVER, NEVER, NEVER, NEVER, 1_000, 1_000)
@@ -50,13 +53,13 @@ def test_an_answer_that_does_not_reach_has_no_size_while_it_is_the_answer():
 
 def test_the_score_is_the_mean_logarithm_over_time_with_the_budget_for_no_answer():
     """10 s at 8 times the smallest, 70 s at twice, 20 s at the smallest."""
-    steps = _Steps.of(trace((10.0, "a", 2_000), (80.0, "c", 1_000)), JUDGE)
+    steps = _StepFunction.of(trace((10.0, "a", 2_000), (80.0, "c", 1_000)), JUDGE)
 
     assert steps.score(JUDGE, 100.0) == pytest.approx((10 * math.log(8) + 70 * math.log(2)) / 100)
 
 
 def test_what_comes_after_the_end_is_no_part_of_the_score():
-    steps = _Steps.of(trace((10.0, "a", 2_000), (80.0, "c", 1_000)), JUDGE)
+    steps = _StepFunction.of(trace((10.0, "a", 2_000), (80.0, "c", 1_000)), JUDGE)
 
     assert steps.score(JUDGE, 40.0) == pytest.approx((10 * math.log(8) + 30 * math.log(2)) / 40)
 
@@ -85,7 +88,9 @@ def test_the_median_of_sizes_treats_no_answer_as_the_largest():
 
 def test_a_band_narrows_with_repeats_and_holds_the_median():
     def spread(count: int) -> float:
-        ((_, median, low, high),) = _curve([_Steps((0.0,), (1_000.0 + 10 * number,)) for number in range(count)], [0.0])
+        ((_, median, low, high),) = _curve(
+            [_StepFunction((0.0,), (1_000.0 + 10 * number,)) for number in range(count)], [0.0]
+        )
         assert low <= median <= high
         return (high - low) / count
 
@@ -164,8 +169,8 @@ def test_many_repeats_are_near_what_would_be_counted(monkeypatch: pytest.MonkeyP
 
 def test_what_floats_round_is_no_difference():
     """No answer at all, and two that do not reach: the same score, summed in one piece and in three."""
-    none = _Steps.of(trace(), JUDGE).score(JUDGE, 103.9)
-    false = _Steps.of(trace((11.426, "b", 900), (39.888, None, None)), JUDGE).score(JUDGE, 103.9)
+    none = _StepFunction.of(trace(), JUDGE).score(JUDGE, 103.9)
+    false = _StepFunction.of(trace((11.426, "b", 900), (39.888, None, None)), JUDGE).score(JUDGE, 103.9)
     assert 0 < abs(none - false) < 1e-15
     scores = {"x": [none, 0.1, 0.1 + 0.2], "y": [false, 0.1, 0.3], "z": [0.0, 0.0, 0.0]}
 
@@ -217,4 +222,4 @@ def test_sentences_say_where_repeats_are_too_few_and_what_differs():
 
 def test_where_nothing_reaches_all_methods_are_alike():
     nobody = _Judge(set(), largest=8_000, smallest=NEVER)
-    assert _Steps.of(trace((10.0, "a", 2_000)), nobody).score(nobody, 100.0) == 0.0
+    assert _StepFunction.of(trace((10.0, "a", 2_000)), nobody).score(nobody, 100.0) == 0.0

@@ -16,7 +16,17 @@ import pytest
 
 from harness.bench import comparison
 from harness.bench import replay as module
-from harness.bench.comparison import Answer, Comparison, Judged, SearchTask, Trace, _curve, _Judge, _pairs, _Steps
+from harness.bench.comparison import (
+    BenchAnswer,
+    Comparison,
+    Judged,
+    SearchTask,
+    Trace,
+    _curve,
+    _Judge,
+    _pairs,
+    _StepFunction,
+)
 from harness.bench.methods import _BUILT_IN, Method
 from harness.bench.replay import (
     Reading,
@@ -32,10 +42,10 @@ from harness.bench.replay import (
 )
 from harness.bench.table import Table
 from harness.data.training_images import load
-from harness.searching.external_method import Ask, Asker, Problem, Trial
+from harness.searching.external_method import Ask, Asker, Problem, TriedNetwork
 from harness.searching.time_budget import Effort
 from harness.system.errors import ContentError, HarnessError
-from harness.training.executors.base import Event, Executor, Source, StretchEnded
+from harness.training.executors.base import DataLocation, Event, Executor, StretchEnded
 from harness.training.executors.base import Limits as RunLimits
 from harness.training.executors.processes import Processes
 from harness.training.recipe import Recipe
@@ -207,7 +217,7 @@ def known(name: str, repeats: int = 12, **changes: Any) -> list[Trace]:
 
 
 def scores(traces: Sequence[Trace], seconds: float = SECONDS) -> list[float]:
-    return [_Steps.of(trace, JUDGE).score(JUDGE, seconds) for trace in traces]
+    return [_StepFunction.of(trace, JUDGE).score(JUDGE, seconds) for trace in traces]
 
 
 def planted(monkeypatch: pytest.MonkeyPatch, begin: Callable[[Problem], Ask]) -> Method:
@@ -245,7 +255,7 @@ def test_a_planted_method_that_ignores_history_is_as_good_as_random(monkeypatch:
     theirs, ours = known("random"), run(planted(monkeypatch, blind), 12)
 
     marks = [SECONDS * step / 60 for step in range(61)]
-    bands = [_curve([_Steps.of(trace, JUDGE) for trace in traces], marks) for traces in (ours, theirs)]
+    bands = [_curve([_StepFunction.of(trace, JUDGE) for trace in traces], marks) for traces in (ours, theirs)]
     # The band of one median; the other wavers as much, so that the bands, not the median, must meet.
     apart = [low > other or below > high for (_, _, low, high), (_, _, below, other) in zip(*bands, strict=True)]
     assert sum(apart) <= len(apart) // 20
@@ -287,14 +297,14 @@ def test_without_confirmation_answers_are_more_often_false():
 
 
 def test_a_method_is_told_what_came_of_its_networks_and_nothing_more(monkeypatch: pytest.MonkeyPatch):
-    history: list[Sequence[Trial]] = []
+    history: list[Sequence[TriedNetwork]] = []
     briefs: list[Problem] = []
 
     def begin(problem: Problem) -> Ask:
         briefs.append(problem)
         ask = blind(problem)
 
-        def noting(tried: Sequence[Trial]) -> str:
+        def noting(tried: Sequence[TriedNetwork]) -> str:
             history.append(tried)
             return ask(tried)
 
@@ -388,7 +398,7 @@ MIDDLE = "conv3x3(6, stride=2) bn relu conv3x3(8) bn relu | maxpool | conv3x3(12
 RECIPE = Recipe(epochs=8, batch_size=64)
 # In the time of a search, as fast as the machine is just then.
 TRAININGS = 14
-SOURCE = Source("mnist-5k", None)
+SOURCE = DataLocation("mnist-5k", None)
 EFFORT = Effort(seconds=None, trials=None, workers=2, device="cpu", limits=RunLimits(), engine="torch")
 
 
@@ -482,7 +492,7 @@ def test_the_simulated_clock_agrees_with_a_live_run_of_the_same_seeds(
 def test_answers_are_judged_by_the_mean_of_fresh_seeds():
     small, large = "conv3x3(4) bn relu maxpool(4) | gap | linear(10)", "conv3x3(16) bn relu maxpool | gap | linear(10)"
     answers = tuple(
-        Answer(seconds=1.0, hash=parse_network(text).hash, architecture=parse_network(text), parameters=size)
+        BenchAnswer(seconds=1.0, hash=parse_network(text).hash, architecture=parse_network(text), parameters=size)
         for text, size in ((small, 94), (large, 346))
     )
     trace = Trace(method="m", repeat=0, seed=0, answers=answers, networks=2, runs=2, rejected=0, ended=1.0)

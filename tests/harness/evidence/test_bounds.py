@@ -19,7 +19,7 @@ from benchmarks import false_answers
 from harness.data.datasets import DATASETS
 from harness.evidence import bounds, record
 from harness.evidence.bounds import Judgement, _Components, components, error_ratio_of, is_futile
-from harness.evidence.ledger import Attempt, Outcome
+from harness.evidence.ledger import Attempt, AttemptOutcome
 from harness.evidence.record import Record
 from harness.system.statistics import lower_bound
 from tests.conftest import REPOSITORY
@@ -211,8 +211,8 @@ def attempt_at(evidence: Record, **changes: Any) -> Attempt:
     return replace(plain, **changes)
 
 
-@pytest.mark.parametrize(("errors", "outcome"), [(55, Outcome.CERTIFIED), (62, Outcome.FAILED)])
-def test_the_outcome_and_the_bound_are_those_of_the_declared_seeds(errors: int, outcome: Outcome):
+@pytest.mark.parametrize(("errors", "outcome"), [(55, AttemptOutcome.CERTIFIED), (62, AttemptOutcome.FAILED)])
+def test_the_outcome_and_the_bound_are_those_of_the_declared_seeds(errors: int, outcome: AttemptOutcome):
     # Two more seeds that were not declared would change both.
     evidence = make_record([*(errors + index % 3 for index in range(20)), 500, 500], beacon="1" * 40)
     accuracies = [100 - (errors + index % 3) / 100 for index in range(20)]
@@ -227,7 +227,7 @@ def test_the_outcome_and_the_bound_are_those_of_the_declared_seeds(errors: int, 
 def test_an_attempt_is_open_while_one_of_its_seeds_is_missing():
     evidence = make_record([40] * 19)
 
-    assert bounds.ending(attempt_at(evidence), evidence) == (Outcome.OPEN, None)
+    assert bounds.ending(attempt_at(evidence), evidence) == (AttemptOutcome.OPEN, None)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_an_attempt_is_open_while_one_of_its_seeds_is_missing():
 )
 def test_an_attempt_that_breaks_the_rules_certifies_nothing(changes: dict[str, Any], field: str):
     evidence = make_record([40] * 20, beacon="1" * 40)
-    attempt = attempt_at(evidence, outcome=Outcome.CERTIFIED, lower_bound_pct=99.6)
+    attempt = attempt_at(evidence, outcome=AttemptOutcome.CERTIFIED, lower_bound_pct=99.6)
     assert bounds.contradiction(attempt, evidence) is None
 
     broken = replace(attempt, **changes)

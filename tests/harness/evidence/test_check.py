@@ -15,7 +15,7 @@ from harness.cli import run
 from harness.evidence import bounds, check, leaderboard, ledger, record
 from harness.evidence.check import faults
 from harness.evidence.leaderboard import LeaderboardRow, Tier
-from harness.evidence.ledger import Outcome
+from harness.evidence.ledger import AttemptOutcome
 from harness.system import files
 from harness.system.errors import ContentError
 from harness.system.files import Workspace
@@ -262,7 +262,7 @@ def test_a_failed_attempt_that_the_ledger_calls_certified_is_not_ranked(place: W
     outcome, bound = bounds.ending(attempt, evidence)
     with_entry(is_end, lower_bound_pct=bound)(place)
 
-    assert outcome is Outcome.FAILED
+    assert outcome is AttemptOutcome.FAILED
     assert leaderboard.row_of_record(evidence, ledger.read(place.ledger)).tier is not Tier.CERTIFIED
     assert [row.target_pct for row in leaderboard.survey(place).rows] == [99.0]
     before = place.leaderboard.read_bytes()

@@ -20,7 +20,7 @@ from harness.cli import run
 from harness.evidence import bounds, leaderboard, ledger, record
 from harness.evidence.check import faults, publish
 from harness.evidence.leaderboard import SCHEMA_VERSION, LeaderboardRow, Tier, read, read_claims, to_csv
-from harness.evidence.ledger import Outcome
+from harness.evidence.ledger import AttemptOutcome
 from harness.studies import config as study
 from harness.system import files
 from harness.system.errors import ContentError, UsageError
@@ -62,7 +62,9 @@ def test_a_row_counts_all_attempts_at_its_target_and_says_how_sure_its_own_was(p
     ledger.declare(place.ledger, (network, recipe, "kmnist", target, protocol), 60, 30)
 
     before = leaderboard.row_of_record(evidence, ledger.read(place.ledger))
-    ledger.close(place.ledger, attempt, outcome=Outcome.CERTIFIED, lower_bound_pct=bounds.ending(attempt, evidence)[1])
+    ledger.close(
+        place.ledger, attempt, outcome=AttemptOutcome.CERTIFIED, lower_bound_pct=bounds.ending(attempt, evidence)[1]
+    )
     after = leaderboard.row_of_record(evidence, ledger.read(place.ledger))
 
     # The attempt spends 0.8 % and is decided at 1 - 0.8 % / 4. Quantiles of Student's distribution by SciPy.
@@ -294,7 +296,9 @@ def test_a_row_is_published_with_its_evidence_and_all_attempts(
     ledger.declare_verification(place.ledger, mine.key, range(5))
     ledger.declare_verification(place.ledger, other.key, range(1))
     attempt = ledger.declare(place.ledger, failed.key, 0, 20)
-    ledger.close(place.ledger, attempt, outcome=Outcome.FAILED, lower_bound_pct=bounds.ending(attempt, failed)[1])
+    ledger.close(
+        place.ledger, attempt, outcome=AttemptOutcome.FAILED, lower_bound_pct=bounds.ending(attempt, failed)[1]
+    )
 
     publish(place, mine.hash)
     publish(place, mine.hash)
@@ -358,7 +362,7 @@ def test_a_torn_ledger_costs_a_row_its_certificate_and_no_more(place: Workspace)
     ledger.close(
         place.ledger,
         ledger.declare(place.ledger, made.key, 0, 30),
-        outcome=ledger.Outcome.CERTIFIED,
+        outcome=ledger.AttemptOutcome.CERTIFIED,
         # Forty errors of each: with none that wavers, Gamma(1) allows -ln(0.0025) more in thirty runs.
         lower_bound_pct=100 - (40 - math.log(0.0025) / 30) / 100,
     )

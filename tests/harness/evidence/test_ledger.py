@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.evidence import ledger
-from harness.evidence.ledger import Attempt, Outcome, Registration
+from harness.evidence.ledger import Attempt, AttemptOutcome, Registration
 from harness.system import files
 from harness.system.errors import ContentError
 
@@ -54,7 +54,7 @@ def write_old(path: Path, count: int) -> None:
 
 def test_attempts_are_numbered_over_all_rows_and_found_by_row(path: Path):
     first = ledger.declare(path, KEY, 0, 30)
-    ledger.close(path, first, outcome=Outcome.FAILED, lower_bound_pct=None)
+    ledger.close(path, first, outcome=AttemptOutcome.FAILED, lower_bound_pct=None)
     ledger.declare(path, OTHER, 0, 30)
     third = ledger.declare(path, KEY, 30, 30)
 
@@ -66,18 +66,18 @@ def test_attempts_are_numbered_over_all_rows_and_found_by_row(path: Path):
 def test_attempts_that_two_clones_declared_under_one_number_both_count(tmp_path: Path):
     mine, theirs, merged = (tmp_path / name for name in ("mine", "theirs", "merged"))
     for path, key in ((mine, KEY), (theirs, OTHER)):
-        ledger.close(path, ledger.declare(path, key, 0, 30), outcome=Outcome.FAILED, lower_bound_pct=None)
+        ledger.close(path, ledger.declare(path, key, 0, 30), outcome=AttemptOutcome.FAILED, lower_bound_pct=None)
     merged.write_bytes(mine.read_bytes() + theirs.read_bytes())
 
     assert [(attempt.number, attempt.hash) for attempt in ledger.read(merged).attempts] == [(1, KEY[0]), (1, OTHER[0])]
-    assert all(attempt.outcome is Outcome.FAILED for attempt in ledger.read(merged).attempts)
+    assert all(attempt.outcome is AttemptOutcome.FAILED for attempt in ledger.read(merged).attempts)
     assert ledger.declare(merged, KEY, 30, 30).number == 2
 
 
 def test_a_failed_attempt_cannot_be_turned_into_a_success(path: Path):
     declared = ledger.declare(path, KEY, 0, 30)
-    ledger.close(path, declared, outcome=Outcome.FAILED, lower_bound_pct=99.3)
-    ledger.close(path, declared, outcome=Outcome.CERTIFIED, lower_bound_pct=99.5)
+    ledger.close(path, declared, outcome=AttemptOutcome.FAILED, lower_bound_pct=99.3)
+    ledger.close(path, declared, outcome=AttemptOutcome.CERTIFIED, lower_bound_pct=99.5)
 
     with pytest.raises(ContentError):
         ledger.read(path)
@@ -93,7 +93,7 @@ def test_attempts_that_are_declared_at_once_get_different_numbers(path: Path):
 
 def test_a_line_that_is_no_entry_costs_that_line_alone(path: Path):
     first, second = ledger.declare(path, KEY, 0, 30), ledger.declare(path, OTHER, 0, 30)
-    ledger.close(path, first, outcome=Outcome.FAILED, lower_bound_pct=99.1)
+    ledger.close(path, first, outcome=AttemptOutcome.FAILED, lower_bound_pct=99.1)
     torn = path.read_text(encoding="utf-8")[:-50]
     path.write_text(torn, encoding="utf-8")
 
@@ -238,7 +238,7 @@ def test_an_evaluation_on_other_images_is_entered_once_and_ends_once(path: Path)
 
 def test_only_the_line_that_declared_an_attempt_declares_it(path: Path):
     attempt = ledger.declare(path, KEY, 0, 30)
-    ended = ledger.close(path, attempt, outcome=Outcome.FAILED, lower_bound_pct=99.3)
+    ended = ledger.close(path, attempt, outcome=AttemptOutcome.FAILED, lower_bound_pct=99.3)
     declaring, ending = path.read_text(encoding="utf-8").splitlines()
 
     assert ledger.is_declaration(declaring, attempt)

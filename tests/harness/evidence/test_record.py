@@ -18,7 +18,7 @@ from safetensors.numpy import save
 from harness.evidence import record
 from harness.evidence.record import Record, read_recorded, read_weights, weights_path
 from harness.system.errors import ContentError
-from harness.training.modules import Network, build
+from harness.training.modules import TorchNetwork, build
 from harness.training.result import Epoch, Purpose, Status
 from harness.training.run import to_safetensors
 from search_spaces.network import MNIST
@@ -135,12 +135,12 @@ def test_a_run_of_a_document_keeps_its_best_epoch():
 NETWORK = "conv3x3(4) bn relu | conv3x3(4, tie=t1) bn res(conv3x3(4, tie=t1) bn) | gap | linear(10)"
 
 
-def learned(seed: int) -> Network:
+def learned(seed: int) -> TorchNetwork:
     torch.manual_seed(seed)
     return build(parse_network(NETWORK), MNIST)
 
 
-def digest(network: Network) -> str:
+def digest(network: TorchNetwork) -> str:
     """The digest of a record: all floating tensors of torch's state, each as often as it has a name."""
     tensors = [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
     return hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in tensors)).hexdigest()

@@ -16,7 +16,7 @@ from scipy.stats import chi2, t
 from harness.data.training_images import load
 from harness.evidence import check, leaderboard, ledger, record, verify
 from harness.evidence.leaderboard import Tier
-from harness.evidence.ledger import Attempt, Declaration, Outcome
+from harness.evidence.ledger import Attempt, AttemptOutcome, Declaration
 from harness.evidence.record import Record
 from harness.evidence.verify import Verdict, declare, recorded_verdict
 from harness.studies.config import owned
@@ -345,7 +345,7 @@ def test_a_bound_at_the_target_certifies(place: Workspace, seeds: Seeds):
     assert verdict.passed
     assert (verdict.row.tier, verdict.row.reached) == (Tier.CERTIFIED, True)
     attempt = only_attempt(place)
-    assert attempt.outcome is Outcome.CERTIFIED
+    assert attempt.outcome is AttemptOutcome.CERTIFIED
     # Twenty seeds make 19 errors more than 50 each, which is fewer than Student's bound makes of it: Garwood's counts.
     most = 50 + chi2.ppf(0.9975, 2 * (19 + 1)) / 2 / 20
     assert attempt.lower_bound_pct == pytest.approx(100 - most / 100, abs=1e-9)
@@ -360,7 +360,7 @@ def test_a_certification_that_fails_has_failed_although_the_row_is_verified(plac
 
     assert (verdict.row.tier, verdict.row.reached) == (Tier.VERIFIED, True)
     assert not verdict.passed
-    assert only_attempt(place).outcome is Outcome.FAILED
+    assert only_attempt(place).outcome is AttemptOutcome.FAILED
     assert [attempt.key for attempt in ledger.read(place.ledger).attempts].count(verdict.record.key) == 1
 
 
@@ -399,9 +399,9 @@ def test_seeds_are_new_even_to_other_targets_and_data_sets(place: Workspace, see
     assert seeds.indices == list(range(9, 29))
 
 
-@pytest.mark.parametrize(("last", "outcome"), [(96, Outcome.CERTIFIED), (97, Outcome.FAILED)])
+@pytest.mark.parametrize(("last", "outcome"), [(96, AttemptOutcome.CERTIFIED), (97, AttemptOutcome.FAILED)])
 def test_a_second_attempt_at_a_target_needs_a_stricter_bound(
-    last: int, outcome: Outcome, place: Workspace, seeds: Seeds
+    last: int, outcome: AttemptOutcome, place: Workspace, seeds: Seeds
 ):
     seeds.errors = lambda index: 5_000
     certified(place, recipe=NamedRecipe("short", Recipe(epochs=3)))
@@ -416,7 +416,7 @@ def test_a_second_attempt_at_a_target_needs_a_stricter_bound(
     bound = 100 - (50 + (last - 50) * (1 + t.ppf(1 - 0.008 / 4, 19)) / 20) / 100
     assert 47 * (1 + t.ppf(1 - 0.01 / 4, 19)) < 200
     assert verdict.attempt.lower_bound_pct == pytest.approx(bound, abs=1e-5)
-    assert verdict.row.confidence == (0.998 if outcome is Outcome.CERTIFIED else 0.984)
+    assert verdict.row.confidence == (0.998 if outcome is AttemptOutcome.CERTIFIED else 0.984)
 
 
 @pytest.mark.parametrize(("errors", "run"), [(1200, 2), (601, 2), (600, 3), (75.5, 5)])
@@ -429,7 +429,7 @@ def test_it_stops_once_it_is_futile_and_stays_so(errors: float, run: int, place:
     assert len(seeds.asked) == run
     assert len(verdict.record.seeds) == run
     assert not verdict.passed
-    assert only_attempt(place).outcome is Outcome.FUTILE
+    assert only_attempt(place).outcome is AttemptOutcome.FUTILE
     lines = place.ledger.read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["outcome"] for line in lines] == ["open", "futile"]
 
@@ -456,7 +456,7 @@ def test_an_open_attempt_is_gone_on_with_as_it_was_declared(place: Workspace, se
     seeds.watch = interrupt
     with pytest.raises(KeyboardInterrupt):
         certified(place, 20)
-    assert only_attempt(place).outcome is Outcome.OPEN
+    assert only_attempt(place).outcome is AttemptOutcome.OPEN
     seeds.asked.clear()
     seeds.watch = lambda job: None
 
@@ -476,7 +476,7 @@ def test_seeds_in_flight_do_not_make_a_success_of_what_was_given_up(place: Works
     verdict = certified(place)
 
     assert len(verdict.record.seeds) == 16
-    assert (verdict.passed, only_attempt(place).outcome) == (False, Outcome.FUTILE)
+    assert (verdict.passed, only_attempt(place).outcome) == (False, AttemptOutcome.FUTILE)
     assert verdict.row.tier is Tier.VERIFIED
     lines = place.ledger.read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["outcome"] for line in lines] == ["open", "futile"]

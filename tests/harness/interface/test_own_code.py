@@ -16,14 +16,14 @@ import torch.nn.functional as functional
 from harness.interface.logs import log_of
 from harness.searching.external_method import method_of
 from harness.searching.finder import Inquiry
-from harness.searching.optuna_sampler import Index, sampler_name
+from harness.searching.optuna_sampler import SamplerStudy, sampler_name
 from harness.searching.time_budget import Pace, TimeLeft
 from harness.studies.events import Confirmed, Proposal, RunEnded, Verified
 from harness.system.errors import ContentError, DeviceError, UsageError
 from harness.system.machine import ignoring_sigint
 from harness.system.user_code import Listener, OtherCode, called, function_of, source_sha256
 from harness.training.executors import processes
-from harness.training.executors.base import Broken, Source
+from harness.training.executors.base import Broken, DataLocation
 from harness.training.modules import Images
 from harness.training.native.engine import choose_engine
 from harness.training.recipe import Recipe, named_recipe
@@ -122,7 +122,7 @@ def job(trainer: str, **changes: object) -> Job:
 
 
 def test_a_sampler_of_ones_own_proposes_as_the_same_sampler_of_the_harness(there: str) -> None:
-    own, known = Index(sampler_name(f"{there}:uniform"), 5), Index("random", 5)
+    own, known = SamplerStudy(sampler_name(f"{there}:uniform"), 5), SamplerStudy("random", 5)
     tiny = space("tiny")
     for _ in range(10):
         assert own.ask(tiny)[1] == known.ask(tiny)[1]
@@ -249,7 +249,7 @@ def test_a_trainer_that_leaves_its_worker_is_a_crashed_run(
 ) -> None:
     monkeypatch.setattr(processes, "_data", lambda source: loaded)
     with ignoring_sigint():  # as in every worker
-        event = processes.train(job(f"{there}:{function}"), Source("toy", None), 1e6)
+        event = processes.train(job(f"{there}:{function}"), DataLocation("toy", None), 1e6)
     assert isinstance(event, Broken)
     assert (event.status, event.message) == (Status.CRASHED, f"trainer {there}:{function} failed: {told}")
 
@@ -310,7 +310,7 @@ def test_a_trainer_is_known_by_its_source(
     # It ends a search, as no fault of the network.
     monkeypatch.setattr(processes, "_data", lambda source: loaded)
     with pytest.raises(OtherCode, match=f"trainer {there}:steps.*{code[:12]}"):
-        processes.train(job("", recipe=replace(recipe, trainer_sha256="0" * 64)), Source("toy", None), 1e6)
+        processes.train(job("", recipe=replace(recipe, trainer_sha256="0" * 64)), DataLocation("toy", None), 1e6)
     # Records of before are read, and get no seed of code that may be other.
     assert execute(job("", recipe=replace(recipe, trainer_sha256="")), loaded).status is Status.COMPLETE
     with pytest.raises(DeviceError, match=f"{there}:steps"):

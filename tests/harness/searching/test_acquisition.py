@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.searching.acquisition import Aim, Choice, Option, _expected_falls, form_calibration
+from harness.searching.acquisition import Aim, Option, ScoredOption, _expected_falls, form_calibration
 from harness.searching.surrogate.features import row_of, training_row
 from harness.searching.surrogate.model import Observation, Surrogate
 from harness.searching.time_budget import Pace, TimeLeft
@@ -60,12 +60,12 @@ def aim(errors: Sequence[float] = (400, 200, 100, 50, 25), **changes: Any) -> Ai
     return replace(plain, **changes)
 
 
-def choices_of(question: Aim, networks: Sequence[Option]) -> list[Choice]:
+def choices_of(question: Aim, networks: Sequence[Option]) -> list[ScoredOption]:
     """Return the networks as the aim ranks them."""
     return question.ranked(question.forecast(networks)).choices
 
 
-def widths(found: Sequence[Choice]) -> list[int]:
+def widths(found: Sequence[ScoredOption]) -> list[int]:
     return [(choice.option.analysis.parameters - 10) // 19 for choice in found]
 
 

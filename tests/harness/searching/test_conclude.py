@@ -20,7 +20,7 @@ from harness.evidence.verify import Verdict
 from harness.interface.results import Study
 from harness.searching import conclude as conclude_module
 from harness.searching import loop
-from harness.searching.advice import Outcome, _LastWords, outcome_of
+from harness.searching.advice import SearchOutcome, _LastWords, outcome_of
 from harness.searching.conclude import conclude
 from harness.searching.state import Search
 from harness.studies.candidate import NearestMiss, standing_front
@@ -383,10 +383,10 @@ ENDS = [Status.COMPLETE] * 38
 
 
 @pytest.fixture
-def end(tmp_path: Path) -> Callable[..., Outcome]:
+def end(tmp_path: Path) -> Callable[..., SearchOutcome]:
     """Return an outcome for the reason of the last session's end, at so many seconds, and other facts."""
 
-    def made(reason: str, elapsed: float = 250.0, allowed: float | None = 600.0, **changes: Any) -> Outcome:
+    def made(reason: str, elapsed: float = 250.0, allowed: float | None = 600.0, **changes: Any) -> SearchOutcome:
         config = replace(CONFIG, **changes.pop("config", {}))
         effort = replace(EFFORT, **changes.pop("effort", {}))
         space = parse_space(f"net = conv3x3(1..400) gap linear(10);{changes.pop('where', '')}", "widths")
@@ -401,18 +401,18 @@ def end(tmp_path: Path) -> Callable[..., Outcome]:
         for entry in entries:
             state.apply(entry)
         facts: dict[str, Any] = {"typed_options": GIVEN, "nearest": NEAREST, "verdict": None}
-        return Outcome(plan=plan, state=state, **(facts | changes))
+        return SearchOutcome(plan=plan, state=state, **(facts | changes))
 
     return made
 
 
-def words(end: Outcome) -> _LastWords:
+def words(end: SearchOutcome) -> _LastWords:
     found = end.words()
     assert found is not None
     return found
 
 
-def options(end: Outcome) -> dict[str, str]:
+def options(end: SearchOutcome) -> dict[str, str]:
     """Return the options of the command that is advised, and their values."""
     program, command, *rest = shlex.split(words(end).command)
     assert (program, command) == ("harness", "search")
@@ -453,7 +453,7 @@ SMALL, FAR = replace(NEAREST, cost=1900), replace(NEAREST, cost=1900, errors=200
     ],
 )  # fmt: skip
 def test_more_time_or_trials_else_a_larger_budget_else_a_lower_target(
-    facts: dict[str, Any], why: str, advised: dict[str, str], end: Callable[..., Outcome]
+    facts: dict[str, Any], why: str, advised: dict[str, str], end: Callable[..., SearchOutcome]
 ):
     found = end(**facts)
 
@@ -461,14 +461,14 @@ def test_more_time_or_trials_else_a_larger_budget_else_a_lower_target(
     assert list(options(found).items()) == list(advised.items())
 
 
-def test_a_space_without_a_network_is_looked_at_not_widened(end: Callable[..., Outcome]):
+def test_a_space_without_a_network_is_looked_at_not_widened(end: Callable[..., SearchOutcome]):
     found = words(
         end("exhausted", nearest=None, typed_options={"--space": "@a.space"}, where="where parameters <= 4000;")
     )
     assert (found.why, found.arguments) == ("space", ("spaces", "check", "@a.space"))
 
 
-def test_an_answer_that_came_long_before_its_time_says_why_nothing_followed(end: Callable[..., Outcome]):
+def test_an_answer_that_came_long_before_its_time_says_why_nothing_followed(end: Callable[..., SearchOutcome]):
     verdict = verdict_of(make_record([50, 52, 54, 50, 51]))
     assert "stopped after 15 s of 10 min 0 s: full" in end("exhausted", 15.0, verdict=verdict).text()
     assert "stopped after" not in end("time", 599.0, verdict=verdict, message="").text()
@@ -490,7 +490,7 @@ def verdict_of(record: Record, **changes: Any) -> Verdict:
     ],
 )
 def test_a_winner_that_missed_its_verification(
-    errors: list[int], contradicted: bool, arguments: tuple[str, ...], end: Callable[..., Outcome]
+    errors: list[int], contradicted: bool, arguments: tuple[str, ...], end: Callable[..., SearchOutcome]
 ):
     record = make_record(errors)
 

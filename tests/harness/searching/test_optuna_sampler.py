@@ -11,7 +11,7 @@ import pytest
 from optuna.trial import TrialState
 
 from harness.searching import optuna_sampler as sampler
-from harness.searching.optuna_sampler import _POPULATION, SAMPLERS, Index, Trial, _Member, _offspring
+from harness.searching.optuna_sampler import _POPULATION, SAMPLERS, SamplerStudy, Trial, _Member, _offspring
 from harness.studies.candidate import Candidate
 from harness.system.errors import UsageError
 from harness.training.result import Status
@@ -32,7 +32,7 @@ def ended(parameters: int, violation_pct: float, status: Status = Status.COMPLET
     return Candidate(make_proposal(), parameters, make_result(errors=errors, status=status), threshold_pct=90.0)
 
 
-def tell(index: Index, trial: Trial, found: Draw, number: int, within: SearchSpace = CARD) -> None:
+def tell(index: SamplerStudy, trial: Trial, found: Draw, number: int, within: SearchSpace = CARD) -> None:
     """Reject what has over 20,000 parameters; tell of others each outcome in turn: above, below, pruned, failed."""
     analysis = judge(within, found.architecture).analysis
     if analysis is None:
@@ -45,7 +45,7 @@ def tell(index: Index, trial: Trial, found: Draw, number: int, within: SearchSpa
         index.tell(trial, ended(analysis.parameters, 0.1 * (kind - 1), status))
 
 
-def ask_and_tell(index: Index, count: int) -> list[Draw]:
+def ask_and_tell(index: SamplerStudy, count: int) -> list[Draw]:
     jobs = []
     for number in range(count):
         trial, found = index.ask(CARD)
@@ -64,7 +64,7 @@ def test_an_unknown_sampler_is_refused():
 def test_the_proposals_after_a_restart_are_those_that_would_have_come(name: str):
     """40 questions: NSGA-II has 20 complete trials a generation, evolution 20 parents, TPE 10 random ones first."""
     for stop in (0, 9, 24, 39):
-        live, again = Index(name, 7), Index(name, 7)
+        live, again = SamplerStudy(name, 7), SamplerStudy(name, 7)
         for number, found in enumerate(ask_and_tell(live, stop)):
             # As a later session enters them from the log.
             tell(again, again.impose(found.decisions), found, number)
@@ -72,12 +72,12 @@ def test_the_proposals_after_a_restart_are_those_that_would_have_come(name: str)
 
         assert again.asked == stop
         assert ask_and_tell(again, 3) == onward, f"after {stop} questions"
-        assert ask_and_tell(Index(name, 8), stop + 3)[stop:] != onward
+        assert ask_and_tell(SamplerStudy(name, 8), stop + 3)[stop:] != onward
 
 
 @ALL
 def test_an_imposed_network_is_entered_as_it_is(name: str):
-    index = Index(name, 0)
+    index = SamplerStudy(name, 0)
     ask_and_tell(index, 25)
     draw_result = draw(CARD, uniform(random.Random(5)))
 
@@ -101,7 +101,7 @@ def test_an_imposed_network_is_entered_as_it_is(name: str):
 def test_optuna_is_told_the_size_to_minimise_and_the_accuracy_as_a_constraint(
     candidate: Candidate, name: str, state: TrialState, value: int | None, constraint: float | None
 ):
-    index = Index(name, 0)
+    index = SamplerStudy(name, 0)
     trial, _ = index.ask(CARD)
 
     index.tell(trial, candidate)
@@ -115,7 +115,7 @@ def test_optuna_is_told_the_size_to_minimise_and_the_accuracy_as_a_constraint(
     ("name", "state", "value"), [("tpe", TrialState.PRUNED, None), ("nsga2", TrialState.COMPLETE, 30_000)]
 )
 def test_a_rejection_is_told_as_a_broken_constraint(name: str, state: TrialState, value: int | None):
-    index = Index(name, 0)
+    index = SamplerStudy(name, 0)
     trial, _ = index.ask(CARD)
 
     index.reject(trial, 30_000, 0.5)
@@ -200,13 +200,13 @@ def test_children_keep_space_and_budget_though_their_parents_do_not(name: str):
     assert all(judge(within, child.architecture).accepted for child in children(members, 10, within))
 
 
-def reached(index: Index, trial: Trial, found: Draw, violation_pct: float) -> None:
+def reached(index: SamplerStudy, trial: Trial, found: Draw, violation_pct: float) -> None:
     index.tell(trial, ended(analyse(found.architecture, MNIST).parameters, violation_pct))
 
 
-def grown(count: int = 2) -> list[Index]:
+def grown(count: int = 2) -> list[SamplerStudy]:
     """Return so many equal studies with a whole population."""
-    samplers = [Index("evolution", 1) for _ in range(count)]
+    samplers = [SamplerStudy("evolution", 1) for _ in range(count)]
     for index in samplers:
         for number in range(_POPULATION):
             trial, found = index.ask(WIDTHS)
@@ -254,7 +254,7 @@ def smallest_reaching(name: str, seed: int, asks: int = 50) -> float:
     The made-up violation falls with the size, rises with the distance of eight decisions from a hidden optimum, and
     wavers with the network.
     """
-    tiny, index = space("tiny"), Index(name, seed)
+    tiny, index = space("tiny"), SamplerStudy(name, seed)
     within = replace(tiny, conditions=(*tiny.conditions, Condition(Metric.PARAMETERS, "<=", 4_000)))
     hidden = random.Random(f"hidden {seed}")
     target = draw_uniform(within, hidden)
@@ -284,7 +284,7 @@ def test_in_the_median_it_ends_with_a_smaller_network_than_drawing_does():
 
 
 def test_networks_outside_the_space_are_no_trials_of_the_sampler():
-    index = Index("random", 0)
+    index = SamplerStudy("random", 0)
     outside = index.impose(())
     inside, _ = index.ask(space("tiny"))
 

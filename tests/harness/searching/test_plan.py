@@ -27,7 +27,7 @@ from harness.searching.time_budget import Effort, Pace
 from harness.studies import config as study
 from harness.system.errors import ContentError, DeviceError, UsageError
 from harness.system.files import Workspace
-from harness.training.executors.base import Limits, Source
+from harness.training.executors.base import DataLocation, Limits
 from harness.training.executors.processes import Processes
 from harness.training.recipe import NamedRecipe, Recipe, named_recipe
 from harness.training.run import Job
@@ -389,7 +389,7 @@ def test_an_augmentation_is_chosen_by_a_middling_network_or_the_smallest(
     monkeypatch.setattr(augmentation, "run_all", trained)
     data = replace(DATASETS["mnist-5k"], name="mine")
     effort = Effort(seconds=None, trials=None, workers=1, device="cpu", limits=Limits())
-    augmentation.choose(data, space, 500, Processes(Source("mine", None), Limits()), effort, Workspace(tmp_path))
+    augmentation.choose(data, space, 500, Processes(DataLocation("mine", None), Limits()), effort, Workspace(tmp_path))
     expected = parse_network("conv3x3(4) gap linear(10)")
     if "1;" not in where:
         rng = random.Random(0)
@@ -414,7 +414,7 @@ def test_choosing_an_augmentation_takes_a_fifth_of_the_time_at_most(
     space = parse_space("net = conv3x3(4..40) gap linear(10);", "one")
     data = replace(DATASETS["mnist-5k"], name="mine")
     effort = Effort(seconds=seconds, trials=None, workers=workers, device="cpu", limits=Limits())
-    augmentation.choose(data, space, 500, Processes(Source("mine", None), Limits()), effort, Workspace(tmp_path))
+    augmentation.choose(data, space, 500, Processes(DataLocation("mine", None), Limits()), effort, Workspace(tmp_path))
 
     taken = sum(job.recipe.epochs for job in jobs) * data.train_size * 1e-4 / workers
     # One epoch each is the least.
@@ -434,7 +434,7 @@ def test_a_recipe_whose_trainings_give_no_errors_is_not_chosen(tmp_path: Path, m
     space = parse_space("net = conv3x3(4..40) gap linear(10);", "one")
     data = replace(DATASETS["mnist-5k"], name="mine")
     effort = Effort(seconds=None, trials=None, workers=1, device="cpu", limits=Limits())
-    executor = Processes(Source("mine", None), Limits())
+    executor = Processes(DataLocation("mine", None), Limits())
     assert augmentation.choose(data, space, 500, executor, effort, Workspace(tmp_path)).name == "small-shift"
 
 

@@ -14,10 +14,10 @@ import pytest
 
 from harness.searching import finder as finder_module
 from harness.searching import proposer
-from harness.searching.acquisition import LEAST_CHANCE, Aim, Choice, Forecast, Option
+from harness.searching.acquisition import LEAST_CHANCE, Aim, Forecast, Option, ScoredOption
 from harness.searching.finder import Finder, Inquiry
-from harness.searching.optuna_sampler import Index
-from harness.searching.proposer import ALL_ON, Answer, Proposer, Switches, _size_ladder, _violation
+from harness.searching.optuna_sampler import SamplerStudy
+from harness.searching.proposer import ALL_ON, InquiryAnswer, Proposer, Switches, _size_ladder, _violation
 from harness.searching.surrogate import model
 from harness.searching.surrogate.features import row_of
 from harness.searching.surrogate.model import Observation, Past
@@ -82,11 +82,13 @@ def network(trial: int, width: int, errors: int, fresh: Sequence[int] = ()) -> C
     return Candidate(proposal, proposal.parameters, replace(run, validation_errors=errors), seeds, threshold_pct=99.0)
 
 
-def proposed(asked: Proposer, *candidates: Candidate, budget: int = 20_000, time_left: TimeLeft = ROOM) -> Answer:
+def proposed(
+    asked: Proposer, *candidates: Candidate, budget: int = 20_000, time_left: TimeLeft = ROOM
+) -> InquiryAnswer:
     return asked.propose(Inquiry(budget, {item.proposal.trial: item for item in candidates}, time_left))
 
 
-def take(asked: Proposer, count: int, budget: int = 20_000) -> tuple[dict[int, Candidate], list[Answer]]:
+def take(asked: Proposer, count: int, budget: int = 20_000) -> tuple[dict[int, Candidate], list[InquiryAnswer]]:
     """Propose so often; each network has been trained, with success, before the next is asked for."""
     candidates: dict[int, Candidate] = {}
     answers = []
@@ -100,7 +102,7 @@ def take(asked: Proposer, count: int, budget: int = 20_000) -> tuple[dict[int, C
     return candidates, answers
 
 
-def rejections(*answers: Answer) -> list[Rejected]:
+def rejections(*answers: InquiryAnswer) -> list[Rejected]:
     return [item for found in answers for item in found.skipped_events if isinstance(item, Rejected)]
 
 
@@ -456,7 +458,7 @@ def finders(monkeypatch: pytest.MonkeyPatch) -> list[Finder]:
     """Return a list that every finder enters which asks the surrogate."""
     seen, chosen = list[Finder](), Finder.choose_by_surrogate
 
-    def noted(finder: Finder, rng: random.Random) -> list[Choice]:
+    def noted(finder: Finder, rng: random.Random) -> list[ScoredOption]:
         seen.append(finder)
         return chosen(finder, rng)
 
@@ -476,7 +478,7 @@ def in_training(asked: Proposer, workers: int, count: int) -> list[Candidate]:
 
 @pytest.mark.parametrize("workers", [1, 15])
 def test_with_few_workers_each_proposal_is_the_first_choice_of_a_look_of_its_own(workers: int):
-    found, questions = in_training(aiming(), workers, 8), Index("surrogate", 0)
+    found, questions = in_training(aiming(), workers, 8), SamplerStudy("surrogate", 0)
 
     for number, each in enumerate(found):
         known = finder_of(*found[:number], time_left=replace(ROOM, workers=workers), sampler="surrogate")

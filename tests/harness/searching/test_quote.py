@@ -20,7 +20,7 @@ from harness.studies.config import open_study
 from harness.studies.events import Quoted
 from harness.studies.log import StudyLog
 from harness.studies.state import StudyState
-from harness.training.executors.base import Source
+from harness.training.executors.base import DataLocation
 from search_spaces.notation import parse_space
 from tests import searches
 from tests.factories import make_job_result, make_proposal
@@ -148,7 +148,7 @@ def test_a_search_is_quoted_once_when_its_first_networks_have_been_trained(
     def quotes(trials: int) -> int:
         state = StudyLog(tmp_path).take_up(StudyState(tmp_path, config))
         effort = searches.effort(trials=trials)
-        loop.run_search(loop.open_search(state, effort, Source("mnist", None), is_quoted=is_quoted), ["harness"])
+        loop.run_search(loop.open_search(state, effort, DataLocation("mnist", None), is_quoted=is_quoted), ["harness"])
         return len(state.of_kind(Quoted))
 
     # The ladder has seven steps at the most.

@@ -14,7 +14,7 @@ import pytest
 
 from harness.data.datasets import dataset
 from harness.searching import finder, optuna_sampler
-from harness.searching.proposer import Answer
+from harness.searching.proposer import InquiryAnswer
 from harness.searching.state import Search
 from harness.studies.candidate import final_order
 from harness.studies.config import StudyConfig
@@ -22,7 +22,7 @@ from harness.studies.events import Event
 from harness.studies.log import StudyLog, read_state
 from harness.studies.state import StudyState
 from harness.system.errors import ContentError
-from harness.training.executors.base import Limits, Source
+from harness.training.executors.base import DataLocation, Limits
 from harness.training.executors.processes import Processes
 from harness.training.result import Status
 from tests import searches
@@ -222,7 +222,7 @@ def test_a_log_cut_after_any_line_gives_the_state_of_that_moment(
         (cut / "log.jsonl").write_text("".join(lines[:count]) + torn)
         log = StudyLog(cut)
         state_there = log.take_up(StudyState(cut, configured))
-        executor = Processes(Source("mnist", None), Limits())
+        executor = Processes(DataLocation("mnist", None), Limits())
         found = Search(state_there, spent, executor, Nobody(), data=dataset("mnist"), log=log)
         assert (cut / "log.jsonl").read_text() == "".join(lines[:count])
         state = known(found)
@@ -236,7 +236,7 @@ def test_a_log_cut_after_any_line_gives_the_state_of_that_moment(
 class Nobody:
     """Proposes nothing."""
 
-    def propose(self, *given: object) -> Answer:
+    def propose(self, *given: object) -> InquiryAnswer:
         raise AssertionError
 
     def tell(self, *given: object) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.studies.candidate import TRANSITIONS, NetworkState, Step
+from harness.studies.candidate import TRANSITIONS, NetworkState, StateStep
 from harness.studies.events import (
     Confirmed,
     Entry,
@@ -32,15 +32,15 @@ TRIALS = st.integers(0, len(HASHES) - 1)
 STATUSES = st.sampled_from([Status.COMPLETE, Status.PRUNED, Status.CRASHED])
 DECISIONS = st.sampled_from([Confirmed, FailedConfirmation, WinnerChosen])
 VERDICTS = st.sampled_from([True, None, False])
-STEPS: dict[type[Any] | Status | bool | None, Step] = {
-    Status.COMPLETE: Step.COMPLETED,
-    Status.PRUNED: Step.PRUNED,
-    Status.CRASHED: Step.FAILED,
-    Confirmed: Step.CONFIRMED,
-    FailedConfirmation: Step.REFUTED,
-    True: Step.MET,
-    None: Step.LEFT_OPEN,
-    False: Step.MISSED,
+STEPS: dict[type[Any] | Status | bool | None, StateStep] = {
+    Status.COMPLETE: StateStep.COMPLETED,
+    Status.PRUNED: StateStep.PRUNED,
+    Status.CRASHED: StateStep.FAILED,
+    Confirmed: StateStep.CONFIRMED,
+    FailedConfirmation: StateStep.REFUTED,
+    True: StateStep.MET,
+    None: StateStep.LEFT_OPEN,
+    False: StateStep.MISSED,
 }
 
 

@@ -22,7 +22,7 @@ import torch
 from harness.bench.replay import Reading, SimulatedExecutor
 from harness.system.errors import DataError, HarnessError, StorageError
 from harness.training.executors import processes, ray
-from harness.training.executors.base import Broken, Event, Executor, Limits, Source, StretchEnded, run_all
+from harness.training.executors.base import Broken, DataLocation, Event, Executor, Limits, StretchEnded, run_all
 from harness.training.executors.processes import Processes
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, Result, Status
@@ -31,7 +31,7 @@ from search_spaces.notation import parse_network
 from tests.factories import make_job_result
 from tests.fakes import InstantExecutor
 
-SOURCE = Source("mnist-5k", None)
+SOURCE = DataLocation("mnist-5k", None)
 LIMITS = Limits(seconds=120)
 JOB = Job(
     architecture=parse_network("conv3x3(2, stride=2) bn relu | maxpool(4) | gap | linear(10)"),
@@ -285,7 +285,7 @@ def test_data_and_storage_that_fail_are_no_outcome_of_a_job(pool: Processes, tmp
     with pytest.raises(StorageError, match=r"state\.pt"):
         ended(pool)
     with pytest.raises(DataError):
-        processes.train(JOB, Source("mnist", tmp_path), LIMITS.memory_mb)
+        processes.train(JOB, DataLocation("mnist", tmp_path), LIMITS.memory_mb)
 
 
 def test_a_process_keeps_its_data_and_has_one_thread(pool: Processes, tmp_path: Path):

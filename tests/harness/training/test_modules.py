@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.training.modules import (
-    Network,
+    TorchNetwork,
     _draw_first_weights,
     _maps_of,
-    _Residual,
+    _ResidualModule,
     augment,
     build,
     network_on,
@@ -50,7 +50,7 @@ from tests.factories import make_images
 from tests.harness.training.native.engines import CPU
 
 
-def shapes_seen(network: Network) -> list[Shape]:
+def shapes_seen(network: TorchNetwork) -> list[Shape]:
     """The shape after every op, as torch finds it, for one image."""
     values, shapes = torch.zeros(2, *MNIST.input_shape), []
     network.eval()
@@ -72,18 +72,18 @@ def unique_parameters(network: nn.Module) -> int:
     return sum(storages.values())
 
 
-def stored(network: Network, *path: int, name: str = "weight") -> Tensor:
+def stored(network: TorchNetwork, *path: int, name: str = "weight") -> Tensor:
     """The tensor of one op; below ``res`` the path has an index a level."""
     module: nn.Module = network
     for index in path:
-        assert isinstance(module, Network | _Residual)
+        assert isinstance(module, TorchNetwork | _ResidualModule)
         module = module.ops[index]
     tensor = getattr(module, name)
     assert isinstance(tensor, Tensor)
     return tensor.detach() if tensor.grad is None else tensor
 
 
-def gradient(network: Network, *path: int) -> Tensor:
+def gradient(network: TorchNetwork, *path: int) -> Tensor:
     found = stored(network, *path).grad
     assert found is not None
     return found
@@ -162,7 +162,7 @@ def test_a_residual_adds_its_input_to_what_its_ops_make_of_it():
     network = build(parse_network("conv3x3(4) res(conv3x3(4) bn relu) gap linear(10)"), MNIST).eval()
     residual = network.ops[1]
     values = torch.randn(2, 4, 28, 28)
-    assert isinstance(residual, _Residual)
+    assert isinstance(residual, _ResidualModule)
     inner = torch.nn.functional.conv2d(values, stored(network, 1, 0), padding=1)
     # A fresh bn in evaluation mode divides by sqrt(1 + 1e-5).
     expected = values + torch.relu(inner / (1 + 1e-5) ** 0.5)
@@ -197,7 +197,7 @@ def test_kaiming_weights_are_scaled_by_fan_in_and_biases_are_zero():
 DIRAC = Recipe(initialisation="dirac")
 
 
-def drawn(text: str, recipe: Recipe) -> Network:
+def drawn(text: str, recipe: Recipe) -> TorchNetwork:
     torch.manual_seed(4)
     network = build(parse_network(text), MNIST)
     _draw_first_weights(network, recipe)

@@ -22,7 +22,7 @@ from harness.studies.events import RunEnded
 from harness.studies.log import read_state
 from harness.system.errors import DataError, DeviceError
 from harness.training.executors import ray
-from harness.training.executors.base import Source
+from harness.training.executors.base import DataLocation
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose
 from harness.training.run import Job, TrainingData, execute
@@ -46,7 +46,7 @@ def test_a_node_gets_the_data_that_it_lacks_and_has_them_the_next_time(
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     known = load("mnist", mnist_folder, allow_download=False)
-    stored, elsewhere = stored_files(known.dataset, mnist_folder), Source("mnist", tmp_path / "nothing")
+    stored, elsewhere = stored_files(known.dataset, mnist_folder), DataLocation("mnist", tmp_path / "nothing")
     given = (elsewhere, known.data_hash, "cpu", "torch")
     with pytest.raises(DataError):
         ray._facts(*given, {name: content[:-1] for name, content in stored.items()})
@@ -77,7 +77,7 @@ def test_a_node_trains_on_a_person_s_own_data_as_the_coordinator_does(tmp_path: 
     monkeypatch.setenv("HARNESS_WORKSPACE", str(places[1]))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for sent in (stored, {}):
-        source = ray._facts(Source(name, None), here.data_hash, "cpu", "torch", sent)[0]
+        source = ray._facts(DataLocation(name, None), here.data_hash, "cpu", "torch", sent)[0]
         theirs = execute(job, TrainingData(load(source.dataset, source.folder, allow_download=False)))
         assert (theirs.weights_sha256, theirs.validation_errors) == (ours.weights_sha256, ours.validation_errors)
 
@@ -96,7 +96,7 @@ def test_a_node_trains_on_a_person_s_own_data_as_the_coordinator_does(tmp_path: 
 def test_nodes_of_other_code_or_torch_are_refused_and_kinds_are_told_apart(
     changes: dict[str, Any], refused: bool, refused_where_alike: bool
 ):
-    ours = ray._facts(Source("mnist-5k", None), load("mnist-5k").data_hash, "cpu", "torch", None)
+    ours = ray._facts(DataLocation("mnist-5k", None), load("mnist-5k").data_hash, "cpu", "torch", None)
     theirs = (ours[0], replace(ours[1], **changes), ours[2])
     assert bool(ray._refusal(ours, theirs, None)) is refused
     assert bool(ray._refusal(ours, theirs, ours)) is refused_where_alike

@@ -15,7 +15,7 @@ from harness.cli import run
 from harness.data import own
 from harness.data.datasets import DATASETS, dataset
 from harness.data.other_images import labelled_images, own_images
-from harness.data.own import Options
+from harness.data.own import SourceOptions
 from harness.data.training_images import load
 from harness.interface.declarations import DatasetType
 from harness.system.errors import ContentError, DataError, UsageError
@@ -44,7 +44,7 @@ def test_images_that_are_there_twice_are_named():
 def test_a_path_is_read_as_it_was_described_and_asked_about_where_it_was_described_in_two_ways(tmp_path: Path):
     images, labels = pictures()
     folder = str(as_folder(tmp_path / "pets", images, labels))
-    small = Options((1, 4, 4), balanced=True)
+    small = SourceOptions((1, 4, 4), balanced=True)
     plain = own.data_name(folder)
     described = own.data_name(folder, small)
 
@@ -53,9 +53,9 @@ def test_a_path_is_read_as_it_was_described_and_asked_about_where_it_was_describ
     assert own.described_options(folder) == small
     assert dataset(described).input == "1x4x4"
     assert own.data_name(folder, small) == described
-    named = own.data_name(folder, Options(), "glyphs")
+    named = own.data_name(folder, SourceOptions(), "glyphs")
     assert named.startswith("glyphs-")
-    assert own.descriptions(folder) == {described: small, named: Options()}
+    assert own.descriptions(folder) == {described: small, named: SourceOptions()}
     with pytest.raises(UsageError, match=f"{described} with .*; {named} with "):
         own.data_name(folder)
     assert own.data_name(described) == described
@@ -117,13 +117,19 @@ def test_the_command_line_says_how_a_path_was_described(tmp_path: Path, capsys: 
 
 
 @pytest.mark.parametrize(
-    "options", [Options((3, 9, 9)), Options(group_by="_"), Options(balanced=True), Options(channels="last")]
+    "options",
+    [
+        SourceOptions((3, 9, 9)),
+        SourceOptions(group_by="_"),
+        SourceOptions(balanced=True),
+        SourceOptions(channels="last"),
+    ],
 )
-def test_options_that_contradict_a_data_set_are_refused(options: Options):
+def test_options_that_contradict_a_data_set_are_refused(options: SourceOptions):
     spec = own.from_arrays("pets", *pictures())
     with pytest.raises(UsageError):
         own.data_name(spec.name, options)
-    assert own.data_name(spec.name, Options(spec.image_shape)) == spec.name
+    assert own.data_name(spec.name, SourceOptions(spec.image_shape)) == spec.name
 
 
 def test_other_images_are_read_as_the_data_set_was_and_classes_are_known_by_name(tmp_path: Path):

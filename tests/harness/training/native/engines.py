@@ -16,7 +16,7 @@ from harness.training.native import engine as engine_module
 from harness.training.native.driver import NativeProgram, _check_images, _engine_tensors, _flat
 from harness.training.native.engine import _LEVELS, Engine, _Level
 from harness.training.recipe import Recipe
-from search_spaces.modules import FastDropout, PoseLinear
+from search_spaces.modules import FastDropout, PoseLinearModule
 from search_spaces.network import MNIST, Architecture
 from tests.factories import DEVIATION, MEAN, make_images
 
@@ -54,7 +54,7 @@ def check_against_torch(architecture: Architecture, batch: int, engine: Engine) 
     for module in network.modules():
         if isinstance(module, FastDropout):
             module.p = 0.0
-        elif isinstance(module, PoseLinear):
+        elif isinstance(module, PoseLinearModule):
             # Of its numbers those of poses are zero at first.
             module.weight.data = torch.randn_like(module.weight)
         elif isinstance(module, _BatchNorm):

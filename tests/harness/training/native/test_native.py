@@ -21,7 +21,7 @@ from harness.training.native.engine import (
     _LEVELS,
     _SOURCES,
     OPTIONS,
-    Choice,
+    EngineChoice,
     EngineUnavailable,
     choose_engine,
     compiler,
@@ -256,7 +256,7 @@ def test_it_is_declined_where_it_cannot_train(monkeypatch: pytest.MonkeyPatch):
     assert choose_engine("auto", Recipe(), torch.device("cpu")).engine
     assert choose_engine("auto", Recipe(precision="bf16"), torch.device("cpu")).engine is None
     monkeypatch.setattr(engine_module, "load", missing)
-    assert choose_engine("auto", Recipe(), torch.device("cpu")) == Choice(None, "no compiler")
+    assert choose_engine("auto", Recipe(), torch.device("cpu")) == EngineChoice(None, "no compiler")
     with pytest.raises(DeviceError):
         choose_engine("native", Recipe(), torch.device("cpu"))
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from harness.system.errors import ContentError
-from harness.training.modules import Images, Network, _maps_of, build, state_tensors
+from harness.training.modules import Images, TorchNetwork, _maps_of, build, state_tensors
 from harness.training.native import driver
 from harness.training.native.driver import NativeProgram, _check, _check_images
 from harness.training.native.engine import Engine, _Level
@@ -202,7 +202,7 @@ def test_a_batch_that_no_memory_holds_is_an_error():
 
 def opened_with(
     text: str, batch: int, engine: Engine
-) -> tuple[NativeProgram, Network, Callable[[], tuple[float, Tensor]]]:
+) -> tuple[NativeProgram, TorchNetwork, Callable[[], tuple[float, Tensor]]]:
     """A program in float64 with its network, and what gives loss and gradient under the same masks each time."""
     architecture = parse_network(text)
     torch.manual_seed(2)
