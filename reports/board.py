@@ -245,8 +245,8 @@ def read_index(workspace: Workspace) -> _IndexPage:
 
 
 def _study_folders(workspace: Workspace) -> list[Path]:
-    # A folder with a log but without a configuration counts as a study, too.
-    return sorted({path.parent for name in ("config.json", "log.jsonl") for path in workspace.runs.glob(f"*/{name}")})
+    # The page also reports folders that have lost their configuration.
+    return sorted({*workspace.studies(), *(path.parent for path in workspace.runs.glob("*/log.jsonl"))})
 
 
 def _state_of(info: StudyFacts) -> str:

@@ -159,7 +159,7 @@ def _with_rows(records: Sequence[Record], workspace: Workspace) -> list[tuple[Le
 def _runs_of(hashes: Container[str], workspace: Workspace) -> dict[str, list[Result]]:
     """Return the runs of all studies with a hash in ``hashes``, by hash."""
     runs: dict[str, list[Result]] = defaultdict(list)
-    for folder in sorted(path.parent for path in workspace.runs.glob("*/config.json")):
+    for folder in workspace.studies():
         for result in read_state(folder).results:
             if result.hash in hashes:
                 runs[result.hash].append(result)

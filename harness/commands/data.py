@@ -79,8 +79,9 @@ def _users(workspace: Workspace) -> dict[str, Counter[str]]:
         except (OSError, ValueError, KeyError, TypeError):
             return ""
 
-    paths = {"records": workspace.records.glob("*-*.json"), "studies": workspace.runs.glob("*/config.json")}
-    return {kind: Counter(map(name_in, documents)) for kind, documents in paths.items()}
+    records = map(name_in, workspace.records.glob("*-*.json"))
+    studies = (name_in(folder / "config.json") for folder in workspace.studies())
+    return {"records": Counter(records), "studies": Counter(studies)}
 
 
 @data.command("list")

@@ -121,6 +121,18 @@ def independent_cases(group_sizes: Sequence[int]) -> float:
     return sum(group_sizes) ** 2 / sum(size**2 for size in group_sizes)
 
 
+def target_of(data: Dataset, stated_pct: float | None) -> float:
+    """Return the stated target accuracy in per cent, or the default target of the data set.
+
+    Raises:
+        UsageError: No target is stated, and the data set has no default target.
+    """
+    target_pct = data.target_pct if stated_pct is None else stated_pct
+    if not target_pct:
+        raise UsageError(f"data set {data.name} has no default target; set a target, as in --target 95")
+    return target_pct
+
+
 def dataset(name: str, folder: Path | None = None) -> Dataset:
     """Return the data set ``name``.
 

@@ -402,7 +402,7 @@ def survey(workspace: Workspace) -> Survey:
     rows = [row_of_record(item, entered) for item in records]
     rows += sound(read_claims, [folder / "claims.json" for folder in (files.SHIPPED / "records", workspace.records)])
     before = len(damage)
-    rows += sound(_rows_of_study, sorted(path.parent for path in workspace.runs.glob("*/config.json")))
+    rows += sound(_rows_of_study, workspace.studies())
     study_damage = tuple(damage[before:])
     rows += sound(_searched_elsewhere, [path for path in [shipped_table()] if path.exists()])
     first_rows: dict[Any, LeaderboardRow] = {}

@@ -240,10 +240,7 @@ def studies(workspace: Workspace) -> dict[str, Path]:
         log = folder / "log.jsonl"
         return (log if log.exists() else folder / "config.json").stat().st_mtime, folder.name
 
-    return {
-        path.name: path
-        for path in sorted((each.parent for each in workspace.runs.glob("*/config.json")), key=worked_on)
-    }
+    return {path.name: path for path in sorted(workspace.studies(), key=worked_on)}
 
 
 def read_studies(workspace: Workspace) -> list[StudyState]:

@@ -182,10 +182,10 @@ def _is_first_search(plan: SearchPlan) -> bool:
     config = plan.config
     if config.dataset in DATASETS or config.minimised != (Metric.PARAMETERS,):
         return False
-    for path in plan.workspace.runs.glob("*/config.json"):
+    for folder in plan.workspace.studies():
         # Unreadable studies are ignored.
         with suppress(ContentError):
-            if path.parent != plan.folder and read_config(path.parent).config.dataset == config.dataset:
+            if folder != plan.folder and read_config(folder).config.dataset == config.dataset:
                 return False
     return True
 

@@ -112,11 +112,7 @@ def _check_trainer(recipe: Recipe) -> None:
 
 def _target_pct(request: VerifyRequest, row: KnownRow | None, dataset: datasets.Dataset) -> float:
     of_row = None if row is None else row.target_pct
-    stated = of_row if request.target_pct is None else request.target_pct
-    target_pct = dataset.target_pct if stated is None else stated
-    if not target_pct:
-        raise UsageError(f"data set {dataset.name} has no default target; set a target, as in --target 95")
-    return target_pct
+    return datasets.target_of(dataset, of_row if request.target_pct is None else request.target_pct)
 
 
 def run_verification(

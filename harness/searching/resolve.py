@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.data.datasets import AUTO, Dataset, asked_for
+from harness.data.datasets import AUTO, Dataset, asked_for, target_of
 from harness.data.training_images import load
 from harness.searching.augmentation import CHOICES, choose, recipe_for
 from harness.searching.optuna_sampler import sampler_name
@@ -303,9 +303,7 @@ def _lengths(request: SearchRequest, recipe: Recipe, images: int) -> tuple[int, 
 
 def _target(target_pct: float | None, data: Dataset) -> float:
     """Return the target accuracy in per cent; by default the target of the data set."""
-    target_pct = data.target_pct if target_pct is None else target_pct
-    if not target_pct:
-        raise UsageError(f"data set {data.name} has no default target; set a target, as in --target 95")
+    target_pct = target_of(data, target_pct)
     highest = 100 * (1 - 1 / data.test_size)
     if not statistics.reaches(highest, target_pct):
         raise UsageError(

@@ -203,6 +203,10 @@ class Workspace:
         """Return the folder of the user data set ``name``."""
         return self.runs / ".data" / name.replace("/", "-")
 
+    def studies(self) -> list[Path]:
+        """Return the folders of all studies, sorted by name; a study is a folder with a configuration."""
+        return sorted(path.parent for path in self.runs.glob("*/config.json"))
+
     def study(self, name: str) -> Path:
         """Return the folder of a study; raise UsageError if ``name`` is not a valid name of a folder."""
         return _named(self.runs, "study", name)

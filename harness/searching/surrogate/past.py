@@ -125,8 +125,7 @@ def past_trainings(
     """
     if prior != "own":
         return (shipped(dataset) if prior == "shipped" else ()), []
-    folders = sorted(path.parent for path in workspace.runs.glob("*/config.json"))
-    studies, damage = read_each(lambda folder: _past_study(folder, dataset, data_hash), folders)
+    studies, damage = read_each(lambda folder: _past_study(folder, dataset, data_hash), workspace.studies())
     # Two studies with equal seeds may contain the same run of a network: count the run once.
     runs = {(key, run.hash, run.recipe_hash, run.seed): (origin, run) for key, origin, of in studies for run in of}
     equal: dict[tuple[str, str, str], list[tuple[Origin | None, Result]]] = defaultdict(list)
