@@ -22,11 +22,11 @@ _REASONS = {
     "shape": "ops that do not fit together",
 }
 
-_Shares = list[tuple[str, float]]
+_LabelledValues = list[tuple[str, float]]
 
 
 class _Accounting(NamedTuple):
-    """Counts of the proposals of a study; a proposal is a network with a number of epochs, and is counted once.
+    """Counts of the proposals of a study; a network proposed with two numbers of epochs counts as two proposals.
 
     Attributes:
         trained: Number of proposals whose first run has ended with a validation accuracy.
@@ -39,15 +39,16 @@ class _Accounting(NamedTuple):
     repeated: int
     to_train: int
     trained: int
-    rejections: _Shares
-    steps: _Shares
+    rejections: _LabelledValues
+    steps: _LabelledValues
 
 
 def accounting(info: StudyFacts) -> _Accounting:
     """Return the counts of a study's proposals by outcome."""
     first = [result for result in info.results if result.purpose is Purpose.SEARCH]
     trained = [result for result in first if result.validation_errors is not None]
-    whole = [result.validation_accuracy_pct or 0.0 for result in trained if result.status is Status.COMPLETE]
+    complete_pct = [result.validation_accuracy_pct or 0.0 for result in trained if result.status is Status.COMPLETE]
+    threshold_pct = info.config.threshold_pct
     rejected = info.study.rejected.total()
     repeated = info.study.repeated
     to_train = len(info.study.proposals)
@@ -63,19 +64,22 @@ def accounting(info: StudyFacts) -> _Accounting:
             ("proposed", rejected + repeated + to_train),
             ("within the limits", repeated + to_train),
             ("trained", len(trained)),
-            ("not pruned", len(whole)),
-            ("reached the threshold", sum(statistics.reaches(each, info.config.threshold_pct) for each in whole)),
+            ("not pruned", len(complete_pct)),
+            (
+                "reached the threshold",
+                sum(statistics.reaches(each, info.config.threshold_pct) for each in complete_pct),
+            ),
             ("confirmed", len(confirmed)),
             ("verified", sum(network.row is not None and network.row.reached for network in confirmed)),
         ],
     )
 
 
-def _rejections(info: StudyFacts) -> _Shares:
+def _rejections(info: StudyFacts) -> _LabelledValues:
     reasons = Counter[str]()
     for word, number in info.study.rejected.items():
         reasons[_REASONS.get(word, word)] += number
-    rejections: _Shares = sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))
+    rejections: _LabelledValues = sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))
     if len(rejections) > _MOST_REASONS:
         rest = rejections[_MOST_REASONS - 1 :]
         rejections[_MOST_REASONS - 1 :] = [(f"{len(rest)} further reasons", sum(number for _, number in rest))]
@@ -90,36 +94,41 @@ def budget_steps(info: StudyFacts) -> list[tuple[float, int]]:
 
 def first_ends(info: StudyFacts) -> dict[int, float]:
     """Return the seconds after which the first run of each network ended, by index in ``info.networks``."""
-    numbers = _numbers(info)
+    indices = _index_by_trial(info)
     ends: dict[int, float] = {}
     for entry in info.study.of_kind(RunEnded):
-        number = numbers.get(entry.event.run.trial)
-        if number is not None and entry.event.run.purpose is Purpose.SEARCH:
-            ends.setdefault(number, entry.elapsed)
+        index = indices.get(entry.event.run.trial)
+        if index is not None and entry.event.run.purpose is Purpose.SEARCH:
+            ends.setdefault(index, entry.elapsed)
     return ends
 
 
-def _numbers(info: StudyFacts) -> dict[int | None, int]:
+def _index_by_trial(info: StudyFacts) -> dict[int | None, int]:
     """Return the index of each network in ``info.networks``, by trial."""
-    return {trial: number for number, network in enumerate(info.networks) for trial in network.trials}
+    return {trial: index for index, network in enumerate(info.networks) for trial in network.trials}
 
 
 def learning_curves(info: StudyFacts) -> list[tuple[int, Result, list[tuple[int, float]]]]:
-    """Return the first runs of the best networks that were validated during training.
+    """Return the first runs of the best networks (``info.networks`` is sorted) that were validated during training.
 
     Each item has the index of the network in ``info.networks``, the run, and its points (epoch, validation accuracy in
     per cent). The last point is the end of the run.
     """
     curves = []
-    for number, network in enumerate(info.networks):
+    for index, network in enumerate(info.networks):
         run = network.first
         if run is None or not run.validation_size or not run.history:
             continue
-        read = {item.epoch: item.validation_errors for item in run.history if item.validation_errors is not None}
+        errors_by_epoch = {
+            item.epoch: item.validation_errors for item in run.history if item.validation_errors is not None
+        }
         if run.validation_errors is not None:
-            read[run.history[-1].epoch] = run.validation_errors
-        points = [(epoch, 100 - 100 * read[epoch] / run.validation_size) for epoch in sorted(read) if epoch]
-        curves += [(number, run, points)] if points else []
+            errors_by_epoch[run.history[-1].epoch] = run.validation_errors
+        points = [
+            (epoch, 100 - 100 * errors_by_epoch[epoch] / run.validation_size) for epoch in sorted(errors_by_epoch)
+        ]
+        if points:
+            curves.append((index, run, points))
     return curves[:_MOST_CURVES]
 
 
@@ -133,6 +142,7 @@ def seed_spread(info: StudyFacts) -> tuple[list[_SeedRow], float | None]:
     The standard deviation within networks is pooled over validation and test accuracies of all networks. It is None if
     no network has two seeds of the same kind.
     """
+    # Reversed, so that the first record of a network wins.
     test = {item.record.hash: item.record.accuracies_pct for item in reversed(info.measured)}
     rows = [(network, network.fresh_pct, test.get(network.hash, ())) for network in info.networks]
     rows = [row for row in rows if len(row[1]) + len(row[2]) > 1]
@@ -141,19 +151,21 @@ def seed_spread(info: StudyFacts) -> tuple[list[_SeedRow], float | None]:
     return rows, pooled if freedom else None
 
 
-def time_spent(info: StudyFacts) -> _Shares:
+def time_spent(info: StudyFacts) -> _LabelledValues:
     """Return the seconds of all workers together, by activity."""
-    ends_of = {Status.COMPLETE: "first runs, completed", Status.PRUNED: "first runs, pruned"}
+    label_of_status = {Status.COMPLETE: "first runs, completed", Status.PRUNED: "first runs, pruned"}
     other = "first runs, diverged or failed"
-    seconds = dict.fromkeys((*ends_of.values(), other), 0.0)
+    seconds = dict.fromkeys((*label_of_status.values(), other), 0.0)
     for run in info.results:
-        kind = ends_of.get(run.status, other) if run.purpose is Purpose.SEARCH else "confirmation on fresh seeds"
-        seconds[kind] = seconds.get(kind, 0.0) + run.train_seconds
+        label = (
+            label_of_status.get(run.status, other) if run.purpose is Purpose.SEARCH else "confirmation on fresh seeds"
+        )
+        seconds[label] = seconds.get(label, 0.0) + run.train_seconds
     own = [item.record for item in info.measured if item.record.found and item.record.found.study == info.name]
     seconds["verification on the test set"] = sum(run.train_seconds for record in own for run in record.seeds)
-    wall = _worker_seconds(info)
-    if wall is not None:
-        seconds["evaluation, process starts, waiting and overhead"] = max(0.0, wall - sum(seconds.values()))
+    worker_seconds = _worker_seconds(info)
+    if worker_seconds is not None:
+        seconds["evaluation, process starts, waiting and overhead"] = max(0.0, worker_seconds - sum(seconds.values()))
     return [(name, value) for name, value in seconds.items() if value > 0]
 
 
@@ -169,7 +181,7 @@ def _worker_seconds(info: StudyFacts) -> float | None:
     return seconds
 
 
-def spared(info: StudyFacts) -> tuple[int, float]:
+def saved_by_pruning(info: StudyFacts) -> tuple[int, float]:
     """Return the number of pruned runs and the training seconds saved, at each run's mean seconds per epoch."""
     stopped = [run for run in info.results if run.status is Status.PRUNED and run.history]
     left = [run.train_seconds / len(run.history) * (run.recipe.epochs - len(run.history)) for run in stopped]
@@ -185,14 +197,14 @@ def progress(info: StudyFacts) -> dict[str, Any]:
     """
     networks = info.networks
     smallest = min((item.cost for item in networks if item.state in CONFIRMED_STATES), default=None)
-    missed = [
+    cheaper_unconfirmed = [
         item
         for item in networks
         if item.state in (NetworkState.TRAINED, NetworkState.REFUTED)
         and item.errors is not None
         and (smallest is None or item.cost < smallest)
     ]
-    nearest = max(missed, key=lambda item: (item.accuracy_pct or 0.0, -item.cost), default=None)
+    nearest = max(cheaper_unconfirmed, key=lambda item: (item.accuracy_pct or 0.0, -item.cost), default=None)
     allowed = allowed_errors(info.config.threshold_pct, nearest.validation_size or 0) if nearest else 0
     running = _running(info) if info.searching else []
     models = [item for item in networks if item.complete and is_linear(item.origin, item.architecture)]
@@ -205,24 +217,30 @@ def _running(info: StudyFacts) -> list[dict[str, Any]]:
 
     The log has no event for the start of a run: a first run starts when its network is proposed.
     """
-    numbers, study = _numbers(info), info.study
+    study = info.study
+    indices = _index_by_trial(info)
     began = info.sessions[-1].elapsed if info.sessions else 0.0
     ended = {entry.event.run.trial for entry in study.of_kind(RunEnded)}
-    looks = {entry.event.trial: entry.event for entry in study.of_kind(RungReached)}
-    return [
-        {
-            "network": (network := info.networks[numbers[trial]]),
-            "seconds": max(0.0, info.elapsed - max(entry.elapsed, began)),
-            "epochs": info.config.recipe_of(network.epochs)[0].epochs,
-            "look": looks.get(trial),
-        }
-        for entry in study.of_kind(Proposal)
-        if (trial := entry.event.trial) not in ended and trial in numbers
-    ]
+    last_rungs = {entry.event.trial: entry.event for entry in study.of_kind(RungReached)}
+    running = []
+    for entry in study.of_kind(Proposal):
+        trial = entry.event.trial
+        if trial in ended or trial not in indices:
+            continue
+        running.append(
+            {
+                "network": info.networks[indices[trial]],
+                # A resumed run continues when the last session began.
+                "seconds": max(0.0, info.elapsed - max(entry.elapsed, began)),
+                "epochs": info.config.recipe_of(entry.event.epochs)[0].epochs,
+                "look": last_rungs.get(trial),
+            }
+        )
+    return running
 
 
 def _reached(run: Result | None, threshold_pct: float) -> bool | None:
-    """Return whether a run met the threshold; False for a diverged run, None if the run did not end otherwise."""
+    """Return whether a run met the threshold; False if diverged, None if missing, pruned or failed."""
     if run is None or run.status not in (Status.COMPLETE, Status.DIVERGED):
         return None
     accuracy = run.validation_accuracy_pct
@@ -243,7 +261,11 @@ def pruning(info: StudyFacts) -> list[dict[str, Any]]:
         if event.purpose != Purpose.SEARCH:
             continue
         run, proposal = firsts.get(event.trial), info.study.proposals.get(event.trial)
-        epochs = run.recipe.epochs if run else (proposal and proposal.epochs) or info.config.recipe.epochs
+        epochs = info.config.recipe.epochs
+        if run is not None:
+            epochs = run.recipe.epochs
+        elif proposal is not None and proposal.epochs:
+            epochs = proposal.epochs
         if event.pruned:
             stopped[epochs].add(event.trial)
         # Skip runs that have not ended or were broken off by the machine: their final accuracy is unknown.
@@ -251,8 +273,9 @@ def pruning(info: StudyFacts) -> list[dict[str, Any]]:
             fates[epochs][event.trial] = reached
     lengths = []
     for epochs in sorted(stopped.keys() | fates.keys()):
-        ends = fates[epochs].values()
-        interval = clopper_pearson(sum(ends), len(ends), 0.95) if ends else None
-        counts = {"pruned": len(stopped[epochs]), "spared": len(ends), "reached": sum(ends)}
+        reached_threshold = fates[epochs].values()
+        count, total = sum(reached_threshold), len(reached_threshold)
+        interval = clopper_pearson(count, total, 0.95) if total else None
+        counts = {"pruned": len(stopped[epochs]), "spared": total, "reached": count}
         lengths.append({"epochs": epochs, "interval": interval, **counts})
     return lengths

@@ -77,7 +77,7 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
         progress=history.progress(info),
         accounting=history.accounting(info),
         seeds=history.seed_spread(info),
-        spared=history.spared(info),
+        spared=history.saved_by_pruning(info),
         pruning=history.pruning(info) if len(info.networks) >= _FEWEST_NETWORKS else [],
         caveats=_caveats(info),
         next_step=_next_step(info),

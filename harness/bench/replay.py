@@ -439,7 +439,7 @@ class _Watch:
     runs: int = 0
 
     def on_tick(self, moment: Moment) -> None:
-        proposal = moment.standing.proposal if moment.standing else None
+        proposal = moment.incumbent.proposal if moment.incumbent else None
         key = proposal.hash if proposal else None
         if moment.elapsed <= self.seconds and key != (self.answers[-1].hash if self.answers else None):
             architecture, parameters = (proposal.architecture, proposal.parameters) if proposal else (None, None)

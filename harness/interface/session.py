@@ -341,14 +341,14 @@ class SearchReporter(Reporter):
             # A completed run ranks above a pruned run.
             rank = (nearest.pruned_after is None, -nearest.errors)
             # Not needed if an incumbent exists, or if the status line has just named this miss.
-            if rank > self._nearest_rank and moment.standing is None and not has_line:
+            if rank > self._nearest_rank and moment.incumbent is None and not has_line:
                 self.say(f"nearest: {miss_text(nearest, self.config.minimised[0])}")
             self._nearest_rank = max(rank, self._nearest_rank)
         self._write_report()
 
     def _bar_text(self, moment: Moment, nearest: NearestMiss | None) -> str:
-        if moment.standing is not None:
-            best = f"confirmed {self._size(moment.standing)}"
+        if moment.incumbent is not None:
+            best = f"confirmed {self._size(moment.incumbent)}"
         else:
             best = f"nearest: {'none' if nearest is None else miss_text(nearest, self.config.minimised[0])}"
         trials = self.effort.trials
@@ -404,7 +404,7 @@ class SearchReporter(Reporter):
         if seeds - {run.seed_index for run in candidate.fresh}:
             self._postponed_refutations.add(trial)
             return
-        was_standing = self._moment is not None and candidate is self._moment.standing
+        was_standing = self._moment is not None and candidate is self._moment.incumbent
         verb = "no longer" if was_standing else "not"
         threshold = f"unlikely to reach {self.config.threshold_pct:.2f} %"
         self.say(f"{verb} confirmed: {self._size(candidate)}, {_fresh_text(candidate)}; {threshold}")

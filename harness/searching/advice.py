@@ -20,7 +20,7 @@ from harness.searching.floor import best_linear, linear_document, trials_beside_
 from harness.searching.plan import SearchPlan
 from harness.searching.state import Search
 from harness.searching.time_budget import least_seconds
-from harness.studies.candidate import SEED_SHARE, NearestMiss, final_order, miss_text, nearest_miss, standing_front
+from harness.studies.candidate import SEED_SHARE, NearestMiss, confirmed_front, final_order, miss_text, nearest_miss
 from harness.studies.events import Advised, Confirmed, EndReason, Postponed, Quoted, SessionEnded, Verified
 from harness.studies.state import StudyState
 from harness.system.document import document_of
@@ -381,7 +381,7 @@ def outcome_of(
         cost = cost_of(verdict.row, plan.config.minimised[0])
         cheaper = [each for each in search.state.contenders.values() if each.costs[0] < cost]
         if plan.config.is_front:
-            cheaper = standing_front(search.state.contenders.values())
+            cheaper = confirmed_front(search.state.contenders.values())
         untried = (each for each in final_order(cheaper) if each.proposal.trial not in search.state.verdicts)
         # After a missed verification, ``loop.choose`` prefers surer networks to smaller ones, whatever the time left.
         passed_over = search.state.missed and not plan.config.is_front

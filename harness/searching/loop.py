@@ -26,7 +26,7 @@ from harness.searching.surrogate.model import Past
 from harness.searching.surrogate.past import observations, read_prior, transfer
 from harness.searching.time_budget import Effort
 from harness.searching.turn import WEIGHTS, turn_of
-from harness.studies.candidate import FLOOR, Candidate, standing_front, surest_first
+from harness.studies.candidate import FLOOR, Candidate, confirmed_front, surest_first
 from harness.studies.events import (
     Confirmed,
     EndReason,
@@ -135,7 +135,7 @@ def open_search(
         is_quoted=is_quoted,
     )
     proposer.restore((entry.event for entry in state.entries), state.candidates)
-    _note_standing(search)
+    _log_incumbent(search)
     return search
 
 
@@ -217,7 +217,7 @@ def choose(search: Search) -> WinnerChosen | None:
     choices = sorted(filter(is_eligible, candidates), key=lambda each: each.order)
     if search.config.is_front:
         # ``conclude`` calls again after each verification, so return unverified candidates first, then the cheapest.
-        front = standing_front(choices)
+        front = confirmed_front(choices)
         choices = sorted(front, key=lambda each: (each.proposal.trial in verdicts, each.order))
     elif not choices and may_look:
         choices = search.likeliest()
@@ -294,7 +294,7 @@ def _confirmable(search: Search, *, explored: bool) -> Candidate | None:
     candidates = [each for each in search.state.contenders.values() if each.first is not None]
     workers = search.workers
     candidate = most_worth([each for each in candidates if search.remaining_seconds(each, workers) <= search.left])
-    if search.state.standing is None:
+    if search.state.incumbent is None:
         # A confirmed candidate is useful even if it cannot be verified now: the same command with more time does so.
         return candidate or most_worth(candidates)
     if candidate is None or explored:
@@ -339,18 +339,18 @@ def _end_run(search: Search, job: Job, result: Result) -> None:
     is_revoked = job.trial in search.state.confirmations and not candidate.is_confirmed
     if is_revoked or (was_open and candidate.is_refuted):
         search.add(FailedConfirmation(**candidate.on_fresh_seeds))
-    _note_standing(search)
+    _log_incumbent(search)
     _quote_if_due(search)
     if search.crashes_in_a_row == _MOST_CRASHES:
         raise HarnessError(f"{_MOST_CRASHES} consecutive runs crashed; the last error: {result.message}")
 
 
-def _note_standing(search: Search) -> None:
+def _log_incumbent(search: Search) -> None:
     """Log the incumbent, or for two metrics the whole front, as confirmed, unless already logged."""
-    standing = [] if search.state.standing is None else [search.state.standing]
+    incumbents = [] if search.state.incumbent is None else [search.state.incumbent]
     if search.config.is_front:
-        standing = standing_front(search.state.contenders.values())
-    for candidate in standing:
+        incumbents = confirmed_front(search.state.contenders.values())
+    for candidate in incumbents:
         if candidate.proposal.trial not in search.state.confirmations:
             budget = None if search.config.is_front else candidate.cost - 1
             search.add(Confirmed(**candidate.on_fresh_seeds, budget=budget))

@@ -39,7 +39,7 @@ _LESSONS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Switches:
-    """Parts of a search that an ablation can switch off separately; rungs are off if the configuration has none."""
+    """Parts of a search that an ablation of the bench can switch off; a configuration without rungs has no pruning."""
 
     # After the baselines, propose networks of evenly spread sizes.
     ladder: bool = True
@@ -83,7 +83,7 @@ class Proposing(Protocol):
         ...
 
     def finder(self, inquiry: Inquiry) -> Finder | None:
-        """Return a generator of candidates with predictions for a forecast; None without a surrogate model."""
+        """Return the ``Finder`` with which ``quote`` forecasts the search; None without a surrogate model."""
         ...
 
     def propose(self, inquiry: Inquiry) -> InquiryAnswer:
@@ -101,7 +101,7 @@ class Proposer:
     Attributes:
         floor: Remaining baselines.
         ladder: Remaining networks of the ladder.
-        index: Optuna study of the sampler.
+        sampler_study: Optuna study of the sampler.
         running: Open trials of the sampler, by trial number of the search.
     """
 
@@ -126,11 +126,12 @@ class Proposer:
         self.config = config
         self.switches = switches
         self.past = past
-        self.index = SamplerStudy(config.sampler, config.seed)
+        self.sampler_study = SamplerStudy(config.sampler, config.seed)
         self.running: dict[int, Trial] = {}
         self.floor = [Draw(network, ()) for network in floor]
-        is_lost = not switches.ladder or (past != NO_PAST and not config.known)
-        self.ladder = [] if is_lost else _size_ladder(space, config)
+        # Prior observations replace the ladder; networks of ``--from`` are trained in any case.
+        skips_ladder = not switches.ladder or (past != NO_PAST and not config.known)
+        self.ladder = [] if skips_ladder else _size_ladder(space, config)
         # Choices made in advance for the next proposals; valid while the ceiling is unchanged.
         self._ahead: list[ScoredOption] = []
         self._ahead_ceiling = 0
@@ -147,8 +148,8 @@ class Proposer:
         proposal = self._first_of(self.floor, FLOOR, finder) or self._first_of(self.ladder, "ladder", finder)
         if proposal is None and self.switches.aim and self._is_aimed(finder.trial):
             proposal = self._aim(finder)
-        # With sampler ``surrogate`` the refusal of the surrogate model is final.
-        if proposal is None and not (self.switches.aim and self.config.sampler == SURROGATE):
+        is_refusal_final = self.switches.aim and self.config.sampler == SURROGATE
+        if proposal is None and not is_refusal_final:
             proposal = self._ask(finder)
         if proposal is not None:
             return InquiryAnswer(proposal, tuple(finder.refused_proposals), unproposed_counts=finder.refused_draws)
@@ -156,38 +157,38 @@ class Proposer:
         return InquiryAnswer(None, tuple(finder.refused_proposals), why, lacks_time, finder.refused_draws)
 
     def enter(self, proposal: Proposal) -> None:
-        """Register a network to be trained that the sampler did not propose in this session."""
-        self.running[proposal.trial] = self.index.impose(proposal.decisions)
+        """Register a proposal from the log as running."""
+        self.running[proposal.trial] = self.sampler_study.impose(proposal.decisions)
 
     def restore(self, events: Iterable[Event], candidates: Mapping[int, Candidate]) -> None:
         """Replay the events of a log into a new proposer; networks without a result count as running afterwards.
 
-        The events must be replayed in order, as NSGA-II numbers the generation of a trial when asked for the trial.
+        The events must be replayed in order: NSGA-II derives the generation of a trial from the trials before it.
         """
 
         def imposed(indices: Mapping[str, int]) -> tuple[Draw, Trial]:
             again = replay(self.space, indices, uniform(random.Random(0)))
-            return again, self.index.impose(again.decisions)
+            return again, self.sampler_study.impose(again.decisions)
 
         taken = set[str | None]()
         for event in events:
             match event:
                 case Proposal():
-                    # Generators drawn beside the sampler count as questions, including an aim that found no network.
+                    # ``_aim`` and ``_ask`` raise ``asked`` for each random generator; later seeds depend on it.
                     is_of_list = event.origin in ("ladder", FLOOR)
-                    self.index.asked += not is_of_list and self._is_aimed(event.trial)
-                    self.index.asked += event.origin == "draw"
+                    self.sampler_study.asked += not is_of_list and self._is_aimed(event.trial)
+                    self.sampler_study.asked += event.origin == "draw"
                     self.enter(event)
                 case Rejected(origin="ladder" | "floor"):
                     taken.add(event.hash)
                 case Rejected(origin="sampler", violation=float(violation)) if event.parameters is not None:
                     again, trial = imposed(event.indices)
                     analysis = analyse(again.architecture, self.space.task)
-                    self.index.reject(trial, measured(analysis, objective_of(self.config)), violation)
+                    self.sampler_study.reject(trial, measured(analysis, objective_of(self.config)), violation)
                 case Repeated(trial=known) if known not in self.running:
-                    self.index.tell(imposed(event.indices)[1], candidates[known])
+                    self.sampler_study.tell(imposed(event.indices)[1], candidates[known])
                 case Rejected(origin="sampler") | Repeated():
-                    self.index.asked += 1
+                    self.sampler_study.asked += 1
                 case RunEnded(run=Result(purpose=Purpose.SEARCH, trial=int(trial))) if trial in self.running:
                     self.tell(candidates[trial])
                 case _:
@@ -201,7 +202,7 @@ class Proposer:
 
     def tell(self, candidate: Candidate) -> None:
         """Report the result of a proposal to the sampler."""
-        self.index.tell(self.running.pop(candidate.proposal.trial), candidate)
+        self.sampler_study.tell(self.running.pop(candidate.proposal.trial), candidate)
 
     def _first_of(self, networks: list[Draw], origin: str, finder: Finder) -> Proposal | None:
         """Remove networks from the list up to the first that may be trained and propose it; None if none is left."""
@@ -210,19 +211,19 @@ class Proposer:
             if network.architecture.hash in finder.trials_by_hash:
                 continue
             if isinstance(judged := finder.option_or_refusal(network), Option):
-                return self._proposed(finder, judged, origin)
+                return self._registered(finder, judged, origin)
             finder.note_refused_proposal(network, judged, origin)
         return None
 
     def _aim(self, finder: Finder) -> Proposal | None:
         # Consume a generator even for a choice made in advance, so that ``restore`` can count the questions.
-        rng = self.index.generator()
+        rng = self.sampler_study.generator()
         if self._ahead_ceiling != finder.ceiling:
             self._ahead = []
         while self._ahead:
             choice = self._ahead.pop(0)
             if (choice.option.hash, choice.epochs) not in finder.taken and choice.is_timely(finder.time_left):
-                return self._proposed(finder, choice.option, "aim", choice)
+                return self._registered(finder, choice.option, "aim", choice)
         choices = finder.choose_by_surrogate(rng)
         self._best_options = finder.best_options
         if not choices:
@@ -230,32 +231,32 @@ class Proposer:
         # In doubt only one network is proposed, as the result may end the doubt.
         self._ahead = [] if finder.doubts else choices[1:]
         self._ahead_ceiling = finder.ceiling
-        return self._proposed(finder, choices[0].option, "doubt" if finder.doubts else "aim", choices[0])
+        return self._registered(finder, choices[0].option, "doubt" if finder.doubts else "aim", choices[0])
 
     def _ask(self, finder: Finder) -> Proposal | None:
         """Return the sampler's proposal, or a uniform draw if the sampler proposes no new feasible network."""
         limited_space = finder.limited_space
         for attempt in range(ASKS):
-            trial, network = self.index.ask(limited_space, finder.trials_by_hash)
+            trial, network = self.sampler_study.ask(limited_space, finder.trials_by_hash)
             outcome = finder.option_or_refusal(network)
             if isinstance(outcome, Option):
                 if outcome.hash not in finder.trials_by_hash:
-                    return self._proposed(finder, outcome, self.config.sampler, trial=trial)
+                    return self._registered(finder, outcome, self.config.sampler, trial=trial)
                 candidate = finder.candidates[finder.trials_by_hash[outcome.hash]]
                 repeat = Repeated(trial=candidate.proposal.trial, hash=outcome.hash, indices=network.indices)
                 finder.refused_proposals.append(repeat)
-                self.index.tell(trial, candidate)
+                self.sampler_study.tell(trial, candidate)
             elif outcome.analysis is None or attempt >= _LESSONS:
-                self.index.forget(trial)
+                self.sampler_study.forget(trial)
                 finder.note_refused_proposal(network, outcome, "sampler")
             else:
                 broken = _violation(limited_space, outcome.analysis)
-                self.index.reject(trial, measured(outcome.analysis, finder.objective), broken)
+                self.sampler_study.reject(trial, measured(outcome.analysis, finder.objective), broken)
                 finder.note_refused_proposal(network, outcome, "sampler", violation=broken, indices=network.indices)
-        option = next(finder.draw_options(self.index.generator()), None)
-        return None if option is None else self._proposed(finder, option, "draw")
+        option = next(finder.draw_options(self.sampler_study.generator()), None)
+        return None if option is None else self._registered(finder, option, "draw")
 
-    def _proposed(
+    def _registered(
         self,
         finder: Finder,
         option: Option,
@@ -271,7 +272,7 @@ class Proposer:
             # Train for the number of epochs with the highest acquisition value.
             aim = finder.aim()
             choice = next(iter(aim.ranked(aim.forecast([option])).choices), None)
-        self.running[finder.trial] = trial or self.index.impose(option.draw.decisions)
+        self.running[finder.trial] = trial or self.sampler_study.impose(option.draw.decisions)
         return Proposal(
             trial=finder.trial,
             architecture=option.draw.architecture,
@@ -303,22 +304,25 @@ def _size_ladder(space: SearchSpace, config: StudyConfig) -> list[Draw]:
     """
     rng, accepted = random.Random(config.seed), 0
     sized: dict[int, Draw] = {}
-    known = (Draw(parse_network(text, space.task), ()) for text in config.known)
-    first = turn_of(config, 0)
-    for network in known if config.known else (draw(space, uniform(rng)) for _ in range(DRAWS)):
-        judgement = judge(space, network.architecture, first.ceiling, first.objective)
+    first_turn = turn_of(config, 0)
+    candidates: Iterable[Draw] = (draw(space, uniform(rng)) for _ in range(DRAWS))
+    if config.known:
+        candidates = (Draw(parse_network(text, space.task), ()) for text in config.known)
+    for network in candidates:
+        judgement = judge(space, network.architecture, first_turn.ceiling, first_turn.objective)
         if judgement.analysis is not None and judgement.accepted:
-            sized.setdefault(measured(judgement.analysis, first.objective), network)
+            sized.setdefault(measured(judgement.analysis, first_turn.objective), network)
             accepted += 1
         if accepted == _LADDER_DRAWS:
             break
     if not sized:
         return []
     low, high = math.log(min(sized)), math.log(max(sized))
-    rungs: dict[int, Draw] = {}
+    networks: dict[int, Draw] = {}
     last = _LADDER_STEPS - 1
+    # Start with the size nearest to two thirds of the log range.
     for step in sorted(range(_LADDER_STEPS), key=lambda step: (abs(3 * step - 2 * last), step)):
         wanted = low + (high - low) * step / last
         nearest = min(sized, key=lambda size: abs(math.log(size) - wanted))
-        rungs.setdefault(nearest, sized[nearest])
-    return list(rungs.values())
+        networks.setdefault(nearest, sized[nearest])
+    return list(networks.values())

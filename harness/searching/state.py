@@ -37,9 +37,9 @@ from harness.studies.candidate import (
     FLOOR,
     Candidate,
     combined_cost,
+    confirmed_front,
     final_order,
     likeliest,
-    standing_front,
 )
 from harness.studies.events import EndReason, Entry, Event, Proposal, RunEnded
 from harness.studies.log import StudyLog
@@ -57,14 +57,14 @@ class Moment:
     Attributes:
         elapsed: Seconds of all sessions.
         state: State of the study, which keeps changing.
-        standing: Incumbent at this moment; None if no candidate is confirmed.
+        incumbent: Incumbent at this moment; None if no candidate is confirmed.
         jobs: Job of each worker; None for an idle worker.
         nodes: Node name of each worker; empty on this machine.
     """
 
     elapsed: float
     state: StudyState
-    standing: Candidate | None
+    incumbent: Candidate | None
     jobs: Sequence[Job | None]
     nodes: Sequence[str] = ()
 
@@ -180,7 +180,7 @@ class Search:
         return Moment(
             elapsed=self.elapsed,
             state=self.state,
-            standing=self.state.standing,
+            incumbent=self.state.incumbent,
             jobs=tuple(slot.job for slot in slots),
             nodes=tuple(slot.node for slot in slots),
         )
@@ -190,8 +190,8 @@ class Search:
         """The highest cost of the next proposal in this turn; falls with the lowest confirmed cost."""
         if not self.switches.falling_budget:
             return self.turn.ceiling
-        standing = standing_front(self.state.contenders.values())
-        costs = [combined_cost(candidate.costs, self.turn.objective) for candidate in standing]
+        front = confirmed_front(self.state.contenders.values())
+        costs = [combined_cost(candidate.costs, self.turn.objective) for candidate in front]
         return min([self.turn.ceiling, *(cost - 1 for cost in costs)])
 
     # Jobs -----------------------------------------------------------------------------------------------------
@@ -278,7 +278,7 @@ class Search:
         if self.config.is_front:
             return [
                 candidate
-                for candidate in standing_front(self.state.contenders.values())
+                for candidate in confirmed_front(self.state.contenders.values())
                 if candidate.proposal.trial not in self.state.verdicts
             ]
         for candidate in final_order(self.state.contenders.values()):

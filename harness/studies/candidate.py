@@ -381,7 +381,7 @@ def likeliest(candidates: Iterable[Candidate], target_pct: float) -> list[Candid
     return sorted(reaching, key=lambda each: (-each.chance_to_verify, each.order))
 
 
-def standing_front(candidates: Iterable[Candidate]) -> list[Candidate]:
+def confirmed_front(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Return the Pareto front of the confirmed candidates; with a single cost, the cheapest candidate."""
     standing = sorted(
         (candidate for candidate in candidates if candidate.is_confirmed),

@@ -1,7 +1,7 @@
 """State of a study, folded from its events; use this state instead of interpreting events again.
 
-Exceptions repeat single events and derive nothing: progress lines, curves of ``--log``, rows of the mirror, the
-replayed history of a sampler, and ``time_budget.is_spent``, which reads how the last session ended.
+Code that displays single events may read these directly, because it derives no state: progress lines, curves of
+``--log``, rows of the mirror, the replayed history of a sampler, and ``time_budget.is_spent``.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from harness.studies.candidate import (
     NetworkState,
     StateStep,
     combined_cost,
+    confirmed_front,
     costs_of,
     final_order,
     nearest_miss,
     objective_of,
-    standing_front,
 )
 from harness.studies.config import StudyConfig
 from harness.studies.events import (
@@ -43,11 +43,11 @@ from harness.studies.events import (
 from harness.training.result import Purpose, Result, Status
 
 _E = TypeVar("_E", bound=Event)
-# Final errors per error at a rung, of complete runs, ascending, by (epochs, rung).
+# Sorted ratios (final errors / errors at the rung) of the complete runs, by (epochs of the training, rung).
 Ratios = dict[tuple[int, int], list[float]]
 _FIRST_RUN_STEPS = {Status.COMPLETE: StateStep.COMPLETED, Status.PRUNED: StateStep.PRUNED}
 _VERDICT_STEPS = {True: StateStep.MET, None: StateStep.LEFT_OPEN, False: StateStep.MISSED}
-# Longest time between the entries of a refutation and of the confirmation that replaces the refuted network.
+# s; a confirmation within this time after a refutation replaces the refuted network: the log has two separate events.
 _REPLACEMENT_SECONDS = 1.0
 
 
@@ -84,17 +84,16 @@ class StudyState:
             options of the surrogate model.
         repeated: Number of proposals of known networks.
         ended: Entries of the ended runs, by (trial, purpose, seed).
-        trained: Number of first runs that ended with an accuracy, pruned runs included, unlike
-            ``NetworkState.TRAINED``.
-        ratios: Final errors per error at a rung, of complete runs.
-        contenders: Contenders that have not missed on test, by trial; kept apart because each event needs only these, a
-            few among thousands of candidates.
-        standing: Incumbent: the contender of the lowest cost that is confirmed.
-        confirmations: Trial that the log last named as confirmed, unless taken back; if two costs are minimised, all of
-            them.
+        trained: Number of first runs that ended with an accuracy, pruned runs included (``NetworkState.TRAINED``
+            excludes pruned runs).
+        ratios: ``Ratios`` of the complete runs.
+        contenders: Candidates that are confirmed or due another run and have not missed on test, by trial; each event
+            needs only these few among thousands of candidates.
+        incumbent: Confirmed contender with the lowest cost.
+        confirmations: Trials that the log confirmed and did not refute since: only the last, or all if two costs are
+            minimised.
         decisions: Confirmations and refutations, oldest first.
-        last_decisions: Last decision on each network, the choice of the winner included, by hash; its ``limit`` is not
-            corrected when another network replaces a refuted network.
+        last_decisions: Last decision on each network, by hash, the choice of the winner included.
         network_states: Progress of each network, by hash.
         verdicts: Verification of each winner, by trial, in the order of the winners.
     """
@@ -122,7 +121,7 @@ class StudyState:
         self.trained = 0
         self.ratios: Ratios = {}
         self.contenders: dict[int, Candidate] = {}
-        self.standing: Candidate | None = None
+        self.incumbent: Candidate | None = None
         self.confirmations: list[int] = []
         self.decisions: list[StateDecision] = []
         self.last_decisions: dict[str, StateDecision] = {}
@@ -204,7 +203,7 @@ class StudyState:
             self.contenders[trial] = candidate
         else:
             self.contenders.pop(trial, None)
-        self._update_standing()
+        self._update_incumbent()
 
     def _advance_network(self, network_hash: str, step: StateStep) -> None:
         state = self.network_states.get(network_hash, NetworkState.WAITING)
@@ -215,7 +214,8 @@ class StudyState:
         self.confirmations = [*others, event.trial]
         self._limiting_hash = event.hash
         self._forget_restored_limit(elapsed)
-        self.decisions.append(self._decide(elapsed, event, StateStep.CONFIRMED, event.budget or self._limit))
+        limit = event.budget or self._limit  # after the correction of the last decision
+        self.decisions.append(self._record_decision(elapsed, event, StateStep.CONFIRMED, limit))
 
     def _on_refuted(self, elapsed: float, event: FailedConfirmation) -> None:
         self.confirmations = [trial for trial in self.confirmations if trial != event.trial]
@@ -223,11 +223,11 @@ class StudyState:
         if event.hash == self._limiting_hash:
             self._limiting_hash = ""
             limit = self.config.ceilings[0]
-        self.decisions.append(self._decide(elapsed, event, StateStep.REFUTED, limit))
+        self.decisions.append(self._record_decision(elapsed, event, StateStep.REFUTED, limit))
 
     def _on_winner(self, elapsed: float, event: WinnerChosen) -> None:
         self._winner = event.trial
-        self._decide(elapsed, event, None, self._limit)
+        self._record_decision(elapsed, event, None, self._limit)
 
     @property
     def _limit(self) -> int:
@@ -240,12 +240,12 @@ class StudyState:
             del self.decisions[-1]
             self.decisions.append(last._replace(limit=self._limit))
 
-    def _decide(
+    def _record_decision(
         self, elapsed: float, event: Confirmed | FailedConfirmation | WinnerChosen, step: StateStep | None, limit: int
     ) -> StateDecision:
         """Advance a network by a step, if any, set its last decision, and return the decision."""
         candidate = self.candidates.get(event.trial)
-        # The proposal is missing in damaged logs only; the event states the parameters for all metrics.
+        # Without the proposal (damaged logs only), use the parameters of the event, whatever the metric is.
         cost = event.parameters if candidate is None else candidate.costs[0]
         was_confirmed = self.network_states.get(event.hash) is NetworkState.CONFIRMED
         if step is not None:
@@ -261,10 +261,10 @@ class StudyState:
         self.confirmations = [trial for trial in self.confirmations if trial not in missed]
         for trial in missed & self.contenders.keys():
             del self.contenders[trial]
-        self._update_standing()
+        self._update_incumbent()
 
-    def _update_standing(self) -> None:
-        self.standing = next(iter(final_order(self.contenders.values())), None)
+    def _update_incumbent(self) -> None:
+        self.incumbent = next(iter(final_order(self.contenders.values())), None)
 
     def _learn_ratios(self, run: Result) -> None:
         if run.status is not Status.COMPLETE or run.validation_errors is None:
@@ -296,11 +296,11 @@ class StudyState:
         verified = (self.candidates.get(trial) for trial, verdict in self.verdicts.items() if verdict.passed)
         # The proposal of a verified network is missing in damaged logs only.
         passed = [candidate for candidate in verified if candidate is not None]
-        return min(passed, key=lambda candidate: candidate.order, default=self.standing)
+        return min(passed, key=lambda candidate: candidate.order, default=self.incumbent)
 
     @property
     def answer_tier(self) -> str:
-        """Tier of the verified answer, ``confirmed`` before its verification; ``missed`` or empty without an answer."""
+        """Tier of the answer (``tier_of``); without an answer ``missed`` if a verification missed, else empty."""
         answer = self.answer
         if answer is None:
             return "missed" if self.missed else ""
@@ -314,9 +314,9 @@ class StudyState:
     @property
     def front(self) -> list[Candidate]:
         """Pareto front of the confirmed candidates that have not missed on test."""
-        return standing_front(each for trial, each in self.candidates.items() if trial not in self.missed)
+        return confirmed_front(each for trial, each in self.candidates.items() if trial not in self.missed)
 
     @property
     def nearest(self) -> NearestMiss | None:
         """Candidate that came nearest to a confirmation; None if there is an incumbent."""
-        return nearest_miss(self.candidates.values()) if self.standing is None else None
+        return nearest_miss(self.candidates.values()) if self.incumbent is None else None

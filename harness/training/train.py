@@ -69,7 +69,7 @@ class Training:
     generator: torch.Generator
     recipe: Recipe
     device: torch.device
-    state: list[Tensor]  # ``state_tensors`` of the network
+    state: list[Tensor]  # tensors of the network itself, not copies (``state_tensors``)
     step: int = 0  # number of steps so far
     seconds: float = 0.0  # training time so far, without evaluation
     engine: Engine | None = None  # native engine; None if torch trains
@@ -109,14 +109,14 @@ def start(
     kernels = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
     groups = [
-        {"params": parameters, "weight_decay": decay_of(recipe, kernel=parameters is kernels)}
-        for parameters in (kernels, others)
+        {"params": parameters, "weight_decay": decay_of(recipe, kernel=is_kernel)}
+        for parameters, is_kernel in ((kernels, True), (others, False))
         if parameters
     ]
     rate = recipe.learning_rate
     momentum = recipe.momentum
     optimizer: torch.optim.Optimizer
-    # On a GPU a fused kernel does the whole step and reads the learning rate there, as a recorded step requires.
+    # On a GPU a fused kernel does the whole step; ``StepGraph`` replaces the learning rate by a tensor on the GPU.
     fused = device.type == "cuda"
     if recipe.optimizer == "adam":
         optimizer = torch.optim.Adam(groups, rate, (momentum, 0.999), foreach=not fused, fused=fused)
@@ -180,14 +180,14 @@ def train_epoch(run: Training, images: Images) -> Epoch:
     run.network.train()
     order = torch.randperm(len(images), generator=run.generator, device=run.device)
     if run.engine is None:
-        moving = epoch_steps(recipe, run.step, steps)
-        loss = _train_steps(run, images, order, moving)
+        settings = epoch_steps(recipe, run.step, steps)
+        loss_sum = _train_steps(run, images, order, settings)
     else:
-        # Round the decay to the number format of the engine, as in existing records.
+        # Round the decay to the number format of the engine: recorded runs must stay reproducible bit for bit.
         decay = torch.tensor(recipe.average_decay, dtype=torch.float64 if run.engine.double else torch.float32).item()
-        moving = epoch_steps(replace(recipe, average_decay=decay), run.step, steps)
-        loss = _native_steps(run, run.engine, images, order, moving)
-    return end_epoch(run, loss / steps, moving.rates[-1], time.perf_counter() - began)
+        settings = epoch_steps(replace(recipe, average_decay=decay), run.step, steps)
+        loss_sum = _native_steps(run, run.engine, images, order, settings)
+    return end_epoch(run, loss_sum / steps, settings.rates[-1], time.perf_counter() - began)
 
 
 def end_epoch(run: Training, loss: float, rate: float, seconds: float) -> Epoch:
@@ -212,57 +212,58 @@ def _native(run: Training, engine: Engine, images: Images) -> NativeProgram:
     return run.native
 
 
-def _native_steps(run: Training, engine: Engine, images: Images, order: Tensor, moving: StepSettings) -> float:
+def _native_steps(run: Training, engine: Engine, images: Images, order: Tensor, settings: StepSettings) -> float:
     native = _native(run, engine, images)
-    moves = recipe_of_epoch(run.recipe, len(run.history))
-    maps = epoch_maps(moves, run.generator, len(moving.rates), run.task)
+    epoch_recipe = recipe_of_epoch(run.recipe, len(run.history))
+    affine_maps = epoch_maps(epoch_recipe, run.generator, len(settings.rates), run.task)
     native.seed_masks(run.generator)
     flat = flat_state(run.network, run.optimizer, run.average, native.real)
-    loss = native.train(flat, images, order, maps, moving, run.step)
-    run.step += len(moving.rates)
+    # Trains for all steps and updates ``flat`` in place.
+    loss_sum = native.train(flat, images, order, affine_maps, settings, run.step)
+    run.step += len(settings.rates)
     restore(run.network, run.optimizer, flat, run.step)
-    if run.step >= moving.first_averaged:
+    if run.step >= settings.first_averaged:
         run.average = restored_average(run.network, flat)
-    return loss
+    return loss_sum
 
 
-def _train_steps(run: Training, images: Images, order: Tensor, moving: StepSettings) -> float:
+def _train_steps(run: Training, images: Images, order: Tensor, settings: StepSettings) -> float:
     total = torch.zeros((), device=run.device)
     size = run.recipe.batch_size
-    moves = recipe_of_epoch(run.recipe, len(run.history))
+    epoch_recipe = recipe_of_epoch(run.recipe, len(run.history))
     on_gpu = run.device.type == "cuda"
-    train_step = _step_graph(run, images, moves) if on_gpu else partial(_train_step, run, images, moves)
-    for step, (rate, share) in enumerate(zip(moving.rates, moving.shares, strict=True)):
+    train_step = _step_graph(run, images, epoch_recipe) if on_gpu else partial(_train_step, run, images, epoch_recipe)
+    for step, (rate, share) in enumerate(zip(settings.rates, settings.shares, strict=True)):
         total += train_step(order[step * size : (step + 1) * size], rate)
         run.step += 1
         if run.average is not None:
             torch._foreach_lerp_(run.average, run.state, share)
-        elif run.step >= moving.first_averaged:
+        elif run.step >= settings.first_averaged:
             run.average = [tensor.clone() for tensor in run.state]
     # Reading the sum waits for the device, so only once per epoch.
     return float(total)
 
 
-def _train_step(run: Training, images: Images, moves: Recipe, indices: Tensor, rate: float) -> Tensor:
+def _train_step(run: Training, images: Images, epoch_recipe: Recipe, indices: Tensor, rate: float) -> Tensor:
     """Train on the images at ``indices`` with learning rate ``rate``; return the loss."""
     for group in run.optimizer.param_groups:
         group["lr"] = rate
-    return _descend(run, images, moves, indices)
+    return _descend(run, images, epoch_recipe, indices)
 
 
-def _step_graph(run: Training, images: Images, moves: Recipe) -> StepGraph:
+def _step_graph(run: Training, images: Images, epoch_recipe: Recipe) -> StepGraph:
     """Return the step of this epoch; reuse the recording of the last epoch if images and augmentation are the same."""
-    recorded_images, recorded_moves = run.step_graph_of or (None, None)
-    if run.step_graph is None or recorded_images is not images or recorded_moves != moves:
-        step = partial(_descend, run, images, moves)
+    recorded_images, recorded_recipe = run.step_graph_of or (None, None)
+    if run.step_graph is None or recorded_images is not images or recorded_recipe != epoch_recipe:
+        step = partial(_descend, run, images, epoch_recipe)
         run.step_graph = StepGraph(step, run.optimizer, run.generator, run.recipe.batch_size)
-        run.step_graph_of = (images, moves)
+        run.step_graph_of = (images, epoch_recipe)
     return run.step_graph
 
 
-def _descend(run: Training, images: Images, moves: Recipe, indices: Tensor) -> Tensor:
+def _descend(run: Training, images: Images, epoch_recipe: Recipe, indices: Tensor) -> Tensor:
     # No operation here may wait for the device or copy to the device, because a GPU records this function.
-    batch = _batch(images, indices, moves, run.generator)
+    batch = _batch(images, indices, epoch_recipe, run.generator)
     with _autocast(run):
         logits = run.network(batch)
     labels = images.labels[indices]

@@ -77,7 +77,7 @@ def document(info: StudyFacts) -> dict[str, Any]:
         "curves": history.learning_curves(info),
         "seeds": history.seed_spread(info),
         "time": history.time_spent(info),
-        "spared": history.spared(info),
+        "spared": history.saved_by_pruning(info),
         "progress": history.progress(info),
         "pruning": history.pruning(info),
     }

@@ -23,7 +23,7 @@ from harness.searching import loop
 from harness.searching.advice import SearchOutcome, _LastWords, outcome_of
 from harness.searching.conclude import conclude
 from harness.searching.state import Search
-from harness.studies.candidate import NearestMiss, standing_front
+from harness.studies.candidate import NearestMiss, confirmed_front
 from harness.studies.config import StudyObjective
 from harness.studies.events import Entry, RunEnded, Verified
 from harness.studies.state import StudyState
@@ -182,7 +182,7 @@ def test_of_two_that_are_minimised_the_whole_front_is_found_and_verified(
     costs = {(each.parameters, each.macs) for each in analyses}
     front = {a for a in costs if not any(b != a and b[0] <= a[0] and b[1] <= a[1] for b in costs)}
     assert len(front) == 2
-    assert {each.costs for each in standing_front(search.state.candidates.values())} == front
+    assert {each.costs for each in confirmed_front(search.state.candidates.values())} == front
     passed = {trial for trial, each in search.state.verdicts.items() if each.passed}
     assert {search.state.candidates[trial].costs for trial in passed} == front
     assert verdict is not None
@@ -240,7 +240,7 @@ def test_where_all_that_stand_miss_each_is_verified_once(trainer: Trainer, seeds
         assert (verdict.record.architecture, verdict.passed) == (LARGER, False)
         assert [job.architecture for job in seeds.asked] == [WINNER] * 5 + [LARGER] * 5
         assert len(searches.events(plan.folder, "winner", "verified")) == 4
-    assert (search.state.standing, search.state.answer) == (None, None)
+    assert (search.state.incumbent, search.state.answer) == (None, None)
 
 
 @pytest.mark.parametrize("workers", [1, 4])

@@ -274,7 +274,7 @@ def broken(job: Job, status: Status) -> Event:
 
 
 def states(found: Search) -> list[str]:
-    return [trial.state.name for trial in searches.proposer_of(found).index.study.trials]
+    return [trial.state.name for trial in searches.proposer_of(found).sampler_study.study.trials]
 
 
 # Rungs ------------------------------------------------------------------------------------------------------
@@ -294,7 +294,7 @@ def test_a_run_that_cannot_reach_the_threshold_is_pruned_at_the_first_rung(train
     assert (first.status, len(first.history)) == (Status.PRUNED, 2)
     assert all(figure in first.message for figure in ("epoch 2", "98.9590 %", "99.0000 %"))
     assert states(search) == ["PRUNED"]
-    assert searches.proposer_of(search).index.study.trials[0].constraints == {"accuracy": pytest.approx(2.47)}
+    assert searches.proposer_of(search).sampler_study.study.trials[0].constraints == {"accuracy": pytest.approx(2.47)}
 
 
 def test_a_run_that_still_can_goes_on_to_the_next_rung_and_the_end(trainer: Trainer, tmp_path: Path):
@@ -356,7 +356,7 @@ def test_a_failed_first_run_is_an_outcome_and_the_search_goes_on(status: Status,
     others = [candidate.first for trial, candidate in search.state.candidates.items() if trial != 1]
     assert len(others) == 5
     assert all(first and first.status in (Status.COMPLETE, Status.PRUNED) for first in others)
-    assert searches.proposer_of(search).index.study.trials[1].state is TrialState.FAIL
+    assert searches.proposer_of(search).sampler_study.study.trials[1].state is TrialState.FAIL
     assert search.state.candidates[1].fresh == []
     jobs = [job for job in trainer.asked if job.trial == 1]
     assert len(jobs) == (2 if status is Status.CRASHED else 1)
@@ -512,7 +512,7 @@ def test_where_none_stands_the_likeliest_of_those_that_reach_the_target_is_verif
 ):
     networks = [Trial(4 + 4 * number, fresh=accuracies) for number, accuracies in enumerate(fresh)]
     opened = searches.opened(tmp_path, networks, seconds=1_000.0)
-    assert opened.state.standing is None
+    assert opened.state.incumbent is None
     assert (opened.closing_seconds() > 0) is (winner is not None)
 
     chosen = loop.choose(opened)
@@ -533,7 +533,7 @@ def test_what_has_missed_stands_nowhere_and_two_looks_are_all(missed: int, train
 
     chosen = loop.choose(opened)
 
-    standing = opened.state.standing
+    standing = opened.state.incumbent
     assert standing is not None
     assert standing.proposal.trial == smallest_first[missed]
     assert opened.ceiling == standing.cost - 1
@@ -561,7 +561,7 @@ def test_the_answer_has_the_fewest_of_what_is_minimised(
 
     search = searches.run(tmp_path, configured, searches.effort(trials=30))
 
-    standing = search.state.standing
+    standing = search.state.incumbent
     assert standing is not None
     assert standing.proposal.parameters == parameters
     costs = {candidate.proposal.hash: candidate.cost for candidate in search.state.candidates.values()}
@@ -590,7 +590,7 @@ def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(sampler: str, t
     ]
     # What a sampler was told, of rejections too, is multiply-adds in both.
     values = [
-        sorted(trial.values for trial in searches.proposer_of(found).index.study.get_trials() if trial.values)
+        sorted(trial.values for trial in searches.proposer_of(found).sampler_study.study.get_trials() if trial.values)
         for found in (whole, parts)
     ]
     assert values[0] == values[1]

@@ -183,7 +183,7 @@ def known(search: Search) -> dict[str, Any]:
     return {
         "candidates": copy.deepcopy(search.state.candidates),
         "contenders": list(search.state.contenders),
-        "standing": search.state.standing and search.state.standing.proposal.trial,
+        "standing": search.state.incumbent and search.state.incumbent.proposal.trial,
         "nearest": search.state.nearest,
         "timing": copy.deepcopy(search.timing),
         "ratios": copy.deepcopy(search.state.ratios),

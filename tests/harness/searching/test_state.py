@@ -94,7 +94,7 @@ def test_no_answer_of_a_race_changes_when_it_is_asked_of_the_contenders_alone(
         every, some = list(known.values()), list(opened.state.contenders.values())
 
         assert final_order(some) == final_order(every)
-        assert opened.state.standing is next(iter(final_order(every)), None)
+        assert opened.state.incumbent is next(iter(final_order(every)), None)
         assert race.next_to_confirm(some, turn, {}) is race.next_to_confirm(every, turn, {})
     assert len(opened.state.contenders) < len(known)
 
@@ -109,7 +109,7 @@ def test_what_a_search_shows_is_what_all_of_its_networks_say(
         poll(found, seconds)
         every = list(found.state.candidates.values())
         standing = next(iter(final_order(every)), None)
-        assert found.state.standing is standing
+        assert found.state.incumbent is standing
         assert found.state.nearest == (nearest_miss(every) if standing is None else None)
         seen.add("standing" if standing else "nearest" if found.state.nearest else "neither")
 
