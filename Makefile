@@ -6,7 +6,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 install: ## create .venv with the package and the development tools
-	bash -c 'set -euo pipefail; root=$(CURDIR); . scripts/environment; prepare_environment dev'
+	bash -c 'set -euo pipefail; root="$(CURDIR)"; . scripts/environment; prepare_environment dev'
 
 check: ## run ruff and mypy
 	./scripts/check

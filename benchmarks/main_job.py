@@ -212,11 +212,11 @@ def table(searches: Sequence[dict[str, Any]], known: frozenset[str]) -> str:
     answers = [each["winner"] for each in searches if each["reached"]]
     different = {each["hash"] for each in answers}
     verified = {(each["hash"], each["recipe"]) for each in answers}
-    text = f"{sum(not misses(each) for each in searches)} of {len(searches)} searches met what is asked of them.{goals}"
+    text = f"{sum(not misses(each) for each in searches)} of {len(searches)} searches met the requirements.{goals}"
     text += (
         f" The {len(answers)} answers are {len(different)} different networks, and the seeds that verify a network "
-        f"with a recipe are always the same, so they rest on {len(verified)} verifications. The bundled prior holds "
-        f"{len(different & known)} of these networks."
+        f"with a recipe are always the same, so the answers depend on {len(verified)} "
+        f"verifications. The shipped prior contains {len(different & known)} of these networks."
     )
     return "\n".join([*lines, "", text]) + "\n"
 

@@ -48,7 +48,6 @@ def accounting(info: StudyFacts) -> _Accounting:
     first = [result for result in info.results if result.purpose is Purpose.SEARCH]
     trained = [result for result in first if result.validation_errors is not None]
     complete_pct = [result.validation_accuracy_pct or 0.0 for result in trained if result.status is Status.COMPLETE]
-    threshold_pct = info.config.threshold_pct
     rejected = info.study.rejected.total()
     repeated = info.study.repeated
     to_train = len(info.study.proposals)

@@ -515,7 +515,7 @@ class _Resolver:
             self.resolve(name, _at(operand))
             return self._numbers[name]
         if name is None or name in op_names() or name in self._table:
-            raise NotationError(f"'{_normal(operand)}' is not a number; expected a number", position=_at(operand))
+            raise NotationError(f"'{_normal(operand)}' is a sequence of ops; expected a number", position=_at(operand))
         raise self._unknown(name, scope, _at(operand))
 
     def _unknown(self, name: str, scope: _Scope, position: int) -> NotationError:

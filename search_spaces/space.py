@@ -467,10 +467,10 @@ def draw_uniform(space: SearchSpace, rng: random.Random, budget: int | None = No
     reasons: Counter[str] = Counter()
     for _ in range(attempts):
         proposal = draw(space, uniform(rng))
-        judgement = judge(space, proposal.architecture, budget)
-        if judgement.reason is None:
+        feasibility = judge(space, proposal.architecture, budget)
+        if feasibility.reason is None:
             return proposal
-        reasons[judgement.reason] += 1
+        reasons[feasibility.reason] += 1
     listed = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
     raise DrawError(
         f"none of {attempts:,} networks drawn from '{space.name}' was accepted; rejected for {listed}",
@@ -523,7 +523,7 @@ def mutate(
         changes: Number of decisions to change; all decisions if ``parent`` has fewer.
 
     Returns:
-        The network and the judgement, in which no ceiling is applied.
+        The network and the feasibility, in which no ceiling is applied.
 
     Raises:
         DrawError: None of ``attempts`` mutations gave a different, accepted network.
@@ -538,9 +538,9 @@ def mutate(
         child = replay(space, indices, uniform(rng))
         if child.architecture == parent.architecture:
             continue
-        judgement = judge(space, child.architecture)
-        if judgement.accepted:
-            return child, judgement
+        feasibility = judge(space, child.architecture)
+        if feasibility.accepted:
+            return child, feasibility
     noun = "one decision" if changes == 1 else f"{changes} decisions"
     raise DrawError(
         f"none of {attempts:,} mutations of {noun} gave a new accepted network of '{space.name}'",
@@ -622,12 +622,12 @@ def feasible(
     times: Counter[str] = Counter()
     first: dict[str, tuple[str, str]] = {}
     for proposal in draws:
-        judgement = judge(space, proposal.architecture, budget)
-        if judgement.reason is not None:
-            times[judgement.reason] += 1
-            first.setdefault(judgement.reason, (str(proposal.architecture), judgement.message))
-        elif judgement.analysis is not None:
-            analyses.append(judgement.analysis)
+        feasibility = judge(space, proposal.architecture, budget)
+        if feasibility.reason is not None:
+            times[feasibility.reason] += 1
+            first.setdefault(feasibility.reason, (str(proposal.architecture), feasibility.message))
+        elif feasibility.analysis is not None:
+            analyses.append(feasibility.analysis)
     lowest = highest = accepted = len(analyses)
     if exact:
         samples = total

@@ -18,7 +18,7 @@ DOTTED = re.compile(r"\b(?:harness|search_spaces|reports|benchmarks|tests)(?:\.[
 EXAMPLES = {"search_spaces/ops/groupnorm.py", "mine.py"}
 # What is C's, a shell's or an exported folder's.
 OUTSIDE = {"malloc.h", "stdint.h", "digits.h", "manifest.json", "harness.fish"}
-HISTORY = re.compile(r"CHANGELOG\.md|research/|docs/history")
+HISTORY = re.compile(r"CHANGELOG\.md|research/")
 
 
 def prose(path: Path) -> Iterator[str]:

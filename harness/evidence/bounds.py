@@ -43,7 +43,7 @@ _SKEW = 4  # Student's bound of 20 seeds of skewness 1 errs at most this many ti
 _FEWEST_RUN = 5  # seeds that must have been run before a small chance makes an attempt futile
 # An attempt with a smaller chance to pass is futile. With both limits, a network whose true mean equals the target
 # stops after 11 of 20 seeds on average. The chance to pass falls by at most 0.3 points with 20 or 30 declared seeds and
-# by up to 1.7 with 100 (simulated, diary).
+# by up to 1.7 with 100 (simulated, diary 32).
 _SMALLEST_CHANCE = 0.01
 _SIGNIFICANCE = 0.05  # level of the one-sided test of a re-run against its record
 TOLERANCE = 1e-6  # points between equal bounds: far above float rounding, far below one image in a hundred seeds
@@ -231,7 +231,7 @@ def contradiction(attempt: Attempt, evidence: Record) -> str | None:
     if attempt.outcome not in (AttemptOutcome.CERTIFIED, AttemptOutcome.FAILED):
         return None
     if attempt.seeds < FEWEST_SEEDS:
-        return f"{name}: seeds: {attempt.seeds} stated, at least {FEWEST_SEEDS} allowed"
+        return f"{name}: seeds: {attempt.seeds} stated, at least {FEWEST_SEEDS} required"
     beacons = {run.beacon for run in evidence.seeds if run.index in attempt.indices}
     if attempt.rules > 1 and (None in beacons or len(beacons) != 1):
         stated_beacons = ", ".join(sorted(map(str, beacons))) or "none"

@@ -82,9 +82,9 @@ class Option:
     form: str
 
     @classmethod
-    def of(cls, proposal: Draw, judgement: Feasibility, objective: Objective) -> Option:
+    def of(cls, proposal: Draw, feasibility: Feasibility, objective: Objective) -> Option:
         """Return the option of an accepted draw."""
-        analysis = judgement.analysis
+        analysis = feasibility.analysis
         assert analysis is not None, "an accepted network has been analysed"
         network = proposal.architecture
         row = network_row(network, analysis)

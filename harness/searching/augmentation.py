@@ -66,10 +66,10 @@ def choose(
     allowed = list[Architecture]()
     for _ in range(_ATTEMPTS):
         network = draw(space, uniform(rng)).architecture
-        judgement = judge(space, network, budget)
-        if judgement.analysis is not None:
-            sizes[network] = judgement.analysis.parameters
-        if judgement.accepted:
+        feasibility = judge(space, network, budget)
+        if feasibility.analysis is not None:
+            sizes[network] = feasibility.analysis.parameters
+        if feasibility.accepted:
             allowed.append(network)
         if len(allowed) == _DRAWS:
             break

@@ -188,12 +188,12 @@ class Asker:
             architecture = parse_network(answer, self.space.task)
         except SearchSpaceError as error:
             raise ContentError(f"{self.name} answered {shown(answer)}: {error.message}") from error
-        judgement = judge(self.space, architecture, self.problem.budget)
+        feasibility = judge(self.space, architecture, self.problem.budget)
         listed = self.problem.networks
         is_listed = not listed or str(architecture) in listed
-        if judgement.accepted and judgement.analysis is not None and is_listed:
-            return architecture, judgement.analysis
-        why = judgement.message or "the network is not in the list of allowed networks"
+        if feasibility.accepted and feasibility.analysis is not None and is_listed:
+            return architecture, feasibility.analysis
+        why = feasibility.message or "the network is not in the list of allowed networks"
         raise ContentError(f"{self.name} answered {shown(answer)}, which is not allowed: {why}")
 
     def _longest(self, time_left: TimeLeft, form: str, analysis: Analysis) -> int | None:

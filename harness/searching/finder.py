@@ -44,7 +44,7 @@ DRAWS = 20_000  # random draws after which a space counts as exhausted; takes so
 _AIM_DRAWS = 600  # feasible draws that are ranked (diary 82)
 _MOST_AIM_ATTEMPTS = 1600  # draws attempted for these, including infeasible and known networks
 _KEPT = 200  # best networks of an optimization of the acquisition function that initialize the next optimization
-_FURTHER_ATTEMPTS = 200  # draws attempted beside these networks
+_FURTHER_ATTEMPTS = 200  # draws attempted in addition to these networks
 _PARENTS = 24  # networks mutated per round: the best by the acquisition value that have not been mutated yet
 _CHILDREN = 8  # mutations per parent
 _PATIENCE = 6  # rounds without a rise by _RISE after which an optimization ends
@@ -84,11 +84,11 @@ def _listed(text: str, task: Task, objective: Objective) -> tuple[tuple[Option, 
     space = parse_space(text, task=task)
     options = []
     for network in enumerate_draws(space):
-        judgement = judge(space, network.architecture)
-        if judgement.accepted:
+        feasibility = judge(space, network.architecture)
+        if feasibility.accepted:
             # A single division by the product may round differently and change the draws of a given seed.
             probability = functools.reduce(operator.truediv, (each.size for each in network.decisions), 1.0)
-            options.append((Option.of(network, judgement, objective), probability))
+            options.append((Option.of(network, feasibility, objective), probability))
     return tuple(options)
 
 
@@ -108,7 +108,7 @@ class Finder:
         taken: Pairs of hash and epochs proposed earlier.
         refused_proposals: Events of rejected or repeated proposals of the baseline, the ladder or a sampler.
         refused_draws: Number of rejected draws and mutations, by reason.
-        nearest_draw: Judgement of the rejected draw or mutation that is closest to the limits.
+        nearest_draw: Feasibility of the rejected draw or mutation that is closest to the limits.
         option_count: Number of networks with a new number of epochs that fits the time left.
         best_options: Best networks by the acquisition value, of the latest optimization.
         doubts: True if no network reaches the smallest chance to propose; a choice then has the origin ``doubt``.
@@ -149,31 +149,31 @@ class Finder:
         is_small = space.configurations <= _MOST_LISTED
         self.listed_options = _listed(space.text, space.task, self.objective) if is_small else None
 
-    def option_or_refusal(self, network: Draw, judgement: Feasibility | None = None) -> Option | Feasibility:
-        """Return the option of a draw if it is feasible and fits the time left, else the rejecting judgement.
+    def option_or_refusal(self, network: Draw, feasibility: Feasibility | None = None) -> Option | Feasibility:
+        """Return the option of a draw if it is feasible and fits the time left, else the feasibility with the reason.
 
         Args:
             network: Draw to check.
-            judgement: Judgement of the draw, if known.
+            feasibility: Feasibility of the draw, if known.
         """
-        judgement = judgement or judge(self.space, network.architecture, self.ceiling, self.objective)
-        if not judgement.accepted:
-            return judgement
-        option = Option.of(network, judgement, self.objective)
+        feasibility = feasibility or judge(self.space, network.architecture, self.ceiling, self.objective)
+        if not feasibility.accepted:
+            return feasibility
+        option = Option.of(network, feasibility, self.objective)
         has_time = option.fits(min(self.config.all_lengths), self.time_left)
         # A training that does not fit the time left is recorded as a violation of `macs` in logs and samplers.
-        return option if has_time else Feasibility(judgement.analysis, Metric.MACS.value)
+        return option if has_time else Feasibility(feasibility.analysis, Metric.MACS.value)
 
-    def note_refused_proposal(self, network: Draw, judgement: Feasibility, origin: str, **further: Any) -> None:
+    def note_refused_proposal(self, network: Draw, feasibility: Feasibility, origin: str, **further: Any) -> None:
         """Append a ``Rejected`` event to ``refused_proposals``; ``further`` are additional fields of the event."""
-        size = judgement.analysis.parameters if judgement.analysis else None
-        facts = {"reason": str(judgement.reason), "parameters": size, "hash": network.architecture.hash, **further}
+        size = feasibility.analysis.parameters if feasibility.analysis else None
+        facts = {"reason": str(feasibility.reason), "parameters": size, "hash": network.architecture.hash, **further}
         self.refused_proposals.append(Rejected(origin=origin, budget=self.ceiling, **facts))
 
-    def _note_refused_draw(self, judgement: Feasibility) -> None:
-        self.refused_draws[str(judgement.reason)] += 1
-        if self.nearest_draw is None or judgement.nearness > self.nearest_draw.nearness:
-            self.nearest_draw = judgement
+    def _note_refused_draw(self, feasibility: Feasibility) -> None:
+        self.refused_draws[str(feasibility.reason)] += 1
+        if self.nearest_draw is None or feasibility.nearness > self.nearest_draw.nearness:
+            self.nearest_draw = feasibility
 
     def draw_options(self, rng: random.Random, draws: int = DRAWS) -> Iterator[Option]:
         """Yield new feasible networks from at most ``draws`` uniform draws.

@@ -44,17 +44,18 @@ def floor_networks(task: Task) -> list[Architecture]:
     return networks
 
 
-def floor_epochs(network_work: float, lengths: Iterable[int], time_left: TimeLeft) -> int:
+def floor_epochs(network_work: float, lengths: Iterable[int], time_left: TimeLeft, form: str = "") -> int:
     """Return the training epochs of a baseline network: the most at negligible cost, else the fewest.
 
     Args:
         network_work: Multiply-adds of a training step per image, from ``time_budget.work``.
+        form: Form of the network.
         lengths: Numbers of epochs to choose from.
         time_left: Time left of the search, with the pace of this machine.
     """
     seconds = time_left.passed + time_left.left
     free_seconds = _SHARE_OF_TIME * min(seconds, _MOST_SECONDS)
-    free = [epochs for epochs in lengths if time_left.takes(epochs, network_work) <= free_seconds]
+    free = [epochs for epochs in lengths if time_left.takes(epochs, network_work, form) <= free_seconds]
     return max(free, default=min(lengths))
 
 

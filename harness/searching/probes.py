@@ -195,7 +195,9 @@ class _Probes:
             option = finder.option_or_refusal(draw)
             if isinstance(option, Option) and option.hash not in finder.trials_by_hash:
                 is_of_floor = origin == FLOOR
-                epochs = floor_epochs(option.work, lengths, finder.time_left) if is_of_floor else min(lengths)
+                epochs = min(lengths)
+                if is_of_floor:
+                    epochs = floor_epochs(option.work, lengths, finder.time_left, option.form)
                 yield self._job(finder, option, epochs, origin)
 
     def doubtful_jobs(self) -> Iterable[Job]:

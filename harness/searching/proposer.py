@@ -267,7 +267,7 @@ class Proposer:
         lengths = self.config.all_lengths
         epochs = min(lengths)
         if origin == FLOOR:
-            epochs = floor_epochs(option.work, lengths, finder.time_left)
+            epochs = floor_epochs(option.work, lengths, finder.time_left, option.form)
         elif choice is None and len(lengths) > 1:
             # Train for the number of epochs with the highest acquisition value.
             aim = finder.aim()
@@ -309,9 +309,9 @@ def _size_ladder(space: SearchSpace, config: StudyConfig) -> list[Draw]:
     if config.known:
         candidates = (Draw(parse_network(text, space.task), ()) for text in config.known)
     for network in candidates:
-        judgement = judge(space, network.architecture, first_turn.ceiling, first_turn.objective)
-        if judgement.analysis is not None and judgement.accepted:
-            sized.setdefault(measured(judgement.analysis, first_turn.objective), network)
+        feasibility = judge(space, network.architecture, first_turn.ceiling, first_turn.objective)
+        if feasibility.analysis is not None and feasibility.accepted:
+            sized.setdefault(measured(feasibility.analysis, first_turn.objective), network)
             accepted += 1
         if accepted == _LADDER_DRAWS:
             break

@@ -274,12 +274,12 @@ def _check_smallest(space: SearchSpace, budget: int, hint: str) -> None:
     """Raise ContentError if a space small enough to enumerate has no network within the conditions and the budget."""
     if space.configurations > MOST_EXACT:
         return
-    judgement = smallest(space)
-    if judgement.analysis is None or not judgement.accepted:
+    feasibility = smallest(space)
+    if feasibility.analysis is None or not feasibility.accepted:
         conditions = dict.fromkeys(map(str, space.conditions))
         message = " and ".join([f"no network of space '{space.name}' fits the images", *conditions])
-        raise ContentError(f"{message}; nearest network: {judgement.message}", hint=hint)
-    fewest = judgement.analysis.parameters
+        raise ContentError(f"{message}; nearest network: {feasibility.message}", hint=hint)
+    fewest = feasibility.analysis.parameters
     if fewest > budget:
         raise ContentError(
             f"no network of space '{space.name}' meets a budget of {budget:,} parameters: the smallest has {fewest:,}",

@@ -273,7 +273,7 @@ def _document(name: str, **stated: Any) -> NamedRecipe:
 _FEW_IMAGES = 5_000  # training images; with fewer images trainings have more epochs (``length_factor``)
 _MOST_TIMES = 33  # largest ``length_factor``
 
-# Recipe for networks of some thousand parameters, from two factorials (research/diary-2026.md).
+# Recipe for networks of some thousand parameters, from two factorials (diary 26 and 27).
 _SMALL = Recipe(
     epochs=30, batch_size=32, schedule="cosine", warmup=0.1, augmented_share=0.6, average_statistics="recomputed"
 )

@@ -36,7 +36,7 @@ from search_spaces.notation import parse_notation
 
 # A past training states its recipe if all but ``_FREE_FIELDS`` equal a recipe of this tuple. Precision and starts are
 # not stated: for the compared network bf16 and fp32 differed by less than the seeds (diary 110),
-# and several starts made no difference at equal cost ("several starts").
+# and several starts made no difference at equal cost (diary 136).
 _BASES = ("small", "fast")
 _FREE_FIELDS = ("epochs", "batch_size", "augmented_share", "learning_rate", "precision", "starts", "start_epochs")
 # Augmentation is chosen per data set, so these fields may differ for trainings on other data sets.

@@ -348,7 +348,7 @@ bool pays_in_tiles(const Convolution& c, int height, int width) {
   if (c.rows != 3 || c.columns != 3 || c.stride != 1 || c.row_padding > 2 || c.row_padding != c.column_padding) return false;
   // Costs of a tile per pair of channels, per input and per output channel, forward and in the kernel gradient,
   // relative to an output of a pair of channels in direct.h. Measured: 4.2, 17 and 14, on a processor with a vector
-  // multiply-add per cycle (diary of 24 November 2026); increased by a third, because tiles gain less on processors
+  // multiply-add per cycle (diary 116); increased by a third, because tiles gain less on processors
   // that multiply faster.
   constexpr double PAIR = 5.5, INPUT = 23, OUTPUT = 18;
   const double in = c.in, out = c.out, tiles = double(numbers_along(height)) * numbers_along(width) / NUMBERS;
