@@ -248,7 +248,7 @@ def _refuse_equal_weights(run: SeedRun, evidence: Record) -> None:
     for other in evidence.seeds:
         if is_trained and other.weights_sha256 == run.weights_sha256:
             raise ContentError(
-                f"seeds {other.index} and {run.index} of {evidence.hash} have equal weights; the training ignores its seed"
+                f"seeds {other.index} and {run.index} of {evidence.hash} have equal weights; the training ignores seeds"
             )
 
 
