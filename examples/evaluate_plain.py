@@ -1,9 +1,10 @@
-"""Evaluate a file of records/weights on MNIST's test images, with torch, numpy and safetensors alone.
+"""Evaluate a file of records/weights on the test images of MNIST. Requires only torch, numpy and safetensors.
 
     python examples/evaluate_plain.py records/weights/ROW/seed-0000.safetensors DATA [records/ROW.json]
 
-DATA holds t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz. With the record, each wrong image is compared: exit
-code 1 where they are not as recorded. Answers are compared, not bits; `harness evaluate` checks the weights' hash too.
+DATA is a folder with t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz. With a record, the wrongly classified
+images and the predicted classes are compared with the record; the exit code is 1 if they differ. The weights are not
+compared; `harness evaluate` also checks the hash of the weights.
 """
 
 import gzip
@@ -21,15 +22,16 @@ from safetensors.torch import load_file
 
 
 def posed(kernel, poses):
-    """(out, in, k, k) -> (out * poses, in, k, k): turned against the clock, input channels changing places with it."""
+    """Return the rotated and mirrored copies of a kernel: (out, in, k, k) -> (out * poses, in, k, k)."""
 
-    def after(second, first):  # the pose that is `first`, then `second`; 4 to 7 are mirrored before they are turned
+    def after(second, first):  # composition of two poses; 4 to 7 mirror before the rotation
         if poses < 8:
             return (first + second) % poses
         turn = second % 4 + (-(first % 4) if second >= 4 else first % 4)
         return turn % 4 + 4 * ((first >= 4) != (second >= 4))
 
     found = []
+    # Rotations are counterclockwise. The channels of an input with poses are permuted accordingly.
     for pose in range(poses):
         seen = kernel
         if kernel.shape[1] > 1:
@@ -41,7 +43,7 @@ def posed(kernel, poses):
 
 
 def ops(text):
-    """Split "conv3x3(8, bias) bn | res(...)" into (name, what stands in the brackets)."""
+    """Split "conv3x3(8, bias) bn | res(...)" into pairs (name, text in the parentheses)."""
     while text := text.strip(" |"):
         name = re.match(r"\w+", text)[0]
         end = len(name)
@@ -58,7 +60,7 @@ def ops(text):
 
 
 def run(x, text, weights, prefix="ops."):
-    """Return what the ops make of x, (images, channels, rows, columns)."""
+    """Return the output of the ops for x, a tensor (images, channels, rows, columns)."""
     for number, (name, inside) in enumerate(ops(text)):
         w = {key.removeprefix(f"{prefix}{number}."): value for key, value in weights.items()}
         given = {key: int(value) for key, value in re.findall(r"(pad|stride|groups|poses)=(\d+)", inside)}
@@ -67,7 +69,7 @@ def run(x, text, weights, prefix="ops."):
             x = x + run(x, inside, weights, f"{prefix}{number}.ops.")
         elif "conv" in name:
             kernel = posed(w["weight"], poses)
-            longest = max(kernel.shape[2:])  # along it a given padding stands, and none along a shorter edge
+            longest = max(kernel.shape[2:])  # shorter edges have no padding
             pad = [given.get("pad", (edge - 1) // 2) if edge == longest else 0 for edge in kernel.shape[2:]]
             bias = w["bias"].repeat_interleave(poses) if "bias" in w else None
             groups = x.shape[1] // kernel.shape[1]
@@ -89,28 +91,28 @@ def run(x, text, weights, prefix="ops."):
         elif name == "linear":
             x = F.linear(x.flatten(1), w["weight"], w["bias"])
         elif "dropout" not in name:
-            raise SystemExit(f"this short program does not know {name}")
+            raise SystemExit(f"unsupported op: {name}")
     return x
 
 
 def idx(data, kind, header):
-    """Return the bytes of one of MNIST's test files without its header."""
+    """Return the bytes of an MNIST test file without the header."""
     found = next(Path(data).rglob(f"t10k-{kind}*.gz"), None) or sys.exit(f"{data} has no t10k-{kind}*.gz")
     packed = found.read_bytes()
     return torch.from_numpy(np.frombuffer(gzip.decompress(packed), np.uint8, offset=header).copy())
 
 
 def main(path, data, record=None):
-    """Print the errors of a file of weights, and whether the record has the same."""
+    """Print the number of test errors of a weights file, and compare the errors with the record."""
     about = json.loads(safe_open(path, "pt").metadata()["harness"])
     of = json.loads(Path(record).read_text()) if record else about
     kept = load_file(path)
-    # What the file itself holds: the hash of its network, and how many numbers were learned.
+    # Compute the hash and the number of parameters from the content of the file, not from the metadata.
     about["hash"] = hashlib.sha256(about["architecture"].replace(" |", "").encode()).hexdigest()[:12]
     about["parameters"] = sum(value.numel() for name, value in kept.items() if ".running_" not in name)
     for name in ("hash", "parameters", "architecture", "recipe_hash", "dataset"):
         if of[name] != about[name]:
-            sys.exit(f"the record is of another {name}: {of[name]}, and the weights are of {about[name]}")
+            sys.exit(f"{name} differs: {of[name]} in the record, {about[name]} in the weights")
     weights = kept | {name: kept[first] for name, first in about["tied"].items()}
     pixels, labels = idx(data, "images", 16).reshape(-1, 1, 28, 28), idx(data, "labels", 8)
     images = (pixels / 255 - float(about["pixel_mean"])) / float(about["pixel_deviation"])
@@ -127,5 +129,5 @@ def main(path, data, record=None):
 
 if __name__ == "__main__":
     if len(sys.argv) not in (3, 4) or not all(Path(path).exists() for path in sys.argv[1:]):
-        sys.exit(f"a path is missing or is not there\n{__doc__}")
+        sys.exit(f"a path is missing or does not exist\n{__doc__}")
     main(*sys.argv[1:])

@@ -40,7 +40,7 @@ def test_the_mean_must_lie_above_the_target(
     assert program.main() == code
     printed = capsys.readouterr().out
     assert f"p = {p} " in printed
-    assert "5.0 s of one core a seed" in printed
+    assert "5.0 s of one core per seed" in printed
 
 
 @pytest.mark.slow  # 47 seconds of one core

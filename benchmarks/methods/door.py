@@ -1,4 +1,4 @@
-"""What the peers share: the lines of JSON, what a sampler is told of a network, and which networks are asked for."""
+"""Shared code of the peers: JSON lines, results reported to a sampler, choice of proposals."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from search_spaces.network import Task, analyse
 from search_spaces.notation import parse_space
 from search_spaces.space import MOST_EXACT, Draw, SearchSpace, draw, draw_uniform, enumerate_draws, judge, uniform
 
-# Suggestions in a row that are not asked for, being too large or known, until a network is drawn at random instead.
-_PATIENCE = 5
-_ATTEMPTS = 500
-# Networks of a large space that show which decisions it has.
-_DRAWS = 2_000
-# The logarithm of size that one logarithm of the errors counts for, for a library that knows no constraints. Errors
-# fall with about the third root of the size, so a smaller factor would make it pay to miss the target.
+_PATIENCE = 5  # consecutive suggestions that are infeasible or known, before a network is drawn at random
+_ATTEMPTS = 500  # random draws per network
+_DRAWS = 2_000  # random draws from a large space, to collect the decisions of the space
+# Weight of the constraint violations in `Outcome.cost`. Errors fall with about the third root of the size, so a weight
+# below about 3 would reward networks that miss the target.
 _PENALTY = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a network, its size known before it was trained.
+    """Result of a network, whose size is known before training.
 
     Attributes:
-        shortfall: the logarithm of its errors over those allowed, at most 0 where it reaches the target.
-        excess: the logarithm of its parameters over the most that are allowed at the moment.
+        parameters: Number of parameters.
+        shortfall: log(errors / allowed errors); at most 0 if the network reaches the target.
+        excess: log(parameters / current limit of the parameters); at most 0 if the network is small enough.
+        is_pruned: True if the training was stopped at a rung.
     """
 
     parameters: int
@@ -42,36 +42,50 @@ class Outcome:
 
     @property
     def objective(self) -> float:
-        """What is minimised, under the constraints that shortfall and excess are at most 0."""
+        """Objective under the constraints shortfall <= 0 and excess <= 0."""
         return math.log(self.parameters)
 
     @property
     def cost(self) -> float:
-        """What is minimised by a library that knows no constraints."""
+        """Objective for a library without constraints."""
         return self.objective + _PENALTY * (max(0.0, self.shortfall) + max(0.0, self.excess))
 
 
 class Peer(Protocol):
-    """A library at the door; ``trial`` is what it calls a proposal."""
+    """Interface of a search library; ``trial`` is the library's object for a proposal.
+
+    Attributes:
+        judges_rungs: True if ``stops`` decides at the rungs which trainings to prune.
+    """
 
     judges_rungs: bool
 
     def suggest(self) -> tuple[Any, Draw] | None:
-        """Return its next proposal; None where it has no more."""
+        """Return the next proposal, or None if the library has no more proposals."""
 
     def adopt(self, proposal: Draw) -> Any:
-        """Enter a network that it has not proposed, as its trial."""
+        """Add a network that the library has not proposed, and return the trial."""
 
     def tell(self, trial: Any, outcome: Outcome) -> None:
-        """Tell what came of a trial."""
+        """Report the result of a trial to the library."""
 
     def stops(self, trial: Any, epoch: int, outcome: Outcome) -> bool:
-        """Return whether a training ends at a rung, given what came of it so far."""
+        """Return True to prune a training at the rung ``epoch``; ``outcome`` is the result up to this epoch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """The problem of a repeat: what the bench tells, and the space as one can draw from it."""
+    """Search problem of a repeat, as received from the bench.
+
+    Attributes:
+        space: Parsed search space.
+        budget: Upper limit of the parameters.
+        target_pct: Target accuracy in %.
+        epochs: Number of epochs of a full training.
+        rungs: Epochs at which a training may be pruned.
+        seed: Random seed of the repeat.
+        networks: Networks that may be proposed; empty if all networks of the space may be proposed.
+    """
 
     space: SearchSpace
     budget: int
@@ -83,7 +97,7 @@ class Problem:
 
 
 def draws_of(space: SearchSpace, seed: int) -> list[Draw]:
-    """Return all configurations of a small space, many of a large one."""
+    """Return all configurations of a small space, or ``_DRAWS`` random configurations of a large space."""
     if space.configurations <= MOST_EXACT:
         return list(enumerate_draws(space))
     rng = random.Random(seed)
@@ -91,7 +105,7 @@ def draws_of(space: SearchSpace, seed: int) -> list[Draw]:
 
 
 def serve(begin: Callable[[Problem], Peer]) -> None:
-    """Answer for a peer until the input ends."""
+    """Answer the questions on stdin with the peer that ``begin`` creates, until the input ends."""
     text = json.loads(sys.stdin.readline())["begin"]
     problem = Problem(
         space=parse_space(text["space"], task=Task(tuple(text["input_shape"]), text["classes"])),
@@ -113,12 +127,12 @@ class _Door:
         self.peer = peer
         self.random = random.Random(problem.seed)
         self.tried: dict[str, dict[str, Any]] = {}
-        # The trials of each network that is being trained: a library may suggest one again meanwhile.
+        # Trials by network in training. A library may suggest a network again before the training has ended.
         self.trials = defaultdict[str, list[Any]](list)
-        # Nothing is left that may be asked for, so the library need not be asked either.
+        # True if no network is left to propose; the library is not asked again.
         self.is_exhausted = False
         self.parameters: dict[str, int] = {}
-        # The accuracy of each network at its latest rung.
+        # Validation accuracy in % of each network at the latest rung.
         self.rung_pct: dict[str, float] = {}
 
     def answer(self, question: dict[str, Any]) -> dict[str, Any]:
@@ -140,7 +154,7 @@ class _Door:
 
     @property
     def limit(self) -> int:
-        """The most parameters of a network that is worth training: size is known before, and the smallest counts."""
+        """Largest number of parameters worth training: one less than the incumbent has, or the budget."""
         standing = (item["parameters"] - 1 for item in self.tried.values() if item["stands"])
         return min(standing, default=self.problem.budget)
 
@@ -148,12 +162,12 @@ class _Door:
         item = self.tried[network]
         accuracy_pct = item["validation_accuracy_pct"]
         if accuracy_pct is None:
-            # A training that failed has got nothing right; one at a rung, or pruned there, has what it has.
+            # A pruned training has the accuracy of the latest rung. A training that failed before a rung counts as 0 %.
             accuracy_pct = self.rung_pct.get(network, 0.0)
         return self._measured(item["parameters"], accuracy_pct, is_pruned=item["state"] == "pruned")
 
     def _measured(self, parameters: int, accuracy_pct: float, *, is_pruned: bool = False) -> Outcome:
-        # A hundredth more keeps the logarithm of no errors finite.
+        # 100.01 instead of 100: the logarithm of zero errors would be infinite.
         shortfall = math.log((100.01 - accuracy_pct) / (100.01 - self.problem.target_pct))
         return Outcome(parameters, shortfall, math.log(parameters / self.limit), is_pruned)
 
@@ -173,12 +187,12 @@ class _Door:
                 self._enter(network, trial, proposal)
                 return network
             else:
-                # Its accuracy is unknown and counts as the target, so that its size alone speaks against it.
+                # The accuracy is unknown. The target is reported instead, so that only the size is penalised.
                 parameters = judgement.analysis.parameters if judgement.analysis else 10 * self.problem.budget
                 self.peer.tell(trial, self._measured(parameters, self.problem.target_pct))
         network = self._drawn()
         self.is_exhausted = not network
-        # What the bench knows it does not train again; it ends a repeat that has no other networks.
+        # The bench does not train a known network again, and ends the repeat if no new network is proposed.
         return network or next(iter(self.tried))
 
     def _enter(self, network: str, trial: Any, proposal: Draw) -> None:
@@ -189,7 +203,7 @@ class _Door:
         return network not in self.tried and (not self.problem.networks or network in self.problem.networks)
 
     def _drawn(self) -> str:
-        """Return a network drawn at random that may be asked for, and enter it; none where none is left."""
+        """Add a random network that may be proposed, and return the network; empty if none is found."""
         for limit in (self.limit, self.problem.budget):
             for _ in range(_ATTEMPTS):
                 try:

@@ -1,4 +1,4 @@
-"""A method as a Python function: draw at random, but below the smallest network that has passed once."""
+"""Example of a method as a Python function: random networks, smaller than the smallest that reached the target."""
 
 import random
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ from search_spaces.space import draw_uniform
 
 
 def begin(problem: Problem) -> Ask:
-    """Return the function that is asked for the next network."""
+    """Return the function that proposes the next network."""
     space, rng = parse_space(problem.space, task=problem.task), random.Random(problem.seed)
 
     def ask(tried: Sequence[TriedNetwork]) -> str:
         passed = [each.parameters for each in tried if (each.validation_accuracy_pct or 0) >= problem.target_pct]
         try:
             return str(draw_uniform(space, rng, min(passed, default=problem.budget + 1) - 1, attempts=500).architecture)
-        except DrawError:  # Nothing is smaller, or next to nothing.
+        except DrawError:  # The space has no smaller network, or too few to find one at random.
             return str(draw_uniform(space, rng, problem.budget).architecture)
 
     return ask

@@ -1,4 +1,4 @@
-"""Optuna's samplers and pruners as programs of the bench: ``optuna_peers.py {gp,cmaes,ctpe,asha,bohb}``."""
+"""Samplers and pruners of Optuna as programs for the bench: ``optuna_peers.py {gp,cmaes,ctpe,asha,bohb}``."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from optuna.trial import TrialState
 
 from search_spaces.space import Decision, DecisionOptions, Draw, draw
 
-# Rungs double.
-_REDUCTION = 2
+_REDUCTION = 2  # ratio of the epochs of consecutive rungs
 
 
 def _tpe(seed: int) -> BaseSampler:
@@ -26,14 +25,14 @@ def _tpe(seed: int) -> BaseSampler:
 def _gp(seed: int) -> BaseSampler:
     import torch
 
-    # The bench runs a repeat on each core.
+    # The bench runs one repeat per core, so more threads would compete for the cores.
     torch.set_num_threads(1)
-    # Decisions that not all networks have are left to TPE: the process sees only those that all have.
+    # The Gaussian process uses only decisions that all networks have. TPE makes the remaining decisions.
     return GPSampler(seed=seed, independent_sampler=_tpe(seed), warn_independent_sampling=False)
 
 
 def _cmaes(seed: int) -> BaseSampler:
-    # It moves numbers alone; choices without an order are left to TPE.
+    # CMA-ES supports only numeric decisions. TPE makes the choices without an order.
     return CmaEsSampler(seed=seed, with_margin=True, independent_sampler=_tpe(seed), warn_independent_sampling=False)
 
 
@@ -44,7 +43,7 @@ _SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = {
     "asha": _tpe,
     "bohb": _tpe,
 }
-# Those that Optuna gives constraints; pruners and CMA-ES know a single value.
+# Peers with constraints. In Optuna, CMA-ES and the pruners support only a single objective value.
 _CONSTRAINED = ("gp", "ctpe")
 
 
@@ -64,26 +63,26 @@ def _distribution(decision: Decision) -> BaseDistribution:
 
 
 class OptunaPeer:
-    """A study of Optuna's in memory."""
+    """Peer that runs an Optuna study in memory."""
 
     def __init__(self, name: str, problem: Problem) -> None:
         self.problem = problem
         self.is_constrained = name in _CONSTRAINED
         self.judges_rungs = name in ("asha", "bohb")
-        # Hyperband deals trials to its brackets by the name of the study.
+        # HyperbandPruner hashes the study name to assign trials to brackets, so the name must be reproducible.
         self.study = optuna.create_study(
             study_name=f"{name}-{problem.seed}",
             sampler=_SAMPLERS[name](problem.seed),
             pruner=_pruner(name, problem),
         )
-        # CMA-ES wants the same decisions in each trial, those too that its network does not have.
+        # CMA-ES needs the same decisions in each trial, including decisions that the network does not have.
         self.decisions: dict[str, BaseDistribution] = {}
         if name == "cmaes":
             draws = draws_of(problem.space, problem.seed)
             self.decisions = {each.name: _distribution(each) for draw in draws for each in draw.decisions}
 
     def suggest(self) -> tuple[optuna.Trial, Draw]:
-        """Let a trial decide what the space leaves open."""
+        """Return a new trial and the network that the trial selects."""
         trial = self.study.ask(self.decisions)
 
         def choose(name: str, options: DecisionOptions) -> int:
@@ -94,14 +93,14 @@ class OptunaPeer:
         return trial, draw(self.problem.space, choose)
 
     def adopt(self, proposal: Draw) -> optuna.Trial | None:
-        """Enter a network by its decisions; CMA-ES, which learns from its own proposals alone, is not told."""
+        """Add a network as a trial with fixed decisions; None for CMA-ES, which learns only from own proposals."""
         if self.decisions:
             return None
         self.study.enqueue_trial(proposal.indices)
         return self.study.ask({decision.name: _distribution(decision) for decision in proposal.decisions})
 
     def tell(self, trial: optuna.Trial | None, outcome: Outcome) -> None:
-        """Tell the size under two constraints, or one value."""
+        """Report the size and two constraints, or a single value if the sampler has no constraints."""
         if trial is None:
             return
         if self.is_constrained:
@@ -114,13 +113,13 @@ class OptunaPeer:
             self.study.tell(trial, outcome.cost)
 
     def stops(self, trial: optuna.Trial, epoch: int, outcome: Outcome) -> bool:
-        """Report the value at a rung to the pruner."""
+        """Report the value at a rung, and return the decision of the pruner."""
         trial.report(outcome.cost, epoch)
         return trial.should_prune()
 
 
 def main() -> None:
-    """Answer for the sampler that the command names."""
+    """Serve the peer that the first command-line argument names."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     name = sys.argv[1]

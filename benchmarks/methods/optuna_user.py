@@ -1,7 +1,7 @@
-"""A user's own Optuna script as a program of the bench: TPE over the decisions of the space, penalties for a miss.
+"""Example of an Optuna script as a program for the bench: TPE over the decisions of the space.
 
-What somebody writes in an afternoon who knows Optuna and nothing of the harness but its notation: one value to
-minimise, the size, with a penalty for every point of accuracy that is missing. Lines of JSON in, lines of JSON out.
+The script needs no knowledge of the harness except the notation. TPE minimises a single value: the number of
+parameters, plus a penalty for each percentage point below the target. Input and output are JSON lines.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from search_spaces.network import Task, analyse
 from search_spaces.notation import parse_space
 from search_spaces.space import Chooser, DecisionOptions, SearchSpace, draw
 
-# Parameters that one point of missing accuracy counts for.
-PENALTY = 5_000
+PENALTY = 5_000  # parameters per percentage point below the target
 
 
 def suggested(trial: optuna.Trial) -> Chooser:
-    """Let an Optuna trial decide what the space leaves open."""
+    """Return a chooser that lets an Optuna trial make the decisions of the space."""
 
     def choose(name: str, options: DecisionOptions) -> int:
         if options.ordered:
@@ -32,7 +31,7 @@ def suggested(trial: optuna.Trial) -> Chooser:
 
 
 def main() -> None:
-    """Answer until the input ends."""
+    """Answer the questions on stdin until the input ends."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     problem = json.loads(sys.stdin.readline())["begin"]
     task = Task(tuple(problem["input_shape"]), problem["classes"])
@@ -48,7 +47,7 @@ def main() -> None:
 
 
 def propose(study: optuna.Study, space: SearchSpace, problem: dict[str, Any], trials: dict[str, optuna.Trial]) -> str:
-    """Ask until a network is within the budget; larger ones are told as their size."""
+    """Return the first suggested network within the budget; report larger networks with a penalty."""
     while True:
         trial = study.ask()
         architecture = draw(space, suggested(trial)).architecture

@@ -1,6 +1,6 @@
-"""SMAC3 as a program of the bench: random forests and expected improvement, by asking and telling.
+"""SMAC3 as a program for the bench: random forests and expected improvement, with the ask-and-tell interface.
 
-The decisions of the space become a space of ConfigSpace, in which a decision that a network does not have is inactive.
+The decisions of the search space are translated to ConfigSpace. Decisions that a network does not have are inactive.
 """
 
 from __future__ import annotations
@@ -20,14 +20,12 @@ from smac.runhistory import TrialInfo, TrialValue
 
 from search_spaces.space import Decision, Draw, SearchSpace, replay, uniform
 
-# As many as the samplers of Optuna begin with.
-_FIRST = 10
-# SMAC divides its trials by a number that it wants to be told; no method knows how many there will be.
-_TRIALS = 100_000
+_FIRST = 10  # configurations of the initial design; the samplers of Optuna start with the same number
+_TRIALS = 100_000  # SMAC requires a limit of the trials; the number of trials of a repeat is not known in advance
 
 
 def _condition(decision: Decision, decisions: Sequence[Decision], draws: Sequence[Draw]) -> tuple[str, set[int]] | None:
-    """Return the latest decision, and its options, with which alone a decision occurs; None where it always does."""
+    """Return the latest decision, and the options, on which ``decision`` depends; None if there is no condition."""
     indices = [draw.indices for draw in draws]
     for parent in reversed(decisions):
         occurrences = [each for each in indices if parent.name in each]
@@ -40,7 +38,7 @@ def _condition(decision: Decision, decisions: Sequence[Decision], draws: Sequenc
 
 
 def configuration_space(space: SearchSpace, seed: int) -> ConfigurationSpace:
-    """Return the decisions of a space, each under the condition that its draws show."""
+    """Return the decisions of a space as ConfigSpace, with conditions inferred from draws."""
     draws = draws_of(space, seed)
     result = ConfigurationSpace(seed=seed)
     parameters = {}
@@ -60,7 +58,7 @@ def configuration_space(space: SearchSpace, seed: int) -> ConfigurationSpace:
 
 
 class SmacPeer:
-    """SMAC with its defaults for hyperparameters; it knows no constraints."""
+    """Peer that runs SMAC with the default settings for hyperparameter optimisation, without constraints."""
 
     judges_rungs = False
 
@@ -81,7 +79,7 @@ class SmacPeer:
         )
 
     def suggest(self) -> tuple[TrialInfo, Draw] | None:
-        """Return the network of the next configuration; none where all have been suggested."""
+        """Return the network of the next configuration, or None if all have been suggested."""
         try:
             trial = self.smac.ask()
         except (StopIteration, ConfigurationSpaceExhaustedException):
@@ -90,20 +88,20 @@ class SmacPeer:
         return trial, replay(self.problem.space, indices, uniform(self.random))
 
     def adopt(self, proposal: Draw) -> TrialInfo:
-        """Enter a network by its decisions."""
+        """Add a network as a configuration with fixed decisions."""
         return TrialInfo(Configuration(self.configurations, values=proposal.indices), seed=0)
 
     def tell(self, trial: TrialInfo, outcome: Outcome) -> None:
-        """Tell a trial's cost."""
+        """Report the cost of a trial."""
         self.smac.tell(trial, TrialValue(outcome.cost), save=False)
 
     def stops(self, trial: TrialInfo, epoch: int, outcome: Outcome) -> bool:
-        """Judge no rung."""
+        """Return False: SMAC does not prune at rungs."""
         return False
 
 
 def main() -> None:
-    """Answer until the input ends."""
+    """Serve the peer until the input ends."""
     logging.disable(logging.CRITICAL)
     with tempfile.TemporaryDirectory() as folder:
         serve(lambda problem: SmacPeer(problem, Path(folder)))

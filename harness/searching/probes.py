@@ -107,13 +107,14 @@ def probe(plan: SearchPlan, seconds: float) -> Probed:
             raise UsageError(f"no network was trained in {duration_text(seconds)}{why}", hint="increase the time")
         curve = probes.curve()
         probes.train(probes.doubtful_jobs())
+        seconds = search.elapsed
     finally:
         search.executor.stop()
     return Probed(
         plan=plan,
         quote=quote(Outlook(probes.finder(None))),
         trained=len(probes.trained),
-        seconds=search.elapsed,
+        seconds=seconds,
         linear=best_linear(probes.trained),
         curve=curve,
     )
@@ -208,9 +209,16 @@ class _Probes:
             finder = self.finder(_SHARE_OF_TIME * self.left)
             outlook = Outlook(finder)
             pairs = dict.fromkeys(filter(None, map(outlook.pair, QUANTILES[:2])))
-            for option, epochs in pairs:
-                if (option.hash, epochs) not in finder.taken and option.fits(epochs, finder.time_left):
-                    yield self._job(self.finder(None), option, epochs, "aim")
+            new_pairs = [
+                (option, epochs)
+                for option, epochs in pairs
+                if (option.hash, epochs) not in finder.taken and option.fits(epochs, finder.time_left)
+            ]
+            if not new_pairs and not self.search.at_work:
+                break  # further rounds would predict from the same observations
+            for option, epochs in new_pairs:
+                # An earlier job of this round has taken the trial number of ``finder``.
+                yield self._job(self.finder(None), option, epochs, "aim")
 
     def _job(self, finder: Finder, option: Option, epochs: int, origin: str) -> Job:
         """Add a network to the candidates and return the job of its run, without rungs."""

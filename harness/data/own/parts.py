@@ -128,8 +128,8 @@ def validated(
         together: Units of the images.
         named: Mask of the validation images if the source defines a validation part, else None.
         grouped: Whether units are groups.
-        balanced: Whether equally many images of each class validate. Surplus units are then always trained on; with
-            groups, which must not be divided, surplus images are left out instead.
+        balanced: Whether equally many images of each class validate. Without groups, surplus units are always trained
+            on. With groups, single surplus images are left out, as a group must not be divided.
 
     Returns:
         Fold in which each image validates, uint8 (images,), or ``ALWAYS_TRAINED``; mask of the images that are used.
@@ -155,7 +155,7 @@ def validated(
         stay[surplus] = not (balanced and grouped)
         turns[surplus] = ALWAYS_TRAINED
     for turn in range(FOLDS):
-        if {*labels.tolist()} - {*labels[turns != turn].tolist()}:
+        if {*labels.tolist()} - {*labels[stay & (turns != turn)].tolist()}:
             raise DataError("a class has too few different images for training and validation")
     return turns, stay
 

@@ -273,3 +273,13 @@ def test_balanced_parts_have_as_many_images_of_each_class_and_small_ones_are_tra
         trained, _ = TrainingData(data).parts(torch.device("cpu"), fold)
         counts = trained.labels.bincount().tolist()
         assert min(counts) > max(counts) / 2
+
+
+def test_images_that_are_left_out_do_not_count_as_training_images():
+    # Class 1 has images in the given validation part only; balancing with groups leaves one of them out.
+    labels = np.array([0] * 7 + [1] * 3)
+    validates = np.arange(10) >= 5
+    together = units([np.array([f"{number}".encode() for number in range(10)])])
+
+    with pytest.raises(DataError):
+        validated(labels, together, validates, grouped=True, balanced=True)
