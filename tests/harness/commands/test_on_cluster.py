@@ -41,7 +41,7 @@ def on_cluster(*words: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-m", "harness", *words, "--cluster", "local"])
 
 
-@pytest.mark.nightly
+@pytest.mark.slow  # two minutes
 def test_a_verification_on_two_nodes_records_what_one_machine_records(alone: Callable[[str], Workspace]):
     verify = ["verify", NETWORK, *ALL, "--target", "5", "--seeds", "2"]
     there = alone("there")

@@ -88,9 +88,9 @@ def small() -> Library:
 @pytest.mark.parametrize(
     ("compiler", "flags", "count"),
     [
-        ("gcc", ("-O0",), 10_000),
+        pytest.param("gcc", ("-O0",), 10_000, marks=pytest.mark.slow),
         ("gcc", ("-O3",), 10_000),
-        ("clang", ("-O0",), 10_000),
+        pytest.param("clang", ("-O0",), 10_000, marks=pytest.mark.slow),
         ("clang", ("-O3",), 10_000),
         ("gcc", ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover"), 1_000),
     ],

@@ -86,7 +86,7 @@ def test_every_function_refuses_what_its_options_do_not_allow(name: str, argumen
 def test_the_notebook_runs_and_each_cell_can_be_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HARNESS_WORKSPACE", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    notebook = json.loads((REPOSITORY / "docs" / "examples" / "first_search.ipynb").read_text(encoding="utf-8"))
+    notebook = json.loads((REPOSITORY / "examples" / "first_search.ipynb").read_text(encoding="utf-8"))
     names: dict[str, Any] = {}
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code":
