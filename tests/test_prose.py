@@ -21,7 +21,7 @@ DIALECT = re.compile(
     r"\b(?:what|its?|they|them|theirs?|ones?|where|others?|another|(?:those|that|these|this) of"
     r"|(?:some|no|any|every)(?:body|thing|one)|so (?:many|few|much|little|long))\b"
 )
-LIMIT = 30  # words per 1,000 in each folder and page
+LIMIT = 25  # words per 1,000 in each folder and page
 FEWEST_WORDS = 300  # of a folder or page; rates of shorter texts are noise
 FOLDERS = (
     "search_spaces",
