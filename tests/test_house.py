@@ -15,8 +15,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 24_064,
-    "test lines": 23_530,
+    "product lines": 24_065,
+    "test lines": 23_533,
     "benchmark lines": 2_258,
     "public names": 1_053,
     "files": 890,
