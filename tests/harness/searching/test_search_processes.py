@@ -192,7 +192,7 @@ def test_a_search_killed_four_times_is_bit_for_bit_the_one_that_was_not(seed: in
 def test_a_second_coordinator_is_refused_and_an_interrupt_ends_the_first_in_order(
     search: Callable[..., Search], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    stopped = search(trials=6, target="99.8")
+    stopped = search(trials=600, target="99.8")  # ends by the interrupt only
     process = stopped.start("--json")
     stopped.wait_for(lambda: len(stopped.events("proposed")) >= 1)
     before = (stopped.folder / "config.json").read_bytes()
