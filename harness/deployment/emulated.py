@@ -57,22 +57,15 @@ class Family:
 
 _BARE = ("-ffreestanding", "-nostdlib")  # compiler flags for a chip without an operating system
 _QEMU = ("-nographic", "-icount", "shift=0")  # the virtual time advances by 1 ns per instruction
-# More RAM than on the micro:bit, so that networks for larger chips can be measured.
-_MICROBIT = ("-M", "microbit", "-global", "nrf51-soc.sram-size=262144", "-semihosting")
 FAMILIES = {
     "Cortex-M0": Family(
         tools="arm-none-eabi",
         flags=("-mcpu=cortex-m0", "-mthumb", *_BARE),
         link=("-Wl,--section-start=.vectors=0,-Ttext=8,-Tdata=0x20000000,-e,main", "-lgcc"),
+        # More RAM than on the micro:bit, so that networks for larger chips can be measured.
         emulator=(
-            "qemu-system-arm",
-            "-M",
-            "microbit",
-            "-semihosting",
-            *_QEMU,
-            "-global",
-            "nrf51-soc.sram-size=262144",
-            "-kernel",
+            *("qemu-system-arm", "-M", "microbit", "-semihosting", *_QEMU),
+            *("-global", "nrf51-soc.sram-size=262144", "-kernel"),
         ),
         unit="instructions",
         turn=2,

@@ -48,8 +48,8 @@ def recipe_for(data: Dataset, workspace: Workspace, seconds: float | None) -> Na
         return named_recipe(CHOICES[-1])  # an image of one row leaves the frame if rotated or shifted
     path = workspace.data(data.name) / "augmentation.json"
     if path.is_file():
-        chosen = read_as(dict[str, Any], path, f"the file {path}", "delete the file to select the augmentation again")
-        return named_recipe(str(chosen.get("recipe")))
+        choice = read_as(dict[str, Any], path, f"the file {path}", "delete the file to select the augmentation again")
+        return named_recipe(str(choice.get("recipe")))
     return named_recipe(CHOICES[1]) if seconds is not None and seconds < _LEAST_SECONDS else None
 
 

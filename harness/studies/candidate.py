@@ -45,15 +45,14 @@ SEED_SHARE = 0.08
 COUNTED_ERRORS = 60.0
 LEAST_COUNTED = 0.5  # errors assumed for all runs together if none of them has an error
 # Selection bias of a first run that passed, as a share of the errors. The bias is a whole standard deviation of a seed
-# if networks are drawn from many that miss (diary 49), less if networks are chosen by
-# the predicted chance.
+# if networks are drawn from many that miss (diary 49), less if networks are chosen by the predicted chance.
 _SELECTION_BIAS_SHARE = 0.04
 # Degrees of freedom of ``SEED_SHARE`` as the prior of the standard deviation between a few seeds (moderated variance,
 # Smyth, Statistical Applications in Genetics and Molecular Biology 3, 2004).
 _SEED_FREEDOM = 20
 # Standard deviation between networks of the ratio of errors on unseen images to validation errors, as a share: 0.032
-# among five networks of five to eight epochs, nothing beyond the seeds among five of 12 to 60 epochs (diary 56
-# and 91). The larger value is used.
+# among five networks of five to eight epochs, nothing beyond the seeds among five of 12 to 60 epochs (diary 56 and
+# 91). The larger value is used.
 _NETWORK_SHARE = 0.032
 # Squared relative deviation of the mean of a verification from the validation mean of the network.
 _VERIFY_SQUARE = SEED_SHARE**2 / VERIFY_SEEDS + _NETWORK_SHARE**2

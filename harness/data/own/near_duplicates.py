@@ -58,23 +58,25 @@ def near_pairs(pixels: Array, indices: Array | None = None) -> Array:
     """
     from scipy.spatial import cKDTree
 
-    chosen = np.arange(len(pixels)) if indices is None else indices
+    picture_indices = np.arange(len(pixels)) if indices is None else indices
     if min(pixels.shape[2:]) < _LEAST_SIDE:
         return np.empty((0, 2), np.int64)
-    blocks = [chosen[block] for block in chunks(len(chosen), pixels[0].size)]
+    blocks = [picture_indices[block] for block in chunks(len(picture_indices), pixels[0].size)]
     contrast = np.concatenate([pixels[block].std((2, 3)).max(1) for block in blocks])
     features = np.concatenate([_features(pixels[block]) for block in blocks])[contrast >= _LEAST_CONTRAST * NEAR_LEVELS]
-    chosen = chosen[contrast >= _LEAST_CONTRAST * NEAR_LEVELS]
-    tree = cKDTree(features[:, :_FREQUENCIES]) if len(chosen) else None
+    picture_indices = picture_indices[contrast >= _LEAST_CONTRAST * NEAR_LEVELS]
+    tree = cKDTree(features[:, :_FREQUENCIES]) if len(picture_indices) else None
     pairs = [np.empty((0, 2), np.int64)]
-    rows = np.arange(len(chosen))
+    rows = np.arange(len(picture_indices))
     for count in (_NEIGHBOURS, _MOST_NEIGHBOURS):
         crowded = []
         for start in range(0, len(rows), _ROWS):
             some = rows[start : start + _ROWS]
             near, is_crowded = _near_rows(tree, features, some, count)
             pairs += [
-                chosen[near[block]][_are_near(pixels[chosen[near[block, 0]]], pixels[chosen[near[block, 1]]])]
+                picture_indices[near[block]][
+                    _are_near(pixels[picture_indices[near[block, 0]]], pixels[picture_indices[near[block, 1]]])
+                ]
                 for block in chunks(len(near), pixels[0].size)
             ]
             crowded.append(some[is_crowded])
