@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from typing import Any, NamedTuple
 
 from harness.studies.candidate import CONFIRMED_STATES, VERIFIED_STATES, NetworkState, allowed_errors, is_linear
-from harness.studies.events import Proposal, RunEnded, RungReached
+from harness.studies.events import NO_TIME, Proposal, RunEnded, RungReached
 from harness.system import statistics
 from harness.training.result import Purpose, Result, Status
 from reports.study_facts import NetworkFacts, StudyFacts
@@ -20,6 +20,7 @@ _REASONS = {
     "receptive_field": "receptive field outside the condition of the space",
     "front": "no improvement of the front",
     "shape": "ops that do not fit together",
+    NO_TIME: "too little time for the training",
 }
 
 _LabelledValues = list[tuple[str, float]]

@@ -15,14 +15,14 @@ from harness.searching.proposer import ASKS, InquiryAnswer
 from harness.searching.time_budget import TimeLeft, work_of
 from harness.studies.candidate import Candidate
 from harness.studies.config import StudyConfig
-from harness.studies.events import Event, Proposal, Repeated
+from harness.studies.events import NO_TIME, Event, Proposal, Repeated
 from harness.system.errors import ContentError
 from harness.system.user_code import called, function_of
 from harness.training.result import Result, Status
 from search_spaces.errors import SearchSpaceError
 from search_spaces.network import Analysis, Architecture, Task
 from search_spaces.notation import parse_network
-from search_spaces.space import Metric, SearchSpace, judge
+from search_spaces.space import SearchSpace, judge
 
 SHOWN = 80  # characters of an answer shown in an error message
 # Infeasible answers per proposal until the method counts as exhausted. Many are expected, as the method samples the
@@ -175,7 +175,7 @@ class Asker:
                 )
                 return InquiryAnswer(proposal, tuple(passed), unproposed_counts=over)
             lacks_time = lacks_time or reason is None
-            over[reason or Metric.MACS.value] += 1
+            over[NO_TIME if reason is None else reason] += 1
             self.rejected[hash_] = TriedNetwork(
                 str(architecture), analysis.parameters, "rejected", None, (), stands=False
             )

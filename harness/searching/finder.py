@@ -19,7 +19,7 @@ from harness.searching.surrogate.model import IMAGES, OPEN, PRIOR_ERRORS, SETTLE
 from harness.searching.time_budget import TimeLeft
 from harness.studies.candidate import Candidate, combined_cost, is_linear, rung_ratios
 from harness.studies.config import StudyConfig
-from harness.studies.events import Rejected, Repeated
+from harness.studies.events import NO_TIME, Rejected, Repeated
 from harness.training.recipe import length_factor
 from harness.training.result import Status
 from search_spaces.errors import DrawError
@@ -161,8 +161,7 @@ class Finder:
             return feasibility
         option = Option.of(network, feasibility, self.objective)
         has_time = option.fits(min(self.config.all_lengths), self.time_left)
-        # A training that does not fit the time left is recorded as a violation of `macs` in logs and samplers.
-        return option if has_time else Feasibility(feasibility.analysis, Metric.MACS.value)
+        return option if has_time else Feasibility(feasibility.analysis, NO_TIME)
 
     def note_refused_proposal(self, network: Draw, feasibility: Feasibility, origin: str, **further: Any) -> None:
         """Append a ``Rejected`` event to ``refused_proposals``; ``further`` are additional fields of the event."""

@@ -100,10 +100,15 @@ class Looked(Event, word="looked"):
     rejected: Mapping[str, int]
 
 
+# Reason of the rejection of a network whose training does not fit the time left; older logs have ``macs`` instead.
+NO_TIME = "time"
+
+
 class Rejected(Event, word="rejected"):
     """A proposal that was rejected before a network was built.
 
     Attributes:
+        reason: Reason of ``search_spaces.space.Feasibility``, or ``NO_TIME``.
         origin: ``ladder``, ``floor`` or ``sampler``.
         violation: Constraint violation reported to the sampler; None if nothing was reported.
         indices: Decisions, so that a later session can report them again; empty if nothing was reported.

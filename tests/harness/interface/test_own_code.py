@@ -188,7 +188,8 @@ def test_a_method_is_held_to_lengths_the_falling_limit_and_the_time(
     assert asker is not None
     seconds = TimeLeft(5_000, Pace(1e-3, 0.0), seconds=12.0)  # of which an epoch takes 5
     assert asker.propose(Inquiry(1000, {}, seconds)).proposal.epochs == 2  # type: ignore[union-attr]
-    assert asker.propose(Inquiry(1000, {}, replace(seconds, seconds=1.0))).lacks_time
+    without_time = asker.propose(Inquiry(1000, {}, replace(seconds, seconds=1.0)))
+    assert (without_time.lacks_time, set(without_time.unproposed_counts)) == (True, {"time"})
 
 
 def test_a_sampler_of_optunas_is_held_to_lengths_and_the_limit(

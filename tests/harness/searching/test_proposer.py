@@ -235,7 +235,7 @@ def test_networks_and_lengths_that_take_too_long_are_rejected_for_their_multiply
 
     assert proposals.proposal is not None
     assert proposals.proposal.parameters <= 10 + 19 * 5
-    assert {item.reason for item in rejections(proposals)} == {"macs"}
+    assert {item.reason for item in rejections(proposals)} == {"time"}
     assert short.proposal is not None
     assert short.proposal.epochs == 5
 
