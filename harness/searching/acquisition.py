@@ -202,7 +202,7 @@ class Aim:
         calibration: Factors from ``form_calibration``; a missing form has the factor 1.
         below: Exclusive upper bound of the cost: the ceiling of the inquiry plus 1.
         open: Cost and probability of confirmation of each candidate in training or confirmation.
-        stands: True if any candidate is confirmed.
+        has_incumbent: True if a candidate is confirmed and has not missed the target on the test images.
         time_left: Time left and expected training times.
     """
 
@@ -215,7 +215,7 @@ class Aim:
     calibration: Mapping[str, float]
     below: int
     open: tuple[tuple[int, float], ...]
-    stands: bool
+    has_incumbent: bool
     time_left: TimeLeft
 
     def lengths_of(self, option: Option) -> list[int]:
@@ -250,8 +250,8 @@ class Aim:
     def ranked(self, forecast: Forecast) -> Ranking:
         """Return the pairs of a forecast by descending acquisition value, each network once with the best epochs.
 
-        If a candidate is confirmed (``stands``), worth is the expected log cost reduction per second. The n fresh seeds
-        take r = ``rounds(n, workers)`` rounds, and only run if the first run passes::
+        If there is an incumbent (``has_incumbent``), worth is the expected log cost reduction per second. The n fresh
+        seeds take r = ``rounds(n, workers)`` rounds, and only run if the first run passes::
 
             t' = t + _STRIDE_SHARE * T / (1 + r)        (t' = t if T is infinite)
             worth = p * F / (t' * (1 + r * p))
@@ -277,7 +277,7 @@ class Aim:
         time_left, workers = self.time_left, self.time_left.workers
         hopeful = np.full(len(pairs), fill_value=True)
         is_doubted = False
-        if self.stands:
+        if self.has_incumbent:
             more = rounds(CONFIRM_SEEDS, workers)
             if not math.isinf(time_left.left):
                 least_chances = _least_chances(time_left, seconds)

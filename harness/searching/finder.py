@@ -70,12 +70,14 @@ class Inquiry:
         candidates: Earlier proposals with their runs, by trial.
         time_left: Time left and expected training times.
         objective: Metric to minimise, or two weighted metrics.
+        missed: Trials whose verification missed the target, so that these candidates cannot be the answer.
     """
 
     ceiling: int
     candidates: Mapping[int, Candidate]
     time_left: TimeLeft
     objective: Objective = Metric.PARAMETERS
+    missed: Set[int] = frozenset()
 
 
 @functools.lru_cache(maxsize=8)
@@ -103,6 +105,7 @@ class Finder:
         candidates: Earlier proposals with their runs, by trial.
         time_left: Time left and expected training times.
         objective: Metric to minimise, or two weighted metrics.
+        rivals: Candidates that may be the answer: all except those whose verification missed the target.
         trial: Number of the next trial.
         trials_by_hash: Trial of each network proposed earlier.
         taken: Pairs of hash and epochs proposed earlier.
@@ -133,6 +136,7 @@ class Finder:
         self.candidates = inquiry.candidates
         self.time_left = inquiry.time_left
         self.objective = inquiry.objective
+        self.rivals = [each for trial, each in self.candidates.items() if trial not in inquiry.missed]
         proposals = [candidate.proposal for candidate in self.candidates.values()]
         self.trial = max(self.candidates, default=-1) + 1
         self.trials_by_hash = {each.hash: each.trial for each in proposals}
@@ -219,7 +223,7 @@ class Finder:
             calibration=form_calibration(self.candidates.values()),
             below=self.ceiling + 1,
             open=tuple(self._open_networks()),
-            stands=any(candidate.is_confirmed for candidate in self.candidates.values()),
+            has_incumbent=any(candidate.is_confirmed for candidate in self.rivals),
             time_left=self.time_left,
         )
 
@@ -256,7 +260,7 @@ class Finder:
 
     def _open_networks(self) -> Iterator[tuple[int, float]]:
         """Yield the cost and the probability of confirmation of candidates in training or in confirmation."""
-        for candidate in self.candidates.values():
+        for candidate in self.rivals:
             cost = combined_cost(candidate.costs, self.objective)
             if candidate.first is None:
                 yield cost, candidate.proposal.chance or 0.0

@@ -17,7 +17,6 @@ from types import FrameType
 from harness.data.datasets import dataset
 from harness.searching import race
 from harness.searching.external_method import method_of
-from harness.searching.finder import Inquiry
 from harness.searching.floor import trials_beside_floor
 from harness.searching.proposer import Proposer
 from harness.searching.quote import Outlook, quote
@@ -257,8 +256,7 @@ def _propose(search: Search) -> Job | None:
     for number in range(len(WEIGHTS) if search.config.is_front else 1):
         if number:
             search.turn = turn_of(search.config, len(search.state.candidates) + number)
-        inquiry = Inquiry(search.ceiling, search.state.candidates, search.time_left(), search.turn.objective)
-        answer = search.proposer.propose(inquiry)
+        answer = search.proposer.propose(search.inquiry(search.ceiling))
         for event in answer.skipped_events:
             search.add(event)
         if answer.proposal is not None:
@@ -364,8 +362,7 @@ def _quote_if_due(search: Search) -> None:
     trained = [each for each in candidates if each.first is not None and each.proposal.origin != FLOOR]
     if len(trained) < _QUOTED_TRAININGS:
         return
-    inquiry = Inquiry(search.turn.ceiling, search.state.candidates, search.time_left(), search.turn.objective)
-    finder = search.proposer.finder(inquiry)
+    finder = search.proposer.finder(search.inquiry(search.turn.ceiling))
     if finder is not None:
         search.add(quote(Outlook(finder)))
 

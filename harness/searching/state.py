@@ -16,6 +16,7 @@ from typing import Protocol
 
 from harness.data.datasets import Dataset
 from harness.searching import race
+from harness.searching.finder import Inquiry
 from harness.searching.proposer import ALL_ON, Proposing, Switches
 from harness.searching.time_budget import (
     CAUTION,
@@ -193,6 +194,11 @@ class Search:
         front = confirmed_front(self.state.contenders.values())
         costs = [combined_cost(candidate.costs, self.turn.objective) for candidate in front]
         return min([self.turn.ceiling, *(cost - 1 for cost in costs)])
+
+    def inquiry(self, ceiling: int) -> Inquiry:
+        """Return the request for a network of at most the cost ``ceiling`` at this moment."""
+        state = self.state
+        return Inquiry(ceiling, state.candidates, self.time_left(), self.turn.objective, state.missed)
 
     # Jobs -----------------------------------------------------------------------------------------------------
 

@@ -54,7 +54,7 @@ def aim(errors: Sequence[float] = (400, 200, 100, 50, 25), **changes: Any) -> Ai
         calibration={},
         below=20_001,
         open=(),
-        stands=False,
+        has_incumbent=False,
         time_left=ROOM,
     )
     return replace(plain, **changes)
@@ -87,12 +87,12 @@ def test_the_expected_fall_is_the_mean_over_all_outcomes(parameters: int, open_:
 
 
 @pytest.mark.parametrize(("metric", "limit"), [(Metric.PARAMETERS, 3_000), (Metric.MACS, 1_100_000)])
-@pytest.mark.parametrize(("errors", "stands"), [((150, 90, 60, 60, 40), True), ((100, 90, 80, 70, 50), False)])
+@pytest.mark.parametrize(("errors", "has_incumbent"), [((150, 90, 60, 60, 40), True), ((100, 90, 80, 70, 50), False)])
 def test_several_choices_are_those_that_asking_again_would_give(
-    errors: Sequence[float], stands: bool, metric: Metric, limit: int
+    errors: Sequence[float], has_incumbent: bool, metric: Metric, limit: int
 ):
     """Each is put among the open ones, and the whole order is worked out anew."""
-    question = aim(errors, stands=stands, below=limit)
+    question = aim(errors, has_incumbent=has_incumbent, below=limit)
     ranked, again = choices_of(question, options(metric)), question
     expected: list[str] = []
     while len(expected) < 4:
@@ -105,7 +105,7 @@ def test_several_choices_are_those_that_asking_again_would_give(
 
 
 def test_the_chance_to_stand_is_how_often_two_seeds_make_few_enough_errors():
-    question = aim(stands=True)
+    question = aim(has_incumbent=True)
     draw = np.random.default_rng(4)
     ends = training_row(8, *TRAINING)
     means, deviations = question.model.predict([each.row + ends for each in options()])
@@ -137,7 +137,7 @@ def test_once_something_stands_the_worth_is_chance_and_fall_by_the_seconds_of_fi
     # twentieth of the time left, by the rounds of a network, is added to the time of every training.
     for workers, rounds, left in ((1, 2, math.inf), (2, 1, math.inf), (5, 1, 900.0)):
         time_left = replace(ROOM, workers=workers, left=left)
-        found = choices_of(aim(time_left=time_left, stands=True), options())
+        found = choices_of(aim(time_left=time_left, has_incumbent=True), options())
         assert len(found) >= 3
         for choice in found:
             seconds = 8e-6 * choice.option.work + (0.05 * left / (1 + rounds) if left < math.inf else 0)
@@ -194,7 +194,7 @@ def test_once_something_stands_a_small_network_without_a_chance_does_not_hide_a_
     # The small one is worth more by its size, but has less than three chances in a hundred.
     hopeless = replace(options()[0], hash="hopeless", cost=2)
     even = replace(options()[2], hash="even", cost=19_000)
-    question = aim(errors=(150, 150, 95, 50, 25), stands=True)
+    question = aim(errors=(150, 150, 95, 50, 25), has_incumbent=True)
 
     endless = {choice.option.hash: choice for choice in choices_of(question, [hopeless, even])}
     assert endless["hopeless"].chance < LEAST_CHANCE < endless["even"].chance
@@ -205,7 +205,7 @@ def test_once_something_stands_a_small_network_without_a_chance_does_not_hide_a_
 def test_an_unlikely_network_does_not_take_the_time_of_a_second_verification():
     # 92 errors where 100 are allowed; a training takes 8 seconds, and 8.8 with a tenth of caution.
     both = [replace(options()[at], hash=str(at), cost=90, work=1e6) for at in (2, 3)]
-    question = aim(errors=(400, 200, 92, 80, 25), stands=True)
+    question = aim(errors=(400, 200, 92, 80, 25), has_incumbent=True)
     chances = {choice.option.hash: choice.chance for choice in choices_of(question, both)}
     assert LEAST_CHANCE < chances["2"] < UNLIKELY < chances["3"]
 
@@ -217,14 +217,16 @@ def test_an_unlikely_network_does_not_take_the_time_of_a_second_verification():
         assert {choice.option.hash for choice in earlier if choice.is_timely(time_left)} == expected
 
 
-@pytest.mark.parametrize("stands", [False, True])
-def test_where_all_chances_are_as_good_as_none_what_comes_nearest_is_first(stands: bool):
-    assert widths(choices_of(aim(allowed=1e-6, stands=stands), options()))[0] == WIDTHS[-1]
+@pytest.mark.parametrize("has_incumbent", [False, True])
+def test_where_all_chances_are_as_good_as_none_what_comes_nearest_is_first(has_incumbent: bool):
+    assert widths(choices_of(aim(allowed=1e-6, has_incumbent=has_incumbent), options()))[0] == WIDTHS[-1]
 
 
 def test_where_nothing_has_a_chance_what_comes_nearest_is_first_if_a_second_verification_has_time():
     # The larger a network, the nearer; each is worth more by its size.
-    question = aim(errors=(900, 800, 700, 600, 500), stands=True, time_left=replace(ROOM, left=1_000.0, spare=100.0))
+    question = aim(
+        errors=(900, 800, 700, 600, 500), has_incumbent=True, time_left=replace(ROOM, left=1_000.0, spare=100.0)
+    )
     ranking = question.ranked(question.forecast(options()))
 
     assert ranking.is_doubted
@@ -237,7 +239,7 @@ def test_where_nothing_has_a_chance_what_comes_nearest_is_first_if_a_second_veri
 def test_nothing_is_trained_in_doubt_where_only_trainings_far_from_the_target_leave_time():
     small, *_, large = options()
     seconds = [ROOM.takes(8, each.work) for each in (small, large)]
-    question = aim(errors=(900, 800, 700, 600, 500), stands=True)
+    question = aim(errors=(900, 800, 700, 600, 500), has_incumbent=True)
     between = replace(ROOM, left=1_000.0, spare=1.1 * seconds[0])
     both = replace(ROOM, left=1_000.0, spare=1.1 * seconds[1])
 
@@ -272,8 +274,8 @@ def test_a_form_is_calibrated_by_its_confirmed_over_its_predicted_networks():
 
 
 def test_chances_of_a_form_are_scaled_by_its_calibration():
-    plain = choices_of(aim(stands=True), options())
-    scaled = choices_of(aim(stands=True, calibration={"plain": 0.25, "tied": 0.5}), options())
+    plain = choices_of(aim(has_incumbent=True), options())
+    scaled = choices_of(aim(has_incumbent=True, calibration={"plain": 0.25, "tied": 0.5}), options())
 
     assert {each.option.form for each in plain} == {"plain"}
     chances = {each.option.hash: each.chance for each in plain}
