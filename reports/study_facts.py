@@ -348,7 +348,7 @@ class StudyFacts:
         self.last_turn = next(turns, None)
         self.searching = at_work and self.last_turn is not None and isinstance(self.last_turn.event, SessionBegan)
         last_event = None if self.last_turn is None else self.last_turn.event
-        self.is_over = isinstance(last_event, SessionEnded) and last_event.reason is not EndReason.INTERRUPTED
+        self.is_over = isinstance(last_event, SessionEnded) and last_event.reason != EndReason.INTERRUPTED
         rows: dict[str, LeaderboardRow] = {}
         for item in sorted(measured, key=lambda item: item.row.rank):
             rows.setdefault(item.row.hash, item.row)

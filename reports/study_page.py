@@ -168,7 +168,7 @@ def _progress(info: StudyFacts) -> str:
     if last is None:
         return render.words("progress", info, 0.0, None, False, None)
     event = last.event
-    planned = event.seconds if isinstance(event, SessionEnded) and event.reason is EndReason.TIME else None
+    planned = event.seconds if isinstance(event, SessionEnded) and event.reason == EndReason.TIME else None
     early = planned is not None and last.elapsed < _EARLY * planned
     ends = (entry.event for entry in reversed(info.study.entries))
     final = next((each for each in ends if isinstance(each, Postponed | Verified | SessionEnded)), None)

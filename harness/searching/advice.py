@@ -248,7 +248,7 @@ class SearchOutcome:
         sentences = ("; ".join((*self._early_end(), sentence)), *self._near())
         # In the second half of the time, networks may have been excluded only because the time left was too short.
         ending = self.state.of_kind(SessionEnded)[-1].event
-        if ending.reason is not EndReason.EXHAUSTED or (seconds is not None and elapsed > seconds / 2):
+        if ending.reason != EndReason.EXHAUSTED or (seconds is not None and elapsed > seconds / 2):
             return self._more_effort(sentences, _SAME)
         if nearest is None or 2 * nearest.cost > config.ceilings[0]:
             changes = self._larger()
@@ -275,7 +275,7 @@ class SearchOutcome:
     def _early_end(self) -> list[str]:
         """Return a line with the reason why the search ended before its time limit; empty if it did not."""
         entry, seconds = self.state.of_kind(SessionEnded)[-1], self.plan.effort.seconds
-        if not entry.event.message or (entry.event.reason is not EndReason.EXHAUSTED and self.verdict is None):
+        if not entry.event.message or (entry.event.reason != EndReason.EXHAUSTED and self.verdict is None):
             return []
         of = "" if seconds is None else f" of {duration_text(seconds)}"
         return [f"stopped after {duration_text(entry.elapsed)}{of}: {entry.event.message}"]
@@ -328,7 +328,7 @@ class SearchOutcome:
 
     def _more_effort(self, sentences: tuple[str, ...], advice: str) -> _LastWords:
         effort = self.plan.effort
-        if self.state.of_kind(SessionEnded)[-1].event.reason is EndReason.TRIALS:
+        if self.state.of_kind(SessionEnded)[-1].event.reason == EndReason.TRIALS:
             more = {"--trials": f"{2 * max(effort.trials or 1, trials_beside_floor(self.state.candidates.values()))}"}
             return self._advised("trials", sentences, more, advice)
         seconds = max(2 * (effort.seconds or 0.0), least_seconds(self.plan.data.train_size))

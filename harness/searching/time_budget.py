@@ -246,9 +246,9 @@ def is_spent(effort: Effort, events: list[Entry[Event]]) -> bool:
     ends = (entry.event for entry in reversed(events) if isinstance(entry.event, SessionBegan | SessionEnded))
     if not isinstance(last := next(ends, None), SessionEnded):
         return False
-    if last.reason is EndReason.TRIALS:
+    if last.reason == EndReason.TRIALS:
         return effort.trials is not None and effort.trials <= (last.trials or 0)
-    if last.reason is EndReason.EXHAUSTED and last.seconds is None:
+    if last.reason == EndReason.EXHAUSTED and last.seconds is None:
         return True
     # With more time, networks that were too slow before become feasible.
     ended = last.reason in (EndReason.EXHAUSTED, EndReason.TIME)

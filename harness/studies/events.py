@@ -53,23 +53,19 @@ class EndReason(StrEnum):
     TRIALS = "trials"  # the limit of the trials is reached
     EXHAUSTED = "exhausted"  # no further network is worth a training
     INTERRUPTED = "interrupted"  # the user stopped the search
-    UNKNOWN = "unknown"  # any value that this version does not know
-
-    @classmethod
-    def _missing_(cls, value: object) -> EndReason:
-        return cls.UNKNOWN
 
 
 class SessionEnded(Event, word="ended"):
     """The search has ended normally.
 
     Attributes:
+        reason: An ``EndReason``; logs of other versions may have other texts.
         message: Explanation of the reason.
         seconds: Time limit, seconds; None for no limit.
         trials: Limit of the trials; None for no limit.
     """
 
-    reason: EndReason = EndReason.UNKNOWN
+    reason: str = "unknown"
     message: str = ""
     seconds: float | None = None
     trials: int | None = None

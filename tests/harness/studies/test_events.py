@@ -40,6 +40,7 @@ NETWORK: dict[str, Any] = {"trial": 3, "hash": "0123456789ab", "parameters": 1_4
 EVENTS: list[Event] = [
     SessionBegan(command=("harness", "search"), workers=2, device="cpu", seconds=600.0),
     SessionEnded(reason=EndReason.EXHAUSTED, message="no more", seconds=None, trials=9),
+    SessionEnded(reason="power failure"),
     Proposal(
         **NETWORK,
         architecture=parse_network("gap | linear(10)"),
@@ -76,7 +77,7 @@ def test_the_words_in_the_file_are_those_of_every_version():
         *("session", "ended", "proposed", "looked", "rejected", "repeated", "rung", "finished", "standing", "refuted"),
         *("winner", "postponed", "verified", "advised", "quoted"),
     ]
-    written = json.loads(line(Entry(1.00049, EVENTS[8], UTC)))
+    written = json.loads(line(Entry(1.00049, EVENTS[9], UTC)))
     assert list(written)[:6] == ["event", "elapsed", "utc", "trial", "hash", "parameters"]
     assert (written["event"], written["elapsed"]) == ("standing", 1.0)
 
