@@ -32,8 +32,6 @@ class Reporter:
 
     def __init__(self, total: float | None, unit: str) -> None:
         self._unit = unit
-        self._total = total
-        self._done = 0.0
         self._began = self._said = time.monotonic()
         where = console(stderr=True)
         self._notebook = None
@@ -69,24 +67,25 @@ class Reporter:
 
     def show(self, words: str | None = None, *, done: float | None = None, total: int | None = None) -> None:
         """Change the text behind the bar, the amount done, or the total."""
-        self._total = total or self._total
         description = None if words is None else printable(words)
         self._bar.update(self._task, description=description, completed=done, total=total)
         if self._notebook is not None:
-            self._notebook.n = self._notebook.n if done is None else done
+            task = self._bar.tasks[0]
+            self._notebook.n = task.completed
+            self._notebook.total = task.total
             self._notebook.set_postfix_str(description or "")
 
     def advance(self, count: int = 1) -> None:
         """Count ``count`` more units as done."""
         self._bar.advance(self._task, count)
-        self._done += count
         if self._notebook is not None:
             self._notebook.update(count)
         # Called very often, so the line is formatted only when due.
         now = time.monotonic()
         if not self.is_drawn and now - self._said >= plain_seconds(now - self._began):
-            of = "" if self._total is None else f" of {self._total:,}"
-            self.say(f"{self._done:,.0f}{of} {self._unit}")
+            task = self._bar.tasks[0]
+            of = "" if task.total is None else f" of {task.total:,.0f}"
+            self.say(f"{task.completed:,.0f}{of} {self._unit}")
 
     def say(self, line: str, style: str = "") -> None:
         """Print a line above the bar."""

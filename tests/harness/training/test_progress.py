@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from harness.training import progress
 from harness.training.progress import Reporter
 from harness.training.result import Purpose
 from tests import searches
@@ -26,3 +27,20 @@ def test_in_a_notebook_progress_is_that_of_tqdm(monkeypatch: pytest.MonkeyPatch,
     output = capsys.readouterr()
     assert "1000/7000" in output.err
     assert "epoch 1/7" in output.out + output.err
+
+
+def test_lines_and_the_bar_count_on_from_the_amount_that_was_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(progress, "plain_seconds", lambda elapsed: 0.0)
+    with Reporter(None, "runs") as reporter:
+        reporter.show(done=3, total=7)
+        reporter.advance(2)
+    assert capsys.readouterr().err.splitlines() == ["5 of 7 runs"]
+
+    monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
+    with Reporter(None, "runs") as reporter:
+        reporter.show(done=3, total=7)
+        reporter.advance(2)
+        reporter.show("almost done")
+    assert "5/7" in capsys.readouterr().err
