@@ -150,59 +150,72 @@ def train_job(
     Args:
         on_epoch: Called with each finished epoch.
     """
-    dataset = loaded.data.dataset
     device = choose_device(job.device)
     engine = choose_engine(job.engine, job.recipe, device, job.architecture.op_types).engine
-    name = TORCH if engine is None else engine.name
-    name = " ".join(filter(None, (name, job.recipe.trainer, job.recipe.trainer_sha256[:12])))
-    # Cross-validation: the first run of a trial (index 0) validates on fold 0, fresh seeds begin with fold 1, so that
-    # confirmation uses different images than selection. With a single fold the index is always 0.
-    shift = 1 if job.purpose is Purpose.CONFIRM else 0
-    fold = (job.seed_index + shift) % dataset.folds
-    train_set, validation_set = loaded.parts(device, None if job.purpose is Purpose.VERIFY else fold)
-    if job.image_share < 1:
-        train_set = _some_of(train_set, job.image_share, job.seed_index)
-    result = replace(
-        initial_result(job, dataset),
-        environment=environment(device, loaded.data.data_hash, name),
-        started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
+    train_set, validation_set = _image_sets(job, loaded, device)
+    result = _result_with_environment(job, loaded, device, TORCH if engine is None else engine.name)
+    last = job.recipe.epochs if job.until_epoch is None else min(job.until_epoch, job.recipe.epochs)
 
     def new_start(number: int) -> Training:
         seed = start_seed(result.seed, number)
-        return start(job.architecture, job.recipe, seed, device, engine, task=dataset.task)
+        return start(job.architecture, job.recipe, seed, device, engine, task=loaded.data.dataset.task)
 
-    run = _resumed_or_new_run(job, partial(new_start, 0))
-    last = min(job.until_epoch or job.recipe.epochs, job.recipe.epochs)
-
-    def evaluate() -> None:
+    def evaluate(run: Training) -> None:
         _evaluate_epoch(job, loaded, run, train_set, validation_set, last)
         if on_epoch is not None:
             on_epoch(run.history[-1])
 
+    run = _resumed_or_new_run(job, partial(new_start, 0))
     if job.recipe.trainer:
         _train_by_user(run, train_set, result.seed, last, evaluate)
     if job.recipe.starts > 1 and not run.history:
         run = best_start(run, new_start, train_set)
-        evaluate()
+        evaluate(run)
     while len(run.history) < last and not run.diverged:
         train_epoch(run, train_set)
-        evaluate()
+        evaluate(run)
     # Needed if the checkpoint was already at the last epoch of the job, so that ``evaluate`` was not called.
     finish_average(run, train_set)
     finish_integers(run, train_set)
     if job.checkpoint is not None:
-        buffer = io.BytesIO()
-        torch.save(checkpoint(run), buffer)
-        # torch.load does not compare the checksums of the archive, so a flipped bit would not be detected.
-        files.write_bytes(job.checkpoint, hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
+        _write_checkpoint(run, job.checkpoint)
     result = _with_training(result, run, len(train_set), validation_set)
     # Diverged runs are tested too, because their errors count in the verification.
     if job.test_log is not None and result.status is not Status.RUNNING:
         result = _with_test(job, result, run, _test_set(job, loaded, device))
     if job.weights is not None and result.status is Status.COMPLETE:
-        files.write_bytes(job.weights, to_safetensors(final_network(run), properties(result, dataset)))
+        files.write_bytes(job.weights, to_safetensors(final_network(run), properties(result, loaded.data.dataset)))
     return replace(result, peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024), run
+
+
+def _image_sets(job: Job, loaded: TrainingData, device: torch.device) -> tuple[Images, Images | None]:
+    """Return the training images and the validation images of a job; a verification has no validation images."""
+    # Cross-validation: the first run of a trial (index 0) validates on fold 0, fresh seeds begin with fold 1, so that
+    # confirmation uses different images than selection. With a single fold the index is always 0.
+    shift = 1 if job.purpose is Purpose.CONFIRM else 0
+    fold = (job.seed_index + shift) % loaded.data.dataset.folds
+    train_set, validation_set = loaded.parts(device, None if job.purpose is Purpose.VERIFY else fold)
+    if job.image_share < 1:
+        train_set = _some_of(train_set, job.image_share, job.seed_index)
+    return train_set, validation_set
+
+
+def _result_with_environment(job: Job, loaded: TrainingData, device: torch.device, engine: str) -> Result:
+    """Return the result of a job before its first epoch, with the environment and the time of the start."""
+    engine_words = (engine, job.recipe.trainer, job.recipe.trainer_sha256[:12])
+    return replace(
+        initial_result(job, loaded.data.dataset),
+        environment=environment(device, loaded.data.data_hash, " ".join(filter(None, engine_words))),
+        started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _write_checkpoint(run: Training, path: Path) -> None:
+    buffer = io.BytesIO()
+    torch.save(checkpoint(run), buffer)
+    content = buffer.getvalue()
+    # torch.load does not compare the checksums of the archive, so a flipped bit would not be detected.
+    files.write_bytes(path, hashlib.sha256(content).digest() + content)
 
 
 def _some_of(images: Images, share: float, seed: int) -> Images:
@@ -236,7 +249,7 @@ def _resumed_or_new_run(job: Job, new_run: Callable[[], Training]) -> Training:
     return run
 
 
-def _train_by_user(run: Training, images: Images, seed: int, last: int, evaluate: Callable[[], None]) -> None:
+def _train_by_user(run: Training, images: Images, seed: int, last: int, evaluate: Callable[[Training], None]) -> None:
     """Train with the user code of the recipe up to epoch ``last``, where ``report`` stops the code by an exception."""
     name = f"trainer {run.recipe.trainer}"
     epoch_start = time.perf_counter()
@@ -253,7 +266,7 @@ def _train_by_user(run: Training, images: Images, seed: int, last: int, evaluate
             value = math.nan
         end_epoch(run, value, run.recipe.learning_rate, time.perf_counter() - epoch_start)
         was_training = run.network.training
-        evaluate()
+        evaluate(run)
         run.network.train(was_training)
         epoch_start = time.perf_counter()
         if run.diverged or len(run.history) == last:
