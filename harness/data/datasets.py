@@ -172,10 +172,10 @@ def task_of(name: str) -> Task:
 
 
 def known_task(name: str) -> Task:
-    """Return the task of a data set; the task of MNIST if ``name`` is unknown, as in files of another version."""
+    """Return the task of a data set; the task of MNIST if the data set was removed, damaged, or is unknown."""
     try:
         return task_of(name)
-    except UsageError:
+    except (UsageError, ContentError):
         return task_of("mnist")
 
 

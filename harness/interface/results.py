@@ -420,7 +420,8 @@ class Trial(Answer):
         epochs: Number of epochs of the recipe.
         status: End of the first run, such as ``complete`` or ``pruned``; ``running`` before.
         validation_pct: Validation accuracy of the first run in per cent; None if unknown.
-        fresh_pct: Validation accuracies on fresh seeds in per cent; a run without an accuracy counts as 10 %.
+        fresh_pct: Validation accuracies on fresh seeds in per cent; a run without an accuracy counts as
+            chance level.
         confirmed: Whether the network would pass its verification, judged by the fresh seeds.
         recipe: Recipe of the runs.
         recipe_name: Name of the recipe.

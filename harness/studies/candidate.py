@@ -36,7 +36,6 @@ CONFIDENCE = 0.80
 SURE = 0.98  # probability to pass from which candidates are verified in the order of cost (``surest_first``)
 VERIFY_SEEDS = 6  # seeds of a verification
 _LEAST_CHANCE = 0.25  # below this chance to stand, a candidate gets no more fresh seeds and is refuted
-_CHANCE_PCT = 10.0  # accuracy assumed for a run that ended without an accuracy, per cent (chance level of ten classes)
 # Standard deviation between seeds as a share of the errors: 0.06 to 0.08 for networks with 100 and with 400 errors
 # (diary 52).
 SEED_SHARE = 0.08
@@ -136,6 +135,7 @@ class Candidate:
         confirm_seeds: Fewest fresh seeds for a confirmation; 0 if the first run suffices.
         threshold_pct: Validation accuracy to reach, per cent.
         costs: Value of each minimised metric.
+        classes: Number of classes of the data.
     """
 
     proposal: Proposal
@@ -146,6 +146,7 @@ class Candidate:
     confirm_seeds: int = CONFIRM_SEEDS
     threshold_pct: float = field(kw_only=True)
     costs: tuple[int, ...] = ()
+    classes: int = 10
 
     def __post_init__(self) -> None:
         """Set ``costs`` to ``cost`` if only one metric is minimised."""
@@ -162,10 +163,15 @@ class Candidate:
         return [*([] if self.first is None else [self.first]), *self.fresh]
 
     @property
+    def chance_pct(self) -> float:
+        """Accuracy assumed for a run that ended without an accuracy: chance level, per cent."""
+        return 100 / self.classes
+
+    @property
     def fresh_pct(self) -> list[float]:
-        """Accuracies on the fresh seeds, per cent; chance level for a run that ended without an accuracy."""
+        """Accuracies on the fresh seeds, per cent; ``chance_pct`` for a run that ended without an accuracy."""
         known = [result.validation_accuracy_pct for result in self.fresh]
-        return [_CHANCE_PCT if accuracy is None else accuracy for accuracy in known]
+        return [self.chance_pct if accuracy is None else accuracy for accuracy in known]
 
     @property
     def passed_first(self) -> bool:
@@ -243,10 +249,12 @@ class Candidate:
         The result of the next seeds is predicted from all runs; the confirmation uses the mean of the fresh seeds
         alone.
         """
-        first = self.first.validation_accuracy_pct if self.first is not None else None
+        first_pct = self.chance_pct
+        if self.first is not None and self.first.validation_accuracy_pct is not None:
+            first_pct = self.first.validation_accuracy_pct
         luck = 1 + _SELECTION_BIAS_SHARE if self.passed_first else 1.0
         fresh = [100 - accuracy for accuracy in self.fresh_pct]
-        misses = [luck * (100 - (first or 0.0)), *fresh]
+        misses = [luck * (100 - first_pct), *fresh]
         wanted = max(CONFIRM_SEEDS, len(fresh) + 1)
         coming = wanted - len(fresh)
         centre = (math.fsum(fresh) + coming * statistics.mean(misses)) / wanted
@@ -437,7 +445,7 @@ def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
 
     def errors_of(candidate: Candidate, first: Result) -> float:
         # A failed fresh run counts as chance level, as in ``fresh_pct``.
-        failed = round((1 - _CHANCE_PCT / 100) * first.validated.images)
+        failed = round((1 - candidate.chance_pct / 100) * first.validated.images)
         runs = candidate.fresh or [first]
         errors = [failed if run.validation_errors is None else run.validation_errors for run in runs]
         return errors[0] if len(errors) == 1 else statistics.mean(errors)

@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple, TypeVar, cast
 
+from harness.data.datasets import known_task
 from harness.studies.candidate import (
     CONFIRM_SEEDS,
     TRANSITIONS,
@@ -129,6 +130,7 @@ class StudyState:
         self.verdicts: dict[int, Verified] = {}
         self._confirm_seeds = confirm_seeds
         self._counts_repeats = counts_repeats
+        self._classes = known_task(config.dataset).classes
         self._winner: int | None = None
         # Hash of the network whose confirmation set the limit; empty if there is none.
         self._limiting_hash = ""
@@ -176,6 +178,7 @@ class StudyState:
             confirm_seeds=self._confirm_seeds,
             threshold_pct=self.config.threshold_pct,
             costs=costs,
+            classes=self._classes,
         )
         self.candidates[proposal.trial] = candidate
         self._update_contender(candidate)

@@ -391,6 +391,7 @@ def failed(errors: int | None, status: Status) -> Candidate:
         ([make_candidate(120, 121, first=90, trial=0)], 0, 120.5, 2),
         ([make_candidate(120, 121, first=90, trial=0), make_candidate(first=110, trial=1)], 1, 110, 1),
         ([make_candidate(100, None, first=90)], 0, (100 + 9000) / 2, 2),
+        ([replace(make_candidate(100, None, first=90), classes=4)], 0, (100 + 7500) / 2, 2),
         # What stands did not miss.
         ([make_candidate(80, 80, 80, trial=0)], None, 0, 0),
         ([make_candidate(80, 80, 80, trial=0), make_candidate(first=150, trial=1)], 1, 150, 1),

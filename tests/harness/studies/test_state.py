@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.data.datasets import DATASETS
 from harness.studies.candidate import TRANSITIONS, NetworkState, StateStep
 from harness.studies.events import (
     Confirmed,
@@ -106,3 +108,23 @@ def test_a_log_that_lacks_the_proposal_of_its_winner_has_no_answer():
     state.apply(Entry(1.0, Verified(hash="a", recipe_hash="b", tier="verified", passed=True)))
 
     assert (state.answer, state.answer_tier) == (None, "")
+
+
+@pytest.mark.parametrize("classes", [2, 10])
+def test_a_run_without_an_accuracy_counts_as_chance_level(classes: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(DATASETS, "some", replace(DATASETS["mnist"], name="some", classes=classes))
+    state = StudyState(Path("study"), searches.config(dataset="some"))
+    state.apply(Entry(0.0, make_proposal(0)))
+    for index, status in enumerate((Status.COMPLETE, Status.CRASHED)):
+        errors = 90 if status is Status.COMPLETE else None
+        run = make_result(errors=errors, status=status, purpose=Purpose.CONFIRM, seed_index=index)
+        state.apply(Entry(1.0, RunEnded(run=replace(run, trial=0))))
+
+    assert state.candidates[0].fresh_pct == [99.1, 100 / classes]
+
+
+def test_a_study_is_read_without_its_data():
+    state = StudyState(Path("study"), searches.config(dataset="removed"))
+    state.apply(Entry(0.0, make_proposal(0)))
+
+    assert state.candidates.keys() == {0}
