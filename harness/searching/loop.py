@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from types import FrameType
@@ -42,7 +42,8 @@ from harness.studies.mirror import write_database
 from harness.studies.state import StudyState
 from harness.system.errors import HarnessError
 from harness.system.machine import handled
-from harness.training.executors.base import Broken, DataLocation, ExecutorOf, StretchEnded
+from harness.training.executors.base import Broken, DataLocation, ExecutorOf, StretchEnded, feed
+from harness.training.executors.base import Event as WorkerEvent
 from harness.training.executors.processes import Processes
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job, initial_result
@@ -52,7 +53,6 @@ from search_spaces.notation import parse_space
 # Consecutive runs that crash twice each after which the search fails, as the machine is the likely cause.
 _MOST_CRASHES = 10
 _QUOTED_TRAININGS = 7  # trained candidates without the baseline before the search logs a forecast (``Quoted``)
-_POLL_SECONDS = 0.5  # s, waiting time for results of the workers
 
 
 def run_search(search: Search, command: list[str]) -> None:
@@ -140,32 +140,21 @@ def open_search(
 
 def explore(search: Search) -> None:
     """Propose, train, prune and confirm candidates until the time, the trials or the space are exhausted."""
-    executor = search.executor
-    # Continue if only the trials are exhausted, as candidates may still need fresh seeds.
-    reason = _stop_reason(search)
-    while not search.interrupted and reason is not EndReason.TIME:
-        has_submitted = False
-        for _ in range(executor.idle()):
-            if (job := _next_job(search)) is None:
-                continue
-            executor.submit(job)
-            has_submitted = True
-            # A proposal takes seconds, so handle results and signals before the next proposal.
-            poll(search, seconds=0.0)
-            if search.interrupted:
-                break
-        if not has_submitted and not search.at_work:
-            reason = reason or (EndReason.TIME if search.lacks_time else EndReason.EXHAUSTED)
-            break
-        # If no run is in progress, collect the results of short runs without waiting.
-        poll(search, _POLL_SECONDS if search.at_work else 0.0)
-        reason = _stop_reason(search)
-    search.end_reason = reason
+
+    def is_over() -> bool:
+        # Continue if only the trials are exhausted, as candidates may still need fresh seeds.
+        return search.interrupted or _stop_reason(search) is EndReason.TIME
+
+    for events in feed(search.executor, lambda: _next_job(search), is_over):
+        on_worker_events(search, events)
+    search.end_reason = _stop_reason(search)
+    if search.end_reason is None:
+        search.end_reason = EndReason.TIME if search.lacks_time else EndReason.EXHAUSTED
 
 
-def poll(search: Search, seconds: float = _POLL_SECONDS) -> None:
-    """Wait at most ``seconds`` for events of the workers, handle these events, and inform the observers."""
-    for event in search.executor.wait(seconds):
+def on_worker_events(search: Search, events: Iterable[WorkerEvent]) -> None:
+    """Handle events of the workers, and inform the observers."""
+    for event in events:
         match event:
             case StretchEnded(job, result) if result.status is Status.RUNNING:
                 _decide_at_rung(search, job, result)
@@ -242,6 +231,8 @@ def _stop_reason(search: Search) -> EndReason | None:
 
 
 def _next_job(search: Search) -> Job | None:
+    if search.interrupted:
+        return None
     if search.waiting:
         return search.waiting.pop(0)
     # An earlier job of the same pass through the idle workers may have used the last trial.

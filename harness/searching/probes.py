@@ -28,13 +28,12 @@ from harness.studies.state import StudyState
 from harness.system import statistics
 from harness.system.errors import UsageError
 from harness.system.terminal import duration_text
-from harness.training.executors.base import StretchEnded
+from harness.training.executors.base import StretchEnded, feed
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
 
 # Largest share of the remaining time for a single network.
 _SHARE_OF_TIME = 0.4
-_WAIT_SECONDS = 0.5
 # Largest share of the remaining time for the trainings of a ``Curve``.
 _CURVE_SHARE = 0.35
 _CURVE_SEEDS = 3  # largest number of seeds per network and number of images
@@ -164,20 +163,11 @@ class _Probes:
 
     def train(self, jobs: Iterable[Job]) -> list[tuple[Job, Result]]:
         """Train the jobs until ``until`` and return the finished jobs with their results; crashed jobs are omitted."""
-        executor = self.search.executor
+        # Jobs are drawn when a worker is idle: the measured pace is more accurate by then.
         waiting = iter(jobs)
-        is_waiting = True
         ended = []
-        while self.left > 0:
-            # Draw the next job only when a worker is idle: the measured pace is more accurate by then.
-            while is_waiting and executor.idle():
-                job = next(waiting, None)
-                is_waiting = job is not None
-                if job is not None:
-                    executor.submit(job)
-            if not self.search.at_work:
-                break
-            for event in executor.wait(min(_WAIT_SECONDS, max(0.0, self.left))):
+        for events in feed(self.search.executor, lambda: next(waiting, None), lambda: self.left <= 0):
+            for event in events:
                 if not isinstance(event, StretchEnded):
                     self.messages.append(event.message)
                     continue

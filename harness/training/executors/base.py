@@ -1,4 +1,4 @@
-"""Executors: the interface of the workers that train, and a loop that runs a list of jobs.
+"""Executors: the interface of the workers that train, and the loop that gives jobs to an executor.
 
 A job is a stretch of a training, from a checkpoint to the next rung. An executor has places that run one job each; a
 job leaves only a result and a checkpoint. Executors are the processes of this machine, the nodes of a cluster, and the
@@ -19,7 +19,7 @@ from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
 
 RETRIES = 2  # retries of a job that broke; a third failure is a fault of the job, not of the machine
-_WAIT_SECONDS = 1.0  # longest wait for events
+_WAIT_SECONDS = 0.5  # s, longest wait for events
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,34 @@ class Executor(Protocol):
 ExecutorOf = Callable[[DataLocation, Limits], Executor]
 
 
+def feed(
+    executor: Executor, next_job: Callable[[], Job | None], is_over: Callable[[], bool] = lambda: False
+) -> Generator[list[Event]]:
+    """Give jobs to the idle places of a started executor, and yield its events after each wait.
+
+    The loop ends when no job is running and ``next_job`` has none left.
+
+    Args:
+        executor: Executor, which the caller starts and stops.
+        next_job: Called for each idle place; returns None if there is no job at the moment.
+        is_over: Whether to end the loop, although jobs are running or left.
+    """
+    while not is_over():
+        has_submitted = False
+        for _ in range(executor.idle()):
+            job = next_job()
+            if job is not None:
+                executor.submit(job)
+                has_submitted = True
+                # The choice of the next job may take seconds, so yield the events before this choice.
+                yield executor.wait(0.0)
+        is_busy = any(slot.job is not None for slot in executor.places())
+        if not is_busy and not has_submitted:
+            return
+        # If no job is running, collect the results of short jobs without waiting.
+        yield executor.wait(_WAIT_SECONDS if is_busy else 0.0)
+
+
 def run_all(
     waiting: list[Job], executor: Executor, count: int, on_event: Callable[[Event], None] = lambda event: None
 ) -> Generator[StretchEnded]:
@@ -113,10 +141,8 @@ def run_all(
     broken = Counter[tuple[str, Purpose, int]]()
     try:
         executor.start(min(count, len(waiting)))
-        while waiting or any(slot.job for slot in executor.places()):
-            while waiting and executor.idle():
-                executor.submit(waiting.pop(0))
-            for event in executor.wait(_WAIT_SECONDS):
+        for events in feed(executor, lambda: waiting.pop(0) if waiting else None):
+            for event in events:
                 if isinstance(event, StretchEnded):
                     on_event(event)
                     yield event

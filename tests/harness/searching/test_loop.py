@@ -11,7 +11,6 @@ from optuna.trial import TrialState
 from torch import nn
 
 from harness.searching import loop, race
-from harness.searching.loop import poll
 from harness.searching.state import Search
 from harness.studies.candidate import _LEAST_CHANCE, CONFIDENCE, SURE, Candidate
 from harness.studies.config import StudyObjective
@@ -119,7 +118,7 @@ def test_a_network_that_stood_and_falls_gives_the_budget_back(trainer: Trainer, 
     opened.executor.submit(opened.job(opened.state.candidates[1], Purpose.CONFIRM, 2))
     trainer.accuracy_pct = always(90.0)
 
-    poll(opened)
+    loop.on_worker_events(opened, opened.executor.wait(0.5))
 
     assert [event["trial"] for event in searches.events(tmp_path, "refuted")] == [1]
     [standing] = searches.events(tmp_path, "standing")

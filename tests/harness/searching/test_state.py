@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.searching import loop, race
-from harness.searching.loop import poll
+from harness.searching.loop import on_worker_events
 from harness.searching.race import next_rung
 from harness.searching.state import Search
 from harness.searching.surrogate.model import NO_PAST
@@ -17,6 +17,7 @@ from harness.searching.surrogate.past import shipped, write_prior
 from harness.searching.turn import Turn
 from harness.studies.candidate import final_order, nearest_miss
 from harness.studies.events import Entry, Event, Proposal, Repeated, RunEnded
+from harness.training.executors.base import Event as WorkerEvent
 from harness.training.result import Purpose
 from search_spaces.space import Metric
 from tests import searches
@@ -105,15 +106,15 @@ def test_what_a_search_shows_is_what_all_of_its_networks_say(
 ):
     seen: set[str] = set()
 
-    def checked(found: Search, seconds: float = 0.5) -> None:
-        poll(found, seconds)
+    def checked(found: Search, events: list[WorkerEvent]) -> None:
+        on_worker_events(found, events)
         every = list(found.state.candidates.values())
         standing = next(iter(final_order(every)), None)
         assert found.state.incumbent is standing
         assert found.state.nearest == (nearest_miss(every) if standing is None else None)
         seen.add("standing" if standing else "nearest" if found.state.nearest else "neither")
 
-    monkeypatch.setattr(loop, "poll", checked)
+    monkeypatch.setattr(loop, "on_worker_events", checked)
     config = searches.config(sampler="surrogate")
 
     searches.run(tmp_path, config, searches.effort(workers=workers, trials=12))
