@@ -8,9 +8,9 @@ import math
 import operator
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 from harness.searching.acquisition import UNLIKELY, Aim, Forecast, Option, ScoredOption, form_calibration
 from harness.searching.optuna_sampler import SURROGATE
@@ -78,6 +78,59 @@ class Inquiry:
     time_left: TimeLeft
     objective: Objective = Metric.PARAMETERS
     missed: Set[int] = frozenset()
+
+
+class Climb(Protocol):
+    """Rules of a hill climb (``Finder.climb``)."""
+
+    def next_parents(self) -> Sequence[Draw]:
+        """Return the networks to mutate in the next round; none to end the climb."""
+        ...
+
+    def add(self, options: Sequence[Option]) -> None:
+        """Take the new networks of a round."""
+        ...
+
+
+@dataclass(slots=True)
+class _Optimization:
+    """Climb to the networks with the best acquisition values.
+
+    Attributes:
+        aim: Acquisition function.
+        forecast: Forecast of all networks so far.
+        further_parents: Networks to mutate in the first round, in addition to the best.
+        patience: Rounds without a rise after which the climb ends.
+        choices: Ranking of ``forecast``.
+        worths: Best acquisition value after each round, 0 before the first round.
+        parent_hashes: Networks that were mutated as the best.
+    """
+
+    aim: Aim
+    forecast: Forecast
+    further_parents: Sequence[Draw]
+    patience: int
+    choices: list[ScoredOption] = field(init=False)
+    worths: list[float] = field(default_factory=lambda: [0.0])
+    parent_hashes: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.choices = self.aim.ranked(self.forecast).choices
+
+    def next_parents(self) -> list[Draw]:
+        has_risen = len(self.worths) <= self.patience or self.worths[-1] > (1 + _RISE) * self.worths[-1 - self.patience]
+        if len(self.worths) > _MOST_ROUNDS or not has_risen or self.aim.time_left.is_over():
+            return []
+        best = [each.option for each in self.choices if each.option.hash not in self.parent_hashes][:_PARENTS]
+        self.parent_hashes |= {option.hash for option in best}
+        parents = [*(option.draw for option in best), *self.further_parents]
+        self.further_parents = ()
+        return parents
+
+    def add(self, options: Sequence[Option]) -> None:
+        self.forecast = self.forecast.with_others(self.aim.forecast(options))
+        self.choices = self.aim.ranked(self.forecast).choices
+        self.worths.append(self.choices[0].worth if self.choices else 0.0)
 
 
 @functools.lru_cache(maxsize=8)
@@ -280,7 +333,11 @@ class Finder:
             options = [each for each, _ in self.listed_options if each.cost <= self.ceiling]
             forecast = aim.forecast(options)
         else:
-            forecast = self._climb(aim, self._beginning(rng), rng)
+            beginning = self._beginning(rng)
+            patience = _FURTHER_PATIENCE if self.best_options else _PATIENCE
+            optimization = _Optimization(aim, aim.forecast(beginning), self._proposed_parents(), patience)
+            self.climb(optimization, beginning, rng)
+            forecast = optimization.forecast
             options = [option for option, _ in forecast.pairs]
         choices, self.doubts = aim.ranked(forecast)
         self.option_count = len({option.hash for option, _ in forecast.pairs})
@@ -312,25 +369,19 @@ class Finder:
         while_looking = math.ceil(workers * _LOOK_SECONDS / max(seconds, _LOOK_SECONDS / _MOST_AT_ONCE))
         return max(count, min(_MOST_AT_ONCE, while_looking))
 
-    def _climb(self, aim: Aim, beginning: list[Option], rng: random.Random) -> Forecast:
-        """Return the forecast of the initial networks and of all networks from rounds of mutations of the best."""
-        forecast = aim.forecast(beginning)
-        choices = aim.ranked(forecast).choices
-        hashes = {each.hash for each in beginning}
-        parent_hashes = set[str]()
-        worths = [0.0]
-        proposed_parents = self._proposed_parents()
-        patience = _FURTHER_PATIENCE if self.best_options else _PATIENCE
-        while _is_rising(worths, patience) and not self.time_left.is_over():
-            parents = [each.option for each in choices if each.option.hash not in parent_hashes][:_PARENTS]
-            parent_hashes |= {each.hash for each in parents}
-            children = self._children([*(each.draw for each in parents), *proposed_parents], hashes, rng)
+    def climb(self, climb: Climb, beginning: Iterable[Option], rng: random.Random) -> None:
+        """Mutate networks in rounds until ``climb`` has no further parents.
+
+        Args:
+            climb: Rules of the climb, which receives the new networks of each round.
+            beginning: Networks that ``climb`` knows already.
+            rng: Random generator of the mutations.
+        """
+        hashes = {option.hash for option in beginning}
+        while parents := climb.next_parents():
+            children = self._children(parents, hashes, rng)
             hashes |= children.keys()
-            proposed_parents = []
-            forecast = forecast.with_others(aim.forecast(children.values()))
-            choices = aim.ranked(forecast).choices
-            worths.append(choices[0].worth if choices else 0.0)
-        return forecast
+            climb.add(list(children.values()))
 
     def _proposed_parents(self) -> list[Draw]:
         """Return the smallest proposals that passed the first run, and the latest proposals, as parents."""
@@ -347,10 +398,10 @@ class Finder:
             for number in range(_CHILDREN):
                 # Mutate one and two decisions in turn.
                 try:
-                    network = mutate(self.limited_space, parent, rng, attempts=5, changes=1 + number % 2)
+                    network, feasibility = mutate(self.limited_space, parent, rng, attempts=5, changes=1 + number % 2)
                 except DrawError:
                     continue
-                child = self.option_or_refusal(*network)
+                child = self.option_or_refusal(network, feasibility)
                 if isinstance(child, Feasibility):
                     self._note_refused_draw(child)
                 elif child.hash not in hashes:
@@ -389,9 +440,3 @@ class Finder:
         """Return the conditions of the space without upper bounds of the objective, which the ceiling replaces."""
         others = (each for each in self.space.conditions if each.metric != self.objective or ">" in each.comparison)
         return "".join(f" and {each}" for each in dict.fromkeys(others))
-
-
-def _is_rising(worths: Sequence[float], patience: int) -> bool:
-    """Return whether to continue after the rounds with the best acquisition values ``worths``, 0 at first."""
-    has_risen = len(worths) <= patience or worths[-1] > (1 + _RISE) * worths[-1 - patience]
-    return len(worths) <= _MOST_ROUNDS and has_risen

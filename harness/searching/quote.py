@@ -12,7 +12,6 @@ import itertools
 import math
 import random
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,8 +25,7 @@ from harness.studies.candidate import FLOOR
 from harness.studies.events import Quoted
 from harness.system import statistics
 from harness.system.terminal import duration_text
-from search_spaces.errors import DrawError
-from search_spaces.space import Draw, mutate
+from search_spaces.space import Draw
 
 # Quantiles of a quote: bounds of a 90 % interval and the median.
 QUANTILES = (0.05, 0.5, 0.95)
@@ -43,7 +41,6 @@ _ANSWER_DEVIATION = 0.23
 _FEWEST_ERRORS = 1.0
 _ROUNDS = 6  # rounds of mutating the smallest networks of each quantile
 _PARENTS = 8  # networks mutated per quantile and round
-_CHILDREN = 8  # mutations per parent and round
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,33 +94,42 @@ def _normal_quantile(share: float) -> float:
 
 
 class Outlook:
-    """Forecast for the networks of a space.
+    """Forecast for the networks of a space: drawn networks, and mutations of the smallest networks per quantile.
 
     Attributes:
         finder: Source of networks.
         aim: Acquisition function with the fitted surrogate model.
         pairs: Networks with training lengths, in the order of ``predictions``.
+        predictions: Predictions for ``pairs``.
         needed: Highest errors of 10,000 images for a confirmation.
     """
 
     def __init__(self, finder: Finder, seed: int = 0) -> None:
-        """Predict the errors of drawn networks and of mutations of the smallest networks per quantile."""
+        """Predict the errors of the networks; ``seed`` is the seed of draws and mutations."""
         rng = random.Random(seed)
         self.finder = finder
         self.aim = finder.aim()
         self.needed = self.aim.needed
         options = _options(finder, rng)
-        hashes = {option.hash for option in options}
         self.pairs = self._pairs(options)
         self.predictions = self._predictions(self.pairs)
-        for _ in range(0 if finder.listed_options is not None else _ROUNDS):
-            parents = {option.hash: option for quantile in QUANTILES for option in self._parents(quantile)}
-            children = [child for parent in parents.values() for child in self._children(parent, rng)]
-            new_options = {child.hash: child for child in children if child.hash not in hashes}
-            hashes |= new_options.keys()
-            pairs = self._pairs(new_options.values())
-            self.pairs += pairs
-            self.predictions = self.predictions.with_others(self._predictions(pairs))
+        # All networks of a small space are known already.
+        self._rounds_left = _ROUNDS if finder.listed_options is None else 0
+        finder.climb(self, options, rng)
+
+    def next_parents(self) -> list[Draw]:
+        """Return the smallest networks of each quantile; none after ``_ROUNDS`` rounds."""
+        if not self._rounds_left:
+            return []
+        self._rounds_left -= 1
+        parents = {option.hash: option for quantile in QUANTILES for option in self._parents(quantile)}
+        return [option.draw for option in parents.values()]
+
+    def add(self, options: Sequence[Option]) -> None:
+        """Predict the errors of further networks."""
+        pairs = self._pairs(options)
+        self.pairs += pairs
+        self.predictions = self.predictions.with_others(self._predictions(pairs))
 
     def pair(self, quantile: float) -> tuple[Option, int] | None:
         """Return the smallest network with at least this chance, and the training length; None if there is none."""
@@ -145,14 +151,6 @@ class Outlook:
         order = order or np.argsort(-chances).tolist()
         parents = {self.pairs[at][0].hash: self.pairs[at][0] for at in order[: _PARENTS * len(self.aim.lengths)]}
         return list(parents.values())[:_PARENTS]
-
-    def _children(self, parent: Option, rng: random.Random) -> Iterable[Option]:
-        for number in range(_CHILDREN):
-            with suppress(DrawError):
-                child = mutate(self.finder.limited_space, parent.draw, rng, attempts=5, changes=1 + number % 2)
-                option = self.finder.option_or_refusal(*child)
-                if isinstance(option, Option):
-                    yield option
 
 
 def quote(outlook: Outlook) -> Quoted:
