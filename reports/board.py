@@ -21,7 +21,7 @@ from harness.system.files import Workspace
 from reports import charts, history
 from reports.render import duration, page, short
 from reports.study_facts import StudyFacts, WorkspaceEvidence, read_evidence, read_study
-from reports.study_page import headline, write_report
+from reports.study_page import write_report
 from search_spaces.catalog import network_names
 from search_spaces.network import Analysis, analyse
 
@@ -251,22 +251,21 @@ def _study_folders(workspace: Workspace) -> list[Path]:
 
 def _state_of(info: StudyFacts) -> str:
     """Return the state of a search as text, such as ``Running: 28 of 45 min``."""
-    last = info.last_turn
     spent = duration(info.elapsed)
     limit = info.time_limit
     if info.at_work and limit is not None and limit >= 60:
         return f"Running: {info.elapsed / 60:.0f} of {limit / 60:.0f} min"
     if info.at_work:
         return f"Running: {spent}"
-    if last is None:
+    if info.study.session is None:
         return "Not begun"
-    return f"{'Ended' if info.is_over else 'Interrupted'} after {spent}"
+    return f"{'Ended' if info.study.is_over else 'Interrupted'} after {spent}"
 
 
 def write_index(workspace: Workspace, index: _IndexPage) -> Path:
     """Write the index page into the folder of the studies and return its path."""
     path = workspace.runs / "index.html"
-    content = page("index.html", index=index, headline=headline, history=history, **_board(index.standings))
+    content = page("index.html", index=index, history=history, **_board(index.standings))
     files.write_text(path, content)
     return path
 

@@ -28,7 +28,7 @@ from harness.training.result import Inspection, Result
 from reports import charts, history
 from reports.render import DASH, accuracy_words, count, decimal, duration, page, short, spread, words
 from reports.study_facts import StudyFacts, inspections_of, made_by, read_evidence, read_study, shown
-from reports.study_page import CONFIRMED_LABEL_ERRORS, commands, headline, mistakes
+from reports.study_page import CONFIRMED_LABEL_ERRORS, commands, mistakes
 from search_spaces.catalog import network_names
 from search_spaces.network import MNIST, Analysis, Architecture, analyse
 
@@ -260,14 +260,13 @@ def _study_comparison(infos: Sequence[StudyFacts]) -> SimpleNamespace:
 
     ``settings`` are the lines of the settings that differ, ``equal`` the names of the settings that are equal.
     """
-    heads = [headline(info) for info in infos]
     tables = [_flat(info.config) for info in infos]
     settings = [_line(name, [table.get(name, "") for table in tables]) for name in tables[0]]
     machines = {(made_by(info)["device"], frozenset(entry.event.workers for entry in info.sessions)) for info in infos}
-    notes = words("notes_of_studies", infos, len(machines) > 1, [head.outcome for head in heads])
+    notes = words("notes_of_studies", infos, len(machines) > 1, [info.ending.outcome for info in infos])
     return SimpleNamespace(
         infos=infos,
-        verdicts=[head.verdict for head in heads],
+        verdicts=[info.ending.verdict for info in infos],
         sentences=[words("of_studies", infos[0], info) for info in infos[1:]],
         quantities=_lines(infos, _OF_STUDIES),
         settings=[line for line in settings if len(set(line.words)) > 1],
@@ -288,7 +287,7 @@ def _in_state(state: NetworkState) -> Callable[[StudyFacts], int]:
 
 
 _OF_STUDIES: _Lines = (
-    ("outcome", lambda info: headline(info).outcome, None),
+    ("outcome", lambda info: info.ending.outcome, None),
     ("network", lambda info: info.answer and info.answer.hash, None),
     ("parameters", lambda info: info.answer and info.answer.parameters, count),
     *_TESTED,

@@ -24,15 +24,13 @@ import jinja2
 from markupsafe import Markup, escape
 
 from harness.data.datasets import dataset
-from harness.evidence import bounds, leaderboard, ledger
+from harness.evidence import bounds, ledger
 from harness.evidence.leaderboard import LeaderboardRow, Tier
-from harness.studies.candidate import allowed_errors
 from harness.system import statistics
 from harness.system.errors import typed
-from search_spaces.catalog import network_name
 from search_spaces.network import Analysis, Architecture, Task, walk
 from search_spaces.ops import Conv, DepthwiseConv, Op, Residual, Role, Shape, kernels, shape_text
-from search_spaces.space import OBJECTIVES, size_text
+from search_spaces.space import OBJECTIVES
 
 DASH = "\N{EN DASH}"
 # HTML forbids these characters, and lone surrogates cannot be written as UTF-8.
@@ -137,10 +135,10 @@ def _environment() -> jinja2.Environment:
     numbers = (count, decimal, _pct, short, spread, _mean_and_deviation, duration, accuracy_words, _three_digits)
     filters: tuple[Any, ...] = (*numbers, plural, shape_text, _code, _sentence, _fenced)
     environment.filters.update({each.__name__.lstrip("_"): each for each in filters})
-    functions = (allowed_errors, dataset, network_name, _blocks, _description, _thumbnail, _image_uri, _image_size)
+    functions = (dataset, _blocks, _description, _thumbnail, _image_uri, _image_size)
     environment.globals.update({each.__name__.lstrip("_"): each for each in functions})
-    environment.globals.update(dash=DASH, bounds=bounds, leaderboard=leaderboard, ledger=ledger, objectives=OBJECTIVES)
-    environment.globals.update(size_text=size_text, typed=typed, zip=zip)
+    environment.globals.update(dash=DASH, bounds=bounds, ledger=ledger, objectives=OBJECTIVES)
+    environment.globals.update(typed=typed, zip=zip)
     return environment
 
 

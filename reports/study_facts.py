@@ -17,10 +17,11 @@ from typing import NamedTuple
 from harness.evidence import leaderboard, record
 from harness.evidence.leaderboard import LeaderboardRow, pareto_front, validation_runs
 from harness.evidence.record import Record
+from harness.searching.ending import ending
 from harness.searching.surrogate.past import alike, read_prior
 from harness.studies.candidate import VERIFIED_STATES, NetworkState, costs_of, why_refuted
 from harness.studies.config import StudyConfig, is_owned, read_config, settings_of
-from harness.studies.events import EndReason, Proposal, RungReached, SessionBegan, SessionEnded, WinnerChosen
+from harness.studies.events import Proposal, RungReached, SessionBegan, WinnerChosen
 from harness.studies.log import read_state
 from harness.studies.state import StateDecision, StudyState
 from harness.system import statistics
@@ -308,12 +309,11 @@ class StudyFacts:
         past_trainings: Number of prior observations of the surrogate; None if the study does not record the number.
         at_work: Whether a program works in the folder now.
         searching: Whether in addition a session is in progress.
+        ending: End of the search, or its state while it runs.
         results: All finished runs, in order of trial, purpose and seed.
         elapsed: Seconds of all sessions together.
         last_utc: Time of the last event; empty without events.
         sessions: Events that began a session.
-        last_turn: Last event that began or ended a session.
-        is_over: Whether the last session ended and was not interrupted.
         time_limit: Time limit of the last session in seconds; None if there is no limit or the log lacks it.
         networks: All proposed networks, best first, each with the best row over the recipes of its records.
         answer: ``StudyState.answer``, else the winner chosen last, whose verification missed the target.
@@ -344,17 +344,14 @@ class StudyFacts:
         self.elapsed, self.last_utc = study.seconds, study.entries[-1].utc if study.entries else ""
         self.sessions = study.of_kind(SessionBegan)
         self.time_limit = self.sessions[-1].event.seconds if self.sessions else None
-        turns = (entry for entry in reversed(study.entries) if isinstance(entry.event, SessionBegan | SessionEnded))
-        self.last_turn = next(turns, None)
-        self.searching = at_work and self.last_turn is not None and isinstance(self.last_turn.event, SessionBegan)
-        last_event = None if self.last_turn is None else self.last_turn.event
-        self.is_over = isinstance(last_event, SessionEnded) and last_event.reason != EndReason.INTERRUPTED
+        self.searching = at_work and study.session is not None and isinstance(study.session.event, SessionBegan)
         rows: dict[str, LeaderboardRow] = {}
         for item in sorted(measured, key=lambda item: item.row.rank):
             rows.setdefault(item.row.hash, item.row)
         self.networks = _networks(study, rows)
         self.answer = self._answer()
         self.row = self.answer.row if self.answer else None
+        self.ending = ending(study, self.row, is_at_work=at_work)
         self.proof = next((item for item in measured if self.row and item.row.key == self.row.key), None)
         self.network = next((item for item in self.networks if self.answer and item.hash == self.answer.hash), None)
 

@@ -17,10 +17,8 @@ from typing import Any, NamedTuple
 
 from harness.data.datasets import dataset
 from harness.evidence.bounds import error_ratio_of
-from harness.evidence.leaderboard import LeaderboardRow, Tier, words_of
-from harness.evidence.ledger import DEFAULT_SEEDS
+from harness.evidence.leaderboard import words_of
 from harness.evidence.record import Record, SeedRun, weights_path
-from harness.studies.events import Advised, EndReason, Postponed, SessionEnded, Verified
 from harness.studies.state import StudyState
 from harness.system import files, statistics
 from harness.system.document import csv_text
@@ -28,12 +26,11 @@ from harness.system.errors import typed
 from harness.system.files import Workspace
 from harness.training.result import Inspection, Status, finite, unpacked
 from reports import charts, history, render
-from reports.study_facts import MOST_NAMED, NetworkFacts, StudyFacts, made_by, read_study, recipe_rows, settings
+from reports.study_facts import MOST_NAMED, StudyFacts, made_by, read_study, recipe_rows, settings
 from search_spaces.network import analyse
 from search_spaces.space import OBJECTIVES, Metric
 
 _FEWEST_NETWORKS = 50  # networks; with fewer, the estimate of wrong pruning is too uncertain to be shown
-_EARLY = 0.98  # fraction of the time limit; a search that ends earlier left the rest to the verification
 
 
 def write_report(folder: Path, workspace: Workspace, *, live: bool = False, state: StudyState | None = None) -> Path:
@@ -71,7 +68,6 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
             "remarks": {str(number): each.remark for number, each in enumerate(info.networks) if each.remark},
         },
         info=info,
-        headline=headline(info),
         filters=[(words, low, high) for words, _, low, high in filters],
         margin=_margin(info),
         progress=history.progress(info),
@@ -80,7 +76,6 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
         spared=history.saved_by_pruning(info),
         pruning=history.pruning(info) if len(info.networks) >= _FEWEST_NETWORKS else [],
         caveats=_caveats(info),
-        next_step=_next_step(info),
         weights=_weights(info),
         trial_page=_trial_page(info),
         commands=commands(info),
@@ -114,112 +109,7 @@ def _margin(info: StudyFacts) -> str:
     return "margin for chance" if ratio.relative_error is None else "measured"
 
 
-# Verdict, caveats and next step ---------------------------------------------------------------------------------------
-
-
-class _Headline(NamedTuple):
-    """First lines of a report: outcome, sentence with the verdict, and sentence on the progress of the search."""
-
-    outcome: str
-    verdict: str
-    progress: str
-
-
-def headline(info: StudyFacts) -> _Headline:
-    """Return the verdict on a study."""
-    trained = [network for network in info.networks if network.complete and network.accuracy_pct is not None]
-    over = info.is_over
-    outcome = _outcome(info, over=over, is_trained=bool(trained))
-    best = max(trained, key=lambda network: network.accuracy_pct or 0.0, default=None)
-    verdict = render.words("verdict", info, outcome, over, best, _missed(info))
-    return _Headline(outcome, verdict, _progress(info))
-
-
-def _outcome(info: StudyFacts, *, over: bool, is_trained: bool) -> str:
-    if info.row is not None and info.row.reached:
-        return "reached"
-    if info.row is not None:
-        return "not verified yet" if _is_at_target(info.row) else "missed"
-    if info.answer is not None:
-        return "not verified yet"
-    if over:
-        return "missed"
-    return "no verdict yet" if is_trained else "no result yet"
-
-
-def _is_at_target(row: LeaderboardRow) -> bool:
-    return (row.mean_test_accuracy_pct or 0.0) >= row.target_pct
-
-
-def _missed(info: StudyFacts) -> list[tuple[NetworkFacts, Verified]]:
-    """Return the networks whose verification missed the target, except the answer, each with its verdict."""
-    record = info.answer.record if info.answer else None
-    answer = (record.hash, record.recipe_hash) if record else None
-    by_trial = {network.trial: network for network in info.networks}
-    return [
-        (by_trial[trial], verdict)
-        for trial, verdict in info.study.verdicts.items()
-        if trial in by_trial and trial in info.study.missed and (verdict.hash, verdict.recipe_hash) != answer
-    ]
-
-
-def _progress(info: StudyFacts) -> str:
-    last = info.last_turn
-    if last is None:
-        return render.words("progress", info, 0.0, None, False, None)
-    event = last.event
-    planned = event.seconds if isinstance(event, SessionEnded) and event.reason == EndReason.TIME else None
-    early = planned is not None and last.elapsed < _EARLY * planned
-    ends = (entry.event for entry in reversed(info.study.entries))
-    final = next((each for each in ends if isinstance(each, Postponed | Verified | SessionEnded)), None)
-    return render.words("progress", info, last.elapsed, event, early, final if isinstance(final, Postponed) else None)
-
-
-class _NextStep(NamedTuple):
-    """Command line, and the end of the sentence that begins with the command."""
-
-    command: str
-    words: str
-
-
-def _next_step(info: StudyFacts) -> _NextStep | None:
-    """Return the next command for a study; None while a search is running or if the log has no command."""
-    # Skip the first argument, which is the path of the program.
-    arguments = info.sessions[-1].event.command[1:] if info.sessions else ()
-    if not info.is_over:
-        if info.searching or not arguments:
-            return None
-        return _NextStep(typed(*arguments), "continues the interrupted search")
-    step = _advised(info) or _verification(info)
-    if step is None and arguments:
-        return _NextStep(typed(*arguments), "continues the search")
-    return step
-
-
-def _advised(info: StudyFacts) -> _NextStep | None:
-    """Return the advice at the end of the search, unless a later session or record has superseded the advice."""
-    advised = info.study.of_kind(Advised)
-    if not advised or advised[-1].elapsed < info.study.of_kind(SessionEnded)[-1].elapsed:
-        return None
-    if info.row is not None and advised[-1].utc < info.row.date_utc:
-        return None
-    return _NextStep(typed(*advised[-1].event.arguments), advised[-1].event.advice)
-
-
-def _verification(info: StudyFacts) -> _NextStep | None:
-    """Return the command for the missing verification or certification of the answer; None if nothing is missing."""
-    row = info.row
-    if row is None:
-        if info.answer is None:
-            return None
-        return _NextStep(typed("verify", info.answer.hash), "trains the network on fresh seeds and reads the test set")
-    if not row.reached and _is_at_target(row):
-        return _NextStep(typed("verify", *words_of(row), "--seeds", "10"), "adds the seeds required for a verdict")
-    if row.reached and row.tier is not Tier.CERTIFIED and row.dataset == "mnist":
-        command = typed("verify", *words_of(row), "--certify", "--declare-only")
-        trains = "after a commit of the ledger, the same command without --declare-only trains these seeds"
-        return _NextStep(command, f"declares {DEFAULT_SEEDS} further seeds; {trains}")
-    return None
+# Commands, links and caveats ------------------------------------------------------------------------------------------
 
 
 def commands(info: StudyFacts) -> list[str]:
@@ -299,7 +189,7 @@ def _label_errors(runs: Sequence[SeedRun], dataset_name: str) -> dict[str, float
 def study_summary(info: StudyFacts) -> str:
     """Return the Markdown summary of a study, short enough for the description of a pull request."""
     facts = {"accounting": history.accounting(info), "code_version": made_by(info)["code"], "commands": commands(info)}
-    return render.markdown("summary.md", study=info, headline=headline(info), **facts)
+    return render.markdown("summary.md", study=info, **facts)
 
 
 def comparison_summary(facts: SimpleNamespace) -> str:

@@ -1,64 +1,47 @@
-"""Final report of a search: the answer or the nearest miss, and one command to continue with."""
+"""Outcome of a search, printed as text or JSON, and the advice: one command to continue with."""
 
 from __future__ import annotations
 
 import math
 import random
-from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from harness.data.datasets import dataset
 from harness.evidence import ledger
 from harness.evidence.bounds import VERIFIED_CONFIDENCE
-from harness.evidence.leaderboard import cost_of, words_of
+from harness.evidence.leaderboard import LeaderboardRow, cost_of, words_of
 from harness.evidence.verify import Verdict
+from harness.searching.ending import (
+    Advice,
+    Ending,
+    ending,
+    is_open,
+    missed_verdicts,
+    shortfall,
+    trained_count,
+    unconfirmed_text,
+)
 from harness.searching.floor import best_linear, linear_document, trials_beside_floor
 from harness.searching.plan import SearchPlan
 from harness.searching.state import Search
 from harness.searching.time_budget import least_seconds
 from harness.studies.candidate import SEED_SHARE, NearestMiss, confirmed_front, final_order, miss_text, nearest_miss
-from harness.studies.events import Advised, Confirmed, EndReason, Postponed, Quoted, SessionEnded, Verified
+from harness.studies.events import Advised, Confirmed, EndReason, Postponed, Quoted, SessionEnded
 from harness.studies.state import StudyState
 from harness.system.document import document_of
 from harness.system.errors import typed
-from harness.system.terminal import counted, duration_option, duration_text
+from harness.system.terminal import duration_option, duration_text
 from harness.training.native.driver import measured_latency
 from harness.training.native.engine import EngineUnavailable
-from harness.training.result import Purpose, Status
 from search_spaces.notation import parse_conditions
 from search_spaces.space import Condition, Metric, draw, judge, size_text, uniform
 
 _SAME = "resumes the study"
 _DRAWS = 1_000  # random draws to decide whether the space has a network above the present ceiling
-# Final statuses of a run without an accuracy.
-_FAILED = {
-    Status.OUT_OF_MEMORY: "ran out of memory",
-    Status.TIMED_OUT: "exceeded the time limit",
-    Status.CRASHED: "crashed",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _LastWords:
-    """Reason for a missing or improvable answer, and a command to paste.
-
-    Attributes:
-        why: Obstacle: the limit or the stage that prevented a (smaller) answer.
-        sentences: Explanation, one line per item, without full stops.
-        arguments: Arguments of a command that resumes the study, or starts another study with the obstacle relaxed.
-        advice: Effect of the command, a verb phrase that continues "this command".
-        command: Shell command with these arguments.
-    """
-
-    why: Literal["time", "trials", "target", "space", "verification"]
-    sentences: tuple[str, ...]
-    arguments: tuple[str, ...]
-    advice: str
-    command: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +69,7 @@ class SearchOutcome:
         """Return the outcome as plain JSON values; ``report`` is the path of the report page."""
         config = self.plan.config
         study = self.state
-        words = self.words()
+        end = self.ending
         rejected = study.rejected.total()
         return {
             "study": self.plan.folder.name,
@@ -99,49 +82,53 @@ class SearchOutcome:
             "proposed": len(study.proposals) + rejected + study.repeated,
             "rejected": rejected,
             "repeated": study.repeated,
-            "trained": sum(number for status, number in self._ends().items() if status not in _FAILED),
+            "trained": trained_count(study),
             "seconds": study.seconds,
             "winner": None if self.verdict is None else document_of(self.verdict.row),
             "reached": self.verdict is not None and self.verdict.passed,
-            "missed": [asdict(verdict) for _, verdict in self._missed()],
+            "missed": [asdict(verdict) for _, verdict in missed_verdicts(study, self._row)],
             "linear": self._linear(),
             "quote": self._quote(),
             "nearest_miss": None if self.nearest is None else asdict(self.nearest),
-            "last_words": None if words is None else asdict(words),
+            "last_words": end.advice.document() if end.advice is not None and end.advice.why else None,
             "report": str(report),
             "leaderboard": str(self.plan.workspace.leaderboard),
         }
 
+    @property
+    def _row(self) -> LeaderboardRow | None:
+        return None if self.verdict is None else self.verdict.row
+
+    @property
+    def ending(self) -> Ending:
+        """End of the search; the advice is the logged advice (``outcome_of``)."""
+        return ending(self.state, self._row)
+
     def text(self) -> str:
         """Return the outcome as text for the terminal."""
-        lines, config = list[str](), self.plan.config
-        if self.verdict is not None:
-            row = self.verdict.row
-            size = size_text(row.parameters, [cost_of(row, each) for each in config.minimised], config.minimised)
+        config = self.plan.config
+        row = self._row
+        end = self.ending
+        lines = []
+        if row is not None:
             lines += [
-                f"{row.tier}: {size}, mean test accuracy {row.mean_test_accuracy_pct:.3f} % over {row.seeds} seeds "
-                f"(deviation {row.std_test_accuracy_pct or 0:.3f}), target {row.target_pct:g} % on "
-                f"{dataset(row.dataset).title}, in {duration_text(self.state.seconds)}",
+                end.answer,
                 f"  {row.architecture}",
                 f"verify again: {typed('verify', *words_of(row), '--seeds', str(row.seeds))}",
                 f"ranking: {typed('leaderboard', '--dataset', config.dataset, '--target', f'{config.target_pct:g}')}",
-                *self._early_end(),
+                f"the search {end.reason}",
             ]
-        if self.verdict is not None and Metric.LATENCY_US in config.minimised:
-            network, task = self.verdict.record.architecture, dataset(config.dataset).task
+        if row is not None and Metric.LATENCY_US in config.minimised:
             with suppress(EngineUnavailable):
-                latency = measured_latency(network, task)
+                latency = measured_latency(row.architecture, dataset(config.dataset).task)
                 lines.append(f"latency on this machine: {latency:.0f} microseconds per image on a single core")
         if config.is_front:
             lines += self._front_lines()
-        lines += [
-            f"target missed on the test images: {size}, mean test accuracy {verdict.mean_test_accuracy_pct or 0:.3f} % "
-            f"over {verdict.seeds or 0} seeds (hash {verdict.hash})"
-            for size, verdict in self._missed()
-        ]
-        if (words := self.words()) is not None:
-            lines += [*words.sentences, f"this command {words.advice}:", f"  {words.command}"]
-        if (linear := self._linear()) is not None:
+        lines += end.missed
+        if end.advice is not None and end.advice.why:
+            lines += [*end.advice.sentences, f"this command {end.advice.advice}:", f"  {end.advice.command}"]
+        linear = self._linear()
+        if linear is not None:
             accuracy = f"validation accuracy {linear['validation_accuracy_pct']:.2f} %"
             lines.append(f"linear baseline: {linear['parameters']:,} parameters, {accuracy}")
         return "\n".join(lines)
@@ -192,19 +179,7 @@ class SearchOutcome:
             for each, verdict in ((each, study.verdicts.get(each.proposal.trial)) for each in study.front)
         ]
 
-    def _ends(self) -> Counter[Status]:
-        return Counter(run.status for run in self.state.results if run.purpose is Purpose.SEARCH)
-
-    def _missed(self) -> list[tuple[str, Verified]]:
-        named = None if self.verdict is None else self.verdict.record
-        return [
-            (size_text(candidate.proposal.parameters, candidate.costs, self.plan.config.minimised), verdict)
-            for trial, verdict in self.state.verdicts.items()
-            if trial in self.state.missed and (candidate := self.state.candidates.get(trial)) is not None
-            if named is None or (verdict.hash, verdict.recipe_hash) != (named.hash, named.recipe_hash)
-        ]
-
-    def words(self) -> _LastWords | None:
+    def advice(self) -> Advice | None:
         """Return the advice; None if the target was met and no smaller candidate is left.
 
         The advice without a confirmed candidate is more time or trials if they ran out, else a larger budget if the
@@ -216,15 +191,16 @@ class SearchOutcome:
             return self._without_answer()
         if not self.verdict.passed:
             return self._after_a_miss(self.verdict)
-        near = self._near()
-        return self._more_effort(near, f"{_SAME} and trains the nearest network again") if near else None
+        if self.nearest is None:
+            return None
+        return self._more_effort(self._near(), f"{_SAME} and trains the nearest network again")
 
     def _near(self) -> tuple[str, ...]:
         if self.nearest is None:
             return ()
         return (f"nearest: {miss_text(self.nearest, self.plan.config.minimised[0])}",)
 
-    def _to_verify(self, waiting: Postponed) -> _LastWords:
+    def _to_verify(self, waiting: Postponed) -> Advice:
         seconds = self.plan.effort.seconds
         elapsed = self.state.seconds
         sentence = (
@@ -236,19 +212,15 @@ class SearchOutcome:
         changes = {"--time": duration_option(60 * math.ceil(waiting.seconds / 60))}
         return self._advised("time", (sentence,), changes, f"{_SAME} and verifies the network")
 
-    def _without_answer(self) -> _LastWords:
+    def _without_answer(self) -> Advice:
         config = self.plan.config
         seconds = self.plan.effort.seconds
         elapsed = self.state.seconds
         nearest = self.nearest
-        sentence = (
-            f"no network of at most {config.bounds_text} was confirmed at a validation accuracy of "
-            f"{config.threshold_pct:.2f} %: {self._runs_text()} in {duration_text(elapsed)}; the test set was not read"
-        )
-        sentences = ("; ".join((*self._early_end(), sentence)), *self._near())
+        sentences = (unconfirmed_text(self.state), f"the search {ending(self.state).reason}", *self._near())
         # In the second half of the time, networks may have been excluded only because the time left was too short.
-        ending = self.state.of_kind(SessionEnded)[-1].event
-        if ending.reason != EndReason.EXHAUSTED or (seconds is not None and elapsed > seconds / 2):
+        event = self.state.of_kind(SessionEnded)[-1].event
+        if event.reason != EndReason.EXHAUSTED or (seconds is not None and elapsed > seconds / 2):
             return self._more_effort(sentences, _SAME)
         if nearest is None or 2 * nearest.cost > config.ceilings[0]:
             changes = self._larger()
@@ -256,29 +228,14 @@ class SearchOutcome:
                 return self._advised("space", sentences, changes, "searches larger networks")
         if nearest is None:
             check = ("spaces", "check", self.typed_options.get("--space", config.space))
-            return _said("space", sentences, check, "lists the reasons why networks of the space are rejected")
+            effect = "lists the reasons why networks of the space are rejected"
+            return Advice(why="space", sentences=sentences, arguments=check, advice=effect)
         # The nearest miss with errors one standard deviation of the seeds higher should reach the new target.
         errors = min(1.0, nearest.errors * (1 + SEED_SHARE) / nearest.size)
         target = max(1, math.floor(100 * (100 - 100 * self.plan.offset.errors_ratio * errors)) / 100)
         target = min(target, config.target_pct - 0.01)  # an equal target would resume the same study
         advice = "searches with a target that the nearest network may reach"
         return self._advised("target", sentences, {"--target": f"{target:g}"}, advice)
-
-    def _runs_text(self) -> str:
-        ends = self._ends()
-        whole = sum(number for status, number in ends.items() if status not in _FAILED)
-        text = f"{counted(whole, 'network')} trained"
-        text += f" ({ends[Status.PRUNED]:,} pruned)" if ends[Status.PRUNED] else ""
-        failures = [f", {counted(ends[status], 'run')} {what}" for status, what in _FAILED.items() if ends[status]]
-        return text + "".join(failures)
-
-    def _early_end(self) -> list[str]:
-        """Return a line with the reason why the search ended before its time limit; empty if it did not."""
-        entry, seconds = self.state.of_kind(SessionEnded)[-1], self.plan.effort.seconds
-        if not entry.event.message or (entry.event.reason != EndReason.EXHAUSTED and self.verdict is None):
-            return []
-        of = "" if seconds is None else f" of {duration_text(seconds)}"
-        return [f"stopped after {duration_text(entry.elapsed)}{of}: {entry.event.message}"]
 
     def _larger(self) -> dict[str, str]:
         """Return the options that double the ceiling; empty if no draw of the space lies between the two ceilings."""
@@ -302,22 +259,22 @@ class SearchOutcome:
             changes["--limit"] = ",".join([*others, f"{metric}<={most}"])
         return changes
 
-    def _after_a_miss(self, verdict: Verdict) -> _LastWords:
+    def _after_a_miss(self, verdict: Verdict) -> Advice:
         row = verdict.row
-        errors, allowed = row.test_errors_mean or 0.0, (100 - row.target_pct) / 100 * verdict.record.seeds[0].test_size
-        sentence = f"the verification gave a mean of {errors:,.1f} test errors over {row.seeds} seeds"
+        sentence = shortfall(row)
         if verdict.is_held_back:
-            sentence += "; declared seeds of a certification have not been run, so the tier of the row is measured"
-            return _said("verification", (sentence,), ("verify", *words_of(row), "--certify"), "runs these seeds")
-        if errors <= allowed and not verdict.contradicted:
-            sentence += f"; {allowed:,.1f} are allowed, but the seeds are too few or differ too much for a verdict"
-            arguments, advice = ("verify", *words_of(row), "--seeds", "10"), "runs the seeds that a verdict requires"
-            return _said("verification", (sentence,), arguments, advice)
-        more = f", {errors - allowed:,.1f} more than the {allowed:,.1f} allowed"
-        sentence += ", which contradicts the record" if verdict.contradicted else more
-        if (origin := verdict.record.found) is not None:
+            arguments = ("verify", *words_of(row), "--certify")
+            return Advice(why="verification", sentences=(sentence,), arguments=arguments, advice="runs these seeds")
+        if is_open(row) and not verdict.contradicted:
+            arguments = ("verify", *words_of(row), "--seeds", "10")
+            effect = "runs the seeds that a verdict requires"
+            return Advice(why="verification", sentences=(sentence,), arguments=arguments, advice=effect)
+        if verdict.contradicted:
+            sentence += ", which contradicts the record"
+        origin = verdict.record.found
+        if origin is not None and row.mean_test_accuracy_pct is not None:
             validation = f"{origin.validation_accuracy_pct:.2f} % on validation"
-            sentence += f"; the network has {validation} and {row.mean_test_accuracy_pct or 0:.2f} % on the test images"
+            sentence += f"; the network has {validation} and {row.mean_test_accuracy_pct:.2f} % on the test images"
         confidence = ledger.confidence_of_next_look(self.plan.workspace.ledger, verdict.record.key)
         account = (
             f"the next verification on these test images requires a bound with {100 * confidence:g} % confidence; on "
@@ -326,7 +283,7 @@ class SearchOutcome:
         changes = {"--seed": f"{self.plan.config.seed + 1}"}
         return self._advised("verification", (sentence, account), changes, "starts a search with a different seed")
 
-    def _more_effort(self, sentences: tuple[str, ...], advice: str) -> _LastWords:
+    def _more_effort(self, sentences: tuple[str, ...], advice: str) -> Advice:
         effort = self.plan.effort
         if self.state.of_kind(SessionEnded)[-1].event.reason == EndReason.TRIALS:
             more = {"--trials": f"{2 * max(effort.trials or 1, trials_beside_floor(self.state.candidates.values()))}"}
@@ -337,12 +294,12 @@ class SearchOutcome:
         more = {"--time": duration_option(seconds)} if effort.seconds is not None else {}
         return self._advised("time", sentences, more, advice)
 
-    def _advised(self, why: Any, sentences: tuple[str, ...], changes: Mapping[str, str], advice: str) -> _LastWords:
+    def _advised(self, why: str, sentences: tuple[str, ...], changes: Mapping[str, str], advice: str) -> Advice:
         # --study names the present study, so drop the option unless only the effort changes.
         options = {**self.typed_options, **changes}
         if changes.keys() - {"--time", "--trials"}:
             options.pop("--study", None)
-        return _said(why, sentences, search_words(options), advice)
+        return Advice(why=why, sentences=sentences, arguments=search_words(options), advice=advice)
 
 
 def holds(interval: tuple[float | None, float | None, float | None], value: float) -> bool:
@@ -358,10 +315,6 @@ def search_words(typed_options: Mapping[str, str]) -> tuple[str, ...]:
         for value in values.split(f" {name} "):
             words += [name, value]
     return tuple(words)
-
-
-def _said(why: Any, sentences: tuple[str, ...], arguments: tuple[str, ...], advice: str) -> _LastWords:
-    return _LastWords(why=why, sentences=sentences, arguments=arguments, advice=advice, command=typed(*arguments))
 
 
 def outcome_of(
@@ -397,9 +350,9 @@ def outcome_of(
     outcome = SearchOutcome(
         plan=plan, state=search.state, verdict=verdict, typed_options=typed_options, nearest=nearest, waiting=waiting
     )
-    words = outcome.words()
-    if words is not None:
-        advised = Advised(arguments=words.arguments, advice=words.advice)
+    advice = outcome.advice()
+    if advice is not None:
+        advised = Advised(**asdict(advice))
         if last != advised:
             search.add(advised)
     return outcome

@@ -202,10 +202,12 @@ class Verified(Event, word="verified"):
 
 
 class Advised(Event, word="advised"):
-    """Advice at the end of a search without an answer: the arguments of a command, and a description."""
+    """Advice at the end of a search: the arguments of a command, its effect, and the obstacle with an explanation."""
 
     arguments: tuple[str, ...]
     advice: str
+    why: str = ""
+    sentences: tuple[str, ...] = ()
 
 
 class Quoted(Event, word="quoted"):

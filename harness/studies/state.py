@@ -29,6 +29,7 @@ from harness.studies.candidate import (
 from harness.studies.config import StudyConfig
 from harness.studies.events import (
     Confirmed,
+    EndReason,
     Entry,
     Event,
     FailedConfirmation,
@@ -38,6 +39,8 @@ from harness.studies.events import (
     Repeated,
     RunEnded,
     RungReached,
+    SessionBegan,
+    SessionEnded,
     Verified,
     WinnerChosen,
 )
@@ -79,6 +82,7 @@ class StudyState:
         folder: Folder of the study; nothing is read or written here.
         entries: Events with their times, oldest first.
         seconds: Working time on the study up to the last event, all sessions together, seconds.
+        session: Last event that began or ended a session; None before the first session.
         proposals: Networks that were chosen for training, by trial.
         candidates: Proposed networks with their runs, by trial.
         rejected: Number of networks that were rejected before they were built, by reason: proposals of a sampler, and
@@ -114,6 +118,7 @@ class StudyState:
         self.config = config
         self.entries: list[Entry[Event]] = []
         self.seconds = 0.0
+        self.session: Entry[SessionBegan] | Entry[SessionEnded] | None = None
         self.proposals: dict[int, Proposal] = {}
         self.candidates: dict[int, Candidate] = {}
         self.rejected: Counter[str] = Counter()
@@ -140,6 +145,8 @@ class StudyState:
         self.entries.append(entry)
         self.seconds = max(self.seconds, entry.elapsed)
         match event := entry.event:
+            case SessionBegan() | SessionEnded():
+                self.session = cast("Entry[SessionBegan] | Entry[SessionEnded]", entry)
             case Rejected():
                 self.rejected[event.reason] += 1
             case Looked():
@@ -287,6 +294,12 @@ class StudyState:
     def of_kind(self, kind: type[_E]) -> list[Entry[_E]]:
         """Return the entries of an event class, oldest first."""
         return [cast("Entry[_E]", entry) for entry in self.entries if isinstance(entry.event, kind)]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last session has ended and was not interrupted."""
+        event = None if self.session is None else self.session.event
+        return isinstance(event, SessionEnded) and event.reason != EndReason.INTERRUPTED
 
     @property
     def missed(self) -> set[int]:

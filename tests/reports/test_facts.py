@@ -22,7 +22,7 @@ from harness.system.files import Workspace
 from harness.training.result import Epoch, Result, Status
 from reports import history
 from reports.study_facts import NetworkFacts, StudyFacts, front_of, made_by, read_study, recipe_rows, settings
-from reports.study_page import CONFIRMED_LABEL_ERRORS, _caveats, _next_step, _NextStep, commands, headline, mistakes
+from reports.study_page import CONFIRMED_LABEL_ERRORS, _caveats, commands, mistakes
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network
 from search_spaces.space import Metric
@@ -57,10 +57,10 @@ def document(info: StudyFacts) -> dict[str, Any]:
                 return {item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
         return value
 
-    step, known, rest = _next_step(info), mistakes_of(info), _caveats(info)
+    step, known, rest = info.ending.advice, mistakes_of(info), _caveats(info)
     counts = {
         "answer": info.answer and [info.answer.hash, info.answer.parameters, info.row and info.row.tier],
-        "outcome": headline(info).outcome,
+        "outcome": info.ending.outcome,
         "next": step and step.command,
         "commands": commands(info),
         "seconds": [info.elapsed, info.last_utc],
@@ -173,16 +173,16 @@ def test_a_proof_of_another_study_or_for_another_target_is_no_answer(study: Any,
     ("errors", "outcome", "said"),
     [
         # The mean of 50, 52, 54, 56, 58 errors is 54.
-        ([50, 52, 54, 56, 58], "reached", "99.460 % (54 wrong images) over 5 training seeds on MNIST, 0.060"),
-        ([57, 58, 59, 60, 61], "reached", "0.010 points above the target of 99.4 %. Tier at the target."),
-        ([62, 63, 64, 65, 66], "missed", "0.040 points below the target of 99.4 %. Tier measured."),
-        ([50, 52], "not verified yet", "2 seeds are too few for a verdict"),
+        ([50, 52, 54, 56, 58], "reached", "Verified: 3,128 parameters, mean test accuracy 99.460 % over 5 seeds"),
+        ([57, 58, 59, 60, 61], "reached", "At the target: 3,128 parameters, mean test accuracy 99.410 %"),
+        ([62, 63, 64, 65, 66], "missed", "64.0 test errors over 5 seeds, 4.0 more than the 60.0 allowed"),
+        ([50, 52], "not verified yet", "51.0 test errors over 2 seeds; 60.0 are allowed, but the seeds are too few"),
     ],
 )
 def test_a_measured_answer_is_told_with_its_figures(study: Any, errors: list[int], outcome: str, said: str):
     verified(study, (8, errors))
 
-    found = headline(of(study))
+    found = of(study).ending
 
     assert found.outcome == outcome
     assert "3,128 parameters" in found.verdict
@@ -194,17 +194,18 @@ def test_seeds_that_were_declared_and_not_run_leave_no_verdict(study: Any, place
     [made] = record.read_all(place.records)
     ledger.declare_verification(place.ledger, made.key, [5])
 
-    assert headline(of(study)).outcome == "not verified yet"
+    assert of(study).ending.outcome == "not verified yet"
 
 
 def test_a_network_that_was_verified_and_missed_is_named_beside_the_answer(study: Any):
     [missed, chosen] = verified(study, (7, [62, 63, 64, 65, 66]), (8, [50, 51, 52, 53, 54]))
 
-    reached, _, also = headline(of(study)).verdict.partition(" Missed on the test images")
+    found = of(study).ending
 
-    assert chosen["hash"][:6] in reached
+    assert f"{chosen['parameters']:,} parameters" in found.answer
     assert missed["hash"] == network(7, 8, 8).hash
-    assert network(7, 8, 8).hash[:6] in also
+    [also] = found.missed
+    assert network(7, 8, 8).hash in also
     assert "99.360 % over 5 seeds" in also
 
 
@@ -226,7 +227,7 @@ def test_a_search_without_an_answer_says_how_far_it_is(
     if end:
         study.note("ended", reason=end)
 
-    assert headline(of(study)).outcome == outcome
+    assert of(study).ending.outcome == outcome
 
 
 def test_while_a_program_works_on_it_a_search_is_running_and_nothing_else(study: Any, place: Workspace):
@@ -234,8 +235,8 @@ def test_while_a_program_works_on_it_a_search_is_running_and_nothing_else(study:
     with owned(study.folder):
         info = read_study(study.folder, place)
 
-    assert headline(info).progress.startswith("The search is running: ")
-    assert _next_step(info) is None
+    assert info.ending.reason.startswith("is running: ")
+    assert info.ending.advice is None
 
 
 # What comes next ------------------------------------------------------------------------------------------------------
@@ -256,7 +257,7 @@ def test_what_follows_an_end_depends_on_the_answer(study: Any, errors: Any, comm
     proposals = [] if errors is None else verified(study, (8, errors))
     study.note("ended", reason="time")
 
-    step = _next_step(of(study))
+    step = of(study).ending.advice
 
     assert step is not None
     assert step.command == command.format(*(made["hash"] for made in proposals))
@@ -266,17 +267,20 @@ def test_the_advice_of_the_search_holds_until_another_session_or_a_verification(
     study.standing("winner", proposal, [50, 52, 54])
     study.note("ended", reason="time")
     study.note("advised", arguments=["search", "--time", "3m"], advice="resumes the study")
-    info = of(study)
-    assert _next_step(info) == _NextStep("harness search --time 3m", "resumes the study")
+    step = of(study).ending.advice
+    assert step is not None
+    assert (step.command, step.advice) == ("harness search --time 3m", "resumes the study")
 
     study.events[-1]["utc"] = "2020-01-01T00:00:00+00:00"
     study.verify(proposal, [50] * 6)
-    step = _next_step(of(study))
+    step = of(study).ending.advice
     assert step is not None
     assert step.command == f"harness verify {proposal['hash']} --certify --declare-only"
 
     study.note("session", 60.0, command=SEARCH.split())
-    assert _next_step(of(study)) == _NextStep(SEARCH, "continues the interrupted search")
+    step = of(study).ending.advice
+    assert step is not None
+    assert (step.command, step.advice) == (SEARCH, "continues the interrupted search")
 
 
 # How the search went --------------------------------------------------------------------------------------------------

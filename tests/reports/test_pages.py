@@ -26,7 +26,7 @@ from harness.training.result import Status
 from reports.board import _groups, read_index, write_index, write_lacking_reports, write_leaderboard
 from reports.comparison import write_network_comparison, write_study_comparison
 from reports.study_facts import StudyFacts, read_study
-from reports.study_page import headline, page, write_report
+from reports.study_page import page, write_report
 from search_spaces.catalog import PRESETS
 from search_spaces.network import MNIST, Architecture
 from search_spaces.notation import parse_network
@@ -65,7 +65,7 @@ def test_the_page_has_the_numbers_and_the_networks_of_its_study(realistic_templa
 
     asked = counts["rejected"] + counts["repeated"] + counts["proposed"]
     assert f"{asked} proposals = {counts['rejected']} rejected before training" in outline.text("p")
-    assert "Reached: network" in outline.text("p")
+    assert "Reached. Verified: " in outline.text("p")
     assert ["verdict", "reached"] in [found.get("class", "").split() for found in outline.all("p")]
     rows = [found["id"].removeprefix("network-") for tag, found in outline.elements if tag == "tr" and "id" in found]
     assert data["datasets"]["networks"]["hash"] == rows
@@ -73,7 +73,7 @@ def test_the_page_has_the_numbers_and_the_networks_of_its_study(realistic_templa
     shown = {found["data-chart"] for _, found in outline.elements if "data-chart" in found}
     assert shown == data["charts"].keys() >= {"accuracy", "seeds", "over-time", "learning-curves"}
     assert {"next", "networks", "winner", "mistakes", "caveats", "rungs"} <= {*sections(outline)}
-    assert "stopped after 24 min 14 s: <bdi>no other has a chance</bdi>" in source
+    assert "stopped after 24 min 14 s: no other has a chance" in source
 
 
 def test_the_policy_allows_the_scripts_of_the_page_and_no_other(source: str):
@@ -209,7 +209,7 @@ def test_the_index_lists_studies_with_links_the_one_worked_on_last_first(
 
     link = "odd%20%23%3F%26%22%27%25/report.html"
     assert [(item.info.name, item.link) for item in index.studies] == [(realistic_study.name, None), (name, link)]
-    assert [headline(item.info).outcome for item in index.studies] == ["reached", "missed"]
+    assert [item.info.ending.outcome for item in index.studies] == ["reached", "missed"]
     page = checked(write_index(place, index).read_text(encoding="utf-8"), links=(link,))
     assert "2 studies; targets reached: 1." in page.text("p")
 

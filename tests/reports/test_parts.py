@@ -169,9 +169,8 @@ def test_the_summary_says_what_won_and_how_to_check_it(realistic_facts: StudyFac
     text, answer = study_summary(realistic_facts), realistic_facts.answer
 
     assert answer is not None
-    assert text.startswith(
-        f"### Reached: `{realistic_facts.name}`\n\nReached: network plain-3127 {answer.hash[:6]} with "
-    )
+    start = f"### Reached: `{realistic_facts.name}`\n\nReached. Verified: {answer.parameters:,} parameters, mean test "
+    assert text.startswith(start)
     facts, networks = tables(text)
     values = dict(facts[2:])
     assert (values["network"], values["tier"]) == (f"`{answer.hash}`", "verified")

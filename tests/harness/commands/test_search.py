@@ -23,7 +23,6 @@ from harness.training.executors.base import Broken
 from harness.training.result import Status
 from reports import study_page
 from reports.study_facts import read_study
-from reports.study_page import _next_step, _NextStep
 from tests import searches
 from tests.factories import make_record
 from tests.fakes import Trainer, without_processes
@@ -241,8 +240,9 @@ def test_too_few_trials_are_doubled_by_a_command_that_goes_on_with_the_same_stud
     messages = [*words["sentences"], f"this command {words['advice']}:", f"  {words['command']}"]
     assert capsys.readouterr().out.splitlines()[: len(messages)] == messages
     assert len(trainer.asked) == asked
-    step = _next_step(read_study(Path(document["report"]).parent, Workspace(workspace)))
-    assert step == _NextStep(words["command"], words["advice"])
+    advice = read_study(Path(document["report"]).parent, Workspace(workspace)).ending.advice
+    assert advice is not None
+    assert advice.document() == words | {"sentences": tuple(words["sentences"]), "arguments": tuple(words["arguments"])}
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,9 @@ from harness.evidence.verify import Verdict
 from harness.interface.results import Study
 from harness.searching import conclude as conclude_module
 from harness.searching import loop
-from harness.searching.advice import SearchOutcome, _LastWords, outcome_of
+from harness.searching.advice import SearchOutcome, outcome_of
 from harness.searching.conclude import conclude
+from harness.searching.ending import Advice
 from harness.searching.state import Search
 from harness.studies.candidate import NearestMiss, confirmed_front
 from harness.studies.config import StudyObjective
@@ -396,7 +397,7 @@ def end(tmp_path: Path) -> Callable[..., SearchOutcome]:
         entries: list[Entry[Any]] = [
             make_entry("session", seconds=allowed),
             *(Entry(0.0, RunEnded(run=replace(run, trial=trial))) for trial, run in enumerate(runs)),
-            make_entry("ended", elapsed, reason=reason, message=changes.pop("message", "full")),
+            make_entry("ended", elapsed, reason=reason, seconds=allowed, message=changes.pop("message", "full")),
         ]
         for entry in entries:
             state.apply(entry)
@@ -406,8 +407,8 @@ def end(tmp_path: Path) -> Callable[..., SearchOutcome]:
     return made
 
 
-def words(end: SearchOutcome) -> _LastWords:
-    found = end.words()
+def words(end: SearchOutcome) -> Advice:
+    found = end.advice()
     assert found is not None
     return found
 
@@ -471,7 +472,10 @@ def test_a_space_without_a_network_is_looked_at_not_widened(end: Callable[..., S
 def test_an_answer_that_came_long_before_its_time_says_why_nothing_followed(end: Callable[..., SearchOutcome]):
     verdict = verdict_of(make_record([50, 52, 54, 50, 51]))
     assert "stopped after 15 s of 10 min 0 s: full" in end("exhausted", 15.0, verdict=verdict).text()
-    assert "stopped after" not in end("time", 599.0, verdict=verdict, message="").text()
+    assert (
+        "stopped after 9 min 59 s of 10 min 0 s: the time limit"
+        in end("time", 599.0, verdict=verdict, message="").text()
+    )
 
 
 # A verification ---------------------------------------------------------------------------------------------

@@ -22,7 +22,6 @@ from harness.studies.log import read_state
 from harness.system.files import Workspace
 from harness.training.result import Purpose
 from reports.study_facts import read_study
-from reports.study_page import headline
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network
 from tests import searches
@@ -77,12 +76,12 @@ def check_views(
     if answer is not None:
         assert facts.answer is not None
         assert facts.answer.hash == answer
-        assert headline(facts).outcome == "not verified yet"
+        assert facts.ending.outcome == "not verified yet"
     else:
         # The page is about the network that was chosen last then, and says that it did not reach.
         chosen = [entry.event.hash for entry in state.of_kind(WinnerChosen)]
         assert (facts.answer and facts.answer.hash) == (chosen[-1] if chosen else None)
-        assert headline(facts).outcome != "reached"
+        assert facts.ending.outcome != "reached"
     for network in facts.networks:
         assert network.state is state.network_states[network.hash]
 

@@ -1,0 +1,296 @@
+"""The end of a search: outcome, answer, reason and advice.
+
+Terminal, JSON document, page and Markdown summary print the same ``Ending``. It follows from the log of the study and
+the row of the answer, so it is defined while the search runs and after later verifications, too.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from harness.data.datasets import dataset
+from harness.evidence.bounds import VERIFIED_SEEDS
+from harness.evidence.leaderboard import LeaderboardRow, Tier, cost_of, words_of
+from harness.evidence.ledger import DEFAULT_SEEDS
+from harness.studies.candidate import Candidate, miss_text
+from harness.studies.events import Advised, EndReason, Postponed, SessionBegan, SessionEnded, Verified, WinnerChosen
+from harness.studies.state import StudyState
+from harness.system import statistics
+from harness.system.errors import typed
+from harness.system.terminal import counted, duration_text
+from harness.training.result import Purpose, Status
+from search_spaces.space import size_text
+
+_EARLY = 0.98  # share of the time limit; a search that ends earlier left the rest to the verification
+# Final statuses of a run without an accuracy.
+FAILURES = {
+    Status.OUT_OF_MEMORY: "ran out of memory",
+    Status.TIMED_OUT: "exceeded the time limit",
+    Status.CRASHED: "crashed",
+}
+_REASONS = {
+    EndReason.TIME.value: "the time limit was reached",
+    EndReason.TRIALS.value: "the limit of trials was reached",
+    EndReason.EXHAUSTED.value: "no remaining candidate is likely to reach the threshold",
+    EndReason.INTERRUPTED.value: "the session was interrupted",
+}
+
+
+class Outcome(StrEnum):
+    """Outcome of a study."""
+
+    REACHED = "reached"  # the answer reached the target on the test images
+    MISSED = "missed"  # the search or the verification ended without reaching the target
+    UNVERIFIED = "not verified yet"  # the verification of the answer is missing or incomplete
+    NO_VERDICT = "no verdict yet"  # the search has not ended, and no network is confirmed
+    NO_RESULT = "no result yet"  # the search has not ended, and no training is complete
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advice:
+    """The next command for a study.
+
+    Attributes:
+        arguments: Arguments of ``harness``.
+        advice: Effect of the command, a verb phrase that continues "this command".
+        why: Obstacle that prevented a (smaller) answer: ``time``, ``trials``, ``target``, ``space`` or
+            ``verification``; empty if there is none.
+        sentences: Explanation, one line per item, without full stops.
+    """
+
+    arguments: tuple[str, ...]
+    advice: str
+    why: str = ""
+    sentences: tuple[str, ...] = ()
+
+    @property
+    def command(self) -> str:
+        """Shell command with the arguments."""
+        return typed(*self.arguments)
+
+    def document(self) -> dict[str, Any]:
+        """Return the advice as plain JSON values."""
+        return asdict(self) | {"command": self.command}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """The end of a search, or its state while it runs; sentences have no full stops.
+
+    Attributes:
+        outcome: Outcome of the study.
+        answer: Sentence on the answer, or on the networks trained without an answer.
+        shortfall: Sentence on the test errors of an answer that did not reach the target; else empty.
+        missed: Sentence for each further network that missed the target on the test images.
+        reason: Why the search ended, a phrase that continues "the search".
+        advice: Next command; None while the search runs, or if the log has no command.
+    """
+
+    outcome: Outcome
+    answer: str
+    shortfall: str
+    missed: tuple[str, ...]
+    reason: str
+    advice: Advice | None
+
+    @property
+    def verdict(self) -> str:
+        """Outcome, answer, shortfall and missed networks as sentences with full stops."""
+        sentences = filter(None, (self.outcome, self.answer, self.shortfall, *self.missed))
+        return " ".join(f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences)
+
+
+def ending(state: StudyState, row: LeaderboardRow | None = None, *, is_at_work: bool = False) -> Ending:
+    """Return the end of a search.
+
+    Args:
+        state: State of the study.
+        row: Row of the answer, or of the winner whose verification missed; None without a record.
+        is_at_work: Whether a program works on the study.
+    """
+    answer = _unverified_answer(state) if row is None else None
+    outcome = _outcome(state, row, answer)
+    return Ending(
+        outcome=outcome,
+        answer=_answer_text(state, row, answer),
+        shortfall="" if row is None or row.reached else shortfall(row),
+        missed=tuple(_missed_text(state, *each) for each in missed_verdicts(state, row)),
+        reason=_reason(state, is_at_work=is_at_work),
+        advice=_next_advice(state, row, answer, is_at_work=is_at_work),
+    )
+
+
+def _unverified_answer(state: StudyState) -> WinnerChosen | None:
+    """Return the answer, or else the last winner unless its verification missed, with the result on fresh seeds."""
+    if state.answer is not None:
+        return WinnerChosen(**state.answer.on_fresh_seeds)
+    winners = [entry.event for entry in state.of_kind(WinnerChosen)]
+    return winners[-1] if winners and winners[-1].trial not in state.missed else None
+
+
+def is_open(row: LeaderboardRow) -> bool:
+    """Whether further seeds decide the verification of a row."""
+    mean_pct = row.mean_test_accuracy_pct
+    return not row.reached and (mean_pct is None or statistics.reaches(mean_pct, row.target_pct))
+
+
+def _outcome(state: StudyState, row: LeaderboardRow | None, answer: WinnerChosen | None) -> Outcome:
+    if row is not None and row.reached:
+        return Outcome.REACHED
+    if answer is not None or (row is not None and is_open(row)):
+        return Outcome.UNVERIFIED
+    if row is not None or state.is_over:
+        return Outcome.MISSED
+    firsts = (candidate.first for candidate in state.candidates.values())
+    is_trained = any(first is not None and first.status is Status.COMPLETE for first in firsts)
+    return Outcome.NO_VERDICT if is_trained else Outcome.NO_RESULT
+
+
+def _accuracy_text(mean_pct: float | None, seeds: int | None) -> str:
+    over = "" if seeds is None else f" over {counted(seeds, 'seed')}"
+    return "no test accuracy" if mean_pct is None else f"mean test accuracy {mean_pct:.3f} %{over}"
+
+
+def _answer_text(state: StudyState, row: LeaderboardRow | None, answer: WinnerChosen | None) -> str:
+    metrics = state.config.minimised
+    if row is not None:
+        size = size_text(row.parameters, [cost_of(row, each) for each in metrics], metrics)
+        deviation_pct = row.std_test_accuracy_pct
+        deviation = "" if deviation_pct is None else f" (deviation {deviation_pct:.3f})"
+        return (
+            f"{row.tier}: {size}, {_accuracy_text(row.mean_test_accuracy_pct, row.seeds)}{deviation}, target "
+            f"{row.target_pct:g} % on {dataset(row.dataset).title}, in {duration_text(state.seconds)}"
+        )
+    if answer is None:
+        nearest = "" if state.nearest is None else f"; nearest: {miss_text(state.nearest, metrics[0])}"
+        return f"{unconfirmed_text(state)}{nearest}"
+    candidate = state.candidates.get(answer.trial)
+    size = counted(answer.parameters, "parameter")
+    if candidate is not None:
+        size = size_text(answer.parameters, candidate.costs, metrics)
+    text = f"not verified: {size} (hash {answer.hash})"
+    if answer.validation_seeds and answer.validation_accuracy_pct is not None:
+        seeds = counted(answer.validation_seeds, "fresh seed")
+        text += f", {answer.validation_accuracy_pct:.2f} % on validation images over {seeds}"
+    return text
+
+
+def unconfirmed_text(state: StudyState) -> str:
+    """Return a sentence on a search without a confirmed network: limits, runs by end, and time."""
+    config = state.config
+    ends = Counter(run.status for run in state.results if run.purpose is Purpose.SEARCH)
+    text = f"no network of at most {config.bounds_text} was confirmed at a validation accuracy of "
+    text += f"{config.threshold_pct:.2f} %: {counted(trained_count(state), 'network')} trained"
+    if ends[Status.PRUNED]:
+        text += f" ({ends[Status.PRUNED]:,} pruned)"
+    for status, words in FAILURES.items():
+        if ends[status]:
+            text += f", {counted(ends[status], 'run')} {words}"
+    text += f" in {duration_text(state.seconds)}"
+    return text if state.verdicts else f"{text}; the test set was not read"
+
+
+def trained_count(state: StudyState) -> int:
+    """Return the number of first runs that did not fail."""
+    return sum(run.purpose is Purpose.SEARCH and run.status not in FAILURES for run in state.results)
+
+
+def shortfall(row: LeaderboardRow) -> str:
+    """Return a sentence on the test errors of a verification that did not reach the target."""
+    if row.test_errors_mean is None:
+        return "no seed of the verification has been run"
+    allowed = (100 - row.target_pct) / 100 * dataset(row.dataset).test_size
+    text = f"the verification gave a mean of {row.test_errors_mean:,.1f} test errors over {counted(row.seeds, 'seed')}"
+    if row.reached:
+        return text
+    if not is_open(row):
+        return f"{text}, {row.test_errors_mean - allowed:,.1f} more than the {allowed:,.1f} allowed"
+    if row.seeds < VERIFIED_SEEDS:
+        return f"{text}; {allowed:,.1f} are allowed, but the seeds are too few for a verdict"
+    return f"{text}; declared seeds have not been run, so the tier of the row is {Tier.MEASURED}"
+
+
+def missed_verdicts(state: StudyState, row: LeaderboardRow | None) -> list[tuple[Candidate, Verified]]:
+    """Return the candidates that missed the target on the test images, except the network of ``row``."""
+    own = None if row is None else (row.hash, row.recipe_hash)
+    return [
+        (state.candidates[trial], verdict)
+        for trial, verdict in state.verdicts.items()
+        if trial in state.missed & state.candidates.keys() and (verdict.hash, verdict.recipe_hash) != own
+    ]
+
+
+def _missed_text(state: StudyState, candidate: Candidate, verdict: Verified) -> str:
+    size = size_text(candidate.proposal.parameters, candidate.costs, state.config.minimised)
+    accuracy = _accuracy_text(verdict.mean_test_accuracy_pct, verdict.seeds)
+    return f"target missed on the test images: {size}, {accuracy} (hash {verdict.hash})"
+
+
+def _reason(state: StudyState, *, is_at_work: bool) -> str:
+    spent = duration_text(state.seconds)
+    runs = counted(len(state.ended), "finished run")
+    if state.session is None:
+        return "has not begun, or the log is lost"
+    event = state.session.event
+    if isinstance(event, SessionBegan):
+        if is_at_work:
+            return f"is running: {runs} in {spent}"
+        return f"stopped unexpectedly after {spent}, with {runs}: the log has no end of the last session"
+    elapsed = state.session.elapsed
+    limit = "" if event.seconds is None else f" of {duration_text(event.seconds)}"
+    in_all = f"; {spent} in all sessions" if state.seconds > elapsed + 1 else ""
+    return f"stopped after {duration_text(elapsed)}{limit}: {_why_ended(state, event, elapsed)}{in_all}"
+
+
+def _why_ended(state: StudyState, event: SessionEnded, elapsed: float) -> str:
+    if event.message:
+        return event.message
+    if event.reason == EndReason.TIME and event.seconds is not None and elapsed < _EARLY * event.seconds:
+        ends = (entry.event for entry in reversed(state.entries))
+        last = next(each for each in ends if isinstance(each, Postponed | Verified | SessionEnded))
+        if isinstance(last, Postponed):
+            return f"too little time was left for the verification, which takes at most {duration_text(last.seconds)}"
+        return "the remaining time was left to the verification"
+    return _REASONS.get(event.reason, event.reason)
+
+
+def _next_advice(
+    state: StudyState, row: LeaderboardRow | None, answer: WinnerChosen | None, *, is_at_work: bool
+) -> Advice | None:
+    sessions = state.of_kind(SessionBegan)
+    # The first argument is the path of the program.
+    again = sessions[-1].event.command[1:] if sessions else ()
+    if state.is_over:
+        advice = _logged_advice(state, row) or _verification_advice(row, answer)
+        return advice or (Advice(arguments=again, advice="continues the search") if again else None)
+    is_running = is_at_work and state.session is not None and isinstance(state.session.event, SessionBegan)
+    return None if is_running or not again else Advice(arguments=again, advice="continues the interrupted search")
+
+
+def _logged_advice(state: StudyState, row: LeaderboardRow | None) -> Advice | None:
+    """Return the advice at the end of the search, unless a later session or record has superseded the advice."""
+    entries = state.of_kind(Advised)
+    if not entries or entries[-1].elapsed < state.of_kind(SessionEnded)[-1].elapsed:
+        return None
+    if row is not None and entries[-1].utc < row.date_utc:
+        return None
+    event = entries[-1].event
+    return Advice(arguments=event.arguments, advice=event.advice, why=event.why, sentences=event.sentences)
+
+
+def _verification_advice(row: LeaderboardRow | None, answer: WinnerChosen | None) -> Advice | None:
+    """Return the command for the missing verification or certification of the answer; None if nothing is missing."""
+    if row is None:
+        effect = "trains the network on fresh seeds and reads the test set"
+        return None if answer is None else Advice(arguments=("verify", answer.hash), advice=effect)
+    if is_open(row):
+        arguments = ("verify", *words_of(row), "--seeds", "10")
+        return Advice(arguments=arguments, advice="adds the seeds required for a verdict")
+    if row.reached and row.tier is not Tier.CERTIFIED and row.dataset == "mnist":
+        arguments = ("verify", *words_of(row), "--certify", "--declare-only")
+        trains = "after a commit of the ledger, the same command without --declare-only trains these seeds"
+        return Advice(arguments=arguments, advice=f"declares {DEFAULT_SEEDS} further seeds; {trains}")
+    return None
