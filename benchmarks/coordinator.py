@@ -122,9 +122,9 @@ class Meter(SearchReporter):
         return answer
 
     def _drawn(self, inquiry: Inquiry) -> InquiryAnswer:
-        draw = draw_uniform(self.real.space, self.rng, inquiry.ceiling)
+        draw = draw_uniform(self.real.space, self.rng, inquiry.max_cost)
         while draw.architecture.hash in self.known:
-            draw = draw_uniform(self.real.space, self.rng, inquiry.ceiling)
+            draw = draw_uniform(self.real.space, self.rng, inquiry.max_cost)
         self.known.add(draw.architecture.hash)
         proposal = Proposal(
             trial=len(inquiry.candidates),

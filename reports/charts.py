@@ -240,9 +240,9 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
     looks = _looks("shown", _KINDS, [row["shown"] for row in points])
     lines, labels = _levels(config, y)
     layers = [*lines]
-    bound = f"{'budget' if config.minimised[0] is Metric.PARAMETERS else 'at most'} {config.ceilings[0]:,}"
-    if config.ceilings[0] <= 1.3 * max(row["cost"] for row in points):
-        line = _over([{"cost": config.ceilings[0]}]).mark_rule(strokeDash=[2, 3], color=PURPLE)
+    bound = f"{'budget' if config.minimised[0] is Metric.PARAMETERS else 'at most'} {config.limits[0]:,}"
+    if config.limits[0] <= 1.3 * max(row["cost"] for row in points):
+        line = _over([{"cost": config.limits[0]}]).mark_rule(strokeDash=[2, 3], color=PURPLE)
         layers.append(line.encode(x=x, tooltip=alt.value(bound)))
     networks = _over("networks").transform_filter("isValid(datum.errors)").encode(x=x, y=y)
     front = networks.transform_filter("datum.shown == 'on the Pareto front'")

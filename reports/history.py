@@ -88,7 +88,7 @@ def _rejections(info: StudyFacts) -> _LabelledValues:
 
 def budget_steps(info: StudyFacts) -> list[tuple[float, int]]:
     """Return (seconds, effective budget) at each change of the budget, from the beginning to the last event."""
-    steps = [(0.0, info.config.ceilings[0]), *((item.elapsed, item.limit) for item in info.study.decisions)]
+    steps = [(0.0, info.config.limits[0]), *((item.elapsed, item.max_cost) for item in info.study.decisions)]
     return [*steps, (info.elapsed, steps[-1][1])]
 
 

@@ -200,7 +200,7 @@ class Aim:
         allowed: Largest number of validation errors per 10,000 images at the threshold.
         images: Number of validation images.
         calibration: Factors from ``form_calibration``; a missing form has the factor 1.
-        below: Exclusive upper bound of the cost: the ceiling of the inquiry plus 1.
+        below: Exclusive upper bound of the cost: the largest cost of the inquiry plus 1.
         open: Cost and probability of confirmation of each candidate in training or confirmation.
         has_incumbent: True if a candidate is confirmed and has not missed the target on the test images.
         time_left: Time left and expected training times.

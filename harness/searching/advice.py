@@ -41,7 +41,7 @@ from search_spaces.notation import parse_conditions
 from search_spaces.space import Condition, Metric, draw, judge, size_text, uniform
 
 _SAME = "resumes the study"
-_DRAWS = 1_000  # random draws to decide whether the space has a network above the present ceiling
+_DRAWS = 1_000  # random draws to decide whether the space has a network above the present limit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ class SearchOutcome:
             "study": self.plan.folder.name,
             "budget": config.budget,
             "minimise": config.minimised[0],
-            "most": config.ceilings[0],
+            "most": config.limits[0],
             **({"second": config.minimised[1], "front": self._front()} if config.is_front else {}),
             "target_pct": config.target_pct,
             "threshold_pct": config.threshold_pct,
@@ -183,7 +183,7 @@ class SearchOutcome:
         """Return the advice; None if the target was met and no smaller candidate is left.
 
         The advice without a confirmed candidate is more time or trials if they ran out, else a larger budget if the
-        ceiling binds, else a lower target.
+        limit binds, else a lower target.
         """
         if self.waiting is not None:
             return self._to_verify(self.waiting)
@@ -222,7 +222,7 @@ class SearchOutcome:
         event = self.state.of_kind(SessionEnded)[-1].event
         if event.reason != EndReason.EXHAUSTED or (seconds is not None and elapsed > seconds / 2):
             return self._more_effort(sentences, _SAME)
-        if nearest is None or 2 * nearest.cost > config.ceilings[0]:
+        if nearest is None or 2 * nearest.cost > config.limits[0]:
             changes = self._larger()
             if changes:
                 return self._advised("space", sentences, changes, "searches larger networks")
@@ -238,9 +238,9 @@ class SearchOutcome:
         return self._advised("target", sentences, {"--target": f"{target:g}"}, advice)
 
     def _larger(self) -> dict[str, str]:
-        """Return the options that double the ceiling; empty if no draw of the space lies between the two ceilings."""
+        """Return the options that double the limit; empty if no draw of the space lies between the two limits."""
         metric = self.plan.config.minimised[0]
-        ceiling = self.plan.config.ceilings[0]
+        limit = self.plan.config.limits[0]
         space = self.plan.space
         limits = parse_conditions(self.typed_options["--limit"]) if "--limit" in self.typed_options else ()
 
@@ -248,8 +248,8 @@ class SearchOutcome:
             return condition.metric is metric and condition.comparison in ("<=", "<", "==")
 
         own = [each for each in space.conditions if each not in filter(is_upper, limits)]
-        most = min([2 * ceiling, *(each.bound for each in filter(is_upper, own))])
-        between = (Condition(metric, ">", ceiling), Condition(metric, "<=", most))
+        most = min([2 * limit, *(each.bound for each in filter(is_upper, own))])
+        between = (Condition(metric, ">", limit), Condition(metric, "<=", most))
         larger, rng = replace(space, conditions=(*own, *between)), random.Random(0)
         if not any(judge(larger, draw(larger, uniform(rng)).architecture).accepted for _ in range(_DRAWS)):
             return {}

@@ -26,7 +26,7 @@ from search_spaces.space import SearchSpace, judge
 
 SHOWN = 80  # characters of an answer shown in an error message
 # Infeasible answers per proposal until the method counts as exhausted. Many are expected, as the method samples the
-# whole space while the ceiling falls.
+# whole space while the largest cost falls.
 _MOST_OVER = 1_000
 
 
@@ -162,7 +162,7 @@ class Asker:
                 passed.append(Repeated(trial=known[hash_], hash=hash_))
                 continue
             epochs = self._longest(time_left, architecture.form, analysis)
-            reason = judge(self.space, architecture, inquiry.ceiling, inquiry.objective).reason
+            reason = judge(self.space, architecture, inquiry.max_cost, inquiry.objective).reason
             if reason is None and epochs is not None:
                 proposal = Proposal(
                     trial=len(candidates),

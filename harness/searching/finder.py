@@ -66,14 +66,14 @@ class Inquiry:
     """Request of a search for a new pair of a network and a number of epochs.
 
     Attributes:
-        ceiling: Largest allowed value of the objective.
+        max_cost: Largest allowed value of the objective.
         candidates: Earlier proposals with their runs, by trial.
         time_left: Time left and expected training times.
         objective: Metric to minimise, or two weighted metrics.
         missed: Trials whose verification missed the target, so that these candidates cannot be the answer.
     """
 
-    ceiling: int
+    max_cost: int
     candidates: Mapping[int, Candidate]
     time_left: TimeLeft
     objective: Objective = Metric.PARAMETERS
@@ -154,7 +154,7 @@ class Finder:
         space: Search space.
         config: Configuration of the study.
         past: Prior observations for the surrogate.
-        ceiling: Largest allowed value of the objective.
+        max_cost: Largest allowed value of the objective.
         candidates: Earlier proposals with their runs, by trial.
         time_left: Time left and expected training times.
         objective: Metric to minimise, or two weighted metrics.
@@ -170,7 +170,7 @@ class Finder:
         doubts: True if no network reaches the smallest chance to propose; a choice then has the origin ``doubt``.
         time_would_help: True if there is no choice, but would be without a time limit.
         listed_options: All networks of a small space with the probabilities of a uniform draw; None for a large space.
-        limited_space: Space with the ceiling of the objective as a further condition.
+        limited_space: Space with the largest cost as a further condition.
     """
 
     def __init__(
@@ -185,7 +185,7 @@ class Finder:
         self.space = space
         self.config = config
         self.past = past
-        self.ceiling = inquiry.ceiling
+        self.max_cost = inquiry.max_cost
         self.candidates = inquiry.candidates
         self.time_left = inquiry.time_left
         self.objective = inquiry.objective
@@ -201,7 +201,7 @@ class Finder:
         self.best_options = best_options
         self.doubts = False
         self.time_would_help = False
-        limit = Condition(self.objective, "<=", self.ceiling)
+        limit = Condition(self.objective, "<=", self.max_cost)
         self.limited_space = replace(space, conditions=(*space.conditions, limit))
         is_small = space.configurations <= _MOST_LISTED
         self.listed_options = _listed(space.text, space.task, self.objective) if is_small else None
@@ -213,7 +213,7 @@ class Finder:
             network: Draw to check.
             feasibility: Feasibility of the draw, if known.
         """
-        feasibility = feasibility or judge(self.space, network.architecture, self.ceiling, self.objective)
+        feasibility = feasibility or judge(self.space, network.architecture, self.max_cost, self.objective)
         if not feasibility.accepted:
             return feasibility
         option = Option.of(network, feasibility, self.objective)
@@ -224,7 +224,7 @@ class Finder:
         """Append a ``Rejected`` event to ``refused_proposals``; ``further`` are additional fields of the event."""
         size = feasibility.analysis.parameters if feasibility.analysis else None
         facts = {"reason": str(feasibility.reason), "parameters": size, "hash": network.architecture.hash, **further}
-        self.refused_proposals.append(Rejected(origin=origin, budget=self.ceiling, **facts))
+        self.refused_proposals.append(Rejected(origin=origin, budget=self.max_cost, **facts))
 
     def _note_refused_draw(self, feasibility: Feasibility) -> None:
         self.refused_draws[str(feasibility.reason)] += 1
@@ -242,7 +242,7 @@ class Finder:
                 (option, probability)
                 for option, probability in self.listed_options
                 if option.hash not in self.trials_by_hash
-                and option.cost <= self.ceiling
+                and option.cost <= self.max_cost
                 and option.fits(shortest, self.time_left)
             ]
             while new_options:
@@ -274,7 +274,7 @@ class Finder:
             allowed=allowed,
             images=self._validation_images(),
             calibration=form_calibration(self.candidates.values()),
-            below=self.ceiling + 1,
+            below=self.max_cost + 1,
             open=tuple(self._open_networks()),
             has_incumbent=any(candidate.is_confirmed for candidate in self.rivals),
             time_left=self.time_left,
@@ -330,7 +330,7 @@ class Finder:
         """
         aim = self.aim()
         if self.listed_options is not None:
-            options = [each for each, _ in self.listed_options if each.cost <= self.ceiling]
+            options = [each for each, _ in self.listed_options if each.cost <= self.max_cost]
             forecast = aim.forecast(options)
         else:
             beginning = self._beginning(rng)
@@ -412,7 +412,7 @@ class Finder:
         """Return the reason why no network was found, and whether more time might help."""
         if self.time_left.is_over():
             return "the time limit was reached before a further network was found", True
-        cost_text, time_text = f"at most {self.ceiling:,} {self.objective.unit}", ""
+        cost_text, time_text = f"at most {self.max_cost:,} {self.objective.unit}", ""
         if (seconds := self.time_left.seconds) is not None:
             time_text = f" and at most {seconds:.0f} s of training, with time reserved for the verification"
         # With sampler `surrogate`, no other sampler proposes a network that the surrogate rejects.
@@ -432,11 +432,11 @@ class Finder:
 
     def _has_option_with_endless_time(self) -> bool:
         """Return whether random draws contain a new network if the time limit of a training is removed."""
-        inquiry = Inquiry(self.ceiling, self.candidates, replace(self.time_left, seconds=None), self.objective)
+        inquiry = Inquiry(self.max_cost, self.candidates, replace(self.time_left, seconds=None), self.objective)
         finder = Finder(self.space, self.config, inquiry, self.past)
         return self.time_left.seconds is not None and next(finder.draw_options(random.Random(0)), None) is not None
 
     def _conditions_text(self) -> str:
-        """Return the conditions of the space without upper bounds of the objective, which the ceiling replaces."""
+        """Return the conditions of the space without upper bounds of the objective, which ``max_cost`` replaces."""
         others = (each for each in self.space.conditions if each.metric != self.objective or ">" in each.comparison)
         return "".join(f" and {each}" for each in dict.fromkeys(others))

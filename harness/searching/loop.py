@@ -247,7 +247,7 @@ def _propose(search: Search) -> Job | None:
     for number in range(len(WEIGHTS) if search.config.is_front else 1):
         if number:
             search.turn = turn_of(search.config, len(search.state.candidates) + number)
-        answer = search.proposer.propose(search.inquiry(search.ceiling))
+        answer = search.proposer.propose(search.inquiry(search.max_cost))
         for event in answer.skipped_events:
             search.add(event)
         if answer.proposal is not None:
@@ -353,7 +353,7 @@ def _quote_if_due(search: Search) -> None:
     trained = [each for each in candidates if each.first is not None and each.proposal.origin != FLOOR]
     if len(trained) < _QUOTED_TRAININGS:
         return
-    finder = search.proposer.finder(search.inquiry(search.turn.ceiling))
+    finder = search.proposer.finder(search.inquiry(search.turn.limit))
     if finder is not None:
         search.add(quote(Outlook(finder)))
 

@@ -221,6 +221,6 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
 
 def _drawn_ceilings(plan: SearchPlan) -> list[Metric]:
     """Return the minimised metrics whose ceiling is the maximum over drawn networks because no limit is lower."""
-    metrics = zip(plan.config.minimised, plan.config.ceilings, strict=True)
+    metrics = zip(plan.config.minimised, plan.config.limits, strict=True)
     others = [(metric, ceiling) for metric, ceiling in metrics if metric is not Metric.PARAMETERS]
     return [metric for metric, ceiling in others if ceiling not in upper_bounds(plan.space.conditions, metric)]

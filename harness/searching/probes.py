@@ -158,7 +158,7 @@ class _Probes:
             passed=search.elapsed,
         )
         turn = turn_of(search.config, 0)
-        inquiry = Inquiry(turn.ceiling, search.state.candidates, time_left, turn.objective)
+        inquiry = Inquiry(turn.limit, search.state.candidates, time_left, turn.objective)
         return Finder(self.plan.space, search.config, inquiry, self.past)
 
     def train(self, jobs: Iterable[Job]) -> list[tuple[Job, Result]]:

@@ -132,9 +132,9 @@ class Proposer:
         # Prior observations replace the ladder; networks of ``--from`` are trained in any case.
         skips_ladder = not switches.ladder or (past != NO_PAST and not config.known)
         self.ladder = [] if skips_ladder else _size_ladder(space, config)
-        # Choices made in advance for the next proposals; valid while the ceiling is unchanged.
+        # Choices made in advance for the next proposals; valid while the largest allowed cost is unchanged.
         self._ahead: list[ScoredOption] = []
-        self._ahead_ceiling = 0
+        self._ahead_max_cost = 0
         # Best networks of the latest ranking; the next ranking starts from these.
         self._best_options: Sequence[Option] = ()
 
@@ -218,7 +218,7 @@ class Proposer:
     def _aim(self, finder: Finder) -> Proposal | None:
         # Consume a generator even for a choice made in advance, so that ``restore`` can count the questions.
         rng = self.sampler_study.generator()
-        if self._ahead_ceiling != finder.ceiling:
+        if self._ahead_max_cost != finder.max_cost:
             self._ahead = []
         while self._ahead:
             choice = self._ahead.pop(0)
@@ -230,7 +230,7 @@ class Proposer:
             return None
         # In doubt only one network is proposed, as the result may end the doubt.
         self._ahead = [] if finder.doubts else choices[1:]
-        self._ahead_ceiling = finder.ceiling
+        self._ahead_max_cost = finder.max_cost
         return self._registered(finder, choices[0].option, "doubt" if finder.doubts else "aim", choices[0])
 
     def _ask(self, finder: Finder) -> Proposal | None:
@@ -309,7 +309,7 @@ def _size_ladder(space: SearchSpace, config: StudyConfig) -> list[Draw]:
     if config.known:
         candidates = (Draw(parse_network(text, space.task), ()) for text in config.known)
     for network in candidates:
-        feasibility = judge(space, network.architecture, first_turn.ceiling, first_turn.objective)
+        feasibility = judge(space, network.architecture, first_turn.limit, first_turn.objective)
         if feasibility.analysis is not None and feasibility.accepted:
             sized.setdefault(measured(feasibility.analysis, first_turn.objective), network)
             accepted += 1

@@ -207,7 +207,7 @@ def _search_seconds(trainings: int, training_seconds: float, workers: int) -> fl
 def _options(finder: Finder, rng: random.Random) -> list[Option]:
     """Return the trained networks and many draws, or all networks of a small space."""
     if finder.listed_options is not None:
-        return [option for option, _ in finder.listed_options if option.cost <= finder.ceiling]
+        return [option for option, _ in finder.listed_options if option.cost <= finder.max_cost]
     proposals = [candidate.proposal for candidate in finder.candidates.values() if candidate.proposal.origin != FLOOR]
     outcomes = [finder.option_or_refusal(Draw(each.architecture, each.decisions)) for each in proposals]
     trained = [outcome for outcome in outcomes if isinstance(outcome, Option)]

@@ -90,12 +90,12 @@ def next_to_confirm(
 
     Args:
         candidates: Candidates to choose from.
-        turn: Objective that defines the costs; the ceiling replaces the confirmed cost if no candidate is confirmed.
+        turn: Objective that defines the costs; the limit replaces the confirmed cost if no candidate is confirmed.
         being_confirmed: Number of fresh seeds in training, by trial.
         seconds: Function that returns the seconds of one seed.
     """
     confirmed = [combined_cost(each.costs, turn.objective) for each in candidates if each.is_confirmed]
-    below = min(confirmed, default=turn.ceiling + 1)
+    below = min(confirmed, default=turn.limit + 1)
 
     def known(candidate: Candidate) -> int:
         return len(candidate.fresh) + being_confirmed.get(candidate.proposal.trial, 0)

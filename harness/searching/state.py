@@ -94,7 +94,7 @@ class Search:
         switches: Enabled parts of the search.
         is_quoted: Whether to log a forecast (``Quoted``) after the first networks.
         timing: Measured over estimated seconds of the runs.
-        turn: Objective and ceiling of the next proposal.
+        turn: Objective and limit of the next proposal.
         waiting: Jobs to continue after a rung, to resume or to retry.
         broken: Number of crashes or exceeded limits, by run.
         crashes_in_a_row: Number of consecutive runs that ended as crashed.
@@ -187,18 +187,18 @@ class Search:
         )
 
     @property
-    def ceiling(self) -> int:
+    def max_cost(self) -> int:
         """The highest cost of the next proposal in this turn; falls with the lowest confirmed cost."""
         if not self.switches.falling_budget:
-            return self.turn.ceiling
+            return self.turn.limit
         front = confirmed_front(self.state.contenders.values())
         costs = [combined_cost(candidate.costs, self.turn.objective) for candidate in front]
-        return min([self.turn.ceiling, *(cost - 1 for cost in costs)])
+        return min([self.turn.limit, *(cost - 1 for cost in costs)])
 
-    def inquiry(self, ceiling: int) -> Inquiry:
-        """Return the request for a network of at most the cost ``ceiling`` at this moment."""
+    def inquiry(self, max_cost: int) -> Inquiry:
+        """Return the request for a network of at most the cost ``max_cost`` at this moment."""
         state = self.state
-        return Inquiry(ceiling, state.candidates, self.time_left(), self.turn.objective, state.missed)
+        return Inquiry(max_cost, state.candidates, self.time_left(), self.turn.objective, state.missed)
 
     # Jobs -----------------------------------------------------------------------------------------------------
 

@@ -14,13 +14,13 @@ WEIGHTS = (0.5, 1.0, 0.0, 0.75, 0.25)
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The objective of the next proposal, a metric or two weighted metrics, and the highest allowed value."""
+    """The objective of the next proposal, a metric or two weighted metrics, and its limit in the study."""
 
     objective: Objective
-    ceiling: int
+    limit: int
 
 
 def turn_of(config: StudyConfig, number: int) -> Turn:
     """Return the turn of proposal ``number``; for a single metric all turns are equal."""
     objective = objective_of(config, WEIGHTS[number % len(WEIGHTS)])
-    return Turn(objective, combined_cost(config.ceilings, objective))
+    return Turn(objective, combined_cost(config.limits, objective))

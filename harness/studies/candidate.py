@@ -324,7 +324,7 @@ def objective_of(config: StudyConfig, weight: float = 0.5) -> Objective:
 
 
 def combined_cost(costs: tuple[int, ...], objective: Objective) -> int:
-    """Return the costs of a network, or ceilings, combined by the objective of the study."""
+    """Return the costs of a network, or limits, combined by the objective of the study."""
     return objective.of(costs) if isinstance(objective, Weighted) else costs[0]
 
 

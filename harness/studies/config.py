@@ -25,10 +25,10 @@ RESULTS_OF_BEFORE = "results"  # folder in which older programs kept a file per 
 
 @dataclass(frozen=True, slots=True)
 class StudyObjective:
-    """A metric to minimise, and its largest allowed value; ``ceiling`` None means the budget."""
+    """A metric to minimise, and its largest allowed value; ``limit`` None means the budget."""
 
     metric: Metric
-    ceiling: int | None = None
+    limit: int | None = None
 
 
 @documented
@@ -94,16 +94,16 @@ class StudyConfig:
         return tuple(objective.metric for objective in self.objectives)
 
     @property
-    def ceilings(self) -> tuple[int, ...]:
+    def limits(self) -> tuple[int, ...]:
         """Largest allowed value of each minimised metric."""
-        limits = [objective.ceiling for objective in self.objectives]
+        limits = [objective.limit for objective in self.objectives]
         return tuple(self.budget if limit is None else limit for limit in limits)
 
     @property
     def bounds_text(self) -> str:
-        """The ceilings as text for users."""
-        bounds = zip(self.ceilings, self.minimised, strict=True)
-        return " and ".join(f"{ceiling:,} {OBJECTIVES[metric]}" for ceiling, metric in bounds)
+        """The limits as text for users."""
+        bounds = zip(self.limits, self.minimised, strict=True)
+        return " and ".join(f"{limit:,} {OBJECTIVES[metric]}" for limit, metric in bounds)
 
     @property
     def all_lengths(self) -> tuple[int, ...]:
@@ -186,9 +186,9 @@ def settings_of(config: StudyConfig) -> dict[str, Any]:
             values[name] = value
             continue
         first, *others = config.objectives
-        values |= {"minimise": first.metric, "most": first.ceiling, "second": None, "second_most": None}
+        values |= {"minimise": first.metric, "most": first.limit, "second": None, "second_most": None}
         for second in others:
-            values |= {"second": second.metric, "second_most": second.ceiling}
+            values |= {"second": second.metric, "second_most": second.limit}
     return values
 
 

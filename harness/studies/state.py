@@ -62,7 +62,7 @@ class StateDecision(NamedTuple):
         elapsed: Working time on the study, seconds.
         cost: Value of the minimised metric, of the first if two are minimised.
         was_confirmed: Whether the network was confirmed before.
-        limit: Largest allowed cost of further networks.
+        max_cost: Largest allowed cost of further networks.
     """
 
     elapsed: float
@@ -72,7 +72,7 @@ class StateDecision(NamedTuple):
     state: NetworkState
     fresh_seeds: int
     was_confirmed: bool
-    limit: int
+    max_cost: int
 
 
 class StudyState:
@@ -137,7 +137,7 @@ class StudyState:
         self._counts_repeats = counts_repeats
         self._classes = known_task(config.dataset).classes
         self._winner: int | None = None
-        # Hash of the network whose confirmation set the limit; empty if there is none.
+        # Hash of the network whose confirmation set the largest cost; empty if there is none.
         self._limiting_hash = ""
 
     def apply(self, entry: Entry[Event]) -> None:
@@ -223,35 +223,40 @@ class StudyState:
         others = self.confirmations if self.config.is_front else []
         self.confirmations = [*others, event.trial]
         self._limiting_hash = event.hash
-        self._forget_restored_limit(elapsed)
-        limit = event.budget or self._limit  # after the correction of the last decision
-        self.decisions.append(self._record_decision(elapsed, event, StateStep.CONFIRMED, limit))
+        self._forget_restored_max_cost(elapsed)
+        # After the correction of the last decision.
+        max_cost = self._max_cost if event.budget is None else event.budget
+        self.decisions.append(self._record_decision(elapsed, event, StateStep.CONFIRMED, max_cost))
 
     def _on_refuted(self, elapsed: float, event: FailedConfirmation) -> None:
         self.confirmations = [trial for trial in self.confirmations if trial != event.trial]
-        limit = self._limit
+        max_cost = self._max_cost
         if event.hash == self._limiting_hash:
             self._limiting_hash = ""
-            limit = self.config.ceilings[0]
-        self.decisions.append(self._record_decision(elapsed, event, StateStep.REFUTED, limit))
+            max_cost = self.config.limits[0]
+        self.decisions.append(self._record_decision(elapsed, event, StateStep.REFUTED, max_cost))
 
     def _on_winner(self, elapsed: float, event: WinnerChosen) -> None:
         self._winner = event.trial
-        self._record_decision(elapsed, event, None, self._limit)
+        self._record_decision(elapsed, event, None, self._max_cost)
 
     @property
-    def _limit(self) -> int:
-        return self.decisions[-1].limit if self.decisions else self.config.ceilings[0]
+    def _max_cost(self) -> int:
+        return self.decisions[-1].max_cost if self.decisions else self.config.limits[0]
 
-    def _forget_restored_limit(self, elapsed: float) -> None:
-        """Remove the ceiling restored by a refutation if another network replaces the refuted network at once."""
+    def _forget_restored_max_cost(self, elapsed: float) -> None:
+        """Remove the largest cost restored by a refutation if another network replaces the refuted network at once."""
         last = self.decisions[-1] if self.decisions else None
         if last is not None and last.state is NetworkState.REFUTED and elapsed - last.elapsed < _REPLACEMENT_SECONDS:
             del self.decisions[-1]
-            self.decisions.append(last._replace(limit=self._limit))
+            self.decisions.append(last._replace(max_cost=self._max_cost))
 
     def _record_decision(
-        self, elapsed: float, event: Confirmed | FailedConfirmation | WinnerChosen, step: StateStep | None, limit: int
+        self,
+        elapsed: float,
+        event: Confirmed | FailedConfirmation | WinnerChosen,
+        step: StateStep | None,
+        max_cost: int,
     ) -> StateDecision:
         """Advance a network by a step, if any, set its last decision, and return the decision."""
         candidate = self.candidates.get(event.trial)
@@ -262,7 +267,7 @@ class StudyState:
             self._advance_network(event.hash, step)
         state = self.network_states.get(event.hash, NetworkState.WAITING)
         seeds = event.validation_seeds or 0
-        decision = StateDecision(elapsed, event.hash, event.trial, cost, state, seeds, was_confirmed, limit)
+        decision = StateDecision(elapsed, event.hash, event.trial, cost, state, seeds, was_confirmed, max_cost)
         self.last_decisions[event.hash] = decision
         return decision
 

@@ -70,7 +70,8 @@ def document(info: StudyFacts) -> dict[str, Any]:
         "caveats": rest | {"seeds": [run.test_errors for run in rest["seeds"]]},
         "accounting": history.accounting(info),
         "decided": [
-            (item.elapsed, item.cost, item.state is NetworkState.CONFIRMED, item.limit) for item in info.study.decisions
+            (item.elapsed, item.cost, item.state is NetworkState.CONFIRMED, item.max_cost)
+            for item in info.study.decisions
         ],
         "budget": history.budget_steps(info),
         "ends": history.first_ends(info),
@@ -339,7 +340,7 @@ def test_the_effective_budget_falls_with_confirmed_networks_and_opens_again(even
         for kind, elapsed, name, budget in events
     ]
 
-    assert [item.limit for item in made_of(entries).study.decisions] == budgets
+    assert [item.max_cost for item in made_of(entries).study.decisions] == budgets
     assert history.budget_steps(made_of(entries))[0] == (0.0, 20_000)
 
 

@@ -114,7 +114,7 @@ def test_one_lucky_run_lowers_no_budget(trainer: Trainer, tmp_path: Path):
 def test_a_network_that_stood_and_falls_gives_the_budget_back(trainer: Trainer, tmp_path: Path):
     """Three seeds of it were begun when two had not ended; the third is bad."""
     opened = searches.opened(tmp_path, [Trial(20, fresh=(99.2, 99.2)), Trial(12, fresh=(99.2, 99.2))], workers=2)
-    assert opened.ceiling == 10 + 19 * 12 - 1
+    assert opened.max_cost == 10 + 19 * 12 - 1
     opened.executor.submit(opened.job(opened.state.candidates[1], Purpose.CONFIRM, 2))
     trainer.accuracy_pct = always(90.0)
 
@@ -123,7 +123,7 @@ def test_a_network_that_stood_and_falls_gives_the_budget_back(trainer: Trainer, 
     assert [event["trial"] for event in searches.events(tmp_path, "refuted")] == [1]
     [standing] = searches.events(tmp_path, "standing")
     assert (standing["trial"], standing["budget"]) == (0, 10 + 19 * 20 - 1)
-    assert opened.ceiling == 10 + 19 * 20 - 1
+    assert opened.max_cost == 10 + 19 * 20 - 1
 
 
 def test_a_repeated_proposal_becomes_a_further_seed_of_a_network_that_missed(trainer: Trainer, tmp_path: Path):
@@ -535,7 +535,7 @@ def test_what_has_missed_stands_nowhere_and_two_looks_are_all(missed: int, train
     standing = opened.state.incumbent
     assert standing is not None
     assert standing.proposal.trial == smallest_first[missed]
-    assert opened.ceiling == standing.cost - 1
+    assert opened.max_cost == standing.cost - 1
     assert race.may_look(opened.state) is (missed < 2)
     assert (chosen and chosen.trial) == (smallest_first[1] if missed < 2 else None)
     resumed = searches.taken_up(tmp_path, opened.config, opened.effort)

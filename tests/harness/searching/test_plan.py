@@ -128,7 +128,7 @@ def test_what_is_minimised_without_a_limit_begins_at_the_largest_network_of_the_
     }
     search_plan = plan(tmp_path, **changes)
 
-    assert search_plan.config.ceilings == (macs, budget)
+    assert search_plan.config.limits == (macs, budget)
     assert plan_document(search_plan)["drawn_ceilings"] == ["macs"]
 
 
@@ -138,10 +138,10 @@ def test_a_limit_of_ones_own_stays_the_ceiling_and_a_chip_lowers_it(tmp_path: Pa
     both = plan(tmp_path, minimise=("weight_bytes",), limits=limits, chip=CHIPS["CH32V003"])
     wide = plan(tmp_path, minimise=("weight_bytes",), chip=CHIPS["RP2040"])
 
-    assert (own.config.ceilings[0], both.config.ceilings[0]) == (15_000, 13_228)
+    assert (own.config.limits[0], both.config.limits[0]) == (15_000, 13_228)
     assert "drawn_ceilings" not in plan_document(own)
     # The two megabytes of this chip are no place to begin at.
-    assert wide.config.ceilings[0] < 200_000
+    assert wide.config.limits[0] < 200_000
 
 
 def test_a_plan_writes_nothing(tmp_path: Path):
@@ -313,7 +313,7 @@ def test_a_limit_is_a_condition_of_the_space_that_the_study_keeps(tmp_path: Path
     search_plan = plan(tmp_path, limits=limits)
 
     assert parse_space(search_plan.config.space_text).conditions[-1:] == limits
-    assert search_plan.config.ceilings[0] == 20_000
+    assert search_plan.config.limits[0] == 20_000
     assert search_plan.folder.name != plan(tmp_path).folder.name
 
 

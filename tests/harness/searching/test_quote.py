@@ -66,9 +66,9 @@ def trained(trial: int, width: int, errors: int, origin: str = "ladder") -> Cand
     return Candidate(proposal, proposal.parameters, run, threshold_pct=99.0)
 
 
-def quoted(*candidates: Candidate, pace: float = 1e-5, workers: int = 1, ceiling: int = 20_000):
+def quoted(*candidates: Candidate, pace: float = 1e-5, workers: int = 1, max_cost: int = 20_000):
     time_left = TimeLeft(images=1_000, pace=Pace(pace, 0.0), workers=workers)
-    inquiry = Inquiry(ceiling, {each.proposal.trial: each for each in candidates}, time_left)
+    inquiry = Inquiry(max_cost, {each.proposal.trial: each for each in candidates}, time_left)
     return quote(Outlook(Finder(SPACE, searches.config(), inquiry, NO_PAST)))
 
 
