@@ -102,6 +102,18 @@ def _offspring(space: SearchSpace, members: Sequence[_Member], known: Container[
         return draw(space, uniform(rng))
 
 
+def _members_of(study: optuna.Study) -> list[_Member]:
+    """Return the trained networks in order of proposal; of equal networks the first."""
+    members: dict[frozenset[tuple[str, Any]], _Member] = {}
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
+        # Rejected networks have no accuracy.
+        if _ACCURACY in trial.constraints:
+            cost = None if trial.value is None else int(trial.value)
+            member = _Member(dict(trial.params), trial.constraints[_ACCURACY], cost)
+            members.setdefault(frozenset(trial.params.items()), member)
+    return list(members.values())
+
+
 class _EvolutionSampler(BaseSampler):
     # All decisions of a network are proposed jointly, by the relative sampling of Optuna.
     def __init__(self, seed: int, space: SearchSpace, known: Container[str]) -> None:
@@ -111,14 +123,7 @@ class _EvolutionSampler(BaseSampler):
         self._proposed: dict[int, Draw] = {}
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        born: dict[frozenset[tuple[str, Any]], _Member] = {}
-        for earlier in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
-            if _ACCURACY in earlier.constraints:
-                # A pruned trial has no value.
-                cost = None if earlier.value is None else int(earlier.value)
-                member = _Member(dict(earlier.params), earlier.constraints[_ACCURACY], cost)
-                born.setdefault(frozenset(earlier.params.items()), member)
-        proposal = _offspring(self._space, list(born.values()), self._known, self._rng)
+        proposal = _offspring(self._space, _members_of(study), self._known, self._rng)
         self._proposed[trial.number] = proposal
         return {decision.name: _distribution(decision) for decision in proposal.decisions}
 
@@ -133,24 +138,33 @@ class _EvolutionSampler(BaseSampler):
         raise AssertionError(f"'{param_name}' is not a decision of the proposed network")
 
 
-def _nsga2(seed: int) -> BaseSampler:
+def _tpe(seed: int, space: SearchSpace, known: Container[str]) -> BaseSampler:
+    # Without 'group', TPE samples a conditional space independently.
+    return TPESampler(
+        n_startup_trials=10, n_ei_candidates=24, seed=seed, multivariate=True, group=True, constant_liar=True
+    )
+
+
+def _nsga2(seed: int, space: SearchSpace | None = None, known: Container[str] = ()) -> BaseSampler:
     return NSGAIISampler(population_size=20, mutation_prob=None, crossover_prob=0.9, swapping_prob=0.5, seed=seed)
+
+
+def _random(seed: int, space: SearchSpace, known: Container[str]) -> BaseSampler:
+    return RandomSampler(seed=seed)
 
 
 _AUTO = "auto"
 _NSGA2 = "nsga2"
 # The surrogate model proposes (``acquisition``). Optuna only stores the trials, and draws if the surrogate is disabled.
 SURROGATE = "surrogate"
-# Factories of samplers, by name. Arguments: seed, space with all present limits, hashes of networks proposed earlier.
+# Factory of each sampler, called with a seed, the space with all present limits, and the hashes of networks proposed
+# earlier. Only evolution uses the space and the hashes.
 SAMPLERS: dict[str, Callable[[int, SearchSpace, Container[str]], BaseSampler]] = {
-    # Without 'group', TPE samples a conditional space independently.
-    "tpe": lambda seed, space, known: TPESampler(
-        n_startup_trials=10, n_ei_candidates=24, seed=seed, multivariate=True, group=True, constant_liar=True
-    ),
-    _NSGA2: lambda seed, space, known: _nsga2(seed),
+    "tpe": _tpe,
+    _NSGA2: _nsga2,
     "evolution": _EvolutionSampler,
-    "random": lambda seed, space, known: RandomSampler(seed=seed),
-    SURROGATE: lambda seed, space, known: RandomSampler(seed=seed),
+    "random": _random,
+    SURROGATE: _random,
 }
 # Sampler for `--sampler auto`, the best in `harness bench run` (docs/decisions.md#12): test_bench_results.py fails if
 # benchmarks/results/bench-parts.json shows a better sampler.
@@ -199,15 +213,14 @@ class SamplerStudy:
 
     Attributes:
         sampler: Name of the sampler.
-        asked: Number of proposals, imposed networks and generators so far. Each proposal uses a new sampler seeded with
-            this number, so a resumed search continues as before without a saved sampler state.
+        seed_count: Number of seeds used so far (``next_seed``).
         study: Optuna study.
     """
 
     def __init__(self, sampler: str, seed: int) -> None:
         """Create an empty study."""
         self.sampler = sampler
-        self.asked = 0
+        self.seed_count = 0
         self._seed = seed
         # Each proposal sets its own sampler; this placeholder only prevents the default sampler of Optuna.
         self.study = optuna.create_study(direction="minimize", sampler=RandomSampler(seed=seed), study_name="search")
@@ -225,21 +238,21 @@ class SamplerStudy:
         Returns:
             The running Optuna trial and the proposed draw.
         """
+        seed = self.next_seed()
         with warnings.catch_warnings():
             # 'group' of TPE and constraints are marked as experimental.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            seed = self._question_seed()
-            if self.sampler not in SAMPLERS:
-                self.study.sampler = _own(self.sampler, seed)
-                with called(f"--sampler {self.sampler}"):
-                    question = self._asked(space)
-                self.study.sampler = RandomSampler(seed=seed)  # user code must run only inside ``called``
-                return question
-            self.study.sampler = SAMPLERS[self.sampler](seed, space, known)
-            return self._asked(space)
+            if self.sampler in SAMPLERS:
+                self.study.sampler = SAMPLERS[self.sampler](seed, space, known)
+                return self._new_trial(space)
+            self.study.sampler = _own(self.sampler, seed)
+            with called(f"--sampler {self.sampler}"):
+                answer = self._new_trial(space)
+            self.study.sampler = RandomSampler(seed=seed)  # user code must run only inside ``called``
+            return answer
 
-    def _asked(self, space: SearchSpace) -> tuple[Trial, Draw]:
-        self.asked += 1
+    def _new_trial(self, space: SearchSpace) -> tuple[Trial, Draw]:
+        """Return a new Optuna trial, and the network that results from the decisions of the sampler."""
         trial = self.study.ask()
 
         def decide(name: str, options: DecisionOptions) -> int:
@@ -251,23 +264,30 @@ class SamplerStudy:
 
     def impose(self, decisions: tuple[Decision, ...]) -> Trial:
         """Return a running trial for a network from elsewhere: of the surrogate, the ladder or an earlier session."""
+        seed = self.next_seed()
         if not decisions:
-            self.asked += 1
             return self._outside.ask()
         self.study.enqueue_trial({decision.name: decision.index for decision in decisions})
         trial = self.study.ask({decision.name: _distribution(decision) for decision in decisions})
         if self.sampler == _NSGA2:
             # NSGA-II assigns the generation of a trial in relative sampling, which fixed parameters skip.
-            self.study.sampler = _nsga2(self._question_seed())
+            self.study.sampler = _nsga2(seed)
             _ = trial.relative_params
-        self.asked += 1
         return trial
 
     def generator(self) -> random.Random:
-        """Return a random generator for draws without the sampler, seeded with the seed and ``asked``."""
-        seed = self._question_seed()
-        self.asked += 1
-        return random.Random(seed)
+        """Return a random generator for draws without the sampler."""
+        return random.Random(self.next_seed())
+
+    def next_seed(self) -> int:
+        """Return the seed of the next sampler or generator, a function of the study's seed and ``seed_count``.
+
+        A new sampler for each proposal, imposed networks included, lets a resumed search continue as before without a
+        saved state of the sampler.
+        """
+        seed = random.Random(f"{self._seed}/{self.seed_count}").getrandbits(31)
+        self.seed_count += 1
+        return seed
 
     def reject(self, trial: Trial, cost: int, violation: float) -> None:
         """Report a proposal as rejected before training.
@@ -301,9 +321,6 @@ class SamplerStudy:
             trial.study.tell(trial, cost)
         else:
             trial.study.tell(trial, state=TrialState.PRUNED)
-
-    def _question_seed(self) -> int:
-        return random.Random(f"{self._seed}/{self.asked}").getrandbits(31)
 
 
 def _distribution(decision: Decision) -> BaseDistribution:

@@ -174,10 +174,11 @@ class Proposer:
         for event in events:
             match event:
                 case Proposal():
-                    # ``_aim`` and ``_ask`` raise ``asked`` for each random generator; later seeds depend on it.
-                    is_of_list = event.origin in ("ladder", FLOOR)
-                    self.sampler_study.asked += not is_of_list and self._is_aimed(event.trial)
-                    self.sampler_study.asked += event.origin == "draw"
+                    # ``_aim`` and ``_ask`` use a seed for each random generator; later seeds depend on their number.
+                    if event.origin not in ("ladder", FLOOR) and self._is_aimed(event.trial):
+                        self.sampler_study.next_seed()
+                    if event.origin == "draw":
+                        self.sampler_study.next_seed()
                     self.enter(event)
                 case Rejected(origin="ladder" | "floor"):
                     taken.add(event.hash)
@@ -188,7 +189,7 @@ class Proposer:
                 case Repeated(trial=known) if known not in self.running:
                     self.sampler_study.tell(imposed(event.indices)[1], candidates[known])
                 case Rejected(origin="sampler") | Repeated():
-                    self.sampler_study.asked += 1
+                    self.sampler_study.next_seed()
                 case RunEnded(run=Result(purpose=Purpose.SEARCH, trial=int(trial))) if trial in self.running:
                     self.tell(candidates[trial])
                 case _:

@@ -70,7 +70,7 @@ def test_the_proposals_after_a_restart_are_those_that_would_have_come(name: str)
             tell(again, again.impose(found.decisions), found, number)
         onward = ask_and_tell(live, 3)
 
-        assert again.asked == stop
+        assert again.seed_count == stop
         assert ask_and_tell(again, 3) == onward, f"after {stop} questions"
         assert ask_and_tell(SamplerStudy(name, 8), stop + 3)[stop:] != onward
 
@@ -83,7 +83,7 @@ def test_an_imposed_network_is_entered_as_it_is(name: str):
 
     assert index.impose(draw_result.decisions).params == draw_result.indices
     assert index.study.trials[-1].state is TrialState.RUNNING
-    assert index.asked == 26
+    assert index.seed_count == 26
 
 
 @pytest.mark.parametrize(
@@ -291,4 +291,4 @@ def test_networks_outside_the_space_are_no_trials_of_the_sampler():
     assert index.study.trials == [trial for trial in index.study.trials if trial.params]
     index.forget(outside)
     index.forget(inside)
-    assert (len(index.study.trials), index.asked) == (1, 2)
+    assert (len(index.study.trials), index.seed_count) == (1, 2)
