@@ -37,8 +37,7 @@ _SHARE_OF_TIME = 0.4
 # Largest share of the remaining time for the trainings of a ``Curve``.
 _CURVE_SHARE = 0.35
 _CURVE_SEEDS = 3  # largest number of seeds per network and number of images
-# Seconds of one ranking of the space; as much time is kept for the quote at the end.
-_LOOK_SECONDS = 3.0
+_LOOK_SECONDS = 3.0  # s, of an ``Outlook``; the quote after the trainings takes as long
 # Rounds of training the networks that the quote is based on.
 _ROUNDS = 12
 # A log ratio of errors above this many standard deviations is significant.
@@ -100,12 +99,12 @@ def probe(plan: SearchPlan, seconds: float) -> Probed:
     search = probes.search
     search.executor.start(plan.effort.workers)
     try:
-        probes.train(probes.first_jobs())
+        probes.train(probes.jobs_of_sizes())
         if not probes.trained:
-            why = f": {probes.messages[-1]}" if probes.messages else ""
-            raise UsageError(f"no network was trained in {duration_text(seconds)}{why}", hint="increase the time")
+            message = ": ".join([f"no network was trained in {duration_text(seconds)}", *probes.messages[-1:]])
+            raise UsageError(message, hint="increase the time")
         curve = probes.curve()
-        probes.train(probes.doubtful_jobs())
+        probes.train(probes.jobs_of_quantiles())
         seconds = search.elapsed
     finally:
         search.executor.stop()
@@ -162,8 +161,11 @@ class _Probes:
         return Finder(self.plan.space, search.config, inquiry, self.past)
 
     def train(self, jobs: Iterable[Job]) -> list[tuple[Job, Result]]:
-        """Train the jobs until ``until`` and return the finished jobs with their results; crashed jobs are omitted."""
-        # Jobs are drawn when a worker is idle: the measured pace is more accurate by then.
+        """Train the jobs until ``until`` and return the finished jobs with their results; crashed jobs are omitted.
+
+        Args:
+            jobs: Jobs, of which the next is taken when a worker is idle, so that a generator knows the results before.
+        """
         waiting = iter(jobs)
         ended = []
         for events in feed(self.search.executor, lambda: next(waiting, None), lambda: self.left <= 0):
@@ -176,44 +178,49 @@ class _Probes:
                     self.search.add(RunEnded(run=event.result))
         return ended
 
-    def first_jobs(self) -> Iterable[Job]:
+    def jobs_of_sizes(self) -> Iterable[Job]:
         """Yield a job for each baseline and each network of the ladder that fits the time."""
-        networks = [(draw, FLOOR) for draw in self.proposer.floor]
-        networks += [(draw, "ladder") for draw in self.proposer.ladder]
         lengths = self.search.config.all_lengths
-        for draw, origin in networks:
+        for network in self.proposer.floor:
             finder = self.finder(_SHARE_OF_TIME * self.left)
-            option = finder.option_or_refusal(draw)
+            option = finder.option_or_refusal(network)
+            if isinstance(option, Option):
+                yield self._job(option, floor_epochs(option.work, lengths, finder.time_left, option.form), FLOOR)
+        for network in self.proposer.ladder:
+            finder = self.finder(_SHARE_OF_TIME * self.left)
+            option = finder.option_or_refusal(network)
             if isinstance(option, Option) and option.hash not in finder.trials_by_hash:
-                is_of_floor = origin == FLOOR
-                epochs = min(lengths)
-                if is_of_floor:
-                    epochs = floor_epochs(option.work, lengths, finder.time_left, option.form)
-                yield self._job(finder, option, epochs, origin)
+                yield self._job(option, min(lengths), "ladder")
 
-    def doubtful_jobs(self) -> Iterable[Job]:
+    def jobs_of_quantiles(self) -> Iterable[Job]:
         """Yield jobs for the networks behind the two lower quantiles of the quote, until these networks are trained."""
         for _ in range(_ROUNDS):
             if self.left < 2 * _LOOK_SECONDS:
-                break
-            finder = self.finder(_SHARE_OF_TIME * self.left)
-            outlook = Outlook(finder)
-            pairs = dict.fromkeys(filter(None, map(outlook.pair, QUANTILES[:2])))
-            new_pairs = [
-                (option, epochs)
-                for option, epochs in pairs
-                if (option.hash, epochs) not in finder.taken and option.fits(epochs, finder.time_left)
-            ]
-            if not new_pairs and not self.search.at_work:
-                break  # further rounds would predict from the same observations
-            for option, epochs in new_pairs:
-                # An earlier job of this round has taken the trial number of ``finder``.
-                yield self._job(self.finder(None), option, epochs, "aim")
+                return
+            pairs = self._untrained_pairs()
+            if not pairs and not self.search.at_work:
+                return  # further rounds would predict from the same observations
+            for option, epochs in pairs:
+                yield self._job(option, epochs, "aim")
 
-    def _job(self, finder: Finder, option: Option, epochs: int, origin: str) -> Job:
+    def _untrained_pairs(self) -> list[tuple[Option, int]]:
+        """Return the networks behind the two lower quantiles that fit the time and were not proposed before."""
+        finder = self.finder(_SHARE_OF_TIME * self.left)
+        outlook = Outlook(finder)
+        pairs = list[tuple[Option, int]]()
+        for quantile in QUANTILES[:2]:
+            pair = outlook.pair(quantile)
+            if pair is None or pair in pairs:
+                continue
+            option, epochs = pair
+            if (option.hash, epochs) not in finder.taken and option.fits(epochs, finder.time_left):
+                pairs.append(pair)
+        return pairs
+
+    def _job(self, option: Option, epochs: int, origin: str) -> Job:
         """Add a network to the candidates and return the job of its run, without rungs."""
         proposal = Proposal(
-            trial=finder.trial,
+            trial=len(self.search.state.candidates),
             architecture=option.draw.architecture,
             hash=option.hash,
             parameters=option.analysis.parameters,
@@ -231,19 +238,14 @@ class _Probes:
         All train for the longest length that fits the time. Further seeds are added if the time allows.
         """
         search = self.search
-        ladder = [
-            candidate
-            for candidate in self.trained
-            if candidate.proposal.origin != FLOOR
-            and candidate.first is not None
-            and candidate.first.status is Status.COMPLETE
-        ]
-        ladder.sort(key=lambda candidate: candidate.proposal.parameters)
-        if len(ladder) < 2:
+        ladder = [candidate for candidate in self.trained if candidate.proposal.origin != FLOOR]
+        complete = [each for each in ladder if each.first is not None and each.first.status is Status.COMPLETE]
+        complete.sort(key=lambda candidate: candidate.proposal.parameters)
+        if len(complete) < 2:
             return None
-        largest = ladder[-1]
-        centre = math.sqrt(ladder[0].proposal.parameters * largest.proposal.parameters)
-        middle = min(ladder[:-1], key=lambda candidate: abs(math.log(candidate.proposal.parameters / centre)))
+        smallest, *_, largest = complete
+        centre = math.sqrt(smallest.proposal.parameters * largest.proposal.parameters)
+        middle = min(complete[:-1], key=lambda candidate: abs(math.log(candidate.proposal.parameters / centre)))
         lengths = search.config.all_lengths
         # Wall-clock seconds per epoch of the three trainings together.
         seconds = (2 * search.run_seconds(middle) + search.run_seconds(largest)) / self.plan.effort.workers
@@ -252,20 +254,18 @@ class _Probes:
         epochs = max((length for length in lengths if length * seconds <= free_seconds), default=None)
         if epochs is None:
             return None
-        jobs = [
-            job
-            for seed in range(min(_CURVE_SEEDS, int(free_seconds // (epochs * seconds))))
-            for job in (
-                self._compared(middle, seed, 2 * epochs, image_share=0.5),
-                self._compared(middle, seed, epochs),
-                self._compared(largest, seed, epochs),
-            )
-        ]
+        jobs = []
+        for seed in range(min(_CURVE_SEEDS, int(free_seconds // (epochs * seconds)))):
+            jobs.append(self._compared(middle, seed, 2 * epochs, image_share=0.5))
+            jobs.append(self._compared(middle, seed, epochs))
+            jobs.append(self._compared(largest, seed, epochs))
         errors: dict[str, list[int]] = {name: [] for name in ("half", "all", "largest")}
         for job, result in self.train(jobs):
             name = "largest" if job.trial == largest.proposal.trial else "all"
+            if job.image_share < 1:
+                name = "half"
             if result.status is Status.COMPLETE:
-                errors[name if job.image_share == 1 else "half"].append(result.validated.wrong)
+                errors[name].append(result.validated.wrong)
         sizes = middle.proposal.parameters, largest.proposal.parameters
         return curve_of(errors, sizes) if all(errors.values()) else None
 
