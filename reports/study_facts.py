@@ -317,6 +317,7 @@ class StudyFacts:
         time_limit: Time limit of the last session in seconds; None if there is no limit or the log lacks it.
         networks: All proposed networks, best first, each with the best row over the recipes of its records.
         answer: ``StudyState.answer``, else the winner chosen last, whose verification missed the target.
+        record: Record of the answer; None without a verification.
         row: Row of the answer.
         proof: Item of ``measured`` with this row.
         network: Item of ``networks`` with the hash of the answer; None if the log has lost the proposal.
@@ -350,6 +351,7 @@ class StudyFacts:
             rows.setdefault(item.row.hash, item.row)
         self.networks = _networks(study, rows)
         self.answer = self._answer()
+        self.record = self.answer.record if self.answer else None
         self.row = self.answer.row if self.answer else None
         self.ending = ending(study, self.row, is_at_work=at_work)
         self.proof = next((item for item in measured if self.row and item.row.key == self.row.key), None)
@@ -480,9 +482,9 @@ def _code_text(environment: Environment) -> str:
 
 def made_by(info: StudyFacts) -> dict[str, str]:
     """Return code version, machine and data of the results; different values are joined by commas."""
-    evidence = info.answer.record if info.answer else None
     environments = [result.environment for result in info.results if result.environment is not None]
-    environments += [run.environment for run in evidence.seeds] if evidence else []
+    if info.record is not None:
+        environments += [run.environment for run in info.record.seeds]
 
     def every(values: Iterable[str]) -> str:
         return ", ".join(sorted({value for value in values if value})) or DASH

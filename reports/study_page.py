@@ -49,26 +49,26 @@ def write_report(folder: Path, workspace: Workspace, *, live: bool = False, stat
 
 def page(info: StudyFacts, *, live: bool = False) -> str:
     """Return the HTML page of a study."""
-    network = info.network
-    proof = info.proof
     rows = charts.networks_rows(info)
     task = dataset(info.config.dataset).task
     filters = _filters(info)
+    scripts = ["study.js", "live.js"] if live else ["study.js"]
+    remarks = {str(number): network.remark for number, network in enumerate(info.networks) if network.remark}
     return render.page(
         "study.html",
         charts=charts.study_charts(info, rows),
         styles=["study.css"],
-        scripts=["study.js", *(["live.js"] if live else [])],
+        scripts=scripts,
         datasets={"networks": rows},
         data={
             "study": info.name,
             "verify": typed("verify"),
             "minimised": [str(metric) for metric in info.config.minimised],
-            "filters": [(field, low, high) for _, field, low, high in filters],
-            "remarks": {str(number): each.remark for number, each in enumerate(info.networks) if each.remark},
+            "filters": [(each.field, each.low, each.high) for each in filters],
+            "remarks": remarks,
         },
         info=info,
-        filters=[(words, low, high) for words, _, low, high in filters],
+        filters=filters,
         margin=_margin(info),
         progress=history.progress(info),
         accounting=history.accounting(info),
@@ -79,25 +79,33 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
         weights=_weights(info),
         trial_page=_trial_page(info),
         commands=commands(info),
-        mistakes=mistakes(proof.record, proof.inspections) if proof else None,
-        analysis=analyse(network.architecture, task) if network else None,
-        stored=analyse(network.architecture, task).stored_numbers if network else None,
+        mistakes=mistakes(info.proof.record, info.proof.inspections) if info.proof else None,
+        analysis=analyse(info.network.architecture, task) if info.network else None,
         tables={"facts": made_by(info).items(), "settings": settings(info), "recipe": recipe_rows(info.config)},
         live=live,
         most_named=MOST_NAMED,
     )
 
 
-def _filters(info: StudyFacts) -> list[tuple[str, str, str, str]]:
-    """Return the filters of the table of networks: label, field, and the names of the inputs for both limits."""
-    fields = ("cost", "second")
+class _Filter(NamedTuple):
+    """Filter of the table of networks: label, field of a row, and names of the inputs for the lower and upper limit."""
+
+    label: str
+    field: str
+    low: str
+    high: str
+
+
+def _filters(info: StudyFacts) -> list[_Filter]:
+    """Return a filter for each minimised metric, the parameters and the validation accuracy."""
     filters = [
-        (OBJECTIVES[metric], field, f"least_{field}", f"most_{field}")
-        for metric, field in zip(info.config.minimised, fields, strict=False)
+        _Filter(OBJECTIVES[metric], field, f"least_{field}", f"most_{field}")
+        for metric, field in zip(info.config.minimised, ("cost", "second"), strict=False)
         if metric is not Metric.PARAMETERS
     ]
-    sizes = ("parameters", "parameters", "smallest", "largest")
-    return [*filters, sizes, ("validation, %", "validation_pct", "least", "most")]
+    filters.append(_Filter("parameters", "parameters", "smallest", "largest"))
+    filters.append(_Filter("validation, %", "validation_pct", "least", "most"))
+    return filters
 
 
 def _margin(info: StudyFacts) -> str:
@@ -114,18 +122,20 @@ def _margin(info: StudyFacts) -> str:
 
 def commands(info: StudyFacts) -> list[str]:
     """Return the command that began the study and the command that trains the answer again, as far as known."""
-    first = [shlex.join(entry.event.command) for entry in info.sessions[:1]]
-    seeds = ["--seeds", str(info.row.seeds)] if info.row else []
-    words = words_of(info.row) if info.row else (info.answer.hash,) if info.answer else ()
-    again = [typed("verify", *words, *seeds)] if words else []
-    return [command for command in (*first, *again) if command]
+    commands = [shlex.join(entry.event.command) for entry in info.sessions[:1] if entry.event.command]
+    if info.row is not None:
+        commands.append(typed("verify", *words_of(info.row), "--seeds", str(info.row.seeds)))
+    elif info.answer is not None:
+        commands.append(typed("verify", info.answer.hash))
+    return commands
 
 
 def _weights(info: StudyFacts) -> str:
     """Return the path, relative to the study, of the first kept weights of the answer; empty if none are kept."""
+    if info.record is None:
+        return ""
     folder = info.study.folder
-    evidence = info.answer.record if info.answer else None
-    paths = [weights_path(folder.parent / "records", evidence, run.index) for run in evidence.seeds] if evidence else []
+    paths = (weights_path(folder.parent / "records", info.record, run.index) for run in info.record.seeds)
     return next((os.path.relpath(path, folder) for path in paths if path.exists()), "")
 
 
@@ -136,9 +146,10 @@ def trial_page_path(folder: Path, record: Record) -> Path:
 
 def _trial_page(info: StudyFacts) -> str:
     """Return the file name of the page that runs the answer in the browser; empty if there is no page."""
-    evidence = info.answer.record if info.answer else None
-    path = trial_page_path(info.study.folder, evidence) if evidence else None
-    return path.name if path and path.exists() else ""
+    if info.record is None:
+        return ""
+    path = trial_page_path(info.study.folder, info.record)
+    return path.name if path.exists() else ""
 
 
 def _caveats(info: StudyFacts) -> dict[str, Any]:
@@ -150,11 +161,15 @@ def _caveats(info: StudyFacts) -> dict[str, Any]:
     images, and the accuracy on the remaining images.
     """
     answer = info.answer
-    threshold = info.config.threshold_pct
-    runs = answer.record.seeds if answer and answer.record else ()
+    threshold_pct = info.config.threshold_pct
+    runs = info.record.seeds if info.record else ()
     # A damaged line of the log names no data set, so the read counts for all data sets.
     reads = [purpose for name, purpose in info.evidence.test_reads if name in ("", info.config.dataset)]
-    fresh = [(network.first_pct, network.fresh_pct) for network in info.networks if network.fresh_pct]
+    falls = []
+    for network in info.networks:
+        first_pct = network.first_pct
+        if network.fresh_pct and first_pct is not None and statistics.reaches(first_pct, threshold_pct):
+            falls.append(first_pct - statistics.mean(network.fresh_pct))
     return {
         "winner_reads": sum(answer.hash in purpose.split() for purpose in reads) if answer else 0,
         "workspace_reads": len(reads),
@@ -162,11 +177,7 @@ def _caveats(info: StudyFacts) -> dict[str, Any]:
         "label_errors": _label_errors(runs, info.config.dataset),
         "diverged_seeds": sum(seed.status is Status.DIVERGED for seed in runs),
         "diverged_in_search": sum(result.status is Status.DIVERGED for result in info.results),
-        "falls": [
-            first - statistics.mean(accuracies)
-            for first, accuracies in fresh
-            if first is not None and statistics.reaches(first, threshold)
-        ],
+        "falls": falls,
     }
 
 
@@ -194,8 +205,9 @@ def study_summary(info: StudyFacts) -> str:
 
 def comparison_summary(facts: SimpleNamespace) -> str:
     """Return the Markdown summary of a comparison of networks or studies."""
-    kind = "studies" if hasattr(facts, "infos") else "networks"
-    return render.markdown("summary.md", **{"study": None, "studies": None, "networks": None, kind: facts})
+    if hasattr(facts, "infos"):
+        return render.markdown("summary.md", study=None, studies=facts, networks=None)
+    return render.markdown("summary.md", study=None, studies=None, networks=facts)
 
 
 # ``place`` is the rank in the table of the report. ``macs`` was added later: programs may read columns by position.
