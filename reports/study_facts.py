@@ -132,7 +132,9 @@ def _networks(study: StudyState, rows: Mapping[str, LeaderboardRow]) -> tuple[Ne
 def front_of(networks: Iterable[NetworkFacts]) -> list[NetworkFacts]:
     """Return the Pareto front of the trained networks over cost and validation accuracy, lowest cost first."""
     trained = [network for network in networks if network.complete and network.accuracy_pct is not None]
-    return pareto_front(trained, lambda network: (network.cost, -(network.accuracy_pct or 0.0), network.hash))
+    return pareto_front(
+        trained, lambda network: (network.cost, -statistics.mean(network.validation_accuracies_pct), network.hash)
+    )
 
 
 def _remark(decision: StateDecision | None, early_end_text: str, pruned_texts: Iterable[str]) -> str:
@@ -156,7 +158,9 @@ def _network(
     predicted_pct_by_trial: Mapping[int, float | None],
 ) -> NetworkFacts:
     deciding_runs, other_length_runs = _by_length(results, decision)
-    proposal = _deciding_proposal(proposals, deciding_runs)
+    # The latest proposal if no run has ended.
+    deciding_trials = [run.trial for run in deciding_runs[:1]]
+    proposal = next((each for each in proposals if each.trial in deciding_trials), proposals[-1])
     confirming_runs = [run for run in deciding_runs if run.purpose is Purpose.CONFIRM]
     progress = _progress(deciding_runs, predicted_pct_by_trial)
     pruned_texts = [
@@ -184,12 +188,6 @@ def _network(
         epochs=deciding_runs[0].recipe.epochs if deciding_runs else proposal.epochs,
         runs=(*deciding_runs, *other_length_runs),
     )
-
-
-def _deciding_proposal(proposals: Sequence[Proposal], deciding_runs: Sequence[Result]) -> Proposal:
-    """Return the proposal of the first deciding run; the latest proposal if there is no such run."""
-    trial = deciding_runs[0].trial if deciding_runs else None
-    return next((proposal for proposal in proposals if proposal.trial == trial), proposals[-1])
 
 
 def _by_length(results: Sequence[Result], decision: StateDecision | None) -> tuple[list[Result], list[Result]]:

@@ -12,6 +12,13 @@ from harness.studies.events import Entry, Event, RunEnded, line, read_line
 from harness.system import files
 from harness.training.result import Result
 
+ON_FRESH_SEEDS: dict[str, Any] = {
+    "trial": 0,
+    "hash": "",
+    "parameters": 1,
+    "validation_accuracy_pct": 99.0,
+    "validation_seeds": 2,
+}
 # What an event must have; what a test does not name has no part in what it shows.
 BLANKS: dict[str, dict[str, Any]] = {
     "proposed": {
@@ -25,9 +32,9 @@ BLANKS: dict[str, dict[str, Any]] = {
     "looked": {"rejected": {}},
     "repeated": {"trial": 0},
     "rung": {"trial": 0, "epoch": 1},
-    "standing": {"trial": 0, "hash": "", "parameters": 1},
-    "refuted": {"trial": 0, "hash": "", "parameters": 1},
-    "winner": {"trial": 0, "hash": "", "parameters": 1},
+    "standing": ON_FRESH_SEEDS,
+    "refuted": ON_FRESH_SEEDS,
+    "winner": ON_FRESH_SEEDS,
     "postponed": {"hash": "", "parameters": 1, "seconds": 0.0},
 }
 

@@ -286,9 +286,13 @@ class SearchOutcome:
     def _more_effort(self, sentences: tuple[str, ...], advice: str) -> Advice:
         effort = self.plan.effort
         if self.state.of_kind(SessionEnded)[-1].event.reason == EndReason.TRIALS:
-            more = {"--trials": f"{2 * max(effort.trials or 1, trials_beside_floor(self.state.candidates.values()))}"}
-            return self._advised("trials", sentences, more, advice)
-        seconds = max(2 * (effort.seconds or 0.0), least_seconds(self.plan.data.train_size))
+            trials = max(1, trials_beside_floor(self.state.candidates.values()))
+            if effort.trials is not None:
+                trials = max(trials, effort.trials)
+            return self._advised("trials", sentences, {"--trials": f"{2 * trials}"}, advice)
+        seconds = least_seconds(self.plan.data.train_size)
+        if effort.seconds is not None:
+            seconds = max(seconds, 2 * effort.seconds)
         while seconds <= self.state.seconds:
             seconds *= 2
         more = {"--time": duration_option(seconds)} if effort.seconds is not None else {}

@@ -7,6 +7,7 @@ the row of the answer, so it is defined while the search runs and after later ve
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -111,20 +112,22 @@ def ending(state: StudyState, row: LeaderboardRow | None = None, *, is_at_work: 
         row: Row of the answer, or of the winner whose verification missed; None without a record.
         is_at_work: Whether a program works on the study.
     """
-    answer = _unverified_answer(state) if row is None else None
+    answer = _unverified_answer(state, row)
     outcome = _outcome(state, row, answer)
     return Ending(
         outcome=outcome,
         answer=_answer_text(state, row, answer),
         shortfall="" if row is None or row.reached else shortfall(row),
-        missed=tuple(_missed_text(state, *each) for each in missed_verdicts(state, row)),
+        missed=tuple(_missed_texts(state, row)),
         reason=_reason(state, is_at_work=is_at_work),
         advice=_next_advice(state, row, answer, is_at_work=is_at_work),
     )
 
 
-def _unverified_answer(state: StudyState) -> WinnerChosen | None:
-    """Return the answer, or else the last winner unless its verification missed, with the result on fresh seeds."""
+def _unverified_answer(state: StudyState, row: LeaderboardRow | None) -> WinnerChosen | None:
+    """Return the answer without a row, or else the last winner unless its verification missed."""
+    if row is not None:
+        return None
     if state.answer is not None:
         return WinnerChosen(**state.answer.on_fresh_seeds)
     winners = [entry.event for entry in state.of_kind(WinnerChosen)]
@@ -172,7 +175,7 @@ def _answer_text(state: StudyState, row: LeaderboardRow | None, answer: WinnerCh
     if candidate is not None:
         size = size_text(answer.parameters, candidate.costs, metrics)
     text = f"not verified: {size} (hash {answer.hash})"
-    if answer.validation_seeds and answer.validation_accuracy_pct is not None:
+    if answer.validation_seeds:
         seeds = counted(answer.validation_seeds, "fresh seed")
         text += f", {answer.validation_accuracy_pct:.2f} % on validation images over {seeds}"
     return text
@@ -223,10 +226,11 @@ def missed_verdicts(state: StudyState, row: LeaderboardRow | None) -> list[tuple
     ]
 
 
-def _missed_text(state: StudyState, candidate: Candidate, verdict: Verified) -> str:
-    size = size_text(candidate.proposal.parameters, candidate.costs, state.config.minimised)
-    accuracy = _accuracy_text(verdict.mean_test_accuracy_pct, verdict.seeds)
-    return f"target missed on the test images: {size}, {accuracy} (hash {verdict.hash})"
+def _missed_texts(state: StudyState, row: LeaderboardRow | None) -> Iterator[str]:
+    for candidate, verdict in missed_verdicts(state, row):
+        size = size_text(candidate.proposal.parameters, candidate.costs, state.config.minimised)
+        accuracy = _accuracy_text(verdict.mean_test_accuracy_pct, verdict.seeds)
+        yield f"target missed on the test images: {size}, {accuracy} (hash {verdict.hash})"
 
 
 def _reason(state: StudyState, *, is_at_work: bool) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from harness.searching.finder import Inquiry
 from harness.searching.optuna_sampler import takes_problem
 from harness.searching.proposer import ASKS, InquiryAnswer
-from harness.searching.time_budget import TimeLeft, work_of
+from harness.searching.time_budget import work_of
 from harness.studies.candidate import Candidate
 from harness.studies.config import StudyConfig
 from harness.studies.events import NO_TIME, Event, Proposal, Repeated
@@ -138,9 +138,7 @@ class Asker:
         stop = self.stop
         if stop is None:
             return None
-        return lambda result: stop(
-            Rung(str(result.architecture), len(result.history), result.validation_accuracy_pct or 0.0)
-        )
+        return lambda result: stop(Rung(str(result.architecture), len(result.history), result.validated.accuracy_pct))
 
     def propose(self, inquiry: Inquiry) -> InquiryAnswer:
         """Return the next proposal; without a network after too many known or infeasible answers in a row.
@@ -161,7 +159,10 @@ class Asker:
             if hash_ in known:
                 passed.append(Repeated(trial=known[hash_], hash=hash_))
                 continue
-            epochs = self._longest(time_left, architecture.form, analysis)
+            network_work = work_of(analysis)
+            lengths = [each for each in self.lengths if each <= self.problem.epochs] or [self.problem.epochs]
+            in_time = [each for each in lengths if time_left.has(each, network_work, architecture.form)]
+            epochs = max(in_time, default=None)
             reason = judge(self.space, architecture, inquiry.max_cost, inquiry.objective).reason
             if reason is None and epochs is not None:
                 proposal = Proposal(
@@ -195,12 +196,6 @@ class Asker:
             return architecture, feasibility.analysis
         why = feasibility.message or "the network is not in the list of allowed networks"
         raise ContentError(f"{self.name} answered {shown(answer)}, which is not allowed: {why}")
-
-    def _longest(self, time_left: TimeLeft, form: str, analysis: Analysis) -> int | None:
-        """Return the largest allowed number of epochs that fits the time left; None if no number fits."""
-        lengths = [epochs for epochs in self.lengths if epochs <= self.problem.epochs] or [self.problem.epochs]
-        work = work_of(analysis)
-        return max((epochs for epochs in lengths if time_left.has(epochs, work, form)), default=None)
 
     def restore(self, events: Iterable[Event], candidates: Mapping[int, Candidate]) -> None:
         """Do nothing, as in ``tell``."""

@@ -261,6 +261,8 @@ class Finder:
         """Return the acquisition function of this inquiry, with a surrogate fitted to all observations."""
         config = self.config
         allowed = (100 - config.threshold_pct) * 100
+        firsts = (candidate.first for candidate in self.candidates.values())
+        images = next((first.validation_size for first in firsts if first and first.validation_size), IMAGES)
         if self.past.is_settled:
             model = Surrogate(self._observations(), PRIOR_ERRORS, SETTLED)
         else:
@@ -272,7 +274,7 @@ class Finder:
             lengths=config.all_lengths,
             taken=self.taken,
             allowed=allowed,
-            images=self._validation_images(),
+            images=images,
             calibration=form_calibration(self.candidates.values()),
             below=self.max_cost + 1,
             open=tuple(self._open_networks()),
@@ -280,25 +282,18 @@ class Finder:
             time_left=self.time_left,
         )
 
-    def _validation_images(self) -> int:
-        """Return the number of validation images from the first finished run; ``IMAGES`` before any run."""
-        firsts = [candidate.first for candidate in self.candidates.values()]
-        return next((first.validation_size for first in firsts if first is not None and first.validation_size), IMAGES)
-
     def _observations(self) -> list[Observation]:
         """Return evenly spaced prior observations and the latest of the study, ``_MOST_OBSERVATIONS`` in total."""
-        own = (self._observation_of(candidate) for candidate in reversed(list(self.candidates.values())))
+        ratios = rung_ratios(self.candidates.values())
+        own = (self._observation_of(candidate, ratios) for candidate in reversed(list(self.candidates.values())))
         latest = list(itertools.islice((each for each in own if each is not None), _MOST_OBSERVATIONS))[::-1]
         past = self.past.observations
         count = min(len(past), _MOST_OBSERVATIONS - len(latest))
         return [*(past[number * len(past) // count] for number in range(count)), *latest]
 
-    @functools.cached_property
-    def _rung_ratios(self) -> dict[float, float]:
-        return rung_ratios(self.candidates.values())
-
-    def _observation_of(self, candidate: Candidate) -> Observation | None:
-        errors, first = candidate.expected_errors(self._rung_ratios), candidate.first
+    def _observation_of(self, candidate: Candidate, ratios: Mapping[float, float]) -> Observation | None:
+        errors = candidate.expected_errors(ratios)
+        first = candidate.first
         # The errors of linear models are not informative about convolutional networks.
         says_nothing = is_linear(candidate.proposal.origin, candidate.proposal.architecture)
         if errors is None or first is None or not first.validation_size or says_nothing:
@@ -316,7 +311,8 @@ class Finder:
         for candidate in self.rivals:
             cost = combined_cost(candidate.costs, self.objective)
             if candidate.first is None:
-                yield cost, candidate.proposal.chance or 0.0
+                if candidate.proposal.chance is not None:
+                    yield cost, candidate.proposal.chance
             elif candidate.passed_first and not candidate.is_confirmed and not candidate.is_refuted:
                 yield cost, candidate.chance_to_stand
 
@@ -421,7 +417,11 @@ class Finder:
             candidates += f"probability of {100 * UNLIKELY:g} % or more to reach the target; the remaining time is "
             return f"{candidates}reserved for a second verification", self.time_would_help
         lacks_time = self._has_option_with_endless_time()
-        limits = cost_text + (time_text if lacks_time else self._conditions_text())
+        limits = cost_text + time_text
+        if not lacks_time:
+            # Without upper bounds of the objective, which ``max_cost`` replaces.
+            others = (each for each in self.space.conditions if each.metric != self.objective or ">" in each.comparison)
+            limits = cost_text + "".join(f" and {each}" for each in dict.fromkeys(others))
         if self.listed_options is not None:
             return f"the space has no further network with {limits}", lacks_time
         nearest = ""
@@ -432,11 +432,8 @@ class Finder:
 
     def _has_option_with_endless_time(self) -> bool:
         """Return whether random draws contain a new network if the time limit of a training is removed."""
+        if self.time_left.seconds is None:
+            return False
         inquiry = Inquiry(self.max_cost, self.candidates, replace(self.time_left, seconds=None), self.objective)
         finder = Finder(self.space, self.config, inquiry, self.past)
-        return self.time_left.seconds is not None and next(finder.draw_options(random.Random(0)), None) is not None
-
-    def _conditions_text(self) -> str:
-        """Return the conditions of the space without upper bounds of the objective, which ``max_cost`` replaces."""
-        others = (each for each in self.space.conditions if each.metric != self.objective or ">" in each.comparison)
-        return "".join(f" and {each}" for each in dict.fromkeys(others))
+        return next(finder.draw_options(random.Random(0)), None) is not None

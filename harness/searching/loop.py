@@ -21,7 +21,7 @@ from harness.searching.floor import trials_beside_floor
 from harness.searching.proposer import Proposer
 from harness.searching.quote import Outlook, quote
 from harness.searching.state import Observer, Search
-from harness.searching.surrogate.model import Past
+from harness.searching.surrogate.model import NO_PAST, Past
 from harness.searching.surrogate.past import observations, read_prior, transfer
 from harness.searching.time_budget import Effort
 from harness.searching.turn import WEIGHTS, turn_of
@@ -116,8 +116,10 @@ def open_search(
     """
     config = state.config
     data = dataset(config.dataset)
-    prior = read_prior(state.folder) or ()
-    past = Past(observations(prior, config.recipe, data), transfer(prior, config.recipe))
+    prior = read_prior(state.folder)
+    past = NO_PAST
+    if prior is not None:
+        past = Past(observations(prior, config.recipe, data), transfer(prior, config.recipe))
     space = parse_space(config.space_text, config.space, data.task)
     method = method_of(config, space, effort.workers)
     proposer = method or Proposer(space, config, past=past, floor=floor)
@@ -274,7 +276,8 @@ def _confirmable(search: Search, *, explored: bool) -> Candidate | None:
         explored: True if no further proposals will be made.
     """
     half = max(1, search.workers // 2)
-    being_confirmed = Counter(job.trial or 0 for job in search.at_work if job.purpose is Purpose.CONFIRM)
+    confirming = [job for job in search.at_work if job.purpose is Purpose.CONFIRM]
+    being_confirmed = Counter(job.trial for job in confirming if job.trial is not None)
 
     def most_worth(candidates: list[Candidate]) -> Candidate | None:
         return race.next_to_confirm(candidates, search.turn, being_confirmed, search.run_seconds)

@@ -161,8 +161,8 @@ class _OnFreshSeeds(Event):
     trial: int
     hash: str
     parameters: int
-    validation_accuracy_pct: float | None = None
-    validation_seeds: int | None = None
+    validation_accuracy_pct: float
+    validation_seeds: int
 
 
 class Confirmed(_OnFreshSeeds, word="standing"):

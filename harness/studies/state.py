@@ -166,7 +166,8 @@ class StudyState:
             case FailedConfirmation():
                 self._on_refuted(entry.elapsed, event)
             case WinnerChosen():
-                self._on_winner(entry.elapsed, event)
+                self._winner = event.trial
+                self._record_decision(entry.elapsed, event, None, self._max_cost)
             case Verified() if self._winner is not None:
                 self.verdicts[self._winner] = event
                 if self._winner in self.proposals:
@@ -223,8 +224,11 @@ class StudyState:
         others = self.confirmations if self.config.is_front else []
         self.confirmations = [*others, event.trial]
         self._limiting_hash = event.hash
-        self._forget_restored_max_cost(elapsed)
-        # After the correction of the last decision.
+        last = self.decisions[-1] if self.decisions else None
+        if last is not None and last.state is NetworkState.REFUTED and elapsed - last.elapsed < _REPLACEMENT_SECONDS:
+            # The network replaces the refuted network at once, so the refutation has not raised the largest cost.
+            del self.decisions[-1]
+            self.decisions.append(last._replace(max_cost=self._max_cost))
         max_cost = self._max_cost if event.budget is None else event.budget
         self.decisions.append(self._record_decision(elapsed, event, StateStep.CONFIRMED, max_cost))
 
@@ -236,20 +240,9 @@ class StudyState:
             max_cost = self.config.limits[0]
         self.decisions.append(self._record_decision(elapsed, event, StateStep.REFUTED, max_cost))
 
-    def _on_winner(self, elapsed: float, event: WinnerChosen) -> None:
-        self._winner = event.trial
-        self._record_decision(elapsed, event, None, self._max_cost)
-
     @property
     def _max_cost(self) -> int:
         return self.decisions[-1].max_cost if self.decisions else self.config.limits[0]
-
-    def _forget_restored_max_cost(self, elapsed: float) -> None:
-        """Remove the largest cost restored by a refutation if another network replaces the refuted network at once."""
-        last = self.decisions[-1] if self.decisions else None
-        if last is not None and last.state is NetworkState.REFUTED and elapsed - last.elapsed < _REPLACEMENT_SECONDS:
-            del self.decisions[-1]
-            self.decisions.append(last._replace(max_cost=self._max_cost))
 
     def _record_decision(
         self,
@@ -266,8 +259,9 @@ class StudyState:
         if step is not None:
             self._advance_network(event.hash, step)
         state = self.network_states.get(event.hash, NetworkState.WAITING)
-        seeds = event.validation_seeds or 0
-        decision = StateDecision(elapsed, event.hash, event.trial, cost, state, seeds, was_confirmed, max_cost)
+        decision = StateDecision(
+            elapsed, event.hash, event.trial, cost, state, event.validation_seeds, was_confirmed, max_cost
+        )
         self.last_decisions[event.hash] = decision
         return decision
 

@@ -196,7 +196,10 @@ def _image_sets(job: Job, loaded: TrainingData, device: torch.device) -> tuple[I
     fold = (job.seed_index + shift) % loaded.data.dataset.folds
     train_set, validation_set = loaded.parts(device, None if job.purpose is Purpose.VERIFY else fold)
     if job.image_share < 1:
-        train_set = _some_of(train_set, job.image_share, job.seed_index)
+        # Shuffled, because images may be sorted by class; equal for equal seeds.
+        order = torch.randperm(len(train_set), generator=torch.Generator().manual_seed(job.seed_index))
+        part = order[: max(1, round(job.image_share * len(train_set)))].to(device)
+        train_set = replace(train_set, pixels=train_set.pixels[part], labels=train_set.labels[part])
     return train_set, validation_set
 
 
@@ -216,14 +219,6 @@ def _write_checkpoint(run: Training, path: Path) -> None:
     content = buffer.getvalue()
     # torch.load does not compare the checksums of the archive, so a flipped bit would not be detected.
     files.write_bytes(path, hashlib.sha256(content).digest() + content)
-
-
-def _some_of(images: Images, share: float, seed: int) -> Images:
-    """Return a random share of the images, equal for equal seeds."""
-    # Shuffled, because images may be sorted by class.
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
-    part = order[: max(1, round(share * len(images)))].to(images.pixels.device)
-    return replace(images, pixels=images.pixels[part], labels=images.labels[part])
 
 
 def _resumed_or_new_run(job: Job, new_run: Callable[[], Training]) -> Training:

@@ -82,6 +82,12 @@ class Training:
     diverged: bool = False  # whether a loss was not finite, which ends the run
     history: list[Epoch] = field(default_factory=list)
 
+    @property
+    def last_loss(self) -> float:
+        """Training loss of the last epoch; infinite if the run diverged."""
+        loss = self.history[-1].train_loss
+        return math.inf if loss is None else loss
+
 
 def start(
     architecture: Architecture,
@@ -150,18 +156,13 @@ def best_start(first: Training, new_start: Callable[[int], Training], images: Im
             while len(run.history) < halving.epochs and not run.diverged:
                 train_epoch(run, images)
             native = run.native
-        runs.sort(key=_last_loss)
+        runs.sort(key=lambda run: run.last_loss)
         overhead += sum(run.seconds for run in runs[halving.survivors :])
         runs = runs[: halving.survivors]
     best = runs[0]
     best.seconds += overhead
     best.history[-1] = replace(best.history[-1], train_seconds=best.seconds)
     return best
-
-
-def _last_loss(run: Training) -> float:
-    loss = run.history[-1].train_loss
-    return math.inf if loss is None else loss
 
 
 def train_epoch(run: Training, images: Images) -> Epoch:

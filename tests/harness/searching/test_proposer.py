@@ -383,7 +383,7 @@ def test_a_network_teaches_the_mean_of_its_runs_under_its_own_length():
     trained.proposal = replace(trained.proposal, epochs=5)
 
     row = row_of(one_convolution(20), MNIST, 5, *TRAINING)
-    assert finder_of()._observation_of(trained) == Observation(row, 90.0, 3, 0.0)
+    assert finder_of()._observation_of(trained, TYPICAL_RATIO) == Observation(row, 90.0, 3, 0.0)
 
 
 def test_a_pruned_run_teaches_a_guess_and_a_failed_one_nothing():
@@ -391,7 +391,9 @@ def test_a_pruned_run_teaches_a_guess_and_a_failed_one_nothing():
     assert trained.first is not None
     stopped = replace(trained.first, status=Status.PRUNED, history=trained.first.history[:2])
     failed = replace(trained.first, status=Status.DIVERGED, validation_errors=None, validation_size=None)
-    guess, *nothing = (finder_of()._observation_of(replace(trained, first=first)) for first in (stopped, failed, None))
+    guess, *nothing = (
+        finder_of()._observation_of(replace(trained, first=first), TYPICAL_RATIO) for first in (stopped, failed, None)
+    )
 
     assert guess is not None
     assert guess.errors == pytest.approx(300 * TYPICAL_RATIO[0.25])

@@ -53,7 +53,9 @@ def events_of(trial: int, kind: type[Any] | Status | bool | None) -> list[Event]
         return [RunEnded(run=replace(run, trial=trial, hash=HASHES[trial]))]
     if kind is None or isinstance(kind, bool):
         return [*events_of(trial, WinnerChosen), Verified(hash=HASHES[trial], passed=kind)]
-    event: Event = kind(trial=trial, hash=HASHES[trial], parameters=1000)
+    event: Event = kind(
+        trial=trial, hash=HASHES[trial], parameters=1000, validation_accuracy_pct=99.0, validation_seeds=2
+    )
     return [event]
 
 
