@@ -21,14 +21,14 @@ from harness.searching.ending import ending
 from harness.searching.surrogate.past import alike, read_prior
 from harness.studies.candidate import VERIFIED_STATES, NetworkState, costs_of, why_refuted
 from harness.studies.config import StudyConfig, is_owned, read_config, settings_of
-from harness.studies.events import Proposal, RungReached, SessionBegan, WinnerChosen
+from harness.studies.events import Proposal, RungReached, SessionBegan
 from harness.studies.log import read_state
 from harness.studies.state import StateDecision, StudyState
 from harness.system import statistics
 from harness.system.document import parse_json
 from harness.system.files import Workspace
 from harness.training.recipe import recipe_document
-from harness.training.result import Environment, Inspection, Purpose, Result, Status, read_inspections
+from harness.training.result import Environment, Inspection, Purpose, Result, Status, finite, read_inspections
 from reports.render import DASH, count, plural
 from search_spaces.catalog import network_name
 from search_spaces.network import Architecture
@@ -356,25 +356,17 @@ class StudyFacts:
         self.network = next((item for item in self.networks if self.answer and item.hash == self.answer.hash), None)
 
     def _answer(self) -> _StudyAnswer | None:
-        answer = self.study.answer
-        chosen = [entry.event for entry in self.study.of_kind(WinnerChosen)]
-        if answer is None and not chosen:
+        result = self.study.result
+        if result is None:
             return None
-        # Without an answer, report on the last winner, whose verification missed the target.
-        trial = chosen[-1].trial if answer is None else answer.proposal.trial
-        candidate = self.study.candidates.get(trial)
-        if candidate is None:
-            return _StudyAnswer(chosen[-1].hash, chosen[-1].parameters, chosen[-1].validation_accuracy_pct)
-        proposal = candidate.proposal
-        recipe, _ = self.config.recipe_of(proposal.epochs)
-        own = [item for item in self.measured if item.row.hash == proposal.hash]
+        proposal = self.study.proposals.get(result.trial)
+        recipe, _ = self.config.recipe_of(None if proposal is None else proposal.epochs)
+        own = [item for item in self.measured if item.row.hash == result.hash]
         rows = [item for item in own if item.row.recipe_hash == recipe.hash]
         best = min(rows, key=lambda item: item.row.rank, default=None)
         if best is not None:
-            return _StudyAnswer(proposal.hash, proposal.parameters, None, best.record, best.row)
-        accuracies = candidate.fresh_pct
-        validation_pct = statistics.mean(accuracies) if accuracies else None
-        return _StudyAnswer(proposal.hash, proposal.parameters, validation_pct)
+            return _StudyAnswer(result.hash, result.parameters, None, best.record, best.row)
+        return _StudyAnswer(result.hash, result.parameters, finite(result.validation_accuracy_pct))
 
 
 def read_evidence(workspace: Workspace) -> WorkspaceEvidence:

@@ -31,6 +31,7 @@ from harness.searching.surrogate.features import Row, network_row, training_row
 from harness.searching.surrogate.model import Surrogate, seed_variance
 from harness.searching.time_budget import CAUTION, TimeLeft, rounds, verifying, work_of
 from harness.studies.candidate import CONFIRM_SEEDS, Candidate, needed_share
+from harness.studies.events import Proposal
 from harness.training.recipe import Recipe, length_factor
 from search_spaces.network import Analysis
 from search_spaces.space import Draw, Feasibility, Objective, measured
@@ -90,6 +91,19 @@ class Option:
         row = network_row(network, analysis)
         cost = measured(analysis, objective)
         return cls(proposal, analysis, network.hash, cost, row, work_of(analysis), network.form)
+
+    def proposal(self, trial: int, origin: str, epochs: int, chance: float | None = None) -> Proposal:
+        """Return the proposal of a training of ``epochs`` epochs."""
+        return Proposal(
+            trial=trial,
+            architecture=self.draw.architecture,
+            hash=self.hash,
+            parameters=self.analysis.parameters,
+            origin=origin,
+            decisions=self.draw.decisions,
+            epochs=epochs,
+            chance=chance,
+        )
 
     def seconds(self, epochs: int, time_left: TimeLeft) -> float:
         """Return the expected seconds of a training of ``epochs`` epochs."""

@@ -15,16 +15,7 @@ from harness.evidence import ledger
 from harness.evidence.bounds import VERIFIED_CONFIDENCE
 from harness.evidence.leaderboard import LeaderboardRow, cost_of, words_of
 from harness.evidence.verify import Verdict
-from harness.searching.ending import (
-    Advice,
-    Ending,
-    ending,
-    is_open,
-    missed_verdicts,
-    shortfall,
-    trained_count,
-    unconfirmed_text,
-)
+from harness.searching.ending import FAILURES, Ending, Outcome, ending
 from harness.searching.floor import best_linear, linear_document, trials_beside_floor
 from harness.searching.plan import SearchPlan
 from harness.searching.state import Search
@@ -37,6 +28,7 @@ from harness.system.errors import typed
 from harness.system.terminal import duration_option, duration_text
 from harness.training.native.driver import measured_latency
 from harness.training.native.engine import EngineUnavailable
+from harness.training.result import Purpose
 from search_spaces.notation import parse_conditions
 from search_spaces.space import Condition, Metric, draw, judge, size_text, uniform
 
@@ -70,6 +62,7 @@ class SearchOutcome:
         config = self.plan.config
         study = self.state
         end = self.ending
+        advice = self._printed_advice
         rejected = study.rejected.total()
         return {
             "study": self.plan.folder.name,
@@ -82,15 +75,15 @@ class SearchOutcome:
             "proposed": len(study.proposals) + rejected + study.repeated,
             "rejected": rejected,
             "repeated": study.repeated,
-            "trained": trained_count(study),
+            "trained": sum(run.purpose is Purpose.SEARCH and run.status not in FAILURES for run in study.results),
             "seconds": study.seconds,
             "winner": None if self.verdict is None else document_of(self.verdict.row),
             "reached": self.verdict is not None and self.verdict.passed,
-            "missed": [asdict(verdict) for _, verdict in missed_verdicts(study, self._row)],
+            "missed": [asdict(verdict) for verdict, _ in end.missed],
             "linear": self._linear(),
             "quote": self._quote(),
             "nearest_miss": None if self.nearest is None else asdict(self.nearest),
-            "last_words": end.advice.document() if end.advice is not None and end.advice.why else None,
+            "last_words": None if advice is None else asdict(advice) | {"command": advice.command},
             "report": str(report),
             "leaderboard": str(self.plan.workspace.leaderboard),
         }
@@ -103,6 +96,12 @@ class SearchOutcome:
     def ending(self) -> Ending:
         """End of the search; the advice is the logged advice (``outcome_of``)."""
         return ending(self.state, self._row)
+
+    @property
+    def _printed_advice(self) -> Advised | None:
+        """Advised if an obstacle prevented a (smaller) answer."""
+        advice = self.ending.advice
+        return advice if advice is not None and advice.why else None
 
     def text(self) -> str:
         """Return the outcome as text for the terminal."""
@@ -124,9 +123,10 @@ class SearchOutcome:
                 lines.append(f"latency on this machine: {latency:.0f} microseconds per image on a single core")
         if config.is_front:
             lines += self._front_lines()
-        lines += end.missed
-        if end.advice is not None and end.advice.why:
-            lines += [*end.advice.sentences, f"this command {end.advice.advice}:", f"  {end.advice.command}"]
+        lines += [sentence for _, sentence in end.missed]
+        advice = self._printed_advice
+        if advice is not None:
+            lines += [*advice.sentences, f"this command {advice.advice}:", f"  {advice.command}"]
         linear = self._linear()
         if linear is not None:
             accuracy = f"validation accuracy {linear['validation_accuracy_pct']:.2f} %"
@@ -179,7 +179,7 @@ class SearchOutcome:
             for each, verdict in ((each, study.verdicts.get(each.proposal.trial)) for each in study.front)
         ]
 
-    def advice(self) -> Advice | None:
+    def advice(self) -> Advised | None:
         """Return the advice; None if the target was met and no smaller candidate is left.
 
         The advice without a confirmed candidate is more time or trials if they ran out, else a larger budget if the
@@ -200,7 +200,7 @@ class SearchOutcome:
             return ()
         return (f"nearest: {miss_text(self.nearest, self.plan.config.minimised[0])}",)
 
-    def _to_verify(self, waiting: Postponed) -> Advice:
+    def _to_verify(self, waiting: Postponed) -> Advised:
         seconds = self.plan.effort.seconds
         elapsed = self.state.seconds
         sentence = (
@@ -212,12 +212,13 @@ class SearchOutcome:
         changes = {"--time": duration_option(60 * math.ceil(waiting.seconds / 60))}
         return self._advised("time", (sentence,), changes, f"{_SAME} and verifies the network")
 
-    def _without_answer(self) -> Advice:
+    def _without_answer(self) -> Advised:
         config = self.plan.config
         seconds = self.plan.effort.seconds
         elapsed = self.state.seconds
         nearest = self.nearest
-        sentences = (unconfirmed_text(self.state), f"the search {ending(self.state).reason}", *self._near())
+        end = self.ending
+        sentences = (end.answer, f"the search {end.reason}", *self._near())
         # In the second half of the time, networks may have been excluded only because the time left was too short.
         event = self.state.of_kind(SessionEnded)[-1].event
         if event.reason != EndReason.EXHAUSTED or (seconds is not None and elapsed > seconds / 2):
@@ -229,7 +230,7 @@ class SearchOutcome:
         if nearest is None:
             check = ("spaces", "check", self.typed_options.get("--space", config.space))
             effect = "lists the reasons why networks of the space are rejected"
-            return Advice(why="space", sentences=sentences, arguments=check, advice=effect)
+            return Advised(why="space", sentences=sentences, arguments=check, advice=effect)
         # The nearest miss with errors one standard deviation of the seeds higher should reach the new target.
         errors = min(1.0, nearest.errors * (1 + SEED_SHARE) / nearest.size)
         target = max(1, math.floor(100 * (100 - 100 * self.plan.offset.errors_ratio * errors)) / 100)
@@ -259,18 +260,19 @@ class SearchOutcome:
             changes["--limit"] = ",".join([*others, f"{metric}<={most}"])
         return changes
 
-    def _after_a_miss(self, verdict: Verdict) -> Advice:
+    def _after_a_miss(self, verdict: Verdict) -> Advised:
         row = verdict.row
-        sentence = shortfall(row)
+        end = self.ending
+        sentence = end.shortfall
         if verdict.is_held_back:
             arguments = ("verify", *words_of(row), "--certify")
-            return Advice(why="verification", sentences=(sentence,), arguments=arguments, advice="runs these seeds")
-        if is_open(row) and not verdict.contradicted:
+            return Advised(why="verification", sentences=(sentence,), arguments=arguments, advice="runs these seeds")
+        if end.outcome is Outcome.UNVERIFIED and not verdict.contradicted:
             arguments = ("verify", *words_of(row), "--seeds", "10")
             effect = "runs the seeds that a verdict requires"
-            return Advice(why="verification", sentences=(sentence,), arguments=arguments, advice=effect)
+            return Advised(why="verification", sentences=(sentence,), arguments=arguments, advice=effect)
         if verdict.contradicted:
-            sentence += ", which contradicts the record"
+            sentence = "the verification contradicts the record"
         origin = verdict.record.found
         if origin is not None and row.mean_test_accuracy_pct is not None:
             validation = f"{origin.validation_accuracy_pct:.2f} % on validation"
@@ -283,7 +285,7 @@ class SearchOutcome:
         changes = {"--seed": f"{self.plan.config.seed + 1}"}
         return self._advised("verification", (sentence, account), changes, "starts a search with a different seed")
 
-    def _more_effort(self, sentences: tuple[str, ...], advice: str) -> Advice:
+    def _more_effort(self, sentences: tuple[str, ...], advice: str) -> Advised:
         effort = self.plan.effort
         if self.state.of_kind(SessionEnded)[-1].event.reason == EndReason.TRIALS:
             trials = max(1, trials_beside_floor(self.state.candidates.values()))
@@ -298,12 +300,12 @@ class SearchOutcome:
         more = {"--time": duration_option(seconds)} if effort.seconds is not None else {}
         return self._advised("time", sentences, more, advice)
 
-    def _advised(self, why: str, sentences: tuple[str, ...], changes: Mapping[str, str], advice: str) -> Advice:
+    def _advised(self, why: str, sentences: tuple[str, ...], changes: Mapping[str, str], advice: str) -> Advised:
         # --study names the present study, so drop the option unless only the effort changes.
         options = {**self.typed_options, **changes}
         if changes.keys() - {"--time", "--trials"}:
             options.pop("--study", None)
-        return Advice(why=why, sentences=sentences, arguments=search_words(options), advice=advice)
+        return Advised(why=why, sentences=sentences, arguments=search_words(options), advice=advice)
 
 
 def holds(interval: tuple[float | None, float | None, float | None], value: float) -> bool:
@@ -355,8 +357,6 @@ def outcome_of(
         plan=plan, state=search.state, verdict=verdict, typed_options=typed_options, nearest=nearest, waiting=waiting
     )
     advice = outcome.advice()
-    if advice is not None:
-        advised = Advised(**asdict(advice))
-        if last != advised:
-            search.add(advised)
+    if advice is not None and last != advice:
+        search.add(advice)
     return outcome

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from harness.data.datasets import dataset
 from harness.evidence.bounds import VERIFIED_SEEDS
 from harness.evidence.leaderboard import LeaderboardRow, Tier, cost_of, words_of
 from harness.evidence.ledger import DEFAULT_SEEDS
-from harness.studies.candidate import Candidate, miss_text
 from harness.studies.events import Advised, EndReason, Postponed, SessionBegan, SessionEnded, Verified, WinnerChosen
 from harness.studies.state import StudyState
 from harness.system import statistics
-from harness.system.errors import typed
 from harness.system.terminal import counted, duration_text
 from harness.training.result import Purpose, Status
 from search_spaces.space import size_text
@@ -51,33 +48,6 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Advice:
-    """The next command for a study.
-
-    Attributes:
-        arguments: Arguments of ``harness``.
-        advice: Effect of the command, a verb phrase that continues "this command".
-        why: Obstacle that prevented a (smaller) answer: ``time``, ``trials``, ``target``, ``space`` or
-            ``verification``; empty if there is none.
-        sentences: Explanation, one line per item, without full stops.
-    """
-
-    arguments: tuple[str, ...]
-    advice: str
-    why: str = ""
-    sentences: tuple[str, ...] = ()
-
-    @property
-    def command(self) -> str:
-        """Shell command with the arguments."""
-        return typed(*self.arguments)
-
-    def document(self) -> dict[str, Any]:
-        """Return the advice as plain JSON values."""
-        return asdict(self) | {"command": self.command}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
     """The end of a search, or its state while it runs; sentences have no full stops.
 
@@ -85,7 +55,7 @@ class Ending:
         outcome: Outcome of the study.
         answer: Sentence on the answer, or on the networks trained without an answer.
         shortfall: Sentence on the test errors of an answer that did not reach the target; else empty.
-        missed: Sentence for each further network that missed the target on the test images.
+        missed: Further networks that missed the target on the test images, each with a sentence.
         reason: Why the search ended, a phrase that continues "the search".
         advice: Next command; None while the search runs, or if the log has no command.
     """
@@ -93,14 +63,15 @@ class Ending:
     outcome: Outcome
     answer: str
     shortfall: str
-    missed: tuple[str, ...]
+    missed: tuple[tuple[Verified, str], ...]
     reason: str
-    advice: Advice | None
+    advice: Advised | None
 
     @property
     def verdict(self) -> str:
         """Outcome, answer, shortfall and missed networks as sentences with full stops."""
-        sentences = filter(None, (self.outcome, self.answer, self.shortfall, *self.missed))
+        missed = (sentence for _, sentence in self.missed)
+        sentences = filter(None, (self.outcome, self.answer, self.shortfall, *missed))
         return " ".join(f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences)
 
 
@@ -112,29 +83,22 @@ def ending(state: StudyState, row: LeaderboardRow | None = None, *, is_at_work: 
         row: Row of the answer, or of the winner whose verification missed; None without a record.
         is_at_work: Whether a program works on the study.
     """
-    answer = _unverified_answer(state, row)
+    # A missed verification without a record leaves no answer.
+    answer = state.result if row is None else None
+    if answer is not None and answer.trial in state.missed:
+        answer = None
     outcome = _outcome(state, row, answer)
     return Ending(
         outcome=outcome,
         answer=_answer_text(state, row, answer),
-        shortfall="" if row is None or row.reached else shortfall(row),
-        missed=tuple(_missed_texts(state, row)),
+        shortfall="" if row is None or row.reached else _shortfall(row),
+        missed=tuple(_missed(state, row)),
         reason=_reason(state, is_at_work=is_at_work),
         advice=_next_advice(state, row, answer, is_at_work=is_at_work),
     )
 
 
-def _unverified_answer(state: StudyState, row: LeaderboardRow | None) -> WinnerChosen | None:
-    """Return the answer without a row, or else the last winner unless its verification missed."""
-    if row is not None:
-        return None
-    if state.answer is not None:
-        return WinnerChosen(**state.answer.on_fresh_seeds)
-    winners = [entry.event for entry in state.of_kind(WinnerChosen)]
-    return winners[-1] if winners and winners[-1].trial not in state.missed else None
-
-
-def is_open(row: LeaderboardRow) -> bool:
+def _is_open(row: LeaderboardRow) -> bool:
     """Whether further seeds decide the verification of a row."""
     mean_pct = row.mean_test_accuracy_pct
     return not row.reached and (mean_pct is None or statistics.reaches(mean_pct, row.target_pct))
@@ -143,7 +107,7 @@ def is_open(row: LeaderboardRow) -> bool:
 def _outcome(state: StudyState, row: LeaderboardRow | None, answer: WinnerChosen | None) -> Outcome:
     if row is not None and row.reached:
         return Outcome.REACHED
-    if answer is not None or (row is not None and is_open(row)):
+    if answer is not None or (row is not None and _is_open(row)):
         return Outcome.UNVERIFIED
     if row is not None or state.is_over:
         return Outcome.MISSED
@@ -168,8 +132,7 @@ def _answer_text(state: StudyState, row: LeaderboardRow | None, answer: WinnerCh
             f"{row.target_pct:g} % on {dataset(row.dataset).title}, in {duration_text(state.seconds)}"
         )
     if answer is None:
-        nearest = "" if state.nearest is None else f"; nearest: {miss_text(state.nearest, metrics[0])}"
-        return f"{unconfirmed_text(state)}{nearest}"
+        return _unconfirmed_text(state)
     candidate = state.candidates.get(answer.trial)
     size = counted(answer.parameters, "parameter")
     if candidate is not None:
@@ -181,12 +144,12 @@ def _answer_text(state: StudyState, row: LeaderboardRow | None, answer: WinnerCh
     return text
 
 
-def unconfirmed_text(state: StudyState) -> str:
-    """Return a sentence on a search without a confirmed network: limits, runs by end, and time."""
+def _unconfirmed_text(state: StudyState) -> str:
     config = state.config
     ends = Counter(run.status for run in state.results if run.purpose is Purpose.SEARCH)
+    trained = ends.total() - sum(ends[status] for status in FAILURES)
     text = f"no network of at most {config.bounds_text} was confirmed at a validation accuracy of "
-    text += f"{config.threshold_pct:.2f} %: {counted(trained_count(state), 'network')} trained"
+    text += f"{config.threshold_pct:.2f} %: {counted(trained, 'network')} trained"
     if ends[Status.PRUNED]:
         text += f" ({ends[Status.PRUNED]:,} pruned)"
     for status, words in FAILURES.items():
@@ -196,41 +159,26 @@ def unconfirmed_text(state: StudyState) -> str:
     return text if state.verdicts else f"{text}; the test set was not read"
 
 
-def trained_count(state: StudyState) -> int:
-    """Return the number of first runs that did not fail."""
-    return sum(run.purpose is Purpose.SEARCH and run.status not in FAILURES for run in state.results)
-
-
-def shortfall(row: LeaderboardRow) -> str:
-    """Return a sentence on the test errors of a verification that did not reach the target."""
+def _shortfall(row: LeaderboardRow) -> str:
     if row.test_errors_mean is None:
         return "no seed of the verification has been run"
     allowed = (100 - row.target_pct) / 100 * dataset(row.dataset).test_size
     text = f"the verification gave a mean of {row.test_errors_mean:,.1f} test errors over {counted(row.seeds, 'seed')}"
-    if row.reached:
-        return text
-    if not is_open(row):
+    if not _is_open(row):
         return f"{text}, {row.test_errors_mean - allowed:,.1f} more than the {allowed:,.1f} allowed"
     if row.seeds < VERIFIED_SEEDS:
         return f"{text}; {allowed:,.1f} are allowed, but the seeds are too few for a verdict"
     return f"{text}; declared seeds have not been run, so the tier of the row is {Tier.MEASURED}"
 
 
-def missed_verdicts(state: StudyState, row: LeaderboardRow | None) -> list[tuple[Candidate, Verified]]:
-    """Return the candidates that missed the target on the test images, except the network of ``row``."""
+def _missed(state: StudyState, row: LeaderboardRow | None) -> Iterator[tuple[Verified, str]]:
     own = None if row is None else (row.hash, row.recipe_hash)
-    return [
-        (state.candidates[trial], verdict)
-        for trial, verdict in state.verdicts.items()
-        if trial in state.missed & state.candidates.keys() and (verdict.hash, verdict.recipe_hash) != own
-    ]
-
-
-def _missed_texts(state: StudyState, row: LeaderboardRow | None) -> Iterator[str]:
-    for candidate, verdict in missed_verdicts(state, row):
-        size = size_text(candidate.proposal.parameters, candidate.costs, state.config.minimised)
-        accuracy = _accuracy_text(verdict.mean_test_accuracy_pct, verdict.seeds)
-        yield f"target missed on the test images: {size}, {accuracy} (hash {verdict.hash})"
+    for trial, verdict in state.verdicts.items():
+        candidate = state.candidates.get(trial)
+        if trial in state.missed and candidate is not None and (verdict.hash, verdict.recipe_hash) != own:
+            size = size_text(candidate.proposal.parameters, candidate.costs, state.config.minimised)
+            accuracy = _accuracy_text(verdict.mean_test_accuracy_pct, verdict.seeds)
+            yield verdict, f"target missed on the test images: {size}, {accuracy} (hash {verdict.hash})"
 
 
 def _reason(state: StudyState, *, is_at_work: bool) -> str:
@@ -263,38 +211,37 @@ def _why_ended(state: StudyState, event: SessionEnded, elapsed: float) -> str:
 
 def _next_advice(
     state: StudyState, row: LeaderboardRow | None, answer: WinnerChosen | None, *, is_at_work: bool
-) -> Advice | None:
+) -> Advised | None:
     sessions = state.of_kind(SessionBegan)
     # The first argument is the path of the program.
     again = sessions[-1].event.command[1:] if sessions else ()
     if state.is_over:
         advice = _logged_advice(state, row) or _verification_advice(row, answer)
-        return advice or (Advice(arguments=again, advice="continues the search") if again else None)
+        return advice or (Advised(arguments=again, advice="continues the search") if again else None)
     is_running = is_at_work and state.session is not None and isinstance(state.session.event, SessionBegan)
-    return None if is_running or not again else Advice(arguments=again, advice="continues the interrupted search")
+    return None if is_running or not again else Advised(arguments=again, advice="continues the interrupted search")
 
 
-def _logged_advice(state: StudyState, row: LeaderboardRow | None) -> Advice | None:
+def _logged_advice(state: StudyState, row: LeaderboardRow | None) -> Advised | None:
     """Return the advice at the end of the search, unless a later session or record has superseded the advice."""
     entries = state.of_kind(Advised)
     if not entries or entries[-1].elapsed < state.of_kind(SessionEnded)[-1].elapsed:
         return None
     if row is not None and entries[-1].utc < row.date_utc:
         return None
-    event = entries[-1].event
-    return Advice(arguments=event.arguments, advice=event.advice, why=event.why, sentences=event.sentences)
+    return entries[-1].event
 
 
-def _verification_advice(row: LeaderboardRow | None, answer: WinnerChosen | None) -> Advice | None:
+def _verification_advice(row: LeaderboardRow | None, answer: WinnerChosen | None) -> Advised | None:
     """Return the command for the missing verification or certification of the answer; None if nothing is missing."""
     if row is None:
         effect = "trains the network on fresh seeds and reads the test set"
-        return None if answer is None else Advice(arguments=("verify", answer.hash), advice=effect)
-    if is_open(row):
+        return None if answer is None else Advised(arguments=("verify", answer.hash), advice=effect)
+    if _is_open(row):
         arguments = ("verify", *words_of(row), "--seeds", "10")
-        return Advice(arguments=arguments, advice="adds the seeds required for a verdict")
+        return Advised(arguments=arguments, advice="adds the seeds required for a verdict")
     if row.reached and row.tier is not Tier.CERTIFIED and row.dataset == "mnist":
         arguments = ("verify", *words_of(row), "--certify", "--declare-only")
         trains = "after a commit of the ledger, the same command without --declare-only trains these seeds"
-        return Advice(arguments=arguments, advice=f"declares {DEFAULT_SEEDS} further seeds; {trains}")
+        return Advised(arguments=arguments, advice=f"declares {DEFAULT_SEEDS} further seeds; {trains}")
     return None

@@ -23,7 +23,7 @@ from harness.searching.surrogate.past import observations, transfer
 from harness.searching.time_budget import TimeLeft
 from harness.searching.turn import turn_of
 from harness.studies.candidate import FLOOR, SEED_SHARE, Candidate
-from harness.studies.events import Proposal, Quoted, RunEnded
+from harness.studies.events import Quoted, RunEnded
 from harness.studies.state import StudyState
 from harness.system import statistics
 from harness.system.errors import UsageError
@@ -219,15 +219,7 @@ class _Probes:
 
     def _job(self, option: Option, epochs: int, origin: str) -> Job:
         """Add a network to the candidates and return the job of its run, without rungs."""
-        proposal = Proposal(
-            trial=len(self.search.state.candidates),
-            architecture=option.draw.architecture,
-            hash=option.hash,
-            parameters=option.analysis.parameters,
-            origin=origin,
-            decisions=option.draw.decisions,
-            epochs=epochs,
-        )
+        proposal = option.proposal(len(self.search.state.candidates), origin, epochs)
         self.search.add(proposal)
         job = self.search.job(self.search.state.candidates[proposal.trial], Purpose.SEARCH, 0)
         return replace(job, until_epoch=None, checkpoint=None)

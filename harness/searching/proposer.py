@@ -274,16 +274,9 @@ class Proposer:
             aim = finder.aim()
             choice = next(iter(aim.ranked(aim.forecast([option])).choices), None)
         self.running[finder.trial] = trial or self.sampler_study.impose(option.draw.decisions)
-        return Proposal(
-            trial=finder.trial,
-            architecture=option.draw.architecture,
-            hash=option.hash,
-            parameters=option.analysis.parameters,
-            origin=origin,
-            decisions=option.draw.decisions,
-            epochs=choice.epochs if choice else epochs,
-            chance=choice.chance if choice else None,
-        )
+        if choice is None:
+            return option.proposal(finder.trial, origin, epochs)
+        return option.proposal(finder.trial, origin, choice.epochs, choice.chance)
 
 
 def _violation(space: SearchSpace, analysis: Analysis) -> float:

@@ -143,7 +143,7 @@ class Search:
         self.broken: Counter[tuple[int | None, Purpose, int]] = Counter()
         self.crashes_in_a_row = 0
         self.interrupted = False
-        self.finished = is_spent(effort, state.entries) or not race.may_look(state)
+        self.finished = is_spent(effort, state) or not race.may_look(state)
         self.lacks_time = False
         self.exhausted = ""
         self.end_reason: EndReason | None = None

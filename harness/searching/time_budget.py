@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import NamedTuple
 
-from harness.studies.events import EndReason, Entry, Event, SessionBegan, SessionEnded
+from harness.studies.events import EndReason, SessionEnded
+from harness.studies.state import StudyState
 from harness.training.executors.base import Limits
 from harness.training.recipe import Recipe, start_overhead
 from harness.training.result import Result, Status
@@ -241,15 +242,15 @@ def least_seconds(images: int) -> float:
     return 180.0 if images <= 10_000 else 600.0
 
 
-def is_spent(effort: Effort, events: list[Entry[Event]]) -> bool:
+def is_spent(effort: Effort, state: StudyState) -> bool:
     """Return whether the last session ended in order with at least this effort."""
-    ends = (entry.event for entry in reversed(events) if isinstance(entry.event, SessionBegan | SessionEnded))
-    if not isinstance(last := next(ends, None), SessionEnded):
+    last = None if state.session is None else state.session.event
+    if not isinstance(last, SessionEnded):
         return False
     if last.reason == EndReason.TRIALS:
-        return effort.trials is not None and effort.trials <= (last.trials or 0)
+        return effort.trials is not None and last.trials is not None and effort.trials <= last.trials
     if last.reason == EndReason.EXHAUSTED and last.seconds is None:
         return True
     # With more time, networks that were too slow before become feasible.
     ended = last.reason in (EndReason.EXHAUSTED, EndReason.TIME)
-    return ended and effort.seconds is not None and effort.seconds <= (last.seconds or 0)
+    return ended and effort.seconds is not None and last.seconds is not None and effort.seconds <= last.seconds

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any, ClassVar, Generic, TypeVar, dataclass_transform
 
 from harness.system.document import WrittenNetwork, document_of, parse_json, read_as
-from harness.system.errors import ContentError
+from harness.system.errors import ContentError, typed
 from harness.training.recipe import recipe_document
 from harness.training.result import Result
 from search_spaces.space import Decision
@@ -202,12 +202,25 @@ class Verified(Event, word="verified"):
 
 
 class Advised(Event, word="advised"):
-    """Advice at the end of a search: the arguments of a command, its effect, and the obstacle with an explanation."""
+    """Advice at the end of a search: the next command for the study.
+
+    Attributes:
+        arguments: Arguments of ``harness``.
+        advice: Effect of the command, a verb phrase that continues "this command".
+        why: Obstacle that prevented a (smaller) answer: ``time``, ``trials``, ``target``, ``space`` or
+            ``verification``; empty if there is none.
+        sentences: Explanation, one line per item, without full stops.
+    """
 
     arguments: tuple[str, ...]
     advice: str
     why: str = ""
     sentences: tuple[str, ...] = ()
+
+    @property
+    def command(self) -> str:
+        """Shell command with the arguments."""
+        return typed(*self.arguments)
 
 
 class Quoted(Event, word="quoted"):

@@ -1,7 +1,7 @@
 """State of a study, folded from its events; use this state instead of interpreting events again.
 
 Code that displays single events may read these directly, because it derives no state: progress lines, curves of
-``--log``, rows of the mirror, the replayed history of a sampler, and ``time_budget.is_spent``.
+``--log``, rows of the mirror, and the replayed history of a sampler.
 """
 
 from __future__ import annotations
@@ -312,6 +312,14 @@ class StudyState:
         # The proposal of a verified network is missing in damaged logs only.
         passed = [candidate for candidate in verified if candidate is not None]
         return min(passed, key=lambda candidate: candidate.order, default=self.incumbent)
+
+    @property
+    def result(self) -> WinnerChosen | None:
+        """Answer, otherwise the winner chosen last, with its accuracy on fresh seeds; None if there is neither."""
+        if self.answer is not None:
+            return WinnerChosen(**self.answer.on_fresh_seeds)
+        winners = self.of_kind(WinnerChosen)
+        return winners[-1].event if winners else None
 
     @property
     def answer_tier(self) -> str:

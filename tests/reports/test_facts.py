@@ -205,7 +205,7 @@ def test_a_network_that_was_verified_and_missed_is_named_beside_the_answer(study
 
     assert f"{chosen['parameters']:,} parameters" in found.answer
     assert missed["hash"] == network(7, 8, 8).hash
-    [also] = found.missed
+    [(_, also)] = found.missed
     assert network(7, 8, 8).hash in also
     assert "99.360 % over 5 seeds" in also
 

@@ -242,7 +242,11 @@ def test_too_few_trials_are_doubled_by_a_command_that_goes_on_with_the_same_stud
     assert len(trainer.asked) == asked
     advice = read_study(Path(document["report"]).parent, Workspace(workspace)).ending.advice
     assert advice is not None
-    assert advice.document() == words | {"sentences": tuple(words["sentences"]), "arguments": tuple(words["arguments"])}
+    assert (advice.command, advice.advice, list(advice.sentences)) == (
+        words["command"],
+        words["advice"],
+        words["sentences"],
+    )
 
 
 @pytest.mark.parametrize(

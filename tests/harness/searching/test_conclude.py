@@ -22,11 +22,10 @@ from harness.searching import conclude as conclude_module
 from harness.searching import loop
 from harness.searching.advice import SearchOutcome, outcome_of
 from harness.searching.conclude import conclude
-from harness.searching.ending import Advice
 from harness.searching.state import Search
 from harness.studies.candidate import NearestMiss, confirmed_front
 from harness.studies.config import StudyObjective
-from harness.studies.events import Entry, RunEnded, Verified
+from harness.studies.events import Advised, Entry, RunEnded, Verified
 from harness.studies.state import StudyState
 from harness.training.executors.base import Limits
 from harness.training.result import Purpose, Status
@@ -407,7 +406,7 @@ def end(tmp_path: Path) -> Callable[..., SearchOutcome]:
     return made
 
 
-def words(end: SearchOutcome) -> Advice:
+def words(end: SearchOutcome) -> Advised:
     found = end.advice()
     assert found is not None
     return found

@@ -12,6 +12,7 @@ from harness.searching.state import Search
 from harness.searching.time_budget import Pace, Timing, is_spent, pace_of, work
 from harness.studies.candidate import Candidate
 from harness.studies.events import RunEnded, Verified
+from harness.studies.state import StudyState
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Purpose, Result, Status
 from search_spaces.network import MNIST
@@ -180,10 +181,13 @@ def test_a_search_is_finished_when_no_more_effort_is_given(
     ended: dict[str, Any], given: dict[str, object], finished: bool
 ):
     spent = searches.effort(**given)
+    state = StudyState(Path("study"), searches.config())
+    assert not is_spent(spent, state)
 
-    assert is_spent(spent, [make_entry("ended", **ended)]) is finished
-    assert not is_spent(spent, [make_entry("ended", **ended), make_entry("session")])
-    assert not is_spent(spent, [])
+    state.apply(make_entry("ended", **ended))
+    assert is_spent(spent, state) is finished
+    state.apply(make_entry("session"))
+    assert not is_spent(spent, state)
 
 
 STANDS = (99.4, 99.4)
