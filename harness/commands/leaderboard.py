@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.data import datasets
-from harness.interface import declarations, options
+from harness.interface import options
+from harness.searching.option_types import PER_CENT
 from harness.system import files
 from harness.system.document import document_of
 from harness.system.errors import ContentError, UsageError, typed
@@ -44,7 +45,7 @@ _Tables = Sequence[tuple[str, Sequence["LeaderboardRow"]]]
 @click.command(short_help="Show the leaderboard.")
 @options.option("dataset", default=None, help="Only rows on this data set, a name or a path.")
 @click.option("--tier", type=click.Choice(list(_STYLES)), help="Only rows of this tier.")
-@click.option("--target", type=declarations.PER_CENT, help="Only rows of this target, in per cent.")
+@click.option("--target", type=PER_CENT, help="Only rows of this target, in per cent.")
 @click.option("--all", "show_all", is_flag=True, help="All rows, grouped by data set and target.")
 @click.option("--limit", type=click.IntRange(1), help="Largest number of rows to show, the best first.")
 @click.option("--publish", metavar="NETWORK", help="Copy the evidence of NETWORK into the clone of the repository.")
@@ -97,19 +98,18 @@ def leaderboard(
     """
     from harness.evidence.leaderboard import survey
 
-    if dataset is not None:
-        datasets.dataset(dataset)
+    name = None if dataset is None else datasets.asked_for(dataset).name
     workspace = files.workspace()
     if check:
         return _check(workspace, anchor, as_json)
     if anchor:
         raise UsageError("--anchor COMMIT requires --check")
     if publish:
-        _publish(publish, workspace, dataset or datasets.AUTO)
+        _publish(publish, workspace, datasets.AUTO if name is None else name)
     standings = survey(workspace)
     left_out = [error.told for error in standings.damage]
     options.say_left_out(left_out)
-    filters = {"dataset": dataset, "tier": tier, "target_pct": target}
+    filters = {"dataset": name, "tier": tier, "target_pct": target}
     fitting = [row for row in standings.rows if _fits(row, filters)]
     page = {}
     if html:

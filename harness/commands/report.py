@@ -139,7 +139,8 @@ def _comparison(names: tuple[str, ...], workspace: Workspace) -> dict[str, Any]:
 
 
 def _one(names: tuple[str, ...], workspace: Workspace) -> Path:
-    from harness.interface.lookup import find_study, is_short, read_study, studies
+    from harness.interface.lookup import is_short
+    from harness.studies.names import find_study, read_study, studies
 
     if names and is_short(names[0]) and find_study(names[0], workspace) is None:
         raise UsageError(f"{names[0]!r} is a network: a report requires a study, or 2 to {_MOST} networks")
@@ -207,7 +208,8 @@ def _markdown(names: tuple[str, ...], workspace: Workspace) -> str:
 
 def _compared(names: tuple[str, ...], workspace: Workspace) -> tuple[list[Path], list[tuple[str, Architecture]]]:
     """Return the studies, or the networks, that two to four names refer to."""
-    from harness.interface.lookup import find_study, read_network, studies
+    from harness.interface.lookup import read_network
+    from harness.studies.names import find_study, studies
 
     folders = {name: folder for name in names if (folder := find_study(name, workspace)) is not None}
     others = [name for name in names if name not in folders]

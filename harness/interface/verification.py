@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 from harness.data import datasets
 from harness.evidence import ledger
 from harness.evidence.leaderboard import collect, refresh
-from harness.interface import declarations, options
+from harness.interface import options
 from harness.interface.lookup import KnownRow, NetworkArgument, network_argument, only_row, recipe_of
 from harness.interface.results import Study, Trial, VerificationResult
+from harness.searching.option_types import PER_CENT, WORKERS
 from harness.system import files
 from harness.system.errors import UsageError
 from harness.system.files import Workspace, check_writable
 from harness.system.machine import choose_device, worker_count
+from harness.system.option import converted
 from harness.system.terminal import counted, say
 from harness.system.user_code import function_of
 from harness.training.recipe import Recipe, check_batch, check_network
@@ -155,9 +157,9 @@ def certificate(network: Trial, seeds: int, *, dataset: str, target_pct: float, 
     request = VerifyRequest(
         network=network,
         seeds=seeds,
-        target_pct=options.value("target_pct", declarations.PER_CENT, target_pct),
+        target_pct=converted("target_pct", PER_CENT, target_pct),
         dataset=dataset,
-        workers=options.value("workers", declarations.WORKERS, workers),
+        workers=converted("workers", WORKERS, workers),
         certify=True,
     )
     plan = plan_verification(request, workspace)

@@ -10,7 +10,7 @@ import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from functools import cache
 from numbers import Integral, Real
 from typing import Any
@@ -32,6 +32,21 @@ def console(*, stderr: bool = False) -> Any:
     stream = (sys.stderr if stderr else sys.stdout) or io.StringIO()
     width = None if stream.isatty() else _PIPE_WIDTH
     return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+
+
+class Nowhere(io.StringIO):
+    """A stream that discards its text; as ``sys.stderr``, it also turns off the progress bars of a notebook."""
+
+    def write(self, text: str, /) -> int:
+        """Discard a text."""
+        return len(text)
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Discard notes, warnings and progress of this program, which are printed on stderr, during the block."""
+    with redirect_stderr(Nowhere()):
+        yield
 
 
 def say(message: str, kind: str = "") -> None:

@@ -10,7 +10,7 @@ from typing import Self
 import click
 from rich import progress
 
-from harness.system.terminal import console, printable
+from harness.system.terminal import Nowhere, console, printable
 from harness.training.executors.base import Broken, Event, StretchEnded
 
 
@@ -37,7 +37,7 @@ class Reporter:
         self._began = self._said = time.monotonic()
         where = console(stderr=True)
         self._notebook = None
-        if "ipykernel" in sys.modules:
+        if "ipykernel" in sys.modules and not isinstance(sys.stderr, Nowhere):
             from tqdm.auto import tqdm
 
             self._notebook = tqdm(total=total, unit=unit)
