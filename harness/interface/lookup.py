@@ -85,16 +85,12 @@ def only_row(
         # The hint names only the options in which the rows differ.
         values = zip(("--recipe", "--dataset", "--target"), zip(*distinct, strict=True), strict=True)
         choices = [option for option, each in values if len(set(each)) > 1]
-        rows = sorted(map(_row_text, fitting))
+        rows = sorted(f"{row.recipe_name or 'any recipe'} on {row.dataset}, target {row.target_pct}" for row in fitting)
         raise ContentError(
             f"{argument.architecture.hash} has several rows: {'; '.join(rows)}",
             hint=f"choose with {' and '.join(choices)}",
         )
     return next(iter(distinct.values()), None)
-
-
-def _row_text(row: KnownRow) -> str:
-    return f"{row.recipe_name or 'any recipe'} on {row.dataset}, target {row.target_pct}"
 
 
 def recipe_of(row: KnownRow | None, recipe: str | None, epochs: int | None) -> NamedRecipe:
@@ -130,7 +126,10 @@ def network_argument(network: object, workspace: Workspace, task: Task) -> Netwo
     if isinstance(network, str):
         return read_network(network, workspace, task)
     if isinstance(network, Study):
-        network = _answer_of(network)
+        answer = network.answer
+        if answer is None:
+            raise UsageError(f"the study {network.name} has no answer", hint="use a trial of study.trials")
+        network = answer
     if isinstance(network, Trial):
         row = KnownRow(network.recipe, network.recipe_name, network.dataset, network.target_pct)
         return NetworkArgument(network.architecture, rows=(row,))
@@ -140,19 +139,16 @@ def network_argument(network: object, workspace: Workspace, task: Task) -> Netwo
     return NetworkArgument(network)
 
 
-def _answer_of(study: Study) -> Trial:
-    answer = study.answer
-    if answer is None:
-        raise UsageError(f"the study {study.name} has no answer", hint="use a trial of study.trials")
-    return answer
-
-
 def read_network(argument: str, workspace: Workspace, task: Task) -> NetworkArgument:
     """Return the network that a text names; its ops fit together for the task."""
     if argument == "-":
         return NetworkArgument(_parsed(sys.stdin.read(files.MOST_TYPED), task))
     if argument.startswith("@"):
-        return NetworkArgument(_parsed(_file_text(argument[1:]), task))
+        try:
+            text = files.read_typed(Path(argument[1:]))
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"cannot read the network file {argument[1:]}: {reason(error)}") from error
+        return NetworkArgument(_parsed(text, task))
     if argument in PRESETS:
         return NetworkArgument(parse_network(PRESETS[argument], task), argument)
     if is_short(argument):
@@ -172,13 +168,6 @@ def read_network(argument: str, workspace: Workspace, task: Task) -> NetworkArgu
             message = f"{argument!r} is not a preset, hash, name or op; presets are {', '.join(PRESETS)}"
             raise NotationError(message, hint=_near(argument, workspace, *op_names())) from error
         raise
-
-
-def _file_text(path: str) -> str:
-    try:
-        return files.read_typed(Path(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the network file {path}: {reason(error)}") from error
 
 
 def _known_network(name: str, workspace: Workspace) -> NetworkArgument:
@@ -292,11 +281,8 @@ def _without_record(
         new_rows = [row for row in rows if row.hash not in seen and _is_meant(name, row)]
         seen |= {row.hash for row in new_rows}
         for row in new_rows:
-            yield row.architecture, "", _row_without_record(row, recipes)
-
-
-def _row_without_record(row: LeaderboardRow, recipes: Mapping[str, Recipe]) -> KnownRow:
-    if row.tier is Tier.CLAIMED:
-        return KnownRow(None, "", None, None)
-    recipe = recipe_by_hash(row.recipe_hash, row.epochs) if row.epochs else None
-    return KnownRow(recipe or recipes.get(row.recipe_hash), row.recipe, row.dataset, None)
+            known_row = KnownRow(None, "", None, None)
+            if row.tier is not Tier.CLAIMED:
+                recipe = recipe_by_hash(row.recipe_hash, row.epochs) if row.epochs else None
+                known_row = KnownRow(recipe or recipes.get(row.recipe_hash), row.recipe, row.dataset, None)
+            yield row.architecture, "", known_row

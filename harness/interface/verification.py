@@ -20,7 +20,7 @@ from harness.system.machine import choose_device, worker_count
 from harness.system.option import converted
 from harness.system.terminal import counted, say
 from harness.system.user_code import function_of
-from harness.training.recipe import Recipe, check_batch, check_network
+from harness.training.recipe import check_batch, check_network
 from search_spaces.network import Architecture
 
 if TYPE_CHECKING:
@@ -60,7 +60,10 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> Plan:
     argument, row = _network_and_row(request, workspace)
     named = recipe_of(row, request.recipe, request.epochs)
     check_network(named.recipe, argument.architecture, task)
-    _check_trainer(named.recipe)
+    if named.recipe.trainer:
+        # A recipe of an older version has no ``trainer_sha256``. The text "not recorded" equals no hash, so such a
+        # recipe is refused: its seeds must not be pooled with seeds of different code.
+        function_of(named.recipe.trainer, "trainer", named.recipe.trainer_sha256 or "not recorded")
     if request.certify and request.seeds is not None and request.seeds < ledger.FEWEST_SEEDS:
         raise UsageError(f"--seeds {request.seeds}: a certification requires at least {ledger.FEWEST_SEEDS} seeds")
 
@@ -75,11 +78,14 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> Plan:
     image_count = len(images.train_labels)
     check_batch(named.recipe, image_count)
     options.say_training(choice, named.recipe, image_count)
+    target_pct = request.target_pct
+    if target_pct is None and row is not None:
+        target_pct = row.target_pct
     plan = Plan(
         architecture=argument.architecture,
         recipe=named,
         dataset=images.dataset.name,
-        target_pct=_target_pct(request, row, images.dataset),
+        target_pct=datasets.target_of(images.dataset, target_pct),
         indices=(),
         device=str(device),
         engine=request.engine if request.engine == "auto" else choice.kind,
@@ -103,18 +109,6 @@ def _network_and_row(request: VerifyRequest, workspace: Workspace) -> tuple[Netw
     dataset = None if request.dataset == datasets.AUTO else request.dataset
     recipe_given = request.recipe is not None
     return argument, only_row(argument, dataset=dataset, target_pct=request.target_pct, recipe_given=recipe_given)
-
-
-def _check_trainer(recipe: Recipe) -> None:
-    if recipe.trainer:
-        # A recipe of an older version has no ``trainer_sha256``. The text "not recorded" equals no hash, so such a
-        # recipe is refused: its seeds must not be pooled with seeds of different code.
-        function_of(recipe.trainer, "trainer", recipe.trainer_sha256 or "not recorded")
-
-
-def _target_pct(request: VerifyRequest, row: KnownRow | None, dataset: datasets.Dataset) -> float:
-    of_row = None if row is None else row.target_pct
-    return datasets.target_of(dataset, of_row if request.target_pct is None else request.target_pct)
 
 
 def run_verification(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -135,10 +135,19 @@ def plan_search(
         sampler_sha256=sampler_sha256,
     )
     folder = _default_folder(config, workspace) if named_folder is None else named_folder
-    if request.start_from is not None:
-        config = replace(config, known=_start_networks(folder, known, limited, request.start_from))
+    if request.start_from is not None and (folder / "config.json").exists():
+        # The source of ``start_from`` may have grown since; a continued study keeps its first set of networks.
+        config = replace(config, known=read_config(folder).config.known)
+    elif request.start_from is not None:
+        networks = suitable(known, limited.space, limited.budget, request.start_from)
+        config = replace(config, known=networks)
+    left_out: list[ContentError] = []
     with busy("reading past runs"):
-        past, left_out = _prior(folder, config, workspace)
+        past = read_prior(folder)
+        if past is None:
+            past, left_out = past_trainings(config.prior, workspace, config.dataset, config.data_hash)
+    options = options_of(type(request))
+    keys = {name: options[name].origin for name in origins}
     return SearchPlan(
         workspace=workspace,
         folder=folder,
@@ -155,7 +164,7 @@ def plan_search(
         recipe_choices=training.recipe_choices,
         chip=request.chip,
         planned_seconds=training.choice_seconds,
-        origins=_recorded(request, origins),
+        origins={key: origins[name] for name, key in keys.items() if key is not None},
     )
 
 
@@ -217,30 +226,6 @@ def _default_folder(config: StudyConfig, workspace: Workspace) -> Path:
     return workspace.study(f"{config.dataset}-{config.space}-{config.budget}-{digest}")
 
 
-def _start_networks(folder: Path, known: Sequence[str], limited: LimitedSpace, source: str) -> tuple[str, ...]:
-    """Return the networks with which a search starts; a continued study keeps its first set of networks."""
-    if (folder / "config.json").exists():
-        return read_config(folder).config.known
-    return suitable(known, limited.space, limited.budget, source)
-
-
-def _prior(
-    folder: Path, config: StudyConfig, workspace: Workspace
-) -> tuple[tuple[PastTraining, ...], list[ContentError]]:
-    """Return the earlier trainings that a study knows or starts with, and the errors of unreadable trainings."""
-    kept = read_prior(folder)
-    if kept is not None:
-        return kept, []
-    return past_trainings(config.prior, workspace, config.dataset, config.data_hash)
-
-
-def _recorded(request: SearchRequest, origins: Mapping[str, str]) -> dict[str, str]:
-    """Return the origins that a study records, by their keys in config.json."""
-    options = options_of(type(request))
-    keys = {name: options[name].origin for name in origins}
-    return {key: origins[name] for name, key in keys.items() if key is not None}
-
-
 def on_cluster(plan: SearchPlan, executor_of: ExecutorOf, processes: int | None) -> SearchPlan:
     """Return the plan with the nodes of a cluster in place of this machine's processes.
 
@@ -258,16 +243,29 @@ def on_cluster(plan: SearchPlan, executor_of: ExecutorOf, processes: int | None)
 def plan_document(plan: SearchPlan) -> dict[str, Any]:
     """Return the plan as plain JSON values, for ``--plan``."""
     config = plan.config
-    if exists := (plan.folder / "config.json").exists():
+    exists = (plan.folder / "config.json").exists()
+    if exists:
         check_config(plan.folder, config)
     count = feasible(plan.space, config.budget)
-    drawn_ceilings = _drawn_ceilings(plan)
+    # Minimised metrics whose ceiling is the maximum over drawn networks because no limit is lower.
+    drawn_ceilings = [
+        metric
+        for metric, ceiling in zip(config.minimised, config.ceilings, strict=True)
+        if metric is not Metric.PARAMETERS and ceiling not in upper_bounds(plan.space.conditions, metric)
+    ]
     seconds = None
     if count.median_macs is not None and count.median_numbers is not None and count.median_parameters is not None:
         pace = pace_of(plan.effort.engine, plan.effort.device).of_recipe(config.recipe)
         work = step_work(count.median_macs, count.median_numbers, count.median_parameters)
         lengths = min(config.all_lengths), max(config.all_lengths)
         seconds = [pace.seconds(epochs, plan.data.train_size, work) for epochs in lengths]
+    further: dict[str, Any] = {}
+    if plan.recipe_choices:
+        further["recipe_choices"] = list(plan.recipe_choices)
+    if plan.chip is not None:
+        further["chip"] = list(map(str, plan.chip.limits(plan.data.task)))
+    if drawn_ceilings:
+        further["drawn_ceilings"] = drawn_ceilings
     return {
         "study": plan.folder.name,
         "folder": str(plan.folder),
@@ -277,9 +275,7 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         "offset": asdict(plan.offset),
         "effort": asdict(plan.effort),
         "nodes": [asdict(node) for node in plan.nodes],
-        **({"recipe_choices": list(plan.recipe_choices)} if plan.recipe_choices else {}),
-        **({} if plan.chip is None else {"chip": list(map(str, plan.chip.limits(plan.data.task)))}),
-        **({"drawn_ceilings": drawn_ceilings} if drawn_ceilings else {}),
+        **further,
         "derivations": count.derivations,
         "feasible": asdict(count),
         "feasible_share": [count.low / count.derivations, count.high / count.derivations],
@@ -291,10 +287,3 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         "confidence": CONFIDENCE,
         "needed_share": needed_share(),
     }
-
-
-def _drawn_ceilings(plan: SearchPlan) -> list[Metric]:
-    """Return the minimised metrics whose ceiling is the maximum over drawn networks because no limit is lower."""
-    metrics = zip(plan.config.minimised, plan.config.ceilings, strict=True)
-    others = [(metric, ceiling) for metric, ceiling in metrics if metric is not Metric.PARAMETERS]
-    return [metric for metric, ceiling in others if ceiling not in upper_bounds(plan.space.conditions, metric)]

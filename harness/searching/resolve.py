@@ -290,21 +290,16 @@ def training_of(
             choices = CHOICES
             default = named_recipe(CHOICES[0])
         recipe = default
-    _check_integer_form(space, recipe.recipe, request.chip)
+    names = without_integer_form(space.op_types)
+    if names and (request.chip is not None or recipe.recipe.precision == "int8"):
+        need = "required by precision int8" if request.chip is None else "required by --chip"
+        raise ContentError(f"space '{space.name}' has ops without integer form: {', '.join(names)} ({need})")
     return TrainingChoice(
         recipe=recipe,
         recipe_choices=choices,
         engine=choose_engine(request.engine, recipe.recipe, device, space.op_types),
         lengths=_lengths(request, recipe.recipe, data.train_size),
     )
-
-
-def _check_integer_form(space: SearchSpace, recipe: Recipe, chip: Chip | None) -> None:
-    """Raise ContentError if integers are needed (chip, int8 recipe) but an op of the space has no integer form."""
-    names = without_integer_form(space.op_types)
-    if names and (chip is not None or recipe.precision == "int8"):
-        need = "required by --chip" if chip is not None else "required by precision int8"
-        raise ContentError(f"space '{space.name}' has ops without integer form: {', '.join(names)} ({need})")
 
 
 def _lengths(request: SearchRequest, recipe: Recipe, images: int) -> tuple[int, ...]:
