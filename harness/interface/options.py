@@ -141,7 +141,7 @@ def takes(**helps: str) -> Callable[[_F], _F]:
             if name in DECLARED and parameter.default is not parameter.empty:
                 declared[name] = copy(DECLARED[name])
                 declared[name].default = parameter.default
-                declared[name].help = helps.get(name, declared[name].help)
+                declared[name].help = helps.get(name, DECLARED[name].help)
 
         @functools.wraps(function)
         def checked(*arguments: Any, **keywords: Any) -> Any:

@@ -134,7 +134,7 @@ def _chip(text: str) -> Chip:
     return read_as(documented(Chip), json.dumps(statement, default=str), str(path))
 
 
-class DatasetType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
+class _DatasetType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
     """Converts a data set, or the path of a user's data, into the name of the data set."""
 
     name = "name or path"
@@ -163,7 +163,7 @@ class DatasetType(click.ParamType):  # type: ignore[type-arg]  # generic since c
         return name
 
 
-class CallbackType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
+class _CallbackType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
     """A function of the user, which is passed from Python only."""
 
     name = "function"
@@ -175,11 +175,11 @@ class CallbackType(click.ParamType):  # type: ignore[type-arg]  # generic since 
         return value
 
 
-CALLBACK = CallbackType()
+CALLBACK = _CallbackType()
 ADDRESS = Parsed("local|auto|HOST:PORT", _address)
 CHIP = Parsed("name", _chip)
 CONDITIONS = Parsed("METRIC<=N", _conditions, between=",")
-DATASET = DatasetType()
+DATASET = _DatasetType()
 SHAPE = Parsed("CxRxC", _shape, between="x")
 PER_CENT = Parsed("per cent", functools.partial(_accuracy, whole=100))
 SHARE = Parsed("share", functools.partial(_accuracy, whole=1))

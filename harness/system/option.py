@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import reprlib
 from collections.abc import Callable, Iterable
-from dataclasses import fields
+from dataclasses import KW_ONLY, dataclass, field, fields
 from enum import StrEnum
 from inspect import getattr_static
 from typing import Any, Generic, TypeAlias, TypeVar, overload
@@ -32,12 +32,13 @@ class Group(StrEnum):
     OUTPUT = "Output"
 
 
+@dataclass(slots=True, eq=False)
 class Option(Generic[_Accepted, _Value]):
     """Declaration of an option; a field of a dataclass, which then checks and converts the values assigned to it.
 
     The annotation ``Option[A, V]`` names the type A of accepted values and the type V of the checked value.
 
-    Args:
+    Attributes:
         default: Default value, as a user states it.
         help: Help text, also used in the docstring of a function.
         kind: Type of click that checks and converts the value.
@@ -49,33 +50,21 @@ class Option(Generic[_Accepted, _Value]):
         known: Function that returns the known values, for completion in a shell.
         origin: Key of the option in the recorded origins of a study, if it differs from the name of the field; None
             for an option that does not change the outcome of a study.
+        name: Name of the field.
     """
 
-    def __init__(
-        self,
-        default: _Accepted,
-        help: str,
-        kind: _Kind = click.STRING,
-        *,
-        group: Group | None = Group.OUTPUT,
-        flags: tuple[str, ...] = (),
-        metavar: str | None = None,
-        envvar: str | None = None,
-        multiple: bool = False,
-        known: Callable[[], Iterable[str]] | None = None,
-        origin: str | None = "",
-    ) -> None:
-        self.default = default
-        self.help = help
-        self.kind = kind
-        self.group = group
-        self.flags = flags
-        self.metavar = metavar
-        self.envvar = envvar
-        self.multiple = multiple
-        self.known = known
-        self.origin = origin
-        self.name = ""
+    default: _Accepted
+    help: str
+    kind: _Kind = click.STRING
+    _: KW_ONLY
+    group: Group | None = Group.OUTPUT
+    flags: tuple[str, ...] = ()
+    metavar: str | None = None
+    envvar: str | None = None
+    multiple: bool = False
+    known: Callable[[], Iterable[str]] | None = None
+    origin: str | None = ""
+    name: str = field(default="", init=False)
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -119,7 +108,7 @@ class Option(Generic[_Accepted, _Value]):
 
 def options_of(request: type) -> dict[str, Option[Any, Any]]:
     """Return the options that the fields of a dataclass declare, by name."""
-    return {field.name: getattr_static(request, field.name) for field in fields(request)}
+    return {each.name: getattr_static(request, each.name) for each in fields(request)}
 
 
 def converted(name: str, kind: _Kind, value: Any) -> Any:

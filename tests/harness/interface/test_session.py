@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -98,8 +99,11 @@ def test_silence_covers_lines_and_the_bar_of_a_notebook(
         shown.on_tick(Moment(300.0, STATE, None, [JOB]))
         shown.say("a line")
         say("a note", "warning")
+        other = threading.Thread(target=say, args=("of a loud thread",))
+        other.start()
+        other.join()
 
-    assert capsys.readouterr() == ("", "")
+    assert capsys.readouterr() == ("", "of a loud thread\n")
 
 
 # The report ------------------------------------------------------------------------------------------------
