@@ -15,7 +15,8 @@ import click
 from click.core import ParameterSource
 
 from harness.data.datasets import dataset
-from harness.interface import declarations, options
+from harness.interface import options
+from harness.searching.option_types import EPOCHS, PER_CENT
 from harness.system import files
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
@@ -53,12 +54,12 @@ def bench() -> None:
 @_option("--space", help="Search space of a new table: a name, or @FILE; without --space, NAME is shown.")
 @_option("--networks", type=click.IntRange(1, 100_000), default=400, help="Maximum number of networks to train.")
 @_option("--seeds", type=click.IntRange(1, 1000), default=2, help="Number of runs per network.")
-@_option("--near", type=declarations.PER_CENT, help="Validation accuracy near which networks get more runs.")
+@_option("--near", type=PER_CENT, help="Validation accuracy near which networks get more runs.")
 @_option("--within", type=click.FloatRange(0, 100), default=0.1, help="Distance from --near, in percentage points.")
 @_option("--near-seeds", type=click.IntRange(1, 1000), default=4, help="Number of runs per network near --near.")
 @_option(
     "--rungs",
-    type=declarations.EPOCHS,
+    type=EPOCHS,
     help="Epochs with validation, such as 1,2,4,8 [default: the rungs of a search, an earlier rung, the last epoch].",
 )
 @_option("--recipe", default="fast", help="Training recipe: a name, or @FILE.toml.")
@@ -188,7 +189,7 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
 @_option("--seed", type=click.IntRange(0), default=0, help="Random seed of the comparison.")
 @_option(
     "--target",
-    type=declarations.PER_CENT,
+    type=PER_CENT,
     help="Target validation accuracy [default: reached by a quarter of the table].",
 )
 @_option("--budget", type=click.IntRange(1), help="Parameter budget [default: size of the largest network].")

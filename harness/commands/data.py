@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.data import datasets
-from harness.interface import declarations, options
+from harness.interface import options
+from harness.searching.option_types import DATASET, SHAPE
 from harness.system import files
 from harness.system.document import parse_json
 from harness.system.errors import UsageError
@@ -28,7 +30,7 @@ def data() -> None:
     \b
     harness data fetch                          fetch MNIST into the user's cache
     harness data check --data FOLDER            check every file by its hash
-    harness data path --dataset fashion-mnist   print the folder of the files
+    harness data path fashion-mnist             print the folder of the files
     harness data describe pictures/             describe your own data
     harness data list                           list your own data sets
 
@@ -37,7 +39,10 @@ def data() -> None:
     """
 
 
-_dataset = click.option("--dataset", "name", default="mnist", help=f"Data set: {', '.join(datasets.DATASETS)}.")
+def _dataset(command: Callable[..., None]) -> Callable[..., None]:
+    words = f"Data set: {', '.join(datasets.DATASETS)}, or a path."
+    option = click.option("--dataset", "name", default="mnist", type=DATASET, help=words)
+    return options.takes_dataset("name")(option(command))
 
 
 _seconds = click.FloatRange(min=0, max=86_400, min_open=True)
@@ -135,7 +140,7 @@ def _remove(name: str, force: bool) -> None:
 @data.command("describe", short_help="Describe a data set, with the provable accuracies.")
 @click.argument("source", metavar="DATASET")
 @options.some("data")
-@click.option("--input", "shape", type=declarations.SHAPE, help="Resize your own pictures: channels x rows x columns.")
+@click.option("--input", "shape", type=SHAPE, help="Resize your own pictures: channels x rows x columns.")
 @click.option("--group-by", help="Groups that are not split: an array of the .npz, or _ for file names up to _.")
 @click.option(
     "--channels",

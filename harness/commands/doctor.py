@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import click
 
@@ -26,9 +26,6 @@ from harness.system.machine import choose_device, core_count, cores_by_quota, de
 from harness.system.terminal import console, counted, show_table
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network
-
-if TYPE_CHECKING:
-    pass
 
 _REINSTALL = "run 'pip install .' again in a fresh environment"
 # A study needs some kilobytes per run; the rest is for checkpoints, a download and the reports.
@@ -62,15 +59,16 @@ class _Check:
 
 def _check(name: str, probe: Callable[[], _Found]) -> _Check:
     try:
-        message, facts, *hint = probe()
+        message, facts, *advice = probe()
     except HarnessError as error:
         code = error.exit_code if error.exit_code > 1 else DeviceError.exit_code
-        return _Check(name, error.message, "fail", error.hint or "", code)
+        hint = "" if error.hint is None else error.hint
+        return _Check(name, error.message, "fail", hint, code)
     except Exception as error:
         # Any fault of a library is reported here, and the remaining checks must still run.
         message = f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0]}"
         return _Check(name, message, "fail", _REINSTALL, DeviceError.exit_code)
-    return _Check(name, message, "warn" if hint else "ok", "".join(map(str, hint)), facts=facts)
+    return _Check(name, message, "warn" if advice else "ok", "".join(map(str, advice)), facts=facts)
 
 
 def _python() -> _Found:
@@ -193,6 +191,7 @@ def _libraries() -> _Found:
 
 
 @click.command(short_help="Check the installation, the device and the data.")
+@options.takes_dataset()
 @options.some("dataset", "data")
 @click.option("-v", "--verbose", is_flag=True, help="Also list the checks that passed.")
 def doctor(dataset: str, data: Path | None, verbose: bool, as_json: bool) -> int:

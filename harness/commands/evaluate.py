@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.data import datasets
-from harness.interface import declarations, options
+from harness.interface import options
+from harness.searching.option_types import number_or
 from harness.system import files, statistics
 from harness.system.errors import DataError, UsageError
 from harness.system.files import Workspace
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 @click.argument("network")
 @click.option(
     "--seed",
-    type=declarations.number_or("all", "the index of a seed, counted from 0", 0, name="index"),
+    type=number_or("all", "the index of a seed, counted from 0", 0, name="index"),
     default="0",
     help="Index of a recorded seed, or all.",
 )

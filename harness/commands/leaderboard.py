@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.data import datasets
-from harness.interface import declarations, options
+from harness.interface import options
+from harness.searching.option_types import PER_CENT
 from harness.system import files
 from harness.system.document import document_of
 from harness.system.errors import ContentError, UsageError, typed
@@ -42,9 +43,10 @@ _Tables = Sequence[tuple[str, Sequence["LeaderboardRow"]]]
 
 
 @click.command(short_help="Show the leaderboard.")
+@options.takes_dataset()
 @options.option("dataset", default=None, help="Only rows on this data set, a name or a path.")
 @click.option("--tier", type=click.Choice(list(_STYLES)), help="Only rows of this tier.")
-@click.option("--target", type=declarations.PER_CENT, help="Only rows of this target, in per cent.")
+@click.option("--target", type=PER_CENT, help="Only rows of this target, in per cent.")
 @click.option("--all", "show_all", is_flag=True, help="All rows, grouped by data set and target.")
 @click.option("--limit", type=click.IntRange(1), help="Largest number of rows to show, the best first.")
 @click.option("--publish", metavar="NETWORK", help="Copy the evidence of NETWORK into the clone of the repository.")
@@ -97,20 +99,21 @@ def leaderboard(
     """
     from harness.evidence.leaderboard import survey
 
-    if dataset is not None:
-        datasets.dataset(dataset)
+    name = None if dataset is None else datasets.asked_for(dataset).name
     workspace = files.workspace()
     if check:
         return _check(workspace, anchor, as_json)
     if anchor:
         raise UsageError("--anchor COMMIT requires --check")
     if publish:
-        _publish(publish, workspace, dataset or datasets.AUTO)
+        _publish(publish, workspace, datasets.AUTO if name is None else name)
     standings = survey(workspace)
     left_out = [error.told for error in standings.damage]
     options.say_left_out(left_out)
-    filters = {"dataset": dataset, "tier": tier, "target_pct": target}
-    fitting = [row for row in standings.rows if _fits(row, filters)]
+    filters = {"dataset": name, "tier": tier, "target_pct": target}
+    fitting = [
+        row for row in standings.rows if all(value in (None, getattr(row, field)) for field, value in filters.items())
+    ]
     page = {}
     if html:
         from reports.board import write_leaderboard
@@ -124,27 +127,16 @@ def leaderboard(
     elif not standings.rows:
         write(f"no records, claims or studies in {workspace.root} yet", err=True)
     elif not fitting:
-        _say_none_fits(standings.rows)
+        targets = ", ".join(f"{target:g}" for target in sorted({row.target_pct for row in standings.rows}))
+        sets = ", ".join(sorted({row.dataset for row in standings.rows}))
+        facts = f"existing targets: {targets} %, existing data sets: {sets}"
+        write(f"none of the {len(standings.rows)} rows matches the options; {facts}", err=True)
     else:
         is_whole = not any((show_all, limit, *filters.values()))
-        _show(fitting[:limit], _names(standings.rows), is_whole=is_whole)
+        names = network_names((row.architecture, row.parameters) for row in standings.rows)
+        names |= {row.hash: row.name for row in standings.rows if row.name}
+        _show(fitting[:limit], names, is_whole=is_whole)
     return 0
-
-
-def _fits(row: LeaderboardRow, filters: Mapping[str, object]) -> bool:
-    return all(value in (None, getattr(row, name)) for name, value in filters.items())
-
-
-def _names(rows: Sequence[LeaderboardRow]) -> dict[str, str]:
-    names = network_names((row.architecture, row.parameters) for row in rows)
-    return names | {row.hash: row.name for row in rows if row.name}
-
-
-def _say_none_fits(rows: Sequence[LeaderboardRow]) -> None:
-    targets = ", ".join(f"{target:g}" for target in sorted({row.target_pct for row in rows}))
-    sets = ", ".join(sorted({row.dataset for row in rows}))
-    facts = f"existing targets: {targets} %, existing data sets: {sets}"
-    write(f"none of the {len(rows)} rows matches the options; {facts}", err=True)
 
 
 def _faults(workspace: Workspace, anchor: str | None) -> list[str]:
@@ -193,7 +185,12 @@ def _show(rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, is_whole:
 
     proven = [row for row in rows if row.dataset == rows[0].dataset and row.tier in PROVEN]
     ranked = not (is_whole and proven)
-    tables = _by_target(rows) if ranked else _smallest_and_others(proven)
+    tables: _Tables
+    if ranked:
+        groups = groupby(rows, key=lambda row: (row.dataset, row.target_pct))
+        tables = [(f"{_title(name)}, {target_pct:g} %", list(group)) for (name, target_pct), group in groups]
+    else:
+        tables = _smallest_and_others(proven)
     where = console()
     if not where.is_terminal:
         _print_fields([row for _, group in tables for row in group], names)
@@ -208,11 +205,6 @@ def _show(rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, is_whole:
 def _title(name: str) -> str:
     # Data sets of users and of newer versions have no title.
     return datasets.DATASETS[name].title if name in datasets.DATASETS else name
-
-
-def _by_target(rows: Sequence[LeaderboardRow]) -> _Tables:
-    groups = groupby(rows, key=lambda row: (row.dataset, row.target_pct))
-    return [(f"{_title(name)}, {target_pct:g} %", list(group)) for (name, target_pct), group in groups]
 
 
 def _smallest_and_others(proven: Sequence[LeaderboardRow]) -> _Tables:
@@ -259,7 +251,6 @@ def _field(value: object) -> str:
 
 
 def _cells(row: LeaderboardRow, name: str, ranked: bool) -> tuple[str, ...]:
-    accuracy = f"{row.mean_test_accuracy_pct or 0:.3f}"
     bound = ""
     seeds = row.seeds
     if row.tier == "searched":
@@ -268,8 +259,12 @@ def _cells(row: LeaderboardRow, name: str, ranked: bool) -> tuple[str, ...]:
     elif row.tier == "claimed":
         accuracy = f"{row.mean_test_accuracy_pct:.2f} c"
     else:
-        accuracy += f" ± {row.std_test_accuracy_pct:.3f}" if row.std_test_accuracy_pct is not None else ""
-        bound = f"{row.lower_bound_pct:.3f}" if row.lower_bound_pct is not None else ""
+        # A seed that failed has no accuracy, so the mean may be missing.
+        accuracy = "-" if row.mean_test_accuracy_pct is None else f"{row.mean_test_accuracy_pct:.3f}"
+        if row.std_test_accuracy_pct is not None:
+            accuracy += f" ± {row.std_test_accuracy_pct:.3f}"
+        if row.lower_bound_pct is not None:
+            bound = f"{row.lower_bound_pct:.3f}"
     return (
         str(row.rank) if ranked else f"{row.target_pct:g} %",
         f"{row.hash[:6]} {name}",

@@ -139,7 +139,8 @@ def _comparison(names: tuple[str, ...], workspace: Workspace) -> dict[str, Any]:
 
 
 def _one(names: tuple[str, ...], workspace: Workspace) -> Path:
-    from harness.interface.lookup import find_study, is_short, read_study, studies
+    from harness.interface.lookup import is_short
+    from harness.studies.names import find_study, read_study, studies
 
     if names and is_short(names[0]) and find_study(names[0], workspace) is None:
         raise UsageError(f"{names[0]!r} is a network: a report requires a study, or 2 to {_MOST} networks")
@@ -207,23 +208,19 @@ def _markdown(names: tuple[str, ...], workspace: Workspace) -> str:
 
 def _compared(names: tuple[str, ...], workspace: Workspace) -> tuple[list[Path], list[tuple[str, Architecture]]]:
     """Return the studies, or the networks, that two to four names refer to."""
-    from harness.interface.lookup import find_study, read_network, studies
+    from harness.interface.lookup import is_short, read_network
+    from harness.studies.names import find_study, studies
 
     folders = {name: folder for name in names if (folder := find_study(name, workspace)) is not None}
     others = [name for name in names if name not in folders]
-    for name in filter(_is_of_nothing, others):
-        hint = nearest(name, [*studies(workspace), *PRESETS])
-        raise UsageError(f"no study or network is named {name[:60]!r}", hint=hint)
+    for name in others:
+        # A word that names no study and cannot name a network.
+        if re.fullmatch(r"[\w./-]+", name) and name != "-" and not is_short(name):
+            hint = nearest(name, [*studies(workspace), *PRESETS])
+            raise UsageError(f"no study or network is named {name[:60]!r}", hint=hint)
     if folders and others:
         raise UsageError(f"{next(iter(folders))!r} is a study and {others[0]!r} a network: these cannot be compared")
     read = [read_network(name, workspace, MNIST) for name in others]
     if len({network.architecture.hash for network in read} or {*folders.values()}) < len(names):
         raise UsageError("the same study or network is given twice")
     return list(folders.values()), [(network.name, network.architecture) for network in read]
-
-
-def _is_of_nothing(name: str) -> bool:
-    """Return whether a word that names no study cannot name a network either."""
-    from harness.interface.lookup import is_short
-
-    return bool(re.fullmatch(r"[\w./-]+", name)) and name != "-" and not is_short(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
@@ -10,6 +9,7 @@ import click
 from harness.data.datasets import dataset as dataset_named
 from harness.interface import api, options
 from harness.interface.results import Study
+from harness.searching.request import SearchRequest
 from harness.studies.mirror import hidden
 from harness.system.errors import Interrupted
 from harness.system.files import check_writable
@@ -20,23 +20,24 @@ from search_spaces.space import OBJECTIVES, Metric, count_text, size_text
 @click.command(cls=options.Grouped, short_help="Search for the smallest network that reaches the target.")
 @click.option("--plan", "plan_only", is_flag=True, help="Print the plan of the search; train nothing.")
 @click.option("--verbose", "-v", is_flag=True, help="Print a line for every run.")
+@options.takes_dataset()
 @options.of(api.search)
 @click.pass_context
 def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool, **arguments: Any) -> int:
     """Search for the smallest network that reaches the target, verify the best candidate, and rank it.
 
-    Networks over the budget are rejected without being built. The same command resumes an interrupted study. Exit code
-    3 if no network reached the target.
+    DATASET is a name, or the path of your own data. Networks over the budget are rejected without being built. The same
+    command resumes an interrupted study. Exit code 3 if no network reached the target.
 
     \b
     harness search --budget 20000
+    harness search pictures/ --target 95
     harness search --budget 5000 --space tiny --time 2h
     harness search --minimise macs --limit 'macs<=1000000'
     harness search --minimise weight_bytes --chip CH32V003 --recipe small-int8
     harness search --plan
     """
     from harness.interface.session import planned_search, run_search_with_progress
-    from harness.searching.request import SearchRequest
 
     request = SearchRequest(**arguments)
     sources = {name: ctx.get_parameter_source(name) for name in arguments}
@@ -56,9 +57,7 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
                 facts = list(_plan_facts(document).items())
                 show_table(console(), facts, [("bold", "")] * len(facts))
             return 0
-        command = [hidden(word) for word in ("harness", *_with_name(sys.argv[1:], request.dataset))]
-        changed = {name: arguments[name] for name, origin in origins.items() if origin == "commandline"}
-        outcome, report = run_search_with_progress(plan, changed, command, verbose=verbose)
+        outcome, report = run_search_with_progress(plan, request, origins, verbose=verbose)
         if outcome is None:
             raise Interrupted(
                 _interrupted_text(Study(plan.folder, plan.workspace)), hint="resume with the same command"
@@ -74,17 +73,6 @@ def _interrupted_text(study: Study) -> str:
         return "interrupted; no network is confirmed so far"
     size = size_text(answer.parameters, answer.costs, study.config.minimised)
     return f"interrupted; {study.tier} so far: {size} (hash {answer.hash})"
-
-
-def _with_name(words: list[str], name: str) -> list[str]:
-    """Return a command line that names the data set; a path would be valid in a single folder only."""
-    result = list(words)
-    for index, word in enumerate(words):
-        if word == "--dataset" and index + 1 < len(words):
-            result[index + 1] = name
-        elif word.startswith("--dataset="):
-            result[index] = f"--dataset={name}"
-    return result
 
 
 def _plan_facts(document: dict[str, Any]) -> dict[str, str]:

@@ -57,7 +57,7 @@ def show(name: str, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--count", type=click.IntRange(1, 100_000), default=5, help="Number of networks to draw.")
 @_seed
-@options.option("budget")
+@options.option("budget", default=None)
 @options.as_json
 def sample(name: str, count: int, seed: int, budget: int | None, as_json: bool) -> None:
     """Draw networks from a space, each decision uniformly; rejected networks are drawn again."""
@@ -77,7 +77,7 @@ def sample(name: str, count: int, seed: int, budget: int | None, as_json: bool) 
 
 @spaces.command(short_help="Count the configurations of a space.")
 @click.argument("name")
-@options.option("budget")
+@options.option("budget", default=None)
 @click.option(
     "--samples",
     type=click.IntRange(100, 100_000),

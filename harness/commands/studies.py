@@ -16,17 +16,18 @@ from harness.system.terminal import console, duration_text, show_table, write
 @options.as_json
 def studies(remove: str | None, as_json: bool) -> int:
     """List the studies below runs/, the latest last, with the target, time and result of each study."""
-    from harness.interface import lookup
+    from harness.interface.lookup import read_studies
     from harness.studies.config import owned
+    from harness.studies.names import read_study
 
     workspace = files.workspace()
     if remove is not None:
-        folder = lookup.read_study(remove, workspace)
+        folder = read_study(remove, workspace)
         with owned(folder):
             shutil.rmtree(folder)
         options.answer(as_json, {"removed": str(folder)}, str(folder))
         return 0
-    studies = lookup.read_studies(workspace)
+    studies = read_studies(workspace)
     if as_json:
         documents = [
             {

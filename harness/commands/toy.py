@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,6 +66,8 @@ def toy(
     harness toy --check
     harness toy --out toy
     """
+    from harness.training.result import finite
+
     rates = tuple(dict.fromkeys(learning_rates or LEARNING_RATES))
     curves = [rate_curve(START, rate, iterations, target) for rate in rates]
     known = passes(START)
@@ -78,7 +79,7 @@ def toy(
     document: dict[str, Any] = {
         "initial_loss": known["E_total"],
         "gradients": gradients(known),
-        "curves": {str(curve.learning_rate): [_finite(loss) for loss in curve.losses] for curve in curves},
+        "curves": {str(curve.learning_rate): list(map(finite, curve.losses)) for curve in curves},
         "target": target,
         "updates_to_target": {str(curve.learning_rate): curve.reached_after for curve in curves},
         "updates_searched": curves[0].searched,
@@ -87,18 +88,13 @@ def toy(
     parts = [_network_text(known), _rates_text(curves, target)]
     if check:
         apart = {source: largest_difference(check, source) for source in check if source != "chain_rule"}
-        document["checks"] = _checks(check, apart)
+        document["checks"] = {source: check[source] for source in apart}
+        document["checks"] |= {f"{source}_max_difference": most for source, most in apart.items()}
         parts.append(_check_text(check, apart))
     if written:
         document["files"] = [str(path) for path in written]
         parts.append("\n".join(document["files"]))
     options.answer(as_json, document, "\n\n".join(parts))
-
-
-def _checks(gradients: Mapping[str, Mapping[str, float]], apart: Mapping[str, float]) -> dict[str, Any]:
-    return {source: gradients[source] for source in apart} | {
-        f"{source}_max_difference": most for source, most in apart.items()
-    }
 
 
 def _check_text(gradients: Mapping[str, Mapping[str, float]], apart: Mapping[str, float]) -> str:
@@ -109,10 +105,6 @@ def _check_text(gradients: Mapping[str, Mapping[str, float]], apart: Mapping[str
         lines.append("  ".join(["", name, *numbers]))
     lines += [f"  the largest difference from {source} is {most:.1e}" for source, most in apart.items()]
     return "\n".join(lines)
-
-
-def _finite(number: float) -> float | None:
-    return number if math.isfinite(number) else None
 
 
 def _table(rows: Sequence[Sequence[str]], align: str) -> list[str]:

@@ -5,19 +5,22 @@ Slow libraries are imported inside the functions, so that invalid arguments are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from harness.data import datasets
-from harness.interface import declarations, options
+from harness.interface import options
 from harness.interface.results import Explanation, Exported, Quote, Study, Trained, Trial, VerificationResult
+from harness.searching.option_types import FILE
+from harness.searching.request import SearchRequest
 from harness.system import files
 from harness.system.document import document_of
 from harness.system.errors import ContentError, UsageError, option_words, require, typed
 from harness.system.files import Workspace, check_writable, write_together
 from harness.system.machine import check_may_start
+from harness.system.option import converted, options_of
 from search_spaces.catalog import network_names
 from search_spaces.chips import Chip, Fit, fitting
 from search_spaces.deployment import check_integer_form
@@ -31,11 +34,10 @@ if TYPE_CHECKING:
     from harness.evidence.evaluate import Evaluation
     from harness.evidence.record import Record
     from harness.interface.weights import Weights
-    from harness.studies.events import Event
 
     _Recorded: TypeAlias = str | VerificationResult | Record | Trial | Study
 
-_OWN_RECIPE = {"help": "Training recipe: a name, or @FILE.toml [default: recipe of the leaderboard row, else fast]."}
+_OWN_RECIPE = "Training recipe: a name, or @FILE.toml [default: recipe of the leaderboard row, else fast]."
 
 
 # One network -----------------------------------------------------------------------------------------------------
@@ -318,51 +320,12 @@ def _exported(weights: Weights, targets: Mapping[str, Path], fit: Fit | None) ->
 # Search ----------------------------------------------------------------------------------------------------------
 
 
-@options.takes(
-    seed={"help": "Random seed of the search."},
-    epochs={
-        "type": declarations.EPOCHS,
-        "help": "Allowed numbers of epochs, such as 5,10,30 [default: 5,8,12,20,30,60, or the number of the recipe].",
-    },
-)
-def search(
-    dataset: str | Path | Dataset = "auto",
-    *,
-    budget: int = 20_000,
-    limits: str | Sequence[str] | Mapping[str, int] | None = None,
-    chip: str | Chip | None = None,
-    target_pct: float | None = None,
-    minimise: str | Sequence[str] = ("parameters",),
-    space: str = "auto",
-    time: str | float = "57m",
-    trials: int | None = None,
-    seed: int = 0,
-    recipe: str = "auto",
-    epochs: int | str | Sequence[int] | None = None,
-    prior: str = "shipped",
-    sampler: str = "auto",
-    trainer: str | None = None,
-    start_from: str | None = None,
-    study: str | None = None,
-    trial_time: str | float = "30m",
-    trial_memory: int = 4096,
-    workers: int | str = "auto",
-    cluster: str | None = None,
-    device: str = "auto",
-    engine: str = "auto",
-    storage: str | None = None,
-    log: str | None = None,
-    data: str | Path | None = None,
-    on_event: Callable[[Event], object] | None = None,
-) -> Study:
+@options.takes_request(SearchRequest)
+def search(request: SearchRequest) -> Study:
     """Search for the smallest network that reaches the target, verify the best candidate, and rank it.
 
     The same call resumes a study. Ctrl-C stops the search cleanly and returns the unfinished study. Durations may be
     given in seconds.
-
-    Args:
-        on_event: Function called with each event of the study (``harness.studies.events.Event``) on a separate thread.
-            If the function raises, the error is reported and the function is not called again.
 
     Raises:
         UsageError: An argument is invalid, such as an unknown space, recipe, data set or sampler, or another process
@@ -379,51 +342,19 @@ def search(
     >>> found.answer, len(found.trials)
     (None, 6)
     """
-    if on_event is not None and not callable(on_event):
-        raise UsageError(f"on_event: a value of type {type(on_event).__name__} cannot be called")
     from harness.interface.session import planned_search, run_search_with_progress
-    from harness.searching.request import SearchRequest
 
-    request = SearchRequest.of(
-        dataset=dataset,
-        data=data,
-        budget=budget,
-        limits=limits,
-        chip=chip,
-        target_pct=target_pct,
-        minimise=minimise,
-        space=space,
-        sampler=sampler,
-        recipe=recipe,
-        trainer=trainer,
-        epochs=epochs,
-        prior=prior,
-        start_from=start_from,
-        seed=seed,
-        time=time,
-        trials=trials,
-        trial_time=trial_time,
-        trial_memory=trial_memory,
-        workers=workers,
-        cluster=cluster,
-        device=device,
-        engine=engine,
-        study=study,
-        storage=storage,
-        log=log,
-        on_event=on_event,
-    )
-    changed = options.changed(search, request)
-    origins = {name: "call" if name in changed else "default" for name in options.names(search)}
+    changed = request.changed()
+    origins = {name: "call" if name in changed else "default" for name in options_of(type(request))}
     check_may_start()
     with planned_search(request, origins) as plan:
-        run_search_with_progress(plan, changed, on_event=on_event)
+        run_search_with_progress(plan, request, origins)
     return Study(plan.folder, plan.workspace)
 
 
-@options.takes(time={"help": "Time limit of the trainings."}, seed={"help": "Random seed of the search."})
+@options.takes(time="Time limit of the trainings.", seed="Random seed of the search.")
 def quote(
-    dataset: str | Path | Dataset,
+    dataset: str | Path | Dataset = "auto",
     *,
     target_pct: float | None = None,
     budget: int = 20_000,
@@ -441,9 +372,6 @@ def quote(
 
     Nothing is written, and the test set is not read.
 
-    Args:
-        dataset: Name of a data set, path of a data set of your own, or a ``Dataset`` made by ``harness.Data``.
-
     Raises:
         UsageError: An argument is invalid, such as an unknown space, recipe or data set, or no network was trained
             within ``time``.
@@ -460,10 +388,9 @@ def quote(
     (3, 7850)
     """
     from harness.interface.session import probed_plan
-    from harness.searching.request import SearchRequest
 
-    request = SearchRequest.of(
-        dataset=options.value("dataset", declarations.DatasetType(), dataset),
+    request = SearchRequest(
+        dataset=dataset,
         data=data,
         budget=budget,
         limits=limits,
@@ -544,10 +471,7 @@ def verify(
 
 # Records and studies ---------------------------------------------------------------------------------------------
 
-_RECORDED = {
-    "recipe": {"help": "Name of the recipe, if the network has several rows."},
-    "seed": {"help": "Index of a recorded seed."},
-}
+_RECORDED = {"recipe": "Name of the recipe, if the network has several rows.", "seed": "Index of a recorded seed."}
 
 
 @options.takes(**_RECORDED)
@@ -659,18 +583,19 @@ def leaderboard(dataset: str | Path | Dataset | None = None, target_pct: float |
 
     from harness.evidence.leaderboard import survey
 
+    name = None if dataset is None else datasets.asked_for(cast(str, dataset)).name
     rows = survey(files.workspace()).rows
     names = network_names((row.architecture, row.parameters) for row in rows)
     return pandas.DataFrame(
         [
             {"network": row.name or names[row.hash]} | document_of(row)
             for row in rows
-            if dataset in (None, row.dataset) and target_pct in (None, row.target_pct)
+            if name in (None, row.dataset) and target_pct in (None, row.target_pct)
         ]
     )
 
 
-@options.takes(name={"help": "Name or folder; the latest study for None."})
+@options.takes(name="Name or folder; the latest study for None.")
 def study(name: str | Path | None = None) -> Study:
     """Return a study of this workspace.
 
@@ -684,7 +609,7 @@ def study(name: str | Path | None = None) -> Study:
     >>> study("mine").trials[0].status
     'complete'
     """
-    from harness.interface.lookup import read_study
+    from harness.studies.names import read_study
 
     workspace = files.workspace()
     return Study(read_study(None if name is None else str(name), workspace), workspace)
@@ -708,7 +633,7 @@ def report(of: str | Path | Study | None = None, path: str | Path | None = None)
     'report.html'
     """
     opened = of if isinstance(of, Study) else study(of)
-    target = None if path is None else options.value("path", declarations.FILE, path)
+    target = None if path is None else converted("path", FILE, path)
     from reports.study_page import write_report
 
     written = write_report(opened.folder, files.workspace())

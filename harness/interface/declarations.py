@@ -1,313 +1,45 @@
-"""Types of option values, and one declaration per option, shared by the command line and ``import harness``."""
+"""One declaration per option of the functions of ``import harness``: those of a search, and the further options."""
 
 from __future__ import annotations
 
-import functools
-import json
-import math
-import os
-import re
 from collections.abc import Iterable
-from dataclasses import asdict
-from decimal import Decimal
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from harness.data import datasets
-from harness.system.document import documented, read_as, read_toml
-from harness.system.errors import ContentError
+from harness.searching.option_types import FILE, SHAPE
+from harness.searching.request import SearchRequest
 from harness.system.files import workspace
-from harness.system.terminal import DURATION, Parsed, say
-from search_spaces.catalog import SPACES
-from search_spaces.chips import CHIPS, CORES, Chip, Core, chip_named
-from search_spaces.errors import NotationError, nearest
-from search_spaces.notation import parse_conditions
-from search_spaces.space import OBJECTIVES
-
-if TYPE_CHECKING:
-    from search_spaces.ops import Shape
-    from search_spaces.space import Condition
-
-# Largest number of channels of a data set (docs/data.md), and of a colour picture.
-_MOST_CHANNELS, _MOST_COLOURS = 16, 4
+from harness.system.option import Option, options_of
 
 
-# Types of values -------------------------------------------------------------------------------------------------
+def _known_networks() -> Iterable[str]:
+    from harness.interface.lookup import known_names
+
+    return known_names(workspace())
 
 
-def number_or(word: str, number: str, low: int, high: int | None = None, name: str = "number") -> Parsed:
-    """Return the type of an option that accepts an integer in a range, or a word that stands for None.
+class _FurtherOptions:
+    """Options that a search lacks, or that have a different meaning in a search; defaults are those of a function."""
 
-    Args:
-        word: The word, such as ``auto``.
-        number: Description of the integer in error messages.
-        low: Smallest integer.
-        high: Largest integer; None for no limit.
-        name: Name of the integer in help texts.
-    """
-
-    def parse(text: str) -> int | None:
-        if text != word and not (text.isdecimal() and low <= int(text) <= (high or int(text))):
-            raise ValueError(f"{text!r} is neither {word} nor {number}")
-        return None if text == word else int(text)
-
-    return Parsed(f"{name}|{word}", parse)
-
-
-def _spelled_out(text: str) -> str:
-    # Replace numbers such as 20k and 1.5M by integers.
-    def number(match: re.Match[str]) -> str:
-        return f"{Decimal(match[1]) * (10**6 if match[2] in 'mM' else 1000):f}".partition(".")[0]
-
-    return re.sub(r"(?<![\w.])(\d+(?:\.\d+)?)([kKmM])\b", number, text)
+    network = Option[Any, Any](None, "Network.", known=_known_networks)
+    epochs = Option[Any, Any](None, "Number of epochs; replaces the number of the named recipe.", click.IntRange(1))
+    seed = Option[Any, Any](0, "Index of the seed in the list of fixed seeds.", click.IntRange(0, 2**32 - 1))
+    seeds = Option[Any, Any](None, "Number of seeds [default: 10, or 30 for a certification].", click.IntRange(1, 1000))
+    name = Option[Any, Any]("", "Name of the leaderboard row.")
+    input_shape = Option[Any, Any](
+        None, "Shape of an image: channels x rows x columns [default: 1x28x28].", SHAPE, flags=("--input",)
+    )
+    classes = Option[Any, Any](None, "Number of classes [default: 10].", click.IntRange(2))
+    torch = Option[Any, Any](False, "Also count with torch, torchsummary and fvcore.", click.BOOL)
+    c = Option[Any, Any](None, "Folder to write, with the integer network as C.", FILE)
+    onnx = Option[Any, Any](None, "ONNX file to write.", FILE)
+    safetensors = Option[Any, Any](None, "File to write, with the weights as safetensors.", FILE)
+    out = Option[Any, Any](None, "File to write, with the weights as safetensors.", FILE)
+    retrain = Option[Any, Any](
+        False, "Train a recorded seed again; required if the weights of the seed are not kept.", click.BOOL
+    )
 
 
-class CountType(click.IntRange):
-    """An integer in a range; suffixes are allowed, as in 20k and 1.5M."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the integer."""
-        text: Any = _spelled_out(value) if isinstance(value, str) else value
-        return super().convert(text, param, ctx)
-
-
-def _address(text: str) -> str:
-    if (
-        not re.fullmatch(r"local|auto|.+:\d{1,5}", text)
-        or not 0 < int(text.rpartition(":")[2] if ":" in text else 1) < 65536
-    ):
-        raise ValueError(f"{text!r} must be local, auto or HOST:PORT, such as 10.0.0.1:6379")
-    return text
-
-
-def _epochs(text: str) -> tuple[int, ...]:
-    if not re.fullmatch(r"\s*\d{1,6}\s*(,\s*\d{1,6}\s*)*", text, re.ASCII):
-        raise ValueError(f"{text!r} is not a list of epochs such as 1,2,4,8")
-    return tuple(map(int, text.split(",")))
-
-
-def _accuracy(text: str, whole: int) -> float:
-    # ``whole`` is 100 for per cent and 1 for shares. If the number is valid only in the alternative unit, suggest the
-    # converted number.
-    try:
-        number = float(text.removesuffix("%"))
-    except ValueError:
-        number = math.nan
-    if not whole / 100 <= number <= whole:
-        other = number * 100 if whole == 100 else number / 100
-        meant = f"; did you mean {other:.12g}?" if whole / 100 <= other <= whole else ""
-        raise ValueError(f"{text} is not a valid accuracy; allowed are {whole / 100:g} to {whole}{meant}")
-    # The target is part of names and keys, so remove rounding errors: 100 * 0.974 == 97.39999999999999.
-    return float(f"{number:.12g}")
-
-
-def _conditions(text: str) -> tuple[Condition, ...]:
-    try:
-        return parse_conditions(_spelled_out(text))
-    except NotationError as error:
-        raise ValueError(f"{error.message}, in {text!r}; {error.hint or 'such as macs<=1000000'}") from error
-
-
-def _shape(text: str) -> Shape:
-    if not re.fullmatch(r"[1-9]\d{0,3}(x[1-9]\d{0,3}){2}", text):
-        raise ValueError(f"{text!r} is not a shape such as 1x32x32 (channels, rows, columns)")
-    channels, rows, columns = map(int, text.split("x"))
-    # More channels than a data set may have, many rows and few columns: probably the order of Keras (rows, columns,
-    # channels).
-    if channels > _MOST_CHANNELS and rows > _MOST_COLOURS >= columns:
-        raise ValueError(f"{text} is channels x rows x columns; did you mean {columns}x{channels}x{rows}?")
-    return channels, rows, columns
-
-
-def _chip(text: str) -> Chip:
-    """Return the chip with this name, or the chip that ``@FILE.toml`` defines with the fields of ``chips.toml``.
-
-    The field ``core`` of the file is the name of a core in ``chips.toml``, or a table with the fields of a core.
-    """
-    if not text.startswith("@"):
-        return chip_named(text)
-    path = Path(text[1:])
-    document = read_toml(path, "chip")
-    core = document.get("core")
-    if isinstance(core, str):
-        if core not in CORES:
-            message = f"{path}: unknown core {core!r}; known are {', '.join(CORES)}"
-            raise ContentError(message, hint=nearest(core, CORES))
-        document["core"] = asdict(CORES[core])
-    statement = {"name": path.stem, **document, "file": str(path)}
-    documented(Core)
-    return read_as(documented(Chip), json.dumps(statement, default=str), str(path))
-
-
-class DatasetType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
-    """Converts a data set, or the path of a user's data, into the name of the data set."""
-
-    name = "name or path"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the name of the data set; a path is read and stored in the workspace first."""
-        if isinstance(value, datasets.Dataset):
-            return value.name
-        if not isinstance(value, str | os.PathLike):
-            self.fail(f"a value of type {type(value).__name__} is not a data set, a name or a path; see harness.Data")
-        if value in (datasets.AUTO, *datasets.DATASETS):
-            return str(value)
-        from harness.data.own import SourceOptions, data_name, described_options, parts_text
-
-        name = data_name(str(value))
-        if name != str(value):
-            spec, options = datasets.dataset(name), described_options(str(value))
-            remarks = "".join(f"; {remark}" for remark in spec.remarks)
-            manner = "" if options == SourceOptions() else f", read with {options} as described before"
-            say(f"{value} is the data set {name}{manner}: {spec.classes} classes, {parts_text(spec)}{remarks}")
-        return name
-
-
-SHAPE = Parsed("CxRxC", _shape, between="x")
-PER_CENT = Parsed("per cent", functools.partial(_accuracy, whole=100))
-SHARE = Parsed("share", functools.partial(_accuracy, whole=1))
-EPOCHS = Parsed("epochs", _epochs, between=",")
-WORKERS = number_or("auto", "a number from 1 to 256", 1, 256)
-FILE = click.Path(path_type=Path)
-
-
-# The options -----------------------------------------------------------------------------------------------------
-
-# Keyword arguments of ``click.option`` by argument name. ``flag`` is the flag if it differs from the name, ``also``
-# lists further flags. The default is that of the function.
-DECLARED: dict[str, dict[str, Any]] = {
-    "budget": {"type": CountType(1, 10**9), "help": "Parameter budget: networks with more parameters are rejected."},
-    "minimise": {
-        "also": ["--minimize"],
-        "type": click.Choice([str(metric) for metric in OBJECTIVES]),
-        "multiple": True,
-        "help": "Objective to minimise; bytes refer to an int8 deployment. Two objectives give a Pareto front.",
-    },
-    "limits": {
-        "flag": "--limit",
-        "type": Parsed("METRIC<=N", _conditions, between=","),
-        "help": "Constraints on every network, such as 'macs<=1000000,receptive_field>=20'.",
-    },
-    "chip": {
-        "type": Parsed("name", _chip),
-        "help": f"Chip whose flash and RAM must hold the network as exported C: {', '.join(CHIPS)}, or @FILE.toml.",
-    },
-    "target_pct": {
-        "flag": "--target",
-        "type": PER_CENT,
-        "help": "Target test accuracy, in per cent [default: target of the leaderboard row or the data set].",
-    },
-    "space": {"help": "Search space: a name, or @FILE; auto selects a space by the shape of the images."},
-    "sampler": {
-        "help": "Sampler: auto (same as surrogate), surrogate, evolution, tpe, nsga2, random, or MODULE:FUNCTION, "
-        "a function that returns an Optuna sampler for a seed."
-    },
-    "recipe": {"help": "Training recipe: a name, or @FILE.toml; auto selects a recipe for the data set."},
-    "trainer": {
-        "metavar": "MODULE:FUNCTION",
-        "help": "Train with your own function instead of a recipe; the module may be in the current folder.",
-    },
-    "start_from": {
-        "flag": "--from",
-        "metavar": "STUDY",
-        "help": "Start with the confirmed networks of a study, or with the networks of the 'leaderboard'.",
-    },
-    "epochs": {"type": click.IntRange(1), "help": "Number of epochs; replaces the number of the named recipe."},
-    "prior": {
-        "type": click.Choice(["shipped", "own", "none"]),
-        "help": "Prior observations: shipped with the package, own (shipped and your own studies), or none.",
-    },
-    "trials": {
-        "type": click.IntRange(1),
-        "help": "Maximum number of trials, without the baselines [default: unlimited].",
-    },
-    "time": {"type": DURATION, "help": "Time budget, verification included."},
-    "seeds": {"type": click.IntRange(1, 1000), "help": "Number of seeds [default: 10, or 30 for a certification]."},
-    "seed": {"type": click.IntRange(0, 2**32 - 1), "help": "Index of the seed in the list of fixed seeds."},
-    "study": {"help": "Name of the study [default: derived from the configuration]."},
-    "trial_time": {"type": DURATION, "help": "Time limit per run."},
-    "trial_memory": {"type": CountType(64, 10**9), "help": "Memory limit per worker in MiB, without mapped files."},
-    "storage": {
-        "metavar": "URL",
-        "help": "Mirror the study in this database, for optuna-dashboard: postgresql://..., sqlite:///FILE.",
-    },
-    "log": {
-        "type": click.Choice(["tensorboard", "mlflow"]),
-        "help": "Log runs to TensorBoard (in the folder of the study) or MLflow; requires the extra 'logs'.",
-    },
-    "workers": {
-        "type": WORKERS,
-        "default": "auto",
-        "help": "Number of training processes [auto: one per core on a CPU, one on a GPU].",
-    },
-    # None trains in processes of this machine.
-    "cluster": {
-        "type": Parsed("local|auto|HOST:PORT", _address),
-        "help": "Train on the nodes of a Ray cluster: local starts a cluster, auto uses the cluster of this machine, "
-        "HOST:PORT names the head node; --workers then counts per node (docs/cluster.md).",
-    },
-    "device": {"default": "auto", "help": "Device: auto, cpu, cuda or cuda:N."},
-    "engine": {
-        "default": "auto",
-        "help": "Engine: native (compiled, for CPUs), torch, or auto (native if possible for the recipe).",
-    },
-    "dataset": {
-        "default": "auto",
-        "type": DatasetType(),
-        "help": "Data set: auto, mnist, fashion-mnist, kmnist, mnist-5k, or a path ('harness data describe'); auto is "
-        "the data set of a recorded network, else mnist, or mnist-5k if MNIST is not available.",
-    },
-    "data": {
-        "envvar": "HARNESS_DATA",
-        "type": FILE,
-        "help": "Folder of the data, in the layout of torchvision [env HARNESS_DATA; default: the user's cache].",
-    },
-    "name": {"help": "Name of the leaderboard row.", "show_default": False},
-    "input_shape": {
-        "flag": "--input",
-        "type": SHAPE,
-        "help": "Shape of an image: channels x rows x columns [default: 1x28x28].",
-    },
-    "classes": {"type": click.IntRange(2), "help": "Number of classes [default: 10]."},
-    "torch": {"help": "Also count with torch, torchsummary and fvcore."},
-    "c": {"type": FILE, "help": "Folder to write, with the integer network as C."},
-    "onnx": {"type": FILE, "help": "ONNX file to write."},
-    "safetensors": {"type": FILE, "help": "File to write, with the weights as safetensors."},
-    "out": {"type": FILE, "help": "File to write, with the weights as safetensors."},
-    "retrain": {"help": "Train a recorded seed again; required if the weights of the seed are not kept."},
-}
-
-
-def known(name: str) -> Iterable[str]:
-    """Return the known values of an option or argument, for shell completion."""
-    match name:
-        case "space":
-            return ("auto", *SPACES)
-        case "sampler":
-            from harness.searching.optuna_sampler import SAMPLERS
-
-            return ("auto", *SAMPLERS)
-        case "chip":
-            return CHIPS
-        case "recipe":
-            from harness.training.recipe import RECIPES
-
-            return ("auto", *RECIPES)
-        case "engine":
-            return ("auto", "native", "torch")
-        case "dataset":
-            return ("auto", *datasets.DATASETS, *(path.name for path in (workspace().runs / ".data").glob("*-*")))
-        case "study" | "start_from":
-            from harness.interface.lookup import studies
-
-            return studies(workspace())
-        case "network":
-            from harness.interface.lookup import known_names
-
-            return known_names(workspace())
-    return ()
-
-
-COMPLETED = ("space", "chip", "sampler", "recipe", "engine", "dataset", "study", "start_from")
+_FURTHER = {name: option for name, option in vars(_FurtherOptions).items() if isinstance(option, Option)}
+DECLARED: dict[str, Option[Any, Any]] = options_of(SearchRequest) | _FURTHER

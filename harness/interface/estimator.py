@@ -7,7 +7,7 @@ import secrets
 import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +21,12 @@ from harness.data import own, training_images
 from harness.evidence.certificate import Certificate
 from harness.evidence.leaderboard import PROVEN
 from harness.evidence.record import kept_indices, read_all
-from harness.interface import api, declarations, options, verification
+from harness.interface import api, verification
+from harness.searching.option_types import SHARE
 from harness.system.errors import DataError, DeviceError, HarnessError, StorageError, UsageError
 from harness.system.files import workspace
+from harness.system.option import converted
+from harness.system.terminal import silent
 from search_spaces.errors import SearchSpaceError
 
 if TYPE_CHECKING:
@@ -51,6 +54,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         workers: Number of training processes; ``auto`` for one per core.
         channels: Axis of the channels in ``X``, ``first`` or ``last``; required if both are possible, and for series
             with channels. ``none`` states that narrow images are not series.
+        verbose: 0 for no output of ``fit`` and ``certify`` but warnings; otherwise progress is printed on stderr.
 
     Attributes:
         classes_: Labels in the order of ``predict_proba``, the order of ``numpy.unique``.
@@ -71,6 +75,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         random_state: Any = 0,
         workers: int | str = "auto",
         channels: str | None = None,
+        verbose: int = 1,
     ) -> None:
         self.target = target
         self.limits = limits
@@ -79,6 +84,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         self.random_state = random_state
         self.workers = workers
         self.channels = channels
+        self.verbose = verbose
 
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's tags: ``X`` may have three axes, and results depend on the clock."""
@@ -108,7 +114,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         if y is None:
             raise WrongData("SmallestClassifier requires y to be passed, but the target y is None")
         with _told_as_values():
-            share = options.value("target", declarations.SHARE, self.target)
+            share = converted("target", SHARE, self.target)
             numbers, labels = self._checked(X, y)
             check_classification_targets(labels)
             seed = self.random_state
@@ -120,16 +126,17 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             self._columns = [self.data_.class_names.index(_name(label)) for label in self.classes_.tolist()]
             if len({*self._columns}) < len(self.classes_):
                 raise WrongData("some labels differ only in the Unicode normal form; normalise the labels to NFC")
-            self.study_ = api.search(
-                self.data_,
-                target_pct=100 * share,
-                limits=self.limits or None,
-                minimise=self.minimise,
-                time=self.time,
-                seed=seed,
-                workers=self.workers,
-                study=f"{self.data_.name}-{secrets.token_hex(4)}",
-            )
+            with self._output():
+                self.study_ = api.search(
+                    self.data_,
+                    target_pct=100 * share,
+                    limits=self.limits or None,
+                    minimise=self.minimise,
+                    time=self.time,
+                    seed=seed,
+                    workers=self.workers,
+                    study=f"{self.data_.name}-{secrets.token_hex(4)}",
+                )
             self._keep(share)
         return self
 
@@ -156,7 +163,11 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             errors = [(_probabilities(model, pixels).argmax(1) != labels).sum() for model in models]
             self._model = models[int(np.argmin(errors))]
         else:
-            self._model = api.train(trial.network, trial.dataset, recipe=trial.recipe_name).module.eval()
+            with self._output():
+                self._model = api.train(trial.network, trial.dataset, recipe=trial.recipe_name).module.eval()
+
+    def _output(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.verbose else silent()
 
     def _checked(self, X: Any, *y: Any) -> tuple[Any, Any]:
         """Return ``X`` in its shape, and the labels or None, after scikit-learn's validation."""
@@ -221,9 +232,10 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
                 raise DataError(f"{repeated} of the {len(images)} images for the certificate were used in fit")
             data = own.from_arrays("certified", *self._given, X_test, y_test, channels=self.channels)
             target_pct = round(100 * self.target, 10)
-            return verification.certificate(
-                self._trial, seeds, dataset=data.name, target_pct=target_pct, workers=self.workers
-            )
+            with self._output():
+                return verification.certificate(
+                    self._trial, seeds, dataset=data.name, target_pct=target_pct, workers=self.workers
+                )
 
 
 @contextmanager

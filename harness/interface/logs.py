@@ -54,13 +54,14 @@ class _Curves:
         match event:
             case Proposal():
                 self._trials.setdefault(event.hash, event.trial)
-            case RunEnded(run=run):
+            case RunEnded(run=run) if run.trial is not None:
                 accuracy = run.validation_accuracy_pct
                 first = run.purpose is Purpose.SEARCH
                 values: dict[str, float] = {"parameters": run.parameters} if first else {}
+                curve = "validation_pct" if first else f"fresh_validation_pct/seed_{run.seed_index}"
                 if accuracy is not None:
-                    values["validation_pct" if first else f"fresh_validation_pct/seed_{run.seed_index}"] = accuracy
-                return run.trial or 0, values
+                    values[curve] = accuracy
+                return run.trial, values
             case Confirmed():
                 return event.trial, {"confirmed_parameters": event.parameters}
             case Verified(mean_test_accuracy_pct=float(accuracy)) if event.hash in self._trials:

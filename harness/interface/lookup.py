@@ -1,4 +1,4 @@
-"""Lookup of the network or study that an argument names.
+"""Lookup of the network that an argument names.
 
 A network is named by ``-`` (stdin), ``@FILE``, a preset, the notation, a hash (six digits or more) or a name.
 """
@@ -17,8 +17,9 @@ from harness.evidence import leaderboard, record
 from harness.evidence.leaderboard import LeaderboardRow, Tier
 from harness.evidence.record import Record
 from harness.interface.results import Study, Trial
-from harness.studies.events import Confirmed
+from harness.searching.start_networks import leaderboard_rows
 from harness.studies.log import read_state
+from harness.studies.names import studies
 from harness.studies.state import StudyState
 from harness.system import files
 from harness.system.document import read_each
@@ -84,16 +85,12 @@ def only_row(
         # The hint names only the options in which the rows differ.
         values = zip(("--recipe", "--dataset", "--target"), zip(*distinct, strict=True), strict=True)
         choices = [option for option, each in values if len(set(each)) > 1]
-        rows = sorted(map(_row_text, fitting))
+        rows = sorted(f"{row.recipe_name or 'any recipe'} on {row.dataset}, target {row.target_pct}" for row in fitting)
         raise ContentError(
             f"{argument.architecture.hash} has several rows: {'; '.join(rows)}",
             hint=f"choose with {' and '.join(choices)}",
         )
     return next(iter(distinct.values()), None)
-
-
-def _row_text(row: KnownRow) -> str:
-    return f"{row.recipe_name or 'any recipe'} on {row.dataset}, target {row.target_pct}"
 
 
 def recipe_of(row: KnownRow | None, recipe: str | None, epochs: int | None) -> NamedRecipe:
@@ -129,7 +126,10 @@ def network_argument(network: object, workspace: Workspace, task: Task) -> Netwo
     if isinstance(network, str):
         return read_network(network, workspace, task)
     if isinstance(network, Study):
-        network = _answer_of(network)
+        answer = network.answer
+        if answer is None:
+            raise UsageError(f"the study {network.name} has no answer", hint="use a trial of study.trials")
+        network = answer
     if isinstance(network, Trial):
         row = KnownRow(network.recipe, network.recipe_name, network.dataset, network.target_pct)
         return NetworkArgument(network.architecture, rows=(row,))
@@ -139,19 +139,16 @@ def network_argument(network: object, workspace: Workspace, task: Task) -> Netwo
     return NetworkArgument(network)
 
 
-def _answer_of(study: Study) -> Trial:
-    answer = study.answer
-    if answer is None:
-        raise UsageError(f"the study {study.name} has no answer", hint="use a trial of study.trials")
-    return answer
-
-
 def read_network(argument: str, workspace: Workspace, task: Task) -> NetworkArgument:
     """Return the network that a text names; its ops fit together for the task."""
     if argument == "-":
         return NetworkArgument(_parsed(sys.stdin.read(files.MOST_TYPED), task))
     if argument.startswith("@"):
-        return NetworkArgument(_parsed(_file_text(argument[1:]), task))
+        try:
+            text = files.read_typed(Path(argument[1:]))
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"cannot read the network file {argument[1:]}: {reason(error)}") from error
+        return NetworkArgument(_parsed(text, task))
     if argument in PRESETS:
         return NetworkArgument(parse_network(PRESETS[argument], task), argument)
     if is_short(argument):
@@ -173,13 +170,6 @@ def read_network(argument: str, workspace: Workspace, task: Task) -> NetworkArgu
         raise
 
 
-def _file_text(path: str) -> str:
-    try:
-        return files.read_typed(Path(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the network file {path}: {reason(error)}") from error
-
-
 def _known_network(name: str, workspace: Workspace) -> NetworkArgument:
     """Return the known network with this name or with a hash that begins with this text, and its rows.
 
@@ -193,7 +183,7 @@ def _known_network(name: str, workspace: Workspace) -> NetworkArgument:
         if _HASH.fullmatch(name):
             raise ContentError(f"{name!r} is ambiguous: {', '.join(hashes)}", hint="give more digits")
         # Networks of the same form and size share a name; the best one on the leaderboard is meant.
-        rows = [row for row in _standings(workspace) if row.hash in hashes]
+        rows = [row for row in leaderboard_rows(workspace) if row.hash in hashes]
         best = min(rows, key=lambda row: (not row.reached, row.rank), default=None)
         if best is None:
             raise ContentError(f"{name!r} is ambiguous: {', '.join(hashes)}", hint="give a hash")
@@ -233,16 +223,6 @@ def read_record(network: object, workspace: Workspace, dataset: str = AUTO, reci
     return max(fitting, key=lambda each: len(each.seeds))
 
 
-def studies(workspace: Workspace) -> dict[str, Path]:
-    """Return the folders of all studies by name, the most recently modified study last."""
-
-    def worked_on(folder: Path) -> tuple[float, str]:
-        log = folder / "log.jsonl"
-        return (log if log.exists() else folder / "config.json").stat().st_mtime, folder.name
-
-    return {path.name: path for path in sorted(workspace.studies(), key=worked_on)}
-
-
 def read_studies(workspace: Workspace) -> list[StudyState]:
     """Return all readable studies; damaged studies are left out and reported once."""
     states, damage = read_each(read_state, studies(workspace).values())
@@ -250,37 +230,9 @@ def read_studies(workspace: Workspace) -> list[StudyState]:
     return states
 
 
-def find_study(name: str, workspace: Workspace) -> Path | None:
-    """Return the folder of a study, given its name or the path of its folder or report; None if unknown."""
-    path = Path(name).resolve() if "/" in name else workspace.runs.resolve() / name
-    path = path.parent if path.name == "report.html" else path
-    return studies(workspace).get(path.name) if path.parent == workspace.runs.resolve() else None
-
-
-def read_study(name: str | None, workspace: Workspace) -> Path:
-    """Return the folder of a study, given as for ``find_study``; None means the latest study."""
-    known = studies(workspace)
-    if not known:
-        raise UsageError(f"there is no study in {workspace.runs} yet", hint=f"'{typed('search')}' starts a study")
-    if name is None:
-        return list(known.values())[-1]
-    if (folder := find_study(name, workspace)) is None:
-        hint = nearest(name, known) or f"existing studies: {', '.join(sorted(known))}"
-        raise UsageError(f"no study is named {name[:60]!r}", hint=hint)
-    return folder
-
-
-def networks_of(name: str, workspace: Workspace) -> tuple[str, ...]:
-    """Return the notation of a study's confirmed networks; ``leaderboard`` means rows that reached their target."""
-    if name == "leaderboard":
-        return tuple(str(row.architecture) for row in _standings(workspace) if row.reached)
-    study = read_state(read_study(name, workspace))
-    return tuple(str(study.proposals[each.event.trial].architecture) for each in study.of_kind(Confirmed))
-
-
 def known_names(workspace: Workspace) -> list[str]:
     """Return the names of the presets and of the networks on the leaderboard."""
-    rows = _standings(workspace)
+    rows = leaderboard_rows(workspace)
     return [*dict.fromkeys([*PRESETS, *(network_name(row.architecture, row.parameters) for row in rows)])]
 
 
@@ -290,11 +242,6 @@ def _near(argument: str, workspace: Workspace, *more: str) -> str:
         nearest(argument, [*known_names(workspace), *more])
         or f"'{typed('leaderboard', '--all')}' lists hashes and names"
     )
-
-
-def _standings(workspace: Workspace) -> list[LeaderboardRow]:
-    paths = (leaderboard.shipped_table(), workspace.leaderboard)
-    return [row for path in paths if path.exists() for row in leaderboard.read(path)]
 
 
 def _is_meant(name: str, row: Record | Result | LeaderboardRow) -> bool:
@@ -327,18 +274,15 @@ def _without_record(
                 seen.add(run.hash)
                 yield run.architecture, "", KnownRow(run.recipe, run.recipe_name, run.dataset, None)
     # Networks of studies are on the leaderboard too, or were claimed. A second row would make the argument ambiguous.
-    ranked = [row for row in _standings(workspace) if row.tier is not Tier.CLAIMED]
+    ranked = [row for row in leaderboard_rows(workspace) if row.tier is not Tier.CLAIMED]
     folders = (files.SHIPPED / "records", workspace.records)
     claims = [row for folder in folders for row in leaderboard.read_claims(folder / "claims.json")]
     for rows in (ranked, claims):
         new_rows = [row for row in rows if row.hash not in seen and _is_meant(name, row)]
         seen |= {row.hash for row in new_rows}
         for row in new_rows:
-            yield row.architecture, "", _row_without_record(row, recipes)
-
-
-def _row_without_record(row: LeaderboardRow, recipes: Mapping[str, Recipe]) -> KnownRow:
-    if row.tier is Tier.CLAIMED:
-        return KnownRow(None, "", None, None)
-    recipe = recipe_by_hash(row.recipe_hash, row.epochs) if row.epochs else None
-    return KnownRow(recipe or recipes.get(row.recipe_hash), row.recipe, row.dataset, None)
+            known_row = KnownRow(None, "", None, None)
+            if row.tier is not Tier.CLAIMED:
+                recipe = recipe_by_hash(row.recipe_hash, row.epochs) if row.epochs else None
+                known_row = KnownRow(recipe or recipes.get(row.recipe_hash), row.recipe, row.dataset, None)
+            yield row.architecture, "", known_row

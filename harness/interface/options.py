@@ -1,7 +1,7 @@
 """Options of commands and API functions, and output helpers of the commands.
 
-``takes`` declares the arguments of an API function as click options, which check the arguments and complete the
-docstring. ``of`` gives these options to a command.
+``takes`` declares the arguments of an API function as options, which check the arguments and complete the docstring.
+``takes_request`` derives the arguments from the fields of a request. ``of`` gives these options to a command.
 """
 
 from __future__ import annotations
@@ -9,63 +9,83 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-import os
-import reprlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from copy import copy
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_args
 
 import click
+from click.core import ParameterSource
 
-from harness.interface.declarations import COMPLETED, DECLARED, DatasetType, known
-from harness.system.errors import Interrupted, UsageError
-from harness.system.terminal import Parsed, counted, say, text_of, write
+from harness.interface.declarations import DECLARED
+from harness.system.errors import Interrupted
+from harness.system.option import Group, Option, options_of
+from harness.system.terminal import counted, say, write
 
 if TYPE_CHECKING:
     from harness.training.native.engine import EngineChoice
     from harness.training.recipe import Recipe
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+_Arguments = ParamSpec("_Arguments")
+_Request = TypeVar("_Request")
+_Answer = TypeVar("_Answer")
 
 
-def _completed(name: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
-    return lambda ctx, param, begun: [each for each in known(name) if each.startswith(begun)]
+class _GroupedOption(click.Option):
+    """An option with its section of the help text."""
+
+    def __init__(self, *arguments: Any, group: Group, **words: Any) -> None:
+        super().__init__(*arguments, **words)
+        self.group = group
 
 
 class Grouped(click.Command):
     """A command with many options, which the help text shows in groups."""
 
-    _GROUPS: ClassVar = {
-        "Goal": ("budget", "limits", "chip", "target_pct", "minimise"),
-        "Data": ("dataset", "data"),
-        "Method": ("space", "sampler", "recipe", "trainer", "epochs", "prior", "start_from", "seed"),
-        "Effort": ("time", "trials", "trial_time", "trial_memory", "workers", "cluster", "device", "engine"),
-    }
-
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options in one section per group; ungrouped options form the section ``Output``."""
-        left = {str(each.name): record for each in self.get_params(ctx) if (record := each.get_help_record(ctx))}
-        groups = {title: [left.pop(name) for name in names] for title, names in self._GROUPS.items()}
-        for title, records in (groups | {"Output": list(left.values())}).items():
-            with formatter.section(title):
+        """Write the options in one section per group; ungrouped options belong to the section ``Output``."""
+        sections: dict[Group, list[tuple[str, str]]] = {group: [] for group in Group}
+        for parameter in self.get_params(ctx):
+            group = parameter.group if isinstance(parameter, _GroupedOption) else Group.OUTPUT
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                sections[group].append(record)
+        for group, records in sections.items():
+            with formatter.section(group):
                 formatter.write_dl(records)
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print a single JSON document.")
 
 
-def flag(name: str) -> str:
-    """Return the command-line flag of a declared argument."""
-    called: str = DECLARED[name].get("flag", f"--{name.replace('_', '-')}")
-    return called
-
-
 def option(name: str, **changes: Any) -> Callable[[_F], _F]:
-    """Return a decorator that adds a declared option to a command; ``changes`` replace parts of the declaration."""
-    words = {key: value for key, value in DECLARED[name].items() if key not in ("flag", "also")} | changes
-    if name in COMPLETED:
-        words["shell_complete"] = _completed(name)
-    return click.option(flag(name), *DECLARED[name].get("also", ()), name, **words)
+    """Return a decorator that adds a declared option; ``changes`` replace keyword arguments of ``click.option``."""
+    return _click_option(DECLARED[name], **changes)
+
+
+def _click_option(declared: Option[Any, Any], **changes: Any) -> Callable[[_F], _F]:
+    words = {
+        "cls": _GroupedOption,
+        "group": declared.group,
+        "type": declared.kind,
+        "default": declared.default,
+        "help": declared.help,
+        "metavar": declared.metavar,
+        "envvar": declared.envvar,
+        "multiple": declared.multiple,
+        "is_flag": isinstance(declared.default, bool),
+        "show_default": declared.default != "",
+        "shell_complete": _completed(declared),
+    }
+    return click.option(*declared.flags, declared.name, **words | changes)
+
+
+def _completed(declared: Option[Any, Any]) -> Callable[[click.Context, click.Parameter, str], list[str]] | None:
+    known = declared.known
+    if known is None:
+        return None
+    return lambda ctx, param, begun: [value for value in known() if value.startswith(begun)]
 
 
 def some(*names: str) -> Callable[[_F], _F]:
@@ -77,89 +97,108 @@ def some(*names: str) -> Callable[[_F], _F]:
     return decorated
 
 
-def takes(**changes: dict[str, Any]) -> Callable[[_F], _F]:
-    """Return a decorator that checks the arguments of an API function as the command line does.
-
-    The options are stored in ``__click_params__``, and their help texts are appended to the section ``Args:`` of the
-    docstring, which must be the last one before ``Raises:``.
+def takes_dataset(name: str = "dataset") -> Callable[[_F], _F]:
+    """Return a decorator that gives a command the argument DATASET, which means the same as the option ``--dataset``.
 
     Args:
-        changes: Keyword arguments of ``click.option`` by argument name, which replace declared values. Defaults are
-            those of the signature.
+        name: Name of the parameter of ``--dataset``.
+    """
+
+    def decorated(command: _F) -> _F:
+        @functools.wraps(command)
+        def merged(*arguments: Any, dataset_argument: str | None, **words: Any) -> Any:
+            context = click.get_current_context()
+            if dataset_argument is not None:
+                if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+                    raise click.UsageError("DATASET and --dataset cannot be combined")
+                context.set_parameter_source(name, ParameterSource.COMMANDLINE)
+                words[name] = dataset_argument
+            return command(*arguments, **words)
+
+        declared = DECLARED["dataset"]
+        return click.argument(
+            "dataset_argument",
+            metavar="[DATASET]",
+            required=False,
+            type=declared.kind,
+            shell_complete=_completed(declared),
+        )(merged)  # type: ignore[return-value]
+
+    return decorated
+
+
+def takes(**helps: str) -> Callable[[_F], _F]:
+    """Return a decorator that checks the arguments of an API function as the command line does.
+
+    Args:
+        helps: Help texts by argument name, which replace declared texts. Defaults are those of the signature.
     """
 
     def decorated(function: _F) -> _F:
         signature = inspect.signature(function)
+        declared: dict[str, Option[Any, Any]] = {}
+        for name, parameter in signature.parameters.items():
+            if name in DECLARED and parameter.default is not parameter.empty:
+                declared[name] = copy(DECLARED[name])
+                declared[name].default = parameter.default
+                declared[name].help = helps.get(name, DECLARED[name].help)
 
         @functools.wraps(function)
         def checked(*arguments: Any, **keywords: Any) -> Any:
             bound = signature.bind(*arguments, **keywords)
             bound.apply_defaults()
-            bound.arguments.update(values(checked, bound.arguments))
+            for name, declaration in declared.items():
+                bound.arguments[name] = declaration.checked(bound.arguments[name])
             return function(*bound.args, **bound.kwargs)
 
-        for name, parameter in reversed(list(signature.parameters.items())):
+        _declare(checked, declared.values())
+        for name, parameter in signature.parameters.items():
             if parameter.default is parameter.empty:
-                kind = DECLARED.get(name, {}).get("type")
-                click.argument(name, type=kind, shell_complete=_completed(name))(checked)
-            elif name in DECLARED:
-                own = {"default": parameter.default, "is_flag": isinstance(parameter.default, bool)}
-                option(name, **own | changes.get(name, {}))(checked)
-        before, raises, after = inspect.cleandoc(function.__doc__ or "").partition("Raises:")
-        arguments = "" if "Args:" in before else "\nArgs:"
-        lines = "".join(f"\n    {parameter.name}: {parameter.help}" for parameter in _options(checked))
-        checked.__doc__ = f"{before.rstrip()}\n{arguments}{lines}\n\n{raises}{after}"
+                argument = DECLARED[name]
+                click.argument(name, type=argument.kind, shell_complete=_completed(argument))(checked)
         return checked  # type: ignore[return-value]
 
     return decorated
 
 
-def _options(function: Callable[..., Any]) -> list[click.Option]:
-    return [each for each in reversed(vars(function)["__click_params__"]) if isinstance(each, click.Option)]
+def takes_request(
+    request: Callable[_Arguments, _Request],
+) -> Callable[[Callable[[_Request], _Answer]], Callable[_Arguments, _Answer]]:
+    """Return a decorator that gives a function of a request the fields of the request as arguments.
+
+    Args:
+        request: Dataclass whose fields are ``Option``; the fields check the arguments.
+    """
+
+    def decorated(function: Callable[[_Request], _Answer]) -> Callable[_Arguments, _Answer]:
+        @functools.wraps(function)
+        def called(*arguments: _Arguments.args, **keywords: _Arguments.kwargs) -> _Answer:
+            return function(request(*arguments, **keywords))
+
+        accepted = [
+            parameter.replace(annotation=get_args(parameter.annotation)[0])
+            for parameter in inspect.signature(request).parameters.values()
+        ]
+        answer = inspect.signature(function).return_annotation
+        vars(called)["__signature__"] = inspect.Signature(accepted, return_annotation=answer)
+        _declare(called, options_of(request).values())
+        return called
+
+    return decorated
 
 
-def values(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of an API function, converted as on the command line, or raise UsageError."""
-    return {each.name: _value(each, arguments[each.name]) for each in _options(function) if each.name in arguments}
+def _declare(function: Callable[..., Any], declared: Collection[Option[Any, Any]]) -> None:
+    """Store options as ``__click_params__``, and append their help texts to the section ``Args:`` of the docstring.
 
-
-def value(name: str, kind: Any, argument: Any) -> Any:
-    """Return a Python value converted by the click type ``kind``, or raise UsageError that names the argument."""
-    is_text = isinstance(argument, str | os.PathLike)
-    try:
-        if kind is click.STRING and not is_text and type(argument).__name__ != "device":
-            raise click.UsageError(f"{reprlib.repr(argument)} is not a text")
-        if isinstance(kind, click.Path) and not (is_text and "\0" not in os.fspath(argument)):
-            raise click.UsageError(f"{reprlib.repr(argument)} is not a path")
-        # Values that are not text are converted to text first, so that API and command line share the rules.
-        plain = argument if isinstance(kind, Parsed | DatasetType | click.Path) else text_of(argument)
-        return kind.convert(plain, None, None)
-    except (click.UsageError, ValueError) as error:
-        message = error.message if isinstance(error, click.UsageError) else str(error)
-        plain = " ".join(message.split()).rstrip(".").replace("a valid integer range", "a whole number")
-        raise UsageError(f"{name}: {plain}") from None
-
-
-def _value(declared: click.Option, argument: Any) -> Any:
-    if argument is None:
-        argument = os.environ.get(declared.envvar) or None if isinstance(declared.envvar, str) else declared.default
-    if declared.multiple:
-        members = [argument] if isinstance(argument, str) or not isinstance(argument, Iterable) else list(argument)
-        if not members:
-            raise UsageError(f"{declared.name}: at least one value is required")
-        return tuple(value(declared.name, declared.type, each) for each in members)
-    return None if argument is None else value(declared.name, declared.type, argument)
-
-
-def names(function: Callable[..., Any]) -> tuple[str, ...]:
-    """Return the option names of an API function."""
-    return tuple(str(each.name) for each in _options(function))
-
-
-def changed(function: Callable[..., Any], request: object) -> dict[str, Any]:
-    """Return the fields of a request that differ from the defaults of an API function, by name."""
-    defaults = {str(each.name): _value(each, each.default) for each in _options(function)}
-    return {name: getattr(request, name) for name, default in defaults.items() if getattr(request, name) != default}
+    The section must be the last one before ``Raises:``.
+    """
+    before, raises, after = inspect.cleandoc(function.__doc__ or "").partition("Raises:")
+    arguments = "" if "Args:" in before else "\nArgs:"
+    lines = "".join(f"\n    {declaration.name}: {declaration.help}" for declaration in declared)
+    function.__doc__ = f"{before.rstrip()}\n{arguments}{lines}\n\n{raises}{after}"
+    for declaration in reversed([*declared]):
+        if declaration.group is not None:
+            _click_option(declaration)(function)
 
 
 def of(function: Callable[..., Any]) -> Callable[[_F], _F]:

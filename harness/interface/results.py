@@ -157,17 +157,20 @@ class Trained(Answer):
         }
 
     def __str__(self) -> str:
-        result, rate = self.result, self.result.environment
+        result = self.result
+        environment = result.environment
+        machine = "" if environment is None else f" on {environment.device} ({environment.engine})"
         lines = [
             str(result.architecture),
             f"hash {result.hash}, {result.parameters:,} parameters; {result.dataset}, recipe {result.recipe_name}, "
             f"seed {result.seed_index}",
             f"validation accuracy {result.validation_accuracy_pct:.2f} % ({result.validation_errors} errors of "
             f"{result.validation_size:,}) after {counted(len(result.history), 'epoch')}",
-            f"{result.train_seconds:.1f} s on {rate.device if rate else ''} ({rate.engine if rate else ''}), "
-            f"{result.images_per_second:,.0f} images per second",
+            f"{result.train_seconds:.1f} s{machine}, {result.images_per_second:,.0f} images per second",
         ]
-        return "\n".join([*lines, *([f"{result.status}: {result.message}"] if result.message else [])])
+        if result.message:
+            lines.append(f"{result.status}: {result.message}")
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,10 +224,11 @@ class Quote(Answer):
             *quote_lines(probed.quote, config.budget),
             f"highest predicted validation accuracy: {middle:.2f} % (90 % interval: {low:.2f} to {high:.2f})",
         ]
-        if (linear := probed.linear) is not None:
+        linear = probed.linear
+        if linear is not None and linear.validation_accuracy_pct is not None:
             lines.append(
                 f"linear baseline: {linear.parameters:,} parameters, "
-                f"validation accuracy {linear.validation_accuracy_pct or 0:.2f} %"
+                f"validation accuracy {linear.validation_accuracy_pct:.2f} %"
             )
         lines.append(_curve_line(probed.curve))
         trained = f"{counted(probed.trained, 'network')} trained in {duration_text(probed.seconds)}"
@@ -448,8 +452,8 @@ class Trial(Answer):
 
     def __str__(self) -> str:
         first = self.status if self.validation_pct is None else f"{self.validation_pct:.2f} % on validation images"
-        fresh = self.fresh_pct and f", {sum(self.fresh_pct) / len(self.fresh_pct):.2f} % on fresh seeds"
-        return f"trial {self.number}, {self.parameters:,} parameters: {first}{fresh or ''}"
+        fresh = f", {statistics.mean(self.fresh_pct):.2f} % on fresh seeds" if self.fresh_pct else ""
+        return f"trial {self.number}, {self.parameters:,} parameters: {first}{fresh}"
 
 
 class Study(Answer):

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.data.datasets import DATASETS
 from harness.interface import options
 from harness.interface.logs import log_of
-from harness.interface.lookup import networks_of
 from harness.searching.state import Moment, Observer
 from harness.searching.time_budget import Effort, least_seconds
 from harness.studies import events
@@ -28,7 +27,8 @@ from harness.studies.state import StudyState
 from harness.system import statistics
 from harness.system.errors import ContentError, HarnessError
 from harness.system.files import Workspace, check_writable, workspace, write_text
-from harness.system.terminal import busy, counted, duration_option, duration_text, say
+from harness.system.option import options_of
+from harness.system.terminal import DURATION, busy, counted, duration_option, duration_text, say
 from harness.system.user_code import Listener
 from harness.training.executors.base import Event as WorkerEvent
 from harness.training.progress import Reporter, plain_seconds, seed_line
@@ -44,11 +44,6 @@ if TYPE_CHECKING:
     from harness.studies.mirror import Mirror
 
 
-# Arguments without recorded origin, as they do not change the outcome of a study. The limits of a chip are part of the
-# text of the space.
-_UNRECORDED = ("storage", "log", "on_event", "chip")
-
-
 @contextmanager
 def planned_search(
     request: SearchRequest, origins: Mapping[str, str], *, only_plan: bool = False
@@ -60,22 +55,12 @@ def planned_search(
         origins: Origin of each argument by name: command line, environment, call or default.
         only_plan: Train nothing, not even to choose a recipe.
     """
-    from harness.searching.plan import make_plan, on_cluster
-    from harness.searching.resolve import choose_recipe, read_data, resolve
+    from harness.searching.plan import on_cluster, plan_search
     from harness.training.executors.ray import executor_at
 
     if request.storage is not None:
         check_url(request.storage)
-    start_networks = () if request.start_from is None else networks_of(request.start_from, workspace())
-    with busy("reading the images"):
-        resolved = resolve(request, workspace())
-        resolved = read_data(resolved)
-    if resolved.recipe is None and not only_plan:
-        with busy("choosing an augmentation"):
-            resolved = choose_recipe(resolved)
-    recorded_origins = {name: origin for name, origin in origins.items() if name not in _UNRECORDED}
-    with busy("reading past runs"):
-        plan = make_plan(resolved, recorded_origins, start_networks)
+    plan = plan_search(request, workspace(), origins, recipe_choice="list" if only_plan else "train")
     for name in plan.space.unused:
         say(f"'net' of the space '{plan.space.name}' does not use {name!r}", "warning")
     least = least_seconds(plan.data.train_size)
@@ -95,13 +80,10 @@ def planned_search(
 
 def probed_plan(request: SearchRequest) -> Probed:
     """Plan a search, train networks for the time of the request, and return the forecast; nothing is written."""
-    from harness.searching.plan import make_plan
+    from harness.searching.plan import plan_search
     from harness.searching.probes import probe
-    from harness.searching.resolve import read_data, resolve, without_choice
 
-    with busy("reading the images"):
-        resolved = without_choice(read_data(resolve(request, workspace())))
-    plan = make_plan(resolved, {})
+    plan = plan_search(request, workspace(), recipe_choice="short")
     options.say_training(plan.engine, plan.recipe.recipe, plan.data.train_size)
     with busy("training a few networks"):
         return probe(plan, request.time)
@@ -109,20 +91,18 @@ def probed_plan(request: SearchRequest) -> Probed:
 
 def run_search_with_progress(
     plan: SearchPlan,
-    chosen: Mapping[str, Any],
-    command: Sequence[str] = (),
+    request: SearchRequest,
+    origins: Mapping[str, str],
     *,
     verbose: bool = False,
-    on_event: Callable[[events.Event], object] | None = None,
 ) -> tuple[SearchOutcome | None, Path]:
     """Run a planned search, verify the winner, and write the report.
 
     Args:
         plan: The plan of the search.
-        chosen: Arguments that differ from the defaults; used in the advice at the end.
-        command: Command line for the log; if empty, an equivalent one is built from ``chosen``.
+        request: The request of the plan.
+        origins: Origin of each argument by name; stated arguments are part of the logged command and of the advice.
         verbose: Print a line for every run.
-        on_event: Function called with each event of the study, on a separate thread.
 
     Returns:
         The outcome, None if the search was interrupted, and the path of the report.
@@ -135,14 +115,14 @@ def run_search_with_progress(
     from harness.searching.surrogate.past import write_prior
     from reports.study_page import write_report
 
-    typed_options = _command_options(chosen)
+    typed_options = _command_options(request, origins)
     config = plan.config
     # Fail now, not at the end of the search, if the leaderboard cannot be read or a folder cannot be written.
     collect(plan.workspace)
     for folder in (plan.workspace.root, plan.workspace.records, plan.folder):
         check_writable(folder)
     options.say_left_out(plan.left_out)
-    with owned(plan.folder), _mirrored(plan, chosen.get("storage")) as mirror:
+    with owned(plan.folder), _mirrored(plan, request.storage) as mirror:
         if not (plan.folder / "config.json").exists():
             write_prior(plan.folder, plan.past)
         is_new = open_study(plan.folder, config, plan.origins)
@@ -150,7 +130,7 @@ def run_search_with_progress(
         _say_begin(plan, None if is_new else state.seconds)
         with (
             SearchReporter(config, plan.effort, plan.workspace, verbose=verbose) as progress,
-            _listening(state, on_event, chosen.get("log"), progress.say) as listeners,
+            _listening(state, request.on_event, request.log, progress.say) as listeners,
         ):
             observers: list[Observer] = [progress, *listeners]
             if mirror is not None:
@@ -167,7 +147,7 @@ def run_search_with_progress(
                 is_quoted=_is_first_search(plan),
             )
             verdict = None
-            run_search(search, list(command) or ["harness", *search_words(typed_options)])
+            run_search(search, ["harness", *search_words(typed_options)])
             if not search.interrupted:
                 progress.show("verifying")
                 verdict = conclude(plan, search, progress.on_worker_event, progress.say)
@@ -240,16 +220,19 @@ def _listening(
             log.close()
 
 
-def _command_options(chosen: Mapping[str, Any]) -> dict[str, str]:
-    """Return arguments as command-line flags with their values as text."""
+def _command_options(request: SearchRequest, origins: Mapping[str, str]) -> dict[str, str]:
+    """Return the stated arguments of a request as command-line flags with their values as text."""
     typed_options = {}
-    for name, value in chosen.items():
-        flag = options.flag(name)
+    for name, option in options_of(type(request)).items():
+        if option.group is None or origins[name] not in ("commandline", "call"):
+            continue
+        flag = option.flags[0]
+        value = getattr(request, name)
         if isinstance(value, tuple):
-            # ``--minimise`` is repeated (``advice.search_words``); the remaining options take comma-separated values.
-            separator = f" {flag} " if name == "minimise" else ","
+            # A repeated option is split again in ``advice.search_words``.
+            separator = f" {flag} " if option.multiple else ","
             typed_options[flag] = separator.join(map(str, value))
-        elif name in ("time", "trial_time"):
+        elif option.kind is DURATION:
             typed_options[flag] = duration_option(value)
         else:
             typed_options[flag] = hidden(f"{value:.12g}" if isinstance(value, float) else str(value))

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING
 from harness.data import datasets
 from harness.evidence import ledger
 from harness.evidence.leaderboard import collect, refresh
-from harness.interface import declarations, options
+from harness.interface import options
 from harness.interface.lookup import KnownRow, NetworkArgument, network_argument, only_row, recipe_of
 from harness.interface.results import Study, Trial, VerificationResult
+from harness.searching.option_types import PER_CENT, WORKERS
 from harness.system import files
 from harness.system.errors import UsageError
 from harness.system.files import Workspace, check_writable
 from harness.system.machine import choose_device, worker_count
+from harness.system.option import converted
 from harness.system.terminal import counted, say
 from harness.system.user_code import function_of
-from harness.training.recipe import Recipe, check_batch, check_network
+from harness.training.recipe import check_batch, check_network
 from search_spaces.network import Architecture
 
 if TYPE_CHECKING:
@@ -58,7 +60,10 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> Plan:
     argument, row = _network_and_row(request, workspace)
     named = recipe_of(row, request.recipe, request.epochs)
     check_network(named.recipe, argument.architecture, task)
-    _check_trainer(named.recipe)
+    if named.recipe.trainer:
+        # A recipe of an older version has no ``trainer_sha256``. The text "not recorded" equals no hash, so such a
+        # recipe is refused: its seeds must not be pooled with seeds of different code.
+        function_of(named.recipe.trainer, "trainer", named.recipe.trainer_sha256 or "not recorded")
     if request.certify and request.seeds is not None and request.seeds < ledger.FEWEST_SEEDS:
         raise UsageError(f"--seeds {request.seeds}: a certification requires at least {ledger.FEWEST_SEEDS} seeds")
 
@@ -73,11 +78,14 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> Plan:
     image_count = len(images.train_labels)
     check_batch(named.recipe, image_count)
     options.say_training(choice, named.recipe, image_count)
+    target_pct = request.target_pct
+    if target_pct is None and row is not None:
+        target_pct = row.target_pct
     plan = Plan(
         architecture=argument.architecture,
         recipe=named,
         dataset=images.dataset.name,
-        target_pct=_target_pct(request, row, images.dataset),
+        target_pct=datasets.target_of(images.dataset, target_pct),
         indices=(),
         device=str(device),
         engine=request.engine if request.engine == "auto" else choice.kind,
@@ -101,18 +109,6 @@ def _network_and_row(request: VerifyRequest, workspace: Workspace) -> tuple[Netw
     dataset = None if request.dataset == datasets.AUTO else request.dataset
     recipe_given = request.recipe is not None
     return argument, only_row(argument, dataset=dataset, target_pct=request.target_pct, recipe_given=recipe_given)
-
-
-def _check_trainer(recipe: Recipe) -> None:
-    if recipe.trainer:
-        # A recipe of an older version has no ``trainer_sha256``. The text "not recorded" equals no hash, so such a
-        # recipe is refused: its seeds must not be pooled with seeds of different code.
-        function_of(recipe.trainer, "trainer", recipe.trainer_sha256 or "not recorded")
-
-
-def _target_pct(request: VerifyRequest, row: KnownRow | None, dataset: datasets.Dataset) -> float:
-    of_row = None if row is None else row.target_pct
-    return datasets.target_of(dataset, of_row if request.target_pct is None else request.target_pct)
 
 
 def run_verification(
@@ -155,9 +151,9 @@ def certificate(network: Trial, seeds: int, *, dataset: str, target_pct: float, 
     request = VerifyRequest(
         network=network,
         seeds=seeds,
-        target_pct=options.value("target_pct", declarations.PER_CENT, target_pct),
+        target_pct=converted("target_pct", PER_CENT, target_pct),
         dataset=dataset,
-        workers=options.value("workers", declarations.WORKERS, workers),
+        workers=converted("workers", WORKERS, workers),
         certify=True,
     )
     plan = plan_verification(request, workspace)

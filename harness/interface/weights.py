@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -93,25 +92,20 @@ def seed_of_network(
     argument = replace(argument, rows=tuple(rows))
     row = only_row(argument, dataset=dataset_named, target_pct=None, recipe_given=recipe is not None)
     named = recipe_of(row, recipe, epochs)
-    dataset_meant = (row and row.dataset) or dataset_named
-    evidence = _record_with(seed, records, named.recipe.hash, dataset_meant)
+    dataset_meant = dataset_named
+    if row is not None and row.dataset is not None:
+        dataset_meant = row.dataset
+    same_recipe = [each for each in records if each.recipe_hash == named.recipe.hash]
+    fitting = [each for each in same_recipe if dataset_meant in (None, each.dataset)]
+    # The record that contains the seed, else the record with the most seeds; targets are ignored.
+    evidence = max(fitting, key=lambda each: (each.seed(seed) is not None, len(each.seeds)), default=None)
     if evidence is not None and not retrain:
-        _check_kept(evidence, seed, workspace)
+        kept_seeds = record.kept_indices(workspace.records, evidence)
+        if seed not in kept_seeds:
+            held = f"kept seeds: {', '.join(map(str, kept_seeds)) or 'none'}"
+            raise UsageError(f"the weights of seed {seed} are not kept ({held}); --retrain trains the seed again")
     recorded = None if evidence is None else evidence.seed(seed)
     return SeedOfNetwork(architecture, named, dataset_meant or dataset, seed, evidence, recorded, retrain)
-
-
-def _record_with(seed: int, records: Sequence[Record], recipe_hash: str, dataset: str | None) -> Record | None:
-    """Return the record that contains the seed, else the record with the most seeds; targets are ignored."""
-    fitting = [each for each in records if each.recipe_hash == recipe_hash and dataset in (None, each.dataset)]
-    return max(fitting, key=lambda each: (each.seed(seed) is not None, len(each.seeds)), default=None)
-
-
-def _check_kept(evidence: Record, seed: int, workspace: Workspace) -> None:
-    kept_seeds = record.kept_indices(workspace.records, evidence)
-    if seed not in kept_seeds:
-        held = f"kept seeds: {', '.join(map(str, kept_seeds)) or 'none'}"
-        raise UsageError(f"the weights of seed {seed} are not kept ({held}); --retrain trains the seed again")
 
 
 def weights_of(seed: SeedOfNetwork, images: ImageData, workspace: Workspace, *, device: str, engine: str) -> Weights:
@@ -141,15 +135,20 @@ def _fresh_weights(seed: SeedOfNetwork, images: ImageData, *, device: str, engin
     from harness.training.train import final_network
 
     recorded = seed.recorded
+    beacon = ""
+    engine_of_record = None
+    if recorded is not None:
+        beacon = "" if recorded.beacon is None else recorded.beacon
+        engine_of_record = None if recorded.environment is None else recorded.environment.engine
     job = Job(
         architecture=seed.architecture,
         recipe=seed.recipe.recipe,
         recipe_name=seed.recipe.name,
         purpose=Purpose.VERIFY,
         seed_index=seed.index,
-        beacon=(recorded and recorded.beacon) or "",
+        beacon=beacon,
         device=device,
-        engine=engine_of_repeat(engine, recorded.environment.engine if recorded else None),
+        engine=engine_of_repeat(engine, engine_of_record),
     )
     result, training = train_here(job, images)
     if result.status is not Status.COMPLETE:

@@ -4,35 +4,48 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from contextlib import suppress
+import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
-from harness.data.datasets import Dataset
+from harness.data.datasets import AUTO, Dataset, asked_for
+from harness.data.training_images import load
 from harness.evidence.bounds import ErrorRatio, error_ratio_of
-from harness.searching.augmentation import CHOICES
+from harness.searching.augmentation import CHOICES, choose
+from harness.searching.optuna_sampler import sampler_name
 from harness.searching.race import rungs
-from harness.searching.resolve import Resolved, upper_bounds
+from harness.searching.request import SearchRequest
+from harness.searching.resolve import (
+    Goal,
+    LimitedSpace,
+    TrainingChoice,
+    effort_of,
+    goal_of,
+    limited_space,
+    training_of,
+    upper_bounds,
+)
+from harness.searching.start_networks import networks_of, suitable
 from harness.searching.surrogate.past import PastTraining, alike, past_trainings, read_prior, shipped_sha256
 from harness.searching.time_budget import Effort, pace_of, step_work
 from harness.studies.candidate import CONFIDENCE, CONFIRM_SEEDS, MOST_SEEDS, needed_share
-from harness.studies.config import StudyConfig, StudyObjective, check_config, config_document, read_config
-from harness.system.errors import ContentError, DeviceError, UsageError
+from harness.studies.config import StudyConfig, check_config, config_document, read_config
+from harness.system.errors import ContentError, DeviceError
 from harness.system.files import Workspace
+from harness.system.machine import choose_device
+from harness.system.option import options_of
+from harness.system.terminal import busy
+from harness.system.user_code import source_sha256
 from harness.training.executors.base import DataLocation, ExecutorOf
 from harness.training.executors.processes import Processes
 from harness.training.executors.ray import NodeInfo, nodes_now
 from harness.training.native.engine import EngineChoice
-from harness.training.recipe import NamedRecipe
+from harness.training.recipe import NamedRecipe, check_batch, for_few, named_recipe
 from search_spaces.chips import Chip
-from search_spaces.errors import SearchSpaceError
-from search_spaces.notation import parse_network
-from search_spaces.space import Metric, SearchSpace, feasible, judge
-
-# Keys of ``origins`` in config.json if the key differs from the name of the argument.
-_ORIGIN_KEYS = {"target_pct": "target", "time": "seconds", "data": "folder"}
+from search_spaces.space import Metric, SearchSpace, feasible
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,99 +85,145 @@ class SearchPlan:
     planned_seconds: float = 0.0
 
 
-def make_plan(resolved: Resolved, origins: dict[str, str], known: Sequence[str] = ()) -> SearchPlan:
-    """Return the plan of a search whose images have been read.
-
-    If the recipe is still to be chosen, the plan has the default recipe.
+def plan_search(
+    request: SearchRequest,
+    workspace: Workspace,
+    origins: Mapping[str, str] = MappingProxyType({}),
+    *,
+    recipe_choice: Literal["train", "list", "short"] = "train",
+) -> SearchPlan:
+    """Return the plan of a search; all options are checked before the images are read.
 
     Args:
-        resolved: Checked options.
-        origins: Source of each argument, by name.
-        known: Texts of the networks that ``start_from`` names.
+        request: Request for the search.
+        workspace: Workspace of the study.
+        origins: Source of each argument of the request (command line, environment, call or default), by name.
+        recipe_choice: Treatment of a default recipe that is not known for the data: ``train`` chooses by trainings, for
+            up to minutes; ``list`` lists the choices in the plan; ``short`` takes the recipe of short searches.
 
     Raises:
-        UsageError: None of the ``known`` networks fits the images, classes and limits.
+        UsageError: An option is invalid, or two options contradict each other.
+        ContentError: The space does not fit the images, the limits, the chip or the precision.
+        DataError: The images are missing or damaged.
+        DeviceError: The device or the engine is not available.
     """
-    workspace = resolved.workspace
-    offset = error_ratio_of(resolved.data, resolved.target_pct)
-    config = _config(resolved, round(offset.threshold_pct(resolved.target_pct), 6))
-    # The digest makes the default folder name unique to the configuration.
-    digest = hashlib.sha256(json.dumps(config_document(config), sort_keys=True).encode()).hexdigest()[:6]
-    folder = resolved.folder or workspace.study(f"{config.dataset}-{config.space}-{config.budget}-{digest}")
-    if config.start_from:
+    with busy("reading the images"):
+        goal = goal_of(asked_for(request.dataset), request.target_pct)
+        sampler = sampler_name(request.sampler)
+        sampler_sha256 = source_sha256(sampler, "--sampler") if ":" in sampler else ""
+        named_folder = None if request.study is None else workspace.study(request.study)
+        known = () if request.start_from is None else networks_of(request.start_from, workspace)
+        device = choose_device(request.device)
+        limited = limited_space(request, goal.data)
+        training = training_of(request, goal.data, limited.space, workspace, device)
+        effort = effort_of(request, training.engine.kind, device)
+        images = load(request.dataset, request.data)
+    if images.dataset != goal.data:  # ``auto``, and MNIST is not available
+        goal = goal_of(images.dataset, request.target_pct)
+    training = _trainable(request, training, goal.data.train_size)
+    source = DataLocation(goal.data.name, request.data)
+    if training.recipe_choices and recipe_choice == "train":
+        training = _chosen_by_training(training, goal.data, limited, effort, source, workspace)
+    elif training.recipe_choices and recipe_choice == "short":
+        recipe = for_few(named_recipe(CHOICES[1]), goal.data.train_size)
+        training = replace(training, recipe=recipe, recipe_choices=())
+    offset = error_ratio_of(goal.data, goal.target_pct)
+    config = replace(
+        _config(request, goal, limited, training, offset),
+        data_hash=images.data_hash,
+        sampler=sampler,
+        sampler_sha256=sampler_sha256,
+    )
+    folder = _default_folder(config, workspace) if named_folder is None else named_folder
+    if request.start_from is not None and (folder / "config.json").exists():
         # The source of ``start_from`` may have grown since; a continued study keeps its first set of networks.
-        exists = (folder / "config.json").exists()
-        networks = read_config(folder).config.known if exists else _suitable(known, resolved)
+        config = replace(config, known=read_config(folder).config.known)
+    elif request.start_from is not None:
+        networks = suitable(known, limited.space, limited.budget, request.start_from)
         config = replace(config, known=networks)
-    past = read_prior(folder)
     left_out: list[ContentError] = []
-    if past is None:
-        past, left_out = past_trainings(config.prior, workspace, config.dataset, config.data_hash)
+    with busy("reading past runs"):
+        past = read_prior(folder)
+        if past is None:
+            past, left_out = past_trainings(config.prior, workspace, config.dataset, config.data_hash)
+    options = options_of(type(request))
+    keys = {name: options[name].origin for name in origins}
     return SearchPlan(
         workspace=workspace,
         folder=folder,
-        data=resolved.data,
+        data=goal.data,
         config=config,
-        effort=resolved.effort,
-        source=resolved.source,
-        recipe=resolved.usual_recipe,
-        space=resolved.space,
+        effort=effort,
+        source=source,
+        recipe=training.recipe,
+        space=limited.space,
         offset=offset,
-        engine=resolved.engine,
+        engine=training.engine,
         past=past,
         left_out=tuple(error.message for error in left_out),
-        recipe_choices=CHOICES if resolved.recipe is None else (),
-        chip=resolved.request.chip,
-        planned_seconds=resolved.choice_seconds,
-        origins={_ORIGIN_KEYS.get(name, name): origin for name, origin in origins.items()},
+        recipe_choices=training.recipe_choices,
+        chip=request.chip,
+        planned_seconds=training.choice_seconds,
+        origins={key: origins[name] for name, key in keys.items() if key is not None},
     )
 
 
-def _config(resolved: Resolved, threshold_pct: float) -> StudyConfig:
-    request = resolved.request
-    recipe = resolved.usual_recipe
-    objectives = tuple(map(StudyObjective, resolved.minimise, resolved.ceilings))
-    if objectives[0].metric is Metric.PARAMETERS:
-        objectives = (StudyObjective(Metric.PARAMETERS), *objectives[1:])
+def _trainable(request: SearchRequest, training: TrainingChoice, image_count: int) -> TrainingChoice:
+    """Return a training whose batch fits the images: a default recipe is adapted to few images, a named one is not."""
+    if request.recipe == AUTO and request.trainer is None and not training.recipe_choices:
+        training = replace(training, recipe=for_few(training.recipe, image_count))
+    check_batch(training.recipe.recipe, image_count)
+    return training
+
+
+def _chosen_by_training(
+    training: TrainingChoice,
+    data: Dataset,
+    limited: LimitedSpace,
+    effort: Effort,
+    source: DataLocation,
+    workspace: Workspace,
+) -> TrainingChoice:
+    """Train a network with each recipe to choose from, for up to minutes, and return the choice of the best recipe."""
+    began = time.monotonic()
+    executor = Processes(source, effort.limits)
+    with busy("choosing an augmentation"):
+        recipe = choose(data, limited.space, limited.budget, executor, effort, workspace)
+    return replace(training, recipe=recipe, recipe_choices=(), choice_seconds=time.monotonic() - began)
+
+
+def _config(
+    request: SearchRequest, goal: Goal, limited: LimitedSpace, training: TrainingChoice, offset: ErrorRatio
+) -> StudyConfig:
+    """Return the configuration of a study, without the hash of the images and the sampler."""
+    recipe = training.recipe.recipe
     return StudyConfig(
-        dataset=resolved.data.name,
-        data_hash=resolved.data_hash,
-        budget=resolved.budget,
-        target_pct=resolved.target_pct,
-        threshold_pct=threshold_pct,
-        space=resolved.space.name,
-        space_text=resolved.space.text,
-        sampler=resolved.sampler,
-        sampler_sha256=resolved.sampler_sha256,
-        recipe=recipe.recipe,
-        recipe_name=recipe.name,
+        dataset=goal.data.name,
+        data_hash="",
+        budget=limited.budget,
+        target_pct=goal.target_pct,
+        threshold_pct=round(offset.threshold_pct(goal.target_pct), 6),
+        space=limited.space.name,
+        space_text=limited.space.text,
+        sampler="",
+        recipe=recipe,
+        recipe_name=training.recipe.name,
         # No rungs for a user's trainer: every stretch restarts from epoch 0, so epochs would be paid twice. No rungs
         # for several starts either: a run trains all starts to the end in a single job (``Job.__post_init__``).
-        rungs=() if recipe.recipe.trainer or recipe.recipe.starts > 1 else rungs(recipe.recipe.epochs),
+        rungs=() if recipe.trainer or recipe.starts > 1 else rungs(recipe.epochs),
         seed=request.seed,
-        lengths=resolved.lengths,
+        lengths=training.lengths,
         prior=request.prior,
-        prior_sha256="" if request.prior == "none" else shipped_sha256(resolved.data.name),
-        objectives=objectives,
-        start_from=request.start_from or "",
+        prior_sha256="" if request.prior == "none" else shipped_sha256(goal.data.name),
+        objectives=limited.objectives,
+        start_from="" if request.start_from is None else request.start_from,
     )
 
 
-def _suitable(known: Sequence[str], resolved: Resolved) -> tuple[str, ...]:
-    """Return the networks of ``--from`` that the images, the space's conditions and the budget allow."""
-    space = resolved.space
-    suitable = set[str]()
-    for text in known:
-        with suppress(SearchSpaceError):
-            if judge(space, parse_network(text, space.task), resolved.budget).accepted:
-                suitable.add(text)
-    if not suitable:
-        shape = "x".join(map(str, space.task.input_shape))
-        source = resolved.request.start_from
-        raise UsageError(
-            f"--from {source}: no network fits images of {shape}, {space.task.classes} classes and the limits"
-        )
-    return tuple(sorted(suitable))
+def _default_folder(config: StudyConfig, workspace: Workspace) -> Path:
+    """Return the folder of a study without a name; the digest in its name is unique to the configuration."""
+    digest = hashlib.sha256(json.dumps(config_document(config), sort_keys=True).encode()).hexdigest()[:6]
+    return workspace.study(f"{config.dataset}-{config.space}-{config.budget}-{digest}")
 
 
 def on_cluster(plan: SearchPlan, executor_of: ExecutorOf, processes: int | None) -> SearchPlan:
@@ -184,16 +243,29 @@ def on_cluster(plan: SearchPlan, executor_of: ExecutorOf, processes: int | None)
 def plan_document(plan: SearchPlan) -> dict[str, Any]:
     """Return the plan as plain JSON values, for ``--plan``."""
     config = plan.config
-    if exists := (plan.folder / "config.json").exists():
+    exists = (plan.folder / "config.json").exists()
+    if exists:
         check_config(plan.folder, config)
     count = feasible(plan.space, config.budget)
-    drawn_ceilings = _drawn_ceilings(plan)
+    # Minimised metrics whose limit is the maximum over drawn networks because no given limit is lower.
+    drawn_limits = [
+        metric
+        for metric, limit in zip(config.minimised, config.limits, strict=True)
+        if metric is not Metric.PARAMETERS and limit not in upper_bounds(plan.space.conditions, metric)
+    ]
     seconds = None
     if count.median_macs is not None and count.median_numbers is not None and count.median_parameters is not None:
         pace = pace_of(plan.effort.engine, plan.effort.device).of_recipe(config.recipe)
         work = step_work(count.median_macs, count.median_numbers, count.median_parameters)
         lengths = min(config.all_lengths), max(config.all_lengths)
         seconds = [pace.seconds(epochs, plan.data.train_size, work) for epochs in lengths]
+    further: dict[str, Any] = {}
+    if plan.recipe_choices:
+        further["recipe_choices"] = list(plan.recipe_choices)
+    if plan.chip is not None:
+        further["chip"] = list(map(str, plan.chip.limits(plan.data.task)))
+    if drawn_limits:
+        further["drawn_ceilings"] = drawn_limits
     return {
         "study": plan.folder.name,
         "folder": str(plan.folder),
@@ -203,9 +275,7 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         "offset": asdict(plan.offset),
         "effort": asdict(plan.effort),
         "nodes": [asdict(node) for node in plan.nodes],
-        **({"recipe_choices": list(plan.recipe_choices)} if plan.recipe_choices else {}),
-        **({} if plan.chip is None else {"chip": list(map(str, plan.chip.limits(plan.data.task)))}),
-        **({"drawn_ceilings": drawn_ceilings} if drawn_ceilings else {}),
+        **further,
         "derivations": count.derivations,
         "feasible": asdict(count),
         "feasible_share": [count.low / count.derivations, count.high / count.derivations],
@@ -217,10 +287,3 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         "confidence": CONFIDENCE,
         "needed_share": needed_share(),
     }
-
-
-def _drawn_ceilings(plan: SearchPlan) -> list[Metric]:
-    """Return the minimised metrics whose ceiling is the maximum over drawn networks because no limit is lower."""
-    metrics = zip(plan.config.minimised, plan.config.limits, strict=True)
-    others = [(metric, ceiling) for metric, ceiling in metrics if metric is not Metric.PARAMETERS]
-    return [metric for metric, ceiling in others if ceiling not in upper_bounds(plan.space.conditions, metric)]

@@ -1,65 +1,139 @@
-"""The request for a search: the arguments of the command line and of ``harness.search`` in a single value."""
+"""The request for a search: each field declares an option of ``harness search`` and an argument of ``harness.search``.
 
-from __future__ import annotations
+A field states name, types, default, help text, checks, section of the help text and known values of its option. The
+command, the Python function, the completion in a shell and docs/commands.md are derived from the fields, so that a new
+option is a field here and the code that reads the field.
+"""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+# The annotations are evaluated: ``harness.interface.options`` shows the accepted types in the signature of a function.
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
-from harness.studies.events import Event
-from search_spaces.chips import Chip
-from search_spaces.space import Condition
+import click
+
+from harness.data.datasets import DATASETS, Dataset
+from harness.searching import option_types
+from harness.system.files import workspace
+from harness.system.option import Group, Option, options_of
+from harness.system.terminal import DURATION
+from search_spaces.catalog import SPACES
+from search_spaces.chips import CHIPS, Chip
+from search_spaces.space import OBJECTIVES, Condition
+
+if TYPE_CHECKING:
+    from harness.studies.events import Event
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+def _known_samplers() -> Iterable[str]:
+    from harness.searching.optuna_sampler import SAMPLERS
+
+    return ("auto", *SAMPLERS)
+
+
+def _known_recipes() -> Iterable[str]:
+    from harness.training.recipe import RECIPES
+
+    return ("auto", *RECIPES)
+
+
+def _known_datasets() -> Iterable[str]:
+    return ("auto", *DATASETS, *(path.name for path in (workspace().runs / ".data").glob("*-*")))
+
+
+def _known_studies() -> Iterable[str]:
+    return (folder.name for folder in workspace().studies())
+
+
+@dataclass(frozen=True)
 class SearchRequest:
-    """Arguments of ``harness.search`` under the same names, after the checks of ``harness.interface.options``.
+    """Checked arguments of a search; construction raises UsageError if a value is not allowed."""
 
-    Attributes:
-        dataset: Name of the data set; ``auto`` for MNIST.
-        data: Folder of the data; None for the user's cache.
-        budget: Maximum number of parameters.
-        limits: Further conditions on a network; None for no conditions.
-        minimise: Names of one or two metrics.
-        time: Time budget in seconds.
-        trial_time: Time limit of one run in seconds.
-        trial_memory: Memory limit of a worker in MiB.
-        workers: Training processes, on a cluster per node; None for one per core.
-        cluster: Address of the cluster; None for this machine's processes.
-        on_event: Callback for each event of the study; None for no callback.
-        chip: Chip whose memory limits the networks; None for no chip.
-    """
+    # fmt: off
+    dataset: Option[str | Path | Dataset, str] = Option(
+        "auto", "Data set: auto, mnist, fashion-mnist, kmnist, mnist-5k, or a path ('harness data describe'); auto is "
+        "the data set of a recorded network, else mnist, or mnist-5k if MNIST is not available.",
+        option_types.DATASET, group=Group.DATA, known=_known_datasets)
+    _: KW_ONLY
+    budget: Option[int, int] = Option(
+        20_000, "Parameter budget: networks with more parameters are rejected.",
+        option_types.CountType(1, 10**9), group=Group.GOAL)
+    limits: Option[str | Sequence[str] | Mapping[str, int] | None, tuple[Condition, ...] | None] = Option(
+        None, "Constraints on every network, such as 'macs<=1000000,receptive_field>=20'.",
+        option_types.CONDITIONS, group=Group.GOAL, flags=("--limit",))
+    # The limits of a chip are part of the text of the space, so their origin is not recorded.
+    chip: Option[str | Chip | None, Chip | None] = Option(
+        None, f"Chip whose flash and RAM must hold the network as exported C: {', '.join(CHIPS)}, or @FILE.toml.",
+        option_types.CHIP, group=Group.GOAL, known=lambda: CHIPS, origin=None)
+    target_pct: Option[float | None, float | None] = Option(
+        None, "Target test accuracy, in per cent [default: target of the leaderboard row or the data set].",
+        option_types.PER_CENT, group=Group.GOAL, flags=("--target",), origin="target")
+    minimise: Option[str | Sequence[str], tuple[str, ...]] = Option(
+        ("parameters",),
+        "Objective to minimise; bytes refer to an int8 deployment. Two objectives give a Pareto front.",
+        click.Choice(list(map(str, OBJECTIVES))), group=Group.GOAL, flags=("--minimise", "--minimize"), multiple=True)
+    data: Option[str | Path | None, Path | None] = Option(
+        None, "Folder of the data, in the layout of torchvision [env HARNESS_DATA; default: the user's cache].",
+        option_types.FILE, group=Group.DATA, envvar="HARNESS_DATA", origin="folder")
+    space: Option[str, str] = Option(
+        "auto", "Search space: a name, or @FILE; auto selects a space by the shape of the images.",
+        group=Group.METHOD, known=lambda: ("auto", *SPACES))
+    sampler: Option[str, str] = Option(
+        "auto", "Sampler: auto (same as surrogate), surrogate, evolution, tpe, nsga2, random, or MODULE:FUNCTION, a "
+        "function that returns an Optuna sampler for a seed.",
+        group=Group.METHOD, known=_known_samplers)
+    recipe: Option[str, str] = Option(
+        "auto", "Training recipe: a name, or @FILE.toml; auto selects a recipe for the data set.",
+        group=Group.METHOD, known=_known_recipes)
+    trainer: Option[str | None, str | None] = Option(
+        None, "Train with your own function instead of a recipe; the module may be in the current folder.",
+        group=Group.METHOD, metavar="MODULE:FUNCTION")
+    epochs: Option[int | str | Sequence[int] | None, tuple[int, ...] | None] = Option(
+        None, "Allowed numbers of epochs, such as 5,10,30 [default: 5,8,12,20,30,60, or the number of the recipe].",
+        option_types.EPOCHS, group=Group.METHOD)
+    prior: Option[str, str] = Option(
+        "shipped", "Prior observations: shipped with the package, own (shipped and your own studies), or none.",
+        click.Choice(["shipped", "own", "none"]), group=Group.METHOD)
+    start_from: Option[str | None, str | None] = Option(
+        None, "Start with the confirmed networks of a study, or with the networks of the 'leaderboard'.",
+        group=Group.METHOD, flags=("--from",), metavar="STUDY", known=_known_studies)
+    seed: Option[int, int] = Option(0, "Random seed of the search.", click.IntRange(0, 2**32 - 1), group=Group.METHOD)
+    time: Option[str | float, float] = Option(
+        "57m", "Time budget, verification included.", DURATION, group=Group.EFFORT, origin="seconds")
+    trials: Option[int | None, int | None] = Option(
+        None, "Maximum number of trials, without the baselines [default: unlimited].",
+        click.IntRange(1), group=Group.EFFORT)
+    trial_time: Option[str | float, float] = Option("30m", "Time limit per run.", DURATION, group=Group.EFFORT)
+    trial_memory: Option[int, int] = Option(
+        4096, "Memory limit per worker in MiB, without mapped files.",
+        option_types.CountType(64, 10**9), group=Group.EFFORT)
+    workers: Option[int | str, int | None] = Option(
+        "auto", "Number of training processes [auto: one per core on a CPU, one on a GPU].",
+        option_types.WORKERS, group=Group.EFFORT)
+    cluster: Option[str | None, str | None] = Option(
+        None, "Train on the nodes of a Ray cluster: local starts a cluster, auto uses the cluster of this machine, "
+        "HOST:PORT names the head node; --workers then counts per node (docs/cluster.md).",
+        option_types.ADDRESS, group=Group.EFFORT)
+    device: Option[str, str] = Option("auto", "Device: auto, cpu, cuda or cuda:N.", group=Group.EFFORT)
+    engine: Option[str, str] = Option(
+        "auto", "Engine: native (compiled, for CPUs), torch, or auto (native if possible for the recipe).",
+        group=Group.EFFORT, known=lambda: ("auto", "native", "torch"))
+    study: Option[str | None, str | None] = Option(
+        None, "Name of the study [default: derived from the configuration].", known=_known_studies)
+    storage: Option[str | None, str | None] = Option(
+        None, "Mirror the study in this database, for optuna-dashboard: postgresql://..., sqlite:///FILE.",
+        metavar="URL", origin=None)
+    log: Option[str | None, str | None] = Option(
+        None, "Log runs to TensorBoard (in the folder of the study) or MLflow; requires the extra 'logs'.",
+        click.Choice(["tensorboard", "mlflow"]), origin=None)
+    on_event: Option[Callable[["Event"], object] | None, Callable[["Event"], object] | None] = Option(
+        None, "Function called with each event of the study (``harness.studies.events.Event``) on a separate thread. "
+        "If the function raises, the error is reported and the function is not called again.",
+        option_types.CALLBACK, group=None, origin=None)
+    # fmt: on
 
-    dataset: str
-    data: Path | None
-    budget: int
-    limits: tuple[Condition, ...] | None
-    target_pct: float | None
-    minimise: tuple[str, ...] = ("parameters",)
-    space: str
-    sampler: str = "auto"
-    recipe: str
-    trainer: str | None = None
-    epochs: tuple[int, ...] | None = None
-    prior: str = "shipped"
-    start_from: str | None = None
-    seed: int
-    time: float
-    trials: int | None = None
-    trial_time: float = 1800.0
-    trial_memory: int = 4096
-    workers: int | None
-    cluster: str | None = None
-    device: str
-    engine: str
-    study: str | None = None
-    storage: str | None = None
-    log: str | None = None
-    on_event: Callable[[Event], object] | None = None
-    chip: Chip | None = None
-
-    @classmethod
-    def of(cls, **checked: Any) -> Self:
-        """Return the request of checked arguments, whose declared types are wider than the fields' types."""
-        return cls(**checked)
+    def changed(self) -> dict[str, Any]:
+        """Return the values that differ from the defaults, by name."""
+        defaults = {name: option.checked(None) for name, option in options_of(type(self)).items()}
+        return {name: value for name, default in defaults.items() if (value := getattr(self, name)) != default}

@@ -1,40 +1,33 @@
-"""Resolve the options of a search: check each option before an image is read or a file is written.
+"""The steps from a request to a plan: each step checks options of the request, and reads no image.
 
-The steps are ``resolve`` (options), ``read_data`` (images) and ``choose_recipe`` (trainings, if the recipe is still to
-be chosen). Each step returns a ``Resolved``, the input of ``plan.make_plan``.
+1. ``goal_of``: data and target
+2. ``limited_space``: space and limits
+3. ``training_of``: recipe, engine and lengths
+4. ``effort_of``: time, trials, workers and limits of a run
+
+``plan.plan_search`` takes the steps in this order.
 """
 
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from harness.data.datasets import AUTO, Dataset, asked_for, target_of
-from harness.data.training_images import load
-from harness.searching.augmentation import CHOICES, choose, recipe_for
-from harness.searching.optuna_sampler import sampler_name
+from harness.data.datasets import AUTO, Dataset, target_of
+from harness.searching.augmentation import CHOICES, recipe_for
 from harness.searching.request import SearchRequest
 from harness.searching.time_budget import Effort
+from harness.studies.config import StudyObjective
 from harness.system import statistics
 from harness.system.errors import ContentError, UsageError, typed
 from harness.system.files import Workspace
-from harness.system.machine import choose_device, worker_count
+from harness.system.machine import worker_count
 from harness.system.user_code import source_sha256
-from harness.training.executors.base import DataLocation, Limits
-from harness.training.executors.processes import Processes
+from harness.training.executors.base import Limits
 from harness.training.native.engine import EngineChoice, choose_engine
-from harness.training.recipe import (
-    NamedRecipe,
-    Recipe,
-    check_batch,
-    for_few,
-    length_factor,
-    named_recipe,
-    recipe_from,
-)
+from harness.training.recipe import NamedRecipe, Recipe, length_factor, named_recipe, recipe_from
 from search_spaces.catalog import space as space_of
 from search_spaces.chips import Chip
 from search_spaces.deployment import without_integer_form
@@ -54,6 +47,9 @@ from search_spaces.space import (
     uniform,
 )
 
+if TYPE_CHECKING:
+    import torch
+
 # Training lengths of the default recipe, in epochs: small networks need more epochs than large networks. Each length
 # is at most twice the length before, as doubling the length lowers the errors by about a seventh.
 LENGTHS = (5, 8, 12, 20, 30, 60)
@@ -72,121 +68,102 @@ _USUAL_EDGE = 40
 # 400 networks of ``large`` 10 % need at most one byte per number of the image, at 64x64 and at 96x96 pixels.
 _USUAL_BYTES_A_PIXEL = 5
 _MOST_EPOCHS = 10_000  # largest allowed value of ``--epochs``
-# Number of draws whose maximum is the ceiling of a metric without a limit.
-_CEILING_DRAWS = 2_000
+# Number of draws whose maximum is the limit of a metric without a given limit.
+_LIMIT_DRAWS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """The data set of a search, and the target accuracy on its test images in per cent."""
+
+    data: Dataset
+    target_pct: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resolved:
-    """Resolved options of a search.
+class LimitedSpace:
+    """The networks that a search may propose.
 
     Attributes:
-        folder: Folder of the study; None if the request names no study.
-        sampler_sha256: SHA-256 of the source of a user's sampler; empty for built-in samplers.
-        recipe: Training recipe; None until ``choose_recipe`` has chosen a recipe.
-        engine: Training engine for ``usual_recipe``.
-        ceilings: Highest allowed value of each metric of ``minimise``; without a limit the maximum over drawn networks.
-        lengths: Allowed training lengths, in epochs.
-        data: Data set; before ``read_data`` as far as known without the images.
-        data_hash: Hash of the images; empty before ``read_data``.
-        choice_seconds: Wall-clock seconds of ``choose_recipe``.
+        space: Search space with the conditions of ``--limit`` and of the chip.
+        budget: Highest allowed number of parameters.
+        objectives: Metrics to minimise, each with its limit; without a given limit the maximum over drawn networks.
     """
 
-    request: SearchRequest
-    workspace: Workspace
-    folder: Path | None
-    sampler: str
-    sampler_sha256: str
-    recipe: NamedRecipe | None
-    engine: EngineChoice
     space: SearchSpace
     budget: int
-    minimise: tuple[Metric, ...]
-    ceilings: tuple[int, ...]
+    objectives: tuple[StudyObjective, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingChoice:
+    """How networks are trained.
+
+    Attributes:
+        recipe: Training recipe; the first of ``recipe_choices`` while the recipe is still to be chosen.
+        recipe_choices: Names of the recipes to choose from by trainings; empty if the recipe is known.
+        engine: Training engine for the recipe.
+        lengths: Allowed training lengths, in epochs, ascending.
+        choice_seconds: Wall-clock seconds of the trainings that chose the recipe.
+    """
+
+    recipe: NamedRecipe
+    recipe_choices: tuple[str, ...] = ()
+    engine: EngineChoice
     lengths: tuple[int, ...]
-    effort: Effort
-    data: Dataset
-    target_pct: float
-    data_hash: str = ""
     choice_seconds: float = 0.0
 
-    @property
-    def usual_recipe(self) -> NamedRecipe:
-        """The recipe, or the first of the recipes to choose from."""
-        return self.recipe or named_recipe(CHOICES[0])
 
-    @property
-    def source(self) -> DataLocation:
-        """Name and folder of the images, for the workers."""
-        return DataLocation(self.data.name, self.request.data)
+# 1. Data and target ----------------------------------------------------------------------------------------------
 
 
-def resolve(request: SearchRequest, workspace: Workspace) -> Resolved:
-    """Return the resolved options of a request; no image is read.
+def goal_of(data: Dataset, target_pct: float | None) -> Goal:
+    """Return the data set with the target accuracy, by default the target of the data set.
+
+    Args:
+        data: Data set of the search.
+        target_pct: Requested test accuracy in per cent; None for the default.
 
     Raises:
-        UsageError: An option is invalid, or two options contradict each other.
-        ContentError: The space does not fit the images, the limits, the chip or the precision.
+        UsageError: The target allows less than one error on the test images, or there is no default target.
     """
-    sampler = sampler_name(request.sampler)
-    sampler_sha256 = source_sha256(sampler, "--sampler") if ":" in sampler else ""
-    data = asked_for(request.dataset)
-    recipe = _recipe(request.recipe, request.trainer, data, workspace, request.time)
-    usual_recipe = (recipe or named_recipe(CHOICES[0])).recipe
-    device = choose_device(request.device)
-    folder = None if request.study is None else workspace.study(request.study)
+    target_pct = target_of(data, target_pct)
+    highest = 100 * (1 - 1 / data.test_size)
+    if not statistics.reaches(highest, target_pct):
+        raise UsageError(
+            f"--target {target_pct:.12g} allows less than one error on the {data.test_size:,} test images of "
+            f"{data.title}; the highest target of a search is {highest:.12g}"
+        )
+    return Goal(data, target_pct)
+
+
+# 2. Space and limits --------------------------------------------------------------------------------------------
+
+
+def limited_space(request: SearchRequest, data: Dataset) -> LimitedSpace:
+    """Return the space within the limits of a request, and the metrics to minimise with their limits.
+
+    Raises:
+        UsageError: The limits contradict each other, or more than two metrics are to be minimised.
+        ContentError: The space does not fit the images, the limits or the chip.
+    """
     minimise = tuple(dict.fromkeys(map(Metric, request.minimise)))
     if len(minimise) > 2:
         raise UsageError(f"--minimise {', '.join(minimise)}: at most two objectives are allowed")
     chip_limits = _chip_limits(request.chip, data.task)
-    limits = (*(request.limits or ()), *chip_limits)
+    limits = chip_limits if request.limits is None else (*request.limits, *chip_limits)
     if clash := contradictory(limits):
         raise UsageError(f"--limit {', '.join(map(str, clash))}: no network can meet all these limits")
     budget = min([request.budget, *upper_bounds(limits, Metric.PARAMETERS)])
     if minimise != (Metric.PARAMETERS,):
         limits = (Condition(Metric.PARAMETERS, "<=", budget), *limits)
     space = _space(request.space, data, limits, request.chip)
-    _check_integer_form(space, usual_recipe, request.chip)
-    ceilings = tuple(_ceiling(metric, budget, space, chip_limits) for metric in minimise)
+    objectives = [StudyObjective(metric, _limit(metric, budget, space, chip_limits)) for metric in minimise]
+    if minimise[0] is Metric.PARAMETERS:
+        objectives[0] = StudyObjective(Metric.PARAMETERS)
     check = typed("spaces", "check", request.space)
     _check_smallest(space, budget, "relax --limit or increase --budget" if limits else f"'{check}' lists the reasons")
-    engine = choose_engine(request.engine, usual_recipe, device, space.op_types)
-    return Resolved(
-        request=request,
-        workspace=workspace,
-        folder=folder,
-        sampler=sampler,
-        sampler_sha256=sampler_sha256,
-        recipe=recipe,
-        engine=engine,
-        space=space,
-        budget=budget,
-        minimise=minimise,
-        ceilings=ceilings,
-        lengths=_lengths(request, usual_recipe, data.train_size),
-        effort=Effort(
-            seconds=request.time,
-            trials=request.trials,
-            workers=worker_count(request.workers, device),
-            device=str(device),
-            limits=Limits(request.trial_time, request.trial_memory),
-            engine=engine.kind,
-        ),
-        data=data,
-        target_pct=_target(request.target_pct, data),
-    )
-
-
-def _recipe(
-    name: str, trainer: str | None, data: Dataset, workspace: Workspace, seconds: float | None
-) -> NamedRecipe | None:
-    """Return the named recipe or the default recipe of the data; None if the recipe is to be chosen by trainings."""
-    if trainer is None:
-        return recipe_for(data, workspace, seconds) if name == AUTO else named_recipe(name)
-    if name != AUTO:
-        raise UsageError("--recipe and --trainer cannot be combined: the trainer replaces the recipe")
-    fields = {"trainer": trainer, "trainer_sha256": source_sha256(trainer, "--trainer")}
-    return NamedRecipe(trainer, recipe_from(fields, "--trainer"))
+    return LimitedSpace(space=space, budget=budget, objectives=tuple(objectives))
 
 
 def upper_bounds(conditions: Sequence[Condition], metric: Metric) -> list[int]:
@@ -239,20 +216,12 @@ def _chip_limits(chip: Chip | None, task: Task) -> tuple[Condition, ...]:
     return limits
 
 
-def _check_integer_form(space: SearchSpace, recipe: Recipe, chip: Chip | None) -> None:
-    """Raise ContentError if integers are needed (chip, int8 recipe) but an op of the space has no integer form."""
-    names = without_integer_form(space.op_types)
-    if names and (chip is not None or recipe.precision == "int8"):
-        need = "required by --chip" if chip is not None else "required by precision int8"
-        raise ContentError(f"space '{space.name}' has ops without integer form: {', '.join(names)} ({need})")
-
-
-def _ceiling(metric: Metric, budget: int, space: SearchSpace, chip_limits: Sequence[Condition]) -> int:
+def _limit(metric: Metric, budget: int, space: SearchSpace, chip_limits: Sequence[Condition]) -> int:
     """Return the highest allowed value of a minimised metric."""
     if metric is Metric.PARAMETERS:
         return budget
     bounds = upper_bounds(space.conditions, metric)
-    # The memory of a chip may exceed the need of all networks, so a chip's limit alone is no useful ceiling.
+    # The memory of a chip may exceed the need of all networks, so a chip's limit alone is no useful limit.
     if not upper_bounds([each for each in space.conditions if each not in chip_limits], metric):
         bounds.append(_largest(metric, budget, space))
     return min(bounds)
@@ -262,7 +231,7 @@ def _largest(metric: Metric, budget: int, space: SearchSpace) -> int:
     """Return the maximum of a metric over drawn networks, within the parameter budget if any draw is."""
     rng = random.Random(0)
     unlimited = replace(space, conditions=())
-    judgements = [judge(unlimited, draw(space, uniform(rng)).architecture) for _ in range(_CEILING_DRAWS)]
+    judgements = [judge(unlimited, draw(space, uniform(rng)).architecture) for _ in range(_LIMIT_DRAWS)]
     analyses = [each.analysis for each in judgements if each.analysis is not None]
     within = [each for each in analyses if each.parameters <= budget]
     if not analyses:
@@ -287,6 +256,52 @@ def _check_smallest(space: SearchSpace, budget: int, hint: str) -> None:
         )
 
 
+# 3. Recipe, engine and lengths -----------------------------------------------------------------------------------
+
+
+def training_of(
+    request: SearchRequest, data: Dataset, space: SearchSpace, workspace: Workspace, device: torch.device
+) -> TrainingChoice:
+    """Return recipe, engine and training lengths of a request; the native engine is compiled if necessary.
+
+    Args:
+        request: Request for the search.
+        data: Data set of the search.
+        space: Space of the networks to train.
+        workspace: Workspace with the recipes selected earlier.
+        device: Device to train on.
+
+    Raises:
+        UsageError: An option is invalid, or two options contradict each other.
+        ContentError: Integers are needed, but an op of the space has no integer form.
+        DeviceError: The engine is not available.
+    """
+    choices: tuple[str, ...] = ()
+    if request.trainer is not None:
+        if request.recipe != AUTO:
+            raise UsageError("--recipe and --trainer cannot be combined: the trainer replaces the recipe")
+        fields = {"trainer": request.trainer, "trainer_sha256": source_sha256(request.trainer, "--trainer")}
+        recipe = NamedRecipe(request.trainer, recipe_from(fields, "--trainer"))
+    elif request.recipe != AUTO:
+        recipe = named_recipe(request.recipe)
+    else:
+        default = recipe_for(data, workspace, request.time)
+        if default is None:
+            choices = CHOICES
+            default = named_recipe(CHOICES[0])
+        recipe = default
+    names = without_integer_form(space.op_types)
+    if names and (request.chip is not None or recipe.recipe.precision == "int8"):
+        need = "required by precision int8" if request.chip is None else "required by --chip"
+        raise ContentError(f"space '{space.name}' has ops without integer form: {', '.join(names)} ({need})")
+    return TrainingChoice(
+        recipe=recipe,
+        recipe_choices=choices,
+        engine=choose_engine(request.engine, recipe.recipe, device, space.op_types),
+        lengths=_lengths(request, recipe.recipe, data.train_size),
+    )
+
+
 def _lengths(request: SearchRequest, recipe: Recipe, images: int) -> tuple[int, ...]:
     """Return the allowed training lengths in epochs, ascending."""
     if request.epochs is not None:
@@ -301,48 +316,22 @@ def _lengths(request: SearchRequest, recipe: Recipe, images: int) -> tuple[int, 
     return tuple(factor * each for each in (*LENGTHS, *longer))
 
 
-def _target(target_pct: float | None, data: Dataset) -> float:
-    """Return the target accuracy in per cent; by default the target of the data set."""
-    target_pct = target_of(data, target_pct)
-    highest = 100 * (1 - 1 / data.test_size)
-    if not statistics.reaches(highest, target_pct):
-        raise UsageError(
-            f"--target {target_pct:.12g} allows less than one error on the {data.test_size:,} test images of "
-            f"{data.title}; the highest target of a search is {highest:.12g}"
-        )
-    return target_pct
+# 4. Effort -------------------------------------------------------------------------------------------------------
 
 
-def read_data(resolved: Resolved) -> Resolved:
-    """Read or download the images and return the options updated from the images."""
-    request = resolved.request
-    images = load(request.dataset, request.data)
-    data = images.dataset
-    recipe = resolved.recipe
-    # A default recipe is adapted to few images; a named recipe stays as given.
-    if recipe is not None and request.recipe == AUTO and request.trainer is None:
-        recipe = for_few(recipe, data.train_size)
-    check_batch((recipe or resolved.usual_recipe).recipe, data.train_size)
-    target_pct = _target(request.target_pct, data)
-    return replace(resolved, data=data, data_hash=images.data_hash, recipe=recipe, target_pct=target_pct)
+def effort_of(request: SearchRequest, engine: str, device: torch.device) -> Effort:
+    """Return the limits of a request on time, trials, workers and runs.
 
-
-def without_choice(resolved: Resolved) -> Resolved:
-    """Return the options with a recipe, without training: by default the recipe of searches too short for a choice."""
-    if resolved.recipe is not None:
-        return resolved
-    return replace(resolved, recipe=for_few(named_recipe(CHOICES[1]), resolved.data.train_size))
-
-
-def choose_recipe(resolved: Resolved) -> Resolved:
-    """Train a network with each candidate recipe, for up to minutes, and return the options with the best recipe."""
-    began = time.monotonic()
-    recipe = choose(
-        resolved.data,
-        resolved.space,
-        resolved.budget,
-        Processes(resolved.source, resolved.effort.limits),
-        resolved.effort,
-        resolved.workspace,
+    Args:
+        request: Request for the search.
+        engine: ``native`` or ``torch``.
+        device: Device to train on.
+    """
+    return Effort(
+        seconds=request.time,
+        trials=request.trials,
+        workers=worker_count(request.workers, device),
+        device=str(device),
+        limits=Limits(request.trial_time, request.trial_memory),
+        engine=engine,
     )
-    return replace(resolved, recipe=recipe, choice_seconds=time.monotonic() - began)

@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from numbers import Integral, Real
 from typing import Any
@@ -21,6 +22,7 @@ _LONGEST = 100 * 365 * 24 * 3600  # seconds, longest duration (a hundred years);
 _UNITS = ("h(?:ours?|r)?", "m(?:in(?:utes?)?)?", "s(?:ec(?:onds?)?)?")
 _FORM = re.compile(" ?".join(rf"(?:(\d+(?:\.\d+)?) ?{unit})?" for unit in _UNITS))
 
+_SILENT = ContextVar("silent", default=False)
 _PIPE_WIDTH = 400  # characters; output to a pipe is read by programs, so lines must not be cut or folded
 
 
@@ -30,8 +32,25 @@ def console(*, stderr: bool = False) -> Any:
 
     # Both streams are None in a program without a console, such as a server.
     stream = (sys.stderr if stderr else sys.stdout) or io.StringIO()
+    if stderr and is_silent():
+        stream = io.StringIO()
     width = None if stream.isatty() else _PIPE_WIDTH
     return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Print nothing on stderr during the block, in this thread only: no notes, no warnings and no progress."""
+    token = _SILENT.set(True)
+    try:
+        yield
+    finally:
+        _SILENT.reset(token)
+
+
+def is_silent() -> bool:
+    """Return whether the block of ``silent`` is active in this thread."""
+    return _SILENT.get()
 
 
 def say(message: str, kind: str = "") -> None:
@@ -53,7 +72,8 @@ def write(text: str, *, err: bool = False) -> None:
 
     The stream is flushed, so that a full disk or a closed pipe raises here.
     """
-    click.echo("\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n")), err=err)
+    if not (err and is_silent()):
+        click.echo("\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n")), err=err)
 
 
 @cache

@@ -7,10 +7,9 @@ import time
 from types import TracebackType
 from typing import Self
 
-import click
 from rich import progress
 
-from harness.system.terminal import console, printable
+from harness.system.terminal import console, is_silent, printable, write
 from harness.training.executors.base import Broken, Event, StretchEnded
 
 
@@ -35,7 +34,7 @@ class Reporter:
         self._began = self._said = time.monotonic()
         where = console(stderr=True)
         self._notebook = None
-        if "ipykernel" in sys.modules:
+        if "ipykernel" in sys.modules and not is_silent():
             from tqdm.auto import tqdm
 
             self._notebook = tqdm(total=total, unit=unit)
@@ -95,7 +94,7 @@ class Reporter:
         elif self._bar.console.is_terminal:
             self._bar.console.print(printable(line), style=style)
         else:
-            click.echo(printable(line), err=True)
+            write(printable(line), err=True)
 
     def on_worker_event(self, event: Event) -> None:
         """Print the line of a worker's event in a verification; advance the bar if the job has a result."""

@@ -15,8 +15,8 @@ import pytest
 
 from harness.data.own.sources import source_at
 from harness.evidence import certificate, leaderboard, ledger, record
-from harness.interface import declarations
 from harness.interface.lookup import read_network
+from harness.searching import option_types
 from harness.searching.surrogate.past import read_prior
 from harness.studies.config import open_study, read_config
 from harness.studies.log import read_state
@@ -155,7 +155,7 @@ def test_a_typed_file_that_is_far_too_long_is_refused_unread(kind: str, workspac
     readers: dict[str, Callable[[], Any]] = {
         "space": lambda: space(f"@{path}"),
         "recipe": lambda: named_recipe(f"@{path}"),
-        "chip": lambda: declarations._chip(f"@{path}"),
+        "chip": lambda: option_types._chip(f"@{path}"),
         "network": lambda: read_network(f"@{path}", Workspace(workspace), MNIST),
     }
 

@@ -13,7 +13,6 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from harness.data.training_images import cache_folder
 from harness.system import files
 from harness.system.errors import DeviceError, UsageError, reason
 from harness.system.machine import compiler_words, processor_flags
+from harness.system.terminal import say
 from harness.training.native.instruction import KERNELS
 from harness.training.recipe import Recipe
 from search_spaces.errors import nearest
@@ -204,7 +204,7 @@ def _sealed(path: Path) -> bytes:
 
 
 def _compile(command: list[str], path: Path) -> None:
-    print("compiling the engine for this processor (once, about 20 s)", file=sys.stderr, flush=True)
+    say("compiling the engine for this processor (once, about 20 s)")
     # This process holds the lock, so existing build folders belong to killed processes.
     for remnant in path.parent.glob(f".build-{path.stem}-*"):
         shutil.rmtree(remnant, ignore_errors=True)

@@ -124,6 +124,30 @@ def test_another_configuration_and_a_second_coordinator_are_refused(workspace: P
         assert run([*mine, "--target", "97"]) == 2
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("search", "--plan", "--space", "@few.space", "--engine", "torch"),
+        ("data", "path"),
+        ("data", "check"),
+        ("leaderboard",),
+    ],
+)
+def test_a_data_set_is_an_argument_or_an_option_but_not_both(
+    command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+):
+    answers = [document_of(capsys, *command, *words, code=0) for words in (("mnist-5k",), ("--dataset", "mnist-5k"))]
+
+    assert answers[0] == answers[1]
+    assert run([*command, "mnist-5k", "--dataset", "mnist-5k"]) == 2
+
+
+@pytest.mark.parametrize("command", ["search", "quote", "doctor"])
+def test_a_folder_that_does_not_exist_is_not_only_an_unknown_data_set(command: str, capsys: pytest.CaptureFixture[str]):
+    for name in ("pictures", "pictures/"):
+        assert "file or folder" in document_of(capsys, command, name, code=2)["error"]["message"]
+
+
 # Plans ----------------------------------------------------------------------------------------------------------
 
 

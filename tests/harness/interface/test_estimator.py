@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from harness.evidence.certificate import check
+from harness.interface import api
 from harness.interface.estimator import SmallestClassifier
 from harness.system.errors import DataError, UsageError
+from harness.system.terminal import say
 
 
 def _crosses(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -37,6 +39,21 @@ def fitted(place: Path) -> SmallestClassifier:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a machine at work may lack the time to verify it
         return classifier.fit(*_crosses(120, seed=0))
+
+
+@pytest.mark.parametrize("verbose", [0, 1, 2])
+def test_without_verbose_a_fit_prints_nothing(
+    verbose: int, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def search(*arguments: object, **words: object) -> None:
+        say("trial 1")
+        raise UsageError("enough")
+
+    monkeypatch.setattr(api, "search", search)
+    with pytest.raises(ValueError, match="enough"):
+        SmallestClassifier(0.8, verbose=verbose).fit(*_crosses(120, seed=0))
+
+    assert capsys.readouterr() == ("", "trial 1\n" if verbose else "")
 
 
 @pytest.mark.nightly

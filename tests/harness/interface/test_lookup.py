@@ -16,15 +16,15 @@ from harness.interface.lookup import (
     KnownRow,
     NetworkArgument,
     network_argument,
-    networks_of,
     only_row,
     read_network,
     read_studies,
-    read_study,
     recipe_of,
 )
 from harness.interface.results import Study
+from harness.searching.start_networks import networks_of
 from harness.studies import config as study
+from harness.studies.names import read_study
 from harness.system.errors import ContentError, UsageError
 from harness.system.files import Workspace
 from harness.training.recipe import RECIPES, NamedRecipe, Recipe

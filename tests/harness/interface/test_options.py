@@ -17,9 +17,10 @@ from click.shell_completion import ShellComplete
 from harness.cli import cli
 from harness.interface import options
 from harness.interface.api import search
-from harness.interface.declarations import PER_CENT, SHAPE, SHARE, number_or
+from harness.searching.option_types import PER_CENT, SHAPE, SHARE, number_or
 from harness.searching.request import SearchRequest
 from harness.system.errors import UsageError
+from harness.system.option import options_of
 from harness.system.terminal import Parsed
 from search_spaces.notation import parse_conditions
 
@@ -107,10 +108,11 @@ ALIKE: list[tuple[str, list[Any], Any]] = [
 
 @pytest.mark.parametrize(("name", "values", "typed"), ALIKE, ids=[f"{name}={typed}" for name, _, typed in ALIKE])
 def test_python_and_the_command_line_ask_for_the_same(name: str, values: list[Any], typed: Any):
-    due = options.values(search, {name: typed})
+    option = options_of(SearchRequest)[name]
+    due = option.checked(typed)
 
-    assert [options.values(search, {name: each}) for each in values] == [due] * len(values)
-    assert options.values(search, due) == due
+    assert [option.checked(each) for each in values] == [due] * len(values)
+    assert option.checked(due) == due
 
 
 NO_NUMBERS = [True, np.True_, -1, 0.5, math.nan, math.inf, -math.inf, "x", "", [1], {}, b"1", 10**5_000, object()]
@@ -139,7 +141,7 @@ REFUSED: list[tuple[str, list[Any]]] = [
 def test_what_cannot_be_meant_is_one_line(name: str, values: list[Any], workspace: Path):
     for value in values:
         with pytest.raises(UsageError) as caught:
-            options.values(search, {name: value})
+            SearchRequest(**{name: value})
         assert "\n" not in caught.value.message
 
 
@@ -149,12 +151,15 @@ def test_a_share_in_place_of_per_cent_is_asked_back():
             kind.convert(value, None, None)
 
 
-def test_a_request_has_the_arguments_of_a_search():
+def test_python_and_the_command_line_take_the_fields_of_a_request():
     arguments = inspect.signature(search).parameters
+    command = cli.get_command(click.Context(cli), "search")
 
-    assert {*arguments} == {field.name for field in fields(SearchRequest)}
-    request = SearchRequest(**options.values(search, {name: each.default for name, each in arguments.items()}))
-    assert options.changed(search, request) == {}
+    assert [*arguments] == [field.name for field in fields(SearchRequest)]
+    assert SearchRequest(**{name: each.default for name, each in arguments.items()}).changed() == {}
+    assert SearchRequest(time="90s", budget=20_000).changed() == {"time": 90.0}
+    assert command is not None
+    assert {*arguments} - {"on_event"} <= {parameter.name for parameter in command.params}
 
 
 def test_what_hears_events_can_be_called():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from harness.studies.events import Confirmed, Entry, FailedConfirmation, RunEnde
 from harness.studies.state import StudyState
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
+from harness.system.terminal import say, silent
 from harness.training.result import Purpose, Result, Status
 from tests import searches
 from tests.factories import make_job_result, make_proposal
@@ -87,6 +89,21 @@ def test_in_a_notebook_progress_is_a_bar_of_tqdm(monkeypatch: pytest.MonkeyPatch
     output = capsys.readouterr()
     assert "300.0/2700.0" in output.err
     assert "5:00  nearest: 2,140 parameters, 70 errors" in output.out + output.err
+
+
+def test_silence_covers_lines_and_the_bar_of_a_notebook(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+    with silent(), reporter() as shown:
+        shown.on_tick(Moment(300.0, STATE, None, [JOB]))
+        shown.say("a line")
+        say("a note", "warning")
+        other = threading.Thread(target=say, args=("of a loud thread",))
+        other.start()
+        other.join()
+
+    assert capsys.readouterr() == ("", "of a loud thread\n")
 
 
 # The report ------------------------------------------------------------------------------------------------

@@ -18,10 +18,10 @@ from harness.data.datasets import DATASETS
 from harness.evidence import bounds as offset_module
 from harness.interface.session import planned_search
 from harness.searching import augmentation
+from harness.searching import plan as plan_module
 from harness.searching import resolve as resolve_module
-from harness.searching.plan import SearchPlan, make_plan, plan_document
+from harness.searching.plan import SearchPlan, plan_document, plan_search
 from harness.searching.request import SearchRequest
-from harness.searching.resolve import read_data, resolve
 from harness.searching.surrogate.past import shipped, write_prior
 from harness.searching.time_budget import Effort, Pace
 from harness.studies import config as study
@@ -39,38 +39,20 @@ from search_spaces.space import Condition, Metric, draw_uniform
 
 REQUEST = SearchRequest(
     dataset="mnist-5k",
-    data=None,
-    budget=20_000,
-    limits=None,
-    target_pct=None,
-    minimise=("parameters",),
     space="card",
-    sampler="auto",
     recipe="fast",
-    trainer=None,
-    epochs=None,
     prior="none",
-    start_from=None,
-    seed=0,
     time=2700.0,
-    trials=None,
-    trial_time=1800.0,
-    trial_memory=4096,
     workers=2,
-    cluster=None,
     device="cpu",
     engine="torch",
-    study=None,
-    storage=None,
-    log=None,
 )
 
 
-def plan(root: Path, known: tuple[str, ...] = (), **changes: Any) -> SearchPlan:
-    resolved = read_data(resolve(replace(REQUEST, **changes), Workspace(root)))
+def plan(root: Path, **changes: Any) -> SearchPlan:
     names = [field.name for field in fields(SearchRequest)]
     origins = {name: "commandline" if name in changes else "default" for name in names}
-    return make_plan(resolved, origins, known)
+    return plan_search(replace(REQUEST, **changes), Workspace(root), origins, recipe_choice="list")
 
 
 def test_the_plan_resolves_every_value(tmp_path: Path):
@@ -204,7 +186,7 @@ TOGETHER = (Condition(Metric.MACS, "<=", 5), Condition(Metric.MACS, ">=", 10))
 def test_what_can_be_refused_without_images_is_refused_before_they_are_read(
     dataset: str, changes: dict[str, Any], error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(resolve_module, "load", lambda *arguments: pytest.fail("the data were read"))
+    monkeypatch.setattr(plan_module, "load", lambda *arguments: pytest.fail("the data were read"))
     if "net" in (text := changes.get("space", "")):
         (tmp_path / "few.space").write_text(text)
         changes = changes | {"space": f"@{tmp_path}/few.space"}
@@ -326,18 +308,22 @@ def test_what_is_minimised_begins_at_the_least_limit_of_it(tmp_path: Path):
     assert Condition(Metric.PARAMETERS, "<=", 20_000) in search_plan.space.conditions
 
 
-def test_networks_that_a_search_is_to_begin_with_must_suit_it_and_are_kept(tmp_path: Path):
+def test_networks_that_a_search_is_to_begin_with_must_suit_it_and_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     whole = "conv3x3(8) relu | maxpool(4) | conv3x3(8) relu conv3x3({}) | gap | linear({})"
     inside, large, strange = whole.format(8, 10), whole.format(900, 10), whole.format(8, 7)
-    search_plan = plan(tmp_path, start_from="leaderboard", known=(large, strange, inside))
+    known = [(large, strange, inside), (inside, whole.format(9, 10)), (strange,)]
+    monkeypatch.setattr(plan_module, "networks_of", lambda *arguments: known.pop(0))
+    search_plan = plan(tmp_path, start_from="leaderboard")
     assert search_plan.config.known == (inside,)
 
     study.open_study(search_plan.folder, search_plan.config, {})
-    again = plan(tmp_path, start_from="leaderboard", known=(inside, whole.format(9, 10)))
+    again = plan(tmp_path, start_from="leaderboard")
     assert (again.folder, again.config) == (search_plan.folder, search_plan.config)
 
     with pytest.raises(UsageError, match="images of 1x28x28"):
-        plan(tmp_path, start_from="leaderboard", known=(strange,), budget=19_000)
+        plan(tmp_path, start_from="leaderboard", budget=19_000)
 
 
 def test_runs_of_several_starts_have_no_rungs(tmp_path: Path):
@@ -445,7 +431,7 @@ def test_the_time_of_choosing_an_augmentation_is_counted_once(tmp_path: Path, mo
 
     monkeypatch.setenv("HARNESS_WORKSPACE", str(tmp_path))
     monkeypatch.setattr(resolve_module, "recipe_for", lambda *_: None)
-    monkeypatch.setattr(resolve_module, "choose", choose)
+    monkeypatch.setattr(plan_module, "choose", choose)
     with planned_search(replace(REQUEST, recipe="auto"), {}) as plan:
         assert (plan.recipe.name, plan.effort.seconds) == ("small-still", REQUEST.time)
         assert plan.planned_seconds > 0.2

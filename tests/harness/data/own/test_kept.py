@@ -17,7 +17,7 @@ from harness.data.datasets import DATASETS, dataset
 from harness.data.other_images import labelled_images, own_images
 from harness.data.own import SourceOptions
 from harness.data.training_images import load
-from harness.interface.declarations import DatasetType
+from harness.searching.option_types import DATASET
 from harness.system.errors import ContentError, DataError, UsageError
 from harness.system.files import workspace
 from tests.harness.data.own.pictures import CLASSES, as_folder, as_idx, as_npz, pictures
@@ -105,7 +105,7 @@ def test_the_command_line_says_how_a_path_was_described(tmp_path: Path, capsys: 
     (folder / "notes.txt").touch()
     assert run(["data", "describe", str(folder), "--input", "1x4x4", "--json"]) == 0
     described = json.loads(capsys.readouterr().out)
-    name = DatasetType().convert(str(folder), None, None)
+    name = DATASET.convert(str(folder), None, None)
 
     assert (name, described["input_shape"]) == (described["name"], [1, 4, 4])
     assert described["remarks"] == ["left out: 1 .txt file"]

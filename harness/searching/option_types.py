@@ -1,0 +1,188 @@
+"""Types of option values, shared by the command line and ``import harness``."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import os
+import re
+from dataclasses import asdict
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.data import datasets
+from harness.system.document import documented, read_as, read_toml
+from harness.system.errors import ContentError, UsageError
+from harness.system.terminal import Parsed, say
+from search_spaces.chips import CORES, Chip, Core, chip_named
+from search_spaces.errors import NotationError, nearest
+from search_spaces.notation import parse_conditions
+
+if TYPE_CHECKING:
+    from search_spaces.ops import Shape
+    from search_spaces.space import Condition
+
+# Largest number of channels of a data set (docs/data.md), and of a colour picture.
+_MOST_CHANNELS, _MOST_COLOURS = 16, 4
+
+
+def number_or(word: str, number: str, low: int, high: int | None = None, name: str = "number") -> Parsed:
+    """Return the type of an option that accepts an integer in a range, or a word that stands for None.
+
+    Args:
+        word: The word, such as ``auto``.
+        number: Description of the integer in error messages.
+        low: Smallest integer.
+        high: Largest integer; None for no limit.
+        name: Name of the integer in help texts.
+    """
+
+    def parse(text: str) -> int | None:
+        if text != word and not (text.isdecimal() and low <= int(text) <= (high or int(text))):
+            raise ValueError(f"{text!r} is neither {word} nor {number}")
+        return None if text == word else int(text)
+
+    return Parsed(f"{name}|{word}", parse)
+
+
+def _spelled_out(text: str) -> str:
+    # Replace numbers such as 20k and 1.5M by integers.
+    def number(match: re.Match[str]) -> str:
+        return f"{Decimal(match[1]) * (10**6 if match[2] in 'mM' else 1000):f}".partition(".")[0]
+
+    return re.sub(r"(?<![\w.])(\d+(?:\.\d+)?)([kKmM])\b", number, text)
+
+
+class CountType(click.IntRange):
+    """An integer in a range; suffixes are allowed, as in 20k and 1.5M."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the integer."""
+        text: Any = _spelled_out(value) if isinstance(value, str) else value
+        return super().convert(text, param, ctx)
+
+
+def _address(text: str) -> str:
+    if (
+        not re.fullmatch(r"local|auto|.+:\d{1,5}", text)
+        or not 0 < int(text.rpartition(":")[2] if ":" in text else 1) < 65536
+    ):
+        raise ValueError(f"{text!r} must be local, auto or HOST:PORT, such as 10.0.0.1:6379")
+    return text
+
+
+def _epochs(text: str) -> tuple[int, ...]:
+    if not re.fullmatch(r"\s*\d{1,6}\s*(,\s*\d{1,6}\s*)*", text, re.ASCII):
+        raise ValueError(f"{text!r} is not a list of epochs such as 1,2,4,8")
+    return tuple(map(int, text.split(",")))
+
+
+def _accuracy(text: str, whole: int) -> float:
+    # ``whole`` is 100 for per cent and 1 for shares. If the number is valid only in the alternative unit, suggest the
+    # converted number.
+    try:
+        number = float(text.removesuffix("%"))
+    except ValueError:
+        number = math.nan
+    if not whole / 100 <= number <= whole:
+        other = number * 100 if whole == 100 else number / 100
+        meant = f"; did you mean {other:.12g}?" if whole / 100 <= other <= whole else ""
+        raise ValueError(f"{text} is not a valid accuracy; allowed are {whole / 100:g} to {whole}{meant}")
+    # The target is part of names and keys, so remove rounding errors: 100 * 0.974 == 97.39999999999999.
+    return float(f"{number:.12g}")
+
+
+def _conditions(text: str) -> tuple[Condition, ...]:
+    try:
+        return parse_conditions(_spelled_out(text))
+    except NotationError as error:
+        raise ValueError(f"{error.message}, in {text!r}; {error.hint or 'such as macs<=1000000'}") from error
+
+
+def _shape(text: str) -> Shape:
+    if not re.fullmatch(r"[1-9]\d{0,3}(x[1-9]\d{0,3}){2}", text):
+        raise ValueError(f"{text!r} is not a shape such as 1x32x32 (channels, rows, columns)")
+    channels, rows, columns = map(int, text.split("x"))
+    # More channels than a data set may have, many rows and few columns: probably the order of Keras (rows, columns,
+    # channels).
+    if channels > _MOST_CHANNELS and rows > _MOST_COLOURS >= columns:
+        raise ValueError(f"{text} is channels x rows x columns; did you mean {columns}x{channels}x{rows}?")
+    return channels, rows, columns
+
+
+def _chip(text: str) -> Chip:
+    """Return the chip with this name, or the chip that ``@FILE.toml`` defines with the fields of ``chips.toml``.
+
+    The field ``core`` of the file is the name of a core in ``chips.toml``, or a table with the fields of a core.
+    """
+    if not text.startswith("@"):
+        return chip_named(text)
+    path = Path(text[1:])
+    document = read_toml(path, "chip")
+    core = document.get("core")
+    if isinstance(core, str):
+        if core not in CORES:
+            message = f"{path}: unknown core {core!r}; known are {', '.join(CORES)}"
+            raise ContentError(message, hint=nearest(core, CORES))
+        document["core"] = asdict(CORES[core])
+    statement = {"name": path.stem, **document, "file": str(path)}
+    documented(Core)
+    return read_as(documented(Chip), json.dumps(statement, default=str), str(path))
+
+
+class _DatasetType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
+    """Converts a data set, or the path of a user's data, into the name of the data set."""
+
+    name = "name or path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name of the data set; a path is read and stored in the workspace first."""
+        if isinstance(value, datasets.Dataset):
+            return value.name
+        if not isinstance(value, str | os.PathLike):
+            self.fail(f"a value of type {type(value).__name__} is not a data set, a name or a path; see harness.Data")
+        if value in (datasets.AUTO, *datasets.DATASETS):
+            return str(value)
+        from harness.data.own import SourceOptions, data_name, described_options, parts_text
+
+        try:
+            name = data_name(str(value))
+        except UsageError as error:
+            if os.sep in str(value) or os.path.exists(value):
+                raise
+            raise UsageError(f"{error.message}; no file or folder has this name", hint=error.hint) from None
+        if name != str(value):
+            spec, options = datasets.dataset(name), described_options(str(value))
+            remarks = "".join(f"; {remark}" for remark in spec.remarks)
+            manner = "" if options == SourceOptions() else f", read with {options} as described before"
+            say(f"{value} is the data set {name}{manner}: {spec.classes} classes, {parts_text(spec)}{remarks}")
+        return name
+
+
+class _CallbackType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
+    """A function of the user, which is passed from Python only."""
+
+    name = "function"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the function."""
+        if not callable(value):
+            self.fail(f"a value of type {type(value).__name__} cannot be called")
+        return value
+
+
+CALLBACK = _CallbackType()
+ADDRESS = Parsed("local|auto|HOST:PORT", _address)
+CHIP = Parsed("name", _chip)
+CONDITIONS = Parsed("METRIC<=N", _conditions, between=",")
+DATASET = _DatasetType()
+SHAPE = Parsed("CxRxC", _shape, between="x")
+PER_CENT = Parsed("per cent", functools.partial(_accuracy, whole=100))
+SHARE = Parsed("share", functools.partial(_accuracy, whole=1))
+EPOCHS = Parsed("epochs", _epochs, between=",")
+WORKERS = number_or("auto", "a number from 1 to 256", 1, 256)
+FILE = click.Path(path_type=Path)

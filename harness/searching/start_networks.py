@@ -1,0 +1,56 @@
+"""Networks with which a search starts: confirmed networks of a study, or rows of the leaderboard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from harness.evidence import leaderboard
+from harness.evidence.leaderboard import LeaderboardRow
+from harness.studies.events import Confirmed
+from harness.studies.log import read_state
+from harness.studies.names import read_study
+from harness.system.errors import UsageError
+from harness.system.files import Workspace
+from search_spaces.errors import SearchSpaceError
+from search_spaces.notation import parse_network
+from search_spaces.space import SearchSpace, judge
+
+
+def networks_of(name: str, workspace: Workspace) -> tuple[str, ...]:
+    """Return the notation of a study's confirmed networks; ``leaderboard`` means rows that reached their target."""
+    if name == "leaderboard":
+        return tuple(str(row.architecture) for row in leaderboard_rows(workspace) if row.reached)
+    study = read_state(read_study(name, workspace))
+    return tuple(str(study.proposals[each.event.trial].architecture) for each in study.of_kind(Confirmed))
+
+
+def leaderboard_rows(workspace: Workspace) -> list[LeaderboardRow]:
+    """Return the rows of the shipped leaderboard and of the leaderboard of the workspace."""
+    paths = (leaderboard.shipped_table(), workspace.leaderboard)
+    return [row for path in paths if path.exists() for row in leaderboard.read(path)]
+
+
+def suitable(known: Sequence[str], space: SearchSpace, budget: int, source: str) -> tuple[str, ...]:
+    """Return the networks that the images, the conditions of the space and the budget allow.
+
+    Args:
+        known: Texts of the networks.
+        space: Space of the search.
+        budget: Highest allowed number of parameters.
+        source: Study or leaderboard that names the networks, for the error message.
+
+    Raises:
+        UsageError: No network is allowed.
+    """
+    allowed = set[str]()
+    for text in known:
+        with suppress(SearchSpaceError):
+            if judge(space, parse_network(text, space.task), budget).accepted:
+                allowed.add(text)
+    if not allowed:
+        shape = "x".join(map(str, space.task.input_shape))
+        raise UsageError(
+            f"--from {source}: no network fits images of {shape}, {space.task.classes} classes and the limits"
+        )
+    return tuple(sorted(allowed))

@@ -1,0 +1,39 @@
+"""The studies of a workspace by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.system.errors import UsageError, typed
+from harness.system.files import Workspace
+from search_spaces.errors import nearest
+
+
+def studies(workspace: Workspace) -> dict[str, Path]:
+    """Return the folders of all studies by name, the most recently modified study last."""
+
+    def worked_on(folder: Path) -> tuple[float, str]:
+        log = folder / "log.jsonl"
+        return (log if log.exists() else folder / "config.json").stat().st_mtime, folder.name
+
+    return {path.name: path for path in sorted(workspace.studies(), key=worked_on)}
+
+
+def find_study(name: str, workspace: Workspace) -> Path | None:
+    """Return the folder of a study, given its name or the path of its folder or report; None if unknown."""
+    path = Path(name).resolve() if "/" in name else workspace.runs.resolve() / name
+    path = path.parent if path.name == "report.html" else path
+    return studies(workspace).get(path.name) if path.parent == workspace.runs.resolve() else None
+
+
+def read_study(name: str | None, workspace: Workspace) -> Path:
+    """Return the folder of a study, given as for ``find_study``; None means the latest study."""
+    known = studies(workspace)
+    if not known:
+        raise UsageError(f"there is no study in {workspace.runs} yet", hint=f"'{typed('search')}' starts a study")
+    if name is None:
+        return list(known.values())[-1]
+    if (folder := find_study(name, workspace)) is None:
+        hint = nearest(name, known) or f"existing studies: {', '.join(sorted(known))}"
+        raise UsageError(f"no study is named {name[:60]!r}", hint=hint)
+    return folder

@@ -1,0 +1,135 @@
+"""An option declared once: an option of the command line, and a keyword argument of Python with the same checks."""
+
+from __future__ import annotations
+
+import os
+import reprlib
+from collections.abc import Callable, Iterable
+from dataclasses import KW_ONLY, dataclass, field, fields
+from enum import StrEnum
+from inspect import getattr_static
+from typing import Any, Generic, TypeAlias, TypeVar, overload
+
+import click
+
+from harness.system.errors import UsageError
+from harness.system.terminal import text_of
+
+_Accepted = TypeVar("_Accepted")
+_Value = TypeVar("_Value")
+_Kind: TypeAlias = click.ParamType  # type: ignore[type-arg]  # generic since click 8.5 only
+# Types of click that convert texts; values of Python are converted to text first, so that both share the rules.
+_TEXT_TYPES = (click.types.StringParamType, click.types.BoolParamType, click.IntRange, click.Choice)
+
+
+class Group(StrEnum):
+    """Sections of the help text of a command with many options, in the order of the help text."""
+
+    GOAL = "Goal"
+    DATA = "Data"
+    METHOD = "Method"
+    EFFORT = "Effort"
+    OUTPUT = "Output"
+
+
+@dataclass(slots=True, eq=False)
+class Option(Generic[_Accepted, _Value]):
+    """Declaration of an option; a field of a dataclass, which then checks and converts the values assigned to it.
+
+    The annotation ``Option[A, V]`` names the type A of accepted values and the type V of the checked value.
+
+    Attributes:
+        default: Default value, as a user states it.
+        help: Help text, also used in the docstring of a function.
+        kind: Type of click that checks and converts the value.
+        group: Section of the help text; None for an argument of Python that is no option of the command line.
+        flags: Flags, if they differ from the name of the field.
+        metavar: Placeholder of the value in the help text.
+        envvar: Environment variable that replaces the default.
+        multiple: Whether the option may be repeated; the value is a tuple.
+        known: Function that returns the known values, for completion in a shell.
+        origin: Key of the option in the recorded origins of a study, if it differs from the name of the field; None
+            for an option that does not change the outcome of a study.
+        name: Name of the field.
+    """
+
+    default: _Accepted
+    help: str
+    kind: _Kind = click.STRING
+    _: KW_ONLY
+    group: Group | None = Group.OUTPUT
+    flags: tuple[str, ...] = ()
+    metavar: str | None = None
+    envvar: str | None = None
+    multiple: bool = False
+    known: Callable[[], Iterable[str]] | None = None
+    origin: str | None = ""
+    name: str = field(default="", init=False)
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+        self.flags = self.flags or (f"--{name.replace('_', '-')}",)
+        if self.origin == "":
+            self.origin = name
+
+    @overload
+    def __get__(self, request: None, owner: type) -> _Accepted: ...
+    @overload
+    def __get__(self, request: object, owner: type) -> _Value: ...
+    def __get__(self, request: object | None, owner: type) -> _Accepted | _Value:
+        # A dataclass reads the default of a field from the class.
+        if request is None:
+            return self.default
+        value: _Value = vars(request)[self.name]
+        return value
+
+    def __set__(self, request: object, value: _Accepted) -> None:
+        vars(request)[self.name] = self.checked(value)
+
+    def checked(self, value: Any) -> Any:
+        """Return a value converted as on the command line; None stands for the default.
+
+        Raises:
+            UsageError: The value is not allowed.
+        """
+        if value is None:
+            # An empty environment variable counts as a missing one.
+            stated = "" if self.envvar is None else os.environ.get(self.envvar, "")
+            value = stated or self.default
+        if value is None:
+            return None
+        if not self.multiple:
+            return converted(self.name, self.kind, value)
+        members = [value] if isinstance(value, str) or not isinstance(value, Iterable) else list(value)
+        if not members:
+            raise UsageError(f"{self.name}: at least one value is required")
+        return tuple(converted(self.name, self.kind, member) for member in members)
+
+
+def options_of(request: type) -> dict[str, Option[Any, Any]]:
+    """Return the options that the fields of a dataclass declare, by name."""
+    return {each.name: getattr_static(request, each.name) for each in fields(request)}
+
+
+def converted(name: str, kind: _Kind, value: Any) -> Any:
+    """Return a value of Python converted by a click type.
+
+    Args:
+        name: Name of the argument, for the error message.
+        kind: Type of the option.
+        value: Any value.
+
+    Raises:
+        UsageError: The value is not allowed.
+    """
+    is_text = isinstance(value, str | os.PathLike)
+    try:
+        if kind is click.STRING and not is_text and type(value).__name__ != "device":
+            raise click.UsageError(f"{reprlib.repr(value)} is not a text")
+        if isinstance(kind, click.Path) and not (is_text and "\0" not in os.fspath(value)):
+            raise click.UsageError(f"{reprlib.repr(value)} is not a path")
+        return kind.convert(text_of(value) if isinstance(kind, _TEXT_TYPES) else value, None, None)
+    except (click.UsageError, ValueError) as error:
+        message = error.message if isinstance(error, click.UsageError) else str(error)
+        plain = " ".join(message.split()).rstrip(".").replace("a valid integer range", "a whole number")
+        raise UsageError(f"{name}: {plain}") from None
