@@ -205,11 +205,13 @@ def _line(trace: Trace) -> str:
 # Evaluation -----------------------------------------------------------------------------------------------------------
 
 
-OVER_TIME, AT_THE_END = "over time", "at the end"  # scores by which methods are compared
+OVER_TIME = "over time"  # score of the mean size of the answers over time
+AT_THE_END = "at the end"  # score of the size of the last answer
 LEVEL = 0.05  # significance level
 _BASELINE = "random"  # method that a search must beat
 _STEPS = 60  # intervals of the time axis
-_DRAWS, _CONFIDENCE = 2_000, 0.95  # bootstrap resamples, confidence of intervals
+_DRAWS = 2_000  # bootstrap resamples
+_CONFIDENCE = 0.95  # confidence of intervals
 # Expected running times are given for these multiples of the smallest feasible size.
 _SIZE_FACTORS = (1.0, 1.1, 1.25, 1.5, 2.0)
 DECIMALS = 12  # decimals to which scores are rounded: equal scores may differ by floating-point rounding
@@ -476,7 +478,9 @@ def findings(design: Comparison, traces: Sequence[Trace], judged: Judged) -> Fin
     task = design.task
     seconds = task.seconds
     judge = _Judge.of(task.study, judged)
-    grouped = {named.name: [trace for trace in traces if trace.method == named.name] for named in design.methods}
+    grouped: dict[str, list[Trace]] = {named.name: [] for named in design.methods}
+    for trace in traces:
+        grouped[trace.method].append(trace)
     steps = {name: [_StepFunction.of(trace, judge) for trace in group] for name, group in grouped.items()}
     scored = {
         OVER_TIME: _scores(steps, lambda repeat: repeat.score(judge, seconds)),

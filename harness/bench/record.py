@@ -380,30 +380,30 @@ def record(recording: Recording, reporter: Reporter, executor_of: ExecutorOf = P
         if isinstance(event, Broken):
             reporter.say(f"seed {event.job.seed_index} of {event.job.architecture}: {event.message}; repeating the run")
 
+    def job_of(number: int, seed: int) -> Job:
+        return Job(
+            architecture=networks[number],
+            recipe=facts.recipe,
+            recipe_name=facts.recipe_name,
+            purpose=Purpose.BENCH,
+            seed_index=seed,
+            device=str(recording.device),
+            engine=machine.engine,
+            until_epoch=facts.rungs[0],
+            checkpoint=log.checkpoint(number, Purpose.BENCH, seed),
+            study=facts.name,
+            trial=number,
+        )
+
     # Repeat: ``due`` grows by the further runs near the target after all first runs have ended.
     while left := [key for key in recording.due if key not in recording.ended]:
         reporter.show(total=len(recording.due))
-        waiting = [
-            Job(
-                architecture=networks[number],
-                recipe=facts.recipe,
-                recipe_name=facts.recipe_name,
-                purpose=Purpose.BENCH,
-                seed_index=seed,
-                device=str(recording.device),
-                engine=machine.engine,
-                until_epoch=facts.rungs[0],
-                checkpoint=log.checkpoint(number, Purpose.BENCH, seed),
-                study=facts.name,
-                trial=number,
-            )
-            for number, seed in left
-        ]
+        waiting = [job_of(number, seed) for number, seed in left]
         for event in run_all(waiting, executor_of(recording.source, Limits()), machine.workers, say):
-            job, run = event.job, event.result
+            run = event.result
             if run.status is Status.RUNNING:
                 until = next(rung for rung in facts.rungs if rung > len(run.history))
-                waiting.insert(0, replace(job, until_epoch=until, spent_seconds=run.train_seconds))
+                waiting.insert(0, replace(event.job, until_epoch=until, spent_seconds=run.train_seconds))
             else:
                 add(RunEnded(run=run))
                 reporter.advance()

@@ -120,7 +120,7 @@ def counted(number: int, noun: str) -> str:
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the rows of a table as lines, with all columns aligned to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return ["  ".join(map(str.rjust, row, widths)) for row in rows]
 
 
 def printable(text: str) -> str:

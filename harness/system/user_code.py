@@ -175,7 +175,8 @@ class Listener:
 
     def __init__(self, function: Callable[[Any], object], say: Callable[[str], None]) -> None:
         self._name = getattr(function, "__name__", type(function).__name__)
-        self._function, self._say = function, say
+        self._function = function
+        self._say = say
         self._events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()

@@ -39,8 +39,9 @@ _KINDS = {
     **dict.fromkeys(("y", "labels", "label", "target", "targets"), "labels"),
 }
 _SYSTEM = ("__MACOSX", "__pycache__", "Thumbs.db", "desktop.ini")  # created by operating systems and tools
-# Archives above 64 MiB with a compression ratio above 200 are refused as decompression bombs; images reach about 50.
-_MOST_TIMES, _SMALL = 200, 2**26
+# Larger archives with a larger compression ratio are refused as decompression bombs.
+_SMALL = 2**26  # bytes of the content
+_MOST_TIMES = 200  # compression ratio; images reach about 50
 
 
 @dataclass(slots=True, eq=False)
@@ -164,8 +165,9 @@ def _check_archive(path: Path) -> None:
     packed = path.stat().st_size
     if size > _SMALL and size > _MOST_TIMES * packed:
         raise DataError(f"{path} has a compression ratio of {size // packed}; allowed: up to {_MOST_TIMES}")
-    if twice := _repeated(entry.filename for entry in entries):
-        raise DataError(f"{path} contains {twice[0]} twice")
+    repeated = _repeated(entry.filename for entry in entries)
+    if repeated:
+        raise DataError(f"{path} contains {repeated[0]} twice")
 
 
 def _repeated(names: Iterable[str]) -> list[str]:
@@ -469,11 +471,12 @@ def _check_ts_header(path: Path, header: Mapping[str, str], dimensions: set[int]
 
 
 def _check_ts_labels(path: Path, labels: list[str], classes: list[str]) -> None:
-    if strange := [label for label in labels if "," in label]:
-        raise DataError(f"{path}: expected a class after the last colon, got {strange[0][:40]!r}")
     allowed = {name.lower() for name in classes}
-    if strange := [label for label in labels if allowed and label.lower() not in allowed]:
-        raise DataError(f"{path} has the class {strange[0]!r}; classes in the header: {', '.join(classes)}")
+    for label in labels:
+        if "," in label:
+            raise DataError(f"{path}: expected a class after the last colon, got {label[:40]!r}")
+        if allowed and label.lower() not in allowed:
+            raise DataError(f"{path} has the class {label!r}; classes in the header: {', '.join(classes)}")
 
 
 def _tsv(path: Path, lines: list[str], remarks: list[str]) -> tuple[list[list[list[float]]], list[str]]:
@@ -521,9 +524,10 @@ def _is_number(text: str) -> bool:
 
 
 def _floats(path: Path, texts: list[str]) -> list[float]:
-    if strange := [text.strip() for text in texts if not _is_number(text)]:
-        raise DataError(f"{path}: expected a number, got {strange[0][:40]!r}")
-    return [float(text) for text in texts]
+    for text in texts:
+        if not _is_number(text):
+            raise DataError(f"{path}: expected a number, got {text.strip()[:40]!r}")
+    return list(map(float, texts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -544,7 +548,8 @@ def part_of_torch(data: Any, part: str, channels: str | None, remarks: list[str]
     """Return a map-style torch data set of (picture or tensor (channels, rows, columns), class) as a part."""
     if not hasattr(data, "__len__") or not hasattr(data, "__getitem__"):
         raise DataError(f"{part} must be a map-style torch data set, which has a length, got {type(data).__name__}")
-    images, labels = [], []
+    images = []
+    labels = []
     kinds = set()
     for image, label in _torch_items(data, part):
         if hasattr(image, "getextrema"):
@@ -584,15 +589,18 @@ def _torch_items(data: Any, part: str) -> Iterator[tuple[Any, Any]]:
 def _name_classes(source: DataPart, names: list[str], part: str, remarks: list[str]) -> None:
     """Rename and order the classes as in the torch data set; classes without images are left out, with a remark."""
     names = [text_label(name, f"classes of {part}") for name in names]
-    if twice := _repeated(names):
-        raise DataError(f"{part} has two classes named {twice[0]}; class names must be unique")
+    repeated = _repeated(names)
+    if repeated:
+        raise DataError(f"{part} has two classes named {repeated[0]}; class names must be unique")
     name_of = {str(index): name for index, name in enumerate(names)}
     if {*source.labels} <= {*names} and not {*source.labels} <= name_of.keys():
         name_of = dict(zip(names, names, strict=True))
-    if strange := [label for label in source.labels if label not in name_of]:
-        raise DataError(f"{part} has an image of class {strange[0]}; attribute classes: {', '.join(names)[:80]}")
+    for label in source.labels:
+        if label not in name_of:
+            raise DataError(f"{part} has an image of class {label}; attribute classes: {', '.join(names)[:80]}")
     source.labels = [name_of[label] for label in source.labels]
     present = {*source.labels}
     source.classes = [name for name in names if name in present]
-    if absent := [name for name in names if name not in present]:
+    absent = [name for name in names if name not in present]
+    if absent:
         remarks.append(f"left out: classes of {part} without images: {', '.join(absent)[:80]}")
