@@ -50,6 +50,28 @@ def pytest_xdist_auto_num_workers() -> int:
     return len(os.sched_getaffinity(0)) + 1
 
 
+# The tests of a file run in a single process, so the longest files begin first: at the end they would run alone.
+LONGEST_FILES = (
+    "harness/training/test_executors.py",
+    "harness/training/test_ray.py",
+    "harness/deployment/test_equality.py",
+    "golden/test_commands.py",
+    "harness/interface/test_estimator_protocol.py",
+    "harness/training/native/test_native_tiles.py",
+    "harness/training/native/test_native_training.py",
+    "harness/interface/test_estimator.py",
+    "harness/searching/test_search_processes.py",
+    "harness/interface/test_guest.py",
+    "reports/test_browser.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Move the longest files to the front."""
+    position = {REPOSITORY / "tests" / name: number for number, name in enumerate(LONGEST_FILES)}
+    items.sort(key=lambda item: position.get(item.path, len(position)))
+
+
 def example(name: str) -> ModuleType:
     """Return a program of ``examples`` as a module."""
     spec = importlib.util.spec_from_file_location(name, REPOSITORY / "examples" / f"{name}.py")

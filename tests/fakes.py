@@ -7,17 +7,21 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from harness.bench import replay
 from harness.data.datasets import dataset
 from harness.evidence import verify
 from harness.searching import loop, proposer, race
 from harness.system import files
+from harness.training.executors import processes
 from harness.training.executors.base import Event, Executor, Place, StretchEnded
 from harness.training.executors.processes import Processes
 from harness.training.result import Environment, Result, Status
@@ -95,6 +99,45 @@ def replace_processes(executor: InstantExecutor, monkeypatch: pytest.MonkeyPatch
         ours = getattr(executor, name)
         monkeypatch.setattr(Processes, name, lambda self, *arguments, ours=ours: ours(*arguments))
     return executor
+
+
+class _ThisProcess:
+    """A pool that trains in this process."""
+
+    active = True
+
+    def schedule(self, function: Any, arguments: tuple[Any, ...]) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(function(*arguments))
+        return future
+
+    def stop(self) -> None: ...
+
+    join = stop
+
+
+def train_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run real trainings in this process: each worker process would take seconds to import torch."""
+    monkeypatch.setattr(processes, "_opened", lambda source: _ThisProcess())
+
+
+def replay_in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Replay the repeats of a comparison in this process, for the same reason; return the list of those done."""
+    repeats: list[int] = []
+
+    def run_repeats(methods, design, table, processes, earlier_traces, on_trace):
+        readings = replay._TableReadings(table, design.spread)
+        traces = {(trace.method, trace.repeat): trace for trace in earlier_traces}
+        for method in methods:
+            for repeat in range(design.repeats):
+                if (method.name, repeat) not in traces:
+                    repeats.append(repeat)
+                    traces[method.name, repeat] = replay.replay(method, design, readings.read, repeat)
+                    on_trace(traces[method.name, repeat])
+        return [traces[method.name, repeat] for method in methods for repeat in range(design.repeats)]
+
+    monkeypatch.setattr(replay, "run_repeats", run_repeats)
+    return repeats
 
 
 class Killed(BaseException):

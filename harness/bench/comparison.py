@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from harness.bench.table import Machine
+from harness.bench.table import Machine, number_text
 from harness.data.datasets import Dataset, dataset
 from harness.studies.config import StudyConfig, WrittenConfig, config_document
 from harness.system import files, statistics
@@ -177,8 +177,10 @@ def begin(folder: Path, design: Comparison) -> list[Trace]:
     if earlier != design:
         names = [item.name for item in fields(Comparison) if getattr(earlier, item.name) != getattr(design, item.name)]
         raise ContentError(f"{folder} has a comparison with a different {', '.join(names)}; choose a new --out")
+    if not log.exists():
+        return []
     # A line torn by a kill has no newline, but it may end with the "}" of an answer.
-    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")[:-1] if log.exists() else []
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
     traces = [read_as(Trace, line, f"a line of {log}") for line in lines if line.endswith("}")]
     # Rewrite the file without a torn line, otherwise the next line would be appended to this line.
     files.write_text(log, "".join(f"{_line(trace)}\n" for trace in traces))
@@ -203,11 +205,13 @@ def _line(trace: Trace) -> str:
 # Evaluation -----------------------------------------------------------------------------------------------------------
 
 
-OVER_TIME, AT_THE_END = "over time", "at the end"  # scores by which methods are compared
+OVER_TIME = "over time"  # score of the mean size of the answers over time
+AT_THE_END = "at the end"  # score of the size of the last answer
 LEVEL = 0.05  # significance level
 _BASELINE = "random"  # method that a search must beat
 _STEPS = 60  # intervals of the time axis
-_DRAWS, _CONFIDENCE = 2_000, 0.95  # bootstrap resamples, confidence of intervals
+_DRAWS = 2_000  # bootstrap resamples
+_CONFIDENCE = 0.95  # confidence of intervals
 # Expected running times are given for these multiples of the smallest feasible size.
 _SIZE_FACTORS = (1.0, 1.1, 1.25, 1.5, 2.0)
 DECIMALS = 12  # decimals to which scores are rounded: equal scores may differ by floating-point rounding
@@ -246,8 +250,15 @@ class _StepFunction(NamedTuple):
 
     @classmethod
     def of(cls, trace: Trace, judge: _Judge) -> _StepFunction:
-        reached = [float(each.parameters or 0) if each.hash in judge.reaching else math.inf for each in trace.answers]
-        return cls((0.0, *(each.seconds for each in trace.answers)), (math.inf, *reached))
+        starts = [0.0]
+        sizes = [math.inf]
+        for answer in trace.answers:
+            starts.append(answer.seconds)
+            size = math.inf
+            if answer.parameters is not None and answer.hash in judge.reaching:
+                size = float(answer.parameters)
+            sizes.append(size)
+        return cls(tuple(starts), tuple(sizes))
 
     def at(self, seconds: float) -> float:
         """Return the size at ``seconds``."""
@@ -259,12 +270,12 @@ class _StepFunction(NamedTuple):
         While there is no valid answer, the size is the budget. If no network reaches the target, the score is 0.
         """
         least = min(judge.smallest, judge.largest)
-        spans = zip(self.starts, (*self.starts[1:], seconds), self.sizes, strict=True)
-        parts = (
-            (min(end, seconds) - min(start, seconds)) * math.log(min(size, judge.largest) / least)
-            for start, end, size in spans
-        )
-        return math.fsum(parts) / seconds
+        ends = (*self.starts[1:], seconds)
+        areas = []
+        for start, end, size in zip(self.starts, ends, self.sizes, strict=True):
+            duration = min(end, seconds) - min(start, seconds)
+            areas.append(duration * math.log(min(size, judge.largest) / least))
+        return math.fsum(areas) / seconds
 
     def score_at(self, judge: _Judge, seconds: float) -> float:
         """Return log(size / smallest feasible size) at ``seconds``."""
@@ -293,9 +304,9 @@ def _curve(repeats: Sequence[_StepFunction], times: Sequence[float]) -> list[tup
     """
     sizes = np.array([[repeat.at(time) for time in times] for repeat in repeats])  # (repeats, times)
 
-    def median(of: Any) -> Any:
-        middle = (len(of) - 1) // 2
-        return np.partition(of, middle, axis=0)[middle]
+    def median(values: Any) -> Any:
+        middle = (len(values) - 1) // 2
+        return np.partition(values, middle, axis=0)[middle]
 
     # "inverted_cdf" returns observed values; interpolation between a number and infinity is undefined.
     ends = _interval(lambda chosen: np.array([median(sizes[rows]) for rows in chosen]), len(repeats), "inverted_cdf")
@@ -308,8 +319,11 @@ def _runtime(repeats: Sequence[_StepFunction], size: int, seconds: float) -> dic
     ``expected_seconds`` is None if no repeat succeeded; ``low`` and ``high`` are the bootstrap interval. ``share_low``
     and ``share_high`` are the interval of the share of successful repeats (Clopper and Pearson 1934).
     """
-    starts = [[start for start, answer in zip(*repeat, strict=True) if answer <= size] for repeat in repeats]
-    times = np.array([min(group, default=math.inf) for group in starts])
+    first_times = []
+    for repeat in repeats:
+        answers = zip(repeat.starts, repeat.sizes, strict=True)
+        first_times.append(next((start for start, answer_size in answers if answer_size <= size), math.inf))
+    times = np.array(first_times)
     costs = times.clip(max=seconds)
     hits = times <= seconds
     with np.errstate(divide="ignore"):
@@ -328,12 +342,6 @@ def _runtime(repeats: Sequence[_StepFunction], size: int, seconds: float) -> dic
     }
 
 
-def _runtimes(repeats: Sequence[_StepFunction], smallest: int | None, seconds: float) -> list[dict[str, Any]]:
-    if smallest is None:
-        return []
-    return [_runtime(repeats, math.floor(smallest * each), seconds) for each in _SIZE_FACTORS]
-
-
 def _ranking(scores: Mapping[str, Sequence[float]]) -> tuple[dict[str, float], float]:
     """Return the mean ranks of methods, best first, and Friedman's p-value, NaN for fewer than three methods.
 
@@ -343,9 +351,11 @@ def _ranking(scores: Mapping[str, Sequence[float]]) -> tuple[dict[str, float], f
 
     table = np.array(list(scores.values())).round(DECIMALS)  # (methods, repeats)
     means = rankdata(table, axis=0).mean(axis=1)
-    differ = len(scores) > 2 and bool((table != table[0]).any())
-    p = float(friedmanchisquare(*table).pvalue) if differ else math.nan
-    return dict(sorted(zip(scores, map(float, means), strict=True), key=lambda pair: pair[1])), p
+    p = math.nan
+    if len(scores) > 2 and bool((table != table[0]).any()):
+        p = float(friedmanchisquare(*table).pvalue)
+    ranks = dict(zip(scores, means.tolist(), strict=True))
+    return dict(sorted(ranks.items(), key=lambda item: item[1])), p
 
 
 # Score name -> method -> a number per repeat; lower is better.
@@ -468,7 +478,9 @@ def findings(design: Comparison, traces: Sequence[Trace], judged: Judged) -> Fin
     task = design.task
     seconds = task.seconds
     judge = _Judge.of(task.study, judged)
-    grouped = {named.name: [trace for trace in traces if trace.method == named.name] for named in design.methods}
+    grouped: dict[str, list[Trace]] = {named.name: [] for named in design.methods}
+    for trace in traces:
+        grouped[trace.method].append(trace)
     steps = {name: [_StepFunction.of(trace, judge) for trace in group] for name, group in grouped.items()}
     scored = {
         OVER_TIME: _scores(steps, lambda repeat: repeat.score(judge, seconds)),
@@ -486,10 +498,14 @@ def findings(design: Comparison, traces: Sequence[Trace], judged: Judged) -> Fin
             "says": named.says,
             "is_variant": named.is_variant,
             "mean_rank": ranks.get(name),
-            "ratio": None if judged.smallest is None else math.exp(statistics.mean(scored[OVER_TIME][name])),
+            "ratio": None,
             "final_size": finite(curves[name][-1][1]),
         }
-        runtimes = _runtimes(steps[name], judged.smallest, seconds)
+        runtimes = []
+        if judged.smallest is not None:
+            method["ratio"] = math.exp(statistics.mean(scored[OVER_TIME][name]))
+            sizes = [math.floor(judged.smallest * factor) for factor in _SIZE_FACTORS]
+            runtimes = [_runtime(steps[name], size, seconds) for size in sizes]
         methods.append(method | _answers(grouped[name], judge) | {"runtimes": runtimes})
     compared = _pairs(scored, list(combinations(whole, 2)))
     varied = _pairs(scored, [(named.name, DEFAULT) for named in design.methods if named.is_variant])
@@ -516,10 +532,12 @@ def _scores(
 
 
 def _answers(traces: Sequence[Trace], judge: _Judge) -> dict[str, Any]:
-    answered = [trace.answers[-1].hash for trace in traces if trace.answers and trace.answers[-1].hash]
+    last_hashes = [trace.answers[-1].hash for trace in traces if trace.answers]
+    answered = [network_hash for network_hash in last_hashes if network_hash is not None]
+    misses = [network_hash for network_hash in answered if network_hash not in judge.reaching]
     return {
         "answered": len(answered) / len(traces),
-        "false": sum(each not in judge.reaching for each in answered) / len(answered) if answered else 0.0,
+        "false": len(misses) / max(1, len(answered)),
         "networks": statistics.mean([float(trace.networks) for trace in traces]),
         "runs": statistics.mean([float(trace.runs) for trace in traces]),
     }
@@ -531,15 +549,17 @@ def _sentences(
     """Return the result in sentences: default against random and the best method, each variant against the default."""
 
     def sentence(pair: dict[str, Any], name: str, other: str) -> str:
-        ratio, low, high = (pair[key] for key in ("ratio", "low", "high"))
+        ratio = pair["ratio"]
+        interval = (pair["low"], pair["high"])
         if pair["first"] != name:
-            ratio, low, high = (1 / value for value in (ratio, high, low))
+            ratio = 1 / ratio
+            interval = (1 / pair["high"], 1 / pair["low"])
         relation = "better than" if ratio < 1 else "worse than"
         if not pair["differs"]:
             relation = "not shown to differ from"
         return (
             f"{name} is {relation} {other}: the size ratio of the answers {pair['when']} is {ratio:.3f} (uncorrected "
-            f"interval {low:.3f} to {high:.3f}, corrected p {p_text(pair['corrected_p'])})."
+            f"interval {interval[0]:.3f} to {interval[1]:.3f}, corrected p {p_text(pair['corrected_p'])})."
         )
 
     sentences = too_few(repeats, max(len(compared), len(varied)))
@@ -568,11 +588,11 @@ def p_text(p: float) -> str:
 def write_figures(folder: Path, result: Findings) -> list[Path]:
     """Write the CSV files and return their paths."""
     methods = result.document["methods"]
-    times = [
-        {"method": name, **dict(zip(("seconds", "median_size", "low", "high"), map(finite, line), strict=True))}
-        for name, lines in result.curves.items()
-        for line in lines
-    ]
+    times = []
+    for name, points in result.curves.items():
+        for seconds, median, low, high in points:
+            sizes = {"median_size": finite(median), "low": finite(low), "high": finite(high)}
+            times.append({"method": name, "seconds": seconds, **sizes})
     tables = {
         "methods.csv": [{"method": each["name"], **each} for each in methods],
         "times.csv": times,
@@ -580,10 +600,11 @@ def write_figures(folder: Path, result: Findings) -> list[Path]:
         "pairs.csv": result.document["pairs"] + result.document["variants"],
     }
     contents = {}
-    # A comparison of a single method has no pairs.
-    for name, rows in ((name, rows) for name, rows in tables.items() if rows):
-        columns = [column for column in rows[0] if column not in ("name", "says", "runtimes", "differs")]
-        contents[folder / name] = csv_text(columns, [[row[column] for column in columns] for row in rows]).encode()
+    for name, rows in tables.items():
+        if rows:  # a comparison of a single method has no pairs
+            columns = [column for column in rows[0] if column not in ("name", "says", "runtimes", "differs")]
+            cells = [[row[column] for column in columns] for row in rows]
+            contents[folder / name] = csv_text(columns, cells).encode()
     files.write_together(contents)
     return list(contents)
 
@@ -592,9 +613,10 @@ def figures_text(design: Comparison, document: Mapping[str, Any]) -> str:
     """Return the comparison as a text table."""
     lines = [("method", "over time", "at the end", "false answers", "rank")]
     for method in document["methods"]:
-        figures = zip(("ratio", "final_size", "mean_rank"), (".3f", ",.0f", ".2f"), strict=True)
-        texts = ["-" if method[name] is None else format(method[name], digits) for name, digits in figures]
-        lines.append((method["name"], texts[0], texts[1], f"{100 * method['false']:.0f} %", texts[2]))
+        ratio = number_text(method["ratio"], ".3f")
+        final_size = number_text(method["final_size"], ",.0f")
+        rank = number_text(method["mean_rank"], ".2f")
+        lines.append((method["name"], ratio, final_size, f"{100 * method['false']:.0f} %", rank))
     task = design.task
     source = f"table {design.table}" if design.table else f"live runs in {task.study.space}"
     head = f"{source}: {counted(design.repeats, 'repeat')}, {duration_text(task.seconds)} each on "

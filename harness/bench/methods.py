@@ -75,8 +75,9 @@ class Method:
 
     def rungs(self, rungs: tuple[int, ...]) -> tuple[int, ...]:
         """Return the epochs at which pruning is decided; ``rungs`` are the validated epochs, with the last epoch."""
-        halved = rungs[:-1] if self.stops is Stops.HALVING else ()
-        return race.rungs(rungs[-1]) if self.stops is Stops.RACE else halved
+        if self.stops is Stops.RACE:
+            return race.rungs(rungs[-1])
+        return rungs[:-1] if self.stops is Stops.HALVING else ()
 
     def named(self, task: SearchTask) -> Named:
         """Return the entry of the method in a comparison.
@@ -88,18 +89,20 @@ class Method:
         """
         if missing := sorted({*self.rungs(task.study.rungs)} - {*task.study.rungs}):
             raise ContentError(f"method {self.name!r} prunes after epoch {missing[0]}, which is not in the table")
-        words = [shutil.which(self.command[0]) or "", *self.command[1:]] if self.command else []
+        entry = Named(name=self.name, says=self.says, is_variant=self.is_variant, command=self.command)
+        words: list[str | None] = []
+        if self.command:
+            words = [shutil.which(self.command[0]), *self.command[1:]]
         if self.function and (spec := find_spec(self.function.partition(":")[0])):
-            words = [spec.origin or ""]
-        whole = hashlib.sha256()
-        for word in words:
+            words = [spec.origin]
+        if not words:
+            return entry
+        source = hashlib.sha256()
+        for path in (Path(word) for word in words if word is not None):
             # Arguments that are no readable files are skipped.
             with suppress(OSError):
-                whole.update(Path(word).name.encode(errors="replace") + Path(word).read_bytes())
-        source = whole.hexdigest() if words else None
-        return Named(
-            name=self.name, says=self.says, is_variant=self.is_variant, command=self.command, source_sha256=source
-        )
+                source.update(path.name.encode(errors="replace") + path.read_bytes())
+        return replace(entry, source_sha256=source.hexdigest())
 
 
 _WHOLE = Method(
@@ -169,11 +172,13 @@ def methods_of(names: Sequence[str], programs: Sequence[str], *, ablations: bool
     methods += [_program(text) for text in programs]
     if ablations:
         methods += [method for method in (_WHOLE, *_ABLATIONS) if method not in methods]
-    counts = Counter(method.name for method in methods)
-    if twice := next((name for name, count in counts.items() if count > 1), None):
-        raise UsageError(f"method {twice!r} is given twice; names must be unique")
-    # Variants are compared with the default; without the default, a variant counts as a normal method.
-    return tuple(methods) if _WHOLE in methods else tuple(replace(method, is_variant=False) for method in methods)
+    for name, count in Counter(method.name for method in methods).items():
+        if count > 1:
+            raise UsageError(f"method {name!r} is given twice; names must be unique")
+    if _WHOLE not in methods:
+        # Variants are compared with the default; without the default, a variant counts as a normal method.
+        methods = [replace(method, is_variant=False) for method in methods]
+    return tuple(methods)
 
 
 def _function(name: str) -> Method:
@@ -265,10 +270,11 @@ def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, se
             finally:
                 timer.cancel()
             if not answer:
-                late = time.monotonic() - began >= seconds
+                message = "ended without an answer"
+                if time.monotonic() - began >= seconds:
+                    message = f"gave no answer in {seconds:g} s"
                 complaints.seek(max(0, complaints.seek(0, os.SEEK_END) - 4096))
                 words = complaints.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
-                message = f"gave no answer in {seconds:g} s" if late else "ended without an answer"
                 if words:
                     message += f"; last line of stderr: {words[: 2 * SHOWN]}"
                 raise ContentError(f"{name} {message}")
@@ -321,9 +327,8 @@ def _host(name: str) -> None:
                 raise TypeError(f"expected True or False at a rung, got {type(is_stopped).__name__}")
             document: dict[str, Any] = {"stop": is_stopped}
         else:
-            network = ask(
-                tuple(TriedNetwork(**trial | {"fresh_pct": tuple(trial["fresh_pct"])}) for trial in question["tried"])
-            )
+            trials = [trial | {"fresh_pct": tuple(trial["fresh_pct"])} for trial in question["tried"]]
+            network = ask(tuple(TriedNetwork(**trial) for trial in trials))
             if not isinstance(network, str):
                 raise TypeError(f"expected the text of a network, got {type(network).__name__}")
             document = {"network": network, "judges_rungs": stop is not None}

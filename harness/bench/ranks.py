@@ -44,20 +44,15 @@ def ranks_of(comparisons: Mapping[str, Findings]) -> dict[str, Any]:
         within_repeats[when] = dict(zip(methods, means.tolist(), strict=True))
     others = [name for name in methods if name != DEFAULT and DEFAULT in methods]
     pairs = tested_pairs(within_repeats, [(DEFAULT, name) for name in others])
-    lines = [
-        {
-            "name": name,
-            "over_time": float(ranks[OVER_TIME][:, index].mean()),
-            "at_the_end": float(ranks[AT_THE_END][:, index].mean()),
-            "tables": [
-                {"table": table, "over_time": float(over_time), "at_the_end": float(at_the_end)}
-                for table, over_time, at_the_end in zip(
-                    comparisons, ranks[OVER_TIME][:, index], ranks[AT_THE_END][:, index], strict=True
-                )
-            ],
-        }
-        for index, name in enumerate(methods)
-    ]
+    lines = []
+    for index, name in enumerate(methods):
+        over_time = ranks[OVER_TIME][:, index]
+        at_the_end = ranks[AT_THE_END][:, index]
+        tables = []
+        for row, table in enumerate(comparisons):
+            tables.append({"table": table, "over_time": float(over_time[row]), "at_the_end": float(at_the_end[row])})
+        means = {"over_time": float(over_time.mean()), "at_the_end": float(at_the_end.mean())}
+        lines.append({"name": name, **means, "tables": tables})
     lines.sort(key=lambda line: (line["over_time"], line["at_the_end"]))
     return {
         "tables": list(comparisons),
@@ -77,12 +72,13 @@ def _ranked(scores: Any) -> Any:
 
 def _sentences(pairs: Sequence[Pair]) -> list[str]:
     """Return sentences that compare the default with the remaining methods by the score over time."""
-    tested = [pair for pair in pairs if pair.when == OVER_TIME]
-    groups = {
-        "better than": [pair.second for pair in tested if pair.differs and pair.difference < 0],
-        "worse than": [pair.second for pair in tested if pair.differs and pair.difference > 0],
-        "not shown to differ from": [pair.second for pair in tested if not pair.differs],
-    }
+    groups: dict[str, list[str]] = {"better than": [], "worse than": [], "not shown to differ from": []}
+    for pair in pairs:
+        if pair.when == OVER_TIME:
+            relation = "better than" if pair.difference < 0 else "worse than"
+            if not pair.differs:
+                relation = "not shown to differ from"
+            groups[relation].append(pair.second)
     return [f"{DEFAULT} is {relation} {', '.join(names)} {OVER_TIME}." for relation, names in groups.items() if names]
 
 
@@ -98,14 +94,14 @@ def ranks_text(document: Mapping[str, Any]) -> str:
         return "\n".join([head, *aligned(lines), *document["sentences"]])
     lines[0] += [f"{DEFAULT} - method", "corrected p"]
     for line in lines[1:]:
-        pair = pairs.get(line[0])
-        line += ["-", "-"] if pair is None else [_difference_text(pair), p_text(pair["corrected_p"])]
+        if line[0] in pairs:
+            pair = pairs[line[0]]
+            difference = "{difference:.2f} ({low:.2f} to {high:.2f})".format(**pair)
+            line += [difference, p_text(pair["corrected_p"])]
+        else:
+            line += ["-", "-"]
     note = (
         f"{DEFAULT} - method: difference of the ranks {OVER_TIME} within a repeat, mean over "
         f"{counted(document['repeats'], 'repeat')} and uncorrected 95 % interval"
     )
     return "\n".join([head, *aligned(lines), note, *document["sentences"]])
-
-
-def _difference_text(pair: Mapping[str, Any]) -> str:
-    return "{difference:.2f} ({low:.2f} to {high:.2f})".format(**pair)

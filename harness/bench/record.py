@@ -11,10 +11,9 @@ import json
 import math
 import random
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -86,9 +85,12 @@ def _choose(space: SearchSpace, count: int, seed: int, budget: int | None = None
     """
     rng = random.Random(seed)
     enumerated = space.configurations <= _MOST_ENUMERATED
-    most = math.inf if enumerated else _POOL_FACTOR * count
-    draws = max(_LEAST_DRAWS, _DRAWS_FACTOR * count)
-    candidates = enumerate_draws(space) if enumerated else (draw(space, uniform(rng)) for _ in range(draws))
+    if enumerated:
+        candidates = enumerate_draws(space)
+        most = math.inf
+    else:
+        candidates = (draw(space, uniform(rng)) for _ in range(max(_LEAST_DRAWS, _DRAWS_FACTOR * count)))
+        most = _POOL_FACTOR * count
     pool: dict[str, tuple[Architecture, Analysis]] = {}
     for candidate in candidates:
         judgement = judge(space, candidate.architecture, budget)
@@ -103,8 +105,12 @@ def _choose(space: SearchSpace, count: int, seed: int, budget: int | None = None
     bands = _bands({key: math.log(pool[key][1].parameters) for key in sorted(pool)})
     for band in bands:
         rng.shuffle(band)
-    sample = Sample(seed=seed, networks=count, bands=0 if enumerated and len(pool) <= count else _BANDS, budget=budget)
-    return _Chosen(sample, dict(pool[key] for key in islice(_in_turn(bands), count)), len(pool), enumerated)
+    is_whole_space = enumerated and len(pool) <= count
+    sample = Sample(seed=seed, networks=count, bands=0 if is_whole_space else _BANDS, budget=budget)
+    order: list[str] = []
+    while any(bands):
+        order += [band.pop() for band in bands if band]
+    return _Chosen(sample, dict(pool[key] for key in order[:count]), len(pool), enumerated)
 
 
 def _bands(sizes: Mapping[str, float]) -> list[list[str]]:
@@ -112,15 +118,12 @@ def _bands(sizes: Mapping[str, float]) -> list[list[str]]:
     low = min(sizes.values())
     high = max(sizes.values())
     bands: list[list[str]] = [[] for _ in range(_BANDS)]
+    if low == high:
+        bands[0] = list(sizes)
+        return bands
     for key, size in sizes.items():
-        share = (size - low) / (high - low) if high > low else 0.0
-        bands[min(_BANDS - 1, int(share * _BANDS))].append(key)
+        bands[min(_BANDS - 1, int((size - low) / (high - low) * _BANDS))].append(key)
     return bands
-
-
-def _in_turn(bands: Sequence[list[str]]) -> Iterator[str]:
-    while any(bands):
-        yield from (band.pop() for band in bands if band)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +153,11 @@ class Recording:
     @property
     def ended(self) -> dict[tuple[int, int], Result]:
         """Finished runs by (index of the network, index of the seed)."""
-        return {(run.trial or 0, run.seed_index): run for run in self.state.results}
+        runs = {}
+        for run in self.state.results:
+            assert run.trial is not None, "each run of a recording belongs to a network"
+            runs[run.trial, run.seed_index] = run
+        return runs
 
     @property
     def due(self) -> list[tuple[int, int]]:
@@ -161,11 +168,16 @@ class Recording:
         networks = range(len(self.chosen.networks))
         ended = self.ended
         first = [(number, seed) for seed in range(self.seeds) for number in networks]
-        if (near := self.near) is None or not ended.keys() >= {*first}:
+        near = self.near
+        if near is None or not ended.keys() >= {*first}:
             return first
-        accuracy = {key: run.validation_accuracy_pct or 0.0 for key, run in ended.items()}
-        means = [mean([accuracy[number, seed] for seed in range(self.seeds)]) for number in networks]
-        close = [number for number in networks if abs(means[number] - near.target_pct) <= near.within_pct]
+        close = []
+        for number in networks:
+            accuracies = [ended[number, seed].validation_accuracy_pct for seed in range(self.seeds)]
+            # A diverged run without an accuracy counts as 0.
+            average = mean([accuracy or 0.0 for accuracy in accuracies])
+            if abs(average - near.target_pct) <= near.within_pct:
+                close.append(number)
         return first + [(number, seed) for seed in range(self.seeds, near.seeds) for number in close]
 
 
@@ -238,6 +250,7 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
     check_batch(named.recipe, data.dataset.train_size)
     engine = TORCH if choice.engine is None else choice.engine.name
     workers = worker_count(request.workers, trainer)
+    machine = Machine.here(trainer, data.data_hash, engine, workers)
     validation = ",".join(map(str, split(data).validation.tolist()))
     facts = Facts(
         name=name,
@@ -250,12 +263,17 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
         recipe_name=named.name,
         rungs=rungs,
         samples=(networks.sample,),
-        machines=(Machine.here(trainer, data.data_hash, engine, workers),),
+        machines=(machine,),
     )
     largest = max(analysis.parameters for analysis in networks.networks.values())
-    config = facts.config(request.budget or largest, 100.0 if near is None else near.target_pct, request.seed)
-    machine = json.dumps(asdict(facts.machines[0]), sort_keys=True)
-    origins = {"networks": str(request.networks), "seeds": str(request.seeds), "near": str(near), "machine": machine}
+    target_pct = 100.0 if near is None else near.target_pct
+    config = facts.config(request.budget or largest, target_pct, request.seed)
+    origins = {
+        "networks": str(request.networks),
+        "seeds": str(request.seeds),
+        "near": str(near),
+        "machine": json.dumps(asdict(machine), sort_keys=True),
+    }
     state = StudyState(folder, config)
     if (folder / "config.json").exists():
         check_config(folder, config)
@@ -281,10 +299,12 @@ def plan_document(recording: Recording) -> dict[str, Any]:
     timing = Timing(data.train_size, pace)
     for run in ended.values():
         timing.add(run, work(run.architecture, data.task))
-    slow = timing.slowdown()
+    slowdown = timing.slowdown()
     works = [work(network, data.task) for network in networks]
-    left = [works[number] for number, seed in due if (number, seed) not in ended]
-    seconds = sum(pace.seconds(facts.recipe.epochs, data.train_size, each) for each in left)
+    run_seconds = [pace.seconds(facts.recipe.epochs, data.train_size, amount) for amount in works]
+    seconds = sum(run_seconds[number] for number, seed in due if (number, seed) not in ended)
+    if slowdown is not None:
+        seconds *= slowdown
     sizes = [analysis.parameters for analysis in networks.values()]
     return {
         "name": facts.name,
@@ -304,8 +324,8 @@ def plan_document(recording: Recording) -> dict[str, Any]:
         "ended": len(ended),
         "workers": machine.workers,
         "engine": machine.environment.engine,
-        "estimated_seconds_left": seconds * (slow or 1.0) / machine.workers,
-        "estimate_is_measured": slow is not None,
+        "estimated_seconds_left": seconds / machine.workers,
+        "estimate_is_measured": slowdown is not None,
     }
 
 
@@ -314,11 +334,13 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     near = plan["near"]
     sizes = plan["parameters"]
     rungs = ", ".join(map(str, plan["rungs"]))
-    more = f", {near['seeds']} seeds within {near['within_pct']:g} points of {near['target_pct']:g} %" if near else ""
+    seeds = f"{plan['seeds']} seeds each"
+    if near is not None:
+        seeds += f", {near['seeds']} seeds within {near['within_pct']:g} points of {near['target_pct']:g} %"
     return (
         f"table {plan['name']}: {plan['networks']:,} of {plan['considered']:,} networks of the space "
         f"{plan['space']!r}, {sizes['low']:,} to {sizes['high']:,} parameters\n"
-        f"  {plan['seeds']} seeds each{more}, {plan['dataset']}, recipe {plan['recipe']}, validated after {rungs}\n"
+        f"  {seeds}, {plan['dataset']}, recipe {plan['recipe']}, validated after {rungs}\n"
         f"  {plan['runs']:,} runs, {plan['ended']:,} finished; {plan['workers']} at a time ({plan['engine']}), "
         f"about {duration_text(plan['estimated_seconds_left'])} left"
     )
@@ -358,30 +380,30 @@ def record(recording: Recording, reporter: Reporter, executor_of: ExecutorOf = P
         if isinstance(event, Broken):
             reporter.say(f"seed {event.job.seed_index} of {event.job.architecture}: {event.message}; repeating the run")
 
+    def job_of(number: int, seed: int) -> Job:
+        return Job(
+            architecture=networks[number],
+            recipe=facts.recipe,
+            recipe_name=facts.recipe_name,
+            purpose=Purpose.BENCH,
+            seed_index=seed,
+            device=str(recording.device),
+            engine=machine.engine,
+            until_epoch=facts.rungs[0],
+            checkpoint=log.checkpoint(number, Purpose.BENCH, seed),
+            study=facts.name,
+            trial=number,
+        )
+
     # Repeat: ``due`` grows by the further runs near the target after all first runs have ended.
     while left := [key for key in recording.due if key not in recording.ended]:
         reporter.show(total=len(recording.due))
-        waiting = [
-            Job(
-                architecture=networks[number],
-                recipe=facts.recipe,
-                recipe_name=facts.recipe_name,
-                purpose=Purpose.BENCH,
-                seed_index=seed,
-                device=str(recording.device),
-                engine=machine.engine,
-                until_epoch=facts.rungs[0],
-                checkpoint=log.checkpoint(number, Purpose.BENCH, seed),
-                study=facts.name,
-                trial=number,
-            )
-            for number, seed in left
-        ]
+        waiting = [job_of(number, seed) for number, seed in left]
         for event in run_all(waiting, executor_of(recording.source, Limits()), machine.workers, say):
-            job, run = event.job, event.result
+            run = event.result
             if run.status is Status.RUNNING:
                 until = next(rung for rung in facts.rungs if rung > len(run.history))
-                waiting.insert(0, replace(job, until_epoch=until, spent_seconds=run.train_seconds))
+                waiting.insert(0, replace(event.job, until_epoch=until, spent_seconds=run.train_seconds))
             else:
                 add(RunEnded(run=run))
                 reporter.advance()

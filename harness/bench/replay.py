@@ -29,7 +29,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from harness.bench.comparison import BenchAnswer, Comparison, Judged, SearchTask, Trace, append_trace
 from harness.bench.methods import Method, Stops, asking
@@ -118,11 +118,10 @@ class _TableReadings:
             if len(sound) > 1:
                 # Bessel's correction: runs are closer to their sample mean than to the true mean.
                 wider = math.sqrt(len(sound) / (len(sound) - 1))
-                offs = {
-                    rung: [wider * (each / max(1.0, means[rung]) - 1) for each in of] for rung, of in errors.items()
-                }
-                each_run = range(len(sound))
-                self.lenders += [(means[rungs[-1]], {rung: offs[rung][run] for rung in offs}) for run in each_run]
+                for index in range(len(sound)):
+                    ratios = {rung: counts[index] / max(1.0, means[rung]) for rung, counts in errors.items()}
+                    deviations = {rung: wider * (ratio - 1) for rung, ratio in ratios.items()}
+                    self.lenders.append((means[rungs[-1]], deviations))
         # The sort is stable: equal means keep the fixed order of the table.
         self.lenders.sort(key=lambda pair: pair[0])
         self.lent = min(_LENDERS * max(map(len, table.runs.values())), len(self.lenders))
@@ -140,10 +139,10 @@ class _TableReadings:
             ContentError: The table does not contain the network.
         """
         network_hash = job.architecture.hash
-        if (runs := self.table.runs.get(network_hash)) is None:
+        if network_hash not in self.table.runs:
             raise ContentError(f"network {network_hash} is not in the table {self.table.facts.name!r}")
         rng = random.Random(f"{repeat}/{network_hash}/{job.purpose}/{job.seed_index}")
-        own = rng.choice(tuple(runs.values()))
+        own = rng.choice(tuple(self.table.runs[network_hash].values()))
         rungs = self.table.facts.rungs
         first = own[rungs[0]]
         errors = {rung: self._errors(row) for rung, row in own.items()}
@@ -151,8 +150,8 @@ class _TableReadings:
             means = self.means[network_hash]
             middle = bisect_left(self.lenders, means[rungs[-1]], key=lambda pair: pair[0])
             low = min(max(0, middle - self.lent // 2), len(self.lenders) - self.lent)
-            off = self.lenders[low + rng.randrange(self.lent)][1]
-            errors = {rung: self._whole(means[rung] * (1 + off[rung])) for rung in own}
+            deviations = self.lenders[low + rng.randrange(self.lent)][1]
+            errors = {rung: self._whole(means[rung] * (1 + deviations[rung])) for rung in own}
         seconds = {rung: row.seconds for rung, row in own.items()}
         return Reading(network_hash, first.parameters, first.macs, self.size, errors, seconds, first.status)
 
@@ -291,25 +290,53 @@ class RunRequest:
     out: Path | None = None
 
 
-def prepare(request: RunRequest, table: Table | None) -> tuple[Comparison, Effort | None]:
-    """Return the requested comparison, still without methods, and the effort of live runs (None on a table)."""
-    if request.live:
-        return _prepare_live(request, table)
-    assert table is not None, "a replay has a table"
-    comparison = replace(
-        _comparison(request, _replayed_task(table, request)),
+class ReplayedContest(NamedTuple):
+    """Methods that are compared on the recorded runs of a table."""
+
+    methods: Sequence[Method]
+    design: Comparison
+    table: Table
+
+
+class LiveContest(NamedTuple):
+    """Methods that are compared in live runs on the device of ``effort``."""
+
+    methods: Sequence[Method]
+    design: Comparison
+    effort: Effort
+
+
+Contest = ReplayedContest | LiveContest
+
+
+def prepare_replay(request: RunRequest, methods: Sequence[Method], table: Table) -> ReplayedContest:
+    """Return the requested comparison of ``methods`` on a table."""
+    task = _table_task(table, request)
+    limits = [sample.budget for sample in table.facts.samples if sample.bands == 0]
+    if not limits:
+        raise ContentError(f"the table {table.facts.name!r} is a sample of the space and requires --live")
+    most = max(math.inf if limit is None else limit for limit in limits)
+    if task.study.budget > most:
+        raise ContentError(f"the table {table.facts.name!r} has only networks of at most {most:,} parameters")
+    design = replace(
+        _comparison(request, methods, task),
         table=table.facts.name,
         table_sha256=hashlib.sha256(table.content).hexdigest(),
         spread=request.spread,
     )
-    return comparison, None
+    return ReplayedContest(methods, design, table)
 
 
-def _prepare_live(request: RunRequest, table: Table | None) -> tuple[Comparison, Effort]:
-    data = load(table.facts.dataset if table else request.dataset, request.data)
-    if table is not None and data.data_hash != table.facts.data_hash:
-        raise ContentError(f"the data in {data.source} differ from the data of the table {table.facts.name!r}")
-    task = _table_task(table, request) if table else _live_task(request, data)
+def prepare_live(request: RunRequest, methods: Sequence[Method], table: Table | None) -> LiveContest:
+    """Return the requested comparison of ``methods`` in live runs; ``table`` only defines the task."""
+    if table is None:
+        data = load(request.dataset, request.data)
+        task = _live_task(request, data)
+    else:
+        data = load(table.facts.dataset, request.data)
+        if data.data_hash != table.facts.data_hash:
+            raise ContentError(f"the data in {data.source} differ from the data of the table {table.facts.name!r}")
+        task = _table_task(table, request)
     recipe = task.study.recipe
     check_batch(recipe, data.dataset.train_size)
     device = choose_device(request.device)
@@ -320,13 +347,14 @@ def _prepare_live(request: RunRequest, table: Table | None) -> tuple[Comparison,
     )
     trainer = engine.engine.name if engine.engine else engine.kind
     machine = Machine.here(device, data.data_hash, trainer, task.workers)
-    return replace(_comparison(request, task), judge_seeds=request.judge_seeds, machine=machine), effort
+    design = replace(_comparison(request, methods, task), judge_seeds=request.judge_seeds, machine=machine)
+    return LiveContest(methods, design, effort)
 
 
-def _comparison(request: RunRequest, task: SearchTask) -> Comparison:
+def _comparison(request: RunRequest, methods: Sequence[Method], task: SearchTask) -> Comparison:
     return Comparison(
         task=task,
-        methods=(),
+        methods=tuple(method.named(task) for method in methods),
         repeats=request.repeats,
         seed=request.seed,
         answer_seconds=request.answer_seconds,
@@ -343,16 +371,6 @@ def _code_sha256() -> str:
     return code.hexdigest()
 
 
-def _replayed_task(table: Table, request: RunRequest) -> SearchTask:
-    task = _table_task(table, request)
-    limits = [sample.budget for sample in table.facts.samples if sample.bands == 0]
-    if not limits:
-        raise ContentError(f"the table {table.facts.name!r} is a sample of the space and requires --live")
-    if None not in limits and task.study.budget > (most := max(limit or 0 for limit in limits)):
-        raise ContentError(f"the table {table.facts.name!r} has only networks of at most {most:,} parameters")
-    return task
-
-
 def _table_task(table: Table, request: RunRequest) -> SearchTask:
     """Return the task on a table; defaults of budget, target and time come from the table."""
     facts = table.facts
@@ -360,8 +378,8 @@ def _table_task(table: Table, request: RunRequest) -> SearchTask:
     truth = {key: value for key, value in table.true_accuracies_pct.items() if table.sizes[key] <= budget}
     if not truth:
         raise ContentError(f"the table {facts.name!r} has no network of at most {budget:,} parameters")
-    wholes = [row.seconds for row in table.rows if row.rung == facts.rungs[-1]]
-    share = statistics.mean(wholes) * len(table.runs) * _TRAINED / request.workers
+    run_seconds = [row.seconds for row in table.rows if row.rung == facts.rungs[-1]]
+    share = statistics.mean(run_seconds) * len(table.runs) * _TRAINED / request.workers
     # Keep the unrounded value if rounding gives 0.
     seconds = request.seconds or round(share, 1) or share
     if not seconds:
@@ -369,18 +387,21 @@ def _table_task(table: Table, request: RunRequest) -> SearchTask:
     target_pct = request.target
     if target_pct is None:
         target_pct = round(sorted(truth.values(), reverse=True)[int(_REACHING * (len(truth) - 1))], 2)
+    networks = None
     # List the networks of an exhaustive table only; a sample is not replayed and does not limit live runs.
-    listed = tuple({row.architecture: None for row in table.rows if row.hash in truth}) if facts.is_exhaustive else None
+    if facts.is_exhaustive:
+        networks = tuple(dict.fromkeys(row.architecture for row in table.rows if row.hash in truth))
     study = facts.config(budget, target_pct)
-    return SearchTask(study=study, seconds=seconds, workers=request.workers, networks=listed, own_data=table.own_data)
+    return SearchTask(study=study, seconds=seconds, workers=request.workers, networks=networks, own_data=table.own_data)
 
 
 def _live_task(request: RunRequest, data: ImageData) -> SearchTask:
-    """Return the task of live runs without a table; space, target and time must be given."""
-    assert None not in (request.space, request.target, request.seconds), "the command has checked the options"
+    """Return the task of live runs without a table; the command has checked that space, target and time are set."""
+    assert request.space is not None
+    assert request.target is not None
+    assert request.seconds is not None
     recipe = named_recipe(request.recipe)
-    space = space_of(request.space or "", data.dataset.task)
-    target_pct = request.target or 0.0
+    space = space_of(request.space, data.dataset.task)
     epochs = recipe.recipe.epochs
     # Successive halving needs rungs at powers of two, as in a table.
     doubled = [2**power for power in range(epochs.bit_length()) if 2**power < epochs]
@@ -388,8 +409,8 @@ def _live_task(request: RunRequest, data: ImageData) -> SearchTask:
         dataset=data.dataset.name,
         data_hash=data.data_hash,
         budget=request.budget or 20_000,
-        target_pct=target_pct,
-        threshold_pct=target_pct,
+        target_pct=request.target,
+        threshold_pct=request.target,
         space=space.name,
         space_text=space.text,
         sampler="random",
@@ -399,7 +420,7 @@ def _live_task(request: RunRequest, data: ImageData) -> SearchTask:
         seed=0,
     )
     own_data = data.dataset if data.dataset.sha256 else None
-    return SearchTask(study=study, seconds=request.seconds or 0.0, workers=request.workers, own_data=own_data)
+    return SearchTask(study=study, seconds=request.seconds, workers=request.workers, own_data=own_data)
 
 
 # Repeat -----------------------------------------------------------------------------------------------------
@@ -422,8 +443,9 @@ class _HalvingRule:
     def is_hopeless(self, result: Result) -> bool:
         """Add a run at its current rung and return whether to stop the run."""
         validation = result.validated
-        reaches = statistics.reaches(validation.accuracy_pct, self.target_pct)
-        rank = (not reaches, result.parameters if reaches else validation.wrong)
+        rank = (True, validation.wrong)
+        if statistics.reaches(validation.accuracy_pct, self.target_pct):
+            rank = (False, result.parameters)
         ranked = self.seen[len(result.history)]
         insort(ranked, rank)
         return rank > ranked[max(1, len(ranked) // _REDUCTION) - 1]
@@ -439,13 +461,14 @@ class _Watch:
     runs: int = 0
 
     def on_tick(self, moment: Moment) -> None:
-        proposal = moment.incumbent.proposal if moment.incumbent else None
-        key = proposal.hash if proposal else None
-        if moment.elapsed <= self.seconds and key != (self.answers[-1].hash if self.answers else None):
-            architecture, parameters = (proposal.architecture, proposal.parameters) if proposal else (None, None)
-            answer = BenchAnswer(
-                seconds=round(moment.elapsed, 3), hash=key, architecture=architecture, parameters=parameters
+        answer = BenchAnswer(seconds=round(moment.elapsed, 3), hash=None, architecture=None, parameters=None)
+        if moment.incumbent is not None:
+            network = moment.incumbent.proposal
+            answer = replace(
+                answer, hash=network.hash, architecture=network.architecture, parameters=network.parameters
             )
+        last_hash = self.answers[-1].hash if self.answers else None
+        if moment.elapsed <= self.seconds and answer.hash != last_hash:
             self.answers.append(answer)
         if moment.elapsed >= self.seconds and self.search is not None:
             self.search.interrupted = True
@@ -503,8 +526,11 @@ def _run_repeat(
             config = replace(config, rungs=problem.rungs)
         elif method.stops is Stops.HALVING:
             is_hopeless = _HalvingRule(config.target_pct).is_hopeless
+        past = NO_PAST
+        if method.learns_elsewhere:
+            # Prior runs on the data set of the table would reveal the answer.
+            past = Past((), transfer(elsewhere(config.dataset), config.recipe))
         # User-defined methods are asked for proposals; built-in methods use the proposer of a search.
-        past = _past_of(config) if method.learns_elsewhere else NO_PAST
         proposer: Proposing = asker or Proposer(space, replace(config, rungs=()), method.switches, past)
         state = StudyState(
             folder,
@@ -543,11 +569,6 @@ def _run_repeat(
     )
 
 
-def _past_of(config: StudyConfig) -> Past:
-    """Return the prior from different data sets; prior runs on the table's data set would reveal the answer."""
-    return Past((), transfer(elsewhere(config.dataset), config.recipe))
-
-
 def replay(method: Method, design: Comparison, read: _Read, repeat: int) -> Trace:
     """Run a repeat on a simulated clock."""
     return _run_repeat(method, design, repeat, lambda seed: SimulatedExecutor(read, seed, design.task.seconds))
@@ -580,15 +601,17 @@ def run_repeats(
     """Return the traces of all repeats on a table, by method, then by repeat; ``earlier_traces`` are reused."""
     done = {(trace.method, trace.repeat): trace for trace in earlier_traces}
     # Order by repeat, so that an interrupted comparison has about equally many repeats of each method.
-    left = [(each, repeat) for repeat in range(design.repeats) for each in methods if (each.name, repeat) not in done]
+    repeats = [(method, repeat) for repeat in range(design.repeats) for method in methods]
+    left = [(method, repeat) for method, repeat in repeats if (method.name, repeat) not in done]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context, _prepare, (os.getpid(), design, table)) as pool:
         try:
             # ``submit`` starts the processes; they inherit the ignored SIGINT, and the parent handles Ctrl-C.
             with ignoring_sigint():
-                futures = [pool.submit(_replayed, *each) for each in left]
+                futures = [pool.submit(_replayed, method, repeat) for method, repeat in left]
             for future in as_completed(futures):
-                on_trace(trace := future.result())
+                trace = future.result()
+                on_trace(trace)
                 done[trace.method, trace.repeat] = trace
         except BaseException as error:
             # Kill the running repeats, otherwise leaving the pool would wait for all of them.
@@ -605,15 +628,14 @@ def run_repeats(
 
 
 def run_live(
-    methods: Sequence[Method],
-    design: Comparison,
-    effort: Effort,
+    contest: LiveContest,
     executor_of: Callable[[], Executor],
     folder: Path,
     earlier_traces: Sequence[Trace],
     say: Callable[[str], None],
 ) -> tuple[list[Trace], Judged]:
     """Train the missing repeats below ``folder``, ordered by repeat, and judge all answers on fresh seeds."""
+    methods, design, effort = contest
     done = {(trace.method, trace.repeat): trace for trace in earlier_traces}
     work = folder / "work"
     for repeat in range(design.repeats):
@@ -634,26 +656,29 @@ def run_live(
 
 
 def _judged(traces: Sequence[Trace], design: Comparison, effort: Effort, executor: Executor) -> Judged:
+    assert design.judge_seeds is not None, "live runs have seeds that judge"
     study = design.task.study
-    moments = [answer for trace in traces for answer in trace.answers]
-    answers = {each.hash: each.architecture for each in moments if each.hash and each.architecture}
-    jobs = [
-        Job(
-            architecture=architecture,
-            recipe=study.recipe,
-            recipe_name=study.recipe_name,
-            purpose=Purpose.BENCH,
-            seed_index=index,
-            device=effort.device,
-            engine=effort.engine,
-        )
-        for architecture in answers.values()
-        for index in range(design.judge_seeds or 0)
-    ]
-    results = [ended.result for ended in run_all(jobs, executor, design.task.workers)]
-    # A diverged run counts with its accuracy, or 0 if there is none.
-    accuracies = {
-        key: statistics.mean([run.validation_accuracy_pct or 0.0 for run in results if run.hash == key])
-        for key in answers
-    }
-    return Judged.of(accuracies, {run.hash: run.parameters for run in results}, study.target_pct)
+    answers = [answer.architecture for trace in traces for answer in trace.answers]
+    jobs: list[Job] = []
+    for network in dict.fromkeys(answers):
+        if network is not None:
+            job = Job(
+                architecture=network,
+                recipe=study.recipe,
+                recipe_name=study.recipe_name,
+                purpose=Purpose.BENCH,
+                seed_index=0,
+                device=effort.device,
+                engine=effort.engine,
+            )
+            jobs += [replace(job, seed_index=index) for index in range(design.judge_seeds)]
+    accuracies: dict[str, list[float]] = {}
+    sizes: dict[str, int] = {}
+    for ended in run_all(jobs, executor, design.task.workers):
+        run = ended.result
+        # A diverged run counts with its accuracy, or 0 if there is none.
+        accuracy_pct = 0.0 if run.validation_accuracy_pct is None else run.validation_accuracy_pct
+        accuracies.setdefault(run.hash, []).append(accuracy_pct)
+        sizes[run.hash] = run.parameters
+    means = {key: statistics.mean(values) for key, values in accuracies.items()}
+    return Judged.of(means, sizes, study.target_pct)

@@ -211,10 +211,13 @@ class Table:
     @property
     def true_accuracies_pct(self) -> dict[str, float]:
         """Mean validation accuracy over the seeds at the last rung in per cent, by hash; hidden from the methods."""
-        return {key: statistics.fmean(of) for key, of in self._accuracies(self.facts.rungs[-1]).items()}
+        return {key: statistics.fmean(values) for key, values in self._accuracies(self.facts.rungs[-1]).items()}
 
     def _accuracies(self, rung: int) -> dict[str, list[float]]:
-        return {key: [run[rung].validation_accuracy_pct for run in of.values()] for key, of in self.runs.items()}
+        accuracies = {}
+        for key, runs in self.runs.items():
+            accuracies[key] = [run[rung].validation_accuracy_pct for run in runs.values()]
+        return accuracies
 
     def summary(self) -> dict[str, Any]:
         """Return statistics of the networks, seeds and rungs as plain JSON values.
@@ -269,9 +272,9 @@ class Table:
 
 def summary_text(table: Table, summary: Mapping[str, Any]) -> str:
     """Return the summary of a table as text."""
-    sizes, macs = (
-        "{low:,.0f} to {high:,.0f} (median {median:,.0f})".format(**summary[name]) for name in ("parameters", "macs")
-    )
+    interval = "{low:,.0f} to {high:,.0f} (median {median:,.0f})"
+    sizes = interval.format(**summary["parameters"])
+    macs = interval.format(**summary["macs"])
     lines = [
         f"table {summary['name']}: {counted(summary['networks'], 'network')}, "
         f"{'all' if table.facts.is_exhaustive else 'a sample'} of the space {summary['space']!r}; "
@@ -283,13 +286,16 @@ def summary_text(table: Table, summary: Mapping[str, Any]) -> str:
     ]
     for rung in summary["rungs"]:
         accuracies = "{low:.2f} {median:.2f} {high:.2f}".format(**rung["accuracy_pct"])
-        deviation, correlation = (
-            "-" if rung[name] is None else format(rung[name], digits)
-            for name, digits in (("seed_deviation_pct", ".3f"), ("rank_correlation", ".2f"))
-        )
+        deviation = number_text(rung["seed_deviation_pct"], ".3f")
+        correlation = number_text(rung["rank_correlation"], ".2f")
         words = f"{rung['epoch']:>5}  {accuracies:>46}  {deviation:>13}  {correlation:>16}"
         lines.append(f"{words}  {rung['seconds']['median']:>7.1f}")
     return "\n".join(lines)
+
+
+def number_text(number: float | None, digits: str) -> str:
+    """Return a number in a format such as ``.2f``, or ``-`` for None."""
+    return "-" if number is None else format(number, digits)
 
 
 # On disk ----------------------------------------------------------------------------------------------------
@@ -336,8 +342,8 @@ def read_table(folder: Path) -> Table:
     kinds: dict[str, Any] = {"parameters": int, "macs": int, "seed": int, "rung": int, "machine": int}
     kinds |= {"validation_accuracy_pct": float, "seconds": float}
     frame = pandas.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
-    cells = frame.astype(kinds).itertuples(index=False, name=None)
-    return Table(whole.facts, tuple(Row(*each)._replace(status=Status(each[8])) for each in cells), own_data)
+    rows = [Row(*cells) for cells in frame.astype(kinds).itertuples(index=False, name=None)]
+    return Table(whole.facts, tuple(row._replace(status=Status(row.status)) for row in rows), own_data)
 
 
 def export_table(table: Table, folder: Path) -> list[Path]:
@@ -358,7 +364,8 @@ def table_folder(name: str, workspace: Workspace) -> Path:
     if "/" in name:
         return Path(name)
     tables = workspace.tables
-    known = {path.parent.name: path.parent for folder in (_COMMITTED, tables) for path in folder.glob(f"*/{_FACTS}")}
+    known = {path.parent.name: path.parent for path in _COMMITTED.glob(f"*/{_FACTS}")}
+    known |= {path.parent.name: path.parent for path in tables.glob(f"*/{_FACTS}")}
     if name in known or (tables / name).exists():
         return known.get(name, tables / name)
     raise UsageError(
@@ -384,7 +391,13 @@ def merged(parts: Sequence[Table], name: str) -> Table:
     runs: dict[tuple[str, int], list[Row]] = {}
     for part in parts:
         for (network_hash, seed), run in _runs_by(machines, part).items():
-            if _contradict(run, runs.setdefault((network_hash, seed), run), machines):
+            earlier_run = runs.setdefault((network_hash, seed), run)
+            machine = machines[run[0].machine]
+            earlier_machine = machines[earlier_run[0].machine]
+            accuracies = [row.validation_accuracy_pct for row in run]
+            earlier_accuracies = [row.validation_accuracy_pct for row in earlier_run]
+            bits_are_due = same_bits_due(machine.environment, earlier_machine.environment)
+            if bits_are_due and accuracies != earlier_accuracies:
                 raise ContentError(
                     f"seed {seed} of network {network_hash} has different accuracies in {part.facts.name!r} and in an "
                     "earlier table, although the machines give equal bits"
@@ -400,8 +413,9 @@ def merged(parts: Sequence[Table], name: str) -> Table:
 def _check_alike(facts: Sequence[Facts], machines: Sequence[Machine]) -> None:
     first = facts[0]
     for other in facts:
-        if differs := next((what for what in _SHARED if getattr(first, what) != getattr(other, what)), None):
-            raise ContentError(f"the tables {first.name!r} and {other.name!r} differ in {differs}")
+        for name in _SHARED:
+            if getattr(first, name) != getattr(other, name):
+                raise ContentError(f"the tables {first.name!r} and {other.name!r} differ in {name}")
     if len({machine.engine for machine in machines}) > 1:
         raise ContentError("the tables were trained by different engines")
 
@@ -413,10 +427,3 @@ def _runs_by(machines: Sequence[Machine], part: Table) -> dict[tuple[str, int], 
         machine = machines.index(part.facts.machines[row.machine])
         runs[row.hash, row.seed].append(row._replace(machine=machine))
     return runs
-
-
-def _contradict(run: Sequence[Row], other: Sequence[Row], machines: Sequence[Machine]) -> bool:
-    """Return whether two runs of the same seed differ, though the machines should give equal bits."""
-    here, elsewhere = (machines[rows[0].machine].environment for rows in (run, other))
-    accuracies, other_accuracies = ([row.validation_accuracy_pct for row in rows] for rows in (run, other))
-    return same_bits_due(here, elsewhere) and accuracies != other_accuracies

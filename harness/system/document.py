@@ -69,7 +69,9 @@ def document_of(value: Any) -> Any:
         return {item.name: document_of(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, Mapping):
         return {key: document_of(item) for key, item in value.items()}
-    return [*map(document_of, value)] if isinstance(value, list | tuple) else value
+    if isinstance(value, list | tuple):
+        return [*map(document_of, value)]
+    return value
 
 
 def read_as(
@@ -113,8 +115,10 @@ def read_as(
         if first["type"] == "unexpected_keyword_argument" and len(first["loc"]) == 1:
             hint = hint or nearest(key, (item.name for item in fields(cast(Any, kind))))
         if first["type"] not in ("missing", "json_invalid", "value_error"):
-            content = repr(first["input"])
-            key = f"{key} is {content if len(content) <= 60 else content[:57] + '...'}".removeprefix(" is ")
+            stored = repr(first["input"])
+            if len(stored) > 60:
+                stored = stored[:57] + "..."
+            key = f"{key} is {stored}".removeprefix(" is ")
         message = ": ".join(filter(None, (where, key, words.removeprefix("Value error, "))))
         raise ContentError(message, hint=hint) from error
 
@@ -160,10 +164,11 @@ def parse_json(content: str | bytes) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"duplicate key {next(key for key in keys if keys.count(key) > 1)!r}")
+    values: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in values:
+            raise ValueError(f"duplicate key {key!r}")
+        values[key] = value
     return values
 
 
@@ -180,8 +185,13 @@ def _check_limits(content: str | bytes, value: Any) -> None:
             raise ValueError(_fault(RecursionError()))
         if any(type(item) is int and abs(item) >= 10**_MOST_DIGITS for item in level):
             raise ValueError(f"a number has more than {_MOST_DIGITS} digits")
-        lists = [each for item in level if isinstance(item, list) for each in item]
-        level = lists + [each for item in level if isinstance(item, dict) for each in item.values()]
+        members: list[Any] = []
+        for item in level:
+            if isinstance(item, list):
+                members += item
+            elif isinstance(item, dict):
+                members += item.values()
+        level = members
         depth += 1
 
 
@@ -213,14 +223,22 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Return a CSV text with a header; None becomes an empty cell."""
 
     def cell(value: Any) -> str:
-        text = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-        text = f"'{text}" if isinstance(value, str) and text.startswith(_GUARDED) else text
+        if value is None:
+            return ""
+        text = str(value)
+        if isinstance(value, bool):
+            text = text.lower()
+        if isinstance(value, str) and text.startswith(_GUARDED):
+            text = f"'{text}"
         # csv.writer does not quote a carriage return, at which csv.reader would end the row.
-        return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\r\n') else text
+        if any(mark in text for mark in ',"\r\n'):
+            text = '"' + text.replace('"', '""') + '"'
+        return text
 
     return "".join(",".join(map(cell, line)) + "\n" for line in [columns, *rows])
 
 
 def unguarded(cell: str) -> str:
     """Return the text of a CSV cell without the guarding apostrophe."""
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_GUARDED) else cell
+    text = cell.removeprefix("'")
+    return text if text.startswith(_GUARDED) else cell

@@ -142,7 +142,11 @@ def typed(*arguments: str) -> str:
 
 def option_words(values: Mapping[str, str | None]) -> list[str]:
     """Return options and values as words of a command line; None and ``auto`` are left out."""
-    return [word for name, value in values.items() if value not in (None, "auto") for word in (name, str(value))]
+    words = []
+    for name, value in values.items():
+        if value is not None and value != "auto":
+            words += [name, value]
+    return words
 
 
 def require(extra: str, modules: Sequence[str], purpose: str) -> None:

@@ -108,7 +108,9 @@ def read_typed(path: Path) -> str:
 def log_text(path: Path) -> str:
     """Return the text of a log, empty if the file does not exist; raise ContentError if not readable."""
     try:
-        return read_bytes(path).decode("utf-8", errors="replace") if path.exists() else ""
+        if not path.exists():
+            return ""
+        return read_bytes(path).decode("utf-8", errors="replace")
     except OSError as error:
         raise ContentError(f"cannot read {path}: {reason(error)}") from error
 
@@ -222,10 +224,11 @@ class Workspace:
 
 def _named(folder: Path, kind: str, name: str) -> Path:
     # Arguments in another encoding contain lone surrogates, which cannot be written to UTF-8 files.
-    size = len(name.encode(errors="replace")) if name == name.encode(errors="replace").decode() else 0
+    encoded = name.encode(errors="replace")
+    is_utf8 = encoded.decode() == name
     is_taken = name == "records" or name.endswith(_FILE_ENDINGS)
-    is_plain = name.isprintable() and not name.startswith(".") and not any(mark in name for mark in "/\\")
-    if not 0 < size <= 200 or is_taken or not is_plain:
+    is_plain = name.isprintable() and not name.startswith(".") and "/" not in name and "\\" not in name
+    if not is_utf8 or not 0 < len(encoded) <= 200 or is_taken or not is_plain:
         raise UsageError(
             f"invalid {kind} name {name[:60]!r}: a {kind} is a folder in {folder}, so the name must have 1 to 200 "
             "bytes of UTF-8 without slashes, line ends or control characters, must not begin with a dot, must not be "

@@ -37,7 +37,9 @@ def compiler_words(variable: str, usual: Sequence[str]) -> list[str]:
         usual: Compilers to try in turn if the variable is not set.
     """
     command = os.environ.get(variable)
-    for name in (command,) if command else usual:
+    if command:
+        usual = [command]
+    for name in usual:
         words = name.split()
         if words and shutil.which(words[0]):
             return words
@@ -46,9 +48,14 @@ def compiler_words(variable: str, usual: Sequence[str]) -> list[str]:
 
 def core_count() -> int:
     """Return the number of cores that this process may use, within the quota of the container, at least 1."""
+    count = os.cpu_count() or 1  # None if unknown
     # sched_getaffinity is available only on Linux.
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(count, max(1, int(cores_by_quota() or count)))
+    if hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    quota = cores_by_quota()
+    if quota is not None:
+        count = min(count, max(1, int(quota)))
+    return count
 
 
 def cores_by_quota() -> float | None:
@@ -62,7 +69,7 @@ def cores_by_quota() -> float | None:
 
 def processor_flags() -> set[str]:
     """Return the instruction sets by Linux names (``flags``, on ARM ``Features``); empty if unknown."""
-    return {flag for words in _facts("flags", "Features") for flag in words.split()}
+    return set(" ".join(_facts("flags", "Features")).split())
 
 
 def processor_name() -> str:
@@ -71,7 +78,9 @@ def processor_name() -> str:
 
 
 def _facts(*keys: str) -> list[str]:
-    lines = _INFO.read_text(encoding="utf-8").splitlines() if _INFO.exists() else []
+    if not _INFO.exists():
+        return []
+    lines = _INFO.read_text(encoding="utf-8").splitlines()
     return [line.partition(":")[2].strip() for line in lines if line.startswith(keys)]
 
 
@@ -86,7 +95,8 @@ def choose_device(name: str) -> torch.device:
         raise UsageError(f"unknown device {name!r}; allowed: auto, cpu, cuda and cuda:N")
     if name != "cpu":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if int(match.group(1) or 0) >= count:
+        number = int(match.group(1) or "0")  # cuda is cuda:0
+        if number >= count:
             raise DeviceError(f"device {name} was requested, but torch {torch.__version__} finds {count} CUDA devices")
         # Equal seeds must give equal weights: no kernel selection by timing, no kernels with random summation order.
         torch.backends.cudnn.benchmark = False
@@ -106,7 +116,9 @@ def device_name(device: torch.device) -> str:
 
 def worker_count(workers: int | None, device: torch.device) -> int:
     """Return the number of worker processes: ``workers``, or if None, the number of cores on a CPU and 1 on a GPU."""
-    return workers or (core_count() if device.type == "cpu" else 1)
+    if workers is not None:
+        return workers
+    return core_count() if device.type == "cpu" else 1
 
 
 @contextmanager
@@ -125,9 +137,13 @@ def torch_of_caller() -> Iterator[None]:
 @contextmanager
 def handled(handlers: Mapping[int, Any]) -> Iterator[None]:
     """Install signal handlers for the block and restore the previous handlers; no effect outside the main thread."""
-    is_main = threading.current_thread() is threading.main_thread()
-    # Handlers not set from Python (None) cannot be restored, so these signals are left alone.
-    before = {number: handler for number in handlers if (handler := signal.getsignal(number)) is not None and is_main}
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in handlers:
+            handler = signal.getsignal(number)
+            # Handlers not set from Python (None) cannot be restored, so these signals are left alone.
+            if handler is not None:
+                before[number] = handler
     try:
         for number in before:
             signal.signal(number, handlers[number])

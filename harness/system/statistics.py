@@ -69,8 +69,9 @@ def chance_that_lower(fresh: Sequence[float], recorded: Sequence[float]) -> floa
         return 0.0 if fresh[0] < recorded[0] else 1.0
     from scipy.stats import ttest_ind_from_stats
 
-    moments = [moment(values) for values in (fresh, recorded) for moment in (mean, standard_deviation, len)]
-    return float(ttest_ind_from_stats(*moments, equal_var=False, alternative="less").pvalue)
+    moments = (mean(fresh), standard_deviation(fresh), len(fresh))
+    recorded_moments = (mean(recorded), standard_deviation(recorded), len(recorded))
+    return float(ttest_ind_from_stats(*moments, *recorded_moments, equal_var=False, alternative="less").pvalue)
 
 
 def pooled_deviation(groups: Sequence[Sequence[float]]) -> tuple[float, int]:

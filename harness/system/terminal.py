@@ -63,7 +63,8 @@ def say(message: str, kind: str = "") -> None:
     from rich.text import Text
 
     text = Text(printable(line))
-    text.stylize({"error": "red", "warning": "yellow", "hint": "cyan"}.get(kind, ""), 0, len(kind) + 1 if kind else 0)
+    if kind:
+        text.stylize({"error": "red", "warning": "yellow", "hint": "cyan"}[kind], 0, len(f"{kind}:"))
     where.print(text)
 
 
@@ -72,8 +73,9 @@ def write(text: str, *, err: bool = False) -> None:
 
     The stream is flushed, so that a full disk or a closed pipe raises here.
     """
+    lines = ["\t".join(map(printable, line.split("\t"))) for line in text.split("\n")]
     if not (err and is_silent()):
-        click.echo("\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n")), err=err)
+        click.echo("\n".join(lines), err=err)
 
 
 @cache
@@ -138,7 +140,7 @@ def counted(number: int, noun: str) -> str:
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the rows of a table as lines, with all columns aligned to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return ["  ".join(map(str.rjust, row, widths)) for row in rows]
 
 
 def printable(text: str) -> str:
@@ -163,7 +165,8 @@ def text_of(value: Any, between: str = "") -> str:
     if between and isinstance(value, list | tuple | range | set | frozenset):
         return between.join(map(text_of, value))
     if isinstance(value, Real) and not isinstance(value, Integral):
-        return f"{float(str(value) if hasattr(value, 'dtype') else value):.12g}"
+        number = float(str(value)) if hasattr(value, "dtype") else float(value)
+        return f"{number:.12g}"
     return str(value)
 
 
@@ -186,18 +189,22 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic since click 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the value of a text; values that are not texts are first converted by `text_of`."""
         try:
-            text = value if isinstance(value, str) else text_of(value, self._between)
-            is_number = not isinstance(value, str | bool) and re.fullmatch(r"\d+(\.\d+)?", text)
-            return self._parse(text + self._unit if is_number else text)
+            if isinstance(value, str):
+                return self._parse(value)
+            text = text_of(value, self._between)
+            if not isinstance(value, bool) and re.fullmatch(r"\d+(\.\d+)?", text):
+                text += self._unit
+            return self._parse(text)
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
 
 def _duration_seconds(text: str) -> float:
+    seconds = 0.0
     match = _FORM.fullmatch(text)
-    seconds = (
-        sum(float(part or 0) * unit for part, unit in zip(match.groups(), (3600, 60, 1), strict=True)) if match else 0
-    )
+    if match is not None:
+        hours, minutes, left = map(float, match.groups("0"))
+        seconds = hours * 3600 + minutes * 60 + left
     if not 0 < seconds <= _LONGEST:
         raise ValueError(f"{text!r} is not a duration above zero and below a hundred years, such as 90s, 45m or 1h30m")
     return seconds
@@ -219,4 +226,11 @@ def duration_option(seconds: float) -> str:
     """Return a duration as an option value, rounded up to whole seconds: 1h30m, 1m31s."""
     minutes, left = divmod(math.ceil(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return "".join(f"{number}{unit}" for unit, number in (("h", hours), ("m", minutes), ("s", left)) if number) or "0s"
+    text = ""
+    if hours:
+        text += f"{hours}h"
+    if minutes:
+        text += f"{minutes}m"
+    if left or not text:
+        text += f"{left}s"
+    return text

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -81,26 +81,34 @@ _OURS = ("harness",), ("search_spaces",), ("reports",)
 
 
 def _source_of(module: str) -> str:
-    spec, top = find_spec(module), module.partition(".")[0]
+    spec = find_spec(module)
     if spec is None or not spec.has_location or spec.origin is None:
         return ""
-    origin, digests = Path(spec.origin), dict[str, str]()
-    folder = origin.parents[module.count(".") + (origin.stem == "__init__")]
+    origin = Path(spec.origin)
+    top_file = origin.parent if origin.stem == "__init__" else origin
+    folder = top_file.parents[module.count(".")]
+    is_installed = folder.name.endswith("-packages")
+    top = module.partition(".")[0]
+    digests: dict[str, str] = {}
     waiting = [origin]
     while waiting:
-        name = (path := waiting.pop()).relative_to(folder)
+        path = waiting.pop()
+        name = path.relative_to(folder)
         if name.as_posix() in digests or not path.is_file():
             continue
-        digests[name.as_posix()] = hashlib.sha256(content := path.read_bytes()).hexdigest()
+        content = path.read_bytes()
+        digests[name.as_posix()] = hashlib.sha256(content).hexdigest()
         for parts in _imported(content, name.parts[:-1]):
             # In site-packages, follow only the package of the module itself. This program is left out, because all
             # results state the version of the program.
-            is_its = parts[:1] == (top,) if folder.name.endswith("-packages") else parts[:1] not in _OURS
-            for end in range(1, len(parts) + 1) if is_its else ():
-                at = folder.joinpath(*parts[:end])
-                waiting += [at.with_suffix(".py"), at / "__init__.py"]
-    listed = "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
-    return next(iter(digests.values())) if len(digests) == 1 else hashlib.sha256(listed.encode()).hexdigest()
+            is_followed = parts[:1] == (top,) if is_installed else parts[:1] not in _OURS
+            for end in range(1, len(parts) + 1) if is_followed else ():
+                stem = folder.joinpath(*parts[:end])
+                waiting += [stem.with_suffix(".py"), stem / "__init__.py"]
+    if len(digests) == 1:
+        return digests.popitem()[1]
+    lines = [f"{digest}  {name}\n" for name, digest in sorted(digests.items())]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _imported(content: bytes, package: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
@@ -111,8 +119,9 @@ def _imported(content: bytes, package: tuple[str, ...]) -> Iterator[tuple[str, .
             if isinstance(node, ast.Import):
                 yield from (tuple(alias.name.split(".")) for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
-                above = package[: len(package) + 1 - node.level] if node.level else ()
-                base = (*above, *filter(None, (node.module or "").split(".")))
+                base = package[: len(package) + 1 - node.level] if node.level else ()
+                if node.module is not None:  # None in ``from . import name``
+                    base += tuple(node.module.split("."))
                 # A name imported from a package may be a submodule.
                 yield from ((*base, alias.name) for alias in node.names)
 
@@ -130,27 +139,35 @@ def _line(error: BaseException) -> str:
 def called(name: str, seconds: float = _SECONDS) -> Iterator[None]:
     """Convert exceptions and timeouts of user code in the block to ContentError; ``seconds`` = 0 is no limit."""
     # Signals are delivered only to the main thread, so calls from another thread have no limit.
-    limited = seconds > 0 and threading.current_thread() is threading.main_thread()
-    handler = signal.signal(signal.SIGALRM, _has_hung) if limited else None
-    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds) if limited else (0.0, 0.0)
-    began = time.monotonic()
+    is_limited = seconds > 0 and threading.current_thread() is threading.main_thread()
     try:
         # Stdout is reserved for results, which may be JSON.
-        with redirect_stdout(sys.stderr):
+        with _time_limit(seconds) if is_limited else nullcontext(), redirect_stdout(sys.stderr):
             yield
     except BaseException as error:
         if _is_ctrl_c(error):
             raise
         raise ContentError(f"{name} failed: {_line(error)}") from error
+
+
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError in the block after ``seconds`` seconds; works in the main thread only."""
+
+    def expire(number: int, frame: object) -> None:
+        raise TimeoutError(f"no return within {seconds:g} seconds")
+
+    handler = signal.signal(signal.SIGALRM, expire)
+    remaining, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
+    began = time.monotonic()
+    try:
+        yield
     finally:
-        if limited:
-            signal.signal(signal.SIGALRM, handler)
+        signal.signal(signal.SIGALRM, handler)
+        if remaining > 0:
             # Restore an alarm of the caller; an alarm that was due during the block goes off immediately.
-            signal.setitimer(signal.ITIMER_REAL, left and max(1e-6, left + began - time.monotonic()), interval)
-
-
-def _has_hung(number: int, frame: object) -> None:
-    raise TimeoutError(f"no return within {_SECONDS} seconds")
+            remaining = max(1e-6, remaining + began - time.monotonic())
+        signal.setitimer(signal.ITIMER_REAL, remaining, interval)
 
 
 class Listener:
@@ -158,7 +175,8 @@ class Listener:
 
     def __init__(self, function: Callable[[Any], object], say: Callable[[str], None]) -> None:
         self._name = getattr(function, "__name__", type(function).__name__)
-        self._function, self._say = function, say
+        self._function = function
+        self._say = say
         self._events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()

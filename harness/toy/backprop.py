@@ -146,7 +146,5 @@ _HIDDEN_1 = f"({_OUTPUT_1} * w5 + {_OUTPUT_2} * w7) * a_h1 * (1 - a_h1)"
 _HIDDEN_2 = f"({_OUTPUT_1} * w6 + {_OUTPUT_2} * w8) * a_h2 * (1 - a_h2)"
 _IN = (_HIDDEN_1, _HIDDEN_2, _OUTPUT_1, _OUTPUT_2)
 # Gradients as in the source documents: the formulas of BACKWARD with all intermediate derivatives substituted.
-GRADIENTS = {
-    name: f"{_IN[number // 2]} * {('i1', 'i2', 'a_h1', 'a_h2')[number % 2 + 2 * (number > 3)]}"
-    for number, name in enumerate(WEIGHTS)
-}
+_SOURCES = ("i1", "i2", "i1", "i2", "a_h1", "a_h2", "a_h1", "a_h2")  # value that each weight multiplies
+GRADIENTS = {name: f"{_IN[number // 2]} * {_SOURCES[number]}" for number, name in enumerate(WEIGHTS)}

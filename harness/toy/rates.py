@@ -74,7 +74,11 @@ def remarks(curves: Sequence[RateCurve], target: float) -> list[str]:
     lines = []
     if curves[0].reached_after == 0:
         lines.append(f"target {shortest(target)}: the loss is below the target before the first update")
-    return lines + [f"rate {shortest(curve.learning_rate)}: {words}" for curve in curves if (words := _remark(curve))]
+    for curve in curves:
+        remark = _remark(curve)
+        if remark:
+            lines.append(f"rate {shortest(curve.learning_rate)}: {remark}")
+    return lines
 
 
 def _remark(curve: RateCurve) -> str:

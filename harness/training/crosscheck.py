@@ -56,7 +56,8 @@ def cross_check(architecture: Architecture, analysis: Analysis) -> Counts:
         own = sum(parameter.numel() for parameter in network.parameters())
         repeats = sum(parameter.numel() for _, parameter in network.named_parameters(remove_duplicate=False)) - own
         try:
-            summary, (fvcore, macs) = _summary_total(network, analysis.task), _fvcore_counts(network, analysis.task)
+            summary = _summary_total(network, analysis.task)
+            fvcore, macs = _fvcore_counts(network, analysis.task)
         except ImportError as error:
             raise HarnessError(
                 f"cannot count: {error}", hint=f"'{typed('doctor')}' lists installed packages"

@@ -125,10 +125,11 @@ def recipe_document(recipe: Recipe) -> dict[str, Any]:
     Fields that were added after the first records are omitted at their defaults, so that older documents and hashes
     stay the same.
     """
-    values = {item.name: getattr(recipe, item.name) for item in fields(Recipe)}
-    return {
-        name: value for name, value in values.items() if name not in _LATER_DEFAULTS or value != _LATER_DEFAULTS[name]
-    }
+    document = {item.name: getattr(recipe, item.name) for item in fields(Recipe)}
+    for name, default in _LATER_DEFAULTS.items():
+        if document[name] == default:
+            del document[name]
+    return document
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,19 +191,18 @@ def epoch_steps(recipe: Recipe, done: int, count: int) -> StepSettings:
         count: Number of steps per epoch.
     """
     first = math.ceil(recipe.average_start * count * recipe.epochs)
-    numbers = range(done + 1, done + count + 1)
-    return StepSettings(
-        [_learning_rate(recipe, number - 1, count) for number in numbers],
-        # After n steps the decay is at most (1 + n) / (10 + n), so that a young average forgets its beginning faster
-        # (TensorFlow's ExponentialMovingAverage).
-        [
-            1.0
-            if number <= max(1, first)
-            else 1 - min(recipe.average_decay, (1 + number - first) / (10 + number - first))
-            for number in numbers
-        ],
-        max(1, first) if recipe.average_decay else math.inf,
-    )
+    rates = []
+    shares = []
+    for number in range(done + 1, done + count + 1):
+        rates.append(_learning_rate(recipe, number - 1, count))
+        share = 1.0
+        if number > max(1, first):
+            # After n steps the decay is at most (1 + n) / (10 + n), so that a young average forgets its beginning
+            # faster (TensorFlow's ExponentialMovingAverage).
+            averaged = number - first
+            share -= min(recipe.average_decay, (1 + averaged) / (10 + averaged))
+        shares.append(share)
+    return StepSettings(rates, shares, max(1, first) if recipe.average_decay else math.inf)
 
 
 def _learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
@@ -278,26 +278,24 @@ _SMALL = Recipe(
     epochs=30, batch_size=32, schedule="cosine", warmup=0.1, augmented_share=0.6, average_statistics="recomputed"
 )
 
-RECIPES: dict[str, NamedRecipe] = {
-    entry.name: entry
-    for entry in (
-        NamedRecipe("fast", Recipe()),
-        NamedRecipe("small", _SMALL),
-        NamedRecipe("small-shift", replace(_SMALL, rotation_degrees=0.0, shift_pixels=1.0, scale=0.0, shear=0.0)),
-        NamedRecipe("small-still", replace(_SMALL, augmented_share=0.0)),
-        NamedRecipe("small-starts", replace(_SMALL, starts=16)),
-        NamedRecipe("small-bf16", replace(_SMALL, precision="bf16")),
-        NamedRecipe("small-int8", replace(_SMALL, precision="int8")),
-        NamedRecipe("small-int8-starts", replace(_SMALL, precision="int8", starts=16)),
-        NamedRecipe("smoke", Recipe(epochs=1, batch_size=128)),
-        _document("documents"),
-        _document(
-            "seed1", epochs=19, batch_size=128, learning_rate=0.01, schedule="step", step_epochs=(10,), step_factor=0.1
-        ),
-        _document("seed2", epochs=20),
-        _document("seed4", optimizer="sgd", learning_rate=0.04, batch_size=128, epochs=20),
-    )
-}
+_CATALOG = (
+    NamedRecipe("fast", Recipe()),
+    NamedRecipe("small", _SMALL),
+    NamedRecipe("small-shift", replace(_SMALL, rotation_degrees=0.0, shift_pixels=1.0, scale=0.0, shear=0.0)),
+    NamedRecipe("small-still", replace(_SMALL, augmented_share=0.0)),
+    NamedRecipe("small-starts", replace(_SMALL, starts=16)),
+    NamedRecipe("small-bf16", replace(_SMALL, precision="bf16")),
+    NamedRecipe("small-int8", replace(_SMALL, precision="int8")),
+    NamedRecipe("small-int8-starts", replace(_SMALL, precision="int8", starts=16)),
+    NamedRecipe("smoke", Recipe(epochs=1, batch_size=128)),
+    _document("documents"),
+    _document(
+        "seed1", epochs=19, batch_size=128, learning_rate=0.01, schedule="step", step_epochs=(10,), step_factor=0.1
+    ),
+    _document("seed2", epochs=20),
+    _document("seed4", optimizer="sgd", learning_rate=0.04, batch_size=128, epochs=20),
+)
+RECIPES: dict[str, NamedRecipe] = {entry.name: entry for entry in _CATALOG}
 
 
 def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
@@ -310,17 +308,28 @@ def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
     Raises:
         UsageError: The name is unknown.
     """
+    # The suffixes are written by ``in_batches`` and at the end of this function.
+    suffixed = re.fullmatch(r"(?P<name>.+?)(-batch(?P<batch>[1-9]\d{0,5}))?(-(?P<epochs>[1-9]\d{0,5})ep)?", text)
     if text.startswith("@"):
-        entry = NamedRecipe(Path(text[1:]).stem, _read(Path(text[1:])))
+        path = Path(text[1:])
+        document = read_toml(path, "recipe")
+        trainer = document.get("trainer")
+        if isinstance(trainer, str) and trainer:
+            document.setdefault("trainer_sha256", source_sha256(trainer, f"{path}, trainer"))
+        entry = NamedRecipe(path.stem, recipe_from(document, str(path)))
     elif text in RECIPES:
         entry = RECIPES[text]
-    elif (own := re.fullmatch(r"(.+?)(?:-batch([1-9]\d{0,5}))?(?:-([1-9]\d{0,5})ep)?", text)) and own[1] in RECIPES:
-        # These suffixes are written by ``in_batches`` and at the end of this function.
-        entry = RECIPES[own[1]] if own[2] is None else in_batches(RECIPES[own[1]], int(own[2]))
-        epochs = int(own[3]) if epochs is None and own[3] is not None else epochs
+    elif suffixed is not None and suffixed["name"] in RECIPES:
+        entry = RECIPES[suffixed["name"]]
+        if suffixed["batch"] is not None:
+            entry = in_batches(entry, int(suffixed["batch"]))
+        if epochs is None and suffixed["epochs"] is not None:
+            epochs = int(suffixed["epochs"])
     else:
+        hint = nearest(text, RECIPES)
         # ``isfile`` returns False, without an error, for text that cannot be a file name.
-        hint = f"write @{text} to read the recipe from the file" if os.path.isfile(text) else nearest(text, RECIPES)
+        if os.path.isfile(text):
+            hint = f"write @{text} to read the recipe from the file"
         raise UsageError(f"unknown recipe {text!r}; available: {', '.join(RECIPES)}, or @FILE.toml", hint=hint)
     if epochs is None or epochs == entry.recipe.epochs:
         return entry
@@ -336,9 +345,10 @@ def in_batches(entry: NamedRecipe, size: int) -> NamedRecipe:
 
 def for_few(entry: NamedRecipe, images: int) -> NamedRecipe:
     """Return the recipe; if its batch exceeds the training images, with a batch that allows two steps per epoch."""
-    # At least two images per batch, because BN needs a variance.
-    fitting = max(2, 1 << (max(1, images // 2).bit_length() - 1))
-    return entry if entry.recipe.batch_size <= images else in_batches(entry, fitting)
+    if entry.recipe.batch_size <= images:
+        return entry
+    # The largest power of two up to half of the images; at least two images, because BN needs a variance.
+    return in_batches(entry, max(2, 1 << (max(1, images // 2).bit_length() - 1)))
 
 
 def length_factor(images: int) -> int:
@@ -365,21 +375,15 @@ def check_network(recipe: Recipe, architecture: Architecture, task: Task) -> Non
     Either precision is ``int8`` and an op has no integer form, or the batch size is 1 and a BN normalises 1x1 maps: a
     single value per channel has no variance.
     """
-    ops = integer_plan(architecture.ops, task.input_shape).missing if recipe.precision == "int8" else ()
-    if ops:
-        raise ContentError(f"{ops[0]} has no integer form, which precision int8 requires")
+    if recipe.precision == "int8":
+        ops = integer_plan(architecture.ops, task.input_shape).missing
+        if ops:
+            raise ContentError(f"{ops[0]} has no integer form, which precision int8 requires")
     if recipe.batch_size == 1 and 1 in normalised_values(architecture.ops, task.input_shape):
         raise ContentError(
             "recipe: batch_size is 1, but a bn of the network has 1x1 maps and requires at least 2 values per channel",
             hint="use batch_size = 2 or more",
         )
-
-
-def _read(path: Path) -> Recipe:
-    document = read_toml(path, "recipe")
-    if isinstance(trainer := document.get("trainer"), str) and trainer:
-        document.setdefault("trainer_sha256", source_sha256(trainer, f"{path}, trainer"))
-    return recipe_from(document, str(path))
 
 
 def recipe_by_hash(hash_: str, epochs: int) -> Recipe | None:

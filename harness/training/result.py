@@ -141,7 +141,9 @@ class Errors:
     @classmethod
     def of(cls, wrong: int | None, images: int | None) -> Errors | None:
         """Return the errors of an evaluation; None without a count or without images."""
-        return None if wrong is None or not images else cls(wrong, images)
+        if wrong is None or not images:
+            return None
+        return cls(wrong, images)
 
     @property
     def accuracy_pct(self) -> float:
@@ -243,7 +245,10 @@ def instructions() -> str:
     words = [platform.machine(), torch.backends.cpu.get_cpu_capability()]
     flags = processor_flags()
     # Without these flags bf16 convolutions are emulated and may round differently.
-    words += [word for word, flag in (("bf16", "avx512_bf16"), ("amx", "amx_bf16")) if flag in flags]
+    if "avx512_bf16" in flags:
+        words.append("bf16")
+    if "amx_bf16" in flags:
+        words.append("amx")
     return " ".join(words)
 
 

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from harness import cli
 from harness.data import training_images
 from tests.conftest import REPOSITORY
+from tests.fakes import replay_in_this_process, train_in_this_process
 
 GOLDEN = Path(__file__).with_name("commands.jsonl")
 CASES: list[dict[str, Any]] = [json.loads(line) for line in GOLDEN.read_text(encoding="utf-8").splitlines()]
@@ -109,6 +110,8 @@ def place(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
     # Whatever data sets this machine has.
     monkeypatch.setattr(training_images, "_SYSTEM", tmp_path_factory.mktemp("system"))
+    train_in_this_process(monkeypatch)
+    replay_in_this_process(monkeypatch)
     if kind not in furnished:
         furnished[kind] = tmp_path_factory.mktemp(kind)
         monkeypatch.setenv("HARNESS_WORKSPACE", str(furnished[kind]))

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import combinations
 
 import numpy as np
 
@@ -54,20 +55,24 @@ def units(keys: Sequence[Array], tag: str = "") -> Units:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    size = nodes = len(keys[0])
-    images = np.tile(np.arange(size), len(keys))
-    ends = []
-    for one in keys:
-        unique, indices = np.unique(one, return_inverse=True)
-        ends.append(nodes + indices)
-        nodes += len(unique)
-    graph = coo_array((np.ones(len(images), bool), (images, np.concatenate(ends))), shape=(nodes, nodes))
-    of_image = connected_components(graph, directed=False)[1][:size]
-    order = np.lexsort((keys[0], of_image))
-    numbers, firsts = np.unique(of_image[order], return_index=True)
-    least = keys[0][order[firsts]].tolist()
-    ranks = [hashlib.sha256(tag.encode() + b":" + key).digest() for key in least]
-    return Units(np.searchsorted(numbers, of_image), ranks)
+    # A graph with a node for each image and for each distinct key; an edge joins an image with each of its keys.
+    count = len(keys[0])
+    image_nodes = np.tile(np.arange(count), len(keys))
+    key_nodes = []
+    nodes = count
+    for kind in keys:
+        distinct, indices = np.unique(kind, return_inverse=True)
+        key_nodes.append(nodes + indices)
+        nodes += len(distinct)
+    edges = (image_nodes, np.concatenate(key_nodes))
+    graph = coo_array((np.ones(len(image_nodes), bool), edges), shape=(nodes, nodes))
+    components = connected_components(graph, directed=False)[1][:count]
+    # The rank of a unit is the hash of its least key of the first kind.
+    order = np.lexsort((keys[0], components))
+    numbers, firsts = np.unique(components[order], return_index=True)
+    least_keys = keys[0][order[firsts]].tolist()
+    ranks = [hashlib.sha256(tag.encode() + b":" + key).digest() for key in least_keys]
+    return Units(np.searchsorted(numbers, components), ranks)
 
 
 def fifth(labels: Array, together: Units, barred: Array, *, grouped: bool) -> Array:
@@ -84,20 +89,21 @@ def fifth(labels: Array, together: Units, barred: Array, *, grouped: bool) -> Ar
     """
     chosen = np.zeros(len(labels), bool)
     free = ~np.isin(together.of_image, together.of_image[barred])
-    everything = together.members(range(len(labels)))
+    members = together.members(range(len(labels)))
     for label in np.unique(labels):
-        kind = ~barred & (labels == label)
-        wanted, taken = max(1, round(int(kind.sum()) * _SHARE)), int((kind & chosen).sum())
-        for unit in together.members(np.flatnonzero(kind & free & ~chosen).tolist()):
-            if taken >= wanted:
+        in_class = ~barred & (labels == label)
+        wanted = max(1, round(int(in_class.sum()) * _SHARE))
+        count = int((in_class & chosen).sum())
+        for unit in together.members(np.flatnonzero(in_class & free & ~chosen).tolist()):
+            if count >= wanted:
                 break
-            chosen[everything[unit]] = True
-            taken += int(kind[everything[unit]].sum())
+            chosen[members[unit]] = True
+            count += int(in_class[members[unit]].sum())
     if grouped:
         _add_units(chosen, labels, together, free & ~barred)
     for side in (chosen, ~chosen & ~barred):
         if {*labels[side].tolist()} != {*labels[~barred].tolist()}:
-            size = f"{int((~barred).sum())} images in {len(everything)} units"
+            size = f"{int((~barred).sum())} images in {len(members)} units"
             rule = "each class needs images on both sides, and equal images, near-duplicates and groups stay together"
             raise DataError(f"cannot set aside a fifth of {size}: {rule}")
     return chosen
@@ -109,9 +115,11 @@ def _add_units(chosen: Array, labels: Array, together: Units, free: Array) -> No
     count = sum(bool(chosen[images[0]]) for images in members.values())
     wanted = min(FEWEST_GROUPS, len(members) // 3)
     for images in members.values():
-        others = free & ~chosen
-        others[images] = False
-        if count < wanted and not chosen[images[0]] and {*labels[others].tolist()} == {*labels[free].tolist()}:
+        if count >= wanted:
+            break
+        opposite = free & ~chosen
+        opposite[images] = False
+        if not chosen[images[0]] and {*labels[opposite].tolist()} == {*labels[free].tolist()}:
             chosen[images] = True
             count += 1
 
@@ -139,100 +147,120 @@ def validated(
     """
     if named is None and (grouped or np.bincount(labels).min() >= _FEW):
         named = fifth(labels, together, np.zeros(len(labels), bool), grouped=grouped)
-    one = None if named is None else np.where(named, 0, ALWAYS_TRAINED).astype(np.uint8)
-    turns = _turns(labels, together, balanced) if one is None else one
-    stay = np.ones(len(labels), bool)
-    images = np.flatnonzero(turns != ALWAYS_TRAINED)
-    cells, of_image = turns[images].astype(int), together.of_image[images]
-    due = int(cells.max()) + 1
+    if named is None:
+        fold = _folds(labels, together, balanced)
+    else:
+        fold = np.where(named, 0, ALWAYS_TRAINED).astype(np.uint8)
+    used = np.ones(len(labels), bool)
+    images = np.flatnonzero(fold != ALWAYS_TRAINED)
+    # All cells get equally many images. A cell is a fold, or a class in a fold if the classes must be balanced.
+    cells = fold[images].astype(int)
+    cell_count = int(cells.max()) + 1
+    of_image = together.of_image[images]
     if balanced:
         classes = int(labels.max()) + 1
         cells = cells * classes + labels[images]
-        due *= classes
-        of_image = np.arange(len(images)) if grouped else of_image
-    if balanced or due > 1:
-        surplus = images[~evened(cells, of_image, due)]
-        stay[surplus] = not (balanced and grouped)
-        turns[surplus] = ALWAYS_TRAINED
-    for turn in range(FOLDS):
-        if {*labels.tolist()} - {*labels[stay & (turns != turn)].tolist()}:
+        cell_count *= classes
+    if balanced and grouped:
+        of_image = np.arange(len(images))  # each image alone
+    if balanced or cell_count > 1:
+        surplus = images[~evened(cells, of_image, cell_count)]
+        fold[surplus] = ALWAYS_TRAINED
+        if balanced and grouped:
+            used[surplus] = False
+    for number in range(FOLDS):
+        trained = used & (fold != number)
+        if len(np.setdiff1d(labels, labels[trained])):
             raise DataError("a class has too few different images for training and validation")
-    return turns, stay
+    return fold, used
 
 
-def _turns(labels: Array, together: Units, balanced: bool) -> Array:
-    turns: Array = np.full(len(labels), ALWAYS_TRAINED, np.uint8)
+def _folds(labels: Array, together: Units, balanced: bool) -> Array:
+    fold: Array = np.full(len(labels), ALWAYS_TRAINED, np.uint8)
     members = together.members(range(len(labels)))
-    kinds = {unit: np.unique(labels[images]) for unit, images in members.items()}
-    counts = np.zeros((FOLDS, int(labels.max()) + 1), int)
+    classes = {unit: np.unique(labels[images]) for unit, images in members.items()}
+    counts = np.zeros((FOLDS, int(labels.max()) + 1), int)  # images by fold and class
     # Largest units first, so that small units fill the gaps.
-    for unit in sorted(members, key=lambda unit: (-len(members[unit]), int(kinds[unit][0]))):
-        if balanced and len(kinds[unit]) > 1:
+    for unit in sorted(members, key=lambda unit: (-len(members[unit]), int(classes[unit][0]))):
+        if balanced and len(classes[unit]) > 1:
             continue
-        turn = min(range(FOLDS), key=lambda turn: (counts[turn, kinds[unit]].sum(), counts[turn].sum(), turn))
-        turns[members[unit]] = turn
-        counts[turn] += np.bincount(labels[members[unit]], minlength=counts.shape[1])
-    return turns
+        # The fold with the fewest images of the unit's classes, then with the fewest images; the first of equal folds.
+        in_classes = counts[:, classes[unit]].sum(axis=1)
+        number = int(np.lexsort((counts.sum(axis=1), in_classes))[0])
+        fold[members[unit]] = number
+        counts[number] += np.bincount(labels[members[unit]], minlength=counts.shape[1])
+    return fold
 
 
-def evened(cells: Array, of_image: Array, due: int) -> Array:
-    """Return a mask of the images to keep, such that all ``due`` cells have equally many images.
+def evened(cells: Array, of_image: Array, count: int) -> Array:
+    """Return a mask of the images to keep, such that all ``count`` cells have equally many images.
 
     A unit is kept or dropped as a whole; units that belong to several cells are dropped.
 
     Args:
-        cells: Cell of each image, 0 to ``due - 1``.
+        cells: Cell of each image, 0 to ``count - 1``.
         of_image: Unit of each image.
-        due: Number of cells.
+        count: Number of cells.
 
     Raises:
         DataError: No equal size above zero is possible.
     """
-    first, last = np.full(of_image.max() + 1, due), np.full(of_image.max() + 1, -1)
-    np.minimum.at(first, of_image, cells)
-    np.maximum.at(last, of_image, cells)
-    inside: Array = first[of_image] == last[of_image]
-    members = {cell: np.flatnonzero(inside & (cells == cell)) for cell in range(due)}
-    for size in range(min(map(len, members.values())), 0, -1):
-        stay = inside.copy()
-        if all(_drop(stay, indices, of_image, len(indices) - size) for indices in members.values()):
+    first_cell = np.full(of_image.max() + 1, count)
+    last_cell = np.full(of_image.max() + 1, -1)
+    np.minimum.at(first_cell, of_image, cells)
+    np.maximum.at(last_cell, of_image, cells)
+    in_one_cell: Array = first_cell[of_image] == last_cell[of_image]
+    members = [np.flatnonzero(in_one_cell & (cells == cell)) for cell in range(count)]
+    for size in range(min(map(len, members)), 0, -1):
+        surplus: list[int] | None = []
+        for images in members:
+            dropped = _whole_units(images, of_image, len(images) - size)
+            if dropped is None:
+                surplus = None
+                break
+            surplus += dropped
+        if surplus is not None:
+            stay = in_one_cell.copy()
+            stay[surplus] = False
             return stay
     raise DataError("a class has too few different images for balanced validation and test parts")
 
 
-def _drop(stay: Array, indices: Array, of_image: Array, number: int) -> bool:
-    """Drop whole units with ``number`` images in total from the end of a cell, largest first; return success."""
+def _whole_units(images: Array, of_image: Array, number: int) -> list[int] | None:
+    """Return ``number`` of the images that form whole units, largest units first, then the last; None if impossible."""
     members: dict[int, list[int]] = {}
-    for index in reversed(indices.tolist()):
-        members.setdefault(int(of_image[index]), []).append(index)
-    for images in sorted(members.values(), key=len, reverse=True):
-        if len(images) <= number:
-            stay[images] = False
-            number -= len(images)
-    return number == 0
+    for image in reversed(images.tolist()):
+        members.setdefault(int(of_image[image]), []).append(image)
+    chosen: list[int] = []
+    for unit in sorted(members.values(), key=len, reverse=True):
+        if len(chosen) + len(unit) <= number:
+            chosen += unit
+    return chosen if len(chosen) == number else None
 
 
 def overlap(parts: Mapping[str, Array], equal: Array, near: Array, groups: Array | None) -> str:
     """Return a description of images and groups that belong to two parts, with counts; empty without overlap.
+
+    The hash of a user data set covers the text (``training_images.content_digest``), so the wording must not change.
 
     Args:
         parts: Indices of the images of each part, training part first.
         equal: Key of each image that equal images share; ``near`` is a key that near-duplicates share as well.
         groups: Group of each image; None without groups.
     """
-    words = []
-    names = list(parts)
-    for at, part in enumerate(names):
-        for other in names[:at]:
-            images = parts[part]
-            others = parts[other]
-            if shared := int(np.isin(equal[images], equal[others]).sum()):
-                words.append(f"{shared:,} of {len(images):,} {part} images lie in the {other} part, too")
-            alike = int(np.isin(near[images], near[others]).sum()) - shared
-            if alike > 0:
-                words.append(
-                    f"{alike:,} of {len(images):,} {part} images are nearly equal to images of the {other} part"
-                )
-            if groups is not None and (both := len(np.intersect1d(groups[images], groups[others]))):
-                words.append(f"{counted(both, 'group')} of the {part} part lie in the {other} part, too")
-    return "; ".join(words)
+    sentences = []
+    for earlier, part in combinations(parts, 2):
+        images = parts[part]
+        earlier_images = parts[earlier]
+        of_part = f"of {len(images):,} {part} images"
+        shared = int(np.isin(equal[images], equal[earlier_images]).sum())
+        if shared > 0:
+            sentences.append(f"{shared:,} {of_part} lie in the {earlier} part, too")
+        alike = int(np.isin(near[images], near[earlier_images]).sum()) - shared
+        if alike > 0:
+            sentences.append(f"{alike:,} {of_part} are nearly equal to images of the {earlier} part")
+        if groups is not None:
+            common_groups = len(np.intersect1d(groups[images], groups[earlier_images]))
+            if common_groups > 0:
+                sentences.append(f"{counted(common_groups, 'group')} of the {part} part lie in the {earlier} part, too")
+    return "; ".join(sentences)

@@ -39,8 +39,9 @@ _KINDS = {
     **dict.fromkeys(("y", "labels", "label", "target", "targets"), "labels"),
 }
 _SYSTEM = ("__MACOSX", "__pycache__", "Thumbs.db", "desktop.ini")  # created by operating systems and tools
-# Archives above 64 MiB with a compression ratio above 200 are refused as decompression bombs; images reach about 50.
-_MOST_TIMES, _SMALL = 200, 2**26
+# Larger archives with a larger compression ratio are refused as decompression bombs.
+_SMALL = 2**26  # bytes of the content
+_MOST_TIMES = 200  # compression ratio; images reach about 50
 
 
 @dataclass(slots=True, eq=False)
@@ -121,17 +122,20 @@ def endings_text() -> str:
 def part_of_arrays(images: Any, labels: Any, part: str, groups: Any = None, channels: str | None = None) -> DataPart:
     """Return images and labels as a part; raise DataError if the lengths differ."""
     names, classes = read_labels(labels, f"labels of {part}")
-    members = [] if groups is None else read_labels(groups, f"groups of {part}")[0]
     if hasattr(images, "detach") and images.ndim == 4:
         channels = "first"
     if not isinstance(images, list | tuple):
         images = values.as_array(images)
         if not images.ndim:
             raise DataError(f"images of {part} must be an array, got a scalar of type {images.dtype}")
-    for one, noun in ((names, "labels"), (members if groups is not None else images, "groups")):
-        if len(images) != len(one):
-            raise DataError(f"{part} has {len(images)} images and {len(one)} {noun}")
-    return DataPart(images, names, classes, groups=members, channels=channels)
+    if len(images) != len(names):
+        raise DataError(f"{part} has {len(images)} images and {len(names)} labels")
+    source = DataPart(images, names, classes, channels=channels)
+    if groups is not None:
+        source.groups, _ = read_labels(groups, f"groups of {part}")
+        if len(images) != len(source.groups):
+            raise DataError(f"{part} has {len(images)} images and {len(source.groups)} groups")
+    return source
 
 
 # Arrays ----------------------------------------------------------------------------------------------------------
@@ -140,15 +144,17 @@ def part_of_arrays(images: Any, labels: Any, part: str, groups: Any = None, chan
 def _npz(path: Path, group_by: str | None) -> Source:
     _check_archive(path)
     with np.load(path, allow_pickle=False) as arrays:
-        keys = _keys_by_part(path, list(arrays))
         parts = {}
-        for part, of_part in keys.items():
+        unused = list(arrays)
+        for part, keys in _keys_by_part(path, list(arrays)).items():
             if group_by is not None:
-                of_part["groups"] = _group_key(group_by, part, list(arrays), path)
-            parts[part] = part_of_arrays(part=part, **{kind: arrays[key] for kind, key in of_part.items()})
-        used = {key for of_part in keys.values() for key in of_part.values()}
-        unused = [key for key in arrays if key not in used]
-    return Source(path.stem, parts, [f"left out: the arrays {', '.join(unused)}"] if unused else [])
+                keys["groups"] = _group_key(group_by, part, list(arrays), path)
+            parts[part] = part_of_arrays(part=part, **{kind: arrays[key] for kind, key in keys.items()})
+            unused = [key for key in unused if key not in keys.values()]
+    source = Source(path.stem, parts)
+    if unused:
+        source.remarks.append(f"left out: the arrays {', '.join(unused)}")
+    return source
 
 
 def _check_archive(path: Path) -> None:
@@ -159,8 +165,9 @@ def _check_archive(path: Path) -> None:
     packed = path.stat().st_size
     if size > _SMALL and size > _MOST_TIMES * packed:
         raise DataError(f"{path} has a compression ratio of {size // packed}; allowed: up to {_MOST_TIMES}")
-    if twice := _repeated(entry.filename for entry in entries):
-        raise DataError(f"{path} contains {twice[0]} twice")
+    repeated = _repeated(entry.filename for entry in entries)
+    if repeated:
+        raise DataError(f"{path} contains {repeated[0]} twice")
 
 
 def _repeated(names: Iterable[str]) -> list[str]:
@@ -189,35 +196,39 @@ def _keys_by_part(path: Path, names: list[str]) -> dict[str, dict[str, str]]:
 
 def _role(words: list[str]) -> tuple[str, str] | None:
     """Return the part and kind (images or labels) that the words of a name state; None if unknown or ambiguous."""
-    parts, kinds = ([meanings[word] for word in words if word in meanings] for meanings in (_WORDS, _KINDS))
-    is_plain = len(kinds) == 1 and len(parts) < 2 and len(words) == len(kinds) + len(parts)
-    return (parts[0] if parts else "train", kinds[0]) if is_plain else None
+    parts = [_WORDS[word] for word in words if word in _WORDS]
+    kinds = [_KINDS[word] for word in words if word in _KINDS]
+    if len(kinds) != 1 or len(parts) > 1 or len(words) != len(kinds) + len(parts):
+        return None
+    return parts[0] if parts else "train", kinds[0]
 
 
 def _group_key(group_by: str, part: str, keys: list[str], path: Path) -> str:
-    words = [word for word, meant in _WORDS.items() if meant == part]
-    forms = [f"{group_by}_{word}" for word in words] + [f"{word}_{group_by}" for word in words]
-    forms = [group_by, *forms] if part == "train" else [f"{group_by}_{part}", *forms]
-    key = next((form for form in forms if form in keys), None)
-    if key is None:
-        raise DataError(f"--group-by {group_by}: {path} has no array {forms[0]}; arrays: {', '.join(keys)}")
-    return key
+    usual = group_by if part == "train" else f"{group_by}_{part}"
+    words = [word for word, word_part in _WORDS.items() if word_part == part]
+    for key in (usual, *(f"{group_by}_{word}" for word in words), *(f"{word}_{group_by}" for word in words)):
+        if key in keys:
+            return key
+    raise DataError(f"--group-by {group_by}: {path} has no array {usual}; arrays: {', '.join(keys)}")
 
 
 def _idx_folder(folder: Path) -> Source | None:
     """Read IDX files named as by torchvision, EMNIST, QMNIST or Kaggle; return None if the folder has none."""
-    pairs = _idx_pairs(folder)
     parts = {}
-    for part, pair in pairs.items():
-        if len(pair) < 2:
-            raise DataError(f"{folder} has no {'labels' if 'images' in pair else 'images'} of {part}")
-        images = _idx(pair["images"])
+    unused = set(folder.iterdir())
+    for part, pair in _idx_pairs(folder).items():
+        for kind in ("images", "labels"):
+            if kind not in pair:
+                raise DataError(f"{folder} has no {kind} of {part}")
         labels = _idx(pair["labels"])
-        # QMNIST's labels have eight columns, of which the first is the class (Yadav and Bottou 2019).
-        parts[part] = part_of_arrays(images, labels[:, 0] if labels.shape[1:] == (8,) else labels, part)
-    used = {path for pair in pairs.values() for path in pair.values()}
-    others = Counter(_kind_of(path) for path in folder.iterdir() if path not in used)
-    return Source(folder.resolve().name, parts, _left_out(others)) if parts else None
+        if labels.shape[1:] == (8,):
+            # QMNIST's labels have eight columns, of which the first is the class (Yadav and Bottou 2019).
+            labels = labels[:, 0]
+        parts[part] = part_of_arrays(_idx(pair["images"]), labels, part)
+        unused -= {*pair.values()}
+    if not parts:
+        return None
+    return Source(folder.resolve().name, parts, _left_out(Counter(map(_kind_of, unused))))
 
 
 def _idx_pairs(folder: Path) -> dict[str, dict[str, Path]]:
@@ -226,8 +237,9 @@ def _idx_pairs(folder: Path) -> dict[str, dict[str, Path]]:
     paths = {path.name.lower().removesuffix(".gz"): path for path in sorted(folder.iterdir(), reverse=True)}
     for name, path in sorted(paths.items()):
         words = [word for word in re.split(r"[^a-z0-9]+", name) if word in (*_WORDS, *_KINDS)]
-        role = _role(words) if re.search(r"(^|[^a-z])idx", name) else None
-        if role is None or name.startswith(".") or not path.is_file():
+        role = _role(words)
+        is_idx = re.search(r"(^|[^a-z])idx", name) is not None
+        if role is None or not is_idx or name.startswith(".") or not path.is_file():
             continue
         part, kind = role
         pair = pairs.setdefault(part, {})
@@ -335,8 +347,10 @@ def _nested_folders(root: Path) -> list[Path]:
     folders = _folders(root)
     candidates = [path for path in folders if path.name.lower() in _WORDS]
     nested = [path for path in candidates if _folders(path) and not _holds_pictures(path)]
-    # Beside a single folder of a part, any folder with pictures may be a class.
-    classes = [path.name for path in (folders if len(nested) == 1 else candidates) if _holds_pictures(path)]
+    if len(nested) == 1:
+        # Beside a single folder of a part, any folder with pictures may be a class.
+        candidates = folders
+    classes = [path.name for path in candidates if _holds_pictures(path)]
     if nested and classes:
         raise DataError(
             f"{root} contains {nested[0].name}/ with folders and {classes[0]}/ with pictures; "
@@ -380,7 +394,9 @@ def _kind_of(path: Path) -> str:
         return "hidden file"
     if path.is_dir():
         return "linked folder" if path.is_symlink() else "further folder"
-    return f"{path.suffix.lower()} file" if path.suffix and path.suffix.isprintable() else "unknown file"
+    if not path.suffix or not path.suffix.isprintable():
+        return "unknown file"
+    return f"{path.suffix.lower()} file"
 
 
 def _left_out(others: Mapping[str, int]) -> list[str]:
@@ -397,13 +413,12 @@ def _series(root: Path, _group_by: str | None) -> Source:
     name = root.stem
     if match := re.fullmatch(r"(.+)_(train|test)", root.stem, re.IGNORECASE):
         name = match[1]
-        wanted = {f"{name}_{part}{root.suffix}".lower(): part for part in ("train", "test")}
-        twins = {
-            wanted[path.name.lower()]: path
-            for path in sorted(root.parent.iterdir())
-            if path.name.lower() in wanted and (path == root or path.stem[: len(name)] == name)
-        }
-        twins[wanted[root.name.lower()]] = root
+        part_of_name = {f"{name}_{part}{root.suffix}".lower(): part for part in ("train", "test")}
+        twins = {}
+        for path in sorted(root.parent.iterdir()):
+            if path.name.lower() in part_of_name and path.stem.startswith(name):
+                twins[part_of_name[path.name.lower()]] = path
+        twins[part_of_name[root.name.lower()]] = root
     remarks: list[str] = []
     parts = {}
     for part, path in twins.items():
@@ -411,7 +426,10 @@ def _series(root: Path, _group_by: str | None) -> Source:
             raise DataError(f"{path} is a device or a pipe, not a file")
         values.check_bytes(path, path.stat().st_size)
         lines = path.read_text("utf-8-sig").splitlines()
-        rows, labels = _tsv(path, lines, remarks) if path.suffix.lower() == ".tsv" else _ts(path, lines)
+        if path.suffix.lower() == ".tsv":
+            rows, labels = _tsv(path, lines, remarks)
+        else:
+            rows, labels = _ts(path, lines)
         series = [np.array(row, np.float64).T[None] for row in rows]
         if not all(np.isfinite(one).all() for one in series):
             raise DataError(f"{path} has missing values, which are not supported")
@@ -453,17 +471,22 @@ def _check_ts_header(path: Path, header: Mapping[str, str], dimensions: set[int]
 
 
 def _check_ts_labels(path: Path, labels: list[str], classes: list[str]) -> None:
-    if strange := [label for label in labels if "," in label]:
-        raise DataError(f"{path}: expected a class after the last colon, got {strange[0][:40]!r}")
     allowed = {name.lower() for name in classes}
-    if strange := [label for label in labels if allowed and label.lower() not in allowed]:
-        raise DataError(f"{path} has the class {strange[0]!r}; classes in the header: {', '.join(classes)}")
+    for label in labels:
+        if "," in label:
+            raise DataError(f"{path}: expected a class after the last colon, got {label[:40]!r}")
+        if allowed and label.lower() not in allowed:
+            raise DataError(f"{path} has the class {label!r}; classes in the header: {', '.join(classes)}")
 
 
 def _tsv(path: Path, lines: list[str], remarks: list[str]) -> tuple[list[list[list[float]]], list[str]]:
     rows = [line.split("\t") for line in lines if line.strip()]
     if rows and max(map(len, rows)) == 1:
-        raise DataError(f"{path} has no tabs: {_separator_text(rows[0][0])}; separate the columns by tabs")
+        form = "the file has a single column"
+        for mark, marks in ((" ", "spaces"), (";", "semicolons"), (",", "commas")):
+            if mark in rows[0][0].strip():
+                form = f"the columns seem to be separated by {marks}"
+        raise DataError(f"{path} has no tabs: {form}; separate the columns by tabs")
     if rows and (_is_header(rows[0]) or _is_header_of_numbers(rows)):
         if not rows[0][0].strip():
             raise DataError(f"{path} has a column of row numbers before the classes; remove the column (index=False)")
@@ -491,12 +514,6 @@ def _is_header_of_numbers(rows: list[list[str]]) -> bool:
     return all(before < after for before, after in itertools.pairwise(numbers))
 
 
-def _separator_text(line: str) -> str:
-    separators = {",": "commas", ";": "semicolons", " ": "spaces"}
-    seen = [name for mark, name in separators.items() if mark in line.strip()]
-    return f"the columns seem to be separated by {seen[0]}" if seen else "the file has a single column"
-
-
 def _is_number(text: str) -> bool:
     try:
         float(text)
@@ -507,9 +524,10 @@ def _is_number(text: str) -> bool:
 
 
 def _floats(path: Path, texts: list[str]) -> list[float]:
-    if strange := [text.strip() for text in texts if not _is_number(text)]:
-        raise DataError(f"{path}: expected a number, got {strange[0][:40]!r}")
-    return [float(text) for text in texts]
+    for text in texts:
+        if not _is_number(text):
+            raise DataError(f"{path}: expected a number, got {text.strip()[:40]!r}")
+    return list(map(float, texts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -530,12 +548,16 @@ def part_of_torch(data: Any, part: str, channels: str | None, remarks: list[str]
     """Return a map-style torch data set of (picture or tensor (channels, rows, columns), class) as a part."""
     if not hasattr(data, "__len__") or not hasattr(data, "__getitem__"):
         raise DataError(f"{part} must be a map-style torch data set, which has a length, got {type(data).__name__}")
-    images, labels = [], []
+    images = []
+    labels = []
     kinds = set()
     for image, label in _torch_items(data, part):
-        kind = _kind_of_image(image)
-        kinds.add(kind)
-        images.append(values.picture_numbers(image)[0] if kind == "picture" else values.as_array(image))
+        if hasattr(image, "getextrema"):
+            kinds.add("picture")
+            images.append(values.picture_numbers(image)[0])
+        else:
+            kinds.add("tensor" if hasattr(image, "detach") else "array")
+            images.append(values.as_array(image))
         labels.append(label)
     if len(kinds) > 1:
         raise DataError(f"{part} has {' and '.join(sorted(kinds))} images; all images must have the same type")
@@ -555,7 +577,8 @@ def _torch_items(data: Any, part: str) -> Iterator[tuple[Any, Any]]:
         if not isinstance(item, tuple | list) or len(item) != 2:
             raise DataError(f"item {index} of {part} must be (image, class), got {type(item).__name__}")
         image, label = item
-        label = label.tolist() if hasattr(label, "tolist") else label
+        if hasattr(label, "tolist"):
+            label = label.tolist()
         if isinstance(label, list | tuple | dict):
             raise DataError(
                 f"the class of item {index} of {part} must be an integer or a string, got {str(label)[:40]}"
@@ -563,24 +586,21 @@ def _torch_items(data: Any, part: str) -> Iterator[tuple[Any, Any]]:
         yield image, label
 
 
-def _kind_of_image(image: Any) -> str:
-    if hasattr(image, "getextrema"):
-        return "picture"
-    return "tensor" if hasattr(image, "detach") else "array"
-
-
 def _name_classes(source: DataPart, names: list[str], part: str, remarks: list[str]) -> None:
     """Rename and order the classes as in the torch data set; classes without images are left out, with a remark."""
     names = [text_label(name, f"classes of {part}") for name in names]
-    if twice := _repeated(names):
-        raise DataError(f"{part} has two classes named {twice[0]}; class names must be unique")
+    repeated = _repeated(names)
+    if repeated:
+        raise DataError(f"{part} has two classes named {repeated[0]}; class names must be unique")
     name_of = {str(index): name for index, name in enumerate(names)}
     if {*source.labels} <= {*names} and not {*source.labels} <= name_of.keys():
         name_of = dict(zip(names, names, strict=True))
-    if strange := [label for label in source.labels if label not in name_of]:
-        raise DataError(f"{part} has an image of class {strange[0]}; attribute classes: {', '.join(names)[:80]}")
+    for label in source.labels:
+        if label not in name_of:
+            raise DataError(f"{part} has an image of class {label}; attribute classes: {', '.join(names)[:80]}")
     source.labels = [name_of[label] for label in source.labels]
     present = {*source.labels}
     source.classes = [name for name in names if name in present]
-    if absent := [name for name in names if name not in present]:
+    absent = [name for name in names if name not in present]
+    if absent:
         remarks.append(f"left out: classes of {part} without images: {', '.join(absent)[:80]}")

@@ -63,7 +63,8 @@ class NativeProgram:
 
     def _opened(self, flat: Program, images: Images) -> int:
         real = np.float64 if self.engine.double else np.float32
-        mean, deviation = (np.array(values, dtype=real) for values in (images.mean, images.deviation))
+        mean = np.array(images.mean, dtype=real)
+        deviation = np.array(images.deviation, dtype=real)
         values = np.array([astuple(row) for row in flat.values], dtype=np.int32)
         instructions = np.array([astuple(row) for row in flat.instructions], dtype=np.int32)
         pointer: int | None = self.engine.library.engine_new(
@@ -178,7 +179,8 @@ def _flat(tensors: list[Tensor], real: torch.dtype) -> Tensor:
 
 def _in_order(network: nn.Module, tensors: list[Tensor]) -> list[Tensor]:
     # Return tensors in the order of ``_engine_tensors``, given tensors in the order of ``state_tensors``.
-    by_address = dict(zip((tensor.data_ptr() for tensor in state_tensors(network)), tensors, strict=True))
+    addresses = [tensor.data_ptr() for tensor in state_tensors(network)]
+    by_address = dict(zip(addresses, tensors, strict=True))
     return [by_address[tensor.data_ptr()] for tensor in _engine_tensors(network)]
 
 
@@ -195,8 +197,11 @@ def flat_state(
     averaged = tensors if average is None else _in_order(network, average)
     memories = []
     for name in _memories(optimizer):
-        pairs = [(each, optimizer.state.get(each, {}).get(name)) for each in network.parameters()]
-        memory = [torch.zeros_like(parameter) if value is None else value for parameter, value in pairs]
+        memory = []
+        for parameter in network.parameters():
+            # The optimizer has no state of a parameter before the first step.
+            value = optimizer.state.get(parameter, {}).get(name)
+            memory.append(torch.zeros_like(parameter) if value is None else value)
         memories.append(_flat(memory, real))
     return FlatState(_flat(tensors, real), _flat(averaged, real), memories)
 

@@ -130,10 +130,9 @@ def program(architecture: Architecture, input_shape: Shape) -> Program:
     _sequence(flat, architecture.ops, input_shape, flat._value(input_shape))
     # Statistics follow the parameters, whose number is known only now.
     count = flat.parameter_count
-    flat.instructions = [
-        replace(item, mean=count + item.mean, variance=count + item.variance) if item.shift >= 0 else item
-        for item in flat.instructions
-    ]
+    for index, item in enumerate(flat.instructions):
+        if item.shift >= 0:
+            flat.instructions[index] = replace(item, mean=count + item.mean, variance=count + item.variance)
     return flat
 
 
@@ -180,14 +179,19 @@ def _slope(flat: Program, activation: spec.Op | None) -> int:
     # A fixed slope in 1 / _SLOPE_PARTS, or the offset of a learned slope in the state.
     if isinstance(activation, spec.PReLU):
         return flat._parameter(1, kernel=False)
-    return round(activation.slope * _SLOPE_PARTS) if isinstance(activation, spec.LeakyReLU) else 0
+    if isinstance(activation, spec.LeakyReLU):
+        return round(activation.slope * _SLOPE_PARTS)
+    return 0
 
 
 def _with_norm(flat: Program, item: _Instruction, norm: spec.BatchNorm, channels: int) -> _Instruction:
     shared = norm.poses if norm.shared else 1
     mean = flat.statistics
     count = channels // norm.poses
-    scale = -1 if norm.unscaled else flat._parameter(count, kernel=False, tie=norm.tie and f"{norm.tie} scale")
+    scale = -1
+    if not norm.unscaled:
+        tie = None if norm.tie is None else f"{norm.tie} scale"
+        scale = flat._parameter(count, kernel=False, tie=tie)
     shift = flat._parameter(count, kernel=False, tie=norm.tie)
     item = replace(item, poses=norm.poses, shared=shared, scale=scale, shift=shift)
     flat.statistics += 2 * (channels // shared)

@@ -36,7 +36,7 @@ from harness.bench.replay import (
     _run_repeat,
     _table_task,
     _TableReadings,
-    prepare,
+    prepare_live,
     replay,
     run_repeats,
 )
@@ -369,10 +369,11 @@ def digits() -> Table:
 
 
 def test_with_a_table_the_question_is_the_tables_and_the_judge_and_the_machine_are_not(tmp_path: Path):
-    asked, effort = prepare(REQUEST, digits())
+    contest = prepare_live(REQUEST, METHODS, digits())
+    asked = contest.design
 
     assert asked.task == _table_task(digits(), REQUEST)
-    assert (asked.table, asked.judge_seeds, effort and effort.engine) == (None, 3, "torch")
+    assert (asked.table, asked.judge_seeds, contest.effort.engine) == (None, 3, "torch")
     machine = asked.machine
     assert machine is not None
     assert (machine.engine, machine.environment.commit, machine.workers) == ("torch", None, 2)
@@ -382,9 +383,7 @@ def test_with_a_table_the_question_is_the_tables_and_the_judge_and_the_machine_a
 
 
 def test_without_one_the_options_ask():
-    asked, _ = prepare(replace(REQUEST, target=99.2, seconds=60.0), None)
-
-    task = asked.task
+    task = prepare_live(replace(REQUEST, target=99.2, seconds=60.0), METHODS, None).design.task
     study = task.study
     assert (study.space, study.recipe_name, study.target_pct, task.seconds) == ("tiny", "fast", 99.2, 60.0)
     assert (study.rungs, task.networks) == ((1, 2, 4, 8, 15), None)

@@ -17,14 +17,13 @@ from typing import Any
 
 import pytest
 
-from harness.bench import replay
-from harness.bench.replay import _TableReadings
 from harness.bench.table import Sample, Table, read_table, write_table
 from harness.cli import run
 from harness.studies import config as study
 from harness.system.files import Workspace
 from search_spaces.notation import parse_network
 from tests.conftest import REPOSITORY
+from tests.fakes import replay_in_this_process
 from tests.harness.bench import made_up
 from tests.harness.bench.made_up import HASHES, few, run_rows
 from tests.outline import checked
@@ -44,22 +43,8 @@ def folder(workspace: Path) -> str:
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Replay in this process, as starting others takes seconds; the repeats that were done."""
-    done: list[int] = []
-
-    def run_repeats(methods, asked, table, processes, there, on_trace):
-        readings = _TableReadings(table, asked.spread)
-        traces = {(trace.method, trace.repeat): trace for trace in there}
-        for method in methods:
-            for number in range(asked.repeats):
-                if (method.name, number) not in traces:
-                    done.append(number)
-                    traces[method.name, number] = replay.replay(method, asked, readings.read, number)
-                    on_trace(traces[method.name, number])
-        return [traces[method.name, number] for method in methods for number in range(asked.repeats)]
-
-    monkeypatch.setattr(replay, "run_repeats", run_repeats)
-    return done
+    """The repeats that were done."""
+    return replay_in_this_process(monkeypatch)
 
 
 def files_of(place: Path) -> dict[str, bytes]:

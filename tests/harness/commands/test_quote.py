@@ -10,6 +10,7 @@ import pytest
 
 from harness.cli import run
 from harness.data import testset
+from tests.fakes import train_in_this_process
 
 SPACE = "net = conv3x3({2, 3, 4, 6}, stride=2) bn relu | maxpool(4) | gap | linear(10);"
 QUICK = ("--space", "@few.space", "--recipe", "smoke", "--workers", "1", "--device", "cpu")
@@ -18,6 +19,7 @@ QUICK = ("--space", "@few.space", "--recipe", "smoke", "--workers", "1", "--devi
 @pytest.fixture(autouse=True)
 def space(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HARNESS_DATA", raising=False)
+    train_in_this_process(monkeypatch)
     (workspace / "few.space").write_text(SPACE, encoding="utf-8")
 
 

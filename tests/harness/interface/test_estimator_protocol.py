@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -20,23 +19,8 @@ from harness.interface.estimator import SmallestClassifier
 from harness.searching import finder, loop
 from harness.system.errors import UsageError
 from harness.training import recipe
-from harness.training.executors import processes
 from reports import study_page
-
-
-class _AtOnce:
-    """A pool that works in this process."""
-
-    active = True
-
-    def schedule(self, function: Any, arguments: tuple[Any, ...]) -> Future[Any]:
-        future: Future[Any] = Future()
-        future.set_result(function(*arguments))
-        return future
-
-    def stop(self) -> None: ...
-
-    join = stop
+from tests.fakes import train_in_this_process
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +33,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     [trials] = [each for each in vars(api.search)["__click_params__"] if each.name == "trials"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HARNESS_WORKSPACE", str(tmp_path_factory.mktemp("guest")))
-        patch.setattr(processes, "_opened", lambda source: _AtOnce())
+        train_in_this_process(patch)
         patch.setattr(recipe, "_MOST_TIMES", 2)
         patch.setattr(finder, "_MOST_AIM_ATTEMPTS", 50)
         patch.setattr(finder, "_PATIENCE", 1)

@@ -125,10 +125,8 @@ X = np.random.default_rng(0).normal(size=(120, 8)) + 2 * y[:, None]
 model = harness.SmallestClassifier(limits="parameters<=300", time="40s", workers=1)
 grid = GridSearchCV(model, {"target": [0.6]}, cv=2, n_jobs=2, refit=False, error_score="raise", scoring="roc_auc")
 match sys.argv[1]:
-    case "plain":  # without a guard: a fresh process that ran this file would begin it anew
-        print(one("plain"))
-    case "loky":
-        print(*Parallel(n_jobs=2)(delayed(one)(name) for name in ("a", "b")))
+    case "searches":  # without a guard: a fresh process that ran this file would begin it anew
+        print(one("here"), *Parallel(n_jobs=2)([delayed(one)("joblib")]))
     case "grid":
         print(grid.fit(X, y).best_score_ > 0.9)
 """
@@ -136,10 +134,7 @@ match sys.argv[1]:
 
 @pytest.mark.nightly
 # One trial that was asked for, and four of the floor.
-@pytest.mark.parametrize(
-    ("way", "due"),
-    [("plain", "5"), ("loky", "5 5"), pytest.param("grid", "True", marks=pytest.mark.slow)],
-)
+@pytest.mark.parametrize(("way", "due"), [("searches", "5 5"), pytest.param("grid", "True", marks=pytest.mark.slow)])
 def test_a_script_may_call_it_from_anywhere(way: str, due: str, workspace: Path):
     (workspace / "mine.space").write_text("net = conv3x3({4, 6}) bn relu | maxpool(4) | gap | linear(10)")
     (workspace / "script.py").write_text(SCRIPT)

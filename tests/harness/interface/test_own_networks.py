@@ -21,6 +21,7 @@ from harness.system.errors import DataError
 from harness.system.files import Workspace
 from reports.comparison import read_networks
 from search_spaces.network import analyse
+from tests.fakes import train_in_this_process
 
 NETWORK = "conv3x3(4) bn relu | gap | linear(3)"
 
@@ -32,6 +33,7 @@ def verified(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, D
     with pytest.MonkeyPatch.context() as patch:
         place = tmp_path_factory.mktemp("own")
         patch.setenv("HARNESS_WORKSPACE", str(place))
+        train_in_this_process(patch)
         images = random.integers(0, 256, (200, 2, 10, 10)).astype(np.uint8)
         data = own.from_arrays("two", images, random.integers(0, 3, 200), channels="first")
         harness.verify(NETWORK, 2, dataset=data.name, recipe="smoke", target_pct=5, workers=1, engine="torch")
