@@ -41,6 +41,8 @@ _SERIES = [BLUE, ORANGE, PURPLE, NAVY, GREEN, AMBER, RED, GREY]
 Row = Mapping[str, Any]
 
 _WORDS = {"labelColor": TEXT, "titleColor": TEXT, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"}
+# Vega hides labels that touch; without a separation, the outermost labels, which are moved inwards, still overlap.
+_TICKS = {"labelOverlap": True, "labelSeparation": 8}  # pixels
 _CONFIG: dict[str, Any] = {
     "background": "white",
     "font": "system-ui, sans-serif",
@@ -48,7 +50,7 @@ _CONFIG: dict[str, Any] = {
     "mark": {"aria": False},
     "autosize": {"type": "fit", "contains": "padding"},
     "view": {"stroke": None},
-    "axis": {**_WORDS, "gridColor": "#d3dae0", "domainColor": GREY, "tickColor": GREY, "labelOverlap": True},
+    "axis": {**_WORDS, **_TICKS, "gridColor": "#d3dae0", "domainColor": GREY, "tickColor": GREY},
     "legend": {**_WORDS, "orient": "top", "title": None, "symbolSize": 90, "labelLimit": 400},
     "range": {"category": _SERIES},
 }

@@ -18,6 +18,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from harness.data import own, training_images
+from harness.data.own.labels import read_labels
 from harness.evidence.certificate import Certificate
 from harness.evidence.leaderboard import PROVEN
 from harness.evidence.record import kept_indices, read_all
@@ -115,6 +116,9 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             raise WrongData("SmallestClassifier requires y to be passed, but the target y is None")
         with _told_as_values():
             share = converted("target", SHARE, self.target)
+            if np.ndim(y) > 1:
+                # scikit-learn refuses one-hot labels without a hint.
+                read_labels(y, "y")
             numbers, labels = self._checked(X, y)
             check_classification_targets(labels)
             seed = self.random_state

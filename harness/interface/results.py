@@ -239,16 +239,17 @@ def _curve_line(curve: Curve | None) -> str:
     if curve is None:
         return "more pictures or more parameters: not compared, the time was too short"
     small, large = curve.parameters
-    pictures = f"{curve.pictures_fall_pct:g} % (+-{curve.pictures_deviation_pct:g}) with twice the pictures"
-    parameters = f"{curve.parameters_fall_pct:g} % (+-{curve.parameters_deviation_pct:g}) with {large:,} instead of "
-    parameters += f"{small:,} parameters"
+    # The sign is printed, because errors may also increase.
+    pictures = f"{0 - curve.pictures_fall_pct:+g} % (+-{curve.pictures_deviation_pct:g}) with twice as many pictures"
+    parameters = f"{0 - curve.parameters_fall_pct:+g} % (+-{curve.parameters_deviation_pct:g}) with {large:,} "
+    parameters += f"instead of {small:,} parameters"
     verdict = {
         "pictures": "more pictures help more than more parameters",
         "parameters": "more parameters help more than more pictures",
         "both": "more pictures and more parameters help equally",
         "chance": "the difference between more pictures and more parameters is within the noise",
     }
-    return f"{verdict[curve.more]}: predicted errors fall by {pictures}, and by {parameters}"
+    return f"{verdict[curve.more]}: the errors change by {pictures}, and by {parameters}"
 
 
 @dataclass(frozen=True, slots=True)

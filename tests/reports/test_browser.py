@@ -185,6 +185,25 @@ def test_without_scripts_a_page_is_whole_and_has_no_dead_control(
     assert opened.evaluate(f"{rows}.length") > 5
 
 
+def test_class_names_break_between_words(report: browser.Page):
+    unfold(report)
+    names = "[...document.querySelectorAll('.gallery figcaption b')]"
+    report.evaluate(f"{names}.forEach((name) => {{ name.textContent = 'greenhouse \u2192 conservatory'; }})")
+
+    lines = """(name, start, end) => {
+      const range = document.createRange();
+      range.setStart(name.firstChild, start);
+      range.setEnd(name.firstChild, end);
+      return range.getClientRects().length;
+    }"""
+    assert report.evaluate(f"{names}.length") > 0
+    for width in (360, 1280):
+        report.send("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=False)
+        for start, end in ((0, 10), (13, 25)):
+            assert set(report.evaluate(f"{names}.map((name) => ({lines})(name, {start}, {end}))")) == {1}
+    report.send("Emulation.clearDeviceMetricsOverride")
+
+
 # A study --------------------------------------------------------------------------------------------------------------
 
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import itertools
 import json
 import math
+import random
 import re
 from importlib import resources
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from xml.etree import ElementTree
 
+import matplotlib
 import pytest
-from PIL import Image
+from PIL import Image, ImageFont
 
 from harness.evidence import record
 from harness.system.errors import UsageError
@@ -28,6 +33,7 @@ from search_spaces.network import MNIST, Task, analyse
 from search_spaces.notation import parse_network
 from tests.reports.conftest import evidence, facts_of, network
 
+FONT = f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf"
 STYLE = resources.files("reports").joinpath("page.css").read_text(encoding="utf-8")
 
 
@@ -68,6 +74,52 @@ def test_the_style_sheet_exchanges_every_colour_of_the_charts():
         for paint in ("fill", "stroke"):
             [name] = re.findall(rf'\[{paint}="{colour}"\] \{{ {paint}: var\(--(\w+)\); \}}', STYLE)
             assert light[name] == colour
+
+
+def text_boxes(svg: str) -> list[tuple[float, float, float, float]]:
+    """Return left, top, right and bottom of each visible text, with the widths of DejaVu Sans, a wide font."""
+    boxes: list[tuple[float, float, float, float]] = []
+
+    def walk(element: ElementTree.Element, x: float, y: float) -> None:
+        if float(element.get("opacity", "1")) == 0:
+            return
+        transform = element.get("transform", "")
+        for across, down in re.findall(r"translate\(([-\d.e]+),([-\d.e]+)\)", transform):
+            x += float(across)
+            y += float(down)
+        if element.tag.endswith("text") and element.text:
+            size = float(element.get("font-size", "").removesuffix("px"))
+            width = ImageFont.truetype(FONT, size).getlength(element.text)
+            left = x - width * {"start": 0, "middle": 0.5, "end": 1}[element.get("text-anchor", "start")]
+            boxes.append((y - size, x, y, x) if "rotate" in transform else (left, y - 0.8 * size, left + width, y))
+        for child in element:
+            walk(child, x, y)
+
+    walk(ElementTree.fromstring(svg), 0, 0)
+    return boxes
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 30])
+@pytest.mark.parametrize(("length", "deviation"), [(5, 0.02), (60, 0.8)])
+def test_the_words_at_the_axes_do_not_overlap(count: int, length: int, deviation: float):
+    draw = random.Random(1)
+    sides = [
+        SimpleNamespace(
+            name=f"{'x' * length}{number}", test_pct=[draw.gauss(99.05, deviation) for _ in range(10)], row=None
+        )
+        for number in range(count)
+    ]
+    bars = [(side.name, 10 * number) for number, side in enumerate(sides)]
+    for chart in (charts.seeds_side_by_side(sides), charts._bars(bars, "proposals", "a chart")):
+        for width in (360, 760):
+            boxes = text_boxes(charts.svg(chart, width))
+            assert len(boxes) > count
+            overlaps = [
+                pair
+                for pair in itertools.combinations(boxes, 2)
+                if all(pair[0][side] < pair[1][side + 2] and pair[1][side] < pair[0][side + 2] for side in (0, 1))
+            ]
+            assert overlaps == []
 
 
 PLAIN = parse_network("conv3x3(8) bn relu | maxpool | conv3x3(16) bn relu | gap | linear(10)")

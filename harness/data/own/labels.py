@@ -33,12 +33,11 @@ def read_labels(values: Any, what: str) -> tuple[list[str], list[str]]:
         is_text = all(isinstance(value, str) for value in array)
         array = _of_objects(array)
         kind = "U" if is_text else array.dtype.kind
-    if kind == "f" and not np.isfinite(array).all():
-        raise DataError(f"{what} must be integers or strings, got non-finite numbers")
-    if kind == "f" and not np.array_equal(array, np.round(array)):
-        raise DataError(f"{what} must be integers or strings, got fractions")
     if kind not in "iubfU":
-        raise DataError(f"{what} must be an integer or a string per image, got {array.dtype}")
+        raise DataError(f"{what} must be an integer or a string per image, got {_strange_text(array)}")
+    if kind == "f" and not (is_whole := np.isfinite(array) & (array == np.round(array))).all():
+        first = int(np.argmin(is_whole))
+        raise DataError(f"{what} must be integers or strings, got {array[first]} for image {first}")
     unique, indices = np.unique(array, return_inverse=True)
     names = [text_label(value, what) if kind == "U" else str(int(value)) for value in unique]
     # Two Unicode forms of the same text need not be neighbours in ``unique``.
@@ -65,6 +64,16 @@ def _of_objects(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     is_text = all(isinstance(value, str) for value in array)
     is_real = all(isinstance(value, numbers.Real) for value in array)
     return np.array([*array]) if is_real and not is_text else np.array([*array], object)
+
+
+def _strange_text(array: np.ndarray[Any, Any]) -> str:
+    """Return the type of labels that are not allowed; for objects, the first of these labels with its image."""
+    if array.dtype.kind != "O":
+        return f"{array.dtype}"
+    for index, value in enumerate(array):
+        if not isinstance(value, str | numbers.Real):
+            return f"{value!r:.{_SHOWN}} for image {index}"
+    return "both"
 
 
 def text_label(text: str, what: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import math
 import os
 import re
 import zipfile
@@ -431,8 +432,6 @@ def _series(root: Path, _group_by: str | None) -> Source:
         else:
             rows, labels = _ts(path, lines)
         series = [np.array(row, np.float64).T[None] for row in rows]
-        if not all(np.isfinite(one).all() for one in series):
-            raise DataError(f"{path} has missing values, which are not supported")
         parts[part] = part_of_arrays(series, np.array(labels, dtype=object), part, channels="last")
     return Source(name, parts, remarks)
 
@@ -450,7 +449,9 @@ def _ts(path: Path, lines: list[str]) -> tuple[list[list[list[float]]], list[str
     _check_ts_header(path, header, {len(row) - 1 for row in rows})
     labels = [row[-1].strip() for row in rows]
     _check_ts_labels(path, labels, header.get("classlabel", "").split()[1:])
-    numbers = [[_floats(path, dimension.split(",")) for dimension in row[:-1]] for row in rows]
+    numbers = [
+        [_floats(path, number, dimension.split(",")) for dimension in row[:-1]] for number, row in enumerate(rows, 1)
+    ]
     if any(len(dimension) != len(row[0]) for row in numbers for dimension in row):
         raise DataError(f"{path} has a series with dimensions of different lengths")
     return numbers, labels
@@ -492,7 +493,8 @@ def _tsv(path: Path, lines: list[str], remarks: list[str]) -> tuple[list[list[li
             raise DataError(f"{path} has a column of row numbers before the classes; remove the column (index=False)")
         remarks.append(f"left out: the header of {path.name}")
         rows = rows[1:]
-    return [[_floats(path, row[1:])] for row in rows], [row[0].strip() for row in rows]
+    numbers = [[_floats(path, number, row[1:])] for number, row in enumerate(rows, 1)]
+    return numbers, [row[0].strip() for row in rows]
 
 
 def _is_header(row: list[str]) -> bool:
@@ -523,10 +525,12 @@ def _is_number(text: str) -> bool:
     return "_" not in text
 
 
-def _floats(path: Path, texts: list[str]) -> list[float]:
-    for text in texts:
-        if not _is_number(text):
-            raise DataError(f"{path}: expected a number, got {text.strip()[:40]!r}")
+def _floats(path: Path, number: int, texts: list[str]) -> list[float]:
+    """Return the numbers of series ``number``, counted from 1."""
+    for step, text in enumerate(texts, 1):
+        if not _is_number(text) or not math.isfinite(float(text)):
+            place = f"{path}: series {number}, step {step}"
+            raise DataError(f"{place}: expected a finite number, got {text.strip()[:40]!r}")
     return list(map(float, texts))
 
 

@@ -185,6 +185,8 @@ def _stacked(
         deepest = max(image.shape[-1] for image in images)
         images = [np.repeat(image, deepest, axis=-1) if image.shape[-1] == 1 else image for image in images]
     arrays = [as_array(image) for image in images]
+    for index, array in enumerate(arrays):
+        _check_finite(array, f" in image {names[index] if names else index}")
     sizes = {image.shape: index for index, image in enumerate(arrays)}
     if len(sizes) == 1:
         return np.stack(arrays), channels
@@ -242,16 +244,23 @@ def _may_be_series(images: Array) -> bool:
     return bool(narrow <= _MOST_CHANNELS and wide >= _LONG * narrow)
 
 
+def _check_finite(images: Array, place: str = "") -> None:
+    """Raise DataError with the position of the first missing or infinite number, in the image ``place`` if named."""
+    if images.dtype.kind != "f" or (is_finite := np.isfinite(images)).all():
+        return
+    count = int((~is_finite).sum())
+    raise DataError(
+        f"missing or non-finite numbers{place}: {count:,}, the first at {np.argwhere(~is_finite)[0].tolist()}"
+    )
+
+
 def _readings(images: Array) -> dict[str | None, Array]:
     """Return images as (images, channels, rows, columns) by possible position of the channels; None for no channels."""
     if images.dtype.kind not in "buif":
         raise DataError(f"pixels must be integers or fractions, got {images.dtype}")
     if images.ndim not in (2, 3, 4) or not images.size:
         raise DataError(f"images must have the shape images x rows x columns [x channels], got {images.shape}")
-    if images.dtype.kind == "f" and not (finite := np.isfinite(images)).all():
-        first = ", ".join(map(str, np.argwhere(~finite)[0].tolist()))
-        count = int((~finite).sum())
-        raise DataError(f"missing or non-finite numbers: {count:,}, the first at [{first}]")
+    _check_finite(images)
     forms: dict[str | None, Array] = {"first": images, "last": np.moveaxis(images, -1, 1)}
     if images.ndim == 2:
         forms = {None: images[:, None, None, :]}

@@ -60,19 +60,21 @@ def dataset_of(task: Task) -> Dataset:
         image_shape=task.input_shape,
         classes=task.classes,
         class_names=(),
-        mean=(0.13, 0.4, 0.6)[:channels],
-        std=(0.31, 0.25, 0.2)[:channels],
+        mean=(0.13, 0.4, 0.6, 0.5)[:channels],
+        std=(0.31, 0.25, 0.2, 0.3)[:channels],
     )
 
 
-def trained(architecture: Architecture, task: Task, seed: int = 0) -> tuple[nn.Module, Images, IntegerNetwork]:
-    """A network whose BN has seen images, the images, and its integers."""
+def trained(
+    architecture: Architecture, task: Task, seed: int = 0, *, count: int = 60, passes: int = 20
+) -> tuple[nn.Module, Images, IntegerNetwork]:
+    """A network whose BN has seen ``count`` images in ``passes`` passes, the images, and its integers."""
     generator = torch.Generator().manual_seed(seed)
     spec = dataset_of(task)
-    pixels = torch.randint(0, 256, (60, *task.input_shape), dtype=torch.uint8, generator=generator)
+    pixels = torch.randint(0, 256, (count, *task.input_shape), dtype=torch.uint8, generator=generator)
     # Large areas without ink, as pictures have them.
     pixels[:, :, : task.input_shape[1] // 3] = 0
-    images = Images(pixels, torch.zeros(60, dtype=torch.int64), spec.mean, spec.std, task.classes)
+    images = Images(pixels, torch.zeros(count, dtype=torch.int64), spec.mean, spec.std, task.classes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build(architecture, task)
@@ -82,7 +84,7 @@ def trained(architecture: Architecture, task: Task, seed: int = 0) -> tuple[nn.M
                 nn.init.normal_(module.bias)
     network.train()
     with torch.no_grad():
-        for _ in range(20):
+        for _ in range(passes):
             network(normalised(pixels.float() / 255, spec.mean, spec.std))
     network.eval()
     plan = integer_plan(architecture.ops, task.input_shape)

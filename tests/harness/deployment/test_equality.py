@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,9 +25,11 @@ from harness.evidence.record import read, read_recorded
 from harness.system.errors import DeviceError, HarnessError
 from harness.training.integer import integer_logits, integer_network, map_scales
 from harness.training.modules import Images
+from search_spaces.catalog import SPACES, space
 from search_spaces.deployment import integer_plan
-from search_spaces.network import Task
+from search_spaces.network import MNIST, Task
 from search_spaces.notation import parse_network
+from search_spaces.space import draw_uniform
 from tests.browser import lack
 from tests.conftest import REPOSITORY
 from tests.harness.deployment.test_c_library import library_of, trained
@@ -107,6 +111,80 @@ def test_compilers_give_all_logits_of_the_reference(
     program = compile_runner(tmp_path, posed.name, compiler, flags)
 
     assert np.array_equal(run_logits(program, pixels, 10), logits)
+
+
+# Images of the kind that each space is made for; MNIST for the others.
+TASKS = {
+    "forms-series": Task((1, 1, 40), 10),
+    "forms-small": Task((4, 3, 3), 6),
+    "large": Task((3, 48, 52), 5),
+    "pictures": Task((3, 20, 24), 7),
+    "series": Task((2, 1, 60), 4),
+    "small": Task((1, 8, 8), 10),
+}
+BATCHES = 4
+RANDOM_NETWORKS = 200
+RUN = """\
+static int run_{name}(void)
+{{
+    uint8_t *arena = malloc({macro}_ARENA_BYTES), *pixels = malloc({bytes});
+    int32_t logits[{macro}_CLASSES];
+    for (int image = 0; image < {count}; image++) {{
+        if (fread(pixels, 1, {bytes}, stdin) != {bytes})
+            return 1;
+        {name}_logits(arena, pixels, logits);
+        fwrite(logits, sizeof logits[0], {macro}_CLASSES, stdout);
+    }}
+    free(arena);
+    free(pixels);
+    return 0;
+}}
+"""
+
+
+def random_library(number: int) -> tuple[Library, npt.NDArray[np.uint8]]:
+    """Draw a network with an integer form from a shipped space, and return the network in integers with images."""
+    name = sorted(SPACES)[number % len(SPACES)]
+    task = TASKS.get(name, MNIST)
+    rng = random.Random(number)
+    architecture = draw_uniform(space(name, task), rng).architecture
+    while integer_plan(architecture.ops, task.input_shape).missing:
+        architecture = draw_uniform(space(name, task), rng).architecture
+    _, images, integers = trained(architecture, task, number, count=12, passes=5)
+    pixels = images.pixels.numpy()[:4]
+    return replace(library_of(integers, task, pixels), name=f"net{number}"), pixels
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", range(BATCHES))
+def test_networks_of_all_spaces_give_all_logits_of_the_reference_under_sanitizers(batch: int, tmp_path: Path):
+    networks = [random_library(number) for number in range(batch, RANDOM_NETWORKS, BATCHES)]
+    # The arena of each network is on the heap, where the sanitizer checks its ends.
+    includes = ["#include <stdio.h>", "#include <stdlib.h>"]
+    functions = []
+    for library, pixels in networks:
+        header = tmp_path / "src" / f"{library.name}.h"
+        write_files(library, tmp_path)
+        includes.append(f'#include "{header.name}"')
+        sizes = {"bytes": pixels[0].size, "count": len(pixels)}
+        functions.append(RUN.format(name=library.name, macro=library.name.upper(), **sizes))
+    calls = " || ".join(f"run_{library.name}()" for library, _ in networks)
+    main = "\n".join([*includes, *functions, f"int main(void)\n{{\n    return {calls};\n}}\n"])
+    (tmp_path / "main.c").write_text(main)
+    sources = [f"src/{library.name}.c" for library, _ in networks]
+    flags = ["-std=c99", "-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover"]
+    subprocess.run(["cc", *flags, "-Isrc", "-o", "run", "main.c", *sources], cwd=tmp_path, check=True)
+
+    images = b"".join(pixels.transpose(0, 2, 3, 1).tobytes() for _, pixels in networks)
+    run = subprocess.run([tmp_path / "run"], input=images, capture_output=True, check=False)
+
+    assert (run.returncode, run.stderr) == (0, b"")
+    logits = np.frombuffer(run.stdout, np.int32)
+    for library, pixels in networks:
+        expected = integer_logits(library.network, pixels).ravel()
+        assert np.array_equal(logits[: expected.size], expected), library.name
+        logits = logits[expected.size :]
+    assert logits.size == 0
 
 
 @pytest.mark.nightly

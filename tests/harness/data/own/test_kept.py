@@ -18,6 +18,7 @@ from harness.data.other_images import labelled_images, own_images
 from harness.data.own import SourceOptions
 from harness.data.training_images import load
 from harness.searching.option_types import DATASET
+from harness.interface.estimator import SmallestClassifier
 from harness.system.errors import ContentError, DataError, UsageError
 from harness.system.files import workspace
 from tests.harness.data.own.pictures import CLASSES, as_folder, as_idx, as_npz, pictures
@@ -281,10 +282,23 @@ def test_messages_say_where_what_is_wrong_lies(tmp_path: Path):
     with pytest.raises(DataError, match=r"non-finite numbers: 1, the first at \[3, 2, 1"):
         own.from_arrays("pets", numbers, labels)
 
+    as_folder(tmp_path / "pets", numbers.astype(np.float32), labels, ".tif")
+    with pytest.raises(DataError, match=r"cat/3.tif.*: 1, the first at \[2, 1"):
+        own.read(tmp_path / "pets")
+    rows = numbers[:, 0].astype(str)
+    rows[3, 4] = "?"
+    lines = ["\t".join([label, *row]) for label, row in zip(labels, rows, strict=True)]
+    (tmp_path / "pets.tsv").write_text("\n".join(lines))
+    with pytest.raises(DataError, match=r"series 4, step 5\b"):
+        own.read(tmp_path / "pets.tsv")
+
     _, codes = np.unique(labels, return_inverse=True)
+    one_hot = np.eye(codes.max() + 1)[codes]
     with pytest.raises(DataError) as caught:
-        own.from_arrays("pets", images, np.eye(codes.max() + 1)[codes])
+        own.from_arrays("pets", images, one_hot)
     assert caught.value.hint == "convert one-hot labels with y.argmax(1)"
+    with pytest.raises(ValueError, match=r"y\.argmax\(1\)"):
+        SmallestClassifier().fit(images, one_hot)
 
     with pytest.raises(UsageError, match=f"no such file or folder: {tmp_path}"):
         own.data_name(str(tmp_path / "nothing"))

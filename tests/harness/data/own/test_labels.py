@@ -62,6 +62,15 @@ def test_what_is_no_label_is_refused_in_one_line(labels: Any):
     assert len(refused.value.told) < 200
 
 
+@pytest.mark.parametrize(
+    ("labels", "place"),
+    [([1.0, 2.0, np.nan], 2), ([1.0, 0.5, np.inf], 1), ([1, None, 2], 1), (["a", "b", "c", None], 3)],
+)
+def test_the_first_label_that_is_none_is_named(labels: list[Any], place: int):
+    with pytest.raises(DataError, match=rf"\b{place}\b"):
+        read_labels(labels, "labels")
+
+
 def test_the_same_labels_are_the_same_data_set_in_every_order_and_for_every_hash_of_texts():
     images, labels = pictures()
     mixed = np.random.default_rng(1).permutation(60)
