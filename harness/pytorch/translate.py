@@ -42,11 +42,11 @@ from search_spaces.ops import (
     SIGNATURES,
     AvgPool,
     BatchNorm,
-    Conv,
     DepthwiseConv,
     Dropout,
     Dropout2d,
     GlobalAvgPool,
+    Kernel,
     LeakyReLU,
     Linear,
     MaxPool,
@@ -194,7 +194,8 @@ class _Reader:
             if value is None:
                 continue
             sources = self._recording.sources(value)
-            if len(sources) != 1:
+            is_statistic = name.startswith("running")
+            if len(sources) != 1 or (is_statistic and self._recording.name_of(value) is None):
                 raise _lacks(node, f"{operator(node)} with a computed {name}")
             names[name] = sources[0]
             if name not in shared and self._uses[sources[0]] > 1:
@@ -246,11 +247,21 @@ class _Reader:
         paddings = _paddings(node, arguments["padding"], (rows, columns))
         groups = arguments["groups"]
         is_depthwise = groups == self._shape[0] == out and (rows, columns) == (3, 3) and out > 1
-        op: Op
+        op: Kernel
         if is_depthwise:
             op = DepthwiseConv(max(paddings), stride, bias is not None, tie, poses)
         else:
-            op = Conv(rows, out, max(paddings), stride, bias is not None, tie, columns, groups, poses)
+            made = SIGNATURES[name].make(
+                out_channels=out,
+                padding=max(paddings),
+                stride=stride,
+                bias=bias is not None,
+                tie=tie,
+                groups=groups,
+                poses=poses,
+            )
+            assert isinstance(made, Kernel)
+            op = made
         if op.paddings != paddings:
             raise _lacks(node, f"a {name} with the padding {paddings}")
         return op
