@@ -46,10 +46,20 @@ class PoseLinearModule(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return (batch, out)."""
-        by_channel = self.weight[:, : -self.poses, None]
-        by_pose = self.weight[:, None, -self.poses :]
-        matrix = by_channel * (1 + by_pose)
-        return functional.linear(torch.flatten(input, 1), matrix.flatten(1), self.bias)
+        return functional.linear(torch.flatten(input, 1), pose_matrix(self.weight, self.poses), self.bias)
+
+
+def pose_matrix(weight: Tensor, poses: int) -> Tensor:
+    """Return the weights of a linear layer, (out, channels * poses): products of factors per channel and per pose.
+
+    Args:
+        weight: Factors of the channels, then of the poses, (out, channels + poses).
+        poses: Number of poses.
+    """
+    by_channel = weight[:, :-poses, None]
+    by_pose = weight[:, None, -poses:]
+    matrix = by_channel * (1 + by_pose)
+    return matrix.flatten(1)
 
 
 class FastDropout(nn.Module):

@@ -1,6 +1,7 @@
 """Lookup of the network that an argument names.
 
-A network is named by ``-`` (stdin), ``@FILE``, a preset, the notation, a hash (six digits or more) or a name.
+A network is named by ``-`` (stdin), ``@FILE``, a preset, the notation, a hash (six digits or more), a name, or the
+PyTorch module ``FILE.py:NAME`` or ``package.module:NAME``, whose code is executed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from harness.evidence import leaderboard, record
 from harness.evidence.leaderboard import LeaderboardRow, Tier
 from harness.evidence.record import Record
 from harness.interface.results import Study, Trial
+from harness.pytorch.load import is_module, load_module, made_module, names_module
 from harness.searching.start_networks import leaderboard_rows
 from harness.studies.log import read_state
 from harness.studies.names import studies
@@ -133,8 +135,12 @@ def network_argument(network: object, workspace: Workspace, task: Task) -> Netwo
     if isinstance(network, Trial):
         row = KnownRow(network.recipe, network.recipe_name, network.dataset, network.target_pct)
         return NetworkArgument(network.architecture, rows=(row,))
+    if is_module(network):
+        return _translated(network, type(network).__name__, task)
     if not isinstance(network, Architecture):
-        allowed = "allowed are a notation, a preset, a hash, a name, an Architecture, a Study or a Trial"
+        allowed = (
+            "allowed are a notation, a preset, a hash, a name, an Architecture, a PyTorch module, a Study or a Trial"
+        )
         raise UsageError(f"network: a value of type {type(network).__name__} is not a network; {allowed}")
     return NetworkArgument(network)
 
@@ -151,6 +157,8 @@ def read_network(argument: str, workspace: Workspace, task: Task) -> NetworkArgu
         return NetworkArgument(_parsed(text, task))
     if argument in PRESETS:
         return NetworkArgument(parse_network(PRESETS[argument], task), argument)
+    if names_module(argument):
+        return _translated(load_module(argument), argument, task)
     if is_short(argument):
         return _known_network(argument, workspace)
     try:
@@ -168,6 +176,17 @@ def read_network(argument: str, workspace: Workspace, task: Task) -> NetworkArgu
             message = f"{argument!r} is not a preset, hash, name or op; presets are {', '.join(PRESETS)}"
             raise NotationError(message, hint=_near(argument, workspace, *op_names())) from error
         raise
+
+
+def _translated(module: object, name: str, task: Task) -> NetworkArgument:
+    """Return the network of a PyTorch module, and print its notation."""
+    from harness.pytorch.translate import translate
+
+    translation = translate(made_module(module, name), task)
+    say(f"{name} in the notation: {translation.architecture}")
+    for note in translation.notes:
+        say(f"{name}: {note}")
+    return NetworkArgument(translation.architecture)
 
 
 def _known_network(name: str, workspace: Workspace) -> NetworkArgument:

@@ -8,8 +8,10 @@ import os
 import queue
 import signal
 import sys
+import sysconfig
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from importlib import import_module
@@ -131,6 +133,22 @@ def _is_ctrl_c(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt) and signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
+def _place(error: BaseException) -> str:
+    """Return file and line of the last frame of the user's code as the begin of a message; empty if there is none."""
+    frames = [each for each in traceback.extract_tb(error.__traceback__) if is_users_file(each.filename)]
+    if frames:
+        return f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}: "
+    return _place(error.__cause__) if error.__cause__ else ""
+
+
+def is_users_file(path: str) -> bool:
+    """Return whether a source file belongs neither to this program nor to Python nor to an installed package."""
+    root = Path(__file__).resolve().parents[2]
+    program = [str(root / name) for (name,) in _OURS]
+    installed = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    return not path.startswith(("<", *(f"{folder}{os.sep}" for folder in (*program, *installed))))
+
+
 def _line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
 
@@ -147,7 +165,7 @@ def called(name: str, seconds: float = _SECONDS) -> Iterator[None]:
     except BaseException as error:
         if _is_ctrl_c(error):
             raise
-        raise ContentError(f"{name} failed: {_line(error)}") from error
+        raise ContentError(f"{name} failed: {_place(error)}{_line(error)}") from error
 
 
 @contextmanager

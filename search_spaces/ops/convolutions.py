@@ -58,7 +58,8 @@ class Kernel(Op):
         return learned + kernel[0] * self.bias, out // kernel[0] * learned * height * width
 
 
-def _square(edge: int) -> Signature:
+def square_signature(edge: int) -> Signature:
+    """Return the arguments of a convolution with a window of ``edge`` x ``edge``."""
     return Signature(
         _CHANNELS, True, {**_WINDOW, **_GROUPS, **POSES, **_ENDS}, {"kernel_size": edge, "kernel_width": edge}
     )
@@ -70,9 +71,9 @@ def _strip(rows: int, columns: int) -> Signature:
 
 
 @written(
-    conv1x1=_square(1),
-    conv3x3=_square(3),
-    conv5x5=_square(5),
+    conv1x1=square_signature(1),
+    conv3x3=square_signature(3),
+    conv5x5=square_signature(5),
     conv3x1=_strip(3, 1),
     conv1x3=_strip(1, 3),
     conv1x5=_strip(1, 5),
@@ -116,7 +117,7 @@ class Conv(Kernel):
         if self.kernel_width is None:
             object.__setattr__(self, "kernel_width", self.kernel_size)
         if self.padding is None:
-            object.__setattr__(self, "padding", max(self.edges) // 2)
+            object.__setattr__(self, "padding", (max(self.edges) - 1) // 2)
 
     @property
     def edges(self) -> tuple[int, int]:

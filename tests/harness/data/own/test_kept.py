@@ -17,8 +17,8 @@ from harness.data.datasets import DATASETS, dataset
 from harness.data.other_images import labelled_images, own_images
 from harness.data.own import SourceOptions
 from harness.data.training_images import load
-from harness.searching.option_types import DATASET
 from harness.interface.estimator import SmallestClassifier
+from harness.searching.option_types import DATASET
 from harness.system.errors import ContentError, DataError, UsageError
 from harness.system.files import workspace
 from tests.harness.data.own.pictures import CLASSES, as_folder, as_idx, as_npz, pictures

@@ -1,0 +1,284 @@
+"""Operators of a PyTorch module, recorded by ``torch.export`` as a sequence with residual sums."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.fx import Graph, Node
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+from torch.fx.node import map_arg
+
+from harness.system.errors import ContentError
+from harness.system.user_code import called, is_users_file
+from search_spaces.network import Task
+
+BATCH = 2  # images in the recorded batch; more than one, so that a batch is not confused with a single channel
+_FINAL: dict[str, Callable[[Tensor], Tensor]] = {
+    "softmax": lambda values: values.softmax(1),
+    "log_softmax": lambda values: values.log_softmax(1),
+}
+
+
+class Untranslatable(ContentError):
+    """A module cannot be written in the notation; the message states the first reason."""
+
+
+@contextmanager
+def quiet(purpose: str) -> Iterator[None]:
+    """Run the user's module without output and without an effect on torch's global random generator.
+
+    Args:
+        purpose: Subject of the error message.
+
+    Raises:
+        ContentError: The module failed; the message names file and line.
+    """
+    logger = logging.getLogger("torch")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)  # torch.export logs the graph of a module that it cannot record
+    try:
+        with torch.random.fork_rng(devices=[]), called(purpose, seconds=0), _silence():
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        yield
+
+
+def _exported(module: nn.Module, task: Task) -> ExportedProgram:
+    try:
+        return torch.export.export(module, (torch.zeros(BATCH, *task.input_shape),), strict=False)
+    except GuardOnDataDependentSymNode as error:
+        raise ValueError("the control flow depends on the values of the images") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """A residual sum in a recorded graph.
+
+    Attributes:
+        steps: Operators of the branch, in order of execution.
+    """
+
+    steps: tuple[Node | Sum, ...]
+
+
+class Recording:
+    """The recorded operators of a module.
+
+    Attributes:
+        steps: Operators from the images to the logits, in order of execution.
+        notes: Sentences about operators that were left out.
+        final: Function that the module applies to the logits, such as a softmax.
+    """
+
+    def __init__(self, module: nn.Module, task: Task) -> None:
+        """Record a module in evaluation mode.
+
+        Raises:
+            ContentError: The module cannot be run or recorded.
+            Untranslatable: The operators are not a sequence with residual sums.
+        """
+        with quiet("recording the module"):
+            program = _exported(module, task)
+        signature = program.graph_signature
+        self._tensors = _tensor_names(module, {**signature.inputs_to_parameters, **signature.inputs_to_buffers})
+        self._shapes = {name: tuple(tensor.shape) for name, tensor in program.state_dict.items()}
+        self.notes: list[str] = []
+        self.final: Callable[[Tensor], Tensor] = _unchanged
+        graph = program.graph
+        for node in graph.nodes:
+            if _works_in_place(node) and self.name_of(node.args[0]):
+                name = self.name_of(node.args[0])
+                raise Untranslatable(f"{place_of(node)}the module changes {name} in evaluation mode")
+        _replace_overwritten(graph)
+        (self._images,) = (
+            node for node in graph.nodes if node.op == "placeholder" and node.name in signature.user_inputs
+        )
+        self._varying = _dependent_on(self._images, graph)
+        self._read: set[Node] = set()
+        self._sources: dict[Node, tuple[str, ...]] = {}
+        outputs = graph.output_node().args[0]
+        if len(outputs) != 1 or not isinstance(outputs[0], Node):
+            raise Untranslatable(f"the module returns {len(outputs)} values; expected one tensor")
+        self.steps = self._between(self._images, self._logits(outputs[0]))
+
+    def name_of(self, value: object) -> str | None:
+        """Return the name of the parameter or buffer that an operator gets, None for other values."""
+        return self._tensors.get(value.name) if isinstance(value, Node) else None
+
+    def shape_of_tensor(self, name: str) -> tuple[int, ...]:
+        """Return the shape of a parameter or buffer."""
+        return self._shapes[name]
+
+    def sources(self, node: Node) -> tuple[str, ...]:
+        """Return the names of the parameters and buffers from which a value is computed, without repeats."""
+        if node in self._varying:
+            return ()
+        if node not in self._sources:
+            name = self.name_of(node)
+            below = (source for each in node.all_input_nodes for source in self.sources(each))
+            self._sources[node] = tuple(dict.fromkeys(below)) if name is None else (name,)
+        return self._sources[node]
+
+    def value(self, node: Node, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Return the value of a node that depends on parameters only.
+
+        Args:
+            node: A node for which ``sources`` is not empty.
+            tensors: Value of each source, by name.
+        """
+        name = self.name_of(node)
+        if name is not None:
+            return tensors[name]
+        arguments, keywords = map_arg((node.args, dict(node.kwargs)), lambda each: self.value(each, tensors))
+        result: Tensor = node.target(*arguments, **keywords)  # type: ignore[operator]
+        return result
+
+    def _logits(self, output: Node) -> Node:
+        """Return the operator before a final softmax; note the softmax and set ``final``."""
+        name = operator(output)
+        if name not in _FINAL:
+            return output
+        dimension = output.args[1]
+        if dimension not in (1, 1 - len(shape_of(output))):
+            raise Untranslatable(f"{place_of(output)}{name} over dimension {dimension} is not over the classes")
+        self.notes.append(f"the final {name} is left out, because the loss contains a softmax")
+        self.final = _FINAL[name]
+        before = output.args[0]
+        assert isinstance(before, Node)
+        return before
+
+    def _between(self, first: Node, last: Node) -> tuple[Node | Sum, ...]:
+        """Return the operators after ``first`` up to ``last``, in order of execution."""
+        steps: list[Node | Sum] = []
+        node = last
+        while node is not first:
+            if node not in self._varying:
+                raise Untranslatable("the output does not depend on the images")
+            if node in self._read:
+                raise Untranslatable(f"{place_of(node)}the result of {operator(node)} is used in several places")
+            self._read.add(node)
+            inputs = [each for each in node.all_input_nodes if each in self._varying]
+            if len(inputs) == 1:
+                steps.append(node)
+                node = inputs[0]
+            elif operator(node) == "add" and not node.kwargs:
+                node, branch = self._ordered(inputs, node)
+                steps.append(Sum(self._between(node, branch)))
+            else:
+                raise Untranslatable(f"{place_of(node)}{operator(node)} of {len(inputs)} values is not in the notation")
+        return tuple(reversed(steps))
+
+    def _ordered(self, terms: Sequence[Node], node: Node) -> tuple[Node, Node]:
+        """Return the two terms of a sum, first the term from which the second term is computed."""
+        left, right = terms
+        if left in _ancestors(right):
+            return left, right
+        if right in _ancestors(left):
+            return right, left
+        rule = "the notation only adds a value and the result of layers on this value"
+        raise Untranslatable(f"{place_of(node)}a sum of two branches is not in the notation; {rule}")
+
+
+def operators(steps: Sequence[Node | Sum]) -> Iterator[Node]:
+    """Yield all operators of a sequence, in order of execution."""
+    for step in steps:
+        if isinstance(step, Sum):
+            yield from operators(step.steps)
+        else:
+            yield step
+
+
+def operator(node: Node) -> str:
+    """Return the name of an operator without its overload; ``relu`` for ``relu_``, which works in place."""
+    return _overload(node).removesuffix("_")
+
+
+def _overload(node: Node) -> str:
+    name, _, _ = str(getattr(node.target, "__name__", node.target)).partition(".")
+    return name
+
+
+def arguments_of(node: Node) -> dict[str, Any]:
+    """Return the arguments of an operator by name, including defaults."""
+    schema = node.target._schema.arguments  # type: ignore[union-attr]
+    given = dict(zip((each.name for each in schema), node.args, strict=False)) | dict(node.kwargs)
+    return {each.name: given.get(each.name, each.default_value) for each in schema}
+
+
+def shape_of(node: Node) -> tuple[int, ...]:
+    """Return the shape of the result of an operator, with the batch."""
+    return tuple(node.meta["val"].shape)
+
+
+def place_of(node: Node) -> str:
+    """Return file and line of the user's code as the begin of a message; empty if unknown."""
+    lines = [line.strip() for line in (node.meta.get("stack_trace") or "").splitlines()]
+    places = [line.removeprefix('File "').partition('", line ') for line in lines if line.startswith("File ")]
+    users = [(path, rest) for path, _, rest in places if is_users_file(path)]
+    if not users:
+        return ""
+    path, rest = users[-1]
+    line, _, _ = rest.partition(",")
+    return f"{os.path.basename(path)}:{line}: "
+
+
+def _unchanged(values: Tensor) -> Tensor:
+    return values
+
+
+def _tensor_names(module: nn.Module, inputs: Mapping[str, str]) -> dict[str, str]:
+    """Return the name of each parameter and buffer by the name in the graph; a shared tensor keeps its first name."""
+    parameters = dict(module.named_parameters(remove_duplicate=False))
+    named: dict[str, Tensor] = parameters | dict(module.named_buffers(remove_duplicate=False))
+    first: dict[int, str] = {}
+    for name, tensor in named.items():
+        first.setdefault(id(tensor), name)
+    return {graph_name: first[id(named[name])] for graph_name, name in inputs.items()}
+
+
+def _works_in_place(node: Node) -> bool:
+    return node.op == "call_function" and _overload(node).endswith("_")
+
+
+def _replace_overwritten(graph: Graph) -> None:
+    """Let all operators after an operator that works in place, such as ``relu_``, read the new value."""
+    order = {node: index for index, node in enumerate(graph.nodes)}
+    for node in graph.nodes:
+        if _works_in_place(node):
+            position = order[node]
+            later = {each for each in graph.nodes if order[each] > position}
+            node.args[0].replace_all_uses_with(node, later.__contains__)
+
+
+def _dependent_on(first: Node, graph: Graph) -> set[Node]:
+    dependent = {first}
+    for node in graph.nodes:
+        if not dependent.isdisjoint(node.all_input_nodes):
+            dependent.add(node)
+    return dependent
+
+
+def _ancestors(node: Node) -> set[Node]:
+    found: set[Node] = set()
+    waiting = list(node.all_input_nodes)
+    while waiting:
+        each = waiting.pop()
+        if each not in found:
+            found.add(each)
+            waiting += each.all_input_nodes
+    return found

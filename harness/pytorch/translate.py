@@ -1,0 +1,465 @@
+"""Translation of PyTorch modules into the notation of networks.
+
+``torch.export`` records the module in evaluation mode as a graph of ATen operators, in which layers, functions and
+methods have the same form (``recording.py``). Each operator becomes an op of the notation. A kernel or a scale that is
+computed from a parameter is compared with the kernels and scales of ``search_spaces.modules`` on random values, so that
+kernels in poses are recognised.
+
+The translation is checked: the network gets the weights of the module, and must have the same number of parameters, the
+same outputs and the same gradients.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import Node
+
+from harness.pytorch.recording import (
+    BATCH,
+    Recording,
+    Sum,
+    Untranslatable,
+    arguments_of,
+    operator,
+    operators,
+    place_of,
+    quiet,
+    shape_of,
+)
+from harness.training.modules import TorchNetwork, build
+from search_spaces.errors import SearchSpaceError
+from search_spaces.modules import in_poses, pose_matrix
+from search_spaces.network import Architecture, Task, analyse
+from search_spaces.ops import (
+    SIGNATURES,
+    AvgPool,
+    BatchNorm,
+    DepthwiseConv,
+    Dropout,
+    Dropout2d,
+    GlobalAvgPool,
+    Kernel,
+    LeakyReLU,
+    Linear,
+    MaxPool,
+    Op,
+    PoseLinear,
+    PReLU,
+    ReLU,
+    Residual,
+    Shape,
+    Swish,
+    Unshuffle,
+    shape_text,
+)
+
+_OUTPUT_TOLERANCE = 1e-5  # largest difference of outputs, relative to the largest output if that exceeds 1
+_GRADIENT_TOLERANCE = 1e-4  # the same for the gradients of the parameters
+_POSES = (2, 4, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """A module in the notation.
+
+    Attributes:
+        architecture: The network.
+        weights: For each op with tensors, in order of execution: the names of the module's tensors, by the names of the
+            tensors in the torch module of the op.
+        notes: Sentences about parts that the network leaves out or computes differently.
+    """
+
+    architecture: Architecture
+    weights: tuple[Mapping[str, str], ...]
+    notes: tuple[str, ...]
+
+
+def translate(module: nn.Module, task: Task) -> Translation:
+    """Return a module in the notation, with equal parameters, outputs and gradients.
+
+    Args:
+        module: Maps images (batch, channels, rows, columns) to logits, probabilities or their logarithms,
+            (batch, classes) or (batch, classes, 1, 1). The module is not changed.
+        task: Shape of the images and number of classes.
+
+    Raises:
+        Untranslatable: The notation lacks an operator of the module, or the module is not a sequence with residual
+            sums, or the check of the translation failed.
+        ContentError: The module cannot be run or recorded.
+    """
+    with quiet("copying the module"):
+        module = copy.deepcopy(module).eval()
+    recording = Recording(module, task)
+    reader = _Reader(recording, task)
+    ops = reader.ops_of(recording.steps)
+    try:
+        architecture = Architecture(ops)
+        analyse(architecture, task)
+    except SearchSpaceError as error:
+        raise Untranslatable(error.message) from error
+    used = {name for names in reader.weights for name in names.values()}
+    unused = {name: parameter.numel() for name, parameter in module.named_parameters() if name not in used}
+    notes = list(recording.notes)
+    if unused:
+        names = ", ".join(unused)
+        notes.append(f"{sum(unused.values()):,} parameters are left out, on which the output does not depend: {names}")
+    translation = Translation(architecture, tuple(reader.weights), tuple(notes))
+    _check(module, translation, recording.final, task)
+    return translation
+
+
+def with_weights(translation: Translation, tensors: Mapping[str, Tensor], task: Task) -> TorchNetwork:
+    """Return the network of a translation with the weights of the module.
+
+    Args:
+        translation: The translation of the module.
+        tensors: Parameters and buffers of the module, by name.
+        task: Shape of the images and number of classes.
+    """
+    network = build(translation.architecture, task)
+    with torch.no_grad():
+        for part, names in zip(_parts_with_tensors(network), translation.weights, strict=True):
+            for name, tensor_name in names.items():
+                getattr(part, name).copy_(tensors[tensor_name])
+    return network
+
+
+def _parts_with_tensors(network: TorchNetwork) -> list[nn.Module]:
+    """Return the modules with parameters or buffers of their own, in order of execution."""
+    return [part for part in network.modules() if part._parameters or part._buffers]
+
+
+class _Reader:
+    """Ops of recorded operators.
+
+    Attributes:
+        weights: Names of the tensors of each op, see ``Translation``.
+    """
+
+    def __init__(self, recording: Recording, task: Task) -> None:
+        self.weights: list[Mapping[str, str]] = []
+        self._recording = recording
+        self._shape: Shape = task.input_shape
+        self._uses = Counter(
+            source
+            for node in operators(recording.steps)
+            for each in node.all_input_nodes
+            for source in recording.sources(each)
+        )
+
+    def ops_of(self, steps: Sequence[Node | Sum]) -> tuple[Op, ...]:
+        """Return the ops of recorded operators; an operator that only changes the shape has no op."""
+        ops: list[Op] = []
+        for step in steps:
+            place = "" if isinstance(step, Sum) else place_of(step)
+            before = self._shape
+            op = Residual(self.ops_of(step.steps)) if isinstance(step, Sum) else self._op_of(step)
+            try:
+                self._shape = before if op is None else op.shape(before)
+            except SearchSpaceError as error:
+                raise Untranslatable(f"{place}{error.message}") from error
+            if isinstance(step, Node):
+                self._check_shape(step)
+            if op is not None:
+                ops.append(op)
+        return tuple(ops)
+
+    def _op_of(self, node: Node) -> Op | None:
+        translator = _TRANSLATORS.get(operator(node))
+        if translator is None:
+            raise _lacks(node, operator(node))
+        return translator(self, node)
+
+    def _check_shape(self, node: Node) -> None:
+        """Raise Untranslatable unless the result of an operator is the map, flattened or with poses joined."""
+        batch, *recorded = shape_of(node)
+        allowed = [self._shape, (math.prod(self._shape),)]
+        allowed += [(self._shape[0] // poses, math.prod(self._shape[1:]) * poses) for poses in _POSES]
+        if batch != BATCH or _without_ones(recorded) not in map(_without_ones, allowed):
+            shapes = f"{shape_text(tuple(recorded))} values per image, expected {shape_text(self._shape)}"
+            raise Untranslatable(f"{place_of(node)}{operator(node)} returns {shapes}")
+
+    def _add_weights(self, node: Node, tensors: Mapping[str, Any], *, shared: Sequence[str] = ()) -> None:
+        """Note the tensors of an op; a tensor that is not ``shared`` must not be used by another op."""
+        names = {}
+        for name, value in tensors.items():
+            if value is None:
+                continue
+            sources = self._recording.sources(value)
+            is_statistic = name.startswith("running")
+            if len(sources) != 1 or (is_statistic and self._recording.name_of(value) is None):
+                raise _lacks(node, f"{operator(node)} with a computed {name}")
+            names[name] = sources[0]
+            if name not in shared and self._uses[sources[0]] > 1:
+                raise Untranslatable(f"{place_of(node)}{sources[0]} is used several times")
+        self.weights.append(names)
+
+    def _poses_of(self, value: Node, posed: Callable[[Tensor, int], Tensor]) -> int:
+        """Return the number of poses in which a tensor of an op repeats a parameter; 1 for the parameter itself.
+
+        Args:
+            value: The tensor, which has a single source.
+            posed: Return all poses of a parameter, given the number of poses.
+        """
+        (source,) = self._recording.sources(value)
+        if self._recording.name_of(value) is not None:
+            return 1
+        learned = torch.randn(self._recording.shape_of_tensor(source), generator=torch.Generator().manual_seed(0))
+        actual = self._recording.value(value, {source: learned})
+        for poses in _POSES:
+            try:
+                expected = posed(learned, poses)
+            except RuntimeError:  # the channels are not a multiple of the poses
+                continue
+            if expected.shape == actual.shape and torch.equal(expected, actual):
+                return poses
+        raise Untranslatable(f"{place_of(value)}the notation has no form of {source} like {operator(value)}")
+
+    def _tie_of(self, name: str) -> str | None:
+        """Return the name of a tie for a tensor that several ops use, else None."""
+        return f"t{list(self._uses).index(name) + 1}" if self._uses[name] > 1 else None
+
+    def convolution(self, node: Node) -> Op:
+        """Return the op of ``conv2d``."""
+        arguments = arguments_of(node)
+        weight = arguments["weight"]
+        bias = arguments["bias"]
+        if set(arguments["dilation"]) != {1}:
+            raise _lacks(node, "a dilated convolution")
+        stride = _single(node, arguments["stride"], "stride")
+        out, _, rows, columns = shape_of(weight)
+        self._add_weights(node, {"weight": weight, "bias": bias}, shared=("weight",))
+        tie = self._tie_of(self.weights[-1]["weight"])
+        name = f"conv{rows}x{columns}"
+        if name not in SIGNATURES:
+            raise _lacks(node, f"a kernel of {rows}x{columns}")
+        poses = self._poses_of(weight, in_poses)
+        if bias is not None and self._poses_of(bias, _repeated) != poses:
+            raise _lacks(node, "a bias with other poses than the kernel")
+        paddings = _paddings(node, arguments["padding"], (rows, columns))
+        groups = arguments["groups"]
+        is_depthwise = groups == self._shape[0] == out and (rows, columns) == (3, 3) and out > 1
+        op: Kernel
+        if is_depthwise:
+            op = DepthwiseConv(max(paddings), stride, bias is not None, tie, poses)
+        else:
+            made = SIGNATURES[name].make(
+                out_channels=out,
+                padding=max(paddings),
+                stride=stride,
+                bias=bias is not None,
+                tie=tie,
+                groups=groups,
+                poses=poses,
+            )
+            assert isinstance(made, Kernel)
+            op = made
+        if op.paddings != paddings:
+            raise _lacks(node, f"a {name} with the padding {paddings}")
+        return op
+
+    def normalisation(self, node: Node) -> Op:
+        """Return the op of ``batch_norm``."""
+        arguments = arguments_of(node)
+        scale = arguments["weight"]
+        usual = nn.BatchNorm2d(1)
+        if arguments["running_mean"] is None:
+            raise _lacks(node, "batch normalisation without running statistics")
+        if arguments["bias"] is None:
+            raise _lacks(node, "batch normalisation without a shift")
+        if arguments["eps"] != usual.eps:
+            raise _lacks(node, f"batch normalisation with eps={arguments['eps']:g}")
+        if arguments["momentum"] != usual.momentum:
+            note = f"batch normalisation has the momentum {usual.momentum} in place of {arguments['momentum']:g}"
+            self._note(note)
+        names = ("weight", "bias", "running_mean", "running_var")
+        self._add_weights(node, {name: arguments[name] for name in names}, shared=("weight", "bias"))
+        poses = self._poses_of(arguments["bias"], _repeated)
+        if scale is not None and self._poses_of(scale, _repeated) != poses:
+            raise _lacks(node, "batch normalisation with other poses in the scale than in the shift")
+        (statistics,) = shape_of(arguments["running_mean"])
+        joined = self._shape[0] // statistics
+        tie = self._tie_of(self.weights[-1]["bias"])
+        return BatchNorm(unscaled=scale is None, poses=max(poses, joined), shared=joined > 1, tie=tie)
+
+    def _note(self, note: str) -> None:
+        if note not in self._recording.notes:
+            self._recording.notes.append(note)
+
+    def pool(self, node: Node) -> Op:
+        """Return the op of ``max_pool2d`` or ``avg_pool2d``."""
+        arguments = arguments_of(node)
+        rows, columns = self._map(node)
+        size = _single(node, arguments["kernel_size"], "window")
+        covers = (rows, columns) == (size, size)
+        stride = _single(node, arguments["stride"] or size, "stride")
+        if stride != size and not covers:
+            raise _lacks(node, f"a pooling of {size}x{size} with stride {stride}")
+        if _single(node, arguments["padding"], "padding") or set(arguments.get("dilation", [1])) != {1}:
+            raise _lacks(node, "a pooling with padding or dilation")
+        if arguments["ceil_mode"] and (rows % size or columns % size):
+            raise _lacks(node, "a pooling with ceil_mode=True")
+        if operator(node) == "max_pool2d":
+            return MaxPool(size)
+        return GlobalAvgPool() if covers else AvgPool(size)
+
+    def _map(self, node: Node) -> tuple[int, int]:
+        """Return rows and columns of the map that an operator gets."""
+        if len(self._shape) != 3:
+            raise _lacks(node, f"{operator(node)} of {self._shape[0]} values")
+        return self._shape[1], self._shape[2]
+
+    def adaptive_pool(self, node: Node) -> Op | None:
+        """Return the op of ``adaptive_avg_pool2d``: global, windows of equal size, or None without effect."""
+        rows, columns = self._map(node)
+        out_rows, out_columns = arguments_of(node)["output_size"]
+        if (out_rows, out_columns) == (rows, columns):
+            return None
+        if (out_rows, out_columns) == (1, 1):
+            return GlobalAvgPool()
+        size = rows // out_rows
+        if (out_rows * size, out_columns * size) != (rows, columns):
+            raise _lacks(node, f"a pooling of {rows}x{columns} to {out_rows}x{out_columns}")
+        return AvgPool(size)
+
+    def mean(self, node: Node) -> Op:
+        """Return global average pooling for a mean over rows and columns."""
+        self._map(node)
+        arguments = arguments_of(node)
+        dimensions = tuple(arguments["dim"] or ())
+        if len(shape_of(arguments["self"])) != 4 or sorted(each % 4 for each in dimensions) != [2, 3]:
+            raise _lacks(node, f"a mean over the dimensions {dimensions}")
+        return GlobalAvgPool()
+
+    def dropout(self, node: Node) -> Op:
+        """Return the op of ``dropout`` or ``feature_dropout``."""
+        arguments = arguments_of(node)
+        rate = arguments["p"]
+        if arguments["train"] and rate:
+            raise Untranslatable(
+                f"{place_of(node)}this dropout changes values in evaluation mode too; pass training=self.training"
+            )
+        is_map = len(shape_of(node)) == 4
+        return Dropout2d(rate) if operator(node) == "feature_dropout" and is_map else Dropout(rate)
+
+    def linear(self, node: Node) -> Op:
+        """Return the op of ``linear``."""
+        arguments = arguments_of(node)
+        weight = arguments["weight"]
+        if len(shape_of(arguments["input"])) != 2:
+            raise _lacks(node, "a linear layer over the columns of a map")
+        if arguments["bias"] is None:
+            raise _lacks(node, "a linear layer without biases")
+        self._add_weights(node, {"weight": weight, "bias": arguments["bias"]})
+        out = shape_of(weight)[0]
+        poses = self._poses_of(weight, pose_matrix)
+        return Linear(out) if poses == 1 else PoseLinear(out, poses)
+
+    def prelu(self, node: Node) -> Op:
+        """Return the op of ``prelu``."""
+        weight = arguments_of(node)["weight"]
+        if math.prod(shape_of(weight)) != 1:
+            raise _lacks(node, "a PReLU with a slope per channel")
+        self._add_weights(node, {"weight": weight})
+        return PReLU()
+
+
+def _without_ones(shape: Iterable[int]) -> tuple[int, ...]:
+    return tuple(edge for edge in shape if edge != 1)
+
+
+def _lacks(node: Node, subject: str) -> Untranslatable:
+    return Untranslatable(f"{place_of(node)}{subject} is not in the notation")
+
+
+def _single(node: Node, values: Any, name: str) -> int:
+    """Return the only value of an argument that may differ between rows and columns."""
+    distinct = set(values) if isinstance(values, Sequence) else {values}
+    if len(distinct) != 1:
+        raise _lacks(node, f"{operator(node)} with the {name} {tuple(values)}")
+    return int(distinct.pop())
+
+
+def _paddings(node: Node, padding: Any, window: tuple[int, int]) -> tuple[int, int]:
+    """Return the zeros added on each side of rows and of columns."""
+    if padding == "valid":
+        return 0, 0
+    if padding == "same":
+        if any(edge % 2 == 0 for edge in window):
+            raise _lacks(node, "padding='same' of a kernel of even size")
+        return window[0] // 2, window[1] // 2
+    return padding[0], padding[-1]
+
+
+def _repeated(values: Tensor, poses: int) -> Tensor:
+    return values.repeat_interleave(poses)
+
+
+_SHAPE_ONLY = ("view", "reshape", "flatten", "squeeze", "unsqueeze", "contiguous", "clone", "alias", "detach", "to")
+_TRANSLATORS: dict[str, Callable[[_Reader, Node], Op | None]] = {
+    "conv2d": _Reader.convolution,
+    "batch_norm": _Reader.normalisation,
+    "relu": lambda reader, node: ReLU(),
+    "leaky_relu": lambda reader, node: LeakyReLU(arguments_of(node)["negative_slope"]),
+    "prelu": _Reader.prelu,
+    "silu": lambda reader, node: Swish(),
+    "max_pool2d": _Reader.pool,
+    "avg_pool2d": _Reader.pool,
+    "adaptive_avg_pool2d": _Reader.adaptive_pool,
+    "mean": _Reader.mean,
+    "dropout": _Reader.dropout,
+    "feature_dropout": _Reader.dropout,
+    "linear": _Reader.linear,
+    "pixel_unshuffle": lambda reader, node: Unshuffle(arguments_of(node)["downscale_factor"]),
+    **dict.fromkeys(_SHAPE_ONLY, lambda reader, node: None),
+}
+
+
+def _check(module: nn.Module, translation: Translation, final: Callable[[Tensor], Tensor], task: Task) -> None:
+    """Raise Untranslatable unless module and network have equal parameters, outputs and gradients.
+
+    The tensors of the module get random values, so that no difference is hidden by first values such as the 1 and the 0
+    of batch normalisation.
+    """
+    named: dict[str, Tensor] = dict(module.named_parameters()) | dict(module.named_buffers())
+    used = {name for names in translation.weights for name in names.values()}
+    counted = sum(parameter.numel() for name, parameter in module.named_parameters() if name in used)
+    expected = analyse(translation.architecture, task).parameters
+    if counted != expected:
+        raise Untranslatable(f"the module has {counted:,} parameters, its translation {expected:,}")
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, tensor_name in (item for names in translation.weights for item in names.items()):
+            tensor = named[tensor_name]
+            noise = torch.randn(tensor.shape, generator=generator)
+            tensor.copy_(noise.abs() + 0.5 if name == "running_var" else tensor + 0.1 * noise)
+    network = with_weights(translation, named, task).eval()
+    images = torch.randn(BATCH, *task.input_shape, generator=generator)
+    factors = torch.randn(BATCH, task.classes, generator=generator)
+    ours = final(network(images))
+    with quiet("the gradient of the module"):
+        theirs = torch.flatten(module(images), 1)
+        (theirs * factors).sum().backward()
+    _compare("outputs", ours, theirs, _OUTPUT_TOLERANCE)
+    (ours * factors).sum().backward()
+    for part, names in zip(_parts_with_tensors(network), translation.weights, strict=True):
+        for name in names.keys() & part._parameters.keys():
+            tensor_name = names[name]
+            gradients = (getattr(part, name).grad, named[tensor_name].grad)
+            _compare(f"gradients of {tensor_name}", *gradients, _GRADIENT_TOLERANCE)
+
+
+def _compare(subject: str, ours: Tensor | None, theirs: Tensor | None, tolerance: float) -> None:
+    assert ours is not None
+    assert theirs is not None
+    difference = (ours - theirs).abs().max().item()
+    if not difference <= tolerance * max(1.0, theirs.abs().max().item()):
+        raise Untranslatable(f"the {subject} of the module and of its translation differ by {difference:.3g}")

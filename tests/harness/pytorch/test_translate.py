@@ -1,0 +1,223 @@
+"""PyTorch modules become the network from which their source was written, or are refused with a reason."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+import harness
+from harness.pytorch.load import load_module
+from harness.pytorch.recording import Untranslatable
+from harness.pytorch.translate import translate, with_weights
+from harness.system.errors import ContentError, HarnessError, UsageError
+from harness.training.modules import build
+from search_spaces.catalog import PRESETS, SPACES, space
+from search_spaces.network import MNIST, Architecture
+from search_spaces.notation import parse_network
+from search_spaces.ops import flat
+from search_spaces.space import draw_uniform
+from tests.harness.pytorch.sources import HEAD, STYLES, source_of
+
+CHOSEN = {  # networks of every op that plain torch has, in the notation
+    "plain": "conv3x3(8, bias) relu bn dropout(0.1) | maxpool | conv1x1(4) conv5x5(6, pad=0) leaky(0.2) gap linear(10)",
+    "strided": "conv3x3(6, stride=2) bn prelu conv3x1(4) conv1x3(8, groups=2) swish dropout2d(0.2) conv1x1(10) gap",
+    "depthwise": "unshuffle(2) conv3x3(8) relu dwconv3x3(bias) bn conv1x1(8) avgpool(2) linear(16) bn relu linear(10)",
+    "summed": "conv3x3(8) bn relu res(conv3x3(8) bn relu res(conv1x1(8)) conv3x3(8)) relu maxpool conv3x3(10) gap",
+    "tied": "conv3x3(8) conv3x3(8, tie=a) bn relu conv3x3(8, tie=a) maxpool conv3x3(8, tie=a) gap linear(10)",
+}
+
+
+def loaded(text: str, folder: Path) -> nn.Module:
+    path = folder / "net.py"
+    path.write_text(text)
+    return load_module(f"{path}:Net")
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("name", CHOSEN)
+def test_a_written_network_becomes_its_notation(name: str, style: str, tmp_path: Path) -> None:
+    expected = parse_network(CHOSEN[name], MNIST)
+
+    module = loaded(source_of(expected, MNIST, style), tmp_path)
+
+    assert translate(module, MNIST).architecture == expected
+
+
+def drawn(count: int, *, posed: bool) -> list[Architecture]:
+    """Return feasible networks of all spaces for MNIST; ``posed`` adds networks with kernels in poses."""
+    found: list[Architecture] = []
+    rng = random.Random(1)
+    spaces = [space(name, MNIST) for name in SPACES if "series" not in name]
+    while len(found) < count:
+        network = draw_uniform(rng.choice(spaces), rng, 20_000).architecture
+        in_torch = all(getattr(op, "poses", 1) == 1 and not getattr(op, "unscaled", False) for op in flat(network.ops))
+        if posed or in_torch:
+            found.append(network)
+    return found
+
+
+@pytest.mark.nightly
+def test_three_hundred_drawn_networks_in_five_styles_become_their_notation(tmp_path: Path) -> None:
+    for index, expected in enumerate(drawn(300, posed=False)):
+        module = loaded(source_of(expected, MNIST, STYLES[index % 5]), tmp_path)
+        assert translate(module, MNIST).architecture == expected
+
+
+def test_modules_of_this_program_become_their_network_in_poses_too() -> None:
+    for network in drawn(12, posed=True):
+        assert translate(build(network, MNIST), MNIST).architecture == network
+
+
+def test_weights_of_the_module_give_its_outputs() -> None:
+    torch.manual_seed(0)
+    module = build(parse_network(CHOSEN["summed"], MNIST), MNIST).eval()
+    tensors = dict(module.named_parameters()) | dict(module.named_buffers())
+
+    network = with_weights(translate(module, MNIST), tensors, MNIST).eval()
+
+    images = torch.randn(5, 1, 28, 28)
+    torch.testing.assert_close(network(images), module(images))
+
+
+def test_a_function_that_works_in_place_changes_the_shortcut_too() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(1, 10, 3), nn.Conv2d(10, 10, 3, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.first(x)
+            y = functional.relu(x, inplace=True)
+            return (x + self.second(y)).mean((2, 3))
+
+    text = str(translate(Net(), MNIST).architecture)
+
+    assert text == "conv3x3(10, pad=0, bias) relu res(conv3x3(10, bias)) gap"
+
+
+def test_a_final_softmax_is_left_out_and_reported() -> None:
+    module = nn.Sequential(nn.Conv2d(1, 10, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LogSoftmax(dim=1))
+
+    translation = translate(module, MNIST)
+
+    assert str(translation.architecture) == "conv3x3(10, pad=0, bias) gap"
+    assert len(translation.notes) == 1
+
+
+def test_parameters_without_effect_are_left_out_and_reported() -> None:
+    module = nn.Sequential(nn.Conv2d(1, 10, 3), nn.AdaptiveAvgPool2d(1))
+    module.register_parameter("idle", nn.Parameter(torch.zeros(7)))
+
+    translation = translate(module, MNIST)
+
+    assert str(translation.architecture) == "conv3x3(10, pad=0, bias) gap"
+    assert [("idle" in note, "7" in note) for note in translation.notes] == [(True, True)]
+
+
+FORWARD = "return self.c(x).mean((2, 3))"
+REFUSED = {  # body of __init__, body of forward, word of the reason
+    "control flow": ("", "if x.sum() > 0: x = -x\n        " + FORWARD, "control flow"),
+    "other channels": ("self.c = nn.Conv2d(3, 10, 3)", FORWARD, "channels"),
+    "failing": ("raise ValueError('no way')", FORWARD, "no way"),
+    "leaving": ("raise SystemExit(3)", FORWARD, "SystemExit"),
+    "random": ("", "return self.c(x + torch.rand(1)).mean((2, 3))", "add"),
+    "lazy": ("self.c = nn.LazyConv2d(10, 3)", FORWARD, "LazyModule"),
+    "counter": ("self.register_buffer('n', torch.zeros(1))", "self.n.add_(1)\n        " + FORWARD, "changes n"),
+    "batch mixed": ("", "return self.c(x).view(-1, 10)", "view"),
+    "nine outputs": ("self.c = nn.Conv2d(1, 9, 3)", FORWARD, "9x1x1"),
+    "two results": ("", "x = self.c(x).mean((2, 3))\n        return x, x", "2 values"),
+    "cuda": ("self.c = nn.Conv2d(1, 10, 3).to('cuda:7')", FORWARD, "failed"),
+    "complex": ("", "return torch.fft.fft2(self.c(x)).abs().mean((2, 3))", "fft"),
+    "dropout that is always on": ("", "return F.dropout(self.c(x), 0.1).mean((2, 3))", "evaluation"),
+    "softmax over the batch": ("", "return F.softmax(self.c(x).mean((2, 3)), dim=0)", "dimension 0"),
+    "other operator": ("self.q = nn.GroupNorm(2, 10)", "return self.q(self.c(x)).mean((2, 3))", "group_norm"),
+    "two branches": ("self.d = nn.Conv2d(1, 10, 3)", "return (self.c(x) + self.d(x)).mean((2, 3))", "branches"),
+    "shared statistics": ("self.b = nn.BatchNorm2d(10)", "return self.b(self.b(self.c(x))).mean((2, 3))", "several"),
+    "overlapping pool": ("", "return F.max_pool2d(self.c(x), 3, 2).mean((2, 3))", "stride 2"),
+    "other eps": ("self.b = nn.BatchNorm2d(10, eps=0.001)", "return self.b(self.c(x)).mean((2, 3))", "eps"),
+    "slopes": ("self.p = nn.PReLU(10)", "return self.p(self.c(x)).mean((2, 3))", "PReLU"),
+    "integers": ("self.c = nn.Embedding(10, 10)", "return self.c(x).mean((1, 2, 3))", "failed"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_module_outside_of_the_notation_is_refused_in_one_line(
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, forward, reason = REFUSED[case]
+    text = (
+        f"{HEAD}class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        f"        self.c = nn.Conv2d(1, 10, 3)\n        {first}\n\n    def forward(self, x):\n        {forward}\n"
+    )
+
+    with pytest.raises(ContentError, match=reason) as caught:
+        translate(loaded(text, tmp_path), MNIST)
+
+    assert "\n" not in caught.value.message
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_module_that_prints_and_seeds_changes_neither_output_nor_generator(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = f"{HEAD}torch.manual_seed(7)\nclass Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+    text += "        print('made')\n        self.c = nn.Conv2d(1, 10, 3)\n    def forward(self, x):\n"
+    text += f"        torch.manual_seed(7)\n        print(x.shape)\n        {FORWARD}\n"
+    state = torch.get_rng_state()
+
+    translate(loaded(text, tmp_path), MNIST)
+
+    assert torch.equal(torch.get_rng_state(), state)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "reason"),
+    [
+        ("class Net:\n    pass\n", "Net", "not a PyTorch module"),
+        ("Net = 3\n", "Net", "not a PyTorch module"),
+        ("def Net(width): pass\n", "Net", "width"),
+        ("Net = 3\n", "Nets", "defines no Nets"),
+        ("import nowhere_at_all\n", "Net", "nowhere_at_all"),
+        ("def Net(\n", "Net", "SyntaxError"),
+    ],
+)
+def test_a_name_that_is_no_module_is_refused_in_one_line(text: str, name: str, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(text)
+
+    with pytest.raises(HarnessError, match=reason) as caught:
+        load_module(f"{tmp_path / 'net.py'}:{name}")
+
+    assert "\n" not in caught.value.message
+
+
+def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no file"):
+        load_module(f"{tmp_path / 'net.py'}:Net")
+
+
+def test_functions_take_the_module_itself_its_class_and_its_name(tmp_path: Path) -> None:
+    class Net(nn.Sequential):
+        def __init__(self) -> None:
+            super().__init__(nn.Conv2d(1, 10, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+    (tmp_path / "net.py").write_text(f"{HEAD}Net = nn.Sequential(nn.Conv2d(1, 10, 3), nn.AdaptiveAvgPool2d(1))\n")
+    expected = harness.explain("conv3x3(10, pad=0, bias) gap").architecture.hash
+
+    for network in (Net(), Net, f"{tmp_path / 'net.py'}:Net"):
+        assert harness.explain(network).architecture.hash == expected
+
+
+def test_presets_are_unchanged_by_the_way_through_torch() -> None:
+    for text in PRESETS.values():
+        network = parse_network(text, MNIST)
+        assert translate(build(network, MNIST), MNIST).architecture == network
+
+
+def test_untranslatable_is_a_content_error() -> None:
+    assert issubclass(Untranslatable, ContentError)
