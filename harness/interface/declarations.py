@@ -274,6 +274,7 @@ DECLARED: dict[str, dict[str, Any]] = {
     "torch": {"help": "Also count with torch, torchsummary and fvcore."},
     "c": {"type": FILE, "help": "Folder to write, with the integer network as C."},
     "onnx": {"type": FILE, "help": "ONNX file to write."},
+    "pytorch": {"type": FILE, "help": "Folder to write, with the network and its training as plain PyTorch."},
     "safetensors": {"type": FILE, "help": "File to write, with the weights as safetensors."},
     "out": {"type": FILE, "help": "File to write, with the weights as safetensors."},
     "retrain": {"help": "Train a recorded seed again; required if the weights of the seed are not kept."},
