@@ -9,10 +9,10 @@ import click
 from harness.interface import api, options
 
 
-@click.command(short_help="Write a network as ONNX, safetensors or C.")
+@click.command(short_help="Write a network as PyTorch, ONNX, safetensors or C.")
 @options.of(api.export)
 def export(as_json: bool, **arguments: Any) -> int:
-    """Write a trained NETWORK as ONNX, safetensors or C, for use in external programs.
+    """Write a trained NETWORK as PyTorch, ONNX, safetensors or C, for use in external programs.
 
     The weights of a recorded seed are read from records/weights. A network without a record is trained on all training
     images with this seed, and so is a recorded network with --retrain; the test set is not read. On the same kind of
@@ -25,10 +25,14 @@ def export(as_json: bool, **arguments: Any) -> int:
     the scale of the numbers.
     Exit code 6 if packages are missing, 3 if training diverges; then nothing is written.
 
+    The folder of PyTorch does not need harness: model.py has the network as a class, weights.pt its weights,
+    evaluate.py counts the errors on the test images, and train.py trains with the same recipe.
+
     With --chip a folder of C is written only if the network fits the chip; manifest.json then states the fit.
 
     \b
     harness export eab8ff --onnx digits.onnx
+    harness export eab8ff --pytorch digits
     harness export eab8ff --c digits --chip RP2040
     harness export 4b8be5 --seed 3 --onnx net.onnx --safetensors net.safetensors
     """

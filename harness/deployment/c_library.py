@@ -100,20 +100,20 @@ def check_folder(folder: Path) -> None:
 def files_of(library: Library) -> dict[str, str]:
     """Return the text of each file, by path relative to the folder."""
     context = _context(library)
-    texts = {path: _environment().get_template(template).render(context) for path, template in _paths(library.name)}
+    texts = {path: rendered(template, context) for path, template in _paths(library.name)}
     texts["manifest.json"] = json.dumps(_manifest(library), indent=2, ensure_ascii=False) + "\n"
     return texts
 
 
 def runner_of(library: Library) -> str:
     """Return a C program that reads images from stdin and writes logits to stdout, both as bytes."""
-    return _environment().get_template("run.c.jinja").render(_context(library))
+    return rendered("run.c.jinja", _context(library))
 
 
 def emulated_program(library: Library, pixels: npt.NDArray[np.uint8], turns: int) -> str:
     """Return a C program for an emulated chip that times a loop of ``turns`` iterations and runs the images."""
     images = [image.ravel().tolist() for image in pixels.transpose(0, 2, 3, 1)]
-    return _environment().get_template("emulated.c.jinja").render(_context(library), images=images, turns=turns)
+    return rendered("emulated.c.jinja", {**_context(library), "images": images, "turns": turns})
 
 
 def _paths(name: str) -> Iterator[tuple[str, str]]:
@@ -126,6 +126,11 @@ def _paths(name: str) -> Iterator[tuple[str, str]]:
         yield path, f"{path.rpartition('/')[2]}.jinja"
 
 
+def rendered(template: str, context: Mapping[str, Any]) -> str:
+    """Return the text of a template in ``harness/deployment/templates``."""
+    return _environment().get_template(template).render(context)
+
+
 @cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
@@ -134,7 +139,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # the output is C and Markdown, not HTML
+        autoescape=False,  # the output is C, Python and Markdown, not HTML
     )
     environment.filters["lines"] = _lines
     environment.filters["batches"] = _batches

@@ -9,24 +9,39 @@ from pathlib import Path
 from harness.deployment.c_folder import c_files
 from harness.deployment.network import Files, TrainedNetwork
 from harness.deployment.onnx import ONNX_LIBRARIES, onnx_files
+from harness.deployment.pytorch_folder import check_pytorch, pytorch_files
+from harness.training.recipe import Recipe
 from harness.training.run import to_safetensors
+from search_spaces.network import Architecture, Task
 
 
 def _safetensors_files(network: TrainedNetwork, path: Path) -> Files:
     return Files({path: to_safetensors(network.model, network.about)})
 
 
+def _accept(architecture: Architecture, task: Task, recipe: Recipe) -> None:
+    """Accept every network and recipe."""
+
+
 @dataclass(frozen=True, slots=True)
 class Format:
-    """An export format: ``files`` makes the files for a path, ``libraries`` are the optional libraries needed."""
+    """An export format.
+
+    Attributes:
+        files: Makes the files for a path.
+        libraries: Optional libraries needed.
+        check: Raises an exception, before any training, if the format cannot hold a network trained with a recipe.
+    """
 
     files: Callable[[TrainedNetwork, Path], Files]
     libraries: tuple[str, ...] = ()
+    check: Callable[[Architecture, Task, Recipe], None] = _accept
 
 
 # By name of the command-line option, which takes the path.
 FORMATS = {
     "c": Format(c_files),
     "onnx": Format(onnx_files, ONNX_LIBRARIES),
+    "pytorch": Format(pytorch_files, check=check_pytorch),
     "safetensors": Format(_safetensors_files),
 }

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.training_images import ImageData
+from harness.evidence.record import Record, SeedRun
 from harness.training.modules import TorchNetwork
+from harness.training.recipe import Recipe
 from search_spaces.chips import Fit
 from search_spaces.network import Architecture
 
@@ -22,6 +24,9 @@ class TrainedNetwork:
         model: Torch module in evaluation mode, on a CPU.
         about: Metadata for the exported files.
         images: Data with which the network was trained.
+        recipe: Recipe of the training.
+        record: Record of the network and recipe; None without a record.
+        recorded: Recorded run with these weights; None if no record has these weights.
         fit: Resources of the network on the target chip; None without a target chip.
     """
 
@@ -29,6 +34,9 @@ class TrainedNetwork:
     model: TorchNetwork
     about: Mapping[str, str]
     images: ImageData
+    recipe: Recipe
+    record: Record | None = None
+    recorded: SeedRun | None = None
     fit: Fit | None = None
 
 

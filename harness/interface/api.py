@@ -172,6 +172,7 @@ def export(
     onnx: str | Path | None = None,
     safetensors: str | Path | None = None,
     c: str | Path | None = None,
+    pytorch: str | Path | None = None,
     *,
     chip: str | Chip | None = None,
     seed: int = 0,
@@ -183,7 +184,7 @@ def export(
     data: str | Path | None = None,
     retrain: bool = False,
 ) -> Exported:
-    """Write a trained network as ONNX, as safetensors, or as a folder of C.
+    """Write a trained network as ONNX, as safetensors, or as a folder of C or PyTorch.
 
     The weights of a recorded seed are read from its record, unless ``retrain`` is set. A network without a record is
     trained on all training images first.
@@ -191,7 +192,8 @@ def export(
     The ONNX model takes the raw numbers of the data set, shape (batch, channels, rows, columns): uint8 for bytes,
     float64 for all else. It is compared with torch before it is written. The ONNX and safetensors files name the
     classes in order, and state how raw numbers become the input of the network. The C computes in integers and is
-    compared with the reference on training images if a C compiler is installed.
+    compared with the reference on training images if a C compiler is installed. The folder of PyTorch does not need
+    harness: the network as a class, its weights, and programs that evaluate and train it.
 
     Args:
         network: Network to export: an ``Architecture``, its notation, a preset, a hash or name of the leaderboard,
@@ -201,7 +203,7 @@ def export(
         UsageError: No file is named, a file cannot be written, or the weights of the seed are not kept.
         ContentError: Several leaderboard rows fit, the recipe does not suit the data, or the network does not fit the
             chip.
-        SearchSpaceError: The notation is invalid, or ``chip`` is set and an op has no integer form.
+        SearchSpaceError: The notation is invalid, or an op lacks the form that ``chip`` or ``pytorch`` requires.
         DataError: The images are missing or damaged.
         DeviceError: Optional packages are missing, or the device is not available.
         TargetMissed: The training did not complete; nothing was written.
@@ -213,7 +215,7 @@ def export(
     >>> made.facts["files"][0]["format"]
     'safetensors'
     """
-    targets = _export_targets({"onnx": onnx, "safetensors": safetensors, "c": c})
+    targets = _export_targets({"onnx": onnx, "safetensors": safetensors, "c": c, "pytorch": pytorch})
     if chip is not None and c is None:
         raise UsageError("--chip requires --c FOLDER: only the C code runs on chips")
     from harness.interface.lookup import network_argument
@@ -231,6 +233,7 @@ def export(
 
     for name in targets:
         require("export", FORMATS[name].libraries, f"--{name}")
+        FORMATS[name].check(wanted.architecture, datasets.task_of(wanted.dataset), wanted.recipe.recipe)
     fit = None
     if chip is not None:
         analysis = analyse(wanted.architecture, datasets.task_of(wanted.dataset))
@@ -262,11 +265,11 @@ def _export_targets(paths: Mapping[str, str | Path | None]) -> dict[str, Path]:
 
     targets = {name: Path(path) for name, path in paths.items() if path is not None}
     if not targets:
-        raise UsageError("no file to export: set --onnx FILE, --safetensors FILE or --c FOLDER")
+        raise UsageError("no file to export: set --onnx FILE, --safetensors FILE, --c FOLDER or --pytorch FOLDER")
     if len({path.absolute() for path in targets.values()}) < len(targets):
         raise UsageError("two options name the same file")
     for name, path in targets.items():
-        if name == "c":
+        if name in ("c", "pytorch"):
             check_folder(path)
         elif path.is_dir():
             raise UsageError(f"--{name} {path} is a folder; a file is required")

@@ -33,6 +33,7 @@ class _FurtherOptions:
     classes = Option[Any, Any](None, "Number of classes [default: 10].", click.IntRange(2))
     torch = Option[Any, Any](False, "Also count with torch, torchsummary and fvcore.", click.BOOL)
     c = Option[Any, Any](None, "Folder to write, with the integer network as C.", FILE)
+    pytorch = Option[Any, Any](None, "Folder to write, with the network as plain PyTorch.", FILE)
     onnx = Option[Any, Any](None, "ONNX file to write.", FILE)
     safetensors = Option[Any, Any](None, "File to write, with the weights as safetensors.", FILE)
     out = Option[Any, Any](None, "File to write, with the weights as safetensors.", FILE)

@@ -123,7 +123,15 @@ def weights_of(seed: SeedOfNetwork, images: ImageData, workspace: Workspace, *, 
 
     weights = record.read_recorded(workspace.records, seed.evidence, seed.index)
     about = dict(weights.about) | {"weights_sha256": weights.sha256} | datasets.number_properties(images.dataset)
-    network = TrainedNetwork(seed.architecture, network_of(weights, images.dataset.task), about, images)
+    network = TrainedNetwork(
+        seed.architecture,
+        network_of(weights, images.dataset.task),
+        about,
+        images,
+        seed.recipe.recipe,
+        record=seed.evidence,
+        recorded=seed.recorded,
+    )
     match = "identical" if weights.sha256 == seed.recorded.weights_sha256 else "repeated"
     return Weights(seed, network, seed.recorded, match)
 
@@ -154,8 +162,17 @@ def _fresh_weights(seed: SeedOfNetwork, images: ImageData, *, device: str, engin
     if result.status is not Status.COMPLETE:
         raise TargetMissed(f"seed {seed.index} {result.status}: {result.message}; nothing was written")
     about = properties(result, images.dataset)
-    network = TrainedNetwork(seed.architecture, final_network(training), about, images)
-    return Weights(seed, network, result, record.match(result, recorded), len(result.history))
+    match = record.match(result, recorded)
+    network = TrainedNetwork(
+        seed.architecture,
+        final_network(training),
+        about,
+        images,
+        seed.recipe.recipe,
+        record=seed.evidence,
+        recorded=recorded if match == "identical" else None,
+    )
+    return Weights(seed, network, result, match, len(result.history))
 
 
 def train_here(job: Job, images: ImageData) -> tuple[Result, Training]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from search_spaces.errors import ShapeError
-from search_spaces.ops.op import ArgumentKind, Op, Parameter, Role, Shape, Signature, flat, written
+from search_spaces.ops.op import ArgumentKind, Op, Parameter, Role, Shape, Signature, call_text, flat, written
 
 if TYPE_CHECKING:
     from torch import nn
@@ -56,6 +56,18 @@ class Kernel(Op):
         assert kernel is not None, "a convolution has a kernel"
         learned = math.prod(kernel)
         return learned + kernel[0] * self.bias, out // kernel[0] * learned * height * width
+
+    def _call(self, layer: str, *arguments: object, groups: int = 1) -> str:
+        """Return the Python call that creates a layer, without options at the defaults of ``nn.Conv2d``."""
+        padding = _number_or_pair(self.paddings)
+        options = {"poses": self.poses, "stride": self.stride, "padding": padding, "groups": groups, "bias": self.bias}
+        defaults = {"poses": 1, "stride": 1, "padding": 0, "groups": 1, "bias": True}
+        changed = {name: value for name, value in options.items() if value != defaults[name]}
+        return call_text(layer, *arguments, **changed)
+
+
+def _number_or_pair(pair: tuple[int, int]) -> int | tuple[int, int]:
+    return pair[0] if pair[0] == pair[1] else pair
 
 
 def square_signature(edge: int) -> Signature:
@@ -162,6 +174,10 @@ class Conv(Kernel):
         edge = self.kernel_size
         return PosedConv2d(self.poses, channels, out, edge, self.stride, pad, groups=self.groups, bias=self.bias)
 
+    def source(self, before: Shape) -> str:
+        layer = "nn.Conv2d" if self.poses == 1 else "RotatedConv2d"
+        return self._call(layer, before[0], self.out_channels, _number_or_pair(self.edges), groups=self.groups)
+
 
 @written(dwconv3x3=Signature(options={**_WINDOW, **POSES, **_ENDS}))
 @dataclass(frozen=True, slots=True)
@@ -204,6 +220,12 @@ class DepthwiseConv(Kernel):
         if self.poses == 1:
             return nn.Conv2d(channels, channels, 3, self.stride, self.padding, groups=channels, bias=self.bias)
         return PosedDepthwiseConv2d(self.poses, channels, 3, self.stride, self.padding, bias=self.bias)
+
+    def source(self, before: Shape) -> str:
+        channels = before[0]
+        if self.poses == 1:
+            return self._call("nn.Conv2d", channels, channels, 3, groups=channels)
+        return self._call("RotatedDepthwiseConv2d", channels, 3)
 
 
 def kernels(ops: Iterable[Op]) -> list[Kernel]:

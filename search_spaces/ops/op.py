@@ -16,7 +16,7 @@ from enum import StrEnum
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
-from search_spaces.errors import ShapeError
+from search_spaces.errors import SearchSpaceError, ShapeError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -171,6 +171,19 @@ class Op:
         module: nn.Module = getattr(nn, self.layer)(*(getattr(self, each.name) for each in fields(cast(Any, self))))
         return module
 
+    def source(self, before: Shape) -> str:
+        """Return the Python expression that creates the layer in the files of ``harness export --pytorch``.
+
+        The expression may use ``torch``, ``nn`` and the names of ``harness/deployment/pytorch_modules.py``. The layer
+        has the same tensors as ``module``, under the same names. The input of a linear layer is flattened before.
+
+        Raises:
+            SearchSpaceError: The op has no expression.
+        """
+        if not self.layer:
+            raise SearchSpaceError(f"{self} cannot be written as PyTorch: its class lacks the method source")
+        return call_text(f"nn.{self.layer}", *(getattr(self, each.name) for each in fields(cast(Any, self))))
+
     def map_of(self, before: Shape) -> tuple[int, int, int]:
         """Return channels, rows and columns of a map; raise ShapeError for a vector."""
         if len(before) != 3:
@@ -281,6 +294,13 @@ def ops_text(ops: Iterable[Op], bars: tuple[int, ...] | None = None) -> str:
             words.append("|")
         words.append(f"res({ops_text(op.ops)})" if bars is None and isinstance(op, Residual) else str(op))
     return " ".join(words)
+
+
+def call_text(name: str, *arguments: object, **options: object) -> str:
+    """Return a Python call: ``call_text("nn.Linear", 8, 10)`` is ``nn.Linear(8, 10)``."""
+    words = [repr(argument) for argument in arguments]
+    words += [f"{option}={value!r}" for option, value in options.items()]
+    return f"{name}({', '.join(words)})"
 
 
 def plain(number: float) -> str:

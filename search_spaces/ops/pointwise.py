@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from search_spaces.errors import ShapeError
 from search_spaces.ops.convolutions import POSES, TIE
-from search_spaces.ops.op import ArgumentKind, Op, Parameter, Role, Shape, Signature, written
+from search_spaces.ops.op import ArgumentKind, Op, Parameter, Role, Shape, Signature, call_text, written
 
 if TYPE_CHECKING:
     from torch import nn
@@ -69,6 +69,14 @@ class BatchNorm(Op):
             norm.register_parameter("weight", None)
         return norm
 
+    def source(self, before: Shape) -> str:
+        channels = before[0]
+        if self.poses > 1:
+            call = call_text("SharedBatchNorm" if self.shared else "RotatedBatchNorm", channels, poses=self.poses)
+        else:
+            call = call_text("nn.BatchNorm2d" if len(before) == 3 else "nn.BatchNorm1d", channels)
+        return f"unscaled({call})" if self.unscaled else call
+
 
 @written(relu=Signature())
 @dataclass(frozen=True, slots=True)
@@ -93,13 +101,10 @@ class LeakyReLU(Op):
 class PReLU(Op):
     """Rectifier that multiplies negative values by a single learned parameter, initially 0.25, for all channels."""
 
+    layer: ClassVar[str] = "PReLU"
+
     def cost(self, before: Shape) -> tuple[int, int]:
         return 1, 0
-
-    def module(self, before: Shape) -> nn.Module:
-        from torch import nn
-
-        return nn.PReLU()
 
 
 @written(swish=Signature())
@@ -127,6 +132,9 @@ class Dropout(Op):
 
         return FastDropout(self.p)
 
+    def source(self, before: Shape) -> str:
+        return call_text("nn.Dropout", self.p)
+
 
 @written(dropout2d=_RATE)
 @dataclass(frozen=True, slots=True)
@@ -147,3 +155,6 @@ class Dropout2d(Op):
         from search_spaces.modules import FastDropout
 
         return FastDropout(self.p, channels=True)
+
+    def source(self, before: Shape) -> str:
+        return call_text("nn.Dropout2d", self.p)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from search_spaces.errors import ShapeError
 from search_spaces.ops.convolutions import POSES
-from search_spaces.ops.op import ArgumentKind, Op, Parameter, Role, Shape, Signature, shape_text, written
+from search_spaces.ops.op import ArgumentKind, Op, Parameter, Role, Shape, Signature, call_text, shape_text, written
 
 if TYPE_CHECKING:
     from torch import nn
@@ -84,6 +84,9 @@ class GlobalAvgPool(Op):
 
         return nn.AdaptiveAvgPool2d(1)
 
+    def source(self, before: Shape) -> str:
+        return "nn.AdaptiveAvgPool2d(1)"
+
 
 @written(linear=Signature(_FEATURES, required=True))
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,9 @@ class Linear(Op):
         from search_spaces.modules import FlatLinear
 
         return FlatLinear(math.prod(before), self.out_features)
+
+    def source(self, before: Shape) -> str:
+        return call_text("nn.Linear", math.prod(before), self.out_features)
 
 
 @written(poselinear=Signature(_FEATURES, required=True, options={"poses": replace(POSES["poses"], among=(2, 4, 8))}))
@@ -138,3 +144,6 @@ class PoseLinear(Op):
         from search_spaces import modules
 
         return modules.PoseLinearModule(before[0] // self.poses, self.poses, self.out_features)
+
+    def source(self, before: Shape) -> str:
+        return call_text("RotatedLinear", before[0], self.out_features, poses=self.poses)

@@ -23,7 +23,7 @@ from harness.training.modules import build
 from harness.training.native.engine import choose_engine
 from harness.training.native.instruction import _ACTIVATIONS, KERNELS, _Activation
 from harness.training.recipe import Recipe
-from search_spaces.errors import NotationError, ShapeError
+from search_spaces.errors import NotationError, SearchSpaceError, ShapeError
 from search_spaces.network import MNIST, Architecture, analyse
 from search_spaces.notation import parse_network, parse_space
 from search_spaces.ops import (
@@ -41,6 +41,7 @@ from search_spaces.ops import (
 from search_spaces.space import draw_uniform, enumerate_draws, feasible
 from tests.conftest import REPOSITORY
 from tests.factories import make_data
+from tests.harness.deployment.pytorch_folders import net_of, trained, write
 from tests.harness.training.native.networks import EVERY_OP, NETWORKS
 
 GRAMMAR = REPOSITORY / "docs" / "grammar.md"
@@ -73,6 +74,9 @@ class ChunkNorm(Op):
 
     def module(self, before: Shape) -> torch.nn.Module:
         return torch.nn.GroupNorm(self.groups, before[0])
+
+    def source(self, before: Shape) -> str:
+        return f"nn.GroupNorm({self.groups}, {before[0]})"
 
 
 SPACE = "net = conv3x3({4, 8}) <bn / chunknorm({2, 4, 8})> relu | gap | linear(10); where parameters <= 200"
@@ -146,3 +150,19 @@ def test_a_new_op_is_exported():
     network = build(Architecture(parse_network(NETWORK).ops), MNIST).eval()
     pixels = torch.randint(0, 256, (20, 1, 28, 28), dtype=torch.uint8)
     assert to_onnx(network, DATASETS["mnist"], pixels, {})[1]["classes_differ"] == 0
+
+
+@pytest.mark.usefixtures("chunknorm")
+def test_a_new_op_is_written_as_pytorch(tmp_path: Path):
+    architecture = parse_network(NETWORK)
+    network = trained(architecture)
+    net = net_of(write(network, tmp_path / "net"))
+    images = torch.rand(3, 1, 28, 28)
+    assert torch.equal(net(images), network.model(images))
+
+    class Anonymous(ChunkNorm):
+        __slots__ = ()
+        source = Op.source
+
+    with pytest.raises(SearchSpaceError):
+        Anonymous(4).source((8, 28, 28))

@@ -1,0 +1,221 @@
+"""Export of a trained network as plain PyTorch: ``model.py``, ``weights.pt``, ``evaluate.py`` and ``train.py``.
+
+The code of a layer is the text that its op returns (``Op.source``). Layers that ``torch.nn`` lacks are copied from
+``pytorch_modules.py``, and the rest of the files is in the templates. The files compute as ``harness.load`` does, bit
+for bit; ``tests/harness/deployment/test_pytorch_folder.py`` compares the logits.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import io
+import math
+import re
+import statistics
+import textwrap
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.deployment import pytorch_modules
+from harness.deployment.c_library import rendered
+from harness.deployment.network import Files, TrainedNetwork
+from harness.evidence.record import Record
+from harness.system.errors import UsageError
+from harness.training.recipe import Recipe
+from search_spaces.network import Architecture, Task, analyse, walk
+from search_spaces.ops import Op, Residual, Role, Shape, kernels
+
+_WIDTH = 100  # characters in a line of the files
+_NAMES = {  # attribute of a layer, without its number; the name in the notation if the role is missing
+    Role.CONVOLUTION: "conv",
+    Role.LINEAR: "linear",
+    Role.MAX_POOLING: "pool",
+    Role.MEAN_POOLING: "pool",
+    Role.DROPOUT: "dropout",
+}
+
+
+def check_pytorch(architecture: Architecture, task: Task, recipe: Recipe) -> None:
+    """Raise an exception if a network or recipe cannot be written as plain PyTorch.
+
+    Raises:
+        UsageError: The recipe ends with integers, or has a setting that ``train.py`` cannot express.
+        SearchSpaceError: An op has no PyTorch source.
+    """
+    if recipe.precision == "int8":
+        raise UsageError("--pytorch cannot write an integer network; use --c")
+    settings = {"trainer": recipe.trainer, "zero_head": recipe.zero_head, "dirac": recipe.initialisation == "dirac"}
+    for name, is_set in settings.items():
+        if is_set:
+            raise UsageError(f"--pytorch cannot write the recipe setting {name}; use --safetensors")
+    for op, before in walk(architecture.ops, task.input_shape):
+        if not isinstance(op, Residual):
+            op.source(before)
+
+
+def pytorch_files(network: TrainedNetwork, path: Path) -> Files:
+    """Return the files of a folder of PyTorch.
+
+    Raises:
+        UsageError: See ``check_pytorch``.
+        SearchSpaceError: See ``check_pytorch``.
+    """
+    spec = network.images.dataset
+    check_pytorch(network.architecture, spec.task, network.recipe)
+    net = _Net()
+    net.add(network.architecture.ops, spec.task.input_shape, network.model.ops)
+    buffer = io.BytesIO()
+    torch.save(net.state, buffer)
+    context = _context(network, net)
+    texts = {name: rendered(f"{name}.jinja", context) for name in ("model.py", "evaluate.py", "train.py")}
+    contents = {path / name: text.encode() for name, text in texts.items()}
+    return Files(contents | {path / "weights.pt": buffer.getvalue()})
+
+
+@dataclass(slots=True)
+class _Net:
+    """The code and the tensors of the class ``Net``.
+
+    Attributes:
+        layers: Statements of the constructor.
+        steps: Statements of ``forward``.
+        sources: Expression of each layer.
+        state: Tensors by the names in ``Net.state_dict()``.
+        counts: Number of layers by attribute without number.
+        owners: First name of each parameter by id.
+    """
+
+    layers: list[str] = field(default_factory=list)
+    steps: list[str] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+    state: dict[str, Tensor] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    owners: dict[int, str] = field(default_factory=dict)
+
+    def add(self, ops: tuple[Op, ...], shape: Shape, modules: Any, depth: int = 1) -> None:
+        """Add ops.
+
+        Args:
+            ops: Ops in order of execution.
+            shape: Input shape of the first op.
+            modules: Trained torch module of each op.
+            depth: 1 for the ops of the network, 2 for the ops of a residual sum, and so on.
+        """
+        for op, module in zip(ops, modules, strict=True):
+            if isinstance(op, Residual):
+                shortcut = "shortcut" if depth == 1 else f"shortcut{depth}"
+                self.steps.append(f"{shortcut} = x")
+                self.add(op.ops, shape, module.ops, depth + 1)
+                self.steps.append(f"x = x + {shortcut}")
+            else:
+                self._add_layer(op, shape, module)
+            shape = op.shape(shape)
+        if depth == 1 and len(shape) == 3:
+            self.steps.append("x = torch.flatten(x, 1)")
+
+    def _add_layer(self, op: Op, shape: Shape, module: nn.Module) -> None:
+        notation = re.match("[a-z]+", str(op))
+        assert notation is not None, "the name of an op begins with a letter"
+        attribute = _NAMES.get(op.role, notation[0])
+        self.counts[attribute] += 1
+        name = f"{attribute}{self.counts[attribute]}"
+        source = op.source(shape)
+        self.sources.append(source)
+        self.layers.append(_assignment(f"self.{name}", source))
+        for key, parameter in module.named_parameters():
+            owner = self.owners.setdefault(id(parameter), f"self.{name}.{key}")
+            if owner != f"self.{name}.{key}":
+                self.layers.append(f"self.{name}.{key} = {owner}")
+        self.state |= {f"{name}.{key}": tensor for key, tensor in module.state_dict().items()}
+        if op.role is Role.LINEAR and len(shape) == 3:
+            self.steps.append("x = torch.flatten(x, 1)")
+        self.steps.append(f"x = self.{name}(x)")
+
+
+def _assignment(target: str, source: str) -> str:
+    """Return a statement of a method, wrapped as Black does if a line would be too long."""
+    statement = f"{target} = {source}"
+    if len(statement) + 8 <= _WIDTH:
+        return statement
+    name, _, arguments = source.removesuffix(")").partition("(")
+    return f"{target} = {name}(\n    {arguments}\n)"
+
+
+def _helpers(sources: Iterable[str]) -> str:
+    """Return the definitions of ``pytorch_modules.py`` that expressions need, in the order of the file."""
+    definitions = {
+        name: inspect.getsource(value).rstrip()
+        for name, value in vars(pytorch_modules).items()
+        if getattr(value, "__module__", None) == pytorch_modules.__name__
+    }
+    needed: set[str] = set()
+    pending = list(sources)
+    while pending:
+        names = (_names_in(pending.pop()) & definitions.keys()) - needed
+        needed |= names
+        pending += (definitions[name] for name in names)
+    return "\n\n\n".join(definition for name, definition in definitions.items() if name in needed)
+
+
+def _names_in(code: str) -> set[str]:
+    return {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
+
+
+def _context(network: TrainedNetwork, net: _Net) -> dict[str, Any]:
+    """Return the variables of the templates."""
+    spec = network.images.dataset
+    recipe = network.recipe
+    analysis = analyse(network.architecture, spec.task)
+    helpers = _helpers(net.sources)
+    channels, rows, columns = spec.image_shape
+    low = spec.low or (0.0,)
+    high = spec.high or (255.0,)
+    return {
+        "layers": net.layers,
+        "steps": net.steps,
+        "helpers": helpers,
+        "names": _names_in("\n".join([helpers, *net.sources, *net.steps])),
+        "parameters": analysis.parameters,
+        "macs": analysis.macs,
+        "mean_accuracy": _mean_accuracy(network.record),
+        "recorded": network.recorded,
+        "has_bias": any(kernel.bias for kernel in kernels(network.architecture.ops)),
+        "notation": textwrap.fill(f"Notation of harness: {network.architecture}", _WIDTH - 4).splitlines(),
+        "title": _in_docstring(spec.title),
+        "recipe_name": _in_docstring(network.about["recipe"]),
+        "about": network.about,
+        "recipe": recipe,
+        "still_epochs": math.floor(recipe.augmentation_off_share * recipe.epochs + 0.5),
+        "spec": spec,
+        "channels": channels,
+        "rows": rows,
+        "columns": columns,
+        "image_count": len(network.images.train_labels),
+        # Class of torchvision that downloads the data set; empty for data of users and of packages.
+        "torchvision": spec.folder.partition("/")[0],
+        "low": f"{min(low):g}",
+        "high": f"{max(high):g}",
+        "takes_bytes": (set(low), set(high)) == ({0.0}, {255.0}),
+    }
+
+
+def _mean_accuracy(record: Record | None) -> str | None:
+    if record is None:
+        return None
+    accuracies_pct = record.accuracies_pct
+    mean_pct = statistics.fmean(accuracies_pct)
+    if len(accuracies_pct) == 1:
+        return f"{mean_pct:.3f} % with a single seed"
+    return f"{mean_pct:.3f} +- {statistics.stdev(accuracies_pct):.3f} % over {len(accuracies_pct)} seeds"
+
+
+def _in_docstring(text: str) -> str:
+    """Return text that cannot end or break a docstring of Python."""
+    return text.encode("unicode_escape").decode().replace('"', "'")

@@ -1,0 +1,137 @@
+"""Torch modules that ``harness export --pytorch`` copies into ``model.py``, where ``torch.nn`` lacks a layer.
+
+The definitions become code of users, so this file imports torch only, and a line has at most 100 characters. Tensors
+have the names and shapes of the modules in ``search_spaces/modules.py``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def learned_channel(channel: int, pose: int, poses: int) -> int:
+    """Return which of ``poses`` learned input channels a filter in a pose applies to a channel."""
+    if poses < 8:
+        return (channel - pose) % poses
+    turns = channel - pose if pose < 4 else pose - channel
+    is_mirrored = (channel < 4) != (pose < 4)
+    return turns % 4 + 4 if is_mirrored else turns % 4
+
+
+def rotated(kernel: Tensor, poses: int) -> Tensor:
+    """Return filters, (out, in, rows, rows), in all poses, (out * poses, in, rows, rows).
+
+    Two poses are upright and upside down, four are quarter turns counterclockwise. Poses 4 to 7 of
+    eight are mirrored left and right, then turned. The poses of a filter are neighbours. If the
+    input has poses too, each pose permutes its channels, as in the group convolutions of Cohen and
+    Welling (ICML 2016): the maps of a rotated image are rotated and permuted maps.
+    """
+    filters = []
+    for pose in range(poses):
+        view = kernel
+        if kernel.shape[1] > 1:
+            channels = kernel.unflatten(1, (-1, poses)).unbind(2)
+            order = [learned_channel(channel, pose, poses) for channel in range(poses)]
+            view = torch.stack([channels[index] for index in order], 2).flatten(1, 2)
+        if pose >= 4:
+            view = view.flip(3)
+        quarter_turns = 2 * pose if poses == 2 else pose
+        filters.append(torch.rot90(view, quarter_turns, (2, 3)))
+    return torch.stack(filters, 1).flatten(0, 1)
+
+
+class RotatedConv2d(nn.Conv2d):
+    """A convolution with a learned kernel and bias for each ``poses`` neighbouring outputs."""
+
+    def __init__(self, inputs: int, outputs: int, size: int, *, poses: int, **options: Any) -> None:
+        super().__init__(inputs, outputs // poses, size, **options)
+        self.poses = poses
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return maps, (batch, outputs, rows, columns)."""
+        kernel = rotated(self.weight, self.poses)
+        bias = None if self.bias is None else self.bias.repeat_interleave(self.poses)
+        return F.conv2d(input, kernel, bias, self.stride, self.padding, groups=self.groups)
+
+
+class RotatedDepthwiseConv2d(nn.Conv2d):
+    """A depthwise convolution with a learned kernel for each ``poses`` neighbouring channels."""
+
+    def __init__(self, channels: int, size: int, *, poses: int, **options: Any) -> None:
+        kernels = channels // poses
+        super().__init__(kernels, kernels, size, groups=kernels, **options)
+        self.poses = poses
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return maps, (batch, channels, rows, columns)."""
+        kernel = rotated(self.weight, self.poses)
+        bias = None if self.bias is None else self.bias.repeat_interleave(self.poses)
+        return F.conv2d(input, kernel, bias, self.stride, self.padding, groups=input.shape[1])
+
+
+class RotatedBatchNorm(nn.BatchNorm2d):
+    """Batch normalisation with a scale and a shift for each ``poses`` neighbouring channels.
+
+    Each channel has a mean and a variance of its own.
+    """
+
+    momentum: float
+
+    def __init__(self, channels: int, *, poses: int) -> None:
+        super().__init__(channels)
+        self.poses = poses
+        self.weight = nn.Parameter(torch.ones(channels // poses))
+        self.bias = nn.Parameter(torch.zeros(channels // poses))
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the normalised values, in the shape of the input."""
+        scale = None if self.weight is None else self.weight.repeat_interleave(self.poses)
+        shift = self.bias.repeat_interleave(self.poses)
+        statistics = (self.running_mean, self.running_var)
+        options = (self.training, self.momentum, self.eps)
+        return F.batch_norm(input, *statistics, scale, shift, *options)
+
+
+class SharedBatchNorm(nn.BatchNorm1d):
+    """Batch normalisation that treats ``poses`` neighbouring channels as a single channel."""
+
+    def __init__(self, channels: int, *, poses: int) -> None:
+        super().__init__(channels // poses)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the normalised values, in the shape of the input."""
+        joined = input.reshape(len(input), self.num_features, -1)
+        return super().forward(joined).reshape(input.shape)
+
+
+def unscaled(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.Module:
+    """Return a batch normalisation whose scale is fixed at 1."""
+    norm.register_parameter("weight", None)
+    return norm
+
+
+class RotatedLinear(nn.Linear):
+    """A linear layer whose weight of channel c in pose p is a[c] * (1 + b[p]), for each output.
+
+    The learned ``weight``, (outputs, channels + poses), holds a, then b.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, poses: int) -> None:
+        channels = inputs // poses
+        super().__init__(channels + poses, outputs)
+        self.poses = poses
+        bound = inputs**-0.5
+        nn.init.uniform_(self.weight[:, :channels], -bound, bound)
+        nn.init.zeros_(self.weight[:, channels:])
+        nn.init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return (batch, outputs)."""
+        by_channel = self.weight[:, : -self.poses, None]
+        by_pose = self.weight[:, None, -self.poses :]
+        matrix = by_channel * (1 + by_pose)
+        return F.linear(input, matrix.flatten(1), self.bias)

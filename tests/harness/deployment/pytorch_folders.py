@@ -1,0 +1,76 @@
+"""Folders of plain PyTorch for tests: networks with random tensors, written and imported."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from harness.data.datasets import DATASETS, Dataset
+from harness.deployment.network import TrainedNetwork
+from harness.deployment.pytorch_folder import pytorch_files
+from harness.training.modules import build
+from harness.training.recipe import RECIPES, Recipe
+from search_spaces.modules import PoseLinearModule
+from search_spaces.network import Architecture
+from tests.factories import make_data
+
+
+def trained(
+    architecture: Architecture,
+    recipe: Recipe = RECIPES["small"].recipe,
+    spec: Dataset = DATASETS["mnist"],
+    **facts: Any,
+) -> TrainedNetwork:
+    """A network whose tensors are drawn at random, statistics included, so that no op can be left out unseen."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        network = build(architecture, spec.task)
+    generator = torch.Generator().manual_seed(4)
+    for module in network.modules():
+        if isinstance(module, _BatchNorm):
+            for values in (module.weight, module.bias, module.running_mean):
+                if values is not None:
+                    nn.init.normal_(values, generator=generator)
+            assert module.running_var is not None
+            nn.init.uniform_(module.running_var, 0.5, 2, generator=generator)
+        if isinstance(module, PoseLinearModule):
+            nn.init.normal_(module.weight, generator=generator)
+    about = {"hash": architecture.hash, "recipe": "small", "seed_index": "0"}
+    return TrainedNetwork(architecture, network.eval(), about, replace(make_data(), dataset=spec), recipe, **facts)
+
+
+def write(network: TrainedNetwork, folder: Path) -> Path:
+    """Write the folder of a network, as ``harness export`` does."""
+    folder.mkdir(parents=True)
+    for path, content in pytorch_files(network, folder).contents.items():
+        path.write_bytes(content)
+    return folder
+
+
+@contextmanager
+def program(folder: Path, name: str) -> Iterator[ModuleType]:
+    """A program of a folder as a module; imports as in the folder."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield importlib.import_module(name)
+    finally:
+        sys.path.remove(str(folder))
+        for module in ("model", "evaluate", "train"):
+            sys.modules.pop(module, None)
+
+
+def net_of(folder: Path) -> nn.Module:
+    with program(folder, "model") as model:
+        net: nn.Module = model.Net()
+    net.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
+    return net.eval()

@@ -1,0 +1,448 @@
+"""The folder of plain PyTorch: equal logits, the formatting of the code, and the programs that evaluate and train."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from torch import Tensor, nn
+
+import harness
+from harness.cli import run
+from harness.data import training_images as data
+from harness.data.datasets import DATASETS
+from harness.data.training_images import ImageData
+from harness.deployment import pytorch_modules
+from harness.deployment.network import TrainedNetwork
+from harness.evidence.evaluate import network_of
+from harness.evidence.record import kept_indices, read_all, read_recorded
+from harness.system.files import Workspace
+from harness.training.modules import augment
+from harness.training.recipe import RECIPES, Recipe, epoch_steps
+from search_spaces import modules
+from search_spaces.network import MNIST, Architecture, analyse
+from search_spaces.notation import parse_network
+from tests.factories import NETWORK, idx, make_data, make_record
+from tests.harness.deployment.pytorch_folders import net_of, program, trained, write
+from tests.harness.training.native.networks import (
+    ACROSS,
+    EVERY_OP,
+    POSED,
+    POSED_AND_PLAIN,
+    POSED_DEPTHWISE,
+    SHARED,
+    TIED_NORMS,
+)
+
+PLAIN = "conv3x3(8) bn relu dropout2d(0.1) maxpool | conv3x3(8, pad=0, bias) relu bn | gap conv1x1(10, bias)"
+NESTED = (
+    "conv3x3(8, poses=8) bn(poses=8) relu maxpool(4) res(conv1x1(8, poses=8) res(bn relu) relu) gap "
+    "poselinear(12, poses=8) bn(poses=4, shared) dropout(0.1) linear(10)"
+)
+FORMS = (PLAIN, NESTED, ACROSS, EVERY_OP, POSED, POSED_AND_PLAIN, POSED_DEPTHWISE, SHARED, TIED_NORMS)
+VARIED = Recipe(
+    optimizer="adam",
+    schedule="cosine",
+    warmup=0.0,
+    final_rate=0.1,
+    label_smoothing=0.1,
+    augmentation_off_share=0.2,
+    average_statistics="recomputed",
+    precision="bf16",
+    starts=4,
+)
+
+
+def check_equal(architecture: Architecture, folder: Path) -> nn.Module:
+    network = trained(architecture)
+    net = net_of(write(network, folder))
+    images = torch.randn(3, *MNIST.input_shape, generator=torch.Generator().manual_seed(5))
+    with torch.inference_mode():
+        assert torch.equal(net(images), network.model(images))
+    assert sum(parameter.numel() for parameter in net.parameters()) == analyse(architecture, MNIST).parameters
+    return net
+
+
+# The network ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", FORMS)
+def test_the_network_has_the_logits_and_the_parameters_of_the_original(text: str, tmp_path: Path):
+    check_equal(parse_network(text), tmp_path / "net")
+
+
+@pytest.mark.slow
+@given(...)
+@settings(max_examples=60)
+def test_any_network_has_the_logits_of_the_original(architecture: Architecture):
+    with tempfile.TemporaryDirectory() as folder:
+        check_equal(architecture, Path(folder) / "net")
+
+
+def test_layers_are_named_in_order_and_tied_kernels_are_one_parameter(tmp_path: Path):
+    net = check_equal(
+        parse_network("conv3x3(4) bn relu conv3x3(4, tie=a) | conv3x3(4, tie=a) gap linear(10)"), tmp_path / "n"
+    )
+
+    names = [name for name, _ in net.named_children()]
+    assert names == ["conv1", "bn1", "relu1", "conv2", "conv3", "pool1", "linear1"]
+    assert net.conv2.weight is net.conv3.weight
+
+
+def test_only_the_modules_that_the_network_needs_are_copied(tmp_path: Path):
+    def classes(text: str, name: str) -> list[str]:
+        code = (write(trained(parse_network(text)), tmp_path / name) / "model.py").read_text()
+        return [node.name for node in ast.parse(code).body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+
+    assert classes(PLAIN, "plain") == ["Net"]
+    assert classes("conv1x1(4) bn(poses=4, shared) gap poselinear(10, poses=4)", "head") == [
+        "SharedBatchNorm",
+        "RotatedLinear",
+        "Net",
+    ]
+    assert classes("dwconv3x3 conv3x3(8, poses=8) gap linear(10)", "kernels") == [
+        "learned_channel",
+        "rotated",
+        "RotatedConv2d",
+        "Net",
+    ]
+
+
+@pytest.mark.parametrize("text", FORMS)
+def test_the_network_can_be_imported_again(text: str, tmp_path: Path):
+    translate = pytest.importorskip("harness.pytorch.translate").translate
+    architecture = parse_network(text)
+    net = net_of(write(trained(architecture), tmp_path / "net"))
+
+    assert translate(net, MNIST).architecture.hash == architecture.hash
+
+
+# Modules of the files ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("poses", [2, 4, 8])
+@pytest.mark.parametrize("channels", [1, 8, 16])
+def test_a_kernel_is_rotated_as_in_searches(poses: int, channels: int):
+    kernel = torch.randn(3, channels, 3, 3)
+
+    assert torch.equal(pytorch_modules.rotated(kernel, poses), modules.in_poses(kernel, poses))
+
+
+def test_two_rotated_convolutions_turn_their_maps_with_the_image():
+    first = pytorch_modules.RotatedConv2d(1, 8, 3, poses=4, padding=1).double()
+    second = pytorch_modules.RotatedConv2d(8, 8, 3, poses=4, padding=1).double()
+    images = torch.randn(2, 1, 9, 9, dtype=torch.float64)
+
+    turned = second(first(torch.rot90(images, 1, (2, 3))))
+
+    # A quarter turn of the image turns each map, and moves each map to the channel of the next pose.
+    maps = torch.rot90(second(first(images)), 1, (2, 3)).unflatten(1, (-1, 4)).roll(1, 2).flatten(1, 2)
+    assert torch.allclose(turned, maps, atol=1e-12)
+
+
+def test_neighbouring_channels_share_a_scale_and_in_a_shared_norm_the_statistics():
+    values = torch.randn(6, 8, 5, 5)
+    rotated = pytorch_modules.RotatedBatchNorm(8, poses=4)
+    shared = pytorch_modules.SharedBatchNorm(8, poses=4)
+    with torch.no_grad():
+        rotated.weight[0] = 3.0
+
+    output = rotated(values)
+    assert output.std((0, 2, 3)).tolist() == pytest.approx([3.0] * 4 + [1.0] * 4, rel=0.01)
+    assert output.mean((0, 2, 3)).tolist() == pytest.approx([0.0] * 8, abs=1e-5)
+    joined = shared(values).view(6, 2, -1)
+    assert joined.mean((0, 2)).tolist() == pytest.approx([0.0, 0.0], abs=1e-5)
+    assert joined.std((0, 2)).tolist() == pytest.approx([1.0, 1.0], rel=0.01)
+    assert pytorch_modules.unscaled(shared).weight is None
+
+
+def test_a_weight_of_a_rotated_linear_layer_is_a_product():
+    layer = pytorch_modules.RotatedLinear(8, 3, poses=4)
+    nn.init.normal_(layer.weight)
+    values = torch.randn(5, 8)
+
+    by_channel, by_pose = layer.weight.split([2, 4], 1)
+    expected = torch.einsum("ncp,oc,op->no", values.view(5, 2, 4), by_channel, 1 + by_pose) + layer.bias
+    assert torch.allclose(layer(values), expected, atol=1e-5)
+
+
+# The code ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_code_is_formatted_and_a_training_has_at_most_150_lines(tmp_path: Path):
+    own = replace(
+        DATASETS["mnist"], name="signs", folder="", image_shape=(3, 20, 24), mean=(0.1, 0.2, 0.3), std=(0.1, 0.2, 0.3),
+        low=(-1.0, 0.0, 0.0), high=(1.0, 2.0, 2.5), balanced=True, test_size=70,
+    )  # fmt: skip
+    recipes = {name: entry.recipe for name, entry in RECIPES.items() if entry.recipe.precision != "int8"}
+    for name, recipe in recipes.items():
+        record = make_record([60, 61], PLAIN, recipe=recipe)
+        write(trained(parse_network(PLAIN), recipe, record=record, recorded=record.seeds[0]), tmp_path / name)
+    write(trained(parse_network(PLAIN), VARIED), tmp_path / "varied")
+    for number, text in enumerate((*FORMS, f"conv5x5(1024, poses=8, pad=0, stride=2, bias) {SHARED}")):
+        write(trained(parse_network(text)), tmp_path / f"form{number}")
+    write(trained(parse_network("conv3x3(4) gap linear(10)", own.task), VARIED, own), tmp_path / "own")
+
+    ruff = [sys.executable, "-m", "ruff"]
+    style = ["--isolated", "--line-length", "100", str(tmp_path)]
+    for command in (["format", "--check"], ["check", "--select", "E,F,B,UP,SIM"]):
+        result = subprocess.run([*ruff, *command, *style], capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stdout
+    lengths = {path.parent.name: len(path.read_text().splitlines()) for path in tmp_path.glob("*/train.py")}
+    assert {name: lines for name, lines in lengths.items() if lines > 150 and name in recipes} == {}
+
+
+def test_the_class_states_its_costs_and_its_recorded_accuracy(tmp_path: Path):
+    record = make_record([60, 64], PLAIN)
+    network = trained(parse_network(PLAIN), record=record, recorded=record.seeds[0])
+    with program(write(network, tmp_path / "net"), "model") as model:
+        text = model.Net.__doc__
+
+    analysis = analyse(network.architecture, MNIST)
+    for figure in (f"{analysis.parameters:,}", f"{analysis.macs:,}", "99.40 %", "60 errors", "99.380", "2 seeds"):
+        assert figure in text
+
+
+def test_names_of_the_user_do_not_break_the_code(tmp_path: Path):
+    spec = replace(DATASETS["mnist"], name='\\u"""ü', sha256="0", folder="")
+    network = trained(parse_network(PLAIN), spec=spec)
+    network = replace(network, about={**network.about, "recipe": '"""\\N{x}\n'})
+
+    net_of(write(network, tmp_path / "net"))
+
+
+# Evaluation -------------------------------------------------------------------------------------------------------
+
+
+def evaluated(folder: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    with program(folder, "evaluate") as evaluate, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["evaluate.py", *arguments])
+        evaluate.main()
+    return capsys.readouterr().out
+
+
+def test_errors_are_counted_on_files_of_mnist_and_on_arrays(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    network = trained(parse_network(PLAIN))
+    pixels = np.random.default_rng(1).integers(0, 256, (50, 28, 28), dtype=np.uint8)
+    with torch.inference_mode():
+        # The normalisation of torchvision's own example.
+        inputs = (torch.from_numpy(pixels)[:, None] / 255 - 0.1307) / 0.3081
+        classes = network.model(inputs).argmax(1).numpy().astype(np.uint8)
+    labels = classes.copy()
+    labels[:7] = (labels[:7] + 1) % 10
+    record = make_record([7], PLAIN)
+    folder = write(replace(network, record=record, recorded=record.seeds[0]), tmp_path / "net")
+    raw = tmp_path / "data" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    (raw / "t10k-images-idx3-ubyte").write_bytes(idx(pixels))
+    (raw / "t10k-labels-idx1-ubyte").write_bytes(idx(labels))
+    np.savez(tmp_path / "own.npz", x=pixels[:20].astype(float), y=labels[:20])
+
+    from_files = evaluated(folder, capsys, str(tmp_path / "data"))
+    from_arrays = evaluated(folder, capsys, "--images", str(tmp_path / "own.npz"))
+
+    assert from_files == "7 errors on 50 images, accuracy 86.00 %\nas recorded\n"
+    assert from_arrays == "7 errors on 20 images, accuracy 65.00 %\n"
+
+
+def test_numbers_of_own_data_are_scaled_as_in_harness(tmp_path: Path):
+    spec = replace(
+        DATASETS["mnist"], name="own", folder="", image_shape=(2, 6, 7), mean=(0.4, 0.5), std=(0.2, 0.3),
+        low=(-1.0, 0.0), high=(1.0, 4.0),
+    )  # fmt: skip
+    folder = write(trained(parse_network("conv3x3(4) gap linear(10)", spec.task), spec=spec), tmp_path / "net")
+    numbers = np.stack([np.linspace(-1.2, 1, 42), np.linspace(0, 4, 42)]).reshape(1, 2, 6, 7)
+    np.savez(tmp_path / "own.npz", x=numbers, y=[3])
+
+    with program(folder, "evaluate") as evaluate:
+        pixels, labels = evaluate.read_arrays(tmp_path / "own.npz")
+        inputs = evaluate.normalise(pixels)
+
+    scaled = np.rint(255 * (numbers - np.array([-1, 0]).reshape(2, 1, 1)) / np.array([2, 4]).reshape(2, 1, 1))
+    expected = (scaled.clip(0, 255) / 255 - np.reshape(spec.mean, (2, 1, 1))) / np.reshape(spec.std, (2, 1, 1))
+    np.testing.assert_allclose(inputs, expected, rtol=1e-5)
+    assert labels.tolist() == [3]
+
+
+# Training ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe(epochs=4),
+        RECIPES["small"].recipe,
+        RECIPES["seed1"].recipe,
+        Recipe(epochs=5, schedule="cosine", final_rate=0.2, warmup=0.0, average_start=0.3),
+    ],
+)
+def test_rates_and_averages_are_those_of_the_recipe(recipe: Recipe, tmp_path: Path):
+    steps = 7
+    epochs = [epoch_steps(recipe, epoch * steps, steps) for epoch in range(recipe.epochs)]
+    rates = [rate for epoch in epochs for rate in epoch.rates]
+    shares = [share for epoch in epochs for share in epoch.shares]
+
+    with program(write(trained(parse_network(PLAIN), recipe), tmp_path / "net"), "train") as train:
+        theirs = [train.learning_rate(step / (steps * recipe.epochs)) for step in range(len(rates))]
+        assert theirs == pytest.approx(rates)
+        if recipe.average_decay:
+            first = int(epochs[0].first_averaged)
+            counts = torch.arange(1, len(rates) - first + 1)
+            averages = [train.moving_average(torch.zeros(()), torch.ones(()), count).item() for count in counts]
+            assert averages == pytest.approx(shares[first:])
+            # A counter of batches is an integer.
+            assert train.moving_average(torch.tensor(3), torch.tensor(4), counts[-1]) == pytest.approx(3, abs=1)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (2, 12, 20)])
+def test_images_are_augmented_as_in_harness(
+    shape: tuple[int, int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    spec = replace(DATASETS["mnist"], image_shape=shape, mean=(0.1,) * shape[0], std=(0.3,) * shape[0])
+    recipe = Recipe()
+    folder = write(trained(parse_network("gap linear(10)", spec.task), recipe, spec), tmp_path / "net")
+    draws = torch.rand(7, 40)
+    pixels = torch.rand(40, *shape)
+    expected = augment(pixels, recipe, torch.Generator())
+
+    def drawn(*sizes: int, **options: Any) -> Tensor:
+        return {(7, 40): draws, (6, 40): draws[:6], (40,): draws[6]}[sizes]
+
+    with program(folder, "train") as train:
+        monkeypatch.setattr(torch, "rand", drawn)
+        assert torch.allclose(train.augment(pixels), augment(pixels, recipe, torch.Generator()), atol=1e-5)
+    assert not torch.equal(expected, pixels)
+
+
+def test_statistics_are_recomputed_from_training_images(tmp_path: Path):
+    recipe = replace(RECIPES["small"].recipe, augmented_share=0.0)
+    with program(write(trained(parse_network(PLAIN), recipe), tmp_path / "net"), "train") as train:
+        net = train.Net()
+        pixels = torch.randint(0, 256, (300, 1, 28, 28), dtype=torch.uint8)
+        train.recompute_statistics(net, pixels)
+        values = net.conv1(train.normalise(pixels))
+
+    assert torch.allclose(net.bn1.running_mean, values.mean((0, 2, 3)), atol=1e-5)
+    assert torch.allclose(net.bn1.running_var, values.var((0, 2, 3)), rtol=1e-4)
+
+
+def arrays(path: Path, count: int, seed: int) -> Path:
+    """Bright squares, whose place is the class: learned in two epochs."""
+    source = np.random.default_rng(seed)
+    labels = source.integers(0, 10, count)
+    pixels = source.integers(0, 100, (count, 28, 28))
+    for image, label in zip(pixels, labels, strict=True):
+        image[5 * (label // 5) * 2 : 5 * (label // 5) * 2 + 8, 5 * (label % 5) : 5 * (label % 5) + 5] += 150
+    np.savez(path, x=pixels, y=labels)
+    return path
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("recipe", [replace(RECIPES["small"].recipe, epochs=2), replace(VARIED, epochs=2)])
+def test_a_training_ends_with_weights_that_classify_and_equal_seeds_give_equal_weights(recipe: Recipe, tmp_path: Path):
+    spec = replace(DATASETS["mnist"], folder="")
+    folder = write(
+        trained(parse_network("conv3x3(4) bn relu | maxpool(4) | linear(10)"), recipe, spec), tmp_path / "net"
+    )
+    train, test = arrays(tmp_path / "train.npz", 2_000, 1), arrays(tmp_path / "test.npz", 300, 2)
+
+    states = []
+    for name in ("first.pt", "second.pt"):
+        line = [sys.executable, "train.py", str(train), str(test), "--seed", "3", "--out", name]
+        result = subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stderr
+        errors, *_ = result.stdout.splitlines()[-1].split()
+        assert int(errors) < 60
+        states.append(torch.load(folder / name, weights_only=True))
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+# The command ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_data(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> ImageData:
+    """A hundred images, and a recipe of one epoch."""
+    whole = make_data()
+    monkeypatch.setattr(data, "load", lambda name, folder: whole)
+    (workspace / "quick.toml").write_text("batch_size = 16\nepochs = 1\n", encoding="utf-8")
+    return whole
+
+
+def test_a_trained_network_is_written_as_a_folder(
+    small_data: ImageData, workspace: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert run(["export", NETWORK, "--recipe", "@quick.toml", "--pytorch", "new/digits", "--json"]) == 0
+
+    facts = json.loads(capsys.readouterr().out)
+    names = ["evaluate.py", "model.py", "train.py", "weights.pt"]
+    assert sorted(path.name for path in Path("new/digits").iterdir()) == names
+    assert facts["files"][0]["size_bytes"] == sum(path.stat().st_size for path in Path("new/digits").iterdir())
+    counted = sum(parameter.numel() for parameter in net_of(Path("new/digits")).parameters())
+    assert counted == facts["parameters"]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "folder"),
+    [
+        ('precision = "int8"', "digits"),
+        ('initialisation = "dirac"', "digits"),
+        ("zero_head = true", "digits"),
+        ("epochs = 1", "full"),
+    ],
+)
+def test_what_the_files_cannot_express_is_refused_before_any_training(
+    recipe: str, folder: str, small_data: ImageData, workspace: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (workspace / "own.toml").write_text(f"batch_size = 16\n{recipe}\n", encoding="utf-8")
+    (workspace / "full").mkdir()
+    (workspace / "full" / "notes.txt").write_text("mine")
+    monkeypatch.setattr("harness.interface.weights.train_here", pytest.fail)
+
+    assert run(["export", NETWORK, "--recipe", "@own.toml", "--pytorch", folder]) == 2
+
+    assert not (workspace / "digits").exists()
+    assert [path.name for path in (workspace / "full").iterdir()] == ["notes.txt"]
+
+
+# Shipped records --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.nightly
+def test_every_float_record_has_the_logits_of_load_and_the_recorded_errors(
+    shipped: Path, mnist_folder: Path, place: Workspace, tmp_path: Path
+):
+    records = [each for each in read_all(place.records) if kept_indices(place.records, each)]
+    floats = [each for each in records if each.recipe.precision != "int8"]
+    assert len(floats) == 24
+    for record in floats:
+        spec = DATASETS[record.dataset]
+        index = kept_indices(place.records, record)[0]
+        weights = read_recorded(place.records, record, index)
+        model = network_of(weights, spec.task)
+        images = replace(make_data(), dataset=spec)
+        seed_run = record.seed(index)
+        network = TrainedNetwork(record.architecture, model, weights.about, images, record.recipe, record, seed_run)
+        folder = write(network, tmp_path / f"{record.hash}-{record.recipe_hash}")
+        net = net_of(folder)
+        original = harness.load(record, index)
+        with program(folder, "evaluate") as evaluate:
+            # Networks for other data sets get the images of MNIST too.
+            pixels, labels = evaluate.read_part(mnist_folder / "MNIST" / "raw", "t10k")
+            assert len(pixels) == 10_000
+            with torch.inference_mode():
+                for batch in pixels.split(500):
+                    assert torch.equal(net(evaluate.normalise(batch)), original.logits(batch)), record.hash
+            if record.dataset == "mnist":
+                assert seed_run is not None
+                assert evaluate.report(net, pixels, labels) == seed_run.test_errors
