@@ -13,8 +13,8 @@ PACKAGES = ("search_spaces", "harness", "reports")
 # Each imports only what stands before it.
 ORDER = (
     "search_spaces", "harness.system", "harness.data", "harness.training", "harness.pytorch", "harness.studies",
-    "harness.evidence", "harness.searching", "harness.bench", "harness.toy", "harness.deployment", "reports", "harness.interface",
-    "harness.commands", "harness.cli", "harness.__main__",
+    "harness.evidence", "harness.searching", "harness.bench", "harness.toy", "harness.deployment", "reports",
+    "harness.interface", "harness.commands", "harness.cli", "harness.__main__",
 )  # fmt: skip
 # It imports what it offers when that is asked for.
 FRONT = "harness"
