@@ -110,34 +110,27 @@ class Outlook:
         self.finder = finder
         self.aim = finder.aim()
         self.needed = self.aim.needed
-        options = _options(finder, rng)
-        self.pairs = self._pairs(options)
-        self.predictions = self._predictions(self.pairs)
-        # All networks of a small space are known already.
+        self.pairs: list[tuple[Option, int]] = []
+        self.predictions = self._predictions([])
+        # All networks of a small space are listed.
         self._rounds_left = _ROUNDS if finder.listed_options is None else 0
-        finder.climb(self, options, rng)
+        finder.climb(_options(finder, rng), self._next_parents, rng)
 
-    def next_parents(self) -> list[Draw]:
-        """Return the smallest networks of each quantile; none after ``_ROUNDS`` rounds."""
+    def _next_parents(self, options: Sequence[Option]) -> list[Draw]:
+        """Predict the errors of further networks, and return the smallest networks of each quantile."""
+        pairs = list(itertools.product(options, self.aim.lengths))
+        self.pairs += pairs
+        self.predictions = self.predictions.with_others(self._predictions(pairs))
         if not self._rounds_left:
             return []
         self._rounds_left -= 1
         parents = {option.hash: option for quantile in QUANTILES for option in self._parents(quantile)}
         return [option.draw for option in parents.values()]
 
-    def add(self, options: Sequence[Option]) -> None:
-        """Predict the errors of further networks."""
-        pairs = self._pairs(options)
-        self.pairs += pairs
-        self.predictions = self.predictions.with_others(self._predictions(pairs))
-
     def pair(self, quantile: float) -> tuple[Option, int] | None:
         """Return the smallest network with at least this chance, and the training length; None if there is none."""
         at = self.predictions.smallest(self.needed, quantile)
         return None if at is None else self.pairs[at]
-
-    def _pairs(self, options: Iterable[Option]) -> list[tuple[Option, int]]:
-        return list(itertools.product(options, self.aim.lengths))
 
     def _predictions(self, pairs: Sequence[tuple[Option, int]]) -> Predictions:
         means, _, spread = self.aim.predictions(pairs)
