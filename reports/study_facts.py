@@ -111,7 +111,8 @@ def _networks(study: StudyState, rows: Mapping[str, LeaderboardRow]) -> tuple[Ne
     The order is: target reached, threshold met (both by lower cost), trained, pruned (both by higher accuracy), no
     accuracy. ``rows`` are the best rows of the leaderboard by hash.
     """
-    runs, proposals = defaultdict[str, list[Result]](list), defaultdict[str, list[Proposal]](list)
+    runs = defaultdict[str, list[Result]](list)
+    proposals = defaultdict[str, list[Proposal]](list)
     for result in study.results:
         runs[result.hash].append(result)
     for proposal in study.proposals.values():
@@ -209,7 +210,8 @@ def _by_length(results: Sequence[Result], decision: StateDecision | None) -> tup
 
 
 def _accuracies(runs: Iterable[Result]) -> tuple[float, ...]:
-    return tuple(pct for run in runs if (pct := run.validation_accuracy_pct) is not None)
+    accuracies = (run.validation_accuracy_pct for run in runs)
+    return tuple(accuracy for accuracy in accuracies if accuracy is not None)
 
 
 class _Progress(NamedTuple):
@@ -326,11 +328,13 @@ class StudyFacts:
         self.evidence = evidence
         self.measured = measured
         self.origins = origins
-        self.past_trainings, self.at_work = past_trainings, at_work
+        self.past_trainings = past_trainings
+        self.at_work = at_work
         self.name = study.folder.name
         self.config = study.config
         self.results = study.results
-        self.elapsed, self.last_utc = study.seconds, study.entries[-1].utc if study.entries else ""
+        self.elapsed = study.seconds
+        self.last_utc = study.entries[-1].utc if study.entries else ""
         self.sessions = study.of_kind(SessionBegan)
         self.time_limit = self.sessions[-1].event.seconds if self.sessions else None
         self.searching = at_work and study.session is not None and isinstance(study.session.event, SessionBegan)

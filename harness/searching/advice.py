@@ -251,7 +251,8 @@ class SearchOutcome:
         own = [each for each in space.conditions if each not in filter(is_upper, limits)]
         most = min([2 * limit, *(each.bound for each in filter(is_upper, own))])
         between = (Condition(metric, ">", limit), Condition(metric, "<=", most))
-        larger, rng = replace(space, conditions=(*own, *between)), random.Random(0)
+        larger = replace(space, conditions=(*own, *between))
+        rng = random.Random(0)
         if not any(judge(larger, draw(larger, uniform(rng)).architecture).accepted for _ in range(_DRAWS)):
             return {}
         changes = {"--budget": f"{most}"} if metric is Metric.PARAMETERS else {}
@@ -341,11 +342,11 @@ def outcome_of(
         cheaper = [each for each in search.state.contenders.values() if each.costs[0] < cost]
         if plan.config.is_front:
             cheaper = confirmed_front(search.state.contenders.values())
-        untried = (each for each in final_order(cheaper) if each.proposal.trial not in search.state.verdicts)
+        untried = [each for each in final_order(cheaper) if each.proposal.trial not in search.state.verdicts]
         # After a missed verification, ``loop.choose`` prefers surer networks to smaller ones, whatever the time left.
-        passed_over = search.state.missed and not plan.config.is_front
-        if not passed_over and (smallest := next(untried, None)) is not None:
-            network, seconds = smallest.proposal, search.state.seconds + search.verify_seconds(smallest)
+        if untried and (plan.config.is_front or not search.state.missed):
+            network = untried[0].proposal
+            seconds = search.state.seconds + search.verify_seconds(untried[0])
             waiting = Postponed(hash=network.hash, parameters=network.parameters, seconds=seconds)
         else:
             nearest = nearest_miss(each for each in cheaper if each.passed_first)

@@ -226,7 +226,8 @@ def shown(answer: str) -> str:
 
 def method_of(config: StudyConfig, space: SearchSpace, workers: int) -> Asker | None:
     """Start the user-defined method of a study and return its proposer; None if the study uses an Optuna sampler."""
-    if not takes_problem(name := config.sampler):
+    name = config.sampler
+    if not takes_problem(name):
         return None
     lengths = config.all_lengths
     epochs = config.recipe.epochs if config.recipe.epochs in lengths else max(lengths)
@@ -247,14 +248,16 @@ def method_of(config: StudyConfig, space: SearchSpace, workers: int) -> Asker | 
 
     def ask(tried: Sequence[TriedNetwork]) -> str:
         with called(f"--sampler {name}"):
-            if isinstance(answer := name_network(tried), str):
+            answer = name_network(tried)
+            if isinstance(answer, str):
                 return answer
             raise TypeError(f"expected the text of a network, got {type(answer).__name__}")
 
     def stop(rung: Rung) -> bool:
         assert judge_rung is not None, "a method that does not judge rungs is not asked"
         with called(f"--sampler {name}"):
-            if isinstance(answer := judge_rung(rung), bool):
+            answer = judge_rung(rung)
+            if isinstance(answer, bool):
                 return answer
             raise TypeError(f"expected True or False at a rung, got {type(answer).__name__}")
 

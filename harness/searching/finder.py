@@ -393,9 +393,11 @@ class Finder:
         """Return the reason why no network was found, and whether more time might help."""
         if self.time_left.is_over():
             return "the time limit was reached before a further network was found", True
-        cost_text, time_text = f"at most {self.max_cost:,} {self.objective.unit}", ""
-        if (seconds := self.time_left.seconds) is not None:
-            time_text = f" and at most {seconds:.0f} s of training, with time reserved for the verification"
+        cost_text = f"at most {self.max_cost:,} {self.objective.unit}"
+        time_text = ""
+        if self.time_left.seconds is not None:
+            seconds = f"{self.time_left.seconds:.0f} s"
+            time_text = f" and at most {seconds} of training, with time reserved for the verification"
         # With sampler `surrogate`, no other sampler proposes a network that the surrogate rejects.
         if self.config.sampler == SURROGATE and self.option_count:
             candidates = f"none of {self.option_count:,} candidates with {cost_text}{time_text} has a predicted "
