@@ -90,7 +90,11 @@ class SearchOutcome:
 
     @property
     def _row(self) -> LeaderboardRow | None:
-        return None if self.verdict is None else self.verdict.row
+        """Row of the last verification, unless the study has another answer, which is not verified."""
+        result = self.state.result
+        if self.verdict is None or (result is not None and result.hash != self.verdict.row.hash):
+            return None
+        return self.verdict.row
 
     @property
     def ending(self) -> Ending:
@@ -117,6 +121,8 @@ class SearchOutcome:
                 f"ranking: {typed('leaderboard', '--dataset', config.dataset, '--target', f'{config.target_pct:g}')}",
                 f"the search {end.reason}",
             ]
+        elif self.state.answer is not None:
+            lines += [end.answer, f"the search {end.reason}"]
         if row is not None and Metric.LATENCY_US in config.minimised:
             with suppress(EngineUnavailable):
                 latency = measured_latency(row.architecture, dataset(config.dataset).task)
@@ -263,7 +269,7 @@ class SearchOutcome:
 
     def _after_a_miss(self, verdict: Verdict) -> Advised:
         row = verdict.row
-        end = self.ending
+        end = ending(self.state, row)
         sentence = end.shortfall
         if verdict.is_held_back:
             arguments = ("verify", *words_of(row), "--certify")
