@@ -152,7 +152,7 @@ def quote(outlook: Outlook) -> Quoted:
     time_left = finder.time_left
     floor_sizes = [
         candidate.proposal.parameters
-        for candidate in finder.candidates.values()
+        for candidate in finder.rivals
         if candidate.proposal.origin == FLOOR and candidate.passed_first
     ]
     pairs = [outlook.pair(quantile) for quantile in QUANTILES]
