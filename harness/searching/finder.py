@@ -104,7 +104,8 @@ class _Optimization:
         """Add the networks of a round, and return the networks to mutate next; see ``Finder.climb``."""
         self.forecast = self.forecast.with_others(self.aim.forecast(options))
         choices = self.aim.ranked(self.forecast).choices
-        self.worths.append(choices[0].worth if choices and self.worths else 0.0)
+        is_beginning = not self.worths
+        self.worths.append(0.0 if is_beginning or not choices else choices[0].worth)
         has_risen = len(self.worths) <= self.patience or self.worths[-1] > (1 + _RISE) * self.worths[-1 - self.patience]
         if len(self.worths) > _MOST_ROUNDS or not has_risen or self.aim.time_left.is_over():
             return []
