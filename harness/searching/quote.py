@@ -157,17 +157,14 @@ def quote(outlook: Outlook) -> Quoted:
     ]
     pairs = [outlook.pair(quantile) for quantile in QUANTILES]
     # Baselines that passed count as observed sizes, without a prediction.
-    answer_sizes = []
-    for pair in pairs:
-        sizes = floor_sizes if pair is None else [pair[0].analysis.parameters, *floor_sizes]
-        answer_sizes.append(min(sizes, default=None))
-    low, middle, high = _widened(answer_sizes)
+    low, middle, high = _widened(
+        [min([*([] if pair is None else [pair[0].analysis.parameters]), *floor_sizes], default=None) for pair in pairs]
+    )
     seconds = [option.seconds(epochs, time_left) for option, epochs in filter(None, pairs)]
     training_seconds = statistics.mean(seconds) if seconds else 0.0
 
     def search_seconds(trainings: int) -> float:
-        searching = trainings * (training_seconds / time_left.workers + _PROPOSAL_SECONDS)
-        return round(searching + verifying(training_seconds, time_left.workers), 1)
+        return _search_seconds(trainings, training_seconds, time_left.workers)
 
     def accuracy_pct(quantile: float) -> float:
         return round(100 * (1 - outlook.predictions.fewest_errors(quantile) / IMAGES), 3)
@@ -193,6 +190,11 @@ def _widened(sizes: list[int | None]) -> tuple[int | None, int | None, int | Non
     below = math.hypot(own, math.log(middle / low))
     above = None if high is None else math.hypot(own, math.log(high / middle))
     return round(middle * math.exp(-below)), middle, None if above is None else round(middle * math.exp(above))
+
+
+def _search_seconds(trainings: int, training_seconds: float, workers: int) -> float:
+    searching = trainings * (training_seconds / workers + _PROPOSAL_SECONDS)
+    return round(searching + verifying(training_seconds, workers), 1)
 
 
 def _options(finder: Finder, rng: random.Random) -> list[Option]:
