@@ -172,18 +172,19 @@ class SearchOutcome:
 
     def _front(self) -> list[dict[str, Any]]:
         """Return the confirmed Pareto front as plain JSON values."""
-        study = self.state
-        return [
-            {
-                "hash": each.proposal.hash,
-                "parameters": each.proposal.parameters,
-                "network": str(each.proposal.architecture),
-                **dict(zip(self.plan.config.minimised, each.costs, strict=True)),
-                "tier": study.tier_of(each),
-                "mean_test_accuracy_pct": verdict.mean_test_accuracy_pct if verdict else None,
+        networks = []
+        for candidate in self.state.front:
+            verdict = self.state.verdicts.get(candidate.proposal.trial)
+            network = {
+                "hash": candidate.proposal.hash,
+                "parameters": candidate.proposal.parameters,
+                "network": str(candidate.proposal.architecture),
+                **dict(zip(self.plan.config.minimised, candidate.costs, strict=True)),
+                "tier": self.state.tier_of(candidate),
+                "mean_test_accuracy_pct": None if verdict is None else verdict.mean_test_accuracy_pct,
             }
-            for each, verdict in ((each, study.verdicts.get(each.proposal.trial)) for each in study.front)
-        ]
+            networks.append(network)
+        return networks
 
     def advice(self) -> Advised | None:
         """Return the advice; None if the target was met and no smaller candidate is left.
