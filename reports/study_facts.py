@@ -21,14 +21,14 @@ from harness.searching.ending import ending
 from harness.searching.surrogate.past import alike, read_prior
 from harness.studies.candidate import VERIFIED_STATES, NetworkState, costs_of, why_refuted
 from harness.studies.config import StudyConfig, is_owned, read_config, settings_of
-from harness.studies.events import Proposal, RungReached, SessionBegan
+from harness.studies.events import Proposal, RungReached, SessionBegan, WinnerChosen
 from harness.studies.log import read_state
 from harness.studies.state import StateDecision, StudyState
 from harness.system import statistics
 from harness.system.document import parse_json
 from harness.system.files import Workspace
 from harness.training.recipe import recipe_document
-from harness.training.result import Environment, Inspection, Purpose, Result, Status, finite, read_inspections
+from harness.training.result import Environment, Inspection, Purpose, Result, Status, read_inspections
 from reports.render import DASH, count, plural
 from search_spaces.catalog import network_name
 from search_spaces.network import Architecture
@@ -111,7 +111,8 @@ def _networks(study: StudyState, rows: Mapping[str, LeaderboardRow]) -> tuple[Ne
     The order is: target reached, threshold met (both by lower cost), trained, pruned (both by higher accuracy), no
     accuracy. ``rows`` are the best rows of the leaderboard by hash.
     """
-    runs, proposals = defaultdict[str, list[Result]](list), defaultdict[str, list[Proposal]](list)
+    runs = defaultdict[str, list[Result]](list)
+    proposals = defaultdict[str, list[Proposal]](list)
     for result in study.results:
         runs[result.hash].append(result)
     for proposal in study.proposals.values():
@@ -209,7 +210,8 @@ def _by_length(results: Sequence[Result], decision: StateDecision | None) -> tup
 
 
 def _accuracies(runs: Iterable[Result]) -> tuple[float, ...]:
-    return tuple(pct for run in runs if (pct := run.validation_accuracy_pct) is not None)
+    accuracies = (run.validation_accuracy_pct for run in runs)
+    return tuple(accuracy for accuracy in accuracies if accuracy is not None)
 
 
 class _Progress(NamedTuple):
@@ -272,16 +274,6 @@ class _MeasuredNetwork(NamedTuple):
     inspections: tuple[Inspection, ...]
 
 
-class _StudyAnswer(NamedTuple):
-    """Answer of a study, with a validation accuracy on fresh seeds, or with a record and a row."""
-
-    hash: str
-    parameters: int
-    validation_accuracy_pct: float | None
-    record: Record | None = None
-    row: LeaderboardRow | None = None
-
-
 class WorkspaceEvidence(NamedTuple):
     """Evidence of a workspace, shared by all studies.
 
@@ -314,10 +306,10 @@ class StudyFacts:
         sessions: Events that began a session.
         time_limit: Time limit of the last session in seconds; None if there is no limit or the log lacks it.
         networks: All proposed networks, best first, each with the best row over the recipes of its records.
-        answer: ``StudyState.answer``, else the winner chosen last, whose verification missed the target.
+        answer: ``StudyState.result``: the answer, or else the winner chosen last.
         record: Record of the answer; None without a verification.
         row: Row of the answer.
-        proof: Item of ``measured`` with this row.
+        proof: Item of ``measured`` with the best row of the answer.
         network: Item of ``networks`` with the hash of the answer; None if the log has lost the proposal.
     """
 
@@ -336,11 +328,13 @@ class StudyFacts:
         self.evidence = evidence
         self.measured = measured
         self.origins = origins
-        self.past_trainings, self.at_work = past_trainings, at_work
+        self.past_trainings = past_trainings
+        self.at_work = at_work
         self.name = study.folder.name
         self.config = study.config
         self.results = study.results
-        self.elapsed, self.last_utc = study.seconds, study.entries[-1].utc if study.entries else ""
+        self.elapsed = study.seconds
+        self.last_utc = study.entries[-1].utc if study.entries else ""
         self.sessions = study.of_kind(SessionBegan)
         self.time_limit = self.sessions[-1].event.seconds if self.sessions else None
         self.searching = at_work and study.session is not None and isinstance(study.session.event, SessionBegan)
@@ -348,25 +342,19 @@ class StudyFacts:
         for item in sorted(measured, key=lambda item: item.row.rank):
             rows.setdefault(item.row.hash, item.row)
         self.networks = _networks(study, rows)
-        self.answer = self._answer()
-        self.record = self.answer.record if self.answer else None
-        self.row = self.answer.row if self.answer else None
+        self.answer = study.result
+        self.proof = self._proof(self.answer) if self.answer else None
+        self.record = self.proof.record if self.proof else None
+        self.row = self.proof.row if self.proof else None
         self.ending = ending(study, self.row, is_at_work=at_work)
-        self.proof = next((item for item in measured if self.row and item.row.key == self.row.key), None)
         self.network = next((item for item in self.networks if self.answer and item.hash == self.answer.hash), None)
 
-    def _answer(self) -> _StudyAnswer | None:
-        result = self.study.result
-        if result is None:
-            return None
-        proposal = self.study.proposals.get(result.trial)
+    def _proof(self, answer: WinnerChosen) -> _MeasuredNetwork | None:
+        proposal = self.study.proposals.get(answer.trial)
         recipe, _ = self.config.recipe_of(None if proposal is None else proposal.epochs)
-        own = [item for item in self.measured if item.row.hash == result.hash]
-        rows = [item for item in own if item.row.recipe_hash == recipe.hash]
-        best = min(rows, key=lambda item: item.row.rank, default=None)
-        if best is not None:
-            return _StudyAnswer(result.hash, result.parameters, None, best.record, best.row)
-        return _StudyAnswer(result.hash, result.parameters, finite(result.validation_accuracy_pct))
+        key = (answer.hash, recipe.hash)
+        own = [item for item in self.measured if (item.row.hash, item.row.recipe_hash) == key]
+        return min(own, key=lambda item: item.row.rank, default=None)
 
 
 def read_evidence(workspace: Workspace) -> WorkspaceEvidence:

@@ -288,7 +288,8 @@ class Aim:
         pairs, margins, chances, seconds, falls = forecast
         if not pairs:
             return Ranking([], is_doubted=False)
-        time_left, workers = self.time_left, self.time_left.workers
+        time_left = self.time_left
+        workers = time_left.workers
         hopeful = np.full(len(pairs), fill_value=True)
         is_doubted = False
         if self.has_incumbent:
@@ -349,7 +350,8 @@ class Aim:
         Each selected choice joins the open candidates, which changes F of the remaining choices to F'. The acquisition
         value is proportional to F, so ``worth' = worth * F' / F``.
         """
-        choices, open_ = list(ranked[:1]), list(self.open)
+        choices = list(ranked[:1])
+        open_ = list(self.open)
         left = list(ranked[1 : _SHORTLIST_FACTOR * count])
         costs = {each.option.cost for each in left}
         alone = _expected_falls(costs, self.below, open_)

@@ -90,7 +90,11 @@ class SearchOutcome:
 
     @property
     def _row(self) -> LeaderboardRow | None:
-        return None if self.verdict is None else self.verdict.row
+        """Row of the last verification, unless the study has another answer, which is not verified."""
+        result = self.state.result
+        if self.verdict is None or (result is not None and result.hash != self.verdict.row.hash):
+            return None
+        return self.verdict.row
 
     @property
     def ending(self) -> Ending:
@@ -117,6 +121,8 @@ class SearchOutcome:
                 f"ranking: {typed('leaderboard', '--dataset', config.dataset, '--target', f'{config.target_pct:g}')}",
                 f"the search {end.reason}",
             ]
+        elif self.state.answer is not None:
+            lines += [end.answer, f"the search {end.reason}"]
         if row is not None and Metric.LATENCY_US in config.minimised:
             with suppress(EngineUnavailable):
                 latency = measured_latency(row.architecture, dataset(config.dataset).task)
@@ -166,18 +172,19 @@ class SearchOutcome:
 
     def _front(self) -> list[dict[str, Any]]:
         """Return the confirmed Pareto front as plain JSON values."""
-        study = self.state
-        return [
-            {
-                "hash": each.proposal.hash,
-                "parameters": each.proposal.parameters,
-                "network": str(each.proposal.architecture),
-                **dict(zip(self.plan.config.minimised, each.costs, strict=True)),
-                "tier": study.tier_of(each),
-                "mean_test_accuracy_pct": verdict.mean_test_accuracy_pct if verdict else None,
+        networks = []
+        for candidate in self.state.front:
+            verdict = self.state.verdicts.get(candidate.proposal.trial)
+            network = {
+                "hash": candidate.proposal.hash,
+                "parameters": candidate.proposal.parameters,
+                "network": str(candidate.proposal.architecture),
+                **dict(zip(self.plan.config.minimised, candidate.costs, strict=True)),
+                "tier": self.state.tier_of(candidate),
+                "mean_test_accuracy_pct": None if verdict is None else verdict.mean_test_accuracy_pct,
             }
-            for each, verdict in ((each, study.verdicts.get(each.proposal.trial)) for each in study.front)
-        ]
+            networks.append(network)
+        return networks
 
     def advice(self) -> Advised | None:
         """Return the advice; None if the target was met and no smaller candidate is left.
@@ -251,7 +258,8 @@ class SearchOutcome:
         own = [each for each in space.conditions if each not in filter(is_upper, limits)]
         most = min([2 * limit, *(each.bound for each in filter(is_upper, own))])
         between = (Condition(metric, ">", limit), Condition(metric, "<=", most))
-        larger, rng = replace(space, conditions=(*own, *between)), random.Random(0)
+        larger = replace(space, conditions=(*own, *between))
+        rng = random.Random(0)
         if not any(judge(larger, draw(larger, uniform(rng)).architecture).accepted for _ in range(_DRAWS)):
             return {}
         changes = {"--budget": f"{most}"} if metric is Metric.PARAMETERS else {}
@@ -262,7 +270,7 @@ class SearchOutcome:
 
     def _after_a_miss(self, verdict: Verdict) -> Advised:
         row = verdict.row
-        end = self.ending
+        end = ending(self.state, row)
         sentence = end.shortfall
         if verdict.is_held_back:
             arguments = ("verify", *words_of(row), "--certify")
@@ -341,11 +349,11 @@ def outcome_of(
         cheaper = [each for each in search.state.contenders.values() if each.costs[0] < cost]
         if plan.config.is_front:
             cheaper = confirmed_front(search.state.contenders.values())
-        untried = (each for each in final_order(cheaper) if each.proposal.trial not in search.state.verdicts)
+        untried = [each for each in final_order(cheaper) if each.proposal.trial not in search.state.verdicts]
         # After a missed verification, ``loop.choose`` prefers surer networks to smaller ones, whatever the time left.
-        passed_over = search.state.missed and not plan.config.is_front
-        if not passed_over and (smallest := next(untried, None)) is not None:
-            network, seconds = smallest.proposal, search.state.seconds + search.verify_seconds(smallest)
+        if untried and (plan.config.is_front or not search.state.missed):
+            network = untried[0].proposal
+            seconds = search.state.seconds + search.verify_seconds(untried[0])
             waiting = Postponed(hash=network.hash, parameters=network.parameters, seconds=seconds)
         else:
             nearest = nearest_miss(each for each in cheaper if each.passed_first)

@@ -44,14 +44,19 @@ def conclude(
     verdict = _verified(plan, search, winners[-1].event, on_event, say) if winners else None
     if plan.config.is_front:
         # ``choose`` returns the unverified candidates of the front first, then the cheapest, whose verdict is returned.
-        while verdict is not None and (other := choose(search)) is not None:
+        other = choose(search) if verdict is not None else None
+        while other is not None:
             is_last = other.trial in search.state.verdicts
             verdict = _verified(plan, search, other, on_event, say) or verdict
             if is_last or isinstance(search.state.entries[-1].event, Postponed):
                 break
-    elif verdict is not None and verdict.has_missed and (second := choose(search)) is not None:
-        say(f"target missed: {verdict.record.parameters:,} parameters; next network: {second.parameters:,} parameters")
-        verdict = _verified(plan, search, second, on_event, say) or verdict
+            other = choose(search)
+    elif verdict is not None and verdict.has_missed:
+        second = choose(search)
+        if second is not None:
+            sizes = f"{verdict.record.parameters:,} parameters; next network: {second.parameters:,} parameters"
+            say(f"target missed: {sizes}")
+            verdict = _verified(plan, search, second, on_event, say) or verdict
     refresh(plan.workspace)
     return verdict
 
@@ -83,7 +88,8 @@ def _verified(
         say(f"verifying: {size}, {seeds}, at most about {duration_text(seconds)}")
 
     def on_verdict(verdict: Verdict) -> None:
-        passed = True if verdict.passed else (False if verdict.has_missed else None)
+        # A row with declared seeds that have not been run leaves the verification open.
+        passed = None if verdict.is_held_back and not verdict.passed else verdict.passed
         search.add(
             Verified(
                 hash=verdict.record.hash,
@@ -104,7 +110,8 @@ def _verified(
 
 def _verification(plan: SearchPlan, search: Search, winner: WinnerChosen) -> Plan:
     """Return the verification plan of a candidate, with all seeds declared for the row."""
-    config, effort = plan.config, plan.effort
+    config = plan.config
+    effort = plan.effort
     proposal = search.state.candidates[winner.trial].proposal
     recipe, recipe_name = config.recipe_of(proposal.epochs)
     verification = Plan(

@@ -193,18 +193,16 @@ def _reason(state: StudyState, *, is_at_work: bool) -> str:
         return f"stopped unexpectedly after {spent}, with {runs}: the log has no end of the last session"
     elapsed = state.session.elapsed
     limit = "" if event.seconds is None else f" of {duration_text(event.seconds)}"
-    in_all = f"; {spent} in all sessions" if state.seconds > elapsed + 1 else ""
-    return f"stopped after {duration_text(elapsed)}{limit}: {_why_ended(state, event, elapsed)}{in_all}"
+    return f"stopped after {duration_text(elapsed)}{limit}: {_why_ended(state, event, elapsed)}"
 
 
 def _why_ended(state: StudyState, event: SessionEnded, elapsed: float) -> str:
     if event.message:
         return event.message
     if event.reason == EndReason.TIME and event.seconds is not None and elapsed < _EARLY * event.seconds:
-        ends = (entry.event for entry in reversed(state.entries))
-        last = next(each for each in ends if isinstance(each, Postponed | Verified | SessionEnded))
-        if isinstance(last, Postponed):
-            return f"too little time was left for the verification, which takes at most {duration_text(last.seconds)}"
+        postponed = [entry.event for entry in state.of_kind(Postponed) if entry.elapsed >= elapsed]
+        if postponed:
+            return f"too little time was left for a verification of at most {duration_text(postponed[-1].seconds)}"
         return "the remaining time was left to the verification"
     return _REASONS.get(event.reason, event.reason)
 

@@ -6,7 +6,7 @@ A method proposes each network (``Ask``). Optionally it also decides at the rung
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from harness.searching.finder import Inquiry
@@ -75,7 +75,8 @@ class TriedNetwork:
             failure status of the first run.
         validation_accuracy_pct: Accuracy of the completed first run in %; otherwise None.
         fresh_pct: Accuracies in % of the runs on fresh seeds, which follow a first run that reaches the target.
-        stands: True if the fresh seeds confirm the network, which then may be the answer.
+        stands: True if the fresh seeds confirm the network, which then may be the answer; False after a verification
+            that missed the target.
     """
 
     network: str
@@ -149,7 +150,7 @@ class Asker:
         candidates = inquiry.candidates
         time_left = inquiry.time_left
         known = {candidate.proposal.hash: trial for trial, candidate in candidates.items()}
-        tried = tuple(map(_tried, candidates.values()))
+        tried = tuple(_tried(candidate, inquiry.missed) for candidate in candidates.values())
         passed = list[Repeated]()
         over = Counter[str]()
         lacks_time = False
@@ -207,7 +208,7 @@ class Asker:
         """Do nothing: the method receives all trials at the next call of ``ask``."""
 
 
-def _tried(candidate: Candidate) -> TriedNetwork:
+def _tried(candidate: Candidate, missed: Set[int]) -> TriedNetwork:
     first = candidate.first
     return TriedNetwork(
         network=str(candidate.proposal.architecture),
@@ -215,7 +216,7 @@ def _tried(candidate: Candidate) -> TriedNetwork:
         state="running" if first is None else str(first.status),
         validation_accuracy_pct=first.validation_accuracy_pct if first and first.status is Status.COMPLETE else None,
         fresh_pct=tuple(candidate.fresh_pct),
-        stands=candidate.is_confirmed,
+        stands=candidate.is_confirmed and candidate.proposal.trial not in missed,
     )
 
 
@@ -226,7 +227,8 @@ def shown(answer: str) -> str:
 
 def method_of(config: StudyConfig, space: SearchSpace, workers: int) -> Asker | None:
     """Start the user-defined method of a study and return its proposer; None if the study uses an Optuna sampler."""
-    if not takes_problem(name := config.sampler):
+    name = config.sampler
+    if not takes_problem(name):
         return None
     lengths = config.all_lengths
     epochs = config.recipe.epochs if config.recipe.epochs in lengths else max(lengths)
@@ -247,14 +249,16 @@ def method_of(config: StudyConfig, space: SearchSpace, workers: int) -> Asker | 
 
     def ask(tried: Sequence[TriedNetwork]) -> str:
         with called(f"--sampler {name}"):
-            if isinstance(answer := name_network(tried), str):
+            answer = name_network(tried)
+            if isinstance(answer, str):
                 return answer
             raise TypeError(f"expected the text of a network, got {type(answer).__name__}")
 
     def stop(rung: Rung) -> bool:
         assert judge_rung is not None, "a method that does not judge rungs is not asked"
         with called(f"--sampler {name}"):
-            if isinstance(answer := judge_rung(rung), bool):
+            answer = judge_rung(rung)
+            if isinstance(answer, bool):
                 return answer
             raise TypeError(f"expected True or False at a rung, got {type(answer).__name__}")
 

@@ -8,9 +8,9 @@ import math
 import operator
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 from harness.searching.acquisition import UNLIKELY, Aim, Forecast, Option, ScoredOption, form_calibration
 from harness.searching.optuna_sampler import SURROGATE
@@ -80,57 +80,40 @@ class Inquiry:
     missed: Set[int] = frozenset()
 
 
-class Climb(Protocol):
-    """Rules of a hill climb (``Finder.climb``)."""
-
-    def next_parents(self) -> Sequence[Draw]:
-        """Return the networks to mutate in the next round; none to end the climb."""
-        ...
-
-    def add(self, options: Sequence[Option]) -> None:
-        """Take the new networks of a round."""
-        ...
-
-
 @dataclass(slots=True)
 class _Optimization:
     """Climb to the networks with the best acquisition values.
 
     Attributes:
         aim: Acquisition function.
-        forecast: Forecast of all networks so far.
         further_parents: Networks to mutate in the first round, in addition to the best.
         patience: Rounds without a rise after which the climb ends.
-        choices: Ranking of ``forecast``.
+        forecast: Forecast of all networks so far.
         worths: Best acquisition value after each round, 0 before the first round.
         parent_hashes: Networks that were mutated as the best.
     """
 
     aim: Aim
-    forecast: Forecast
     further_parents: Sequence[Draw]
     patience: int
-    choices: list[ScoredOption] = field(init=False)
-    worths: list[float] = field(default_factory=lambda: [0.0])
+    forecast: Forecast
+    worths: list[float] = field(default_factory=list)
     parent_hashes: set[str] = field(default_factory=set)
 
-    def __post_init__(self) -> None:
-        self.choices = self.aim.ranked(self.forecast).choices
-
-    def next_parents(self) -> list[Draw]:
+    def next_parents(self, options: Sequence[Option]) -> list[Draw]:
+        """Add the networks of a round, and return the networks to mutate next; see ``Finder.climb``."""
+        self.forecast = self.forecast.with_others(self.aim.forecast(options))
+        choices = self.aim.ranked(self.forecast).choices
+        is_beginning = not self.worths
+        self.worths.append(0.0 if is_beginning or not choices else choices[0].worth)
         has_risen = len(self.worths) <= self.patience or self.worths[-1] > (1 + _RISE) * self.worths[-1 - self.patience]
         if len(self.worths) > _MOST_ROUNDS or not has_risen or self.aim.time_left.is_over():
             return []
-        best = [each.option for each in self.choices if each.option.hash not in self.parent_hashes][:_PARENTS]
+        best = [each.option for each in choices if each.option.hash not in self.parent_hashes][:_PARENTS]
         self.parent_hashes |= {option.hash for option in best}
         parents = [*(option.draw for option in best), *self.further_parents]
         self.further_parents = ()
         return parents
-
-    def add(self, options: Sequence[Option]) -> None:
-        self.forecast = self.forecast.with_others(self.aim.forecast(options))
-        self.choices = self.aim.ranked(self.forecast).choices
-        self.worths.append(self.choices[0].worth if self.choices else 0.0)
 
 
 @functools.lru_cache(maxsize=8)
@@ -331,8 +314,8 @@ class Finder:
         else:
             beginning = self._beginning(rng)
             patience = _FURTHER_PATIENCE if self.best_options else _PATIENCE
-            optimization = _Optimization(aim, aim.forecast(beginning), self._proposed_parents(), patience)
-            self.climb(optimization, beginning, rng)
+            optimization = _Optimization(aim, self._proposed_parents(), patience, aim.forecast([]))
+            self.climb(beginning, optimization.next_parents, rng)
             forecast = optimization.forecast
             options = [option for option, _ in forecast.pairs]
         choices, self.doubts = aim.ranked(forecast)
@@ -365,19 +348,22 @@ class Finder:
         while_looking = math.ceil(workers * _LOOK_SECONDS / max(seconds, _LOOK_SECONDS / _MOST_AT_ONCE))
         return max(count, min(_MOST_AT_ONCE, while_looking))
 
-    def climb(self, climb: Climb, beginning: Iterable[Option], rng: random.Random) -> None:
-        """Mutate networks in rounds until ``climb`` has no further parents.
+    def climb(
+        self, options: Sequence[Option], next_parents: Callable[[Sequence[Option]], Sequence[Draw]], rng: random.Random
+    ) -> None:
+        """Mutate networks in rounds.
 
         Args:
-            climb: Rules of the climb, which receives the new networks of each round.
-            beginning: Networks that ``climb`` knows already.
+            options: Initial networks.
+            next_parents: Takes the new networks of a round, at first the initial networks, and returns the networks to
+                mutate in the next round; none to end the climb.
             rng: Random generator of the mutations.
         """
-        hashes = {option.hash for option in beginning}
-        while parents := climb.next_parents():
+        hashes = {option.hash for option in options}
+        while parents := next_parents(options):
             children = self._children(parents, hashes, rng)
             hashes |= children.keys()
-            climb.add(list(children.values()))
+            options = list(children.values())
 
     def _proposed_parents(self) -> list[Draw]:
         """Return the smallest proposals that passed the first run, and the latest proposals, as parents."""
@@ -408,9 +394,11 @@ class Finder:
         """Return the reason why no network was found, and whether more time might help."""
         if self.time_left.is_over():
             return "the time limit was reached before a further network was found", True
-        cost_text, time_text = f"at most {self.max_cost:,} {self.objective.unit}", ""
-        if (seconds := self.time_left.seconds) is not None:
-            time_text = f" and at most {seconds:.0f} s of training, with time reserved for the verification"
+        cost_text = f"at most {self.max_cost:,} {self.objective.unit}"
+        time_text = ""
+        if self.time_left.seconds is not None:
+            seconds = f"{self.time_left.seconds:.0f} s"
+            time_text = f" and at most {seconds} of training, with time reserved for the verification"
         # With sampler `surrogate`, no other sampler proposes a network that the surrogate rejects.
         if self.config.sampler == SURROGATE and self.option_count:
             candidates = f"none of {self.option_count:,} candidates with {cost_text}{time_text} has a predicted "

@@ -239,7 +239,8 @@ def _next_job(search: Search) -> Job | None:
         return search.waiting.pop(0)
     # An earlier job of the same pass through the idle workers may have used the last trial.
     explored = _stop_reason(search) is EndReason.TRIALS or bool(search.exhausted)
-    if (candidate := _confirmable(search, explored=explored)) is not None:
+    candidate = _confirmable(search, explored=explored)
+    if candidate is not None:
         return search.job(candidate, Purpose.CONFIRM, search.free_index(candidate))
     return None if explored else _propose(search)
 

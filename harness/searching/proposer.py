@@ -211,9 +211,10 @@ class Proposer:
             network = networks.pop(0)
             if network.architecture.hash in finder.trials_by_hash:
                 continue
-            if isinstance(judged := finder.option_or_refusal(network), Option):
-                return self._registered(finder, judged, origin)
-            finder.note_refused_proposal(network, judged, origin)
+            outcome = finder.option_or_refusal(network)
+            if isinstance(outcome, Option):
+                return self._registered(finder, outcome, origin)
+            finder.note_refused_proposal(network, outcome, origin)
         return None
 
     def _aim(self, finder: Finder) -> Proposal | None:
@@ -296,7 +297,8 @@ def _size_ladder(space: SearchSpace, config: StudyConfig) -> list[Draw]:
     answer, so the order starts with sizes that probably reach the target. Empty if no network is feasible; then
     ``propose`` states the reason.
     """
-    rng, accepted = random.Random(config.seed), 0
+    rng = random.Random(config.seed)
+    accepted = 0
     sized: dict[int, Draw] = {}
     first_turn = turn_of(config, 0)
     candidates: Iterable[Draw] = (draw(space, uniform(rng)) for _ in range(DRAWS))
@@ -311,7 +313,8 @@ def _size_ladder(space: SearchSpace, config: StudyConfig) -> list[Draw]:
             break
     if not sized:
         return []
-    low, high = math.log(min(sized)), math.log(max(sized))
+    low = math.log(min(sized))
+    high = math.log(max(sized))
     networks: dict[int, Draw] = {}
     last = _LADDER_STEPS - 1
     # Start with the size nearest to two thirds of the log range.

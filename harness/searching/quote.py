@@ -110,34 +110,27 @@ class Outlook:
         self.finder = finder
         self.aim = finder.aim()
         self.needed = self.aim.needed
-        options = _options(finder, rng)
-        self.pairs = self._pairs(options)
-        self.predictions = self._predictions(self.pairs)
-        # All networks of a small space are known already.
+        self.pairs: list[tuple[Option, int]] = []
+        self.predictions = self._predictions([])
+        # All networks of a small space are listed.
         self._rounds_left = _ROUNDS if finder.listed_options is None else 0
-        finder.climb(self, options, rng)
+        finder.climb(_options(finder, rng), self._next_parents, rng)
 
-    def next_parents(self) -> list[Draw]:
-        """Return the smallest networks of each quantile; none after ``_ROUNDS`` rounds."""
+    def _next_parents(self, options: Sequence[Option]) -> list[Draw]:
+        """Predict the errors of further networks, and return the smallest networks of each quantile."""
+        pairs = list(itertools.product(options, self.aim.lengths))
+        self.pairs += pairs
+        self.predictions = self.predictions.with_others(self._predictions(pairs))
         if not self._rounds_left:
             return []
         self._rounds_left -= 1
         parents = {option.hash: option for quantile in QUANTILES for option in self._parents(quantile)}
         return [option.draw for option in parents.values()]
 
-    def add(self, options: Sequence[Option]) -> None:
-        """Predict the errors of further networks."""
-        pairs = self._pairs(options)
-        self.pairs += pairs
-        self.predictions = self.predictions.with_others(self._predictions(pairs))
-
     def pair(self, quantile: float) -> tuple[Option, int] | None:
         """Return the smallest network with at least this chance, and the training length; None if there is none."""
         at = self.predictions.smallest(self.needed, quantile)
         return None if at is None else self.pairs[at]
-
-    def _pairs(self, options: Iterable[Option]) -> list[tuple[Option, int]]:
-        return list(itertools.product(options, self.aim.lengths))
 
     def _predictions(self, pairs: Sequence[tuple[Option, int]]) -> Predictions:
         means, _, spread = self.aim.predictions(pairs)
@@ -159,22 +152,19 @@ def quote(outlook: Outlook) -> Quoted:
     time_left = finder.time_left
     floor_sizes = [
         candidate.proposal.parameters
-        for candidate in finder.candidates.values()
+        for candidate in finder.rivals
         if candidate.proposal.origin == FLOOR and candidate.passed_first
     ]
     pairs = [outlook.pair(quantile) for quantile in QUANTILES]
     # Baselines that passed count as observed sizes, without a prediction.
-    answer_sizes = []
-    for pair in pairs:
-        sizes = floor_sizes if pair is None else [pair[0].analysis.parameters, *floor_sizes]
-        answer_sizes.append(min(sizes, default=None))
-    low, middle, high = _widened(answer_sizes)
+    low, middle, high = _widened(
+        [min([*([] if pair is None else [pair[0].analysis.parameters]), *floor_sizes], default=None) for pair in pairs]
+    )
     seconds = [option.seconds(epochs, time_left) for option, epochs in filter(None, pairs)]
     training_seconds = statistics.mean(seconds) if seconds else 0.0
 
     def search_seconds(trainings: int) -> float:
-        searching = trainings * (training_seconds / time_left.workers + _PROPOSAL_SECONDS)
-        return round(searching + verifying(training_seconds, time_left.workers), 1)
+        return _search_seconds(trainings, training_seconds, time_left.workers)
 
     def accuracy_pct(quantile: float) -> float:
         return round(100 * (1 - outlook.predictions.fewest_errors(quantile) / IMAGES), 3)
@@ -200,6 +190,11 @@ def _widened(sizes: list[int | None]) -> tuple[int | None, int | None, int | Non
     below = math.hypot(own, math.log(middle / low))
     above = None if high is None else math.hypot(own, math.log(high / middle))
     return round(middle * math.exp(-below)), middle, None if above is None else round(middle * math.exp(above))
+
+
+def _search_seconds(trainings: int, training_seconds: float, workers: int) -> float:
+    searching = trainings * (training_seconds / workers + _PROPOSAL_SECONDS)
+    return round(searching + verifying(training_seconds, workers), 1)
 
 
 def _options(finder: Finder, rng: random.Random) -> list[Option]:

@@ -7,6 +7,7 @@ from the log.
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -235,8 +236,9 @@ class Search:
 
     def free_index(self, candidate: Candidate) -> int:
         """Return the lowest index of a fresh seed that is neither finished nor in training."""
-        trial, used = candidate.proposal.trial, {run.seed_index for run in candidate.fresh}
-        used |= {job.seed_index for job in self.at_work if (job.purpose, job.trial) == (Purpose.CONFIRM, trial)}
+        key = (Purpose.CONFIRM, candidate.proposal.trial)
+        used = {run.seed_index for run in candidate.fresh}
+        used |= {job.seed_index for job in self.at_work if (job.purpose, job.trial) == key}
         return next(index for index in itertools.count() if index not in used)
 
     # Time -----------------------------------------------------------------------------------------------------
@@ -249,7 +251,7 @@ class Search:
     @property
     def left(self) -> float:
         """Remaining seconds; infinite without a time limit."""
-        return float("inf") if self.effort.seconds is None else self.effort.seconds - self.elapsed
+        return math.inf if self.effort.seconds is None else self.effort.seconds - self.elapsed
 
     @property
     def workers(self) -> int:
@@ -271,10 +273,11 @@ class Search:
         confirmed = CAUTION * (1 + rounds(CONFIRM_SEEDS, workers))
         verified = CAUTION * VERIFY_FACTOR * rounds(LEAST_VERIFY_SEEDS, workers)
         seconds = max(0.0, self.left - CAUTION_SECONDS) / (confirmed + verified)
-        spare = float("inf")
-        if waiting := self._to_verify():
-            winner, *others = map(self.verify_seconds, waiting)
-            spare = self.left - winner - (sum(others) if self.config.is_front else min(others, default=0.0))
+        spare = math.inf
+        waiting = [self.verify_seconds(candidate) for candidate in self._to_verify()]
+        if waiting:
+            others = sum(waiting[1:]) if self.config.is_front else min(waiting[1:], default=0.0)
+            spare = self.left - waiting[0] - others
         return TimeLeft(
             images, pace, seconds, self.left, workers, self.elapsed, factors, spare, is_over=lambda: self.left <= 0
         )
@@ -300,8 +303,10 @@ class Search:
 
         Without a confirmed candidate, the seconds are for the first network of ``likeliest``.
         """
-        waiting = [] if self.effort.seconds is None else self._to_verify() or self.likeliest()
-        return sum(map(self.verify_seconds, waiting[: None if self.config.is_front else 1]), 0.0)
+        if self.effort.seconds is None:
+            return 0.0
+        waiting = self._to_verify() or self.likeliest()
+        return sum(map(self.verify_seconds, waiting if self.config.is_front else waiting[:1]), 0.0)
 
     def likeliest(self) -> list[Candidate]:
         """Return networks that may be verified without confirmation, the highest chance first.
@@ -316,7 +321,8 @@ class Search:
 
     def run_seconds(self, candidate: Candidate) -> float:
         """Return the seconds of one whole run at the present pace, from the candidate's own runs or else estimated."""
-        if seconds := [run.train_seconds for run in candidate.runs if run.status is Status.COMPLETE]:
+        seconds = [run.train_seconds for run in candidate.runs if run.status is Status.COMPLETE]
+        if seconds:
             return statistics.mean(seconds) * self.timing.change_since(candidate.proposal.trial)
         proposal = candidate.proposal
         epochs = proposal.epochs or self.config.recipe.epochs

@@ -450,13 +450,13 @@ def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
         errors = [failed if run.validation_errors is None else run.validation_errors for run in runs]
         return errors[0] if len(errors) == 1 else statistics.mean(errors)
 
-    usable = [
-        (first.status is Status.PRUNED, errors_of(candidate, first), *candidate.order, candidate, first)
-        for candidate in candidates
-        if (first := candidate.first) is not None
-        and first.validation is not None
-        and first.status in (Status.COMPLETE, Status.PRUNED)
-    ]
+    usable = []
+    for candidate in candidates:
+        first = candidate.first
+        if first is None or first.validation is None or first.status not in (Status.COMPLETE, Status.PRUNED):
+            continue
+        is_pruned = first.status is Status.PRUNED
+        usable.append((is_pruned, errors_of(candidate, first), *candidate.order, candidate, first))
     # This runs after each event of a search, so ``is_confirmed`` is computed for the nearest candidates only.
     for pruned, errors, _, _, candidate, first in sorted(usable, key=lambda each: each[:4]):
         if not candidate.is_confirmed:

@@ -171,7 +171,8 @@ def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bo
     if (folder / RESULTS_OF_BEFORE).is_dir():
         message = f"study {folder.name!r} in {folder} was created by an older version and can be read but not continued"
         raise ContentError(message, hint="pass a new name with --study")
-    if (path := folder / "config.json").exists():
+    path = folder / "config.json"
+    if path.exists():
         check_config(folder, config)
         return False
     files.write_json(path, {"config": config_document(config), "origins": origins, "schema_version": 1})

@@ -34,7 +34,8 @@ class Event:
         """Make the subclass a frozen dataclass and register its ``word``."""
         dataclass(frozen=True, kw_only=True)(cls)
         if word:
-            cls.word, _KINDS[word] = word, cls
+            cls.word = word
+            _KINDS[word] = cls
 
 
 class SessionBegan(Event, word="session"):
@@ -271,7 +272,8 @@ def read_line(text: str) -> Entry[Event] | None:
     try:
         document = parse_json(text)
         kind = _KINDS.get(str(document["event"]))
-        elapsed, utc = document.get("elapsed", 0.0), document.get("utc", "")
+        elapsed = document.get("elapsed", 0.0)
+        utc = document.get("utc", "")
         if kind is None or type(elapsed) not in (int, float) or not 0 <= elapsed < float("inf") or type(utc) is not str:
             return None
         return Entry(float(elapsed), read_as(kind, text, "an event"), utc)

@@ -182,10 +182,12 @@ def _study(url: str | RDBStorage, name: str, config: StudyConfig) -> optuna.Stud
     # Not in ``warnings.catch_warnings``: filters restored by another thread would replace a temporary filter.
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     study = optuna.create_study(study_name=name, storage=url, directions=["minimize"] * 2, load_if_exists=True)
-    attributes, trials = study.user_attrs, study.get_trials(deepcopy=False)
+    attributes = study.user_attrs
+    trials = study.get_trials(deepcopy=False)
     if not attributes and not trials:
         study.set_metric_names(["validation error (%)", OBJECTIVES[config.minimised[0]]])
-    if other := [key for key, value in wanted.items() if attributes.get(key, None if trials else value) != value]:
+    other = [key for key, value in wanted.items() if attributes.get(key, None if trials else value) != value]
+    if other:
         _close(study)
         difference = f"{other[0]}: {attributes.get(other[0])!r} stored, {wanted[other[0]]!r} expected"
         raise UsageError(f"the database of --storage contains a different study {name!r} ({difference})", hint=_RENAME)
@@ -286,8 +288,8 @@ def _trial(run: Result, ended_utc: str, proposal: events.Proposal, began_utc: st
         intermediate_values=errors_pct,
     )
     if began_utc and ended_utc:
-        began, ended = (datetime.fromisoformat(utc).astimezone() for utc in (began_utc, ended_utc))
-        trial.datetime_start, trial.datetime_complete = began.replace(tzinfo=None), ended.replace(tzinfo=None)
+        trial.datetime_start = datetime.fromisoformat(began_utc).astimezone().replace(tzinfo=None)
+        trial.datetime_complete = datetime.fromisoformat(ended_utc).astimezone().replace(tzinfo=None)
     return trial
 
 

@@ -107,7 +107,8 @@ def seed_line(event: Event) -> str:
     """Return a line with the status of a verification run, and with the test accuracy if known."""
     match event:
         case StretchEnded(job, result):
-            accuracy = "" if (reached := result.test_accuracy_pct) is None else f", {reached:.2f} % test"
+            accuracy_pct = result.test_accuracy_pct
+            accuracy = "" if accuracy_pct is None else f", {accuracy_pct:.2f} % test"
             return f"seed {job.seed_index}: {result.status}{accuracy}"
         case Broken(job, status, message):
             return f"seed {job.seed_index}: {status}, {message}; the run is repeated"

@@ -119,7 +119,8 @@ class TrainingData:
         Args:
             fold: Index of the validation fold; None to train on all images, without validation images.
         """
-        if (parts := self._parts.get((device, fold))) is None:
+        parts = self._parts.get((device, fold))
+        if parts is None:
             whole = self.images(self.data.train_images, self.data.train_labels, device)
             everything = torch.arange(len(whole.labels))
             indices = [part.to(device) for part in ([everything] if fold is None else split(self.data, fold))]
@@ -129,7 +130,8 @@ class TrainingData:
                 counts = labels.bincount()
                 indices[0] = indices[0].repeat_interleave((counts.max() // counts)[labels])
             images = [replace(whole, pixels=whole.pixels[part], labels=whole.labels[part]) for part in indices]
-            self._parts[device, fold] = parts = (images[0], None if fold is None else images[1])
+            parts = (images[0], None if fold is None else images[1])
+            self._parts[device, fold] = parts
         return parts
 
 

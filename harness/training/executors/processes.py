@@ -93,7 +93,8 @@ class Processes(Executor):
             time.sleep(seconds)
         concurrent.futures.wait(futures, seconds, concurrent.futures.FIRST_COMPLETED)
         late = [desk for desk in self.desks if desk.job is not None and (desk.future.done() or self._is_late(desk))]
-        return [event for desk in late if (event := self._event(desk)) is not None]
+        events = map(self._event, late)
+        return [event for event in events if event is not None]
 
     def stop(self) -> None:
         """End all processes immediately; of unfinished jobs only the checkpoints remain."""
@@ -108,7 +109,8 @@ class Processes(Executor):
         desk.future = desk.pool.schedule(train, (desk.job, self.source, self.limits.memory_mb))
 
     def _event(self, desk: _Desk) -> Event | None:
-        job, desk.job = desk.job, None
+        job = desk.job
+        desk.job = None
         assert job is not None, "a desk whose future is done has a job"
         status = Status.CRASHED
         try:
@@ -141,7 +143,8 @@ class Processes(Executor):
             return True
         # Not left to the timeout of Pebble, which begins when a process takes the job: a stopped process never does.
         if not desk.has_begun and desk.future.running():
-            desk.has_begun, desk.since = True, time.monotonic()
+            desk.has_begun = True
+            desk.since = time.monotonic()
         allowed = self.limits.seconds - desk.job.spent_seconds if desk.has_begun else _LOST_SECONDS
         return time.monotonic() - desk.since > allowed
 
@@ -234,7 +237,8 @@ def train(job: Job, source: DataLocation, memory_mb: float) -> Event:
     except (DataError, OtherCode):
         raise
     except Exception as error:
-        if isinstance(refusal := refused(error), StorageError):
+        refusal = refused(error)
+        if isinstance(refusal, StorageError):
             raise refusal from None
         if isinstance(error, HarnessError):
             return Broken(job, Status.CRASHED, error.message)

@@ -195,7 +195,8 @@ class Nodes(Executor):
 
         self.ray = ray
         images = load(self.source.dataset, self.source.folder, allow_download=False)
-        if stored := stored_files(images.dataset, self.source.folder):
+        stored = stored_files(images.dataset, self.source.folder)
+        if stored:
             self.stored = ray.put(stored)
         self.data_hash = images.data_hash
         self.ours = _facts(self.source, self.data_hash, self.device, self.engine, None)
@@ -250,7 +251,8 @@ class Nodes(Executor):
         """Stop all jobs immediately."""
         for work in self.work:
             self._leave(work)
-        self.work, self.nodes = [], {}
+        self.work = []
+        self.nodes = {}
 
     def _look(self) -> None:
         self.looked = time.monotonic()
@@ -263,19 +265,22 @@ class Nodes(Executor):
                 self.nodes[info.id] = _Node(info, self._begun(_facts, info, "", *terms))
 
     def _introduce(self, node: _Node) -> None:
-        ref, node.asking = node.asking, None
+        ref = node.asking
+        node.asking = None
         try:
             facts: _Facts = self.ray.get(ref)
         except self.ray.exceptions.RayError as error:
             self._lose(node, str(getattr(error, "cause", "")))
             return
-        if why := _refusal(self.ours, facts, self.like):
+        why = _refusal(self.ours, facts, self.like)
+        if why:
             self._lose(node, why)
             return
         if self.kinds is Kinds.FIRST:
             self.like = self.like or facts
         left = sys.maxsize if self.most is None else self.most - sum(other.room for other in self.nodes.values())
-        node.source, node.room = facts[0], min(left, node.info.room(self.device, self.processes))
+        node.source = facts[0]
+        node.room = min(left, node.info.room(self.device, self.processes))
         print(f"node {node.info.name} joined with {counted(node.room, 'place')}", file=sys.stderr, flush=True)
 
     def _lose(self, node: _Node, refused: str = "") -> None:

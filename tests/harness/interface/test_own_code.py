@@ -6,6 +6,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import torch
 import torch.nn.functional as functional
 
 from harness.interface.logs import log_of
-from harness.searching.external_method import method_of
+from harness.searching.external_method import TriedNetwork, method_of
 from harness.searching.finder import Inquiry
 from harness.searching.optuna_sampler import SamplerStudy, sampler_name
 from harness.searching.time_budget import Pace, TimeLeft
@@ -190,6 +191,13 @@ def test_a_method_is_held_to_lengths_the_falling_limit_and_the_time(
     assert asker.propose(Inquiry(1000, {}, seconds)).proposal.epochs == 2  # type: ignore[union-attr]
     without_time = asker.propose(Inquiry(1000, {}, replace(seconds, seconds=1.0)))
     assert (without_time.lacks_time, set(without_time.unproposed_counts)) == (True, {"time"})
+    # A network that missed the target on the test images cannot be the answer.
+    confirmed = {trial for trial, each in search.state.candidates.items() if each.is_confirmed}
+    shown: list[Sequence[TriedNetwork]] = []
+    asker.ask = lambda tried: shown.append(tried) or "conv3x3(1) gap linear(10)"  # type: ignore[func-returns-value]
+    for missed in (set[int](), confirmed):
+        asker.propose(Inquiry(1000, search.state.candidates, seconds, missed=missed))
+    assert [sum(each.stands for each in tried) for tried in shown] == [len(confirmed), 0]
 
 
 def test_a_sampler_of_optunas_is_held_to_lengths_and_the_limit(

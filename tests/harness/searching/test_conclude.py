@@ -219,7 +219,9 @@ def test_where_the_winner_misses_the_next_network_that_stands_is_verified(
     kept = {there.hash: there for there in record.read_all(plan.workspace.records)}
     assert kept.keys() == {WINNER.hash, LARGER.hash}
     assert [found.attempt for key in (WINNER, LARGER) if (found := kept[key.hash].found) is not None] == [1, 2]
-    document = json.loads(json.dumps(outcome_of(plan, search, verdict, {}).document(tmp_path / "report.html")))
+    outcome = outcome_of(plan, search, verdict, {})
+    document = json.loads(json.dumps(outcome.document(tmp_path / "report.html")))
+    assert read_study(plan.folder, plan.workspace).ending == outcome.ending
     assert (document["reached"], document["winner"]["hash"], document["last_words"]) == (True, LARGER.hash, None)
     assert [(each["hash"], each["passed"]) for each in document["missed"]] == [(WINNER.hash, False)]
     # The same command finds all done.
