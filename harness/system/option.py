@@ -123,8 +123,9 @@ def converted(name: str, kind: _Kind, value: Any) -> Any:
         UsageError: The value is not allowed.
     """
     is_text = isinstance(value, str | os.PathLike)
+    is_device = type(value).__name__ == "device"  # of torch, which is not imported here
     try:
-        if kind is click.STRING and not is_text and type(value).__name__ != "device":
+        if kind is click.STRING and not (is_text or is_device):
             raise click.UsageError(f"{reprlib.repr(value)} is not a text")
         if isinstance(kind, click.Path) and not (is_text and "\0" not in os.fspath(value)):
             raise click.UsageError(f"{reprlib.repr(value)} is not a path")
