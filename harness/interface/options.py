@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from copy import copy
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, get_args
 
 import click
 from click.core import ParameterSource
@@ -181,7 +181,7 @@ def takes_request(
         ]
         answer = inspect.signature(function).return_annotation
         vars(called)["__signature__"] = inspect.Signature(accepted, return_annotation=answer)
-        _declare(called, options_of(request).values())
+        _declare(called, options_of(cast(type, request)).values())
         return called
 
     return decorated

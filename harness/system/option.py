@@ -17,7 +17,7 @@ from harness.system.terminal import text_of
 
 _Accepted = TypeVar("_Accepted")
 _Value = TypeVar("_Value")
-_Kind: TypeAlias = click.ParamType  # type: ignore[type-arg]  # generic since click 8.5 only
+_Kind: TypeAlias = "click.ParamType[Any]"  # as text, because the class is generic since click 8.5 only
 # Types of click that convert texts; values of Python are converted to text first, so that both share the rules.
 _TEXT_TYPES = (click.types.StringParamType, click.types.BoolParamType, click.IntRange, click.Choice)
 
@@ -123,8 +123,9 @@ def converted(name: str, kind: _Kind, value: Any) -> Any:
         UsageError: The value is not allowed.
     """
     is_text = isinstance(value, str | os.PathLike)
+    is_device = type(value).__name__ == "device"  # of torch, which is not imported here
     try:
-        if kind is click.STRING and not is_text and type(value).__name__ != "device":
+        if kind is click.STRING and not (is_text or is_device):
             raise click.UsageError(f"{reprlib.repr(value)} is not a text")
         if isinstance(kind, click.Path) and not (is_text and "\0" not in os.fspath(value)):
             raise click.UsageError(f"{reprlib.repr(value)} is not a path")

@@ -45,7 +45,7 @@ def fitted(place: Path) -> SmallestClassifier:
 
 @pytest.mark.parametrize("verbose", [0, 1, 2])
 def test_without_verbose_a_fit_prints_nothing(
-    verbose: int, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    verbose: int, workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     def search(*arguments: object, **words: object) -> None:
         say("trial 1")
