@@ -208,5 +208,6 @@ class PosedBatchNorm(_BatchNorm):
         return self._normalised(input, scale, self.bias.repeat_interleave(self.poses))
 
     def _normalised(self, values: Tensor, scale: Tensor | None, shift: Tensor) -> Tensor:
-        statistics, momentum = (self.running_mean, self.running_var), self.momentum or 0.0
-        return functional.batch_norm(values, *statistics, scale, shift, self.training, momentum, self.eps)
+        assert self.momentum is not None, "the constructor sets a momentum"
+        statistics = self.running_mean, self.running_var
+        return functional.batch_norm(values, *statistics, scale, shift, self.training, self.momentum, self.eps)

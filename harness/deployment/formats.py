@@ -12,10 +12,6 @@ from harness.deployment.onnx import ONNX_LIBRARIES, onnx_files
 from harness.training.run import to_safetensors
 
 
-def _safetensors_files(network: TrainedNetwork, path: Path) -> Files:
-    return Files({path: to_safetensors(network.model, network.about)})
-
-
 @dataclass(frozen=True, slots=True)
 class Format:
     """An export format: ``files`` makes the files for a path, ``libraries`` are the optional libraries needed."""
@@ -28,5 +24,5 @@ class Format:
 FORMATS = {
     "c": Format(c_files),
     "onnx": Format(onnx_files, ONNX_LIBRARIES),
-    "safetensors": Format(_safetensors_files),
+    "safetensors": Format(lambda network, path: Files({path: to_safetensors(network.model, network.about)})),
 }
