@@ -39,23 +39,19 @@ def _sequence(ops: tuple[Op, ...], shape: Shape, tied: dict[str, nn.Module] | No
     tied = {} if tied is None else tied
     modules: list[nn.Module] = []
     for op in ops:
-        if isinstance(op, Residual):
+        if op.role is Role.SUM:
             module: nn.Module = _ResidualModule(_sequence(op.ops, shape, tied))
         else:
             module = op.module(shape)
         if op.tie is not None:
-            _share(module, op.tie, tied)
+            first = tied.setdefault(op.tie, module)
+            # A convolution keeps its own bias.
+            names = ("weight", "bias") if isinstance(module, _BatchNorm) else ("weight",)
+            for name in names:
+                module.register_parameter(name, getattr(first, name))
         modules.append(module)
         shape = op.shape(shape)
     return nn.Sequential(*modules)
-
-
-def _share(module: nn.Module, tie: str, tied: dict[str, nn.Module]) -> None:
-    """Give a module the weights of the first module of the tie; a convolution keeps its own bias."""
-    first = tied.setdefault(tie, module)
-    names = ("weight", "bias") if isinstance(module, _BatchNorm) else ("weight",)
-    for name in names:
-        module.register_parameter(name, getattr(first, name))
 
 
 class TorchNetwork(nn.Module):
@@ -112,7 +108,7 @@ def _shortened(ops: tuple[Op, ...]) -> Iterator[tuple[Op, tuple[Op, ...]]]:
         before = ops[:index]
         after = ops[index + 1 :]
         yield op, (*before, *after)
-        for inner, rest in _shortened(op.ops) if isinstance(op, Residual) else ():
+        for inner, rest in _shortened(op.ops):
             yield inner, (*before, Residual(rest), *after)
 
 
