@@ -208,8 +208,8 @@ class IntegerPlan:
             if step.kind is StepKind.CONVOLUTION and step.target is not None:
                 _, channels, rows, columns = step.form.shape
                 places = rows * columns
-                maps = self.maps[step.source], self.maps[step.target]
-                sizes.append((places * maps[0].shape[0], places * channels, places, maps[1].shape[0]))
+                all_channels = self.maps[step.source].shape[0]
+                sizes.append((places * all_channels, places * channels, places, self.maps[step.target].shape[0]))
         window, inputs, places, results = (max(column) for column in zip(*sizes, strict=True))
         # If any kernel has poses, the C code computes the orders for plain kernels too.
         return Buffers(window=window, inputs=inputs, places=places if has_poses else 0, results=results)

@@ -164,7 +164,8 @@ def in_poses(kernel: Tensor, poses: int) -> Tensor:
             view = torch.stack([parts[channel] for channel in _channel_order(pose, poses)], 2).flatten(1, 2)
         if pose >= 4:
             view = view.flip(3)
-        kernels.append(torch.rot90(view, pose * (2 if poses == 2 else 1) % 4, (2, 3)))
+        quarter_turns = 2 * pose if poses == 2 else pose % 4
+        kernels.append(torch.rot90(view, quarter_turns, (2, 3)))
     return torch.stack(kernels, 1).flatten(0, 1)
 
 

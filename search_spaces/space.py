@@ -333,7 +333,8 @@ def contradictory(conditions: Iterable[Condition]) -> list[Condition]:
         together = [each for each in stated if each.metric is metric]
         # Testing the numbers next to the bounds is sufficient: the conditions do not change between two bounds.
         numbers = {each.bound + step for each in together for step in (-1, 0, 1)}
-        if not any(number > 0 and all(each.holds(number) for each in together) for number in numbers):
+        allowed = [number for number in numbers if number > 0 and all(each.holds(number) for each in together)]
+        if not allowed:
             return together
     return []
 

@@ -347,8 +347,11 @@ class _StepText:
         # 0 means no slope in C. A slope that is rounded to 0 makes all negative numbers 0.
         if values.slope == 0:
             low = 0
+        kernel = "0" if self.step.kernel is None else f"kernel_{self.step.kernel}"
+        multipliers = f"multipliers_{self.index}" if len(values.multipliers) else "0"
+        biases = f"biases_{self.index}" if len(values.biases) else "0"
         return [
-            *self._array_names(),
+            *(kernel, multipliers, biases),
             *extents,
             *(pool_rows, pool_columns, int(takes_mean)),
             *self._byte_codes(),
@@ -358,14 +361,6 @@ class _StepText:
             *counts,
             *(values.skip_multiplier, slope, low, high),
         ]
-
-    def _array_names(self) -> tuple[str, str, str]:
-        """Return the names of the arrays of kernel, multipliers and biases; ``0`` if an array is missing."""
-        return (
-            "0" if self.step.kernel is None else f"kernel_{self.step.kernel}",
-            f"multipliers_{self.index}" if len(self.values.multipliers) else "0",
-            f"biases_{self.index}" if len(self.values.biases) else "0",
-        )
 
     def _byte_codes(self) -> tuple[int, int, int]:
         """Return flip and base of the source, and flip of the skip map: number = (byte ^ flip) - base."""

@@ -276,9 +276,12 @@ def normalised(pixels: Tensor, mean: tuple[float, ...], deviation: tuple[float, 
     if len(mean) == 1:
         # Plain numbers as in all records: a GPU rounds a division by a tensor differently.
         return pixels.sub_(mean[0]).div_(deviation[0])
-    # ``new_full`` fills on the device. A tensor from a list would be copied, which a CUDA graph cannot record.
-    centre, scale = (torch.stack([pixels.new_full((1, 1), value) for value in values]) for values in (mean, deviation))
-    return pixels.sub_(centre).div_(scale)
+
+    def by_channel(values: tuple[float, ...]) -> Tensor:
+        # ``new_full`` fills on the device. A tensor from a list would be copied, which a CUDA graph cannot record.
+        return torch.stack([pixels.new_full((1, 1), value) for value in values])
+
+    return pixels.sub_(by_channel(mean)).div_(by_channel(deviation))
 
 
 def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
