@@ -29,7 +29,7 @@ from harness.evidence.leaderboard import LeaderboardRow, Tier
 from harness.system import statistics
 from harness.system.errors import typed
 from search_spaces.network import Analysis, Architecture, Task, walk
-from search_spaces.ops import Conv, DepthwiseConv, Op, Residual, Role, Shape, kernels, shape_text
+from search_spaces.ops import Conv, DepthwiseConv, Op, Role, Shape, kernels, shape_text
 from search_spaces.space import OBJECTIVES
 
 DASH = "\N{EN DASH}"
@@ -308,7 +308,7 @@ def _kind(op: Op) -> str:
     used = kernels((op,))
     if any(kernel.tie or kernel.poses > 1 for kernel in used):
         return "shared"
-    return "kernel" if used or op.has_weights else "plain"
+    return "kernel" if used or op.role in (Role.CONVOLUTION, Role.LINEAR) else "plain"
 
 
 def _description(columns: tuple[_Block, ...], image: Shape) -> str:
@@ -346,7 +346,7 @@ def _bars(architecture: Architecture, task: Task) -> tuple[_Bar, ...]:
     shape: Shape = task.input_shape
     sums = 0
     for op in architecture.ops:
-        sums += isinstance(op, Residual)
+        sums += op.role is Role.SUM
         for inner, before in walk((op,), shape):
             if inner.role is Role.LINEAR:
                 bars.append(_Bar(1, inner.shape(before)[0], "linear"))
@@ -355,7 +355,7 @@ def _bars(architecture: Architecture, task: Task) -> tuple[_Bar, ...]:
                 if inner.tie is not None:
                     kind = f"tied-{ties.setdefault(inner.tie, len(ties)) % _TIES + 1}"
                 channels, edge, _ = inner.shape(before)
-                bars.append(_Bar(edge, channels, kind, sums if isinstance(op, Residual) else 0))
+                bars.append(_Bar(edge, channels, kind, sums if op.role is Role.SUM else 0))
         shape = op.shape(shape)
     return tuple(bars)
 

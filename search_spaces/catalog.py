@@ -88,11 +88,11 @@ def network_names(sized: Iterable[tuple[Architecture, int]]) -> dict[str, str]:
     by_name: dict[str, set[str]] = {}
     for architecture, parameters in sized:
         by_name.setdefault(network_name(architecture, parameters), set()).add(architecture.hash)
-    return {
-        network_hash: name if len(hashes) == 1 else f"{name}-{network_hash[:4]}"
-        for name, hashes in by_name.items()
-        for network_hash in hashes
-    }
+    names = {}
+    for name, hashes in by_name.items():
+        for network_hash in hashes:
+            names[network_hash] = name if len(hashes) == 1 else f"{name}-{network_hash[:4]}"
+    return names
 
 
 def is_named(architecture: Architecture, parameters: int, name: str) -> bool:

@@ -16,6 +16,8 @@ from search_spaces.errors import UnknownNameError, nearest
 from search_spaces.network import Analysis, Task
 from search_spaces.space import Condition, Metric
 
+_RESERVED_BUFFER_BYTES = 588  # bytes of stack for the buffers of any network of a search: those of network eab8ff
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Core:
@@ -23,13 +25,11 @@ class Core:
 
     Attributes:
         program_bytes: Bytes of flash for code and tables, without the constants of the network.
-        working_bytes: Bytes of stack for the measured network, including buffers; searches reserve this size.
-        stack_bytes: Bytes of stack without the buffers of convolutions.
+        stack_bytes: Bytes of stack without the buffers of convolutions (``IntegerPlan.buffers``).
         cycles_a_mac: Clock cycles per multiply-add, all other work of a classification included.
     """
 
     program_bytes: int
-    working_bytes: int
     stack_bytes: int
     cycles_a_mac: float
 
@@ -69,7 +69,8 @@ class Chip:
     def limits(self, task: Task) -> tuple[Condition, Condition]:
         """Return the limits of a network; a bound is negative if the chip is too small for program, stack and image."""
         flash_left = self.flash_bytes - self.core.program_bytes
-        ram_left = self.ram_bytes - self.core.working_bytes - math.prod(task.input_shape)
+        stack_bytes = self.core.stack_bytes + _RESERVED_BUFFER_BYTES
+        ram_left = self.ram_bytes - stack_bytes - math.prod(task.input_shape)
         return Condition(Metric.WEIGHT_BYTES, "<=", flash_left), Condition(Metric.RAM_BYTES, "<=", ram_left)
 
 

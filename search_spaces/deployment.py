@@ -1,4 +1,6 @@
-"""Plan of the integer form of a network, derived from the ops: steps, sizes of constants and placement of the maps.
+"""Plan of the integer form of a network: steps, sizes of constants and placement of the maps.
+
+The plan is derived from the integer forms of the ops (``Op.integer``); no op class is named here.
 
 A step is a single loop nest on a chip: a convolution or linear layer, fused with the normalisation, sum, rectifier and
 pooling that follow directly, or some of these without a layer. Maps hold 8-bit numbers, channels innermost: ``uint8``
@@ -13,17 +15,17 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 from search_spaces.errors import NoIntegerFormError
-from search_spaces.ops.convolutions import Kernel
-from search_spaces.ops.op import Op, Residual, Role, Shape
-from search_spaces.ops.pointwise import BatchNorm, LeakyReLU, PReLU, ReLU
-from search_spaces.ops.windows import Linear, PoseLinear
+from search_spaces.ops.integer_form import KernelForm, PoolingForm, RectifierForm, Reduction, RescalingForm
+from search_spaces.ops.op import Op, Role, Shape
 
-NUMBER_BYTES = 2  # size of a multiplier or a bias (int16)
+_NUMBER_BYTES = 2  # size of a multiplier or a bias (int16)
+_PARAMETER_BYTES = 4  # assumed bytes of constants per parameter of an op without an integer form
 OpPath = tuple[int, ...]  # index in the network, followed by an index inside each residual sum that contains the op
-_RECTIFIERS = (ReLU, LeakyReLU, PReLU)
-_POOLS = (Role.MAX_POOLING, Role.MEAN_POOLING)
+_WITHOUT_STEP = (Role.DROPOUT, Role.SUM)  # roles of ops that are no step: dropout is left out, a sum is part of a step
+_Form = TypeVar("_Form", KernelForm, RescalingForm, RectifierForm, PoolingForm)
 
 
 class StepKind(StrEnum):
@@ -68,16 +70,18 @@ class IntegerMap:
 
 
 @dataclass(frozen=True, slots=True)
-class LearnedKernel:
-    """Weights (int8) of a step, or of several steps if tied.
+class PlannedOp(Generic[_Form]):
+    """An op of a step.
 
     Attributes:
-        shape: (filters, channels per group, rows, columns); a filter with several poses is stored once.
-        path: Path of the first op that uses the weights.
+        op: The op.
+        path: Path of the op in the network.
+        form: Integer form of the op for its input.
     """
 
-    shape: tuple[int, int, int, int]
+    op: Op
     path: OpPath
+    form: _Form
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,42 +92,43 @@ class IntegerStep:
         kind: Computation before the multipliers.
         source: Index of the input map.
         target: Index of the output map; None for the logits.
-        op: Convolution, linear layer, pooling or different op of the step; None for a scaling.
-        path: Path of ``op``.
-        norm: Batch normalisation that is folded into the multipliers and biases.
-        norm_path: Path of ``norm``.
+        sums: Convolution or linear layer.
+        kernel: Index of the weights of ``sums``.
+        norm: Normalisation that is folded into the multipliers and biases.
         skip: Index of the map that a residual sum adds.
         rectifier: Activation after the sum.
-        rectifier_path: Path of ``rectifier``.
-        pool: Windowed pooling after a convolution.
+        pool: Pooling after a convolution, or the pooling or unshuffle of a step without further ops.
         is_global: Whether the logits are computed from the channel means instead of the whole map.
-        kernel: Index of the weights.
+        missing: Op without an integer form.
         multipliers: Number of multipliers; each applies to channels / ``multipliers`` neighbouring channels.
         biases: Number of biases, shared by neighbouring channels in the same way.
-        other_bytes: Bytes of constants of an op without an integer form (``Op.constants``).
+        other_bytes: Assumed bytes of constants of ``missing``.
     """
 
     kind: StepKind
     source: int
     target: int | None = None
-    op: Op | None = None
-    path: OpPath = ()
-    norm: BatchNorm | None = None
-    norm_path: OpPath = ()
-    skip: int | None = None
-    rectifier: Op | None = None
-    rectifier_path: OpPath = ()
-    pool: Op | None = None
-    is_global: bool = False
+    sums: PlannedOp[KernelForm] | None = None
     kernel: int | None = None
+    norm: PlannedOp[RescalingForm] | None = None
+    skip: int | None = None
+    rectifier: PlannedOp[RectifierForm] | None = None
+    pool: PlannedOp[PoolingForm] | None = None
+    is_global: bool = False
+    missing: Op | None = None
     multipliers: int = 0
     biases: int = 0
     other_bytes: int = 0
 
     @property
+    def form(self) -> KernelForm:
+        """Form of ``sums``; for a step without sums, a single filter of 1x1 places and 1 channel."""
+        return KernelForm((1, 1, 1, 1)) if self.sums is None else self.sums.form
+
+    @property
     def constant_bytes(self) -> int:
         """Bytes of constants without the weights; single numbers, such as a slope, count as code."""
-        return NUMBER_BYTES * (self.multipliers + self.biases) + self.other_bytes
+        return _NUMBER_BYTES * (self.multipliers + self.biases) + self.other_bytes
 
     @property
     def overwritable_maps(self) -> tuple[int, ...]:
@@ -138,18 +143,12 @@ class IntegerStep:
 
     @property
     def _works_in_place(self) -> bool:
-        match self.kind:
-            case StepKind.CONVOLUTION:
-                return self.pool is None and _is_1x1(self.op)
-            case StepKind.SCALING:
-                return True
-            case StepKind.POOLING:
-                # Windows do not overlap, and a result is never written after the first byte of the window.
-                return True
-            case StepKind.MISSING:
-                return self.op is not None and self.op.works_in_place
-            case _:
-                return False
+        if self.kind is StepKind.CONVOLUTION:
+            return self.pool is None and self.form.is_pointwise
+        if self.missing is not None:
+            return self.missing.works_in_place
+        # Pooling windows do not overlap, and a result is never written after the first byte of the window.
+        return self.kind in (StepKind.SCALING, StepKind.POOLING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,10 +162,10 @@ class Buffers:
         results: Number of int32 output channels.
     """
 
-    window: int = 1
-    inputs: int = 1
-    places: int = 0
-    results: int = 1
+    window: int
+    inputs: int
+    places: int
+    results: int
 
     @property
     def size(self) -> int:
@@ -181,46 +180,57 @@ class IntegerPlan:
 
     Attributes:
         maps: Maps that the steps read and write; the first is the input image.
-        kernels: Weights of the steps.
+        kernels: Ops whose weights are stored; further ops with the same tie use these weights too.
         steps: Steps in order of execution; the last computes the logits.
     """
 
     maps: tuple[IntegerMap, ...]
-    kernels: tuple[LearnedKernel, ...]
+    kernels: tuple[PlannedOp[KernelForm], ...]
     steps: tuple[IntegerStep, ...]
 
     @property
     def missing(self) -> tuple[Op, ...]:
         """Ops without an integer form."""
-        return tuple(step.op for step in self.steps if step.kind is StepKind.MISSING and step.op is not None)
+        return tuple(step.missing for step in self.steps if step.missing is not None)
 
     @property
     def constant_bytes(self) -> int:
         """Bytes of all constants: 1 per weight, 2 per multiplier and per bias."""
-        weights = sum(math.prod(kernel.shape) for kernel in self.kernels)
+        weights = sum(math.prod(kernel.form.shape) for kernel in self.kernels)
         return weights + sum(step.constant_bytes for step in self.steps)
 
     @property
     def buffers(self) -> Buffers:
         """Stack buffers of convolutions, the maximum over all steps for each buffer."""
-        buffers = Buffers()
-        has_poses = any(isinstance(step.op, Kernel) and step.op.poses > 1 for step in self.steps)
+        has_poses = any(step.form.poses > 1 for step in self.steps if step.kind is StepKind.CONVOLUTION)
+        sizes = [(1, 1, 0, 1)]
         for step in self.steps:
-            if step.kind is StepKind.CONVOLUTION and step.kernel is not None and step.target is not None:
-                _, channels, rows, columns = self.kernels[step.kernel].shape
-                buffers = Buffers(
-                    window=max(buffers.window, rows * columns * self.maps[step.source].shape[0]),
-                    inputs=max(buffers.inputs, rows * columns * channels),
-                    # If any kernel has poses, the C code computes the orders for plain kernels too.
-                    places=max(buffers.places, rows * columns if has_poses else 0),
-                    results=max(buffers.results, self.maps[step.target].shape[0]),
-                )
-        return buffers
+            if step.kind is StepKind.CONVOLUTION and step.target is not None:
+                _, channels, rows, columns = step.form.shape
+                places = rows * columns
+                all_channels = self.maps[step.source].shape[0]
+                sizes.append((places * all_channels, places * channels, places, self.maps[step.target].shape[0]))
+        window, inputs, places, results = (max(column) for column in zip(*sizes, strict=True))
+        # If any kernel has poses, the C code computes the orders for plain kernels too.
+        return Buffers(window=window, inputs=inputs, places=places if has_poses else 0, results=results)
 
     @property
     def arena_bytes(self) -> int:
         """Bytes of the arena, the memory for maps that the caller provides; the input image is excluded."""
         return max(each.end for each in self.maps)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Sizes that are stated with an exported network.
+
+        ``calibrated_scales`` is the number of scales of maps, which were measured on training images. A file of weights
+        has these numbers in addition to the parameters and statistics; C has only constants computed from them.
+        """
+        return {
+            "constant_bytes": self.constant_bytes,
+            "arena_bytes": self.arena_bytes,
+            "calibrated_scales": len(self.maps),
+        }
 
 
 def integer_plan(ops: Iterable[Op], input_shape: tuple[int, int, int]) -> IntegerPlan:
@@ -230,16 +240,9 @@ def integer_plan(ops: Iterable[Op], input_shape: tuple[int, int, int]) -> Intege
     return IntegerPlan(_placed(planner.maps, planner.steps), tuple(planner.kernels), tuple(planner.steps))
 
 
-class _Mark(StrEnum):
-    BEGIN = "begin"
-    END = "end"
-    OP = "op"
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
+class _Item(NamedTuple):
     # An op, or the begin or end of a residual sum.
-    mark: _Mark
+    mark: Literal["begin", "end", "op"]
     op: Op
     path: OpPath
 
@@ -247,12 +250,12 @@ class _Item:
 def _marked(ops: Iterable[Op], parent: OpPath) -> Iterator[_Item]:
     for index, op in enumerate(ops):
         path = (*parent, index)
-        if isinstance(op, Residual):
-            yield _Item(_Mark.BEGIN, op, path)
+        if op.role is Role.SUM:
+            yield _Item("begin", op, path)
             yield from _marked(op.ops, path)
-            yield _Item(_Mark.END, op, path)
+            yield _Item("end", op, path)
         elif op.role is not Role.DROPOUT:
-            yield _Item(_Mark.OP, op, path)
+            yield _Item("op", op, path)
 
 
 @dataclass(slots=True)
@@ -261,124 +264,102 @@ class _Planner:
     items: list[_Item]
     position: int = 0
     maps: list[IntegerMap] = field(default_factory=list)
-    kernels: list[LearnedKernel] = field(default_factory=list)
+    kernels: list[PlannedOp[KernelForm]] = field(default_factory=list)
     steps: list[IntegerStep] = field(default_factory=list)
-    ties: dict[str, int] = field(default_factory=dict)
+    indices: dict[str | OpPath, int] = field(default_factory=dict)  # of kernels, by tie or, without a tie, by path
     skips: list[int] = field(default_factory=list)
 
-    @property
-    def next_item(self) -> _Item | None:
-        return self.items[self.position] if self.position < len(self.items) else None
-
-    @property
-    def next_op(self) -> Op | None:
-        item = self.next_item
-        return item.op if item is not None and item.mark is _Mark.OP else None
-
-    def take(self) -> _Item:
+    def next_form(self, kind: type[_Form], shape: Shape) -> PlannedOp[_Form] | None:
+        """Return the next op if its integer form for inputs of ``shape`` is a ``kind``."""
+        if self.position == len(self.items) or self.items[self.position].mark != "op":
+            return None
         item = self.items[self.position]
-        self.position += 1
-        return item
+        form = item.op.integer(_map_shape(shape))
+        return PlannedOp(item.op, item.path, form) if isinstance(form, kind) else None
+
+    def next_kernel(self, shape: Shape) -> PlannedOp[KernelForm] | None:
+        """Return the next op if a step can begin with its kernel; products of factors have no multipliers."""
+        planned = self.next_form(KernelForm, shape)
+        return None if planned is None or planned.form.factors is not None else planned
+
+    def ends_sum(self) -> bool:
+        """Return whether the next item is the end of a residual sum."""
+        return self.position < len(self.items) and self.items[self.position].mark == "end"
 
     def plan(self, input_shape: tuple[int, int, int]) -> None:
         source = self.add_map(input_shape, signed=False)
-        first = self.next_op
         # For a single channel, the weights of the first op absorb mean and scale of the image. Several channels may
         # have different scales, and an op without weights absorbs nothing: both need a scaling step first.
-        if input_shape[0] > 1 or first is None or not _is_weighted_step(first):
+        if input_shape[0] > 1 or self.next_kernel(input_shape) is None:
             channels = input_shape[0]
             step = IntegerStep(kind=StepKind.SCALING, source=source, multipliers=channels, biases=channels)
             source = self.add(step, input_shape, signed=True)
-        while (head := self.head()) is None:
-            item = self.items[self.position]
-            if item.mark is _Mark.BEGIN:
-                self.take()
+        while not self.add_logits(source):
+            if self.items[self.position].mark == "begin":
+                self.position += 1
                 self.skips.append(source)
             else:
-                source = self.add_step(item, source)
-        self.add_logits(source, *head)
+                source = self.add_step(source)
 
-    def head(self) -> tuple[bool, _Item | None] | None:
-        """Return whether the remaining items begin with a global mean, and the linear layer; None if more is left."""
-        items = self.items[self.position :]
-        if any(item.mark is not _Mark.OP for item in items):
-            return None
-        is_global = bool(items) and _is_global_mean(items[0].op)
-        rest = items[1:] if is_global else items
-        if not rest:
-            return True, None
-        is_linear = len(rest) == 1 and rest[0].op.role is Role.LINEAR
-        return (is_global, rest[0]) if is_linear else None
-
-    def add_step(self, item: _Item, source: int) -> int:
-        """Add the step that begins with ``item``; return the index of the output map."""
+    def add_step(self, source: int) -> int:
+        """Add the step that begins with the next item; return the index of the output map."""
         before = self.maps[source].shape
-        op = item.op
-        if item.mark is _Mark.OP and _is_weighted_step(op):
-            return self.convolution(source)
-        is_scaling = item.mark is _Mark.END or isinstance(op, (BatchNorm, *_RECTIFIERS))
-        if is_scaling:
+        if kernel := self.next_kernel(before):
+            self.position += 1
+            return self.convolution(kernel, source)
+        if self.ends_sum() or self.next_form(RescalingForm, before) or self.next_form(RectifierForm, before):
             return self.with_tail(IntegerStep(kind=StepKind.SCALING, source=source, multipliers=1), before)
-        self.take()
-        kind = StepKind.MISSING
-        if op.role in _POOLS:
-            kind = StepKind.POOLING
-        elif op.role is Role.REARRANGEMENT:
-            kind = StepKind.UNSHUFFLE
-        step = IntegerStep(kind=kind, source=source, op=op, path=item.path)
-        if kind is StepKind.MISSING:
-            step = replace(step, other_bytes=op.constants(before))
-        return self.add(step, op.shape(before), signed=self.maps[source].signed or kind is StepKind.MISSING)
+        op = self.items[self.position].op
+        pool = self.next_form(PoolingForm, before)
+        self.position += 1
+        if pool is None:
+            size = _PARAMETER_BYTES * op.cost(before)[0]
+            step = IntegerStep(kind=StepKind.MISSING, source=source, missing=op, other_bytes=size)
+            return self.add(step, op.shape(before), signed=True)
+        kind = StepKind.UNSHUFFLE if pool.form.reduction is Reduction.NONE else StepKind.POOLING
+        step = IntegerStep(kind=kind, source=source, pool=pool)
+        return self.add(step, op.shape(before), signed=self.maps[source].signed)
 
-    def convolution(self, source: int) -> int:
-        item = self.take()
-        op = item.op
-        before = self.maps[source].shape
-        kernel = self.kernel_of(item, before)
-        has_bias = isinstance(op, Linear) or (isinstance(op, Kernel) and op.bias)
-        biases = self.kernels[kernel].shape[0] if has_bias else 0
+    def convolution(self, kernel: PlannedOp[KernelForm], source: int) -> int:
+        index = self.weights_of(kernel)
+        biases = kernel.form.shape[0] if kernel.form.has_bias else 0
         step = IntegerStep(
-            kind=StepKind.CONVOLUTION,
-            source=source,
-            op=op,
-            path=item.path,
-            kernel=kernel,
-            multipliers=1,
-            biases=biases,
+            kind=StepKind.CONVOLUTION, source=source, sums=kernel, kernel=index, multipliers=1, biases=biases
         )
-        return self.with_tail(step, op.shape(before))
+        return self.with_tail(step, kernel.op.shape(self.maps[source].shape))
 
-    def kernel_of(self, item: _Item, before: tuple[int, int, int]) -> int:
+    def weights_of(self, kernel: PlannedOp[KernelForm]) -> int:
         """Return the index of the weights of an op; tied ops share the weights of the first use."""
-        op = item.op
-        tie = op.tie if isinstance(op, Kernel) else None
-        if tie is not None and tie in self.ties:
-            return self.ties[tie]
-        self.kernels.append(LearnedKernel(_weight_shape(op, before), item.path))
-        index = len(self.kernels) - 1
-        if tie is not None:
-            self.ties[tie] = index
+        owner = kernel.path if kernel.op.tie is None else kernel.op.tie
+        index = self.indices.setdefault(owner, len(self.kernels))
+        if index == len(self.kernels):
+            self.kernels.append(kernel)
         return index
 
     def with_tail(self, step: IntegerStep, shape: Shape) -> int:
         """Add a step fused with the normalisation, sum, rectifier and pooling that follow; return the output map."""
-        if isinstance(norm := self.next_op, BatchNorm):
-            path = self.take().path
-            pairs = _pairs(norm, shape[0], step)
-            step = replace(step, norm=norm, norm_path=path, multipliers=pairs, biases=pairs)
-        item = self.next_item
-        if item is not None and item.mark is _Mark.END:
-            self.take()
+        if norm := self.next_form(RescalingForm, shape):
+            self.position += 1
+            repeat = norm.form.repeat
+            # The bias of a preceding convolution belongs to a filter, so channels can share a pair only if these are
+            # poses of the same filter. After conv3x3(8, poses=2, bias), bn(poses=4, shared) needs a pair per channel.
+            if step.biases and (shape[0] // step.biases) % repeat:
+                repeat = 1
+            pairs = shape[0] // repeat
+            step = replace(step, norm=norm, multipliers=pairs, biases=pairs)
+        if self.ends_sum():
+            self.position += 1
             step = replace(step, skip=self.skips.pop())
         signed = True
-        if isinstance(rectifier := self.next_op, _RECTIFIERS):
-            signed = not isinstance(rectifier, ReLU)
-            step = replace(step, rectifier=rectifier, rectifier_path=self.take().path)
-        pool = self.next_op
-        if step.kind is StepKind.CONVOLUTION and pool is not None and pool.role in _POOLS and not pool.is_global:
-            self.take()
+        if rectifier := self.next_form(RectifierForm, shape):
+            self.position += 1
+            signed = rectifier.form.slope is not None
+            step = replace(step, rectifier=rectifier)
+        pool = self.next_form(PoolingForm, shape) if step.kind is StepKind.CONVOLUTION else None
+        if pool is not None and not pool.form.is_global and pool.form.reduction is not Reduction.NONE:
+            self.position += 1
             step = replace(step, pool=pool)
-            shape = pool.shape(shape)
+            shape = pool.op.shape(shape)
         return self.add(step, shape, signed=signed)
 
     def add(self, step: IntegerStep, shape: Shape, *, signed: bool) -> int:
@@ -387,63 +368,38 @@ class _Planner:
         return target
 
     def add_map(self, shape: Shape, *, signed: bool) -> int:
-        channels, rows, columns = (*shape, 1, 1)[:3]
-        self.maps.append(IntegerMap((channels, rows, columns), signed))
+        self.maps.append(IntegerMap(_map_shape(shape), signed))
         return len(self.maps) - 1
 
-    def add_logits(self, source: int, is_global: bool, item: _Item | None) -> None:
-        """Add the last step: a linear layer of a map or of the channel means, or the channel means alone."""
-        step = IntegerStep(kind=StepKind.LOGITS, source=source, is_global=is_global)
-        if item is not None:
-            shape = self.maps[source].shape
-            kernel = self.kernel_of(item, (shape[0], 1, 1) if is_global else shape)
-            classes = self.kernels[kernel].shape[0]
-            step = replace(step, op=item.op, path=item.path, kernel=kernel, biases=classes)
+    def add_logits(self, source: int) -> bool:
+        """Add the last step if the remaining items fit into one step; return whether the step was added.
+
+        The last step is a linear layer of a map or of the channel means, or the channel means alone.
+        """
+        items = self.items[self.position :]
+        if len(items) > 2 or any(item.mark != "op" for item in items):
+            return False
+        shape = self.maps[source].shape
+        global_mean = PoolingForm(Reduction.MEAN, shape[1:], is_global=True)
+        is_global = bool(items) and items[0].op.integer(shape) == global_mean
+        if is_global:
+            items = items[1:]
+            shape = (shape[0], 1, 1)
+        step = IntegerStep(kind=StepKind.LOGITS, source=source, is_global=is_global or not items)
+        if items:
+            form = items[0].op.integer(shape)
+            if len(items) > 1 or not isinstance(form, KernelForm) or not form.is_global:
+                return False
+            kernel = PlannedOp(items[0].op, items[0].path, form)
+            step = replace(step, sums=kernel, kernel=self.weights_of(kernel), biases=form.shape[0])
         self.steps.append(step)
+        return True
 
 
-def _is_global_mean(op: Op) -> bool:
-    return op.is_global and op.role is Role.MEAN_POOLING
-
-
-def _is_weighted_step(op: Op) -> bool:
-    """Return whether an op starts a step with weights; a ``PoseLinear`` has an integer form only as the last op."""
-    return op.has_weights and not isinstance(op, PoseLinear)
-
-
-def _weight_shape(op: Op, before: tuple[int, int, int]) -> tuple[int, int, int, int]:
-    """Return the shape of the stored weights, (filters, channels, rows, columns); ``PoseLinear``: channels, poses."""
-    if isinstance(op, PoseLinear):
-        return op.out_features, before[0] // op.poses + op.poses, 1, 1
-    filters, channels, rows, columns = op.kernel(before) or (op.shape(before)[0], *before)
-    return filters, channels, rows, columns
-
-
-def _is_1x1(op: Op | None) -> bool:
-    """Return whether an output position depends on the same input position only; ``_overwritten`` compares sizes."""
-    if not isinstance(op, Kernel):
-        return False
-    return op.window() == (1, 1, 1) and op.paddings == (0, 0)
-
-
-def _pairs(norm: BatchNorm, channels: int, step: IntegerStep) -> int:
-    """Return the number of (multiplier, bias) pairs of a normalisation: a single pair for channels that share all."""
-    repeat = norm.poses if norm.shared else 1
-    # The bias of a preceding convolution belongs to a filter, so channels can share a pair only if these are poses of
-    # the same filter. Example: after conv3x3(8, poses=2, bias), bn(poses=4, shared) needs a pair per channel.
-    if step.biases and (channels // step.biases) % repeat:
-        repeat = 1
-    return channels // repeat
-
-
-def _last_uses(maps: list[IntegerMap], steps: list[IntegerStep]) -> list[int]:
-    """Return, for each map, the index of the last step that reads the map."""
-    uses = [0] * len(maps)
-    for index, step in enumerate(steps):
-        for used in (step.source, step.skip):
-            if used is not None:
-                uses[used] = index
-    return uses
+def _map_shape(shape: Shape) -> tuple[int, int, int]:
+    """Return (channels, rows, columns); a vector is a map of a single position."""
+    channels, rows, columns = (*shape, 1, 1)[:3]
+    return channels, rows, columns
 
 
 def _placed(maps: list[IntegerMap], steps: list[IntegerStep]) -> tuple[IntegerMap, ...]:
@@ -454,23 +410,26 @@ def _placed(maps: list[IntegerMap], steps: list[IntegerStep]) -> tuple[IntegerMa
     always enough space.
     """
     placed = list(maps)
-    last_uses = _last_uses(maps, steps)
+    last_uses = [0] * len(maps)  # index of the last step that reads each map
+    for index, step in enumerate(steps):
+        for used in (step.source, step.skip):
+            if used is not None:
+                last_uses[used] = index
     top = 0
     for index, step in enumerate(steps):
         if step.target is None:
             continue
         size = maps[step.target].size
         live = [
-            placed[other]
-            for other in range(1, step.target)
-            if last_uses[other] >= index and placed[other].offset is not None
+            (other.offset, other.end)
+            for other, last_use in zip(placed[: step.target], last_uses, strict=False)
+            if other.offset is not None and last_use >= index
         ]
         offset = _overwritten(step, index, placed, last_uses)
         if offset is None:
             # The arena must hold the live maps and the target at once. For two maps this size is sufficient.
-            top = max(top, sum(each.size for each in live) + size)
-            starts = [0, top - size, *(each.end for each in live)]
-            offset = next(start for start in starts if _is_free(start, size, live))
+            top = max(top, sum(end - start for start, end in live) + size)
+            offset = _first_free([0, top - size, *(end for _, end in live)], size, live)
         placed[step.target] = replace(maps[step.target], offset=offset)
     return tuple(placed)
 
@@ -485,18 +444,19 @@ def _overwritten(step: IntegerStep, index: int, placed: list[IntegerMap], last_u
     return None
 
 
-def _is_free(start: int, size: int, live: list[IntegerMap]) -> bool:
-    def is_apart(other: IntegerMap) -> bool:
-        return start + size <= (other.offset or 0) or other.end <= start
-
-    return start >= 0 and all(map(is_apart, live))
+def _first_free(starts: list[int], size: int, live: list[tuple[int, int]]) -> int:
+    """Return the first start at which ``size`` bytes overlap no live map; ``live`` has starts and ends of the maps."""
+    for start in starts:
+        overlaps = any(start < end and first < start + size for first, end in live)
+        if start >= 0 and not overlaps:
+            return start
+    raise AssertionError("there is space after the last live map")
 
 
 def without_integer_form(op_types: Iterable[type[Op]]) -> list[str]:
     """Return the class names, in lower case, of the op types without an integer form."""
-    roles = (Role.CONVOLUTION, Role.LINEAR, Role.DROPOUT, Role.REARRANGEMENT, Role.SUM, *_POOLS)
-    kinds = (BatchNorm, *_RECTIFIERS)
-    return sorted(kind.__name__.lower() for kind in op_types if kind.role not in roles and not issubclass(kind, kinds))
+    missing = [kind for kind in op_types if kind.role not in _WITHOUT_STEP and kind.integer is Op.integer]
+    return sorted(kind.__name__.lower() for kind in missing)
 
 
 def check_integer_form(plan: IntegerPlan) -> None:

@@ -89,9 +89,8 @@ def caret(text: str, position: int) -> str:
     position = min(max(position, 0), len(text))
     start = text.rfind("\n", 0, position) + 1
     end = text.find("\n", position)
-    line = "".join(
-        character if character.isprintable() else " " for character in text[start : end if end >= 0 else len(text)]
-    )
+    characters = text[start:] if end < 0 else text[start:end]
+    line = "".join(character if character.isprintable() else " " for character in characters)
     column = position - start
     # A long line is cut around the position, so that the caret stays visible.
     left = max(0, column - 60)

@@ -174,7 +174,8 @@ def in_poses(kernel: Tensor, poses: int) -> Tensor:
             view = torch.stack([parts[channel] for channel in _channel_order(pose, poses)], 2).flatten(1, 2)
         if pose >= 4:
             view = view.flip(3)
-        kernels.append(torch.rot90(view, pose * (2 if poses == 2 else 1) % 4, (2, 3)))
+        quarter_turns = 2 * pose if poses == 2 else pose % 4
+        kernels.append(torch.rot90(view, quarter_turns, (2, 3)))
     return torch.stack(kernels, 1).flatten(0, 1)
 
 
@@ -218,5 +219,6 @@ class PosedBatchNorm(_BatchNorm):
         return self._normalised(input, scale, self.bias.repeat_interleave(self.poses))
 
     def _normalised(self, values: Tensor, scale: Tensor | None, shift: Tensor) -> Tensor:
-        statistics, momentum = (self.running_mean, self.running_var), self.momentum or 0.0
-        return functional.batch_norm(values, *statistics, scale, shift, self.training, momentum, self.eps)
+        assert self.momentum is not None, "the constructor sets a momentum"
+        statistics = self.running_mean, self.running_var
+        return functional.batch_norm(values, *statistics, scale, shift, self.training, self.momentum, self.eps)

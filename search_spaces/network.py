@@ -19,12 +19,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from itertools import pairwise
-from typing import Any, cast
+from itertools import takewhile
+from typing import Any, NamedTuple, cast
 
 from search_spaces.deployment import IntegerPlan, integer_plan
 from search_spaces.errors import SearchSpaceError, ShapeError
-from search_spaces.ops import BatchNorm, Kernel, Op, Residual, Role, Shape, flat, kernels, ops_text, shape_text
+from search_spaces.ops import Op, Residual, Role, Shape, flat, kernels, ops_text, shape_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,8 @@ MNIST = Task((1, 28, 28), 10)  # default task; stored texts and hashes of networ
 # Forms of networks. A network has the last form in this tuple that applies; ``plain`` always applies.
 # - summed: has residual sums.
 # - tied: has a tied kernel.
-# - squeezed: has a tied kernel larger than 1x1 inside a residual sum, or reused directly after a 1x1 convolution. A
-#   1x1 convolution before the first use of the kernel is a transition and does not count.
+# - squeezed: has a tied kernel larger than 1x1 inside a residual sum, or one that is used again directly after a 1x1
+#   convolution, as in "conv3x3(8, tie=a) conv1x1(8) conv3x3(8, tie=a)".
 # - separable: has depthwise or grouped kernels.
 # - posed, mirrored: has kernels in several poses; mirrored in all eight.
 FORMS = ("plain", "summed", "tied", "squeezed", "separable", "posed", "mirrored", "posed-separable")
@@ -99,28 +99,29 @@ class Architecture:
             return "squeezed"
         if any(kernel.tie for kernel in used):
             return "tied"
-        return "summed" if any(isinstance(op, Residual) for op in self.ops) else "plain"
+        return "summed" if any(op.role is Role.SUM for op in self.ops) else "plain"
 
 
 def _is_squeezed(ops: tuple[Op, ...]) -> bool:
-    def is_wide(kernel: Kernel) -> bool:
-        return kernel.edges != (1, 1)
-
-    summed = [inner for op in ops if isinstance(op, Residual) for inner in op.ops]
-    if any(kernel.tie and is_wide(kernel) for kernel in kernels(summed)):
+    summed = [inner for op in ops for inner in op.ops]
+    if any(kernel.tie and kernel.edges != (1, 1) for kernel in kernels(summed)):
         return True
-    used = kernels(ops)
-    ties = {kernel.tie for kernel in used[:1]}
-    for before, kernel in pairwise(used):
-        if kernel.tie and is_wide(kernel) and kernel.tie in ties and not is_wide(before):
-            return True
-        ties.add(kernel.tie)
+    earlier_ties: set[str] = set()
+    follows_1x1 = False
+    for kernel in kernels(ops):
+        is_1x1 = kernel.edges == (1, 1)
+        if kernel.tie is not None:
+            if follows_1x1 and not is_1x1 and kernel.tie in earlier_ties:
+                return True
+            earlier_ties.add(kernel.tie)
+        follows_1x1 = is_1x1
     return False
 
 
 def _canonical(
     ops: tuple[Op, ...], bars: tuple[int, ...], ties: dict[str, str]
 ) -> tuple[tuple[Op, ...], tuple[int, ...]]:
+    # ``ties`` has the new names of the ties that are used more than once.
     canonical: list[Op] = []
     positions: set[int] = set()
     for index, op in enumerate(ops):
@@ -128,16 +129,17 @@ def _canonical(
             positions.add(len(canonical))
         if op.role is Role.DROPOUT and op.drop_rate == 0:
             continue
-        if op.tie is not None and ties.get(op.tie) != op.tie:
-            op = _renamed(op, ties.get(op.tie))
-        elif isinstance(op, Residual):
+        tie = None if op.tie is None else ties.get(op.tie)
+        if tie != op.tie:
+            op = _with_tie(op, tie)
+        elif op.ops:
             op = Residual(*_canonical(op.ops, op.bars, ties))
         canonical.append(op)
     return tuple(canonical), tuple(sorted(bar for bar in positions if 0 < bar < len(canonical)))
 
 
 @lru_cache(maxsize=10_000)
-def _renamed(op: Op, tie: str | None) -> Op:
+def _with_tie(op: Op, tie: str | None) -> Op:
     return replace(cast(Any, op), tie=tie)  # type: ignore[no-any-return]
 
 
@@ -215,10 +217,9 @@ class Analysis:
 
     @property
     def stored_numbers(self) -> int:
-        """Number of parameters and running statistics: two per BN channel, or per group of channels that share these.
+        """Number of parameters and running statistics, as in a file of weights: BN is not folded into the kernels.
 
-        A tied kernel and a kernel in several poses are stored once. Files of weights do not fold BN into a scale and a
-        shift per channel.
+        BN has a mean and a variance per channel, or per group of channels with ``shared``.
         """
         return self.parameters + sum(op.statistics(before) for op, before in self._ops)
 
@@ -233,13 +234,17 @@ class Analysis:
         # Avoid computing shapes for the majority of networks, which have no grouped kernels.
         if not any(kernel.is_grouped for kernel in kernels([layer.op for layer in self.layers])):
             return 0
-        return sum(op.cost(before)[1] for op, before in self._ops if isinstance(op, Kernel) and op.is_grouped)
+        return sum(op.cost(before)[1] for op, before in self._ops if op.is_grouped)
 
     @property
     def pointwise_macs(self) -> int:
         """Multiply-adds of 1x1 kernels per image."""
-        kernels = ((op, before) for op, before in self._ops if isinstance(op, Kernel) and op.edges == (1, 1))
-        return sum(op.cost(before)[1] for op, before in kernels)
+        macs = 0
+        for op, before in self._ops:
+            window = op.window()
+            if window is not None and window[:2] == (1, 1):
+                macs += op.cost(before)[1]
+        return macs
 
 
 def analyse(network: Architecture | tuple[Op, ...], task: Task, budget: int | None = None) -> Analysis:
@@ -254,19 +259,21 @@ def analyse(network: Architecture | tuple[Op, ...], task: Task, budget: int | No
         ShapeError: Two ops do not fit together, or the output is not a value per class.
         SearchSpaceError: The network has more than ``budget`` parameters.
     """
-    layers, _ = _layers(network.ops if isinstance(network, Architecture) else network, task.input_shape, (1, 1, 1), {})
-    shapes = [task.input_shape, *(layer.output_shape for layer in layers)]
-    if shapes[-1] not in ((task.classes,), (task.classes, 1, 1)):
+    ops = network.ops if isinstance(network, Architecture) else network
+    analyser = _Analyser(task.input_shape)
+    layers = analyser.layers(ops)
+    if analyser.shape not in ((task.classes,), (task.classes, 1, 1)):
         raise ShapeError(
-            f"the network has the output shape {shape_text(shapes[-1])}; expected {task.classes} values, one per class "
-            f"(for example 'gap linear({task.classes})' or 'conv1x1({task.classes}) gap')"
+            f"the network has the output shape {shape_text(analyser.shape)}; expected {task.classes} values, one per "
+            f"class (for example 'gap linear({task.classes})' or 'conv1x1({task.classes}) gap')"
         )
-    seen = [index for index, layer in enumerate(layers) if layer.op.is_global and len(shapes[index]) == 3]
-    local = min([*seen, len(layers)])
-    parameters, macs = sum(layer.parameters for layer in layers), sum(layer.macs for layer in layers)
+    parameters = sum(layer.parameters for layer in layers)
+    macs = sum(layer.macs for layer in layers)
     if budget is not None and parameters > budget:
         raise SearchSpaceError(f"{parameters:,} parameters exceed the budget of {budget:,} by {parameters - budget:,}")
-    return Analysis(task, tuple(layers), parameters, macs, layers[local - 1].receptive_field if local else 1)
+    local = list(takewhile(lambda layer: not layer.op.is_global, layers))
+    receptive_field = local[-1].receptive_field if local else 1
+    return Analysis(task, tuple(layers), parameters, macs, receptive_field)
 
 
 # Receptive field of a map position: rows, columns and distance of neighbouring positions, all in input pixels and not
@@ -274,38 +281,64 @@ def analyse(network: Architecture | tuple[Op, ...], task: Task, budget: int | No
 _Field = tuple[int, int, int]
 
 
-def _layers(ops: tuple[Op, ...], shape: Shape, field: _Field, tied: dict[str, Shape]) -> tuple[list[_Layer], _Field]:
-    # ``tied`` maps tie names to kernel shapes and is updated in place.
-    layers: list[_Layer] = []
-    for index, op in enumerate(ops):
-        try:
-            if isinstance(op, Residual):
-                shape = op.shape(shape)  # checks that the inner ops fit together
-                inner, field = _layers(op.ops, shape, field, tied)
-                parameters, macs = sum(layer.parameters for layer in inner), sum(layer.macs for layer in inner)
-                layers.append(_Layer(op, shape, parameters, macs, _shorter_edge(field, shape)))
-                continue
-            layer, further, field, kernel = _alone(op, shape, field)
-            if op.tie is not None and kernel is not None:
-                layer = further if op.tie in tied else layer
-                if tied.setdefault(op.tie, kernel) != kernel:
-                    raise ShapeError(
-                        f"tie={op.tie} joins weights of shapes {shape_text(tied[op.tie])} and {shape_text(kernel)} "
-                        "(out x in x height x width; bn: scale and shift x channels); the shapes must be equal"
-                    )
-            layers.append(layer)
-            shape = layer.output_shape
-        except ShapeError as error:
-            raise ShapeError(error.message, path=(index, *error.path)) from None
-    return layers, field
+@dataclass(slots=True)
+class _Analyser:
+    """Walks through the ops of a network; the attributes describe the map after the latest op.
+
+    Attributes:
+        shape: Shape of the map.
+        receptive_field: Receptive field of a position of the map.
+        tied: Shapes of the tied kernels so far, by name of the tie.
+    """
+
+    shape: Shape
+    receptive_field: _Field = (1, 1, 1)
+    tied: dict[str, Shape] = field(default_factory=dict)
+
+    def layers(self, ops: tuple[Op, ...]) -> list[_Layer]:
+        layers = []
+        for index, op in enumerate(ops):
+            try:
+                layers.append(self.sum_of(op) if op.ops else self.single(op))
+            except ShapeError as error:
+                raise ShapeError(error.message, path=(index, *error.path)) from None
+        return layers
+
+    def sum_of(self, op: Op) -> _Layer:
+        op.shape(self.shape)  # checks that the inner ops fit together
+        inner = self.layers(op.ops)
+        parameters = sum(layer.parameters for layer in inner)
+        macs = sum(layer.macs for layer in inner)
+        return _Layer(op, self.shape, parameters, macs, _shorter_edge(self.receptive_field, self.shape))
+
+    def single(self, op: Op) -> _Layer:
+        use = _use_of(op, self.shape, self.receptive_field)
+        layer = use.layer
+        if op.tie is not None and use.kernel is not None:
+            if op.tie in self.tied:
+                layer = replace(layer, parameters=layer.parameters - math.prod(use.kernel))
+            kernel = self.tied.setdefault(op.tie, use.kernel)
+            if kernel != use.kernel:
+                raise ShapeError(
+                    f"tie={op.tie} joins weights of shapes {shape_text(kernel)} and {shape_text(use.kernel)} "
+                    "(out x in x height x width; bn: scale and shift x channels); the shapes must be equal"
+                )
+        self.shape = layer.output_shape
+        self.receptive_field = use.receptive_field
+        return layer
 
 
+class _Use(NamedTuple):
+    # Layer of an op for an input, receptive field after the op, and shape of the weights that a tie shares.
+    layer: _Layer
+    receptive_field: _Field
+    kernel: Shape | None
+
+
+# The thousands of networks in a search consist of the same few ops, shapes and fields.
 @lru_cache(maxsize=50_000)
-def _alone(op: Op, shape: Shape, field: _Field) -> tuple[_Layer, _Layer, _Field, Shape | None]:
-    # Return the layer for the first use of the kernel, the layer for a repeated use, the receptive field and the kernel
-    # shape. Cached, because the thousands of networks in a search consist of the same few ops, shapes and fields.
+def _use_of(op: Op, shape: Shape, field: _Field) -> _Use:
     after = op.shape(shape)
-    kernel = op.kernel(shape)
     window = op.window()
     if op.is_global and len(shape) == 3:
         # A global op is equivalent to a window of the size of the map.
@@ -314,9 +347,7 @@ def _alone(op: Op, shape: Shape, field: _Field) -> tuple[_Layer, _Layer, _Field,
         rows, columns, stride = window
         height, width, jump = field
         field = height + (rows - 1) * jump, width + (columns - 1) * jump, jump * stride
-    first = _Layer(op, after, *op.cost(shape), _shorter_edge(field, shape))
-    further = replace(first, parameters=first.parameters - math.prod(kernel)) if kernel else first
-    return first, further, field, kernel
+    return _Use(_Layer(op, after, *op.cost(shape), _shorter_edge(field, shape)), field, op.kernel(shape))
 
 
 def _shorter_edge(field: _Field, shape: Shape) -> int:
@@ -333,14 +364,14 @@ def walk(ops: Iterable[Op], before: Shape) -> Iterator[tuple[Op, Shape]]:
         ShapeError: Two ops do not fit together.
     """
     for op in ops:
-        if isinstance(op, Residual):
-            yield from walk(op.ops, before)
+        yield from walk(op.ops, before)
         yield op, before
         before = op.shape(before)
 
 
 def normalised_values(ops: tuple[Op, ...], shape: Shape) -> Iterator[int]:
-    """Yield, for each BN, the number of values per image that enter a mean: those in all channels sharing the mean."""
+    """Yield, for each op with running statistics, the number of values per image from which a mean is computed."""
     for op, before in walk(ops, shape):
-        if isinstance(op, BatchNorm):
-            yield math.prod(before[1:]) * (op.poses if op.shared else 1)
+        statistics = op.statistics(before)  # a mean and a variance for each group of channels
+        if statistics:
+            yield math.prod(before) // (statistics // 2)

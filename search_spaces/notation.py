@@ -22,7 +22,7 @@ from decimal import Decimal
 from fractions import Fraction
 from functools import cache, lru_cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from search_spaces.errors import NotationError, ShapeError, nearest
 from search_spaces.network import MNIST, Architecture, Task, analyse
@@ -367,7 +367,10 @@ class _Resolver:
             operand = self._table[name].body
             if not _is_sequence(operand):
                 return True
-            name = _name(operand) or ""
+            reference = _name(operand)
+            if reference is None:
+                return False
+            name = reference
         return name == _CLASSES and name not in self._table
 
     def sequence(self, sequence: _Tree, scope: _Scope) -> SpacePart:
@@ -386,17 +389,14 @@ class _Resolver:
                 case "call" | "group":
                     parts.append(self._atom(item, scope, None))
                 case "maybe":
-                    parts.append(self._optional(item, scope))
+                    (atom,) = item.children
+                    label = scope.label(_label_of(atom))
+                    content = self._joined([self._atom(atom, scope, label)], _at(item))
+                    parts.append(SpacePart.either(f"{label}?", [SpacePart.joined([]), content], ("no", "yes")))
                 case _:
                     parts += self._repetitions(item, scope)
         self._depth -= 1
         return self._joined(parts, _at(sequence))
-
-    def _optional(self, maybe: _Tree, scope: _Scope) -> SpacePart:
-        (atom,) = maybe.children
-        label = scope.label(_label_of(atom))
-        part = self._joined([self._atom(atom, scope, label)], _at(maybe))
-        return SpacePart.either(f"{label}?", [SpacePart.joined([]), part], ("no", "yes"))
 
     def _repetitions(self, repeat: _Tree, scope: _Scope) -> list[SpacePart]:
         atom, *counts = repeat.children
@@ -473,8 +473,7 @@ class _Resolver:
     def _op(self, name: str, call: _Tree, scope: _Scope) -> SpacePart:
         signature = SIGNATURES[name]
         values = {field: self._argument(name, *bound, scope) for field, bound in _bound(name, call).items()}
-        # ``example`` supplies the defaults of the fields that are not given, so the required number is arbitrary.
-        example: Any = signature.make(**({signature.number.field: 1} if signature.number else {}))
+        example: Any = signature.make_default()  # has the values of the fields that are not given
         if not any(isinstance(value, ValueChoice | Variable) for value in values.values()):
             example = signature.make(**values)
         return SpacePart.op(
@@ -574,7 +573,7 @@ def _keyword(argument: _Tree) -> str | None:
 
 def _parameter_of(argument: _Tree, signature: Signature, has_number: bool) -> Parameter | None:
     word = _keyword(argument)
-    option = signature.options.get(word or "")
+    option = None if word is None else signature.options.get(word)
     is_flag = option is not None and option.kind is ArgumentKind.FLAG
     if len(argument.children) > 1:
         return None if is_flag else option
@@ -681,7 +680,7 @@ def _read(text: str, start: Literal["network", "space", "limits"]) -> Any:
         tree = _parser().parse(text, start=start)
         return _canonical(tree) if _SYNONYM.search(text) else tree
     except lark.UnexpectedCharacters as error:
-        raise _unexpected_character(text, error.pos_in_stream or 0) from None
+        raise _unexpected_character(text, cast(int, error.pos_in_stream)) from None
     except lark.UnexpectedToken as error:
         raise _unexpected_token(text, start, error) from None
 
@@ -722,7 +721,7 @@ def _unexpected_token(text: str, start: str, error: lark.UnexpectedToken) -> Not
         expected = [symbol for symbol in expected if symbol not in _CHOICES]
         hint = "choices and definitions are allowed in search spaces only" if str(error.token) in _CHOICES else None
     listed = ", ".join(_SPOKEN.get(symbol, f"'{symbol}'") for symbol in expected)
-    position = len(text) if at_end else error.token.start_pos or 0
+    position = len(text) if at_end else cast(int, error.token.start_pos)
     return NotationError(f"unexpected {spelling}; expected {listed}", position=position, hint=hint)
 
 
@@ -755,13 +754,6 @@ def _at(node: Any) -> int:
     return int(node.start_pos)  # type: ignore[attr-defined]  # tokens have this attribute
 
 
-def _normal_token(token: str) -> str:
-    if not token[:1].isdigit():
-        return str(token)
-    number = format(Decimal(token), "f")
-    return number.rstrip("0").rstrip(".") if "." in number else number
-
-
 # Format strings of trees with a fixed number of children.
 _NORMAL_FORMS = {"let": "let {} = {}", "rule": "{} = {}", "maybe": "{}?"}
 # Prefix, separator and suffix of trees with any number of children.
@@ -771,7 +763,10 @@ _NORMAL_LISTS = {"where": ("where ", ", ", ""), "argument": ("", "=", ""), "set"
 def _normal(node: Any) -> str:
     """Return the text of a tree or token in normal form; parsing this text gives the same normal form again."""
     if isinstance(node, str):
-        return _normal_token(node)
+        if not node[:1].isdigit():
+            return str(node)
+        number = format(Decimal(node), "f")
+        return number.rstrip("0").rstrip(".") if "." in number else number
     parts = [_normal(child) for child in node.children]
     if node.data in _NORMAL_FORMS:
         return _NORMAL_FORMS[node.data].format(*parts)
@@ -788,7 +783,8 @@ def _normal(node: Any) -> str:
         case "repeat":
             low = parts[1]
             high = parts[-1]
-            return f"{parts[0]}{{{low if low == high else f'{low}..{high}'}}}"
+            count = low if low == high else f"{low}..{high}"
+            return f"{parts[0]}{{{count}}}"
         case "range":
             return "..".join(parts[:2]) + (f" step {parts[2]}" if parts[2:] else "")
         case _:

@@ -115,12 +115,15 @@ class _Walk:
         if isinstance(value, ValueChoice):
             return value.values[self.decide(value.label, value.options)]
         if isinstance(value, Variable):
-            return cast(_Scalar, (self.shared if value.shared else self.values)[value.name])
+            values = self.shared if value.shared else self.values
+            return cast(_Scalar, values[value.name])
         return value
 
     def decide(self, label: str, options: DecisionOptions) -> int:
-        # A choice without a label is the only content of a part and takes the name of the part.
-        name = self.path + label if label else self.path[:-1] or "net"
+        name = f"{self.path}{label}"
+        if not label:
+            # A choice without a label is the only content of a part and takes the name of the part.
+            name = self.path[:-1] if self.path else "net"
         index = self.chooser(name, options)
         self.decisions.append(Decision(name, index, options.size, options.ordered))
         return index
@@ -330,7 +333,8 @@ def contradictory(conditions: Iterable[Condition]) -> list[Condition]:
         together = [each for each in stated if each.metric is metric]
         # Testing the numbers next to the bounds is sufficient: the conditions do not change between two bounds.
         numbers = {each.bound + step for each in together for step in (-1, 0, 1)}
-        if not any(number > 0 and all(each.holds(number) for each in together) for number in numbers):
+        allowed = [number for number in numbers if number > 0 and all(each.holds(number) for each in together)]
+        if not allowed:
             return together
     return []
 
@@ -648,11 +652,13 @@ def feasible(
 
 def smallest(space: SearchSpace) -> Feasibility:
     """Return the accepted network with the fewest parameters by enumeration; if none is accepted, the nearest."""
-    judgements = [judge(space, each.architecture) for each in enumerate_draws(space)]
-    accepted = [each for each in judgements if each.accepted]
-    if accepted:
-        return min(accepted, key=lambda each: each.analysis.parameters if each.analysis else 0)
-    return max(judgements, key=lambda each: each.nearness)
+
+    def rank(feasibility: Feasibility) -> tuple[bool, int, int]:
+        if feasibility.accepted and feasibility.analysis is not None:
+            return True, -feasibility.analysis.parameters, 0
+        return False, *feasibility.nearness
+
+    return max((judge(space, each.architecture) for each in enumerate_draws(space)), key=rank)
 
 
 def count_text(number: int, noun: str = "") -> str:

@@ -20,6 +20,7 @@ from harness.evidence.check import faults
 from harness.evidence.leaderboard import LeaderboardRow, Tier, read
 from harness.system.files import Workspace
 from search_spaces.catalog import network_names
+from search_spaces.network import MNIST, analyse
 from tests.conftest import REPOSITORY
 
 # Commands that answer at once and depend on nothing but the code.
@@ -158,6 +159,16 @@ def test_the_weights_that_are_said_to_be_kept_are_there() -> None:
     assert f"{len(kept)} of {sum(len(each.seeds) for each in RECORDS)} recorded runs" in RESULTS
     assert f"{recorded} have the recorded bits" in RESULTS
     assert len(record.kept_indices(REPOSITORY / "records", headline()[1])) == 20
+
+
+def test_the_calibrated_scales_of_an_integer_network_are_those_of_its_weights() -> None:
+    [evidence] = [each for each in RECORDS if each.hash.startswith("561d35")]
+    records = REPOSITORY / "records"
+    kept = record.read_recorded(records, evidence, record.kept_indices(records, evidence)[0]).kept
+    scales = analyse(evidence.architecture, MNIST).plan.sizes["calibrated_scales"]
+    assert scales == len(kept["map_scales"])
+    numbers = sum(array.size for array in kept.values())
+    assert f"{scales} for `561d35`, whose file of weights has {numbers} numbers" in RESULTS
 
 
 def test_the_table_of_certifications_is_that_of_the_ledger() -> None:

@@ -86,8 +86,7 @@ def c_files(network: TrainedNetwork, path: Path) -> Files:
     check |= _compiled_check(library, pixels.numpy(), logits)
     library = replace(library, chips=chip_costs(library))
     contents = {path / name: text.encode("utf-8") for name, text in files_of(library).items()}
-    sizes = {"constant_bytes": integers.plan.constant_bytes, "arena_bytes": integers.plan.arena_bytes}
-    return Files(contents, {**sizes, "check": check}, page_document(library))
+    return Files(contents, {**integers.plan.sizes, "check": check}, page_document(library))
 
 
 def _title(parameters: int, spec: Dataset) -> str:
@@ -121,7 +120,7 @@ def _compiled_check(
     if command is None:
         return {"compiler": None}
     try:
-        differing = count_differing(library, pixels, logits, command)
+        differing = _count_differing(library, pixels, logits, command)
     except ForeignProgram as error:
         say(f"the C code is not compared with the reference: {command}: {error.message}", "warning")
         return {"compiler": None}
@@ -132,7 +131,7 @@ def _compiled_check(
     return {"compiler": command, "logits": logits.size}
 
 
-def count_differing(
+def _count_differing(
     library: Library, pixels: npt.NDArray[np.uint8], logits: npt.NDArray[np.int32], command: str
 ) -> int:
     """Return the number of logits of the compiled network that differ from ``logits``, int32 (n, classes)."""
@@ -190,13 +189,13 @@ def compare_seed(evidence: Record, index: int, workspace: Workspace, folder: Pat
     purpose = f"evaluate {evidence.hash} {evidence.recipe_name} seed {index} in C"
     pixels, labels = read_test_set(load(evidence.dataset, folder), purpose=purpose, log=workspace.test_log)
     logits = integer_logits(integers, pixels.numpy())
-    library = Library("network", "A network", "", integers, dataset(evidence.dataset), pixels[:1].numpy(), {})
+    library = Library(network=integers, dataset=dataset(evidence.dataset), examples=pixels[:1].numpy())
     run = evidence.seed(index)
     return LogitComparison(
         index=index,
         images=len(labels),
         logits=logits.size,
-        differing=count_differing(library, pixels.numpy(), logits, command),
+        differing=_count_differing(library, pixels.numpy(), logits, command),
         errors=int((logits.argmax(1) != labels.numpy()).sum()),
         recorded_errors=None if run is None else run.test_errors,
         compiler=command,
@@ -209,11 +208,14 @@ def recorded_page(evidence: Record, index: int, workspace: Workspace, images: Im
     Raises:
         ContentError: The weights are not kept, or differ from the weights of the record.
     """
-    integers = _recorded_integers(evidence, index, workspace)
-    title = _title(evidence.parameters, images.dataset)
-    origin = _origin(evidence.hash, evidence.recipe_name, index)
-    examples = images.train_images[images.examples(EXAMPLES)].numpy()
-    return page_document(Library("network", title, origin, integers, images.dataset, examples, {}))
+    library = Library(
+        network=_recorded_integers(evidence, index, workspace),
+        dataset=images.dataset,
+        examples=images.train_images[images.examples(EXAMPLES)].numpy(),
+        title=_title(evidence.parameters, images.dataset),
+        origin=_origin(evidence.hash, evidence.recipe_name, index),
+    )
+    return page_document(library)
 
 
 def _recorded_integers(evidence: Record, index: int, workspace: Workspace) -> IntegerNetwork:

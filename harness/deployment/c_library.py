@@ -24,7 +24,7 @@ from harness.system.errors import DISTRIBUTION, UsageError
 from harness.system.terminal import printable
 from harness.training.integer import IntegerNetwork, StepNumbers, integer_logits
 from search_spaces.deployment import IntegerMap, IntegerStep, StepKind
-from search_spaces.ops import DepthwiseConv, Kernel, PoseLinear, Role
+from search_spaces.ops.integer_form import Reduction
 
 EXAMPLES = 10  # images for the test in the folder
 _NUMBERS_A_LINE = 20  # numbers per line of an array in C
@@ -56,28 +56,28 @@ _FUNCTIONS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Library:
     """Content of a folder of C.
 
     Attributes:
-        name: Name of the network in C: a letter, followed by letters, digits and underscores.
-        title: Title, a single line of text.
-        origin: Hash, recipe and seed, a single line of text.
         network: The integer network.
         dataset: Data set of the network.
         examples: Images for the test in the folder, uint8 (n, channels, rows, columns).
+        name: Name of the network in C: a letter, followed by letters, digits and underscores.
+        title: Title, a single line of text.
+        origin: Hash, recipe and seed, a single line of text.
         facts: Entries of ``manifest.json`` in addition to the sizes.
         chips: Costs of the network on a chip of each family, from ``chip_costs``.
     """
 
-    name: str
-    title: str
-    origin: str
     network: IntegerNetwork
     dataset: Dataset
     examples: npt.NDArray[np.uint8]
-    facts: Mapping[str, Any]
+    name: str = "network"
+    title: str = "A network"
+    origin: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
     chips: Mapping[str, Mapping[str, str | int]] = field(default_factory=dict)
 
 
@@ -142,16 +142,13 @@ def _environment() -> jinja2.Environment:
         autoescape=False,  # the output is C, Python and Markdown, not HTML
     )
     environment.filters["lines"] = _lines
-    environment.filters["batches"] = _batches
     return environment
 
 
-def _batches(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
-    return [items[first : first + size] for first in range(0, len(items), size)]
-
-
-def _lines(numbers: Sequence[int]) -> str:
-    return ",\n".join("    " + ", ".join(map(str, part)) for part in _batches(numbers, _NUMBERS_A_LINE))
+def _lines(numbers: Sequence[Any], indent: int = 4, count: int = _NUMBERS_A_LINE) -> str:
+    """Return numbers as lines of C, with ``count`` numbers per line."""
+    parts = [numbers[first : first + count] for first in range(0, len(numbers), count)]
+    return ",\n".join(" " * indent + ", ".join(map(str, part)) for part in parts)
 
 
 def c_text(text: str) -> str:
@@ -166,8 +163,7 @@ def _manifest(library: Library) -> dict[str, Any]:
     return {
         "program": _program(),
         **library.facts,
-        "constant_bytes": plan.constant_bytes,
-        "arena_bytes": plan.arena_bytes,
+        **plan.sizes,
         "largest_value": max(numbers.largest for numbers in library.network.numbers),
         "chips": library.chips,
         "schema_version": 1,
@@ -202,11 +198,10 @@ def _context(library: Library) -> dict[str, Any]:
         "name_bytes": 1 + max(len(name.encode("utf-8")) for name in class_names),
         "low": [f"{value:.9g}" for value in low],
         "scale": [f"{255 / (most - least):.9g}" for least, most in zip(low, high, strict=True)],
-        "arena_bytes": plan.arena_bytes,
-        "constant_bytes": plan.constant_bytes,
+        **plan.sizes,
         "uses_arena": plan.arena_bytes > 0,
         "kernels": [
-            {"name": f"kernel_{index}", "text": _kernel_text(kernel.shape), "numbers": kernel.ravel().tolist()}
+            {"name": f"kernel_{index}", "shape": kernel.shape, "numbers": kernel.ravel().tolist()}
             for index, kernel in enumerate(network.kernels)
         ],
         "arrays": [array for step in steps for array in step.arrays],
@@ -218,7 +213,8 @@ def _context(library: Library) -> dict[str, Any]:
         "examples": _examples(library),
         "facts": library.facts,
         "chips": library.chips,
-        "stacks": _stacks(library.chips),
+        # Families of chips with a measured stack: name, macro of the compiler and costs.
+        "stacks": [(chip, _PREDEFINED[chip], cost) for chip, cost in library.chips.items() if "stack_bytes" in cost],
     }
 
 
@@ -228,26 +224,27 @@ def _types(steps: Sequence[_StepText]) -> dict[str, str]:
     count = max(number for step in steps for number in step.counts)
     position = max(max(step.counts[:2]) + 2 * max(step.extents) for step in steps)
     return {
-        "extent": "uint8_t" if extent < 2**8 else "uint16_t" if extent < 2**16 else "uint32_t",
-        "count": "uint16_t" if count < 2**16 else "uint32_t",
+        "extent": next(f"uint{bits}_t" for bits in (8, 16, 32) if extent < 2**bits),
+        "count": next(f"uint{bits}_t" for bits in (16, 32) if count < 2**bits),
         "position": "int16_t" if position < 2**15 else "int32_t",
     }
 
 
 def _used_functions(steps: Sequence[_StepText]) -> set[str]:
     """Return the template functions that a network needs, and the kinds of convolutions."""
-    convolutions = [step for step in steps if step.step.kind is StepKind.CONVOLUTION]
-    kinds = {"poses" if step.poses > 1 else "plain" for step in convolutions}
-    if any(step.poses > 1 and isinstance(step.step.op, DepthwiseConv) for step in convolutions):
-        kinds.add("channel of each pose")
-    if steps[-1].poses > 1:
+    kinds = {_FUNCTIONS[step.step.kind] for step in steps}
+    for step in steps:
+        if step.step.kind is not StepKind.CONVOLUTION:
+            continue
+        form = step.step.form
+        kinds.add("poses" if form.poses > 1 else "plain")
+        filters, group_channels, _, _ = form.shape
+        # In a depthwise convolution in poses, each pose of a filter reads a channel of its own.
+        if form.poses > 1 and filters < step.source.shape[0] // group_channels:
+            kinds.add("channel of each pose")
+    if steps[-1].step.form.poses > 1:
         kinds.add("head by pose")
-    return kinds | {_FUNCTIONS[step.step.kind] for step in steps}
-
-
-def _stacks(chips: Mapping[str, Mapping[str, str | int]]) -> list[tuple[str, str, Mapping[str, str | int]]]:
-    """Return the families of chips with a measured stack: name, predefined macro of the compiler and costs."""
-    return [(chip, _PREDEFINED[chip], cost) for chip, cost in chips.items() if "stack_bytes" in cost]
+    return kinds
 
 
 def c_comment(text: str) -> str:
@@ -256,11 +253,6 @@ def c_comment(text: str) -> str:
     A file of weights may come from an untrusted source, with arbitrary text as the name of the recipe.
     """
     return printable(text).replace("*/", "* /")
-
-
-def _kernel_text(shape: tuple[int, ...]) -> str:
-    filters, rows, columns, channels = shape
-    return f"{filters} filters of {rows} x {columns} places and {channels} channels."
 
 
 def _examples(library: Library) -> list[dict[str, Any]]:
@@ -291,14 +283,12 @@ class _StepText:
         return None if self.step.target is None else self.network.plan.maps[self.step.target]
 
     @property
-    def poses(self) -> int:
-        return self.step.op.poses if isinstance(self.step.op, Kernel | PoseLinear) else 1
-
-    @property
     def text(self) -> str:
-        ops = (self.step.op, self.step.norm, self.step.rectifier, self.step.pool)
-        words = " ".join(str(op) for op in ops if op is not None)
-        return words or ("sum" if self.step.skip is not None else "input")
+        step = self.step
+        ops = [planned.op for planned in (step.sums, step.norm, step.rectifier, step.pool) if planned is not None]
+        if ops:
+            return " ".join(map(str, ops))
+        return "input" if step.skip is None else "sum"
 
     @property
     def arrays(self) -> list[dict[str, Any]]:
@@ -325,20 +315,28 @@ class _StepText:
     @property
     def extents(self) -> tuple[int, ...]:
         """Kernel rows and columns, stride, row and column padding, poses, pooling rows and columns."""
-        _, kernel_rows, kernel_columns, _ = self._kernel_shape()
-        pool_rows, pool_columns, _ = self._pooling()
-        return (kernel_rows, kernel_columns, *self._stride_and_paddings(), self.poses, pool_rows, pool_columns)
+        form = self.step.form
+        _, _, kernel_rows, kernel_columns = form.shape
+        pool_rows, pool_columns = (1, 1) if self.step.pool is None else self.step.pool.form.window
+        return (kernel_rows, kernel_columns, form.stride, *form.paddings, form.poses, pool_rows, pool_columns)
 
     @property
     def counts(self) -> tuple[int, ...]:
         """Rows, columns and channels of input and output, inner columns, filters, group channels, window size."""
-        channels, rows, columns = self._input_shape()
+        form = self.step.form
+        shape = self.source.shape
+        if self.step.kind is StepKind.LOGITS and not self.step.is_global:
+            shape = (self.source.size, 1, 1)  # a linear layer of a whole map treats each number as a channel
+        channels, rows, columns = shape
         output_channels, output_rows, output_columns = self.target.shape if self.target is not None else (1, 1, 1)
-        filters, kernel_rows, kernel_columns, group_channels = self._kernel_shape()
+        filters, group_channels, kernel_rows, kernel_columns = form.shape
         # The window size is not a member of the C structure, but a loop counter must hold the number.
         window = kernel_rows * kernel_columns * group_channels
         shapes = (rows, columns, channels, output_rows, output_columns, output_channels)
-        return (*shapes, self._inner_columns(columns), filters, group_channels, window)
+        inner_columns = columns  # of the map before pooling
+        if not form.is_global:
+            inner_columns = (columns + 2 * form.paddings[1] - kernel_columns) // form.stride + 1
+        return (*shapes, inner_columns, filters, group_channels, window)
 
     @property
     def numbers(self) -> list[str | int]:
@@ -347,45 +345,27 @@ class _StepText:
         *extents, pool_rows, pool_columns = self.extents
         *counts, _ = self.counts
         output_channels = counts[5]
-        _, _, role = self._pooling()
+        takes_mean = self.step.pool is not None and self.step.pool.form.reduction is Reduction.MEAN
         is_signed = self.target is None or self.target.signed
         low, high = (-127, 127) if is_signed else (0, 255)
+        slope = 0 if values.slope is None else values.slope
+        # 0 means no slope in C. A slope that is rounded to 0 makes all negative numbers 0.
+        if values.slope == 0:
+            low = 0
+        kernel = "0" if self.step.kernel is None else f"kernel_{self.step.kernel}"
+        multipliers = f"multipliers_{self.index}" if len(values.multipliers) else "0"
+        biases = f"biases_{self.index}" if len(values.biases) else "0"
         return [
-            *self._array_names(),
+            *(kernel, multipliers, biases),
             *extents,
-            *(pool_rows, pool_columns, int(role is Role.MEAN_POOLING)),
+            *(pool_rows, pool_columns, int(takes_mean)),
             *self._byte_codes(),
             _bits_to_lose(output_channels, len(values.multipliers)),
             _bits_to_lose(output_channels, len(values.biases)),
             *(values.sum_bits, values.bias_bits, values.output_bits),
             *counts,
-            *(values.skip_multiplier, values.slope, low, high),
+            *(values.skip_multiplier, slope, low, high),
         ]
-
-    def _array_names(self) -> tuple[str, str, str]:
-        """Return the names of the arrays of kernel, multipliers and biases; ``0`` if an array is missing."""
-        return (
-            "0" if self.step.kernel is None else f"kernel_{self.step.kernel}",
-            f"multipliers_{self.index}" if len(self.values.multipliers) else "0",
-            f"biases_{self.index}" if len(self.values.biases) else "0",
-        )
-
-    def _input_shape(self) -> tuple[int, int, int]:
-        if self.step.kind is StepKind.LOGITS and not self.step.is_global:
-            # A linear layer of a whole map treats each number as a channel.
-            return self.source.size, 1, 1
-        channels, rows, columns = self.source.shape
-        return channels, rows, columns
-
-    def _kernel_shape(self) -> tuple[int, int, int, int]:
-        if self.step.kernel is None:
-            return 1, 1, 1, 1
-        filters, rows, columns, channels = self.network.kernels[self.step.kernel].shape
-        return filters, rows, columns, channels
-
-    def _stride_and_paddings(self) -> tuple[int, int, int]:
-        op = self.step.op
-        return (op.stride, *op.paddings) if isinstance(op, Kernel) else (1, 0, 0)
 
     def _byte_codes(self) -> tuple[int, int, int]:
         """Return flip and base of the source, and flip of the skip map: number = (byte ^ flip) - base."""
@@ -396,24 +376,6 @@ class _StepText:
             flip = base = 128
         skip = None if self.step.skip is None else self.network.plan.maps[self.step.skip]
         return flip, base, 128 if skip is not None and skip.signed else 0
-
-    def _pooling(self) -> tuple[int, int, Role | None]:
-        """Return rows and columns of the window of a pooling or an unshuffle, and the role of the op."""
-        op = self.step.pool
-        if self.step.kind in (StepKind.POOLING, StepKind.UNSHUFFLE):
-            op = self.step.op
-        if op is None:
-            return 1, 1, None
-        window = op.window()
-        _, rows, columns = self.source.shape
-        return (window[0], window[1], op.role) if window is not None else (rows, columns, op.role)
-
-    def _inner_columns(self, columns: int) -> int:
-        """Return the columns of the output map before pooling."""
-        op = self.step.op
-        if not isinstance(op, Kernel):
-            return columns
-        return (columns + 2 * op.paddings[1] - op.edges[1]) // op.stride + 1
 
 
 def _bits_to_lose(channels: int, count: int) -> int:

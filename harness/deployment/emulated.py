@@ -24,7 +24,7 @@ from harness.system.terminal import say
 from harness.training.integer import integer_logits
 
 TURNS = 2**20  # iterations of the loop of known length; takes many ticks of every clock here
-OPTIMISATION = "-Os"  # flag of the compilers
+_OPTIMISATION = "-Os"  # flag of the compilers
 _PROGRAM = "on-chip"  # file name that cannot clash with a network, because the hyphen is not allowed in C names
 _PATIENCE_SECONDS = 60  # timeout of a compiler or emulator
 _OVER = 2**32 - 1  # written by the program instead of a number if the stack or a clock overflows
@@ -115,7 +115,7 @@ class Emulation:
 
 
 def emulate(
-    library: Library, pixels: npt.NDArray[np.uint8], family: Family, optimisation: str = OPTIMISATION
+    library: Library, pixels: npt.NDArray[np.uint8], family: Family, optimisation: str = _OPTIMISATION
 ) -> Emulation:
     """Run a network on an emulated chip.
 
@@ -206,7 +206,7 @@ def chip_costs(library: Library) -> dict[str, dict[str, str | int]]:
         if not np.array_equal(emulation.logits, logits):
             raise HarnessError(f"the logits of an emulated {name} differ from the reference")
         costs[name] = {
-            "compiler": f"{family.tools}-gcc {OPTIMISATION}",
+            "compiler": f"{family.tools}-gcc {_OPTIMISATION}",
             "code_bytes": emulation.code_bytes,
             "stack_bytes": emulation.stack_bytes,
             family.unit: emulation.work,

@@ -15,10 +15,6 @@ from harness.training.run import to_safetensors
 from search_spaces.network import Architecture, Task
 
 
-def _safetensors_files(network: TrainedNetwork, path: Path) -> Files:
-    return Files({path: to_safetensors(network.model, network.about)})
-
-
 def _accept(architecture: Architecture, task: Task, recipe: Recipe) -> None:
     """Accept every network and recipe."""
 
@@ -43,5 +39,5 @@ FORMATS = {
     "c": Format(c_files),
     "onnx": Format(onnx_files, ONNX_LIBRARIES),
     "pytorch": Format(pytorch_files, check=check_pytorch),
-    "safetensors": Format(_safetensors_files),
+    "safetensors": Format(lambda network, path: Files({path: to_safetensors(network.model, network.about)})),
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import numpy as np
 import torch
@@ -45,7 +44,10 @@ class OfPixels(nn.Module):
         """
         shape = self.dataset.image_shape
         if not isinstance(numbers, Tensor):
-            numbers = _tensor(numbers)
+            try:
+                numbers = torch.from_numpy(np.ascontiguousarray(numbers))
+            except (TypeError, ValueError) as error:
+                raise DataError(f"{type(numbers).__name__} is not an array of numbers") from error
         if numbers.shape[1:] != shape:
             if [size for size in numbers.shape[1:] if size > 1] != [size for size in shape if size > 1]:
                 size = shape_text(numbers.shape[1:])
@@ -84,13 +86,6 @@ class OfPixels(nn.Module):
             warnings.warn(f"numbers range from {least:g} to {most:g}, {due}", stacklevel=5)
         elif difference:
             raise DataError(f"the numbers {difference}: use the scale of {self.dataset.name}")
-
-
-def _tensor(numbers: Any) -> Tensor:
-    try:
-        return torch.from_numpy(np.ascontiguousarray(numbers))
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{type(numbers).__name__} is not an array of numbers") from error
 
 
 def by_channel(values: tuple[float, ...], like: Tensor) -> Tensor:

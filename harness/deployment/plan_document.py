@@ -8,11 +8,13 @@ import numpy as np
 
 from harness.deployment.c_library import Library
 from harness.training.integer import IntegerNetwork, Integers, StepNumbers, kernel_in_poses, product_weights
-from search_spaces.deployment import IntegerMap, IntegerStep, StepKind
-from search_spaces.ops import Kernel, LeakyReLU, PReLU, Role, Shape
+from search_spaces.deployment import IntegerStep, StepKind
+from search_spaces.ops import Shape
+from search_spaces.ops.integer_form import KernelForm, Reduction
 
 # Image shape of MNIST and the further built-in data sets; the page lets users draw images of this shape.
 _DIGIT_SHAPE = (1, 28, 28)
+_KERNEL_SIZES = ("filters", "rows", "columns", "channels")  # names of the axes of a kernel
 
 
 def page_document(library: Library) -> dict[str, Any]:
@@ -24,8 +26,7 @@ def page_document(library: Library) -> dict[str, Any]:
     return {
         "title": library.title,
         "origin": library.origin,
-        "constant_bytes": plan.constant_bytes,
-        "arena_bytes": plan.arena_bytes,
+        **plan.sizes,
         "image_shape": dataset.image_shape,
         "class_names": dataset.class_names or tuple(map(str, range(dataset.classes))),
         "takes_digits": not dataset.sha256 and dataset.image_shape == _DIGIT_SHAPE,
@@ -44,17 +45,18 @@ def plan_document(network: IntegerNetwork) -> dict[str, Any]:
     kernels = list(network.kernels)
     head = plan.steps[-1]
     if head.kernel is not None:
-        kernels[head.kernel] = product_weights(kernels[head.kernel], head)
+        kernels[head.kernel] = product_weights(kernels[head.kernel], head.form)
     return {
-        "maps": [_map_document(each) for each in plan.maps],
-        "kernels": list(map(_kernel_document, kernels)),
+        "maps": [
+            {**_shape_document(each.shape), "low": -127 if each.signed else 0, "high": each.largest}
+            for each in plan.maps
+        ],
+        "kernels": [
+            {**dict(zip(_KERNEL_SIZES, kernel.shape, strict=True)), "weights": kernel.ravel().tolist()}
+            for kernel in kernels
+        ],
         "steps": [_step_document(network, step, numbers) for step, numbers in steps],
     }
-
-
-def _map_document(feature_map: IntegerMap) -> dict[str, Any]:
-    limits = {"low": -127, "high": 127} if feature_map.signed else {"low": 0, "high": 255}
-    return {**_shape_document(feature_map.shape), **limits}
 
 
 def _shape_document(shape: Shape) -> dict[str, int]:
@@ -62,14 +64,10 @@ def _shape_document(shape: Shape) -> dict[str, int]:
     return {"channels": channels, "rows": rows, "columns": columns}
 
 
-def _kernel_document(kernel: Integers) -> dict[str, Any]:
-    filters, rows, columns, channels = kernel.shape
-    sizes = {"filters": filters, "rows": rows, "columns": columns, "channels": channels}
-    return {**sizes, "weights": kernel.ravel().tolist()}
-
-
-def _orders(kernel: Integers, poses: int) -> dict[str, Any]:
+def _orders(kernel: Integers, form: KernelForm) -> dict[str, Any]:
     """Return, for each pose, the indices of the positions and channels of the learned filter in posed order."""
+    # Products of factors are multiplied out in the document, so that each weight has its own pose.
+    poses = form.poses if form.factors is None else 1
     _, rows, columns, channels = kernel.shape
     parts = poses if channels > 1 else 1
     places = kernel_in_poses(np.arange(rows * columns).reshape(1, rows, columns, 1), poses)
@@ -78,7 +76,6 @@ def _orders(kernel: Integers, poses: int) -> dict[str, Any]:
 
 
 def _step_document(network: IntegerNetwork, step: IntegerStep, numbers: StepNumbers) -> dict[str, Any]:
-    has_slope = isinstance(step.rectifier, LeakyReLU | PReLU)
     return {
         "kind": step.kind,
         "source": step.source,
@@ -86,7 +83,8 @@ def _step_document(network: IntegerNetwork, step: IntegerStep, numbers: StepNumb
         "skip": step.skip,
         "offset": network.offset if step.source == 0 and step.kernel is not None else 0,
         **_kernel_facts(network, step),
-        **_pooling_facts(step, network.plan.maps[step.source]),
+        "window": None if step.pool is None else step.pool.form.window,
+        "takes_mean": step.pool is not None and step.pool.form.reduction is Reduction.MEAN,
         "is_global": step.is_global,
         "multipliers": numbers.multipliers.tolist(),
         "biases": numbers.biases.tolist(),
@@ -94,31 +92,19 @@ def _step_document(network: IntegerNetwork, step: IntegerStep, numbers: StepNumb
         "bias_bits": numbers.bias_bits,
         "output_bits": numbers.output_bits,
         "skip_multiplier": numbers.skip_multiplier,
-        "slope": numbers.slope if has_slope else None,
+        "slope": numbers.slope,
     }
 
 
 def _kernel_facts(network: IntegerNetwork, step: IntegerStep) -> dict[str, Any]:
     """Return the facts about the kernel of a step; a step without a kernel has the same keys."""
-    op = step.op
-    poses = op.poses if isinstance(op, Kernel) else 1
     sums = None
-    if step.kind is StepKind.CONVOLUTION and op is not None:
-        sums = _shape_document(op.shape(network.plan.maps[step.source].shape))
+    if step.kind is StepKind.CONVOLUTION and step.sums is not None:
+        sums = _shape_document(step.sums.op.shape(network.plan.maps[step.source].shape))
     return {
         "kernel": step.kernel,
         "sums": sums,
-        "orders": None if step.kernel is None else _orders(network.kernels[step.kernel], poses),
-        "stride": op.stride if isinstance(op, Kernel) else 1,
-        "paddings": op.paddings if isinstance(op, Kernel) else (0, 0),
+        "orders": None if step.kernel is None else _orders(network.kernels[step.kernel], step.form),
+        "stride": step.form.stride,
+        "paddings": step.form.paddings,
     }
-
-
-def _pooling_facts(step: IntegerStep, source: IntegerMap) -> dict[str, Any]:
-    """Return the window of a pooling or an unshuffle, or None, and whether the pooling is a mean."""
-    pool = step.op if step.kind in (StepKind.POOLING, StepKind.UNSHUFFLE) else step.pool
-    if pool is None:
-        return {"window": None, "takes_mean": False}
-    # A pooling without a window covers the whole map.
-    window = pool.window() or source.shape[1:]
-    return {"window": window[:2], "takes_mean": pool.role is Role.MEAN_POOLING}

@@ -19,7 +19,7 @@ from harness.system.terminal import counted, duration_text
 from search_spaces.catalog import network_name
 from search_spaces.chips import Fit
 from search_spaces.network import Analysis, Architecture
-from search_spaces.ops import Conv, DepthwiseConv, Op, Residual, Shape, shape_text
+from search_spaces.ops import Op, Role, Shape, shape_text
 from search_spaces.space import Metric, measured, size_text
 
 if TYPE_CHECKING:
@@ -112,11 +112,11 @@ def _lines(ops: Sequence[Op], shape: Shape, used: set[str], indent: str = "") ->
     rows = []
     for op in ops:
         output = op.shape(shape)
-        if isinstance(op, Residual):
+        if op.role is Role.SUM:
             inner = _lines(op.ops, shape, used, indent + "  ")
             rows += [(f"{indent}res(", shape_text(output), ""), *inner, (f"{indent})", "", "")]
         else:
-            tie = op.tie if isinstance(op, Conv | DepthwiseConv) else None
+            tie = op.tie if op.role is Role.CONVOLUTION else None
             rows.append((indent + str(op), shape_text(output), "shared" if tie in used else ""))
             used |= set() if tie is None else {tie}
         shape = output

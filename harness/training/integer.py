@@ -28,28 +28,28 @@ from harness.data.datasets import Dataset
 from harness.system.errors import ContentError
 from harness.system.terminal import counted, say_once
 from harness.training.modules import Images, normalised
-from search_spaces import modules
 from search_spaces.deployment import (
     IntegerPlan,
     IntegerStep,
-    LearnedKernel,
     OpPath,
+    PlannedOp,
     StepKind,
     check_integer_form,
     integer_plan,
 )
 from search_spaces.modules import in_poses
 from search_spaces.network import Architecture
-from search_spaces.ops import Kernel, LeakyReLU, Linear, PoseLinear, PReLU, Role
+from search_spaces.ops.integer_form import KernelForm, PoolingForm, Reduction
 
 Integers = npt.NDArray[np.int64]
 _RANGE_SHARE = 0.9999  # share of the calibration values within the range of a map; larger values are clipped
 MAP_SCALES = "map_scales"  # buffer with the scales of all maps in a network trained with precision ``int8``
-CALIBRATION_IMAGES = 2_000  # training images from which the ranges of maps are estimated
+_CALIBRATION_IMAGES = 2_000  # training images from which the ranges of maps are estimated
 _FEW_IMAGES = 200  # with fewer images a range depends on a handful of images
 _BATCH = 500  # images per forward pass
+_KEEPS_SCALE = (StepKind.POOLING, StepKind.UNSHUFFLE)  # steps whose output has the scale of the input
 _WEIGHT_MAX = 127  # largest magnitude of a weight, int8
-_POSE_MAX = 63  # largest magnitude of a pose number of ``PoseLinear``; sums of products must fit into 32 bits
+_POSE_MAX = 63  # largest magnitude of a factor per pose (``KernelForm.factors``); sums must fit into 32 bits
 _INT16_MAX = 2**15 - 1
 _INT32_MAX = 2**31 - 1
 _SLOPE_BITS = 8  # fractional bits of a slope
@@ -67,7 +67,7 @@ class StepNumbers:
         bias_bits: Left shift of the biases.
         output_bits: Bits dropped from the value.
         skip_multiplier: Multiplier of the map that a residual sum adds; 0 without a sum.
-        slope: Slope of the rectifier below zero, times 256; 0 without a slope.
+        slope: Slope of the rectifier below zero, times 256; None without a slope.
         largest: Largest possible magnitude of a sum or value.
     """
 
@@ -77,7 +77,7 @@ class StepNumbers:
     bias_bits: int = 0
     output_bits: int = 0
     skip_multiplier: int = 0
-    slope: int = 0
+    slope: int | None = None
     largest: int = 0
 
 
@@ -103,7 +103,7 @@ class IntegerNetwork:
 # Conversion of float weights -------------------------------------------------------------------------------------
 
 
-def module_at(network: nn.Module, path: OpPath) -> Any:
+def _module_at(network: nn.Module, path: OpPath) -> Any:
     """Return the module of the op at ``path``."""
     module: Any = network
     for index in path:
@@ -111,30 +111,18 @@ def module_at(network: nn.Module, path: OpPath) -> Any:
     return module
 
 
-def step_output(network: nn.Module, step: IntegerStep, values: Tensor, skip: Tensor | None) -> Tensor:
+def _step_output(network: nn.Module, step: IntegerStep, values: Tensor, skip: Tensor | None) -> Tensor:
     """Return the floating-point output of a step before its pooling, (batch, channels, rows, columns)."""
-    if step.op is not None:
-        if isinstance(step.op, Linear):
-            values = values.flatten(1)
-        values = module_at(network, step.path)(values)
-    if step.norm is not None:
-        values = module_at(network, step.norm_path)(values)
+    for planned in (step.sums, step.norm):
+        if planned is not None:
+            values = _module_at(network, planned.path)(values)
     if values.dim() == 2:
         values = values[:, :, None, None]
     if skip is not None:
         values = values + skip
     if step.rectifier is not None:
-        values = module_at(network, step.rectifier_path)(values)
+        values = _module_at(network, step.rectifier.path)(values)
     return values
-
-
-def pooled(step: IntegerStep, values: Tensor) -> Tensor:
-    """Return the values after the pooling that is part of a convolution step."""
-    if step.pool is None:
-        return values
-    pooling: nn.Module = step.pool.module(tuple(values.shape[1:]))
-    pooled_values: Tensor = pooling(values)
-    return pooled_values
 
 
 def map_scales(network: nn.Module, plan: IntegerPlan, images: Images) -> Tensor:
@@ -143,29 +131,37 @@ def map_scales(network: nn.Module, plan: IntegerPlan, images: Images) -> Tensor:
     Args:
         network: Network in evaluation mode, on the device of the images.
         plan: Integer plan of the network.
-        images: Training images, of which at most ``CALIBRATION_IMAGES`` are used.
+        images: Training images, of which at most ``_CALIBRATION_IMAGES`` are used.
+
+    Raises:
+        NoIntegerFormError: An op has no integer form.
     """
+    check_integer_form(plan)
     samples: list[list[Tensor]] = [[] for _ in plan.maps]
-    count = min(len(images), CALIBRATION_IMAGES)
+    count = min(len(images), _CALIBRATION_IMAGES)
     indices = torch.arange(count) * len(images) // count
     with torch.inference_mode():
         for part in torch.split(indices.to(images.pixels.device), _BATCH):
             maps: list[Tensor] = [normalised(images.pixels[part].float() / 255, images.mean, images.deviation)]
             for step in plan.steps[:-1]:
                 skip = None if step.skip is None else maps[step.skip]
-                values = step_output(network, step, maps[step.source], skip)
-                samples[len(maps)].append(values.abs().flatten())
-                maps.append(pooled(step, values))
+                values = _step_output(network, step, maps[step.source], skip)
+                if step.kind not in _KEEPS_SCALE:
+                    samples[len(maps)].append(values.abs().flatten())
+                maps.append(values if step.pool is None else _module_at(network, step.pool.path)(values))
     scales = [1 / (255 * images.deviation[0])]
     for step, values_of_map in zip(plan.steps[:-1], samples[1:], strict=True):
         assert step.target == len(scales), "each step but the last writes the next map"
-        if step.kind in (StepKind.POOLING, StepKind.UNSHUFFLE):
-            # Pooling and unshuffling keep the scale of their input.
+        if step.kind in _KEEPS_SCALE:
             scales.append(scales[step.source])
             continue
         values = torch.cat(values_of_map)
         rank = max(1, math.ceil(_RANGE_SHARE * len(values)))
-        high = float(values.kthvalue(rank).values) or float(values.max()) or 1.0
+        high = float(values.kthvalue(rank).values)
+        if high == 0:
+            high = float(values.max())
+        if high == 0:
+            high = 1.0  # any scale represents a map of zeros
         scales.append(high / plan.maps[step.target].largest)
     return torch.tensor(scales, dtype=torch.float64)
 
@@ -179,34 +175,36 @@ def warn_of_few(count: int) -> None:
         )
 
 
-def _integer_weights(network: nn.Module, kernel: LearnedKernel) -> tuple[Integers, float]:
+def _integer_weights(network: nn.Module, kernel: PlannedOp[KernelForm]) -> tuple[Integers, float]:
     """Return learned weights as integers, (filters, rows, columns, channels), and the scale of the weights.
 
-    ``PoseLinear`` has numbers per channel and numbers per pose (plus 1), which are rounded separately. The weights are
-    the products of both (``product_weights``), so the scale is the product of both scales.
+    Factors per channel and per pose are rounded separately. The weights are the products of both
+    (``product_weights``), so the scale is the product of both scales.
     """
-    module = module_at(network, kernel.path)
-    weights = _numbers_of(module.weight)
-    if isinstance(module, modules.PoseLinearModule):
-        by_channel, channel_scale = _rounded(weights[:, : -module.poses], _WEIGHT_MAX)
-        by_pose, pose_scale = _rounded(1 + weights[:, -module.poses :], _POSE_MAX)
-        stored = np.concatenate([by_channel, by_pose], 1)
+    module = _module_at(network, kernel.path)
+    if kernel.form.factors is not None:
+        by_channel, by_pose = map(_numbers_of, kernel.form.factors(module))
+        channel_factors, channel_scale = _rounded(by_channel, _WEIGHT_MAX)
+        pose_factors, pose_scale = _rounded(by_pose, _POSE_MAX)
+        stored = np.concatenate([channel_factors, pose_factors], 1)
         return stored[:, None, None, :], channel_scale * pose_scale
-    return _rounded(np.ascontiguousarray(weights.reshape(kernel.shape).transpose(0, 2, 3, 1)), _WEIGHT_MAX)
+    weights = _numbers_of(module.weight).reshape(kernel.form.shape)
+    return _rounded(np.ascontiguousarray(weights.transpose(0, 2, 3, 1)), _WEIGHT_MAX)
 
 
 def _rounded(weights: npt.NDArray[np.float64], largest: int) -> tuple[Integers, float]:
     """Return weights rounded to integers of magnitude ``largest`` or less, and the scale of the integers."""
-    scale = float(np.abs(weights).max()) / largest or 1.0
+    magnitude = float(np.abs(weights).max())
+    scale = magnitude / largest if magnitude > 0 else 1.0
     return np.rint(weights / scale).astype(np.int64), scale
 
 
-def product_weights(kernel: Integers, step: IntegerStep) -> Integers:
-    """Return the weights of a step, (filters, rows, columns, channels); multiply out a ``PoseLinear`` kernel."""
-    if not isinstance(step.op, PoseLinear):
+def product_weights(kernel: Integers, form: KernelForm) -> Integers:
+    """Return the weights of a kernel, (filters, rows, columns, channels); factors are multiplied out."""
+    if form.factors is None:
         return kernel
-    by_channel = kernel[..., : -step.op.poses, None]
-    by_pose = kernel[..., None, -step.op.poses :]
+    by_channel = kernel[..., : -form.poses, None]
+    by_pose = kernel[..., None, -form.poses :]
     products: Integers = (by_channel * by_pose).reshape(len(kernel), 1, 1, -1)
     return products
 
@@ -282,13 +280,12 @@ class _Converter:
         """Return the largest possible magnitude of the sum of each channel, and the scale of the sums."""
         largest = self.largest_input(step)
         channels = self.plan.maps[step.target].shape[0] if step.target is not None else 0
+        scale = self.scales[step.source]
         if step.kernel is None:
-            return np.full(channels, largest), self.scales[step.source]
+            return np.full(channels, largest), scale
         weights = self.kernels[step.kernel]
         by_filter = np.abs(weights).reshape(len(weights), -1).sum(1) * largest
-        return np.repeat(by_filter, channels // len(weights)), self.scales[step.source] * self.kernel_scales[
-            step.kernel
-        ]
+        return np.repeat(by_filter, channels // len(weights)), scale * self.kernel_scales[step.kernel]
 
     def largest_input(self, step: IntegerStep) -> int:
         """Return the largest possible magnitude of the input of a step."""
@@ -308,17 +305,19 @@ class _Converter:
             mean = np.array(self.mean)
             deviation = np.array(self.deviation)
             return 1 / (255 * deviation) / scale, -mean / deviation / scale
-        if step.kernel is not None:
+        if step.sums is not None and step.kernel is not None:
             filters = len(self.kernels[step.kernel])
-            module = module_at(self.network, step.path)
-            if module.bias is not None:
+            if step.form.has_bias:
+                module = _module_at(self.network, step.sums.path)
                 biases = biases + _numbers_of(module.bias).repeat(channels // filters)
             if step.source == 0:
                 biases = biases + self.offset_biases(step, sum_scale).repeat(channels // filters)
         gains = np.ones(channels)
         if step.norm is not None:
-            gains, offsets = _gains(module_at(self.network, step.norm_path), channels)
-            biases = gains * biases + offsets
+            module = _module_at(self.network, step.norm.path)
+            factors, offsets = map(_numbers_of, step.norm.form.numbers(module))
+            gains = factors.repeat(channels // len(factors))
+            biases = gains * biases + offsets.repeat(channels // len(offsets))
         multipliers = gains * sum_scale / scale
         return _first_of_groups(multipliers, step.multipliers), _first_of_groups(biases / scale, step.biases)
 
@@ -336,11 +335,10 @@ class _Converter:
 
     def slope(self, step: IntegerStep) -> float | None:
         """Return the factor of the rectifier on numbers below zero, or None without a slope."""
-        if isinstance(step.rectifier, LeakyReLU):
-            return step.rectifier.slope
-        if isinstance(step.rectifier, PReLU):
-            return float(module_at(self.network, step.rectifier_path).weight.detach())
-        return None
+        if step.rectifier is None or step.rectifier.form.slope is None:
+            return None
+        number = getattr(_module_at(self.network, step.rectifier.path), step.rectifier.form.slope)
+        return float(torch.as_tensor(number, dtype=torch.float64).detach())
 
     @property
     def logit_scale(self) -> float:
@@ -358,10 +356,12 @@ class _Converter:
         """Return the constants of the logits, which have biases but no multipliers."""
         positions = self.positions(step)
         largest = positions * self.largest_input(step)
-        if step.kernel is None:
+        if step.sums is None or step.kernel is None:
             return StepNumbers(largest=_checked(largest))
-        weights = product_weights(self.kernels[step.kernel], step)
-        biases = _numbers_of(module_at(self.network, step.path).bias)
+        weights = product_weights(self.kernels[step.kernel], step.form)
+        biases = np.zeros(len(weights))
+        if step.form.has_bias:
+            biases = _numbers_of(_module_at(self.network, step.sums.path).bias)
         if step.source == 0:
             biases = biases + self.offset_biases(step, self.scales[0] * self.kernel_scales[step.kernel])
         real_biases = biases / self.logit_scale
@@ -376,23 +376,11 @@ def _numbers_of(tensor: Tensor) -> npt.NDArray[np.float64]:
     return values
 
 
-def _gains(norm: Any, channels: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return the factor and the offset of a normalisation for each channel."""
-
-    def by_channel(tensor: Tensor | None) -> npt.NDArray[np.float64]:
-        values = np.ones(1) if tensor is None else _numbers_of(tensor)
-        return values.repeat(channels // len(values))
-
-    gains = by_channel(norm.weight) / np.sqrt(by_channel(norm.running_var) + norm.eps)
-    return gains, by_channel(norm.bias) - gains * by_channel(norm.running_mean)
-
-
 def _first_of_groups(values: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:
     """Return the first value of each of ``count`` groups of equal neighbours."""
     if not count:
         return np.zeros(0)
-    by_pair = values.reshape(count, -1)
-    return by_pair[:, 0].copy()
+    return values[:: len(values) // count]
 
 
 def _bits(magnitude: float) -> int:
@@ -423,8 +411,8 @@ def _fitted(
     sum_bits = max(0, _bits(int(largest_sums.max())) - 15)
     # Half of the dropped unit is added before the shift, which rounds to the nearest number.
     sum_largest = _checked(int(largest_sums.max()) + (1 << sum_bits) // 2)
-    # A slope must not be rounded to 0, because 0 means no slope.
-    whole_slope = 0 if slope is None else round(slope * 2**_SLOPE_BITS) or 1
+    whole_slope = None if slope is None else round(slope * 2**_SLOPE_BITS)
+    slope_magnitude = 0 if whole_slope is None else abs(whole_slope)
     highest = max(float(np.abs(real_multipliers).max()) * 2**sum_bits, real_skip_multiplier, 1e-30)
     for output_bits in range(_MOST_BITS, -1, -1):
         power = 2.0**output_bits
@@ -439,7 +427,7 @@ def _fitted(
         products = _spread(np.abs(multipliers), len(largest_sums)) * ((largest_sums >> sum_bits) + 1)
         addends = _spread(np.abs(whole_biases) << bias_bits, len(largest_sums))
         value_largest = int((products + addends).max()) + skip_multiplier * skip_largest + (1 << output_bits) // 2
-        largest = max(value_largest, (value_largest >> _SLOPE_BITS) * abs(whole_slope), sum_largest)
+        largest = max(value_largest, (value_largest >> _SLOPE_BITS) * slope_magnitude, sum_largest)
         if largest <= _INT32_MAX:
             return StepNumbers(
                 multipliers, whole_biases, sum_bits, bias_bits, output_bits, skip_multiplier, whole_slope, largest
@@ -472,39 +460,26 @@ def maps_of(network: IntegerNetwork, pixels: npt.NDArray[np.uint8]) -> tuple[lis
             values = values - network.offset
         if step.target is None:
             return maps, _logits(network, step, numbers, values)
-        match step.kind:
-            case StepKind.CONVOLUTION:
-                sums = _convolved(values, network.kernels[step.kernel or 0], step)
-                output = _output(network, step, numbers, sums, maps)
-                if step.pool is not None:
-                    window = step.pool.window()
-                    assert window is not None, "a pooling that is fused with a convolution has windows"
-                    output = _pooled(output, window[0], step.pool.role)
-            case StepKind.SCALING:
-                output = _output(network, step, numbers, values, maps)
-            case StepKind.POOLING:
-                assert step.op is not None, "a pooling is an op"
-                edge = step.op.window()
-                size = edge[0] if edge is not None else 0
-                output = _pooled(values, size, step.op.role)
-            case _:
-                output = _unshuffled(values, step)
-        maps.append(output)
+        if step.kernel is not None:
+            values = _convolved(values, network.kernels[step.kernel], step.form)
+        if step.kind in (StepKind.CONVOLUTION, StepKind.SCALING):
+            values = _output(network, step, numbers, values, maps)
+        if step.pool is not None:
+            values = _pooled(values, step.pool.form)
+        maps.append(values)
     raise AssertionError("the last step gives logits")
 
 
-def _convolved(values: Integers, kernel: Integers, step: IntegerStep) -> Integers:
+def _convolved(values: Integers, kernel: Integers, form: KernelForm) -> Integers:
     """Return the sums of a convolution or linear layer, (n, rows, columns, channels)."""
-    op = step.op
-    if not isinstance(op, Kernel):
+    if form.is_global:
         flat = values.reshape(len(values), -1) @ kernel.reshape(len(kernel), -1).T
         return flat[:, None, None, :]
-    whole = np.ascontiguousarray(kernel_in_poses(kernel, op.poses))
-    rows, columns = op.paddings
+    whole = np.ascontiguousarray(kernel_in_poses(kernel, form.poses))
+    rows, columns = form.paddings
     padded = np.pad(values, ((0, 0), (rows, rows), (columns, columns), (0, 0)))
-    height, width = op.edges
-    stride = op.stride
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), (1, 2))[:, ::stride, ::stride]
+    stride = form.stride
+    windows = np.lib.stride_tricks.sliding_window_view(padded, form.shape[2:], (1, 2))[:, ::stride, ::stride]
     groups = values.shape[3] // whole.shape[3]
     filters = len(whole) // groups
     parts = []
@@ -533,7 +508,7 @@ def _output(
     value = value + (_spread(numbers.biases, channels) << numbers.bias_bits)
     if step.skip is not None:
         value = value + maps[step.skip] * numbers.skip_multiplier
-    if isinstance(step.rectifier, LeakyReLU | PReLU):
+    if numbers.slope is not None:
         value = np.where(value < 0, (value >> _SLOPE_BITS) * numbers.slope, value)
     target = network.plan.maps[step.target]
     low = -target.largest if target.signed else 0
@@ -545,34 +520,30 @@ def _shifted(values: Integers, bits: int) -> Integers:
     return (values + ((1 << bits) >> 1)) >> bits
 
 
-def _pooled(values: Integers, edge: int, role: Role) -> Integers:
-    """Return maxima or rounded means of square windows, or of the whole map if ``edge`` is 0."""
+def _pooled(values: Integers, form: PoolingForm) -> Integers:
+    """Return maxima or rounded means of windows, or the numbers of each window as channels.
+
+    The channels are in the order of torch: by channel, then row, then column of the window.
+    """
     count, rows, columns, channels = values.shape
-    height, width = (edge, edge) if edge else (rows, columns)
+    height, width = form.window
     whole = values[:, : rows // height * height, : columns // width * width]
     windows = whole.reshape(count, rows // height, height, columns // width, width, channels)
-    if role is Role.MAX_POOLING:
-        maxima: Integers = windows.max((2, 4))
-        return maxima
-    # Floor division after adding half a window rounds to the nearest integer, halves upwards.
-    size = height * width
-    means: Integers = (2 * windows.sum((2, 4)) + size) // (2 * size)
-    return means
-
-
-def _unshuffled(values: Integers, step: IntegerStep) -> Integers:
-    """Move each window into the channels, in torch's order: by channel, then row, then column."""
-    window = step.op.window() if step.op is not None else None
-    assert window is not None, "an unshuffle has windows"
-    edge = window[0]
-    count, rows, columns, channels = values.shape
-    parts = values.reshape(count, rows // edge, edge, columns // edge, edge, channels)
-    return parts.transpose(0, 1, 3, 5, 2, 4).reshape(count, rows // edge, columns // edge, -1)
+    match form.reduction:
+        case Reduction.MAXIMUM:
+            reduced: Integers = windows.max((2, 4))
+        case Reduction.MEAN:
+            # Floor division after adding half a window rounds to the nearest integer, halves upwards.
+            size = height * width
+            reduced = (2 * windows.sum((2, 4)) + size) // (2 * size)
+        case Reduction.NONE:
+            reduced = windows.transpose(0, 1, 3, 5, 2, 4).reshape(count, rows // height, columns // width, -1)
+    return reduced
 
 
 def _logits(network: IntegerNetwork, step: IntegerStep, numbers: StepNumbers, values: Integers) -> Integers:
     sums = values.sum((1, 2)) if step.is_global else values.reshape(len(values), -1)
     if step.kernel is None:
         return sums
-    kernel = product_weights(network.kernels[step.kernel], step)
+    kernel = product_weights(network.kernels[step.kernel], step.form)
     return sums @ kernel.reshape(len(kernel), -1).T + (numbers.biases << numbers.bias_bits)

@@ -39,23 +39,19 @@ def _sequence(ops: tuple[Op, ...], shape: Shape, tied: dict[str, nn.Module] | No
     tied = {} if tied is None else tied
     modules: list[nn.Module] = []
     for op in ops:
-        if isinstance(op, Residual):
+        if op.role is Role.SUM:
             module: nn.Module = _ResidualModule(_sequence(op.ops, shape, tied))
         else:
             module = op.module(shape)
         if op.tie is not None:
-            _share(module, op.tie, tied)
+            first = tied.setdefault(op.tie, module)
+            # A convolution keeps its own bias.
+            names = ("weight", "bias") if isinstance(module, _BatchNorm) else ("weight",)
+            for name in names:
+                module.register_parameter(name, getattr(first, name))
         modules.append(module)
         shape = op.shape(shape)
     return nn.Sequential(*modules)
-
-
-def _share(module: nn.Module, tie: str, tied: dict[str, nn.Module]) -> None:
-    """Give a module the weights of the first module of the tie; a convolution keeps its own bias."""
-    first = tied.setdefault(tie, module)
-    names = ("weight", "bias") if isinstance(module, _BatchNorm) else ("weight",)
-    for name in names:
-        module.register_parameter(name, getattr(first, name))
 
 
 class TorchNetwork(nn.Module):
@@ -112,7 +108,7 @@ def _shortened(ops: tuple[Op, ...]) -> Iterator[tuple[Op, tuple[Op, ...]]]:
         before = ops[:index]
         after = ops[index + 1 :]
         yield op, (*before, *after)
-        for inner, rest in _shortened(op.ops) if isinstance(op, Residual) else ():
+        for inner, rest in _shortened(op.ops):
             yield inner, (*before, Residual(rest), *after)
 
 
@@ -280,9 +276,12 @@ def normalised(pixels: Tensor, mean: tuple[float, ...], deviation: tuple[float, 
     if len(mean) == 1:
         # Plain numbers as in all records: a GPU rounds a division by a tensor differently.
         return pixels.sub_(mean[0]).div_(deviation[0])
-    # ``new_full`` fills on the device. A tensor from a list would be copied, which a CUDA graph cannot record.
-    centre, scale = (torch.stack([pixels.new_full((1, 1), value) for value in values]) for values in (mean, deviation))
-    return pixels.sub_(centre).div_(scale)
+
+    def by_channel(values: tuple[float, ...]) -> Tensor:
+        # ``new_full`` fills on the device. A tensor from a list would be copied, which a CUDA graph cannot record.
+        return torch.stack([pixels.new_full((1, 1), value) for value in values])
+
+    return pixels.sub_(by_channel(mean)).div_(by_channel(deviation))
 
 
 def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from search_spaces.errors import ShapeError
-from search_spaces.ops.op import ArgumentKind, Op, Parameter, Role, Shape, Signature, call_text, flat, written
+from search_spaces.ops.integer_form import KernelForm
+from search_spaces.ops.op import ArgumentKind, Op, Parameter, Role, Shape, Signature, call_text, flat, register
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,11 +36,6 @@ class Kernel(Op):
     poses: int
 
     @property
-    def is_grouped(self) -> bool:
-        """Whether channels are convolved in separate groups."""
-        return False
-
-    @property
     def edges(self) -> tuple[int, int]:
         return 3, 3
 
@@ -50,10 +46,12 @@ class Kernel(Op):
     def window(self) -> tuple[int, int, int]:
         return *self.edges, self.stride
 
+    def kernel(self, before: Shape) -> tuple[int, int, int, int]:
+        raise NotImplementedError
+
     def cost(self, before: Shape) -> tuple[int, int]:
         out, height, width = self.shape(before)
         kernel = self.kernel(before)
-        assert kernel is not None, "a convolution has a kernel"
         learned = math.prod(kernel)
         return learned + kernel[0] * self.bias, out // kernel[0] * learned * height * width
 
@@ -64,6 +62,10 @@ class Kernel(Op):
         defaults = {"poses": 1, "stride": 1, "padding": 0, "groups": 1, "bias": True}
         changed = {name: value for name, value in options.items() if value != defaults[name]}
         return call_text(layer, *arguments, **changed)
+
+    def integer(self, before: Shape) -> KernelForm:
+        shape = self.kernel(before)
+        return KernelForm(shape, self.stride, self.paddings, poses=self.poses, has_bias=self.bias)
 
 
 def _number_or_pair(pair: tuple[int, int]) -> int | tuple[int, int]:
@@ -82,7 +84,7 @@ def _strip(rows: int, columns: int) -> Signature:
     return Signature(_CHANNELS, True, {**_WINDOW, **_GROUPS, **_ENDS}, {"kernel_size": rows, "kernel_width": columns})
 
 
-@written(
+@register(
     conv1x1=square_signature(1),
     conv3x3=square_signature(3),
     conv5x5=square_signature(5),
@@ -125,7 +127,7 @@ class Conv(Kernel):
         return self.groups > 1
 
     def __post_init__(self) -> None:
-        """Replace None by the actual values, so that equal ops compare equal."""
+        """Replace None by the actual numbers, so that equal ops compare equal."""
         if self.kernel_width is None:
             object.__setattr__(self, "kernel_width", self.kernel_size)
         if self.padding is None:
@@ -133,12 +135,15 @@ class Conv(Kernel):
 
     @property
     def edges(self) -> tuple[int, int]:
-        return self.kernel_size, self.kernel_width or self.kernel_size
+        return self.kernel_size, cast(int, self.kernel_width)
 
     @property
     def paddings(self) -> tuple[int, int]:
-        (rows, columns), padding = self.edges, self.padding or 0
-        return padding if rows >= columns else 0, padding if columns >= rows else 0
+        rows, columns = self.edges
+        padding = cast(int, self.padding)
+        if rows == columns:
+            return padding, padding
+        return (padding, 0) if rows > columns else (0, padding)
 
     def shape(self, before: Shape) -> Shape:
         channels = self.map_of(before)[0]
@@ -156,9 +161,9 @@ class Conv(Kernel):
                 f"{self} has {inputs} input and {outputs} output {unit}; with {self.poses} poses, the outputs must be "
                 f"a multiple of {self.poses}, and the inputs 1 or a multiple of {self.poses}"
             )
-        return out, *self.windows(before, self.paddings)
+        return out, *self.output_size(before, self.paddings)
 
-    def kernel(self, before: Shape) -> Shape:
+    def kernel(self, before: Shape) -> tuple[int, int, int, int]:
         return self.out_channels // self.poses, before[0] // self.groups, *self.edges
 
     def module(self, before: Shape) -> nn.Module:
@@ -179,7 +184,7 @@ class Conv(Kernel):
         return self._call(layer, before[0], self.out_channels, _number_or_pair(self.edges), groups=self.groups)
 
 
-@written(dwconv3x3=Signature(options={**_WINDOW, **POSES, **_ENDS}))
+@register(dwconv3x3=Signature(options={**_WINDOW, **POSES, **_ENDS}))
 @dataclass(frozen=True, slots=True)
 class DepthwiseConv(Kernel):
     """A depthwise 3x3 convolution; the number of channels stays the same.
@@ -206,9 +211,9 @@ class DepthwiseConv(Kernel):
     def shape(self, before: Shape) -> Shape:
         channels = self.map_of(before)[0]
         self.check_poses(channels, self.poses)
-        return channels, *self.windows(before, self.paddings)
+        return channels, *self.output_size(before, self.paddings)
 
-    def kernel(self, before: Shape) -> Shape:
+    def kernel(self, before: Shape) -> tuple[int, int, int, int]:
         return before[0] // self.poses, 1, *self.edges
 
     def module(self, before: Shape) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Base class of ops and their registry: an op is a frozen dataclass with output shape, costs and torch module.
+"""Base class of ops and their registry: an op is a frozen dataclass with shape, costs, torch module and integer form.
 
 Every module of this package is imported automatically, so a new op needs no other change. The methods of ``Op`` have
 defaults that suit an activation function.
@@ -10,19 +10,20 @@ Sizes of padded maps and windows follow ``floor((size + 2 * padding - kernel) / 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import astuple, dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from search_spaces.errors import SearchSpaceError, ShapeError
+from search_spaces.ops.integer_form import IntegerForm
 
 if TYPE_CHECKING:
     from torch import nn
 
 Shape = tuple[int, ...]  # (channels, height, width) of a map, (features,) of a vector
-_Kind = TypeVar("_Kind", bound="type[Op]")
+_OpType = TypeVar("_OpType", bound="type[Op]")
 
 
 def shape_text(shape: Shape) -> str:
@@ -63,21 +64,34 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """Arguments of an op under a name of the notation.
+    """A name of an op class in the notation, with the arguments that may follow in parentheses.
+
+    A class may have several names: ``conv3x3`` and ``conv5x5`` are a ``Conv`` with different ``fixed`` fields.
 
     Attributes:
         number: Declaration of the number without a keyword; None if the op takes no number.
         required: Whether ``number`` must be given.
         options: Declarations of the options by keyword, in the order of canonical text.
         fixed: Values of the fields that the name of the op determines.
-        make: Factory of the op, set by ``written``.
+        op_type: Class of the op; ``register`` sets this attribute.
     """
 
     number: Parameter | None = None
     required: bool = False
     options: Mapping[str, Parameter] = field(default_factory=dict)
     fixed: Mapping[str, int] = field(default_factory=dict)
-    make: Callable[..., Op] = lambda: Op()
+    op_type: Callable[..., Op] | None = None
+
+    def make(self, **values: Any) -> Op:
+        """Return the op with these values of fields; further fields have their defaults."""
+        assert self.op_type is not None, "only registered signatures make ops"
+        return self.op_type(**self.fixed, **values)
+
+    def make_default(self) -> Op:
+        """Return the op with defaults for all fields; a required number, which has no default, is 1."""
+        if self.number is not None and self.required:
+            return self.make(**{self.number.field: 1})
+        return self.make()
 
 
 class Role(StrEnum):
@@ -94,17 +108,16 @@ class Role(StrEnum):
     SUM = "sum"
 
 
-# Roles of ops that multiply their input by learned weights, which are int8 in the integer form.
-_WEIGHTED = (Role.CONVOLUTION, Role.LINEAR)
-
-
 class Op:
-    """Base class of ops; a subclass is a frozen dataclass registered by ``written``.
+    """Base class of ops; a subclass is a frozen dataclass with the decorator ``register``.
 
     Attributes:
         role: Function of the op in a network.
         is_global: Whether the op reads all positions of a map at once.
+        is_grouped: Whether channels are convolved in separate groups.
         tie: Name of the tie; ops with the same tie share the weights whose shape ``kernel`` returns.
+        ops: Inner ops of a residual sum; empty for other ops.
+        bars: Bars of ``ops``, as in ``Architecture``.
         layer: Name of the ``torch.nn`` class that ``module`` constructs from the fields of the op.
     """
 
@@ -112,6 +125,8 @@ class Op:
     role: ClassVar[Role] = Role.ACTIVATION
     is_global: ClassVar[bool] = False
     tie: str | None = None
+    ops: tuple[Op, ...] = ()
+    bars: tuple[int, ...] = ()
     layer: ClassVar[str] = ""
 
     def __str__(self) -> str:
@@ -146,29 +161,25 @@ class Op:
         return 0
 
     @property
-    def has_weights(self) -> bool:
-        """Whether the op multiplies the input by learned weights."""
-        return self.role in _WEIGHTED
+    def is_grouped(self) -> bool:
+        return False
 
     @property
     def works_in_place(self) -> bool:
         """Whether each output value may overwrite the input value at the same position."""
-        return self.window() is None and not self.is_global
+        return self.window() is None and not self.is_global and not self.ops
 
     @property
     def drop_rate(self) -> float:
         """Fraction of the values that the op sets to zero in training."""
         return 0.0
 
-    def constants(self, before: Shape) -> int:
-        """Return the assumed bytes of constants of an op without an integer form: 4 bytes per parameter."""
-        return 4 * self.cost(before)[0]
-
     def module(self, before: Shape) -> nn.Module:
         """Return the torch module of the op; torch must be imported inside this method only."""
         from torch import nn
 
-        module: nn.Module = getattr(nn, self.layer)(*(getattr(self, each.name) for each in fields(cast(Any, self))))
+        arguments = astuple(cast(Any, self))  # every subclass is a dataclass
+        module: nn.Module = getattr(nn, self.layer)(*arguments)
         return module
 
     def source(self, before: Shape) -> str:
@@ -182,7 +193,17 @@ class Op:
         """
         if not self.layer:
             raise SearchSpaceError(f"{self} cannot be written as PyTorch: its class lacks the method source")
-        return call_text(f"nn.{self.layer}", *(getattr(self, each.name) for each in fields(cast(Any, self))))
+        return call_text(f"nn.{self.layer}", *astuple(cast(Any, self)))
+
+    def integer(self, before: Shape) -> IntegerForm | None:
+        """Return the integer form of the op, or None if the op has none and cannot be exported as C.
+
+        Ops with ``Role.DROPOUT`` and residual sums need no form.
+
+        Args:
+            before: Shape of the input map, (channels, rows, columns); rows and columns of a vector are 1.
+        """
+        return None
 
     def map_of(self, before: Shape) -> tuple[int, int, int]:
         """Return channels, rows and columns of a map; raise ShapeError for a vector."""
@@ -195,30 +216,41 @@ class Op:
         if channels % poses:
             raise ShapeError(f"{self} needs a multiple of {poses} channels, but gets {channels}")
 
-    def windows(self, before: Shape, padding: tuple[int, int] = (0, 0)) -> tuple[int, int]:
-        """Return rows and columns of the output map after sliding ``window``; raise ShapeError if the map is empty."""
-        _, *size = self.map_of(before)
-        *window, stride = self.window() or (1, 1, 1)
-        height, width = ((size[axis] + 2 * padding[axis] - window[axis]) // stride + 1 for axis in (0, 1))
-        if height < 1 or width < 1:
-            raise ShapeError(f"{self} is larger than the map of {shape_text(tuple(size))}")
-        return height, width
+    def output_size(self, before: Shape, paddings: tuple[int, int] = (0, 0)) -> tuple[int, int]:
+        """Return rows and columns of the output map of an op with a window.
+
+        Args:
+            before: Shape of the input map, (channels, rows, columns).
+            paddings: Zeros above and below the map, and on the left and right.
+
+        Raises:
+            ShapeError: The input is a vector, or the window is larger than the padded map.
+        """
+        _, rows, columns = self.map_of(before)
+        window = self.window()
+        assert window is not None, "an op with an output size has a window"
+        window_rows, window_columns, stride = window
+        output_rows = (rows + 2 * paddings[0] - window_rows) // stride + 1
+        output_columns = (columns + 2 * paddings[1] - window_columns) // stride + 1
+        if output_rows < 1 or output_columns < 1:
+            raise ShapeError(f"{self} is larger than the map of {shape_text((rows, columns))}")
+        return output_rows, output_columns
 
 
 SIGNATURES: dict[str, Signature] = {}
 _NAMES: dict[type[Op], list[str]] = {}
 
 
-def written(**signatures: Signature) -> Callable[[_Kind], _Kind]:
-    """Register an op class in the notation; each keyword is a name of the op, with the arguments under this name."""
+def register(**signatures: Signature) -> Callable[[_OpType], _OpType]:
+    """Return a class decorator that adds an op to the notation; each keyword is a name of the op."""
 
-    def register(op: _Kind) -> _Kind:
-        _NAMES[op] = list(signatures)
+    def add(op_type: _OpType) -> _OpType:
+        _NAMES[op_type] = list(signatures)
         for name, signature in signatures.items():
-            SIGNATURES[name] = replace(signature, make=partial(op, **signature.fixed))
-        return op
+            SIGNATURES[name] = replace(signature, op_type=op_type)
+        return op_type
 
-    return register
+    return add
 
 
 def op_names() -> tuple[str, ...]:
@@ -231,12 +263,8 @@ class Residual(Op):
     """Sum of the input and of the output of ``ops``; ``bars`` only affect the text, as in ``Architecture``."""
 
     role: ClassVar[Role] = Role.SUM
-    ops: tuple[Op, ...]
+    ops: tuple[Op, ...] = ()
     bars: tuple[int, ...] = field(default=(), compare=False)
-
-    @property
-    def works_in_place(self) -> bool:
-        return False
 
     def __str__(self) -> str:
         return f"res({ops_text(self.ops, self.bars)})"
@@ -262,8 +290,7 @@ class Residual(Op):
 def flat(ops: Iterable[Op]) -> Iterator[Op]:
     """Yield all ops in order of execution: the ops of a residual sum first, then the sum."""
     for op in ops:
-        if isinstance(op, Residual):
-            yield from flat(op.ops)
+        yield from flat(op.ops)
         yield op
 
 
@@ -274,15 +301,22 @@ def _text(op: Op) -> str:
 
     name = next(filter(is_name, _NAMES[type(op)]))
     signature = SIGNATURES[name]
-    number = signature.number
-    default = signature.make(**({number.field: 1} if number and signature.required else {}))
+    default = signature.make_default()
+
+    def differs(parameter: Parameter) -> bool:
+        return bool(getattr(op, parameter.field) != getattr(default, parameter.field))
+
     arguments = []
-    if number is not None and (signature.required or getattr(op, number.field) != getattr(default, number.field)):
+    number = signature.number
+    if number is not None and (signature.required or differs(number)):
         arguments.append(plain(getattr(op, number.field)))
     for keyword, option in signature.options.items():
-        value: Any = getattr(op, option.field)
-        if value != getattr(default, option.field):
-            arguments.append(keyword if option.kind is ArgumentKind.FLAG else f"{keyword}={value}")
+        if not differs(option):
+            continue
+        if option.kind is ArgumentKind.FLAG:
+            arguments.append(keyword)
+        else:
+            arguments.append(f"{keyword}={getattr(op, option.field)}")
     return f"{name}({', '.join(arguments)})" if arguments else name
 
 
@@ -292,7 +326,10 @@ def ops_text(ops: Iterable[Op], bars: tuple[int, ...] | None = None) -> str:
     for index, op in enumerate(ops):
         if bars is not None and index in bars:
             words.append("|")
-        words.append(f"res({ops_text(op.ops)})" if bars is None and isinstance(op, Residual) else str(op))
+        if bars is None and op.ops:
+            words.append(f"res({ops_text(op.ops)})")
+        else:
+            words.append(str(op))
     return " ".join(words)
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from search_spaces.errors import ShapeError
 from search_spaces.ops.convolutions import POSES, TIE
-from search_spaces.ops.op import ArgumentKind, Op, Parameter, Role, Shape, Signature, call_text, written
+from search_spaces.ops.integer_form import RectifierForm, RescalingForm
+from search_spaces.ops.op import ArgumentKind, Op, Parameter, Role, Shape, Signature, call_text, register
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 _NORM = {
     "unscaled": Parameter("unscaled", "unscaled", ArgumentKind.FLAG, "fixed scale"),
@@ -22,7 +23,7 @@ _NORM = {
 _RATE = Signature(Parameter("p", "rate", ArgumentKind.RATE, "rate"), required=True)
 
 
-@written(bn=Signature(options=_NORM))
+@register(bn=Signature(options=_NORM))
 @dataclass(frozen=True, slots=True)
 class BatchNorm(Op):
     """Batch normalisation with a learned shift and, unless ``unscaled``, a learned scale.
@@ -77,26 +78,46 @@ class BatchNorm(Op):
             call = call_text("nn.BatchNorm2d" if len(before) == 3 else "nn.BatchNorm1d", channels)
         return f"unscaled({call})" if self.unscaled else call
 
+    def integer(self, before: Shape) -> RescalingForm:
+        return RescalingForm(_factors_and_offsets, repeat=self.poses if self.shared else 1)
 
-@written(relu=Signature())
+
+def _factors_and_offsets(norm: Any) -> tuple[Tensor, Tensor]:
+    """Return factor and offset for each mean and variance of a normalisation in evaluation mode, float64 (count,)."""
+    count = len(norm.running_var)
+
+    def spread(values: Tensor) -> Tensor:
+        return values.detach().cpu().double().repeat_interleave(count // len(values))
+
+    deviations = (spread(norm.running_var) + norm.eps).sqrt()
+    factors = 1 / deviations if norm.weight is None else spread(norm.weight) / deviations
+    return factors, spread(norm.bias) - factors * spread(norm.running_mean)
+
+
+@register(relu=Signature())
 @dataclass(frozen=True, slots=True)
 class ReLU(Op):
     """Rectifier, max(x, 0)."""
 
     layer: ClassVar[str] = "ReLU"
 
+    def integer(self, before: Shape) -> RectifierForm:
+        return RectifierForm()
 
-@written(leaky=Signature(Parameter("slope", "slope", ArgumentKind.SLOPE, "slope")))
+
+@register(leaky=Signature(Parameter("slope", "slope", ArgumentKind.SLOPE, "slope")))
 @dataclass(frozen=True, slots=True)
 class LeakyReLU(Op):
     """Rectifier that multiplies negative values by ``slope``, a fixed number between 0 and 1."""
 
     layer: ClassVar[str] = "LeakyReLU"
-
     slope: float = 0.1
 
+    def integer(self, before: Shape) -> RectifierForm:
+        return RectifierForm(slope="negative_slope")
 
-@written(prelu=Signature())
+
+@register(prelu=Signature())
 @dataclass(frozen=True, slots=True)
 class PReLU(Op):
     """Rectifier that multiplies negative values by a single learned parameter, initially 0.25, for all channels."""
@@ -106,8 +127,11 @@ class PReLU(Op):
     def cost(self, before: Shape) -> tuple[int, int]:
         return 1, 0
 
+    def integer(self, before: Shape) -> RectifierForm:
+        return RectifierForm(slope="weight")
 
-@written(swish=Signature())
+
+@register(swish=Signature())
 @dataclass(frozen=True, slots=True)
 class Swish(Op):
     """x * sigmoid(x), also called SiLU (Ramachandran, Zoph and Le, arXiv 1710.05941)."""
@@ -115,7 +139,7 @@ class Swish(Op):
     layer: ClassVar[str] = "SiLU"
 
 
-@written(dropout=_RATE)
+@register(dropout=_RATE)
 @dataclass(frozen=True, slots=True)
 class Dropout(Op):
     """Dropout: in training, set single values to zero with probability ``p``."""
@@ -136,7 +160,7 @@ class Dropout(Op):
         return call_text("nn.Dropout", self.p)
 
 
-@written(dropout2d=_RATE)
+@register(dropout2d=_RATE)
 @dataclass(frozen=True, slots=True)
 class Dropout2d(Op):
     """Dropout of channels: in training, set whole channels to zero with probability ``p``."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from search_spaces.errors import ShapeError
 from search_spaces.ops.convolutions import POSES
-from search_spaces.ops.op import ArgumentKind, Op, Parameter, Role, Shape, Signature, call_text, shape_text, written
+from search_spaces.ops.integer_form import KernelForm, PoolingForm, Reduction
+from search_spaces.ops.op import ArgumentKind, Op, Parameter, Role, Shape, Signature, call_text, register, shape_text
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 _SIZE = Signature(Parameter("size", "size", ArgumentKind.COUNT, "window size"))
 _UNSHUFFLED = Signature(Parameter("size", "size", ArgumentKind.COUNT, "window size", minimum=2))
@@ -20,36 +21,42 @@ _FEATURES = Parameter("out_features", "outputs", ArgumentKind.COUNT, "number of 
 
 class _Pool(Op):
     __slots__ = ()
+    reduction: ClassVar[Reduction]
     size: int
 
     def window(self) -> tuple[int, int, int]:
         return self.size, self.size, self.size
 
     def shape(self, before: Shape) -> Shape:
-        return self.map_of(before)[0], *self.windows(before)
+        return self.map_of(before)[0], *self.output_size(before)
+
+    def integer(self, before: Shape) -> PoolingForm:
+        return PoolingForm(self.reduction, (self.size, self.size))
 
 
-@written(maxpool=_SIZE)
+@register(maxpool=_SIZE)
 @dataclass(frozen=True, slots=True)
 class MaxPool(_Pool):
     """Maximum over windows of ``size`` x ``size`` with stride ``size``; incomplete windows are dropped."""
 
     role: ClassVar[Role] = Role.MAX_POOLING
     layer: ClassVar[str] = "MaxPool2d"
+    reduction: ClassVar[Reduction] = Reduction.MAXIMUM
     size: int = 2
 
 
-@written(avgpool=_SIZE)
+@register(avgpool=_SIZE)
 @dataclass(frozen=True, slots=True)
 class AvgPool(_Pool):
     """Mean over windows of ``size`` x ``size`` with stride ``size``; incomplete windows are dropped."""
 
     role: ClassVar[Role] = Role.MEAN_POOLING
     layer: ClassVar[str] = "AvgPool2d"
+    reduction: ClassVar[Reduction] = Reduction.MEAN
     size: int = 2
 
 
-@written(unshuffle=_UNSHUFFLED)
+@register(unshuffle=_UNSHUFFLED)
 @dataclass(frozen=True, slots=True)
 class Unshuffle(_Pool):
     """Move the values of each ``size`` x ``size`` window into channels (``torch.nn.PixelUnshuffle``).
@@ -59,6 +66,7 @@ class Unshuffle(_Pool):
 
     role: ClassVar[Role] = Role.REARRANGEMENT
     layer: ClassVar[str] = "PixelUnshuffle"
+    reduction: ClassVar[Reduction] = Reduction.NONE
     size: int = 2
 
     def shape(self, before: Shape) -> Shape:
@@ -68,7 +76,7 @@ class Unshuffle(_Pool):
         return channels * self.size**2, height // self.size, width // self.size
 
 
-@written(gap=Signature())
+@register(gap=Signature())
 @dataclass(frozen=True, slots=True)
 class GlobalAvgPool(Op):
     """Mean over the whole map, output shape (channels, 1, 1)."""
@@ -87,8 +95,12 @@ class GlobalAvgPool(Op):
     def source(self, before: Shape) -> str:
         return "nn.AdaptiveAvgPool2d(1)"
 
+    def integer(self, before: Shape) -> PoolingForm:
+        _, rows, columns = before
+        return PoolingForm(Reduction.MEAN, (rows, columns), is_global=True)
 
-@written(linear=Signature(_FEATURES, required=True))
+
+@register(linear=Signature(_FEATURES, required=True))
 @dataclass(frozen=True, slots=True)
 class Linear(Op):
     """A fully connected layer with bias; a map is flattened first."""
@@ -112,8 +124,12 @@ class Linear(Op):
     def source(self, before: Shape) -> str:
         return call_text("nn.Linear", math.prod(before), self.out_features)
 
+    def integer(self, before: Shape) -> KernelForm:
+        channels, rows, columns = before
+        return KernelForm((self.out_features, channels, rows, columns), has_bias=True, is_global=True)
 
-@written(poselinear=Signature(_FEATURES, required=True, options={"poses": replace(POSES["poses"], among=(2, 4, 8))}))
+
+@register(poselinear=Signature(_FEATURES, required=True, options={"poses": replace(POSES["poses"], among=(2, 4, 8))}))
 @dataclass(frozen=True, slots=True)
 class PoseLinear(Op):
     """A linear layer after ``gap`` whose weights are products of a factor per channel and a factor per pose.
@@ -147,3 +163,11 @@ class PoseLinear(Op):
 
     def source(self, before: Shape) -> str:
         return call_text("RotatedLinear", before[0], self.out_features, poses=self.poses)
+
+    def integer(self, before: Shape) -> KernelForm:
+        shape = (self.out_features, before[0] // self.poses + self.poses, 1, 1)
+        return KernelForm(shape, poses=self.poses, has_bias=True, is_global=True, factors=self._factors)
+
+    def _factors(self, module: Any) -> tuple[Tensor, Tensor]:
+        weights = module.weight.detach().double()
+        return weights[:, : -self.poses], 1 + weights[:, -self.poses :]

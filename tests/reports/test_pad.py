@@ -33,7 +33,7 @@ IMAGES = 200
 POSED = parse_network(NETWORKS[0])
 COLOURS = Task((3, 8, 8), 4)
 SERIES = Task((2, 1, 40), 3)
-# A slope that becomes 0 in integers is still one.
+# A slope that is rounded to 0 makes negative numbers 0.
 TASKS = [
     *((text, MNIST) for text in [*NETWORKS, "conv3x3(4) leaky(0.001) gap linear(10)"]),
     ("conv3x3(6) bn relu conv3x3(4) | gap | linear(4)", COLOURS),

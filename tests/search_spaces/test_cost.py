@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import math
+import random
 from itertools import product
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks import latency
+from search_spaces.catalog import space
 from search_spaces.errors import ShapeError
 from search_spaces.network import MNIST, Architecture, analyse, normalised_values
 from search_spaces.notation import parse_network, parse_notation
@@ -24,6 +29,7 @@ from search_spaces.ops import (
     Residual,
     Unshuffle,
 )
+from search_spaces.space import draw_uniform
 
 # Counted by hand.
 TABLES: dict[str, list[tuple[str, tuple[int, ...], int, int, int]]] = {
@@ -110,43 +116,47 @@ def test_the_receptive_field_of_a_network_is_the_one_before_its_first_global_op(
 
 
 @pytest.mark.parametrize(
-    ("text", "numbers"),
+    ("figure", "text", "number"),
     [
-        ("conv3x3(4) gap linear(10)", 4 * 784 + 4 + 10),
-        ("conv3x3(8, stride=2) bn relu | maxpool | gap | linear(10)", 3 * 8 * 196 + 8 * 49 + 8 + 10),
+        ("map_numbers", "conv3x3(4) gap linear(10)", 4 * 784 + 4 + 10),
+        ("map_numbers", "conv3x3(8, stride=2) bn relu | maxpool | gap | linear(10)", 3 * 8 * 196 + 8 * 49 + 8 + 10),
         # A sum's own map and those of its ops, also of a sum within the sum.
-        ("conv3x3(4) res(conv3x3(4) bn) gap linear(10)", 4 * 784 + 3 * 4 * 784 + 4 + 10),
-        ("conv3x3(4) res(bn res(conv3x3(4) bn)) gap linear(10)", 4 * 784 + 5 * 4 * 784 + 4 + 10),
-    ],
-)
-def test_the_numbers_in_all_maps_are_those_counted_by_hand(text: str, numbers: int):
-    assert analyse(parse_network(text), MNIST).map_numbers == numbers
-
-
-@pytest.mark.parametrize(
-    ("text", "macs"),
-    [
-        ("conv3x3(4) gap linear(10)", 0),
-        ("conv1x1(4) dwconv3x3 gap linear(10)", 4 * 9 * 784),
+        ("map_numbers", "conv3x3(4) res(conv3x3(4) bn) gap linear(10)", 4 * 784 + 3 * 4 * 784 + 4 + 10),
+        ("map_numbers", "conv3x3(4) res(bn res(conv3x3(4) bn)) gap linear(10)", 4 * 784 + 5 * 4 * 784 + 4 + 10),
+        ("grouped_macs", "conv3x3(4) gap linear(10)", 0),
+        ("grouped_macs", "conv1x1(4) dwconv3x3 gap linear(10)", 4 * 9 * 784),
         # Within a sum too, and after an op of the sum that changes the channels.
-        ("conv1x1(4) avgpool res(conv1x1(8) dwconv3x3 conv1x1(4) bn) gap linear(10)", 8 * 9 * 196),
-        ("conv1x1(8) conv3x3(16, groups=2, stride=2) gap linear(10)", 16 * 4 * 9 * 196),
+        ("grouped_macs", "conv1x1(4) avgpool res(conv1x1(8) dwconv3x3 conv1x1(4) bn) gap linear(10)", 8 * 9 * 196),
+        ("grouped_macs", "conv1x1(8) conv3x3(16, groups=2, stride=2) gap linear(10)", 16 * 4 * 9 * 196),
+        ("pointwise_macs", "conv3x3(4) gap linear(10)", 0),
+        ("pointwise_macs", "conv1x1(4) dwconv3x3 gap conv1x1(10)", 4 * 784 + 4 * 10),
+        ("pointwise_macs", "conv1x1(4) avgpool res(conv1x1(8, poses=4) conv3x3(4) bn) gap linear(10)",
+         4 * 784 + 8 * 4 * 196),
+        # What is learned, and two statistics a channel of each BN.
+        ("stored_numbers", "linear(10)", 7_850),
+        ("stored_numbers", "conv3x3(4) bn relu | gap | linear(10)", 36 + 8 + 50 + 8),
+        # A scale that is always one is neither learned nor kept.
+        ("stored_numbers", "conv3x3(4) bn(unscaled) | gap | linear(10)", 36 + 4 + 50 + 8),
+        # Poses share kernel, scale and shift, but each map has statistics of its own.
+        ("stored_numbers", "conv3x3(8, poses=4) bn(poses=4) | gap | linear(10)", 2 * 9 + 2 * 2 + 90 + 16),
+        # Statistics that poses share are kept once for all of them.
+        ("stored_numbers", "conv3x3(8, poses=4) bn(poses=4, shared) | gap | linear(10)", 2 * 9 + 2 * 2 + 90 + 4),
+        ("stored_numbers", "conv3x3(8) bn(unscaled, poses=8, shared) res(bn(poses=2, shared)) | gap | linear(10)",
+         72 + 1 + 8 + 90 + 2 + 8),
+        # Scales and shifts once, statistics each time.
+        ("stored_numbers", "conv3x3(4) bn(tie=a) conv3x3(4) res(bn(tie=a)) | gap | linear(10)", 36 + 8 + 144 + 50 + 16),
+        # The tied kernel once, each BN with its own statistics.
+        ("stored_numbers", "conv3x3(4) conv3x3(4, tie=a) bn conv3x3(4, tie=a) bn | gap | linear(10)",
+         36 + 144 + 16 + 50 + 16),
+        ("stored_numbers", "conv3x3(4) res(conv3x3(4) bn res(conv1x1(4) bn)) | gap | linear(10)",
+         36 + 144 + 8 + 16 + 8 + 50 + 16),
+        # BN of the input, of what was shuffled into channels, and of a vector.
+        ("stored_numbers", "bn unshuffle bn linear(6) bn linear(10)",
+         2 + 8 + (4 * 196 * 6 + 6) + 12 + 70 + 2 * (1 + 4 + 6)),
     ],
-)
-def test_the_multiply_adds_of_depthwise_and_grouped_kernels_are_those_counted_by_hand(text: str, macs: int):
-    assert analyse(parse_network(text), MNIST).grouped_macs == macs
-
-
-@pytest.mark.parametrize(
-    ("text", "macs"),
-    [
-        ("conv3x3(4) gap linear(10)", 0),
-        ("conv1x1(4) dwconv3x3 gap conv1x1(10)", 4 * 784 + 4 * 10),
-        ("conv1x1(4) avgpool res(conv1x1(8, poses=4) conv3x3(4) bn) gap linear(10)", 4 * 784 + 8 * 4 * 196),
-    ],
-)
-def test_the_multiply_adds_of_pointwise_kernels_are_those_counted_by_hand(text: str, macs: int):
-    assert analyse(parse_network(text), MNIST).pointwise_macs == macs
+)  # fmt: skip
+def test_figures_of_networks_are_those_counted_by_hand(figure: str, text: str, number: int):
+    assert getattr(analyse(parse_network(text), MNIST), figure) == number
 
 
 def test_a_tied_kernel_is_stored_once_at_its_first_user_and_its_biases_each_time():
@@ -201,34 +211,6 @@ def test_parameters_equal_the_number_of_listed_array_elements(network: Architect
     assert analysis.parameters == stored(network.ops, shapes, set())
     assert sum(layer.parameters for layer in analysis.layers) == analysis.parameters
     assert sum(layer.macs for layer in analysis.layers) == analysis.macs
-
-
-@pytest.mark.parametrize(
-    ("text", "numbers"),
-    [
-        ("linear(10)", 7_850),
-        ("conv3x3(4) bn relu | gap | linear(10)", 36 + 8 + 50 + 8),
-        # A scale that is always one is neither learned nor kept.
-        ("conv3x3(4) bn(unscaled) | gap | linear(10)", 36 + 4 + 50 + 8),
-        # Poses share kernel, scale and shift, but each map has statistics of its own.
-        ("conv3x3(8, poses=4) bn(poses=4) | gap | linear(10)", 2 * 9 + 2 * 2 + 90 + 16),
-        # Statistics that poses share are kept once for all of them.
-        ("conv3x3(8, poses=4) bn(poses=4, shared) | gap | linear(10)", 2 * 9 + 2 * 2 + 90 + 4),
-        (
-            "conv3x3(8) bn(unscaled, poses=8, shared) res(bn(poses=2, shared)) | gap | linear(10)",
-            72 + 1 + 8 + 90 + 2 + 8,
-        ),
-        # Scales and shifts once, statistics each time.
-        ("conv3x3(4) bn(tie=a) conv3x3(4) res(bn(tie=a)) | gap | linear(10)", 36 + 8 + 144 + 50 + 16),
-        # The tied kernel once, each BN with its own statistics.
-        ("conv3x3(4) conv3x3(4, tie=a) bn conv3x3(4, tie=a) bn | gap | linear(10)", 36 + 144 + 16 + 50 + 16),
-        ("conv3x3(4) res(conv3x3(4) bn res(conv1x1(4) bn)) | gap | linear(10)", 36 + 144 + 8 + 16 + 8 + 50 + 16),
-        # BN of the input, of what was shuffled into channels, and of a vector.
-        ("bn unshuffle bn linear(6) bn linear(10)", 2 + 8 + (4 * 196 * 6 + 6) + 12 + 70 + 2 * (1 + 4 + 6)),
-    ],
-)
-def test_what_is_learned_and_two_statistics_a_channel_of_each_bn_are_kept(text: str, numbers: int):
-    assert analyse(parse_network(text), MNIST).stored_numbers == numbers
 
 
 @pytest.mark.parametrize(
@@ -304,3 +286,11 @@ def test_a_bn_is_given_so_many_values_a_channel_by_each_image():
 def test_a_bn_whose_poses_share_statistics_is_given_the_values_of_all_of_them():
     text = "conv3x3(8, stride=2) bn(poses=4) bn(poses=4, shared) gap res(bn(poses=2, shared)) linear(10)"
     assert list(normalised_values(parse_network(text).ops, MNIST.input_shape)) == [14 * 14, 4 * 14 * 14, 2]
+
+
+def test_the_latency_is_that_of_the_fitted_coefficients():
+    fitted = json.loads(latency.RESULTS.read_text(encoding="utf-8"))
+    for name in ("all", "card", "tiny"):
+        analysis = analyse(draw_uniform(space(name), random.Random(name), 20_000).architecture, MNIST)
+        pairs = zip(fitted["coefficients"], latency.terms(analysis), strict=True)
+        assert analysis.latency_us == math.ceil(math.fsum(each * term for each, term in pairs))

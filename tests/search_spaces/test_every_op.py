@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 
@@ -19,7 +21,8 @@ from harness.data.datasets import DATASETS
 from harness.deployment.onnx import to_onnx
 from harness.searching.surrogate.features import network_features
 from harness.system.errors import DeviceError
-from harness.training.modules import build
+from harness.training.integer import integer_logits
+from harness.training.modules import build, normalised
 from harness.training.native.engine import choose_engine
 from harness.training.native.instruction import _ACTIVATIONS, KERNELS, _Activation
 from harness.training.recipe import Recipe
@@ -28,20 +31,20 @@ from search_spaces.network import MNIST, Architecture, analyse
 from search_spaces.notation import parse_network, parse_space
 from search_spaces.ops import (
     SIGNATURES,
-    ArgumentKind,
     Dropout,
     Dropout2d,
     Op,
-    Parameter,
     Role,
     Shape,
     Signature,
-    written,
+    register,
 )
+from search_spaces.ops.integer_form import IntegerForm, RescalingForm
 from search_spaces.space import draw_uniform, enumerate_draws, feasible
 from tests.conftest import REPOSITORY
 from tests.factories import make_data
-from tests.harness.deployment.pytorch_folders import net_of, trained, write
+from tests.harness.deployment import pytorch_folders
+from tests.harness.deployment.test_c_library import c_logits, trained
 from tests.harness.training.native.networks import EVERY_OP, NETWORKS
 
 GRAMMAR = REPOSITORY / "docs" / "grammar.md"
@@ -56,76 +59,48 @@ def test_every_op_that_has_a_kernel_is_compared_with_torch_and_documented():
     assert {name for name in (*SIGNATURES, "res") if name not in names} & set(re.findall(r"\w+", EVERY_OP)) == set()
 
 
-# As the example of ARCHITECTURE.md, under another name.
-@dataclass(frozen=True, slots=True)
-class ChunkNorm(Op):
-    """Group normalisation (Wu and He, arXiv 1803.08494)."""
-
-    role: ClassVar[Role] = Role.NORMALISATION
-    groups: int
-
-    def shape(self, before: Shape) -> Shape:
-        if before[0] % self.groups:
-            raise ShapeError(f"chunknorm({self.groups}) gets {before[0]} channels, no multiple of its groups")
-        return before
-
-    def cost(self, before: Shape) -> tuple[int, int]:
-        return 2 * before[0], 0
-
-    def module(self, before: Shape) -> torch.nn.Module:
-        return torch.nn.GroupNorm(self.groups, before[0])
-
-    def source(self, before: Shape) -> str:
-        return f"nn.GroupNorm({self.groups}, {before[0]})"
-
-
-SPACE = "net = conv3x3({4, 8}) <bn / chunknorm({2, 4, 8})> relu | gap | linear(10); where parameters <= 200"
-NETWORK = "conv3x3(8) chunknorm(4) relu | gap | linear(10)"
+[EXAMPLE] = re.findall(r"^```python\n(.*?)^```", (REPOSITORY / "ARCHITECTURE.md").read_text("utf-8"), re.M | re.S)
+SPACE = "net = patches({4, 8}, size={2, 4}) relu | gap | linear(10); where parameters <= 150"
+NETWORK = "patches(8, size=4) relu | gap | linear(10)"
 
 
 @pytest.fixture
-def chunknorm() -> Iterator[None]:
+def notation() -> Iterator[None]:
+    """Remove the ops that a test registers."""
     known = dict(SIGNATURES)
-    groups = Parameter("groups", "groups", ArgumentKind.COUNT, "number of groups")
-    written(chunknorm=Signature(groups, required=True))(ChunkNorm)
     yield
     SIGNATURES.clear()
     SIGNATURES.update(known)
 
 
-@pytest.mark.usefixtures("chunknorm")
+@pytest.fixture
+def patches(notation: None) -> None:
+    """Register the op that ARCHITECTURE.md shows."""
+    exec(compile(EXAMPLE, "patches.py", "exec", dont_inherit=True), {"__name__": "patches"})
+
+
+@pytest.mark.usefixtures("patches")
 def test_a_new_op_is_parsed_counted_drawn_and_built():
     network = parse_network(NETWORK)
     assert (str(network), parse_network(str(network))) == (NETWORK, network)
     # Torch counts the same, or it would not be built.
     assert build(network, MNIST)
-    assert analyse(network, MNIST).parameters == 72 + 16 + 90
+    analysis = analyse(network, MNIST)
+    assert (analysis.parameters, analysis.macs) == (128 + 8 + 90, 128 * 7 * 7 + 80)
+    assert all(math.isfinite(number) for number in network_features(network, analysis).values())
     with pytest.raises(ShapeError):
-        parse_network("conv3x3(6) chunknorm(4) gap linear(10)")
+        parse_network("maxpool(10) patches(6, size=4) gap linear(10)")
     with pytest.raises(NotationError):
-        parse_network("conv3x3(8) chunknorm(0) gap linear(10)")
+        parse_network("patches(0) gap linear(10)")
     space = parse_space(SPACE)
-    names = [decision.name for each in enumerate_draws(space) for decision in each.decisions]
-    assert names[-1] == "groups"
-    # Two widths with bn or one of three numbers of groups, of which one does not divide the smaller width.
-    assert feasible(space).accepted == 7
+    names = {decision.name for each in enumerate_draws(space) for decision in each.decisions}
+    assert names == {"channels", "size"}
+    # 70, 118, 130 and 226 parameters.
+    assert feasible(space).accepted == 3
     assert draw_uniform(space, random.Random(0)).decisions[0].name == "channels"
 
 
-@pytest.mark.usefixtures("chunknorm")
-def test_a_new_op_has_its_bytes_its_memory_and_its_features():
-    network = parse_network(NETWORK)
-    analysis = analyse(network, MNIST)
-    # An int8 a weight, and 16 bits a multiplier or shift; of an op without an integer form 32 bits a parameter.
-    assert analysis.weight_bytes == (72 + 2) + 4 * 16 + 2 + (80 + 2 * 10)
-    # It is counted to work in its place.
-    assert analysis.ram_bytes == 8 * 28 * 28
-    # One of the two norms stands behind a rectifier.
-    both = parse_network("conv3x3(8) relu chunknorm(4) conv3x3(8) bn relu gap linear(10)")
-    assert network_features(both, analyse(both, MNIST))["share of BN behind the rectifier"] == 0.5
-
-
-@pytest.mark.usefixtures("chunknorm")
+@pytest.mark.usefixtures("patches")
 def test_the_native_engine_leaves_it_to_torch_and_says_so(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
@@ -136,7 +111,7 @@ def test_the_native_engine_leaves_it_to_torch_and_says_so(
     output = capsys.readouterr()
     document: dict[str, Any] = json.loads(output.out)
     assert (document["status"], document["environment"]["engine"]) == ("complete", "torch")
-    assert "ChunkNorm" in output.err
+    assert "Patches" in output.err
     assert run([*line, "native"]) == 6
     # A search trains all its networks on one engine.
     cpu = torch.device("cpu")
@@ -145,24 +120,63 @@ def test_the_native_engine_leaves_it_to_torch_and_says_so(
         choose_engine("native", Recipe(), cpu, parse_space(SPACE).op_types)
 
 
-@pytest.mark.usefixtures("chunknorm")
+@pytest.mark.usefixtures("patches")
 def test_a_new_op_is_exported():
     network = build(Architecture(parse_network(NETWORK).ops), MNIST).eval()
     pixels = torch.randint(0, 256, (20, 1, 28, 28), dtype=torch.uint8)
     assert to_onnx(network, DATASETS["mnist"], pixels, {})[1]["classes_differ"] == 0
 
 
-@pytest.mark.usefixtures("chunknorm")
+@pytest.mark.usefixtures("patches")
 def test_a_new_op_is_written_as_pytorch(tmp_path: Path):
-    architecture = parse_network(NETWORK)
-    network = trained(architecture)
-    net = net_of(write(network, tmp_path / "net"))
+    network = pytorch_folders.trained(parse_network(NETWORK))
+    net = pytorch_folders.net_of(pytorch_folders.write(network, tmp_path / "net"))
     images = torch.rand(3, 1, 28, 28)
+
     assert torch.equal(net(images), network.model(images))
 
-    class Anonymous(ChunkNorm):
-        __slots__ = ()
-        source = Op.source
 
+def test_an_op_without_source_is_refused():
     with pytest.raises(SearchSpaceError):
-        Anonymous(4).source((8, 28, 28))
+        Affine().source((8, 28, 28))
+
+
+def check_c(network: Architecture, folder: Path) -> None:
+    """Check that C gives the logits of the integer reference, and the reference nearly those of torch."""
+    module, images, integers = trained(network, MNIST)
+    pixels = images.pixels.numpy()
+    reference = integer_logits(integers, pixels)
+    with torch.inference_mode():
+        floats = module(normalised(images.pixels.float() / 255, images.mean, images.deviation)).numpy()
+    assert np.abs(integers.logit_scale * reference - floats).mean() < 0.05 * floats.std()
+    assert np.array_equal(c_logits(folder, integers, MNIST, pixels), reference)
+
+
+@pytest.mark.usefixtures("patches")
+def test_a_new_op_is_exported_as_c(tmp_path: Path):
+    network = parse_network("patches(8, size=4) bn relu | maxpool patches(6) leaky | gap | linear(10)")
+
+    # 128 weights and 8 pairs of 16 bits each; 192 weights, a multiplier and 6 biases; 60 weights and 10 biases.
+    assert analyse(network, MNIST).weight_bytes == (128 + 32) + (192 + 14) + (60 + 20)
+    check_c(network, tmp_path)
+
+
+@dataclass(frozen=True, slots=True)
+class Affine(Op):
+    role: ClassVar[Role] = Role.NORMALISATION
+
+    def cost(self, before: Shape) -> tuple[int, int]:
+        return 2 * before[0], 0
+
+    def module(self, before: Shape) -> torch.nn.Module:
+        return torch.nn.Conv2d(before[0], before[0], 1, groups=before[0])
+
+    def integer(self, before: Shape) -> IntegerForm:
+        return RescalingForm(lambda module: (module.weight.double().flatten(), module.bias.double()))
+
+
+@pytest.mark.usefixtures("notation")
+def test_the_integer_form_of_an_op_reads_the_numbers_of_its_own_module(tmp_path: Path):
+    register(affine=Signature())(Affine)
+
+    check_c(parse_network("conv3x3(8) affine relu maxpool res(affine conv3x3(8)) leaky gap linear(10)"), tmp_path)

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 from search_spaces.network import Analysis, Architecture, Task, analyse
-from search_spaces.ops import Conv, ReLU, Residual, Role, flat, kernels
+from search_spaces.ops import Conv, ReLU, Role, flat, kernels
 
 # Receptive fields beyond the image add nothing.
 _WIDEST_FIELD = 40
@@ -54,8 +54,8 @@ class _Parts:
 
     def __init__(self, architecture: Architecture, analysis: Analysis) -> None:
         self.analysis = analysis
-        self.sums = [op for op in architecture.ops if isinstance(op, Residual)]
-        self.ops = [op for op in flat(architecture.ops) if not isinstance(op, Residual)]
+        self.sums = [op for op in architecture.ops if op.role is Role.SUM]
+        self.ops = [op for op in flat(architecture.ops) if op.role is not Role.SUM]
         self.uses = kernels(self.ops)
         self.spatial = [op for op in self.uses if op.edges[0] > 1]
         self.full = [op for op in self.uses if isinstance(op, Conv)]

@@ -23,7 +23,7 @@ from harness.data.datasets import DATASETS, Dataset
 from harness.deployment.c_library import Library, c_comment, c_name, c_text, check_folder, files_of
 from harness.deployment.compiled import compile_runner, run_logits, write_files
 from harness.system.errors import ContentError, UsageError
-from harness.training.integer import IntegerNetwork, integer_logits, integer_network, map_scales
+from harness.training.integer import IntegerNetwork, integer_logits, integer_network, map_scales, maps_of
 from harness.training.modules import Images, build, normalised
 from search_spaces.deployment import integer_plan
 from search_spaces.errors import NoIntegerFormError
@@ -93,7 +93,7 @@ def trained(
 
 
 def library_of(integers: IntegerNetwork, task: Task, pixels: npt.NDArray[np.uint8]) -> Library:
-    return Library("net", "A network", "of a test", integers, dataset_of(task), pixels[:10], {"seed": 0})
+    return Library(network=integers, dataset=dataset_of(task), examples=pixels[:10], name="net", facts={"seed": 0})
 
 
 def c_logits(
@@ -112,45 +112,28 @@ def constants_in(path: Path, command: str) -> int:
     return sum(int(row[1], 16) for row in rows if len(row) == 4 and row[-1].startswith(names))
 
 
-@pytest.mark.parametrize("text", NETWORKS)
-def test_the_logits_of_the_c_are_those_of_the_reference_under_sanitizers(text: str, tmp_path: Path):
-    _, images, integers = trained(parse_network(text), MNIST)
-    pixels = images.pixels.numpy()
-
-    logits = c_logits(tmp_path, integers, MNIST, pixels, "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover")
-
-    assert np.array_equal(logits, integer_logits(integers, pixels))
-
-
-@pytest.mark.parametrize("shape", [(3, 8, 8), (2, 1, 40), (1, 5, 9)])
-def test_colours_and_series_give_the_logits_of_the_reference(shape: tuple[int, int, int], tmp_path: Path):
-    task = Task(shape, 4)
-    kernel = "conv1x3" if shape[1] == 1 else "conv3x3"
-    _, images, integers = trained(parse_network(f"{kernel}(6) bn relu {kernel}(4) | gap | linear(4)", task), task)
-    pixels = images.pixels.numpy()
-
-    assert np.array_equal(c_logits(tmp_path, integers, task, pixels), integer_logits(integers, pixels))
+SANITIZED = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover")
+CASES = [
+    *((text, MNIST) for text in NETWORKS),
+    # Colours, and series of two channels.
+    ("conv3x3(6) bn relu conv3x3(4) | gap | linear(4)", Task((3, 8, 8), 4)),
+    ("conv3x3(6) bn relu conv3x3(4) | gap | linear(4)", Task((1, 5, 9), 4)),
+    ("conv1x3(6) bn relu conv1x3(4) | gap | linear(4)", Task((2, 1, 40), 4)),
+    # Sizes above what a byte holds, what 16 bits with a sign hold, and what 16 bits hold.
+    ("conv1x3(4) relu | gap | linear(6) relu linear(3)", Task((1, 1, 600), 3)),
+    ("conv1x3(4, stride=300) relu | gap | linear(3)", Task((1, 1, 900), 3)),
+    ("conv1x3(4, pad=300) relu | gap | linear(3)", Task((1, 1, 50), 3)),
+    ("conv1x3(2) bn relu | conv1x1(2) | gap | linear(3)", Task((1, 1, 33_000), 3)),
+    ("linear(3)", Task((1, 1, 66_000), 3)),
+]
 
 
-# Sizes above what a byte holds, what 16 bits with a sign hold, and what 16 bits hold.
-@pytest.mark.parametrize(
-    ("text", "columns"),
-    [
-        ("conv1x3(4) relu | gap | linear(6) relu linear(3)", 600),
-        ("conv1x3(4, stride=300) relu | gap | linear(3)", 900),
-        ("conv1x3(4, pad=300) relu | gap | linear(3)", 50),
-        ("conv1x3(2) bn relu | conv1x1(2) | gap | linear(3)", 33_000),
-        ("linear(3)", 66_000),
-    ],
-)
-def test_sizes_above_a_byte_give_the_logits_of_the_reference_under_sanitizers(text: str, columns: int, tmp_path: Path):
-    task = Task((1, 1, columns), 3)
+@pytest.mark.parametrize(("text", "task"), CASES)
+def test_the_logits_of_the_c_are_those_of_the_reference_under_sanitizers(text: str, task: Task, tmp_path: Path):
     _, images, integers = trained(parse_network(text, task), task)
-    pixels = images.pixels.numpy()[:10]
+    pixels = images.pixels.numpy()[: 60 if task == MNIST else 10]
 
-    logits = c_logits(tmp_path, integers, task, pixels, "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover")
-
-    assert np.array_equal(logits, integer_logits(integers, pixels))
+    assert np.array_equal(c_logits(tmp_path, integers, task, pixels, *SANITIZED), integer_logits(integers, pixels))
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -163,9 +146,7 @@ def test_any_network_gives_the_logits_of_the_reference(tmp_path: Path, architect
     _, images, integers = trained(architecture, MNIST, seed)
     pixels = images.pixels.numpy()[:8]
 
-    logits = c_logits(tmp_path, integers, MNIST, pixels, "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover")
-
-    assert np.array_equal(logits, integer_logits(integers, pixels))
+    assert np.array_equal(c_logits(tmp_path, integers, MNIST, pixels, *SANITIZED), integer_logits(integers, pixels))
     # Without optimisation, which makes a single multiplier a part of the code.
     subprocess.run(["cc", "-O0", "-Isrc", "-c", "src/net.c", "-o", "net.o"], cwd=tmp_path, check=True)
     assert constants_in(tmp_path / "net.o", "nm") == analyse(architecture, MNIST).weight_bytes
@@ -213,17 +194,7 @@ def test_constants_in_the_object_file_are_those_of_the_plan(name: str, tmp_path:
     words = [name, *chips[name], "-O0", "-ffreestanding", "-std=c99", "-Isrc", "-c", "src/net.c", "-o", "net.o"]
     subprocess.run(words, cwd=tmp_path, check=True)
 
-    symbols = subprocess.run(
-        [name.replace("gcc", "nm"), "-S", "--defined-only", "net.o"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split("\n")
-
-    rows = [line.split() for line in symbols if line]
-    arrays = [int(row[1], 16) for row in rows if row[-1].startswith(("kernel_", "multipliers_", "biases_"))]
-    assert sum(arrays) == integers.plan.constant_bytes
+    assert constants_in(tmp_path / "net.o", name.replace("gcc", "nm")) == integers.plan.constant_bytes
 
 
 @pytest.mark.parametrize("level", ["-O0", "-Os", "-O3"])
@@ -275,6 +246,24 @@ def test_the_header_has_the_stack_where_it_was_measured(macro: str, stack_bytes:
     assert macros.get("STACK_BYTES") == stack_bytes
     assert int(macros["CONSTANT_BYTES"]) == integers.plan.constant_bytes
     assert int(macros["ARENA_BYTES"]) == integers.plan.arena_bytes
+
+
+def test_a_slope_of_0_makes_negative_numbers_0(tmp_path: Path):
+    architecture = parse_network("conv3x3(4, bias) prelu | gap | linear(10)")
+    network, images, _ = trained(architecture, MNIST)
+    with torch.no_grad():
+        network.get_parameter("ops.0.bias").fill_(-3)
+        network.get_parameter("ops.1.weight").zero_()
+        values = network.get_submodule("ops")[:2](images[:][0]).permute(0, 2, 3, 1).numpy()
+    plan = integer_plan(architecture.ops, MNIST.input_shape)
+    scales = map_scales(network, plan, images)
+    integers = integer_network(network, plan, images.mean, images.deviation, scales)
+
+    maps, logits = maps_of(integers, images.pixels.numpy())
+
+    assert maps[1].min() == values.min() == 0
+    assert np.abs(maps[1] * float(scales[1]) - values).max() < 3 * float(scales[1])
+    assert np.array_equal(c_logits(tmp_path, integers, MNIST, images.pixels.numpy()), logits)
 
 
 def test_weights_that_are_not_finite_are_refused():

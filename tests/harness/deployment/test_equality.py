@@ -71,7 +71,8 @@ def posed(mnist: ImageData) -> Library:
     labels = torch.as_tensor(mnist.train_labels[:COMPARED_IMAGES]).long()
     scales = map_scales(network, plan, Images(pixels, labels, spec.mean, spec.std))
     integers = integer_network(network, plan, spec.mean, spec.std, scales)
-    return Library("posed", "A network", "of a test", integers, spec, mnist.train_images[:CHIP_IMAGES].numpy(), {})
+    examples = mnist.train_images[:CHIP_IMAGES].numpy()
+    return Library(network=integers, dataset=spec, examples=examples, name="posed")
 
 
 @pytest.fixture(scope="module")
