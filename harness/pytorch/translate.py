@@ -124,7 +124,8 @@ def with_weights(translation: Translation, tensors: Mapping[str, Tensor], task: 
         tensors: Parameters and buffers of the module, by name.
         task: Shape of the images and number of classes.
     """
-    network = build(translation.architecture, task)
+    with torch.random.fork_rng(devices=[]):
+        network = build(translation.architecture, task)
     with torch.no_grad():
         for part, names in zip(_parts_with_tensors(network), translation.weights, strict=True):
             for name, tensor_name in names.items():
@@ -307,9 +308,7 @@ class _Reader:
             raise _lacks(node, "a pooling with padding or dilation")
         if arguments["ceil_mode"] and (rows % size or columns % size):
             raise _lacks(node, "a pooling with ceil_mode=True")
-        if operator(node) == "max_pool2d":
-            return MaxPool(size)
-        return GlobalAvgPool() if covers else AvgPool(size)
+        return MaxPool(size) if operator(node) == "max_pool2d" else AvgPool(size)
 
     def _map(self, node: Node) -> tuple[int, int]:
         """Return rows and columns of the map that an operator gets."""
@@ -321,10 +320,10 @@ class _Reader:
         """Return the op of ``adaptive_avg_pool2d``: global, windows of equal size, or None without effect."""
         rows, columns = self._map(node)
         out_rows, out_columns = arguments_of(node)["output_size"]
-        if (out_rows, out_columns) == (rows, columns):
-            return None
         if (out_rows, out_columns) == (1, 1):
             return GlobalAvgPool()
+        if (out_rows, out_columns) == (rows, columns):
+            return None
         size = rows // out_rows
         if (out_rows * size, out_columns * size) != (rows, columns):
             raise _lacks(node, f"a pooling of {rows}x{columns} to {out_rows}x{out_columns}")

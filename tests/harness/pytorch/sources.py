@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from search_spaces.network import Architecture, Task
-from search_spaces.ops import Op, Residual, Shape
+from search_spaces.ops import Op, Residual, Shape, flat
 
 STYLES = ("sequential", "layers", "functional", "blocks", "inheritance")
 HEAD = "import torch\nimport torch.nn.functional as F\nfrom torch import nn\n\n\n"
@@ -40,7 +40,7 @@ def source_of(architecture: Architecture, task: Task, style: str) -> str:
     lines = [*program.lines, "return torch.flatten(x, 1)"]
     if style == "functional":
         lines[-1] = "return F.log_softmax(x.view(x.size(0), -1), dim=1)"
-    if style == "sequential" and not any(isinstance(op, Residual) or op.tie for op in architecture.ops):
+    if style == "sequential" and not any(isinstance(op, Residual) or op.tie for op in flat(architecture.ops)):
         modules = "".join(f"    {layer.module},\n" for layer in program.layers)
         return f"{HEAD}Net = nn.Sequential(\n{modules}    nn.Flatten(),\n)\n"
     if style == "blocks":
@@ -64,7 +64,8 @@ def _class(name: str, base: str, assignments: list[str], lines: list[str]) -> st
 
 def _in_blocks(program: Program, lines: list[str]) -> str:
     """Group runs of layers in ``nn.Sequential`` blocks, which a loop applies."""
-    if any(not line.startswith("x = self.") for line in lines[:-1]):
+    is_tied = any(not layer.module for layer in program.layers)
+    if is_tied or any(not line.startswith("x = self.") for line in lines[:-1]):
         assignments = [f"self.{layer.name} = {layer.module}" for layer in program.layers if layer.module]
         return HEAD + _class("Net", "nn.Module", assignments, lines)
     modules = [layer.module for layer in program.layers]
