@@ -184,6 +184,11 @@ class Forecast(NamedTuple):
     seconds: Any
     falls: Any
 
+    @staticmethod
+    def empty() -> Forecast:
+        """Return a forecast of no pairs."""
+        return Forecast([], np.empty(0), np.empty(0), np.empty(0), np.empty(0))
+
     def with_others(self, others: Forecast) -> Forecast:
         """Return the concatenation of two forecasts."""
         arrays = zip(self[1:], others[1:], strict=True)
@@ -252,7 +257,7 @@ class Aim:
 
         pairs = [(option, epochs) for option in options for epochs in self.lengths_of(option)]
         if not pairs:
-            return Forecast([], np.empty(0), np.empty(0), np.empty(0), np.empty(0))
+            return Forecast.empty()
         means, deviations, spread = self.predictions(pairs)
         margins = (math.log(max(1e-9, self.needed)) - means - _SELECTION_BIAS_SD * deviations) / spread
         chances = ndtr(margins) * np.array([self.calibration.get(option.form, 1.0) for option, _ in pairs])

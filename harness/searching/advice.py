@@ -175,7 +175,7 @@ class SearchOutcome:
         networks = []
         for candidate in self.state.front:
             verdict = self.state.verdicts.get(candidate.proposal.trial)
-            network = {
+            network: dict[str, Any] = {
                 "hash": candidate.proposal.hash,
                 "parameters": candidate.proposal.parameters,
                 "network": str(candidate.proposal.architecture),

@@ -314,7 +314,7 @@ class Finder:
         else:
             beginning = self._beginning(rng)
             patience = _FURTHER_PATIENCE if self.best_options else _PATIENCE
-            optimization = _Optimization(aim, self._proposed_parents(), patience, aim.forecast([]))
+            optimization = _Optimization(aim, self._proposed_parents(), patience, Forecast.empty())
             self.climb(beginning, optimization.next_parents, rng)
             forecast = optimization.forecast
             options = [option for option, _ in forecast.pairs]
