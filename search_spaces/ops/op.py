@@ -192,7 +192,7 @@ class Op:
             SearchSpaceError: The op has no expression.
         """
         if not self.layer:
-            raise SearchSpaceError(f"{type(self).__name__} cannot be written as PyTorch: the class lacks the method source")
+            raise SearchSpaceError(f"{self} cannot be written as PyTorch: its class lacks the method source")
         return call_text(f"nn.{self.layer}", *astuple(cast(Any, self)))
 
     def integer(self, before: Shape) -> IntegerForm | None:

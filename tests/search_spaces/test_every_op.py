@@ -26,7 +26,7 @@ from harness.training.modules import build, normalised
 from harness.training.native.engine import choose_engine
 from harness.training.native.instruction import _ACTIVATIONS, KERNELS, _Activation
 from harness.training.recipe import Recipe
-from search_spaces.errors import NotationError, SearchSpaceError, ShapeError
+from search_spaces.errors import NotationError, ShapeError
 from search_spaces.network import MNIST, Architecture, analyse
 from search_spaces.notation import parse_network, parse_space
 from search_spaces.ops import (
@@ -136,9 +136,17 @@ def test_a_new_op_is_written_as_pytorch(tmp_path: Path):
     assert torch.equal(net(images), network.model(images))
 
 
-def test_an_op_without_source_is_refused():
-    with pytest.raises(SearchSpaceError):
-        Affine().source((8, 28, 28))
+@pytest.mark.usefixtures("patches")
+def test_an_op_without_code_is_refused_before_any_training(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(data, "load", lambda name, folder: make_data())
+    monkeypatch.setattr("harness.interface.weights.train_here", pytest.fail)
+    monkeypatch.setattr(type(parse_network(NETWORK).ops[0]), "source", Op.source)
+
+    assert run(["export", NETWORK, "--pytorch", "net"]) == 4
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert not (workspace / "net").exists()
 
 
 def check_c(network: Architecture, folder: Path) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-import re
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -27,6 +27,7 @@ from harness.deployment import pytorch_modules
 from harness.deployment.network import TrainedNetwork
 from harness.evidence.evaluate import network_of
 from harness.evidence.record import kept_indices, read_all, read_recorded
+from harness.pytorch.translate import translate
 from harness.system.files import Workspace
 from harness.training.modules import augment
 from harness.training.recipe import RECIPES, Recipe, epoch_steps
@@ -119,14 +120,25 @@ def test_only_the_modules_that_the_network_needs_are_copied(tmp_path: Path):
     ]
 
 
+def hash_of_import(architecture: Architecture, folder: Path) -> str:
+    translation = translate(net_of(write(trained(architecture), folder)), MNIST)
+    return str(translation.architecture.hash)
+
+
 @pytest.mark.parametrize("text", FORMS)
 def test_the_network_can_be_imported_again(text: str, tmp_path: Path):
-    translate = pytest.importorskip("harness.pytorch.translate").translate
-    # A convolution with a group per channel is the same layer as a depthwise convolution.
-    architecture = parse_network(re.sub(r"conv3x3\((\d), groups=\1", "dwconv3x3(", text).replace("(, ", "("))
-    net = net_of(write(trained(architecture), tmp_path / "net"))
+    # A kernel with as many groups as channels is a depthwise kernel.
+    text = re.sub(r"(?<!dw)conv3x3\((\d), groups=\1, tie=(\w)\)", r"dwconv3x3(tie=\2)", text)
+    architecture = parse_network(text)
 
-    assert translate(net, MNIST).architecture.hash == architecture.hash
+    assert hash_of_import(architecture, tmp_path / "net") == architecture.hash
+
+
+@pytest.mark.nightly
+def test_a_recorded_network_of_each_form_can_be_imported_again(shipped: Path, place: Workspace, tmp_path: Path):
+    forms = {record.architecture.form: record.architecture for record in read_all(place.records)}
+    for architecture in forms.values():
+        assert hash_of_import(architecture, tmp_path / architecture.hash) == architecture.hash, architecture
 
 
 # Modules of the files ---------------------------------------------------------------------------------------------
