@@ -99,7 +99,7 @@ def make_plan(resolved: Resolved, origins: dict[str, str], known: Sequence[str] 
     past = read_prior(folder)
     left_out: list[ContentError] = []
     if past is None:
-        past, left_out = past_trainings(config.prior, workspace, config.dataset, config.data_hash)
+        past, left_out = past_trainings(config.prior, workspace, config.dataset, config.data_hash, resolved.same_images)
     return SearchPlan(
         workspace=workspace,
         folder=folder,

@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.data.datasets import AUTO, Dataset, asked_for, target_of
-from harness.data.training_images import load
+from harness.data.training_images import image_digests, load
 from harness.searching.augmentation import CHOICES, choose, recipe_for
 from harness.searching.optuna_sampler import sampler_name
 from harness.searching.request import SearchRequest
+from harness.searching.surrogate.past import sets_with_images
 from harness.searching.time_budget import Effort
 from harness.system import statistics
 from harness.system.errors import ContentError, UsageError, typed
@@ -89,6 +90,7 @@ class Resolved:
         lengths: Allowed training lengths, in epochs.
         data: Data set; before ``read_data`` as far as known without the images.
         data_hash: Hash of the images; empty before ``read_data``.
+        same_images: Data sets of shipped trainings that have training images in common with the data set.
         choice_seconds: Wall-clock seconds of ``choose_recipe``.
     """
 
@@ -108,6 +110,7 @@ class Resolved:
     data: Dataset
     target_pct: float
     data_hash: str = ""
+    same_images: frozenset[str] = frozenset()
     choice_seconds: float = 0.0
 
     @property
@@ -324,6 +327,7 @@ def read_data(resolved: Resolved) -> Resolved:
         recipe = for_few(recipe, data.train_size)
     check_batch((recipe or resolved.usual_recipe).recipe, data.train_size)
     target_pct = _target(request.target_pct, data)
+    resolved = replace(resolved, same_images=sets_with_images(image_digests(images.train_images.numpy())))
     return replace(resolved, data=data, data_hash=images.data_hash, recipe=recipe, target_pct=target_pct)
 
 
