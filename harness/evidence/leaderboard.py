@@ -66,8 +66,9 @@ class LeaderboardRow:
     Attributes:
         stored_numbers: Number of parameters and BN statistics.
         mean_test_accuracy_pct: Mean over seeds, per cent; for a claim the claimed figure, explained in ``note``.
-        lower_bound_pct: One-sided lower bound over seeds that decides the tier, per cent, at ``confidence``: of the
-            certification for a certified row, otherwise of the verification (``bounds.deciding_bound_pct``).
+        lower_bound_pct: One-sided lower bound over seeds (for grouped test images over groups, too) that decides the
+            tier, per cent, at ``confidence``: of the certification for a certified row, otherwise of the verification
+            (``bounds.deciding_bound_pct``).
         lower_bound_images_pct: 99 % lower bound over seeds and images (``bounds.over_images``), per cent; decides
             nothing.
         seeds_at_target: Number of seeds whose own accuracy reaches the target; None if the test set was not read.
@@ -171,13 +172,15 @@ def _columns_of_decision(evidence: Record, entered: Ledger) -> dict[str, Any]:
                 "lower_bound_pct": bounds.attempt_bound(attempt, evidence),
             }
     if not evidence.seeds:
+    groups = bounds.groups_of(evidence)
         return {"tier": Tier.MEASURED, "reached": False}
     errors = {run.index: run.test_errors for run in evidence.seeds}
     promised = entered.promised(evidence.key, errors)
     images = evidence.seeds[0].test_size
     confidence = 1 - entered.look_alpha(evidence.key)
-    tier = _TIERS[bounds.judgement_of(errors, images, evidence.target_pct, promised, confidence=confidence)]
-    bound = bounds.deciding_bound_pct(errors, images, promised, confidence)
+    judgement = bounds.judgement_of(errors, images, evidence.target_pct, promised, confidence=confidence, groups=groups)
+    tier = _TIERS[judgement]
+    bound = bounds.deciding_bound_pct(errors, images, promised, confidence, groups=groups)
     stated = None if bound is None else confidence
     return {"tier": tier, "reached": tier in _REACHED, "confidence": stated, "lower_bound_pct": bound}
 
@@ -246,6 +249,8 @@ def _notes_of(evidence: Record, entered: Ledger) -> Iterator[str]:
                 text += f" (99 % lower bound {over_seeds:.3f} over seeds, {over_images:.3f} over images too)"
             yield text
 
+    if warning := bounds.group_warning(dataset(evidence.dataset)):
+        yield warning
 
 def _rows_of_study(folder: Path) -> list[LeaderboardRow]:
     facts = [path.stat() for path in (folder / "config.json", folder / "log.jsonl") if path.exists()]

@@ -102,7 +102,7 @@ class Attempt(_Promise):
         alpha: Probability of a false success that the attempt spends; 0.01 before attempts had shares.
         rules: Version of the rules. 1: seeds were known beforehand, and each attempt spent 0.01. From 2 on: seeds
             depend on the commit of the declaration, and ``next_alpha`` is spent. From 3 on: the bound holds for skewed
-            seeds.
+            seeds. From 4 on: groups of test images count.
         lower_bound_pct: One-sided lower bound of the mean test accuracy (``bounds.attempt_bound``); None while open.
     """
 
@@ -316,7 +316,7 @@ def declare(
         alpha = _alpha_left(entered, key[2], test_sketch)
         number = max((attempt.number for attempt in entered.attempts), default=0) + 1
         row = _of(key, commit, test_sketch) | {"look_alpha": _look_alpha_of(path, key, test_sketch)}
-        attempt = Attempt(number=number, first_index=first_index, seeds=seeds, alpha=alpha, rules=3, **row)
+        attempt = Attempt(number=number, first_index=first_index, seeds=seeds, alpha=alpha, rules=4, **row)
         _append(path, attempt)
     return attempt
 
