@@ -4,12 +4,14 @@
 of the test set, targets and distributions of seeds, and applies the rules of the program (``harness.evidence.bounds``).
 A study is two verifications with six seeds, each with four seeds declared later, as after a resumption. The study is
 false if a verification passes. Further studies read the same test set and share the error budget of the ledger. A
-certification has twenty seeds. Writes ``benchmarks/results/false-answers.json``.
+certification has twenty seeds. For grouped data the groups are drawn as well, and the true mean is that of all groups.
+Writes ``benchmarks/results/false-answers.json``; ``--groups`` renews the cases with groups only.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from harness.evidence import bounds
-from harness.evidence.bounds import Judgement
+from harness.evidence.bounds import Groups, Judgement
 from harness.evidence.ledger import ALPHA, ALPHA_SHARE, LOOK_ALPHA
 
 RESULT = Path(__file__).parent / "results" / "false-answers.json"
@@ -36,9 +38,17 @@ STUDY_KINDS = (("normal", 0.08), ("gamma", 0.25), ("gamma", 0.5), ("gamma", 1.0)
 STUDY_SIZES = (40, 300, 2_000, 10_000)
 STUDY_TARGETS = (90.0, 97.0, 99.4)
 STUDIES = (1, 3, 10)
+# Distributions of a group's errors; "mixed": a tenth of the groups makes five times the errors of the rest.
+GROUP_KINDS = (("normal", 0.3), ("gamma", 0.5), ("gamma", 1.0), ("mixed", 5.0))
+GROUPS = (7, 20, 50)
+GROUP_TARGETS = (90.0, 97.0)
+GROUP_SIZE = 40  # images
+GROUP_STUDIES = 3_000  # simulated studies per case
+HARD_ERRORS = 0.8  # probability that a seed misclassifies a hard image; the other images are always right
 SEEDS = 6
 MORE_SEEDS = 4
 LOOKS = 2
+_UNGROUPED = Groups()
 CERTIFICATE_SEEDS = 20
 
 
@@ -67,14 +77,14 @@ def look_confidence(look: int) -> float:
     return 1 - ALPHA_SHARE * LOOK_ALPHA * (1 - ALPHA_SHARE) ** look
 
 
-def is_verified(errors: Sequence[int], images: int, target_pct: float, look: int) -> bool:
+def is_verified(errors: Sequence[int], images: int, target_pct: float, look: int, groups: Groups = _UNGROUPED) -> bool:
     """Return whether a row is called verified with the seeds declared first, or together with the seeds added later."""
-    confidence = look_confidence(look)
     known = dict(enumerate(errors))
     first = {index: known[index] for index in range(SEEDS)}
+    options: dict[str, Any] = {"confidence": look_confidence(look), "groups": groups}
     judgements = (
-        bounds.judgement_of(first, images, target_pct, [range(SEEDS)], confidence=confidence),
-        bounds.judgement_of(known, images, target_pct, [range(SEEDS), range(SEEDS, len(known))], confidence=confidence),
+        bounds.judgement_of(first, images, target_pct, [range(SEEDS)], **options),
+        bounds.judgement_of(known, images, target_pct, [range(SEEDS), range(SEEDS, len(known))], **options),
     )
     return Judgement.PROVEN in judgements
 
@@ -123,6 +133,52 @@ def study_shares(runs: int) -> Iterator[dict[str, Any]]:
                 }
 
 
+def drawn_groups(kind: tuple[str, float], groups: int, mean: float, random: np.random.Generator) -> Any:
+    """Return the numbers of errors by look, seed and group; all looks see the same groups, each with another network.
+
+    The last look has the seeds of a certification. ``mean`` is the mean share of errors over all seeds and groups.
+    """
+    name, spread = kind
+    if name == "normal":
+        factors = random.normal(1, spread, groups).clip(0)
+    elif name == "gamma":
+        factors = random.gamma(1 / spread**2, spread**2, groups)
+    else:
+        factors = (1 + (spread - 1) * (random.random(groups) < 0.1)) / (0.9 + 0.1 * spread)
+    shares = np.minimum(1, mean * factors / HARD_ERRORS)
+    hard = random.binomial(GROUP_SIZE, shares, (LOOKS + 1, 1, groups))
+    luck = random.normal(1, 0.08, (LOOKS + 1, CERTIFICATE_SEEDS, 1)).clip(0, 1 / HARD_ERRORS)
+    return random.binomial(hard, HARD_ERRORS * luck)
+
+
+def group_shares(runs: int) -> Iterator[dict[str, Any]]:
+    """Yield the shares of false answers on grouped data for each case, and those of a bound over seeds alone."""
+    random = np.random.default_rng(3)
+    confidence = bounds.certifying(ALPHA * ALPHA_SHARE)
+    for count in GROUPS:
+        for target in GROUP_TARGETS:
+            for kind in GROUP_KINDS:
+                answers = np.zeros(3)
+                sizes = [GROUP_SIZE] * count
+                images = GROUP_SIZE * count
+                for _ in range(runs):
+                    table = drawn_groups(kind, count, (1 - target / 100) * 1.001, random).tolist()
+                    verified = []
+                    by_seeds = []
+                    for look, seeds in enumerate(table[:LOOKS]):
+                        by_group = Groups(sizes, dict(enumerate(seeds[: SEEDS + MORE_SEEDS])))
+                        errors = [sum(each) for each in by_group.errors.values()]
+                        by_seeds.append(is_verified(errors, images, target, look))
+                        verified.append(by_seeds[-1] and is_verified(errors, images, target, look, by_group))
+                    certified = (
+                        bounds.lower_bound_pct([sum(each) for each in table[LOOKS]], images, confidence) >= target
+                        and bounds.over_groups_pct(table[LOOKS], sizes, confidence) >= target
+                    )
+                    answers += np.array([any(verified), certified, any(by_seeds)], float)
+                shares_of = dict(zip(("verified", "certified", "verified_by_seeds"), answers / runs, strict=True))
+                yield {"groups": count, "target_pct": target, "kind": f"{kind[0]} {kind[1]:g}"} | shares_of
+
+
 def worst(studies: int, sizes: Sequence[int] = SIZES, targets: Sequence[float] = TARGETS) -> dict[str, float]:
     """Return the largest shares of false verifications and certifications over all cases."""
     cases = list(shares(studies, sizes, targets))
@@ -132,7 +188,10 @@ def worst(studies: int, sizes: Sequence[int] = SIZES, targets: Sequence[float] =
 def main() -> None:
     """Run all cases and write the result."""
     studies = 5_000
-    document = {"studies": studies, "cases": list(shares(studies)), "one_test_part": list(study_shares(studies))}
+    document = json.loads(RESULT.read_text(encoding="utf-8"))
+    if sys.argv[1:] != ["--groups"]:
+        document |= {"studies": studies, "cases": list(shares(studies)), "one_test_part": list(study_shares(studies))}
+    document |= {"group_studies": GROUP_STUDIES, "groups": list(group_shares(GROUP_STUDIES))}
     RESULT.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 

@@ -8,6 +8,11 @@ epoch, and only recipes that equal ``small`` or ``fast`` except for epochs, batc
 shifted images. The tables below benchmarks/tables on other data sets give harness/searching/trainings-elsewhere.csv,
 with a row per network and table.
 
+    python -m benchmarks.trainings images FILE ...
+
+writes trained-images.json, with digests of the training images of mnist and of the files of ``benchmarks.data_sets``,
+so that searches on the same images leave the trainings out.
+
     python -m benchmarks.trainings keep STUDY ...
 
 appends the trainings of the searches in the given folders to benchmarks/results/trainings.jsonl, which is a source of
@@ -20,15 +25,17 @@ import argparse
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from harness.bench.table import read_table
+from harness.data import own
+from harness.data.training_images import image_digests, load
 from harness.evidence.leaderboard import Tier, read
 from harness.searching.surrogate.model import IMAGES
-from harness.searching.surrogate.past import Origin, PastTraining, comparable, csv_of
+from harness.searching.surrogate.past import Origin, PastTraining, comparable, csv_of, elsewhere
 from harness.studies.log import read_state
 from harness.system import files, statistics
 from harness.system.document import csv_text
@@ -42,6 +49,7 @@ PACKAGED = ROOT / "harness" / "searching"
 TABLES = ROOT / "benchmarks" / "tables"
 RECORDING = ROOT / "benchmarks" / "results" / "trainings.jsonl"
 DATASET = "mnist"
+SKETCH_SIZE = 256  # digests per data set; a tenth of the images in common are overlooked in 2 cases of 10^12
 _ANOTHER = "another recipe"
 
 
@@ -256,14 +264,30 @@ def keep(studies: Iterable[Path], path: Path) -> int:
     return len(done) - before
 
 
+def sketches(paths: Sequence[Path]) -> dict[str, list[str]]:
+    """Return the smallest digests of the training images of mnist and of the ``.npz`` files, by data set."""
+    names = {DATASET: DATASET}
+    for origin in {item.origin for item in elsewhere(DATASET) if item.origin is not None}:
+        [path] = (path for path in paths if path.stem == origin.dataset.partition("-")[0])
+        # Since the trainings were made, parts with nearly equal images are refused; the images are the same.
+        names[origin.dataset] = own.read(path, channels="first", allow_overlap=True).name
+    digests = {key: sorted(image_digests(load(name).train_images.numpy())) for key, name in sorted(names.items())}
+    return {key: of_set[:SKETCH_SIZE] for key, of_set in digests.items()}
+
+
 def main() -> None:
-    """Run the command ``collect`` or ``keep``."""
+    """Run the command ``collect``, ``images`` or ``keep``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("collect", help="write what ships, from the files of the repository")
     keeping = commands.add_parser("keep", help="keep the trainings of searches")
     keeping.add_argument("studies", type=Path, nargs="+", metavar="STUDY", help="the folder of a search on mnist")
+    sketching = commands.add_parser("images", help="write the digests of the images of the trainings")
+    sketching.add_argument("files", type=Path, nargs="+", metavar="FILE", help="an .npz of benchmarks.data_sets")
     arguments = parser.parse_args()
+    if arguments.command == "images":
+        files.write_json(PACKAGED / "trained-images.json", sketches(arguments.files))
+        return
     if arguments.command == "keep":
         print(f"{keep(arguments.studies, RECORDING):,} trainings were not on file")
         return

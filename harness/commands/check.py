@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from harness.interface import options
+from harness.system import files
 from harness.system.document import document_of
 
 
@@ -16,9 +17,15 @@ from harness.system.document import document_of
 def check(file: Path, as_json: bool) -> None:
     """Recompute the figures of FILE, a certificate of an estimator, without training and without data.
 
-    Exit code 4 and a line of explanation if a figure does not follow from the network, the seeds and the errors.
+    If the ledger of the workspace contains the declaration, target, alpha, seeds, test errors, test size and data hash
+    are compared with declaration and record. Exit code 4 and a line of explanation if a figure does not follow from the
+    network, the seeds and the errors, or differs from the declaration.
     """
-    from harness.evidence.certificate import check as checked
+    from harness.evidence import certificate as certificates
 
-    certificate = checked(file)
-    options.answer(as_json, document_of(certificate), str(certificate))
+    certificate = certificates.check(file)
+    is_declared = certificates.is_declared(certificate, file, files.workspace())
+    basis = "target, alpha, seeds, test size, data hash and test errors are equal to the declaration and the record"
+    if not is_declared:
+        basis = "the ledger of this workspace does not contain the declaration: all stated values are taken on trust"
+    options.answer(as_json, document_of(certificate) | {"is_declared": is_declared}, f"{certificate}\n{basis}")

@@ -61,6 +61,7 @@ class Dataset:
         overlap: Description of images or groups that belong to two parts; empty without overlap.
         validation_group_sizes: Number of images of each validation group; ``test_group_sizes`` of each test group.
             Empty without groups.
+        test_groups: Index into ``test_group_sizes`` for each test image; empty in data sets of earlier versions, too.
         low: Value per channel that is mapped to 0; ``high`` is mapped to 255.
         duplicates: Names of images that occur more than once.
         remarks: Notes about the source, such as files left out.
@@ -89,6 +90,7 @@ class Dataset:
     test_group_sizes: tuple[int, ...] = ()
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+    test_groups: tuple[int, ...] = field(default=(), compare=False)
     # The fields below depend on the source; equal data read from several sources must compare equal.
     duplicates: tuple[str, ...] = field(default=(), compare=False)
     remarks: tuple[str, ...] = field(default=(), compare=False)

@@ -7,7 +7,6 @@ pixel. A test searches the source code for violations.
 from __future__ import annotations
 
 import datetime
-import hashlib
 import json
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 
 from harness.data.datasets import Dataset
-from harness.data.training_images import ImageData, locked_arrays
+from harness.data.training_images import ImageData, image_digests, locked_arrays
 from harness.system import files
 
 SKETCH_SIZE = 32  # digests per test part; parts with a tenth of all images in common share a digest in 97 % of cases
@@ -51,8 +50,7 @@ def sketch_of_test_part(spec: Dataset, folder: Path | None) -> tuple[str, ...]:
     Raises:
         DataError: The files are missing or damaged.
     """
-    images, _ = locked_arrays(spec, folder)
-    return tuple(sorted({hashlib.sha256(image.tobytes()).hexdigest()[:12] for image in images})[:SKETCH_SIZE])
+    return tuple(sorted(image_digests(locked_arrays(spec, folder)[0]))[:SKETCH_SIZE])
 
 
 def note_read(dataset: str, data_hash: str, *, purpose: str, log: Path) -> None:

@@ -193,6 +193,11 @@ def _digest(tag: str, index: int) -> bytes:
     return hashlib.sha256(f"{tag}:{index}".encode()).digest()
 
 
+def image_digests(images: _Array) -> set[str]:
+    """Return 12 hexadecimal digits of the SHA-256 of each image; equal images have equal digests."""
+    return {hashlib.sha256(image.tobytes()).hexdigest()[:12] for image in images}
+
+
 def cache_folder() -> Path:
     """Return the download folder, following the XDG base directory specification."""
     # The specification demands that a relative path in the variable is ignored.

@@ -1,7 +1,7 @@
 """Statistical decisions: verdicts from seeds, confidence bounds over seeds and images, futility, error ratios.
 
 ``judgement_of`` judges rows, searches and certificates alike. Its bound is Student's one-sided bound, limited by a
-Poisson bound (``lower_bound_pct``).
+Poisson bound (``lower_bound_pct``), and for grouped test images by a bound over groups (``over_groups_pct``).
 
 Seeds and images are crossed random effects, as every seed classifies every image once. The variance of the grand mean
 has a seed part, an image part and a residual (Searle, Casella and McCulloch, "Variance Components", 1992, chapter 4,
@@ -20,7 +20,7 @@ from importlib.resources import files
 from itertools import chain
 from typing import NamedTuple
 
-from harness.data.datasets import Dataset, independent_cases
+from harness.data.datasets import Dataset, dataset, independent_cases
 from harness.evidence.ledger import (
     ALPHA,
     ALPHA_SHARE,
@@ -32,6 +32,7 @@ from harness.evidence.ledger import (
 )
 from harness.evidence.record import Record
 from harness.system import statistics
+from harness.system.terminal import counted
 from harness.training.result import Errors, finite
 
 VERIFIED_SEEDS = 5  # fewest seeds of a verified row
@@ -65,6 +66,47 @@ class Judgement(Enum):
     PROVEN = auto()
 
 
+class Groups(NamedTuple):
+    """Errors of a row by group of the test images.
+
+    Attributes:
+        sizes: Number of images in each group; empty if the images are independent.
+        errors: Number of wrong images in each group, by seed index.
+    """
+
+    sizes: Sequence[int] = ()
+    errors: Mapping[int, Sequence[int]] = {}
+
+
+_NO_GROUPS = Groups()
+
+
+def groups_of(evidence: Record) -> Groups:
+    """Return the errors of a record by group of the test images.
+
+    Data sets of earlier versions do not state the group of each test image. The errors are then assumed to lie in as
+    few groups as possible.
+    """
+    spec = dataset(evidence.dataset)
+    sizes = spec.test_group_sizes
+    group_of = spec.test_groups or [group for group, size in enumerate(sizes) for _ in range(size)]
+    errors = {}
+    for run in evidence.seeds if sizes else ():
+        images = [image for image, _ in run.wrong] if spec.test_groups else range(run.test_errors)
+        counts = Counter(group_of[image] for image in images)
+        errors[run.index] = [counts[group] for group in range(len(sizes))]
+    return Groups(sizes, errors)
+
+
+def group_warning(data: Dataset) -> str:
+    """Return a sentence with the number of groups that decide in place of the images; empty without groups."""
+    if not data.test_group_sizes:
+        return ""
+    groups = [counted(len(sizes), "group") for sizes in (data.validation_group_sizes, data.test_group_sizes)]
+    unseen = f"failures on up to {unseen_failures_pct(len(data.test_group_sizes)):.0f} % of all groups are not excluded"
+    return "{} of validation images and {} of test images decide, not the number of images; ".format(*groups) + unseen
+
+
 def judgement_of(
     errors: Mapping[int, int],
     images: int,
@@ -73,13 +115,15 @@ def judgement_of(
     *,
     confidence: float = VERIFIED_CONFIDENCE,
     fewest: int = VERIFIED_SEEDS,
+    groups: Groups = _NO_GROUPS,
 ) -> Judgement:
     """Return the verdict on a target from two samples: all seeds, and the seeds that were declared first.
 
-    PROVEN requires both bounds (``lower_bound_pct``) to reach the target, REACHED both means. All declared seeds must
-    have been run. The second sample is the first declaration or, if that has fewer than ``fewest`` seeds, the first
-    ``fewest`` seeds in the order of the declarations. Later declarations cannot improve the verdict: if seeds were
-    declared singly until the bound passes, 28 % of the networks exactly at the target would pass a bound of 90 %.
+    PROVEN requires all bounds (``lower_bound_pct``, with groups ``over_groups_pct`` too) of both samples to reach the
+    target, REACHED both means. All declared seeds must have been run. The second sample is the first declaration or, if
+    that has fewer than ``fewest`` seeds, the first ``fewest`` seeds in the order of the declarations. Later
+    declarations cannot improve the verdict: if seeds were declared singly until the bound passes, 28 % of the networks
+    exactly at the target would pass a bound of 90 %.
 
     Args:
         errors: Number of wrong test images by seed index.
@@ -89,41 +133,58 @@ def judgement_of(
             before declarations existed.
         confidence: Confidence of the bound, between 0 and 1.
         fewest: Fewest seeds for a verdict.
+        groups: Errors by group of the test images.
     """
     promised = [*declared]
     is_lacking = any(index not in errors for indices in promised for index in indices)
     if len(errors) < fewest or is_lacking:
         return Judgement.OPEN
-    samples = _samples(errors, promised, fewest)
-    means = [100 * (1 - statistics.mean(sample) / images) for sample in samples]
-    if not all(statistics.reaches(mean, target_pct) for mean in means):
-        return Judgement.MISSED
-    bound = min(lower_bound_pct(sample, images, confidence) for sample in samples)
-    return Judgement.PROVEN if statistics.reaches(bound, target_pct) else Judgement.REACHED
+    for sample in _samples(errors, promised, fewest):
+        mean = 100 * (1 - statistics.mean([errors[index] for index in sample]) / images)
+        if not statistics.reaches(mean, target_pct):
+            return Judgement.MISSED
+    bound = deciding_bound_pct(errors, images, promised, confidence, groups=groups, fewest=fewest)
+    return Judgement.PROVEN if bound is not None and statistics.reaches(bound, target_pct) else Judgement.REACHED
 
 
 def deciding_bound_pct(
-    errors: Mapping[int, int], images: int, declared: Iterable[Sequence[int]], confidence: float
+    errors: Mapping[int, int],
+    images: int,
+    declared: Iterable[Sequence[int]],
+    confidence: float,
+    *,
+    fewest: int = VERIFIED_SEEDS,
+    groups: Groups = _NO_GROUPS,
 ) -> float | None:
     """Return the lower bound, per cent, by which ``judgement_of`` verifies a network; None below two seeds.
 
-    The lower of the bounds of all seeds and of the seeds of the first declaration. Arguments as in ``judgement_of``.
+    The lowest bound of all seeds and of the seeds of the first declaration. Arguments as in ``judgement_of``.
     """
-    samples = _samples(errors, [*declared], VERIFIED_SEEDS)
-    return finite(min(lower_bound_pct(sample, images, confidence) for sample in samples))
+    return finite(
+        min(_bound_pct(errors, images, seeds, confidence, groups) for seeds in _samples(errors, [*declared], fewest))
+    )
+
+
+def _bound_pct(
+    errors: Mapping[int, int], images: int, seeds: Sequence[int], confidence: float, groups: Groups
+) -> float:
+    """Return the lower bound of the seeds with the indices ``seeds``, over seeds and, if there are groups, groups."""
+    bound = lower_bound_pct([errors[index] for index in seeds], images, confidence)
+    if not groups.sizes:
+        return bound
+    return min(bound, over_groups_pct([groups.errors[index] for index in seeds], groups.sizes, confidence))
 
 
 def _samples(errors: Mapping[int, int], declared: Sequence[Sequence[int]], fewest: int) -> list[list[int]]:
-    """Return the errors of all seeds and, if at least two of the first declared seeds were run, the errors of these."""
-    first = [errors[index] for index in _deciding(errors, declared, fewest) if index in errors]
-    return [[*errors.values()], *([first] if len(first) > 1 else [])]
-
-
-def _deciding(errors: Mapping[int, int], declared: Sequence[Sequence[int]], fewest: int) -> Sequence[int]:
+    """Return the indices of all seeds and, if at least two of them were run, of the seeds that were declared first."""
     promised = set(chain.from_iterable(declared))
-    order = [[index for index in errors if index not in promised], *declared]
+    undeclared = [index for index in errors if index not in promised]
+    order = [undeclared, *declared]
     first: Sequence[int] = next(filter(None, order), [])
-    return first if len(first) >= fewest else [*dict.fromkeys(chain.from_iterable(order))][:fewest]
+    if len(first) < fewest:
+        first = [*dict.fromkeys(chain.from_iterable(order))][:fewest]
+    known = [index for index in first if index in errors]
+    return [[*errors], known] if len(known) > 1 else [[*errors]]
 
 
 def lower_bound_pct(errors: Sequence[int], images: int, confidence: float) -> float:
@@ -160,6 +221,40 @@ def _floor_pct(errors: Sequence[int], images: int, confidence: float) -> float:
     above = sum(errors) - fewest * len(errors)
     most = fewest + float(gammaincinv(above + 1, confidence)) / len(errors)
     return 100 * (1 - most / images)
+
+
+def over_groups_pct(errors: Sequence[Sequence[int]], sizes: Sequence[int], confidence: float) -> float:
+    """Return the one-sided lower bound of the accuracy over seeds and groups, per cent; minus infinity below two each.
+
+    Images of a group may be right or wrong together, so the groups are the sampled units. With ``z = e - p n`` for
+    ``e`` errors of a seed among the ``n`` images of a group and the share ``p`` of all errors (linearisation of a
+    ratio, Woodruff 1971, "A Simple Method for Approximating the Variance of a Complicated Estimate"), the variance
+    ``v`` of ``p`` follows from the crossed effects of seeds and groups (``components``), and is at least the
+    cluster-robust variance with ``len(sizes) - 1`` degrees of freedom (Liang and Zeger 1986). The bound is that of Korn
+    and Graubard (1998) as in ``over_images``, with at most all images as the effective number.
+
+    Args:
+        errors: Number of wrong images of each seed in each group, (seeds, groups).
+        sizes: Number of images in each group.
+        confidence: Confidence of the bound, between 0 and 1.
+    """
+    seeds = len(errors)
+    images = sum(sizes)
+    if seeds < 2 or len(sizes) < 2:
+        return -math.inf
+    mean = sum(map(sum, errors)) / seeds
+    rows = [[wrong - mean / images * size for wrong, size in zip(row, sizes, strict=True)] for row in errors]
+    of_seeds = math.fsum(sum(row) ** 2 for row in rows) / len(sizes)
+    of_groups = math.fsum(sum(column) ** 2 for column in zip(*rows, strict=True)) / seeds
+    everything = math.fsum(value**2 for row in rows for value in row)
+    scale = 100 * math.sqrt(len(sizes) / seeds) / images
+    parts = _crossed((of_seeds, of_groups, everything), (seeds, len(sizes)), 100 * (1 - mean / images), scale)
+    error_pct = parts.images_error_pct
+    freedom = len(sizes) - 1
+    if parts.error_pct > error_pct:
+        error_pct = parts.error_pct
+        freedom = min(parts.whole_freedom, freedom)
+    return _effective_bound_pct(mean, images, error_pct, freedom, float(images), confidence)
 
 
 def certifying(alpha: float) -> float:
@@ -201,13 +296,16 @@ def attempt_confidence(attempt: Attempt) -> float:
 def attempt_bound(attempt: Attempt, evidence: Record) -> float | None:
     """Return the lower bound, per cent, of the recorded seeds of an attempt; None below two seeds.
 
-    Before rules 3, Student's bound alone (``statistics.lower_bound``), which assumes normal seeds.
+    Before rules 3, Student's bound alone (``statistics.lower_bound``), which assumes normal seeds. Before rules 4, the
+    bound over seeds alone for grouped test images too.
     """
-    runs = [run for index in attempt.indices if (run := evidence.seed(index)) is not None]
+    runs = [run for run in evidence.seeds if run.index in attempt.indices]
     confidence = attempt_confidence(attempt)
-    if attempt.rules < 3:
+    if attempt.rules < 3 or not runs:
         return finite(statistics.lower_bound([run.accuracy_pct for run in runs], confidence))
-    return finite(lower_bound_pct([run.test_errors for run in runs], runs[0].test_size, confidence)) if runs else None
+    errors = {run.index: run.test_errors for run in runs}
+    groups = groups_of(evidence) if attempt.rules > 3 else _NO_GROUPS
+    return finite(_bound_pct(errors, runs[0].test_size, [*errors], confidence, groups))
 
 
 def ending(attempt: Attempt, evidence: Record) -> tuple[AttemptOutcome, float | None]:
@@ -281,21 +379,34 @@ def over_images(wrong: Sequence[Sequence[int]], images: int, group_sizes: Sequen
         return None
     errors = [len(missed) for missed in wrong]
     independent = independent_cases(group_sizes) if group_sizes else float(images)
-    if parts.error_pct:
-        share = statistics.mean(errors) / images
-        # The variance of a share among n independent images is estimated by p (1 - p) / (n - 1).
-        by_variance = share * (1 - share) / (parts.error_pct / 100) ** 2 + 1
-        quantiles = statistics.quantile(CONFIDENCE, images - 1) / statistics.quantile(CONFIDENCE, parts.whole_freedom)
-        independent = min(independent, by_variance * quantiles**2)
-    of_images = _exact_pct(statistics.mean(errors) * independent / images, independent, CONFIDENCE)
+    mean = statistics.mean(errors)
+    of_images = _effective_bound_pct(mean, images, parts.error_pct, parts.whole_freedom, independent, CONFIDENCE)
     return finite(max(0.0, min(of_images, lower_bound_pct(errors, images, CONFIDENCE))))
 
 
-def _exact_pct(errors: float, images: float, confidence: float) -> float:
-    # Clopper and Pearson's bound. Importing ``scipy.stats`` for the quantile of Beta would take four times as long.
+def _effective_bound_pct(
+    errors: float, images: int, error_pct: float, freedom: int, independent: float, confidence: float
+) -> float:
+    """Return Clopper and Pearson's bound for the effective number of images, at most ``independent``.
+
+    Args:
+        errors: Mean number of wrong images of a seed.
+        images: Number of images.
+        error_pct: Standard error of the mean accuracy, per cent, with ``freedom`` degrees of freedom.
+        independent: Largest effective number of images.
+        confidence: Confidence of the bound, between 0 and 1.
+    """
+    # Importing ``scipy.stats`` for the quantile of Beta would take four times as long.
     from scipy.special import betaincinv
 
-    return 100 * (1 - float(betaincinv(errors + 1, images - errors, confidence))) if errors < images else 0.0
+    if error_pct:
+        share = errors / images
+        # The variance of a share among n independent images is estimated by p (1 - p) / (n - 1).
+        by_variance = share * (1 - share) / (error_pct / 100) ** 2 + 1
+        quantiles = statistics.quantile(confidence, images - 1) / statistics.quantile(confidence, freedom)
+        independent = min(independent, by_variance * quantiles**2)
+    wrong = errors * independent / images
+    return 100 * (1 - float(betaincinv(wrong + 1, independent - wrong, confidence))) if wrong < independent else 0.0
 
 
 def is_futile(
@@ -393,15 +504,25 @@ def components(wrong: Sequence[Sequence[int]], images: int) -> _Components | Non
     missed = math.fsum((count / seeds - centre) ** 2 for count in of_image.values())
     of_images = (missed + (images - len(of_image)) * centre**2) * seeds
     # The squares of all answers sum to ``total``, because answers are 0 or 1.
-    rest = max(0.0, total - seeds * images * centre**2 - of_seeds - of_images)
-    degrees = seeds - 1, images - 1, (seeds - 1) * (images - 1)
+    sums = of_seeds, of_images, total - seeds * images * centre**2
+    return _crossed(sums, (seeds, images), 100 * (1 - centre), 100 / math.sqrt(seeds * images))
+
+
+def _crossed(sums: tuple[float, float, float], counts: tuple[int, int], mean_pct: float, scale: float) -> _Components:
+    """Return the components of a mean from the sums of squares of seeds, of images or groups, and of all answers.
+
+    The standard errors are ``scale`` times the roots of the mean squares. ``counts`` are the numbers of seeds and of
+    images or groups.
+    """
+    of_seeds, of_images, everything = sums
+    rest = max(0.0, everything - of_seeds - of_images)
+    degrees = counts[0] - 1, counts[1] - 1, (counts[0] - 1) * (counts[1] - 1)
     squares = [each / freedom for each, freedom in zip((of_seeds, of_images, rest), degrees, strict=True)]
     both = max(0.0, squares[0] + squares[1] - squares[2])
     spread = math.fsum(square**2 / freedom for square, freedom in zip(squares, degrees, strict=True))
-    scale = 100 / math.sqrt(seeds * images)
     return _Components(
-        seeds=seeds,
-        mean_pct=100 * (1 - centre),
+        seeds=counts[0],
+        mean_pct=mean_pct,
         seeds_error_pct=scale * math.sqrt(squares[0]),
         images_error_pct=scale * math.sqrt(squares[1]),
         error_pct=scale * math.sqrt(both),

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.datasets import dataset
+from harness.evidence import ledger
 from harness.evidence.bounds import Judgement, certifying, judgement_of, lower_bound_pct, unseen_failures_pct
 from harness.evidence.ledger import ALPHA, ALPHA_SHARE, FEWEST_SEEDS, Declaration
-from harness.evidence.record import Record
+from harness.evidence.record import Record, read_all
 from harness.system import statistics
 from harness.system.document import WrittenNetwork, document_of, documented, read_as
 from harness.system.errors import ContentError
-from harness.system.files import write_json
+from harness.system.files import Workspace, write_json
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, derive_seed
 from search_spaces.errors import SearchSpaceError
@@ -41,6 +42,7 @@ class Certificate:
             ``bounds.certifying(alpha)``.
         verdict: ``shown`` if the bound reaches the target, ``at the target`` if only the mean does, otherwise
             ``missed``.
+        declared_utc: Time of the declaration in the ledger; empty in certificates of earlier versions.
     """
 
     architecture: WrittenNetwork
@@ -59,6 +61,7 @@ class Certificate:
     mean_pct: float
     lower_bound_pct: float
     verdict: str
+    declared_utc: str = ""
 
     def save(self, path: str | Path) -> None:
         """Write the certificate as JSON; ``harness check`` recomputes the file."""
@@ -72,8 +75,8 @@ class Certificate:
             f"{self.test_size:,} test images, lower bound {self.lower_bound_pct:.3f} % at {level:g} %, "
             f"target {self.target_pct:g} %\n"
             f"{count} seeds cannot exclude failures of up to {unseen_failures_pct(count):.0f} % of the runs\n"
-            "stated, not recomputed: target, alpha and first seed index (fixed by a declaration); errors, size and "
-            "images of the test part; data hash; input shape"
+            "stated, not recomputed: network, recipe, input shape and classes; data hash, test size and test errors; "
+            "target, alpha, first seed index and time of the declaration"
         )
 
 
@@ -96,6 +99,7 @@ def certificate_of(record: Record, declared: Declaration) -> Certificate:
         seeds=tuple(run.seed for run in runs),
         test_errors=errors,
         alpha=declared.alpha,
+        declared_utc=declared.declared_utc,
         **_computed(errors, data.test_size, record.target_pct, declared.alpha),
     )
 
@@ -160,3 +164,35 @@ def check(path: Path) -> Certificate:
         if stated != value and not close:
             raise ContentError(f"{path}: {name}: stated {stated}, computed {value}")
     return certificate
+
+
+def is_declared(certificate: Certificate, path: Path, workspace: Workspace) -> bool:
+    """Return whether the ledger of a workspace contains the declaration of a certificate.
+
+    Raises:
+        ContentError: A stated value differs from the declaration, or from the record of the declared seeds.
+    """
+    subject = (certificate.hash, certificate.recipe.hash, certificate.declared_utc)
+    fault = ""
+    for declared in ledger.read(workspace.ledger).declarations:
+        if declared.alpha and (declared.hash, declared.recipe_hash, declared.declared_utc) == subject:
+            fault = _contradiction(certificate, declared, workspace)
+            if not fault:
+                return True
+    if fault:
+        raise ContentError(f"{path}: {fault}")
+    return False
+
+
+def _contradiction(certificate: Certificate, declared: Declaration, workspace: Workspace) -> str:
+    names = ("target_pct", "indices", "alpha", "data_hash", "test_size")
+    due: dict[str, Any] = {name: getattr(declared, name) for name in names}
+    for record in read_all(workspace.records):
+        if record.key == declared.key:
+            due["test_errors"] = tuple(run.test_errors for run in record.seeds if run.index in declared.indices)
+    for name, value in due.items():
+        stated = getattr(certificate, name)
+        # Declarations of earlier versions lack data hash and test size.
+        if value is not None and stated != value:
+            return f"{name}: stated {stated}, {value} in the declaration of {declared.declared_utc} or in the record"
+    return ""

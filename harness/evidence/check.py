@@ -157,8 +157,7 @@ def _ledger_faults(path: Path, records: Iterable[Record], memories: list[_Memory
     evidence_of = {evidence.key: evidence for evidence in records}
     yield from _attempt_faults(path, entered, evidence_of, memories)
     yield from _spending_faults(path, entered)
-    promises: list[Attempt | Declaration] = [*entered.attempts, *entered.declarations]
-    for promise in promises:
+    for promise in entered.promises:
         begun_utc = [run.started_utc for run in _seeds_of(promise, evidence_of)]
         if begun_utc and datetime.fromisoformat(min(begun_utc)) < datetime.fromisoformat(promise.declared_utc):
             yield f"{path}: seeds of {promise.hash}: declared {promise.declared_utc}, first run began {min(begun_utc)}"

@@ -20,19 +20,21 @@ from harness.data.datasets import DATASETS, dataset, dataset_of, known_task
 from harness.evidence import bounds, ledger, record
 from harness.evidence.bounds import Judgement
 from harness.evidence.ledger import Attempt, AttemptOutcome, Ledger
-from harness.evidence.record import Found, Record, SeedRun
+from harness.evidence.record import Record, SeedRun
 from harness.studies.log import read_state
 from harness.system import files, statistics
-from harness.system.document import WrittenNetwork, csv_text, documented, read_as, read_each, unguarded
+from harness.system.document import BRING_BACK, WrittenNetwork, csv_text, documented, read_as, read_each, unguarded
 from harness.system.errors import ContentError, reason
 from harness.system.files import Workspace
-from harness.training.result import PROTOCOL_VERSION, Purpose, Result, Status, finite
+from harness.training.result import PROTOCOL_VERSION, Environment, Purpose, Result, Status, finite
 from search_spaces.catalog import name_of
 from search_spaces.errors import SearchSpaceError
 from search_spaces.network import Architecture, Task, analyse
 from search_spaces.space import Metric, measured
 
 SCHEMA_VERSION = 3
+# Since then every verification is declared before its first run (commit e842376a); older seeds have no declaration.
+_DECLARED_SINCE_UTC = "2026-11-21T20:26:12+00:00"
 
 
 class Tier(StrEnum):
@@ -66,8 +68,9 @@ class LeaderboardRow:
     Attributes:
         stored_numbers: Number of parameters and BN statistics.
         mean_test_accuracy_pct: Mean over seeds, per cent; for a claim the claimed figure, explained in ``note``.
-        lower_bound_pct: One-sided lower bound over seeds that decides the tier, per cent, at ``confidence``: of the
-            certification for a certified row, otherwise of the verification (``bounds.deciding_bound_pct``).
+        lower_bound_pct: One-sided lower bound over seeds (for grouped test images over groups, too) that decides the
+            tier, per cent, at ``confidence``: of the certification for a certified row, otherwise of the verification
+            (``bounds.deciding_bound_pct``).
         lower_bound_images_pct: 99 % lower bound over seeds and images (``bounds.over_images``), per cent; decides
             nothing.
         seeds_at_target: Number of seeds whose own accuracy reaches the target; None if the test set was not read.
@@ -147,17 +150,11 @@ def cost_of(row: LeaderboardRow, minimise: Metric) -> int:
 
 
 class Survey(NamedTuple):
-    """Sources of the leaderboard: valid records, ranked rows, and the faults of documents that are left out.
-
-    Attributes:
-        damage: Faults of all documents.
-        study_damage: Faults of studies alone, which are not evidence.
-    """
+    """Sources of the leaderboard: valid records, ranked rows, and the faults of documents that are left out."""
 
     records: tuple[Record, ...]
     rows: tuple[LeaderboardRow, ...]
     damage: tuple[ContentError, ...]
-    study_damage: tuple[ContentError, ...] = ()
 
 
 def _columns_of_decision(evidence: Record, entered: Ledger) -> dict[str, Any]:
@@ -170,21 +167,44 @@ def _columns_of_decision(evidence: Record, entered: Ledger) -> dict[str, Any]:
                 "confidence": bounds.attempt_confidence(attempt),
                 "lower_bound_pct": bounds.attempt_bound(attempt, evidence),
             }
-    if not evidence.seeds:
+    if not evidence.seeds or undeclared(evidence, entered):
         return {"tier": Tier.MEASURED, "reached": False}
     errors = {run.index: run.test_errors for run in evidence.seeds}
     promised = entered.promised(evidence.key, errors)
     images = evidence.seeds[0].test_size
+    groups = bounds.groups_of(evidence)
     confidence = 1 - entered.look_alpha(evidence.key)
-    tier = _TIERS[bounds.judgement_of(errors, images, evidence.target_pct, promised, confidence=confidence)]
-    bound = bounds.deciding_bound_pct(errors, images, promised, confidence)
+    judgement = bounds.judgement_of(errors, images, evidence.target_pct, promised, confidence=confidence, groups=groups)
+    tier = _TIERS[judgement]
+    bound = bounds.deciding_bound_pct(errors, images, promised, confidence, groups=groups)
     stated = None if bound is None else confidence
     return {"tier": tier, "reached": tier in _REACHED, "confidence": stated, "lower_bound_pct": bound}
+
+
+def undeclared(evidence: Record, entered: Ledger) -> list[int]:
+    """Return the indices of the seeds whose declaration the ledger lacks; the row of such seeds is held back."""
+    declared = {index for item in entered.promises if item.key == evidence.key for index in item.indices}
+    return [run.index for run in evidence.seeds if run.index not in declared and run.started_utc > _DECLARED_SINCE_UTC]
+
+
+def tested_before(evidence: Record, records: Iterable[Record]) -> list[str]:
+    """Return the other data sets on which weights of a record had been tested before: the training images are equal."""
+    with_weights = [run for run in evidence.seeds if run.weights_sha256 is not None]
+    begun_utc: dict[str | None, str] = {run.weights_sha256: run.started_utc for run in with_weights}
+    names: set[str] = set()
+    for other in records:
+        if other.dataset != evidence.dataset:
+            names |= {other.dataset for run in other.seeds if run.started_utc < begun_utc.get(run.weights_sha256, "")}
+    return sorted(names)
 
 
 def row_of_record(evidence: Record, entered: Ledger = _NO_LEDGER) -> LeaderboardRow:
     """Return the row of a record; ``entered`` is the whole ledger."""
     at_target = [attempt for attempt in entered.attempts if attempt.key[2:4] == evidence.key[2:4]]
+    of_search = {}
+    if evidence.found is not None:
+        columns = ("validation_accuracy_pct", "validation_seeds", "search_seconds", "study")
+        of_search = {column: getattr(evidence.found, column) for column in columns}
     return LeaderboardRow(
         name=evidence.name or name_of(evidence.hash) or "",
         target_pct=evidence.target_pct,
@@ -199,7 +219,7 @@ def row_of_record(evidence: Record, entered: Ledger = _NO_LEDGER) -> Leaderboard
         **_columns_of(evidence.architecture, dataset(evidence.dataset).task),
         **_columns_of_decision(evidence, entered),
         **_columns_of_seeds(evidence.seeds, evidence.target_pct, dataset(evidence.dataset).test_group_sizes),
-        **_columns_of_search(evidence.found),
+        **of_search,
     )
 
 
@@ -221,19 +241,16 @@ def _columns_of_seeds(seeds: Sequence[SeedRun], target_pct: float, group_sizes: 
         "diverged": sum(run.status is Status.DIVERGED for run in seeds),
         "train_seconds": finite(statistics.mean([run.train_seconds for run in seeds])),
         "device": _joined(run.environment.device for run in seeds),
-        "commit": _joined(_commit(run.environment.commit, run.environment.dirty) for run in seeds),
+        "commit": _joined(_commit(run.environment) for run in seeds),
         "date_utc": max((run.started_utc for run in seeds), default=""),
     }
-
-
-def _columns_of_search(search: Found | None) -> dict[str, Any]:
-    columns = ("validation_accuracy_pct", "validation_seeds", "search_seconds", "study")
-    return {} if search is None else {column: getattr(search, column) for column in columns}
 
 
 def _notes_of(evidence: Record, entered: Ledger) -> Iterator[str]:
     if evidence.assumed:
         yield f"recipe fields assumed: {', '.join(evidence.assumed)}"
+    if warning := bounds.group_warning(dataset(evidence.dataset)):
+        yield warning
     subject = (evidence.hash, evidence.recipe_hash, evidence.dataset, evidence.protocol_version)
     for item in entered.registrations:
         if item.errors and item.subject == subject:
@@ -295,7 +312,7 @@ def pareto_front(rows: Iterable[_T], order: Callable[[_T], tuple[float, float, s
 
 def _searched_row(results: list[Result], target_pct: float) -> LeaderboardRow:
     first = results[0]
-    environment = first.environment
+    environments = [] if first.environment is None else [first.environment]
     return LeaderboardRow(
         name=name_of(first.hash) or "",
         tier=Tier.SEARCHED,
@@ -308,10 +325,10 @@ def _searched_row(results: list[Result], target_pct: float) -> LeaderboardRow:
         dataset=first.dataset,
         recipe=first.recipe_name,
         recipe_hash=first.recipe_hash,
-        device=environment.device if environment else "",
+        device=_joined(each.device for each in environments),
         **_columns_of(first.architecture, dataset_of(first.dataset, f"study {first.study}").task),
         study=first.study or "",
-        commit=_commit(environment.commit, environment.dirty) if environment else "",
+        commit=_joined(map(_commit, environments)),
         date_utc=max(result.started_utc for result in results),
         note="validation only",
         protocol_version=first.protocol_version,
@@ -319,7 +336,8 @@ def _searched_row(results: list[Result], target_pct: float) -> LeaderboardRow:
 
 
 def _validation_mean_pct(results: list[Result]) -> float:
-    return statistics.mean([result.validation_accuracy_pct or 0.0 for result in results])
+    accuracies = [result.validation_accuracy_pct for result in results]
+    return statistics.mean([each for each in accuracies if each is not None])
 
 
 @documented
@@ -399,16 +417,20 @@ def survey(workspace: Workspace) -> Survey:
             records.append(item)
         else:
             damage.append(ContentError(f"{workspace.ledger}: {fault}"))
-    rows = [row_of_record(item, entered) for item in records]
+    rows = []
+    for item in records:
+        rows.append(row_of_record(item, entered))
+        if indices := undeclared(item, entered):
+            seeds = ", ".join(map(str, indices))
+            fault = f"declaration of seeds {seeds} of {item.hash}: lacking; the row counts as measured"
+            damage.append(ContentError(f"{workspace.ledger}: {fault}", hint=BRING_BACK))
     rows += sound(read_claims, [folder / "claims.json" for folder in (files.SHIPPED / "records", workspace.records)])
-    before = len(damage)
     rows += sound(_rows_of_study, workspace.studies())
-    study_damage = tuple(damage[before:])
     rows += sound(_searched_elsewhere, [path for path in [shipped_table()] if path.exists()])
     first_rows: dict[Any, LeaderboardRow] = {}
     for row in rows:
         first_rows.setdefault(row.key, row)
-    return Survey(tuple(records), tuple(ranked(list(first_rows.values()))), tuple(damage), study_damage)
+    return Survey(tuple(records), tuple(ranked(list(first_rows.values()))), tuple(damage))
 
 
 def shipped_table() -> Path:
@@ -438,16 +460,9 @@ def _ledger_fault(evidence: Record, attempts: Iterable[Attempt]) -> str | None:
 
 
 def collect(workspace: Workspace) -> list[LeaderboardRow]:
-    """Return all rows of a workspace, ranked.
-
-    Rows of an unreadable study or of a missing data set are left out, with a single warning.
-
-    Raises:
-        ContentError: A record, a claim or a line of the ledger is damaged.
-    """
+    """Return all rows of a workspace, ranked; damaged documents are left out and reported once."""
     standings = survey(workspace)
-    record.report_damage(standings.study_damage)
-    record.raise_damage(fault for fault in standings.damage if fault not in standings.study_damage)
+    record.report_damage(standings.damage)
     return list(standings.rows)
 
 
@@ -470,7 +485,8 @@ def refresh(workspace: Workspace) -> list[LeaderboardRow]:
 
 
 def _order(row: LeaderboardRow) -> tuple[Any, ...]:
-    accuracy = row.mean_test_accuracy_pct if row.mean_test_accuracy_pct is not None else row.validation_accuracy_pct
+    accuracies = (row.mean_test_accuracy_pct, row.validation_accuracy_pct, 0.0)
+    accuracy = next(each for each in accuracies if each is not None)
     return (
         [*DATASETS, row.dataset].index(row.dataset),
         row.dataset,
@@ -478,15 +494,17 @@ def _order(row: LeaderboardRow) -> tuple[Any, ...]:
         not row.reached,
         list(Tier).index(row.tier),
         row.parameters,
-        -(accuracy or 0.0),
+        -accuracy,
         row.hash,
         row.recipe_hash,
         row.protocol_version,
     )
 
 
-def _commit(commit: str | None, dirty: bool | None) -> str:
-    return "" if commit is None else commit[:12] + ("+changes" if dirty else "")
+def _commit(environment: Environment) -> str:
+    if environment.commit is None:
+        return ""
+    return environment.commit[:12] + ("+changes" if environment.dirty else "")
 
 
 def _joined(words: Iterable[str]) -> str:

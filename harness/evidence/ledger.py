@@ -17,6 +17,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
 
+from harness.data.datasets import Dataset
+from harness.evidence.record import report_damage
 from harness.system import files
 from harness.system.document import BRING_BACK, documented, parse_json, read_as
 from harness.system.errors import ContentError
@@ -102,7 +104,7 @@ class Attempt(_Promise):
         alpha: Probability of a false success that the attempt spends; 0.01 before attempts had shares.
         rules: Version of the rules. 1: seeds were known beforehand, and each attempt spent 0.01. From 2 on: seeds
             depend on the commit of the declaration, and ``next_alpha`` is spent. From 3 on: the bound holds for skewed
-            seeds.
+            seeds. From 4 on: groups of test images count.
         lower_bound_pct: One-sided lower bound of the mean test accuracy (``bounds.attempt_bound``); None while open.
     """
 
@@ -138,11 +140,15 @@ class Declaration(_Promise):
 
     Attributes:
         alpha: Probability of a false success that a certificate of these seeds spends; 0 without a certificate.
+        data_hash: SHA-256 of the data set of a certificate; None without a certificate and in older lines.
+        test_size: Number of test images of a certificate; None as for ``data_hash``.
     """
 
     kind: Literal["verification"] = "verification"
     indices: tuple[int, ...]
     alpha: float = 0.0
+    data_hash: str | None = None
+    test_size: int | None = None
 
 
 @documented
@@ -217,7 +223,10 @@ class Ledger:
 
 
 def read(path: Path, damage: list[ContentError] | None = None, *, with_shipped: bool = True) -> Ledger:
-    """Return the entries of a ledger and of the shipped ledger; faults are added to ``damage`` or raised."""
+    """Return the entries of a ledger and of the shipped ledger.
+
+    Damaged lines are left out: added to ``damage``, or else reported once.
+    """
     attempts: dict[Attempt, Attempt] = {}
     evaluated: dict[Registration, Registration] = {}
     ledger = Ledger()
@@ -250,10 +259,10 @@ def read(path: Path, damage: list[ContentError] | None = None, *, with_shipped: 
                 elif entry.outcome not in (AttemptOutcome.OPEN, earlier.outcome):
                     stated = f"outcome of attempt {entry.number}: {entry.outcome} stated, {earlier.outcome} before"
                     faults.append(ContentError(f"{where}: {stated}"))
-    if damage is not None:
+    if damage is None:
+        report_damage(faults)
+    else:
         damage += faults
-    elif faults:
-        raise faults[0]
     ledger.attempts.extend(sorted(attempts.values(), key=lambda attempt: attempt.number))
     ledger.registrations.extend(evaluated.values())
     return ledger
@@ -274,30 +283,39 @@ def is_declaration(line: str, attempt: Attempt) -> bool:
         return False
 
 
-def next_alpha(spending: Iterable[Attempt | Declaration], dataset: str, test_sketch: Collection[str] = ()) -> float:
+def next_alpha(
+    spending: Iterable[Attempt | Declaration], dataset: str, test_sketch: Collection[str] = (), damaged: int = 0
+) -> float:
     """Return the probability that the next attempt on test images may spend, for any network, recipe and target.
 
     ``ALPHA_SHARE * (ALPHA - spent)``: 0.01 first, then 0.008, 0.0064, and so on, so that the sum stays below ``ALPHA``.
+    Each damaged line of the ledger (``damaged``) counts as an attempt.
     """
     spent = sum(item.alpha for item in spending if item.shares_images(dataset, test_sketch))
-    return max(0.0, round(ALPHA_SHARE * (ALPHA - spent), 9))
+    return _share_of(ALPHA - spent, damaged)
+
+
+def _share_of(left: float, damaged: int) -> float:
+    """Return the share of the remaining probability ``left`` that is due after an entry per damaged line."""
+    return max(0.0, round(ALPHA_SHARE * left * (1 - ALPHA_SHARE) ** damaged, 9))
 
 
 def next_look_alpha(path: Path, dataset: str, test_sketch: Collection[str] = ()) -> float:
     """Return the probability of a false verification that the next look of a workspace at test images spends.
 
-    ``ALPHA_SHARE * (LOOK_ALPHA - spent)``: 0.02 first, then 0.016, 0.0128, and so on. Shipped looks do not count;
-    docs/results.md corrects for their number.
+    ``ALPHA_SHARE * (LOOK_ALPHA - spent)``: 0.02 first, then 0.016, 0.0128, and so on. Each damaged line of the ledger
+    counts as a look. Shipped looks do not count; docs/results.md corrects for their number.
     """
     spent = 0.0
     rows: set[_Key] = set()
-    for item in read(path, [], with_shipped=False).promises:
+    damage: list[ContentError] = []
+    for item in read(path, damage, with_shipped=False).promises:
         if item.shares_images(dataset, test_sketch):
             # Older lines have no ``look_alpha``; the first line of a row spent the share that was due.
             due = 0.0 if item.key in rows else ALPHA_SHARE * (LOOK_ALPHA - spent)
             spent += due if item.look_alpha is None else item.look_alpha
             rows.add(item.key)
-    return max(0.0, round(ALPHA_SHARE * (LOOK_ALPHA - spent), 9))
+    return _share_of(LOOK_ALPHA - spent, len(damage))
 
 
 def confidence_of_next_look(path: Path, key: _Key) -> float:
@@ -312,17 +330,18 @@ def declare(
 ) -> Attempt:
     """Enter a new attempt and return the attempt, which counts from then on."""
     with files.locked(path.with_suffix(".lock")):
-        entered = read(path)
-        alpha = _alpha_left(entered, key[2], test_sketch)
-        number = max((attempt.number for attempt in entered.attempts), default=0) + 1
+        alpha = _alpha_left(path, key[2], test_sketch)
+        number = max((attempt.number for attempt in read(path).attempts), default=0) + 1
         row = _of(key, commit, test_sketch) | {"look_alpha": _look_alpha_of(path, key, test_sketch)}
-        attempt = Attempt(number=number, first_index=first_index, seeds=seeds, alpha=alpha, rules=3, **row)
+        attempt = Attempt(number=number, first_index=first_index, seeds=seeds, alpha=alpha, rules=4, **row)
         _append(path, attempt)
     return attempt
 
 
-def _alpha_left(entered: Ledger, dataset: str, test_sketch: Collection[str]) -> float:
-    alpha = next_alpha(entered.spending, dataset, test_sketch)
+def _alpha_left(path: Path, dataset: str, test_sketch: Collection[str]) -> float:
+    damage: list[ContentError] = []
+    entered = read(path, damage)
+    alpha = next_alpha(entered.spending, dataset, test_sketch, len(damage))
     if alpha <= 0:
         raise ContentError(f"certification attempts on {dataset} have spent the total error probability of {ALPHA:g}")
     return alpha
@@ -338,14 +357,19 @@ def declare_verification(
 
 
 def declare_certificate(
-    path: Path, key: _Key, indices: Iterable[int], commit: str | None = None, test_sketch: tuple[str, ...] = ()
+    path: Path,
+    key: _Key,
+    indices: Iterable[int],
+    commit: str | None = None,
+    test_sketch: tuple[str, ...] = (),
+    data: Dataset | None = None,
 ) -> Declaration:
     """Enter all seeds of a certificate and return the declaration, which spends ``next_alpha`` like an attempt."""
     with files.locked(path.with_suffix(".lock")):
-        alpha = _alpha_left(read(path), key[2], test_sketch)
-        look_alpha = _look_alpha_of(path, key, test_sketch)
-        row = _of(key, commit, test_sketch)
-        entry = Declaration(indices=tuple(indices), alpha=alpha, look_alpha=look_alpha, **row)
+        row = _of(key, commit, test_sketch) | {"look_alpha": _look_alpha_of(path, key, test_sketch)}
+        if data is not None:
+            row |= {"data_hash": data.sha256, "test_size": data.test_size}
+        entry = Declaration(indices=tuple(indices), alpha=_alpha_left(path, key[2], test_sketch), **row)
         _append(path, entry)
     return entry
 

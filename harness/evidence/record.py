@@ -19,7 +19,7 @@ from typing import Any, Literal
 from harness.data.datasets import Dataset, dataset_of, pixel_properties
 from harness.system import files
 from harness.system.document import BRING_BACK, WrittenNetwork, document_of, documented, parse_json, read_as, read_each
-from harness.system.errors import ContentError, MissingSubject, reason, typed
+from harness.system.errors import ContentError, reason, typed
 from harness.system.terminal import say_once
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import (
@@ -199,27 +199,19 @@ def _joined(evidence: Record, record: Record) -> Record:
 def read_all(own: Path, damage: list[ContentError] | None = None) -> list[Record]:
     """Return all records, the records in ``own`` joined with the shipped records, in the order of the file names.
 
-    Records of a missing data set are left out, with a single warning. Other faults are raised, or added to ``damage``.
+    Damaged records and records of a missing data set are left out: added to ``damage``, or else reported once.
     """
     by_name: dict[str, Record] = {}
     for folder in (files.SHIPPED / "records", own):
         records, faults = read_each(read, sorted(folder.glob("*-*.json")))
         if damage is None:
-            raise_damage(faults)
+            report_damage(faults)
         else:
             damage += faults
         for record in records:
             name = path_of(folder, record).name
             by_name[name] = _joined(by_name[name], record) if name in by_name else record
     return [by_name[name] for name in sorted(by_name)]
-
-
-def raise_damage(faults: Iterable[ContentError]) -> None:
-    """Raise the first fault that is not a missing data set; report each missing data set once."""
-    for fault in faults:
-        if not isinstance(fault, MissingSubject):
-            raise fault
-        report_damage([fault])
 
 
 def report_damage(faults: Iterable[ContentError]) -> None:
@@ -417,8 +409,11 @@ def _repeat_of(path: Path, evidence: Record, run: SeedRun) -> str | None:
     """Return the digest of a repeat of a seed with the recorded errors but other last bits; None without a repeat."""
     seed = {"seed_index": run.index, "recorded_sha256": run.weights_sha256}
     seed |= {name: getattr(evidence, name) for name in ("hash", "recipe_hash", "dataset")}
-    try:
-        lines = map(parse_json, files.log_text(path).splitlines())
-        return next((str(each["weights_sha256"]) for each in lines if seed.items() <= each.items()), None)
-    except (ValueError, AttributeError, KeyError) as error:
-        raise ContentError(f"{path}: a line is not a repeat: {reason(error)}", hint=BRING_BACK) from error
+    for line in files.log_text(path).splitlines():
+        try:
+            repeat = parse_json(line)
+            if seed.items() <= repeat.items():
+                return str(repeat["weights_sha256"])
+        except (ValueError, AttributeError, KeyError, TypeError) as error:
+            report_damage([ContentError(f"{path}: a line is not a repeat: {reason(error)}")])
+    return None

@@ -11,19 +11,20 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
-from itertools import chain, count, islice
+from itertools import chain
 from pathlib import Path
 
 from harness.data.datasets import dataset
 from harness.evidence import bounds, ledger, record
 from harness.evidence.check import declaring_commit
-from harness.evidence.leaderboard import LeaderboardRow, row_of_record
+from harness.evidence.leaderboard import LeaderboardRow, row_of_record, tested_before, undeclared
 from harness.evidence.ledger import Attempt, AttemptOutcome, Declaration
 from harness.evidence.record import Found, Record, SeedRun
 from harness.studies.config import owned
 from harness.system import files
-from harness.system.errors import ContentError, DataError, UsageError
+from harness.system.errors import ContentError, DataError, UsageError, typed
 from harness.system.files import Workspace
+from harness.system.terminal import say_once
 from harness.training import result
 from harness.training.executors.base import DataLocation, Event, ExecutorOf, Limits, run_all
 from harness.training.executors.processes import Processes
@@ -85,6 +86,10 @@ def _record_of(plan: Plan, workspace: Workspace) -> Record:
         seeds=(),
         found=plan.found,
     )
+    path = record.path_of(workspace.records, fresh)
+    if path.exists():
+        # ``read_all`` leaves a damaged record out, but the seeds of this record must not be run again.
+        record.read(path)
     evidence = next((each for each in record.read_all(workspace.records) if each.key == fresh.key), fresh)
     return replace(evidence, name=evidence.name or fresh.name, found=evidence.found or fresh.found)
 
@@ -120,7 +125,7 @@ class Verdict:
         contradicted: Whether the reruns are worse than the record allows (``bounds.is_worse``).
         row: Row of the leaderboard, computed from all seeds ever run.
         attempt: Certification attempt as ended; None without a certification.
-        is_held_back: Whether a declared seed of the row has not been run.
+        is_held_back: Whether a declared seed of the row has not been run, or the declaration of a seed is lacking.
     """
 
     record: Record
@@ -178,7 +183,8 @@ def declare_certificate(plan: Plan, workspace: Workspace, seeds: int) -> Declara
     first = _first_unused(evidence, workspace)
     indices = range(first, first + seeds)
     sketch = _test_sketch(plan, None)
-    return ledger.declare_certificate(workspace.ledger, evidence.key, indices, code_version()[0], sketch)
+    data = dataset(plan.dataset)
+    return ledger.declare_certificate(workspace.ledger, evidence.key, indices, code_version()[0], sketch, data)
 
 
 def _declarable(plan: Plan, workspace: Workspace) -> Record:
@@ -196,10 +202,11 @@ def _first_unused(evidence: Record, workspace: Workspace) -> int:
 
 def _indices(workspace: Workspace, is_meant: Callable[[Record | Attempt | Declaration], bool]) -> set[int]:
     """Return the seed indices that were run or declared for the rows selected by ``is_meant``."""
-    entered = ledger.read(workspace.ledger)
-    used = {run.index for item in record.read_all(workspace.records) if is_meant(item) for run in item.seeds}
-    entries: list[Attempt | Declaration] = [*entered.attempts, *entered.declarations]
-    for entry in entries:
+    used: set[int] = set()
+    for evidence in record.read_all(workspace.records):
+        if is_meant(evidence):
+            used.update(run.index for run in evidence.seeds)
+    for entry in ledger.read(workspace.ledger).promises:
         if is_meant(entry):
             used.update(entry.indices)
     return used
@@ -214,16 +221,20 @@ def due_indices(plan: Plan, workspace: Workspace, seeds: int) -> tuple[int, ...]
     """
     evidence = _record_of(plan, workspace)
     entered = ledger.read(workspace.ledger)
-    key = evidence.key
-    subject = (evidence.hash, evidence.recipe_hash, evidence.dataset)
     run_indices = {run.index for run in evidence.seeds}
-    declared = {index for item in entered.declarations if item.key == key for index in item.indices}
+    declared = {index for item in entered.declarations if item.key == evidence.key for index in item.indices}
     own = run_indices | declared
-    taken = _indices(workspace, lambda item: (item.hash, item.recipe_hash, item.dataset) == subject and item.key != key)
-    taken |= {index for item in entered.attempts if item.key == key for index in item.indices}
-    usable = (index for index in count(min(own, default=0)) if index in own or index not in taken)
-    indices = tuple(islice(usable, seeds))
-    return (*indices, *sorted(declared - run_indices - {*indices}))
+    # The first three parts of a key are network, recipe and data set.
+    excluded = _indices(workspace, lambda item: item.key[:3] == evidence.key[:3] and item.key != evidence.key)
+    excluded |= {index for item in entered.attempts if item.key == evidence.key for index in item.indices}
+    indices: list[int] = []
+    index = min(own, default=0)
+    while len(indices) < seeds:
+        if index in own or index not in excluded:
+            indices.append(index)
+        index += 1
+    not_run = sorted(declared - run_indices - {*indices})
+    return (*indices, *not_run)
 
 
 def _as_declared(plan: Plan, workspace: Workspace) -> Plan:
@@ -234,9 +245,10 @@ def _as_declared(plan: Plan, workspace: Workspace) -> Plan:
             hint="run the command with --declare-only, commit the declaration, and repeat without --declare-only",
         )
     if (beacon := declaring_commit(workspace, attempt)) is None:
+        publishing = typed("leaderboard", "--publish", "NETWORK")
         raise UsageError(
             f"attempt {attempt.number} is declared, but the declaration in {workspace.ledger} is not committed",
-            hint="run 'harness leaderboard --publish NETWORK' and 'git commit'; outside a clone, commit the ledger",
+            hint=f"run '{publishing}' and 'git commit'; outside a clone, commit the ledger",
         )
     # Rules 1: seeds without a beacon. Rules 2: seeds with a beacon. From rules 3 on, only the bound differs.
     return replace(plan, indices=tuple(attempt.indices), attempt=attempt, beacon=beacon if attempt.rules > 1 else None)
@@ -280,7 +292,11 @@ def run_seeds(
             plan = _as_declared(plan, workspace)
         evidence = _record_of(plan, workspace)
         _declare_fresh(plan, workspace, evidence, source.folder)
-        _sweep(workspace, evidence)
+        # Killed processes leave half-written files.
+        stem = record.path_of(workspace.records, evidence).stem
+        files.sweep(workspace.records, f"{stem}.json")
+        files.sweep(record.weights_path(workspace.records, evidence, 0).parent)
+        files.sweep(result.inspection_path(workspace.runs, stem, 0).parent)
         collector = _SeedCollector(plan, workspace, evidence, {run.index: run for run in evidence.seeds})
         collector.close_if_futile()
         waiting = [] if collector.ended_attempt else _jobs_of(plan, workspace, evidence)
@@ -311,14 +327,6 @@ def _declare_fresh(plan: Plan, workspace: Workspace, evidence: Record, folder: P
         ledger.declare_verification(workspace.ledger, evidence.key, fresh, code_version()[0], sketch)
 
 
-def _sweep(workspace: Workspace, evidence: Record) -> None:
-    # Killed processes leave half-written files.
-    stem = record.path_of(workspace.records, evidence).stem
-    files.sweep(workspace.records, f"{stem}.json")
-    files.sweep(record.weights_path(workspace.records, evidence, 0).parent)
-    files.sweep(result.inspection_path(workspace.runs, stem, 0).parent)
-
-
 @dataclass(slots=True)
 class _SeedCollector:
     """Collector that adds ended seeds to the record, and the end of a certification to the ledger.
@@ -339,12 +347,17 @@ class _SeedCollector:
     def take(self, seed_result: Result) -> None:
         """Enter the result of a seed, weights before the record that names the weights; end a futile attempt."""
         attempt = self.plan.attempt
-        run = record.seed_run(seed_result, attempt.number if attempt else None, self.plan.beacon)
+        number = None if attempt is None else attempt.number
+        run = record.seed_run(seed_result, number, self.plan.beacon)
         original = self.recorded.get(run.index)
         # Weights precede the record, so that all recorded weights exist. A rerun may replace lost weights.
         if original is None or run.weights_sha256 == original.weights_sha256:
             weights_file = _weights_file(_folder_of(self.plan, self.workspace), run.index)
-            _keep_weights(self.workspace, self.evidence, run.index, weights_file)
+            path = record.weights_path(self.workspace.records, self.evidence, run.index)
+            # Shipped weights are not copied.
+            is_own = record.kept_weights(self.workspace.records, self.evidence, run.index) in (None, path)
+            if is_own and weights_file.exists():
+                files.write_bytes(path, weights_file.read_bytes())
         if original is not None:
             self.repeated[run.index] = run
             return
@@ -408,14 +421,6 @@ def _weights_file(folder: Path, index: int) -> Path:
     return folder / f"seed-{index:04d}.safetensors"
 
 
-def _keep_weights(workspace: Workspace, evidence: Record, index: int, weights_file: Path) -> None:
-    """Copy the weights of a seed to the folder of the record, unless the weights are shipped."""
-    path = record.weights_path(workspace.records, evidence, index)
-    is_shipped = record.kept_weights(workspace.records, evidence, index) not in (None, path)
-    if weights_file.exists() and not is_shipped:
-        files.write_bytes(path, weights_file.read_bytes())
-
-
 def recorded_verdict(plan: Plan, workspace: Workspace) -> Verdict:
     """Return the verdict on the recorded seeds of a plan, without running any seed."""
     return _verdict_of(plan, workspace, _record_of(plan, workspace), {})
@@ -424,7 +429,9 @@ def recorded_verdict(plan: Plan, workspace: Workspace) -> Verdict:
 def _verdict_of(
     plan: Plan, workspace: Workspace, evidence: Record, repeated: Mapping[int, SeedRun], attempt: Attempt | None = None
 ) -> Verdict:
-    runs = [run for index in plan.indices if (run := repeated.get(index) or evidence.seed(index)) is not None]
+    of_index = {run.index: run for run in evidence.seeds}
+    of_index.update(repeated)
+    runs = tuple(of_index[index] for index in plan.indices if index in of_index)
     reruns = _reruns_of(evidence, repeated)
     contradicted = False
     # Equal weights contradict nothing. Different weights may, by the errors, on any machine.
@@ -434,9 +441,17 @@ def _verdict_of(
         contradicted = bounds.is_worse(repeated_errors, recorded_errors, evidence.seeds[0].test_size)
     entered = ledger.read(workspace.ledger)
     recorded = {run.index for run in evidence.seeds}
-    is_held_back = not recorded.issuperset(chain(*entered.promised(evidence.key, recorded)))
+    promised = entered.promised(evidence.key, recorded)
+    not_run = [index for indices in promised for index in indices if index not in recorded]
+    for name in tested_before(evidence, record.read_all(workspace.records)):
+        say_once(
+            f"equal weights of {evidence.hash} were tested on {name} before: {evidence.dataset} has the same training "
+            "images and other test images; if the test parts overlap, this verification counts as a further look",
+            "warning",
+        )
     row = row_of_record(evidence, entered)
-    return Verdict(evidence, row, tuple(runs), reruns, contradicted, attempt, is_held_back)
+    is_held_back = bool(not_run or undeclared(evidence, entered))
+    return Verdict(evidence, row, runs, reruns, contradicted, attempt, is_held_back)
 
 
 def _reruns_of(evidence: Record, repeated: Mapping[int, SeedRun]) -> tuple[Rerun, ...]:
@@ -444,9 +459,9 @@ def _reruns_of(evidence: Record, repeated: Mapping[int, SeedRun]) -> tuple[Rerun
     for index, run in sorted(repeated.items()):
         original = evidence.seed(index)
         assert original is not None, "a rerun is of a recorded seed"
-        # Different weights count only if equal bits were due.
-        same_bits = run.weights_sha256 == original.weights_sha256
-        identical = same_bits if same_bits or result.same_bits_due(run.environment, original.environment) else None
+        identical: bool | None = run.weights_sha256 == original.weights_sha256
+        if not identical and not result.same_bits_due(run.environment, original.environment):
+            identical = None
         reruns.append(Rerun(index, run.test_errors, original.test_errors, identical))
     return tuple(reruns)
 

@@ -396,7 +396,8 @@ class VerificationResult(Answer):
         if verdict.contradicted:
             lines.append("these seeds contradict the record: the accuracies are too low")
         if verdict.is_held_back:
-            lines.append("declared seeds of this row have not been run; the row is not verified before all have run")
+            lines.append("declared seeds of this row have not been run, or the ledger lacks the declaration of a seed")
+            lines.append("the row is held back: it is not verified before all declared seeds have run")
         if row.tier == "certified":
             unseen = unseen_failures_pct(row.seeds)
             lines.append(f"{row.seeds} seeds do not exclude a failure rate of up to {unseen:.0f} % of the runs")

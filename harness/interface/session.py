@@ -117,7 +117,7 @@ def run_search_with_progress(
 
     typed_options = _command_options(request, origins)
     config = plan.config
-    # Fail now, not at the end of the search, if the leaderboard cannot be read or a folder cannot be written.
+    # Report damaged evidence now, and fail now, not at the end of the search, if a folder cannot be written.
     collect(plan.workspace)
     for folder in (plan.workspace.root, plan.workspace.records, plan.folder):
         check_writable(folder)
@@ -241,6 +241,8 @@ def _command_options(request: SearchRequest, origins: Mapping[str, str]) -> dict
 
 def _say_begin(plan: SearchPlan, seconds_used: float | None) -> None:
     """Print the goal of a search; ``seconds_used`` is the time used by a resumed study, None for a new study."""
+    from harness.evidence.bounds import group_warning
+
     config = plan.config
     limit = "no time limit" if plan.effort.seconds is None else duration_text(plan.effort.seconds)
     used = "" if seconds_used is None else f", {duration_text(seconds_used)} used"
@@ -249,6 +251,8 @@ def _say_begin(plan: SearchPlan, seconds_used: float | None) -> None:
         f"target {config.target_pct:g} % on {plan.data.title} ({config.threshold_pct:.2f} % on "
         f"validation images); at most {config.bounds_text}; {limit}{used}"
     )
+    if warning := group_warning(plan.data):
+        say(warning, "warning")
 
 
 def _mirrored(plan: SearchPlan, storage: str | None) -> AbstractContextManager[Mirror | None]:

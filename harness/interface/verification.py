@@ -118,14 +118,17 @@ def run_verification(
 
     ``folder`` holds the data; None means the user's cache. ``executor_of`` None trains in processes of this machine.
     """
+    from harness.evidence.bounds import group_warning
     from harness.evidence.verify import run_seeds
     from harness.training.executors.base import DataLocation, Limits
     from harness.training.executors.processes import Processes
     from harness.training.progress import Reporter
 
+    spec = datasets.dataset(plan.dataset)
+    if warning := group_warning(spec):
+        say(warning, "warning")
     # The seeds of a certification are known only from the declaration, in ``run_seeds``.
     if not plan.certify:
-        spec = datasets.dataset(plan.dataset)
         say(
             f"{counted(len(plan.indices), 'seed')} of {plan.architecture.hash}, each trained with {plan.recipe.name} "
             f"on all {spec.train_size + spec.validation_size:,} training images of {spec.title}, then tested on the "

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from harness.data.datasets import AUTO, Dataset, asked_for
-from harness.data.training_images import load
+from harness.data.training_images import image_digests, load
 from harness.evidence.bounds import ErrorRatio, error_ratio_of
 from harness.searching.augmentation import CHOICES, choose
 from harness.searching.optuna_sampler import sampler_name
@@ -29,7 +29,14 @@ from harness.searching.resolve import (
     upper_bounds,
 )
 from harness.searching.start_networks import networks_of, suitable
-from harness.searching.surrogate.past import PastTraining, alike, past_trainings, read_prior, shipped_sha256
+from harness.searching.surrogate.past import (
+    PastTraining,
+    alike,
+    past_trainings,
+    read_prior,
+    sets_with_images,
+    shipped_sha256,
+)
 from harness.searching.time_budget import Effort, pace_of, step_work
 from harness.studies.candidate import CONFIDENCE, CONFIRM_SEEDS, MOST_SEEDS, needed_share
 from harness.studies.config import StudyConfig, check_config, config_document, read_config
@@ -145,7 +152,8 @@ def plan_search(
     with busy("reading past runs"):
         past = read_prior(folder)
         if past is None:
-            past, left_out = past_trainings(config.prior, workspace, config.dataset, config.data_hash)
+            same_images = sets_with_images(image_digests(images.train_images.numpy()))
+            past, left_out = past_trainings(config.prior, workspace, config.dataset, config.data_hash, same_images)
     options = options_of(type(request))
     keys = {name: options[name].origin for name in origins}
     return SearchPlan(

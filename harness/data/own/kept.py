@@ -374,12 +374,12 @@ def _store(source: Source, options: SourceOptions) -> Dataset:
     remarks = _remarks(source, table, scaled)
     duplicates = _duplicates(table, scaled.pixel_digests)
     table.numbers.clear()
-    train, test, group_sizes = _parts_to_write(table, scaled, fold, is_used, balanced=options.balanced)
+    train, test, groups = _parts_to_write(table, scaled, fold, is_used, balanced=options.balanced)
     # The parts hold copies of the pixels; free the original to save memory.
     del scaled
     if surplus := len(table.part) - len(train["labels"]) - len(test["labels"]):
         remarks.append(f"left out: {counted(surplus, 'surplus image')} of larger classes")
-    facts = [classes, low.tolist(), high.tolist(), overlap, options.balanced, *map(list, filter(None, group_sizes))]
+    facts = [classes, low.tolist(), high.tolist(), overlap, options.balanced, *map(list, filter(None, groups[:2]))]
     digest = content_digest(facts, [*train.values(), *test.values()])
     mean, deviation = _statistics(train["pixels"], source.name)
     channels, rows, columns = train["pixels"].shape[1:]
@@ -396,8 +396,9 @@ def _store(source: Source, options: SourceOptions) -> Dataset:
         train_size=len(train["labels"]) - validation_size,
         validation_size=validation_size,
         test_size=len(test["labels"]),
-        validation_group_sizes=group_sizes[0],
-        test_group_sizes=group_sizes[1],
+        validation_group_sizes=groups[0],
+        test_group_sizes=groups[1],
+        test_groups=groups[2],
         class_names=tuple(classes),
         sha256=digest,
         folds=folds,
@@ -521,28 +522,30 @@ def _turns(table: _ImageTable, scaled: _Scaled, *, balanced: bool) -> tuple[Arra
 
 def _parts_to_write(
     table: _ImageTable, scaled: _Scaled, fold: Array, is_used: Array, *, balanced: bool
-) -> tuple[dict[str, Array], dict[str, Array], tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Return the arrays of the training and validation images, the arrays of the test images, and the group sizes.
+) -> tuple[dict[str, Array], dict[str, Array], tuple[tuple[int, ...], ...]]:
+    """Return the arrays of the training and validation images, the arrays of the test images, and the groups.
 
-    The group sizes are the sizes of the validation groups and of the test groups, empty without groups.
+    The groups are the sizes of the validation groups, the sizes of the test groups, and the index of the group of each
+    test image, all empty without groups.
     """
     not_test, test = np.flatnonzero(~scaled.is_test), np.flatnonzero(scaled.is_test)
     labels = table.labels[not_test]
     if balanced:
         test = test[divisions.evened(table.labels[test], np.arange(len(test)), int(table.labels.max()) + 1)]
     pixels = scaled.pixels[not_test[is_used]]
-    group_sizes: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+    groups: tuple[tuple[int, ...], ...] = ((), (), ())
     if table.groups is not None:
         validating = not_test[is_used][fold[is_used] == 0]
-        group_sizes = (_sizes(table.groups[validating]), _sizes(table.groups[test]))
+        of_image = np.unique(table.groups[test], return_inverse=True)[1]
+        groups = (_sizes(table.groups[validating]), _sizes(of_image), tuple(of_image.tolist()))
     return (
         {"pixels": pixels, "labels": labels[is_used].astype("<i8"), "fold": fold[is_used]},
         {"pixels": scaled.pixels[test], "labels": table.labels[test].astype("<i8")},
-        group_sizes,
+        groups,
     )
 
 
-def _sizes(groups: Array) -> tuple[int, ...]:
+def _sizes(groups: Any) -> tuple[int, ...]:
     return tuple(np.unique(groups, return_counts=True)[1].tolist())
 
 
@@ -605,6 +608,8 @@ def check_facts(spec: Dataset) -> None:
             "folds": folds,
             "test_size": len(test["labels"]),
         }
+    if spec.test_groups:
+        due["test_group_sizes"] = _sizes(spec.test_groups)
     for name, value in due.items():
         if getattr(spec, name) != value:
             raise DataError(f"{folder / 'data.json'}: {name}: {getattr(spec, name)} stated, {value} computed")
@@ -647,7 +652,10 @@ def _write(spec: Dataset, *parts: Mapping[str, Array]) -> Dataset:
     else:
         # The fields that are not compared describe the source, whose name or order may have changed.
         source_facts = {item.name: getattr(spec, item.name) for item in fields(spec) if not item.compare}
-        spec = replace(dataset(spec.name), **source_facts)
+        stored = dataset(spec.name)
+        # Equal images may be read with other groups of the same sizes; the groups read first decide.
+        source_facts["test_groups"] = stored.test_groups or spec.test_groups
+        spec = replace(stored, **source_facts)
     files["data.json"] = json_text(document_of(spec)).encode()
     if is_new or read_bytes(folder / "data.json") != files["data.json"]:
         write_together({folder / file: content for file, content in files.items()})

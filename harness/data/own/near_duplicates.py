@@ -6,7 +6,6 @@ of each candidate pair are then compared.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -93,13 +92,12 @@ def _near_rows(tree: Any, features: Array, rows: Array, count: int) -> tuple[Arr
     firsts, columns = np.nonzero(neighbours < len(features))
     pairs = np.stack([rows[firsts], neighbours[firsts, columns]], axis=1)
     pairs = np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0)
-    distances = [((features[pairs[block, 0]] - features[pairs[block, 1]]) ** 2).sum(1) for block in _slices(len(pairs))]
+    distances = [
+        ((features[pairs[block, 0]] - features[pairs[block, 1]]) ** 2).sum(1)
+        for block in chunks(len(pairs), features.shape[1])
+    ]
     close: Array = pairs[np.concatenate(distances) <= radius**2] if distances else pairs
     return close, neighbours[:, -1] < len(features)
-
-
-def _slices(count: int) -> Iterator[slice]:
-    yield from (slice(start, start + _ROWS) for start in range(0, count, _ROWS))
 
 
 def _features(images: Array) -> Array:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from importlib import resources
@@ -42,6 +43,7 @@ _FREE_FIELDS = ("epochs", "batch_size", "augmented_share", "learning_rate", "pre
 # Augmentation is chosen per data set, so these fields may differ for trainings on other data sets.
 _MOVES = ("rotation_degrees", "shift_pixels", "scale", "shear")
 _FILE = "prior.csv"
+_SKETCHES = "trained-images.json"  # smallest digests of the training images, by data set of the package's trainings
 _NUMBERS = dict(epochs=int, batch_size=int, augmented_share=float, learning_rate=float, errors=float, runs=int)
 _COLUMNS = ("architecture", *_NUMBERS, "form", "source")
 _ORIGIN_COLUMNS = ("dataset", "input_shape", "classes", "images", "validation_images")
@@ -49,7 +51,6 @@ _ORIGIN_COLUMNS = ("dataset", "input_shape", "classes", "images", "validation_im
 _MOST_OF_A_SET = 200
 # Smallest number of trainings from which shift and stretch of a data set can be fitted.
 _LEAST_OF_A_SET = 20
-_ELSEWHERE = "elsewhere"
 _REINSTALL = "reinstall the package"
 # Cached: a new study reads the shipped trainings from the package and again from prior.csv.
 _parsed = lru_cache(maxsize=5_000)(parse_notation)
@@ -111,7 +112,7 @@ def comparable(recipe: Recipe, free_fields: Iterable[str] = _FREE_FIELDS) -> boo
 
 
 def past_trainings(
-    prior: str, workspace: Workspace, dataset: str, data_hash: str
+    prior: str, workspace: Workspace, dataset: str, data_hash: str, same_images: frozenset[str] = frozenset()
 ) -> tuple[tuple[PastTraining, ...], list[ContentError]]:
     """Return the prior observations of a search, and the errors of studies that could not be read.
 
@@ -122,16 +123,27 @@ def past_trainings(
         workspace: Root of the user's studies.
         dataset: Name of the data set.
         data_hash: Hash of the images.
+        same_images: Data sets whose shipped trainings are left out (``sets_with_images``).
     """
-    if prior != "own":
-        return (shipped(dataset) if prior == "shipped" else ()), []
+    if prior == "none":
+        return (), []
+    of_package = shipped(dataset, same_images)
+    if prior == "shipped":
+        return of_package, []
     studies, damage = read_each(lambda folder: _past_study(folder, dataset, data_hash), workspace.studies())
     # Two studies with equal seeds may contain the same run of a network: count the run once.
     runs = {(key, run.hash, run.recipe_hash, run.seed): (origin, run) for key, origin, of in studies for run in of}
     equal: dict[tuple[str, str, str], list[tuple[Origin | None, Result]]] = defaultdict(list)
     for (key, hash_, recipe_hash, _), pair in runs.items():
         equal[key, hash_, recipe_hash].append(pair)
-    return (*shipped(dataset), *map(_training_of, equal.values())), damage
+    own = []
+    for pairs in equal.values():
+        errors = mean([run.validated.wrong * IMAGES / run.validated.images for _, run in pairs])
+        source = " ".join(sorted({run.study for _, run in pairs if run.study}))
+        origin, run = pairs[0]
+        training = PastTraining.of(run.architecture, run.recipe, errors, len(pairs), source)
+        own.append(replace(training, origin=origin))
+    return (*of_package, *own), damage
 
 
 def _past_study(folder: Path, name: str, data_hash: str) -> tuple[str, Origin | None, list[Result]]:
@@ -147,30 +159,38 @@ def _past_study(folder: Path, name: str, data_hash: str) -> tuple[str, Origin | 
     return f"{config.dataset} {config.data_hash}", origin, runs
 
 
-def _training_of(runs: Sequence[tuple[Origin | None, Result]]) -> PastTraining:
-    """Return the average of equal trainings with different seeds."""
-    errors = mean([run.validated.wrong * IMAGES / run.validated.images for _, run in runs])
-    source = " ".join(sorted({run.study for _, run in runs if run.study}))
-    origin, run = runs[0]
-    return replace(PastTraining.of(run.architecture, run.recipe, errors, len(runs), source), origin=origin)
-
-
 @cache
-def shipped(name: str) -> tuple[PastTraining, ...]:
+def shipped(name: str, same_images: frozenset[str] = frozenset()) -> tuple[PastTraining, ...]:
     """Return the package's trainings on a data set; if there are none, the trainings on other data sets."""
-    path = _packaged(name)
-    return _read(path, _REINSTALL) if path.is_file() else elsewhere(name)
+    path = _packaged(f"trainings-{name}.csv")
+    return _read(path, _REINSTALL) if path.is_file() else elsewhere(name, same_images)
 
 
 @cache
-def elsewhere(name: str) -> tuple[PastTraining, ...]:
-    """Return the package's trainings on all data sets but ``name``."""
-    mnist = [replace(each, origin=Origin.of(dataset("mnist"))) for each in _read(_packaged("mnist"), _REINSTALL)]
+def elsewhere(name: str, same_images: frozenset[str] = frozenset()) -> tuple[PastTraining, ...]:
+    """Return the package's trainings on all data sets but ``name`` and those of ``same_images``."""
+    mnist = [
+        replace(each, origin=Origin.of(dataset("mnist")))
+        for each in _read(_packaged("trainings-mnist.csv"), _REINSTALL)
+    ]
     sets: dict[str, list[PastTraining]] = defaultdict(list)
-    for training in (*mnist, *_read(_packaged(_ELSEWHERE), _REINSTALL)):
-        if training.origin is not None and training.origin.dataset != name:
+    for training in (*mnist, *_read(_packaged("trainings-elsewhere.csv"), _REINSTALL)):
+        if training.origin is not None and training.origin.dataset not in {name, *same_images}:
             sets[training.origin.dataset].append(training)
     return tuple(training for trainings in sets.values() for training in _thinned(trainings))
+
+
+def sets_with_images(digests: Set[str]) -> frozenset[str]:
+    """Return the data sets of the package's trainings with training images in common.
+
+    Of each data set the 256 smallest digests are stored. A common share ``s`` of its images is overlooked with
+    probability ``(1 - s)^256`` (MinHash: Broder, "On the resemblance and containment of documents", 1997).
+
+    Args:
+        digests: Digests of the training images (``harness.data.training_images.image_digests``).
+    """
+    sketches = json.loads(_packaged(_SKETCHES).read_text(encoding="utf-8"))
+    return frozenset(name for name, sketch in sketches.items() if not digests.isdisjoint(sketch))
 
 
 def _thinned(trainings: Sequence[PastTraining]) -> list[PastTraining]:
@@ -184,7 +204,7 @@ def shipped_sha256(name: str) -> str:
 
 
 def _packaged(name: str) -> Traversable:
-    return resources.files("harness.searching") / f"trainings-{name}.csv"
+    return resources.files("harness.searching") / name
 
 
 def write_prior(folder: Path, trainings: Iterable[PastTraining]) -> None:

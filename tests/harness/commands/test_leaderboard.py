@@ -11,8 +11,7 @@ import pytest
 
 from harness.cli import run
 from harness.evidence import record
-from harness.evidence.leaderboard import refresh
-from harness.system.errors import ContentError
+from harness.evidence.leaderboard import read, refresh
 from harness.system.files import Workspace
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network
@@ -184,13 +183,32 @@ def test_a_damaged_record_is_named_and_left_out(
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_nothing_is_left_out_of_the_table_that_is_written(damage: Callable[[Path], None], board: Path):
-    place = Workspace(board)
-    refresh(place)
-    before = place.leaderboard.read_bytes()
-    damage(next(place.records.glob("*kmnist*")))
+def test_a_damaged_record_takes_only_its_row_away_and_is_not_published(damage: Callable[[Path], None], board: Path):
+    home = Workspace(board)
+    rows = refresh(home)
+    damage(next(home.records.glob("*kmnist*")))
 
-    with pytest.raises(ContentError):
-        refresh(place)
-    assert place.leaderboard.read_bytes() == before
+    assert refresh(home) == read(home.leaderboard) == [row for row in rows if row.dataset != "kmnist"]
     assert run(["leaderboard", "--publish", network_of_width(9)]) == 4
+
+
+@pytest.mark.parametrize(
+    "command", ["leaderboard --all", "explain {0}", "report --all", "studies --json", "evaluate {0}"]
+)
+def test_a_damaged_record_and_a_damaged_line_stop_no_command_and_are_reported_once(
+    command: str, board: Path, capsys: pytest.CaptureFixture[str]
+):
+    home = Workspace(board)
+    sound = next(path for path in home.records.glob("*.json") if path.name.count("-mnist-99_4"))
+    damaged = next(home.records.glob("*kmnist*"))
+    damaged.write_text("[]", encoding="utf-8")
+    home.ledger.write_text("{\n", encoding="utf-8")
+
+    code = run(command.format(sound.name.split("-")[0]).split())
+    errors = plain(capsys.readouterr().err)
+
+    # The seeds of the sound record have no weights to evaluate.
+    assert code == (4 if command.startswith("evaluate") else 0)
+    assert errors.count(damaged.name) <= 1
+    assert errors.count("ledger.jsonl, line 1: ") <= 1
+    assert "left out: " in errors or command.startswith("studies")

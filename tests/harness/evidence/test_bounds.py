@@ -161,6 +161,61 @@ def test_images_of_groups_are_no_more_cases_than_there_are_groups():
     assert grouped < ungrouped
 
 
+# Groups ------------------------------------------------------------------------------------------
+
+
+def by_korn_and_graubard(share: float, error: float, freedom: int, images: int, confidence: float) -> float:
+    """SciPy's bound for the effective number of images, per cent."""
+    cases = share * (1 - share) / error**2 + 1
+    cases *= (stats.t.ppf(confidence, images - 1) / stats.t.ppf(confidence, freedom)) ** 2
+    cases = min(cases, images)
+    return 100 * (1 - stats.beta.ppf(confidence, share * cases + 1, cases * (1 - share)))
+
+
+@pytest.mark.parametrize("confidence", [0.98, 0.9975])
+def test_seeds_that_agree_leave_the_standard_error_between_groups(confidence: float):
+    # Equal groups: the cluster-robust error is the standard error of the mean of the group accuracies.
+    errors = [0, 1, 0, 12, 3, 0, 2]
+    error = stats.sem([wrong / 90 for wrong in errors])
+
+    bound = bounds.over_groups_pct([errors] * 6, [90] * 7, confidence)
+
+    assert bound == pytest.approx(by_korn_and_graubard(18 / 630, error, 6, 630, confidence))
+    assert bound < bounds.lower_bound_pct([18] * 6, 630, confidence)
+
+
+def test_groups_of_different_sizes_and_seeds_that_differ_both_count():
+    # The linearised values of the ratio, and their two-way analysis of variance from the residuals themselves.
+    source = np.random.default_rng(3)
+    sizes = np.array([20, 35, 50, 80, 41, 33, 60, 25])
+    hard = source.beta(2, 18, len(sizes))
+    luck = np.array([0.4, 0.7, 1.0, 1.3, 1.6, 1.9])
+    errors = source.binomial(sizes, np.outer(luck, hard))
+    share = errors.sum() / (6 * sizes.sum())
+    of_seeds, of_groups, rest = squares(errors - share * sizes)
+    assert of_seeds > rest
+    both = of_seeds + of_groups - rest
+    freedom = int(both**2 / (of_seeds**2 / 5 + of_groups**2 / 7 + rest**2 / 35))
+    error = math.sqrt(both * len(sizes) / 6) / sizes.sum()
+
+    bound = bounds.over_groups_pct(errors.tolist(), sizes.tolist(), 0.98)
+
+    assert bound == pytest.approx(by_korn_and_graubard(share, error, min(freedom, 7), int(sizes.sum()), 0.98))
+
+
+def test_errors_in_few_groups_reach_a_target_but_do_not_prove_it():
+    sizes = [90] * 7
+    spread, gathered = [1] * 7, [7, 0, 0, 0, 0, 0, 0]
+
+    def judged(errors: list[int]) -> Judgement:
+        groups = bounds.Groups(sizes, dict.fromkeys(range(6), errors))
+        return bounds.judgement_of(dict.fromkeys(range(6), 7), 630, 97.0, [range(6)], groups=groups)
+
+    assert bounds.judgement_of(dict.fromkeys(range(6), 7), 630, 97.0, [range(6)]) is Judgement.PROVEN
+    assert (judged(spread), judged(gathered)) == (Judgement.PROVEN, Judgement.REACHED)
+    assert bounds.over_groups_pct([[0]] * 6, [90], 0.98) == -math.inf
+
+
 @pytest.mark.parametrize("images", [40, 300])
 @pytest.mark.parametrize("hard_share", [0.02, 0.2])
 def test_the_bound_over_images_holds_where_hardly_any_is_ever_wrong(images: int, hard_share: float):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.evidence.certificate import Certificate, check
+from harness.cli import run
+from harness.data.datasets import dataset
+from harness.evidence import ledger, record
+from harness.evidence.certificate import Certificate, _computed, certificate_of, check, is_declared
 from harness.system.errors import ContentError
+from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, derive_seed
 from search_spaces.network import Task
 from search_spaces.notation import parse_network
+from tests.factories import make_record
 
 NETWORK = "conv3x3(4) bn relu | gap | linear(2)"
 
@@ -88,6 +94,48 @@ def test_what_does_not_follow_is_refused(forged: dict[str, Any], tmp_path: Path)
 
     with pytest.raises(ContentError):
         check(path)
+
+
+@pytest.fixture
+def declared(workspace: Path) -> tuple[Certificate, Workspace]:
+    """A certificate whose declaration and record are in the workspace."""
+    home = Workspace(workspace)
+    evidence = make_record([50 + index % 3 for index in range(20)])
+    mnist = dataset("mnist")
+    entry = ledger.declare_certificate(home.ledger, evidence.key, range(20), data=replace(mnist, sha256="0" * 64))
+    record.write(home.records, evidence)
+    return replace(certificate_of(evidence, entry), data_hash="0" * 64), home
+
+
+@pytest.mark.parametrize(
+    ("forged", "name"),
+    [
+        ({"target_pct": 99.0}, "target_pct"),
+        ({"test_size": 100_000}, "test_size"),
+        ({"alpha": 0.005}, "alpha"),
+        ({"data_hash": "1" * 64}, "data_hash"),
+        ({"indices": tuple(range(5, 25))}, "indices"),
+        ({"test_errors": (40,) * 20}, "test_errors"),
+    ],
+)
+def test_stated_values_are_those_of_the_declaration(
+    forged: dict[str, Any], name: str, declared: tuple[Certificate, Workspace], tmp_path: Path
+):
+    honest, home = declared
+    path = tmp_path / "certificate.json"
+    forgery = replace(honest, **forged)
+    # Everything that follows from the forged values is computed anew, so the file alone is consistent.
+    seeds = tuple(derive_seed(honest.hash, honest.recipe.hash, Purpose.VERIFY, index) for index in forgery.indices)
+    values = _computed(forgery.test_errors, forgery.test_size, forgery.target_pct, forgery.alpha)
+    forgery = replace(forgery, seeds=seeds, **values)
+    forgery.save(path)
+
+    assert is_declared(honest, path, home)
+    assert check(path) == forgery
+    with pytest.raises(ContentError, match=name):
+        is_declared(forgery, path, home)
+    assert run(["check", str(path)]) == 4
+    assert not is_declared(honest, path, Workspace(tmp_path / "elsewhere"))
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 19])

@@ -21,6 +21,7 @@ from harness.evidence import bounds, leaderboard, ledger, record
 from harness.evidence.check import faults, publish
 from harness.evidence.leaderboard import SCHEMA_VERSION, LeaderboardRow, Tier, read, read_claims, to_csv
 from harness.evidence.ledger import AttemptOutcome
+from harness.evidence.record import Record
 from harness.studies import config as study
 from harness.system import files
 from harness.system.errors import ContentError, UsageError
@@ -374,8 +375,7 @@ def test_a_torn_ledger_costs_a_row_its_certificate_and_no_more(place: Workspace)
     assert [(row.hash, row.tier) for row in survey.rows] == [(made.hash, Tier.VERIFIED), (other.hash, Tier.MEASURED)]
     [damage] = survey.damage
     assert f"{place.ledger}, line 2: " in damage.message
-    with pytest.raises(ContentError):
-        leaderboard.refresh(place)
+    assert leaderboard.refresh(place) == list(survey.rows)
 
 
 @pytest.mark.parametrize(
@@ -406,12 +406,52 @@ def test_seeds_of_an_attempt_that_the_ledger_lacks_are_not_ranked(left: str, pla
 
     assert [*survey.rows, *survey.records] == []
     assert "attempt 1: lacking" in survey.damage[0].message
-    with pytest.raises(ContentError):
-        leaderboard.collect(place)
+    assert leaderboard.collect(place) == []
 
     place.ledger.unlink(missing_ok=True)
     ledger.declare(place.ledger, evidence.key, 0, 20)
     assert len(leaderboard.survey(place).rows) == 1
+
+
+def test_a_row_whose_declaration_is_gone_is_held_back_and_reported_once(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+):
+    home = Workspace(workspace)
+    draft = make_record([50] * 6)
+    since = [replace(run, started_utc=f"2026-11-25T08:00:0{run.index}+00:00") for run in draft.seeds]
+    evidence = replace(draft, seeds=tuple(since))
+    record.write(home.records, evidence)
+    ledger.declare_verification(home.ledger, evidence.key, range(6))
+    [declared] = leaderboard.collect(home)
+    home.ledger.unlink()
+
+    [row] = leaderboard.collect(home)
+    leaderboard.refresh(home)
+
+    assert (declared.tier, declared.reached) == (Tier.VERIFIED, True)
+    assert (row.tier, row.reached, row.seeds) == (Tier.MEASURED, False, 6)
+    [warning] = capsys.readouterr().err.splitlines()
+    assert str(home.ledger) in warning
+    assert evidence.hash in warning
+    # Seeds from the time before declarations have none.
+    record.write(home.records, make_record([50] * 6, network_of_width(5)))
+    assert [each.tier for each in leaderboard.survey(home).rows] == [Tier.VERIFIED, Tier.MEASURED]
+
+
+def test_weights_that_were_tested_on_an_earlier_test_part_are_recognised():
+    def of(dataset: str, minute: int, *weights: str | None) -> Record:
+        draft = make_record([50] * len(weights), dataset=dataset)
+        pairs = zip(draft.seeds, weights, strict=True)
+        begun = f"2026-11-20T08:{minute:02d}:00+00:00"
+        return replace(draft, seeds=tuple(replace(run, weights_sha256=sha, started_utc=begun) for run, sha in pairs))
+
+    first = of("mnist", 0, "a", "b")
+    edited = of("kmnist", 9, "c", "b")
+    other = of("fashion-mnist", 9, "d", None)
+    records = [first, edited, other, of("mnist-5k", 9, None, "e")]
+
+    assert leaderboard.tested_before(edited, records) == ["mnist"]
+    assert [leaderboard.tested_before(each, records) for each in (first, other)] == [[], []]
 
 
 # The table -------------------------------------------------------------------------------------------

