@@ -247,9 +247,9 @@ def is_spent(effort: Effort, events: list[Entry[Event]]) -> bool:
     if not isinstance(last := next(ends, None), SessionEnded):
         return False
     if last.reason is EndReason.TRIALS:
-        return effort.trials is not None and effort.trials <= (last.trials or 0)
-    if last.reason is EndReason.EXHAUSTED and last.seconds is None:
-        return True
+        return effort.trials is not None and last.trials is not None and effort.trials <= last.trials
+    if last.seconds is None:
+        return last.reason is EndReason.EXHAUSTED
     # With more time, networks that were too slow before become feasible.
     ended = last.reason in (EndReason.EXHAUSTED, EndReason.TIME)
-    return ended and effort.seconds is not None and effort.seconds <= (last.seconds or 0)
+    return ended and effort.seconds is not None and effort.seconds <= last.seconds
