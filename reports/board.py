@@ -6,7 +6,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -78,13 +78,15 @@ def _groups(rows: Sequence[LeaderboardRow], records: Sequence[Record], workspace
 
 def _entry(row: LeaderboardRow, name: str, record: Record | None, commands: list[tuple[str, str]]) -> _BoardEntry:
     seeds = record.seeds if record else ()
+    is_searched = row.tier is Tier.SEARCHED
+    allowed = allowed_errors(row.target_pct, seeds[0].test_size) if seeds else 0
     return _BoardEntry(
         row=row,
         name=name,
-        accuracy_pct=row.validation_accuracy_pct if row.tier is Tier.SEARCHED else row.mean_test_accuracy_pct,
+        accuracy_pct=row.validation_accuracy_pct if is_searched else row.mean_test_accuracy_pct,
         analysis=analyse(row.architecture, known_task(row.dataset)),
         errors=[run.test_errors for run in seeds],
-        allowed=allowed_errors(row.target_pct, seeds[0].test_size) if seeds else 0,
+        allowed=allowed,
         commands=commands,
     )
 
@@ -138,21 +140,23 @@ def write_leaderboard(workspace: Workspace, standings: Survey) -> Path:
 
 def _board(groups: Sequence[_RowGroup]) -> dict[str, Any]:
     """Return the template variables of the groups; the chart shows all targets of the first data set."""
-    rows = [
-        {
-            "network": entry.name,
-            "parameters": entry.row.parameters,
-            "accuracy": entry.accuracy_pct,
-            "tier": entry.row.tier.value,
-            "target": group.target_pct,
-            "recipe": entry.row.recipe,
-            "best": entry is group.smallest,
-            "href": f"#row-{number}-{rank}",
-        }
-        for number, group in enumerate(groups, start=1)
-        for rank, entry in enumerate(group.entries, start=1)
-        if group.dataset == groups[0].dataset and entry.accuracy_pct is not None and entry.row.parameters > 0
-    ]
+    rows = []
+    for number, group in enumerate(groups, start=1):
+        for rank, entry in enumerate(group.entries, start=1):
+            if group.dataset != groups[0].dataset or entry.accuracy_pct is None or entry.row.parameters <= 0:
+                continue
+            rows.append(
+                {
+                    "network": entry.name,
+                    "parameters": entry.row.parameters,
+                    "accuracy": entry.accuracy_pct,
+                    "tier": entry.row.tier.value,
+                    "target": group.target_pct,
+                    "recipe": entry.row.recipe,
+                    "best": entry is group.smallest,
+                    "href": f"#row-{number}-{rank}",
+                }
+            )
     # Sort the smallest proven network of each target first.
     rows.sort(key=lambda row: not row["best"])
     return {
@@ -167,10 +171,12 @@ def _board(groups: Sequence[_RowGroup]) -> dict[str, Any]:
 def _dots(group: _RowGroup) -> list[dict[str, Any] | None]:
     """Return a dot plot per row: a dot per seed on a common log axis of errors, and a tick at ``allowed``."""
     measured = [entry for entry in group.entries if entry.errors]
-    errors = [number for entry in measured for number in (*entry.errors, entry.allowed)]
+    allowed = [entry.allowed for entry in measured]
+    errors = [*allowed, *chain.from_iterable(entry.errors for entry in measured)]
     low = max(min(errors, default=1), 1) / 1.05
     # Clip diverged seeds to the end of the axis, otherwise all remaining seeds would coincide.
-    high = max(min(max(errors, default=1), 2 * max((entry.allowed for entry in measured), default=1)), low + 1) * 1.05
+    most = min(max(errors, default=1), 2 * max(allowed, default=1))
+    high = 1.05 * max(most, low + 1)
 
     def across(number: int) -> float:
         return round(5 + 110 * math.log(min(max(number, low), high) / low) / math.log(high / low), 1)

@@ -6,6 +6,7 @@ chart to a file. The colours equal the light theme of ``page.css``, which replac
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -141,11 +142,13 @@ def _bars(values: Sequence[tuple[str, float]], title: str, description: str, *, 
     """Return a bar chart of (name, value) pairs, logarithmic if ``logs``; None without values."""
     if not values:
         return None
-    rows: list[Row] = [
-        {"name": name, "value": value, "length": math.log1p(value) if logs else value} for name, value in values
-    ]
-    longest = max(row["length"] for row in rows) or 1
-    x = alt.X("length:Q", axis=None, scale=alt.Scale(domain=[0, longest * 1.15]))
+    rows: list[Row] = []
+    for name, value in values:
+        length = math.log1p(value) if logs else value
+        rows.append({"name": name, "value": value, "length": length})
+    longest = max(row["length"] for row in rows)
+    end = 1.15 * longest if longest > 0 else 1.0  # leaves room for the number behind the longest bar
+    x = alt.X("length:Q", axis=None, scale=alt.Scale(domain=[0, end]))
     base = _over(rows).encode(x=x, y=_names("name"), tooltip=_tips("name:N", f"value:Q|{title}|,d"))
     words = base.mark_text(align="left", dx=4, color=TEXT).encode(text=alt.Text("value:Q", format=",d"))
     bars = alt.layer(base.mark_bar(color=BLUE, height={"band": 0.6}), words)
@@ -170,43 +173,45 @@ def study_charts(info: StudyFacts, rows: Sequence[Row]) -> dict[str, Any]:
 def networks_rows(info: StudyFacts) -> list[dict[str, Any]]:
     """Return the data set ``networks`` of a study, a row per network, used by charts, filters and figures."""
     front = {network.hash for network in front_of(info.networks)}
-    ends = history.first_ends(info)
+    ends = {number: round(seconds / 60, 2) for number, seconds in history.first_ends(info).items()}
     counts_macs = info.config.minimised[0] is Metric.MACS
     rows = []
     for number, network in enumerate(info.networks):
         row = network.row
         accuracies = network.validation_accuracies_pct
-        end = ends.get(number)
-        mean = statistics.mean(accuracies) if accuracies and network.parameters > 0 else math.nan
-        deviation = statistics.standard_deviation(accuracies)
+        mean = deviation = math.nan
+        if accuracies and network.parameters > 0:
+            mean = statistics.mean(accuracies)
+            deviation = statistics.standard_deviation(accuracies)
         kind = "pruned" if network.state is NetworkState.PRUNED else "trained"
         if network.hash in front:
             kind = "on the Pareto front"
-        rows.append(
-            {
-                "n": number,
-                "hash": network.hash,
-                "network": network.label,
-                "state": str(network.state),
-                "origin": network.origin,
-                "trial": network.trial,
-                "parameters": network.parameters,
-                "macs": network.cost if counts_macs else network.first and network.first.macs,
-                "cost": network.cost,
-                **({"second": network.second} if network.second is not None else {}),
-                "epochs": network.epochs,
-                "validation_pct": _rounded(mean),
-                "deviation_pct": _rounded(deviation + 0 * mean),
-                "seeds": len(accuracies),
-                "errors": _rounded(_errors_pct(mean)),
-                "low": _rounded(_errors_pct(mean - deviation)),
-                "high": _rounded(_errors_pct(mean + deviation)),
-                "shown": None if math.isnan(mean) else kind,
-                "ended": None if end is None else round(end / 60, 2),
-                "tier": str(row.tier) if row else None,
-                "test_pct": _rounded(row.mean_test_accuracy_pct) if row else None,
-            }
-        )
+        macs = network.first.macs if network.first is not None else None
+        values: dict[str, Any] = {
+            "n": number,
+            "hash": network.hash,
+            "network": network.label,
+            "state": str(network.state),
+            "origin": network.origin,
+            "trial": network.trial,
+            "parameters": network.parameters,
+            "macs": network.cost if counts_macs else macs,
+            "cost": network.cost,
+            "epochs": network.epochs,
+            "validation_pct": _rounded(mean),
+            "deviation_pct": _rounded(deviation),
+            "seeds": len(accuracies),
+            "errors": _rounded(_errors_pct(mean)),
+            "low": _rounded(_errors_pct(mean - deviation)),
+            "high": _rounded(_errors_pct(mean + deviation)),
+            "shown": None if math.isnan(mean) else kind,
+            "ended": ends.get(number),
+            "tier": None if row is None else str(row.tier),
+            "test_pct": None if row is None else _rounded(row.mean_test_accuracy_pct),
+        }
+        if network.second is not None:
+            values["second"] = network.second
+        rows.append(values)
     return rows
 
 
@@ -285,7 +290,8 @@ def _tested_networks(info: StudyFacts) -> list[Row]:
         if row is None or row.mean_test_accuracy_pct is None or row.parameters <= 0:
             continue
         mean = row.mean_test_accuracy_pct
-        deviation = row.std_test_accuracy_pct or 0
+        # A single seed has no standard deviation.
+        deviation = 0.0 if row.std_test_accuracy_pct is None else row.std_test_accuracy_pct
         rows.append(
             {
                 "n": number,
@@ -390,16 +396,14 @@ def _seeds_of_networks(info: StudyFacts) -> Any:
         "validation, first run": (GREY, "triangle-down"),
     }
     # Draw an outlier at the edge with a label, otherwise the remaining seeds would coincide.
-    accuracies = [value for _, fresh, test in spread for value in (*fresh, *test)]
+    accuracies = list(itertools.chain.from_iterable((*fresh, *test) for _, fresh, test in spread))
     low = min(info.config.target_pct, statistics.mean(accuracies)) - _SEEDS_BELOW if accuracies else 0.0
     names = [f"{network.label}, {network.cost:,}" for network, _, _ in spread]
-    rows: list[dict[str, Any]] = [
-        {"network": name, "seed": kind, "accuracy": value, "drawn": max(value, low)}
-        for name, (network, fresh, test) in zip(names, spread, strict=True)
-        for kind, group in zip(kinds, (fresh, test, (network.first_pct,)), strict=True)
-        for value in group
-        if value is not None
-    ]
+    rows: list[dict[str, Any]] = []
+    for name, (network, fresh, test) in zip(names, spread, strict=True):
+        first = () if network.first_pct is None else (network.first_pct,)
+        for kind, group in zip(kinds, (fresh, test, first), strict=True):
+            rows += [{"network": name, "seed": kind, "accuracy": each, "drawn": max(each, low)} for each in group]
     if not rows:
         return None
     marks = _over(rows).mark_point(filled=True, size=60, opacity=0.8)
@@ -428,18 +432,12 @@ def _learning_curves(info: StudyFacts) -> Any:
     curves = history.learning_curves(info)
     if not curves:
         return None
-    rows = [
-        {
-            "n": number,
-            "network": info.networks[number].label,
-            "epoch": epoch,
-            "errors": _rounded(_errors_pct(value)),
-            "validation_pct": _rounded(value),
-            "end": run.status.replace("_", " "),
-        }
-        for number, run, points in curves
-        for epoch, value in points
-    ]
+    rows: list[Row] = []
+    for number, run, points in curves:
+        network = {"n": number, "network": info.networks[number].label, "end": run.status.replace("_", " ")}
+        for epoch, value in points:
+            accuracy = {"errors": _rounded(_errors_pct(value)), "validation_pct": _rounded(value)}
+            rows.append({**network, "epoch": epoch, **accuracy})
     names = ("complete", "pruned", "diverged", "timed out", "out of memory", "crashed")
     colours = (BLUE, GREY, RED, AMBER, PURPLE, NAVY)
     kinds = {name: (colour, "circle") for name, colour in zip(names, colours, strict=True)}
@@ -512,21 +510,18 @@ def frontier(rows: Sequence[Row], target_pct: float, *, height: int = 400) -> An
 
 def seeds_side_by_side(sides: Sequence[Any]) -> Any:
     """Return the chart of all test seeds of ``sides``, and the means with 95 % confidence intervals."""
-    rows = [
-        {"network": side.name, "seed": run, "accuracy": value}
-        for side in sides
-        for run, value in enumerate(side.test_pct)
-    ]
-    if not rows:
-        return None
-    means: list[dict[str, Any]] = []
+    rows: list[Row] = []
+    means: list[Row] = []
     for side in sides:
+        rows += [{"network": side.name, "seed": run, "accuracy": value} for run, value in enumerate(side.test_pct)]
         if side.test_pct:
             mean = statistics.mean(side.test_pct)
             # Two-sided 95 % t interval: two one-sided bounds of 97.5 %.
             low = statistics.lower_bound(side.test_pct, 0.975) if len(side.test_pct) > 1 else mean
             high = 2 * mean - low
             means.append({"network": side.name, "mean": mean, "low": low, "high": high})
+    if not rows:
+        return None
     names = [row["network"] for row in means]
     x = alt.X("accuracy:Q", title="test accuracy, %", scale=alt.Scale(zero=False, padding=12))
     channels = {"y": _names(names=names), "color": alt.Color("network:N", sort=names, legend=None)}
@@ -579,13 +574,12 @@ def _fronts(infos: Sequence[StudyFacts], scale: alt.Scale) -> Any:
 
 
 def _budgets(infos: Sequence[StudyFacts], scale: alt.Scale) -> Any:
-    budgets = _over(
-        {"study": info.name, "minutes": seconds / 60, "budget": size}
-        for info in infos
-        for seconds, size in history.budget_steps(info)
-        if size > 0
-    )
-    chart = budgets.mark_line(interpolate="step-after", strokeWidth=2, point={"size": 40}).encode(
+    rows: list[Row] = []
+    for info in infos:
+        steps = history.budget_steps(info)
+        rows += [{"study": info.name, "minutes": seconds / 60, "budget": size} for seconds, size in steps if size > 0]
+    lines = _over(rows).mark_line(interpolate="step-after", strokeWidth=2, point={"size": 40})
+    chart = lines.encode(
         x=alt.X("minutes:Q", title="minutes of the search"),
         y=_log_axis(alt.Y, "budget", "effective budget"),
         color=alt.Color("study:N", scale=scale),
@@ -601,18 +595,18 @@ def bench_curves(findings: Findings) -> Any:
     whole = [method for method in facts["methods"] if not method["is_variant"]]
     methods = sorted(whole, key=lambda method: method["mean_rank"])
     unit, seconds = ("minutes", 60.0) if facts["seconds"] > 300 else ("seconds", 1.0)
-    sizes = [size for method in whole for _, size, _, _ in findings.curves[method["name"]] if math.isfinite(size)]
-    if not sizes:
+    names = [method["name"] for method in methods]
+    points = [(name, *point) for name in names for point in findings.curves[name]]
+    largest = max((size for _, _, size, _, _ in points if math.isfinite(size)), default=None)
+    if largest is None:
         return None
     rows = []
-    for method in methods:
-        for at, size, low, high in findings.curves[method["name"]]:
-            row = {"method": method["name"], "at": at / seconds, "size": finite(size), "low": finite(low), "high": None}
-            if math.isfinite(low):
-                # A band with an infinite upper end reaches the top of the chart.
-                row["high"] = min(high, 1.1 * max(sizes))
-            rows.append(row)
-    names = [method["name"] for method in methods]
+    for name, at, size, low, high in points:
+        row = {"method": name, "at": at / seconds, "size": finite(size), "low": finite(low), "high": None}
+        if math.isfinite(low):
+            # A band with an infinite upper end reaches the top of the chart.
+            row["high"] = min(high, 1.1 * largest)
+        rows.append(row)
     x = alt.X("at:Q", title=f"time, {unit}", scale=alt.Scale(nice=False))
     y = _log_axis(alt.Y, "size", "parameters of the answer (logarithmic)")
     picked = alt.selection_point(fields=["method"], bind="legend")
@@ -635,22 +629,21 @@ def bench_curves(findings: Findings) -> Any:
     if facts["smallest"] is not None:
         smallest = _over([{"size": facts["smallest"], "words": "smallest size that reaches the target"}])
         layers.append(smallest.mark_rule(**_DASHED).encode(y=y, tooltip=["words:N", "size:Q"]))
-    summary = "; ".join(
-        f"{method['name']} {'none' if method['final_size'] is None else format(method['final_size'], ',.0f')}"
-        for method in methods
-    )
+    ends = []
+    for method in methods:
+        size = "none" if method["final_size"] is None else f"{method['final_size']:,.0f}"
+        ends.append(f"{method['name']} {size}")
+    summary = "; ".join(ends)
     description = f"Size of the answer in the median repeat at the end: {summary}."
     return _finished(alt.layer(*layers), description, 400, curves=rows)
 
 
 def toy_rates(curves: Mapping[float, Sequence[float]]) -> Any:
     """Return the chart of the toy's loss over the updates, with a line per learning rate."""
-    rows = [
-        {"learning rate": str(rate), "updates": done, "loss": loss}
-        for rate, curve in curves.items()
-        for done, loss in enumerate(curve)
-        if done % 5 == 0
-    ]
+    rows: list[Row] = []
+    for rate, curve in curves.items():
+        points = list(enumerate(curve))[::5]
+        rows += [{"learning rate": str(rate), "updates": updates, "loss": loss} for updates, loss in points]
     drawn = _over("curves").mark_line(strokeWidth=1.8)
     drawn = drawn.encode(
         x="updates:Q",

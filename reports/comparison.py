@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import re
 from collections import defaultdict
@@ -112,7 +113,10 @@ def read_networks(networks: Sequence[tuple[str, Architecture]], workspace: Works
     """Return the evidence of a workspace on ``networks``, pairs of a name (may be empty) and an architecture."""
     hashes = {architecture.hash for _, architecture in networks}
     records = [item for item in record.read_all(workspace.records) if item.hash in hashes]
-    rows = _with_rows(records, workspace)
+    entered = ledger.read(workspace.ledger)
+    rows = [(leaderboard.row_of_record(item, entered), item) for item in records]
+    ranks = {row.key: row.rank for row in leaderboard.ranked([row for row, _ in rows])}
+    rows.sort(key=lambda pair: (not pair[0].reached, ranks[pair[0].key], pair[0].dataset))
     runs = _runs_of(hashes, workspace)
     tasks = {network_hash: known_task(results[0].dataset) for network_hash, results in runs.items()}
     tasks |= {item.hash: dataset(item.dataset).task for item in records}
@@ -122,7 +126,7 @@ def read_networks(networks: Sequence[tuple[str, Architecture]], workspace: Works
         own = [pair for pair in rows if pair[0].hash == architecture.hash]
         sides.append(_side(name, architecture, analysis, own, runs.get(architecture.hash, []), workspace))
     names = network_names((side.architecture, side.analysis.parameters) for side in sides)
-    return [side if side.name else side._replace(name=names[side.architecture.hash]) for side in sides]
+    return [side._replace(name=side.name or names[side.architecture.hash]) for side in sides]
 
 
 def _side(
@@ -133,27 +137,22 @@ def _side(
     runs: Sequence[Result],
     workspace: Workspace,
 ) -> _Side:
-    row, best = rows[0] if rows else (None, None)
     accuracies = [run.validation_accuracy_pct for run in leaderboard.validation_runs(runs)]
+    validation_pct = tuple(value for value in accuracies if value is not None)
+    if not rows:
+        return _Side(name, architecture, analysis, None, None, 0, (), validation_pct, ())
+    row, best = rows[0]
     return _Side(
-        name=name or (row.name if row else ""),
+        name=name or row.name,
         architecture=architecture,
         analysis=analysis,
         record=best,
         row=row,
-        further_rows=max(0, len(rows) - 1),
-        test_pct=best.accuracies_pct if best else (),
-        validation_pct=tuple(value for value in accuracies if value is not None),
-        inspections=inspections_of(best, workspace) if best else (),
+        further_rows=len(rows) - 1,
+        test_pct=best.accuracies_pct,
+        validation_pct=validation_pct,
+        inspections=inspections_of(best, workspace),
     )
-
-
-def _with_rows(records: Sequence[Record], workspace: Workspace) -> list[tuple[LeaderboardRow, Record]]:
-    """Return pairs of a row and its record, best first."""
-    entered = ledger.read(workspace.ledger)
-    rows = [(leaderboard.row_of_record(item, entered), item) for item in records]
-    ranked = {row.key: row.rank for row in leaderboard.ranked([row for row, _ in rows])}
-    return sorted(rows, key=lambda pair: (not pair[0].reached, ranked[pair[0].key], pair[0].dataset))
 
 
 def _runs_of(hashes: Container[str], workspace: Workspace) -> dict[str, list[Result]]:
@@ -177,10 +176,13 @@ def network_comparison(sides: Sequence[_Side]) -> SimpleNamespace:
     """
     alike = len({(side.row.dataset, side.row.target_pct) for side in sides if side.row}) == 1
     notes = words("notes_of_networks", sides, alike)
+    records = [side.record for side in sides if side.record is not None]
+    environments = [run.environment for item in records for run in item.seeds]
+    is_one_machine = len({(each.device, each.engine) for each in environments}) == 1
     return SimpleNamespace(
         sides=sides,
         sentences=[_sentence(sides[0], side, alike) for side in sides[1:]],
-        quantities=_lines(sides, _OF_NETWORKS, "" if _is_one_machine(sides) else "training time per seed"),
+        quantities=_lines(sides, _OF_NETWORKS, "" if is_one_machine else "training time per seed"),
         recipes=_recipe_lines(sides),
         notes=notes.split(" ¶ ") if notes else [],
         **_mistakes_apart(sides, alike),
@@ -203,16 +205,11 @@ def _mistakes_apart(sides: Sequence[_Side], alike: bool) -> dict[str, Any]:
     return {"mistakes": apart, "shared": frozenset.intersection(*often), "seen": seen}
 
 
-def _is_one_machine(sides: Sequence[_Side]) -> bool:
-    runs = [run for side in sides if side.record for run in side.record.seeds]
-    return len({(run.environment.device, run.environment.engine) for run in runs}) == 1
-
-
 def _recipe_lines(sides: Sequence[_Side]) -> list[_Line]:
     """Return a line per field in which the recipes differ."""
-    recipes = [asdict(side.record.recipe) if side.record else {} for side in sides]
-    names = dict.fromkeys(name for each in recipes for name in each)
-    fields = [_line(name, [shown(each.get(name, "")) for each in recipes]) for name in names]
+    recipes: list[dict[str, Any]] = [{} if side.record is None else asdict(side.record.recipe) for side in sides]
+    names = dict.fromkeys(itertools.chain.from_iterable(recipes))
+    fields = [_line(name, [shown(recipe.get(name, "")) for recipe in recipes]) for name in names]
     return [line for line in fields if len(set(line.words) - {DASH}) > 1]
 
 
@@ -432,7 +429,8 @@ def _matrix(
     significant; None on the diagonal and for untested pairs.
     """
     cells: dict[tuple[str, str], tuple[float, bool]] = {}
-    for pair in (pair for pair in pairs if pair["when"] == when):
-        cells[pair["first"], pair["second"]] = pair["ratio"], pair["differs"]
-        cells[pair["second"], pair["first"]] = 1 / pair["ratio"], pair["differs"]
+    for pair in pairs:
+        if pair["when"] == when:
+            cells[pair["first"], pair["second"]] = pair["ratio"], pair["differs"]
+            cells[pair["second"], pair["first"]] = 1 / pair["ratio"], pair["differs"]
     return [[cells.get((row, column)) for column in names] for row in names]

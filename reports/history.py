@@ -48,7 +48,8 @@ def accounting(info: StudyFacts) -> _Accounting:
     """Return the counts of a study's proposals by outcome."""
     first = [result for result in info.results if result.purpose is Purpose.SEARCH]
     trained = [result for result in first if result.validation_errors is not None]
-    complete_pct = [result.validation_accuracy_pct or 0.0 for result in trained if result.status is Status.COMPLETE]
+    accuracies = (result.validation_accuracy_pct for result in first if result.status is Status.COMPLETE)
+    complete_pct = [accuracy for accuracy in accuracies if accuracy is not None]
     rejected = info.study.rejected.total()
     repeated = info.study.repeated
     to_train = len(info.study.proposals)
@@ -256,11 +257,14 @@ def pruning(info: StudyFacts) -> list[dict[str, Any]]:
     ``interval``, the 95 % Clopper-Pearson interval of reached / spared, None if no network was spared.
     """
     firsts = {run.trial: run for run in info.results if run.purpose is Purpose.SEARCH}
-    stopped, fates = defaultdict[int, set[int]](set), defaultdict[int, dict[int, bool]](dict)
-    for event in (entry.event for entry in info.study.of_kind(RungReached)):
+    stopped = defaultdict[int, set[int]](set)
+    fates = defaultdict[int, dict[int, bool]](dict)
+    for entry in info.study.of_kind(RungReached):
+        event = entry.event
         if event.purpose != Purpose.SEARCH:
             continue
-        run, proposal = firsts.get(event.trial), info.study.proposals.get(event.trial)
+        run = firsts.get(event.trial)
+        proposal = info.study.proposals.get(event.trial)
         epochs = info.config.recipe.epochs
         if run is not None:
             epochs = run.recipe.epochs
@@ -274,7 +278,8 @@ def pruning(info: StudyFacts) -> list[dict[str, Any]]:
     lengths = []
     for epochs in sorted(stopped.keys() | fates.keys()):
         reached_threshold = fates[epochs].values()
-        count, total = sum(reached_threshold), len(reached_threshold)
+        count = sum(reached_threshold)
+        total = len(reached_threshold)
         interval = clopper_pearson(count, total, 0.95) if total else None
         counts = {"pruned": len(stopped[epochs]), "spared": total, "reached": count}
         lengths.append({"epochs": epochs, "interval": interval, **counts})

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, NamedTuple
 
 import jinja2
@@ -313,10 +313,11 @@ def _kind(op: Op) -> str:
 
 def _description(columns: tuple[_Block, ...], image: Shape) -> str:
     """Return the text alternative of a strip."""
-    steps = ", ".join(
-        f"{f'{block.times} times ' if block.times > 1 else ''}{block.op} to {shape_text(block.shape)}"
-        for block in columns
-    )
+    texts = []
+    for block in columns:
+        times = f"{block.times} times " if block.times > 1 else ""
+        texts.append(f"{times}{block.op} to {shape_text(block.shape)}")
+    steps = ", ".join(texts)
     fields = [block.receptive_field for block in columns if block.receptive_field is not None]
     grown = min(fields[-1] if fields else 1, max(image[1:]))
     return f"From {shape_text(image)}: {steps}. The receptive field grows to {grown} of {max(image[1:])} pixels."
@@ -408,7 +409,9 @@ def series_svg(series: Sequence[Sequence[Sequence[int]]]) -> str:
         for values in channels:
             stretch = max(1, math.ceil(2 * len(values) / _POINTS))
             parts = [values[start : start + stretch] for start in range(0, len(values), stretch)]
-            drawn = [value for part in parts for value in ((min(part), max(part)) if stretch > 1 else part)]
+            drawn = list(values)
+            if stretch > 1:
+                drawn = list(chain.from_iterable((min(part), max(part)) for part in parts))
             step = (width - 8) / max(1, len(drawn) - 1)
             points = (f"{number * width + step * at:.1f},{(255 - y) * height / 255:.1f}" for at, y in enumerate(drawn))
             lines.append(f'<polyline points="{" ".join(points)}"/>')

@@ -341,9 +341,15 @@ def read_table(folder: Path) -> Table:
         raise DataError(f"{folder / _DATA} does not describe the data of the table")
     kinds: dict[str, Any] = {"parameters": int, "macs": int, "seed": int, "rung": int, "machine": int}
     kinds |= {"validation_accuracy_pct": float, "seconds": float}
-    frame = pandas.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
-    rows = [Row(*cells) for cells in frame.astype(kinds).itertuples(index=False, name=None)]
-    return Table(whole.facts, tuple(row._replace(status=Status(row.status)) for row in rows), own_data)
+    try:
+        frame = pandas.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
+        cells = frame[[*Row._fields]].astype(kinds).itertuples(index=False, name=None)
+        rows = tuple(Row(*each)._replace(status=Status(each[8])) for each in cells)
+        if not all(math.isfinite(row.validation_accuracy_pct) and math.isfinite(row.seconds) for row in rows):
+            raise ValueError("a number is not finite")
+    except (ValueError, KeyError, OverflowError) as error:
+        raise DataError(f"{folder / _ROWS} is damaged: {' '.join(str(error).split())}") from error
+    return Table(whole.facts, rows, own_data)
 
 
 def export_table(table: Table, folder: Path) -> list[Path]:

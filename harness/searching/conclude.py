@@ -85,7 +85,9 @@ def _verified(
         seeds = f"{counted(count, 'fresh seed')} on the test images"
         if not candidate.is_confirmed:
             say("no network is confirmed; verifying the network most likely to pass, by the accuracies on fresh seeds")
-        say(f"verifying: {size}, {seeds}, at most about {duration_text(seconds)}")
+        late_seconds = seconds - search.left
+        late = f", up to {duration_text(late_seconds)} after the time limit" if late_seconds >= 1 else ""
+        say(f"verifying: {size}, {seeds}, at most about {duration_text(seconds)}{late}")
 
     def on_verdict(verdict: Verdict) -> None:
         # A row with declared seeds that have not been run leaves the verification open.

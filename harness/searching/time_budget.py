@@ -249,8 +249,8 @@ def is_spent(effort: Effort, state: StudyState) -> bool:
         return False
     if last.reason == EndReason.TRIALS:
         return effort.trials is not None and last.trials is not None and effort.trials <= last.trials
-    if last.reason == EndReason.EXHAUSTED and last.seconds is None:
-        return True
+    if last.seconds is None:
+        return last.reason == EndReason.EXHAUSTED
     # With more time, networks that were too slow before become feasible.
     ended = last.reason in (EndReason.EXHAUSTED, EndReason.TIME)
-    return ended and effort.seconds is not None and last.seconds is not None and effort.seconds <= last.seconds
+    return ended and effort.seconds is not None and effort.seconds <= last.seconds

@@ -39,13 +39,13 @@ STYLE = resources.files("reports").joinpath("page.css").read_text(encoding="utf-
 
 @pytest.mark.parametrize("value", [None, math.nan, math.inf, -math.inf])
 def test_what_is_missing_or_not_finite_is_an_en_dash(value: float | None):
-    shown = [render.count(value), render.decimal(value, 2), render._pct(value), render.short(value)]
+    texts = [render.count(value), render.decimal(value, 2), render._pct(value), render.short(value)]
 
-    assert {*shown, render.duration(value), render._mean_and_deviation(value, value)} == {"\u2013"}
+    assert {*texts, render.duration(value), render._mean_and_deviation(value, value)} == {"\u2013"}
 
 
 @pytest.mark.parametrize(
-    ("shown", "text"),
+    ("rendered", "text"),
     [
         (render.count(12088), "12,088"),
         (render._pct(99.4), "99.40 %"),
@@ -59,8 +59,8 @@ def test_what_is_missing_or_not_finite_is_an_en_dash(value: float | None):
         (render.plural(1200, "seed"), "1,200 seeds"),
     ],
 )
-def test_numbers_are_rounded_grouped_and_have_units(shown: str, text: str):
-    assert shown == text
+def test_numbers_are_rounded_grouped_and_have_units(rendered: str, text: str):
+    assert rendered == text
 
 
 # Charts and layers ----------------------------------------------------------------------------------------------------
@@ -143,11 +143,11 @@ def test_a_bar_is_a_convolution_with_the_edge_and_the_channels_of_its_output():
 
 
 def test_the_blocks_have_all_parameters_and_ops():
-    found = render._blocks(analyse(TIED, MNIST))
+    blocks = render._blocks(analyse(TIED, MNIST))
 
-    assert sum(block.parameters for block in found) == analyse(TIED, MNIST).parameters
-    assert [block.followers for block in found] == ["relu", "", "", "relu", "", "", ""]
-    assert [block.kind for block in found] == ["shared", "plain", "shared", "shared", "shared", "plain", "kernel"]
+    assert sum(block.parameters for block in blocks) == analyse(TIED, MNIST).parameters
+    assert [block.followers for block in blocks] == ["relu", "", "", "relu", "", "", ""]
+    assert [block.kind for block in blocks] == ["shared", "plain", "shared", "shared", "shared", "plain", "kernel"]
 
 
 def test_an_image_is_a_png_of_its_pixels_in_sixteen_shades():
@@ -162,13 +162,13 @@ def test_an_image_is_a_png_of_its_pixels_in_sixteen_shades():
 
 def tables(text: str) -> list[list[list[str]]]:
     """Return the cells of each table, as GitHub parts them: at bars that no backslash stands before."""
-    found: list[list[list[str]]] = [[]]
+    parsed: list[list[list[str]]] = [[]]
     for line in text.splitlines():
         if line.startswith("|"):
-            found[-1].append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
-        elif found[-1]:
-            found.append([])
-    return [table for table in found if table]
+            parsed[-1].append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
+        elif parsed[-1]:
+            parsed.append([])
+    return [table for table in parsed if table]
 
 
 @pytest.mark.parametrize(("channels", "steps"), [(1, 2), (1, 150), (3, 3_000), (6, 100_000)])
@@ -253,7 +253,7 @@ def test_every_row_of_a_table_has_as_many_cells_as_its_head(new_study: Any, plac
 
 
 @pytest.mark.parametrize(
-    ("words", "shown"),
+    ("words", "code"),
     [
         ("a`b", "``a`b``"),
         ("`", "`` ` ``"),
@@ -264,16 +264,16 @@ def test_every_row_of_a_table_has_as_many_cells_as_its_head(new_study: Any, plac
         ("@user #1 <b>", "`@user #1 <b>`"),
     ],
 )
-def test_foreign_words_stand_in_a_code_span(words: str, shown: str):
-    assert _code(words) == shown
+def test_foreign_words_stand_in_a_code_span(words: str, code: str):
+    assert _code(words) == code
 
 
 @pytest.mark.parametrize("words", ["<script>", "*bold*", "_x_", "[a](http://b)", "# head", "`x`", "a\nb", "~~x~~"])
 def test_markup_in_a_sentence_is_text_and_calls_nobody(words: str):
-    shown = _sentence(words)
+    sentence = _sentence(words)
 
-    assert not re.search(r"(?<!\\)[<*_\[\]`#~]|\n", shown)
-    assert re.sub(r"\\(.)", r"\1", shown) == words.replace("\n", " ")
+    assert not re.search(r"(?<!\\)[<*_\[\]`#~]|\n", sentence)
+    assert re.sub(r"\\(.)", r"\1", sentence) == words.replace("\n", " ")
     assert "@" not in _sentence("mail @somebody")
 
 
@@ -288,8 +288,8 @@ def test_both_tables_hold_every_network_in_the_order_of_the_report(realistic_fac
     assert tuple(rows[0]) == tuple(twins[0]) == _COLUMNS
     for row, twin in zip(rows, twins, strict=True):
         assert float(row["parameters"]) == twin["parameters"]
-        shown = row["validation_accuracy_pct"]
-        assert (float(shown) if shown else None) == twin["validation_accuracy_pct"]
+        cell = row["validation_accuracy_pct"]
+        assert (float(cell) if cell else None) == twin["validation_accuracy_pct"]
         assert row["reached"] == str(twin["reached"]).lower()
     assert twins[0]["mean_test_accuracy_pct"] == pytest.approx(100 - (55 + 58 + 52 + 61 + 57 + 54) / 6 / 100)
     (tmp_path / "file").touch()

@@ -563,7 +563,11 @@ def _remarks(source: Source, table: _ImageTable, scaled: _Scaled) -> list[str]:
         remarks.append(
             f"rows of {columns} numbers are read as series; pictures have the shape images x {edge} x {edge}"
         )
-    if number := _near_count(scaled):
+    # Images with a near-duplicate that is not an equal image.
+    near = np.unique(scaled.near, return_inverse=True)[1]
+    equal = np.unique(scaled.pixel_digests, return_inverse=True)[1]
+    different = np.unique(near * len(near) + equal) // len(near)
+    if number := int((np.bincount(different)[near] > 1).sum()):
         stays = "stay on the same side of every split made by this program"
         if scaled.joint is not scaled.near:
             stays = (
@@ -573,14 +577,6 @@ def _remarks(source: Source, table: _ImageTable, scaled: _Scaled) -> list[str]:
     if table.groups is not None:
         remarks.append(counted(len(np.unique(table.groups)), "group"))
     return remarks
-
-
-def _near_count(scaled: _Scaled) -> int:
-    """Return the number of images with a near-duplicate that is not an equal image."""
-    near = np.unique(scaled.near, return_inverse=True)[1]
-    equal = np.unique(scaled.pixel_digests, return_inverse=True)[1]
-    different = np.unique(near * len(near) + equal) // len(near)
-    return int((np.bincount(different)[near] > 1).sum())
 
 
 def _duplicates(table: _ImageTable, digests: Array) -> tuple[str, ...]:

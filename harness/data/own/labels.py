@@ -31,7 +31,8 @@ def read_labels(values: Any, what: str) -> tuple[list[str], list[str]]:
     kind = array.dtype.kind
     if kind in "OT":
         is_text = all(isinstance(value, str) for value in array)
-        array = _of_objects(array)
+        is_real = all(isinstance(value, numbers.Real) for value in array)
+        array = np.array([*array]) if is_real and not is_text else np.array([*array], object)
         kind = "U" if is_text else array.dtype.kind
     if kind not in "iubfU":
         raise DataError(f"{what} must be an integer or a string per image, got {_strange_text(array)}")
@@ -39,9 +40,12 @@ def read_labels(values: Any, what: str) -> tuple[list[str], list[str]]:
         first = int(np.argmin(is_whole))
         raise DataError(f"{what} must be integers or strings, got {array[first]} for image {first}")
     unique, indices = np.unique(array, return_inverse=True)
-    names = [text_label(value, what) if kind == "U" else str(int(value)) for value in unique]
-    # Two Unicode forms of the same text need not be neighbours in ``unique``.
-    order = sorted({*names}) if kind == "U" else names
+    if kind == "U":
+        names = [text_label(value, what) for value in unique]
+        # Two Unicode forms of the same text need not be neighbours in ``unique``.
+        order = sorted({*names})
+    else:
+        order = names = [str(int(value)) for value in unique]
     return [names[index] for index in indices.tolist()], order
 
 
@@ -51,6 +55,9 @@ def _column(values: Any, what: str) -> np.ndarray[Any, Any]:
     except (ValueError, TypeError) as error:
         first_sentence = " ".join(str(error).split()).partition(". ")[0]
         raise DataError(f"{what} must be an integer or a string per image: {first_sentence}") from error
+    if array.dtype.kind == "U" and isinstance(values, list | tuple):
+        # NumPy converts numbers among texts to texts.
+        array = np.asarray(values, object)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
@@ -60,12 +67,6 @@ def _column(values: Any, what: str) -> np.ndarray[Any, Any]:
     return array
 
 
-def _of_objects(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    is_text = all(isinstance(value, str) for value in array)
-    is_real = all(isinstance(value, numbers.Real) for value in array)
-    return np.array([*array]) if is_real and not is_text else np.array([*array], object)
-
-
 def _strange_text(array: np.ndarray[Any, Any]) -> str:
     """Return the type of labels that are not allowed; for objects, the first of these labels with its image."""
     if array.dtype.kind != "O":
@@ -73,7 +74,7 @@ def _strange_text(array: np.ndarray[Any, Any]) -> str:
     for index, value in enumerate(array):
         if not isinstance(value, str | numbers.Real):
             return f"{value!r:.{_SHOWN}} for image {index}"
-    return "both"
+    return "numbers and strings"
 
 
 def text_label(text: str, what: str) -> str:

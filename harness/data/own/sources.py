@@ -521,16 +521,16 @@ def _is_number(text: str) -> bool:
         float(text)
     except ValueError:
         return False
-    # Python accepts underscores in numbers, most programs do not.
-    return "_" not in text
+    # Python accepts underscores and the digits of all scripts, most programs do not.
+    return text.isascii() and "_" not in text
 
 
 def _floats(path: Path, number: int, texts: list[str]) -> list[float]:
     """Return the numbers of series ``number``, counted from 1."""
     for step, text in enumerate(texts, 1):
         if not _is_number(text) or not math.isfinite(float(text)):
-            place = f"{path}: series {number}, step {step}"
-            raise DataError(f"{place}: expected a finite number, got {text.strip()[:40]!r}")
+            step_text = f"{path}: series {number}, step {step}"
+            raise DataError(f"{step_text}: expected a finite number, got {text.strip()[:40]!r}")
     return list(map(float, texts))
 
 

@@ -8,6 +8,7 @@ read later.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -69,8 +70,10 @@ def picture(path: Path) -> tuple[Array, bool, int]:
     from PIL import Image
 
     formats = {_FORMATS.get(path.suffix.lower(), "PNG"), *_SIGNED}
+    # Pillow warns of large pictures; ``check_bytes`` refuses pictures that are too large.
+    quiet = warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning)
     try:
-        with Image.open(path, formats=sorted(formats)) as image:
+        with quiet, Image.open(path, formats=sorted(formats)) as image:
             check_bytes(path, image.width * image.height * 4)
             frames = int(getattr(image, "n_frames", 1))
             numbers, is_transparent = picture_numbers(image)
@@ -151,7 +154,10 @@ def as_array(images: Any) -> Array:
         images = (images.float() if "bfloat16" in str(images.dtype) else images).numpy()
     if np.ma.is_masked(images):
         raise DataError("masked numbers are not supported")
-    return np.asarray(images)
+    try:
+        return np.asarray(images)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"images must be arrays of numbers: {' '.join(str(error).split())}") from error
 
 
 def arranged(images: Any, names: Sequence[str], channels: str | None, shape: Shape | None) -> Array:
@@ -196,7 +202,11 @@ def _stacked(
 
 
 def _several_shapes(sizes: Mapping[tuple[int, ...], int], names: Sequence[str]) -> str:
-    first, second = [f"{'x'.join(map(str, size))} ({names[at] if names else at})" for size, at in sizes.items()][:2]
+    examples = []
+    for size, index in sizes.items():
+        name = names[index] if names else index
+        examples.append(f"{'x'.join(map(str, size))} ({name})")
+    first, second = examples[:2]
     is_series = all(len(size) == 3 and size[0] == 1 for size in sizes)
     longest = max(sizes)
     advice = f"{longest[2]}x1x{longest[1]}" if is_series else "1x32x32"
@@ -215,12 +225,14 @@ def _resized_first(numbers: Array, shape: Shape | None) -> Array:
 def _read(images: Array, channels: str | None) -> Array:
     readings = _readings(images)
     position = channels if images.ndim > 2 else None
-    if position is None and _may_be_series(images):
-        steps, width = images.shape[1:]
-        raise DataError(
-            f"images of {steps}x{width} may be pictures or series with {min(steps, width)} channels; specify"
-            ' channels="none" for pictures, "first" or "last" for series (data describe --channels)'
-        )
+    if position is None and images.ndim == 3:
+        # Long and narrow images may be series with channels, as in tslearn.
+        narrow, wide = sorted(images.shape[1:])
+        if narrow <= _MOST_CHANNELS and wide >= _LONG * narrow:
+            raise DataError(
+                f"images of {images.shape[1]}x{images.shape[2]} may be pictures or series with {narrow} channels;"
+                ' specify channels="none" for pictures, "first" or "last" for series (data describe --channels)'
+            )
     if position == "none" and images.ndim == 3:
         position = None
     if position in readings:
@@ -236,21 +248,13 @@ def _read(images: Array, channels: str | None) -> Array:
     )
 
 
-def _may_be_series(images: Array) -> bool:
-    """Return whether images without channels may be series with channels (as in tslearn), being long and narrow."""
-    if images.ndim != 3:
-        return False
-    narrow, wide = sorted(images.shape[1:])
-    return bool(narrow <= _MOST_CHANNELS and wide >= _LONG * narrow)
-
-
-def _check_finite(images: Array, place: str = "") -> None:
-    """Raise DataError with the position of the first missing or infinite number, in the image ``place`` if named."""
+def _check_finite(images: Array, image: str = "") -> None:
+    """Raise DataError with the position of the first missing or infinite number, in the image that ``image`` names."""
     if images.dtype.kind != "f" or (is_finite := np.isfinite(images)).all():
         return
     count = int((~is_finite).sum())
     raise DataError(
-        f"missing or non-finite numbers{place}: {count:,}, the first at {np.argwhere(~is_finite)[0].tolist()}"
+        f"missing or non-finite numbers{image}: {count:,}, the first at {np.argwhere(~is_finite)[0].tolist()}"
     )
 
 
@@ -397,10 +401,8 @@ def fitted(spec: Dataset, numbers: Array) -> Array:
 
 def squeezed(numbers: Array, pixels: Array) -> bool:
     """Return whether outliers leave few of the 256 steps for most images (checks at most 200 images)."""
-    shades = [
-        (len(np.unique(pixels[at, channel])), len(np.unique(numbers[at, channel])))
-        for at in range(min(len(pixels), 200))
-        for channel in range(pixels.shape[1])
-    ]
+    shades = []
+    for index, channel in itertools.product(range(min(len(pixels), 200)), range(pixels.shape[1])):
+        shades.append((len(np.unique(pixels[index, channel])), len(np.unique(numbers[index, channel]))))
     after, before = np.median(shades, axis=0)
     return bool(after <= _FEW_SHADES and before >= _MANY_TIMES * after)

@@ -105,10 +105,10 @@ def test_networks_of_all_forms_take_as_much_longer_than_others_as_was_measured()
 
 
 def timed(*runs: Result) -> Timing:
-    found = Timing(IMAGES, PACE)
+    timing = Timing(IMAGES, PACE)
     for run in runs:
-        found.add(run, WORK, run.node)
-    return found
+        timing.add(run, WORK, run.node)
+    return timing
 
 
 def measured(epochs: int, factor: float, **changes: Any) -> Result:
@@ -163,7 +163,7 @@ def test_of_several_places_the_slowest_by_its_latest_runs_is_told():
 
 
 @pytest.mark.parametrize(
-    ("ended", "given", "finished"),
+    ("ended", "limits", "finished"),
     [
         ({"reason": "time", "seconds": 60.0, "trials": None}, {"seconds": 60.0}, True),
         ({"reason": "time", "seconds": 60.0, "trials": None}, {"seconds": 61.0}, False),
@@ -178,9 +178,9 @@ def test_of_several_places_the_slowest_by_its_latest_runs_is_told():
     ],
 )
 def test_a_search_is_finished_when_no_more_effort_is_given(
-    ended: dict[str, Any], given: dict[str, object], finished: bool
+    ended: dict[str, Any], limits: dict[str, object], finished: bool
 ):
-    spent = searches.effort(**given)
+    spent = searches.effort(**limits)
     state = StudyState(Path("study"), searches.config())
     assert not is_spent(spent, state)
 
@@ -231,11 +231,11 @@ def test_a_run_of_a_network_that_was_not_trained_takes_the_pace_of_the_others(op
 def test_a_training_has_room_if_its_network_can_be_confirmed_and_verified(workers: int, rounds: float, opened: Search):
     opened.effort = searches.effort(seconds=1_000.0, workers=workers)
 
-    found = opened.time_left()
+    time_left = opened.time_left()
 
     # Raised by 15 %, and 20 s for what is no training.
-    assert found.seconds == pytest.approx((1_000 - 12) / (1.1 * rounds), rel=1e-3)
-    assert found.left == pytest.approx(1_000, rel=1e-3)
+    assert time_left.seconds == pytest.approx((1_000 - 12) / (1.1 * rounds), rel=1e-3)
+    assert time_left.left == pytest.approx(1_000, rel=1e-3)
     opened.before = 990.0
     assert opened.time_left().seconds == 0.0
 
@@ -311,6 +311,6 @@ def test_a_network_still_takes_its_lacking_runs_and_the_verification(
 ):
     opened = searches.opened(tmp_path, [made], workers=workers, seconds=10_000.0)
 
-    found = opened.remaining_seconds(opened.state.candidates[0], workers)
+    seconds = opened.remaining_seconds(opened.state.candidates[0], workers)
 
-    assert found == pytest.approx(1.1 * rounds * 8 + 1.1 * 1.2 * -(-5 // workers) * 8 + 12)
+    assert seconds == pytest.approx(1.1 * rounds * 8 + 1.1 * 1.2 * -(-5 // workers) * 8 + 12)

@@ -140,27 +140,27 @@ def test_other_images_are_read_as_the_data_set_was_and_classes_are_known_by_name
     due = own.pixels_of(spec, more.astype(np.uint16) * 16)
     flat = as_folder(tmp_path / "flat", more.astype(np.uint16) * 16, others)
     on = [
-        labelled_images(str(place), spec, None)
-        for place in (flat, as_npz(tmp_path / "on.npz", X=more.astype(float) * 16, y=others))
+        labelled_images(str(source), spec, None)
+        for source in (flat, as_npz(tmp_path / "on.npz", X=more.astype(float) * 16, y=others))
     ]
     pictured, _ = own_images(flat / "ox", spec)
 
-    for found in on:
-        order = np.lexsort(found.pixels.flatten(1).numpy().T)
-        assert np.array_equal(found.pixels.numpy()[order], due[np.lexsort(due.reshape(12, -1).T)])
-        assert [spec.class_names[label] for label in found.labels.tolist()] == sorted(others.tolist())
+    for labelled in on:
+        order = np.lexsort(labelled.pixels.flatten(1).numpy().T)
+        assert np.array_equal(labelled.pixels.numpy()[order], due[np.lexsort(due.reshape(12, -1).T)])
+        assert [spec.class_names[label] for label in labelled.labels.tolist()] == sorted(others.tolist())
     assert sorted(image.pixels.tobytes() for image in pictured) == sorted(image.tobytes() for image in due[8:])
     # Labels are compared by name, not by rank.
     ranked = own.from_arrays("pets", images, np.searchsorted(CLASSES, labels) + 1)
     numbers = as_idx(tmp_path / "numbers", more, np.searchsorted(CLASSES, others) + 1, "my")
     assert labelled_images(str(numbers), ranked, None).labels.tolist() == np.searchsorted(CLASSES, others).tolist()
-    for place in (
+    for source in (
         flat,
         as_idx(tmp_path / "zero", more, np.zeros(12), "my"),
         as_npz(tmp_path / "b.npz", X=more, y=others),
     ):
         with pytest.raises(DataError):
-            labelled_images(str(place), DATASETS["mnist"] if place == flat else ranked, None)
+            labelled_images(str(source), DATASETS["mnist"] if source == flat else ranked, None)
 
 
 def test_pictures_for_data_of_two_channels_or_for_series_are_refused_in_one_line(tmp_path: Path):
@@ -173,7 +173,7 @@ def test_pictures_for_data_of_two_channels_or_for_series_are_refused_in_one_line
             own_images(path, spec)
 
 
-def _bad(kind: str, place: Path) -> Path:  # noqa: C901
+def _bad(kind: str, folder: Path) -> Path:  # noqa: C901
     images, labels = pictures()
     arrays = {"X": images, "y": labels}
     match kind:
@@ -211,16 +211,16 @@ def _bad(kind: str, place: Path) -> Path:  # noqa: C901
             arrays["y"] = np.array(["cat"] * 59 + ["dog"])
         case "a bomb":
             # The directory of the archive promises 3 GiB: the size lies 24 bytes into an entry.
-            content = bytearray(as_npz(place / "x.npz", **arrays).read_bytes())
+            content = bytearray(as_npz(folder / "x.npz", **arrays).read_bytes())
             struct.pack_into("<I", content, content.index(b"PK\1\2") + 24, 3 * 2**30)
-            (place / "x.npz").write_bytes(content)
-            return place / "x.npz"
+            (folder / "x.npz").write_bytes(content)
+            return folder / "x.npz"
         case "no zip":
-            (place / "x.npz").write_bytes(b"PK, but no more")
-            return place / "x.npz"
+            (folder / "x.npz").write_bytes(b"PK, but no more")
+            return folder / "x.npz"
         case _:
-            return _bad_folder(kind, as_folder(place / "x", images, labels))
-    return as_npz(place / "x.npz", **arrays)
+            return _bad_folder(kind, as_folder(folder / "x", images, labels))
+    return as_npz(folder / "x.npz", **arrays)
 
 
 def _bad_folder(kind: str, folder: Path) -> Path:
@@ -254,9 +254,9 @@ a line end in a name, a link out, 3 GB of pixels, a text file"""
 
 @pytest.mark.parametrize("kind", [each.strip() for each in KINDS.replace("\n", " ").split(", ")])
 def test_bad_data_are_refused_in_one_line_and_nothing_is_written(kind: str, tmp_path: Path):
-    place = _bad(kind, tmp_path)
+    path = _bad(kind, tmp_path)
     with pytest.raises(DataError) as refused:
-        own.read(place)
+        own.read(path)
 
     assert len(refused.value.told.splitlines()) == 1
     assert len(refused.value.told) < 300

@@ -63,11 +63,11 @@ def test_what_is_no_label_is_refused_in_one_line(labels: Any):
 
 
 @pytest.mark.parametrize(
-    ("labels", "place"),
+    ("labels", "index"),
     [([1.0, 2.0, np.nan], 2), ([1.0, 0.5, np.inf], 1), ([1, None, 2], 1), (["a", "b", "c", None], 3)],
 )
-def test_the_first_label_that_is_none_is_named(labels: list[Any], place: int):
-    with pytest.raises(DataError, match=rf"\b{place}\b"):
+def test_the_first_label_that_is_none_is_named(labels: list[Any], index: int):
+    with pytest.raises(DataError, match=rf"\b{index}\b"):
         read_labels(labels, "labels")
 
 

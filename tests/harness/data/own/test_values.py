@@ -132,9 +132,9 @@ def test_the_same_numbers_are_one_data_set_as_pictures_and_as_arrays(kind: str, 
     if shape is None:
         low, high = (np.array(each)[:, None, None] for each in (wide.low, wide.high))
         due = np.clip(np.rint(255 * (numbers[:, None].astype(np.float64) - low) / (high - low)), 0, 255)
-        found = all_images(wide, tmp_path / "log")
+        images_of_parts = all_images(wide, tmp_path / "log")
         number = {label: index for index, label in enumerate(wide.class_names)}
-        assert found == sorted(
+        assert images_of_parts == sorted(
             (number[label], image.astype(np.uint8).tobytes()) for image, label in zip(due, labels, strict=True)
         )
 
@@ -224,10 +224,10 @@ def test_channels_are_known_or_asked_for(shape: tuple[int, ...], channels: str |
 
 def test_four_bytes_of_memory_are_enough_for_a_byte_of_pixel(tmp_path: Path):
     images = np.random.default_rng(0).integers(0, 256, (4000, 32, 32), np.uint8)
-    place = as_npz(tmp_path / "a.npz", X=images, y=np.arange(4000) % 4)
+    path = as_npz(tmp_path / "a.npz", X=images, y=np.arange(4000) % 4)
     own.from_arrays("warm", images[:50], np.arange(50) % 2)
     tracemalloc.start()
-    own.read(place)
+    own.read(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
 
