@@ -1,4 +1,4 @@
-"""More than a hundred unusual inputs: the result equals that of NumPy, Pillow, csv, json or tomllib, or is a line of refusal.
+"""Unusual inputs: the result equals that of NumPy, Pillow, csv, json or tomllib, or is a line of refusal.
 
 The inputs follow docs/data.md and published bug reports; they were written without knowledge of the readers.
 """
