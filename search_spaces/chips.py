@@ -69,8 +69,7 @@ class Chip:
     def limits(self, task: Task) -> tuple[Condition, Condition]:
         """Return the limits of a network; a bound is negative if the chip is too small for program, stack and image."""
         flash_left = self.flash_bytes - self.core.program_bytes
-        stack_bytes = self.core.stack_bytes + _RESERVED_BUFFER_BYTES
-        ram_left = self.ram_bytes - stack_bytes - math.prod(task.input_shape)
+        ram_left = self.ram_bytes - self.core.stack_bytes - _RESERVED_BUFFER_BYTES - math.prod(task.input_shape)
         return Condition(Metric.WEIGHT_BYTES, "<=", flash_left), Condition(Metric.RAM_BYTES, "<=", ram_left)
 
 

@@ -307,7 +307,9 @@ class _Planner:
         if kernel := self.next_kernel(before):
             self.position += 1
             return self.convolution(kernel, source)
-        if self.ends_sum() or self.next_form(RescalingForm, before) or self.next_form(RectifierForm, before):
+        norm = self.next_form(RescalingForm, before)
+        rectifier = self.next_form(RectifierForm, before)
+        if self.ends_sum() or norm is not None or rectifier is not None:
             return self.with_tail(IntegerStep(kind=StepKind.SCALING, source=source, multipliers=1), before)
         op = self.items[self.position].op
         pool = self.next_form(PoolingForm, before)

@@ -316,7 +316,7 @@ class _Analyser:
         layer = use.layer
         if op.tie is not None and use.kernel is not None:
             if op.tie in self.tied:
-                layer = replace(layer, parameters=layer.parameters - math.prod(use.kernel))
+                layer = use.tied_layer
             kernel = self.tied.setdefault(op.tie, use.kernel)
             if kernel != use.kernel:
                 raise ShapeError(
@@ -329,8 +329,10 @@ class _Analyser:
 
 
 class _Use(NamedTuple):
-    # Layer of an op for an input, receptive field after the op, and shape of the weights that a tie shares.
+    # Layer of an op for an input, the same without the weights that a tie shares, receptive field after the op, and
+    # shape of these weights.
     layer: _Layer
+    tied_layer: _Layer
     receptive_field: _Field
     kernel: Shape | None
 
@@ -347,7 +349,10 @@ def _use_of(op: Op, shape: Shape, field: _Field) -> _Use:
         rows, columns, stride = window
         height, width, jump = field
         field = height + (rows - 1) * jump, width + (columns - 1) * jump, jump * stride
-    return _Use(_Layer(op, after, *op.cost(shape), _shorter_edge(field, shape)), field, op.kernel(shape))
+    layer = _Layer(op, after, *op.cost(shape), _shorter_edge(field, shape))
+    kernel = op.kernel(shape)
+    shared = 0 if kernel is None else math.prod(kernel)
+    return _Use(layer, replace(layer, parameters=layer.parameters - shared), field, kernel)
 
 
 def _shorter_edge(field: _Field, shape: Shape) -> int:

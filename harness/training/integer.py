@@ -170,9 +170,8 @@ def warn_of_few(count: int) -> None:
     """Print a warning, once, if ``count`` training images are too few to estimate the ranges of maps."""
     if count < _FEW_IMAGES:
         images = counted(count, "training image")
-        say_once(
-            f"the ranges of the integers were estimated from only {images}; new images may exceed the ranges", "warning"
-        )
+        message = f"the ranges of the integers were estimated from only {images}; new images may exceed the ranges"
+        say_once(message, "warning")
 
 
 def _integer_weights(network: nn.Module, kernel: PlannedOp[KernelForm]) -> tuple[Integers, float]:

@@ -311,11 +311,9 @@ def _text(op: Op) -> str:
     if number is not None and (signature.required or differs(number)):
         arguments.append(plain(getattr(op, number.field)))
     for keyword, option in signature.options.items():
-        if not differs(option):
-            continue
-        if option.kind is ArgumentKind.FLAG:
+        if differs(option) and option.kind is ArgumentKind.FLAG:
             arguments.append(keyword)
-        else:
+        elif differs(option):
             arguments.append(f"{keyword}={getattr(op, option.field)}")
     return f"{name}({', '.join(arguments)})" if arguments else name
 
