@@ -55,7 +55,6 @@ def test_a_quote_trains_a_few_networks_and_writes_nothing(
         (("mnist-5k", "--space", "none"), 2),
         (("mnist-5k", "--recipe", "none"), 2),
         (("mnist-5k", "--budget", "5"), 4),
-        ((), 2),
     ],
 )
 def test_what_a_search_refuses_a_quote_refuses_alike(

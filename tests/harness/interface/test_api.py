@@ -99,13 +99,6 @@ def test_the_notebook_runs_and_each_cell_can_be_shown(tmp_path: Path, monkeypatc
     assert (tmp_path / "report.html").exists()
 
 
-def test_the_leaderboard_of_auto_is_the_leaderboard_of_mnist(here: None):
-    table = harness.leaderboard("auto")
-
-    assert len(table) > 0
-    assert table.equals(harness.leaderboard("mnist"))
-
-
 def test_there_are_eleven_functions_even_beside_folders_of_these_names_and_two_classes():
     import harness.searching.loop
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+import harness
 from harness.evidence import record
 from harness.evidence.leaderboard import refresh
 from harness.interface import verification
@@ -49,6 +50,13 @@ def keep_study(place: Workspace, *results: Result, name: str = "a-study") -> Non
     folder = place.study(name)
     study.open_study(folder, searches.config(), {})
     write_runs(folder, *results)
+
+
+def test_the_leaderboard_of_auto_is_the_leaderboard_of_mnist(place: Workspace):
+    record.write(place.records, make_record([60] * 5, str(NETWORK)))
+    record.write(place.records, make_record([3] * 5, str(NETWORK), dataset="mnist-5k"))
+
+    assert harness.leaderboard("auto")["dataset"].unique().tolist() == ["mnist"]
 
 
 @pytest.mark.parametrize("name", ["course", "my net 2", "bn"])
