@@ -231,6 +231,8 @@ class Quote(Answer):
                 f"validation accuracy {linear.validation_accuracy_pct:.2f} %"
             )
         lines.append(_curve_line(probed.curve))
+        if groups := probed.plan.data.validation_group_sizes:
+            lines.append(f"{len(groups)} validation groups decide; new groups may require larger networks")
         trained = f"{counted(probed.trained, 'network')} trained in {duration_text(probed.seconds)}"
         return "\n".join([*lines, f"{trained}, recipe {config.recipe_name}; the test set was not read"])
 

@@ -132,6 +132,18 @@ class Outlook:
         at = self.predictions.smallest(self.needed, quantile)
         return None if at is None else self.pairs[at]
 
+    def shortest_seconds(self, most: int | None, mean_seconds: float) -> float:
+        """Return the seconds of the shortest training that likely reaches the target, at most ``mean_seconds``.
+
+        A network of up to ``most`` parameters (None: any network) may reach the target with much fewer epochs than the
+        smallest network.
+        """
+        able = self.predictions.chances(self.needed) >= QUANTILES[1]
+        if most is not None:
+            able &= self.predictions.sizes <= most
+        pairs = [self.pairs[at] for at in np.flatnonzero(able)]
+        return min([mean_seconds, *(option.seconds(epochs, self.finder.time_left) for option, epochs in pairs)])
+
     def _predictions(self, pairs: Sequence[tuple[Option, int]]) -> Predictions:
         means, _, spread = self.aim.predictions(pairs)
         return Predictions(np.array([option.analysis.parameters for option, _ in pairs]), means, spread)
@@ -150,21 +162,29 @@ def quote(outlook: Outlook) -> Quoted:
     """Return the forecast of a search from the finder's networks and pace."""
     finder = outlook.finder
     time_left = finder.time_left
+    workers = time_left.workers
+    # Baselines that passed count as observed sizes, without a prediction.
     floor_sizes = [
         candidate.proposal.parameters
         for candidate in finder.rivals
         if candidate.proposal.origin == FLOOR and candidate.passed_first
     ]
     pairs = [outlook.pair(quantile) for quantile in QUANTILES]
-    # Baselines that passed count as observed sizes, without a prediction.
-    low, middle, high = _widened(
-        [min([*([] if pair is None else [pair[0].analysis.parameters]), *floor_sizes], default=None) for pair in pairs]
-    )
-    seconds = [option.seconds(epochs, time_left) for option, epochs in filter(None, pairs)]
-    training_seconds = statistics.mean(seconds) if seconds else 0.0
+    sizes: list[int | None] = []
+    seconds = []
+    for pair in pairs:
+        able_sizes = list(floor_sizes)
+        if pair is not None:
+            option, epochs = pair
+            able_sizes.append(option.analysis.parameters)
+            seconds.append(option.seconds(epochs, time_left))
+        sizes.append(min(able_sizes, default=None))
+    low, middle, high = _widened(sizes)
+    mean_seconds = statistics.mean(seconds) if seconds else 0.0
 
-    def search_seconds(trainings: int) -> float:
-        return _search_seconds(trainings, training_seconds, time_left.workers)
+    def search_seconds(trainings: int, training_seconds: float) -> float:
+        searching = trainings * (training_seconds / workers + _PROPOSAL_SECONDS)
+        return round(searching + verifying(training_seconds, workers), 1)
 
     def accuracy_pct(quantile: float) -> float:
         return round(100 * (1 - outlook.predictions.fewest_errors(quantile) / IMAGES), 3)
@@ -172,10 +192,16 @@ def quote(outlook: Outlook) -> Quoted:
     fewest, usual, most = _TRAININGS
     lowest, median, highest = QUANTILES
     chance = float(outlook.predictions.chances(outlook.needed).max(initial=0.0))
+    # Answers of equal searches differ by this much, so networks up to this size count as the median answer.
+    alike = None if middle is None else round(middle * math.exp(_ANSWER_DEVIATION))
     return Quoted(
         parameters=(low, middle, high),
         chance=1.0 if floor_sizes else round(chance, 4),
-        seconds=(search_seconds(fewest), search_seconds(usual), search_seconds(most)),
+        seconds=(
+            search_seconds(fewest, outlook.shortest_seconds(high, mean_seconds)),
+            search_seconds(usual, outlook.shortest_seconds(alike, mean_seconds)),
+            search_seconds(most, mean_seconds),
+        ),
         # A low quantile of the errors is a high quantile of the accuracy.
         accuracy_pct=(accuracy_pct(highest), accuracy_pct(median), accuracy_pct(lowest)),
     )
@@ -190,11 +216,6 @@ def _widened(sizes: list[int | None]) -> tuple[int | None, int | None, int | Non
     below = math.hypot(own, math.log(middle / low))
     above = None if high is None else math.hypot(own, math.log(high / middle))
     return round(middle * math.exp(-below)), middle, None if above is None else round(middle * math.exp(above))
-
-
-def _search_seconds(trainings: int, training_seconds: float, workers: int) -> float:
-    searching = trainings * (training_seconds / workers + _PROPOSAL_SECONDS)
-    return round(searching + verifying(training_seconds, workers), 1)
 
 
 def _options(finder: Finder, rng: random.Random) -> list[Option]:

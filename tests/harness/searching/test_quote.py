@@ -66,10 +66,16 @@ def trained(trial: int, width: int, errors: int, origin: str = "ladder") -> Cand
     return Candidate(proposal, proposal.parameters, run, threshold_pct=99.0)
 
 
-def quoted(*candidates: Candidate, pace: float = 1e-5, workers: int = 1, max_cost: int = 20_000):
+def quoted(
+    *candidates: Candidate,
+    pace: float = 1e-5,
+    workers: int = 1,
+    max_cost: int = 20_000,
+    lengths: tuple[int, ...] = (),
+):
     time_left = TimeLeft(images=1_000, pace=Pace(pace, 0.0), workers=workers)
     inquiry = Inquiry(max_cost, {each.proposal.trial: each for each in candidates}, time_left)
-    return quote(Outlook(Finder(SPACE, searches.config(), inquiry, NO_PAST)))
+    return quote(Outlook(Finder(SPACE, searches.config(lengths=lengths), inquiry, NO_PAST)))
 
 
 LADDER = [trained(number, width, 1_000 // width) for number, width in enumerate((4, 8, 12, 20, 32))]
@@ -115,6 +121,16 @@ def test_time_goes_with_the_pace_and_the_workers():
     # A training takes 80 seconds, beside which nothing else counts.
     assert quoted(*LADDER, pace=2e-2).seconds[1] == pytest.approx(2 * slow[1], rel=0.05)
     assert quoted(*LADDER, pace=1e-2, workers=4).seconds[1] == pytest.approx(slow[1] / 4, rel=0.15)
+
+
+def test_a_search_may_answer_with_short_trainings_although_the_smallest_network_needs_long_ones():
+    epochs = searches.RECIPE.epochs
+    short = quoted(*LADDER, pace=1e-3).seconds
+    both = quoted(*LADDER, pace=1e-3, lengths=(epochs, 2 * epochs)).seconds
+
+    assert both == tuple(sorted(both))
+    assert both[2] > 1.5 * short[2]
+    assert both[0] < 1.5 * short[0]
 
 
 @pytest.mark.parametrize(
