@@ -631,8 +631,8 @@ def bench_curves(findings: Findings) -> Any:
         layers.append(smallest.mark_rule(**_DASHED).encode(y=y, tooltip=["words:N", "size:Q"]))
     ends = []
     for method in methods:
-        end = "none" if method["final_size"] is None else f"{method['final_size']:,.0f}"
-        ends.append(f"{method['name']} {end}")
+        final_size = "none" if method["final_size"] is None else f"{method['final_size']:,.0f}"
+        ends.append(f"{method['name']} {final_size}")
     summary = "; ".join(ends)
     description = f"Size of the answer in the median repeat at the end: {summary}."
     return _finished(alt.layer(*layers), description, 400, curves=rows)

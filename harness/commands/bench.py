@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from harness.bench.table import Table
 
 _option = click.option
-_FIXED_BY_A_TABLE = ("space", "recipe", "dataset")  # options that are refused with a table, which determines them
-_ONLY_LIVE = ("data", "device", "engine", "judge_seeds", "cluster")  # options that are refused without --live
-_ONLY_REPLAYED = ("spread", "processes")  # options that are refused with --live
+_FIXED_BY_A_TABLE: tuple[str, ...] = ("space", "recipe", "dataset")  # options that are refused with a table, which determines them
+_ONLY_LIVE: tuple[str, ...] = ("data", "device", "engine", "judge_seeds", "cluster")  # options that are refused without --live
+_ONLY_REPLAYED: tuple[str, ...] = ("spread", "processes")  # options that are refused with --live
 
 
 @click.group(short_help="Compare search methods on recorded runs.")

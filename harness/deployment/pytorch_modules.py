@@ -34,7 +34,7 @@ def rotated(kernel: Tensor, poses: int) -> Tensor:
     for pose in range(poses):
         view = kernel
         if kernel.shape[1] > 1:
-            channels = kernel.unflatten(1, (-1, poses)).unbind(2)
+            channels = kernel.reshape(len(kernel), -1, poses, *kernel.shape[2:]).unbind(2)
             order = [learned_channel(channel, pose, poses) for channel in range(poses)]
             view = torch.stack([channels[index] for index in order], 2).flatten(1, 2)
         if pose >= 4:
@@ -91,9 +91,8 @@ class RotatedBatchNorm(nn.BatchNorm2d):
         """Return the normalised values, in the shape of the input."""
         scale = None if self.weight is None else self.weight.repeat_interleave(self.poses)
         shift = self.bias.repeat_interleave(self.poses)
-        statistics = (self.running_mean, self.running_var)
-        options = (self.training, self.momentum, self.eps)
-        return F.batch_norm(input, *statistics, scale, shift, *options)
+        mean, var = self.running_mean, self.running_var
+        return F.batch_norm(input, mean, var, scale, shift, self.training, self.momentum, self.eps)
 
 
 class SharedBatchNorm(nn.BatchNorm1d):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from harness.deployment.pixels import OfPixels
     from harness.evidence.evaluate import Evaluation
     from harness.evidence.record import Record
+    from harness.interface.results import NetworkLike
     from harness.interface.weights import Weights
 
     _Recorded: TypeAlias = str | VerificationResult | Record | Trial | Study
@@ -45,7 +46,7 @@ _OWN_RECIPE = "Training recipe: a name, or @FILE.toml [default: recipe of the le
 
 @options.takes()
 def explain(
-    network: str | Architecture,
+    network: NetworkLike,
     *,
     budget: int | None = None,
     chip: str | Chip | None = None,
@@ -100,7 +101,7 @@ def explain(
 
 @options.takes()
 def train(
-    network: str | Architecture,
+    network: NetworkLike,
     dataset: str = "auto",
     *,
     recipe: str = "fast",
@@ -168,7 +169,7 @@ def train(
 
 @options.takes(recipe=_OWN_RECIPE)
 def export(
-    network: str | Architecture,
+    network: NetworkLike,
     onnx: str | Path | None = None,
     safetensors: str | Path | None = None,
     c: str | Path | None = None,
@@ -415,7 +416,7 @@ def quote(
 
 @options.takes(recipe=_OWN_RECIPE)
 def verify(
-    network: str | Architecture | Trial | Study,
+    network: NetworkLike,
     seeds: int | None = None,
     *,
     target_pct: float | None = None,

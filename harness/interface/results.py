@@ -23,7 +23,10 @@ from search_spaces.ops import Op, Role, Shape, shape_text
 from search_spaces.space import Metric, measured, size_text
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from matplotlib.figure import Figure
+    from torch import nn
 
     from harness.deployment.pixels import OfPixels
     from harness.evidence.record import Record
@@ -34,6 +37,9 @@ if TYPE_CHECKING:
     from harness.training.crosscheck import Counts
     from harness.training.recipe import Recipe
     from harness.training.result import Result
+
+    # A network as an argument of a function; a text is read by ``harness.interface.lookup``.
+    NetworkLike: TypeAlias = "str | Architecture | Trial | Study | nn.Module | type[nn.Module]"
 
 
 class Answer:

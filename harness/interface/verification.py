@@ -40,7 +40,7 @@ class VerifyRequest:
         certify: Certification: the seeds are declared in a commit, and the lower bound must reach the target.
     """
 
-    network: str | Architecture | Trial | Study
+    network: NetworkLike
     seeds: int | None = None
     target_pct: float | None = None
     recipe: str | None = None

@@ -446,9 +446,9 @@ def _check(module: nn.Module, translation: Translation, final: Callable[[Tensor]
     ours = final(network(images))
     with quiet("the gradient of the module"):
         theirs = torch.flatten(module(images), 1)
-        (theirs * factors).sum().backward()
+        (theirs * factors).sum().backward()  # type: ignore[no-untyped-call]
     _compare("outputs", ours, theirs, _OUTPUT_TOLERANCE)
-    (ours * factors).sum().backward()
+    (ours * factors).sum().backward()  # type: ignore[no-untyped-call]
     for part, names in zip(_parts_with_tensors(network), translation.weights, strict=True):
         for name in names.keys() & part._parameters.keys():
             tensor_name = names[name]

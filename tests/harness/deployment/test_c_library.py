@@ -254,7 +254,7 @@ def test_a_slope_of_0_makes_negative_numbers_0(tmp_path: Path):
     with torch.no_grad():
         network.get_parameter("ops.0.bias").fill_(-3)
         network.get_parameter("ops.1.weight").zero_()
-        convolution, rectifier, *_ = network.get_submodule("ops").children()
+        convolution, rectifier, *_ = list(network.get_submodule("ops").children())
         values = rectifier(convolution(images[:][0])).permute(0, 2, 3, 1).numpy()
     plan = integer_plan(architecture.ops, MNIST.input_shape)
     scales = map_scales(network, plan, images)

@@ -160,7 +160,7 @@ def test_two_rotated_convolutions_turn_their_maps_with_the_image():
     turned = second(first(torch.rot90(images, 1, (2, 3))))
 
     # A quarter turn of the image turns each map, and moves each map to the channel of the next pose.
-    maps = torch.rot90(second(first(images)), 1, (2, 3)).unflatten(1, (-1, 4)).roll(1, 2).flatten(1, 2)
+    maps = torch.rot90(second(first(images)), 1, (2, 3)).view(2, 2, 4, 9, 9).roll(1, 2).flatten(1, 2)
     assert torch.allclose(turned, maps, atol=1e-12)
 
 
@@ -185,7 +185,7 @@ def test_a_weight_of_a_rotated_linear_layer_is_a_product():
     nn.init.normal_(layer.weight)
     values = torch.randn(5, 8)
 
-    by_channel, by_pose = layer.weight.split([2, 4], 1)
+    by_channel, by_pose = layer.weight.tensor_split([2], 1)
     expected = torch.einsum("ncp,oc,op->no", values.view(5, 2, 4), by_channel, 1 + by_pose) + layer.bias
     assert torch.allclose(layer(values), expected, atol=1e-5)
 

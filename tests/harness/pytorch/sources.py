@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from search_spaces.network import Architecture, Task
 from search_spaces.ops import Op, Residual, Shape, flat
@@ -87,7 +88,7 @@ def _write(ops: tuple[Op, ...], shape: Shape, program: Program, depth: int) -> I
         yield shape
 
 
-def _add(op: Op, shape: Shape, program: Program) -> None:
+def _add(op: Any, shape: Shape, program: Program) -> None:
     kind = type(op).__name__
     name = f"{kind.lower()}{len(program.layers)}"
     made = _MODULES[kind](op, shape)
@@ -104,7 +105,7 @@ def _add(op: Op, shape: Shape, program: Program) -> None:
     program.lines.append(f"x = {functions[kind](op)}" if kind in functions else f"x = self.{name}(x)")
 
 
-def _convolution(op: Op, shape: Shape) -> str:
+def _convolution(op: Any, shape: Shape) -> str:
     rows, columns = op.edges
     window = str(rows) if rows == columns else f"({rows}, {columns})"
     options = "" if op.paddings == (0, 0) else f", padding={op.paddings[0] if rows == columns else op.paddings}"
@@ -115,11 +116,11 @@ def _convolution(op: Op, shape: Shape) -> str:
     return f"nn.Conv2d({shape[0]}, {op.shape(shape)[0]}, {window}{options})"
 
 
-def _norm(op: Op, shape: Shape) -> str:
+def _norm(op: Any, shape: Shape) -> str:
     return f"nn.BatchNorm{2 if len(shape) == 3 else 1}d({shape[0]})"
 
 
-_MODULES = {
+_MODULES: dict[str, Callable[[Any, Shape], str]] = {
     "Conv": _convolution,
     "DepthwiseConv": _convolution,
     "BatchNorm": _norm,
@@ -135,7 +136,7 @@ _MODULES = {
     "GlobalAvgPool": lambda op, shape: "nn.AdaptiveAvgPool2d(1)",
     "Linear": lambda op, shape: f"nn.Linear({math.prod(shape)}, {op.out_features})",
 }
-_FUNCTIONS = {
+_FUNCTIONS: dict[str, Callable[[Any], str]] = {
     "ReLU": lambda op: "F.relu(x)",
     "LeakyReLU": lambda op: f"F.leaky_relu(x, {op.slope})",
     "Swish": lambda op: "F.silu(x)",

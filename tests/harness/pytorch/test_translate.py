@@ -98,7 +98,8 @@ def test_a_function_that_works_in_place_changes_the_shortcut_too() -> None:
         def forward(self, x: Tensor) -> Tensor:
             x = self.first(x)
             y = functional.relu(x, inplace=True)
-            return (x + self.second(y)).mean((2, 3))
+            total: Tensor = x + self.second(y)
+            return total.mean((2, 3))
 
     text = str(translate(Net(), MNIST).architecture)
 
