@@ -26,6 +26,7 @@ from search_spaces.network import Architecture
 if TYPE_CHECKING:
     from harness.evidence.certificate import Certificate
     from harness.evidence.verify import Plan
+    from harness.interface.results import NetworkLike
     from harness.training.executors.base import ExecutorOf
 
 _DEFAULT_SEEDS = 10

@@ -98,7 +98,7 @@ def test_layers_are_named_in_order_and_tied_kernels_are_one_parameter(tmp_path: 
 
     names = [name for name, _ in net.named_children()]
     assert names == ["conv1", "bn1", "relu1", "conv2", "conv3", "pool1", "linear1"]
-    assert net.conv2.weight is net.conv3.weight
+    assert net.get_parameter("conv2.weight") is net.get_parameter("conv3.weight")
 
 
 def test_only_the_modules_that_the_network_needs_are_copied(tmp_path: Path):
