@@ -212,16 +212,13 @@ def evened(cells: Array, of_image: Array, count: int) -> Array:
     in_one_cell: Array = first_cell[of_image] == last_cell[of_image]
     members = [np.flatnonzero(in_one_cell & (cells == cell)) for cell in range(count)]
     for size in range(min(map(len, members)), 0, -1):
-        surplus: list[int] | None = []
+        stay = in_one_cell.copy()
         for images in members:
-            dropped = _whole_units(images, of_image, len(images) - size)
-            if dropped is None:
-                surplus = None
+            surplus = _whole_units(images, of_image, len(images) - size)
+            if surplus is None:
                 break
-            surplus += dropped
-        if surplus is not None:
-            stay = in_one_cell.copy()
             stay[surplus] = False
+        else:
             return stay
     raise DataError("a class has too few different images for balanced validation and test parts")
 
