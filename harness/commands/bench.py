@@ -340,7 +340,7 @@ def _check_run(ctx: click.Context, request: RunRequest) -> None:
     if not from_table and (not request.live or None in (request.space, request.target, request.seconds)):
         raise UsageError("a TABLE is required, or --live with --space, --target and --time")
     kind = "live runs" if request.live else "a replay"
-    refused = _ONLY_REPLAYED if request.live else _ONLY_LIVE
+    refused: tuple[str, ...] = _ONLY_REPLAYED if request.live else _ONLY_LIVE
     if from_table:
         kind += " with a table"
         refused += _FIXED_BY_A_TABLE

@@ -6,7 +6,6 @@ choices use SHA-256 of images or groups, so that choices cannot be manipulated a
 
 from __future__ import annotations
 
-import itertools
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -213,11 +212,13 @@ def evened(cells: Array, of_image: Array, count: int) -> Array:
     in_one_cell: Array = first_cell[of_image] == last_cell[of_image]
     members = [np.flatnonzero(in_one_cell & (cells == cell)) for cell in range(count)]
     for size in range(min(map(len, members)), 0, -1):
-        dropped = [_whole_units(images, of_image, len(images) - size) for images in members]
-        surplus = [units for units in dropped if units is not None]
-        if len(surplus) == len(members):
-            stay = in_one_cell.copy()
-            stay[list(itertools.chain(*surplus))] = False
+        stay = in_one_cell.copy()
+        for images in members:
+            surplus = _whole_units(images, of_image, len(images) - size)
+            if surplus is None:
+                break
+            stay[surplus] = False
+        else:
             return stay
     raise DataError("a class has too few different images for balanced validation and test parts")
 
