@@ -24,7 +24,7 @@ from harness.system.option import converted, options_of
 from search_spaces.catalog import network_names
 from search_spaces.chips import Chip, Fit, fitting
 from search_spaces.deployment import check_integer_form
-from search_spaces.network import MNIST, Architecture, Task, analyse
+from search_spaces.network import MNIST, Task, analyse
 
 if TYPE_CHECKING:
     from typing import TypeAlias

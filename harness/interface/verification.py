@@ -21,7 +21,6 @@ from harness.system.option import converted
 from harness.system.terminal import counted, say
 from harness.system.user_code import function_of
 from harness.training.recipe import check_batch, check_network
-from search_spaces.network import Architecture
 
 if TYPE_CHECKING:
     from harness.evidence.certificate import Certificate
