@@ -15,11 +15,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 24_065,
-    "test lines": 23_533,
+    "product lines": 24_137,
+    "test lines": 23_618,
     "benchmark lines": 2_258,
-    "public names": 1_053,
-    "files": 890,
+    "public names": 1_062,
+    "files": 895,
 }
 
 
