@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from harness.bench.table import Table
 
 _option = click.option
-# options that are refused with a table, which determines them
+# Options that are refused with a table, which determines them
 _FIXED_BY_A_TABLE: tuple[str, ...] = ("space", "recipe", "dataset")
-# options that are refused without --live
+# Options that are refused without --live
 _ONLY_LIVE: tuple[str, ...] = ("data", "device", "engine", "judge_seeds", "cluster")
 _ONLY_REPLAYED: tuple[str, ...] = ("spread", "processes")  # options that are refused with --live
 
