@@ -169,7 +169,7 @@ def by_korn_and_graubard(share: float, error: float, freedom: int, images: int, 
     cases = share * (1 - share) / error**2 + 1
     cases *= (stats.t.ppf(confidence, images - 1) / stats.t.ppf(confidence, freedom)) ** 2
     cases = min(cases, images)
-    return 100 * (1 - stats.beta.ppf(confidence, share * cases + 1, cases * (1 - share)))
+    return float(100 * (1 - stats.beta.ppf(confidence, share * cases + 1, cases * (1 - share))))
 
 
 @pytest.mark.parametrize("confidence", [0.98, 0.9975])
