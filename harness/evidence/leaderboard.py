@@ -23,7 +23,7 @@ from harness.evidence.ledger import Attempt, AttemptOutcome, Ledger
 from harness.evidence.record import Record, SeedRun
 from harness.studies.log import read_state
 from harness.system import files, statistics
-from harness.system.document import BRING_BACK, WrittenNetwork, csv_text, documented, read_as, read_each, unguarded
+from harness.system.document import WrittenNetwork, csv_text, documented, read_as, read_each, unguarded
 from harness.system.errors import ContentError, reason
 from harness.system.files import Workspace
 from harness.training.result import PROTOCOL_VERSION, Environment, Purpose, Result, Status, finite
@@ -423,7 +423,7 @@ def survey(workspace: Workspace) -> Survey:
         if indices := undeclared(item, entered):
             seeds = ", ".join(map(str, indices))
             fault = f"declaration of seeds {seeds} of {item.hash}: lacking; the row counts as measured"
-            damage.append(ContentError(f"{workspace.ledger}: {fault}", hint=BRING_BACK))
+            damage.append(ContentError(f"{workspace.ledger}: {fault}"))
     rows += sound(read_claims, [folder / "claims.json" for folder in (files.SHIPPED / "records", workspace.records)])
     rows += sound(_rows_of_study, workspace.studies())
     rows += sound(_searched_elsewhere, [path for path in [shipped_table()] if path.exists()])
