@@ -36,7 +36,7 @@ from tests.harness.deployment.test_c_library import library_of, trained
 
 RECORD = "eab8ffbcd93d-a58909f48ce2-mnist-99_4.json"
 SMALL = Task((1, 10, 10), 4)
-COMPARED_IMAGES = 2_000
+COMPARED_IMAGES = 1_000
 # It needs less than the 2,048 bytes of the ATmega328P, whose flash holds 200 such images.
 SMALL_NETWORK = "conv3x3(8, poses=4) bn(poses=4, shared) relu | avgpool | conv3x3(8, poses=4) bn relu | gap | linear(4)"
 CHIP_IMAGES = 70

@@ -14,7 +14,6 @@ from harness.interface import api
 from harness.interface.estimator import SmallestClassifier
 from harness.system.errors import DataError, UsageError
 from harness.system.terminal import say
-from tests.fakes import train_in_this_process
 
 
 def _crosses(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -31,7 +30,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("estimator")
         patch.setenv("HARNESS_WORKSPACE", str(folder))
-        train_in_this_process(patch)
         yield folder
 
 

@@ -133,9 +133,23 @@ def read_count(place: Path) -> int:
     return len((place / "runs" / "records" / "test_reads.jsonl").read_text().splitlines())
 
 
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Any]:
+    """A cluster of a head, which trains nothing, and a node; both on this machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", TOKEN)  # Ray reads it once a process, and other tests start clusters
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        utils = pytest.importorskip("ray.cluster_utils")
+        made = utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        made.trainers = [made.add_node(num_cpus=1)]
+        yield made
+        made.shutdown()
+
+
 @pytest.mark.nightly
-def test_a_search_on_a_cluster_ends_as_it_does_without(tmp_path: Path):
-    there = searching(tmp_path / "cluster", "--trials", "2", "--cluster", "local", "--json")
+def test_a_search_on_a_cluster_ends_as_it_does_without(nodes: Any, tmp_path: Path):
+    there = searching(tmp_path / "cluster", "--trials", "2", "--cluster", nodes.address, "--json")
     here = searching(tmp_path / "alone", "--trials", "2", "--json")
     out, err = there.communicate(timeout=PATIENCE)
     assert there.returncode == 0, err
@@ -152,22 +166,10 @@ def test_a_search_on_a_cluster_ends_as_it_does_without(tmp_path: Path):
     assert reads[0] == reads[1] == known["winner"]["seeds"]
 
 
-@pytest.fixture
-def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A cluster of three nodes on this machine; the head trains nothing."""
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    os.environ.setdefault("RAY_AUTH_TOKEN", TOKEN)  # Ray reads it once a process, and other tests start clusters
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    utils = pytest.importorskip("ray.cluster_utils")
-    made = utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    made.trainers = [made.add_node(num_cpus=1) for _ in range(2)]
-    yield made
-    made.shutdown()
-
-
 @pytest.mark.nightly
 def test_a_node_that_is_killed_costs_what_it_did_since_the_last_rung(nodes: Any, tmp_path: Path):
     wrong = os.environ | {"RAY_AUTH_TOKEN": "f" * 32}
+    nodes.trainers.append(nodes.add_node(num_cpus=1))
     command = [sys.executable, "-m", "harness", "search", "--dataset", "mnist-5k", "--plan", "--cluster", nodes.address]
     refused = subprocess.Popen(command, cwd=REPOSITORY, env=wrong, stderr=subprocess.PIPE, text=True)
     search = searching(tmp_path, "--trials", "5", "--cluster", nodes.address, "--json")
