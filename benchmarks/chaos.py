@@ -25,7 +25,7 @@ from benchmarks import accounts
 from benchmarks.cluster_faults import KINDS as CLUSTER_KINDS
 from benchmarks.faults import KINDS as LOCAL_KINDS
 from benchmarks.faults import Kind
-from benchmarks.machine import machine
+from benchmarks.machine_facts import machine
 from benchmarks.small_search import SmallSearch
 from harness.system import files
 from harness.system.terminal import duration_text

@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import machine
+from benchmarks.machine_facts import machine
 from harness.bench.replay import Reading, SimulatedExecutor
 from harness.data.datasets import DATASETS
 from harness.evidence.bounds import error_ratio_of
@@ -35,14 +35,14 @@ from harness.searching.loop import explore, open_search
 from harness.searching.proposer import ALL_ON, InquiryAnswer, Proposer, Switches
 from harness.searching.race import rungs
 from harness.searching.resolve import LENGTHS
-from harness.searching.state import Search
+from harness.searching.search_state import Search
 from harness.searching.surrogate.past import shipped, write_prior
 from harness.searching.time_budget import Effort
 from harness.studies.candidate import Candidate
 from harness.studies.config import StudyConfig, open_study
 from harness.studies.events import Entry, Event, Proposal, RunEnded
 from harness.studies.log import StudyLog
-from harness.studies.state import StudyState
+from harness.studies.study_state import StudyState
 from harness.system import files
 from harness.training.executors.base import DataLocation, Executor, Limits
 from harness.training.recipe import named_recipe

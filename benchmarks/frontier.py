@@ -10,8 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from harness.evidence import leaderboard
-from harness.evidence.leaderboard import PROVEN, Tier
+from harness.evidence import leaderboard_table
+from harness.evidence.leaderboard_table import PROVEN, Tier
 from harness.system import files
 from reports import charts
 
@@ -48,7 +48,7 @@ def rows() -> list[dict[str, Any]]:
     """Return the rows of the chart: networks measured on the MNIST test set here, and published networks."""
     tested = [
         row
-        for row in leaderboard.read(ROOT / "leaderboard.csv")
+        for row in leaderboard_table.read(ROOT / "leaderboard.csv")
         if row.dataset == "mnist" and row.tier not in (Tier.SEARCHED, Tier.CLAIMED)
     ]
     best: dict[float, Any] = {}

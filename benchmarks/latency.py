@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from scipy.optimize import nnls
 
-from benchmarks.machine import machine
+from benchmarks.machine_facts import machine
 from harness.system.files import write_json
 from harness.training.native.driver import measured_latency
 from search_spaces.catalog import space

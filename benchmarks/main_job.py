@@ -32,7 +32,7 @@ from typing import Any
 
 import click
 
-from benchmarks.machine import machine
+from benchmarks.machine_facts import machine
 from harness.commands.search import search
 from harness.data.datasets import DATASETS
 from harness.evidence.bounds import error_ratio_of

@@ -38,16 +38,16 @@ from typing import Any
 
 import torch
 
-from benchmarks.machine import machine
+from benchmarks.machine_facts import machine
 from harness.data.datasets import dataset
 from harness.data.training_images import find, import_torchvision, load
 from harness.system import files
 from harness.system.machine import core_count
-from harness.training.modules import Images, build
 from harness.training.native.engine import OPTIONS, compiler, level
 from harness.training.native.engine import load as load_engine
 from harness.training.recipe import Recipe
-from harness.training.train import start, train_epoch
+from harness.training.torch_network import Images, build
+from harness.training.training_loop import start, train_epoch
 from search_spaces.catalog import PRESETS
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network

@@ -33,7 +33,7 @@ from typing import Any
 from harness.bench.table import read_table
 from harness.data import own
 from harness.data.training_images import image_digests, load
-from harness.evidence.leaderboard import Tier, read
+from harness.evidence.leaderboard_table import Tier, read
 from harness.searching.surrogate.model import IMAGES
 from harness.searching.surrogate.past import Origin, PastTraining, comparable, csv_of, elsewhere
 from harness.studies.log import read_state

@@ -15,7 +15,7 @@ import click
 
 from harness.system.errors import DISTRIBUTION, ContentError, HarnessError, Interrupted, UsageError, refused, typed
 from harness.system.terminal import say, write
-from search_spaces.errors import SearchSpaceError, UnknownNameError, caret
+from search_spaces.space_errors import SearchSpaceError, UnknownNameError, caret
 
 _INTERRUPTED = 130
 _OUTPUT_CLOSED = 141  # exit code that a shell reports for a program ended by SIGPIPE

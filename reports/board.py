@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from harness.data.datasets import DATASETS, known_task
-from harness.evidence.leaderboard import PROVEN, LeaderboardRow, Survey, Tier
+from harness.evidence.leaderboard_table import PROVEN, LeaderboardRow, Survey, Tier
 from harness.evidence.record import Record, kept_indices
 from harness.studies.candidate import allowed_errors
 from harness.system import files
@@ -133,7 +133,7 @@ def write_leaderboard(workspace: Workspace, standings: Survey) -> Path:
     """Write the leaderboard as a page beside its CSV file and return its path."""
     path = workspace.leaderboard.with_suffix(".html")
     groups = _groups(standings.rows, standings.records, workspace)
-    damage = [error.told for error in standings.damage]
+    damage = [error.one_line for error in standings.damage]
     files.write_text(path, page("leaderboard.html", damage=damage, **_board(groups)))
     return path
 
@@ -233,14 +233,14 @@ def read_index(workspace: Workspace) -> _IndexPage:
         evidence = read_evidence(workspace)
     except ContentError as error:
         evidence = WorkspaceEvidence()
-        problem = error.told
+        problem = error.one_line
     studies = []
     unreadable = {}
     for folder in _study_folders(workspace):
         try:
             info = read_study(folder, workspace, evidence)
         except ContentError as error:
-            unreadable[folder.name] = error.told
+            unreadable[folder.name] = error.one_line
             continue
         link = f"{quote(os.fsencode(folder.name))}/report.html" if (folder / "report.html").exists() else None
         studies.append(_Listed(info, _state_of(info), link))
@@ -286,6 +286,6 @@ def write_lacking_reports(workspace: Workspace) -> Iterator[tuple[str, str]]:
         try:
             write_report(folder, workspace)
         except ContentError as error:
-            yield folder.name, error.told
+            yield folder.name, error.one_line
         else:
             yield folder.name, ""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 import vl_convert
 
-from harness.evidence.leaderboard import cost_of, pareto_front
+from harness.evidence.leaderboard_table import cost_of, pareto_front
 from harness.studies.candidate import CONFIRMED_STATES, NetworkState
 from harness.system import statistics
 from harness.training.result import finite

@@ -25,7 +25,7 @@ from markupsafe import Markup, escape
 
 from harness.data.datasets import dataset
 from harness.evidence import bounds, ledger
-from harness.evidence.leaderboard import LeaderboardRow, Tier
+from harness.evidence.leaderboard_table import LeaderboardRow, Tier
 from harness.system import statistics
 from harness.system.errors import typed
 from search_spaces.network import Analysis, Architecture, Task, walk

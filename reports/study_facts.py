@@ -14,8 +14,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from harness.evidence import leaderboard, record
-from harness.evidence.leaderboard import LeaderboardRow, pareto_front, validation_runs
+from harness.evidence import leaderboard_table, record
+from harness.evidence.leaderboard_table import LeaderboardRow, pareto_front, validation_runs
 from harness.evidence.record import Record
 from harness.searching.ending import ending
 from harness.searching.surrogate.past import alike, read_prior
@@ -23,7 +23,7 @@ from harness.studies.candidate import VERIFIED_STATES, NetworkState, costs_of, w
 from harness.studies.config import StudyConfig, is_owned, read_config, settings_of
 from harness.studies.events import Proposal, RungReached, SessionBegan, WinnerChosen
 from harness.studies.log import read_state
-from harness.studies.state import StateDecision, StudyState
+from harness.studies.study_state import StateDecision, StudyState
 from harness.system import statistics
 from harness.system.document import parse_json
 from harness.system.files import Workspace
@@ -359,11 +359,13 @@ class StudyFacts:
 
 def read_evidence(workspace: Workspace) -> WorkspaceEvidence:
     """Read the evidence of a workspace; damaged files are left out and listed in ``left_out``."""
-    survey = leaderboard.survey(workspace)
+    survey = leaderboard_table.survey(workspace)
     log = workspace.test_log
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
     reads = [_test_read(line) for line in lines if line.strip()]
-    return WorkspaceEvidence(survey.records, survey.rows, tuple(reads), tuple(error.told for error in survey.damage))
+    return WorkspaceEvidence(
+        survey.records, survey.rows, tuple(reads), tuple(error.one_line for error in survey.damage)
+    )
 
 
 def _test_read(line: str) -> tuple[str, str]:

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 
 from harness.data.datasets import dataset
 from harness.evidence.bounds import error_ratio_of
-from harness.evidence.leaderboard import words_of
+from harness.evidence.leaderboard_table import words_of
 from harness.evidence.record import Record, SeedRun, weights_path
-from harness.studies.state import StudyState
+from harness.studies.study_state import StudyState
 from harness.system import files, statistics
 from harness.system.document import csv_text
 from harness.system.errors import typed

@@ -11,10 +11,10 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-from search_spaces.errors import NotationError, UnknownNameError, nearest, reason
 from search_spaces.network import FORMS, MNIST, Architecture, Task
 from search_spaces.notation import parse_network, parse_space
 from search_spaces.space import SearchSpace
+from search_spaces.space_errors import NotationError, UnknownNameError, nearest, reason
 
 _FILES = resources.files("search_spaces")
 _MOST_TYPED = 1_000_000  # bytes, largest file of a search space

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from search_spaces.errors import UnknownNameError, nearest
 from search_spaces.network import Analysis, Task
 from search_spaces.space import Condition, Metric
+from search_spaces.space_errors import UnknownNameError, nearest
 
 _RESERVED_BUFFER_BYTES = 588  # bytes of stack for the buffers of any network of a search: those of network eab8ff
 

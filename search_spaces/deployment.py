@@ -17,9 +17,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Generic, Literal, NamedTuple, TypeVar
 
-from search_spaces.errors import NoIntegerFormError
 from search_spaces.ops.integer_form import KernelForm, PoolingForm, RectifierForm, Reduction, RescalingForm
 from search_spaces.ops.op import Op, Role, Shape
+from search_spaces.space_errors import NoIntegerFormError
 
 _NUMBER_BYTES = 2  # size of a multiplier or a bias (int16)
 _PARAMETER_BYTES = 4  # assumed bytes of constants per parameter of an op without an integer form

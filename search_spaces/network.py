@@ -23,8 +23,8 @@ from itertools import takewhile
 from typing import Any, NamedTuple, cast
 
 from search_spaces.deployment import IntegerPlan, integer_plan
-from search_spaces.errors import SearchSpaceError, ShapeError
 from search_spaces.ops import Op, Residual, Role, Shape, flat, kernels, ops_text, shape_text
+from search_spaces.space_errors import SearchSpaceError, ShapeError
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,6 @@ from functools import cache, lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from search_spaces.errors import NotationError, ShapeError, nearest
 from search_spaces.network import MNIST, Architecture, Task, analyse
 from search_spaces.ops import SIGNATURES, ArgumentKind, Op, Parameter, Signature, op_names, plain
 from search_spaces.space import (
@@ -38,6 +37,7 @@ from search_spaces.space import (
     Variable,
     contradictory,
 )
+from search_spaces.space_errors import NotationError, ShapeError, nearest
 
 if TYPE_CHECKING:
     import lark

@@ -25,9 +25,9 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, Self, TypeAlias, cast
 
-from search_spaces.errors import DrawError, ShapeError
 from search_spaces.network import Analysis, Architecture, Task, analyse
 from search_spaces.ops import Op, Residual
+from search_spaces.space_errors import DrawError, ShapeError
 
 _Scalar = int | float | str | None
 

@@ -17,10 +17,10 @@ from harness.evidence.record import Found, Record, SeedRun
 from harness.studies.candidate import Candidate
 from harness.studies.config import StudyConfig
 from harness.studies.events import Proposal
-from harness.training.modules import Images
 from harness.training.recipe import Recipe
 from harness.training.result import Environment, Epoch, Purpose, Result, Status, derive_seed
 from harness.training.run import Job, initial_result
+from harness.training.torch_network import Images
 from search_spaces.network import MNIST, Analysis, Architecture, analyse
 from search_spaces.notation import parse_network
 

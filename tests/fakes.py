@@ -18,7 +18,7 @@ import pytest
 
 from harness.bench import replay
 from harness.data.datasets import dataset
-from harness.evidence import verify
+from harness.evidence import verification_runs
 from harness.searching import loop, proposer, race
 from harness.system import files
 from harness.training.executors import processes
@@ -314,7 +314,7 @@ class Seeds:
 def without_training(monkeypatch: pytest.MonkeyPatch) -> Seeds:
     """Put made-up seeds in the place of training."""
     seeds = Seeds()
-    monkeypatch.setattr(verify, "run_all", seeds.trained)
+    monkeypatch.setattr(verification_runs, "run_all", seeds.trained)
     # The kernel's cache is enough for a test, and many times as fast.
     monkeypatch.setattr("os.fsync", lambda handle: None)
     return seeds

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from search_spaces.errors import ShapeError
 from search_spaces.network import MNIST, Architecture
 from search_spaces.notation import parse_space
 from search_spaces.ops import (
@@ -27,6 +26,7 @@ from search_spaces.ops import (
     Unshuffle,
 )
 from search_spaces.space import SearchSpace
+from search_spaces.space_errors import ShapeError
 
 RATES = st.sampled_from([0.0, 0.05, 0.069, 0.1, 0.25, 0.00001])
 PLAIN_OPS = st.one_of(

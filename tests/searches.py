@@ -15,13 +15,13 @@ from harness.evidence.bounds import error_ratio_of
 from harness.searching import loop
 from harness.searching.plan import SearchPlan
 from harness.searching.proposer import Proposer
-from harness.searching.state import Observer, Search
+from harness.searching.search_state import Observer, Search
 from harness.searching.time_budget import Effort
 from harness.studies import config as study
 from harness.studies.config import StudyConfig, StudyObjective
 from harness.studies.events import Entry, Event, Proposal, RunEnded
 from harness.studies.log import StudyLog, read_state
-from harness.studies.state import StudyState
+from harness.studies.study_state import StudyState
 from harness.system.files import Workspace
 from harness.training.executors.base import DataLocation, Limits
 from harness.training.native.engine import EngineChoice

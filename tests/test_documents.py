@@ -16,8 +16,8 @@ import pytest
 from harness.cli import cli, run
 from harness.evidence import ledger, record
 from harness.evidence.bounds import attempt_confidence, certifying, components
-from harness.evidence.check import faults
-from harness.evidence.leaderboard import LeaderboardRow, Tier, read
+from harness.evidence.consistency import faults
+from harness.evidence.leaderboard_table import LeaderboardRow, Tier, read
 from harness.system.files import Workspace
 from search_spaces.catalog import network_names
 from search_spaces.network import MNIST, analyse

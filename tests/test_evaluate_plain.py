@@ -17,10 +17,10 @@ import torch
 from torch import nn
 
 from harness.data.datasets import DATASETS
-from harness.evidence.evaluate import evaluated, probabilities
+from harness.evidence.evaluation import evaluated, probabilities
 from harness.evidence.record import read_weights
-from harness.training.modules import TorchNetwork, build
 from harness.training.run import to_safetensors
+from harness.training.torch_network import TorchNetwork, build
 from search_spaces.modules import PoseLinearModule
 from search_spaces.network import analyse
 from search_spaces.notation import parse_network

@@ -122,4 +122,4 @@ def test_one_place_says_why_the_system_refuses_a_file():
         if re.search(r"\.strerror\b(?!\()|\"strerror\"", path.read_text(encoding="utf-8"))
     ]
 
-    assert readers == ["search_spaces/errors.py"]
+    assert readers == ["search_spaces/space_errors.py"]

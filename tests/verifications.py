@@ -15,15 +15,15 @@ from typing import Any
 import pytest
 import torch
 
-from harness.evidence import leaderboard, ledger, record, verify
+from harness.evidence import leaderboard_table, ledger, record, verification_runs
 from harness.evidence.ledger import Attempt
-from harness.evidence.verify import Plan, Verdict
+from harness.evidence.verification_runs import Plan, Verdict
 from harness.system import files
 from harness.system.files import Workspace
 from harness.training.executors.base import DataLocation, Limits
-from harness.training.modules import build
 from harness.training.recipe import RECIPES
 from harness.training.run import Job, to_safetensors
+from harness.training.torch_network import build
 from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
 from tests import fakes
@@ -39,7 +39,7 @@ def make_plan(indices: range | list[int] = range(5), **fields: Any) -> Plan:
 
 def declare_in_git(workspace: Workspace, plan: Plan, seeds: int) -> Attempt:
     """Declare a certification and commit the ledger with it."""
-    attempt = verify.declare(plan, workspace, seeds)
+    attempt = verification_runs.declare(plan, workspace, seeds)
     commit_evidence(workspace)
     return attempt
 
@@ -62,7 +62,7 @@ def git(workspace: Workspace, *arguments: str, date: str = "") -> None:
 
 def run_plan(workspace: Workspace, plan: Plan) -> Verdict:
     """Run a verification."""
-    return verify.run_seeds(plan, workspace, DataLocation(plan.dataset, None), Limits(), lambda event: None)
+    return verification_runs.run_seeds(plan, workspace, DataLocation(plan.dataset, None), Limits(), lambda event: None)
 
 
 def inhabit(root: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
@@ -70,7 +70,7 @@ def inhabit(root: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     workspace = Workspace(root)
     seeds = fakes.without_training(monkeypatch)
     monkeypatch.setattr(ledger, "_now", lambda: "2026-11-20T07:00:00+00:00")
-    monkeypatch.setattr(verify, "code_version", lambda: ("1" * 40, False))
+    monkeypatch.setattr(verification_runs, "code_version", lambda: ("1" * 40, False))
 
     @cache
     def learned(index: int) -> bytes:
@@ -98,7 +98,7 @@ def inhabit(root: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     declare_in_git(workspace, certification, 20)
     run_plan(workspace, certification)
     run_plan(workspace, make_plan(range(2), target_pct=99.0))
-    leaderboard.refresh(workspace)
+    leaderboard_table.refresh(workspace)
     git(workspace, "add", "runs/leaderboard.csv")
     commit_evidence(workspace, "2026-11-20T09:00:00+00:00")
     return workspace

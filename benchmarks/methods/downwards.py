@@ -4,9 +4,9 @@ import random
 from collections.abc import Sequence
 
 from harness.searching.external_method import Ask, Problem, TriedNetwork
-from search_spaces.errors import DrawError
 from search_spaces.notation import parse_space
 from search_spaces.space import draw_uniform
+from search_spaces.space_errors import DrawError
 
 
 def begin(problem: Problem) -> Ask:

@@ -38,8 +38,8 @@ from harness.searching.optuna_sampler import SAMPLERS
 from harness.searching.proposer import ALL_ON, Switches
 from harness.system.document import parse_json
 from harness.system.errors import ContentError, UsageError, reason
-from search_spaces.errors import nearest
 from search_spaces.space import SearchSpace
+from search_spaces.space_errors import nearest
 
 Stops = Enum("Stops", "NEVER RACE HALVING")
 

@@ -39,7 +39,7 @@ from harness.searching import race
 from harness.searching.external_method import Problem
 from harness.searching.loop import explore
 from harness.searching.proposer import Proposer, Proposing
-from harness.searching.state import Moment, Search
+from harness.searching.search_state import Moment, Search
 from harness.searching.surrogate.model import NO_PAST, Past
 from harness.searching.surrogate.past import elsewhere, transfer
 from harness.searching.time_budget import Effort
@@ -47,7 +47,7 @@ from harness.studies.candidate import CONFIRM_SEEDS
 from harness.studies.config import StudyConfig
 from harness.studies.events import Entry, RunEnded
 from harness.studies.events import Event as StudyEvent
-from harness.studies.state import StudyState
+from harness.studies.study_state import StudyState
 from harness.system import statistics
 from harness.system.errors import ContentError, HarnessError
 from harness.system.machine import choose_device, die_with, ignoring_sigint

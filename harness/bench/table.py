@@ -28,7 +28,7 @@ from harness.system.statistics import pooled_deviation
 from harness.system.terminal import counted, duration_text
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import PROTOCOL_VERSION, Environment, Status, environment, finite, same_bits_due
-from search_spaces.errors import nearest
+from search_spaces.space_errors import nearest
 
 if TYPE_CHECKING:
     import torch

@@ -22,7 +22,7 @@ from harness.system.terminal import DURATION, say
 
 if TYPE_CHECKING:
     from harness.bench.comparison import Findings, Judged, Trace
-    from harness.bench.record import TableRequest
+    from harness.bench.recording import TableRequest
     from harness.bench.replay import Contest, LiveContest, ReplayedContest, RunRequest
     from harness.bench.table import Table
 
@@ -99,7 +99,7 @@ def table(
 
     workspace = files.workspace()
     if records:
-        from harness.bench.record import TableRequest
+        from harness.bench.recording import TableRequest
 
         return _record(names[0], TableRequest(**arguments), only_plan, as_json)
     first, *others = (read_table(table_folder(name, workspace)) for name in names)
@@ -134,7 +134,7 @@ def _show_table(table: Table, as_json: bool, folder: Path | None = None) -> int:
 
 
 def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) -> int:
-    from harness.bench.record import plan_document, plan_text, prepare, record
+    from harness.bench.recording import plan_document, plan_text, prepare, record
     from harness.bench.table import write_table
     from harness.studies import config as study
     from harness.training.executors import ray
@@ -289,7 +289,7 @@ def _compare(request: RunRequest, contest: Contest, folder: Path) -> _BenchOutco
     """Run the missing repeats of a comparison, and write all findings."""
     from harness.bench import comparison
     from harness.bench.replay import LiveContest
-    from reports.comparison import write_bench_page
+    from reports.comparison_page import write_bench_page
 
     design = contest.design
     earlier_traces = comparison.begin(folder, design)
@@ -310,7 +310,7 @@ def _rank(request: RunRequest, contests: Sequence[Contest], folder: Path, as_jso
     """Compare on each table in a folder of its own, then rank the methods over all tables."""
     from harness.bench.ranks import ranks_of, ranks_text
     from harness.studies import config as study
-    from reports.comparison import write_ranks_page
+    from reports.comparison_page import write_ranks_page
 
     findings: dict[str, Findings] = {}
     paths: list[str] = []

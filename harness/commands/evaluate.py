@@ -18,7 +18,7 @@ from harness.system.files import Workspace
 from harness.system.terminal import busy, counted, say
 
 if TYPE_CHECKING:
-    from harness.evidence.evaluate import Evaluation
+    from harness.evidence.evaluation import Evaluation
     from harness.evidence.record import Record
 
 
@@ -68,7 +68,7 @@ def evaluate(
         raise UsageError(
             "--on (labelled images), --images (pictures without labels) and --c (C code) cannot be combined"
         )
-    from harness.evidence.evaluate import bounds_of, evaluate_seeds
+    from harness.evidence.evaluation import bounds_of, evaluate_seeds
     from harness.evidence.record import kept_indices
     from harness.interface.lookup import read_record
 
@@ -155,7 +155,7 @@ def _own(evidence: Record, indices: list[int], images: Path, workspace: Workspac
     import torch
 
     from harness.data.other_images import own_images
-    from harness.evidence.evaluate import probabilities
+    from harness.evidence.evaluation import probabilities
     from harness.evidence.record import read_recorded
 
     weight_files = [read_recorded(workspace.records, evidence, index) for index in indices]

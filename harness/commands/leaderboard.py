@@ -21,7 +21,7 @@ from search_spaces.catalog import network_names
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.evidence.leaderboard import LeaderboardRow
+    from harness.evidence.leaderboard_table import LeaderboardRow
 
 # Green is reserved for proven tiers.
 _STYLES = {
@@ -97,7 +97,7 @@ def leaderboard(
     harness leaderboard --tier verified --dataset mnist
     harness leaderboard --html
     """
-    from harness.evidence.leaderboard import survey
+    from harness.evidence.leaderboard_table import survey
 
     name = None if dataset is None else datasets.asked_for(dataset).name
     workspace = files.workspace()
@@ -108,7 +108,7 @@ def leaderboard(
     if publish:
         _publish(publish, workspace, datasets.AUTO if name is None else name)
     standings = survey(workspace)
-    left_out = [error.told for error in standings.damage]
+    left_out = [error.one_line for error in standings.damage]
     options.say_left_out(left_out)
     filters = {"dataset": name, "tier": tier, "target_pct": target}
     fitting = [
@@ -140,7 +140,7 @@ def leaderboard(
 
 
 def _faults(workspace: Workspace, anchor: str | None) -> list[str]:
-    from harness.evidence.check import faults
+    from harness.evidence.consistency import faults
 
     with busy("checking records, weights, ledger, log and git history"):
         return faults(workspace, anchor)
@@ -148,8 +148,8 @@ def _faults(workspace: Workspace, anchor: str | None) -> list[str]:
 
 def _check(workspace: Workspace, anchor: str | None, as_json: bool) -> int:
     """Print the inconsistencies of the evidence, and return the exit code."""
-    from harness.evidence.check import is_whole
-    from harness.evidence.leaderboard import shipped_table
+    from harness.evidence.consistency import is_whole
+    from harness.evidence.leaderboard_table import shipped_table
 
     faults = _faults(workspace, anchor)
     with_history = is_whole(shipped_table().parent)
@@ -162,8 +162,8 @@ def _check(workspace: Workspace, anchor: str | None, as_json: bool) -> int:
 
 def _publish(name: str, workspace: Workspace, dataset: str) -> None:
     """Copy the evidence of a network into the clone, unless the evidence is inconsistent."""
-    from harness.evidence import check, ledger
-    from harness.evidence.leaderboard import shipped_table
+    from harness.evidence import consistency, ledger
+    from harness.evidence.leaderboard_table import shipped_table
     from harness.interface.lookup import is_short, read_network
 
     # Faults of the table do not matter here, as publishing rewrites the table.
@@ -176,12 +176,12 @@ def _publish(name: str, workspace: Workspace, dataset: str) -> None:
         [network_hash] = hashes
     else:
         network_hash = read_network(name, workspace, datasets.task_of(dataset)).architecture.hash
-    check.publish(workspace, network_hash)
+    consistency.publish(workspace, network_hash)
 
 
 def _show(rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, is_whole: bool) -> None:
     """Print a table for each data set and target; of the whole leaderboard only proven rows of the first data set."""
-    from harness.evidence.leaderboard import PROVEN
+    from harness.evidence.leaderboard_table import PROVEN
 
     proven = [row for row in rows if row.dataset == rows[0].dataset and row.tier in PROVEN]
     ranked = not (is_whole and proven)

@@ -15,8 +15,8 @@ from harness.system.errors import UsageError
 from harness.system.files import Workspace
 from harness.system.terminal import busy, say
 from search_spaces.catalog import PRESETS
-from search_spaces.errors import nearest
 from search_spaces.network import MNIST, Architecture
+from search_spaces.space_errors import nearest
 
 _MOST = 4
 
@@ -128,7 +128,7 @@ def _index(workspace: Workspace) -> dict[str, Any]:
 
 
 def _comparison(names: tuple[str, ...], workspace: Workspace) -> dict[str, Any]:
-    from reports.comparison import write_network_comparison, write_study_comparison
+    from reports.comparison_page import write_network_comparison, write_study_comparison
 
     folders, networks = _compared(names, workspace)
     if folders:
@@ -196,14 +196,16 @@ def _study(
 
 
 def _markdown(names: tuple[str, ...], workspace: Workspace) -> str:
-    from reports import comparison, study_facts, study_page
+    from reports import comparison_page, study_facts, study_page
 
     if len(names) < 2:
         return study_page.study_summary(study_facts.read_study(_one(names, workspace), workspace))
     folders, networks = _compared(names, workspace)
     if folders:
-        return study_page.comparison_summary(comparison.read_studies(folders, workspace))
-    return study_page.comparison_summary(comparison.network_comparison(comparison.read_networks(networks, workspace)))
+        return study_page.comparison_summary(comparison_page.read_studies(folders, workspace))
+    return study_page.comparison_summary(
+        comparison_page.network_comparison(comparison_page.read_networks(networks, workspace))
+    )
 
 
 def _compared(names: tuple[str, ...], workspace: Workspace) -> tuple[list[Path], list[tuple[str, Architecture]]]:

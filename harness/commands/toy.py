@@ -152,7 +152,7 @@ def _write(out: str) -> list[Path]:
     if not out:
         raise UsageError("--out '': a folder is required; . is the current folder")
     check_writable(Path(out))
-    from reports.toy import contents
+    from reports.toy_page import contents
 
     written = {Path(out) / name: content for name, content in contents().items()}
     files.write_together(written)

@@ -34,7 +34,7 @@ def verify(declare_only: bool, certify: bool, cluster: str | None, as_json: bool
     harness verify 'conv3x3(8) bn relu | maxpool | conv3x3(16) bn relu | gap | linear(10)'
     """
     from harness.evidence.bounds import attempt_confidence
-    from harness.evidence.verify import declare
+    from harness.evidence.verification_runs import declare
     from harness.interface.verification import VerifyRequest, plan_verification, run_verification
     from harness.training.executors.ray import Kinds, executor_at
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from harness.system.document import read_as
 from harness.system.errors import ContentError, MissingSubject, UsageError
 from harness.system.files import workspace
-from search_spaces.errors import nearest
 from search_spaces.network import Task
+from search_spaces.space_errors import nearest
 
 AUTO = "auto"  # name of ``mnist`` if MNIST is stored or can be fetched, else of ``mnist-5k``
 TEST_FILES = "t10k"  # prefix of MNIST's test files, which hold 10,000 images

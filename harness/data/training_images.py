@@ -131,7 +131,7 @@ def load(name: str, folder: Path | None = None, *, allow_download: bool = True) 
     except MissingData as error:
         if name != AUTO or folder is not None:
             raise
-        message = f"{error.told}; using mnist-5k instead, whose accuracies are not comparable with MNIST results"
+        message = f"{error.one_line}; using mnist-5k instead, whose accuracies are not comparable with MNIST results"
         print(f"warning: THIS IS NOT MNIST: {message}", file=sys.stderr, flush=True)
         return load("mnist-5k")
     part, facts = _training_part(spec, location)

@@ -17,9 +17,9 @@ from harness.data.training_images import ImageData, load
 from harness.deployment.c_library import EXAMPLES, Library, c_name, files_of
 from harness.deployment.compiled import ForeignProgram, compile_runner, find_compiler, run_logits, write_files
 from harness.deployment.emulated import chip_costs
-from harness.deployment.network import Files, TrainedNetwork
 from harness.deployment.plan_document import page_document
-from harness.evidence.evaluate import network_of
+from harness.deployment.trained_network import Files, TrainedNetwork
+from harness.evidence.evaluation import network_of
 from harness.evidence.record import Record, read_recorded
 from harness.system.errors import ContentError, DeviceError, HarnessError, typed
 from harness.system.files import Workspace
@@ -32,7 +32,7 @@ from harness.training.integer import (
     map_scales,
     warn_of_few,
 )
-from harness.training.modules import Images, normalised
+from harness.training.torch_network import Images, normalised
 from search_spaces.deployment import integer_plan
 from search_spaces.network import analyse
 

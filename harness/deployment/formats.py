@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.deployment.c_folder import c_files
-from harness.deployment.network import Files, TrainedNetwork
 from harness.deployment.onnx import ONNX_LIBRARIES, onnx_files
 from harness.deployment.pytorch_folder import check_pytorch, pytorch_files
+from harness.deployment.trained_network import Files, TrainedNetwork
 from harness.training.recipe import Recipe
 from harness.training.run import to_safetensors
 from search_spaces.network import Architecture, Task

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from harness.data.datasets import Dataset
-from harness.deployment.network import Files, TrainedNetwork
 from harness.deployment.pixels import OfPixels, by_channel
+from harness.deployment.trained_network import Files, TrainedNetwork
 from harness.system.errors import UsageError
 from harness.training.integer import MAP_SCALES
 

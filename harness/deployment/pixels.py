@@ -12,7 +12,7 @@ from harness.data.datasets import Dataset
 from harness.data.own.values import Array, other_range, seems_small
 from harness.system.errors import DataError
 from harness.training.integer import MAP_SCALES, integer_logits, integers_of
-from harness.training.modules import normalised
+from harness.training.torch_network import normalised
 from search_spaces.network import Architecture
 from search_spaces.ops import shape_text
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from harness.deployment import pytorch_modules
 from harness.deployment.c_library import rendered
-from harness.deployment.network import Files, TrainedNetwork
+from harness.deployment.trained_network import Files, TrainedNetwork
 from harness.evidence.record import Record
 from harness.system.errors import UsageError
 from harness.training.recipe import Recipe

@@ -20,8 +20,8 @@ from harness.system.errors import ContentError
 from harness.system.files import Workspace, write_json
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, derive_seed
-from search_spaces.errors import SearchSpaceError
 from search_spaces.network import Task, analyse
+from search_spaces.space_errors import SearchSpaceError
 
 _VERDICTS = {Judgement.MISSED: "missed", Judgement.REACHED: "at the target", Judgement.PROVEN: "shown"}
 

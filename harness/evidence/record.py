@@ -32,8 +32,8 @@ from harness.training.result import (
     derive_seed,
     same_bits_due,
 )
-from search_spaces.errors import SearchSpaceError
 from search_spaces.network import analyse
+from search_spaces.space_errors import SearchSpaceError
 
 
 @documented
@@ -323,7 +323,7 @@ class WeightFile:
 
     @property
     def sha256(self) -> str:
-        """Digest of all weights and statistics, equal to ``harness.training.train.weights_digest``."""
+        """Digest of all weights and statistics, equal to ``harness.training.training_loop.weights_digest``."""
         digest = hashlib.sha256()
         for name in self.state:
             digest.update(self.kept[self.tied.get(name, name)].tobytes())

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from harness.data.datasets import Dataset
     from harness.deployment.pixels import OfPixels
-    from harness.evidence.evaluate import Evaluation
+    from harness.evidence.evaluation import Evaluation
     from harness.evidence.record import Record
     from harness.interface.results import NetworkLike
     from harness.interface.weights import Weights
@@ -147,7 +147,7 @@ def train(
     from harness.interface.weights import train_here
     from harness.training.result import Purpose
     from harness.training.run import Job
-    from harness.training.train import final_network
+    from harness.training.training_loop import final_network
 
     images = load(dataset, Path(data) if data else None)
     job = Job(
@@ -511,7 +511,7 @@ def load(
     torch.Size([5, 10])
     """
     from harness.deployment.pixels import OfPixels
-    from harness.evidence.evaluate import network_of
+    from harness.evidence.evaluation import network_of
     from harness.evidence.record import kept_indices, read_recorded
 
     workspace = files.workspace()
@@ -562,7 +562,7 @@ def evaluate(
     >>> found.as_recorded, found.images
     (True, 500)
     """
-    from harness.evidence.evaluate import evaluate_seeds
+    from harness.evidence.evaluation import evaluate_seeds
 
     workspace = files.workspace()
     evidence = _record(network, workspace, dataset, recipe)
@@ -585,7 +585,7 @@ def leaderboard(dataset: str | Path | Dataset | None = None, target_pct: float |
     """
     import pandas
 
-    from harness.evidence.leaderboard import survey
+    from harness.evidence.leaderboard_table import survey
 
     name = None if dataset is None else datasets.asked_for(cast(str, dataset)).name
     rows = survey(files.workspace()).rows

@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from harness.data import own, training_images
 from harness.data.own.labels import read_labels
 from harness.evidence.certificate import Certificate
-from harness.evidence.leaderboard import PROVEN
+from harness.evidence.leaderboard_table import PROVEN
 from harness.evidence.record import kept_indices, read_all
 from harness.interface import api, verification
 from harness.searching.option_types import SHARE
@@ -28,7 +28,7 @@ from harness.system.errors import DataError, DeviceError, HarnessError, StorageE
 from harness.system.files import workspace
 from harness.system.option import converted
 from harness.system.terminal import silent
-from search_spaces.errors import SearchSpaceError
+from search_spaces.space_errors import SearchSpaceError
 
 if TYPE_CHECKING:
     from harness.interface.results import Study, Trial

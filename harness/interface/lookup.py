@@ -14,15 +14,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.data.datasets import AUTO, task_of
-from harness.evidence import leaderboard, record
-from harness.evidence.leaderboard import LeaderboardRow, Tier
+from harness.evidence import leaderboard_table, record
+from harness.evidence.leaderboard_table import LeaderboardRow, Tier
 from harness.evidence.record import Record
 from harness.interface.results import Study, Trial
 from harness.pytorch.load import is_module, load_module, made_module, names_module
 from harness.searching.start_networks import leaderboard_rows
 from harness.studies.log import read_state
 from harness.studies.names import studies
-from harness.studies.state import StudyState
+from harness.studies.study_state import StudyState
 from harness.system import files
 from harness.system.document import read_each
 from harness.system.errors import ContentError, UsageError, option_words, reason, typed
@@ -31,10 +31,10 @@ from harness.system.terminal import say
 from harness.training.recipe import NamedRecipe, Recipe, named_recipe, recipe_by_hash, recipe_named_like
 from harness.training.result import Result
 from search_spaces.catalog import PATTERN, PRESETS, is_named, network_name
-from search_spaces.errors import NotationError, SearchSpaceError, nearest
 from search_spaces.network import Architecture, Task
 from search_spaces.notation import parse_network
 from search_spaces.ops import op_names
+from search_spaces.space_errors import NotationError, SearchSpaceError, nearest
 
 _HASH = re.compile(r"[0-9a-f]{6,12}")
 # LeakyReLU without a slope; PyTorch and Keras use different defaults.
@@ -295,7 +295,7 @@ def _without_record(
     # Networks of studies are on the leaderboard too, or were claimed. A second row would make the argument ambiguous.
     ranked = [row for row in leaderboard_rows(workspace) if row.tier is not Tier.CLAIMED]
     folders = (files.SHIPPED / "records", workspace.records)
-    claims = [row for folder in folders for row in leaderboard.read_claims(folder / "claims.json")]
+    claims = [row for folder in folders for row in leaderboard_table.read_claims(folder / "claims.json")]
     for rows in (ranked, claims):
         new_rows = [row for row in rows if row.hash not in seen and _is_meant(name, row)]
         seen |= {row.hash for row in new_rows}

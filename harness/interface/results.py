@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from harness.deployment.pixels import OfPixels
     from harness.evidence.record import Record
-    from harness.evidence.verify import Verdict
+    from harness.evidence.verification_runs import Verdict
     from harness.searching.probes import Curve, Probed
     from harness.studies.candidate import Candidate
     from harness.studies.events import Verified as VerifiedEvent
@@ -220,7 +220,7 @@ class Quote(Answer):
         }
 
     def __str__(self) -> str:
-        from harness.searching.quote import quote_lines
+        from harness.searching.forecast import quote_lines
 
         probed = self.probed
         config = probed.plan.config
@@ -353,7 +353,7 @@ class VerificationResult(Answer):
     def document(self) -> dict[str, Any]:
         """Return the content as plain JSON values."""
         from harness.evidence.bounds import attempt_confidence
-        from harness.evidence.verify import machines_of
+        from harness.evidence.verification_runs import machines_of
         from harness.training.result import finite
 
         verdict = self.verdict

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from harness.data.datasets import DATASETS
 from harness.interface import options
 from harness.interface.logs import log_of
-from harness.searching.state import Moment, Observer
+from harness.searching.search_state import Moment, Observer
 from harness.searching.time_budget import Effort, least_seconds
 from harness.studies import events
 from harness.studies.candidate import Candidate, NearestMiss, miss_text
@@ -23,7 +23,7 @@ from harness.studies.config import StudyConfig, check_config, is_owned, open_stu
 from harness.studies.events import Confirmed, Entry, FailedConfirmation, Quoted, RunEnded
 from harness.studies.log import StudyLog
 from harness.studies.mirror import check_url, hidden
-from harness.studies.state import StudyState
+from harness.studies.study_state import StudyState
 from harness.system import statistics
 from harness.system.errors import ContentError, HarnessError
 from harness.system.files import Workspace, check_writable, workspace, write_text
@@ -107,7 +107,7 @@ def run_search_with_progress(
     Returns:
         The outcome, None if the search was interrupted, and the path of the report.
     """
-    from harness.evidence.leaderboard import collect
+    from harness.evidence.leaderboard_table import collect
     from harness.searching.advice import outcome_of, search_words
     from harness.searching.conclude import conclude
     from harness.searching.floor import floor_networks
@@ -361,7 +361,7 @@ class SearchReporter(Reporter):
                 limit = "" if event.budget is None else f"; new budget {event.budget:,}"
                 self.say(f"confirmed: {self._size(candidate)}, {_fresh_text(candidate)}{limit}", "green")
             case Quoted():
-                from harness.searching.quote import quote_lines
+                from harness.searching.forecast import quote_lines
 
                 self.say("; ".join(quote_lines(event, self.config.budget)))
             case FailedConfirmation():
@@ -414,7 +414,7 @@ class SearchReporter(Reporter):
         except Exception as error:
             # Do not end a search because of its page. The final report raises the same error.
             self._report_due = math.inf
-            reason = error.told if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+            reason = error.one_line if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
             self.say(f"cannot update the live report: {reason}")
             return
         after = time.monotonic()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.data import datasets
 from harness.evidence import ledger
-from harness.evidence.leaderboard import collect, refresh
+from harness.evidence.leaderboard_table import collect, refresh
 from harness.interface import options
 from harness.interface.lookup import KnownRow, NetworkArgument, network_argument, only_row, recipe_of
 from harness.interface.results import Study, Trial, VerificationResult
@@ -24,7 +24,7 @@ from harness.training.recipe import check_batch, check_network
 
 if TYPE_CHECKING:
     from harness.evidence.certificate import Certificate
-    from harness.evidence.verify import Plan
+    from harness.evidence.verification_runs import Plan
     from harness.interface.results import NetworkLike
     from harness.training.executors.base import ExecutorOf
 
@@ -68,7 +68,7 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> Plan:
         raise UsageError(f"--seeds {request.seeds}: a certification requires at least {ledger.FEWEST_SEEDS} seeds")
 
     from harness.data.training_images import load
-    from harness.evidence.verify import Plan, due_indices
+    from harness.evidence.verification_runs import Plan, due_indices
     from harness.training.native.engine import choose_engine
 
     device = choose_device(request.device)
@@ -119,7 +119,7 @@ def run_verification(
     ``folder`` holds the data; None means the user's cache. ``executor_of`` None trains in processes of this machine.
     """
     from harness.evidence.bounds import group_warning
-    from harness.evidence.verify import run_seeds
+    from harness.evidence.verification_runs import run_seeds
     from harness.training.executors.base import DataLocation, Limits
     from harness.training.executors.processes import Processes
     from harness.training.progress import Reporter
@@ -148,7 +148,7 @@ def certificate(network: Trial, seeds: int, *, dataset: str, target_pct: float, 
     Raises the errors of ``verify``, and ContentError if the allowed chance of a false certificate is already spent.
     """
     from harness.evidence.certificate import certificate_of
-    from harness.evidence.verify import declare_certificate
+    from harness.evidence.verification_runs import declare_certificate
 
     workspace = files.workspace()
     request = VerifyRequest(

@@ -19,9 +19,9 @@ from search_spaces.network import Architecture
 
 if TYPE_CHECKING:
     from harness.data.training_images import ImageData
-    from harness.deployment.network import TrainedNetwork
+    from harness.deployment.trained_network import TrainedNetwork
     from harness.training.run import Job
-    from harness.training.train import Training
+    from harness.training.training_loop import Training
 
 _MOST_EPOCH_LINES = 50
 
@@ -118,8 +118,8 @@ def weights_of(seed: SeedOfNetwork, images: ImageData, workspace: Workspace, *, 
     """
     if seed.evidence is None or seed.recorded is None or seed.retrain:
         return _fresh_weights(seed, images, device=device, engine=engine)
-    from harness.deployment.network import TrainedNetwork
-    from harness.evidence.evaluate import network_of
+    from harness.deployment.trained_network import TrainedNetwork
+    from harness.evidence.evaluation import network_of
 
     weights = record.read_recorded(workspace.records, seed.evidence, seed.index)
     about = dict(weights.about) | {"weights_sha256": weights.sha256} | datasets.number_properties(images.dataset)
@@ -137,10 +137,10 @@ def weights_of(seed: SeedOfNetwork, images: ImageData, workspace: Workspace, *, 
 
 
 def _fresh_weights(seed: SeedOfNetwork, images: ImageData, *, device: str, engine: str) -> Weights:
-    from harness.deployment.network import TrainedNetwork
+    from harness.deployment.trained_network import TrainedNetwork
     from harness.training.native.engine import engine_of_repeat
     from harness.training.run import Job, properties
-    from harness.training.train import final_network
+    from harness.training.training_loop import final_network
 
     recorded = seed.recorded
     beacon = ""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.system.errors import UsageError
-from search_spaces.errors import nearest
+from search_spaces.space_errors import nearest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,7 +45,7 @@ def load_module(argument: str) -> nn.Module:
         UsageError: The file or the name does not exist, or the value is not a module.
         ContentError: The user's code failed.
     """
-    from harness.pytorch.recording import quiet
+    from harness.pytorch.module_graph import quiet
 
     match = _NAME.fullmatch(argument)
     assert match is not None, "checked by names_module"
@@ -68,7 +68,7 @@ def made_module(value: object, purpose: str) -> nn.Module:
     """
     from torch import nn
 
-    from harness.pytorch.recording import quiet
+    from harness.pytorch.module_graph import quiet
 
     if isinstance(value, nn.Module):
         return value

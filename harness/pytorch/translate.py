@@ -1,7 +1,7 @@
 """Translation of PyTorch modules into the notation of networks.
 
 ``torch.export`` records the module in evaluation mode as a graph of ATen operators, in which layers, functions and
-methods have the same form (``recording.py``). Each operator becomes an op of the notation. A kernel or a scale that is
+methods have the same form (``module_graph.py``). Each operator becomes an op of the notation. A kernel or a scale that is
 computed from a parameter is compared with the kernels and scales of ``search_spaces.modules`` on random values, so that
 kernels in poses are recognised.
 
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import Node
 
-from harness.pytorch.recording import (
+from harness.pytorch.module_graph import (
     BATCH,
     Recording,
     Sum,
@@ -34,8 +34,7 @@ from harness.pytorch.recording import (
     quiet,
     shape_of,
 )
-from harness.training.modules import TorchNetwork, build
-from search_spaces.errors import SearchSpaceError
+from harness.training.torch_network import TorchNetwork, build
 from search_spaces.modules import in_poses, pose_matrix
 from search_spaces.network import Architecture, Task, analyse
 from search_spaces.ops import (
@@ -60,6 +59,7 @@ from search_spaces.ops import (
     Unshuffle,
     shape_text,
 )
+from search_spaces.space_errors import SearchSpaceError
 
 _OUTPUT_TOLERANCE = 1e-5  # largest difference of outputs, relative to the largest output if that exceeds 1
 _GRADIENT_TOLERANCE = 1e-4  # the same for the gradients of the parameters

@@ -13,16 +13,16 @@ from typing import Any
 from harness.data.datasets import dataset
 from harness.evidence import ledger
 from harness.evidence.bounds import VERIFIED_CONFIDENCE
-from harness.evidence.leaderboard import LeaderboardRow, cost_of, words_of
-from harness.evidence.verify import Verdict
+from harness.evidence.leaderboard_table import LeaderboardRow, cost_of, words_of
+from harness.evidence.verification_runs import Verdict
 from harness.searching.ending import FAILURES, Ending, Outcome, ending
 from harness.searching.floor import best_linear, linear_document, trials_beside_floor
 from harness.searching.plan import SearchPlan
-from harness.searching.state import Search
+from harness.searching.search_state import Search
 from harness.searching.time_budget import least_seconds
 from harness.studies.candidate import SEED_SHARE, NearestMiss, confirmed_front, final_order, miss_text, nearest_miss
 from harness.studies.events import Advised, Confirmed, EndReason, Postponed, Quoted, SessionEnded
-from harness.studies.state import StudyState
+from harness.studies.study_state import StudyState
 from harness.system.document import document_of
 from harness.system.errors import typed
 from harness.system.terminal import duration_option, duration_text

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from harness.evidence.leaderboard import refresh
+from harness.evidence.leaderboard_table import refresh
 from harness.evidence.record import Found
-from harness.evidence.verify import Plan, Verdict, due_indices, recorded_verdict, run_seeds
+from harness.evidence.verification_runs import Plan, Verdict, due_indices, recorded_verdict, run_seeds
 from harness.searching.loop import choose
 from harness.searching.plan import SearchPlan
-from harness.searching.state import Search
+from harness.searching.search_state import Search
 from harness.searching.time_budget import VERIFY_FACTOR, verify_seeds
 from harness.studies.events import Postponed, Verified, WinnerChosen
 from harness.system.terminal import counted, duration_text

@@ -13,10 +13,10 @@ from enum import StrEnum
 
 from harness.data.datasets import dataset
 from harness.evidence.bounds import VERIFIED_SEEDS
-from harness.evidence.leaderboard import LeaderboardRow, Tier, cost_of, words_of
+from harness.evidence.leaderboard_table import LeaderboardRow, Tier, cost_of, words_of
 from harness.evidence.ledger import DEFAULT_SEEDS
 from harness.studies.events import Advised, EndReason, Postponed, SessionBegan, SessionEnded, Verified, WinnerChosen
-from harness.studies.state import StudyState
+from harness.studies.study_state import StudyState
 from harness.system import statistics
 from harness.system.terminal import counted, duration_text
 from harness.training.result import Purpose, Status

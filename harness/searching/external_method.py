@@ -19,10 +19,10 @@ from harness.studies.events import NO_TIME, Event, Proposal, Repeated
 from harness.system.errors import ContentError
 from harness.system.user_code import called, function_of
 from harness.training.result import Result, Status
-from search_spaces.errors import SearchSpaceError
 from search_spaces.network import Analysis, Architecture, Task
 from search_spaces.notation import parse_network
 from search_spaces.space import SearchSpace, judge
+from search_spaces.space_errors import SearchSpaceError
 
 SHOWN = 80  # characters of an answer shown in an error message
 # Infeasible answers per proposal until the method counts as exhausted. Many are expected, as the method samples the

@@ -22,7 +22,6 @@ from harness.studies.config import StudyConfig
 from harness.studies.events import NO_TIME, Rejected, Repeated
 from harness.training.recipe import length_factor
 from harness.training.result import Status
-from search_spaces.errors import DrawError
 from search_spaces.network import Task
 from search_spaces.notation import parse_space
 from search_spaces.space import (
@@ -38,6 +37,7 @@ from search_spaces.space import (
     mutate,
     uniform,
 )
+from search_spaces.space_errors import DrawError
 
 _MOST_LISTED = 5_000  # configurations, smaller spaces are enumerated; takes at most a second
 DRAWS = 20_000  # random draws after which a space counts as exhausted; takes some seconds

@@ -11,9 +11,9 @@ from typing import Any
 from harness.searching.time_budget import TimeLeft
 from harness.studies.candidate import FLOOR, Candidate, is_linear
 from harness.training.result import Result, Status
-from search_spaces.errors import SearchSpaceError
 from search_spaces.network import Architecture, Task, analyse
 from search_spaces.notation import parse_network
+from search_spaces.space_errors import SearchSpaceError
 
 # Linear layers on the full and on pooled feature maps, then a few kernels before a linear layer, for images and series.
 _TEXTS = (

@@ -18,9 +18,9 @@ from harness.data.datasets import dataset
 from harness.searching import race
 from harness.searching.external_method import method_of
 from harness.searching.floor import trials_beside_floor
+from harness.searching.forecast import Outlook, quote
 from harness.searching.proposer import Proposer
-from harness.searching.quote import Outlook, quote
-from harness.searching.state import Observer, Search
+from harness.searching.search_state import Observer, Search
 from harness.searching.surrogate.model import NO_PAST, Past
 from harness.searching.surrogate.past import observations, read_prior, transfer
 from harness.searching.time_budget import Effort
@@ -39,7 +39,7 @@ from harness.studies.events import (
 )
 from harness.studies.log import StudyLog
 from harness.studies.mirror import write_database
-from harness.studies.state import StudyState
+from harness.studies.study_state import StudyState
 from harness.system.errors import HarnessError
 from harness.system.machine import handled
 from harness.training.executors.base import Broken, DataLocation, ExecutorOf, StretchEnded, feed

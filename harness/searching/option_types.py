@@ -19,8 +19,8 @@ from harness.system.document import documented, read_as, read_toml
 from harness.system.errors import ContentError, UsageError
 from harness.system.terminal import Parsed, say
 from search_spaces.chips import CORES, Chip, Core, chip_named
-from search_spaces.errors import NotationError, nearest
 from search_spaces.notation import parse_conditions
+from search_spaces.space_errors import NotationError, nearest
 
 if TYPE_CHECKING:
     from search_spaces.ops import Shape

@@ -22,7 +22,6 @@ from harness.studies.candidate import Candidate
 from harness.system.errors import UsageError
 from harness.system.user_code import called, function_of
 from harness.training.result import Status
-from search_spaces.errors import DrawError, nearest
 from search_spaces.space import (
     Decision,
     DecisionOptions,
@@ -34,6 +33,7 @@ from search_spaces.space import (
     replay,
     uniform,
 )
+from search_spaces.space_errors import DrawError, nearest
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

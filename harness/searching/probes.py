@@ -14,17 +14,17 @@ from typing import Any, Literal
 from harness.searching.acquisition import Option
 from harness.searching.finder import Finder, Inquiry
 from harness.searching.floor import best_linear, floor_epochs, floor_networks
+from harness.searching.forecast import QUANTILES, Outlook, quote
 from harness.searching.plan import SearchPlan
 from harness.searching.proposer import Proposer
-from harness.searching.quote import QUANTILES, Outlook, quote
-from harness.searching.state import Search
+from harness.searching.search_state import Search
 from harness.searching.surrogate.model import Past
 from harness.searching.surrogate.past import observations, transfer
 from harness.searching.time_budget import TimeLeft
 from harness.searching.turn import turn_of
 from harness.studies.candidate import FLOOR, SEED_SHARE, Candidate
 from harness.studies.events import Quoted, RunEnded
-from harness.studies.state import StudyState
+from harness.studies.study_state import StudyState
 from harness.system import statistics
 from harness.system.errors import UsageError
 from harness.system.terminal import duration_text

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from harness.evidence.leaderboard import PROVEN
+from harness.evidence.leaderboard_table import PROVEN
 from harness.searching.turn import Turn
 from harness.studies.candidate import CONFIRM_SEEDS, Candidate, combined_cost
 from harness.studies.config import StudyConfig, epochs_within
 from harness.studies.events import RungReached
-from harness.studies.state import Ratios, StudyState
+from harness.studies.study_state import Ratios, StudyState
 from harness.system import statistics
 from harness.training.result import Result
 

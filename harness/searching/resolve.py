@@ -31,7 +31,6 @@ from harness.training.recipe import NamedRecipe, Recipe, length_factor, named_re
 from search_spaces.catalog import space as space_of
 from search_spaces.chips import Chip
 from search_spaces.deployment import without_integer_form
-from search_spaces.errors import ShapeError
 from search_spaces.network import Task, analyse
 from search_spaces.notation import with_conditions
 from search_spaces.space import (
@@ -46,6 +45,7 @@ from search_spaces.space import (
     smallest,
     uniform,
 )
+from search_spaces.space_errors import ShapeError
 
 if TYPE_CHECKING:
     import torch

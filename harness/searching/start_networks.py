@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
-from harness.evidence import leaderboard
-from harness.evidence.leaderboard import LeaderboardRow
+from harness.evidence import leaderboard_table
+from harness.evidence.leaderboard_table import LeaderboardRow
 from harness.studies.events import Confirmed
 from harness.studies.log import read_state
 from harness.studies.names import read_study
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
-from search_spaces.errors import SearchSpaceError
 from search_spaces.notation import parse_network
 from search_spaces.space import SearchSpace, judge
+from search_spaces.space_errors import SearchSpaceError
 
 
 def networks_of(name: str, workspace: Workspace) -> tuple[str, ...]:
@@ -27,8 +27,8 @@ def networks_of(name: str, workspace: Workspace) -> tuple[str, ...]:
 
 def leaderboard_rows(workspace: Workspace) -> list[LeaderboardRow]:
     """Return the rows of the shipped leaderboard and of the leaderboard of the workspace."""
-    paths = (leaderboard.shipped_table(), workspace.leaderboard)
-    return [row for path in paths if path.exists() for row in leaderboard.read(path)]
+    paths = (leaderboard_table.shipped_table(), workspace.leaderboard)
+    return [row for path in paths if path.exists() for row in leaderboard_table.read(path)]
 
 
 def suitable(known: Sequence[str], space: SearchSpace, budget: int, source: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from harness.studies.events import EndReason, SessionEnded
-from harness.studies.state import StudyState
+from harness.studies.study_state import StudyState
 from harness.training.executors.base import Limits
 from harness.training.recipe import Recipe, start_overhead
 from harness.training.result import Result, Status

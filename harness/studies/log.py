@@ -14,7 +14,7 @@ from typing import Any
 from harness.studies import events
 from harness.studies.config import RESULTS_OF_BEFORE, read_config
 from harness.studies.events import Entry, Event, RunEnded
-from harness.studies.state import StudyState
+from harness.studies.study_state import StudyState
 from harness.system import files
 from harness.system.document import parse_json, read_as
 from harness.system.errors import ContentError

@@ -21,7 +21,7 @@ from urllib.parse import unquote
 from harness.data.datasets import dataset
 from harness.studies import events
 from harness.studies.config import StudyConfig, config_document
-from harness.studies.state import StudyState
+from harness.studies.study_state import StudyState
 from harness.system import files
 from harness.system.document import document_of
 from harness.system.errors import UsageError, install_command, typed
@@ -147,7 +147,7 @@ class Mirror:
                 self._is_current = False
                 if self._refused is not None:
                     if self._opened.is_set():
-                        self.say(f"the database of --storage is no longer updated: {self._refused.told}")
+                        self.say(f"the database of --storage is no longer updated: {self._refused.one_line}")
                     self._opened.set()
                     return
             self._opened.set()

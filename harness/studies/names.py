@@ -6,7 +6,7 @@ from pathlib import Path
 
 from harness.system.errors import UsageError, typed
 from harness.system.files import Workspace
-from search_spaces.errors import nearest
+from search_spaces.space_errors import nearest
 
 
 def studies(workspace: Workspace) -> dict[str, Path]:

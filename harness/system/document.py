@@ -17,9 +17,9 @@ from typing import Annotated, Any, TypeVar, cast
 
 from harness.system.errors import ContentError, UsageError, reason
 from harness.system.files import read_bytes, read_typed
-from search_spaces.errors import NotationError, nearest
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_notation
+from search_spaces.space_errors import NotationError, nearest
 
 _T = TypeVar("_T")
 _NO_NETWORK = "no_network"

@@ -14,8 +14,8 @@
     |  `- ForeignProgram      6  a compiled program cannot be run (harness.deployment.compiled)
     `- Interrupted          130  interrupted by Ctrl-C or SIGTERM
 
-``SearchSpaceError`` (``search_spaces.errors``) has exit code 4, or 2 for an unknown name. All other exceptions are
-internal errors with exit code 1.
+``SearchSpaceError`` (``search_spaces.space_errors``) has exit code 4, or 2 for an unknown name. All other exceptions
+are internal errors with exit code 1.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import ClassVar
 
 # Re-exported, so that both packages report system errors with the same words.
-from search_spaces.errors import reason as reason
+from search_spaces.space_errors import reason as reason
 
 DISTRIBUTION = "mnist-harness"
 
@@ -62,7 +62,7 @@ class HarnessError(Exception):
             self.add_note(hint)  # shown in tracebacks
 
     @property
-    def told(self) -> str:
+    def one_line(self) -> str:
         """Return the message with its hint, in one line."""
         return f"{self.message} ({self.hint})" if self.hint else self.message
 

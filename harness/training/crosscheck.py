@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from harness.system.errors import HarnessError, typed
-from harness.training.modules import build
+from harness.training.torch_network import build
 from search_spaces.network import Analysis, Architecture, Task
 
 # fvcore's names of the operators in ``macs``: convolutions, and linear layers in both forms that torch records.

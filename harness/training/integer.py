@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from harness.data.datasets import Dataset
 from harness.system.errors import ContentError
 from harness.system.terminal import counted, say_once
-from harness.training.modules import Images, normalised
+from harness.training.torch_network import Images, normalised
 from search_spaces.deployment import (
     IntegerPlan,
     IntegerStep,

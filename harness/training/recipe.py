@@ -22,8 +22,8 @@ from harness.system.document import read_as, read_toml
 from harness.system.errors import ContentError, UsageError
 from harness.system.user_code import source_sha256
 from search_spaces.deployment import integer_plan
-from search_spaces.errors import nearest
 from search_spaces.network import Architecture, Task, normalised_values
+from search_spaces.space_errors import nearest
 
 _Optimizer = Literal["sgd", "adam"]
 # Learning rate after the warm-up: ``linear`` and ``cosine`` (Loshchilov and Hutter, arXiv 1608.03983) decrease to

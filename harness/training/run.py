@@ -32,7 +32,6 @@ from harness.system import files
 from harness.system.errors import DeviceError, refused
 from harness.system.machine import choose_device
 from harness.system.user_code import called, function_of
-from harness.training.modules import Images
 from harness.training.native.engine import TORCH, choose_engine
 from harness.training.recipe import Recipe, start_overhead
 from harness.training.result import (
@@ -47,7 +46,8 @@ from harness.training.result import (
     packed,
     start_seed,
 )
-from harness.training.train import (
+from harness.training.torch_network import Images
+from harness.training.training_loop import (
     Training,
     best_start,
     checkpoint,

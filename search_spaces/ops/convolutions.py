@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from search_spaces.errors import ShapeError
 from search_spaces.ops.integer_form import KernelForm
 from search_spaces.ops.op import ArgumentKind, Op, Parameter, Role, Shape, Signature, call_text, flat, register
+from search_spaces.space_errors import ShapeError
 
 if TYPE_CHECKING:
     from torch import nn

@@ -16,8 +16,8 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
-from search_spaces.errors import SearchSpaceError, ShapeError
 from search_spaces.ops.integer_form import IntegerForm
+from search_spaces.space_errors import SearchSpaceError, ShapeError
 
 if TYPE_CHECKING:
     from torch import nn

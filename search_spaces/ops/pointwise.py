@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from search_spaces.errors import ShapeError
 from search_spaces.ops.convolutions import POSES, TIE
 from search_spaces.ops.integer_form import RectifierForm, RescalingForm
 from search_spaces.ops.op import ArgumentKind, Op, Parameter, Role, Shape, Signature, call_text, register
+from search_spaces.space_errors import ShapeError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

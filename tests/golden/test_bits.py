@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.training.modules import Images
 from harness.training.native.engine import EngineUnavailable, compiler_version, level, load
 from harness.training.recipe import Recipe
 from harness.training.result import instructions
-from harness.training.train import finish_average, start, train_epoch, weights_digest
+from harness.training.torch_network import Images
+from harness.training.training_loop import finish_average, start, train_epoch, weights_digest
 from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from harness.bench.table import read_table, write_table
-from harness.evidence import leaderboard, ledger, record
-from harness.evidence.leaderboard import _Claim
+from harness.evidence import leaderboard_table, ledger, record
+from harness.evidence.leaderboard_table import _Claim
 from harness.evidence.ledger import Attempt, Declaration, Registration
 from harness.system.document import document_of, read_as
 from tests.conftest import REPOSITORY
@@ -53,7 +53,7 @@ def test_lines_of_the_ledger_are_entries():
 def test_claims_are_as_they_are_committed():
     lines = [json.dumps(claim, ensure_ascii=False) for claim in json.loads((RECORDS / "claims.json").read_bytes())]
     assert [restated(_Claim, line) for line in lines] == lines
-    assert len(leaderboard.read_claims(RECORDS / "claims.json")) == len(lines)
+    assert len(leaderboard_table.read_claims(RECORDS / "claims.json")) == len(lines)
 
 
 def test_reads_of_the_test_set_are_json_lines_of_four_fields():

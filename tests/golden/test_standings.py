@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from harness.cli import cli
-from harness.evidence import leaderboard
-from harness.evidence.leaderboard import Tier
+from harness.evidence import leaderboard_table
+from harness.evidence.leaderboard_table import Tier
 from harness.system import files
 from harness.system.files import Workspace
 from tests.conftest import REPOSITORY
@@ -28,10 +28,12 @@ def standings(workspace: Path) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(answer.stdout)
     place = Workspace(workspace)
     assert document.pop("leaderboard") == str(place.leaderboard)
-    rows = leaderboard.refresh(place)
+    rows = leaderboard_table.refresh(place)
     assert place.leaderboard.read_bytes() == (REPOSITORY / "leaderboard.csv").read_bytes()
     # Rows of searches, whose studies are not committed, are kept as the shipped leaderboard has them.
-    recorded = leaderboard.to_csv(leaderboard.ranked([row for row in rows if row.tier is not Tier.SEARCHED]))
+    recorded = leaderboard_table.to_csv(
+        leaderboard_table.ranked([row for row in rows if row.tier is not Tier.SEARCHED])
+    )
     return {"from_records_sha256": hashlib.sha256(recorded.encode()).hexdigest()} | document
 
 

@@ -14,7 +14,7 @@ import click
 import pytest
 
 from harness.data.own.sources import source_at
-from harness.evidence import certificate, leaderboard, ledger, record
+from harness.evidence import certificate, leaderboard_table, ledger, record
 from harness.interface.lookup import read_network
 from harness.searching import option_types
 from harness.searching.surrogate.past import read_prior
@@ -25,8 +25,8 @@ from harness.system.errors import ContentError, DataError, HarnessError
 from harness.system.files import Workspace
 from harness.training.recipe import named_recipe
 from search_spaces.catalog import space
-from search_spaces.errors import SearchSpaceError
 from search_spaces.network import MNIST
+from search_spaces.space_errors import SearchSpaceError
 from tests import searches
 from tests.conftest import REPOSITORY
 from tests.factories import make_record, make_result
@@ -95,7 +95,7 @@ READERS = {
     "ledger": Reader(ledger_of, ledger.read),
     "record": Reader(record_of, record.read),
     "certificate": Reader(certificate_file, certificate.check),
-    "leaderboard": Reader(table_of, leaderboard.read),
+    "leaderboard": Reader(table_of, leaderboard_table.read),
     "prior": Reader(prior_of, lambda path: read_prior(path.parent)),
     "recipe": Reader(text_file("r.toml", RECIPE), lambda path: named_recipe(f"@{path}")),
     "table": Reader(text_file("t.toml", RECIPE), lambda path: read_toml(path, "table")),

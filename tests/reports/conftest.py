@@ -17,7 +17,7 @@ from harness.evidence.record import Record, SeedRun
 from harness.studies import config as study
 from harness.studies.config import StudyConfig
 from harness.studies.events import Entry, Event
-from harness.studies.state import StudyState
+from harness.studies.study_state import StudyState
 from harness.system import files
 from harness.system.document import document_of
 from harness.system.files import Workspace

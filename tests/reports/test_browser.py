@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from harness.evidence import record
-from harness.evidence.leaderboard import survey
+from harness.evidence.leaderboard_table import survey
 from harness.system.files import Workspace
 from harness.training.result import Status
 from reports.board import read_index, write_index, write_leaderboard
-from reports.comparison import write_network_comparison, write_study_comparison
+from reports.comparison_page import write_network_comparison, write_study_comparison
 from reports.study_facts import StudyFacts
 from reports.study_page import write_report
 from search_spaces.catalog import PRESETS

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from harness.evidence import record
-from harness.evidence.leaderboard import survey
+from harness.evidence.leaderboard_table import survey
 from harness.interface.lookup import only_row, read_network
 from harness.studies.config import StudyObjective
 from harness.system.errors import ContentError, UsageError
@@ -24,7 +24,7 @@ from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from harness.training.result import Status
 from reports.board import _groups, read_index, write_index, write_lacking_reports, write_leaderboard
-from reports.comparison import write_network_comparison, write_study_comparison
+from reports.comparison_page import write_network_comparison, write_study_comparison
 from reports.study_facts import StudyFacts, read_study
 from reports.study_page import page, write_report
 from search_spaces.catalog import PRESETS

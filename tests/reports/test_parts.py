@@ -24,7 +24,7 @@ from harness.evidence import record
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
 from reports import charts, render
-from reports.comparison import network_comparison, read_networks, read_studies
+from reports.comparison_page import network_comparison, read_networks, read_studies
 from reports.render import _code, _sentence
 from reports.study_facts import StudyFacts, read_study
 from reports.study_page import _COLUMNS, comparison_summary, lines, study_summary, write_figures, write_tables

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from search_spaces.chips import CHIPS, Fit, chip_named, fitting
-from search_spaces.errors import UnknownNameError
 from search_spaces.network import MNIST, Analysis, Task, analyse
 from search_spaces.notation import parse_network
 from search_spaces.space import measured
+from search_spaces.space_errors import UnknownNameError
 
 SMALL = "conv3x3(4) bn relu | maxpool(4) | gap | linear(10)"
 LARGE = "conv3x3(64) bn relu conv3x3(64) bn relu | gap | linear(10)"

@@ -1,4 +1,4 @@
-"""How many numbers a network keeps, against counts by hand; ``tests/harness/training/test_modules.py`` asks torch."""
+"""How many numbers a network keeps, against counts by hand; ``test_torch_network.py`` asks torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from benchmarks import latency
 from search_spaces.catalog import space
-from search_spaces.errors import ShapeError
 from search_spaces.network import MNIST, Architecture, analyse, normalised_values
 from search_spaces.notation import parse_network, parse_notation
 from search_spaces.ops import (
@@ -30,6 +29,7 @@ from search_spaces.ops import (
     Unshuffle,
 )
 from search_spaces.space import draw_uniform
+from search_spaces.space_errors import ShapeError
 
 # Counted by hand.
 TABLES: dict[str, list[tuple[str, tuple[int, ...], int, int, int]]] = {

@@ -13,10 +13,10 @@ from search_spaces.deployment import (
     check_integer_form,
     integer_plan,
 )
-from search_spaces.errors import NoIntegerFormError
 from search_spaces.network import MNIST, Architecture
 from search_spaces.notation import parse_network
 from search_spaces.ops import PoseLinear, Swish
+from search_spaces.space_errors import NoIntegerFormError
 
 
 def plan_of(text: str, shape: tuple[int, int, int] = MNIST.input_shape) -> IntegerPlan:

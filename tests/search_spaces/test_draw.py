@@ -13,7 +13,6 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from search_spaces.catalog import SPACES, space
-from search_spaces.errors import DrawError
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network, parse_space
 from search_spaces.space import (
@@ -36,6 +35,7 @@ from search_spaces.space import (
     smallest,
     uniform,
 )
+from search_spaces.space_errors import DrawError
 
 # Sizes that enumeration gets through in no time.
 FEW = 300

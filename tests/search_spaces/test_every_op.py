@@ -22,11 +22,10 @@ from harness.deployment.onnx import to_onnx
 from harness.searching.surrogate.features import network_features
 from harness.system.errors import DeviceError
 from harness.training.integer import integer_logits
-from harness.training.modules import build, normalised
 from harness.training.native.engine import choose_engine
 from harness.training.native.instruction import _ACTIVATIONS, KERNELS, _Activation
 from harness.training.recipe import Recipe
-from search_spaces.errors import NotationError, ShapeError
+from harness.training.torch_network import build, normalised
 from search_spaces.network import MNIST, Architecture, analyse
 from search_spaces.notation import parse_network, parse_space
 from search_spaces.ops import (
@@ -41,6 +40,7 @@ from search_spaces.ops import (
 )
 from search_spaces.ops.integer_form import IntegerForm, RescalingForm
 from search_spaces.space import draw_uniform, enumerate_draws, feasible
+from search_spaces.space_errors import NotationError, ShapeError
 from tests.conftest import REPOSITORY
 from tests.factories import make_data
 from tests.harness.deployment import pytorch_folders

@@ -12,8 +12,8 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from harness.training.modules import _draw_first_weights, build
 from harness.training.recipe import Recipe
+from harness.training.torch_network import _draw_first_weights, build
 from search_spaces.modules import (
     FastDropout,
     PosedBatchNorm,

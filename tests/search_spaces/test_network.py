@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search_spaces.catalog import PATTERN, PRESETS, SPACES, is_named, name_of, network_name, network_names, space
-from search_spaces.errors import NotationError
 from search_spaces.network import FORMS, MNIST, Architecture, analyse
 from search_spaces.notation import parse_network
 from search_spaces.ops import (
@@ -33,6 +32,7 @@ from search_spaces.ops import (
     Unshuffle,
 )
 from search_spaces.space import draw, enumerate_draws, uniform
+from search_spaces.space_errors import NotationError
 
 HEAD = (GlobalAvgPool(), Linear(10))
 

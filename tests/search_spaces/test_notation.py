@@ -15,7 +15,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.lark import from_lark
 
-from search_spaces.errors import NotationError, SearchSpaceError, ShapeError, caret, nearest
 from search_spaces.network import MNIST, Architecture, Task, analyse
 from search_spaces.notation import (
     _normal,
@@ -39,6 +38,7 @@ from search_spaces.ops import (
     Residual,
 )
 from search_spaces.space import Metric, SearchSpace, enumerate_draws, judge, measured, replay
+from search_spaces.space_errors import NotationError, SearchSpaceError, ShapeError, caret, nearest
 
 GRAMMAR = lark.Lark(
     resources.files("search_spaces").joinpath("notation.lark").read_text("utf-8"),

@@ -31,9 +31,9 @@ from harness.system.files import Workspace
 from harness.system.statistics import mean
 from harness.training.recipe import RECIPES, Recipe, length_factor
 from harness.training.result import PROTOCOL_VERSION, Result, Status
-from search_spaces.errors import NotationError
 from search_spaces.network import Architecture, Task
 from search_spaces.notation import parse_notation
+from search_spaces.space_errors import NotationError
 
 # A past training states its recipe if all but ``_FREE_FIELDS`` equal a recipe of this tuple. Precision and starts are
 # not stated: for the compared network bf16 and fp32 differed by less than the seeds (diary 110),

@@ -26,8 +26,8 @@ from harness.system.machine import compiler_words, processor_flags
 from harness.system.terminal import say
 from harness.training.native.instruction import KERNELS
 from harness.training.recipe import Recipe
-from search_spaces.errors import nearest
 from search_spaces.ops import Op
+from search_spaces.space_errors import nearest
 
 if TYPE_CHECKING:
     import torch

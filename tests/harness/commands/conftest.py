@@ -13,7 +13,7 @@ import pytest
 
 from harness.cli import run
 from harness.data.training_images import load
-from harness.evidence import record, verify
+from harness.evidence import record, verification_runs
 from harness.evidence.record import Record
 from harness.system.files import Workspace
 from harness.training.executors.base import StretchEnded
@@ -47,7 +47,7 @@ def verified(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Trainer]:
     folder, trainer = tmp_path_factory.mktemp("verified"), Trainer()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HARNESS_WORKSPACE", str(folder))
-        patch.setattr(verify, "run_all", trainer.trained)
+        patch.setattr(verification_runs, "run_all", trainer.trained)
         assert run(["verify", NETWORK, *ROW, "--seeds", "2"]) in (0, 3)
     return folder, trainer
 
@@ -61,7 +61,7 @@ def place(verified: tuple[Path, Trainer], workspace: Path, capsys: pytest.Captur
 
 @pytest.fixture
 def trainer(verified: tuple[Path, Trainer], monkeypatch: pytest.MonkeyPatch) -> Trainer:
-    monkeypatch.setattr(verify, "run_all", verified[1].trained)
+    monkeypatch.setattr(verification_runs, "run_all", verified[1].trained)
     monkeypatch.setattr(verified[1], "shift", 0)
     return verified[1]
 

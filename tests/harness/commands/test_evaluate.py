@@ -19,9 +19,8 @@ from torch import Tensor
 
 from harness.cli import run
 from harness.data.training_images import load
-from harness.evidence import evaluate as evaluation
-from harness.evidence import ledger, record
-from harness.evidence.evaluate import probabilities
+from harness.evidence import evaluation, ledger, record
+from harness.evidence.evaluation import probabilities
 from harness.evidence.record import Record, WeightFile, weights_path
 from harness.system.files import Workspace
 from search_spaces.chips import CHIPS

@@ -11,7 +11,7 @@ import pytest
 
 from harness.cli import run
 from harness.evidence import record
-from harness.evidence.leaderboard import read, refresh
+from harness.evidence.leaderboard_table import read, refresh
 from harness.system.files import Workspace
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network

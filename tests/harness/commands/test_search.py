@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from harness.cli import run
-from harness.evidence.leaderboard import row_of_record
-from harness.evidence.verify import Verdict
+from harness.evidence.leaderboard_table import row_of_record
+from harness.evidence.verification_runs import Verdict
 from harness.interface import api, session
 from harness.searching import conclude
 from harness.studies import config as study

@@ -14,7 +14,7 @@ import pytest
 
 from harness.cli import run
 from harness.toy.backprop import LEARNING_RATES, START, losses
-from reports import toy as toy_page
+from reports import toy_page
 from tests.conftest import REPOSITORY
 
 

@@ -57,7 +57,7 @@ def test_a_damaged_file_is_named_in_one_line(toy, tmp_path: Path, change: Callab
     (place / f"{IMAGES}.gz").write_bytes(change(toy.packed[IMAGES], toy.unpacked[IMAGES]))
     with pytest.raises(DataError) as caught:
         load("toy", tmp_path)
-    assert "\n" not in caught.value.told
+    assert "\n" not in caught.value.one_line
 
 
 def test_files_are_found_in_the_layout_of_torchvision_and_flat_and_only_in_a_folder_that_is_given(

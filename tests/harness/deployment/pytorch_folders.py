@@ -16,10 +16,10 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.data.datasets import DATASETS, Dataset
-from harness.deployment.network import TrainedNetwork
 from harness.deployment.pytorch_folder import pytorch_files
-from harness.training.modules import build
+from harness.deployment.trained_network import TrainedNetwork
 from harness.training.recipe import RECIPES, Recipe
+from harness.training.torch_network import build
 from search_spaces.modules import PoseLinearModule
 from search_spaces.network import Architecture
 from tests.factories import make_data

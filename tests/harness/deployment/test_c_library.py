@@ -24,11 +24,11 @@ from harness.deployment.c_library import Library, c_comment, c_name, c_text, che
 from harness.deployment.compiled import compile_runner, run_logits, write_files
 from harness.system.errors import ContentError, UsageError
 from harness.training.integer import IntegerNetwork, integer_logits, integer_network, map_scales, maps_of
-from harness.training.modules import Images, build, normalised
+from harness.training.torch_network import Images, build, normalised
 from search_spaces.deployment import integer_plan
-from search_spaces.errors import NoIntegerFormError
 from search_spaces.network import MNIST, Architecture, Task, analyse
 from search_spaces.notation import parse_network
+from search_spaces.space_errors import NoIntegerFormError
 from tests.conftest import REPOSITORY
 
 NETWORKS = [

@@ -20,11 +20,11 @@ from harness.deployment import emulated
 from harness.deployment.c_library import Library, files_of
 from harness.deployment.compiled import compile_runner, run_logits, write_files
 from harness.deployment.emulated import FAMILIES, TURNS, Family, chip_costs, emulate
-from harness.evidence.evaluate import network_of
+from harness.evidence.evaluation import network_of
 from harness.evidence.record import read, read_recorded
 from harness.system.errors import DeviceError, HarnessError
 from harness.training.integer import integer_logits, integer_network, map_scales
-from harness.training.modules import Images
+from harness.training.torch_network import Images
 from search_spaces.catalog import SPACES, space
 from search_spaces.deployment import integer_plan
 from search_spaces.network import MNIST, Task

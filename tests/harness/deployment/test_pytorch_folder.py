@@ -24,13 +24,13 @@ from harness.data import training_images as data
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
 from harness.deployment import pytorch_modules
-from harness.deployment.network import TrainedNetwork
-from harness.evidence.evaluate import network_of
+from harness.deployment.trained_network import TrainedNetwork
+from harness.evidence.evaluation import network_of
 from harness.evidence.record import kept_indices, read_all, read_recorded
 from harness.pytorch.translate import translate
 from harness.system.files import Workspace
-from harness.training.modules import augment
 from harness.training.recipe import RECIPES, Recipe, epoch_steps
+from harness.training.torch_network import augment
 from search_spaces import modules
 from search_spaces.network import MNIST, Architecture, analyse
 from search_spaces.notation import parse_network

@@ -17,7 +17,7 @@ import pytest
 import harness
 from harness.interface import api
 from harness.system.errors import UsageError
-from search_spaces.errors import NotationError
+from search_spaces.space_errors import NotationError
 from tests.conftest import REPOSITORY
 
 SPACE = "net = conv3x3({4, 6}) bn relu | maxpool(4) | gap | linear(10)"

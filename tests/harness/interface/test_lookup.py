@@ -11,7 +11,7 @@ import pytest
 
 import harness
 from harness.evidence import record
-from harness.evidence.leaderboard import refresh
+from harness.evidence.leaderboard_table import refresh
 from harness.interface import verification
 from harness.interface.lookup import (
     KnownRow,
@@ -31,9 +31,9 @@ from harness.system.files import Workspace
 from harness.training.recipe import RECIPES, NamedRecipe, Recipe
 from harness.training.result import Result
 from search_spaces.catalog import PRESETS, network_name
-from search_spaces.errors import NotationError
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network
+from search_spaces.space_errors import NotationError
 from tests import searches
 from tests.factories import make_record, make_result
 from tests.fakes import without_training

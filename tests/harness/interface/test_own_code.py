@@ -25,12 +25,12 @@ from harness.system.machine import ignoring_sigint
 from harness.system.user_code import Listener, OtherCode, called, function_of, source_sha256
 from harness.training.executors import processes
 from harness.training.executors.base import Broken, DataLocation
-from harness.training.modules import Images
 from harness.training.native.engine import choose_engine
 from harness.training.recipe import Recipe, named_recipe
 from harness.training.result import Purpose, Status
 from harness.training.run import Job, TrainingData, execute, train_job
-from harness.training.train import start
+from harness.training.torch_network import Images
+from harness.training.training_loop import start
 from search_spaces.catalog import space
 from search_spaces.notation import parse_network, parse_space
 from tests import searches

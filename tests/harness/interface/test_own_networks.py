@@ -16,10 +16,10 @@ import harness
 from harness import cli
 from harness.data import own
 from harness.data.datasets import Dataset
-from harness.evidence import leaderboard, record
+from harness.evidence import leaderboard_table, record
 from harness.system.errors import DataError
 from harness.system.files import Workspace
-from reports.comparison import read_networks
+from reports.comparison_page import read_networks
 from search_spaces.network import analyse
 from tests.fakes import train_in_this_process
 
@@ -60,10 +60,10 @@ def test_a_network_that_is_known_by_its_hash_is_of_its_own_data_set(verified: tu
 def test_a_missing_data_set_takes_its_own_rows_away_and_nothing_else(
     verified: tuple[Path, Dataset], place: Workspace, shipped: Path, capsys: pytest.CaptureFixture[str]
 ):
-    before = [row.key for row in leaderboard.collect(place)]
+    before = [row.key for row in leaderboard_table.collect(place)]
     shutil.rmtree(place.data(verified[1].name))
 
-    after = [row.key for row in leaderboard.refresh(place)]
+    after = [row.key for row in leaderboard_table.refresh(place)]
 
     assert set(before) - set(after) == {key for key in before if key[2] == verified[1].name} != set()
     assert capsys.readouterr().err.count(verified[1].name) >= 1

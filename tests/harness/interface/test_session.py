@@ -12,10 +12,10 @@ from types import ModuleType
 import pytest
 
 from harness.interface.session import SearchReporter
-from harness.searching.state import Moment
+from harness.searching.search_state import Moment
 from harness.studies.candidate import Candidate, NearestMiss
 from harness.studies.events import Confirmed, Entry, FailedConfirmation, RunEnded
-from harness.studies.state import StudyState
+from harness.studies.study_state import StudyState
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
 from harness.system.terminal import say, silent

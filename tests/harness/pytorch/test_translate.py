@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 import harness
 from harness.pytorch.load import load_module
-from harness.pytorch.recording import Untranslatable
+from harness.pytorch.module_graph import Untranslatable
 from harness.pytorch.translate import translate, with_weights
 from harness.system.errors import ContentError, HarnessError, UsageError
-from harness.training.modules import build
+from harness.training.torch_network import build
 from search_spaces.catalog import PRESETS, SPACES, space
 from search_spaces.network import MNIST, Architecture
 from search_spaces.notation import parse_network

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.searching.state import Search
+from harness.searching.search_state import Search
 from tests import searches
 from tests.factories import make_proposal
 from tests.fakes import Trainer, without_processes

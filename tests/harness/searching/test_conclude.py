@@ -14,19 +14,19 @@ import pytest
 
 from harness.evidence import record
 from harness.evidence.bounds import ErrorRatio
-from harness.evidence.leaderboard import row_of_record
+from harness.evidence.leaderboard_table import row_of_record
 from harness.evidence.record import Record
-from harness.evidence.verify import Verdict
+from harness.evidence.verification_runs import Verdict
 from harness.interface.results import Study
 from harness.searching import conclude as conclude_module
 from harness.searching import loop
 from harness.searching.advice import SearchOutcome, outcome_of
 from harness.searching.conclude import conclude
-from harness.searching.state import Search
+from harness.searching.search_state import Search
 from harness.studies.candidate import NearestMiss, confirmed_front
 from harness.studies.config import StudyObjective
 from harness.studies.events import Advised, Entry, RunEnded, Verified
-from harness.studies.state import StudyState
+from harness.studies.study_state import StudyState
 from harness.training.executors.base import Limits
 from harness.training.result import Purpose, Status
 from harness.training.run import Job

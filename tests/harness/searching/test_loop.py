@@ -11,12 +11,12 @@ from optuna.trial import TrialState
 from torch import nn
 
 from harness.searching import loop, race
-from harness.searching.state import Search
+from harness.searching.search_state import Search
 from harness.studies.candidate import _LEAST_CHANCE, CONFIDENCE, SURE, Candidate
 from harness.studies.config import StudyObjective
 from harness.studies.events import EndReason, Verified
 from harness.system.errors import DataError, HarnessError
-from harness.training import modules
+from harness.training import torch_network
 from harness.training.executors.base import Broken, Event, StretchEnded
 from harness.training.result import Purpose, Status, derive_seed
 from harness.training.run import Job
@@ -52,7 +52,7 @@ def test_no_module_is_built_by_the_coordinator(trainer: Trainer, tmp_path: Path,
         initialise(module, *arguments, **named)
 
     monkeypatch.setattr(nn.Module, "__init__", spy)
-    modules.build(parse_network(ALLOWED), MNIST)
+    torch_network.build(parse_network(ALLOWED), MNIST)
     assert made, "the spy sees nothing"
     made.clear()
 

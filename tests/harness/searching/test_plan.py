@@ -32,10 +32,10 @@ from harness.training.executors.processes import Processes
 from harness.training.recipe import NamedRecipe, Recipe, named_recipe
 from harness.training.run import Job
 from search_spaces.chips import CHIPS
-from search_spaces.errors import UnknownNameError
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network, parse_space
 from search_spaces.space import Condition, Metric, draw_uniform
+from search_spaces.space_errors import UnknownNameError
 
 REQUEST = SearchRequest(
     dataset="mnist-5k",

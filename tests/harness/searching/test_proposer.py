@@ -26,10 +26,10 @@ from harness.studies.candidate import FLOOR, TYPICAL_RATIO, Candidate
 from harness.studies.events import Rejected, Repeated
 from harness.training.result import Status
 from search_spaces.catalog import space
-from search_spaces.errors import DrawError
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network, parse_space
 from search_spaces.space import Condition, Draw, Metric, SearchSpace, measured
+from search_spaces.space_errors import DrawError
 from tests import searches
 from tests.factories import make_job_result, make_proposal
 from tests.fakes import by_size

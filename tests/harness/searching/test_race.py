@@ -19,7 +19,7 @@ from harness.searching import race
 from harness.searching.turn import Turn
 from harness.studies.candidate import Candidate, allowed_errors, final_order, nearest_miss, needed_share, rung_ratios
 from harness.studies.events import Entry, RunEnded
-from harness.studies.state import StudyState
+from harness.studies.study_state import StudyState
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Result, Status
 from search_spaces.space import Metric

@@ -15,12 +15,12 @@ import pytest
 from harness.data.datasets import dataset
 from harness.searching import finder, optuna_sampler
 from harness.searching.proposer import InquiryAnswer
-from harness.searching.state import Search
+from harness.searching.search_state import Search
 from harness.studies.candidate import final_order
 from harness.studies.config import StudyConfig
 from harness.studies.events import Event
 from harness.studies.log import StudyLog, read_state
-from harness.studies.state import StudyState
+from harness.studies.study_state import StudyState
 from harness.system.errors import ContentError
 from harness.training.executors.base import DataLocation, Limits
 from harness.training.executors.processes import Processes

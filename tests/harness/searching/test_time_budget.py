@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from harness.searching.state import Search
+from harness.searching.search_state import Search
 from harness.searching.time_budget import Pace, Timing, is_spent, pace_of, work
 from harness.studies.candidate import Candidate
 from harness.studies.events import RunEnded, Verified
-from harness.studies.state import StudyState
+from harness.studies.study_state import StudyState
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Purpose, Result, Status
 from search_spaces.network import MNIST

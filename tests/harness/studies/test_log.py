@@ -13,7 +13,7 @@ import pytest
 from harness.studies import config as study
 from harness.studies.events import EndReason, Entry, SessionBegan, SessionEnded
 from harness.studies.log import StudyLog, read_state
-from harness.studies.state import StudyState
+from harness.studies.study_state import StudyState
 from harness.system import files
 from harness.system.document import document_of
 from harness.system.errors import ContentError, UsageError

@@ -23,14 +23,14 @@ from benchmarks import postgres_server
 from benchmarks.postgres_server import Server
 from harness.cli import run
 from harness.searching import conclude, loop
-from harness.searching.state import Moment, Search
+from harness.searching.search_state import Moment, Search
 from harness.studies import config as study
 from harness.studies import mirror
 from harness.studies.config import StudyConfig, open_study
 from harness.studies.events import EndReason, Entry, Event, SessionBegan, SessionEnded
 from harness.studies.log import read_state
 from harness.studies.mirror import Mirror, _without_password, hidden, write_database
-from harness.studies.state import StudyState
+from harness.studies.study_state import StudyState
 from harness.system.errors import UsageError
 from reports import study_page
 from tests import searches
@@ -180,8 +180,8 @@ def test_a_url_that_leads_nowhere_is_refused_in_one_line_without_its_password(ur
     with pytest.raises(UsageError) as caught:
         mirrored(ended, url)
 
-    assert "\n" not in caught.value.told
-    assert "secret" not in caught.value.told
+    assert "\n" not in caught.value.one_line
+    assert "secret" not in caught.value.one_line
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_a_wrong_password_is_refused(server: Server, ended: Path):
     with pytest.raises(UsageError) as caught:
         mirrored(ended, server.url("wr0ng"))
 
-    assert "wr0ng" not in caught.value.told
+    assert "wr0ng" not in caught.value.one_line
 
 
 # The option --storage ---------------------------------------------------------------------------------------------

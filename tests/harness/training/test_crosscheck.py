@@ -10,7 +10,7 @@ import torch
 from harness.system.errors import HarnessError
 from harness.training import crosscheck
 from harness.training.crosscheck import Counts, _fvcore_counts, _summary_total, cross_check
-from harness.training.modules import build
+from harness.training.torch_network import build
 from search_spaces.catalog import PRESETS, SPACES, space
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network

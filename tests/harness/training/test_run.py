@@ -19,12 +19,11 @@ from torch import Tensor
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData, split
 from harness.evidence import record
-from harness.evidence.evaluate import network_of
+from harness.evidence.evaluation import network_of
 from harness.evidence.record import WeightFile
 from harness.system import files
 from harness.system.errors import ContentError
 from harness.training import run as run_module
-from harness.training.modules import Images, build
 from harness.training.recipe import Recipe
 from harness.training.result import (
     PROTOCOL_VERSION,
@@ -42,7 +41,8 @@ from harness.training.result import (
     unpacked,
 )
 from harness.training.run import Job, TrainingData, execute, properties, to_safetensors, train_job
-from harness.training.train import Training, final_network, predictions, train_epoch
+from harness.training.torch_network import Images, build
+from harness.training.training_loop import Training, final_network, predictions, train_epoch
 from search_spaces.network import analyse
 from search_spaces.notation import parse_network
 

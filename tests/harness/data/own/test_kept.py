@@ -258,8 +258,8 @@ def test_bad_data_are_refused_in_one_line_and_nothing_is_written(kind: str, tmp_
     with pytest.raises(DataError) as refused:
         own.read(path)
 
-    assert len(refused.value.told.splitlines()) == 1
-    assert len(refused.value.told) < 300
+    assert len(refused.value.one_line.splitlines()) == 1
+    assert len(refused.value.one_line) < 300
     assert not (tmp_path / "workspace" / "runs").exists()
 
 

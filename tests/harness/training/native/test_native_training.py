@@ -15,13 +15,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from harness.system.errors import ContentError
-from harness.training.modules import Images, TorchNetwork, _maps_of, build, state_tensors
 from harness.training.native import driver
 from harness.training.native.driver import NativeProgram, _check, _check_images
 from harness.training.native.engine import Engine, _Level
 from harness.training.native.engine import load as load_engine
 from harness.training.recipe import Recipe
-from harness.training.train import (
+from harness.training.torch_network import Images, TorchNetwork, _maps_of, build, state_tensors
+from harness.training.training_loop import (
     Training,
     checkpoint,
     count_errors,

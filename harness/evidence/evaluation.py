@@ -19,12 +19,12 @@ from harness.evidence.record import Record, SeedRun, WeightFile, read_recorded
 from harness.system.errors import ContentError, DataError
 from harness.system.files import Workspace
 from harness.training.integer import MAP_SCALES, integer_logits, integers_of
-from harness.training.modules import TorchNetwork, build, normalised
 from harness.training.recipe import Precision
 from harness.training.result import Errors, code_version
-from search_spaces.errors import SearchSpaceError
+from harness.training.torch_network import TorchNetwork, build, normalised
 from search_spaces.network import Task
 from search_spaces.notation import parse_network
+from search_spaces.space_errors import SearchSpaceError
 
 _BATCH = 500  # images per forward pass
 # Two classes are tied below this difference of their probabilities: processors and libraries round in different orders,

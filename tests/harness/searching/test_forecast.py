@@ -11,15 +11,15 @@ import pytest
 
 from harness.searching import advice, loop
 from harness.searching.finder import Finder, Inquiry
+from harness.searching.forecast import Outlook, Predictions, quote
 from harness.searching.probes import curve_of
-from harness.searching.quote import Outlook, Predictions, quote
 from harness.searching.surrogate.model import NO_PAST
 from harness.searching.time_budget import Pace, TimeLeft
 from harness.studies.candidate import FLOOR, Candidate
 from harness.studies.config import open_study
 from harness.studies.events import Quoted
 from harness.studies.log import StudyLog
-from harness.studies.state import StudyState
+from harness.studies.study_state import StudyState
 from harness.training.executors.base import DataLocation
 from search_spaces.notation import parse_space
 from tests import searches

@@ -11,7 +11,7 @@ import pytest
 from harness.searching import loop, race
 from harness.searching.loop import on_worker_events
 from harness.searching.race import next_rung
-from harness.searching.state import Search
+from harness.searching.search_state import Search
 from harness.searching.surrogate.model import NO_PAST
 from harness.searching.surrogate.past import shipped, write_prior
 from harness.searching.turn import Turn

@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from harness.training.modules import (
+from harness.training.native import engine as engine_module
+from harness.training.recipe import Recipe
+from harness.training.torch_network import (
     TorchNetwork,
     _draw_first_weights,
     _maps_of,
@@ -28,9 +30,7 @@ from harness.training.modules import (
     network_on,
     recompute_statistics,
 )
-from harness.training.native import engine as engine_module
-from harness.training.recipe import Recipe
-from harness.training.train import (
+from harness.training.training_loop import (
     Training,
     checkpoint,
     count_errors,

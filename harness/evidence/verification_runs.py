@@ -16,8 +16,8 @@ from pathlib import Path
 
 from harness.data.datasets import dataset
 from harness.evidence import bounds, ledger, record
-from harness.evidence.check import declaring_commit
-from harness.evidence.leaderboard import LeaderboardRow, row_of_record, tested_before, undeclared
+from harness.evidence.consistency import declaring_commit
+from harness.evidence.leaderboard_table import LeaderboardRow, row_of_record, tested_before, undeclared
 from harness.evidence.ledger import Attempt, AttemptOutcome, Declaration
 from harness.evidence.record import Found, Record, SeedRun
 from harness.studies.config import owned
@@ -28,11 +28,11 @@ from harness.system.terminal import say_once
 from harness.training import result
 from harness.training.executors.base import DataLocation, Event, ExecutorOf, Limits, run_all
 from harness.training.executors.processes import Processes
-from harness.training.modules import vain_op
 from harness.training.native.engine import engine_of_repeat
 from harness.training.recipe import NamedRecipe
 from harness.training.result import Environment, Purpose, Result, Status, code_version
 from harness.training.run import Job
+from harness.training.torch_network import vain_op
 from search_spaces.network import Architecture, analyse
 
 

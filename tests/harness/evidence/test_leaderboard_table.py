@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harness.cli import run
-from harness.evidence import bounds, leaderboard, ledger, record
-from harness.evidence.check import faults, publish
-from harness.evidence.leaderboard import SCHEMA_VERSION, LeaderboardRow, Tier, read, read_claims, to_csv
+from harness.evidence import bounds, leaderboard_table, ledger, record
+from harness.evidence.consistency import faults, publish
+from harness.evidence.leaderboard_table import SCHEMA_VERSION, LeaderboardRow, Tier, read, read_claims, to_csv
 from harness.evidence.ledger import AttemptOutcome
 from harness.evidence.record import Record
 from harness.studies import config as study
@@ -62,11 +62,11 @@ def test_a_row_counts_all_attempts_at_its_target_and_says_how_sure_its_own_was(p
     ledger.declare(place.ledger, (network, recipe, dataset, 99.5, protocol), 30, 30)
     ledger.declare(place.ledger, (network, recipe, "kmnist", target, protocol), 60, 30)
 
-    before = leaderboard.row_of_record(evidence, ledger.read(place.ledger))
+    before = leaderboard_table.row_of_record(evidence, ledger.read(place.ledger))
     ledger.close(
         place.ledger, attempt, outcome=AttemptOutcome.CERTIFIED, lower_bound_pct=bounds.ending(attempt, evidence)[1]
     )
-    after = leaderboard.row_of_record(evidence, ledger.read(place.ledger))
+    after = leaderboard_table.row_of_record(evidence, ledger.read(place.ledger))
 
     # The attempt spends 0.8 % and is decided at 1 - 0.8 % / 4. Quantiles of Student's distribution by SciPy.
     bound = 99.45 - stats.t.ppf(0.998, 29) * 0.03 * math.sqrt(30 / 29) / math.sqrt(30)
@@ -95,7 +95,7 @@ def test_the_seeds_that_were_declared_at_once_decide_and_later_ones_do_not_help(
     for indices in declared:
         ledger.declare_verification(place.ledger, evidence.key, indices)
 
-    assert leaderboard.row_of_record(evidence, ledger.read(place.ledger)).tier is tier
+    assert leaderboard_table.row_of_record(evidence, ledger.read(place.ledger)).tier is tier
 
 
 def test_the_figures_of_a_row_are_those_of_its_seeds():
@@ -103,7 +103,7 @@ def test_the_figures_of_a_row_are_those_of_its_seeds():
     diverged = replace(made.seeds[2], status=Status.DIVERGED, best_test_errors=65)
     made = replace(made, seeds=(*made.seeds[:2], diverged))
 
-    row = leaderboard.row_of_record(made)
+    row = leaderboard_table.row_of_record(made)
 
     assert row.mean_test_accuracy_pct == pytest.approx(99.4)
     assert row.std_test_accuracy_pct == pytest.approx(0.1)
@@ -153,7 +153,7 @@ def test_the_order_is_reached_tier_size_accuracy_hash():
     for seed in range(20):
         shuffled = random.Random(seed).sample(expected, len(expected))
 
-        ranked = leaderboard.ranked(shuffled)
+        ranked = leaderboard_table.ranked(shuffled)
 
         assert [replace(item, rank=0) for item in ranked] == expected
         assert [item.rank for item in ranked] == list(range(1, len(expected) + 1))
@@ -166,7 +166,7 @@ def test_the_front_equals_that_of_comparing_all_pairs():
         for number in range(60)
     ]
 
-    front = leaderboard.pareto_front(
+    front = leaderboard_table.pareto_front(
         rows, lambda row: (row.parameters, -(row.validation_accuracy_pct or 0.0), row.hash)
     )
 
@@ -191,11 +191,11 @@ def test_fresh_seeds_speak_for_a_network_not_the_draw_that_chose_it():
     stopped = make_result(errors=500, purpose=Purpose.CONFIRM, seed_index=3, status=Status.PRUNED)
     diverged = make_result(errors=9_000, purpose=Purpose.CONFIRM, seed_index=4, status=Status.DIVERGED)
 
-    assert leaderboard.validation_runs([chosen]) == [chosen]
-    assert leaderboard.validation_runs([chosen, *fresh]) == fresh
-    assert leaderboard.validation_runs([chosen, *fresh, stopped, diverged]) == [*fresh, diverged]
-    assert leaderboard.validation_runs([stopped, diverged]) == []
-    assert leaderboard.validation_runs([]) == []
+    assert leaderboard_table.validation_runs([chosen]) == [chosen]
+    assert leaderboard_table.validation_runs([chosen, *fresh]) == fresh
+    assert leaderboard_table.validation_runs([chosen, *fresh, stopped, diverged]) == [*fresh, diverged]
+    assert leaderboard_table.validation_runs([stopped, diverged]) == []
+    assert leaderboard_table.validation_runs([]) == []
 
 
 # Sources ---------------------------------------------------------------------------------------------
@@ -214,7 +214,7 @@ def test_a_claim_never_counts_as_reached_and_never_shares_a_row(place: Workspace
     claim = make_claim(str(evidence.architecture), 99.99)
     (place.records / "claims.json").write_text(json.dumps([claim]), encoding="utf-8")
 
-    first, second = leaderboard.collect(place)
+    first, second = leaderboard_table.collect(place)
 
     assert (first.tier, first.reached) == (Tier.VERIFIED, True)
     assert (second.tier, second.reached, second.note) == (Tier.CLAIMED, False, "best epoch; someone")
@@ -235,7 +235,7 @@ def test_a_study_gives_its_pareto_front_alone(place: Workspace):
         ],
     )
 
-    rows = leaderboard.collect(place)
+    rows = leaderboard_table.collect(place)
 
     assert [(str(item.architecture), item.validation_accuracy_pct) for item in rows] == [
         (network_of_width(4), 99.1),
@@ -251,10 +251,10 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "clone"
     monkeypatch.setattr(files, "SHIPPED", folder)
     record.write(folder / "records", make_record([60], network_of_width(6)))
-    searched = leaderboard._searched_row([make_result(network_of_width(4), 90)], 99.4)
-    files.write_text(folder / "leaderboard.csv", leaderboard.to_csv([searched]))
-    rows = leaderboard.collect(Workspace(folder))
-    files.write_text(folder / "leaderboard.csv", leaderboard.to_csv(rows))
+    searched = leaderboard_table._searched_row([make_result(network_of_width(4), 90)], 99.4)
+    files.write_text(folder / "leaderboard.csv", leaderboard_table.to_csv([searched]))
+    rows = leaderboard_table.collect(Workspace(folder))
+    files.write_text(folder / "leaderboard.csv", leaderboard_table.to_csv(rows))
     git(Workspace(folder), "init", "--quiet")
     return committed(folder)
 
@@ -270,7 +270,7 @@ def test_what_is_shipped_is_known_in_every_workspace_and_stays_as_it_is(clone: P
     add_study(place, "s", [make_result(network_of_width(5), 80)])
     record.write(place.records, make_record([70], network_of_width(6), first=1))
 
-    rows = leaderboard.refresh(place)
+    rows = leaderboard_table.refresh(place)
 
     # The own seed joins the shipped one.
     assert {(str(row.architecture), row.tier, row.test_errors_mean) for row in rows} == {
@@ -278,7 +278,7 @@ def test_what_is_shipped_is_known_in_every_workspace_and_stays_as_it_is(clone: P
         (network_of_width(5), Tier.SEARCHED, None),
         (network_of_width(4), Tier.SEARCHED, None),
     }
-    assert leaderboard.read(place.leaderboard) == rows
+    assert leaderboard_table.read(place.leaderboard) == rows
     assert {path: path.read_bytes() for path in clone.rglob("*") if path.is_file()} == before
     assert faults(place) == []
 
@@ -320,8 +320,8 @@ def test_a_row_is_published_with_its_evidence_and_all_attempts(
         lines = (clone / "records" / name).read_text(encoding="utf-8").splitlines()
         assert [next(each for each in {*hashes} if each in line) for line in lines] == hashes
     assert sorted(path.read_text() for path in clone.rglob("*.safetensors")) == sorted([mine.hash, failed.hash])
-    assert leaderboard.read(clone / "leaderboard.csv") == leaderboard.collect(there)
-    assert len(leaderboard.read(clone / "leaderboard.csv")) == 4
+    assert leaderboard_table.read(clone / "leaderboard.csv") == leaderboard_table.collect(there)
+    assert len(leaderboard_table.read(clone / "leaderboard.csv")) == 4
 
     monkeypatch.setattr(files, "SHIPPED", place.root / "installed")
     with pytest.raises(UsageError):
@@ -342,17 +342,17 @@ def test_an_attempt_that_was_only_declared_is_published_by_its_hash(clone: Path,
 def test_refreshes_at_once_leave_a_whole_file_and_readers_never_see_half_of_one(place: Workspace):
     for width in range(3, 9):
         record.write(place.records, make_record([50], network_of_width(width)))
-    leaderboard.refresh(place)
+    leaderboard_table.refresh(place)
 
     def refresh(number: int) -> int:
         record.write(place.records, make_record([60 + number], network_of_width(10 + number)))
-        return len(leaderboard.refresh(place)) if number % 2 else len(leaderboard.read(place.leaderboard))
+        return len(leaderboard_table.refresh(place)) if number % 2 else len(leaderboard_table.read(place.leaderboard))
 
     with ThreadPoolExecutor(4) as pool:
         lengths = list(pool.map(refresh, range(8)))
 
     assert min(lengths) >= 6
-    assert len(leaderboard.refresh(place)) == 14
+    assert len(leaderboard_table.refresh(place)) == 14
     assert [path.name for path in place.runs.glob("*.csv*")] == ["leaderboard.csv"]
 
 
@@ -367,15 +367,15 @@ def test_a_torn_ledger_costs_a_row_its_certificate_and_no_more(place: Workspace)
         # Forty errors of each: with none that wavers, Gamma(1) allows -ln(0.0025) more in thirty runs.
         lower_bound_pct=100 - (40 - math.log(0.0025) / 30) / 100,
     )
-    assert leaderboard.survey(place).rows[0].tier is Tier.CERTIFIED
+    assert leaderboard_table.survey(place).rows[0].tier is Tier.CERTIFIED
     place.ledger.write_bytes(place.ledger.read_bytes()[:-50])
 
-    survey = leaderboard.survey(place)
+    survey = leaderboard_table.survey(place)
 
     assert [(row.hash, row.tier) for row in survey.rows] == [(made.hash, Tier.VERIFIED), (other.hash, Tier.MEASURED)]
     [damage] = survey.damage
     assert f"{place.ledger}, line 2: " in damage.message
-    assert leaderboard.refresh(place) == list(survey.rows)
+    assert leaderboard_table.refresh(place) == list(survey.rows)
 
 
 @pytest.mark.parametrize(
@@ -387,11 +387,11 @@ def test_what_follows_from_a_searched_network_is_computed_again(
     field: str, value: object, clone: Path, place: Workspace
 ):
     path = clone / "leaderboard.csv"
-    rows = leaderboard.read(path)
+    rows = leaderboard_table.read(path)
     assert rows[1].tier is Tier.SEARCHED
-    files.write_text(path, leaderboard.to_csv([rows[0], replace(rows[1], **{field: value})]))  # type: ignore[arg-type]
+    files.write_text(path, leaderboard_table.to_csv([rows[0], replace(rows[1], **{field: value})]))  # type: ignore[arg-type]
 
-    assert [getattr(row, field) for row in leaderboard.collect(place)] == [getattr(row, field) for row in rows]
+    assert [getattr(row, field) for row in leaderboard_table.collect(place)] == [getattr(row, field) for row in rows]
     assert any(fault.startswith(f"{path}: ") for fault in faults(place))
 
 
@@ -402,15 +402,15 @@ def test_seeds_of_an_attempt_that_the_ledger_lacks_are_not_ranked(left: str, pla
     if left:
         ledger.declare(place.ledger, replace(evidence, target_pct=99.0).key, 0, 20)
 
-    survey = leaderboard.survey(place)
+    survey = leaderboard_table.survey(place)
 
     assert [*survey.rows, *survey.records] == []
     assert "attempt 1: lacking" in survey.damage[0].message
-    assert leaderboard.collect(place) == []
+    assert leaderboard_table.collect(place) == []
 
     place.ledger.unlink(missing_ok=True)
     ledger.declare(place.ledger, evidence.key, 0, 20)
-    assert len(leaderboard.survey(place).rows) == 1
+    assert len(leaderboard_table.survey(place).rows) == 1
 
 
 def test_a_row_whose_declaration_is_gone_is_held_back_and_reported_once(
@@ -422,11 +422,11 @@ def test_a_row_whose_declaration_is_gone_is_held_back_and_reported_once(
     evidence = replace(draft, seeds=tuple(since))
     record.write(home.records, evidence)
     ledger.declare_verification(home.ledger, evidence.key, range(6))
-    [declared] = leaderboard.collect(home)
+    [declared] = leaderboard_table.collect(home)
     home.ledger.unlink()
 
-    [row] = leaderboard.collect(home)
-    leaderboard.refresh(home)
+    [row] = leaderboard_table.collect(home)
+    leaderboard_table.refresh(home)
 
     assert (declared.tier, declared.reached) == (Tier.VERIFIED, True)
     assert (row.tier, row.reached, row.seeds) == (Tier.MEASURED, False, 6)
@@ -435,7 +435,7 @@ def test_a_row_whose_declaration_is_gone_is_held_back_and_reported_once(
     assert evidence.hash in warning
     # Seeds from the time before declarations have none.
     record.write(home.records, make_record([50] * 6, network_of_width(5)))
-    assert [each.tier for each in leaderboard.survey(home).rows] == [Tier.VERIFIED, Tier.MEASURED]
+    assert [each.tier for each in leaderboard_table.survey(home).rows] == [Tier.VERIFIED, Tier.MEASURED]
 
 
 def test_weights_that_were_tested_on_an_earlier_test_part_are_recognised():
@@ -450,8 +450,8 @@ def test_weights_that_were_tested_on_an_earlier_test_part_are_recognised():
     other = of("fashion-mnist", 9, "d", None)
     records = [first, edited, other, of("mnist-5k", 9, None, "e")]
 
-    assert leaderboard.tested_before(edited, records) == ["mnist"]
-    assert [leaderboard.tested_before(each, records) for each in (first, other)] == [[], []]
+    assert leaderboard_table.tested_before(edited, records) == ["mnist"]
+    assert [leaderboard_table.tested_before(each, records) for each in (first, other)] == [[], []]
 
 
 # The table -------------------------------------------------------------------------------------------

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.training.recipe import Recipe
-from search_spaces.errors import SearchSpaceError
 from search_spaces.modules import FastDropout, PosedConv2d
 from search_spaces.network import Architecture, Task, analyse
 from search_spaces.ops import Op, Residual, Role, Shape
+from search_spaces.space_errors import SearchSpaceError
 
 # Draws of random weights in ``vain_op``: a relu before a wide maxpool may change the output in some draws only.
 _VAIN_DRAWS = 32

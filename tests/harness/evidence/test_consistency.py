@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from harness.cli import run
-from harness.evidence import bounds, check, leaderboard, ledger, record
-from harness.evidence.check import faults
-from harness.evidence.leaderboard import LeaderboardRow, Tier
+from harness.evidence import bounds, consistency, leaderboard_table, ledger, record
+from harness.evidence.consistency import faults
+from harness.evidence.leaderboard_table import LeaderboardRow, Tier
 from harness.evidence.ledger import AttemptOutcome
 from harness.system import files
 from harness.system.files import Workspace
@@ -35,7 +35,7 @@ def test_an_honest_workspace_holds_together(git: bool, place: Workspace, capsys:
     assert run(["leaderboard", "--check", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"faults": [], "with_history": git}
     # It has what the rest of this file takes from it.
-    assert [row.tier for row in leaderboard.collect(place)] == [Tier.CERTIFIED, Tier.MEASURED]
+    assert [row.tier for row in leaderboard_table.collect(place)] == [Tier.CERTIFIED, Tier.MEASURED]
     assert len(list(place.records.glob("weights/*/*"))) == 26
 
 
@@ -44,8 +44,8 @@ def test_empty_workspaces_and_shallow_clones_hold_together(place: Workspace, tmp
     git(place, "clone", "--quiet", "--depth", "1", f"file://{place.root}", str(clone.root))
 
     assert faults(clone) == []
-    assert not check.is_whole(clone.records)
-    assert check.is_whole(place.records)
+    assert not consistency.is_whole(clone.records)
+    assert consistency.is_whole(place.records)
     assert faults(Workspace(tmp_path / "nothing")) == []
 
 
@@ -124,7 +124,7 @@ def test_what_a_merge_has_dropped_is_remembered(place: Workspace):
 
 
 def test_a_rewritten_history_is_found_by_a_published_commit(place: Workspace, capsys: pytest.CaptureFixture[str]):
-    published = check.git(place.root, "rev-parse", "HEAD")
+    published = consistency.git(place.root, "rev-parse", "HEAD")
     assert published is not None
     for path in (place.ledger, place.test_log):
         files.append_line(path, path.read_text(encoding="utf-8").splitlines()[0])
@@ -160,8 +160,8 @@ def with_entry(which: Callable[[dict[str, Any]], bool], **changes: Any) -> Calla
 
 def with_rows(change: Callable[[list[LeaderboardRow]], list[LeaderboardRow]]) -> Callable[[Workspace], object]:
     def changed(place: Workspace) -> None:
-        rows = change(leaderboard.read(place.leaderboard))
-        files.write_text(place.leaderboard, leaderboard.to_csv(rows))
+        rows = change(leaderboard_table.read(place.leaderboard))
+        files.write_text(place.leaderboard, leaderboard_table.to_csv(rows))
 
     return changed
 
@@ -262,9 +262,9 @@ def test_a_failed_attempt_that_the_ledger_calls_certified_is_not_ranked(place: W
     with_entry(is_end, lower_bound_pct=bound)(place)
 
     assert outcome is AttemptOutcome.FAILED
-    assert leaderboard.row_of_record(evidence, ledger.read(place.ledger)).tier is not Tier.CERTIFIED
-    assert [row.target_pct for row in leaderboard.survey(place).rows] == [99.0]
+    assert leaderboard_table.row_of_record(evidence, ledger.read(place.ledger)).tier is not Tier.CERTIFIED
+    assert [row.target_pct for row in leaderboard_table.survey(place).rows] == [99.0]
     before = place.leaderboard.read_bytes()
     assert run(["leaderboard", "--publish", NETWORK.hash]) == 4
     assert place.leaderboard.read_bytes() == before
-    assert [row.target_pct for row in leaderboard.refresh(place)] == [99.0]
+    assert [row.target_pct for row in leaderboard_table.refresh(place)] == [99.0]

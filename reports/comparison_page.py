@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from harness.bench.comparison import AT_THE_END, DEFAULT, LEVEL, OVER_TIME, Comparison, Findings, p_text
 from harness.data.datasets import dataset, known_task
-from harness.evidence import bounds, leaderboard, ledger, record
-from harness.evidence.leaderboard import LeaderboardRow
+from harness.evidence import bounds, leaderboard_table, ledger, record
+from harness.evidence.leaderboard_table import LeaderboardRow
 from harness.evidence.record import Record
 from harness.studies import candidate
 from harness.studies.candidate import NetworkState
@@ -114,8 +114,8 @@ def read_networks(networks: Sequence[tuple[str, Architecture]], workspace: Works
     hashes = {architecture.hash for _, architecture in networks}
     records = [item for item in record.read_all(workspace.records) if item.hash in hashes]
     entered = ledger.read(workspace.ledger)
-    rows = [(leaderboard.row_of_record(item, entered), item) for item in records]
-    ranks = {row.key: row.rank for row in leaderboard.ranked([row for row, _ in rows])}
+    rows = [(leaderboard_table.row_of_record(item, entered), item) for item in records]
+    ranks = {row.key: row.rank for row in leaderboard_table.ranked([row for row, _ in rows])}
     rows.sort(key=lambda pair: (not pair[0].reached, ranks[pair[0].key], pair[0].dataset))
     runs = _runs_of(hashes, workspace)
     tasks = {network_hash: known_task(results[0].dataset) for network_hash, results in runs.items()}
@@ -137,7 +137,7 @@ def _side(
     runs: Sequence[Result],
     workspace: Workspace,
 ) -> _Side:
-    accuracies = [run.validation_accuracy_pct for run in leaderboard.validation_runs(runs)]
+    accuracies = [run.validation_accuracy_pct for run in leaderboard_table.validation_runs(runs)]
     validation_pct = tuple(value for value in accuracies if value is not None)
     if not rows:
         return _Side(name, architecture, analysis, None, None, 0, (), validation_pct, ())

@@ -14,7 +14,7 @@ from scipy.special import softmax
 from torch import Tensor
 
 from harness.data.datasets import DATASETS
-from harness.evidence.evaluate import Evaluation, evaluated, probabilities
+from harness.evidence.evaluation import Evaluation, evaluated, probabilities
 from harness.evidence.record import SeedRun, WeightFile
 from harness.training.recipe import Precision
 from tests.factories import make_record

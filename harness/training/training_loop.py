@@ -23,17 +23,6 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from harness.training.integer import MAP_SCALES, integer_logits, integers_of, map_scales
-from harness.training.modules import (
-    Images,
-    TorchNetwork,
-    augment,
-    build,
-    epoch_maps,
-    network_on,
-    normalised,
-    recompute_statistics,
-    state_tensors,
-)
 from harness.training.native.driver import NativeProgram, flat_state, restore, restored_average
 from harness.training.native.engine import Engine
 from harness.training.recipe import (
@@ -48,6 +37,17 @@ from harness.training.recipe import (
 )
 from harness.training.result import Epoch
 from harness.training.step_graph import StepGraph
+from harness.training.torch_network import (
+    Images,
+    TorchNetwork,
+    augment,
+    build,
+    epoch_maps,
+    network_on,
+    normalised,
+    recompute_statistics,
+    state_tensors,
+)
 from search_spaces.deployment import integer_plan
 from search_spaces.network import Architecture, Task
 

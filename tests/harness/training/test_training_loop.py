@@ -18,13 +18,13 @@ from torch import Tensor
 
 from harness.system.errors import ContentError
 from harness.system.machine import choose_device
-from harness.training import train as train_module
+from harness.training import training_loop
 from harness.training.crosscheck import cross_check
-from harness.training.modules import Images
 from harness.training.native import engine as engine_module
 from harness.training.native.engine import Engine
 from harness.training.recipe import Recipe, _learning_rate, start_overhead
-from harness.training.train import (
+from harness.training.torch_network import Images
+from harness.training.training_loop import (
     Training,
     best_start,
     checkpoint,
@@ -188,7 +188,7 @@ def test_an_epoch_takes_every_image_once_but_for_the_batch_that_is_not_full(monk
         seen.append((pixels[:, 0, 0, 0] * 255).round().int().tolist())
         return pixels
 
-    monkeypatch.setattr(train_module, "augment", spy)
+    monkeypatch.setattr(training_loop, "augment", spy)
     train_epoch(run, images)
     train_epoch(run, images)
 
@@ -235,7 +235,7 @@ def test_of_several_starts_the_one_that_halving_by_loss_leaves_goes_on_as_if_it_
 def test_the_seconds_of_all_starts_are_those_of_the_one_that_goes_on(monkeypatch: pytest.MonkeyPatch):
     runs: list[Training] = []
     seconds = itertools.count()
-    monkeypatch.setattr("harness.training.train.time.perf_counter", lambda: next(seconds))
+    monkeypatch.setattr("harness.training.training_loop.time.perf_counter", lambda: next(seconds))
 
     def new_start(number: int) -> Training:
         runs.append(start(NETWORK, STARTS, number, CPU, task=MNIST))

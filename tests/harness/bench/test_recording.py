@@ -12,12 +12,12 @@ from typing import Any, cast
 
 import pytest
 
-from harness.bench.record import _BANDS, Near, Recording, TableRequest, _choose, _Chosen, _table_of, prepare, record
+from harness.bench.recording import _BANDS, Near, Recording, TableRequest, _choose, _Chosen, _table_of, prepare, record
 from harness.bench.table import Table
 from harness.studies.config import open_study
 from harness.studies.events import Entry, RunEnded
 from harness.studies.log import StudyLog
-from harness.studies.state import StudyState
+from harness.studies.study_state import StudyState
 from harness.system import files
 from harness.system.document import document_of
 from harness.system.errors import ContentError, HarnessError, UsageError
@@ -27,10 +27,10 @@ from harness.training.progress import Reporter
 from harness.training.result import Epoch, Purpose, Result, Status, derive_seed
 from harness.training.run import Job
 from search_spaces.catalog import space
-from search_spaces.errors import DrawError
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network, parse_space
 from search_spaces.space import SearchSpace
+from search_spaces.space_errors import DrawError
 from tests.factories import make_result
 from tests.fakes import InstantExecutor
 from tests.harness.bench.made_up import ENVIRONMENT, FACTS, HASHES, OWN, TEXTS

@@ -23,7 +23,7 @@ from harness.studies.events import (
     Verified,
     WinnerChosen,
 )
-from harness.studies.state import StudyState
+from harness.studies.study_state import StudyState
 from harness.training.result import Purpose, Status
 from tests import searches
 from tests.factories import make_proposal, make_result

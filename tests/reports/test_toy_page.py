@@ -27,13 +27,13 @@ from harness.toy.backprop import (
     train,
     with_numbers,
 )
-from reports import toy
-from reports.toy import _FIRST_ROW, _INPUT_CELLS, COLUMNS, UPDATES, workbook
+from reports import toy_page
+from reports.toy_page import _FIRST_ROW, _INPUT_CELLS, COLUMNS, UPDATES, workbook
 from tests import axe, browser
 
 
 def test_every_quantity_is_there_with_its_formula_and_numbers():
-    source = toy.render()
+    source = toy_page.render()
     numbers = passes(START) | {"learning_rate": 0.5}
 
     assert {*START, *FORWARD, *BACKWARD} <= {*re.findall(r'data-value="(\w+)"', source)}
@@ -46,7 +46,7 @@ def test_every_quantity_is_there_with_its_formula_and_numbers():
 @pytest.fixture(scope="module")
 def page(opened: browser.Page, tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Page]:
     path = tmp_path_factory.mktemp("toy") / "toy.html"
-    path.write_text(toy.render(), encoding="utf-8")
+    path.write_text(toy_page.render(), encoding="utf-8")
     opened.complaints.clear()
     opened.open(path)
     yield opened
@@ -115,7 +115,7 @@ def test_every_quantity_is_that_of_python_after_each_of_20_updates(page: browser
 @pytest.mark.browser
 def test_a_person_steps_runs_resets_and_begins_with_other_numbers(fresh: browser.Page):
     expected = losses(START, 0.5, 1_000)
-    shown = re.findall(r'data-value="(\w+)" data-digits="9">([^<]+)<', toy.render())
+    shown = re.findall(r'data-value="(\w+)" data-digits="9">([^<]+)<', toy_page.render())
     assert len(shown) == len(FORWARD | BACKWARD)
     for name, number in shown:
         assert float(text_of(fresh, f'span[data-value="{name}"]')) == float(number)
@@ -163,7 +163,7 @@ def test_a_rate_that_does_not_help_is_explained(fresh: browser.Page, typed: str,
 
 @pytest.mark.browser
 def test_it_works_by_keyboard_in_both_themes_and_on_a_telephone(page: browser.Page, tmp_path: Path):
-    (path := tmp_path / "toy.html").write_text(toy.render(), encoding="utf-8")
+    (path := tmp_path / "toy.html").write_text(toy_page.render(), encoding="utf-8")
     for dark in (True, False):
         page.open(path, dark=dark)
         assert axe.violations(page) == []

@@ -9,8 +9,8 @@ from typing import Any
 
 from harness.data.training_images import ImageData
 from harness.evidence.record import Record, SeedRun
-from harness.training.modules import TorchNetwork
 from harness.training.recipe import Recipe
+from harness.training.torch_network import TorchNetwork
 from search_spaces.chips import Fit
 from search_spaces.network import Architecture
 

@@ -28,9 +28,9 @@ from harness.system.errors import ContentError, reason
 from harness.system.files import Workspace
 from harness.training.result import PROTOCOL_VERSION, Environment, Purpose, Result, Status, finite
 from search_spaces.catalog import name_of
-from search_spaces.errors import SearchSpaceError
 from search_spaces.network import Architecture, Task, analyse
 from search_spaces.space import Metric, measured
+from search_spaces.space_errors import SearchSpaceError
 
 SCHEMA_VERSION = 3
 # Since then every verification is declared before its first run (commit e842376a); older seeds have no declaration.

@@ -17,11 +17,11 @@ from scipy.stats import beta, chi2, sem, t
 from harness.data import own
 from harness.data.datasets import Dataset
 from harness.data.training_images import load
-from harness.evidence import check, leaderboard, ledger, record, verify
-from harness.evidence.leaderboard import Tier
+from harness.evidence import consistency, leaderboard_table, ledger, record, verification_runs
+from harness.evidence.leaderboard_table import Tier
 from harness.evidence.ledger import Attempt, AttemptOutcome, Declaration
 from harness.evidence.record import Record
-from harness.evidence.verify import Verdict, declare, recorded_verdict
+from harness.evidence.verification_runs import Verdict, declare, recorded_verdict
 from harness.studies.config import owned
 from harness.system import files
 from harness.system.errors import ContentError, StorageError, UsageError
@@ -89,7 +89,7 @@ def test_a_real_verification_runs_the_fixed_seeds_and_repeats_them_bit_for_bit(
     planned = make_plan(range(2), architecture=network, recipe=smoke, dataset="mnist-5k", target_pct=97.0)
 
     first = run_plan(place, planned)
-    monkeypatch.setattr(verify, "run_all", in_this_process)
+    monkeypatch.setattr(verification_runs, "run_all", in_this_process)
     again = run_plan(place, replace(planned, indices=(1,)))
 
     ours = [run.seed for run in first.runs]
@@ -217,7 +217,7 @@ def test_what_an_interrupted_call_has_finished_is_not_run_twice(place: Workspace
 
 
 def test_two_processes_do_not_verify_the_same_row(place: Workspace, seeds: Seeds):
-    with owned(verify._folder_of(make_plan(), place)), pytest.raises(UsageError):
+    with owned(verification_runs._folder_of(make_plan(), place)), pytest.raises(UsageError):
         run_plan(place, make_plan())
 
     assert seeds.asked == []
@@ -266,7 +266,7 @@ def test_a_certification_runs_as_a_commit_has_declared_it(is_there: str, place: 
 
 def test_the_seeds_of_a_certification_depend_on_the_commit_that_declared_it(place: Workspace, seeds: Seeds):
     declare_in_git(place, CERTIFY, 20)
-    declaring = (check.git(place.root, "rev-parse", "HEAD") or "").strip()
+    declaring = (consistency.git(place.root, "rev-parse", "HEAD") or "").strip()
     commit_evidence(place)
 
     verdict = run_plan(place, CERTIFY)
@@ -316,13 +316,13 @@ def test_a_row_is_only_measured_while_a_declared_seed_has_not_been_run(place: Wo
 
     # Six seeds with a mean far above the target, but eight were promised; a second look at five of them does not help.
     some = run_plan(place, make_plan(range(5)))
-    [row] = leaderboard.collect(place)
+    [row] = leaderboard_table.collect(place)
     assert (row.seeds, row.tier, row.reached) == (6, Tier.MEASURED, False)
     assert (some.row.tier, some.passed) == (Tier.MEASURED, False)
     assert not recorded_verdict(make_plan(range(5)), place).passed
 
     verdict = run_plan(place, make_plan(range(8)))
-    [row] = leaderboard.collect(place)
+    [row] = leaderboard_table.collect(place)
     assert (row.seeds, row.tier, verdict.passed) == (8, Tier.VERIFIED, True)
 
 
@@ -448,10 +448,10 @@ def test_a_verification_runs_all_that_is_declared_for_its_row(place: Workspace, 
     # Eight workers had declared eight seeds, and were stopped after six.
     ledger.declare_verification(place.ledger, key, [6, 7])
 
-    assert verify.due_indices(make_plan(), place, 5) == (0, 1, 2, 3, 4, 6, 7)
+    assert verification_runs.due_indices(make_plan(), place, 5) == (0, 1, 2, 3, 4, 6, 7)
     # Of another target these are known, of another data set they are not.
-    assert verify.due_indices(make_plan(target_pct=99.0), place, 5) == (8, 9, 10, 11, 12)
-    assert verify.due_indices(make_plan(dataset="kmnist"), place, 5) == (0, 1, 2, 3, 4)
+    assert verification_runs.due_indices(make_plan(target_pct=99.0), place, 5) == (8, 9, 10, 11, 12)
+    assert verification_runs.due_indices(make_plan(dataset="kmnist"), place, 5) == (0, 1, 2, 3, 4)
 
 
 def test_seeds_of_a_certification_that_have_not_run_hold_a_row_back(place: Workspace, seeds: Seeds):
@@ -460,7 +460,7 @@ def test_seeds_of_a_certification_that_have_not_run_hold_a_row_back(place: Works
 
     declare(make_plan(), place, 20)
 
-    row = leaderboard.row_of_record(verdict.record, ledger.read(place.ledger))
+    row = leaderboard_table.row_of_record(verdict.record, ledger.read(place.ledger))
     assert (row.tier, row.reached) == (Tier.MEASURED, False)
 
 
@@ -515,12 +515,12 @@ def test_it_stops_once_it_is_futile_and_stays_so(errors: float, run: int, place:
 def test_a_certificate_has_seeds_that_were_never_run_and_is_declared_once(place: Workspace, seeds: Seeds):
     run_plan(place, make_plan(range(3), dataset="kmnist"))
 
-    first = verify.declare_certificate(make_plan(), place, 20)
+    first = verification_runs.declare_certificate(make_plan(), place, 20)
     assert (first.indices, first.alpha) == (tuple(range(3, 23)), 0.01)
-    assert verify.declare_certificate(make_plan(), place, 30) == first
+    assert verification_runs.declare_certificate(make_plan(), place, 30) == first
     # Another network on the same images shares the chance of error with it.
     other = make_plan(architecture=parse_network("conv3x3(5) gap linear(10)"))
-    assert verify.declare_certificate(other, place, 20).alpha == 0.008
+    assert verification_runs.declare_certificate(other, place, 20).alpha == 0.008
 
 
 def test_an_open_attempt_is_gone_on_with_as_it_was_declared(place: Workspace, seeds: Seeds):

@@ -45,7 +45,7 @@ from harness.studies.candidate import (
 )
 from harness.studies.events import EndReason, Entry, Event, Proposal, RunEnded
 from harness.studies.log import StudyLog
-from harness.studies.state import StudyState
+from harness.studies.study_state import StudyState
 from harness.system import statistics
 from harness.training.executors.base import Executor
 from harness.training.result import Purpose, Result, Status

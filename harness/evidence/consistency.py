@@ -15,7 +15,16 @@ from datetime import datetime
 from pathlib import Path
 
 from harness.evidence import bounds, ledger, record
-from harness.evidence.leaderboard import LeaderboardRow, Tier, collect, ranked, read, shipped_table, survey, to_csv
+from harness.evidence.leaderboard_table import (
+    LeaderboardRow,
+    Tier,
+    collect,
+    ranked,
+    read,
+    shipped_table,
+    survey,
+    to_csv,
+)
 from harness.evidence.ledger import Attempt, AttemptOutcome, Declaration
 from harness.evidence.record import Record, SeedRun
 from harness.system import files
@@ -43,7 +52,7 @@ def faults(workspace: Workspace, anchor: str | None = None) -> list[str]:
     messages = [fault for memory in memories for fault in _lost(*memory)]
     messages += _since(shipped, anchor) if anchor else ()
     standings = survey(workspace)
-    messages += [error.told for error in standings.damage]
+    messages += [error.one_line for error in standings.damage]
     # These checks compute from records and ledger, so faults found above would only be repeated.
     if not messages:
         try:
@@ -53,10 +62,10 @@ def faults(workspace: Workspace, anchor: str | None = None) -> list[str]:
                     try:
                         record.read_recorded(workspace.records, evidence, index)
                     except ContentError as error:
-                        messages.append(error.told)
+                        messages.append(error.one_line)
             messages += _ledger_faults(workspace.ledger, standings.records, memories)
         except ContentError as error:
-            messages = [error.told]
+            messages = [error.one_line]
     return list(dict.fromkeys(messages))
 
 

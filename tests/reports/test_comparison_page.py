@@ -20,7 +20,7 @@ from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from harness.training.result import Status
 from reports import charts
-from reports.comparison import (
+from reports.comparison_page import (
     _bench_page,
     _file_name,
     _line,

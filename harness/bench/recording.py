@@ -28,7 +28,7 @@ from harness.searching.time_budget import Timing, pace_of, work
 from harness.studies.config import check_config, open_study, read_config
 from harness.studies.events import Entry, Proposal, RunEnded
 from harness.studies.log import StudyLog
-from harness.studies.state import StudyState
+from harness.studies.study_state import StudyState
 from harness.system.errors import ContentError, UsageError
 from harness.system.machine import choose_device, worker_count
 from harness.system.statistics import mean
@@ -41,9 +41,9 @@ from harness.training.recipe import check_batch, check_network, named_recipe
 from harness.training.result import Errors, Purpose, Result, Status
 from harness.training.run import Job
 from search_spaces.catalog import space as space_of
-from search_spaces.errors import DrawError
 from search_spaces.network import Analysis, Architecture
 from search_spaces.space import SearchSpace, draw, enumerate_draws, judge, uniform
+from search_spaces.space_errors import DrawError
 
 _BANDS = 8  # bands of parameters
 _MOST_ENUMERATED = 100_000  # configurations; a larger space is sampled; enumeration takes ten seconds
