@@ -355,7 +355,7 @@ class _Planner:
         signed = True
         if rectifier := self.next_form(RectifierForm, shape):
             self.position += 1
-            signed = rectifier.form.slope is not None
+            signed = rectifier.form.slope_attribute is not None
             step = replace(step, rectifier=rectifier)
         pool = self.next_form(PoolingForm, shape) if step.kind is StepKind.CONVOLUTION else None
         if pool is not None and not pool.form.is_global and pool.form.reduction is not Reduction.NONE:

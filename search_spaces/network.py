@@ -350,7 +350,7 @@ def _use_of(op: Op, shape: Shape, field: _Field) -> _Use:
         height, width, jump = field
         field = height + (rows - 1) * jump, width + (columns - 1) * jump, jump * stride
     layer = _Layer(op, after, *op.cost(shape), _shorter_edge(field, shape))
-    kernel = op.kernel(shape)
+    kernel = op.tied_shape(shape)
     shared = 0 if kernel is None else math.prod(kernel)
     return _Use(layer, replace(layer, parameters=layer.parameters - shared), field, kernel)
 

@@ -5,7 +5,7 @@
     |- ShapeError           the ops do not fit together
     |- UnknownNameError     no preset, space or chip has the name
     |- NoIntegerFormError   an op cannot be computed in integers
-    `- DrawError            no network that satisfies the conditions of the space exists, or none was found
+    `- DrawError            drawing found no network that satisfies the conditions of the space
 
 Each message is a single line. ``caret`` shows the position of an error in the text.
 """
@@ -23,7 +23,7 @@ class SearchSpaceError(Exception):
         message: A single line with the input, the violated rule and the allowed values.
         position: Offset in ``text``, or None if the error has no text.
         hint: The nearest known name or a suggestion, or None.
-        text: The text that was parsed, or None if unknown.
+        text: The text that was parsed; set by ``search_spaces.notation``, else None.
     """
 
     def __init__(self, message: str, *, position: int | None = None, hint: str | None = None) -> None:
@@ -79,13 +79,13 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     names = list(known)
     # Names also match without the part after the last hyphen, which is often a hash or a number.
     stems = {each.rpartition("-")[0].lower(): each for each in names if "-" in each}
-    written = stems | {each.lower(): each for each in names}
-    close = difflib.get_close_matches(name.lower(), written, n=1, cutoff=0.6)
-    return f"did you mean {written[close[0]]!r}?" if close else None
+    name_of_spelling = stems | {each.lower(): each for each in names}
+    close = difflib.get_close_matches(name.lower(), name_of_spelling, n=1, cutoff=0.6)
+    return f"did you mean {name_of_spelling[close[0]]!r}?" if close else None
 
 
 def caret(text: str, position: int) -> str:
-    """Return the line of ``text`` at ``position`` with a caret below; the line number is shown if there are several."""
+    """Return the line of ``text`` at ``position`` with a caret below; a text of several lines gets a line number."""
     position = min(max(position, 0), len(text))
     start = text.rfind("\n", 0, position) + 1
     end = text.find("\n", position)

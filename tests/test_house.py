@@ -15,11 +15,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 25_697,
-    "test lines": 25_260,
+    "product lines": 25_722,
+    "test lines": 25_264,
     "benchmark lines": 2_321,
-    "public names": 1_114,
-    "files": 912,
+    "public names": 1_115,
+    "files": 913,
 }
 
 

@@ -15,9 +15,9 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 FILE = re.compile(r"(?<![\w./*-])(?:[\w.-]+/)*[\w-]+\.(?:py|cpp|h|js|lark|md)\b(?![\w/(])")
 DOTTED = re.compile(r"\b(?:harness|search_spaces|reports|benchmarks|tests)(?:\.[a-z]\w*)+(?:\.[A-Z]\w*)?")
 # These are examples of a reader's own files; history names files as they were.
-EXAMPLES = {"search_spaces/ops/patches.py", "mine.py"}
+EXAMPLES = {"search_spaces/ops/patches.py", "mine.py", "FILE.py", "net.py"}
 # What is C's, a shell's or an exported folder's.
-OUTSIDE = {"malloc.h", "stdint.h", "digits.h", "manifest.json", "harness.fish"}
+OUTSIDE = {"malloc.h", "stdint.h", "digits.h", "manifest.json", "harness.fish", "model.py", "weights.pt"}
 HISTORY = re.compile(r"CHANGELOG\.md|research/")
 
 

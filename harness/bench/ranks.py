@@ -16,7 +16,7 @@ from harness.bench.comparison import (
     Pair,
     p_text,
     tested_pairs,
-    too_few,
+    too_few_sentences,
 )
 from harness.system.terminal import aligned, counted
 
@@ -57,7 +57,7 @@ def ranks_of(comparisons: Mapping[str, Findings]) -> dict[str, Any]:
     return {
         "tables": list(comparisons),
         "repeats": repeats,
-        "sentences": [*too_few(repeats, len(pairs)), *_sentences(pairs)],
+        "sentences": [*too_few_sentences(repeats, len(pairs)), *_sentences(pairs)],
         "methods": lines,
         "pairs": [pair._asdict() | {"differs": pair.differs} for pair in pairs],
     }

@@ -73,11 +73,11 @@ def leaderboard(
     target are compared: by tier, the best first, and then by parameters.
 
     \b
-    certified      20 seeds or more, declared in a commit before the first, all run;
+    certified      20 seeds or more, declared in a public commit before the first one ran, all run;
                    the lower bound of the mean (99 % confidence or more) reaches the target
-    verified       5 seeds or more, all declared seeds run; the lower bound of the mean
-                   reaches the target: of all seeds, and of the seeds declared first (98 % at
-                   the first look of a workspace at the test images, more at further looks)
+    verified       5 seeds or more, all declared seeds run; two lower bounds of the mean reach
+                   the target: over all seeds, and over the seeds declared first (98 % when a
+                   workspace first reads the test images, more at each further time)
     at the target  5 seeds or more; the mean reaches the target, the bound does not
     measured       below the target, fewer seeds, or a declared seed has not been run
     searched       measured by a search on validation images only
@@ -107,12 +107,14 @@ def leaderboard(
         raise UsageError("--anchor COMMIT requires --check")
     if publish:
         _publish(publish, workspace, datasets.AUTO if name is None else name)
+        # The rows are shown after publishing.
     standings = survey(workspace)
     left_out = [error.one_line for error in standings.damage]
     options.say_left_out(left_out)
     filters = {"dataset": name, "tier": tier, "target_pct": target}
+    chosen_values = {field: value for field, value in filters.items() if value is not None}
     fitting = [
-        row for row in standings.rows if all(value in (None, getattr(row, field)) for field, value in filters.items())
+        row for row in standings.rows if all(getattr(row, field) == value for field, value in chosen_values.items())
     ]
     page = {}
     if html:
@@ -132,10 +134,10 @@ def leaderboard(
         facts = f"existing targets: {targets} %, existing data sets: {sets}"
         write(f"none of the {len(standings.rows)} rows matches the options; {facts}", err=True)
     else:
-        is_whole = not any((show_all, limit, *filters.values()))
+        wants_summary = not (show_all or limit or chosen_values)
         names = network_names((row.architecture, row.parameters) for row in standings.rows)
         names |= {row.hash: row.name for row in standings.rows if row.name}
-        _show(fitting[:limit], names, is_whole=is_whole)
+        _show(fitting[:limit], names, wants_summary=wants_summary)
     return 0
 
 
@@ -166,11 +168,11 @@ def _publish(name: str, workspace: Workspace, dataset: str) -> None:
     from harness.evidence.leaderboard_table import shipped_table
     from harness.interface.lookup import is_short, read_network
 
-    # Faults of the table do not matter here, as publishing rewrites the table.
+    # A fault begins with the path of the file. Faults of the table do not matter, as publishing rewrites the table.
     faults = [fault for fault in _faults(workspace, None) if not fault.startswith(f"{shipped_table()}: ")]
     if faults:
         raise ContentError(faults[0])
-    # A network that was only declared has no record; the ledger contains its hash.
+    # A network that was only declared has no record, so ``read_network`` does not find its hash; the ledger does.
     hashes = {attempt.hash for attempt in ledger.read(workspace.ledger).attempts if attempt.hash.startswith(name)}
     if is_short(name) and len(hashes) == 1:
         [network_hash] = hashes
@@ -179,14 +181,15 @@ def _publish(name: str, workspace: Workspace, dataset: str) -> None:
     consistency.publish(workspace, network_hash)
 
 
-def _show(rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, is_whole: bool) -> None:
-    """Print a table for each data set and target; of the whole leaderboard only proven rows of the first data set."""
+def _show(rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, wants_summary: bool) -> None:
+    """Print a table for each data set and target; a summary has the proven rows of the first data set only, if any."""
     from harness.evidence.leaderboard_table import PROVEN
 
     proven = [row for row in rows if row.dataset == rows[0].dataset and row.tier in PROVEN]
-    ranked = not (is_whole and proven)
+    ranked = not (wants_summary and proven)
     tables: _Tables
     if ranked:
+        # The rows are in the order of the leaderboard: by data set, then by target.
         groups = groupby(rows, key=lambda row: (row.dataset, row.target_pct))
         tables = [(f"{_title(name)}, {target_pct:g} %", list(group)) for (name, target_pct), group in groups]
     else:

@@ -1,7 +1,7 @@
 """Loggers that write the runs of a search to TensorBoard or MLflow, event by event.
 
-Each quantity is one curve over the trials: the step of a point is the trial number, and no step has two values. A trial
-has several runs on fresh seeds, so there is one accuracy curve per fresh seed.
+Each curve has one value per trial; the step of a point is the number of the trial. A trial is trained with several
+fresh seeds, so each fresh seed has an accuracy curve.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def log_of(kind: str, folder: Path, past: Iterable[Event] = ()) -> Log:
     Args:
         kind: ``tensorboard`` or ``mlflow``.
         folder: Folder of the study. TensorBoard files are written there; its name is the name of the MLflow experiment.
-        past: Events of earlier sessions, which are not written again.
+        past: Events of earlier sessions. They are not written again; they tell the trial of a network verified now.
 
     Raises:
         DeviceError: The package is not installed.
@@ -50,10 +50,13 @@ class _Curves:
         self._trials: dict[str, int] = {}
 
     def points(self, event: Event) -> tuple[int, dict[str, float]]:
-        """Return the trial of an event, and the values that the event adds to the curves, by curve name."""
+        """Return the trial of an event, and the values that the event adds to the curves, by curve name.
+
+        An event without values gives (0, {}).
+        """
         match event:
             case Proposal():
-                self._trials.setdefault(event.hash, event.trial)
+                self._trials[event.hash] = event.trial
             case RunEnded(run=run) if run.trial is not None:
                 accuracy = run.validation_accuracy_pct
                 first = run.purpose is Purpose.SEARCH
@@ -86,7 +89,10 @@ class _TensorBoard:
 
 
 class _MLflow:
-    """Writes one MLflow run per trial with a separate client; the caller's active experiment and run do not change."""
+    """Writes one MLflow run per trial with a separate client; the caller's active experiment and run do not change.
+
+    A later session starts a new run for a trial that gets further points.
+    """
 
     def __init__(self, experiment: str, curves: _Curves) -> None:
         from mlflow import MlflowClient

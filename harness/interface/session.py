@@ -143,7 +143,7 @@ def run_search_with_progress(
                 plan.executor_of,
                 floor=floor_networks(plan.data.task),
                 observers=observers,
-                planned_seconds=plan.planned_seconds,
+                choice_seconds=plan.choice_seconds,
                 is_quoted=_is_first_search(plan),
             )
             verdict = None

@@ -49,13 +49,13 @@ def load_module(argument: str) -> nn.Module:
 
     match = _NAME.fullmatch(argument)
     assert match is not None, "checked by names_module"
-    place, name = match["place"], match["name"]
-    if place.endswith(".py") and not Path(place).is_file():
-        raise UsageError(f"{argument}: there is no file {place}")
+    source_name, name = match["place"], match["name"]
+    if source_name.endswith(".py") and not Path(source_name).is_file():
+        raise UsageError(f"{argument}: there is no file {source_name}")
     with quiet(argument):
-        source = _from_file(Path(place)) if place.endswith(".py") else _from_package(place)
+        source = _from_file(Path(source_name)) if source_name.endswith(".py") else _from_package(source_name)
     if not hasattr(source, name):
-        raise UsageError(f"{argument}: {place} defines no {name}", hint=nearest(name, vars(source)))
+        raise UsageError(f"{argument}: {source_name} defines no {name}", hint=nearest(name, vars(source)))
     return made_module(getattr(source, name), argument)
 
 

@@ -216,8 +216,8 @@ def _overload(node: Node) -> str:
 def arguments_of(node: Node) -> dict[str, Any]:
     """Return the arguments of an operator by name, including defaults."""
     schema = node.target._schema.arguments  # type: ignore[union-attr]
-    given = dict(zip((each.name for each in schema), node.args, strict=False)) | dict(node.kwargs)
-    return {each.name: given.get(each.name, each.default_value) for each in schema}
+    stated = dict(zip((each.name for each in schema), node.args, strict=False)) | dict(node.kwargs)
+    return {each.name: stated.get(each.name, each.default_value) for each in schema}
 
 
 def shape_of(node: Node) -> tuple[int, ...]:
@@ -274,11 +274,11 @@ def _dependent_on(first: Node, graph: Graph) -> set[Node]:
 
 
 def _ancestors(node: Node) -> set[Node]:
-    found: set[Node] = set()
+    ancestors: set[Node] = set()
     waiting = list(node.all_input_nodes)
     while waiting:
         each = waiting.pop()
-        if each not in found:
-            found.add(each)
+        if each not in ancestors:
+            ancestors.add(each)
             waiting += each.all_input_nodes
-    return found
+    return ancestors

@@ -1,9 +1,9 @@
 """Translation of PyTorch modules into the notation of networks.
 
 ``torch.export`` records the module in evaluation mode as a graph of ATen operators, in which layers, functions and
-methods have the same form (``module_graph.py``). Each operator becomes an op of the notation. A kernel or a scale that is
-computed from a parameter is compared with the kernels and scales of ``search_spaces.modules`` on random values, so that
-kernels in poses are recognised.
+methods have the same form (``module_graph.py``). Each operator becomes an op of the notation. A kernel or a scale that
+is computed from a parameter is compared with the kernels and scales of ``search_spaces.modules`` on random values, so
+that kernels in poses are recognised.
 
 The translation is checked: the network gets the weights of the module, and must have the same number of parameters, the
 same outputs and the same gradients.
@@ -160,13 +160,13 @@ class _Reader:
         """Return the ops of recorded operators; an operator that only changes the shape has no op."""
         ops: list[Op] = []
         for step in steps:
-            place = "" if isinstance(step, Sum) else place_of(step)
+            line = "" if isinstance(step, Sum) else place_of(step)
             before = self._shape
             op = Residual(self.ops_of(step.steps)) if isinstance(step, Sum) else self._op_of(step)
             try:
                 self._shape = before if op is None else op.shape(before)
             except SearchSpaceError as error:
-                raise Untranslatable(f"{place}{error.message}") from error
+                raise Untranslatable(f"{line}{error.message}") from error
             if isinstance(step, Node):
                 self._check_shape(step)
             if op is not None:
@@ -252,7 +252,7 @@ class _Reader:
         if is_depthwise:
             op = DepthwiseConv(max(paddings), stride, bias is not None, tie, poses)
         else:
-            made = SIGNATURES[name].make(
+            convolution = SIGNATURES[name].make(
                 out_channels=out,
                 padding=max(paddings),
                 stride=stride,
@@ -261,8 +261,8 @@ class _Reader:
                 groups=groups,
                 poses=poses,
             )
-            assert isinstance(made, Kernel)
-            op = made
+            assert isinstance(convolution, Kernel)
+            op = convolution
         if op.paddings != paddings:
             raise _lacks(node, f"a {name} with the padding {paddings}")
         return op

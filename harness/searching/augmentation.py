@@ -25,6 +25,7 @@ from search_spaces.space import SearchSpace, draw, judge, uniform
 
 DIGITS = ("mnist", "mnist-5k")
 CHOICES = ("small", "small-shift", "small-still")
+SHORT_CHOICE = "small-shift"  # recipe of searches that are too short for a choice
 _STEPS = 4_000  # training steps per run: enough to show the gain of an augmentation
 _SECONDS = 180.0  # s, time limits of a search below this scale the number of steps down
 _SHARE_OF_TIME = 0.2  # upper bound for all runs together, as a share of the time limit, at the expected pace
@@ -50,7 +51,7 @@ def recipe_for(data: Dataset, workspace: Workspace, seconds: float | None) -> Na
     if path.is_file():
         choice = read_as(dict[str, Any], path, f"the file {path}", "delete the file to select the augmentation again")
         return named_recipe(str(choice.get("recipe")))
-    return named_recipe(CHOICES[1]) if seconds is not None and seconds < _LEAST_SECONDS else None
+    return named_recipe(SHORT_CHOICE) if seconds is not None and seconds < _LEAST_SECONDS else None
 
 
 def choose(
@@ -74,7 +75,7 @@ def choose(
         if len(allowed) == _DRAWS:
             break
     if not sizes:
-        return named_recipe(CHOICES[1])
+        return named_recipe(SHORT_CHOICE)
     # An infeasible network serves to compare the recipes as well.
     network = sorted(allowed or sizes, key=lambda each: sizes[each])[len(allowed) // 2]
     batch = named_recipe(CHOICES[0]).recipe.batch_size

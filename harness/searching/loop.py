@@ -97,7 +97,7 @@ def open_search(
     *,
     floor: Sequence[Architecture] = (),
     observers: Sequence[Observer] = (),
-    planned_seconds: float = 0.0,
+    choice_seconds: float = 0.0,
     is_quoted: bool = False,
 ) -> Search:
     """Return a search that resumes a study; the caller must own the folder of the study.
@@ -111,7 +111,7 @@ def open_search(
         executor_of: Factory of the executor.
         floor: Baseline networks to propose first.
         observers: Observers of events and ticks.
-        planned_seconds: Time spent on planning in s, counted as time of the search.
+        choice_seconds: Time spent on planning in s, counted as time of the search.
         is_quoted: Log a forecast (``Quoted``) after the first ``_QUOTED_TRAININGS`` candidates.
     """
     config = state.config
@@ -132,7 +132,7 @@ def open_search(
         log=StudyLog(state.folder),
         observers=observers,
         is_hopeless=method.is_hopeless if method else None,
-        planned_seconds=planned_seconds,
+        choice_seconds=choice_seconds,
         is_quoted=is_quoted,
     )
     proposer.restore((entry.event for entry in state.entries), state.candidates)

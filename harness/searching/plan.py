@@ -1,4 +1,7 @@
-"""Plan of a search: the configuration, the study folder and the prior observations; nothing is written."""
+"""Plan of a search: the configuration, the study folder and the prior observations.
+
+Nothing is written into the folder of the study. A recipe that is chosen by trainings is stored beside the data set.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from typing import Any, Literal
 from harness.data.datasets import AUTO, Dataset, asked_for
 from harness.data.training_images import image_digests, load
 from harness.evidence.bounds import ErrorRatio, error_ratio_of
-from harness.searching.augmentation import CHOICES, choose
+from harness.searching.augmentation import SHORT_CHOICE, choose
 from harness.searching.optuna_sampler import sampler_name
 from harness.searching.race import rungs
 from harness.searching.request import SearchRequest
@@ -65,11 +68,11 @@ class SearchPlan:
         offset: Ratio of errors on unseen images to validation errors; converts the target into the threshold.
         past: Earlier trainings, the prior observations of the surrogate model.
         left_out: Messages about earlier trainings that could not be read.
-        origins: Source of each argument (option, environment, call or default), by key.
+        origins: Source of each argument (option, environment, call or default), by the key in the records of a study.
         nodes: Nodes of the cluster; empty if this machine trains.
         recipe_choices: Names of the recipes to choose from; empty if the recipe is known.
         chip: Chip whose memory limits the networks; None for no chip.
-        planned_seconds: Seconds spent on choosing the augmentation; counted as time of the search.
+        choice_seconds: Seconds spent on choosing the recipe; counted as time of the search.
     """
 
     workspace: Workspace
@@ -89,7 +92,7 @@ class SearchPlan:
     nodes: tuple[NodeInfo, ...] = ()
     recipe_choices: tuple[str, ...] = ()
     chip: Chip | None = None
-    planned_seconds: float = 0.0
+    choice_seconds: float = 0.0
 
 
 def plan_search(
@@ -114,25 +117,26 @@ def plan_search(
         DataError: The images are missing or damaged.
         DeviceError: The device or the engine is not available.
     """
-    with busy("reading the images"):
+    with busy("checking the options and reading the images"):
         goal = goal_of(asked_for(request.dataset), request.target_pct)
         sampler = sampler_name(request.sampler)
         sampler_sha256 = source_sha256(sampler, "--sampler") if ":" in sampler else ""
         named_folder = None if request.study is None else workspace.study(request.study)
-        known = () if request.start_from is None else networks_of(request.start_from, workspace)
+        start_networks = () if request.start_from is None else networks_of(request.start_from, workspace)
         device = choose_device(request.device)
         limited = limited_space(request, goal.data)
         training = training_of(request, goal.data, limited.space, workspace, device)
         effort = effort_of(request, training.engine.kind, device)
         images = load(request.dataset, request.data)
     if images.dataset != goal.data:  # ``auto``, and MNIST is not available
+        # Space, recipe and lengths stay those of MNIST, so that studies of earlier versions can be resumed.
         goal = goal_of(images.dataset, request.target_pct)
     training = _trainable(request, training, goal.data.train_size)
     source = DataLocation(goal.data.name, request.data)
     if training.recipe_choices and recipe_choice == "train":
         training = _chosen_by_training(training, goal.data, limited, effort, source, workspace)
     elif training.recipe_choices and recipe_choice == "short":
-        recipe = for_few(named_recipe(CHOICES[1]), goal.data.train_size)
+        recipe = for_few(named_recipe(SHORT_CHOICE), goal.data.train_size)
         training = replace(training, recipe=recipe, recipe_choices=())
     offset = error_ratio_of(goal.data, goal.target_pct)
     config = replace(
@@ -141,21 +145,23 @@ def plan_search(
         sampler=sampler,
         sampler_sha256=sampler_sha256,
     )
+    # The folder is named before the start networks are entered: the name must not depend on them.
     folder = _default_folder(config, workspace) if named_folder is None else named_folder
     if request.start_from is not None and (folder / "config.json").exists():
         # The source of ``start_from`` may have grown since; a continued study keeps its first set of networks.
         config = replace(config, known=read_config(folder).config.known)
     elif request.start_from is not None:
-        networks = suitable(known, limited.space, limited.budget, request.start_from)
+        networks = suitable(start_networks, limited.space, limited.budget, request.start_from)
         config = replace(config, known=networks)
     left_out: list[ContentError] = []
     with busy("reading past runs"):
         past = read_prior(folder)
         if past is None:
-            same_images = sets_with_images(image_digests(images.train_images.numpy()))
-            past, left_out = past_trainings(config.prior, workspace, config.dataset, config.data_hash, same_images)
+            overlapping = sets_with_images(image_digests(images.train_images.numpy()))
+            past, left_out = past_trainings(config.prior, workspace, config.dataset, config.data_hash, overlapping)
     options = options_of(type(request))
-    keys = {name: options[name].origin for name in origins}
+    # Arguments without effect on the outcome of a study have no key.
+    keys = {name: options[name].origin_key for name in origins}
     return SearchPlan(
         workspace=workspace,
         folder=folder,
@@ -171,13 +177,16 @@ def plan_search(
         left_out=tuple(error.message for error in left_out),
         recipe_choices=training.recipe_choices,
         chip=request.chip,
-        planned_seconds=training.choice_seconds,
+        choice_seconds=training.choice_seconds,
         origins={key: origins[name] for name, key in keys.items() if key is not None},
     )
 
 
 def _trainable(request: SearchRequest, training: TrainingChoice, image_count: int) -> TrainingChoice:
-    """Return a training whose batch fits the images: a default recipe is adapted to few images, a named one is not."""
+    """Check that the batch fits the images.
+
+    A default recipe is first adapted to few images; a named recipe, or a recipe still to be chosen, is refused.
+    """
     if request.recipe == AUTO and request.trainer is None and not training.recipe_choices:
         training = replace(training, recipe=for_few(training.recipe, image_count))
     check_batch(training.recipe.recipe, image_count)
@@ -216,8 +225,8 @@ def _config(
         sampler="",
         recipe=recipe,
         recipe_name=training.recipe.name,
-        # No rungs for a user's trainer: every stretch restarts from epoch 0, so epochs would be paid twice. No rungs
-        # for several starts either: a run trains all starts to the end in a single job (``Job.__post_init__``).
+        # No rungs for a user's trainer: a trainer cannot continue from a checkpoint, so each part of a training would
+        # begin at epoch 0. No rungs for several starts: all starts are trained in a single job (``Job.__post_init__``).
         rungs=() if recipe.trainer or recipe.starts > 1 else rungs(recipe.epochs),
         seed=request.seed,
         lengths=training.lengths,
@@ -255,7 +264,7 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
     if exists:
         check_config(plan.folder, config)
     count = feasible(plan.space, config.budget)
-    # Minimised metrics whose limit is the maximum over drawn networks because no given limit is lower.
+    # Minimised metrics whose limit is no condition of the space: ``limited_space`` took the maximum over draws.
     drawn_limits = [
         metric
         for metric, limit in zip(config.minimised, config.limits, strict=True)

@@ -36,8 +36,8 @@ from harness.training.run import Job
 _SHARE_OF_TIME = 0.4
 # Largest share of the remaining time for the trainings of a ``Curve``.
 _CURVE_SHARE = 0.35
-_CURVE_SEEDS = 3  # largest number of seeds per network and number of images
-_LOOK_SECONDS = 3.0  # s, of an ``Outlook``; the quote after the trainings takes as long
+_CURVE_SEEDS = 3  # most seeds of each of the three trainings of a ``Curve``
+_OUTLOOK_SECONDS = 3.0  # s, to compute an ``Outlook``; reserved for the final quote
 # Rounds of training the networks that the quote is based on.
 _ROUNDS = 12
 # A log ratio of errors above this many standard deviations is significant.
@@ -48,8 +48,8 @@ _CLEAR = 2.0
 class Curve:
     """Effect of more images on the errors, compared with the effect of more parameters.
 
-    A network of middle size is trained on half of the images and, for as many steps, on all images; the largest network
-    is trained on all images for the same number of epochs.
+    A network of middle size is trained on all images for n epochs, and on half of the images for 2n epochs (equal
+    steps). The largest network is trained on all images for n epochs.
 
     Attributes:
         parameters: Parameters of the middle and of the largest network.
@@ -105,14 +105,14 @@ def probe(plan: SearchPlan, seconds: float) -> Probed:
             raise UsageError(message, hint="increase the time")
         curve = probes.curve()
         probes.train(probes.jobs_of_quantiles())
-        seconds = search.elapsed
+        elapsed = search.elapsed
     finally:
         search.executor.stop()
     return Probed(
         plan=plan,
         quote=quote(Outlook(probes.finder(None))),
         trained=len(probes.trained),
-        seconds=seconds,
+        seconds=elapsed,
         linear=best_linear(probes.trained),
         curve=curve,
     )
@@ -131,10 +131,12 @@ class _Probes:
         executor = plan.executor_of(plan.source, plan.effort.limits)
         self.plan = plan
         self.past = Past(observations(plan.past, config.recipe, plan.data), transfer(plan.past, config.recipe))
+        # Without prior observations, which would replace the ladder.
         self.proposer = Proposer(plan.space, config, floor=floor_networks(plan.data.task))
         state = StudyState(plan.folder, config)
         self.search = Search(state, plan.effort, executor, self.proposer, data=plan.data, log=None)
-        self.until = executor.now() + max(seconds / 2, seconds - _LOOK_SECONDS)
+        # Reserve the time of the final quote, at most half of the time.
+        self.until = executor.now() + max(seconds / 2, seconds - _OUTLOOK_SECONDS)
         self.messages: list[str] = []
 
     @property
@@ -156,7 +158,7 @@ class _Probes:
             workers=self.plan.effort.workers,
             passed=search.elapsed,
         )
-        turn = turn_of(search.config, 0)
+        turn = turn_of(search.config, 0)  # two metrics count equally in turn 0
         inquiry = Inquiry(turn.limit, search.state.candidates, time_left, turn.objective)
         return Finder(self.plan.space, search.config, inquiry, self.past)
 
@@ -164,7 +166,7 @@ class _Probes:
         """Train the jobs until ``until`` and return the finished jobs with their results; crashed jobs are omitted.
 
         Args:
-            jobs: Jobs, of which the next is taken when a worker is idle, so that a generator knows the results before.
+            jobs: Jobs, taken one by one as workers become idle; a generator can use the results of earlier jobs.
         """
         waiting = iter(jobs)
         ended = []
@@ -174,6 +176,7 @@ class _Probes:
                     self.messages.append(event.message)
                     continue
                 ended.append((event.job, event.result))
+                # Runs of a curve (purpose TRAIN) are no runs of a candidate.
                 if event.job.purpose is Purpose.SEARCH:
                     self.search.add(RunEnded(run=event.result))
         return ended
@@ -185,23 +188,23 @@ class _Probes:
             finder = self.finder(_SHARE_OF_TIME * self.left)
             option = finder.option_or_refusal(network)
             if isinstance(option, Option):
-                yield self._job(option, floor_epochs(option.work, lengths, finder.time_left, option.form), FLOOR)
+                yield self._propose(option, floor_epochs(option.work, lengths, finder.time_left, option.form), FLOOR)
         for network in self.proposer.ladder:
             finder = self.finder(_SHARE_OF_TIME * self.left)
             option = finder.option_or_refusal(network)
             if isinstance(option, Option) and option.hash not in finder.trials_by_hash:
-                yield self._job(option, min(lengths), "ladder")
+                yield self._propose(option, min(lengths), "ladder")
 
     def jobs_of_quantiles(self) -> Iterable[Job]:
         """Yield jobs for the networks behind the two lower quantiles of the quote, until these networks are trained."""
         for _ in range(_ROUNDS):
-            if self.left < 2 * _LOOK_SECONDS:
+            if self.left < 2 * _OUTLOOK_SECONDS:
                 return
             pairs = self._untrained_pairs()
             if not pairs and not self.search.at_work:
                 return  # further rounds would predict from the same observations
             for option, epochs in pairs:
-                yield self._job(option, epochs, "aim")
+                yield self._propose(option, epochs, "aim")
 
     def _untrained_pairs(self) -> list[tuple[Option, int]]:
         """Return the networks behind the two lower quantiles that fit the time and were not proposed before."""
@@ -217,7 +220,7 @@ class _Probes:
                 pairs.append(pair)
         return pairs
 
-    def _job(self, option: Option, epochs: int, origin: str) -> Job:
+    def _propose(self, option: Option, epochs: int, origin: str) -> Job:
         """Add a network to the candidates and return the job of its run, without rungs."""
         proposal = option.proposal(len(self.search.state.candidates), origin, epochs)
         self.search.add(proposal)
@@ -239,7 +242,8 @@ class _Probes:
         centre = math.sqrt(smallest.proposal.parameters * largest.proposal.parameters)
         middle = min(complete[:-1], key=lambda candidate: abs(math.log(candidate.proposal.parameters / centre)))
         lengths = search.config.all_lengths
-        # Wall-clock seconds per epoch of the three trainings together.
+        # Wall-clock seconds per epoch of the three trainings together; the candidates were trained min(lengths) epochs.
+        # Half of the images for twice the epochs takes as long as all images, so the middle network counts twice.
         seconds = (2 * search.run_seconds(middle) + search.run_seconds(largest)) / self.plan.effort.workers
         seconds /= min(lengths)
         free_seconds = _CURVE_SHARE * self.left
@@ -262,7 +266,7 @@ class _Probes:
         return curve_of(errors, sizes) if all(errors.values()) else None
 
     def _compared(self, candidate: Candidate, seed: int, epochs: int, image_share: float = 1.0) -> Job:
-        """Return a job for the curve; on half of the images ``epochs`` is doubled, which keeps the number of steps."""
+        """Return a job for the curve; for half of the images, the caller doubles ``epochs`` (equal steps)."""
         job = self.search.job(candidate, Purpose.TRAIN, seed)
         recipe = replace(job.recipe, epochs=epochs)
         return replace(job, recipe=recipe, until_epoch=None, checkpoint=None, image_share=image_share)
@@ -278,29 +282,29 @@ def curve_of(errors: dict[str, list[int]], parameters: tuple[int, int]) -> Curve
         parameters: Parameters of the middle and of the largest network.
     """
     logs = {name: math.log(max(0.5, statistics.mean(counts))) for name, counts in errors.items()}
-    # Seed variance, and an upper bound of the sampling variance of the validation images.
+    # Seed variance, and an upper bound of the sampling variance; all runs share the validation images.
     squares = {
         name: SEED_SHARE**2 / len(counts) + 1 / max(1.0, statistics.mean(counts)) for name, counts in errors.items()
     }
-    pictures = logs["half"] - logs["all"]
-    larger = logs["all"] - logs["largest"]
+    images_gain = logs["half"] - logs["all"]  # fall of the log errors
+    size_gain = logs["all"] - logs["largest"]
     pictures_deviation = math.sqrt(squares["half"] + squares["all"])
     larger_deviation = math.sqrt(squares["all"] + squares["largest"])
     # difference = half - 2 * all + largest, so the variance of ``all`` counts four times.
-    difference = pictures - larger
+    difference = images_gain - size_gain
     difference_deviation = math.sqrt(4 * squares["all"] + squares["half"] + squares["largest"])
     more: Any = "chance"
     if abs(difference) > _CLEAR * difference_deviation:
         more = "pictures" if difference > 0 else "parameters"
-    elif pictures > _CLEAR * pictures_deviation and larger > _CLEAR * larger_deviation:
+    elif images_gain > _CLEAR * pictures_deviation and size_gain > _CLEAR * larger_deviation:
         more = "both"
     return Curve(
         parameters=parameters,
         runs=(len(errors["half"]), len(errors["all"]), len(errors["largest"])),
-        pictures_fall_pct=_fall_pct(pictures),
-        pictures_deviation_pct=round(100 * pictures_deviation * math.exp(-pictures), 1),
-        parameters_fall_pct=_fall_pct(larger),
-        parameters_deviation_pct=round(100 * larger_deviation * math.exp(-larger), 1),
+        pictures_fall_pct=_fall_pct(images_gain),
+        pictures_deviation_pct=round(100 * pictures_deviation * math.exp(-images_gain), 1),
+        parameters_fall_pct=_fall_pct(size_gain),
+        parameters_deviation_pct=round(100 * larger_deviation * math.exp(-size_gain), 1),
         more=more,
     )
 

@@ -18,18 +18,20 @@ from harness.studies.study_state import Ratios, StudyState
 from harness.system import statistics
 from harness.training.result import Result
 
-# Largest number of verifications per study that do not reach tier ``verified`` (docs/decisions.md#28).
+# Largest number of verifications per study that do not reach tier ``verified`` (docs/decisions.md#28). A look is a
+# verification, which reads the test set.
 MOST_LOOKS = 2
-# From this chance to be confirmed, all workers run the candidate's fresh seeds; below, at most half of the workers do.
+# Chance to be confirmed from which a candidate's fresh seeds may occupy all workers; below, at most half (``loop.py``).
 LIKELY = 0.5
 # Shares of the epochs at which pruning is decided.
 RUNG_SHARES = (0.25, 0.5)
-# Final errors per error at a rung, 10 % quantile, by share of the epochs; used at the start of a study (diary 5).
+# Final errors per error at a rung, 10 % quantile, by share of the epochs, measured on MNIST (diary 5); used at the
+# start of a study. 0.4 and 0.6 are the rungs of five epochs, rounded up.
 _PRIOR_RATIO = {0.25: 0.50, 0.4: 0.62, 0.5: 0.72, 0.6: 0.80}
 _OWN_RATIOS = 8  # completed runs from which the study's own ratios are used
 # The hash exempts one network in this many from pruning. Only exempt runs give an unbiased rate of wrong prunings:
 # the pruning rule has selected all the rest.
-_EXEMPT_SHARE = 10
+_EXEMPT_ONE_IN = 10
 
 
 def rungs(epochs: int) -> tuple[int, ...]:
@@ -56,14 +58,14 @@ def at_rung(
     validation = result.validated
     epoch = len(result.history)
     epochs = result.recipe.epochs
-    # Few runs are complete at the start of a search; until then use the ratio measured on MNIST.
-    known = ratios.get((epochs, epoch), [])
-    ratio = _PRIOR_RATIO[min(_PRIOR_RATIO, key=lambda share: abs(share * epochs - epoch))]
-    if len(known) >= _OWN_RATIOS:
-        ratio = known[len(known) // 10]
+    own_ratios = ratios.get((epochs, epoch), [])
+    if len(own_ratios) >= _OWN_RATIOS:
+        ratio = own_ratios[len(own_ratios) // 10]
+    else:
+        ratio = _PRIOR_RATIO[min(_PRIOR_RATIO, key=lambda share: abs(share * epochs - epoch))]
     hoped = 100 * (1 - ratio * validation.wrong / validation.images)
     hopeless = is_hopeless(result) if is_hopeless else not statistics.reaches(hoped, threshold_pct)
-    spared = hopeless and is_hopeless is None and int(result.hash, 16) % _EXEMPT_SHARE == 0
+    spared = hopeless and is_hopeless is None and int(result.hash, 16) % _EXEMPT_ONE_IN == 0
     assert result.trial is not None, "every run of a search belongs to a trial"
     return RungReached(
         trial=result.trial,
@@ -90,28 +92,29 @@ def next_to_confirm(
 
     Args:
         candidates: Candidates to choose from.
-        turn: Objective that defines the costs; the limit replaces the confirmed cost if no candidate is confirmed.
+        turn: Objective that defines the costs, and the limit of the costs if no candidate is confirmed.
         being_confirmed: Number of fresh seeds in training, by trial.
         seconds: Function that returns the seconds of one seed.
     """
     confirmed = [combined_cost(each.costs, turn.objective) for each in candidates if each.is_confirmed]
-    below = min(confirmed, default=turn.limit + 1)
+    cost_bound = min(confirmed, default=turn.limit + 1)  # exclusive
 
-    def known(candidate: Candidate) -> int:
+    def seeds_begun(candidate: Candidate) -> int:
         return len(candidate.fresh) + being_confirmed.get(candidate.proposal.trial, 0)
 
     def order(candidate: Candidate) -> tuple[float, int, int]:
-        lacking = max(1, CONFIRM_SEEDS - known(candidate))
+        # Beyond CONFIRM_SEEDS, seeds are added one at a time.
+        lacking = max(1, CONFIRM_SEEDS - seeds_begun(candidate))
         cost = combined_cost(candidate.costs, turn.objective)
-        worth = candidate.chance_to_stand * math.log(below / cost) / (lacking * max(1e-9, seconds(candidate)))
+        worth = candidate.chance_to_stand * math.log(cost_bound / cost) / (lacking * max(1e-9, seconds(candidate)))
         return (-worth, cost, candidate.proposal.trial)
 
     choices = [
         each
         for each in candidates
         # The cheapest test comes first, as there may be thousands of candidates.
-        if combined_cost(each.costs, turn.objective) < below
-        and each.seeds_wanted > known(each)
+        if combined_cost(each.costs, turn.objective) < cost_bound
+        and each.seeds_wanted > seeds_begun(each)
         and not each.is_confirmed
         and not each.is_refuted
     ]

@@ -3,9 +3,12 @@
 A field states name, types, default, help text, checks, section of the help text and known values of its option. The
 command, the Python function, the completion in a shell and docs/commands.md are derived from the fields, so that a new
 option is a field here and the code that reads the field.
+
+``Option[A, V](default, help, kind)``: A are the types of accepted values, V is the type of the checked value, and
+``kind`` is the click type that checks and converts. A field with ``group=None`` is an argument of Python only.
 """
 
-# The annotations are evaluated: ``harness.interface.options`` shows the accepted types in the signature of a function.
+# No ``from __future__ import annotations``: ``harness.interface.options`` shows the evaluated annotations as types.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
@@ -46,6 +49,7 @@ def _known_studies() -> Iterable[str]:
     return (folder.name for folder in workspace().studies())
 
 
+# No slots: the generated ``__init__`` assigns each field, and ``Option.__set__`` checks and writes to ``__dict__``.
 @dataclass(frozen=True)
 class SearchRequest:
     """Checked arguments of a search; construction raises UsageError if a value is not allowed."""
@@ -65,17 +69,17 @@ class SearchRequest:
     # The limits of a chip are part of the text of the space, so their origin is not recorded.
     chip: Option[str | Chip | None, Chip | None] = Option(
         None, f"Chip whose flash and RAM must hold the network as exported C: {', '.join(CHIPS)}, or @FILE.toml.",
-        option_types.CHIP, group=Group.GOAL, known=lambda: CHIPS, origin=None)
+        option_types.CHIP, group=Group.GOAL, known=lambda: CHIPS, origin_key=None)
     target_pct: Option[float | None, float | None] = Option(
         None, "Target test accuracy, in per cent [default: target of the leaderboard row or the data set].",
-        option_types.PER_CENT, group=Group.GOAL, flags=("--target",), origin="target")
+        option_types.PER_CENT, group=Group.GOAL, flags=("--target",), origin_key="target")
     minimise: Option[str | Sequence[str], tuple[str, ...]] = Option(
         ("parameters",),
         "Objective to minimise; bytes refer to an int8 deployment. Two objectives give a Pareto front.",
         click.Choice(list(map(str, OBJECTIVES))), group=Group.GOAL, flags=("--minimise", "--minimize"), multiple=True)
     data: Option[str | Path | None, Path | None] = Option(
         None, "Folder of the data, in the layout of torchvision [env HARNESS_DATA; default: the user's cache].",
-        option_types.FILE, group=Group.DATA, envvar="HARNESS_DATA", origin="folder")
+        option_types.FILE, group=Group.DATA, envvar="HARNESS_DATA", origin_key="folder")
     space: Option[str, str] = Option(
         "auto", "Search space: a name, or @FILE; auto selects a space by the shape of the images.",
         group=Group.METHOD, known=lambda: ("auto", *SPACES))
@@ -100,7 +104,7 @@ class SearchRequest:
         group=Group.METHOD, flags=("--from",), metavar="STUDY", known=_known_studies)
     seed: Option[int, int] = Option(0, "Random seed of the search.", click.IntRange(0, 2**32 - 1), group=Group.METHOD)
     time: Option[str | float, float] = Option(
-        "57m", "Time budget, verification included.", DURATION, group=Group.EFFORT, origin="seconds")
+        "57m", "Time budget, verification included.", DURATION, group=Group.EFFORT, origin_key="seconds")
     trials: Option[int | None, int | None] = Option(
         None, "Maximum number of trials, without the baselines [default: unlimited].",
         click.IntRange(1), group=Group.EFFORT)
@@ -123,14 +127,14 @@ class SearchRequest:
         None, "Name of the study [default: derived from the configuration].", known=_known_studies)
     storage: Option[str | None, str | None] = Option(
         None, "Mirror the study in this database, for optuna-dashboard: postgresql://..., sqlite:///FILE.",
-        metavar="URL", origin=None)
+        metavar="URL", origin_key=None)
     log: Option[str | None, str | None] = Option(
         None, "Log runs to TensorBoard (in the folder of the study) or MLflow; requires the extra 'logs'.",
-        click.Choice(["tensorboard", "mlflow"]), origin=None)
+        click.Choice(["tensorboard", "mlflow"]), origin_key=None)
     on_event: Option[Callable[["Event"], object] | None, Callable[["Event"], object] | None] = Option(
         None, "Function called with each event of the study (``harness.studies.events.Event``) on a separate thread. "
         "If the function raises, the error is reported and the function is not called again.",
-        option_types.CALLBACK, group=None, origin=None)
+        option_types.CALLBACK, group=None, origin_key=None)
     # fmt: on
 
     def changed(self) -> dict[str, Any]:

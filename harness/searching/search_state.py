@@ -117,10 +117,10 @@ class Search:
         observers: Sequence[Observer] = (),
         switches: Switches = ALL_ON,
         is_hopeless: Callable[[Result], bool] | None = None,
-        planned_seconds: float = 0.0,
+        choice_seconds: float = 0.0,
         is_quoted: bool = False,
     ) -> None:
-        """Resume from a state; unfinished runs wait, and ``planned_seconds`` count as time of this session."""
+        """Resume from a state; unfinished runs wait, and ``choice_seconds`` count as time of this session."""
         config = state.config
         self.state = state
         self.config = config
@@ -134,7 +134,7 @@ class Search:
         self.switches = switches
         self.is_quoted = is_quoted
         self.is_hopeless = is_hopeless
-        self.began = executor.now() - planned_seconds
+        self.began = executor.now() - choice_seconds
         self.before = state.seconds
         self.timing = Timing(data.train_size, pace_of(effort.engine, effort.device).of_recipe(config.recipe))
         for entry in state.of_kind(RunEnded):

@@ -25,7 +25,10 @@ RESULTS_OF_BEFORE = "results"  # folder in which older programs kept a file per 
 
 @dataclass(frozen=True, slots=True)
 class StudyObjective:
-    """A metric to minimise, and its largest allowed value; ``limit`` None means the budget."""
+    """A metric to minimise, and its largest allowed value.
+
+    ``limit`` is None only for parameters as the first metric, whose limit is the budget.
+    """
 
     metric: Metric
     limit: int | None = None
@@ -38,12 +41,13 @@ class StudyConfig:
 
     Attributes:
         target_pct: Test accuracy to reach, per cent.
-        threshold_pct: Validation accuracy that corresponds to the target, per cent, by the measured error ratio.
+        threshold_pct: Validation accuracy that corresponds to the target, per cent (``bounds.ErrorRatio``).
         space_text: Complete definition of the search space, so that a study stays readable after changes of the space.
-        rungs: Epochs after which pruning is decided, for the epochs of the recipe; at equal shares for other lengths.
+        rungs: Epochs after which pruning is decided in a training of ``recipe.epochs`` epochs; ``rungs_of`` scales them
+            to other lengths.
         lengths: Epochs that a network may be trained for, ascending; empty for the epochs of the recipe.
-        prior: Prior observations of the surrogate model: ``none``, ``shipped`` or ``own``.
-        prior_sha256: Digest of the shipped prior observations; empty if there are none or none are used.
+        prior: Prior observations of the surrogate: ``none``, ``shipped``, or ``own`` (shipped and the user's studies).
+        prior_sha256: Digest of the shipped prior observations; empty if ``prior`` is ``none``.
         objectives: A single objective, or two for a Pareto front; four keys in documents.
         start_from: Study or leaderboard whose networks replace the initial draws; empty for none.
         known: Texts of these networks at the start of the study.

@@ -48,8 +48,8 @@ class Option(Generic[_Accepted, _Value]):
         envvar: Environment variable that replaces the default.
         multiple: Whether the option may be repeated; the value is a tuple.
         known: Function that returns the known values, for completion in a shell.
-        origin: Key of the option in the recorded origins of a study, if it differs from the name of the field; None
-            for an option that does not change the outcome of a study.
+        origin_key: Key under which a study records the origin of the value (option, environment, call or default), if
+            it differs from the name of the field; None for an option that does not change the outcome of a study.
         name: Name of the field.
     """
 
@@ -63,14 +63,14 @@ class Option(Generic[_Accepted, _Value]):
     envvar: str | None = None
     multiple: bool = False
     known: Callable[[], Iterable[str]] | None = None
-    origin: str | None = ""
+    origin_key: str | None = ""
     name: str = field(default="", init=False)
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
         self.flags = self.flags or (f"--{name.replace('_', '-')}",)
-        if self.origin == "":
-            self.origin = name
+        if self.origin_key == "":
+            self.origin_key = name
 
     @overload
     def __get__(self, request: None, owner: type) -> _Accepted: ...

@@ -1,14 +1,14 @@
 r"""A toy network with backpropagation written by hand: two inputs, two hidden and two output units, eight weights.
 
     i1 --w1--> h1 -> a_h1 --w5--> o1 -> a_o1 -> E1 \
-       --w3--> h2 -> a_h2 --w6--> o1                E_total
-    i2 --w2--> h1           w7--> o2 -> a_o2 -> E2 /
-       --w4--> h2           w8--> o2
+    i2 --w2--> h1    a_h2 --w6--> o1                E_total
+    i1 --w3--> h2 -> a_h2 --w8--> o2 -> a_o2 -> E2 /
+    i2 --w4--> h2    a_h1 --w7--> o2
 
-All units are sigmoids without biases. The loss is half the squared error of a single example. Names follow the source
-documents: ``h1`` is the input of a unit, ``a_h1`` the output, and ``dE_dw1`` the partial derivative of ``E_total`` with
-respect to ``w1``. docs/backprop.md derives each line. The module uses neither torch nor NumPy, so that every
-computation is visible.
+All units are sigmoids without biases. The loss is half the squared error of a single example. Names follow the five
+documents from which this project started: ``h1`` is the input of a unit, ``a_h1`` the output, and ``dE_dw1`` the
+partial derivative of ``E_total`` with respect to ``w1``. docs/backprop.md derives each line. The module uses neither
+torch nor NumPy, so that every computation is visible.
 
     >>> round(passes(START)["E_total"], 9)
     0.242519857
@@ -41,7 +41,11 @@ def sigmoid(x: float) -> float:
 
 
 def passes(start: Mapping[str, float]) -> dict[str, float]:
-    """Return the inputs and all quantities of a forward and a backward pass, in order of computation."""
+    """Return the inputs and all quantities of a forward and a backward pass, in order of computation.
+
+    ``_formulas`` shows the right-hand sides to users, and ``locals()`` collects the values: each local name is a
+    quantity, and the spelling of each line matters.
+    """
     i1, i2, t1, t2 = (start[name] for name in EXAMPLE)
     w1, w2, w3, w4, w5, w6, w7, w8 = (start[name] for name in WEIGHTS)
     h1 = w1 * i1 + w2 * i2
@@ -84,33 +88,33 @@ def passes(start: Mapping[str, float]) -> dict[str, float]:
     dE_dw2 = dE_dh1 * i2
     dE_dw3 = dE_dh2 * i1
     dE_dw4 = dE_dh2 * i2
-    known = dict(locals())
-    del known["start"]
-    return known
+    quantities = dict(locals())
+    del quantities["start"]
+    return quantities
 
 
-def update(known: Mapping[str, float], learning_rate: float) -> dict[str, float]:
+def update(quantities: Mapping[str, float], learning_rate: float) -> dict[str, float]:
     """Return the start values after a step of gradient descent; all weights change at the same time."""
-    moved = {name: known[name] - learning_rate * known[f"dE_d{name}"] for name in WEIGHTS}
-    return {name: moved.get(name, known[name]) for name in START}
+    moved = {name: quantities[name] - learning_rate * quantities[f"dE_d{name}"] for name in WEIGHTS}
+    return {name: moved.get(name, quantities[name]) for name in START}
 
 
 def train(start: Mapping[str, float], learning_rate: float) -> Iterator[dict[str, float]]:
     """Yield the result of ``passes`` before the first update and after each update, endlessly."""
     while True:
-        known = passes(start)
-        yield known
-        start = update(known, learning_rate)
+        quantities = passes(start)
+        yield quantities
+        start = update(quantities, learning_rate)
 
 
 def losses(start: Mapping[str, float], learning_rate: float, updates: int) -> list[float]:
     """Return ``E_total`` before the first update and after each update: ``updates`` + 1 numbers."""
-    return [known["E_total"] for known in islice(train(start, learning_rate), updates + 1)]
+    return [quantities["E_total"] for quantities in islice(train(start, learning_rate), updates + 1)]
 
 
-def gradients(known: Mapping[str, float]) -> dict[str, float]:
+def gradients(quantities: Mapping[str, float]) -> dict[str, float]:
     """Return the eight partial derivatives of the loss, by name of the weight."""
-    return {name: known[f"dE_d{name}"] for name in WEIGHTS}
+    return {name: quantities[f"dE_d{name}"] for name in WEIGHTS}
 
 
 def with_names(formula: str, names: Mapping[str, str]) -> str:
@@ -127,8 +131,9 @@ def with_numbers(formula: str, numbers: Mapping[str, float]) -> str:
 def _formulas() -> dict[str, str]:
     """Return the formula of each quantity, extracted from the source of ``passes``, in mathematical notation."""
     lines = [node for node in ast.walk(ast.parse(inspect.getsource(passes))) if isinstance(node, ast.Assign)]
+    # Without the two lines that unpack the start values.
     formulas = {line.targets[0].id: ast.unparse(line.value) for line in lines if isinstance(line.targets[0], ast.Name)}
-    del formulas["known"]
+    del formulas["quantities"]
     return {
         name: re.sub(r"sigmoid\((\w+)\)", r"1 / (1 + exp(-\1))", formula).replace("1 / 2 *", "1/2 *")
         for name, formula in formulas.items()
@@ -136,15 +141,23 @@ def _formulas() -> dict[str, str]:
 
 
 # The command, the workbook and the page show these formulas, which are extracted from the code that computes.
-BACKWARD = _formulas()
-FORWARD = {name: BACKWARD.pop(name) for name in [*BACKWARD] if not name.startswith("d")}
+_ALL = _formulas()
+FORWARD = {name: formula for name, formula in _ALL.items() if not name.startswith("d")}
+BACKWARD = {name: formula for name, formula in _ALL.items() if name.startswith("d")}
 UPDATE = {name: f"{name} - learning_rate * dE_d{name}" for name in WEIGHTS}
 
 _OUTPUT_1 = "(a_o1 - t1) * a_o1 * (1 - a_o1)"
 _OUTPUT_2 = "(a_o2 - t2) * a_o2 * (1 - a_o2)"
 _HIDDEN_1 = f"({_OUTPUT_1} * w5 + {_OUTPUT_2} * w7) * a_h1 * (1 - a_h1)"
 _HIDDEN_2 = f"({_OUTPUT_1} * w6 + {_OUTPUT_2} * w8) * a_h2 * (1 - a_h2)"
-_IN = (_HIDDEN_1, _HIDDEN_2, _OUTPUT_1, _OUTPUT_2)
-# Gradients as in the source documents: the formulas of BACKWARD with all intermediate derivatives substituted.
-_SOURCES = ("i1", "i2", "i1", "i2", "a_h1", "a_h2", "a_h1", "a_h2")  # value that each weight multiplies
-GRADIENTS = {name: f"{_IN[number // 2]} * {_SOURCES[number]}" for number, name in enumerate(WEIGHTS)}
+# The formulas of BACKWARD with all intermediate derivatives substituted: derivative of the unit times its input.
+GRADIENTS = {
+    "w1": f"{_HIDDEN_1} * i1",
+    "w2": f"{_HIDDEN_1} * i2",
+    "w3": f"{_HIDDEN_2} * i1",
+    "w4": f"{_HIDDEN_2} * i2",
+    "w5": f"{_OUTPUT_1} * a_h1",
+    "w6": f"{_OUTPUT_1} * a_h2",
+    "w7": f"{_OUTPUT_2} * a_h1",
+    "w8": f"{_OUTPUT_2} * a_h2",
+}

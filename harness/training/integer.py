@@ -334,9 +334,9 @@ class _Converter:
 
     def slope(self, step: IntegerStep) -> float | None:
         """Return the factor of the rectifier on numbers below zero, or None without a slope."""
-        if step.rectifier is None or step.rectifier.form.slope is None:
+        if step.rectifier is None or step.rectifier.form.slope_attribute is None:
             return None
-        number = getattr(_module_at(self.network, step.rectifier.path), step.rectifier.form.slope)
+        number = getattr(_module_at(self.network, step.rectifier.path), step.rectifier.form.slope_attribute)
         return float(torch.as_tensor(number, dtype=torch.float64).detach())
 
     @property

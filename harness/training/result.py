@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 PROTOCOL_VERSION = 1
 _SOURCE = Path(__file__).resolve().parents[2]
 
-# Result files contain decisions.
+# Result files contain decisions: unknown fields are refused, as in the classes below. ``search_spaces`` cannot import
+# ``documented``.
 documented(Decision)
 
 
@@ -43,9 +44,9 @@ class Purpose(StrEnum):
     SEARCH = "search"
     CONFIRM = "confirm"
     VERIFY = "verify"
-    TRAIN = "train"
-    REFERENCE = "reference"
-    BENCH = "bench"
+    TRAIN = "train"  # without evidence: by the user, for the choice of a recipe, for the curve of a quote
+    REFERENCE = "reference"  # by ``benchmarks``
+    BENCH = "bench"  # for a table of the bench
 
 
 def derive_seed(
@@ -69,7 +70,10 @@ def derive_seed(
 
 
 def start_seed(seed: int, number: int) -> int:
-    """Return the seed of a start of a run, an integer below 2**48; start 0 has the seed of the run."""
+    """Return the seed of start ``number`` of a run, an integer below 2**48; start 0 has the seed of the run.
+
+    A recipe with several ``starts`` begins several trainings and continues the best one.
+    """
     if number == 0:
         return seed
     digest = hashlib.sha256(f"{seed}|start|{number}".encode()).digest()
@@ -177,7 +181,7 @@ class Result:
     wrong: tuple[tuple[int, int], ...] = ()  # (image, predicted class) of misclassified test images
     weights_sha256: str | None = None  # digest of the final weights, for bitwise comparison
     train_seconds: float = 0.0
-    teacher_seconds: float = 0.0  # always 0; a key of schema 1 from the time of distillation
+    teacher_seconds: float = 0.0  # always 0; schema 1 has this key of a removed feature
     images_per_second: float = 0.0
     peak_memory_mb: float = 0.0  # largest resident size of the process, MiB
     environment: Environment | None = None
@@ -198,7 +202,7 @@ class Result:
     def validated(self) -> Errors:
         """Errors on the validation images of a run that has been evaluated. Raises AssertionError otherwise."""
         validation = self.validation
-        assert validation is not None, "a run without validation errors cannot pass for a run without errors"
+        assert validation is not None, "the run has not been evaluated; None must not count as 0 errors"
         return validation
 
     @property
@@ -282,7 +286,7 @@ class Miss:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """Inspection of a seed; files of older versions may contain further fields."""
+    """Inspection of a seed; not ``documented``, because files of older versions have further fields."""
 
     seed_index: int
     weights_sha256: str  # digest of the inspected weights, as in the record
@@ -302,9 +306,9 @@ def read_inspections(runs: Path, row: str) -> list[Inspection]:
     inspections = []
     for path in sorted(inspection_path(runs, row, 0).parent.glob("seed-*.json")):
         inspection = read_as(Inspection, path, f"the inspection {path}")
-        rows, columns = inspection.image_shape
-        if any(len(unpacked(miss.pixels)) != rows * columns for miss in inspection.misses):
-            raise ContentError(f"{path} contains an image whose size is not {rows} x {columns} pixels; remove the file")
+        height, width = inspection.image_shape
+        if any(len(unpacked(miss.pixels)) != height * width for miss in inspection.misses):
+            raise ContentError(f"{path} contains an image whose size is not {height} x {width} pixels; remove the file")
         inspections.append(inspection)
     return inspections
 

@@ -46,12 +46,12 @@ class Kernel(Op):
     def window(self) -> tuple[int, int, int]:
         return *self.edges, self.stride
 
-    def kernel(self, before: Shape) -> tuple[int, int, int, int]:
+    def tied_shape(self, before: Shape) -> tuple[int, int, int, int]:
         raise NotImplementedError
 
     def cost(self, before: Shape) -> tuple[int, int]:
         out, height, width = self.shape(before)
-        kernel = self.kernel(before)
+        kernel = self.tied_shape(before)
         learned = math.prod(kernel)
         return learned + kernel[0] * self.bias, out // kernel[0] * learned * height * width
 
@@ -64,7 +64,7 @@ class Kernel(Op):
         return call_text(layer, *arguments, **changed)
 
     def integer(self, before: Shape) -> KernelForm:
-        shape = self.kernel(before)
+        shape = self.tied_shape(before)
         return KernelForm(shape, self.stride, self.paddings, poses=self.poses, has_bias=self.bias)
 
 
@@ -163,7 +163,7 @@ class Conv(Kernel):
             )
         return out, *self.output_size(before, self.paddings)
 
-    def kernel(self, before: Shape) -> tuple[int, int, int, int]:
+    def tied_shape(self, before: Shape) -> tuple[int, int, int, int]:
         return self.out_channels // self.poses, before[0] // self.groups, *self.edges
 
     def module(self, before: Shape) -> nn.Module:
@@ -213,7 +213,7 @@ class DepthwiseConv(Kernel):
         self.check_poses(channels, self.poses)
         return channels, *self.output_size(before, self.paddings)
 
-    def kernel(self, before: Shape) -> tuple[int, int, int, int]:
+    def tied_shape(self, before: Shape) -> tuple[int, int, int, int]:
         return before[0] // self.poses, 1, *self.edges
 
     def module(self, before: Shape) -> nn.Module:

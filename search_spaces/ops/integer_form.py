@@ -68,11 +68,11 @@ class RectifierForm:
     """A rectifier.
 
     Attributes:
-        slope: Name of the attribute of the torch module with the factor of negative numbers; None if negative numbers
-            become 0, so that the map is unsigned.
+        slope_attribute: Name of the attribute of the torch module with the factor of negative numbers; None if
+            negative numbers become 0, so that the map is unsigned.
     """
 
-    slope: str | None = None
+    slope_attribute: str | None = None
 
 
 class Reduction(StrEnum):

@@ -145,7 +145,7 @@ class Op:
         """Return rows, columns and stride of the input window of an output; None for elementwise and global ops."""
         return None
 
-    def kernel(self, before: Shape) -> Shape | None:
+    def tied_shape(self, before: Shape) -> Shape | None:
         """Return the shape of the weights that a tie shares, or None if the op has no such weights.
 
         For a convolution: (out, in, rows, columns).

@@ -47,11 +47,12 @@ class BatchNorm(Op):
         self.check_poses(before[0], self.poses)
         return before
 
-    def kernel(self, before: Shape) -> Shape:
-        return 1 if self.unscaled else 2, before[0] // self.poses
+    def tied_shape(self, before: Shape) -> Shape:
+        tensors = 1 if self.unscaled else 2  # shifts, and scales
+        return tensors, before[0] // self.poses
 
     def cost(self, before: Shape) -> tuple[int, int]:
-        return math.prod(self.kernel(before)), 0
+        return math.prod(self.tied_shape(before)), 0
 
     def statistics(self, before: Shape) -> int:
         return 2 * (before[0] // self.poses if self.shared else before[0])
@@ -72,6 +73,7 @@ class BatchNorm(Op):
 
     def source(self, before: Shape) -> str:
         channels = before[0]
+        # Names of ``harness/deployment/pytorch_modules.py``.
         if self.poses > 1:
             call = call_text("SharedBatchNorm" if self.shared else "RotatedBatchNorm", channels, poses=self.poses)
         else:
@@ -79,11 +81,12 @@ class BatchNorm(Op):
         return f"unscaled({call})" if self.unscaled else call
 
     def integer(self, before: Shape) -> RescalingForm:
+        # Without ``shared`` the statistics, and so the factors, differ between the channels of a kernel.
         return RescalingForm(_factors_and_offsets, repeat=self.poses if self.shared else 1)
 
 
 def _factors_and_offsets(norm: Any) -> tuple[Tensor, Tensor]:
-    """Return factor and offset for each mean and variance of a normalisation in evaluation mode, float64 (count,)."""
+    """Return a and b of a * x + b, to which a trained normalisation reduces: one each per running mean, float64."""
     count = len(norm.running_var)
 
     def spread(values: Tensor) -> Tensor:
@@ -114,7 +117,7 @@ class LeakyReLU(Op):
     slope: float = 0.1
 
     def integer(self, before: Shape) -> RectifierForm:
-        return RectifierForm(slope="negative_slope")
+        return RectifierForm(slope_attribute="negative_slope")
 
 
 @register(prelu=Signature())
@@ -128,7 +131,7 @@ class PReLU(Op):
         return 1, 0
 
     def integer(self, before: Shape) -> RectifierForm:
-        return RectifierForm(slope="weight")
+        return RectifierForm(slope_attribute="weight")
 
 
 @register(swish=Signature())
