@@ -96,7 +96,8 @@ def configuration() -> dict[str, Any]:
     options = {
         KEPT_NAMES.get(name, name): default(option)
         for option in search.params
-        if (name := str(option.name)) not in WITHOUT_EFFECT
+        # The argument DATASET is another way to set the option --dataset.
+        if isinstance(option, click.Option) and (name := str(option.name)) not in WITHOUT_EFFECT
     }
     named = {"space": usual_space(data), "recipe": CHOICES[0]}
     text = space(named["space"]).text

@@ -550,7 +550,7 @@ def _run_repeat(
                 observers=(watch,),
                 switches=method.switches,
                 is_hopeless=is_hopeless,
-                planned_seconds=first_answer_seconds,
+                choice_seconds=first_answer_seconds,
             )
             watch.search = search
             explore(search)

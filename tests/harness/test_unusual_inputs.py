@@ -394,7 +394,7 @@ def test_arguments_are_read_as_numpy_reads_them_or_refused(name: str, workspace:
         with pytest.raises(HarnessError) as refusal:
             harness.Data.from_arrays("mine", x, y)
         assert refusal.value.exit_code in REFUSALS
-        assert len(refusal.value.told.splitlines()) == 1
+        assert len(refusal.value.one_line.splitlines()) == 1
     else:
         assert all_images(harness.Data.from_arrays("mine", x, y), workspace / "reads.jsonl") == due
 
@@ -602,4 +602,4 @@ def test_damaged_weights_are_refused_in_a_line(name: str, tmp_path: Path):
     with pytest.raises(HarnessError) as refusal:
         read_weights(path)
     assert refusal.value.exit_code == 4
-    assert len(refusal.value.told.splitlines()) == 1
+    assert len(refusal.value.one_line.splitlines()) == 1

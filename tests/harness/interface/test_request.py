@@ -26,7 +26,7 @@ class Coloured(SearchRequest):
         click.Choice(["red", "1"]),
         group=Group.METHOD,
         known=lambda: ["red", "rosy"],
-        origin="paint",
+        origin_key="paint",
     )
 
 
@@ -52,7 +52,7 @@ def test_a_field_of_a_request_is_an_option_an_argument_a_completion_and_a_line_o
     assert (parameter.default, parameter.annotation, parameter.kind) == ("red", str | int, parameter.KEYWORD_ONLY)
     assert "    colour: Colour of the networks.\n" in inspect.cleandoc(painted.__doc__ or "")
     assert Coloured(colour=1).changed() == {"colour": "1"}
-    assert options_of(Coloured)["colour"].origin == "paint"
+    assert options_of(Coloured)["colour"].origin_key == "paint"
 
     run = CliRunner().invoke(paint, ["--colour", "1"])
     assert (run.exit_code, run.stdout) == (0, "1\n")
