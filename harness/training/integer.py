@@ -115,7 +115,9 @@ def _step_output(network: nn.Module, step: IntegerStep, values: Tensor, skip: Te
     """Return the floating-point output of a step before its pooling, (batch, channels, rows, columns)."""
     for planned in (step.sums, step.norm):
         if planned is not None:
-            values = _module_at(network, planned.path)(values)
+            module = _module_at(network, planned.path)
+            # Vectors are stored as maps of one position, which ``BatchNorm1d`` refuses.
+            values = module(values.flatten(1) if isinstance(module, nn.BatchNorm1d) else values)
     if values.dim() == 2:
         values = values[:, :, None, None]
     if skip is not None:

@@ -113,8 +113,9 @@ def constants_in(path: Path, command: str) -> int:
 
 
 SANITIZED = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover")
+VECTORS = "conv3x3(4) relu maxpool(4) linear(12) relu bn linear(10)"  # batch normalisation of a vector, in a step alone
 CASES = [
-    *((text, MNIST) for text in NETWORKS),
+    *((text, MNIST) for text in (*NETWORKS, VECTORS)),
     # Colours, and series of two channels.
     ("conv3x3(6) bn relu conv3x3(4) | gap | linear(4)", Task((3, 8, 8), 4)),
     ("conv3x3(6) bn relu conv3x3(4) | gap | linear(4)", Task((1, 5, 9), 4)),
@@ -152,7 +153,7 @@ def test_any_network_gives_the_logits_of_the_reference(tmp_path: Path, architect
     assert constants_in(tmp_path / "net.o", "nm") == analyse(architecture, MNIST).weight_bytes
 
 
-@pytest.mark.parametrize("text", [*NETWORKS[:4], NETWORKS[7]])
+@pytest.mark.parametrize("text", [*NETWORKS[:4], NETWORKS[7], VECTORS])
 def test_integers_say_nearly_what_torch_says(text: str):
     network, images, integers = trained(parse_network(text), MNIST)
     with torch.inference_mode():
