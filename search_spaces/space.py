@@ -383,7 +383,7 @@ class Feasibility:
     Attributes:
         analysis: Shapes and costs; None if the ops do not fit together.
         reason: Reason of the rejection: ``shape``, the metric that violates a limit, or ``front`` if a scalarisation
-            of two metrics exceeds the ceiling. None if the network is accepted.
+            of two metrics exceeds the limit. None if the network is accepted.
         message: Reason as a single line, or empty.
         depth: Number of conditions that hold before the first violated condition; -1 if the ops do not fit together.
         excess: Distance from the bound of the violated limit.
@@ -407,17 +407,17 @@ class Feasibility:
 
 
 def judge(
-    space: SearchSpace, architecture: Architecture, ceiling: int | None = None, of: Objective = Metric.PARAMETERS
+    space: SearchSpace, architecture: Architecture, limit: int | None = None, of: Objective = Metric.PARAMETERS
 ) -> Feasibility:
-    """Return the feasibility of ``architecture``: shapes fit, cost ``of`` <= ``ceiling``, conditions of the space."""
+    """Return the feasibility of ``architecture``: shapes fit, cost ``of`` <= ``limit``, conditions of the space."""
     try:
         analysis = analyse(architecture, space.task)
     except ShapeError as error:
         return Feasibility(None, "shape", error.message, depth=-1)
-    if ceiling is not None and (value := measured(analysis, of)) > ceiling:
+    if limit is not None and (value := measured(analysis, of)) > limit:
         reason = "front" if isinstance(of, Weighted) else str(of)
-        message = f"{of} is {value:,}, but at most {ceiling:,} are allowed"
-        return Feasibility(analysis, reason, message, excess=value - ceiling)
+        message = f"{of} is {value:,}, but at most {limit:,} are allowed"
+        return Feasibility(analysis, reason, message, excess=value - limit)
     for depth, condition in enumerate(space.conditions, 1):
         value = measured(analysis, condition.metric)
         if not condition.holds(value):
@@ -527,7 +527,7 @@ def mutate(
         changes: Number of decisions to change; all decisions if ``parent`` has fewer.
 
     Returns:
-        The network and the feasibility, in which no ceiling is applied.
+        The network and the feasibility, in which no limit is applied.
 
     Raises:
         DrawError: None of ``attempts`` mutations gave a different, accepted network.

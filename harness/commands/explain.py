@@ -14,7 +14,8 @@ from harness.interface import api, options
 def explain(network: str, budget: int | None, as_json: bool, **arguments: Any) -> None:
     """Print the cost of NETWORK, op by op; nothing is trained.
 
-    NETWORK is a hash or name of the leaderboard, a preset such as seed4, the notation in quotes, @FILE, or '-' (stdin).
+    NETWORK is a hash or name of the leaderboard, a preset such as seed4, the notation in quotes, @FILE, '-' (stdin), or
+    a PyTorch module FILE.py:NAME, whose code is executed.
     With --torch the network is built and counted by torch, torchsummary and fvcore; a difference is an internal fault
     (exit code 1).
 

@@ -14,7 +14,8 @@ from harness.interface import api, options
 def train(as_json: bool, **arguments: Any) -> int:
     """Train NETWORK once on the search split and validate the network after every epoch.
 
-    NETWORK is a hash or name of the leaderboard, a preset such as seed4, the notation in quotes, @FILE, or '-' (stdin).
+    NETWORK is a hash or name of the leaderboard, a preset such as seed4, the notation in quotes, @FILE, '-' (stdin), or
+    a PyTorch module FILE.py:NAME, whose code is executed.
     The test set is not read; 'harness verify' does that. Training uses a single thread, as in a search, so that the
     same seed gives the same weights. Exit code 3 if training diverges.
 

@@ -20,7 +20,8 @@ from harness.system.errors import UsageError
 def verify(declare_only: bool, certify: bool, cluster: str | None, as_json: bool, **arguments: Any) -> int:
     """Train NETWORK on a fixed list of seeds and all training images, and read the test set once for each seed.
 
-    NETWORK is a hash or name of the leaderboard, a preset such as seed4, the notation in quotes, @FILE, or '-' (stdin).
+    NETWORK is a hash or name of the leaderboard, a preset such as seed4, the notation in quotes, @FILE, '-' (stdin), or
+    a PyTorch module FILE.py:NAME, whose code is executed.
     The seeds cannot be chosen: seed 0 is the same number for all users. Exit code 3 if the target is missed. After an
     interruption, the same command runs only the missing seeds.
 

@@ -68,8 +68,8 @@ class Dataset:
         low: Value per channel that is mapped to 0; ``high`` is mapped to 255.
         duplicates: Names of images that occur more than once.
         remarks: Notes about the source, such as files left out.
-        input: Value of the option ``--input`` with which the source was read, as text; empty if not given. ``group_by``,
-            ``channels`` and ``allow_overlap`` are values of the options of these names.
+        input: Value of the option ``--input`` with which the source was read, as text; empty if not given.
+            ``group_by``, ``channels`` and ``allow_overlap`` are values of the options of these names.
     """
 
     name: str

@@ -58,7 +58,8 @@ def explain(
 
     Args:
         network: Network to analyse: an ``Architecture``, its notation, a preset, a hash or name of the leaderboard,
-            ``@FILE``, ``-`` for stdin, a ``Trial``, or a ``Study`` (its answer).
+            ``@FILE``, ``-`` for stdin, a PyTorch module (``FILE.py:NAME`` executes its code), a ``Trial``, or a
+            ``Study`` (its answer).
 
     Raises:
         UsageError: An argument is invalid, or the study has no answer.
@@ -117,7 +118,8 @@ def train(
 
     Args:
         network: Network to train: an ``Architecture``, its notation, a preset, a hash or name of the leaderboard,
-            ``@FILE``, ``-`` for stdin, a ``Trial``, or a ``Study`` (its answer).
+            ``@FILE``, ``-`` for stdin, a PyTorch module (``FILE.py:NAME`` executes its code), a ``Trial``, or a
+            ``Study`` (its answer).
 
     Raises:
         UsageError: An argument is invalid, such as an unknown recipe, data set or engine.
@@ -198,7 +200,8 @@ def export(
 
     Args:
         network: Network to export: an ``Architecture``, its notation, a preset, a hash or name of the leaderboard,
-            ``@FILE``, ``-`` for stdin, a ``Trial``, or a ``Study`` (its answer).
+            ``@FILE``, ``-`` for stdin, a PyTorch module (``FILE.py:NAME`` executes its code), a ``Trial``, or a
+            ``Study`` (its answer).
 
     Raises:
         UsageError: No file is named, a file cannot be written, or the weights of the seed are not kept.
@@ -435,8 +438,8 @@ def verify(
 
     Args:
         network: Network to verify: an ``Architecture``, its notation, a preset, a hash or name of the leaderboard,
-            ``@FILE``, ``-`` for stdin, a ``Trial``, or a ``Study`` (its answer). A trial or study also sets recipe,
-            data set and target.
+            ``@FILE``, ``-`` for stdin, a PyTorch module (``FILE.py:NAME`` executes its code), a ``Trial``, or a
+            ``Study`` (its answer). A trial or study also sets recipe, data set and target.
 
     Raises:
         UsageError: An argument is invalid, the study has no answer, or a folder cannot be written.
@@ -495,7 +498,8 @@ def load(
 
     Args:
         network: Recorded network: a ``Record``, a ``VerificationResult``, an ``Architecture``, its notation, a preset,
-            a hash or name of the leaderboard, ``@FILE``, ``-`` for stdin, a ``Trial``, or a ``Study`` (its answer).
+            a hash or name of the leaderboard, ``@FILE``, ``-`` for stdin, a PyTorch module (``FILE.py:NAME`` executes
+            its code), a ``Trial``, or a ``Study`` (its answer).
 
     Raises:
         UsageError: An argument is invalid, or the study has no answer.
@@ -547,7 +551,8 @@ def evaluate(
 
     Args:
         network: Recorded network: a ``Record``, a ``VerificationResult``, an ``Architecture``, its notation, a preset,
-            a hash or name of the leaderboard, ``@FILE``, ``-`` for stdin, a ``Trial``, or a ``Study`` (its answer).
+            a hash or name of the leaderboard, ``@FILE``, ``-`` for stdin, a PyTorch module (``FILE.py:NAME`` executes
+            its code), a ``Trial``, or a ``Study`` (its answer).
 
     Raises:
         UsageError: An argument is invalid, or the study has no answer.

@@ -169,7 +169,8 @@ def read_network(argument: str, workspace: Workspace, task: Task) -> NetworkArgu
         if not isinstance(error, NotationError):
             raise
         if os.path.isfile(argument):  # False for text that cannot be a file name
-            raise NotationError(f"{argument!r} is a file", hint=f"@{argument} reads the file") from error
+            hint = f"{argument}:NAME is a PyTorch module" if argument.endswith(".py") else f"@{argument} reads the file"
+            raise NotationError(f"{argument!r} is a file", hint=hint) from error
         if re.fullmatch(r"[0-9a-f]{1,5}", argument):
             raise ContentError(f"{argument!r} is too short for a hash: give at least 6 digits") from error
         if re.fullmatch(r"[\w-]+", argument) and argument not in op_names():
@@ -183,7 +184,7 @@ def _translated(module: object, name: str, task: Task) -> NetworkArgument:
     from harness.pytorch.translate import translate
 
     translation = translate(made_module(module, name), task)
-    say(f"{name} in the notation: {translation.architecture}")
+    say(f"{name} in the notation, with new weights: {translation.architecture}")
     for note in translation.notes:
         say(f"{name}: {note}")
     return NetworkArgument(translation.architecture)

@@ -228,6 +228,10 @@ def _command_options(request: SearchRequest, origins: Mapping[str, str]) -> dict
             continue
         flag = option.flags[0]
         value = getattr(request, name)
+        if value is None:
+            value = option.default  # such as ``auto``, which stands for None
+        if value is None:
+            continue
         if isinstance(value, tuple):
             # A repeated option is split again in ``advice.search_words``.
             separator = f" {flag} " if option.multiple else ","

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import os
 import re
@@ -97,16 +98,18 @@ def _required(function: Any) -> list[str]:
 
 def _from_package(name: str) -> Any:
     if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+        sys.path.append(os.getcwd())
     return import_module(name)
 
 
 def _from_file(path: Path) -> Any:
     """Return the executed file; the file may import files beside it."""
-    name = f"user_module_{path.stem}"
+    # Files of the same name in several folders are different modules.
+    name = f"user_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}_{path.stem}"
     folder = str(path.resolve().parent)
     if folder not in sys.path:
-        sys.path.insert(0, folder)
+        # At the end, so that files of the folder do not replace installed packages.
+        sys.path.append(folder)
     spec = spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None

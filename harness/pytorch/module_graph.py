@@ -111,10 +111,11 @@ class Recording:
         self._varying = _dependent_on(self._images, graph)
         self._read: set[Node] = set()
         self._sources: dict[Node, tuple[str, ...]] = {}
-        outputs = graph.output_node().args[0]
-        if len(outputs) != 1 or not isinstance(outputs[0], Node):
-            raise Untranslatable(f"the module returns {len(outputs)} values; expected one tensor")
-        self.steps = self._between(self._images, self._logits(outputs[0]))
+        (output, *further) = graph.output_node().args[0]
+        kind = program.call_spec.out_spec.type
+        if further or kind is not None or not isinstance(output, Node):
+            raise Untranslatable(f"the module returns a {getattr(kind, '__name__', 'number')}; expected one tensor")
+        self.steps = self._between(self._images, self._logits(output))
 
     def name_of(self, value: object) -> str | None:
         """Return the name of the parameter or buffer that an operator gets, None for other values."""

@@ -37,6 +37,7 @@ from harness.pytorch.module_graph import (
 from harness.training.torch_network import TorchNetwork, build
 from search_spaces.modules import in_poses, pose_matrix
 from search_spaces.network import Architecture, Task, analyse
+from search_spaces.notation import parse_network
 from search_spaces.ops import (
     SIGNATURES,
     AvgPool,
@@ -97,17 +98,25 @@ def translate(module: nn.Module, task: Task) -> Translation:
     """
     with quiet("copying the module"):
         module = copy.deepcopy(module).eval()
+        frozen = [name for name, parameter in module.named_parameters() if not parameter.requires_grad]
+        # The check compares the gradients of all parameters.
+        module.requires_grad_(True)
     recording = Recording(module, task)
     reader = _Reader(recording, task)
     ops = reader.ops_of(recording.steps)
     try:
         architecture = Architecture(ops)
         analyse(architecture, task)
+        is_written = parse_network(str(architecture), task) == architecture
     except SearchSpaceError as error:
         raise Untranslatable(error.message) from error
+    if not is_written:
+        raise Untranslatable(f"the text {architecture} is another network")
     used = {name for names in reader.weights for name in names.values()}
     unused = {name: parameter.numel() for name, parameter in module.named_parameters() if name not in used}
     notes = list(recording.notes)
+    if frozen:
+        notes.append(f"all parameters are trained, also those without gradients: {', '.join(frozen)}")
     if unused:
         names = ", ".join(unused)
         notes.append(f"{sum(unused.values()):,} parameters are left out, on which the output does not depend: {names}")
@@ -287,6 +296,8 @@ class _Reader:
         if scale is not None and self._poses_of(scale, _repeated) != poses:
             raise _lacks(node, "batch normalisation with other poses in the scale than in the shift")
         (statistics,) = shape_of(arguments["running_mean"])
+        if self._shape[0] % statistics:
+            raise _lacks(node, f"batch normalisation of {statistics} values of a map of {self._shape[0]} channels")
         joined = self._shape[0] // statistics
         tie = self._tie_of(self.weights[-1]["bias"])
         return BatchNorm(unscaled=scale is None, poses=max(poses, joined), shared=joined > 1, tie=tie)
@@ -342,6 +353,8 @@ class _Reader:
         """Return the op of ``dropout`` or ``feature_dropout``."""
         arguments = arguments_of(node)
         rate = arguments["p"]
+        if rate >= 1:
+            raise _lacks(node, f"dropout with the rate {rate:g}")
         if arguments["train"] and rate:
             raise Untranslatable(
                 f"{place_of(node)}this dropout changes values in evaluation mode too; pass training=self.training"
@@ -361,6 +374,13 @@ class _Reader:
         out = shape_of(weight)[0]
         poses = self._poses_of(weight, pose_matrix)
         return Linear(out) if poses == 1 else PoseLinear(out, poses)
+
+    def leaky(self, node: Node) -> Op:
+        """Return the op of ``leaky_relu``."""
+        slope = arguments_of(node)["negative_slope"]
+        if not 0 < slope < 1:
+            raise _lacks(node, f"a leaky rectifier with the slope {slope:g}")
+        return LeakyReLU(slope)
 
     def prelu(self, node: Node) -> Op:
         """Return the op of ``prelu``."""
@@ -402,12 +422,12 @@ def _repeated(values: Tensor, poses: int) -> Tensor:
     return values.repeat_interleave(poses)
 
 
-_SHAPE_ONLY = ("view", "reshape", "flatten", "squeeze", "unsqueeze", "contiguous", "clone", "alias", "detach", "to")
+_SHAPE_ONLY = ("view", "reshape", "flatten", "squeeze", "unsqueeze", "contiguous", "clone", "alias", "to")
 _TRANSLATORS: dict[str, Callable[[_Reader, Node], Op | None]] = {
     "conv2d": _Reader.convolution,
     "batch_norm": _Reader.normalisation,
     "relu": lambda reader, node: ReLU(),
-    "leaky_relu": lambda reader, node: LeakyReLU(arguments_of(node)["negative_slope"]),
+    "leaky_relu": _Reader.leaky,
     "prelu": _Reader.prelu,
     "silu": lambda reader, node: Swish(),
     "max_pool2d": _Reader.pool,
@@ -458,7 +478,8 @@ def _check(module: nn.Module, translation: Translation, final: Callable[[Tensor]
 
 def _compare(subject: str, ours: Tensor | None, theirs: Tensor | None, tolerance: float) -> None:
     assert ours is not None
-    assert theirs is not None
+    if theirs is None:
+        raise Untranslatable(f"the module has no {subject}")
     difference = (ours - theirs).abs().max().item()
     if not difference <= tolerance * max(1.0, theirs.abs().max().item()):
         raise Untranslatable(f"the {subject} of the module and of its translation differ by {difference:.3g}")

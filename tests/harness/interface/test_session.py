@@ -11,13 +11,16 @@ from types import ModuleType
 
 import pytest
 
-from harness.interface.session import SearchReporter
+from harness.commands.search import search
+from harness.interface.session import SearchReporter, _command_options
+from harness.searching.request import SearchRequest
 from harness.searching.search_state import Moment
 from harness.studies.candidate import Candidate, NearestMiss
 from harness.studies.events import Confirmed, Entry, FailedConfirmation, RunEnded
 from harness.studies.study_state import StudyState
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
+from harness.system.option import options_of
 from harness.system.terminal import say, silent
 from harness.training.result import Purpose, Result, Status
 from tests import searches
@@ -145,3 +148,16 @@ def test_a_report_that_cannot_be_written_does_not_end_the_search(
 
     assert len(pages.written) == 1
     assert capsys.readouterr().err.count(said) == 1
+
+
+def test_stated_options_are_written_as_the_command_line_reads_them():
+    request = SearchRequest("mnist-5k", workers="auto", time="2m", minimise=("parameters", "macs"), target_pct=97)
+    origins = dict.fromkeys(options_of(SearchRequest), "default") | dict.fromkeys(
+        ("dataset", "workers", "time", "minimise", "target_pct"), "commandline"
+    )
+
+    words = [word for flag, value in _command_options(request, origins).items() for word in f"{flag} {value}".split()]
+
+    parameters = search.make_context("search", words).params
+    assert (parameters["workers"], parameters["time"], parameters["target_pct"]) == (None, 120.0, 97.0)
+    assert parameters["minimise"] == ("parameters", "macs")

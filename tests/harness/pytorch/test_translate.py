@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 import harness
 from harness.pytorch.load import load_module
-from harness.pytorch.module_graph import Untranslatable
 from harness.pytorch.translate import translate, with_weights
 from harness.system.errors import ContentError, HarnessError, UsageError
 from harness.training.torch_network import build
@@ -125,6 +124,18 @@ def test_parameters_without_effect_are_left_out_and_reported() -> None:
     assert [("idle" in note, "7" in note) for note in translation.notes] == [(True, True)]
 
 
+@pytest.mark.parametrize("names", [["0.weight"], ["0.weight", "0.bias"]])
+def test_parameters_without_gradients_are_trained_and_reported(names: list[str]) -> None:
+    module = nn.Sequential(nn.Conv2d(1, 10, 3), nn.AdaptiveAvgPool2d(1))
+    for name in names:
+        module.get_parameter(name).requires_grad_(False)
+
+    translation = translate(module, MNIST)
+
+    assert str(translation.architecture) == "conv3x3(10, pad=0, bias) gap"
+    assert all(name in translation.notes[0] for name in names)
+
+
 FORWARD = "return self.c(x).mean((2, 3))"
 REFUSED = {  # body of __init__, body of forward, word of the reason
     "control flow": ("", "if x.sum() > 0: x = -x\n        " + FORWARD, "control flow"),
@@ -136,7 +147,7 @@ REFUSED = {  # body of __init__, body of forward, word of the reason
     "counter": ("self.register_buffer('n', torch.zeros(1))", "self.n.add_(1)\n        " + FORWARD, "changes n"),
     "batch mixed": ("", "return self.c(x).view(-1, 10)", "view"),
     "nine outputs": ("self.c = nn.Conv2d(1, 9, 3)", FORWARD, "9x1x1"),
-    "two results": ("", "x = self.c(x).mean((2, 3))\n        return x, x", "2 values"),
+    "two results": ("", "x = self.c(x).mean((2, 3))\n        return x, x", "tuple"),
     "cuda": ("self.c = nn.Conv2d(1, 10, 3).to('cuda:7')", FORWARD, "failed"),
     "complex": ("", "return torch.fft.fft2(self.c(x)).abs().mean((2, 3))", "fft"),
     "dropout that is always on": ("", "return F.dropout(self.c(x), 0.1).mean((2, 3))", "evaluation"),
@@ -147,6 +158,16 @@ REFUSED = {  # body of __init__, body of forward, word of the reason
     "overlapping pool": ("", "return F.max_pool2d(self.c(x), 3, 2).mean((2, 3))", "stride 2"),
     "other eps": ("self.b = nn.BatchNorm2d(10, eps=0.001)", "return self.b(self.c(x)).mean((2, 3))", "eps"),
     "slopes": ("self.p = nn.PReLU(10)", "return self.p(self.c(x)).mean((2, 3))", "PReLU"),
+    "steep slope": ("", "return F.leaky_relu(self.c(x), 1.5).mean((2, 3))", "slope 1.5"),
+    "slope 0": ("", "return F.leaky_relu(self.c(x), 0.0).mean((2, 3))", "slope 0"),
+    "dropout of everything": ("self.d = nn.Dropout(1.0)", "return self.d(self.c(x)).mean((2, 3))", "rate 1"),
+    "detached": ("", "return self.c(x).detach().mean((2, 3))", "detach"),
+    "dictionary": ("", "return {'logits': self.c(x).mean((2, 3))}", "dict"),
+    "vector statistics": (
+        "self.b, self.l = nn.BatchNorm1d(784), nn.Linear(784, 10)",
+        "return self.l(self.b(x.flatten(1)))",
+        "784 values",
+    ),
     "integers": ("self.c = nn.Embedding(10, 10)", "return self.c(x).mean((1, 2, 3))", "failed"),
 }
 
@@ -223,7 +244,3 @@ def test_presets_are_unchanged_by_the_way_through_torch() -> None:
     for text in PRESETS.values():
         network = without_dropout(parse_network(text, MNIST))
         assert translate(build(network, MNIST), MNIST).architecture == network
-
-
-def test_untranslatable_is_a_content_error() -> None:
-    assert issubclass(Untranslatable, ContentError)
