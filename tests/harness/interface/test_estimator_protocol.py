@@ -17,7 +17,9 @@ from harness.evidence.verification_runs import Verdict
 from harness.interface import api
 from harness.interface.estimator import SmallestClassifier
 from harness.searching import finder, loop
+from harness.searching.request import SearchRequest
 from harness.system.errors import UsageError
+from harness.system.option import options_of
 from harness.training import recipe
 from reports import study_page
 from tests.fakes import train_in_this_process
@@ -30,7 +32,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     Their clock stands still: what a search tries depends on how long it has taken, and two fits of the same data are to
     end alike on a machine that other work slows down.
     """
-    [trials] = [each for each in vars(api.search)["__click_params__"] if each.name == "trials"]
+    trials = options_of(SearchRequest)["trials"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HARNESS_WORKSPACE", str(tmp_path_factory.mktemp("guest")))
         train_in_this_process(patch)
