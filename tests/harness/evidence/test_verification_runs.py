@@ -15,7 +15,7 @@ import pytest
 from scipy.stats import beta, chi2, sem, t
 
 from harness.data import own
-from harness.data.datasets import Dataset
+from harness.data.datasets import Dataset, dataset
 from harness.data.training_images import load
 from harness.evidence import consistency, leaderboard_table, ledger, record, verification_runs
 from harness.evidence.leaderboard_table import Tier
@@ -398,6 +398,31 @@ def test_weights_that_were_tested_before_the_test_part_was_changed_are_reported(
 
     [warning] = capsys.readouterr().err.splitlines()
     assert "tested on mnist before" in warning
+
+
+def test_equal_weights_on_the_same_test_images_under_another_name_are_not_reported(
+    workspace: Path, seeds: Seeds, capsys: pytest.CaptureFixture[str]
+):
+    home = Workspace(workspace)
+    say_once.cache_clear()
+    pictures = np.random.default_rng(0).integers(0, 256, (120, 8, 8), dtype=np.uint8)
+    labels = np.arange(120) % 10
+    names = []
+    for name, test in (("first", pictures[80:]), ("renamed", pictures[80:]), ("edited", 255 - pictures[80:])):
+        path = workspace / f"{name}.npz"
+        np.savez(path, x_train=pictures[:80], y_train=labels[:80], x_test=test, y_test=labels[80:])
+        names.append(own.data_name(str(path)))
+
+    warnings = []
+    seeds.errors = lambda index: index
+    network = parse_network("conv3x3(4) | gap | linear(10)", dataset(names[0]).task)
+    for name in names:
+        run_plan(home, make_plan(range(6), dataset=name, architecture=network))
+        warnings.append(capsys.readouterr().err.splitlines())
+
+    assert warnings[:2] == [[], []]
+    assert all("before" in line for line in warnings[2])
+    assert len(warnings[2]) == 2
 
 
 # Certifications --------------------------------------------------------------------------------------
