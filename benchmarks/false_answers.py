@@ -44,8 +44,13 @@ GROUP_KINDS = (("normal", 0.3), ("gamma", 0.5), ("gamma", 1.0), ("mixed", 5.0))
 GROUPS = (7, 20, 50)
 GROUP_TARGETS = (90.0, 97.0)
 GROUP_SIZE = 40  # images
-# Sizes of unequal groups, in images: a large group among small groups, and a geometric series.
-UNEQUAL_SIZES = ((1_000, *[20] * 19), (1_000, *[20] * 6), (400, 200, 100, 50, 25, 12, 6))
+# Sizes of unequal groups, in images: a large group among small groups, a geometric series, and two sizes.
+UNEQUAL_SIZES = (
+    (1_000, *[20] * 19),
+    (1_000, *[20] * 6),
+    (400, 200, 100, 50, 25, 12, 6),
+    (*[100] * 4, *[20] * 16),
+)
 GROUP_STUDIES = 3_000  # simulated studies per case
 HARD_ERRORS = 0.8  # probability that a seed misclassifies a hard image; the other images are always right
 SEEDS = 6

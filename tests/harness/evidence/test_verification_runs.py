@@ -365,8 +365,8 @@ def test_the_groups_of_the_test_images_decide(older: bool, workspace: Path, seed
     verdict = run_plan(home, make_plan(range(6), architecture=network, dataset=data.name, target_pct=90.0))
 
     # Equal seeds and groups: the standard error between groups, and the bound of Korn and Graubard (1998) at 98 %.
-    cases = 4 / 70 * 66 / 70 / sem(errors / 10) ** 2 + 1
-    cases = min(70, cases * (t.ppf(0.98, 69) / t.ppf(0.98, 6)) ** 2)
+    cases = min(70, 4 / 70 * 66 / 70 / sem(errors / 10) ** 2 + 1)
+    cases *= (t.ppf(0.98, 69) / t.ppf(0.98, 6)) ** 2
     due = 100 * (1 - beta.ppf(0.98, 4 / 70 * cases + 1, 66 / 70 * cases))
     assert verdict.row.lower_bound_pct == pytest.approx(due)
     assert (verdict.row.tier, verdict.row.confidence) == (Tier.AT_TARGET, 0.98)
