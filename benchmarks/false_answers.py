@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,13 @@ GROUP_KINDS = (("normal", 0.3), ("gamma", 0.5), ("gamma", 1.0), ("mixed", 5.0))
 GROUPS = (7, 20, 50)
 GROUP_TARGETS = (90.0, 97.0)
 GROUP_SIZE = 40  # images
+# Sizes of unequal groups, in images: a large group among small groups, a geometric series, and two sizes.
+UNEQUAL_SIZES = (
+    (1_000, *[20] * 19),
+    (1_000, *[20] * 6),
+    (400, 200, 100, 50, 25, 12, 6),
+    (*[100] * 4, *[20] * 16),
+)
 GROUP_STUDIES = 3_000  # simulated studies per case
 HARD_ERRORS = 0.8  # probability that a seed misclassifies a hard image; the other images are always right
 SEEDS = 6
@@ -133,12 +141,13 @@ def study_shares(runs: int) -> Iterator[dict[str, Any]]:
                 }
 
 
-def drawn_groups(kind: tuple[str, float], groups: int, mean: float, random: np.random.Generator) -> Any:
+def drawn_groups(kind: tuple[str, float], sizes: Sequence[int], mean: float, random: np.random.Generator) -> Any:
     """Return the numbers of errors by look, seed and group; all looks see the same groups, each with another network.
 
     The last look has the seeds of a certification. ``mean`` is the mean share of errors over all seeds and groups.
     """
     name, spread = kind
+    groups = len(sizes)
     if name == "normal":
         factors = random.normal(1, spread, groups).clip(0)
     elif name == "gamma":
@@ -146,37 +155,40 @@ def drawn_groups(kind: tuple[str, float], groups: int, mean: float, random: np.r
     else:
         factors = (1 + (spread - 1) * (random.random(groups) < 0.1)) / (0.9 + 0.1 * spread)
     shares = np.minimum(1, mean * factors / HARD_ERRORS)
-    hard = random.binomial(GROUP_SIZE, shares, (LOOKS + 1, 1, groups))
+    hard = random.binomial(sizes, shares, (LOOKS + 1, 1, groups))
     luck = random.normal(1, 0.08, (LOOKS + 1, CERTIFICATE_SEEDS, 1)).clip(0, 1 / HARD_ERRORS)
     return random.binomial(hard, HARD_ERRORS * luck)
 
 
-def group_shares(runs: int) -> Iterator[dict[str, Any]]:
-    """Yield the shares of false answers on grouped data for each case, and those of a bound over seeds alone."""
+def group_shares(runs: int, layouts: Iterable[Sequence[int]]) -> Iterator[dict[str, Any]]:
+    """Yield the shares of false answers on grouped data for each case, and those of a bound over seeds alone.
+
+    Args:
+        runs: Simulated studies per case.
+        layouts: Sizes of the groups of each test part, in images.
+    """
     random = np.random.default_rng(3)
     confidence = bounds.certifying(ALPHA * ALPHA_SHARE)
-    for count in GROUPS:
-        for target in GROUP_TARGETS:
-            for kind in GROUP_KINDS:
-                answers = np.zeros(3)
-                sizes = [GROUP_SIZE] * count
-                images = GROUP_SIZE * count
-                for _ in range(runs):
-                    table = drawn_groups(kind, count, (1 - target / 100) * 1.001, random).tolist()
-                    verified = []
-                    by_seeds = []
-                    for look, seeds in enumerate(table[:LOOKS]):
-                        by_group = Groups(sizes, dict(enumerate(seeds[: SEEDS + MORE_SEEDS])))
-                        errors = [sum(each) for each in by_group.errors.values()]
-                        by_seeds.append(is_verified(errors, images, target, look))
-                        verified.append(by_seeds[-1] and is_verified(errors, images, target, look, by_group))
-                    certified = (
-                        bounds.lower_bound_pct([sum(each) for each in table[LOOKS]], images, confidence) >= target
-                        and bounds.over_groups_pct(table[LOOKS], sizes, confidence) >= target
-                    )
-                    answers += np.array([any(verified), certified, any(by_seeds)], float)
-                shares_of = dict(zip(("verified", "certified", "verified_by_seeds"), answers / runs, strict=True))
-                yield {"groups": count, "target_pct": target, "kind": f"{kind[0]} {kind[1]:g}"} | shares_of
+    for sizes, target, kind in product(layouts, GROUP_TARGETS, GROUP_KINDS):
+        answers = np.zeros(3)
+        images = sum(sizes)
+        for _ in range(runs):
+            table = drawn_groups(kind, sizes, (1 - target / 100) * 1.001, random).tolist()
+            verified = []
+            by_seeds = []
+            for look, seeds in enumerate(table[:LOOKS]):
+                by_group = Groups(sizes, dict(enumerate(seeds[: SEEDS + MORE_SEEDS])))
+                errors = [sum(each) for each in by_group.errors.values()]
+                by_seeds.append(is_verified(errors, images, target, look))
+                verified.append(by_seeds[-1] and is_verified(errors, images, target, look, by_group))
+            certified = (
+                bounds.lower_bound_pct([sum(each) for each in table[LOOKS]], images, confidence) >= target
+                and bounds.over_groups_pct(table[LOOKS], sizes, confidence) >= target
+            )
+            answers += np.array([any(verified), certified, any(by_seeds)], float)
+        shares_of = dict(zip(("verified", "certified", "verified_by_seeds"), answers / runs, strict=True))
+        case = {"groups": len(sizes), "sizes": list(sizes), "target_pct": target, "kind": f"{kind[0]} {kind[1]:g}"}
+        yield case | shares_of
 
 
 def worst(studies: int, sizes: Sequence[int] = SIZES, targets: Sequence[float] = TARGETS) -> dict[str, float]:
@@ -191,7 +203,8 @@ def main() -> None:
     document = json.loads(RESULT.read_text(encoding="utf-8"))
     if sys.argv[1:] != ["--groups"]:
         document |= {"studies": studies, "cases": list(shares(studies)), "one_test_part": list(study_shares(studies))}
-    document |= {"group_studies": GROUP_STUDIES, "groups": list(group_shares(GROUP_STUDIES))}
+    layouts = [*([GROUP_SIZE] * count for count in GROUPS), *UNEQUAL_SIZES]
+    document |= {"group_studies": GROUP_STUDIES, "groups": list(group_shares(GROUP_STUDIES, layouts))}
     RESULT.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 

@@ -282,12 +282,14 @@ class WorkspaceEvidence(NamedTuple):
         rows: Leaderboard of all records.
         test_reads: Data set and purpose of each read of a test set.
         left_out: Error message per damaged file; the rows lack these files.
+        undeclared: Records with seeds whose declaration the ledger lacks.
     """
 
     records: tuple[Record, ...] = ()
     rows: tuple[LeaderboardRow, ...] = ()
     test_reads: tuple[tuple[str, str], ...] = ()
     left_out: tuple[str, ...] = ()
+    undeclared: tuple[Record, ...] = ()
 
 
 class StudyFacts:
@@ -346,7 +348,8 @@ class StudyFacts:
         self.proof = self._proof(self.answer) if self.answer else None
         self.record = self.proof.record if self.proof else None
         self.row = self.proof.row if self.proof else None
-        self.ending = ending(study, self.row, is_at_work=at_work)
+        lacks_declaration = self.record in evidence.undeclared
+        self.ending = ending(study, self.row, is_at_work=at_work, lacks_declaration=lacks_declaration)
         self.network = next((item for item in self.networks if self.answer and item.hash == self.answer.hash), None)
 
     def _proof(self, answer: WinnerChosen) -> _MeasuredNetwork | None:
@@ -364,7 +367,11 @@ def read_evidence(workspace: Workspace) -> WorkspaceEvidence:
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
     reads = [_test_read(line) for line in lines if line.strip()]
     return WorkspaceEvidence(
-        survey.records, survey.rows, tuple(reads), tuple(error.one_line for error in survey.damage)
+        survey.records,
+        survey.rows,
+        tuple(reads),
+        tuple(error.one_line for error in survey.damage),
+        survey.undeclared,
     )
 
 

@@ -15,10 +15,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 25_722,
-    "test lines": 25_264,
-    "benchmark lines": 2_321,
-    "public names": 1_115,
+    "product lines": 25_768,
+    "test lines": 25_343,
+    "benchmark lines": 2_328,
+    "public names": 1_117,
     "files": 913,
 }
 

@@ -203,11 +203,14 @@ def _describe(
     options.answer(as_json, document, "\n".join(lines))
 
 
-@data.command("path")
+@data.command("path", short_help="Print the folder that holds the files.")
 @_dataset
 @options.some("data")
 def _path(name: str, data: Path | None, as_json: bool) -> None:
-    """Print the folder that holds the files; the files are not read."""
+    """Print the folder that holds the files of a data set; the files are not read.
+
+    If DATASET is a path, its data are first read and stored in the workspace.
+    """
     from harness.data import training_images
 
     folder = str(training_images.find(datasets.dataset(name), data))

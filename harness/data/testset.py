@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -51,6 +52,19 @@ def sketch_of_test_part(spec: Dataset, folder: Path | None) -> tuple[str, ...]:
         DataError: The files are missing or damaged.
     """
     return tuple(sorted(image_digests(locked_arrays(spec, folder)[0]))[:SKETCH_SIZE])
+
+
+def have_equal_test_images(specs: Iterable[Dataset], folder: Path | None) -> bool:
+    """Return whether all data sets have the same test images, in any order; no pixel is returned.
+
+    Args:
+        specs: Data sets to compare.
+        folder: Folder of the files, as for ``harness.data.training_images.find``.
+
+    Raises:
+        DataError: The files are missing or damaged.
+    """
+    return len({frozenset(image_digests(locked_arrays(spec, folder)[0])) for spec in specs}) == 1
 
 
 def note_read(dataset: str, data_hash: str, *, purpose: str, log: Path) -> None:

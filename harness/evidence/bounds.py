@@ -224,14 +224,19 @@ def _floor_pct(errors: Sequence[int], images: int, confidence: float) -> float:
 
 
 def over_groups_pct(errors: Sequence[Sequence[int]], sizes: Sequence[int], confidence: float) -> float:
-    """Return the one-sided lower bound of the accuracy over seeds and groups, per cent; minus infinity below two each.
+    """Return the one-sided lower bound of the accuracy over seeds and groups, per cent.
+
+    Minus infinity below two seeds or two effective groups (Kish, ``independent_cases``): one large group among small
+    groups decides alone.
 
     Images of a group may be right or wrong together, so the groups are the sampled units. With ``z = e - p n`` for
     ``e`` errors of a seed among the ``n`` images of a group and the share ``p`` of all errors (linearisation of a
     ratio, Woodruff 1971, "A Simple Method for Approximating the Variance of a Complicated Estimate"), the variance
     ``v`` of ``p`` follows from the crossed effects of seeds and groups (``components``), and is at least the
-    cluster-robust variance with ``len(sizes) - 1`` degrees of freedom (Liang and Zeger 1986). The bound is that of Korn
-    and Graubard (1998) as in ``over_images``, with at most all images as the effective number.
+    cluster-robust variance (Liang and Zeger 1986), whose degrees of freedom ``d`` are the effective groups less one.
+    The bound is that of Korn and Graubard (1998) as in ``over_images``. The effective number of images is at most
+    ``images * (t(images - 1) / t(d))^2``: few groups whose shares of errors agree by chance do not prove that all
+    images are independent.
 
     Args:
         errors: Number of wrong images of each seed in each group, (seeds, groups).
@@ -240,7 +245,9 @@ def over_groups_pct(errors: Sequence[Sequence[int]], sizes: Sequence[int], confi
     """
     seeds = len(errors)
     images = sum(sizes)
-    if seeds < 2 or len(sizes) < 2:
+    # The small term keeps a whole number of effective groups from being rounded down.
+    freedom = math.floor(independent_cases(sizes) - 1 + 1e-9)
+    if seeds < 2 or freedom < 1:
         return -math.inf
     mean = sum(map(sum, errors)) / seeds
     rows = [[wrong - mean / images * size for wrong, size in zip(row, sizes, strict=True)] for row in errors]
@@ -250,11 +257,11 @@ def over_groups_pct(errors: Sequence[Sequence[int]], sizes: Sequence[int], confi
     scale = 100 * math.sqrt(len(sizes) / seeds) / images
     parts = _crossed((of_seeds, of_groups, everything), (seeds, len(sizes)), 100 * (1 - mean / images), scale)
     error_pct = parts.images_error_pct
-    freedom = len(sizes) - 1
     if parts.error_pct > error_pct:
         error_pct = parts.error_pct
         freedom = min(parts.whole_freedom, freedom)
-    return _effective_bound_pct(mean, images, error_pct, freedom, float(images), confidence)
+    correction = _freedom_correction(images, freedom, confidence)
+    return _effective_bound_pct(mean, images, error_pct, freedom, images * min(1.0, correction), confidence)
 
 
 def certifying(alpha: float) -> float:
@@ -403,10 +410,14 @@ def _effective_bound_pct(
         share = errors / images
         # The variance of a share among n independent images is estimated by p (1 - p) / (n - 1).
         by_variance = share * (1 - share) / (error_pct / 100) ** 2 + 1
-        quantiles = statistics.quantile(confidence, images - 1) / statistics.quantile(confidence, freedom)
-        independent = min(independent, by_variance * quantiles**2)
+        independent = min(independent, by_variance * _freedom_correction(images, freedom, confidence))
     wrong = errors * independent / images
     return 100 * (1 - float(betaincinv(wrong + 1, independent - wrong, confidence))) if wrong < independent else 0.0
+
+
+def _freedom_correction(images: int, freedom: int, confidence: float) -> float:
+    """Return ``(t(images - 1) / t(freedom))^2``, by which few degrees of freedom lower the effective number."""
+    return (statistics.quantile(confidence, images - 1) / statistics.quantile(confidence, freedom)) ** 2
 
 
 def is_futile(

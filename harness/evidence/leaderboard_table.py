@@ -150,14 +150,24 @@ def cost_of(row: LeaderboardRow, minimise: Metric) -> int:
 
 
 class Survey(NamedTuple):
-    """Sources of the leaderboard: valid records, ranked rows, and the faults of documents that are left out."""
+    """Sources of the leaderboard.
+
+    Attributes:
+        records: Valid records.
+        rows: Ranked rows.
+        damage: Faults of documents that are left out, and lacking declarations.
+        undeclared: Records with seeds whose declaration the ledger lacks.
+    """
 
     records: tuple[Record, ...]
     rows: tuple[LeaderboardRow, ...]
     damage: tuple[ContentError, ...]
+    undeclared: tuple[Record, ...]
 
 
 def _columns_of_decision(evidence: Record, entered: Ledger) -> dict[str, Any]:
+    if not evidence.seeds or undeclared(evidence, entered):
+        return {"tier": Tier.MEASURED, "reached": False}
     own = [attempt for attempt in entered.attempts if attempt.key == evidence.key]
     for attempt in own:
         if attempt.outcome is AttemptOutcome.CERTIFIED and bounds.contradiction(attempt, evidence) is None:
@@ -167,8 +177,6 @@ def _columns_of_decision(evidence: Record, entered: Ledger) -> dict[str, Any]:
                 "confidence": bounds.attempt_confidence(attempt),
                 "lower_bound_pct": bounds.attempt_bound(attempt, evidence),
             }
-    if not evidence.seeds or undeclared(evidence, entered):
-        return {"tier": Tier.MEASURED, "reached": False}
     errors = {run.index: run.test_errors for run in evidence.seeds}
     promised = entered.promised(evidence.key, errors)
     images = evidence.seeds[0].test_size
@@ -418,19 +426,21 @@ def survey(workspace: Workspace) -> Survey:
         else:
             damage.append(ContentError(f"{workspace.ledger}: {fault}"))
     rows = []
+    lacking_declarations = []
     for item in records:
         rows.append(row_of_record(item, entered))
         if indices := undeclared(item, entered):
             seeds = ", ".join(map(str, indices))
             fault = f"declaration of seeds {seeds} of {item.hash}: lacking; the row counts as measured"
             damage.append(ContentError(f"{workspace.ledger}: {fault}"))
+            lacking_declarations.append(item)
     rows += sound(read_claims, [folder / "claims.json" for folder in (files.SHIPPED / "records", workspace.records)])
     rows += sound(_rows_of_study, workspace.studies())
     rows += sound(_searched_elsewhere, [path for path in [shipped_table()] if path.exists()])
     first_rows: dict[Any, LeaderboardRow] = {}
     for row in rows:
         first_rows.setdefault(row.key, row)
-    return Survey(tuple(records), tuple(ranked(list(first_rows.values()))), tuple(damage))
+    return Survey(tuple(records), tuple(ranked(list(first_rows.values()))), tuple(damage), tuple(lacking_declarations))
 
 
 def shipped_table() -> Path:

@@ -125,7 +125,8 @@ class Verdict:
         contradicted: Whether the reruns are worse than the record allows (``bounds.is_worse``).
         row: Row of the leaderboard, computed from all seeds ever run.
         attempt: Certification attempt as ended; None without a certification.
-        is_held_back: Whether a declared seed of the row has not been run, or the declaration of a seed is lacking.
+        lacks_seeds: Whether a declared seed of the row has not been run.
+        lacks_declaration: Whether the ledger lacks the declaration of a seed of the row.
     """
 
     record: Record
@@ -134,7 +135,13 @@ class Verdict:
     reruns: tuple[Rerun, ...]
     contradicted: bool
     attempt: Attempt | None = None
-    is_held_back: bool = False
+    lacks_seeds: bool = False
+    lacks_declaration: bool = False
+
+    @property
+    def is_held_back(self) -> bool:
+        """Whether the row counts as measured whatever its accuracies."""
+        return self.lacks_seeds or self.lacks_declaration
 
     @property
     def has_missed(self) -> bool:
@@ -444,14 +451,25 @@ def _verdict_of(
     promised = entered.promised(evidence.key, recorded)
     not_run = [index for indices in promised for index in indices if index not in recorded]
     for name in tested_before(evidence, record.read_all(workspace.records)):
+        if _have_equal_test_images(name, evidence.dataset):
+            continue
         say_once(
             f"equal weights of {evidence.hash} were tested on {name} before: {evidence.dataset} has the same training "
             "images and other test images; if the test parts overlap, this verification counts as a further look",
             "warning",
         )
     row = row_of_record(evidence, entered)
-    is_held_back = bool(not_run or undeclared(evidence, entered))
-    return Verdict(evidence, row, runs, reruns, contradicted, attempt, is_held_back)
+    lacks_declaration = bool(undeclared(evidence, entered))
+    return Verdict(evidence, row, runs, reruns, contradicted, attempt, bool(not_run), lacks_declaration)
+
+
+def _have_equal_test_images(first: str, second: str) -> bool:
+    """Return whether two data sets are known to have the same test images, such as data read under two names."""
+    from harness.data.testset import have_equal_test_images
+
+    with suppress(DataError):
+        return have_equal_test_images((dataset(first), dataset(second)), None)
+    return False
 
 
 def _reruns_of(evidence: Record, repeated: Mapping[int, SeedRun]) -> tuple[Rerun, ...]:

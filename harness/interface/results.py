@@ -403,9 +403,10 @@ class VerificationResult(Answer):
         )
         if verdict.contradicted:
             lines.append("these seeds contradict the record: the accuracies are too low")
-        if verdict.is_held_back:
-            lines.append("declared seeds of this row have not been run, or the ledger lacks the declaration of a seed")
-            lines.append("the row is held back: it is not verified before all declared seeds have run")
+        if verdict.lacks_seeds:
+            lines.append("declared seeds of this row have not been run; without them the row is not verified")
+        if verdict.lacks_declaration:
+            lines.append("the ledger lacks the declaration of seeds of this row; restore the ledger to verify the row")
         if row.tier == "certified":
             unseen = unseen_failures_pct(row.seeds)
             lines.append(f"{row.seeds} seeds do not exclude a failure rate of up to {unseen:.0f} % of the runs")

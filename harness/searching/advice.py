@@ -15,7 +15,7 @@ from harness.evidence import ledger
 from harness.evidence.bounds import VERIFIED_CONFIDENCE
 from harness.evidence.leaderboard_table import LeaderboardRow, cost_of, words_of
 from harness.evidence.verification_runs import Verdict
-from harness.searching.ending import FAILURES, Ending, Outcome, ending
+from harness.searching.ending import FAILURES, Ending, Outcome, ending, ledger_advice
 from harness.searching.floor import best_linear, linear_document, trials_beside_floor
 from harness.searching.plan import SearchPlan
 from harness.searching.search_state import Search
@@ -99,7 +99,8 @@ class SearchOutcome:
     @property
     def ending(self) -> Ending:
         """End of the search; the advice is the logged advice (``outcome_of``)."""
-        return ending(self.state, self._row)
+        lacks_declaration = self.verdict is not None and self.verdict.lacks_declaration
+        return ending(self.state, self._row, lacks_declaration=lacks_declaration)
 
     @property
     def _printed_advice(self) -> Advised | None:
@@ -270,9 +271,11 @@ class SearchOutcome:
 
     def _after_a_miss(self, verdict: Verdict) -> Advised:
         row = verdict.row
+        if verdict.lacks_declaration:
+            return ledger_advice(row)
         end = ending(self.state, row)
         sentence = end.shortfall
-        if verdict.is_held_back:
+        if verdict.lacks_seeds:
             arguments = ("verify", *words_of(row), "--certify")
             return Advised(why="verification", sentences=(sentence,), arguments=arguments, advice="runs these seeds")
         if end.outcome is Outcome.UNVERIFIED and not verdict.contradicted:

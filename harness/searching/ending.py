@@ -75,26 +75,36 @@ class Ending:
         return " ".join(f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences)
 
 
-def ending(state: StudyState, row: LeaderboardRow | None = None, *, is_at_work: bool = False) -> Ending:
+def ending(
+    state: StudyState,
+    row: LeaderboardRow | None = None,
+    *,
+    is_at_work: bool = False,
+    lacks_declaration: bool = False,
+) -> Ending:
     """Return the end of a search.
 
     Args:
         state: State of the study.
         row: Row of the answer, or of the winner whose verification missed; None without a record.
         is_at_work: Whether a program works on the study.
+        lacks_declaration: Whether the ledger lacks the declaration of a seed of the row.
     """
     # A missed verification without a record leaves no answer.
     answer = state.result if row is None else None
     if answer is not None and answer.trial in state.missed:
         answer = None
     outcome = _outcome(state, row, answer)
+    advice = _next_advice(state, row, answer, is_at_work=is_at_work)
+    if row is not None and lacks_declaration and (advice is None or advice.arguments[0] == "verify"):
+        advice = ledger_advice(row)
     return Ending(
         outcome=outcome,
         answer=_answer_text(state, row, answer),
-        shortfall="" if row is None or row.reached else _shortfall(row),
+        shortfall="" if row is None or row.reached else _shortfall(row, lacks_declaration=lacks_declaration),
         missed=tuple(_missed(state, row)),
         reason=_reason(state, is_at_work=is_at_work),
-        advice=_next_advice(state, row, answer, is_at_work=is_at_work),
+        advice=advice,
     )
 
 
@@ -159,11 +169,13 @@ def _unconfirmed_text(state: StudyState) -> str:
     return text if state.verdicts else f"{text}; the test set was not read"
 
 
-def _shortfall(row: LeaderboardRow) -> str:
+def _shortfall(row: LeaderboardRow, *, lacks_declaration: bool) -> str:
     if row.test_errors_mean is None:
         return "no seed of the verification has been run"
     allowed = (100 - row.target_pct) / 100 * dataset(row.dataset).test_size
     text = f"the verification gave a mean of {row.test_errors_mean:,.1f} test errors over {counted(row.seeds, 'seed')}"
+    if lacks_declaration:
+        return f"{text}; the ledger lacks the declaration of seeds of the row and must be restored, as from a backup"
     if not _is_open(row):
         return f"{text}, {row.test_errors_mean - allowed:,.1f} more than the {allowed:,.1f} allowed"
     if row.seeds < VERIFIED_SEEDS:
@@ -228,6 +240,14 @@ def _logged_advice(state: StudyState, row: LeaderboardRow | None) -> Advised | N
     if row is not None and entries[-1].utc < row.date_utc:
         return None
     return entries[-1].event
+
+
+def ledger_advice(row: LeaderboardRow) -> Advised:
+    """Return the command that names the seeds without a declaration; no further seed replaces a declaration."""
+    arguments = ("leaderboard", "--dataset", row.dataset, "--target", f"{row.target_pct:.12g}")
+    effect = "names the ledger and the seeds whose declaration the ledger lacks"
+    sentence = _shortfall(row, lacks_declaration=True)
+    return Advised(why="verification", sentences=(sentence,), arguments=arguments, advice=effect)
 
 
 def _verification_advice(row: LeaderboardRow | None, answer: WinnerChosen | None) -> Advised | None:

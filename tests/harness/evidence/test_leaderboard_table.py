@@ -438,6 +438,24 @@ def test_a_row_whose_declaration_is_gone_is_held_back_and_reported_once(
     assert [each.tier for each in leaderboard_table.survey(home).rows] == [Tier.VERIFIED, Tier.MEASURED]
 
 
+def test_a_certified_row_with_an_undeclared_seed_is_measured(workspace: Path):
+    home = Workspace(workspace)
+    draft = make_record([50] * 20, beacon="a" * 40)
+    attempt = ledger.declare(home.ledger, draft.key, 0, 20)
+    runs = [replace(run, attempt=attempt.number) for run in draft.seeds]
+    late = replace(make_record([50], first=20).seeds[0], started_utc="2026-11-25T08:00:00+00:00")
+    certified = replace(draft, seeds=tuple(runs))
+    outcome, bound = bounds.ending(attempt, certified)
+    ledger.close(home.ledger, attempt, outcome=outcome, lower_bound_pct=bound)
+    tiers = []
+    for seeds in (runs, [*runs, late]):
+        record.write(home.records, replace(draft, seeds=tuple(seeds)))
+        survey = leaderboard_table.survey(home)
+        tiers.append((survey.rows[0].tier, survey.rows[0].reached, len(survey.undeclared)))
+
+    assert tiers == [(Tier.CERTIFIED, True, 0), (Tier.MEASURED, False, 1)]
+
+
 def test_weights_that_were_tested_on_an_earlier_test_part_are_recognised():
     def of(dataset: str, minute: int, *weights: str | None) -> Record:
         draft = make_record([50] * len(weights), dataset=dataset)

@@ -15,7 +15,7 @@ import pytest
 from scipy.stats import beta, chi2, sem, t
 
 from harness.data import own
-from harness.data.datasets import Dataset
+from harness.data.datasets import Dataset, dataset
 from harness.data.training_images import load
 from harness.evidence import consistency, leaderboard_table, ledger, record, verification_runs
 from harness.evidence.leaderboard_table import Tier
@@ -365,8 +365,8 @@ def test_the_groups_of_the_test_images_decide(older: bool, workspace: Path, seed
     verdict = run_plan(home, make_plan(range(6), architecture=network, dataset=data.name, target_pct=90.0))
 
     # Equal seeds and groups: the standard error between groups, and the bound of Korn and Graubard (1998) at 98 %.
-    cases = 4 / 70 * 66 / 70 / sem(errors / 10) ** 2 + 1
-    cases = min(70, cases * (t.ppf(0.98, 69) / t.ppf(0.98, 6)) ** 2)
+    cases = min(70, 4 / 70 * 66 / 70 / sem(errors / 10) ** 2 + 1)
+    cases *= (t.ppf(0.98, 69) / t.ppf(0.98, 6)) ** 2
     due = 100 * (1 - beta.ppf(0.98, 4 / 70 * cases + 1, 66 / 70 * cases))
     assert verdict.row.lower_bound_pct == pytest.approx(due)
     assert (verdict.row.tier, verdict.row.confidence) == (Tier.AT_TARGET, 0.98)
@@ -398,6 +398,31 @@ def test_weights_that_were_tested_before_the_test_part_was_changed_are_reported(
 
     [warning] = capsys.readouterr().err.splitlines()
     assert "tested on mnist before" in warning
+
+
+def test_equal_weights_on_the_same_test_images_under_another_name_are_not_reported(
+    workspace: Path, seeds: Seeds, capsys: pytest.CaptureFixture[str]
+):
+    home = Workspace(workspace)
+    say_once.cache_clear()
+    pictures = np.random.default_rng(0).integers(0, 256, (120, 8, 8), dtype=np.uint8)
+    labels = np.arange(120) % 10
+    names = []
+    for name, test in (("first", pictures[80:]), ("renamed", pictures[80:]), ("edited", 255 - pictures[80:])):
+        path = workspace / f"{name}.npz"
+        np.savez(path, x_train=pictures[:80], y_train=labels[:80], x_test=test, y_test=labels[80:])
+        names.append(own.data_name(str(path)))
+
+    warnings = []
+    seeds.errors = lambda index: index
+    network = parse_network("conv3x3(4) | gap | linear(10)", dataset(names[0]).task)
+    for name in names:
+        run_plan(home, make_plan(range(6), dataset=name, architecture=network))
+        warnings.append(capsys.readouterr().err.splitlines())
+
+    assert warnings[:2] == [[], []]
+    assert all("before" in line for line in warnings[2])
+    assert len(warnings[2]) == 2
 
 
 # Certifications --------------------------------------------------------------------------------------

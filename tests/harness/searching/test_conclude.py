@@ -505,6 +505,30 @@ def test_a_winner_that_missed_its_verification(
     assert found.arguments == tuple(record.hash if word == "HASH" else word for word in arguments)
 
 
+@pytest.mark.parametrize("errors", [[57, 58, 59, 57, 58, 59], [62, 64, 66, 60, 63, 61]])
+def test_no_seeds_are_advised_for_a_row_whose_declaration_the_ledger_lacks(
+    errors: list[int], end: Callable[..., SearchOutcome]
+):
+    draft = make_record(errors)
+    runs = tuple(replace(run, started_utc=f"2026-11-25T08:00:0{run.index}+00:00") for run in draft.seeds)
+    record = replace(draft, seeds=runs)
+
+    lost = verdict_of(record, lacks_declaration=True)
+    [lost_words, waiting_words] = [
+        words(end("time", verdict=verdict, typed_options={}))
+        for verdict in (lost, verdict_of(record, lacks_seeds=True))
+    ]
+
+    assert (lost.row.reached, lost.is_held_back, lost.has_missed) == (False, True, False)
+    assert lost_words.arguments == ("leaderboard", "--dataset", "mnist", "--target", "99.4")
+    [sentence] = lost_words.sentences
+    assert "ledger" in sentence
+    assert waiting_words.arguments[0] == "verify"
+    outcome = end("time", verdict=lost, typed_options={})
+    assert sentence in outcome.text()
+    assert "have not been run" not in outcome.text()
+
+
 def test_smaller_networks_that_passed_once_wait_for_more_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Threshold 99 %: one is confirmed, and of the smaller ones two have passed and were not given up."""
     without_processes(monkeypatch)
