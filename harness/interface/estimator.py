@@ -116,7 +116,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             raise WrongData("SmallestClassifier requires y to be passed, but the target y is None")
         with _told_as_values():
             share = converted("target", SHARE, self.target)
-            if np.ndim(y) > 1:
+            if np.asarray(y).ndim > 1:
                 # scikit-learn refuses one-hot labels without a hint.
                 read_labels(y, "y")
             numbers, labels = self._checked(X, y)
