@@ -15,8 +15,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 25_768,
-    "test lines": 25_343,
+    "product lines": 25_793,
+    "test lines": 25_372,
     "benchmark lines": 2_328,
     "public names": 1_117,
     "files": 913,
