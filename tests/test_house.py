@@ -16,7 +16,7 @@ PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
     "product lines": 25_793,
-    "test lines": 25_372,
+    "test lines": 25_385,
     "benchmark lines": 2_328,
     "public names": 1_117,
     "files": 913,

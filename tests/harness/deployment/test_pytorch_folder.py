@@ -362,7 +362,10 @@ def arrays(path: Path, count: int, seed: int) -> Path:
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("recipe", [replace(RECIPES["small"].recipe, epochs=2), replace(VARIED, epochs=2)])
+@pytest.mark.parametrize(
+    "recipe",
+    [replace(RECIPES["small"].recipe, epochs=2), pytest.param(replace(VARIED, epochs=2), marks=pytest.mark.slow)],
+)
 def test_a_training_ends_with_weights_that_classify_and_equal_seeds_give_equal_weights(recipe: Recipe, tmp_path: Path):
     spec = replace(DATASETS["mnist"], folder="")
     folder = write(
@@ -432,7 +435,7 @@ def test_what_the_files_cannot_express_is_refused_before_any_training(
 # Shipped records --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_every_float_record_has_the_logits_of_load_and_the_recorded_errors(
     shipped: Path, mnist_folder: Path, place: Workspace, tmp_path: Path
 ):

@@ -30,7 +30,7 @@ class Program:
     functional: bool
     layers: list[Layer] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
-    kernels: dict[str, str] = field(default_factory=dict)
+    kernels: dict[str, Layer] = field(default_factory=dict)
     vectors: bool = False
 
 
@@ -94,13 +94,19 @@ def _add(op: Any, shape: Shape, program: Program) -> None:
     made = _MODULES[kind](op, shape)
     if kind == "Linear" and len(shape) == 3:
         made = f"nn.Sequential(nn.Flatten(), {made})"
-    if op.tie in program.kernels and not op.bias:
-        name = program.kernels[op.tie]
+    if op.tie in program.kernels:
+        first = program.kernels[op.tie]
+        name = first.name
         program.layers.append(Layer(name, "", ""))
+        if made != first.module:
+            # Another padding than that of the first layer needs the functional form.
+            options = f"padding={op.paddings}, stride={op.stride}, groups={getattr(op, 'groups', shape[0])}"
+            program.lines.append(f"x = F.conv2d(x, self.{name}.weight, {options})")
+            return
     else:
         program.layers.append(Layer(name, made, ""))
         if op.tie:
-            program.kernels[op.tie] = name
+            program.kernels[op.tie] = program.layers[-1]
     functions = _FUNCTIONS if program.functional else {}
     program.lines.append(f"x = {functions[kind](op)}" if kind in functions else f"x = self.{name}(x)")
 

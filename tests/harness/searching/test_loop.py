@@ -313,7 +313,7 @@ def test_an_exempt_network_goes_to_its_end_and_says_so(
     trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     trainer.accuracy_pct = constant(98.0)
-    monkeypatch.setattr(race, "_EXEMPT_SHARE", 1)
+    monkeypatch.setattr(race, "_EXEMPT_ONE_IN", 1)
 
     search = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort(trials=1))
 
@@ -329,7 +329,7 @@ def test_an_exempt_network_goes_to_its_end_and_says_so(
 def test_after_eight_runs_to_the_end_the_study_prunes_by_its_own_ratio(
     trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(race, "_EXEMPT_SHARE", 1 << 60)
+    monkeypatch.setattr(race, "_EXEMPT_ONE_IN", 1 << 60)
     # 104 errors at the end, 301 at the rung: the prior of 0.3 hopes for 90, the study's own 0.3455 for 104.
     trainer.accuracy_pct = constant(98.96)
 
