@@ -112,9 +112,9 @@ def leaderboard(
     left_out = [error.one_line for error in standings.damage]
     options.say_left_out(left_out)
     filters = {"dataset": name, "tier": tier, "target_pct": target}
-    chosen_values = {field: value for field, value in filters.items() if value is not None}
+    filter_values = {field: value for field, value in filters.items() if value is not None}
     fitting = [
-        row for row in standings.rows if all(getattr(row, field) == value for field, value in chosen_values.items())
+        row for row in standings.rows if all(getattr(row, field) == value for field, value in filter_values.items())
     ]
     page = {}
     if html:
@@ -134,7 +134,7 @@ def leaderboard(
         facts = f"existing targets: {targets} %, existing data sets: {sets}"
         write(f"none of the {len(standings.rows)} rows matches the options; {facts}", err=True)
     else:
-        wants_summary = not (show_all or limit or chosen_values)
+        wants_summary = not (show_all or limit or filter_values)
         names = network_names((row.architecture, row.parameters) for row in standings.rows)
         names |= {row.hash: row.name for row in standings.rows if row.name}
         _show(fitting[:limit], names, wants_summary=wants_summary)

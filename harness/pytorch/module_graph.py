@@ -217,8 +217,8 @@ def _overload(node: Node) -> str:
 def arguments_of(node: Node) -> dict[str, Any]:
     """Return the arguments of an operator by name, including defaults."""
     schema = node.target._schema.arguments  # type: ignore[union-attr]
-    stated = dict(zip((each.name for each in schema), node.args, strict=False)) | dict(node.kwargs)
-    return {each.name: stated.get(each.name, each.default_value) for each in schema}
+    values = dict(zip((each.name for each in schema), node.args, strict=False)) | dict(node.kwargs)
+    return {each.name: values.get(each.name, each.default_value) for each in schema}
 
 
 def shape_of(node: Node) -> tuple[int, ...]:

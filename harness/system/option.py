@@ -94,8 +94,8 @@ class Option(Generic[_Accepted, _Value]):
         """
         if value is None:
             # An empty environment variable counts as a missing one.
-            stated = "" if self.envvar is None else os.environ.get(self.envvar, "")
-            value = stated or self.default
+            environment_value = "" if self.envvar is None else os.environ.get(self.envvar, "")
+            value = environment_value or self.default
         if value is None:
             return None
         if not self.multiple:

@@ -92,10 +92,10 @@ def fifth(labels: Array, together: Units, barred: Array, *, grouped: bool) -> Ar
     members = together.members(range(len(labels)))
     for label in np.unique(labels):
         in_class = ~barred & (labels == label)
-        wanted = max(1, round(int(in_class.sum()) * _SHARE))
+        image_count = max(1, round(int(in_class.sum()) * _SHARE))
         count = int((in_class & chosen).sum())
         for unit in together.members(np.flatnonzero(in_class & free & ~chosen).tolist()):
-            if count >= wanted:
+            if count >= image_count:
                 break
             chosen[members[unit]] = True
             count += int(in_class[members[unit]].sum())
@@ -113,9 +113,9 @@ def _add_units(chosen: Array, labels: Array, together: Units, free: Array) -> No
     """Add units to ``chosen`` by rank, up to the least number, if an image of each class stays on the opposite side."""
     members = together.members(np.flatnonzero(free).tolist())
     count = sum(bool(chosen[images[0]]) for images in members.values())
-    wanted = min(FEWEST_GROUPS, len(members) // 3)
+    group_count = min(FEWEST_GROUPS, len(members) // 3)
     for images in members.values():
-        if count >= wanted:
+        if count >= group_count:
             break
         opposite = free & ~chosen
         opposite[images] = False
