@@ -602,13 +602,13 @@ def run_repeats(
     done = {(trace.method, trace.repeat): trace for trace in earlier_traces}
     # Order by repeat, so that an interrupted comparison has about equally many repeats of each method.
     repeats = [(method, repeat) for repeat in range(design.repeats) for method in methods]
-    left = [(method, repeat) for method, repeat in repeats if (method.name, repeat) not in done]
+    remaining = [(method, repeat) for method, repeat in repeats if (method.name, repeat) not in done]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context, _prepare, (os.getpid(), design, table)) as pool:
         try:
             # ``submit`` starts the processes; they inherit the ignored SIGINT, and the parent handles Ctrl-C.
             with ignoring_sigint():
-                futures = [pool.submit(_replayed, method, repeat) for method, repeat in left]
+                futures = [pool.submit(_replayed, method, repeat) for method, repeat in remaining]
             for future in as_completed(futures):
                 trace = future.result()
                 on_trace(trace)

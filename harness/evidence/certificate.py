@@ -159,10 +159,10 @@ def check(path: Path) -> Certificate:
         **_computed(errors, images, target_pct, certificate.alpha),
     }
     for name, value in due.items():
-        stated = getattr(certificate, name)
-        close = isinstance(stated, float) and isinstance(value, float) and math.isclose(stated, value)
-        if stated != value and not close:
-            raise ContentError(f"{path}: {name}: stated {stated}, computed {value}")
+        statement = getattr(certificate, name)
+        close = isinstance(statement, float) and isinstance(value, float) and math.isclose(statement, value)
+        if statement != value and not close:
+            raise ContentError(f"{path}: {name}: stated {statement}, computed {value}")
     return certificate
 
 
@@ -191,8 +191,8 @@ def _contradiction(certificate: Certificate, declared: Declaration, workspace: W
         if record.key == declared.key:
             due["test_errors"] = tuple(run.test_errors for run in record.seeds if run.index in declared.indices)
     for name, value in due.items():
-        stated = getattr(certificate, name)
+        statement = getattr(certificate, name)
         # Declarations of earlier versions lack data hash and test size.
-        if value is not None and stated != value:
-            return f"{name}: stated {stated}, {value} in the declaration of {declared.declared_utc} or in the record"
+        if value is not None and statement != value:
+            return f"{name}: stated {statement}, {value} in the declaration of {declared.declared_utc} or in the record"
     return ""

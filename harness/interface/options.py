@@ -82,10 +82,10 @@ def _click_option(declared: Option[Any, Any], **changes: Any) -> Callable[[_F], 
 
 
 def _completed(declared: Option[Any, Any]) -> Callable[[click.Context, click.Parameter, str], list[str]] | None:
-    known = declared.known
-    if known is None:
+    known_values = declared.known
+    if known_values is None:
         return None
-    return lambda ctx, param, begun: [value for value in known() if value.startswith(begun)]
+    return lambda ctx, param, begun: [value for value in known_values() if value.startswith(begun)]
 
 
 def some(*names: str) -> Callable[[_F], _F]:

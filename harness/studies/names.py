@@ -28,12 +28,12 @@ def find_study(name: str, workspace: Workspace) -> Path | None:
 
 def read_study(name: str | None, workspace: Workspace) -> Path:
     """Return the folder of a study, given as for ``find_study``; None means the latest study."""
-    known = studies(workspace)
-    if not known:
+    folders = studies(workspace)
+    if not folders:
         raise UsageError(f"there is no study in {workspace.runs} yet", hint=f"'{typed('search')}' starts a study")
     if name is None:
-        return list(known.values())[-1]
+        return list(folders.values())[-1]
     if (folder := find_study(name, workspace)) is None:
-        hint = nearest(name, known) or f"existing studies: {', '.join(sorted(known))}"
+        hint = nearest(name, folders) or f"existing studies: {', '.join(sorted(folders))}"
         raise UsageError(f"no study is named {name[:60]!r}", hint=hint)
     return folder
