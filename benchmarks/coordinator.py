@@ -169,7 +169,7 @@ def measured(workers: int, drawn: int, rounds: int, folder: Path) -> dict[str, A
     effort = Effort(seconds=None, trials=None, workers=workers, device="cpu", limits=Limits(), engine="native")
     with redirect_stderr(io.StringIO()):
         meter = Meter(config, effort, drawn, rounds * workers)
-        state = StudyLog(folder).take_up(StudyState(folder, config))
+        state = StudyLog(folder).recover_into(StudyState(folder, config))
         search = open_search(state, effort, DataLocation("mnist", None), _simulated, observers=(meter,))
         meter.stand_between(search)
         search.executor.start(workers)

@@ -79,7 +79,7 @@ def effort(**fields: Any) -> Effort:
 
 def taken_up(folder: Path, config: StudyConfig, effort: Effort, *observers: Observer) -> Search:
     """Return a search that goes on with the study in a folder, which may be new."""
-    state = StudyLog(folder).take_up(StudyState(folder, config))
+    state = StudyLog(folder).recover_into(StudyState(folder, config))
     return loop.open_search(state, effort, DataLocation("mnist", None), observers=observers)
 
 

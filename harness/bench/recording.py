@@ -355,7 +355,7 @@ def record(recording: Recording, reporter: Reporter, executor_of: ExecutorOf = P
     config = recording.state.config
     open_study(folder, config, recording.origins)
     log = StudyLog(folder)
-    state = log.take_up(StudyState(folder, config))
+    state = log.recover_into(StudyState(folder, config))
     recording = replace(recording, state=state)
 
     def add(event: Proposal | RunEnded) -> None:

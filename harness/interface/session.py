@@ -126,7 +126,7 @@ def run_search_with_progress(
         if not (plan.folder / "config.json").exists():
             write_prior(plan.folder, plan.past)
         is_new = open_study(plan.folder, config, plan.origins)
-        state = StudyLog(plan.folder).take_up(StudyState(plan.folder, config))
+        state = StudyLog(plan.folder).recover_into(StudyState(plan.folder, config))
         _say_begin(plan, None if is_new else state.seconds)
         with (
             SearchReporter(config, plan.effort, plan.workspace, verbose=verbose) as progress,

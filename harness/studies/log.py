@@ -51,7 +51,7 @@ class StudyLog:
             state.apply(entry)
         return state
 
-    def take_up(self, state: StudyState) -> StudyState:
+    def recover_into(self, state: StudyState) -> StudyState:
         """Fold the log to continue the study: cut off a torn last line, and remove files that are left over."""
         if self._path.exists():
             content = self._path.read_bytes()

@@ -162,7 +162,7 @@ def test_a_search_is_quoted_once_when_its_first_networks_have_been_trained(
     open_study(tmp_path, config, {})
 
     def quotes(trials: int) -> int:
-        state = StudyLog(tmp_path).take_up(StudyState(tmp_path, config))
+        state = StudyLog(tmp_path).recover_into(StudyState(tmp_path, config))
         effort = searches.effort(trials=trials)
         loop.run_search(loop.open_search(state, effort, DataLocation("mnist", None), is_quoted=is_quoted), ["harness"])
         return len(state.of_kind(Quoted))

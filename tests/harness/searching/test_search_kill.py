@@ -221,7 +221,7 @@ def test_a_log_cut_after_any_line_gives_the_state_of_that_moment(
         torn = lines[count][: len(lines[count]) // 2] if count < len(lines) else ""
         (cut / "log.jsonl").write_text("".join(lines[:count]) + torn)
         log = StudyLog(cut)
-        state_there = log.take_up(StudyState(cut, configured))
+        state_there = log.recover_into(StudyState(cut, configured))
         executor = Processes(DataLocation("mnist", None), Limits())
         found = Search(state_there, spent, executor, Nobody(), data=dataset("mnist"), log=log)
         assert (cut / "log.jsonl").read_text() == "".join(lines[:count])
