@@ -262,7 +262,7 @@ class SamplerStudy:
 
         return trial, draw(space, decide)
 
-    def impose(self, decisions: tuple[Decision, ...]) -> Trial:
+    def start_fixed_trial(self, decisions: tuple[Decision, ...]) -> Trial:
         """Return a running trial for a network from elsewhere: of the surrogate, the ladder or an earlier session."""
         seed = self.next_seed()
         if not decisions:

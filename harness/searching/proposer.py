@@ -158,7 +158,7 @@ class Proposer:
 
     def enter(self, proposal: Proposal) -> None:
         """Register a proposal from the log as running."""
-        self.running[proposal.trial] = self.sampler_study.impose(proposal.decisions)
+        self.running[proposal.trial] = self.sampler_study.start_fixed_trial(proposal.decisions)
 
     def restore(self, events: Iterable[Event], candidates: Mapping[int, Candidate]) -> None:
         """Replay the events of a log into a new proposer; networks without a result count as running afterwards.
@@ -168,7 +168,7 @@ class Proposer:
 
         def imposed(indices: Mapping[str, int]) -> tuple[Draw, Trial]:
             again = replay(self.space, indices, uniform(random.Random(0)))
-            return again, self.sampler_study.impose(again.decisions)
+            return again, self.sampler_study.start_fixed_trial(again.decisions)
 
         taken = set[str | None]()
         for event in events:
@@ -274,7 +274,7 @@ class Proposer:
             # Train for the number of epochs with the highest acquisition value.
             aim = finder.aim()
             choice = next(iter(aim.ranked(aim.forecast([option])).choices), None)
-        self.running[finder.trial] = trial or self.sampler_study.impose(option.draw.decisions)
+        self.running[finder.trial] = trial or self.sampler_study.start_fixed_trial(option.draw.decisions)
         if choice is None:
             return option.proposal(finder.trial, origin, epochs)
         return option.proposal(finder.trial, origin, choice.epochs, choice.chance)

@@ -493,7 +493,7 @@ def test_with_few_workers_each_proposal_is_the_first_choice_of_a_look_of_its_own
         assert known.aim().open == tuple((one.cost, one.proposal.chance) for one in found[:number])
         (first,) = known.choose_by_surrogate(questions.generator())
         assert (each.proposal.hash, each.proposal.chance) == (first.option.hash, first.chance)
-        questions.impose(each.proposal.decisions)
+        questions.start_fixed_trial(each.proposal.decisions)
 
 
 def test_a_choice_made_ahead_is_passed_over_where_it_is_known_or_takes_too_long(finders: list[Finder]):
