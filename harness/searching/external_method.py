@@ -17,7 +17,7 @@ from harness.studies.candidate import Candidate
 from harness.studies.config import StudyConfig
 from harness.studies.events import NO_TIME, Event, Proposal, Repeated
 from harness.system.errors import ContentError
-from harness.system.user_code import called, function_of
+from harness.system.user_code import function_of, guarding_user_code
 from harness.training.result import Result, Status
 from search_spaces.network import Analysis, Architecture, Task
 from search_spaces.notation import parse_network
@@ -243,12 +243,12 @@ def method_of(config: StudyConfig, space: SearchSpace, workers: int) -> Asker | 
         seed=config.seed,
         rungs=config.rungs_of(epochs),
     )
-    with called(f"--sampler {name}"):
+    with guarding_user_code(f"--sampler {name}"):
         method: Ask | tuple[Ask, Stop] = function_of(name, "--sampler")(problem)
         name_network, judge_rung = functions_of(method)
 
     def ask(tried: Sequence[TriedNetwork]) -> str:
-        with called(f"--sampler {name}"):
+        with guarding_user_code(f"--sampler {name}"):
             answer = name_network(tried)
             if isinstance(answer, str):
                 return answer
@@ -256,7 +256,7 @@ def method_of(config: StudyConfig, space: SearchSpace, workers: int) -> Asker | 
 
     def stop(rung: Rung) -> bool:
         assert judge_rung is not None, "a method that does not judge rungs is not asked"
-        with called(f"--sampler {name}"):
+        with guarding_user_code(f"--sampler {name}"):
             answer = judge_rung(rung)
             if isinstance(answer, bool):
                 return answer

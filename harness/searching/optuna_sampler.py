@@ -20,7 +20,7 @@ from optuna.trial import Trial as Trial
 
 from harness.studies.candidate import Candidate
 from harness.system.errors import UsageError
-from harness.system.user_code import called, function_of
+from harness.system.user_code import function_of, guarding_user_code
 from harness.training.result import Status
 from search_spaces.space import (
     Decision,
@@ -201,7 +201,7 @@ def takes_problem(name: str) -> bool:
 
 def _own(name: str, seed: int) -> BaseSampler:
     function = function_of(name, "--sampler")
-    with called(f"--sampler {name}"):
+    with guarding_user_code(f"--sampler {name}"):
         sampler = function(seed)
         if not isinstance(sampler, BaseSampler):
             raise TypeError(f"expected a sampler of Optuna, got {type(sampler).__name__}")
@@ -246,7 +246,7 @@ class SamplerStudy:
                 self.study.sampler = SAMPLERS[self.sampler](seed, space, known)
                 return self._new_trial(space)
             self.study.sampler = _own(self.sampler, seed)
-            with called(f"--sampler {self.sampler}"):
+            with guarding_user_code(f"--sampler {self.sampler}"):
                 answer = self._new_trial(space)
             self.study.sampler = RandomSampler(seed=seed)  # user code must run only inside ``called``
             return answer

@@ -154,7 +154,7 @@ def _line(error: BaseException) -> str:
 
 
 @contextmanager
-def called(name: str, seconds: float = _SECONDS) -> Iterator[None]:
+def guarding_user_code(name: str, seconds: float = _SECONDS) -> Iterator[None]:
     """Convert exceptions and timeouts of user code in the block to ContentError; ``seconds`` = 0 is no limit."""
     # Signals are delivered only to the main thread, so calls from another thread have no limit.
     is_limited = seconds > 0 and threading.current_thread() is threading.main_thread()
