@@ -22,7 +22,7 @@ from harness.studies.candidate import Candidate, NearestMiss, miss_text
 from harness.studies.config import StudyConfig, check_config, is_owned, open_study, owned, read_config
 from harness.studies.events import Confirmed, Entry, FailedConfirmation, Quoted, RunEnded
 from harness.studies.log import StudyLog
-from harness.studies.mirror import check_url, hidden
+from harness.studies.mirror import check_url, without_passwords
 from harness.studies.study_state import StudyState
 from harness.system import statistics
 from harness.system.errors import ContentError, HarnessError
@@ -239,7 +239,7 @@ def _command_options(request: SearchRequest, origins: Mapping[str, str]) -> dict
         elif option.kind is DURATION:
             typed_options[flag] = duration_option(value)
         else:
-            typed_options[flag] = hidden(f"{value:.12g}" if isinstance(value, float) else str(value))
+            typed_options[flag] = without_passwords(f"{value:.12g}" if isinstance(value, float) else str(value))
     return typed_options
 
 

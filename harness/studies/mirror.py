@@ -51,10 +51,10 @@ def check_url(url: str) -> None:
     is_url = re.match(r"\w+(\+\w+)?://", url) and url.partition("://")[2].partition("?")[0].count("@") < 2
     if in_memory or not is_url:
         allowed = "sqlite:///FILE and postgresql://USER:PASSWORD@HOST/DATABASE, with %40 for an '@' in the password"
-        raise UsageError(f"--storage {hidden(url)!r} is not a database URL; allowed: {allowed}")
+        raise UsageError(f"--storage {without_passwords(url)!r} is not a database URL; allowed: {allowed}")
 
 
-def hidden(text: str) -> str:
+def without_passwords(text: str) -> str:
     """Return a text with the password of each URL replaced by stars."""
     return _OPTION.sub(rf"\1={_HIDDEN}", _USER.sub(rf"\1:{_HIDDEN}@", text))
 
@@ -94,7 +94,9 @@ class Mirror:
         self._thread = threading.Thread(target=self._serve, daemon=True, name="storage")
         self._thread.start()
         if not self._opened.wait(_ANSWER_SECONDS):
-            raise UsageError(f"--storage {hidden(url)}: the database does not respond within {_ANSWER_SECONDS:.0f} s")
+            raise UsageError(
+                f"--storage {without_passwords(url)}: the database does not respond within {_ANSWER_SECONDS:.0f} s"
+            )
         if self._refused is not None:
             raise self._refused
 
@@ -141,7 +143,7 @@ class Mirror:
                     self._refused = error
                 elif not self._opened.is_set():
                     hint = install_command("postgres") if "psycopg" in str(error.__cause__) else None
-                    self._refused = UsageError(f"--storage {hidden(self._url)}: {why}", hint=hint)
+                    self._refused = UsageError(f"--storage {without_passwords(self._url)}: {why}", hint=hint)
                 elif self._is_current:
                     self.say(f"the database of --storage is unavailable; the search continues ({why})")
                 self._is_current = False
