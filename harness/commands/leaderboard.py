@@ -150,11 +150,11 @@ def _faults(workspace: Workspace, anchor: str | None) -> list[str]:
 
 def _check(workspace: Workspace, anchor: str | None, as_json: bool) -> int:
     """Print the inconsistencies of the evidence, and return the exit code."""
-    from harness.evidence.consistency import is_whole
+    from harness.evidence.consistency import has_full_history
     from harness.evidence.leaderboard_table import shipped_table
 
     faults = _faults(workspace, anchor)
-    with_history = is_whole(shipped_table().parent)
+    with_history = has_full_history(shipped_table().parent)
     text = "\n".join(faults)
     if not faults:
         text = "the evidence is consistent" + ("" if with_history else ", as far as the git history is available")
