@@ -173,17 +173,17 @@ def _libraries() -> _Found:
     lines = importlib.metadata.requires("torchvision") or ()
     matches = (re.match(r"torch\s*\(?==\s*([\w.]+)", line) for line in lines)
     due = next((match[1] for match in matches if match), None)
-    is_whole = torchvision.extension._has_ops()
+    is_complete = torchvision.extension._has_ops()
     facts = {
         "file": path,
         "distributions": importlib.metadata.packages_distributions().get("torchsummary", []),
         "version": str(torchvision.__version__),
         "torch": installed,
         "made_for_torch": due,
-        "fits": due in (None, installed.partition("+")[0]) and is_whole,
+        "fits": due in (None, installed.partition("+")[0]) and is_complete,
     }
     message = f"{path} and fvcore confirm the counts of this program; torchvision {facts['version']}"
-    if is_whole:
+    if is_complete:
         return message, facts
     # This program uses only the data sets of torchvision and declares the missing operators; user scripts do not.
     hint = "harness is not affected; your own scripts require a torchvision that was built for this torch"

@@ -258,8 +258,8 @@ def _trial(run: Result, ended_utc: str, proposal: events.Proposal, began_utc: st
     from optuna.trial import TrialState, create_trial
 
     cost = measured(analyse(proposal.architecture, dataset(config.dataset).task), config.minimised[0])
-    is_whole = run.validation is not None and run.status in (Status.COMPLETE, Status.PRUNED)
-    state = TrialState[run.status.name] if is_whole else TrialState.FAIL
+    is_complete = run.validation is not None and run.status in (Status.COMPLETE, Status.PRUNED)
+    state = TrialState[run.status.name] if is_complete else TrialState.FAIL
     distributions: dict[str, BaseDistribution] = {
         each.name: IntDistribution(0, each.size - 1) if each.ordered else CategoricalDistribution([*range(each.size)])
         for each in proposal.decisions

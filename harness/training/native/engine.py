@@ -184,14 +184,14 @@ def _built(options: tuple[str, ...]) -> Path:
     path = folder / f"engine-{digest.hexdigest()[:16]}.so"
     seal = path.with_suffix(".sha256")
 
-    def is_whole() -> bool:
+    def is_complete() -> bool:
         # Loading a truncated library would kill the process without a message.
         return path.exists() and seal.exists() and seal.read_bytes() == _sealed(path)
 
     try:
-        if not is_whole():
+        if not is_complete():
             with files.locked(path.with_suffix(".lock")):
-                if not is_whole():
+                if not is_complete():
                     _compile(command, path)
                     files.write_bytes(seal, _sealed(path))
     except (UsageError, OSError) as error:
