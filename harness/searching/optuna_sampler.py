@@ -248,7 +248,7 @@ class SamplerStudy:
             self.study.sampler = _own(self.sampler, seed)
             with guarding_user_code(f"--sampler {self.sampler}"):
                 answer = self._new_trial(space)
-            self.study.sampler = RandomSampler(seed=seed)  # user code must run only inside ``called``
+            self.study.sampler = RandomSampler(seed=seed)  # user code must run only inside ``guarding_user_code``
             return answer
 
     def _new_trial(self, space: SearchSpace) -> tuple[Trial, Draw]:
@@ -282,7 +282,7 @@ class SamplerStudy:
     def next_seed(self) -> int:
         """Return the seed of the next sampler or generator, a function of the study's seed and ``seed_count``.
 
-        A new sampler for each proposal, imposed networks included, lets a resumed search continue as before without a
+        A new sampler for each proposal, fixed trials included, lets a resumed search continue as before without a
         saved state of the sampler.
         """
         seed = random.Random(f"{self._seed}/{self.seed_count}").getrandbits(31)
