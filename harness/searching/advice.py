@@ -24,7 +24,7 @@ from harness.studies.candidate import SEED_SHARE, NearestMiss, confirmed_front, 
 from harness.studies.events import Advised, Confirmed, EndReason, Postponed, Quoted, SessionEnded
 from harness.studies.study_state import StudyState
 from harness.system.document import document_of
-from harness.system.errors import typed
+from harness.system.errors import command_text
 from harness.system.terminal import duration_option, duration_text
 from harness.training.native.driver import measured_latency
 from harness.training.native.engine import EngineUnavailable
@@ -118,8 +118,8 @@ class SearchOutcome:
             lines += [
                 end.answer,
                 f"  {row.architecture}",
-                f"verify again: {typed('verify', *words_of(row), '--seeds', str(row.seeds))}",
-                f"ranking: {typed('leaderboard', '--dataset', config.dataset, '--target', f'{config.target_pct:g}')}",
+                f"verify again: {command_text('verify', *words_of(row), '--seeds', str(row.seeds))}",
+                f"ranking: {command_text('leaderboard', '--dataset', config.dataset, '--target', f'{config.target_pct:g}')}",
                 f"the search {end.reason}",
             ]
         elif self.state.answer is not None:
