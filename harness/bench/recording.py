@@ -33,7 +33,7 @@ from harness.system.errors import ContentError, UsageError
 from harness.system.machine import choose_device, worker_count
 from harness.system.statistics import mean
 from harness.system.terminal import duration_text
-from harness.training.executors.base import Broken, DataLocation, Event, ExecutorOf, Limits, run_all
+from harness.training.executors.base import Broken, DataLocation, Event, ExecutorFactory, Limits, run_all
 from harness.training.executors.processes import Processes
 from harness.training.native.engine import TORCH, EngineChoice, choose_engine
 from harness.training.progress import Reporter
@@ -346,7 +346,7 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     )
 
 
-def record(recording: Recording, reporter: Reporter, executor_of: ExecutorOf = Processes) -> Table:
+def record(recording: Recording, reporter: Reporter, make_executor: ExecutorFactory = Processes) -> Table:
     """Train the remaining runs of a recording, from rung to rung, and return the table."""
     facts = recording.facts
     machine = facts.machines[0]
@@ -399,7 +399,7 @@ def record(recording: Recording, reporter: Reporter, executor_of: ExecutorOf = P
     while left := [key for key in recording.due if key not in recording.ended]:
         reporter.show(total=len(recording.due))
         waiting = [job_of(number, seed) for number, seed in left]
-        for event in run_all(waiting, executor_of(recording.source, Limits()), machine.workers, say):
+        for event in run_all(waiting, make_executor(recording.source, Limits()), machine.workers, say):
             run = event.result
             if run.status is Status.RUNNING:
                 until = next(rung for rung in facts.rungs if rung > len(run.history))

@@ -482,7 +482,7 @@ def _run_repeat(
     method: Method,
     design: Comparison,
     repeat: int,
-    executor_of: Callable[[int], Executor],
+    make_executor: Callable[[int], Executor],
     folder: Path = Path("nowhere"),
     effort: Effort | None = None,
 ) -> Trace:
@@ -492,7 +492,7 @@ def _run_repeat(
         method: Method to run.
         design: Comparison with the task.
         repeat: Index of the repeat.
-        executor_of: Function from the seed of the repeat to an executor.
+        make_executor: Function from the seed of the repeat to an executor.
         folder: Folder for checkpoints; not used on a table.
         effort: Device, engine and limits; None on a table.
     """
@@ -501,7 +501,7 @@ def _run_repeat(
     seed = int.from_bytes(digest[:4], "big") >> 1
     task = design.task
     config = replace(task.study, sampler=method.sampler, rungs=method.rungs(task.study.rungs), seed=seed)
-    executor = executor_of(seed)
+    executor = make_executor(seed)
     watch = _Watch(task.seconds)
     space = parse_space(config.space_text, config.space, task.data.task)
     spent = effort or Effort(seconds=None, trials=None, workers=task.workers, device="cpu", limits=Limits())
@@ -629,7 +629,7 @@ def run_repeats(
 
 def run_live(
     contest: LiveContest,
-    executor_of: Callable[[], Executor],
+    make_executor: Callable[[], Executor],
     folder: Path,
     earlier_traces: Sequence[Trace],
     say: Callable[[str], None],
@@ -644,13 +644,13 @@ def run_live(
                 continue
             say(f"{method.name}, repeat {repeat + 1} of {design.repeats}: {duration_text(design.task.seconds)}")
             repeat_folder = work / f"{method.name}-{repeat}"
-            trace = _run_repeat(method, design, repeat, lambda seed: executor_of(), repeat_folder, effort)
+            trace = _run_repeat(method, design, repeat, lambda seed: make_executor(), repeat_folder, effort)
             shutil.rmtree(repeat_folder, ignore_errors=True)
             append_trace(folder, trace)
             done[method.name, repeat] = trace
     traces = [done[method.name, repeat] for method in methods for repeat in range(design.repeats)]
     say("judging the answers on fresh seeds")
-    judged = _judged(traces, design, effort, executor_of())
+    judged = _judged(traces, design, effort, make_executor())
     shutil.rmtree(work, ignore_errors=True)
     return traces, judged
 

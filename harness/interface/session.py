@@ -72,10 +72,10 @@ def planned_search(
         floats = f"recipe {plan.recipe.name} evaluates floats; --recipe small-int8 evaluates integers"
         say(f"bytes refer to the integer network, but {floats}")
     device, engine = plan.effort.device, plan.effort.engine
-    with executor_at(request.cluster, request.workers, device=device, engine=engine) as executor_of:
+    with executor_at(request.cluster, request.workers, device=device, engine=engine) as make_executor:
         data = plan.data
         options.say_training(plan.engine, plan.recipe.recipe, data.train_size)
-        yield plan if request.cluster is None else on_cluster(plan, executor_of, request.workers)
+        yield plan if request.cluster is None else on_cluster(plan, make_executor, request.workers)
 
 
 def probed_plan(request: SearchRequest) -> Probed:
@@ -140,7 +140,7 @@ def run_search_with_progress(
                 state,
                 plan.effort,
                 plan.source,
-                plan.executor_of,
+                plan.make_executor,
                 floor=floor_networks(plan.data.task),
                 observers=observers,
                 choice_seconds=plan.choice_seconds,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from harness.evidence.certificate import Certificate
     from harness.evidence.verification_runs import Plan
     from harness.interface.results import NetworkLike
-    from harness.training.executors.base import ExecutorOf
+    from harness.training.executors.base import ExecutorFactory
 
 _DEFAULT_SEEDS = 10
 _MOST_SECONDS_A_SEED = 6 * 3600
@@ -112,11 +112,11 @@ def _network_and_row(request: VerifyRequest, workspace: Workspace) -> tuple[Netw
 
 
 def run_verification(
-    plan: Plan, workspace: Workspace, folder: Path | None, executor_of: ExecutorOf | None = None
+    plan: Plan, workspace: Workspace, folder: Path | None, make_executor: ExecutorFactory | None = None
 ) -> VerificationResult:
     """Train and test the seeds of a plan, show the progress, and rewrite the leaderboard.
 
-    ``folder`` holds the data; None means the user's cache. ``executor_of`` None trains in processes of this machine.
+    ``folder`` holds the data; None means the user's cache. ``make_executor`` None trains in processes of this machine.
     """
     from harness.evidence.bounds import group_warning
     from harness.evidence.verification_runs import run_seeds
@@ -137,7 +137,7 @@ def run_verification(
     source = DataLocation(plan.dataset, folder)
     limits = Limits(seconds=_MOST_SECONDS_A_SEED)
     with Reporter(len(plan.indices), "seeds") as reporter:
-        verdict = run_seeds(plan, workspace, source, limits, reporter.on_worker_event, executor_of or Processes)
+        verdict = run_seeds(plan, workspace, source, limits, reporter.on_worker_event, make_executor or Processes)
     refresh(workspace)
     return VerificationResult(verdict)
 

@@ -42,7 +42,7 @@ from harness.studies.mirror import write_database
 from harness.studies.study_state import StudyState
 from harness.system.errors import HarnessError
 from harness.system.machine import handled
-from harness.training.executors.base import Broken, DataLocation, ExecutorOf, StretchEnded, feed
+from harness.training.executors.base import Broken, DataLocation, ExecutorFactory, StretchEnded, feed
 from harness.training.executors.base import Event as WorkerEvent
 from harness.training.executors.processes import Processes
 from harness.training.result import Purpose, Result, Status
@@ -93,7 +93,7 @@ def open_search(
     state: StudyState,
     effort: Effort,
     source: DataLocation,
-    executor_of: ExecutorOf = Processes,
+    make_executor: ExecutorFactory = Processes,
     *,
     floor: Sequence[Architecture] = (),
     observers: Sequence[Observer] = (),
@@ -108,7 +108,7 @@ def open_search(
         state: State of the study, from the log.
         effort: Limits of time, trials and workers.
         source: Location of the data set.
-        executor_of: Factory of the executor.
+        make_executor: Factory of the executor.
         floor: Baseline networks to propose first.
         observers: Observers of events and ticks.
         choice_seconds: Time spent on planning in s, counted as time of the search.
@@ -126,7 +126,7 @@ def open_search(
     search = Search(
         state,
         effort,
-        executor_of(source, effort.limits),
+        make_executor(source, effort.limits),
         proposer,
         data=data,
         log=StudyLog(state.folder),

@@ -49,7 +49,7 @@ from harness.system.machine import choose_device
 from harness.system.option import options_of
 from harness.system.terminal import busy
 from harness.system.user_code import source_sha256
-from harness.training.executors.base import DataLocation, ExecutorOf
+from harness.training.executors.base import DataLocation, ExecutorFactory
 from harness.training.executors.processes import Processes
 from harness.training.executors.ray import NodeInfo, nodes_now
 from harness.training.native.engine import EngineChoice
@@ -88,7 +88,7 @@ class SearchPlan:
     left_out: tuple[str, ...]
     engine: EngineChoice
     origins: dict[str, str]
-    executor_of: ExecutorOf = Processes
+    make_executor: ExecutorFactory = Processes
     nodes: tuple[NodeInfo, ...] = ()
     recipe_choices: tuple[str, ...] = ()
     chip: Chip | None = None
@@ -243,7 +243,7 @@ def _default_folder(config: StudyConfig, workspace: Workspace) -> Path:
     return workspace.study(f"{config.dataset}-{config.space}-{config.budget}-{digest}")
 
 
-def on_cluster(plan: SearchPlan, executor_of: ExecutorOf, processes: int | None) -> SearchPlan:
+def on_cluster(plan: SearchPlan, make_executor: ExecutorFactory, processes: int | None) -> SearchPlan:
     """Return the plan with the nodes of a cluster in place of this machine's processes.
 
     Args:
@@ -254,7 +254,7 @@ def on_cluster(plan: SearchPlan, executor_of: ExecutorOf, processes: int | None)
     if not nodes:
         raise DeviceError(f"no node of the cluster has {'a GPU' if device.startswith('cuda') else 'a core'}")
     effort = replace(plan.effort, workers=sum(node.room(device, processes) for node in nodes))
-    return replace(plan, effort=effort, executor_of=executor_of, nodes=nodes)
+    return replace(plan, effort=effort, make_executor=make_executor, nodes=nodes)
 
 
 def plan_document(plan: SearchPlan) -> dict[str, Any]:

@@ -128,7 +128,7 @@ class _Probes:
 
     def __init__(self, plan: SearchPlan, seconds: float) -> None:
         config = plan.config
-        executor = plan.executor_of(plan.source, plan.effort.limits)
+        executor = plan.make_executor(plan.source, plan.effort.limits)
         self.plan = plan
         self.past = Past(observations(plan.past, config.recipe, plan.data), transfer(plan.past, config.recipe))
         # Without prior observations, which would replace the ladder.

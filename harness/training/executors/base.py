@@ -93,7 +93,7 @@ class Executor(Protocol):
 
 
 # Makes an executor for a data set and the limits of a job.
-ExecutorOf = Callable[[DataLocation, Limits], Executor]
+ExecutorFactory = Callable[[DataLocation, Limits], Executor]
 
 
 def feed(
