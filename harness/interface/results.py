@@ -201,7 +201,7 @@ class Quote(Answer):
 
     def document(self) -> dict[str, Any]:
         """Return the content as plain JSON values."""
-        from harness.searching.floor import linear_document
+        from harness.searching.baselines import linear_document
 
         probed = self.probed
         config = probed.plan.config

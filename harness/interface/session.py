@@ -109,8 +109,8 @@ def run_search_with_progress(
     """
     from harness.evidence.leaderboard_table import collect
     from harness.searching.advice import outcome_of, search_words
+    from harness.searching.baselines import baseline_networks
     from harness.searching.conclude import conclude
-    from harness.searching.floor import floor_networks
     from harness.searching.loop import open_search, run_search
     from harness.searching.surrogate.past import write_prior
     from reports.study_page import write_report
@@ -141,7 +141,7 @@ def run_search_with_progress(
                 plan.effort,
                 plan.source,
                 plan.make_executor,
-                floor=floor_networks(plan.data.task),
+                baselines=baseline_networks(plan.data.task),
                 observers=observers,
                 choice_seconds=plan.choice_seconds,
                 is_quoted=_is_first_search(plan),

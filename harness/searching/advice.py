@@ -15,8 +15,8 @@ from harness.evidence import ledger
 from harness.evidence.bounds import VERIFIED_CONFIDENCE
 from harness.evidence.leaderboard_table import LeaderboardRow, cost_of, words_of
 from harness.evidence.verification_runs import Verdict
+from harness.searching.baselines import best_linear, linear_document, trials_beside_baselines
 from harness.searching.ending import FAILURES, Ending, Outcome, ending, ledger_advice
-from harness.searching.floor import best_linear, linear_document, trials_beside_floor
 from harness.searching.plan import SearchPlan
 from harness.searching.search_state import Search
 from harness.searching.time_budget import least_seconds
@@ -115,11 +115,12 @@ class SearchOutcome:
         end = self.ending
         lines = []
         if row is not None:
+            target = f"{config.target_pct:g}"
             lines += [
                 end.answer,
                 f"  {row.architecture}",
                 f"verify again: {command_text('verify', *words_of(row), '--seeds', str(row.seeds))}",
-                f"ranking: {command_text('leaderboard', '--dataset', config.dataset, '--target', f'{config.target_pct:g}')}",
+                f"ranking: {command_text('leaderboard', '--dataset', config.dataset, '--target', target)}",
                 f"the search {end.reason}",
             ]
         elif self.state.answer is not None:
@@ -299,7 +300,7 @@ class SearchOutcome:
     def _more_effort(self, sentences: tuple[str, ...], advice: str) -> Advised:
         effort = self.plan.effort
         if self.state.of_kind(SessionEnded)[-1].event.reason == EndReason.TRIALS:
-            trials = max(1, trials_beside_floor(self.state.candidates.values()))
+            trials = max(1, trials_beside_baselines(self.state.candidates.values()))
             if effort.trials is not None:
                 trials = max(trials, effort.trials)
             return self._advised("trials", sentences, {"--trials": f"{2 * trials}"}, advice)

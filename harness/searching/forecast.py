@@ -21,7 +21,7 @@ from harness.searching.acquisition import Option
 from harness.searching.finder import Finder
 from harness.searching.surrogate.model import IMAGES
 from harness.searching.time_budget import verifying
-from harness.studies.candidate import FLOOR
+from harness.studies.candidate import BASELINE
 from harness.studies.events import Quoted
 from harness.system import statistics
 from harness.system.terminal import duration_text
@@ -167,7 +167,7 @@ def quote(outlook: Outlook) -> Quoted:
     floor_sizes = [
         candidate.proposal.parameters
         for candidate in finder.rivals
-        if candidate.proposal.origin == FLOOR and candidate.passed_first
+        if candidate.proposal.origin == BASELINE and candidate.passed_first
     ]
     pairs = [outlook.pair(quantile) for quantile in QUANTILES]
     sizes: list[int | None] = []
@@ -222,7 +222,9 @@ def _options(finder: Finder, rng: random.Random) -> list[Option]:
     """Return the trained networks and many draws, or all networks of a small space."""
     if finder.listed_options is not None:
         return [option for option, _ in finder.listed_options if option.cost <= finder.max_cost]
-    proposals = [candidate.proposal for candidate in finder.candidates.values() if candidate.proposal.origin != FLOOR]
+    proposals = [
+        candidate.proposal for candidate in finder.candidates.values() if candidate.proposal.origin != BASELINE
+    ]
     outcomes = [finder.option_or_refusal(Draw(each.architecture, each.decisions)) for each in proposals]
     trained = [outcome for outcome in outcomes if isinstance(outcome, Option)]
     options = itertools.chain(trained, finder.draw_options(rng, _DRAWS))

@@ -16,8 +16,8 @@ from types import FrameType
 
 from harness.data.datasets import dataset
 from harness.searching import race
+from harness.searching.baselines import trials_beside_baselines
 from harness.searching.external_method import method_of
-from harness.searching.floor import trials_beside_floor
 from harness.searching.forecast import Outlook, quote
 from harness.searching.proposer import Proposer
 from harness.searching.search_state import Observer, Search
@@ -25,7 +25,7 @@ from harness.searching.surrogate.model import NO_PAST, Past
 from harness.searching.surrogate.past import observations, read_prior, transfer
 from harness.searching.time_budget import Effort
 from harness.searching.turn import WEIGHTS, turn_of
-from harness.studies.candidate import FLOOR, Candidate, confirmed_front, surest_first
+from harness.studies.candidate import BASELINE, Candidate, confirmed_front, surest_first
 from harness.studies.events import (
     Confirmed,
     EndReason,
@@ -95,7 +95,7 @@ def open_search(
     source: DataLocation,
     make_executor: ExecutorFactory = Processes,
     *,
-    floor: Sequence[Architecture] = (),
+    baselines: Sequence[Architecture] = (),
     observers: Sequence[Observer] = (),
     choice_seconds: float = 0.0,
     is_quoted: bool = False,
@@ -109,7 +109,7 @@ def open_search(
         effort: Limits of time, trials and workers.
         source: Location of the data set.
         make_executor: Factory of the executor.
-        floor: Baseline networks to propose first.
+        baselines: Baseline networks to propose first.
         observers: Observers of events and ticks.
         choice_seconds: Time spent on planning in s, counted as time of the search.
         is_quoted: Log a forecast (``Quoted``) after the first ``_QUOTED_TRAININGS`` candidates.
@@ -122,7 +122,7 @@ def open_search(
         past = Past(observations(prior, config.recipe, data), transfer(prior, config.recipe))
     space = parse_space(config.space_text, config.space, data.task)
     method = method_of(config, space, effort.workers)
-    proposer = method or Proposer(space, config, past=past, floor=floor)
+    proposer = method or Proposer(space, config, past=past, baselines=baselines)
     search = Search(
         state,
         effort,
@@ -226,7 +226,7 @@ def choose(search: Search) -> WinnerChosen | None:
 def _stop_reason(search: Search) -> EndReason | None:
     if search.left <= search.closing_seconds():
         return EndReason.TIME
-    trials = trials_beside_floor(search.state.candidates.values())
+    trials = trials_beside_baselines(search.state.candidates.values())
     if search.effort.trials is not None and trials >= search.effort.trials:
         return EndReason.TRIALS
     return None
@@ -354,7 +354,7 @@ def _quote_if_due(search: Search) -> None:
     if not search.is_quoted or search.state.of_kind(Quoted):
         return
     candidates = search.state.candidates.values()
-    trained = [each for each in candidates if each.first is not None and each.proposal.origin != FLOOR]
+    trained = [each for each in candidates if each.first is not None and each.proposal.origin != BASELINE]
     if len(trained) < _QUOTED_TRAININGS:
         return
     finder = search.proposer.finder(search.inquiry(search.turn.limit))

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from harness.searching.acquisition import Option
+from harness.searching.baselines import baseline_epochs, baseline_networks, best_linear
 from harness.searching.finder import Finder, Inquiry
-from harness.searching.floor import best_linear, floor_epochs, floor_networks
 from harness.searching.forecast import QUANTILES, Outlook, quote
 from harness.searching.plan import SearchPlan
 from harness.searching.proposer import Proposer
@@ -22,7 +22,7 @@ from harness.searching.surrogate.model import Past
 from harness.searching.surrogate.past import observations, transfer
 from harness.searching.time_budget import TimeLeft
 from harness.searching.turn import turn_of
-from harness.studies.candidate import FLOOR, SEED_SHARE, Candidate
+from harness.studies.candidate import BASELINE, SEED_SHARE, Candidate
 from harness.studies.events import Quoted, RunEnded
 from harness.studies.study_state import StudyState
 from harness.system import statistics
@@ -132,7 +132,7 @@ class _Probes:
         self.plan = plan
         self.past = Past(observations(plan.past, config.recipe, plan.data), transfer(plan.past, config.recipe))
         # Without prior observations, which would replace the ladder.
-        self.proposer = Proposer(plan.space, config, floor=floor_networks(plan.data.task))
+        self.proposer = Proposer(plan.space, config, baselines=baseline_networks(plan.data.task))
         state = StudyState(plan.folder, config)
         self.search = Search(state, plan.effort, executor, self.proposer, data=plan.data, log=None)
         # Reserve the time of the final quote, at most half of the time.
@@ -184,11 +184,13 @@ class _Probes:
     def jobs_of_sizes(self) -> Iterable[Job]:
         """Yield a job for each baseline and each network of the ladder that fits the time."""
         lengths = self.search.config.all_lengths
-        for network in self.proposer.floor:
+        for network in self.proposer.baselines:
             finder = self.finder(_SHARE_OF_TIME * self.left)
             option = finder.option_or_refusal(network)
             if isinstance(option, Option):
-                yield self._propose(option, floor_epochs(option.work, lengths, finder.time_left, option.form), FLOOR)
+                yield self._propose(
+                    option, baseline_epochs(option.work, lengths, finder.time_left, option.form), BASELINE
+                )
         for network in self.proposer.ladder:
             finder = self.finder(_SHARE_OF_TIME * self.left)
             option = finder.option_or_refusal(network)
@@ -233,7 +235,7 @@ class _Probes:
         All train for the longest length that fits the time. Further seeds are added if the time allows.
         """
         search = self.search
-        ladder = [candidate for candidate in self.trained if candidate.proposal.origin != FLOOR]
+        ladder = [candidate for candidate in self.trained if candidate.proposal.origin != BASELINE]
         complete = [each for each in ladder if each.first is not None and each.first.status is Status.COMPLETE]
         complete.sort(key=lambda candidate: candidate.proposal.parameters)
         if len(complete) < 2:

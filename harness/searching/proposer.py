@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from harness.searching.acquisition import Option, ScoredOption
+from harness.searching.baselines import baseline_epochs
 from harness.searching.finder import DRAWS, Finder, Inquiry
-from harness.searching.floor import floor_epochs
 from harness.searching.optuna_sampler import SURROGATE, SamplerStudy, Trial
 from harness.searching.surrogate.model import NO_PAST, Past
 from harness.searching.turn import turn_of
-from harness.studies.candidate import FLOOR, Candidate, objective_of
+from harness.studies.candidate import BASELINE, Candidate, objective_of
 from harness.studies.config import StudyConfig
 from harness.studies.events import Event, Proposal, Rejected, Repeated, RunEnded
 from harness.training.result import Purpose, Result
@@ -99,7 +99,7 @@ class Proposer:
     """Default proposer: baselines, ladder, surrogate model and sampler.
 
     Attributes:
-        floor: Remaining baselines.
+        baselines: Remaining baselines.
         ladder: Remaining networks of the ladder.
         sampler_study: Optuna study of the sampler.
         running: Open trials of the sampler, by trial number of the search.
@@ -111,7 +111,7 @@ class Proposer:
         config: StudyConfig,
         switches: Switches = ALL_ON,
         past: Past = NO_PAST,
-        floor: Sequence[Architecture] = (),
+        baselines: Sequence[Architecture] = (),
     ) -> None:
         """Start without trials.
 
@@ -120,7 +120,7 @@ class Proposer:
             config: Configuration of the study.
             switches: Enabled parts of the search.
             past: Prior observations and transfer mean of the surrogate model.
-            floor: Baselines to train first.
+            baselines: Baselines to train first.
         """
         self.space = space
         self.config = config
@@ -128,7 +128,7 @@ class Proposer:
         self.past = past
         self.sampler_study = SamplerStudy(config.sampler, config.seed)
         self.running: dict[int, Trial] = {}
-        self.floor = [Draw(network, ()) for network in floor]
+        self.baselines = [Draw(network, ()) for network in baselines]
         # Prior observations replace the ladder; networks of ``--from`` are trained in any case.
         skips_ladder = not switches.ladder or (past != NO_PAST and not config.known)
         self.ladder = [] if skips_ladder else _size_ladder(space, config)
@@ -145,7 +145,7 @@ class Proposer:
     def propose(self, inquiry: Inquiry) -> InquiryAnswer:
         """Return the next network to train."""
         finder = self.finder(inquiry)
-        proposal = self._first_of(self.floor, FLOOR, finder) or self._first_of(self.ladder, "ladder", finder)
+        proposal = self._first_of(self.baselines, BASELINE, finder) or self._first_of(self.ladder, "ladder", finder)
         if proposal is None and self.switches.aim and self._is_aimed(finder.trial):
             proposal = self._aim(finder)
         is_refusal_final = self.switches.aim and self.config.sampler == SURROGATE
@@ -175,12 +175,12 @@ class Proposer:
             match event:
                 case Proposal():
                     # ``_aim`` and ``_ask`` use a seed for each random generator; later seeds depend on their number.
-                    if event.origin not in ("ladder", FLOOR) and self._is_aimed(event.trial):
+                    if event.origin not in ("ladder", BASELINE) and self._is_aimed(event.trial):
                         self.sampler_study.next_seed()
                     if event.origin == "draw":
                         self.sampler_study.next_seed()
                     self.enter(event)
-                case Rejected(origin="ladder" | "floor"):
+                case Rejected(origin="ladder" | "floor"):  # ``BASELINE``; a pattern needs a literal
                     taken.add(event.hash)
                 case Rejected(origin="sampler", violation=float(violation)) if event.parameters is not None:
                     again, trial = imposed(event.indices)
@@ -195,7 +195,7 @@ class Proposer:
                 case _:
                     pass
         self.ladder = [network for network in self.ladder if network.architecture.hash not in taken]
-        self.floor = [network for network in self.floor if network.architecture.hash not in taken]
+        self.baselines = [network for network in self.baselines if network.architecture.hash not in taken]
 
     def _is_aimed(self, trial: int) -> bool:
         """Whether the surrogate model proposes the network of this trial, apart from baselines and ladder."""
@@ -268,8 +268,8 @@ class Proposer:
     ) -> Proposal:
         lengths = self.config.all_lengths
         epochs = min(lengths)
-        if origin == FLOOR:
-            epochs = floor_epochs(option.work, lengths, finder.time_left, option.form)
+        if origin == BASELINE:
+            epochs = baseline_epochs(option.work, lengths, finder.time_left, option.form)
         elif choice is None and len(lengths) > 1:
             # Train for the number of epochs with the highest acquisition value.
             aim = finder.aim()

@@ -35,8 +35,8 @@ from harness.searching.time_budget import (
 )
 from harness.searching.turn import turn_of
 from harness.studies.candidate import (
+    BASELINE,
     CONFIRM_SEEDS,
-    FLOOR,
     Candidate,
     combined_cost,
     confirmed_front,
@@ -208,7 +208,7 @@ class Search:
         proposal = candidate.proposal
         recipe, recipe_name = self.config.recipe_of(proposal.epochs)
         # Baselines are cheap and serve as a comparison, so train them to the end.
-        has_rungs = purpose is Purpose.SEARCH and proposal.origin != FLOOR
+        has_rungs = purpose is Purpose.SEARCH and proposal.origin != BASELINE
         return Job(
             architecture=proposal.architecture,
             recipe=recipe,

@@ -28,7 +28,7 @@ from tests.factories import make_record
 from tests.fakes import Trainer, without_processes
 
 SEARCH = ("search", "--dataset", "mnist-5k", "--device", "cpu", "--workers", "1", "--space", "@few.space")
-FLOOR = 4  # linear layers on three maps, and a few kernels
+BASELINES = 4  # linear layers on three maps, and a few kernels
 # With stride 2: 346 parameters, but the fewest multiply-adds.
 SPACES = {
     "few": "net = conv3x3({4, 8, 12}) gap linear(10);",
@@ -249,7 +249,7 @@ def test_too_few_trials_are_doubled_by_a_command_that_goes_on_with_the_same_stud
     given = (*SEARCH, "--trials", "2", "--trial-time", "90s", "--target", "97", "--time", "1h")
     document = document_of(capsys, *given)
 
-    assert (document["reached"], document["winner"], document["trained"]) == (False, None, 2 + FLOOR)
+    assert (document["reached"], document["winner"], document["trained"]) == (False, None, 2 + BASELINES)
     nearest, words = document["nearest_miss"], document["last_words"]
     assert (nearest["errors"], nearest["allowed"], nearest["runs"]) == (310, 300, 1)
     plan = planned(capsys, words["command"])
@@ -308,7 +308,7 @@ def test_runs_that_ran_out_of_memory_are_not_counted_as_trained(trainer: Trainer
     document = document_of(capsys, *SEARCH, "--trials", "2", "--trial-memory", "64")
 
     assert (document["trained"], document["last_words"]["why"]) == (0, "trials")
-    assert f"{2 + FLOOR} runs ran out of memory" in document["last_words"]["sentences"][0]
+    assert f"{2 + BASELINES} runs ran out of memory" in document["last_words"]["sentences"][0]
 
 
 def test_a_verified_winner_is_exit_code_0(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

@@ -15,7 +15,7 @@ from harness.searching.forecast import Outlook, Predictions, quote
 from harness.searching.probes import curve_of
 from harness.searching.surrogate.model import NO_PAST
 from harness.searching.time_budget import Pace, TimeLeft
-from harness.studies.candidate import FLOOR, Candidate
+from harness.studies.candidate import BASELINE, Candidate
 from harness.studies.config import open_study
 from harness.studies.events import Quoted
 from harness.studies.log import StudyLog
@@ -107,9 +107,9 @@ def test_harder_data_take_more_parameters_or_are_out_of_reach():
 
 
 def test_a_network_of_the_floor_that_reaches_is_an_answer():
-    floor = trained(9, 3, 50, FLOOR)
-    low, middle, high = quoted(*LADDER, floor).parameters
-    assert middle == floor.proposal.parameters
+    baseline = trained(9, 3, 50, BASELINE)
+    low, middle, high = quoted(*LADDER, baseline).parameters
+    assert middle == baseline.proposal.parameters
     assert low is not None
     assert high is not None
     assert low < middle < high

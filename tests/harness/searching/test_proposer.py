@@ -22,7 +22,7 @@ from harness.searching.surrogate import model
 from harness.searching.surrogate.features import row_of
 from harness.searching.surrogate.model import Observation, Past
 from harness.searching.time_budget import Pace, TimeLeft, pace_of, work
-from harness.studies.candidate import FLOOR, TYPICAL_RATIO, Candidate
+from harness.studies.candidate import BASELINE, TYPICAL_RATIO, Candidate
 from harness.studies.events import Rejected, Repeated
 from harness.training.result import Status
 from search_spaces.catalog import space
@@ -403,9 +403,9 @@ def test_a_pruned_run_teaches_a_guess_and_a_failed_one_nothing():
 
 def test_kernels_of_the_floor_teach_and_linear_layers_do_not():
     small = network(0, 20, 90)
-    small.proposal = replace(small.proposal, origin=FLOOR)
+    small.proposal = replace(small.proposal, origin=BASELINE)
     linear = network(1, 20, 90)
-    linear.proposal = replace(linear.proposal, origin=FLOOR, architecture=parse_network("linear(10)"))
+    linear.proposal = replace(linear.proposal, origin=BASELINE, architecture=parse_network("linear(10)"))
 
     observations = finder_of(small, linear, past=())._observations()
 
