@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from harness.searching.acquisition import UNLIKELY, Aim, Forecast, Option, ScoredOption, form_calibration
+from harness.searching.acquisition import UNLIKELY, Aim, Forecast, NetworkOption, ScoredOption, form_calibration
 from harness.searching.optuna_sampler import SURROGATE
 from harness.searching.surrogate.features import row_of
 from harness.searching.surrogate.model import IMAGES, OPEN, PRIOR_ERRORS, SETTLED, Observation, Past, Surrogate
@@ -100,7 +100,7 @@ class _Optimization:
     worths: list[float] = field(default_factory=list)
     parent_hashes: set[str] = field(default_factory=set)
 
-    def next_parents(self, options: Sequence[Option]) -> list[Draw]:
+    def next_parents(self, options: Sequence[NetworkOption]) -> list[Draw]:
         """Add the networks of a round, and return the networks to mutate next; see ``Finder.climb``."""
         self.forecast = self.forecast.with_others(self.aim.forecast(options))
         choices = self.aim.ranked(self.forecast).choices
@@ -117,7 +117,7 @@ class _Optimization:
 
 
 @functools.lru_cache(maxsize=8)
-def _listed(text: str, task: Task, objective: Objective) -> tuple[tuple[Option, float], ...]:
+def _listed(text: str, task: Task, objective: Objective) -> tuple[tuple[NetworkOption, float], ...]:
     """Return all feasible networks of a space, each with the probability of a uniform draw."""
     space = parse_space(text, task=task)
     options = []
@@ -126,7 +126,7 @@ def _listed(text: str, task: Task, objective: Objective) -> tuple[tuple[Option, 
         if feasibility.accepted:
             # A single division by the product may round differently and change the draws of a given seed.
             probability = functools.reduce(operator.truediv, (each.size for each in network.decisions), 1.0)
-            options.append((Option.of(network, feasibility, objective), probability))
+            options.append((NetworkOption.of(network, feasibility, objective), probability))
     return tuple(options)
 
 
@@ -162,7 +162,7 @@ class Finder:
         config: StudyConfig,
         inquiry: Inquiry,
         past: Past,
-        best_options: Sequence[Option] = (),
+        best_options: Sequence[NetworkOption] = (),
     ) -> None:
         """Initialize the generator; ``best_options`` are the best networks of the inquiry before."""
         self.space = space
@@ -189,7 +189,7 @@ class Finder:
         is_small = space.configurations <= _MOST_LISTED
         self.listed_options = _listed(space.text, space.task, self.objective) if is_small else None
 
-    def option_or_refusal(self, network: Draw, feasibility: Feasibility | None = None) -> Option | Feasibility:
+    def option_or_refusal(self, network: Draw, feasibility: Feasibility | None = None) -> NetworkOption | Feasibility:
         """Return the option of a draw if it is feasible and fits the time left, else the feasibility with the reason.
 
         Args:
@@ -199,7 +199,7 @@ class Finder:
         feasibility = feasibility or judge(self.space, network.architecture, self.max_cost, self.objective)
         if not feasibility.accepted:
             return feasibility
-        option = Option.of(network, feasibility, self.objective)
+        option = NetworkOption.of(network, feasibility, self.objective)
         has_time = option.fits(min(self.config.all_lengths), self.time_left)
         return option if has_time else Feasibility(feasibility.analysis, NO_TIME)
 
@@ -214,7 +214,7 @@ class Finder:
         if self.nearest_draw is None or feasibility.nearness > self.nearest_draw.nearness:
             self.nearest_draw = feasibility
 
-    def draw_options(self, rng: random.Random, draws: int = DRAWS) -> Iterator[Option]:
+    def draw_options(self, rng: random.Random, draws: int = DRAWS) -> Iterator[NetworkOption]:
         """Yield new feasible networks from at most ``draws`` uniform draws.
 
         For an enumerated space, the iterator is infinite, with repetitions, unless the space has no new network.
@@ -328,10 +328,10 @@ class Finder:
         self.best_options = [each.option for each in choices[:_KEPT]]
         return aim.one_by_one(choices, self._choices_at_once(choices))
 
-    def _beginning(self, rng: random.Random) -> list[Option]:
+    def _beginning(self, rng: random.Random) -> list[NetworkOption]:
         """Return the initial networks of an optimization: the best of the optimization before, and random draws."""
         outcomes = [self.option_or_refusal(each.draw) for each in self.best_options]
-        earlier_options = [each for each in outcomes if isinstance(each, Option)]
+        earlier_options = [each for each in outcomes if isinstance(each, NetworkOption)]
         attempts = _FURTHER_ATTEMPTS if earlier_options else _MOST_AIM_ATTEMPTS
         draws = list(itertools.islice(self.draw_options(rng, attempts), _AIM_DRAWS))
         # If feasible draws are rare, a single network suffices, as mutations of it are more often feasible.
@@ -349,7 +349,10 @@ class Finder:
         return max(count, min(_MOST_AT_ONCE, while_looking))
 
     def climb(
-        self, options: Sequence[Option], next_parents: Callable[[Sequence[Option]], Sequence[Draw]], rng: random.Random
+        self,
+        options: Sequence[NetworkOption],
+        next_parents: Callable[[Sequence[NetworkOption]], Sequence[Draw]],
+        rng: random.Random,
     ) -> None:
         """Mutate networks in rounds.
 
@@ -373,9 +376,9 @@ class Finder:
         proposals = {each.proposal.hash: each.proposal for each in (*passed[:_PARENTS], *candidates[-_PARENTS:])}
         return [Draw(each.architecture, each.decisions) for each in proposals.values()]
 
-    def _children(self, parents: Sequence[Draw], hashes: Set[str], rng: random.Random) -> dict[str, Option]:
+    def _children(self, parents: Sequence[Draw], hashes: Set[str], rng: random.Random) -> dict[str, NetworkOption]:
         """Return feasible mutations of the parents by hash, except for the networks in ``hashes``."""
-        children: dict[str, Option] = {}
+        children: dict[str, NetworkOption] = {}
         for parent in parents:
             for number in range(_CHILDREN):
                 # Mutate one and two decisions in turn.

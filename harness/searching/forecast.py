@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.searching.acquisition import Option
+from harness.searching.acquisition import NetworkOption
 from harness.searching.finder import Finder
 from harness.searching.surrogate.model import IMAGES
 from harness.searching.time_budget import verifying
@@ -110,13 +110,13 @@ class Outlook:
         self.finder = finder
         self.aim = finder.aim()
         self.needed = self.aim.needed
-        self.pairs: list[tuple[Option, int]] = []
+        self.pairs: list[tuple[NetworkOption, int]] = []
         self.predictions = self._predictions([])
         # All networks of a small space are listed.
         self._rounds_left = _ROUNDS if finder.listed_options is None else 0
         finder.climb(_options(finder, rng), self._next_parents, rng)
 
-    def _next_parents(self, options: Sequence[Option]) -> list[Draw]:
+    def _next_parents(self, options: Sequence[NetworkOption]) -> list[Draw]:
         """Predict the errors of further networks, and return the smallest networks of each quantile."""
         pairs = list(itertools.product(options, self.aim.lengths))
         self.pairs += pairs
@@ -127,7 +127,7 @@ class Outlook:
         parents = {option.hash: option for quantile in QUANTILES for option in self._parents(quantile)}
         return [option.draw for option in parents.values()]
 
-    def pair(self, quantile: float) -> tuple[Option, int] | None:
+    def pair(self, quantile: float) -> tuple[NetworkOption, int] | None:
         """Return the smallest network with at least this chance, and the training length; None if there is none."""
         at = self.predictions.smallest(self.needed, quantile)
         return None if at is None else self.pairs[at]
@@ -144,11 +144,11 @@ class Outlook:
         pairs = [self.pairs[at] for at in np.flatnonzero(able)]
         return min([mean_seconds, *(option.seconds(epochs, self.finder.time_left) for option, epochs in pairs)])
 
-    def _predictions(self, pairs: Sequence[tuple[Option, int]]) -> Predictions:
+    def _predictions(self, pairs: Sequence[tuple[NetworkOption, int]]) -> Predictions:
         means, _, spread = self.aim.predictions(pairs)
         return Predictions(np.array([option.analysis.parameters for option, _ in pairs]), means, spread)
 
-    def _parents(self, quantile: float) -> list[Option]:
+    def _parents(self, quantile: float) -> list[NetworkOption]:
         """Return the smallest networks with at least this chance, otherwise the networks with the highest chances."""
         chances = self.predictions.chances(self.needed)
         able = np.flatnonzero(chances >= quantile)
@@ -218,7 +218,7 @@ def _widened(sizes: list[int | None]) -> tuple[int | None, int | None, int | Non
     return round(middle * math.exp(-below)), middle, None if above is None else round(middle * math.exp(above))
 
 
-def _options(finder: Finder, rng: random.Random) -> list[Option]:
+def _options(finder: Finder, rng: random.Random) -> list[NetworkOption]:
     """Return the trained networks and many draws, or all networks of a small space."""
     if finder.listed_options is not None:
         return [option for option, _ in finder.listed_options if option.cost <= finder.max_cost]
@@ -226,7 +226,7 @@ def _options(finder: Finder, rng: random.Random) -> list[Option]:
         candidate.proposal for candidate in finder.candidates.values() if candidate.proposal.origin != BASELINE
     ]
     outcomes = [finder.option_or_refusal(Draw(each.architecture, each.decisions)) for each in proposals]
-    trained = [outcome for outcome in outcomes if isinstance(outcome, Option)]
+    trained = [outcome for outcome in outcomes if isinstance(outcome, NetworkOption)]
     options = itertools.chain(trained, finder.draw_options(rng, _DRAWS))
     return list({option.hash: option for option in options}.values())
 

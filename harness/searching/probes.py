@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from harness.searching.acquisition import Option
+from harness.searching.acquisition import NetworkOption
 from harness.searching.baselines import baseline_epochs, baseline_networks, best_linear
 from harness.searching.finder import Finder, Inquiry
 from harness.searching.forecast import QUANTILES, Outlook, quote
@@ -187,14 +187,14 @@ class _Probes:
         for network in self.proposer.baselines:
             finder = self.finder(_SHARE_OF_TIME * self.left)
             option = finder.option_or_refusal(network)
-            if isinstance(option, Option):
+            if isinstance(option, NetworkOption):
                 yield self._propose(
                     option, baseline_epochs(option.work, lengths, finder.time_left, option.form), BASELINE
                 )
         for network in self.proposer.ladder:
             finder = self.finder(_SHARE_OF_TIME * self.left)
             option = finder.option_or_refusal(network)
-            if isinstance(option, Option) and option.hash not in finder.trials_by_hash:
+            if isinstance(option, NetworkOption) and option.hash not in finder.trials_by_hash:
                 yield self._propose(option, min(lengths), "ladder")
 
     def jobs_of_quantiles(self) -> Iterable[Job]:
@@ -208,11 +208,11 @@ class _Probes:
             for option, epochs in pairs:
                 yield self._propose(option, epochs, "aim")
 
-    def _untrained_pairs(self) -> list[tuple[Option, int]]:
+    def _untrained_pairs(self) -> list[tuple[NetworkOption, int]]:
         """Return the networks behind the two lower quantiles that fit the time and were not proposed before."""
         finder = self.finder(_SHARE_OF_TIME * self.left)
         outlook = Outlook(finder)
-        pairs = list[tuple[Option, int]]()
+        pairs = list[tuple[NetworkOption, int]]()
         for quantile in QUANTILES[:2]:
             pair = outlook.pair(quantile)
             if pair is None or pair in pairs:
@@ -222,7 +222,7 @@ class _Probes:
                 pairs.append(pair)
         return pairs
 
-    def _propose(self, option: Option, epochs: int, origin: str) -> Job:
+    def _propose(self, option: NetworkOption, epochs: int, origin: str) -> Job:
         """Add a network to the candidates and return the job of its run, without rungs."""
         proposal = option.proposal(len(self.search.state.candidates), origin, epochs)
         self.search.add(proposal)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from harness.searching.acquisition import Option, ScoredOption
+from harness.searching.acquisition import NetworkOption, ScoredOption
 from harness.searching.baselines import baseline_epochs
 from harness.searching.finder import DRAWS, Finder, Inquiry
 from harness.searching.optuna_sampler import SURROGATE, SamplerStudy, Trial
@@ -136,7 +136,7 @@ class Proposer:
         self._ahead: list[ScoredOption] = []
         self._ahead_max_cost = 0
         # Best networks of the latest ranking; the next ranking starts from these.
-        self._best_options: Sequence[Option] = ()
+        self._best_options: Sequence[NetworkOption] = ()
 
     def finder(self, inquiry: Inquiry) -> Finder:
         """Return a generator of candidates that starts from the best networks of the latest ranking."""
@@ -212,7 +212,7 @@ class Proposer:
             if network.architecture.hash in finder.trials_by_hash:
                 continue
             outcome = finder.option_or_refusal(network)
-            if isinstance(outcome, Option):
+            if isinstance(outcome, NetworkOption):
                 return self._registered(finder, outcome, origin)
             finder.note_refused_proposal(network, outcome, origin)
         return None
@@ -241,7 +241,7 @@ class Proposer:
         for attempt in range(ASKS):
             trial, network = self.sampler_study.ask(limited_space, finder.trials_by_hash)
             outcome = finder.option_or_refusal(network)
-            if isinstance(outcome, Option):
+            if isinstance(outcome, NetworkOption):
                 if outcome.hash not in finder.trials_by_hash:
                     return self._registered(finder, outcome, self.config.sampler, trial=trial)
                 candidate = finder.candidates[finder.trials_by_hash[outcome.hash]]
@@ -261,7 +261,7 @@ class Proposer:
     def _registered(
         self,
         finder: Finder,
-        option: Option,
+        option: NetworkOption,
         origin: str,
         choice: ScoredOption | None = None,
         trial: Trial | None = None,

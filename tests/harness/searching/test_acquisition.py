@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.searching.acquisition import Aim, Option, ScoredOption, _expected_falls, form_calibration
+from harness.searching.acquisition import Aim, NetworkOption, ScoredOption, _expected_falls, form_calibration
 from harness.searching.surrogate.features import row_of, training_row
 from harness.searching.surrogate.model import Observation, Surrogate
 from harness.searching.time_budget import Pace, TimeLeft
@@ -35,9 +35,9 @@ ROOM = TimeLeft(images=5_000, pace=Pace(0.0, 2e-10), workers=2)
 LEAST_CHANCE, UNLIKELY = 0.03, 0.2
 
 
-def options(metric: Metric = Metric.PARAMETERS) -> list[Option]:
+def options(metric: Metric = Metric.PARAMETERS) -> list[NetworkOption]:
     """Return the networks, smallest first."""
-    return [Option.of(found, judge(SPACE, found.architecture), metric) for found in enumerate_draws(SPACE)]
+    return [NetworkOption.of(found, judge(SPACE, found.architecture), metric) for found in enumerate_draws(SPACE)]
 
 
 def aim(errors: Sequence[float] = (400, 200, 100, 50, 25), **changes: Any) -> Aim:
@@ -60,7 +60,7 @@ def aim(errors: Sequence[float] = (400, 200, 100, 50, 25), **changes: Any) -> Ai
     return replace(plain, **changes)
 
 
-def choices_of(question: Aim, networks: Sequence[Option]) -> list[ScoredOption]:
+def choices_of(question: Aim, networks: Sequence[NetworkOption]) -> list[ScoredOption]:
     """Return the networks as the aim ranks them."""
     return question.ranked(question.forecast(networks)).choices
 

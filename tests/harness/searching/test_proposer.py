@@ -14,7 +14,7 @@ import pytest
 
 from harness.searching import finder as finder_module
 from harness.searching import proposer
-from harness.searching.acquisition import LEAST_CHANCE, Aim, Forecast, Option, ScoredOption
+from harness.searching.acquisition import LEAST_CHANCE, Aim, Forecast, NetworkOption, ScoredOption
 from harness.searching.finder import Finder, Inquiry
 from harness.searching.optuna_sampler import SamplerStudy
 from harness.searching.proposer import ALL_ON, InquiryAnswer, Proposer, Switches, _size_ladder, _violation
@@ -320,13 +320,13 @@ def finder_of(
 
 
 def test_the_best_of_the_draws_and_of_their_neighbours_is_taken(monkeypatch: pytest.MonkeyPatch):
-    asked, seen, forecast = finder_of(of=space("card"), budget=4_000), list[list[Option]](), Aim.forecast
+    asked, seen, forecast = finder_of(of=space("card"), budget=4_000), list[list[NetworkOption]](), Aim.forecast
 
-    def spy(aim: Aim, options: Iterable[Option]) -> Forecast:
+    def spy(aim: Aim, options: Iterable[NetworkOption]) -> Forecast:
         seen.append(list(options))
         return forecast(aim, seen[-1])
 
-    def highest_worth(networks: Sequence[Option]) -> float:
+    def highest_worth(networks: Sequence[NetworkOption]) -> float:
         return max(choice.worth for choice in asked.aim().ranked(forecast(asked.aim(), networks)).choices)
 
     monkeypatch.setattr(Aim, "forecast", spy)
@@ -346,9 +346,9 @@ def test_a_look_begins_with_the_best_of_the_look_before(monkeypatch: pytest.Monk
     (best, *_) = first.choose_by_surrogate(random.Random(0))
     second = finder_of(of=space("card"), budget=4_000)
     second.best_options = first.best_options
-    beginnings, forecast = list[list[Option]](), Aim.forecast
+    beginnings, forecast = list[list[NetworkOption]](), Aim.forecast
 
-    def spy(aim: Aim, options: Iterable[Option]) -> Forecast:
+    def spy(aim: Aim, options: Iterable[NetworkOption]) -> Forecast:
         beginnings.append(list(options))
         return forecast(aim, beginnings[-1])
 
