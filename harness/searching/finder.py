@@ -12,7 +12,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from harness.searching.acquisition import UNLIKELY, Aim, Forecast, NetworkOption, ScoredOption, form_calibration
+from harness.searching.acquisition import (
+    UNLIKELY,
+    AcquisitionFunction,
+    Forecast,
+    NetworkOption,
+    ScoredOption,
+    form_calibration,
+)
 from harness.searching.optuna_sampler import SURROGATE
 from harness.searching.surrogate.features import row_of
 from harness.searching.surrogate.model import IMAGES, OPEN, PRIOR_ERRORS, SETTLED, Observation, Past, Surrogate
@@ -41,8 +48,8 @@ from search_spaces.space_errors import DrawError
 
 _MOST_LISTED = 5_000  # configurations, smaller spaces are enumerated; takes at most a second
 DRAWS = 20_000  # random draws after which a space counts as exhausted; takes some seconds
-_AIM_DRAWS = 600  # feasible draws that are ranked (diary 82)
-_MOST_AIM_ATTEMPTS = 1600  # draws attempted for these, including infeasible and known networks
+_SURROGATE_DRAWS = 600  # feasible draws that are ranked (diary 82)
+_MOST_SURROGATE_ATTEMPTS = 1600  # draws attempted for these, including infeasible and known networks
 _KEPT = 200  # best networks of an optimization of the acquisition function that initialize the next optimization
 _FURTHER_ATTEMPTS = 200  # draws attempted in addition to these networks
 _PARENTS = 24  # networks mutated per round: the best by the acquisition value that have not been mutated yet
@@ -85,7 +92,7 @@ class _Optimization:
     """Climb to the networks with the best acquisition values.
 
     Attributes:
-        aim: Acquisition function.
+        acquisition: Acquisition function.
         further_parents: Networks to mutate in the first round, in addition to the best.
         patience: Rounds without a rise after which the climb ends.
         forecast: Forecast of all networks so far.
@@ -93,7 +100,7 @@ class _Optimization:
         parent_hashes: Networks that were mutated as the best.
     """
 
-    aim: Aim
+    acquisition: AcquisitionFunction
     further_parents: Sequence[Draw]
     patience: int
     forecast: Forecast
@@ -102,12 +109,12 @@ class _Optimization:
 
     def next_parents(self, options: Sequence[NetworkOption]) -> list[Draw]:
         """Add the networks of a round, and return the networks to mutate next; see ``Finder.climb``."""
-        self.forecast = self.forecast.with_others(self.aim.forecast(options))
-        choices = self.aim.ranked(self.forecast).choices
+        self.forecast = self.forecast.with_others(self.acquisition.forecast(options))
+        choices = self.acquisition.ranked(self.forecast).choices
         is_beginning = not self.worths
         self.worths.append(0.0 if is_beginning or not choices else choices[0].worth)
         has_risen = len(self.worths) <= self.patience or self.worths[-1] > (1 + _RISE) * self.worths[-1 - self.patience]
-        if len(self.worths) > _MOST_ROUNDS or not has_risen or self.aim.time_left.is_over():
+        if len(self.worths) > _MOST_ROUNDS or not has_risen or self.acquisition.time_left.is_over():
             return []
         best = [each.option for each in choices if each.option.hash not in self.parent_hashes][:_PARENTS]
         self.parent_hashes |= {option.hash for option in best}
@@ -240,7 +247,7 @@ class Finder:
             elif option.hash not in self.trials_by_hash:
                 yield option
 
-    def aim(self) -> Aim:
+    def acquisition(self) -> AcquisitionFunction:
         """Return the acquisition function of this inquiry, with a surrogate fitted to all observations."""
         config = self.config
         allowed = (100 - config.threshold_pct) * 100
@@ -251,7 +258,7 @@ class Finder:
         else:
             belief = _PRIOR_ERROR_FACTOR * max(1.0, allowed)
             model = Surrogate(self._observations(), belief, OPEN, self.past.transfer)
-        return Aim(
+        return AcquisitionFunction(
             model=model,
             recipe=config.recipe,
             lengths=config.all_lengths,
@@ -307,33 +314,33 @@ class Finder:
         the choices before it into account. Sets ``option_count``, ``best_options``, ``doubts`` and
         ``time_would_help``.
         """
-        aim = self.aim()
+        acquisition = self.acquisition()
         if self.listed_options is not None:
             options = [each for each, _ in self.listed_options if each.cost <= self.max_cost]
-            forecast = aim.forecast(options)
+            forecast = acquisition.forecast(options)
         else:
             beginning = self._beginning(rng)
             patience = _FURTHER_PATIENCE if self.best_options else _PATIENCE
-            optimization = _Optimization(aim, self._proposed_parents(), patience, Forecast.empty())
+            optimization = _Optimization(acquisition, self._proposed_parents(), patience, Forecast.empty())
             self.climb(beginning, optimization.next_parents, rng)
             forecast = optimization.forecast
             options = [option for option, _ in forecast.pairs]
-        choices, self.doubts = aim.ranked(forecast)
+        choices, self.doubts = acquisition.ranked(forecast)
         self.option_count = len({option.hash for option, _ in forecast.pairs})
         if not choices:
             # Without limits, trainings of any duration fit, and ``LEAST_CHANCE`` is enough instead of ``UNLIKELY``.
-            endless = replace(aim, time_left=replace(aim.time_left, seconds=None, spare=math.inf))
+            endless = replace(acquisition, time_left=replace(acquisition.time_left, seconds=None, spare=math.inf))
             ranking = endless.ranked(endless.forecast(options))
             self.time_would_help = bool(ranking.choices) and not ranking.is_doubted
         self.best_options = [each.option for each in choices[:_KEPT]]
-        return aim.one_by_one(choices, self._choices_at_once(choices))
+        return acquisition.one_by_one(choices, self._choices_at_once(choices))
 
     def _beginning(self, rng: random.Random) -> list[NetworkOption]:
         """Return the initial networks of an optimization: the best of the optimization before, and random draws."""
         outcomes = [self.option_or_refusal(each.draw) for each in self.best_options]
         earlier_options = [each for each in outcomes if isinstance(each, NetworkOption)]
-        attempts = _FURTHER_ATTEMPTS if earlier_options else _MOST_AIM_ATTEMPTS
-        draws = list(itertools.islice(self.draw_options(rng, attempts), _AIM_DRAWS))
+        attempts = _FURTHER_ATTEMPTS if earlier_options else _MOST_SURROGATE_ATTEMPTS
+        draws = list(itertools.islice(self.draw_options(rng, attempts), _SURROGATE_DRAWS))
         # If feasible draws are rare, a single network suffices, as mutations of it are more often feasible.
         options = [*earlier_options, *draws] or list(itertools.islice(self.draw_options(rng), 1))
         return list({each.hash: each for each in options}.values())

@@ -98,7 +98,7 @@ class Outlook:
 
     Attributes:
         finder: Source of networks.
-        aim: Acquisition function with the fitted surrogate model.
+        acquisition: Acquisition function with the fitted surrogate model.
         pairs: Networks with training lengths, in the order of ``predictions``.
         predictions: Predictions for ``pairs``.
         needed: Highest errors of 10,000 images for a confirmation.
@@ -108,8 +108,8 @@ class Outlook:
         """Predict the errors of the networks; ``seed`` is the seed of draws and mutations."""
         rng = random.Random(seed)
         self.finder = finder
-        self.aim = finder.aim()
-        self.needed = self.aim.needed
+        self.acquisition = finder.acquisition()
+        self.needed = self.acquisition.needed
         self.pairs: list[tuple[NetworkOption, int]] = []
         self.predictions = self._predictions([])
         # All networks of a small space are listed.
@@ -118,7 +118,7 @@ class Outlook:
 
     def _next_parents(self, options: Sequence[NetworkOption]) -> list[Draw]:
         """Predict the errors of further networks, and return the smallest networks of each quantile."""
-        pairs = list(itertools.product(options, self.aim.lengths))
+        pairs = list(itertools.product(options, self.acquisition.lengths))
         self.pairs += pairs
         self.predictions = self.predictions.with_others(self._predictions(pairs))
         if not self._rounds_left:
@@ -145,7 +145,7 @@ class Outlook:
         return min([mean_seconds, *(option.seconds(epochs, self.finder.time_left) for option, epochs in pairs)])
 
     def _predictions(self, pairs: Sequence[tuple[NetworkOption, int]]) -> Predictions:
-        means, _, spread = self.aim.predictions(pairs)
+        means, _, spread = self.acquisition.predictions(pairs)
         return Predictions(np.array([option.analysis.parameters for option, _ in pairs]), means, spread)
 
     def _parents(self, quantile: float) -> list[NetworkOption]:
@@ -154,7 +154,9 @@ class Outlook:
         able = np.flatnonzero(chances >= quantile)
         order = sorted(able.tolist(), key=lambda at: self.predictions.sizes[at])
         order = order or np.argsort(-chances).tolist()
-        parents = {self.pairs[at][0].hash: self.pairs[at][0] for at in order[: _PARENTS * len(self.aim.lengths)]}
+        parents = {
+            self.pairs[at][0].hash: self.pairs[at][0] for at in order[: _PARENTS * len(self.acquisition.lengths)]
+        }
         return list(parents.values())[:_PARENTS]
 
 

@@ -32,7 +32,7 @@ _LADDER_DRAWS = 300
 # Consecutive rejected or known proposals of the sampler before a uniform draw replaces the proposal.
 ASKS = 40
 # If the user requested a sampler, trials divisible by this number are the surrogate model's.
-_AIM_EVERY = 2
+_SURROGATE_EVERY = 2
 # Rejections per proposal that are reported to the sampler; more would slow the sampler down.
 _LESSONS = 10
 
@@ -44,7 +44,7 @@ class Switches:
     # After the baselines, propose networks of evenly spread sizes.
     ladder: bool = True
     # Then let the surrogate model propose; every second network if the user requested a sampler.
-    aim: bool = True
+    surrogate: bool = True
     # Propose only networks that cost less than the incumbent.
     falling_budget: bool = True
     # Confirm a network on fresh seeds; if False, the first run suffices.
@@ -146,11 +146,11 @@ class Proposer:
         """Return the next network to train."""
         finder = self.finder(inquiry)
         proposal = self._first_of(self.baselines, BASELINE, finder) or self._first_of(self.ladder, "ladder", finder)
-        if proposal is None and self.switches.aim and self._is_aimed(finder.trial):
-            proposal = self._aim(finder)
-        is_refusal_final = self.switches.aim and self.config.sampler == SURROGATE
+        if proposal is None and self.switches.surrogate and self._is_for_surrogate(finder.trial):
+            proposal = self._propose_by_surrogate(finder)
+        is_refusal_final = self.switches.surrogate and self.config.sampler == SURROGATE
         if proposal is None and not is_refusal_final:
-            proposal = self._ask(finder)
+            proposal = self._propose_by_sampler(finder)
         if proposal is not None:
             return InquiryAnswer(proposal, tuple(finder.refused_proposals), unproposed_counts=finder.refused_draws)
         why, lacks_time = finder.why_nothing()
@@ -174,8 +174,8 @@ class Proposer:
         for event in events:
             match event:
                 case Proposal():
-                    # ``_aim`` and ``_ask`` use a seed for each random generator; later seeds depend on their number.
-                    if event.origin not in ("ladder", BASELINE) and self._is_aimed(event.trial):
+                    # ``_propose_by_surrogate`` and ``_propose_by_sampler`` use a seed for each random generator; later seeds depend on their number.
+                    if event.origin not in ("ladder", BASELINE) and self._is_for_surrogate(event.trial):
                         self.sampler_study.next_seed()
                     if event.origin == "draw":
                         self.sampler_study.next_seed()
@@ -197,9 +197,9 @@ class Proposer:
         self.ladder = [network for network in self.ladder if network.architecture.hash not in taken]
         self.baselines = [network for network in self.baselines if network.architecture.hash not in taken]
 
-    def _is_aimed(self, trial: int) -> bool:
+    def _is_for_surrogate(self, trial: int) -> bool:
         """Whether the surrogate model proposes the network of this trial, apart from baselines and ladder."""
-        return self.config.sampler == SURROGATE or trial % _AIM_EVERY == 0
+        return self.config.sampler == SURROGATE or trial % _SURROGATE_EVERY == 0
 
     def tell(self, candidate: Candidate) -> None:
         """Report the result of a proposal to the sampler."""
@@ -217,7 +217,7 @@ class Proposer:
             finder.note_refused_proposal(network, outcome, origin)
         return None
 
-    def _aim(self, finder: Finder) -> Proposal | None:
+    def _propose_by_surrogate(self, finder: Finder) -> Proposal | None:
         # Consume a generator even for a choice made in advance, so that ``restore`` can count the questions.
         rng = self.sampler_study.generator()
         if self._ahead_max_cost != finder.max_cost:
@@ -235,7 +235,7 @@ class Proposer:
         self._ahead_max_cost = finder.max_cost
         return self._registered(finder, choices[0].option, "doubt" if finder.doubts else "aim", choices[0])
 
-    def _ask(self, finder: Finder) -> Proposal | None:
+    def _propose_by_sampler(self, finder: Finder) -> Proposal | None:
         """Return the sampler's proposal, or a uniform draw if the sampler proposes no new feasible network."""
         limited_space = finder.limited_space
         for attempt in range(ASKS):
@@ -272,8 +272,8 @@ class Proposer:
             epochs = baseline_epochs(option.work, lengths, finder.time_left, option.form)
         elif choice is None and len(lengths) > 1:
             # Train for the number of epochs with the highest acquisition value.
-            aim = finder.aim()
-            choice = next(iter(aim.ranked(aim.forecast([option])).choices), None)
+            acquisition = finder.acquisition()
+            choice = next(iter(acquisition.ranked(acquisition.forecast([option])).choices), None)
         self.running[finder.trial] = trial or self.sampler_study.start_fixed_trial(option.draw.decisions)
         if choice is None:
             return option.proposal(finder.trial, origin, epochs)

@@ -14,7 +14,7 @@ import pytest
 
 from harness.searching import finder as finder_module
 from harness.searching import proposer
-from harness.searching.acquisition import LEAST_CHANCE, Aim, Forecast, NetworkOption, ScoredOption
+from harness.searching.acquisition import LEAST_CHANCE, AcquisitionFunction, Forecast, NetworkOption, ScoredOption
 from harness.searching.finder import Finder, Inquiry
 from harness.searching.optuna_sampler import SamplerStudy
 from harness.searching.proposer import ALL_ON, InquiryAnswer, Proposer, Switches, _size_ladder, _violation
@@ -39,7 +39,7 @@ WIDE = "width = 1..100; net = conv3x3(width) gap linear(10);"  # 10 + 19 a chann
 ROOM = TimeLeft(images=50_000, pace=pace_of("native", "cpu"))
 MANY = replace(ROOM, workers=40)
 TRAINING = (searches.RECIPE.batch_size, searches.RECIPE.augmented_share)
-NO_LADDER, ASKING = Switches(ladder=False), Switches(ladder=False, aim=False)
+NO_LADDER, ASKING = Switches(ladder=False), Switches(ladder=False, surrogate=False)
 
 
 def one_convolution(channels: int) -> Any:
@@ -57,7 +57,7 @@ LARGER_IS_BETTER = tuple(
 @pytest.fixture(autouse=True)
 def few_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tenth of the draws and changes that a search looks at; whatever it looks at, it must choose the best of it."""
-    for name, number in {"_AIM_DRAWS": 60, "_MOST_AIM_ATTEMPTS": 160, "_PARENTS": 3}.items():
+    for name, number in {"_SURROGATE_DRAWS": 60, "_MOST_SURROGATE_ATTEMPTS": 160, "_PARENTS": 3}.items():
         monkeypatch.setattr(finder_module, name, number)
     # The few trainings of these tests are known as surely as the many of a prior.
     monkeypatch.setattr(model, "_SETTLED_OBSERVATIONS", 1)
@@ -210,7 +210,9 @@ def test_every_second_network_is_the_model_s_with_a_sampler_that_was_asked_for()
 
 @pytest.mark.parametrize("origin", ["ladder", "aim", "random", "draw"])
 def test_every_network_is_trained_for_one_of_the_lengths(origin: str, monkeypatch: pytest.MonkeyPatch):
-    drawer = new(sampler="random", lengths=(5, 10), switches=Switches(ladder=origin == "ladder", aim=origin == "aim"))
+    drawer = new(
+        sampler="random", lengths=(5, 10), switches=Switches(ladder=origin == "ladder", surrogate=origin == "aim")
+    )
     monkeypatch.setattr(proposer, "ASKS", 0 if origin == "draw" else 40)
 
     proposal = proposed(drawer).proposal
@@ -228,7 +230,7 @@ def time_for(channels: int, epochs: int) -> TimeLeft:
 
 @pytest.mark.parametrize("ladder", [True, False])
 def test_networks_and_lengths_that_take_too_long_are_rejected_for_their_multiply_adds(ladder: bool):
-    switches = Switches(ladder=ladder, aim=False)
+    switches = Switches(ladder=ladder, surrogate=False)
     proposals = proposed(new(WIDE, switches, sampler="random"), time_left=time_for(5, 8))
     only = new("net = conv3x3(12) gap linear(10);", switches, sampler="random", lengths=(5, 10))
     short = proposed(only, time_left=time_for(12, 5))
@@ -320,16 +322,22 @@ def finder_of(
 
 
 def test_the_best_of_the_draws_and_of_their_neighbours_is_taken(monkeypatch: pytest.MonkeyPatch):
-    asked, seen, forecast = finder_of(of=space("card"), budget=4_000), list[list[NetworkOption]](), Aim.forecast
+    asked, seen, forecast = (
+        finder_of(of=space("card"), budget=4_000),
+        list[list[NetworkOption]](),
+        AcquisitionFunction.forecast,
+    )
 
-    def spy(aim: Aim, options: Iterable[NetworkOption]) -> Forecast:
+    def spy(acquisition: AcquisitionFunction, options: Iterable[NetworkOption]) -> Forecast:
         seen.append(list(options))
-        return forecast(aim, seen[-1])
+        return forecast(acquisition, seen[-1])
 
     def highest_worth(networks: Sequence[NetworkOption]) -> float:
-        return max(choice.worth for choice in asked.aim().ranked(forecast(asked.aim(), networks)).choices)
+        return max(
+            choice.worth for choice in asked.acquisition().ranked(forecast(asked.acquisition(), networks)).choices
+        )
 
-    monkeypatch.setattr(Aim, "forecast", spy)
+    monkeypatch.setattr(AcquisitionFunction, "forecast", spy)
     best, *_ = asked.choose_by_surrogate(random.Random(0))
 
     drawn, every = seen[0], [each for options in seen for each in options]
@@ -346,13 +354,13 @@ def test_a_look_begins_with_the_best_of_the_look_before(monkeypatch: pytest.Monk
     (best, *_) = first.choose_by_surrogate(random.Random(0))
     second = finder_of(of=space("card"), budget=4_000)
     second.best_options = first.best_options
-    beginnings, forecast = list[list[NetworkOption]](), Aim.forecast
+    beginnings, forecast = list[list[NetworkOption]](), AcquisitionFunction.forecast
 
-    def spy(aim: Aim, options: Iterable[NetworkOption]) -> Forecast:
+    def spy(acquisition: AcquisitionFunction, options: Iterable[NetworkOption]) -> Forecast:
         beginnings.append(list(options))
-        return forecast(aim, beginnings[-1])
+        return forecast(acquisition, beginnings[-1])
 
-    monkeypatch.setattr(Aim, "forecast", spy)
+    monkeypatch.setattr(AcquisitionFunction, "forecast", spy)
     (again, *_) = second.choose_by_surrogate(random.Random(1))
 
     assert again.worth >= best.worth
@@ -417,13 +425,13 @@ def test_an_aim_knows_what_stands_and_what_may_come_to():
     passed, missed = network(1, 40, 80), network(2, 10, 400)
     standing, refuted = network(3, 60, 50, fresh=(60, 60)), network(4, 20, 90, fresh=(200, 200))
 
-    aim = finder_of(training, passed, missed, standing, refuted, budget=1_000, past=()).aim()
+    acquisition = finder_of(training, passed, missed, standing, refuted, budget=1_000, past=()).acquisition()
 
-    assert (aim.below, aim.has_incumbent, round(aim.allowed, 9)) == (1_001, True, 100.0)
-    assert aim.open == ((580, 0.3), (770, passed.chance_to_stand))
-    assert not finder_of(passed, missed, refuted).aim().has_incumbent
+    assert (acquisition.below, acquisition.has_incumbent, round(acquisition.allowed, 9)) == (1_001, True, 100.0)
+    assert acquisition.open == ((580, 0.3), (770, passed.chance_to_stand))
+    assert not finder_of(passed, missed, refuted).acquisition().has_incumbent
     # Networks that missed the target on the test images cannot be the answer, confirmed or not.
-    after_misses = finder_of(training, passed, standing, missed_trials={1, 3}).aim()
+    after_misses = finder_of(training, passed, standing, missed_trials={1, 3}).acquisition()
     assert not after_misses.has_incumbent
     assert after_misses.open == ((580, 0.3),)
 
@@ -437,9 +445,9 @@ def test_the_model_learns_the_latest_and_a_share_of_all_that_was_known_before(mo
     past = [replace(LARGER_IS_BETTER[0], errors=float(errors)) for errors in range(8)]
     own = [network(trial, 4 + trial, 100 + trial) for trial in range(7)]
 
-    finder_of(own[0], past=past).aim()
-    finder_of(own[0], past=past[:2]).aim()
-    finder_of(*own, past=past).aim()
+    finder_of(own[0], past=past).acquisition()
+    finder_of(own[0], past=past[:2]).acquisition()
+    finder_of(*own, past=past).acquisition()
 
     assert learned == [[0, 2, 4, 6, 100], [0, 1, 100], [102, 103, 104, 105, 106]]
 
@@ -490,7 +498,7 @@ def test_with_few_workers_each_proposal_is_the_first_choice_of_a_look_of_its_own
 
     for number, each in enumerate(found):
         known = finder_of(*found[:number], time_left=replace(ROOM, workers=workers), sampler="surrogate")
-        assert known.aim().open == tuple((one.cost, one.proposal.chance) for one in found[:number])
+        assert known.acquisition().open == tuple((one.cost, one.proposal.chance) for one in found[:number])
         (first,) = known.choose_by_surrogate(questions.generator())
         assert (each.proposal.hash, each.proposal.chance) == (first.option.hash, first.chance)
         questions.start_fixed_trial(each.proposal.decisions)

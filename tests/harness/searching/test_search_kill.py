@@ -93,7 +93,7 @@ def test_a_search_killed_at_any_point_ends_as_if_it_had_not_been(
     if sampler == "surrogate":
         # So that it draws, and changes what it has drawn; it looks at a tenth, as it is run again and again.
         monkeypatch.setattr(finder, "_MOST_LISTED", 1)
-        for name, number in {"_AIM_DRAWS": 60, "_MOST_AIM_ATTEMPTS": 160, "_PARENTS": 3}.items():
+        for name, number in {"_SURROGATE_DRAWS": 60, "_MOST_SURROGATE_ATTEMPTS": 160, "_PARENTS": 3}.items():
             monkeypatch.setattr(finder, name, number)
     configured = searches.config(sampler=sampler)
     expected, points = whole(tmp_path / "whole", trainer, configured)
