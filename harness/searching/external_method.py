@@ -175,7 +175,7 @@ class Asker:
                     decisions=(),
                     epochs=epochs if self.lengths else None,
                 )
-                return InquiryAnswer(proposal, tuple(passed), unproposed_counts=over)
+                return InquiryAnswer(proposal, tuple(passed), rejected_draws=over)
             lacks_time = lacks_time or reason is None
             over[NO_TIME if reason is None else reason] += 1
             self.rejected[hash_] = TriedNetwork(

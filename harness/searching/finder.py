@@ -152,8 +152,8 @@ class Finder:
         trial: Number of the next trial.
         trials_by_hash: Trial of each network proposed earlier.
         taken: Pairs of hash and epochs proposed earlier.
-        refused_proposals: Events of rejected or repeated proposals of the baseline, the ladder or a sampler.
-        refused_draws: Number of rejected draws and mutations, by reason.
+        rejected_proposals: Events of rejected or repeated proposals of the baseline, the ladder or a sampler.
+        rejected_draws: Number of rejected draws and mutations, by reason.
         nearest_draw: Feasibility of the rejected draw or mutation that is closest to the limits.
         option_count: Number of networks with a new number of epochs that fits the time left.
         best_options: Best networks by the acquisition value, of the latest optimization.
@@ -184,8 +184,8 @@ class Finder:
         self.trial = max(self.candidates, default=-1) + 1
         self.trials_by_hash = {each.hash: each.trial for each in proposals}
         self.taken = frozenset((each.hash, each.epochs or config.recipe.epochs) for each in proposals)
-        self.refused_proposals: list[Rejected | Repeated] = []
-        self.refused_draws: Counter[str] = Counter()
+        self.rejected_proposals: list[Rejected | Repeated] = []
+        self.rejected_draws: Counter[str] = Counter()
         self.nearest_draw: Feasibility | None = None
         self.option_count = 0
         self.best_options = best_options
@@ -196,7 +196,7 @@ class Finder:
         is_small = space.configurations <= _MOST_LISTED
         self.listed_options = _listed(space.text, space.task, self.objective) if is_small else None
 
-    def option_or_refusal(self, network: Draw, feasibility: Feasibility | None = None) -> NetworkOption | Feasibility:
+    def option_or_rejection(self, network: Draw, feasibility: Feasibility | None = None) -> NetworkOption | Feasibility:
         """Return the option of a draw if it is feasible and fits the time left, else the feasibility with the reason.
 
         Args:
@@ -210,14 +210,14 @@ class Finder:
         has_time = option.fits(min(self.config.all_lengths), self.time_left)
         return option if has_time else Feasibility(feasibility.analysis, NO_TIME)
 
-    def note_refused_proposal(self, network: Draw, feasibility: Feasibility, origin: str, **further: Any) -> None:
-        """Append a ``Rejected`` event to ``refused_proposals``; ``further`` are additional fields of the event."""
+    def note_rejected_proposal(self, network: Draw, feasibility: Feasibility, origin: str, **further: Any) -> None:
+        """Append a ``Rejected`` event to ``rejected_proposals``; ``further`` are additional fields of the event."""
         size = feasibility.analysis.parameters if feasibility.analysis else None
         facts = {"reason": str(feasibility.reason), "parameters": size, "hash": network.architecture.hash, **further}
-        self.refused_proposals.append(Rejected(origin=origin, budget=self.max_cost, **facts))
+        self.rejected_proposals.append(Rejected(origin=origin, budget=self.max_cost, **facts))
 
-    def _note_refused_draw(self, feasibility: Feasibility) -> None:
-        self.refused_draws[str(feasibility.reason)] += 1
+    def _note_rejected_draw(self, feasibility: Feasibility) -> None:
+        self.rejected_draws[str(feasibility.reason)] += 1
         if self.nearest_draw is None or feasibility.nearness > self.nearest_draw.nearness:
             self.nearest_draw = feasibility
 
@@ -241,9 +241,9 @@ class Finder:
         for _ in range(draws):
             if self.time_left.is_over():
                 return
-            option = self.option_or_refusal(draw(self.space, uniform(rng)))
+            option = self.option_or_rejection(draw(self.space, uniform(rng)))
             if isinstance(option, Feasibility):
-                self._note_refused_draw(option)
+                self._note_rejected_draw(option)
             elif option.hash not in self.trials_by_hash:
                 yield option
 
@@ -337,7 +337,7 @@ class Finder:
 
     def _beginning(self, rng: random.Random) -> list[NetworkOption]:
         """Return the initial networks of an optimization: the best of the optimization before, and random draws."""
-        outcomes = [self.option_or_refusal(each.draw) for each in self.best_options]
+        outcomes = [self.option_or_rejection(each.draw) for each in self.best_options]
         earlier_options = [each for each in outcomes if isinstance(each, NetworkOption)]
         attempts = _FURTHER_ATTEMPTS if earlier_options else _MOST_SURROGATE_ATTEMPTS
         draws = list(itertools.islice(self.draw_options(rng, attempts), _SURROGATE_DRAWS))
@@ -393,9 +393,9 @@ class Finder:
                     network, feasibility = mutate(self.limited_space, parent, rng, attempts=5, changes=1 + number % 2)
                 except DrawError:
                     continue
-                child = self.option_or_refusal(network, feasibility)
+                child = self.option_or_rejection(network, feasibility)
                 if isinstance(child, Feasibility):
-                    self._note_refused_draw(child)
+                    self._note_rejected_draw(child)
                 elif child.hash not in hashes:
                     children[child.hash] = child
         return children

@@ -227,7 +227,7 @@ def _options(finder: Finder, rng: random.Random) -> list[NetworkOption]:
     proposals = [
         candidate.proposal for candidate in finder.candidates.values() if candidate.proposal.origin != BASELINE
     ]
-    outcomes = [finder.option_or_refusal(Draw(each.architecture, each.decisions)) for each in proposals]
+    outcomes = [finder.option_or_rejection(Draw(each.architecture, each.decisions)) for each in proposals]
     trained = [outcome for outcome in outcomes if isinstance(outcome, NetworkOption)]
     options = itertools.chain(trained, finder.draw_options(rng, _DRAWS))
     return list({option.hash: option for option in options}.values())

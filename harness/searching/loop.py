@@ -251,7 +251,7 @@ def _propose(search: Search) -> Job | None:
         if number:
             search.turn = turn_of(search.config, len(search.state.candidates) + number)
         answer = search.proposer.propose(search.inquiry(search.max_cost))
-        for event in answer.skipped_events:
+        for event in answer.rejected_proposals:
             search.add(event)
         if answer.proposal is not None:
             break
@@ -261,8 +261,8 @@ def _propose(search: Search) -> Job | None:
         search.lacks_time = answer.lacks_time
         return None
     search.add(answer.proposal)
-    if answer.unproposed_counts:
-        search.add(Looked(rejected=dict(answer.unproposed_counts)))
+    if answer.rejected_draws:
+        search.add(Looked(rejected=dict(answer.rejected_draws)))
     return search.job(search.state.candidates[answer.proposal.trial], Purpose.SEARCH, 0)
 
 

@@ -186,14 +186,14 @@ class _Probes:
         lengths = self.search.config.all_lengths
         for network in self.proposer.baselines:
             finder = self.finder(_SHARE_OF_TIME * self.left)
-            option = finder.option_or_refusal(network)
+            option = finder.option_or_rejection(network)
             if isinstance(option, NetworkOption):
                 yield self._propose(
                     option, baseline_epochs(option.work, lengths, finder.time_left, option.form), BASELINE
                 )
         for network in self.proposer.ladder:
             finder = self.finder(_SHARE_OF_TIME * self.left)
-            option = finder.option_or_refusal(network)
+            option = finder.option_or_rejection(network)
             if isinstance(option, NetworkOption) and option.hash not in finder.trials_by_hash:
                 yield self._propose(option, min(lengths), "ladder")
 

@@ -62,17 +62,17 @@ class InquiryAnswer:
 
     Attributes:
         proposal: Network to train; None if no network was found.
-        skipped_events: Rejected and repeated proposals before ``proposal``.
+        rejected_proposals: Rejected and repeated proposals before ``proposal``.
         why: Reason for having no proposal, for people.
         lacks_time: Whether more time might yield a proposal.
-        unproposed_counts: Number of draws that were rejected before a proposal, by reason.
+        rejected_draws: Number of draws that were rejected before a proposal, by reason.
     """
 
     proposal: Proposal | None
-    skipped_events: tuple[Rejected | Repeated, ...]
+    rejected_proposals: tuple[Rejected | Repeated, ...]
     why: str = ""
     lacks_time: bool = False
-    unproposed_counts: Mapping[str, int] = field(default_factory=dict)
+    rejected_draws: Mapping[str, int] = field(default_factory=dict)
 
 
 class Proposing(Protocol):
@@ -152,9 +152,9 @@ class Proposer:
         if proposal is None and not is_refusal_final:
             proposal = self._propose_by_sampler(finder)
         if proposal is not None:
-            return InquiryAnswer(proposal, tuple(finder.refused_proposals), unproposed_counts=finder.refused_draws)
+            return InquiryAnswer(proposal, tuple(finder.rejected_proposals), rejected_draws=finder.rejected_draws)
         why, lacks_time = finder.why_nothing()
-        return InquiryAnswer(None, tuple(finder.refused_proposals), why, lacks_time, finder.refused_draws)
+        return InquiryAnswer(None, tuple(finder.rejected_proposals), why, lacks_time, finder.rejected_draws)
 
     def enter(self, proposal: Proposal) -> None:
         """Register a proposal from the log as running."""
@@ -211,10 +211,10 @@ class Proposer:
             network = networks.pop(0)
             if network.architecture.hash in finder.trials_by_hash:
                 continue
-            outcome = finder.option_or_refusal(network)
+            outcome = finder.option_or_rejection(network)
             if isinstance(outcome, NetworkOption):
                 return self._registered(finder, outcome, origin)
-            finder.note_refused_proposal(network, outcome, origin)
+            finder.note_rejected_proposal(network, outcome, origin)
         return None
 
     def _propose_by_surrogate(self, finder: Finder) -> Proposal | None:
@@ -240,21 +240,21 @@ class Proposer:
         limited_space = finder.limited_space
         for attempt in range(ASKS):
             trial, network = self.sampler_study.ask(limited_space, finder.trials_by_hash)
-            outcome = finder.option_or_refusal(network)
+            outcome = finder.option_or_rejection(network)
             if isinstance(outcome, NetworkOption):
                 if outcome.hash not in finder.trials_by_hash:
                     return self._registered(finder, outcome, self.config.sampler, trial=trial)
                 candidate = finder.candidates[finder.trials_by_hash[outcome.hash]]
                 repeat = Repeated(trial=candidate.proposal.trial, hash=outcome.hash, indices=network.indices)
-                finder.refused_proposals.append(repeat)
+                finder.rejected_proposals.append(repeat)
                 self.sampler_study.tell(trial, candidate)
             elif outcome.analysis is None or attempt >= _LESSONS:
                 self.sampler_study.forget(trial)
-                finder.note_refused_proposal(network, outcome, "sampler")
+                finder.note_rejected_proposal(network, outcome, "sampler")
             else:
                 broken = _violation(limited_space, outcome.analysis)
                 self.sampler_study.reject(trial, measured(outcome.analysis, finder.objective), broken)
-                finder.note_refused_proposal(network, outcome, "sampler", violation=broken, indices=network.indices)
+                finder.note_rejected_proposal(network, outcome, "sampler", violation=broken, indices=network.indices)
         option = next(finder.draw_options(self.sampler_study.generator()), None)
         return None if option is None else self._registered(finder, option, "draw")
 

@@ -191,7 +191,7 @@ def test_a_method_is_held_to_lengths_the_falling_limit_and_the_time(
     seconds = TimeLeft(5_000, Pace(1e-3, 0.0), seconds=12.0)  # of which an epoch takes 5
     assert asker.propose(Inquiry(1000, {}, seconds)).proposal.epochs == 2  # type: ignore[union-attr]
     without_time = asker.propose(Inquiry(1000, {}, replace(seconds, seconds=1.0)))
-    assert (without_time.lacks_time, set(without_time.unproposed_counts)) == (True, {"time"})
+    assert (without_time.lacks_time, set(without_time.rejected_draws)) == (True, {"time"})
     # A network that missed the target on the test images cannot be the answer.
     confirmed = {trial for trial, each in search.state.candidates.items() if each.is_confirmed}
     shown: list[Sequence[TriedNetwork]] = []

@@ -57,7 +57,7 @@ def test_a_search_begins_with_the_floor_within_its_limits():
     answers = [proposer.propose(Inquiry(7_000, {}, ROOM)) for _ in range(2)]
     assert [answer.proposal and answer.proposal.origin for answer in answers] == ["floor", "ladder"]
     # The layer on the whole map is refused with its reason.
-    refusals = [event for event in answers[0].skipped_events if isinstance(event, Rejected)]
+    refusals = [event for event in answers[0].rejected_proposals if isinstance(event, Rejected)]
     assert [(event.reason, event.parameters) for event in refusals] == [("parameters", 7_850)]
 
 

@@ -103,7 +103,7 @@ def take(asked: Proposer, count: int, budget: int = 20_000) -> tuple[dict[int, C
 
 
 def rejections(*answers: InquiryAnswer) -> list[Rejected]:
-    return [item for found in answers for item in found.skipped_events if isinstance(item, Rejected)]
+    return [item for found in answers for item in found.rejected_proposals if isinstance(item, Rejected)]
 
 
 # The ladder -------------------------------------------------------------------------------------------------
@@ -170,12 +170,12 @@ def test_where_the_sampler_finds_nothing_new_a_network_is_drawn_until_a_space_is
     candidates, answers = take(new(FEW, NO_LADDER, budget=162), 3, budget=162)
 
     assert len(candidates) == len({candidate.proposal.hash for candidate in candidates.values()}) == 2
-    repeats = [item for item in answers[-1].skipped_events if isinstance(item, Repeated)]
+    repeats = [item for item in answers[-1].rejected_proposals if isinstance(item, Repeated)]
     assert {repeat.trial for repeat in repeats} == {0, 1}
     assert all(repeat.indices for repeat in repeats)
     assert answers[-1].proposal is None
     assert answers[-1].why == "the space has no further network with at most 162 parameters"
-    assert len(answers[-1].skipped_events) == proposer.ASKS
+    assert len(answers[-1].rejected_proposals) == proposer.ASKS
 
 
 def test_limits_are_named_once_each():
@@ -258,7 +258,7 @@ def test_a_search_without_time_for_any_network_says_so(sampler: str, listed: boo
     assert "at most 20,000 parameters and at most 0 s" in proposals.why
     assert over.proposal is None
     assert over.lacks_time
-    assert sum(over.unproposed_counts.values()) <= 20
+    assert sum(over.rejected_draws.values()) <= 20
 
 
 @pytest.mark.parametrize("sampler", ["surrogate", "random"])
