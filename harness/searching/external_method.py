@@ -230,7 +230,7 @@ def method_of(config: StudyConfig, space: SearchSpace, workers: int) -> Asker | 
     name = config.sampler
     if not takes_problem(name):
         return None
-    lengths = config.all_lengths
+    lengths = config.epoch_choices
     epochs = config.recipe.epochs if config.recipe.epochs in lengths else max(lengths)
     problem = Problem(
         space=config.space_text,

@@ -207,7 +207,7 @@ class Finder:
         if not feasibility.accepted:
             return feasibility
         option = NetworkOption.of(network, feasibility, self.objective)
-        has_time = option.fits(min(self.config.all_lengths), self.time_left)
+        has_time = option.fits(min(self.config.epoch_choices), self.time_left)
         return option if has_time else Feasibility(feasibility.analysis, NO_TIME)
 
     def note_rejected_proposal(self, network: Draw, feasibility: Feasibility, origin: str, **further: Any) -> None:
@@ -227,7 +227,7 @@ class Finder:
         For an enumerated space, the iterator is infinite, with repetitions, unless the space has no new network.
         """
         if self.listed_options is not None:
-            shortest = min(self.config.all_lengths)
+            shortest = min(self.config.epoch_choices)
             new_options = [
                 (option, probability)
                 for option, probability in self.listed_options
@@ -261,7 +261,7 @@ class Finder:
         return AcquisitionFunction(
             model=model,
             recipe=config.recipe,
-            lengths=config.all_lengths,
+            lengths=config.epoch_choices,
             taken=self.taken,
             allowed=allowed,
             images=images,

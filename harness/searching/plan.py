@@ -274,7 +274,7 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
     if count.median_macs is not None and count.median_numbers is not None and count.median_parameters is not None:
         pace = pace_of(plan.effort.engine, plan.effort.device).of_recipe(config.recipe)
         work = step_work(count.median_macs, count.median_numbers, count.median_parameters)
-        lengths = min(config.all_lengths), max(config.all_lengths)
+        lengths = min(config.epoch_choices), max(config.epoch_choices)
         seconds = [pace.seconds(epochs, plan.data.train_size, work) for epochs in lengths]
     further: dict[str, Any] = {}
     if plan.recipe_choices:
@@ -296,7 +296,7 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         "derivations": count.derivations,
         "feasible": asdict(count),
         "feasible_share": [count.low / count.derivations, count.high / count.derivations],
-        "lengths": config.all_lengths,
+        "lengths": config.epoch_choices,
         "estimated_seconds_a_training": seconds,
         "past_trainings": len(alike(plan.past, config.recipe)),
         "stand_seeds": CONFIRM_SEEDS,

@@ -183,7 +183,7 @@ class _Probes:
 
     def jobs_of_sizes(self) -> Iterable[Job]:
         """Yield a job for each baseline and each network of the ladder that fits the time."""
-        lengths = self.search.config.all_lengths
+        lengths = self.search.config.epoch_choices
         for network in self.proposer.baselines:
             finder = self.finder(_SHARE_OF_TIME * self.left)
             option = finder.option_or_rejection(network)
@@ -243,7 +243,7 @@ class _Probes:
         smallest, *_, largest = complete
         centre = math.sqrt(smallest.proposal.parameters * largest.proposal.parameters)
         middle = min(complete[:-1], key=lambda candidate: abs(math.log(candidate.proposal.parameters / centre)))
-        lengths = search.config.all_lengths
+        lengths = search.config.epoch_choices
         # Wall-clock seconds per epoch of the three trainings together; the candidates were trained min(lengths) epochs.
         # Half of the images for twice the epochs takes as long as all images, so the middle network counts twice.
         seconds = (2 * search.run_seconds(middle) + search.run_seconds(largest)) / self.plan.effort.workers

@@ -266,7 +266,7 @@ class Proposer:
         choice: ScoredOption | None = None,
         trial: Trial | None = None,
     ) -> Proposal:
-        lengths = self.config.all_lengths
+        lengths = self.config.epoch_choices
         epochs = min(lengths)
         if origin == BASELINE:
             epochs = baseline_epochs(option.work, lengths, finder.time_left, option.form)

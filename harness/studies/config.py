@@ -110,7 +110,7 @@ class StudyConfig:
         return " and ".join(f"{limit:,} {OBJECTIVES[metric]}" for limit, metric in bounds)
 
     @property
-    def all_lengths(self) -> tuple[int, ...]:
+    def epoch_choices(self) -> tuple[int, ...]:
         """Epochs that a network may be trained for, by default the epochs of the recipe."""
         return self.lengths or (self.recipe.epochs,)
 
