@@ -157,7 +157,7 @@ class Finder:
         nearest_draw: Feasibility of the rejected draw or mutation that is closest to the limits.
         option_count: Number of networks with a new number of epochs that fits the time left.
         best_options: Best networks by the acquisition value, of the latest optimization.
-        doubts: True if no network reaches the smallest chance to propose; a choice then has the origin ``doubt``.
+        is_in_doubt: True if no network reaches the smallest chance to propose; a choice then has the origin ``doubt``.
         time_would_help: True if there is no choice, but would be without a time limit.
         listed_options: All networks of a small space with the probabilities of a uniform draw; None for a large space.
         limited_space: Space with the largest cost as a further condition.
@@ -189,7 +189,7 @@ class Finder:
         self.nearest_draw: Feasibility | None = None
         self.option_count = 0
         self.best_options = best_options
-        self.doubts = False
+        self.is_in_doubt = False
         self.time_would_help = False
         limit = Condition(self.objective, "<=", self.max_cost)
         self.limited_space = replace(space, conditions=(*space.conditions, limit))
@@ -311,7 +311,7 @@ class Finder:
 
         In a large space, the acquisition function is optimized by random draws and mutations of the best networks. The
         size of the batch depends on the workers and the training time (``_choices_at_once``), and each choice takes
-        the choices before it into account. Sets ``option_count``, ``best_options``, ``doubts`` and
+        the choices before it into account. Sets ``option_count``, ``best_options``, ``is_in_doubt`` and
         ``time_would_help``.
         """
         acquisition = self.acquisition()
@@ -325,7 +325,7 @@ class Finder:
             self.climb(beginning, optimization.next_parents, rng)
             forecast = optimization.forecast
             options = [option for option, _ in forecast.pairs]
-        choices, self.doubts = acquisition.ranked(forecast)
+        choices, self.is_in_doubt = acquisition.ranked(forecast)
         self.option_count = len({option.hash for option, _ in forecast.pairs})
         if not choices:
             # Without limits, trainings of any duration fit, and ``LEAST_CHANCE`` is enough instead of ``UNLIKELY``.

@@ -231,9 +231,9 @@ class Proposer:
         if not choices:
             return None
         # In doubt only one network is proposed, as the result may end the doubt.
-        self._ahead = [] if finder.doubts else choices[1:]
+        self._ahead = [] if finder.is_in_doubt else choices[1:]
         self._ahead_max_cost = finder.max_cost
-        return self._registered(finder, choices[0].option, "doubt" if finder.doubts else "aim", choices[0])
+        return self._registered(finder, choices[0].option, "doubt" if finder.is_in_doubt else "aim", choices[0])
 
     def _propose_by_sampler(self, finder: Finder) -> Proposal | None:
         """Return the sampler's proposal, or a uniform draw if the sampler proposes no new feasible network."""
