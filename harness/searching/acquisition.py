@@ -1,8 +1,8 @@
 """Acquisition function: rank pairs of a network and a number of training epochs.
 
-The ``Surrogate`` predicts the log errors of each pair. ``AcquisitionFunction`` derives the probability of confirmation, the expected
-cost reduction and the training time, and combines them into an acquisition value (``ScoredOption.worth``). ``finder``
-supplies the networks, ``proposer`` proposes the choices. Symbols in the docstrings of this module:
+The ``Surrogate`` predicts the log errors of each pair. ``AcquisitionFunction`` derives the probability of confirmation,
+the expected cost reduction and the training time, and combines them into an acquisition value (``ScoredOption.worth``).
+``finder`` supplies the networks, ``proposer`` proposes the choices. Symbols in the docstrings of this module:
 
 n: Number of fresh seeds of a confirmation, ``CONFIRM_SEEDS``.
 N: Largest mean errors per 10,000 images on n fresh seeds for a confirmation, ``AcquisitionFunction.needed``.

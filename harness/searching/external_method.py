@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from harness.searching.finder import Inquiry
 from harness.searching.optuna_sampler import takes_problem
-from harness.searching.proposer import ASKS, InquiryAnswer
+from harness.searching.proposer import MOST_ANSWERS, InquiryAnswer
 from harness.searching.time_budget import work_of
 from harness.studies.candidate import Candidate
 from harness.studies.config import StudyConfig
@@ -154,7 +154,7 @@ class Asker:
         passed = list[Repeated]()
         over = Counter[str]()
         lacks_time = False
-        while len(passed) < ASKS and over.total() < _MOST_OVER and not time_left.is_over():
+        while len(passed) < MOST_ANSWERS and over.total() < _MOST_OVER and not time_left.is_over():
             architecture, analysis = self._answer((*tried, *self.rejected.values()))
             hash_ = architecture.hash
             if hash_ in known:

@@ -24,7 +24,7 @@ from harness.searching.search_state import Observer, Search
 from harness.searching.surrogate.model import NO_PAST, Past
 from harness.searching.surrogate.past import observations, read_prior, transfer
 from harness.searching.time_budget import Effort
-from harness.searching.turn import WEIGHTS, turn_of
+from harness.searching.turn import WEIGHTS, turn_at
 from harness.studies.candidate import BASELINE, Candidate, confirmed_front, surest_first
 from harness.studies.events import (
     Confirmed,
@@ -249,7 +249,7 @@ def _propose(search: Search) -> Job | None:
     """Log the next proposal and return the job of its first run; for two metrics, try all weights before giving up."""
     for number in range(len(WEIGHTS) if search.config.is_front else 1):
         if number:
-            search.turn = turn_of(search.config, len(search.state.candidates) + number)
+            search.turn = turn_at(search.config, len(search.state.candidates) + number)
         answer = search.proposer.propose(search.inquiry(search.max_cost))
         for event in answer.rejected_proposals:
             search.add(event)

@@ -21,7 +21,7 @@ from harness.searching.search_state import Search
 from harness.searching.surrogate.model import Past
 from harness.searching.surrogate.past import observations, transfer
 from harness.searching.time_budget import TimeLeft
-from harness.searching.turn import turn_of
+from harness.searching.turn import turn_at
 from harness.studies.candidate import BASELINE, SEED_SHARE, Candidate
 from harness.studies.events import Quoted, RunEnded
 from harness.studies.study_state import StudyState
@@ -158,7 +158,7 @@ class _Probes:
             workers=self.plan.effort.workers,
             passed=search.elapsed,
         )
-        turn = turn_of(search.config, 0)  # two metrics count equally in turn 0
+        turn = turn_at(search.config, trial=0)  # two metrics count equally in turn 0
         inquiry = Inquiry(turn.limit, search.state.candidates, time_left, turn.objective)
         return Finder(self.plan.space, search.config, inquiry, self.past)
 

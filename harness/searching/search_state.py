@@ -33,7 +33,7 @@ from harness.searching.time_budget import (
     verifying,
     work,
 )
-from harness.searching.turn import turn_of
+from harness.searching.turn import turn_at
 from harness.studies.candidate import (
     BASELINE,
     CONFIRM_SEEDS,
@@ -139,7 +139,7 @@ class Search:
         self.timing = Timing(data.train_size, pace_of(effort.engine, effort.device).of_recipe(config.recipe))
         for entry in state.of_kind(RunEnded):
             self._time(entry.event.run)
-        self.turn = turn_of(config, len(state.candidates))
+        self.turn = turn_at(config, len(state.candidates))
         self.waiting = [self.job(each, Purpose.SEARCH, 0) for each in state.candidates.values() if each.first is None]
         self.broken: Counter[tuple[int | None, Purpose, int]] = Counter()
         self.crashes_in_a_row = 0
@@ -168,7 +168,7 @@ class Search:
         """Apply a logged event; a proposal starts the next turn, and a run updates the timing."""
         self.state.apply(entry)
         if isinstance(entry.event, Proposal):
-            self.turn = turn_of(self.config, len(self.state.candidates))
+            self.turn = turn_at(self.config, len(self.state.candidates))
         if isinstance(entry.event, RunEnded):
             self._time(entry.event.run)
 

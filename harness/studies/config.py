@@ -50,7 +50,7 @@ class StudyConfig:
         prior_sha256: Digest of the shipped prior observations; empty if ``prior`` is ``none``.
         objectives: A single objective, or two for a Pareto front; four keys in documents.
         start_from: Study or leaderboard whose networks replace the initial draws; empty for none.
-        known: Texts of these networks at the start of the study.
+        known: Texts of these start networks at the start of the study; ``config.json`` has a key of this name.
         sampler_sha256: Digest of the source of a user's sampler; the digest of a trainer is in the recipe.
     """
 

@@ -47,7 +47,7 @@ def options(metric: Metric = Metric.PARAMETERS) -> list[NetworkOption]:
 
 
 def acquisition(errors: Sequence[float] = (400, 200, 100, 50, 25), **changes: Any) -> AcquisitionFunction:
-    """Return an acquisition function for 100 errors below 20,000 parameters, where many runs of ``options`` made such errors."""
+    """Return an acquisition function for 100 errors below 20,000 parameters, after many runs of ``options``."""
     rows = [row_of(each.draw.architecture, MNIST, 8, *TRAINING) for each in options()]
     known = [Observation(row, count, 50) for row, count in zip(rows, errors, strict=True)]
     plain = AcquisitionFunction(

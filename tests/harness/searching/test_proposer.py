@@ -23,7 +23,7 @@ from harness.searching.surrogate.features import row_of
 from harness.searching.surrogate.model import Observation, Past
 from harness.searching.time_budget import Pace, TimeLeft, pace_of, work
 from harness.studies.candidate import BASELINE, TYPICAL_RATIO, Candidate
-from harness.studies.events import Rejected, Repeated
+from harness.studies.events import Event, Rejected, Repeated, RunEnded
 from harness.training.result import Status
 from search_spaces.catalog import space
 from search_spaces.network import MNIST, analyse
@@ -175,7 +175,7 @@ def test_where_the_sampler_finds_nothing_new_a_network_is_drawn_until_a_space_is
     assert all(repeat.indices for repeat in repeats)
     assert answers[-1].proposal is None
     assert answers[-1].why == "the space has no further network with at most 162 parameters"
-    assert len(answers[-1].rejected_proposals) == proposer.ASKS
+    assert len(answers[-1].rejected_proposals) == proposer.MOST_ANSWERS
 
 
 def test_limits_are_named_once_each():
@@ -213,7 +213,7 @@ def test_every_network_is_trained_for_one_of_the_lengths(origin: str, monkeypatc
     drawer = new(
         sampler="random", lengths=(5, 10), switches=Switches(ladder=origin == "ladder", surrogate=origin == "aim")
     )
-    monkeypatch.setattr(proposer, "ASKS", 0 if origin == "draw" else 40)
+    monkeypatch.setattr(proposer, "MOST_ANSWERS", 0 if origin == "draw" else 40)
 
     proposal = proposed(drawer).proposal
 
@@ -533,6 +533,20 @@ def test_choices_made_ahead_are_dropped_when_another_network_stands(finders: lis
     assert found.parameters < standing.cost
     assert len(finders) == 2
     assert {each.option.cost < standing.cost for each in asked._ahead} == {True}
+
+
+def test_a_restored_proposer_without_surrogate_continues_with_the_same_network():
+    asked, restored = new(WIDE, ASKING, sampler="random"), new(WIDE, ASKING, sampler="random")
+    candidates, answers = take(asked, 3)
+    events: list[Event] = []
+    for answer, candidate in zip(answers, candidates.values(), strict=True):
+        assert candidate.first is not None
+        events += [*answer.rejected_proposals, candidate.proposal, RunEnded(run=candidate.first)]
+
+    restored.restore(events, candidates)
+
+    inquiry = Inquiry(20_000, candidates, ROOM)
+    assert restored.propose(inquiry).proposal == asked.propose(inquiry).proposal
 
 
 def test_a_search_begins_with_known_networks_even_where_earlier_trainings_are_known():
