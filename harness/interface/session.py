@@ -144,7 +144,7 @@ def run_search_with_progress(
                 baselines=baseline_networks(plan.data.task),
                 observers=observers,
                 choice_seconds=plan.choice_seconds,
-                is_quoted=_is_first_search(plan),
+                logs_forecast=_is_first_search(plan),
             )
             verdict = None
             run_search(search, ["harness", *search_words(typed_options)])

@@ -98,7 +98,7 @@ def open_search(
     baselines: Sequence[Architecture] = (),
     observers: Sequence[Observer] = (),
     choice_seconds: float = 0.0,
-    is_quoted: bool = False,
+    logs_forecast: bool = False,
 ) -> Search:
     """Return a search that resumes a study; the caller must own the folder of the study.
 
@@ -112,7 +112,7 @@ def open_search(
         baselines: Baseline networks to propose first.
         observers: Observers of events and ticks.
         choice_seconds: Time spent on planning in s, counted as time of the search.
-        is_quoted: Log a forecast (``Quoted``) after the first ``_QUOTED_TRAININGS`` candidates.
+        logs_forecast: Log a forecast (``Quoted``) after the first ``_QUOTED_TRAININGS`` candidates.
     """
     config = state.config
     data = dataset(config.dataset)
@@ -133,7 +133,7 @@ def open_search(
         observers=observers,
         is_hopeless=method.is_hopeless if method else None,
         choice_seconds=choice_seconds,
-        is_quoted=is_quoted,
+        logs_forecast=logs_forecast,
     )
     proposer.restore((entry.event for entry in state.entries), state.candidates)
     _log_incumbent(search)
@@ -351,7 +351,7 @@ def _log_incumbent(search: Search) -> None:
 
 def _quote_if_due(search: Search) -> None:
     """Log a forecast of the search once, after the first ``_QUOTED_TRAININGS`` candidates without the baseline."""
-    if not search.is_quoted or search.state.of_kind(Quoted):
+    if not search.logs_forecast or search.state.of_kind(Quoted):
         return
     candidates = search.state.candidates.values()
     trained = [each for each in candidates if each.first is not None and each.proposal.origin != BASELINE]

@@ -93,7 +93,7 @@ class Search:
         before: Seconds of the earlier sessions.
         is_hopeless: Pruning rule of an external method; None for the rule of ``race.at_rung``.
         switches: Enabled parts of the search.
-        is_quoted: Whether to log a forecast (``Quoted``) after the first networks.
+        logs_forecast: Whether to log a forecast (``Quoted``) after the first networks.
         timing: Measured over estimated seconds of the runs.
         turn: Objective and limit of the next proposal.
         waiting: Jobs to continue after a rung, to resume or to retry.
@@ -118,7 +118,7 @@ class Search:
         switches: Switches = ALL_ON,
         is_hopeless: Callable[[Result], bool] | None = None,
         choice_seconds: float = 0.0,
-        is_quoted: bool = False,
+        logs_forecast: bool = False,
     ) -> None:
         """Resume from a state; unfinished runs wait, and ``choice_seconds`` count as time of this session."""
         config = state.config
@@ -132,7 +132,7 @@ class Search:
         self.proposer = proposer
         self.observers = observers
         self.switches = switches
-        self.is_quoted = is_quoted
+        self.logs_forecast = logs_forecast
         self.is_hopeless = is_hopeless
         self.began = executor.now() - choice_seconds
         self.before = state.seconds

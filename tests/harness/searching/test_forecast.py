@@ -153,9 +153,9 @@ def test_pictures_and_parameters_are_compared_beyond_chance(
     assert curve.parameters_fall_pct == pytest.approx(100 * (1 - largest[0] / all_[0]), abs=0.1)
 
 
-@pytest.mark.parametrize(("is_quoted", "count"), [(True, 1), (False, 0)])
+@pytest.mark.parametrize(("logs_forecast", "count"), [(True, 1), (False, 0)])
 def test_a_search_is_quoted_once_when_its_first_networks_have_been_trained(
-    is_quoted: bool, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    logs_forecast: bool, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     without_processes(monkeypatch)
     config = searches.config(sampler="surrogate")
@@ -164,7 +164,7 @@ def test_a_search_is_quoted_once_when_its_first_networks_have_been_trained(
     def quotes(trials: int) -> int:
         state = StudyLog(tmp_path).recover_into(StudyState(tmp_path, config))
         effort = searches.effort(trials=trials)
-        loop.run_search(loop.open_search(state, effort, DataLocation("mnist", None), is_quoted=is_quoted), ["harness"])
+        loop.run_search(loop.open_search(state, effort, DataLocation("mnist", None), logs_forecast=logs_forecast), ["harness"])
         return len(state.of_kind(Quoted))
 
     # The ladder has seven steps at the most.
