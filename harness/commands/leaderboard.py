@@ -166,7 +166,7 @@ def _publish(name: str, workspace: Workspace, dataset: str) -> None:
     """Copy the evidence of a network into the clone, unless the evidence is inconsistent."""
     from harness.evidence import consistency, ledger
     from harness.evidence.leaderboard_table import shipped_table
-    from harness.interface.lookup import is_short, read_network
+    from harness.interface.lookup import is_hash_or_name, read_network
 
     # A fault begins with the path of the file. Faults of the table do not matter, as publishing rewrites the table.
     faults = [fault for fault in _faults(workspace, None) if not fault.startswith(f"{shipped_table()}: ")]
@@ -174,7 +174,7 @@ def _publish(name: str, workspace: Workspace, dataset: str) -> None:
         raise ContentError(faults[0])
     # A network that was only declared has no record, so ``read_network`` does not find its hash; the ledger does.
     hashes = {attempt.hash for attempt in ledger.read(workspace.ledger).attempts if attempt.hash.startswith(name)}
-    if is_short(name) and len(hashes) == 1:
+    if is_hash_or_name(name) and len(hashes) == 1:
         [network_hash] = hashes
     else:
         network_hash = read_network(name, workspace, datasets.task_of(dataset)).architecture.hash

@@ -114,7 +114,7 @@ def row_of(evidence: Record) -> KnownRow:
     return KnownRow(evidence.recipe, evidence.recipe_name, evidence.dataset, evidence.target_pct)
 
 
-def is_short(argument: str) -> bool:
+def is_hash_or_name(argument: str) -> bool:
     """Return whether a word is a preset, or has the form of a network's hash or name."""
     return argument in PRESETS or bool(_HASH.fullmatch(argument) or PATTERN.fullmatch(argument))
 
@@ -159,7 +159,7 @@ def read_network(argument: str, workspace: Workspace, task: Task) -> NetworkArgu
         return NetworkArgument(parse_network(PRESETS[argument], task), argument)
     if names_module(argument):
         return _translated(load_module(argument), argument, task)
-    if is_short(argument):
+    if is_hash_or_name(argument):
         return _known_network(argument, workspace)
     try:
         return NetworkArgument(_parsed(argument, task))
