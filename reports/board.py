@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from harness.data.datasets import DATASETS, known_task
+from harness.data.datasets import DATASETS, task_or_mnist
 from harness.evidence.leaderboard_table import PROVEN, LeaderboardRow, Survey, Tier
 from harness.evidence.record import Record, kept_indices
 from harness.studies.candidate import allowed_errors
@@ -84,7 +84,7 @@ def _entry(row: LeaderboardRow, name: str, record: Record | None, commands: list
         row=row,
         name=name,
         accuracy_pct=row.validation_accuracy_pct if is_searched else row.mean_test_accuracy_pct,
-        analysis=analyse(row.architecture, known_task(row.dataset)),
+        analysis=analyse(row.architecture, task_or_mnist(row.dataset)),
         errors=[run.test_errors for run in seeds],
         allowed=allowed,
         commands=commands,

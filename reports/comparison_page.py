@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from harness.bench.comparison import AT_THE_END, DEFAULT, LEVEL, OVER_TIME, Comparison, Findings, p_text
-from harness.data.datasets import dataset, known_task
+from harness.data.datasets import dataset, task_or_mnist
 from harness.evidence import bounds, leaderboard_table, ledger, record
 from harness.evidence.leaderboard_table import LeaderboardRow
 from harness.evidence.record import Record
@@ -118,7 +118,7 @@ def read_networks(networks: Sequence[tuple[str, Architecture]], workspace: Works
     ranks = {row.key: row.rank for row in leaderboard_table.ranked([row for row, _ in rows])}
     rows.sort(key=lambda pair: (not pair[0].reached, ranks[pair[0].key], pair[0].dataset))
     runs = _runs_of(hashes, workspace)
-    tasks = {network_hash: known_task(results[0].dataset) for network_hash, results in runs.items()}
+    tasks = {network_hash: task_or_mnist(results[0].dataset) for network_hash, results in runs.items()}
     tasks |= {item.hash: dataset(item.dataset).task for item in records}
     sides = []
     for name, architecture in networks:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import torch
 
 from harness.bench.table import Facts, Machine, Row, Sample, Table
-from harness.data.datasets import dataset, task_of
+from harness.data.datasets import dataset, task_of_option
 from harness.data.training_images import load, split
 from harness.searching import race
 from harness.searching.time_budget import Timing, pace_of, work
@@ -240,7 +240,7 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
         raise UsageError(
             f"rungs {','.join(map(str, rungs))} must be ascending epochs up to the last epoch of the recipe, {epochs}"
         )
-    space = space_of(request.space, task_of(request.dataset))
+    space = space_of(request.space, task_of_option(request.dataset))
     networks = _choose(space, request.networks, request.seed, request.budget)
     for network in networks.networks:
         check_network(named.recipe, network, space.task)

@@ -204,7 +204,7 @@ def doctor(dataset: str, data: Path | None, verbose: bool, as_json: bool) -> int
     harness doctor
     harness doctor --json
     """
-    spec = datasets.asked_for(dataset)
+    spec = datasets.dataset_of_option(dataset)
     workspace = files.workspace()
     probes: dict[str, Callable[[], _Found]] = {
         "python": _python,

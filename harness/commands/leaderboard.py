@@ -99,7 +99,7 @@ def leaderboard(
     """
     from harness.evidence.leaderboard_table import survey
 
-    name = None if dataset is None else datasets.asked_for(dataset).name
+    name = None if dataset is None else datasets.dataset_of_option(dataset).name
     workspace = files.workspace()
     if check:
         return _check(workspace, anchor, as_json)
@@ -177,7 +177,7 @@ def _publish(name: str, workspace: Workspace, dataset: str) -> None:
     if is_hash_or_name(name) and len(hashes) == 1:
         [network_hash] = hashes
     else:
-        network_hash = read_network(name, workspace, datasets.task_of(dataset)).architecture.hash
+        network_hash = read_network(name, workspace, datasets.task_of_option(dataset)).architecture.hash
     consistency.publish(workspace, network_hash)
 
 

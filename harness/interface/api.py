@@ -87,7 +87,7 @@ def explain(
     architecture = argument.architecture
     if task == MNIST and argument.rows and argument.rows[0].dataset:
         # A network named by its hash or leaderboard name is analysed for the data set of its row.
-        task = datasets.known_task(argument.rows[0].dataset)
+        task = datasets.task_or_mnist(argument.rows[0].dataset)
     analysis = analyse(architecture, task, budget)
     fit = None
     if chip is not None:
@@ -138,7 +138,7 @@ def train(
     from harness.interface.lookup import network_argument
     from harness.training.recipe import check_network, named_recipe
 
-    task = datasets.task_of(dataset)
+    task = datasets.task_of_option(dataset)
     architecture = network_argument(network, files.workspace(), task).architecture
     analyse(architecture, task, budget)
     named = named_recipe(recipe, epochs=epochs)
@@ -226,7 +226,7 @@ def export(
     from harness.interface.weights import seed_of_network, weights_of
 
     workspace = files.workspace()
-    argument = network_argument(network, workspace, datasets.task_of(dataset))
+    argument = network_argument(network, workspace, datasets.task_of_option(dataset))
     wanted = seed_of_network(
         argument, workspace, seed=seed, dataset=dataset, recipe=recipe, epochs=epochs, retrain=retrain
     )
@@ -237,10 +237,10 @@ def export(
 
     for name in targets:
         require("export", FORMATS[name].libraries, f"--{name}")
-        FORMATS[name].check(wanted.architecture, datasets.task_of(wanted.dataset), wanted.recipe.recipe)
+        FORMATS[name].check(wanted.architecture, datasets.task_of_option(wanted.dataset), wanted.recipe.recipe)
     fit = None
     if chip is not None:
-        analysis = analyse(wanted.architecture, datasets.task_of(wanted.dataset))
+        analysis = analyse(wanted.architecture, datasets.task_of_option(wanted.dataset))
         check_integer_form(analysis.plan)
         fit = Fit(cast(Chip, chip), analysis)
         target = None if wanted.evidence is None else f"{wanted.evidence.target_pct:g}"
@@ -592,7 +592,7 @@ def leaderboard(dataset: str | Path | Dataset | None = None, target_pct: float |
 
     from harness.evidence.leaderboard_table import survey
 
-    name = None if dataset is None else datasets.asked_for(cast(str, dataset)).name
+    name = None if dataset is None else datasets.dataset_of_option(cast(str, dataset)).name
     rows = survey(files.workspace()).rows
     names = network_names((row.architecture, row.parameters) for row in rows)
     return pandas.DataFrame(

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.data.datasets import AUTO, task_of
+from harness.data.datasets import AUTO, task_of_option
 from harness.evidence import leaderboard_table, record
 from harness.evidence.leaderboard_table import LeaderboardRow, Tier
 from harness.evidence.record import Record
@@ -223,7 +223,7 @@ def _parsed(text: str, task: Task) -> Architecture:
 
 def read_record(network: object, workspace: Workspace, dataset: str = AUTO, recipe: str | None = None) -> Record:
     """Return the record of a network with the most seeds; weights do not depend on the target of a record."""
-    argument = network_argument(network, workspace, task_of(dataset))
+    argument = network_argument(network, workspace, task_of_option(dataset))
     network_hash = argument.architecture.hash
     if isinstance(network, Study | Trial):
         [row] = argument.rows

@@ -56,7 +56,7 @@ class VerifyRequest:
 
 def plan_verification(request: VerifyRequest, workspace: Workspace) -> Plan:
     """Return the plan of a verification, after all checks that need no training; raises as ``verify`` does."""
-    task = datasets.task_of(request.dataset)
+    task = datasets.task_of_option(request.dataset)
     argument, row = _network_and_row(request, workspace)
     named = recipe_of(row, request.recipe, request.epochs)
     check_network(named.recipe, argument.architecture, task)
@@ -102,7 +102,7 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> Plan:
 
 
 def _network_and_row(request: VerifyRequest, workspace: Workspace) -> tuple[NetworkArgument, KnownRow | None]:
-    argument = network_argument(request.network, workspace, datasets.task_of(request.dataset))
+    argument = network_argument(request.network, workspace, datasets.task_of_option(request.dataset))
     if isinstance(request.network, Trial | Study):
         # A trial keeps the recipe of its study, even if the test data set differs.
         return argument, argument.rows[0]

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from harness.data.datasets import AUTO, Dataset, asked_for
+from harness.data.datasets import AUTO, Dataset, dataset_of_option
 from harness.data.training_images import image_digests, load
 from harness.evidence.bounds import ErrorRatio, error_ratio_of
 from harness.searching.augmentation import SHORT_CHOICE, choose
@@ -118,7 +118,7 @@ def plan_search(
         DeviceError: The device or the engine is not available.
     """
     with busy("checking the options and reading the images"):
-        goal = goal_of(asked_for(request.dataset), request.target_pct)
+        goal = goal_of(dataset_of_option(request.dataset), request.target_pct)
         sampler = sampler_name(request.sampler)
         sampler_sha256 = source_sha256(sampler, "--sampler") if ":" in sampler else ""
         named_folder = None if request.study is None else workspace.study(request.study)
