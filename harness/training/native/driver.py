@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.training.native.engine import Engine, load, training_row
+from harness.training.native.engine import Engine, load, training_struct_type
 from harness.training.native.instruction import Program, program
 from harness.training.recipe import Recipe, StepSettings, decay_of
 from harness.training.torch_network import Images, state_tensors
@@ -56,7 +56,7 @@ class NativeProgram:
         self.pointer = self._opened(self.program, images)
         adam = int(recipe.optimizer == "adam")
         nesterov = int(recipe.nesterov)
-        self.row = training_row(double=engine.double)(adam, nesterov, recipe.momentum, recipe.label_smoothing)
+        self.row = training_struct_type(double=engine.double)(adam, nesterov, recipe.momentum, recipe.label_smoothing)
         # L2 coefficients, (parameter_count,); ``torch.cat`` needs the empty tensor if there are no parameters.
         decays = [torch.full((size,), decay_of(recipe, kernel=kernel)) for size, kernel in self.program.parameters]
         self.decay = torch.cat([*decays, torch.empty(0)]).to(self.real)
@@ -122,7 +122,7 @@ class NativeProgram:
     def predict(self, network: nn.Module, tensors: list[Tensor], pixels: Tensor) -> Tensor:
         """Return the predicted class of each image, int64 (n,), given the state in the order of ``state_tensors``."""
         _check("pixels", pixels, torch.uint8, (len(pixels), *self.task.input_shape))
-        state = _flat(_in_order(network, tensors), self.real)
+        state = _flat(_in_engine_order(network, tensors), self.real)
         assert state.numel() == self.program.state_size, "the state size of the network differs from the program"
         classes = torch.empty(len(pixels), dtype=torch.int64)
         addresses = (state.data_ptr(), classes.data_ptr())
@@ -177,7 +177,7 @@ def _flat(tensors: list[Tensor], real: torch.dtype) -> Tensor:
     return torch.cat([tensor.detach().reshape(-1) for tensor in tensors]).to(real)
 
 
-def _in_order(network: nn.Module, tensors: list[Tensor]) -> list[Tensor]:
+def _in_engine_order(network: nn.Module, tensors: list[Tensor]) -> list[Tensor]:
     # Return tensors in the order of ``_engine_tensors``, given tensors in the order of ``state_tensors``.
     addresses = [tensor.data_ptr() for tensor in state_tensors(network)]
     by_address = dict(zip(addresses, tensors, strict=True))
@@ -194,7 +194,7 @@ def flat_state(
 ) -> FlatState:
     """Return the state of a run in the layout of the engine; ``average`` is in the order of ``state_tensors``."""
     tensors = _engine_tensors(network)
-    averaged = tensors if average is None else _in_order(network, average)
+    averaged = tensors if average is None else _in_engine_order(network, average)
     memories = []
     for name in _memories(optimizer):
         memory = []

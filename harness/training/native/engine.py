@@ -72,7 +72,7 @@ _POINTER = ctypes.c_void_p
 _DOUBLE = ctypes.c_double
 
 
-def training_row(*, double: bool) -> type[ctypes.Structure]:
+def training_struct_type(*, double: bool) -> type[ctypes.Structure]:
     """Return the ctypes structure of the recipe fields that ``engine_train`` reads (``Training`` in engine.cpp)."""
     real = _DOUBLE if double else ctypes.c_float
     rows = (("adam", _INT), ("nesterov", _INT), ("momentum", real), ("smoothing", real))
