@@ -17,7 +17,7 @@ from search_spaces.network import Architecture
 from search_spaces.ops import shape_text
 
 
-class OfPixels(nn.Module):
+class RawInputNetwork(nn.Module):
     """Network with preprocessing: raw numbers of a data set are rounded to 256 levels and normalised."""
 
     def __init__(self, network: nn.Module, dataset: Dataset, architecture: Architecture | None = None) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from harness.data.datasets import Dataset
-    from harness.deployment.pixels import OfPixels
+    from harness.deployment.pixels import RawInputNetwork
     from harness.evidence.evaluation import Evaluation
     from harness.evidence.record import Record
     from harness.interface.results import NetworkLike
@@ -145,7 +145,7 @@ def train(
     check_network(named.recipe, architecture, task)
 
     from harness.data.training_images import load
-    from harness.deployment.pixels import OfPixels
+    from harness.deployment.pixels import RawInputNetwork
     from harness.interface.weights import train_here
     from harness.training.result import Purpose
     from harness.training.run import Job
@@ -163,7 +163,7 @@ def train(
         weights=None if out is None else Path(out),
     )
     result, training = train_here(job, images)
-    return Trained(result, OfPixels(final_network(training), images.dataset, architecture))
+    return Trained(result, RawInputNetwork(final_network(training), images.dataset, architecture))
 
 
 # Export ----------------------------------------------------------------------------------------------------------
@@ -488,7 +488,7 @@ def load(
     *,
     recipe: str | None = None,
     dataset: str = "auto",
-) -> OfPixels:
+) -> RawInputNetwork:
     """Return the trained network of a recorded seed as a torch module from raw numbers to logits.
 
     The input has the shape (images, channels, rows, columns) and the scale of the data set (MNIST: 0 to 255); the
@@ -514,7 +514,7 @@ def load(
     >>> model(torch.zeros(5, 28, 28, dtype=torch.uint8)).shape
     torch.Size([5, 10])
     """
-    from harness.deployment.pixels import OfPixels
+    from harness.deployment.pixels import RawInputNetwork
     from harness.evidence.evaluation import network_of
     from harness.evidence.record import kept_indices, read_recorded
 
@@ -524,7 +524,7 @@ def load(
     if seed is None:
         seed = next(iter(kept_indices(workspace.records, evidence)), 0)
     model = network_of(read_recorded(workspace.records, evidence, seed), spec.task)
-    return OfPixels(model, spec, evidence.architecture).eval()
+    return RawInputNetwork(model, spec, evidence.architecture).eval()
 
 
 def _record(network: _Recorded, workspace: Workspace, dataset: str, recipe: str | None) -> Record:
