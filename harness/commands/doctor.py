@@ -191,7 +191,7 @@ def _libraries() -> _Found:
 
 
 @click.command(short_help="Check the installation, the device and the data.")
-@options.takes_dataset()
+@options.dataset_as_argument()
 @options.some("dataset", "data")
 @click.option("-v", "--verbose", is_flag=True, help="Also list the checks that passed.")
 def doctor(dataset: str, data: Path | None, verbose: bool, as_json: bool) -> int:

@@ -15,7 +15,7 @@ from harness.system import files
 from harness.system.document import document_of
 from harness.system.errors import ContentError, UsageError, command_text
 from harness.system.files import Workspace
-from harness.system.terminal import busy, console, counted, show_table, write
+from harness.system.terminal import Column, busy, console, counted, show_table, write
 from search_spaces.catalog import network_names
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ _Tables = Sequence[tuple[str, Sequence["LeaderboardRow"]]]
 
 
 @click.command(short_help="Show the leaderboard.")
-@options.takes_dataset()
+@options.dataset_as_argument()
 @options.option("dataset", default=None, help="Only rows on this data set, a name or a path.")
 @click.option("--tier", type=click.Choice(list(_STYLES)), help="Only rows of this tier.")
 @click.option("--target", type=PER_CENT, help="Only rows of this target, in per cent.")
@@ -76,8 +76,8 @@ def leaderboard(
     certified      20 seeds or more, declared in a public commit before the first one ran, all run;
                    the lower bound of the mean (99 % confidence or more) reaches the target
     verified       5 seeds or more, all declared seeds run; two lower bounds of the mean reach
-                   the target: over all seeds, and over the seeds declared first (98 % when a
-                   workspace first reads the test images, more at each further time)
+                   the target: over all seeds, and over the seeds declared first. Their confidence
+                   is 98 % when a workspace first reads the test images, and higher each further time
     at the target  5 seeds or more; the mean reaches the target, the bound does not
     measured       below the target, fewer seeds, or a declared seed has not been run
     searched       measured by a search on validation images only
@@ -174,6 +174,7 @@ def _publish(name: str, workspace: Workspace, dataset: str) -> None:
         raise ContentError(faults[0])
     # A network that was only declared has no record, so ``read_network`` does not find its hash; the ledger does.
     hashes = {attempt.hash for attempt in ledger.read(workspace.ledger).attempts if attempt.hash.startswith(name)}
+    # Other texts are networks in the notation, which ``read_network`` parses.
     if is_hash_or_name(name) and len(hashes) == 1:
         [network_hash] = hashes
     else:
@@ -224,8 +225,9 @@ def _smallest_and_others(proven: Sequence[LeaderboardRow]) -> _Tables:
 
 
 def _print_tables(where: Console, tables: _Tables, names: Mapping[str, str], ranked: bool) -> None:
-    columns = [("rank" if ranked else "target", True), ("network", False), ("parameters", True), ("accuracy, %", True),
-               ("seeds", True), ("tier", False), ("bound", True), ("MACs", True), ("recipe", False)]  # fmt: skip
+    first = "rank" if ranked else "target"
+    titles = (first, "network", "parameters", "accuracy, %", "seeds", "tier", "bound", "MACs", "recipe")
+    columns = [Column(title, is_numeric=title not in ("network", "tier", "recipe")) for title in titles]
     # A narrow terminal shows the first six columns.
     columns = columns if where.width >= _WIDE else columns[:6]
     for title, group in tables:

@@ -97,7 +97,7 @@ def some(*names: str) -> Callable[[_F], _F]:
     return decorated
 
 
-def takes_dataset(name: str = "dataset") -> Callable[[_F], _F]:
+def dataset_as_argument(name: str = "dataset") -> Callable[[_F], _F]:
     """Return a decorator that gives a command the argument DATASET, which means the same as the option ``--dataset``.
 
     Args:
