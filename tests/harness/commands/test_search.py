@@ -85,7 +85,7 @@ def test_edited_code_begins_another_study_and_adds_no_seed(
         (workspace / "coded.py").write_text("def train(*given): 'edited'")
         assert run([*given, "--plan"]) == 2  # this process has imported it as it was
         monkeypatch.delitem(sys.modules, "coded")  # as in a new one
-        monkeypatch.delitem(user_code._SOURCES, "coded")
+        monkeypatch.delitem(user_code._IMPORTED_SHA256, "coded")
     assert len({each["study"] for each in plans}) == 2
     (workspace / "coded.toml").write_text(f"trainer = 'coded:train'\ntrainer_sha256 = '{'0' * 64}'")
     verifying = ("verify", "conv3x3(4) gap linear(10)", "--recipe", "@coded.toml", "--dataset", "mnist-5k")
