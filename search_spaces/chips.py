@@ -16,9 +16,9 @@ from search_spaces.network import Analysis, Task
 from search_spaces.space import Condition, Metric
 from search_spaces.space_errors import UnknownNameError, nearest
 
-# Bytes of stack that ``Chip.limits`` allows for the buffers of convolutions, which depend on the network: the buffers of
-# the network measured in ``chips.toml``. A network with larger buffers may meet the limits without fitting on the chip;
-# ``Fit`` counts the buffers of the network.
+# Bytes of stack that ``Chip.limits`` allows for the buffers of convolutions, which depend on the network: as for the
+# network measured in ``chips.toml``. A network with larger buffers may meet the limits without fitting on the chip;
+# ``Fit`` counts exactly.
 _ALLOWED_BUFFER_BYTES = 588
 
 

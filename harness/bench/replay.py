@@ -419,7 +419,7 @@ def _live_task(request: RunRequest, data: ImageData) -> SearchTask:
         rungs=tuple(sorted({*doubled, *race.rungs(epochs), epochs})),
         seed=0,
     )
-    own_data = data.dataset if data.dataset.sha256 else None
+    own_data = data.dataset if data.dataset.is_own else None
     return SearchTask(study=study, seconds=request.seconds, workers=request.workers, own_data=own_data)
 
 
@@ -676,9 +676,8 @@ def _judged(traces: Sequence[Trace], design: Comparison, effort: Effort, executo
     sizes: dict[str, int] = {}
     for ended in run_all(jobs, executor, design.task.workers):
         run = ended.result
-        # A diverged run counts with its accuracy, or 0 if there is none.
-        accuracy_pct = 0.0 if run.validation_accuracy_pct is None else run.validation_accuracy_pct
-        accuracies.setdefault(run.hash, []).append(accuracy_pct)
+        # A diverged run has the accuracy of its last weights.
+        accuracies.setdefault(run.hash, []).append(run.validated.accuracy_pct)
         sizes[run.hash] = run.parameters
     means = {key: statistics.mean(values) for key, values in accuracies.items()}
     return Judged.of(means, sizes, study.target_pct)

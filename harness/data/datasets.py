@@ -105,7 +105,7 @@ class Dataset:
     @property
     def title(self) -> str:
         """Return the display name, with a remark if the images could be mistaken for MNIST, are balanced or overlap."""
-        if not self.sha256:
+        if not self.is_own:
             return "MNIST" if self.name == "mnist" else f"{self.name} (not MNIST)"
         title = self.name
         if self.balanced:
@@ -113,6 +113,11 @@ class Dataset:
         if self.overlap:
             title += " (parts overlap)"
         return title
+
+    @property
+    def is_own(self) -> bool:
+        """Return whether this is a user data set."""
+        return bool(self.sha256)
 
     @property
     def task(self) -> Task:

@@ -24,8 +24,8 @@ _CHECKED_IMAGES = 1_000  # training images for the comparison of onnxruntime and
 # Largest difference of logits, relative to the largest logit. The libraries add in different orders, so classes can
 # differ if two logits are nearly equal.
 _TOLERANCE = 1e-3
-# Numbers of a constant up to which equal constants are merged, to store a tied kernel once; larger than any kernel here,
-# unlike the default of the library, 1,024.
+# Numbers of a constant up to which equal constants are merged, to store a tied kernel once. No kernel is larger, unlike
+# the default of the library, 1,024.
 _MOST_CONSTANT_NUMBERS = 1_000_000
 _OPSET = 18  # oldest ONNX opset that the exporter of torch writes without conversion
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class KernelForm:
     """Sums of int8 weights times the numbers of a window.
 
-    The weights are ``weight`` of the torch module, the biases ``bias``. A pose is a rotated or mirrored copy of a filter
-    (``search_spaces.modules``).
+    The weights are ``weight`` of the torch module, the biases ``bias``. A pose is a rotated or mirrored copy of a
+    filter (``search_spaces.modules``).
 
     Attributes:
         shape: Shape of the stored weights, (filters, channels of a group, rows, columns). Each stored filter is applied
