@@ -77,7 +77,7 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
         pruning=history.pruning(info) if len(info.networks) >= _FEWEST_NETWORKS else [],
         caveats=_caveats(info),
         weights=_weights(info),
-        trial_page=_trial_page(info),
+        tryout_page=_tryout_page(info),
         commands=commands(info),
         mistakes=mistakes(info.proof.record, info.proof.inspections) if info.proof else None,
         analysis=analyse(info.network.architecture, task) if info.network else None,
@@ -139,16 +139,16 @@ def _weights(info: StudyFacts) -> str:
     return next((os.path.relpath(path, folder) for path in paths if path.exists()), "")
 
 
-def trial_page_path(folder: Path, record: Record) -> Path:
+def tryout_page_path(folder: Path, record: Record) -> Path:
     """Return the path of the page in ``folder`` that runs the network of a record in the browser."""
     return folder / f"try-{record.hash}-{record.recipe_hash}.html"
 
 
-def _trial_page(info: StudyFacts) -> str:
+def _tryout_page(info: StudyFacts) -> str:
     """Return the file name of the page that runs the answer in the browser; empty if there is no page."""
     if info.record is None:
         return ""
-    path = trial_page_path(info.study.folder, info.record)
+    path = tryout_page_path(info.study.folder, info.record)
     return path.name if path.exists() else ""
 
 

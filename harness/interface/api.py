@@ -294,7 +294,7 @@ def _exported(weights: Weights, targets: Mapping[str, Path], fit: Fit | None) ->
         written = FORMATS[name].files(network, path)
         texts = dict(written.contents)
         if written.page is not None:
-            from reports.pad import render
+            from reports.tryout_page import render
 
             texts[path / "try.html"] = render(written.page).encode()
         contents |= texts

@@ -152,7 +152,7 @@ def run_search_with_progress(
                 progress.show("verifying")
                 verdict = conclude(plan, search, progress.on_worker_event, progress.say)
                 if verdict is not None:
-                    _write_trial_page(plan, verdict.record)
+                    _write_tryout_page(plan, verdict.record)
         outcome = None if search.interrupted else outcome_of(plan, search, verdict, typed_options)
         return outcome, write_report(plan.folder, plan.workspace, state=state)
 
@@ -170,20 +170,20 @@ def _is_first_search(plan: SearchPlan) -> bool:
     return True
 
 
-def _write_trial_page(plan: SearchPlan, record: Record) -> None:
+def _write_tryout_page(plan: SearchPlan, record: Record) -> None:
     """Write the page on which a browser runs the answer, if the answer has integers and its weights are kept."""
     from harness.data.training_images import load
     from harness.deployment.c_folder import recorded_page
     from harness.evidence.record import kept_indices
-    from reports.pad import render
-    from reports.study_page import trial_page_path
+    from reports.study_page import tryout_page_path
+    from reports.tryout_page import render
 
     indices = kept_indices(plan.workspace.records, record)
     if record.recipe.precision != "int8" or not indices:
         return
     images = load(plan.source.dataset, plan.source.folder)
     document = recorded_page(record, indices[0], plan.workspace, images)
-    write_text(trial_page_path(plan.folder, record), render(document))
+    write_text(tryout_page_path(plan.folder, record), render(document))
 
 
 class _EventListener:
