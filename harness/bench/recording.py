@@ -26,7 +26,7 @@ from harness.data.datasets import dataset, task_of_option
 from harness.data.training_images import load, split
 from harness.searching import race
 from harness.searching.time_budget import Timing, pace_of, work
-from harness.studies.config import check_config, open_study, read_config
+from harness.studies.config import check_config, open_study, read_config, study_exists
 from harness.studies.events import Entry, Proposal, RunEnded
 from harness.studies.log import StudyLog
 from harness.studies.study_state import StudyState
@@ -280,7 +280,7 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
         "machine": json.dumps(asdict(machine), sort_keys=True),
     }
     state = StudyState(folder, config)
-    if (folder / "config.json").exists():
+    if study_exists(folder):
         check_config(folder, config)
         if read_config(folder).origins != origins:
             raise ContentError(

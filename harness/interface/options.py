@@ -197,7 +197,7 @@ def _declare(function: Callable[..., Any], declared: Collection[Option[Any, Any]
     lines = "".join(f"\n    {declaration.name}: {declaration.help}" for declaration in declared)
     function.__doc__ = f"{before.rstrip()}\n{arguments}{lines}\n\n{raises}{after}"
     for declaration in reversed([*declared]):
-        if declaration.group is not None:
+        if declaration.is_on_command_line:
             _click_option(declaration)(function)
 
 

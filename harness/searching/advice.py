@@ -44,7 +44,7 @@ class SearchOutcome:
         plan: Plan of the search.
         state: Final state of the study.
         verdict: Verdict of the last verification; None if no network was verified.
-        typed_options: Command-line options and their values, as typed.
+        stated_options: Stated options of the command line by flag, with the values as text; several for a repeated one.
         nearest: Nearest miss; with a verified answer, among the smaller candidates that passed their first run.
         waiting: Smallest confirmed candidate without a verification; ``seconds`` is the time of the whole search
             including this verification.
@@ -53,7 +53,7 @@ class SearchOutcome:
     plan: SearchPlan
     state: StudyState
     verdict: Verdict | None
-    typed_options: Mapping[str, str]
+    stated_options: Mapping[str, tuple[str, ...]]
     nearest: NearestMiss | None = None
     waiting: Postponed | None = None
 
@@ -237,7 +237,7 @@ class SearchOutcome:
             if changes:
                 return self._advised("space", sentences, changes, "searches larger networks")
         if nearest is None:
-            check = ("spaces", "check", self.typed_options.get("--space", config.space))
+            check = ("spaces", "check", *self.stated_options.get("--space", (config.space,)))
             effect = "lists the reasons why networks of the space are rejected"
             return Advised(why="space", sentences=sentences, arguments=check, advice=effect)
         # The nearest miss with errors one standard deviation of the seeds higher should reach the new target.
@@ -252,7 +252,7 @@ class SearchOutcome:
         metric = self.plan.config.minimised[0]
         limit = self.plan.config.limits[0]
         space = self.plan.space
-        limits = parse_conditions(self.typed_options["--limit"]) if "--limit" in self.typed_options else ()
+        limits = [limit for text in self.stated_options.get("--limit", ()) for limit in parse_conditions(text)]
 
         def is_upper(condition: Condition) -> bool:
             return condition.metric is metric and condition.comparison in ("<=", "<", "==")
@@ -314,7 +314,7 @@ class SearchOutcome:
 
     def _advised(self, why: str, sentences: tuple[str, ...], changes: Mapping[str, str], advice: str) -> Advised:
         # --study names the present study, so drop the option unless only the effort changes.
-        options = {**self.typed_options, **changes}
+        options = {**self.stated_options, **{flag: (value,) for flag, value in changes.items()}}
         if changes.keys() - {"--time", "--trials"}:
             options.pop("--study", None)
         return Advised(why=why, sentences=sentences, arguments=search_words(options), advice=advice)
@@ -326,17 +326,17 @@ def holds(interval: tuple[float | None, float | None, float | None], value: floa
     return low is not None and low <= value and (high is None or value <= high)
 
 
-def search_words(typed_options: Mapping[str, str]) -> tuple[str, ...]:
+def search_words(stated_options: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
     """Return the arguments of a search command; an option with two values is repeated."""
     words = ["search"]
-    for name, values in typed_options.items():
-        for value in values.split(f" {name} "):
-            words += [name, value]
+    for flag, values in stated_options.items():
+        for value in values:
+            words += [flag, value]
     return tuple(words)
 
 
 def outcome_of(
-    plan: SearchPlan, search: Search, verdict: Verdict | None, typed_options: Mapping[str, str]
+    plan: SearchPlan, search: Search, verdict: Verdict | None, stated_options: Mapping[str, tuple[str, ...]]
 ) -> SearchOutcome:
     """Return the outcome of a search that was not interrupted, and log the advice as an ``Advised`` event.
 
@@ -344,7 +344,7 @@ def outcome_of(
         plan: Plan of the search.
         search: Search that has ended.
         verdict: Verdict of the last verification; None if no network was verified.
-        typed_options: Command-line options and their values, as typed.
+        stated_options: As in ``SearchOutcome``.
     """
     nearest = waiting = None
     last = search.state.entries[-1].event
@@ -366,7 +366,7 @@ def outcome_of(
     elif verdict is None:
         nearest = nearest_miss(search.state.candidates.values())
     outcome = SearchOutcome(
-        plan=plan, state=search.state, verdict=verdict, typed_options=typed_options, nearest=nearest, waiting=waiting
+        plan=plan, state=search.state, verdict=verdict, stated_options=stated_options, nearest=nearest, waiting=waiting
     )
     advice = outcome.advice()
     if advice is not None and last != advice:

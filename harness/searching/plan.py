@@ -42,7 +42,7 @@ from harness.searching.surrogate.past import (
 )
 from harness.searching.time_budget import Effort, pace_of, step_work
 from harness.studies.candidate import CONFIDENCE, CONFIRM_SEEDS, MOST_SEEDS, needed_share
-from harness.studies.config import StudyConfig, check_config, config_document, read_config
+from harness.studies.config import StudyConfig, check_config, config_document, read_config, study_exists
 from harness.system.errors import ContentError, DeviceError
 from harness.system.files import Workspace
 from harness.system.machine import choose_device
@@ -100,7 +100,7 @@ def plan_search(
     workspace: Workspace,
     origins: Mapping[str, str] = MappingProxyType({}),
     *,
-    recipe_choice: Literal["train", "list", "short"] = "train",
+    recipe_choice: Literal["by training", "left open", "of short searches"] = "by training",
 ) -> SearchPlan:
     """Return the plan of a search; all options are checked before the images are read.
 
@@ -108,8 +108,8 @@ def plan_search(
         request: Request for the search.
         workspace: Workspace of the study.
         origins: Source of each argument of the request (command line, environment, call or default), by name.
-        recipe_choice: Treatment of a default recipe that is not known for the data: ``train`` chooses by trainings, for
-            up to minutes; ``list`` lists the choices in the plan; ``short`` takes the recipe of short searches.
+        recipe_choice: Treatment of a default recipe that is not known for the data: ``by training`` takes up to
+            minutes; ``left open`` lists the choices in the plan; ``of short searches`` takes the recipe of these.
 
     Raises:
         UsageError: An option is invalid, or two options contradict each other.
@@ -133,9 +133,9 @@ def plan_search(
         goal = goal_of(images.dataset, request.target_pct)
     training = _trainable(request, training, goal.data.train_size)
     source = DataLocation(goal.data.name, request.data)
-    if training.recipe_choices and recipe_choice == "train":
+    if training.recipe_choices and recipe_choice == "by training":
         training = _chosen_by_training(training, goal.data, limited, effort, source, workspace)
-    elif training.recipe_choices and recipe_choice == "short":
+    elif training.recipe_choices and recipe_choice == "of short searches":
         recipe = for_few(named_recipe(SHORT_CHOICE), goal.data.train_size)
         training = replace(training, recipe=recipe, recipe_choices=())
     offset = error_ratio_of(goal.data, goal.target_pct)
@@ -147,7 +147,7 @@ def plan_search(
     )
     # The folder is named before the start networks are entered: the name must not depend on them.
     folder = _default_folder(config, workspace) if named_folder is None else named_folder
-    if request.start_from is not None and (folder / "config.json").exists():
+    if request.start_from is not None and study_exists(folder):
         # The source of ``start_from`` may have grown since; a continued study keeps its first set of networks.
         config = replace(config, known=read_config(folder).config.known)
     elif request.start_from is not None:
@@ -260,7 +260,7 @@ def on_cluster(plan: SearchPlan, make_executor: ExecutorFactory, processes: int 
 def plan_document(plan: SearchPlan) -> dict[str, Any]:
     """Return the plan as plain JSON values, for ``--plan``."""
     config = plan.config
-    exists = (plan.folder / "config.json").exists()
+    exists = study_exists(plan.folder)
     if exists:
         check_config(plan.folder, config)
     count = feasible(plan.space, config.budget)

@@ -175,11 +175,12 @@ def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bo
     if (folder / RESULTS_OF_BEFORE).is_dir():
         message = f"study {folder.name!r} in {folder} was created by an older version and can be read but not continued"
         raise ContentError(message, hint="pass a new name with --study")
-    path = folder / "config.json"
-    if path.exists():
+    if study_exists(folder):
         check_config(folder, config)
         return False
-    files.write_json(path, {"config": config_document(config), "origins": origins, "schema_version": 1})
+    files.write_json(
+        folder / "config.json", {"config": config_document(config), "origins": origins, "schema_version": 1}
+    )
     return True
 
 
@@ -209,6 +210,11 @@ def config_document(config: StudyConfig) -> dict[str, Any]:
     if not config.sampler_sha256:
         del document["sampler_sha256"]
     return document
+
+
+def study_exists(folder: Path) -> bool:
+    """Return whether a folder has a study; ``open_study`` writes the configuration as the last file of a new study."""
+    return (folder / "config.json").exists()
 
 
 def check_config(folder: Path, config: StudyConfig) -> None:

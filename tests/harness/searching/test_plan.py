@@ -52,7 +52,7 @@ REQUEST = SearchRequest(
 def plan(root: Path, **changes: Any) -> SearchPlan:
     names = [field.name for field in fields(SearchRequest)]
     origins = {name: "commandline" if name in changes else "default" for name in names}
-    return plan_search(replace(REQUEST, **changes), Workspace(root), origins, recipe_choice="list")
+    return plan_search(replace(REQUEST, **changes), Workspace(root), origins, recipe_choice="left open")
 
 
 def test_the_plan_resolves_every_value(tmp_path: Path):
