@@ -175,7 +175,7 @@ class Recording:
         close = []
         for number in networks:
             # A diverged run has the accuracy of its last weights.
-            average = mean([ended[number, seed].validated.accuracy_pct for seed in range(self.seeds)])
+            average = mean([ended[number, seed].required_validation.accuracy_pct for seed in range(self.seeds)])
             if abs(average - near.target_pct) <= near.within_pct:
                 close.append(number)
         return first + [(number, seed) for seed in range(self.seeds, near.seeds) for number in close]

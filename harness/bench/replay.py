@@ -442,7 +442,7 @@ class _HalvingRule:
 
     def is_hopeless(self, result: Result) -> bool:
         """Add a run at its current rung and return whether to stop the run."""
-        validation = result.validated
+        validation = result.required_validation
         rank = (True, validation.wrong)
         if statistics.reaches(validation.accuracy_pct, self.target_pct):
             rank = (False, result.parameters)
@@ -677,7 +677,7 @@ def _judged(traces: Sequence[Trace], design: Comparison, effort: Effort, executo
     for ended in run_all(jobs, executor, design.task.workers):
         run = ended.result
         # A diverged run has the accuracy of its last weights.
-        accuracies.setdefault(run.hash, []).append(run.validated.accuracy_pct)
+        accuracies.setdefault(run.hash, []).append(run.required_validation.accuracy_pct)
         sizes[run.hash] = run.parameters
     means = {key: statistics.mean(values) for key, values in accuracies.items()}
     return Judged.of(means, sizes, study.target_pct)

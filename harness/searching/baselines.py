@@ -72,7 +72,7 @@ def best_linear(candidates: Iterable[Candidate]) -> Result | None:
         if is_linear(candidate.proposal.origin, candidate.proposal.architecture)
     ]
     complete = [run for run in runs if run is not None and run.status is Status.COMPLETE and run.validation is not None]
-    return min(complete, key=lambda run: run.validated.wrong, default=None)
+    return min(complete, key=lambda run: run.required_validation.wrong, default=None)
 
 
 def linear_document(run: Result | None) -> dict[str, Any] | None:

@@ -139,7 +139,9 @@ class Asker:
         stop = self.stop
         if stop is None:
             return None
-        return lambda result: stop(Rung(str(result.architecture), len(result.history), result.validated.accuracy_pct))
+        return lambda result: stop(
+            Rung(str(result.architecture), len(result.history), result.required_validation.accuracy_pct)
+        )
 
     def propose(self, inquiry: Inquiry) -> InquiryAnswer:
         """Return the next proposal; without a network after too many known or infeasible answers in a row.

@@ -263,7 +263,7 @@ class _Probes:
             if job.image_share < 1:
                 name = "half"
             if result.status is Status.COMPLETE:
-                errors[name].append(result.validated.wrong)
+                errors[name].append(result.required_validation.wrong)
         sizes = middle.proposal.parameters, largest.proposal.parameters
         return curve_of(errors, sizes) if all(errors.values()) else None
 

@@ -446,7 +446,7 @@ def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
 
     def errors_of(candidate: Candidate, first: Result) -> float:
         # A failed fresh run counts as chance level, as in ``fresh_pct``.
-        failed = round((1 - candidate.chance_pct / 100) * first.validated.images)
+        failed = round((1 - candidate.chance_pct / 100) * first.required_validation.images)
         runs = candidate.fresh or [first]
         errors = [failed if run.validation_errors is None else run.validation_errors for run in runs]
         return errors[0] if len(errors) == 1 else statistics.mean(errors)
@@ -461,7 +461,7 @@ def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
     # This runs after each event of a search, so ``is_confirmed`` is computed for the nearest candidates only.
     for pruned, errors, _, _, candidate, first in sorted(usable, key=lambda each: each[:4]):
         if not candidate.is_confirmed:
-            size = first.validated.images
+            size = first.required_validation.images
             return NearestMiss(
                 trial=candidate.proposal.trial,
                 hash=candidate.proposal.hash,

@@ -271,7 +271,7 @@ def _trial(run: Result, ended_utc: str, proposal: events.Proposal, began_utc: st
     }
     trial = create_trial(
         state=state,
-        values=[_error_pct(run.validated), float(cost)] if state is TrialState.COMPLETE else None,
+        values=[_error_pct(run.required_validation), float(cost)] if state is TrialState.COMPLETE else None,
         params={each.name: each.index for each in proposal.decisions},
         distributions=distributions,
         user_attrs={
