@@ -126,7 +126,7 @@ def run_search_with_progress(
         if not study_exists(plan.folder):
             # Before ``open_study``: a study that exists must have its prior, even if the process is killed here.
             write_prior(plan.folder, plan.past)
-        is_new = open_study(plan.folder, config, plan.origins)
+        is_new = open_study(plan.folder, config, plan.recorded_origins)
         state = StudyLog(plan.folder).recover_into(StudyState(plan.folder, config))
         _say_begin(plan, None if is_new else state.seconds)
         with (

@@ -242,7 +242,7 @@ class SearchOutcome:
             return Advised(why="space", sentences=sentences, arguments=check, advice=effect)
         # The nearest miss with errors one standard deviation of the seeds higher should reach the new target.
         errors = min(1.0, nearest.errors * (1 + SEED_SHARE) / nearest.size)
-        target = max(1, math.floor(100 * (100 - 100 * self.plan.offset.errors_ratio * errors)) / 100)
+        target = max(1, math.floor(100 * (100 - 100 * self.plan.error_ratio.errors_ratio * errors)) / 100)
         target = min(target, config.target_pct - 0.01)  # an equal target would resume the same study
         advice = "searches with a target that the nearest network may reach"
         return self._advised("target", sentences, {"--target": f"{target:g}"}, advice)

@@ -65,10 +65,10 @@ class SearchPlan:
     Attributes:
         folder: Folder of the study.
         recipe: Training recipe; the first of ``recipe_choices`` while the recipe is still to be chosen.
-        offset: Ratio of errors on unseen images to validation errors; converts the target into the threshold.
+        error_ratio: Ratio of errors on unseen images to validation errors; converts the target into the threshold.
         past: Earlier trainings, the prior observations of the surrogate model.
         left_out: Messages about earlier trainings that could not be read.
-        origins: Source of each argument (option, environment, call or default), by the key in the records of a study.
+        recorded_origins: Source of each argument (option, environment, call or default), by the key in ``config.json``.
         nodes: Nodes of the cluster; empty if this machine trains.
         recipe_choices: Names of the recipes to choose from; empty if the recipe is known.
         chip: Chip whose memory limits the networks; None for no chip.
@@ -83,11 +83,11 @@ class SearchPlan:
     source: DataLocation
     recipe: NamedRecipe
     space: SearchSpace
-    offset: ErrorRatio
+    error_ratio: ErrorRatio
     past: tuple[PastTraining, ...]
     left_out: tuple[str, ...]
     engine: EngineChoice
-    origins: dict[str, str]
+    recorded_origins: dict[str, str]
     make_executor: ExecutorFactory = Processes
     nodes: tuple[NodeInfo, ...] = ()
     recipe_choices: tuple[str, ...] = ()
@@ -138,9 +138,9 @@ def plan_search(
     elif training.recipe_choices and recipe_choice == "of short searches":
         recipe = for_few(named_recipe(SHORT_CHOICE), goal.data.train_size)
         training = replace(training, recipe=recipe, recipe_choices=())
-    offset = error_ratio_of(goal.data, goal.target_pct)
+    error_ratio = error_ratio_of(goal.data, goal.target_pct)
     config = replace(
-        _config(request, goal, limited, training, offset),
+        _config(request, goal, limited, training, error_ratio),
         data_hash=images.data_hash,
         sampler=sampler,
         sampler_sha256=sampler_sha256,
@@ -171,14 +171,14 @@ def plan_search(
         source=source,
         recipe=training.recipe,
         space=limited.space,
-        offset=offset,
+        error_ratio=error_ratio,
         engine=training.engine,
         past=past,
         left_out=tuple(error.message for error in left_out),
         recipe_choices=training.recipe_choices,
         chip=request.chip,
         choice_seconds=training.choice_seconds,
-        origins={key: origins[name] for name, key in keys.items() if key is not None},
+        recorded_origins={key: origins[name] for name, key in keys.items() if key is not None},
     )
 
 
@@ -210,7 +210,7 @@ def _chosen_by_training(
 
 
 def _config(
-    request: SearchRequest, goal: Goal, limited: LimitedSpace, training: TrainingChoice, offset: ErrorRatio
+    request: SearchRequest, goal: Goal, limited: LimitedSpace, training: TrainingChoice, error_ratio: ErrorRatio
 ) -> StudyConfig:
     """Return the configuration of a study, without the hash of the images and the sampler."""
     recipe = training.recipe.recipe
@@ -219,7 +219,7 @@ def _config(
         data_hash="",
         budget=limited.budget,
         target_pct=goal.target_pct,
-        threshold_pct=round(offset.threshold_pct(goal.target_pct), 6),
+        threshold_pct=round(error_ratio.threshold_pct(goal.target_pct), 6),
         space=limited.space.name,
         space_text=limited.space.text,
         sampler="",
@@ -288,8 +288,8 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         "folder": str(plan.folder),
         "exists": exists,
         "config": config_document(config),
-        "origins": plan.origins,
-        "offset": asdict(plan.offset),
+        "origins": plan.recorded_origins,
+        "offset": asdict(plan.error_ratio),  # a published key
         "effort": asdict(plan.effort),
         "nodes": [asdict(node) for node in plan.nodes],
         **further,

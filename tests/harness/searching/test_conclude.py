@@ -392,7 +392,7 @@ def end(tmp_path: Path) -> Callable[..., SearchOutcome]:
         config = replace(CONFIG, **changes.pop("config", {}))
         effort = replace(EFFORT, **changes.pop("effort", {}))
         space = parse_space(f"net = conv3x3(1..400) gap linear(10);{changes.pop('where', '')}", "widths")
-        plan = replace(searches.plan(tmp_path), config=config, effort=effort, offset=OFFSET, space=space)
+        plan = replace(searches.plan(tmp_path), config=config, effort=effort, error_ratio=OFFSET, space=space)
         state = StudyState(tmp_path, config)
         runs = [make_result(errors=95, status=status) for status in changes.pop("ends", ENDS)]
         entries: list[Entry[Any]] = [

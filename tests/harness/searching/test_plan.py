@@ -208,7 +208,7 @@ def test_a_batch_that_is_larger_than_the_data_is_refused_before_training(tmp_pat
 
 def test_the_plan_of_a_study_with_another_configuration_is_refused(tmp_path: Path):
     begun = plan(tmp_path, study="mine")
-    study.open_study(begun.folder, begun.config, begun.origins)
+    study.open_study(begun.folder, begun.config, begun.recorded_origins)
 
     assert plan_document(plan(tmp_path, study="mine"))["exists"] is True
     with pytest.raises(ContentError):
