@@ -13,15 +13,7 @@ from importlib import import_module
 
 import click
 
-from harness.system.errors import (
-    DISTRIBUTION,
-    ContentError,
-    HarnessError,
-    Interrupted,
-    UsageError,
-    command_text,
-    refused,
-)
+from harness.system.errors import DISTRIBUTION, ContentError, HarnessError, Interrupted, UsageError, as_command, refused
 from harness.system.terminal import say, write
 from search_spaces.space_errors import SearchSpaceError, UnknownNameError, caret
 
@@ -70,14 +62,14 @@ def cli(ctx: click.Context) -> None:
     """
     if ctx.invoked_subcommand is None:
         first = {
-            command_text("leaderboard"): "list the smallest networks found so far",
-            command_text("evaluate", "eab8ff"): "test the best network on the test images, in seconds",
-            command_text("search", "--budget", "20000"): "search for a network; --plan prints the plan only",
+            as_command("leaderboard"): "list the smallest networks found so far",
+            as_command("evaluate", "eab8ff"): "test the best network on the test images, in seconds",
+            as_command("search", "--budget", "20000"): "search for a network; --plan prints the plan only",
         }
         width = max(map(len, first))
         lines = "\n".join(f"  {command:<{width}}  {words}" for command, words in first.items())
         question = "How few parameters are enough to classify handwritten digits?"
-        click.echo(f"{question}\n\n{lines}\n\nAll commands: {command_text('--help')}")
+        click.echo(f"{question}\n\n{lines}\n\nAll commands: {as_command('--help')}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -113,7 +105,7 @@ def run(arguments: list[str]) -> int:
     """Run a command line and return the exit code; errors are printed as text, or as JSON with ``--json``."""
     as_json = "--json" in arguments
     try:
-        code = cli.main(args=arguments, prog_name=command_text(), complete_var=_COMPLETION, standalone_mode=False)
+        code = cli.main(args=arguments, prog_name=as_command(), complete_var=_COMPLETION, standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
         write(error.format_message(), err=True)
@@ -138,7 +130,7 @@ def _told(error: BaseException) -> HarnessError | None:
             return Interrupted("interrupted")
         case click.ClickException():
             message = " ".join(error.format_message().split()).rstrip(".")
-            where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else command_text()
+            where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else as_command()
             words = message.replace("a valid integer range", "a whole number").replace(
                 "a valid float range", "a number"
             )

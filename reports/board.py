@@ -16,7 +16,7 @@ from harness.evidence.leaderboard_table import PROVEN, LeaderboardRow, Survey, T
 from harness.evidence.record import Record, kept_indices
 from harness.studies.candidate import allowed_errors
 from harness.system import files
-from harness.system.errors import ContentError, command_text
+from harness.system.errors import ContentError, as_command
 from harness.system.files import Workspace
 from reports import charts, history
 from reports.render import duration, page, short
@@ -95,10 +95,10 @@ def _commands(
     row: LeaderboardRow, record: Record | None, of_network: Sequence[Record], workspace: Workspace
 ) -> Iterator[tuple[str, str]]:
     """Yield the commands for a row, quickest first, with the options that identify the record among ``of_network``."""
-    explain = (command_text("explain", row.hash), "shows the layers and their costs")
+    explain = (as_command("explain", row.hash), "shows the layers and their costs")
     if record is None:
         recipe = _recipe_options(row.recipe, row.epochs) if row.recipe else []
-        verify = command_text("verify", row.hash, *recipe, "--dataset", row.dataset, "--target", short(row.target_pct))
+        verify = as_command("verify", row.hash, *recipe, "--dataset", row.dataset, "--target", short(row.target_pct))
         yield verify, "trains the network on fresh seeds and reads the test set"
         yield explain
         return
@@ -112,11 +112,11 @@ def _commands(
     if 0 in kept_indices(workspace.records, record)[:1]:
         which = ["--recipe", record.recipe_name] if recipe else []
         effect = "loads the weights and counts the errors on the test set (takes seconds)"
-        yield command_text("evaluate", row.hash, *which, *dataset), effect
+        yield as_command("evaluate", row.hash, *which, *dataset), effect
         if record.recipe.precision == "int8":
-            yield command_text("export", row.hash, *which, *dataset, "--c", "network"), "writes C code and a demo page"
+            yield as_command("export", row.hash, *which, *dataset, "--c", "network"), "writes C code and a demo page"
     seeds = str(max(1, len(record.seeds)))
-    verify = command_text("verify", row.hash, *recipe, *dataset, *target, "--seeds", seeds)
+    verify = as_command("verify", row.hash, *recipe, *dataset, *target, "--seeds", seeds)
     yield verify, "repeats the recorded trainings and compares the results with the record"
     yield explain
 

@@ -23,7 +23,7 @@ from harness.studies.candidate import NetworkState
 from harness.studies.config import StudyConfig, settings_of
 from harness.studies.log import read_state
 from harness.system import files, statistics
-from harness.system.errors import command_text
+from harness.system.errors import as_command
 from harness.system.files import Workspace
 from harness.training.result import Inspection, Result
 from reports import charts, history
@@ -352,7 +352,7 @@ def _written(
     def verify(side: _Side) -> str:
         network = side.row.hash if side.row else str(side.architecture)
         seeds = side.row.seeds if side.row else bounds.VERIFIED_SEEDS
-        return command_text("verify", network, "--seeds", str(seeds))
+        return as_command("verify", network, "--seeds", str(seeds))
 
     if facts:
         drawn["seeds"] = charts.seeds_side_by_side(facts.sides)

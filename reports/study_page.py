@@ -22,7 +22,7 @@ from harness.evidence.record import Record, SeedRun, weights_path
 from harness.studies.study_state import StudyState
 from harness.system import files, statistics
 from harness.system.document import csv_text
-from harness.system.errors import command_text
+from harness.system.errors import as_command
 from harness.system.files import Workspace
 from harness.training.result import Inspection, Status, finite, unpacked
 from reports import charts, history, render
@@ -62,7 +62,7 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
         datasets={"networks": rows},
         data={
             "study": info.name,
-            "verify": command_text("verify"),
+            "verify": as_command("verify"),
             "minimised": [str(metric) for metric in info.config.minimised],
             "filters": [(each.field, each.low, each.high) for each in filters],
             "remarks": remarks,
@@ -124,9 +124,9 @@ def commands(info: StudyFacts) -> list[str]:
     """Return the command that began the study and the command that trains the answer again, as far as known."""
     commands = [shlex.join(entry.event.command) for entry in info.sessions[:1] if entry.event.command]
     if info.row is not None:
-        commands.append(command_text("verify", *words_of(info.row), "--seeds", str(info.row.seeds)))
+        commands.append(as_command("verify", *words_of(info.row), "--seeds", str(info.row.seeds)))
     elif info.answer is not None:
-        commands.append(command_text("verify", info.answer.hash))
+        commands.append(as_command("verify", info.answer.hash))
     return commands
 
 

@@ -21,7 +21,7 @@ import click
 from harness.data import datasets
 from harness.interface import options
 from harness.system import files
-from harness.system.errors import DISTRIBUTION, DataError, DeviceError, HarnessError, UsageError, command_text
+from harness.system.errors import DISTRIBUTION, DataError, DeviceError, HarnessError, UsageError, as_command
 from harness.system.machine import choose_device, core_count, cores_by_quota, device_name, processor_flags
 from harness.system.terminal import console, counted, show_table
 from search_spaces.network import MNIST, analyse
@@ -140,7 +140,7 @@ def _data(spec: datasets.Dataset, folder: Path | None) -> _Found:
         if folder is not None:
             raise
         # Only a warning: the first command that trains fetches the data.
-        hint = f"'{command_text('data', 'fetch', '--dataset', spec.name)}' downloads the data set; or {error.hint}"
+        hint = f"'{as_command('data', 'fetch', '--dataset', spec.name)}' downloads the data set; or {error.hint}"
         return f"no copy of {spec.name} yet: {error.message}", {}, hint
     facts = {key: report[key] for key in ("dataset", "source", "data_hash")}
     return "{dataset} in {source}, all files are correct, data hash {data_hash}".format(**facts), facts

@@ -13,7 +13,7 @@ from harness.interface import options
 from harness.searching.option_types import PER_CENT
 from harness.system import files
 from harness.system.document import document_of
-from harness.system.errors import ContentError, UsageError, command_text
+from harness.system.errors import ContentError, UsageError, as_command
 from harness.system.files import Workspace
 from harness.system.terminal import Column, busy, console, counted, show_table, write
 from search_spaces.catalog import network_names
@@ -202,7 +202,7 @@ def _show(rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, wants_sum
     _print_tables(where, tables, names, ranked)
     left = len(rows) - sum(len(group) for _, group in tables)
     if left:
-        click.echo(f"{counted(left, 'more row')}: {command_text('leaderboard', '--all')}\n")
+        click.echo(f"{counted(left, 'more row')}: {as_command('leaderboard', '--all')}\n")
     show_table(where, [[_LEGEND]], ["dim"])
 
 

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 
 from harness.data.datasets import AUTO, DataFile, Dataset, dataset
-from harness.system.errors import DataError, command_text, reason, refused
+from harness.system.errors import DataError, as_command, reason, refused
 from harness.system.files import workspace
 
 if TYPE_CHECKING:
@@ -389,7 +389,7 @@ def idx_array(path: Path, due: DataFile | None = None) -> tuple[_Array, str]:
         shape = struct.unpack(f">{rank}I", content[4 : 4 + 4 * rank])
         return np.frombuffer(content, _IDX_KINDS[kind], offset=4 + 4 * rank).reshape(shape), sha256
     except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
-        hint = f"replace the file by an intact copy, or run '{command_text('data', 'fetch')}'" if due else None
+        hint = f"replace the file by an intact copy, or run '{as_command('data', 'fetch')}'" if due else None
         raise DataError(f"{path} is damaged or not the expected file: {reason(error)}", hint=hint) from error
 
 

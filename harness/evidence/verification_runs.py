@@ -22,7 +22,7 @@ from harness.evidence.ledger import Attempt, AttemptOutcome, Declaration
 from harness.evidence.record import Found, Record, SeedRun
 from harness.studies.config import owned
 from harness.system import files
-from harness.system.errors import ContentError, DataError, UsageError, command_text
+from harness.system.errors import ContentError, DataError, UsageError, as_command
 from harness.system.files import Workspace
 from harness.system.terminal import say_once
 from harness.training import result
@@ -252,7 +252,7 @@ def _as_declared(plan: Plan, workspace: Workspace) -> Plan:
             hint="run the command with --declare-only, commit the declaration, and repeat without --declare-only",
         )
     if (beacon := declaring_commit(workspace, attempt)) is None:
-        publishing = command_text("leaderboard", "--publish", "NETWORK")
+        publishing = as_command("leaderboard", "--publish", "NETWORK")
         raise UsageError(
             f"attempt {attempt.number} is declared, but the declaration in {workspace.ledger} is not committed",
             hint=f"run '{publishing}' and 'git commit'; outside a clone, commit the ledger",

@@ -17,7 +17,7 @@ from harness.searching.option_types import FILE
 from harness.searching.request import SearchRequest
 from harness.system import files
 from harness.system.document import document_of
-from harness.system.errors import ContentError, UsageError, command_text, option_words, require
+from harness.system.errors import ContentError, UsageError, as_command, option_words, require
 from harness.system.files import Workspace, check_writable, write_together
 from harness.system.machine import check_may_start
 from harness.system.option import converted, options_of
@@ -256,7 +256,7 @@ def _check_fit(fit: Fit, search_options: Mapping[str, str | None]) -> None:
     if fit.lack:
         chips = ", ".join(map(str, fitting(fit.analysis)))
         hint = f"chips with enough memory: {chips}; " if chips else ""
-        search = command_text("search", "--chip", str(fit.chip), *option_words(search_options))
+        search = as_command("search", "--chip", str(fit.chip), *option_words(search_options))
         raise ContentError(
             f"the network does not fit {fit.chip}: {fit.lack} too many",
             hint=f"{hint}'{search}' searches for networks that fit",

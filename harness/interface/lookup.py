@@ -25,7 +25,7 @@ from harness.studies.names import studies
 from harness.studies.study_state import StudyState
 from harness.system import files
 from harness.system.document import read_each
-from harness.system.errors import ContentError, UsageError, command_text, option_words, reason
+from harness.system.errors import ContentError, UsageError, as_command, option_words, reason
 from harness.system.files import Workspace
 from harness.system.terminal import say
 from harness.training.recipe import NamedRecipe, Recipe, named_recipe, recipe_by_hash, recipe_named_like
@@ -236,7 +236,7 @@ def read_record(network: object, workspace: Workspace, dataset: str = AUTO, reci
         others = f" for this recipe or data set; existing records: {rows}" if records else ""
         words = option_words({"--dataset": dataset, "--recipe": recipe})
         named = network if isinstance(network, str) else network_hash
-        hint = f"{command_text('verify', named, *words)} trains the network (minutes) and keeps record and weights"
+        hint = f"{as_command('verify', named, *words)} trains the network (minutes) and keeps record and weights"
         raise ContentError(f"{network_hash} has no record{others}", hint=hint)
     if len({(each.recipe_hash, each.dataset) for each in fitting}) > 1:
         raise ContentError(f"{network_hash} has several rows: {rows}", hint="choose with --recipe or --dataset")
@@ -260,7 +260,7 @@ def _near(argument: str, workspace: Workspace, *more: str) -> str:
     """Return a hint: the most similar known name, else the command that lists all names."""
     return (
         nearest(argument, [*known_names(workspace), *more])
-        or f"'{command_text('leaderboard', '--all')}' lists hashes and names"
+        or f"'{as_command('leaderboard', '--all')}' lists hashes and names"
     )
 
 

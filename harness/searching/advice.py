@@ -24,7 +24,7 @@ from harness.studies.candidate import SEED_SHARE, NearestMiss, confirmed_front, 
 from harness.studies.events import Advised, Confirmed, EndReason, Postponed, Quoted, SessionEnded
 from harness.studies.study_state import StudyState
 from harness.system.document import document_of
-from harness.system.errors import command_text
+from harness.system.errors import as_command
 from harness.system.terminal import duration_option, duration_text
 from harness.training.native.driver import measured_latency
 from harness.training.native.engine import EngineUnavailable
@@ -119,8 +119,8 @@ class SearchOutcome:
             lines += [
                 end.answer,
                 f"  {row.architecture}",
-                f"verify again: {command_text('verify', *words_of(row), '--seeds', str(row.seeds))}",
-                f"ranking: {command_text('leaderboard', '--dataset', config.dataset, '--target', target)}",
+                f"verify again: {as_command('verify', *words_of(row), '--seeds', str(row.seeds))}",
+                f"ranking: {as_command('leaderboard', '--dataset', config.dataset, '--target', target)}",
                 f"the search {end.reason}",
             ]
         elif self.state.answer is not None:

@@ -162,11 +162,12 @@ class _Probes:
         inquiry = Inquiry(turn.limit, search.state.candidates, time_left, turn.objective)
         return Finder(self.plan.space, search.config, inquiry, self.past)
 
-    def train(self, jobs: Iterable[Job]) -> list[tuple[Job, Result]]:
+    def train(self, jobs: Iterable[Job | None]) -> list[tuple[Job, Result]]:
         """Train the jobs until ``until`` and return the finished jobs with their results; crashed jobs are omitted.
 
         Args:
-            jobs: Jobs, taken one by one as workers become idle; a generator can use the results of earlier jobs.
+            jobs: Jobs, taken one by one as workers become idle; a generator can use the results of earlier jobs, and
+                yields None if there is no job until a running job has ended.
         """
         waiting = iter(jobs)
         ended = []
@@ -197,16 +198,22 @@ class _Probes:
             if isinstance(option, NetworkOption) and option.hash not in finder.trials_by_hash:
                 yield self._propose(option, min(lengths), "ladder")
 
-    def jobs_of_quantiles(self) -> Iterable[Job]:
-        """Yield jobs for the networks behind the two lower quantiles of the quote, until these networks are trained."""
+    def jobs_of_quantiles(self) -> Iterable[Job | None]:
+        """Yield jobs for the networks behind the two lower quantiles of the quote, until these networks are trained.
+
+        Yields None while only the end of a running job can change the quantiles.
+        """
         for _ in range(_ROUNDS):
             if self.left < 2 * _OUTLOOK_SECONDS:
                 return
+            count = len(self.trained)
             pairs = self._untrained_pairs()
-            if not pairs and not self.search.at_work:
-                return  # further rounds would predict from the same observations
             for option, epochs in pairs:
                 yield self._propose(option, epochs, "aim")
+            while not pairs and self.search.at_work and len(self.trained) == count:
+                yield None
+            if not pairs and len(self.trained) == count:
+                return  # further rounds would predict from the same observations
 
     def _untrained_pairs(self) -> list[tuple[NetworkOption, int]]:
         """Return the networks behind the two lower quantiles that fit the time and were not proposed before."""

@@ -21,7 +21,7 @@ from harness.searching.request import SearchRequest
 from harness.searching.time_budget import Effort
 from harness.studies.config import StudyObjective
 from harness.system import statistics
-from harness.system.errors import ContentError, UsageError, command_text
+from harness.system.errors import ContentError, UsageError, as_command
 from harness.system.files import Workspace
 from harness.system.machine import worker_count
 from harness.system.user_code import source_sha256
@@ -161,7 +161,7 @@ def limited_space(request: SearchRequest, data: Dataset) -> LimitedSpace:
     objectives = [StudyObjective(metric, _limit(metric, budget, space, chip_limits)) for metric in minimise]
     if minimise[0] is Metric.PARAMETERS:
         objectives[0] = StudyObjective(Metric.PARAMETERS)
-    check = command_text("spaces", "check", request.space)
+    check = as_command("spaces", "check", request.space)
     _check_smallest(space, budget, "relax --limit or increase --budget" if limits else f"'{check}' lists the reasons")
     return LimitedSpace(space=space, budget=budget, objectives=tuple(objectives))
 

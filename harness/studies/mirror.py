@@ -24,7 +24,7 @@ from harness.studies.config import StudyConfig, config_document
 from harness.studies.study_state import StudyState
 from harness.system import files
 from harness.system.document import document_of
-from harness.system.errors import UsageError, command_text, install_command
+from harness.system.errors import UsageError, as_command, install_command
 from harness.training.result import Errors, Purpose, Result, Status
 from search_spaces.catalog import network_name
 from search_spaces.network import analyse
@@ -109,7 +109,7 @@ class Mirror:
         if kind is not None:
             self._ending.set()
         elif not self.finish() and self._refused is None:
-            again = command_text("report", self._name, "--storage", "URL")
+            again = as_command("report", self._name, "--storage", "URL")
             self.say(f"the database of --storage lacks some runs; {again!r} adds the missing runs")
 
     def on_entry(self, state: StudyState, entry: events.Entry[events.Event]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 from statistics import NormalDist
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from harness.searching import advice, loop
 from harness.searching.finder import Finder, Inquiry
 from harness.searching.forecast import Outlook, Predictions, quote
-from harness.searching.probes import curve_of
+from harness.searching.probes import _Probes, curve_of
 from harness.searching.surrogate.model import NO_PAST
 from harness.searching.time_budget import Pace, TimeLeft
 from harness.studies.candidate import BASELINE, Candidate
@@ -164,7 +166,9 @@ def test_a_search_is_quoted_once_when_its_first_networks_have_been_trained(
     def quotes(trials: int) -> int:
         state = StudyLog(tmp_path).recover_into(StudyState(tmp_path, config))
         effort = searches.effort(trials=trials)
-        loop.run_search(loop.open_search(state, effort, DataLocation("mnist", None), logs_forecast=logs_forecast), ["harness"])
+        loop.run_search(
+            loop.open_search(state, effort, DataLocation("mnist", None), logs_forecast=logs_forecast), ["harness"]
+        )
         return len(state.of_kind(Quoted))
 
     # The ladder has seven steps at the most.
@@ -175,3 +179,36 @@ def test_a_search_is_quoted_once_when_its_first_networks_have_been_trained(
 def test_an_interval_holds_what_lies_within_its_ends(parameters: int, holds: bool):
     assert advice.holds((500, 700, 900), parameters) is holds
     assert advice.holds((500, None, None), parameters) is (parameters >= 500)
+
+
+class StillProbes(_Probes):
+    """Probes with a job that runs until ``runs`` says otherwise."""
+
+    left = 100.0
+    trained = ()  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        self.search: Any = SimpleNamespace(at_work=["a job"])
+        self.pairs: list[Any] = []
+        self.forecasts = 0
+
+    def _untrained_pairs(self) -> list[Any]:
+        self.forecasts += 1
+        return self.pairs
+
+    def _propose(self, option: Any, epochs: int, origin: str) -> Any:
+        return option, epochs
+
+
+def test_probes_wait_for_a_running_job_before_they_forecast_again():
+    probes = StillProbes()
+    jobs = probes.jobs_of_quantiles()
+
+    assert [next(jobs) for _ in range(20)] == [None] * 20
+    assert probes.forecasts == 1
+
+    probes.trained, probes.pairs = ("the job",), [("network", 8)]  # type: ignore[assignment]
+    assert next(jobs) == ("network", 8)
+
+    probes.search.at_work, probes.pairs = [], []
+    assert list(jobs) == []
