@@ -1,11 +1,11 @@
 """Acquisition function: rank pairs of a network and a number of training epochs.
 
-The ``Surrogate`` predicts the log errors of each pair. ``AcquisitionFunction`` derives the probability of confirmation,
+The ``Surrogate`` predicts the log errors of each pair. ``Acquisition`` derives the probability of confirmation,
 the expected cost reduction and the training time, and combines them into an acquisition value (``ScoredOption.worth``).
 ``finder`` supplies the networks, ``proposer`` proposes the choices. Symbols in the docstrings of this module:
 
 n: Number of fresh seeds of a confirmation, ``CONFIRM_SEEDS``.
-N: Largest mean errors per 10,000 images on n fresh seeds for a confirmation, ``AcquisitionFunction.needed``.
+N: Largest mean errors per 10,000 images on n fresh seeds for a confirmation, ``Acquisition.needed``.
 mu, sigma: Predicted mean and standard deviation of the log errors, with the errors averaged over seeds.
 tau: Standard deviation of the log of the mean errors on n fresh seeds.
 z: Number of standard deviations tau by which the log errors are below log N.
@@ -120,7 +120,7 @@ class ScoredOption:
 
     Attributes:
         chance: Predicted probability that the candidate is confirmed, p.
-        worth: Acquisition value (``AcquisitionFunction.ranked``).
+        worth: Acquisition value (``Acquisition.ranked``).
     """
 
     option: NetworkOption
@@ -208,7 +208,7 @@ class Ranking(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class AcquisitionFunction:
+class Acquisition:
     """Acquisition function at a moment of the search.
 
     Attributes:

@@ -12,14 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from harness.searching.acquisition import (
-    UNLIKELY,
-    AcquisitionFunction,
-    Forecast,
-    NetworkOption,
-    ScoredOption,
-    form_calibration,
-)
+from harness.searching.acquisition import UNLIKELY, Acquisition, Forecast, NetworkOption, ScoredOption, form_calibration
 from harness.searching.optuna_sampler import SURROGATE
 from harness.searching.surrogate.features import row_of
 from harness.searching.surrogate.model import IMAGES, OPEN, PRIOR_ERRORS, SETTLED, Observation, Past, Surrogate
@@ -100,7 +93,7 @@ class _Optimization:
         parent_hashes: Networks that were mutated as the best.
     """
 
-    acquisition: AcquisitionFunction
+    acquisition: Acquisition
     further_parents: Sequence[Draw]
     patience: int
     forecast: Forecast
@@ -247,7 +240,7 @@ class Finder:
             elif option.hash not in self.trials_by_hash:
                 yield option
 
-    def acquisition(self) -> AcquisitionFunction:
+    def acquisition(self) -> Acquisition:
         """Return the acquisition function of this inquiry, with a surrogate fitted to all observations."""
         config = self.config
         allowed = (100 - config.threshold_pct) * 100
@@ -258,7 +251,7 @@ class Finder:
         else:
             belief = _PRIOR_ERROR_FACTOR * max(1.0, allowed)
             model = Surrogate(self._observations(), belief, OPEN, self.past.transfer)
-        return AcquisitionFunction(
+        return Acquisition(
             model=model,
             recipe=config.recipe,
             lengths=config.epoch_choices,

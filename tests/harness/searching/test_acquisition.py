@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.searching.acquisition import (
-    AcquisitionFunction,
+    Acquisition,
     NetworkOption,
     ScoredOption,
     _expected_falls,
@@ -46,11 +46,11 @@ def options(metric: Metric = Metric.PARAMETERS) -> list[NetworkOption]:
     return [NetworkOption.of(found, judge(SPACE, found.architecture), metric) for found in enumerate_draws(SPACE)]
 
 
-def acquisition(errors: Sequence[float] = (400, 200, 100, 50, 25), **changes: Any) -> AcquisitionFunction:
+def acquisition(errors: Sequence[float] = (400, 200, 100, 50, 25), **changes: Any) -> Acquisition:
     """Return an acquisition function for 100 errors below 20,000 parameters, after many runs of ``options``."""
     rows = [row_of(each.draw.architecture, MNIST, 8, *TRAINING) for each in options()]
     known = [Observation(row, count, 50) for row, count in zip(rows, errors, strict=True)]
-    plain = AcquisitionFunction(
+    plain = Acquisition(
         model=Surrogate(known),
         recipe=RECIPE,
         lengths=(8,),
@@ -66,7 +66,7 @@ def acquisition(errors: Sequence[float] = (400, 200, 100, 50, 25), **changes: An
     return replace(plain, **changes)
 
 
-def choices_of(question: AcquisitionFunction, networks: Sequence[NetworkOption]) -> list[ScoredOption]:
+def choices_of(question: Acquisition, networks: Sequence[NetworkOption]) -> list[ScoredOption]:
     """Return the networks as the acquisition function ranks them."""
     return question.ranked(question.forecast(networks)).choices
 

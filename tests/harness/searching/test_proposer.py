@@ -14,7 +14,7 @@ import pytest
 
 from harness.searching import finder as finder_module
 from harness.searching import proposer
-from harness.searching.acquisition import LEAST_CHANCE, AcquisitionFunction, Forecast, NetworkOption, ScoredOption
+from harness.searching.acquisition import LEAST_CHANCE, Acquisition, Forecast, NetworkOption, ScoredOption
 from harness.searching.finder import Finder, Inquiry
 from harness.searching.optuna_sampler import SamplerStudy
 from harness.searching.proposer import ALL_ON, InquiryAnswer, Proposer, Switches, _size_ladder, _violation
@@ -325,10 +325,10 @@ def test_the_best_of_the_draws_and_of_their_neighbours_is_taken(monkeypatch: pyt
     asked, seen, forecast = (
         finder_of(of=space("card"), budget=4_000),
         list[list[NetworkOption]](),
-        AcquisitionFunction.forecast,
+        Acquisition.forecast,
     )
 
-    def spy(acquisition: AcquisitionFunction, options: Iterable[NetworkOption]) -> Forecast:
+    def spy(acquisition: Acquisition, options: Iterable[NetworkOption]) -> Forecast:
         seen.append(list(options))
         return forecast(acquisition, seen[-1])
 
@@ -337,7 +337,7 @@ def test_the_best_of_the_draws_and_of_their_neighbours_is_taken(monkeypatch: pyt
             choice.worth for choice in asked.acquisition().ranked(forecast(asked.acquisition(), networks)).choices
         )
 
-    monkeypatch.setattr(AcquisitionFunction, "forecast", spy)
+    monkeypatch.setattr(Acquisition, "forecast", spy)
     best, *_ = asked.choose_by_surrogate(random.Random(0))
 
     drawn, every = seen[0], [each for options in seen for each in options]
@@ -354,13 +354,13 @@ def test_a_look_begins_with_the_best_of_the_look_before(monkeypatch: pytest.Monk
     (best, *_) = first.choose_by_surrogate(random.Random(0))
     second = finder_of(of=space("card"), budget=4_000)
     second.best_options = first.best_options
-    beginnings, forecast = list[list[NetworkOption]](), AcquisitionFunction.forecast
+    beginnings, forecast = list[list[NetworkOption]](), Acquisition.forecast
 
-    def spy(acquisition: AcquisitionFunction, options: Iterable[NetworkOption]) -> Forecast:
+    def spy(acquisition: Acquisition, options: Iterable[NetworkOption]) -> Forecast:
         beginnings.append(list(options))
         return forecast(acquisition, beginnings[-1])
 
-    monkeypatch.setattr(AcquisitionFunction, "forecast", spy)
+    monkeypatch.setattr(Acquisition, "forecast", spy)
     (again, *_) = second.choose_by_surrogate(random.Random(1))
 
     assert again.worth >= best.worth
