@@ -178,9 +178,10 @@ def compare_seed(evidence: Record, index: int, workspace: Workspace, folder: Pat
         DeviceError: No C compiler is available.
     """
     if evidence.recipe.precision != "int8":
+        export = as_command("export", evidence.hash, "--c", "FOLDER")
         raise ContentError(
             f"{evidence.hash} with recipe {evidence.recipe_name} is not an integer network",
-            hint=f"'{as_command('export', evidence.hash, '--c', 'FOLDER')}' quantises the network and counts the errors",
+            hint=f"'{export}' quantises the network and counts the errors",
         )
     command = find_compiler()
     if command is None:
