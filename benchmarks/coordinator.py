@@ -53,7 +53,8 @@ from search_spaces.network import MNIST, analyse
 from search_spaces.space import draw_uniform
 
 RESULTS = Path(__file__).resolve().parent / "results" / "coordinator.json"
-SIZE, MINUTE = 10_000, 60.0  # validation images; seconds
+SIZE = 10_000  # validation images
+MINUTE = 60.0  # s
 
 
 def made_up(job: Job, repeat: int) -> Reading:

@@ -17,7 +17,7 @@ from harness.system.errors import DISTRIBUTION, ContentError, HarnessError, Inte
 from harness.system.terminal import say, write
 from search_spaces.space_errors import SearchSpaceError, UnknownNameError, caret
 
-_INTERRUPTED = 130
+_INTERRUPTED = 130  # exit code that a shell reports for a program ended by SIGINT
 _OUTPUT_CLOSED = 141  # exit code that a shell reports for a program ended by SIGPIPE
 _COMPLETION = "_HARNESS_COMPLETE"  # environment variable with which a shell requests completions
 # In the order of the help; every command is a module in harness/commands.

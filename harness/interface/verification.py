@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from harness.interface.results import NetworkLike
     from harness.training.executors.base import ExecutorFactory
 
-_DEFAULT_SEEDS = 10
-_MOST_SECONDS_A_SEED = 6 * 3600
+_DEFAULT_SEEDS = 10  # of a verification
+_MOST_SECONDS_A_SEED = 6 * 3600  # s, time limit of a training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,7 +46,8 @@ _PARENTS = 10  # parents tried for a child before a random draw replaces the chi
 _MUTATIONS = 20  # attempts to mutate a parent
 _DRAWS = 500  # attempts of a random draw
 # Names of the constraints of a trial.
-_ACCURACY, _LIMITS = "accuracy", "limits"
+_ACCURACY = "accuracy"
+_LIMITS = "limits"
 
 
 class _Member(NamedTuple):

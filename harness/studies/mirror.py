@@ -40,7 +40,8 @@ _PAUSE_SECONDS = 2.0  # between two updates
 _AWAY_SECONDS = 10.0  # between two attempts while the database is unavailable
 _END_SECONDS = 60.0  # longest wait for the database at the end of a search
 
-_HIDDEN, _RENAME = "***", "pass a new name with --study"
+_HIDDEN = "***"  # replaces passwords
+_RENAME = "pass a new name with --study"  # hint
 _USER = re.compile(r"(?<=://)([^:/@]*):(.*)@")
 _OPTION = re.compile(r"(?<=[?&])(\w*password)=([^&]*)")
 

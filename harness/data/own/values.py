@@ -314,8 +314,8 @@ def range_of(blocks: Iterable[Array]) -> tuple[Array, Array]:
     # Adding zero turns -0.0 into 0.0, here and below.
     low = np.min(least, axis=0).astype(np.float64) + 0.0
     high = np.max(most, axis=0).astype(np.float64) + 0.0
-    for limits, is_meant in ((_BYTES, is_whole), (_SHARES, True)):
-        if is_meant and low.min() >= 0 and limits[1] / 2 < high.max() <= limits[1]:
+    for limits in (_BYTES, _SHARES) if is_whole else (_SHARES,):
+        if low.min() >= 0 and limits[1] / 2 < high.max() <= limits[1]:
             return np.full_like(low, limits[0]), np.full_like(high, limits[1])
     with np.errstate(over="ignore"):
         extent = high - low
