@@ -114,11 +114,12 @@ def run(arguments: list[str]) -> int:
         # Click exits by itself after shell completion, or if the reader of the output has closed the pipe.
         return int(end.code or 0) if _COMPLETION in os.environ else _OUTPUT_CLOSED
     except (Exception, KeyboardInterrupt) as error:
-        if (refusal := _told(error)) is not None:
+        refusal = _told(error)
+        if refusal is not None:
             return _fail(as_json, refusal)
         # Internal error: print the traceback for a bug report.
         traceback.print_exc()
-        return _fail(True, HarnessError(f"{type(error).__name__}: {error}")) if as_json else 1
+        return _fail(as_json, HarnessError(f"{type(error).__name__}: {error}")) if as_json else 1
 
 
 def _told(error: BaseException) -> HarnessError | None:
