@@ -92,7 +92,7 @@ def _sha256_of(module: str) -> str:
     if spec is None or not spec.has_location or spec.origin is None:
         return ""
     origin = Path(spec.origin)
-    # Of the module ``a.b``: FOLDER/a/b.py, or FOLDER/a/b for a package, and FOLDER, in which imports begin.
+    # The module ``a.b`` is the file or folder ``b`` in ``a``, and imports begin in the folder with ``a``.
     module_path = origin.parent if origin.stem == "__init__" else origin
     import_root = module_path.parents[module.count(".")]
     is_installed = import_root.name.endswith("-packages")
