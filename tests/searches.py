@@ -179,11 +179,11 @@ def plan(folder: Path, *, lengths: tuple[int, ...] = (), front_of: str = "", **f
         data=dataset("mnist"),
         recipe=NamedRecipe("short", RECIPE),
         space=parse_space(text, "widths"),
-        offset=error_ratio_of(dataset("mnist"), 99.4),
+        error_ratio=error_ratio_of(dataset("mnist"), 99.4),
         engine=EngineChoice(None),
         past=(),
         left_out=(),
-        origins={},
+        recorded_origins={},
     )
 
 
