@@ -208,7 +208,8 @@ def test_probes_wait_for_a_running_job_before_they_forecast_again():
     assert probes.forecasts == 1
 
     probes.trained, probes.pairs = ("the job",), [("network", 8)]  # type: ignore[assignment]
-    assert next(jobs) == ("network", 8)
+    job: Any = next(jobs)
+    assert job == ("network", 8)
 
     probes.search.at_work, probes.pairs = [], []
     assert list(jobs) == []
