@@ -154,9 +154,8 @@ class Outlook:
         able = np.flatnonzero(chances >= quantile)
         order = sorted(able.tolist(), key=lambda at: self.predictions.sizes[at])
         order = order or np.argsort(-chances).tolist()
-        parents = {
-            self.pairs[at][0].hash: self.pairs[at][0] for at in order[: _PARENTS * len(self.acquisition.lengths)]
-        }
+        best_options = [self.pairs[at][0] for at in order[: _PARENTS * len(self.acquisition.lengths)]]
+        parents = {option.hash: option for option in best_options}
         return list(parents.values())[:_PARENTS]
 
 
@@ -224,9 +223,7 @@ def _options(finder: Finder, rng: random.Random) -> list[NetworkOption]:
     """Return the trained networks and many draws, or all networks of a small space."""
     if finder.listed_options is not None:
         return [option for option, _ in finder.listed_options if option.cost <= finder.max_cost]
-    proposals = [
-        candidate.proposal for candidate in finder.candidates.values() if candidate.proposal.origin != BASELINE
-    ]
+    proposals = [each.proposal for each in finder.candidates.values() if each.proposal.origin != BASELINE]
     outcomes = [finder.option_or_rejection(Draw(each.architecture, each.decisions)) for each in proposals]
     trained = [outcome for outcome in outcomes if isinstance(outcome, NetworkOption)]
     options = itertools.chain(trained, finder.draw_options(rng, _DRAWS))
