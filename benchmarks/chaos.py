@@ -33,7 +33,8 @@ from harness.training.result import code_version
 
 RESULTS = Path(__file__).resolve().parent / "results" / "chaos.json"
 KINDS = LOCAL_KINDS | CLUSTER_KINDS
-CHEAP, DEAR = 200, 20  # default number of faults per kind; DEAR for kinds that take minutes per fault
+CHEAP = 200  # default number of faults per kind
+DEAR = 20  # the same for kinds that take minutes per fault
 MOST_VAIN = 5  # consecutive searches that end before their first fault, after which the script gives up
 SPREAD_SECONDS = 1.0  # longest delay after the end of a run, for faults that do not end the session
 

@@ -53,7 +53,8 @@ from search_spaces.network import MNIST, analyse
 from search_spaces.space import draw_uniform
 
 RESULTS = Path(__file__).resolve().parent / "results" / "coordinator.json"
-SIZE, MINUTE = 10_000, 60.0  # validation images; seconds
+SIZE = 10_000  # validation images
+MINUTE = 60.0  # s
 
 
 def made_up(job: Job, repeat: int) -> Reading:
@@ -169,7 +170,7 @@ def measured(workers: int, drawn: int, rounds: int, folder: Path) -> dict[str, A
     effort = Effort(seconds=None, trials=None, workers=workers, device="cpu", limits=Limits(), engine="native")
     with redirect_stderr(io.StringIO()):
         meter = Meter(config, effort, drawn, rounds * workers)
-        state = StudyLog(folder).take_up(StudyState(folder, config))
+        state = StudyLog(folder).recover_into(StudyState(folder, config))
         search = open_search(state, effort, DataLocation("mnist", None), _simulated, observers=(meter,))
         meter.stand_between(search)
         search.executor.start(workers)

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-USER, PASSWORD = "searcher", "s3cret/word"
+USER = "searcher"
+PASSWORD = "s3cret/word"
 PATIENCE_SECONDS = 120.0
 
 

@@ -13,11 +13,11 @@ from importlib import import_module
 
 import click
 
-from harness.system.errors import DISTRIBUTION, ContentError, HarnessError, Interrupted, UsageError, refused, typed
+from harness.system.errors import DISTRIBUTION, ContentError, HarnessError, Interrupted, UsageError, as_command, refused
 from harness.system.terminal import say, write
 from search_spaces.space_errors import SearchSpaceError, UnknownNameError, caret
 
-_INTERRUPTED = 130
+_INTERRUPTED = 130  # exit code that a shell reports for a program ended by SIGINT
 _OUTPUT_CLOSED = 141  # exit code that a shell reports for a program ended by SIGPIPE
 _COMPLETION = "_HARNESS_COMPLETE"  # environment variable with which a shell requests completions
 # In the order of the help; every command is a module in harness/commands.
@@ -62,14 +62,14 @@ def cli(ctx: click.Context) -> None:
     """
     if ctx.invoked_subcommand is None:
         first = {
-            typed("leaderboard"): "list the smallest networks found so far",
-            typed("evaluate", "eab8ff"): "test the best network on the test images, in seconds",
-            typed("search", "--budget", "20000"): "search for a network; --plan prints the plan only",
+            as_command("leaderboard"): "list the smallest networks found so far",
+            as_command("evaluate", "eab8ff"): "test the best network on the test images, in seconds",
+            as_command("search", "--budget", "20000"): "search for a network; --plan prints the plan only",
         }
         width = max(map(len, first))
         lines = "\n".join(f"  {command:<{width}}  {words}" for command, words in first.items())
         question = "How few parameters are enough to classify handwritten digits?"
-        click.echo(f"{question}\n\n{lines}\n\nAll commands: {typed('--help')}")
+        click.echo(f"{question}\n\n{lines}\n\nAll commands: {as_command('--help')}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -105,7 +105,7 @@ def run(arguments: list[str]) -> int:
     """Run a command line and return the exit code; errors are printed as text, or as JSON with ``--json``."""
     as_json = "--json" in arguments
     try:
-        code = cli.main(args=arguments, prog_name=typed(), complete_var=_COMPLETION, standalone_mode=False)
+        code = cli.main(args=arguments, prog_name=as_command(), complete_var=_COMPLETION, standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
         write(error.format_message(), err=True)
@@ -114,11 +114,12 @@ def run(arguments: list[str]) -> int:
         # Click exits by itself after shell completion, or if the reader of the output has closed the pipe.
         return int(end.code or 0) if _COMPLETION in os.environ else _OUTPUT_CLOSED
     except (Exception, KeyboardInterrupt) as error:
-        if (refusal := _told(error)) is not None:
+        refusal = _told(error)
+        if refusal is not None:
             return _fail(as_json, refusal)
         # Internal error: print the traceback for a bug report.
         traceback.print_exc()
-        return _fail(True, HarnessError(f"{type(error).__name__}: {error}")) if as_json else 1
+        return _fail(as_json, HarnessError(f"{type(error).__name__}: {error}")) if as_json else 1
 
 
 def _told(error: BaseException) -> HarnessError | None:
@@ -130,7 +131,7 @@ def _told(error: BaseException) -> HarnessError | None:
             return Interrupted("interrupted")
         case click.ClickException():
             message = " ".join(error.format_message().split()).rstrip(".")
-            where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else typed()
+            where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else as_command()
             words = message.replace("a valid integer range", "a whole number").replace(
                 "a valid float range", "a number"
             )

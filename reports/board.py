@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from harness.data.datasets import DATASETS, known_task
+from harness.data.datasets import DATASETS, task_or_mnist
 from harness.evidence.leaderboard_table import PROVEN, LeaderboardRow, Survey, Tier
 from harness.evidence.record import Record, kept_indices
 from harness.studies.candidate import allowed_errors
 from harness.system import files
-from harness.system.errors import ContentError, typed
+from harness.system.errors import ContentError, as_command
 from harness.system.files import Workspace
 from reports import charts, history
 from reports.render import duration, page, short
@@ -84,7 +84,7 @@ def _entry(row: LeaderboardRow, name: str, record: Record | None, commands: list
         row=row,
         name=name,
         accuracy_pct=row.validation_accuracy_pct if is_searched else row.mean_test_accuracy_pct,
-        analysis=analyse(row.architecture, known_task(row.dataset)),
+        analysis=analyse(row.architecture, task_or_mnist(row.dataset)),
         errors=[run.test_errors for run in seeds],
         allowed=allowed,
         commands=commands,
@@ -95,10 +95,10 @@ def _commands(
     row: LeaderboardRow, record: Record | None, of_network: Sequence[Record], workspace: Workspace
 ) -> Iterator[tuple[str, str]]:
     """Yield the commands for a row, quickest first, with the options that identify the record among ``of_network``."""
-    explain = (typed("explain", row.hash), "shows the layers and their costs")
+    explain = (as_command("explain", row.hash), "shows the layers and their costs")
     if record is None:
         recipe = _recipe_options(row.recipe, row.epochs) if row.recipe else []
-        verify = typed("verify", row.hash, *recipe, "--dataset", row.dataset, "--target", short(row.target_pct))
+        verify = as_command("verify", row.hash, *recipe, "--dataset", row.dataset, "--target", short(row.target_pct))
         yield verify, "trains the network on fresh seeds and reads the test set"
         yield explain
         return
@@ -112,11 +112,11 @@ def _commands(
     if 0 in kept_indices(workspace.records, record)[:1]:
         which = ["--recipe", record.recipe_name] if recipe else []
         effect = "loads the weights and counts the errors on the test set (takes seconds)"
-        yield typed("evaluate", row.hash, *which, *dataset), effect
+        yield as_command("evaluate", row.hash, *which, *dataset), effect
         if record.recipe.precision == "int8":
-            yield typed("export", row.hash, *which, *dataset, "--c", "network"), "writes C code and a demo page"
+            yield as_command("export", row.hash, *which, *dataset, "--c", "network"), "writes C code and a demo page"
     seeds = str(max(1, len(record.seeds)))
-    verify = typed("verify", row.hash, *recipe, *dataset, *target, "--seeds", seeds)
+    verify = as_command("verify", row.hash, *recipe, *dataset, *target, "--seeds", seeds)
     yield verify, "repeats the recorded trainings and compares the results with the record"
     yield explain
 

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from harness.bench.comparison import AT_THE_END, DEFAULT, LEVEL, OVER_TIME, Comparison, Findings, p_text
-from harness.data.datasets import dataset, known_task
+from harness.data.datasets import dataset, task_or_mnist
 from harness.evidence import bounds, leaderboard_table, ledger, record
 from harness.evidence.leaderboard_table import LeaderboardRow
 from harness.evidence.record import Record
@@ -23,7 +23,7 @@ from harness.studies.candidate import NetworkState
 from harness.studies.config import StudyConfig, settings_of
 from harness.studies.log import read_state
 from harness.system import files, statistics
-from harness.system.errors import typed
+from harness.system.errors import as_command
 from harness.system.files import Workspace
 from harness.training.result import Inspection, Result
 from reports import charts, history
@@ -118,7 +118,7 @@ def read_networks(networks: Sequence[tuple[str, Architecture]], workspace: Works
     ranks = {row.key: row.rank for row in leaderboard_table.ranked([row for row, _ in rows])}
     rows.sort(key=lambda pair: (not pair[0].reached, ranks[pair[0].key], pair[0].dataset))
     runs = _runs_of(hashes, workspace)
-    tasks = {network_hash: known_task(results[0].dataset) for network_hash, results in runs.items()}
+    tasks = {network_hash: task_or_mnist(results[0].dataset) for network_hash, results in runs.items()}
     tasks |= {item.hash: dataset(item.dataset).task for item in records}
     sides = []
     for name, architecture in networks:
@@ -352,7 +352,7 @@ def _written(
     def verify(side: _Side) -> str:
         network = side.row.hash if side.row else str(side.architecture)
         seeds = side.row.seeds if side.row else bounds.VERIFIED_SEEDS
-        return typed("verify", network, "--seeds", str(seeds))
+        return as_command("verify", network, "--seeds", str(seeds))
 
     if facts:
         drawn["seeds"] = charts.seeds_side_by_side(facts.sides)

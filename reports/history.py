@@ -12,7 +12,8 @@ from harness.training.result import Purpose, Result, Status
 from reports.study_facts import NetworkFacts, StudyFacts
 from search_spaces.space import clopper_pearson
 
-_MOST_REASONS, _MOST_CURVES = 12, 300
+_MOST_REASONS = 12  # reasons of rejections in a chart
+_MOST_CURVES = 300  # runs in a chart
 # Text of each rejection reason of the log; a reason that is not listed is shown unchanged.
 _REASONS = {
     "parameters": "too many parameters",

@@ -27,7 +27,7 @@ from harness.data.datasets import dataset
 from harness.evidence import bounds, ledger
 from harness.evidence.leaderboard_table import LeaderboardRow, Tier
 from harness.system import statistics
-from harness.system.errors import typed
+from harness.system.errors import as_command
 from search_spaces.network import Analysis, Architecture, Task, walk
 from search_spaces.ops import Conv, DepthwiseConv, Op, Role, Shape, kernels, shape_text
 from search_spaces.space import OBJECTIVES
@@ -138,7 +138,7 @@ def _environment() -> jinja2.Environment:
     functions = (dataset, _blocks, _description, _thumbnail, _image_uri, _image_size)
     environment.globals.update({each.__name__.lstrip("_"): each for each in functions})
     environment.globals.update(dash=DASH, bounds=bounds, ledger=ledger, objectives=OBJECTIVES)
-    environment.globals.update(typed=typed, zip=zip)
+    environment.globals.update(as_command=as_command, zip=zip)
     return environment
 
 

@@ -22,7 +22,7 @@ from harness.evidence.record import Record, SeedRun, weights_path
 from harness.studies.study_state import StudyState
 from harness.system import files, statistics
 from harness.system.document import csv_text
-from harness.system.errors import typed
+from harness.system.errors import as_command
 from harness.system.files import Workspace
 from harness.training.result import Inspection, Status, finite, unpacked
 from reports import charts, history, render
@@ -62,7 +62,7 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
         datasets={"networks": rows},
         data={
             "study": info.name,
-            "verify": typed("verify"),
+            "verify": as_command("verify"),
             "minimised": [str(metric) for metric in info.config.minimised],
             "filters": [(each.field, each.low, each.high) for each in filters],
             "remarks": remarks,
@@ -77,7 +77,7 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
         pruning=history.pruning(info) if len(info.networks) >= _FEWEST_NETWORKS else [],
         caveats=_caveats(info),
         weights=_weights(info),
-        trial_page=_trial_page(info),
+        tryout_page=_tryout_page(info),
         commands=commands(info),
         mistakes=mistakes(info.proof.record, info.proof.inspections) if info.proof else None,
         analysis=analyse(info.network.architecture, task) if info.network else None,
@@ -124,9 +124,9 @@ def commands(info: StudyFacts) -> list[str]:
     """Return the command that began the study and the command that trains the answer again, as far as known."""
     commands = [shlex.join(entry.event.command) for entry in info.sessions[:1] if entry.event.command]
     if info.row is not None:
-        commands.append(typed("verify", *words_of(info.row), "--seeds", str(info.row.seeds)))
+        commands.append(as_command("verify", *words_of(info.row), "--seeds", str(info.row.seeds)))
     elif info.answer is not None:
-        commands.append(typed("verify", info.answer.hash))
+        commands.append(as_command("verify", info.answer.hash))
     return commands
 
 
@@ -139,16 +139,16 @@ def _weights(info: StudyFacts) -> str:
     return next((os.path.relpath(path, folder) for path in paths if path.exists()), "")
 
 
-def trial_page_path(folder: Path, record: Record) -> Path:
+def tryout_page_path(folder: Path, record: Record) -> Path:
     """Return the path of the page in ``folder`` that runs the network of a record in the browser."""
     return folder / f"try-{record.hash}-{record.recipe_hash}.html"
 
 
-def _trial_page(info: StudyFacts) -> str:
+def _tryout_page(info: StudyFacts) -> str:
     """Return the file name of the page that runs the answer in the browser; empty if there is no page."""
     if info.record is None:
         return ""
-    path = trial_page_path(info.study.folder, info.record)
+    path = tryout_page_path(info.study.folder, info.record)
     return path.name if path.exists() else ""
 
 

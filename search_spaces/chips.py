@@ -16,7 +16,10 @@ from search_spaces.network import Analysis, Task
 from search_spaces.space import Condition, Metric
 from search_spaces.space_errors import UnknownNameError, nearest
 
-_RESERVED_BUFFER_BYTES = 588  # bytes of stack for the buffers of any network of a search: those of network eab8ff
+# Bytes of stack that ``Chip.limits`` allows for the buffers of convolutions, which depend on the network: as for the
+# network measured in ``chips.toml``. A network with larger buffers may meet the limits without fitting on the chip;
+# ``Fit`` counts exactly.
+_ALLOWED_BUFFER_BYTES = 588
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +70,12 @@ class Chip:
         return f"@{self.file}" if self.file else self.name
 
     def limits(self, task: Task) -> tuple[Condition, Condition]:
-        """Return the limits of a network; a bound is negative if the chip is too small for program, stack and image."""
+        """Return the limits of a network; a bound is negative if the chip is too small for program, stack and image.
+
+        ``Metric.RAM_BYTES`` counts the maps only, unlike ``Fit.total_ram_bytes``.
+        """
         flash_left = self.flash_bytes - self.core.program_bytes
-        ram_left = self.ram_bytes - self.core.stack_bytes - _RESERVED_BUFFER_BYTES - math.prod(task.input_shape)
+        ram_left = self.ram_bytes - self.core.stack_bytes - _ALLOWED_BUFFER_BYTES - math.prod(task.input_shape)
         return Condition(Metric.WEIGHT_BYTES, "<=", flash_left), Condition(Metric.RAM_BYTES, "<=", ram_left)
 
 
@@ -81,12 +87,12 @@ class Fit:
     analysis: Analysis
 
     @property
-    def flash_bytes(self) -> int:
+    def total_flash_bytes(self) -> int:
         """Bytes of flash for constants and program."""
         return self.chip.core.program_bytes + self.analysis.weight_bytes
 
     @property
-    def ram_bytes(self) -> int:
+    def total_ram_bytes(self) -> int:
         """Bytes of RAM for maps, image and stack."""
         plan = self.analysis.plan
         stack_bytes = self.chip.core.stack_bytes + plan.buffers.size
@@ -100,8 +106,8 @@ class Fit:
     @property
     def lack(self) -> str:
         """Text with the missing bytes of flash and RAM; empty if the network fits."""
-        flash = self.flash_bytes - self.chip.flash_bytes
-        ram = self.ram_bytes - self.chip.ram_bytes
+        flash = self.total_flash_bytes - self.chip.flash_bytes
+        ram = self.total_ram_bytes - self.chip.ram_bytes
         parts = [f"{count:,} bytes of {memory}" for count, memory in ((flash, "flash"), (ram, "RAM")) if count > 0]
         return " and ".join(parts)
 
@@ -110,8 +116,8 @@ class Fit:
         return {
             "name": self.chip.name,
             "fits": not self.lack,
-            "flash_bytes": [self.flash_bytes, self.chip.flash_bytes],
-            "ram_bytes": [self.ram_bytes, self.chip.ram_bytes],
+            "flash_bytes": [self.total_flash_bytes, self.chip.flash_bytes],
+            "ram_bytes": [self.total_ram_bytes, self.chip.ram_bytes],
             "estimated_milliseconds": round(self.milliseconds, 1),
         }
 
@@ -119,11 +125,10 @@ class Fit:
         # The estimate is accurate to two digits at most.
         milliseconds = float(f"{self.milliseconds:.2g}")
         verdict = f"does not fit ({self.lack} too many)" if self.lack else "fits"
-        return (
-            f"{self.chip.name}: {verdict}; flash with program {self.flash_bytes:,} of {self.chip.flash_bytes:,} bytes; "
-            f"RAM with image and stack {self.ram_bytes:,} of {self.chip.ram_bytes:,} bytes; estimated time per image: "
-            f"{milliseconds:,g} ms at {self.chip.clock_hz / 1e6:g} MHz"
-        )
+        flash = f"flash with program {self.total_flash_bytes:,} of {self.chip.flash_bytes:,} bytes"
+        ram = f"RAM with image and stack {self.total_ram_bytes:,} of {self.chip.ram_bytes:,} bytes"
+        time = f"estimated time per image: {milliseconds:,g} ms at {self.chip.clock_hz / 1e6:g} MHz"
+        return f"{self.chip.name}: {verdict}; {flash}; {ram}; {time}"
 
 
 _TABLES = tomllib.loads(resources.files("search_spaces").joinpath("chips.toml").read_text("utf-8"))

@@ -29,7 +29,7 @@ class FlatLinear(nn.Linear):
 
 
 class PoseLinearModule(nn.Linear):
-    """Linear layer with weights a[channel] * (1 + b[pose]) for each output (see the op ``PoseLinearModule``)."""
+    """Linear layer with weights a[channel] * (1 + b[pose]) for each output (see the op ``PoseLinear``)."""
 
     def __init__(self, channels: int, poses: int, out: int) -> None:
         """Create ``weight``, (out, channels + poses), with the factors of channels first, and ``bias``.

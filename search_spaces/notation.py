@@ -281,7 +281,7 @@ class _Numbers:
         if self.variable or len(self.values) == 1:
             return self.variable or self.values[0]
         texts = tuple(map(plain, self.values))
-        return ValueChoice(label, self.values, DecisionOptions(texts, True, (1,) * len(texts)))
+        return ValueChoice(label, self.values, DecisionOptions(texts, ordered=True, weights=(1,) * len(texts)))
 
 
 @dataclass(slots=True)

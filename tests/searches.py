@@ -79,7 +79,7 @@ def effort(**fields: Any) -> Effort:
 
 def taken_up(folder: Path, config: StudyConfig, effort: Effort, *observers: Observer) -> Search:
     """Return a search that goes on with the study in a folder, which may be new."""
-    state = StudyLog(folder).take_up(StudyState(folder, config))
+    state = StudyLog(folder).recover_into(StudyState(folder, config))
     return loop.open_search(state, effort, DataLocation("mnist", None), observers=observers)
 
 
@@ -179,11 +179,11 @@ def plan(folder: Path, *, lengths: tuple[int, ...] = (), front_of: str = "", **f
         data=dataset("mnist"),
         recipe=NamedRecipe("short", RECIPE),
         space=parse_space(text, "widths"),
-        offset=error_ratio_of(dataset("mnist"), 99.4),
+        error_ratio=error_ratio_of(dataset("mnist"), 99.4),
         engine=EngineChoice(None),
         past=(),
         left_out=(),
-        origins={},
+        recorded_origins={},
     )
 
 

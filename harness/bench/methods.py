@@ -45,7 +45,7 @@ Stops = Enum("Stops", "NEVER RACE HALVING")
 
 
 # Only the sampler and the confirmation on fresh seeds.
-_BARE = Switches(ladder=False, aim=False, falling_budget=False, repeats=False)
+_BARE = Switches(ladder=False, surrogate=False, falling_budget=False, repeats=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +149,7 @@ _ABLATIONS = (
     _part("no-confirmation", "the first run of a network confirms the network", confirmation=False),
     replace(_part("no-prior", "without prior"), learns_elsewhere=False),
     replace(_part("no-ladder", "without prior and without ladder of sizes", ladder=False), learns_elsewhere=False),
-    _part("no-aim", "networks after the ladder are uniform draws, not chosen by the surrogate", aim=False),
+    _part("no-aim", "networks after the ladder are uniform draws, not chosen by the surrogate", surrogate=False),
     *(
         replace(_part(f"with-{sampler}", f"{sampler} alternates with the surrogate"), sampler=sampler)
         for sampler in SAMPLERS

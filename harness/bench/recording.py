@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -21,11 +22,11 @@ from typing import Any, NamedTuple
 import torch
 
 from harness.bench.table import Facts, Machine, Row, Sample, Table
-from harness.data.datasets import dataset, task_of
+from harness.data.datasets import dataset, task_of_option
 from harness.data.training_images import load, split
 from harness.searching import race
 from harness.searching.time_budget import Timing, pace_of, work
-from harness.studies.config import check_config, open_study, read_config
+from harness.studies.config import check_config, open_study, read_config, study_exists
 from harness.studies.events import Entry, Proposal, RunEnded
 from harness.studies.log import StudyLog
 from harness.studies.study_state import StudyState
@@ -33,7 +34,7 @@ from harness.system.errors import ContentError, UsageError
 from harness.system.machine import choose_device, worker_count
 from harness.system.statistics import mean
 from harness.system.terminal import duration_text
-from harness.training.executors.base import Broken, DataLocation, Event, ExecutorOf, Limits, run_all
+from harness.training.executors.base import Broken, DataLocation, Event, ExecutorFactory, Limits, run_all
 from harness.training.executors.processes import Processes
 from harness.training.native.engine import TORCH, EngineChoice, choose_engine
 from harness.training.progress import Reporter
@@ -173,9 +174,8 @@ class Recording:
             return first
         close = []
         for number in networks:
-            accuracies = [ended[number, seed].validation_accuracy_pct for seed in range(self.seeds)]
-            # A diverged run without an accuracy counts as 0.
-            average = mean([accuracy or 0.0 for accuracy in accuracies])
+            # A diverged run has the accuracy of its last weights.
+            average = mean([ended[number, seed].required_validation.accuracy_pct for seed in range(self.seeds)])
             if abs(average - near.target_pct) <= near.within_pct:
                 close.append(number)
         return first + [(number, seed) for seed in range(self.seeds, near.seeds) for number in close]
@@ -236,21 +236,22 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
     if rungs is None:
         # The rungs of a search, an earlier rung and the last epoch: 1, 2, 4, 8 for 8 epochs.
         rungs = tuple(sorted({max(1, epochs // 8), *race.rungs(epochs), epochs}))
-    if list(rungs) != sorted({0, *rungs})[1:] or rungs[-1] != epochs:
+    is_ascending = all(before < after for before, after in pairwise((0, *rungs)))
+    if not is_ascending or rungs[-1] != epochs:
         raise UsageError(
             f"rungs {','.join(map(str, rungs))} must be ascending epochs up to the last epoch of the recipe, {epochs}"
         )
-    space = space_of(request.space, task_of(request.dataset))
+    space = space_of(request.space, task_of_option(request.dataset))
     networks = _choose(space, request.networks, request.seed, request.budget)
     for network in networks.networks:
         check_network(named.recipe, network, space.task)
-    trainer = choose_device(request.device)
-    choice = choose_engine(request.engine, named.recipe, trainer, space.op_types)
+    device = choose_device(request.device)
+    choice = choose_engine(request.engine, named.recipe, device, space.op_types)
     data = load(request.dataset, request.data)
     check_batch(named.recipe, data.dataset.train_size)
     engine = TORCH if choice.engine is None else choice.engine.name
-    workers = worker_count(request.workers, trainer)
-    machine = Machine.here(trainer, data.data_hash, engine, workers)
+    workers = worker_count(request.workers, device)
+    machine = Machine.here(device, data.data_hash, engine, workers)
     validation = ",".join(map(str, split(data).validation.tolist()))
     facts = Facts(
         name=name,
@@ -266,8 +267,12 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
         machines=(machine,),
     )
     largest = max(analysis.parameters for analysis in networks.networks.values())
-    target_pct = 100.0 if near is None else near.target_pct
-    config = facts.config(request.budget or largest, target_pct, request.seed)
+    # A recording trains all its networks to the end, so budget and target decide nothing; the study needs both.
+    config = facts.config(
+        budget=largest if request.budget is None else request.budget,
+        target_pct=100.0 if near is None else near.target_pct,
+        seed=request.seed,
+    )
     origins = {
         "networks": str(request.networks),
         "seeds": str(request.seeds),
@@ -275,7 +280,7 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
         "machine": json.dumps(asdict(machine), sort_keys=True),
     }
     state = StudyState(folder, config)
-    if (folder / "config.json").exists():
+    if study_exists(folder):
         check_config(folder, config)
         if read_config(folder).origins != origins:
             raise ContentError(
@@ -284,7 +289,7 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
             )
         StudyLog(folder).fold_into(state)
     source = DataLocation(data.dataset.name, request.data)
-    return Recording(state, facts, networks, request.seeds, near, origins, source, trainer, choice)
+    return Recording(state, facts, networks, request.seeds, near, origins, source, device, choice)
 
 
 def plan_document(recording: Recording) -> dict[str, Any]:
@@ -299,9 +304,11 @@ def plan_document(recording: Recording) -> dict[str, Any]:
     timing = Timing(data.train_size, pace)
     for run in ended.values():
         timing.add(run, work(run.architecture, data.task))
-    slowdown = timing.slowdown()
-    works = [work(network, data.task) for network in networks]
-    run_seconds = [pace.seconds(facts.recipe.epochs, data.train_size, amount) for amount in works]
+    slowdown = timing.slowdown()  # measured over estimated seconds
+    run_seconds = []  # seconds of a run of each network on one core, as estimated
+    for network in networks:
+        macs = work(network, data.task)  # multiply-adds of a training step per image
+        run_seconds.append(pace.seconds(facts.recipe.epochs, data.train_size, macs))
     seconds = sum(run_seconds[number] for number, seed in due if (number, seed) not in ended)
     if slowdown is not None:
         seconds *= slowdown
@@ -346,7 +353,7 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     )
 
 
-def record(recording: Recording, reporter: Reporter, executor_of: ExecutorOf = Processes) -> Table:
+def record(recording: Recording, reporter: Reporter, make_executor: ExecutorFactory = Processes) -> Table:
     """Train the remaining runs of a recording, from rung to rung, and return the table."""
     facts = recording.facts
     machine = facts.machines[0]
@@ -355,7 +362,8 @@ def record(recording: Recording, reporter: Reporter, executor_of: ExecutorOf = P
     config = recording.state.config
     open_study(folder, config, recording.origins)
     log = StudyLog(folder)
-    state = log.take_up(StudyState(folder, config))
+    # A new state: ``recording.state`` may already contain the entries of the log, which would be applied twice.
+    state = log.recover_into(StudyState(folder, config))
     recording = replace(recording, state=state)
 
     def add(event: Proposal | RunEnded) -> None:
@@ -395,15 +403,16 @@ def record(recording: Recording, reporter: Reporter, executor_of: ExecutorOf = P
             trial=number,
         )
 
-    # Repeat: ``due`` grows by the further runs near the target after all first runs have ended.
+    # Repeat, since ``due`` grows by the further runs near the target after all first runs have ended.
     while left := [key for key in recording.due if key not in recording.ended]:
         reporter.show(total=len(recording.due))
-        waiting = [job_of(number, seed) for number, seed in left]
-        for event in run_all(waiting, executor_of(recording.source, Limits()), machine.workers, say):
+        queue = [job_of(number, seed) for number, seed in left]
+        for event in run_all(queue, make_executor(recording.source, Limits()), machine.workers, say):
             run = event.result
             if run.status is Status.RUNNING:
                 until = next(rung for rung in facts.rungs if rung > len(run.history))
-                waiting.insert(0, replace(event.job, until_epoch=until, spent_seconds=run.train_seconds))
+                # ``run_all`` takes the jobs from the queue while it runs; the next part of this run comes first.
+                queue.insert(0, replace(event.job, until_epoch=until, spent_seconds=run.train_seconds))
             else:
                 add(RunEnded(run=run))
                 reporter.advance()
@@ -427,5 +436,5 @@ def _table_of(recording: Recording) -> Table:
             seconds = round(epoch.train_seconds, 3)
             rows.append(Row(*network, rung, errors.accuracy_pct, seconds, run.status, machine_index))
     data = dataset(recording.facts.dataset)
-    own_data = data if data.sha256 else None
+    own_data = data if data.is_own else None
     return Table(replace(recording.facts, machines=tuple(machines)), tuple(rows), own_data)

@@ -419,7 +419,7 @@ def _live_task(request: RunRequest, data: ImageData) -> SearchTask:
         rungs=tuple(sorted({*doubled, *race.rungs(epochs), epochs})),
         seed=0,
     )
-    own_data = data.dataset if data.dataset.sha256 else None
+    own_data = data.dataset if data.dataset.is_own else None
     return SearchTask(study=study, seconds=request.seconds, workers=request.workers, own_data=own_data)
 
 
@@ -442,7 +442,7 @@ class _HalvingRule:
 
     def is_hopeless(self, result: Result) -> bool:
         """Add a run at its current rung and return whether to stop the run."""
-        validation = result.validated
+        validation = result.required_validation
         rank = (True, validation.wrong)
         if statistics.reaches(validation.accuracy_pct, self.target_pct):
             rank = (False, result.parameters)
@@ -482,7 +482,7 @@ def _run_repeat(
     method: Method,
     design: Comparison,
     repeat: int,
-    executor_of: Callable[[int], Executor],
+    make_executor: Callable[[int], Executor],
     folder: Path = Path("nowhere"),
     effort: Effort | None = None,
 ) -> Trace:
@@ -492,7 +492,7 @@ def _run_repeat(
         method: Method to run.
         design: Comparison with the task.
         repeat: Index of the repeat.
-        executor_of: Function from the seed of the repeat to an executor.
+        make_executor: Function from the seed of the repeat to an executor.
         folder: Folder for checkpoints; not used on a table.
         effort: Device, engine and limits; None on a table.
     """
@@ -501,7 +501,7 @@ def _run_repeat(
     seed = int.from_bytes(digest[:4], "big") >> 1
     task = design.task
     config = replace(task.study, sampler=method.sampler, rungs=method.rungs(task.study.rungs), seed=seed)
-    executor = executor_of(seed)
+    executor = make_executor(seed)
     watch = _Watch(task.seconds)
     space = parse_space(config.space_text, config.space, task.data.task)
     spent = effort or Effort(seconds=None, trials=None, workers=task.workers, device="cpu", limits=Limits())
@@ -629,7 +629,7 @@ def run_repeats(
 
 def run_live(
     contest: LiveContest,
-    executor_of: Callable[[], Executor],
+    make_executor: Callable[[], Executor],
     folder: Path,
     earlier_traces: Sequence[Trace],
     say: Callable[[str], None],
@@ -644,13 +644,13 @@ def run_live(
                 continue
             say(f"{method.name}, repeat {repeat + 1} of {design.repeats}: {duration_text(design.task.seconds)}")
             repeat_folder = work / f"{method.name}-{repeat}"
-            trace = _run_repeat(method, design, repeat, lambda seed: executor_of(), repeat_folder, effort)
+            trace = _run_repeat(method, design, repeat, lambda seed: make_executor(), repeat_folder, effort)
             shutil.rmtree(repeat_folder, ignore_errors=True)
             append_trace(folder, trace)
             done[method.name, repeat] = trace
     traces = [done[method.name, repeat] for method in methods for repeat in range(design.repeats)]
     say("judging the answers on fresh seeds")
-    judged = _judged(traces, design, effort, executor_of())
+    judged = _judged(traces, design, effort, make_executor())
     shutil.rmtree(work, ignore_errors=True)
     return traces, judged
 
@@ -676,9 +676,8 @@ def _judged(traces: Sequence[Trace], design: Comparison, effort: Effort, executo
     sizes: dict[str, int] = {}
     for ended in run_all(jobs, executor, design.task.workers):
         run = ended.result
-        # A diverged run counts with its accuracy, or 0 if there is none.
-        accuracy_pct = 0.0 if run.validation_accuracy_pct is None else run.validation_accuracy_pct
-        accuracies.setdefault(run.hash, []).append(accuracy_pct)
+        # A diverged run has the accuracy of its last weights.
+        accuracies.setdefault(run.hash, []).append(run.required_validation.accuracy_pct)
         sizes[run.hash] = run.parameters
     means = {key: statistics.mean(values) for key, values in accuracies.items()}
     return Judged.of(means, sizes, study.target_pct)

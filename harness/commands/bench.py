@@ -161,11 +161,11 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
         options.resumable(),
         study.owned(folder),
         # The seconds of a table must be comparable: only nodes like this machine join, with the same number of workers.
-        ray.executor_at(request.cluster, machine.workers, **nodes) as executor_of,
+        ray.executor_at(request.cluster, machine.workers, **nodes) as make_executor,
         Reporter(plan["runs"], "runs") as reporter,
     ):
         reporter.advance(plan["ended"])
-        table = record(recording, reporter, executor_of)
+        table = record(recording, reporter, make_executor)
     write_table(out, table)
     return _show_table(table, as_json, out)
 
@@ -362,8 +362,8 @@ def _run_live(
     source = DataLocation(contest.design.task.study.dataset, request.data)
     # All methods must have equal conditions: only nodes like this machine join, and no additional workers.
     nodes = {"device": effort.device, "engine": effort.engine, "most": effort.workers, "kinds": ray.Kinds.OURS}
-    with ray.executor_at(request.cluster, effort.workers, **nodes) as executor_of:
-        trains = partial(executor_of, source, effort.limits)
+    with ray.executor_at(request.cluster, effort.workers, **nodes) as make_executor:
+        trains = partial(make_executor, source, effort.limits)
         return run_live(contest, trains, folder, earlier_traces, partial(click.echo, err=True))
 
 

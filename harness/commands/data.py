@@ -17,7 +17,7 @@ from harness.system import files
 from harness.system.document import parse_json
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
-from harness.system.terminal import console, say, show_table
+from harness.system.terminal import Column, console, say, show_table
 
 if TYPE_CHECKING:
     from search_spaces.ops import Shape
@@ -42,7 +42,7 @@ def data() -> None:
 def _dataset(command: Callable[..., None]) -> Callable[..., None]:
     words = f"Data set: {', '.join(datasets.DATASETS)}, or a path."
     option = click.option("--dataset", "name", default="mnist", type=DATASET, help=words)
-    return options.takes_dataset("name")(option(command))
+    return options.dataset_as_argument("name")(option(command))
 
 
 _seconds = click.FloatRange(min=0, max=86_400, min_open=True)
@@ -109,9 +109,9 @@ def _list(as_json: bool) -> None:
     if not rows:
         say("no data sets of your own; --dataset PATH adds a data set")
         return
-    titles = [(name.removesuffix("_size"), name not in ("name", "shape")) for name in rows[0]]
+    columns = [Column(name.removesuffix("_size"), is_numeric=name not in ("name", "shape")) for name in rows[0]]
     cells = [[f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()] for row in rows]
-    show_table(console(), cells, [""] * len(cells), titles)
+    show_table(console(), cells, [""] * len(cells), columns)
 
 
 @data.command("remove")

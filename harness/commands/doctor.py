@@ -21,7 +21,7 @@ import click
 from harness.data import datasets
 from harness.interface import options
 from harness.system import files
-from harness.system.errors import DISTRIBUTION, DataError, DeviceError, HarnessError, UsageError, typed
+from harness.system.errors import DISTRIBUTION, DataError, DeviceError, HarnessError, UsageError, as_command
 from harness.system.machine import choose_device, core_count, cores_by_quota, device_name, processor_flags
 from harness.system.terminal import console, counted, show_table
 from search_spaces.network import MNIST, analyse
@@ -140,7 +140,7 @@ def _data(spec: datasets.Dataset, folder: Path | None) -> _Found:
         if folder is not None:
             raise
         # Only a warning: the first command that trains fetches the data.
-        hint = f"'{typed('data', 'fetch', '--dataset', spec.name)}' downloads the data set; or {error.hint}"
+        hint = f"'{as_command('data', 'fetch', '--dataset', spec.name)}' downloads the data set; or {error.hint}"
         return f"no copy of {spec.name} yet: {error.message}", {}, hint
     facts = {key: report[key] for key in ("dataset", "source", "data_hash")}
     return "{dataset} in {source}, all files are correct, data hash {data_hash}".format(**facts), facts
@@ -173,17 +173,17 @@ def _libraries() -> _Found:
     lines = importlib.metadata.requires("torchvision") or ()
     matches = (re.match(r"torch\s*\(?==\s*([\w.]+)", line) for line in lines)
     due = next((match[1] for match in matches if match), None)
-    is_whole = torchvision.extension._has_ops()
+    is_complete = torchvision.extension._has_ops()
     facts = {
         "file": path,
         "distributions": importlib.metadata.packages_distributions().get("torchsummary", []),
         "version": str(torchvision.__version__),
         "torch": installed,
         "made_for_torch": due,
-        "fits": due in (None, installed.partition("+")[0]) and is_whole,
+        "fits": due in (None, installed.partition("+")[0]) and is_complete,
     }
     message = f"{path} and fvcore confirm the counts of this program; torchvision {facts['version']}"
-    if is_whole:
+    if is_complete:
         return message, facts
     # This program uses only the data sets of torchvision and declares the missing operators; user scripts do not.
     hint = "harness is not affected; your own scripts require a torchvision that was built for this torch"
@@ -191,7 +191,7 @@ def _libraries() -> _Found:
 
 
 @click.command(short_help="Check the installation, the device and the data.")
-@options.takes_dataset()
+@options.dataset_as_argument()
 @options.some("dataset", "data")
 @click.option("-v", "--verbose", is_flag=True, help="Also list the checks that passed.")
 def doctor(dataset: str, data: Path | None, verbose: bool, as_json: bool) -> int:
@@ -204,7 +204,7 @@ def doctor(dataset: str, data: Path | None, verbose: bool, as_json: bool) -> int
     harness doctor
     harness doctor --json
     """
-    spec = datasets.asked_for(dataset)
+    spec = datasets.dataset_of_option(dataset)
     workspace = files.workspace()
     probes: dict[str, Callable[[], _Found]] = {
         "python": _python,

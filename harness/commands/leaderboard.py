@@ -13,9 +13,9 @@ from harness.interface import options
 from harness.searching.option_types import PER_CENT
 from harness.system import files
 from harness.system.document import document_of
-from harness.system.errors import ContentError, UsageError, typed
+from harness.system.errors import ContentError, UsageError, as_command
 from harness.system.files import Workspace
-from harness.system.terminal import busy, console, counted, show_table, write
+from harness.system.terminal import Column, busy, console, counted, show_table, write
 from search_spaces.catalog import network_names
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ _Tables = Sequence[tuple[str, Sequence["LeaderboardRow"]]]
 
 
 @click.command(short_help="Show the leaderboard.")
-@options.takes_dataset()
+@options.dataset_as_argument()
 @options.option("dataset", default=None, help="Only rows on this data set, a name or a path.")
 @click.option("--tier", type=click.Choice(list(_STYLES)), help="Only rows of this tier.")
 @click.option("--target", type=PER_CENT, help="Only rows of this target, in per cent.")
@@ -76,8 +76,8 @@ def leaderboard(
     certified      20 seeds or more, declared in a public commit before the first one ran, all run;
                    the lower bound of the mean (99 % confidence or more) reaches the target
     verified       5 seeds or more, all declared seeds run; two lower bounds of the mean reach
-                   the target: over all seeds, and over the seeds declared first (98 % when a
-                   workspace first reads the test images, more at each further time)
+                   the target: over all seeds, and over the seeds declared first. Their confidence
+                   is 98 % when a workspace first reads the test images, and higher each further time
     at the target  5 seeds or more; the mean reaches the target, the bound does not
     measured       below the target, fewer seeds, or a declared seed has not been run
     searched       measured by a search on validation images only
@@ -99,7 +99,7 @@ def leaderboard(
     """
     from harness.evidence.leaderboard_table import survey
 
-    name = None if dataset is None else datasets.asked_for(dataset).name
+    name = None if dataset is None else datasets.dataset_of_option(dataset).name
     workspace = files.workspace()
     if check:
         return _check(workspace, anchor, as_json)
@@ -150,11 +150,11 @@ def _faults(workspace: Workspace, anchor: str | None) -> list[str]:
 
 def _check(workspace: Workspace, anchor: str | None, as_json: bool) -> int:
     """Print the inconsistencies of the evidence, and return the exit code."""
-    from harness.evidence.consistency import is_whole
+    from harness.evidence.consistency import has_full_history
     from harness.evidence.leaderboard_table import shipped_table
 
     faults = _faults(workspace, anchor)
-    with_history = is_whole(shipped_table().parent)
+    with_history = has_full_history(shipped_table().parent)
     text = "\n".join(faults)
     if not faults:
         text = "the evidence is consistent" + ("" if with_history else ", as far as the git history is available")
@@ -166,7 +166,7 @@ def _publish(name: str, workspace: Workspace, dataset: str) -> None:
     """Copy the evidence of a network into the clone, unless the evidence is inconsistent."""
     from harness.evidence import consistency, ledger
     from harness.evidence.leaderboard_table import shipped_table
-    from harness.interface.lookup import is_short, read_network
+    from harness.interface.lookup import is_hash_or_name, read_network
 
     # A fault begins with the path of the file. Faults of the table do not matter, as publishing rewrites the table.
     faults = [fault for fault in _faults(workspace, None) if not fault.startswith(f"{shipped_table()}: ")]
@@ -174,10 +174,11 @@ def _publish(name: str, workspace: Workspace, dataset: str) -> None:
         raise ContentError(faults[0])
     # A network that was only declared has no record, so ``read_network`` does not find its hash; the ledger does.
     hashes = {attempt.hash for attempt in ledger.read(workspace.ledger).attempts if attempt.hash.startswith(name)}
-    if is_short(name) and len(hashes) == 1:
+    # Other texts are networks in the notation, which ``read_network`` parses.
+    if is_hash_or_name(name) and len(hashes) == 1:
         [network_hash] = hashes
     else:
-        network_hash = read_network(name, workspace, datasets.task_of(dataset)).architecture.hash
+        network_hash = read_network(name, workspace, datasets.task_of_option(dataset)).architecture.hash
     consistency.publish(workspace, network_hash)
 
 
@@ -201,7 +202,7 @@ def _show(rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, wants_sum
     _print_tables(where, tables, names, ranked)
     left = len(rows) - sum(len(group) for _, group in tables)
     if left:
-        click.echo(f"{counted(left, 'more row')}: {typed('leaderboard', '--all')}\n")
+        click.echo(f"{counted(left, 'more row')}: {as_command('leaderboard', '--all')}\n")
     show_table(where, [[_LEGEND]], ["dim"])
 
 
@@ -224,8 +225,9 @@ def _smallest_and_others(proven: Sequence[LeaderboardRow]) -> _Tables:
 
 
 def _print_tables(where: Console, tables: _Tables, names: Mapping[str, str], ranked: bool) -> None:
-    columns = [("rank" if ranked else "target", True), ("network", False), ("parameters", True), ("accuracy, %", True),
-               ("seeds", True), ("tier", False), ("bound", True), ("MACs", True), ("recipe", False)]  # fmt: skip
+    first = "rank" if ranked else "target"
+    titles = (first, "network", "parameters", "accuracy, %", "seeds", "tier", "bound", "MACs", "recipe")
+    columns = [Column(title, is_numeric=title not in ("network", "tier", "recipe")) for title in titles]
     # A narrow terminal shows the first six columns.
     columns = columns if where.width >= _WIDE else columns[:6]
     for title, group in tables:

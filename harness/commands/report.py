@@ -139,10 +139,10 @@ def _comparison(names: tuple[str, ...], workspace: Workspace) -> dict[str, Any]:
 
 
 def _one(names: tuple[str, ...], workspace: Workspace) -> Path:
-    from harness.interface.lookup import is_short
+    from harness.interface.lookup import is_hash_or_name
     from harness.studies.names import find_study, read_study, studies
 
-    if names and is_short(names[0]) and find_study(names[0], workspace) is None:
+    if names and is_hash_or_name(names[0]) and find_study(names[0], workspace) is None:
         raise UsageError(f"{names[0]!r} is a network: a report requires a study, or 2 to {_MOST} networks")
     folder = read_study(names[0] if names else None, workspace)
     if not names and len(studies(workspace)) > 1:
@@ -210,14 +210,14 @@ def _markdown(names: tuple[str, ...], workspace: Workspace) -> str:
 
 def _compared(names: tuple[str, ...], workspace: Workspace) -> tuple[list[Path], list[tuple[str, Architecture]]]:
     """Return the studies, or the networks, that two to four names refer to."""
-    from harness.interface.lookup import is_short, read_network
+    from harness.interface.lookup import is_hash_or_name, read_network
     from harness.studies.names import find_study, studies
 
     folders = {name: folder for name in names if (folder := find_study(name, workspace)) is not None}
     others = [name for name in names if name not in folders]
     for name in others:
         # A word that names no study and cannot name a network.
-        if re.fullmatch(r"[\w./-]+", name) and name != "-" and not is_short(name):
+        if re.fullmatch(r"[\w./-]+", name) and name != "-" and not is_hash_or_name(name):
             hint = nearest(name, [*studies(workspace), *PRESETS])
             raise UsageError(f"no study or network is named {name[:60]!r}", hint=hint)
     if folders and others:

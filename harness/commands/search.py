@@ -10,7 +10,7 @@ from harness.data.datasets import dataset as dataset_named
 from harness.interface import api, options
 from harness.interface.results import Study
 from harness.searching.request import SearchRequest
-from harness.studies.mirror import hidden
+from harness.studies.mirror import without_passwords
 from harness.system.errors import Interrupted
 from harness.system.files import check_writable
 from harness.system.terminal import busy, console, counted, duration_text, show_table
@@ -20,7 +20,7 @@ from search_spaces.space import OBJECTIVES, Metric, count_text, size_text
 @click.command(cls=options.Grouped, short_help="Search for the smallest network that reaches the target.")
 @click.option("--plan", "plan_only", is_flag=True, help="Print the plan of the search; train nothing.")
 @click.option("--verbose", "-v", is_flag=True, help="Print a line for every run.")
-@options.takes_dataset()
+@options.dataset_as_argument()
 @options.of(api.search)
 @click.pass_context
 def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool, **arguments: Any) -> int:
@@ -50,7 +50,7 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
             with busy("counting the networks of the space"):
                 document = plan_document(plan)
             if request.storage is not None:
-                document["storage"] = hidden(request.storage)
+                document["storage"] = without_passwords(request.storage)
             if as_json:
                 options.print_json(document)
             else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import random
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -108,7 +109,8 @@ def check(file: str, as_json: bool) -> None:
     document, lines = _counted(definition)
     how_many = count_text(document["derivations"], "configuration")
     if not document["feasible"]["accepted"]:
-        rejected = ", ".join(map(str.strip, lines[1:4]))
+        # The most frequent rejection, without the line breaks.
+        rejected = ", ".join(map(str.strip, _rejection_lines(document["feasible"]["rejected"][:1])))
         if document["feasible"]["exact"]:
             raise ContentError(f"{definition.name}: none of the {how_many} is accepted; {rejected}")
         drawn = document["feasible"]["looked_at"]
@@ -123,7 +125,7 @@ def _facts(definition: SearchSpace) -> dict[str, Any]:
     return {
         "name": definition.name,
         "hash": definition.hash,
-        "derivations": definition.configurations,
+        "derivations": definition.configurations,  # a published key of the JSON output
         "conditions": [str(condition) for condition in definition.conditions],
         "unused": definition.unused,
     }
@@ -132,15 +134,30 @@ def _facts(definition: SearchSpace) -> dict[str, Any]:
 def _counted(
     definition: SearchSpace, budget: int | None = None, seed: int = 0, samples: int = 2_000
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return the number of networks in a space, as JSON values and as lines."""
+    """Return the number of networks in a space, as JSON values and as lines.
+
+    Args:
+        definition: Search space.
+        budget: Largest number of parameters; None for no limit.
+        seed: Seed of the random draws.
+        samples: Number of draws, if the space is too large to enumerate.
+    """
     counted = feasible(definition, budget, rng=random.Random(seed), samples=samples)
     how = " (all checked)"
     if not counted.exact:
         share = f"{100 * (counted.low / counted.derivations):.2f} to {100 * (counted.high / counted.derivations):.2f} %"
         number = f"{count_text(counted.low)} to {count_text(counted.high)}"
         how = f" random draws: {share} of all, {number}, with {100 * counted.confidence:g} % confidence"
-    lines = [f"accepted: {counted.accepted:,} of {counted.looked_at:,}{how}"]
-    for rejection in counted.rejected:
-        why = "layers do not fit together" if rejection.reason == "shape" else f"by {rejection.reason}"
-        lines += [f"rejected: {rejection.times:,}, {why}, such as", f"  {rejection.network}", f"  {rejection.message}"]
-    return _facts(definition) | {"feasible": dataclasses.asdict(counted)}, lines
+    facts = dataclasses.asdict(counted)
+    lines = [f"accepted: {counted.accepted:,} of {counted.looked_at:,}{how}", *_rejection_lines(facts["rejected"])]
+    return _facts(definition) | {"feasible": facts}, lines
+
+
+def _rejection_lines(rejections: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return three lines for each reason of rejection: number and reason, the text of a network, its message."""
+    lines = []
+    for rejection in rejections:
+        why = "layers do not fit together" if rejection["reason"] == "shape" else f"by {rejection['reason']}"
+        lines.append(f"rejected: {rejection['times']:,}, {why}, such as")
+        lines += [f"  {rejection['network']}", f"  {rejection['message']}"]
+    return lines

@@ -8,7 +8,7 @@ import click
 
 from harness.interface import options
 from harness.system import files
-from harness.system.terminal import console, duration_text, show_table, write
+from harness.system.terminal import Column, console, duration_text, show_table, write
 
 
 @click.command(short_help="List the studies, or remove one.")
@@ -53,6 +53,6 @@ def studies(remove: str | None, as_json: bool) -> int:
             time = duration_text(study.seconds)
             networks = str(len(study.proposals))
             cells.append([study.folder.name, f"{study.config.target_pct:g}", time, networks, size, study.answer_tier])
-        titles = [("study", False), ("target, %", True), ("time", True), ("trained", True), ("parameters", True)]
-        show_table(console(), cells, [""] * len(cells), [*titles, ("verdict", False)])
+        numbers = [Column(title, is_numeric=True) for title in ("target, %", "time", "trained", "parameters")]
+        show_table(console(), cells, [""] * len(cells), [Column("study"), *numbers, Column("verdict")])
     return 0

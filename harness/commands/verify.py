@@ -57,7 +57,7 @@ def verify(declare_only: bool, certify: bool, cluster: str | None, as_json: bool
         return 0
     # All seeds of a certification are trained on the same kind of machine.
     nodes = {"device": plan.device, "engine": plan.engine, "kinds": Kinds.FIRST if certify else Kinds.ANY}
-    with options.resumable(), executor_at(cluster, request.workers, **nodes) as executor_of:
-        result = run_verification(plan, workspace, request.data, executor_of)
+    with options.resumable(), executor_at(cluster, request.workers, **nodes) as make_executor:
+        result = run_verification(plan, workspace, request.data, make_executor)
     options.answer(as_json, result.document(), str(result))
     return 0 if result.passed else 3

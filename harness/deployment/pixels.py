@@ -17,7 +17,7 @@ from search_spaces.network import Architecture
 from search_spaces.ops import shape_text
 
 
-class OfPixels(nn.Module):
+class RawInputNetwork(nn.Module):
     """Network with preprocessing: raw numbers of a data set are rounded to 256 levels and normalised."""
 
     def __init__(self, network: nn.Module, dataset: Dataset, architecture: Architecture | None = None) -> None:
@@ -29,8 +29,10 @@ class OfPixels(nn.Module):
         super().__init__()
         ends_with_integers = architecture is not None and MAP_SCALES in network.state_dict()
         self.integers = integers_of(network, architecture, dataset) if architecture and ends_with_integers else None
-        self.network, self.dataset = network, dataset
-        self.low, self.high = dataset.low or (0.0,), dataset.high or (255.0,)
+        self.network = network
+        self.dataset = dataset
+        self.low = dataset.low or (0.0,)
+        self.high = dataset.high or (255.0,)
         self.takes_bytes = {*self.low} == {0.0} and {*self.high} == {255.0}
 
     def forward(self, numbers: Tensor) -> Tensor:
@@ -78,11 +80,14 @@ class OfPixels(nn.Module):
     def _check(self, numbers: Array) -> None:
         if not np.isfinite(numbers).all():
             raise DataError("some numbers are missing or not finite")
-        low, high = np.array(self.low), np.array(self.high)
+        low = np.array(self.low)
+        high = np.array(self.high)
         difference = other_range(numbers, low, high)
-        least, most = float(numbers.min()), float(numbers.max())
+        least = float(numbers.min())
+        most = float(numbers.max())
         if seems_small(numbers, low, high) or (difference and low.min() <= least and most <= high.max()):
             due = f"the numbers of {self.dataset.name} from {low.min():g} to {high.max():g}"
+            # Level 5 is the caller of the module; two functions of torch call ``forward``, which calls this method.
             warnings.warn(f"numbers range from {least:g} to {most:g}, {due}", stacklevel=5)
         elif difference:
             raise DataError(f"the numbers {difference}: use the scale of {self.dataset.name}")

@@ -197,7 +197,7 @@ def _attempt_faults(
         where, memory = (shipped, memories[0]) if is_published else (path, memories[1])
         beacon = _declared_in([memory], attempt)
         # Outside a repository and in a shallow clone the declaring commit is unknown.
-        if beacons - {beacon} and memory[0] and is_whole(where.parent):
+        if beacons - {beacon} and memory[0] and has_full_history(where.parent):
             yield f"{name}: beacon: {', '.join(map(str, beacons))} stated, the declaration is in commit {beacon}"
 
 
@@ -232,7 +232,7 @@ def _declared_in(memories: Iterable[_Memory], attempt: Attempt) -> str | None:
     return next((commit for line, commit in entries if ledger.is_declaration(line, attempt)), None)
 
 
-def is_whole(folder: Path) -> bool:
+def has_full_history(folder: Path) -> bool:
     """Return whether a folder is in a repository with its full history; False for a shallow clone."""
     return (git(folder, "rev-parse", "--is-shallow-repository") or "").strip() == "false"
 

@@ -16,7 +16,7 @@ from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from harness.data.datasets import DATASETS, dataset, dataset_of, known_task
+from harness.data.datasets import DATASETS, dataset, dataset_of, task_or_mnist
 from harness.evidence import bounds, ledger, record
 from harness.evidence.bounds import Judgement
 from harness.evidence.ledger import Attempt, AttemptOutcome, Ledger
@@ -453,7 +453,7 @@ def _searched_elsewhere(path: Path) -> list[LeaderboardRow]:
     for row in read(path):
         if row.tier is Tier.SEARCHED:
             try:
-                columns = _columns_of(row.architecture, known_task(row.dataset))
+                columns = _columns_of(row.architecture, task_or_mnist(row.dataset))
             except SearchSpaceError as error:
                 raise ContentError(f"{path}: the network of {row.hash}: {error.message}") from error
             rows.append(replace(row, **columns, reached=False, seeds=0, mean_test_accuracy_pct=None))

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from harness.data.datasets import Dataset, dataset_of, pixel_properties
 from harness.system import files
 from harness.system.document import BRING_BACK, WrittenNetwork, document_of, documented, parse_json, read_as, read_each
-from harness.system.errors import ContentError, reason, typed
+from harness.system.errors import ContentError, as_command, reason
 from harness.system.terminal import say_once
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import (
@@ -374,7 +374,7 @@ def read_recorded(own: Path, evidence: Record, index: int) -> WeightFile:
     if run is None or path is None:
         indices = ", ".join(map(str, kept_indices(own, evidence)))
         others = f"stored seeds: {indices}" if indices else "no weights are stored"
-        again = f"{typed('verify', evidence.hash, '--seeds', str(index + 1))} trains and tests the seed again"
+        again = f"{as_command('verify', evidence.hash, '--seeds', str(index + 1))} trains and tests the seed again"
         raise ContentError(
             f"no weights of seed {index} of {evidence.hash} with recipe {evidence.recipe_name}: {others}",
             hint=None if indices else again,

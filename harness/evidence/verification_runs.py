@@ -22,11 +22,11 @@ from harness.evidence.ledger import Attempt, AttemptOutcome, Declaration
 from harness.evidence.record import Found, Record, SeedRun
 from harness.studies.config import owned
 from harness.system import files
-from harness.system.errors import ContentError, DataError, UsageError, typed
+from harness.system.errors import ContentError, DataError, UsageError, as_command
 from harness.system.files import Workspace
 from harness.system.terminal import say_once
 from harness.training import result
-from harness.training.executors.base import DataLocation, Event, ExecutorOf, Limits, run_all
+from harness.training.executors.base import DataLocation, Event, ExecutorFactory, Limits, run_all
 from harness.training.executors.processes import Processes
 from harness.training.native.engine import engine_of_repeat
 from harness.training.recipe import NamedRecipe
@@ -252,7 +252,7 @@ def _as_declared(plan: Plan, workspace: Workspace) -> Plan:
             hint="run the command with --declare-only, commit the declaration, and repeat without --declare-only",
         )
     if (beacon := declaring_commit(workspace, attempt)) is None:
-        publishing = typed("leaderboard", "--publish", "NETWORK")
+        publishing = as_command("leaderboard", "--publish", "NETWORK")
         raise UsageError(
             f"attempt {attempt.number} is declared, but the declaration in {workspace.ledger} is not committed",
             hint=f"run '{publishing}' and 'git commit'; outside a clone, commit the ledger",
@@ -277,7 +277,7 @@ def run_seeds(
     source: DataLocation,
     limits: Limits,
     on_event: Callable[[Event], None],
-    executor_of: ExecutorOf = Processes,
+    make_executor: ExecutorFactory = Processes,
     on_verdict: Callable[[Verdict], None] = lambda verdict: None,
 ) -> Verdict:
     """Run the seeds of a plan on the places of an executor, and add the results to the record.
@@ -290,7 +290,7 @@ def run_seeds(
         source: Location of the data set.
         limits: Time and memory limits of a training.
         on_event: Called with each event of a training.
-        executor_of: Factory of the executor.
+        make_executor: Factory of the executor.
         on_verdict: Called with the verdict, before the lock on the folder is released.
     """
     folder = _folder_of(plan, workspace)
@@ -307,7 +307,7 @@ def run_seeds(
         collector = _SeedCollector(plan, workspace, evidence, {run.index: run for run in evidence.seeds})
         collector.close_if_futile()
         waiting = [] if collector.ended_attempt else _jobs_of(plan, workspace, evidence)
-        with closing(run_all(waiting, executor_of(source, limits), plan.workers, on_event)) as results:
+        with closing(run_all(waiting, make_executor(source, limits), plan.workers, on_event)) as results:
             for finished in results:
                 collector.take(finished.result)
                 if collector.ended_attempt:

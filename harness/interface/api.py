@@ -17,7 +17,7 @@ from harness.searching.option_types import FILE
 from harness.searching.request import SearchRequest
 from harness.system import files
 from harness.system.document import document_of
-from harness.system.errors import ContentError, UsageError, option_words, require, typed
+from harness.system.errors import ContentError, UsageError, as_command, option_words, require
 from harness.system.files import Workspace, check_writable, write_together
 from harness.system.machine import check_may_start
 from harness.system.option import converted, options_of
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from harness.data.datasets import Dataset
-    from harness.deployment.pixels import OfPixels
+    from harness.deployment.pixels import RawInputNetwork
     from harness.evidence.evaluation import Evaluation
     from harness.evidence.record import Record
     from harness.interface.results import NetworkLike
@@ -87,7 +87,7 @@ def explain(
     architecture = argument.architecture
     if task == MNIST and argument.rows and argument.rows[0].dataset:
         # A network named by its hash or leaderboard name is analysed for the data set of its row.
-        task = datasets.known_task(argument.rows[0].dataset)
+        task = datasets.task_or_mnist(argument.rows[0].dataset)
     analysis = analyse(architecture, task, budget)
     fit = None
     if chip is not None:
@@ -138,14 +138,14 @@ def train(
     from harness.interface.lookup import network_argument
     from harness.training.recipe import check_network, named_recipe
 
-    task = datasets.task_of(dataset)
+    task = datasets.task_of_option(dataset)
     architecture = network_argument(network, files.workspace(), task).architecture
     analyse(architecture, task, budget)
     named = named_recipe(recipe, epochs=epochs)
     check_network(named.recipe, architecture, task)
 
     from harness.data.training_images import load
-    from harness.deployment.pixels import OfPixels
+    from harness.deployment.pixels import RawInputNetwork
     from harness.interface.weights import train_here
     from harness.training.result import Purpose
     from harness.training.run import Job
@@ -163,7 +163,7 @@ def train(
         weights=None if out is None else Path(out),
     )
     result, training = train_here(job, images)
-    return Trained(result, OfPixels(final_network(training), images.dataset, architecture))
+    return Trained(result, RawInputNetwork(final_network(training), images.dataset, architecture))
 
 
 # Export ----------------------------------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ def export(
     from harness.interface.weights import seed_of_network, weights_of
 
     workspace = files.workspace()
-    argument = network_argument(network, workspace, datasets.task_of(dataset))
+    argument = network_argument(network, workspace, datasets.task_of_option(dataset))
     wanted = seed_of_network(
         argument, workspace, seed=seed, dataset=dataset, recipe=recipe, epochs=epochs, retrain=retrain
     )
@@ -237,10 +237,10 @@ def export(
 
     for name in targets:
         require("export", FORMATS[name].libraries, f"--{name}")
-        FORMATS[name].check(wanted.architecture, datasets.task_of(wanted.dataset), wanted.recipe.recipe)
+        FORMATS[name].check(wanted.architecture, datasets.task_of_option(wanted.dataset), wanted.recipe.recipe)
     fit = None
     if chip is not None:
-        analysis = analyse(wanted.architecture, datasets.task_of(wanted.dataset))
+        analysis = analyse(wanted.architecture, datasets.task_of_option(wanted.dataset))
         check_integer_form(analysis.plan)
         fit = Fit(cast(Chip, chip), analysis)
         target = None if wanted.evidence is None else f"{wanted.evidence.target_pct:g}"
@@ -256,7 +256,7 @@ def _check_fit(fit: Fit, search_options: Mapping[str, str | None]) -> None:
     if fit.lack:
         chips = ", ".join(map(str, fitting(fit.analysis)))
         hint = f"chips with enough memory: {chips}; " if chips else ""
-        search = typed("search", "--chip", str(fit.chip), *option_words(search_options))
+        search = as_command("search", "--chip", str(fit.chip), *option_words(search_options))
         raise ContentError(
             f"the network does not fit {fit.chip}: {fit.lack} too many",
             hint=f"{hint}'{search}' searches for networks that fit",
@@ -294,7 +294,7 @@ def _exported(weights: Weights, targets: Mapping[str, Path], fit: Fit | None) ->
         written = FORMATS[name].files(network, path)
         texts = dict(written.contents)
         if written.page is not None:
-            from reports.pad import render
+            from reports.tryout_page import render
 
             texts[path / "try.html"] = render(written.page).encode()
         contents |= texts
@@ -488,7 +488,7 @@ def load(
     *,
     recipe: str | None = None,
     dataset: str = "auto",
-) -> OfPixels:
+) -> RawInputNetwork:
     """Return the trained network of a recorded seed as a torch module from raw numbers to logits.
 
     The input has the shape (images, channels, rows, columns) and the scale of the data set (MNIST: 0 to 255); the
@@ -514,7 +514,7 @@ def load(
     >>> model(torch.zeros(5, 28, 28, dtype=torch.uint8)).shape
     torch.Size([5, 10])
     """
-    from harness.deployment.pixels import OfPixels
+    from harness.deployment.pixels import RawInputNetwork
     from harness.evidence.evaluation import network_of
     from harness.evidence.record import kept_indices, read_recorded
 
@@ -524,7 +524,7 @@ def load(
     if seed is None:
         seed = next(iter(kept_indices(workspace.records, evidence)), 0)
     model = network_of(read_recorded(workspace.records, evidence, seed), spec.task)
-    return OfPixels(model, spec, evidence.architecture).eval()
+    return RawInputNetwork(model, spec, evidence.architecture).eval()
 
 
 def _record(network: _Recorded, workspace: Workspace, dataset: str, recipe: str | None) -> Record:
@@ -592,7 +592,7 @@ def leaderboard(dataset: str | Path | Dataset | None = None, target_pct: float |
 
     from harness.evidence.leaderboard_table import survey
 
-    name = None if dataset is None else datasets.asked_for(cast(str, dataset)).name
+    name = None if dataset is None else datasets.dataset_of_option(cast(str, dataset)).name
     rows = survey(files.workspace()).rows
     names = network_names((row.architecture, row.parameters) for row in rows)
     return pandas.DataFrame(

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.data.datasets import AUTO, task_of
+from harness.data.datasets import AUTO, task_of_option
 from harness.evidence import leaderboard_table, record
 from harness.evidence.leaderboard_table import LeaderboardRow, Tier
 from harness.evidence.record import Record
@@ -25,7 +25,7 @@ from harness.studies.names import studies
 from harness.studies.study_state import StudyState
 from harness.system import files
 from harness.system.document import read_each
-from harness.system.errors import ContentError, UsageError, option_words, reason, typed
+from harness.system.errors import ContentError, UsageError, as_command, option_words, reason
 from harness.system.files import Workspace
 from harness.system.terminal import say
 from harness.training.recipe import NamedRecipe, Recipe, named_recipe, recipe_by_hash, recipe_named_like
@@ -114,7 +114,7 @@ def row_of(evidence: Record) -> KnownRow:
     return KnownRow(evidence.recipe, evidence.recipe_name, evidence.dataset, evidence.target_pct)
 
 
-def is_short(argument: str) -> bool:
+def is_hash_or_name(argument: str) -> bool:
     """Return whether a word is a preset, or has the form of a network's hash or name."""
     return argument in PRESETS or bool(_HASH.fullmatch(argument) or PATTERN.fullmatch(argument))
 
@@ -159,7 +159,7 @@ def read_network(argument: str, workspace: Workspace, task: Task) -> NetworkArgu
         return NetworkArgument(parse_network(PRESETS[argument], task), argument)
     if names_module(argument):
         return _translated(load_module(argument), argument, task)
-    if is_short(argument):
+    if is_hash_or_name(argument):
         return _known_network(argument, workspace)
     try:
         return NetworkArgument(_parsed(argument, task))
@@ -223,7 +223,7 @@ def _parsed(text: str, task: Task) -> Architecture:
 
 def read_record(network: object, workspace: Workspace, dataset: str = AUTO, recipe: str | None = None) -> Record:
     """Return the record of a network with the most seeds; weights do not depend on the target of a record."""
-    argument = network_argument(network, workspace, task_of(dataset))
+    argument = network_argument(network, workspace, task_of_option(dataset))
     network_hash = argument.architecture.hash
     if isinstance(network, Study | Trial):
         [row] = argument.rows
@@ -236,7 +236,7 @@ def read_record(network: object, workspace: Workspace, dataset: str = AUTO, reci
         others = f" for this recipe or data set; existing records: {rows}" if records else ""
         words = option_words({"--dataset": dataset, "--recipe": recipe})
         named = network if isinstance(network, str) else network_hash
-        hint = f"{typed('verify', named, *words)} trains the network (minutes) and keeps record and weights"
+        hint = f"{as_command('verify', named, *words)} trains the network (minutes) and keeps record and weights"
         raise ContentError(f"{network_hash} has no record{others}", hint=hint)
     if len({(each.recipe_hash, each.dataset) for each in fitting}) > 1:
         raise ContentError(f"{network_hash} has several rows: {rows}", hint="choose with --recipe or --dataset")
@@ -260,7 +260,7 @@ def _near(argument: str, workspace: Workspace, *more: str) -> str:
     """Return a hint: the most similar known name, else the command that lists all names."""
     return (
         nearest(argument, [*known_names(workspace), *more])
-        or f"'{typed('leaderboard', '--all')}' lists hashes and names"
+        or f"'{as_command('leaderboard', '--all')}' lists hashes and names"
     )
 
 

@@ -97,7 +97,7 @@ def some(*names: str) -> Callable[[_F], _F]:
     return decorated
 
 
-def takes_dataset(name: str = "dataset") -> Callable[[_F], _F]:
+def dataset_as_argument(name: str = "dataset") -> Callable[[_F], _F]:
     """Return a decorator that gives a command the argument DATASET, which means the same as the option ``--dataset``.
 
     Args:
@@ -197,7 +197,7 @@ def _declare(function: Callable[..., Any], declared: Collection[Option[Any, Any]
     lines = "".join(f"\n    {declaration.name}: {declaration.help}" for declaration in declared)
     function.__doc__ = f"{before.rstrip()}\n{arguments}{lines}\n\n{raises}{after}"
     for declaration in reversed([*declared]):
-        if declaration.group is not None:
+        if declaration.is_on_command_line:
             _click_option(declaration)(function)
 
 

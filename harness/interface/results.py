@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
 
-    from harness.deployment.pixels import OfPixels
+    from harness.deployment.pixels import RawInputNetwork
     from harness.evidence.record import Record
     from harness.evidence.verification_runs import Verdict
     from harness.searching.probes import Curve, Probed
@@ -139,7 +139,7 @@ class Trained(Answer):
     """
 
     result: Result
-    module: OfPixels
+    module: RawInputNetwork
 
     @property
     def accuracy_pct(self) -> float | None:
@@ -201,7 +201,7 @@ class Quote(Answer):
 
     def document(self) -> dict[str, Any]:
         """Return the content as plain JSON values."""
-        from harness.searching.floor import linear_document
+        from harness.searching.baselines import linear_document
 
         probed = self.probed
         config = probed.plan.config

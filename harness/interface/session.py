@@ -19,10 +19,10 @@ from harness.searching.search_state import Moment, Observer
 from harness.searching.time_budget import Effort, least_seconds
 from harness.studies import events
 from harness.studies.candidate import Candidate, NearestMiss, miss_text
-from harness.studies.config import StudyConfig, check_config, is_owned, open_study, owned, read_config
+from harness.studies.config import StudyConfig, check_config, is_owned, open_study, owned, read_config, study_exists
 from harness.studies.events import Confirmed, Entry, FailedConfirmation, Quoted, RunEnded
 from harness.studies.log import StudyLog
-from harness.studies.mirror import check_url, hidden
+from harness.studies.mirror import check_url, without_passwords
 from harness.studies.study_state import StudyState
 from harness.system import statistics
 from harness.system.errors import ContentError, HarnessError
@@ -60,7 +60,7 @@ def planned_search(
 
     if request.storage is not None:
         check_url(request.storage)
-    plan = plan_search(request, workspace(), origins, recipe_choice="list" if only_plan else "train")
+    plan = plan_search(request, workspace(), origins, recipe_choice="left open" if only_plan else "by training")
     for name in plan.space.unused:
         say(f"'net' of the space '{plan.space.name}' does not use {name!r}", "warning")
     least = least_seconds(plan.data.train_size)
@@ -72,10 +72,10 @@ def planned_search(
         floats = f"recipe {plan.recipe.name} evaluates floats; --recipe small-int8 evaluates integers"
         say(f"bytes refer to the integer network, but {floats}")
     device, engine = plan.effort.device, plan.effort.engine
-    with executor_at(request.cluster, request.workers, device=device, engine=engine) as executor_of:
-        data = plan.data
-        options.say_training(plan.engine, plan.recipe.recipe, data.train_size)
-        yield plan if request.cluster is None else on_cluster(plan, executor_of, request.workers)
+    with executor_at(request.cluster, request.workers, device=device, engine=engine) as make_executor:
+        options.say_training(plan.engine, plan.recipe.recipe, plan.data.train_size)
+        # Without a cluster, the plan already has the executor of this machine.
+        yield plan if request.cluster is None else on_cluster(plan, make_executor, request.workers)
 
 
 def probed_plan(request: SearchRequest) -> Probed:
@@ -83,7 +83,7 @@ def probed_plan(request: SearchRequest) -> Probed:
     from harness.searching.plan import plan_search
     from harness.searching.probes import probe
 
-    plan = plan_search(request, workspace(), recipe_choice="short")
+    plan = plan_search(request, workspace(), recipe_choice="of short searches")
     options.say_training(plan.engine, plan.recipe.recipe, plan.data.train_size)
     with busy("training a few networks"):
         return probe(plan, request.time)
@@ -109,13 +109,13 @@ def run_search_with_progress(
     """
     from harness.evidence.leaderboard_table import collect
     from harness.searching.advice import outcome_of, search_words
+    from harness.searching.baselines import baseline_networks
     from harness.searching.conclude import conclude
-    from harness.searching.floor import floor_networks
     from harness.searching.loop import open_search, run_search
     from harness.searching.surrogate.past import write_prior
     from reports.study_page import write_report
 
-    typed_options = _command_options(request, origins)
+    stated_options = _command_options(request, origins)
     config = plan.config
     # Report damaged evidence now, and fail now, not at the end of the search, if a folder cannot be written.
     collect(plan.workspace)
@@ -123,10 +123,11 @@ def run_search_with_progress(
         check_writable(folder)
     options.say_left_out(plan.left_out)
     with owned(plan.folder), _mirrored(plan, request.storage) as mirror:
-        if not (plan.folder / "config.json").exists():
+        if not study_exists(plan.folder):
+            # Before ``open_study``: a study that exists must have its prior, even if the process is killed here.
             write_prior(plan.folder, plan.past)
-        is_new = open_study(plan.folder, config, plan.origins)
-        state = StudyLog(plan.folder).take_up(StudyState(plan.folder, config))
+        is_new = open_study(plan.folder, config, plan.recorded_origins)
+        state = StudyLog(plan.folder).recover_into(StudyState(plan.folder, config))
         _say_begin(plan, None if is_new else state.seconds)
         with (
             SearchReporter(config, plan.effort, plan.workspace, verbose=verbose) as progress,
@@ -140,25 +141,28 @@ def run_search_with_progress(
                 state,
                 plan.effort,
                 plan.source,
-                plan.executor_of,
-                floor=floor_networks(plan.data.task),
+                plan.make_executor,
+                baselines=baseline_networks(plan.data.task),
                 observers=observers,
                 choice_seconds=plan.choice_seconds,
-                is_quoted=_is_first_search(plan),
+                logs_forecast=_is_first_on_own_data(plan),
             )
             verdict = None
-            run_search(search, ["harness", *search_words(typed_options)])
+            run_search(search, ["harness", *search_words(stated_options)])
             if not search.interrupted:
                 progress.show("verifying")
                 verdict = conclude(plan, search, progress.on_worker_event, progress.say)
                 if verdict is not None:
-                    _write_trial_page(plan, verdict.record)
-        outcome = None if search.interrupted else outcome_of(plan, search, verdict, typed_options)
+                    _write_tryout_page(plan, verdict.record)
+        outcome = None if search.interrupted else outcome_of(plan, search, verdict, stated_options)
         return outcome, write_report(plan.folder, plan.workspace, state=state)
 
 
-def _is_first_search(plan: SearchPlan) -> bool:
-    """Return whether this search minimises parameters only and is the first on data of the user."""
+def _is_first_on_own_data(plan: SearchPlan) -> bool:
+    """Return whether this search minimises parameters only and is the first on data of the user.
+
+    Such a user does not know yet which size and time to expect, so the search logs a forecast.
+    """
     config = plan.config
     if config.dataset in DATASETS or config.minimised != (Metric.PARAMETERS,):
         return False
@@ -170,20 +174,20 @@ def _is_first_search(plan: SearchPlan) -> bool:
     return True
 
 
-def _write_trial_page(plan: SearchPlan, record: Record) -> None:
+def _write_tryout_page(plan: SearchPlan, record: Record) -> None:
     """Write the page on which a browser runs the answer, if the answer has integers and its weights are kept."""
     from harness.data.training_images import load
     from harness.deployment.c_folder import recorded_page
     from harness.evidence.record import kept_indices
-    from reports.pad import render
-    from reports.study_page import trial_page_path
+    from reports.study_page import tryout_page_path
+    from reports.tryout_page import render
 
     indices = kept_indices(plan.workspace.records, record)
     if record.recipe.precision != "int8" or not indices:
         return
     images = load(plan.source.dataset, plan.source.folder)
     document = recorded_page(record, indices[0], plan.workspace, images)
-    write_text(trial_page_path(plan.folder, record), render(document))
+    write_text(tryout_page_path(plan.folder, record), render(document))
 
 
 class _EventListener:
@@ -220,11 +224,11 @@ def _listening(
             log.close()
 
 
-def _command_options(request: SearchRequest, origins: Mapping[str, str]) -> dict[str, str]:
-    """Return the stated arguments of a request as command-line flags with their values as text."""
-    typed_options = {}
+def _command_options(request: SearchRequest, origins: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Return the stated arguments of a request by command-line flag, as in ``SearchOutcome.stated_options``."""
+    stated_options: dict[str, tuple[str, ...]] = {}
     for name, option in options_of(type(request)).items():
-        if option.group is None or origins[name] not in ("commandline", "call"):
+        if not option.is_on_command_line or origins[name] not in ("commandline", "call"):
             continue
         flag = option.flags[0]
         value = getattr(request, name)
@@ -233,14 +237,14 @@ def _command_options(request: SearchRequest, origins: Mapping[str, str]) -> dict
         if value is None:
             continue
         if isinstance(value, tuple):
-            # A repeated option is split again in ``advice.search_words``.
-            separator = f" {flag} " if option.multiple else ","
-            typed_options[flag] = separator.join(map(str, value))
+            texts = tuple(map(str, value))
+            stated_options[flag] = texts if option.multiple else (",".join(texts),)
         elif option.kind is DURATION:
-            typed_options[flag] = duration_option(value)
+            stated_options[flag] = (duration_option(value),)
         else:
-            typed_options[flag] = hidden(f"{value:.12g}" if isinstance(value, float) else str(value))
-    return typed_options
+            text = f"{value:.12g}" if isinstance(value, float) else str(value)
+            stated_options[flag] = (without_passwords(text),)
+    return stated_options
 
 
 def _say_begin(plan: SearchPlan, seconds_used: float | None) -> None:
@@ -264,16 +268,16 @@ def _mirrored(plan: SearchPlan, storage: str | None) -> AbstractContextManager[M
         return nullcontext()
     from harness.studies.mirror import Mirror
 
-    if (plan.folder / "config.json").exists():
+    if study_exists(plan.folder):
         check_config(plan.folder, plan.config)
     with busy("opening the database"):
         return Mirror(plan.folder.name, plan.config, storage, say)
 
 
-# Largest share of time for writing reports: of a search, and of ``harness report --watch``.
-_SEARCH_SHARE, _WATCH_SHARE = 0.02, 0.05
-# Shortest interval between reports, and the age of a search from which ``_SEARCH_SHARE`` limits the reports; seconds.
-_SOONEST_SECONDS, _WATCHED_SECONDS = 10.0, 600.0
+_SEARCH_REPORT_SHARE = 0.02  # largest share of the time of a search for writing reports
+_WATCH_REPORT_SHARE = 0.05  # the same of ``harness report --watch``
+_REPORT_INTERVAL_SECONDS = 10.0  # s, shortest interval between reports
+_UNLIMITED_SECONDS = 600.0  # s, age of a search up to which ``_SEARCH_REPORT_SHARE`` does not limit the reports
 
 
 class SearchReporter(Reporter):
@@ -299,7 +303,8 @@ class SearchReporter(Reporter):
         self.effort = effort
         self.verbose = verbose
         self.workspace = workspace
-        self._report_due, self._report_path = self._began, Path()
+        self._report_due = self._began
+        self._report_path = Path()
         # State of the search at the last tick, and the clock at that time.
         self._moment: Moment | None = None
         self._ticked = time.monotonic()
@@ -358,8 +363,8 @@ class SearchReporter(Reporter):
                     self._postponed_refutations.discard(run.trial)
                     if candidate.is_refuted:
                         self._say_or_postpone_refutation(candidate)
-            # If the event names a network whose run has not just ended, no seed confirmed it now: it replaces a smaller
-            # network that failed. Print nothing then.
+            # Print a confirmation by the run that has just ended. Another network was confirmed earlier, and is logged
+            # again as the incumbent, because a smaller network was refuted.
             case Confirmed() if event.trial == self._last_ended_trial:
                 candidate = state.candidates[event.trial]
                 limit = "" if event.budget is None else f"; new budget {event.budget:,}"
@@ -395,8 +400,8 @@ class SearchReporter(Reporter):
         if seeds - {run.seed_index for run in candidate.fresh}:
             self._postponed_refutations.add(trial)
             return
-        was_standing = self._moment is not None and candidate is self._moment.incumbent
-        verb = "no longer" if was_standing else "not"
+        was_incumbent = self._moment is not None and candidate is self._moment.incumbent
+        verb = "no longer" if was_incumbent else "not"
         threshold = f"unlikely to reach {self.config.threshold_pct:.2f} %"
         self.say(f"{verb} confirmed: {self._size(candidate)}, {_fresh_text(candidate)}; {threshold}")
 
@@ -422,8 +427,8 @@ class SearchReporter(Reporter):
             self.say(f"cannot update the live report: {reason}")
             return
         after = time.monotonic()
-        pause = 0.0 if after - self._began < _WATCHED_SECONDS else (after - before) / _SEARCH_SHARE
-        self._report_due = after + max(_SOONEST_SECONDS, pause)
+        pause = 0.0 if after - self._began < _UNLIMITED_SECONDS else (after - before) / _SEARCH_REPORT_SHARE
+        self._report_due = after + max(_REPORT_INTERVAL_SECONDS, pause)
         if path != self._report_path:
             self._report_path = path
             self.say(f"live report: {path}")
@@ -437,13 +442,15 @@ def watch(folder: Path, workspace: Workspace, sleep: Callable[[float], None] = t
     """Keep the report of a study up to date until no search works on the study, or until Ctrl-C."""
     from reports.study_page import write_report
 
-    log, reported_size = folder / "log.jsonl", 0
+    log = folder / "log.jsonl"
+    reported_size = 0  # bytes of the log in the last report
     with suppress(KeyboardInterrupt):
         while is_owned(folder):
             before = time.perf_counter()
-            if (size := log.stat().st_size if log.exists() else -1) != reported_size:
+            size = log.stat().st_size if log.exists() else -1  # a study without a log gets a report, too
+            if size != reported_size:
                 reported_size = size
                 write_report(folder, workspace, live=True)
             # Search and watcher may share the cores of a small machine, so the watcher's share of time is limited.
-            sleep(max(2.0, (time.perf_counter() - before) / _WATCH_SHARE))
+            sleep(max(2.0, (time.perf_counter() - before) / _WATCH_REPORT_SHARE))
         write_report(folder, workspace)

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from harness.evidence.certificate import Certificate
     from harness.evidence.verification_runs import Plan
     from harness.interface.results import NetworkLike
-    from harness.training.executors.base import ExecutorOf
+    from harness.training.executors.base import ExecutorFactory
 
-_DEFAULT_SEEDS = 10
-_MOST_SECONDS_A_SEED = 6 * 3600
+_DEFAULT_SEEDS = 10  # of a verification
+_MOST_SECONDS_A_SEED = 6 * 3600  # s, time limit of a training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ class VerifyRequest:
 
 def plan_verification(request: VerifyRequest, workspace: Workspace) -> Plan:
     """Return the plan of a verification, after all checks that need no training; raises as ``verify`` does."""
-    task = datasets.task_of(request.dataset)
+    task = datasets.task_of_option(request.dataset)
     argument, row = _network_and_row(request, workspace)
     named = recipe_of(row, request.recipe, request.epochs)
     check_network(named.recipe, argument.architecture, task)
@@ -102,7 +102,7 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> Plan:
 
 
 def _network_and_row(request: VerifyRequest, workspace: Workspace) -> tuple[NetworkArgument, KnownRow | None]:
-    argument = network_argument(request.network, workspace, datasets.task_of(request.dataset))
+    argument = network_argument(request.network, workspace, datasets.task_of_option(request.dataset))
     if isinstance(request.network, Trial | Study):
         # A trial keeps the recipe of its study, even if the test data set differs.
         return argument, argument.rows[0]
@@ -112,11 +112,11 @@ def _network_and_row(request: VerifyRequest, workspace: Workspace) -> tuple[Netw
 
 
 def run_verification(
-    plan: Plan, workspace: Workspace, folder: Path | None, executor_of: ExecutorOf | None = None
+    plan: Plan, workspace: Workspace, folder: Path | None, make_executor: ExecutorFactory | None = None
 ) -> VerificationResult:
     """Train and test the seeds of a plan, show the progress, and rewrite the leaderboard.
 
-    ``folder`` holds the data; None means the user's cache. ``executor_of`` None trains in processes of this machine.
+    ``folder`` holds the data; None means the user's cache. ``make_executor`` None trains in processes of this machine.
     """
     from harness.evidence.bounds import group_warning
     from harness.evidence.verification_runs import run_seeds
@@ -137,7 +137,7 @@ def run_verification(
     source = DataLocation(plan.dataset, folder)
     limits = Limits(seconds=_MOST_SECONDS_A_SEED)
     with Reporter(len(plan.indices), "seeds") as reporter:
-        verdict = run_seeds(plan, workspace, source, limits, reporter.on_worker_event, executor_of or Processes)
+        verdict = run_seeds(plan, workspace, source, limits, reporter.on_worker_event, make_executor or Processes)
     refresh(workspace)
     return VerificationResult(verdict)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from harness.training.run import Job
     from harness.training.training_loop import Training
 
-_MOST_EPOCH_LINES = 50
+_MOST_EPOCH_LINES = 50  # lines of progress of a training; longer trainings leave out epochs
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.fx.node import map_arg
 
 from harness.system.errors import ContentError
-from harness.system.user_code import called, is_users_file
+from harness.system.user_code import guarding_user_code, is_users_file
 from search_spaces.network import Task
 
 BATCH = 2  # images in the recorded batch; more than one, so that a batch is not confused with a single channel
@@ -46,7 +46,7 @@ def quiet(purpose: str) -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)  # torch.export logs the graph of a module that it cannot record
     try:
-        with torch.random.fork_rng(devices=[]), called(purpose, seconds=0), _silence():
+        with torch.random.fork_rng(devices=[]), guarding_user_code(purpose, seconds=0), _silence():
             yield
     finally:
         logger.setLevel(level)

@@ -1,11 +1,11 @@
 """Acquisition function: rank pairs of a network and a number of training epochs.
 
-The ``Surrogate`` predicts the log errors of each pair. ``Aim`` derives the probability of confirmation, the expected
-cost reduction and the training time, and combines them into an acquisition value (``ScoredOption.worth``). ``finder``
-supplies the networks, ``proposer`` proposes the choices. Symbols in the docstrings of this module:
+The ``Surrogate`` predicts the log errors of each pair. ``Acquisition`` derives the probability of confirmation,
+the expected cost reduction and the training time, and combines them into an acquisition value (``ScoredOption.worth``).
+``finder`` supplies the networks, ``proposer`` proposes the choices. Symbols in the docstrings of this module:
 
 n: Number of fresh seeds of a confirmation, ``CONFIRM_SEEDS``.
-N: Largest mean errors per 10,000 images on n fresh seeds for a confirmation, ``Aim.needed``.
+N: Largest mean errors per 10,000 images on n fresh seeds for a confirmation, ``Acquisition.needed``.
 mu, sigma: Predicted mean and standard deviation of the log errors, with the errors averaged over seeds.
 tau: Standard deviation of the log of the mean errors on n fresh seeds.
 z: Number of standard deviations tau by which the log errors are below log N.
@@ -61,7 +61,7 @@ UNLIKELY = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
+class NetworkOption:
     """Feasible network with the features that the surrogate and the time model read.
 
     Attributes:
@@ -83,7 +83,7 @@ class Option:
     form: str
 
     @classmethod
-    def of(cls, proposal: Draw, feasibility: Feasibility, objective: Objective) -> Option:
+    def of(cls, proposal: Draw, feasibility: Feasibility, objective: Objective) -> NetworkOption:
         """Return the option of an accepted draw."""
         analysis = feasibility.analysis
         assert analysis is not None, "an accepted network has been analysed"
@@ -120,10 +120,10 @@ class ScoredOption:
 
     Attributes:
         chance: Predicted probability that the candidate is confirmed, p.
-        worth: Acquisition value (``Aim.ranked``).
+        worth: Acquisition value (``Acquisition.ranked``).
     """
 
-    option: Option
+    option: NetworkOption
     epochs: int
     chance: float
     worth: float
@@ -178,7 +178,7 @@ class Forecast(NamedTuple):
         falls: Expected reductions of the log cost F, from ``_expected_falls``.
     """
 
-    pairs: list[tuple[Option, int]]
+    pairs: list[tuple[NetworkOption, int]]
     margins: Any
     chances: Any
     seconds: Any
@@ -208,7 +208,7 @@ class Ranking(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Aim:
+class Acquisition:
     """Acquisition function at a moment of the search.
 
     Attributes:
@@ -237,7 +237,7 @@ class Aim:
     has_incumbent: bool
     time_left: TimeLeft
 
-    def lengths_of(self, option: Option) -> list[int]:
+    def lengths_of(self, option: NetworkOption) -> list[int]:
         """Return the numbers of epochs that have not been proposed for a network and that fit the time left."""
         return [
             epochs
@@ -245,7 +245,7 @@ class Aim:
             if (option.hash, epochs) not in self.taken and option.fits(epochs, self.time_left)
         ]
 
-    def forecast(self, options: Iterable[Option]) -> Forecast:
+    def forecast(self, options: Iterable[NetworkOption]) -> Forecast:
         """Return the forecast of each network with all numbers of epochs from ``lengths_of``.
 
         With b = ``_SELECTION_BIAS_SD`` and Phi the standard normal distribution function::
@@ -335,7 +335,7 @@ class Aim:
         """Largest mean errors per 10,000 images on the fresh seeds for a confirmation, N."""
         return self.allowed * needed_share()
 
-    def predictions(self, pairs: Sequence[tuple[Option, int]]) -> tuple[Any, Any, Any]:
+    def predictions(self, pairs: Sequence[tuple[NetworkOption, int]]) -> tuple[Any, Any, Any]:
         """Return mu, sigma and tau of the log errors of each pair, three arrays of the shape (pairs,).
 
         With the variance v(N) of the log errors between seeds, at N errors::

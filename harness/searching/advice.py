@@ -15,8 +15,8 @@ from harness.evidence import ledger
 from harness.evidence.bounds import VERIFIED_CONFIDENCE
 from harness.evidence.leaderboard_table import LeaderboardRow, cost_of, words_of
 from harness.evidence.verification_runs import Verdict
+from harness.searching.baselines import best_linear, linear_document, trials_beside_baselines
 from harness.searching.ending import FAILURES, Ending, Outcome, ending, ledger_advice
-from harness.searching.floor import best_linear, linear_document, trials_beside_floor
 from harness.searching.plan import SearchPlan
 from harness.searching.search_state import Search
 from harness.searching.time_budget import least_seconds
@@ -24,7 +24,7 @@ from harness.studies.candidate import SEED_SHARE, NearestMiss, confirmed_front, 
 from harness.studies.events import Advised, Confirmed, EndReason, Postponed, Quoted, SessionEnded
 from harness.studies.study_state import StudyState
 from harness.system.document import document_of
-from harness.system.errors import typed
+from harness.system.errors import as_command
 from harness.system.terminal import duration_option, duration_text
 from harness.training.native.driver import measured_latency
 from harness.training.native.engine import EngineUnavailable
@@ -44,7 +44,7 @@ class SearchOutcome:
         plan: Plan of the search.
         state: Final state of the study.
         verdict: Verdict of the last verification; None if no network was verified.
-        typed_options: Command-line options and their values, as typed.
+        stated_options: Stated options of the command line by flag, with the values as text; several for a repeated one.
         nearest: Nearest miss; with a verified answer, among the smaller candidates that passed their first run.
         waiting: Smallest confirmed candidate without a verification; ``seconds`` is the time of the whole search
             including this verification.
@@ -53,7 +53,7 @@ class SearchOutcome:
     plan: SearchPlan
     state: StudyState
     verdict: Verdict | None
-    typed_options: Mapping[str, str]
+    stated_options: Mapping[str, tuple[str, ...]]
     nearest: NearestMiss | None = None
     waiting: Postponed | None = None
 
@@ -115,11 +115,12 @@ class SearchOutcome:
         end = self.ending
         lines = []
         if row is not None:
+            target = f"{config.target_pct:g}"
             lines += [
                 end.answer,
                 f"  {row.architecture}",
-                f"verify again: {typed('verify', *words_of(row), '--seeds', str(row.seeds))}",
-                f"ranking: {typed('leaderboard', '--dataset', config.dataset, '--target', f'{config.target_pct:g}')}",
+                f"verify again: {as_command('verify', *words_of(row), '--seeds', str(row.seeds))}",
+                f"ranking: {as_command('leaderboard', '--dataset', config.dataset, '--target', target)}",
                 f"the search {end.reason}",
             ]
         elif self.state.answer is not None:
@@ -236,12 +237,12 @@ class SearchOutcome:
             if changes:
                 return self._advised("space", sentences, changes, "searches larger networks")
         if nearest is None:
-            check = ("spaces", "check", self.typed_options.get("--space", config.space))
+            check = ("spaces", "check", *self.stated_options.get("--space", (config.space,)))
             effect = "lists the reasons why networks of the space are rejected"
             return Advised(why="space", sentences=sentences, arguments=check, advice=effect)
         # The nearest miss with errors one standard deviation of the seeds higher should reach the new target.
         errors = min(1.0, nearest.errors * (1 + SEED_SHARE) / nearest.size)
-        target = max(1, math.floor(100 * (100 - 100 * self.plan.offset.errors_ratio * errors)) / 100)
+        target = max(1, math.floor(100 * (100 - 100 * self.plan.error_ratio.errors_ratio * errors)) / 100)
         target = min(target, config.target_pct - 0.01)  # an equal target would resume the same study
         advice = "searches with a target that the nearest network may reach"
         return self._advised("target", sentences, {"--target": f"{target:g}"}, advice)
@@ -251,7 +252,7 @@ class SearchOutcome:
         metric = self.plan.config.minimised[0]
         limit = self.plan.config.limits[0]
         space = self.plan.space
-        limits = parse_conditions(self.typed_options["--limit"]) if "--limit" in self.typed_options else ()
+        limits = [limit for text in self.stated_options.get("--limit", ()) for limit in parse_conditions(text)]
 
         def is_upper(condition: Condition) -> bool:
             return condition.metric is metric and condition.comparison in ("<=", "<", "==")
@@ -299,7 +300,7 @@ class SearchOutcome:
     def _more_effort(self, sentences: tuple[str, ...], advice: str) -> Advised:
         effort = self.plan.effort
         if self.state.of_kind(SessionEnded)[-1].event.reason == EndReason.TRIALS:
-            trials = max(1, trials_beside_floor(self.state.candidates.values()))
+            trials = max(1, trials_beside_baselines(self.state.candidates.values()))
             if effort.trials is not None:
                 trials = max(trials, effort.trials)
             return self._advised("trials", sentences, {"--trials": f"{2 * trials}"}, advice)
@@ -313,7 +314,7 @@ class SearchOutcome:
 
     def _advised(self, why: str, sentences: tuple[str, ...], changes: Mapping[str, str], advice: str) -> Advised:
         # --study names the present study, so drop the option unless only the effort changes.
-        options = {**self.typed_options, **changes}
+        options = {**self.stated_options, **{flag: (value,) for flag, value in changes.items()}}
         if changes.keys() - {"--time", "--trials"}:
             options.pop("--study", None)
         return Advised(why=why, sentences=sentences, arguments=search_words(options), advice=advice)
@@ -325,17 +326,17 @@ def holds(interval: tuple[float | None, float | None, float | None], value: floa
     return low is not None and low <= value and (high is None or value <= high)
 
 
-def search_words(typed_options: Mapping[str, str]) -> tuple[str, ...]:
+def search_words(stated_options: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
     """Return the arguments of a search command; an option with two values is repeated."""
     words = ["search"]
-    for name, values in typed_options.items():
-        for value in values.split(f" {name} "):
-            words += [name, value]
+    for flag, values in stated_options.items():
+        for value in values:
+            words += [flag, value]
     return tuple(words)
 
 
 def outcome_of(
-    plan: SearchPlan, search: Search, verdict: Verdict | None, typed_options: Mapping[str, str]
+    plan: SearchPlan, search: Search, verdict: Verdict | None, stated_options: Mapping[str, tuple[str, ...]]
 ) -> SearchOutcome:
     """Return the outcome of a search that was not interrupted, and log the advice as an ``Advised`` event.
 
@@ -343,7 +344,7 @@ def outcome_of(
         plan: Plan of the search.
         search: Search that has ended.
         verdict: Verdict of the last verification; None if no network was verified.
-        typed_options: Command-line options and their values, as typed.
+        stated_options: As in ``SearchOutcome``.
     """
     nearest = waiting = None
     last = search.state.entries[-1].event
@@ -365,7 +366,7 @@ def outcome_of(
     elif verdict is None:
         nearest = nearest_miss(search.state.candidates.values())
     outcome = SearchOutcome(
-        plan=plan, state=search.state, verdict=verdict, typed_options=typed_options, nearest=nearest, waiting=waiting
+        plan=plan, state=search.state, verdict=verdict, stated_options=stated_options, nearest=nearest, waiting=waiting
     )
     advice = outcome.advice()
     if advice is not None and last != advice:

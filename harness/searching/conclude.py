@@ -106,7 +106,7 @@ def _verified(
     # A verification trains on more images than a trial and needs a longer time limit per run.
     limits = replace(plan.effort.limits, seconds=plan.effort.limits.seconds * VERIFY_FACTOR)
     return run_seeds(
-        verification, plan.workspace, plan.source, limits, on_event, plan.executor_of, on_verdict=on_verdict
+        verification, plan.workspace, plan.source, limits, on_event, plan.make_executor, on_verdict=on_verdict
     )
 
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 
 from harness.searching.finder import Inquiry
 from harness.searching.optuna_sampler import takes_problem
-from harness.searching.proposer import ASKS, InquiryAnswer
-from harness.searching.time_budget import work_of
+from harness.searching.proposer import MOST_ANSWERS, InquiryAnswer
+from harness.searching.time_budget import TimeLeft, work_of
 from harness.studies.candidate import Candidate
 from harness.studies.config import StudyConfig
 from harness.studies.events import NO_TIME, Event, Proposal, Repeated
 from harness.system.errors import ContentError
-from harness.system.user_code import called, function_of
+from harness.system.user_code import function_of, guarding_user_code
 from harness.training.result import Result, Status
 from search_spaces.network import Analysis, Architecture, Task
 from search_spaces.notation import parse_network
@@ -25,9 +25,9 @@ from search_spaces.space import SearchSpace, judge
 from search_spaces.space_errors import SearchSpaceError
 
 SHOWN = 80  # characters of an answer shown in an error message
-# Infeasible answers per proposal until the method counts as exhausted. Many are expected, as the method samples the
-# whole space while the largest cost falls.
-_MOST_OVER = 1_000
+# Infeasible answers per proposal until the method counts as exhausted. Many are expected, because the method may sample
+# the whole space although each confirmed network lowers the largest cost that the search allows.
+_MOST_INFEASIBLE = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +139,9 @@ class Asker:
         stop = self.stop
         if stop is None:
             return None
-        return lambda result: stop(Rung(str(result.architecture), len(result.history), result.validated.accuracy_pct))
+        return lambda result: stop(
+            Rung(str(result.architecture), len(result.history), result.required_validation.accuracy_pct)
+        )
 
     def propose(self, inquiry: Inquiry) -> InquiryAnswer:
         """Return the next proposal; without a network after too many known or infeasible answers in a row.
@@ -149,23 +151,23 @@ class Asker:
         """
         candidates = inquiry.candidates
         time_left = inquiry.time_left
-        known = {candidate.proposal.hash: trial for trial, candidate in candidates.items()}
+        trials_by_hash = {candidate.proposal.hash: trial for trial, candidate in candidates.items()}
         tried = tuple(_tried(candidate, inquiry.missed) for candidate in candidates.values())
-        passed = list[Repeated]()
-        over = Counter[str]()
-        lacks_time = False
-        while len(passed) < ASKS and over.total() < _MOST_OVER and not time_left.is_over():
+        repeats = list[Repeated]()
+        infeasible_counts = Counter[str]()  # by reason
+        while len(repeats) < MOST_ANSWERS and infeasible_counts.total() < _MOST_INFEASIBLE and not time_left.is_over():
             architecture, analysis = self._answer((*tried, *self.rejected.values()))
             hash_ = architecture.hash
-            if hash_ in known:
-                passed.append(Repeated(trial=known[hash_], hash=hash_))
+            if hash_ in trials_by_hash:
+                repeats.append(Repeated(trial=trials_by_hash[hash_], hash=hash_))
                 continue
-            network_work = work_of(analysis)
-            lengths = [each for each in self.lengths if each <= self.problem.epochs] or [self.problem.epochs]
-            in_time = [each for each in lengths if time_left.has(each, network_work, architecture.form)]
-            epochs = max(in_time, default=None)
-            reason = judge(self.space, architecture, inquiry.max_cost, inquiry.objective).reason
-            if reason is None and epochs is not None:
+            epochs = self._epochs_in_time(architecture, analysis, time_left)
+            # ``_answer`` has judged the network by the budget of the problem; the limit of this inquiry may be lower.
+            feasibility = judge(self.space, architecture, limit=inquiry.max_cost, of=inquiry.objective)
+            reason = feasibility.reason
+            if reason is None and epochs is None:
+                reason = NO_TIME
+            if reason is None:
                 proposal = Proposal(
                     trial=len(candidates),
                     architecture=architecture,
@@ -175,14 +177,25 @@ class Asker:
                     decisions=(),
                     epochs=epochs if self.lengths else None,
                 )
-                return InquiryAnswer(proposal, tuple(passed), unproposed_counts=over)
-            lacks_time = lacks_time or reason is None
-            over[NO_TIME if reason is None else reason] += 1
+                return InquiryAnswer(proposal, tuple(repeats), rejected_draws=infeasible_counts)
+            infeasible_counts[reason] += 1
             self.rejected[hash_] = TriedNetwork(
                 str(architecture), analysis.parameters, "rejected", None, (), stands=False
             )
-        why = f"{len(passed)} of {len(passed) + over.total()} consecutive proposals were known, the rest infeasible"
-        return InquiryAnswer(None, tuple(passed), why, lacks_time or time_left.is_over(), over)
+        count = len(repeats) + infeasible_counts.total()
+        why = f"{len(repeats)} of {count} consecutive proposals were known, the rest infeasible"
+        lacks_time = infeasible_counts[NO_TIME] > 0 or time_left.is_over()
+        return InquiryAnswer(None, tuple(repeats), why, lacks_time, infeasible_counts)
+
+    def _epochs_in_time(self, architecture: Architecture, analysis: Analysis, time_left: TimeLeft) -> int | None:
+        """Return the most epochs for which the time suffices, at most those of the problem; None if it never does.
+
+        A method chooses networks only. A long training is closest to ``Problem.epochs``, which the method knows.
+        """
+        network_work = work_of(analysis)
+        lengths = [each for each in self.lengths if each <= self.problem.epochs] or [self.problem.epochs]
+        in_time = [each for each in lengths if time_left.has(each, network_work, architecture.form)]
+        return max(in_time, default=None)
 
     def _answer(self, tried: Sequence[TriedNetwork]) -> tuple[Architecture, Analysis]:
         answer = self.ask(tried)
@@ -230,7 +243,7 @@ def method_of(config: StudyConfig, space: SearchSpace, workers: int) -> Asker | 
     name = config.sampler
     if not takes_problem(name):
         return None
-    lengths = config.all_lengths
+    lengths = config.epoch_choices
     epochs = config.recipe.epochs if config.recipe.epochs in lengths else max(lengths)
     problem = Problem(
         space=config.space_text,
@@ -243,12 +256,12 @@ def method_of(config: StudyConfig, space: SearchSpace, workers: int) -> Asker | 
         seed=config.seed,
         rungs=config.rungs_of(epochs),
     )
-    with called(f"--sampler {name}"):
+    with guarding_user_code(f"--sampler {name}"):
         method: Ask | tuple[Ask, Stop] = function_of(name, "--sampler")(problem)
         name_network, judge_rung = functions_of(method)
 
     def ask(tried: Sequence[TriedNetwork]) -> str:
-        with called(f"--sampler {name}"):
+        with guarding_user_code(f"--sampler {name}"):
             answer = name_network(tried)
             if isinstance(answer, str):
                 return answer
@@ -256,7 +269,7 @@ def method_of(config: StudyConfig, space: SearchSpace, workers: int) -> Asker | 
 
     def stop(rung: Rung) -> bool:
         assert judge_rung is not None, "a method that does not judge rungs is not asked"
-        with called(f"--sampler {name}"):
+        with guarding_user_code(f"--sampler {name}"):
             answer = judge_rung(rung)
             if isinstance(answer, bool):
                 return answer

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from harness.searching.acquisition import UNLIKELY, Aim, Forecast, Option, ScoredOption, form_calibration
+from harness.searching.acquisition import UNLIKELY, Acquisition, Forecast, NetworkOption, ScoredOption, form_calibration
 from harness.searching.optuna_sampler import SURROGATE
 from harness.searching.surrogate.features import row_of
 from harness.searching.surrogate.model import IMAGES, OPEN, PRIOR_ERRORS, SETTLED, Observation, Past, Surrogate
@@ -41,8 +41,8 @@ from search_spaces.space_errors import DrawError
 
 _MOST_LISTED = 5_000  # configurations, smaller spaces are enumerated; takes at most a second
 DRAWS = 20_000  # random draws after which a space counts as exhausted; takes some seconds
-_AIM_DRAWS = 600  # feasible draws that are ranked (diary 82)
-_MOST_AIM_ATTEMPTS = 1600  # draws attempted for these, including infeasible and known networks
+_SURROGATE_DRAWS = 600  # feasible draws that are ranked (diary 82)
+_MOST_SURROGATE_ATTEMPTS = 1600  # draws attempted for these, including infeasible and known networks
 _KEPT = 200  # best networks of an optimization of the acquisition function that initialize the next optimization
 _FURTHER_ATTEMPTS = 200  # draws attempted in addition to these networks
 _PARENTS = 24  # networks mutated per round: the best by the acquisition value that have not been mutated yet
@@ -85,7 +85,7 @@ class _Optimization:
     """Climb to the networks with the best acquisition values.
 
     Attributes:
-        aim: Acquisition function.
+        acquisition: Acquisition function.
         further_parents: Networks to mutate in the first round, in addition to the best.
         patience: Rounds without a rise after which the climb ends.
         forecast: Forecast of all networks so far.
@@ -93,21 +93,21 @@ class _Optimization:
         parent_hashes: Networks that were mutated as the best.
     """
 
-    aim: Aim
+    acquisition: Acquisition
     further_parents: Sequence[Draw]
     patience: int
     forecast: Forecast
     worths: list[float] = field(default_factory=list)
     parent_hashes: set[str] = field(default_factory=set)
 
-    def next_parents(self, options: Sequence[Option]) -> list[Draw]:
+    def next_parents(self, options: Sequence[NetworkOption]) -> list[Draw]:
         """Add the networks of a round, and return the networks to mutate next; see ``Finder.climb``."""
-        self.forecast = self.forecast.with_others(self.aim.forecast(options))
-        choices = self.aim.ranked(self.forecast).choices
+        self.forecast = self.forecast.with_others(self.acquisition.forecast(options))
+        choices = self.acquisition.ranked(self.forecast).choices
         is_beginning = not self.worths
         self.worths.append(0.0 if is_beginning or not choices else choices[0].worth)
         has_risen = len(self.worths) <= self.patience or self.worths[-1] > (1 + _RISE) * self.worths[-1 - self.patience]
-        if len(self.worths) > _MOST_ROUNDS or not has_risen or self.aim.time_left.is_over():
+        if len(self.worths) > _MOST_ROUNDS or not has_risen or self.acquisition.time_left.is_over():
             return []
         best = [each.option for each in choices if each.option.hash not in self.parent_hashes][:_PARENTS]
         self.parent_hashes |= {option.hash for option in best}
@@ -117,7 +117,7 @@ class _Optimization:
 
 
 @functools.lru_cache(maxsize=8)
-def _listed(text: str, task: Task, objective: Objective) -> tuple[tuple[Option, float], ...]:
+def _listed(text: str, task: Task, objective: Objective) -> tuple[tuple[NetworkOption, float], ...]:
     """Return all feasible networks of a space, each with the probability of a uniform draw."""
     space = parse_space(text, task=task)
     options = []
@@ -126,7 +126,7 @@ def _listed(text: str, task: Task, objective: Objective) -> tuple[tuple[Option, 
         if feasibility.accepted:
             # A single division by the product may round differently and change the draws of a given seed.
             probability = functools.reduce(operator.truediv, (each.size for each in network.decisions), 1.0)
-            options.append((Option.of(network, feasibility, objective), probability))
+            options.append((NetworkOption.of(network, feasibility, objective), probability))
     return tuple(options)
 
 
@@ -145,12 +145,12 @@ class Finder:
         trial: Number of the next trial.
         trials_by_hash: Trial of each network proposed earlier.
         taken: Pairs of hash and epochs proposed earlier.
-        refused_proposals: Events of rejected or repeated proposals of the baseline, the ladder or a sampler.
-        refused_draws: Number of rejected draws and mutations, by reason.
+        rejected_proposals: Events of rejected or repeated proposals of the baseline, the ladder or a sampler.
+        rejected_draws: Number of rejected draws and mutations, by reason.
         nearest_draw: Feasibility of the rejected draw or mutation that is closest to the limits.
         option_count: Number of networks with a new number of epochs that fits the time left.
         best_options: Best networks by the acquisition value, of the latest optimization.
-        doubts: True if no network reaches the smallest chance to propose; a choice then has the origin ``doubt``.
+        is_in_doubt: True if no network reaches the smallest chance to propose; a choice then has the origin ``doubt``.
         time_would_help: True if there is no choice, but would be without a time limit.
         listed_options: All networks of a small space with the probabilities of a uniform draw; None for a large space.
         limited_space: Space with the largest cost as a further condition.
@@ -162,7 +162,7 @@ class Finder:
         config: StudyConfig,
         inquiry: Inquiry,
         past: Past,
-        best_options: Sequence[Option] = (),
+        best_options: Sequence[NetworkOption] = (),
     ) -> None:
         """Initialize the generator; ``best_options`` are the best networks of the inquiry before."""
         self.space = space
@@ -177,19 +177,19 @@ class Finder:
         self.trial = max(self.candidates, default=-1) + 1
         self.trials_by_hash = {each.hash: each.trial for each in proposals}
         self.taken = frozenset((each.hash, each.epochs or config.recipe.epochs) for each in proposals)
-        self.refused_proposals: list[Rejected | Repeated] = []
-        self.refused_draws: Counter[str] = Counter()
+        self.rejected_proposals: list[Rejected | Repeated] = []
+        self.rejected_draws: Counter[str] = Counter()
         self.nearest_draw: Feasibility | None = None
         self.option_count = 0
         self.best_options = best_options
-        self.doubts = False
+        self.is_in_doubt = False
         self.time_would_help = False
         limit = Condition(self.objective, "<=", self.max_cost)
         self.limited_space = replace(space, conditions=(*space.conditions, limit))
         is_small = space.configurations <= _MOST_LISTED
         self.listed_options = _listed(space.text, space.task, self.objective) if is_small else None
 
-    def option_or_refusal(self, network: Draw, feasibility: Feasibility | None = None) -> Option | Feasibility:
+    def option_or_rejection(self, network: Draw, feasibility: Feasibility | None = None) -> NetworkOption | Feasibility:
         """Return the option of a draw if it is feasible and fits the time left, else the feasibility with the reason.
 
         Args:
@@ -199,28 +199,28 @@ class Finder:
         feasibility = feasibility or judge(self.space, network.architecture, self.max_cost, self.objective)
         if not feasibility.accepted:
             return feasibility
-        option = Option.of(network, feasibility, self.objective)
-        has_time = option.fits(min(self.config.all_lengths), self.time_left)
+        option = NetworkOption.of(network, feasibility, self.objective)
+        has_time = option.fits(min(self.config.epoch_choices), self.time_left)
         return option if has_time else Feasibility(feasibility.analysis, NO_TIME)
 
-    def note_refused_proposal(self, network: Draw, feasibility: Feasibility, origin: str, **further: Any) -> None:
-        """Append a ``Rejected`` event to ``refused_proposals``; ``further`` are additional fields of the event."""
+    def note_rejected_proposal(self, network: Draw, feasibility: Feasibility, origin: str, **further: Any) -> None:
+        """Append a ``Rejected`` event to ``rejected_proposals``; ``further`` are additional fields of the event."""
         size = feasibility.analysis.parameters if feasibility.analysis else None
         facts = {"reason": str(feasibility.reason), "parameters": size, "hash": network.architecture.hash, **further}
-        self.refused_proposals.append(Rejected(origin=origin, budget=self.max_cost, **facts))
+        self.rejected_proposals.append(Rejected(origin=origin, budget=self.max_cost, **facts))
 
-    def _note_refused_draw(self, feasibility: Feasibility) -> None:
-        self.refused_draws[str(feasibility.reason)] += 1
+    def _note_rejected_draw(self, feasibility: Feasibility) -> None:
+        self.rejected_draws[str(feasibility.reason)] += 1
         if self.nearest_draw is None or feasibility.nearness > self.nearest_draw.nearness:
             self.nearest_draw = feasibility
 
-    def draw_options(self, rng: random.Random, draws: int = DRAWS) -> Iterator[Option]:
+    def draw_options(self, rng: random.Random, draws: int = DRAWS) -> Iterator[NetworkOption]:
         """Yield new feasible networks from at most ``draws`` uniform draws.
 
         For an enumerated space, the iterator is infinite, with repetitions, unless the space has no new network.
         """
         if self.listed_options is not None:
-            shortest = min(self.config.all_lengths)
+            shortest = min(self.config.epoch_choices)
             new_options = [
                 (option, probability)
                 for option, probability in self.listed_options
@@ -234,13 +234,13 @@ class Finder:
         for _ in range(draws):
             if self.time_left.is_over():
                 return
-            option = self.option_or_refusal(draw(self.space, uniform(rng)))
+            option = self.option_or_rejection(draw(self.space, uniform(rng)))
             if isinstance(option, Feasibility):
-                self._note_refused_draw(option)
+                self._note_rejected_draw(option)
             elif option.hash not in self.trials_by_hash:
                 yield option
 
-    def aim(self) -> Aim:
+    def acquisition(self) -> Acquisition:
         """Return the acquisition function of this inquiry, with a surrogate fitted to all observations."""
         config = self.config
         allowed = (100 - config.threshold_pct) * 100
@@ -251,10 +251,10 @@ class Finder:
         else:
             belief = _PRIOR_ERROR_FACTOR * max(1.0, allowed)
             model = Surrogate(self._observations(), belief, OPEN, self.past.transfer)
-        return Aim(
+        return Acquisition(
             model=model,
             recipe=config.recipe,
-            lengths=config.all_lengths,
+            lengths=config.epoch_choices,
             taken=self.taken,
             allowed=allowed,
             images=images,
@@ -304,36 +304,36 @@ class Finder:
 
         In a large space, the acquisition function is optimized by random draws and mutations of the best networks. The
         size of the batch depends on the workers and the training time (``_choices_at_once``), and each choice takes
-        the choices before it into account. Sets ``option_count``, ``best_options``, ``doubts`` and
+        the choices before it into account. Sets ``option_count``, ``best_options``, ``is_in_doubt`` and
         ``time_would_help``.
         """
-        aim = self.aim()
+        acquisition = self.acquisition()
         if self.listed_options is not None:
             options = [each for each, _ in self.listed_options if each.cost <= self.max_cost]
-            forecast = aim.forecast(options)
+            forecast = acquisition.forecast(options)
         else:
             beginning = self._beginning(rng)
             patience = _FURTHER_PATIENCE if self.best_options else _PATIENCE
-            optimization = _Optimization(aim, self._proposed_parents(), patience, Forecast.empty())
+            optimization = _Optimization(acquisition, self._proposed_parents(), patience, Forecast.empty())
             self.climb(beginning, optimization.next_parents, rng)
             forecast = optimization.forecast
             options = [option for option, _ in forecast.pairs]
-        choices, self.doubts = aim.ranked(forecast)
+        choices, self.is_in_doubt = acquisition.ranked(forecast)
         self.option_count = len({option.hash for option, _ in forecast.pairs})
         if not choices:
             # Without limits, trainings of any duration fit, and ``LEAST_CHANCE`` is enough instead of ``UNLIKELY``.
-            endless = replace(aim, time_left=replace(aim.time_left, seconds=None, spare=math.inf))
+            endless = replace(acquisition, time_left=replace(acquisition.time_left, seconds=None, spare=math.inf))
             ranking = endless.ranked(endless.forecast(options))
             self.time_would_help = bool(ranking.choices) and not ranking.is_doubted
         self.best_options = [each.option for each in choices[:_KEPT]]
-        return aim.one_by_one(choices, self._choices_at_once(choices))
+        return acquisition.one_by_one(choices, self._choices_at_once(choices))
 
-    def _beginning(self, rng: random.Random) -> list[Option]:
+    def _beginning(self, rng: random.Random) -> list[NetworkOption]:
         """Return the initial networks of an optimization: the best of the optimization before, and random draws."""
-        outcomes = [self.option_or_refusal(each.draw) for each in self.best_options]
-        earlier_options = [each for each in outcomes if isinstance(each, Option)]
-        attempts = _FURTHER_ATTEMPTS if earlier_options else _MOST_AIM_ATTEMPTS
-        draws = list(itertools.islice(self.draw_options(rng, attempts), _AIM_DRAWS))
+        outcomes = [self.option_or_rejection(each.draw) for each in self.best_options]
+        earlier_options = [each for each in outcomes if isinstance(each, NetworkOption)]
+        attempts = _FURTHER_ATTEMPTS if earlier_options else _MOST_SURROGATE_ATTEMPTS
+        draws = list(itertools.islice(self.draw_options(rng, attempts), _SURROGATE_DRAWS))
         # If feasible draws are rare, a single network suffices, as mutations of it are more often feasible.
         options = [*earlier_options, *draws] or list(itertools.islice(self.draw_options(rng), 1))
         return list({each.hash: each for each in options}.values())
@@ -349,7 +349,10 @@ class Finder:
         return max(count, min(_MOST_AT_ONCE, while_looking))
 
     def climb(
-        self, options: Sequence[Option], next_parents: Callable[[Sequence[Option]], Sequence[Draw]], rng: random.Random
+        self,
+        options: Sequence[NetworkOption],
+        next_parents: Callable[[Sequence[NetworkOption]], Sequence[Draw]],
+        rng: random.Random,
     ) -> None:
         """Mutate networks in rounds.
 
@@ -373,9 +376,9 @@ class Finder:
         proposals = {each.proposal.hash: each.proposal for each in (*passed[:_PARENTS], *candidates[-_PARENTS:])}
         return [Draw(each.architecture, each.decisions) for each in proposals.values()]
 
-    def _children(self, parents: Sequence[Draw], hashes: Set[str], rng: random.Random) -> dict[str, Option]:
+    def _children(self, parents: Sequence[Draw], hashes: Set[str], rng: random.Random) -> dict[str, NetworkOption]:
         """Return feasible mutations of the parents by hash, except for the networks in ``hashes``."""
-        children: dict[str, Option] = {}
+        children: dict[str, NetworkOption] = {}
         for parent in parents:
             for number in range(_CHILDREN):
                 # Mutate one and two decisions in turn.
@@ -383,9 +386,9 @@ class Finder:
                     network, feasibility = mutate(self.limited_space, parent, rng, attempts=5, changes=1 + number % 2)
                 except DrawError:
                     continue
-                child = self.option_or_refusal(network, feasibility)
+                child = self.option_or_rejection(network, feasibility)
                 if isinstance(child, Feasibility):
-                    self._note_refused_draw(child)
+                    self._note_rejected_draw(child)
                 elif child.hash not in hashes:
                     children[child.hash] = child
         return children

@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from harness.searching.acquisition import Option
+from harness.searching.acquisition import NetworkOption
 from harness.searching.finder import Finder
 from harness.searching.surrogate.model import IMAGES
 from harness.searching.time_budget import verifying
-from harness.studies.candidate import FLOOR
+from harness.studies.candidate import BASELINE
 from harness.studies.events import Quoted
 from harness.system import statistics
 from harness.system.terminal import duration_text
@@ -98,7 +98,7 @@ class Outlook:
 
     Attributes:
         finder: Source of networks.
-        aim: Acquisition function with the fitted surrogate model.
+        acquisition: Acquisition function with the fitted surrogate model.
         pairs: Networks with training lengths, in the order of ``predictions``.
         predictions: Predictions for ``pairs``.
         needed: Highest errors of 10,000 images for a confirmation.
@@ -108,17 +108,17 @@ class Outlook:
         """Predict the errors of the networks; ``seed`` is the seed of draws and mutations."""
         rng = random.Random(seed)
         self.finder = finder
-        self.aim = finder.aim()
-        self.needed = self.aim.needed
-        self.pairs: list[tuple[Option, int]] = []
+        self.acquisition = finder.acquisition()
+        self.needed = self.acquisition.needed
+        self.pairs: list[tuple[NetworkOption, int]] = []
         self.predictions = self._predictions([])
         # All networks of a small space are listed.
         self._rounds_left = _ROUNDS if finder.listed_options is None else 0
         finder.climb(_options(finder, rng), self._next_parents, rng)
 
-    def _next_parents(self, options: Sequence[Option]) -> list[Draw]:
+    def _next_parents(self, options: Sequence[NetworkOption]) -> list[Draw]:
         """Predict the errors of further networks, and return the smallest networks of each quantile."""
-        pairs = list(itertools.product(options, self.aim.lengths))
+        pairs = list(itertools.product(options, self.acquisition.lengths))
         self.pairs += pairs
         self.predictions = self.predictions.with_others(self._predictions(pairs))
         if not self._rounds_left:
@@ -127,7 +127,7 @@ class Outlook:
         parents = {option.hash: option for quantile in QUANTILES for option in self._parents(quantile)}
         return [option.draw for option in parents.values()]
 
-    def pair(self, quantile: float) -> tuple[Option, int] | None:
+    def pair(self, quantile: float) -> tuple[NetworkOption, int] | None:
         """Return the smallest network with at least this chance, and the training length; None if there is none."""
         at = self.predictions.smallest(self.needed, quantile)
         return None if at is None else self.pairs[at]
@@ -144,17 +144,18 @@ class Outlook:
         pairs = [self.pairs[at] for at in np.flatnonzero(able)]
         return min([mean_seconds, *(option.seconds(epochs, self.finder.time_left) for option, epochs in pairs)])
 
-    def _predictions(self, pairs: Sequence[tuple[Option, int]]) -> Predictions:
-        means, _, spread = self.aim.predictions(pairs)
+    def _predictions(self, pairs: Sequence[tuple[NetworkOption, int]]) -> Predictions:
+        means, _, spread = self.acquisition.predictions(pairs)
         return Predictions(np.array([option.analysis.parameters for option, _ in pairs]), means, spread)
 
-    def _parents(self, quantile: float) -> list[Option]:
+    def _parents(self, quantile: float) -> list[NetworkOption]:
         """Return the smallest networks with at least this chance, otherwise the networks with the highest chances."""
         chances = self.predictions.chances(self.needed)
         able = np.flatnonzero(chances >= quantile)
         order = sorted(able.tolist(), key=lambda at: self.predictions.sizes[at])
         order = order or np.argsort(-chances).tolist()
-        parents = {self.pairs[at][0].hash: self.pairs[at][0] for at in order[: _PARENTS * len(self.aim.lengths)]}
+        best_options = [self.pairs[at][0] for at in order[: _PARENTS * len(self.acquisition.lengths)]]
+        parents = {option.hash: option for option in best_options}
         return list(parents.values())[:_PARENTS]
 
 
@@ -167,7 +168,7 @@ def quote(outlook: Outlook) -> Quoted:
     floor_sizes = [
         candidate.proposal.parameters
         for candidate in finder.rivals
-        if candidate.proposal.origin == FLOOR and candidate.passed_first
+        if candidate.proposal.origin == BASELINE and candidate.passed_first
     ]
     pairs = [outlook.pair(quantile) for quantile in QUANTILES]
     sizes: list[int | None] = []
@@ -218,13 +219,13 @@ def _widened(sizes: list[int | None]) -> tuple[int | None, int | None, int | Non
     return round(middle * math.exp(-below)), middle, None if above is None else round(middle * math.exp(above))
 
 
-def _options(finder: Finder, rng: random.Random) -> list[Option]:
+def _options(finder: Finder, rng: random.Random) -> list[NetworkOption]:
     """Return the trained networks and many draws, or all networks of a small space."""
     if finder.listed_options is not None:
         return [option for option, _ in finder.listed_options if option.cost <= finder.max_cost]
-    proposals = [candidate.proposal for candidate in finder.candidates.values() if candidate.proposal.origin != FLOOR]
-    outcomes = [finder.option_or_refusal(Draw(each.architecture, each.decisions)) for each in proposals]
-    trained = [outcome for outcome in outcomes if isinstance(outcome, Option)]
+    proposals = [each.proposal for each in finder.candidates.values() if each.proposal.origin != BASELINE]
+    outcomes = [finder.option_or_rejection(Draw(each.architecture, each.decisions)) for each in proposals]
+    trained = [outcome for outcome in outcomes if isinstance(outcome, NetworkOption)]
     options = itertools.chain(trained, finder.draw_options(rng, _DRAWS))
     return list({option.hash: option for option in options}.values())
 

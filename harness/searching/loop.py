@@ -16,16 +16,16 @@ from types import FrameType
 
 from harness.data.datasets import dataset
 from harness.searching import race
+from harness.searching.baselines import trials_beside_baselines
 from harness.searching.external_method import method_of
-from harness.searching.floor import trials_beside_floor
 from harness.searching.forecast import Outlook, quote
 from harness.searching.proposer import Proposer
 from harness.searching.search_state import Observer, Search
 from harness.searching.surrogate.model import NO_PAST, Past
 from harness.searching.surrogate.past import observations, read_prior, transfer
 from harness.searching.time_budget import Effort
-from harness.searching.turn import WEIGHTS, turn_of
-from harness.studies.candidate import FLOOR, Candidate, confirmed_front, surest_first
+from harness.searching.turn import WEIGHTS, turn_at
+from harness.studies.candidate import BASELINE, Candidate, confirmed_front, surest_first
 from harness.studies.events import (
     Confirmed,
     EndReason,
@@ -42,7 +42,7 @@ from harness.studies.mirror import write_database
 from harness.studies.study_state import StudyState
 from harness.system.errors import HarnessError
 from harness.system.machine import handled
-from harness.training.executors.base import Broken, DataLocation, ExecutorOf, StretchEnded, feed
+from harness.training.executors.base import Broken, DataLocation, ExecutorFactory, StretchEnded, feed
 from harness.training.executors.base import Event as WorkerEvent
 from harness.training.executors.processes import Processes
 from harness.training.result import Purpose, Result, Status
@@ -93,12 +93,12 @@ def open_search(
     state: StudyState,
     effort: Effort,
     source: DataLocation,
-    executor_of: ExecutorOf = Processes,
+    make_executor: ExecutorFactory = Processes,
     *,
-    floor: Sequence[Architecture] = (),
+    baselines: Sequence[Architecture] = (),
     observers: Sequence[Observer] = (),
     choice_seconds: float = 0.0,
-    is_quoted: bool = False,
+    logs_forecast: bool = False,
 ) -> Search:
     """Return a search that resumes a study; the caller must own the folder of the study.
 
@@ -108,11 +108,11 @@ def open_search(
         state: State of the study, from the log.
         effort: Limits of time, trials and workers.
         source: Location of the data set.
-        executor_of: Factory of the executor.
-        floor: Baseline networks to propose first.
+        make_executor: Factory of the executor.
+        baselines: Baseline networks to propose first.
         observers: Observers of events and ticks.
         choice_seconds: Time spent on planning in s, counted as time of the search.
-        is_quoted: Log a forecast (``Quoted``) after the first ``_QUOTED_TRAININGS`` candidates.
+        logs_forecast: Log a forecast (``Quoted``) after the first ``_QUOTED_TRAININGS`` candidates.
     """
     config = state.config
     data = dataset(config.dataset)
@@ -122,18 +122,18 @@ def open_search(
         past = Past(observations(prior, config.recipe, data), transfer(prior, config.recipe))
     space = parse_space(config.space_text, config.space, data.task)
     method = method_of(config, space, effort.workers)
-    proposer = method or Proposer(space, config, past=past, floor=floor)
+    proposer = method or Proposer(space, config, past=past, baselines=baselines)
     search = Search(
         state,
         effort,
-        executor_of(source, effort.limits),
+        make_executor(source, effort.limits),
         proposer,
         data=data,
         log=StudyLog(state.folder),
         observers=observers,
         is_hopeless=method.is_hopeless if method else None,
         choice_seconds=choice_seconds,
-        is_quoted=is_quoted,
+        logs_forecast=logs_forecast,
     )
     proposer.restore((entry.event for entry in state.entries), state.candidates)
     _log_incumbent(search)
@@ -226,7 +226,7 @@ def choose(search: Search) -> WinnerChosen | None:
 def _stop_reason(search: Search) -> EndReason | None:
     if search.left <= search.closing_seconds():
         return EndReason.TIME
-    trials = trials_beside_floor(search.state.candidates.values())
+    trials = trials_beside_baselines(search.state.candidates.values())
     if search.effort.trials is not None and trials >= search.effort.trials:
         return EndReason.TRIALS
     return None
@@ -249,9 +249,9 @@ def _propose(search: Search) -> Job | None:
     """Log the next proposal and return the job of its first run; for two metrics, try all weights before giving up."""
     for number in range(len(WEIGHTS) if search.config.is_front else 1):
         if number:
-            search.turn = turn_of(search.config, len(search.state.candidates) + number)
+            search.turn = turn_at(search.config, len(search.state.candidates) + number)
         answer = search.proposer.propose(search.inquiry(search.max_cost))
-        for event in answer.skipped_events:
+        for event in answer.rejected_proposals:
             search.add(event)
         if answer.proposal is not None:
             break
@@ -261,8 +261,8 @@ def _propose(search: Search) -> Job | None:
         search.lacks_time = answer.lacks_time
         return None
     search.add(answer.proposal)
-    if answer.unproposed_counts:
-        search.add(Looked(rejected=dict(answer.unproposed_counts)))
+    if answer.rejected_draws:
+        search.add(Looked(rejected=dict(answer.rejected_draws)))
     return search.job(search.state.candidates[answer.proposal.trial], Purpose.SEARCH, 0)
 
 
@@ -351,10 +351,10 @@ def _log_incumbent(search: Search) -> None:
 
 def _quote_if_due(search: Search) -> None:
     """Log a forecast of the search once, after the first ``_QUOTED_TRAININGS`` candidates without the baseline."""
-    if not search.is_quoted or search.state.of_kind(Quoted):
+    if not search.logs_forecast or search.state.of_kind(Quoted):
         return
     candidates = search.state.candidates.values()
-    trained = [each for each in candidates if each.first is not None and each.proposal.origin != FLOOR]
+    trained = [each for each in candidates if each.first is not None and each.proposal.origin != BASELINE]
     if len(trained) < _QUOTED_TRAININGS:
         return
     finder = search.proposer.finder(search.inquiry(search.turn.limit))

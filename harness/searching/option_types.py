@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from search_spaces.ops import Shape
     from search_spaces.space import Condition
 
-# Largest number of channels of a data set (docs/data.md), and of a colour picture.
-_MOST_CHANNELS, _MOST_COLOURS = 16, 4
+_MOST_CHANNELS = 16  # of a data set (docs/data.md)
+_MOST_COLOURS = 4  # channels of a colour picture
 
 
 def number_or(word: str, number: str, low: int, high: int | None = None, name: str = "number") -> Parsed:

@@ -20,7 +20,7 @@ from optuna.trial import Trial as Trial
 
 from harness.studies.candidate import Candidate
 from harness.system.errors import UsageError
-from harness.system.user_code import called, function_of
+from harness.system.user_code import function_of, guarding_user_code
 from harness.training.result import Status
 from search_spaces.space import (
     Decision,
@@ -46,7 +46,8 @@ _PARENTS = 10  # parents tried for a child before a random draw replaces the chi
 _MUTATIONS = 20  # attempts to mutate a parent
 _DRAWS = 500  # attempts of a random draw
 # Names of the constraints of a trial.
-_ACCURACY, _LIMITS = "accuracy", "limits"
+_ACCURACY = "accuracy"
+_LIMITS = "limits"
 
 
 class _Member(NamedTuple):
@@ -201,7 +202,7 @@ def takes_problem(name: str) -> bool:
 
 def _own(name: str, seed: int) -> BaseSampler:
     function = function_of(name, "--sampler")
-    with called(f"--sampler {name}"):
+    with guarding_user_code(f"--sampler {name}"):
         sampler = function(seed)
         if not isinstance(sampler, BaseSampler):
             raise TypeError(f"expected a sampler of Optuna, got {type(sampler).__name__}")
@@ -246,9 +247,9 @@ class SamplerStudy:
                 self.study.sampler = SAMPLERS[self.sampler](seed, space, known)
                 return self._new_trial(space)
             self.study.sampler = _own(self.sampler, seed)
-            with called(f"--sampler {self.sampler}"):
+            with guarding_user_code(f"--sampler {self.sampler}"):
                 answer = self._new_trial(space)
-            self.study.sampler = RandomSampler(seed=seed)  # user code must run only inside ``called``
+            self.study.sampler = RandomSampler(seed=seed)  # user code must run only inside ``guarding_user_code``
             return answer
 
     def _new_trial(self, space: SearchSpace) -> tuple[Trial, Draw]:
@@ -262,7 +263,7 @@ class SamplerStudy:
 
         return trial, draw(space, decide)
 
-    def impose(self, decisions: tuple[Decision, ...]) -> Trial:
+    def start_fixed_trial(self, decisions: tuple[Decision, ...]) -> Trial:
         """Return a running trial for a network from elsewhere: of the surrogate, the ladder or an earlier session."""
         seed = self.next_seed()
         if not decisions:
@@ -282,7 +283,7 @@ class SamplerStudy:
     def next_seed(self) -> int:
         """Return the seed of the next sampler or generator, a function of the study's seed and ``seed_count``.
 
-        A new sampler for each proposal, imposed networks included, lets a resumed search continue as before without a
+        A new sampler for each proposal, fixed trials included, lets a resumed search continue as before without a
         saved state of the sampler.
         """
         seed = random.Random(f"{self._seed}/{self.seed_count}").getrandbits(31)

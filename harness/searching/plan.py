@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from harness.data.datasets import AUTO, Dataset, asked_for
+from harness.data.datasets import AUTO, Dataset, dataset_of_option
 from harness.data.training_images import image_digests, load
 from harness.evidence.bounds import ErrorRatio, error_ratio_of
 from harness.searching.augmentation import SHORT_CHOICE, choose
@@ -42,14 +42,14 @@ from harness.searching.surrogate.past import (
 )
 from harness.searching.time_budget import Effort, pace_of, step_work
 from harness.studies.candidate import CONFIDENCE, CONFIRM_SEEDS, MOST_SEEDS, needed_share
-from harness.studies.config import StudyConfig, check_config, config_document, read_config
+from harness.studies.config import StudyConfig, check_config, config_document, read_config, study_exists
 from harness.system.errors import ContentError, DeviceError
 from harness.system.files import Workspace
 from harness.system.machine import choose_device
 from harness.system.option import options_of
 from harness.system.terminal import busy
 from harness.system.user_code import source_sha256
-from harness.training.executors.base import DataLocation, ExecutorOf
+from harness.training.executors.base import DataLocation, ExecutorFactory
 from harness.training.executors.processes import Processes
 from harness.training.executors.ray import NodeInfo, nodes_now
 from harness.training.native.engine import EngineChoice
@@ -65,10 +65,10 @@ class SearchPlan:
     Attributes:
         folder: Folder of the study.
         recipe: Training recipe; the first of ``recipe_choices`` while the recipe is still to be chosen.
-        offset: Ratio of errors on unseen images to validation errors; converts the target into the threshold.
+        error_ratio: Ratio of errors on unseen images to validation errors; converts the target into the threshold.
         past: Earlier trainings, the prior observations of the surrogate model.
         left_out: Messages about earlier trainings that could not be read.
-        origins: Source of each argument (option, environment, call or default), by the key in the records of a study.
+        recorded_origins: Source of each argument (option, environment, call or default), by the key in ``config.json``.
         nodes: Nodes of the cluster; empty if this machine trains.
         recipe_choices: Names of the recipes to choose from; empty if the recipe is known.
         chip: Chip whose memory limits the networks; None for no chip.
@@ -83,12 +83,12 @@ class SearchPlan:
     source: DataLocation
     recipe: NamedRecipe
     space: SearchSpace
-    offset: ErrorRatio
+    error_ratio: ErrorRatio
     past: tuple[PastTraining, ...]
     left_out: tuple[str, ...]
     engine: EngineChoice
-    origins: dict[str, str]
-    executor_of: ExecutorOf = Processes
+    recorded_origins: dict[str, str]
+    make_executor: ExecutorFactory = Processes
     nodes: tuple[NodeInfo, ...] = ()
     recipe_choices: tuple[str, ...] = ()
     chip: Chip | None = None
@@ -100,7 +100,7 @@ def plan_search(
     workspace: Workspace,
     origins: Mapping[str, str] = MappingProxyType({}),
     *,
-    recipe_choice: Literal["train", "list", "short"] = "train",
+    recipe_choice: Literal["by training", "left open", "of short searches"] = "by training",
 ) -> SearchPlan:
     """Return the plan of a search; all options are checked before the images are read.
 
@@ -108,8 +108,8 @@ def plan_search(
         request: Request for the search.
         workspace: Workspace of the study.
         origins: Source of each argument of the request (command line, environment, call or default), by name.
-        recipe_choice: Treatment of a default recipe that is not known for the data: ``train`` chooses by trainings, for
-            up to minutes; ``list`` lists the choices in the plan; ``short`` takes the recipe of short searches.
+        recipe_choice: Treatment of a default recipe that is not known for the data: ``by training`` takes up to
+            minutes; ``left open`` lists the choices in the plan; ``of short searches`` takes the recipe of these.
 
     Raises:
         UsageError: An option is invalid, or two options contradict each other.
@@ -118,7 +118,7 @@ def plan_search(
         DeviceError: The device or the engine is not available.
     """
     with busy("checking the options and reading the images"):
-        goal = goal_of(asked_for(request.dataset), request.target_pct)
+        goal = goal_of(dataset_of_option(request.dataset), request.target_pct)
         sampler = sampler_name(request.sampler)
         sampler_sha256 = source_sha256(sampler, "--sampler") if ":" in sampler else ""
         named_folder = None if request.study is None else workspace.study(request.study)
@@ -133,21 +133,21 @@ def plan_search(
         goal = goal_of(images.dataset, request.target_pct)
     training = _trainable(request, training, goal.data.train_size)
     source = DataLocation(goal.data.name, request.data)
-    if training.recipe_choices and recipe_choice == "train":
+    if training.recipe_choices and recipe_choice == "by training":
         training = _chosen_by_training(training, goal.data, limited, effort, source, workspace)
-    elif training.recipe_choices and recipe_choice == "short":
+    elif training.recipe_choices and recipe_choice == "of short searches":
         recipe = for_few(named_recipe(SHORT_CHOICE), goal.data.train_size)
         training = replace(training, recipe=recipe, recipe_choices=())
-    offset = error_ratio_of(goal.data, goal.target_pct)
+    error_ratio = error_ratio_of(goal.data, goal.target_pct)
     config = replace(
-        _config(request, goal, limited, training, offset),
+        _config(request, goal, limited, training, error_ratio),
         data_hash=images.data_hash,
         sampler=sampler,
         sampler_sha256=sampler_sha256,
     )
     # The folder is named before the start networks are entered: the name must not depend on them.
     folder = _default_folder(config, workspace) if named_folder is None else named_folder
-    if request.start_from is not None and (folder / "config.json").exists():
+    if request.start_from is not None and study_exists(folder):
         # The source of ``start_from`` may have grown since; a continued study keeps its first set of networks.
         config = replace(config, known=read_config(folder).config.known)
     elif request.start_from is not None:
@@ -171,14 +171,14 @@ def plan_search(
         source=source,
         recipe=training.recipe,
         space=limited.space,
-        offset=offset,
+        error_ratio=error_ratio,
         engine=training.engine,
         past=past,
         left_out=tuple(error.message for error in left_out),
         recipe_choices=training.recipe_choices,
         chip=request.chip,
         choice_seconds=training.choice_seconds,
-        origins={key: origins[name] for name, key in keys.items() if key is not None},
+        recorded_origins={key: origins[name] for name, key in keys.items() if key is not None},
     )
 
 
@@ -210,7 +210,7 @@ def _chosen_by_training(
 
 
 def _config(
-    request: SearchRequest, goal: Goal, limited: LimitedSpace, training: TrainingChoice, offset: ErrorRatio
+    request: SearchRequest, goal: Goal, limited: LimitedSpace, training: TrainingChoice, error_ratio: ErrorRatio
 ) -> StudyConfig:
     """Return the configuration of a study, without the hash of the images and the sampler."""
     recipe = training.recipe.recipe
@@ -219,7 +219,7 @@ def _config(
         data_hash="",
         budget=limited.budget,
         target_pct=goal.target_pct,
-        threshold_pct=round(offset.threshold_pct(goal.target_pct), 6),
+        threshold_pct=round(error_ratio.threshold_pct(goal.target_pct), 6),
         space=limited.space.name,
         space_text=limited.space.text,
         sampler="",
@@ -243,7 +243,7 @@ def _default_folder(config: StudyConfig, workspace: Workspace) -> Path:
     return workspace.study(f"{config.dataset}-{config.space}-{config.budget}-{digest}")
 
 
-def on_cluster(plan: SearchPlan, executor_of: ExecutorOf, processes: int | None) -> SearchPlan:
+def on_cluster(plan: SearchPlan, make_executor: ExecutorFactory, processes: int | None) -> SearchPlan:
     """Return the plan with the nodes of a cluster in place of this machine's processes.
 
     Args:
@@ -254,13 +254,13 @@ def on_cluster(plan: SearchPlan, executor_of: ExecutorOf, processes: int | None)
     if not nodes:
         raise DeviceError(f"no node of the cluster has {'a GPU' if device.startswith('cuda') else 'a core'}")
     effort = replace(plan.effort, workers=sum(node.room(device, processes) for node in nodes))
-    return replace(plan, effort=effort, executor_of=executor_of, nodes=nodes)
+    return replace(plan, effort=effort, make_executor=make_executor, nodes=nodes)
 
 
 def plan_document(plan: SearchPlan) -> dict[str, Any]:
     """Return the plan as plain JSON values, for ``--plan``."""
     config = plan.config
-    exists = (plan.folder / "config.json").exists()
+    exists = study_exists(plan.folder)
     if exists:
         check_config(plan.folder, config)
     count = feasible(plan.space, config.budget)
@@ -274,7 +274,7 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
     if count.median_macs is not None and count.median_numbers is not None and count.median_parameters is not None:
         pace = pace_of(plan.effort.engine, plan.effort.device).of_recipe(config.recipe)
         work = step_work(count.median_macs, count.median_numbers, count.median_parameters)
-        lengths = min(config.all_lengths), max(config.all_lengths)
+        lengths = min(config.epoch_choices), max(config.epoch_choices)
         seconds = [pace.seconds(epochs, plan.data.train_size, work) for epochs in lengths]
     further: dict[str, Any] = {}
     if plan.recipe_choices:
@@ -288,15 +288,15 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         "folder": str(plan.folder),
         "exists": exists,
         "config": config_document(config),
-        "origins": plan.origins,
-        "offset": asdict(plan.offset),
+        "origins": plan.recorded_origins,
+        "offset": asdict(plan.error_ratio),  # a published key
         "effort": asdict(plan.effort),
         "nodes": [asdict(node) for node in plan.nodes],
         **further,
         "derivations": count.derivations,
         "feasible": asdict(count),
         "feasible_share": [count.low / count.derivations, count.high / count.derivations],
-        "lengths": config.all_lengths,
+        "lengths": config.epoch_choices,
         "estimated_seconds_a_training": seconds,
         "past_trainings": len(alike(plan.past, config.recipe)),
         "stand_seeds": CONFIRM_SEEDS,

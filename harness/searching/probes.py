@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from harness.searching.acquisition import Option
+from harness.searching.acquisition import NetworkOption
+from harness.searching.baselines import baseline_epochs, baseline_networks, best_linear
 from harness.searching.finder import Finder, Inquiry
-from harness.searching.floor import best_linear, floor_epochs, floor_networks
 from harness.searching.forecast import QUANTILES, Outlook, quote
 from harness.searching.plan import SearchPlan
 from harness.searching.proposer import Proposer
@@ -21,8 +21,8 @@ from harness.searching.search_state import Search
 from harness.searching.surrogate.model import Past
 from harness.searching.surrogate.past import observations, transfer
 from harness.searching.time_budget import TimeLeft
-from harness.searching.turn import turn_of
-from harness.studies.candidate import FLOOR, SEED_SHARE, Candidate
+from harness.searching.turn import turn_at
+from harness.studies.candidate import BASELINE, SEED_SHARE, Candidate
 from harness.studies.events import Quoted, RunEnded
 from harness.studies.study_state import StudyState
 from harness.system import statistics
@@ -128,11 +128,11 @@ class _Probes:
 
     def __init__(self, plan: SearchPlan, seconds: float) -> None:
         config = plan.config
-        executor = plan.executor_of(plan.source, plan.effort.limits)
+        executor = plan.make_executor(plan.source, plan.effort.limits)
         self.plan = plan
         self.past = Past(observations(plan.past, config.recipe, plan.data), transfer(plan.past, config.recipe))
         # Without prior observations, which would replace the ladder.
-        self.proposer = Proposer(plan.space, config, floor=floor_networks(plan.data.task))
+        self.proposer = Proposer(plan.space, config, baselines=baseline_networks(plan.data.task))
         state = StudyState(plan.folder, config)
         self.search = Search(state, plan.effort, executor, self.proposer, data=plan.data, log=None)
         # Reserve the time of the final quote, at most half of the time.
@@ -158,15 +158,16 @@ class _Probes:
             workers=self.plan.effort.workers,
             passed=search.elapsed,
         )
-        turn = turn_of(search.config, 0)  # two metrics count equally in turn 0
+        turn = turn_at(search.config, trial=0)  # two metrics count equally in turn 0
         inquiry = Inquiry(turn.limit, search.state.candidates, time_left, turn.objective)
         return Finder(self.plan.space, search.config, inquiry, self.past)
 
-    def train(self, jobs: Iterable[Job]) -> list[tuple[Job, Result]]:
+    def train(self, jobs: Iterable[Job | None]) -> list[tuple[Job, Result]]:
         """Train the jobs until ``until`` and return the finished jobs with their results; crashed jobs are omitted.
 
         Args:
-            jobs: Jobs, taken one by one as workers become idle; a generator can use the results of earlier jobs.
+            jobs: Jobs, taken one by one as workers become idle; a generator can use the results of earlier jobs, and
+                yields None if there is no job until a running job has ended.
         """
         waiting = iter(jobs)
         ended = []
@@ -183,34 +184,42 @@ class _Probes:
 
     def jobs_of_sizes(self) -> Iterable[Job]:
         """Yield a job for each baseline and each network of the ladder that fits the time."""
-        lengths = self.search.config.all_lengths
-        for network in self.proposer.floor:
+        lengths = self.search.config.epoch_choices
+        for network in self.proposer.baselines:
             finder = self.finder(_SHARE_OF_TIME * self.left)
-            option = finder.option_or_refusal(network)
-            if isinstance(option, Option):
-                yield self._propose(option, floor_epochs(option.work, lengths, finder.time_left, option.form), FLOOR)
+            option = finder.option_or_rejection(network)
+            if isinstance(option, NetworkOption):
+                yield self._propose(
+                    option, baseline_epochs(option.work, lengths, finder.time_left, option.form), BASELINE
+                )
         for network in self.proposer.ladder:
             finder = self.finder(_SHARE_OF_TIME * self.left)
-            option = finder.option_or_refusal(network)
-            if isinstance(option, Option) and option.hash not in finder.trials_by_hash:
+            option = finder.option_or_rejection(network)
+            if isinstance(option, NetworkOption) and option.hash not in finder.trials_by_hash:
                 yield self._propose(option, min(lengths), "ladder")
 
-    def jobs_of_quantiles(self) -> Iterable[Job]:
-        """Yield jobs for the networks behind the two lower quantiles of the quote, until these networks are trained."""
+    def jobs_of_quantiles(self) -> Iterable[Job | None]:
+        """Yield jobs for the networks behind the two lower quantiles of the quote, until these networks are trained.
+
+        Yields None while only the end of a running job can change the quantiles.
+        """
         for _ in range(_ROUNDS):
             if self.left < 2 * _OUTLOOK_SECONDS:
                 return
+            count = len(self.trained)
             pairs = self._untrained_pairs()
-            if not pairs and not self.search.at_work:
-                return  # further rounds would predict from the same observations
             for option, epochs in pairs:
                 yield self._propose(option, epochs, "aim")
+            while not pairs and self.search.at_work and len(self.trained) == count:
+                yield None
+            if not pairs and len(self.trained) == count:
+                return  # further rounds would predict from the same observations
 
-    def _untrained_pairs(self) -> list[tuple[Option, int]]:
+    def _untrained_pairs(self) -> list[tuple[NetworkOption, int]]:
         """Return the networks behind the two lower quantiles that fit the time and were not proposed before."""
         finder = self.finder(_SHARE_OF_TIME * self.left)
         outlook = Outlook(finder)
-        pairs = list[tuple[Option, int]]()
+        pairs = list[tuple[NetworkOption, int]]()
         for quantile in QUANTILES[:2]:
             pair = outlook.pair(quantile)
             if pair is None or pair in pairs:
@@ -220,7 +229,7 @@ class _Probes:
                 pairs.append(pair)
         return pairs
 
-    def _propose(self, option: Option, epochs: int, origin: str) -> Job:
+    def _propose(self, option: NetworkOption, epochs: int, origin: str) -> Job:
         """Add a network to the candidates and return the job of its run, without rungs."""
         proposal = option.proposal(len(self.search.state.candidates), origin, epochs)
         self.search.add(proposal)
@@ -233,7 +242,7 @@ class _Probes:
         All train for the longest length that fits the time. Further seeds are added if the time allows.
         """
         search = self.search
-        ladder = [candidate for candidate in self.trained if candidate.proposal.origin != FLOOR]
+        ladder = [candidate for candidate in self.trained if candidate.proposal.origin != BASELINE]
         complete = [each for each in ladder if each.first is not None and each.first.status is Status.COMPLETE]
         complete.sort(key=lambda candidate: candidate.proposal.parameters)
         if len(complete) < 2:
@@ -241,7 +250,7 @@ class _Probes:
         smallest, *_, largest = complete
         centre = math.sqrt(smallest.proposal.parameters * largest.proposal.parameters)
         middle = min(complete[:-1], key=lambda candidate: abs(math.log(candidate.proposal.parameters / centre)))
-        lengths = search.config.all_lengths
+        lengths = search.config.epoch_choices
         # Wall-clock seconds per epoch of the three trainings together; the candidates were trained min(lengths) epochs.
         # Half of the images for twice the epochs takes as long as all images, so the middle network counts twice.
         seconds = (2 * search.run_seconds(middle) + search.run_seconds(largest)) / self.plan.effort.workers
@@ -261,7 +270,7 @@ class _Probes:
             if job.image_share < 1:
                 name = "half"
             if result.status is Status.COMPLETE:
-                errors[name].append(result.validated.wrong)
+                errors[name].append(result.required_validation.wrong)
         sizes = middle.proposal.parameters, largest.proposal.parameters
         return curve_of(errors, sizes) if all(errors.values()) else None
 

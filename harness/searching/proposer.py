@@ -13,13 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from harness.searching.acquisition import Option, ScoredOption
+from harness.searching.acquisition import NetworkOption, ScoredOption
+from harness.searching.baselines import baseline_epochs
 from harness.searching.finder import DRAWS, Finder, Inquiry
-from harness.searching.floor import floor_epochs
 from harness.searching.optuna_sampler import SURROGATE, SamplerStudy, Trial
 from harness.searching.surrogate.model import NO_PAST, Past
-from harness.searching.turn import turn_of
-from harness.studies.candidate import FLOOR, Candidate, objective_of
+from harness.searching.turn import turn_at
+from harness.studies.candidate import BASELINE, Candidate, objective_of
 from harness.studies.config import StudyConfig
 from harness.studies.events import Event, Proposal, Rejected, Repeated, RunEnded
 from harness.training.result import Purpose, Result
@@ -27,24 +27,23 @@ from search_spaces.network import Analysis, Architecture, analyse
 from search_spaces.notation import parse_network
 from search_spaces.space import Draw, SearchSpace, draw, judge, measured, replay, uniform
 
-_LADDER_STEPS = 7
-_LADDER_DRAWS = 300
-# Consecutive rejected or known proposals of the sampler before a uniform draw replaces the proposal.
-ASKS = 40
-# If the user requested a sampler, trials divisible by this number are the surrogate model's.
-_AIM_EVERY = 2
-# Rejections per proposal that are reported to the sampler; more would slow the sampler down.
-_LESSONS = 10
+_LADDER_STEPS = 7  # networks of the ladder
+_LADDER_DRAWS = 300  # feasible draws from which these networks are chosen
+# Consecutive rejected or known answers of a sampler or a user's method. After the last answer, a uniform draw replaces
+# the sampler; a method counts as exhausted.
+MOST_ANSWERS = 40
+_SURROGATE_EVERY = 2  # if the user requested a sampler, trials divisible by this number are the surrogate model's
+_MOST_REPORTED = 10  # rejections per proposal that are reported to the sampler; more would slow the sampler down
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Switches:
-    """Parts of a search that an ablation of the bench can switch off; a configuration without rungs has no pruning."""
+    """Parts of a search that an ablation of the bench can switch off; without rungs, a study has no pruning."""
 
     # After the baselines, propose networks of evenly spread sizes.
     ladder: bool = True
     # Then let the surrogate model propose; every second network if the user requested a sampler.
-    aim: bool = True
+    surrogate: bool = True
     # Propose only networks that cost less than the incumbent.
     falling_budget: bool = True
     # Confirm a network on fresh seeds; if False, the first run suffices.
@@ -62,17 +61,17 @@ class InquiryAnswer:
 
     Attributes:
         proposal: Network to train; None if no network was found.
-        skipped_events: Rejected and repeated proposals before ``proposal``.
+        rejected_proposals: Rejected and repeated proposals before ``proposal``.
         why: Reason for having no proposal, for people.
         lacks_time: Whether more time might yield a proposal.
-        unproposed_counts: Number of draws that were rejected before a proposal, by reason.
+        rejected_draws: Number of draws that were rejected before a proposal, by reason.
     """
 
     proposal: Proposal | None
-    skipped_events: tuple[Rejected | Repeated, ...]
+    rejected_proposals: tuple[Rejected | Repeated, ...]
     why: str = ""
     lacks_time: bool = False
-    unproposed_counts: Mapping[str, int] = field(default_factory=dict)
+    rejected_draws: Mapping[str, int] = field(default_factory=dict)
 
 
 class Proposing(Protocol):
@@ -99,7 +98,7 @@ class Proposer:
     """Default proposer: baselines, ladder, surrogate model and sampler.
 
     Attributes:
-        floor: Remaining baselines.
+        baselines: Remaining baselines.
         ladder: Remaining networks of the ladder.
         sampler_study: Optuna study of the sampler.
         running: Open trials of the sampler, by trial number of the search.
@@ -111,7 +110,7 @@ class Proposer:
         config: StudyConfig,
         switches: Switches = ALL_ON,
         past: Past = NO_PAST,
-        floor: Sequence[Architecture] = (),
+        baselines: Sequence[Architecture] = (),
     ) -> None:
         """Start without trials.
 
@@ -120,7 +119,7 @@ class Proposer:
             config: Configuration of the study.
             switches: Enabled parts of the search.
             past: Prior observations and transfer mean of the surrogate model.
-            floor: Baselines to train first.
+            baselines: Baselines to train first.
         """
         self.space = space
         self.config = config
@@ -128,15 +127,15 @@ class Proposer:
         self.past = past
         self.sampler_study = SamplerStudy(config.sampler, config.seed)
         self.running: dict[int, Trial] = {}
-        self.floor = [Draw(network, ()) for network in floor]
-        # Prior observations replace the ladder; networks of ``--from`` are trained in any case.
+        self.baselines = [Draw(network, ()) for network in baselines]
+        # Prior observations replace the ladder; the start networks of ``--from`` are trained in any case.
         skips_ladder = not switches.ladder or (past != NO_PAST and not config.known)
         self.ladder = [] if skips_ladder else _size_ladder(space, config)
         # Choices made in advance for the next proposals; valid while the largest allowed cost is unchanged.
         self._ahead: list[ScoredOption] = []
         self._ahead_max_cost = 0
         # Best networks of the latest ranking; the next ranking starts from these.
-        self._best_options: Sequence[Option] = ()
+        self._best_options: Sequence[NetworkOption] = ()
 
     def finder(self, inquiry: Inquiry) -> Finder:
         """Return a generator of candidates that starts from the best networks of the latest ranking."""
@@ -145,61 +144,73 @@ class Proposer:
     def propose(self, inquiry: Inquiry) -> InquiryAnswer:
         """Return the next network to train."""
         finder = self.finder(inquiry)
-        proposal = self._first_of(self.floor, FLOOR, finder) or self._first_of(self.ladder, "ladder", finder)
-        if proposal is None and self.switches.aim and self._is_aimed(finder.trial):
-            proposal = self._aim(finder)
-        is_refusal_final = self.switches.aim and self.config.sampler == SURROGATE
-        if proposal is None and not is_refusal_final:
-            proposal = self._ask(finder)
+        proposal = self._first_of(self.baselines, BASELINE, finder) or self._first_of(self.ladder, "ladder", finder)
+        if proposal is None and self._is_for_surrogate(finder.trial):
+            proposal = self._propose_by_surrogate(finder)
+        # Without a user's sampler, no random network replaces the networks that the surrogate model rejects.
+        has_sampler = not self.switches.surrogate or self.config.sampler != SURROGATE
+        if proposal is None and has_sampler:
+            proposal = self._propose_by_sampler(finder)
         if proposal is not None:
-            return InquiryAnswer(proposal, tuple(finder.refused_proposals), unproposed_counts=finder.refused_draws)
+            return InquiryAnswer(proposal, tuple(finder.rejected_proposals), rejected_draws=finder.rejected_draws)
         why, lacks_time = finder.why_nothing()
-        return InquiryAnswer(None, tuple(finder.refused_proposals), why, lacks_time, finder.refused_draws)
+        return InquiryAnswer(None, tuple(finder.rejected_proposals), why, lacks_time, finder.rejected_draws)
 
     def enter(self, proposal: Proposal) -> None:
         """Register a proposal from the log as running."""
-        self.running[proposal.trial] = self.sampler_study.impose(proposal.decisions)
+        self.running[proposal.trial] = self.sampler_study.start_fixed_trial(proposal.decisions)
 
     def restore(self, events: Iterable[Event], candidates: Mapping[int, Candidate]) -> None:
         """Replay the events of a log into a new proposer; networks without a result count as running afterwards.
 
-        The events must be replayed in order: NSGA-II derives the generation of a trial from the trials before it.
+        The events must be replayed in order: NSGA-II derives the generation of a trial from the trials before it. Each
+        event must also use as many seeds of ``sampler_study`` as at its first occurrence, since later seeds depend on
+        their number:
+
+        - a proposal of the surrogate model, or a proposal after a search by the surrogate model: one seed
+        - an answer of the sampler: one seed, whether proposed, rejected or repeated
+        - a uniform draw after the answers of the sampler: one seed
+        - ``start_fixed_trial``, of every proposal except those of the sampler: one seed
         """
 
-        def imposed(indices: Mapping[str, int]) -> tuple[Draw, Trial]:
-            again = replay(self.space, indices, uniform(random.Random(0)))
-            return again, self.sampler_study.impose(again.decisions)
+        def restarted(indices: Mapping[str, int]) -> tuple[Draw, Trial]:
+            # The log has all decisions, so the random generator is never used.
+            network = replay(self.space, indices, uniform(random.Random(0)))
+            return network, self.sampler_study.start_fixed_trial(network.decisions)
 
         taken = set[str | None]()
         for event in events:
             match event:
                 case Proposal():
-                    # ``_aim`` and ``_ask`` use a seed for each random generator; later seeds depend on their number.
-                    if event.origin not in ("ladder", FLOOR) and self._is_aimed(event.trial):
+                    if event.origin not in ("ladder", BASELINE) and self._is_for_surrogate(event.trial):
                         self.sampler_study.next_seed()
                     if event.origin == "draw":
                         self.sampler_study.next_seed()
                     self.enter(event)
-                case Rejected(origin="ladder" | "floor"):
+                case Rejected(origin="ladder" | "floor"):  # ``BASELINE``; a pattern needs a literal
                     taken.add(event.hash)
                 case Rejected(origin="sampler", violation=float(violation)) if event.parameters is not None:
-                    again, trial = imposed(event.indices)
-                    analysis = analyse(again.architecture, self.space.task)
+                    network, trial = restarted(event.indices)
+                    analysis = analyse(network.architecture, self.space.task)
                     self.sampler_study.reject(trial, measured(analysis, objective_of(self.config)), violation)
-                case Repeated(trial=known) if known not in self.running:
-                    self.sampler_study.tell(imposed(event.indices)[1], candidates[known])
-                case Rejected(origin="sampler") | Repeated():
+                case Repeated(trial=repeated) if repeated not in self.running:
+                    _, trial = restarted(event.indices)
+                    self.sampler_study.tell(trial, candidates[repeated])
+                # The sampler ignores trials without a result: the repeated network was in training, or the rejected
+                # network had no cost or came after ``_MOST_REPORTED`` rejections.
+                case Repeated() | Rejected(origin="sampler"):
                     self.sampler_study.next_seed()
                 case RunEnded(run=Result(purpose=Purpose.SEARCH, trial=int(trial))) if trial in self.running:
                     self.tell(candidates[trial])
                 case _:
                     pass
         self.ladder = [network for network in self.ladder if network.architecture.hash not in taken]
-        self.floor = [network for network in self.floor if network.architecture.hash not in taken]
+        self.baselines = [network for network in self.baselines if network.architecture.hash not in taken]
 
-    def _is_aimed(self, trial: int) -> bool:
+    def _is_for_surrogate(self, trial: int) -> bool:
         """Whether the surrogate model proposes the network of this trial, apart from baselines and ladder."""
-        return self.config.sampler == SURROGATE or trial % _AIM_EVERY == 0
+        is_turn = self.config.sampler == SURROGATE or trial % _SURROGATE_EVERY == 0
+        return self.switches.surrogate and is_turn
 
     def tell(self, candidate: Candidate) -> None:
         """Report the result of a proposal to the sampler."""
@@ -211,14 +222,14 @@ class Proposer:
             network = networks.pop(0)
             if network.architecture.hash in finder.trials_by_hash:
                 continue
-            outcome = finder.option_or_refusal(network)
-            if isinstance(outcome, Option):
+            outcome = finder.option_or_rejection(network)
+            if isinstance(outcome, NetworkOption):
                 return self._registered(finder, outcome, origin)
-            finder.note_refused_proposal(network, outcome, origin)
+            finder.note_rejected_proposal(network, outcome, origin)
         return None
 
-    def _aim(self, finder: Finder) -> Proposal | None:
-        # Consume a generator even for a choice made in advance, so that ``restore`` can count the questions.
+    def _propose_by_surrogate(self, finder: Finder) -> Proposal | None:
+        # Use a seed even for a choice made in advance: ``restore`` cannot tell such a choice from a new choice.
         rng = self.sampler_study.generator()
         if self._ahead_max_cost != finder.max_cost:
             self._ahead = []
@@ -230,51 +241,55 @@ class Proposer:
         self._best_options = finder.best_options
         if not choices:
             return None
-        # In doubt only one network is proposed, as the result may end the doubt.
-        self._ahead = [] if finder.doubts else choices[1:]
+        # In doubt (no network has a useful probability), only one network is proposed, as the result may end the doubt.
+        self._ahead = [] if finder.is_in_doubt else choices[1:]
         self._ahead_max_cost = finder.max_cost
-        return self._registered(finder, choices[0].option, "doubt" if finder.doubts else "aim", choices[0])
+        return self._registered(finder, choices[0].option, "doubt" if finder.is_in_doubt else "aim", choices[0])
 
-    def _ask(self, finder: Finder) -> Proposal | None:
+    def _propose_by_sampler(self, finder: Finder) -> Proposal | None:
         """Return the sampler's proposal, or a uniform draw if the sampler proposes no new feasible network."""
         limited_space = finder.limited_space
-        for attempt in range(ASKS):
+        for attempt in range(MOST_ANSWERS):
             trial, network = self.sampler_study.ask(limited_space, finder.trials_by_hash)
-            outcome = finder.option_or_refusal(network)
-            if isinstance(outcome, Option):
+            outcome = finder.option_or_rejection(network)
+            if isinstance(outcome, NetworkOption):
                 if outcome.hash not in finder.trials_by_hash:
-                    return self._registered(finder, outcome, self.config.sampler, trial=trial)
+                    return self._registered(finder, outcome, self.config.sampler, optuna_trial=trial)
                 candidate = finder.candidates[finder.trials_by_hash[outcome.hash]]
                 repeat = Repeated(trial=candidate.proposal.trial, hash=outcome.hash, indices=network.indices)
-                finder.refused_proposals.append(repeat)
+                finder.rejected_proposals.append(repeat)
                 self.sampler_study.tell(trial, candidate)
-            elif outcome.analysis is None or attempt >= _LESSONS:
+            elif outcome.analysis is None or attempt >= _MOST_REPORTED:
                 self.sampler_study.forget(trial)
-                finder.note_refused_proposal(network, outcome, "sampler")
+                finder.note_rejected_proposal(network, outcome, "sampler")
             else:
-                broken = _violation(limited_space, outcome.analysis)
-                self.sampler_study.reject(trial, measured(outcome.analysis, finder.objective), broken)
-                finder.note_refused_proposal(network, outcome, "sampler", violation=broken, indices=network.indices)
+                violation = _violation(limited_space, outcome.analysis)
+                self.sampler_study.reject(trial, measured(outcome.analysis, finder.objective), violation)
+                facts = {"violation": violation, "indices": network.indices}
+                finder.note_rejected_proposal(network, outcome, "sampler", **facts)
         option = next(finder.draw_options(self.sampler_study.generator()), None)
         return None if option is None else self._registered(finder, option, "draw")
 
     def _registered(
         self,
         finder: Finder,
-        option: Option,
+        option: NetworkOption,
         origin: str,
         choice: ScoredOption | None = None,
-        trial: Trial | None = None,
+        optuna_trial: Trial | None = None,
     ) -> Proposal:
-        lengths = self.config.all_lengths
+        lengths = self.config.epoch_choices
         epochs = min(lengths)
-        if origin == FLOOR:
-            epochs = floor_epochs(option.work, lengths, finder.time_left, option.form)
+        if origin == BASELINE:
+            epochs = baseline_epochs(option.work, lengths, finder.time_left, option.form)
         elif choice is None and len(lengths) > 1:
             # Train for the number of epochs with the highest acquisition value.
-            aim = finder.aim()
-            choice = next(iter(aim.ranked(aim.forecast([option])).choices), None)
-        self.running[finder.trial] = trial or self.sampler_study.impose(option.draw.decisions)
+            acquisition = finder.acquisition()
+            ranking = acquisition.ranked(acquisition.forecast([option]))
+            choice = ranking.choices[0] if ranking.choices else None
+        if optuna_trial is None:
+            optuna_trial = self.sampler_study.start_fixed_trial(option.draw.decisions)
+        self.running[finder.trial] = optuna_trial
         if choice is None:
             return option.proposal(finder.trial, origin, epochs)
         return option.proposal(finder.trial, origin, choice.epochs, choice.chance)
@@ -282,28 +297,31 @@ class Proposer:
 
 def _violation(space: SearchSpace, analysis: Analysis) -> float:
     """Return the sum of the relative violations of the space's conditions."""
-    broken = ((measured(analysis, each.metric), each) for each in space.conditions)
-    # A strict condition may be violated by 0, hence max(1, ...).
-    return math.fsum(
-        max(1, abs(value - each.bound)) / max(1, each.bound) for value, each in broken if not each.holds(value)
-    )
+    violations = []
+    for condition in space.conditions:
+        value = measured(analysis, condition.metric)
+        if not condition.holds(value):
+            # A strict condition may be violated by 0, and a bound may be 0 or negative (a chip without room).
+            violations.append(max(1, abs(value - condition.bound)) / max(1, condition.bound))
+    return math.fsum(violations)
 
 
 def _size_ladder(space: SearchSpace, config: StudyConfig) -> list[Draw]:
     """Return networks with costs evenly spaced on a log scale, those above the middle first.
 
-    The networks are chosen from random draws, or from ``config.known``. A handful of runs brackets the cost at which
-    the target becomes reachable, for any distribution of costs in the space. An early answer matters more than a small
-    answer, so the order starts with sizes that probably reach the target. Empty if no network is feasible; then
-    ``propose`` states the reason.
+    The networks are chosen from random draws, or from the start networks of ``--from``. A handful of runs brackets the
+    cost at which the target becomes reachable, for any distribution of costs in the space. An early answer matters more
+    than a small answer, so the order starts with sizes that probably reach the target. Empty if no network is feasible;
+    then ``propose`` states the reason.
     """
     rng = random.Random(config.seed)
     accepted = 0
     sized: dict[int, Draw] = {}
-    first_turn = turn_of(config, 0)
+    start_networks = config.known
+    first_turn = turn_at(config, trial=0)
     candidates: Iterable[Draw] = (draw(space, uniform(rng)) for _ in range(DRAWS))
-    if config.known:
-        candidates = (Draw(parse_network(text, space.task), ()) for text in config.known)
+    if start_networks:
+        candidates = (Draw(parse_network(text, space.task), ()) for text in start_networks)
     for network in candidates:
         feasibility = judge(space, network.architecture, first_turn.limit, first_turn.objective)
         if feasibility.analysis is not None and feasibility.accepted:

@@ -55,7 +55,7 @@ def at_rung(
         threshold_pct: Validation accuracy to reach, in per cent.
         is_hopeless: Rule that replaces the default rule; without exempt networks.
     """
-    validation = result.validated
+    validation = result.required_validation
     epoch = len(result.history)
     epochs = result.recipe.epochs
     own_ratios = ratios.get((epochs, epoch), [])

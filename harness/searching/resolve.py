@@ -21,7 +21,7 @@ from harness.searching.request import SearchRequest
 from harness.searching.time_budget import Effort
 from harness.studies.config import StudyObjective
 from harness.system import statistics
-from harness.system.errors import ContentError, UsageError, typed
+from harness.system.errors import ContentError, UsageError, as_command
 from harness.system.files import Workspace
 from harness.system.machine import worker_count
 from harness.system.user_code import source_sha256
@@ -161,7 +161,7 @@ def limited_space(request: SearchRequest, data: Dataset) -> LimitedSpace:
     objectives = [StudyObjective(metric, _limit(metric, budget, space, chip_limits)) for metric in minimise]
     if minimise[0] is Metric.PARAMETERS:
         objectives[0] = StudyObjective(Metric.PARAMETERS)
-    check = typed("spaces", "check", request.space)
+    check = as_command("spaces", "check", request.space)
     _check_smallest(space, budget, "relax --limit or increase --budget" if limits else f"'{check}' lists the reasons")
     return LimitedSpace(space=space, budget=budget, objectives=tuple(objectives))
 
@@ -180,7 +180,7 @@ def usual_space(data: Dataset, chip: Chip | None = None) -> str:
     if min(rows, columns) < _SMALL_EDGE:
         return "small"
     # The shipped prior and benchmarks/main_job.py use the space ``all``; a user's own data have no such prior.
-    name = "pictures" if data.sha256 else "all"
+    name = "pictures" if data.is_own else "all"
     bytes_a_pixel = _USUAL_BYTES_A_PIXEL
     if max(rows, columns) > _USUAL_EDGE:
         name = "large"

@@ -33,10 +33,10 @@ from harness.searching.time_budget import (
     verifying,
     work,
 )
-from harness.searching.turn import turn_of
+from harness.searching.turn import turn_at
 from harness.studies.candidate import (
+    BASELINE,
     CONFIRM_SEEDS,
-    FLOOR,
     Candidate,
     combined_cost,
     confirmed_front,
@@ -93,7 +93,7 @@ class Search:
         before: Seconds of the earlier sessions.
         is_hopeless: Pruning rule of an external method; None for the rule of ``race.at_rung``.
         switches: Enabled parts of the search.
-        is_quoted: Whether to log a forecast (``Quoted``) after the first networks.
+        logs_forecast: Whether to log a forecast (``Quoted``) after the first networks.
         timing: Measured over estimated seconds of the runs.
         turn: Objective and limit of the next proposal.
         waiting: Jobs to continue after a rung, to resume or to retry.
@@ -118,7 +118,7 @@ class Search:
         switches: Switches = ALL_ON,
         is_hopeless: Callable[[Result], bool] | None = None,
         choice_seconds: float = 0.0,
-        is_quoted: bool = False,
+        logs_forecast: bool = False,
     ) -> None:
         """Resume from a state; unfinished runs wait, and ``choice_seconds`` count as time of this session."""
         config = state.config
@@ -132,14 +132,14 @@ class Search:
         self.proposer = proposer
         self.observers = observers
         self.switches = switches
-        self.is_quoted = is_quoted
+        self.logs_forecast = logs_forecast
         self.is_hopeless = is_hopeless
         self.began = executor.now() - choice_seconds
         self.before = state.seconds
         self.timing = Timing(data.train_size, pace_of(effort.engine, effort.device).of_recipe(config.recipe))
         for entry in state.of_kind(RunEnded):
             self._time(entry.event.run)
-        self.turn = turn_of(config, len(state.candidates))
+        self.turn = turn_at(config, len(state.candidates))
         self.waiting = [self.job(each, Purpose.SEARCH, 0) for each in state.candidates.values() if each.first is None]
         self.broken: Counter[tuple[int | None, Purpose, int]] = Counter()
         self.crashes_in_a_row = 0
@@ -168,7 +168,7 @@ class Search:
         """Apply a logged event; a proposal starts the next turn, and a run updates the timing."""
         self.state.apply(entry)
         if isinstance(entry.event, Proposal):
-            self.turn = turn_of(self.config, len(self.state.candidates))
+            self.turn = turn_at(self.config, len(self.state.candidates))
         if isinstance(entry.event, RunEnded):
             self._time(entry.event.run)
 
@@ -208,7 +208,7 @@ class Search:
         proposal = candidate.proposal
         recipe, recipe_name = self.config.recipe_of(proposal.epochs)
         # Baselines are cheap and serve as a comparison, so train them to the end.
-        has_rungs = purpose is Purpose.SEARCH and proposal.origin != FLOOR
+        has_rungs = purpose is Purpose.SEARCH and proposal.origin != BASELINE
         return Job(
             architecture=proposal.architecture,
             recipe=recipe,

@@ -24,7 +24,8 @@ _POINTWISE_MACS = 1.9  # multiply-add of a 1x1 kernel, additional cost
 _GROUPED_MACS = 0.6  # multiply-add of a depthwise or grouped kernel, additional cost
 # Seconds of an epoch on all 60,000 training images over those on the search split's 50,000.
 VERIFY_FACTOR = 1.2
-LEAST_VERIFY_SEEDS, _MOST_VERIFY_SEEDS = 5, 8  # number of seeds
+LEAST_VERIFY_SEEDS = 5  # seeds of a verification at least
+_MOST_VERIFY_SEEDS = 8  # and at most
 _FORM_SECONDS = 30.0  # added to measured and estimated seconds of a form, which shrinks the ratio towards 1
 _RECENT_RUNS = 8  # latest runs per node that count for the pace (diary 141)
 # Safety factor on estimated seconds.

@@ -20,7 +20,7 @@ class Turn:
     limit: int
 
 
-def turn_of(config: StudyConfig, number: int) -> Turn:
-    """Return the turn of proposal ``number``; for a single metric all turns are equal."""
-    objective = objective_of(config, WEIGHTS[number % len(WEIGHTS)])
+def turn_at(config: StudyConfig, trial: int) -> Turn:
+    """Return the turn of the proposal of a trial; for a single metric all turns are equal."""
+    objective = objective_of(config, WEIGHTS[trial % len(WEIGHTS)])
     return Turn(objective, combined_cost(config.limits, objective))

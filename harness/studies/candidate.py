@@ -60,12 +60,13 @@ TYPICAL_RATIO = {0.25: 0.62, 0.4: 0.74, 0.5: 0.81, 0.6: 0.89}
 _TYPICAL_RUNS = 4  # weight of ``TYPICAL_RATIO`` in runs; low, as errors on hard data hardly fall after a rung
 
 
-FLOOR = "floor"  # origin of the baselines with which a search begins, because their training is cheap
+# Origin of the baselines with which a search begins, because their training is cheap; logs contain this text.
+BASELINE = "floor"
 
 
 def is_linear(origin: str, network: Architecture) -> bool:
     """Return whether a network of this origin is a linear baseline."""
-    return origin == FLOOR and "conv" not in str(network)
+    return origin == BASELINE and "conv" not in str(network)
 
 
 class NetworkState(StrEnum):
@@ -445,7 +446,7 @@ def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
 
     def errors_of(candidate: Candidate, first: Result) -> float:
         # A failed fresh run counts as chance level, as in ``fresh_pct``.
-        failed = round((1 - candidate.chance_pct / 100) * first.validated.images)
+        failed = round((1 - candidate.chance_pct / 100) * first.required_validation.images)
         runs = candidate.fresh or [first]
         errors = [failed if run.validation_errors is None else run.validation_errors for run in runs]
         return errors[0] if len(errors) == 1 else statistics.mean(errors)
@@ -460,7 +461,7 @@ def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
     # This runs after each event of a search, so ``is_confirmed`` is computed for the nearest candidates only.
     for pruned, errors, _, _, candidate, first in sorted(usable, key=lambda each: each[:4]):
         if not candidate.is_confirmed:
-            size = first.validated.images
+            size = first.required_validation.images
             return NearestMiss(
                 trial=candidate.proposal.trial,
                 hash=candidate.proposal.hash,

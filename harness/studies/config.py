@@ -50,7 +50,7 @@ class StudyConfig:
         prior_sha256: Digest of the shipped prior observations; empty if ``prior`` is ``none``.
         objectives: A single objective, or two for a Pareto front; four keys in documents.
         start_from: Study or leaderboard whose networks replace the initial draws; empty for none.
-        known: Texts of these networks at the start of the study.
+        known: Texts of these start networks at the start of the study; ``config.json`` has a key of this name.
         sampler_sha256: Digest of the source of a user's sampler; the digest of a trainer is in the recipe.
     """
 
@@ -110,7 +110,7 @@ class StudyConfig:
         return " and ".join(f"{limit:,} {OBJECTIVES[metric]}" for limit, metric in bounds)
 
     @property
-    def all_lengths(self) -> tuple[int, ...]:
+    def epoch_choices(self) -> tuple[int, ...]:
         """Epochs that a network may be trained for, by default the epochs of the recipe."""
         return self.lengths or (self.recipe.epochs,)
 
@@ -175,11 +175,12 @@ def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bo
     if (folder / RESULTS_OF_BEFORE).is_dir():
         message = f"study {folder.name!r} in {folder} was created by an older version and can be read but not continued"
         raise ContentError(message, hint="pass a new name with --study")
-    path = folder / "config.json"
-    if path.exists():
+    if study_exists(folder):
         check_config(folder, config)
         return False
-    files.write_json(path, {"config": config_document(config), "origins": origins, "schema_version": 1})
+    files.write_json(
+        folder / "config.json", {"config": config_document(config), "origins": origins, "schema_version": 1}
+    )
     return True
 
 
@@ -209,6 +210,11 @@ def config_document(config: StudyConfig) -> dict[str, Any]:
     if not config.sampler_sha256:
         del document["sampler_sha256"]
     return document
+
+
+def study_exists(folder: Path) -> bool:
+    """Return whether a folder has a study; ``open_study`` writes the configuration as the last file of a new study."""
+    return (folder / "config.json").exists()
 
 
 def check_config(folder: Path, config: StudyConfig) -> None:

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any, ClassVar, Generic, TypeVar, dataclass_transform
 
 from harness.system.document import WrittenNetwork, document_of, parse_json, read_as
-from harness.system.errors import ContentError, typed
+from harness.system.errors import ContentError, as_command
 from harness.training.recipe import recipe_document
 from harness.training.result import Result
 from search_spaces.space import Decision
@@ -221,7 +221,7 @@ class Advised(Event, word="advised"):
     @property
     def command(self) -> str:
         """Shell command with the arguments."""
-        return typed(*self.arguments)
+        return as_command(*self.arguments)
 
 
 class Quoted(Event, word="quoted"):

@@ -51,8 +51,8 @@ class StudyLog:
             state.apply(entry)
         return state
 
-    def take_up(self, state: StudyState) -> StudyState:
-        """Fold the log to continue the study: cut off a torn last line, and remove files that are left over."""
+    def recover_into(self, state: StudyState) -> StudyState:
+        """Do as ``fold_into``, to continue the study: cut off a torn last line, and remove files that are left over."""
         if self._path.exists():
             content = self._path.read_bytes()
             if not content.endswith(b"\n"):

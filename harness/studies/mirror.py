@@ -24,7 +24,7 @@ from harness.studies.config import StudyConfig, config_document
 from harness.studies.study_state import StudyState
 from harness.system import files
 from harness.system.document import document_of
-from harness.system.errors import UsageError, install_command, typed
+from harness.system.errors import UsageError, as_command, install_command
 from harness.training.result import Errors, Purpose, Result, Status
 from search_spaces.catalog import network_name
 from search_spaces.network import analyse
@@ -40,7 +40,8 @@ _PAUSE_SECONDS = 2.0  # between two updates
 _AWAY_SECONDS = 10.0  # between two attempts while the database is unavailable
 _END_SECONDS = 60.0  # longest wait for the database at the end of a search
 
-_HIDDEN, _RENAME = "***", "pass a new name with --study"
+_HIDDEN = "***"  # replaces passwords
+_RENAME = "pass a new name with --study"  # hint
 _USER = re.compile(r"(?<=://)([^:/@]*):(.*)@")
 _OPTION = re.compile(r"(?<=[?&])(\w*password)=([^&]*)")
 
@@ -51,10 +52,10 @@ def check_url(url: str) -> None:
     is_url = re.match(r"\w+(\+\w+)?://", url) and url.partition("://")[2].partition("?")[0].count("@") < 2
     if in_memory or not is_url:
         allowed = "sqlite:///FILE and postgresql://USER:PASSWORD@HOST/DATABASE, with %40 for an '@' in the password"
-        raise UsageError(f"--storage {hidden(url)!r} is not a database URL; allowed: {allowed}")
+        raise UsageError(f"--storage {without_passwords(url)!r} is not a database URL; allowed: {allowed}")
 
 
-def hidden(text: str) -> str:
+def without_passwords(text: str) -> str:
     """Return a text with the password of each URL replaced by stars."""
     return _OPTION.sub(rf"\1={_HIDDEN}", _USER.sub(rf"\1:{_HIDDEN}@", text))
 
@@ -94,7 +95,9 @@ class Mirror:
         self._thread = threading.Thread(target=self._serve, daemon=True, name="storage")
         self._thread.start()
         if not self._opened.wait(_ANSWER_SECONDS):
-            raise UsageError(f"--storage {hidden(url)}: the database does not respond within {_ANSWER_SECONDS:.0f} s")
+            raise UsageError(
+                f"--storage {without_passwords(url)}: the database does not respond within {_ANSWER_SECONDS:.0f} s"
+            )
         if self._refused is not None:
             raise self._refused
 
@@ -107,7 +110,7 @@ class Mirror:
         if kind is not None:
             self._ending.set()
         elif not self.finish() and self._refused is None:
-            again = typed("report", self._name, "--storage", "URL")
+            again = as_command("report", self._name, "--storage", "URL")
             self.say(f"the database of --storage lacks some runs; {again!r} adds the missing runs")
 
     def on_entry(self, state: StudyState, entry: events.Entry[events.Event]) -> None:
@@ -141,7 +144,7 @@ class Mirror:
                     self._refused = error
                 elif not self._opened.is_set():
                     hint = install_command("postgres") if "psycopg" in str(error.__cause__) else None
-                    self._refused = UsageError(f"--storage {hidden(self._url)}: {why}", hint=hint)
+                    self._refused = UsageError(f"--storage {without_passwords(self._url)}: {why}", hint=hint)
                 elif self._is_current:
                     self.say(f"the database of --storage is unavailable; the search continues ({why})")
                 self._is_current = False
@@ -256,8 +259,8 @@ def _trial(run: Result, ended_utc: str, proposal: events.Proposal, began_utc: st
     from optuna.trial import TrialState, create_trial
 
     cost = measured(analyse(proposal.architecture, dataset(config.dataset).task), config.minimised[0])
-    is_whole = run.validation is not None and run.status in (Status.COMPLETE, Status.PRUNED)
-    state = TrialState[run.status.name] if is_whole else TrialState.FAIL
+    is_complete = run.validation is not None and run.status in (Status.COMPLETE, Status.PRUNED)
+    state = TrialState[run.status.name] if is_complete else TrialState.FAIL
     distributions: dict[str, BaseDistribution] = {
         each.name: IntDistribution(0, each.size - 1) if each.ordered else CategoricalDistribution([*range(each.size)])
         for each in proposal.decisions
@@ -269,7 +272,7 @@ def _trial(run: Result, ended_utc: str, proposal: events.Proposal, began_utc: st
     }
     trial = create_trial(
         state=state,
-        values=[_error_pct(run.validated), float(cost)] if state is TrialState.COMPLETE else None,
+        values=[_error_pct(run.required_validation), float(cost)] if state is TrialState.COMPLETE else None,
         params={each.name: each.index for each in proposal.decisions},
         distributions=distributions,
         user_attrs={

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.system.errors import UsageError, typed
+from harness.system.errors import UsageError, as_command
 from harness.system.files import Workspace
 from search_spaces.space_errors import nearest
 
@@ -30,7 +30,7 @@ def read_study(name: str | None, workspace: Workspace) -> Path:
     """Return the folder of a study, given as for ``find_study``; None means the latest study."""
     folders = studies(workspace)
     if not folders:
-        raise UsageError(f"there is no study in {workspace.runs} yet", hint=f"'{typed('search')}' starts a study")
+        raise UsageError(f"there is no study in {workspace.runs} yet", hint=f"'{as_command('search')}' starts a study")
     if name is None:
         return list(folders.values())[-1]
     if (folder := find_study(name, workspace)) is None:

@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple, TypeVar, cast
 
-from harness.data.datasets import known_task
+from harness.data.datasets import task_or_mnist
 from harness.studies.candidate import (
     CONFIRM_SEEDS,
     TRANSITIONS,
@@ -135,7 +135,7 @@ class StudyState:
         self.verdicts: dict[int, Verified] = {}
         self._confirm_seeds = confirm_seeds
         self._counts_repeats = counts_repeats
-        self._classes = known_task(config.dataset).classes
+        self._classes = task_or_mnist(config.dataset).classes
         self._winner: int | None = None
         # Hash of the network whose confirmation set the largest cost; empty if there is none.
         self._limiting_hash = ""

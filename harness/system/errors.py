@@ -135,7 +135,7 @@ def refused(error: BaseException) -> StorageError | DeviceError | None:
     return None if error.__cause__ is None else refused(error.__cause__)
 
 
-def typed(*arguments: str) -> str:
+def as_command(*arguments: str) -> str:
     """Return a command line as text; HARNESS_COMMAND replaces the program name ``harness``."""
     return shlex.join([os.environ.get("HARNESS_COMMAND") or "harness", *arguments])
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -84,11 +84,18 @@ def say_once(message: str, kind: str = "") -> None:
     say(message, kind)
 
 
+class Column(NamedTuple):
+    """A column of a table; numeric columns are aligned to the right."""
+
+    title: str
+    is_numeric: bool = False
+
+
 def show_table(
     where: Any,
     rows: Sequence[Sequence[str]],
     styles: Sequence[str | Sequence[str]],
-    titles: Sequence[tuple[str, bool]] = (),
+    columns: Sequence[Column] = (),
 ) -> None:
     """Print a table; non-printable characters are replaced by question marks.
 
@@ -96,16 +103,16 @@ def show_table(
         where: rich console to print on.
         rows: Cells of each row.
         styles: Style of each row, or list of the styles of the cells of each row, as defined by rich.
-        titles: Title of each column, and whether the column is numeric. Numeric columns are aligned to the right, text
-            columns are folded on a narrow terminal. Without titles, only the last column is folded.
+        columns: Columns with titles, of which text columns are folded on a narrow terminal. If left out, there are no
+            titles, and only the last column is folded.
     """
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_header=bool(titles))
-    for title, numeric in titles or [("", False)] * len(rows[0]):
-        table.add_column(title, justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
-    if not titles:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_header=bool(columns))
+    for title, is_numeric in columns or [Column("")] * len(rows[0]):
+        table.add_column(title, justify="right" if is_numeric else "left", no_wrap=is_numeric, overflow="fold")
+    if not columns:
         for column in table.columns[:-1]:
             column.no_wrap = True
             column.overflow = "ellipsis"

@@ -41,7 +41,8 @@ def function_of(name: str, purpose: str, sha256: str = "") -> Callable[..., Any]
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        source = _SOURCES.get(module) or _source_of(module)
+        # Computed before the import: the file may change during the import, and the digest must be that of this code.
+        imported_sha256 = _IMPORTED_SHA256.get(module) or _sha256_of(module)
         with redirect_stdout(sys.stderr):
             result: Any = getattr(import_module(module), function)
         if not callable(result):
@@ -50,8 +51,9 @@ def function_of(name: str, purpose: str, sha256: str = "") -> Callable[..., Any]
         if _is_ctrl_c(error):
             raise
         raise UsageError(f"{purpose} {name}: {_line(error)}") from error
-    if sha256 not in ("", _SOURCES.setdefault(module, source)):
-        differs = f"the code (SHA-256 {source[:12]}) differs from the code of the recipe ({sha256[:12]})"
+    _IMPORTED_SHA256[module] = imported_sha256
+    if sha256 not in ("", imported_sha256):
+        differs = f"the code (SHA-256 {imported_sha256[:12]}) differs from the code of the recipe ({sha256[:12]})"
         raise OtherCode(f"{purpose} {name}: {differs}; restore the code of the recipe, or start again with this code")
     return cast("Callable[..., Any]", result)
 
@@ -66,36 +68,40 @@ def source_sha256(name: str, purpose: str) -> str:
     Raises:
         UsageError: The function cannot be imported, or the file is missing or has changed since the import.
     """
-    function_of(name, purpose)
+    function_of(name, purpose)  # also records the digest in ``_IMPORTED_SHA256``
     module = name.partition(":")[0]
-    if not (source := _source_of(module)) or source != _SOURCES[module]:
-        why = "has changed since the import; start a new process" if source else "has no file"
-        raise UsageError(f"{purpose} {name}: the module {why}")
-    return source
+    sha256 = _sha256_of(module)
+    if not sha256:
+        raise UsageError(f"{purpose} {name}: the module has no file")
+    if sha256 != _IMPORTED_SHA256[module]:
+        raise UsageError(f"{purpose} {name}: the module has changed since the import; start a new process")
+    return sha256
 
 
 class OtherCode(ContentError):
-    """User code differs from the code of the recipe. Ends the operation; never the recorded result of a training."""
+    """User code differs from the code of the recipe: no training began, so the operation ends without a result."""
 
 
-_SOURCES: dict[str, str] = {}  # SHA-256 by module, computed when this process first imported the module
-_OURS = ("harness",), ("search_spaces",), ("reports",)
+_IMPORTED_SHA256: dict[str, str] = {}  # by module, written by ``function_of`` when this process imports the module
+_OURS = {"harness", "search_spaces", "reports"}
 
 
-def _source_of(module: str) -> str:
+def _sha256_of(module: str) -> str:
+    """Return the hash of ``source_sha256`` for the files as they are now; empty if the module has no file."""
     spec = find_spec(module)
     if spec is None or not spec.has_location or spec.origin is None:
         return ""
     origin = Path(spec.origin)
-    top_file = origin.parent if origin.stem == "__init__" else origin
-    folder = top_file.parents[module.count(".")]
-    is_installed = folder.name.endswith("-packages")
+    # The module ``a.b`` is the file or folder ``b`` in ``a``, and imports begin in the folder with ``a``.
+    module_path = origin.parent if origin.stem == "__init__" else origin
+    import_root = module_path.parents[module.count(".")]
+    is_installed = import_root.name.endswith("-packages")
     top = module.partition(".")[0]
     digests: dict[str, str] = {}
     waiting = [origin]
     while waiting:
         path = waiting.pop()
-        name = path.relative_to(folder)
+        name = path.relative_to(import_root)
         if name.as_posix() in digests or not path.is_file():
             continue
         content = path.read_bytes()
@@ -103,9 +109,12 @@ def _source_of(module: str) -> str:
         for parts in _imported(content, name.parts[:-1]):
             # In site-packages, follow only the package of the module itself. This program is left out, because all
             # results state the version of the program.
-            is_followed = parts[:1] == (top,) if is_installed else parts[:1] not in _OURS
-            for end in range(1, len(parts) + 1) if is_followed else ():
-                stem = folder.joinpath(*parts[:end])
+            package = "".join(parts[:1])
+            if (is_installed and package != top) or (not is_installed and package in _OURS):
+                continue
+            # The import of ``a.b`` also runs the file of the package ``a``.
+            for end in range(1, len(parts) + 1):
+                stem = import_root.joinpath(*parts[:end])
                 waiting += [stem.with_suffix(".py"), stem / "__init__.py"]
     if len(digests) == 1:
         return digests.popitem()[1]
@@ -130,7 +139,8 @@ def _imported(content: bytes, package: tuple[str, ...]) -> Iterator[tuple[str, .
 
 def _is_ctrl_c(error: BaseException) -> bool:
     # SIGINT is blocked in workers (``machine.ignoring_sigint``), so there the user code has raised the exception.
-    return isinstance(error, KeyboardInterrupt) and signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())  # adds no signal, so only the mask is read
+    return isinstance(error, KeyboardInterrupt) and signal.SIGINT not in blocked
 
 
 def _place(error: BaseException) -> str:
@@ -144,7 +154,7 @@ def _place(error: BaseException) -> str:
 def is_users_file(path: str) -> bool:
     """Return whether a source file belongs neither to this program nor to Python nor to an installed package."""
     root = Path(__file__).resolve().parents[2]
-    program = [str(root / name) for (name,) in _OURS]
+    program = [str(root / name) for name in _OURS]
     installed = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     return not path.startswith(("<", *(f"{folder}{os.sep}" for folder in (*program, *installed))))
 
@@ -154,7 +164,7 @@ def _line(error: BaseException) -> str:
 
 
 @contextmanager
-def called(name: str, seconds: float = _SECONDS) -> Iterator[None]:
+def guarding_user_code(name: str, seconds: float = _SECONDS) -> Iterator[None]:
     """Convert exceptions and timeouts of user code in the block to ContentError; ``seconds`` = 0 is no limit."""
     # Signals are delivered only to the main thread, so calls from another thread have no limit.
     is_limited = seconds > 0 and threading.current_thread() is threading.main_thread()

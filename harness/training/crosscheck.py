@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from harness.system.errors import HarnessError, typed
+from harness.system.errors import HarnessError, as_command
 from harness.training.torch_network import build
 from search_spaces.network import Analysis, Architecture, Task
 
@@ -60,7 +60,7 @@ def cross_check(architecture: Architecture, analysis: Analysis) -> Counts:
             fvcore, macs = _fvcore_counts(network, analysis.task)
         except ImportError as error:
             raise HarnessError(
-                f"cannot count: {error}", hint=f"'{typed('doctor')}' lists installed packages"
+                f"cannot count: {error}", hint=f"'{as_command('doctor')}' lists installed packages"
             ) from error
     counts = Counts(own, summary - repeats, fvcore, macs, repeats)
     due = Counts(analysis.parameters, analysis.parameters, analysis.parameters, analysis.macs, repeats)

@@ -199,7 +199,7 @@ class Result:
         return Errors.of(self.validation_errors, self.validation_size)
 
     @property
-    def validated(self) -> Errors:
+    def required_validation(self) -> Errors:
         """Errors on the validation images of a run that has been evaluated. Raises AssertionError otherwise."""
         validation = self.validation
         assert validation is not None, "the run has not been evaluated; None must not count as 0 errors"

@@ -31,7 +31,7 @@ from harness.data.training_images import ImageData, split
 from harness.system import files
 from harness.system.errors import DeviceError, refused
 from harness.system.machine import choose_device
-from harness.system.user_code import called, function_of
+from harness.system.user_code import function_of, guarding_user_code
 from harness.training.native.engine import TORCH, choose_engine
 from harness.training.recipe import Recipe, start_overhead
 from harness.training.result import (
@@ -272,7 +272,7 @@ def _train_by_user(run: Training, images: Images, seed: int, last: int, evaluate
     function = function_of(run.recipe.trainer, "trainer", run.recipe.trainer_sha256)
     torch.manual_seed(seed)
     run.network.train()
-    with called(name, seconds=0), contextlib.suppress(LastEpochIsOver):
+    with guarding_user_code(name, seconds=0), contextlib.suppress(LastEpochIsOver):
         function(run.architecture, run.network, images, seed, run.recipe.epochs, report)
         raise ValueError(
             f"return after {len(run.history)} of {last} epochs; call report(loss) at the end of each epoch"

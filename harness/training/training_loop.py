@@ -115,8 +115,8 @@ def start(
     kernels = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
     groups = [
-        {"params": parameters, "weight_decay": decay_of(recipe, kernel=is_kernel)}
-        for parameters, is_kernel in ((kernels, True), (others, False))
+        {"params": parameters, "weight_decay": decay_of(recipe, kernel=parameters is kernels)}
+        for parameters in (kernels, others)
         if parameters
     ]
     rate = recipe.learning_rate

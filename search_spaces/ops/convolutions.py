@@ -81,7 +81,8 @@ def square_signature(edge: int) -> Signature:
 
 def _strip(rows: int, columns: int) -> Signature:
     # No ``poses``: a quarter turn of a kernel with a single row does not have a single row.
-    return Signature(_CHANNELS, True, {**_WINDOW, **_GROUPS, **_ENDS}, {"kernel_size": rows, "kernel_width": columns})
+    fixed = {"kernel_size": rows, "kernel_width": columns}
+    return Signature(_CHANNELS, required=True, options={**_WINDOW, **_GROUPS, **_ENDS}, fixed=fixed)
 
 
 @register(

@@ -25,7 +25,7 @@ class _Pool(Op):
     size: int
 
     def window(self) -> tuple[int, int, int]:
-        return self.size, self.size, self.size
+        return self.size, self.size, self.size  # rows, columns, stride
 
     def shape(self, before: Shape) -> Shape:
         return self.map_of(before)[0], *self.output_size(before)
@@ -125,7 +125,7 @@ class Linear(Op):
         return call_text("nn.Linear", math.prod(before), self.out_features)
 
     def integer(self, before: Shape) -> KernelForm:
-        channels, rows, columns = before
+        channels, rows, columns = before  # a vector has the shape (features, 1, 1) here
         return KernelForm((self.out_features, channels, rows, columns), has_bias=True, is_global=True)
 
 
@@ -142,7 +142,7 @@ class PoseLinear(Op):
     role: ClassVar[Role] = Role.LINEAR
     is_global: ClassVar[bool] = True
     out_features: int
-    poses: int = 1
+    poses: int = 1  # the value of an omitted ``poses=``, as for all ops; ``shape`` refuses the value with a message
 
     def shape(self, before: Shape) -> Shape:
         if self.poses == 1:
@@ -162,6 +162,7 @@ class PoseLinear(Op):
         return modules.PoseLinearModule(before[0] // self.poses, self.poses, self.out_features)
 
     def source(self, before: Shape) -> str:
+        # ``harness/deployment/pytorch_modules.py`` has the exported twin of ``PoseLinearModule`` under this name.
         return call_text("RotatedLinear", before[0], self.out_features, poses=self.poses)
 
     def integer(self, before: Shape) -> KernelForm:

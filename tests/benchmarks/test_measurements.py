@@ -115,7 +115,7 @@ def test_both_loops_of_the_throughput_train(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_coordinator_is_measured_while_the_model_chooses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(coordinator, "machine", dict)
-    monkeypatch.setattr(finder, "_AIM_DRAWS", 3)
+    monkeypatch.setattr(finder, "_SURROGATE_DRAWS", 3)
     monkeypatch.setattr(finder, "_MOST_ROUNDS", 1)
 
     found = coordinator.measured(2, 6, 1, tmp_path / "s")

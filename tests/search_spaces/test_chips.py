@@ -73,7 +73,7 @@ def test_what_a_network_takes_of_a_chip_is_counted_by_hand():
     # A window of 9 bytes, 9 inputs of two bytes, 4 results of four.
     fit = Fit(CHIPS["ATmega328P"], analysed(SMALL, Task((1, 8, 8), 10)))
 
-    assert fit.ram_bytes == 233 + (9 + 18 + 16) + 64 + 4 * 2 * 2
+    assert fit.total_ram_bytes == 233 + (9 + 18 + 16) + 64 + 4 * 2 * 2
 
 
 def test_what_does_not_fit_says_by_how_much():

@@ -33,7 +33,7 @@ from harness.system.files import json_text, read_bytes, workspace, write_json, w
 from harness.system.terminal import counted
 from search_spaces.ops import Shape, shape_text
 
-_MOST_CLASSES = 256
+_MOST_CLASSES = 256  # of a data set
 _MOST_NAMED = 10  # duplicates listed by name
 _MOST_SPLITS = 8  # attempts to find a split whose sides share no equal pixels
 _ROUNDED = "different images become equal or nearly equal when numbers are rounded to 256 pixel values"

@@ -57,29 +57,29 @@ def near_pairs(pixels: Array, indices: Array | None = None) -> Array:
     """
     from scipy.spatial import cKDTree
 
-    picture_indices = np.arange(len(pixels)) if indices is None else indices
+    all_indices = np.arange(len(pixels)) if indices is None else indices
     if min(pixels.shape[2:]) < _LEAST_SIDE:
         return np.empty((0, 2), np.int64)
-    blocks = [picture_indices[block] for block in chunks(len(picture_indices), pixels[0].size)]
-    contrast = np.concatenate([pixels[block].std((2, 3)).max(1) for block in blocks])
-    features = np.concatenate([_features(pixels[block]) for block in blocks])[contrast >= _LEAST_CONTRAST * NEAR_LEVELS]
-    picture_indices = picture_indices[contrast >= _LEAST_CONTRAST * NEAR_LEVELS]
+    index_blocks = [all_indices[block] for block in chunks(len(all_indices), pixels[0].size)]
+    contrast = np.concatenate([pixels[block].std((2, 3)).max(1) for block in index_blocks])
+    has_contrast = contrast >= _LEAST_CONTRAST * NEAR_LEVELS
+    picture_indices = all_indices[has_contrast]
+    # Row r has the features of the picture ``picture_indices[r]``.
+    features = np.concatenate([_features(pixels[block]) for block in index_blocks])[has_contrast]
     tree = cKDTree(features[:, :_FREQUENCIES]) if len(picture_indices) else None
     pairs = [np.empty((0, 2), np.int64)]
-    rows = np.arange(len(picture_indices))
-    for count in (_NEIGHBOURS, _MOST_NEIGHBOURS):
-        crowded = []
-        for start in range(0, len(rows), _ROWS):
-            some = rows[start : start + _ROWS]
-            near, is_crowded = _near_rows(tree, features, some, count)
-            pairs += [
-                picture_indices[near[block]][
-                    _are_near(pixels[picture_indices[near[block, 0]]], pixels[picture_indices[near[block, 1]]])
-                ]
-                for block in chunks(len(near), pixels[0].size)
-            ]
-            crowded.append(some[is_crowded])
-        rows = np.concatenate(crowded) if crowded else rows
+    rows_to_compare = np.arange(len(picture_indices))
+    for neighbour_count in (_NEIGHBOURS, _MOST_NEIGHBOURS):
+        crowded_rows = [np.empty(0, np.int64)]
+        for start in range(0, len(rows_to_compare), _ROWS):
+            rows = rows_to_compare[start : start + _ROWS]
+            near_rows, is_crowded = _near_rows(tree, features, rows, neighbour_count)
+            for block in chunks(len(near_rows), pixels[0].size):
+                candidates = picture_indices[near_rows[block]]
+                pairs.append(candidates[_are_near(pixels[candidates[:, 0]], pixels[candidates[:, 1]])])
+            crowded_rows.append(rows[is_crowded])
+        # The second pass compares only the rows with more neighbours than the first pass looked at.
+        rows_to_compare = np.concatenate(crowded_rows)
     distinct: Array = np.unique(np.sort(np.concatenate(pairs), axis=1), axis=0)
     return distinct
 
@@ -105,12 +105,15 @@ def _features(images: Array) -> Array:
     from scipy.fft import fft2
 
     grey = images.mean(1)
+    # Rows and columns of a block, rounded up.
     rows, columns = (-(-side // _MOST_SIDE) for side in grey.shape[1:])
-    height, width = grey.shape[1] // rows, grey.shape[2] // columns
+    height = grey.shape[1] // rows
+    width = grey.shape[2] // columns
     blocks = grey[:, : height * rows, : width * columns].reshape(len(grey), height, rows, width, columns)
     spectrum = np.abs(fft2(blocks.mean((2, 4)), norm="forward"))
     # Half of the plane suffices, as the transform of real numbers is symmetric. The Nyquist frequencies are left out.
-    highest_row, highest_column = min(8, (height - 1) // 2), min(8, (width - 1) // 2)
+    highest_row = min(8, (height - 1) // 2)
+    highest_column = min(8, (width - 1) // 2)
     plane = [(row, column) for row in range(highest_row + 1) for column in range(-highest_column, highest_column + 1)]
     half = sorted((pair for pair in plane if pair >= (0, 0)), key=lambda pair: (pair[0] ** 2 + pair[1] ** 2, pair))
     return np.stack([spectrum[:, row, column] for row, column in half], axis=1).astype(np.float32)

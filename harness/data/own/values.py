@@ -39,16 +39,19 @@ _FORMATS = {
 ENDINGS = ", ".join(_FORMATS)
 # Formats with a signature in the first bytes, so that pictures with a wrong ending can be read as well.
 _SIGNED = sorted({*_FORMATS.values()} - {"TGA"})
-_BYTES, _SHARES = (0.0, 255.0), (0.0, 1.0)
-# Widths of the fitted range, distance beyond the range at which numbers are taken to have another scale. The first
-# value is for the ranges 0 to 1 and 0 to 255.
-_BEYOND_FIXED, _BEYOND = 0.01, 1.0
+_BYTES = (0.0, 255.0)  # fixed range of whole numbers
+_SHARES = (0.0, 1.0)  # fixed range of fractions
+# Distance beyond the fitted range, as a multiple of its width, at which numbers are taken to have another scale. Fixed
+# ranges (0 to 1, 0 to 255) have no numbers beyond, up to rounding errors; other ranges were fitted to a sample.
+_BEYOND_FIXED_WIDTHS = 0.01
+_BEYOND_WIDTHS = 1.0
 _NARROW = 0.01  # share of the fitted range; numbers spread over less have another scale
 _WIDER_THAN_BYTES = 4  # times 255; bytes have another scale if the fitted maximum is above
 _SMALL_SHARE = 0.07  # share of the fitted range; fractions that never exceed the share likely have another scale
 _CHUNK = 2**16  # numbers per block, so that float64 copies take little memory
-# A remark is made if the median channel has at most 16 shades, and the numbers have at least 8 times as many.
-_FEW_SHADES, _MANY_TIMES = 16, 8
+# A remark is made if the median channel has few shades although the numbers of the source have many times as many.
+_FEW_SHADES = 16  # shades of a channel
+_MANY_TIMES = 8  # times the shades of the channel
 
 
 def is_picture(path: Path) -> bool:
@@ -164,10 +167,16 @@ def arranged(images: Any, names: Sequence[str], channels: str | None, shape: Sha
     """Return the unscaled numbers as (images, channels, rows, columns).
 
     Args:
-        images: Array (images, rows, columns[, channels]) or (series, steps), or a list with an array per image.
+        images: Array in one of the layouts below, or a list with an array per image.
+
+            - (images, channels, rows, columns) with ``channels`` ``first``, (images, rows, columns, channels) with
+              ``last``
+            - (images, rows, columns) with ``none``
+            - (series, channels, steps) with ``first``, (series, steps, channels) with ``last``
+            - (series, steps) with any value of ``channels``
         names: Names of the images for messages; empty if the index identifies an image.
-        channels: Position of the channel axis, ``first`` or ``last``; ``none`` for pictures without channels; None if
-            the source does not define the position. Arrays with three axes and channels are series.
+        channels: Position of the channel axis: ``first``, ``last`` or ``none``; None if the source does not define the
+            position. None stands for the only possible layout, and for ``none`` if there are three axes.
         shape: (channels, rows, columns) to resize to; None keeps the size.
 
     Raises:
@@ -175,7 +184,7 @@ def arranged(images: Any, names: Sequence[str], channels: str | None, shape: Sha
     """
     if isinstance(images, list | tuple):
         images, channels = _stacked(images, names, channels, shape)
-    numbers = _read(images, channels)
+    numbers = _with_four_axes(images, channels)
     check_bytes("the data", numbers.nbytes)
     return numbers if shape is None or numbers.shape[1:] == shape else _resized_first(numbers, shape)
 
@@ -198,7 +207,7 @@ def _stacked(
         return np.stack(arrays), channels
     if shape is None:
         raise DataError(_several_shapes(sizes, names))
-    return np.stack([_resized_first(_read(image[None], channels), shape)[0] for image in arrays]), "first"
+    return np.stack([_resized_first(_with_four_axes(image[None], channels), shape)[0] for image in arrays]), "first"
 
 
 def _several_shapes(sizes: Mapping[tuple[int, ...], int], names: Sequence[str]) -> str:
@@ -216,16 +225,20 @@ def _several_shapes(sizes: Mapping[tuple[int, ...], int], names: Sequence[str]) 
 
 def _resized_first(numbers: Array, shape: Shape | None) -> Array:
     assert shape is not None, "images are resized only if a shape is given"
-    if numbers.shape[2] == 1 and shape[1] != 1:
-        due = shape_text((numbers.shape[1], 1, numbers.shape[3]))
+    # A series is an image of a single row: (channels, 1, steps).
+    _, channels, rows, steps = numbers.shape
+    if rows == 1 and shape[1] != 1:
+        due = shape_text((channels, 1, steps))
         raise DataError(f"--input {shape_text(shape)}: series must keep a single row, such as {due}")
     return np.stack([np.moveaxis(resized(np.moveaxis(image, 0, 2), shape), 2, 0) for image in numbers])
 
 
-def _read(images: Array, channels: str | None) -> Array:
-    readings = _readings(images)
-    position = channels if images.ndim > 2 else None
-    if position is None and images.ndim == 3:
+def _with_four_axes(images: Array, channels: str | None) -> Array:
+    """Return images in one of the layouts of ``arranged`` as (images, channels, rows, columns)."""
+    layouts = _layouts(images)
+    if images.ndim == 2:
+        return layouts["none"]
+    if images.ndim == 3 and channels is None:
         # Long and narrow images may be series with channels, as in tslearn.
         narrow, wide = sorted(images.shape[1:])
         if narrow <= _MOST_CHANNELS and wide >= _LONG * narrow:
@@ -233,14 +246,13 @@ def _read(images: Array, channels: str | None) -> Array:
                 f"images of {images.shape[1]}x{images.shape[2]} may be pictures or series with {narrow} channels;"
                 ' specify channels="none" for pictures, "first" or "last" for series (data describe --channels)'
             )
-    if position == "none" and images.ndim == 3:
-        position = None
-    if position in readings:
-        return readings[position]
-    if position is None and len(readings) == 1:
-        return next(iter(readings.values()))
+        return layouts["none"]
+    if channels in layouts:
+        return layouts[channels]
+    if channels is None and len(layouts) == 1:
+        return next(iter(layouts.values()))
     size = "x".join(map(str, images.shape[1:]))
-    if position is not None or not readings:
+    if channels is not None or not layouts:
         raise DataError(f"images have the shape {size}; allowed: 1 to {_MOST_CHANNELS} channels")
     raise DataError(
         f"images of {size} may have {images.shape[1]} channels first or {images.shape[3]} last; specify"
@@ -258,20 +270,20 @@ def _check_finite(images: Array, image: str = "") -> None:
     )
 
 
-def _readings(images: Array) -> dict[str | None, Array]:
-    """Return images as (images, channels, rows, columns) by possible position of the channels; None for no channels."""
+def _layouts(images: Array) -> dict[str, Array]:
+    """Return images as (images, channels, rows, columns) by possible position of the channels (see ``arranged``)."""
     if images.dtype.kind not in "buif":
         raise DataError(f"pixels must be integers or fractions, got {images.dtype}")
     if images.ndim not in (2, 3, 4) or not images.size:
         raise DataError(f"images must have the shape images x rows x columns [x channels], got {images.shape}")
     _check_finite(images)
-    forms: dict[str | None, Array] = {"first": images, "last": np.moveaxis(images, -1, 1)}
     if images.ndim == 2:
-        forms = {None: images[:, None, None, :]}
+        return {"none": images[:, None, None, :]}
+    layouts = {"first": images, "last": np.moveaxis(images, -1, 1)}
     if images.ndim == 3:
         # Three axes with channels are series, which are stored as images with one row.
-        forms = {position: form[:, :, None, :] for position, form in forms.items()} | {None: images[:, None]}
-    return {position: form for position, form in forms.items() if form.shape[1] <= _MOST_CHANNELS}
+        layouts = {position: series[:, :, None, :] for position, series in layouts.items()} | {"none": images[:, None]}
+    return {position: layout for position, layout in layouts.items() if layout.shape[1] <= _MOST_CHANNELS}
 
 
 # From numbers to pixels ------------------------------------------------------------------------------------------
@@ -302,8 +314,8 @@ def range_of(blocks: Iterable[Array]) -> tuple[Array, Array]:
     # Adding zero turns -0.0 into 0.0, here and below.
     low = np.min(least, axis=0).astype(np.float64) + 0.0
     high = np.max(most, axis=0).astype(np.float64) + 0.0
-    for limits, is_meant in ((_BYTES, is_whole), (_SHARES, True)):
-        if is_meant and low.min() >= 0 and limits[1] / 2 < high.max() <= limits[1]:
+    for limits in (_BYTES, _SHARES) if is_whole else (_SHARES,):
+        if low.min() >= 0 and limits[1] / 2 < high.max() <= limits[1]:
             return np.full_like(low, limits[0]), np.full_like(high, limits[1])
     with np.errstate(over="ignore"):
         extent = high - low
@@ -335,17 +347,21 @@ def digests(images: Array) -> Array:
 
 def other_range(images: Array, low: Array, high: Array) -> str | None:
     """Return a description of the difference if numbers clearly have a scale different from the fitted range."""
-    least, most = images.min(axis=(2, 3)), images.max(axis=(2, 3))
+    least = images.min(axis=(2, 3))
+    most = images.max(axis=(2, 3))
     is_fixed = low.min() == 0 and high.max() in (1, 255)
-    margin = (_BEYOND_FIXED if is_fixed else _BEYOND) * (high - low)
+    margin = (_BEYOND_FIXED_WIDTHS if is_fixed else _BEYOND_WIDTHS) * (high - low)
     beyond = ((least < low - margin) | (most > high + margin)).any(axis=1)
+    # A fixed range has no numbers beyond, so a single image shows another scale. Other ranges were fitted to a sample,
+    # so a few new images may have larger numbers; half of the images show another scale.
+    is_beyond = beyond.any() if is_fixed else 2 * beyond.sum() >= len(images)
     widths = most.max(axis=0).astype(np.float64) - least.min(axis=0)
     is_narrow = bool((widths < _NARROW * (high - low)).all()) and widths.max() > 0
-    if is_narrow and high.max() == 255:
+    if is_narrow and high.max() == 255 and _is_whole(images):
         # Whole numbers may be the bytes of a picture that is nearly black.
-        is_narrow = not _is_whole(images)
-    is_narrow |= images.dtype == np.uint8 and high.max() > _WIDER_THAN_BYTES * _BYTES[1]
-    if is_narrow or (beyond.any() if is_fixed else 2 * beyond.sum() >= len(images)):
+        is_narrow = False
+    has_only_bytes = images.dtype == np.uint8 and high.max() > _WIDER_THAN_BYTES * _BYTES[1]
+    if is_beyond or is_narrow or has_only_bytes:
         return f"range from {least.min():g} to {most.max():g}, but the fitted range is {low.min():g} to {high.max():g}"
     return None
 
@@ -353,13 +369,14 @@ def other_range(images: Array, low: Array, high: Array) -> str | None:
 def seems_small(numbers: Array, low: Array, high: Array) -> bool:
     """Return whether numbers are fractions that cover a small part of the fitted range.
 
-    Such numbers most likely have a scale from 0 to 1 or are normalised, unlike the numbers of the data set.
+    Such numbers most likely have a scale from 0 to 1 or are normalised, unlike the numbers of the data set. If the
+    fitted range extends to both sides of 0, small numbers are ordinary numbers, and the answer is False.
     """
     has_fractions = bool((numbers != np.rint(numbers)).any())
-    least = float(numbers.min())
-    most = float(numbers.max())
+    below_zero = -float(numbers.min())  # normalised numbers reach below the smallest number of the data set
+    above_low = float(numbers.max()) - float(low.min())
     extent = float(high.max() - low.min())
-    return has_fractions and max(-least, most - float(low.min())) <= _SMALL_SHARE * extent
+    return has_fractions and max(below_zero, above_low) <= _SMALL_SHARE * extent
 
 
 def pixels_of(spec: Dataset, x: Any) -> Array:
@@ -373,17 +390,21 @@ def pixels_of(spec: Dataset, x: Any) -> Array:
         DataError: The numbers have a different shape or scale.
     """
     images = as_array(x)
-    readings = _readings(images)
-    # The expected shape determines the channel axis; if ambiguous, the option of the data set decides.
-    position = None if spec.channels == "none" else spec.channels
-    forms = [readings[position]] if position in readings and spec.channels else [*readings.values(), images]
-    return fitted(spec, next((form for form in forms if form.shape[1:] == spec.image_shape), forms[-1]))
+    layouts = _layouts(images)
+    if spec.channels in layouts:
+        return fitted(spec, layouts[spec.channels])
+    # The expected shape determines the channel axis.
+    for layout in layouts.values():
+        if layout.shape[1:] == spec.image_shape:
+            return fitted(spec, layout)
+    return fitted(spec, images)  # raises DataError
 
 
 def fitted(spec: Dataset, numbers: Array) -> Array:
     """Same as `pixels_of`, for numbers (images, channels, rows, columns)."""
     if numbers.shape[1:] != spec.image_shape:
-        shape, due = "x".join(map(str, numbers.shape[1:])), shape_text(spec.image_shape)
+        shape = "x".join(map(str, numbers.shape[1:]))
+        due = shape_text(spec.image_shape)
         raise DataError(f"images have the shape {shape}, but the images of {spec.name} have {due}")
     # Known data sets have no stored range, because the pixels are bytes.
     low = np.array(spec.low or [_BYTES[0]] * len(spec.mean))
@@ -394,7 +415,7 @@ def fitted(spec: Dataset, numbers: Array) -> Array:
         limits = f"{low.min():g} to {high.max():g}"
         warnings.warn(
             f"numbers range from {numbers.min():g} to {numbers.max():g}, but the range of {spec.name} is {limits}",
-            stacklevel=5,
+            stacklevel=5,  # the caller of ``predict``, which calls ``predict_proba``, ``pixels_of`` and ``fitted``
         )
     return scaled(numbers, low, high)
 

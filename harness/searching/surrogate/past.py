@@ -138,7 +138,7 @@ def past_trainings(
         equal[key, hash_, recipe_hash].append(pair)
     own = []
     for pairs in equal.values():
-        errors = mean([run.validated.wrong * IMAGES / run.validated.images for _, run in pairs])
+        errors = mean([run.required_validation.wrong * IMAGES / run.required_validation.images for _, run in pairs])
         source = " ".join(sorted({run.study for _, run in pairs if run.study}))
         origin, run = pairs[0]
         training = PastTraining.of(run.architecture, run.recipe, errors, len(pairs), source)

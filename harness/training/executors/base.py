@@ -93,7 +93,7 @@ class Executor(Protocol):
 
 
 # Makes an executor for a data set and the limits of a job.
-ExecutorOf = Callable[[DataLocation, Limits], Executor]
+ExecutorFactory = Callable[[DataLocation, Limits], Executor]
 
 
 def feed(
@@ -125,23 +125,24 @@ def feed(
 
 
 def run_all(
-    waiting: list[Job], executor: Executor, count: int, on_event: Callable[[Event], None] = lambda event: None
+    queue: list[Job], executor: Executor, count: int, on_event: Callable[[Event], None] = lambda event: None
 ) -> Generator[StretchEnded]:
-    """Run the waiting jobs on ``count`` places, and yield each result as soon as its job ends.
+    """Run the jobs of a queue on ``count`` places, and yield each result as soon as its job ends.
 
     Args:
-        waiting: Jobs to run. The caller may empty or extend the list after each result.
+        queue: Jobs to run, in order. Each job is removed when it starts. The caller may empty or extend the list after
+            each result.
         on_event: Called with each result, and with each failure before a retry.
 
     Raises:
         HarnessError: A job broke more than ``RETRIES`` times.
     """
-    if not waiting:
+    if not queue:
         return
     broken = Counter[tuple[str, Purpose, int]]()
     try:
-        executor.start(min(count, len(waiting)))
-        for events in feed(executor, lambda: waiting.pop(0) if waiting else None):
+        executor.start(min(count, len(queue)))
+        for events in feed(executor, lambda: queue.pop(0) if queue else None):
             for event in events:
                 if isinstance(event, StretchEnded):
                     on_event(event)
@@ -154,6 +155,6 @@ def run_all(
                     message = f"seed {job.seed_index} of {key[0]} failed {broken[key]} times: {event.message}"
                     raise HarnessError(message, hint="finished trainings are kept; repeat the command to continue")
                 on_event(event)
-                waiting.append(job)
+                queue.append(job)
     finally:
         executor.stop()

@@ -35,7 +35,7 @@ from harness.training.executors.base import (
     DataLocation,
     Event,
     Executor,
-    ExecutorOf,
+    ExecutorFactory,
     Limits,
     Place,
     StretchEnded,
@@ -380,7 +380,7 @@ def _reach(address: str, message: str, hint: str) -> None:
 
 
 @contextmanager
-def executor_at(address: str | None, processes: int | None, **options: Any) -> Iterator[ExecutorOf]:
+def executor_at(address: str | None, processes: int | None, **options: Any) -> Iterator[ExecutorFactory]:
     """Connect to a cluster, or start a local cluster, for the block, and yield a function that makes an executor.
 
     Args:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.training.native.engine import Engine, load, training_row
+from harness.training.native.engine import Engine, load, training_struct_type
 from harness.training.native.instruction import Program, program
 from harness.training.recipe import Recipe, StepSettings, decay_of
 from harness.training.torch_network import Images, state_tensors
@@ -54,9 +54,13 @@ class NativeProgram:
         self.real = torch.float64 if engine.double else torch.float32
         self.program = program(architecture, self.task.input_shape)
         self.pointer = self._opened(self.program, images)
-        adam = int(recipe.optimizer == "adam")
-        nesterov = int(recipe.nesterov)
-        self.row = training_row(double=engine.double)(adam, nesterov, recipe.momentum, recipe.label_smoothing)
+        training_struct = training_struct_type(double=engine.double)
+        self.settings = training_struct(
+            adam=int(recipe.optimizer == "adam"),
+            nesterov=int(recipe.nesterov),
+            momentum=recipe.momentum,
+            smoothing=recipe.label_smoothing,
+        )
         # L2 coefficients, (parameter_count,); ``torch.cat`` needs the empty tensor if there are no parameters.
         decays = [torch.full((size,), decay_of(recipe, kernel=kernel)) for size, kernel in self.program.parameters]
         self.decay = torch.cat([*decays, torch.empty(0)]).to(self.real)
@@ -68,9 +72,16 @@ class NativeProgram:
         values = np.array([astuple(row) for row in flat.values], dtype=np.int32)
         instructions = np.array([astuple(row) for row in flat.instructions], dtype=np.int32)
         pointer: int | None = self.engine.library.engine_new(
-            *(values.ctypes.data, len(values), instructions.ctypes.data, len(instructions)),
-            *(self.recipe.batch_size, flat.state_size, flat.parameter_count),
-            *(mean.ctypes.data, deviation.ctypes.data, int(self.recipe.precision == "bf16")),
+            values.ctypes.data,
+            len(values),
+            instructions.ctypes.data,
+            len(instructions),
+            self.recipe.batch_size,
+            flat.state_size,
+            flat.parameter_count,
+            mean.ctypes.data,
+            deviation.ctypes.data,
+            int(self.recipe.precision == "bf16"),
         )
         if not pointer:
             raise MemoryError(f"not enough memory for a batch of {self.recipe.batch_size} images")
@@ -92,7 +103,7 @@ class NativeProgram:
             flat: State of the run, updated in place.
             images: Training images.
             order: Indices of the images, int64 (at least steps * batch,).
-            maps: Affine maps of the augmentation, (steps * batch, 2, 3); None without augmentation.
+            maps: Affine maps of the augmentation, float32 (steps * batch, 2, 3); None without augmentation.
             moving: Learning rates and averaging weights of the steps.
             step: Number of steps before this call.
         """
@@ -102,27 +113,36 @@ class NativeProgram:
         _check("order", order[: steps * batch], torch.int64, (steps * batch,), len(images))
         assert flat.state.numel() == self.program.state_size, "the state size of the network differs from the program"
         rates, shares = torch.tensor([moving.rates, moving.shares], dtype=self.real)
-        # SGD has a single memory; the engine does not read the second address then.
-        written = (flat.state, flat.memories[0], flat.memories[-1], flat.average)
+        if maps is not None:
+            _check("maps", maps, torch.float32, (steps * batch, 2, 3))
         loss = 0.0
         for first in range(0, steps, _CHUNK):
             span = slice(first, min(first + _CHUNK, steps))
             positions = slice(first * batch, span.stop * batch)
-            chunk_maps = None if maps is None else maps[positions]
-            tensors = (images.pixels, images.labels, order[positions], chunk_maps, rates[span], shares[span])
             loss += self.engine.library.engine_train(
                 self.pointer,
-                *(None if tensor is None else tensor.data_ptr() for tensor in tensors),
-                *(span.stop - first, step + first, ctypes.byref(self.row), self.decay.data_ptr()),
+                images.pixels.data_ptr(),
+                images.labels.data_ptr(),
+                order[positions].data_ptr(),
+                None if maps is None else maps[positions].data_ptr(),
+                rates[span].data_ptr(),
+                shares[span].data_ptr(),
+                span.stop - first,
+                step + first,
+                ctypes.byref(self.settings),
+                self.decay.data_ptr(),
                 self.program.state_size,
-                *(tensor.data_ptr() for tensor in written),
+                flat.state.data_ptr(),
+                flat.memories[0].data_ptr(),
+                flat.memories[-1].data_ptr(),  # SGD has a single memory; the engine does not read this address then
+                flat.average.data_ptr(),
             )
         return loss
 
     def predict(self, network: nn.Module, tensors: list[Tensor], pixels: Tensor) -> Tensor:
         """Return the predicted class of each image, int64 (n,), given the state in the order of ``state_tensors``."""
         _check("pixels", pixels, torch.uint8, (len(pixels), *self.task.input_shape))
-        state = _flat(_in_order(network, tensors), self.real)
+        state = _flat(_in_engine_order(network, tensors), self.real)
         assert state.numel() == self.program.state_size, "the state size of the network differs from the program"
         classes = torch.empty(len(pixels), dtype=torch.int64)
         addresses = (state.data_ptr(), classes.data_ptr())
@@ -131,9 +151,9 @@ class NativeProgram:
 
 
 def measured_latency(architecture: Architecture, task: Task, repeats: int = 200) -> float:
-    """Return the microseconds of the native engine for an image on a single core, the minimum of ``repeats`` calls.
+    """Return the microseconds of the native engine for an image, the minimum of ``repeats`` calls.
 
-    Weights and image are random.
+    Weights and image are random. The engine is single-threaded.
 
     Raises:
         EngineUnavailable: The engine cannot be built or loaded here.
@@ -143,7 +163,7 @@ def measured_latency(architecture: Architecture, task: Task, repeats: int = 200)
     even = (0.5,) * task.input_shape[0]
     images = Images(pixels, torch.zeros(1, dtype=torch.int64), even, even, task.classes)
     native = NativeProgram(load(), architecture, Recipe(batch_size=1), images)
-    state = torch.rand(native.program.state_size, generator=generator)
+    state = torch.rand(native.program.state_size, generator=generator, dtype=native.real)
     classes = torch.empty(1, dtype=torch.int64)
     arguments = native.pointer, pixels.data_ptr(), 1, state.data_ptr(), classes.data_ptr()
     least = math.inf
@@ -168,8 +188,12 @@ def _check_images(pixels: Tensor, labels: Tensor, task: Task) -> None:
     _check("labels", labels, torch.int64, (len(labels),), task.classes)
 
 
+# Two orders of the tensors of a network: of the state of the engine (``_engine_tensors``), and of ``state_tensors``, in
+# which averages, checkpoints and digests list the tensors for both engines.
+
+
 def _engine_tensors(network: nn.Module) -> list[Tensor]:
-    # Parameters, each once, then means and variances: the order of the state of the engine.
+    # Parameters, each once, then means and variances.
     return [*network.parameters(), *(tensor for tensor in network.buffers() if tensor.is_floating_point())]
 
 
@@ -177,7 +201,7 @@ def _flat(tensors: list[Tensor], real: torch.dtype) -> Tensor:
     return torch.cat([tensor.detach().reshape(-1) for tensor in tensors]).to(real)
 
 
-def _in_order(network: nn.Module, tensors: list[Tensor]) -> list[Tensor]:
+def _in_engine_order(network: nn.Module, tensors: list[Tensor]) -> list[Tensor]:
     # Return tensors in the order of ``_engine_tensors``, given tensors in the order of ``state_tensors``.
     addresses = [tensor.data_ptr() for tensor in state_tensors(network)]
     by_address = dict(zip(addresses, tensors, strict=True))
@@ -194,7 +218,7 @@ def flat_state(
 ) -> FlatState:
     """Return the state of a run in the layout of the engine; ``average`` is in the order of ``state_tensors``."""
     tensors = _engine_tensors(network)
-    averaged = tensors if average is None else _in_order(network, average)
+    averaged = tensors if average is None else _in_engine_order(network, average)
     memories = []
     for name in _memories(optimizer):
         memory = []

@@ -72,7 +72,7 @@ _POINTER = ctypes.c_void_p
 _DOUBLE = ctypes.c_double
 
 
-def training_row(*, double: bool) -> type[ctypes.Structure]:
+def training_struct_type(*, double: bool) -> type[ctypes.Structure]:
     """Return the ctypes structure of the recipe fields that ``engine_train`` reads (``Training`` in engine.cpp)."""
     real = _DOUBLE if double else ctypes.c_float
     rows = (("adam", _INT), ("nesterov", _INT), ("momentum", real), ("smoothing", real))
@@ -142,17 +142,27 @@ def _outcome(wanted: _Level | None, double: bool, extra: tuple[str, ...]) -> Eng
 
 
 def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
-    many = [*[_POINTER] * 7, *[_LONG] * 2, *[_POINTER] * 2, ctypes.c_size_t, *[_POINTER] * 4]
+    # Types of the functions in engine.cpp, with the names of the parameters. ``engine_pairs`` has the default types of
+    # ctypes: no arguments, an int.
+    training = [
+        *[_POINTER] * 4,  # program, pixels, labels, order
+        *[_POINTER] * 3,  # moves, rates, shares
+        *[_LONG] * 2,  # steps, done
+        *[_POINTER] * 2,  # training, decay
+        ctypes.c_size_t,  # state_size
+        *[_POINTER] * 4,  # state, first, second, averaged
+    ]
     for name, returned, taken in (
         ("new", _POINTER, [_POINTER, _INT, _POINTER, *[_INT] * 4, _POINTER, _POINTER, _INT]),
         ("free", None, [_POINTER]),
         ("seed", None, [_POINTER, ctypes.c_uint64]),
-        ("train", _DOUBLE, many),
+        ("train", _DOUBLE, training),
         ("predict", None, [_POINTER, _POINTER, _LONG, _POINTER, _POINTER]),
         ("gradients", _DOUBLE, [_POINTER] * 6),
     ):
         function = getattr(library, f"engine_{name}")
-        function.restype, function.argtypes = returned, taken
+        function.restype = returned
+        function.argtypes = taken
     return library
 
 
@@ -184,14 +194,14 @@ def _built(options: tuple[str, ...]) -> Path:
     path = folder / f"engine-{digest.hexdigest()[:16]}.so"
     seal = path.with_suffix(".sha256")
 
-    def is_whole() -> bool:
+    def is_complete() -> bool:
         # Loading a truncated library would kill the process without a message.
         return path.exists() and seal.exists() and seal.read_bytes() == _sealed(path)
 
     try:
-        if not is_whole():
+        if not is_complete():
             with files.locked(path.with_suffix(".lock")):
-                if not is_whole():
+                if not is_complete():
                     _compile(command, path)
                     files.write_bytes(seal, _sealed(path))
     except (UsageError, OSError) as error:
@@ -276,5 +286,13 @@ def choose_engine(name: str, recipe: Recipe, device: torch.device, ops: Iterable
 
 
 def engine_of_repeat(name: str, recorded: str | None) -> str:
-    """Return the engine to repeat a recorded seed with the same bits; ``recorded`` is None for a new seed."""
+    """Return the engine to repeat a recorded seed with the same bits.
+
+    ``auto`` chooses the native engine wherever possible, so only a seed of torch needs another name.
+
+    Args:
+        name: Requested engine: ``auto``, ``native`` or ``torch``.
+        recorded: Engine of the recorded seed, ``torch`` or ``Engine.name`` such as ``native avx512 1f0c53a2``; None for
+            a new seed.
+    """
     return TORCH if name == "auto" and recorded == TORCH else name

@@ -38,9 +38,9 @@ def test_a_quote_trains_a_few_networks_and_writes_nothing(
     document: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert written(workspace) == before
     assert len(document["parameters"]) == len(document["seconds"]) == len(document["accuracy_pct"]) == 3
-    # Two of the linear layers of the floor, with 10 numbers for each of 784, 196 or 49 pixels and a bias.
+    # Two of the linear layers of the baselines, with 10 numbers for each of 784, 196 or 49 pixels and a bias.
     assert document["linear"]["parameters"] in (7_850, 1_970, 500)
-    # Four networks of the floor, and those of the space.
+    # Four networks of the baselines, and those of the space.
     assert 4 < document["trained"] <= 8
     assert document["curve"]["more"] in ("pictures", "parameters", "both", "chance")
     assert document["probe_seconds"] < 25

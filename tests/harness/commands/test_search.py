@@ -28,7 +28,7 @@ from tests.factories import make_record
 from tests.fakes import Trainer, without_processes
 
 SEARCH = ("search", "--dataset", "mnist-5k", "--device", "cpu", "--workers", "1", "--space", "@few.space")
-FLOOR = 4  # linear layers on three maps, and a few kernels
+BASELINES = 4  # linear layers on three maps, and a few kernels
 # With stride 2: 346 parameters, but the fewest multiply-adds.
 SPACES = {
     "few": "net = conv3x3({4, 8, 12}) gap linear(10);",
@@ -85,7 +85,7 @@ def test_edited_code_begins_another_study_and_adds_no_seed(
         (workspace / "coded.py").write_text("def train(*given): 'edited'")
         assert run([*given, "--plan"]) == 2  # this process has imported it as it was
         monkeypatch.delitem(sys.modules, "coded")  # as in a new one
-        monkeypatch.delitem(user_code._SOURCES, "coded")
+        monkeypatch.delitem(user_code._IMPORTED_SHA256, "coded")
     assert len({each["study"] for each in plans}) == 2
     (workspace / "coded.toml").write_text(f"trainer = 'coded:train'\ntrainer_sha256 = '{'0' * 64}'")
     verifying = ("verify", "conv3x3(4) gap linear(10)", "--recipe", "@coded.toml", "--dataset", "mnist-5k")
@@ -249,7 +249,7 @@ def test_too_few_trials_are_doubled_by_a_command_that_goes_on_with_the_same_stud
     given = (*SEARCH, "--trials", "2", "--trial-time", "90s", "--target", "97", "--time", "1h")
     document = document_of(capsys, *given)
 
-    assert (document["reached"], document["winner"], document["trained"]) == (False, None, 2 + FLOOR)
+    assert (document["reached"], document["winner"], document["trained"]) == (False, None, 2 + BASELINES)
     nearest, words = document["nearest_miss"], document["last_words"]
     assert (nearest["errors"], nearest["allowed"], nearest["runs"]) == (310, 300, 1)
     plan = planned(capsys, words["command"])
@@ -308,7 +308,7 @@ def test_runs_that_ran_out_of_memory_are_not_counted_as_trained(trainer: Trainer
     document = document_of(capsys, *SEARCH, "--trials", "2", "--trial-memory", "64")
 
     assert (document["trained"], document["last_words"]["why"]) == (0, "trials")
-    assert f"{2 + FLOOR} runs ran out of memory" in document["last_words"]["sentences"][0]
+    assert f"{2 + BASELINES} runs ran out of memory" in document["last_words"]["sentences"][0]
 
 
 def test_a_verified_winner_is_exit_code_0(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

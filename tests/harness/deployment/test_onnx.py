@@ -28,7 +28,7 @@ from harness.data import training_images as data
 from harness.data.datasets import DATASETS, Dataset
 from harness.data.training_images import ImageData, load
 from harness.deployment.onnx import to_onnx
-from harness.deployment.pixels import OfPixels
+from harness.deployment.pixels import RawInputNetwork
 from harness.evidence import record
 from harness.evidence.record import Record, match
 from harness.system import errors
@@ -204,8 +204,8 @@ def test_onnx_load_pixels_and_evaluation_say_the_same_classes_of_raw_numbers(
 
 
 @pytest.fixture
-def of_bytes() -> OfPixels:
-    return OfPixels(build(parse_network(TIED_TEXT), MNIST), DATASETS["mnist"]).eval()
+def of_bytes() -> RawInputNetwork:
+    return RawInputNetwork(build(parse_network(TIED_TEXT), MNIST), DATASETS["mnist"]).eval()
 
 
 WARNED = [((0, 1), (28, 28), UserWarning), ((-0.42, 2.8), (1, 28, 28), UserWarning), ((-2.6, 2.6), (784,), DataError)]
@@ -214,13 +214,13 @@ REFUSED = [(0, 65_535), (-300, 0), (0, math.nan)]
 
 @pytest.mark.parametrize(("limits", "shape", "error"), [*WARNED, *[(each, (28, 28), DataError) for each in REFUSED]])
 def test_numbers_of_another_scale_or_shape_are_warned_of_or_refused(
-    of_bytes: OfPixels, limits: tuple[float, float], shape: tuple[int, ...], error: type[Exception]
+    of_bytes: RawInputNetwork, limits: tuple[float, float], shape: tuple[int, ...], error: type[Exception]
 ):
     with warnings.catch_warnings(action="error"), pytest.raises(error):
         of_bytes(torch.linspace(*limits, 2 * 784).reshape(2, *shape))
 
 
-def test_bytes_may_come_as_any_type_without_axes_of_one_and_have_a_gradient(of_bytes: OfPixels):
+def test_bytes_may_come_as_any_type_without_axes_of_one_and_have_a_gradient(of_bytes: RawInputNetwork):
     pixels = torch.arange(3 * 784).reshape(3, 28, 28) % 256
     numbers = pixels.float().requires_grad_()
 

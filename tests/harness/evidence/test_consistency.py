@@ -44,8 +44,8 @@ def test_empty_workspaces_and_shallow_clones_hold_together(place: Workspace, tmp
     git(place, "clone", "--quiet", "--depth", "1", f"file://{place.root}", str(clone.root))
 
     assert faults(clone) == []
-    assert not consistency.is_whole(clone.records)
-    assert consistency.is_whole(place.records)
+    assert not consistency.has_full_history(clone.records)
+    assert consistency.has_full_history(place.records)
     assert faults(Workspace(tmp_path / "nothing")) == []
 
 

@@ -117,7 +117,7 @@ def test_importing_the_package_loads_nothing_slow():
 def test_a_study_is_a_list_of_trials_a_table_and_a_page(here: None):
     study = harness.study("mine")
 
-    # Two that were asked for, after the floor.
+    # Two that were asked for, after the baselines.
     assert [trial.number for trial in study.trials] == list(range(6))
     assert {trial.parameters for trial in study.trials[4:]} == {94, 136}
     frame = study.to_frame()

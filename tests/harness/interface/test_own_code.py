@@ -23,7 +23,7 @@ from harness.searching.time_budget import Pace, TimeLeft
 from harness.studies.events import Confirmed, Proposal, RunEnded, Verified
 from harness.system.errors import ContentError, DeviceError, UsageError
 from harness.system.machine import ignoring_sigint
-from harness.system.user_code import Listener, OtherCode, called, function_of, source_sha256
+from harness.system.user_code import Listener, OtherCode, function_of, guarding_user_code, source_sha256
 from harness.training.executors import processes
 from harness.training.executors.base import Broken, DataLocation
 from harness.training.native.engine import choose_engine
@@ -191,7 +191,7 @@ def test_a_method_is_held_to_lengths_the_falling_limit_and_the_time(
     seconds = TimeLeft(5_000, Pace(1e-3, 0.0), seconds=12.0)  # of which an epoch takes 5
     assert asker.propose(Inquiry(1000, {}, seconds)).proposal.epochs == 2  # type: ignore[union-attr]
     without_time = asker.propose(Inquiry(1000, {}, replace(seconds, seconds=1.0)))
-    assert (without_time.lacks_time, set(without_time.unproposed_counts)) == (True, {"time"})
+    assert (without_time.lacks_time, set(without_time.rejected_draws)) == (True, {"time"})
     # A network that missed the target on the test images cannot be the answer.
     confirmed = {trial for trial, each in search.state.candidates.items() if each.is_confirmed}
     shown: list[Sequence[TriedNetwork]] = []
@@ -339,7 +339,7 @@ def test_an_alarm_of_the_caller_is_not_lost(seconds: float) -> None:
     handler, began = signal.signal(signal.SIGALRM, ring), time.monotonic()
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.5)
-        with pytest.raises(ContentError, match=f"within {seconds:g} seconds"), called("it", seconds):
+        with pytest.raises(ContentError, match=f"within {seconds:g} seconds"), guarding_user_code("it", seconds):
             time.sleep(3)
         assert signal.getsignal(signal.SIGALRM) is ring
         while time.monotonic() < began + 2 and not rung:

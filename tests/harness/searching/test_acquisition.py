@@ -13,7 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.searching.acquisition import Aim, Option, ScoredOption, _expected_falls, form_calibration
+from harness.searching.acquisition import (
+    Acquisition,
+    NetworkOption,
+    ScoredOption,
+    _expected_falls,
+    form_calibration,
+)
 from harness.searching.surrogate.features import row_of, training_row
 from harness.searching.surrogate.model import Observation, Surrogate
 from harness.searching.time_budget import Pace, TimeLeft
@@ -35,16 +41,16 @@ ROOM = TimeLeft(images=5_000, pace=Pace(0.0, 2e-10), workers=2)
 LEAST_CHANCE, UNLIKELY = 0.03, 0.2
 
 
-def options(metric: Metric = Metric.PARAMETERS) -> list[Option]:
+def options(metric: Metric = Metric.PARAMETERS) -> list[NetworkOption]:
     """Return the networks, smallest first."""
-    return [Option.of(found, judge(SPACE, found.architecture), metric) for found in enumerate_draws(SPACE)]
+    return [NetworkOption.of(found, judge(SPACE, found.architecture), metric) for found in enumerate_draws(SPACE)]
 
 
-def aim(errors: Sequence[float] = (400, 200, 100, 50, 25), **changes: Any) -> Aim:
-    """Return an aim at 100 errors below 20,000 parameters, where many runs of ``options`` made such errors."""
+def acquisition(errors: Sequence[float] = (400, 200, 100, 50, 25), **changes: Any) -> Acquisition:
+    """Return an acquisition function for 100 errors below 20,000 parameters, after many runs of ``options``."""
     rows = [row_of(each.draw.architecture, MNIST, 8, *TRAINING) for each in options()]
     known = [Observation(row, count, 50) for row, count in zip(rows, errors, strict=True)]
-    plain = Aim(
+    plain = Acquisition(
         model=Surrogate(known),
         recipe=RECIPE,
         lengths=(8,),
@@ -60,8 +66,8 @@ def aim(errors: Sequence[float] = (400, 200, 100, 50, 25), **changes: Any) -> Ai
     return replace(plain, **changes)
 
 
-def choices_of(question: Aim, networks: Sequence[Option]) -> list[ScoredOption]:
-    """Return the networks as the aim ranks them."""
+def choices_of(question: Acquisition, networks: Sequence[NetworkOption]) -> list[ScoredOption]:
+    """Return the networks as the acquisition function ranks them."""
     return question.ranked(question.forecast(networks)).choices
 
 
@@ -92,7 +98,7 @@ def test_several_choices_are_those_that_asking_again_would_give(
     errors: Sequence[float], has_incumbent: bool, metric: Metric, limit: int
 ):
     """Each is put among the open ones, and the whole order is worked out anew."""
-    question = aim(errors, has_incumbent=has_incumbent, below=limit)
+    question = acquisition(errors, has_incumbent=has_incumbent, below=limit)
     ranked, again = choices_of(question, options(metric)), question
     expected: list[str] = []
     while len(expected) < 4:
@@ -105,7 +111,7 @@ def test_several_choices_are_those_that_asking_again_would_give(
 
 
 def test_the_chance_to_stand_is_how_often_two_seeds_make_few_enough_errors():
-    question = aim(has_incumbent=True)
+    question = acquisition(has_incumbent=True)
     draw = np.random.default_rng(4)
     ends = training_row(8, *TRAINING)
     means, deviations = question.model.predict([each.row + ends for each in options()])
@@ -121,10 +127,10 @@ def test_the_chance_to_stand_is_how_often_two_seeds_make_few_enough_errors():
 
 
 def test_each_network_is_chosen_once_with_its_best_length():
-    found = choices_of(aim(lengths=(5, 8, 30)), options())
+    found = choices_of(acquisition(lengths=(5, 8, 30)), options())
 
     assert sorted(widths(found)) == [*WIDTHS]
-    every = [choices_of(aim(lengths=(epochs,)), options()) for epochs in (5, 8, 30)]
+    every = [choices_of(acquisition(lengths=(epochs,)), options()) for epochs in (5, 8, 30)]
     for choice in found:
         alone = {each.epochs: each for each in itertools.chain(*every) if each.option.hash == choice.option.hash}
         assert choice.worth == pytest.approx(max(each.worth for each in alone.values()))
@@ -137,7 +143,7 @@ def test_once_something_stands_the_worth_is_chance_and_fall_by_the_seconds_of_fi
     # twentieth of the time left, by the rounds of a network, is added to the time of every training.
     for workers, rounds, left in ((1, 2, math.inf), (2, 1, math.inf), (5, 1, 900.0)):
         time_left = replace(ROOM, workers=workers, left=left)
-        found = choices_of(aim(time_left=time_left, has_incumbent=True), options())
+        found = choices_of(acquisition(time_left=time_left, has_incumbent=True), options())
         assert len(found) >= 3
         for choice in found:
             seconds = 8e-6 * choice.option.work + (0.05 * left / (1 + rounds) if left < math.inf else 0)
@@ -162,7 +168,7 @@ def test_while_nothing_stands_the_worth_is_the_chance_that_one_of_several_attemp
     time_left = replace(ROOM, workers=workers, left=left, passed=passed)
     for work in (1e6, 1e7, 1e8):
         network = replace(options()[3], work=work)
-        (choice,) = choices_of(aim(time_left=time_left), [network])
+        (choice,) = choices_of(acquisition(time_left=time_left), [network])
 
         # Each attempt is a first run and, where that passes, two fresh seeds; four at most.
         attempts = min(4, seconds / (8e-6 * work * (1 + 2 * choice.chance)))
@@ -177,24 +183,25 @@ def test_only_new_networks_and_lengths_that_there_is_time_for_are_chosen():
     # 8 epochs of the network of 16 channels.
     first, enough = options()[0], replace(ROOM, seconds=ROOM.takes(8, options()[2].work))
 
-    assert sorted(widths(choices_of(aim(time_left=enough), options()))) == [4, 8, 16]
+    assert sorted(widths(choices_of(acquisition(time_left=enough), options()))) == [4, 8, 16]
     lengths = {
-        choice.option.hash: choice.epochs for choice in choices_of(aim(time_left=enough, lengths=(4, 8)), options())
+        choice.option.hash: choice.epochs
+        for choice in choices_of(acquisition(time_left=enough, lengths=(4, 8)), options())
     }
     assert len(lengths) == 4
     assert lengths[options()[3].hash] == 4
-    assert choices_of(aim(time_left=replace(ROOM, seconds=0.0)), options()) == []
-    (best,) = choices_of(aim(lengths=(5, 8)), [first])
-    (other,) = choices_of(aim(lengths=(5, 8), taken=frozenset({(first.hash, best.epochs)})), [first])
+    assert choices_of(acquisition(time_left=replace(ROOM, seconds=0.0)), options()) == []
+    (best,) = choices_of(acquisition(lengths=(5, 8)), [first])
+    (other,) = choices_of(acquisition(lengths=(5, 8), taken=frozenset({(first.hash, best.epochs)})), [first])
     assert {best.epochs, other.epochs} == {5, 8}
-    assert choices_of(aim(taken=frozenset({(first.hash, 8)})), [first]) == []
+    assert choices_of(acquisition(taken=frozenset({(first.hash, 8)})), [first]) == []
 
 
 def test_once_something_stands_a_small_network_without_a_chance_does_not_hide_a_larger_one_with_one():
     # The small one is worth more by its size, but has less than three chances in a hundred.
     hopeless = replace(options()[0], hash="hopeless", cost=2)
     even = replace(options()[2], hash="even", cost=19_000)
-    question = aim(errors=(150, 150, 95, 50, 25), has_incumbent=True)
+    question = acquisition(errors=(150, 150, 95, 50, 25), has_incumbent=True)
 
     endless = {choice.option.hash: choice for choice in choices_of(question, [hopeless, even])}
     assert endless["hopeless"].chance < LEAST_CHANCE < endless["even"].chance
@@ -205,7 +212,7 @@ def test_once_something_stands_a_small_network_without_a_chance_does_not_hide_a_
 def test_an_unlikely_network_does_not_take_the_time_of_a_second_verification():
     # 92 errors where 100 are allowed; a training takes 8 seconds, and 8.8 with a tenth of caution.
     both = [replace(options()[at], hash=str(at), cost=90, work=1e6) for at in (2, 3)]
-    question = aim(errors=(400, 200, 92, 80, 25), has_incumbent=True)
+    question = acquisition(errors=(400, 200, 92, 80, 25), has_incumbent=True)
     chances = {choice.option.hash: choice.chance for choice in choices_of(question, both)}
     assert LEAST_CHANCE < chances["2"] < UNLIKELY < chances["3"]
 
@@ -219,12 +226,12 @@ def test_an_unlikely_network_does_not_take_the_time_of_a_second_verification():
 
 @pytest.mark.parametrize("has_incumbent", [False, True])
 def test_where_all_chances_are_as_good_as_none_what_comes_nearest_is_first(has_incumbent: bool):
-    assert widths(choices_of(aim(allowed=1e-6, has_incumbent=has_incumbent), options()))[0] == WIDTHS[-1]
+    assert widths(choices_of(acquisition(allowed=1e-6, has_incumbent=has_incumbent), options()))[0] == WIDTHS[-1]
 
 
 def test_where_nothing_has_a_chance_what_comes_nearest_is_first_if_a_second_verification_has_time():
     # The larger a network, the nearer; each is worth more by its size.
-    question = aim(
+    question = acquisition(
         errors=(900, 800, 700, 600, 500), has_incumbent=True, time_left=replace(ROOM, left=1_000.0, spare=100.0)
     )
     ranking = question.ranked(question.forecast(options()))
@@ -239,7 +246,7 @@ def test_where_nothing_has_a_chance_what_comes_nearest_is_first_if_a_second_veri
 def test_nothing_is_trained_in_doubt_where_only_trainings_far_from_the_target_leave_time():
     small, *_, large = options()
     seconds = [ROOM.takes(8, each.work) for each in (small, large)]
-    question = aim(errors=(900, 800, 700, 600, 500), has_incumbent=True)
+    question = acquisition(errors=(900, 800, 700, 600, 500), has_incumbent=True)
     between = replace(ROOM, left=1_000.0, spare=1.1 * seconds[0])
     both = replace(ROOM, left=1_000.0, spare=1.1 * seconds[1])
 
@@ -274,8 +281,8 @@ def test_a_form_is_calibrated_by_its_confirmed_over_its_predicted_networks():
 
 
 def test_chances_of_a_form_are_scaled_by_its_calibration():
-    plain = choices_of(aim(has_incumbent=True), options())
-    scaled = choices_of(aim(has_incumbent=True, calibration={"plain": 0.25, "tied": 0.5}), options())
+    plain = choices_of(acquisition(has_incumbent=True), options())
+    scaled = choices_of(acquisition(has_incumbent=True, calibration={"plain": 0.25, "tied": 0.5}), options())
 
     assert {each.option.form for each in plain} == {"plain"}
     chances = {each.option.hash: each.chance for each in plain}

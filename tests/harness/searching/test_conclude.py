@@ -392,7 +392,7 @@ def end(tmp_path: Path) -> Callable[..., SearchOutcome]:
         config = replace(CONFIG, **changes.pop("config", {}))
         effort = replace(EFFORT, **changes.pop("effort", {}))
         space = parse_space(f"net = conv3x3(1..400) gap linear(10);{changes.pop('where', '')}", "widths")
-        plan = replace(searches.plan(tmp_path), config=config, effort=effort, offset=OFFSET, space=space)
+        plan = replace(searches.plan(tmp_path), config=config, effort=effort, error_ratio=OFFSET, space=space)
         state = StudyState(tmp_path, config)
         runs = [make_result(errors=95, status=status) for status in changes.pop("ends", ENDS)]
         entries: list[Entry[Any]] = [
@@ -402,8 +402,10 @@ def end(tmp_path: Path) -> Callable[..., SearchOutcome]:
         ]
         for entry in entries:
             state.apply(entry)
-        facts: dict[str, Any] = {"typed_options": GIVEN, "nearest": NEAREST, "verdict": None}
-        return SearchOutcome(plan=plan, state=state, **(facts | changes))
+        facts: dict[str, Any] = {"stated_options": GIVEN, "nearest": NEAREST, "verdict": None}
+        facts |= changes
+        stated_options = {flag: (value,) for flag, value in facts.pop("stated_options").items()}
+        return SearchOutcome(plan=plan, state=state, stated_options=stated_options, **facts)
 
     return made
 
@@ -437,20 +439,20 @@ SMALL, FAR = replace(NEAREST, cost=1900), replace(NEAREST, cost=1900, errors=200
         ({"reason": "exhausted"}, "space", {"--budget": "8000", "--space": "tiny"}),
         ({"reason": "exhausted", "nearest": None}, "space", {"--budget": "8000", "--space": "tiny"}),
         ({"reason": "exhausted", "nearest": None, "config": {"objectives": (StudyObjective(Metric.MACS, 300_000),)},
-          "typed_options": {"--minimise": "macs", "--limit": "receptive_field >= 20,macs <= 300000"}}, "space",
+          "stated_options": {"--minimise": "macs", "--limit": "receptive_field >= 20,macs <= 300000"}}, "space",
          {"--minimise": "macs", "--limit": "receptive_field >= 20,macs<=600000"}),
         # What binds is raised, be it a limit; not beyond the space's conditions, and not where the space has no more.
-        ({"reason": "exhausted", "typed_options": {"--limit": "parameters<=4000,macs>=9"},
+        ({"reason": "exhausted", "stated_options": {"--limit": "parameters<=4000,macs>=9"},
           "where": "where parameters <= 4000, macs >= 9;"}, "space",
          {"--limit": "macs >= 9,parameters<=8000", "--budget": "8000"}),
-        ({"reason": "exhausted", "typed_options": {}, "where": "where parameters <= 5000;"}, "space",
+        ({"reason": "exhausted", "stated_options": {}, "where": "where parameters <= 5000;"}, "space",
          {"--budget": "5000"}),
-        ({"reason": "exhausted", "typed_options": {}, "where": "where parameters <= 4000;", "nearest": FAR}, "target",
+        ({"reason": "exhausted", "stated_options": {}, "where": "where parameters <= 4000;", "nearest": FAR}, "target",
          {"--target": "98.27"}),
         # A lower target: 200 errors and 8 % are 216 on validation, 0.8 times as many on the test images.
-        ({"reason": "exhausted", "nearest": FAR, "typed_options": {}}, "target", {"--target": "98.27"}),
+        ({"reason": "exhausted", "nearest": FAR, "stated_options": {}}, "target", {"--target": "98.27"}),
         # 80 errors on the test images for each hundred on validation: 20 % asks for 0 % there.
-        ({"reason": "exhausted", "nearest": replace(FAR, errors=10_000), "typed_options": {}}, "target",
+        ({"reason": "exhausted", "nearest": replace(FAR, errors=10_000), "stated_options": {}}, "target",
          {"--target": "20"}),
     ],
 )  # fmt: skip
@@ -465,7 +467,7 @@ def test_more_time_or_trials_else_a_larger_budget_else_a_lower_target(
 
 def test_a_space_without_a_network_is_looked_at_not_widened(end: Callable[..., SearchOutcome]):
     found = words(
-        end("exhausted", nearest=None, typed_options={"--space": "@a.space"}, where="where parameters <= 4000;")
+        end("exhausted", nearest=None, stated_options={"--space": "@a.space"}, where="where parameters <= 4000;")
     )
     assert (found.why, found.arguments) == ("space", ("spaces", "check", "@a.space"))
 
@@ -499,7 +501,7 @@ def test_a_winner_that_missed_its_verification(
 ):
     record = make_record(errors)
 
-    found = words(end("time", verdict=verdict_of(record, contradicted=contradicted), typed_options={}))
+    found = words(end("time", verdict=verdict_of(record, contradicted=contradicted), stated_options={}))
 
     assert found.why == "verification"
     assert found.arguments == tuple(record.hash if word == "HASH" else word for word in arguments)
@@ -515,7 +517,7 @@ def test_no_seeds_are_advised_for_a_row_whose_declaration_the_ledger_lacks(
 
     lost = verdict_of(record, lacks_declaration=True)
     [lost_words, waiting_words] = [
-        words(end("time", verdict=verdict, typed_options={}))
+        words(end("time", verdict=verdict, stated_options={}))
         for verdict in (lost, verdict_of(record, lacks_seeds=True))
     ]
 
@@ -524,7 +526,7 @@ def test_no_seeds_are_advised_for_a_row_whose_declaration_the_ledger_lacks(
     [sentence] = lost_words.sentences
     assert "ledger" in sentence
     assert waiting_words.arguments[0] == "verify"
-    outcome = end("time", verdict=lost, typed_options={})
+    outcome = end("time", verdict=lost, stated_options={})
     assert sentence in outcome.text()
     assert "have not been run" not in outcome.text()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 from statistics import NormalDist
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +14,10 @@ import pytest
 from harness.searching import advice, loop
 from harness.searching.finder import Finder, Inquiry
 from harness.searching.forecast import Outlook, Predictions, quote
-from harness.searching.probes import curve_of
+from harness.searching.probes import _Probes, curve_of
 from harness.searching.surrogate.model import NO_PAST
 from harness.searching.time_budget import Pace, TimeLeft
-from harness.studies.candidate import FLOOR, Candidate
+from harness.studies.candidate import BASELINE, Candidate
 from harness.studies.config import open_study
 from harness.studies.events import Quoted
 from harness.studies.log import StudyLog
@@ -107,9 +109,9 @@ def test_harder_data_take_more_parameters_or_are_out_of_reach():
 
 
 def test_a_network_of_the_floor_that_reaches_is_an_answer():
-    floor = trained(9, 3, 50, FLOOR)
-    low, middle, high = quoted(*LADDER, floor).parameters
-    assert middle == floor.proposal.parameters
+    baseline = trained(9, 3, 50, BASELINE)
+    low, middle, high = quoted(*LADDER, baseline).parameters
+    assert middle == baseline.proposal.parameters
     assert low is not None
     assert high is not None
     assert low < middle < high
@@ -153,18 +155,20 @@ def test_pictures_and_parameters_are_compared_beyond_chance(
     assert curve.parameters_fall_pct == pytest.approx(100 * (1 - largest[0] / all_[0]), abs=0.1)
 
 
-@pytest.mark.parametrize(("is_quoted", "count"), [(True, 1), (False, 0)])
+@pytest.mark.parametrize(("logs_forecast", "count"), [(True, 1), (False, 0)])
 def test_a_search_is_quoted_once_when_its_first_networks_have_been_trained(
-    is_quoted: bool, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    logs_forecast: bool, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     without_processes(monkeypatch)
     config = searches.config(sampler="surrogate")
     open_study(tmp_path, config, {})
 
     def quotes(trials: int) -> int:
-        state = StudyLog(tmp_path).take_up(StudyState(tmp_path, config))
+        state = StudyLog(tmp_path).recover_into(StudyState(tmp_path, config))
         effort = searches.effort(trials=trials)
-        loop.run_search(loop.open_search(state, effort, DataLocation("mnist", None), is_quoted=is_quoted), ["harness"])
+        loop.run_search(
+            loop.open_search(state, effort, DataLocation("mnist", None), logs_forecast=logs_forecast), ["harness"]
+        )
         return len(state.of_kind(Quoted))
 
     # The ladder has seven steps at the most.
@@ -175,3 +179,37 @@ def test_a_search_is_quoted_once_when_its_first_networks_have_been_trained(
 def test_an_interval_holds_what_lies_within_its_ends(parameters: int, holds: bool):
     assert advice.holds((500, 700, 900), parameters) is holds
     assert advice.holds((500, None, None), parameters) is (parameters >= 500)
+
+
+class StillProbes(_Probes):
+    """Probes with a job that runs until ``runs`` says otherwise."""
+
+    left = 100.0
+    trained = ()  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        self.search: Any = SimpleNamespace(at_work=["a job"])
+        self.pairs: list[Any] = []
+        self.forecasts = 0
+
+    def _untrained_pairs(self) -> list[Any]:
+        self.forecasts += 1
+        return self.pairs
+
+    def _propose(self, option: Any, epochs: int, origin: str) -> Any:
+        return option, epochs
+
+
+def test_probes_wait_for_a_running_job_before_they_forecast_again():
+    probes = StillProbes()
+    jobs = iter(probes.jobs_of_quantiles())
+
+    assert [next(jobs) for _ in range(20)] == [None] * 20
+    assert probes.forecasts == 1
+
+    probes.trained, probes.pairs = ("the job",), [("network", 8)]  # type: ignore[assignment]
+    job: Any = next(jobs)
+    assert job == ("network", 8)
+
+    probes.search.at_work, probes.pairs = [], []
+    assert list(jobs) == []

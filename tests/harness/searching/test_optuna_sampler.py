@@ -67,7 +67,7 @@ def test_the_proposals_after_a_restart_are_those_that_would_have_come(name: str)
         live, again = SamplerStudy(name, 7), SamplerStudy(name, 7)
         for number, found in enumerate(ask_and_tell(live, stop)):
             # As a later session enters them from the log.
-            tell(again, again.impose(found.decisions), found, number)
+            tell(again, again.start_fixed_trial(found.decisions), found, number)
         onward = ask_and_tell(live, 3)
 
         assert again.seed_count == stop
@@ -81,7 +81,7 @@ def test_an_imposed_network_is_entered_as_it_is(name: str):
     ask_and_tell(index, 25)
     draw_result = draw(CARD, uniform(random.Random(5)))
 
-    assert index.impose(draw_result.decisions).params == draw_result.indices
+    assert index.start_fixed_trial(draw_result.decisions).params == draw_result.indices
     assert index.study.trials[-1].state is TrialState.RUNNING
     assert index.seed_count == 26
 
@@ -226,7 +226,7 @@ def test_nothing_is_learned_from_rejected_failed_and_repeated_networks():
     for index in (first, second):
         trial, found = index.ask(WIDTHS)
         reached(index, trial, found, 0.0)
-        trial = index.impose(found.decisions)
+        trial = index.start_fixed_trial(found.decisions)
         if index is first:
             reached(first, trial, found, 0.0)
         else:
@@ -285,7 +285,7 @@ def test_in_the_median_it_ends_with_a_smaller_network_than_drawing_does():
 
 def test_networks_outside_the_space_are_no_trials_of_the_sampler():
     index = SamplerStudy("random", 0)
-    outside = index.impose(())
+    outside = index.start_fixed_trial(())
     inside, _ = index.ask(space("tiny"))
 
     assert index.study.trials == [trial for trial in index.study.trials if trial.params]

@@ -52,7 +52,7 @@ REQUEST = SearchRequest(
 def plan(root: Path, **changes: Any) -> SearchPlan:
     names = [field.name for field in fields(SearchRequest)]
     origins = {name: "commandline" if name in changes else "default" for name in names}
-    return plan_search(replace(REQUEST, **changes), Workspace(root), origins, recipe_choice="list")
+    return plan_search(replace(REQUEST, **changes), Workspace(root), origins, recipe_choice="left open")
 
 
 def test_the_plan_resolves_every_value(tmp_path: Path):
@@ -208,7 +208,7 @@ def test_a_batch_that_is_larger_than_the_data_is_refused_before_training(tmp_pat
 
 def test_the_plan_of_a_study_with_another_configuration_is_refused(tmp_path: Path):
     begun = plan(tmp_path, study="mine")
-    study.open_study(begun.folder, begun.config, begun.origins)
+    study.open_study(begun.folder, begun.config, begun.recorded_origins)
 
     assert plan_document(plan(tmp_path, study="mine"))["exists"] is True
     with pytest.raises(ContentError):

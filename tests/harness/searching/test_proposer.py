@@ -14,7 +14,7 @@ import pytest
 
 from harness.searching import finder as finder_module
 from harness.searching import proposer
-from harness.searching.acquisition import LEAST_CHANCE, Aim, Forecast, Option, ScoredOption
+from harness.searching.acquisition import LEAST_CHANCE, Acquisition, Forecast, NetworkOption, ScoredOption
 from harness.searching.finder import Finder, Inquiry
 from harness.searching.optuna_sampler import SamplerStudy
 from harness.searching.proposer import ALL_ON, InquiryAnswer, Proposer, Switches, _size_ladder, _violation
@@ -22,8 +22,8 @@ from harness.searching.surrogate import model
 from harness.searching.surrogate.features import row_of
 from harness.searching.surrogate.model import Observation, Past
 from harness.searching.time_budget import Pace, TimeLeft, pace_of, work
-from harness.studies.candidate import FLOOR, TYPICAL_RATIO, Candidate
-from harness.studies.events import Rejected, Repeated
+from harness.studies.candidate import BASELINE, TYPICAL_RATIO, Candidate
+from harness.studies.events import Event, Rejected, Repeated, RunEnded
 from harness.training.result import Status
 from search_spaces.catalog import space
 from search_spaces.network import MNIST, analyse
@@ -39,7 +39,7 @@ WIDE = "width = 1..100; net = conv3x3(width) gap linear(10);"  # 10 + 19 a chann
 ROOM = TimeLeft(images=50_000, pace=pace_of("native", "cpu"))
 MANY = replace(ROOM, workers=40)
 TRAINING = (searches.RECIPE.batch_size, searches.RECIPE.augmented_share)
-NO_LADDER, ASKING = Switches(ladder=False), Switches(ladder=False, aim=False)
+NO_LADDER, ASKING = Switches(ladder=False), Switches(ladder=False, surrogate=False)
 
 
 def one_convolution(channels: int) -> Any:
@@ -57,7 +57,7 @@ LARGER_IS_BETTER = tuple(
 @pytest.fixture(autouse=True)
 def few_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tenth of the draws and changes that a search looks at; whatever it looks at, it must choose the best of it."""
-    for name, number in {"_AIM_DRAWS": 60, "_MOST_AIM_ATTEMPTS": 160, "_PARENTS": 3}.items():
+    for name, number in {"_SURROGATE_DRAWS": 60, "_MOST_SURROGATE_ATTEMPTS": 160, "_PARENTS": 3}.items():
         monkeypatch.setattr(finder_module, name, number)
     # The few trainings of these tests are known as surely as the many of a prior.
     monkeypatch.setattr(model, "_SETTLED_OBSERVATIONS", 1)
@@ -103,7 +103,7 @@ def take(asked: Proposer, count: int, budget: int = 20_000) -> tuple[dict[int, C
 
 
 def rejections(*answers: InquiryAnswer) -> list[Rejected]:
-    return [item for found in answers for item in found.skipped_events if isinstance(item, Rejected)]
+    return [item for found in answers for item in found.rejected_proposals if isinstance(item, Rejected)]
 
 
 # The ladder -------------------------------------------------------------------------------------------------
@@ -170,12 +170,12 @@ def test_where_the_sampler_finds_nothing_new_a_network_is_drawn_until_a_space_is
     candidates, answers = take(new(FEW, NO_LADDER, budget=162), 3, budget=162)
 
     assert len(candidates) == len({candidate.proposal.hash for candidate in candidates.values()}) == 2
-    repeats = [item for item in answers[-1].skipped_events if isinstance(item, Repeated)]
+    repeats = [item for item in answers[-1].rejected_proposals if isinstance(item, Repeated)]
     assert {repeat.trial for repeat in repeats} == {0, 1}
     assert all(repeat.indices for repeat in repeats)
     assert answers[-1].proposal is None
     assert answers[-1].why == "the space has no further network with at most 162 parameters"
-    assert len(answers[-1].skipped_events) == proposer.ASKS
+    assert len(answers[-1].rejected_proposals) == proposer.MOST_ANSWERS
 
 
 def test_limits_are_named_once_each():
@@ -210,8 +210,10 @@ def test_every_second_network_is_the_model_s_with_a_sampler_that_was_asked_for()
 
 @pytest.mark.parametrize("origin", ["ladder", "aim", "random", "draw"])
 def test_every_network_is_trained_for_one_of_the_lengths(origin: str, monkeypatch: pytest.MonkeyPatch):
-    drawer = new(sampler="random", lengths=(5, 10), switches=Switches(ladder=origin == "ladder", aim=origin == "aim"))
-    monkeypatch.setattr(proposer, "ASKS", 0 if origin == "draw" else 40)
+    drawer = new(
+        sampler="random", lengths=(5, 10), switches=Switches(ladder=origin == "ladder", surrogate=origin == "aim")
+    )
+    monkeypatch.setattr(proposer, "MOST_ANSWERS", 0 if origin == "draw" else 40)
 
     proposal = proposed(drawer).proposal
 
@@ -228,7 +230,7 @@ def time_for(channels: int, epochs: int) -> TimeLeft:
 
 @pytest.mark.parametrize("ladder", [True, False])
 def test_networks_and_lengths_that_take_too_long_are_rejected_for_their_multiply_adds(ladder: bool):
-    switches = Switches(ladder=ladder, aim=False)
+    switches = Switches(ladder=ladder, surrogate=False)
     proposals = proposed(new(WIDE, switches, sampler="random"), time_left=time_for(5, 8))
     only = new("net = conv3x3(12) gap linear(10);", switches, sampler="random", lengths=(5, 10))
     short = proposed(only, time_left=time_for(12, 5))
@@ -256,7 +258,7 @@ def test_a_search_without_time_for_any_network_says_so(sampler: str, listed: boo
     assert "at most 20,000 parameters and at most 0 s" in proposals.why
     assert over.proposal is None
     assert over.lacks_time
-    assert sum(over.unproposed_counts.values()) <= 20
+    assert sum(over.rejected_draws.values()) <= 20
 
 
 @pytest.mark.parametrize("sampler", ["surrogate", "random"])
@@ -320,16 +322,22 @@ def finder_of(
 
 
 def test_the_best_of_the_draws_and_of_their_neighbours_is_taken(monkeypatch: pytest.MonkeyPatch):
-    asked, seen, forecast = finder_of(of=space("card"), budget=4_000), list[list[Option]](), Aim.forecast
+    asked, seen, forecast = (
+        finder_of(of=space("card"), budget=4_000),
+        list[list[NetworkOption]](),
+        Acquisition.forecast,
+    )
 
-    def spy(aim: Aim, options: Iterable[Option]) -> Forecast:
+    def spy(acquisition: Acquisition, options: Iterable[NetworkOption]) -> Forecast:
         seen.append(list(options))
-        return forecast(aim, seen[-1])
+        return forecast(acquisition, seen[-1])
 
-    def highest_worth(networks: Sequence[Option]) -> float:
-        return max(choice.worth for choice in asked.aim().ranked(forecast(asked.aim(), networks)).choices)
+    def highest_worth(networks: Sequence[NetworkOption]) -> float:
+        return max(
+            choice.worth for choice in asked.acquisition().ranked(forecast(asked.acquisition(), networks)).choices
+        )
 
-    monkeypatch.setattr(Aim, "forecast", spy)
+    monkeypatch.setattr(Acquisition, "forecast", spy)
     best, *_ = asked.choose_by_surrogate(random.Random(0))
 
     drawn, every = seen[0], [each for options in seen for each in options]
@@ -346,13 +354,13 @@ def test_a_look_begins_with_the_best_of_the_look_before(monkeypatch: pytest.Monk
     (best, *_) = first.choose_by_surrogate(random.Random(0))
     second = finder_of(of=space("card"), budget=4_000)
     second.best_options = first.best_options
-    beginnings, forecast = list[list[Option]](), Aim.forecast
+    beginnings, forecast = list[list[NetworkOption]](), Acquisition.forecast
 
-    def spy(aim: Aim, options: Iterable[Option]) -> Forecast:
+    def spy(acquisition: Acquisition, options: Iterable[NetworkOption]) -> Forecast:
         beginnings.append(list(options))
-        return forecast(aim, beginnings[-1])
+        return forecast(acquisition, beginnings[-1])
 
-    monkeypatch.setattr(Aim, "forecast", spy)
+    monkeypatch.setattr(Acquisition, "forecast", spy)
     (again, *_) = second.choose_by_surrogate(random.Random(1))
 
     assert again.worth >= best.worth
@@ -403,9 +411,9 @@ def test_a_pruned_run_teaches_a_guess_and_a_failed_one_nothing():
 
 def test_kernels_of_the_floor_teach_and_linear_layers_do_not():
     small = network(0, 20, 90)
-    small.proposal = replace(small.proposal, origin=FLOOR)
+    small.proposal = replace(small.proposal, origin=BASELINE)
     linear = network(1, 20, 90)
-    linear.proposal = replace(linear.proposal, origin=FLOOR, architecture=parse_network("linear(10)"))
+    linear.proposal = replace(linear.proposal, origin=BASELINE, architecture=parse_network("linear(10)"))
 
     observations = finder_of(small, linear, past=())._observations()
 
@@ -417,13 +425,13 @@ def test_an_aim_knows_what_stands_and_what_may_come_to():
     passed, missed = network(1, 40, 80), network(2, 10, 400)
     standing, refuted = network(3, 60, 50, fresh=(60, 60)), network(4, 20, 90, fresh=(200, 200))
 
-    aim = finder_of(training, passed, missed, standing, refuted, budget=1_000, past=()).aim()
+    acquisition = finder_of(training, passed, missed, standing, refuted, budget=1_000, past=()).acquisition()
 
-    assert (aim.below, aim.has_incumbent, round(aim.allowed, 9)) == (1_001, True, 100.0)
-    assert aim.open == ((580, 0.3), (770, passed.chance_to_stand))
-    assert not finder_of(passed, missed, refuted).aim().has_incumbent
+    assert (acquisition.below, acquisition.has_incumbent, round(acquisition.allowed, 9)) == (1_001, True, 100.0)
+    assert acquisition.open == ((580, 0.3), (770, passed.chance_to_stand))
+    assert not finder_of(passed, missed, refuted).acquisition().has_incumbent
     # Networks that missed the target on the test images cannot be the answer, confirmed or not.
-    after_misses = finder_of(training, passed, standing, missed_trials={1, 3}).aim()
+    after_misses = finder_of(training, passed, standing, missed_trials={1, 3}).acquisition()
     assert not after_misses.has_incumbent
     assert after_misses.open == ((580, 0.3),)
 
@@ -437,9 +445,9 @@ def test_the_model_learns_the_latest_and_a_share_of_all_that_was_known_before(mo
     past = [replace(LARGER_IS_BETTER[0], errors=float(errors)) for errors in range(8)]
     own = [network(trial, 4 + trial, 100 + trial) for trial in range(7)]
 
-    finder_of(own[0], past=past).aim()
-    finder_of(own[0], past=past[:2]).aim()
-    finder_of(*own, past=past).aim()
+    finder_of(own[0], past=past).acquisition()
+    finder_of(own[0], past=past[:2]).acquisition()
+    finder_of(*own, past=past).acquisition()
 
     assert learned == [[0, 2, 4, 6, 100], [0, 1, 100], [102, 103, 104, 105, 106]]
 
@@ -490,10 +498,10 @@ def test_with_few_workers_each_proposal_is_the_first_choice_of_a_look_of_its_own
 
     for number, each in enumerate(found):
         known = finder_of(*found[:number], time_left=replace(ROOM, workers=workers), sampler="surrogate")
-        assert known.aim().open == tuple((one.cost, one.proposal.chance) for one in found[:number])
+        assert known.acquisition().open == tuple((one.cost, one.proposal.chance) for one in found[:number])
         (first,) = known.choose_by_surrogate(questions.generator())
         assert (each.proposal.hash, each.proposal.chance) == (first.option.hash, first.chance)
-        questions.impose(each.proposal.decisions)
+        questions.start_fixed_trial(each.proposal.decisions)
 
 
 def test_a_choice_made_ahead_is_passed_over_where_it_is_known_or_takes_too_long(finders: list[Finder]):
@@ -525,6 +533,20 @@ def test_choices_made_ahead_are_dropped_when_another_network_stands(finders: lis
     assert found.parameters < standing.cost
     assert len(finders) == 2
     assert {each.option.cost < standing.cost for each in asked._ahead} == {True}
+
+
+def test_a_restored_proposer_without_surrogate_continues_with_the_same_network():
+    asked, restored = new(WIDE, ASKING, sampler="random"), new(WIDE, ASKING, sampler="random")
+    candidates, answers = take(asked, 3)
+    events: list[Event] = []
+    for answer, candidate in zip(answers, candidates.values(), strict=True):
+        assert candidate.first is not None
+        events += [*answer.rejected_proposals, candidate.proposal, RunEnded(run=candidate.first)]
+
+    restored.restore(events, candidates)
+
+    inquiry = Inquiry(20_000, candidates, ROOM)
+    assert restored.propose(inquiry).proposal == asked.propose(inquiry).proposal
 
 
 def test_a_search_begins_with_known_networks_even_where_earlier_trainings_are_known():

@@ -93,7 +93,7 @@ def test_a_search_killed_at_any_point_ends_as_if_it_had_not_been(
     if sampler == "surrogate":
         # So that it draws, and changes what it has drawn; it looks at a tenth, as it is run again and again.
         monkeypatch.setattr(finder, "_MOST_LISTED", 1)
-        for name, number in {"_AIM_DRAWS": 60, "_MOST_AIM_ATTEMPTS": 160, "_PARENTS": 3}.items():
+        for name, number in {"_SURROGATE_DRAWS": 60, "_MOST_SURROGATE_ATTEMPTS": 160, "_PARENTS": 3}.items():
             monkeypatch.setattr(finder, name, number)
     configured = searches.config(sampler=sampler)
     expected, points = whole(tmp_path / "whole", trainer, configured)
@@ -221,7 +221,7 @@ def test_a_log_cut_after_any_line_gives_the_state_of_that_moment(
         torn = lines[count][: len(lines[count]) // 2] if count < len(lines) else ""
         (cut / "log.jsonl").write_text("".join(lines[:count]) + torn)
         log = StudyLog(cut)
-        state_there = log.take_up(StudyState(cut, configured))
+        state_there = log.recover_into(StudyState(cut, configured))
         executor = Processes(DataLocation("mnist", None), Limits())
         found = Search(state_there, spent, executor, Nobody(), data=dataset("mnist"), log=log)
         assert (cut / "log.jsonl").read_text() == "".join(lines[:count])

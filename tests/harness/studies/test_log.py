@@ -131,7 +131,7 @@ def test_what_a_kill_left_half_written_is_cleared_away_and_checkpoints_of_what_h
         (tmp_path / name).touch()
     write_runs(tmp_path, make_result(trial=0))
 
-    StudyLog(tmp_path).take_up(StudyState(tmp_path, CONFIG))
+    StudyLog(tmp_path).recover_into(StudyState(tmp_path, CONFIG))
 
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["trial-00001-search-0.pt"]
 

@@ -29,7 +29,7 @@ from harness.studies import mirror
 from harness.studies.config import StudyConfig, open_study
 from harness.studies.events import EndReason, Entry, Event, SessionBegan, SessionEnded
 from harness.studies.log import read_state
-from harness.studies.mirror import Mirror, _without_password, hidden, write_database
+from harness.studies.mirror import Mirror, _without_password, without_passwords, write_database
 from harness.studies.study_state import StudyState
 from harness.system.errors import UsageError
 from reports import study_page
@@ -196,7 +196,7 @@ def test_a_password_is_hidden_in_what_a_driver_says(said: str, url: str, shown: 
     error.__cause__ = ConnectionError()
     error.__cause__.orig = said  # type: ignore[attr-defined]
     assert _without_password(error, url) == shown
-    assert hidden(url) == "postgresql://ann:***@host/name"
+    assert without_passwords(url) == "postgresql://ann:***@host/name"
 
 
 @contextmanager

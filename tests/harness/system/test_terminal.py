@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.system.terminal import DURATION, console, duration_option, duration_text, say, show_table, write
+from harness.system.terminal import DURATION, Column, console, duration_option, duration_text, say, show_table, write
 
-COLUMNS = (("network", False), ("learned", True), ("recipe", False))
+COLUMNS = (Column("network"), Column("learned", is_numeric=True), Column("recipe"))
 ROWS = [["posed-1462", "1,462", "small"], ["plain-5102", "5,102", "fast"]]
 FACTS = [["space", "word " * 60], ["time", "short"]]
 LOOKS = [["green", ""]] * 2

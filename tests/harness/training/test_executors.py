@@ -71,8 +71,8 @@ def pool() -> Iterator[Processes]:
 def ray_nodes() -> Iterator[Executor]:
     if not find_spec("ray"):  # it reads its environment when it is imported
         pytest.skip("Ray is not installed")
-    with ray.executor_at("local", 2, device="cpu", engine="torch") as executor_of:
-        made = executor_of(SOURCE, LIMITS)
+    with ray.executor_at("local", 2, device="cpu", engine="torch") as make_executor:
+        made = make_executor(SOURCE, LIMITS)
         made.start(2)
         yield made
         made.stop()

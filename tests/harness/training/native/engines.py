@@ -96,7 +96,7 @@ def gradients(native: NativeProgram, network: nn.Module, pixels: Tensor, labels:
         native.pointer,
         pixels.data_ptr(),
         labels.data_ptr(),
-        ctypes.byref(native.row),
+        ctypes.byref(native.settings),
         state.data_ptr(),
         gradient.data_ptr(),
     )

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from harness.searching.baselines import baseline_epochs, baseline_networks, best_linear
 from harness.searching.finder import Finder, Inquiry
-from harness.searching.floor import best_linear, floor_epochs, floor_networks
 from harness.searching.proposer import Proposer
 from harness.searching.surrogate.model import NO_PAST
 from harness.searching.time_budget import Pace, TimeLeft
-from harness.studies.candidate import FLOOR, Candidate
+from harness.studies.candidate import BASELINE, Candidate
 from harness.studies.events import Rejected
 from harness.training.result import Status
 from search_spaces.network import Task, analyse
@@ -24,7 +24,7 @@ SPACE = parse_space(searches.SPACE, "widths")
 ROOM = TimeLeft(images=1_000, pace=Pace(0.001, 0.0))
 
 
-def trained(trial: int, text: str, errors: int, origin: str = FLOOR, status: Status = Status.COMPLETE) -> Candidate:
+def trained(trial: int, text: str, errors: int, origin: str = BASELINE, status: Status = Status.COMPLETE) -> Candidate:
     proposal = make_proposal(trial, text, origin=origin)
     job = searches.first_job(proposal)
     run = make_job_result(job, lambda parameters, seed: 100 - errors / 100, job.recipe.epochs)
@@ -44,7 +44,7 @@ def trained(trial: int, text: str, errors: int, origin: str = FLOOR, status: Sta
     ids=str,
 )
 def test_the_floor_has_the_linear_layers_that_images_allow_and_a_few_kernels(task: Task, linear: list[int]):
-    networks = floor_networks(task)
+    networks = baseline_networks(task)
     sizes = [analyse(network, task).parameters for network in networks]
     assert sizes[: len(linear)] == linear
     assert all("conv" in str(network) for network in networks[len(linear) :])
@@ -52,19 +52,19 @@ def test_the_floor_has_the_linear_layers_that_images_allow_and_a_few_kernels(tas
 
 
 def test_a_search_begins_with_the_floor_within_its_limits():
-    floor = [parse_network(text) for text in ("linear(10)", "avgpool(4) | linear(10)")]
-    proposer = Proposer(SPACE, searches.config(), floor=floor)
+    baselines = [parse_network(text) for text in ("linear(10)", "avgpool(4) | linear(10)")]
+    proposer = Proposer(SPACE, searches.config(), baselines=baselines)
     answers = [proposer.propose(Inquiry(7_000, {}, ROOM)) for _ in range(2)]
     assert [answer.proposal and answer.proposal.origin for answer in answers] == ["floor", "ladder"]
     # The layer on the whole map is refused with its reason.
-    refusals = [event for event in answers[0].skipped_events if isinstance(event, Rejected)]
+    refusals = [event for event in answers[0].rejected_proposals if isinstance(event, Rejected)]
     assert [(event.reason, event.parameters) for event in refusals] == [("parameters", 7_850)]
 
 
 @pytest.mark.parametrize(("left", "epochs"), [(1_000.0, 2), (10_000.0, 8), (1.0, 2), (math.inf, 8)])
 def test_a_network_of_the_floor_trains_for_as_long_as_costs_next_to_nothing(left: float, epochs: int):
     # An epoch takes a second; three thousandths of the time are free, of an hour at the most.
-    assert floor_epochs(1.0, (2, 4, 8), replace(ROOM, left=left)) == epochs
+    assert baseline_epochs(1.0, (2, 4, 8), replace(ROOM, left=left)) == epochs
 
 
 def test_the_linear_model_is_the_best_that_was_trained_to_its_end():

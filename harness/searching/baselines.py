@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from harness.searching.time_budget import TimeLeft
-from harness.studies.candidate import FLOOR, Candidate, is_linear
+from harness.studies.candidate import BASELINE, Candidate, is_linear
 from harness.training.result import Result, Status
 from search_spaces.network import Architecture, Task, analyse
 from search_spaces.notation import parse_network
@@ -28,7 +28,7 @@ _SHARE_OF_TIME = 0.003  # upper bound for the training of one network, as a shar
 _MOST_SECONDS = 3600.0  # s, longer time limits count as this value
 
 
-def floor_networks(task: Task) -> list[Architecture]:
+def baseline_networks(task: Task) -> list[Architecture]:
     """Return the baseline networks that are valid for the input shape of a task, linear models first."""
     is_series = task.input_shape[1] == 1
     networks = []
@@ -44,7 +44,7 @@ def floor_networks(task: Task) -> list[Architecture]:
     return networks
 
 
-def floor_epochs(network_work: float, lengths: Iterable[int], time_left: TimeLeft, form: str = "") -> int:
+def baseline_epochs(network_work: float, lengths: Iterable[int], time_left: TimeLeft, form: str = "") -> int:
     """Return the training epochs of a baseline network: the most at negligible cost, else the fewest.
 
     Args:
@@ -59,9 +59,9 @@ def floor_epochs(network_work: float, lengths: Iterable[int], time_left: TimeLef
     return max(free, default=min(lengths))
 
 
-def trials_beside_floor(candidates: Iterable[Candidate]) -> int:
+def trials_beside_baselines(candidates: Iterable[Candidate]) -> int:
     """Return the number of trials that count towards ``Effort.trials``: all except the baseline."""
-    return len([candidate for candidate in candidates if candidate.proposal.origin != FLOOR])
+    return len([candidate for candidate in candidates if candidate.proposal.origin != BASELINE])
 
 
 def best_linear(candidates: Iterable[Candidate]) -> Result | None:
@@ -72,7 +72,7 @@ def best_linear(candidates: Iterable[Candidate]) -> Result | None:
         if is_linear(candidate.proposal.origin, candidate.proposal.architecture)
     ]
     complete = [run for run in runs if run is not None and run.status is Status.COMPLETE and run.validation is not None]
-    return min(complete, key=lambda run: run.validated.wrong, default=None)
+    return min(complete, key=lambda run: run.required_validation.wrong, default=None)
 
 
 def linear_document(run: Result | None) -> dict[str, Any] | None:

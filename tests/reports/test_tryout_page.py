@@ -22,7 +22,7 @@ from harness.data.training_images import load
 from harness.deployment.c_library import Library
 from harness.deployment.plan_document import page_document, plan_document
 from harness.training.integer import IntegerNetwork, integer_logits
-from reports import pad
+from reports import tryout_page
 from search_spaces.network import MNIST, Task
 from search_spaces.notation import parse_network
 from tests import axe, browser
@@ -70,20 +70,24 @@ def library(text: str, task: Task, **changes: Any) -> Library:
 
 def write(library: Library, folder: Path) -> Path:
     path = folder / "try.html"
-    path.write_text(pad.render(page_document(library)), encoding="utf-8")
+    path.write_text(tryout_page.render(page_document(library)), encoding="utf-8")
     return path
 
 
 def test_a_page_offers_what_its_data_allow(tmp_path: Path):
     hostile = ("</script><script>window.broken = 1</script>", "b", "c", "d")
     pages = {
-        "digits": pad.render(page_document(library(NETWORKS[0], MNIST))),
-        "own digits": pad.render(page_document(library(NETWORKS[0], MNIST, sha256="0"))),
-        "colours": pad.render(page_document(library(*TASKS[-2], sha256="0", class_names=hostile))),
-        "series": pad.render(page_document(library(*TASKS[-1], sha256="0"))),
+        "digits": tryout_page.render(page_document(library(NETWORKS[0], MNIST))),
+        "own digits": tryout_page.render(page_document(library(NETWORKS[0], MNIST, sha256="0"))),
+        "colours": tryout_page.render(page_document(library(*TASKS[-2], sha256="0", class_names=hostile))),
+        "series": tryout_page.render(page_document(library(*TASKS[-1], sha256="0"))),
         # Of what scale a picture's bytes would be there, nobody can say.
-        "fractions": pad.render(page_document(library(*TASKS[-2], sha256="0", low=(0.0,) * 3, high=(1.0,) * 3))),
-        "16 bits": pad.render(page_document(library(*TASKS[-2], sha256="0", low=(9.0,) * 3, high=(61_425.0,) * 3))),
+        "fractions": tryout_page.render(
+            page_document(library(*TASKS[-2], sha256="0", low=(0.0,) * 3, high=(1.0,) * 3))
+        ),
+        "16 bits": tryout_page.render(
+            page_document(library(*TASKS[-2], sha256="0", low=(9.0,) * 3, high=(61_425.0,) * 3))
+        ),
     }
 
     assert ['id="pad"' in text for text in pages.values()] == [True, False, False, False, False, False]
@@ -196,7 +200,7 @@ def test_a_drawing_becomes_nearly_the_image_that_evaluate_makes_of_it(tab: brows
     example = library(NETWORKS[0], MNIST)
     tab.open(write(example, tmp_path))
     points = [(30, 40), (110, 30), (60, 90), (120, 150)]
-    picture = Image.new("L", (pad.PAD_EDGE, pad.PAD_EDGE))
+    picture = Image.new("L", (tryout_page.PAD_EDGE, tryout_page.PAD_EDGE))
     ImageDraw.Draw(picture).line(points, fill=255, width=14, joint="curve")
     picture.save(tmp_path / "drawing.png")
     [image], _ = own_images(tmp_path / "drawing.png", example.dataset)
