@@ -77,10 +77,24 @@ def _uniform(count: int, low: float, high: float) -> Tensor:
     return torch.empty(count).uniform_(low, high)
 
 
-def _sample(images: Tensor, matrix: Tensor, mode: str, fill: float) -> Tensor:
+def sample(images: Tensor, matrix: Tensor, mode: str, fill: float) -> Tensor:
     """Sample ``images`` at affinely mapped positions; ``matrix`` (N, 2, 3) maps output to input, in half sides."""
     grid = functional.affine_grid(matrix, list(images.shape), align_corners=False)
     return functional.grid_sample(images - fill, grid, mode=mode, align_corners=False) + fill
+
+
+def affine_matrix(angle: Tensor, shear: Tensor, scale: Tensor, shift_x: Tensor, shift_y: Tensor) -> Tensor:
+    """Return the map from output to input positions, (N, 2, 3), in units of half a side.
+
+    The inverse of shifting (pixels), rotating (radians), shearing along x (radians) and scaling about the centre, as
+    ``torchvision.transforms.functional.affine`` defines the order.
+    """
+    a, b = angle.cos(), -angle.cos() * shear.tan() - angle.sin()
+    c, d = angle.sin(), -angle.sin() * shear.tan() + angle.cos()
+    rows = [d, -b, -d * shift_x + b * shift_y, -c, a, c * shift_x - a * shift_y]
+    matrix = (torch.stack(rows, 1) / scale[:, None]).view(-1, 2, 3)
+    matrix[:, :, 2] /= SIDE / 2
+    return matrix
 
 
 def _affine(images: Tensor, settings: dict[str, Any], fill: float) -> Tensor:
@@ -95,13 +109,9 @@ def _affine(images: Tensor, settings: dict[str, Any], fill: float) -> Tensor:
     scale = _uniform(count, low, high)
     shift_x = _uniform(count, -translate * SIDE, translate * SIDE).round()
     shift_y = _uniform(count, -translate * SIDE, translate * SIDE).round()
-    a, b = angle.cos(), -angle.cos() * shear.tan() - angle.sin()
-    c, d = angle.sin(), -angle.sin() * shear.tan() + angle.cos()
-    matrix = torch.stack([d, -b, -d * shift_x + b * shift_y, -c, a, c * shift_x - a * shift_y], 1) / scale[:, None]
-    matrix = matrix.view(count, 2, 3)
-    matrix[:, :, 2] /= SIDE / 2
+    matrix = affine_matrix(angle, shear, scale, shift_x, shift_y)
     mode = settings.get("mode", "nearest")
-    sampled = _sample(images, matrix, mode, fill)
+    sampled = sample(images, matrix, mode, fill)
     kept = torch.rand(count) >= settings.get("probability", 1.0)
     return torch.where(kept[:, None, None, None], images, sampled)
 
@@ -110,7 +120,7 @@ def _crop_and_resize(images: Tensor, probability: float) -> Tensor:
     """Enlarge the central 22x22 pixels of some images to 28x28 (``CenterCrop(22)``, ``Resize``)."""
     zoom = torch.zeros(len(images), 2, 3)
     zoom[:, 0, 0] = zoom[:, 1, 1] = 22 / SIDE
-    cropped = _sample(images, zoom, "bilinear", 0.0)
+    cropped = sample(images, zoom, "bilinear", 0.0)
     chosen = torch.rand(len(images)) < probability
     return torch.where(chosen[:, None, None, None], cropped, images)
 
