@@ -5,7 +5,7 @@ import neps
 import harness
 
 
-def optimise(problem, folder="neps", evaluations=50):
+def optimise(problem, folder="neps_results", evaluations=50):
     """Return all evaluations as a pandas table; NePS creates ``folder``, which must not exist."""
     space = neps.PipelineSpace()
     for name, each in problem.options.items():

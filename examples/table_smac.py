@@ -5,7 +5,7 @@ from smac import HyperparameterOptimizationFacade, Scenario
 import harness
 
 
-def optimise(problem, folder="smac", trials=50):
+def optimise(problem, folder="smac3_output", trials=50):
     """Return SMAC with the default settings after ``trials`` trainings; ``folder`` stores the run."""
 
     def train(config, seed=0):
