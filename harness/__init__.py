@@ -1,11 +1,14 @@
 """Find the smallest convolutional network that reaches a target accuracy, and test it on fresh seeds.
 
 ``search``, ``verify`` and ``report`` are equivalent to the commands with the same names; docs/api.md has examples.
+``bench.problem`` returns a table of recorded trainings as an optimisation problem.
 ``Data`` creates data sets from arrays, and ``SmallestClassifier`` is an estimator with scikit-learn's interface.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from harness import bench as bench
 
 if TYPE_CHECKING:
     from harness.data.own import Data

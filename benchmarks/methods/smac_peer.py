@@ -8,53 +8,19 @@ from __future__ import annotations
 import logging
 import random
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
-from ConfigSpace import CategoricalHyperparameter, Configuration, ConfigurationSpace, InCondition
-from ConfigSpace import UniformIntegerHyperparameter as Integer
+from ConfigSpace import Configuration
 from door import Outcome, Problem, draws_of, serve
 from smac import HyperparameterOptimizationFacade, Scenario
 from smac.main.exceptions import ConfigurationSpaceExhaustedException
 from smac.runhistory import TrialInfo, TrialValue
 
-from search_spaces.space import Decision, Draw, SearchSpace, replay, uniform
+from harness.bench.configuration_space import configuration_space
+from search_spaces.space import Draw, replay, uniform
 
 _FIRST = 10  # configurations of the initial design; the samplers of Optuna start with the same number
 _TRIALS = 100_000  # SMAC requires a limit of the trials; the number of trials of a repeat is not known in advance
-
-
-def _condition(decision: Decision, decisions: Sequence[Decision], draws: Sequence[Draw]) -> tuple[str, set[int]] | None:
-    """Return the latest decision, and the options, on which ``decision`` depends; None if there is no condition."""
-    indices = [draw.indices for draw in draws]
-    for parent in reversed(decisions):
-        occurrences = [each for each in indices if parent.name in each]
-        with_it = {each[parent.name] for each in occurrences if decision.name in each}
-        without = {each[parent.name] for each in occurrences if decision.name not in each}
-        occurs_elsewhere = any(decision.name in each for each in indices if parent.name not in each)
-        if with_it and without and not with_it & without and not occurs_elsewhere:
-            return parent.name, with_it
-    return None
-
-
-def configuration_space(space: SearchSpace, seed: int) -> ConfigurationSpace:
-    """Return the decisions of a space as ConfigSpace, with conditions inferred from draws."""
-    draws = draws_of(space, seed)
-    result = ConfigurationSpace(seed=seed)
-    parameters = {}
-    decisions: list[Decision] = []
-    for decision in {each.name: each for draw in draws for each in draw.decisions}.values():
-        if decision.ordered:
-            parameter = Integer(decision.name, 0, decision.size - 1)
-        else:
-            parameter = CategoricalHyperparameter(decision.name, list(range(decision.size)))
-        parameters[decision.name] = parameter
-        result.add(parameter)
-        if condition := _condition(decision, decisions, draws):
-            parent, options = condition
-            result.add(InCondition(parameter, parameters[parent], sorted(options)))
-        decisions.append(decision)
-    return result
 
 
 class SmacPeer:
@@ -65,7 +31,7 @@ class SmacPeer:
     def __init__(self, problem: Problem, folder: Path) -> None:
         self.problem = problem
         self.random = random.Random(problem.seed)
-        self.configurations = configuration_space(problem.space, problem.seed)
+        self.configurations = configuration_space(draws_of(problem.space, problem.seed), problem.seed)
         scenario = Scenario(
             self.configurations,
             deterministic=True,

@@ -63,8 +63,6 @@ from search_spaces.notation import parse_space
 _LENDERS = 20  # networks with the nearest errors whose seed deviations are used under ``pooled``
 # Reduction factor of successive halving. The rungs of a table double, so that each rung costs the same in total.
 _REDUCTION = 2
-# Default target: reached by this fraction of the table's networks, so that the smallest of these are hard to find.
-_REACHING = 0.25
 # Default time limit: enough to train this fraction of the table's networks, so that no method can try all of them.
 _TRAINED = 1 / 8
 
@@ -375,22 +373,19 @@ def _table_task(table: Table, request: RunRequest) -> SearchTask:
     """Return the task on a table; defaults of budget, target and time come from the table."""
     facts = table.facts
     budget = request.budget or max(table.sizes.values())
-    truth = {key: value for key, value in table.true_accuracies_pct.items() if table.sizes[key] <= budget}
-    if not truth:
-        raise ContentError(f"the table {facts.name!r} has no network of at most {budget:,} parameters")
+    target_pct = table.target_pct(budget)
+    if request.target is not None:
+        target_pct = request.target
     run_seconds = [row.seconds for row in table.rows if row.rung == facts.rungs[-1]]
     share = statistics.mean(run_seconds) * len(table.runs) * _TRAINED / request.workers
     # Keep the unrounded value if rounding gives 0.
     seconds = request.seconds or round(share, 1) or share
     if not seconds:
         raise ContentError(f"the runs of the table {facts.name!r} have no recorded time; set --time")
-    target_pct = request.target
-    if target_pct is None:
-        target_pct = round(sorted(truth.values(), reverse=True)[int(_REACHING * (len(truth) - 1))], 2)
     networks = None
     # List the networks of an exhaustive table only; a sample is not replayed and does not limit live runs.
     if facts.is_exhaustive:
-        networks = tuple(dict.fromkeys(row.architecture for row in table.rows if row.hash in truth))
+        networks = tuple(dict.fromkeys(row.architecture for row in table.rows if row.parameters <= budget))
     study = facts.config(budget, target_pct)
     return SearchTask(study=study, seconds=seconds, workers=request.workers, networks=networks, own_data=table.own_data)
 

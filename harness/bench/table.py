@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 _ROWS = "table.csv"
 _FACTS = "table.json"
 _DATA = "data.json"
+# Default target: reached by this fraction of the table's networks, so that the smallest of these are hard to find.
+_REACHING = 0.25
 # Folder of the tables in the repository.
 _COMMITTED = Path(__file__).resolve().parents[2] / "benchmarks" / "tables"
 
@@ -212,6 +214,18 @@ class Table:
     def true_accuracies_pct(self) -> dict[str, float]:
         """Mean validation accuracy over the seeds at the last rung in per cent, by hash; hidden from the methods."""
         return {key: statistics.fmean(values) for key, values in self._accuracies(self.facts.rungs[-1]).items()}
+
+    def target_pct(self, budget: float = math.inf) -> float:
+        """Return the default target in per cent: a quarter of the networks of at most ``budget`` parameters reach it.
+
+        Raises:
+            ContentError: No network has at most ``budget`` parameters.
+        """
+        sizes = self.sizes
+        true = [accuracy for key, accuracy in self.true_accuracies_pct.items() if sizes[key] <= budget]
+        if not true:
+            raise ContentError(f"the table {self.facts.name!r} has no network of at most {budget:,} parameters")
+        return round(sorted(true, reverse=True)[int(_REACHING * (len(true) - 1))], 2)
 
     def _accuracies(self, rung: int) -> dict[str, list[float]]:
         accuracies = {}

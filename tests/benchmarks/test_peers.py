@@ -73,12 +73,14 @@ def test_smac_names_each_network_within_the_budget_once(monkeypatch: pytest.Monk
 def test_a_configuration_for_smac_has_the_decisions_of_its_network_and_no_others(
     name: str, monkeypatch: pytest.MonkeyPatch
 ):
-    pytest.importorskip("smac")
+    pytest.importorskip("ConfigSpace")
+    from harness.bench.configuration_space import configuration_space
+
     monkeypatch.syspath_prepend(str(METHODS))
-    peer: Any = importlib.import_module("smac_peer")
+    door: Any = importlib.import_module("door")
     searched: SearchSpace = space(name)
 
-    for configuration in peer.configuration_space(searched, seed=0).sample_configuration(200):
+    for configuration in configuration_space(door.draws_of(searched, 0), seed=0).sample_configuration(200):
         indices = {decision: int(index) for decision, index in dict(configuration).items()}
         network = redrawn(searched, indices, uniform(random.Random(0)))
         assert network.indices == indices

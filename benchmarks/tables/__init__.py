@@ -1,0 +1,41 @@
+"""Tables of recorded trainings of small networks as a problem of OptunaHub."""
+
+from __future__ import annotations
+
+import optuna
+from optunahub.benchmarks import BaseProblem
+
+from .load import read, rows_of, space
+
+
+class Problem(BaseProblem):  # type: ignore[misc]  # optunahub is not installed where types are checked
+    """Minimise the parameters of a network under a constraint on its validation accuracy, for a recorded seed."""
+
+    def __init__(self, table: str = "mnist-bench", seed: int = 0) -> None:
+        rows = read(table)
+        self._finals = rows[(rows.seed == seed) & (rows.rung == rows.rung.max())]
+        self._target_pct = space(table)["target_pct"]
+        self._decisions = space(table)["decisions"]
+
+    @property
+    def search_space(self) -> dict[str, optuna.distributions.BaseDistribution]:
+        """Index of the option of each decision: an integer for ordered options, a choice for all others."""
+        return {
+            name: optuna.distributions.IntDistribution(0, len(each["options"]) - 1)
+            if each["ordered"]
+            else optuna.distributions.CategoricalDistribution(range(len(each["options"])))
+            for name, each in self._decisions.items()
+        }
+
+    @property
+    def directions(self) -> list[optuna.study.StudyDirection]:
+        """The parameters are minimised."""
+        return [optuna.study.StudyDirection.MINIMIZE]
+
+    def evaluate(self, params: dict[str, int]) -> float:
+        """Return the number of parameters of a network."""
+        return float(rows_of(self._finals, params).parameters.item())
+
+    def evaluate_constraints(self, params: dict[str, int]) -> dict[str, float]:
+        """Return the accuracy that is missing to the target, in percentage points; at most 0 if feasible."""
+        return {"accuracy": self._target_pct - rows_of(self._finals, params).validation_accuracy_pct.item()}
