@@ -331,6 +331,7 @@ class _Mistakes(NamedTuple):
         confusion: Number of images by label (row) and predicted class (column), summed over the seeds; None if unknown.
         scores: Scores of each class over all seeds; empty if ``confusion`` is unknown.
         image_shape: Rows and columns of an image; None without an inspection.
+        roc_auc: Mean area under the ROC curve over the inspected seeds; None for more than two classes.
     """
 
     seeds: int
@@ -338,6 +339,7 @@ class _Mistakes(NamedTuple):
     confusion: list[list[int]] | None
     scores: tuple[ClassScores, ...]
     image_shape: tuple[int, int] | None
+    roc_auc: float | None
 
 
 def mistakes(record: Record, inspections: Sequence[Inspection]) -> _Mistakes:
@@ -359,6 +361,7 @@ def mistakes(record: Record, inspections: Sequence[Inspection]) -> _Mistakes:
         )
         for image, answers in answers_of.items()
     ]
+    areas = [inspection.roc_auc for inspection in inspections if inspection.roc_auc is not None]
     confusion = _confusion(wrong, inspections[0].label_counts, len(record.seeds)) if inspections else None
     return _Mistakes(
         seeds=len(record.seeds),
@@ -366,6 +369,7 @@ def mistakes(record: Record, inspections: Sequence[Inspection]) -> _Mistakes:
         confusion=confusion,
         scores=() if confusion is None else statistics.class_scores(confusion, len(record.seeds)),
         image_shape=inspections[0].image_shape if inspections else None,
+        roc_auc=statistics.mean(areas) if areas else None,
     )
 
 

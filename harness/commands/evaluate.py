@@ -50,7 +50,9 @@ def evaluate(
 
     NETWORK is a hash or name of the leaderboard, a preset, or the notation. The weights are part of the program, or in
     runs/records/weights; nothing is trained. Exit code 3 if the errors differ from the record. Each read of the test
-    images is logged in runs/records/test_reads.jsonl.
+    images is logged in runs/records/test_reads.jsonl. A table states precision, recall, F1 and support of each class, as
+    scikit-learn computes them, over all evaluated seeds; --json adds the confusion matrix of each seed. For two classes
+    the ROC AUC of each seed is stated.
 
     --images classifies your own pictures; digits for an MNIST network are converted to white on black, 28x28, centred.
     The printed confidence is the output of the network, and nearly always high. --on evaluates on different labelled

@@ -19,15 +19,15 @@ from harness.evidence.record import Record, SeedRun, WeightFile, read_recorded
 from harness.system.errors import ContentError, DataError
 from harness.system.files import Workspace
 from harness.system.statistics import ClassScores, class_scores, roc_auc
-from harness.training.integer import MAP_SCALES, integer_logits, integers_of
+from harness.training.integer import MAP_SCALES
 from harness.training.recipe import Precision
 from harness.training.result import Errors, code_version
-from harness.training.torch_network import TorchNetwork, build, normalised
+from harness.training.torch_network import TorchNetwork, build
+from harness.training.training_loop import class_probabilities
 from search_spaces.network import Task
 from search_spaces.notation import parse_network
 from search_spaces.space_errors import SearchSpaceError
 
-_BATCH = 500  # images per forward pass
 # Two classes are tied below this difference of their probabilities: processors and libraries round in different orders,
 # and bfloat16 keeps eight bits. Integer results are equal on all machines.
 _TIE = {"fp32": 1e-4, "bf16": 0.05, "int8": 0.0}
@@ -108,13 +108,9 @@ def probabilities(weights: WeightFile, pixels: Tensor, spec: Dataset, precision:
         precision: Precision of the recipe.
     """
     network = network_of(weights, spec.task)
-    if precision == "int8":
-        integers = integers_of(network, parse_network(weights.about["architecture"], spec.task), spec)
-        return torch.from_numpy(integers.logit_scale * integer_logits(integers, pixels.numpy())).float().softmax(1)
-    parts = torch.split(pixels, _BATCH)
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-        outputs = [network(normalised(part.float().div_(255), spec.mean, spec.std)).float() for part in parts]
-    return torch.cat(outputs).softmax(1)
+    return class_probabilities(
+        network, parse_network(weights.about["architecture"], spec.task), pixels, spec, precision
+    )
 
 
 def evaluated(index: int, sure: Tensor, labels: Tensor, precision: Precision, recorded: SeedRun | None) -> Evaluation:

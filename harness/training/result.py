@@ -299,6 +299,7 @@ class Inspection:
     label_counts: tuple[int, ...]  # number of test images of each class
     image_shape: tuple[int, int]  # rows and columns
     misses: tuple[Miss, ...]
+    roc_auc: float | None = None  # area under the ROC curve; None for more than two classes
     schema_version: Literal[1] = 1
 
 
