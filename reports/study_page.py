@@ -24,6 +24,7 @@ from harness.system import files, statistics
 from harness.system.document import csv_text
 from harness.system.errors import as_command
 from harness.system.files import Workspace
+from harness.system.statistics import ClassScores
 from harness.training.result import Inspection, Status, finite, unpacked
 from reports import charts, history, render
 from reports.study_facts import MOST_NAMED, StudyFacts, made_by, read_study, recipe_rows, settings
@@ -328,13 +329,17 @@ class _Mistakes(NamedTuple):
         seeds: Number of recorded seeds.
         mistakes: Images, by number of wrong seeds, largest first.
         confusion: Number of images by label (row) and predicted class (column), summed over the seeds; None if unknown.
+        scores: Scores of each class over all seeds; empty if ``confusion`` is unknown.
         image_shape: Rows and columns of an image; None without an inspection.
+        roc_auc: Mean area under the ROC curve over the inspected seeds; None for more than two classes.
     """
 
     seeds: int
     mistakes: tuple[_Mistake, ...]
     confusion: list[list[int]] | None
+    scores: tuple[ClassScores, ...]
     image_shape: tuple[int, int] | None
+    roc_auc: float | None
 
 
 def mistakes(record: Record, inspections: Sequence[Inspection]) -> _Mistakes:
@@ -356,11 +361,15 @@ def mistakes(record: Record, inspections: Sequence[Inspection]) -> _Mistakes:
         )
         for image, answers in answers_of.items()
     ]
+    areas = [inspection.roc_auc for inspection in inspections if inspection.roc_auc is not None]
+    confusion = _confusion(wrong, inspections[0].label_counts, len(record.seeds)) if inspections else None
     return _Mistakes(
         seeds=len(record.seeds),
         mistakes=tuple(sorted(wrong, key=lambda mistake: (-mistake.seeds, mistake.image))),
-        confusion=_confusion(wrong, inspections[0].label_counts, len(record.seeds)) if inspections else None,
+        confusion=confusion,
+        scores=() if confusion is None else statistics.class_scores(confusion, len(record.seeds)),
         image_shape=inspections[0].image_shape if inspections else None,
+        roc_auc=statistics.mean(areas) if areas else None,
     )
 
 

@@ -2,29 +2,72 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.conftest import REPOSITORY
 
 PACKAGES = ("search_spaces", "harness", "reports")
 
 
-def test_a_wheel_holds_every_file_of_the_packages(tmp_path: Path):
-    source, built = tmp_path / "source", tmp_path / "built"
-    source.mkdir()
+MOST_BYTES = 6_000_000  # size of the wheel
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the files that a wheel is built from."""
+    folder = tmp_path_factory.mktemp("wheel") / "source"
+    folder.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(REPOSITORY / name, source)
+        shutil.copy(REPOSITORY / name, folder)
     for name in PACKAGES:
-        shutil.copytree(REPOSITORY / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
 
-    options = ["--no-deps", "--no-index", "--no-build-isolation", "--quiet", "--wheel-dir", str(built)]
+
+@pytest.fixture(scope="module")
+def wheel(source: Path) -> Path:
+    folder = source.parent / "built"
+    options = ["--no-deps", "--no-index", "--no-build-isolation", "--quiet", "--wheel-dir", str(folder)]
     subprocess.run([sys.executable, "-m", "pip", "wheel", *options, "."], cwd=source, check=True, timeout=120)
+    [path] = folder.glob("mnist_harness-*.whl")
+    return path
 
-    (wheel,) = built.glob("mnist_harness-*.whl")
+
+def test_a_wheel_holds_every_file_of_the_packages(source: Path, wheel: Path):
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     there = {path.relative_to(source).as_posix() for name in PACKAGES for path in (source / name).rglob("*.*")}
     assert held == {name for name in there if ".egg-info" not in name}
+    assert wheel.stat().st_size < MOST_BYTES
+
+
+@pytest.mark.nightly
+def test_a_wheel_in_the_folder_of_another_project_trains_without_a_compiler(wheel: Path, tmp_path: Path):
+    project = tmp_path / "project"
+    zipfile.ZipFile(wheel).extractall(project / "packages")
+    (project / "own.py").write_text("1\n", encoding="utf-8")
+    author = ["-c", "user.name=x", "-c", "user.email=x"]
+    for command in (["init", "-q"], ["add", "own.py"], [*author, "commit", "-qm", "first"]):
+        subprocess.run(["git", *command], cwd=project, check=True)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "git").symlink_to(str(shutil.which("git")))
+    place = {"HOME": str(tmp_path), "PATH": str(tmp_path / "bin"), "PYTHONPATH": str(project / "packages")}
+
+    def answer(*arguments: str) -> tuple[dict[str, Any], str]:
+        command = [sys.executable, "-m", "harness", *arguments, "--json"]
+        done = subprocess.run(command, cwd=project, env=place, capture_output=True, text=True, timeout=600, check=True)
+        return json.loads(done.stdout), done.stderr
+
+    network = "conv3x3(4) bn relu | maxpool(4) | gap | linear(10)"
+    trained, stderr = answer("train", network, "--dataset", "mnist-5k", "--recipe", "smoke")
+    assert trained["environment"]["engine"] == "torch"
+    assert "no C++ compiler" in stderr
+    # The commit of the other project is not the commit of this program.
+    assert trained["environment"]["commit"] is None

@@ -27,7 +27,7 @@ from harness.system.terminal import console, counted, show_table
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network
 
-_REINSTALL = "run 'pip install .' again in a fresh environment"
+_REINSTALL = "install the package again in a fresh environment"
 # A study needs some kilobytes per run; the rest is for checkpoints, a download and the reports.
 _ENOUGH_DISK_BYTES = 500 * 2**20
 _PROBE = "conv3x3(8) bn relu conv3x3(8, tie=a) relu maxpool conv3x3(8, pad=0, bias, tie=a) relu gap linear(10)"

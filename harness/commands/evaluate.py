@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,7 +15,7 @@ from harness.searching.option_types import number_or
 from harness.system import files, statistics
 from harness.system.errors import DataError, UsageError
 from harness.system.files import Workspace
-from harness.system.terminal import busy, counted, say
+from harness.system.terminal import Column, busy, console, counted, say, show_table
 
 if TYPE_CHECKING:
     from harness.evidence.evaluation import Evaluation
@@ -50,7 +50,9 @@ def evaluate(
 
     NETWORK is a hash or name of the leaderboard, a preset, or the notation. The weights are part of the program, or in
     runs/records/weights; nothing is trained. Exit code 3 if the errors differ from the record. Each read of the test
-    images is logged in runs/records/test_reads.jsonl.
+    images is logged in runs/records/test_reads.jsonl. A table states precision, recall, F1 and support of each class,
+    as scikit-learn computes them, over all evaluated seeds; --json adds the confusion matrix of each seed. For two
+    classes the ROC AUC of each seed is stated.
 
     --images classifies your own pictures; digits for an MNIST network are converted to white on black, 28x28, centred.
     The printed confidence is the output of the network, and nearly always high. --on evaluates on different labelled
@@ -92,11 +94,32 @@ def evaluate(
         asdict(item) | {name: getattr(item, name) for name in ("errors", "accuracy_pct", "as_recorded")}
         for item in seeds
     ]
+    rows = _class_rows(evidence, seeds)
+    document["class_scores"] = rows
     options.answer(as_json, document, _text(evidence, seeds, part, bounds))
+    if not as_json:
+        columns = [Column(name, is_numeric=name != "class") for name in rows[0]]
+        cells = [[_cell(value) for value in row.values()] for row in rows]
+        show_table(console(), cells, [""] * len(rows), columns)
     if entry is not None and entry.errors not in ((), tuple(item.errors for item in seeds)):
         say(f"an earlier evaluation of these seeds and images had different errors: {entry.errors}", "warning")
         return 3
     return 0 if all(item.as_recorded is not False for item in seeds) else 3
+
+
+def _class_rows(evidence: Record, seeds: Sequence[Evaluation]) -> list[dict[str, Any]]:
+    """Return the scores of each class over the predictions of all seeds, with the names of the classes."""
+    sums = [
+        [sum(counts) for counts in zip(*rows, strict=True)]
+        for rows in zip(*(item.confusion for item in seeds), strict=True)
+    ]
+    names = datasets.dataset(evidence.dataset).class_names or map(str, range(len(sums)))
+    scores = statistics.class_scores(sums, len(seeds))
+    return [{"class": name, **asdict(item)} for name, item in zip(names, scores, strict=True)]
+
+
+def _cell(value: str | int | float) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else f"{value}"
 
 
 def _mean_pct(seeds: Sequence[Evaluation]) -> float:
@@ -119,6 +142,8 @@ def _text(evidence: Record, seeds: Sequence[Evaluation], part: str, bounds: tupl
 
 def _seed_line(seed: Evaluation) -> str:
     line = f"seed {seed.index}: {seed.errors:,} errors ({seed.accuracy_pct:.2f} %)"
+    if seed.roc_auc is not None:
+        line += f", ROC AUC {seed.roc_auc:.4f}"
     if seed.recorded_errors is None:
         return line
     classes = ", ".join(map(str, seed.differing[:8])) + (", ..." if len(seed.differing) > 8 else "")

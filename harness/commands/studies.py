@@ -1,8 +1,12 @@
-"""``harness studies``: list the studies below runs/, or remove a study."""
+"""``harness studies``: list the studies below runs/, or remove a study or a group of studies."""
 
 from __future__ import annotations
 
 import shutil
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,22 +14,34 @@ from harness.interface import options
 from harness.system import files
 from harness.system.terminal import Column, console, duration_text, show_table, write
 
+if TYPE_CHECKING:
+    from harness.studies.study_state import StudyState
 
-@click.command(short_help="List the studies, or remove one.")
-@click.option("--remove", metavar="STUDY", help="Remove this study; records of verified networks remain.")
+
+@click.command(short_help="List the studies, or remove some.")
+@click.option("--remove", metavar="STUDY", help="Remove this study or group; records of verified networks remain.")
 @options.as_json
 def studies(remove: str | None, as_json: bool) -> int:
-    """List the studies below runs/, the latest last, with the target, time and result of each study."""
+    """List the studies below runs/, the latest last, with the target, time and result of each study.
+
+    The studies of a SmallestClassifier, such as the folds of a cross-validation, are a group with the name of its
+    argument 'study'. A group is one row of the list; --json lists all studies.
+    """
     from harness.interface.lookup import read_studies
     from harness.studies.config import owned
-    from harness.studies.names import read_study
+    from harness.studies.names import group_of, studies_of
 
     workspace = files.workspace()
     if remove is not None:
-        folder = read_study(remove, workspace)
-        with owned(folder):
-            shutil.rmtree(folder)
-        options.answer(as_json, {"removed": str(folder)}, str(folder))
+        folders = studies_of(remove, workspace)
+        with ExitStack() as stack:
+            # A study that is in use keeps the whole group.
+            for folder in folders:
+                stack.enter_context(owned(folder))
+            for folder in folders:
+                shutil.rmtree(folder)
+        names = [str(folder) for folder in folders]
+        options.answer(as_json, {"removed": names[0] if len(names) == 1 else names}, "\n".join(names))
         return 0
     studies = read_studies(workspace)
     if as_json:
@@ -46,13 +62,31 @@ def studies(remove: str | None, as_json: bool) -> int:
     elif not studies:
         write(f"no studies in {workspace.runs} yet", err=True)
     else:
-        cells = []
+        groups: dict[str, list[StudyState]] = {}
         for study in studies:
-            answer = study.answer
-            size = "" if answer is None else f"{answer.proposal.parameters:,}"
-            time = duration_text(study.seconds)
-            networks = str(len(study.proposals))
-            cells.append([study.folder.name, f"{study.config.target_pct:g}", time, networks, size, study.answer_tier])
+            name = study.folder.name
+            groups.setdefault(group_of(name, study.config.dataset) or name, []).append(study)
+        cells = [_row(name, members) for name, members in groups.items()]
         numbers = [Column(title, is_numeric=True) for title in ("target, %", "time", "trained", "parameters")]
         show_table(console(), cells, [""] * len(cells), [Column("study"), *numbers, Column("verdict")])
     return 0
+
+
+def _row(name: str, members: Sequence[StudyState]) -> list[str]:
+    """Return the cells of a study or of a group: sums of times and networks, and ranges of targets and parameters."""
+    sizes = [study.answer.proposal.parameters for study in members if study.answer is not None]
+    tiers = Counter(study.answer_tier for study in members if study.answer_tier)
+    verdict = ", ".join(f"{count} {tier}" for tier, count in tiers.items()) if len(members) > 1 else "".join(tiers)
+    return [
+        f"{name} ({len(members)} studies)" if len(members) > 1 else members[0].folder.name,
+        _range([study.config.target_pct for study in members]),
+        duration_text(sum(study.seconds for study in members)),
+        str(sum(len(study.proposals) for study in members)),
+        _range(sizes),
+        verdict,
+    ]
+
+
+def _range(values: Sequence[float]) -> str:
+    """Return the lowest and the highest value as text, once if both are equal; empty without values."""
+    return " to ".join(f"{value:,.12g}" for value in sorted({min(values), max(values)})) if values else ""

@@ -18,15 +18,16 @@ from harness.evidence.bounds import over_images, over_seeds
 from harness.evidence.record import Record, SeedRun, WeightFile, read_recorded
 from harness.system.errors import ContentError, DataError
 from harness.system.files import Workspace
-from harness.training.integer import MAP_SCALES, integer_logits, integers_of
+from harness.system.statistics import ClassScores, class_scores, roc_auc
+from harness.training.integer import MAP_SCALES
 from harness.training.recipe import Precision
 from harness.training.result import Errors, code_version
-from harness.training.torch_network import TorchNetwork, build, normalised
+from harness.training.torch_network import TorchNetwork, build
+from harness.training.training_loop import class_probabilities
 from search_spaces.network import Task
 from search_spaces.notation import parse_network
 from search_spaces.space_errors import SearchSpaceError
 
-_BATCH = 500  # images per forward pass
 # Two classes are tied below this difference of their probabilities: processors and libraries round in different orders,
 # and bfloat16 keeps eight bits. Integer results are equal on all machines.
 _TIE = {"fp32": 1e-4, "bf16": 0.05, "int8": 0.0}
@@ -45,6 +46,8 @@ class Evaluation:
         differing: Indices of the images with a prediction that differs from the record.
         ties: Number of ``differing`` images on which the two classes are tied.
         repeated: Whether the weights are from a repeat of the seed: the recorded errors, but not the recorded bits.
+        confusion: Number of images by label (row) and predicted class (column), in the order of the data set's classes.
+        roc_auc: Area under the ROC curve, from 0 to 1; None for more than two classes, or if all labels are equal.
     """
 
     index: int
@@ -54,6 +57,13 @@ class Evaluation:
     differing: tuple[int, ...] = ()
     ties: int = 0
     repeated: bool = False
+    confusion: tuple[tuple[int, ...], ...] = field(default=(), repr=False)
+    roc_auc: float | None = None
+
+    @property
+    def class_scores(self) -> tuple[ClassScores, ...]:
+        """Precision, recall, F1 and support of each class, in the order of the data set's classes."""
+        return class_scores(self.confusion)
 
     @property
     def errors(self) -> int:
@@ -98,13 +108,9 @@ def probabilities(weights: WeightFile, pixels: Tensor, spec: Dataset, precision:
         precision: Precision of the recipe.
     """
     network = network_of(weights, spec.task)
-    if precision == "int8":
-        integers = integers_of(network, parse_network(weights.about["architecture"], spec.task), spec)
-        return torch.from_numpy(integers.logit_scale * integer_logits(integers, pixels.numpy())).float().softmax(1)
-    parts = torch.split(pixels, _BATCH)
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-        outputs = [network(normalised(part.float().div_(255), spec.mean, spec.std)).float() for part in parts]
-    return torch.cat(outputs).softmax(1)
+    return class_probabilities(
+        network, parse_network(weights.about["architecture"], spec.task), pixels, spec, precision
+    )
 
 
 def evaluated(index: int, sure: Tensor, labels: Tensor, precision: Precision, recorded: SeedRun | None) -> Evaluation:
@@ -120,8 +126,17 @@ def evaluated(index: int, sure: Tensor, labels: Tensor, precision: Precision, re
     classes = sure.argmax(1)
     missed = (classes != labels).nonzero().flatten()
     wrong = tuple(zip(missed.tolist(), classes[missed].tolist(), strict=True))
+    count = sure.shape[1]
+    pairs = torch.bincount(count * labels + classes, minlength=count**2).reshape(count, count)
+    evaluation = Evaluation(
+        index,
+        len(labels),
+        wrong,
+        confusion=tuple(map(tuple, pairs.tolist())),
+        roc_auc=roc_auc(labels.tolist(), sure[:, 1].tolist()) if count == 2 else None,
+    )
     if recorded is None:
-        return Evaluation(index, len(labels), wrong)
+        return evaluation
     expected = labels.clone()
     for image, claimed in recorded.wrong:
         # An edited record may list a class that does not exist, or the true class as a mistake.
@@ -131,7 +146,7 @@ def evaluated(index: int, sure: Tensor, labels: Tensor, precision: Precision, re
     rival = expected[differing]
     margin = sure[differing, classes[differing]] - sure[differing, rival]
     ties = int(((margin < _TIE[precision]) & (rival != _NO_CLASS)).sum())
-    return Evaluation(index, len(labels), wrong, recorded.test_errors, tuple(differing.tolist()), ties)
+    return replace(evaluation, recorded_errors=recorded.test_errors, differing=tuple(differing.tolist()), ties=ties)
 
 
 def evaluate_seeds(

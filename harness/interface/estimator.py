@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import secrets
 import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from harness.evidence.leaderboard_table import PROVEN
 from harness.evidence.record import kept_indices, read_all
 from harness.interface import api, verification
 from harness.searching.option_types import SHARE
+from harness.studies.names import fit_name
 from harness.system.errors import DataError, DeviceError, HarnessError, StorageError, UsageError
 from harness.system.files import workspace
 from harness.system.option import converted
@@ -55,6 +55,8 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         workers: Number of training processes; ``auto`` for one per core.
         channels: Axis of the channels in ``X``, ``first`` or ``last``; required if both are possible, and for series
             with channels. ``none`` states that narrow images are not series.
+        study: Name of the group of studies. Each fit is a study of its own; the fits of all clones in a
+            cross-validation or grid search belong to one group, which ``harness studies --remove NAME`` removes.
         verbose: 0 for no output of ``fit`` and ``certify`` but warnings; otherwise progress is printed on stderr.
 
     Attributes:
@@ -76,6 +78,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         random_state: Any = 0,
         workers: int | str = "auto",
         channels: str | None = None,
+        study: str = "fitted",
         verbose: int = 1,
     ) -> None:
         self.target = target
@@ -85,6 +88,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         self.random_state = random_state
         self.workers = workers
         self.channels = channels
+        self.study = study
         self.verbose = verbose
 
     def __sklearn_tags__(self) -> Any:
@@ -124,7 +128,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             seed = self.random_state
             if not isinstance(seed, Integral):
                 seed = check_random_state(seed).randint(2**31)
-            self.data_ = own.from_arrays("fitted", numbers, labels, channels=self.channels)
+            self.data_ = own.from_arrays(self.study, numbers, labels, channels=self.channels)
             self.classes_ = np.unique(labels)
             self._given = numbers, labels
             self._columns = [self.data_.class_names.index(_name(label)) for label in self.classes_.tolist()]
@@ -139,7 +143,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
                     time=self.time,
                     seed=seed,
                     workers=self.workers,
-                    study=f"{self.data_.name}-{secrets.token_hex(4)}",
+                    study=fit_name(self.data_.name),
                 )
             self._keep(share)
         return self

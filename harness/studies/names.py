@@ -1,10 +1,14 @@
-"""The studies of a workspace by name."""
+"""The studies of a workspace by name, and the groups of studies that ``SmallestClassifier`` creates."""
 
 from __future__ import annotations
 
+import re
+import secrets
+from contextlib import suppress
 from pathlib import Path
 
-from harness.system.errors import UsageError, as_command
+from harness.studies.config import read_config
+from harness.system.errors import ContentError, UsageError, as_command
 from harness.system.files import Workspace
 from search_spaces.space_errors import nearest
 
@@ -37,3 +41,25 @@ def read_study(name: str | None, workspace: Workspace) -> Path:
         hint = nearest(name, folders) or f"existing studies: {', '.join(sorted(folders))}"
         raise UsageError(f"no study is named {name[:60]!r}", hint=hint)
     return folder
+
+
+def fit_name(dataset: str) -> str:
+    """Return a new name for the study of a fit; ``dataset`` is the name of the data set, the group and a hash."""
+    return f"{dataset}-{secrets.token_hex(4)}"
+
+
+def group_of(study: str, dataset: str) -> str | None:
+    """Return the group of a study named by ``fit_name``; None for all other studies."""
+    return dataset.rpartition("-")[0] if re.fullmatch(f"{re.escape(dataset)}-[0-9a-f]{{8}}", study) else None
+
+
+def studies_of(name: str, workspace: Workspace) -> list[Path]:
+    """Return the folders of the study or group of this name; UsageError if there is neither."""
+    members = []
+    if find_study(name, workspace) is None:
+        for folder in workspace.studies():
+            # A damaged study belongs to no group.
+            with suppress(ContentError):
+                if group_of(folder.name, read_config(folder).config.dataset) == name:
+                    members.append(folder)
+    return members or [read_study(name, workspace)]

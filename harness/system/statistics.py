@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
+from itertools import product
 
 
 def reaches(value: float, target: float) -> bool:
@@ -80,3 +82,55 @@ def pooled_deviation(groups: Sequence[Sequence[float]]) -> tuple[float, int]:
     freedom = sum(len(group) - 1 for group in repeated)
     squares = math.fsum((len(group) - 1) * standard_deviation(group) ** 2 for group in repeated)
     return math.sqrt(squares / freedom) if freedom else math.nan, freedom
+
+
+@dataclass(frozen=True, slots=True)
+class ClassScores:
+    """Scores of the predictions of one class.
+
+    Attributes:
+        precision: Share of the predictions of this class that are right, from 0 to 1; 0 without a prediction.
+        recall: Share of the images of this class that are predicted right, from 0 to 1; 0 without an image.
+        f1: Harmonic mean of precision and recall; 0 if both are 0.
+        support: Number of images of this class.
+    """
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+def class_scores(confusion: Sequence[Sequence[int]], seeds: int = 1) -> tuple[ClassScores, ...]:
+    """Return the scores of each class, by ``precision_recall_fscore_support`` of scikit-learn.
+
+    Args:
+        confusion: Number of images by label (row) and predicted class (column), summed over the seeds.
+        seeds: Number of seeds; the support counts the images of one seed.
+    """
+    from sklearn.metrics import precision_recall_fscore_support
+
+    labels, predictions = zip(*product(range(len(confusion)), repeat=2), strict=True)
+    counts = [count for row in confusion for count in row]
+    columns = precision_recall_fscore_support(labels, predictions, sample_weight=counts, zero_division=0)
+    return tuple(
+        ClassScores(float(precision), float(recall), float(f1), round(support / seeds))
+        for precision, recall, f1, support in zip(*columns, strict=True)
+    )
+
+
+def roc_auc(labels: Sequence[int], shares: Sequence[float]) -> float | None:
+    """Return the area under the ROC curve of two classes, by ``roc_auc_score`` of scikit-learn.
+
+    Args:
+        labels: True classes, 0 or 1.
+        shares: Probability of class 1 for each image.
+
+    Returns:
+        The area, from 0 to 1; None if all images have the same label or a probability is not finite.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    if len(set(labels)) < 2 or not all(map(math.isfinite, shares)):
+        return None
+    return float(roc_auc_score(labels, shares))

@@ -263,7 +263,13 @@ def code_version() -> tuple[str | None, bool | None]:
     Only changes of the packages count: a new record or leaderboard does not change the behaviour of the code.
     """
     answers = []
-    for question in ("rev-parse HEAD", "status --porcelain -- search_spaces harness reports"):
+    # An environment may lie in the repository of a different project, which does not track the files of this package.
+    questions = (
+        "ls-files --error-unmatch harness/py.typed",
+        "rev-parse HEAD",
+        "status --porcelain -- search_spaces harness reports",
+    )
+    for question in questions:
         command = ["git", "-C", str(_SOURCE), *question.split()]
         try:
             answers.append(
@@ -271,7 +277,7 @@ def code_version() -> tuple[str | None, bool | None]:
             )
         except (OSError, subprocess.SubprocessError):
             return None, None
-    return answers[0], bool(answers[1])
+    return answers[1], bool(answers[2])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,6 +299,7 @@ class Inspection:
     label_counts: tuple[int, ...]  # number of test images of each class
     image_shape: tuple[int, int]  # rows and columns
     misses: tuple[Miss, ...]
+    roc_auc: float | None = None  # area under the ROC curve; None for more than two classes
     schema_version: Literal[1] = 1
 
 

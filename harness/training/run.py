@@ -31,6 +31,7 @@ from harness.data.training_images import ImageData, split
 from harness.system import files
 from harness.system.errors import DeviceError, refused
 from harness.system.machine import choose_device
+from harness.system.statistics import roc_auc
 from harness.system.user_code import function_of, guarding_user_code
 from harness.training.native.engine import TORCH, choose_engine
 from harness.training.recipe import Recipe, start_overhead
@@ -51,6 +52,7 @@ from harness.training.training_loop import (
     Training,
     best_start,
     checkpoint,
+    class_probabilities,
     count_errors,
     end_epoch,
     final_network,
@@ -357,11 +359,17 @@ def _with_test(job: Job, result: Result, run: Training, test_set: Images) -> Res
     result = replace(result, test_errors=len(wrong), test_size=len(test_set), wrong=wrong)
     # The errors of a diverged network tell nothing about the images.
     if job.inspection is not None and not run.diverged:
-        files.write_json(job.inspection, asdict(_inspection(result, test_set)))
+        area = None
+        if test_set.classes == 2:
+            pixels = test_set.pixels.cpu()
+            precision = run.recipe.precision
+            shares = class_probabilities(final_network(run), run.architecture, pixels, test_set, precision)
+            area = roc_auc(test_set.labels.tolist(), shares[:, 1].tolist())
+        files.write_json(job.inspection, asdict(_inspection(result, test_set, area)))
     return result
 
 
-def _inspection(result: Result, test_set: Images) -> Inspection:
+def _inspection(result: Result, test_set: Images, area: float | None) -> Inspection:
     assert result.weights_sha256 is not None, "a run that has ended has weights"
     labels = test_set.labels.tolist()
     # Reports show grey images, so the first channel represents images with several channels.
@@ -376,6 +384,7 @@ def _inspection(result: Result, test_set: Images) -> Inspection:
         label_counts=tuple(torch.bincount(test_set.labels, minlength=test_set.classes).tolist()),
         image_shape=(test_set.pixels.shape[2], test_set.pixels.shape[3]),
         misses=tuple(misses),
+        roc_auc=area,
     )
 
 

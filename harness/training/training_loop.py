@@ -22,10 +22,12 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
+from harness.data.datasets import Dataset
 from harness.training.integer import MAP_SCALES, integer_logits, integers_of, map_scales
 from harness.training.native.driver import NativeProgram, flat_state, restore, restored_average
 from harness.training.native.engine import Engine
 from harness.training.recipe import (
+    Precision,
     Recipe,
     StepSettings,
     check_batch,
@@ -328,6 +330,28 @@ def predictions(run: Training, images: Images) -> Tensor:
             with _autocast(run):
                 logits.append(run.network(batch).float())
     return torch.cat(logits).argmax(1)
+
+
+def class_probabilities(
+    network: TorchNetwork, architecture: Architecture, pixels: Tensor, images: Images | Dataset, precision: Precision
+) -> Tensor:
+    """Return the class probabilities of each image, float32 (n, classes), computed by torch on the CPU.
+
+    Args:
+        network: Network in evaluation mode, on the CPU.
+        architecture: Architecture of the network.
+        pixels: Images, uint8 (n, channels, rows, columns).
+        images: Images or data set, with the mean and standard deviation that normalise the pixels.
+        precision: Precision of the recipe.
+    """
+    if precision == "int8":
+        integers = integers_of(network, architecture, images)
+        return torch.from_numpy(integers.logit_scale * integer_logits(integers, pixels.numpy())).float().softmax(1)
+    deviation = images.deviation if isinstance(images, Images) else images.std
+    parts = torch.split(pixels, _EVALUATION_BATCH)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        outputs = [network(normalised(part.float().div_(255), images.mean, deviation)).float() for part in parts]
+    return torch.cat(outputs).softmax(1)
 
 
 def count_errors(run: Training, images: Images) -> int:

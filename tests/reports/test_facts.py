@@ -11,8 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from scipy import stats
+from sklearn.metrics import precision_recall_fscore_support
 
 from harness.evidence import ledger, record
 from harness.studies.candidate import NetworkState
@@ -434,9 +436,15 @@ def test_mistakes_count_every_image_of_every_seed():
     assert found.confusion is not None
     assert [sum(row) for row in found.confusion] == [3_000] * 10
     assert sum(row[3] for label, row in enumerate(found.confusion) if label != 3) == 12 + 12 + 14 - 1
+    pairs = np.repeat(np.arange(100), np.ravel(found.confusion))
+    columns = precision_recall_fscore_support(pairs // 10, pairs % 10, zero_division=0)
+    for index, item in enumerate(found.scores):
+        assert [item.precision, item.recall, item.f1] == pytest.approx([column[index] for column in columns[:3]])
+    assert [item.support for item in found.scores] == [1_000] * 10
     # The third seed alone has two further mistakes.
     partly = mistakes(made, inspections[:2])
     assert partly.confusion is None
+    assert partly.scores == ()
     assert sum(mistake.pixels is not None for mistake in partly.mistakes) == 12
     assert {name: len(images) for name, images in CONFIRMED_LABEL_ERRORS.items()} == {"mnist": 15}
 

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from safetensors.numpy import load_file
+from sklearn import metrics
 from torch import Tensor
 
 from harness.cli import run
@@ -182,6 +183,29 @@ def test_a_record_that_was_edited_by_hand_is_found_out(
     assert run(["evaluate", NETWORK]) == 3
 
     assert "NOT as recorded" in capsys.readouterr().out.splitlines()[1]
+
+
+def test_the_scores_of_each_class_are_over_all_seeds(
+    place: Workspace,
+    evidence: Record,
+    evaluated: Callable[..., dict[str, Any]],
+    other: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    document = evaluated("--on", "other", "--seed", "all")
+
+    data = load("mnist-5k")
+    pixels, labels = data.train_images[:600:10, 0], data.train_labels[:600:10]
+    answers = np.concatenate([sure(place, evidence, index, pixels).argmax(1).numpy() for index in (0, 1)])
+    report = metrics.classification_report(np.tile(labels, 2), answers, output_dict=True, zero_division=0)
+    for row in document["class_scores"]:
+        expected = report.get(row["class"], {"precision": 0, "recall": 0, "f1-score": 0, "support": 0})
+        scores = [row["precision"], row["recall"], row["f1"], 2 * row["support"]]
+        assert scores == pytest.approx([*expected.values()])
+    assert np.sum([seed["confusion"] for seed in document["seeds"]], axis=(0, 1)).sum() == 120
+    assert {seed["roc_auc"] for seed in document["seeds"]} == {None}
+    run(["evaluate", NETWORK, "--on", "other"])
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[2:]] == ["class", *"0123456789"]
 
 
 # What is refused ------------------------------------------------------------------------------------------------

@@ -7,7 +7,9 @@ import os
 import signal
 import webbrowser
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from re import fullmatch
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from harness.cli import run
 from harness.evidence import record
 from harness.interface.session import watch
 from harness.studies import config as study
+from harness.studies.names import fit_name
 from harness.system.files import Workspace
 from reports import study_page
 from tests.factories import CONFIG, make_record
@@ -27,10 +30,10 @@ from tests.study_logs import write_event
 def begin(workspace: Path) -> Callable[..., Path]:
     """Begin studies; the one that is named last was worked on last."""
 
-    def new(*names: str) -> Path:
+    def new(*names: str, dataset: str = CONFIG.dataset) -> Path:
         for at, name in enumerate(names):
             folder = workspace / "runs" / name
-            study.open_study(folder, CONFIG, {})
+            study.open_study(folder, replace(CONFIG, dataset=dataset), {})
             write_event(folder, "session", 0.0, command=["harness", "search"], workers=2, device="cpu")
             os.utime(folder / "log.jsonl", (at, at))
         return folder
@@ -262,3 +265,31 @@ def test_studies_are_listed_and_one_is_removed(begin: Callable[..., Path], capsy
     assert run(["studies"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["study", "a", "b"]
     assert run(["studies", "--remove", "c"]) == 2
+
+
+def test_studies_of_the_folds_of_a_classifier_are_one_row_and_are_removed_together(
+    begin: Callable[..., Path], workspace: Path, capsys: pytest.CaptureFixture[str]
+):
+    # Two folds, thus two data sets.
+    for dataset in ("parts-0a1b2c3d", "parts-4e5f6a7b"):
+        begin(fit_name(dataset), fit_name(dataset), dataset=dataset)
+    begin("parts-0a1b2c3d", dataset="parts-0a1b2c3d")
+    begin("parts-of-a-user-0a1b2c3d", "mnist-0a1b2c3d-x")
+    capsys.readouterr()
+
+    assert run(["studies"]) == 0
+    rows = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert sorted(rows) == ["mnist-0a1b2c3d-x", "parts", "parts-0a1b2c3d", "parts-of-a-user-0a1b2c3d", "study"]
+
+    # A study in use keeps the group.
+    folders = Workspace(workspace).studies()
+    [busy, *_] = [folder for folder in folders if fullmatch(r"parts-\w{8}-\w{8}", folder.name)]
+    with study.owned(busy):
+        assert run(["studies", "--remove", "parts"]) == 2
+    assert Workspace(workspace).studies() == folders
+    capsys.readouterr()
+    assert run(["studies", "--remove", "parts", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["removed"]) == 4
+    names = [folder.name for folder in Workspace(workspace).studies()]
+    assert names == ["mnist-0a1b2c3d-x", "parts-0a1b2c3d", "parts-of-a-user-0a1b2c3d"]
+    assert run(["studies", "--remove", "parts"]) == 2

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import softmax
+from sklearn import metrics
 from torch import Tensor
 
 from harness.data.datasets import DATASETS
@@ -121,3 +122,31 @@ def test_a_tie_does_not_excuse_another_image(run: Callable[..., SeedRun]):
     found = held(run(), sure)
 
     assert (found.differing, found.ties, found.as_recorded) == ((2, 4), 1, False)
+
+
+@pytest.mark.parametrize("count", [2, 3, 10])
+def test_scores_of_classes_are_those_of_scikit_learn(count: int):
+    random = np.random.default_rng(count)
+    labels = random.integers(0, count, 200)
+    # The last class is never predicted, and has no precision.
+    sure = softmax(random.normal(size=(200, count)) + 2 * np.eye(count)[labels], axis=1)
+    sure[:, -1] = 0 if count > 2 else sure[:, -1]
+    answers = sure.argmax(1)
+
+    evaluation = evaluated(0, torch.from_numpy(sure), torch.from_numpy(labels), "fp32", None)
+
+    assert np.array_equal(evaluation.confusion, metrics.confusion_matrix(labels, answers, labels=range(count)))
+    report = metrics.classification_report(labels, answers, output_dict=True, zero_division=0)
+    for index, scores in enumerate(evaluation.class_scores):
+        expected = report[str(index)]
+        values = [expected[name] for name in ("precision", "recall", "f1-score", "support")]
+        assert [scores.precision, scores.recall, scores.f1, scores.support] == pytest.approx(values, rel=1e-12)
+    area = metrics.roc_auc_score(labels, sure[:, 1]) if count == 2 else None
+    assert evaluation.roc_auc == (None if area is None else pytest.approx(area, rel=1e-12))
+
+
+def test_a_single_class_or_a_network_without_numbers_has_no_roc_auc():
+    sure = torch.tensor([[0.9, 0.1], [0.2, 0.8]])
+
+    assert evaluated(0, sure, torch.tensor([1, 1]), "fp32", None).roc_auc is None
+    assert evaluated(0, sure * torch.nan, torch.tensor([0, 1]), "fp32", None).roc_auc is None

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.metrics import accuracy_score, get_scorer, log_loss, roc_auc_score
+from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import check_estimator
 
 from harness.evidence.verification_runs import Verdict
@@ -18,6 +19,7 @@ from harness.interface import api
 from harness.interface.estimator import SmallestClassifier
 from harness.searching import finder, loop
 from harness.searching.request import SearchRequest
+from harness.studies.names import group_of
 from harness.system.errors import UsageError
 from harness.system.option import options_of
 from harness.training import recipe
@@ -190,6 +192,19 @@ def test_a_seed_is_given_or_drawn(state: Any, quick: None, monkeypatch: pytest.M
             _classifier(random_state=state).fit(*_steps([0, 1]))
     assert len({*seeds}) == (1 if isinstance(state, int | np.integer) else 2)
     assert studies[0] != studies[1]
+
+
+def test_the_fits_of_all_clones_are_a_group(quick: None, monkeypatch: pytest.MonkeyPatch):
+    groups = list[str | None]()
+
+    def search(data: Any, *, study: str, **_: Any) -> None:
+        groups.append(group_of(study, data.name))
+        raise UsageError("enough")
+
+    monkeypatch.setattr(api, "search", search)
+    with pytest.raises(ValueError, match="enough"):
+        cross_val_score(_classifier(study="parts"), *_steps([0, 1]), cv=3)
+    assert groups == ["parts"] * 3
 
 
 @pytest.mark.nightly

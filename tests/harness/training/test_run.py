@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load
 from safetensors.torch import load_model
+from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from harness.data.datasets import DATASETS
@@ -353,6 +354,26 @@ def test_a_verification_leaves_its_wrong_images_with_label_and_pixels(shown: Tra
     assert found.weights_sha256 == result.weights_sha256
     assert found.label_counts == (3,) * 10
     assert (found.seed_index, found.image_shape) == (0, (28, 28))
+
+
+@pytest.mark.parametrize("engine", ["torch", "auto"])
+def test_a_verification_of_two_classes_leaves_the_area_under_its_roc_curve(
+    tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch
+):
+    spec = replace(DATASETS["mnist-5k"], name="toy", train_size=80, validation_size=20, test_size=30, classes=2)
+    (pixels, numbers), (test_pixels, test_numbers) = images(100, 1), images(30, 2)
+    data = ImageData(spec, pixels, numbers % 2, data_hash="abc", source="memory", folder=None)
+    monkeypatch.setattr(run_module, "read_test_set", lambda *_, **__: (test_pixels, test_numbers % 2))
+    network, path = parse_network(NETWORK.replace("10", "2"), spec.task), tmp_path / "weights"
+
+    result, [found] = seen(TrainingData(data), tmp_path, architecture=network, engine=engine, weights=path)
+
+    module = build(network, spec.task).eval()
+    load_model(module, path, strict=False)
+    with torch.inference_mode():
+        logits = module((test_pixels / 255 - spec.mean[0]) / spec.std[0]).double()
+    assert found.roc_auc == pytest.approx(roc_auc_score(test_numbers % 2, logits[:, 1] - logits[:, 0]), abs=0.005)
+    assert result.test_errors == len(found.misses)
 
 
 def test_a_diverged_seed_leaves_nothing(shown: TrainingData, tmp_path: Path):
