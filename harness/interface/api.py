@@ -94,10 +94,10 @@ def explain(
         check_integer_form(analysis.plan)
         fit = Fit(cast(Chip, chip), analysis)
     if not torch:
-        return Explanation(architecture, analysis, fit=fit)
+        return Explanation(architecture, analysis, fit=fit, parts=argument.parts)
     from harness.training.crosscheck import cross_check
 
-    return Explanation(architecture, analysis, cross_check(architecture, analysis), fit)
+    return Explanation(architecture, analysis, cross_check(architecture, analysis), fit, argument.parts)
 
 
 @options.takes()

@@ -41,7 +41,7 @@ def function_of(name: str, purpose: str, sha256: str = "") -> Callable[..., Any]
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        source = _SOURCES.get(module) or _source_of(module)
+        source = _SOURCES.get(module) or source_of(module)
         with redirect_stdout(sys.stderr):
             result: Any = getattr(import_module(module), function)
         if not callable(result):
@@ -68,7 +68,7 @@ def source_sha256(name: str, purpose: str) -> str:
     """
     function_of(name, purpose)
     module = name.partition(":")[0]
-    if not (source := _source_of(module)) or source != _SOURCES[module]:
+    if not (source := source_of(module)) or source != _SOURCES[module]:
         why = "has changed since the import; start a new process" if source else "has no file"
         raise UsageError(f"{purpose} {name}: the module {why}")
     return source
@@ -82,7 +82,8 @@ _SOURCES: dict[str, str] = {}  # SHA-256 by module, computed when this process f
 _OURS = ("harness",), ("search_spaces",), ("reports",)
 
 
-def _source_of(module: str) -> str:
+def source_of(module: str) -> str:
+    """Return the hash of the code of a module (see ``source_sha256``); empty if there is no file."""
     spec = find_spec(module)
     if spec is None or not spec.has_location or spec.origin is None:
         return ""
@@ -90,7 +91,17 @@ def _source_of(module: str) -> str:
     top_file = origin.parent if origin.stem == "__init__" else origin
     folder = top_file.parents[module.count(".")]
     is_installed = folder.name.endswith("-packages")
-    top = module.partition(".")[0]
+    return code_sha256(origin, folder, module.partition(".")[0] if is_installed else "")
+
+
+def code_sha256(origin: Path, folder: Path, package: str = "") -> str:
+    """Return the SHA-256 of a file and of the files of the same folder that it imports (see ``source_sha256``).
+
+    Args:
+        origin: The file.
+        folder: Folder from which the file imports.
+        package: Only package whose imports are followed; empty for all.
+    """
     digests: dict[str, str] = {}
     waiting = [origin]
     while waiting:
@@ -103,7 +114,7 @@ def _source_of(module: str) -> str:
         for parts in _imported(content, name.parts[:-1]):
             # In site-packages, follow only the package of the module itself. This program is left out, because all
             # results state the version of the program.
-            is_followed = parts[:1] == (top,) if is_installed else parts[:1] not in _OURS
+            is_followed = parts[:1] == (package,) if package else parts[:1] not in _OURS
             for end in range(1, len(parts) + 1) if is_followed else ():
                 stem = folder.joinpath(*parts[:end])
                 waiting += [stem.with_suffix(".py"), stem / "__init__.py"]

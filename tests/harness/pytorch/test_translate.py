@@ -11,7 +11,7 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 import harness
-from harness.pytorch.load import load_module
+from harness.training.module_source import load_module
 from harness.pytorch.translate import translate, with_weights
 from harness.system.errors import ContentError, HarnessError, UsageError
 from harness.training.torch_network import build
