@@ -93,7 +93,9 @@ def _value_at(argument: str, code: str) -> Any:
 
 
 def code_of(argument: str) -> str:
-    """Return the SHA-256 of the code that a text names, with the files that this code imports beside it.
+    """Return 12 digits of the SHA-256 of the code that a text names, with the files that it imports beside it.
+
+    The code is not executed, except for the parent packages of a module in a package.
 
     Raises:
         UsageError: There is no such file.
@@ -106,7 +108,7 @@ def code_of(argument: str) -> str:
         code = source_of(source_name)
     if not code:
         raise UsageError(f"{argument}: there is no file {source_name}")
-    return code
+    return code[:12]
 
 
 def name_of(value: object) -> str:

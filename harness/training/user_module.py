@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -95,12 +96,12 @@ class SeededModule(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits, (batch, classes)."""
-        self.keep_buffers()
         # ``view`` in the code of users requires the usual order of the numbers.
         images = images.contiguous()
         if torch.compiler.is_compiling():
             output = self.module(images)
         else:
+            self.keep_buffers()
             generator = self.generator
             device = None if generator is None else generator.device
             limit = torch.iinfo(torch.int64).max
@@ -110,7 +111,7 @@ class SeededModule(nn.Module):
                 if images.is_cuda:
                     torch.cuda.manual_seed(int(drawn))
                 output = self.module(images)
-        logits = _logits(output, len(images), self._classes)
+        logits = _logits(output, self._classes)
         return logits.clamp_min(torch.finfo(logits.dtype).tiny).log() if self._ends_in_softmax else logits
 
     def train(self, mode: bool = True) -> SeededModule:
@@ -127,18 +128,18 @@ class SeededModule(nn.Module):
                 owner._buffers[name] = first.copy_(tensor.detach())
 
 
-def _logits(output: Any, count: int, classes: int) -> Tensor:
-    """Return the output of a module as (count, classes); raise ValueError if the output has another form."""
+def _logits(output: Any, classes: int) -> Tensor:
+    """Return the output of a module as (batch, classes); raise ValueError if the output has another form."""
     values = output if isinstance(output, (tuple, list)) else [output]
-    fitting = [each for each in values if isinstance(each, Tensor) and each.numel() == count * classes]
+    tensors = [each for each in values if isinstance(each, Tensor)]
+    # ``squeeze`` removes the batch of a single image.
+    fitting = [each for each in tensors if math.prod(each.shape[min(1, each.ndim - 1) :]) == classes]
     if len(fitting) != 1:
-        shapes = [
-            shape_text(tuple(each.shape[1:])) if isinstance(each, Tensor) else type(each).__name__ for each in values
-        ]
-        raise ValueError(f"the module returns {' and '.join(shapes)} per image; expected {classes} numbers")
+        kinds = [shape_text(tuple(each.shape[1:])) for each in tensors] or [type(output).__name__]
+        raise ValueError(f"the module returns {' and '.join(kinds)} per image; expected {classes} numbers")
     if not fitting[0].is_floating_point():
         raise ValueError(f"the module returns numbers of type {fitting[0].dtype}")
-    return fitting[0].reshape(count, classes)
+    return fitting[0].reshape(-1, classes)
 
 
 def exported(module: nn.Module, task: Task) -> ExportedProgram:
@@ -162,12 +163,24 @@ def built(op: UserModule, input_shape: tuple[int, int, int]) -> SeededModule:
             "a module outside of the notation is trained by its name only", hint="write it to a file: FILE.py:NAME"
         )
     # Compared before the code is executed.
-    _compare(op, "code", code_of(op.name)[:_DIGITS])
-    description = described(op.name, code_of(op.name), Task(input_shape, op.outputs))
+    code = check_code(op)
+    description = described(op.name, code, Task(input_shape, op.outputs))
     for item in fields(UserModule):
-        if item.name != "name":
+        if item.compare:
             _compare(op, item.name, getattr(description.op, item.name))
     return SeededModule(fresh_module(op.name), op.outputs, ends_in_softmax=description.ends_in_softmax)
+
+
+def check_code(op: UserModule) -> str:
+    """Return the hash of the present code of a module, which is not executed.
+
+    Raises:
+        OtherCode: The code has changed.
+        UsageError: There is no file of this name.
+    """
+    code = code_of(op.name)
+    _compare(op, "code", code)
+    return code
 
 
 def _compare(op: UserModule, field: str, value: object) -> None:
@@ -187,7 +200,7 @@ def describe(name: str, code: str, task: Task, make: Callable[[], nn.Module]) ->
 
     Args:
         name: Name of the module; empty if the module has none.
-        code: SHA-256 of its source code.
+        code: Hash of its source code (``code_of``).
         task: Shape of the images and number of classes.
         make: Make the module with new first weights.
 
@@ -235,7 +248,7 @@ class _Examination:
             parameters=sum(weight.numel() for weight in weights) + sum(learned.values()),
             macs=parts[""].macs,
             statistic_count=sum(each.numel() for each in statistics),
-            code=code[:_DIGITS],
+            code=code,
             graph=graph,
             name=name,
         )
@@ -262,9 +275,12 @@ class _Examination:
             raise self._refusal("forward seeds the global random generator")
         self._state_after = state
         try:
-            return _logits(output, len(images), self._task.classes)
+            logits = _logits(output, self._task.classes)
         except ValueError as error:
             raise self._refusal(str(error)) from error
+        if len(logits) != len(images):
+            raise self._refusal(f"the module returns {len(logits)} outputs for {len(images)} images")
+        return logits
 
     def _evaluate(self) -> bool:
         """Check the module in evaluation mode, and return whether its outputs are probabilities."""
