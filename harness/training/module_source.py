@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import cache
@@ -120,7 +121,8 @@ def name_of(value: object) -> str:
 
 @contextmanager
 def _silence(output: StringIO) -> Iterator[None]:
-    with redirect_stdout(output), redirect_stderr(StringIO()):
+    with redirect_stdout(output), redirect_stderr(StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         yield
 
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parameter import is_lazy
 
 from harness.system.errors import ContentError
 from harness.system.user_code import OtherCode
@@ -229,6 +230,8 @@ class _Examination:
 
     def description(self, name: str, code: str) -> Description:
         weights = list(self.first.parameters())
+        if any(map(is_lazy, weights)):
+            raise self._refusal("the shapes of a lazy layer are unknown before its first batch")
         is_drawn = any(bool((weight != weight.flatten()[:1]).any()) for weight in weights)
         # Without a name, the weights may be those of an instance.
         if name and is_drawn and all(map(torch.equal, weights, self.second.parameters())):
