@@ -508,8 +508,8 @@ class _Resolver:
 
     def _quoted(self, op: str, parameter: Parameter, operand: _Tree) -> str:
         if not self._is_network or operand.data != "text":
-            place = "" if self._is_network else ", in networks only"
-            raise NotationError(f"the {parameter.meaning} of {op} is {parameter.kind}{place}", position=_at(operand))
+            message = f"the {parameter.meaning} of {op} is {parameter.kind}, in networks only"
+            raise NotationError(message, position=_at(operand))
         return str(operand.children[0])[1:-1]
 
     def _drawn(self, operand: _Tree, scope: _Scope) -> _Numbers:

@@ -234,10 +234,10 @@ def _train_steps(run: Training, images: Images, order: Tensor, settings: StepSet
     size = run.recipe.batch_size
     epoch_recipe = recipe_of_epoch(run.recipe, len(run.history))
     # Operators of a user's module may wait for the device, which a recorded step cannot.
-    is_recorded = run.device.type == "cuda" and run.architecture.user_module is None
-    train_step: Callable[[Tensor, float], Tensor] = partial(_train_step, run, images, epoch_recipe)
-    if is_recorded:
-        train_step = _step_graph(run, images, epoch_recipe)
+    has_graph = run.device.type == "cuda" and run.architecture.user_module is None
+    train_step = (
+        _step_graph(run, images, epoch_recipe) if has_graph else partial(_train_step, run, images, epoch_recipe)
+    )
     for step, (rate, share) in enumerate(zip(settings.rates, settings.shares, strict=True)):
         total += train_step(order[step * size : (step + 1) * size], rate)
         run.step += 1

@@ -310,11 +310,9 @@ class _Examination:
         with quiet(f"recording {self._subject}"):
             program = exported(self.first.eval(), self._task)
             programs = (program, exported(copy.deepcopy(self.first).train(), self._task))
-        for each in programs:
-            random = {node.target for node in each.graph.nodes if _is_random(node.target)}
-            if random:
-                names = ", ".join(sorted(map(str, random)))
-                raise self._refusal(f"random numbers other than dropout make trainings incomparable: {names}")
+        drawing = {str(node.target) for each in programs for node in each.graph.nodes if _is_random(node.target)}
+        if drawing:
+            raise self._refusal(f"forward draws random numbers other than dropout: {', '.join(sorted(drawing))}")
         if any(_is_active_dropout(node) for node in program.graph.nodes):
             self._notes.append("a dropout is active in evaluation too, with masks of a fixed seed")
         shapes = [f"{name} {tuple(tensor.shape)} {tensor.dtype}" for name, tensor in program.state_dict.items()]

@@ -53,17 +53,18 @@ def test_a_changed_module_is_refused_with_both_hashes(
 ) -> None:
     run(["verify", net, *ROW, "--seeds", "2"])
     [evidence] = record.read_all(Workspace(workspace).records)
+    module = evidence.architecture.user_module
+    assert module is not None
     (workspace / "net.py").write_text(f"{DROPOUT}\nraise SystemExit(3)\n")
     capsys.readouterr()
 
     for command in (["verify", *ROW], ["evaluate"], ["export", "--onnx", "net.onnx"]):
         assert run([command[0], evidence.hash, *command[1:]]) == 4
         line = capsys.readouterr().err
-        assert evidence.architecture.user_module is not None
-        assert evidence.architecture.user_module.code in line
+        assert module.code in line
         assert len(line.splitlines()) == 1
     assert run(["leaderboard", "--check"]) == 4
-    assert evidence.architecture.user_module.code in capsys.readouterr().out
+    assert module.code in capsys.readouterr().out
     assert [*Workspace(workspace).records.glob("*.json")] == [record.path_of(Workspace(workspace).records, evidence)]
 
 

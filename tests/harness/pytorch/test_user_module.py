@@ -26,7 +26,7 @@ from harness.training.training_loop import (
     train_epoch,
     weights_digest,
 )
-from harness.training.user_module import Description, describe, described
+from harness.training.user_module import Description, SeededModule, describe, described
 from search_spaces.catalog import space
 from search_spaces.network import MNIST, Architecture, analyse
 from search_spaces.notation import parse_notation, parse_space
@@ -316,7 +316,9 @@ def test_a_final_softmax_becomes_logits(tmp_path: Path) -> None:
     outputs = network(images)
 
     torch.testing.assert_close(outputs.exp().sum(1), torch.ones(3))
-    torch.testing.assert_close(outputs.exp(), network.ops[0].module(images))
+    [wrapper] = network.ops
+    assert isinstance(wrapper, SeededModule)
+    torch.testing.assert_close(outputs.exp(), wrapper.module(images))
 
 
 def test_functions_take_classes_and_instances_and_train_what_can_be_made_again(tmp_path: Path) -> None:
