@@ -268,7 +268,8 @@ class _Examination:
 
     def _outputs(self, module: nn.Module, images: Tensor, seed: int = 0) -> Tensor:
         """Return the logits, and check that the module neither prints nor seeds the generator."""
-        with quiet(self._subject) as printed:
+        # Without gradients, activations that the module keeps as attributes can be copied.
+        with quiet(self._subject) as printed, torch.set_grad_enabled(module.training):
             torch.default_generator.manual_seed(seed)
             output = module(images)
             state = torch.default_generator.get_state()
@@ -289,7 +290,7 @@ class _Examination:
         """Check the module in evaluation mode, and return whether its outputs are probabilities."""
         module = self.first.eval()
         state = _state_of(module)
-        outputs = self._outputs(module, self._images).detach()
+        outputs = self._outputs(module, self._images)
         self._outputs(module, self._images, seed=1)
         if not torch.equal(outputs, self._outputs(module, self._images)):
             raise self._refusal("equal images have different outputs in evaluation mode: forward draws or counts")

@@ -56,7 +56,9 @@ def description(text: str, folder: Path) -> Description:
 
 
 GROUPS = source("self.n = nn.GroupNorm(2, 10)", "return self.n(self.c(x)).mean((2, 3))")
-DROPOUT = source("self.n = nn.GroupNorm(2, 10)", "return F.dropout(self.n(self.c(x)), 0.5, self.training).mean((2, 3))")
+DROPOUT = source(
+    "self.n = nn.GroupNorm(2, 10)", "return F.dropout(self.n(self.c(x)).sin(), 0.5, self.training).mean((2, 3))"
+)
 COUNTED = {  # text of the file; parameters and multiply-adds, by hand
     "group normalisation": (GROUPS, CONVOLUTION + 20, CONVOLUTION_MACS),
     "two branches": (
@@ -83,6 +85,11 @@ COUNTED = {  # text of the file; parameters and multiply-adds, by hand
         source("self.w = nn.Parameter(torch.randn(10, 10))", "return self.c(x).mean((2, 3)).sin() @ self.w"),
         CONVOLUTION + 100,
         CONVOLUTION_MACS + 100,
+    ),
+    "a kept map": (
+        source("", "self.map = self.c(x).sin()\n        return self.map.mean((2, 3))"),
+        CONVOLUTION,
+        CONVOLUTION_MACS,
     ),
     "two results": (source("", "y = self.c(x)\n        return y.mean((2, 3)), y"), CONVOLUTION, CONVOLUTION_MACS),
 }
