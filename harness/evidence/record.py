@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -34,7 +35,7 @@ from harness.training.result import (
 )
 from search_spaces.network import analyse
 from search_spaces.notation import parse_notation
-from search_spaces.space_errors import SearchSpaceError
+from search_spaces.space_errors import NotationError, SearchSpaceError
 
 
 @documented
@@ -399,9 +400,9 @@ def read_recorded(own: Path, evidence: Record, index: int) -> WeightFile:
         **pixel_properties(dataset_of(evidence.dataset, path)),
     }
     stated = {**dict.fromkeys(due, None), **weights.about, "weights": weights.sha256}
-    if stated["architecture"] is not None:
+    with suppress(NotationError):
         # Bars and the name of a module may differ.
-        stated["architecture"] = parse_notation(stated["architecture"]).hash
+        stated["architecture"] = parse_notation(str(stated["architecture"])).hash
     for name, computed in due.items():
         # Older files lack some of the metadata, but all state weights and architecture.
         if stated[name] != computed and (stated[name] is not None or name in ("weights", "architecture")):
