@@ -289,7 +289,7 @@ class ClaimTraining:
         loss = 0.0
         for first in range(0, len(rates), span):
             settings = StepSettings(rates[first : first + span], [1.0] * len(rates[first : first + span]), float("inf"))
-            self.native.recipe_fields.momentum = momenta[first]
+            self.native.settings.momentum = momenta[first]
             loss += self.native.train(flat, images, order[first * self.recipe["batch"] :], None, settings, self.step)
             self.step += len(settings.rates)
             self._decay(flat, settings.rates)

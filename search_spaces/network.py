@@ -23,7 +23,7 @@ from itertools import takewhile
 from typing import Any, NamedTuple, cast
 
 from search_spaces.deployment import IntegerPlan, integer_plan
-from search_spaces.ops import Op, Residual, Role, Shape, flat, kernels, ops_text, shape_text
+from search_spaces.ops import Op, Residual, Role, Shape, UserModule, flat, kernels, ops_text, shape_text
 from search_spaces.space_errors import SearchSpaceError, ShapeError
 
 
@@ -50,7 +50,8 @@ MNIST = Task((1, 28, 28), 10)  # default task; stored texts and hashes of networ
 #   convolution, as in "conv3x3(8, tie=a) conv1x1(8) conv3x3(8, tie=a)".
 # - separable: has depthwise or grouped kernels.
 # - posed, mirrored: has kernels in several poses; mirrored in all eight.
-FORMS = ("plain", "summed", "tied", "squeezed", "separable", "posed", "mirrored", "posed-separable")
+# - module: is a PyTorch module of the user.
+FORMS = ("plain", "summed", "tied", "squeezed", "separable", "posed", "mirrored", "posed-separable", "module")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +88,15 @@ class Architecture:
         return {type(op) for op in flat(self.ops)}
 
     @property
+    def user_module(self) -> UserModule | None:
+        """The PyTorch module of the user of which the network consists; None for a network of layers."""
+        return next((op for op in self.ops if isinstance(op, UserModule)), None)
+
+    @property
     def form(self) -> str:
         """Form of the network, a member of ``FORMS``."""
+        if self.user_module is not None:
+            return "module"
         used = kernels(self.ops)
         poses = max((kernel.poses for kernel in used), default=1)
         if any(kernel.is_grouped for kernel in used):

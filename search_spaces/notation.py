@@ -486,6 +486,10 @@ class _Resolver:
         if self._is_network and (is_optional or operand.data in ("set", "range")):
             what = "an optional part" if is_optional else "a choice of values"
             raise NotationError(f"{what} {_NOT_IN_A_NETWORK}", position=_at(operand))
+        if parameter.kind is ArgumentKind.TEXT:
+            return self._quoted(name, parameter, operand)
+        if parameter.kind is ArgumentKind.TOTAL and operand.data == "number":
+            return _whole(operand.children[0], f"the {parameter.meaning} of {name}", _LARGEST_BOUND)
         if parameter.kind in (ArgumentKind.FLAG, ArgumentKind.TIE):
             value = True if parameter.kind is ArgumentKind.FLAG else word
             if value is None:
@@ -501,6 +505,12 @@ class _Resolver:
         if numbers.variable or len(numbers.values) == 1:
             return numbers.value("")
         return numbers.value(scope.label(_name(operand) or parameter.label))
+
+    def _quoted(self, op: str, parameter: Parameter, operand: _Tree) -> str:
+        if not self._is_network or operand.data != "text":
+            message = f"the {parameter.meaning} of {op} is {parameter.kind}, in networks only"
+            raise NotationError(message, position=_at(operand))
+        return str(operand.children[0])[1:-1]
 
     def _drawn(self, operand: _Tree, scope: _Scope) -> _Numbers:
         if not _is_sequence(operand):
@@ -622,6 +632,8 @@ def _name(operand: _Tree) -> str | None:
 def _numbers(tree: _Tree) -> tuple[int | float, ...]:
     # Return the numbers in ascending order, whole numbers as int.
     values: set[int | float] = set()
+    if tree.data == "text":
+        raise NotationError(f"expected a number, not the text {_normal(tree)}", position=_at(tree))
     for part in tree.children if tree.data == "set" else (tree,):
         numbers = [_fraction(token) for token in part.children]
         for token, number in zip(part.children, numbers, strict=True):
@@ -714,7 +726,7 @@ def _unexpected_token(text: str, start: str, error: lark.UnexpectedToken) -> Not
         for terminal in _parser().terminals
         if terminal.pattern.type == "str"
     }
-    symbols = {symbols_of.get(name, name) for name in map(str, error.accepts or error.expected)}
+    symbols = {symbols_of.get(name, name) for name in map(str, error.accepts or error.expected)} - {"TEXT"}
     expected = sorted(symbols, key=lambda symbol: (symbol not in _SPOKEN, symbol))
     hint = None
     if start == "network":

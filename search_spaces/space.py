@@ -414,6 +414,8 @@ def judge(
         analysis = analyse(architecture, space.task)
     except ShapeError as error:
         return Feasibility(None, "shape", error.message, depth=-1)
+    if architecture.user_module is not None:
+        return Feasibility(analysis, "module", "no space draws a PyTorch module", depth=-1)
     if limit is not None and (value := measured(analysis, of)) > limit:
         reason = "front" if isinstance(of, Weighted) else str(of)
         message = f"{of} is {value:,}, but at most {limit:,} are allowed"

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from harness.data.datasets import Dataset
 from harness.deployment.pixels import RawInputNetwork, by_channel
 from harness.deployment.trained_network import Files, TrainedNetwork
-from harness.system.errors import UsageError
+from harness.system.errors import ContentError, UsageError
 from harness.training.integer import MAP_SCALES
 
 ONNX_LIBRARIES = ("onnx", "onnxruntime", "onnxscript")  # optional requirements of ``--onnx``
@@ -35,14 +35,21 @@ def onnx_files(network: TrainedNetwork, path: Path) -> Files:
 
     Raises:
         UsageError: The network was trained to end with integers.
+        ContentError: ONNX cannot express a PyTorch module of the user.
         AssertionError: As for ``to_onnx``.
     """
     if MAP_SCALES in network.model.state_dict():
         raise UsageError("--onnx cannot write an integer network; use --c")
     images = network.images
-    content, check = to_onnx(
-        network.model, images.dataset, images.train_images[images.sample(_CHECKED_IMAGES)], network.about
-    )
+    pixels = images.train_images[images.sample(_CHECKED_IMAGES)]
+    try:
+        content, check = to_onnx(network.model, images.dataset, pixels, network.about)
+    except Exception as error:
+        module = network.architecture.user_module
+        if module is None:
+            raise
+        cause = " ".join(str(error.__cause__ or error).split())
+        raise ContentError(f"--onnx cannot write {module.name}: {cause[:200]}") from error
     return Files({path: content}, {"check": check})
 
 

@@ -28,7 +28,7 @@ from harness.evidence.leaderboard_table import (
 from harness.evidence.ledger import Attempt, AttemptOutcome, Declaration
 from harness.evidence.record import Record, SeedRun
 from harness.system import files
-from harness.system.errors import ContentError, UsageError
+from harness.system.errors import ContentError, HarnessError, UsageError
 from harness.system.files import Workspace
 
 # Committed content: the first commit of each line by file, and the first (commit, git blob id) of each file.
@@ -58,6 +58,7 @@ def faults(workspace: Workspace, anchor: str | None = None) -> list[str]:
         try:
             messages += _table_faults()
             for evidence in standings.records:
+                messages += _module_faults(evidence)
                 for index in record.kept_indices(workspace.records, evidence):
                     try:
                         record.read_recorded(workspace.records, evidence, index)
@@ -67,6 +68,17 @@ def faults(workspace: Workspace, anchor: str | None = None) -> list[str]:
         except ContentError as error:
             messages = [error.one_line]
     return list(dict.fromkeys(messages))
+
+
+def _module_faults(evidence: Record) -> Iterator[str]:
+    module = evidence.architecture.user_module
+    if module is not None:
+        from harness.training.user_module import check_code
+
+        try:
+            check_code(module)
+        except HarnessError as error:
+            yield f"{evidence.hash}: {error.one_line}"
 
 
 def _remembered(folder: Path) -> _Memory:

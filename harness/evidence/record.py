@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -33,7 +34,8 @@ from harness.training.result import (
     same_bits_due,
 )
 from search_spaces.network import analyse
-from search_spaces.space_errors import SearchSpaceError
+from search_spaces.notation import parse_notation
+from search_spaces.space_errors import NotationError, SearchSpaceError
 
 
 @documented
@@ -387,7 +389,7 @@ def read_recorded(own: Path, evidence: Record, index: int) -> WeightFile:
         "weights": repeated or run.weights_sha256,
         # The metadata must match, too: the digest covers only the numbers, and in another order of ops the same numbers
         # are a different network.
-        "architecture": str(evidence.architecture),
+        "architecture": evidence.hash,
         "hash": evidence.hash,
         "recipe_hash": evidence.recipe_hash,
         "dataset": evidence.dataset,
@@ -398,6 +400,9 @@ def read_recorded(own: Path, evidence: Record, index: int) -> WeightFile:
         **pixel_properties(dataset_of(evidence.dataset, path)),
     }
     stated = {**dict.fromkeys(due, None), **weights.about, "weights": weights.sha256}
+    with suppress(NotationError):
+        # Bars and the name of a module may differ.
+        stated["architecture"] = parse_notation(str(stated["architecture"])).hash
     for name, computed in due.items():
         # Older files lack some of the metadata, but all state weights and architecture.
         if stated[name] != computed and (stated[name] is not None or name in ("weights", "architecture")):

@@ -94,10 +94,12 @@ def explain(
         check_integer_form(analysis.plan)
         fit = Fit(cast(Chip, chip), analysis)
     if not torch:
-        return Explanation(architecture, analysis, fit=fit)
+        return Explanation(architecture, analysis, fit=fit, parts=argument.parts)
+    if architecture.user_module is not None:
+        raise UsageError("--torch compares networks of the notation; a module is counted by torch and fvcore already")
     from harness.training.crosscheck import cross_check
 
-    return Explanation(architecture, analysis, cross_check(architecture, analysis), fit)
+    return Explanation(architecture, analysis, cross_check(architecture, analysis), fit, argument.parts)
 
 
 @options.takes()

@@ -6,28 +6,32 @@ PyTorch module ``FILE.py:NAME`` or ``package.module:NAME``, whose code is execut
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from harness.data.datasets import AUTO, task_of_option
 from harness.evidence import leaderboard_table, record
 from harness.evidence.leaderboard_table import LeaderboardRow, Tier
 from harness.evidence.record import Record
 from harness.interface.results import Study, Trial
-from harness.pytorch.load import is_module, load_module, made_module, names_module
 from harness.searching.start_networks import leaderboard_rows
 from harness.studies.log import read_state
 from harness.studies.names import studies
 from harness.studies.study_state import StudyState
 from harness.system import files
 from harness.system.document import read_each
-from harness.system.errors import ContentError, UsageError, as_command, option_words, reason
+from harness.system.errors import ContentError, HarnessError, UsageError, as_command, option_words, reason
 from harness.system.files import Workspace
 from harness.system.terminal import say
+from harness.training.module_source import code_of, is_module, load_value, made_module, name_of, names_module
 from harness.training.recipe import NamedRecipe, Recipe, named_recipe, recipe_by_hash, recipe_named_like
 from harness.training.result import Result
 from search_spaces.catalog import PATTERN, PRESETS, is_named, network_name
@@ -35,6 +39,11 @@ from search_spaces.network import Architecture, Task
 from search_spaces.notation import parse_network
 from search_spaces.ops import op_names
 from search_spaces.space_errors import NotationError, SearchSpaceError, nearest
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from harness.training.user_module import Description, ModulePart
 
 _HASH = re.compile(r"[0-9a-f]{6,12}")
 # LeakyReLU without a slope; PyTorch and Keras use different defaults.
@@ -64,11 +73,17 @@ class KnownRow:
 
 @dataclass(frozen=True, slots=True)
 class NetworkArgument:
-    """A network named by the user, and its known rows if a hash, a name or a trial was given."""
+    """A network named by the user.
+
+    Attributes:
+        rows: Known rows if a hash, a name or a trial was given.
+        parts: Layers of a PyTorch module that the notation cannot express.
+    """
 
     architecture: Architecture
     name: str = ""
     rows: tuple[KnownRow, ...] = ()
+    parts: tuple[ModulePart, ...] = ()
 
 
 def only_row(
@@ -136,7 +151,8 @@ def network_argument(network: object, workspace: Workspace, task: Task) -> Netwo
         row = KnownRow(network.recipe, network.recipe_name, network.dataset, network.target_pct)
         return NetworkArgument(network.architecture, rows=(row,))
     if is_module(network):
-        return _translated(network, type(network).__name__, task)
+        kind = network if isinstance(network, type) else type(network)
+        return _module_argument(network, kind.__name__, partial(_description, cast(Any, network), task), task)
     if not isinstance(network, Architecture):
         allowed = (
             "allowed are a notation, a preset, a hash, a name, an Architecture, a PyTorch module, a Study or a Trial"
@@ -158,7 +174,7 @@ def read_network(argument: str, workspace: Workspace, task: Task) -> NetworkArgu
     if argument in PRESETS:
         return NetworkArgument(parse_network(PRESETS[argument], task), argument)
     if names_module(argument):
-        return _translated(load_module(argument), argument, task)
+        return _module_argument(load_value(argument), argument, partial(_named_description, argument, task), task)
     if is_hash_or_name(argument):
         return _known_network(argument, workspace)
     try:
@@ -179,15 +195,47 @@ def read_network(argument: str, workspace: Workspace, task: Task) -> NetworkArgu
         raise
 
 
-def _translated(module: object, name: str, task: Task) -> NetworkArgument:
-    """Return the network of a PyTorch module, and print its notation."""
+def _module_argument(module: object, name: str, describe: Callable[[], Description], task: Task) -> NetworkArgument:
+    """Return the network of a PyTorch module, and print its notation, or the reason why it stays a module."""
+    from harness.pytorch.module_graph import Untranslatable
     from harness.pytorch.translate import translate
 
-    translation = translate(made_module(module, name), task)
-    say(f"{name} in the notation, with new weights: {translation.architecture}")
-    for note in translation.notes:
+    instance = made_module(module, name)
+    try:
+        translation = translate(instance, task)
+    except Untranslatable as reason:
+        description = describe()
+        say(f"{name} stays a PyTorch module, with new weights: {reason.message}")
+        notes = description.notes
+        argument = NetworkArgument(Architecture((description.op,)), parts=description.parts)
+    else:
+        say(f"{name} in the notation, with new weights: {translation.architecture}")
+        notes = translation.notes
+        argument = NetworkArgument(translation.architecture)
+    for note in notes:
         say(f"{name}: {note}")
-    return NetworkArgument(translation.architecture)
+    return argument
+
+
+def _named_description(name: str, task: Task) -> Description:
+    from harness.training.user_module import described
+
+    return described(name, code_of(name), task)
+
+
+def _description(module: nn.Module | type[nn.Module], task: Task) -> Description:
+    """Return the description of a module or class; with a name if the class makes the same module."""
+    from harness.training.user_module import describe
+
+    title = "the module"
+    own = describe("", "", task, lambda: made_module(copy.deepcopy(module), title))
+    name = name_of(module)
+    if name:
+        with suppress(HarnessError):
+            named = _named_description(name, task)
+            if named.op.graph == own.op.graph:
+                return named
+    return own
 
 
 def _known_network(name: str, workspace: Workspace) -> NetworkArgument:

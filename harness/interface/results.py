@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from harness.training.crosscheck import Counts
     from harness.training.recipe import Recipe
     from harness.training.result import Result
+    from harness.training.user_module import ModulePart
 
     # A network as an argument of a function; a text is read by ``harness.interface.lookup``.
     NetworkLike: TypeAlias = "str | Architecture | Trial | Study | nn.Module | type[nn.Module]"
@@ -60,12 +61,14 @@ class Explanation(Answer):
         analysis: Parameters, MACs, shapes and receptive field of the network and of each op.
         checks: Counts of torch, torchsummary and fvcore; None if not requested.
         fit: Flash, RAM and time of the network on a chip; None if no chip was named.
+        parts: Layers of a PyTorch module that the notation cannot express.
     """
 
     architecture: Architecture
     analysis: Analysis
     checks: Counts | None = None
     fit: Fit | None = None
+    parts: tuple[ModulePart, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """Return the content as plain JSON values."""
@@ -77,13 +80,21 @@ class Explanation(Answer):
             "layers": [asdict(layer) | {"op": str(layer.op)} for layer in self.analysis.layers],
             **({} if self.checks is None else {"checks": asdict(self.checks)}),
             **({} if self.fit is None else {"chip": self.fit.document()}),
+            **({"parts": [asdict(part) for part in self.parts]} if self.parts else {}),
         }
 
     def rows(self) -> Iterator[tuple[str, str, str, str, str]]:
         """Yield (op, output shape, parameters, MACs, receptive field) as text for each op, and a row of totals.
 
-        The ops of a residual sum follow the row of the sum.
+        The ops of a residual sum follow the row of the sum. A PyTorch module has the rows of its layers, without
+        receptive fields.
         """
+        if self.architecture.user_module is not None:
+            for part in self.parts:
+                shape_of_part = shape_text(part.output_shape)
+                yield f"{part.name} {part.kind}", shape_of_part, f"{part.parameters:,}", f"{part.macs:,}", ""
+            yield "total", "", f"{self.analysis.parameters:,}", f"{self.analysis.macs:,}", ""
+            return
         used: set[str] = set()
         shape: Shape = self.analysis.task.input_shape
         for layer in self.analysis.layers:

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from io import StringIO
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.export import ExportedProgram
 from torch.fx import Graph, Node
-from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.fx.node import map_arg
 
 from harness.system.errors import ContentError
-from harness.system.user_code import guarding_user_code, is_users_file
+from harness.system.user_code import is_users_file
+from harness.training.module_source import quiet
+from harness.training.user_module import exported
 from search_spaces.network import Task
 
-BATCH = 2  # images in the recorded batch; more than one, so that a batch is not confused with a single channel
 _FINAL: dict[str, Callable[[Tensor], Tensor]] = {
     "softmax": lambda values: values.softmax(1),
     "log_softmax": lambda values: values.log_softmax(1),
@@ -30,39 +25,6 @@ _FINAL: dict[str, Callable[[Tensor], Tensor]] = {
 
 class Untranslatable(ContentError):
     """A module cannot be written in the notation; the message states the first reason."""
-
-
-@contextmanager
-def quiet(purpose: str) -> Iterator[None]:
-    """Run the user's module without output and without an effect on torch's global random generator.
-
-    Args:
-        purpose: Subject of the error message.
-
-    Raises:
-        ContentError: The module failed; the message names file and line.
-    """
-    logger = logging.getLogger("torch")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)  # torch.export logs the graph of a module that it cannot record
-    try:
-        with torch.random.fork_rng(devices=[]), guarding_user_code(purpose, seconds=0), _silence():
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-        yield
-
-
-def _exported(module: nn.Module, task: Task) -> ExportedProgram:
-    try:
-        return torch.export.export(module, (torch.zeros(BATCH, *task.input_shape),), strict=False)
-    except GuardOnDataDependentSymNode as error:
-        raise ValueError("the control flow depends on the values of the images") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +55,7 @@ class Recording:
             Untranslatable: The operators are not a sequence with residual sums.
         """
         with quiet("recording the module"):
-            program = _exported(module, task)
+            program = exported(module, task)
         signature = program.graph_signature
         self._tensors = _tensor_names(module, {**signature.inputs_to_parameters, **signature.inputs_to_buffers})
         self._shapes = {name: tuple(tensor.shape) for name, tensor in program.state_dict.items()}

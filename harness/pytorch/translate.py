@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from torch.fx import Node
 
 from harness.pytorch.module_graph import (
-    BATCH,
     Recording,
     Sum,
     Untranslatable,
@@ -31,10 +30,11 @@ from harness.pytorch.module_graph import (
     operator,
     operators,
     place_of,
-    quiet,
     shape_of,
 )
+from harness.training.module_source import quiet
 from harness.training.torch_network import TorchNetwork, build
+from harness.training.user_module import BATCH
 from search_spaces.modules import in_poses, pose_matrix
 from search_spaces.network import Architecture, Task, analyse
 from search_spaces.notation import parse_network

@@ -42,7 +42,7 @@ def function_of(name: str, purpose: str, sha256: str = "") -> Callable[..., Any]
         sys.path.insert(0, os.getcwd())
     try:
         # Computed before the import: the file may change during the import, and the digest must be that of this code.
-        imported_sha256 = _IMPORTED_SHA256.get(module) or _sha256_of(module)
+        imported_sha256 = _IMPORTED_SHA256.get(module) or sha256_of(module)
         with redirect_stdout(sys.stderr):
             result: Any = getattr(import_module(module), function)
         if not callable(result):
@@ -70,7 +70,7 @@ def source_sha256(name: str, purpose: str) -> str:
     """
     function_of(name, purpose)  # also records the digest in ``_IMPORTED_SHA256``
     module = name.partition(":")[0]
-    sha256 = _sha256_of(module)
+    sha256 = sha256_of(module)
     if not sha256:
         raise UsageError(f"{purpose} {name}: the module has no file")
     if sha256 != _IMPORTED_SHA256[module]:
@@ -86,7 +86,7 @@ _IMPORTED_SHA256: dict[str, str] = {}  # by module, written by ``function_of`` w
 _OURS = {"harness", "search_spaces", "reports"}
 
 
-def _sha256_of(module: str) -> str:
+def sha256_of(module: str) -> str:
     """Return the hash of ``source_sha256`` for the files as they are now; empty if the module has no file."""
     spec = find_spec(module)
     if spec is None or not spec.has_location or spec.origin is None:
@@ -96,7 +96,17 @@ def _sha256_of(module: str) -> str:
     module_path = origin.parent if origin.stem == "__init__" else origin
     import_root = module_path.parents[module.count(".")]
     is_installed = import_root.name.endswith("-packages")
-    top = module.partition(".")[0]
+    return code_sha256(origin, import_root, module.partition(".")[0] if is_installed else "")
+
+
+def code_sha256(origin: Path, import_root: Path, package: str = "") -> str:
+    """Return the SHA-256 of a file and of the files of the same folder that it imports (see ``source_sha256``).
+
+    Args:
+        origin: The file.
+        import_root: Folder from which the file imports.
+        package: Only package whose imports are followed; empty for all.
+    """
     digests: dict[str, str] = {}
     waiting = [origin]
     while waiting:
@@ -109,8 +119,8 @@ def _sha256_of(module: str) -> str:
         for parts in _imported(content, name.parts[:-1]):
             # In site-packages, follow only the package of the module itself. This program is left out, because all
             # results state the version of the program.
-            package = "".join(parts[:1])
-            if (is_installed and package != top) or (not is_installed and package in _OURS):
+            top = "".join(parts[:1])
+            if (package and top != package) or (not package and top in _OURS):
                 continue
             # The import of ``a.b`` also runs the file of the package ``a``.
             for end in range(1, len(parts) + 1):

@@ -10,7 +10,6 @@ import contextlib
 import copy
 import io
 import re
-import warnings
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +17,7 @@ from torch import nn
 
 from harness.system.errors import HarnessError, as_command
 from harness.training.torch_network import build
+from harness.training.user_module import operator_counts
 from search_spaces.network import Analysis, Architecture, Task
 
 # fvcore's names of the operators in ``macs``: convolutions, and linear layers in both forms that torch records.
@@ -89,12 +89,7 @@ def _fvcore_counts(network: nn.Module, task: Task) -> tuple[int, int]:
     fvcore calls a multiply-add a flop. Its total includes batch normalisation (2 per value) and global pooling (1 per
     value), which ``macs`` leaves out, but no further pooling and no additions.
     """
-    with warnings.catch_warnings():
-        # fvcore calls torch.jit, which warns of deprecation.
-        warnings.simplefilter("ignore")
-        from fvcore.nn import FlopCountAnalysis, parameter_count
+    from fvcore.nn import parameter_count
 
-        counter = FlopCountAnalysis(network.eval(), torch.zeros(1, *task.input_shape))
-        counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
-        flops = counter.by_operator()
-        return int(parameter_count(network)[""]), int(sum(flops.get(name, 0) for name in _COMPARABLE_OPERATORS))
+    counts = operator_counts(network, task)[""]
+    return int(parameter_count(network)[""]), int(sum(counts[name] for name in _COMPARABLE_OPERATORS))

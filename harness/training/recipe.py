@@ -373,8 +373,12 @@ def check_network(recipe: Recipe, architecture: Architecture, task: Task) -> Non
     """Raise ContentError if a recipe cannot train a network.
 
     Either precision is ``int8`` and an op has no integer form, or the batch size is 1 and a BN normalises 1x1 maps: a
-    single value per channel has no variance.
+    single value per channel has no variance. A user's module must exist as it was described.
     """
+    if architecture.user_module is not None:
+        from harness.training.user_module import built
+
+        built(architecture.user_module, task.input_shape)
     if recipe.precision == "int8":
         ops = integer_plan(architecture.ops, task.input_shape).missing
         if ops:

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.training.recipe import Recipe
+from harness.training.user_module import SeededModule, built
 from search_spaces.modules import FastDropout, PosedConv2d
 from search_spaces.network import Architecture, Task, analyse
-from search_spaces.ops import Op, Residual, Role, Shape
+from search_spaces.ops import Op, Residual, Role, Shape, UserModule
 from search_spaces.space_errors import SearchSpaceError
 
 # Draws of random weights in ``vain_op``: a relu before a wide maxpool may change the output in some draws only.
@@ -41,6 +42,8 @@ def _sequence(ops: tuple[Op, ...], shape: Shape, tied: dict[str, nn.Module] | No
     for op in ops:
         if op.role is Role.SUM:
             module: nn.Module = _ResidualModule(_sequence(op.ops, shape, tied))
+        elif isinstance(op, UserModule):
+            module = built(op, op.map_of(shape))
         else:
             module = op.module(shape)
         if op.tie is not None:
@@ -72,7 +75,8 @@ def build(architecture: Architecture, task: Task) -> TorchNetwork:
     expected = analyse(architecture, task).parameters
     network = TorchNetwork(_sequence(architecture.ops, task.input_shape))
     counted = sum(parameter.numel() for parameter in network.parameters())
-    if counted != expected:
+    # Parameters of a user's module may include buffers, and were compared by ``built``.
+    if counted != expected and architecture.user_module is None:
         raise AssertionError(
             f"torch counts {counted} parameters, search_spaces.network {expected}: please report this network"
         )
@@ -178,11 +182,15 @@ def network_on(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         network = build(architecture, task)
-        if recipe is not None:
+        # A user's module keeps the first weights of its own code.
+        if recipe is not None and architecture.user_module is None:
             _draw_first_weights(network, recipe)
     for module in network.modules():
-        if isinstance(module, FastDropout):
+        if isinstance(module, FastDropout | SeededModule):
             module.generator = generator
+    if architecture.user_module is not None:
+        # ``view`` in the code of users requires the usual order of the numbers.
+        return network.to(device)
     # The type stubs of torch lack this overload.
     return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
@@ -209,7 +217,14 @@ def recompute_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
         counts[norm] += values.shape[1]
         sums[norm] += torch.stack([values.sum(1), (values * values).sum(1)])
 
-    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    norms = [
+        module
+        for module in network.modules()
+        # A user's normalisation may have statistics of another form, or none; these keep their averages.
+        if isinstance(module, _BatchNorm)
+        and module.running_mean is not None
+        and len(module.running_mean) == module.num_features
+    ]
     network.eval()
     for norm in norms:
         # The device of the mean, because a BN may have no scale.

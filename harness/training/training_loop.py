@@ -50,6 +50,7 @@ from harness.training.torch_network import (
     recompute_statistics,
     state_tensors,
 )
+from harness.training.user_module import SeededModule
 from search_spaces.deployment import integer_plan
 from search_spaces.network import Architecture, Task
 
@@ -234,8 +235,11 @@ def _train_steps(run: Training, images: Images, order: Tensor, settings: StepSet
     total = torch.zeros((), device=run.device)
     size = run.recipe.batch_size
     epoch_recipe = recipe_of_epoch(run.recipe, len(run.history))
-    on_gpu = run.device.type == "cuda"
-    train_step = _step_graph(run, images, epoch_recipe) if on_gpu else partial(_train_step, run, images, epoch_recipe)
+    # Operators of a user's module may wait for the device, which a recorded step cannot.
+    has_graph = run.device.type == "cuda" and run.architecture.user_module is None
+    train_step = (
+        _step_graph(run, images, epoch_recipe) if has_graph else partial(_train_step, run, images, epoch_recipe)
+    )
     for step, (rate, share) in enumerate(zip(settings.rates, settings.shares, strict=True)):
         total += train_step(order[step * size : (step + 1) * size], rate)
         run.step += 1
@@ -381,8 +385,8 @@ def final_network(run: Training) -> TorchNetwork:
 def weights_digest(run: Training) -> str:
     """Return the SHA-256 of the weights and BN statistics for predictions, as 64 hex digits."""
     digest = hashlib.sha256()
-    scales = [] if run.map_scales is None else [run.map_scales]
-    for tensor in (*scales, *predicting_state(run)):
+    # Evaluation mode may change buffers of a user's module, so the digest is that of the network for predictions.
+    for tensor in state_tensors(final_network(run)):
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
@@ -428,6 +432,9 @@ def _holding(run: Training, state: list[Tensor]) -> Iterator[None]:
     if state is run.state:
         yield
         return
+    for module in run.network.ops:
+        if isinstance(module, SeededModule):
+            module.keep_buffers()
     originals = [tensor.clone() for tensor in run.state]
     with torch.no_grad():
         torch._foreach_copy_(run.state, state)

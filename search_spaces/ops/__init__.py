@@ -21,6 +21,7 @@ from search_spaces.ops.op import (
     shape_text,
 )
 from search_spaces.ops.pointwise import BatchNorm, Dropout, Dropout2d, LeakyReLU, PReLU, ReLU, Swish
+from search_spaces.ops.user_module import UserModule
 from search_spaces.ops.windows import AvgPool, GlobalAvgPool, Linear, MaxPool, PoseLinear, Unshuffle
 
 for _found in pkgutil.iter_modules(__path__):
@@ -29,6 +30,6 @@ for _found in pkgutil.iter_modules(__path__):
 __all__ = [
     "SIGNATURES", "ArgumentKind", "AvgPool", "BatchNorm", "Conv", "DepthwiseConv", "Dropout", "Dropout2d",
     "GlobalAvgPool", "Kernel", "LeakyReLU", "Linear", "MaxPool", "Op", "PReLU", "Parameter", "PoseLinear", "ReLU",
-    "Residual", "Role", "Shape", "Signature", "Swish", "Unshuffle", "flat", "kernels", "op_names", "ops_text", "plain",
-    "register", "shape_text",
+    "Residual", "Role", "Shape", "Signature", "Swish", "Unshuffle", "UserModule", "flat", "kernels", "op_names",
+    "ops_text", "plain", "register", "shape_text",
 ]  # fmt: skip

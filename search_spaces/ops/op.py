@@ -39,6 +39,8 @@ class ArgumentKind(StrEnum):
     SLOPE = "a number above 0 and below 1"
     FLAG = "a keyword without a value"
     TIE = "a name"
+    TEXT = "a text in quotes"
+    TOTAL = "a whole number of any size"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,7 @@ class Role(StrEnum):
     REARRANGEMENT = "rearrangement"
     DROPOUT = "dropout"
     SUM = "sum"
+    MODULE = "module"
 
 
 class Op:
@@ -132,6 +135,11 @@ class Op:
     def __str__(self) -> str:
         """Return the op in canonical notation, without arguments that equal the defaults."""
         return _text(self)
+
+    @property
+    def identity(self) -> str:
+        """The text that the hash of a network covers."""
+        return str(self)
 
     def shape(self, before: Shape) -> Shape:
         """Return the output shape for the input shape ``before``.
@@ -319,7 +327,10 @@ def _text(op: Op) -> str:
 
 
 def ops_text(ops: Iterable[Op], bars: tuple[int, ...] | None = None) -> str:
-    """Return ops in canonical notation, with ``|`` before the indices in ``bars``; None omits all bars, nested too."""
+    """Return ops in canonical notation, with ``|`` before the indices in ``bars``.
+
+    Without ``bars``, return the text for a hash: all bars are omitted, nested too.
+    """
     words = []
     for index, op in enumerate(ops):
         if bars is not None and index in bars:
@@ -327,7 +338,7 @@ def ops_text(ops: Iterable[Op], bars: tuple[int, ...] | None = None) -> str:
         if bars is None and op.ops:
             words.append(f"res({ops_text(op.ops)})")
         else:
-            words.append(str(op))
+            words.append(op.identity if bars is None else str(op))
     return " ".join(words)
 
 

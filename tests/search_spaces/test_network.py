@@ -138,7 +138,7 @@ def test_the_forms_of_the_space_of_all_are_its_alternatives():
         assert drawn.architecture.form == FORMS_OF_ALL[chosen], str(drawn.architecture)
         seen.add(chosen)
     assert len(seen) == len(FORMS_OF_ALL)
-    assert {*FORMS_OF_ALL, "summed"} == set(FORMS)
+    assert {*FORMS_OF_ALL, "summed", "module"} == set(FORMS)
 
 
 # What the documents' tables state, layer by layer: kind, shape after it, parameters.

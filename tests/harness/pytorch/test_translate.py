@@ -11,9 +11,9 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 import harness
-from harness.pytorch.load import load_module
 from harness.pytorch.translate import translate, with_weights
 from harness.system.errors import ContentError, HarnessError, UsageError
+from harness.training.module_source import load_module
 from harness.training.torch_network import build
 from search_spaces.catalog import PRESETS, SPACES, space
 from search_spaces.network import MNIST, Architecture

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import logging
 import os
 import re
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import cache
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.system.errors import UsageError
+from harness.system.user_code import code_sha256, guarding_user_code, sha256_of
 from search_spaces.space_errors import nearest
 
 if TYPE_CHECKING:
     from torch import nn
 
-_NAME = re.compile(r"(?P<place>[^|(){}<>]+\.py|[A-Za-z_][\w.]*):(?P<name>[A-Za-z_]\w*)")
+_NAME = re.compile(r"(?P<place>[^|(){}<>']+\.py|[A-Za-z_][\w.]*):(?P<name>[A-Za-z_]\w*)")
 
 
 def names_module(argument: str) -> bool:
@@ -35,6 +42,12 @@ def is_module(value: object) -> bool:
     return isinstance(value, modules) or (isinstance(value, type) and issubclass(value, modules))
 
 
+def _split(argument: str) -> tuple[str, str]:
+    match = _NAME.fullmatch(argument)
+    assert match is not None, "checked by names_module"
+    return match["place"], match["name"]
+
+
 def load_module(argument: str) -> nn.Module:
     """Return the PyTorch module that a text names; its code is executed.
 
@@ -46,18 +59,97 @@ def load_module(argument: str) -> nn.Module:
         UsageError: The file or the name does not exist, or the value is not a module.
         ContentError: The user's code failed.
     """
-    from harness.pytorch.module_graph import quiet
+    return made_module(load_value(argument), argument)
 
-    match = _NAME.fullmatch(argument)
-    assert match is not None, "checked by names_module"
-    source_name, name = match["place"], match["name"]
+
+def load_value(argument: str) -> Any:
+    """Return the value that a text names: a module, or a class or function that makes a module.
+
+    Raises:
+        UsageError: The file or the name does not exist.
+        ContentError: The user's code failed.
+    """
+    source_name, name = _split(argument)
     if source_name.endswith(".py") and not Path(source_name).is_file():
         raise UsageError(f"{argument}: there is no file {source_name}")
     with quiet(argument):
         source = _from_file(Path(source_name)) if source_name.endswith(".py") else _from_package(source_name)
     if not hasattr(source, name):
         raise UsageError(f"{argument}: {source_name} defines no {name}", hint=nearest(name, vars(source)))
-    return made_module(getattr(source, name), argument)
+    return getattr(source, name)
+
+
+def fresh_module(argument: str) -> nn.Module:
+    """Return the named module with new first weights, which depend on the state of torch's global generator."""
+    from torch import nn
+
+    value = _value_at(argument, code_of(argument))
+    # An instance is made by the code of its file, so the file is executed anew.
+    return made_module(load_value(argument) if isinstance(value, nn.Module) else value, argument)
+
+
+@cache
+def _value_at(argument: str, code: str) -> Any:
+    return load_value(argument)
+
+
+def code_of(argument: str) -> str:
+    """Return 12 digits of the SHA-256 of the code that a text names, with the files that it imports beside it.
+
+    The code is not executed, except for the parent packages of a module in a package.
+
+    Raises:
+        UsageError: There is no such file.
+    """
+    source_name, _ = _split(argument)
+    if source_name.endswith(".py"):
+        path = Path(source_name).resolve()
+        code = code_sha256(path, path.parent) if path.is_file() else ""
+    else:
+        code = sha256_of(source_name)
+    if not code:
+        raise UsageError(f"{argument}: there is no file {source_name}")
+    return code[:12]
+
+
+def name_of(value: object) -> str:
+    """Return the text that names a class, or the class of a module; empty if the class cannot be imported."""
+    kind = value if isinstance(value, type) else type(value)
+    is_importable = getattr(sys.modules.get(kind.__module__), kind.__qualname__, None) is kind
+    return f"{kind.__module__}:{kind.__qualname__}" if is_importable and kind.__module__ != "__main__" else ""
+
+
+@contextmanager
+def _silence(output: StringIO) -> Iterator[None]:
+    with redirect_stdout(output), redirect_stderr(StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def quiet(purpose: str) -> Iterator[StringIO]:
+    """Run the user's module without output and without an effect on torch's global random generator.
+
+    Args:
+        purpose: Subject of the error message.
+
+    Yields:
+        The standard output of the module.
+
+    Raises:
+        ContentError: The module failed; the message names file and line.
+    """
+    import torch
+
+    logger = logging.getLogger("torch")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)  # torch.export logs the graph of a module that it cannot record
+    output = StringIO()
+    try:
+        with torch.random.fork_rng(devices=[]), guarding_user_code(purpose, seconds=0), _silence(output):
+            yield output
+    finally:
+        logger.setLevel(level)
 
 
 def made_module(value: object, purpose: str) -> nn.Module:
@@ -68,8 +160,6 @@ def made_module(value: object, purpose: str) -> nn.Module:
         ContentError: The user's code failed.
     """
     from torch import nn
-
-    from harness.pytorch.module_graph import quiet
 
     if isinstance(value, nn.Module):
         return value

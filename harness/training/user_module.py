@@ -1,0 +1,411 @@
+"""PyTorch modules of users that stay modules: their identity, counts and checks, and the network for training.
+
+``describe`` runs a module on random images and refuses modules whose recorded errors could not be reproduced.
+``built`` makes the network of a description that a record holds, and refuses a module that has changed since.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import math
+import warnings
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from functools import cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parameter import is_lazy
+
+from harness.system.errors import ContentError
+from harness.system.user_code import OtherCode
+from harness.training.module_source import code_of, fresh_module, quiet
+from search_spaces.network import Task
+from search_spaces.ops import Shape, UserModule, shape_text
+
+BATCH = 2  # images in the recorded batch; more than one, so that a batch is not confused with a single channel
+_DIGITS = 12  # hexadecimal digits of a hash, as of a network
+# Operators that draw masks of dropout only.
+_DROPOUT = {
+    "dropout", "native_dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "lstm", "gru",
+    "scaled_dot_product_attention",
+}  # fmt: skip
+# fvcore's names of the operators that multiply and add.
+_PRODUCTS = ("conv", "linear", "addmm", "matmul", "bmm", "baddbmm", "einsum")
+_TOLERANCE = 1e-5  # largest effect of the other images of a batch, relative to the largest output if that exceeds 1
+_EVALUATION_SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ModulePart:
+    """A layer of a module.
+
+    Attributes:
+        name: Name of the layer in the module.
+        kind: Name of its class.
+        output_shape: Shape of the output for an image; empty if the layer is not called or returns no tensor.
+        parameters: Parameters; a shared tensor counts at its first use.
+        macs: Multiply-adds per image, as counted by fvcore.
+    """
+
+    name: str
+    kind: str
+    output_shape: Shape
+    parameters: int
+    macs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A module as an op of the notation.
+
+    Attributes:
+        op: Name, counts and identity.
+        parts: Layers in the order of the module.
+        notes: Sentences about unusual behaviour.
+        ends_in_softmax: Whether the outputs are probabilities.
+    """
+
+    op: UserModule
+    parts: tuple[ModulePart, ...]
+    notes: tuple[str, ...]
+    ends_in_softmax: bool
+
+
+class SeededModule(nn.Module):
+    """A user's module from images to logits, whose random numbers depend on the seed of the run only.
+
+    Attributes:
+        generator: Generator of the seeds of the dropout masks; None for the global generator.
+    """
+
+    def __init__(self, module: nn.Module, classes: int, *, ends_in_softmax: bool) -> None:
+        super().__init__()
+        self.module = module
+        self.generator: torch.Generator | None = None
+        self._classes = classes
+        self._ends_in_softmax = ends_in_softmax
+        self._first_buffers = {
+            (owner, name): tensor for owner in module.modules() for name, tensor in owner._buffers.items()
+        }
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits, (batch, classes)."""
+        # ``view`` in the code of users requires the usual order of the numbers.
+        images = images.contiguous()
+        if torch.compiler.is_compiling():
+            output = self.module(images)
+        else:
+            self.keep_buffers()
+            generator = self.generator
+            device = None if generator is None else generator.device
+            limit = torch.iinfo(torch.int64).max
+            drawn = torch.randint(limit, (), generator=generator, device=device) if self.training else _EVALUATION_SEED
+            with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []):
+                torch.default_generator.manual_seed(int(drawn))
+                if images.is_cuda:
+                    torch.cuda.manual_seed(int(drawn))
+                output = self.module(images)
+        logits = _logits(output, self._classes)
+        return logits.clamp_min(torch.finfo(logits.dtype).tiny).log() if self._ends_in_softmax else logits
+
+    def train(self, mode: bool = True) -> SeededModule:
+        """Set the mode of the user's module, which may replace buffers."""
+        super().train(mode)
+        self.keep_buffers()
+        return self
+
+    def keep_buffers(self) -> None:
+        """Copy buffers that the user's module has replaced into the first tensors, which the training averages."""
+        for (owner, name), first in self._first_buffers.items():
+            tensor = owner._buffers[name]
+            if tensor is not first and first is not None and tensor is not None:
+                owner._buffers[name] = first.copy_(tensor.detach())
+
+
+def _logits(output: Any, classes: int) -> Tensor:
+    """Return the output of a module as (batch, classes); raise ValueError if the output has another form."""
+    values = output if isinstance(output, (tuple, list)) else [output]
+    tensors = [each for each in values if isinstance(each, Tensor)]
+    # ``squeeze`` removes the batch of a single image.
+    fitting = [each for each in tensors if math.prod(each.shape[min(1, each.ndim - 1) :]) == classes]
+    if len(fitting) != 1:
+        kinds = [shape_text(tuple(each.shape[1:])) for each in tensors] or [type(output).__name__]
+        raise ValueError(f"the module returns {' and '.join(kinds)} per image; expected {classes} numbers")
+    if not fitting[0].is_floating_point():
+        raise ValueError(f"the module returns numbers of type {fitting[0].dtype}")
+    return fitting[0].reshape(-1, classes)
+
+
+def exported(module: nn.Module, task: Task) -> ExportedProgram:
+    """Return the operators of a module, recorded by ``torch.export``; to be called within ``quiet``."""
+    try:
+        return torch.export.export(module, (torch.zeros(BATCH, *task.input_shape),), strict=False)
+    except GuardOnDataDependentSymNode as error:
+        raise ValueError("the control flow depends on the values of the images") from error
+
+
+def built(op: UserModule, input_shape: tuple[int, int, int]) -> SeededModule:
+    """Return the module of an op with new first weights from the global generator.
+
+    Raises:
+        ContentError: The op has no name.
+        OtherCode: The module has changed.
+        UsageError: There is no file of this name.
+    """
+    if not op.name:
+        raise ContentError(
+            "a module outside of the notation is trained by its name only", hint="write it to a file: FILE.py:NAME"
+        )
+    # Compared before the code is executed.
+    code = check_code(op)
+    description = described(op.name, code, Task(input_shape, op.outputs))
+    for item in fields(UserModule):
+        if item.compare:
+            _compare(op, item.name, getattr(description.op, item.name))
+    return SeededModule(fresh_module(op.name), op.outputs, ends_in_softmax=description.ends_in_softmax)
+
+
+def check_code(op: UserModule) -> str:
+    """Return the hash of the present code of a module, which is not executed.
+
+    Raises:
+        OtherCode: The code has changed.
+        UsageError: There is no file of this name.
+    """
+    code = code_of(op.name)
+    _compare(op, "code", code)
+    return code
+
+
+def _compare(op: UserModule, field: str, value: object) -> None:
+    stated = getattr(op, field)
+    if value != stated:
+        raise OtherCode(f"{op.name} has changed: {field} is {value}, in the record {stated}")
+
+
+@cache
+def described(name: str, code: str, task: Task) -> Description:
+    """Return the description of a named module; see ``describe``."""
+    return describe(name, code, task, partial(fresh_module, name))
+
+
+def describe(name: str, code: str, task: Task, make: Callable[[], nn.Module]) -> Description:
+    """Return a module as an op, after a check of its behaviour on random images.
+
+    Args:
+        name: Name of the module; empty if the module has none.
+        code: Hash of its source code (``code_of``).
+        task: Shape of the images and number of classes.
+        make: Make the module with new first weights.
+
+    Raises:
+        ContentError: The module cannot be run or recorded, its behaviour in evaluation mode is random or depends on
+            earlier calls or on the other images, or its weights do not determine its outputs.
+    """
+    return _Examination(name or "the module", task, make).description(name, code)
+
+
+class _Examination:
+    """Checks of a module, in the order of the methods.
+
+    Attributes:
+        first: The module with first weights of a seed, trained for a step by ``train``.
+        second: The module with first weights of another seed.
+    """
+
+    def __init__(self, subject: str, task: Task, make: Callable[[], nn.Module]) -> None:
+        self._subject = subject
+        self._task = task
+        self._images = torch.randn(BATCH, *task.input_shape, generator=torch.Generator().manual_seed(0))
+        self.first, self.second = (self._made(make, seed) for seed in (1, 2))
+        self._notes: list[str] = []
+        self._state_after: Tensor
+
+    def description(self, name: str, code: str) -> Description:
+        weights = list(self.first.parameters())
+        if any(map(is_lazy, weights)):
+            raise self._refusal("the shapes of a lazy layer are unknown before its first batch")
+        is_drawn = any(bool((weight != weight.flatten()[:1]).any()) for weight in weights)
+        # Without a name, the weights may be those of an instance.
+        if name and is_drawn and all(map(torch.equal, weights, self.second.parameters())):
+            raise self._refusal("the first weights are always the same: remove the seed from the code of the module")
+        ends_in_softmax = self._evaluate()
+        graph = self._graph()
+        learned = self._train()
+        parts = self._parts()
+        norms = [module for module in self.first.modules() if isinstance(module, _BatchNorm)]
+        statistics = [each for norm in norms for each in (norm.running_mean, norm.running_var) if each is not None]
+        if learned:
+            numbers = sum(learned.values())
+            self._notes.append(f"{numbers:,} numbers that training changes count as parameters: {', '.join(learned)}")
+        op = UserModule(
+            outputs=self._task.classes,
+            input=shape_text(self._task.input_shape),
+            parameters=sum(weight.numel() for weight in weights) + sum(learned.values()),
+            macs=parts[""].macs,
+            statistic_count=sum(each.numel() for each in statistics),
+            code=code,
+            graph=graph,
+            name=name,
+        )
+        layers = tuple(part for path, part in parts.items() if path)
+        return Description(op, layers, tuple(self._notes), ends_in_softmax)
+
+    def _refusal(self, reason: str) -> ContentError:
+        return ContentError(f"{self._subject}: {reason}")
+
+    def _made(self, make: Callable[[], nn.Module], seed: int) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            return make()
+
+    def _outputs(self, module: nn.Module, images: Tensor, seed: int = 0) -> Tensor:
+        """Return the logits, and check that the module neither prints nor seeds the generator."""
+        # Without gradients, activations that the module keeps as attributes can be copied.
+        with quiet(self._subject) as printed, torch.set_grad_enabled(module.training):
+            torch.default_generator.manual_seed(seed)
+            output = module(images)
+            state = torch.default_generator.get_state()
+        if printed.getvalue():
+            raise self._refusal("forward prints, which a training repeats for each batch")
+        if seed and torch.equal(state, self._state_after):
+            raise self._refusal("forward seeds the global random generator")
+        self._state_after = state
+        try:
+            logits = _logits(output, self._task.classes)
+        except ValueError as error:
+            raise self._refusal(str(error)) from error
+        if len(logits) != len(images):
+            raise self._refusal(f"the module returns {len(logits)} outputs for {len(images)} images")
+        return logits
+
+    def _evaluate(self) -> bool:
+        """Check the module in evaluation mode, and return whether its outputs are probabilities."""
+        module = self.first.eval()
+        state = _state_of(module)
+        outputs = self._outputs(module, self._images)
+        self._outputs(module, self._images, seed=1)
+        if not torch.equal(outputs, self._outputs(module, self._images)):
+            raise self._refusal("equal images have different outputs in evaluation mode: forward draws or counts")
+        changed = _changed(state, _state_of(module))
+        if changed:
+            raise self._refusal(f"the module changes {', '.join(changed)} in evaluation mode")
+        others = torch.cat([self._images[:1], self._images[:1].flip(3) + 1])
+        effect = (self._outputs(module, others)[0] - outputs[0]).abs().max().item()
+        if not effect <= _TOLERANCE * max(1.0, outputs.abs().max().item()):
+            raise self._refusal("in evaluation mode the output of an image depends on the other images of the batch")
+        ends_in_softmax = bool((outputs >= 0).all() and ((outputs.sum(1) - 1).abs() < _TOLERANCE).all())
+        if ends_in_softmax:
+            self._notes.append("the outputs are probabilities; the loss takes their logarithms as logits")
+        return ends_in_softmax
+
+    def _graph(self) -> str:
+        """Return the hash of the operators and shapes, and check that dropout alone draws random numbers."""
+        with quiet(f"recording {self._subject}"):
+            program = exported(self.first.eval(), self._task)
+            programs = (program, exported(copy.deepcopy(self.first).train(), self._task))
+        drawing = {str(node.target) for each in programs for node in each.graph.nodes if _is_random(node.target)}
+        if drawing:
+            raise self._refusal(f"forward draws random numbers other than dropout: {', '.join(sorted(drawing))}")
+        if any(_is_active_dropout(node) for node in program.graph.nodes):
+            self._notes.append("a dropout is active in evaluation too, with masks of a fixed seed")
+        shapes = [f"{name} {tuple(tensor.shape)} {tensor.dtype}" for name, tensor in program.state_dict.items()]
+        return hashlib.sha256("\n".join([str(program.graph), *shapes]).encode()).hexdigest()[:_DIGITS]
+
+    def _train(self) -> dict[str, int]:
+        """Train for a step, and return the buffers that count as parameters, with the count of their numbers.
+
+        Raises:
+            ContentError: Training is random, has no gradient, or changes values that the stored state lacks.
+        """
+        module = self.first.train()
+        with quiet(self._subject):
+            twin = copy.deepcopy(module)
+        state = _state_of(module)
+        outputs = self._outputs(module, self._images)
+        if not torch.equal(outputs, self._outputs(twin, self._images)):
+            raise self._refusal("equal seeds have different outputs in training mode: forward draws outside of torch")
+        if not outputs.requires_grad:
+            raise self._refusal("the outputs have no gradient")
+        with quiet(f"the gradient of {self._subject}"):
+            (outputs * torch.arange(outputs.numel()).view(outputs.shape)).sum().backward()  # type: ignore[no-untyped-call]
+        norms = [f"{path}." for path, part in module.named_modules() if isinstance(part, _BatchNorm)]
+        buffers = dict(module.named_buffers())
+        learned = {
+            name: buffers[name].numel()
+            for name in _changed(state, _state_of(module))
+            if name in buffers and not any(name.startswith(norm) for norm in norms)
+        }
+        with torch.no_grad():
+            for weight in module.parameters():
+                weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)), alpha=0.1)
+        with quiet(self._subject):
+            stored = {name: each for name, each in module.eval().state_dict().items() if each.is_floating_point()}
+            self.second.load_state_dict(stored, strict=False)
+        if not torch.equal(self._outputs(module, self._images), self._outputs(self.second.eval(), self._images)):
+            raise self._refusal("its outputs depend on values that its state_dict lacks as floating-point numbers")
+        return learned
+
+    def _parts(self) -> Mapping[str, ModulePart]:
+        """Return the layers by name, in order; the whole module has the name ``""``."""
+        shapes: dict[str, Shape] = {}
+
+        def note(path: str, layer: nn.Module, inputs: Any, output: Any) -> None:
+            if isinstance(output, Tensor):
+                shapes.setdefault(path, tuple(output.shape[1:]))
+
+        module = self.second
+        hooks = [part.register_forward_hook(partial(note, path)) for path, part in module.named_modules()]
+        self._outputs(module, self._images)
+        for hook in hooks:
+            hook.remove()
+        with quiet(f"counting {self._subject}"):
+            counts = operator_counts(module, self._task)
+        macs = {path: int(sum(each[name] for name in _PRODUCTS)) for path, each in counts.items()}
+        owners = Counter[str]()
+        for path, weight in module.named_parameters():
+            owners[path.rpartition(".")[0]] += weight.numel()
+        return {
+            path: ModulePart(path, type(part).__name__, shapes.get(path, ()), owners[path], macs[path])
+            for path, part in module.named_modules()
+            if path == "" or owners[path] or not any(part.children())
+        }
+
+
+def operator_counts(network: nn.Module, task: Task) -> Mapping[str, Counter[str]]:
+    """Return fvcore's counts per image and operator, of the network, name ``""``, and of each module in it."""
+    with warnings.catch_warnings():
+        # fvcore calls torch.jit, which warns of deprecation.
+        warnings.simplefilter("ignore")
+        from fvcore.nn import FlopCountAnalysis
+
+        counter = FlopCountAnalysis(network.eval(), torch.zeros(1, *task.input_shape))
+        counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+        counts: Mapping[str, Counter[str]] = counter.by_module_and_operator()
+        return counts
+
+
+def _state_of(module: nn.Module) -> dict[str, Tensor]:
+    named = [*module.named_parameters(), *module.named_buffers()]
+    return {name: tensor.detach().clone() for name, tensor in named}
+
+
+def _changed(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> list[str]:
+    return [name for name, tensor in after.items() if name not in before or not torch.equal(before[name], tensor)]
+
+
+def _is_random(target: Any) -> bool:
+    name = getattr(target, "__name__", "").partition(".")[0].rstrip("_")
+    return torch.Tag.nondeterministic_seeded in getattr(target, "tags", ()) and name not in _DROPOUT
+
+
+def _is_active_dropout(node: Any) -> bool:
+    tags = getattr(node.target, "tags", ())
+    return torch.Tag.nondeterministic_seeded in tags and len(node.args) > 2 and bool(node.args[1] and node.args[2])

@@ -1,0 +1,365 @@
+"""PyTorch modules that the notation cannot express are counted, trained and recognised again, or refused."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import harness
+from harness.system.errors import ContentError, HarnessError, UsageError
+from harness.system.user_code import OtherCode
+from harness.training.module_source import code_of
+from harness.training.recipe import Recipe
+from harness.training.run import TrainingData, to_safetensors
+from harness.training.torch_network import build
+from harness.training.training_loop import (
+    checkpoint,
+    count_errors,
+    final_network,
+    finish_average,
+    resume,
+    start,
+    train_epoch,
+    weights_digest,
+)
+from harness.training.user_module import Description, SeededModule, describe, described
+from search_spaces.catalog import space
+from search_spaces.network import MNIST, Architecture, analyse
+from search_spaces.notation import parse_notation, parse_space
+from search_spaces.space import judge
+from search_spaces.space_errors import NotationError, ShapeError
+from tests.factories import make_data
+from tests.harness.pytorch.sources import HEAD
+
+FORWARD = "return self.c(x).mean((2, 3))"
+CONVOLUTION = 10 * 9 + 10  # parameters of ``self.c``
+CONVOLUTION_MACS = 90 * 26 * 26
+
+
+def source(first: str, forward: str) -> str:
+    """Return a file with a module ``Net`` that has a convolution ``self.c``."""
+    return (
+        f"{HEAD}import random\n\n\nclass Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        f"        self.c = nn.Conv2d(1, 10, 3)\n        {first}\n\n    def forward(self, x):\n        {forward}\n"
+    )
+
+
+def description(text: str, folder: Path) -> Description:
+    """Return the description of ``net.py:Net`` with this text."""
+    (folder / "net.py").write_text(text)
+    name = f"{folder / 'net.py'}:Net"
+    return described(name, code_of(name), MNIST)
+
+
+GROUPS = source("self.n = nn.GroupNorm(2, 10)", "return self.n(self.c(x)).mean((2, 3))")
+DROPOUT = source(
+    "self.n = nn.GroupNorm(2, 10)", "return F.dropout(self.n(self.c(x)).sin(), 0.5, self.training).mean((2, 3))"
+)
+COUNTED = {  # text of the file; parameters and multiply-adds, by hand
+    "group normalisation": (GROUPS, CONVOLUTION + 20, CONVOLUTION_MACS),
+    "two branches": (
+        source("self.d = nn.Conv2d(1, 10, 3, bias=False)", "return (self.c(x) * self.d(x)).mean((2, 3))"),
+        CONVOLUTION + 90,
+        2 * CONVOLUTION_MACS,
+    ),
+    "a shared tensor": (
+        source(
+            "self.d = nn.Conv2d(1, 10, 3)\n        self.d.weight = self.c.weight",
+            "return (self.c(x) * self.d(x)).mean((2, 3))",
+        ),
+        CONVOLUTION + 10,
+        2 * CONVOLUTION_MACS,
+    ),
+    "an unused layer": (
+        source(
+            "self.n = nn.GroupNorm(2, 10)\n        self.d = nn.Linear(7, 3)", "return self.n(self.c(x)).mean((2, 3))"
+        ),
+        CONVOLUTION + 20 + 24,
+        CONVOLUTION_MACS,
+    ),
+    "a product of matrices": (
+        source("self.w = nn.Parameter(torch.randn(10, 10))", "return self.c(x).mean((2, 3)).sin() @ self.w"),
+        CONVOLUTION + 100,
+        CONVOLUTION_MACS + 100,
+    ),
+    "a kept map": (
+        source("", "self.map = self.c(x).sin()\n        return self.map.mean((2, 3))"),
+        CONVOLUTION,
+        CONVOLUTION_MACS,
+    ),
+    "two results": (source("", "y = self.c(x)\n        return y.mean((2, 3)), y"), CONVOLUTION, CONVOLUTION_MACS),
+}
+
+
+@pytest.mark.parametrize("case", COUNTED)
+def test_a_module_outside_of_the_notation_is_counted(case: str, tmp_path: Path) -> None:
+    text, parameters, macs = COUNTED[case]
+
+    op = description(text, tmp_path).op
+
+    analysis = analyse(Architecture((op,)), MNIST)
+    assert (analysis.parameters, analysis.macs) == (parameters, macs)
+
+
+def test_layers_have_shapes_parameters_and_multiply_adds(tmp_path: Path) -> None:
+    convolution, norm = description(GROUPS, tmp_path).parts
+
+    assert (convolution.name, convolution.kind, convolution.output_shape) == ("c", "Conv2d", (10, 26, 26))
+    assert (convolution.parameters, convolution.macs) == (CONVOLUTION, CONVOLUTION_MACS)
+    assert (norm.name, norm.output_shape, norm.parameters, norm.macs) == ("n", (10, 26, 26), 20, 0)
+
+
+def test_statistics_of_bn_are_stored_and_other_trained_buffers_count_as_parameters(tmp_path: Path) -> None:
+    first = "self.b = nn.BatchNorm2d(10, eps=0.1)\n        self.register_buffer('m', torch.zeros(10, 1, 1))"
+    forward = (
+        "x = self.b(self.c(x))\n"
+        "        if self.training:\n"
+        "            self.m = 0.9 * self.m + 0.1 * x.detach().mean((0, 2, 3)).view(10, 1, 1)\n"
+        "        return (x - self.m).mean((2, 3))"
+    )
+
+    found = description(source(first, forward), tmp_path)
+
+    assert (found.op.parameters, found.op.statistic_count) == (CONVOLUTION + 20 + 10, 20)
+    assert ["m" in note and "10" in note for note in found.notes] == [True]
+
+
+LAYERS = "nn.Conv2d(1, 10, 3), nn.GroupNorm(2, 10), nn.AdaptiveAvgPool2d(1)"
+SEEDED = f"{HEAD}torch.manual_seed(7)\nNet = nn.Sequential({LAYERS})\n"
+REFUSED = {  # text of the file, word of the reason
+    "random": (source("", "return self.c(x + torch.rand(1)).mean((2, 3))"), "rand"),
+    "random in training": (
+        source("", f"if self.training: x = x + torch.randn_like(x)\n        {FORWARD}"),
+        "randn_like",
+    ),
+    "random outside of torch": (source("", "return random.random() * self.c(x).mean((2, 3))"), "draws"),
+    "random outside of torch in training": (
+        source("", "y = random.random() if self.training else 1.0\n        return y * self.c(x).mean((2, 3))"),
+        "training",
+    ),
+    "counter": (
+        source("self.register_buffer('n', torch.zeros(1))", f"self.n.add_(1)\n        {FORWARD}"),
+        "changes n in evaluation",
+    ),
+    "hidden counter": (
+        source("self.n = 0", "self.n += 1\n        return self.n * self.c(x).mean((2, 3))"),
+        "different outputs",
+    ),
+    "hidden state": (
+        source(
+            "self.m = torch.zeros(())",
+            "y = self.c(x)\n"
+            "        if self.training: self.m = y.detach().mean()\n"
+            "        return (y - self.m).mean((2, 3))",
+        ),
+        "state_dict",
+    ),
+    "random constant": (
+        source("self.order = torch.randperm(10)", "return self.c(x)[:, self.order].mean((2, 3))"),
+        "state_dict",
+    ),
+    "batch mixed": (source("", "return F.softmax(self.c(x).mean((2, 3)), dim=0)"), "other images"),
+    "statistics of the batch": (
+        source("self.b = nn.BatchNorm2d(10, track_running_stats=False)", "return self.b(self.c(x)).mean((2, 3))"),
+        "other images",
+    ),
+    "more rows than images": (source("", "return self.c(x).view(-1, 10)"), "outputs for 2 images"),
+    "nine outputs": (source("self.c = nn.Conv2d(1, 9, 3)", FORWARD), "9"),
+    "two candidates": (source("", "x = self.c(x).mean((2, 3))\n        return x, x"), "10 and 10"),
+    "dictionary": (source("", "return {'logits': self.c(x).mean((2, 3))}"), "dict"),
+    "complex outputs": (source("", "return torch.fft.fft(self.c(x).mean((2, 3)))"), "complex"),
+    "integer outputs": (source("", "return self.c(x).mean((2, 3)).long()"), "int64"),
+    "integer inputs": (source("self.c = nn.Embedding(10, 10)", "return self.c(x).mean((1, 2, 3))"), "failed"),
+    "complex inputs": (source("self.c.to(torch.complex64)", FORWARD), "failed"),
+    "control flow": (source("", f"if x.sum() > 0: x = -x\n        {FORWARD}"), "control flow"),
+    "lazy": (source("self.c = nn.LazyConv2d(10, 3)", FORWARD), "lazy"),
+    "cuda": (source("self.c = nn.Conv2d(1, 10, 3).to('cuda:7')", FORWARD), "failed"),
+    "fixed batch": (source("", "return self.c(x).mean((2, 3)).view(64, 10)"), "net.py"),
+    "prints": (source("", f"print(x.shape)\n        {FORWARD}"), "prints"),
+    "seeds in forward": (source("", f"torch.manual_seed(7)\n        {FORWARD}"), "seeds"),
+    "seeds in the constructor": (
+        source("torch.manual_seed(7)\n        self.c = nn.Conv2d(1, 10, 3)", FORWARD),
+        "always the same",
+    ),
+    "seeded instance": (SEEDED, "always the same"),
+    "detached": (source("", "return self.c(x).detach().mean((2, 3))"), "gradient"),
+    "no module": ("class Net:\n    pass\n", "not a PyTorch module"),
+    "required arguments": ("def Net(width):\n    pass\n", "width"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_module_whose_errors_could_not_be_reproduced_is_refused_in_one_line(
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text, reason = REFUSED[case]
+    random.seed(1)
+
+    with pytest.raises(HarnessError, match=reason) as caught:
+        description(text, tmp_path)
+
+    assert "\n" not in caught.value.message
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_file_may_seed_the_generator_before_it_defines_a_class(tmp_path: Path) -> None:
+    state = torch.get_rng_state()
+
+    description(GROUPS.replace("import random", "torch.manual_seed(7)"), tmp_path)
+
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_identity_depends_on_code_and_graph_but_not_on_the_folder(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("a", "b", "c", "d")]
+    for folder in folders:
+        folder.mkdir()
+    wide = "WIDTH = 10\n\n\n" + GROUPS.replace("GroupNorm(2, 10)", "GroupNorm(WIDTH // 5, 10)")
+    # The code of ``Net`` is the same, and imports another number.
+    (folders[2] / "width.py").write_text("WIDTH = 10\n")
+    (folders[3] / "width.py").write_text("WIDTH = 25\n")
+    imported = wide.replace("WIDTH = 10\n", "from width import WIDTH\n")
+
+    same, copied = (description(wide, folder).op for folder in folders[:2])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folders[2])
+        ten = description(imported, folders[2]).op
+
+    hashes = [Architecture((op,)).hash for op in (same, copied, ten)]
+    assert hashes[0] == hashes[1] != hashes[2]
+    assert code_of(f"{folders[2] / 'net.py'}:Net") == ten.code
+    (folders[3] / "net.py").write_text(imported)
+    assert code_of(f"{folders[3] / 'net.py'}:Net") != ten.code
+
+
+def test_a_module_that_has_changed_is_refused_with_both_hashes_before_its_code_runs(tmp_path: Path) -> None:
+    op = description(GROUPS, tmp_path).op
+    path = tmp_path / "net.py"
+    path.write_text(f"raise SystemExit(3)\n{GROUPS}")
+
+    with pytest.raises(OtherCode) as caught:
+        build(Architecture((op,)), MNIST)
+
+    assert op.code in caught.value.message
+    assert code_of(op.name) in caught.value.message
+    path.unlink()
+    with pytest.raises(UsageError, match="there is no file"):
+        build(Architecture((op,)), MNIST)
+
+
+def test_stated_counts_are_compared_with_the_module(tmp_path: Path) -> None:
+    op = description(GROUPS, tmp_path).op
+    forged = parse_notation(str(op).replace(f"parameters={op.parameters}", "parameters=7"))
+
+    with pytest.raises(OtherCode, match=r"parameters is 120, in the record 7"):
+        build(forged, MNIST)
+
+
+def test_the_text_of_a_module_is_read_back_and_no_space_draws_a_module(tmp_path: Path) -> None:
+    network = Architecture((description(GROUPS, tmp_path).op,))
+
+    again = parse_notation(str(network))
+
+    assert (again, str(again), again.hash) == (network, str(network), network.hash)
+    assert not judge(space("all", MNIST), network).accepted
+    with pytest.raises(NotationError, match="networks only"):
+        parse_space(f"net = {network};")
+    with pytest.raises(ShapeError):
+        analyse(parse_notation(f"conv3x3(4) {network}"), MNIST)
+    for text in ("conv3x3('8') gap", "module(10, name=5)", "module(10, parameters='a')"):
+        with pytest.raises(NotationError):
+            parse_notation(text)
+
+
+REPLACING = source(
+    "self.register_buffer('m', torch.zeros(10, 1, 1)); self.d = nn.Dropout(0.2)",
+    "y = self.c(x)\n"
+    "        if self.training: self.m = 0.9 * self.m + 0.1 * y.detach().mean((0, 2, 3)).view(10, 1, 1)\n"
+    "        return self.d(y - self.m).mean((2, 3))",
+)
+AVERAGED = Recipe(epochs=4, batch_size=16, average_decay=0.9, average_start=0.3, average_statistics="recomputed")
+
+
+@pytest.mark.parametrize("text", [GROUPS, DROPOUT, REPLACING], ids=["plain", "dropout", "replaced buffer"])
+def test_equal_seeds_give_equal_bits_and_an_interrupted_run_ends_as_a_whole_run(text: str, tmp_path: Path) -> None:
+    network = Architecture((description(text, tmp_path).op,))
+    data = make_data()
+    parts = TrainingData(data).images(data.train_images, data.train_labels, torch.device("cpu"))
+    state = torch.get_rng_state()
+
+    whole, same, other = (start(network, AVERAGED, seed, torch.device("cpu"), task=MNIST) for seed in (1, 1, 2))
+    for run in (whole, same, other):
+        for _ in range(AVERAGED.epochs):
+            train_epoch(run, parts)
+        finish_average(run, parts)
+    half = start(network, AVERAGED, 1, torch.device("cpu"), task=MNIST)
+    for _ in range(2):
+        train_epoch(half, parts)
+    resumed = start(network, AVERAGED, 1, torch.device("cpu"), task=MNIST)
+    resume(resumed, checkpoint(half))
+    for _ in range(2):
+        train_epoch(resumed, parts)
+    finish_average(resumed, parts)
+
+    assert weights_digest(whole) == weights_digest(same) == weights_digest(resumed) != weights_digest(other)
+    assert torch.equal(torch.get_rng_state(), state)
+    # The stored network predicts as the run does.
+    stored = final_network(whole)
+    pixels, labels = parts[:]
+    with torch.inference_mode():
+        assert int((stored(pixels).argmax(1) != labels).sum()) == count_errors(whole, parts)
+    assert to_safetensors(stored, {}) == to_safetensors(final_network(same), {})
+
+
+def test_a_final_softmax_becomes_logits(tmp_path: Path) -> None:
+    text = source("self.n = nn.GroupNorm(2, 10)", "return F.softmax(self.n(self.c(x)).mean((2, 3)), 1)")
+    network = build(Architecture((description(text, tmp_path).op,)), MNIST).eval()
+    images = torch.randn(3, 1, 28, 28)
+
+    outputs = network(images)
+
+    torch.testing.assert_close(outputs.exp().sum(1), torch.ones(3))
+    [wrapper] = network.ops
+    assert isinstance(wrapper, SeededModule)
+    torch.testing.assert_close(outputs.exp(), wrapper.module(images))
+
+
+def test_functions_take_classes_and_instances_and_train_what_can_be_made_again(tmp_path: Path) -> None:
+    class Local(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.c = nn.Conv2d(1, 10, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.c(x).sin().mean((2, 3))  # type: ignore[no-any-return]
+
+    for module in (Local, Local()):
+        explanation = harness.explain(module)
+        assert explanation.analysis.parameters == CONVOLUTION
+        assert explanation.document()["parts"][0]["macs"] == CONVOLUTION_MACS
+        with pytest.raises(ContentError, match=r"by its name"):
+            build(explanation.architecture, MNIST)
+    for named in (Sine, Sine()):
+        assert build(harness.explain(named).architecture, MNIST)
+    # Another width than that of the class makes another module.
+    assert harness.explain(Sine(2)).architecture.user_module.name == ""  # type: ignore[union-attr]
+
+
+class Sine(nn.Module):
+    """A module that can be imported."""
+
+    def __init__(self, factor: int = 1) -> None:
+        super().__init__()
+        self.c = nn.Conv2d(1, 10, 3)
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c(self.factor * x).sin().mean((2, 3))  # type: ignore[no-any-return]
+
+
+def test_describe_counts_a_module_without_a_name() -> None:
+    assert describe("", "", MNIST, Sine).op.parameters == CONVOLUTION
