@@ -12,7 +12,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet --no-compile syne-tune==0.16.0 huggingface_hub numpy==2.4.6 pandas
+"$folder/venv/bin/pip" install --quiet --no-compile syne-tune==0.16.0 huggingface_hub==2.4.0 numpy==2.4.6 pandas==2.3.3
 cd "$folder"
 "$folder/venv/bin/python" -W ignore - <<'PYTHON'
 import contextlib
