@@ -12,7 +12,8 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet --no-compile torch==2.13.0 numpy==2.4.6 ptflops==0.7.5 calflops==0.3.2 transformers==5.23.0 torchinfo==1.8.0
+"$folder/venv/bin/pip" install --quiet --no-compile torch==2.13.0 numpy==2.4.6 ptflops==0.7.5 calflops==0.3.2 \
+  transformers==5.23.0 torchinfo==1.8.0
 cd "$folder"
 "$folder/venv/bin/python" -W ignore - <<'PYTHON'
 import contextlib

@@ -4,16 +4,17 @@
 # Versions: torch 2.13.0, muon-optimizer 0.1.0, pytorch_optimizer 4.1.0.
 # Expected: Muon flattens a kernel of four dimensions into a matrix, as its reference code states, and the three
 #   packages give equal steps.
-# Observed: for matrices the three agree. For a kernel torch.optim.Muon raises ValueError when it is created, muon-
-#   optimizer raises RuntimeError at the first step (the flattened update is subtracted from the kernel without its
-#   shape), and only pytorch_optimizer trains it.
+# Observed: for matrices the three agree. For a kernel torch.optim.Muon raises ValueError when it is created,
+#   muon-optimizer raises RuntimeError at the first step (the flattened update is subtracted from the kernel without
+#   its shape), and only pytorch_optimizer trains it.
 # Matters: a convolutional network has almost all of its weights in such kernels. With torch.optim.Muon, pass views:
 #   kernels must be flattened by the user or trained by another optimiser.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet --no-compile torch==2.13.0 numpy==2.4.6 muon-optimizer==0.1.0 pytorch_optimizer==4.1.0
+"$folder/venv/bin/pip" install --quiet --no-compile torch==2.13.0 numpy==2.4.6 muon-optimizer==0.1.0 \
+  pytorch_optimizer==4.1.0
 cd "$folder"
 "$folder/venv/bin/python" -W ignore - <<'PYTHON'
 import muon

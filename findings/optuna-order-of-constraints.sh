@@ -41,7 +41,8 @@ for name in ("TPESampler", "GPSampler"):
         values = proposals(getattr(optuna.samplers, name)(seed=0), swapped)
         feasible = sum(0.49 <= value <= 0.71 for value in values)
         results[name, swapped] = feasible, values
-        print(f"{name:10} order alternates: {swapped!s:6} feasible: {feasible:2} of 15", [round(x, 2) for x in values[:8]])
+        print(f"{name:10} order alternates: {swapped!s:6} feasible: {feasible:2} of 15", end=" ")
+        print([round(value, 2) for value in values[:8]])
 assert results["TPESampler", False][1] == results["TPESampler", True][1], results
 assert results["GPSampler", False][0] >= 12, results
 assert results["GPSampler", True][0] <= 2, results

@@ -13,7 +13,8 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet --no-compile onnx==1.23.2 onnxruntime==1.31.1 numpy==2.4.6 openvino==2026.4.1 tract==0.23.9 tinygrad==0.14.0
+"$folder/venv/bin/pip" install --quiet --no-compile onnx==1.23.2 onnxruntime==1.31.1 numpy==2.4.6 openvino==2026.4.1 \
+  tract==0.23.9 tinygrad==0.14.0
 cd "$folder"
 "$folder/venv/bin/python" -W ignore - <<'PYTHON'
 import numpy as np

@@ -13,7 +13,8 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet --no-compile onnx==1.23.2 onnxruntime==1.31.1 numpy==2.4.6 openvino==2026.4.1 tract==0.23.9
+"$folder/venv/bin/pip" install --quiet --no-compile onnx==1.23.2 onnxruntime==1.31.1 numpy==2.4.6 openvino==2026.4.1 \
+  tract==0.23.9
 cd "$folder"
 "$folder/venv/bin/python" -W ignore - <<'PYTHON'
 import numpy as np
@@ -74,8 +75,8 @@ for zero in (130, 131):
         name = run.__name__.removeprefix("with_")
         answer = run(built, {"x": images})
         results[name, zero] = (int((answer != first).sum()), int((answer != last).sum()))
-        print(f"zero point {zero} {name:11} values that differ from round(s) + zero: {results[name, zero][0]}", end=", ")
-        print(f"from round(s + zero): {results[name, zero][1]}")
+        print(f"zero point {zero} {name:11} values that differ from round(s) + zero: {results[name, zero][0]}", end=" ")
+        print(f"and from round(s + zero): {results[name, zero][1]}")
 assert all(results[name, 131][0] == 0 for name in ("onnxruntime", "tract")), results
 assert all(results[name, 131][0] > 100 and results[name, 131][1] == 0 for name in ("reference", "openvino")), results
 assert all(results[name, 130] == (0, 0) for name in ("onnxruntime", "tract", "reference", "openvino")), results

@@ -65,7 +65,8 @@ for epoch_seconds, options in ((1, {}), (0.01, {}), (0.01, {"tuner_sleep_time": 
     trainings, end = simulate(epoch_seconds, **options)
     work = trainings * EPOCHS * epoch_seconds
     seconds[epoch_seconds, *options] = end / work
-    print(f"{trainings} trainings of {EPOCHS * epoch_seconds} s = {work:.1f} s; the simulated clock shows {end:.1f} s {options}")
+    print(f"{trainings} trainings of {EPOCHS * epoch_seconds} s = {work:.1f} s;", end=" ")
+    print(f"the simulated clock shows {end:.1f} s {options}")
 assert 1.4 < seconds[1,] < 1.6, seconds
 assert seconds[0.01,] > 40, seconds
 assert seconds[0.01, "tuner_sleep_time"] < 3, seconds
