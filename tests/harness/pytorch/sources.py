@@ -129,6 +129,7 @@ def _norm(op: Any, shape: Shape) -> str:
 
 _MODULES: dict[str, Callable[[Any, Shape], str]] = {
     "Conv": _convolution,
+    "WideConv": _convolution,
     "DepthwiseConv": _convolution,
     "BatchNorm": _norm,
     "BareBatchNorm": _norm,

@@ -50,8 +50,8 @@ GRAMMAR = """
     sum = res(conv3x3(width, tie=k?) after <res(conv1x1(width, bias?))>?);
     down = <maxpool({2, 3}) / avgpool / unshuffle>;
     head = <gap / linear({8, 12}, unbiased) rectifier / linear(8) <bn / groupnorm(2)>? relu>;
-    net = unit conv3x3(width) joint? unit? <sum>{0..2} down? unit conv3x3(width, tie=k?) joint? sum? head
-        <linear(10) / linear(10, unbiased)>;
+    net = conv3x3(width, bias?) after conv3x3(width) joint? unit? <sum>{0..2} down?
+        unit conv3x3(width, tie=k?) joint? sum? head <linear(10) / linear(10, unbiased)>;
     where parameters <= 20000, macs <= 2000000;
 """
 
