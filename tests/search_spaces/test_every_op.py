@@ -181,7 +181,7 @@ TORCH_ONLY = {  # parameters and multiply-adds, counted by hand
     "conv1x1(6) bn(bare) gap linear(8) bn(bare) linear(10)": (6 + 56 + 90, 6 * 784 + 48 + 80),
     "conv1x1(6) prelu(channelwise) gap linear(10)": (6 + 6 + 70, 6 * 784 + 60),
     "maxpool(4) linear(8, unbiased) relu linear(10, unbiased)": (49 * 8 + 80, 49 * 8 + 80),
-    "conv1x1(6) bn(tie=t1, joint) res(conv1x1(6) bn(tie=t1, joint)) gap linear(10)": (48 + 6 + 70 - 6, 42 * 784 + 60),
+    "conv1x1(6) bn(tie=t1, joint) res(conv1x1(6) bn(tie=t1, joint)) gap linear(10)": (6 + 12 + 36 + 70, 42 * 784 + 60),
 }
 
 
@@ -243,10 +243,10 @@ def test_a_joint_norm_that_is_used_once_is_an_ordinary_norm(text: str, canonical
     [
         "bn(bare, unscaled) linear(10)", "bn(bare, joint, tie=a) linear(10)", "bn(joint) linear(10)",
         "conv1x1(4) bn(tie=a, joint) conv1x1(4) bn(tie=a) gap linear(10)",
-        "conv1x1(4) bn(tie=a, joint) gap bn(tie=a, joint) linear(10)",
+        "conv1x1(4) bn(tie=a, joint) linear(4) bn(tie=a, joint) linear(10)",
         "conv1x1(4) bn(tie=a, joint, poses=4) conv1x1(4) bn(tie=a, joint, poses=4) gap linear(10)",
-        "conv1x1(4) groupnorm(3) gap linear(10)", "groupnorm linear(10)", "groupnorm(0) linear(10)", "prelu(4) linear(10)",
-        "linear(10, biased)",
+        "conv1x1(4) groupnorm(3) gap linear(10)", "groupnorm linear(10)", "groupnorm(0) linear(10)",
+        "prelu(4) linear(10)", "linear(10, biased)",
     ],
 )  # fmt: skip
 def test_options_that_make_no_sense_are_refused(text: str):
@@ -272,8 +272,8 @@ def test_ops_that_integers_cannot_express_are_refused(text: str):
 
 def test_norms_without_scales_and_layers_without_biases_are_exported_as_c(tmp_path: Path):
     text = (
-        "conv3x3(8) bn(bare) relu maxpool conv3x3(8) bn(tie=a, joint) relu conv3x3(8) bn(tie=a, joint) leaky maxpool(4) "
-        "linear(12, unbiased) relu linear(10, unbiased)"
+        "conv3x3(8) bn(bare) relu maxpool conv3x3(8) bn(tie=a, joint) relu conv3x3(8) bn(tie=a, joint) leaky "
+        "maxpool(4) linear(12, unbiased) relu linear(10, unbiased)"
     )
     check_c(parse_network(text), tmp_path)
 
