@@ -176,8 +176,8 @@ class Recording:
 
         def final(logits: Tensor) -> Tensor:
             values = _FINAL[name](logits)
-            for each in later:
-                values = each.target(values, *each.args[1:], **each.kwargs)  # type: ignore[operator]
+            for step in later:
+                values = step.target(values, *step.args[1:], **step.kwargs)  # type: ignore[operator]
             return values
 
         self.final = final
