@@ -115,16 +115,16 @@ class Recording:
         self._sources: dict[Node, tuple[str, ...]] = {}
         outputs: Any = graph.output_node().args[0]
         kind = program.call_spec.out_spec.type
-        fitting = [index for index, each in enumerate(outputs) if _is_class_values(each, task)]
-        # The logits of a tuple, such as logits and features, are its only tensor with a value per class.
-        is_clear = kind is None or (kind in (tuple, list) and len(fitting) == 1)
-        self.position = fitting[0] if fitting else 0
-        output = outputs[self.position]
-        if not is_clear or not isinstance(output, Node):
+        positions = list(range(len(outputs)))
+        if kind in (tuple, list):
+            # The logits of a tuple, such as logits and features, are its only tensor with a value per class.
+            positions = [index for index in positions if _is_class_values(outputs[index], task)]
+        if kind not in (None, tuple, list) or len(positions) != 1 or not isinstance(outputs[positions[0]], Node):
             raise Untranslatable(f"the module returns a {getattr(kind, '__name__', 'number')}; expected one tensor")
         if len(outputs) > 1:
             self.notes.append(f"the module returns {len(outputs)} tensors; only the values of the classes are computed")
-        self.steps = self._between(self._images, self._logits(output))
+        (self.position,) = positions
+        self.steps = self._between(self._images, self._logits(outputs[self.position]))
 
     def name_of(self, value: object) -> str | None:
         """Return the name of the parameter or buffer that an operator gets, None for other values."""

@@ -329,19 +329,20 @@ class _Reader:
         is_joint = len(tensors) > 2 and len(uses) == 1 and uses != {1}
         used = self._add_weights(node, tensors, shared=("weight", "bias"), is_joint=is_joint)
         self.momenta[used["running_mean"]] = arguments["momentum"]
+        (statistics,) = shape_of(arguments["running_mean"])
+        is_joined = statistics != self._shape[0]
+        if self._shape[0] % statistics or (is_joined and arguments["bias"] is None):
+            raise _lacks(node, f"batch normalisation of {statistics} values of a map of {self._shape[0]} channels")
         if arguments["bias"] is None:
             return BareBatchNorm()
         poses = self._poses_of(arguments["bias"], _repeated)
         if scale is not None and self._poses_of(scale, _repeated) != poses:
             raise _lacks(node, "batch normalisation with other poses in the scale than in the shift")
-        (statistics,) = shape_of(arguments["running_mean"])
-        if self._shape[0] % statistics:
-            raise _lacks(node, f"batch normalisation of {statistics} values of a map of {self._shape[0]} channels")
         joined = self._shape[0] // statistics
         tie = self._tie_of(used["bias"])
         if is_joint:
             return JointBatchNorm(unscaled=scale is None, poses=max(poses, joined), tie=tie)
-        return BatchNorm(unscaled=scale is None, poses=max(poses, joined), shared=joined > 1, tie=tie)
+        return BatchNorm(unscaled=scale is None, poses=max(poses, joined), shared=is_joined, tie=tie)
 
     def group_norm(self, node: Node) -> Op:
         """Return the op of ``group_norm``, or of a ``layer_norm`` that computes the same."""
@@ -353,8 +354,8 @@ class _Reader:
             raise _lacks(node, "layer normalisation with a scale per position or over a part of the values")
         if arguments["eps"] != _EPS:
             raise _lacks(node, f"group normalisation with eps={arguments['eps']:g}")
-        if (scale is None) != (arguments["bias"] is None):
-            raise _lacks(node, "group normalisation with either a scale or a shift")
+        if (scale is None) != (arguments["bias"] is None) or shape[0] != self._shape[0]:
+            raise _lacks(node, "group normalisation with a single one of scale and shift, or of other channels")
         self._add_weights(node, {"weight": scale, "bias": arguments["bias"]})
         return GroupNorm(arguments.get("num_groups", 1), bare=scale is None)
 

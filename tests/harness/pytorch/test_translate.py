@@ -280,6 +280,17 @@ REFUSED = {  # body of __init__, body of forward, word of the reason
     "batch mixed": ("", "return self.c(x).view(-1, 10)", "view"),
     "nine outputs": ("self.c = nn.Conv2d(1, 9, 3)", FORWARD, "9x1x1"),
     "two results": ("", "x = self.c(x).mean((2, 3))\n        return x, x", "tuple"),
+    "no result": ("", "return ()", "tuple"),
+    "joined channels": (
+        "self.b = nn.BatchNorm1d(5, affine=False)",
+        "return self.b(self.c(x).view(-1, 5, 1352)).view(-1, 10, 26, 26).mean((2, 3))",
+        "5 values of a map of 10",
+    ),
+    "groups of joined channels": (
+        "self.g = nn.GroupNorm(1, 5)",
+        "return self.g(self.c(x).view(-1, 5, 1352)).view(-1, 10, 26, 26).mean((2, 3))",
+        "other channels",
+    ),
     "cuda": ("self.c = nn.Conv2d(1, 10, 3).to('cuda:7')", FORWARD, "failed"),
     "complex": ("", "return torch.fft.fft2(self.c(x)).abs().mean((2, 3))", "fft"),
     "dropout that is always on": ("", "return F.dropout(self.c(x), 0.1).mean((2, 3))", "evaluation"),
