@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import takewhile
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 from search_spaces.deployment import IntegerPlan, integer_plan
 from search_spaces.ops import Op, Residual, Role, Shape, UserModule, flat, kernels, ops_text, shape_text
@@ -148,7 +148,7 @@ def _canonical(
 
 @lru_cache(maxsize=10_000)
 def _with_tie(op: Op, tie: str | None) -> Op:
-    return replace(cast(Any, op), tie=tie)  # type: ignore[no-any-return]
+    return op.with_tie(tie)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +229,10 @@ class Analysis:
 
         BN has a mean and a variance per channel, or per group of channels with ``shared``.
         """
-        return self.parameters + sum(op.statistics(before) for op, before in self._ops)
+        statistics = {
+            op.tie if op.is_joint else index: op.statistics(before) for index, (op, before) in enumerate(self._ops)
+        }
+        return self.parameters + sum(statistics.values())
 
     @property
     def map_numbers(self) -> int:

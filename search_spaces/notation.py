@@ -471,8 +471,16 @@ class _Resolver:
         return part.residual()
 
     def _op(self, name: str, call: _Tree, scope: _Scope) -> SpacePart:
-        signature = SIGNATURES[name]
-        values = {field: self._argument(name, *bound, scope) for field, bound in _bound(name, call).items()}
+        bound = _bound(name, call)
+        try:
+            signature = SIGNATURES[name].with_flags(bound)
+        except ValueError as error:
+            raise NotationError(f"{name}: {error}", position=_at(call)) from None
+        values = {field: self._argument(name, *pair, scope) for field, pair in bound.items()}
+        for keyword in signature.variants.keys() & values.keys():
+            if values.pop(keyword) is not True:
+                hint = "write alternatives, as in <bn / bn(bare)>"
+                raise NotationError(f"{keyword} of {name} cannot be optional", position=_at(call), hint=hint)
         example: Any = signature.make_default()  # has the values of the fields that are not given
         if not any(isinstance(value, ValueChoice | Variable) for value in values.values()):
             example = signature.make(**values)

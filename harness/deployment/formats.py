@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.deployment.c_folder import c_files
-from harness.deployment.onnx import ONNX_LIBRARIES, onnx_files
+from harness.deployment.onnx import ONNX_LIBRARIES, check_onnx, onnx_files
 from harness.deployment.pytorch_folder import check_pytorch, pytorch_files
 from harness.deployment.trained_network import Files, TrainedNetwork
 from harness.training.recipe import Recipe
 from harness.training.run import to_safetensors
-from search_spaces.network import Architecture, Task
+from search_spaces.deployment import check_integer_form
+from search_spaces.network import Architecture, Task, analyse
 
 
 def _accept(architecture: Architecture, task: Task, recipe: Recipe) -> None:
@@ -36,8 +37,8 @@ class Format:
 
 # By name of the command-line option, which takes the path.
 FORMATS = {
-    "c": Format(c_files),
-    "onnx": Format(onnx_files, ONNX_LIBRARIES),
+    "c": Format(c_files, check=lambda network, task, recipe: check_integer_form(analyse(network, task).plan)),
+    "onnx": Format(onnx_files, ONNX_LIBRARIES, check_onnx),
     "pytorch": Format(pytorch_files, check=check_pytorch),
     "safetensors": Format(lambda network, path: Files({path: to_safetensors(network.model, network.about)})),
 }

@@ -17,7 +17,8 @@ from harness.data.datasets import Dataset
 from harness.deployment.pixels import RawInputNetwork, by_channel
 from harness.deployment.trained_network import Files, TrainedNetwork
 from harness.system.errors import ContentError, UsageError
-from harness.training.integer import MAP_SCALES
+from harness.training.recipe import Recipe
+from search_spaces.network import Architecture, Task
 
 ONNX_LIBRARIES = ("onnx", "onnxruntime", "onnxscript")  # optional requirements of ``--onnx``
 _CHECKED_IMAGES = 1_000  # training images for the comparison of onnxruntime and torch
@@ -30,6 +31,12 @@ _MOST_CONSTANT_NUMBERS = 1_000_000
 _OPSET = 18  # oldest ONNX opset that the exporter of torch writes without conversion
 
 
+def check_onnx(architecture: Architecture, task: Task, recipe: Recipe) -> None:
+    """Raise UsageError if a recipe ends with integers."""
+    if recipe.precision == "int8":
+        raise UsageError("--onnx cannot write an integer network; use --c")
+
+
 def onnx_files(network: TrainedNetwork, path: Path) -> Files:
     """Return the ONNX file of a network, checked on training images.
 
@@ -38,9 +45,8 @@ def onnx_files(network: TrainedNetwork, path: Path) -> Files:
         ContentError: ONNX cannot express a PyTorch module of the user.
         AssertionError: As for ``to_onnx``.
     """
-    if MAP_SCALES in network.model.state_dict():
-        raise UsageError("--onnx cannot write an integer network; use --c")
     images = network.images
+    check_onnx(network.architecture, images.dataset.task, network.recipe)
     pixels = images.train_images[images.sample(_CHECKED_IMAGES)]
     try:
         content, check = to_onnx(network.model, images.dataset, pixels, network.about)

@@ -90,6 +90,7 @@ class _Net:
         state: Tensors by the names in ``Net.state_dict()``.
         counts: Number of layers by attribute without number.
         owners: First name of each parameter by id.
+        names: Name of each layer by the id of its module; a module that is used twice is one layer.
     """
 
     layers: list[str] = field(default_factory=list)
@@ -98,6 +99,7 @@ class _Net:
     state: dict[str, Tensor] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     owners: dict[int, str] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
 
     def add(self, ops: tuple[Op, ...], shape: Shape, modules: Any, depth: int = 1) -> None:
         """Add ops.
@@ -121,6 +123,14 @@ class _Net:
             self.steps.append("x = torch.flatten(x, 1)")
 
     def _add_layer(self, op: Op, shape: Shape, module: nn.Module) -> None:
+        if id(module) not in self.names:
+            self.names[id(module)] = self._new_layer(op, shape, module)
+        if op.role is Role.LINEAR and len(shape) == 3:
+            self.steps.append("x = torch.flatten(x, 1)")
+        self.steps.append(f"x = self.{self.names[id(module)]}(x)")
+
+    def _new_layer(self, op: Op, shape: Shape, module: nn.Module) -> str:
+        """Add a layer to the constructor; return the name of its attribute."""
         notation = re.match("[a-z]+", str(op))
         assert notation is not None, "the name of an op begins with a letter"
         attribute = _NAMES.get(op.role, notation[0])
@@ -134,9 +144,7 @@ class _Net:
             if owner != f"self.{name}.{key}":
                 self.layers.append(f"self.{name}.{key} = {owner}")
         self.state |= {f"{name}.{key}": tensor for key, tensor in module.state_dict().items()}
-        if op.role is Role.LINEAR and len(shape) == 3:
-            self.steps.append("x = torch.flatten(x, 1)")
-        self.steps.append(f"x = self.{name}(x)")
+        return name
 
 
 def _assignment(target: str, source: str) -> str:

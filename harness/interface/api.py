@@ -243,7 +243,6 @@ def export(
     fit = None
     if chip is not None:
         analysis = analyse(wanted.architecture, datasets.task_of_option(wanted.dataset))
-        check_integer_form(analysis.plan)
         fit = Fit(cast(Chip, chip), analysis)
         target = None if wanted.evidence is None else f"{wanted.evidence.target_pct:g}"
         _check_fit(fit, {"--dataset": wanted.dataset, "--target": target, "--recipe": recipe})

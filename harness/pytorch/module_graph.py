@@ -14,13 +14,14 @@ from torch.fx.node import map_arg
 from harness.system.errors import ContentError
 from harness.system.user_code import is_users_file
 from harness.training.module_source import quiet
-from harness.training.user_module import exported
+from harness.training.user_module import BATCH, exported
 from search_spaces.network import Task
 
 _FINAL: dict[str, Callable[[Tensor], Tensor]] = {
     "softmax": lambda values: values.softmax(1),
     "log_softmax": lambda values: values.log_softmax(1),
 }
+_AFTER_SOFTMAX = ("clamp", "clamp_min", "log")  # functions of single values that keep the order of the classes
 
 
 class Untranslatable(ContentError):
@@ -45,6 +46,7 @@ class Recording:
         steps: Operators from the images to the logits, in order of execution.
         notes: Sentences about operators that were left out.
         final: Function that the module applies to the logits, such as a softmax.
+        position: Index of the logits among all tensors that the module returns.
     """
 
     def __init__(self, module: nn.Module, task: Task) -> None:
@@ -73,11 +75,18 @@ class Recording:
         self._varying = _dependent_on(self._images, graph)
         self._read: set[Node] = set()
         self._sources: dict[Node, tuple[str, ...]] = {}
-        (output, *further) = graph.output_node().args[0]
+        outputs: Any = graph.output_node().args[0]
         kind = program.call_spec.out_spec.type
-        if further or kind is not None or not isinstance(output, Node):
+        positions = list(range(len(outputs)))
+        if kind in (tuple, list):
+            # The logits of a tuple, such as logits and features, are its only tensor with a value per class.
+            positions = [index for index in positions if _is_class_values(outputs[index], task)]
+        if kind not in (None, tuple, list) or len(positions) != 1 or not isinstance(outputs[positions[0]], Node):
             raise Untranslatable(f"the module returns a {getattr(kind, '__name__', 'number')}; expected one tensor")
-        self.steps = self._between(self._images, self._logits(output))
+        if len(outputs) > 1:
+            self.notes.append(f"the module returns {len(outputs)} tensors; only the values of the classes are computed")
+        (self.position,) = positions
+        self.steps = self._between(self._images, self._logits(outputs[self.position]))
 
     def name_of(self, value: object) -> str | None:
         """Return the name of the parameter or buffer that an operator gets, None for other values."""
@@ -113,16 +122,28 @@ class Recording:
 
     def _logits(self, output: Node) -> Node:
         """Return the operator before a final softmax; note the softmax and set ``final``."""
-        name = operator(output)
+        later: list[Node] = []
+        node: Any = output
+        while operator(node) in _AFTER_SOFTMAX:
+            later.insert(0, node)
+            node = node.args[0]
+        name = operator(node)
         if name not in _FINAL:
             return output
-        dimension = output.args[1]
-        if dimension not in (1, 1 - len(shape_of(output))):
-            raise Untranslatable(f"{place_of(output)}{name} over dimension {dimension} is not over the classes")
-        self.notes.append(f"the final {name} is left out, because the loss contains a softmax")
-        self.final = _FINAL[name]
-        before = output.args[0]
-        assert isinstance(before, Node)
+        dimension = node.args[1]
+        if dimension not in (1, 1 - len(shape_of(node))):
+            raise Untranslatable(f"{place_of(node)}{name} over dimension {dimension} is not over the classes")
+        names = " and ".join([name, *map(operator, later)])
+        self.notes.append(f"the final {names} is left out, because the loss contains a softmax")
+
+        def final(logits: Tensor) -> Tensor:
+            values = _FINAL[name](logits)
+            for step in later:
+                values = step.target(values, *step.args[1:], **step.kwargs)  # type: ignore[operator]
+            return values
+
+        self.final = final
+        before: Node = node.args[0]
         return before
 
     def _between(self, first: Node, last: Node) -> tuple[Node | Sum, ...]:
@@ -198,6 +219,11 @@ def place_of(node: Node) -> str:
     path, rest = users[-1]
     line, _, _ = rest.partition(",")
     return f"{os.path.basename(path)}:{line}: "
+
+
+def _is_class_values(output: object, task: Task) -> bool:
+    """Return whether an output of a module has a value per class."""
+    return isinstance(output, Node) and shape_of(output) in ((BATCH, task.classes), (BATCH, task.classes, 1, 1))
 
 
 def _unchanged(values: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ is computed from a parameter is compared with the kernels and scales of ``search
 that kernels in poses are recognised.
 
 The translation is checked: the network gets the weights of the module, and must have the same number of parameters, the
-same outputs and the same gradients.
+same outputs and the same gradients, in evaluation and in training mode, and the same running statistics afterwards.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.fx import Node
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
 from harness.pytorch.module_graph import (
     Recording,
@@ -35,17 +37,21 @@ from harness.pytorch.module_graph import (
 from harness.training.module_source import quiet
 from harness.training.torch_network import TorchNetwork, build
 from harness.training.user_module import BATCH
-from search_spaces.modules import in_poses, pose_matrix
+from search_spaces.modules import FastDropout, in_poses, pose_matrix
 from search_spaces.network import Architecture, Task, analyse
 from search_spaces.notation import parse_network
 from search_spaces.ops import (
     SIGNATURES,
     AvgPool,
+    BareBatchNorm,
     BatchNorm,
+    ChannelPReLU,
     DepthwiseConv,
     Dropout,
     Dropout2d,
     GlobalAvgPool,
+    GroupNorm,
+    JointBatchNorm,
     Kernel,
     LeakyReLU,
     Linear,
@@ -57,14 +63,20 @@ from search_spaces.ops import (
     Residual,
     Shape,
     Swish,
+    UnbiasedLinear,
     Unshuffle,
+    flat,
     shape_text,
 )
 from search_spaces.space_errors import SearchSpaceError
 
 _OUTPUT_TOLERANCE = 1e-5  # largest difference of outputs, relative to the largest output if that exceeds 1
 _GRADIENT_TOLERANCE = 1e-4  # the same for the gradients of the parameters
+# The same in training, where rounding errors grow if the values of a channel are nearly equal in a batch.
+_TRAINING_TOLERANCE = 1e-3
+_CHECKED_IMAGES = 8  # images in the batch of the check
 _POSES = (2, 4, 8)
+_EPS = nn.BatchNorm2d(1).eps  # number that normalisations add to a variance, the same in batches and groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +109,7 @@ def translate(module: nn.Module, task: Task) -> Translation:
         ContentError: The module cannot be run or recorded.
     """
     with quiet("copying the module"):
-        module = copy.deepcopy(module).eval()
+        module = _with_usual_dropout(copy.deepcopy(module)).eval()
         frozen = [name for name, parameter in module.named_parameters() if not parameter.requires_grad]
         # The check compares the gradients of all parameters.
         module.requires_grad_(True)
@@ -121,8 +133,17 @@ def translate(module: nn.Module, task: Task) -> Translation:
         names = ", ".join(unused)
         notes.append(f"{sum(unused.values()):,} parameters are left out, on which the output does not depend: {names}")
     translation = Translation(architecture, tuple(reader.weights), tuple(notes))
-    _check(module, translation, recording.final, task)
+    _Check(module, translation, recording, reader.momenta, task).run()
     return translation
+
+
+def _with_usual_dropout(module: nn.Module) -> nn.Module:
+    """Replace the dropout of this program by the modules of torch, which a recording in evaluation mode contains."""
+    for parent in list(module.modules()):
+        for name, part in parent.named_children():
+            if isinstance(part, FastDropout):
+                setattr(parent, name, (nn.Dropout2d if part.channels else nn.Dropout)(part.p))
+    return module
 
 
 def with_weights(translation: Translation, tensors: Mapping[str, Tensor], task: Task) -> TorchNetwork:
@@ -144,7 +165,7 @@ def with_weights(translation: Translation, tensors: Mapping[str, Tensor], task: 
 
 def _parts_with_tensors(network: TorchNetwork) -> list[nn.Module]:
     """Return the modules with parameters or buffers of their own, in order of execution."""
-    return [part for part in network.modules() if part._parameters or part._buffers]
+    return [part for part in network.modules() if {*part._parameters.values(), *part._buffers.values()} - {None}]
 
 
 class _Reader:
@@ -152,10 +173,12 @@ class _Reader:
 
     Attributes:
         weights: Names of the tensors of each op, see ``Translation``.
+        momenta: Momentum of each batch normalisation by the name of its running mean.
     """
 
     def __init__(self, recording: Recording, task: Task) -> None:
         self.weights: list[Mapping[str, str]] = []
+        self.momenta: dict[str, float] = {}
         self._recording = recording
         self._shape: Shape = task.input_shape
         self._uses = Counter(
@@ -197,8 +220,15 @@ class _Reader:
             shapes = f"{shape_text(tuple(recorded))} values per image, expected {shape_text(self._shape)}"
             raise Untranslatable(f"{place_of(node)}{operator(node)} returns {shapes}")
 
-    def _add_weights(self, node: Node, tensors: Mapping[str, Any], *, shared: Sequence[str] = ()) -> None:
-        """Note the tensors of an op; a tensor that is not ``shared`` must not be used by another op."""
+    def _add_weights(
+        self, node: Node, tensors: Mapping[str, Any], *, shared: Sequence[str] = (), is_joint: bool = False
+    ) -> Mapping[str, str]:
+        """Note the tensors of an op and return their names.
+
+        Args:
+            shared: Names of the tensors that other ops may use too.
+            is_joint: Whether the op may be the same layer as an earlier op, which is noted once.
+        """
         names = {}
         for name, value in tensors.items():
             if value is None:
@@ -208,9 +238,11 @@ class _Reader:
             if len(sources) != 1 or (is_statistic and self._recording.name_of(value) is None):
                 raise _lacks(node, f"{operator(node)} with a computed {name}")
             names[name] = sources[0]
-            if name not in shared and self._uses[sources[0]] > 1:
+            if not is_joint and name not in shared and self._uses[sources[0]] > 1:
                 raise Untranslatable(f"{place_of(node)}{sources[0]} is used several times")
-        self.weights.append(names)
+        if names and not (is_joint and names in self.weights):
+            self.weights.append(names)
+        return names
 
     def _poses_of(self, value: Node, posed: Callable[[Tensor, int], Tensor]) -> int:
         """Return the number of poses in which a tensor of an op repeats a parameter; 1 for the parameter itself.
@@ -283,24 +315,49 @@ class _Reader:
         usual = nn.BatchNorm2d(1)
         if arguments["running_mean"] is None:
             raise _lacks(node, "batch normalisation without running statistics")
-        if arguments["bias"] is None:
-            raise _lacks(node, "batch normalisation without a shift")
-        if arguments["eps"] != usual.eps:
+        if arguments["bias"] is None and scale is not None:
+            raise _lacks(node, "batch normalisation with a scale and without a shift")
+        if arguments["eps"] != _EPS:
             raise _lacks(node, f"batch normalisation with eps={arguments['eps']:g}")
         if arguments["momentum"] != usual.momentum:
             note = f"batch normalisation has the momentum {usual.momentum} in place of {arguments['momentum']:g}"
             self._note(note)
         names = ("weight", "bias", "running_mean", "running_var")
-        self._add_weights(node, {name: arguments[name] for name in names}, shared=("weight", "bias"))
+        tensors = {name: arguments[name] for name in names if arguments[name] is not None}
+        uses = {self._uses[source] for value in tensors.values() for source in self._recording.sources(value)}
+        # A module that is called several times.
+        is_joint = len(tensors) > 2 and len(uses) == 1 and uses != {1}
+        used = self._add_weights(node, tensors, shared=("weight", "bias"), is_joint=is_joint)
+        self.momenta[used["running_mean"]] = arguments["momentum"]
+        (statistics,) = shape_of(arguments["running_mean"])
+        is_joined = statistics != self._shape[0]
+        if self._shape[0] % statistics or (is_joined and arguments["bias"] is None):
+            raise _lacks(node, f"batch normalisation of {statistics} values of a map of {self._shape[0]} channels")
+        if arguments["bias"] is None:
+            return BareBatchNorm()
         poses = self._poses_of(arguments["bias"], _repeated)
         if scale is not None and self._poses_of(scale, _repeated) != poses:
             raise _lacks(node, "batch normalisation with other poses in the scale than in the shift")
-        (statistics,) = shape_of(arguments["running_mean"])
-        if self._shape[0] % statistics:
-            raise _lacks(node, f"batch normalisation of {statistics} values of a map of {self._shape[0]} channels")
         joined = self._shape[0] // statistics
-        tie = self._tie_of(self.weights[-1]["bias"])
-        return BatchNorm(unscaled=scale is None, poses=max(poses, joined), shared=joined > 1, tie=tie)
+        tie = self._tie_of(used["bias"])
+        if is_joint:
+            return JointBatchNorm(unscaled=scale is None, poses=max(poses, joined), tie=tie)
+        return BatchNorm(unscaled=scale is None, poses=max(poses, joined), shared=is_joined, tie=tie)
+
+    def group_norm(self, node: Node) -> Op:
+        """Return the op of ``group_norm``, or of a ``layer_norm`` that computes the same."""
+        arguments = arguments_of(node)
+        scale = arguments["weight"]
+        shape = shape_of(arguments["input"])[1:]
+        is_whole = tuple(arguments.get("normalized_shape", shape)) == shape
+        if operator(node) == "layer_norm" and not (is_whole and (scale is None or len(shape) == 1)):
+            raise _lacks(node, "layer normalisation with a scale per position or over a part of the values")
+        if arguments["eps"] != _EPS:
+            raise _lacks(node, f"group normalisation with eps={arguments['eps']:g}")
+        if (scale is None) != (arguments["bias"] is None) or shape[0] != self._shape[0]:
+            raise _lacks(node, "group normalisation with a single one of scale and shift, or of other channels")
+        self._add_weights(node, {"weight": scale, "bias": arguments["bias"]})
+        return GroupNorm(arguments.get("num_groups", 1), bare=scale is None)
 
     def _note(self, note: str) -> None:
         if note not in self._recording.notes:
@@ -366,13 +423,16 @@ class _Reader:
         """Return the op of ``linear``."""
         arguments = arguments_of(node)
         weight = arguments["weight"]
+        bias = arguments["bias"]
         if len(shape_of(arguments["input"])) != 2:
             raise _lacks(node, "a linear layer over the columns of a map")
-        if arguments["bias"] is None:
-            raise _lacks(node, "a linear layer without biases")
-        self._add_weights(node, {"weight": weight, "bias": arguments["bias"]})
+        self._add_weights(node, {"weight": weight, "bias": bias})
         out = shape_of(weight)[0]
         poses = self._poses_of(weight, pose_matrix)
+        if bias is None:
+            if poses > 1:
+                raise _lacks(node, "a rotated linear layer without biases")
+            return UnbiasedLinear(out)
         return Linear(out) if poses == 1 else PoseLinear(out, poses)
 
     def leaky(self, node: Node) -> Op:
@@ -385,10 +445,8 @@ class _Reader:
     def prelu(self, node: Node) -> Op:
         """Return the op of ``prelu``."""
         weight = arguments_of(node)["weight"]
-        if math.prod(shape_of(weight)) != 1:
-            raise _lacks(node, "a PReLU with a slope per channel")
         self._add_weights(node, {"weight": weight})
-        return PReLU()
+        return PReLU() if math.prod(shape_of(weight)) == 1 else ChannelPReLU()
 
 
 def _without_ones(shape: Iterable[int]) -> tuple[int, ...]:
@@ -422,10 +480,13 @@ def _repeated(values: Tensor, poses: int) -> Tensor:
     return values.repeat_interleave(poses)
 
 
+_DROPOUTS = ("dropout", "dropout1d", "dropout2d", "dropout3d", "feature_dropout")
 _SHAPE_ONLY = ("view", "reshape", "flatten", "squeeze", "unsqueeze", "contiguous", "clone", "alias", "to")
 _TRANSLATORS: dict[str, Callable[[_Reader, Node], Op | None]] = {
     "conv2d": _Reader.convolution,
     "batch_norm": _Reader.normalisation,
+    "group_norm": _Reader.group_norm,
+    "layer_norm": _Reader.group_norm,
     "relu": lambda reader, node: ReLU(),
     "leaky_relu": _Reader.leaky,
     "prelu": _Reader.prelu,
@@ -442,44 +503,112 @@ _TRANSLATORS: dict[str, Callable[[_Reader, Node], Op | None]] = {
 }
 
 
-def _check(module: nn.Module, translation: Translation, final: Callable[[Tensor], Tensor], task: Task) -> None:
-    """Raise Untranslatable unless module and network have equal parameters, outputs and gradients.
+class _WithoutDropout(TorchFunctionMode):
+    """Makes dropout the identity.
+
+    Attributes:
+        rates: Rates of the dropouts that were active.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rates: list[float] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        keywords = kwargs or {}
+        if getattr(func, "__name__", "") not in _DROPOUTS:
+            return func(*args, **keywords)
+        # The functions of torch and of torch.nn.functional have different names of the third argument.
+        values = dict(zip(("input", "p", "training"), args, strict=False)) | keywords
+        if values.get("training", values.get("train", True)) and values.get("p", 0.5):
+            self.rates.append(values.get("p", 0.5))
+        return values["input"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """Comparison of a module, in which all parameters have gradients, with its translation.
 
     The tensors of the module get random values, so that no difference is hidden by first values such as the 1 and the 0
     of batch normalisation.
+
+    Attributes:
+        momenta: Momentum of each batch normalisation of the module, by the name of its running mean.
     """
-    named: dict[str, Tensor] = dict(module.named_parameters()) | dict(module.named_buffers())
-    used = {name for names in translation.weights for name in names.values()}
-    counted = sum(parameter.numel() for name, parameter in module.named_parameters() if name in used)
-    expected = analyse(translation.architecture, task).parameters
-    if counted != expected:
-        raise Untranslatable(f"the module has {counted:,} parameters, its translation {expected:,}")
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, tensor_name in (item for names in translation.weights for item in names.items()):
-            tensor = named[tensor_name]
-            noise = torch.randn(tensor.shape, generator=generator)
-            tensor.copy_(noise.abs() + 0.5 if name == "running_var" else tensor + 0.1 * noise)
-    network = with_weights(translation, named, task).eval()
-    images = torch.randn(BATCH, *task.input_shape, generator=generator)
-    factors = torch.randn(BATCH, task.classes, generator=generator)
-    ours = final(network(images))
-    with quiet("the gradient of the module"):
-        theirs = torch.flatten(module(images), 1)
-        (theirs * factors).sum().backward()  # type: ignore[no-untyped-call]
-    _compare("outputs", ours, theirs, _OUTPUT_TOLERANCE)
-    (ours * factors).sum().backward()  # type: ignore[no-untyped-call]
-    for part, names in zip(_parts_with_tensors(network), translation.weights, strict=True):
-        for name in names.keys() & part._parameters.keys():
-            tensor_name = names[name]
-            gradients = (getattr(part, name).grad, named[tensor_name].grad)
-            _compare(f"gradients of {tensor_name}", *gradients, _GRADIENT_TOLERANCE)
+
+    module: nn.Module
+    translation: Translation
+    recording: Recording
+    momenta: Mapping[str, float]
+    task: Task
+
+    def run(self) -> None:
+        """Raise Untranslatable unless module and network compute and learn the same."""
+        translation = self.translation
+        used = {name for names in translation.weights for name in names.values()}
+        counted = sum(parameter.numel() for name, parameter in self.module.named_parameters() if name in used)
+        expected = analyse(translation.architecture, self.task).parameters
+        if counted != expected:
+            raise Untranslatable(f"the module has {counted:,} parameters, its translation {expected:,}")
+        generator = torch.Generator().manual_seed(0)
+        named = self._tensors
+        with torch.no_grad():
+            for name, tensor_name in (item for names in translation.weights for item in names.items()):
+                tensor = named[tensor_name]
+                noise = torch.randn(tensor.shape, generator=generator)
+                tensor.copy_(noise.abs() + 0.5 if name == "running_var" else tensor + 0.1 * noise)
+        network = with_weights(translation, named, self.task)
+        parts = list(zip(_parts_with_tensors(network), translation.weights, strict=True))
+        for part, names in parts:
+            if "running_mean" in names:
+                part.momentum = self.momenta[names["running_mean"]]  # type: ignore[assignment]
+        images = torch.randn(_CHECKED_IMAGES, *self.task.input_shape, generator=generator)
+        factors = torch.randn(_CHECKED_IMAGES, self.task.classes, generator=generator)
+        self._compare(network.eval(), images, factors, (_OUTPUT_TOLERANCE, _GRADIENT_TOLERANCE))
+        rates = self._compare(network.train(), images, factors, (_TRAINING_TOLERANCE, _TRAINING_TOLERANCE))
+        drop_rates = [op.drop_rate for op in flat(translation.architecture.ops) if op.drop_rate]
+        if sorted(rates) != sorted(drop_rates):
+            raise Untranslatable(f"the module has dropout of {rates} in training, its translation of {drop_rates}")
+        for part, names in parts:
+            for name in names.keys() & part._buffers.keys():
+                if self.momenta[names["running_mean"]]:  # a cumulative average has no momentum
+                    values = (getattr(part, name), self._tensors[names[name]])
+                    _check_equal(f"{names[name]} after a batch", *values, _TRAINING_TOLERANCE)
+
+    @property
+    def _tensors(self) -> dict[str, Tensor]:
+        return dict(self.module.named_parameters()) | dict(self.module.named_buffers())
+
+    def _compare(
+        self, network: TorchNetwork, images: Tensor, factors: Tensor, tolerances: tuple[float, float]
+    ) -> list[float]:
+        """Compare outputs and gradients in the mode of the network; return the rates of the module's dropouts."""
+        for part in network.modules():
+            part.train(network.training and not isinstance(part, FastDropout))
+        network.zero_grad()
+        self.module.zero_grad()
+        dropout = _WithoutDropout()
+        with quiet("the gradient of the module"), dropout:
+            self.module.train(network.training)
+            theirs = torch.flatten(tree_leaves(self.module(images))[self.recording.position], 1)
+            (theirs * factors).sum().backward()  # type: ignore[no-untyped-call]
+        ours = self.recording.final(network(images))
+        _check_equal("outputs", ours, theirs, tolerances[0])
+        (ours * factors).sum().backward()  # type: ignore[no-untyped-call]
+        named = self._tensors
+        for part, names in zip(_parts_with_tensors(network), self.translation.weights, strict=True):
+            for name in names.keys() & part._parameters.keys():
+                gradients = (getattr(part, name).grad, named[names[name]].grad)
+                _check_equal(f"gradients of {names[name]}", *gradients, tolerances[1])
+        return dropout.rates
 
 
-def _compare(subject: str, ours: Tensor | None, theirs: Tensor | None, tolerance: float) -> None:
+def _check_equal(subject: str, ours: Tensor | None, theirs: Tensor | None, tolerance: float) -> None:
     assert ours is not None
     if theirs is None:
         raise Untranslatable(f"the module has no {subject}")
+    if ours.shape != theirs.shape:
+        raise Untranslatable(f"the {subject} of the module have the shape {shape_text(tuple(theirs.shape))}")
     difference = (ours - theirs).abs().max().item()
     if not difference <= tolerance * max(1.0, theirs.abs().max().item()):
         raise Untranslatable(f"the {subject} of the module and of its translation differ by {difference:.3g}")

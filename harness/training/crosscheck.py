@@ -73,10 +73,18 @@ def _summary_total(network: nn.Module, task: Task) -> int:
     """Return the total that torchsummary prints; raise ImportError if a package of this name prints no total."""
     from torchsummary import summary
 
+    separate = copy.deepcopy(network).eval()
+    seen: set[int] = set()
+    for parent in list(separate.modules()):
+        for name, part in parent._modules.items():
+            if part is not None and id(part) in seen:
+                # torchsummary hooks a module for each place and counts it for each hook and call.
+                setattr(parent, name, copy.deepcopy(part))
+            seen.add(id(part))
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         # torchsummary runs two random images, which would change the BN statistics in training mode.
-        summary(copy.deepcopy(network).eval(), task.input_shape, device="cpu")
+        summary(separate, task.input_shape, device="cpu")
     total = re.search(r"^Total params: ([\d,]+)$", printed.getvalue(), re.MULTILINE)
     if total is None:
         raise ImportError("torchsummary printed no total")

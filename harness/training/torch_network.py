@@ -48,6 +48,7 @@ def _sequence(ops: tuple[Op, ...], shape: Shape, tied: dict[str, nn.Module] | No
             module = op.module(shape)
         if op.tie is not None:
             first = tied.setdefault(op.tie, module)
+            module = first if op.is_joint else module
             # A convolution keeps its own bias.
             names = ("weight", "bias") if isinstance(module, _BatchNorm) else ("weight",)
             for name in names:

@@ -21,6 +21,7 @@ from search_spaces.ops.op import (
     shape_text,
 )
 from search_spaces.ops.pointwise import BatchNorm, Dropout, Dropout2d, LeakyReLU, PReLU, ReLU, Swish
+from search_spaces.ops.torch_only import BareBatchNorm, ChannelPReLU, GroupNorm, JointBatchNorm, UnbiasedLinear
 from search_spaces.ops.user_module import UserModule
 from search_spaces.ops.windows import AvgPool, GlobalAvgPool, Linear, MaxPool, PoseLinear, Unshuffle
 
@@ -28,8 +29,9 @@ for _found in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_found.name}")
 
 __all__ = [
-    "SIGNATURES", "ArgumentKind", "AvgPool", "BatchNorm", "Conv", "DepthwiseConv", "Dropout", "Dropout2d",
-    "GlobalAvgPool", "Kernel", "LeakyReLU", "Linear", "MaxPool", "Op", "PReLU", "Parameter", "PoseLinear", "ReLU",
-    "Residual", "Role", "Shape", "Signature", "Swish", "Unshuffle", "UserModule", "flat", "kernels", "op_names",
-    "ops_text", "plain", "register", "shape_text",
+    "SIGNATURES", "ArgumentKind", "AvgPool", "BareBatchNorm", "BatchNorm", "ChannelPReLU", "Conv", "DepthwiseConv",
+    "Dropout", "Dropout2d", "GlobalAvgPool", "GroupNorm", "JointBatchNorm", "Kernel", "LeakyReLU", "Linear", "MaxPool",
+    "Op", "PReLU", "Parameter", "PoseLinear", "ReLU", "Residual", "Role", "Shape", "Signature", "Swish",
+    "UnbiasedLinear", "Unshuffle", "UserModule", "flat", "kernels", "op_names", "ops_text", "plain", "register",
+    "shape_text",
 ]  # fmt: skip

@@ -75,6 +75,7 @@ class Signature:
         required: Whether ``number`` must be given.
         options: Declarations of the options by keyword, in the order of canonical text.
         fixed: Values of the fields that the name of the op determines.
+        variants: Class of the op with a flag of ``options``, by keyword; ``register_variant`` adds entries.
         op_type: Class of the op; ``register`` sets this attribute.
     """
 
@@ -82,12 +83,24 @@ class Signature:
     required: bool = False
     options: Mapping[str, Parameter] = field(default_factory=dict)
     fixed: Mapping[str, int] = field(default_factory=dict)
+    variants: Mapping[str, type[Op]] = field(default_factory=dict)
     op_type: Callable[..., Op] | None = None
 
     def make(self, **values: Any) -> Op:
         """Return the op with these values of fields; further fields have their defaults."""
         assert self.op_type is not None, "only registered signatures make ops"
         return self.op_type(**self.fixed, **values)
+
+    def with_flags(self, keywords: Iterable[str]) -> Signature:
+        """Return this signature for the variant that one of the keywords selects, if any.
+
+        Raises:
+            ValueError: Two keywords select variants.
+        """
+        chosen = [keyword for keyword in keywords if keyword in self.variants]
+        if len(chosen) > 1:
+            raise ValueError(f"{' and '.join(chosen)} exclude each other")
+        return replace(self, op_type=self.variants[chosen[0]]) if chosen else self
 
     def make_default(self) -> Op:
         """Return the op with defaults for all fields; a required number, which has no default, is 1."""
@@ -122,6 +135,7 @@ class Op:
         ops: Inner ops of a residual sum; empty for other ops.
         bars: Bars of ``ops``, as in ``Architecture``.
         layer: Name of the ``torch.nn`` class that ``module`` constructs from the fields of the op.
+        is_joint: Whether ops with the same tie are a single layer, which also shares running statistics.
     """
 
     __slots__ = ()
@@ -131,6 +145,7 @@ class Op:
     ops: tuple[Op, ...] = ()
     bars: tuple[int, ...] = ()
     layer: ClassVar[str] = ""
+    is_joint: ClassVar[bool] = False
 
     def __str__(self) -> str:
         """Return the op in canonical notation, without arguments that equal the defaults."""
@@ -171,6 +186,10 @@ class Op:
     @property
     def is_grouped(self) -> bool:
         return False
+
+    def with_tie(self, tie: str | None) -> Op:
+        """Return the op with another tie, None for a layer of its own."""
+        return replace(cast(Any, self), tie=tie)  # type: ignore[no-any-return]
 
     @property
     def works_in_place(self) -> bool:
@@ -261,6 +280,27 @@ def register(**signatures: Signature) -> Callable[[_OpType], _OpType]:
     return add
 
 
+def register_variant(name: str, keyword: str, meaning: str) -> Callable[[_OpType], _OpType]:
+    """Return a class decorator: a flag of the op ``name`` makes ops of this class.
+
+    Engines and integer forms support classes of ops, so an option that only torch supports is a class.
+
+    Args:
+        name: Name of a registered op.
+        keyword: Flag in the notation.
+        meaning: Description of the flag for messages.
+    """
+
+    def add(op_type: _OpType) -> _OpType:
+        base = SIGNATURES[name]
+        options = {**base.options, keyword: Parameter(keyword, keyword, ArgumentKind.FLAG, meaning)}
+        SIGNATURES[name] = replace(base, options=options, variants={**base.variants, keyword: op_type})
+        _NAMES[op_type] = [name]
+        return op_type
+
+    return add
+
+
 def op_names() -> tuple[str, ...]:
     """Return the names of all ops in the notation."""
     return (*SIGNATURES, "res")
@@ -319,9 +359,13 @@ def _text(op: Op) -> str:
     if number is not None and (signature.required or differs(number)):
         arguments.append(plain(getattr(op, number.field)))
     for keyword, option in signature.options.items():
-        if differs(option) and option.kind is ArgumentKind.FLAG:
+        if keyword in signature.variants:
+            is_set = type(op) is signature.variants[keyword]
+        else:
+            is_set = differs(option)
+        if is_set and option.kind is ArgumentKind.FLAG:
             arguments.append(keyword)
-        elif differs(option):
+        elif is_set:
             arguments.append(f"{keyword}={getattr(op, option.field)}")
     return f"{name}({', '.join(arguments)})" if arguments else name
 

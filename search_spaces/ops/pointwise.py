@@ -94,7 +94,8 @@ def _factors_and_offsets(norm: Any) -> tuple[Tensor, Tensor]:
 
     deviations = (spread(norm.running_var) + norm.eps).sqrt()
     factors = 1 / deviations if norm.weight is None else spread(norm.weight) / deviations
-    return factors, spread(norm.bias) - factors * spread(norm.running_mean)
+    shifts = 0 if norm.bias is None else spread(norm.bias)
+    return factors, shifts - factors * spread(norm.running_mean)
 
 
 @register(relu=Signature())

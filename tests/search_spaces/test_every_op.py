@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from harness.cli import run
 from harness.data import training_images as data
@@ -21,13 +22,15 @@ from harness.data.datasets import DATASETS
 from harness.deployment.onnx import to_onnx
 from harness.searching.surrogate.features import network_features
 from harness.system.errors import DeviceError
+from harness.training.crosscheck import cross_check
 from harness.training.integer import integer_logits
 from harness.training.native.engine import choose_engine
 from harness.training.native.instruction import _ACTIVATIONS, KERNELS, _Activation
 from harness.training.recipe import Recipe
-from harness.training.torch_network import build, normalised
-from search_spaces.network import MNIST, Architecture, analyse
-from search_spaces.notation import parse_network, parse_space
+from harness.training.torch_network import build, normalised, recompute_statistics
+from search_spaces.deployment import check_integer_form, without_integer_form
+from search_spaces.network import MNIST, Architecture, analyse, walk
+from search_spaces.notation import parse_network, parse_notation, parse_space
 from search_spaces.ops import (
     SIGNATURES,
     Dropout,
@@ -40,7 +43,7 @@ from search_spaces.ops import (
 )
 from search_spaces.ops.integer_form import IntegerForm, RescalingForm
 from search_spaces.space import draw_uniform, enumerate_draws, feasible
-from search_spaces.space_errors import NotationError, ShapeError
+from search_spaces.space_errors import NoIntegerFormError, NotationError, ShapeError
 from tests.conftest import REPOSITORY
 from tests.factories import make_data
 from tests.harness.deployment import pytorch_folders
@@ -169,6 +172,112 @@ def test_a_new_op_is_exported_as_c(tmp_path: Path):
     check_c(network, tmp_path)
 
 
+# Ops and options without a kernel in the engine ------------------------------------------------------------------
+
+
+TORCH_ONLY = {  # parameters and multiply-adds, counted by hand
+    "conv1x1(6) groupnorm(3) gap linear(10)": (6 + 12 + 70, 6 * 784 + 60),
+    "conv1x1(6) groupnorm(1, bare) gap linear(10)": (6 + 70, 6 * 784 + 60),
+    "conv1x1(6) bn(bare) gap linear(8) bn(bare) linear(10)": (6 + 56 + 90, 6 * 784 + 48 + 80),
+    "conv1x1(6) prelu(channelwise) gap linear(10)": (6 + 6 + 70, 6 * 784 + 60),
+    "maxpool(4) linear(8, unbiased) relu linear(10, unbiased)": (49 * 8 + 80, 49 * 8 + 80),
+    "conv1x1(6) bn(tie=t1, joint) res(conv1x1(6) bn(tie=t1, joint)) gap linear(10)": (6 + 12 + 36 + 70, 42 * 784 + 60),
+}
+
+
+@pytest.mark.parametrize("text", TORCH_ONLY)
+def test_ops_that_only_torch_trains_are_counted_as_torch_and_fvcore_count(text: str):
+    network = parse_network(text)
+    analysis = analyse(network, MNIST)
+
+    assert (str(network), parse_notation(text)) == (text, network)
+    assert (analysis.parameters, analysis.macs) == TORCH_ONLY[text]
+    cross_check(network, analysis)
+    for op, before in walk(network.ops, MNIST.input_shape):
+        if not op.ops:
+            assert op.module(before)(torch.rand(2, *before)).shape == (2, *op.shape(before))
+    assert choose_engine("auto", Recipe(), torch.device("cpu"), network.op_types).kind == "torch"
+    with pytest.raises(DeviceError):
+        choose_engine("native", Recipe(), torch.device("cpu"), parse_space(text).op_types)
+
+
+def test_joint_norms_are_a_module_that_is_called_again():
+    network = parse_network("conv1x1(4) bn(tie=a, joint) relu conv1x1(4) bn(tie=a, joint) gap linear(10)")
+    built = build(network, MNIST)
+    first = nn.Conv2d(1, 4, 1, bias=False)
+    norm = nn.BatchNorm2d(4)
+    second = nn.Conv2d(4, 4, 1, bias=False)
+    head = nn.Linear(4, 10)
+    with torch.no_grad():
+        for own, other in zip(built.parameters(), nn.ModuleList([first, norm, second, head]).parameters(), strict=True):
+            other.copy_(own)
+    images = torch.rand(5, 1, 28, 28)
+
+    expected = head(norm(second(norm(first(images)).relu())).mean((2, 3)))
+
+    torch.testing.assert_close(built(images), expected)
+    tensors = built.state_dict()
+    for index in (1, 4):
+        torch.testing.assert_close(tensors[f"ops.{index}.running_var"], norm.running_var)
+    # A mean and a variance for each of four channels, once.
+    assert analyse(network, MNIST).stored_numbers == analyse(network, MNIST).parameters + 8
+    recompute_statistics(built, [images])
+    inputs = torch.cat([first(images), second(norm(first(images)).relu())])
+    torch.testing.assert_close(built.state_dict()["ops.1.running_mean"], inputs.mean((0, 2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("bn(tie=a, joint) linear(10)", "bn linear(10)"),
+        ("bn(unscaled, tie=a, joint) gap linear(10)", "bn(unscaled) gap linear(10)"),
+    ],
+)
+def test_a_joint_norm_that_is_used_once_is_an_ordinary_norm(text: str, canonical: str):
+    assert parse_network(text) == parse_network(canonical)
+    assert parse_network(text).hash == parse_network(canonical).hash
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "bn(bare, unscaled) linear(10)", "bn(bare, joint, tie=a) linear(10)", "bn(joint) linear(10)",
+        "conv1x1(4) bn(tie=a, joint) conv1x1(4) bn(tie=a) gap linear(10)",
+        "conv1x1(4) bn(tie=a, joint) linear(4) bn(tie=a, joint) linear(10)",
+        "conv1x1(4) bn(tie=a, joint, poses=4) conv1x1(4) bn(tie=a, joint, poses=4) gap linear(10)",
+        "conv1x1(4) groupnorm(3) gap linear(10)", "groupnorm linear(10)", "groupnorm(0) linear(10)",
+        "prelu(4) linear(10)", "linear(10, biased)",
+    ],
+)  # fmt: skip
+def test_options_that_make_no_sense_are_refused(text: str):
+    with pytest.raises((NotationError, ShapeError)):
+        parse_network(text)
+
+
+def test_an_option_that_makes_another_op_cannot_be_drawn_but_its_text_can():
+    with pytest.raises(NotationError):
+        parse_space("net = conv3x3(4) bn(bare?) gap linear(10)")
+    space = parse_space("net = conv3x3({4, 8}) <bn / bn(bare)> groupnorm({1, 2}, bare?) gap linear(10)")
+    assert {str(draw.architecture.ops[1]) for draw in enumerate_draws(space)} == {"bn", "bn(bare)"}
+    assert {type(draw.architecture.ops[1]) for draw in enumerate_draws(space)} <= space.op_types
+
+
+@pytest.mark.parametrize("text", ["conv1x1(4) groupnorm(2) gap linear(10)", "prelu(channelwise) gap linear(10)"])
+def test_ops_that_integers_cannot_express_are_refused(text: str):
+    network = parse_network(text)
+    with pytest.raises(NoIntegerFormError):
+        check_integer_form(analyse(network, MNIST).plan)
+    assert len(without_integer_form(network.op_types)) == 1
+
+
+def test_norms_without_scales_and_layers_without_biases_are_exported_as_c(tmp_path: Path):
+    text = (
+        "conv3x3(8) bn(bare) relu maxpool conv3x3(8) bn(tie=a, joint) relu conv3x3(8) bn(tie=a, joint) leaky "
+        "maxpool(4) linear(12, unbiased) relu linear(10, unbiased)"
+    )
+    check_c(parse_network(text), tmp_path)
+
+
 @dataclass(frozen=True, slots=True)
 class Affine(Op):
     role: ClassVar[Role] = Role.NORMALISATION
@@ -176,8 +285,8 @@ class Affine(Op):
     def cost(self, before: Shape) -> tuple[int, int]:
         return 2 * before[0], 0
 
-    def module(self, before: Shape) -> torch.nn.Module:
-        return torch.nn.Conv2d(before[0], before[0], 1, groups=before[0])
+    def module(self, before: Shape) -> nn.Module:
+        return nn.Conv2d(before[0], before[0], 1, groups=before[0])
 
     def integer(self, before: Shape) -> IntegerForm:
         return RescalingForm(lambda module: (module.weight.double().flatten(), module.bias.double()))

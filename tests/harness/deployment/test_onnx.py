@@ -64,6 +64,21 @@ def exported(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, A
     return document
 
 
+@pytest.mark.parametrize(
+    ("network", "precision", "option", "code"),
+    [(NETWORK, "int8", "--onnx", 2), ("conv3x3(4) swish gap linear(10)", "fp32", "--c", 4)],
+)
+def test_what_a_format_cannot_express_is_refused_before_any_training(
+    network: str, precision: str, option: str, code: int, workspace: Path, monkeypatch: pytest.MonkeyPatch,
+    small_data: ImageData,
+):  # fmt: skip
+    (workspace / "own.toml").write_text(f'batch_size = 16\nprecision = "{precision}"\n', encoding="utf-8")
+    monkeypatch.setattr("harness.interface.weights.train_here", pytest.fail)
+
+    assert run(["export", network, "--recipe", "@own.toml", option, "net"]) == code
+    assert not (workspace / "net").exists()
+
+
 # The model ----------------------------------------------------------------------------------------------------
 
 TIED_TEXT = (

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import csv
 import json
+import random
 import re
 import subprocess
 import sys
@@ -21,7 +23,7 @@ from torch import Tensor, nn
 import harness
 from harness.cli import run
 from harness.data import training_images as data
-from harness.data.datasets import DATASETS
+from harness.data.datasets import DATASETS, Dataset
 from harness.data.training_images import ImageData
 from harness.deployment import pytorch_modules
 from harness.deployment.trained_network import TrainedNetwork
@@ -32,8 +34,11 @@ from harness.system.files import Workspace
 from harness.training.recipe import RECIPES, Recipe, epoch_steps
 from harness.training.torch_network import augment
 from search_spaces import modules
+from search_spaces.catalog import SPACES, space
 from search_spaces.network import MNIST, Architecture, analyse
 from search_spaces.notation import parse_network
+from search_spaces.space import draw_uniform
+from tests.conftest import REPOSITORY
 from tests.factories import NETWORK, idx, make_data, make_record
 from tests.harness.deployment.pytorch_folders import net_of, program, trained, write
 from tests.harness.training.native.networks import (
@@ -51,7 +56,12 @@ NESTED = (
     "conv3x3(8, poses=8) bn(poses=8) relu maxpool(4) res(conv1x1(8, poses=8) res(bn relu) relu) gap "
     "poselinear(12, poses=8) bn(poses=4, shared) dropout(0.1) linear(10)"
 )
-FORMS = (PLAIN, NESTED, ACROSS, EVERY_OP, POSED, POSED_AND_PLAIN, POSED_DEPTHWISE, SHARED, TIED_NORMS)
+TORCH_ONLY = (
+    "conv3x3(8) bn(bare) relu groupnorm(4) prelu(channelwise) conv3x3(8) bn(tie=a, joint) maxpool "
+    "res(conv3x3(8) bn(tie=a, joint)) conv1x1(6) groupnorm(2, bare) linear(12, unbiased) bn(tie=b, joint) relu "
+    "linear(12) bn(tie=b, joint) groupnorm(3) linear(10, unbiased)"
+)
+FORMS = (PLAIN, NESTED, TORCH_ONLY, ACROSS, EVERY_OP, POSED, POSED_AND_PLAIN, POSED_DEPTHWISE, SHARED, TIED_NORMS)
 VARIED = Recipe(
     optimizer="adam",
     schedule="cosine",
@@ -120,8 +130,8 @@ def test_only_the_modules_that_the_network_needs_are_copied(tmp_path: Path):
     ]
 
 
-def hash_of_import(architecture: Architecture, folder: Path) -> str:
-    translation = translate(net_of(write(trained(architecture), folder)), MNIST)
+def hash_of_import(architecture: Architecture, folder: Path, spec: Dataset = DATASETS["mnist"]) -> str:
+    translation = translate(net_of(write(trained(architecture, spec=spec), folder)), spec.task)
     return str(translation.architecture.hash)
 
 
@@ -135,10 +145,28 @@ def test_the_network_can_be_imported_again(text: str, tmp_path: Path):
 
 
 @pytest.mark.nightly
-def test_a_recorded_network_of_each_form_can_be_imported_again(shipped: Path, place: Workspace, tmp_path: Path):
-    forms = {record.architecture.form: record.architecture for record in read_all(place.records)}
-    for architecture in forms.values():
+def test_every_shipped_network_can_be_imported_again(shipped: Path, place: Workspace, tmp_path: Path):
+    with (REPOSITORY / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
+        texts = {row["architecture"] for row in csv.DictReader(file)}
+    recorded = {record.architecture for record in read_all(place.records)}
+    for architecture in recorded | set(map(parse_network, texts)):
         assert hash_of_import(architecture, tmp_path / architecture.hash) == architecture.hash, architecture
+
+
+SHAPES = {"series": (1, 1, 96), "forms-series": (1, 1, 96), "small": (1, 8, 8), "forms-small": (1, 8, 8)} | {
+    "large": (3, 48, 48)
+}
+
+
+@pytest.mark.parametrize("count", [2, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", SPACES)
+def test_drawn_networks_can_be_imported_again(name: str, count: int, tmp_path: Path):
+    shape = SHAPES.get(name, MNIST.input_shape)
+    spec = replace(DATASETS["mnist"], image_shape=shape, mean=(0.1,) * shape[0], std=(0.3,) * shape[0])
+    rng = random.Random(7)
+    for index in range(count):
+        architecture = draw_uniform(space(name, spec.task), rng, None).architecture
+        assert hash_of_import(architecture, tmp_path / str(index), spec) == architecture.hash, architecture
 
 
 # Modules of the files ---------------------------------------------------------------------------------------------

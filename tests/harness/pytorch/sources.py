@@ -92,7 +92,7 @@ def _add(op: Any, shape: Shape, program: Program) -> None:
     kind = type(op).__name__
     name = f"{kind.lower()}{len(program.layers)}"
     made = _MODULES[kind](op, shape)
-    if kind == "Linear" and len(shape) == 3:
+    if kind.endswith("Linear") and len(shape) == 3:
         made = f"nn.Sequential(nn.Flatten(), {made})"
     if op.tie in program.kernels:
         first = program.kernels[op.tie]
@@ -123,16 +123,22 @@ def _convolution(op: Any, shape: Shape) -> str:
 
 
 def _norm(op: Any, shape: Shape) -> str:
-    return f"nn.BatchNorm{2 if len(shape) == 3 else 1}d({shape[0]})"
+    options = ", affine=False" if type(op).__name__ == "BareBatchNorm" else ""
+    return f"nn.BatchNorm{2 if len(shape) == 3 else 1}d({shape[0]}{options})"
 
 
 _MODULES: dict[str, Callable[[Any, Shape], str]] = {
     "Conv": _convolution,
+    "WideConv": _convolution,
     "DepthwiseConv": _convolution,
     "BatchNorm": _norm,
+    "BareBatchNorm": _norm,
+    "JointBatchNorm": _norm,
+    "GroupNorm": lambda op, shape: f"nn.GroupNorm({op.groups}, {shape[0]}, affine={not op.bare})",
     "ReLU": lambda op, shape: "nn.ReLU(inplace=True)",
     "LeakyReLU": lambda op, shape: f"nn.LeakyReLU({op.slope})",
     "PReLU": lambda op, shape: "nn.PReLU()",
+    "ChannelPReLU": lambda op, shape: f"nn.PReLU({shape[0]})",
     "Swish": lambda op, shape: "nn.SiLU()",
     "Dropout": lambda op, shape: f"nn.Dropout({op.p})",
     "Dropout2d": lambda op, shape: f"nn.Dropout2d({op.p})",
@@ -141,6 +147,7 @@ _MODULES: dict[str, Callable[[Any, Shape], str]] = {
     "Unshuffle": lambda op, shape: f"nn.PixelUnshuffle({op.size})",
     "GlobalAvgPool": lambda op, shape: "nn.AdaptiveAvgPool2d(1)",
     "Linear": lambda op, shape: f"nn.Linear({math.prod(shape)}, {op.out_features})",
+    "UnbiasedLinear": lambda op, shape: f"nn.Linear({math.prod(shape)}, {op.out_features}, bias=False)",
 }
 _FUNCTIONS: dict[str, Callable[[Any], str]] = {
     "ReLU": lambda op: "F.relu(x)",

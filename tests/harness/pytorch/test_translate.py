@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
+from torch.fx import Node
 
 import harness
+from harness.pytorch.module_graph import arguments_of
 from harness.pytorch.translate import translate, with_weights
 from harness.system.errors import ContentError, HarnessError, UsageError
 from harness.training.module_source import load_module
 from harness.training.torch_network import build
 from search_spaces.catalog import PRESETS, SPACES, space
-from search_spaces.network import MNIST, Architecture
-from search_spaces.notation import parse_network
+from search_spaces.network import MNIST, Architecture, Task
+from search_spaces.notation import parse_network, parse_space
 from search_spaces.ops import flat
 from search_spaces.space import draw_uniform
 from tests.harness.pytorch.sources import HEAD, STYLES, source_of
@@ -28,7 +33,27 @@ CHOSEN = {  # networks of every op that plain torch has, in the notation
     "depthwise": "unshuffle(2) conv3x3(8) relu dwconv3x3(bias) bn conv1x1(8) avgpool(2) linear(16) bn relu linear(10)",
     "summed": "conv3x3(8) bn relu res(conv3x3(8) bn relu res(conv1x1(8)) conv3x3(8)) relu maxpool conv3x3(10) gap",
     "tied": "conv3x3(8) conv3x3(8, tie=a) bn relu conv3x3(8, tie=a) maxpool conv3x3(8, tie=a) gap linear(10)",
+    "normalised": "conv3x3(8) bn(bare) relu groupnorm(4) conv1x1(8) groupnorm(1, bare) avgpool linear(6) bn(bare) "
+    "groupnorm(2) linear(10, unbiased)",
+    "joint": "conv3x3(8) bn(tie=a, joint) prelu(channelwise) conv3x3(8) bn(tie=a, joint) relu linear(10, unbiased)",
 }
+# Every op and option that plain torch has, drawn from a grammar.
+GRAMMAR = """
+    let width = {4, 8};
+    rectifier = <relu / leaky({0.1, 0.2}) / prelu / prelu(channelwise) / swish>;
+    norm = <bn / bn(bare) / groupnorm({1, 2, 4}, bare?)>;
+    joint = bn(tie=n, joint);
+    after = norm? rectifier? <dropout({0.1, 0.5}) / dropout2d(0.2)>?;
+    kernel = <conv3x3(width, pad={0, 1}, bias?, stride={1, 2}) / conv1x1(width, groups={1, 2}) / dwconv3x3(bias?)
+        / conv5x5(width, bias?) / conv2x2(width) / conv3x1(width) / conv1x3(width, bias?)>;
+    unit = kernel after;
+    sum = res(conv3x3(width, tie=k?) after <res(conv1x1(width, bias?))>?);
+    down = <maxpool({2, 3}) / avgpool / unshuffle>;
+    head = <gap / linear({8, 12}, unbiased) rectifier / linear(8) <bn / groupnorm(2)>? relu>;
+    net = conv3x3(width, bias?) after conv3x3(width) joint? unit? <sum>{0..2} down?
+        unit conv3x3(width, tie=k?) joint? sum? head <linear(10) / linear(10, unbiased)>;
+    where parameters <= 20000, macs <= 2000000;
+"""
 
 
 def loaded(text: str, folder: Path) -> nn.Module:
@@ -51,11 +76,14 @@ def drawn(count: int, *, posed: bool) -> list[Architecture]:
     """Return feasible networks of all spaces for MNIST; ``posed`` adds networks with kernels in poses."""
     found: list[Architecture] = []
     rng = random.Random(1)
-    spaces = [space(name, MNIST) for name in SPACES if "series" not in name]
+    spaces = [parse_space(GRAMMAR), *(space(name, MNIST) for name in SPACES if "series" not in name)]
     while len(found) < count:
-        network = draw_uniform(rng.choice(spaces), rng, 20_000).architecture
+        # Half of the networks have the ops that no space draws.
+        network = draw_uniform(rng.choice([spaces[0], rng.choice(spaces)]), rng, 20_000).architecture
         in_torch = not any(
-            getattr(op, "poses", 1) > 1 or getattr(op, "unscaled", False) or (op.tie and getattr(op, "bias", True))
+            getattr(op, "poses", 1) > 1
+            or getattr(op, "unscaled", False)
+            or (op.tie and getattr(op, "bias", not op.is_joint))
             for op in flat(network.ops)
         )
         if posed or in_torch:
@@ -64,7 +92,8 @@ def drawn(count: int, *, posed: bool) -> list[Architecture]:
 
 
 @pytest.mark.parametrize(
-    "count", [pytest.param(30, marks=pytest.mark.nightly), pytest.param(300, marks=pytest.mark.slow)]
+    "count",
+    [5, pytest.param(30, marks=pytest.mark.nightly), pytest.param(300, marks=pytest.mark.slow)],
 )
 def test_drawn_networks_in_five_styles_become_their_notation(count: int, tmp_path: Path) -> None:
     for index, expected in enumerate(drawn(count, posed=False)):
@@ -72,13 +101,8 @@ def test_drawn_networks_in_five_styles_become_their_notation(count: int, tmp_pat
         assert translate(module, MNIST).architecture == expected
 
 
-def without_dropout(network: Architecture) -> Architecture:
-    """Return a network without dropout, which modules of this program apply in training mode only."""
-    return Architecture(tuple(op for op in network.ops if op.drop_rate == 0))
-
-
 def test_modules_of_this_program_become_their_network_in_poses_too() -> None:
-    for network in map(without_dropout, drawn(5, posed=True)):
+    for network in drawn(5, posed=True):
         assert translate(build(network, MNIST), MNIST).architecture == network
 
 
@@ -119,6 +143,109 @@ def test_a_final_softmax_is_left_out_and_reported() -> None:
     assert len(translation.notes) == 1
 
 
+FEATURES = "conv3x3(10, pad=0, bias) gap"
+
+
+@pytest.mark.parametrize(
+    ("result", "note"),
+    [
+        ("F.log_softmax(x, 1).clamp(min=-100)", "log_softmax and clamp"),
+        ("torch.log(F.softmax(x, dim=-1))", "softmax and log"),
+        ("(x, y)", "2 tensors"),
+        ("[y, x]", "2 tensors"),
+    ],
+)
+def test_results_with_the_logits_in_them_are_translated_and_reported(result: str, note: str, tmp_path: Path) -> None:
+    text = (
+        f"{HEAD}class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.c = nn.Conv2d(1, 10, 3)\n    def forward(self, x):\n        y = self.c(x)\n"
+        f"        x = y.mean((2, 3))\n        return {result}\n"
+    )
+
+    translation = translate(loaded(text, tmp_path), MNIST)
+
+    assert str(translation.architecture) == FEATURES
+    assert [note in each for each in translation.notes] == [True]
+
+
+def test_layer_normalisation_of_all_values_is_group_normalisation() -> None:
+    module = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.LayerNorm([4, 26, 26], elementwise_affine=False), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.LayerNorm(4), nn.Linear(4, 10),
+    )  # fmt: skip
+
+    text = str(translate(module, MNIST).architecture)
+
+    assert text == "conv3x3(4, pad=0, bias) groupnorm(1, bare) gap groupnorm(1) linear(10)"
+
+
+# Faults of a translation ------------------------------------------------------------------------------------------
+
+
+def norms_of(network: nn.Module) -> list[nn.BatchNorm2d]:
+    return [part for part in network.modules() if isinstance(part, nn.BatchNorm2d)]
+
+
+def with_other_eps(network: nn.Module) -> None:
+    norms_of(network)[0].eps = 1e-3
+
+
+def with_other_gradients(network: nn.Module) -> None:
+    next(network.parameters()).register_hook(lambda gradient: 1.01 * gradient)  # type: ignore[no-untyped-call]
+
+
+def with_other_statistics(network: nn.Module) -> None:
+    def double(norm: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if norm.training:
+            norm.get_buffer("running_var").data.mul_(2)
+
+    norms_of(network)[0].register_forward_hook(double)
+
+
+def with_frozen_statistics(network: nn.Module) -> None:
+    norms_of(network)[0].train = lambda mode=True: norms_of(network)[0]  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    ("fault", "difference"),
+    [
+        (with_other_eps, "outputs"),
+        (with_other_gradients, "gradients of 0.weight"),
+        (with_other_statistics, "1.running_var after a batch"),
+        (with_frozen_statistics, "outputs"),
+    ],
+)
+def test_a_network_that_computes_or_learns_otherwise_is_no_translation(
+    fault: Callable[[nn.Module], None], difference: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def faulty(architecture: Architecture, task: Task) -> nn.Module:
+        network = build(architecture, task)
+        fault(network)
+        return network
+
+    module = nn.Sequential(nn.Conv2d(1, 10, 3), nn.BatchNorm2d(10, momentum=0.3), nn.AdaptiveAvgPool2d(1))
+    assert str(translate(module, MNIST).architecture) == "conv3x3(10, pad=0, bias) bn gap"
+    monkeypatch.setattr("harness.pytorch.translate.build", faulty)
+
+    with pytest.raises(ContentError, match=difference):
+        translate(module, MNIST)
+
+
+@pytest.mark.parametrize(("momentum", "is_refused"), [(0.3, False), (0.1, True)])
+def test_a_momentum_that_was_read_wrong_is_noticed(
+    momentum: float, is_refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def misread(node: Node) -> dict[str, Any]:
+        arguments = arguments_of(node)
+        return {**arguments, "momentum": momentum} if "momentum" in arguments else arguments
+
+    module = nn.Sequential(nn.Conv2d(1, 10, 3), nn.BatchNorm2d(10, momentum=0.3), nn.AdaptiveAvgPool2d(1))
+    monkeypatch.setattr("harness.pytorch.translate.arguments_of", misread)
+
+    with pytest.raises(ContentError, match="running_") if is_refused else nullcontext():
+        translate(module, MNIST)
+
+
 def test_parameters_without_effect_are_left_out_and_reported() -> None:
     module = nn.Sequential(nn.Conv2d(1, 10, 3), nn.AdaptiveAvgPool2d(1))
     module.register_parameter("idle", nn.Parameter(torch.zeros(7)))
@@ -153,16 +280,58 @@ REFUSED = {  # body of __init__, body of forward, word of the reason
     "batch mixed": ("", "return self.c(x).view(-1, 10)", "view"),
     "nine outputs": ("self.c = nn.Conv2d(1, 9, 3)", FORWARD, "9x1x1"),
     "two results": ("", "x = self.c(x).mean((2, 3))\n        return x, x", "tuple"),
+    "no result": ("", "return ()", "tuple"),
+    "joined channels": (
+        "self.b = nn.BatchNorm1d(5, affine=False)",
+        "return self.b(self.c(x).view(-1, 5, 1352)).view(-1, 10, 26, 26).mean((2, 3))",
+        "5 values of a map of 10",
+    ),
+    "groups of joined channels": (
+        "self.g = nn.GroupNorm(1, 5)",
+        "return self.g(self.c(x).view(-1, 5, 1352)).view(-1, 10, 26, 26).mean((2, 3))",
+        "other channels",
+    ),
     "cuda": ("self.c = nn.Conv2d(1, 10, 3).to('cuda:7')", FORWARD, "failed"),
     "complex": ("", "return torch.fft.fft2(self.c(x)).abs().mean((2, 3))", "fft"),
     "dropout that is always on": ("", "return F.dropout(self.c(x), 0.1).mean((2, 3))", "evaluation"),
     "softmax over the batch": ("", "return F.softmax(self.c(x).mean((2, 3)), dim=0)", "dimension 0"),
-    "other operator": ("self.q = nn.GroupNorm(2, 10)", "return self.q(self.c(x)).mean((2, 3))", "group_norm"),
+    "other operator": ("self.q = nn.Sigmoid()", "return self.q(self.c(x)).mean((2, 3))", "sigmoid"),
     "two branches": ("self.d = nn.Conv2d(1, 10, 3)", "return (self.c(x) + self.d(x)).mean((2, 3))", "branches"),
-    "shared statistics": ("self.b = nn.BatchNorm2d(10)", "return self.b(self.b(self.c(x))).mean((2, 3))", "several"),
+    "shared statistics": (
+        "self.b, self.d = nn.BatchNorm2d(10), nn.BatchNorm2d(10)\n        self.d.running_mean = self.b.running_mean",
+        "return self.b(self.d(self.c(x))).mean((2, 3))",
+        "several",
+    ),
+    "noise in training": (
+        "",
+        "x = x + torch.randn_like(x) if self.training else x\n        " + FORWARD,
+        "outputs of the module and of its translation differ",
+    ),
+    "dropout in training only": (
+        "",
+        "x = F.dropout(self.c(x), 0.3) if self.training else self.c(x)\n        return x.mean((2, 3))",
+        "dropout",
+    ),
+    "another rate in training": (
+        "",
+        "x = F.dropout(self.c(x), 0.3 if self.training else 0.2, self.training)\n        return x.mean((2, 3))",
+        "dropout",
+    ),
+    "other statistics in training": (
+        "self.b = nn.BatchNorm2d(10)",
+        "x = self.c(x)\n        if self.training:\n            parts = [self.b(part) for part in x.chunk(2)]\n"
+        "            return torch.cat(parts).mean((2, 3))\n        return self.b(x).mean((2, 3))",
+        "outputs of the module and of its translation differ",
+    ),
+    "statistics without a scale": (
+        "self.b = nn.BatchNorm2d(10, affine=False)",
+        "return self.b(self.b(self.c(x))).mean((2, 3))",
+        "several",
+    ),
+    "scales of positions": ("self.l = nn.LayerNorm([10, 26, 26])", "return self.l(self.c(x)).mean((2, 3))", "layer"),
+    "group eps": ("self.g = nn.GroupNorm(2, 10, eps=0.1)", "return self.g(self.c(x)).mean((2, 3))", "eps"),
     "overlapping pool": ("", "return F.max_pool2d(self.c(x), 3, 2).mean((2, 3))", "stride 2"),
     "other eps": ("self.b = nn.BatchNorm2d(10, eps=0.001)", "return self.b(self.c(x)).mean((2, 3))", "eps"),
-    "slopes": ("self.p = nn.PReLU(10)", "return self.p(self.c(x)).mean((2, 3))", "PReLU"),
     "steep slope": ("", "return F.leaky_relu(self.c(x), 1.5).mean((2, 3))", "slope 1.5"),
     "slope 0": ("", "return F.leaky_relu(self.c(x), 0.0).mean((2, 3))", "slope 0"),
     "dropout of everything": ("self.d = nn.Dropout(1.0)", "return self.d(self.c(x)).mean((2, 3))", "rate 1"),
@@ -247,5 +416,5 @@ def test_functions_take_the_module_itself_its_class_and_its_name(tmp_path: Path)
 
 def test_presets_are_unchanged_by_the_way_through_torch() -> None:
     for text in PRESETS.values():
-        network = without_dropout(parse_network(text, MNIST))
+        network = parse_network(text, MNIST)
         assert translate(build(network, MNIST), MNIST).architecture == network

@@ -1,0 +1,153 @@
+"""Ops, and options of ops, that the native engine has no kernel for; networks with these ops train on torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from search_spaces.ops.integer_form import KernelForm
+from search_spaces.ops.op import (
+    ArgumentKind,
+    Op,
+    Parameter,
+    Role,
+    Shape,
+    Signature,
+    call_text,
+    register,
+    register_variant,
+)
+from search_spaces.ops.pointwise import BatchNorm
+from search_spaces.ops.windows import Linear
+from search_spaces.space_errors import ShapeError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_BARE = "no learned scale and shift"
+
+
+@register_variant("bn", "bare", _BARE)
+@dataclass(frozen=True, slots=True)
+class BareBatchNorm(BatchNorm):
+    """Batch normalisation without learned numbers (``affine=False``)."""
+
+    def shape(self, before: Shape) -> Shape:
+        if self != BareBatchNorm():
+            raise ShapeError(f"{self} has neither scale nor shift; bare excludes the other options of bn")
+        return before
+
+    def cost(self, before: Shape) -> tuple[int, int]:
+        return 0, 0
+
+    def module(self, before: Shape) -> nn.Module:
+        from torch import nn
+
+        layer = nn.BatchNorm2d if len(before) == 3 else nn.BatchNorm1d
+        return layer(before[0], affine=False)
+
+    def source(self, before: Shape) -> str:
+        return call_text("nn.BatchNorm2d" if len(before) == 3 else "nn.BatchNorm1d", before[0], affine=False)
+
+
+@register_variant("bn", "joint", "shared layer")
+@dataclass(frozen=True, slots=True)
+class JointBatchNorm(BatchNorm):
+    """Batch normalisation whose statistics are shared by all uses of the tie, too.
+
+    A module that PyTorch calls several times: each call normalises by the statistics of its own batch in training, and
+    updates the same running statistics.
+    """
+
+    is_joint: ClassVar[bool] = True
+
+    def shape(self, before: Shape) -> Shape:
+        if self.tie is None or self.poses > 1:
+            raise ShapeError(f"{self} requires tie= and takes no poses, as in bn(tie=a, joint)")
+        return before
+
+    def tied_shape(self, before: Shape) -> Shape:
+        # The number of dimensions too, because a layer takes either maps or vectors.
+        return (*BatchNorm.tied_shape(self, before), *[1] * len(before))
+
+    def with_tie(self, tie: str | None) -> Op:
+        if tie is None:
+            return BatchNorm(unscaled=self.unscaled)
+        return BatchNorm.with_tie(self, tie)
+
+
+@register_variant("linear", "unbiased", "no bias")
+@dataclass(frozen=True, slots=True)
+class UnbiasedLinear(Linear):
+    """A fully connected layer without bias; a map is flattened first."""
+
+    def cost(self, before: Shape) -> tuple[int, int]:
+        weights = math.prod(before) * self.out_features
+        return weights, weights
+
+    def module(self, before: Shape) -> nn.Module:
+        from search_spaces.modules import FlatLinear
+
+        return FlatLinear(math.prod(before), self.out_features, bias=False)
+
+    def source(self, before: Shape) -> str:
+        return call_text("nn.Linear", math.prod(before), self.out_features, bias=False)
+
+    def integer(self, before: Shape) -> KernelForm:
+        return replace(Linear.integer(self, before), has_bias=False)
+
+
+@register_variant("prelu", "channelwise", "a slope per channel")
+@dataclass(frozen=True, slots=True)
+class ChannelPReLU(Op):
+    """Rectifier that multiplies negative values by a learned parameter of the channel, initially 0.25."""
+
+    def cost(self, before: Shape) -> tuple[int, int]:
+        return before[0], 0
+
+    def module(self, before: Shape) -> nn.Module:
+        from torch import nn
+
+        return nn.PReLU(before[0])
+
+    def source(self, before: Shape) -> str:
+        return call_text("nn.PReLU", before[0])
+
+
+@register(
+    groupnorm=Signature(
+        Parameter("groups", "groups", ArgumentKind.COUNT, "number of groups"),
+        required=True,
+        options={"bare": Parameter("bare", "bare", ArgumentKind.FLAG, _BARE)},
+    )
+)
+@dataclass(frozen=True, slots=True)
+class GroupNorm(Op):
+    """Normalisation of each image over groups of channels (Wu and He, arXiv 1803.08494).
+
+    Attributes:
+        groups: Number of groups of channels with a common mean and variance.
+        bare: Whether the learned scale and shift of each channel are missing.
+    """
+
+    role: ClassVar[Role] = Role.NORMALISATION
+    groups: int
+    bare: bool = False
+
+    def shape(self, before: Shape) -> Shape:
+        if before[0] % self.groups:
+            raise ShapeError(f"{self} needs a multiple of {self.groups} channels, but gets {before[0]}")
+        return before
+
+    def cost(self, before: Shape) -> tuple[int, int]:
+        return 0 if self.bare else 2 * before[0], 0
+
+    def module(self, before: Shape) -> nn.Module:
+        from torch import nn
+
+        return nn.GroupNorm(self.groups, before[0], affine=not self.bare)
+
+    def source(self, before: Shape) -> str:
+        options: dict[str, Any] = {"affine": False} if self.bare else {}
+        return call_text("nn.GroupNorm", self.groups, before[0], **options)
