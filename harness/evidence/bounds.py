@@ -295,6 +295,11 @@ def unseen_failures_pct(seeds: int, alpha: float = 1 - CONFIDENCE) -> float:
     return 100 * (1 - math.pow(alpha, 1 / seeds))
 
 
+def seeds_warning(seeds: int) -> str:
+    """Return a sentence with the share of failing runs that ``seeds`` runs without a failure leave possible."""
+    return f"{seeds} seeds do not exclude failures of up to {unseen_failures_pct(seeds):.0f} % of the runs"
+
+
 def attempt_confidence(attempt: Attempt) -> float:
     """Return the confidence of the bound that decides an attempt: ``certifying``, before rules 3 ``1 - alpha``."""
     return 1 - attempt.alpha if attempt.rules < 3 else certifying(attempt.alpha)

@@ -19,7 +19,7 @@ from harness.evidence.bounds import (
     deciding_bound_pct,
     groups_of,
     judgement_of,
-    unseen_failures_pct,
+    seeds_warning,
 )
 from harness.evidence.ledger import ALPHA, ALPHA_SHARE, FEWEST_SEEDS, Declaration
 from harness.evidence.record import Record, read_all
@@ -89,7 +89,7 @@ class Certificate:
             f"{self.verdict}: {self.parameters:,} parameters, mean {self.mean_pct:.3f} % over {count} seeds on "
             f"{self.test_size:,} test images{groups}, lower bound {self.lower_bound_pct:.3f} % at {level:g} %, "
             f"target {self.target_pct:g} %\n"
-            f"{count} seeds cannot exclude failures of up to {unseen_failures_pct(count):.0f} % of the runs\n"
+            f"{seeds_warning(count)}\n"
             "stated, not recomputed: network, recipe, input shape and classes; data hash, test size, groups and test "
             "errors; target, alpha, first seed index and time of the declaration"
         )

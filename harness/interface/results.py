@@ -384,7 +384,8 @@ class VerificationResult(Answer):
         }
 
     def __str__(self) -> str:
-        from harness.evidence.bounds import attempt_confidence, unseen_failures_pct
+        from harness.evidence.bounds import attempt_confidence, seeds_warning
+        from harness.evidence.leaderboard_table import PROVEN
 
         verdict = self.verdict
         row = self.verdict.row
@@ -407,9 +408,8 @@ class VerificationResult(Answer):
             lines.append("declared seeds of this row have not been run; without them the row is not verified")
         if verdict.lacks_declaration:
             lines.append("the ledger lacks the declaration of seeds of this row; restore the ledger to verify the row")
-        if row.tier == "certified":
-            unseen = unseen_failures_pct(row.seeds)
-            lines.append(f"{row.seeds} seeds do not exclude a failure rate of up to {unseen:.0f} % of the runs")
+        if row.tier in PROVEN:
+            lines.append(seeds_warning(row.seeds))
         if attempt is not None:
             stated = "none" if attempt.lower_bound_pct is None else f"{attempt.lower_bound_pct:.3f} %"
             confidence = 100 * attempt_confidence(attempt)

@@ -43,8 +43,8 @@ SEED_SHARE = 0.08
 # errors (diary 124).
 COUNTED_ERRORS = 60.0
 LEAST_COUNTED = 0.5  # errors assumed for all runs together if none of them has an error
-# Standard deviation between groups as a share of the errors: 0.22 to 0.44 for six speakers and ten persons with a
-# smartwatch, 0.61 for 59 fonts (logistic regression, each group held out in turn; docs/measurements.md).
+# Standard deviation between groups as a share of the errors: 0.22 to 0.44 for speakers and persons with a smartwatch
+# (docs/decisions.md#30).
 _GROUP_SHARE = 0.4
 # Selection bias of a first run that passed, as a share of the errors. The bias is a whole standard deviation of a seed
 # if networks are drawn from many that miss (diary 49), less if networks are chosen by the predicted chance.
