@@ -401,7 +401,8 @@ class VerificationResult(Answer):
         limit = f"; {seeds_warning(row.seeds)}" if row.tier in PROVEN else ""
         lines.append(
             f"{row.tier} (target {row.target_pct:g} %): mean {row.mean_test_accuracy_pct:.3f} %{bounds} over all "
-            f"{counted(row.seeds, 'seed')} of the row; {row.parameters:,} parameters, {row.recipe}, {row.dataset}{limit}"
+            f"{counted(row.seeds, 'seed')} of the row; {row.parameters:,} parameters, {row.recipe}, "
+            f"{row.dataset}{limit}"
         )
         if verdict.contradicted:
             lines.append("these seeds contradict the record: the accuracies are too low")
