@@ -5,7 +5,8 @@ of the test set, targets and distributions of seeds, and applies the rules of th
 A study is two verifications with six seeds, each with four seeds declared later, as after a resumption. The study is
 false if a verification passes. Further studies read the same test set and share the error budget of the ledger. A
 certification has twenty seeds. For grouped data the groups are drawn as well, and the true mean is that of all groups.
-Writes ``benchmarks/results/false-answers.json``; ``--groups`` renews the cases with groups only.
+Further cases have more seeds. Writes ``benchmarks/results/false-answers.json``; ``--groups`` renews the cases with
+groups only, ``--seeds`` the cases with more seeds only.
 """
 
 from __future__ import annotations
@@ -39,6 +40,10 @@ STUDY_KINDS = (("normal", 0.08), ("gamma", 0.25), ("gamma", 0.5), ("gamma", 1.0)
 STUDY_SIZES = (40, 300, 2_000, 10_000)
 STUDY_TARGETS = (90.0, 97.0, 99.4)
 STUDIES = (1, 3, 10)
+# Numbers of seeds of a verification and of a certification, and the distributions for which six seeds are too few.
+SEED_COUNTS = (6, 10, 20, 30, 40, 60, 80, 100, 200)
+SEED_KINDS = (("gamma", 1.0), ("mixed", 0.08))
+SEED_CASES = ((300, 90.0), (300, 97.0), (10_000, 90.0), (10_000, 99.4))  # test images and target
 # Distributions of a group's errors; "mixed": a tenth of the groups makes five times the errors of the rest.
 GROUP_KINDS = (("normal", 0.3), ("gamma", 0.5), ("gamma", 1.0), ("mixed", 5.0))
 GROUPS = (7, 20, 50)
@@ -52,6 +57,7 @@ UNEQUAL_SIZES = (
     (*[100] * 4, *[20] * 16),
 )
 GROUP_STUDIES = 3_000  # simulated studies per case
+SEED_STUDIES = 2_000  # simulated workspaces per case, and a fifth of the simulated certifications
 HARD_ERRORS = 0.8  # probability that a seed misclassifies a hard image; the other images are always right
 SEEDS = 6
 MORE_SEEDS = 4
@@ -141,6 +147,29 @@ def study_shares(runs: int) -> Iterator[dict[str, Any]]:
                 }
 
 
+def seed_shares(runs: int) -> Iterator[dict[str, Any]]:
+    """Yield the shares of false answers by number of seeds: of one study, of ten studies and of a certification."""
+    random = np.random.default_rng(4)
+    looks = LOOKS * max(STUDIES)
+    confidence = bounds.certifying(ALPHA * ALPHA_SHARE)
+    for count, kind, (images, target) in product(SEED_COUNTS, SEED_KINDS, SEED_CASES):
+        mean = images * (1 - target / 100) * 1.001
+        first = []
+        for _ in range(runs):
+            table = drawn(kind, mean, (looks, count), random).tolist()
+            by_look = (bounds.lower_bound_pct(seeds, images, look_confidence(look)) for look, seeds in enumerate(table))
+            first.append(next((look for look, bound in enumerate(by_look) if bound >= target - 1e-9), looks))
+        certified = [
+            bounds.lower_bound_pct(seeds, images, confidence) >= target - 1e-9
+            for seeds in drawn(kind, mean, (5 * runs, count), random).tolist()
+        ]
+        case = {"count": count, "seeds": f"{kind[0]} {kind[1]:g}", "images": images, "target_pct": target}
+        shares_of = {
+            f"studies_{studies}": float(np.mean([look < LOOKS * studies for look in first])) for studies in (1, 10)
+        }
+        yield case | shares_of | {"certified": float(np.mean(certified))}
+
+
 def drawn_groups(kind: tuple[str, float], sizes: Sequence[int], mean: float, random: np.random.Generator) -> Any:
     """Return the numbers of errors by look, seed and group; all looks see the same groups, each with another network.
 
@@ -201,10 +230,13 @@ def main() -> None:
     """Run all cases and write the result."""
     studies = 5_000
     document = json.loads(RESULT.read_text(encoding="utf-8"))
-    if sys.argv[1:] != ["--groups"]:
+    if not sys.argv[1:]:
         document |= {"studies": studies, "cases": list(shares(studies)), "one_test_part": list(study_shares(studies))}
-    layouts = [*([GROUP_SIZE] * count for count in GROUPS), *UNEQUAL_SIZES]
-    document |= {"group_studies": GROUP_STUDIES, "groups": list(group_shares(GROUP_STUDIES, layouts))}
+    if sys.argv[1:] != ["--seeds"]:
+        layouts = [*([GROUP_SIZE] * count for count in GROUPS), *UNEQUAL_SIZES]
+        document |= {"group_studies": GROUP_STUDIES, "groups": list(group_shares(GROUP_STUDIES, layouts))}
+    if sys.argv[1:] != ["--groups"]:
+        document |= {"seed_studies": SEED_STUDIES, "seed_counts": list(seed_shares(SEED_STUDIES))}
     RESULT.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 

@@ -19,7 +19,7 @@ from harness.evidence.leaderboard_table import LeaderboardRow, pareto_front, val
 from harness.evidence.record import Record
 from harness.searching.ending import ending
 from harness.searching.surrogate.past import alike, read_prior
-from harness.studies.candidate import VERIFIED_STATES, NetworkState, costs_of, why_refuted
+from harness.studies.candidate import MOST_SEEDS, VERIFIED_STATES, NetworkState, costs_of, why_refuted
 from harness.studies.config import StudyConfig, is_owned, read_config, settings_of
 from harness.studies.events import Proposal, RungReached, SessionBegan, WinnerChosen
 from harness.studies.log import read_state
@@ -138,11 +138,11 @@ def front_of(networks: Iterable[NetworkFacts]) -> list[NetworkFacts]:
     )
 
 
-def _remark(decision: StateDecision | None, early_end_text: str, pruned_texts: Iterable[str]) -> str:
+def _remark(decision: StateDecision | None, most_seeds: int, early_end_text: str, pruned_texts: Iterable[str]) -> str:
     """Return the reason of a failed confirmation, the early ends of runs, and the pruned runs with other epochs."""
     parts = []
     if decision is not None and decision.state is NetworkState.REFUTED:
-        why = why_refuted(decision.fresh_seeds, was_confirmed=decision.was_confirmed)
+        why = why_refuted(decision.fresh_seeds, most_seeds, was_confirmed=decision.was_confirmed)
         parts.append(f"({plural(decision.fresh_seeds, 'fresh seed')}; {why})")
     if early_end_text:
         parts.append(early_end_text)
@@ -185,7 +185,7 @@ def _network(
         fresh_pct=_accuracies(confirming_runs),
         first=next((run for run in deciding_runs if run.purpose is Purpose.SEARCH), None),
         row=row,
-        remark=_remark(decision, progress.early_end_text, pruned_texts),
+        remark=_remark(decision, study.config.group_folds or MOST_SEEDS, progress.early_end_text, pruned_texts),
         epochs=deciding_runs[0].recipe.epochs if deciding_runs else proposal.epochs,
         runs=(*deciding_runs, *other_length_runs),
     )
@@ -434,7 +434,7 @@ def settings(info: StudyFacts) -> list[tuple[str, str]]:
     config = info.config
     values = settings_of(config)
     del values["recipe"], values["space_text"], values["known"]
-    for name in ("start_from", "sampler_sha256"):
+    for name in ("start_from", "sampler_sha256", "group_folds"):
         if not values[name]:
             del values[name]
     if not config.is_front:

@@ -83,6 +83,9 @@ def leaderboard(
     searched       measured by a search on validation images only
     claimed        reported elsewhere, not measured here
 
+    The bounds assume that the errors of the seeds have a skewness of at most one. If one seed in ten makes twice the
+    errors, six seeds show nothing.
+
     Searches and verifications write runs/leaderboard.csv. --publish is for maintainers: the record, weights,
     declarations and test reads of a network are copied into records/ of the repository, and leaderboard.csv of the
     repository is rewritten.

@@ -49,7 +49,8 @@ class Dataset:
         mean: Mean of all training pixels per channel, on a scale from 0 to 1; ``std`` is the standard deviation.
         licence: One sentence about the licence.
         image_shape: (channels, rows, columns).
-        train_size: Number of training images of the search split; ``validation_size`` is the number for validation.
+        train_size: Number of training images of the search split; ``validation_size`` is the number for validation. If
+            folds have different sizes, both numbers are those of the first fold.
         test_size: Number of images of the locked test set.
         folder: Folder of the files below a data folder, as in torchvision; the first component is the name of the
             torchvision class that fetches the files. Empty for data sets without files.
@@ -61,8 +62,8 @@ class Dataset:
         balanced: True if every class has equally many validation images and equally many test images, so that the
             accuracy is the mean of the class accuracies. Training images of small classes are repeated within an epoch.
         overlap: Description of images or groups that belong to two parts; empty without overlap.
-        validation_group_sizes: Number of images of each validation group; ``test_group_sizes`` of each test group.
-            Empty without groups.
+        validation_group_sizes: Number of images of each validation group, of all folds together; ``test_group_sizes``
+            of each test group. Empty without groups.
         test_groups: Index into ``test_group_sizes`` for each test image; empty without groups, or if an earlier
             version of the program stored the data set.
         low: Value per channel that is mapped to 0; ``high`` is mapped to 255.
@@ -101,6 +102,11 @@ class Dataset:
     group_by: str = field(default="", compare=False)
     channels: str = field(default="", compare=False)
     allow_overlap: bool = field(default=False, compare=False)
+
+    @property
+    def group_folds(self) -> int:
+        """Number of folds of whole groups that take turns in validating; 0 if the validation groups are fixed."""
+        return self.folds if self.folds > 1 and self.validation_group_sizes else 0
 
     @property
     def title(self) -> str:

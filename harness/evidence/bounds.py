@@ -295,6 +295,11 @@ def unseen_failures_pct(seeds: int, alpha: float = 1 - CONFIDENCE) -> float:
     return 100 * (1 - math.pow(alpha, 1 / seeds))
 
 
+def seeds_warning(seeds: int) -> str:
+    """Return a sentence with the share of failing runs that ``seeds`` runs without a failure leave possible."""
+    return f"{seeds} seeds do not exclude failures of up to {unseen_failures_pct(seeds):.0f} % of the runs"
+
+
 def attempt_confidence(attempt: Attempt) -> float:
     """Return the confidence of the bound that decides an attempt: ``certifying``, before rules 3 ``1 - alpha``."""
     return 1 - attempt.alpha if attempt.rules < 3 else certifying(attempt.alpha)
@@ -329,7 +334,12 @@ def ending(attempt: Attempt, evidence: Record) -> tuple[AttemptOutcome, float | 
 
 
 def contradiction(attempt: Attempt, evidence: Record) -> str | None:
-    """Return the first difference between the stated result of an attempt and its record; None if they agree."""
+    """Return the first difference between the stated result of an attempt and its record; None if they agree.
+
+    The stated result of grouped test images from rules 4 on is not compared: the bound over groups was corrected while
+    rules 4 were in force, and reading the data again may add the group of each image (``groups_of``). Such an attempt
+    certifies only if the result computed now agrees (``is_certified``).
+    """
     name = f"attempt {attempt.number}"
     if (breach := _breach(attempt)) is not None:
         return f"{name}: {breach}"
@@ -341,14 +351,22 @@ def contradiction(attempt: Attempt, evidence: Record) -> str | None:
     if attempt.rules > 1 and (None in beacons or len(beacons) != 1):
         stated_beacons = ", ".join(sorted(map(str, beacons))) or "none"
         return f"{name}: beacon: {stated_beacons} stated by the seeds, a single beacon required"
-    outcome, bound = ending(attempt, evidence)
-    if bound is None:
-        lacking = next((index for index in attempt.indices if evidence.seed(index) is None), attempt.first_index)
+    lacking = next((index for index in attempt.indices if evidence.seed(index) is None), None)
+    if lacking is not None:
         return f"{name}: outcome: {attempt.outcome} stated, but the record of {attempt.hash} lacks seed {lacking}"
     stated = attempt.lower_bound_pct
-    if outcome is attempt.outcome and stated is not None and abs(stated - bound) < TOLERANCE:
+    outcome, bound = ending(attempt, evidence)
+    is_equal = stated is not None and bound is not None and abs(stated - bound) < TOLERANCE
+    if (outcome is attempt.outcome and is_equal) or (attempt.rules > 3 and groups_of(evidence).sizes):
         return None
     return f"{name}: outcome: {attempt.outcome} with bound {stated} stated, {outcome} with {bound} computed"
+
+
+def is_certified(attempt: Attempt, evidence: Record) -> bool:
+    """Return whether an attempt states a certification that follows from its record."""
+    if attempt.outcome is not AttemptOutcome.CERTIFIED or contradiction(attempt, evidence) is not None:
+        return False
+    return ending(attempt, evidence)[0] is AttemptOutcome.CERTIFIED
 
 
 def _breach(attempt: Attempt) -> str | None:

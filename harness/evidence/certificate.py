@@ -5,19 +5,29 @@ from __future__ import annotations
 import json
 import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.data.datasets import dataset
 from harness.evidence import ledger
-from harness.evidence.bounds import Judgement, certifying, judgement_of, lower_bound_pct, unseen_failures_pct
+from harness.evidence.bounds import (
+    Groups,
+    Judgement,
+    certifying,
+    deciding_bound_pct,
+    groups_of,
+    judgement_of,
+    seeds_warning,
+)
 from harness.evidence.ledger import ALPHA, ALPHA_SHARE, FEWEST_SEEDS, Declaration
 from harness.evidence.record import Record, read_all
 from harness.system import statistics
 from harness.system.document import WrittenNetwork, document_of, documented, read_as
-from harness.system.errors import ContentError
+from harness.system.errors import ContentError, UsageError
 from harness.system.files import Workspace, write_json
+from harness.system.terminal import counted
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, derive_seed
 from search_spaces.network import Task, analyse
@@ -39,10 +49,12 @@ class Certificate:
         alpha: Probability that a network below the target gets the verdict ``shown``; at most 0.01.
         mean_pct: Mean test accuracy over seeds, per cent.
         lower_bound_pct: One-sided lower bound of the mean over seeds, per cent, at confidence
-            ``bounds.certifying(alpha)``.
+            ``bounds.certifying(alpha)``; with groups, over seeds and groups. 0 if there is no bound.
         verdict: ``shown`` if the bound reaches the target, ``at the target`` if only the mean does, otherwise
             ``missed``.
         declared_utc: Time of the declaration in the ledger; empty in certificates of earlier versions.
+        group_sizes: Number of images in each group of the test images; empty without groups.
+        group_errors: Number of wrong images in each group, for each seed; empty without groups.
     """
 
     architecture: WrittenNetwork
@@ -62,6 +74,8 @@ class Certificate:
     lower_bound_pct: float
     verdict: str
     declared_utc: str = ""
+    group_sizes: tuple[int, ...] = ()
+    group_errors: tuple[tuple[int, ...], ...] = ()
 
     def save(self, path: str | Path) -> None:
         """Write the certificate as JSON; ``harness check`` recomputes the file."""
@@ -70,13 +84,14 @@ class Certificate:
     def __str__(self) -> str:
         count = len(self.seeds)
         level = 100 * certifying(self.alpha)
+        groups = f" of {counted(len(self.group_sizes), 'group')}" if self.group_sizes else ""
         return (
             f"{self.verdict}: {self.parameters:,} parameters, mean {self.mean_pct:.3f} % over {count} seeds on "
-            f"{self.test_size:,} test images, lower bound {self.lower_bound_pct:.3f} % at {level:g} %, "
+            f"{self.test_size:,} test images{groups}, lower bound {self.lower_bound_pct:.3f} % at {level:g} %, "
             f"target {self.target_pct:g} %\n"
-            f"{count} seeds cannot exclude failures of up to {unseen_failures_pct(count):.0f} % of the runs\n"
-            "stated, not recomputed: network, recipe, input shape and classes; data hash, test size and test errors; "
-            "target, alpha, first seed index and time of the declaration"
+            f"{seeds_warning(count)}\n"
+            "stated, not recomputed: network, recipe, input shape and classes; data hash, test size, groups and test "
+            "errors; target, alpha, first seed index and time of the declaration"
         )
 
 
@@ -85,6 +100,7 @@ def certificate_of(record: Record, declared: Declaration) -> Certificate:
     runs = [run for run in record.seeds if run.index in declared.indices]
     errors = tuple(run.test_errors for run in runs)
     data = dataset(record.dataset)
+    sizes, group_errors = _groups_of(record, declared)
     return Certificate(
         architecture=record.architecture,
         hash=record.hash,
@@ -100,19 +116,31 @@ def certificate_of(record: Record, declared: Declaration) -> Certificate:
         test_errors=errors,
         alpha=declared.alpha,
         declared_utc=declared.declared_utc,
-        **_computed(errors, data.test_size, record.target_pct, declared.alpha),
+        group_sizes=sizes,
+        group_errors=group_errors,
+        **_computed(
+            errors, data.test_size, record.target_pct, declared.alpha, Groups(sizes, dict(enumerate(group_errors)))
+        ),
     )
 
 
-def _computed(errors: tuple[int, ...], images: int, target_pct: float, alpha: float) -> dict[str, Any]:
-    confidence = certifying(alpha)
+def _groups_of(record: Record, declared: Declaration) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
+    """Return the sizes of the test groups and the errors of each declared seed by group; empty without groups."""
+    sizes, errors = groups_of(record)
+    return tuple(sizes), tuple(tuple(errors[index]) for index in declared.indices if index in errors)
+
+
+def _computed(errors: tuple[int, ...], images: int, target_pct: float, alpha: float, groups: Groups) -> dict[str, Any]:
+    errors_by_seed = dict(enumerate(errors))
     seeds = range(len(errors))
+    confidence = certifying(alpha)
     judgement = judgement_of(
-        dict(enumerate(errors)), images, target_pct, [seeds], confidence=confidence, fewest=FEWEST_SEEDS
+        errors_by_seed, images, target_pct, [seeds], confidence=confidence, fewest=FEWEST_SEEDS, groups=groups
     )
+    bound = deciding_bound_pct(errors_by_seed, images, [seeds], confidence, fewest=FEWEST_SEEDS, groups=groups)
     return {
         "mean_pct": 100 * (1 - statistics.mean(errors) / images),
-        "lower_bound_pct": lower_bound_pct(errors, images, confidence),
+        "lower_bound_pct": 0.0 if bound is None else bound,
         "verdict": _VERDICTS[judgement],
     }
 
@@ -130,6 +158,8 @@ def check(path: Path) -> Certificate:
     images = certificate.test_size
     target_pct = certificate.target_pct
     digest = certificate.data_hash
+    sizes = certificate.group_sizes
+    group_errors = certificate.group_errors
     alpha = certificate.alpha
     most = ALPHA_SHARE * ALPHA
     first = indices[0] if indices else 0
@@ -142,6 +172,9 @@ def check(path: Path) -> Certificate:
         "indices: not consecutive": first >= 0 and indices == tuple(range(first, first + count)),
         f"test_errors: {len(errors)} stated for {count} seeds": len(errors) == count,
         f"test_errors: not all between 0 and {images}": all(0 <= each <= images for each in errors),
+        f"group_sizes: {sum(sizes)} images stated in groups of at least 1, {images} required": not sizes
+        or (min(sizes) > 0 and sum(sizes) == images),
+        "group_errors: not the test errors of each seed by group": _are_errors_by_group(group_errors, sizes, errors),
     }
     for fault, holds in rules.items():
         if not holds:
@@ -156,7 +189,7 @@ def check(path: Path) -> Certificate:
         "hash": certificate.architecture.hash,
         "parameters": parameters,
         "seeds": tuple(seeds),
-        **_computed(errors, images, target_pct, certificate.alpha),
+        **_computed(errors, images, target_pct, certificate.alpha, Groups(sizes, dict(enumerate(group_errors)))),
     }
     for name, value in due.items():
         statement = getattr(certificate, name)
@@ -164,6 +197,18 @@ def check(path: Path) -> Certificate:
         if statement != value and not close:
             raise ContentError(f"{path}: {name}: stated {statement}, computed {value}")
     return certificate
+
+
+def _are_errors_by_group(
+    group_errors: tuple[tuple[int, ...], ...], sizes: tuple[int, ...], errors: tuple[int, ...]
+) -> bool:
+    if not sizes:
+        return not group_errors
+    is_possible = all(
+        len(row) == len(sizes) and all(0 <= wrong <= size for wrong, size in zip(row, sizes, strict=True))
+        for row in group_errors
+    )
+    return is_possible and tuple(map(sum, group_errors)) == errors
 
 
 def is_declared(certificate: Certificate, path: Path, workspace: Workspace) -> bool:
@@ -190,6 +235,9 @@ def _contradiction(certificate: Certificate, declared: Declaration, workspace: W
     for record in read_all(workspace.records):
         if record.key == declared.key:
             due["test_errors"] = tuple(run.test_errors for run in record.seeds if run.index in declared.indices)
+            # The groups are facts of the data set, which may have been removed.
+            with suppress(UsageError, ContentError):
+                due["group_sizes"], due["group_errors"] = _groups_of(record, declared)
     for name, value in due.items():
         statement = getattr(certificate, name)
         # Declarations of earlier versions lack data hash and test size.

@@ -170,7 +170,7 @@ def _columns_of_decision(evidence: Record, entered: Ledger) -> dict[str, Any]:
         return {"tier": Tier.MEASURED, "reached": False}
     own = [attempt for attempt in entered.attempts if attempt.key == evidence.key]
     for attempt in own:
-        if attempt.outcome is AttemptOutcome.CERTIFIED and bounds.contradiction(attempt, evidence) is None:
+        if bounds.is_certified(attempt, evidence):
             return {
                 "tier": Tier.CERTIFIED,
                 "reached": True,
@@ -259,6 +259,12 @@ def _notes_of(evidence: Record, entered: Ledger) -> Iterator[str]:
         yield f"recipe fields assumed: {', '.join(evidence.assumed)}"
     if warning := bounds.group_warning(dataset(evidence.dataset)):
         yield warning
+    for attempt in entered.attempts:
+        if attempt.key == evidence.key and attempt.outcome is AttemptOutcome.CERTIFIED:
+            outcome, bound = bounds.ending(attempt, evidence)
+            if outcome is AttemptOutcome.FAILED:
+                text = "none" if bound is None else f"{bound:.3f} %"
+                yield f"attempt {attempt.number} was certified by an earlier bound over groups; the bound now is {text}"
     subject = (evidence.hash, evidence.recipe_hash, evidence.dataset, evidence.protocol_version)
     for item in entered.registrations:
         if item.errors and item.subject == subject:

@@ -98,7 +98,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         tags.non_deterministic = True
         return tags
 
-    def fit(self, X: Any, y: Any) -> SmallestClassifier:
+    def fit(self, X: Any, y: Any, groups: Any = None) -> SmallestClassifier:
         """Search for a network, verify it on the test part, and keep the best seed for predictions.
 
         The best seed makes the fewest errors on the remaining images. Each call is a study of its own. If no network is
@@ -107,6 +107,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         Args:
             X: Numbers of the shape (images, rows, columns[, channels]) or (series, steps). A table is read as series.
             y: Labels, integers or texts, of the shape (images,) or (images, 1).
+            groups: Group of each image, such as the person; no split divides a group, and verdicts count groups.
 
         Returns:
             The fitted estimator.
@@ -128,9 +129,10 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             seed = self.random_state
             if not isinstance(seed, Integral):
                 seed = check_random_state(seed).randint(2**31)
-            self.data_ = own.from_arrays(self.study, numbers, labels, channels=self.channels)
+            self.data_ = own.from_arrays(self.study, numbers, labels, groups=groups, channels=self.channels)
             self.classes_ = np.unique(labels)
             self._given = numbers, labels
+            self._groups = groups
             self._columns = [self.data_.class_names.index(_name(label)) for label in self.classes_.tolist()]
             if len({*self._columns}) < len(self.classes_):
                 raise WrongData("some labels differ only in the Unicode normal form; normalise the labels to NFC")
@@ -213,22 +215,25 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         labels: np.ndarray[Any, Any] = self.classes_[likeliest]
         return labels
 
-    def certify(self, X_test: Any, y_test: Any, seeds: int = 20) -> Certificate:
+    def certify(self, X_test: Any, y_test: Any, seeds: int = 20, *, groups: Any = None) -> Certificate:
         """Train the network on all fitted images with fresh seeds, declared beforehand, and test each seed once.
 
         A second call for the same images uses the seeds declared by the first call, regardless of ``seeds``. The
-        probability that any certificate for the same test images is false is at most 5 %.
+        probability that any certificate for the same test images is false is at most 5 %, if the errors of the seeds
+        have a skewness of at most one.
 
         Args:
             X_test: Images that were not used before, in the form given to ``fit``.
             y_test: Labels of the images.
             seeds: Number of seeds, at least 20.
+            groups: Group of each image, required if ``fit`` was given groups; none of these groups may have been
+                fitted. The verdict then counts groups.
 
         Returns:
             The certificate, which ``harness check`` recomputes.
 
         Raises:
-            DataError: The images do not match the fitted images, or some of them were fitted.
+            DataError: The images do not match the fitted images, or some of them or of their groups were fitted.
             UsageError: Fewer than 20 seeds are requested.
             ContentError: The allowed chance of a false certificate is spent for these images.
         """
@@ -238,7 +243,8 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             repeated = sum(image.tobytes() in fitted for image in images)
             if repeated:
                 raise DataError(f"{repeated} of the {len(images)} images for the certificate were used in fit")
-            data = own.from_arrays("certified", *self._given, X_test, y_test, channels=self.channels)
+            given_groups = {"groups": self._groups, "groups_test": groups}
+            data = own.from_arrays("certified", *self._given, X_test, y_test, **given_groups, channels=self.channels)
             target_pct = round(100 * self.target, 10)
             with self._output():
                 return verification.certificate(

@@ -395,7 +395,8 @@ class VerificationResult(Answer):
         }
 
     def __str__(self) -> str:
-        from harness.evidence.bounds import attempt_confidence, unseen_failures_pct
+        from harness.evidence.bounds import attempt_confidence, seeds_warning
+        from harness.evidence.leaderboard_table import PROVEN
 
         verdict = self.verdict
         row = self.verdict.row
@@ -408,9 +409,11 @@ class VerificationResult(Answer):
             for run in verdict.runs
         ]
         bounds = f", {row.bound_words}" if row.bound_words else ""
+        limit = f"; {seeds_warning(row.seeds)}" if row.tier in PROVEN else ""
         lines.append(
             f"{row.tier} (target {row.target_pct:g} %): mean {row.mean_test_accuracy_pct:.3f} %{bounds} over all "
-            f"{counted(row.seeds, 'seed')} of the row; {row.parameters:,} parameters, {row.recipe}, {row.dataset}"
+            f"{counted(row.seeds, 'seed')} of the row; {row.parameters:,} parameters, {row.recipe}, "
+            f"{row.dataset}{limit}"
         )
         if verdict.contradicted:
             lines.append("these seeds contradict the record: the accuracies are too low")
@@ -418,9 +421,6 @@ class VerificationResult(Answer):
             lines.append("declared seeds of this row have not been run; without them the row is not verified")
         if verdict.lacks_declaration:
             lines.append("the ledger lacks the declaration of seeds of this row; restore the ledger to verify the row")
-        if row.tier == "certified":
-            unseen = unseen_failures_pct(row.seeds)
-            lines.append(f"{row.seeds} seeds do not exclude a failure rate of up to {unseen:.0f} % of the runs")
         if attempt is not None:
             stated = "none" if attempt.lower_bound_pct is None else f"{attempt.lower_bound_pct:.3f} %"
             confidence = 100 * attempt_confidence(attempt)

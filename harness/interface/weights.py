@@ -182,14 +182,16 @@ def train_here(job: Job, images: ImageData) -> tuple[Result, Training]:
     """
     import torch
 
+    from harness.data.training_images import split
     from harness.training.native.engine import choose_engine
     from harness.training.progress import Reporter
-    from harness.training.run import TrainingData, train_job
+    from harness.training.run import TrainingData, train_job, validation_fold
 
     device = choose_device(job.device)
     choice = choose_engine(job.engine, job.recipe, device, job.architecture.op_types)
     validated = job.purpose is Purpose.TRAIN
-    image_count = images.dataset.train_size if validated else len(images.train_labels)
+    parts = split(images, validation_fold(job, images.dataset.folds)) if validated else None
+    image_count = len(images.train_labels) if parts is None else len(parts.train)
     options.say_training(choice, job.recipe, image_count)
     epochs = job.recipe.epochs
     job = replace(job, device=str(device), engine=choice.kind, evaluate_each_epoch=validated)
@@ -203,10 +205,10 @@ def train_here(job: Job, images: ImageData) -> tuple[Result, Training]:
 
         def on_epoch(epoch: Epoch) -> None:
             nonlocal reported
-            if validated and (epoch.epoch % step == 0 or epoch.epoch == epochs):
+            if parts is not None and (epoch.epoch % step == 0 or epoch.epoch == epochs):
                 loss = "not finite" if epoch.train_loss is None else f"{epoch.train_loss:.4f}"
                 assert epoch.validation_errors is not None, "each epoch is evaluated"
-                errors = Errors(epoch.validation_errors, images.dataset.validation_size)
+                errors = Errors(epoch.validation_errors, len(parts.validation))
                 figures = f"loss {loss}, validation {errors.accuracy_pct:.2f} %, {epoch.train_seconds:.1f} s"
                 reporter.say(f"epoch {epoch.epoch}/{epochs}: {figures}")
             # With several starts, the first reported epoch is the one after which a single start is left.

@@ -4,7 +4,7 @@ The ``Surrogate`` predicts the log errors of each pair. ``Acquisition`` derives 
 the expected cost reduction and the training time, and combines them into an acquisition value (``ScoredOption.worth``).
 ``finder`` supplies the networks, ``proposer`` proposes the choices. Symbols in the docstrings of this module:
 
-n: Number of fresh seeds of a confirmation, ``CONFIRM_SEEDS``.
+n: Number of fresh seeds of a confirmation, ``Acquisition.seeds``.
 N: Largest mean errors per 10,000 images on n fresh seeds for a confirmation, ``Acquisition.needed``.
 mu, sigma: Predicted mean and standard deviation of the log errors, with the errors averaged over seeds.
 tau: Standard deviation of the log of the mean errors on n fresh seeds.
@@ -223,6 +223,7 @@ class Acquisition:
         open: Cost and probability of confirmation of each candidate in training or confirmation.
         has_incumbent: True if a candidate is confirmed and has not missed the target on the test images.
         time_left: Time left and expected training times.
+        seeds: Number of fresh seeds of a confirmation, n.
     """
 
     model: Surrogate
@@ -236,6 +237,7 @@ class Acquisition:
     open: tuple[tuple[int, float], ...]
     has_incumbent: bool
     time_left: TimeLeft
+    seeds: int = CONFIRM_SEEDS
 
     def lengths_of(self, option: NetworkOption) -> list[int]:
         """Return the numbers of epochs that have not been proposed for a network and that fit the time left."""
@@ -298,7 +300,7 @@ class Acquisition:
         hopeful = np.full(len(pairs), fill_value=True)
         is_doubted = False
         if self.has_incumbent:
-            more = rounds(CONFIRM_SEEDS, workers)
+            more = rounds(self.seeds, workers)
             if not math.isinf(time_left.left):
                 least_chances = _least_chances(time_left, seconds)
                 hopeful = chances >= least_chances
@@ -314,7 +316,7 @@ class Acquisition:
         else:
             in_time = max(_SECURE_SECONDS - time_left.passed, _LEAST_SECURE_SECONDS)
             worker_seconds = min(in_time, _SECURE_SHARE * time_left.left) * workers
-            attempts = np.minimum(_MOST_ATTEMPTS, worker_seconds / (seconds * (1 + CONFIRM_SEEDS * chances)))
+            attempts = np.minimum(_MOST_ATTEMPTS, worker_seconds / (seconds * (1 + self.seeds * chances)))
             none_stands = np.maximum(1.0, attempts) * np.log1p(-np.minimum(chances, _CERTAIN))
             # The time of the verification is reserved until the end; only the rest is left for smaller networks.
             verifications = np.array([verifying(float(option), workers) for option in seconds])
@@ -333,7 +335,7 @@ class Acquisition:
     @property
     def needed(self) -> float:
         """Largest mean errors per 10,000 images on the fresh seeds for a confirmation, N."""
-        return self.allowed * needed_share()
+        return self.allowed * needed_share(self.seeds)
 
     def predictions(self, pairs: Sequence[tuple[NetworkOption, int]]) -> tuple[Any, Any, Any]:
         """Return mu, sigma and tau of the log errors of each pair, three arrays of the shape (pairs,).
@@ -346,7 +348,7 @@ class Acquisition:
         factor = length_factor(self.time_left.images)
         ends = {each: training_row(each / factor, recipe.batch_size, recipe.augmented_share) for each in self.lengths}
         means, deviations = self.model.predict([option.row + ends[epochs] for option, epochs in pairs])
-        spread = np.sqrt(deviations**2 + seed_variance(self.needed, self.images) / CONFIRM_SEEDS)
+        spread = np.sqrt(deviations**2 + seed_variance(self.needed, self.images) / self.seeds)
         return means, deviations, spread
 
     def one_by_one(self, ranked: Sequence[ScoredOption], count: int) -> list[ScoredOption]:

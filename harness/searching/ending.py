@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from harness.data.datasets import dataset
-from harness.evidence.bounds import VERIFIED_SEEDS
-from harness.evidence.leaderboard_table import LeaderboardRow, Tier, cost_of, words_of
+from harness.evidence.bounds import VERIFIED_SEEDS, seeds_warning
+from harness.evidence.leaderboard_table import PROVEN, LeaderboardRow, Tier, cost_of, words_of
 from harness.evidence.ledger import DEFAULT_SEEDS
 from harness.studies.events import Advised, EndReason, Postponed, SessionBegan, SessionEnded, Verified, WinnerChosen
 from harness.studies.study_state import StudyState
@@ -137,9 +137,10 @@ def _answer_text(state: StudyState, row: LeaderboardRow | None, answer: WinnerCh
         size = size_text(row.parameters, [cost_of(row, each) for each in metrics], metrics)
         deviation_pct = row.std_test_accuracy_pct
         deviation = "" if deviation_pct is None else f" (deviation {deviation_pct:.3f})"
+        limit = f"; {seeds_warning(row.seeds)}" if row.tier in PROVEN else ""
         return (
             f"{row.tier}: {size}, {_accuracy_text(row.mean_test_accuracy_pct, row.seeds)}{deviation}, target "
-            f"{row.target_pct:g} % on {dataset(row.dataset).title}, in {duration_text(state.seconds)}"
+            f"{row.target_pct:g} % on {dataset(row.dataset).title}, in {duration_text(state.seconds)}{limit}"
         )
     if answer is None:
         return _unconfirmed_text(state)

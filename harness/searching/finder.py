@@ -17,7 +17,7 @@ from harness.searching.optuna_sampler import SURROGATE
 from harness.searching.surrogate.features import row_of
 from harness.searching.surrogate.model import IMAGES, OPEN, PRIOR_ERRORS, SETTLED, Observation, Past, Surrogate
 from harness.searching.time_budget import TimeLeft
-from harness.studies.candidate import Candidate, combined_cost, is_linear, rung_ratios
+from harness.studies.candidate import Candidate, combined_cost, confirm_seeds_of, is_linear, rung_ratios
 from harness.studies.config import StudyConfig
 from harness.studies.events import NO_TIME, Rejected, Repeated
 from harness.training.recipe import length_factor
@@ -258,6 +258,7 @@ class Finder:
             taken=self.taken,
             allowed=allowed,
             images=images,
+            seeds=confirm_seeds_of(config),
             calibration=form_calibration(self.candidates.values()),
             below=self.max_cost + 1,
             open=tuple(self._open_networks()),

@@ -41,7 +41,7 @@ from harness.searching.surrogate.past import (
     shipped_sha256,
 )
 from harness.searching.time_budget import Effort, pace_of, step_work
-from harness.studies.candidate import CONFIDENCE, CONFIRM_SEEDS, MOST_SEEDS, needed_share
+from harness.studies.candidate import CONFIDENCE, MOST_SEEDS, confirm_seeds_of, needed_share
 from harness.studies.config import StudyConfig, check_config, config_document, read_config, study_exists
 from harness.system.errors import ContentError, DeviceError
 from harness.system.files import Workspace
@@ -234,6 +234,7 @@ def _config(
         prior_sha256="" if request.prior == "none" else shipped_sha256(goal.data.name),
         objectives=limited.objectives,
         start_from="" if request.start_from is None else request.start_from,
+        group_folds=goal.data.group_folds,
     )
 
 
@@ -299,8 +300,8 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         "lengths": config.epoch_choices,
         "estimated_seconds_a_training": seconds,
         "past_trainings": len(alike(plan.past, config.recipe)),
-        "stand_seeds": CONFIRM_SEEDS,
-        "most_seeds": MOST_SEEDS,
+        "stand_seeds": confirm_seeds_of(config),
+        "most_seeds": config.group_folds or MOST_SEEDS,
         "confidence": CONFIDENCE,
-        "needed_share": needed_share(),
+        "needed_share": needed_share(confirm_seeds_of(config)),
     }

@@ -103,8 +103,8 @@ def next_to_confirm(
         return len(candidate.fresh) + being_confirmed.get(candidate.proposal.trial, 0)
 
     def order(candidate: Candidate) -> tuple[float, int, int]:
-        # Beyond CONFIRM_SEEDS, seeds are added one at a time.
-        lacking = max(1, CONFIRM_SEEDS - seeds_begun(candidate))
+        # Beyond the fewest seeds of a confirmation, seeds are added one at a time.
+        lacking = max(1, max(CONFIRM_SEEDS, candidate.confirm_seeds) - seeds_begun(candidate))
         cost = combined_cost(candidate.costs, turn.objective)
         worth = candidate.chance_to_stand * math.log(cost_bound / cost) / (lacking * max(1e-9, seconds(candidate)))
         return (-worth, cost, candidate.proposal.trial)

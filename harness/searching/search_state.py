@@ -36,9 +36,9 @@ from harness.searching.time_budget import (
 from harness.searching.turn import turn_at
 from harness.studies.candidate import (
     BASELINE,
-    CONFIRM_SEEDS,
     Candidate,
     combined_cost,
+    confirm_seeds_of,
     confirmed_front,
     final_order,
     likeliest,
@@ -270,7 +270,7 @@ class Search:
         factors = {form: self.timing.form_factor(form) for form in self.timing.forms}
         if self.effort.seconds is None:
             return TimeLeft(images, pace, workers=workers, form_factors=factors)
-        confirmed = CAUTION * (1 + rounds(CONFIRM_SEEDS, workers))
+        confirmed = CAUTION * (1 + rounds(confirm_seeds_of(self.config), workers))
         verified = CAUTION * VERIFY_FACTOR * rounds(LEAST_VERIFY_SEEDS, workers)
         seconds = max(0.0, self.left - CAUTION_SECONDS) / (confirmed + verified)
         spare = math.inf
@@ -348,5 +348,5 @@ class Search:
         if self.effort.seconds is None:
             return 0.0
         one = self.run_seconds(candidate)
-        lacking = max(0, CONFIRM_SEEDS - len(candidate.fresh))
+        lacking = max(0, confirm_seeds_of(self.config) - len(candidate.fresh))
         return CAUTION * rounds(lacking, confirming) * one + verifying(one, self.workers)

@@ -43,6 +43,9 @@ SEED_SHARE = 0.08
 # errors (diary 124).
 COUNTED_ERRORS = 60.0
 LEAST_COUNTED = 0.5  # errors assumed for all runs together if none of them has an error
+# Standard deviation between groups as a share of the errors: 0.22 to 0.44 for speakers and persons with a smartwatch
+# (docs/decisions.md#30).
+_GROUP_SHARE = 0.4
 # Selection bias of a first run that passed, as a share of the errors. The bias is a whole standard deviation of a seed
 # if networks are drawn from many that miss (diary 49), less if networks are chosen by the predicted chance.
 _SELECTION_BIAS_SHARE = 0.04
@@ -137,6 +140,7 @@ class Candidate:
         threshold_pct: Validation accuracy to reach, per cent.
         costs: Value of each minimised metric.
         classes: Number of classes of the data.
+        group_folds: Number of folds of whole groups; each fresh seed validates on another fold. 0 without such folds.
     """
 
     proposal: Proposal
@@ -148,6 +152,7 @@ class Candidate:
     threshold_pct: float = field(kw_only=True)
     costs: tuple[int, ...] = ()
     classes: int = 10
+    group_folds: int = 0
 
     def __post_init__(self) -> None:
         """Set ``costs`` to ``cost`` if only one metric is minimised."""
@@ -191,10 +196,15 @@ class Candidate:
 
     @property
     def is_refuted(self) -> bool:
-        """Whether further seeds would be wasted: ``MOST_SEEDS`` were run, or the chance to stand is too low."""
+        """Whether further seeds would be wasted: ``most_seeds`` were run, or the chance to stand is too low."""
         if not self.fresh or self.is_confirmed:
             return False
-        return len(self.fresh) >= MOST_SEEDS or self.chance_to_stand < _LEAST_CHANCE
+        return len(self.fresh) >= self.most_seeds or self.chance_to_stand < _LEAST_CHANCE
+
+    @property
+    def most_seeds(self) -> int:
+        """Most fresh seeds: one per fold of groups, so that all groups count equally, or else ``MOST_SEEDS``."""
+        return self.group_folds or MOST_SEEDS
 
     @property
     def is_contender(self) -> bool:
@@ -248,7 +258,7 @@ class Candidate:
         """Probability that the candidate is confirmed by its next fresh seeds, given all runs.
 
         The result of the next seeds is predicted from all runs; the confirmation uses the mean of the fresh seeds
-        alone.
+        alone. With folds of groups, the next seeds validate on other groups, which differ by ``_GROUP_SHARE``.
         """
         first_pct = self.chance_pct
         if self.first is not None and self.first.validation_accuracy_pct is not None:
@@ -256,10 +266,11 @@ class Candidate:
         luck = 1 + _SELECTION_BIAS_SHARE if self.passed_first else 1.0
         fresh = [100 - accuracy for accuracy in self.fresh_pct]
         misses = [luck * (100 - first_pct), *fresh]
-        wanted = max(CONFIRM_SEEDS, len(fresh) + 1)
+        wanted = max(CONFIRM_SEEDS, self.confirm_seeds, len(fresh) + 1)
         coming = wanted - len(fresh)
+        group_square = _GROUP_SHARE**2 if self.group_folds else 0.0
         centre = (math.fsum(fresh) + coming * statistics.mean(misses)) / wanted
-        seed_share = math.sqrt(seed_share_square(centre / 100 * self._images_of_a_run))
+        seed_share = math.sqrt(seed_share_square(centre / 100 * self._images_of_a_run) + group_square)
         deviation = coming / wanted * seed_share * math.sqrt(1 / coming + 1 / len(misses))
         allowed = (100 - self.threshold_pct) * needed_share(wanted)
         return statistics.normal_share(_log_ratio(allowed, centre) / deviation)
@@ -276,8 +287,9 @@ class Candidate:
         if first is None or first.validation_errors is None:
             return None
         if first.status is Status.COMPLETE:
-            known = [run.validation_errors for run in (first, *self.fresh) if run.validation_errors is not None]
-            return statistics.mean([float(errors) for errors in known])
+            images = first.required_validation.images
+            known = [run.required_validation for run in (first, *self.fresh) if run.validation_errors is not None]
+            return statistics.mean([errors.wrong * images / errors.images for errors in known])
         if first.status is not Status.PRUNED:
             return None
         # The errors of a pruned run are expected to fall by the typical ratio.
@@ -337,6 +349,11 @@ def costs_of(proposal: Proposal, config: StudyConfig) -> tuple[int, ...]:
     return tuple(measured(analysis, each) for each in config.minimised)
 
 
+def confirm_seeds_of(config: StudyConfig) -> int:
+    """Return the fewest fresh seeds of a confirmed candidate of a study: at least one per fold of groups."""
+    return max(CONFIRM_SEEDS, config.group_folds)
+
+
 def seed_share_square(counted: float) -> float:
     """Return the square of the relative standard deviation between seeds with ``counted`` errors per run."""
     return SEED_SHARE**2 * max(1.0, COUNTED_ERRORS / max(counted, LEAST_COUNTED / MOST_SEEDS))
@@ -356,12 +373,12 @@ def _log_ratio(allowed: float, errors: float) -> float:
     return math.log(max(1e-9, allowed) / max(1e-9, errors))
 
 
-def why_refuted(fresh_seeds: int, *, was_confirmed: bool) -> str:
-    """Return the rule that ended the confirmation of a network, as text for users."""
+def why_refuted(fresh_seeds: int, most_seeds: int, *, was_confirmed: bool) -> str:
+    """Return the rule that ended the confirmation of a network, as text for users; ``most_seeds`` is the maximum."""
     if was_confirmed:
         return "confirmation withdrawn after a further seed"
-    if fresh_seeds >= MOST_SEEDS:
-        return f"not confirmed within the maximum of {MOST_SEEDS} seeds"
+    if fresh_seeds >= most_seeds:
+        return f"not confirmed within the maximum of {most_seeds} seeds"
     return f"probability of a confirmation by further seeds below {100 * _LEAST_CHANCE:g} %"
 
 
@@ -445,10 +462,13 @@ def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
     """
 
     def errors_of(candidate: Candidate, first: Result) -> float:
+        images = first.required_validation.images
         # A failed fresh run counts as chance level, as in ``fresh_pct``.
-        failed = round((1 - candidate.chance_pct / 100) * first.required_validation.images)
+        failed = Errors(round((1 - candidate.chance_pct / 100) * images), images)
         runs = candidate.fresh or [first]
-        errors = [failed if run.validation_errors is None else run.validation_errors for run in runs]
+        counts = [failed if run.validation is None else run.validation for run in runs]
+        # Folds may have different sizes.
+        errors = [each.wrong if each.images == images else each.wrong * images / each.images for each in counts]
         return errors[0] if len(errors) == 1 else statistics.mean(errors)
 
     usable = []

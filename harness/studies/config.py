@@ -52,6 +52,8 @@ class StudyConfig:
         start_from: Study or leaderboard whose networks replace the initial draws; empty for none.
         known: Texts of these start networks at the start of the study; ``config.json`` has a key of this name.
         sampler_sha256: Digest of the source of a user's sampler; the digest of a trainer is in the recipe.
+        group_folds: Number of folds of whole groups, each of which a confirmation validates on once; 0 without folds of
+            groups.
     """
 
     dataset: str
@@ -74,6 +76,7 @@ class StudyConfig:
     start_from: str = ""
     known: tuple[str, ...] = ()
     sampler_sha256: str = ""
+    group_folds: int = 0
 
     @property
     def run_seed(self) -> int:
@@ -209,6 +212,8 @@ def config_document(config: StudyConfig) -> dict[str, Any]:
         del document["start_from"], document["known"]
     if not config.sampler_sha256:
         del document["sampler_sha256"]
+    if not config.group_folds:
+        del document["group_folds"]
     return document
 
 

@@ -13,13 +13,13 @@ from typing import NamedTuple, TypeVar, cast
 
 from harness.data.datasets import task_or_mnist
 from harness.studies.candidate import (
-    CONFIRM_SEEDS,
     TRANSITIONS,
     Candidate,
     NearestMiss,
     NetworkState,
     StateStep,
     combined_cost,
+    confirm_seeds_of,
     confirmed_front,
     costs_of,
     final_order,
@@ -104,14 +104,14 @@ class StudyState:
     """
 
     def __init__(
-        self, folder: Path, config: StudyConfig, *, confirm_seeds: int = CONFIRM_SEEDS, counts_repeats: bool = True
+        self, folder: Path, config: StudyConfig, *, confirm_seeds: int | None = None, counts_repeats: bool = True
     ) -> None:
         """Start without events.
 
         Args:
             folder: Folder of the study.
             config: Configuration of the study.
-            confirm_seeds: Fewest fresh seeds before a network can be confirmed.
+            confirm_seeds: Fewest fresh seeds before a network can be confirmed; None for ``confirm_seeds_of``.
             counts_repeats: Whether a repeated proposal earns the network a further fresh seed.
         """
         self.folder = folder
@@ -133,7 +133,7 @@ class StudyState:
         self.last_decisions: dict[str, StateDecision] = {}
         self.network_states: dict[str, NetworkState] = {}
         self.verdicts: dict[int, Verified] = {}
-        self._confirm_seeds = confirm_seeds
+        self._confirm_seeds = confirm_seeds_of(config) if confirm_seeds is None else confirm_seeds
         self._counts_repeats = counts_repeats
         self._classes = task_or_mnist(config.dataset).classes
         self._winner: int | None = None
@@ -187,6 +187,7 @@ class StudyState:
             threshold_pct=self.config.threshold_pct,
             costs=costs,
             classes=self._classes,
+            group_folds=self.config.group_folds,
         )
         self.candidates[proposal.trial] = candidate
         self._update_contender(candidate)

@@ -194,10 +194,7 @@ def train_job(
 
 def _image_sets(job: Job, loaded: TrainingData, device: torch.device) -> tuple[Images, Images | None]:
     """Return the training images and the validation images of a job; a verification has no validation images."""
-    # Cross-validation: the first run of a trial (index 0) validates on fold 0, fresh seeds begin with fold 1, so that
-    # confirmation uses different images than selection. With a single fold the index is always 0.
-    shift = 1 if job.purpose is Purpose.CONFIRM else 0
-    fold = (job.seed_index + shift) % loaded.data.dataset.folds
+    fold = validation_fold(job, loaded.data.dataset.folds)
     train_set, validation_set = loaded.parts(device, None if job.purpose is Purpose.VERIFY else fold)
     if job.image_share < 1:
         # Shuffled, because images may be sorted by class; equal for equal seeds.
@@ -205,6 +202,16 @@ def _image_sets(job: Job, loaded: TrainingData, device: torch.device) -> tuple[I
         part = order[: max(1, round(job.image_share * len(train_set)))].to(device)
         train_set = replace(train_set, pixels=train_set.pixels[part], labels=train_set.labels[part])
     return train_set, validation_set
+
+
+def validation_fold(job: Job, folds: int) -> int:
+    """Return the index of the fold on which a job validates, which follows from purpose and index of the seed.
+
+    The first run of a trial (index 0) validates on fold 0, fresh seeds begin with fold 1, so that a confirmation begins
+    with other images than the selection. With a single fold the index is always 0.
+    """
+    shift = 1 if job.purpose is Purpose.CONFIRM else 0
+    return (job.seed_index + shift) % folds
 
 
 def _result_with_environment(job: Job, loaded: TrainingData, device: torch.device, engine: str) -> Result:

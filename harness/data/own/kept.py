@@ -109,7 +109,7 @@ def described_options(text: str) -> SourceOptions:
         UsageError: The path was described in several ways.
     """
     readings = descriptions(text)
-    if len(readings) > 1:
+    if len({*readings.values()}) > 1:
         choices = "; ".join(f"{name} with {options}" for name, options in readings.items())
         message = f"{text} was described with different options: {choices}"
         raise UsageError(message, hint="pass the name of the data set instead of the path")
@@ -172,7 +172,9 @@ def _check_options(spec: Dataset, options: SourceOptions) -> None:
 
 def parts_text(spec: Dataset) -> str:
     """Return a description of the parts: sizes, folds, balance, groups and overlap."""
-    turns = f" ({spec.folds} folds)" if spec.folds > 1 else ""
+    turns = ""
+    if spec.folds > 1:
+        turns = f" (in the first of {spec.folds} folds)" if spec.group_folds else f" ({spec.folds} folds)"
     sizes = f"{spec.train_size:,} training, {spec.validation_size:,} validation{turns}"
     balance = ", equally many of each class" if spec.balanced else ""
     overlap = f"; THE PARTS OVERLAP: {spec.overlap}" if spec.overlap else ""
@@ -535,7 +537,7 @@ def _parts_to_write(
     pixels = scaled.pixels[not_test[is_used]]
     groups: tuple[tuple[int, ...], ...] = ((), (), ())
     if table.groups is not None:
-        validating = not_test[is_used][fold[is_used] == 0]
+        validating = not_test[is_used][fold[is_used] != divisions.ALWAYS_TRAINED]
         of_image = np.unique(table.groups[test], return_inverse=True)[1]
         groups = (_sizes(table.groups[validating]), _sizes(of_image), tuple(of_image.tolist()))
     return (
@@ -612,8 +614,8 @@ def check_facts(spec: Dataset) -> None:
 
 
 def _turns_of(fold: Array) -> tuple[int, int]:
-    """Return the number of validation images of a fold, and the number of folds."""
-    return int((fold == 0).sum()), divisions.FOLDS if (fold == 1).any() else 1
+    """Return the number of validation images of the first fold, and the number of folds."""
+    return int((fold == 0).sum()), int(fold[fold != divisions.ALWAYS_TRAINED].max()) + 1
 
 
 def _statistics(pixels: Array, name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -129,7 +129,9 @@ def validated(
 ) -> tuple[Array, Array]:
     """Choose the validation images.
 
-    With many images or with groups, a fixed fifth validates. Otherwise ``FOLDS`` folds of equal size take turns.
+    With many images or with groups, a fixed fifth validates. Otherwise ``FOLDS`` folds of equal size take turns. If
+    the fixed fifth has fewer than ``FEWEST_GROUPS`` groups, up to ``FOLDS`` folds of whole groups take turns instead,
+    so that all groups validate; these folds have different sizes if the groups have.
 
     Args:
         labels: Classes, int64 (images,).
@@ -137,7 +139,8 @@ def validated(
         named: Mask of the validation images if the source defines a validation part, else None.
         grouped: Whether units are groups.
         balanced: Whether equally many images of each class validate. Without groups, surplus units are always trained
-            on. With groups, single surplus images are left out, as a group must not be divided.
+            on. With groups, a fixed fifth validates, and single surplus images are left out, as a group must not be
+            divided.
 
     Returns:
         Fold in which each image validates, uint8 (images,), or ``ALWAYS_TRAINED``; mask of the images that are used.
@@ -145,13 +148,17 @@ def validated(
     Raises:
         DataError: A class has too few different images.
     """
+    used = np.ones(len(labels), bool)
     if named is None and (grouped or np.bincount(labels).min() >= _FEW):
         named = fifth(labels, together, np.zeros(len(labels), bool), grouped=grouped)
+        if grouped and not balanced and len(np.unique(together.of_image[named])) < FEWEST_GROUPS:
+            fold = _folds(labels, together, min(FOLDS, len(together.ranks)), balanced=False)
+            if _trains_all_classes(labels, fold, used):
+                return fold, used
     if named is None:
-        fold = _folds(labels, together, balanced)
+        fold = _folds(labels, together, FOLDS, balanced=balanced)
     else:
         fold = np.where(named, 0, ALWAYS_TRAINED).astype(np.uint8)
-    used = np.ones(len(labels), bool)
     images = np.flatnonzero(fold != ALWAYS_TRAINED)
     # All cells get equally many images. A cell is a fold, or a class in a fold if the classes must be balanced.
     cells = fold[images].astype(int)
@@ -168,18 +175,22 @@ def validated(
         fold[surplus] = ALWAYS_TRAINED
         if balanced and grouped:
             used[surplus] = False
-    for number in range(FOLDS):
-        trained = used & (fold != number)
-        if len(np.setdiff1d(labels, labels[trained])):
-            raise DataError("a class has too few different images for training and validation")
+    if not _trains_all_classes(labels, fold, used):
+        raise DataError("a class has too few different images for training and validation")
     return fold, used
 
 
-def _folds(labels: Array, together: Units, balanced: bool) -> Array:
+def _trains_all_classes(labels: Array, fold: Array, used: Array) -> bool:
+    """Return whether the training images of each fold have all classes."""
+    trained = [labels[used & (fold != number)] for number in range(FOLDS)]
+    return all(len(np.setdiff1d(labels, each)) == 0 for each in trained)
+
+
+def _folds(labels: Array, together: Units, number_of_folds: int, *, balanced: bool) -> Array:
     fold: Array = np.full(len(labels), ALWAYS_TRAINED, np.uint8)
     members = together.members(range(len(labels)))
     classes = {unit: np.unique(labels[images]) for unit, images in members.items()}
-    counts = np.zeros((FOLDS, int(labels.max()) + 1), int)  # images by fold and class
+    counts = np.zeros((number_of_folds, int(labels.max()) + 1), int)  # images by fold and class
     # Largest units first, so that small units fill the gaps.
     for unit in sorted(members, key=lambda unit: (-len(members[unit]), int(classes[unit][0]))):
         if balanced and len(classes[unit]) > 1:

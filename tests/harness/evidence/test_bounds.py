@@ -17,9 +17,10 @@ from scipy import stats
 
 from benchmarks import false_answers
 from harness.data.datasets import DATASETS
-from harness.evidence import bounds, record
+from harness.evidence import bounds, leaderboard_table, record
 from harness.evidence.bounds import Judgement, _Components, components, error_ratio_of, is_futile
-from harness.evidence.ledger import Attempt, AttemptOutcome
+from harness.evidence.leaderboard_table import Tier
+from harness.evidence.ledger import Attempt, AttemptOutcome, Ledger
 from harness.evidence.record import Record
 from harness.system.statistics import lower_bound
 from tests.conftest import REPOSITORY
@@ -337,6 +338,44 @@ def test_an_attempt_that_breaks_the_rules_certifies_nothing(changes: dict[str, A
     broken = replace(attempt, **changes)
 
     assert (bounds.contradiction(broken, evidence) or "").startswith(f"attempt 1: {field}: ")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "stated", "certified"),
+    [
+        # 1.2 effective groups: the bound over groups of the first version with rules 4 did not count them.
+        ([9_050, *[50] * 19], (AttemptOutcome.CERTIFIED, 99.5), False),
+        ([9_050, *[50] * 19], (AttemptOutcome.FAILED, None), False),
+        # The data were read again after the attempt, which made the groups of the images known.
+        ([500] * 20, (AttemptOutcome.CERTIFIED, 99.41), True),
+        ([500] * 20, (AttemptOutcome.FAILED, 99.39), False),
+    ],
+)
+def test_an_attempt_on_groups_counts_by_the_bound_of_today_and_keeps_its_row(
+    sizes: list[int], stated: tuple[AttemptOutcome, float | None], certified: bool, monkeypatch: pytest.MonkeyPatch
+):
+    grouped = replace(DATASETS["mnist"], name="grouped", test_group_sizes=tuple(sizes), test_groups=())
+    monkeypatch.setitem(DATASETS, "grouped", grouped)
+    evidence = make_record([4, 5] * 10, beacon="1" * 40, dataset="grouped")
+    outcome, bound = stated
+    attempt = attempt_at(evidence, alpha=0.01, rules=4, outcome=outcome, lower_bound_pct=bound)
+
+    row = leaderboard_table.row_of_record(evidence, Ledger([attempt]))
+
+    assert bounds.contradiction(attempt, evidence) is None
+    assert bounds.is_certified(attempt, evidence) == certified == (row.tier is Tier.CERTIFIED)
+    assert ("attempt 1" in row.note) == (outcome is AttemptOutcome.CERTIFIED and not certified)
+    if certified:
+        # All errors lie in one of twenty equal groups: the bound of Korn and Graubard (1998) at 99.75 %.
+        wrong = np.zeros((20, 20))
+        wrong[:, 0] = [4, 5] * 10
+        deviations = wrong.mean(0) - wrong.mean()
+        error = math.sqrt((deviations**2).sum() / 19 / 20) / 500
+        share = 4.5 / 10_000
+        correction = (stats.t.ppf(0.9975, 9_999) / stats.t.ppf(0.9975, 19)) ** 2
+        cases = min(10_000, share * (1 - share) / error**2 + 1) * correction
+        by_groups = 100 * (1 - stats.beta.ppf(0.9975, share * cases + 1, (1 - share) * cases))
+        assert row.lower_bound_pct == pytest.approx(by_groups, abs=1e-3)
 
 
 # The one rule -------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from scipy import stats
 from harness.cli import run
 from harness.data.datasets import dataset
 from harness.evidence import ledger, record
+from harness.evidence.bounds import Groups
 from harness.evidence.certificate import Certificate, _computed, certificate_of, check, is_declared
 from harness.system.errors import ContentError
 from harness.system.files import Workspace
@@ -64,6 +65,56 @@ def test_a_certificate_is_computed_again(errors: tuple[int, ...], verdict: str, 
 
     assert stated.verdict == verdict
     assert check(path).mean_pct == pytest.approx(stated.mean_pct)
+
+
+def grouped_certificate() -> Certificate:
+    """A certificate on 400 test images of eight equal groups; the bound is computed from the residuals by SciPy."""
+    errors = np.array([[0, 0, 0, 0, 0, 0, 7, 1], [0, 0, 0, 1, 0, 0, 6, 1]] * 10)
+    shares = errors / 50
+    mean = shares.mean()
+    rows = shares.mean(1, keepdims=True) - mean
+    columns = shares.mean(0, keepdims=True) - mean
+    rest = shares - mean - rows - columns
+    of_seeds, of_groups = 8 * (rows**2).sum() / 19, 20 * (columns**2).sum() / 7
+    variance = max(of_groups, of_seeds + of_groups - (rest**2).sum() / (19 * 7)) / 160
+    # Korn and Graubard (1998); the variance between groups is the larger one here, with seven degrees of freedom.
+    assert variance == of_groups / 160
+    cases = min(400, mean * (1 - mean) / variance + 1) * (stats.t.ppf(0.9975, 399) / stats.t.ppf(0.9975, 7)) ** 2
+    bound = 100 * (1 - stats.beta.ppf(0.9975, mean * cases + 1, (1 - mean) * cases))
+    plain = certificate(tuple(errors.sum(1).tolist()))
+    assert bound < 95 < 100 * (1 - mean)
+    return replace(
+        plain,
+        test_size=400,
+        mean_pct=float(100 * (1 - mean)),
+        lower_bound_pct=float(bound),
+        verdict="at the target",
+        group_sizes=(50,) * 8,
+        group_errors=tuple(map(tuple, errors.tolist())),
+    )
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {},
+        {"group_sizes": (), "group_errors": ()},
+        {"group_sizes": (50,) * 7},
+        {"group_sizes": (0, 100, *(50,) * 6)},
+        {"group_errors": ((1,) * 8,) * 20},
+        {"group_errors": ((8, 0, 0, 0, 0, 0, 0, 0),) * 19},
+        {"lower_bound_pct": 98.0, "verdict": "shown"},
+    ],
+)
+def test_a_certificate_on_groups_counts_groups(forged: dict[str, Any], tmp_path: Path):
+    path = tmp_path / "certificate.json"
+    replace(grouped_certificate(), **forged).save(path)
+
+    if forged:
+        with pytest.raises(ContentError):
+            check(path)
+    else:
+        assert "8 groups" in str(check(path))
 
 
 @pytest.mark.parametrize(
@@ -126,7 +177,7 @@ def test_stated_values_are_those_of_the_declaration(
     forgery = replace(honest, **forged)
     # Everything that follows from the forged values is computed anew, so the file alone is consistent.
     seeds = tuple(derive_seed(honest.hash, honest.recipe.hash, Purpose.VERIFY, index) for index in forgery.indices)
-    values = _computed(forgery.test_errors, forgery.test_size, forgery.target_pct, forgery.alpha)
+    values = _computed(forgery.test_errors, forgery.test_size, forgery.target_pct, forgery.alpha, Groups())
     forgery = replace(forgery, seeds=seeds, **values)
     forgery.save(path)
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.data.datasets import dataset
 from harness.evidence.certificate import check
-from harness.interface import api
+from harness.interface import api, verification
 from harness.interface.estimator import SmallestClassifier
 from harness.system.errors import DataError, UsageError
 from harness.system.terminal import say
@@ -70,3 +71,25 @@ def test_it_is_certified_on_other_images(fitted: SmallestClassifier, tmp_path: P
         fitted.certify(images[::-1], labels[::-1], seeds=3)
     with pytest.raises(DataError, match="1 of the 60"):
         fitted.certify(np.concatenate([images[:59], _crosses(120, seed=0)[0][:1]]), labels)
+
+
+def test_the_groups_of_the_images_reach_the_search_and_the_certificate(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+):
+    images, labels = _crosses(120, seed=0)
+    others, their_labels = _crosses(60, seed=2)
+    persons = np.arange(120) // 4
+    monkeypatch.setattr(api, "search", lambda *arguments, **words: None)
+    monkeypatch.setattr(SmallestClassifier, "_keep", lambda classifier, share: setattr(classifier, "_trial", None))
+    monkeypatch.setattr(verification, "certificate", lambda trial, seeds, **words: words["dataset"])
+    classifier = SmallestClassifier(0.8).fit(images, labels, groups=persons)
+    name: object = classifier.certify(others, their_labels, groups=np.arange(60) // 12 + 100)
+
+    assert sum(classifier.data_.test_group_sizes) == classifier.data_.test_size
+    assert set(classifier.data_.test_group_sizes) == {4}
+    assert dataset(str(name)).test_group_sizes == (12,) * 5
+    for groups in (None, np.arange(60) // 12, np.arange(59)):
+        with pytest.raises(DataError):
+            classifier.certify(others, their_labels, groups=groups)
+    with pytest.raises(DataError):
+        SmallestClassifier(0.8).fit(images, labels).certify(others, their_labels, groups=np.arange(60))

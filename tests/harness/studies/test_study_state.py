@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.data.datasets import DATASETS
-from harness.studies.candidate import TRANSITIONS, NetworkState, StateStep
+from harness.studies.candidate import TRANSITIONS, NetworkState, StateStep, nearest_miss
+from harness.studies.config import config_document
 from harness.studies.events import (
     Confirmed,
     Entry,
@@ -130,3 +131,59 @@ def test_a_study_is_read_without_its_data():
     state.apply(Entry(0.0, make_proposal(0)))
 
     assert state.candidates.keys() == {0}
+
+
+@pytest.mark.parametrize(
+    ("errors", "outcomes"),
+    [
+        ([70, 70, 70, 70], ["open", "open", "open", "confirmed"]),
+        # A hard group does not refute a network while three more groups are to come.
+        ([130, 60, 70, 60], ["open", "open", "open", "confirmed"]),
+        ([70, 70, 70, 230], ["open", "open", "open", "refuted"]),
+        ([600], ["refuted"]),
+    ],
+)
+def test_a_confirmation_needs_a_seed_on_each_fold_of_groups(errors: list[int], outcomes: list[str]):
+    state = StudyState(Path("study"), searches.config(group_folds=4))
+    state.apply(Entry(0.0, make_proposal(0)))
+    state.apply(Entry(1.0, RunEnded(run=replace(make_result(errors=70), trial=0))))
+    candidate = state.candidates[0]
+    for index, (wrong, outcome) in enumerate(zip(errors, outcomes, strict=True)):
+        assert candidate.seeds_wanted == 4
+        run = make_result(errors=wrong, purpose=Purpose.CONFIRM, seed_index=index)
+        state.apply(Entry(2.0, RunEnded(run=replace(run, trial=0))))
+
+        assert (candidate.is_confirmed, candidate.is_refuted) == (outcome == "confirmed", outcome == "refuted")
+
+
+def test_errors_on_folds_of_different_sizes_count_as_shares():
+    state = StudyState(Path("study"), searches.config(group_folds=2))
+    state.apply(Entry(0.0, make_proposal(0)))
+    runs = [make_result(errors=200, validation_size=10_000)]
+    sizes = ((100, 2_000), (300, 10_000))
+    runs += [
+        make_result(errors=wrong, validation_size=size, purpose=Purpose.CONFIRM, seed_index=index)
+        for index, (wrong, size) in enumerate(sizes)
+    ]
+    for run in runs:
+        state.apply(Entry(1.0, RunEnded(run=replace(run, trial=0))))
+
+    # Fresh seeds: 5 and 3 % of 10,000 images; all runs: 2, 5 and 3 %.
+    miss = nearest_miss(state.candidates.values())
+    assert miss is not None
+    assert miss.errors == pytest.approx(400)
+    assert miss.size == 10_000
+    assert state.candidates[0].expected_errors({}) == pytest.approx(10_000 / 30)
+
+
+@pytest.mark.parametrize(
+    ("folds", "sizes", "group_folds"), [(1, (), 0), (5, (), 0), (1, (30, 40), 0), (2, (30, 40), 2)]
+)
+def test_only_folds_of_groups_change_the_document_of_a_configuration(
+    folds: int, sizes: tuple[int, ...], group_folds: int
+):
+    data = replace(DATASETS["mnist"], folds=folds, validation_group_sizes=sizes)
+    document = config_document(searches.config(group_folds=data.group_folds))
+
+    assert document.get("group_folds", 0) == group_folds
+    assert ("group_folds" in document) == (group_folds > 0)

@@ -18,7 +18,10 @@ from harness.data.own.parts import FOLDS, fifth, units, validated
 from harness.data.testset import read_test_set
 from harness.data.training_images import load, split
 from harness.system.errors import DataError
-from harness.training.run import TrainingData
+from harness.training.recipe import Recipe
+from harness.training.result import Purpose
+from harness.training.run import Job, TrainingData, validation_fold
+from search_spaces.notation import parse_network
 from tests.harness.data.own.pictures import CLASSES, as_folder, as_idx, as_npz, pictures
 
 IMAGES, LABELS = pictures(40)
@@ -135,8 +138,8 @@ def test_a_group_stays_on_one_side(balanced: bool, given: bool, tmp_path: Path):
         assert not persons[0] & persons[1]
 
 
-@pytest.mark.parametrize(("count", "validating", "testing"), [(35, 5, 5), (12, 2, 4)])
-def test_five_groups_validate_and_test_or_a_third(count: int, validating: int, testing: int, tmp_path: Path):
+@pytest.mark.parametrize(("count", "testing"), [(35, 5), (12, 4), (6, 2)])
+def test_five_groups_validate_or_all_groups_take_turns(count: int, testing: int, tmp_path: Path):
     # The sizes of the groups differ by a factor of ten.
     sizes = [4 + 36 * (number % 7 == 0) for number in range(count)]
     groups = np.repeat(np.arange(count), sizes)
@@ -145,12 +148,15 @@ def test_five_groups_validate_and_test_or_a_third(count: int, validating: int, t
     labels = np.array(CLASSES)[np.arange(len(groups)) % 3]
     spec = own.from_arrays("families", images, labels, groups=groups)
 
-    (_, test), (_, validation) = [
-        [{image[0] for image in side} for side in pair] for pair in sides(spec, tmp_path / "log")
-    ]
-    assert (len(spec.validation_group_sizes), len(spec.test_group_sizes)) == (len(validation), len(test))
-    assert (sum(spec.validation_group_sizes), sum(spec.test_group_sizes)) == (spec.validation_size, spec.test_size)
-    assert len(validation) >= validating
+    (rest, test), *turns = [[{image[0] for image in side} for side in pair] for pair in sides(spec, tmp_path / "log")]
+    validating = [group for _, validation in turns for group in validation]
+    assert (len(turns), spec.group_folds) == ((1, 0) if count == 35 else (min(5, len(rest)), len(turns)))
+    # Each turn trains on all groups that do not validate; no group validates twice.
+    assert all(trained == rest - validation for trained, validation in turns)
+    assert sorted({*validating}) == sorted(validating)
+    assert len(validating) >= 5 if count == 35 else {*validating} == rest
+    assert sorted(spec.validation_group_sizes) == sorted(np.bincount(groups)[validating].tolist())
+    assert sorted(spec.test_group_sizes) == sorted(np.bincount(groups)[[*test]].tolist())
     assert len(test) >= testing
     facts = description(load(spec.name))
     assert (facts["test_groups"], facts["provable"]) == (len(test), [])
@@ -283,3 +289,33 @@ def test_images_that_are_left_out_do_not_count_as_training_images():
 
     with pytest.raises(DataError):
         validated(labels, together, validates, grouped=True, balanced=True)
+
+
+def test_a_fixed_group_validates_if_a_turn_would_not_train_a_class():
+    # Only group 0 has several images of class 1, and one of the other groups has the last one.
+    labels = np.array([0, 0, 1, 1, 0, 1, 0, 0])
+    groups = np.array([b"a", b"a", b"a", b"b", b"b", b"b", b"c", b"c"])
+    fold, used = validated(labels, units([groups]), None, grouped=True, balanced=False)
+
+    assert used.all()
+    assert all({*labels[fold != number]} == {0, 1} for number in range(FOLDS))
+
+
+def test_the_fresh_seeds_of_a_network_validate_on_each_group_once_and_begin_with_another_than_its_first_run():
+    groups = np.arange(len(LABELS)) % 7
+    spec = own.from_arrays("voices", IMAGES, LABELS, groups=groups)
+    data = load(spec.name)
+
+    def validating(purpose: Purpose, index: int) -> set[int]:
+        return {*split(data, validation_fold(job(purpose, index), spec.folds)).validation.tolist()}
+
+    fresh = [validating(Purpose.CONFIRM, index) for index in range(spec.group_folds)]
+    assert spec.group_folds > 1
+    assert sorted(index for images in fresh for index in images) == list(range(len(data.train_labels)))
+    assert validating(Purpose.SEARCH, 0) == validating(Purpose.TRAIN, 0) == fresh[-1]
+
+
+def job(purpose: Purpose, seed_index: int) -> Job:
+    """Return a job of a recipe that takes no time."""
+    network = parse_network("conv3x3(4) gap linear(10)")
+    return Job(architecture=network, recipe=Recipe(), recipe_name="", purpose=purpose, seed_index=seed_index)
