@@ -41,12 +41,10 @@ class Claim:
     Attributes:
         facts: Line of claims.jsonl.
         errors: Test errors after each epoch, for each seed.
-        refused: Why the network was not trained; empty if it was.
     """
 
     facts: dict[str, Any]
     errors: tuple[tuple[int, ...], ...]
-    refused: str
 
     @property
     def last_pct(self) -> list[float]:
@@ -81,8 +79,7 @@ def read_claims(folder: Path = RESULTS) -> list[Claim]:
     for facts in _lines(folder / "claims.jsonl"):
         own = [row for row in trainings if row["nr"] == facts["nr"]]
         errors = tuple(tuple(row["test_errors"]) for row in own if "test_errors" in row)
-        reasons = [row["refused"] for row in own if "refused" in row]
-        claims.append(Claim(facts, errors, reasons[0] if reasons and not errors else ""))
+        claims.append(Claim(facts, errors))
     return claims
 
 
@@ -165,7 +162,7 @@ def _row(claim: Claim) -> str:
     repository = facts["repository"].removeprefix("github.com/")
     link = f"[{repository}](https://{facts['repository']}/blob/{facts['commit']}/{facts['path'].replace(' ', '%20')})"
     claimed_parameters = facts["claimed_parameters"]
-    shown = "" if claimed_parameters is None else f"{claimed_parameters:,}"
+    stated_count = "" if claimed_parameters is None else f"{claimed_parameters:,}"
     last = _number(fmean(claim.last_pct)) if claim.errors else ""
     deviation = f" ± {stdev(claim.last_pct):.2f}" if len(claim.errors) > 1 else ""
     best = _number(fmean(claim.best_pct)) if claim.errors else ""
@@ -174,12 +171,13 @@ def _row(claim: Claim) -> str:
         f"{facts['nr']}",
         link,
         f"{facts['counted_parameters']:,}",
-        shown,
+        stated_count,
         _number(claim.claimed_pct),
         epoch,
         f"{last}{deviation}",
         best,
-        f"{len(claim.errors)}" if claim.errors else claim.refused.replace("|", "/"),
+        f"{len(claim.errors)}",
+        facts["refused"],
     ]
     return f"| {' | '.join(cells)} |"
 
@@ -190,7 +188,7 @@ def page(claims: Sequence[Claim]) -> str:
     mean, low, high = figures["optimism"]
     excess, excess_low, excess_high = figures["excess"]
     share_low, share_high = figures["held_interval_pct"]
-    seeds = " to ".join(f"{count}" for count in sorted({figures["seeds"][0], figures["seeds"][-1]}))
+    seeds = " to ".join(str(count) for count in sorted({figures["seeds"][0], figures["seeds"][-1]}))
     table = "\n".join(_row(claim) for claim in claims)
     return f"""# Public claims, measured
 
@@ -198,8 +196,8 @@ def page(claims: Sequence[Claim]) -> str:
 fewer than 20,000 parameters, trained here with the recipe of their repository. The page is written by
 `python -m benchmarks.claims_page`.
 
-- **{figures["held"]} of {figures["at_target"]} claims of at least {TARGET_PCT} % hold** as the mean over seeds
-  after the last epoch (95 % interval of the share: {share_low:.0f} to {share_high:.0f} %, Clopper and Pearson).
+- **{figures["held"]} of {figures["at_target"]} claims of at least {TARGET_PCT} % hold** as the mean over the
+  trained seeds (per network: {seeds}) after the last epoch (95 % interval of the share: {share_low:.0f} to {share_high:.0f} %, Clopper and Pearson).
 - **The best of all epochs is {mean:.3f} percentage points above the last epoch** (95 % interval {low:.3f} to
   {high:.3f}), the gain of a network's author who selects the epoch by the test images.
 - Claimed accuracies are {excess:.3f} percentage points (95 % interval {excess_low:.3f} to {excess_high:.3f}) above the
@@ -220,7 +218,8 @@ The dashed line marks equal accuracies. A vertical line covers all seeds of a ne
   [`harness explain FILE.py:NAME`](grammar.md#networks-in-pytorch), with the initial weights that the class draws.
 - **Training**: {figures["trainings"]} trainings of {figures["measured"]} networks, seeds per network: {seeds}; all
   60,000 training images, with the stated optimizer, rate, schedule, batch size, epochs and augmentation
-  (`benchmarks/claims_training.py`). Trainings continue seed by seed, in a random order of networks.
+  (`benchmarks/claims_training.py`). Networks were trained in a random order, so the trained networks are a random
+  sample of all networks that the native engine can train.
 - **Differences from the repositories**: schedules that wait for a plateau read the training loss instead of the test
   set; an incomplete last batch is dropped; AdamW's decay acts every ten steps; clipping of gradients is left out
   (numbers 11 and 25); a shift that the repository does not state is left out (46); augmentation of other libraries is
@@ -234,8 +233,8 @@ The dashed line marks equal accuracies. A vertical line covers all seeds of a ne
 Accuracies in per cent; *epoch* says whether the claim is about the best or the last epoch; *last* and *best* are means
 over the seeds.
 
-| nr | repository | parameters | claimed parameters | claimed | epoch | last | best | seeds, or why not trained |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| nr | repository | parameters | claimed parameters | claimed | epoch | last | best | seeds | not in the notation |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 {table}
 """
 

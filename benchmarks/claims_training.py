@@ -11,7 +11,8 @@ rounded to bytes, and AdamW's decay acts every ``_DECAY_STEPS`` steps.
 
     python -m benchmarks.claims_training CLAIMS SOURCES OUTPUT [--seeds 5] [--minutes 60]
 
-CLAIMS has a JSON line per claim, SOURCES the source of claim 7 as 007.py. OUTPUT gets a JSON line per training.
+CLAIMS has a JSON line per claim. SOURCES is a folder with a Python file per claim, named by its number with three
+digits. OUTPUT gets a JSON line per training.
 """
 
 from __future__ import annotations
@@ -112,8 +113,8 @@ def _affine(images: Tensor, settings: dict[str, Any], fill: float) -> Tensor:
     matrix = affine_matrix(angle, shear, scale, shift_x, shift_y)
     mode = settings.get("mode", "nearest")
     sampled = sample(images, matrix, mode, fill)
-    kept = torch.rand(count) >= settings.get("probability", 1.0)
-    return torch.where(kept[:, None, None, None], images, sampled)
+    is_unchanged = torch.rand(count) >= settings.get("probability", 1.0)
+    return torch.where(is_unchanged[:, None, None, None], images, sampled)
 
 
 def _crop_and_resize(images: Tensor, probability: float) -> Tensor:
