@@ -197,7 +197,8 @@ fewer than 20,000 parameters, trained here with the recipe of their repository. 
 `python -m benchmarks.claims_page`.
 
 - **{figures["held"]} of {figures["at_target"]} claims of at least {TARGET_PCT} % hold** as the mean over the
-  trained seeds (per network: {seeds}) after the last epoch (95 % interval of the share: {share_low:.0f} to {share_high:.0f} %, Clopper and Pearson).
+  trained seeds (per network: {seeds}) after the last epoch (95 % interval of the share: {share_low:.0f} to
+  {share_high:.0f} %, Clopper and Pearson).
 - **The best of all epochs is {mean:.3f} percentage points above the last epoch** (95 % interval {low:.3f} to
   {high:.3f}), the gain of a network's author who selects the epoch by the test images.
 - Claimed accuracies are {excess:.3f} percentage points (95 % interval {excess_low:.3f} to {excess_high:.3f}) above the
