@@ -15,11 +15,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 25_793,
-    "test lines": 25_385,
-    "benchmark lines": 2_328,
-    "public names": 1_117,
-    "files": 913,
+    "product lines": 27_004,
+    "test lines": 26_814,
+    "benchmark lines": 2_939,
+    "public names": 1_157,
+    "files": 967,
 }
 
 
