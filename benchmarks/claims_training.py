@@ -347,7 +347,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 def _due(claims: list[dict[str, Any]], output: Path, seeds: int) -> Iterator[tuple[dict[str, Any], int]]:
     """Yield the trainings that OUTPUT does not hold, seed by seed, in a random order of claims.
 
-    Other processes may append meanwhile. A run that is cut short so has a random sample of the claims.
+    A run that is cut short has a random sample of the claims. Only one process may write OUTPUT.
     """
     shuffled = random.Random(0).sample(claims, len(claims))
     for seed in range(seeds):
@@ -359,7 +359,7 @@ def _due(claims: list[dict[str, Any]], output: Path, seeds: int) -> Iterator[tup
 
 def main() -> None:
     """Train the networks of claims with several seeds and append a line per training."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("claims", type=Path, help="JSON lines with nr, class, constructor_arguments and training")
     parser.add_argument("sources", type=Path, help="folder with the source of each network as NNN.py")
     parser.add_argument("output", type=Path, help="JSON lines, appended")

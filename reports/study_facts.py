@@ -1,6 +1,7 @@
 """Facts of a study for the report pages: networks, answer, times, settings and evidence of the workspace.
 
-Only this module reads the contents of a study; the page modules write files and check the existence of link targets.
+Only this module reads files of a study; ``history`` computes statistics from ``StudyFacts``, and the page modules write
+files and check the existence of link targets.
 All facts are defined for a study without events or results as well, such as a study that has just begun or was killed.
 """
 
@@ -302,7 +303,7 @@ class StudyFacts:
         at_work: Whether a program works in the folder now.
         searching: Whether in addition a session is in progress.
         ending: End of the search, or its state while it runs.
-        results: All finished runs, in order of trial, purpose and seed.
+        results: All finished runs, first runs and fresh seeds, by trial; verifications are in records.
         elapsed: Seconds of all sessions together.
         last_utc: Time of the last event; empty without events.
         sessions: Events that began a session.

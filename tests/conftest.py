@@ -45,6 +45,7 @@ settings.register_profile("harness", max_examples=25, derandomize=True, deadline
 settings.load_profile("harness")
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Return one process more than there are cores: a test that waits for a child or a disk leaves its core idle."""
     return len(os.sched_getaffinity(0)) + 1

@@ -16,8 +16,8 @@ PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
     "product lines": 27_004,
-    "test lines": 26_814,
-    "benchmark lines": 2_939,
+    "test lines": 26_815,
+    "benchmark lines": 2_949,
     "public names": 1_157,
     "files": 967,
 }

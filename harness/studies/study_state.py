@@ -288,7 +288,7 @@ class StudyState:
 
     @property
     def results(self) -> list[Result]:
-        """Results of all ended runs, in the order of trial, purpose and seed."""
+        """Results of all ended runs, by trial, purpose in alphabetical order, and seed."""
         return [self.ended[key].event.run for key in sorted(self.ended)]
 
     def of_kind(self, kind: type[_E]) -> list[Entry[_E]]:
