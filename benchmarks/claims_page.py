@@ -235,8 +235,8 @@ The dashed line marks equal accuracies. A vertical line joins the seeds of a net
 - **Network**: the class of the repository, executed and translated by
   [`harness explain FILE.py:NAME`](grammar.md#networks-in-pytorch), with the initial weights that the class draws.
 - **Training**: {figures["trainings"]} trainings on all 60,000 training images, with the stated optimizer, rate,
-  schedule, batch size, epochs and augmentation (`benchmarks/claims_training.py`). Networks are trained in a random order,
-  seed by seed, so the trained networks are a random sample of the networks without a remark.
+  schedule, batch size, epochs and augmentation (`benchmarks/claims_training.py`). Networks are trained in a random
+  order, seed by seed, so the trained networks are a random sample of the networks without a remark.
 - **Differences from the repositories**: schedules that wait for a plateau read the training loss instead of the test
   set; an incomplete last batch is dropped; AdamW's decay acts every ten steps; clipping of gradients is left out
   (numbers 11 and 25); a shift that the repository does not state is left out (46); augmentation of other libraries is
