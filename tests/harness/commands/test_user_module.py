@@ -79,6 +79,10 @@ def test_a_module_is_explained_trained_and_exported(
         PARAMETERS,
     )
     assert [part["parameters"] for part in document["parts"]] == [CONVOLUTION, 20]
+    # Nothing is known of the layers, and there is no integer form.
+    for metric in ("receptive_field", "weight_bytes", "ram_bytes", "latency_us"):
+        assert document[metric] is None
+    assert document["layers"][0]["receptive_field"] is None
     assert run(["train", net, "--dataset", "mnist-5k", "--recipe", "smoke", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["environment"]["engine"] == "torch"
     assert run(["train", net, "--dataset", "mnist-5k", "--engine", "native"]) == 6
