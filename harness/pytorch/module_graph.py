@@ -68,8 +68,8 @@ class Recording:
         graph = program.graph
         for node in graph.nodes:
             if _works_in_place(node) and self.name_of(node.args[0]):
-                name = self.name_of(node.args[0])
-                raise Untranslatable(f"{place_of(node)}the module changes {name} in evaluation mode")
+                changed = self.name_of(node.args[0])
+                raise Untranslatable(f"{place_of(node)}the module changes {changed} in evaluation mode")
         _replace_overwritten(graph)
         (self._images,) = (
             node for node in graph.nodes if node.op == "placeholder" and node.name in signature.user_inputs
