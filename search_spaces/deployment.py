@@ -466,4 +466,4 @@ def check_integer_form(plan: IntegerPlan) -> None:
     if plan.missing:
         missing = plan.missing[0]
         hint = "relu, leaky and prelu have an integer form" if missing.role is Role.ACTIVATION else None
-        raise NoIntegerFormError(f"{missing} has no integer form", hint=hint)
+        raise NoIntegerFormError(f"{missing.title} has no integer form", hint=hint)

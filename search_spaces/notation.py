@@ -257,7 +257,7 @@ def _parameters(arguments: list[_Tree]) -> tuple[str, ...]:
         parameter = _name(argument.children[-1])
         if len(argument.children) > 1 or parameter is None or parameter in (*op_names(), *parameters):
             rule = "the parameters of a rule must be distinct names and not ops"
-            raise NotationError(f"{rule}, not '{_normal(argument)}'", position=_at(argument))
+            raise NotationError(f"{rule}, not {_cited(argument)}", position=_at(argument))
         parameters.append(parameter)
     return tuple(parameters)
 
@@ -501,7 +501,7 @@ class _Resolver:
         if parameter.kind in (ArgumentKind.FLAG, ArgumentKind.TIE):
             value = True if parameter.kind is ArgumentKind.FLAG else word
             if value is None:
-                raise NotationError(f"tie= takes a name, not '{_normal(operand)}'", position=_at(argument))
+                raise NotationError(f"tie= takes a name, not {_cited(operand)}", position=_at(argument))
             if not is_optional:
                 return value
             missing = False if parameter.kind is ArgumentKind.FLAG else None
@@ -573,7 +573,7 @@ def _bound(name: str, call: _Tree) -> dict[str, tuple[Parameter, _Tree]]:
             takes = ", ".join(numbers + words) or "no arguments"
             word = _keyword(argument)
             hint = nearest(word, signature.options) if word else None
-            raise NotationError(f"{name} takes {takes}, not '{_normal(argument)}'", position=_at(argument), hint=hint)
+            raise NotationError(f"{name} takes {takes}, not {_cited(argument)}", position=_at(argument), hint=hint)
         if parameter.field in bound:
             raise NotationError(f"the {parameter.meaning} of {name} is given twice", position=_at(argument))
         bound[parameter.field] = parameter, argument
@@ -778,6 +778,12 @@ def _at(node: Any) -> int:
 _NORMAL_FORMS = {"let": "let {} = {}", "rule": "{} = {}", "maybe": "{}?"}
 # Prefix, separator and suffix of trees with any number of children.
 _NORMAL_LISTS = {"where": ("where ", ", ", ""), "argument": ("", "=", ""), "set": ("{", ", ", "}")}
+
+
+def _cited(tree: _Tree) -> str:
+    """Return the normal form in quotation marks; a text has its own."""
+    text = _normal(tree)
+    return text if text.startswith("'") else f"'{text}'"
 
 
 def _normal(node: Any) -> str:

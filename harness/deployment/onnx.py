@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from harness.data.datasets import Dataset
 from harness.deployment.pixels import RawInputNetwork, by_channel
 from harness.deployment.trained_network import Files, TrainedNetwork
-from harness.system.errors import ContentError, UsageError
+from harness.system.errors import ContentError, refused
 from harness.training.recipe import Recipe
 from search_spaces.network import Architecture, Task
 
@@ -32,17 +32,17 @@ _OPSET = 18  # oldest ONNX opset that the exporter of torch writes without conve
 
 
 def check_onnx(architecture: Architecture, task: Task, recipe: Recipe) -> None:
-    """Raise UsageError if a recipe ends with integers."""
+    """Raise ContentError if a recipe ends with integers."""
     if recipe.precision == "int8":
-        raise UsageError("--onnx cannot write an integer network; use --c")
+        raise ContentError("--onnx cannot write an integer network; use --c")
 
 
 def onnx_files(network: TrainedNetwork, path: Path) -> Files:
     """Return the ONNX file of a network, checked on training images.
 
     Raises:
-        UsageError: The network was trained to end with integers.
-        ContentError: ONNX cannot express a PyTorch module of the user.
+        ContentError: The network was trained to end with integers, or ONNX cannot express a PyTorch module of the
+            user.
         AssertionError: As for ``to_onnx``.
     """
     images = network.images
@@ -52,11 +52,17 @@ def onnx_files(network: TrainedNetwork, path: Path) -> Files:
         content, check = to_onnx(network.model, images.dataset, pixels, network.about)
     except Exception as error:
         module = network.architecture.user_module
-        if module is None:
+        if module is None or refused(error) is not None:
             raise
+        if isinstance(error, _DifferentLogits):
+            raise ContentError(f"--onnx cannot express {module.name}: its logits differ from those of torch") from error
         cause = " ".join(str(error.__cause__ or error).split())
         raise ContentError(f"--onnx cannot write {module.name}: {cause[:200]}") from error
     return Files({path: content}, {"check": check})
+
+
+class _DifferentLogits(AssertionError):
+    """The exported network has other logits than the network."""
 
 
 def _raw(pixels: Tensor, network: RawInputNetwork) -> Tensor:
@@ -131,6 +137,6 @@ def to_onnx(
     difference = float((ours - theirs).abs().max()) / max(float(ours.abs().max()), 1e-6)
     # ``not <=`` instead of ``>``, so that NaN is rejected too.
     if not difference <= _TOLERANCE:
-        raise AssertionError(f"the logits of ONNX and torch differ by {difference:.2g}: please report this network")
+        raise _DifferentLogits(f"the logits of ONNX and torch differ by {difference:.2g}: please report this network")
     differ = int((ours.argmax(1) != theirs.argmax(1)).sum())
     return content, {"images": len(pixels), "largest_difference": difference, "classes_differ": differ}

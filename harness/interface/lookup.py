@@ -187,6 +187,8 @@ def read_network(argument: str, workspace: Workspace, task: Task) -> NetworkArgu
         if os.path.isfile(argument):  # False for text that cannot be a file name
             hint = f"{argument}:NAME is a PyTorch module" if argument.endswith(".py") else f"@{argument} reads the file"
             raise NotationError(f"{argument!r} is a file", hint=hint) from error
+        if re.fullmatch(r"[^#]+\.py:[A-Za-z_]\w*", argument) and not argument.startswith("module("):
+            raise UsageError(f"{argument}: the path of a module must not contain | ( ) {{ }} < > or '") from error
         if re.fullmatch(r"[0-9a-f]{1,5}", argument):
             raise ContentError(f"{argument!r} is too short for a hash: give at least 6 digits") from error
         if re.fullmatch(r"[\w-]+", argument) and argument not in op_names():
@@ -202,7 +204,7 @@ def _module_argument(module: object, name: str, describe: Callable[[], Descripti
 
     instance = made_module(module, name)
     try:
-        translation = translate(instance, task)
+        translation = translate(instance, task, name)
     except Untranslatable as reason:
         description = describe()
         say(f"{name} stays a PyTorch module, with new weights: {reason.message}")

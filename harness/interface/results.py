@@ -71,13 +71,16 @@ class Explanation(Answer):
     parts: tuple[ModulePart, ...] = ()
 
     def document(self) -> dict[str, Any]:
-        """Return the content as plain JSON values."""
+        """Return the content as plain JSON values; metrics that require the layers of a PyTorch module are None."""
+        is_module = self.architecture.user_module is not None
+        unknown = dict.fromkeys(set(Metric) - {Metric.PARAMETERS, Metric.MACS}) if is_module else {}
+        layers = [asdict(layer) | {"op": str(layer.op)} for layer in self.analysis.layers]
         return {
             "architecture": str(self.architecture),
             "hash": self.architecture.hash,
             "stored_numbers": self.analysis.stored_numbers,
-            **{metric.value: measured(self.analysis, metric) for metric in Metric},
-            "layers": [asdict(layer) | {"op": str(layer.op)} for layer in self.analysis.layers],
+            **{metric.value: None if metric in unknown else measured(self.analysis, metric) for metric in Metric},
+            "layers": [layer | ({"receptive_field": None} if is_module else {}) for layer in layers],
             **({} if self.checks is None else {"checks": asdict(self.checks)}),
             **({} if self.fit is None else {"chip": self.fit.document()}),
             **({"parts": [asdict(part) for part in self.parts]} if self.parts else {}),

@@ -43,20 +43,22 @@ class Recording:
     """The recorded operators of a module.
 
     Attributes:
+        name: Name of the module in messages.
         steps: Operators from the images to the logits, in order of execution.
         notes: Sentences about operators that were left out.
         final: Function that the module applies to the logits, such as a softmax.
         position: Index of the logits among all tensors that the module returns.
     """
 
-    def __init__(self, module: nn.Module, task: Task) -> None:
+    def __init__(self, module: nn.Module, task: Task, name: str) -> None:
         """Record a module in evaluation mode.
 
         Raises:
             ContentError: The module cannot be run or recorded.
             Untranslatable: The operators are not a sequence with residual sums.
         """
-        with quiet("recording the module"):
+        self.name = name
+        with quiet(name):
             program = exported(module, task)
         signature = program.graph_signature
         self._tensors = _tensor_names(module, {**signature.inputs_to_parameters, **signature.inputs_to_buffers})
@@ -66,8 +68,8 @@ class Recording:
         graph = program.graph
         for node in graph.nodes:
             if _works_in_place(node) and self.name_of(node.args[0]):
-                name = self.name_of(node.args[0])
-                raise Untranslatable(f"{place_of(node)}the module changes {name} in evaluation mode")
+                changed = self.name_of(node.args[0])
+                raise Untranslatable(f"{place_of(node)}the module changes {changed} in evaluation mode")
         _replace_overwritten(graph)
         (self._images,) = (
             node for node in graph.nodes if node.op == "placeholder" and node.name in signature.user_inputs

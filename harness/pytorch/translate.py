@@ -95,25 +95,26 @@ class Translation:
     notes: tuple[str, ...]
 
 
-def translate(module: nn.Module, task: Task) -> Translation:
+def translate(module: nn.Module, task: Task, name: str = "the module") -> Translation:
     """Return a module in the notation, with equal parameters, outputs and gradients.
 
     Args:
         module: Maps images (batch, channels, rows, columns) to logits, probabilities or their logarithms,
             (batch, classes) or (batch, classes, 1, 1). The module is not changed.
         task: Shape of the images and number of classes.
+        name: Name of the module in messages.
 
     Raises:
         Untranslatable: The notation lacks an operator of the module, or the module is not a sequence with residual
             sums, or the check of the translation failed.
         ContentError: The module cannot be run or recorded.
     """
-    with quiet("copying the module"):
+    with quiet(name):
         module = _with_usual_dropout(copy.deepcopy(module)).eval()
         frozen = [name for name, parameter in module.named_parameters() if not parameter.requires_grad]
         # The check compares the gradients of all parameters.
         module.requires_grad_(True)
-    recording = Recording(module, task)
+    recording = Recording(module, task, name)
     reader = _Reader(recording, task)
     ops = reader.ops_of(recording.steps)
     try:
@@ -588,7 +589,7 @@ class _Check:
         network.zero_grad()
         self.module.zero_grad()
         dropout = _WithoutDropout()
-        with quiet("the gradient of the module"), dropout:
+        with quiet(self.recording.name), dropout:
             self.module.train(network.training)
             theirs = torch.flatten(tree_leaves(self.module(images))[self.recording.position], 1)
             (theirs * factors).sum().backward()  # type: ignore[no-untyped-call]

@@ -382,7 +382,7 @@ def check_network(recipe: Recipe, architecture: Architecture, task: Task) -> Non
     if recipe.precision == "int8":
         ops = integer_plan(architecture.ops, task.input_shape).missing
         if ops:
-            raise ContentError(f"{ops[0]} has no integer form, which precision int8 requires")
+            raise ContentError(f"{ops[0].title} has no integer form, which precision int8 requires")
     if recipe.batch_size == 1 and 1 in normalised_values(architecture.ops, task.input_shape):
         raise ContentError(
             "recipe: batch_size is 1, but a bn of the network has 1x1 maps and requires at least 2 values per channel",

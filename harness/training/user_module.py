@@ -186,8 +186,13 @@ def check_code(op: UserModule) -> str:
 
 def _compare(op: UserModule, field: str, value: object) -> None:
     stated = getattr(op, field)
-    if value != stated:
-        raise OtherCode(f"{op.name} has changed: {field} is {value}, in the record {stated}")
+    if value == stated:
+        return
+    if field == "graph":
+        message = f"this version of torch ({torch.__version__}) records other operators for {op.name} than stated"
+        raise OtherCode(f"{message}; install the version of the record")
+    subject = f"{op.name} has changed" if field == "code" else op.name
+    raise OtherCode(f"{subject}: {field} is {value}, stated {stated}")
 
 
 @cache

@@ -152,6 +152,11 @@ class Op:
         return _text(self)
 
     @property
+    def title(self) -> str:
+        """Text of the op in messages."""
+        return str(self)
+
+    @property
     def identity(self) -> str:
         """The text that the hash of a network covers."""
         return str(self)

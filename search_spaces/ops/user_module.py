@@ -68,6 +68,10 @@ class UserModule(Op):
         return self._text_of(_OPTIONS)
 
     @property
+    def title(self) -> str:
+        return self.name or "the module"
+
+    @property
     def identity(self) -> str:
         return self._text_of(keyword for keyword in _OPTIONS if keyword != "name")
 

@@ -26,7 +26,7 @@ from harness.system.machine import compiler_words, processor_flags
 from harness.system.terminal import say
 from harness.training.native.instruction import KERNELS
 from harness.training.recipe import Recipe
-from search_spaces.ops import Op
+from search_spaces.ops import Op, UserModule
 from search_spaces.space_errors import nearest
 
 if TYPE_CHECKING:
@@ -264,7 +264,8 @@ def choose_engine(name: str, recipe: Recipe, device: torch.device, ops: Iterable
     if name == TORCH:
         return EngineChoice(None)
     why = f"device {device.type} is not supported, only cpu"
-    without = sorted({op.__name__ for op in ops if op not in KERNELS})
+    missing = {op for op in ops if op not in KERNELS}
+    without = sorted("PyTorch modules" if op is UserModule else op.__name__ for op in missing)
     if recipe.trainer:
         why = f"trainer {recipe.trainer} requires a torch module"
     elif without:

@@ -79,6 +79,10 @@ def test_a_module_is_explained_trained_and_exported(
         PARAMETERS,
     )
     assert [part["parameters"] for part in document["parts"]] == [CONVOLUTION, 20]
+    # Nothing is known of the layers, and there is no integer form.
+    for metric in ("receptive_field", "weight_bytes", "ram_bytes", "latency_us"):
+        assert document[metric] is None
+    assert document["layers"][0]["receptive_field"] is None
     assert run(["train", net, "--dataset", "mnist-5k", "--recipe", "smoke", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["environment"]["engine"] == "torch"
     assert run(["train", net, "--dataset", "mnist-5k", "--engine", "native"]) == 6
@@ -87,8 +91,25 @@ def test_a_module_is_explained_trained_and_exported(
     for option in ("--c", "--pytorch"):
         capsys.readouterr()
         assert run(["export", net, option, "folder"]) == 4
-        assert "Traceback" not in capsys.readouterr().err
+        line = capsys.readouterr().err
+        assert "Traceback" not in line
+        assert "graph=" not in line
     assert not (workspace / "folder").exists()
+
+
+@pytest.mark.parametrize("folder", ["q'd", "p(a)", "a|b"])
+def test_a_path_that_the_notation_cannot_quote_is_an_argument_error(folder: str, workspace: Path) -> None:
+    (workspace / folder).mkdir()
+    (workspace / folder / "net.py").write_text(DROPOUT)
+
+    assert run(["explain", f"{folder}/net.py:Net"]) == 2
+
+
+def test_an_error_of_a_module_names_the_module(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (workspace / "net.py").write_text(DROPOUT.replace("self.n(self.c(x))", "self.missing(x)"))
+
+    assert run(["explain", "net.py:Net"]) == 4
+    assert "net.py:Net" in capsys.readouterr().err
 
 
 def test_a_search_does_not_start_from_a_module(net: str, workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,7 +27,7 @@ from harness.data import own
 from harness.data import training_images as data
 from harness.data.datasets import DATASETS, Dataset
 from harness.data.training_images import ImageData, load
-from harness.deployment.onnx import to_onnx
+from harness.deployment.onnx import onnx_files, to_onnx
 from harness.deployment.pixels import RawInputNetwork
 from harness.evidence import record
 from harness.evidence.record import Record, match
@@ -40,6 +40,7 @@ from harness.training.run import to_safetensors
 from harness.training.torch_network import build
 from search_spaces.network import MNIST, Architecture, analyse
 from search_spaces.notation import parse_network
+from search_spaces.ops import UserModule
 from tests.factories import make_data, make_record, make_result
 from tests.harness.training.native.networks import EVERY_OP
 
@@ -66,7 +67,7 @@ def exported(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, A
 
 @pytest.mark.parametrize(
     ("network", "precision", "option", "code"),
-    [(NETWORK, "int8", "--onnx", 2), ("conv3x3(4) swish gap linear(10)", "fp32", "--c", 4)],
+    [(NETWORK, "int8", "--onnx", 4), ("conv3x3(4) swish gap linear(10)", "fp32", "--c", 4)],
 )
 def test_what_a_format_cannot_express_is_refused_before_any_training(
     network: str, precision: str, option: str, code: int, workspace: Path, monkeypatch: pytest.MonkeyPatch,
@@ -144,6 +145,19 @@ def test_a_model_that_says_something_else_is_never_given_out(monkeypatch: pytest
 
     with pytest.raises(AssertionError):
         to_onnx(network, DATASETS["mnist"], images, {})
+
+
+def test_a_lack_of_memory_is_not_a_fault_of_the_users_module(monkeypatch: pytest.MonkeyPatch):
+    module = Architecture((UserModule(10, name="net.py:Net"),))
+    images = SimpleNamespace(dataset=DATASETS["mnist"], train_images=[0], sample=lambda count: 0)
+    network: Any = SimpleNamespace(images=images, architecture=module, recipe=Recipe(), model=None, about={})
+
+    def fail(*given: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("harness.deployment.onnx.to_onnx", fail)
+    with pytest.raises(MemoryError):
+        onnx_files(network, Path("net.onnx"))
 
 
 # Raw numbers --------------------------------------------------------------------------------------------------

@@ -255,8 +255,19 @@ def test_stated_counts_are_compared_with_the_module(tmp_path: Path) -> None:
     op = description(GROUPS, tmp_path).op
     forged = parse_notation(str(op).replace(f"parameters={op.parameters}", "parameters=7"))
 
-    with pytest.raises(OtherCode, match=r"parameters is 120, in the record 7"):
+    with pytest.raises(OtherCode, match=r"parameters is 120, stated 7"):
         build(forged, MNIST)
+
+
+def test_other_recorded_operators_of_equal_code_are_not_called_a_change_of_the_module(tmp_path: Path) -> None:
+    op = description(GROUPS, tmp_path).op
+    other = parse_notation(str(op).replace(op.graph, "0" * 12))
+
+    with pytest.raises(OtherCode) as caught:
+        build(other, MNIST)
+
+    assert torch.__version__ in caught.value.message
+    assert "changed" not in caught.value.message
 
 
 def test_the_text_of_a_module_is_read_back_and_no_space_draws_a_module(tmp_path: Path) -> None:
