@@ -246,7 +246,8 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             repeated = sum(image.tobytes() in fitted for image in images)
             if repeated:
                 raise DataError(f"{repeated} of the {len(images)} images for the certificate were used in fit")
-            given_groups = {"groups": self._groups, "groups_test": groups}
+            # Pickles of versions without groups lack the attribute.
+            given_groups = {"groups": getattr(self, "_groups", None), "groups_test": groups}
             data = own.from_arrays("certified", *self._given, X_test, y_test, **given_groups, channels=self.channels)
             target_pct = round(100 * self.target, 10)
             with self._output():
