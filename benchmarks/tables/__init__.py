@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import json
+
 import optuna
 from optunahub.benchmarks import BaseProblem
 
-from .load import read, rows_of, space
+from .load import FOLDER, read, rows_of, space
 
 
 class Problem(BaseProblem):  # type: ignore[misc]  # optunahub is not installed where types are checked
     """Minimise the parameters of a network under a constraint on its validation accuracy, for a recorded seed."""
 
     def __init__(self, table: str = "mnist-bench", seed: int = 0) -> None:
+        """Read a table; raise ValueError for an unknown table, or a seed that some network was not trained with."""
+        tables = sorted(json.loads((FOLDER / "spaces.json").read_text(encoding="utf-8")))
+        if table not in tables:
+            raise ValueError(f"table must be one of {', '.join(tables)}, got {table!r}")
         rows = read(table)
-        self._finals = rows[(rows.seed == seed) & (rows.rung == rows.rung.max())]
+        finals = rows[rows.rung == rows.rung.max()]
+        counts = finals.seed.value_counts()
+        seeds = sorted(counts[counts == finals.hash.nunique()].index)
+        if seed not in seeds:
+            raise ValueError(f"seed must be one of {', '.join(map(str, seeds))}, got {seed!r}")
+        self._finals = finals[finals.seed == seed]
         self._target_pct = space(table)["target_pct"]
         self._decisions = space(table)["decisions"]
 

@@ -248,6 +248,8 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
     device = choose_device(request.device)
     choice = choose_engine(request.engine, named.recipe, device, space.op_types)
     data = load(request.dataset, request.data)
+    if data.dataset.group_folds:
+        raise UsageError(f"tables need one validation part; {data.dataset.name} validates by folds of groups")
     check_batch(named.recipe, data.dataset.train_size)
     engine = TORCH if choice.engine is None else choice.engine.name
     workers = worker_count(request.workers, device)

@@ -84,7 +84,7 @@ def leaderboard(
     claimed        reported elsewhere, not measured here
 
     The bounds assume that the errors of the seeds have a skewness of at most one. If one seed in ten makes twice the
-    errors, six seeds show nothing.
+    errors, six seeds guarantee nothing.
 
     Searches and verifications write runs/leaderboard.csv. --publish is for maintainers: the record, weights,
     declarations and test reads of a network are copied into records/ of the repository, and leaderboard.csv of the

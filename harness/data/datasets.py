@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -150,6 +151,11 @@ def target_of(data: Dataset, stated_pct: float | None) -> float:
     if not target_pct:
         raise UsageError(f"data set {data.name} has no default target; set a target, as in --target 95")
     return target_pct
+
+
+def plain_name(text: str) -> str:
+    """Return a name as in ``NAME-HASH``: at most 40 lower-case letters, digits and hyphens; empty if none is left."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-")
 
 
 def dataset(name: str, folder: Path | None = None) -> Dataset:

@@ -17,6 +17,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from harness.data import own, training_images
+from harness.data.datasets import plain_name
 from harness.data.own.labels import read_labels
 from harness.evidence.certificate import Certificate
 from harness.evidence.leaderboard_table import PROVEN
@@ -121,6 +122,8 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             raise WrongData("SmallestClassifier requires y to be passed, but the target y is None")
         with _told_as_values():
             share = converted("target", SHARE, self.target)
+            if not isinstance(self.study, str) or not plain_name(self.study):
+                raise UsageError(f"study must be a text with a letter from a to z or a digit, got {self.study!r:.60}")
             if np.asarray(y).ndim > 1:
                 # scikit-learn refuses one-hot labels without a hint.
                 read_labels(y, "y")
@@ -243,7 +246,8 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             repeated = sum(image.tobytes() in fitted for image in images)
             if repeated:
                 raise DataError(f"{repeated} of the {len(images)} images for the certificate were used in fit")
-            given_groups = {"groups": self._groups, "groups_test": groups}
+            # Pickles of versions without groups lack the attribute.
+            given_groups = {"groups": getattr(self, "_groups", None), "groups_test": groups}
             data = own.from_arrays("certified", *self._given, X_test, y_test, **given_groups, channels=self.channels)
             target_pct = round(100 * self.target, 10)
             with self._output():

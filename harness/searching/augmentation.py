@@ -60,7 +60,7 @@ def choose(
     """Train a network with each recipe of ``CHOICES``, and store and return the recipe with the fewest errors.
 
     The network has the median size of ``_DRAWS`` feasible draws. If no draw is feasible, it is the smallest draw. The
-    errors are means over ``_SEEDS`` seeds; a failed run counts as all validation images.
+    errors are mean shares over ``_SEEDS`` seeds; in a failed run all validation images count as wrong.
     """
     rng = random.Random(0)
     sizes = dict[Architecture, int]()
@@ -98,13 +98,14 @@ def choose(
         for seed in range(_SEEDS)
         for name in CHOICES
     ]
-    errors: dict[str, list[int]] = {name: [] for name in CHOICES}
+    # Shares, because the validation parts of the seeds may differ in size.
+    errors_pct: dict[str, list[float]] = {name: [] for name in CHOICES}
     for ended in run_all(jobs, executor, effort.workers):
-        wrong = ended.result.validation_errors
-        errors[ended.job.recipe_name].append(data.validation_size if wrong is None else wrong)
-    best = min(CHOICES, key=lambda name: fmean(errors[name]))
-    figures = ", ".join(f"{name} {fmean(errors[name]):g}" for name in CHOICES)
-    say(f"augmentation: recipe {best}, by the mean errors on {data.validation_size:,} validation images ({figures})")
-    document = {"recipe": best, "errors": errors, "network": str(network), "epochs": epochs}
+        validation = ended.result.validation
+        errors_pct[ended.job.recipe_name].append(100.0 if validation is None else 100 - validation.accuracy_pct)
+    best = min(CHOICES, key=lambda name: fmean(errors_pct[name]))
+    figures = ", ".join(f"{name} {fmean(errors_pct[name]):.2f} %" for name in CHOICES)
+    say(f"augmentation: recipe {best}, by the mean share of wrong validation images ({figures})")
+    document = {"recipe": best, "errors_pct": errors_pct, "network": str(network), "epochs": epochs}
     write_json(workspace.data(data.name) / "augmentation.json", document)
     return named_recipe(best)

@@ -7,6 +7,7 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
+from harness.data.datasets import plain_name
 from harness.studies.config import read_config
 from harness.system.errors import ContentError, UsageError, as_command
 from harness.system.files import Workspace
@@ -56,10 +57,11 @@ def group_of(study: str, dataset: str) -> str | None:
 def studies_of(name: str, workspace: Workspace) -> list[Path]:
     """Return the folders of the study or group of this name; UsageError if there is neither."""
     members = []
+    group = plain_name(name)
     if find_study(name, workspace) is None:
         for folder in workspace.studies():
             # A damaged study belongs to no group.
             with suppress(ContentError):
-                if group_of(folder.name, read_config(folder).config.dataset) == name:
+                if group_of(folder.name, read_config(folder).config.dataset) == group:
                     members.append(folder)
     return members or [read_study(name, workspace)]

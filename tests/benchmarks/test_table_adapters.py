@@ -79,6 +79,9 @@ def test_optunahub(registry: Path):
     assert_trials_are_rows(study.trials)
     for name in json.loads((TABLES / "spaces.json").read_text(encoding="utf-8")):
         assert module.Problem(name).search_space == harness.bench.problem(name).space
+    for wrong, allowed in (({"seed": 99}, "0, 1"), ({"table": "digits-all-16"}, NAME)):
+        with pytest.raises(ValueError, match=allowed):
+            module.Problem(**wrong)
 
 
 @pytest.mark.slow

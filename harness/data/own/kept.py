@@ -12,7 +12,6 @@ import hashlib
 import io
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from harness.data.datasets import DataFile, Dataset, dataset
+from harness.data.datasets import DataFile, Dataset, dataset, plain_name
 from harness.data.own import parts as divisions
 from harness.data.own import values
 from harness.data.own.near_duplicates import near_keys
@@ -386,9 +385,8 @@ def _store(source: Source, options: SourceOptions) -> Dataset:
     mean, deviation = _statistics(train["pixels"], source.name)
     channels, rows, columns = train["pixels"].shape[1:]
     validation_size, folds = _turns_of(train["fold"])
-    plain_name = re.sub(r"[^a-z0-9]+", "-", source.name.lower()).strip("-")[:40].strip("-") or "own"
     spec = Dataset(
-        name=f"{plain_name}-{digest[:8]}",
+        name=f"{plain_name(source.name) or 'own'}-{digest[:8]}",
         target_pct=0.0,
         mean=mean,
         std=deviation,

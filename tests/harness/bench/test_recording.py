@@ -10,10 +10,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from harness.bench.recording import _BANDS, Near, Recording, TableRequest, _choose, _Chosen, _table_of, prepare, record
 from harness.bench.table import Table
+from harness.data import own
 from harness.studies.config import open_study
 from harness.studies.events import Entry, RunEnded
 from harness.studies.log import StudyLog
@@ -339,6 +341,17 @@ def test_a_recipe_of_several_starts_has_no_table(tmp_path: Path):
     with pytest.raises(UsageError, match="starts"):
         prepare(tmp_path, "mine", replace(REQUEST, recipe="small-starts"))
     assert not list(tmp_path.iterdir())
+
+
+def test_data_of_folds_of_groups_have_no_table(place: Workspace):
+    labels = np.arange(200) % 10
+    images = np.random.default_rng(0).integers(0, 256, (200, 28, 28), dtype=np.uint8)
+    data = own.from_arrays("persons", images, labels, groups=np.arange(200) // 20)
+    assert data.group_folds
+
+    with pytest.raises(UsageError, match="folds of groups"):
+        prepare(place.recording("mine"), "mine", replace(REQUEST, dataset=data.name))
+    assert not place.recording("mine").exists()
 
 
 @pytest.mark.parametrize(

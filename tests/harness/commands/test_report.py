@@ -288,7 +288,7 @@ def test_studies_of_the_folds_of_a_classifier_are_one_row_and_are_removed_togeth
         assert run(["studies", "--remove", "parts"]) == 2
     assert Workspace(workspace).studies() == folders
     capsys.readouterr()
-    assert run(["studies", "--remove", "parts", "--json"]) == 0
+    assert run(["studies", "--remove", "Parts!", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["removed"]) == 4
     names = [folder.name for folder in Workspace(workspace).studies()]
     assert names == ["mnist-0a1b2c3d-x", "parts-0a1b2c3d", "parts-of-a-user-0a1b2c3d"]

@@ -93,3 +93,8 @@ def test_the_groups_of_the_images_reach_the_search_and_the_certificate(
             classifier.certify(others, their_labels, groups=groups)
     with pytest.raises(DataError):
         SmallestClassifier(0.8).fit(images, labels).certify(others, their_labels, groups=np.arange(60))
+
+    # As pickled by a version without groups.
+    older = SmallestClassifier(0.8).fit(images, labels)
+    del older._groups
+    assert older.certify(others, their_labels)

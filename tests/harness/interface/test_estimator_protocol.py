@@ -141,6 +141,7 @@ WRONG_PARAMETERS: dict[str, list[Any]] = {
     "workers": [0, -1, 257, True],
     "limits": [500, {"parameters": -5}, ["speed<=3"]],
     "minimise": ["speed"],
+    "study": ["", "--", None, 3],
     "random_state": [-1, "x", 0.5, True, np.random.default_rng(0)],
 }
 

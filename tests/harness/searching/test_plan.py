@@ -30,6 +30,7 @@ from harness.system.files import Workspace
 from harness.training.executors.base import DataLocation, Limits
 from harness.training.executors.processes import Processes
 from harness.training.recipe import NamedRecipe, Recipe, named_recipe
+from harness.training.result import Errors
 from harness.training.run import Job
 from search_spaces.chips import CHIPS
 from search_spaces.network import MNIST, analyse
@@ -370,7 +371,7 @@ def test_an_augmentation_is_chosen_by_a_middling_network_or_the_smallest(
 
     def trained(batch: list[Job], *_: object) -> Iterator[SimpleNamespace]:
         jobs.extend(batch)
-        return (SimpleNamespace(job=job, result=SimpleNamespace(validation_errors=len(jobs))) for job in batch)
+        return (SimpleNamespace(job=job, result=SimpleNamespace(validation=Errors(len(jobs), 500))) for job in batch)
 
     monkeypatch.setattr(augmentation, "run_all", trained)
     data = replace(DATASETS["mnist-5k"], name="mine")
@@ -392,7 +393,7 @@ def test_choosing_an_augmentation_takes_a_fifth_of_the_time_at_most(
 
     def trained(batch: list[Job], *_: object) -> Iterator[SimpleNamespace]:
         jobs.extend(batch)
-        return (SimpleNamespace(job=job, result=SimpleNamespace(validation_errors=1)) for job in batch)
+        return (SimpleNamespace(job=job, result=SimpleNamespace(validation=Errors(1, 500))) for job in batch)
 
     monkeypatch.setattr(augmentation, "run_all", trained)
     # An epoch takes 0.4 s, and all that would be trained otherwise 75 s or more.
@@ -409,12 +410,11 @@ def test_choosing_an_augmentation_takes_a_fifth_of_the_time_at_most(
 
 
 def test_a_recipe_whose_trainings_give_no_errors_is_not_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    ends = {"small": None, "small-shift": 40, "small-still": 90}
+    # The folds differ in size: the share decides, not the number.
+    ends = {"small": None, "small-shift": Errors(40, 100), "small-still": Errors(30, 50)}
 
     def trained(jobs: list[Job], *_: object) -> Iterator[SimpleNamespace]:
-        return (
-            SimpleNamespace(job=job, result=SimpleNamespace(validation_errors=ends[job.recipe_name])) for job in jobs
-        )
+        return (SimpleNamespace(job=job, result=SimpleNamespace(validation=ends[job.recipe_name])) for job in jobs)
 
     monkeypatch.setattr(augmentation, "run_all", trained)
     space = parse_space("net = conv3x3(4..40) gap linear(10);", "one")
