@@ -336,9 +336,9 @@ def ending(attempt: Attempt, evidence: Record) -> tuple[AttemptOutcome, float | 
 def contradiction(attempt: Attempt, evidence: Record) -> str | None:
     """Return the first difference between the stated result of an attempt and its record; None if they agree.
 
-    The stated bound of grouped test images from rules 4 on is not compared: the bound over groups was corrected while
-    rules 4 were in force, and reading the data again may add the group of each image (``groups_of``). A stated
-    certification of such an attempt counts only if the result computed now agrees (``is_certified``).
+    The stated result of grouped test images from rules 4 on is not compared: the bound over groups was corrected while
+    rules 4 were in force, and reading the data again may add the group of each image (``groups_of``). Such an attempt
+    certifies only if the result computed now agrees (``is_certified``).
     """
     name = f"attempt {attempt.number}"
     if (breach := _breach(attempt)) is not None:
@@ -356,12 +356,8 @@ def contradiction(attempt: Attempt, evidence: Record) -> str | None:
         return f"{name}: outcome: {attempt.outcome} stated, but the record of {attempt.hash} lacks seed {lacking}"
     stated = attempt.lower_bound_pct
     outcome, bound = ending(attempt, evidence)
-    if attempt.rules > 3 and groups_of(evidence).sizes:
-        agrees = attempt.outcome in (AttemptOutcome.CERTIFIED, outcome)
-    else:
-        is_equal = stated is not None and bound is not None and abs(stated - bound) < TOLERANCE
-        agrees = outcome is attempt.outcome and is_equal
-    if agrees:
+    is_equal = stated is not None and bound is not None and abs(stated - bound) < TOLERANCE
+    if (outcome is attempt.outcome and is_equal) or (attempt.rules > 3 and groups_of(evidence).sizes):
         return None
     return f"{name}: outcome: {attempt.outcome} with bound {stated} stated, {outcome} with {bound} computed"
 
