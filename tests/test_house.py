@@ -15,10 +15,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 27_004,
-    "test lines": 26_815,
-    "benchmark lines": 2_949,
-    "public names": 1_157,
+    "product lines": 27_036,
+    "test lines": 26_862,
+    "benchmark lines": 2_958,
+    "public names": 1_158,
     "files": 967,
 }
 
