@@ -144,7 +144,7 @@ def test_the_network_can_be_imported_again(text: str, tmp_path: Path):
     assert hash_of_import(architecture, tmp_path / "net") == architecture.hash
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_every_shipped_network_can_be_imported_again(shipped: Path, place: Workspace, tmp_path: Path):
     with (REPOSITORY / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
         texts = {row["architecture"] for row in csv.DictReader(file)}

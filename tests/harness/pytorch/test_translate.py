@@ -93,7 +93,7 @@ def drawn(count: int, *, posed: bool) -> list[Architecture]:
 
 @pytest.mark.parametrize(
     "count",
-    [5, pytest.param(30, marks=pytest.mark.nightly), pytest.param(300, marks=pytest.mark.slow)],
+    [5, pytest.param(300, marks=pytest.mark.slow)],
 )
 def test_drawn_networks_in_five_styles_become_their_notation(count: int, tmp_path: Path) -> None:
     for index, expected in enumerate(drawn(count, posed=False)):
