@@ -176,8 +176,8 @@ class Candidate:
     @property
     def fresh_pct(self) -> list[float]:
         """Accuracies on the fresh seeds, per cent; ``chance_pct`` for a run that ended without an accuracy."""
-        known = [result.validation_accuracy_pct for result in self.fresh]
-        return [self.chance_pct if accuracy is None else accuracy for accuracy in known]
+        accuracies = [result.validation_accuracy_pct for result in self.fresh]
+        return [self.chance_pct if accuracy is None else accuracy for accuracy in accuracies]
 
     @property
     def passed_first(self) -> bool:
@@ -288,8 +288,8 @@ class Candidate:
             return None
         if first.status is Status.COMPLETE:
             images = first.required_validation.images
-            known = [run.required_validation for run in (first, *self.fresh) if run.validation_errors is not None]
-            return statistics.mean([errors.wrong * images / errors.images for errors in known])
+            counts = [run.required_validation for run in (first, *self.fresh) if run.validation_errors is not None]
+            return statistics.mean([errors.wrong * images / errors.images for errors in counts])
         if first.status is not Status.PRUNED:
             return None
         # The errors of a pruned run are expected to fall by the typical ratio.
