@@ -274,9 +274,8 @@ def code_version() -> tuple[str | None, bool | None]:
     for question in questions:
         command = ["git", "-C", str(_REPOSITORY), *question.split()]
         try:
-            answers.append(
-                subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-            )
+            finished = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+            answers.append(finished.stdout.strip())
         except (OSError, subprocess.SubprocessError):
             return None, None
     return answers[1], bool(answers[2])
