@@ -381,8 +381,8 @@ def idx_array(path: Path, expected: DataFile | None = None) -> tuple[_Array, str
         if expected is not None:
             digest = sha256 if expected.sha256 else hashlib.md5(stored, usedforsecurity=False).hexdigest()
             if digest != (expected.sha256 or expected.gzip_md5):
-                what = "SHA-256 of the unpacked bytes" if expected.sha256 else "MD5 of the .gz file"
-                raise ValueError(f"the {what} is {digest}, expected {expected.sha256 or expected.gzip_md5}")
+                digest_name = "SHA-256 of the unpacked bytes" if expected.sha256 else "MD5 of the .gz file"
+                raise ValueError(f"the {digest_name} is {digest}, expected {expected.sha256 or expected.gzip_md5}")
         zeros, kind, rank = struct.unpack(">HBB", content[:4])
         if zeros or kind not in _IDX_KINDS:
             raise ValueError("unknown data type in the header of the IDX file")

@@ -56,10 +56,10 @@ def is_picture(path: Path) -> bool:
     return path.suffix.lower() in _FORMATS
 
 
-def check_bytes(what: object, size: int) -> None:
-    """Raise DataError if ``what`` takes more than ``_MOST_BYTES`` bytes."""
+def check_bytes(subject: object, size: int) -> None:
+    """Raise DataError if ``subject`` takes more than ``_MOST_BYTES`` bytes."""
     if size > _MOST_BYTES:
-        raise DataError(f"{what} has a size of {size / 2**30:.1f} GiB; allowed: up to {_MOST_BYTES // 2**30} GiB")
+        raise DataError(f"{subject} has a size of {size / 2**30:.1f} GiB; allowed: up to {_MOST_BYTES // 2**30} GiB")
 
 
 def picture(path: Path) -> tuple[Array, bool, int]:
