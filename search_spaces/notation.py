@@ -381,8 +381,8 @@ class _Resolver:
         for item in sequence.children:
             kind = str(item.data)
             if self._is_network and kind not in ("bar", "call"):
-                what = "an optional part" if kind == "maybe" else "a group or repetition"
-                raise NotationError(f"{what} {_NOT_IN_A_NETWORK}", position=_at(item))
+                subject = "an optional part" if kind == "maybe" else "a group or repetition"
+                raise NotationError(f"{subject} {_NOT_IN_A_NETWORK}", position=_at(item))
             match kind:
                 case "bar":
                     parts.append(SpacePart.bar())
@@ -492,8 +492,8 @@ class _Resolver:
         operand = argument.children[-1]
         word, is_optional = _word(operand)
         if self._is_network and (is_optional or operand.data in ("set", "range")):
-            what = "an optional part" if is_optional else "a choice of values"
-            raise NotationError(f"{what} {_NOT_IN_A_NETWORK}", position=_at(operand))
+            subject = "an optional part" if is_optional else "a choice of values"
+            raise NotationError(f"{subject} {_NOT_IN_A_NETWORK}", position=_at(operand))
         if parameter.kind is ArgumentKind.TEXT:
             return self._quoted(name, parameter, operand)
         if parameter.kind is ArgumentKind.TOTAL and operand.data == "number":
@@ -669,10 +669,10 @@ def _fraction(token: Any) -> Fraction:
     return Fraction(token)
 
 
-def _whole(token: Any, what: str, largest: int) -> int:
+def _whole(token: Any, subject: str, largest: int) -> int:
     number = _fraction(token)
     if number > largest or number.denominator != 1:
-        raise NotationError(f"{what} must be a whole number from 0 to {largest:,}", position=_at(token))
+        raise NotationError(f"{subject} must be a whole number from 0 to {largest:,}", position=_at(token))
     return int(number)
 
 

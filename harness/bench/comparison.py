@@ -562,7 +562,7 @@ def _sentences(
             f"interval {interval[0]:.3f} to {interval[1]:.3f}, corrected p {p_text(pair['corrected_p'])})."
         )
 
-    sentences = too_few_sentences(repeats, max(len(compared), len(varied)))
+    sentences = sentences_on_too_few_repeats(repeats, max(len(compared), len(varied)))
     best = next(iter(ranks))
     for rival in dict.fromkeys((_BASELINE, best)):
         both = {DEFAULT, rival}
@@ -572,7 +572,7 @@ def _sentences(
     return sentences + [sentence(pair, pair["first"], DEFAULT) for pair in varied]
 
 
-def too_few_sentences(repeats: int, tests: int) -> list[str]:
+def sentences_on_too_few_repeats(repeats: int, tests: int) -> list[str]:
     """Return a sentence if ``repeats`` repeats cannot give a significant result with ``tests`` tests, else []."""
     # Wilcoxon's p is smallest if all n repeats have the same sign: 2 / 2^n. Holm multiplies by the number of tests.
     if tests and tests * 2 / 2**repeats >= LEVEL:

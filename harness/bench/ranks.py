@@ -15,8 +15,8 @@ from harness.bench.comparison import (
     Findings,
     Pair,
     p_text,
+    sentences_on_too_few_repeats,
     tested_pairs,
-    too_few_sentences,
 )
 from harness.system.terminal import aligned, counted
 
@@ -24,10 +24,12 @@ from harness.system.terminal import aligned, counted
 def ranks_of(comparisons: Mapping[str, Findings]) -> dict[str, Any]:
     """Return the ranking of methods over several tables; all comparisons have the same methods and seeds.
 
-    There are two rankings (docs/bench.md, "Several tables"). ``over_time`` and ``at_the_end`` rank the methods of each
-    table by the mean score over the repeats; a method has the mean of the ranks, and ``tables`` lists the single ranks.
-    ``pairs`` rank the methods within each repeat and table, average over the tables, and test these numbers, the
-    default against each other method. A ``difference`` below 0 means that the default is better.
+    Methods are ranked in two ways (docs/bench.md, "Several tables"):
+
+    1. By the mean score over the repeats of a table: ``tables`` has these ranks, ``over_time`` and ``at_the_end`` the
+       means over the tables.
+    2. Within each repeat of a table, only for the tests in ``pairs``: the means over the tables are compared by repeat,
+       the default with each remaining method. A ``difference`` below 0 means that the default is better.
 
     Args:
         comparisons: Findings by name of the table.
@@ -38,28 +40,29 @@ def ranks_of(comparisons: Mapping[str, Findings]) -> dict[str, Any]:
     ranks: dict[str, Any] = {}
     within_repeats: dict[str, dict[str, list[float]]] = {}
     for when in (OVER_TIME, AT_THE_END):
-        # A score is the logarithm of the size relative to the smallest size of the table; (tables, methods, repeats).
+        # A score is log(size / smallest feasible size) or its mean over time; (tables, methods, repeats).
         scores = np.array([[item.scores[when][name] for name in methods] for item in findings])
         ranks[when] = _ranked(scores.mean(axis=2))  # (tables, methods)
-        means = _ranked(scores).mean(axis=0)  # (methods, repeats)
-        within_repeats[when] = dict(zip(methods, means.tolist(), strict=True))
+        repeat_ranks = _ranked(scores).mean(axis=0)  # (methods, repeats)
+        within_repeats[when] = dict(zip(methods, repeat_ranks.tolist(), strict=True))
     others = [name for name in methods if name != DEFAULT] if DEFAULT in methods else []
     pairs = tested_pairs(within_repeats, [(DEFAULT, name) for name in others])
-    lines = []
+    methods_document = []
     for index, name in enumerate(methods):
+        # Keys of JSON have underscores, the names of scores have spaces.
         over_time = ranks[OVER_TIME][:, index]
         at_the_end = ranks[AT_THE_END][:, index]
         tables = []
-        for row, table in enumerate(comparisons):
-            tables.append({"table": table, "over_time": float(over_time[row]), "at_the_end": float(at_the_end[row])})
-        means = {"over_time": float(over_time.mean()), "at_the_end": float(at_the_end.mean())}
-        lines.append({"name": name, **means, "tables": tables})
-    lines.sort(key=lambda line: (line["over_time"], line["at_the_end"]))
+        for table, rank, final_rank in zip(comparisons, over_time.tolist(), at_the_end.tolist(), strict=True):
+            tables.append({"table": table, "over_time": rank, "at_the_end": final_rank})
+        mean_ranks = {"over_time": float(over_time.mean()), "at_the_end": float(at_the_end.mean())}
+        methods_document.append({"name": name, **mean_ranks, "tables": tables})
+    methods_document.sort(key=lambda method: (method["over_time"], method["at_the_end"]))
     return {
         "tables": list(comparisons),
         "repeats": repeats,
-        "sentences": [*too_few_sentences(repeats, len(pairs)), *_sentences(pairs)],
-        "methods": lines,
+        "sentences": [*sentences_on_too_few_repeats(repeats, len(pairs)), *_sentences(pairs)],
+        "methods": methods_document,
         "pairs": [pair._asdict() | {"differs": pair.differs} for pair in pairs],
     }
 

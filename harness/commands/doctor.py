@@ -100,8 +100,8 @@ def _torch() -> _Found:
         raise DeviceError(f"a convolution gives a wrong gradient on {device}", hint="try --device cpu")
     built = torch.version.cuda
     facts = {"version": torch.__version__, "built_for_cuda": built, "device": str(device), "name": device_name(device)}
-    what = f"{torch.__version__}, built for {f'CUDA {built}' if built else 'the CPU only'}"
-    return f"{what}; networks train on {device}, a convolution works", facts | {"cuda": device.type == "cuda"}
+    version = f"{torch.__version__}, built for {f'CUDA {built}' if built else 'the CPU only'}"
+    return f"{version}; networks train on {device}, a convolution works", facts | {"cuda": device.type == "cuda"}
 
 
 def _cpu() -> _Found:

@@ -178,12 +178,12 @@ def dataset(name: str, folder: Path | None = None) -> Dataset:
     raise UsageError(f"unknown data set {name!r}; available: {', '.join(names)}", hint=nearest(name, names))
 
 
-def dataset_of(name: str, what: object, folder: Path | None = None) -> Dataset:
-    """Return a data set; if missing or damaged, raise MissingSubject with a message that begins with ``what``."""
+def dataset_of(name: str, subject: object, folder: Path | None = None) -> Dataset:
+    """Return a data set; if missing or damaged, raise MissingSubject with a message that begins with ``subject``."""
     try:
         return dataset(name, folder)
     except (UsageError, ContentError) as error:
-        raise MissingSubject(f"{what}: cannot read the data set {name} ({error.message})") from error
+        raise MissingSubject(f"{subject}: cannot read the data set {name} ({error.message})") from error
 
 
 def dataset_of_option(name: str) -> Dataset:

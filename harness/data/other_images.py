@@ -58,7 +58,7 @@ def labelled_images(name: str, spec: Dataset, folder: Path | None) -> _LabelledI
         pixels = values.pixels_of(spec, part.images)
     else:
         channels = part.channels or spec.channels or None
-        pixels = values.fitted(spec, values.arranged(part.images, part.names, channels, shape))
+        pixels = values.checked_pixels(spec, values.arranged(part.images, part.names, channels, shape))
     digest = hashlib.sha256(pixels.tobytes() + labels.astype("<i8").tobytes()).hexdigest()
     return _LabelledImages(known_as, torch.from_numpy(pixels), torch.from_numpy(labels), digest)
 
@@ -142,7 +142,7 @@ def _own_image(path: Path, spec: Dataset) -> _OwnImage:
                 "converted to grey" if spec.image_shape[0] == 1 else f"converted to {spec.image_shape[0]} channels"
             )
         numbers = np.moveaxis(values.resized(numbers, spec.image_shape), 2, 0)[None]
-        return _OwnImage(path, values.fitted(spec, numbers)[0], ", ".join(done))
+        return _OwnImage(path, values.checked_pixels(spec, numbers)[0], ", ".join(done))
     if numbers.dtype != np.uint8:
         # Numbers of more than 8 bits have no fixed black and white, so the range of the picture is used.
         low, high = values.range_of([np.moveaxis(numbers, 2, 0)[None]])

@@ -361,7 +361,7 @@ def _part(spec: Dataset, folder: Path, *, locked: bool) -> _Part:
     return _Part(images.reshape(-1, *spec.image_shape).copy(), labels.astype(np.int64), hashes)
 
 
-def idx_array(path: Path, due: DataFile | None = None) -> tuple[_Array, str]:
+def idx_array(path: Path, expected: DataFile | None = None) -> tuple[_Array, str]:
     """Return the array of an IDX file, compressed or not, and the SHA-256 of the uncompressed bytes.
 
     The third byte of the file is the data type, the fourth the number of dimensions, followed by the sizes in four
@@ -369,27 +369,27 @@ def idx_array(path: Path, due: DataFile | None = None) -> tuple[_Array, str]:
 
     Args:
         path: The file.
-        due: Expected file, whose hash is checked; None accepts any IDX file.
+        expected: Expected file, whose hash is checked; None accepts any IDX file.
 
     Raises:
-        DataError: The file cannot be read, is not an IDX file or has a hash different from ``due``.
+        DataError: The file cannot be read, is not an IDX file or has a hash different from ``expected``.
     """
     try:
         stored = path.read_bytes()
         content = gzip.decompress(stored) if path.suffix == ".gz" else stored
         sha256 = hashlib.sha256(content).hexdigest()
-        if due is not None:
-            digest = sha256 if due.sha256 else hashlib.md5(stored, usedforsecurity=False).hexdigest()
-            if digest != (due.sha256 or due.gzip_md5):
-                what = "SHA-256 of the unpacked bytes" if due.sha256 else "MD5 of the .gz file"
-                raise ValueError(f"the {what} is {digest}, expected {due.sha256 or due.gzip_md5}")
+        if expected is not None:
+            digest = sha256 if expected.sha256 else hashlib.md5(stored, usedforsecurity=False).hexdigest()
+            if digest != (expected.sha256 or expected.gzip_md5):
+                digest_name = "SHA-256 of the unpacked bytes" if expected.sha256 else "MD5 of the .gz file"
+                raise ValueError(f"the {digest_name} is {digest}, expected {expected.sha256 or expected.gzip_md5}")
         zeros, kind, rank = struct.unpack(">HBB", content[:4])
         if zeros or kind not in _IDX_KINDS:
             raise ValueError("unknown data type in the header of the IDX file")
         shape = struct.unpack(f">{rank}I", content[4 : 4 + 4 * rank])
         return np.frombuffer(content, _IDX_KINDS[kind], offset=4 + 4 * rank).reshape(shape), sha256
     except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
-        hint = f"replace the file by an intact copy, or run '{as_command('data', 'fetch')}'" if due else None
+        hint = f"replace the file by an intact copy, or run '{as_command('data', 'fetch')}'" if expected else None
         raise DataError(f"{path} is damaged or not the expected file: {reason(error)}", hint=hint) from error
 
 

@@ -156,14 +156,14 @@ def _table_faults() -> Iterator[str]:
     rows = collect(Workspace(files.SHIPPED))
     if files.read_bytes(path).decode() == to_csv(rows):
         return
-    due = {row.key: row for row in rows}
+    row_of_key = {row.key: row for row in rows}
     has_difference = False
-    for key in stated.keys() | due.keys():
-        row = due.get(key) or stated[key]
+    for key in stated.keys() | row_of_key.keys():
+        row = row_of_key.get(key) or stated[key]
         name = f"{path}: {row.hash} ({row.recipe}, {row.target_pct:g} %)"
         for item in fields(LeaderboardRow):
             value = getattr(stated.get(key), item.name, "no row")
-            computed = getattr(due.get(key), item.name, "no row")
+            computed = getattr(row_of_key.get(key), item.name, "no row")
             if value != computed:
                 has_difference = True
                 yield f"{name}: {item.name}: {value} stated, {computed} computed"
@@ -223,10 +223,10 @@ def _spending_faults(path: Path, entered: ledger.Ledger) -> Iterator[str]:
     # Entries so far, in the order of the declarations.
     earlier: list[Attempt | Declaration] = []
     for entry in sorted(entered.spending, key=lambda entry: entry.declared_utc):
-        due = ledger.next_alpha(earlier, entry.dataset, entry.test_sketch)
+        allowed = ledger.next_alpha(earlier, entry.dataset, entry.test_sketch)
         is_of_old_rules = isinstance(entry, Attempt) and entry.rules < 2
-        if entry.alpha > due and not is_of_old_rules:
-            yield f"{path}: {entry.hash} on {entry.dataset}: alpha: {entry.alpha:g} stated, {due:g} computed"
+        if entry.alpha > allowed and not is_of_old_rules:
+            yield f"{path}: {entry.hash} on {entry.dataset}: alpha: {entry.alpha:g} stated, {allowed:g} computed"
         earlier.append(entry)
         total = sum(item.alpha for item in earlier if item.shares_images(entry.dataset, entry.test_sketch))
         if total > ledger.ALPHA + bounds.TOLERANCE:

@@ -47,7 +47,7 @@ class Evaluation:
         ties: Number of ``differing`` images on which the two classes are tied.
         repeated: Whether the weights are from a repeat of the seed: the recorded errors, but not the recorded bits.
         confusion: Number of images by label (row) and predicted class (column), in the order of the data set's classes.
-        roc_auc: Area under the ROC curve, from 0 to 1; None for more than two classes, or if all labels are equal.
+        roc_auc: Area under the ROC curve, from 0 to 1; None if undefined or for more than two classes.
     """
 
     index: int

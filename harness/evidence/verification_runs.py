@@ -303,7 +303,7 @@ def run_seeds(
         stem = record.path_of(workspace.records, evidence).stem
         files.sweep(workspace.records, f"{stem}.json")
         files.sweep(record.weights_path(workspace.records, evidence, 0).parent)
-        files.sweep(result.inspection_path(workspace.runs, stem, 0).parent)
+        files.sweep(result.inspection_folder(workspace.runs, stem))
         collector = _SeedCollector(plan, workspace, evidence, {run.index: run for run in evidence.seeds})
         collector.close_if_futile()
         waiting = [] if collector.ended_attempt else _jobs_of(plan, workspace, evidence)

@@ -123,12 +123,12 @@ def read_as(
         raise ContentError(message, hint=hint) from error
 
 
-def read_toml(path: Path, what: str) -> dict[str, Any]:
+def read_toml(path: Path, subject: str) -> dict[str, Any]:
     """Return the table of a TOML file that a user wrote.
 
     Args:
         path: The file.
-        what: Description of the content in messages, such as ``recipe``.
+        subject: Description of the content in messages, such as ``recipe``.
 
     Raises:
         UsageError: The file cannot be read.
@@ -137,7 +137,7 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
     try:
         text = read_typed(path)
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the {what} {path}: {reason(error)}") from error
+        raise UsageError(f"cannot read the {subject} {path}: {reason(error)}") from error
     try:
         table = tomllib.loads(text)
         _check_limits(text, table)

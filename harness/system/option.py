@@ -78,18 +78,18 @@ class Option(Generic[_Accepted, _Value]):
             self.origin_key = name
 
     @overload
-    def __get__(self, request: None, owner: type) -> _Accepted: ...
+    def __get__(self, instance: None, owner: type) -> _Accepted: ...
     @overload
-    def __get__(self, request: object, owner: type) -> _Value: ...
-    def __get__(self, request: object | None, owner: type) -> _Accepted | _Value:
+    def __get__(self, instance: object, owner: type) -> _Value: ...
+    def __get__(self, instance: object | None, owner: type) -> _Accepted | _Value:
         # A dataclass reads the default of a field from the class.
-        if request is None:
+        if instance is None:
             return self.default
-        value: _Value = vars(request)[self.name]
+        value: _Value = vars(instance)[self.name]
         return value
 
-    def __set__(self, request: object, value: _Accepted) -> None:
-        vars(request)[self.name] = self.checked(value)
+    def __set__(self, instance: object, value: _Accepted) -> None:
+        vars(instance)[self.name] = self.checked(value)
 
     def checked(self, value: Any) -> Any:
         """Return a value converted as on the command line; None stands for the default.
@@ -111,9 +111,10 @@ class Option(Generic[_Accepted, _Value]):
         return tuple(converted(self.name, self.kind, member) for member in members)
 
 
-def options_of(request: type) -> dict[str, Option[Any, Any]]:
+def options_of(dataclass_type: type) -> dict[str, Option[Any, Any]]:
     """Return the options that the fields of a dataclass declare, by name."""
-    return {each.name: getattr_static(request, each.name) for each in fields(request)}
+    # ``getattr`` would return the default value of the option, see ``Option.__get__``.
+    return {each.name: getattr_static(dataclass_type, each.name) for each in fields(dataclass_type)}
 
 
 def converted(name: str, kind: _Kind, value: Any) -> Any:
@@ -132,10 +133,11 @@ def converted(name: str, kind: _Kind, value: Any) -> Any:
     try:
         if kind is click.STRING and not (is_text or is_device):
             raise click.UsageError(f"{reprlib.repr(value)} is not a text")
-        if isinstance(kind, click.Path) and not (is_text and "\0" not in os.fspath(value)):
+        if isinstance(kind, click.Path) and (not is_text or "\0" in os.fspath(value)):
             raise click.UsageError(f"{reprlib.repr(value)} is not a path")
         return kind.convert(text_of(value) if isinstance(kind, _TEXT_TYPES) else value, None, None)
     except (click.UsageError, ValueError) as error:
         message = error.message if isinstance(error, click.UsageError) else str(error)
+        # click says that a text "is not a valid integer range".
         plain = " ".join(message.split()).rstrip(".").replace("a valid integer range", "a whole number")
         raise UsageError(f"{name}: {plain}") from None

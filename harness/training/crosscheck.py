@@ -63,9 +63,9 @@ def cross_check(architecture: Architecture, analysis: Analysis) -> Counts:
                 f"cannot count: {error}", hint=f"'{as_command('doctor')}' lists installed packages"
             ) from error
     counts = Counts(own, summary - repeats, fvcore, macs, repeats)
-    due = Counts(analysis.parameters, analysis.parameters, analysis.parameters, analysis.macs, repeats)
-    if counts != due:
-        raise HarnessError(f"got {counts}, expected {due}", hint="bug in this program: please report the network")
+    expected = Counts(analysis.parameters, analysis.parameters, analysis.parameters, analysis.macs, repeats)
+    if counts != expected:
+        raise HarnessError(f"got {counts}, expected {expected}", hint="bug in this program: please report the network")
     return counts
 
 

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 # Incremented when a change of split, seeds, counting rules or evaluation makes old and new numbers incomparable.
 PROTOCOL_VERSION = 1
-_SOURCE = Path(__file__).resolve().parents[2]
+_REPOSITORY = Path(__file__).resolve().parents[2]
 
-# Result files contain decisions: unknown fields are refused, as in the classes below. ``search_spaces`` cannot import
-# ``documented``.
+# ``documented`` makes the reading of JSON refuse unknown fields. Results contain decisions, whose class is marked here,
+# because ``search_spaces`` cannot import from ``harness``.
 documented(Decision)
 
 
@@ -44,7 +44,7 @@ class Purpose(StrEnum):
     SEARCH = "search"
     CONFIRM = "confirm"
     VERIFY = "verify"
-    TRAIN = "train"  # without evidence: by the user, for the choice of a recipe, for the curve of a quote
+    TRAIN = "train"  # no evidence: by the user, for the choice of a recipe, for the comparisons of ``harness quote``
     REFERENCE = "reference"  # by ``benchmarks``
     BENCH = "bench"  # for a table of the bench
 
@@ -111,6 +111,7 @@ class Environment:
     """Code and machine that produced a result.
 
     Attributes:
+        instructions: Instruction set, as returned by the function `instructions`.
         engine: ``torch``, or the name of the native engine with instruction set and digest of the build.
     """
 
@@ -160,7 +161,7 @@ class Errors:
 class Result:
     """Result of the training of a network with a recipe and a seed."""
 
-    architecture: WrittenNetwork
+    architecture: WrittenNetwork  # an Architecture, stored as text
     hash: str
     parameters: int
     macs: int
@@ -263,18 +264,18 @@ def code_version() -> tuple[str | None, bool | None]:
     Only changes of the packages count: a new record or leaderboard does not change the behaviour of the code.
     """
     answers = []
-    # An environment may lie in the repository of a different project, which does not track the files of this package.
+    # The first question fails unless the package is tracked: an installed package may lie in a virtual environment
+    # inside the repository of a different project.
     questions = (
         "ls-files --error-unmatch harness/py.typed",
         "rev-parse HEAD",
         "status --porcelain -- search_spaces harness reports",
     )
     for question in questions:
-        command = ["git", "-C", str(_SOURCE), *question.split()]
+        command = ["git", "-C", str(_REPOSITORY), *question.split()]
         try:
-            answers.append(
-                subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-            )
+            finished = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+            answers.append(finished.stdout.strip())
         except (OSError, subprocess.SubprocessError):
             return None, None
     return answers[1], bool(answers[2])
@@ -282,7 +283,14 @@ def code_version() -> tuple[str | None, bool | None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Miss:
-    """A misclassified test image: index, true class, predicted class (``said``), and ``packed`` pixels."""
+    """A misclassified test image.
+
+    Attributes:
+        image: Index of the image in the test set.
+        label: True class.
+        said: Predicted class.
+        pixels: Pixels of the first channel as a text of `packed`.
+    """
 
     image: int
     label: int
@@ -299,19 +307,24 @@ class Inspection:
     label_counts: tuple[int, ...]  # number of test images of each class
     image_shape: tuple[int, int]  # rows and columns
     misses: tuple[Miss, ...]
-    roc_auc: float | None = None  # area under the ROC curve; None for more than two classes
+    roc_auc: float | None = None  # area under the ROC curve; None if undefined or for more than two classes
     schema_version: Literal[1] = 1
 
 
+def inspection_folder(runs: Path, row: str) -> Path:
+    """Return the folder of all inspections of a row; ``row`` is the name of the record file without the suffix."""
+    return runs / ".inspections" / row
+
+
 def inspection_path(runs: Path, row: str, seed_index: int) -> Path:
-    """Return the inspection file of a seed; ``row`` is the name of the record file without the suffix."""
-    return runs / ".inspections" / row / f"seed-{seed_index:04d}.json"
+    """Return the inspection file of a seed."""
+    return inspection_folder(runs, row) / f"seed-{seed_index:04d}.json"
 
 
 def read_inspections(runs: Path, row: str) -> list[Inspection]:
     """Return all inspections of a row, ordered by seed. Raises ContentError if a file is damaged."""
     inspections = []
-    for path in sorted(inspection_path(runs, row, 0).parent.glob("seed-*.json")):
+    for path in sorted(inspection_folder(runs, row).glob("seed-*.json")):
         inspection = read_as(Inspection, path, f"the inspection {path}")
         height, width = inspection.image_shape
         if any(len(unpacked(miss.pixels)) != height * width for miss in inspection.misses):

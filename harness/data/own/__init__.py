@@ -1,5 +1,6 @@
-"""User data sets: `kept` reads, splits and stores data; `sources`, `values`, `labels` and `parts` hold the steps."""
+"""User data sets: `kept` reads, splits and stores data; `sources`, `values`, `labels`, `divisions` hold the steps."""
 
+from harness.data.own.divisions import FOLDS
 from harness.data.own.kept import (
     Data,
     SourceOptions,
@@ -12,7 +13,6 @@ from harness.data.own.kept import (
     parts_text,
     read,
 )
-from harness.data.own.parts import FOLDS
 from harness.data.own.values import pixels_of
 
 __all__ = [

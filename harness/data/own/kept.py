@@ -20,8 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from harness.data.datasets import DataFile, Dataset, dataset, plain_name
-from harness.data.own import parts as divisions
-from harness.data.own import values
+from harness.data.own import divisions, values
 from harness.data.own.near_duplicates import near_keys
 from harness.data.own.sources import PARTS, DataPart, Source, part_of_arrays, part_of_torch, source_at
 from harness.data.own.values import Array
@@ -35,6 +34,7 @@ from search_spaces.ops import Shape, shape_text
 _MOST_CLASSES = 256  # of a data set
 _MOST_NAMED = 10  # duplicates listed by name
 _MOST_SPLITS = 8  # attempts to find a split whose sides share no equal pixels
+_MEMORY_HINT = "the file may be removed: only the options of described paths are lost"
 _ROUNDED = "different images become equal or nearly equal when numbers are rounded to 256 pixel values"
 # Indices into ``PARTS``.
 _TRAIN, _VALIDATION, _TEST = range(3)
@@ -89,13 +89,14 @@ def data_name(text: str, options: SourceOptions | None = None, name: str = "") -
     """
     if not os.path.exists(text) and os.sep in text:
         raise UsageError(f"no such file or folder: {text[:200]}")
+    # A stored data set has priority over a file of the same name.
     if not os.path.exists(text) or os.path.isfile(workspace().data(text) / "data.json"):
         spec = dataset(text)
         _check_options(spec, options or SourceOptions())
         return spec.name
-    reading = described_options(text) if options is None else options
-    source = source_at(Path(text), reading.shape, reading.group_by)
-    spec = _store(replace(source, name=name or source.name), reading)
+    options_used = described_options(text) if options is None else options
+    source = source_at(Path(text), options_used.shape, options_used.group_by)
+    spec = _store(replace(source, name=name or source.name), options_used)
     if options is not None:
         _remember(text, spec.name, options)
     return spec.name
@@ -107,55 +108,53 @@ def described_options(text: str) -> SourceOptions:
     Raises:
         UsageError: The path was described in several ways.
     """
-    readings = descriptions(text)
-    if len({*readings.values()}) > 1:
-        choices = "; ".join(f"{name} with {options}" for name, options in readings.items())
+    options_by_name = descriptions(text)
+    if len({*options_by_name.values()}) > 1:
+        choices = "; ".join(f"{name} with {options}" for name, options in options_by_name.items())
         message = f"{text} was described with different options: {choices}"
         raise UsageError(message, hint="pass the name of the data set instead of the path")
-    return next(iter(readings.values()), SourceOptions())
+    return next(iter(options_by_name.values()), SourceOptions())
 
 
 def descriptions(text: str) -> dict[str, SourceOptions]:
     """Return the remembered options of a path by name of the data set; data sets no longer stored are left out."""
     path = _memory_file()
-    readings = {}
-    for reading in _memory().get(os.path.realpath(text), []):
-        entry = read_as(_StoredReading, json.dumps(reading), f"the file {path}", _REMOVE_MEMORY)
-        if (workspace().data(entry.name) / "data.json").is_file():
-            readings[entry.name] = entry.options
-    return readings
+    options_by_name = {}
+    for entry in _memory().get(os.path.realpath(text), []):
+        # ``read_as`` checks the entry, and takes a text.
+        described = read_as(_Described, json.dumps(entry), f"the file {path}", hint=_MEMORY_HINT)
+        if (workspace().data(described.name) / "data.json").is_file():
+            options_by_name[described.name] = described.options
+    return options_by_name
 
 
 @dataclass(frozen=True, slots=True)
-class _StoredReading:
+class _Described:
     """Name of a data set that was read from a path, and the options of reading."""
 
     name: str
     options: SourceOptions
 
 
-_REMOVE_MEMORY = "the file may be removed: only the options of described paths are lost"
-
-
 def _remember(text: str, name: str, options: SourceOptions) -> None:
     memory = _memory()
     key = os.path.realpath(text)
-    reading = {"name": name, "options": asdict(options)}
-    if reading not in memory.get(key, []):
-        write_json(_memory_file(), memory | {key: [*memory.get(key, []), reading]})
+    entry = {"name": name, "options": asdict(options)}
+    if entry not in memory.get(key, []):
+        write_json(_memory_file(), memory | {key: [*memory.get(key, []), entry]})
 
 
 def _memory_file() -> Path:
-    return workspace().data("described.json")
+    return workspace().data("described.json")  # beside the folders of the data sets
 
 
 def _memory() -> dict[str, list[Any]]:
     path = _memory_file()
     if not path.is_file():
         return {}
-    memory = read_as(dict[str, Any], path, f"the file {path}", _REMOVE_MEMORY)
-    # Entries of older versions are ignored: a single set of options, without the name of the data set.
-    return {key: readings for key, readings in memory.items() if isinstance(readings, list)}
+    memory = read_as(dict[str, Any], path, f"the file {path}", hint=_MEMORY_HINT)
+    # Values of older versions are ignored: a single set of options, without the name of the data set.
+    return {key: entries for key, entries in memory.items() if isinstance(entries, list)}
 
 
 def _check_options(spec: Dataset, options: SourceOptions) -> None:
@@ -171,10 +170,11 @@ def _check_options(spec: Dataset, options: SourceOptions) -> None:
 
 def parts_text(spec: Dataset) -> str:
     """Return a description of the parts: sizes, folds, balance, groups and overlap."""
-    turns = ""
+    folds_text = ""
     if spec.folds > 1:
-        turns = f" (in the first of {spec.folds} folds)" if spec.group_folds else f" ({spec.folds} folds)"
-    sizes = f"{spec.train_size:,} training, {spec.validation_size:,} validation{turns}"
+        # Folds of groups differ in size; the sizes are those of the first fold.
+        folds_text = f" (in the first of {spec.folds} folds)" if spec.group_folds else f" ({spec.folds} folds)"
+    sizes = f"{spec.train_size:,} training, {spec.validation_size:,} validation{folds_text}"
     balance = ", equally many of each class" if spec.balanced else ""
     overlap = f"; THE PARTS OVERLAP: {spec.overlap}" if spec.overlap else ""
     groups = ""
@@ -244,7 +244,7 @@ def from_arrays(
         x_test: Test images, which are locked; None sets a fifth of ``x`` aside.
         y_test: Classes of ``x_test``.
         groups: Group of each image; images of the same group must not be divided by a split.
-        groups_test: Groups of ``x_test``, required if ``groups`` is given.
+        groups_test: Groups of ``x_test``, required if ``groups`` and ``x_test`` are given.
         shape: Same as for `read`; so are ``balanced`` and ``allow_overlap``.
         channels: Position of the channel axis, ``first`` or ``last``; required for ambiguous arrays and for series with
             channels. ``none`` states that narrow pictures are not series.
@@ -273,12 +273,15 @@ def from_torch(
     channels: str | None = None,
     allow_overlap: bool = False,
 ) -> Dataset:
-    """Same as `from_arrays`, for map-style torch data sets of (picture or tensor (channels, rows, columns), class)."""
+    """Same as `from_arrays`, for map-style torch data sets of (picture or tensor (channels, rows, columns), class).
+
+    ``channels`` applies to items that are NumPy arrays.
+    """
     options = SourceOptions(shape, channels=channels, allow_overlap=allow_overlap)
     source = Source(str(name), {})
     for part, data in (("train", train), ("test", test)):
         if data is not None:
-            source.parts[part] = part_of_torch(data, part, channels, source.remarks)
+            source.parts[part] = part_of_torch(data, part, channels, source.remarks)  # appends remarks
     return _store(source, options)
 
 
@@ -316,18 +319,19 @@ class _ImageTable:
     names: dict[int, list[str]]
 
     def blocks(self, indices: Array) -> Iterator[tuple[Array, Array]]:
-        """Yield the unscaled images ``indices`` in blocks, each with the positions in ``indices``."""
+        """Yield pairs (positions in ``indices``, unscaled images at these positions), in blocks."""
         for part, numbers in self.numbers.items():
             inside = np.flatnonzero(self.part[indices] == part)
-            for block in values.chunks(len(inside), numbers[0].size):
-                yield inside[block], numbers[self.position[indices[inside[block]]]]
+            for some in values.chunks(len(inside), numbers[0].size):
+                chosen = inside[some]
+                yield chosen, numbers[self.position[indices[chosen]]]
 
     def pixels(self, low: Array, high: Array) -> Array:
         """Return all images, scaled to pixels, uint8 (images, channels, rows, columns)."""
         shape = next(iter(self.numbers.values())).shape[1:]
         pixels = np.empty((len(self.part), *shape), np.uint8)
-        for inside, block in self.blocks(np.arange(len(self.part))):
-            pixels[inside] = values.scaled(block, low, high)
+        for positions, block in self.blocks(np.arange(len(self.part))):
+            pixels[positions] = values.scaled(block, low, high)
         return pixels
 
     def keys(self) -> list[Array]:
@@ -346,9 +350,8 @@ class _Scaled(NamedTuple):
     Attributes:
         is_test: Mask of the locked test images.
         low: Number per channel that is mapped to 0; ``high`` is mapped to 255.
-        near: Key of each image that equal pictures and near-duplicates share.
-        joint: Key of each image that pictures share which must not be divided: ``near``, or ``pixel_digests`` if
-            near-duplicates cannot stay together.
+        near: Key of each image; images with equal keys are equal pictures or near-duplicates.
+        near_stays_together: Whether splits do not divide near-duplicates.
     """
 
     is_test: Array
@@ -357,7 +360,20 @@ class _Scaled(NamedTuple):
     pixels: Array
     pixel_digests: Array
     near: Array
-    joint: Array
+    near_stays_together: bool
+
+    @property
+    def together(self) -> Array:
+        """Key of each image; images with equal keys must stay on the same side of a split."""
+        return self.near if self.near_stays_together else self.pixel_digests
+
+
+class _Groups(NamedTuple):
+    """Fields of a `Dataset` with groups; empty without groups."""
+
+    validation_group_sizes: tuple[int, ...] = ()
+    test_group_sizes: tuple[int, ...] = ()
+    test_groups: tuple[int, ...] = ()
 
 
 def _store(source: Source, options: SourceOptions) -> Dataset:
@@ -374,31 +390,29 @@ def _store(source: Source, options: SourceOptions) -> Dataset:
         )
     remarks = _remarks(source, table, scaled)
     duplicates = _duplicates(table, scaled.pixel_digests)
+    # To save memory, free the numbers when they are no longer needed, and the pixels when the parts hold copies.
     table.numbers.clear()
-    train, test, groups = _parts_to_write(table, scaled, fold, is_used, balanced=options.balanced)
-    # The parts hold copies of the pixels; free the original to save memory.
+    not_locked, locked, groups = _parts_to_write(table, scaled, fold, is_used, balanced=options.balanced)
     del scaled
-    if surplus := len(table.part) - len(train["labels"]) - len(test["labels"]):
+    if surplus := len(table.part) - len(not_locked["labels"]) - len(locked["labels"]):
         remarks.append(f"left out: {counted(surplus, 'surplus image')} of larger classes")
-    facts = [classes, low.tolist(), high.tolist(), overlap, options.balanced, *map(list, filter(None, groups[:2]))]
-    digest = content_digest(facts, [*train.values(), *test.values()])
-    mean, deviation = _statistics(train["pixels"], source.name)
-    channels, rows, columns = train["pixels"].shape[1:]
-    validation_size, folds = _turns_of(train["fold"])
+    group_sizes = [list(sizes) for sizes in (groups.validation_group_sizes, groups.test_group_sizes) if sizes]
+    facts = [classes, low.tolist(), high.tolist(), overlap, options.balanced, *group_sizes]
+    digest = content_digest(facts, [*not_locked.values(), *locked.values()])
+    mean, deviation = _statistics(not_locked["pixels"], source.name)
+    validation_size, folds = _fold_counts(not_locked["fold"])
     spec = Dataset(
         name=f"{plain_name(source.name) or 'own'}-{digest[:8]}",
-        target_pct=0.0,
+        target_pct=0.0,  # no default target
         mean=mean,
         std=deviation,
         licence="",
         classes=len(classes),
-        image_shape=(channels, rows, columns),
-        train_size=len(train["labels"]) - validation_size,
+        image_shape=not_locked["pixels"].shape[1:],
+        train_size=len(not_locked["labels"]) - validation_size,
         validation_size=validation_size,
-        test_size=len(test["labels"]),
-        validation_group_sizes=groups[0],
-        test_group_sizes=groups[1],
-        test_groups=groups[2],
+        test_size=len(locked["labels"]),
+        **groups._asdict(),
         class_names=tuple(classes),
         sha256=digest,
         folds=folds,
@@ -413,7 +427,7 @@ def _store(source: Source, options: SourceOptions) -> Dataset:
         low=tuple(map(float, low)),
         high=tuple(map(float, high)),
     )
-    return _write(spec, train, test)
+    return _write(spec, not_locked, locked)
 
 
 def _image_table(source: Source, options: SourceOptions) -> tuple[_ImageTable, list[str]]:
@@ -430,19 +444,22 @@ def _image_table(source: Source, options: SourceOptions) -> tuple[_ImageTable, l
     positions = np.concatenate([np.arange(len(part.labels)) for part in by_index.values()])
     labels = np.array([class_index[label] for part in by_index.values() for label in part.labels])
     digests = np.concatenate([values.digests(images) for images in numbers.values()])
+    # Keys of all kinds are bytes, as digests are; names of groups may contain lone surrogates.
     groups = [group.encode("utf-8", "surrogateescape") for part in by_index.values() for group in part.groups]
     # Sort by content, so that the order of the source has no influence on the hash of the data set.
     order = np.lexsort((digests, labels, parts))
     names = {index: part.names for index, part in by_index.items()}
-    members = np.array(groups)[order] if groups else None
-    return _ImageTable(numbers, parts[order], positions[order], labels[order], digests[order], members, names), classes
+    sorted_groups = np.array(groups)[order] if groups else None
+    table = _ImageTable(numbers, parts[order], positions[order], labels[order], digests[order], sorted_groups, names)
+    return table, classes
 
 
-def _check_like(train: DataPart, part: DataPart, name: str, source: str) -> None:
-    if differing := {*part.classes} ^ {*train.classes}:
-        lacking = {*train.classes} & differing
-        present, absent = ("train", name) if lacking else (name, "train")
-        label = min(lacking or differing)
+def _check_same_classes_and_groups(train: DataPart, part: DataPart, name: str, source: str) -> None:
+    train_only = {*train.classes} - {*part.classes}
+    part_only = {*part.classes} - {*train.classes}
+    if train_only or part_only:
+        present, absent = ("train", name) if train_only else (name, "train")
+        label = min(train_only or part_only)
         raise DataError(f"class {label!r} of {source} is in the {present} part, but not in the {absent} part")
     if bool(part.groups) != bool(train.groups):
         raise DataError(
@@ -454,7 +471,7 @@ def _numbers(by_index: Mapping[int, DataPart], source: str, options: SourceOptio
     # The images are removed from the parts, so that memory holds one copy.
     numbers: dict[int, Array] = {}
     for index, part in by_index.items():
-        _check_like(by_index[_TRAIN], part, PARTS[index], source)
+        _check_same_classes_and_groups(by_index[_TRAIN], part, PARTS[index], source)
         numbers[index] = values.arranged(part.images, part.names, part.channels or options.channels, options.shape)
         part.images = None
     shapes = {PARTS[index]: shape_text(images.shape[1:]) for index, images in numbers.items()}
@@ -465,32 +482,32 @@ def _numbers(by_index: Mapping[int, DataPart], source: str, options: SourceOptio
 
 
 def _divided(table: _ImageTable, *, balanced: bool) -> tuple[_Scaled, Array, Array]:
-    """Return the scaled images with the test images, the fold of each image, and the mask of the images that are used.
+    """Return the scaled images with the test images, and the folds and the mask of `_choose_folds`.
 
     Near-duplicates are not divided, unless so many are connected that no split exists.
     """
     try:
         scaled = _split_and_scale(table, joins_near=True)
-        return scaled, *_turns(table, scaled, balanced=balanced)
+        return scaled, *_choose_folds(table, scaled, balanced=balanced)
     except DataError:
         scaled = _split_and_scale(table, joins_near=False)
-        return scaled, *_turns(table, scaled, balanced=balanced)
+        return scaled, *_choose_folds(table, scaled, balanced=balanced)
 
 
 def _split_and_scale(table: _ImageTable, *, joins_near: bool) -> _Scaled:
     """Lock the test part, or a fifth if there is none, and scale all images to the range of the unlocked images."""
     keys = table.keys()
-    has_test = (table.part == _TEST).any()
-    for _ in range(_MOST_SPLITS):
-        if has_test:
-            is_test = table.part == _TEST
-        else:
-            together = divisions.units(keys, "test-v1")
+    is_test = table.part == _TEST
+    has_test = is_test.any()
+    for attempt in range(_MOST_SPLITS):
+        if not has_test:
+            # A unit has all images connected by equal keys. The tag makes this choice independent of the folds.
+            units = divisions.units(keys, tag="test-v1")
             grouped = table.groups is not None
             try:
-                is_test = divisions.fifth(table.labels, together, table.part == _VALIDATION, grouped=grouped)
+                is_test = divisions.choose_fifth(table.labels, units, table.part == _VALIDATION, grouped=grouped)
             except DataError as error:
-                cause = f": {_ROUNDED}" if len(keys) > len(table.keys()) else ""
+                cause = f": {_ROUNDED}" if attempt else ""
                 raise DataError(f"{error.message}{cause}") from error
         low, high = values.range_of(block for _, block in table.blocks(np.flatnonzero(~is_test)))
         for part in (_VALIDATION, _TEST):
@@ -498,48 +515,45 @@ def _split_and_scale(table: _ImageTable, *, joins_near: bool) -> _Scaled:
                 raise DataError(f"pixels of {PARTS[part]} {difference}")
         pixels = table.pixels(low, high)
         digests = values.digests(pixels)
-        near = near_keys(pixels, digests)
-        joint = near if joins_near else digests
-        if has_test or not np.isin(joint[is_test], joint[~is_test]).any():
-            return _Scaled(is_test, low, high, pixels, digests, near, joint)
+        scaled = _Scaled(is_test, low, high, pixels, digests, near_keys(pixels, digests), joins_near)
+        if has_test or not np.isin(scaled.together[is_test], scaled.together[~is_test]).any():
+            return scaled
         # Different numbers became equal or nearly equal pixels on both sides. Another key keeps such images together.
         # The next split has a different range, which may make more images equal. Units only grow, so few attempts are
         # sufficient.
-        keys.append(joint)
+        keys.append(scaled.together)
     raise DataError(f"cannot set aside a fifth of the images: {_ROUNDED}")
 
 
-def _turns(table: _ImageTable, scaled: _Scaled, *, balanced: bool) -> tuple[Array, Array]:
-    """Return, for the images that are not locked, the fold in which each validates, and the mask of those used."""
+def _choose_folds(table: _ImageTable, scaled: _Scaled, *, balanced: bool) -> tuple[Array, Array]:
+    """Return the fold in which an image validates and the mask of used images, both for the images not locked."""
     not_test = np.flatnonzero(~scaled.is_test)
-    units = divisions.units([key[not_test] for key in (*table.keys(), scaled.joint)], "split-v1")
+    units = divisions.units([key[not_test] for key in (*table.keys(), scaled.together)], tag="split-v1")
     in_validation = table.part[not_test] == _VALIDATION
     given_validation = in_validation if in_validation.any() else None
     grouped = table.groups is not None
     labels = table.labels[not_test]
-    return divisions.validated(labels, units, given_validation, grouped=grouped, balanced=balanced)
+    return divisions.choose_validation(labels, units, given_validation, grouped=grouped, balanced=balanced)
 
 
 def _parts_to_write(
     table: _ImageTable, scaled: _Scaled, fold: Array, is_used: Array, *, balanced: bool
-) -> tuple[dict[str, Array], dict[str, Array], tuple[tuple[int, ...], ...]]:
-    """Return the arrays of the training and validation images, the arrays of the test images, and the groups.
-
-    The groups are the sizes of the validation groups, the sizes of the test groups, and the index of the group of each
-    test image, all empty without groups.
-    """
-    not_test, test = np.flatnonzero(~scaled.is_test), np.flatnonzero(scaled.is_test)
-    labels = table.labels[not_test]
+) -> tuple[dict[str, Array], dict[str, Array], _Groups]:
+    """Return the arrays of the training and validation images, the arrays of the test images, and the groups."""
+    used = np.flatnonzero(~scaled.is_test)[is_used]
+    fold = fold[is_used]
+    test = np.flatnonzero(scaled.is_test)
     if balanced:
-        test = test[divisions.evened(table.labels[test], np.arange(len(test)), int(table.labels.max()) + 1)]
-    pixels = scaled.pixels[not_test[is_used]]
-    groups: tuple[tuple[int, ...], ...] = ((), (), ())
+        classes = int(table.labels.max()) + 1
+        # Each test image is a unit of its own.
+        test = test[divisions.evened(cells=table.labels[test], of_image=np.arange(len(test)), count=classes)]
+    groups = _Groups()
     if table.groups is not None:
-        validating = not_test[is_used][fold[is_used] != divisions.ALWAYS_TRAINED]
-        of_image = np.unique(table.groups[test], return_inverse=True)[1]
-        groups = (_sizes(table.groups[validating]), _sizes(of_image), tuple(of_image.tolist()))
+        validation_groups = table.groups[used[fold != divisions.ALWAYS_TRAINED]]
+        group_of_test_image = np.unique(table.groups[test], return_inverse=True)[1]
+        groups = _Groups(_sizes(validation_groups), _sizes(group_of_test_image), tuple(group_of_test_image.tolist()))
     return (
-        {"pixels": pixels, "labels": labels[is_used].astype("<i8"), "fold": fold[is_used]},
+        {"pixels": scaled.pixels[used], "labels": table.labels[used].astype("<i8"), "fold": fold},
         {"pixels": scaled.pixels[test], "labels": table.labels[test].astype("<i8")},
         groups,
     )
@@ -552,8 +566,8 @@ def _sizes(groups: Any) -> tuple[int, ...]:
 def _remarks(source: Source, table: _ImageTable, scaled: _Scaled) -> list[str]:
     remarks = list(source.remarks)
     pixels = scaled.pixels
-    first = np.arange(min(len(pixels), 200))
-    if any(values.squeezed(block, pixels[inside]) for inside, block in table.blocks(first)):
+    first = np.arange(min(len(pixels), 200))  # sufficient for a statement about most images
+    if any(values.squeezed(block, pixels[positions]) for positions, block in table.blocks(first)):
         extent = f"{scaled.low.min():g} to {scaled.high.max():g}"
         remarks.append(f"outliers extend the range to {extent}, so most images use few of the 256 pixel values")
     channels, rows, columns = pixels.shape[1:]
@@ -563,13 +577,13 @@ def _remarks(source: Source, table: _ImageTable, scaled: _Scaled) -> list[str]:
         remarks.append(
             f"rows of {columns} numbers are read as series; pictures have the shape images x {edge} x {edge}"
         )
-    # Images with a near-duplicate that is not an equal image.
+    # Images whose near-duplicates include a different picture; equal pictures also have equal keys of near-duplicates.
     near = np.unique(scaled.near, return_inverse=True)[1]
-    equal = np.unique(scaled.pixel_digests, return_inverse=True)[1]
-    different = np.unique(near * len(near) + equal) // len(near)
-    if number := int((np.bincount(different)[near] > 1).sum()):
+    firsts = np.unique(scaled.pixel_digests, return_index=True)[1]
+    picture_counts = np.bincount(near[firsts])  # different pictures by key of near-duplicates
+    if number := int((picture_counts[near] > 1).sum()):
         stays = "stay on the same side of every split made by this program"
-        if scaled.joint is not scaled.near:
+        if not scaled.near_stays_together:
             stays = (
                 "lie on BOTH SIDES of splits, because too many are connected; define groups (--group-by) if possible"
             )
@@ -594,8 +608,8 @@ def check_facts(spec: Dataset) -> None:
     folder = workspace().data(spec.name)
     with np.load(folder / OWN_FILES[0]) as train, np.load(folder / OWN_FILES[1]) as test:
         mean, std = _statistics(train["pixels"], spec.name)
-        validation_size, folds = _turns_of(train["fold"])
-        due = {
+        validation_size, folds = _fold_counts(train["fold"])
+        expected = {
             "mean": mean,
             "std": std,
             "image_shape": train["pixels"].shape[1:],
@@ -605,13 +619,13 @@ def check_facts(spec: Dataset) -> None:
             "test_size": len(test["labels"]),
         }
     if spec.test_groups:
-        due["test_group_sizes"] = _sizes(spec.test_groups)
-    for name, value in due.items():
+        expected["test_group_sizes"] = _sizes(spec.test_groups)
+    for name, value in expected.items():
         if getattr(spec, name) != value:
             raise DataError(f"{folder / 'data.json'}: {name}: {getattr(spec, name)} stated, {value} computed")
 
 
-def _turns_of(fold: Array) -> tuple[int, int]:
+def _fold_counts(fold: Array) -> tuple[int, int]:
     """Return the number of validation images of the first fold, and the number of folds."""
     return int((fold == 0).sum()), int(fold[fold != divisions.ALWAYS_TRAINED].max()) + 1
 
@@ -646,7 +660,7 @@ def _write(spec: Dataset, *parts: Mapping[str, Array]) -> Dataset:
         sums = [DataFile(file, hashlib.sha256(content).hexdigest(), "") for file, content in files.items()]
         spec = replace(spec, all_files=tuple(sums))
     else:
-        # The fields that are not compared describe the source, whose name or order may have changed.
+        # Fields with ``compare=False`` (names, groups, remarks, options) describe the source, which may have changed.
         source_facts = {item.name: getattr(spec, item.name) for item in fields(spec) if not item.compare}
         stored = dataset(spec.name)
         # Equal images may be read with other groups of the same sizes; the groups read first decide.

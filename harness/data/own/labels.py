@@ -17,17 +17,17 @@ from harness.system.errors import DataError
 _SHOWN = 40  # maximum characters of a label in a message
 
 
-def read_labels(values: Any, what: str) -> tuple[list[str], list[str]]:
+def read_labels(values: Any, subject: str) -> tuple[list[str], list[str]]:
     """Return the name of each label, and the sorted names of all classes.
 
     Args:
         values: Integers, whole numbers or texts, (images,) or (images, 1).
-        what: Description of ``values`` in messages.
+        subject: Description of ``values`` in messages.
 
     Raises:
         DataError: ``values`` has a different shape or type, or is not finite.
     """
-    array = _column(values, what)
+    array = _column(values, subject)
     kind = array.dtype.kind
     if kind in "OT":
         is_text = all(isinstance(value, str) for value in array)
@@ -35,13 +35,13 @@ def read_labels(values: Any, what: str) -> tuple[list[str], list[str]]:
         array = np.array([*array]) if is_real and not is_text else np.array([*array], object)
         kind = "U" if is_text else array.dtype.kind
     if kind not in "iubfU":
-        raise DataError(f"{what} must be an integer or a string per image, got {_strange_text(array)}")
+        raise DataError(f"{subject} must be an integer or a string per image, got {_strange_text(array)}")
     if kind == "f" and not (is_whole := np.isfinite(array) & (array == np.round(array))).all():
         first = int(np.argmin(is_whole))
-        raise DataError(f"{what} must be integers or strings, got {array[first]} for image {first}")
+        raise DataError(f"{subject} must be integers or strings, got {array[first]} for image {first}")
     unique, indices = np.unique(array, return_inverse=True)
     if kind == "U":
-        names = [text_label(value, what) for value in unique]
+        names = [text_label(value, subject) for value in unique]
         # Two Unicode forms of the same text need not be neighbours in ``unique``.
         order = sorted({*names})
     else:
@@ -49,19 +49,19 @@ def read_labels(values: Any, what: str) -> tuple[list[str], list[str]]:
     return [names[index] for index in indices.tolist()], order
 
 
-def _column(values: Any, what: str) -> np.ndarray[Any, Any]:
+def _column(values: Any, subject: str) -> np.ndarray[Any, Any]:
     try:
         array = np.asarray(values)
     except (ValueError, TypeError) as error:
         first_sentence = " ".join(str(error).split()).partition(". ")[0]
-        raise DataError(f"{what} must be an integer or a string per image: {first_sentence}") from error
+        raise DataError(f"{subject} must be an integer or a string per image: {first_sentence}") from error
     if array.dtype.kind == "U" and isinstance(values, list | tuple):
         # NumPy converts numbers among texts to texts.
         array = np.asarray(values, object)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
-        message = f"{what} must be an integer or a string per image, got the shape {array.shape}"
+        message = f"{subject} must be an integer or a string per image, got the shape {array.shape}"
         is_one_hot = array.ndim == 2 and array.dtype.kind in "biuf" and (np.sort(array)[:, :-1] == 0).all()
         raise DataError(message, hint="convert one-hot labels with y.argmax(1)" if is_one_hot else None)
     return array
@@ -77,10 +77,10 @@ def _strange_text(array: np.ndarray[Any, Any]) -> str:
     return "numbers and strings"
 
 
-def text_label(text: str, what: str) -> str:
+def text_label(text: str, subject: str) -> str:
     """Return a text in form NFC; raise DataError if ``text`` is empty or not printable."""
     label = unicodedata.normalize("NFC", str(text))
     if not label or not label.isprintable():
         excerpt = ascii(label if len(label) <= _SHOWN else label[:_SHOWN])
-        raise DataError(f"{what} must be printable strings, got {excerpt}")
+        raise DataError(f"{subject} must be printable strings, got {excerpt}")
     return label

@@ -295,7 +295,7 @@ def _picture_folder(root: Path, shape: Shape | None, group_by: str | None) -> So
         raise DataError(f"{root} contains neither a folder of pictures per class nor a pair of IDX files")
     if group_by is not None:
         _group_by_names(parts, root)
-    words = [f"{number:,} {what}" for what, number in sorted(counts.items()) if number]
+    words = [f"{number:,} {noun}" for noun, number in sorted(counts.items()) if number]
     return Source(root.resolve().name, parts, _left_out(others) + words)
 
 

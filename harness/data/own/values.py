@@ -8,7 +8,6 @@ read later.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from harness.system.errors import DataError, reason
 from search_spaces.ops import Shape, shape_text
 
 Array: TypeAlias = np.ndarray[Any, Any]
-MOST_BYTES = 2**31  # largest size of the data that is read
+_MOST_BYTES = 2**31  # largest size of the data that is read
 _MOST_CHANNELS = 16
 _LONG = 4  # ratio of length to width from which arrays with three axes may be series with channels
 # Pillow's format by file ending. Further formats are left out, since some start external programs (PostScript does).
@@ -37,21 +36,19 @@ _FORMATS = {
     ".tga": "TGA",
 }
 ENDINGS = ", ".join(_FORMATS)
-# Formats with a signature in the first bytes, so that pictures with a wrong ending can be read as well.
+# Formats with a signature in the first bytes, so that pictures with a wrong ending can be read as well. TGA has no
+# signature.
 _SIGNED = sorted({*_FORMATS.values()} - {"TGA"})
 _BYTES = (0.0, 255.0)  # fixed range of whole numbers
 _SHARES = (0.0, 1.0)  # fixed range of fractions
-# Distance beyond the fitted range, as a multiple of its width, at which numbers are taken to have another scale. Fixed
-# ranges (0 to 1, 0 to 255) have no numbers beyond, up to rounding errors; other ranges were fitted to a sample.
-_BEYOND_FIXED_WIDTHS = 0.01
-_BEYOND_WIDTHS = 1.0
+_BEYOND_FIXED_WIDTHS = 0.01  # widths of a fixed range, for rounding errors; numbers further outside have another scale
+_BEYOND_WIDTHS = 1.0  # widths of a range fitted to a sample; numbers further outside have another scale
 _NARROW = 0.01  # share of the fitted range; numbers spread over less have another scale
-_WIDER_THAN_BYTES = 4  # times 255; bytes have another scale if the fitted maximum is above
-_SMALL_SHARE = 0.07  # share of the fitted range; fractions that never exceed the share likely have another scale
+_WIDER_THAN_BYTES = 4  # times 255; numbers stored as bytes have another scale if the fitted maximum is larger
+_SMALL_SHARE = 0.07  # share of the fitted range, least extent of fractions without a warning (see ``seems_small``)
 _CHUNK = 2**16  # numbers per block, so that float64 copies take little memory
-# A remark is made if the median channel has few shades although the numbers of the source have many times as many.
-_FEW_SHADES = 16  # shades of a channel
-_MANY_TIMES = 8  # times the shades of the channel
+_FEW_VALUES = 16  # most pixel values of a channel that outliers may have squeezed (see ``squeezed``)
+_MANY_TIMES = 8  # times the pixel values of the channel, least number of different numbers in the source
 
 
 def is_picture(path: Path) -> bool:
@@ -59,10 +56,10 @@ def is_picture(path: Path) -> bool:
     return path.suffix.lower() in _FORMATS
 
 
-def check_bytes(what: object, size: int) -> None:
-    """Raise DataError if ``what`` takes more than ``MOST_BYTES`` bytes."""
-    if size > MOST_BYTES:
-        raise DataError(f"{what} has a size of {size / 2**30:.1f} GiB; allowed: up to {MOST_BYTES // 2**30} GiB")
+def check_bytes(subject: object, size: int) -> None:
+    """Raise DataError if ``subject`` takes more than ``_MOST_BYTES`` bytes."""
+    if size > _MOST_BYTES:
+        raise DataError(f"{subject} has a size of {size / 2**30:.1f} GiB; allowed: up to {_MOST_BYTES // 2**30} GiB")
 
 
 def picture(path: Path) -> tuple[Array, bool, int]:
@@ -72,12 +69,12 @@ def picture(path: Path) -> tuple[Array, bool, int]:
     """
     from PIL import Image
 
-    formats = {_FORMATS.get(path.suffix.lower(), "PNG"), *_SIGNED}
+    formats = [*_SIGNED, "TGA"] if path.suffix.lower() == ".tga" else _SIGNED
     # Pillow warns of large pictures; ``check_bytes`` refuses pictures that are too large.
     quiet = warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning)
     try:
-        with quiet, Image.open(path, formats=sorted(formats)) as image:
-            check_bytes(path, image.width * image.height * 4)
+        with quiet, Image.open(path, formats=formats) as image:
+            check_bytes(path, image.width * image.height * 4)  # Pillow stores at most 4 bytes per pixel
             frames = int(getattr(image, "n_frames", 1))
             numbers, is_transparent = picture_numbers(image)
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
@@ -88,8 +85,9 @@ def picture(path: Path) -> tuple[Array, bool, int]:
 def picture_numbers(image: Any) -> tuple[Array, bool]:
     """Return the numbers of a Pillow image, (rows, columns, channels), and whether parts are transparent.
 
-    The EXIF orientation is applied, and transparent parts become white. Grey pictures, including pictures with a grey
-    palette, have one channel, all others have three (CMYK and YCbCr as converted by Pillow).
+    The EXIF orientation is applied, and transparent parts become white. Grey pictures, including pictures with a
+    palette of which only greys are used, have one channel, all others have three (CMYK and YCbCr as converted by
+    Pillow).
     """
     from PIL import Image, ImageOps
 
@@ -105,7 +103,7 @@ def picture_numbers(image: Any) -> tuple[Array, bool]:
         upright = Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered)
     numbers: Array = np.asarray(upright.convert("L" if is_grey else "RGB"))
     if image.mode in ("P", "PA") and (numbers == numbers[..., :1]).all():
-        # The palette is grey.
+        # All used colours of the palette are grey.
         numbers = numbers[..., :1]
     return numbers.reshape(upright.height, upright.width, -1), is_transparent
 
@@ -176,7 +174,8 @@ def arranged(images: Any, names: Sequence[str], channels: str | None, shape: Sha
             - (series, steps) with any value of ``channels``
         names: Names of the images for messages; empty if the index identifies an image.
         channels: Position of the channel axis: ``first``, ``last`` or ``none``; None if the source does not define the
-            position. None stands for the only possible layout, and for ``none`` if there are three axes.
+            position. None stands for the only possible layout. With None, three axes are images without channels, but
+            long and narrow images, which may be series with channels, raise DataError.
         shape: (channels, rows, columns) to resize to; None keeps the size.
 
     Raises:
@@ -186,7 +185,7 @@ def arranged(images: Any, names: Sequence[str], channels: str | None, shape: Sha
         images, channels = _stacked(images, names, channels, shape)
     numbers = _with_four_axes(images, channels)
     check_bytes("the data", numbers.nbytes)
-    return numbers if shape is None or numbers.shape[1:] == shape else _resized_first(numbers, shape)
+    return numbers if shape is None or numbers.shape[1:] == shape else _resized_all(numbers, shape)
 
 
 def _stacked(
@@ -195,19 +194,20 @@ def _stacked(
     # Returns one array of images with equal shape, and the position of the channel axis.
     if not images:
         return np.zeros((0, 1, 1, 1)), channels
-    if shape is None and channels == "last":
-        # If any picture is coloured, grey pictures are repeated to three channels.
-        deepest = max(image.shape[-1] for image in images)
-        images = [np.repeat(image, deepest, axis=-1) if image.shape[-1] == 1 else image for image in images]
     arrays = [as_array(image) for image in images]
+    if shape is None and channels == "last" and all(array.ndim > 1 for array in arrays):
+        # If any picture is coloured, grey pictures are repeated to three channels.
+        deepest = max(array.shape[-1] for array in arrays)
+        arrays = [np.repeat(array, deepest, axis=-1) if array.shape[-1] == 1 else array for array in arrays]
     for index, array in enumerate(arrays):
         _check_finite(array, f" in image {names[index] if names else index}")
-    sizes = {image.shape: index for index, image in enumerate(arrays)}
+    sizes = {array.shape: index for index, array in enumerate(arrays)}
     if len(sizes) == 1:
         return np.stack(arrays), channels
     if shape is None:
         raise DataError(_several_shapes(sizes, names))
-    return np.stack([_resized_first(_with_four_axes(image[None], channels), shape)[0] for image in arrays]), "first"
+    four_axes = [_with_four_axes(array[None], channels) for array in arrays]
+    return np.concatenate([_resized_all(image, shape) for image in four_axes]), "first"  # the channels are first now
 
 
 def _several_shapes(sizes: Mapping[tuple[int, ...], int], names: Sequence[str]) -> str:
@@ -216,20 +216,22 @@ def _several_shapes(sizes: Mapping[tuple[int, ...], int], names: Sequence[str]) 
         name = names[index] if names else index
         examples.append(f"{'x'.join(map(str, size))} ({name})")
     first, second = examples[:2]
-    is_series = all(len(size) == 3 and size[0] == 1 for size in sizes)
-    longest = max(sizes)
-    advice = f"{longest[2]}x1x{longest[1]}" if is_series else "1x32x32"
-    what = "series" if is_series else "images"
-    return f"{what} have different shapes: {first} and {second}; 'data describe --input {advice}' resizes all {what}"
+    noun = "images"
+    advice = "1x32x32"
+    if all(len(size) == 3 and size[0] == 1 for size in sizes):
+        noun = "series"
+        _, steps, channels = max(sizes)  # files of series are read as (1, steps, channels)
+        advice = f"{channels}x1x{steps}"
+    return f"{noun} have different shapes: {first} and {second}; 'data describe --input {advice}' resizes all {noun}"
 
 
-def _resized_first(numbers: Array, shape: Shape | None) -> Array:
-    assert shape is not None, "images are resized only if a shape is given"
+def _resized_all(numbers: Array, shape: Shape) -> Array:
+    """Resize images (images, channels, rows, columns) to ``shape``, which is (channels, rows, columns)."""
     # A series is an image of a single row: (channels, 1, steps).
     _, channels, rows, steps = numbers.shape
     if rows == 1 and shape[1] != 1:
-        due = shape_text((channels, 1, steps))
-        raise DataError(f"--input {shape_text(shape)}: series must keep a single row, such as {due}")
+        example = shape_text((channels, 1, steps))
+        raise DataError(f"--input {shape_text(shape)}: series must keep a single row, such as {example}")
     return np.stack([np.moveaxis(resized(np.moveaxis(image, 0, 2), shape), 2, 0) for image in numbers])
 
 
@@ -252,6 +254,8 @@ def _with_four_axes(images: Array, channels: str | None) -> Array:
     if channels is None and len(layouts) == 1:
         return next(iter(layouts.values()))
     size = "x".join(map(str, images.shape[1:]))
+    if channels == "none":
+        raise DataError(f'images have the shape {size}; channels="none" requires images x rows x columns')
     if channels is not None or not layouts:
         raise DataError(f"images have the shape {size}; allowed: 1 to {_MOST_CHANNELS} channels")
     raise DataError(
@@ -260,13 +264,13 @@ def _with_four_axes(images: Array, channels: str | None) -> Array:
     )
 
 
-def _check_finite(images: Array, image: str = "") -> None:
-    """Raise DataError with the position of the first missing or infinite number, in the image that ``image`` names."""
+def _check_finite(images: Array, where: str = "") -> None:
+    """Raise DataError with the position of the first missing or infinite number; ``where`` continues the message."""
     if images.dtype.kind != "f" or (is_finite := np.isfinite(images)).all():
         return
     count = int((~is_finite).sum())
     raise DataError(
-        f"missing or non-finite numbers{image}: {count:,}, the first at {np.argwhere(~is_finite)[0].tolist()}"
+        f"missing or non-finite numbers{where}: {count:,}, the first at {np.argwhere(~is_finite)[0].tolist()}"
     )
 
 
@@ -298,8 +302,9 @@ def chunks(count: int, numbers_each: int) -> Iterator[slice]:
 def range_of(blocks: Iterable[Array]) -> tuple[Array, Array]:
     """Fit the range: return the numbers of each channel that are mapped to 0 and to 255.
 
-    Non-negative whole numbers with a maximum from 128 to 255 are bytes and stay unchanged. Non-negative numbers with a
-    maximum above 0.5 and up to 1 have the range 0 to 1. Otherwise each channel has the range from minimum to maximum.
+    Two ranges are fixed: 0 to 255 for whole numbers, which then stay unchanged, and 0 to 1 for all numbers. A fixed
+    range applies if no number is negative and the maximum lies in the upper half of the range (128 to 255, above 0.5
+    to 1). Otherwise each channel has the range from minimum to maximum.
 
     Args:
         blocks: Blocks of the training and validation images, (images, channels, rows, columns).
@@ -314,9 +319,10 @@ def range_of(blocks: Iterable[Array]) -> tuple[Array, Array]:
     # Adding zero turns -0.0 into 0.0, here and below.
     low = np.min(least, axis=0).astype(np.float64) + 0.0
     high = np.max(most, axis=0).astype(np.float64) + 0.0
-    for limits in (_BYTES, _SHARES) if is_whole else (_SHARES,):
-        if low.min() >= 0 and limits[1] / 2 < high.max() <= limits[1]:
-            return np.full_like(low, limits[0]), np.full_like(high, limits[1])
+    fixed_ranges = (_BYTES, _SHARES) if is_whole else (_SHARES,)
+    for least_number, most_number in fixed_ranges:
+        if low.min() >= 0 and most_number / 2 < high.max() <= most_number:
+            return np.full_like(low, least_number), np.full_like(high, most_number)
     with np.errstate(over="ignore"):
         extent = high - low
     if not np.isfinite(extent).all():
@@ -346,10 +352,13 @@ def digests(images: Array) -> Array:
 
 
 def other_range(images: Array, low: Array, high: Array) -> str | None:
-    """Return a description of the difference if numbers clearly have a scale different from the fitted range."""
+    """Return a predicate for a message if numbers clearly have a scale different from the fitted range, else None.
+
+    The numbers are the subject of the predicate, "range from 0 to 255, but the fitted range is 0 to 1".
+    """
     least = images.min(axis=(2, 3))
     most = images.max(axis=(2, 3))
-    is_fixed = low.min() == 0 and high.max() in (1, 255)
+    is_fixed = low.min() == 0 and high.max() in (1, 255)  # a range fitted to a sample with these ends counts as fixed
     margin = (_BEYOND_FIXED_WIDTHS if is_fixed else _BEYOND_WIDTHS) * (high - low)
     beyond = ((least < low - margin) | (most > high + margin)).any(axis=1)
     # A fixed range has no numbers beyond, so a single image shows another scale. Other ranges were fitted to a sample,
@@ -360,17 +369,18 @@ def other_range(images: Array, low: Array, high: Array) -> str | None:
     if is_narrow and high.max() == 255 and _is_whole(images):
         # Whole numbers may be the bytes of a picture that is nearly black.
         is_narrow = False
-    has_only_bytes = images.dtype == np.uint8 and high.max() > _WIDER_THAN_BYTES * _BYTES[1]
-    if is_beyond or is_narrow or has_only_bytes:
+    is_bytes_in_wide_range = images.dtype == np.uint8 and high.max() > _WIDER_THAN_BYTES * _BYTES[1]
+    if is_beyond or is_narrow or is_bytes_in_wide_range:
         return f"range from {least.min():g} to {most.max():g}, but the fitted range is {low.min():g} to {high.max():g}"
     return None
 
 
 def seems_small(numbers: Array, low: Array, high: Array) -> bool:
-    """Return whether numbers are fractions that cover a small part of the fitted range.
+    """Return whether numbers are fractions close to the lower end of the fitted range, and hardly below 0.
 
-    Such numbers most likely have a scale from 0 to 1 or are normalised, unlike the numbers of the data set. If the
-    fitted range extends to both sides of 0, small numbers are ordinary numbers, and the answer is False.
+    Such numbers most likely have a scale from 0 to 1 or are normalised, unlike the numbers of the data set. The limit
+    is ``_SMALL_SHARE`` of the fitted range. If the fitted range extends far below 0, numbers near 0 are ordinary
+    numbers, and the answer is False.
     """
     has_fractions = bool((numbers != np.rint(numbers)).any())
     below_zero = -float(numbers.min())  # normalised numbers reach below the smallest number of the data set
@@ -384,7 +394,7 @@ def pixels_of(spec: Dataset, x: Any) -> Array:
 
     Args:
         spec: Data set that defines shape and range.
-        x: Numbers in a form that `from_arrays` accepts.
+        x: Numbers in a form that `kept.from_arrays` accepts.
 
     Raises:
         DataError: The numbers have a different shape or scale.
@@ -392,38 +402,58 @@ def pixels_of(spec: Dataset, x: Any) -> Array:
     images = as_array(x)
     layouts = _layouts(images)
     if spec.channels in layouts:
-        return fitted(spec, layouts[spec.channels])
+        return checked_pixels(spec, layouts[spec.channels])
     # The expected shape determines the channel axis.
     for layout in layouts.values():
         if layout.shape[1:] == spec.image_shape:
-            return fitted(spec, layout)
-    return fitted(spec, images)  # raises DataError
+            return checked_pixels(spec, layout)
+    return checked_pixels(spec, images)  # raises DataError
 
 
-def fitted(spec: Dataset, numbers: Array) -> Array:
-    """Same as `pixels_of`, for numbers (images, channels, rows, columns)."""
+def checked_pixels(spec: Dataset, numbers: Array) -> Array:
+    """Return new numbers (images, channels, rows, columns) as pixels of the data set, uint8 of the same shape.
+
+    A warning is issued if the numbers seem to be much smaller than the numbers of the data set.
+
+    Args:
+        spec: Data set that defines shape and range.
+        numbers: Numbers in the scale of the source of the data set.
+
+    Raises:
+        DataError: The numbers have a different shape or scale.
+    """
     if numbers.shape[1:] != spec.image_shape:
         shape = "x".join(map(str, numbers.shape[1:]))
-        due = shape_text(spec.image_shape)
-        raise DataError(f"images have the shape {shape}, but the images of {spec.name} have {due}")
+        expected = shape_text(spec.image_shape)
+        raise DataError(f"images have the shape {shape}, but the images of {spec.name} have {expected}")
     # Known data sets have no stored range, because the pixels are bytes.
-    low = np.array(spec.low or [_BYTES[0]] * len(spec.mean))
-    high = np.array(spec.high or [_BYTES[1]] * len(spec.mean))
+    low = np.array(spec.low or [_BYTES[0]] * spec.image_shape[0])
+    high = np.array(spec.high or [_BYTES[1]] * spec.image_shape[0])
     if difference := other_range(numbers, low, high):
         raise DataError(f"the numbers {difference}; use the scale of the source of {spec.name}")
     if len(numbers) and seems_small(numbers, low, high):
         limits = f"{low.min():g} to {high.max():g}"
         warnings.warn(
             f"numbers range from {numbers.min():g} to {numbers.max():g}, but the range of {spec.name} is {limits}",
-            stacklevel=5,  # the caller of ``predict``, which calls ``predict_proba``, ``pixels_of`` and ``fitted``
+            # The caller of ``predict``, which calls ``predict_proba``, ``pixels_of`` and this function. Other callers
+            # have fewer calls between.
+            stacklevel=5,
         )
     return scaled(numbers, low, high)
 
 
 def squeezed(numbers: Array, pixels: Array) -> bool:
-    """Return whether outliers leave few of the 256 steps for most images (checks at most 200 images)."""
-    shades = []
-    for index, channel in itertools.product(range(min(len(pixels), 200)), range(pixels.shape[1])):
-        shades.append((len(np.unique(pixels[index, channel])), len(np.unique(numbers[index, channel]))))
-    after, before = np.median(shades, axis=0)
-    return bool(after <= _FEW_SHADES and before >= _MANY_TIMES * after)
+    """Return whether outliers leave few of the 256 pixel values for most images.
+
+    The median channel of an image must have at most ``_FEW_VALUES`` pixel values, but the source at least
+    ``_MANY_TIMES`` as many different numbers.
+
+    Args:
+        numbers: Numbers of the source, (images, channels, rows, columns).
+        pixels: The same images as pixels, uint8.
+    """
+    counts = []
+    for index in np.ndindex(pixels.shape[:2]):
+        counts.append((len(np.unique(pixels[index])), len(np.unique(numbers[index]))))
+    pixel_values, source_values = np.median(counts, axis=0)
+    return bool(pixel_values <= _FEW_VALUES and source_values >= _MANY_TIMES * pixel_values)

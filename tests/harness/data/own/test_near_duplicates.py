@@ -14,7 +14,7 @@ from harness.data import own
 from harness.data.own.near_duplicates import near_pairs
 from harness.system.errors import DataError
 from tests.harness.data.own.pictures import CLASSES
-from tests.harness.data.own.test_parts import sides
+from tests.harness.data.own.test_divisions import sides
 
 RANDOM = np.random.default_rng(0)
 

@@ -206,20 +206,26 @@ def test_one_outlier_that_takes_the_steps_of_all_others_is_said():
      ((60, 3, 16, 16), None, None), ((60, 1, 8, 8), None, None), ((60, 8, 8, 1), None, None),
      ((60, 3, 16, 16), "first", (3, 16, 16)), ((60, 3, 16, 16), "last", (16, 3, 16)), ((60, 20, 20, 20), None, None),
      ((60, 20, 20, 20), "last", None), ((60, 30), None, (1, 1, 30)), ((60, 3, 30), "first", (3, 1, 30)),
-     ((60, 30, 3), "last", (3, 1, 30)), ((60, 28, 28), "last", None)],
+     ((60, 30, 3), "last", (3, 1, 30)), ((60, 28, 28), "last", None), ((60,), "last", None)],
 )  # fmt: skip
 def test_channels_are_known_or_asked_for(shape: tuple[int, ...], channels: str | None, due: Any):
     numbers = np.random.default_rng(0).integers(0, 256, shape)
     labels = np.arange(60) % 3
-    if due is None:
-        with pytest.raises(DataError):
-            own.from_arrays("a", numbers, labels, channels=channels)
-        return
-    spec = own.from_arrays("a", numbers, labels, channels=channels)
+    for source in (numbers, numbers.tolist()):  # an array, and nested lists
+        if due is None:
+            with pytest.raises(DataError):
+                own.from_arrays("a", source, labels, channels=channels)
+            continue
+        spec = own.from_arrays("a", source, labels, channels=channels)
 
-    assert spec.image_shape == due
-    # A further image is read as the first ones were.
-    assert own.pixels_of(spec, numbers).shape == (60, *due)
+        assert spec.image_shape == due
+        # A further image is read as the first ones were.
+        assert own.pixels_of(spec, source).shape == (60, *due)
+
+
+def test_four_axes_with_channels_none_are_refused_for_the_option_not_for_the_number_of_channels():
+    with pytest.raises(DataError, match='channels="none"'):
+        own.from_arrays("a", np.zeros((60, 8, 8, 3)), np.arange(60) % 3, channels="none")
 
 
 def test_four_bytes_of_memory_are_enough_for_a_byte_of_pixel(tmp_path: Path):
@@ -256,6 +262,9 @@ def test_transparent_parts_are_white_and_that_is_said(tmp_path: Path):
         (np.array([0.0, 1.0, 1.0]), (0, 255), False),
         (np.array([0.0, 0.2, 1.0]), (0, 255), True),
         (np.array([-2.0, 0.2, 1.0]), (-3, 3), False),
+        # The share of the range above the lower end: (0.9 + 1) / 101 is 2 %, (1 + 1000) / 4000 is 25 %.
+        (np.array([-0.5, 0.2, 0.9]), (-1, 100), True),
+        (np.array([0.0, 0.2, 1.0]), (-1000, 3000), False),
     ],
 )
 def test_fractions_that_use_hardly_anything_of_the_range_seem_of_another_scale(

@@ -21,7 +21,7 @@ from harness.system.terminal import counted
 _SHARE = Fraction(1, 5)  # share of the images that replaces a missing part
 _FEW = 200  # training images; if any class has fewer, a single split is too noisy and ``FOLDS`` folds are used
 FOLDS = 5
-FEWEST_GROUPS = 5  # least number of groups that validate or test, unless a third of all groups is less
+_FEWEST_GROUPS = 5  # least number of groups that validate or test, unless a third of all groups is less
 ALWAYS_TRAINED = 255  # fold number of images that never validate
 
 
@@ -75,14 +75,14 @@ def units(keys: Sequence[Array], tag: str = "") -> Units:
     return Units(np.searchsorted(numbers, components), ranks)
 
 
-def fifth(labels: Array, together: Units, barred: Array, *, grouped: bool) -> Array:
+def choose_fifth(labels: Array, together: Units, barred: Array, *, grouped: bool) -> Array:
     """Return a mask of a fifth of each class; more than a fifth if whole units demand so.
 
     Args:
         labels: Classes, int64 (images,).
         together: Units of the images.
         barred: Mask of images that must not be chosen, together with the units of these images.
-        grouped: Whether units are groups. If so, at least ``FEWEST_GROUPS`` are chosen, but at most a third of all.
+        grouped: Whether units are groups. If so, at least ``_FEWEST_GROUPS`` are chosen, but at most a third of all.
 
     Raises:
         DataError: A class would have no image on either side.
@@ -113,7 +113,7 @@ def _add_units(chosen: Array, labels: Array, together: Units, free: Array) -> No
     """Add units to ``chosen`` by rank, up to the least number, if an image of each class stays on the opposite side."""
     members = together.members(np.flatnonzero(free).tolist())
     count = sum(bool(chosen[images[0]]) for images in members.values())
-    group_count = min(FEWEST_GROUPS, len(members) // 3)
+    group_count = min(_FEWEST_GROUPS, len(members) // 3)
     for images in members.values():
         if count >= group_count:
             break
@@ -124,13 +124,13 @@ def _add_units(chosen: Array, labels: Array, together: Units, free: Array) -> No
             count += 1
 
 
-def validated(
+def choose_validation(
     labels: Array, together: Units, named: Array | None, *, grouped: bool, balanced: bool
 ) -> tuple[Array, Array]:
     """Choose the validation images.
 
     With many images or with groups, a fixed fifth validates. Otherwise ``FOLDS`` folds of equal size take turns. If
-    the fixed fifth has fewer than ``FEWEST_GROUPS`` groups, up to ``FOLDS`` folds of whole groups take turns instead,
+    the fixed fifth has fewer than ``_FEWEST_GROUPS`` groups, up to ``FOLDS`` folds of whole groups take turns instead,
     so that all groups validate; these folds have different sizes if the groups have.
 
     Args:
@@ -150,8 +150,8 @@ def validated(
     """
     used = np.ones(len(labels), bool)
     if named is None and (grouped or np.bincount(labels).min() >= _FEW):
-        named = fifth(labels, together, np.zeros(len(labels), bool), grouped=grouped)
-        if grouped and not balanced and len(np.unique(together.of_image[named])) < FEWEST_GROUPS:
+        named = choose_fifth(labels, together, np.zeros(len(labels), bool), grouped=grouped)
+        if grouped and not balanced and len(np.unique(together.of_image[named])) < _FEWEST_GROUPS:
             fold = _folds(labels, together, min(FOLDS, len(together.ranks)), balanced=False)
             if _trains_all_classes(labels, fold, used):
                 return fold, used
