@@ -22,7 +22,7 @@ from harness.searching.optuna_sampler import SamplerStudy, sampler_name
 from harness.searching.time_budget import Pace, TimeLeft
 from harness.studies.events import Confirmed, Proposal, RunEnded, Verified
 from harness.system.errors import ContentError, DeviceError, UsageError
-from harness.system.machine import ignoring_sigint
+from harness.system.machine import sigint_blocked
 from harness.system.user_code import Listener, OtherCode, function_of, guarding_user_code, source_sha256
 from harness.training.executors import processes
 from harness.training.executors.base import Broken, DataLocation
@@ -258,7 +258,7 @@ def test_a_trainer_that_leaves_its_worker_is_a_crashed_run(
     there: str, loaded: TrainingData, function: str, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "_data", lambda source: loaded)
-    with ignoring_sigint():  # as in every worker
+    with sigint_blocked():  # as in every worker
         event = processes.train(job(f"{there}:{function}"), DataLocation("toy", None), 1e6)
     assert isinstance(event, Broken)
     assert event.status is Status.CRASHED
