@@ -20,7 +20,7 @@ from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import PROTOCOL_VERSION
 from search_spaces.space import OBJECTIVES, Metric
 
-RESULTS_OF_BEFORE = "results"  # folder in which older programs kept a file per run
+OLD_RESULTS_FOLDER = "results"  # folder in which older programs kept a file per run
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +175,7 @@ class _ConfigFile:
 
 def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bool:
     """Write the configuration of a new study, or check the existing configuration; return whether the study is new."""
-    if (folder / RESULTS_OF_BEFORE).is_dir():
+    if (folder / OLD_RESULTS_FOLDER).is_dir():
         message = f"study {folder.name!r} in {folder} was created by an older version and can be read but not continued"
         raise ContentError(message, hint="pass a new name with --study")
     if study_exists(folder):
