@@ -372,10 +372,8 @@ def _text(op: Op) -> str:
     if number is not None and (signature.required or differs(number)):
         arguments.append(plain(getattr(op, number.field)))
     for keyword, option in signature.options.items():
-        if keyword in signature.variants:
-            is_set = type(op) is signature.variants[keyword]
-        else:
-            is_set = differs(option)
+        variant = signature.variants.get(keyword)
+        is_set = differs(option) if variant is None else type(op) is variant
         if is_set and option.kind is ArgumentKind.FLAG:
             arguments.append(keyword)
         elif is_set:
