@@ -545,7 +545,7 @@ def _run_repeat(
                 observers=(watch,),
                 switches=method.switches,
                 is_hopeless=is_hopeless,
-                choice_seconds=first_answer_seconds,
+                planning_seconds=first_answer_seconds,
             )
             watch.search = search
             explore(search)

@@ -86,7 +86,7 @@ def test_a_real_verification_runs_the_fixed_seeds_and_repeats_them_bit_for_bit(
 ):
     network = parse_network("conv3x3(2) bn relu maxpool gap linear(10)")
     smoke = RECIPES["smoke"]
-    planned = make_plan(range(2), architecture=network, recipe=smoke, dataset="mnist-5k", target_pct=97.0)
+    planned = make_plan(range(2), architecture=network, named_recipe=smoke, dataset="mnist-5k", target_pct=97.0)
 
     first = run_plan(place, planned)
     monkeypatch.setattr(verification_runs, "run_all", in_this_process)
@@ -271,7 +271,7 @@ def test_the_seeds_of_a_certification_depend_on_the_commit_that_declared_it(plac
 
     verdict = run_plan(place, CERTIFY)
 
-    known = {derive_seed(NETWORK.hash, CERTIFY.recipe.recipe.hash, Purpose.VERIFY, index) for index in range(20)}
+    known = {derive_seed(NETWORK.hash, CERTIFY.named_recipe.recipe.hash, Purpose.VERIFY, index) for index in range(20)}
     assert {job.beacon for job in seeds.asked} == {run.beacon for run in verdict.record.seeds} == {declaring}
     assert not {run.seed for run in verdict.runs} & known
     # A seed that is run again is the recorded one.
@@ -494,7 +494,7 @@ def test_seeds_are_new_even_to_other_targets_and_data_sets(place: Workspace, see
     run_plan(place, make_plan([8], dataset="kmnist", target_pct=95.0))
     other = parse_network("conv3x3(5) gap linear(10)")
     run_plan(place, make_plan([30], architecture=other))
-    run_plan(place, make_plan([40], recipe=NamedRecipe("short", Recipe(epochs=3))))
+    run_plan(place, make_plan([40], named_recipe=NamedRecipe("short", Recipe(epochs=3))))
     seeds.asked.clear()
 
     certified(place)
@@ -507,7 +507,7 @@ def test_a_second_attempt_at_a_target_needs_a_stricter_bound(
     last: int, outcome: AttemptOutcome, place: Workspace, seeds: Seeds
 ):
     seeds.errors = lambda index: 5_000
-    certified(place, recipe=NamedRecipe("short", Recipe(epochs=3)))
+    certified(place, named_recipe=NamedRecipe("short", Recipe(epochs=3)))
     seeds.errors = lambda index: last if index == 19 else 50
 
     verdict = certified(place)

@@ -15,7 +15,7 @@ import pytest
 import torch
 import torch.nn.functional as functional
 
-from harness.interface.logs import log_of
+from harness.interface.logs import logger_of
 from harness.searching.external_method import TriedNetwork, method_of
 from harness.searching.finder import Inquiry
 from harness.searching.optuna_sampler import SamplerStudy, sampler_name
@@ -413,7 +413,7 @@ _CURVES = {
 
 def test_tensorboard_reads_what_a_search_logs(tmp_path: Path) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    log = log_of("tensorboard", tmp_path, past=_PROPOSED)
+    log = logger_of("tensorboard", tmp_path, past=_PROPOSED)
     for event in _LOGGED:
         log(event)
     log.close()
@@ -433,7 +433,7 @@ def test_mlflow_has_a_run_a_trial_and_what_the_caller_has_open_stays(
     mlflow.set_experiment("of the caller")
     with mlflow.start_run() as theirs:
         for _session in range(2):
-            log = log_of("mlflow", tmp_path / "study", past=_PROPOSED)
+            log = logger_of("mlflow", tmp_path / "study", past=_PROPOSED)
             for event in _LOGGED:
                 log(event)
             log.close()
