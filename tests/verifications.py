@@ -38,7 +38,7 @@ def make_plan(indices: range | list[int] = range(5), **fields: Any) -> VerifyPla
 
 def declare_in_git(workspace: Workspace, plan: VerifyPlan, seeds: int) -> Attempt:
     """Declare a certification and commit the ledger with it."""
-    attempt = verification_runs.declare(plan, workspace, seeds)
+    attempt = verification_runs.declare_attempt(plan, workspace, seeds)
     commit_evidence(workspace)
     return attempt
 

@@ -20,7 +20,7 @@ from harness.data.datasets import DATASETS, dataset, dataset_of, task_or_mnist
 from harness.evidence import bounds, ledger, record
 from harness.evidence.bounds import Judgement
 from harness.evidence.ledger import Attempt, AttemptOutcome, Ledger
-from harness.evidence.record import Record, SeedRun
+from harness.evidence.record import Record, RowKey, SeedRun
 from harness.studies.log import read_state
 from harness.system import files, statistics
 from harness.system.document import WrittenNetwork, csv_text, documented, read_as, read_each, unguarded
@@ -126,10 +126,10 @@ class LeaderboardRow:
         return f"{100 * self.confidence:g} % lower bound {self.lower_bound_pct:.3f} %"
 
     @property
-    def key(self) -> tuple[str, str, str, float, int, bool]:
-        """Identity of the row; a claim never shares a key with a measurement."""
-        claimed = self.tier is Tier.CLAIMED
-        return (self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version, claimed)
+    def key(self) -> tuple[RowKey, bool]:
+        """Identity of the row: the key of the record, and whether the row is a claim, which has no record."""
+        is_claim = self.tier is Tier.CLAIMED
+        return (RowKey(self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version), is_claim)
 
 
 def _columns_of(architecture: Architecture, task: Task) -> dict[str, Any]:
@@ -208,7 +208,8 @@ def tested_before(evidence: Record, records: Iterable[Record]) -> list[str]:
 
 def row_of_record(evidence: Record, entered: Ledger = _NO_LEDGER) -> LeaderboardRow:
     """Return the row of a record; ``entered`` is the whole ledger."""
-    at_target = [attempt for attempt in entered.attempts if attempt.key[2:4] == evidence.key[2:4]]
+    goal = (evidence.dataset, evidence.target_pct)
+    at_target = [attempt for attempt in entered.attempts if (attempt.dataset, attempt.target_pct) == goal]
     of_search = {}
     if evidence.found is not None:
         columns = ("validation_accuracy_pct", "validation_seeds", "search_seconds", "study")

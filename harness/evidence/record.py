@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from harness.data.datasets import Dataset, dataset_of, pixel_properties
 from harness.system import files
@@ -100,6 +100,16 @@ class Found:
     attempt: int = 1
 
 
+class RowKey(NamedTuple):
+    """Identity of a row of the leaderboard and of its record."""
+
+    hash: str
+    recipe_hash: str
+    dataset: str
+    target_pct: float
+    protocol_version: int
+
+
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
@@ -130,9 +140,9 @@ class Record:
     schema_version: Literal[1] = 1
 
     @property
-    def key(self) -> tuple[str, str, str, float, int]:
+    def key(self) -> RowKey:
         """Identity of the row: network, recipe, data set, target and protocol."""
-        return (self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version)
+        return RowKey(self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version)
 
     @property
     def accuracies_pct(self) -> tuple[float, ...]:
@@ -183,7 +193,7 @@ def write(folder: Path, record: Record) -> None:
             evidence = read(path)
             if evidence.key != record.key:
                 raise ContentError(
-                    f"{path} contains the row {evidence.key}; cannot write the row {record.key} to the same file"
+                    f"{path} contains the row {(*evidence.key,)}; cannot write the row {(*record.key,)} to this file"
                 )
             record = _joined(evidence, record)
         files.write_text(path, _text(document_of(record) | {"recipe": recipe_document(record.recipe)}))

@@ -156,7 +156,7 @@ class Verdict:
         return self.row.reached and not self.contradicted
 
 
-def declare(plan: VerifyPlan, workspace: Workspace, seeds: int) -> Attempt:
+def declare_attempt(plan: VerifyPlan, workspace: Workspace, seeds: int) -> Attempt:
     """Declare an attempt to certify the row of a plan on ``seeds`` unused indices, and return the attempt.
 
     An open attempt for this row is returned unchanged.
@@ -166,7 +166,7 @@ def declare(plan: VerifyPlan, workspace: Workspace, seeds: int) -> Attempt:
         return attempt
     first = _first_unused(evidence, workspace)
     sketch = _test_sketch(plan, None)
-    return ledger.declare(workspace.ledger, evidence.key, first, seeds, code_version()[0], sketch)
+    return ledger.declare_attempt(workspace.ledger, evidence.key, first, seeds, code_version()[0], sketch)
 
 
 def _test_sketch(plan: VerifyPlan, folder: Path | None) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from harness.evidence import consistency, leaderboard_table, ledger, record, ver
 from harness.evidence.leaderboard_table import Tier
 from harness.evidence.ledger import Attempt, AttemptOutcome, Declaration
 from harness.evidence.record import Record
-from harness.evidence.verification_runs import Verdict, declare, recorded_verdict
+from harness.evidence.verification_runs import Verdict, declare_attempt, recorded_verdict
 from harness.studies.config import owned
 from harness.system import files
 from harness.system.errors import ContentError, StorageError, UsageError
@@ -246,10 +246,10 @@ def test_a_certification_runs_as_a_commit_has_declared_it(is_there: str, place: 
     if is_there == "another row":
         declare_in_git(place, make_plan(certify=True, target_pct=99.0), 20)
     elif is_there == "no repository":
-        assert declare(CERTIFY, place, 20) == declare(CERTIFY, place, 30)
+        assert declare_attempt(CERTIFY, place, 20) == declare_attempt(CERTIFY, place, 30)
     elif is_there == "no commit":
         git(place, "init", "--quiet")
-        declare(CERTIFY, place, 20)
+        declare_attempt(CERTIFY, place, 20)
     elif is_there == "another count":
         declare_in_git(place, CERTIFY, 30)
         text = place.ledger.read_text(encoding="utf-8")
@@ -294,10 +294,10 @@ def test_a_network_with_an_op_that_changes_nothing_is_not_certified(body: str, p
     vain = parse_network(f"conv3x3(4) bn {body} | gap | linear(10)")
     for text in ("relu", "leaky", "relu dropout(0.1)", "res(conv3x3(4) bn) maxpool"):
         fine = parse_network(f"conv3x3(4) bn {text} | gap | linear(10)")
-        assert declare(replace(CERTIFY, architecture=fine), place, 20).hash == fine.hash
+        assert declare_attempt(replace(CERTIFY, architecture=fine), place, 20).hash == fine.hash
 
     with pytest.raises(ContentError):
-        declare(replace(CERTIFY, architecture=vain), place, 20)
+        declare_attempt(replace(CERTIFY, architecture=vain), place, 20)
 
 
 def test_the_seeds_of_a_verification_are_in_the_ledger_before_the_first(place: Workspace, seeds: Seeds):
@@ -483,7 +483,7 @@ def test_seeds_of_a_certification_that_have_not_run_hold_a_row_back(place: Works
     verdict = run_plan(place, make_plan(range(6)))
     assert verdict.row.tier is Tier.VERIFIED
 
-    declare(make_plan(), place, 20)
+    declare_attempt(make_plan(), place, 20)
 
     row = leaderboard_table.row_of_record(verdict.record, ledger.read(place.ledger))
     assert (row.tier, row.reached) == (Tier.MEASURED, False)
