@@ -23,7 +23,7 @@ from harness.evidence.ledger import Attempt, AttemptOutcome, Ledger
 from harness.evidence.record import Record, RowKey, SeedRun
 from harness.studies.log import read_state
 from harness.system import files, statistics
-from harness.system.document import WrittenNetwork, csv_text, documented, read_as, read_each, unguarded
+from harness.system.document import WrittenNetwork, csv_text, read_as, read_each, strict_json, unguarded
 from harness.system.errors import ContentError, reason
 from harness.system.files import Workspace
 from harness.training.result import PROTOCOL_VERSION, Environment, Purpose, Result, Status, finite
@@ -60,7 +60,7 @@ _TIERS = {
 }
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaderboardRow:
     """A row of the leaderboard; the field names are the columns of the CSV, in this order.
@@ -355,7 +355,7 @@ def _validation_mean_pct(results: list[Result]) -> float:
     return statistics.mean([each for each in accuracies if each is not None])
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Claim:
     """A claimed result.

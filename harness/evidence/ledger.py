@@ -20,7 +20,7 @@ from pydantic import Field
 from harness.data.datasets import Dataset
 from harness.evidence.record import RowKey, report_damage
 from harness.system import files
-from harness.system.document import BRING_BACK, documented, parse_json, read_as
+from harness.system.document import BRING_BACK, parse_json, read_as, strict_json
 from harness.system.errors import ContentError
 
 DEFAULT_SEEDS = 30  # seeds of an attempt without ``--seeds``
@@ -53,7 +53,7 @@ class AttemptOutcome(StrEnum):
     FUTILE = "futile"
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _LedgerEntry:
     """Fields of every line: network, recipe, data set, protocol, time, and commit of the code (None if unknown)."""
@@ -66,7 +66,7 @@ class _LedgerEntry:
     commit: str | None = None
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Promise(_LedgerEntry):
     """A promise: seeds of a row that are declared and are to be run; base of ``Attempt`` and ``Declaration``.
@@ -92,7 +92,7 @@ class _Promise(_LedgerEntry):
         return self.dataset == dataset or not set(self.test_sketch).isdisjoint(test_sketch)
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt(_Promise):
     """An attempt to certify a row.
@@ -132,7 +132,7 @@ class Attempt(_Promise):
         return replace(self, outcome=AttemptOutcome.OPEN, lower_bound_pct=None, ended_utc=None)
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declaration(_Promise):
     """Declaration of the seeds of a verification, none run before; the row is verified only after all have been run.
@@ -150,7 +150,7 @@ class Declaration(_Promise):
     test_size: int | None = None
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registration(_LedgerEntry):
     """Evaluation of recorded seeds on other labelled images, registered before a network reads the images.

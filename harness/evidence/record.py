@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 
 from harness.data.datasets import Dataset, dataset_of, pixel_properties
 from harness.system import files
-from harness.system.document import BRING_BACK, WrittenNetwork, document_of, documented, parse_json, read_as, read_each
+from harness.system.document import BRING_BACK, WrittenNetwork, document_of, parse_json, read_as, read_each, strict_json
 from harness.system.errors import ContentError, as_command, reason
 from harness.system.terminal import say_once
 from harness.training.recipe import Recipe, recipe_document
@@ -38,7 +38,7 @@ from search_spaces.notation import parse_notation
 from search_spaces.space_errors import NotationError, SearchSpaceError
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedRun:
     """A recorded seed of a verification.
@@ -74,7 +74,7 @@ class SeedRun:
         return Errors(self.test_errors, self.test_size).accuracy_pct
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """Search that found the network.
@@ -110,7 +110,7 @@ class RowKey(NamedTuple):
     protocol_version: int
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """Evidence of a row.

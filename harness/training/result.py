@@ -20,7 +20,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from harness.system.document import WrittenNetwork, documented, read_as
+from harness.system.document import WrittenNetwork, read_as, strict_json
 from harness.system.errors import ContentError
 from harness.system.machine import device_name, processor_flags
 from harness.training.recipe import Recipe
@@ -34,8 +34,8 @@ PROTOCOL_VERSION = 1
 _SOURCE = Path(__file__).resolve().parents[2]
 
 # Result files contain decisions: unknown fields are refused, as in the classes below. ``search_spaces`` cannot import
-# ``documented``.
-documented(Decision)
+# ``strict_json``.
+strict_json(Decision)
 
 
 class Purpose(StrEnum):
@@ -92,7 +92,7 @@ class Status(StrEnum):
     CRASHED = "crashed"
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True)
 class Epoch:
     """One pass over the training images."""
@@ -105,7 +105,7 @@ class Epoch:
     test_errors: int | None = None  # misclassified test images; only with ``test_each_epoch``
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True)
 class Environment:
     """Code and machine that produced a result.
@@ -155,7 +155,7 @@ class Errors:
         return 100.0 * (self.images - self.wrong) / self.images
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """Result of the training of a network with a recipe and a seed."""
@@ -292,7 +292,7 @@ class Miss:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """Inspection of a seed; not ``documented``, because files of older versions have further fields."""
+    """Inspection of a seed; not ``strict_json``, because files of older versions have further fields."""
 
     seed_index: int
     weights_sha256: str  # digest of the inspected weights, as in the record
