@@ -16,11 +16,11 @@ from reports.render import page, series_svg
 _EXAMPLES = 12  # most examples per class
 _ALL_EXAMPLES = 120  # most examples of all classes together, to keep the page small
 _EDGE = 56  # pixels, longest side of an example image
-_LINES = 3  # channels of a series that are drawn, each as a line
+_DRAWN_CHANNELS = 3  # channels of a series that are drawn, each as a line
 
 
-def data_page(data: ImageData, facts: dict[str, Any], lines: Sequence[str]) -> str:
-    """Return the page of a data set; only training and validation images are shown."""
+def data_page(data: ImageData, facts: dict[str, Any], description_lines: Sequence[str]) -> str:
+    """Return the page of a data set; ``train_images``, the only images shown, include the validation images."""
     labels = data.train_labels.numpy()
     counts = facts["images_by_class"]
     examples = max(1, min(_EXAMPLES, _ALL_EXAMPLES // len(counts)))
@@ -28,13 +28,15 @@ def data_page(data: ImageData, facts: dict[str, Any], lines: Sequence[str]) -> s
     for index, (name, count) in enumerate(counts.items()):
         images = data.train_images[np.flatnonzero(labels == index)[:examples]].numpy()
         is_series = 1 in images.shape[2:] and images.shape[2:] != (1, 1)
-        picture = _lines(images) if is_series else _strip(images)
+        picture = _series_picture(images) if is_series else _strip(images)
         classes.append((name, count, picture))
-    return page("data.html", facts=facts, lines=lines, classes=classes)
+    return page("data.html", facts=facts, lines=description_lines, classes=classes)
 
 
-def _lines(images: np.ndarray[Any, Any]) -> str:
-    return series_svg(images[:, :_LINES].reshape(len(images), -1, images.shape[2] * images.shape[3]).tolist())
+def _series_picture(images: np.ndarray[Any, Any]) -> str:
+    """Return series side by side as an SVG data URI; images of shape (series, channels, rows, columns)."""
+    length = images.shape[2] * images.shape[3]  # one of the two factors is 1
+    return series_svg(images[:, :_DRAWN_CHANNELS].reshape(len(images), -1, length).tolist())
 
 
 def _strip(images: np.ndarray[Any, Any]) -> str:

@@ -403,7 +403,7 @@ def read_study(
     past = read_prior(folder)
     known = {result.hash for result in study.results}
     measured = [
-        _MeasuredNetwork(item, by_key[*item.key, False], inspections_of(item, workspace) if item.hash in known else ())
+        _MeasuredNetwork(item, by_key[item.key, False], inspections_of(item, workspace) if item.hash in known else ())
         for item in evidence.records
         if (item.dataset, item.target_pct) == (config.dataset, config.target_pct)
     ]

@@ -79,8 +79,8 @@ class Architecture:
 
     @property
     def hash(self) -> str:
-        """First 12 hex digits of the SHA-256 of the canonical ops joined by spaces."""
-        return hashlib.sha256(ops_text(self.ops).encode()).hexdigest()[:12]
+        """First 12 hex digits of the SHA-256 of the ``identity`` of all ops, joined by spaces."""
+        return hashlib.sha256(" ".join(op.identity for op in self.ops).encode()).hexdigest()[:12]
 
     @property
     def op_types(self) -> set[type[Op]]:

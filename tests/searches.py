@@ -177,7 +177,7 @@ def plan(folder: Path, *, lengths: tuple[int, ...] = (), front_of: str = "", **f
         effort=effort(**fields),
         source=DataLocation("mnist", None),
         data=dataset("mnist"),
-        recipe=NamedRecipe("short", RECIPE),
+        named_recipe=NamedRecipe("short", RECIPE),
         space=parse_space(text, "widths"),
         error_ratio=error_ratio_of(dataset("mnist"), 99.4),
         engine=EngineChoice(None),

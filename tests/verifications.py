@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import torch
 
 from harness.evidence import leaderboard_table, ledger, record, verification_runs
 from harness.evidence.ledger import Attempt
-from harness.evidence.verification_runs import Plan, Verdict
+from harness.evidence.verification_runs import Verdict, VerifyPlan
 from harness.system import files
 from harness.system.files import Workspace
 from harness.training.executors.base import DataLocation, Limits
@@ -31,15 +30,15 @@ from tests import fakes
 NETWORK = parse_network("conv3x3(4) bn relu | maxpool | gap | linear(10)")
 
 
-def make_plan(indices: range | list[int] = range(5), **fields: Any) -> Plan:
+def make_plan(indices: range | list[int] = range(5), **fields: Any) -> VerifyPlan:
     """Return the verification of a small network on MNIST against 99.4 %."""
-    plain = Plan(architecture=NETWORK, recipe=RECIPES["fast"], dataset="mnist", target_pct=99.4, indices=tuple(indices))
-    return replace(plain, **fields)
+    usual: dict[str, Any] = {"architecture": NETWORK, "named_recipe": RECIPES["fast"], "dataset": "mnist"}
+    return VerifyPlan(indices=tuple(indices), **usual | {"target_pct": 99.4} | fields)
 
 
-def declare_in_git(workspace: Workspace, plan: Plan, seeds: int) -> Attempt:
+def declare_in_git(workspace: Workspace, plan: VerifyPlan, seeds: int) -> Attempt:
     """Declare a certification and commit the ledger with it."""
-    attempt = verification_runs.declare(plan, workspace, seeds)
+    attempt = verification_runs.declare_attempt(plan, workspace, seeds)
     commit_evidence(workspace)
     return attempt
 
@@ -60,7 +59,7 @@ def git(workspace: Workspace, *arguments: str, date: str = "") -> None:
     subprocess.run(["git", "-C", str(workspace.root), *arguments], env={**os.environ, **variables}, check=True)
 
 
-def run_plan(workspace: Workspace, plan: Plan) -> Verdict:
+def run_plan(workspace: Workspace, plan: VerifyPlan) -> Verdict:
     """Run a verification."""
     return verification_runs.run_seeds(plan, workspace, DataLocation(plan.dataset, None), Limits(), lambda event: None)
 

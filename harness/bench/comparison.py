@@ -22,7 +22,7 @@ from harness.bench.table import Machine, number_text
 from harness.data.datasets import Dataset, dataset
 from harness.studies.config import StudyConfig, WrittenConfig, config_document
 from harness.system import files, statistics
-from harness.system.document import WrittenNetwork, csv_text, document_of, documented, read_as
+from harness.system.document import WrittenNetwork, csv_text, document_of, read_as, strict_json
 from harness.system.errors import ContentError
 from harness.system.terminal import aligned, counted, duration_text
 from harness.training.result import finite
@@ -34,7 +34,7 @@ _TRACES = "traces.jsonl"
 _JUDGED = "judged.json"
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchTask:
     """Task: find the smallest network of a space that reaches a target within a time limit.
@@ -59,7 +59,7 @@ class SearchTask:
         return self.own_data or dataset(self.study.dataset)
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchAnswer:
     """Answer of a method from ``seconds`` on; the fields of the network are None if the answer is withdrawn."""
@@ -70,7 +70,7 @@ class BenchAnswer:
     parameters: int | None
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
     """Repeat of a method.
@@ -96,7 +96,7 @@ class Trace:
     ended: float
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Named:
     """Method as stored in a comparison; only user-defined methods have ``command`` and ``source_sha256``."""
@@ -108,7 +108,7 @@ class Named:
     source_sha256: str | None = None
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """Design of a comparison.
@@ -143,7 +143,7 @@ class Comparison:
         return asdict(self) | {"task": asdict(self.task) | {"study": config_document(self.task.study)}}
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
     """True accuracies of the answers.

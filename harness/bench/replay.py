@@ -50,7 +50,7 @@ from harness.studies.events import Event as StudyEvent
 from harness.studies.study_state import StudyState
 from harness.system import statistics
 from harness.system.errors import ContentError, HarnessError
-from harness.system.machine import choose_device, die_with, ignoring_sigint
+from harness.system.machine import choose_device, die_with, sigint_blocked
 from harness.system.terminal import duration_text
 from harness.training.executors.base import Event, Executor, Limits, Place, StretchEnded, run_all
 from harness.training.native.engine import choose_engine
@@ -545,7 +545,7 @@ def _run_repeat(
                 observers=(watch,),
                 switches=method.switches,
                 is_hopeless=is_hopeless,
-                choice_seconds=first_answer_seconds,
+                planning_seconds=first_answer_seconds,
             )
             watch.search = search
             explore(search)
@@ -601,8 +601,8 @@ def run_repeats(
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context, _prepare, (os.getpid(), design, table)) as pool:
         try:
-            # ``submit`` starts the processes; they inherit the ignored SIGINT, and the parent handles Ctrl-C.
-            with ignoring_sigint():
+            # ``submit`` starts the processes; they inherit the blocked SIGINT, and the parent handles Ctrl-C.
+            with sigint_blocked():
                 futures = [pool.submit(_replayed, method, repeat) for method, repeat in remaining]
             for future in as_completed(futures):
                 trace = future.result()

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from harness.data.datasets import DATASETS, Dataset, dataset, dataset_of
 from harness.studies.config import StudyConfig
 from harness.system import errors, files
-from harness.system.document import csv_text, document_of, documented, read_as
+from harness.system.document import csv_text, document_of, read_as, strict_json
 from harness.system.errors import ContentError, DataError, UsageError, reason
 from harness.system.files import Workspace
 from harness.system.machine import core_count, device_name, processor_name
@@ -68,7 +68,7 @@ class Row(NamedTuple):
     machine: int = 0
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
     """Machine that trained ``workers`` runs in parallel; seconds are comparable if all but the commit is equal."""
@@ -91,7 +91,7 @@ class Machine:
         return self.environment.engine.partition(" ")[0]
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """Choice of the networks of a recording.
@@ -110,7 +110,7 @@ class Sample:
     budget: int | None = None
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """Facts that hold for all rows of a table.
@@ -161,7 +161,7 @@ class Facts:
         return any(sample.bands == 0 for sample in self.samples)
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _FactsFile:
     facts: Facts

@@ -35,13 +35,14 @@ _STYLES = {
 _WIDE = 112  # terminal width in characters from which all columns are shown
 _LEGEND = (
     "accuracy: mean and deviation over seeds on the test set (v: on validation images, c: an unchecked claim); "
-    "bound: the lower bound that decides the tier; seeds: number of seeds that reach the target"
+    "bound: the lower bound that decides the tier; seeds: seeds that reach the target / all seeds"
 )
 
 # Titles with their rows.
 _Tables = Sequence[tuple[str, Sequence["LeaderboardRow"]]]
 
 
+# The data set may be stated as the argument DATASET or as ``--dataset``.
 @click.command(short_help="Show the leaderboard.")
 @options.dataset_as_argument()
 @options.option("dataset", default=None, help="Only rows on this data set, a name or a path.")
@@ -177,7 +178,7 @@ def _publish(name: str, workspace: Workspace, dataset: str) -> None:
         raise ContentError(faults[0])
     # A network that was only declared has no record, so ``read_network`` does not find its hash; the ledger does.
     hashes = {attempt.hash for attempt in ledger.read(workspace.ledger).attempts if attempt.hash.startswith(name)}
-    # Other texts are networks in the notation, which ``read_network`` parses.
+    # Everything else, hashes and names with a record included, is a network for ``read_network``.
     if is_hash_or_name(name) and len(hashes) == 1:
         [network_hash] = hashes
     else:

@@ -36,7 +36,7 @@ def verify(declare_only: bool, certify: bool, cluster: str | None, as_json: bool
     harness verify 'conv3x3(8) bn relu | maxpool | conv3x3(16) bn relu | gap | linear(10)'
     """
     from harness.evidence.bounds import attempt_confidence
-    from harness.evidence.verification_runs import declare
+    from harness.evidence.verification_runs import declare_attempt
     from harness.interface.verification import VerifyRequest, plan_verification, run_verification
     from harness.training.executors.ray import Kinds, executor_at
 
@@ -48,7 +48,7 @@ def verify(declare_only: bool, certify: bool, cluster: str | None, as_json: bool
     workspace = files.workspace()
     plan = plan_verification(request, workspace)
     if declare_only:
-        attempt = declare(plan, workspace, len(plan.indices))
+        attempt = declare_attempt(plan, workspace, len(plan.indices))
         text = (
             f"attempt {attempt.number}: seeds {attempt.indices[0]} to {attempt.indices[-1]} of {attempt.hash}, target "
             f"{attempt.target_pct:g} %, {100 * attempt_confidence(attempt):g} % lower bound\n"

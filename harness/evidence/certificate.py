@@ -24,7 +24,7 @@ from harness.evidence.bounds import (
 from harness.evidence.ledger import ALPHA, ALPHA_SHARE, FEWEST_SEEDS, Declaration
 from harness.evidence.record import Record, read_all
 from harness.system import statistics
-from harness.system.document import WrittenNetwork, document_of, documented, read_as
+from harness.system.document import WrittenNetwork, document_of, read_as, strict_json
 from harness.system.errors import ContentError, UsageError
 from harness.system.files import Workspace, write_json
 from harness.system.terminal import counted
@@ -36,7 +36,7 @@ from search_spaces.space_errors import SearchSpaceError
 _VERDICTS = {Judgement.MISSED: "missed", Judgement.REACHED: "at the target", Judgement.PROVEN: "shown"}
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
     """Test errors of fresh seeds of a network, with the mean accuracy, the lower bound and the verdict.

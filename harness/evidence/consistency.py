@@ -26,7 +26,7 @@ from harness.evidence.leaderboard_table import (
     to_csv,
 )
 from harness.evidence.ledger import Attempt, AttemptOutcome, Declaration
-from harness.evidence.record import Record, SeedRun
+from harness.evidence.record import Record, RowKey, SeedRun
 from harness.system import files
 from harness.system.errors import ContentError, HarnessError, UsageError
 from harness.system.files import Workspace
@@ -34,7 +34,7 @@ from harness.system.files import Workspace
 # Committed content: the first commit of each line by file, and the first (commit, git blob id) of each file.
 _Memory = tuple[dict[Path, dict[str, str]], dict[Path, tuple[str, str]]]
 # Records by ``Record.key``.
-_Evidence = Mapping[tuple[str, str, str, float, int], Record]
+_Evidence = Mapping[RowKey, Record]
 
 
 def faults(workspace: Workspace, anchor: str | None = None) -> list[str]:

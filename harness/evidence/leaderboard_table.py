@@ -20,10 +20,10 @@ from harness.data.datasets import DATASETS, dataset, dataset_of, task_or_mnist
 from harness.evidence import bounds, ledger, record
 from harness.evidence.bounds import Judgement
 from harness.evidence.ledger import Attempt, AttemptOutcome, Ledger
-from harness.evidence.record import Record, SeedRun
+from harness.evidence.record import Record, RowKey, SeedRun
 from harness.studies.log import read_state
 from harness.system import files, statistics
-from harness.system.document import WrittenNetwork, csv_text, documented, read_as, read_each, unguarded
+from harness.system.document import WrittenNetwork, csv_text, read_as, read_each, strict_json, unguarded
 from harness.system.errors import ContentError, reason
 from harness.system.files import Workspace
 from harness.training.result import PROTOCOL_VERSION, Environment, Purpose, Result, Status, finite
@@ -60,7 +60,7 @@ _TIERS = {
 }
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaderboardRow:
     """A row of the leaderboard; the field names are the columns of the CSV, in this order.
@@ -126,10 +126,10 @@ class LeaderboardRow:
         return f"{100 * self.confidence:g} % lower bound {self.lower_bound_pct:.3f} %"
 
     @property
-    def key(self) -> tuple[str, str, str, float, int, bool]:
-        """Identity of the row; a claim never shares a key with a measurement."""
-        claimed = self.tier is Tier.CLAIMED
-        return (self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version, claimed)
+    def key(self) -> tuple[RowKey, bool]:
+        """Identity of the row: the key of the record, and whether the row is a claim, which has no record."""
+        is_claim = self.tier is Tier.CLAIMED
+        return (RowKey(self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version), is_claim)
 
 
 def _columns_of(architecture: Architecture, task: Task) -> dict[str, Any]:
@@ -208,7 +208,8 @@ def tested_before(evidence: Record, records: Iterable[Record]) -> list[str]:
 
 def row_of_record(evidence: Record, entered: Ledger = _NO_LEDGER) -> LeaderboardRow:
     """Return the row of a record; ``entered`` is the whole ledger."""
-    at_target = [attempt for attempt in entered.attempts if attempt.key[2:4] == evidence.key[2:4]]
+    goal = (evidence.dataset, evidence.target_pct)
+    at_target = [attempt for attempt in entered.attempts if (attempt.dataset, attempt.target_pct) == goal]
     of_search = {}
     if evidence.found is not None:
         columns = ("validation_accuracy_pct", "validation_seeds", "search_seconds", "study")
@@ -354,7 +355,7 @@ def _validation_mean_pct(results: list[Result]) -> float:
     return statistics.mean([each for each in accuracies if each is not None])
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Claim:
     """A claimed result.

@@ -1,7 +1,7 @@
 """The ledger: an append-only file of declarations, written before the declared runs start.
 
-There are three kinds of lines: certification attempts (and their ends), the seeds of verifications, and evaluations on
-other images (and their results).
+There are three kinds of lines: certification attempts (and their ends), the seeds of verifications and of certificates
+(``certificate.py``, of any fitted estimator), and evaluations on other images (and their results).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field
 
 from harness.data.datasets import Dataset
-from harness.evidence.record import report_damage
+from harness.evidence.record import RowKey, report_damage
 from harness.system import files
-from harness.system.document import BRING_BACK, documented, parse_json, read_as
+from harness.system.document import BRING_BACK, parse_json, read_as, strict_json
 from harness.system.errors import ContentError
 
 DEFAULT_SEEDS = 30  # seeds of an attempt without ``--seeds``
@@ -31,7 +31,8 @@ ALPHA = 0.05
 # Probability that any verification of a workspace on the same test images is false, for normal seeds.
 LOOK_ALPHA = 0.1
 ALPHA_SHARE = 0.2  # share of the remaining probability that each attempt and each look spends
-# Probability spent by the first look; in older ledgers by each look, before looks shared an account.
+# Probability that the first look spends. Rows of older lines, which state no probability, were all verified at the
+# confidence 1 - ``FIRST_LOOK_ALPHA``; the account charges them with the share that was due (``next_look_alpha``).
 FIRST_LOOK_ALPHA = round(ALPHA_SHARE * LOOK_ALPHA, 9)
 
 # The four attempts declared under the first rules: number, network, first seed, number of seeds, time.
@@ -41,8 +42,6 @@ _OF_OLD_RULES = {
     (3, "4b8be5baa6a6", 0, 24, "2026-11-20T23:26:02+00:00"),
     (4, "eab8ffbcd93d", 0, 20, "2026-11-21T08:05:25+00:00"),
 }
-
-_Key = tuple[str, str, str, float, int]
 
 
 class AttemptOutcome(StrEnum):
@@ -54,7 +53,7 @@ class AttemptOutcome(StrEnum):
     FUTILE = "futile"
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _LedgerEntry:
     """Fields of every line: network, recipe, data set, protocol, time, and commit of the code (None if unknown)."""
@@ -67,10 +66,10 @@ class _LedgerEntry:
     commit: str | None = None
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Promise(_LedgerEntry):
-    """Declaration of seeds of a row that are to be run.
+    """A promise: seeds of a row that are declared and are to be run; base of ``Attempt`` and ``Declaration``.
 
     Attributes:
         test_sketch: Digests of the test images (``harness.data.testset.sketch_of_test_part``); empty in older lines.
@@ -84,16 +83,16 @@ class _Promise(_LedgerEntry):
     look_alpha: Annotated[float | None, Field(ge=0, le=FIRST_LOOK_ALPHA)] = None
 
     @property
-    def key(self) -> _Key:
-        """Key of the row, as in ``Record.key``."""
-        return (self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version)
+    def key(self) -> RowKey:
+        """Identity of the row."""
+        return RowKey(self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version)
 
     def shares_images(self, dataset: str, test_sketch: Iterable[str]) -> bool:
         """Return whether the declared data set is ``dataset``, or its test images overlap with ``test_sketch``."""
         return self.dataset == dataset or not set(self.test_sketch).isdisjoint(test_sketch)
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt(_Promise):
     """An attempt to certify a row.
@@ -104,7 +103,7 @@ class Attempt(_Promise):
         alpha: Probability of a false success that the attempt spends; 0.01 before attempts had shares.
         rules: Version of the rules. 1: seeds were known beforehand, and each attempt spent 0.01. From 2 on: seeds
             depend on the commit of the declaration, and ``next_alpha`` is spent. From 3 on: the bound holds for skewed
-            seeds. From 4 on: groups of test images count.
+            seeds. From 4 on: for grouped test images the bound also holds over groups (``bounds.attempt_bound``).
         lower_bound_pct: One-sided lower bound of the mean test accuracy (``bounds.attempt_bound``); None while open.
     """
 
@@ -133,7 +132,7 @@ class Attempt(_Promise):
         return replace(self, outcome=AttemptOutcome.OPEN, lower_bound_pct=None, ended_utc=None)
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declaration(_Promise):
     """Declaration of the seeds of a verification, none run before; the row is verified only after all have been run.
@@ -151,7 +150,7 @@ class Declaration(_Promise):
     test_size: int | None = None
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registration(_LedgerEntry):
     """Evaluation of recorded seeds on other labelled images, registered before a network reads the images.
@@ -202,12 +201,13 @@ class Ledger:
         """Entries that declare seeds, in the order of the declarations."""
         return sorted([*self.attempts, *self.declarations], key=lambda item: item.declared_utc)
 
-    def look_alpha(self, key: _Key) -> float:
+    def look_alpha(self, key: RowKey) -> float:
         """Return the false-verification probability spent by the look at a row, by default ``FIRST_LOOK_ALPHA``."""
         looks = [item.look_alpha for item in self.promises if item.key == key]
+        # Skipped are 0 (further seeds of the row) and None (an older line).
         return next(filter(None, looks), FIRST_LOOK_ALPHA)
 
-    def promised(self, key: _Key, run: Container[int]) -> list[list[int]]:
+    def promised(self, key: RowKey, run: Container[int]) -> list[list[int]]:
         """Return the seed indices of each declaration of a row, in the order of the declarations.
 
         Args:
@@ -231,7 +231,7 @@ def read(path: Path, damage: list[ContentError] | None = None, *, with_shipped: 
     evaluated: dict[Registration, Registration] = {}
     ledger = Ledger()
     faults: list[ContentError] = []
-    lines: dict[str, str] = {}
+    lines: dict[str, str] = {}  # place of each line by its text; a line that is in both files counts once
     for file in (*([files.SHIPPED / "records" / path.name] if with_shipped else []), path):
         try:
             for number, line in enumerate(files.log_text(file).splitlines(), start=1):
@@ -249,6 +249,7 @@ def read(path: Path, damage: list[ContentError] | None = None, *, with_shipped: 
                 ledger.declarations.append(entry)
             case Registration():
                 opened = replace(entry, errors=(), lower_bound_pct=None, lower_bound_images_pct=None, ended_utc=None)
+                # The first end counts. A second end contradicts nothing: the errors follow from stored weights.
                 if not evaluated.get(opened, opened).errors:
                     evaluated[opened] = entry
             case Attempt():
@@ -269,7 +270,7 @@ def read(path: Path, damage: list[ContentError] | None = None, *, with_shipped: 
 
 
 def _entry_of(line: str, where: str) -> Attempt | Declaration | Registration:
-    kind: type[Attempt | Declaration | Registration] = Attempt  # reading as ``Attempt`` explains other faults
+    kind: type[Attempt | Declaration | Registration] = Attempt  # also of a damaged line; ``read_as`` states the damage
     with suppress(ValueError, AttributeError, TypeError):
         kind = {"verification": Declaration, "evaluation": Registration}.get(parse_json(line).get("kind"), Attempt)
     return read_as(kind, line, where, BRING_BACK)
@@ -307,7 +308,7 @@ def next_look_alpha(path: Path, dataset: str, test_sketch: Collection[str] = ())
     counts as a look. Shipped looks do not count; docs/results.md corrects for their number.
     """
     spent = 0.0
-    rows: set[_Key] = set()
+    rows: set[RowKey] = set()
     damage: list[ContentError] = []
     for item in read(path, damage, with_shipped=False).promises:
         if item.shares_images(dataset, test_sketch):
@@ -318,27 +319,28 @@ def next_look_alpha(path: Path, dataset: str, test_sketch: Collection[str] = ())
     return _share_of(LOOK_ALPHA - spent, len(damage))
 
 
-def confidence_of_next_look(path: Path, key: _Key) -> float:
+def confidence_of_next_look(path: Path, key: RowKey) -> float:
     """Return the confidence of the bound that verifies the next network on the test images of a row."""
     promises = read(path, [], with_shipped=False).promises
     test_sketch = next((item.test_sketch for item in promises if item.key == key), ())
-    return 1 - next_look_alpha(path, key[2], test_sketch)
+    return 1 - next_look_alpha(path, key.dataset, test_sketch)
 
 
-def declare(
-    path: Path, key: _Key, first_index: int, seeds: int, commit: str | None = None, test_sketch: tuple[str, ...] = ()
+def declare_attempt(
+    path: Path, key: RowKey, first_index: int, seeds: int, commit: str | None = None, test_sketch: tuple[str, ...] = ()
 ) -> Attempt:
     """Enter a new attempt and return the attempt, which counts from then on."""
     with files.locked(path.with_suffix(".lock")):
-        alpha = _alpha_left(path, key[2], test_sketch)
+        alpha = _next_alpha_or_raise(path, key.dataset, test_sketch)
         number = max((attempt.number for attempt in read(path).attempts), default=0) + 1
-        row = _of(key, commit, test_sketch) | {"look_alpha": _look_alpha_of(path, key, test_sketch)}
+        row = _common_fields(path, key, commit, test_sketch)
         attempt = Attempt(number=number, first_index=first_index, seeds=seeds, alpha=alpha, rules=4, **row)
         _append(path, attempt)
     return attempt
 
 
-def _alpha_left(path: Path, dataset: str, test_sketch: Collection[str]) -> float:
+def _next_alpha_or_raise(path: Path, dataset: str, test_sketch: Collection[str]) -> float:
+    """Return ``next_alpha`` of a ledger; raise ContentError if nothing is left to spend on these test images."""
     damage: list[ContentError] = []
     entered = read(path, damage)
     alpha = next_alpha(entered.spending, dataset, test_sketch, len(damage))
@@ -348,17 +350,16 @@ def _alpha_left(path: Path, dataset: str, test_sketch: Collection[str]) -> float
 
 
 def declare_verification(
-    path: Path, key: _Key, indices: Iterable[int], commit: str | None = None, test_sketch: tuple[str, ...] = ()
+    path: Path, key: RowKey, indices: Iterable[int], commit: str | None = None, test_sketch: tuple[str, ...] = ()
 ) -> None:
     """Enter all seeds of a verification, before the first of them is run."""
     with files.locked(path.with_suffix(".lock")):
-        look_alpha = _look_alpha_of(path, key, test_sketch)
-        _append(path, Declaration(indices=tuple(indices), look_alpha=look_alpha, **_of(key, commit, test_sketch)))
+        _append(path, Declaration(indices=tuple(indices), **_common_fields(path, key, commit, test_sketch)))
 
 
 def declare_certificate(
     path: Path,
-    key: _Key,
+    key: RowKey,
     indices: Iterable[int],
     commit: str | None = None,
     test_sketch: tuple[str, ...] = (),
@@ -366,15 +367,15 @@ def declare_certificate(
 ) -> Declaration:
     """Enter all seeds of a certificate and return the declaration, which spends ``next_alpha`` like an attempt."""
     with files.locked(path.with_suffix(".lock")):
-        row = _of(key, commit, test_sketch) | {"look_alpha": _look_alpha_of(path, key, test_sketch)}
+        row = _common_fields(path, key, commit, test_sketch)
         if data is not None:
             row |= {"data_hash": data.sha256, "test_size": data.test_size}
-        entry = Declaration(indices=tuple(indices), alpha=_alpha_left(path, key[2], test_sketch), **row)
+        entry = Declaration(indices=tuple(indices), alpha=_next_alpha_or_raise(path, key.dataset, test_sketch), **row)
         _append(path, entry)
     return entry
 
 
-def _look_alpha_of(path: Path, key: _Key, test_sketch: tuple[str, ...]) -> float:
+def _look_alpha_of(path: Path, key: RowKey, test_sketch: tuple[str, ...]) -> float:
     """Return ``look_alpha`` of a new declaration of a row; 0 if the row has been declared before.
 
     Raises:
@@ -382,19 +383,20 @@ def _look_alpha_of(path: Path, key: _Key, test_sketch: tuple[str, ...]) -> float
     """
     if any(item.key == key for item in read(path).promises):
         return 0.0
-    look_alpha = next_look_alpha(path, key[2], test_sketch)
+    look_alpha = next_look_alpha(path, key.dataset, test_sketch)
     if look_alpha <= 0:
         raise ContentError(
-            f"verifications on the test images of {key[2]} have spent the total error probability; "
+            f"verifications on the test images of {key.dataset} have spent the total error probability; "
             "new test images are required"
         )
     return look_alpha
 
 
-def _of(key: _Key, commit: str | None, test_sketch: tuple[str, ...]) -> dict[str, Any]:
-    """Return the fields of a new entry that state the row, the time, the commit and the test images."""
-    row = dict(zip(("hash", "recipe_hash", "dataset", "target_pct", "protocol_version"), key, strict=True))
-    return row | {"declared_utc": _now(), "commit": commit, "test_sketch": test_sketch}
+def _common_fields(path: Path, key: RowKey, commit: str | None, test_sketch: tuple[str, ...]) -> dict[str, Any]:
+    """Return the fields of a new promise: row, time, commit, test images and look."""
+    look_alpha = _look_alpha_of(path, key, test_sketch)
+    fields = {"declared_utc": _now(), "commit": commit, "test_sketch": test_sketch, "look_alpha": look_alpha}
+    return key._asdict() | fields
 
 
 def register(path: Path, wanted: Registration) -> Registration:
@@ -414,7 +416,7 @@ def close(path: Path, entry: _Ended, **end: Any) -> _Ended:
     return ended
 
 
-def open_attempt(path: Path, key: _Key) -> Attempt | None:
+def open_attempt(path: Path, key: RowKey) -> Attempt | None:
     """Return the open attempt for a row; None if there is none."""
     return next((item for item in read(path).attempts if item.outcome is AttemptOutcome.OPEN and item.key == key), None)
 

@@ -15,11 +15,11 @@ from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from harness.data.datasets import Dataset, dataset_of, pixel_properties
 from harness.system import files
-from harness.system.document import BRING_BACK, WrittenNetwork, document_of, documented, parse_json, read_as, read_each
+from harness.system.document import BRING_BACK, WrittenNetwork, document_of, parse_json, read_as, read_each, strict_json
 from harness.system.errors import ContentError, as_command, reason
 from harness.system.terminal import say_once
 from harness.training.recipe import Recipe, recipe_document
@@ -38,7 +38,7 @@ from search_spaces.notation import parse_notation
 from search_spaces.space_errors import NotationError, SearchSpaceError
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedRun:
     """A recorded seed of a verification.
@@ -74,7 +74,7 @@ class SeedRun:
         return Errors(self.test_errors, self.test_size).accuracy_pct
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """Search that found the network.
@@ -100,7 +100,17 @@ class Found:
     attempt: int = 1
 
 
-@documented
+class RowKey(NamedTuple):
+    """Identity of a row of the leaderboard and of its record."""
+
+    hash: str
+    recipe_hash: str
+    dataset: str
+    target_pct: float
+    protocol_version: int
+
+
+@strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """Evidence of a row.
@@ -130,9 +140,9 @@ class Record:
     schema_version: Literal[1] = 1
 
     @property
-    def key(self) -> tuple[str, str, str, float, int]:
+    def key(self) -> RowKey:
         """Identity of the row: network, recipe, data set, target and protocol."""
-        return (self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version)
+        return RowKey(self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version)
 
     @property
     def accuracies_pct(self) -> tuple[float, ...]:
@@ -183,7 +193,7 @@ def write(folder: Path, record: Record) -> None:
             evidence = read(path)
             if evidence.key != record.key:
                 raise ContentError(
-                    f"{path} contains the row {evidence.key}; cannot write the row {record.key} to the same file"
+                    f"{path} contains the row {(*evidence.key,)}; cannot write the row {(*record.key,)} to this file"
                 )
             record = _joined(evidence, record)
         files.write_text(path, _text(document_of(record) | {"recipe": recipe_document(record.recipe)}))

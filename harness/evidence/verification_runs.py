@@ -1,8 +1,8 @@
 """Verification: fresh seeds of a network and a recipe on all training images; each reads the test set once.
 
-``Plan`` states the network, the recipe and the seeds. The seeds are declared in the ledger before the first is run,
-trained, and added to the record as they end; ``Verdict`` is the result. A certification is declared in a commit, and
-its seeds depend on the id of this commit, so that no result can be known beforehand.
+``VerifyPlan`` states the network, the recipe and the seeds. The seeds are declared in the ledger before the first is
+run, trained, and added to the record as they end; ``Verdict`` is the result. A certification is declared in a commit,
+and its seeds depend on the id of this commit, so that no result can be known beforehand.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from search_spaces.network import Architecture, analyse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class VerifyPlan:
     """Network, recipe and seeds of a verification.
 
     Attributes:
@@ -54,7 +54,7 @@ class Plan:
     """
 
     architecture: Architecture
-    recipe: NamedRecipe
+    named_recipe: NamedRecipe
     dataset: str
     target_pct: float
     indices: tuple[int, ...]
@@ -69,7 +69,7 @@ class Plan:
     name: str = ""
 
 
-def _record_of(plan: Plan, workspace: Workspace) -> Record:
+def _record_of(plan: VerifyPlan, workspace: Workspace) -> Record:
     analysis = analyse(plan.architecture, dataset(plan.dataset).task)
     fresh = Record(
         name=plan.name,
@@ -77,10 +77,10 @@ def _record_of(plan: Plan, workspace: Workspace) -> Record:
         hash=plan.architecture.hash,
         parameters=analysis.parameters,
         macs=analysis.macs,
-        recipe=plan.recipe.recipe,
-        recipe_name=plan.recipe.name,
-        recipe_hash=plan.recipe.recipe.hash,
-        assumed=plan.recipe.assumed,
+        recipe=plan.named_recipe.recipe,
+        recipe_name=plan.named_recipe.name,
+        recipe_hash=plan.named_recipe.recipe.hash,
+        assumed=plan.named_recipe.assumed,
         dataset=plan.dataset,
         target_pct=plan.target_pct,
         seeds=(),
@@ -94,8 +94,8 @@ def _record_of(plan: Plan, workspace: Workspace) -> Record:
     return replace(evidence, name=evidence.name or fresh.name, found=evidence.found or fresh.found)
 
 
-def _folder_of(plan: Plan, workspace: Workspace) -> Path:
-    key = f"{plan.architecture.hash}-{plan.recipe.recipe.hash}-{plan.dataset}-{plan.target_pct:.12g}"
+def _folder_of(plan: VerifyPlan, workspace: Workspace) -> Path:
+    key = f"{plan.architecture.hash}-{plan.named_recipe.recipe.hash}-{plan.dataset}-{plan.target_pct:.12g}"
     return workspace.runs / f".verify-{key}"
 
 
@@ -156,7 +156,7 @@ class Verdict:
         return self.row.reached and not self.contradicted
 
 
-def declare(plan: Plan, workspace: Workspace, seeds: int) -> Attempt:
+def declare_attempt(plan: VerifyPlan, workspace: Workspace, seeds: int) -> Attempt:
     """Declare an attempt to certify the row of a plan on ``seeds`` unused indices, and return the attempt.
 
     An open attempt for this row is returned unchanged.
@@ -166,10 +166,10 @@ def declare(plan: Plan, workspace: Workspace, seeds: int) -> Attempt:
         return attempt
     first = _first_unused(evidence, workspace)
     sketch = _test_sketch(plan, None)
-    return ledger.declare(workspace.ledger, evidence.key, first, seeds, code_version()[0], sketch)
+    return ledger.declare_attempt(workspace.ledger, evidence.key, first, seeds, code_version()[0], sketch)
 
 
-def _test_sketch(plan: Plan, folder: Path | None) -> tuple[str, ...]:
+def _test_sketch(plan: VerifyPlan, folder: Path | None) -> tuple[str, ...]:
     """Return the digests of the test images for the ledger; empty if this machine does not have the images."""
     from harness.data.testset import sketch_of_test_part
 
@@ -178,7 +178,7 @@ def _test_sketch(plan: Plan, folder: Path | None) -> tuple[str, ...]:
     return ()
 
 
-def declare_certificate(plan: Plan, workspace: Workspace, seeds: int) -> Declaration:
+def declare_certificate(plan: VerifyPlan, workspace: Workspace, seeds: int) -> Declaration:
     """Declare a certificate of the row of a plan on ``seeds`` unused indices, and return the declaration.
 
     An earlier declaration of a certificate is returned, so that seeds cannot be added after a result has been seen.
@@ -194,7 +194,7 @@ def declare_certificate(plan: Plan, workspace: Workspace, seeds: int) -> Declara
     return ledger.declare_certificate(workspace.ledger, evidence.key, indices, code_version()[0], sketch, data)
 
 
-def _declarable(plan: Plan, workspace: Workspace) -> Record:
+def _declarable(plan: VerifyPlan, workspace: Workspace) -> Record:
     """Return the record of the row of a plan; raise ContentError if an op of the network has no effect."""
     if (op := vain_op(plan.architecture, dataset(plan.dataset).task)) is not None:
         raise ContentError(f"{op} has no effect in {plan.architecture}; remove {op}")
@@ -219,7 +219,7 @@ def _indices(workspace: Workspace, is_meant: Callable[[Record | Attempt | Declar
     return used
 
 
-def due_indices(plan: Plan, workspace: Workspace, seeds: int) -> tuple[int, ...]:
+def due_indices(plan: VerifyPlan, workspace: Workspace, seeds: int) -> tuple[int, ...]:
     """Return the first ``seeds`` indices available to the row of a plan, run and declared indices included.
 
     All further declared indices that have not been run are appended. Excluded are indices of another target of the same
@@ -244,7 +244,7 @@ def due_indices(plan: Plan, workspace: Workspace, seeds: int) -> tuple[int, ...]
     return (*indices, *not_run)
 
 
-def _as_declared(plan: Plan, workspace: Workspace) -> Plan:
+def _as_declared(plan: VerifyPlan, workspace: Workspace) -> VerifyPlan:
     """Return a certification plan with the seeds and the beacon of its open attempt; UsageError if one is missing."""
     if (attempt := ledger.open_attempt(workspace.ledger, _record_of(plan, workspace).key)) is None:
         raise UsageError(
@@ -272,7 +272,7 @@ def _refuse_equal_weights(run: SeedRun, evidence: Record) -> None:
 
 
 def run_seeds(
-    plan: Plan,
+    plan: VerifyPlan,
     workspace: Workspace,
     source: DataLocation,
     limits: Limits,
@@ -314,7 +314,7 @@ def run_seeds(
                     # ``run_all`` takes jobs from this list: running seeds still count, but no further seed starts.
                     waiting.clear()
         collector.close()
-        verdict = _verdict_of(plan, workspace, collector.evidence, collector.repeated, collector.ended_attempt)
+        verdict = _verdict_of(collector)
         # Still under the lock, otherwise another call could use the folder or run more seeds before the verdict is
         # logged.
         shutil.rmtree(folder, ignore_errors=True)
@@ -322,7 +322,7 @@ def run_seeds(
     return verdict
 
 
-def _declare_fresh(plan: Plan, workspace: Workspace, evidence: Record, folder: Path | None) -> None:
+def _declare_fresh(plan: VerifyPlan, workspace: Workspace, evidence: Record, folder: Path | None) -> None:
     """Declare the seeds of a plan that are neither declared nor run; a certification is declared already."""
     if plan.attempt is not None:
         return
@@ -344,7 +344,7 @@ class _SeedCollector:
         ended_attempt: Certification attempt as ended; None while open and without a certification.
     """
 
-    plan: Plan
+    plan: VerifyPlan
     workspace: Workspace
     evidence: Record
     recorded: Mapping[int, SeedRun]
@@ -394,7 +394,7 @@ class _SeedCollector:
             self.ended_attempt = ledger.close(self.workspace.ledger, attempt, outcome=outcome, lower_bound_pct=bound)
 
 
-def _jobs_of(plan: Plan, workspace: Workspace, evidence: Record) -> list[Job]:
+def _jobs_of(plan: VerifyPlan, workspace: Workspace, evidence: Record) -> list[Job]:
     """Return the jobs of the seeds that are not recorded; if all are recorded, of the seeds to repeat."""
     folder = _folder_of(plan, workspace)
     stem = record.path_of(workspace.records, evidence).stem
@@ -408,15 +408,15 @@ def _jobs_of(plan: Plan, workspace: Workspace, evidence: Record) -> list[Job]:
         beacon = plan.beacon if run is None else run.beacon
         job = Job(
             architecture=plan.architecture,
-            recipe=plan.recipe.recipe,
-            recipe_name=plan.recipe.name,
+            recipe=plan.named_recipe.recipe,
+            recipe_name=plan.named_recipe.name,
             purpose=Purpose.VERIFY,
             seed_index=index,
             beacon=beacon or "",
             device=plan.device,
             engine=engine_of_repeat(plan.engine, None if run is None else run.environment.engine),
             test_log=workspace.test_log,
-            test_each_epoch=plan.recipe.test_each_epoch,
+            test_each_epoch=plan.named_recipe.test_each_epoch,
             inspection=result.inspection_path(workspace.runs, stem, index),
             weights=_weights_file(folder, index),
         )
@@ -428,29 +428,27 @@ def _weights_file(folder: Path, index: int) -> Path:
     return folder / f"seed-{index:04d}.safetensors"
 
 
-def recorded_verdict(plan: Plan, workspace: Workspace) -> Verdict:
+def recorded_verdict(plan: VerifyPlan, workspace: Workspace) -> Verdict:
     """Return the verdict on the recorded seeds of a plan, without running any seed."""
-    return _verdict_of(plan, workspace, _record_of(plan, workspace), {})
+    return _verdict_of(_SeedCollector(plan, workspace, _record_of(plan, workspace), {}))
 
 
-def _verdict_of(
-    plan: Plan, workspace: Workspace, evidence: Record, repeated: Mapping[int, SeedRun], attempt: Attempt | None = None
-) -> Verdict:
-    of_index = {run.index: run for run in evidence.seeds}
-    of_index.update(repeated)
-    runs = tuple(of_index[index] for index in plan.indices if index in of_index)
-    reruns = _reruns_of(evidence, repeated)
+def _verdict_of(collector: _SeedCollector) -> Verdict:
+    evidence = collector.evidence
+    of_index = {run.index: run for run in evidence.seeds} | collector.repeated
+    runs = tuple(of_index[index] for index in collector.plan.indices if index in of_index)
+    reruns = _reruns_of(evidence, collector.repeated)
     contradicted = False
     # Equal weights contradict nothing. Different weights may, by the errors, on any machine.
     if not all(rerun.identical for rerun in reruns):
-        repeated_errors = [run.test_errors for run in repeated.values()]
+        repeated_errors = [run.test_errors for run in collector.repeated.values()]
         recorded_errors = [run.test_errors for run in evidence.seeds]
         contradicted = bounds.is_worse(repeated_errors, recorded_errors, evidence.seeds[0].test_size)
-    entered = ledger.read(workspace.ledger)
+    entered = ledger.read(collector.workspace.ledger)
     recorded = {run.index for run in evidence.seeds}
     promised = entered.promised(evidence.key, recorded)
     not_run = [index for indices in promised for index in indices if index not in recorded]
-    for name in tested_before(evidence, record.read_all(workspace.records)):
+    for name in tested_before(evidence, record.read_all(collector.workspace.records)):
         if _have_equal_test_images(name, evidence.dataset):
             continue
         say_once(
@@ -460,7 +458,7 @@ def _verdict_of(
         )
     row = row_of_record(evidence, entered)
     lacks_declaration = bool(undeclared(evidence, entered))
-    return Verdict(evidence, row, runs, reruns, contradicted, attempt, bool(not_run), lacks_declaration)
+    return Verdict(evidence, row, runs, reruns, contradicted, collector.ended_attempt, bool(not_run), lacks_declaration)
 
 
 def _have_equal_test_images(first: str, second: str) -> bool:

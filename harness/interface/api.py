@@ -395,7 +395,7 @@ def quote(
     >>> len(quoted.parameters), quoted.document()["linear"]["parameters"]
     (3, 7850)
     """
-    from harness.interface.session import probed_plan
+    from harness.interface.session import probe_forecast
 
     request = SearchRequest(
         dataset=dataset,
@@ -412,7 +412,7 @@ def quote(
         engine=engine,
     )
     check_may_start()
-    return Quote(probed_plan(request))
+    return Quote(probe_forecast(request))
 
 
 # Verification ----------------------------------------------------------------------------------------------------

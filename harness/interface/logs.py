@@ -15,7 +15,7 @@ from harness.system.errors import require
 from harness.training.result import Purpose
 
 
-class Log(Protocol):
+class Logger(Protocol):
     """A callable that receives each event of a study."""
 
     def __call__(self, event: Event) -> None:
@@ -25,7 +25,7 @@ class Log(Protocol):
         """Write pending points, and close the files."""
 
 
-def log_of(kind: str, folder: Path, past: Iterable[Event] = ()) -> Log:
+def logger_of(kind: str, folder: Path, past: Iterable[Event] = ()) -> Logger:
     """Return the logger of a study.
 
     Args:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from harness.data.datasets import DATASETS
 from harness.interface import options
-from harness.interface.logs import log_of
+from harness.interface.logs import logger_of
 from harness.searching.search_state import Moment, Observer
 from harness.searching.time_budget import Effort, least_seconds
 from harness.studies import events
@@ -31,7 +31,7 @@ from harness.system.option import options_of
 from harness.system.terminal import DURATION, busy, counted, duration_option, duration_text, say
 from harness.system.user_code import Listener
 from harness.training.executors.base import Event as WorkerEvent
-from harness.training.progress import Reporter, plain_seconds, seed_line
+from harness.training.progress import Reporter, seed_line, status_interval_seconds
 from harness.training.result import Purpose, Result, Status
 from search_spaces.space import Metric, size_text
 
@@ -68,23 +68,23 @@ def planned_search(
         warning = f"{duration_text(request.time)} may be too short to train, confirm and verify a network"
         say(f"{warning}; {duration_text(least)} usually suffice on two cores", "warning")
     measures_bytes = {Metric.WEIGHT_BYTES, Metric.RAM_BYTES} & set(plan.config.minimised)
-    if (measures_bytes or request.chip is not None) and plan.recipe.recipe.precision != "int8":
-        floats = f"recipe {plan.recipe.name} evaluates floats; --recipe small-int8 evaluates integers"
+    if (measures_bytes or request.chip is not None) and plan.named_recipe.recipe.precision != "int8":
+        floats = f"recipe {plan.named_recipe.name} evaluates floats; --recipe small-int8 evaluates integers"
         say(f"bytes refer to the integer network, but {floats}")
     device, engine = plan.effort.device, plan.effort.engine
     with executor_at(request.cluster, request.workers, device=device, engine=engine) as make_executor:
-        options.say_training(plan.engine, plan.recipe.recipe, plan.data.train_size)
+        options.say_training(plan.engine, plan.named_recipe.recipe, plan.data.train_size)
         # Without a cluster, the plan already has the executor of this machine.
         yield plan if request.cluster is None else on_cluster(plan, make_executor, request.workers)
 
 
-def probed_plan(request: SearchRequest) -> Probed:
+def probe_forecast(request: SearchRequest) -> Probed:
     """Plan a search, train networks for the time of the request, and return the forecast; nothing is written."""
     from harness.searching.plan import plan_search
     from harness.searching.probes import probe
 
-    plan = plan_search(request, workspace(), recipe_choice="of short searches")
-    options.say_training(plan.engine, plan.recipe.recipe, plan.data.train_size)
+    plan = plan_search(request, workspace(), recipe_choice="as in short searches")
+    options.say_training(plan.engine, plan.named_recipe.recipe, plan.data.train_size)
     with busy("training a few networks"):
         return probe(plan, request.time)
 
@@ -144,7 +144,7 @@ def run_search_with_progress(
                 plan.make_executor,
                 baselines=baseline_networks(plan.data.task),
                 observers=observers,
-                choice_seconds=plan.choice_seconds,
+                planning_seconds=plan.recipe_choice_seconds,
                 logs_forecast=_is_first_on_own_data(plan),
             )
             verdict = None
@@ -210,22 +210,25 @@ def _listening(
     log_kind: str | None,
     say: Callable[[str], None],
 ) -> Iterator[list[_EventListener]]:
-    """Yield observers that pass events on; at the end of the block, wait for the delivery of all events."""
-    log = None
+    """Yield observers that pass events to ``on_event`` and to the logger ``log_kind``: tensorboard, mlflow or None.
+
+    At the end of the block, wait for the delivery of all events.
+    """
+    logger = None
     if log_kind is not None:
-        log = log_of(log_kind, state.folder, [entry.event for entry in state.entries])
-    listeners = [Listener(function, say) for function in (on_event, log) if function is not None]
+        logger = logger_of(log_kind, state.folder, [entry.event for entry in state.entries])
+    listeners = [Listener(function, say) for function in (on_event, logger) if function is not None]
     try:
         yield [_EventListener(listener) for listener in listeners]
     finally:
         for listener in listeners:
             listener.close()
-        if log is not None:
-            log.close()
+        if logger is not None:
+            logger.close()
 
 
 def _command_options(request: SearchRequest, origins: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """Return the stated arguments of a request by command-line flag, as in ``SearchOutcome.stated_options``."""
+    """Return the stated arguments of a request: values as text by flag, several values for a repeated option."""
     stated_options: dict[str, tuple[str, ...]] = {}
     for name, option in options_of(type(request)).items():
         if not option.is_on_command_line or origins[name] not in ("commandline", "call"):
@@ -275,16 +278,16 @@ def _mirrored(plan: SearchPlan, storage: str | None) -> AbstractContextManager[M
 
 
 _SEARCH_REPORT_SHARE = 0.02  # largest share of the time of a search for writing reports
-_WATCH_REPORT_SHARE = 0.05  # the same of ``harness report --watch``
+_WATCH_REPORT_SHARE = 0.05  # largest share of the time of ``harness report --watch`` for writing reports
 _REPORT_INTERVAL_SECONDS = 10.0  # s, shortest interval between reports
-_UNLIMITED_SECONDS = 600.0  # s, age of a search up to which ``_SEARCH_REPORT_SHARE`` does not limit the reports
+_UNLIMITED_SECONDS = 600.0  # s, age of a session up to which ``_SEARCH_REPORT_SHARE`` does not limit the reports
 
 
 class SearchReporter(Reporter):
     """Progress output of a search: a status bar, a line per event, and the live report; use it as a context manager.
 
-    The report is written at the first tick, at intervals of ten seconds for ten minutes, then in 2 % of the search
-    time.
+    The report is written at the first tick and at intervals of ten seconds. After ten minutes the intervals grow, so
+    that writing takes at most 2 % of the time.
     """
 
     def __init__(
@@ -328,7 +331,7 @@ class SearchReporter(Reporter):
         nearest = moment.state.nearest
         text = self._bar_text(moment, nearest)
         self.show(text, done=min(moment.elapsed, limit))
-        is_line_due = moment.elapsed - self._last_line_seconds >= plain_seconds(moment.elapsed)
+        is_line_due = moment.elapsed - self._last_line_seconds >= status_interval_seconds(moment.elapsed)
         has_line = is_line_due and not self.is_drawn
         if has_line:
             self._last_line_seconds = moment.elapsed

@@ -24,7 +24,7 @@ from harness.training.recipe import check_batch, check_network
 
 if TYPE_CHECKING:
     from harness.evidence.certificate import Certificate
-    from harness.evidence.verification_runs import Plan
+    from harness.evidence.verification_runs import VerifyPlan
     from harness.interface.results import NetworkLike
     from harness.training.executors.base import ExecutorFactory
 
@@ -54,7 +54,7 @@ class VerifyRequest:
     certify: bool = False
 
 
-def plan_verification(request: VerifyRequest, workspace: Workspace) -> Plan:
+def plan_verification(request: VerifyRequest, workspace: Workspace) -> VerifyPlan:
     """Return the plan of a verification, after all checks that need no training; raises as ``verify`` does."""
     task = datasets.task_of_option(request.dataset)
     argument, row = _network_and_row(request, workspace)
@@ -68,7 +68,7 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> Plan:
         raise UsageError(f"--seeds {request.seeds}: a certification requires at least {ledger.FEWEST_SEEDS} seeds")
 
     from harness.data.training_images import load
-    from harness.evidence.verification_runs import Plan, due_indices
+    from harness.evidence.verification_runs import VerifyPlan, due_indices
     from harness.training.native.engine import choose_engine
 
     device = choose_device(request.device)
@@ -81,9 +81,9 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> Plan:
     target_pct = request.target_pct
     if target_pct is None and row is not None:
         target_pct = row.target_pct
-    plan = Plan(
+    plan = VerifyPlan(
         architecture=argument.architecture,
-        recipe=named,
+        named_recipe=named,
         dataset=images.dataset.name,
         target_pct=datasets.target_of(images.dataset, target_pct),
         indices=(),
@@ -112,7 +112,7 @@ def _network_and_row(request: VerifyRequest, workspace: Workspace) -> tuple[Netw
 
 
 def run_verification(
-    plan: Plan, workspace: Workspace, folder: Path | None, make_executor: ExecutorFactory | None = None
+    plan: VerifyPlan, workspace: Workspace, folder: Path | None, make_executor: ExecutorFactory | None = None
 ) -> VerificationResult:
     """Train and test the seeds of a plan, show the progress, and rewrite the leaderboard.
 
@@ -130,9 +130,9 @@ def run_verification(
     # The seeds of a certification are known only from the declaration, in ``run_seeds``.
     if not plan.certify:
         say(
-            f"{counted(len(plan.indices), 'seed')} of {plan.architecture.hash}, each trained with {plan.recipe.name} "
-            f"on all {spec.train_size + spec.validation_size:,} training images of {spec.title}, then tested on the "
-            f"{spec.test_size:,} test images"
+            f"{counted(len(plan.indices), 'seed')} of {plan.architecture.hash}, each trained with "
+            f"{plan.named_recipe.name} on all {spec.train_size + spec.validation_size:,} training images of "
+            f"{spec.title}, then tested on the {spec.test_size:,} test images"
         )
     source = DataLocation(plan.dataset, folder)
     limits = Limits(seconds=_MOST_SECONDS_A_SEED)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from harness.evidence.leaderboard_table import refresh
 from harness.evidence.record import Found
-from harness.evidence.verification_runs import Plan, Verdict, due_indices, recorded_verdict, run_seeds
+from harness.evidence.verification_runs import Verdict, VerifyPlan, due_indices, recorded_verdict, run_seeds
 from harness.searching.loop import choose
 from harness.searching.plan import SearchPlan
 from harness.searching.search_state import Search
@@ -44,19 +44,15 @@ def conclude(
     verdict = _verified(plan, search, winners[-1].event, on_event, say) if winners else None
     if plan.config.is_front:
         # ``choose`` returns the unverified candidates of the front first, then the cheapest, whose verdict is returned.
-        other = choose(search) if verdict is not None else None
-        while other is not None:
-            is_last = other.trial in search.state.verdicts
-            verdict = _verified(plan, search, other, on_event, say) or verdict
-            if is_last or isinstance(search.state.entries[-1].event, Postponed):
+        while verdict is not None and (other := choose(search)) is not None:
+            is_verified = other.trial in search.state.verdicts  # then the whole front is verified
+            verdict = _verified(plan, search, other, on_event, say) or verdict  # None: the verification is postponed
+            if is_verified or isinstance(search.state.entries[-1].event, Postponed):
                 break
-            other = choose(search)
-    elif verdict is not None and verdict.has_missed:
-        second = choose(search)
-        if second is not None:
-            sizes = f"{verdict.record.parameters:,} parameters; next network: {second.parameters:,} parameters"
-            say(f"target missed: {sizes}")
-            verdict = _verified(plan, search, second, on_event, say) or verdict
+    elif verdict is not None and verdict.has_missed and (second := choose(search)) is not None:
+        sizes = f"{verdict.record.parameters:,} parameters; next network: {second.parameters:,} parameters"
+        say(f"target missed: {sizes}")
+        verdict = _verified(plan, search, second, on_event, say) or verdict
     refresh(plan.workspace)
     return verdict
 
@@ -71,27 +67,29 @@ def _verified(
     """Verify a candidate and log the verdict; if the time left is too short, log ``Postponed`` and return None."""
     verification = _verification(plan, search, winner)
     recorded = recorded_verdict(verification, plan.workspace)
-    # The log has a verdict, but the user may have deleted the record; then run the seeds again.
+    # If the user has deleted the record, which then has no runs, run the seeds again in spite of the logged verdict.
     if winner.trial in search.state.verdicts and recorded.runs:
         return recorded
     count = len(verification.indices) - len(recorded.runs)
     if count:
         candidate = search.state.candidates[winner.trial]
         seconds = search.verify_seconds(candidate, count)
-        if search.left < search.least_verify_seconds(candidate, count):
+        # A verification may start if the time left suffices without the safety margin of ``seconds``.
+        if search.seconds_left < search.least_verify_seconds(candidate, count):
             search.add(Postponed(hash=winner.hash, parameters=winner.parameters, seconds=seconds))
             return None
         size = size_text(winner.parameters, candidate.costs, plan.config.minimised)
         seeds = f"{counted(count, 'fresh seed')} on the test images"
+        # ``choose`` returns an unconfirmed candidate only if no candidate is confirmed.
         if not candidate.is_confirmed:
             say("no network is confirmed; verifying the network most likely to pass, by the accuracies on fresh seeds")
-        late_seconds = seconds - search.left
+        late_seconds = seconds - search.seconds_left
         late = f", up to {duration_text(late_seconds)} after the time limit" if late_seconds >= 1 else ""
         say(f"verifying: {size}, {seeds}, at most about {duration_text(seconds)}{late}")
 
     def on_verdict(verdict: Verdict) -> None:
-        # A row with declared seeds that have not been run leaves the verification open.
-        passed = None if verdict.is_held_back and not verdict.passed else verdict.passed
+        # None: the verification is open, because a declared seed has not been run or a declaration is missing.
+        passed = verdict.passed or (None if verdict.is_held_back else False)
         search.add(
             Verified(
                 hash=verdict.record.hash,
@@ -110,16 +108,16 @@ def _verified(
     )
 
 
-def _verification(plan: SearchPlan, search: Search, winner: WinnerChosen) -> Plan:
+def _verification(plan: SearchPlan, search: Search, winner: WinnerChosen) -> VerifyPlan:
     """Return the verification plan of a candidate, with all seeds declared for the row."""
     config = plan.config
     effort = plan.effort
     proposal = search.state.candidates[winner.trial].proposal
     recipe, recipe_name = config.recipe_of(proposal.epochs)
-    verification = Plan(
+    verification = VerifyPlan(
         architecture=proposal.architecture,
-        # Keep ``assumed`` and ``test_each_epoch``, which the configuration of the study does not store.
-        recipe=replace(plan.recipe, recipe=recipe, name=recipe_name),
+        # Keep ``assumed`` and ``test_each_epoch`` of ``NamedRecipe``; the configuration of the study lacks both.
+        named_recipe=replace(plan.named_recipe, recipe=recipe, name=recipe_name),
         dataset=config.dataset,
         target_pct=config.target_pct,
         repeat=False,
@@ -139,6 +137,7 @@ def _verification(plan: SearchPlan, search: Search, winner: WinnerChosen) -> Pla
             rejected=search.state.rejected.total(),
             search_seconds=search.state.seconds,
             workers=effort.workers,
+            # Number of this network among the verified networks of the study.
             attempt=1 + len(search.state.verdicts.keys() - {winner.trial}),
         ),
     )

@@ -97,7 +97,7 @@ def open_search(
     *,
     baselines: Sequence[Architecture] = (),
     observers: Sequence[Observer] = (),
-    choice_seconds: float = 0.0,
+    planning_seconds: float = 0.0,
     logs_forecast: bool = False,
 ) -> Search:
     """Return a search that resumes a study; the caller must own the folder of the study.
@@ -111,7 +111,7 @@ def open_search(
         make_executor: Factory of the executor.
         baselines: Baseline networks to propose first.
         observers: Observers of events and ticks.
-        choice_seconds: Time spent on planning in s, counted as time of the search.
+        planning_seconds: Seconds spent on planning, counted as time of the search.
         logs_forecast: Log a forecast (``Quoted``) after the first ``_QUOTED_TRAININGS`` candidates.
     """
     config = state.config
@@ -132,7 +132,7 @@ def open_search(
         log=StudyLog(state.folder),
         observers=observers,
         is_hopeless=method.is_hopeless if method else None,
-        choice_seconds=choice_seconds,
+        planning_seconds=planning_seconds,
         logs_forecast=logs_forecast,
     )
     proposer.restore((entry.event for entry in state.entries), state.candidates)
@@ -215,16 +215,15 @@ def choose(search: Search) -> WinnerChosen | None:
         choices = surest_first(choices)
     if not choices:
         return None
-    in_time = (
-        each for each in choices if each.proposal.trial in verdicts or search.least_verify_seconds(each) <= search.left
-    )
+    left = search.seconds_left
+    in_time = (each for each in choices if each.proposal.trial in verdicts or search.least_verify_seconds(each) <= left)
     winner = WinnerChosen(**next(in_time, choices[0]).on_fresh_seeds)
     search.add(winner)
     return winner
 
 
 def _stop_reason(search: Search) -> EndReason | None:
-    if search.left <= search.closing_seconds():
+    if search.seconds_left <= search.closing_seconds():
         return EndReason.TIME
     trials = trials_beside_baselines(search.state.candidates.values())
     if search.effort.trials is not None and trials >= search.effort.trials:
@@ -286,14 +285,15 @@ def _confirmable(search: Search, *, explored: bool) -> Candidate | None:
     # Contenders include candidates in the first run, which need no fresh seeds yet.
     candidates = [each for each in search.state.contenders.values() if each.first is not None]
     workers = search.workers
-    candidate = most_worth([each for each in candidates if search.remaining_seconds(each, workers) <= search.left])
+    in_time = [each for each in candidates if search.remaining_seconds(each, workers) <= search.seconds_left]
+    candidate = most_worth(in_time)
     if search.state.incumbent is None:
         # A confirmed candidate is useful even if it cannot be verified now: the same command with more time does so.
         return candidate or most_worth(candidates)
     if candidate is None or explored:
         return candidate
     is_likely = candidate.chance_to_stand >= race.LIKELY
-    is_late = search.remaining_seconds(candidate, half) > search.left
+    is_late = search.remaining_seconds(candidate, half) > search.seconds_left
     return candidate if being_confirmed.total() < half or is_likely or is_late else None
 
 

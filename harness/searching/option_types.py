@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.data import datasets
-from harness.system.document import documented, read_as, read_toml
+from harness.system.document import read_as, read_toml, strict_json
 from harness.system.errors import ContentError, UsageError
 from harness.system.terminal import Parsed, say
 from search_spaces.chips import CORES, Chip, Core, chip_named
@@ -130,8 +130,8 @@ def _chip(text: str) -> Chip:
             raise ContentError(message, hint=nearest(core, CORES))
         document["core"] = asdict(CORES[core])
     statement = {"name": path.stem, **document, "file": str(path)}
-    documented(Core)
-    return read_as(documented(Chip), json.dumps(statement, default=str), str(path))
+    strict_json(Core)
+    return read_as(strict_json(Chip), json.dumps(statement, default=str), str(path))
 
 
 class _DatasetType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only

@@ -64,7 +64,7 @@ class SearchPlan:
 
     Attributes:
         folder: Folder of the study.
-        recipe: Training recipe; the first of ``recipe_choices`` while the recipe is still to be chosen.
+        named_recipe: Training recipe; the first of ``recipe_choices`` while the recipe is still to be chosen.
         error_ratio: Ratio of errors on unseen images to validation errors; converts the target into the threshold.
         past: Earlier trainings, the prior observations of the surrogate model.
         left_out: Messages about earlier trainings that could not be read.
@@ -72,7 +72,7 @@ class SearchPlan:
         nodes: Nodes of the cluster; empty if this machine trains.
         recipe_choices: Names of the recipes to choose from; empty if the recipe is known.
         chip: Chip whose memory limits the networks; None for no chip.
-        choice_seconds: Seconds spent on choosing the recipe; counted as time of the search.
+        recipe_choice_seconds: Seconds spent on choosing the recipe; counted as time of the search.
     """
 
     workspace: Workspace
@@ -81,7 +81,7 @@ class SearchPlan:
     config: StudyConfig
     effort: Effort
     source: DataLocation
-    recipe: NamedRecipe
+    named_recipe: NamedRecipe
     space: SearchSpace
     error_ratio: ErrorRatio
     past: tuple[PastTraining, ...]
@@ -92,7 +92,7 @@ class SearchPlan:
     nodes: tuple[NodeInfo, ...] = ()
     recipe_choices: tuple[str, ...] = ()
     chip: Chip | None = None
-    choice_seconds: float = 0.0
+    recipe_choice_seconds: float = 0.0
 
 
 def plan_search(
@@ -100,7 +100,7 @@ def plan_search(
     workspace: Workspace,
     origins: Mapping[str, str] = MappingProxyType({}),
     *,
-    recipe_choice: Literal["by training", "left open", "of short searches"] = "by training",
+    recipe_choice: Literal["by training", "left open", "as in short searches"] = "by training",
 ) -> SearchPlan:
     """Return the plan of a search; all options are checked before the images are read.
 
@@ -109,7 +109,8 @@ def plan_search(
         workspace: Workspace of the study.
         origins: Source of each argument of the request (command line, environment, call or default), by name.
         recipe_choice: Treatment of a default recipe that is not known for the data: ``by training`` takes up to
-            minutes; ``left open`` lists the choices in the plan; ``of short searches`` takes the recipe of these.
+            minutes; ``left open`` lists the choices in the plan; ``as in short searches`` takes ``SHORT_CHOICE``, the
+            recipe of searches that are too short for a choice.
 
     Raises:
         UsageError: An option is invalid, or two options contradict each other.
@@ -135,9 +136,9 @@ def plan_search(
     source = DataLocation(goal.data.name, request.data)
     if training.recipe_choices and recipe_choice == "by training":
         training = _chosen_by_training(training, goal.data, limited, effort, source, workspace)
-    elif training.recipe_choices and recipe_choice == "of short searches":
+    elif training.recipe_choices and recipe_choice == "as in short searches":
         recipe = for_few(named_recipe(SHORT_CHOICE), goal.data.train_size)
-        training = replace(training, recipe=recipe, recipe_choices=())
+        training = replace(training, named_recipe=recipe, recipe_choices=())
     error_ratio = error_ratio_of(goal.data, goal.target_pct)
     config = replace(
         _config(request, goal, limited, training, error_ratio),
@@ -169,7 +170,7 @@ def plan_search(
         config=config,
         effort=effort,
         source=source,
-        recipe=training.recipe,
+        named_recipe=training.named_recipe,
         space=limited.space,
         error_ratio=error_ratio,
         engine=training.engine,
@@ -177,7 +178,7 @@ def plan_search(
         left_out=tuple(error.message for error in left_out),
         recipe_choices=training.recipe_choices,
         chip=request.chip,
-        choice_seconds=training.choice_seconds,
+        recipe_choice_seconds=training.recipe_choice_seconds,
         recorded_origins={key: origins[name] for name, key in keys.items() if key is not None},
     )
 
@@ -188,8 +189,8 @@ def _trainable(request: SearchRequest, training: TrainingChoice, image_count: in
     A default recipe is first adapted to few images; a named recipe, or a recipe still to be chosen, is refused.
     """
     if request.recipe == AUTO and request.trainer is None and not training.recipe_choices:
-        training = replace(training, recipe=for_few(training.recipe, image_count))
-    check_batch(training.recipe.recipe, image_count)
+        training = replace(training, named_recipe=for_few(training.named_recipe, image_count))
+    check_batch(training.named_recipe.recipe, image_count)
     return training
 
 
@@ -206,14 +207,14 @@ def _chosen_by_training(
     executor = Processes(source, effort.limits)
     with busy("choosing an augmentation"):
         recipe = choose(data, limited.space, limited.budget, executor, effort, workspace)
-    return replace(training, recipe=recipe, recipe_choices=(), choice_seconds=time.monotonic() - began)
+    return replace(training, named_recipe=recipe, recipe_choices=(), recipe_choice_seconds=time.monotonic() - began)
 
 
 def _config(
     request: SearchRequest, goal: Goal, limited: LimitedSpace, training: TrainingChoice, error_ratio: ErrorRatio
 ) -> StudyConfig:
     """Return the configuration of a study, without the hash of the images and the sampler."""
-    recipe = training.recipe.recipe
+    recipe = training.named_recipe.recipe
     return StudyConfig(
         dataset=goal.data.name,
         data_hash="",
@@ -224,7 +225,7 @@ def _config(
         space_text=limited.space.text,
         sampler="",
         recipe=recipe,
-        recipe_name=training.recipe.name,
+        recipe_name=training.named_recipe.name,
         # No rungs for a user's trainer: a trainer cannot continue from a checkpoint, so each part of a training would
         # begin at epoch 0. No rungs for several starts: all starts are trained in a single job (``Job.__post_init__``).
         rungs=() if recipe.trainer or recipe.starts > 1 else rungs(recipe.epochs),

@@ -140,7 +140,7 @@ class _Probes:
         self.messages: list[str] = []
 
     @property
-    def left(self) -> float:
+    def seconds_left(self) -> float:
         return self.until - self.search.executor.now()
 
     @property
@@ -154,7 +154,7 @@ class _Probes:
             search.timing.images,
             search.timing.measured_pace,
             seconds=seconds,
-            left=max(0.0, self.left),
+            left=max(0.0, self.seconds_left),
             workers=self.plan.effort.workers,
             passed=search.elapsed,
         )
@@ -171,7 +171,7 @@ class _Probes:
         """
         waiting = iter(jobs)
         ended = []
-        for events in feed(self.search.executor, lambda: next(waiting, None), lambda: self.left <= 0):
+        for events in feed(self.search.executor, lambda: next(waiting, None), lambda: self.seconds_left <= 0):
             for event in events:
                 if not isinstance(event, StretchEnded):
                     self.messages.append(event.message)
@@ -186,14 +186,14 @@ class _Probes:
         """Yield a job for each baseline and each network of the ladder that fits the time."""
         lengths = self.search.config.epoch_choices
         for network in self.proposer.baselines:
-            finder = self.finder(_SHARE_OF_TIME * self.left)
+            finder = self.finder(_SHARE_OF_TIME * self.seconds_left)
             option = finder.option_or_rejection(network)
             if isinstance(option, NetworkOption):
                 yield self._propose(
                     option, baseline_epochs(option.work, lengths, finder.time_left, option.form), BASELINE
                 )
         for network in self.proposer.ladder:
-            finder = self.finder(_SHARE_OF_TIME * self.left)
+            finder = self.finder(_SHARE_OF_TIME * self.seconds_left)
             option = finder.option_or_rejection(network)
             if isinstance(option, NetworkOption) and option.hash not in finder.trials_by_hash:
                 yield self._propose(option, min(lengths), "ladder")
@@ -204,7 +204,7 @@ class _Probes:
         Yields None while only the end of a running job can change the quantiles.
         """
         for _ in range(_ROUNDS):
-            if self.left < 2 * _OUTLOOK_SECONDS:
+            if self.seconds_left < 2 * _OUTLOOK_SECONDS:
                 return
             count = len(self.trained)
             pairs = self._untrained_pairs()
@@ -217,7 +217,7 @@ class _Probes:
 
     def _untrained_pairs(self) -> list[tuple[NetworkOption, int]]:
         """Return the networks behind the two lower quantiles that fit the time and were not proposed before."""
-        finder = self.finder(_SHARE_OF_TIME * self.left)
+        finder = self.finder(_SHARE_OF_TIME * self.seconds_left)
         outlook = Outlook(finder)
         pairs = list[tuple[NetworkOption, int]]()
         for quantile in QUANTILES[:2]:
@@ -255,7 +255,7 @@ class _Probes:
         # Half of the images for twice the epochs takes as long as all images, so the middle network counts twice.
         seconds = (2 * search.run_seconds(middle) + search.run_seconds(largest)) / self.plan.effort.workers
         seconds /= min(lengths)
-        free_seconds = _CURVE_SHARE * self.left
+        free_seconds = _CURVE_SHARE * self.seconds_left
         epochs = max((length for length in lengths if length * seconds <= free_seconds), default=None)
         if epochs is None:
             return None

@@ -100,18 +100,18 @@ class TrainingChoice:
     """How networks are trained.
 
     Attributes:
-        recipe: Training recipe; the first of ``recipe_choices`` while the recipe is still to be chosen.
+        named_recipe: Training recipe; the first of ``recipe_choices`` while the recipe is still to be chosen.
         recipe_choices: Names of the recipes to choose from by trainings; empty if the recipe is known.
         engine: Training engine for the recipe.
         lengths: Allowed training lengths, in epochs, ascending.
-        choice_seconds: Wall-clock seconds of the trainings that chose the recipe.
+        recipe_choice_seconds: Wall-clock seconds of the trainings that chose the recipe.
     """
 
-    recipe: NamedRecipe
+    named_recipe: NamedRecipe
     recipe_choices: tuple[str, ...] = ()
     engine: EngineChoice
     lengths: tuple[int, ...]
-    choice_seconds: float = 0.0
+    recipe_choice_seconds: float = 0.0
 
 
 # 1. Data and target ----------------------------------------------------------------------------------------------
@@ -295,7 +295,7 @@ def training_of(
         need = "required by precision int8" if request.chip is None else "required by --chip"
         raise ContentError(f"space '{space.name}' has ops without integer form: {', '.join(names)} ({need})")
     return TrainingChoice(
-        recipe=recipe,
+        named_recipe=recipe,
         recipe_choices=choices,
         engine=choose_engine(request.engine, recipe.recipe, device, space.op_types),
         lengths=_lengths(request, recipe.recipe, data.train_size),

@@ -117,10 +117,10 @@ class Search:
         observers: Sequence[Observer] = (),
         switches: Switches = ALL_ON,
         is_hopeless: Callable[[Result], bool] | None = None,
-        choice_seconds: float = 0.0,
+        planning_seconds: float = 0.0,
         logs_forecast: bool = False,
     ) -> None:
-        """Resume from a state; unfinished runs wait, and ``choice_seconds`` count as time of this session."""
+        """Resume from a state; unfinished runs wait, and ``planning_seconds`` count as time of this session."""
         config = state.config
         self.state = state
         self.config = config
@@ -134,7 +134,7 @@ class Search:
         self.switches = switches
         self.logs_forecast = logs_forecast
         self.is_hopeless = is_hopeless
-        self.began = executor.now() - choice_seconds
+        self.began = executor.now() - planning_seconds
         self.before = state.seconds
         self.timing = Timing(data.train_size, pace_of(effort.engine, effort.device).of_recipe(config.recipe))
         for entry in state.of_kind(RunEnded):
@@ -249,7 +249,7 @@ class Search:
         return self.before + self.executor.now() - self.began
 
     @property
-    def left(self) -> float:
+    def seconds_left(self) -> float:
         """Remaining seconds; infinite without a time limit."""
         return math.inf if self.effort.seconds is None else self.effort.seconds - self.elapsed
 
@@ -262,7 +262,8 @@ class Search:
         """Return the time limits of the next training, such that the network can still be confirmed and verified.
 
         If a training takes t seconds, training and confirmation take ``CAUTION`` * (1 + rounds) * t and the
-        verification ``CAUTION`` * ``VERIFY_FACTOR`` * rounds * t + ``CAUTION_SECONDS``. Both must fit into ``left``.
+        verification ``CAUTION`` * ``VERIFY_FACTOR`` * rounds * t + ``CAUTION_SECONDS``. Both must fit into
+        ``seconds_left``.
         """
         images = self.timing.images
         pace = self.timing.measured_pace
@@ -272,14 +273,15 @@ class Search:
             return TimeLeft(images, pace, workers=workers, form_factors=factors)
         confirmed = CAUTION * (1 + rounds(confirm_seeds_of(self.config), workers))
         verified = CAUTION * VERIFY_FACTOR * rounds(LEAST_VERIFY_SEEDS, workers)
-        seconds = max(0.0, self.left - CAUTION_SECONDS) / (confirmed + verified)
+        left = self.seconds_left
+        seconds = max(0.0, left - CAUTION_SECONDS) / (confirmed + verified)
         spare = math.inf
         waiting = [self.verify_seconds(candidate) for candidate in self._to_verify()]
         if waiting:
             others = sum(waiting[1:]) if self.config.is_front else min(waiting[1:], default=0.0)
-            spare = self.left - waiting[0] - others
+            spare = left - waiting[0] - others
         return TimeLeft(
-            images, pace, seconds, self.left, workers, self.elapsed, factors, spare, is_over=lambda: self.left <= 0
+            images, pace, seconds, left, workers, self.elapsed, factors, spare, is_over=lambda: self.seconds_left <= 0
         )
 
     def _to_verify(self) -> list[Candidate]:

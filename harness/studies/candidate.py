@@ -41,7 +41,7 @@ _LEAST_CHANCE = 0.25  # below this chance to stand, a candidate gets no more fre
 SEED_SHARE = 0.08
 # Fewest errors for which ``SEED_SHARE`` holds. Below, the squared share is inversely proportional to the number of
 # errors (diary 124).
-COUNTED_ERRORS = 60.0
+_COUNTED_ERRORS = 60.0
 LEAST_COUNTED = 0.5  # errors assumed for all runs together if none of them has an error
 # Standard deviation between groups as a share of the errors: 0.22 to 0.44 for speakers and persons with a smartwatch
 # (docs/decisions.md#30).
@@ -356,7 +356,7 @@ def confirm_seeds_of(config: StudyConfig) -> int:
 
 def seed_share_square(counted: float) -> float:
     """Return the square of the relative standard deviation between seeds with ``counted`` errors per run."""
-    return SEED_SHARE**2 * max(1.0, COUNTED_ERRORS / max(counted, LEAST_COUNTED / MOST_SEEDS))
+    return SEED_SHARE**2 * max(1.0, _COUNTED_ERRORS / max(counted, LEAST_COUNTED / MOST_SEEDS))
 
 
 def needed_share(seeds: int = CONFIRM_SEEDS) -> float:

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from harness.system import files
-from harness.system.document import documented, read_as
+from harness.system.document import read_as, strict_json
 from harness.system.errors import ContentError, UsageError
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import PROTOCOL_VERSION
 from search_spaces.space import OBJECTIVES, Metric
 
-RESULTS_OF_BEFORE = "results"  # folder in which older programs kept a file per run
+OLD_RESULTS_FOLDER = "results"  # folder in which older programs kept a file per run
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class StudyObjective:
     limit: int | None = None
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyConfig:
     """Settings that decide the outcome of a search; a study never changes them.
@@ -133,7 +133,7 @@ def epochs_within(epochs: Iterable[float], last: int) -> tuple[int, ...]:
     return tuple(sorted({whole for whole in map(math.ceil, epochs) if 0 < whole < last}))
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, kw_only=True)
 class _ConfigDocument(StudyConfig):
     # Keys as older programs wrote them, so that names and hashes of older studies stay the same.
@@ -165,7 +165,7 @@ class _Document:
 WrittenConfig = Annotated[StudyConfig, _Document()]
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ConfigFile:
     config: WrittenConfig
@@ -175,7 +175,7 @@ class _ConfigFile:
 
 def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bool:
     """Write the configuration of a new study, or check the existing configuration; return whether the study is new."""
-    if (folder / RESULTS_OF_BEFORE).is_dir():
+    if (folder / OLD_RESULTS_FOLDER).is_dir():
         message = f"study {folder.name!r} in {folder} was created by an older version and can be read but not continued"
         raise ContentError(message, hint="pass a new name with --study")
     if study_exists(folder):

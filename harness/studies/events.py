@@ -57,7 +57,7 @@ class EndReason(StrEnum):
 
 
 class SessionEnded(Event, word="ended"):
-    """The search has ended normally.
+    """A session has ended by itself or by an interruption; absent after a kill.
 
     Attributes:
         reason: An ``EndReason``; logs of other versions may have other texts.
@@ -76,7 +76,7 @@ class Proposal(Event, word="proposed"):
     """A network that the search will train.
 
     Attributes:
-        origin: Source of the proposal, such as ``floor`` or ``aim`` (docs/glossary.md).
+        origin: Source of the proposal, such as ``floor`` or ``aim`` (docs/glossary.md), or the name of a sampler.
         epochs: Number of epochs; None for the epochs of the recipe.
         chance: Predicted probability of a confirmation; None without a prediction.
     """
@@ -92,7 +92,7 @@ class Proposal(Event, word="proposed"):
 
 
 class Looked(Event, word="looked"):
-    """Number of networks that were rejected on the way to a proposal, by reason."""
+    """Number of draws and mutations that were rejected on the way to a proposal, by reason."""
 
     rejected: Mapping[str, int]
 
@@ -102,11 +102,11 @@ NO_TIME = "time"
 
 
 class Rejected(Event, word="rejected"):
-    """A proposal that was rejected before a network was built.
+    """A single proposal of the baselines, of the ladder or of a sampler that was rejected before any training.
 
     Attributes:
         reason: Reason of ``search_spaces.space.Feasibility``, or ``NO_TIME``.
-        origin: ``ladder``, ``floor`` or ``sampler``.
+        origin: ``floor`` or ``ladder`` (docs/glossary.md), or ``sampler`` for every sampler.
         violation: Constraint violation reported to the sampler; None if nothing was reported.
         indices: Decisions, so that a later session can report them again; empty if nothing was reported.
         budget: Largest allowed value of the minimised metric at that moment.
@@ -133,7 +133,7 @@ class RungReached(Event, word="rung"):
     """A run has reached a rung.
 
     Attributes:
-        ratio: Final errors per error at the rung, 10 % quantile of earlier runs; None in older logs.
+        ratio: 10 % quantile over earlier runs of (final errors / errors at this rung); None in older logs.
         predicted_pct: Optimistic forecast of the final validation accuracy, per cent.
         pruned: Whether the run was stopped.
         exempt: Whether the run would have been stopped and was spared.
@@ -176,7 +176,7 @@ class Confirmed(_OnFreshSeeds, word="standing"):
 
 
 class FailedConfirmation(_OnFreshSeeds, word="refuted"):
-    """A network that met the threshold once has missed the threshold on fresh seeds."""
+    """A network was refuted by its fresh seeds (docs/glossary.md: refuted)."""
 
 
 class WinnerChosen(_OnFreshSeeds, word="winner"):
@@ -192,7 +192,12 @@ class Postponed(Event, word="postponed"):
 
 
 class Verified(Event, word="verified"):
-    """The winner was trained on fresh seeds and tested."""
+    """The winner was trained on verification seeds and tested.
+
+    Attributes:
+        passed: Whether the target is reached; None if the verification is open: a declared seed has not been run, or a
+            declaration is missing.
+    """
 
     hash: str = ""
     recipe_hash: str = ""
@@ -263,6 +268,7 @@ def line(entry: Entry[Event]) -> str:
     head = {"event": entry.event.word, "elapsed": round(entry.elapsed, 3), "utc": entry.utc}
     document = document_of(entry.event)
     if isinstance(entry.event, RunEnded):
+        # Recipe fields that were added later are omitted at their defaults, as in all documents.
         document["run"]["recipe"] = recipe_document(entry.event.run.recipe)
     return json.dumps(head | document, allow_nan=False)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.studies import events
-from harness.studies.config import RESULTS_OF_BEFORE, read_config
+from harness.studies.config import OLD_RESULTS_FOLDER, read_config
 from harness.studies.events import Entry, Event, RunEnded
 from harness.studies.study_state import StudyState
 from harness.system import files
@@ -40,8 +40,8 @@ class StudyLog:
         Text after the last end of line is ignored: it is being written, or was torn by a kill.
         """
         *lines, _ = files.log_text(self._path).split("\n")
-        is_old = (self.folder / RESULTS_OF_BEFORE).is_dir()
-        entries = _entries_of_before(self.folder, lines) if is_old else map(events.read_line, lines)
+        is_old = (self.folder / OLD_RESULTS_FOLDER).is_dir()
+        entries = _entries_of_old_study(self.folder, lines) if is_old else map(events.read_line, lines)
         for number, entry in enumerate(entries, 1):
             if entry is None:
                 raise ContentError(
@@ -52,7 +52,10 @@ class StudyLog:
         return state
 
     def recover_into(self, state: StudyState) -> StudyState:
-        """Do as ``fold_into``, to continue the study: cut off a torn last line, and remove files that are left over."""
+        """Do as ``fold_into``, to continue the study, after cutting off a torn last line.
+
+        Remove temporary files of killed writes, and checkpoints of runs that have ended.
+        """
         if self._path.exists():
             content = self._path.read_bytes()
             if not content.endswith(b"\n"):
@@ -60,8 +63,8 @@ class StudyLog:
         self.fold_into(state)
         for folder in (self.folder, self.folder / "checkpoints"):
             files.sweep(folder)
-        for run in state.ended:
-            self.checkpoint(*run).unlink(missing_ok=True)
+        for trial, purpose, seed_index in state.ended:
+            self.checkpoint(trial, purpose, seed_index).unlink(missing_ok=True)
         return state
 
     def append(self, entry: Entry[Event]) -> None:
@@ -73,13 +76,14 @@ class StudyLog:
         return self.folder / "checkpoints" / f"trial-{trial:05d}-{purpose}-{seed_index}.pt"
 
 
-def _entries_of_before(folder: Path, lines: list[str]) -> Iterator[Entry[Event]]:
+def _entries_of_old_study(folder: Path, lines: list[str]) -> Iterator[Entry[Event]]:
     """Yield the events of a study of an older program, in which each run had a file, and its end a line in the log.
 
-    Torn lines are skipped. Runs whose lines are missing because of a kill come last.
+    Such studies are never continued, so every ``finished`` line has the old form, without the result. Skipped are lines
+    that are torn or whose result has no file. Runs whose lines are missing because of a kill come last.
     """
     runs: dict[tuple[Any, ...], Result] = {}
-    for path in sorted((folder / RESULTS_OF_BEFORE).glob("trial-*.json")):
+    for path in sorted((folder / OLD_RESULTS_FOLDER).glob("trial-*.json")):
         result = read_as(Result, path, f"the result {path}")
         runs[result.trial, result.purpose.value, result.seed_index] = result
     elapsed = 0.0

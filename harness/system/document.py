@@ -55,8 +55,8 @@ class _Notation:
 WrittenNetwork = Annotated[Architecture, _Notation()]
 
 
-def documented(kind: type[_T]) -> type[_T]:
-    """Mark a dataclass as part of documents: unknown fields, NaN and infinity are rejected."""
+def strict_json(kind: type[_T]) -> type[_T]:
+    """Make the reading of a dataclass from a document strict: unknown fields, NaN and infinity are rejected."""
     kind.__pydantic_config__ = {"extra": "forbid", "allow_inf_nan": False}  # type: ignore[attr-defined]
     return kind
 

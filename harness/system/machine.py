@@ -163,24 +163,25 @@ def check_may_start() -> None:
 
 
 @contextmanager
-def ignoring_sigint() -> Iterator[None]:
-    """Start processes in the block with SIGINT blocked; in this process, SIGINT is delivered after the block.
+def sigint_blocked() -> Iterator[None]:
+    """Block SIGINT within the ``with`` block, so that processes started there begin with SIGINT blocked.
 
-    Ctrl-C sends SIGINT to the whole process group of the terminal, but only the coordinator must react.
+    Ctrl-C sends SIGINT to the whole process group of the terminal, but only the coordinator must react. It receives a
+    SIGINT of that time at the end of the ``with`` block.
     """
     # The first start of the resource tracker unblocks SIGINT, so the tracker must run before SIGINT is blocked.
     resource_tracker.ensure_running()
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def die_with(parent: int) -> None:
-    """Kill this process when its parent process ends; on systems other than Linux, only if the parent has ended."""
+    """Kill this process when its parent process ends, outside Linux only if the parent ended before this call."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    # The parent may have died before the call took effect.
+    # prctl has no effect if the parent has ended already.
     if os.getppid() != parent:
         os._exit(1)

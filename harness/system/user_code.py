@@ -148,7 +148,7 @@ def _imported(content: bytes, package: tuple[str, ...]) -> Iterator[tuple[str, .
 
 
 def _is_ctrl_c(error: BaseException) -> bool:
-    # SIGINT is blocked in workers (``machine.ignoring_sigint``), so there the user code has raised the exception.
+    # SIGINT is blocked in workers (``machine.sigint_blocked``), so there the user code has raised the exception.
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())  # adds no signal, so only the mask is read
     return isinstance(error, KeyboardInterrupt) and signal.SIGINT not in blocked
 

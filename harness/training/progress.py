@@ -13,8 +13,8 @@ from harness.system.terminal import console, is_silent, printable, write
 from harness.training.executors.base import Broken, Event, StretchEnded
 
 
-def plain_seconds(elapsed: float) -> float:
-    """Return the seconds between lines without a terminal: a tenth of ``elapsed``, but 10 to 60 seconds."""
+def status_interval_seconds(elapsed: float) -> float:
+    """Return the seconds between two status lines without a bar: a tenth of ``elapsed``, but 10 to 60 seconds."""
     return min(60.0, max(10.0, elapsed / 10))
 
 
@@ -81,7 +81,7 @@ class Reporter:
             self._notebook.update(count)
         # Called very often, so the line is formatted only when due.
         now = time.monotonic()
-        if not self.is_drawn and now - self._said >= plain_seconds(now - self._began):
+        if not self.is_drawn and now - self._said >= status_interval_seconds(now - self._began):
             task = self._bar.tasks[0]
             of = "" if task.total is None else f" of {task.total:,.0f}"
             self.say(f"{task.completed:,.0f}{of} {self._unit}")

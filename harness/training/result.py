@@ -20,7 +20,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from harness.system.document import WrittenNetwork, documented, read_as
+from harness.system.document import WrittenNetwork, read_as, strict_json
 from harness.system.errors import ContentError
 from harness.system.machine import device_name, processor_flags
 from harness.training.recipe import Recipe
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 PROTOCOL_VERSION = 1
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
-# ``documented`` makes the reading of JSON refuse unknown fields. Results contain decisions, whose class is marked here,
+# ``strict_json`` makes the reading of JSON refuse unknown fields. Results contain decisions, whose class is marked here,
 # because ``search_spaces`` cannot import from ``harness``.
-documented(Decision)
+strict_json(Decision)
 
 
 class Purpose(StrEnum):
@@ -92,7 +92,7 @@ class Status(StrEnum):
     CRASHED = "crashed"
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True)
 class Epoch:
     """One pass over the training images."""
@@ -105,7 +105,7 @@ class Epoch:
     test_errors: int | None = None  # misclassified test images; only with ``test_each_epoch``
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True)
 class Environment:
     """Code and machine that produced a result.
@@ -156,7 +156,7 @@ class Errors:
         return 100.0 * (self.images - self.wrong) / self.images
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """Result of the training of a network with a recipe and a seed."""
@@ -300,7 +300,7 @@ class Miss:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """Inspection of a seed; not ``documented``, because files of older versions have further fields."""
+    """Inspection of a seed; not ``strict_json``, because files of older versions have further fields."""
 
     seed_index: int
     weights_sha256: str  # digest of the inspected weights, as in the record

@@ -9,7 +9,7 @@ Sizes of padded maps and windows follow ``floor((size + 2 * padding - kernel) / 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
@@ -34,13 +34,13 @@ def shape_text(shape: Shape) -> str:
 class ArgumentKind(StrEnum):
     """Kind of an argument; the values are texts for messages."""
 
-    COUNT = "a whole number"
+    COUNT = "a whole number"  # one of ``Parameter.among``, or at most ``notation._LARGEST_NUMBER``
     RATE = "a number from 0 to below 1"
     SLOPE = "a number above 0 and below 1"
     FLAG = "a keyword without a value"
     TIE = "a name"
     TEXT = "a text in quotes"
-    TOTAL = "a whole number of any size"
+    TOTAL = "a whole number of any size"  # at most ``notation._LARGEST_BOUND``; never a choice of values
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Parameter:
 
     Attributes:
         field: Name of the field of the op that the argument sets.
-        label: Keyword of the argument, also its name in decisions of a search space.
+        label: Name of the argument in the decisions of a search space; for an option, its keyword.
         kind: Kind of the argument.
         meaning: Description for messages.
         minimum: Least allowed count, if ``among`` is empty.
@@ -66,7 +66,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A name of an op class in the notation, with the arguments that may follow in parentheses.
+    """Arguments that may follow a name of an op class in the notation, and the op that name and arguments describe.
 
     A class may have several names: ``conv3x3`` and ``conv5x5`` are a ``Conv`` with different ``fixed`` fields.
 
@@ -75,7 +75,8 @@ class Signature:
         required: Whether ``number`` must be given.
         options: Declarations of the options by keyword, in the order of canonical text.
         fixed: Values of the fields that the name of the op determines.
-        variants: Class of the op with a flag of ``options``, by keyword; ``register_variant`` adds entries.
+        variants: Class that replaces ``op_type`` if a flag of ``options`` is given, by the keyword of the flag;
+            ``register_variant`` adds entries.
         op_type: Class of the op; ``register`` sets this attribute.
     """
 
@@ -131,9 +132,9 @@ class Op:
         role: Function of the op in a network.
         is_global: Whether the op reads all positions of a map at once.
         is_grouped: Whether channels are convolved in separate groups.
-        tie: Name of the tie; ops with the same tie share the weights whose shape ``kernel`` returns.
+        tie: Name of the tie; ops with the same tie share the weights of shape ``tied_shape``.
         ops: Inner ops of a residual sum; empty for other ops.
-        bars: Bars of ``ops``, as in ``Architecture``.
+        bars: Indices of the ``ops`` with a preceding ``|``; bars only affect the text.
         layer: Name of the ``torch.nn`` class that ``module`` constructs from the fields of the op.
         is_joint: Whether ops with the same tie are a single layer, which also shares running statistics.
     """
@@ -153,12 +154,12 @@ class Op:
 
     @property
     def title(self) -> str:
-        """Text of the op in messages."""
+        """Short text for messages; differs from the notation for ``module(...)`` only."""
         return str(self)
 
     @property
     def identity(self) -> str:
-        """The text that the hash of a network covers."""
+        """Canonical notation without bars; the hash of a network covers the ``identity`` of each op."""
         return str(self)
 
     def shape(self, before: Shape) -> Shape:
@@ -224,7 +225,7 @@ class Op:
             SearchSpaceError: The op has no expression.
         """
         if not self.layer:
-            raise SearchSpaceError(f"{self} cannot be written as PyTorch: its class lacks the method source")
+            raise SearchSpaceError(f"{self.title} cannot be written as PyTorch: its class lacks the method source")
         return call_text(f"nn.{self.layer}", *astuple(cast(Any, self)))
 
     def integer(self, before: Shape) -> IntegerForm | None:
@@ -233,27 +234,28 @@ class Op:
         Ops with ``Role.DROPOUT`` and residual sums need no form.
 
         Args:
-            before: Shape of the input map, (channels, rows, columns); rows and columns of a vector are 1.
+            before: Shape of the input, (channels, rows, columns); here a vector is (features, 1, 1), in contrast to the
+                other methods.
         """
         return None
 
     def map_of(self, before: Shape) -> tuple[int, int, int]:
         """Return channels, rows and columns of a map; raise ShapeError for a vector."""
         if len(before) != 3:
-            raise ShapeError(f"{self} needs a map (channels x height x width), but gets {before[0]} values")
+            raise ShapeError(f"{self.title} needs a map (channels x height x width), but gets {before[0]} values")
         return before[0], before[1], before[2]
 
     def check_poses(self, channels: int, poses: int) -> None:
         """Raise ShapeError if ``channels`` is not a multiple of ``poses``."""
         if channels % poses:
-            raise ShapeError(f"{self} needs a multiple of {poses} channels, but gets {channels}")
+            raise ShapeError(f"{self.title} needs a multiple of {poses} channels, but gets {channels}")
 
     def output_size(self, before: Shape, paddings: tuple[int, int] = (0, 0)) -> tuple[int, int]:
         """Return rows and columns of the output map of an op with a window.
 
         Args:
             before: Shape of the input map, (channels, rows, columns).
-            paddings: Zeros above and below the map, and on the left and right.
+            paddings: Zeros on each side, (above and below, left and right): (1, 2) adds two rows and four columns.
 
         Raises:
             ShapeError: The input is a vector, or the window is larger than the padded map.
@@ -265,7 +267,7 @@ class Op:
         output_rows = (rows + 2 * paddings[0] - window_rows) // stride + 1
         output_columns = (columns + 2 * paddings[1] - window_columns) // stride + 1
         if output_rows < 1 or output_columns < 1:
-            raise ShapeError(f"{self} is larger than the map of {shape_text((rows, columns))}")
+            raise ShapeError(f"{self.title} is larger than the map of {shape_text((rows, columns))}")
         return output_rows, output_columns
 
 
@@ -313,7 +315,7 @@ def op_names() -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Residual(Op):
-    """Sum of the input and of the output of ``ops``; ``bars`` only affect the text, as in ``Architecture``."""
+    """Sum of the input and of the output of ``ops``; bars only affect the text."""
 
     role: ClassVar[Role] = Role.SUM
     ops: tuple[Op, ...] = ()
@@ -321,6 +323,10 @@ class Residual(Op):
 
     def __str__(self) -> str:
         return f"res({ops_text(self.ops, self.bars)})"
+
+    @property
+    def identity(self) -> str:
+        return f"res({' '.join(op.identity for op in self.ops)})"
 
     def shape(self, before: Shape) -> Shape:
         """Return the input shape, which must equal the output shape of ``ops``."""
@@ -349,10 +355,12 @@ def flat(ops: Iterable[Op]) -> Iterator[Op]:
 
 @lru_cache(maxsize=10_000)
 def _text(op: Op) -> str:
-    def is_name(name: str) -> bool:
-        return all(getattr(op, field) == value for field, value in SIGNATURES[name].fixed.items())
+    """Return the canonical notation of an op: its name, and the arguments that differ from the defaults."""
 
-    name = next(filter(is_name, _NAMES[type(op)]))
+    def has_fixed_values_of(name: str) -> bool:
+        return all(getattr(op, field_name) == value for field_name, value in SIGNATURES[name].fixed.items())
+
+    name = next(filter(has_fixed_values_of, _NAMES[type(op)]))
     signature = SIGNATURES[name]
     default = signature.make_default()
 
@@ -364,10 +372,8 @@ def _text(op: Op) -> str:
     if number is not None and (signature.required or differs(number)):
         arguments.append(plain(getattr(op, number.field)))
     for keyword, option in signature.options.items():
-        if keyword in signature.variants:
-            is_set = type(op) is signature.variants[keyword]
-        else:
-            is_set = differs(option)
+        variant = signature.variants.get(keyword)
+        is_set = differs(option) if variant is None else type(op) is variant
         if is_set and option.kind is ArgumentKind.FLAG:
             arguments.append(keyword)
         elif is_set:
@@ -375,19 +381,13 @@ def _text(op: Op) -> str:
     return f"{name}({', '.join(arguments)})" if arguments else name
 
 
-def ops_text(ops: Iterable[Op], bars: tuple[int, ...] | None = None) -> str:
-    """Return ops in canonical notation, with ``|`` before the indices in ``bars``.
-
-    Without ``bars``, return the text for a hash: all bars are omitted, nested too.
-    """
+def ops_text(ops: Iterable[Op], bars: Container[int]) -> str:
+    """Return ops in canonical notation, with ``|`` before the indices in ``bars``."""
     words = []
     for index, op in enumerate(ops):
-        if bars is not None and index in bars:
+        if index in bars:
             words.append("|")
-        if bars is None and op.ops:
-            words.append(f"res({ops_text(op.ops)})")
-        else:
-            words.append(op.identity if bars is None else str(op))
+        words.append(str(op))
     return " ".join(words)
 
 

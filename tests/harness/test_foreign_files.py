@@ -54,7 +54,10 @@ def study_of(folder: Path) -> Path:
 def ledger_of(folder: Path) -> Path:
     key = make_record([60] * 5).key
     ledger.close(
-        folder / "l", ledger.declare(folder / "l", key, 0, 20), outcome=ledger.AttemptOutcome.FAILED, lower_bound_pct=1
+        folder / "l",
+        ledger.declare_attempt(folder / "l", key, 0, 20),
+        outcome=ledger.AttemptOutcome.FAILED,
+        lower_bound_pct=1,
     )
     ledger.declare_verification(folder / "l", key, [3, 4])
     return folder / "l"

@@ -34,7 +34,7 @@ from pebble import ProcessExpired, ProcessPool
 from harness.data.training_images import load
 from harness.system import files
 from harness.system.errors import DataError, HarnessError, StorageError, refused
-from harness.system.machine import check_may_start, die_with, ignoring_sigint
+from harness.system.machine import check_may_start, die_with, sigint_blocked
 from harness.system.user_code import OtherCode
 from harness.training.executors.base import Broken, DataLocation, Event, Executor, Limits, Place, StretchEnded
 from harness.training.result import Status
@@ -191,7 +191,7 @@ class _Context(SpawnContext):
 def _opened(source: DataLocation) -> ProcessPool:
     pool = ProcessPool(max_workers=1, initializer=_begin, initargs=(source, os.getpid()), context=_Context())
     # Ctrl-C reaches the whole process group of the terminal, but only the coordinator may react.
-    with ignoring_sigint():
+    with sigint_blocked():
         assert pool.active, "reading the property starts the pool"
     return pool
 

@@ -285,19 +285,8 @@ def test_figures_of_the_audited_row():
 
 
 def attempt_at(evidence: Record, **changes: Any) -> Attempt:
-    network, recipe, dataset, target, protocol = evidence.key
-    plain = Attempt(
-        number=1,
-        hash=network,
-        recipe_hash=recipe,
-        dataset=dataset,
-        target_pct=target,
-        protocol_version=protocol,
-        first_index=0,
-        seeds=20,
-        declared_utc="2026-11-20T07:00:00+00:00",
-        rules=2,
-    )
+    declared_utc = "2026-11-20T07:00:00+00:00"
+    plain = Attempt(number=1, **evidence.key._asdict(), first_index=0, seeds=20, declared_utc=declared_utc, rules=2)
     return replace(plain, **changes)
 
 

@@ -176,8 +176,8 @@ def both_lines_gone(place: Workspace) -> None:
 
 
 def greedy(place: Workspace) -> None:
-    other = ("0" * 12, *ledger.read(place.ledger).attempts[0].key[1:])
-    earlier = ledger.declare(place.ledger, other, 0, 20, "1" * 40)
+    other = ledger.read(place.ledger).attempts[0].key._replace(hash="0" * 12)
+    earlier = ledger.declare_attempt(place.ledger, other, 0, 20, "1" * 40)
     files.append_line(place.ledger, json.dumps(asdict(earlier) | {"number": 3, "hash": "1" * 12, "alpha": 0.01}))
 
 

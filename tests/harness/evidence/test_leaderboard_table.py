@@ -56,11 +56,10 @@ def path(tmp_path: Path) -> Path:
 def test_a_row_counts_all_attempts_at_its_target_and_says_how_sure_its_own_was(place: Workspace):
     draft = make_record([52, 58] * 15)
     evidence = replace(draft, seeds=tuple(replace(run, beacon="c" * 40) for run in draft.seeds))
-    network, recipe, dataset, target, protocol = evidence.key
-    ledger.declare(place.ledger, ("0" * 12, recipe, dataset, target, protocol), 0, 30)
-    attempt = ledger.declare(place.ledger, evidence.key, 0, 30)
-    ledger.declare(place.ledger, (network, recipe, dataset, 99.5, protocol), 30, 30)
-    ledger.declare(place.ledger, (network, recipe, "kmnist", target, protocol), 60, 30)
+    ledger.declare_attempt(place.ledger, evidence.key._replace(hash="0" * 12), 0, 30)
+    attempt = ledger.declare_attempt(place.ledger, evidence.key, 0, 30)
+    ledger.declare_attempt(place.ledger, evidence.key._replace(target_pct=99.5), 30, 30)
+    ledger.declare_attempt(place.ledger, evidence.key._replace(dataset="kmnist"), 60, 30)
 
     before = leaderboard_table.row_of_record(evidence, ledger.read(place.ledger))
     ledger.close(
@@ -296,7 +295,7 @@ def test_a_row_is_published_with_its_evidence_and_all_attempts(
         files.write_bytes(record.weights_path(place.records, made, 0), made.hash.encode())
     ledger.declare_verification(place.ledger, mine.key, range(5))
     ledger.declare_verification(place.ledger, other.key, range(1))
-    attempt = ledger.declare(place.ledger, failed.key, 0, 20)
+    attempt = ledger.declare_attempt(place.ledger, failed.key, 0, 20)
     ledger.close(
         place.ledger, attempt, outcome=AttemptOutcome.FAILED, lower_bound_pct=bounds.ending(attempt, failed)[1]
     )
@@ -330,7 +329,7 @@ def test_a_row_is_published_with_its_evidence_and_all_attempts(
 
 def test_an_attempt_that_was_only_declared_is_published_by_its_hash(clone: Path, workspace: Path):
     row = make_record([50] * 20, network_of_width(8))
-    ledger.declare(Workspace(workspace).ledger, row.key, 0, 20)
+    ledger.declare_attempt(Workspace(workspace).ledger, row.key, 0, 20)
 
     assert run(["leaderboard", "--publish", row.hash[:8]]) == 0
     assert run(["leaderboard", "--publish", "0" * 8]) == 4
@@ -362,7 +361,7 @@ def test_a_torn_ledger_costs_a_row_its_certificate_and_no_more(place: Workspace)
     record.write(place.records, other)
     ledger.close(
         place.ledger,
-        ledger.declare(place.ledger, made.key, 0, 30),
+        ledger.declare_attempt(place.ledger, made.key, 0, 30),
         outcome=ledger.AttemptOutcome.CERTIFIED,
         # Forty errors of each: with none that wavers, Gamma(1) allows -ln(0.0025) more in thirty runs.
         lower_bound_pct=100 - (40 - math.log(0.0025) / 30) / 100,
@@ -400,7 +399,7 @@ def test_seeds_of_an_attempt_that_the_ledger_lacks_are_not_ranked(left: str, pla
     evidence = make_record([50, 55])
     record.write(place.records, replace(evidence, seeds=tuple(replace(run, attempt=1) for run in evidence.seeds)))
     if left:
-        ledger.declare(place.ledger, replace(evidence, target_pct=99.0).key, 0, 20)
+        ledger.declare_attempt(place.ledger, replace(evidence, target_pct=99.0).key, 0, 20)
 
     survey = leaderboard_table.survey(place)
 
@@ -409,7 +408,7 @@ def test_seeds_of_an_attempt_that_the_ledger_lacks_are_not_ranked(left: str, pla
     assert leaderboard_table.collect(place) == []
 
     place.ledger.unlink(missing_ok=True)
-    ledger.declare(place.ledger, evidence.key, 0, 20)
+    ledger.declare_attempt(place.ledger, evidence.key, 0, 20)
     assert len(leaderboard_table.survey(place).rows) == 1
 
 
@@ -441,7 +440,7 @@ def test_a_row_whose_declaration_is_gone_is_held_back_and_reported_once(
 def test_a_certified_row_with_an_undeclared_seed_is_measured(workspace: Path):
     home = Workspace(workspace)
     draft = make_record([50] * 20, beacon="a" * 40)
-    attempt = ledger.declare(home.ledger, draft.key, 0, 20)
+    attempt = ledger.declare_attempt(home.ledger, draft.key, 0, 20)
     runs = [replace(run, attempt=attempt.number) for run in draft.seeds]
     late = replace(make_record([50], first=20).seeds[0], started_utc="2026-11-25T08:00:00+00:00")
     certified = replace(draft, seeds=tuple(runs))

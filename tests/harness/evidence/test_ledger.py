@@ -10,15 +10,16 @@ import pytest
 
 from harness.evidence import ledger
 from harness.evidence.ledger import Attempt, AttemptOutcome, Registration
+from harness.evidence.record import RowKey
 from harness.system import files
 from harness.system.errors import ContentError
 
-KEY = ("0123456789ab", "ba9876543210", "mnist", 99.4, 1)
-OTHER = ("ffffffffffff", "ba9876543210", "mnist", 99.4, 1)
+KEY = RowKey("0123456789ab", "ba9876543210", "mnist", 99.4, 1)
+OTHER = KEY._replace(hash="ffffffffffff")
 ATTEMPT = Attempt(
     number=1,
-    hash=KEY[0],
-    recipe_hash=KEY[1],
+    hash=KEY.hash,
+    recipe_hash=KEY.recipe_hash,
     dataset="mnist",
     target_pct=99.4,
     protocol_version=1,
@@ -27,8 +28,8 @@ ATTEMPT = Attempt(
     declared_utc="2026-11-20T07:00:00+00:00",
 )
 REGISTRATION = Registration(
-    hash=KEY[0],
-    recipe_hash=KEY[1],
+    hash=KEY.hash,
+    recipe_hash=KEY.recipe_hash,
     dataset="mnist",
     protocol_version=1,
     on="my digits",
@@ -53,10 +54,10 @@ def write_old(path: Path, count: int) -> None:
 
 
 def test_attempts_are_numbered_over_all_rows_and_found_by_row(path: Path):
-    first = ledger.declare(path, KEY, 0, 30)
+    first = ledger.declare_attempt(path, KEY, 0, 30)
     ledger.close(path, first, outcome=AttemptOutcome.FAILED, lower_bound_pct=None)
-    ledger.declare(path, OTHER, 0, 30)
-    third = ledger.declare(path, KEY, 30, 30)
+    ledger.declare_attempt(path, OTHER, 0, 30)
+    third = ledger.declare_attempt(path, KEY, 30, 30)
 
     assert [attempt.number for attempt in ledger.read(path).attempts] == [1, 2, 3]
     assert [attempt.number for attempt in ledger.read(path).attempts if attempt.key == KEY] == [1, 3]
@@ -66,16 +67,20 @@ def test_attempts_are_numbered_over_all_rows_and_found_by_row(path: Path):
 def test_attempts_that_two_clones_declared_under_one_number_both_count(tmp_path: Path):
     mine, theirs, merged = (tmp_path / name for name in ("mine", "theirs", "merged"))
     for path, key in ((mine, KEY), (theirs, OTHER)):
-        ledger.close(path, ledger.declare(path, key, 0, 30), outcome=AttemptOutcome.FAILED, lower_bound_pct=None)
+        attempt = ledger.declare_attempt(path, key, 0, 30)
+        ledger.close(path, attempt, outcome=AttemptOutcome.FAILED, lower_bound_pct=None)
     merged.write_bytes(mine.read_bytes() + theirs.read_bytes())
 
-    assert [(attempt.number, attempt.hash) for attempt in ledger.read(merged).attempts] == [(1, KEY[0]), (1, OTHER[0])]
+    assert [(attempt.number, attempt.hash) for attempt in ledger.read(merged).attempts] == [
+        (1, KEY.hash),
+        (1, OTHER.hash),
+    ]
     assert all(attempt.outcome is AttemptOutcome.FAILED for attempt in ledger.read(merged).attempts)
-    assert ledger.declare(merged, KEY, 30, 30).number == 2
+    assert ledger.declare_attempt(merged, KEY, 30, 30).number == 2
 
 
 def test_a_failed_attempt_cannot_be_turned_into_a_success(path: Path):
-    declared = ledger.declare(path, KEY, 0, 30)
+    declared = ledger.declare_attempt(path, KEY, 0, 30)
     ledger.close(path, declared, outcome=AttemptOutcome.FAILED, lower_bound_pct=99.3)
     ledger.close(path, declared, outcome=AttemptOutcome.CERTIFIED, lower_bound_pct=99.5)
 
@@ -87,7 +92,7 @@ def test_a_failed_attempt_cannot_be_turned_into_a_success(path: Path):
 def test_attempts_that_are_declared_at_once_get_different_numbers(path: Path):
     # The lock is one of open files, so threads stand for processes.
     with ThreadPoolExecutor(6) as pool:
-        list(pool.map(lambda _: ledger.declare(path, KEY, 0, 30), range(12)))
+        list(pool.map(lambda _: ledger.declare_attempt(path, KEY, 0, 30), range(12)))
 
     assert [attempt.number for attempt in ledger.read(path).attempts] == list(range(1, 13))
 
@@ -95,7 +100,7 @@ def test_attempts_that_are_declared_at_once_get_different_numbers(path: Path):
 def test_a_line_that_is_no_entry_costs_that_line_alone_and_is_reported_once(
     path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    first, second = ledger.declare(path, KEY, 0, 30), ledger.declare(path, OTHER, 0, 30)
+    first, second = ledger.declare_attempt(path, KEY, 0, 30), ledger.declare_attempt(path, OTHER, 0, 30)
     ledger.close(path, first, outcome=AttemptOutcome.FAILED, lower_bound_pct=99.1)
     torn = path.read_text(encoding="utf-8")[:-50]
     path.write_text(torn, encoding="utf-8")
@@ -114,7 +119,7 @@ def test_a_damaged_line_counts_as_a_look_and_an_attempt_on_any_images(path: Path
     with path.open("a", encoding="utf-8") as file:
         file.write("{\n")
 
-    entry = ledger.declare_certificate(path, (*KEY[:2], "kmnist", 99.4, 1), range(20))
+    entry = ledger.declare_certificate(path, KEY._replace(dataset="kmnist"), range(20))
 
     assert sound == (0.02, 0.01)
     assert (entry.look_alpha, entry.alpha) == (0.016, 0.008)
@@ -124,7 +129,7 @@ def test_a_damaged_line_counts_as_a_look_and_an_attempt_on_any_images(path: Path
 
 
 def test_each_attempt_at_a_target_spends_a_fifth_of_what_is_left(path: Path):
-    spent = [ledger.declare(path, key, 0, 30).alpha for key in (KEY, OTHER, KEY, OTHER, KEY)]
+    spent = [ledger.declare_attempt(path, key, 0, 30).alpha for key in (KEY, OTHER, KEY, OTHER, KEY)]
 
     assert spent == [0.01, 0.008, 0.0064, 0.00512, 0.004096]
     assert [attempt.alpha for attempt in ledger.read(path).attempts] == spent
@@ -145,31 +150,31 @@ def test_entries_of_before_shares_count_one_per_cent(path: Path, old: int, alpha
     write_old(path, old)
 
     assert [attempt.alpha for attempt in ledger.read(path).attempts] == [0.01] * old
-    assert ledger.declare(path, KEY, 0, 30).alpha == alpha
+    assert ledger.declare_attempt(path, KEY, 0, 30).alpha == alpha
 
 
 @pytest.mark.parametrize(
     ("key", "alpha"),
     [
         (KEY, 0.008),
-        (("0" * 12, "1" * 12, "mnist", 99.4, 1), 0.008),
-        ((*KEY[:3], 99.4001, 1), 0.008),
-        ((*KEY[:2], "kmnist", 99.4, 1), 0.01),
+        (KEY._replace(hash="0" * 12, recipe_hash="1" * 12), 0.008),
+        (KEY._replace(target_pct=99.4001), 0.008),
+        (KEY._replace(dataset="kmnist"), 0.01),
     ],
 )
-def test_another_data_set_starts_anew_but_no_other_network_recipe_or_target(path: Path, key: ledger._Key, alpha: float):
-    ledger.declare(path, KEY, 0, 30)
+def test_another_data_set_starts_anew_but_no_other_network_recipe_or_target(path: Path, key: RowKey, alpha: float):
+    ledger.declare_attempt(path, KEY, 0, 30)
 
-    assert ledger.declare(path, key, 30, 30).alpha == alpha
+    assert ledger.declare_attempt(path, key, 30, 30).alpha == alpha
 
 
 A, B = tuple("abcd"), tuple("defg")
 
 
 def test_looks_at_the_same_test_images_share_one_account(path: Path):
-    target = (*KEY[:3], 99.5, 1)
-    overlapping = (*KEY[:2], "digits-1", 99.4, 1)
-    apart = (*KEY[:2], "digits-2", 99.4, 1)
+    target = KEY._replace(target_pct=99.5)
+    overlapping = KEY._replace(dataset="digits-1")
+    apart = KEY._replace(dataset="digits-2")
     for key, test_sketch in ((KEY, A), (KEY, A), (target, A), (overlapping, B), (apart, ("x", "y"))):
         ledger.declare_verification(path, key, [len(ledger.read(path).declarations)], test_sketch=test_sketch)
 
@@ -182,7 +187,7 @@ def test_looks_at_the_same_test_images_share_one_account(path: Path):
 
 def test_all_looks_together_spend_a_tenth_at_most(path: Path):
     def look(number: int) -> None:
-        ledger.declare_verification(path, (f"{number:012d}", *KEY[1:]), [0])
+        ledger.declare_verification(path, KEY._replace(hash=f"{number:012d}"), [0])
 
     for number in range(30):
         look(number)
@@ -210,7 +215,7 @@ def test_a_look_of_before_accounts_spent_two_per_cent(path: Path):
 
 def test_an_attempt_to_certify_is_a_look_too(path: Path):
     ledger.declare_verification(path, KEY, [0])
-    ledger.declare(path, OTHER, 0, 20)
+    ledger.declare_attempt(path, OTHER, 0, 20)
 
     assert ledger.read(path).look_alpha(OTHER) == 0.016
     assert ledger.confidence_of_next_look(path, OTHER) == pytest.approx(1 - 0.0128)
@@ -228,9 +233,10 @@ def test_no_line_states_a_weaker_bound_than_that_of_a_first_look(path: Path, loo
 
 
 def test_certificates_of_overlapping_test_parts_share_one_account(path: Path):
-    other = (*KEY[:2], "digits-1", 99.4, 1)
+    other = KEY._replace(dataset="digits-1")
     spent = [ledger.declare_certificate(path, key, range(20), test_sketch=A).alpha for key in (KEY, other)]
-    spent += [ledger.declare_certificate(path, (*KEY[:2], name, 99.4, 1), [0], test_sketch=B).alpha for name in "xy"]
+    keys = [KEY._replace(dataset=name) for name in "xy"]
+    spent += [ledger.declare_certificate(path, key, [0], test_sketch=B).alpha for key in keys]
 
     assert spent == [0.01, 0.008, 0.0064, 0.00512]
 
@@ -254,7 +260,7 @@ def test_an_evaluation_on_other_images_is_entered_once_and_ends_once(path: Path)
 
 
 def test_only_the_line_that_declared_an_attempt_declares_it(path: Path):
-    attempt = ledger.declare(path, KEY, 0, 30)
+    attempt = ledger.declare_attempt(path, KEY, 0, 30)
     ended = ledger.close(path, attempt, outcome=AttemptOutcome.FAILED, lower_bound_pct=99.3)
     declaring, ending = path.read_text(encoding="utf-8").splitlines()
 

@@ -21,7 +21,7 @@ from harness.evidence import consistency, leaderboard_table, ledger, record, ver
 from harness.evidence.leaderboard_table import Tier
 from harness.evidence.ledger import Attempt, AttemptOutcome, Declaration
 from harness.evidence.record import Record
-from harness.evidence.verification_runs import Verdict, declare, recorded_verdict
+from harness.evidence.verification_runs import Verdict, declare_attempt, recorded_verdict
 from harness.studies.config import owned
 from harness.system import files
 from harness.system.errors import ContentError, StorageError, UsageError
@@ -86,7 +86,7 @@ def test_a_real_verification_runs_the_fixed_seeds_and_repeats_them_bit_for_bit(
 ):
     network = parse_network("conv3x3(2) bn relu maxpool gap linear(10)")
     smoke = RECIPES["smoke"]
-    planned = make_plan(range(2), architecture=network, recipe=smoke, dataset="mnist-5k", target_pct=97.0)
+    planned = make_plan(range(2), architecture=network, named_recipe=smoke, dataset="mnist-5k", target_pct=97.0)
 
     first = run_plan(place, planned)
     monkeypatch.setattr(verification_runs, "run_all", in_this_process)
@@ -246,10 +246,10 @@ def test_a_certification_runs_as_a_commit_has_declared_it(is_there: str, place: 
     if is_there == "another row":
         declare_in_git(place, make_plan(certify=True, target_pct=99.0), 20)
     elif is_there == "no repository":
-        assert declare(CERTIFY, place, 20) == declare(CERTIFY, place, 30)
+        assert declare_attempt(CERTIFY, place, 20) == declare_attempt(CERTIFY, place, 30)
     elif is_there == "no commit":
         git(place, "init", "--quiet")
-        declare(CERTIFY, place, 20)
+        declare_attempt(CERTIFY, place, 20)
     elif is_there == "another count":
         declare_in_git(place, CERTIFY, 30)
         text = place.ledger.read_text(encoding="utf-8")
@@ -271,7 +271,7 @@ def test_the_seeds_of_a_certification_depend_on_the_commit_that_declared_it(plac
 
     verdict = run_plan(place, CERTIFY)
 
-    known = {derive_seed(NETWORK.hash, CERTIFY.recipe.recipe.hash, Purpose.VERIFY, index) for index in range(20)}
+    known = {derive_seed(NETWORK.hash, CERTIFY.named_recipe.recipe.hash, Purpose.VERIFY, index) for index in range(20)}
     assert {job.beacon for job in seeds.asked} == {run.beacon for run in verdict.record.seeds} == {declaring}
     assert not {run.seed for run in verdict.runs} & known
     # A seed that is run again is the recorded one.
@@ -294,10 +294,10 @@ def test_a_network_with_an_op_that_changes_nothing_is_not_certified(body: str, p
     vain = parse_network(f"conv3x3(4) bn {body} | gap | linear(10)")
     for text in ("relu", "leaky", "relu dropout(0.1)", "res(conv3x3(4) bn) maxpool"):
         fine = parse_network(f"conv3x3(4) bn {text} | gap | linear(10)")
-        assert declare(replace(CERTIFY, architecture=fine), place, 20).hash == fine.hash
+        assert declare_attempt(replace(CERTIFY, architecture=fine), place, 20).hash == fine.hash
 
     with pytest.raises(ContentError):
-        declare(replace(CERTIFY, architecture=vain), place, 20)
+        declare_attempt(replace(CERTIFY, architecture=vain), place, 20)
 
 
 def test_the_seeds_of_a_verification_are_in_the_ledger_before_the_first(place: Workspace, seeds: Seeds):
@@ -483,7 +483,7 @@ def test_seeds_of_a_certification_that_have_not_run_hold_a_row_back(place: Works
     verdict = run_plan(place, make_plan(range(6)))
     assert verdict.row.tier is Tier.VERIFIED
 
-    declare(make_plan(), place, 20)
+    declare_attempt(make_plan(), place, 20)
 
     row = leaderboard_table.row_of_record(verdict.record, ledger.read(place.ledger))
     assert (row.tier, row.reached) == (Tier.MEASURED, False)
@@ -494,7 +494,7 @@ def test_seeds_are_new_even_to_other_targets_and_data_sets(place: Workspace, see
     run_plan(place, make_plan([8], dataset="kmnist", target_pct=95.0))
     other = parse_network("conv3x3(5) gap linear(10)")
     run_plan(place, make_plan([30], architecture=other))
-    run_plan(place, make_plan([40], recipe=NamedRecipe("short", Recipe(epochs=3))))
+    run_plan(place, make_plan([40], named_recipe=NamedRecipe("short", Recipe(epochs=3))))
     seeds.asked.clear()
 
     certified(place)
@@ -507,7 +507,7 @@ def test_a_second_attempt_at_a_target_needs_a_stricter_bound(
     last: int, outcome: AttemptOutcome, place: Workspace, seeds: Seeds
 ):
     seeds.errors = lambda index: 5_000
-    certified(place, recipe=NamedRecipe("short", Recipe(epochs=3)))
+    certified(place, named_recipe=NamedRecipe("short", Recipe(epochs=3)))
     seeds.errors = lambda index: last if index == 19 else 50
 
     verdict = certified(place)

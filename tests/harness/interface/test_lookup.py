@@ -225,7 +225,8 @@ def test_a_row_that_was_trained_elsewhere_brings_the_recipe_that_it_names(
 ):
     if name == "mine":
         without_training(monkeypatch)
-        run_plan(place, make_plan(range(1), architecture=parse_network(OTHER), recipe=NamedRecipe("mine", recipe)))
+        mine = NamedRecipe("mine", recipe)
+        run_plan(place, make_plan(range(1), architecture=parse_network(OTHER), named_recipe=mine))
     keep_study(place, replace(make_result(), recipe=recipe, recipe_name=name, recipe_hash=recipe.hash))
     refresh(place)
     (place.runs / "a-study" / "config.json").unlink()

@@ -15,14 +15,14 @@ import pytest
 import torch
 import torch.nn.functional as functional
 
-from harness.interface.logs import log_of
+from harness.interface.logs import logger_of
 from harness.searching.external_method import TriedNetwork, method_of
 from harness.searching.finder import Inquiry
 from harness.searching.optuna_sampler import SamplerStudy, sampler_name
 from harness.searching.time_budget import Pace, TimeLeft
 from harness.studies.events import Confirmed, Proposal, RunEnded, Verified
 from harness.system.errors import ContentError, DeviceError, UsageError
-from harness.system.machine import ignoring_sigint
+from harness.system.machine import sigint_blocked
 from harness.system.user_code import Listener, OtherCode, function_of, guarding_user_code, source_sha256
 from harness.training.executors import processes
 from harness.training.executors.base import Broken, DataLocation
@@ -258,7 +258,7 @@ def test_a_trainer_that_leaves_its_worker_is_a_crashed_run(
     there: str, loaded: TrainingData, function: str, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "_data", lambda source: loaded)
-    with ignoring_sigint():  # as in every worker
+    with sigint_blocked():  # as in every worker
         event = processes.train(job(f"{there}:{function}"), DataLocation("toy", None), 1e6)
     assert isinstance(event, Broken)
     assert event.status is Status.CRASHED
@@ -413,7 +413,7 @@ _CURVES = {
 
 def test_tensorboard_reads_what_a_search_logs(tmp_path: Path) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    log = log_of("tensorboard", tmp_path, past=_PROPOSED)
+    log = logger_of("tensorboard", tmp_path, past=_PROPOSED)
     for event in _LOGGED:
         log(event)
     log.close()
@@ -433,7 +433,7 @@ def test_mlflow_has_a_run_a_trial_and_what_the_caller_has_open_stays(
     mlflow.set_experiment("of the caller")
     with mlflow.start_run() as theirs:
         for _session in range(2):
-            log = log_of("mlflow", tmp_path / "study", past=_PROPOSED)
+            log = logger_of("mlflow", tmp_path / "study", past=_PROPOSED)
             for event in _LOGGED:
                 log(event)
             log.close()

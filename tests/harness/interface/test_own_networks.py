@@ -65,7 +65,7 @@ def test_a_missing_data_set_takes_its_own_rows_away_and_nothing_else(
 
     after = [row.key for row in leaderboard_table.refresh(place)]
 
-    assert set(before) - set(after) == {key for key in before if key[2] == verified[1].name} != set()
+    assert set(before) - set(after) == {key for key in before if key[0].dataset == verified[1].name} != set()
     assert capsys.readouterr().err.count(verified[1].name) >= 1
     assert harness.explain("eab8ff").analysis.parameters == 1_462
     assert harness.load("eab8ff") is not None

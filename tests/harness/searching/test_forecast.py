@@ -184,7 +184,7 @@ def test_an_interval_holds_what_lies_within_its_ends(parameters: int, holds: boo
 class StillProbes(_Probes):
     """Probes with a job that runs until ``runs`` says otherwise."""
 
-    left = 100.0
+    seconds_left = 100.0
     trained = ()  # type: ignore[assignment]
 
     def __init__(self) -> None:

@@ -183,7 +183,7 @@ def test_time_counts_over_all_sessions(trainer: Trainer, tmp_path: Path):
     search = searches.run(tmp_path, searches.config(), searches.effort(trials=5, seconds=100.5))
 
     assert search.before == 100.0
-    assert search.left < 0.5
+    assert search.seconds_left < 0.5
 
 
 def test_a_finished_search_is_left_as_it_is(trainer: Trainer, tmp_path: Path):

@@ -69,7 +69,7 @@ def test_the_plan_resolves_every_value(tmp_path: Path):
         space="card",
         space_text=search_plan.space.text,
         sampler="surrogate",
-        recipe=search_plan.recipe.recipe,
+        recipe=search_plan.named_recipe.recipe,
         recipe_name="fast",
         rungs=(4, 8),
         seed=0,
@@ -433,10 +433,10 @@ def test_the_time_of_choosing_an_augmentation_is_counted_once(tmp_path: Path, mo
     monkeypatch.setattr(resolve_module, "recipe_for", lambda *_: None)
     monkeypatch.setattr(plan_module, "choose", choose)
     with planned_search(replace(REQUEST, recipe="auto"), {}) as plan:
-        assert (plan.recipe.name, plan.effort.seconds) == ("small-still", REQUEST.time)
-        assert plan.choice_seconds > 0.2
+        assert (plan.named_recipe.name, plan.effort.seconds) == ("small-still", REQUEST.time)
+        assert plan.recipe_choice_seconds > 0.2
     # Nothing is trained for a plan, and a recipe that is named is not chosen.
     for recipe, only_plan in (("auto", True), ("fast", False)):
         with planned_search(replace(REQUEST, recipe=recipe), {}, only_plan=only_plan) as plan:
-            assert plan.choice_seconds == 0
+            assert plan.recipe_choice_seconds == 0
             assert plan.recipe_choices == (augmentation.CHOICES if only_plan else ())

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.system.document import WrittenNetwork, csv_text, document_of, documented, parse_json, read_as, read_toml
+from harness.system.document import WrittenNetwork, csv_text, document_of, parse_json, read_as, read_toml, strict_json
 from harness.system.errors import ContentError
 from search_spaces.network import Architecture
 
@@ -23,7 +23,7 @@ class Colour(StrEnum):
     BLUE = "blue"
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True)
 class Part:
     """What a document holds several of."""
@@ -32,7 +32,7 @@ class Part:
     colour: Colour = Colour.RED
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True)
 class Whole:
     """A document."""
@@ -82,7 +82,7 @@ def test_a_document_of_another_content_is_refused_in_one_line(text: str, named: 
     assert len(caught.value.message) < 400
 
 
-@documented
+@strict_json
 @dataclass(frozen=True, slots=True)
 class Trained:
     """A document with a network."""

@@ -32,7 +32,7 @@ def test_in_a_notebook_progress_is_that_of_tqdm(monkeypatch: pytest.MonkeyPatch,
 def test_lines_and_the_bar_count_on_from_the_amount_that_was_shown(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr(progress, "plain_seconds", lambda elapsed: 0.0)
+    monkeypatch.setattr(progress, "status_interval_seconds", lambda elapsed: 0.0)
     with Reporter(None, "runs") as reporter:
         reporter.show(done=3, total=7)
         reporter.advance(2)
