@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 PROTOCOL_VERSION = 1
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
-# ``strict_json`` makes the reading of JSON refuse unknown fields. Results contain decisions, whose class is marked here,
-# because ``search_spaces`` cannot import from ``harness``.
+# ``strict_json`` makes the reading of JSON refuse unknown fields. Results contain decisions, whose class is marked
+# here, because ``search_spaces`` cannot import from ``harness``.
 strict_json(Decision)
 
 
