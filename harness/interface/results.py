@@ -295,10 +295,11 @@ class Exported(Answer):
         how = "weights of the record"
         if self.facts["trained"]:
             how = "{epochs} epochs in {train_seconds:.0f} s ({engine})".format(**self.facts)
+        copies_test_images = any("test_images" in file for file in self.facts["files"])
         lines = [
             "{hash}, {parameters:,} parameters ({stored_numbers:,} stored numbers), recipe {recipe} on {dataset}, seed "
             "{seed_index}: ".format(**self.facts)
-            + f"{how}; the test set was not read",
+            + f"{how}; the test set was {'copied, a logged read' if copies_test_images else 'not read'}",
             f"weights {self.facts['weights_sha256'][:12]}: {comparison[self.facts['match']]}",
         ]
         for file in self.facts["files"]:
