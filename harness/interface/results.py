@@ -399,8 +399,8 @@ class VerificationResult(Answer):
         }
 
     def __str__(self) -> str:
-        from harness.evidence.bounds import attempt_confidence, seeds_warning
-        from harness.evidence.leaderboard_table import PROVEN
+        from harness.evidence.bounds import attempt_confidence
+        from harness.evidence.leaderboard_table import Tier
 
         verdict = self.verdict
         row = self.verdict.row
@@ -412,12 +412,11 @@ class VerificationResult(Answer):
             + again.get(run.index, "")
             for run in verdict.runs
         ]
-        bounds = f", {row.bound_words}" if row.bound_words else ""
-        limit = f"; {seeds_warning(row.seeds)}" if row.tier in PROVEN else ""
+        words = (row.bound_words if row.tier is not Tier.AT_TARGET else "", row.tier_words)
+        size = f"{row.parameters:,} parameters (hash {row.hash}), {row.recipe}, {row.dataset}"
         lines.append(
-            f"{row.tier} (target {row.target_pct:g} %): mean {row.mean_test_accuracy_pct:.3f} %{bounds} over all "
-            f"{counted(row.seeds, 'seed')} of the row; {row.parameters:,} parameters, {row.recipe}, "
-            f"{row.dataset}{limit}"
+            f"{row.tier} (target {row.target_pct:g} %): mean {row.mean_test_accuracy_pct:.3f} % over all "
+            f"{counted(row.seeds, 'seed')} of the row; {'; '.join(filter(None, (*words, size)))}"
         )
         if verdict.contradicted:
             lines.append("these seeds contradict the record: the accuracies are too low")

@@ -87,7 +87,7 @@ def _verified(
             say("no network is confirmed; verifying the network most likely to pass, by the accuracies on fresh seeds")
         late_seconds = seconds - search.left
         late = f", up to {duration_text(late_seconds)} after the time limit" if late_seconds >= 1 else ""
-        say(f"verifying: {size}, {seeds}, at most about {duration_text(seconds)}{late}")
+        say(f"verifying: {size} ({winner.hash[:6]}), {seeds}, at most about {duration_text(seconds)}{late}")
 
     def on_verdict(verdict: Verdict) -> None:
         # A row with declared seeds that have not been run leaves the verification open.
