@@ -34,8 +34,8 @@ _STYLES = {
 }
 _WIDE = 112  # terminal width in characters from which all columns are shown
 _LEGEND = (
-    "accuracy: mean and deviation over seeds on the test set (v: on validation images, c: an unchecked claim); "
-    "seeds: number of seeds that reach the target"
+    "accuracy: mean and deviation over seeds on the test set (v: on validation images, unconfirmed if of one seed; "
+    "c: an unchecked claim); seeds: number of seeds that reach the target"
 )
 _WIDE_LEGEND = "; bound: the lower bound that decides the tier"
 

@@ -516,19 +516,12 @@ def _order(row: LeaderboardRow) -> tuple[Any, ...]:
         -row.target_pct,
         not row.reached,
         list(Tier).index(row.tier),
-        row.tier is Tier.SEARCHED and not _has_fresh_seeds_at_target(row),
         row.parameters,
         -accuracy,
         row.hash,
         row.recipe_hash,
         row.protocol_version,
     )
-
-
-def _has_fresh_seeds_at_target(row: LeaderboardRow) -> bool:
-    """Whether a searched row is a mean over fresh seeds that reaches the target; a single run may be a lucky run."""
-    accuracy_pct = row.validation_accuracy_pct
-    return row.validation_seeds > 1 and accuracy_pct is not None and statistics.reaches(accuracy_pct, row.target_pct)
 
 
 def _commit(environment: Environment) -> str:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -101,9 +102,10 @@ class Explanation(Answer):
         used: set[str] = set()
         shape: Shape = self.analysis.task.input_shape
         for layer in self.analysis.layers:
-            (op, output, shared), *inner = _lines((layer.op,), shape, used)
-            yield op, output, shared or f"{layer.parameters:,}", f"{layer.macs:,}", str(layer.receptive_field)
-            yield from ((op, output, shared, "", "") for op, output, shared in inner)
+            (op, output, parameters, _), *inner = _lines((layer.op,), shape, used)
+            own = parameters or f"{layer.parameters:,}"  # the row of a residual sum has the total of its ops
+            yield op, output, own, f"{layer.macs:,}", str(layer.receptive_field)
+            yield from ((*line, "") for line in inner)
             shape = layer.output_shape
         # The total receptive field is that before global pooling or the classifier.
         total = self.analysis
@@ -127,18 +129,26 @@ class Explanation(Answer):
         return "\n".join(lines)
 
 
-def _lines(ops: Sequence[Op], shape: Shape, used: set[str], indent: str = "") -> list[tuple[str, str, str]]:
-    """Return (op, output shape, ``shared`` if the kernel was used before) for each op; add kernel names to ``used``."""
+_SHARED = "shared"  # in place of the parameters, if the kernel was used before
+
+
+def _lines(ops: Sequence[Op], shape: Shape, used: set[str], indent: str = "") -> list[tuple[str, str, str, str]]:
+    """Return (op, output shape, parameters or ``_SHARED``, MACs) for each op; add the names of ties to ``used``."""
     rows = []
     for op in ops:
         output = op.shape(shape)
         if op.role is Role.SUM:
             inner = _lines(op.ops, shape, used, indent + "  ")
-            rows += [(f"{indent}res(", shape_text(output), ""), *inner, (f"{indent})", "", "")]
+            rows += [(f"{indent}res(", shape_text(output), "", ""), *inner, (f"{indent})", "", "", "")]
         else:
-            tie = op.tie if op.role is Role.CONVOLUTION else None
-            rows.append((indent + str(op), shape_text(output), "shared" if tie in used else ""))
-            used |= set() if tie is None else {tie}
+            parameters, macs = op.cost(shape)
+            if op.tie in used:
+                parameters -= math.prod(op.tied_shape(shape) or (0,))
+            is_shared = op.tie in used and op.role is Role.CONVOLUTION
+            rows.append(
+                (indent + str(op), shape_text(output), _SHARED if is_shared else f"{parameters:,}", f"{macs:,}")
+            )
+            used |= set() if op.tie is None else {op.tie}
         shape = output
     return rows
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
 import logging
 import os
 import re
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator
@@ -25,7 +27,7 @@ from search_spaces.space_errors import nearest
 if TYPE_CHECKING:
     from torch import nn
 
-_NAME = re.compile(r"(?P<place>[^|(){}<>']+\.py|[A-Za-z_][\w.]*):(?P<name>[A-Za-z_]\w*)")
+_NAME = re.compile(r"(?P<place>[^|(){}<>']+\.(?:py|ipynb)|[A-Za-z_][\w.]*):(?P<name>[A-Za-z_]\w*)")
 
 
 def names_module(argument: str) -> bool:
@@ -45,7 +47,20 @@ def is_module(value: object) -> bool:
 def _split(argument: str) -> tuple[str, str]:
     match = _NAME.fullmatch(argument)
     assert match is not None, "checked by names_module"
+    if match["place"].endswith(".ipynb"):
+        hint = f"'{shlex.join(['jupyter', 'nbconvert', '--to', 'script', match['place']])}' writes a Python file"
+        raise UsageError(f"{argument}: a notebook cannot be loaded, because its cells have no fixed order", hint=hint)
     return match["place"], match["name"]
+
+
+def definitions(path: Path) -> list[str]:
+    """Return the names of the classes and functions of a Python file, which is not executed; empty if unreadable."""
+    try:
+        statements = ast.parse(path.read_bytes()).body
+    except (OSError, SyntaxError, ValueError):
+        return []
+    kinds = (ast.ClassDef, ast.FunctionDef)
+    return [each.name for each in statements if isinstance(each, kinds) and not each.name.startswith("_")]
 
 
 def load_module(argument: str) -> nn.Module:

@@ -145,12 +145,9 @@ def test_the_order_is_reached_tier_size_accuracy_hash():
         row(tier=Tier.MEASURED, parameters=50, mean_test_accuracy_pct=98.0, hash="aaaaaaaaaaaa"),
         row(tier=Tier.MEASURED, parameters=50, mean_test_accuracy_pct=98.0, hash="bbbbbbbbbbbb"),
         row(tier=Tier.MEASURED, parameters=50, mean_test_accuracy_pct=98.0, hash="bbbbbbbbbbbb", recipe_hash="1"),
-        # Fresh seeds that reach the target precede single runs.
-        row(tier=Tier.SEARCHED, parameters=30, validation_accuracy_pct=99.5, validation_seeds=2),
-        row(tier=Tier.SEARCHED, parameters=10, validation_accuracy_pct=99.9, validation_seeds=1),
+        row(tier=Tier.SEARCHED, parameters=10, validation_accuracy_pct=99.9),
         row(tier=Tier.SEARCHED, parameters=10, validation_accuracy_pct=99.8),
         row(tier=Tier.SEARCHED, parameters=10),
-        row(tier=Tier.SEARCHED, parameters=20, validation_accuracy_pct=99.0, validation_seeds=2),
         row(tier=Tier.CLAIMED, parameters=1, mean_test_accuracy_pct=100.0),
     ]
     for seed in range(20):

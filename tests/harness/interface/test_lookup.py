@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 from dataclasses import replace
 
@@ -152,6 +153,21 @@ def test_a_word_that_names_no_network_gets_what_is_near(word: str, hint: str, pl
     assert hint in (caught.value.hint or "")
 
 
+def test_a_python_file_without_a_name_lists_what_can_be_named(place: Workspace):
+    (place.root / "net.py").write_text("import torch\nclass Net: ...\ndef small(): ...\ndef _own(): ...\n1 / 0\n")
+
+    with pytest.raises(NotationError) as caught:
+        read_network("net.py", place, MNIST)
+    assert re.findall(r"net\.py:(\w+)", caught.value.hint or "") == ["Net", "small"]
+
+
+@pytest.mark.parametrize("argument", ["nb.ipynb:Net", "my folder/nb.ipynb:Net"])
+def test_a_notebook_is_refused_with_the_command_that_converts_it(argument: str, place: Workspace):
+    with pytest.raises(UsageError) as caught:
+        read_network(argument, place, MNIST)
+    assert "jupyter nbconvert --to script" in (caught.value.hint or "")
+
+
 @pytest.mark.parametrize("text", ["2f6e0", "abc", "7", "abcdef", "plain-77"])
 def test_a_hash_that_is_short_or_unknown_and_an_unknown_name_are_content_errors(text: str, place: Workspace):
     with pytest.raises(ContentError):
@@ -267,9 +283,10 @@ def test_a_row_is_trained_with_its_own_recipe_unless_another_is_asked_for():
     assert recipe_of(own, "smoke", None).name == "smoke"
     assert recipe_of(None, None, 3).name == recipe_of(ALONE, None, 3).name == "fast-3ep"
     assert recipe_of(unknown, "small-120ep", None) == recipe_of(unknown, "small", 120)
-    for row, epochs in ((unknown, None), (own, 60)):
-        with pytest.raises(UsageError):
-            recipe_of(row, None, epochs)
+    assert recipe_of(own, None, 60) == recipe_of(own, "small", 60)
+    assert recipe_of(replace(own, recipe_name="own-7ep"), None, 60).name == "own-60ep"
+    with pytest.raises(UsageError):
+        recipe_of(unknown, None, None)
 
 
 # Which row is meant ------------------------------------------------------------------------------------------
