@@ -6,6 +6,7 @@ PyTorch module ``FILE.py:NAME`` or ``package.module:NAME``, whose code is execut
 
 from __future__ import annotations
 
+import ast
 import copy
 import os
 import re
@@ -33,7 +34,6 @@ from harness.system.files import Workspace
 from harness.system.terminal import say
 from harness.training.module_source import (
     code_of,
-    definitions,
     is_module,
     load_value,
     made_module,
@@ -218,7 +218,7 @@ def read_network(argument: str, workspace: Workspace, task: Task, *, only_notati
         if os.path.isfile(argument):  # False for text that cannot be a file name
             hint = f"@{argument} reads the file"
             if argument.endswith((".py", ".ipynb")):
-                names = definitions(Path(argument)) or ["NAME"]
+                names = _definitions(Path(argument)) or ["NAME"]
                 hint = f"PyTorch modules have a name: {' or '.join(f'{argument}:{name}' for name in names)}"
             raise NotationError(f"{argument!r} is a file", hint=hint) from error
         if re.fullmatch(r"[^#]+\.py:[A-Za-z_]\w*", argument) and not argument.startswith("module("):
@@ -229,6 +229,15 @@ def read_network(argument: str, workspace: Workspace, task: Task, *, only_notati
             message = f"{argument!r} is not a preset, hash, name or op; presets are {', '.join(PRESETS)}"
             raise NotationError(message, hint=_near(argument, workspace, *op_names())) from error
         raise
+
+
+def _definitions(path: Path) -> list[str]:
+    """Return the names of the classes and functions of a Python file, which is not executed."""
+    with suppress(OSError, SyntaxError, ValueError):
+        kinds = (ast.ClassDef, ast.FunctionDef)
+        names = [each.name for each in ast.parse(path.read_bytes()).body if isinstance(each, kinds)]
+        return [name for name in names if not name.startswith("_")]
+    return []
 
 
 def _module_argument(

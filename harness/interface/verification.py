@@ -133,10 +133,9 @@ def run_verification(
 
         def on_begin(count: int) -> None:
             reporter.show(done=0, total=count)
-            skipped = sorted({*range(max(plan.indices))} - {*plan.indices})
-            if skipped and not plan.certify:
-                seeds = f"seed {skipped[0]}" if len(skipped) == 1 else f"seeds {skipped[0]} to {skipped[-1]}"
-                say(f"{seeds} left out: run or declared for another target or a certification, so no longer fresh")
+            if plan.repeat and not plan.certify and (missing := {*range(max(plan.indices))} - {*plan.indices}):
+                why = "run or declared for another target or a certification, so no longer fresh"
+                say(f"{counted(len(missing), 'earlier seed')} left out: {why}")
             if count:
                 say(
                     f"{counted(count, 'seed')} of {plan.architecture.hash}, each trained for "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import inspect
 import logging
@@ -51,16 +50,6 @@ def _split(argument: str) -> tuple[str, str]:
         hint = f"'{shlex.join(['jupyter', 'nbconvert', '--to', 'script', match['place']])}' writes a Python file"
         raise UsageError(f"{argument}: a notebook cannot be loaded, because its cells have no fixed order", hint=hint)
     return match["place"], match["name"]
-
-
-def definitions(path: Path) -> list[str]:
-    """Return the names of the classes and functions of a Python file, which is not executed; empty if unreadable."""
-    try:
-        statements = ast.parse(path.read_bytes()).body
-    except (OSError, SyntaxError, ValueError):
-        return []
-    kinds = (ast.ClassDef, ast.FunctionDef)
-    return [each.name for each in statements if isinstance(each, kinds) and not each.name.startswith("_")]
 
 
 def load_module(argument: str) -> nn.Module:

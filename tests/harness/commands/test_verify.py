@@ -123,6 +123,12 @@ def test_a_forecast_counts_the_seeds_and_the_epochs_that_will_be_trained(
     assert [forecast / forecasts[0] for forecast in forecasts] == pytest.approx([1, 4, 8], rel=0.02)
 
 
+def test_seeds_of_another_target_are_left_out_with_a_line(seeds: Seeds, capsys: pytest.CaptureFixture[str]):
+    for target, count in (("99", 0), ("98", 1)):
+        run(["verify", NETWORK, "--seeds", "5", "--target", target])
+        assert capsys.readouterr().err.count("5 earlier seeds") == count
+
+
 # Certification -----------------------------------------------------------------------------------------------
 
 

@@ -309,8 +309,8 @@ def test_images_of_own_data_are_copied_without_a_change(low: tuple[float, ...], 
     folder = write(replace(network, images=images), tmp_path / "net")
 
     with program(folder, "evaluate") as evaluate:
-        copied, labels = evaluate.read_arrays(folder / "test.npz")
-    assert torch.equal(copied, pixels)
+        copies, labels = evaluate.read_arrays(folder / "test.npz")
+    assert torch.equal(copies, pixels)
     assert labels.tolist() == [*range(6)]
 
 
