@@ -210,10 +210,12 @@ def test_the_scores_of_each_class_are_over_all_seeds(
 
 
 def test_a_folder_for_other_data_contains_the_images_of_the_record(
-    place: Workspace, evidence: Record, capsys: pytest.CaptureFixture[str]
+    evidence: Record, workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
     run(["export", evidence.hash, "--pytorch", "digits"])
-    assert json.loads(place.test_log.read_text(encoding="utf-8").splitlines()[-1])["purpose"].startswith("export")
+    assert json.loads(Workspace(workspace).test_log.read_text(encoding="utf-8").splitlines()[-1])["purpose"].startswith(
+        "export"
+    )
     capsys.readouterr()
 
     assert f"{evidence.seeds[0].test_errors} errors on 500 images" in evaluation_of(Path("digits"), capsys)

@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -153,18 +154,18 @@ def test_a_word_that_names_no_network_gets_what_is_near(word: str, hint: str, pl
     assert hint in (caught.value.hint or "")
 
 
-def test_a_python_file_without_a_name_lists_what_can_be_named(place: Workspace):
-    (place.root / "net.py").write_text("import torch\nclass Net: ...\ndef small(): ...\ndef _own(): ...\n1 / 0\n")
+def test_a_python_file_without_a_name_lists_what_can_be_named(workspace: Path):
+    (workspace / "net.py").write_text("import torch\nclass Net: ...\ndef small(): ...\ndef _own(): ...\n1 / 0\n")
 
     with pytest.raises(NotationError) as caught:
-        read_network("net.py", place, MNIST)
+        read_network("net.py", Workspace(workspace), MNIST)
     assert re.findall(r"net\.py:(\w+)", caught.value.hint or "") == ["Net", "small"]
 
 
 @pytest.mark.parametrize("argument", ["nb.ipynb:Net", "my folder/nb.ipynb:Net"])
-def test_a_notebook_is_refused_with_the_command_that_converts_it(argument: str, place: Workspace):
+def test_a_notebook_is_refused_with_the_command_that_converts_it(argument: str, workspace: Path):
     with pytest.raises(UsageError) as caught:
-        read_network(argument, place, MNIST)
+        read_network(argument, Workspace(workspace), MNIST)
     assert "jupyter nbconvert --to script" in (caught.value.hint or "")
 
 

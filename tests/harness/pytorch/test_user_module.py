@@ -104,7 +104,7 @@ def test_a_module_outside_of_the_notation_is_counted(case: str, tmp_path: Path) 
     analysis = analyse(Architecture((result.op,)), MNIST)
     assert (analysis.parameters, analysis.macs) == (parameters, macs)
     # Layers without an effect are reported.
-    assert ["d.weight" in note for note in result.notes] == [True] * (case == "an unused layer")
+    assert any("d.weight" in note for note in result.notes) == (case == "an unused layer")
 
 
 def test_layers_have_shapes_parameters_and_multiply_adds(tmp_path: Path) -> None:
