@@ -45,8 +45,6 @@ from harness.training.recipe import (
     Recipe,
     named_recipe,
     recipe_by_hash,
-    recipe_document,
-    recipe_from,
     recipe_named_like,
 )
 from harness.training.result import Result
@@ -137,11 +135,10 @@ def recipe_of(row: KnownRow | None, recipe: str | None, epochs: int | None) -> N
             f"the row was trained with recipe {row.recipe_name!r}, which is not defined here",
             hint="set --recipe NAME or --recipe @FILE.toml",
         )
-    if epochs is None:
-        return recipe_named_like(row.recipe, row.recipe_name)
-    changed = recipe_from(recipe_document(row.recipe) | {"epochs": epochs})
-    name = row.recipe_name if changed == row.recipe else re.sub(r"(-\d+ep)?$", f"-{epochs}ep", row.recipe_name, count=1)
-    return recipe_named_like(changed, name)
+    if epochs is not None:
+        hint = "--recipe NAME --epochs N; without a row the recipe is fast"
+        raise UsageError(f"--epochs requires --recipe: a row of the network has recipe {row.recipe_name}", hint=hint)
+    return recipe_named_like(row.recipe, row.recipe_name)
 
 
 def row_of(evidence: Record) -> KnownRow:
