@@ -54,6 +54,8 @@ def space(name: str, task: Task = MNIST) -> SearchSpace:
             raise NotationError(message) from None
         except NotationError as error:
             error.message = f"{path}: {error.message}"
+            if path.suffix == ".py":
+                error.hint = "a space is a text of the notation; a PyTorch module is a single network, FILE.py:NAME"
             raise
         except (OSError, ValueError) as error:
             raise UnknownNameError(f"cannot read the search space {path}: {reason(error)}") from None

@@ -300,9 +300,7 @@ class Seeds:
             started_utc=f"2026-11-20T08:{number // 60:02d}:{number % 60:02d}+00:00",
         )
 
-    def trained(
-        self, waiting: list[Job], executor: Processes, workers: int, on_event: Callable[[Event], None]
-    ) -> Iterator[StretchEnded]:
+    def trained(self, waiting: list[Job], executor: Processes, workers: int, *callbacks: Any) -> Iterator[StretchEnded]:
         """Stand in for ``run_all``."""
         launched: list[Job] = []
         while waiting or launched:

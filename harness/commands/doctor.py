@@ -77,7 +77,8 @@ def _python() -> _Found:
     commit, dirty = code_version()
     facts = {"version": platform.python_version(), "executable": sys.executable, "commit": commit, "dirty": dirty}
     if commit is None:
-        return "{version} at {executable}".format(**facts), facts, "results record the commit only in a git checkout"
+        # An installed wheel has no commit, which is no fault.
+        return "{version} at {executable}".format(**facts), facts
     changed = ", with uncommitted changes" if dirty else ""
     return "{version} at {executable}, commit {commit:.12}".format(**facts) + changed, facts
 

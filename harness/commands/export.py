@@ -26,7 +26,8 @@ def export(as_json: bool, **arguments: Any) -> int:
     Exit code 6 if packages are missing, 3 if training diverges; then nothing is written.
 
     The folder of PyTorch does not need harness: model.py has the network as a class, weights.pt its weights,
-    evaluate.py counts the errors on the test images, and train.py trains with the same recipe.
+    evaluate.py counts the errors on the test images, and train.py trains with the same recipe. If torchvision cannot
+    download the data set, train.npz and test.npz contain the images, and this read of the test set is logged.
 
     With --chip a folder of C is written only if the network fits the chip; manifest.json then states the fit.
 

@@ -34,9 +34,10 @@ _STYLES = {
 }
 _WIDE = 112  # terminal width in characters from which all columns are shown
 _LEGEND = (
-    "accuracy: mean and deviation over seeds on the test set (v: on validation images, c: an unchecked claim); "
-    "bound: the lower bound that decides the tier; seeds: seeds that reach the target / all seeds"
+    "accuracy: mean and deviation over seeds on the test set (v: on validation images, unconfirmed if of one seed; "
+    "c: an unchecked claim); seeds: seeds that reach the target / all seeds"
 )
+_WIDE_LEGEND = "; bound: the lower bound that decides the tier"
 
 # Titles with their rows.
 _Tables = Sequence[tuple[str, Sequence["LeaderboardRow"]]]
@@ -207,7 +208,7 @@ def _show(rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, wants_sum
     left = len(rows) - sum(len(group) for _, group in tables)
     if left:
         click.echo(f"{counted(left, 'more row')}: {as_command('leaderboard', '--all')}\n")
-    show_table(where, [[_LEGEND]], ["dim"])
+    show_table(where, [[_LEGEND + (_WIDE_LEGEND if where.width >= _WIDE else "")]], ["dim"])
 
 
 def _title(name: str) -> str:
@@ -246,9 +247,12 @@ def _print_fields(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> N
     """Print all columns separated by tabs, one line per row, for programs."""
     fields = ("dataset", "target_pct", "hash", "parameters", "macs", "mean_test_accuracy_pct", "std_test_accuracy_pct",
               "lower_bound_pct", "confidence", "seeds", "seeds_at_target", "tier", "recipe")  # fmt: skip
-    write("\t".join((*fields, "name")))
+    # Added later, after the name, because programs may read columns by position.
+    of_searches = ("validation_accuracy_pct", "validation_seeds")
+    write("\t".join((*fields, "name", *of_searches)))
     for row in rows:
         values = (*(getattr(row, field) for field in fields), names[row.hash])
+        values += tuple(getattr(row, field) for field in of_searches)
         write("\t".join(map(_field, values)))
 
 

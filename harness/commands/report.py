@@ -46,8 +46,8 @@ def report(
     """Write the report of STUDY, an HTML file that works offline, and print the path.
 
     STUDY is a name, or the path of a study's folder or report; without STUDY, the latest study is used. Two to four
-    studies, or two to four networks (presets, hashes, names, the notation in quotes, or @FILE), are compared side by
-    side.
+    studies, or two to four networks (presets, hashes, names, the notation in quotes, @FILE, or PyTorch modules
+    FILE.py:NAME, whose code is executed), are compared side by side.
 
     A search updates its own report while it runs, and the page reloads itself. --watch updates the report until the
     search ends. --all writes missing and outdated reports, and runs/index.html. --figures and --tables write files

@@ -73,6 +73,8 @@ class ImageData:
         source: Folder in which the images were found, or package with version.
         folder: Folder of the files; None for a package.
         fold: Fold in which each image of a user data set validates, uint8 (images,).
+        test_sha256: SHA-256 of the test images, uint8 (images, channels, rows, columns), followed by their classes,
+            uint8 (images,).
     """
 
     dataset: Dataset
@@ -82,6 +84,7 @@ class ImageData:
     source: str
     folder: Path | None
     fold: Tensor | None = None
+    test_sha256: str = ""
 
     def sample(self, count: int) -> list[int]:
         """Return the ascending indices of a deterministic stratified sample of at most ``count`` training images.
@@ -134,7 +137,7 @@ def load(name: str, folder: Path | None = None, *, allow_download: bool = True) 
         message = f"{error.one_line}; using mnist-5k instead, whose accuracies are not comparable with MNIST results"
         print(f"warning: THIS IS NOT MNIST: {message}", file=sys.stderr, flush=True)
         return load("mnist-5k")
-    part, facts = _training_part(spec, location)
+    part, facts, test_sha256 = _training_part(spec, location)
     fold = None
     if spec.is_own:
         with np.load(location / OWN_FILES[0]) as arrays:
@@ -147,6 +150,7 @@ def load(name: str, folder: Path | None = None, *, allow_download: bool = True) 
         source=facts["source"],
         folder=location if spec.all_files else None,
         fold=fold,
+        test_sha256=test_sha256,
     )
 
 
@@ -259,7 +263,7 @@ def stored_files(spec: Dataset, folder: Path | None) -> dict[str, bytes]:
 
 def check(spec: Dataset, folder: Path | None) -> dict[str, Any]:
     """Check every file of a data set and return the facts for ``data check``; raise DataError like `load`."""
-    _, facts = _training_part(spec, find(spec, folder))
+    _, facts, _ = _training_part(spec, find(spec, folder))
     return facts
 
 
@@ -277,11 +281,12 @@ class _Part(NamedTuple):
     hashes: dict[str, str]
 
 
-def _training_part(spec: Dataset, location: Path) -> tuple[_Part, dict[str, Any]]:
-    """Return the training part and the facts of the data set, after a check of all files."""
+def _training_part(spec: Dataset, location: Path) -> tuple[_Part, dict[str, Any], str]:
+    """Return the training part, the facts of the data set and ``test_sha256``, after a check of all files."""
     part = _part(spec, location, locked=False)
     # Only the hashes of the locked test part leave this function.
-    hashes = part.hashes | _part(spec, location, locked=True).hashes
+    test = _part(spec, location, locked=True)
+    hashes = part.hashes | test.hashes
     if spec.is_own and not _has_its_content(spec, location):
         raise DataError(f"the images in {location} differ from the images of {spec.name}", hint=_REMOVE)
     facts = {
@@ -294,7 +299,8 @@ def _training_part(spec: Dataset, location: Path) -> tuple[_Part, dict[str, Any]
         "files": [{"name": name, "sha256": sha256, "problem": ""} for name, sha256 in hashes.items()],
         "licence": spec.licence,
     }
-    return part, facts
+    test_sha256 = hashlib.sha256(test.images.tobytes() + test.labels.astype(np.uint8).tobytes()).hexdigest()
+    return part, facts, test_sha256
 
 
 def content_digest(facts: Sequence[Any], arrays: Sequence[_Array]) -> str:

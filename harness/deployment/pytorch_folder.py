@@ -1,5 +1,7 @@
 """Export of a trained network as plain PyTorch: ``model.py``, ``weights.pt``, ``evaluate.py`` and ``train.py``.
 
+If torchvision cannot download the data set, ``train.npz`` and ``test.npz`` contain the images.
+
 The code of a layer is the text that its op returns (``Op.source``). Layers that ``torch.nn`` lacks are copied from
 ``pytorch_modules.py``, and the rest of the files is in the templates. The files compute as ``harness.load`` does, bit
 for bit; ``tests/harness/deployment/test_pytorch_folder.py`` compares the logits.
@@ -20,14 +22,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from harness.data.datasets import Dataset
+from harness.data.testset import read_test_set
 from harness.deployment import pytorch_modules
 from harness.deployment.c_library import rendered
 from harness.deployment.trained_network import Files, TrainedNetwork
 from harness.evidence.record import Record
-from harness.system.errors import UsageError
+from harness.system.errors import ContentError
+from harness.system.files import workspace
 from harness.training.recipe import Recipe
 from search_spaces.network import Architecture, Task, analyse, walk
 from search_spaces.ops import Op, Residual, Role, Shape, kernels
@@ -46,26 +52,27 @@ def check_pytorch(architecture: Architecture, task: Task, recipe: Recipe) -> Non
     """Raise an exception if a network or recipe cannot be written as plain PyTorch.
 
     Raises:
-        UsageError: The recipe ends with integers, or has a setting that ``train.py`` cannot express.
+        ContentError: The recipe ends with integers, or has a setting that ``train.py`` cannot express.
         SearchSpaceError: An op has no PyTorch source.
     """
     if recipe.precision == "int8":
-        raise UsageError("--pytorch cannot write an integer network; use --c")
+        raise ContentError("--pytorch cannot write an integer network; use --c")
     settings = {"trainer": recipe.trainer, "zero_head": recipe.zero_head, "dirac": recipe.initialisation == "dirac"}
     for name, is_set in settings.items():
         if is_set:
-            raise UsageError(f"--pytorch cannot write the recipe setting {name}; use --safetensors")
+            raise ContentError(f"--pytorch cannot write the recipe setting {name}; use --safetensors")
     for op, before in walk(architecture.ops, task.input_shape):
         if not isinstance(op, Residual):
             op.source(before)
 
 
 def pytorch_files(network: TrainedNetwork, path: Path) -> Files:
-    """Return the files of a folder of PyTorch.
+    """Return the files of a folder of PyTorch; test images are written after a logged read.
 
     Raises:
-        UsageError: See ``check_pytorch``.
+        ContentError: See ``check_pytorch``.
         SearchSpaceError: See ``check_pytorch``.
+        DataError: The test images are missing or damaged.
     """
     spec = network.images.dataset
     check_pytorch(network.architecture, spec.task, network.recipe)
@@ -76,7 +83,29 @@ def pytorch_files(network: TrainedNetwork, path: Path) -> Files:
     context = _context(network, net)
     texts = {name: rendered(f"{name}.jinja", context) for name in ("model.py", "evaluate.py", "train.py")}
     contents = {path / name: text.encode() for name, text in texts.items()}
-    return Files(contents | {path / "weights.pt": buffer.getvalue()})
+    contents[path / "weights.pt"] = buffer.getvalue()
+    if spec.folder:
+        return Files(contents)
+    purpose = f"export {network.architecture.hash} --pytorch"
+    pixels, labels = read_test_set(network.images, purpose=purpose, log=workspace().test_log)
+    contents[path / "train.npz"] = _npz(spec, network.images.train_images, network.images.train_labels)
+    contents[path / "test.npz"] = _npz(spec, pixels, labels)
+    return Files(contents, {"test_images": len(labels)})
+
+
+def _npz(spec: Dataset, pixels: Tensor, labels: Tensor) -> bytes:
+    """Return an ``.npz`` file of numbers on the scale of the data set, as ``read_arrays`` of the folder reads them."""
+    numbers = pixels.numpy()
+    if not _takes_bytes(spec):
+        low, high = (np.reshape(limits, (-1, 1, 1)) for limits in (spec.low, spec.high))
+        numbers = low + numbers * (high - low) / 255
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, x=numbers[:, 0] if len(spec.mean) == 1 else numbers, y=labels.numpy())
+    return buffer.getvalue()
+
+
+def _takes_bytes(spec: Dataset) -> bool:
+    return set(spec.low) <= {0.0} and set(spec.high) <= {255.0}
 
 
 @dataclass(slots=True)
@@ -210,7 +239,8 @@ def _context(network: TrainedNetwork, net: _Net) -> dict[str, Any]:
         "torchvision": spec.folder.partition("/")[0],
         "low": f"{min(low):g}",
         "high": f"{max(high):g}",
-        "takes_bytes": (set(low), set(high)) == ({0.0}, {255.0}),
+        "takes_bytes": _takes_bytes(spec),
+        "test_sha256": network.images.test_sha256,
     }
 
 

@@ -297,7 +297,7 @@ def unseen_failures_pct(seeds: int, alpha: float = 1 - CONFIDENCE) -> float:
 
 def seeds_warning(seeds: int) -> str:
     """Return a sentence with the share of failing runs that ``seeds`` runs without a failure leave possible."""
-    return f"{seeds} seeds do not exclude failures of up to {unseen_failures_pct(seeds):.0f} % of the runs"
+    return f"{seeds} seeds cannot exclude that up to {unseen_failures_pct(seeds):.0f} % of further trainings fail"
 
 
 def attempt_confidence(attempt: Attempt) -> float:

@@ -120,10 +120,17 @@ class LeaderboardRow:
 
     @property
     def bound_words(self) -> str:
-        """The deciding bound with its confidence, as in "98 % lower bound 99.412 %"; empty below two seeds."""
+        """The deciding bound, as in "lower bound 99.412 % (confidence 98 %)"; empty below two seeds."""
         if self.lower_bound_pct is None or self.confidence is None:
             return ""
-        return f"{100 * self.confidence:g} % lower bound {self.lower_bound_pct:.3f} %"
+        return f"lower bound {self.lower_bound_pct:.3f} % (confidence {100 * self.confidence:g} %)"
+
+    @property
+    def tier_words(self) -> str:
+        """Limits of a proven tier, or the reason why a row at the target is not verified; else empty."""
+        if self.tier in PROVEN:
+            return bounds.seeds_warning(self.seeds)
+        return f"not verified: {self.bound_words} is below the target" if self.tier is Tier.AT_TARGET else ""
 
     @property
     def key(self) -> tuple[RowKey, bool]:

@@ -279,6 +279,8 @@ def run_seeds(
     on_event: Callable[[Event], None],
     make_executor: ExecutorFactory = Processes,
     on_verdict: Callable[[Verdict], None] = lambda verdict: None,
+    on_begin: Callable[[int], None] = lambda count: None,
+    on_wait: Callable[[], None] = lambda: None,
 ) -> Verdict:
     """Run the seeds of a plan on the places of an executor, and add the results to the record.
 
@@ -292,6 +294,8 @@ def run_seeds(
         on_event: Called with each event of a training.
         make_executor: Factory of the executor.
         on_verdict: Called with the verdict, before the lock on the folder is released.
+        on_begin: Called with the number of trainings, before the first begins.
+        on_wait: Called at least once per second while seeds are trained.
     """
     folder = _folder_of(plan, workspace)
     with owned(folder):
@@ -307,7 +311,8 @@ def run_seeds(
         collector = _SeedCollector(plan, workspace, evidence, {run.index: run for run in evidence.seeds})
         collector.close_if_futile()
         waiting = [] if collector.ended_attempt else _jobs_of(plan, workspace, evidence)
-        with closing(run_all(waiting, make_executor(source, limits), plan.workers, on_event)) as results:
+        on_begin(len(waiting))
+        with closing(run_all(waiting, make_executor(source, limits), plan.workers, on_event, on_wait)) as results:
             for finished in results:
                 collector.take(finished.result)
                 if collector.ended_attempt:

@@ -21,6 +21,7 @@ from harness.system.errors import ContentError, UsageError, as_command, option_w
 from harness.system.files import Workspace, check_writable, write_together
 from harness.system.machine import check_may_start
 from harness.system.option import converted, options_of
+from harness.system.terminal import say
 from search_spaces.catalog import network_names
 from search_spaces.chips import Chip, Fit, fitting
 from search_spaces.deployment import check_integer_form
@@ -83,8 +84,12 @@ def explain(
     from harness.interface.lookup import network_argument
 
     task = Task(input_shape, classes)
-    argument = network_argument(network, files.workspace(), task)
+    argument = network_argument(network, files.workspace(), task, only_notation=torch)
     architecture = argument.architecture
+    if torch and architecture.user_module is not None:
+        raise UsageError("--torch compares networks of the notation; a module is counted by torch and fvcore already")
+    if argument.module:
+        say(f"notation: {architecture}")
     if task == MNIST and argument.rows and argument.rows[0].dataset:
         # A network named by its hash or leaderboard name is analysed for the data set of its row.
         task = datasets.task_or_mnist(argument.rows[0].dataset)
@@ -95,8 +100,6 @@ def explain(
         fit = Fit(cast(Chip, chip), analysis)
     if not torch:
         return Explanation(architecture, analysis, fit=fit, parts=argument.parts)
-    if architecture.user_module is not None:
-        raise UsageError("--torch compares networks of the notation; a module is counted by torch and fvcore already")
     from harness.training.crosscheck import cross_check
 
     return Explanation(architecture, analysis, cross_check(architecture, analysis), fit, argument.parts)

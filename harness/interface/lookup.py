@@ -6,6 +6,7 @@ PyTorch module ``FILE.py:NAME`` or ``package.module:NAME``, whose code is execut
 
 from __future__ import annotations
 
+import ast
 import copy
 import os
 import re
@@ -31,8 +32,21 @@ from harness.system.document import read_each
 from harness.system.errors import ContentError, HarnessError, UsageError, as_command, option_words, reason
 from harness.system.files import Workspace
 from harness.system.terminal import say
-from harness.training.module_source import code_of, is_module, load_value, made_module, name_of, names_module
-from harness.training.recipe import NamedRecipe, Recipe, named_recipe, recipe_by_hash, recipe_named_like
+from harness.training.module_source import (
+    code_of,
+    is_module,
+    load_value,
+    made_module,
+    name_of,
+    names_module,
+)
+from harness.training.recipe import (
+    NamedRecipe,
+    Recipe,
+    named_recipe,
+    recipe_by_hash,
+    recipe_named_like,
+)
 from harness.training.result import Result
 from search_spaces.catalog import PATTERN, PRESETS, is_named, network_name
 from search_spaces.network import Architecture, Task
@@ -78,12 +92,14 @@ class NetworkArgument:
     Attributes:
         rows: Known rows if a hash, a name or a trial was given.
         parts: Layers of a PyTorch module that the notation cannot express.
+        module: Name of the PyTorch module that was translated; empty for other networks.
     """
 
     architecture: Architecture
     name: str = ""
     rows: tuple[KnownRow, ...] = ()
     parts: tuple[ModulePart, ...] = ()
+    module: str = ""
 
 
 def only_row(
@@ -120,7 +136,8 @@ def recipe_of(row: KnownRow | None, recipe: str | None, epochs: int | None) -> N
             hint="set --recipe NAME or --recipe @FILE.toml",
         )
     if epochs is not None:
-        raise UsageError("--epochs requires --recipe: --recipe NAME --epochs N")
+        hint = "--recipe NAME --epochs N; without a row the recipe is fast"
+        raise UsageError(f"--epochs requires --recipe: a row of the network has recipe {row.recipe_name}", hint=hint)
     return recipe_named_like(row.recipe, row.recipe_name)
 
 
@@ -134,14 +151,22 @@ def is_hash_or_name(argument: str) -> bool:
     return argument in PRESETS or bool(_HASH.fullmatch(argument) or PATTERN.fullmatch(argument))
 
 
-def network_argument(network: object, workspace: Workspace, task: Task) -> NetworkArgument:
+def network_argument(
+    network: object, workspace: Workspace, task: Task, *, only_notation: bool = False
+) -> NetworkArgument:
     """Return the network of an argument: an architecture, a trial, a study's answer, or a text for ``read_network``.
 
+    Args:
+        network: The argument.
+        workspace: Workspace with records and studies.
+        task: Shape of the images and number of classes.
+        only_notation: Refuse a PyTorch module that cannot be translated, before the module is examined.
+
     Raises:
-        UsageError: The type of the value is wrong, or the study has no answer.
+        UsageError: The type of the value is wrong, the study has no answer, or ``only_notation`` refuses the module.
     """
     if isinstance(network, str):
-        return read_network(network, workspace, task)
+        return read_network(network, workspace, task, only_notation=only_notation)
     if isinstance(network, Study):
         answer = network.answer
         if answer is None:
@@ -152,7 +177,9 @@ def network_argument(network: object, workspace: Workspace, task: Task) -> Netwo
         return NetworkArgument(network.architecture, rows=(row,))
     if is_module(network):
         kind = network if isinstance(network, type) else type(network)
-        return _module_argument(network, kind.__name__, partial(_description, cast(Any, network), task), task)
+        return _module_argument(
+            network, kind.__name__, partial(_description, cast(Any, network), task), task, only_notation
+        )
     if not isinstance(network, Architecture):
         allowed = (
             "allowed are a notation, a preset, a hash, a name, an Architecture, a PyTorch module, a Study or a Trial"
@@ -161,7 +188,7 @@ def network_argument(network: object, workspace: Workspace, task: Task) -> Netwo
     return NetworkArgument(network)
 
 
-def read_network(argument: str, workspace: Workspace, task: Task) -> NetworkArgument:
+def read_network(argument: str, workspace: Workspace, task: Task, *, only_notation: bool = False) -> NetworkArgument:
     """Return the network that a text names; its ops fit together for the task."""
     if argument == "-":
         return NetworkArgument(_parsed(sys.stdin.read(files.MOST_TYPED), task))
@@ -174,7 +201,8 @@ def read_network(argument: str, workspace: Workspace, task: Task) -> NetworkArgu
     if argument in PRESETS:
         return NetworkArgument(parse_network(PRESETS[argument], task), argument)
     if names_module(argument):
-        return _module_argument(load_value(argument), argument, partial(_named_description, argument, task), task)
+        describe = partial(_named_description, argument, task)
+        return _module_argument(load_value(argument), argument, describe, task, only_notation)
     if is_hash_or_name(argument):
         return _known_network(argument, workspace)
     try:
@@ -185,7 +213,10 @@ def read_network(argument: str, workspace: Workspace, task: Task) -> NetworkArgu
         if not isinstance(error, NotationError):
             raise
         if os.path.isfile(argument):  # False for text that cannot be a file name
-            hint = f"{argument}:NAME is a PyTorch module" if argument.endswith(".py") else f"@{argument} reads the file"
+            hint = f"@{argument} reads the file"
+            if argument.endswith((".py", ".ipynb")):
+                names = _definitions(Path(argument)) or ["NAME"]
+                hint = f"PyTorch modules have a name: {' or '.join(f'{argument}:{name}' for name in names)}"
             raise NotationError(f"{argument!r} is a file", hint=hint) from error
         if re.fullmatch(r"[^#]+\.py:[A-Za-z_]\w*", argument) and not argument.startswith("module("):
             raise UsageError(f"{argument}: the path of a module must not contain | ( ) {{ }} < > or '") from error
@@ -197,8 +228,19 @@ def read_network(argument: str, workspace: Workspace, task: Task) -> NetworkArgu
         raise
 
 
-def _module_argument(module: object, name: str, describe: Callable[[], Description], task: Task) -> NetworkArgument:
-    """Return the network of a PyTorch module, and print its notation, or the reason why it stays a module."""
+def _definitions(path: Path) -> list[str]:
+    """Return the names of the classes and functions of a Python file, which is not executed."""
+    with suppress(OSError, SyntaxError, ValueError):
+        kinds = (ast.ClassDef, ast.FunctionDef)
+        names = [each.name for each in ast.parse(path.read_bytes()).body if isinstance(each, kinds)]
+        return [name for name in names if not name.startswith("_")]
+    return []
+
+
+def _module_argument(
+    module: object, name: str, describe: Callable[[], Description], task: Task, only_notation: bool
+) -> NetworkArgument:
+    """Return the network of a PyTorch module, and print its hash, or the reason why it stays a module."""
     from harness.pytorch.module_graph import Untranslatable
     from harness.pytorch.translate import translate
 
@@ -206,14 +248,17 @@ def _module_argument(module: object, name: str, describe: Callable[[], Descripti
     try:
         translation = translate(instance, task, name)
     except Untranslatable as reason:
+        if only_notation:
+            raise UsageError(f"{name} has no notation: {reason.message}") from reason
         description = describe()
         say(f"{name} stays a PyTorch module, with new weights: {reason.message}")
+        say("train, verify, evaluate, report, export --onnx and --safetensors accept modules; --c and --pytorch do not")
         notes = description.notes
         argument = NetworkArgument(Architecture((description.op,)), parts=description.parts)
     else:
-        say(f"{name} in the notation, with new weights: {translation.architecture}")
         notes = translation.notes
-        argument = NetworkArgument(translation.architecture)
+        argument = NetworkArgument(translation.architecture, module=name)
+        say(f"{name} is {argument.architecture.hash} in the notation, with new weights")
     for note in notes:
         say(f"{name}: {note}")
     return argument

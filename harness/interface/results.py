@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -101,9 +102,10 @@ class Explanation(Answer):
         used: set[str] = set()
         shape: Shape = self.analysis.task.input_shape
         for layer in self.analysis.layers:
-            (op, output, shared), *inner = _lines((layer.op,), shape, used)
-            yield op, output, shared or f"{layer.parameters:,}", f"{layer.macs:,}", str(layer.receptive_field)
-            yield from ((op, output, shared, "", "") for op, output, shared in inner)
+            (op, output, parameters, _), *inner = _lines((layer.op,), shape, used)
+            own = parameters or f"{layer.parameters:,}"  # the row of a residual sum has the total of its ops
+            yield op, output, own, f"{layer.macs:,}", str(layer.receptive_field)
+            yield from ((*line, "") for line in inner)
             shape = layer.output_shape
         # The total receptive field is that before global pooling or the classifier.
         total = self.analysis
@@ -127,18 +129,26 @@ class Explanation(Answer):
         return "\n".join(lines)
 
 
-def _lines(ops: Sequence[Op], shape: Shape, used: set[str], indent: str = "") -> list[tuple[str, str, str]]:
-    """Return (op, output shape, ``shared`` if the kernel was used before) for each op; add kernel names to ``used``."""
+_SHARED = "shared"  # in place of the parameters, if the kernel was used before
+
+
+def _lines(ops: Sequence[Op], shape: Shape, used: set[str], indent: str = "") -> list[tuple[str, str, str, str]]:
+    """Return (op, output shape, parameters or ``_SHARED``, MACs) for each op; add the names of ties to ``used``."""
     rows = []
     for op in ops:
         output = op.shape(shape)
         if op.role is Role.SUM:
             inner = _lines(op.ops, shape, used, indent + "  ")
-            rows += [(f"{indent}res(", shape_text(output), ""), *inner, (f"{indent})", "", "")]
+            rows += [(f"{indent}res(", shape_text(output), "", ""), *inner, (f"{indent})", "", "", "")]
         else:
-            tie = op.tie if op.role is Role.CONVOLUTION else None
-            rows.append((indent + str(op), shape_text(output), "shared" if tie in used else ""))
-            used |= set() if tie is None else {tie}
+            parameters, macs = op.cost(shape)
+            if op.tie in used:
+                parameters -= math.prod(op.tied_shape(shape) or (0,))
+            is_shared = op.tie in used and op.role is Role.CONVOLUTION
+            rows.append(
+                (indent + str(op), shape_text(output), _SHARED if is_shared else f"{parameters:,}", f"{macs:,}")
+            )
+            used |= set() if op.tie is None else {op.tie}
         shape = output
     return rows
 
@@ -295,10 +305,11 @@ class Exported(Answer):
         how = "weights of the record"
         if self.facts["trained"]:
             how = "{epochs} epochs in {train_seconds:.0f} s ({engine})".format(**self.facts)
+        copies_test_images = any("test_images" in file for file in self.facts["files"])
         lines = [
             "{hash}, {parameters:,} parameters ({stored_numbers:,} stored numbers), recipe {recipe} on {dataset}, seed "
             "{seed_index}: ".format(**self.facts)
-            + f"{how}; the test set was not read",
+            + f"{how}; the test set was {'copied, a logged read' if copies_test_images else 'not read'}",
             f"weights {self.facts['weights_sha256'][:12]}: {comparison[self.facts['match']]}",
         ]
         for file in self.facts["files"]:
@@ -398,8 +409,8 @@ class VerificationResult(Answer):
         }
 
     def __str__(self) -> str:
-        from harness.evidence.bounds import attempt_confidence, seeds_warning
-        from harness.evidence.leaderboard_table import PROVEN
+        from harness.evidence.bounds import attempt_confidence
+        from harness.evidence.leaderboard_table import Tier
 
         verdict = self.verdict
         row = self.verdict.row
@@ -411,12 +422,11 @@ class VerificationResult(Answer):
             + again.get(run.index, "")
             for run in verdict.runs
         ]
-        bounds = f", {row.bound_words}" if row.bound_words else ""
-        limit = f"; {seeds_warning(row.seeds)}" if row.tier in PROVEN else ""
+        words = (row.bound_words if row.tier is not Tier.AT_TARGET else "", row.tier_words)
+        size = f"{row.parameters:,} parameters (hash {row.hash}), {row.recipe}, {row.dataset}"
         lines.append(
-            f"{row.tier} (target {row.target_pct:g} %): mean {row.mean_test_accuracy_pct:.3f} %{bounds} over all "
-            f"{counted(row.seeds, 'seed')} of the row; {row.parameters:,} parameters, {row.recipe}, "
-            f"{row.dataset}{limit}"
+            f"{row.tier} (target {row.target_pct:g} %): mean {row.mean_test_accuracy_pct:.3f} % over all "
+            f"{counted(row.seeds, 'seed')} of the row; {'; '.join(filter(None, (*words, size)))}"
         )
         if verdict.contradicted:
             lines.append("these seeds contradict the record: the accuracies are too low")

@@ -382,7 +382,8 @@ class SearchReporter(Reporter):
                 pass
 
     def _size(self, candidate: Candidate) -> str:
-        return size_text(candidate.proposal.parameters, candidate.costs, self.config.minimised)
+        size = size_text(candidate.proposal.parameters, candidate.costs, self.config.minimised)
+        return f"{size} ({candidate.proposal.hash[:6]})"
 
     def _say_end(self, candidate: Candidate, run: Result) -> None:
         if not self.verbose and run.status in (Status.COMPLETE, Status.PRUNED):
@@ -391,7 +392,7 @@ class SearchReporter(Reporter):
         accuracy = run.validation_accuracy_pct
         reached = "" if accuracy is None else f"{accuracy:.2f} % on validation images"
         outcome = ", ".join(filter(None, (reached, run.message)))
-        network = f"trial {run.trial} ({self._size(candidate)}, {kind})"
+        network = f"trial {run.trial}, {self._size(candidate)}, {kind}"
         self.say(f"{network}: {run.status}, {outcome}, {run.train_seconds:.0f} s")
 
     def _say_or_postpone_refutation(self, candidate: Candidate) -> None:

@@ -18,7 +18,7 @@ from harness.system.errors import UsageError
 from harness.system.files import Workspace, check_writable
 from harness.system.machine import choose_device, worker_count
 from harness.system.option import converted
-from harness.system.terminal import counted, say
+from harness.system.terminal import counted, duration_text, say
 from harness.system.user_code import function_of
 from harness.training.recipe import check_batch, check_network
 
@@ -127,19 +127,45 @@ def run_verification(
     spec = datasets.dataset(plan.dataset)
     if warning := group_warning(spec):
         say(warning, "warning")
-    # The seeds of a certification are known only from the declaration, in ``run_seeds``.
-    if not plan.certify:
-        say(
-            f"{counted(len(plan.indices), 'seed')} of {plan.architecture.hash}, each trained with "
-            f"{plan.named_recipe.name} on all {spec.train_size + spec.validation_size:,} training images of "
-            f"{spec.title}, then tested on the {spec.test_size:,} test images"
-        )
     source = DataLocation(plan.dataset, folder)
     limits = Limits(seconds=_MOST_SECONDS_A_SEED)
-    with Reporter(len(plan.indices), "seeds") as reporter:
-        verdict = run_seeds(plan, workspace, source, limits, reporter.on_worker_event, make_executor or Processes)
+    with Reporter(None, "seeds") as reporter:
+
+        def on_begin(count: int) -> None:
+            reporter.show(done=0, total=count)
+            if plan.repeat and not plan.certify and (missing := {*range(max(plan.indices))} - {*plan.indices}):
+                why = "run or declared for another target or a certification, so no longer fresh"
+                say(f"{counted(len(missing), 'earlier seed')} left out: {why}")
+            if count:
+                say(
+                    f"{counted(count, 'seed')} of {plan.architecture.hash}, each trained for "
+                    f"{counted(plan.named_recipe.recipe.epochs, 'epoch')} of {plan.named_recipe.name} on all "
+                    f"{spec.train_size + spec.validation_size:,} training images of {spec.title}, then tested on the "
+                    f"{spec.test_size:,} test images{_forecast(plan, count)}"
+                )
+
+        verdict = run_seeds(
+            plan, workspace, source, limits, reporter.on_worker_event, make_executor or Processes,
+            on_begin=on_begin, on_wait=reporter.tick,
+        )  # fmt: skip
     refresh(workspace)
     return VerificationResult(verdict)
+
+
+def _forecast(plan: VerifyPlan, count: int) -> str:
+    """Return the expected duration of ``count`` trainings as the end of a sentence; empty for a trainer of the user."""
+    from harness.searching.time_budget import pace_of, rounds, work
+    from harness.training.native.engine import choose_engine
+
+    recipe = plan.named_recipe.recipe
+    if recipe.trainer:
+        return ""
+    spec = datasets.dataset(plan.dataset)
+    choice = choose_engine(plan.engine, recipe, choose_device(plan.device), plan.architecture.op_types)
+    images = spec.train_size + spec.validation_size
+    pace = pace_of(choice.kind, plan.device).of_recipe(recipe)
+    seconds = pace.seconds(recipe.epochs, images, work(plan.architecture, spec.task))
+    return f": about {duration_text(rounds(count, plan.workers) * seconds)}, longer if other programs use the cores"
 
 
 def certificate(network: Trial, seeds: int, *, dataset: str, target_pct: float, workers: int | str) -> Certificate:

@@ -119,6 +119,7 @@ class SearchOutcome:
             lines += [
                 end.answer,
                 f"  {row.architecture}",
+                f"export: {end.export}",
                 f"verify again: {as_command('verify', *words_of(row), '--seeds', str(row.seeds))}",
                 f"ranking: {as_command('leaderboard', '--dataset', config.dataset, '--target', target)}",
                 f"the search {end.reason}",

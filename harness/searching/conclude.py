@@ -85,7 +85,7 @@ def _verified(
             say("no network is confirmed; verifying the network most likely to pass, by the accuracies on fresh seeds")
         late_seconds = seconds - search.seconds_left
         late = f", up to {duration_text(late_seconds)} after the time limit" if late_seconds >= 1 else ""
-        say(f"verifying: {size}, {seeds}, at most about {duration_text(seconds)}{late}")
+        say(f"verifying: {size} ({winner.hash[:6]}), {seeds}, at most about {duration_text(seconds)}{late}")
 
     def on_verdict(verdict: Verdict) -> None:
         # None: the verification is open, because a declared seed has not been run or a declaration is missing.

@@ -7,18 +7,20 @@ the row of the answer, so it is defined while the search runs and after later ve
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from harness.data.datasets import dataset
-from harness.evidence.bounds import VERIFIED_SEEDS, seeds_warning
-from harness.evidence.leaderboard_table import PROVEN, LeaderboardRow, Tier, cost_of, words_of
+from harness.data.datasets import DATASETS, dataset
+from harness.evidence.bounds import VERIFIED_SEEDS
+from harness.evidence.leaderboard_table import LeaderboardRow, Tier, cost_of, words_of
 from harness.evidence.ledger import DEFAULT_SEEDS
 from harness.studies.events import Advised, EndReason, Postponed, SessionBegan, SessionEnded, Verified, WinnerChosen
 from harness.studies.study_state import StudyState
 from harness.system import statistics
-from harness.system.terminal import counted, duration_text
+from harness.system.errors import as_command
+from harness.system.terminal import counted, duration_option, duration_text
+from harness.training.recipe import Recipe
 from harness.training.result import Purpose, Status
 from search_spaces.space import size_text
 
@@ -58,6 +60,7 @@ class Ending:
         missed: Further networks that missed the target on the test images, each with a sentence.
         reason: Why the search ended, a phrase that continues "the search".
         advice: Next command; None while the search runs, or if the log has no command.
+        export: Command that writes the answer as code; empty without a recorded answer.
     """
 
     outcome: Outcome
@@ -66,6 +69,7 @@ class Ending:
     missed: tuple[tuple[Verified, str], ...]
     reason: str
     advice: Advised | None
+    export: str = ""
 
     @property
     def verdict(self) -> str:
@@ -105,7 +109,13 @@ def ending(
         missed=tuple(_missed(state, row)),
         reason=_reason(state, is_at_work=is_at_work),
         advice=advice,
+        export="" if row is None else _export_command(row, state.config.recipe),
     )
+
+
+def _export_command(row: LeaderboardRow, recipe: Recipe) -> str:
+    own = () if row.dataset in DATASETS else ("--dataset", row.dataset)
+    return as_command("export", row.hash, *own, "--c" if recipe.precision == "int8" else "--pytorch", "FOLDER")
 
 
 def _is_open(row: LeaderboardRow) -> bool:
@@ -137,11 +147,12 @@ def _answer_text(state: StudyState, row: LeaderboardRow | None, answer: WinnerCh
         size = size_text(row.parameters, [cost_of(row, each) for each in metrics], metrics)
         deviation_pct = row.std_test_accuracy_pct
         deviation = "" if deviation_pct is None else f" (deviation {deviation_pct:.3f})"
-        limit = f"; {seeds_warning(row.seeds)}" if row.tier in PROVEN else ""
-        return (
+        recipe = f"recipe {state.config.recipe_name}, {row.epochs} epochs, hash {row.hash}"
+        answer_text = (
             f"{row.tier}: {size}, {_accuracy_text(row.mean_test_accuracy_pct, row.seeds)}{deviation}, target "
-            f"{row.target_pct:g} % on {dataset(row.dataset).title}, in {duration_text(state.seconds)}{limit}"
+            f"{row.target_pct:g} % on {dataset(row.dataset).title}, in {duration_text(state.seconds)}"
         )
+        return "; ".join(filter(None, (answer_text, recipe, row.tier_words)))
     if answer is None:
         return _unconfirmed_text(state)
     candidate = state.candidates.get(answer.trial)
@@ -228,9 +239,28 @@ def _next_advice(
     again = sessions[-1].event.command[1:] if sessions else ()
     if state.is_over:
         advice = _logged_advice(state, row) or _verification_advice(row, answer)
-        return advice or (Advised(arguments=again, advice="continues the search") if again else None)
+        ended = state.of_kind(SessionEnded)[-1].event
+        return advice or (_more_effort(again, ended) if again else None)
     is_running = is_at_work and state.session is not None and isinstance(state.session.event, SessionBegan)
     return None if is_running or not again else Advised(arguments=again, advice="continues the interrupted search")
+
+
+def _more_effort(again: Sequence[str], ended: SessionEnded) -> Advised | None:
+    """Return the command of a session with twice its limit; None if the space is exhausted without a limit."""
+    if ended.reason == EndReason.TRIALS and ended.trials is not None:
+        option = ("--trials", f"{2 * ended.trials}")
+    elif ended.seconds is not None:
+        option = ("--time", duration_option(2 * ended.seconds))
+    elif ended.reason == EndReason.EXHAUSTED:
+        return None
+    else:  # logs of older versions do not state the limit
+        return Advised(arguments=tuple(again), advice="continues the search")
+    words = [*again]
+    if option[0] in words:
+        position = words.index(option[0])
+        del words[position : position + 2]
+    words += option
+    return Advised(arguments=tuple(words), advice="continues the search with twice the limit")
 
 
 def _logged_advice(state: StudyState, row: LeaderboardRow | None) -> Advised | None:

@@ -498,8 +498,8 @@ def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
 
 
 def miss_text(miss: NearestMiss, minimise: Metric) -> str:
-    """Return a text for users: size, errors and allowed errors of a nearest miss."""
-    size = size_text(miss.parameters, [miss.cost], [minimise])
+    """Return a text for users: size, beginning of the hash, errors and allowed errors of a nearest miss."""
+    size = f"{size_text(miss.parameters, [miss.cost], [minimise])} ({miss.hash[:6]})"
     if miss.pruned_after is not None:
         return (
             f"{size}, {miss.errors:,.0f} errors at epoch {miss.pruned_after} of {miss.epochs}, {miss.allowed:,} allowed"

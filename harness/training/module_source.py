@@ -7,6 +7,7 @@ import inspect
 import logging
 import os
 import re
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from search_spaces.space_errors import nearest
 if TYPE_CHECKING:
     from torch import nn
 
-_NAME = re.compile(r"(?P<place>[^|(){}<>']+\.py|[A-Za-z_][\w.]*):(?P<name>[A-Za-z_]\w*)")
+_NAME = re.compile(r"(?P<place>[^|(){}<>']+\.(?:py|ipynb)|[A-Za-z_][\w.]*):(?P<name>[A-Za-z_]\w*)")
 
 
 def names_module(argument: str) -> bool:
@@ -45,6 +46,9 @@ def is_module(value: object) -> bool:
 def _split(argument: str) -> tuple[str, str]:
     match = _NAME.fullmatch(argument)
     assert match is not None, "checked by names_module"
+    if match["place"].endswith(".ipynb"):
+        hint = f"'{shlex.join(['jupyter', 'nbconvert', '--to', 'script', match['place']])}' writes a Python file"
+        raise UsageError(f"{argument}: a notebook cannot be loaded, because its cells have no fixed order", hint=hint)
     return match["place"], match["name"]
 
 

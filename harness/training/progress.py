@@ -9,7 +9,7 @@ from typing import Self
 
 from rich import progress
 
-from harness.system.terminal import console, is_silent, printable, write
+from harness.system.terminal import console, duration_text, is_silent, printable, write
 from harness.training.executors.base import Broken, Event, StretchEnded
 
 
@@ -26,7 +26,7 @@ class Reporter:
         unit: Name of the unit in lines and in the bar, which shows no count of seconds (``s``).
 
     Attributes:
-        is_drawn: Whether a bar is drawn; without a bar, ``advance`` prints a line from time to time.
+        is_drawn: Whether a bar is drawn; without a bar, ``tick`` and ``advance`` print a line from time to time.
     """
 
     def __init__(self, total: float | None, unit: str) -> None:
@@ -79,12 +79,18 @@ class Reporter:
         self._bar.advance(self._task, count)
         if self._notebook is not None:
             self._notebook.update(count)
-        # Called very often, so the line is formatted only when due.
+        self.tick()
+
+    def tick(self) -> None:
+        """Print a line if there is no bar and the last line is old; may be called often."""
         now = time.monotonic()
-        if not self.is_drawn and now - self._said >= status_interval_seconds(now - self._began):
-            task = self._bar.tasks[0]
-            of = "" if task.total is None else f" of {task.total:,.0f}"
-            self.say(f"{task.completed:,.0f}{of} {self._unit}")
+        elapsed = now - self._began
+        if self.is_drawn or now - self._said < status_interval_seconds(elapsed):
+            return
+        task = self._bar.tasks[0]
+        of = "" if task.total is None else f" of {task.total:,.0f}"
+        text = f"; {task.description}" if task.description else ""
+        self.say(f"{task.completed:,.0f}{of} {self._unit} after {duration_text(elapsed)}{text}")
 
     def say(self, line: str, style: str = "") -> None:
         """Print a line above the bar."""
@@ -97,9 +103,11 @@ class Reporter:
             write(printable(line), err=True)
 
     def on_worker_event(self, event: Event) -> None:
-        """Print the line of a worker's event in a verification; advance the bar if the job has a result."""
-        self.say(seed_line(event))
-        if isinstance(event, StretchEnded):
+        """Show the result of a seed of a verification behind the bar, and advance the bar; print a broken run."""
+        if isinstance(event, Broken):
+            self.say(seed_line(event))
+        else:
+            self.show(seed_line(event))
             self.advance()
 
 

@@ -244,6 +244,11 @@ class _Examination:
         ends_in_softmax = self._evaluate()
         graph = self._graph()
         learned = self._train()
+        trained = [item for item in self.first.named_parameters() if item[1].requires_grad]
+        unused = {key: each.numel() for key, each in trained if each.grad is None}
+        if unused:
+            names = ", ".join(unused)
+            self._notes.append(f"{sum(unused.values()):,} parameters count that have no effect on the outputs: {names}")
         parts = self._parts()
         norms = [module for module in self.first.modules() if isinstance(module, _BatchNorm)]
         statistics = [each for norm in norms for each in (norm.running_mean, norm.running_var) if each is not None]

@@ -266,6 +266,27 @@ def test_what_follows_an_end_depends_on_the_answer(study: Any, errors: Any, comm
     assert step.command == command.format(*(made["hash"] for made in proposals))
 
 
+@pytest.mark.parametrize(
+    ("command", "facts", "longer"),
+    [
+        ("search --time 2m --seed 1", {"reason": "time", "seconds": 120.0}, "search --seed 1 --time 4m"),
+        ("search", {"reason": "exhausted", "seconds": 3420.0}, "search --time 1h54m"),
+        ("search --trials 8", {"reason": "trials", "seconds": 3420.0, "trials": 8}, "search --trials 16"),
+    ],
+)
+def test_a_search_that_has_used_its_limit_is_continued_with_a_larger_limit(
+    study: Any, command: str, facts: dict[str, Any], longer: str
+):
+    study.note("session", 0.0, command=["harness", *command.split()])
+    study.note("ended")
+    study.events[-1] |= facts
+
+    step = of(study).ending.advice
+
+    assert step is not None
+    assert step.command == f"harness {longer}"
+
+
 def test_the_advice_of_the_search_holds_until_another_session_or_a_verification(study: Any, proposal: Any):
     study.standing("winner", proposal, [50, 52, 54])
     study.note("ended", reason="time")

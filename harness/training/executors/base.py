@@ -125,7 +125,11 @@ def feed(
 
 
 def run_all(
-    queue: list[Job], executor: Executor, count: int, on_event: Callable[[Event], None] = lambda event: None
+    queue: list[Job],
+    executor: Executor,
+    count: int,
+    on_event: Callable[[Event], None] = lambda event: None,
+    on_wait: Callable[[], None] = lambda: None,
 ) -> Generator[StretchEnded]:
     """Run the jobs of a queue on ``count`` places, and yield each result as soon as its job ends.
 
@@ -133,6 +137,7 @@ def run_all(
         queue: Jobs to run, in order. Each job is removed when it starts. The caller may empty or extend the list after
             each result.
         on_event: Called with each result, and with each failure before a retry.
+        on_wait: Called after each wait for events, at least every ``_WAIT_SECONDS``.
 
     Raises:
         HarnessError: A job broke more than ``RETRIES`` times.
@@ -143,6 +148,7 @@ def run_all(
     try:
         executor.start(min(count, len(queue)))
         for events in feed(executor, lambda: queue.pop(0) if queue else None):
+            on_wait()
             for event in events:
                 if isinstance(event, StretchEnded):
                     on_event(event)

@@ -54,6 +54,12 @@ def test_a_whole_installation_passes_every_check_and_is_left_as_it_was(place: Pa
     assert facts["python"]["commit"] == environment.code_version()[0]
 
 
+def test_an_installed_wheel_without_a_commit_is_no_warning(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("harness.training.result.code_version", lambda: (None, None))
+
+    assert _check("python", doctor._python).verdict == "ok"
+
+
 def test_data_that_are_not_there_are_a_warning_and_others_than_were_named_a_failure(place: Path, cache: Path, toy: Any):
     check_result = _check("data", partial(doctor._data, DATASETS["mnist"], None))
     assert (check_result.verdict, "data fetch --dataset mnist" in check_result.hint) == ("warn", True)

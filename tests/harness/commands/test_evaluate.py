@@ -27,6 +27,7 @@ from harness.system.files import Workspace
 from search_spaces.chips import CHIPS
 from tests.factories import idx
 from tests.harness.commands.conftest import NETWORK, ROW, Trainer
+from tests.harness.deployment.pytorch_folders import evaluation_of
 
 
 def refused(capsys: pytest.CaptureFixture[str], code: int, *arguments: str) -> str:
@@ -206,6 +207,20 @@ def test_the_scores_of_each_class_are_over_all_seeds(
     assert {seed["roc_auc"] for seed in document["seeds"]} == {None}
     run(["evaluate", NETWORK, "--on", "other"])
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[2:]] == ["class", *"0123456789"]
+
+
+def test_a_folder_for_other_data_contains_the_images_of_the_record(
+    evidence: Record, workspace: Path, capsys: pytest.CaptureFixture[str]
+):
+    run(["export", evidence.hash, "--pytorch", "digits"])
+    assert json.loads(Workspace(workspace).test_log.read_text(encoding="utf-8").splitlines()[-1])["purpose"].startswith(
+        "export"
+    )
+    capsys.readouterr()
+
+    assert f"{evidence.seeds[0].test_errors} errors on 500 images" in evaluation_of(Path("digits"), capsys)
+    assert evaluation_of(Path("digits"), capsys).endswith("as recorded\n")
+    assert "as recorded" not in evaluation_of(Path("digits"), capsys, "digits/train.npz")
 
 
 # What is refused ------------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ def test_a_pipe_gets_the_same_rows_for_programs(
     found = pandas.read_csv(io.StringIO(capsys.readouterr().out), sep="\t")
     assert run(["leaderboard", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
-    for name in ("hash", "parameters", "target_pct", "tier"):
+    for name in ("hash", "parameters", "target_pct", "tier", "validation_seeds"):
         assert found[name].tolist() == [row[name] for row in rows]
 
 

@@ -83,6 +83,9 @@ def test_a_module_is_explained_trained_and_exported(
     for metric in ("receptive_field", "weight_bytes", "ram_bytes", "latency_us"):
         assert document[metric] is None
     assert document["layers"][0]["receptive_field"] is None
+    capsys.readouterr()
+    assert run(["explain", net, "--torch"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
     assert run(["train", net, "--dataset", "mnist-5k", "--recipe", "smoke", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["environment"]["engine"] == "torch"
     assert run(["train", net, "--dataset", "mnist-5k", "--engine", "native"]) == 6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -101,6 +102,31 @@ def test_a_rerun_that_contradicts_the_record_misses(seeds: Seeds, capsys: pytest
     lines = capsys.readouterr().out.splitlines()
     assert all("NOT equal to the record" in line for line in lines[:5])
     assert "contradict the record" in lines[-1]
+
+
+def forecast_seconds(text: str) -> int:
+    """The seconds of the forecast in a text."""
+    [words] = re.findall(r"about ((?:\d+ (?:h|min|s) ?)+)", text)
+    units = {"h": 3600, "min": 60, "s": 1}
+    return sum(int(number) * units[unit] for number, unit in re.findall(r"(\d+) (h|min|s)", words))
+
+
+def test_a_forecast_counts_the_seeds_and_the_epochs_that_will_be_trained(
+    seeds: Seeds, capsys: pytest.CaptureFixture[str]
+):
+    forecasts = []
+    for count, epochs in ((5, 10), (5, 40), (15, 40)):
+        run(["verify", NETWORK, "--recipe", "small", "--epochs", f"{epochs}", "--seeds", f"{count}", "--workers", "1"])
+        forecasts.append(forecast_seconds(capsys.readouterr().err))
+
+    # Of fifteen seeds, ten have not been trained before.
+    assert [forecast / forecasts[0] for forecast in forecasts] == pytest.approx([1, 4, 8], rel=0.02)
+
+
+def test_seeds_of_another_target_are_left_out_with_a_line(seeds: Seeds, capsys: pytest.CaptureFixture[str]):
+    for target, count in (("99", 0), ("98", 1)):
+        run(["verify", NETWORK, "--seeds", "5", "--target", target])
+        assert capsys.readouterr().err.count("5 earlier seeds") == count
 
 
 # Certification -----------------------------------------------------------------------------------------------

@@ -10,7 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
+import pytest
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -50,9 +52,13 @@ def trained(
 
 
 def write(network: TrainedNetwork, folder: Path) -> Path:
-    """Write the folder of a network, as ``harness export`` does."""
+    """Write the folder of a network, as ``harness export`` does; the training images are the test images, too."""
     folder.mkdir(parents=True)
-    for path, content in pytorch_files(network, folder).contents.items():
+    images = network.images
+    copies = images.train_images, images.train_labels
+    with patch("harness.deployment.pytorch_folder.read_test_set", lambda *_, **__: copies):
+        files = pytorch_files(network, folder)
+    for path, content in files.contents.items():
         path.write_bytes(content)
     return folder
 
@@ -74,3 +80,11 @@ def net_of(folder: Path) -> nn.Module:
         net: nn.Module = model.Net()
     net.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
     return net.eval()
+
+
+def evaluation_of(folder: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The output of ``evaluate.py``."""
+    with program(folder, "evaluate") as evaluate, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["evaluate.py", *arguments])
+        evaluate.main()
+    return capsys.readouterr().out

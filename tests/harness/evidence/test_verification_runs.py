@@ -27,7 +27,7 @@ from harness.system import files
 from harness.system.errors import ContentError, StorageError, UsageError
 from harness.system.files import Workspace
 from harness.system.terminal import say_once
-from harness.training.executors.base import Event, StretchEnded
+from harness.training.executors.base import StretchEnded
 from harness.training.executors.processes import Processes
 from harness.training.recipe import RECIPES, NamedRecipe, Recipe
 from harness.training.result import Purpose, derive_seed
@@ -68,9 +68,7 @@ def interrupted(place: Workspace, seeds: Seeds, at: int, indices: range) -> None
     seeds.watch = lambda job: None
 
 
-def in_this_process(
-    waiting: list[Job], executor: Processes, workers: int, on_event: Callable[[Event], None]
-) -> Iterator[StretchEnded]:
+def in_this_process(waiting: list[Job], executor: Processes, workers: int, *callbacks: Any) -> Iterator[StretchEnded]:
     """Train without a worker process, which takes a while to start."""
     bench = TrainingData(load(executor.source.dataset, executor.source.folder, allow_download=False))
     while waiting:

@@ -138,3 +138,12 @@ def test_a_trial_is_verified_with_its_own_recipe_and_target(here: None):
     assert (made.recipe_hash, made.target_pct, made.dataset) == (trial.recipe.hash, 90, "mnist-5k")
     assert verdict.document()["tier"] == verdict.tier
     assert harness.load(verdict).training is False
+
+
+def test_the_rows_inside_a_residual_sum_add_up_to_the_row_of_the_sum():
+    network = "conv3x3(4) res(conv3x3(4, tie=a) bn(tie=b) relu conv3x3(4, tie=a) bn(tie=b)) gap linear(10)"
+    _, total, *inner = [(row[2], row[3]) for row in harness.explain(network).rows()][:7]
+
+    assert [parameters for parameters, _ in inner] == ["144", "8", "0", "shared", "0"]
+    assert total == ("152", f"{2 * 144 * 28 * 28:,}")
+    assert sum(int(macs.replace(",", "")) for _, macs in inner) == 2 * 144 * 28 * 28

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -150,6 +152,21 @@ def test_a_word_that_names_no_network_gets_what_is_near(word: str, hint: str, pl
     with pytest.raises(NotationError) as caught:
         read_network(word, place, MNIST)
     assert hint in (caught.value.hint or "")
+
+
+def test_a_python_file_without_a_name_lists_what_can_be_named(workspace: Path):
+    (workspace / "net.py").write_text("import torch\nclass Net: ...\ndef small(): ...\ndef _own(): ...\n1 / 0\n")
+
+    with pytest.raises(NotationError) as caught:
+        read_network("net.py", Workspace(workspace), MNIST)
+    assert re.findall(r"net\.py:(\w+)", caught.value.hint or "") == ["Net", "small"]
+
+
+@pytest.mark.parametrize("argument", ["nb.ipynb:Net", "my folder/nb.ipynb:Net"])
+def test_a_notebook_is_refused_with_the_command_that_converts_it(argument: str, workspace: Path):
+    with pytest.raises(UsageError) as caught:
+        read_network(argument, Workspace(workspace), MNIST)
+    assert "jupyter nbconvert --to script" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize("text", ["2f6e0", "abc", "7", "abcdef", "plain-77"])

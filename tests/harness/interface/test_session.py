@@ -92,7 +92,7 @@ def test_in_a_notebook_progress_is_a_bar_of_tqdm(monkeypatch: pytest.MonkeyPatch
         shown.on_tick(Moment(300.0, STATE, None, [JOB]))
     output = capsys.readouterr()
     assert "300.0/2700.0" in output.err
-    assert "5:00  nearest: 2,140 parameters, 70 errors" in output.out + output.err
+    assert "5:00  nearest: 2,140 parameters" in output.out + output.err
 
 
 def test_silence_covers_lines_and_the_bar_of_a_notebook(

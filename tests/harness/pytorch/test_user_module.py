@@ -99,10 +99,12 @@ COUNTED = {  # text of the file; parameters and multiply-adds, by hand
 def test_a_module_outside_of_the_notation_is_counted(case: str, tmp_path: Path) -> None:
     text, parameters, macs = COUNTED[case]
 
-    op = description(text, tmp_path).op
+    result = description(text, tmp_path)
 
-    analysis = analyse(Architecture((op,)), MNIST)
+    analysis = analyse(Architecture((result.op,)), MNIST)
     assert (analysis.parameters, analysis.macs) == (parameters, macs)
+    # Layers without an effect are reported.
+    assert any("d.weight" in note for note in result.notes) == (case == "an unused layer")
 
 
 def test_layers_have_shapes_parameters_and_multiply_adds(tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ from dataclasses import replace
 import pytest
 
 from harness.training import progress
+from harness.training.executors.base import Event, Place, StretchEnded, run_all
 from harness.training.progress import Reporter
 from harness.training.result import Purpose
+from harness.training.run import Job
 from tests import searches
 from tests.factories import make_job_result, make_proposal
 
@@ -36,7 +38,8 @@ def test_lines_and_the_bar_count_on_from_the_amount_that_was_shown(
     with Reporter(None, "runs") as reporter:
         reporter.show(done=3, total=7)
         reporter.advance(2)
-    assert capsys.readouterr().err.splitlines() == ["5 of 7 runs"]
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("5 of 7 runs")
 
     monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
     with Reporter(None, "runs") as reporter:
@@ -44,3 +47,47 @@ def test_lines_and_the_bar_count_on_from_the_amount_that_was_shown(
         reporter.advance(2)
         reporter.show("almost done")
     assert "5/7" in capsys.readouterr().err
+
+
+class Slow:
+    """An executor of one job, which ends after three waits."""
+
+    def __init__(self) -> None:
+        self.waits = 0
+        self.job: Job | None = None
+
+    def start(self, count: int) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def idle(self) -> int:
+        return int(self.job is None)
+
+    def places(self) -> list[Place]:
+        return [Place(self.job)]
+
+    def submit(self, job: Job) -> None:
+        self.job = job
+
+    def wait(self, seconds: float) -> list[Event]:
+        self.waits += 1
+        if self.job is None or self.waits < 4:
+            return []
+        job, self.job = self.job, None
+        return [StretchEnded(job, RESULT)]
+
+    def now(self) -> float:
+        return 0.0
+
+
+def test_without_a_terminal_lines_tell_of_a_training_that_has_not_ended(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(progress, "status_interval_seconds", lambda elapsed: 0.0)
+    with Reporter(1, "seeds") as reporter:
+        assert len(list(run_all([VERIFY], Slow(), 1, reporter.on_worker_event, reporter.tick))) == 1
+
+    *before, last = [line for line in capsys.readouterr().err.splitlines() if "0 of 1" in line or "1 of 1" in line]
+    assert len(before) >= 3
+    assert "1 of 1 seeds" in last
+    assert "99.43 %" in last
