@@ -1,9 +1,11 @@
-"""Write docs/claims.md and its chart.
+"""Write docs/claims.md with its chart, and the rows of the public networks on the leaderboard.
 
     python -m benchmarks.claims_page
 
 reads benchmarks/results/claims.jsonl (a public network per line) and claims-trainings.jsonl (a training per line, from
 ``benchmarks.claims_training``).
+
+The rows are records/public_claims.json, from which leaderboard.csv follows.
 
 Symbols: K networks, n_k seeds of network k. The optimism of a training is the accuracy of its best epoch on the test
 set minus the accuracy of its last epoch, in percentage points. Intervals of means over networks are Student's t
@@ -23,6 +25,7 @@ import altair as alt
 import numpy as np
 from scipy import stats
 
+from harness.evidence import leaderboard_table
 from harness.system import files
 from reports import charts
 
@@ -31,6 +34,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 TEST_IMAGES = 10_000
 TARGET_PCT = 99.4  # the target that most of the repositories share
 _PAGE = "claims.md"
+ROWS = ROOT / "records" / "public_claims.json"
 _CHART = "claims.svg"
 
 
@@ -166,10 +170,14 @@ def _number(value: float | None, places: int = 2) -> str:
     return "" if value is None else f"{value:.{places}f}"
 
 
+def _address(facts: dict[str, Any]) -> str:
+    return f"{facts['repository']}/blob/{facts['commit']}/{facts['path'].replace(' ', '%20')}"
+
+
 def _row(claim: Claim) -> str:
     facts = claim.facts
     repository = facts["repository"].removeprefix("github.com/")
-    link = f"[{repository}](https://{facts['repository']}/blob/{facts['commit']}/{facts['path'].replace(' ', '%20')})"
+    link = f"[{repository}](https://{_address(facts)})"
     claimed_parameters = facts["claimed_parameters"]
     stated_count = "" if claimed_parameters is None else f"{claimed_parameters:,}"
     last = _number(fmean(claim.last_pct)) if claim.errors else ""
@@ -209,7 +217,9 @@ def page(claims: Sequence[Claim]) -> str:
 
 {figures["claims"]} networks with fewer than 20,000 parameters for MNIST, of {figures["repositories"]} public
 repositories. {figures["stated"]} of them have a stated accuracy, and {figures["measured"]} of these have been trained
-here so far, with the recipe of their repository. `python -m benchmarks.claims_page` writes this page.
+here so far, with the recipe of their repository. The leaderboard has a row `claimed` for each stated accuracy and a row
+`measured` for each trained network: `harness leaderboard --tier claimed` and `--tier measured`, with network 3 as
+`claim3`. `python -m benchmarks.claims_page` writes this page and these rows.
 
 - **Of {figures["at_target"]} networks that claim at least {TARGET_PCT} %, {figures["reaching"]} reach {TARGET_PCT} %
   after the last epoch**, as the mean of the trained seeds (95 % interval of the share: {share_low:.0f} to
@@ -234,6 +244,8 @@ The dashed line marks equal accuracies. A vertical line joins the seeds of a net
   search for code before any network was trained. Only facts are stored: repository, commit, layers, recipe and claim.
 - **Network**: the class of the repository, executed and translated by
   [`harness explain FILE.py:NAME`](grammar.md#networks-in-pytorch), with the initial weights that the class draws.
+- **Modules**: three networks with a stated accuracy (16, 20 and 28) stay modules and were not trained. For 16 and 28
+  the hash of the code is the hash of the cells of the notebook that define the network.
 - **Training**: {figures["trainings"]} trainings on all 60,000 training images, with the stated optimizer, rate,
   schedule, batch size, epochs and augmentation (`benchmarks/claims_training.py`). Networks are trained in a random
   order, seed by seed, so the trained networks are a random sample of the networks without a remark.
@@ -256,9 +268,39 @@ measured here, means over the seeds.
 """
 
 
+def leaderboard_claims(claims: Sequence[Claim]) -> str:
+    """Return the text of records/public_claims.json: the networks with a stated accuracy."""
+    return json.dumps([_document(claim) for claim in claims if claim.claimed_pct is not None], indent=1) + "\n"
+
+
+def _document(claim: Claim) -> dict[str, Any]:
+    facts = claim.facts
+    epochs = facts["training"]["epochs"]
+    stated = facts["claimed_parameters"]
+    size = "" if stated is None else f", {stated:,} parameters claimed"
+    document = {
+        "name": f"claim{facts['nr']}",
+        "architecture": facts["network"],
+        "test_accuracy_pct": claim.claimed_pct,
+        "metric": f"{facts['claim_epoch']} of {epochs} epochs on the test set",
+        "runs": 1,
+        "epochs": epochs,
+        "recipe": "the repository's",
+        "source": f"{_address(facts)}{size}",
+    }
+    if claim.is_measured:
+        last = [counts[-1] for counts in claim.errors]
+        best = [min(counts) for counts in claim.errors]
+        document["measured"] = {"test_errors": last, "best_test_errors": best, "test_size": TEST_IMAGES}
+    return document
+
+
 def main() -> None:
-    """Write the page and the chart."""
+    """Write the page, the chart and the leaderboard."""
     claims = read_claims()
+    files.write_text(ROWS, leaderboard_claims(claims))
+    rows = leaderboard_table.collect(files.Workspace(files.SHIPPED))
+    files.write_text(leaderboard_table.shipped_table(), leaderboard_table.to_csv(rows))
     files.write_text(ROOT / "docs" / _PAGE, page(claims))
     files.write_text(ROOT / "docs" / _CHART, charts.svg(chart(claims), 480) + "\n")
     print(json.dumps(summary(claims), indent=1))

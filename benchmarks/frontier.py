@@ -49,7 +49,7 @@ def rows() -> list[dict[str, Any]]:
     tested = [
         row
         for row in leaderboard_table.read(ROOT / "leaderboard.csv")
-        if row.dataset == "mnist" and row.tier not in (Tier.SEARCHED, Tier.CLAIMED)
+        if row.dataset == "mnist" and row.tier is not Tier.SEARCHED and row.recipe_hash
     ]
     best: dict[float, Any] = {}
     for row in sorted(tested, key=lambda row: row.parameters):

@@ -37,7 +37,7 @@ _DRAWN = {
 
 def terms(analysis: Analysis) -> tuple[int, int, int]:
     """Return the terms of the formula: ops, multiply-adds, feature-map values."""
-    ops = sum(1 for _ in flat([layer.op for layer in analysis.layers]))
+    ops = sum(1 for _ in flat([layer.op for layer in analysis.costed_ops]))
     return ops, analysis.macs, analysis.map_numbers
 
 

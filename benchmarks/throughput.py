@@ -168,7 +168,7 @@ def limits() -> tuple[float, float]:
 
 def flops_of(text: str) -> float:
     """Return the floating-point operations of a training step per image."""
-    layers = analyse(parse_network(text), MNIST).layers
+    layers = analyse(parse_network(text), MNIST).costed_ops
     macs = [layer.macs for layer in layers]
     return 2 * (3 * sum(macs) - next(count for count in macs if count))
 

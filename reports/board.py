@@ -97,7 +97,7 @@ def _commands(
     """Yield the commands for a row, quickest first, with the options that identify the record among ``of_network``."""
     explain = (as_command("explain", row.hash), "shows the layers and their costs")
     if record is None:
-        recipe = _recipe_options(row.recipe, row.epochs) if row.recipe else []
+        recipe = _recipe_options(row.recipe, row.epochs) if row.recipe_hash else []
         verify = as_command("verify", row.hash, *recipe, "--dataset", row.dataset, "--target", short(row.target_pct))
         yield verify, "trains the network on fresh seeds and reads the test set"
         yield explain

@@ -232,7 +232,7 @@ _OF_NETWORKS: _Lines = (
     ("stored numbers", lambda side: side.analysis.stored_numbers, count),
     ("multiply-adds per image", lambda side: side.analysis.macs, count),
     ("receptive field, pixels", lambda side: side.analysis.receptive_field, count),
-    ("ops", lambda side: len(side.analysis.layers), count),
+    ("ops", lambda side: len(side.analysis.costed_ops), count),
     *_TESTED,
     ("99 % lower bound over seeds and images, %", _of_row(lambda row: decimal(row.lower_bound_images_pct, 3)), None),
     ("worst seed, %", _of_row(lambda row: decimal(row.min_test_accuracy_pct, 2)), None),

@@ -14,8 +14,9 @@ from search_spaces.space import clopper_pearson
 
 _MOST_REASONS = 12  # reasons of rejections in a chart
 _MOST_CURVES = 300  # runs in a chart
-# Text of each rejection reason of the log; a reason that is not listed is shown unchanged.
-_REASONS = {
+# Texts of the chart for the words with which the log counts rejected proposals (``StudyState.rejected``). A word
+# without an entry, such as the name of another metric, is shown as in the log.
+_REJECTION_TEXTS = {
     "parameters": "too many parameters",
     "macs": "too many multiply-adds",
     "receptive_field": "receptive field outside the condition of the space",
@@ -80,7 +81,7 @@ def accounting(info: StudyFacts) -> _Accounting:
 def _rejections(info: StudyFacts) -> _LabelledValues:
     reasons = Counter[str]()
     for word, number in info.study.rejected.items():
-        reasons[_REASONS.get(word, word)] += number
+        reasons[_REJECTION_TEXTS.get(word, word)] += number
     rejections: _LabelledValues = sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))
     if len(rejections) > _MOST_REASONS:
         rest = rejections[_MOST_REASONS - 1 :]

@@ -287,7 +287,7 @@ def _blocks(analysis: Analysis) -> tuple[_Block, ...]:
     blocks: list[_Block] = []
     shape: Shape = analysis.task.input_shape
     seen_all = False
-    for layer in analysis.layers:
+    for layer in analysis.costed_ops:
         seen_all = seen_all or (layer.op.is_global and len(shape) == 3)
         shape = layer.output_shape
         words = str(layer.op)

@@ -152,7 +152,7 @@ def _with_tie(op: Op, tie: str | None) -> Op:
 
 
 @dataclass(frozen=True, slots=True)
-class _Layer:
+class _CostedOp:
     """A top-level op with shape and costs.
 
     Attributes:
@@ -182,14 +182,14 @@ class Analysis:
 
     Attributes:
         task: Input shape and number of classes.
-        layers: Top-level ops with shapes and costs.
+        costed_ops: Top-level ops, a residual sum as one op, each with its output shape and costs.
         parameters: Total number of parameters.
         macs: Total number of multiply-adds per image.
-        receptive_field: Receptive field before the first global op, in input pixels (see ``_Layer``).
+        receptive_field: Receptive field before the first global op, in input pixels (see ``_CostedOp``).
     """
 
     task: Task
-    layers: tuple[_Layer, ...]
+    costed_ops: tuple[_CostedOp, ...]
     parameters: int
     macs: int
     receptive_field: int
@@ -197,7 +197,7 @@ class Analysis:
     @property
     def plan(self) -> IntegerPlan:
         """Integer form of the network."""
-        return integer_plan((layer.op for layer in self.layers), self.task.input_shape)
+        return integer_plan((layer.op for layer in self.costed_ops), self.task.input_shape)
 
     @property
     def weight_bytes(self) -> int:
@@ -216,12 +216,12 @@ class Analysis:
         The linear formula was fitted by ``benchmarks/latency.py`` on AMD EPYC with AVX-512, which also reports the
         error for networks held out from the fit.
         """
-        ops = sum(1 for _ in flat([layer.op for layer in self.layers]))
+        ops = sum(1 for _ in flat([layer.op for layer in self.costed_ops]))
         return math.ceil(_OP_US * ops + _MAC_US * self.macs + _NUMBER_US * self.map_numbers)
 
     @property
     def _ops(self) -> list[tuple[Op, Shape]]:
-        return list(walk([layer.op for layer in self.layers], self.task.input_shape))
+        return list(walk([layer.op for layer in self.costed_ops], self.task.input_shape))
 
     @property
     def stored_numbers(self) -> int:
@@ -237,13 +237,13 @@ class Analysis:
     @property
     def map_numbers(self) -> int:
         """Output numbers of all ops per image; an op inside a residual sum is assumed to have the size of the sum."""
-        return sum(math.prod(layer.output_shape) * sum(1 for _ in flat([layer.op])) for layer in self.layers)
+        return sum(math.prod(layer.output_shape) * sum(1 for _ in flat([layer.op])) for layer in self.costed_ops)
 
     @property
     def grouped_macs(self) -> int:
         """Multiply-adds of depthwise and grouped kernels per image."""
         # Avoid computing shapes for the majority of networks, which have no grouped kernels.
-        if not any(kernel.is_grouped for kernel in kernels([layer.op for layer in self.layers])):
+        if not any(kernel.is_grouped for kernel in kernels([layer.op for layer in self.costed_ops])):
             return 0
         return sum(op.cost(before)[1] for op, before in self._ops if op.is_grouped)
 
@@ -272,7 +272,7 @@ def analyse(network: Architecture | tuple[Op, ...], task: Task, budget: int | No
     """
     ops = network.ops if isinstance(network, Architecture) else network
     analyser = _Analyser(task.input_shape)
-    layers = analyser.layers(ops)
+    layers = analyser.costed_ops(ops)
     if analyser.shape not in ((task.classes,), (task.classes, 1, 1)):
         raise ShapeError(
             f"the network has the output shape {shape_text(analyser.shape)}; expected {task.classes} values, one per "
@@ -306,7 +306,7 @@ class _Analyser:
     receptive_field: _Field = (1, 1, 1)
     tied: dict[str, Shape] = field(default_factory=dict)
 
-    def layers(self, ops: tuple[Op, ...]) -> list[_Layer]:
+    def costed_ops(self, ops: tuple[Op, ...]) -> list[_CostedOp]:
         layers = []
         for index, op in enumerate(ops):
             try:
@@ -315,14 +315,14 @@ class _Analyser:
                 raise ShapeError(error.message, path=(index, *error.path)) from None
         return layers
 
-    def sum_of(self, op: Op) -> _Layer:
+    def sum_of(self, op: Op) -> _CostedOp:
         op.shape(self.shape)  # checks that the inner ops fit together
-        inner = self.layers(op.ops)
+        inner = self.costed_ops(op.ops)
         parameters = sum(layer.parameters for layer in inner)
         macs = sum(layer.macs for layer in inner)
-        return _Layer(op, self.shape, parameters, macs, _shorter_edge(self.receptive_field, self.shape))
+        return _CostedOp(op, self.shape, parameters, macs, _shorter_edge(self.receptive_field, self.shape))
 
-    def single(self, op: Op) -> _Layer:
+    def single(self, op: Op) -> _CostedOp:
         use = _use_of(op, self.shape, self.receptive_field)
         layer = use.layer
         if op.tie is not None and use.kernel is not None:
@@ -342,8 +342,8 @@ class _Analyser:
 class _Use(NamedTuple):
     # Layer of an op for an input, the same without the weights that a tie shares, receptive field after the op, and
     # shape of these weights.
-    layer: _Layer
-    tied_layer: _Layer
+    layer: _CostedOp
+    tied_layer: _CostedOp
     receptive_field: _Field
     kernel: Shape | None
 
@@ -360,7 +360,7 @@ def _use_of(op: Op, shape: Shape, field: _Field) -> _Use:
         rows, columns, stride = window
         height, width, jump = field
         field = height + (rows - 1) * jump, width + (columns - 1) * jump, jump * stride
-    layer = _Layer(op, after, *op.cost(shape), _shorter_edge(field, shape))
+    layer = _CostedOp(op, after, *op.cost(shape), _shorter_edge(field, shape))
     kernel = op.tied_shape(shape)
     shared = 0 if kernel is None else math.prod(kernel)
     return _Use(layer, replace(layer, parameters=layer.parameters - shared), field, kernel)

@@ -495,7 +495,10 @@ class _Resolver:
             subject = "an optional part" if is_optional else "a choice of values"
             raise NotationError(f"{subject} {_NOT_IN_A_NETWORK}", position=_at(operand))
         if parameter.kind is ArgumentKind.TEXT:
-            return self._quoted(name, parameter, operand)
+            if not self._is_network or operand.data != "text":
+                message = f"the {parameter.meaning} of {name} is {parameter.kind}, in networks only"
+                raise NotationError(message, position=_at(operand))
+            return str(operand.children[0])[1:-1]
         if parameter.kind is ArgumentKind.TOTAL and operand.data == "number":
             return _whole(operand.children[0], f"the {parameter.meaning} of {name}", _LARGEST_BOUND)
         if parameter.kind in (ArgumentKind.FLAG, ArgumentKind.TIE):
@@ -513,12 +516,6 @@ class _Resolver:
         if numbers.variable or len(numbers.values) == 1:
             return numbers.value("")
         return numbers.value(scope.label(_name(operand) or parameter.label))
-
-    def _quoted(self, op: str, parameter: Parameter, operand: _Tree) -> str:
-        if not self._is_network or operand.data != "text":
-            message = f"the {parameter.meaning} of {op} is {parameter.kind}, in networks only"
-            raise NotationError(message, position=_at(operand))
-        return str(operand.children[0])[1:-1]
 
     def _drawn(self, operand: _Tree, scope: _Scope) -> _Numbers:
         if not _is_sequence(operand):

@@ -81,12 +81,16 @@ def leaderboard(
                    the target: over all seeds, and over the seeds declared first. Their confidence
                    is 98 % when a workspace first reads the test images, and higher each further time
     at the target  5 seeds or more; the mean reaches the target, the bound does not
-    measured       below the target, fewer seeds, or a declared seed has not been run
+    measured       below the target, fewer seeds, seeds without a declaration, or a declared seed has
+                   not been run
     searched       measured by a search on validation images only
     claimed        reported elsewhere, not measured here
 
     The bounds assume that the errors of the seeds have a skewness of at most one. If one seed in ten makes twice the
     errors, six seeds guarantee nothing.
+
+    Networks of public repositories (claims, and trainings with the recipe of the repository) are shown with --all,
+    --tier measured, --tier claimed and --json only.
 
     Searches and verifications write runs/leaderboard.csv. --publish is for maintainers: the record, weights,
     declarations and test reads of a network are copied into records/ of the repository, and leaderboard.csv of the
@@ -142,7 +146,9 @@ def leaderboard(
         wants_summary = not (show_all or limit or filter_values)
         names = network_names((row.architecture, row.parameters) for row in standings.rows)
         names |= {row.hash: row.name for row in standings.rows if row.name}
-        _show(fitting[:limit], names, wants_summary=wants_summary)
+        # Rows of networks from other repositories would outnumber the rows of the user.
+        own = [row for row in fitting if row.recipe_hash or show_all or tier] or fitting
+        _show(own[:limit], names, wants_summary=wants_summary, hidden=len(fitting) - len(own))
     return 0
 
 
@@ -187,8 +193,11 @@ def _publish(name: str, workspace: Workspace, dataset: str) -> None:
     consistency.publish(workspace, network_hash)
 
 
-def _show(rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, wants_summary: bool) -> None:
-    """Print a table for each data set and target; a summary has the proven rows of the first data set only, if any."""
+def _show(rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, wants_summary: bool, hidden: int) -> None:
+    """Print a table for each data set and target; a summary has the proven rows of the first data set only, if any.
+
+    ``hidden`` is the number of further rows that fit the options.
+    """
     from harness.evidence.leaderboard_table import PROVEN
 
     proven = [row for row in rows if row.dataset == rows[0].dataset and row.tier in PROVEN]
@@ -205,7 +214,7 @@ def _show(rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, wants_sum
         _print_fields([row for _, group in tables for row in group], names)
         return
     _print_tables(where, tables, names, ranked)
-    left = len(rows) - sum(len(group) for _, group in tables)
+    left = hidden + len(rows) - sum(len(group) for _, group in tables)
     if left:
         click.echo(f"{counted(left, 'more row')}: {as_command('leaderboard', '--all')}\n")
     show_table(where, [[_LEGEND + (_WIDE_LEGEND if where.width >= _WIDE else "")]], ["dim"])

@@ -26,13 +26,14 @@ from harness.system import files, statistics
 from harness.system.document import WrittenNetwork, csv_text, read_as, read_each, strict_json, unguarded
 from harness.system.errors import ContentError, reason
 from harness.system.files import Workspace
-from harness.training.result import PROTOCOL_VERSION, Environment, Purpose, Result, Status, finite
+from harness.training.result import PROTOCOL_VERSION, Environment, Errors, Purpose, Result, Status, finite
 from search_spaces.catalog import name_of
 from search_spaces.network import Architecture, Task, analyse
 from search_spaces.space import Metric, measured
 from search_spaces.space_errors import SearchSpaceError
 
 SCHEMA_VERSION = 3
+_CLAIMS = ("claims.json", "public_claims.json")  # files of claims; benchmarks/claims_page.py writes the second file
 # Since then every verification is declared before its first run (commit e842376a); older seeds have no declaration.
 _DECLARED_SINCE_UTC = "2026-11-21T20:26:12+00:00"
 
@@ -68,6 +69,7 @@ class LeaderboardRow:
     Attributes:
         stored_numbers: Number of parameters and BN statistics.
         mean_test_accuracy_pct: Mean over seeds, per cent; for a claim the claimed figure, explained in ``note``.
+        recipe_hash: Empty for a claim, and for trainings with the recipe of the repository that makes the claim.
         lower_bound_pct: One-sided lower bound over seeds (for grouped test images over groups, too) that decides the
             tier, per cent, at ``confidence``: of the certification for a certified row, otherwise of the verification
             (``bounds.deciding_bound_pct``).
@@ -241,24 +243,29 @@ def row_of_record(evidence: Record, entered: Ledger = _NO_LEDGER) -> Leaderboard
 
 def _columns_of_seeds(seeds: Sequence[SeedRun], target_pct: float, group_sizes: Sequence[int]) -> dict[str, Any]:
     size = seeds[0].test_size if seeds else 1
-    errors = [run.test_errors for run in seeds]
-    accuracies = [run.accuracy_pct for run in seeds]
     best = [run.best_test_errors for run in seeds if run.best_test_errors is not None]
     wrong_images = [[image for image, _ in run.wrong] for run in seeds]
     return {
-        "mean_test_accuracy_pct": finite(statistics.mean(accuracies)),
-        "std_test_accuracy_pct": finite(statistics.standard_deviation(accuracies)),
-        "min_test_accuracy_pct": min(accuracies, default=None),
+        **_columns_of_errors([run.test_errors for run in seeds], best, size, target_pct),
         "lower_bound_images_pct": bounds.over_images(wrong_images, size, group_sizes),
-        "test_errors_mean": finite(statistics.mean(errors)),
-        "best_epoch_test_accuracy_pct": 100 - 100 * statistics.mean(best) / size if best else None,
-        "seeds": len(seeds),
-        "seeds_at_target": sum(statistics.reaches(value, target_pct) for value in accuracies),
         "diverged": sum(run.status is Status.DIVERGED for run in seeds),
         "train_seconds": finite(statistics.mean([run.train_seconds for run in seeds])),
         "device": _joined(run.environment.device for run in seeds),
         "commit": _joined(_commit(run.environment) for run in seeds),
         "date_utc": max((run.started_utc for run in seeds), default=""),
+    }
+
+
+def _columns_of_errors(errors: Sequence[int], best: Sequence[int], size: int, target_pct: float) -> dict[str, Any]:
+    accuracies = [Errors(wrong, size).accuracy_pct for wrong in errors]
+    return {
+        "mean_test_accuracy_pct": finite(statistics.mean(accuracies)),
+        "std_test_accuracy_pct": finite(statistics.standard_deviation(accuracies)),
+        "min_test_accuracy_pct": min(accuracies, default=None),
+        "test_errors_mean": finite(statistics.mean(errors)),
+        "best_epoch_test_accuracy_pct": 100 - 100 * statistics.mean(best) / size if best else None,
+        "seeds": len(errors),
+        "seeds_at_target": sum(statistics.reaches(value, target_pct) for value in accuracies),
     }
 
 
@@ -364,6 +371,22 @@ def _validation_mean_pct(results: list[Result]) -> float:
 
 @strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Measured:
+    """Trainings of a claimed network with the recipe of its source; none of their seeds was declared.
+
+    Attributes:
+        test_errors: Wrong test images of each seed after the last epoch.
+        best_test_errors: Wrong test images of each seed after the epoch with the fewest wrong test images.
+        test_size: Number of test images.
+    """
+
+    test_errors: tuple[int, ...]
+    best_test_errors: tuple[int, ...]
+    test_size: int
+
+
+@strict_json
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Claim:
     """A claimed result.
 
@@ -371,6 +394,7 @@ class _Claim:
         metric: Meaning of the figure.
         runs: Number of runs behind the figure.
         source: Author and place of the claim.
+        measured: Trainings of the network in this project; None without any.
     """
 
     name: str
@@ -384,32 +408,48 @@ class _Claim:
     dataset: str = "mnist"
     target_pct: float = 99.4
     protocol_version: int = PROTOCOL_VERSION
+    measured: _Measured | None = None
+
+
+def claim_paths(workspace: Workspace) -> list[Path]:
+    """Return the paths of all files of claims, of the package and of a workspace; a file may not exist."""
+    return [folder / name for folder in (files.SHIPPED / "records", workspace.records) for name in _CLAIMS]
 
 
 def read_claims(path: Path) -> list[LeaderboardRow]:
-    """Return the rows of a file of claims, none if the file does not exist; claims never count as reached."""
+    """Return the rows of a file of claims, none if the file does not exist.
+
+    A claim has a row ``claimed``, and a row ``measured`` if the network was trained with the recipe of its source.
+    Neither row counts as reached.
+    """
     rows = []
     for claim in read_as(list[_Claim], path, f"the file of claims {path}") if path.exists() else []:
         try:
             columns = _columns_of(claim.architecture, dataset(claim.dataset).task)
         except SearchSpaceError as error:
             raise ContentError(f"{path}: the network of claim {claim.name!r}: {error.message}") from error
-        rows.append(
-            LeaderboardRow(
-                name=claim.name,
-                tier=Tier.CLAIMED,
-                target_pct=claim.target_pct,
-                reached=False,
-                mean_test_accuracy_pct=claim.test_accuracy_pct,
-                seeds=claim.runs,
-                epochs=claim.epochs,
-                dataset=claim.dataset,
-                recipe=claim.recipe,
-                **columns,
-                note=f"{claim.metric}; {claim.source}",
-                protocol_version=claim.protocol_version,
-            )
+        row = LeaderboardRow(
+            name=claim.name,
+            tier=Tier.CLAIMED,
+            target_pct=claim.target_pct,
+            reached=False,
+            mean_test_accuracy_pct=claim.test_accuracy_pct,
+            seeds=claim.runs,
+            epochs=claim.epochs,
+            dataset=claim.dataset,
+            recipe=claim.recipe,
+            **columns,
+            note=f"{claim.metric}; {claim.source}",
+            protocol_version=claim.protocol_version,
         )
+        rows.append(row)
+        if claim.measured is not None:
+            trained = claim.measured
+            figures = _columns_of_errors(
+                trained.test_errors, trained.best_test_errors, trained.test_size, row.target_pct
+            )
+            note = f"seeds were not declared; {claim.source}"
+            rows.append(replace(row, tier=Tier.MEASURED, **figures, note=note))
     return rows
 
 
@@ -448,7 +488,7 @@ def survey(workspace: Workspace) -> Survey:
             fault = f"declaration of seeds {seeds} of {item.hash}: lacking; the row counts as measured"
             damage.append(ContentError(f"{workspace.ledger}: {fault}"))
             lacking_declarations.append(item)
-    rows += sound(read_claims, [folder / "claims.json" for folder in (files.SHIPPED / "records", workspace.records)])
+    rows += sound(read_claims, claim_paths(workspace))
     rows += sound(_rows_of_study, workspace.studies())
     rows += sound(_searched_elsewhere, [path for path in [shipped_table()] if path.exists()])
     first_rows: dict[Any, LeaderboardRow] = {}

@@ -389,15 +389,15 @@ def _without_record(
                 seen.add(run.hash)
                 yield run.architecture, "", KnownRow(run.recipe, run.recipe_name, run.dataset, None)
     # Networks of studies are on the leaderboard too, or were claimed. A second row would make the argument ambiguous.
-    ranked = [row for row in leaderboard_rows(workspace) if row.tier is not Tier.CLAIMED]
-    folders = (files.SHIPPED / "records", workspace.records)
-    claims = [row for folder in folders for row in leaderboard_table.read_claims(folder / "claims.json")]
+    ranked = [row for row in leaderboard_rows(workspace) if row.recipe_hash]
+    stated = [row for path in leaderboard_table.claim_paths(workspace) for row in leaderboard_table.read_claims(path)]
+    claims = [row for row in stated if row.tier is Tier.CLAIMED]
     for rows in (ranked, claims):
         new_rows = [row for row in rows if row.hash not in seen and _is_meant(name, row)]
         seen |= {row.hash for row in new_rows}
         for row in new_rows:
             known_row = KnownRow(None, "", None, None)
-            if row.tier is not Tier.CLAIMED:
+            if row.recipe_hash:
                 recipe = recipe_by_hash(row.recipe_hash, row.epochs) if row.epochs else None
                 known_row = KnownRow(recipe or recipes.get(row.recipe_hash), row.recipe, row.dataset, None)
             yield row.architecture, "", known_row

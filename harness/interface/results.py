@@ -75,7 +75,7 @@ class Explanation(Answer):
         """Return the content as plain JSON values; metrics that require the layers of a PyTorch module are None."""
         is_module = self.architecture.user_module is not None
         unknown = dict.fromkeys(set(Metric) - {Metric.PARAMETERS, Metric.MACS}) if is_module else {}
-        layers = [asdict(layer) | {"op": str(layer.op)} for layer in self.analysis.layers]
+        layers = [asdict(layer) | {"op": str(layer.op)} for layer in self.analysis.costed_ops]
         return {
             "architecture": str(self.architecture),
             "hash": self.architecture.hash,
@@ -101,7 +101,7 @@ class Explanation(Answer):
             return
         used: set[str] = set()
         shape: Shape = self.analysis.task.input_shape
-        for layer in self.analysis.layers:
+        for layer in self.analysis.costed_ops:
             (op, output, parameters, _), *inner = _lines((layer.op,), shape, used)
             own = parameters or f"{layer.parameters:,}"  # the row of a residual sum has the total of its ops
             yield op, output, own, f"{layer.macs:,}", str(layer.receptive_field)

@@ -322,7 +322,8 @@ class _Reader:
             raise _lacks(node, f"batch normalisation with eps={arguments['eps']:g}")
         if arguments["momentum"] != usual.momentum:
             note = f"batch normalisation has the momentum {usual.momentum} in place of {arguments['momentum']:g}"
-            self._note(note)
+            if note not in self._recording.notes:
+                self._recording.notes.append(note)
         names = ("weight", "bias", "running_mean", "running_var")
         tensors = {name: arguments[name] for name in names if arguments[name] is not None}
         uses = {self._uses[source] for value in tensors.values() for source in self._recording.sources(value)}
@@ -359,10 +360,6 @@ class _Reader:
             raise _lacks(node, "group normalisation with a single one of scale and shift, or of other channels")
         self._add_weights(node, {"weight": scale, "bias": arguments["bias"]})
         return GroupNorm(arguments.get("num_groups", 1), bare=scale is None)
-
-    def _note(self, note: str) -> None:
-        if note not in self._recording.notes:
-            self._recording.notes.append(note)
 
     def pool(self, node: Node) -> Op:
         """Return the op of ``max_pool2d`` or ``avg_pool2d``."""

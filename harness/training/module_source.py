@@ -77,7 +77,12 @@ def load_value(argument: str) -> Any:
     if source_name.endswith(".py") and not Path(source_name).is_file():
         raise UsageError(f"{argument}: there is no file {source_name}")
     with quiet(argument):
-        source = _from_file(Path(source_name)) if source_name.endswith(".py") else _from_package(source_name)
+        if source_name.endswith(".py"):
+            source = _from_file(Path(source_name))
+        else:
+            if os.getcwd() not in sys.path:
+                sys.path.append(os.getcwd())
+            source = import_module(source_name)
     if not hasattr(source, name):
         raise UsageError(f"{argument}: {source_name} defines no {name}", hint=nearest(name, vars(source)))
     return getattr(source, name)
@@ -188,12 +193,6 @@ def _required(function: Any) -> list[str]:
         return []
     optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return [each.name for each in parameters if each.default is each.empty and each.kind not in optional]
-
-
-def _from_package(name: str) -> Any:
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
-    return import_module(name)
 
 
 def _from_file(path: Path) -> Any:

@@ -36,11 +36,11 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 SEARCH = "harness search --budget 20000"
 
 
-def of(study: Any) -> StudyFacts:
+def facts_of_study(study: Any) -> StudyFacts:
     return read_study(study.write(), study.place)
 
 
-def document(info: StudyFacts) -> dict[str, Any]:
+def facts_document(info: StudyFacts) -> dict[str, Any]:
     """Return the facts of a study but for sentences, as JSON takes them."""
 
     def plain(value: Any) -> Any:
@@ -99,7 +99,7 @@ def test_the_facts_of_six_studies_are_those_of_before(place: Workspace):
     (place.root / "records").rename(place.records)
     folders = sorted(path.parent for path in place.runs.glob("*/log.jsonl"))
 
-    found = {folder.name: document(read_study(folder, place)) for folder in folders}
+    found = {folder.name: facts_document(read_study(folder, place)) for folder in folders}
 
     assert found == json.loads((GOLDEN / "reports.json").read_text(encoding="utf-8"))
 
@@ -117,7 +117,7 @@ def proposal(study: Any) -> Any:
     return study.propose(network(8, 8, 8))
 
 
-def verified(study: Any, *given: tuple[int, list[int]], **changes: Any) -> list[Any]:
+def verify_networks(study: Any, *given: tuple[int, list[int]], **changes: Any) -> list[Any]:
     """Choose networks of these widths as winners, one after the other, and verify each with these errors."""
     proposals = []
     for width, errors in given:
@@ -152,9 +152,9 @@ def verified(study: Any, *given: tuple[int, list[int]], **changes: Any) -> list[
 def test_the_answer_is_the_smallest_that_is_proven_else_the_last_that_was_chosen(
     study: Any, given: Any, answer: int | None, reached: bool | None
 ):
-    proposals = verified(study, *given)
+    proposals = verify_networks(study, *given)
 
-    found = of(study)
+    found = facts_of_study(study)
 
     assert (found.answer and found.answer.hash) == (None if answer is None else proposals[answer]["hash"])
     assert (found.row and found.row.reached) == reached
@@ -164,10 +164,10 @@ def test_a_proof_of_another_study_or_for_another_target_is_no_answer(study: Any,
     other = new_study(name="other")
     other.verify(other.propose(network(6, 6, 6)), [50] * 5)
     study.finish(study.propose(network(6, 6, 6)), 70)
-    assert of(study).answer is None
+    assert facts_of_study(study).answer is None
 
-    [chosen] = verified(study, (8, [90] * 5), target_pct=99.0)
-    found = of(study)
+    [chosen] = verify_networks(study, (8, [90] * 5), target_pct=99.0)
+    found = facts_of_study(study)
     assert found.answer is not None
     assert (found.answer.hash, found.row) == (chosen["hash"], None)
 
@@ -183,9 +183,9 @@ def test_a_proof_of_another_study_or_for_another_target_is_no_answer(study: Any,
     ],
 )
 def test_a_measured_answer_is_told_with_its_figures(study: Any, errors: list[int], outcome: str, said: str):
-    verified(study, (8, errors))
+    verify_networks(study, (8, errors))
 
-    found = of(study).ending
+    found = facts_of_study(study).ending
 
     assert found.outcome == outcome
     assert "3,128 parameters" in found.verdict
@@ -193,17 +193,17 @@ def test_a_measured_answer_is_told_with_its_figures(study: Any, errors: list[int
 
 
 def test_seeds_that_were_declared_and_not_run_leave_no_verdict(study: Any, place: Workspace):
-    verified(study, (8, [50, 52, 54, 56, 58]))
+    verify_networks(study, (8, [50, 52, 54, 56, 58]))
     [made] = record.read_all(place.records)
     ledger.declare_verification(place.ledger, made.key, [5])
 
-    assert of(study).ending.outcome == "not verified yet"
+    assert facts_of_study(study).ending.outcome == "not verified yet"
 
 
 def test_a_network_that_was_verified_and_missed_is_named_beside_the_answer(study: Any):
-    [missed, chosen] = verified(study, (7, [62, 63, 64, 65, 66]), (8, [50, 51, 52, 53, 54]))
+    [missed, chosen] = verify_networks(study, (7, [62, 63, 64, 65, 66]), (8, [50, 51, 52, 53, 54]))
 
-    found = of(study).ending
+    found = facts_of_study(study).ending
 
     assert f"{chosen['parameters']:,} parameters" in found.answer
     assert missed["hash"] == network(7, 8, 8).hash
@@ -230,7 +230,7 @@ def test_a_search_without_an_answer_says_how_far_it_is(
     if end:
         study.note("ended", reason=end)
 
-    assert of(study).ending.outcome == outcome
+    assert facts_of_study(study).ending.outcome == outcome
 
 
 def test_while_a_program_works_on_it_a_search_is_running_and_nothing_else(study: Any, place: Workspace):
@@ -257,10 +257,10 @@ def test_while_a_program_works_on_it_a_search_is_running_and_nothing_else(study:
     ids=["nothing", "chosen", "verified", "too few seeds", "missed"],
 )
 def test_what_follows_an_end_depends_on_the_answer(study: Any, errors: Any, command: str):
-    proposals = [] if errors is None else verified(study, (8, errors))
+    proposals = [] if errors is None else verify_networks(study, (8, errors))
     study.note("ended", reason="time")
 
-    step = of(study).ending.advice
+    step = facts_of_study(study).ending.advice
 
     assert step is not None
     assert step.command == command.format(*(made["hash"] for made in proposals))
@@ -281,7 +281,7 @@ def test_a_search_that_has_used_its_limit_is_continued_with_a_larger_limit(
     study.note("ended")
     study.events[-1] |= facts
 
-    step = of(study).ending.advice
+    step = facts_of_study(study).ending.advice
 
     assert step is not None
     assert step.command == f"harness {longer}"
@@ -291,18 +291,18 @@ def test_the_advice_of_the_search_holds_until_another_session_or_a_verification(
     study.standing("winner", proposal, [50, 52, 54])
     study.note("ended", reason="time")
     study.note("advised", arguments=["search", "--time", "3m"], advice="resumes the study")
-    step = of(study).ending.advice
+    step = facts_of_study(study).ending.advice
     assert step is not None
     assert (step.command, step.advice) == ("harness search --time 3m", "resumes the study")
 
     study.events[-1]["utc"] = "2020-01-01T00:00:00+00:00"
     study.verify(proposal, [50] * 6)
-    step = of(study).ending.advice
+    step = facts_of_study(study).ending.advice
     assert step is not None
     assert step.command == f"harness verify {proposal['hash']} --certify --declare-only"
 
     study.note("session", 60.0, command=SEARCH.split())
-    step = of(study).ending.advice
+    step = facts_of_study(study).ending.advice
     assert step is not None
     assert (step.command, step.advice) == (SEARCH, "continues the interrupted search")
 
@@ -330,7 +330,7 @@ def test_every_proposal_is_counted_once(realistic_template: Any, realistic_facts
     }
 
 
-def made_of(events: Sequence[Entry[Event]], results: Sequence[Result] = (), config: Any = CONFIG) -> StudyFacts:
+def facts_of_events(events: Sequence[Entry[Event]], results: Sequence[Result] = (), config: Any = CONFIG) -> StudyFacts:
     ends = [Entry(0.0, RunEnded(run=each)) for each in results]
     return facts_of(*events, *ends, config=config)
 
@@ -340,7 +340,7 @@ def test_rare_reasons_are_summed_up_and_none_is_lost():
     events = [make_entry("rejected", reason=reason) for reason in reasons]
     events.append(make_entry("looked", rejected={"parameters": 50}))
 
-    accounting = history.accounting(made_of(events))
+    accounting = history.accounting(facts_of_events(events))
 
     assert accounting.rejections[0] == ("too many parameters", 50)
     assert (len(accounting.rejections), accounting.rejections[-1][0]) == (12, "20 further reasons")
@@ -363,11 +363,11 @@ def test_the_effective_budget_falls_with_confirmed_networks_and_opens_again(even
         for kind, elapsed, name, budget in events
     ]
 
-    assert [item.max_cost for item in made_of(entries).study.decisions] == budgets
-    assert history.budget_steps(made_of(entries))[0] == (0.0, 20_000)
+    assert [item.max_cost for item in facts_of_events(entries).study.decisions] == budgets
+    assert history.budget_steps(facts_of_events(entries))[0] == (0.0, 20_000)
 
 
-def run(trial: int, parameters: int, errors: Sequence[int], **fields: Any) -> Result:
+def run_with_errors(trial: int, parameters: int, errors: Sequence[int], **fields: Any) -> Result:
     """Return a first run with these errors at the rungs and at the end; the hash is the number of the trial."""
     epochs = fields.get("recipe", CONFIG.recipe).epochs
     looks = dict(zip((*CONFIG.rungs, epochs), errors, strict=False))
@@ -380,7 +380,7 @@ def run(trial: int, parameters: int, errors: Sequence[int], **fields: Any) -> Re
     return make_result(errors=errors[-1], **plain | fields)
 
 
-def rung(trial: int, epoch: int, decided: str, **changes: Any) -> Entry[Event]:
+def rung_entry(trial: int, epoch: int, decided: str, **changes: Any) -> Entry[Event]:
     """Return the log's entry of a decision: pruned, exempt or hopeful."""
     values = {"trial": trial, "epoch": epoch, "pruned": decided == "pruned", "exempt": decided == "exempt"}
     return make_entry("rung", **(values | changes))
@@ -388,23 +388,25 @@ def rung(trial: int, epoch: int, decided: str, **changes: Any) -> Entry[Event]:
 
 def test_wrong_pruning_is_the_share_of_spared_networks_that_reached():
     events = [
-        *(rung(trial, epoch, "pruned") for trial, epoch in ((1, 4), (2, 4), (2, 4), (3, 8), (9, 8))),
-        rung(3, 4, "hopeful"),
-        *(rung(trial, 4, "exempt") for trial in (10, 20, 30, 40, 60, 70, 80)),
-        rung(10, 8, "exempt"),
-        rung(50, 4, "exempt", purpose="confirm"),
+        *(rung_entry(trial, epoch, "pruned") for trial, epoch in ((1, 4), (2, 4), (2, 4), (3, 8), (9, 8))),
+        rung_entry(3, 4, "hopeful"),
+        *(rung_entry(trial, 4, "exempt") for trial in (10, 20, 30, 40, 60, 70, 80)),
+        rung_entry(10, 8, "exempt"),
+        rung_entry(50, 4, "exempt", purpose="confirm"),
         make_entry("proposed", trial=9, epochs=30),
     ]
     results = [
-        run(10, 1_500, (900, 200, 100)),
-        run(20, 1_500, (900, 200, 56)),
-        run(30, 1_500, (200, 90, 55)),  # 99.45 %, the threshold
-        run(40, 1_500, (200, 90, 90)),
-        run(70, 1_500, (900, 200, 9_000), status=Status.DIVERGED),
-        run(80, 1_500, (900, 200, 10), status=Status.CRASHED),  # says nothing, as 60 does, which is in training yet
+        run_with_errors(10, 1_500, (900, 200, 100)),
+        run_with_errors(20, 1_500, (900, 200, 56)),
+        run_with_errors(30, 1_500, (200, 90, 55)),  # 99.45 %, the threshold
+        run_with_errors(40, 1_500, (200, 90, 90)),
+        run_with_errors(70, 1_500, (900, 200, 9_000), status=Status.DIVERGED),
+        run_with_errors(
+            80, 1_500, (900, 200, 10), status=Status.CRASHED
+        ),  # says nothing, as 60 does, which is in training yet
     ]
 
-    short, long = history.pruning(made_of(events, results))
+    short, long = history.pruning(facts_of_events(events, results))
 
     # Five were spared: one reached, three missed, one diverged.
     assert tuple(short[key] for key in ("epochs", "pruned", "spared", "reached")) == (CONFIG.recipe.epochs, 3, 5, 1)
@@ -417,12 +419,12 @@ def test_wrong_pruning_is_the_share_of_spared_networks_that_reached():
 
 
 def test_errors_on_images_with_a_wrong_label_are_counted_apart(study: Any, place: Workspace):
-    verified(study, (8, [50, 52, 54, 56, 58]))
+    verify_networks(study, (8, [50, 52, 54, 56, 58]))
     study.verify(study.propose(network(9, 9, 9)), [70] * 3)
     with place.test_log.open("a", encoding="utf-8") as log:
         log.write('not JSON, but a read all the same\n\n{"dataset": "mnist-5k", "purpose": "of other images"}\n')
 
-    found = _caveats(of(study))
+    found = _caveats(facts_of_study(study))
 
     # Ten of the errors of each seed lie on the 15 mislabelled images; 9,985 have a label that nobody doubts.
     labels = found["label_errors"]
@@ -438,7 +440,7 @@ def test_the_fall_from_the_first_run_is_that_of_networks_that_passed(study: Any)
         study.confirm(made, fresh)
 
     # The third missed the threshold at first, so its first run chose nothing.
-    assert sorted(_caveats(of(study))["falls"]) == pytest.approx([0.04, 0.07])
+    assert sorted(_caveats(facts_of_study(study))["falls"]) == pytest.approx([0.04, 0.07])
 
 
 def test_mistakes_count_every_image_of_every_seed():
@@ -473,7 +475,7 @@ def test_mistakes_count_every_image_of_every_seed():
 # Networks -------------------------------------------------------------------------------------------------------------
 
 
-def found(study: Any) -> tuple[NetworkFacts, ...]:
+def networks_of(study: Any) -> tuple[NetworkFacts, ...]:
     return read_study(study.write(), study.place).networks
 
 
@@ -481,7 +483,7 @@ def test_a_network_has_ended_when_the_first_of_its_first_runs_has(study: Any):
     for epochs in (5, 30):
         study.finish(study.propose(network(8, 8, 8), epochs=epochs), 40)
     ends = [event["elapsed"] for event in study.events if event["event"] == "finished"]
-    assert history.first_ends(of(study)) == {0: ends[0]}
+    assert history.first_ends(facts_of_study(study)) == {0: ends[0]}
 
 
 @pytest.mark.parametrize("case", ["longer", "decided", "pruned"])
@@ -493,7 +495,7 @@ def test_of_two_lengths_the_one_that_was_decided_about_counts_else_the_longer_wh
         study.confirm(short, [52, 54])
         study.standing("standing", short, [52, 54], budget=100)
 
-    [known] = found(study)
+    [known] = networks_of(study)
 
     assert (known.epochs, known.trial) == ((30, long["trial"]) if case == "longer" else (5, short["trial"]))
     assert len(known.runs) == (4 if case == "decided" else 2)
@@ -521,7 +523,7 @@ def test_a_run_that_ended_early_says_how(study: Any, status: Any, state: Network
         study.note("rung", trial=0, epoch=4, pruned=True, predicted_pct=98.76)
         study.finish(proposal, 300, status=status, epochs=4)
 
-    [known] = found(study)
+    [known] = networks_of(study)
 
     assert (known.state, known.validation_accuracies_pct, known.complete) == (state, accuracies, False)
     assert known.remark.startswith(remark)
@@ -535,7 +537,7 @@ def test_the_order_is_reached_then_threshold_then_accuracy_then_the_rest(study: 
     study.verify(proposals[5], [50] * 5)
     study.finish(proposals[6], None, status=Status.CRASHED)
 
-    assert [known.trial for known in found(study)] == [5, 2, 3, 1, 0, 4, 6, 7]
+    assert [known.trial for known in networks_of(study)] == [5, 2, 3, 1, 0, 4, 6, 7]
 
 
 def test_no_network_of_equal_or_smaller_size_is_as_accurate_as_one_on_the_front(realistic_facts: StudyFacts):
@@ -565,7 +567,7 @@ def test_what_a_study_minimises_orders_its_networks(new_study: Callable[..., Any
     for architecture in (few_parameters, few_macs):
         study.finish(study.propose(architecture), 40)
 
-    known = found(study)
+    known = networks_of(study)
 
     assert [(item.hash, item.cost) for item in known] == [(few_macs.hash, 28_384), (few_parameters.hash, 56_528)]
     assert [item.hash for item in front_of(known)] == [few_macs.hash]

@@ -31,7 +31,7 @@ from search_spaces.catalog import PRESETS
 from search_spaces.network import MNIST, Architecture
 from search_spaces.notation import parse_network
 from search_spaces.space import Metric
-from tests.factories import CONFIG
+from tests.factories import CONFIG, make_claim
 from tests.outline import Outline, checked
 from tests.reports.conftest import SyntheticStudy, evidence, facts_of, network, seed_run
 
@@ -175,6 +175,16 @@ def test_commands_mean_the_very_row_they_stand_in(place: Workspace):
             assert meant.target_pct == group.target_pct
             assert options["--recipe"] == "fast"
             assert options.get("--epochs") == ("99" if entry.row.recipe == "fast-99ep" else None)
+
+
+def test_a_claim_is_verified_with_a_recipe_that_is_known_here(place: Workspace):
+    place.records.mkdir(parents=True, exist_ok=True)
+    (place.records / "claims.json").write_text(json.dumps([make_claim(str(network(4, 5, 6)), 99.5)]), encoding="utf-8")
+
+    [group] = made_of(place)
+
+    [(command, _), _] = group.entries[0].commands
+    assert "--recipe" not in shlex.split(command)
 
 
 def test_the_leaderboard_joins_the_smallest_proven_network_of_each_target(place: Workspace):

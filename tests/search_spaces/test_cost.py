@@ -101,7 +101,7 @@ def test_layers_cost_what_a_count_by_hand_gives(text: str):
     analysis = analyse(parse_network(text), MNIST)
     rows = [
         (str(layer.op), layer.output_shape, layer.parameters, layer.macs, layer.receptive_field)
-        for layer in analysis.layers
+        for layer in analysis.costed_ops
     ]
     assert rows == TABLES[text]
     assert analysis.parameters == sum(row[2] for row in TABLES[text])
@@ -163,14 +163,14 @@ def test_a_tied_kernel_is_stored_once_at_its_first_user_and_its_biases_each_time
     ops = [(3, 4, "free"), (3, 4, "a"), (3, 4, "a"), (3, 4, "a")]
     convolutions = tuple(Conv(size, out, bias=True, tie=tie) for size, out, tie in ops)
     analysis = analyse(Architecture((*convolutions, GlobalAvgPool(), Linear(10))), MNIST)
-    assert [layer.parameters for layer in analysis.layers] == [36 + 4, 144 + 4, 4, 4, 0, 50]
-    assert [layer.macs for layer in analysis.layers] == [36 * 784, 144 * 784, 144 * 784, 144 * 784, 0, 40]
+    assert [layer.parameters for layer in analysis.costed_ops] == [36 + 4, 144 + 4, 4, 4, 0, 50]
+    assert [layer.macs for layer in analysis.costed_ops] == [36 * 784, 144 * 784, 144 * 784, 144 * 784, 0, 40]
 
 
 def test_tied_kernels_may_differ_in_padding_stride_and_place_inside_res():
     tied = "conv3x3(4, tie=a) conv3x3(4, pad=0, stride=2, tie=a) res(conv3x3(4, tie=a) bn)"
     analysis = analyse(parse_network(f"conv1x1(4) {tied} gap linear(10)"), MNIST)
-    assert [layer.parameters for layer in analysis.layers] == [4, 144, 0, 8, 0, 50]
+    assert [layer.parameters for layer in analysis.costed_ops] == [4, 144, 0, 8, 0, 50]
 
 
 def stored(ops: tuple[Op, ...], shape: list[tuple[int, ...]], tied: set[str]) -> int:
@@ -207,10 +207,10 @@ def stored(ops: tuple[Op, ...], shape: list[tuple[int, ...]], tied: set[str]) ->
 @given(st.from_type(Architecture))
 def test_parameters_equal_the_number_of_listed_array_elements(network: Architecture):
     analysis = analyse(network, MNIST)
-    shapes = [MNIST.input_shape, *(layer.output_shape for layer in analysis.layers[:-1])]
+    shapes = [MNIST.input_shape, *(layer.output_shape for layer in analysis.costed_ops[:-1])]
     assert analysis.parameters == stored(network.ops, shapes, set())
-    assert sum(layer.parameters for layer in analysis.layers) == analysis.parameters
-    assert sum(layer.macs for layer in analysis.layers) == analysis.macs
+    assert sum(layer.parameters for layer in analysis.costed_ops) == analysis.parameters
+    assert sum(layer.macs for layer in analysis.costed_ops) == analysis.macs
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def edge(ops: tuple[Op, ...]) -> int:
 
 @given(st.from_type(Architecture))
 def test_receptive_fields_equal_those_traced_back_from_one_output(network: Architecture):
-    for index, layer in enumerate(analyse(network, MNIST).layers):
+    for index, layer in enumerate(analyse(network, MNIST).costed_ops):
         if isinstance(layer.op, GlobalAvgPool | Linear):
             break
         assert layer.receptive_field == edge(network.ops[: index + 1])

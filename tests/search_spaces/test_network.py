@@ -169,7 +169,7 @@ FUNCTIONAL = {"seed1": {"relu", "gap"}, "seed2": set()}
 
 
 def listed(name: str) -> list[list[Any]]:
-    layers = analyse(parse_network(PRESETS[name]), MNIST).layers
+    layers = analyse(parse_network(PRESETS[name]), MNIST).costed_ops
     rows = [[KINDS[type(layer.op)], list(layer.output_shape), layer.parameters] for layer in layers]
     return [row for row in rows if row[0] not in FUNCTIONAL.get(name, set())]
 

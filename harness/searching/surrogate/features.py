@@ -81,7 +81,7 @@ class _Parts:
 def _maps(analysis: Analysis, pixels_scale: float) -> list[_FeatureMap]:
     """Return the 3-dimensional outputs of the layers; a single 1x1x1 map if there are none."""
     maps = []
-    for layer in analysis.layers:
+    for layer in analysis.costed_ops:
         if len(layer.output_shape) == 3:
             channels, rows, columns = layer.output_shape
             positions = rows * columns
@@ -93,7 +93,7 @@ def _maps(analysis: Analysis, pixels_scale: float) -> list[_FeatureMap]:
 
 def _laid_out(analysis: Analysis) -> float:
     """Return the number of kernel weights without weight sharing: a separate copy per use and orientation."""
-    return sum(layer.macs / math.prod(layer.output_shape[1:]) for layer in analysis.layers)
+    return sum(layer.macs / math.prod(layer.output_shape[1:]) for layer in analysis.costed_ops)
 
 
 def _share(ops: Sequence[_T], is_one: Callable[[_T], bool]) -> float:

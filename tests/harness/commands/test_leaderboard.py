@@ -98,6 +98,17 @@ def test_without_a_choice_the_smallest_of_each_target_come_first(board: Path, ca
     assert "\n3 more rows: " in shown
 
 
+@pytest.mark.parametrize(("options", "is_shown"), [(["--dataset", "mnist"], False), (["--all"], True)])
+def test_claims_are_shown_on_request_only(
+    board: Path, capsys: pytest.CaptureFixture[str], options: list[str], is_shown: bool
+):
+    assert run(["leaderboard", *options]) == 0
+
+    shown = plain(capsys.readouterr().out)
+    assert ("theirs" in shown) is is_shown
+    assert ("\n1 more row: " in shown) is not is_shown
+
+
 def parameters(width: int) -> int:
     return analyse(parse_network(network_of_width(width)), MNIST).parameters
 

@@ -11,6 +11,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -592,6 +593,24 @@ def test_what_is_no_list_of_claims_about_networks_is_refused(claims: Any, tmp_pa
     with pytest.raises(ContentError) as caught:
         read_claims(path)
     assert str(path) in caught.value.message
+
+
+def test_a_claim_that_was_trained_has_a_row_measured_that_never_counts_as_reached(tmp_path: Path):
+    errors = [40, 41, 39, 40, 50]
+    measured = {"test_errors": errors, "best_test_errors": [30, 31, 32, 33, 34], "test_size": 10_000}
+    path = tmp_path / "claims.json"
+    path.write_text(json.dumps([{**CLAIM, "measured": measured}]), encoding="utf-8")
+
+    claimed, row = read_claims(path)
+
+    accuracies = 100 - np.array(errors) / 100
+    assert (claimed.tier, claimed.mean_test_accuracy_pct) == (Tier.CLAIMED, CLAIM["test_accuracy_pct"])
+    assert (row.tier, row.reached, row.seeds, row.lower_bound_pct) == (Tier.MEASURED, False, 5, None)
+    assert row.mean_test_accuracy_pct == pytest.approx(accuracies.mean())
+    assert row.std_test_accuracy_pct == pytest.approx(accuracies.std(ddof=1))
+    assert row.best_epoch_test_accuracy_pct == pytest.approx(99.68)
+    assert row.hash == claimed.hash
+    assert row.key != claimed.key
 
 
 def test_the_committed_claims_are_those_of_the_documents(seed_documents: dict[str, Any]):

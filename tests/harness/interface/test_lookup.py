@@ -8,6 +8,7 @@ import re
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -211,9 +212,10 @@ def test_a_hash_of_no_record_is_looked_up_in_the_studies(ranked: bool, place: Wo
     assert (argument.architecture, argument.rows) == (NETWORK, (KnownRow(Recipe(), "fast", "mnist", None),))
 
 
-def test_a_hash_of_a_claim_names_the_network_alone(place: Workspace):
+@pytest.mark.parametrize("measured", [None, {"test_errors": [50], "best_test_errors": [49], "test_size": 10_000}])
+def test_a_hash_of_a_claim_names_the_network_alone(measured: dict[str, Any] | None, place: Workspace):
     claim = {"name": "theirs", "architecture": OTHER, "test_accuracy_pct": 99.5, "metric": "best epoch", "runs": 1}
-    claim |= {"epochs": 20, "recipe": "their own", "source": "a paper"}
+    claim |= {"epochs": 20, "recipe": "their own", "source": "a paper", "measured": measured}
     place.records.mkdir(parents=True)
     (place.records / "claims.json").write_text(json.dumps([claim]), encoding="utf-8")
     refresh(place)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
 
+from benchmarks.throughput import NETWORKS
 from harness.searching.search_state import Search
 from harness.searching.time_budget import Pace, Timing, is_spent, pace_of, work
 from harness.studies.candidate import Candidate
@@ -18,6 +21,7 @@ from harness.training.result import Epoch, Purpose, Result, Status
 from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
 from tests import searches
+from tests.conftest import REPOSITORY
 from tests.factories import make_job_result, make_result
 from tests.fakes import Trainer, by_size
 from tests.harness.searching.conftest import PROPOSAL
@@ -102,6 +106,16 @@ def test_networks_of_all_forms_take_as_much_longer_than_others_as_was_measured()
     # The processor that they were measured on is faster than the one that paces are stated for.
     factors = [estimated[text] / measured for text, measured in STEP_MICROSECONDS.items()]
     assert factors == pytest.approx([1 / 0.46] * len(factors), rel=0.12)
+
+
+def test_torch_is_as_much_slower_than_the_native_engine_as_was_measured():
+    speeds = json.loads((REPOSITORY / "benchmarks/results/throughput.json").read_text())["images_a_second"]
+    for name, (text, _) in NETWORKS.items():
+        network_work = work(parse_network(text), MNIST)
+        estimated = pace_of("torch", "cpu").seconds(1, 1, network_work)
+        ratio = estimated / pace_of("native", "cpu").seconds(1, 1, network_work)
+        measured = median(speeds[name]["harness, native"]) / median(speeds[name]["harness, torch"])
+        assert 1 / 2.5 < ratio / measured < 2.5
 
 
 def timed(*runs: Result) -> Timing:
@@ -219,7 +233,7 @@ def test_a_run_of_a_network_that_was_not_trained_takes_the_pace_of_the_others(op
     assert opened.run_seconds(other) == pytest.approx(3 * 2 * estimated)
     assert opened.run_seconds(slow) == pytest.approx(3 * estimated)
     assert opened.timing.measured_pace.seconds_an_image == pytest.approx(3 * pace.seconds_an_image)
-    # 8 epochs of 50,000 images by the figures of torch.
+    # 8 epochs of 50,000 images by the figures of recorded runs.
     assert estimated == pytest.approx(8 * 50_000 * (1.85e-4 + 3.35e-11 * work(PROPOSAL.architecture, MNIST)))
 
 

@@ -101,7 +101,7 @@ def compare(architecture: Architecture) -> None:
     assert len(network.ops) == len(architecture.ops)
     assert unique_parameters(network) == analysis.parameters
     assert analyse(architecture, MNIST).stored_numbers == kept(network)
-    assert shapes_seen(network) == [layer.output_shape for layer in analysis.layers]
+    assert shapes_seen(network) == [layer.output_shape for layer in analysis.costed_ops]
     assert network(torch.zeros(3, *MNIST.input_shape)).shape == (3, 10)
 
 
