@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import random
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -82,7 +83,7 @@ def early_work(search: Any, seconds: float) -> dict[str, float]:
         for run in candidate.runs:
             kind = candidate.proposal.origin
             if run.purpose is Purpose.CONFIRM:
-                fate = "fresh"
+                fate = "confirmed" if candidate.is_confirmed else "refuted" if candidate.is_refuted else "open"
             elif run.status is Status.PRUNED:
                 fate = "pruned"
             else:
@@ -120,12 +121,14 @@ def main() -> None:
             judged = None
             for rule in options.rules.split(","):
                 base, enter = RULES.get(rule, (rule, constants(replay)))
-                (method,) = methods_of([base], (), ablations=False)
+                if base in ("asha", "ctpe"):
+                    command = f"{base}={sys.executable} benchmarks/methods/optuna_peers.py {base}"
+                    method = methods_of(["random"], [command], ablations=False)[-1]
+                else:
+                    (method,) = methods_of([base], (), ablations=False)
                 contest = replay.prepare_replay(requests(options.seed, options.repeats), [method], table)
                 reads = replay._TableReadings(table, "pooled").read
                 design = contest.design
-                if options.early:
-                    pass
                 task = design.task
                 sizes = table.sizes
                 judged = judged or Judged.of(table.true_accuracies_pct, sizes, task.study.target_pct)
@@ -153,6 +156,7 @@ def main() -> None:
                         short = replace(design, task=replace(task, seconds=EARLY * task.seconds))
                         with ExitStack() as stack:
                             enter(stack)
+                            line["all"] = early_work(Captured.search, task.seconds)
                             replay.replay(method, short, reads, repeat)
                         line["early"] = early_work(Captured.search, EARLY * task.seconds)
                         line["early_worker_seconds"] = 2 * EARLY * task.seconds
