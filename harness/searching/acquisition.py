@@ -42,11 +42,9 @@ _SECURE_SECONDS = 75.0
 _LEAST_SECURE_SECONDS = 60.0  # s, lower bound of the time until this deadline
 _SECURE_SHARE = 0.33  # upper bound of the time until this deadline, as a share of the time left
 _CERTAINTY = 4.0  # exponent of the probability of a first confirmed candidate: an answer matters more than its size
-_COLD_CERTAINTY = 1.0  # the same without a prior: a larger exponent trusts a surrogate without data (diary 143)
 _MOST_ATTEMPTS = 4.0  # upper bound of m: the errors of the surrogate are correlated among similar networks
 # Winner's curse: the best of many noisy predictions is optimistic. Predicted log errors are raised by this number of
-# standard deviations sigma (diary 97). Not without a prior: there, sigma is mainly the unknown level of the errors,
-# which all networks share and no choice among networks selects (diary 143).
+# standard deviations sigma (diary 97).
 _SELECTION_BIAS_SD = 1.0
 # Share of the time left that is added to the training time once there is an incumbent, divided by the rounds of a
 # confirmed candidate: many small cost reductions take more time than a large one.
@@ -226,7 +224,6 @@ class Acquisition:
         has_incumbent: True if a candidate is confirmed and has not missed the target on the test images.
         time_left: Time left and expected training times.
         seeds: Number of fresh seeds of a confirmation, n.
-        has_prior: Whether the surrogate has prior observations or a transfer mean.
     """
 
     model: Surrogate
@@ -241,7 +238,6 @@ class Acquisition:
     has_incumbent: bool
     time_left: TimeLeft
     seeds: int = CONFIRM_SEEDS
-    has_prior: bool = True
 
     def lengths_of(self, option: NetworkOption) -> list[int]:
         """Return the numbers of epochs that have not been proposed for a network and that fit the time left."""
@@ -254,7 +250,7 @@ class Acquisition:
     def forecast(self, options: Iterable[NetworkOption]) -> Forecast:
         """Return the forecast of each network with all numbers of epochs from ``lengths_of``.
 
-        With b = ``_SELECTION_BIAS_SD`` (0 without a prior) and Phi the standard normal distribution function::
+        With b = ``_SELECTION_BIAS_SD`` and Phi the standard normal distribution function::
 
             z = (log N - mu - b * sigma) / tau
             p = calibration[form] * Phi(z)
@@ -265,8 +261,7 @@ class Acquisition:
         if not pairs:
             return Forecast.empty()
         means, deviations, spread = self.predictions(pairs)
-        bias = _SELECTION_BIAS_SD if self.has_prior else 0.0
-        margins = (math.log(max(1e-9, self.needed)) - means - bias * deviations) / spread
+        margins = (math.log(max(1e-9, self.needed)) - means - _SELECTION_BIAS_SD * deviations) / spread
         chances = ndtr(margins) * np.array([self.calibration.get(option.form, 1.0) for option, _ in pairs])
         seconds = np.array([option.seconds(epochs, self.time_left) for option, epochs in pairs])
         fall_of = _expected_falls({option.cost for option, _ in pairs}, self.below, self.open)
@@ -293,7 +288,7 @@ class Acquisition:
             W = workers * min(max(_SECURE_SECONDS - passed, _LEAST_SECURE_SECONDS), _SECURE_SHARE * T)
             m = min(_MOST_ATTEMPTS, W / (t * (1 + n * p)))
             P = min(1, m) * (1 - (1 - p)^max(1, m))
-            worth = P^_CERTAINTY * F * max(0, 1 - V(t) / T)        (P^_COLD_CERTAINTY without a prior)
+            worth = P^_CERTAINTY * F * max(0, 1 - V(t) / T)
 
         Ties are ordered by descending z.
         """
@@ -326,8 +321,7 @@ class Acquisition:
             # The time of the verification is reserved until the end; only the rest is left for smaller networks.
             verifications = np.array([verifying(float(option), workers) for option in seconds])
             free = np.maximum(0.0, 1 - verifications / time_left.left)
-            certainty = _CERTAINTY if self.has_prior else _COLD_CERTAINTY
-            worths = (np.minimum(1.0, attempts) * -np.expm1(none_stands)) ** certainty * falls * free
+            worths = (np.minimum(1.0, attempts) * -np.expm1(none_stands)) ** _CERTAINTY * falls * free
         choices: dict[str, ScoredOption] = {}
         # The margin breaks ties, as all worths may underflow to 0.
         for at in np.lexsort((-margins, -worths)):

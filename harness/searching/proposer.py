@@ -1,8 +1,8 @@
 """The proposer: chooses the next network to train and the number of epochs.
 
-A search starts with the baselines (origin ``floor``). Without prior observations a ladder of sizes follows, until a
-network passes. Then the surrogate model chooses among many draws and mutations, or among all networks of a small space;
-a sampler requested by the user alternates with the surrogate model.
+A search starts with the baselines (origin ``floor``). Without prior observations a ladder of sizes follows. Then the
+surrogate model chooses among many draws and mutations, or among all networks of a small space; a sampler requested by
+the user alternates with the surrogate model.
 """
 
 from __future__ import annotations
@@ -144,9 +144,6 @@ class Proposer:
     def propose(self, inquiry: Inquiry) -> InquiryAnswer:
         """Return the next network to train."""
         finder = self.finder(inquiry)
-        candidates = inquiry.candidates.values()
-        if not self.config.known and any(each.passed_first and each.proposal.origin != BASELINE for each in candidates):
-            self.ladder = []  # a network that passed shows the surrogate where the target is
         proposal = self._first_of(self.baselines, BASELINE, finder) or self._first_of(self.ladder, "ladder", finder)
         if proposal is None and self._is_for_surrogate(finder.trial):
             proposal = self._propose_by_surrogate(finder)
