@@ -73,6 +73,22 @@ def _raw(pixels: Tensor, network: RawInputNetwork) -> Tensor:
     return low + pixels / 255 * (high - low)
 
 
+def _fix_shapes(graph: Any) -> None:
+    """Replace computed shapes of ``Reshape`` by constants, with -1 for the batch; code generators refuse ``Shape``."""
+    import onnx_ir
+
+    for node in list(graph):
+        shape = node.outputs[0].shape
+        if node.op_type != "Reshape" or shape is None or node.inputs[1].const_value is not None:
+            continue
+        sizes = [size if isinstance(size, int) else -1 for size in shape]
+        if sizes.count(-1) == 1 and 0 not in sizes:
+            tensor = onnx_ir.tensor(sizes, onnx_ir.DataType.INT64, name=f"{node.outputs[0].name}_shape")
+            constant = onnx_ir.Value(name=tensor.name, type=onnx_ir.TensorType(tensor.dtype), const_value=tensor)
+            graph.register_initializer(constant)
+            node.replace_input_with(1, constant)
+
+
 def to_onnx(
     network: nn.Module, dataset: Dataset, pixels: Tensor, about: Mapping[str, str]
 ) -> tuple[bytes, dict[str, Any]]:
@@ -95,16 +111,21 @@ def to_onnx(
     from onnxscript import optimizer
 
     raw_network = RawInputNetwork(network, dataset).eval()
+    # With a batch of a single image, the exporter would fix the batch size at 1.
+    example = _raw(torch.zeros(2, *dataset.task.input_shape, dtype=torch.uint8), raw_network)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # warnings about code inside torch
+        shapes = ({0: torch.export.Dim("batch")},)
+        recorded = torch.export.export(raw_network, (example,), dynamic_shapes=shapes)
+        # The exporter's own form of this operator computes shapes in the graph.
+        unshuffle = torch.ops.aten.pixel_unshuffle.default
+        recorded = recorded.run_decompositions({unshuffle: torch.export.default_decompositions()[unshuffle]})
         program = torch.onnx.export(
-            raw_network,
-            # With a batch of a single image, the exporter would fix the batch size at 1.
-            (_raw(torch.zeros(2, *dataset.task.input_shape, dtype=torch.uint8), raw_network),),
+            recorded,
             # The inputs are raw numbers, of pixels only for bytes; users' programs call this name.
             input_names=["pixels"],
             output_names=["logits"],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            dynamic_shapes=shapes,
             opset_version=_OPSET,
             dynamo=True,
             external_data=False,
@@ -114,6 +135,7 @@ def to_onnx(
     assert program is not None, "a program is returned if no file is named"
     # ``optimize=True`` would fold BN into the kernels, and a tied kernel would be stored once per layer.
     optimizer.fold_constants(program.model)
+    _fix_shapes(program.model.graph)
     optimizer.remove_unused_nodes(program.model)
     DeduplicateInitializersPass(size_limit=_MOST_CONSTANT_NUMBERS)(program.model)
     model = program.model_proto
