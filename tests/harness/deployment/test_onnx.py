@@ -31,11 +31,12 @@ from harness.data.training_images import ImageData, load
 from harness.deployment.onnx import integers_to_onnx, onnx_files, to_onnx
 from harness.deployment.pixels import RawInputNetwork
 from harness.evidence import record
+from harness.evidence.evaluation import network_of
 from harness.evidence.record import Record, match
 from harness.system import errors
 from harness.system.errors import DataError
 from harness.system.files import Workspace
-from harness.training.integer import StepNumbers, integer_logits
+from harness.training.integer import StepNumbers, integer_logits, integers_of
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, derive_seed
 from harness.training.run import to_safetensors
@@ -43,6 +44,7 @@ from harness.training.torch_network import build
 from search_spaces.network import MNIST, Architecture, Task, analyse
 from search_spaces.notation import parse_network
 from search_spaces.ops import UserModule
+from tests.conftest import REPOSITORY
 from tests.factories import make_data, make_record, make_result
 from tests.harness.deployment.test_c_library import CASES, dataset_of, trained
 from tests.harness.training.native.networks import EVERY_OP
@@ -168,6 +170,9 @@ def test_a_lack_of_memory_is_not_a_fault_of_the_users_module(monkeypatch: pytest
         onnx_files(network, Path("net.onnx"))
 
 
+RECORDS = REPOSITORY / "records"
+
+
 # Integer networks ---------------------------------------------------------------------------------------------
 
 
@@ -199,6 +204,23 @@ def test_an_integer_network_gives_nearly_the_logits_of_the_integers(text: str, t
     assert (stated["hash"], stated["reference_logits_differ"]) == ("0123", str(differ))
     by_reference = reference_logits(content, images.pixels[:3].numpy())
     assert np.abs(by_reference - by_runtime[:3]).max() < 0.01 * largest
+
+
+INTEGER_RECORDS = [path for path in sorted(RECORDS.glob("*-mnist-*.json")) if '"precision": "int8"' in path.read_text()]
+
+
+@pytest.mark.parametrize("path", INTEGER_RECORDS, ids=lambda path: path.name[:6])
+def test_recorded_integer_networks_give_nearly_the_logits_in_both_evaluators(path: Path):
+    evidence = record.read(path)
+    network = network_of(record.read_recorded(RECORDS, evidence, 0), MNIST)
+    integers = integers_of(network, evidence.architecture, DATASETS["mnist"])
+    pixels = make_data().train_images[:40]
+
+    content, checked = integers_to_onnx(integers, DATASETS["mnist"], pixels, {})
+
+    assert checked["largest_difference"] < 0.1
+    due = integers.logit_scale * integer_logits(integers, pixels[:4].numpy())
+    assert np.abs(reference_logits(content, pixels[:4].numpy()) - due).max() < 0.1 * np.abs(due).max()
 
 
 @pytest.mark.parametrize("limits", [(0.0, 255.0), (-2.6, 2.6)])
