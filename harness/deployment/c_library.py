@@ -38,6 +38,7 @@ _HEADER_NAMES = """
     alloca ar argp argz byteswap crypt elf endian envz err error execinfo features fstab getopt gshadow ieee754 ifaddrs
     libintl link malloc mcheck memory mntent obstack paths printf proc_service pty re_comp regexp resolv sgtty shadow
     stab stdc ttyent ucontext utmp values wait xlocale
+    aliases fpu_control fts gconv lastlog nss stdio_ext syscall sysexits termio thread_db
     newlib reent envlock fastmath ieeefp machine process rpc
     arduino binary client hardwareserial interrupt io ipaddress pgmspace pins_arduino print printable server stream
     udp usbapi wire wstring

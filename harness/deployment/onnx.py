@@ -1,4 +1,4 @@
-"""Export of a trained network as an ONNX model that takes raw numbers; the logits are compared with torch.
+"""Export of a trained network as an ONNX model that takes raw numbers; the logits are compared before it is written.
 
 ``onnx``, ``onnxruntime`` and ``onnxscript`` are in the optional extra ``export``.
 """
@@ -10,21 +10,29 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from harness.data.datasets import Dataset
+from harness.deployment.onnx_integers import integer_model
 from harness.deployment.pixels import RawInputNetwork, by_channel
 from harness.deployment.trained_network import Files, TrainedNetwork
 from harness.system.errors import ContentError, refused
+from harness.training.integer import IntegerNetwork, integer_logits, integers_of
 from harness.training.recipe import Recipe
-from search_spaces.network import Architecture, Task
+from search_spaces.deployment import check_integer_form
+from search_spaces.network import Architecture, Task, analyse
 
 ONNX_LIBRARIES = ("onnx", "onnxruntime", "onnxscript")  # optional requirements of ``--onnx``
 _CHECKED_IMAGES = 1_000  # training images for the comparison of onnxruntime and torch
+_CHECKED_INTEGER_IMAGES = 10_000  # training images for the counts of an integer network, as for C
 # Largest difference of logits, relative to the largest logit. The libraries add in different orders, so classes can
 # differ if two logits are nearly equal.
 _TOLERANCE = 1e-3
+# Likewise for an integer network, whose maps may differ by 1. Records differ by at most 3 % on MNIST.
+_INTEGER_TOLERANCE = 0.2
+_FLOAT_ROUNDING = 1e-6  # relative to the largest logit; smaller differences are the rounding of float32
 # Numbers of a constant up to which equal constants are merged, to store a tied kernel once. No kernel is larger, unlike
 # the default of the library, 1,024.
 _MOST_CONSTANT_NUMBERS = 1_000_000
@@ -32,21 +40,24 @@ _OPSET = 18  # oldest ONNX opset that the exporter of torch writes without conve
 
 
 def check_onnx(architecture: Architecture, task: Task, recipe: Recipe) -> None:
-    """Raise ContentError if a recipe ends with integers."""
+    """Raise NoIntegerFormError if a recipe ends with integers and an op has no integer form."""
     if recipe.precision == "int8":
-        raise ContentError("--onnx cannot write an integer network; use --c")
+        check_integer_form(analyse(architecture, task).plan)
 
 
 def onnx_files(network: TrainedNetwork, path: Path) -> Files:
     """Return the ONNX file of a network, checked on training images.
 
     Raises:
-        ContentError: The network was trained to end with integers, or ONNX cannot express a PyTorch module of the
-            user.
-        AssertionError: As for ``to_onnx``.
+        ContentError: ONNX cannot express a PyTorch module of the user.
+        AssertionError: As for ``to_onnx`` and ``integers_to_onnx``.
     """
     images = network.images
-    check_onnx(network.architecture, images.dataset.task, network.recipe)
+    if network.recipe.precision == "int8":
+        integers = integers_of(network.model, network.architecture, images.dataset)
+        pixels = images.train_images[images.sample(_CHECKED_INTEGER_IMAGES)]
+        content, check = integers_to_onnx(integers, images.dataset, pixels, network.about)
+        return Files({path: content}, {"check": check})
     pixels = images.train_images[images.sample(_CHECKED_IMAGES)]
     try:
         content, check = to_onnx(network.model, images.dataset, pixels, network.about)
@@ -73,6 +84,22 @@ def _raw(pixels: Tensor, network: RawInputNetwork) -> Tensor:
     return low + pixels / 255 * (high - low)
 
 
+def _fix_shapes(graph: Any) -> None:
+    """Replace computed shapes of ``Reshape`` by constants, with -1 for the batch; code generators refuse ``Shape``."""
+    import onnx_ir
+
+    for node in list(graph):
+        shape = node.outputs[0].shape
+        if node.op_type != "Reshape" or shape is None or node.inputs[1].const_value is not None:
+            continue
+        sizes = [size if isinstance(size, int) else -1 for size in shape]
+        if sizes.count(-1) == 1 and 0 not in sizes:
+            tensor = onnx_ir.tensor(sizes, onnx_ir.DataType.INT64, name=f"{node.outputs[0].name}_shape")
+            constant = onnx_ir.Value(name=tensor.name, type=onnx_ir.TensorType(tensor.dtype), const_value=tensor)
+            graph.register_initializer(constant)
+            node.replace_input_with(1, constant)
+
+
 def to_onnx(
     network: nn.Module, dataset: Dataset, pixels: Tensor, about: Mapping[str, str]
 ) -> tuple[bytes, dict[str, Any]]:
@@ -91,20 +118,24 @@ def to_onnx(
         AssertionError: The logits differ, which is a bug of this program.
     """
     from onnx_ir.passes.common import DeduplicateInitializersPass
-    from onnxruntime import InferenceSession, SessionOptions
     from onnxscript import optimizer
 
     raw_network = RawInputNetwork(network, dataset).eval()
+    # With a batch of a single image, the exporter would fix the batch size at 1.
+    example = _raw(torch.zeros(2, *dataset.task.input_shape, dtype=torch.uint8), raw_network)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # warnings about code inside torch
+        shapes = ({0: torch.export.Dim("batch")},)
+        recorded = torch.export.export(raw_network, (example,), dynamic_shapes=shapes)
+        # The exporter's own form of this operator computes shapes in the graph.
+        unshuffle = torch.ops.aten.pixel_unshuffle.default
+        recorded = recorded.run_decompositions({unshuffle: torch.export.default_decompositions()[unshuffle]})
         program = torch.onnx.export(
-            raw_network,
-            # With a batch of a single image, the exporter would fix the batch size at 1.
-            (_raw(torch.zeros(2, *dataset.task.input_shape, dtype=torch.uint8), raw_network),),
+            recorded,
             # The inputs are raw numbers, of pixels only for bytes; users' programs call this name.
             input_names=["pixels"],
             output_names=["logits"],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            dynamic_shapes=shapes,
             opset_version=_OPSET,
             dynamo=True,
             external_data=False,
@@ -114,6 +145,7 @@ def to_onnx(
     assert program is not None, "a program is returned if no file is named"
     # ``optimize=True`` would fold BN into the kernels, and a tied kernel would be stored once per layer.
     optimizer.fold_constants(program.model)
+    _fix_shapes(program.model.graph)
     optimizer.remove_unused_nodes(program.model)
     DeduplicateInitializersPass(size_limit=_MOST_CONSTANT_NUMBERS)(program.model)
     model = program.model_proto
@@ -128,15 +160,48 @@ def to_onnx(
         model.metadata_props.add(key=key, value=value)
     content: bytes = model.SerializeToString(deterministic=True)
 
+    theirs = _session_logits(content, _raw(pixels, raw_network))
+    with torch.inference_mode():
+        ours = raw_network.logits(pixels)
+    return content, _compared(ours, theirs, _TOLERANCE)
+
+
+def integers_to_onnx(
+    network: IntegerNetwork, dataset: Dataset, pixels: Tensor, about: Mapping[str, str]
+) -> tuple[bytes, dict[str, Any]]:
+    """Return an integer network as an ONNX file with quantised maps (QDQ), and the results of a comparison.
+
+    The logits of onnxruntime are compared with the logits of the reference times ``logit_scale``; the metadata of the
+    file state the counts. Arguments and errors as for ``to_onnx``; ``network`` is the integer network.
+    """
+    model = integer_model(network, dataset, _OPSET, about)
+    raw_network = RawInputNetwork(torch.nn.Identity(), dataset)
+    theirs = _session_logits(model.SerializeToString(), _raw(pixels, raw_network))
+    ours = torch.from_numpy(network.logit_scale * integer_logits(network, pixels.numpy()))
+    check = _compared(ours, theirs, _INTEGER_TOLERANCE)
+    check["logits"] = ours.numel()
+    check["logits_differ"] = int(((ours - theirs).abs() > _FLOAT_ROUNDING * ours.abs().max()).sum())
+    for name, value in check.items():
+        model.metadata_props.add(key=f"reference_{name}", value=str(value))
+    return model.SerializeToString(deterministic=True), check
+
+
+def _session_logits(content: bytes, numbers: Tensor) -> Tensor:
+    """Return the logits of raw numbers that onnxruntime computes."""
+    from onnxruntime import InferenceSession, SessionOptions
+
     settings = SessionOptions()
     settings.intra_op_num_threads = 1
     session = InferenceSession(content, settings, providers=["CPUExecutionProvider"])
-    theirs = torch.from_numpy(session.run(["logits"], {"pixels": _raw(pixels, raw_network).numpy()})[0])
-    with torch.inference_mode():
-        ours = raw_network.logits(pixels)
+    parts = [session.run(["logits"], {"pixels": part.numpy()})[0] for part in torch.split(numbers, _CHECKED_IMAGES)]
+    return torch.from_numpy(np.concatenate(parts))
+
+
+def _compared(ours: Tensor, theirs: Tensor, tolerance: float) -> dict[str, Any]:
+    """Return the results of a comparison of logits; raise _DifferentLogits beyond the tolerance."""
     difference = float((ours - theirs).abs().max()) / max(float(ours.abs().max()), 1e-6)
     # ``not <=`` instead of ``>``, so that NaN is rejected too.
-    if not difference <= _TOLERANCE:
-        raise _DifferentLogits(f"the logits of ONNX and torch differ by {difference:.2g}: please report this network")
+    if not difference <= tolerance:
+        raise _DifferentLogits(f"the logits of ONNX and harness differ by {difference:.2g}: please report this network")
     differ = int((ours.argmax(1) != theirs.argmax(1)).sum())
-    return content, {"images": len(pixels), "largest_difference": difference, "classes_differ": differ}
+    return {"images": len(ours), "largest_difference": difference, "classes_differ": differ}

@@ -198,10 +198,12 @@ def export(
     trained on all training images first.
 
     The ONNX model takes the raw numbers of the data set, shape (batch, channels, rows, columns): uint8 for bytes,
-    float64 for all else. It is compared with torch before it is written. The ONNX and safetensors files name the
-    classes in order, and state how raw numbers become the input of the network. The C computes in integers and is
-    compared with the reference on training images if a C compiler is installed. The folder of PyTorch does not need
-    harness: the network as a class, its weights, and programs that evaluate and train it.
+    float64 for all else. It is compared with torch before it is written. If the network was trained to end with
+    integers, maps and weights of the model are quantised (QDQ), and the model states how many logits and classes of
+    training images differ from the integers. The ONNX and safetensors files name the classes in order, and state how
+    raw numbers become the input of the network. The C computes in integers and is compared with the reference on
+    training images if a C compiler is installed. The folder of PyTorch does not need harness: the network as a class,
+    its weights, and programs that evaluate and train it.
 
     Args:
         network: Network to export: an ``Architecture``, its notation, a preset, a hash or name of the leaderboard,

@@ -317,10 +317,13 @@ class Exported(Answer):
             if file["format"] == "c":
                 line += f"; {c_words(file)}"
             elif check := file.get("check"):
+                other = "the integers" if "logits_differ" in check else "torch"
                 line += (
-                    f"; onnxruntime and torch on {check['images']:,} training images: logits differ by at most "
+                    f"; onnxruntime and {other} on {check['images']:,} training images: logits differ by at most "
                     f"{check['largest_difference']:.1g} of the largest, classes differ on {check['classes_differ']}"
                 )
+                if "logits_differ" in check:
+                    line += f", {check['logits_differ']:,} of {check['logits']:,} logits differ"
             lines.append(line)
         return "\n".join(lines)
 

@@ -281,8 +281,8 @@ def test_weights_that_are_not_finite_are_refused():
 def test_names_and_texts_are_written_as_c_has_them(tmp_path: Path):
     assert (c_name("posed-1462"), c_name("7é")) == ("posed_1462", "net_7_")
     # Headers of these names would be included in the place of the system's.
-    assert [c_name(name) for name in ("time", "String", "stdint", "examples")] == [
-        "net_time", "net_string", "net_stdint", "net_examples"
+    assert [c_name(name) for name in ("time", "String", "stdint", "fts", "examples")] == [
+        "net_time", "net_string", "net_stdint", "net_fts", "net_examples"
     ]  # fmt: skip
     assert c_comment("a\r\n*/\x1b[2Jb") == "a??* /?[2Jb"
     assert c_text('a"b\\?é') == '"a\\"b\\\\\\?\\303\\251"'

@@ -15,6 +15,7 @@ import onnx
 import pytest
 import torch
 from hypothesis import given, settings
+from onnx.reference import ReferenceEvaluator
 from onnxruntime import InferenceSession
 from safetensors import safe_open
 from safetensors.numpy import load_file
@@ -27,21 +28,25 @@ from harness.data import own
 from harness.data import training_images as data
 from harness.data.datasets import DATASETS, Dataset
 from harness.data.training_images import ImageData, load
-from harness.deployment.onnx import onnx_files, to_onnx
+from harness.deployment.onnx import integers_to_onnx, onnx_files, to_onnx
 from harness.deployment.pixels import RawInputNetwork
 from harness.evidence import record
+from harness.evidence.evaluation import network_of
 from harness.evidence.record import Record, match
 from harness.system import errors
 from harness.system.errors import DataError
 from harness.system.files import Workspace
+from harness.training.integer import StepNumbers, integer_logits, integers_of
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, derive_seed
 from harness.training.run import to_safetensors
 from harness.training.torch_network import build
-from search_spaces.network import MNIST, Architecture, analyse
+from search_spaces.network import MNIST, Architecture, Task, analyse
 from search_spaces.notation import parse_network
 from search_spaces.ops import UserModule
+from tests.conftest import REPOSITORY
 from tests.factories import make_data, make_record, make_result
+from tests.harness.deployment.test_c_library import CASES, dataset_of, trained
 from tests.harness.training.native.networks import EVERY_OP
 
 # Export -----------------------------------------------------------------------------------------------------------
@@ -67,7 +72,10 @@ def exported(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, A
 
 @pytest.mark.parametrize(
     ("network", "precision", "option", "code"),
-    [(NETWORK, "int8", "--onnx", 4), ("conv3x3(4) swish gap linear(10)", "fp32", "--c", 4)],
+    [
+        ("conv3x3(4) swish gap linear(10)", "int8", "--onnx", 4),
+        ("conv3x3(4) swish gap linear(10)", "fp32", "--c", 4),
+    ],
 )
 def test_what_a_format_cannot_express_is_refused_before_any_training(
     network: str, precision: str, option: str, code: int, workspace: Path, monkeypatch: pytest.MonkeyPatch,
@@ -127,6 +135,8 @@ def test_the_model_takes_raw_pixels_gives_the_logits_of_torch_and_says_what_it_i
     onnx.checker.check_model(model)
     assert model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
     assert {item.key: item.value for item in model.metadata_props} == {"hash": parse_network(text).hash}
+    # Generators of C code refuse computed shapes.
+    assert "Shape" not in {node.op_type for node in model.graph.node}
     # The exporter would note the lines and folders of this program.
     assert b".py" not in model.SerializeToString()
 
@@ -158,6 +168,93 @@ def test_a_lack_of_memory_is_not_a_fault_of_the_users_module(monkeypatch: pytest
     monkeypatch.setattr("harness.deployment.onnx.to_onnx", fail)
     with pytest.raises(MemoryError):
         onnx_files(network, Path("net.onnx"))
+
+
+RECORDS = REPOSITORY / "records"
+
+
+# Integer networks ---------------------------------------------------------------------------------------------
+
+
+def reference_logits(content: bytes, numbers: np.ndarray) -> np.ndarray:
+    model = onnx.load_from_string(content)
+    # The reference evaluator of onnx 1.23 has no ``DequantizeLinear`` before opset 19; the operators mean the same.
+    model.opset_import[0].version = 19
+    outputs: Any = ReferenceEvaluator(model).run(None, {"pixels": numbers})
+    return np.asarray(outputs[0])
+
+
+@pytest.mark.parametrize(("text", "task"), [case for case in CASES if max(case[1].input_shape) < 1_000])
+def test_an_integer_network_gives_nearly_the_logits_of_the_integers(text: str, task: Task):
+    _, images, integers = trained(parse_network(text, task), task)
+
+    content, checked = integers_to_onnx(integers, dataset_of(task), images.pixels, {"hash": "0123"})
+
+    model = onnx.load_from_string(content)
+    onnx.checker.check_model(model, full_check=True)
+    session = InferenceSession(content, providers=["CPUExecutionProvider"])
+    by_runtime = session.run(["logits"], {"pixels": images.pixels.numpy()})[0]
+    due = integers.logit_scale * integer_logits(integers, images.pixels.numpy())
+    largest = np.abs(due).max()
+    assert np.abs(by_runtime - due).max() < 0.02 * largest
+    differ = (np.abs(by_runtime - due) > 1e-6 * largest).sum()
+    assert (checked["logits_differ"], checked["logits"]) == (differ, due.size)
+    assert checked["classes_differ"] == (by_runtime.argmax(1) != due.argmax(1)).sum()
+    stated = {item.key: item.value for item in model.metadata_props}
+    assert (stated["hash"], stated["reference_logits_differ"]) == ("0123", str(differ))
+    by_reference = reference_logits(content, images.pixels[:3].numpy())
+    assert np.abs(by_reference - by_runtime[:3]).max() < 0.01 * largest
+
+
+INTEGER_RECORDS = [path for path in sorted(RECORDS.glob("*-mnist-*.json")) if '"precision": "int8"' in path.read_text()]
+
+
+@pytest.mark.parametrize("path", INTEGER_RECORDS, ids=lambda path: path.name[:6])
+def test_recorded_integer_networks_give_nearly_the_logits_in_both_evaluators(path: Path):
+    evidence = record.read(path)
+    network = network_of(record.read_recorded(RECORDS, evidence, 0), MNIST)
+    integers = integers_of(network, evidence.architecture, DATASETS["mnist"])
+    pixels = make_data().train_images[:40]
+
+    content, checked = integers_to_onnx(integers, DATASETS["mnist"], pixels, {})
+
+    assert checked["largest_difference"] < 0.1
+    due = integers.logit_scale * integer_logits(integers, pixels[:4].numpy())
+    assert np.abs(reference_logits(content, pixels[:4].numpy()) - due).max() < 0.1 * np.abs(due).max()
+
+
+@pytest.mark.parametrize("limits", [(0.0, 255.0), (-2.6, 2.6)])
+def test_a_linear_network_of_integers_gives_every_logit_of_bytes_and_other_numbers(limits: tuple[float, float]):
+    _, images, integers = trained(parse_network("maxpool(4) linear(10)"), MNIST)
+    spec = replace(DATASETS["mnist"], low=limits[:1], high=limits[1:])
+
+    assert integers_to_onnx(integers, spec, images.pixels, {})[1]["logits_differ"] == 0
+
+
+def test_tied_kernels_of_integers_are_stored_once_and_operators_are_quantised():
+    block = "res(conv3x3(8, poses=4, tie=a)) relu"
+    text = f"conv3x3(8, poses=4) relu {block} {block} gap linear(10)"
+    _, images, integers = trained(parse_network(text), MNIST)
+    content, _ = integers_to_onnx(integers, DATASETS["mnist"], images.pixels[:9], {})
+
+    kernels = [item for item in onnx.load_from_string(content).graph.initializer if len(item.dims) == 4]
+    # Each pose of a kernel is stored; the tied kernel once.
+    assert [(tuple(item.dims), item.data_type) for item in kernels] == [
+        ((8, 1, 3, 3), onnx.TensorProto.INT8),
+        ((8, 8, 3, 3), onnx.TensorProto.INT8),
+        ((10, 8, 1, 1), onnx.TensorProto.INT8),
+    ]
+
+
+def test_means_of_integers_round_halves_upwards():
+    _, images, integers = trained(parse_network("conv1x1(1) relu avgpool linear(10)"), MNIST)
+    copies = StepNumbers(multipliers=np.ones(1, np.int64))  # the first step copies the bytes, so only means are rounded
+    numbers = (copies, *integers.numbers[1:])
+    copying = replace(
+        integers, numbers=numbers, kernels=(np.ones((1, 1, 1, 1), np.int64), *integers.kernels[1:]), offset=0
+    )
+
+    assert integers_to_onnx(copying, DATASETS["mnist"], images.pixels, {})[1]["logits_differ"] == 0
 
 
 # Raw numbers --------------------------------------------------------------------------------------------------
