@@ -37,7 +37,7 @@ def compile_runner(folder: Path, name: str, command: str, flags: Sequence[str] =
     """Compile ``test/run.c`` of the library ``name`` in a folder from ``write_files``; return the program's path.
 
     Raises:
-        DeviceError: The compiler cannot be run, rejects the network, or writes no program.
+        DeviceError: The compiler cannot be run, does not build the program, or writes no program.
     """
     program = folder / "run"
     sources = ["test/run.c", f"src/{name}.c"]
@@ -48,7 +48,7 @@ def compile_runner(folder: Path, name: str, command: str, flags: Sequence[str] =
         raise DeviceError(f"{command} cannot be run: {reason(error)}") from error
     if run.returncode:
         first_line = next(iter(run.stderr.strip().splitlines()), f"exit code {run.returncode}")
-        raise DeviceError(f"{command} rejects the network: {first_line}")
+        raise DeviceError(f"{command} does not build the test program: {first_line}")
     if not program.exists():
         raise DeviceError(f"{command} wrote no program")
     return program

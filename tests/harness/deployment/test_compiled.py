@@ -19,8 +19,8 @@ PIXELS = np.zeros((2, 1, 3, 3), np.uint8)
 @pytest.mark.parametrize(
     ("script", "words"),
     [
-        ("exit 3", "rejects the network: exit code 3"),
-        ("echo 'error: no' >&2; exit 1", "rejects the network: error: no"),
+        ("exit 3", "does not build the test program: exit code 3"),
+        ("echo 'error: no' >&2; exit 1", "does not build the test program: error: no"),
         ("exit 0", "wrote no program"),
     ],
 )
