@@ -208,7 +208,8 @@ def export(
             ``Study`` (its answer).
 
     Raises:
-        UsageError: No file is named, a file cannot be written, or the weights of the seed are not kept.
+        UsageError: No file is named, a file cannot be written, options contradict each other, or the weights of the
+            seed are not kept.
         ContentError: Several leaderboard rows fit, the recipe does not suit the data, or the network does not fit the
             chip.
         SearchSpaceError: The notation is invalid, or an op lacks the form that ``chip`` or ``pytorch`` requires.
@@ -228,6 +229,8 @@ def export(
         raise UsageError("--chip requires --c FOLDER: only the C code runs on chips")
     if optimise is not None and c is None:
         raise UsageError("--optimise requires --c FOLDER: only the C code has variants for size and speed")
+    if chip is not None and optimise == Optimisation.SPEED:
+        raise UsageError("--chip and --optimise speed cannot be combined: the figures of chips are for small code")
     from harness.interface.lookup import network_argument
     from harness.interface.weights import seed_of_network, weights_of
 
