@@ -82,6 +82,7 @@ def c_files(network: TrainedNetwork, path: Path) -> Files:
         dataset=spec,
         examples=images.train_images[images.examples(EXAMPLES)].numpy(),
         facts=facts,
+        optimise=network.optimise,
     )
     check |= _compiled_check(library, pixels.numpy(), logits)
     library = replace(library, chips=chip_costs(library))

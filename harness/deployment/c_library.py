@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,9 +23,18 @@ import numpy.typing as npt
 from harness.data.datasets import Dataset
 from harness.system.errors import DISTRIBUTION, UsageError
 from harness.system.terminal import printable
-from harness.training.integer import IntegerNetwork, StepNumbers, integer_logits
+from harness.training.integer import IntegerNetwork, StepNumbers, integer_logits, kernel_in_poses
 from search_spaces.deployment import IntegerMap, IntegerStep, StepKind
-from search_spaces.ops.integer_form import Reduction
+from search_spaces.fast_kernels import (
+    Optimisation,
+    block_filters,
+    block_sizes,
+    fast_buffers,
+    is_expanded,
+    reads_planes,
+    tile_columns,
+)
+from search_spaces.ops.integer_form import KernelForm, Reduction
 
 EXAMPLES = 10  # images for the test in the folder
 _NUMBERS_A_LINE = 20  # numbers per line of an array in C
@@ -70,6 +80,7 @@ class Library:
         origin: Hash, recipe and seed, a single line of text.
         facts: Entries of ``manifest.json`` in addition to the sizes.
         chips: Costs of the network on a chip of each family, from ``chip_costs``.
+        optimise: Optimisation of the C code.
     """
 
     network: IntegerNetwork
@@ -80,6 +91,12 @@ class Library:
     origin: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
     chips: Mapping[str, Mapping[str, str | int]] = field(default_factory=dict)
+    optimise: Optimisation = Optimisation.SIZE
+
+    @property
+    def compiler_flag(self) -> str:
+        """Optimisation flag of the compilers."""
+        return "-O2" if self.optimise is Optimisation.SPEED else "-Os"
 
 
 def c_name(text: str) -> str:
@@ -165,6 +182,7 @@ def _manifest(library: Library) -> dict[str, Any]:
         "program": _program(),
         **library.facts,
         **plan.sizes,
+        "optimise": library.optimise,
         "largest_value": max(numbers.largest for numbers in library.network.numbers),
         "chips": library.chips,
         "schema_version": 1,
@@ -182,7 +200,8 @@ def _context(library: Library) -> dict[str, Any]:
     dataset = library.dataset
     low = dataset.low or (0.0,) * channels
     high = dataset.high or (255.0,) * channels
-    steps = [_StepText(network, index, library.name) for index in range(len(plan.steps))]
+    is_fast = library.optimise is Optimisation.SPEED
+    steps = [_StepText(network, index, is_fast) for index in range(len(plan.steps))]
     class_names = dataset.class_names or tuple(map(str, range(dataset.classes)))
     return {
         "name": library.name,
@@ -201,15 +220,16 @@ def _context(library: Library) -> dict[str, Any]:
         "scale": [f"{255 / (most - least):.9g}" for least, most in zip(low, high, strict=True)],
         **plan.sizes,
         "uses_arena": plan.arena_bytes > 0,
-        "kernels": [
-            {"name": f"kernel_{index}", "shape": kernel.shape, "numbers": kernel.ravel().tolist()}
-            for index, kernel in enumerate(network.kernels)
-        ],
+        "kernels": [_kernel_text(network, index, is_fast) for index in range(len(network.kernels))],
         "arrays": [array for step in steps for array in step.arrays],
         "steps": steps,
         "types": _types(steps),
         "used": _used_functions(steps),
         "buffers": plan.buffers,
+        "optimise": library.optimise,
+        "compiler_flag": library.compiler_flag,
+        "orders": [],
+        **(_fast_kernels(steps) if is_fast else {}),
         "is_scaled": any(least != 0 or most != 255 for least, most in zip(low, high, strict=True)),
         "examples": _examples(library),
         "facts": library.facts,
@@ -228,6 +248,9 @@ def _types(steps: Sequence[_StepText]) -> dict[str, str]:
         "extent": next(f"uint{bits}_t" for bits in (8, 16, 32) if extent < 2**bits),
         "count": next(f"uint{bits}_t" for bits in (16, 32) if count < 2**bits),
         "position": "int16_t" if position < 2**15 else "int32_t",
+        # A product of two bytes needs 16 bits, the base of the input a further one. Unsigned sums may wrap around, but
+        # GCC reorders them, which needs more registers.
+        "sum": "int32_t" if count < 2**14 else "uint32_t",
     }
 
 
@@ -256,6 +279,73 @@ def c_comment(text: str) -> str:
     return printable(text).replace("*/", "* /")
 
 
+def _kernel_text(network: IntegerNetwork, index: int, is_fast: bool) -> dict[str, Any]:
+    """Return the weights of a kernel in the order of the C code."""
+    kernel = network.kernels[index]
+    plan = network.plan
+    period = 0
+    if is_fast and not is_expanded(plan):
+        period = next(block_filters(plan, step) for step in plan.steps if step.kernel == index)
+    text = {"name": f"kernel_{index}", "shape": kernel.shape, "layout": "", "numbers": kernel.ravel().tolist()}
+    if not period:
+        return text
+    numbers: list[int] = []
+    for first in range(0, len(kernel), period):
+        for size in block_sizes(period):
+            block = kernel[first : first + size]
+            # The byte of weight + 128, which C reads without a sign.
+            numbers += (block.reshape(size, -1).T ^ -128).ravel().tolist()
+            first += size
+    return text | {"layout": "; the weights of a block of filters alternate, as weight + 128", "numbers": numbers}
+
+
+def _fast_kernels(steps: Sequence[_StepText]) -> dict[str, Any]:
+    """Return the kernels that a network needs, and the sizes of their buffers."""
+    convolutions = [step for step in steps if step.step.kind is StepKind.CONVOLUTION]
+    plan = steps[0].network.plan
+    planes = [step for step in convolutions if reads_planes(plan, step.step)]
+    blocks = [step for step in convolutions if not reads_planes(plan, step.step)]
+    sizes: set[int] = set()
+    poses: set[int] = set()
+    for step in blocks:
+        sizes |= set(block_sizes(step.block_filters))
+        if step.step.form.poses > 1 or step.source.shape[0] > step.step.form.shape[1]:
+            poses.add(step.step.form.poses)
+    if is_expanded(plan):
+        poses = {1} if any(step.source.shape[0] > step.step.form.shape[1] for step in blocks) else set()
+    kinds = {
+        "blocks": blocks,
+        "planes": planes,
+        "pooled": [step for step in convolutions if step.step.pool is not None],
+        "single": [] if is_expanded(plan) else [step for step in blocks if step.step.form.poses > step.source.shape[0]],
+        "rest": [step for step in blocks if step.counts[-1] % 4],
+        "groups": [step for step in blocks if step.source.shape[0] > step.step.form.shape[1]],
+        "skip": [step for step in steps if step.step.skip is not None],
+        "slope": [step for step in steps if step.values.slope is not None],
+    }
+    orders = {step.order: _order(step.step.form) for step in steps if step.order != "0"}
+    return {
+        "orders": [{"name": name, "numbers": numbers} for name, numbers in sorted(orders.items())],
+        "buffers": fast_buffers(plan),
+        "is_expanded": is_expanded(plan),
+        "block_sizes": sorted(sizes, reverse=True),
+        "block_poses": sorted(poses),
+        "plane_sizes": sorted({math.prod(step.step.form.shape[2:]) for step in planes}),
+        "used": _used_functions(steps) | {name for name, users in kinds.items() if users},
+    }
+
+
+def _order(form: KernelForm) -> list[int]:
+    """Return, for each pose of a filter, the places and then the channels of the stored filter."""
+    _, channels, rows, columns = form.shape
+    places = kernel_in_poses(np.arange(rows * columns).reshape(1, rows, columns, 1), form.poses)
+    parts = form.poses if channels > 1 else 1
+    channel_parts = kernel_in_poses(np.arange(parts).reshape(1, 1, 1, parts), form.poses)
+    padding = np.zeros((form.poses, form.poses - parts), np.int64)
+    table = np.hstack([places.reshape(form.poses, -1), channel_parts.reshape(form.poses, -1), padding])
+    return [int(number) for number in table.ravel()]
+
+
 def _examples(library: Library) -> list[dict[str, Any]]:
     answers = integer_logits(library.network, library.examples)
     pixels = library.examples.transpose(0, 2, 3, 1)
@@ -268,12 +358,12 @@ def _examples(library: Library) -> list[dict[str, Any]]:
 class _StepText:
     # A step, with the texts and numbers that the template needs.
 
-    def __init__(self, network: IntegerNetwork, index: int, name: str) -> None:
+    def __init__(self, network: IntegerNetwork, index: int, is_fast: bool) -> None:
         self.network = network
         self.step: IntegerStep = network.plan.steps[index]
         self.values: StepNumbers = network.numbers[index]
         self.index = index
-        self.name = name
+        self.is_fast = is_fast
 
     @property
     def source(self) -> IntegerMap:
@@ -300,7 +390,11 @@ class _StepText:
 
     @property
     def call(self) -> str:
-        function = _FUNCTIONS[self.step.kind]
+        function = (
+            "convolve_planes"
+            if self.is_fast and reads_planes(self.network.plan, self.step)
+            else _FUNCTIONS[self.step.kind]
+        )
         arguments = [f"READ_STEP({self.index})", self._place(self.step.source)]
         if self.step.target is None:
             return f"{function}({', '.join([*arguments, 'logits'])})"
@@ -340,6 +434,22 @@ class _StepText:
         return (*shapes, inner_columns, filters, group_channels, window)
 
     @property
+    def order(self) -> str:
+        """Name of the table with the orders of the poses; 0 without a table."""
+        form = self.step.form
+        is_ordered = form.poses > 1 or is_expanded(self.network.plan) or reads_planes(self.network.plan, self.step)
+        if self.step.kind is not StepKind.CONVOLUTION or not is_ordered:
+            return "0"
+        _, channels, rows, columns = form.shape
+        kind = "single" if channels == 1 else "order"
+        return f"{kind}_{form.poses}_{rows}_{columns}"
+
+    @property
+    def block_filters(self) -> int:
+        """Number of stored filters after which a new block of filters begins; 0 without blocks."""
+        return block_filters(self.network.plan, self.step)
+
+    @property
     def numbers(self) -> list[str | int]:
         """Members of the C structure ``step``, in order."""
         values = self.values
@@ -360,6 +470,7 @@ class _StepText:
             kernel,
             multipliers,
             biases,
+            *([self.order] if self.is_fast else []),
             *extents,
             pool_rows,
             pool_columns,
@@ -371,6 +482,7 @@ class _StepText:
             values.bias_bits,
             values.output_bits,
             *counts,
+            *((self.block_filters, tile_columns(self.network.plan, self.step)) if self.is_fast else ()),
             values.skip_multiplier,
             slope,
             low,

@@ -24,7 +24,6 @@ from harness.system.terminal import say
 from harness.training.integer import integer_logits
 
 TURNS = 2**20  # iterations of the loop of known length; takes many ticks of every clock here
-_OPTIMISATION = "-Os"  # flag of the compilers
 _PROGRAM = "on-chip"  # file name that cannot clash with a network, because the hyphen is not allowed in C names
 _PATIENCE_SECONDS = 60  # timeout of a compiler or emulator
 _OVER = 2**32 - 1  # written by the program instead of a number if the stack or a clock overflows
@@ -115,7 +114,7 @@ class Emulation:
 
 
 def emulate(
-    library: Library, pixels: npt.NDArray[np.uint8], family: Family, optimisation: str = _OPTIMISATION
+    library: Library, pixels: npt.NDArray[np.uint8], family: Family, optimisation: str | None = None
 ) -> Emulation:
     """Run a network on an emulated chip.
 
@@ -123,7 +122,7 @@ def emulate(
         library: Network as a C library.
         pixels: Images, uint8 (n, channels, rows, columns).
         family: Family of the chip.
-        optimisation: Optimisation flag of the compiler.
+        optimisation: Optimisation flag of the compiler; None for the flag of the library's Makefile.
 
     Raises:
         DeviceError: A tool is missing, the network does not fit, or the program fails.
@@ -133,7 +132,7 @@ def emulate(
         folder = Path(name)
         write_files(library, folder)
         (folder / _PROGRAM).with_suffix(".c").write_text(emulated_program(library, pixels, TURNS), encoding="utf-8")
-        compiler = [f"{family.tools}-gcc", *family.flags, optimisation, "-std=c99", "-Isrc"]
+        compiler = [f"{family.tools}-gcc", *family.flags, optimisation or library.compiler_flag, "-std=c99", "-Isrc"]
         _output([*compiler, "-c", f"{_PROGRAM}.c", f"src/{library.name}.c"], folder)
         objects = (f"{_PROGRAM}.o", f"{library.name}.o")
         rows = _output([f"{family.tools}-size", *objects], folder).splitlines()[1:]
@@ -206,7 +205,7 @@ def chip_costs(library: Library) -> dict[str, dict[str, str | int]]:
         if not np.array_equal(emulation.logits, logits):
             raise HarnessError(f"the logits of an emulated {name} differ from the reference")
         costs[name] = {
-            "compiler": f"{family.tools}-gcc {_OPTIMISATION}",
+            "compiler": f"{family.tools}-gcc {library.compiler_flag}",
             "code_bytes": emulation.code_bytes,
             "stack_bytes": emulation.stack_bytes,
             family.unit: emulation.work,

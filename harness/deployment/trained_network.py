@@ -12,6 +12,7 @@ from harness.evidence.record import Record, SeedRun
 from harness.training.recipe import Recipe
 from harness.training.torch_network import TorchNetwork
 from search_spaces.chips import Fit
+from search_spaces.fast_kernels import Optimisation
 from search_spaces.network import Architecture
 
 
@@ -28,6 +29,7 @@ class TrainedNetwork:
         record: Record of the network and recipe; None without a record.
         recorded: Recorded run with these weights; None if no record has these weights.
         fit: Resources of the network on the target chip; None without a target chip.
+        optimise: Optimisation of exported C.
     """
 
     architecture: Architecture
@@ -38,6 +40,7 @@ class TrainedNetwork:
     record: Record | None = None
     recorded: SeedRun | None = None
     fit: Fit | None = None
+    optimise: Optimisation = Optimisation.SIZE
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from harness.system.terminal import say
 from search_spaces.catalog import network_names
 from search_spaces.chips import Chip, Fit, fitting
 from search_spaces.deployment import check_integer_form
+from search_spaces.fast_kernels import Optimisation
 from search_spaces.network import MNIST, Task, analyse
 
 if TYPE_CHECKING:
@@ -183,6 +184,7 @@ def export(
     pytorch: str | Path | None = None,
     *,
     chip: str | Chip | None = None,
+    optimise: str | None = None,
     seed: int = 0,
     recipe: str | None = None,
     epochs: int | None = None,
@@ -211,7 +213,8 @@ def export(
             ``Study`` (its answer).
 
     Raises:
-        UsageError: No file is named, a file cannot be written, or the weights of the seed are not kept.
+        UsageError: No file is named, a file cannot be written, options contradict each other, or the weights of the
+            seed are not kept.
         ContentError: Several leaderboard rows fit, the recipe does not suit the data, or the network does not fit the
             chip.
         SearchSpaceError: The notation is invalid, or an op lacks the form that ``chip`` or ``pytorch`` requires.
@@ -229,6 +232,10 @@ def export(
     targets = _export_targets({"onnx": onnx, "safetensors": safetensors, "c": c, "pytorch": pytorch})
     if chip is not None and c is None:
         raise UsageError("--chip requires --c FOLDER: only the C code runs on chips")
+    if optimise is not None and c is None:
+        raise UsageError("--optimise requires --c FOLDER: only the C code has variants for size and speed")
+    if chip is not None and optimise == Optimisation.SPEED:
+        raise UsageError("--chip and --optimise speed cannot be combined: the figures of chips are for small code")
     from harness.interface.lookup import network_argument
     from harness.interface.weights import seed_of_network, weights_of
 
@@ -254,7 +261,8 @@ def export(
     images = load(wanted.dataset, Path(data) if data else None)
     check_batch(wanted.recipe.recipe, len(images.train_labels))
     check_network(wanted.recipe.recipe, wanted.architecture, images.dataset.task)
-    return _exported(weights_of(wanted, images, workspace, device=device, engine=engine), targets, fit)
+    weights = weights_of(wanted, images, workspace, device=device, engine=engine)
+    return _exported(weights, targets, fit, Optimisation(optimise or Optimisation.SIZE))
 
 
 def _check_fit(fit: Fit, search_options: Mapping[str, str | None]) -> None:
@@ -287,11 +295,11 @@ def _export_targets(paths: Mapping[str, str | Path | None]) -> dict[str, Path]:
     return targets
 
 
-def _exported(weights: Weights, targets: Mapping[str, Path], fit: Fit | None) -> Exported:
+def _exported(weights: Weights, targets: Mapping[str, Path], fit: Fit | None, optimise: Optimisation) -> Exported:
     """Write all files or none, and return the facts about them."""
     from harness.deployment.formats import FORMATS
 
-    network = replace(weights.network, fit=fit)
+    network = replace(weights.network, fit=fit, optimise=optimise)
     run = weights.run
     recorded = weights.seed.recorded
     contents: dict[Path, bytes] = {}

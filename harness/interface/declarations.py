@@ -11,6 +11,7 @@ from harness.searching.option_types import FILE, SHAPE
 from harness.searching.request import SearchRequest
 from harness.system.files import workspace
 from harness.system.option import Option, options_of
+from search_spaces.fast_kernels import Optimisation
 
 
 def _known_networks() -> Iterable[str]:
@@ -33,6 +34,10 @@ class _FurtherOptions:
     classes = Option[Any, Any](None, "Number of classes [default: 10].", click.IntRange(2))
     torch = Option[Any, Any](False, "Also count with torch, torchsummary and fvcore.", click.BOOL)
     c = Option[Any, Any](None, "Folder to write, with the integer network as C.", FILE)
+    optimise = Option[Any, Any](
+        None, "Goal of the C code: few bytes or few instructions [default: size].",
+        click.Choice(list(map(str, Optimisation))), flags=("--optimise", "--optimize"),
+    )  # fmt: skip
     pytorch = Option[Any, Any](None, "Folder to write, with the network as plain PyTorch.", FILE)
     onnx = Option[Any, Any](None, "ONNX file to write.", FILE)
     safetensors = Option[Any, Any](None, "File to write, with the weights as safetensors.", FILE)

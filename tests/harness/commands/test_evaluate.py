@@ -122,6 +122,8 @@ def test_c_for_a_chip_states_it_and_what_does_not_fit_is_refused_with_the_chips_
     assert not (workspace / "lacks").exists()
 
     assert run(["export", evidence.hash[:8], "--safetensors", "net", "--chip", "rp2040"]) == 2
+    assert run(["export", evidence.hash[:8], "--safetensors", "net", "--optimise", "speed"]) == 2
+    assert run(["export", evidence.hash[:8], "--c", "new", "--optimise", "speed", "--chip", "rp2040"]) == 2
 
 
 def test_logits_of_c_are_compared_by_the_compiler_that_cc_names(

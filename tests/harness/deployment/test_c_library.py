@@ -26,6 +26,7 @@ from harness.system.errors import ContentError, UsageError
 from harness.training.integer import IntegerNetwork, integer_logits, integer_network, map_scales, maps_of
 from harness.training.torch_network import Images, build, normalised
 from search_spaces.deployment import integer_plan
+from search_spaces.fast_kernels import Optimisation
 from search_spaces.network import MNIST, Architecture, Task, analyse
 from search_spaces.notation import parse_network
 from search_spaces.space_errors import NoIntegerFormError
@@ -135,6 +136,31 @@ def test_the_logits_of_the_c_are_those_of_the_reference_under_sanitizers(text: s
     pixels = images.pixels.numpy()[: 60 if task == MNIST else 10]
 
     assert np.array_equal(c_logits(tmp_path, integers, task, pixels, *SANITIZED), integer_logits(integers, pixels))
+
+
+# Blocks of poses that are ordered and expanded, groups whose kernel is tied with other groups, depthwise planes in
+# tiles, a kernel without a multiple of four weights, and sums that need more than a number with a sign.
+FAST = [
+    *((text, MNIST) for text in (NETWORKS[0], NETWORKS[2], NETWORKS[5], VECTORS)),
+    ("conv3x3(24, poses=8) bn relu maxpool conv3x3(24, poses=8) bn relu | gap linear(10)", MNIST),
+    ("conv1x1(8) relu conv3x3(12, groups=2, tie=a) conv1x1(4) conv3x3(12, tie=a) leaky | gap | linear(10)", MNIST),
+    ("conv1x1(12) dwconv3x3(poses=4) relu conv3x3(24, groups=12) prelu maxpool | gap | linear(4)", Task((2, 9, 90), 4)),
+    ("maxpool(1) linear(2) relu linear(3)", Task((1, 1, 17_000), 3)),
+]
+
+
+@pytest.mark.parametrize(("text", "task"), FAST)
+def test_the_logits_of_the_c_for_speed_are_those_of_the_reference(text: str, task: Task, tmp_path: Path):
+    _, images, integers = trained(parse_network(text, task), task, count=12, passes=5)
+    pixels = images.pixels.numpy()
+    library = replace(library_of(integers, task, pixels), optimise=Optimisation.SPEED)
+    write_files(library, tmp_path)
+
+    program = compile_runner(tmp_path, "net", "cc", SANITIZED)
+
+    assert np.array_equal(run_logits(program, pixels, task.classes), integer_logits(integers, pixels))
+    subprocess.run(["cc", "-O0", "-Isrc", "-c", "src/net.c", "-o", "net.o"], cwd=tmp_path, check=True)
+    assert constants_in(tmp_path / "net.o", "nm") == integers.plan.constant_bytes
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -27,6 +27,7 @@ from harness.training.integer import integer_logits, integer_network, map_scales
 from harness.training.torch_network import Images
 from search_spaces.catalog import SPACES, space
 from search_spaces.deployment import integer_plan
+from search_spaces.fast_kernels import Optimisation
 from search_spaces.network import MNIST, Task
 from search_spaces.notation import parse_network
 from search_spaces.space import draw_uniform
@@ -92,6 +93,7 @@ def small() -> Library:
 
 
 @pytest.mark.nightly
+@pytest.mark.parametrize("optimise", Optimisation)
 @pytest.mark.parametrize(
     ("compiler", "flags"),
     [
@@ -103,11 +105,11 @@ def small() -> Library:
     ],
 )
 def test_compilers_give_all_logits_of_the_reference(
-    posed: Library, answers: Any, compiler: str, flags: tuple[str, ...], tmp_path: Path
+    posed: Library, answers: Any, compiler: str, flags: tuple[str, ...], optimise: Optimisation, tmp_path: Path
 ):
     needs(compiler)
     pixels, logits = answers
-    write_files(posed, tmp_path)
+    write_files(replace(posed, optimise=optimise), tmp_path)
 
     program = compile_runner(tmp_path, posed.name, compiler, flags)
 
@@ -143,7 +145,7 @@ static int run_{name}(void)
 """
 
 
-def random_library(number: int) -> tuple[Library, npt.NDArray[np.uint8]]:
+def random_library(number: int, optimise: Optimisation) -> tuple[Library, npt.NDArray[np.uint8]]:
     """Draw a network with an integer form from a shipped space, and return the network in integers with images."""
     name = sorted(SPACES)[number % len(SPACES)]
     task = TASKS.get(name, MNIST)
@@ -153,13 +155,16 @@ def random_library(number: int) -> tuple[Library, npt.NDArray[np.uint8]]:
         architecture = draw_uniform(space(name, task), rng).architecture
     _, images, integers = trained(architecture, task, number, count=12, passes=5)
     pixels = images.pixels.numpy()[:4]
-    return replace(library_of(integers, task, pixels), name=f"net{number}"), pixels
+    return replace(library_of(integers, task, pixels), name=f"net{number}", optimise=optimise), pixels
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("optimise", Optimisation)
 @pytest.mark.parametrize("batch", range(BATCHES))
-def test_networks_of_all_spaces_give_all_logits_of_the_reference_under_sanitizers(batch: int, tmp_path: Path):
-    networks = [random_library(number) for number in range(batch, RANDOM_NETWORKS, BATCHES)]
+def test_networks_of_all_spaces_give_all_logits_of_the_reference_under_sanitizers(
+    batch: int, optimise: Optimisation, tmp_path: Path
+):
+    networks = [random_library(number, optimise) for number in range(batch, RANDOM_NETWORKS, BATCHES)]
     # The arena of each network is on the heap, where the sanitizer checks its ends.
     includes = ["#include <stdio.h>", "#include <stdlib.h>"]
     functions = []
@@ -204,6 +209,29 @@ def test_emulated_chips_give_all_logits_of_the_reference(request: pytest.Fixture
     assert emulation.logits.shape[0] == CHIP_IMAGES
     assert 0 < emulation.stack_bytes - BUFFERS[fixture] < 200
     assert 1_000 < emulation.code_bytes < 5_000
+
+
+# At most this many instructions for a multiply-add of the certified network, and bytes of code and stack.
+LIMITS = {"Cortex-M0": (7.5, 4_500, 1_500), "RV32IMC": (6.0, 4_500, 1_500)}
+POSED_MACS = 1_580_864
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    ("fixture", "chip"), [*(("posed", chip) for chip in LIMITS), *(("small", chip) for chip in FAMILIES)]
+)
+def test_the_code_for_speed_gives_all_logits_and_is_fast(request: pytest.FixtureRequest, fixture: str, chip: str):
+    library = replace(request.getfixturevalue(fixture), optimise=Optimisation.SPEED)
+    library = replace(library, examples=library.examples[:5])
+    family = FAMILIES[chip]
+    needs(f"{family.tools}-gcc", family.emulator[0])
+
+    emulation = emulate(library, library.examples, family)
+
+    assert np.array_equal(emulation.logits, integer_logits(library.network, library.examples))
+    if fixture == "posed":
+        figures = (emulation.work / POSED_MACS, emulation.code_bytes, emulation.stack_bytes)
+        assert all(figure <= limit for figure, limit in zip(figures, LIMITS[chip], strict=True)), figures
 
 
 # A pass is two instructions or six cycles. SysTick ticks at 16 MHz, each 62.5 instructions of a nanosecond.
