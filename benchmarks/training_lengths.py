@@ -9,7 +9,7 @@ recomputed from training images before validation:
 - ``averaged-25`` and ``averaged-10``: the same run without decay, equal weights for all steps of the last 25 or 10 % of
   the epochs (Izmailov et al., arXiv 1803.05407).
 
-    python -m benchmarks.training_lengths train OUTPUT --seeds 0 1 2 --rates 0.05 [--networks plain] [--minutes 60]
+    python -m benchmarks.training_lengths train OUTPUT [--seeds 0 1 2] [--networks plain] [--minutes 60]
 
 appends a JSON line per variant, length and seed. Seeds are trained in turn, so that a run that is cut short has
 complete comparisons. No test image is read.
@@ -26,10 +26,9 @@ import copy
 import json
 import math
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -41,7 +40,7 @@ from torch import Tensor
 from harness.data.training_images import load
 from harness.training.native.driver import NativeProgram, flat_state, restore, restored_average
 from harness.training.native.engine import choose_engine
-from harness.training.recipe import Recipe, StepSettings, epoch_steps, named_recipe
+from harness.training.recipe import Recipe, StepSettings, epoch_steps, named_recipe, recipe_document, recipe_from
 from harness.training.result import Purpose, derive_seed
 from harness.training.run import TrainingData
 from harness.training.torch_network import Images, epoch_maps
@@ -91,14 +90,6 @@ def new_run(architecture: Architecture, recipe: Recipe, seed: int, images: Image
     return run
 
 
-def train_cosine(architecture: Architecture, epochs: int, seed: int, images: Images) -> Training:
-    """Return the complete training of the product with recipe ``small`` at this length."""
-    run = new_run(architecture, named_recipe("small", epochs=epochs).recipe, seed, images)
-    for _ in range(epochs):
-        train_epoch(run, images)
-    return run
-
-
 def _train_epoch(run: Training, images: Images, settings: StepSettings, average: list[Tensor] | None) -> None:
     # As ``train_epoch`` of the product, except that rates and averaging weights are arguments.
     assert run.native is not None
@@ -140,17 +131,25 @@ def decayed_branch(run: Training, length: int, images: Images) -> Training:
     return branch
 
 
-def constant_run(
+def cosine_runs(
+    architecture: Architecture, lengths: list[int], seed: int, images: Images, validation: Images
+) -> Iterator[tuple[str, int, int]]:
+    """Train as the product does, from scratch for each length; yield variant, length and validation errors."""
+    for length in lengths:
+        run = new_run(architecture, named_recipe("small", epochs=length).recipe, seed, images)
+        while len(run.history) < length:
+            train_epoch(run, images)
+        assert run.average is not None
+        yield "cosine", length, validation_errors(run, run.average, images, validation)
+
+
+def constant_runs(
     architecture: Architecture, rate: float, lengths: list[int], seed: int, images: Images, validation: Images
 ) -> Iterator[tuple[str, int, int]]:
-    """Train once at a constant rate and yield variant, length in epochs and validation errors."""
+    """Train once at a constant rate; yield variant, length and validation errors."""
     longest = lengths[-1]
-    recipe = replace(
-        named_recipe("small", epochs=longest).recipe,
-        learning_rate=rate,
-        schedule="constant",
-        warmup=_WARMUP_EPOCHS / longest,
-    )
+    constant = {"learning_rate": rate, "schedule": "constant", "warmup": _WARMUP_EPOCHS / longest}
+    recipe = recipe_from(recipe_document(named_recipe("small", epochs=longest).recipe) | constant)
     run = new_run(architecture, recipe, seed, images)
     count = len(images) // recipe.batch_size
     # Equal weights for the steps of an epoch; averages over several epochs are means of these averages.
@@ -161,16 +160,14 @@ def constant_run(
         assert run.average is not None
         epoch_means.append(run.average)
         done = len(run.history)
-        for length in lengths:
-            if done == length - DECAY_EPOCHS[length]:
-                branch = decayed_branch(run, length, images)
-                assert branch.average is not None
-                yield "decayed", length, validation_errors(branch, branch.average, images, validation)
-        if done in lengths:
-            for share in _AVERAGED_SHARES:
-                last = epoch_means[-max(1, math.floor(share * done / 100 + 0.5)) :]
-                mean = [torch.stack(parts).mean(0) for parts in zip(*last, strict=True)]
-                yield f"averaged-{share}", done, validation_errors(run, mean, images, validation)
+        for length in (each for each in lengths if done == each - DECAY_EPOCHS[each]):
+            branch = decayed_branch(run, length, images)
+            assert branch.average is not None
+            yield "decayed", length, validation_errors(branch, branch.average, images, validation)
+        for share in _AVERAGED_SHARES if done in lengths else ():
+            last = epoch_means[-max(1, math.floor(share * done / 100 + 0.5)) :]
+            mean = [torch.stack(parts).mean(0) for parts in zip(*last, strict=True)]
+            yield f"averaged-{share}", done, validation_errors(run, mean, images, validation)
 
 
 def train(arguments: argparse.Namespace) -> None:
@@ -179,30 +176,23 @@ def train(arguments: argparse.Namespace) -> None:
     images, validation = TrainingData(load("mnist", arguments.data)).parts(_CPU, 0)
     assert validation is not None
     for index, name in product(arguments.seeds, arguments.networks):
-        if time.monotonic() > end:
-            return
         architecture = parse_network(NETWORKS[name])
-        longest_recipe = named_recipe("small", epochs=60).recipe
-        seed = derive_seed(architecture.hash, longest_recipe.hash, Purpose.TRAIN, index)
+        seed = derive_seed(architecture.hash, named_recipe("small", epochs=60).recipe.hash, Purpose.TRAIN, index)
         lengths = [length for length in lengths_of(name) if length <= arguments.longest]
-        began = time.process_time()
         about = {"network": name, "parameters": analyse(architecture, MNIST).parameters, "seed": index}
-
-        def write(row: dict[str, Any], about: dict[str, Any] = about) -> None:
-            nonlocal began
+        about["rate"] = arguments.rate
+        began = time.process_time()
+        for variant, length, errors in chain(
+            constant_runs(architecture, arguments.rate, lengths, seed, images, validation),
+            cosine_runs(architecture, lengths, seed, images, validation),
+        ):
+            row = {"variant": variant, "epochs": length, "errors": errors}
             seconds = round(time.process_time() - began, 1)
             began = time.process_time()
             with arguments.output.open("a") as file:
                 file.write(json.dumps(about | row | {"seconds": seconds}) + "\n")
-
-        for rate in arguments.rates:
-            for variant, length, errors in constant_run(architecture, rate, lengths, seed, images, validation):
-                write({"variant": variant, "rate": rate, "epochs": length, "errors": errors})
-        for length in [] if arguments.without_cosine else lengths:
-            run = train_cosine(architecture, length, seed, images)
-            assert run.average is not None
-            errors = validation_errors(run, run.average, images, validation)
-            write({"variant": "cosine", "rate": run.recipe.learning_rate, "epochs": length, "errors": errors})
+        if time.monotonic() > end:
+            return
 
 
 def interval(values: list[float]) -> str:
@@ -220,29 +210,27 @@ def table(rows: list[dict[str, Any]]) -> Iterator[str]:
     averaged first, because the variants at these lengths share a run.
     """
     errors = {(row["network"], row["seed"], row["epochs"], row["variant"]): row["errors"] for row in rows}
-    variants = ["cosine", "decayed", *(f"averaged-{share}" for share in _AVERAGED_SHARES)]
-    units = [
-        (name, seed)
-        for name, seed in dict.fromkeys((row["network"], row["seed"]) for row in rows)
-        if all((name, seed, length, variant) in errors for length in lengths_of(name) for variant in variants)
-    ]
-    titles = [*variants, *(f"{each} - cosine" for each in variants[1:])]
-    yield f"| network | epochs | seeds | {' | '.join(titles)} |"
-    yield f"| {' | '.join(['---'] * (3 + len(titles)))} |"
-    overall: dict[str, list[float]] = defaultdict(list)
+    variants = ["decayed", *(f"averaged-{share}" for share in _AVERAGED_SHARES)]
+    titles = ["network", "epochs", "seeds", "cosine", *variants, *(f"{each} - cosine" for each in variants)]
+    yield f"| {' | '.join(titles)} |"
+    yield f"| {' | '.join(['---'] * len(titles))} |"
+    overall: dict[str, list[float]] = {each: [] for each in variants}
     for name in NETWORKS:
-        seeds = [seed for network, seed in units if network == name]
-        for length in lengths_of(name) if seeds else []:
-            counts = {each: [errors[name, seed, length, each] for seed in seeds] for each in variants}
-            means = [f"{fmean(counts[each]):.1f}" for each in variants]
-            pairs = {each: zip(counts[each], counts["cosine"], strict=True) for each in variants[1:]}
-            differences = [interval([a - b for a, b in pairs[each]]) for each in variants[1:]]
-            yield f"| {name} | {length} | {len(seeds)} | {' | '.join(means + differences)} |"
-    for name, seed in units:
-        judged = [length for length in lengths_of(name) if length in _JUDGED]
-        for each in variants[1:]:
-            cells = [errors[name, seed, length, each] - errors[name, seed, length, "cosine"] for length in judged]
-            overall[each].append(fmean(cells))
+        cells = list(product(lengths_of(name), ["cosine", *variants]))
+        seeds = sorted({seed for network, seed, _, _ in errors if network == name})
+        seeds = [seed for seed in seeds if all((name, seed, *cell) in errors for cell in cells)]
+        counts = {cell: [errors[name, seed, *cell] for seed in seeds] for cell in cells}
+        differences = {
+            cell: [count - base for count, base in zip(counts[cell], counts[cell[0], "cosine"], strict=True)]
+            for cell in cells
+        }
+        for length in lengths_of(name) if seeds else ():
+            means = [f"{fmean(counts[length, each]):.1f}" for each in ("cosine", *variants)]
+            intervals = [interval(differences[length, each]) for each in variants]
+            yield f"| {' | '.join([name, str(length), str(len(seeds)), *means, *intervals])} |"
+        for each in variants:
+            judged = [differences[length, each] for length in lengths_of(name) if length in _JUDGED]
+            overall[each] += [fmean(parts) for parts in zip(*judged, strict=True)]
     for each, values in overall.items():
         yield f"{each} - cosine, {len(values)} pairs of network and seed: {interval(values)} errors"
 
@@ -253,13 +241,12 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     training = commands.add_parser("train")
     training.add_argument("output", type=Path)
-    training.add_argument("--data", type=Path, default=None)
-    training.add_argument("--seeds", type=int, nargs="+", required=True)
-    training.add_argument("--rates", type=float, nargs="+", required=True)
+    training.add_argument("--data", type=Path, help="folder of the data; default: the user's cache")
+    training.add_argument("--seeds", type=int, nargs="+", default=list(range(8)))
+    training.add_argument("--rate", type=float, default=0.1, help="constant learning rate")
     training.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
     training.add_argument("--longest", type=int, default=60, help="longest training, in epochs")
-    training.add_argument("--without-cosine", action="store_true")
-    training.add_argument("--minutes", type=float, default=math.inf, help="no new network and seed after these minutes")
+    training.add_argument("--minutes", type=float, default=math.inf, help="no further network and seed afterwards")
     commands.add_parser("table").add_argument("output", type=Path)
     arguments = parser.parse_args()
     if arguments.command == "train":
