@@ -15,11 +15,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 27_036,
-    "test lines": 26_862,
-    "benchmark lines": 2_958,
-    "public names": 1_158,
-    "files": 967,
+    "product lines": 27_629,
+    "test lines": 27_157,
+    "benchmark lines": 3_248,
+    "public names": 1_169,
+    "files": 979,
 }
 
 
