@@ -204,17 +204,17 @@ def interval(values: list[float]) -> str:
 
 
 def table(rows: list[dict[str, Any]]) -> Iterator[str]:
-    """Yield Markdown rows by network and length, and the mean difference of item variant at the judged lengths.
+    """Yield Markdown rows by network and length, and the mean difference of each variant at the judged lengths.
 
     A network and seed counts if all its variants and lengths are present; its differences at the judged lengths are
     averaged first, because the variants at these lengths share a run.
     """
     errors = {(row["network"], row["seed"], row["epochs"], row["variant"]): row["errors"] for row in rows}
     variants = ["decayed", *(f"averaged-{share}" for share in _AVERAGED_SHARES)]
-    titles = ["network", "epochs", "seeds", "cosine", *variants, *(f"{item} - cosine" for item in variants)]
+    titles = ["network", "epochs", "seeds", "cosine", *variants, *(f"{variant} - cosine" for variant in variants)]
     yield f"| {' | '.join(titles)} |"
     yield f"| {' | '.join(['---'] * len(titles))} |"
-    overall: dict[str, list[float]] = {item: [] for item in variants}
+    overall: dict[str, list[float]] = {variant: [] for variant in variants}
     for name in NETWORKS:
         cells = list(product(lengths_of(name), ["cosine", *variants]))
         seeds = sorted({seed for network, seed, _, _ in errors if network == name})
@@ -225,14 +225,14 @@ def table(rows: list[dict[str, Any]]) -> Iterator[str]:
             for cell in cells
         }
         for length in lengths_of(name) if seeds else ():
-            means = [f"{fmean(counts[length, item]):.1f}" for item in ("cosine", *variants)]
-            intervals = [interval(differences[length, item]) for item in variants]
+            means = [f"{fmean(counts[length, variant]):.1f}" for variant in ("cosine", *variants)]
+            intervals = [interval(differences[length, variant]) for variant in variants]
             yield f"| {' | '.join([name, str(length), str(len(seeds)), *means, *intervals])} |"
-        for item in variants:
-            judged = [differences[length, item] for length in lengths_of(name) if length in _JUDGED]
-            overall[item] += [fmean(parts) for parts in zip(*judged, strict=True)]
-    for item, values in overall.items():
-        yield f"{item} - cosine, {len(values)} pairs of network and seed: {interval(values)} errors"
+        for variant in variants:
+            judged = [differences[length, variant] for length in lengths_of(name) if length in _JUDGED]
+            overall[variant] += [fmean(parts) for parts in zip(*judged, strict=True)]
+    for variant, values in overall.items():
+        yield f"{variant} - cosine, {len(values)} pairs of network and seed: {interval(values)} errors"
 
 
 def main() -> None:
