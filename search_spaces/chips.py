@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+from search_spaces.fast_kernels import Optimisation, fast_buffers
 from search_spaces.network import Analysis, Task
 from search_spaces.space import Condition, Metric
 from search_spaces.space_errors import UnknownNameError, nearest
@@ -28,13 +29,15 @@ class Core:
 
     Attributes:
         program_bytes: Bytes of flash for code and tables, without the constants of the network.
-        stack_bytes: Bytes of stack without the buffers of convolutions (``IntegerPlan.buffers``).
+        stack_bytes: Bytes of stack without the buffers of convolutions (``IntegerPlan.buffers``, ``fast_buffers``).
         cycles_a_mac: Clock cycles per multiply-add, all other work of a classification included.
+        speed: Costs of the program that is optimised for speed; None if unknown.
     """
 
     program_bytes: int
     stack_bytes: int
     cycles_a_mac: float
+    speed: Core | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,27 +84,44 @@ class Chip:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Resources that a network needs on a chip, with program, image and stack."""
+    """Resources that a network needs on a chip, with program, image and stack.
+
+    Attributes:
+        chip: The chip.
+        analysis: Analysis of the network.
+        optimise: Optimisation of the exported C; SPEED requires ``Core.speed``.
+    """
 
     chip: Chip
     analysis: Analysis
+    optimise: Optimisation = Optimisation.SIZE
+
+    @property
+    def _costs(self) -> Core:
+        core = self.chip.core
+        if self.optimise is Optimisation.SIZE:
+            return core
+        if core.speed is None:
+            raise ValueError(f"the core of {self.chip} has no costs for speed")
+        return core.speed
 
     @property
     def total_flash_bytes(self) -> int:
         """Bytes of flash for constants and program."""
-        return self.chip.core.program_bytes + self.analysis.weight_bytes
+        return self._costs.program_bytes + self.analysis.weight_bytes
 
     @property
     def total_ram_bytes(self) -> int:
         """Bytes of RAM for maps, image and stack."""
         plan = self.analysis.plan
-        stack_bytes = self.chip.core.stack_bytes + plan.buffers.size
+        buffers = fast_buffers(plan) if self.optimise is Optimisation.SPEED else plan.buffers
+        stack_bytes = self._costs.stack_bytes + buffers.size
         return stack_bytes + math.prod(self.analysis.task.input_shape) + plan.arena_bytes
 
     @property
     def milliseconds(self) -> float:
         """Estimated time per image in milliseconds."""
-        return 1_000 * self.chip.core.cycles_a_mac * self.analysis.macs / self.chip.clock_hz
+        return 1_000 * self._costs.cycles_a_mac * self.analysis.macs / self.chip.clock_hz
 
     @property
     def lack(self) -> str:
@@ -132,7 +152,7 @@ class Fit:
 
 
 _TABLES = tomllib.loads(resources.files("search_spaces").joinpath("chips.toml").read_text("utf-8"))
-CORES = {name: Core(**figures) for name, figures in _TABLES["cores"].items()}
+CORES = {name: Core(**figures | {"speed": Core(**figures["speed"])}) for name, figures in _TABLES["cores"].items()}
 CHIPS = {
     name: Chip(name=name, **figures | {"core": CORES[figures["core"]]}) for name, figures in _TABLES["chips"].items()
 }
@@ -151,6 +171,15 @@ def chip_named(name: str) -> Chip:
     raise UnknownNameError(f"unknown chip {name!r}; known chips: {', '.join(CHIPS)}, or @FILE.toml", hint=hint)
 
 
-def fitting(analysis: Analysis) -> tuple[Chip, ...]:
+def fastest(chip: Chip, analysis: Analysis) -> Fit:
+    """Return the fit of the code for speed if its costs are known and the network fits, else of the code for size."""
+    fit = Fit(chip, analysis)
+    if chip.core.speed is None:
+        return fit
+    fast = Fit(chip, analysis, Optimisation.SPEED)
+    return fit if fast.lack else fast
+
+
+def fitting(analysis: Analysis, optimise: Optimisation = Optimisation.SIZE) -> tuple[Chip, ...]:
     """Return the chips on which a network fits."""
-    return tuple(chip for chip in CHIPS.values() if not Fit(chip, analysis).lack)
+    return tuple(chip for chip in CHIPS.values() if not Fit(chip, analysis, optimise).lack)

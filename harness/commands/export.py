@@ -30,7 +30,8 @@ def export(as_json: bool, **arguments: Any) -> int:
     evaluate.py counts the errors on the test images, and train.py trains with the same recipe. If torchvision cannot
     download the data set, train.npz and test.npz contain the images, and this read of the test set is logged.
 
-    With --chip a folder of C is written only if the network fits the chip; manifest.json then states the fit.
+    With --chip a folder of C is written only if the network fits the chip; manifest.json then states the fit. Without
+    --optimise, the C is optimised for speed if this code fits the chip too, else for size.
 
     \b
     harness export eab8ff --onnx digits.onnx

@@ -87,7 +87,9 @@ def c_files(network: TrainedNetwork, path: Path) -> Files:
     check |= _compiled_check(library, pixels.numpy(), logits)
     library = replace(library, chips=chip_costs(library))
     contents = {path / name: text.encode("utf-8") for name, text in files_of(library).items()}
-    return Files(contents, {**integers.plan.sizes, "check": check}, page_document(library))
+    further = {"chip": facts["chip"]} if network.fit is not None else {}
+    result = {**integers.plan.sizes, "optimise": network.optimise, **further, "check": check}
+    return Files(contents, result, page_document(library))
 
 
 def _title(parameters: int, spec: Dataset) -> str:

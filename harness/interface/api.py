@@ -23,7 +23,7 @@ from harness.system.machine import check_may_start
 from harness.system.option import converted, options_of
 from harness.system.terminal import say
 from search_spaces.catalog import network_names
-from search_spaces.chips import Chip, Fit, fitting
+from search_spaces.chips import Chip, Fit, fastest, fitting
 from search_spaces.deployment import check_integer_form
 from search_spaces.fast_kernels import Optimisation
 from search_spaces.network import MNIST, Task, analyse
@@ -234,8 +234,8 @@ def export(
         raise UsageError("--chip requires --c FOLDER: only the C code runs on chips")
     if optimise is not None and c is None:
         raise UsageError("--optimise requires --c FOLDER: only the C code has variants for size and speed")
-    if chip is not None and optimise == Optimisation.SPEED:
-        raise UsageError("--chip and --optimise speed cannot be combined: the figures of chips are for small code")
+    if chip is not None and optimise == Optimisation.SPEED and cast(Chip, chip).core.speed is None:
+        raise UsageError(f"the core of {chip} has no table speed, which --optimise speed requires")
     from harness.interface.lookup import network_argument
     from harness.interface.weights import seed_of_network, weights_of
 
@@ -255,7 +255,10 @@ def export(
     fit = None
     if chip is not None:
         analysis = analyse(wanted.architecture, datasets.task_of_option(wanted.dataset))
-        fit = Fit(cast(Chip, chip), analysis)
+        fit = fastest(cast(Chip, chip), analysis)
+        if optimise is not None:
+            fit = Fit(fit.chip, analysis, Optimisation(optimise))
+        optimise = fit.optimise
         target = None if wanted.evidence is None else f"{wanted.evidence.target_pct:g}"
         _check_fit(fit, {"--dataset": wanted.dataset, "--target": target, "--recipe": recipe})
     images = load(wanted.dataset, Path(data) if data else None)
@@ -268,11 +271,13 @@ def export(
 def _check_fit(fit: Fit, search_options: Mapping[str, str | None]) -> None:
     """Raise ContentError if a network does not fit its chip; the hint names chips that do and a search command."""
     if fit.lack:
-        chips = ", ".join(map(str, fitting(fit.analysis)))
+        chips = ", ".join(map(str, fitting(fit.analysis, fit.optimise)))
         hint = f"chips with enough memory: {chips}; " if chips else ""
+        if not Fit(fit.chip, fit.analysis).lack:
+            hint = f"optimised for size, it fits; {hint}"
         search = as_command("search", "--chip", str(fit.chip), *option_words(search_options))
         raise ContentError(
-            f"the network does not fit {fit.chip}: {fit.lack} too many",
+            f"the network optimised for {fit.optimise} does not fit {fit.chip}: {fit.lack} too many",
             hint=f"{hint}'{search}' searches for networks that fit",
         )
 

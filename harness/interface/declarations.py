@@ -35,7 +35,7 @@ class _FurtherOptions:
     torch = Option[Any, Any](False, "Also count with torch, torchsummary and fvcore.", click.BOOL)
     c = Option[Any, Any](None, "Folder to write, with the integer network as C.", FILE)
     optimise = Option[Any, Any](
-        None, "Goal of the C code: few bytes or few instructions [default: size].",
+        None, "Goal of the C code: few bytes or few instructions [default: size; speed if it fits --chip].",
         click.Choice(list(map(str, Optimisation))), flags=("--optimise", "--optimize"),
     )  # fmt: skip
     pytorch = Option[Any, Any](None, "Folder to write, with the network as plain PyTorch.", FILE)

@@ -332,6 +332,9 @@ def c_words(file: Mapping[str, Any]) -> str:
     """Return a summary of an exported folder of C, for people."""
     check = file["check"]
     words = "{constant_bytes:,} bytes of constants, {arena_bytes:,} bytes of arena".format(**file)
+    words += f"; optimised for {file['optimise']}"
+    if "chip" in file:
+        words += ", estimated {estimated_milliseconds:,g} ms per image on {name}".format(**file["chip"])
     words += f"; {check['integer_errors']:,} errors on {check['images']:,} training images"
     if "float_errors" in check:
         words += f" ({check['float_errors']:,} in floating point)"

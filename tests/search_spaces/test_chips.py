@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from search_spaces.chips import CHIPS, Fit, chip_named, fitting
+from search_spaces.fast_kernels import Optimisation
 from search_spaces.network import MNIST, Analysis, Task, analyse
 from search_spaces.notation import parse_network
 from search_spaces.space import measured
@@ -74,6 +77,9 @@ def test_what_a_network_takes_of_a_chip_is_counted_by_hand():
     fit = Fit(CHIPS["ATmega328P"], analysed(SMALL, Task((1, 8, 8), 10)))
 
     assert fit.total_ram_bytes == 233 + (9 + 18 + 16) + 64 + 4 * 2 * 2
+    # For speed a window of 9 bytes, 4 results, 4 sums and 4 starts of sums of four bytes each.
+    fast = replace(fit, optimise=Optimisation.SPEED)
+    assert fast.total_ram_bytes == 270 + (9 + 3 * 16) + 64 + 4 * 2 * 2
 
 
 def test_what_does_not_fit_says_by_how_much():

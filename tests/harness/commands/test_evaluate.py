@@ -20,11 +20,14 @@ from torch import Tensor
 
 from harness.cli import run
 from harness.data.training_images import load
+from harness.deployment import c_folder
 from harness.evidence import evaluation, ledger, record
 from harness.evidence.evaluation import probabilities
 from harness.evidence.record import Record, WeightFile, weights_path
 from harness.system.files import Workspace
-from search_spaces.chips import CHIPS
+from search_spaces.chips import CHIPS, Fit
+from search_spaces.network import MNIST, analyse
+from search_spaces.notation import parse_network
 from tests.factories import idx
 from tests.harness.commands.conftest import NETWORK, ROW, Trainer
 from tests.harness.deployment.pytorch_folders import evaluation_of
@@ -123,7 +126,27 @@ def test_c_for_a_chip_states_it_and_what_does_not_fit_is_refused_with_the_chips_
 
     assert run(["export", evidence.hash[:8], "--safetensors", "net", "--chip", "rp2040"]) == 2
     assert run(["export", evidence.hash[:8], "--safetensors", "net", "--optimise", "speed"]) == 2
-    assert run(["export", evidence.hash[:8], "--c", "new", "--optimise", "speed", "--chip", "rp2040"]) == 2
+
+
+def test_c_is_optimised_for_speed_if_this_code_fits_the_chip(
+    evidence: Record, workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(c_folder, "chip_costs", lambda library: {})  # no emulators
+    roomy = CHIPS["RP2040"]
+    small = Fit(roomy, analyse(parse_network(NETWORK), MNIST)).total_flash_bytes
+    monkeypatch.setitem(CHIPS, "tight", replace(roomy, name="tight", flash_bytes=small))
+    for chip, choice in {"rp2040": "speed", "tight": "size"}.items():
+        assert run(["export", evidence.hash[:8], "--c", chip, "--chip", chip, "--json"]) == 0
+        [file] = json.loads(capsys.readouterr().out)["files"]
+        assert (file["optimise"], file["chip"]["fits"]) == (choice, True)
+    assert run(["export", evidence.hash[:8], "--c", "small", "--chip", "rp2040", "--optimise", "size"]) == 0
+    assert json.loads(Path("small", "manifest.json").read_text(encoding="utf-8"))["optimise"] == "size"
+
+    assert run(["export", evidence.hash[:8], "--c", "lacks", "--chip", "tight", "--optimise", "speed"]) == 4
+    assert "bytes of flash too many" in capsys.readouterr().err
+    monkeypatch.setitem(CHIPS, "own", replace(roomy, name="own", core=replace(roomy.core, speed=None)))
+    assert run(["export", evidence.hash[:8], "--c", "lacks", "--chip", "own", "--optimise", "speed"]) == 2
+    assert not (workspace / "lacks").exists()
 
 
 def test_logits_of_c_are_compared_by_the_compiler_that_cc_names(
