@@ -22,11 +22,14 @@ class Optimisation(StrEnum):
 
 
 _EXPANDED_BYTES = 640  # largest number of weights in all poses that may be on the stack
+_MOST_PLACES = 256  # kernel positions whose indices fit the uint8 numbers of an order table
 _LINE_BYTES = 128  # bytes of stack for the rows under a kernel: a row of 28 outputs of 3x3 needs 90
 
 
 def _reads_single_channel(step: IntegerStep) -> bool:
-    return step.kind is StepKind.CONVOLUTION and step.form.shape[1] == 1 and not step.form.is_global
+    _, channels, rows, columns = step.form.shape
+    is_single = step.kind is StepKind.CONVOLUTION and channels == 1 and not step.form.is_global
+    return is_single and rows * columns <= _MOST_PLACES
 
 
 def reads_planes(plan: IntegerPlan, step: IntegerStep) -> bool:
@@ -54,6 +57,8 @@ def is_expanded(plan: IntegerPlan) -> bool:
     """
     blocks = [step for step in plan.steps if reads_blocks(plan, step)]
     if all(step.form.poses == 1 for step in blocks):
+        return False
+    if max(math.prod(step.form.shape[2:]) for step in blocks) > _MOST_PLACES:
         return False
     return max(step.form.poses * math.prod(step.form.shape) for step in blocks) <= _EXPANDED_BYTES
 

@@ -146,6 +146,10 @@ FAST = [
     ("conv1x1(8) relu conv3x3(12, groups=2, tie=a) conv1x1(4) conv3x3(12, tie=a) leaky | gap | linear(10)", MNIST),
     ("conv1x1(12) dwconv3x3(poses=4) relu conv3x3(24, groups=12) prelu maxpool | gap | linear(4)", Task((2, 9, 90), 4)),
     ("maxpool(1) linear(2) relu linear(3)", Task((1, 1, 17_000), 3)),
+    ("conv3x3(4, stride=2) bn relu conv3x3(4, groups=2) relu maxpool conv5x5(6) relu gap linear(10)", MNIST),
+    ("conv3x3(2) relu dwconv3x3(pad=50) relu maxpool(9) linear(4)", Task((1, 3, 60), 4)),
+    ("conv3x3(2, poses=2) relu linear(1) relu linear(4)", Task((1, 17, 17), 4)),
+    ("conv3x3(24, poses=8) relu maxpool conv3x3(24, poses=8) relu conv1x1(1) conv3x3(4) gap linear(10)", MNIST),
 ]
 
 
