@@ -245,7 +245,8 @@ The dashed line marks equal accuracies. A vertical line joins the seeds of a net
 - **Network**: the class of the repository, executed and translated by
   [`harness explain FILE.py:NAME`](grammar.md#networks-in-pytorch), with the initial weights that the class draws.
 - **Modules**: three networks with a stated accuracy (16, 20 and 28) stay modules and were not trained. For 16 and 28
-  the hash of the code is the hash of the cells of the notebook that define the network.
+  the hash of the code is the hash of the cells of the notebook that define the network, because notebooks are not
+  loaded.
 - **Training**: {figures["trainings"]} trainings on all 60,000 training images, with the stated optimizer, rate,
   schedule, batch size, epochs and augmentation (`benchmarks/claims_training.py`). Networks are trained in a random
   order, seed by seed, so the trained networks are a random sample of the networks without a remark.
@@ -282,7 +283,7 @@ def _document(claim: Claim) -> dict[str, Any]:
         "name": f"claim{facts['nr']}",
         "architecture": facts["network"],
         "test_accuracy_pct": claim.claimed_pct,
-        "metric": f"{facts['claim_epoch']} of {epochs} epochs on the test set",
+        "metric": f"{facts['claim_epoch']} epoch of {epochs}, on the test set",
         "runs": 1,
         "epochs": epochs,
         "recipe": "the repository's",

@@ -42,13 +42,13 @@ refused = []
 for opset in range(10, 22):
     built = model(opset)
     session = onnxruntime.InferenceSession(built.SerializeToString(), providers=["CPUExecutionProvider"])
-    due = session.run(None, {"x": numbers})[0].tolist()
+    expected = session.run(None, {"x": numbers})[0].tolist()
     try:
         answer = ReferenceEvaluator(built).run(None, {"x": numbers})[0].tolist()
-        assert answer == due, (opset, answer, due)
+        assert answer == expected, (opset, answer, expected)
     except RuntimeError as error:
         refused.append(opset)
         answer = str(error)[:60]
-    print(f"opset {opset}: ONNX Runtime {due}, reference {answer}")
+    print(f"opset {opset}: ONNX Runtime {expected}, reference {answer}")
 assert refused == list(range(10, 19)), refused
 PYTHON

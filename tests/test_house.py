@@ -15,10 +15,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 27_629,
-    "test lines": 27_157,
-    "benchmark lines": 3_248,
-    "public names": 1_169,
+    "product lines": 27_669,
+    "test lines": 27_195,
+    "benchmark lines": 3_249,
+    "public names": 1_171,
     "files": 979,
 }
 

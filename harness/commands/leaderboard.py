@@ -89,8 +89,8 @@ def leaderboard(
     The bounds assume that the errors of the seeds have a skewness of at most one. If one seed in ten makes twice the
     errors, six seeds guarantee nothing.
 
-    Networks of public repositories (claims, and trainings with the recipe of the repository) are shown with --all,
-    --tier measured, --tier claimed and --json only.
+    Networks of public repositories (claims, and trainings with the recipe of the repository) are left out without
+    --all, --tier or --json if other rows fit.
 
     Searches and verifications write runs/leaderboard.csv. --publish is for maintainers: the record, weights,
     declarations and test reads of a network are copied into records/ of the repository, and leaderboard.csv of the
@@ -210,13 +210,16 @@ def _show(rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, wants_sum
     else:
         tables = _smallest_and_others(proven)
     where = console()
+    left = hidden + len(rows) - sum(len(group) for _, group in tables)
+    further = f"{counted(left, 'more row')}: {as_command('leaderboard', '--all')}"
     if not where.is_terminal:
         _print_fields([row for _, group in tables for row in group], names)
+        if left:
+            click.echo(further, err=True)
         return
     _print_tables(where, tables, names, ranked)
-    left = hidden + len(rows) - sum(len(group) for _, group in tables)
     if left:
-        click.echo(f"{counted(left, 'more row')}: {as_command('leaderboard', '--all')}\n")
+        click.echo(f"{further}\n")
     show_table(where, [[_LEGEND + (_WIDE_LEGEND if where.width >= _WIDE else "")]], ["dim"])
 
 

@@ -8,7 +8,7 @@ and its seeds depend on the id of this commit, so that no result can be known be
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -279,7 +279,7 @@ def run_seeds(
     on_event: Callable[[Event], None],
     make_executor: ExecutorFactory = Processes,
     on_verdict: Callable[[Verdict], None] = lambda verdict: None,
-    on_begin: Callable[[int], None] = lambda count: None,
+    on_begin: Callable[[int, Set[int]], None] = lambda count, recorded: None,
     on_wait: Callable[[], None] = lambda: None,
 ) -> Verdict:
     """Run the seeds of a plan on the places of an executor, and add the results to the record.
@@ -294,7 +294,7 @@ def run_seeds(
         on_event: Called with each event of a training.
         make_executor: Factory of the executor.
         on_verdict: Called with the verdict, before the lock on the folder is released.
-        on_begin: Called with the number of trainings, before the first begins.
+        on_begin: Called with the number of trainings and the indices of the recorded seeds, before the first training.
         on_wait: Called at least once per second while seeds are trained.
     """
     folder = _folder_of(plan, workspace)
@@ -311,7 +311,7 @@ def run_seeds(
         collector = _SeedCollector(plan, workspace, evidence, {run.index: run for run in evidence.seeds})
         collector.close_if_futile()
         waiting = [] if collector.ended_attempt else _jobs_of(plan, workspace, evidence)
-        on_begin(len(waiting))
+        on_begin(len(waiting), {run.index for run in evidence.seeds})
         with closing(run_all(waiting, make_executor(source, limits), plan.workers, on_event, on_wait)) as results:
             for finished in results:
                 collector.take(finished.result)

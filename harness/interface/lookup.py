@@ -39,14 +39,9 @@ from harness.training.module_source import (
     made_module,
     name_of,
     names_module,
-)
-from harness.training.recipe import (
-    NamedRecipe,
-    Recipe,
-    named_recipe,
-    recipe_by_hash,
-    recipe_named_like,
-)
+    notebook_hint,
+)  # fmt: skip
+from harness.training.recipe import NamedRecipe, Recipe, named_recipe, recipe_by_hash, recipe_named_like
 from harness.training.result import Result
 from search_spaces.catalog import PATTERN, PRESETS, is_named, network_name
 from search_spaces.network import Architecture, Task
@@ -137,7 +132,8 @@ def recipe_of(row: KnownRow | None, recipe: str | None, epochs: int | None) -> N
         )
     if epochs is not None:
         hint = "--recipe NAME --epochs N; without a row the recipe is fast"
-        raise UsageError(f"--epochs requires --recipe: a row of the network has recipe {row.recipe_name}", hint=hint)
+        fixed = f"the row of the network has the recipe {row.recipe_name}, whose epochs are fixed"
+        raise UsageError(f"--epochs requires --recipe: {fixed}", hint=hint)
     return recipe_named_like(row.recipe, row.recipe_name)
 
 
@@ -213,11 +209,7 @@ def read_network(argument: str, workspace: Workspace, task: Task, *, only_notati
         if not isinstance(error, NotationError):
             raise
         if os.path.isfile(argument):  # False for text that cannot be a file name
-            hint = f"@{argument} reads the file"
-            if argument.endswith((".py", ".ipynb")):
-                names = _definitions(Path(argument)) or ["NAME"]
-                hint = f"PyTorch modules have a name: {' or '.join(f'{argument}:{name}' for name in names)}"
-            raise NotationError(f"{argument!r} is a file", hint=hint) from error
+            raise NotationError(f"{argument!r} is a file", hint=_hint_of_file(argument)) from error
         if re.fullmatch(r"[^#]+\.py:[A-Za-z_]\w*", argument) and not argument.startswith("module("):
             raise UsageError(f"{argument}: the path of a module must not contain | ( ) {{ }} < > or '") from error
         if re.fullmatch(r"[0-9a-f]{1,5}", argument):
@@ -226,6 +218,15 @@ def read_network(argument: str, workspace: Workspace, task: Task, *, only_notati
             message = f"{argument!r} is not a preset, hash, name or op; presets are {', '.join(PRESETS)}"
             raise NotationError(message, hint=_near(argument, workspace, *op_names())) from error
         raise
+
+
+def _hint_of_file(path: str) -> str:
+    if path.endswith(".ipynb"):
+        return notebook_hint(path)
+    if path.endswith(".py"):
+        names = _definitions(Path(path)) or ["NAME"]
+        return f"PyTorch modules have a name: {' or '.join(f'{path}:{name}' for name in names)}"
+    return f"@{path} reads the file"
 
 
 def _definitions(path: Path) -> list[str]:

@@ -144,7 +144,7 @@ def run_search_with_progress(
                 plan.make_executor,
                 baselines=baseline_networks(plan.data.task),
                 observers=observers,
-                planning_seconds=plan.recipe_choice_seconds,
+                planning_seconds=plan.planning_seconds,
                 logs_forecast=_is_first_on_own_data(plan),
             )
             verdict = None

@@ -23,6 +23,8 @@ from harness.system.user_code import function_of
 from harness.training.recipe import check_batch, check_network
 
 if TYPE_CHECKING:
+    from collections.abc import Set
+
     from harness.evidence.certificate import Certificate
     from harness.evidence.verification_runs import VerifyPlan
     from harness.interface.results import NetworkLike
@@ -131,9 +133,10 @@ def run_verification(
     limits = Limits(seconds=_MOST_SECONDS_A_SEED)
     with Reporter(None, "seeds") as reporter:
 
-        def on_begin(count: int) -> None:
+        def on_begin(count: int, recorded: Set[int]) -> None:
             reporter.show(done=0, total=count)
-            if plan.repeat and not plan.certify and (missing := {*range(max(plan.indices))} - {*plan.indices}):
+            missing = {*range(max(plan.indices))} - {*plan.indices} - recorded
+            if plan.repeat and not plan.certify and missing:
                 why = "run or declared for another target or a certification, so no longer fresh"
                 say(f"{counted(len(missing), 'earlier seed')} left out: {why}")
             if count:
@@ -165,7 +168,7 @@ def _forecast(plan: VerifyPlan, count: int) -> str:
     images = spec.train_size + spec.validation_size
     pace = pace_of(choice.kind, plan.device).of_recipe(recipe)
     seconds = pace.seconds(recipe.epochs, images, work(plan.architecture, spec.task))
-    return f": about {duration_text(rounds(count, plan.workers) * seconds)}, longer if other programs use the cores"
+    return f": about {duration_text(rounds(count, plan.workers) * seconds)}, longer on a busy machine"
 
 
 def certificate(network: Trial, seeds: int, *, dataset: str, target_pct: float, workers: int | str) -> Certificate:

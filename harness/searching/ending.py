@@ -147,7 +147,8 @@ def _answer_text(state: StudyState, row: LeaderboardRow | None, answer: WinnerCh
         size = size_text(row.parameters, [cost_of(row, each) for each in metrics], metrics)
         deviation_pct = row.std_test_accuracy_pct
         deviation = "" if deviation_pct is None else f" (deviation {deviation_pct:.3f})"
-        recipe = f"recipe {state.config.recipe_name}, {row.epochs} epochs, hash {row.hash}"
+        epochs = "" if row.epochs is None else f", {counted(row.epochs, 'epoch')}"
+        recipe = f"recipe {state.config.recipe_name}{epochs}, hash {row.hash}"
         answer_text = (
             f"{row.tier}: {size}, {_accuracy_text(row.mean_test_accuracy_pct, row.seeds)}{deviation}, target "
             f"{row.target_pct:g} % on {dataset(row.dataset).title}, in {duration_text(state.seconds)}"

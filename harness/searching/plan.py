@@ -72,7 +72,7 @@ class SearchPlan:
         nodes: Nodes of the cluster; empty if this machine trains.
         recipe_choices: Names of the recipes to choose from; empty if the recipe is known.
         chip: Chip whose memory limits the networks; None for no chip.
-        recipe_choice_seconds: Seconds spent on choosing the recipe; counted as time of the search.
+        planning_seconds: Seconds spent on choosing the recipe; counted as time of the search.
     """
 
     workspace: Workspace
@@ -92,7 +92,7 @@ class SearchPlan:
     nodes: tuple[NodeInfo, ...] = ()
     recipe_choices: tuple[str, ...] = ()
     chip: Chip | None = None
-    recipe_choice_seconds: float = 0.0
+    planning_seconds: float = 0.0
 
 
 def plan_search(
@@ -178,7 +178,7 @@ def plan_search(
         left_out=tuple(error.message for error in left_out),
         recipe_choices=training.recipe_choices,
         chip=request.chip,
-        recipe_choice_seconds=training.recipe_choice_seconds,
+        planning_seconds=training.planning_seconds,
         recorded_origins={key: origins[name] for name, key in keys.items() if key is not None},
     )
 
@@ -207,7 +207,7 @@ def _chosen_by_training(
     executor = Processes(source, effort.limits)
     with busy("choosing an augmentation"):
         recipe = choose(data, limited.space, limited.budget, executor, effort, workspace)
-    return replace(training, named_recipe=recipe, recipe_choices=(), recipe_choice_seconds=time.monotonic() - began)
+    return replace(training, named_recipe=recipe, recipe_choices=(), planning_seconds=time.monotonic() - began)
 
 
 def _config(

@@ -104,14 +104,14 @@ class TrainingChoice:
         recipe_choices: Names of the recipes to choose from by trainings; empty if the recipe is known.
         engine: Training engine for the recipe.
         lengths: Allowed training lengths, in epochs, ascending.
-        recipe_choice_seconds: Wall-clock seconds of the trainings that chose the recipe.
+        planning_seconds: Wall-clock seconds of the trainings that chose the recipe.
     """
 
     named_recipe: NamedRecipe
     recipe_choices: tuple[str, ...] = ()
     engine: EngineChoice
     lengths: tuple[int, ...]
-    recipe_choice_seconds: float = 0.0
+    planning_seconds: float = 0.0
 
 
 # 1. Data and target ----------------------------------------------------------------------------------------------

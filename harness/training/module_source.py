@@ -43,11 +43,16 @@ def is_module(value: object) -> bool:
     return isinstance(value, modules) or (isinstance(value, type) and issubclass(value, modules))
 
 
+def notebook_hint(path: str) -> str:
+    """Return the command that writes the cells of a notebook to a Python file."""
+    return f"'{shlex.join(['jupyter', 'nbconvert', '--to', 'script', path])}' writes a Python file"
+
+
 def _split(argument: str) -> tuple[str, str]:
     match = _NAME.fullmatch(argument)
     assert match is not None, "checked by names_module"
     if match["place"].endswith(".ipynb"):
-        hint = f"'{shlex.join(['jupyter', 'nbconvert', '--to', 'script', match['place']])}' writes a Python file"
+        hint = notebook_hint(match["place"])
         raise UsageError(f"{argument}: a notebook cannot be loaded, because its cells have no fixed order", hint=hint)
     return match["place"], match["name"]
 

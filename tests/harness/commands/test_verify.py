@@ -129,6 +129,21 @@ def test_seeds_of_another_target_are_left_out_with_a_line(seeds: Seeds, capsys: 
         assert capsys.readouterr().err.count("5 earlier seeds") == count
 
 
+def test_recorded_seeds_are_not_left_out_when_declared_seeds_are_run(seeds: Seeds, capsys: pytest.CaptureFixture[str]):
+    def interrupt(job: object) -> None:
+        raise KeyboardInterrupt
+
+    run(["verify", NETWORK, "--seeds", "5"])
+    seeds.watch = interrupt
+    assert run(["verify", NETWORK, "--seeds", "8"]) == 130
+    seeds.watch = lambda job: None
+    capsys.readouterr()
+
+    run(["verify", NETWORK, "--seeds", "2"])
+
+    assert "left out" not in capsys.readouterr().err
+
+
 # Certification -----------------------------------------------------------------------------------------------
 
 

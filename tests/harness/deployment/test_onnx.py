@@ -194,12 +194,12 @@ def test_an_integer_network_gives_nearly_the_logits_of_the_integers(text: str, t
     onnx.checker.check_model(model, full_check=True)
     session = InferenceSession(content, providers=["CPUExecutionProvider"])
     by_runtime = session.run(["logits"], {"pixels": images.pixels.numpy()})[0]
-    due = integers.logit_scale * integer_logits(integers, images.pixels.numpy())
-    largest = np.abs(due).max()
-    assert np.abs(by_runtime - due).max() < 0.02 * largest
-    differ = (np.abs(by_runtime - due) > 1e-6 * largest).sum()
-    assert (checked["logits_differ"], checked["logits"]) == (differ, due.size)
-    assert checked["classes_differ"] == (by_runtime.argmax(1) != due.argmax(1)).sum()
+    expected = integers.logit_scale * integer_logits(integers, images.pixels.numpy())
+    largest = np.abs(expected).max()
+    assert np.abs(by_runtime - expected).max() < 0.02 * largest
+    differ = (np.abs(by_runtime - expected) > 1e-6 * largest).sum()
+    assert (checked["logits_differ"], checked["logits"]) == (differ, expected.size)
+    assert checked["classes_differ"] == (by_runtime.argmax(1) != expected.argmax(1)).sum()
     stated = {item.key: item.value for item in model.metadata_props}
     assert (stated["hash"], stated["reference_logits_differ"]) == ("0123", str(differ))
     by_reference = reference_logits(content, images.pixels[:3].numpy())
@@ -219,8 +219,8 @@ def test_recorded_integer_networks_give_nearly_the_logits_in_both_evaluators(pat
     content, checked = integers_to_onnx(integers, DATASETS["mnist"], pixels, {})
 
     assert checked["largest_difference"] < 0.1
-    due = integers.logit_scale * integer_logits(integers, pixels[:4].numpy())
-    assert np.abs(reference_logits(content, pixels[:4].numpy()) - due).max() < 0.1 * np.abs(due).max()
+    expected = integers.logit_scale * integer_logits(integers, pixels[:4].numpy())
+    assert np.abs(reference_logits(content, pixels[:4].numpy()) - expected).max() < 0.1 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("limits", [(0.0, 255.0), (-2.6, 2.6)])
@@ -307,8 +307,8 @@ def test_onnx_load_pixels_and_evaluation_say_the_same_classes_of_raw_numbers(
     made = _recorded(spec, network, architecture, Workspace(workspace), make_record([0]))
     shares = own.pixels_of(spec, numbers[100:]) / 255
     inputs = (shares - np.reshape(spec.mean, (-1, 1, 1))) / np.reshape(spec.std, (-1, 1, 1))
-    due = network(torch.from_numpy(inputs.astype(np.float32))).argmax(1).numpy()
-    assert len(set(due.tolist())) > 1
+    expected = network(torch.from_numpy(inputs.astype(np.float32))).argmax(1).numpy()
+    assert len(set(expected.tolist())) > 1
 
     given = np.ascontiguousarray(arranged.reshape(140, *spec.image_shape)[100:])
     harness.export(str(architecture), "a.onnx", "a.safetensors", dataset=spec.name)
@@ -316,10 +316,10 @@ def test_onnx_load_pixels_and_evaluation_say_the_same_classes_of_raw_numbers(
     dtype = {"tensor(uint8)": np.uint8, "tensor(double)": np.float64}[session.get_inputs()[0].type]
     by_onnx = session.run(["logits"], {"pixels": given.astype(dtype)})[0].argmax(1)
     loaded = harness.load(made)(torch.from_numpy(given)).argmax(1)
-    assert loaded.tolist() == by_onnx.tolist() == due.tolist()
+    assert loaded.tolist() == by_onnx.tolist() == expected.tolist()
     names = list(map(str, np.unique(answers).tolist()))
     truth = np.array([names.index(str(answer)) for answer in answers[100:]])
-    assert sorted(said for _, said in harness.evaluate(made).wrong) == sorted(due[due != truth].tolist())
+    assert sorted(said for _, said in harness.evaluate(made).wrong) == sorted(expected[expected != truth].tolist())
     # Both files name the classes, in their order, and the range of each channel.
     with safe_open("a.safetensors", "numpy") as file:
         stated = json.loads(file.metadata()["harness"])

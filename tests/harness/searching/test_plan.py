@@ -434,9 +434,9 @@ def test_the_time_of_choosing_an_augmentation_is_counted_once(tmp_path: Path, mo
     monkeypatch.setattr(plan_module, "choose", choose)
     with planned_search(replace(REQUEST, recipe="auto"), {}) as plan:
         assert (plan.named_recipe.name, plan.effort.seconds) == ("small-still", REQUEST.time)
-        assert plan.recipe_choice_seconds > 0.2
+        assert plan.planning_seconds > 0.2
     # Nothing is trained for a plan, and a recipe that is named is not chosen.
     for recipe, only_plan in (("auto", True), ("fast", False)):
         with planned_search(replace(REQUEST, recipe=recipe), {}, only_plan=only_plan) as plan:
-            assert plan.recipe_choice_seconds == 0
+            assert plan.planning_seconds == 0
             assert plan.recipe_choices == (augmentation.CHOICES if only_plan else ())
