@@ -227,7 +227,9 @@ def test_the_summary_says_what_won_and_how_to_check_it(realistic_facts: StudyFac
     values = dict(facts[2:])
     assert (values["network"], values["tier"]) == (f"`{answer.hash}`", "verified")
     # Errors 55, 58, 52, 61, 57, 54: deviation 3.189; 99.43833 - 2.75651 (t of 0.98, 5 degrees) * 0.03189 / sqrt(6).
-    assert values["mean test accuracy"].startswith("99.438 \u00b1 0.032 % over 6 seeds, 98 % lower bound 99.402 %")
+    assert values["mean test accuracy"].startswith(
+        "99.438 \u00b1 0.032 % over 6 seeds, lower bound 99.402 % (confidence 98 %)"
+    )
     assert len(networks) == 2 + 8
     assert f"```console\nharness search --budget 20000\nharness verify {answer.hash} --seeds 6\n```" in text
 

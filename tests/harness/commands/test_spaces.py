@@ -108,8 +108,8 @@ def test_the_ops_of_a_residual_stand_below_it_and_shared_kernels_are_marked(caps
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     at = lines.index(["res(", "4x28x28", "152", "112,896", "5"])
     assert lines[at + 1 : at + 5] == [
-        ["conv3x3(4,", "tie=t1)", "4x28x28"],
-        ["bn", "4x28x28"],
+        ["conv3x3(4,", "tie=t1)", "4x28x28", "144", "112,896"],
+        ["bn", "4x28x28", "8", "0"],
         [")"],
         ["conv3x3(4,", "tie=t1)", "4x28x28", "shared", "112,896", "7"],
     ]
