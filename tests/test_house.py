@@ -16,7 +16,7 @@ PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
     "product lines": 27_669,
-    "test lines": 27_202,
+    "test lines": 27_203,
     "benchmark lines": 3_249,
     "public names": 1_171,
     "files": 979,
