@@ -38,7 +38,7 @@ def run(monkeypatch: pytest.MonkeyPatch, file: str, *names: str, target_pct: flo
 
 @pytest.mark.parametrize(
     "name",
-    ["ctpe", *(pytest.param(name, marks=pytest.mark.nightly) for name in ("gp", "asha", "bohb"))],
+    ["ctpe", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gp", "asha", "bohb"))],
 )
 def test_a_peer_of_optuna_names_each_network_within_the_budget_once(name: str, monkeypatch: pytest.MonkeyPatch):
     # No network reaches it.

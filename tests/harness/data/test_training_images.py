@@ -117,7 +117,7 @@ def test_a_full_disk_is_not_missing_data(toy, torchvisions_toy, tmp_path: Path, 
         fetch(toy.spec, tmp_path)
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_torchvision_is_imported_whether_or_not_it_was_built_for_this_torch():
     def run(program: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

@@ -377,7 +377,7 @@ def test_weights_are_compared_with_the_record(weights: str, changes: dict[str, A
     assert match(result, None) == match(result, replace(recorded, weights_sha256=None)) == "not on record"
 
 
-@pytest.mark.parametrize("engine", ["torch", "native"])
+@pytest.mark.parametrize("engine", [pytest.param("torch", marks=pytest.mark.slow), "native"])
 @pytest.mark.nightly
 def test_a_recorded_seed_gives_the_recorded_weights_bit_for_bit_without_a_read_of_the_test_set(
     engine: str, workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

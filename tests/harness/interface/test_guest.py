@@ -132,9 +132,9 @@ match sys.argv[1]:
 """
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 # One trial that was asked for, and four of the baselines.
-@pytest.mark.parametrize(("way", "due"), [("searches", "5 5"), pytest.param("grid", "True", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("way", "due"), [("searches", "5 5"), ("grid", "True")])
 def test_a_script_may_call_it_from_anywhere(way: str, due: str, workspace: Path):
     (workspace / "mine.space").write_text("net = conv3x3({4, 6}) bn relu | maxpool(4) | gap | linear(10)")
     (workspace / "script.py").write_text(SCRIPT)

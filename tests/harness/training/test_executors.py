@@ -78,7 +78,7 @@ def ray_nodes() -> Iterator[Executor]:
         made.stop()
 
 
-REAL = ["pool", pytest.param("ray_nodes", marks=pytest.mark.nightly)]
+REAL = ["pool", pytest.param("ray_nodes", marks=pytest.mark.slow)]
 KINDS = ["simulated", *REAL]
 
 

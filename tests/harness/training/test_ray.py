@@ -166,7 +166,7 @@ def test_a_search_on_a_cluster_ends_as_it_does_without(nodes: Any, tmp_path: Pat
     assert reads[0] == reads[1] == known["winner"]["seeds"]
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_a_node_that_is_killed_costs_what_it_did_since_the_last_rung(nodes: Any, tmp_path: Path):
     wrong = os.environ | {"RAY_AUTH_TOKEN": "f" * 32}
     nodes.trainers.append(nodes.add_node(num_cpus=1))
