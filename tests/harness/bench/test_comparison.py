@@ -14,7 +14,7 @@ from harness.bench.comparison import (
     BenchAnswer,
     Trace,
     _curve,
-    _Judge,
+    _Reference,
     _pairs,
     _ranking,
     _runtime,
@@ -24,7 +24,7 @@ from harness.bench.comparison import (
 
 NEVER = math.inf
 # "a" and "c" reach the target, "b" does not.
-JUDGE = _Judge({"a", "c"}, largest=8_000, smallest=1_000)
+JUDGE = _Reference({"a", "c"}, largest=8_000, smallest=1_000)
 
 
 def trace(*answers: tuple[float, str | None, int | None]) -> Trace:
@@ -221,5 +221,5 @@ def test_sentences_say_where_repeats_are_too_few_and_what_differs():
 
 
 def test_where_nothing_reaches_all_methods_are_alike():
-    nobody = _Judge(set(), largest=8_000, smallest=NEVER)
+    nobody = _Reference(set(), largest=8_000, smallest=NEVER)
     assert _StepFunction.of(trace((10.0, "a", 2_000)), nobody).score(nobody, 100.0) == 0.0

@@ -23,7 +23,7 @@ from harness.bench.comparison import (
     SearchTask,
     Trace,
     _curve,
-    _Judge,
+    _Reference,
     _pairs,
     _StepFunction,
 )
@@ -203,7 +203,7 @@ TARGET_PCT = sorted(TABLE.true_accuracies_pct.values())[3 * len(TABLE.runs) // 4
 SECONDS = 300.0
 JUDGED = Judged.of(TABLE.true_accuracies_pct, TABLE.sizes, TARGET_PCT)
 REACHING = {key for key, accuracy in JUDGED.accuracies_pct.items() if accuracy >= TARGET_PCT}
-JUDGE = _Judge(REACHING, 20_000, float(JUDGED.smallest or 0))
+JUDGE = _Reference(REACHING, 20_000, float(JUDGED.smallest or 0))
 
 
 def run(method: Method, repeats: int, **changes: Any) -> list[Trace]:
