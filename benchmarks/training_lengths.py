@@ -71,7 +71,7 @@ NETWORKS = {
 DECAY_EPOCHS = {8: 2, 15: 3, 30: 6, 60: 12}  # epochs of decay by length, a fifth, rounded up to whole epochs
 _LONGEST = {"rotated": 30}  # epochs; networks that are too slow for 60
 _WARMUP_EPOCHS = 1  # of the run at a constant rate
-_AVERAGED_SHARES = (25, 10)  # percent of the epochs
+_AVERAGED_SHARES = (25, 10)  # per cent of the epochs
 _JUDGED = (15, 30, 60)  # lengths of the decision rule, in epochs
 _CPU = torch.device("cpu")
 
@@ -123,9 +123,8 @@ def decayed_branch(run: Training, length: int, images: Images) -> Training:
     for first in range(0, total, count):
         rates = [run.recipe.learning_rate * (1 - step / total) for step in range(first, first + count)]
         # The moving average of the product, begun with the branch.
-        decays = [
-            min(run.recipe.average_decay, (1 + step) / (10 + step)) for step in range(first + 1, first + count + 1)
-        ]
+        limit = run.recipe.average_decay
+        decays = [min(limit, (1 + step) / (10 + step)) for step in range(first + 1, first + count + 1)]
         _train_epoch(branch, images, StepSettings(rates, [1 - decay for decay in decays], 1), average)
         average = branch.average
     return branch
