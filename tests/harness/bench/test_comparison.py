@@ -14,9 +14,9 @@ from harness.bench.comparison import (
     BenchAnswer,
     Trace,
     _curve,
-    _Reference,
     _pairs,
     _ranking,
+    _Reference,
     _runtime,
     _sentences,
     _StepFunction,
@@ -103,7 +103,7 @@ def test_a_band_narrows_with_repeats_and_holds_the_median():
 def test_holm_by_hand(monkeypatch: pytest.MonkeyPatch):
     """0.01 x 4, 0.03 x 3, 0.04 x 2 raised to the one before, 0.5."""
     values = iter([0.04, 0.01, 0.5, 0.03])
-    monkeypatch.setattr(module, "_tested", lambda differences: (next(values), 0.0))
+    monkeypatch.setattr(module, "_signed_rank_test", lambda differences: (next(values), 0.0))
 
     found = _pairs({"once": {"x": [1.0], "y": [1.0]}}, [("x", "y")] * 4)
 

@@ -23,8 +23,8 @@ from harness.bench.comparison import (
     SearchTask,
     Trace,
     _curve,
-    _Reference,
     _pairs,
+    _Reference,
     _StepFunction,
 )
 from harness.bench.methods import _BUILT_IN, Method
