@@ -290,7 +290,7 @@ def is_worse(fresh: Sequence[int], recorded: Sequence[int], images: int) -> bool
     """
     if len(fresh) != 1 or len(recorded) < 2:
         samples = ([100 * (1 - each / images) for each in sample] for sample in (fresh, recorded))
-        return statistics.chance_that_lower(*samples) < _SIGNIFICANCE
+        return statistics.welch_p_value(*samples) < _SIGNIFICANCE
     freedom = len(recorded) - 1
     # Equal errors do not prove a standard deviation of zero; a Poisson count with mean 1 has a standard deviation of 1.
     deviation = max(1.0, statistics.standard_deviation(recorded))
