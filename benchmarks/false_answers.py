@@ -109,7 +109,7 @@ def is_verified(errors: Sequence[int], images: int, target_pct: float, look: int
 
 def certified_share(errors: Any, images: int, target_pct: float) -> float:
     """Return the share of the certifications that pass; ``errors`` has the shape (certifications, seeds)."""
-    confidence = bounds.certifying(ALPHA * ALPHA_SHARE)
+    confidence = bounds.certifying_confidence(ALPHA * ALPHA_SHARE)
     lower_bounds = [bounds.lower_bound_pct(seeds, images, confidence) for seeds in errors.tolist()]
     return float(np.mean(np.array(lower_bounds) >= target_pct - 1e-9))
 
@@ -199,7 +199,7 @@ def group_shares(runs: int, layouts: Iterable[Sequence[int]]) -> Iterator[dict[s
         layouts: Sizes of the groups of each test part, in images.
     """
     random = np.random.default_rng(3)
-    confidence = bounds.certifying(ALPHA * ALPHA_SHARE)
+    confidence = bounds.certifying_confidence(ALPHA * ALPHA_SHARE)
     for sizes, target, kind in product(layouts, GROUP_TARGETS, GROUP_KINDS):
         answers = np.zeros(3)
         images = sum(sizes)

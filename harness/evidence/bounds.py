@@ -275,7 +275,7 @@ def over_groups_pct(errors: Sequence[Sequence[int]], sizes: Sequence[int], confi
     return _effective_bound_pct(mean, images, error_pct, freedom, images * min(1.0, correction), confidence)
 
 
-def certifying(alpha: float) -> float:
+def certifying_confidence(alpha: float) -> float:
     """Return the confidence ``1 - alpha / _SKEW`` of a bound that errs with ``alpha`` at most, for skewed seeds too."""
     return 1 - alpha / _SKEW
 
@@ -312,8 +312,8 @@ def seeds_warning(seeds: int) -> str:
 
 
 def attempt_confidence(attempt: Attempt) -> float:
-    """Return the confidence of the bound that decides an attempt: ``certifying``, before rules 3 ``1 - alpha``."""
-    return 1 - attempt.alpha if attempt.rules < 3 else certifying(attempt.alpha)
+    """Return the confidence of the bound that decides an attempt; before rules 3 ``1 - alpha``, for normal seeds."""
+    return 1 - attempt.alpha if attempt.rules < 3 else certifying_confidence(attempt.alpha)
 
 
 def attempt_bound(attempt: Attempt, evidence: Record) -> float | None:

@@ -14,7 +14,7 @@ from harness.evidence import ledger
 from harness.evidence.bounds import (
     Groups,
     Judgement,
-    certifying,
+    certifying_confidence,
     deciding_bound_pct,
     groups_of,
     judgement_of,
@@ -48,7 +48,7 @@ class Certificate:
         alpha: Probability that a network below the target gets the verdict ``shown``; at most 0.01.
         mean_pct: Mean test accuracy over seeds, per cent.
         lower_bound_pct: One-sided lower bound of the mean over seeds, per cent, at confidence
-            ``bounds.certifying(alpha)``; with groups, over seeds and groups. 0 if there is no bound.
+            ``bounds.certifying_confidence(alpha)``; with groups, over seeds and groups. 0 if there is no bound.
         verdict: ``shown`` if the bound reaches the target, ``at the target`` if only the mean does, otherwise
             ``missed``.
         declared_utc: Time of the declaration in the ledger; empty in certificates of earlier versions.
@@ -82,7 +82,7 @@ class Certificate:
 
     def __str__(self) -> str:
         count = len(self.seeds)
-        level = 100 * certifying(self.alpha)
+        level = 100 * certifying_confidence(self.alpha)
         groups = f" of {counted(len(self.group_sizes), 'group')}" if self.group_sizes else ""
         return (
             f"{self.verdict}: {self.parameters:,} parameters, mean {self.mean_pct:.3f} % over {count} seeds on "
@@ -133,7 +133,7 @@ def _computed(errors: tuple[int, ...], images: int, target_pct: float, alpha: fl
     """Return the fields of a certificate that follow from the errors: mean, bound and verdict."""
     errors_by_seed = dict(enumerate(errors))
     seeds = range(len(errors))
-    confidence = certifying(alpha)
+    confidence = certifying_confidence(alpha)
     judgement = judgement_of(
         errors_by_seed, images, target_pct, [seeds], confidence=confidence, fewest=FEWEST_SEEDS, groups=groups
     )
