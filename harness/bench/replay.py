@@ -68,7 +68,7 @@ _TRAINED = 1 / 8
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class RunOutcome:
     """Outcome of a run.
 
     Attributes:
@@ -87,10 +87,10 @@ class Reading:
     status: Status
 
 
-_Read = Callable[[Job, int], Reading]  # (job, seed of the repeat) -> outcome, the same for equal arguments
+_Read = Callable[[Job, int], RunOutcome]  # (job, seed of the repeat) -> outcome, the same for equal arguments
 
 
-class _TableReadings:
+class _TableRuns:
     """Outcomes of runs drawn from a table.
 
     Attributes:
@@ -133,7 +133,7 @@ class _TableReadings:
         """Return a possible number of wrong images: rounded, from 0 to all images."""
         return min(self.size, max(0, round(errors)))
 
-    def read(self, job: Job, repeat: int) -> Reading:
+    def read(self, job: Job, repeat: int) -> RunOutcome:
         """Return the outcome of a job; ``repeat`` is the seed of the repeat.
 
         Raises:
@@ -154,7 +154,7 @@ class _TableReadings:
             _, deviations = self.lenders[low + rng.randrange(self.lent)]
             errors = {rung: self._whole(means[rung] * (1 + deviations[rung])) for rung in own}
         seconds = {rung: row.seconds for rung, row in own.items()}
-        return Reading(network_hash, first.parameters, first.macs, self.size, errors, seconds, first.status)
+        return RunOutcome(network_hash, first.parameters, first.macs, self.size, errors, seconds, first.status)
 
 
 class _RunningJob(NamedTuple):
@@ -165,7 +165,7 @@ class _RunningJob(NamedTuple):
 
 
 class SimulatedExecutor(Executor):
-    """Executor on a simulated clock: a job takes the seconds of its ``Reading``.
+    """Executor on a simulated clock: a job takes the seconds of its ``RunOutcome``.
 
     Attributes:
         read: Function that returns the outcome of a job.
@@ -192,8 +192,8 @@ class SimulatedExecutor(Executor):
 
     def submit(self, job: Job) -> None:
         """Give a job to the first idle place; ``job.spent_seconds`` of earlier stretches are subtracted."""
-        reading = self.read(job, self.repeat)
-        until = self.clock + reading.seconds[job.until_epoch or job.recipe.epochs] - job.spent_seconds
+        outcome = self.read(job, self.repeat)
+        until = self.clock + outcome.seconds[job.until_epoch or job.recipe.epochs] - job.spent_seconds
         self.jobs[self.jobs.index(None)] = _RunningJob(job, until)
 
     def wait(self, seconds: float) -> list[Event]:
@@ -221,20 +221,20 @@ class SimulatedExecutor(Executor):
         return self.clock
 
 
-def _result_of(job: Job, reading: Reading) -> Result:
+def _result_of(job: Job, outcome: RunOutcome) -> Result:
     """Return the result of a job; fields that no search reads are empty or 0."""
     last = job.until_epoch or job.recipe.epochs
     history: list[Epoch] = []
     seconds = 0.0
     for number in range(1, last + 1):
         # Errors and seconds are recorded at rungs only.
-        seconds = reading.seconds.get(number, seconds)
-        history.append(Epoch(number, 0.0, None, seconds, reading.errors.get(number)))
+        seconds = outcome.seconds.get(number, seconds)
+        history.append(Epoch(number, 0.0, None, seconds, outcome.errors.get(number)))
     return Result(
         architecture=job.architecture,
-        hash=reading.network_hash,
-        parameters=reading.parameters,
-        macs=reading.macs,
+        hash=outcome.network_hash,
+        parameters=outcome.parameters,
+        macs=outcome.macs,
         recipe=job.recipe,
         recipe_name=job.recipe_name,
         recipe_hash="",
@@ -242,12 +242,12 @@ def _result_of(job: Job, reading: Reading) -> Result:
         purpose=job.purpose,
         seed_index=job.seed_index,
         seed=0,
-        status=Status.RUNNING if last < job.recipe.epochs else reading.status,
-        message="the loss was not finite" if reading.status is Status.DIVERGED else "",
+        status=Status.RUNNING if last < job.recipe.epochs else outcome.status,
+        message="the loss was not finite" if outcome.status is Status.DIVERGED else "",
         history=tuple(history),
-        validation_errors=reading.errors[last],
-        validation_size=reading.size,
-        train_seconds=reading.seconds[last],
+        validation_errors=outcome.errors[last],
+        validation_size=outcome.size,
+        train_seconds=outcome.seconds[last],
         trial=job.trial,
         decisions=job.decisions,
     )
@@ -619,7 +619,7 @@ def _prepare(parent: int, design: Comparison, table: Table) -> None:
     """Initialise a process of the pool, which ends with the process ``parent``."""
     global _PREPARED
     die_with(parent)
-    _PREPARED = design, _TableReadings(table, design.spread or "pooled").read
+    _PREPARED = design, _TableRuns(table, design.spread or "pooled").read
 
 
 def _replayed(method: Method, repeat: int) -> Trace:

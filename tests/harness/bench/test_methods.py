@@ -13,7 +13,7 @@ import pytest
 
 from harness.bench.comparison import Trace
 from harness.bench.methods import _BUILT_IN, Method, methods_of
-from harness.bench.replay import _TableReadings, replay
+from harness.bench.replay import _TableRuns, replay
 from harness.system.errors import ContentError, UsageError
 from tests.conftest import REPOSITORY
 from tests.harness.bench import made_up
@@ -83,7 +83,7 @@ def function(source: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Meth
 
 def run(method: Method, repeat: int = 2, limit: float = 20.0, spread: str = "pooled", **changes: Any) -> Trace:
     comparison = made_up.asked(TABLE, **({"seconds": 30.0, "workers": 1, "target_pct": 97.0} | changes))
-    return replay(method, replace(comparison, answer_seconds=limit), _TableReadings(TABLE, spread).read, repeat)
+    return replay(method, replace(comparison, answer_seconds=limit), _TableRuns(TABLE, spread).read, repeat)
 
 
 def blamed(method: Method, words: str, limit: float = 20.0) -> None:
