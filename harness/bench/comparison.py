@@ -98,7 +98,7 @@ class Trace:
 
 @strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Named:
+class MethodEntry:
     """Method as stored in a comparison; only user-defined methods have ``command`` and ``source_sha256``."""
 
     name: str
@@ -125,7 +125,7 @@ class Comparison:
     """
 
     task: SearchTask
-    methods: tuple[Named, ...]
+    methods: tuple[MethodEntry, ...]
     repeats: int
     seed: int
     answer_seconds: float
@@ -485,7 +485,7 @@ def findings(design: Comparison, traces: Sequence[Trace], judged: Judged) -> Fin
     task = design.task
     seconds = task.seconds
     reference = _Reference.of(task.study, judged)
-    traces_of: dict[str, list[Trace]] = {named.name: [] for named in design.methods}
+    traces_of: dict[str, list[Trace]] = {entry.name: [] for entry in design.methods}
     for trace in traces:
         traces_of[trace.method].append(trace)
     steps = {name: [_StepFunction.of(trace, reference) for trace in own] for name, own in traces_of.items()}
@@ -493,17 +493,17 @@ def findings(design: Comparison, traces: Sequence[Trace], judged: Judged) -> Fin
         OVER_TIME: _scores(steps, lambda repeat: repeat.score(reference, seconds)),
         AT_THE_END: _scores(steps, lambda repeat: repeat.score_at(reference, seconds)),
     }
-    main_names = [named.name for named in design.methods if not named.is_variant]
+    main_names = [entry.name for entry in design.methods if not entry.is_variant]
     ranks, friedman_p = _ranking({name: scored[OVER_TIME][name] for name in main_names})
     times = [seconds * step / _STEPS for step in range(_STEPS + 1)]
     curves = {name: _curve(repeats, times) for name, repeats in steps.items()}
     methods = []
-    for named in design.methods:
-        name = named.name
+    for entry in design.methods:
+        name = entry.name
         method = {
             "name": name,
-            "says": named.says,
-            "is_variant": named.is_variant,
+            "says": entry.says,
+            "is_variant": entry.is_variant,
             "mean_rank": ranks.get(name),
             "ratio": None,
             "final_size": finite(curves[name][-1][1]),
@@ -515,7 +515,7 @@ def findings(design: Comparison, traces: Sequence[Trace], judged: Judged) -> Fin
             runtimes = [_runtime(steps[name], size, seconds) for size in sizes]
         methods.append(method | _answers(traces_of[name], reference) | {"runtimes": runtimes})
     compared = _pairs(scored, list(combinations(main_names, 2)))
-    variants = _pairs(scored, [(named.name, DEFAULT) for named in design.methods if named.is_variant])
+    variants = _pairs(scored, [(entry.name, DEFAULT) for entry in design.methods if entry.is_variant])
     document = {
         "table": design.table,
         "repeats": design.repeats,

@@ -30,7 +30,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.bench.comparison import DEFAULT, Named, SearchTask
+from harness.bench.comparison import DEFAULT, MethodEntry, SearchTask
 from harness.searching import race
 from harness.searching.external_method import SHOWN, Ask, Asker, Problem, Rung, Stop, TriedNetwork, functions_of, shown
 from harness.searching.optuna_sampler import DEFAULT as DEFAULT_SAMPLER
@@ -79,7 +79,7 @@ class Method:
             return race.rungs(validated_epochs[-1])
         return validated_epochs[:-1] if self.stops is Stops.HALVING else ()
 
-    def named(self, task: SearchTask) -> Named:
+    def entry(self, task: SearchTask) -> MethodEntry:
         """Return the entry of the method in a comparison.
 
         ``source_sha256`` covers the files named in the command, or the module of the function, but not their imports.
@@ -89,7 +89,7 @@ class Method:
         """
         if missing := sorted({*self.rungs(task.study.rungs)} - {*task.study.rungs}):
             raise ContentError(f"method {self.name!r} prunes after epoch {missing[0]}, which is not in the table")
-        entry = Named(name=self.name, says=self.says, is_variant=self.is_variant, command=self.command)
+        entry = MethodEntry(name=self.name, says=self.says, is_variant=self.is_variant, command=self.command)
         files: list[str | None] = []
         if self.command:
             files = [shutil.which(self.command[0]), *self.command[1:]]

@@ -379,7 +379,7 @@ def prepare_live(request: RunRequest, methods: Sequence[Method], table: Table | 
 def _comparison(request: RunRequest, methods: Sequence[Method], task: SearchTask) -> Comparison:
     return Comparison(
         task=task,
-        methods=tuple(method.named(task) for method in methods),
+        methods=tuple(method.entry(task) for method in methods),
         repeats=request.repeats,
         seed=request.seed,
         answer_seconds=request.answer_seconds,

@@ -59,13 +59,13 @@ def test_a_method_is_another_where_the_files_change_that_its_command_names(tmp_p
     script.write_text("1")
     mine = Method(name="mine", says="", command=("python3", str(script)))
     task = made_up.asked(TABLE).task
-    before = mine.named(task).source_sha256
+    before = mine.entry(task).source_sha256
 
     (tmp_path / "other.py").write_text("2")
-    assert mine.named(task).source_sha256 == before
+    assert mine.entry(task).source_sha256 == before
     script.write_text("2")
-    assert mine.named(task).source_sha256 != before
-    assert _BUILT_IN["random"].named(task).source_sha256 is None
+    assert mine.entry(task).source_sha256 != before
+    assert _BUILT_IN["random"].entry(task).source_sha256 is None
 
 
 # Those of others --------------------------------------------------------------------------------------------
