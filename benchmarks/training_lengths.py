@@ -91,7 +91,10 @@ def new_run(architecture: Architecture, recipe: Recipe, seed: int, images: Image
 
 
 def _train_epoch(run: Training, images: Images, settings: StepSettings, average: list[Tensor] | None) -> None:
-    # As ``train_epoch`` of the product, except that rates and averaging weights are arguments.
+    """Train an epoch as ``train_epoch`` of the product, with the rates and averaging weights of ``settings``.
+
+    ``average`` is the average at the beginning of the epoch; None begins a new average.
+    """
     assert run.native is not None
     order = torch.randperm(len(images), generator=run.generator)
     steps = len(settings.rates)
@@ -105,7 +108,14 @@ def _train_epoch(run: Training, images: Images, settings: StepSettings, average:
 
 
 def validation_errors(run: Training, average: list[Tensor], images: Images, validation: Images) -> int:
-    """Return the errors of averaged weights, after as many images for the BN statistics as at the end of a training."""
+    """Return the validation errors of averaged weights, with BN statistics recomputed as at the end of a training.
+
+    Args:
+        run: Training that has made the weights; not changed.
+        average: Averaged weights.
+        images: Training images.
+        validation: Validation images.
+    """
     epochs = len(run.history)
     finished = replace(run, recipe=replace(run.recipe, epochs=epochs), average=average, finished_average=None)
     finish_average(finished, images)
@@ -145,7 +155,7 @@ def cosine_runs(
 def constant_runs(
     architecture: Architecture, rate: float, lengths: list[int], seed: int, images: Images, validation: Images
 ) -> Iterator[tuple[str, int, int]]:
-    """Train once at a constant rate; yield variant, length and validation errors."""
+    """Train once at a constant rate, with a branch per length; yield variant, length and validation errors."""
     longest = lengths[-1]
     constant = {"learning_rate": rate, "schedule": "constant", "warmup": _WARMUP_EPOCHS / longest}
     recipe = recipe_from(recipe_document(named_recipe("small", epochs=longest).recipe) | constant)
@@ -195,7 +205,7 @@ def train(arguments: argparse.Namespace) -> None:
 
 
 def interval(values: list[float]) -> str:
-    """Return the mean with the half width of its 95 % confidence interval (Student's t)."""
+    """Return the mean with the half width of the 95 % confidence interval (Student's t); without it for one value."""
     if len(values) < 2:
         return f"{fmean(values):+.1f}"
     half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
