@@ -117,13 +117,10 @@ def _choose(space: SearchSpace, count: int, seed: int, budget: int | None = None
 def _bands(sizes: Mapping[str, float]) -> list[list[str]]:
     """Return the keys of ``sizes`` in bands of equal width."""
     low = min(sizes.values())
-    high = max(sizes.values())
+    extent = max(sizes.values()) - low or 1.0  # with equal sizes, all keys are in the first band
     bands: list[list[str]] = [[] for _ in range(_BANDS)]
-    if low == high:
-        bands[0] = list(sizes)
-        return bands
     for key, size in sizes.items():
-        bands[min(_BANDS - 1, int((size - low) / (high - low) * _BANDS))].append(key)
+        bands[min(_BANDS - 1, int((size - low) / extent * _BANDS))].append(key)
     return bands
 
 

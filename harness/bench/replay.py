@@ -556,9 +556,8 @@ def _run_repeat(
         asking_program = asking(method, repeat, space, problem, design.answer_seconds)
     with asking_program as asker:
         first_answer_seconds = executor.now() - began
-        is_hopeless = None
-        if asker is not None and asker.is_hopeless is not None:
-            is_hopeless = asker.is_hopeless
+        is_hopeless = None if asker is None else asker.is_hopeless
+        if is_hopeless is not None:
             config = replace(config, rungs=problem.rungs)
         elif method.stops is Stops.HALVING:
             is_hopeless = _HalvingRule(config.target_pct).is_hopeless

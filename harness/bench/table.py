@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import itertools
 import math
 import statistics
 from collections import defaultdict
@@ -375,7 +374,7 @@ def read_table(folder: Path) -> Table:
         frame = pandas.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
         cells = frame[[*Row._fields]].astype(kinds).itertuples(index=False, name=None)
         # ``cells`` has the status as text.
-        rows = tuple(row._replace(status=Status(row.status)) for row in itertools.starmap(Row, cells))
+        rows = tuple(row._replace(status=Status(row.status)) for row in map(Row._make, cells))
         if not all(math.isfinite(row.validation_accuracy_pct) and math.isfinite(row.seconds) for row in rows):
             raise ValueError("a number is not finite")
     except (ValueError, KeyError, OverflowError) as error:

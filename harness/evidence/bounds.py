@@ -107,13 +107,10 @@ def group_warning(data: Dataset) -> str:
     """Return a sentence with the number of groups that decide in place of the images; empty without groups."""
     if not data.test_group_sizes:
         return ""
-    validation_groups = counted(len(data.validation_group_sizes), "group")
-    test_groups = counted(len(data.test_group_sizes), "group")
-    unseen_pct = unseen_failures_pct(len(data.test_group_sizes))
-    return (
-        f"{validation_groups} of validation images and {test_groups} of test images decide, not the number of images; "
-        f"failures on up to {unseen_pct:.0f} % of all groups are not excluded"
-    )
+    count = len(data.test_group_sizes)
+    groups = f"{counted(len(data.validation_group_sizes), 'group')} of validation images and {counted(count, 'group')}"
+    unseen = f"failures on up to {unseen_failures_pct(count):.0f} % of all groups are not excluded"
+    return f"{groups} of test images decide, not the number of images; {unseen}"
 
 
 def judgement_of(
@@ -545,9 +542,8 @@ def components(wrong: Sequence[Sequence[int]], images: int) -> _Components | Non
     of_right_images = (images - len(errors_of_image)) * centre**2
     of_images = (of_wrong_images + of_right_images) * seeds
     # The squares of all answers sum to ``total``, because answers are 0 or 1.
-    of_all = total - seeds * images * centre**2
-    scale = 100 / math.sqrt(seeds * images)
-    return _crossed((of_seeds, of_images, of_all), (seeds, images), scale)
+    sums = (of_seeds, of_images, total - seeds * images * centre**2)
+    return _crossed(sums, (seeds, images), 100 / math.sqrt(seeds * images))
 
 
 def _crossed(sums: tuple[float, float, float], counts: tuple[int, int], scale: float) -> _Components:
@@ -585,7 +581,7 @@ class ErrorRatio:
         errors_ratio: Errors on unseen images divided by errors on the validation images; with a margin if not measured
             (``error_ratio_of``).
         relative_error: Standard error of the log ratio; None if not measured.
-        protocol: Networks, recipe, seeds and code version of the measurement.
+        protocol: Networks, recipe, seeds and code version of the measurement; empty if not measured.
         network_deviation: Standard deviation of the log ratio between networks on the same images, without the part of
             the seeds; None if not measured.
         images_deviation: Standard deviation of the log ratio between sets of equally many unseen images, all networks
@@ -595,7 +591,7 @@ class ErrorRatio:
     dataset: str
     errors_ratio: float
     relative_error: float | None
-    protocol: str
+    protocol: str = ""
     network_deviation: float | None = None
     images_deviation: float | None = None
 
@@ -616,7 +612,7 @@ def error_ratio_of(data: Dataset, target_pct: float) -> ErrorRatio:
     ``q / (q - margin)``, with the allowed share of errors ``q = 1 - target_pct / 100`` and
     ``margin = min(sqrt(q (1 - q) / n), q / 2)``. The root is the standard error of the accuracy on ``n`` validation
     images at the target. Images of a group may be right or wrong together, so for grouped data ``n`` is
-    ``independent_cases``. ``protocol`` states the margin.
+    ``independent_cases``.
     """
     document = json.loads((files("harness.evidence") / "error-ratios.json").read_text(encoding="utf-8"))
     if data.name in document:
@@ -625,7 +621,5 @@ def error_ratio_of(data: Dataset, target_pct: float) -> ErrorRatio:
     cases = independent_cases(groups) if groups else float(data.validation_size * data.folds)
     allowed = 1 - target_pct / 100
     margin = min(math.sqrt(allowed * (1 - allowed) / cases), allowed / 2)
-    unit = "effective independent images of the validation groups" if groups else "validation images"
-    protocol = f"not measured; a margin of {100 * margin:.2f} points for {round(cases):,} {unit}"
     ratio = allowed / (allowed - margin) if allowed else 1.0
-    return ErrorRatio(dataset=data.name, errors_ratio=ratio, relative_error=None, protocol=protocol)
+    return ErrorRatio(dataset=data.name, errors_ratio=ratio, relative_error=None)

@@ -310,8 +310,7 @@ def publish(workspace: Workspace, network: str) -> None:
         shipped_lines = set(files.log_text(target).splitlines())
         for line in files.log_text(path).splitlines():
             # Only lines of certification attempts have a number.
-            is_wanted = '"number": ' in line or any(each in line for each in hashes)
-            if is_wanted and line not in shipped_lines:
+            if line not in shipped_lines and ('"number": ' in line or any(each in line for each in hashes)):
                 files.append_line(target, line)
     rows = {row.key: row for row in collect(Workspace(files.SHIPPED))}
     rows |= {row.key: row for row in everything if row.hash == network and row.tier is Tier.SEARCHED}

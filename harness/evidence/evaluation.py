@@ -108,9 +108,8 @@ def probabilities(weights: WeightFile, pixels: Tensor, spec: Dataset, precision:
         precision: Precision of the recipe.
     """
     network = network_of(weights, spec.task)
-    return class_probabilities(
-        network, parse_network(weights.about["architecture"], spec.task), pixels, spec, precision
-    )
+    architecture = parse_network(weights.about["architecture"], spec.task)
+    return class_probabilities(network, architecture, pixels, spec, precision)
 
 
 def evaluated(index: int, shares: Tensor, labels: Tensor, precision: Precision, recorded: SeedRun | None) -> Evaluation:

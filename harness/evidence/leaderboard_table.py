@@ -492,9 +492,7 @@ def survey(workspace: Workspace) -> Survey:
     """
     damage: list[ContentError] = []
 
-    def readable_rows(
-        read_rows: Callable[[Path], list[LeaderboardRow]], paths: Iterable[Path]
-    ) -> Iterable[LeaderboardRow]:
+    def rows_of(read_rows: Callable[[Path], list[LeaderboardRow]], paths: Iterable[Path]) -> Iterable[LeaderboardRow]:
         documents, faults = read_each(read_rows, paths)
         damage.extend(faults)
         return chain(*documents)
@@ -515,9 +513,9 @@ def survey(workspace: Workspace) -> Survey:
             fault = f"declaration of seeds {seeds} of {item.hash}: lacking; the row counts as measured"
             damage.append(ContentError(f"{workspace.ledger}: {fault}"))
             lacking_declarations.append(item)
-    rows += readable_rows(read_claims, claim_paths(workspace))
-    rows += readable_rows(_rows_of_study, workspace.studies())
-    rows += readable_rows(_searched_elsewhere, filter(Path.exists, [shipped_table()]))
+    rows += rows_of(read_claims, claim_paths(workspace))
+    rows += rows_of(_rows_of_study, workspace.studies())
+    rows += rows_of(_searched_elsewhere, filter(Path.exists, [shipped_table()]))
     # Records have priority over claims and studies, and studies over the shipped table.
     first_rows: dict[Any, LeaderboardRow] = {}
     for row in rows:
@@ -636,7 +634,6 @@ def read(path: Path) -> list[LeaderboardRow]:
             name: None if cell == "" and defaults[name] is None else unguarded(cell)
             for name, cell in zip(columns, cells, strict=True)
         }
-        rows.append(
-            read_as(LeaderboardRow, json.dumps(values | {"schema_version": SCHEMA_VERSION}), where, is_table=True)
-        )
+        document = json.dumps(values | {"schema_version": SCHEMA_VERSION})
+        rows.append(read_as(LeaderboardRow, document, where, is_table=True))
     return rows

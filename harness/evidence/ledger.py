@@ -2,6 +2,9 @@
 
 There are three kinds of lines: certification attempts (and their ends), the seeds of verifications and of certificates
 (``certificate.py``, of any fitted estimator), and evaluations on other images (and their results).
+
+A *look* is the first declaration of a row, by a verification, an attempt or a certificate. Each look spends a share of
+``LOOK_ALPHA``; each attempt and each certificate spends a share of ``ALPHA``, too.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ CONFIDENCE = 0.99  # confidence of displayed bounds; attempts are decided by ``b
 ALPHA = 0.05
 # Probability that any verification of a workspace on the same test images is false, for normal seeds.
 LOOK_ALPHA = 0.1
-ALPHA_SHARE = 0.2  # share of the remaining probability that each attempt and each look spends
+ALPHA_SHARE = 0.2  # share of the remaining probability that each entry spends
 # Probability that the first look spends. Rows of older lines, which state no probability, were all verified at the
 # confidence 1 - ``FIRST_LOOK_ALPHA``; the account charges them with the share that was due (``next_look_alpha``).
 FIRST_LOOK_ALPHA = round(ALPHA_SHARE * LOOK_ALPHA, 9)
@@ -265,10 +268,7 @@ def read(path: Path, damage: list[ContentError] | None = None, *, with_shipped: 
                 elif entry.outcome not in (AttemptOutcome.OPEN, earlier.outcome):
                     stated = f"outcome of attempt {entry.number}: {entry.outcome} stated, {earlier.outcome} before"
                     faults.append(ContentError(f"{where}: {stated}"))
-    if damage is None:
-        report_damage(faults)
-    else:
-        damage += faults
+    report_damage(faults, damage)
     ledger.attempts.extend(sorted(attempts.values(), key=lambda attempt: attempt.number))
     ledger.registrations.extend(registrations.values())
     return ledger

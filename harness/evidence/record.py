@@ -222,18 +222,18 @@ def read_all(own: Path, damage: list[ContentError] | None = None) -> list[Record
     by_name: dict[str, Record] = {}
     for folder in (files.SHIPPED / "records", own):
         records, faults = read_each(read, sorted(folder.glob("*-*.json")))
-        if damage is None:
-            report_damage(faults)
-        else:
-            damage += faults
+        report_damage(faults, damage)
         for record in records:
             name = path_of(folder, record).name
             by_name[name] = _joined(by_name[name], record) if name in by_name else record
     return [by_name[name] for name in sorted(by_name)]
 
 
-def report_damage(faults: Iterable[ContentError]) -> None:
-    """Report on stderr, once per process, each unreadable document that is left out."""
+def report_damage(faults: Iterable[ContentError], damage: list[ContentError] | None = None) -> None:
+    """Append faults of documents that are left out to ``damage``; None to report each on stderr once per process."""
+    if damage is not None:
+        damage.extend(faults)
+        return
     for fault in faults:
         say_once(f"left out: {fault.message}", "warning")
 

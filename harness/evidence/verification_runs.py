@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, count, islice
 from pathlib import Path
 
 from harness.data.datasets import dataset
@@ -242,12 +242,8 @@ def due_indices(plan: VerifyPlan, workspace: Workspace, seeds: int) -> tuple[int
     # The first three parts of a key are network, recipe and data set.
     excluded = _indices(workspace, lambda item: item.key[:3] == evidence.key[:3] and item.key != evidence.key)
     excluded |= {index for item in entered.attempts if item.key == evidence.key for index in item.indices}
-    indices: list[int] = []
-    index = min(own, default=0)
-    while len(indices) < seeds:
-        if index in own or index not in excluded:
-            indices.append(index)
-        index += 1
+    available = (index for index in count(min(own, default=0)) if index in own or index not in excluded)
+    indices = [*islice(available, seeds)]
     not_run = sorted(declared - run_indices - {*indices})
     return (*indices, *not_run)
 

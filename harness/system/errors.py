@@ -130,9 +130,8 @@ def refused(error: BaseException) -> StorageError | DeviceError | None:
         line = str(error).partition("\n")[0] or "out of memory"
         return DeviceError(line, hint="training with a smaller batch_size needs less memory")
     if isinstance(error, ImportError) and any(words in str(error).lower() for words in _NO_ROOM_TO_LOAD):
-        return DeviceError(
-            f"a library cannot be loaded: {error}", hint="raise the memory limit of the process (ulimit -v)"
-        )
+        hint = "raise the memory limit of the process (ulimit -v)"
+        return DeviceError(f"a library cannot be loaded: {error}", hint=hint)
     return None if error.__cause__ is None else refused(error.__cause__)
 
 

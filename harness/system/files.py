@@ -191,9 +191,8 @@ def locked(path: Path, seconds: float = -1) -> Iterator[None]:
         try:
             lock.acquire()
         except Timeout as error:
-            raise Held(
-                f"{path.parent} is locked by a running process; wait for the process or stop the process"
-            ) from error
+            message = f"{path.parent} is locked by a running process; wait for the process or stop the process"
+            raise Held(message) from error
     try:
         yield
     finally:

@@ -34,9 +34,7 @@ def compiler_words(variable: str, usual: Sequence[str]) -> list[str]:
         usual: Compilers to try in turn if the variable is not set.
     """
     command = os.environ.get(variable)
-    if command:
-        usual = [command]
-    for name in usual:
+    for name in [command] if command else usual:
         words = name.split()
         if words and shutil.which(words[0]):
             return words

@@ -235,11 +235,5 @@ def duration_option(seconds: float) -> str:
     """Return a duration as an option value, rounded up to whole seconds: 1h30m, 1m31s."""
     minutes, rest = divmod(math.ceil(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    text = ""
-    if hours:
-        text += f"{hours}h"
-    if minutes:
-        text += f"{minutes}m"
-    if rest or not text:
-        text += f"{rest}s"
-    return text
+    parts = [f"{number}{unit}" for number, unit in ((hours, "h"), (minutes, "m"), (rest, "s")) if number]
+    return "".join(parts) or "0s"
