@@ -227,9 +227,9 @@ def _result_of(job: Job, outcome: RunOutcome) -> Result:
     history: list[Epoch] = []
     seconds = 0.0
     for number in range(1, last + 1):
-        # Errors and seconds are recorded at rungs only.
+        # Errors and seconds are recorded at rungs only, the learning rate (0.0) and the loss (None) not at all.
         seconds = outcome.seconds.get(number, seconds)
-        history.append(Epoch(number, 0.0, None, seconds, outcome.errors.get(number)))
+        history.append(Epoch(number, 0.0, None, seconds, validation_errors=outcome.errors.get(number)))
     return Result(
         architecture=job.architecture,
         hash=outcome.network_hash,

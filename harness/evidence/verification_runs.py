@@ -475,8 +475,8 @@ def _verdict_of(collector: _SeedCollector) -> Verdict:
             "warning",
         )
     row = row_of_record(evidence, entered)
-    lacks_declaration = bool(undeclared(evidence, entered))
-    return Verdict(evidence, row, runs, reruns, contradicted, collector.ended_attempt, lacks_seeds, lacks_declaration)
+    lacks = {"lacks_seeds": lacks_seeds, "lacks_declaration": bool(undeclared(evidence, entered))}
+    return Verdict(evidence, row, runs, reruns, contradicted, attempt=collector.ended_attempt, **lacks)
 
 
 def _have_equal_test_images(first: str, second: str) -> bool:
