@@ -159,7 +159,7 @@ def main() -> None:
     """Run searches until there are enough faults; exit with 1 if items were lost, repeated or left over."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kinds", default=",".join(KINDS), metavar="KIND[,KIND]", help=", ".join(KINDS))
-    parser.add_argument("--count", type=int, help=f"faults of each kind [{FAULTS} or {SLOW_FAULTS}]")
+    parser.add_argument("--count", type=int, help=f"faults of each kind [{FAULTS}; {SLOW_FAULTS} if slow]")
     parser.add_argument("--seed", type=int, default=0, help="of the moments [default: 0]")
     parser.add_argument("--root", type=Path, default=Path(tempfile.gettempdir()), help="where the folders are made")
     parser.add_argument("--table", action="store_true", help="print the table; run nothing")

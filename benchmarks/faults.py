@@ -19,7 +19,7 @@ from benchmarks.small_search import SmallSearch
 from harness.system.errors import ContentError, StorageError
 
 DISK_MIB = 16  # size of the disk that is filled
-TIME_LIMIT = "10s"  # time limit of a training, for the fault that stops a worker; a training takes about a second
+TIME_LIMIT = "10s"  # time limit of a training, for the fault that stops a worker
 
 
 @dataclass(slots=True)
