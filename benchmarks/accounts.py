@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Files to which a search appends lines: the log of the study, and two logs of the workspace.
+# Files to which a search appends lines, below the workspace: the log of the study ``s``, and two logs of the workspace.
 LOG = "runs/s/log.jsonl"
 READS = "runs/records/test_reads.jsonl"
 LEDGER = "runs/records/ledger.jsonl"
@@ -18,19 +18,19 @@ LOGS = (LOG, READS, LEDGER)
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
+class Snapshot:
     """Snapshot of a workspace.
 
     Attributes:
-        lines: Complete lines of each log.
-        seeds: JSON text of each verified seed.
+        lines: Complete lines of each log, by name in ``LOGS``.
+        seeds: JSON text of each verified seed, by record and index.
     """
 
     lines: Mapping[str, tuple[str, ...]]
     seeds: Mapping[str, str]
 
 
-def books(work: Path) -> Books:
+def snapshot_of(work: Path) -> Snapshot:
     """Return a snapshot of a workspace; a search may be running."""
     lines = {name: tuple(line for line in _lines(work / name) if _document(line) is not None) for name in LOGS}
     seeds = {
@@ -38,10 +38,10 @@ def books(work: Path) -> Books:
         for path in work.glob("runs/records/*-*.json")
         for seed in json.loads(path.read_bytes())["seeds"]
     }
-    return Books(lines, seeds)
+    return Snapshot(lines, seeds)
 
 
-def lost(before: Books, after: Books) -> list[str]:
+def lost(before: Snapshot, after: Snapshot) -> list[str]:
     """Return the seeds and lines of ``before`` that are missing or changed in ``after``."""
     items = [name for name, content in before.seeds.items() if after.seeds.get(name) != content]
     for name, lines in before.lines.items():
@@ -49,17 +49,20 @@ def lost(before: Books, after: Books) -> list[str]:
     return items
 
 
-def repeated(after: Books) -> list[str]:
+def repeated(snapshot: Snapshot) -> list[str]:
     """Return the repeated work: runs that ended twice and networks that were proposed twice."""
-    items = _twice(_run(event["run"]) for event in _events(after, "finished"))
-    items += _twice(f"trial {event['trial']}" for event in _events(after, "proposed"))
-    items += _twice((event["hash"], event.get("epochs")) for event in _events(after, "proposed"))
+    items = _twice(_name_of_run(event["run"]) for event in _events(snapshot, "finished"))
+    items += _twice(f"trial {event['trial']}" for event in _events(snapshot, "proposed"))
+    items += _twice((event["hash"], event.get("epochs")) for event in _events(snapshot, "proposed"))
     return items
 
 
-def read_again(after: Books) -> list[str]:
-    """Return the seeds for which the test set was read again because the worker died before reporting the result."""
-    return _twice(_document(line)["purpose"] for line in after.lines[READS])
+def read_again(snapshot: Snapshot) -> list[str]:
+    """Return the seeds for which the test set was read more than once.
+
+    Not a fault: a worker may die between the read and the report of the result.
+    """
+    return _twice(_document(line)["purpose"] for line in snapshot.lines[READS])
 
 
 def leftovers(work: Path, temporary: Path) -> list[str]:
@@ -68,7 +71,7 @@ def leftovers(work: Path, temporary: Path) -> list[str]:
     paths = [path for path in temporary.iterdir() if not path.name.startswith("torchinductor_")]
     paths += [path for path in work.rglob(".*.*") if path.is_file() and path.suffix != ".lock"]
     paths += work.glob("runs/.verify-*")
-    ended = {_run(event["run"]) for event in _events(books(work), "finished")}
+    ended = {_name_of_run(event["run"]) for event in _events(snapshot_of(work), "finished")}
     paths += [path for path in work.glob("runs/s/checkpoints/*.pt") if path.stem in ended]
     paths += [path for path in work.rglob("*.lock") if _is_held(path)]
     return sorted({str(path.relative_to(work.parent)) for path in paths})
@@ -76,28 +79,28 @@ def leftovers(work: Path, temporary: Path) -> list[str]:
 
 def answer(work: Path) -> dict[str, Any]:
     """Return the decisions and results of a search without times; equal for searches with equal bits."""
-    after = books(work)
+    snapshot = snapshot_of(work)
     names = ("trial", "hash", "parameters", "origin", "epochs")
-    runs = sorted((event["run"] for event in _events(after, "finished")), key=_run)
-    facts = {"status": "status", "errors": "validation_errors", "weights": "weights_sha256"}
-    seeds = {name: json.loads(text) for name, text in sorted(after.seeds.items())}
+    runs = []
+    for run in sorted((event["run"] for event in _events(snapshot, "finished")), key=_name_of_run):
+        facts = {"status": run["status"], "errors": run["validation_errors"], "weights": run["weights_sha256"]}
+        runs.append({"run": [run["trial"], run["purpose"], run["seed_index"]], **facts})
+    seeds = {name: json.loads(text) for name, text in sorted(snapshot.seeds.items())}
     return {
-        "proposed": [{name: event.get(name) for name in names} for event in _events(after, "proposed")],
-        "runs": [
-            {"run": [run["trial"], run["purpose"], run["seed_index"]], **{key: run[of] for key, of in facts.items()}}
-            for run in runs
-        ],
-        "winner": [event["hash"] for event in _events(after, "winner")][-1:],
+        "proposed": [{name: event.get(name) for name in names} for event in _events(snapshot, "proposed")],
+        "runs": runs,
+        "winner": [event["hash"] for event in _events(snapshot, "winner")][-1:],
         "seeds": {name: (seed["test_errors"], seed["weights_sha256"]) for name, seed in seeds.items()},
     }
 
 
-def _events(after: Books, kind: str) -> list[dict[str, Any]]:
-    documents = [_document(line) for line in after.lines[LOG]]
+def _events(snapshot: Snapshot, kind: str) -> list[dict[str, Any]]:
+    documents = [_document(line) for line in snapshot.lines[LOG]]
     return [event for event in documents if event.get("event") == kind]
 
 
-def _run(run: Mapping[str, Any]) -> str:
+def _name_of_run(run: Mapping[str, Any]) -> str:
+    """Return the name of a run, which is the name of its checkpoint, too."""
     return f"trial-{run['trial']:05d}-{run['purpose']}-{run['seed_index']}"
 
 
@@ -106,10 +109,12 @@ def _twice(items: Iterable[Hashable]) -> list[str]:
 
 
 def _lines(path: Path) -> list[str]:
+    """Return the lines that end with a line end; none if the file does not exist."""
     return path.read_bytes().decode(errors="replace").split("\n")[:-1] if path.exists() else []
 
 
 def _document(line: str) -> Any:
+    """Return the value of a JSON line; None if the line is torn."""
     try:
         return json.loads(line)
     except ValueError:

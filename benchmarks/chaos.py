@@ -33,14 +33,14 @@ from harness.training.result import code_version
 
 RESULTS = Path(__file__).resolve().parent / "results" / "chaos.json"
 KINDS = LOCAL_KINDS | CLUSTER_KINDS
-CHEAP = 200  # default number of faults per kind
-DEAR = 20  # the same for kinds that take minutes per fault
-MOST_VAIN = 5  # consecutive searches that end before their first fault, after which the script gives up
+FAULTS = 200  # default number of faults per kind
+SLOW_FAULTS = 20  # default number of faults of a kind that takes minutes per fault
+MOST_WITHOUT_FAULT = 5  # consecutive searches that end before their first fault, after which the script gives up
 SPREAD_SECONDS = 1.0  # longest delay after the end of a run, for faults that do not end the session
 
 
 def disturbed(kind: Kind, folder: Path, rng: random.Random, faults: int, work_seconds: float) -> dict[str, Any]:
-    """Run a search with faults to its end and return the counts; the files are compared before and after each fault.
+    """Run a search with faults to its end and return counts and answer; files are compared around each fault.
 
     Args:
         kind: Kind of fault.
@@ -49,23 +49,23 @@ def disturbed(kind: Kind, folder: Path, rng: random.Random, faults: int, work_se
         faults: Largest number of faults.
         work_seconds: Duration of an undisturbed search, from the first line of the log to the end.
     """
-    struck = 0
+    count = 0
     lost: list[str] = []
     with kind.around(folder) as surroundings:
         search = SmallSearch(folder, more=surroundings.options)
         search.start()
         try:
-            while struck < faults and _moment_comes(kind, search, rng, work_seconds):
-                before = accounts.books(search.work)
+            while count < faults and _moment_comes(kind, search, rng, work_seconds):
+                before = accounts.snapshot_of(search.work)
                 kind.strike(search, rng, surroundings)
-                struck += 1
-                lost += accounts.lost(before, accounts.books(search.work))
+                count += 1
+                lost += accounts.lost(before, accounts.snapshot_of(search.work))
             search.wait()
         finally:
             search.end()
-        after = accounts.books(search.work)
+        after = accounts.snapshot_of(search.work)
         return {
-            "faults": struck,
+            "faults": count,
             "lost": [*lost, *surroundings.lacks(search)],
             "repeated": accounts.repeated(after),
             "read_again": accounts.read_again(after),
@@ -76,13 +76,14 @@ def disturbed(kind: Kind, folder: Path, rng: random.Random, faults: int, work_se
 
 
 def _moment_comes(kind: Kind, search: SmallSearch, rng: random.Random, work_seconds: float) -> bool:
+    """Wait until a random time of the session, or after the end of a run; return False if the search ends before."""
 
     def log() -> bytes:
         path = search.study / "log.jsonl"
         return path.read_bytes() if path.exists() else b""
 
     def ended() -> int:
-        return log().count(b'"event": "finished"') + len(accounts.books(search.work).seeds)
+        return log().count(b'"event": "finished"') + len(accounts.snapshot_of(search.work).seeds)
 
     def begun() -> bool:
         is_verifying = next(search.work.glob("runs/.verify-*"), None) is not None
@@ -111,7 +112,10 @@ def undisturbed_search(folder: Path) -> tuple[dict[str, Any], float]:
 
 
 def is_equal(kind: Kind, result: Mapping[str, Any], undisturbed: Mapping[str, Any]) -> bool:
-    """Return whether the answer equals the undisturbed answer; a verified answer suffices if not repeatable."""
+    """Return whether the search ended with exit code 0 and the undisturbed answer.
+
+    If the answer is not repeatable with this kind of fault, any verified answer suffices.
+    """
     answer = result["answer"]
     is_same = answer == undisturbed if kind.is_repeatable else bool(answer["winner"] and answer["seeds"])
     return result["codes"][-1:] == [0] and is_same
@@ -155,17 +159,18 @@ def main() -> None:
     """Run searches until there are enough faults; exit with 1 if items were lost, repeated or left over."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kinds", default=",".join(KINDS), metavar="KIND[,KIND]", help=", ".join(KINDS))
-    parser.add_argument("--count", type=int, help=f"faults of each kind [{CHEAP}; {DEAR} where one takes minutes]")
+    parser.add_argument("--count", type=int, help=f"faults of each kind [{FAULTS}; {SLOW_FAULTS} if slow]")
     parser.add_argument("--seed", type=int, default=0, help="of the moments [default: 0]")
     parser.add_argument("--root", type=Path, default=Path(tempfile.gettempdir()), help="where the folders are made")
     parser.add_argument("--table", action="store_true", help="print the table; run nothing")
     arguments = parser.parse_args()
-    is_well = arguments.table or _measured(arguments)
+    is_well = arguments.table or _measure(arguments)
     print(table(json.loads(RESULTS.read_text(encoding="utf-8"))))
     sys.exit(0 if is_well else 1)
 
 
-def _measured(arguments: argparse.Namespace) -> bool:
+def _measure(arguments: argparse.Namespace) -> bool:
+    """Run the searches, write the results after each, and return whether all went well."""
     is_well = True
     root = Path(tempfile.mkdtemp(prefix="chaos-", dir=arguments.root))
     undisturbed, seconds = undisturbed_search(root / "undisturbed")
@@ -174,22 +179,23 @@ def _measured(arguments: argparse.Namespace) -> bool:
         if why_not := kind.why_not():
             print(f"{name}: not on this machine: {why_not}", file=sys.stderr)
             continue
-        lacking = arguments.count or (DEAR if kind.minutes else CHEAP)
+        faults_left = arguments.count or (SLOW_FAULTS if kind.minutes else FAULTS)
         searches: list[dict[str, Any]] = []
-        vain = 0
+        without_fault = 0
         spread = seconds
-        while lacking > 0:
+        while faults_left > 0:
             number = len(searches)
             date = datetime.now(UTC)
             began = time.monotonic()
             folder = root / f"{name}-{arguments.seed}-{number}"
             rng = random.Random(f"{name}/{arguments.seed}/{number}")
-            result = disturbed(kind, folder, rng, min(lacking, kind.at_once), spread)
+            result = disturbed(kind, folder, rng, min(faults_left, kind.at_once), spread)
             took = time.monotonic() - began
             commit, dirty = code_version.__wrapped__()
             messages = (folder / "said.txt").read_text(errors="replace")
             ends = wrong_ends(kind, result["codes"], messages)
             equal = is_equal(kind, result, undisturbed)
+            # Judged above; the file has the judgements only.
             del result["codes"], result["answer"]
             facts = {"wrong_ends": ends, "equal": equal, "seconds": round(took, 1), "commit": commit, "dirty": dirty}
             facts["date_utc"] = date.isoformat(timespec="seconds")
@@ -199,14 +205,15 @@ def _measured(arguments: argparse.Namespace) -> bool:
             files.write_json(RESULTS, {"machine": machine(), "searches": [*others, *searches]})
             faulty = [*result["lost"], *result["repeated"], *result["leftovers"], *ends]
             is_well = is_well and equal and not faulty
-            print(f"{name}, search {number}: {result['faults']} faults: {faulty or ('well' if equal else 'not equal')}")
-            lacking -= result["faults"]
-            vain = 0 if result["faults"] else vain + 1
-            if vain:
+            verdict = faulty or ("well" if equal else "not equal")
+            print(f"{name}, search {number}: {result['faults']} faults: {verdict}")
+            faults_left -= result["faults"]
+            without_fault = 0 if result["faults"] else without_fault + 1
+            if without_fault:
                 # This search was faster than the undisturbed search: draw earlier times, before the end.
                 spread = min(spread, took)
-            if vain == MOST_VAIN:
-                raise SystemExit(f"{vain} searches in a row ended before a fault of kind {name} struck")
+            if without_fault == MOST_WITHOUT_FAULT:
+                raise SystemExit(f"{without_fault} searches in a row ended before a fault of kind {name} struck")
     return is_well
 
 

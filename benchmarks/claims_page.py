@@ -31,7 +31,7 @@ from reports import charts
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-TEST_IMAGES = 10_000
+TEST_IMAGES = 10_000  # of MNIST
 TARGET_PCT = 99.4  # the target that most of the repositories share
 _PAGE = "claims.md"
 ROWS = ROOT / "records" / "public_claims.json"
@@ -44,7 +44,7 @@ class Claim:
 
     Attributes:
         facts: Line of claims.jsonl.
-        errors: Test errors after each epoch, for each seed.
+        errors: Test errors after each epoch, for each seed; empty if not trained.
     """
 
     facts: dict[str, Any]
@@ -108,6 +108,7 @@ def summary(claims: Sequence[Claim]) -> dict[str, Any]:
     measured = [claim for claim in claims if claim.is_measured]
     if len(measured) < 3:
         raise ValueError(f"{len(measured)} measured networks; the intervals need three")
+    # ``or``: a measured claim has an accuracy, which the type does not state.
     at_target = [claim for claim in measured if (claim.claimed_pct or 0) >= TARGET_PCT]
     reaching = [claim for claim in at_target if fmean(claim.last_pct) >= TARGET_PCT]
     optimism = [fmean(np.subtract(claim.best_pct, claim.last_pct)) for claim in measured]
@@ -126,13 +127,12 @@ def summary(claims: Sequence[Claim]) -> dict[str, Any]:
         "optimism": mean_interval(optimism),
         "excess_of_last": [(claim.claimed_pct or 0) - fmean(claim.last_pct) for claim in of_last],
         "excess_of_best": [(claim.claimed_pct or 0) - fmean(claim.best_pct) for claim in of_best],
-        "other_counts": [claim.facts["nr"] for claim in claims if _has_other_count(claim)],
+        "other_counts": [
+            facts["nr"]
+            for facts in (claim.facts for claim in claims)
+            if facts["claimed_parameters"] not in (None, facts["counted_parameters"])
+        ],
     }
-
-
-def _has_other_count(claim: Claim) -> bool:
-    claimed = claim.facts["claimed_parameters"]
-    return claimed is not None and claimed != claim.facts["counted_parameters"]
 
 
 def chart(claims: Sequence[Claim]) -> Any:
@@ -171,6 +171,7 @@ def _number(value: float | None, places: int = 2) -> str:
 
 
 def _address(facts: dict[str, Any]) -> str:
+    """Return the address of the source of a network at its commit, without the scheme."""
     return f"{facts['repository']}/blob/{facts['commit']}/{facts['path'].replace(' ', '%20')}"
 
 
@@ -275,6 +276,7 @@ def leaderboard_claims(claims: Sequence[Claim]) -> str:
 
 
 def _document(claim: Claim) -> dict[str, Any]:
+    """Return an item of public_claims.json (``leaderboard_table._Claim``)."""
     facts = claim.facts
     epochs = facts["training"]["epochs"]
     stated = facts["claimed_parameters"]
@@ -297,7 +299,7 @@ def _document(claim: Claim) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Write the page, the chart and the leaderboard."""
+    """Write the rows, the leaderboard, the page and its chart, and print the figures."""
     claims = read_claims()
     files.write_text(ROWS, leaderboard_claims(claims))
     rows = leaderboard_table.collect(files.Workspace(files.SHIPPED))

@@ -40,7 +40,7 @@ from harness.training.recipe import Recipe, StepSettings
 from harness.training.torch_network import Images, state_tensors
 from search_spaces.network import MNIST
 
-SIDE = 28  # pixels
+SIDE = 28  # pixels, side of an image
 MEAN, DEVIATION = 0.1307, 0.3081  # of MNIST's training pixels in [0, 1], as nearly all repositories write them
 _DECAY_STEPS = 10  # steps between two decays of AdamW; the rate changes by less than 2 % within ten steps
 _CYCLE_STEPS = 10  # steps between two changes of the momentum under OneCycleLR
@@ -99,7 +99,14 @@ def affine_matrix(angle: Tensor, shear: Tensor, scale: Tensor, shift_x: Tensor, 
 
 
 def _affine(images: Tensor, settings: dict[str, Any], fill: float) -> Tensor:
-    """Rotate, shift, scale and shear at random, nearest neighbour, as ``torchvision.transforms.RandomAffine``."""
+    """Rotate, shift, scale and shear images at random, as ``torchvision.transforms.RandomAffine``.
+
+    Args:
+        images: Values in [0, 1].
+        settings: ``degrees``, ``translate`` (share of the side), ``scale`` (lowest, highest), ``shear`` (degrees),
+            ``mode`` of the interpolation (by default ``nearest``) and ``probability``.
+        fill: Value of pixels from outside of the image.
+    """
     count = len(images)
     degrees = settings.get("degrees", 0.0)
     translate = settings.get("translate", 0.0)
@@ -122,8 +129,8 @@ def _crop_and_resize(images: Tensor, probability: float) -> Tensor:
     zoom = torch.zeros(len(images), 2, 3)
     zoom[:, 0, 0] = zoom[:, 1, 1] = 22 / SIDE
     cropped = sample(images, zoom, "bilinear", 0.0)
-    chosen = torch.rand(len(images)) < probability
-    return torch.where(chosen[:, None, None, None], cropped, images)
+    is_changed = torch.rand(len(images)) < probability
+    return torch.where(is_changed[:, None, None, None], cropped, images)
 
 
 def _perspective(images: Tensor, distortion: float, probability: float) -> Tensor:
@@ -136,6 +143,7 @@ def _perspective(images: Tensor, distortion: float, probability: float) -> Tenso
     one, zero = torch.ones_like(x), torch.zeros_like(x)
     rows_u = torch.stack([x, y, one, zero, zero, zero, -u * x, -u * y], -1)
     rows_v = torch.stack([zero, zero, zero, x, y, one, -v * x, -v * y], -1)
+    # The eight coefficients of the homography that maps output to input positions, for each image.
     solution = torch.linalg.solve(torch.cat([rows_u, rows_v], 1), torch.cat([u, v], 1)[..., None])[..., 0]
     position = (torch.arange(SIDE) + 0.5) / (SIDE / 2) - 1
     grid_y, grid_x = torch.meshgrid(position, position, indexing="ij")
@@ -144,17 +152,17 @@ def _perspective(images: Tensor, distortion: float, probability: float) -> Tenso
     source_x = (h[:, 0] * grid_x + h[:, 1] * grid_y + h[:, 2]) / denominator
     source_y = (h[:, 3] * grid_x + h[:, 4] * grid_y + h[:, 5]) / denominator
     moved = functional.grid_sample(images, torch.stack([source_x, source_y], -1), align_corners=False)
-    chosen = torch.rand(count) < probability
-    return torch.where(chosen[:, None, None, None], moved, images)
+    is_changed = torch.rand(count) < probability
+    return torch.where(is_changed[:, None, None, None], moved, images)
 
 
 def _jitter(images: Tensor, brightness: float, contrast: float) -> Tensor:
     """Change brightness, then contrast (``ColorJitter``); hue and saturation do not change grey images."""
-    light = _uniform(len(images), 1 - brightness, 1 + brightness)[:, None, None, None]
-    images = (images * light).clamp(0, 1)
-    factor = _uniform(len(images), 1 - contrast, 1 + contrast)[:, None, None, None]
+    brightness_factor = _uniform(len(images), 1 - brightness, 1 + brightness)[:, None, None, None]
+    images = (images * brightness_factor).clamp(0, 1)
+    contrast_factor = _uniform(len(images), 1 - contrast, 1 + contrast)[:, None, None, None]
     mean = images.mean((1, 2, 3), keepdim=True)
-    return (images * factor + mean * (1 - factor)).clamp(0, 1)
+    return (images * contrast_factor + mean * (1 - contrast_factor)).clamp(0, 1)
 
 
 def _erase(images: Tensor, probability: float, scale: tuple[float, float], ratio: tuple[float, float]) -> Tensor:
@@ -169,8 +177,8 @@ def _erase(images: Tensor, probability: float, scale: tuple[float, float], ratio
     row = torch.arange(SIDE)[None]
     in_rows = (row >= top[:, None]) & (row < (top + height)[:, None])
     in_columns = (row >= left[:, None]) & (row < (left + width)[:, None])
-    chosen = torch.rand(count) < probability
-    erased = in_rows[:, :, None] & in_columns[:, None, :] & chosen[:, None, None]
+    is_changed = torch.rand(count) < probability
+    erased = in_rows[:, :, None] & in_columns[:, None, :] & is_changed[:, None, None]
     return images.masked_fill(erased[:, None], MEAN)
 
 
@@ -186,7 +194,10 @@ def _optimizer(recipe: dict[str, Any]) -> torch.optim.Optimizer:
 
 
 class Schedule:
-    """Learning rate and momentum of each step, from torch's scheduler of the recipe."""
+    """Learning rate and momentum of each step, from torch's scheduler of the recipe.
+
+    The optimizer of ``_optimizer`` only carries the rates; the native engine trains.
+    """
 
     def __init__(self, recipe: dict[str, Any], steps: int) -> None:
         """Begin a training with ``steps`` steps per epoch."""
@@ -196,6 +207,7 @@ class Schedule:
         self.optimizer = _optimizer(recipe)
         self.scheduler: Any = None
         if self.name == "OneCycleLR":
+            # The repositories count the incomplete last batch, which is dropped here.
             settings |= {"epochs": recipe["epochs"], "steps_per_epoch": steps + 1}
         if self.name != "none":
             self.scheduler = getattr(torch.optim.lr_scheduler, self.name)(self.optimizer, **settings)
@@ -238,6 +250,12 @@ def mnist(folder: Path) -> tuple[Images, Images]:
 
 class ClaimTraining:
     """A training of the network of a claim with a seed.
+
+    Args:
+        build: Function that builds the network of the source.
+        recipe: ``training`` of the claim.
+        seed: Seed of the initial weights, the order of the images and the augmentation.
+        images: Training images.
 
     Raises:
         Untranslatable: The notation lacks an operator of the network.
@@ -324,8 +342,15 @@ def network_builder(source: Path, claim: dict[str, Any]) -> Callable[[], nn.Modu
 
 
 def measure(claim: dict[str, Any], source: Path, seed: int, parts: tuple[Images, Images]) -> dict[str, Any]:
-    """Return the row of a training: test errors after each epoch, or the reason why there is none."""
-    started = time.process_time()
+    """Return the row of a training: test errors after each epoch, or the reason why the training is refused.
+
+    Args:
+        claim: Line of the claims.
+        source: Python file of the network.
+        seed: Seed of the training.
+        parts: Training images and test images.
+    """
+    began = time.process_time()
     row: dict[str, Any] = {"nr": claim["nr"], "seed": seed, "engine": load().name}
     training_images, test_images = parts
     try:
@@ -336,7 +361,7 @@ def measure(claim: dict[str, Any], source: Path, seed: int, parts: tuple[Images,
             row["test_errors"].append(training.errors(test_images))
     except HarnessError as error:
         row["refused"] = error.one_line
-    row["cpu_seconds"] = round(time.process_time() - started, 1)
+    row["cpu_seconds"] = round(time.process_time() - began, 1)
     return row
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.faults import Kind, Surroundings
-from benchmarks.small_search import SmallSearch, marked, survivors, words_of
+from benchmarks.small_search import SmallSearch, command_line, marked, survivors
 
 TRAINERS = 2  # nodes that train
 LATE_SECONDS = 5.0  # longest time that a node may send messages after it has been declared lost
@@ -28,6 +28,7 @@ TRAINER = "ray::_train"  # process title of a Ray worker that trains
 
 @contextmanager
 def _marked(folder: Path) -> Iterator[None]:
+    """Set the variables with which Ray nodes are started; ``MARK`` names the folder of the search in the block."""
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN, "RAY_USAGE_STATS_ENABLED": "0"}
     # Ray's default niceness of workers is 15; the undisturbed searches run with 0.
     os.environ |= {"RAY_worker_niceness": "0"}
@@ -38,15 +39,9 @@ def _marked(folder: Path) -> Iterator[None]:
         del os.environ[MARK]
 
 
-def of_searches(folder: Path) -> list[int]:
+def trainers_of(folder: Path) -> list[int]:
     """Return the ids of the training processes on the nodes of the search in ``folder``."""
-    commands = {number: words_of(number) for number in marked(f"{MARK}={folder}")}
-    return [number for number, words in commands.items() if words.startswith(TRAINER)]
-
-
-def left_on(folder: Path) -> list[str]:
-    """Return the training processes on the nodes of the search in ``folder`` that are alive after a grace period."""
-    return survivors(lambda: of_searches(folder))
+    return [number for number in marked(f"{MARK}={folder}") if _trains(number)]
 
 
 def descendants(number: int) -> list[int]:
@@ -58,24 +53,27 @@ def descendants(number: int) -> list[int]:
     return [number, *(each for child in children for each in descendants(child))]
 
 
-def send(numbers: Sequence[int], what: signal.Signals) -> None:
+def send(numbers: Sequence[int], signal_number: signal.Signals) -> None:
     """Send a signal to processes; processes that have ended are skipped."""
     for number in numbers:
         with suppress(ProcessLookupError):
-            os.kill(number, what)
+            os.kill(number, signal_number)
 
 
 @dataclass(slots=True)
 class Nodes:
-    """Ray cluster: a head node without workers, and ``trainers``, nodes with a single core."""
+    """Ray cluster: a head node without workers, and ``trainers``, nodes with a single core.
 
-    place: Path
+    ``folder`` is the folder of the search.
+    """
+
+    folder: Path
     cluster: Any
     trainers: list[Any]
 
     def add(self) -> None:
         """Add a node."""
-        with _marked(self.place):
+        with _marked(self.folder):
             self.trainers.append(self.cluster.add_node(num_cpus=1))
 
     def kill(self, node: Any) -> None:
@@ -107,7 +105,7 @@ def _kill_trainer(search: SmallSearch, rng: random.Random, surroundings: Surroun
 
 
 def _trains(number: int) -> bool:
-    return words_of(number).startswith(TRAINER)
+    return command_line(number).startswith(TRAINER)
 
 
 def _freeze_node(search: SmallSearch, rng: random.Random, surroundings: Surroundings) -> None:
@@ -131,6 +129,7 @@ def _freeze_node(search: SmallSearch, rng: random.Random, surroundings: Surround
 
 
 def _losses(search: SmallSearch) -> int:
+    """Return the number of nodes that the search has reported as lost."""
     return (search.place / "said.txt").read_text(errors="replace").count(" is lost: ")
 
 
@@ -145,7 +144,9 @@ def _cluster(folder: Path) -> Iterator[Surroundings]:
         nodes = Nodes(folder, cluster, [])
         for _ in range(TRAINERS):
             nodes.add()
-        yield Surroundings(("--workers", "1", "--cluster", cluster.address), nodes, left=lambda: left_on(folder))
+        yield Surroundings(
+            ("--workers", "1", "--cluster", cluster.address), nodes, left=lambda: survivors(lambda: trainers_of(folder))
+        )
     finally:
         cluster.shutdown()
 

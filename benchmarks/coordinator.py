@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine_facts import machine
-from harness.bench.replay import Reading, SimulatedExecutor
+from harness.bench.replay import RunOutcome, SimulatedExecutor
 from harness.data.datasets import DATASETS
 from harness.evidence.bounds import error_ratio_of
 from harness.interface.session import SearchReporter
@@ -44,7 +44,7 @@ from harness.studies.events import Entry, Event, Proposal, RunEnded
 from harness.studies.log import StudyLog
 from harness.studies.study_state import StudyState
 from harness.system import files
-from harness.training.executors.base import DataLocation, Executor, Limits
+from harness.training.executors.base import DataLocation, Limits
 from harness.training.recipe import named_recipe
 from harness.training.result import Purpose, Status
 from harness.training.run import Job
@@ -54,10 +54,10 @@ from search_spaces.space import draw_uniform
 
 RESULTS = Path(__file__).resolve().parent / "results" / "coordinator.json"
 SIZE = 10_000  # validation images
-MINUTE = 60.0  # s
+MINUTE = 60.0  # seconds, mean duration of a simulated training
 
 
-def made_up(job: Job, repeat: int) -> Reading:
+def made_up(job: Job, repeat: int) -> RunOutcome:
     """Return a simulated training of about a minute; errors depend on parameters, epochs (as in the prior) and seed."""
     analysis = analyse(job.architecture, MNIST)
     epochs = job.recipe.epochs
@@ -67,32 +67,32 @@ def made_up(job: Job, repeat: int) -> Reading:
     shares = {number: number / epochs for number in range(1, epochs + 1)}
     errors = {number: round(final * (1 + 4 * (1 - share) ** 2.6)) for number, share in shares.items()}
     spent = {number: seconds * share for number, share in shares.items()}
-    size = analysis.parameters, analysis.macs
-    return Reading(job.architecture.hash, *size, SIZE, errors, spent, Status.COMPLETE)
+    return RunOutcome(job.architecture.hash, analysis.parameters, analysis.macs, SIZE, errors, spent, Status.COMPLETE)
 
 
 class Meter(SearchReporter):
     """Wrapper around the proposer and the log of a search that sums the processor seconds of both.
 
     The first networks are drawn at random, which takes almost no time; afterwards the real proposer is used. ``marks``
-    has an item at the beginning and the end of the measurement: finished trainings, total processor seconds, seconds
-    of proposing, seconds of recording.
+    has an item at the beginning and at the end of the measurement: the number of finished trainings, and the processor
+    seconds in total, of proposing (``asking``) and of recording.
     """
 
     def __init__(self, config: StudyConfig, effort: Effort, drawn: int, count: int) -> None:
         """Measure ``count`` networks after ``drawn`` drawn networks."""
         super().__init__(config, effort)
-        self.ends = [drawn, drawn + count]
+        self.ends = [drawn, drawn + count]  # numbers of networks at which marks are set
         self.rng = random.Random(0)
         self.known: set[str] = set()
         self.runs = 0
-        self.asking = self.recording = 0.0
-        self.marks: list[tuple[int, float, float, float]] = []
+        self.asking = 0.0
+        self.recording = 0.0
+        self.marks: list[dict[str, float]] = []
         self.search: Search
 
     def stand_between(self, search: Search) -> None:
         """Replace the proposer and the ``add`` method of a search."""
-        assert isinstance(search.proposer, Proposer), "a study's networks are the sampler's"
+        assert isinstance(search.proposer, Proposer), "the sampler is not a user-defined method"
         self.search = search
         self.real = search.proposer
         self.add = search.add
@@ -156,7 +156,8 @@ class Meter(SearchReporter):
         self.runs += 1
         result = entry.event.run
         if result.purpose is Purpose.SEARCH and self.ends and self.search.state.trained == self.ends[0]:
-            self.marks.append((self.runs, time.process_time(), self.asking, self.recording))
+            seconds = {"total": time.process_time(), "asking": self.asking, "recording": self.recording}
+            self.marks.append({"runs": self.runs, **seconds})
             self.ends.pop(0)
             self.search.switches = ALL_ON
             self.search.interrupted = not self.ends
@@ -171,32 +172,29 @@ def measured(workers: int, drawn: int, rounds: int, folder: Path) -> dict[str, A
     with redirect_stderr(io.StringIO()):
         meter = Meter(config, effort, drawn, rounds * workers)
         state = StudyLog(folder).recover_into(StudyState(folder, config))
-        search = open_search(state, effort, DataLocation("mnist", None), _simulated, observers=(meter,))
+        simulated = SimulatedExecutor(made_up, 0, math.inf)
+        search = open_search(state, effort, DataLocation("mnist", None), lambda *_: simulated, observers=(meter,))
         meter.stand_between(search)
         search.executor.start(workers)
         explore(search)
-    (runs, *before), (more, *after) = meter.marks
-    total, asking, recording = ((late - early) / (more - runs) for early, late in zip(before, after, strict=True))
+    before, after = meter.marks
+    trainings = round(after["runs"] - before["runs"])
+    seconds = {name: (after[name] - before[name]) / trainings for name in ("total", "asking", "recording")}
     return {
         "workers": workers,
         "drawn": drawn,
         "rounds": rounds,
-        "trainings": more - runs,
-        "total": total,
-        "asking": asking,
-        "recording": recording,
+        "trainings": trainings,
+        **seconds,
         "date_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
     }
 
 
-def _simulated(source: DataLocation, limits: Limits) -> Executor:
-    return SimulatedExecutor(made_up, 0, math.inf)
-
-
 def default_config() -> StudyConfig:
     """Return the configuration of ``harness search`` with the default options."""
-    recipe, data = named_recipe("small"), DATASETS["mnist"]
+    recipe = named_recipe("small")
+    data = DATASETS["mnist"]
     return StudyConfig(
         dataset="mnist",
         data_hash="0" * 64,

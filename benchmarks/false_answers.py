@@ -27,7 +27,10 @@ from harness.evidence.ledger import ALPHA, ALPHA_SHARE, LOOK_ALPHA
 RESULT = Path(__file__).parent / "results" / "false-answers.json"
 SIZES = (40, 100, 500, 2_000, 10_000)
 TARGETS = (80.0, 90.0, 95.0, 97.0, 98.0, 99.0, 99.5)
-# Distributions of a seed's errors: name and coefficient of variation; the skewness of a gamma distribution is twice it.
+MISS = 1.001  # mean number of errors, divided by the number that the target allows
+
+# Distributions of a seed's errors: name and spread, the coefficient of variation (half the skewness of a gamma
+# distribution).
 KINDS = (
     *(("normal", share) for share in (0.08, 0.15)),
     *(("gamma", share) for share in (0.08, 0.25, 0.5)),
@@ -44,7 +47,7 @@ STUDIES = (1, 3, 10)
 SEED_COUNTS = (6, 10, 20, 30, 40, 60, 80, 100, 200)
 SEED_KINDS = (("gamma", 1.0), ("mixed", 0.08))
 SEED_CASES = ((300, 90.0), (300, 97.0), (10_000, 90.0), (10_000, 99.4))  # test images and target
-# Distributions of a group's errors; "mixed": a tenth of the groups makes five times the errors of the rest.
+# Distributions of a group's errors; "mixed": a tenth of the groups makes ``spread`` times the errors of the rest.
 GROUP_KINDS = (("normal", 0.3), ("gamma", 0.5), ("gamma", 1.0), ("mixed", 5.0))
 GROUPS = (7, 20, 50)
 GROUP_TARGETS = (90.0, 97.0)
@@ -59,15 +62,15 @@ UNEQUAL_SIZES = (
 GROUP_STUDIES = 3_000  # simulated studies per case
 SEED_STUDIES = 2_000  # simulated workspaces per case, and a fifth of the simulated certifications
 HARD_ERRORS = 0.8  # probability that a seed misclassifies a hard image; the other images are always right
-SEEDS = 6
-MORE_SEEDS = 4
-LOOKS = 2
-_UNGROUPED = Groups()
+SEEDS = 6  # seeds of a verification that are declared first
+MORE_SEEDS = 4  # seeds that are declared later
+LOOKS = 2  # verifications of a study
 CERTIFICATE_SEEDS = 20
+_UNGROUPED = Groups()
 
 
 def drawn(kind: tuple[str, float], mean: float, shape: tuple[int, ...], random: np.random.Generator) -> Any:
-    """Return integer numbers of errors with mean ``mean``; None if the distribution does not exist."""
+    """Return numbers of errors with mean ``mean``; None if no "wavering" distribution has this mean."""
     name, spread = kind
     if name == "wavering":
         core = max(0, int(np.floor(mean - spread / 2)))
@@ -83,12 +86,13 @@ def drawn(kind: tuple[str, float], mean: float, shape: tuple[int, ...], random: 
     else:
         deviation = np.sqrt(np.log(1 + spread**2))
         values = np.exp(random.normal(np.log(mean) - deviation**2 / 2, deviation, shape))
+    # Rounded up with the probability of the fraction, which keeps the mean.
     return np.floor(values + random.random(shape)).astype(int)
 
 
 def look_confidence(look: int) -> float:
     """Return the confidence of the bound for the verification with index ``look`` on a test set."""
-    return 1 - ALPHA_SHARE * LOOK_ALPHA * (1 - ALPHA_SHARE) ** look
+    return 1 - ALPHA_SHARE * LOOK_ALPHA * (1 - ALPHA_SHARE) ** look  # as ``ledger.next_look_alpha``
 
 
 def is_verified(errors: Sequence[int], images: int, target_pct: float, look: int, groups: Groups = _UNGROUPED) -> bool:
@@ -103,14 +107,19 @@ def is_verified(errors: Sequence[int], images: int, target_pct: float, look: int
     return Judgement.PROVEN in judgements
 
 
+def certified_share(errors: Any, images: int, target_pct: float) -> float:
+    """Return the share of the certifications that pass; ``errors`` has the shape (certifications, seeds)."""
+    confidence = bounds.certifying_confidence(ALPHA * ALPHA_SHARE)
+    lower_bounds = [bounds.lower_bound_pct(seeds, images, confidence) for seeds in errors.tolist()]
+    return float(np.mean(np.array(lower_bounds) >= target_pct - 1e-9))
+
+
 def shares(studies: int, sizes: Sequence[int] = SIZES, targets: Sequence[float] = TARGETS) -> Iterator[dict[str, Any]]:
     """Yield the shares of false answers for each case."""
     random = np.random.default_rng(1)
-    confidence = bounds.certifying(ALPHA * ALPHA_SHARE)
     for images in sizes:
         for target in targets:
-            # The mean number of errors is 0.1 % above the allowed number.
-            mean = images * (1 - target / 100) * 1.001
+            mean = images * (1 - target / 100) * MISS
             for kind in KINDS:
                 errors = drawn(kind, mean, (studies, LOOKS, SEEDS + MORE_SEEDS), random)
                 if errors is None:
@@ -119,12 +128,9 @@ def shares(studies: int, sizes: Sequence[int] = SIZES, targets: Sequence[float] 
                     any(is_verified(seeds, images, target, look) for look, seeds in enumerate(study))
                     for study in errors.tolist()
                 ]
-                certified = [
-                    bounds.lower_bound_pct(seeds, images, confidence) >= target - 1e-9
-                    for seeds in drawn(kind, mean, (studies, CERTIFICATE_SEEDS), random).tolist()
-                ]
-                case = {"images": images, "target_pct": target, "seeds": f"{kind[0]} {kind[1]:g}"}
-                yield case | {"verified": float(np.mean(verified)), "certified": float(np.mean(certified))}
+                certified = certified_share(drawn(kind, mean, (studies, CERTIFICATE_SEEDS), random), images, target)
+                case = {"images": images, "target_pct": target, "seeds": "{} {:g}".format(*kind)}
+                yield case | {"verified": float(np.mean(verified)), "certified": certified}
 
 
 def study_shares(runs: int) -> Iterator[dict[str, Any]]:
@@ -133,7 +139,7 @@ def study_shares(runs: int) -> Iterator[dict[str, Any]]:
     looks = LOOKS * max(STUDIES)
     for images in STUDY_SIZES:
         for target in STUDY_TARGETS:
-            mean = images * (1 - target / 100) * 1.001
+            mean = images * (1 - target / 100) * MISS
             for kind in STUDY_KINDS:
                 errors = drawn(kind, mean, (runs, looks, SEEDS + MORE_SEEDS), random)
                 # A real study ends at a false verification; simulating the rest does not change the first one.
@@ -141,7 +147,7 @@ def study_shares(runs: int) -> Iterator[dict[str, Any]]:
                     next((look for look in range(looks) if is_verified(seeds[look], images, target, look)), looks)
                     for seeds in errors.tolist()
                 ]
-                case = {"images": images, "target_pct": target, "seeds": f"{kind[0]} {kind[1]:g}"}
+                case = {"images": images, "target_pct": target, "seeds": "{} {:g}".format(*kind)}
                 yield case | {
                     f"studies_{count}": float(np.mean([look < LOOKS * count for look in first])) for count in STUDIES
                 }
@@ -151,23 +157,19 @@ def seed_shares(runs: int) -> Iterator[dict[str, Any]]:
     """Yield the shares of false answers by number of seeds: of one study, of ten studies and of a certification."""
     random = np.random.default_rng(4)
     looks = LOOKS * max(STUDIES)
-    confidence = bounds.certifying(ALPHA * ALPHA_SHARE)
     for count, kind, (images, target) in product(SEED_COUNTS, SEED_KINDS, SEED_CASES):
-        mean = images * (1 - target / 100) * 1.001
+        mean = images * (1 - target / 100) * MISS
         first = []
         for _ in range(runs):
             table = drawn(kind, mean, (looks, count), random).tolist()
             by_look = (bounds.lower_bound_pct(seeds, images, look_confidence(look)) for look, seeds in enumerate(table))
             first.append(next((look for look, bound in enumerate(by_look) if bound >= target - 1e-9), looks))
-        certified = [
-            bounds.lower_bound_pct(seeds, images, confidence) >= target - 1e-9
-            for seeds in drawn(kind, mean, (5 * runs, count), random).tolist()
-        ]
-        case = {"count": count, "seeds": f"{kind[0]} {kind[1]:g}", "images": images, "target_pct": target}
+        certified = certified_share(drawn(kind, mean, (5 * runs, count), random), images, target)
+        case = {"count": count, "seeds": "{} {:g}".format(*kind), "images": images, "target_pct": target}
         shares_of = {
             f"studies_{studies}": float(np.mean([look < LOOKS * studies for look in first])) for studies in (1, 10)
         }
-        yield case | shares_of | {"certified": float(np.mean(certified))}
+        yield case | shares_of | {"certified": certified}
 
 
 def drawn_groups(kind: tuple[str, float], sizes: Sequence[int], mean: float, random: np.random.Generator) -> Any:
@@ -197,12 +199,12 @@ def group_shares(runs: int, layouts: Iterable[Sequence[int]]) -> Iterator[dict[s
         layouts: Sizes of the groups of each test part, in images.
     """
     random = np.random.default_rng(3)
-    confidence = bounds.certifying(ALPHA * ALPHA_SHARE)
+    confidence = bounds.certifying_confidence(ALPHA * ALPHA_SHARE)
     for sizes, target, kind in product(layouts, GROUP_TARGETS, GROUP_KINDS):
         answers = np.zeros(3)
         images = sum(sizes)
         for _ in range(runs):
-            table = drawn_groups(kind, sizes, (1 - target / 100) * 1.001, random).tolist()
+            table = drawn_groups(kind, sizes, (1 - target / 100) * MISS, random).tolist()
             verified = []
             by_seeds = []
             for look, seeds in enumerate(table[:LOOKS]):
@@ -216,7 +218,7 @@ def group_shares(runs: int, layouts: Iterable[Sequence[int]]) -> Iterator[dict[s
             )
             answers += np.array([any(verified), certified, any(by_seeds)], float)
         shares_of = dict(zip(("verified", "certified", "verified_by_seeds"), answers / runs, strict=True))
-        case = {"groups": len(sizes), "sizes": list(sizes), "target_pct": target, "kind": f"{kind[0]} {kind[1]:g}"}
+        case = {"groups": len(sizes), "sizes": list(sizes), "target_pct": target, "kind": "{} {:g}".format(*kind)}
         yield case | shares_of
 
 

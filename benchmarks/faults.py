@@ -18,8 +18,8 @@ from benchmarks import accounts, postgres_server
 from benchmarks.small_search import SmallSearch
 from harness.system.errors import ContentError, StorageError
 
-DISK_MIB = 16
-TIME_LIMIT = "10s"
+DISK_MIB = 16  # size of the disk that is filled
+TIME_LIMIT = "10s"  # time limit of a training, for the fault that stops a worker
 
 
 @dataclass(slots=True)
@@ -86,6 +86,7 @@ def _stop_worker(search: SmallSearch, rng: random.Random, surroundings: Surround
 
 
 def _worker(search: SmallSearch, rng: random.Random) -> int | None:
+    """Return the process id of a worker; wait for a worker, and return None if the search ends first."""
     numbers: list[int] = []
 
     def is_found() -> bool:
@@ -115,7 +116,8 @@ def _fill_disk(search: SmallSearch, rng: random.Random, surroundings: Surroundin
 def _tear(search: SmallSearch, rng: random.Random, surroundings: Surroundings) -> None:
     """Kill the coordinator and append an incomplete line to each log, as an interrupted write would do.
 
-    The program refuses a torn ledger with ContentError and leaves the repair to the user; this function restores it.
+    The program refuses a torn ledger with ContentError and leaves the repair to the user, so this function restores the
+    ledger.
     """
     search.kill()
     whole: dict[Path, bytes] = {}
@@ -148,12 +150,12 @@ def _small_disk(folder: Path) -> Iterator[Surroundings]:
     _mount(work)
     answers: list[dict[str, Any]] = []
 
-    def unfinished(search: SmallSearch) -> list[str]:
+    def changed(search: SmallSearch) -> list[str]:
         last = accounts.answer(search.work)
         return [f"an end with exit code 0 before the last line: {each}" for each in answers if each != last]
 
     try:
-        yield Surroundings(("--workers", "1"), answers, unfinished)
+        yield Surroundings(("--workers", "1"), answers, lacks=changed)
     finally:
         subprocess.run(["umount", str(work)], check=True)
 
@@ -167,11 +169,11 @@ def _mount(folder: Path) -> None:
 @contextmanager
 def _database(folder: Path) -> Iterator[Surroundings]:
     programs = postgres_server.programs()
-    assert programs is not None, "who has no server is told so before"
+    assert programs is not None, "``why_not`` has reported a missing server"
     with postgres_server.server(programs) as server:
         url = server.url()
         options = ("--workers", "1", "--storage", url)
-        yield Surroundings(options, server, lambda search: _not_mirrored(search, url))
+        yield Surroundings(options, server, lacks=lambda search: _not_mirrored(search, url))
 
 
 def _not_mirrored(search: SmallSearch, url: str) -> list[str]:
@@ -179,7 +181,7 @@ def _not_mirrored(search: SmallSearch, url: str) -> list[str]:
 
     The database may have been down at the end of the search, so ``harness report --storage`` updates the mirror first.
     """
-    code = search.begun(["report", "s", "--storage", url]).wait()
+    code = search.process_of(["report", "s", "--storage", url]).wait()
     if code != 0:
         return [f"harness report --storage has ended with exit code {code}"]
     import optuna
@@ -192,13 +194,15 @@ def _not_mirrored(search: SmallSearch, url: str) -> list[str]:
         storage.remove_session()
         storage.engine.dispose()
     rows = {(trial.number, trial.user_attrs["hash"], trial.state.name.lower()) for trial in trials}
-    runs = accounts.answer(search.work)
-    first = {run["run"][0]: run["status"] for run in runs["runs"] if run["run"][1] == "search"}
-    wanted = {(event["trial"], event["hash"], first.get(event["trial"])) for event in runs["proposed"]}
-    return [f"not in the database as in the files: {each}" for each in sorted(wanted ^ rows, key=str)]
+    answer = accounts.answer(search.work)
+    # A run is (trial, purpose, seed).
+    status_of_trial = {run["run"][0]: run["status"] for run in answer["runs"] if run["run"][1] == "search"}
+    expected = {(event["trial"], event["hash"], status_of_trial.get(event["trial"])) for event in answer["proposed"]}
+    return [f"not in the database as in the files: {each}" for each in sorted(expected ^ rows, key=str)]
 
 
 def _no_mounting() -> str:
+    """Return why this user cannot mount a disk; empty if possible."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             _mount(Path(folder))

@@ -32,7 +32,7 @@ PUBLISHED = (
     (15_794, 99.59, "divya-r-kamat/EfficientMnist-Under20K"),
     (19_972, 99.57, "Shilpaj1994/ERA"),
 )
-# Colours of the light theme of the charts and their replacements in the dark theme, including axes and text.
+# Colour of the dark theme by colour of the light theme, of charts, axes and text.
 DARK = {
     "white": "#0d1117",
     charts.TEXT: "#e6eaee",
@@ -45,7 +45,11 @@ DARK = {
 
 
 def rows() -> list[dict[str, Any]]:
-    """Return the rows of the chart: networks measured on the MNIST test set here, and published networks."""
+    """Return the rows of the chart: networks measured on the MNIST test set here, and published networks.
+
+    ``best`` marks the smallest network that is proven for its target.
+    """
+    # Rows without a recipe hash are claims.
     tested = [
         row
         for row in leaderboard_table.read(ROOT / "leaderboard.csv")
@@ -55,7 +59,7 @@ def rows() -> list[dict[str, Any]]:
     for row in sorted(tested, key=lambda row: row.parameters):
         if row.tier in PROVEN:
             best.setdefault(row.target_pct, row)
-    ours = [
+    own_rows = [
         {
             "network": row.name or row.hash[:6],
             "parameters": row.parameters,
@@ -67,19 +71,20 @@ def rows() -> list[dict[str, Any]]:
         }
         for row in sorted(tested, key=lambda row: row.target_pct)
     ]
-    theirs = [
+    published_rows = [
         {"network": source, "parameters": size, "accuracy": accuracy, "tier": "claimed", "target": 0, "best": False}
         for size, accuracy, source in PUBLISHED
     ]
-    return [*ours, *theirs]
+    return [*own_rows, *published_rows]
 
 
 def pictures() -> dict[str, str]:
     """Return the SVG texts by file name in docs/."""
     light = charts.svg(charts.frontier(rows(), 99.4, height=420), 820)
     dark = light
-    for colour, other in DARK.items():
-        dark = dark.replace(f'"{colour}"', f'"{other}"').replace(f": {colour};", f": {other};")
+    for light_colour, dark_colour in DARK.items():
+        # In attributes and in style sheets.
+        dark = dark.replace(f'"{light_colour}"', f'"{dark_colour}"').replace(f": {light_colour};", f": {dark_colour};")
     return {"frontier-light.svg": light, "frontier-dark.svg": dark}
 
 

@@ -24,9 +24,9 @@ from search_spaces.fast_kernels import Optimisation
 from search_spaces.network import Architecture, analyse
 from search_spaces.notation import parse_network
 
-_FLAG = "-O2"  # of the compilers, for both variants
-_CHIPS = ("Cortex-M0", "RV32IMC")
-_IMAGES = 20  # random images for the ranges of maps
+_FLAG = "-O2"  # option of the compilers, for both variants
+_CHIPS = ("Cortex-M0", "RV32IMC")  # keys of ``FAMILIES``
+_IMAGES = 20  # random images from which the ranges of maps are measured
 NETWORKS = (
     "conv3x3(8) bn relu maxpool conv3x3(16) bn relu maxpool conv3x3(16) bn relu | gap | linear(10)",
     "conv5x5(6) relu maxpool conv5x5(12, pad=0) relu maxpool | linear(10)",
@@ -43,6 +43,7 @@ NETWORKS = (
 
 
 def _library(architecture: Architecture) -> Library:
+    """Return the C library of a network with random weights; the first random image is the example."""
     spec = dataset("mnist")
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (_IMAGES, *spec.image_shape), dtype=torch.uint8, generator=generator)

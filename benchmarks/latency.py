@@ -26,6 +26,7 @@ from search_spaces.space import draw_uniform
 
 RESULTS = Path(__file__).parent / "results" / "latency.json"
 _MNIST = (1, 28, 28)
+# Number of networks to draw by space and shape of the images.
 _DRAWN = {
     ("all", _MNIST): 150,
     ("card", _MNIST): 60,
@@ -51,9 +52,10 @@ def main() -> None:
         for _ in range(count):
             network = draw_uniform(space(name, task), rng, 20_000).architecture
             rows.append([*terms(analyse(network, task)), measured_latency(network, task, 300)])
-    table = np.array(rows)
+    table = np.array(rows)  # (networks, 4): the terms and the measured microseconds
     held_out = np.arange(len(table)) % 3 == 0
     fitted = table[~held_out]
+    # Rows are divided by the measured time, so that the relative error is minimised.
     coefficients, _ = nnls(fitted[:, :-1] / fitted[:, -1:], np.ones(len(fitted)))
     errors = abs(table[held_out, :-1] @ coefficients / table[held_out, -1] - 1)
     document = {

@@ -66,16 +66,17 @@ class Case:
     goal: int | None = None
 
 
-# These seeds were never used before; the prior contains searches with seeds up to 68.
+# No earlier search had these seeds; the prior contains searches with seeds up to 68.
 CASES = {
     "10m": Case("--time 10m", (303, 304, 305, 306, 307), most=6_000, goal=3_400),
 }
-# Latest time of the first confirmed network; after a longer wait a user would assume that the search is stuck.
+# Latest time of the first confirmed network in a case with ``most``; after a longer wait a user would assume that the
+# search is stuck.
 FIRST_ANSWER_SECONDS = 60.0
 LEAST_SHARE = 0.9  # least fraction of the processor time of all cores; below, the machine was shared
 # Options that do not influence the result of a search by default, and the seed, which differs between the searches.
 WITHOUT_EFFECT = {"plan_only", "verbose", "as_json", "study", "data", "cluster", "seed", "storage", "log", "chip"}
-KEPT_NAMES = {"time": "seconds", "target_pct": "target"}  # names of two options in the results file
+FILE_NAMES = {"time": "seconds", "target_pct": "target"}  # names of two options in the results file
 
 
 def configuration() -> dict[str, Any]:
@@ -94,7 +95,7 @@ def configuration() -> dict[str, Any]:
 
     data = DATASETS["mnist"]
     options = {
-        KEPT_NAMES.get(name, name): default(option)
+        FILE_NAMES.get(name, name): default(option)
         for option in search.params
         # The argument DATASET is another way to set the option --dataset.
         if isinstance(option, click.Option) and (name := str(option.name)) not in WITHOUT_EFFECT
@@ -127,7 +128,7 @@ def measured(name: str, seed: int, data: Path, folder: Path) -> dict[str, Any]:
         raise SystemExit(f"exit code {code}: {(folder / 'stderr.txt').read_text(errors='replace')[-2000:]}")
     share = used / (seconds * core_count())
     if share < LEAST_SHARE:
-        raise SystemExit(f"other programs took {1 - share:.0%} of its cores, so this search does not count: {folder}")
+        raise SystemExit(f"other programs took {1 - share:.0%} of the cores, so this search does not count: {folder}")
     return {
         "case": name,
         "seed": seed,
@@ -171,7 +172,7 @@ def outcome(folder: Path) -> dict[str, Any]:
 
 
 def misses(result: dict[str, Any]) -> list[str]:
-    """Return a phrase for each requirement that a search has missed."""
+    """Return a phrase for each requirement that a search (``measured``) has missed."""
     most = CASES[result["case"]].most
     missed = []
     if not result["reached"]:
@@ -223,11 +224,13 @@ def table(searches: Sequence[dict[str, Any]], known: frozenset[str]) -> str:
 
 
 def _first_answer(result: dict[str, Any]) -> float | None:
+    """Return the seconds to the first confirmed network; None if there was none."""
     seconds: float | None = result["sizes"][0][0] if result["sizes"] else None
     return seconds
 
 
 def _processor_seconds() -> float:
+    """Return the processor seconds of all child processes that have ended."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 

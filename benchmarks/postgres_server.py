@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 USER = "searcher"
-PASSWORD = "s3cret/word"
-PATIENCE_SECONDS = 120.0
+PASSWORD = "s3cret/word"  # with a character that a URL must encode
+PATIENCE_SECONDS = 120.0  # longest wait for an answer of the server
 
 
 @dataclass(slots=True)
@@ -103,7 +103,7 @@ def programs() -> Path | None:
 
 @contextmanager
 def server(programs: Path) -> Iterator[Server]:
-    """Run a new, empty server within a ``with`` block."""
+    """Run a new, empty server within a ``with`` block; ``programs`` as in ``Server``."""
     folder = Path(tempfile.mkdtemp(prefix="harness-postgres-"))
     try:
         user = unprivileged()

@@ -65,7 +65,7 @@ class SmallSearch:
 
     def start(self) -> None:
         """Start the search, or resume the study."""
-        self.process = self.begun(["search", *OPTIONS, *self.more])
+        self.process = self.process_of(["search", *OPTIONS, *self.more])
 
     def is_running(self) -> bool:
         """Return whether the process is running."""
@@ -88,7 +88,7 @@ class SmallSearch:
 
     def wait(self) -> int:
         """Wait for the end of the process and return the exit code, or raise Stuck."""
-        assert self.process is not None, "it has been started"
+        assert self.process is not None, "the search has been started"
         try:
             code = self.process.wait(PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
@@ -98,7 +98,7 @@ class SmallSearch:
 
     def kill(self) -> None:
         """Kill the coordinator with SIGKILL."""
-        assert self.process is not None, "it has been started"
+        assert self.process is not None, "the search has been started"
         self.process.kill()
         self.wait()
 
@@ -108,7 +108,7 @@ class SmallSearch:
 
     def workers(self) -> list[int]:
         """Return the ids of the training processes, without other helpers of ``multiprocessing``."""
-        return [number for number in self.processes() if "spawn_main" in words_of(number)]
+        return [number for number in self.processes() if "spawn_main" in command_line(number)]
 
     def go_on(self) -> None:
         """End the remaining processes of the previous command and start the command again."""
@@ -121,7 +121,7 @@ class SmallSearch:
             self.kill()
         self._end_survivors()
 
-    def begun(self, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+    def process_of(self, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
         """Start a ``harness`` command of this checkout, without the ``HARNESS_`` variables of this process."""
         items = os.environ.items()
         environment = {name: value for name, value in items if not name.startswith("HARNESS_") or name in KEPT}
@@ -146,11 +146,14 @@ class SmallSearch:
 
 
 def survivors(look: Callable[[], list[int]]) -> list[str]:
-    """Return the command lines of the processes that ``look`` still finds after ``GRACE_SECONDS``."""
+    """Wait until no process is left, at most ``GRACE_SECONDS``; return the command lines of processes still alive.
+
+    ``look`` returns the ids of the live processes.
+    """
     until = time.monotonic() + GRACE_SECONDS
     while (numbers := look()) and time.monotonic() < until:
         time.sleep(0.02)
-    commands = [[Path(word).name for word in words_of(number).split("\0") if word] for number in numbers]
+    commands = [[Path(word).name for word in command_line(number).split("\0") if word] for number in numbers]
     return ["process " + " ".join(words) for words in commands]
 
 
@@ -159,13 +162,14 @@ def marked(mark: str) -> list[int]:
     numbers = []
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
+            # proc(5): the state follows the name in parentheses; Z and X are dead processes.
             state = (folder / "stat").read_bytes().rpartition(b")")[2].split()[:1]
             if mark.encode() in (folder / "environ").read_bytes().split(b"\0") and state not in ([b"Z"], [b"X"]):
                 numbers.append(int(folder.name))
     return numbers
 
 
-def words_of(number: int) -> str:
+def command_line(number: int) -> str:
     """Return the command line of a process, separated by NUL; empty if the process has ended."""
     try:
         return Path(f"/proc/{number}/cmdline").read_bytes().decode(errors="replace")

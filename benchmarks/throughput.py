@@ -55,6 +55,7 @@ from search_spaces.notation import parse_network
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "throughput.json"
 ROOFLINE = HERE / "results" / "roofline.json"
+# (network, batch size) by name.
 NETWORKS = {
     "seed4": (PRESETS["seed4"], 128),
     "3,702 parameters": (
@@ -83,7 +84,15 @@ MOST_SHARE = 4.0
 
 
 def seed_style(text: str, batch: int, folder: Path, loaders: int, device: str = "cpu") -> float:
-    """Return the images per second of a single process of the PyTorch loop."""
+    """Return the images per second of a single process of the PyTorch loop.
+
+    Args:
+        text: Network in the notation.
+        batch: Batch size.
+        folder: Folder of the images, in torchvision's layout.
+        loaders: Number of worker processes of the DataLoader.
+        device: Device of torch.
+    """
     torch.set_num_threads(1)
     torchvision = import_torchvision()
     transforms = torchvision.transforms
@@ -100,7 +109,8 @@ def seed_style(text: str, batch: int, folder: Path, loaders: int, device: str = 
     )
     network = build(parse_network(text), MNIST).train().to(device)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
-    began, done = time.perf_counter(), -10 * batch
+    began = time.perf_counter()
+    done = -10 * batch  # images; negative during the warm-up
     for pixels, labels in loader:
         if done == 0:
             began = time.perf_counter()
@@ -131,16 +141,15 @@ def torchvision_folder(folder: Path) -> Iterator[Path]:
 
 
 def by_harness(text: str, batch: int, folder: Path, engine: str) -> float:
-    """Return the images per second of a single process of the harness."""
+    """Return the images per second of a single process of the harness; ``engine`` is ``native`` or ``torch``."""
     torch.set_num_threads(1)
     data = load("mnist", folder)
     count = HARNESS_IMAGES if engine == "native" else SEED_STYLE_IMAGES
     images = Images(data.train_images[:count], data.train_labels[:count], data.dataset.mean, data.dataset.std)
     # Average the weights from the first step on, since most steps of a run do.
     recipe = replace(Recipe(), batch_size=batch, average_start=0.0)
-    run = start(
-        parse_network(text), recipe, 0, torch.device("cpu"), load_engine() if engine == "native" else None, task=MNIST
-    )
+    native = load_engine() if engine == "native" else None
+    run = start(parse_network(text), recipe, 0, torch.device("cpu"), native, task=MNIST)
     train_epoch(run, replace(images, pixels=images.pixels[: 10 * batch], labels=images.labels[: 10 * batch]))
     before = run.seconds
     train_epoch(run, images)
@@ -156,10 +165,9 @@ def measured(side: Callable[..., float], count: int, *arguments: Any) -> float:
 
 def limits() -> tuple[float, float]:
     """Return the peak GFLOP/s and GB/s of a core."""
-    options = [*OPTIONS, *level().options]
+    options = [option for option in (*OPTIONS, *level().options) if option not in ("-shared", "-fPIC")]
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "peak"
-        options = [option for option in options if option not in ("-shared", "-fPIC")]
         subprocess.run([*compiler(), *options, str(HERE / "peak.cpp"), "-o", str(program)], check=True)
         answer = subprocess.run([str(program)], capture_output=True, text=True, check=True)
     flops, memory = map(float, answer.stdout.split())
@@ -167,7 +175,10 @@ def limits() -> tuple[float, float]:
 
 
 def flops_of(text: str) -> float:
-    """Return the floating-point operations of a training step per image."""
+    """Return the floating-point operations of a training step per image.
+
+    Forward pass, gradient of the weights and gradient of the input; the first layer needs no gradient of the input.
+    """
     layers = analyse(parse_network(text), MNIST).costed_ops
     macs = [layer.macs for layer in layers]
     return 2 * (3 * sum(macs) - next(count for count in macs if count))
@@ -184,7 +195,8 @@ def measure_roofline(rounds: int, folder: Path) -> None:
     flops, memory = (median(values) for values in zip(*peaks, strict=True))
     rows = []
     for name, (text, _) in NETWORKS.items():
-        speed, work = median(speeds[name]), flops_of(text)
+        speed = median(speeds[name])
+        work = flops_of(text)
         row = {"network": name, "images_a_second": round(speed), "flops_an_image": work}
         gflops = work * speed / 1e9
         rows.append(row | {"gflops": round(gflops, 1), "share_of_peak": round(gflops / flops, 3)})
@@ -197,9 +209,10 @@ def measure_roofline(rounds: int, folder: Path) -> None:
     print(section(lines))
 
 
-def _is_alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    low, high = sorted(float(line["peak_gflops"]) for line in (one, other))
-    return one["machine"]["processor"] == other["machine"]["processor"] and bool(high < 1.15 * low)
+def _is_alike(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    """Return whether two lines are of one kind of machine: equal processors, peaks that differ by less than 15 %."""
+    low, high = sorted(float(line["peak_gflops"]) for line in (first, second))
+    return first["machine"]["processor"] == second["machine"]["processor"] and bool(high < 1.15 * low)
 
 
 def section(lines: list[dict[str, Any]]) -> str:
@@ -243,16 +256,18 @@ def main() -> None:
 
 
 def _row(name: str, sides: dict[str, list[float]]) -> dict[str, Any]:
+    """Return medians and ratios of a network; the PyTorch loop counts with the better number of workers."""
     best = max((side for side in sides if side.startswith("seed")), key=lambda side: median(sides[side]))
-    ratios = [ours / theirs for ours, theirs in zip(sides["harness, native"], sides[best], strict=True)]
-    over_torch = [ours / torchs for ours, torchs in zip(sides["harness, native"], sides["harness, torch"], strict=True)]
+    native = sides["harness, native"]
+    ratios = [speed / base for speed, base in zip(native, sides[best], strict=True)]
+    over_torch = [speed / base for speed, base in zip(native, sides["harness, torch"], strict=True)]
     return {
         "network": name,
         "batch": NETWORKS[name][1],
         "seed_style": round(median(sides[best])),
         "seed_style_best": best,
         "harness_torch": round(median(sides["harness, torch"])),
-        "harness_native": round(median(sides["harness, native"])),
+        "harness_native": round(median(native)),
         "ratio": round(median(ratios), 2),
         "ratio_least": round(min(ratios), 2),
         "ratio_most": round(max(ratios), 2),

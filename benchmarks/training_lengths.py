@@ -71,7 +71,7 @@ NETWORKS = {
 DECAY_EPOCHS = {8: 2, 15: 3, 30: 6, 60: 12}  # epochs of decay by length, a fifth, rounded up to whole epochs
 _LONGEST = {"rotated": 30}  # epochs; networks that are too slow for 60
 _WARMUP_EPOCHS = 1  # of the run at a constant rate
-_AVERAGED_SHARES = (25, 10)  # percent of the epochs
+_AVERAGED_SHARES = (25, 10)  # per cent of the epochs
 _JUDGED = (15, 30, 60)  # lengths of the decision rule, in epochs
 _CPU = torch.device("cpu")
 
@@ -91,7 +91,10 @@ def new_run(architecture: Architecture, recipe: Recipe, seed: int, images: Image
 
 
 def _train_epoch(run: Training, images: Images, settings: StepSettings, average: list[Tensor] | None) -> None:
-    # As ``train_epoch`` of the product, except that rates and averaging weights are arguments.
+    """Train an epoch as ``train_epoch`` of the product, with the rates and averaging weights of ``settings``.
+
+    ``average`` is the average at the beginning of the epoch; None begins a new average.
+    """
     assert run.native is not None
     order = torch.randperm(len(images), generator=run.generator)
     steps = len(settings.rates)
@@ -105,7 +108,14 @@ def _train_epoch(run: Training, images: Images, settings: StepSettings, average:
 
 
 def validation_errors(run: Training, average: list[Tensor], images: Images, validation: Images) -> int:
-    """Return the errors of averaged weights, after as many images for the BN statistics as at the end of a training."""
+    """Return the validation errors of averaged weights, with BN statistics recomputed as at the end of a training.
+
+    Args:
+        run: Training that has made the weights; not changed.
+        average: Averaged weights.
+        images: Training images.
+        validation: Validation images.
+    """
     epochs = len(run.history)
     finished = replace(run, recipe=replace(run.recipe, epochs=epochs), average=average, finished_average=None)
     finish_average(finished, images)
@@ -123,9 +133,8 @@ def decayed_branch(run: Training, length: int, images: Images) -> Training:
     for first in range(0, total, count):
         rates = [run.recipe.learning_rate * (1 - step / total) for step in range(first, first + count)]
         # The moving average of the product, begun with the branch.
-        decays = [
-            min(run.recipe.average_decay, (1 + step) / (10 + step)) for step in range(first + 1, first + count + 1)
-        ]
+        limit = run.recipe.average_decay
+        decays = [min(limit, (1 + step) / (10 + step)) for step in range(first + 1, first + count + 1)]
         _train_epoch(branch, images, StepSettings(rates, [1 - decay for decay in decays], 1), average)
         average = branch.average
     return branch
@@ -146,7 +155,7 @@ def cosine_runs(
 def constant_runs(
     architecture: Architecture, rate: float, lengths: list[int], seed: int, images: Images, validation: Images
 ) -> Iterator[tuple[str, int, int]]:
-    """Train once at a constant rate; yield variant, length and validation errors."""
+    """Train once at a constant rate, with a branch per length; yield variant, length and validation errors."""
     longest = lengths[-1]
     constant = {"learning_rate": rate, "schedule": "constant", "warmup": _WARMUP_EPOCHS / longest}
     recipe = recipe_from(recipe_document(named_recipe("small", epochs=longest).recipe) | constant)
@@ -196,7 +205,7 @@ def train(arguments: argparse.Namespace) -> None:
 
 
 def interval(values: list[float]) -> str:
-    """Return the mean with the half width of its 95 % confidence interval (Student's t)."""
+    """Return the mean with the half width of the 95 % confidence interval (Student's t); without it for one value."""
     if len(values) < 2:
         return f"{fmean(values):+.1f}"
     half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)

@@ -50,11 +50,11 @@ TABLES = ROOT / "benchmarks" / "tables"
 RECORDING = ROOT / "benchmarks" / "results" / "trainings.jsonl"
 DATASET = "mnist"
 SKETCH_SIZE = 256  # digests per data set; a tenth of the images in common are overlooked in 2 cases of 10^12
-_ANOTHER = "another recipe"
+_OTHER_RECIPE = "another recipe"  # reason for which a run is skipped; part of trainings-mnist.json
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class SourceTraining:
     """Training, or mean of several trainings.
 
     Attributes:
@@ -80,17 +80,18 @@ class Source:
     """Trainings of a file, with the digest of the file and the number of skipped runs by reason."""
 
     sha256: str
-    told: tuple[Told, ...]
+    trainings: tuple[SourceTraining, ...]
     left_out: dict[str, int]
 
 
 def _errors(accuracy_pct: float) -> int:
+    """Return the wrong images out of ``IMAGES``."""
     errors = (100 - accuracy_pct) * IMAGES / 100
     assert abs(errors - round(errors)) < 1e-6, f"{accuracy_pct} % is no accuracy of {IMAGES:,} images"
     return round(errors)
 
 
-def _of_table(path: Path) -> Iterator[Told | str]:
+def _of_table(path: Path) -> Iterator[SourceTraining | str]:
     table = read_table(path.parent)
     for row in table.rows:
         if row.rung != table.facts.rungs[-1]:
@@ -99,49 +100,52 @@ def _of_table(path: Path) -> Iterator[Told | str]:
             yield "a run that diverged"
         else:
             errors = _errors(row.validation_accuracy_pct)
-            yield Told(parse_notation(row.architecture), table.facts.recipe, errors, f"bench {row.seed}")
+            yield SourceTraining(parse_notation(row.architecture), table.facts.recipe, errors, f"bench {row.seed}")
 
 
-def _of_rows(path: Path) -> Iterator[Told | str]:
+def _of_rows(path: Path) -> Iterator[SourceTraining | str]:
     document = json.loads(path.read_bytes())
     recipes = {name: recipe_from(stated, str(path)) for name, stated in document["recipes"].items()}
     for row in document["rows"]:
         for run in row["runs"]:
-            errors, seed = _errors(run["validation_accuracy_pct"]), f"{Purpose.REFERENCE} {run['seed_index']}"
-            yield Told(parse_notation(row["network"]), recipes[row["recipe_hash"]], errors, seed)
+            errors = _errors(run["validation_accuracy_pct"])
+            seed = f"{Purpose.REFERENCE} {run['seed_index']}"
+            yield SourceTraining(parse_notation(row["network"]), recipes[row["recipe_hash"]], errors, seed)
 
 
-def _of_recording(path: Path) -> Iterator[Told | str]:
+def _of_recording(path: Path) -> Iterator[SourceTraining | str]:
     for line in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
         if line["errors"] is None:
             yield "a run without validation errors"
         else:
             recipe = named_recipe(line["recipe"], epochs=line["epochs"]).recipe
-            yield Told(parse_notation(line["network"]), recipe, line["errors"], _drawn_by(line))
+            yield SourceTraining(parse_notation(line["network"]), recipe, line["errors"], _seed_name(line))
 
 
-def _drawn_by(line: Mapping[str, Any]) -> str:
+def _seed_name(line: Mapping[str, Any]) -> str:
+    """Return the identifier of the random numbers of a recorded line."""
     if (purpose := line.get("purpose", Purpose.REFERENCE)) == Purpose.REFERENCE:
         return f"{purpose} {line['seed']}"
     return f"{purpose} {line['seed']}, study {line['study_seed']}"
 
 
-def _of_leaderboard(path: Path) -> Iterator[Told | str]:
+def _of_leaderboard(path: Path) -> Iterator[SourceTraining | str]:
     for row in read(path):
         if row.tier is not Tier.SEARCHED or row.dataset != DATASET:
             continue
         if row.epochs is None or row.validation_accuracy_pct is None or not row.validation_seeds:
             yield "a row without validation errors"
         elif (recipe := recipe_by_hash(row.recipe_hash, row.epochs)) is None:
-            yield _ANOTHER
+            yield _OTHER_RECIPE
         else:
             # The file has a rounded mean accuracy: recover the integer total of errors over the runs, then divide.
             errors = round((100 - row.validation_accuracy_pct) * IMAGES / 100 * row.validation_seeds)
-            yield Told(row.architecture, recipe, errors / row.validation_seeds, "", row.validation_seeds)
+            yield SourceTraining(row.architecture, recipe, errors / row.validation_seeds, "", row.validation_seeds)
 
 
-# Order of precedence: a run that is in several files is taken from the first of these files.
-READERS: dict[str, Callable[[Path], Iterable[Told | str]]] = {
+# Functions that yield the trainings of a file, and the reason for each run that is skipped. Order of precedence: a run
+# that is in several files is taken from the first of these files.
+READERS: dict[str, Callable[[Path], Iterable[SourceTraining | str]]] = {
     "benchmarks/tables/mnist-bench/table.csv": _of_table,
     "benchmarks/results/topologies.json": _of_rows,
     "benchmarks/results/poses.json": _of_rows,
@@ -155,13 +159,13 @@ def sources(root: Path) -> dict[str, Source]:
     known: set[tuple[str, str, str]] = set()
     sources_by_name: dict[str, Source] = {}
     for name, reader in READERS.items():
-        trainings: list[Told] = []
+        trainings: list[SourceTraining] = []
         left_out: Counter[str] = Counter()
         for item in reader(root / name):
             if isinstance(item, str):
                 left_out[item] += 1
             elif not comparable(item.recipe):
-                left_out[_ANOTHER] += 1
+                left_out[_OTHER_RECIPE] += 1
             elif item.seed and (*item.key, item.seed) in known:
                 left_out["a run that is told already"] += 1
             else:
@@ -179,16 +183,18 @@ def sources(root: Path) -> dict[str, Source]:
 
 def collected(sources_by_name: Mapping[str, Source]) -> tuple[PastTraining, ...]:
     """Return the mean training for each network and recipe, in order of form, network and epochs."""
-    alike: dict[tuple[str, str], list[tuple[str, Told]]] = defaultdict(list)
+    # (name of the source, training) by network and recipe.
+    alike: dict[tuple[str, str], list[tuple[str, SourceTraining]]] = defaultdict(list)
     for name, source in sources_by_name.items():
-        for training in source.told:
+        for training in source.trainings:
             alike[training.key].append((name, training))
     trainings = []
-    for item in alike.values():
-        runs = sum(training.runs for _, training in item)
-        errors = sum(training.errors * training.runs for _, training in item) / runs
-        names = " ".join(dict.fromkeys(name for name, _ in item))
-        trainings.append(PastTraining.of(item[0][1].architecture, item[0][1].recipe, errors, runs, names))
+    for group in alike.values():
+        runs = sum(training.runs for _, training in group)
+        errors = sum(training.errors * training.runs for _, training in group) / runs
+        names = " ".join(dict.fromkeys(name for name, _ in group))
+        _, first = group[0]
+        trainings.append(PastTraining.of(first.architecture, first.recipe, errors, runs, names))
 
     def order(item: PastTraining) -> tuple[str, str, int, str, float]:
         return item.architecture.form, str(item.architecture), item.epochs, item.source, item.errors
@@ -200,8 +206,8 @@ def provenance(sources_by_name: Mapping[str, Source], trainings: tuple[PastTrain
     """Return the sources of the trainings with numbers of rows, used runs and skipped runs, as plain JSON values."""
 
     def of_source(name: str, source: Source) -> dict[str, Any]:
-        rows = {training.key for training in source.told}
-        counted = {"rows": len(rows), "runs": sum(training.runs for training in source.told)}
+        rows = {training.key for training in source.trainings}
+        counted = {"rows": len(rows), "runs": sum(training.runs for training in source.trainings)}
         return {"name": name, "sha256": source.sha256, **counted, "left_out": source.left_out}
 
     return {
@@ -241,7 +247,7 @@ def collected_elsewhere(folder: Path) -> tuple[PastTraining, ...]:
 def keep(studies: Iterable[Path], path: Path) -> int:
     """Append the new complete trainings of searches with the recipe ``small`` to ``path``; return the number added."""
     lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-    done = {(line["hash"], line["epochs"], _drawn_by(line)) for line in lines}
+    done = {(line["hash"], line["epochs"], _seed_name(line)) for line in lines}
     before = len(done)
     for folder in studies:
         study = read_state(folder)
@@ -253,12 +259,12 @@ def keep(studies: Iterable[Path], path: Path) -> int:
             if run.recipe != small or run.status is not Status.COMPLETE or run.validation_errors is None:
                 continue
             # Old searches derived seeds from ``config.seed`` instead of ``config.run_seed``.
-            drawn = derive_seed(run.hash, run.recipe_hash, run.purpose, run.seed_index, config.run_seed)
+            seed = derive_seed(run.hash, run.recipe_hash, run.purpose, run.seed_index, config.run_seed)
             line = {"hash": run.hash, "recipe": "small", "epochs": run.recipe.epochs, "seed": run.seed_index}
             line |= {"parameters": run.parameters, "macs": run.macs, "errors": run.validation_errors}
             line |= {"seconds": round(run.train_seconds, 1), "network": str(run.architecture), "purpose": run.purpose}
-            line["study_seed"] = config.run_seed if run.seed == drawn else config.seed
-            if (key := (run.hash, run.recipe.epochs, _drawn_by(line))) not in done:
+            line["study_seed"] = config.run_seed if run.seed == seed else config.seed
+            if (key := (run.hash, run.recipe.epochs, _seed_name(line))) not in done:
                 files.append_line(path, json.dumps(line, allow_nan=False))
                 done.add(key)
     return len(done) - before

@@ -223,7 +223,7 @@ def _two_sided(ours: Sequence[float], theirs: Sequence[float]) -> float | None:
     """Return the p-value of the two-sided Welch test of equal means; None with fewer than two values on a side."""
     if min(len(ours), len(theirs)) < 2:
         return None
-    return min(1.0, 2 * min(statistics.chance_that_lower(ours, theirs), statistics.chance_that_lower(theirs, ours)))
+    return min(1.0, 2 * min(statistics.welch_p_value(ours, theirs), statistics.welch_p_value(theirs, ours)))
 
 
 _OF_NETWORKS: _Lines = (

@@ -126,7 +126,7 @@ def replay_in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     repeats: list[int] = []
 
     def run_repeats(methods, design, table, processes, earlier_traces, on_trace):
-        readings = replay._TableReadings(table, design.spread)
+        readings = replay._TableRuns(table, design.spread)
         traces = {(trace.method, trace.repeat): trace for trace in earlier_traces}
         for method in methods:
             for repeat in range(design.repeats):

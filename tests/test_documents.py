@@ -15,7 +15,7 @@ import pytest
 
 from harness.cli import cli, run
 from harness.evidence import ledger, record
-from harness.evidence.bounds import attempt_confidence, certifying, components
+from harness.evidence.bounds import attempt_confidence, certifying_confidence, components
 from harness.evidence.consistency import faults
 from harness.evidence.leaderboard_table import LeaderboardRow, Tier, read
 from harness.system.files import Workspace
@@ -187,7 +187,7 @@ def test_the_table_of_certifications_is_that_of_the_ledger() -> None:
         ]
         for attempt in attempts
     ]
-    assert f"{100 * certifying(ledger.next_alpha(attempts, 'mnist')):g} % confidence" in RESULTS
+    assert f"{100 * certifying_confidence(ledger.next_alpha(attempts, 'mnist')):g} % confidence" in RESULTS
 
 
 def test_every_column_of_the_leaderboard_is_explained_in_its_order() -> None:

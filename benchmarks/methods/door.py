@@ -122,10 +122,16 @@ def serve(begin: Callable[[Problem], Peer]) -> None:
 
 
 class _Door:
+    """Translator between the questions of the bench and a peer.
+
+    Networks are identified by their texts.
+    """
+
     def __init__(self, problem: Problem, peer: Peer) -> None:
         self.problem = problem
         self.peer = peer
         self.random = random.Random(problem.seed)
+        # Known networks, as the bench describes each.
         self.tried: dict[str, dict[str, Any]] = {}
         # Trials by network in training. A library may suggest a network again before the training has ended.
         self.trials = defaultdict[str, list[Any]](list)
@@ -136,6 +142,7 @@ class _Door:
         self.rung_pct: dict[str, float] = {}
 
     def answer(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Return the answer to a question at a rung, or for the next network."""
         if "rung" in question:
             return {"stop": self._stops(**question["rung"])}
         self.tried = {item["network"]: item for item in question["tried"]}
@@ -159,6 +166,7 @@ class _Door:
         return min(standing, default=self.problem.budget)
 
     def _outcome(self, network: str) -> Outcome:
+        """Return the result of a network whose training has ended."""
         item = self.tried[network]
         accuracy_pct = item["validation_accuracy_pct"]
         if accuracy_pct is None:
@@ -172,6 +180,7 @@ class _Door:
         return Outcome(parameters, shortfall, math.log(parameters / self.limit), is_pruned)
 
     def _next(self) -> str:
+        """Return the next network: a suggestion of the peer, or else a random network."""
         for _ in range(0 if self.is_exhausted else _PATIENCE):
             suggestion = self.peer.suggest()
             if suggestion is None:
@@ -200,6 +209,7 @@ class _Door:
         self.parameters[network] = analyse(proposal.architecture, self.problem.space.task).parameters
 
     def _is_askable(self, network: str) -> bool:
+        """Return whether the bench accepts a network as a new proposal."""
         return network not in self.tried and (not self.problem.networks or network in self.problem.networks)
 
     def _drawn(self) -> str:

@@ -40,7 +40,7 @@ class SearchTask:
     """Task: find the smallest network of a space that reaches a target within a time limit.
 
     Attributes:
-        study: Configuration of the search. Runs may be validated after its rungs; the last rung is the last epoch.
+        study: Configuration of the search. The rungs are the epochs after which runs are validated, with the last one.
         seconds: Time limit, unknown to the methods.
         workers: Number of runs at the same time.
         networks: Canonical texts of all allowed networks if a table lists the whole space, else None.
@@ -80,8 +80,8 @@ class Trace:
         repeat: Index of the repeat.
         seed: Seed of the repeat, equal for all methods.
         answers: Changes of the answer in order of time; there is no answer before the first item.
-        networks: Number of networks trained.
-        runs: Number of finished runs, including fresh seeds.
+        networks: Number of networks chosen for training.
+        runs: Number of ended runs, including fresh seeds and pruned runs.
         rejected: Number of proposals that violated the budget or a condition of the space.
         ended: Seconds at the end of the search; equal to the time limit unless the space was exhausted.
     """
@@ -98,7 +98,7 @@ class Trace:
 
 @strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Named:
+class MethodEntry:
     """Method as stored in a comparison; only user-defined methods have ``command`` and ``source_sha256``."""
 
     name: str
@@ -125,7 +125,7 @@ class Comparison:
     """
 
     task: SearchTask
-    methods: tuple[Named, ...]
+    methods: tuple[MethodEntry, ...]
     repeats: int
     seed: int
     answer_seconds: float
@@ -167,7 +167,11 @@ class Judged:
 
 
 def begin(folder: Path, design: Comparison) -> list[Trace]:
-    """Write the design of a comparison, or check that the folder has an equal design; return the stored traces."""
+    """Write the design of a comparison, or check that the folder has an equal design; return the stored traces.
+
+    Raises:
+        ContentError: The folder has a comparison with a different design, or a file is damaged.
+    """
     path = folder / _DESIGN
     log = folder / _TRACES
     if not path.exists():
@@ -207,9 +211,9 @@ def _line(trace: Trace) -> str:
 
 OVER_TIME = "over time"  # score of the mean size of the answers over time
 AT_THE_END = "at the end"  # score of the size of the last answer
-LEVEL = 0.05  # significance level
+LEVEL = 0.05  # significance level of corrected p-values
 _BASELINE = "random"  # method that a search must beat
-_STEPS = 60  # intervals of the time axis
+_STEPS = 60  # intervals of the time axis of the curves
 _DRAWS = 2_000  # bootstrap resamples
 _CONFIDENCE = 0.95  # confidence of intervals
 # Expected running times are given for these multiples of the smallest feasible size.
@@ -219,8 +223,8 @@ DECIMALS = 12  # decimals to which scores are rounded: equal scores may differ b
 _MOST_COUNTED = 50
 
 
-class _Judge(NamedTuple):
-    """Reference for scores.
+class _Reference(NamedTuple):
+    """Sizes and networks to which answers are compared.
 
     Attributes:
         reaching: Hashes of the networks that reach the target.
@@ -233,7 +237,7 @@ class _Judge(NamedTuple):
     smallest: float
 
     @classmethod
-    def of(cls, study: StudyConfig, judged: Judged) -> _Judge:
+    def of(cls, study: StudyConfig, judged: Judged) -> _Reference:
         accuracies = judged.accuracies_pct.items()
         reaching = {key for key, accuracy in accuracies if statistics.reaches(accuracy, study.target_pct)}
         return cls(reaching, study.budget, math.inf if judged.smallest is None else judged.smallest)
@@ -249,13 +253,13 @@ class _StepFunction(NamedTuple):
     sizes: tuple[float, ...]
 
     @classmethod
-    def of(cls, trace: Trace, judge: _Judge) -> _StepFunction:
+    def of(cls, trace: Trace, reference: _Reference) -> _StepFunction:
         starts = [0.0]
         sizes = [math.inf]
         for answer in trace.answers:
             starts.append(answer.seconds)
             size = math.inf
-            if answer.parameters is not None and answer.hash in judge.reaching:
+            if answer.parameters is not None and answer.hash in reference.reaching:
                 size = float(answer.parameters)
             sizes.append(size)
         return cls(tuple(starts), tuple(sizes))
@@ -264,37 +268,37 @@ class _StepFunction(NamedTuple):
         """Return the size at ``seconds``."""
         return self.sizes[bisect_right(self.starts, seconds) - 1]
 
-    def score(self, judge: _Judge, seconds: float) -> float:
+    def score(self, reference: _Reference, seconds: float) -> float:
         """Return the mean over time of log(size / smallest feasible size); lower is better.
 
         While there is no valid answer, the size is the budget. If no network reaches the target, the score is 0.
         """
-        least = min(judge.smallest, judge.largest)
+        least = min(reference.smallest, reference.largest)
         ends = (*self.starts[1:], seconds)
         areas = []
         for start, end, size in zip(self.starts, ends, self.sizes, strict=True):
             duration = min(end, seconds) - min(start, seconds)
-            areas.append(duration * math.log(min(size, judge.largest) / least))
+            areas.append(duration * math.log(min(size, reference.largest) / least))
         return math.fsum(areas) / seconds
 
-    def score_at(self, judge: _Judge, seconds: float) -> float:
+    def score_at(self, reference: _Reference, seconds: float) -> float:
         """Return log(size / smallest feasible size) at ``seconds``."""
-        return math.log(min(self.at(seconds), judge.largest) / min(judge.smallest, judge.largest))
+        return math.log(min(self.at(seconds), reference.largest) / min(reference.smallest, reference.largest))
 
 
-def _interval(drawn: Callable[[Any], Any], count: int, method: Any = "linear") -> Any:
-    """Return the ends of a bootstrap interval over ``count`` repeats.
+def _interval(statistic: Callable[[Any], Any], count: int, method: Any = "linear") -> Any:
+    """Return the ends of a bootstrap interval over ``count`` repeats, (2, ...), the lower ends first.
 
     scipy's bootstrap supports neither infinite values nor a single repeat.
 
     Args:
-        drawn: Function from resampled indices of shape (_DRAWS, count) to the statistic of each row.
+        statistic: Function from resampled indices, (_DRAWS, count), to the statistic of each row, (_DRAWS, ...).
         count: Number of repeats.
         method: Method of ``np.quantile``.
     """
     chosen = np.random.default_rng(0).integers(0, count, (_DRAWS, count))
     tail = (1 - _CONFIDENCE) / 2
-    return np.quantile(drawn(chosen), [tail, 1 - tail], axis=0, method=method)
+    return np.quantile(statistic(chosen), [tail, 1 - tail], axis=0, method=method)
 
 
 def _curve(repeats: Sequence[_StepFunction], times: Sequence[float]) -> list[tuple[float, float, float, float]]:
@@ -328,14 +332,14 @@ def _runtime(repeats: Sequence[_StepFunction], size: int, seconds: float) -> dic
     hits = times <= seconds
     with np.errstate(divide="ignore"):
         low, high = _interval(lambda rows: costs[rows].sum(axis=1) / hits[rows].sum(axis=1), len(hits), "inverted_cdf")
-    count = int(hits.sum())
-    share_low, share_high = clopper_pearson(count, len(hits), _CONFIDENCE)
+    successes = int(hits.sum())
+    share_low, share_high = clopper_pearson(successes, len(hits), _CONFIDENCE)
     return {
         "size": size,
-        "expected_seconds": math.fsum(costs) / count if count else None,
+        "expected_seconds": math.fsum(costs) / successes if successes else None,
         "low": finite(float(low)),
         "high": finite(float(high)),
-        "hits": count,
+        "hits": successes,
         "repeats": len(hits),
         "share_low": share_low,
         "share_high": share_high,
@@ -372,8 +376,8 @@ class Pair(NamedTuple):
         high: Upper end of this interval.
         p: Two-sided p-value of Wilcoxon's signed-rank test.
         corrected_p: p-value after Holm's correction.
-        balance: Rank-biserial correlation: sum of the signed ranks / sum of the ranks. -1 if the first method is better
-            in all repeats with a difference.
+        balance: Rank-biserial correlation: sum of the signed ranks / sum of the ranks, of the repeats with a
+            difference. -1 if the first method is better in all of these repeats.
     """
 
     first: str
@@ -397,20 +401,22 @@ class Pair(NamedTuple):
 
 def tested_pairs(scored: Scores, compared: Sequence[tuple[str, str]]) -> list[Pair]:
     """Return the tests of the ``compared`` pairs for all scores; the correction is over all tests together."""
-    pairs: list[Pair] = []
-    for when, (first, second) in product(scored, compared):
-        differences = np.array(scored[when][first]) - np.array(scored[when][second])
-        ends = _interval(lambda rows, of=differences: of[rows].mean(axis=1), len(differences))  # type: ignore[misc]
-        low, high = map(float, ends)
-        p, balance = _tested(differences.round(DECIMALS))
-        difference = math.fsum(differences) / len(differences)
-        pairs.append(Pair(first, second, when, difference, low, high, p, p, balance))
+    pairs = [_tested_pair(scored[when], when, first, second) for when, (first, second) in product(scored, compared)]
     # Holm's step-down procedure.
     largest = 0.0
     for rank, index in enumerate(sorted(range(len(pairs)), key=lambda index: pairs[index].p)):
         largest = max(largest, min(1.0, (len(pairs) - rank) * pairs[index].p))
         pairs[index] = pairs[index]._replace(corrected_p=largest)
     return pairs
+
+
+def _tested_pair(scores: Mapping[str, Sequence[float]], when: str, first: str, second: str) -> Pair:
+    """Return the test of two methods by a score, not yet corrected."""
+    differences = np.array(scores[first]) - np.array(scores[second])
+    low, high = map(float, _interval(lambda rows: differences[rows].mean(axis=1), len(differences)))
+    difference = math.fsum(differences) / len(differences)
+    p, balance = _signed_rank_test(differences.round(DECIMALS))
+    return Pair(first, second, when, difference, low, high, p=p, corrected_p=p, balance=balance)
 
 
 def _pairs(scored: Scores, compared: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
@@ -435,7 +441,8 @@ def _pairs(scored: Scores, compared: Sequence[tuple[str, str]]) -> list[dict[str
     ]
 
 
-def _tested(differences: Any) -> tuple[float, float]:
+def _signed_rank_test(differences: Any) -> tuple[float, float]:
+    """Return ``Pair.p`` and ``Pair.balance`` of the differences between two methods, a number per repeat."""
     from scipy.stats import rankdata, wilcoxon
 
     # Twice the ranks, because ties have half-integer ranks. Pratt (1959): zeros are ranked, and dropped afterwards.
@@ -477,26 +484,26 @@ def findings(design: Comparison, traces: Sequence[Trace], judged: Judged) -> Fin
     """
     task = design.task
     seconds = task.seconds
-    judge = _Judge.of(task.study, judged)
-    grouped: dict[str, list[Trace]] = {named.name: [] for named in design.methods}
+    reference = _Reference.of(task.study, judged)
+    traces_of: dict[str, list[Trace]] = {entry.name: [] for entry in design.methods}
     for trace in traces:
-        grouped[trace.method].append(trace)
-    steps = {name: [_StepFunction.of(trace, judge) for trace in group] for name, group in grouped.items()}
+        traces_of[trace.method].append(trace)
+    steps = {name: [_StepFunction.of(trace, reference) for trace in own] for name, own in traces_of.items()}
     scored = {
-        OVER_TIME: _scores(steps, lambda repeat: repeat.score(judge, seconds)),
-        AT_THE_END: _scores(steps, lambda repeat: repeat.score_at(judge, seconds)),
+        OVER_TIME: _scores(steps, lambda repeat: repeat.score(reference, seconds)),
+        AT_THE_END: _scores(steps, lambda repeat: repeat.score_at(reference, seconds)),
     }
-    whole = [named.name for named in design.methods if not named.is_variant]
-    ranks, friedman_p = _ranking({name: scored[OVER_TIME][name] for name in whole})
-    marks = [seconds * step / _STEPS for step in range(_STEPS + 1)]
-    curves = {name: _curve(repeats, marks) for name, repeats in steps.items()}
+    main_names = [entry.name for entry in design.methods if not entry.is_variant]
+    ranks, friedman_p = _ranking({name: scored[OVER_TIME][name] for name in main_names})
+    times = [seconds * step / _STEPS for step in range(_STEPS + 1)]
+    curves = {name: _curve(repeats, times) for name, repeats in steps.items()}
     methods = []
-    for named in design.methods:
-        name = named.name
+    for entry in design.methods:
+        name = entry.name
         method = {
             "name": name,
-            "says": named.says,
-            "is_variant": named.is_variant,
+            "says": entry.says,
+            "is_variant": entry.is_variant,
             "mean_rank": ranks.get(name),
             "ratio": None,
             "final_size": finite(curves[name][-1][1]),
@@ -506,9 +513,9 @@ def findings(design: Comparison, traces: Sequence[Trace], judged: Judged) -> Fin
             method["ratio"] = math.exp(statistics.mean(scored[OVER_TIME][name]))
             sizes = [math.floor(judged.smallest * factor) for factor in _SIZE_FACTORS]
             runtimes = [_runtime(steps[name], size, seconds) for size in sizes]
-        methods.append(method | _answers(grouped[name], judge) | {"runtimes": runtimes})
-    compared = _pairs(scored, list(combinations(whole, 2)))
-    varied = _pairs(scored, [(named.name, DEFAULT) for named in design.methods if named.is_variant])
+        methods.append(method | _answers(traces_of[name], reference) | {"runtimes": runtimes})
+    compared = _pairs(scored, list(combinations(main_names, 2)))
+    variants = _pairs(scored, [(entry.name, DEFAULT) for entry in design.methods if entry.is_variant])
     document = {
         "table": design.table,
         "repeats": design.repeats,
@@ -516,11 +523,11 @@ def findings(design: Comparison, traces: Sequence[Trace], judged: Judged) -> Fin
         "workers": task.workers,
         "target_pct": task.study.target_pct,
         "smallest": judged.smallest,
-        "sentences": _sentences(design.repeats, ranks, compared, varied),
+        "sentences": _sentences(design.repeats, ranks, compared, variants),
         "friedman_p": finite(friedman_p),
         "methods": methods,
         "pairs": compared,
-        "variants": varied,
+        "variants": variants,
     }
     return Findings(document, curves, scored)
 
@@ -531,10 +538,11 @@ def _scores(
     return {name: list(map(score, repeats)) for name, repeats in steps.items()}
 
 
-def _answers(traces: Sequence[Trace], judge: _Judge) -> dict[str, Any]:
+def _answers(traces: Sequence[Trace], reference: _Reference) -> dict[str, Any]:
+    """Return ``answered``, ``false``, ``networks`` and ``runs`` of a method (``findings``)."""
     last_hashes = [trace.answers[-1].hash for trace in traces if trace.answers]
     answered = [network_hash for network_hash in last_hashes if network_hash is not None]
-    misses = [network_hash for network_hash in answered if network_hash not in judge.reaching]
+    misses = [network_hash for network_hash in answered if network_hash not in reference.reaching]
     return {
         "answered": len(answered) / len(traces),
         "false": len(misses) / max(1, len(answered)),
@@ -544,32 +552,40 @@ def _answers(traces: Sequence[Trace], judge: _Judge) -> dict[str, Any]:
 
 
 def _sentences(
-    repeats: int, ranks: Mapping[str, float], compared: Sequence[dict[str, Any]], varied: Sequence[dict[str, Any]]
+    repeats: int, ranks: Mapping[str, float], compared: Sequence[dict[str, Any]], variants: Sequence[dict[str, Any]]
 ) -> list[str]:
-    """Return the result in sentences: default against random and the best method, each variant against the default."""
+    """Return the result in sentences: default against random and the best method, each variant against the default.
+
+    Args:
+        repeats: Number of repeats.
+        ranks: Mean rank of each method that is no variant, best first.
+        compared: Pairs of these methods (``_pairs``).
+        variants: Pairs of a variant and the default.
+    """
 
     def sentence(pair: dict[str, Any], name: str, other: str) -> str:
         ratio = pair["ratio"]
-        interval = (pair["low"], pair["high"])
+        low = pair["low"]
+        high = pair["high"]
         if pair["first"] != name:
             ratio = 1 / ratio
-            interval = (1 / pair["high"], 1 / pair["low"])
+            low, high = 1 / high, 1 / low
         relation = "better than" if ratio < 1 else "worse than"
         if not pair["differs"]:
             relation = "not shown to differ from"
         return (
             f"{name} is {relation} {other}: the size ratio of the answers {pair['when']} is {ratio:.3f} (uncorrected "
-            f"interval {interval[0]:.3f} to {interval[1]:.3f}, corrected p {p_text(pair['corrected_p'])})."
+            f"interval {low:.3f} to {high:.3f}, corrected p {p_text(pair['corrected_p'])})."
         )
 
-    sentences = sentences_on_too_few_repeats(repeats, max(len(compared), len(varied)))
+    sentences = sentences_on_too_few_repeats(repeats, max(len(compared), len(variants)))
     best = next(iter(ranks))
     for rival in dict.fromkeys((_BASELINE, best)):
         both = {DEFAULT, rival}
         sentences += [sentence(pair, DEFAULT, rival) for pair in compared if {pair["first"], pair["second"]} == both]
     if len(ranks) > 1:
         sentences.append(f"Ranked first over time: {best}.")
-    return sentences + [sentence(pair, pair["first"], DEFAULT) for pair in varied]
+    return sentences + [sentence(pair, pair["first"], DEFAULT) for pair in variants]
 
 
 def sentences_on_too_few_repeats(repeats: int, tests: int) -> list[str]:
@@ -586,7 +602,7 @@ def p_text(p: float) -> str:
 
 
 def write_figures(folder: Path, result: Findings) -> list[Path]:
-    """Write the CSV files and return their paths."""
+    """Write the evaluation as CSV files (methods, curves, running times, pairs) and return the paths of the files."""
     methods = result.document["methods"]
     times = []
     for name, points in result.curves.items():

@@ -10,7 +10,12 @@ from search_spaces.space import Decision, Draw
 
 
 def configuration_space(draws: Sequence[Draw], seed: int | None = None) -> ConfigurationSpace:
-    """Return the decisions of ``draws``, which should be all draws of a space; values are indices of options."""
+    """Return the decisions and conditions of a space; values are indices of options.
+
+    Args:
+        draws: All draws of the space: a condition is inferred from the draws in which a decision occurs.
+        seed: Seed of the samples of ConfigSpace; None for a random seed.
+    """
     space = ConfigurationSpace(seed=seed)
     parameters = {}
     decisions: list[Decision] = []
@@ -29,13 +34,16 @@ def configuration_space(draws: Sequence[Draw], seed: int | None = None) -> Confi
 
 
 def _condition(decision: Decision, decisions: Sequence[Decision], draws: Sequence[Draw]) -> tuple[str, set[int]] | None:
-    """Return the latest decision, and the options, on which ``decision`` depends; None if there is no condition."""
-    indices = [draw.indices for draw in draws]
+    """Return the latest earlier decision, and its options, on which ``decision`` depends; None without a condition.
+
+    ``decision`` depends on ``parent`` if the option of ``parent`` alone decides whether ``decision`` occurs.
+    """
+    configurations = [draw.indices for draw in draws]
     for parent in reversed(decisions):
-        occurrences = [each for each in indices if parent.name in each]
-        with_it = {each[parent.name] for each in occurrences if decision.name in each}
-        without = {each[parent.name] for each in occurrences if decision.name not in each}
-        occurs_elsewhere = any(decision.name in each for each in indices if parent.name not in each)
-        if with_it and without and not with_it & without and not occurs_elsewhere:
-            return parent.name, with_it
+        of_parent = [each for each in configurations if parent.name in each]
+        options_with = {each[parent.name] for each in of_parent if decision.name in each}
+        options_without = {each[parent.name] for each in of_parent if decision.name not in each}
+        occurs_elsewhere = any(decision.name in each for each in configurations if parent.name not in each)
+        if options_with and options_without and options_with.isdisjoint(options_without) and not occurs_elsewhere:
+            return parent.name, options_with
     return None

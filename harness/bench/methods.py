@@ -30,7 +30,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.bench.comparison import DEFAULT, Named, SearchTask
+from harness.bench.comparison import DEFAULT, MethodEntry, SearchTask
 from harness.searching import race
 from harness.searching.external_method import SHOWN, Ask, Asker, Problem, Rung, Stop, TriedNetwork, functions_of, shown
 from harness.searching.optuna_sampler import DEFAULT as DEFAULT_SAMPLER
@@ -41,8 +41,8 @@ from harness.system.errors import ContentError, UsageError, reason
 from search_spaces.space import SearchSpace
 from search_spaces.space_errors import nearest
 
+# Rule that prunes runs at rungs: none, the rule of a search (``race.at_rung``), or successive halving.
 Stops = Enum("Stops", "NEVER RACE HALVING")
-
 
 # Only the sampler and the confirmation on fresh seeds.
 _BARE = Switches(ladder=False, surrogate=False, falling_budget=False, repeats=False)
@@ -59,8 +59,8 @@ class Method:
         learns_elsewhere: Whether the surrogate model starts with the shipped prior observations of other data sets.
         stops: Rule at the rungs.
         is_variant: Whether the method is the default with a single change.
-        command: Program of a user-defined method.
-        function: Function of a user-defined method, ``module:name``.
+        command: Program of a user-defined method, as words; empty for other methods.
+        function: Function of a user-defined method, ``module:name``; empty for other methods.
     """
 
     name: str
@@ -73,13 +73,13 @@ class Method:
     command: tuple[str, ...] = ()
     function: str = ""
 
-    def rungs(self, rungs: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the epochs at which pruning is decided; ``rungs`` are the validated epochs, with the last epoch."""
+    def rungs(self, validated_epochs: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the epochs after which a built-in method prunes; ``validated_epochs`` include the last epoch."""
         if self.stops is Stops.RACE:
-            return race.rungs(rungs[-1])
-        return rungs[:-1] if self.stops is Stops.HALVING else ()
+            return race.rungs(validated_epochs[-1])
+        return validated_epochs[:-1] if self.stops is Stops.HALVING else ()
 
-    def named(self, task: SearchTask) -> Named:
+    def entry(self, task: SearchTask) -> MethodEntry:
         """Return the entry of the method in a comparison.
 
         ``source_sha256`` covers the files named in the command, or the module of the function, but not their imports.
@@ -89,23 +89,23 @@ class Method:
         """
         if missing := sorted({*self.rungs(task.study.rungs)} - {*task.study.rungs}):
             raise ContentError(f"method {self.name!r} prunes after epoch {missing[0]}, which is not in the table")
-        entry = Named(name=self.name, says=self.says, is_variant=self.is_variant, command=self.command)
-        words: list[str | None] = []
+        entry = MethodEntry(name=self.name, says=self.says, is_variant=self.is_variant, command=self.command)
+        files: list[str | None] = []
         if self.command:
-            words = [shutil.which(self.command[0]), *self.command[1:]]
+            files = [shutil.which(self.command[0]), *self.command[1:]]
         if self.function and (spec := find_spec(self.function.partition(":")[0])):
-            words = [spec.origin]
-        if not words:
+            files = [spec.origin]
+        if not files:
             return entry
         source = hashlib.sha256()
-        for path in (Path(word) for word in words if word is not None):
+        for path in (Path(file) for file in files if file is not None):
             # Arguments that are no readable files are skipped.
             with suppress(OSError):
                 source.update(path.name.encode(errors="replace") + path.read_bytes())
         return replace(entry, source_sha256=source.hexdigest())
 
 
-_WHOLE = Method(
+_DEFAULT_METHOD = Method(
     name=DEFAULT,
     says="the search of harness, with a prior from different data sets",
     sampler=DEFAULT_SAMPLER,
@@ -115,9 +115,10 @@ _WHOLE = Method(
 )
 
 
-def _part(name: str, says: str, **changes: bool) -> Method:
+def _variant(name: str, says: str, **changes: bool) -> Method:
+    """Return the default method with changed switches."""
     switches = replace(ALL_ON, **changes)
-    return replace(_WHOLE, name=name, says=f"the default, but {says}", switches=switches, is_variant=True)
+    return replace(_DEFAULT_METHOD, name=name, says=f"the default, but {says}", switches=switches, is_variant=True)
 
 
 _MAIN = (
@@ -140,18 +141,18 @@ _MAIN = (
         )
         for sampler in ("random", "tpe", "nsga2", "evolution")
     ),
-    _WHOLE,
+    _DEFAULT_METHOD,
 )
 # The default with a single part changed.
 _ABLATIONS = (
-    replace(_part("no-rungs", "every run is trained completely"), stops=Stops.NEVER),
-    _part("no-falling-budget", "sizes above the incumbent are also proposed", falling_budget=False),
-    _part("no-confirmation", "the first run of a network confirms the network", confirmation=False),
-    replace(_part("no-prior", "without prior"), learns_elsewhere=False),
-    replace(_part("no-ladder", "without prior and without ladder of sizes", ladder=False), learns_elsewhere=False),
-    _part("no-aim", "networks after the ladder are uniform draws, not chosen by the surrogate", surrogate=False),
+    replace(_variant("no-rungs", "every run is trained completely"), stops=Stops.NEVER),
+    _variant("no-falling-budget", "sizes above the incumbent are also proposed", falling_budget=False),
+    _variant("no-confirmation", "the first run of a network confirms the network", confirmation=False),
+    replace(_variant("no-prior", "without prior"), learns_elsewhere=False),
+    replace(_variant("no-ladder", "without prior and without ladder of sizes", ladder=False), learns_elsewhere=False),
+    _variant("no-aim", "networks after the ladder are uniform draws, not chosen by the surrogate", surrogate=False),
     *(
-        replace(_part(f"with-{sampler}", f"{sampler} alternates with the surrogate"), sampler=sampler)
+        replace(_variant(f"with-{sampler}", f"{sampler} alternates with the surrogate"), sampler=sampler)
         for sampler in SAMPLERS
         if sampler != DEFAULT_SAMPLER
     ),
@@ -163,25 +164,29 @@ def methods_of(names: Sequence[str], programs: Sequence[str], *, ablations: bool
     """Return the requested methods.
 
     Args:
-        names: Names of built-in methods, or functions as ``module:name``; empty for all built-in methods.
+        names: Names of built-in methods, or functions as ``module:name``; empty for all built-in methods but variants.
         programs: User-defined methods as ``NAME=COMMAND``.
-        ablations: Whether to add the default and its variants.
+        ablations: Whether to add the default and all variants.
+
+    Raises:
+        UsageError: A name is unknown or repeated, or a program is not ``NAME=COMMAND``.
     """
     # Without names, programs are compared with all built-in methods.
     methods = [_BUILT_IN.get(name) or _function(name) for name in names] or list(_MAIN)
     methods += [_program(text) for text in programs]
     if ablations:
-        methods += [method for method in (_WHOLE, *_ABLATIONS) if method not in methods]
+        methods += [method for method in (_DEFAULT_METHOD, *_ABLATIONS) if method not in methods]
     for name, count in Counter(method.name for method in methods).items():
         if count > 1:
             raise UsageError(f"method {name!r} is given twice; names must be unique")
-    if _WHOLE not in methods:
+    if _DEFAULT_METHOD not in methods:
         # Variants are compared with the default; without the default, a variant counts as a normal method.
         methods = [replace(method, is_variant=False) for method in methods]
     return tuple(methods)
 
 
 def _function(name: str) -> Method:
+    """Return the method of a user-defined function; the module may be in the current folder."""
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     if re.fullmatch(r"[\w.]+:\w+", name):
@@ -195,6 +200,7 @@ def _function(name: str) -> Method:
 
 
 def _program(text: str) -> Method:
+    """Return the method of a user-defined program, ``NAME=COMMAND``."""
     name, _, command = text.partition("=")
     try:
         words = tuple(shlex.split(command))
@@ -214,7 +220,7 @@ _HOST = "import sys; name, *sys.path = sys.argv[1:]; from harness.bench.methods 
 
 
 class _Wanted(NamedTuple):
-    """Required field of an answer and its type; ``example`` is shown in error messages."""
+    """Required field of an answer and the type of its value; ``example`` is shown in error messages."""
 
     field: str
     kind: type
@@ -229,7 +235,7 @@ _STOP = _Wanted("stop", bool, '{"stop": true} or {"stop": false}')
 def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, seconds: float) -> Iterator[Asker]:
     """Start the program of a user-defined method, and kill the program and its process group on exit.
 
-    The first question is sent immediately.
+    The first question is sent immediately. The block receives a proposer that asks the program.
 
     Args:
         method: User-defined method.
@@ -237,13 +243,16 @@ def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, se
         space: Search space.
         problem: Problem sent to the method.
         seconds: Time limit for an answer.
+
+    Raises:
+        ContentError: The program cannot be started. In the block: an answer is late, missing or invalid.
     """
     name = f"method {method.name!r}, repeat {repeat},"
     command = method.command or (sys.executable, "-c", _HOST, method.function, *sys.path)
-    with tempfile.TemporaryFile() as complaints:
+    with tempfile.TemporaryFile() as stderr:
         try:
             process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, start_new_session=True
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True
             )
         except (OSError, ValueError) as error:
             raise ContentError(f"{name} cannot be started: {reason(error)}: {command[0]}") from error
@@ -252,14 +261,15 @@ def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, se
         assert stdin is not None
         assert stdout is not None
 
-        def end() -> None:
+        def kill() -> None:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
 
         def answer_to(*questions: Mapping[str, Any], wanted: _Wanted) -> dict[str, Any]:
+            """Send questions, a line each, and return the answer to the last one."""
             answer = b""
             # Killing a late program closes its output, which ends the ``readline`` below.
-            timer = threading.Timer(seconds, end)
+            timer = threading.Timer(seconds, kill)
             began = time.monotonic()
             timer.start()
             try:
@@ -273,10 +283,10 @@ def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, se
                 message = "ended without an answer"
                 if time.monotonic() - began >= seconds:
                     message = f"gave no answer in {seconds:g} s"
-                complaints.seek(max(0, complaints.seek(0, os.SEEK_END) - 4096))
-                words = complaints.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
-                if words:
-                    message += f"; last line of stderr: {words[: 2 * SHOWN]}"
+                stderr.seek(max(0, stderr.seek(0, os.SEEK_END) - 4096))
+                last_line = stderr.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
+                if last_line:
+                    message += f"; last line of stderr: {last_line[: 2 * SHOWN]}"
                 raise ContentError(f"{name} {message}")
             with suppress(ValueError, TypeError, KeyError):
                 document = parse_json(answer)
@@ -287,7 +297,7 @@ def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, se
 
         def ask(tried: Sequence[TriedNetwork]) -> str:
             question = {"tried": [asdict(trial) for trial in tried]}
-            answer = first_answers.pop() if first_answers else answer_to(question, wanted=_NETWORK)
+            answer = unread_answers.pop() if unread_answers else answer_to(question, wanted=_NETWORK)
             return str(answer["network"])
 
         def stop(rung: Rung) -> bool:
@@ -295,11 +305,12 @@ def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, se
 
         try:
             # The first answer states whether the method judges rungs, which must be known before the search starts.
-            first_answers = [answer_to({"begin": asdict(problem)}, {"tried": []}, wanted=_NETWORK)]
-            judges_rungs = first_answers[0].get("judges_rungs") is True
+            first_answer = answer_to({"begin": asdict(problem)}, {"tried": []}, wanted=_NETWORK)
+            unread_answers = [first_answer]
+            judges_rungs = first_answer.get("judges_rungs") is True
             yield Asker(name.removesuffix(","), space, problem, ask, stop if judges_rungs else None)
         finally:
-            end()
+            kill()
             for pipe in (stdin, stdout):
                 with suppress(OSError):
                     pipe.close()
@@ -307,7 +318,10 @@ def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, se
 
 
 def _host(name: str) -> None:
-    """Answer questions with the function ``module:name`` until the input ends; exceptions are not caught."""
+    """Answer questions with the function ``module:name`` until the input ends; exceptions are not caught.
+
+    Code of the subprocess: ``asking`` shows the last line of a traceback.
+    """
     # Keep the pipes away from the function: its output goes to stderr, its input is empty.
     questions = os.fdopen(os.dup(0), encoding="utf-8")
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")

@@ -117,13 +117,10 @@ def _choose(space: SearchSpace, count: int, seed: int, budget: int | None = None
 def _bands(sizes: Mapping[str, float]) -> list[list[str]]:
     """Return the keys of ``sizes`` in bands of equal width."""
     low = min(sizes.values())
-    high = max(sizes.values())
+    extent = max(sizes.values()) - low or 1.0  # with equal sizes, all keys are in the first band
     bands: list[list[str]] = [[] for _ in range(_BANDS)]
-    if low == high:
-        bands[0] = list(sizes)
-        return bands
     for key, size in sizes.items():
-        bands[min(_BANDS - 1, int((size - low) / (high - low) * _BANDS))].append(key)
+        bands[min(_BANDS - 1, int((size - low) / extent * _BANDS))].append(key)
     return bands
 
 
@@ -134,11 +131,13 @@ class Recording:
     Attributes:
         state: State of the study.
         facts: Facts of the table, with this machine.
-        chosen: Networks to record.
+        chosen: Networks to record; a run is identified by the index of its network in ``chosen.networks``.
         seeds: Number of first runs per network.
         near: Rule for further runs, None for no further runs.
         origins: Further options that decide the content of the table, stored in the folder of the study.
         source: Location of the data.
+        device: Device of the trainings.
+        choice: Engine of the trainings.
     """
 
     state: StudyState
@@ -186,10 +185,15 @@ class TableRequest:
     """Options of ``harness bench table`` with ``--space``, with the same names.
 
     Attributes:
-        near: Validation accuracy in per cent near which networks get ``near_seeds`` runs.
+        networks: Number of networks to choose.
+        seeds: Number of first runs per network.
+        near: Validation accuracy in per cent near which networks get ``near_seeds`` runs; None for no further runs.
         within: Largest distance from ``near`` in percentage points.
         near_seeds: Number of runs in total of a network near ``near``.
         rungs: Epochs after which runs are validated; None for the default.
+        epochs: Number of epochs; None for the epochs of the recipe.
+        budget: Most parameters of a network; None for the conditions of the space only.
+        seed: Seed that chooses the networks.
         workers: Training processes, per node on a cluster; None for the number of cores.
     """
 
@@ -223,7 +227,18 @@ class TableRequest:
 
 
 def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
-    """Return the recording: choose networks, load data and read the state in ``folder``; no file is written."""
+    """Return the recording: choose networks, load data and read the state in ``folder``; no file is written.
+
+    Args:
+        folder: Folder of the study; may not exist.
+        name: Name of the table.
+        request: Options.
+
+    Raises:
+        UsageError: Recipe, rungs or data do not suit a table.
+        ContentError: ``folder`` has a recording of a different machine or with different options.
+        DrawError: No network meets the conditions and the budget.
+    """
     named = named_recipe(request.recipe, epochs=request.epochs)
     if named.recipe.starts > 1:
         raise UsageError(
@@ -242,8 +257,8 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
             f"rungs {','.join(map(str, rungs))} must be ascending epochs up to the last epoch of the recipe, {epochs}"
         )
     space = space_of(request.space, task_of_option(request.dataset))
-    networks = _choose(space, request.networks, request.seed, request.budget)
-    for network in networks.networks:
+    chosen = _choose(space, request.networks, request.seed, request.budget)
+    for network in chosen.networks:
         check_network(named.recipe, network, space.task)
     device = choose_device(request.device)
     choice = choose_engine(request.engine, named.recipe, device, space.op_types)
@@ -265,10 +280,10 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
         recipe=named.recipe,
         recipe_name=named.name,
         rungs=rungs,
-        samples=(networks.sample,),
+        samples=(chosen.sample,),
         machines=(machine,),
     )
-    largest = max(analysis.parameters for analysis in networks.networks.values())
+    largest = max(analysis.parameters for analysis in chosen.networks.values())
     # A recording trains all its networks to the end, so budget and target decide nothing; the study needs both.
     config = facts.config(
         budget=largest if request.budget is None else request.budget,
@@ -291,7 +306,7 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
             )
         StudyLog(folder).fold_into(state)
     source = DataLocation(data.dataset.name, request.data)
-    return Recording(state, facts, networks, request.seeds, near, origins, source, device, choice)
+    return Recording(state, facts, chosen, request.seeds, near, origins, source, device, choice)
 
 
 def plan_document(recording: Recording) -> dict[str, Any]:
@@ -339,7 +354,7 @@ def plan_document(recording: Recording) -> dict[str, Any]:
 
 
 def plan_text(plan: Mapping[str, Any]) -> str:
-    """Return the plan as text."""
+    """Return the plan (``plan_document``) as text."""
     near = plan["near"]
     sizes = plan["parameters"]
     rungs = ", ".join(map(str, plan["rungs"]))
@@ -356,7 +371,11 @@ def plan_text(plan: Mapping[str, Any]) -> str:
 
 
 def record(recording: Recording, reporter: Reporter, make_executor: ExecutorFactory = Processes) -> Table:
-    """Train the remaining runs of a recording, from rung to rung, and return the table."""
+    """Train the remaining runs of a recording, from rung to rung, and return the table.
+
+    Raises:
+        HarnessError: A run broke repeatedly (``run_all``).
+    """
     facts = recording.facts
     machine = facts.machines[0]
     networks = list(recording.chosen.networks)
@@ -423,7 +442,7 @@ def record(recording: Recording, reporter: Reporter, make_executor: ExecutorFact
 
 
 def _table_of(recording: Recording) -> Table:
-    """Return the table of the finished runs; a diverged run keeps its last accuracy at all later rungs."""
+    """Return the table of the finished runs; a diverged run keeps the last accuracy at all later rungs."""
     rows: list[Row] = []
     machines: dict[Machine, int] = {}
     for run in sorted(recording.ended.values(), key=lambda run: (run.hash, run.seed_index)):

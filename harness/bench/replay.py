@@ -25,7 +25,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -36,7 +36,7 @@ from harness.bench.methods import Method, Stops, asking
 from harness.bench.table import Machine, Row, Table
 from harness.data.training_images import ImageData, load
 from harness.searching import race
-from harness.searching.external_method import Problem
+from harness.searching.external_method import Asker, Problem
 from harness.searching.loop import explore
 from harness.searching.proposer import Proposer, Proposing
 from harness.searching.search_state import Moment, Search
@@ -68,7 +68,7 @@ _TRAINED = 1 / 8
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class RunOutcome:
     """Outcome of a run.
 
     Attributes:
@@ -87,16 +87,18 @@ class Reading:
     status: Status
 
 
-_Read = Callable[[Job, int], Reading]  # (job, seed of the repeat) -> outcome; deterministic
+_Read = Callable[[Job, int], RunOutcome]  # (job, seed of the repeat) -> outcome, the same for equal arguments
 
 
-class _TableReadings:
+class _TableRuns:
     """Outcomes of runs drawn from a table.
 
     Attributes:
+        spread: How runs are drawn, ``pooled`` or ``recorded``.
+        size: Number of validation images.
         means: Mean errors of the runs that did not diverge, by hash and rung; not rounded.
-        lenders: For each of these runs, the mean errors of its network at the last rung and the relative deviations
-            from the mean by rung; ascending by mean errors.
+        lenders: For each of these runs, the mean errors of the network at the last rung and the relative deviations
+            from the mean by rung; ascending by mean errors. Networks with a single such run are left out.
         lent: Number of neighbours in ``lenders`` from which a deviation is drawn.
     """
 
@@ -109,16 +111,16 @@ class _TableReadings:
         self.lenders: list[tuple[float, dict[int, float]]] = []
         rungs = table.facts.rungs
         for key, runs in table.runs.items():
-            sound = [run for run in runs.values() if run[rungs[-1]].status is Status.COMPLETE]
-            errors = {rung: [self._errors(run[rung]) for run in sound] for rung in rungs}
+            complete = [run for run in runs.values() if run[rungs[-1]].status is Status.COMPLETE]
+            errors = {rung: [self._errors(run[rung]) for run in complete] for rung in rungs}
             means = {rung: statistics.mean(list(map(float, counts))) for rung, counts in errors.items()}
             self.means[key] = means
-            if len(sound) > 1:
+            if len(complete) > 1:
                 # Bessel's correction: runs are closer to their sample mean than to the true mean.
-                wider = math.sqrt(len(sound) / (len(sound) - 1))
-                for index in range(len(sound)):
+                correction = math.sqrt(len(complete) / (len(complete) - 1))
+                for index in range(len(complete)):
                     ratios = {rung: counts[index] / max(1.0, means[rung]) for rung, counts in errors.items()}
-                    deviations = {rung: wider * (ratio - 1) for rung, ratio in ratios.items()}
+                    deviations = {rung: correction * (ratio - 1) for rung, ratio in ratios.items()}
                     self.lenders.append((means[rungs[-1]], deviations))
         # The sort is stable: equal means keep the fixed order of the table.
         self.lenders.sort(key=lambda pair: pair[0])
@@ -128,9 +130,10 @@ class _TableReadings:
         return self._whole((1 - row.validation_accuracy_pct / 100) * self.size)
 
     def _whole(self, errors: float) -> int:
+        """Return a possible number of wrong images: rounded, from 0 to all images."""
         return min(self.size, max(0, round(errors)))
 
-    def read(self, job: Job, repeat: int) -> Reading:
+    def read(self, job: Job, repeat: int) -> RunOutcome:
         """Return the outcome of a job; ``repeat`` is the seed of the repeat.
 
         Raises:
@@ -148,21 +151,28 @@ class _TableReadings:
             means = self.means[network_hash]
             middle = bisect_left(self.lenders, means[rungs[-1]], key=lambda pair: pair[0])
             low = min(max(0, middle - self.lent // 2), len(self.lenders) - self.lent)
-            deviations = self.lenders[low + rng.randrange(self.lent)][1]
+            _, deviations = self.lenders[low + rng.randrange(self.lent)]
             errors = {rung: self._whole(means[rung] * (1 + deviations[rung])) for rung in own}
         seconds = {rung: row.seconds for rung, row in own.items()}
-        return Reading(network_hash, first.parameters, first.macs, self.size, errors, seconds, first.status)
+        return RunOutcome(network_hash, first.parameters, first.macs, self.size, errors, seconds, first.status)
+
+
+class _RunningJob(NamedTuple):
+    """A job, and the second of the simulated clock at which the job ends."""
+
+    job: Job
+    until: float
 
 
 class SimulatedExecutor(Executor):
-    """Executor on a simulated clock: a job takes the seconds of its ``Reading``.
+    """Executor on a simulated clock: a job takes the seconds of its ``RunOutcome``.
 
     Attributes:
         read: Function that returns the outcome of a job.
         repeat: Seed of the repeat.
-        end: Seconds at which the clock stops.
+        end: Second at which the clock stops; jobs that end later have no result.
         clock: Seconds since the start.
-        jobs: For each place, the job and the second at which the job ends, or None.
+        jobs: Job of each place; None for an idle place.
     """
 
     def __init__(self, read: _Read, repeat: int, end: float) -> None:
@@ -170,7 +180,7 @@ class SimulatedExecutor(Executor):
         self.repeat = repeat
         self.end = end
         self.clock = 0.0
-        self.jobs: list[tuple[Job, float] | None] = []
+        self.jobs: list[_RunningJob | None] = []
 
     def start(self, count: int) -> None:
         """Create ``count`` places."""
@@ -178,28 +188,28 @@ class SimulatedExecutor(Executor):
 
     def places(self) -> list[Place]:
         """Return all places with their jobs."""
-        return [Place(busy[0]) if busy else Place() for busy in self.jobs]
+        return [Place(running.job if running else None) for running in self.jobs]
 
     def submit(self, job: Job) -> None:
         """Give a job to the first idle place; ``job.spent_seconds`` of earlier stretches are subtracted."""
-        reading = self.read(job, self.repeat)
-        until = self.clock + reading.seconds[job.until_epoch or job.recipe.epochs] - job.spent_seconds
-        self.jobs[self.jobs.index(None)] = job, until
+        outcome = self.read(job, self.repeat)
+        until = self.clock + outcome.seconds[job.until_epoch or job.recipe.epochs] - job.spent_seconds
+        self.jobs[self.jobs.index(None)] = _RunningJob(job, until)
 
     def wait(self, seconds: float) -> list[Event]:
-        """Advance the clock to the next end of a job, or to ``end``, and return the jobs that ended.
+        """Advance the clock to the next end of a job, or to ``end``, and return the results of the jobs that ended.
 
         With ``seconds`` 0 the clock does not advance and the result is empty.
         """
         if not seconds:
             return []
-        self.clock = min([self.end, *(busy[1] for busy in self.jobs if busy)])
+        self.clock = min([self.end, *(running.until for running in self.jobs if running)])
         events: list[Event] = []
         # Jobs that end at the same time are returned in the order of their places.
-        for index, busy in enumerate(self.jobs):
-            if busy and busy[1] <= self.clock:
+        for index, running in enumerate(self.jobs):
+            if running and running.until <= self.clock:
                 self.jobs[index] = None
-                events.append(StretchEnded(busy[0], _result_of(busy[0], self.read(busy[0], self.repeat))))
+                events.append(StretchEnded(running.job, _result_of(running.job, self.read(running.job, self.repeat))))
         return events
 
     def stop(self) -> None:
@@ -211,19 +221,20 @@ class SimulatedExecutor(Executor):
         return self.clock
 
 
-def _result_of(job: Job, reading: Reading) -> Result:
+def _result_of(job: Job, outcome: RunOutcome) -> Result:
+    """Return the result of a job; fields that no search reads are empty or 0."""
     last = job.until_epoch or job.recipe.epochs
     history: list[Epoch] = []
     seconds = 0.0
     for number in range(1, last + 1):
-        # Errors and seconds are recorded at rungs only.
-        seconds = reading.seconds.get(number, seconds)
-        history.append(Epoch(number, 0.0, None, seconds, reading.errors.get(number)))
+        # Errors and seconds are recorded at rungs only, the learning rate (0.0) and the loss (None) not at all.
+        seconds = outcome.seconds.get(number, seconds)
+        history.append(Epoch(number, 0.0, None, seconds, validation_errors=outcome.errors.get(number)))
     return Result(
         architecture=job.architecture,
-        hash=reading.network_hash,
-        parameters=reading.parameters,
-        macs=reading.macs,
+        hash=outcome.network_hash,
+        parameters=outcome.parameters,
+        macs=outcome.macs,
         recipe=job.recipe,
         recipe_name=job.recipe_name,
         recipe_hash="",
@@ -231,12 +242,12 @@ def _result_of(job: Job, reading: Reading) -> Result:
         purpose=job.purpose,
         seed_index=job.seed_index,
         seed=0,
-        status=Status.RUNNING if last < job.recipe.epochs else reading.status,
-        message="the loss was not finite" if reading.status is Status.DIVERGED else "",
+        status=Status.RUNNING if last < job.recipe.epochs else outcome.status,
+        message="the loss was not finite" if outcome.status is Status.DIVERGED else "",
         history=tuple(history),
-        validation_errors=reading.errors[last],
-        validation_size=reading.size,
-        train_seconds=reading.seconds[last],
+        validation_errors=outcome.errors[last],
+        validation_size=outcome.size,
+        train_seconds=outcome.seconds[last],
         trial=job.trial,
         decisions=job.decisions,
     )
@@ -254,13 +265,18 @@ class RunRequest:
         names: Methods, built in or ``MODULE:NAME``.
         programs: Methods as ``NAME=COMMAND``.
         ablations: Whether to add all variants of the default method.
-        target: Validation accuracy in per cent.
-        budget: Most parameters of a network.
-        seconds: Time limit of a repeat.
+        repeats: Number of repeats of each method.
+        seed: Seed of the comparison.
+        target: Validation accuracy in per cent; None for the default of the table.
+        budget: Most parameters of a network; None for the default of the table, or 20,000 without a table.
+        seconds: Time limit of a repeat; None for the default of the table.
         workers: Number of runs at the same time within a repeat.
         answer_seconds: Time limit for an answer of a user-defined method.
         processes: Number of repeats at the same time on a table.
+        live: Whether to train the runs instead of drawing them from a table.
+        space: Space of live runs without a table; ``recipe`` and ``dataset`` likewise.
         judge_seeds: Fresh seeds per answer in live comparisons.
+        out: Folder of the results; None for the default.
     """
 
     tables: tuple[str, ...] = ()
@@ -308,8 +324,13 @@ Contest = ReplayedContest | LiveContest
 
 
 def prepare_replay(request: RunRequest, methods: Sequence[Method], table: Table) -> ReplayedContest:
-    """Return the requested comparison of ``methods`` on a table."""
+    """Return the requested comparison of ``methods`` on a table.
+
+    Raises:
+        ContentError: The table lacks networks of the space within the budget, or its runs have no recorded time.
+    """
     task = _table_task(table, request)
+    # A method may propose any network, so the table must have all networks within the budget.
     limits = [sample.budget for sample in table.facts.samples if sample.bands == 0]
     if not limits:
         raise ContentError(f"the table {table.facts.name!r} is a sample of the space and requires --live")
@@ -326,7 +347,13 @@ def prepare_replay(request: RunRequest, methods: Sequence[Method], table: Table)
 
 
 def prepare_live(request: RunRequest, methods: Sequence[Method], table: Table | None) -> LiveContest:
-    """Return the requested comparison of ``methods`` in live runs; ``table`` only defines the task."""
+    """Return the requested comparison of ``methods`` in live runs; ``table`` only defines the task.
+
+    Raises:
+        ContentError: The data differ from the data of the table.
+        DataError: The data are missing or damaged.
+        DeviceError: The device cannot be used.
+    """
     if table is None:
         data = load(request.dataset, request.data)
         task = _live_task(request, data)
@@ -352,7 +379,7 @@ def prepare_live(request: RunRequest, methods: Sequence[Method], table: Table | 
 def _comparison(request: RunRequest, methods: Sequence[Method], task: SearchTask) -> Comparison:
     return Comparison(
         task=task,
-        methods=tuple(method.named(task) for method in methods),
+        methods=tuple(method.entry(task) for method in methods),
         repeats=request.repeats,
         seed=request.seed,
         answer_seconds=request.answer_seconds,
@@ -361,6 +388,7 @@ def _comparison(request: RunRequest, methods: Sequence[Method], task: SearchTask
 
 
 def _code_sha256() -> str:
+    """Return the digest of everything that may change a repeat: sources, shipped data, versions of libraries."""
     root = Path(__file__).resolve().parents[2]
     code = hashlib.sha256(" ".join(f"{name} {version(name)}" for name in ("numpy", "optuna", "scipy")).encode())
     for path in sorted([*root.glob("search_spaces/**/*"), *root.glob("harness/**/*")]):
@@ -377,9 +405,9 @@ def _table_task(table: Table, request: RunRequest) -> SearchTask:
     if request.target is not None:
         target_pct = request.target
     run_seconds = [row.seconds for row in table.rows if row.rung == facts.rungs[-1]]
-    share = statistics.mean(run_seconds) * len(table.runs) * _TRAINED / request.workers
+    default_seconds = statistics.mean(run_seconds) * len(table.runs) * _TRAINED / request.workers
     # Keep the unrounded value if rounding gives 0.
-    seconds = request.seconds or round(share, 1) or share
+    seconds = request.seconds or round(default_seconds, 1) or default_seconds
     if not seconds:
         raise ContentError(f"the runs of the table {facts.name!r} have no recorded time; set --time")
     networks = None
@@ -436,7 +464,7 @@ class _HalvingRule:
         self.seen = defaultdict[int, list[tuple[bool, int]]](list)
 
     def is_hopeless(self, result: Result) -> bool:
-        """Add a run at its current rung and return whether to stop the run."""
+        """Add a run, which has reached a rung, to the runs at this rung, and return whether to stop the run."""
         validation = result.required_validation
         rank = (True, validation.wrong)
         if statistics.reaches(validation.accuracy_pct, self.target_pct):
@@ -448,7 +476,14 @@ class _HalvingRule:
 
 @dataclass(slots=True)
 class _Watch:
-    """Observer that records each change of the answer and ends the search at the time limit."""
+    """Observer that records each change of the answer and ends the search at the time limit.
+
+    Attributes:
+        seconds: Time limit.
+        search: The search; set before the search begins.
+        answers: Changes of the answer.
+        runs: Number of ended runs.
+    """
 
     seconds: float
     search: Search | None = None
@@ -456,6 +491,7 @@ class _Watch:
     runs: int = 0
 
     def on_tick(self, moment: Moment) -> None:
+        """Record the answer if it has changed; at the time limit, interrupt the search."""
         answer = BenchAnswer(seconds=round(moment.elapsed, 3), hash=None, architecture=None, parameters=None)
         if moment.incumbent is not None:
             network = moment.incumbent.proposal
@@ -469,6 +505,7 @@ class _Watch:
             self.search.interrupted = True
 
     def on_entry(self, state: StudyState, entry: Entry[StudyEvent]) -> None:
+        """Count the ended runs."""
         if isinstance(entry.event, RunEnded):
             self.runs += 1
 
@@ -478,7 +515,7 @@ def _run_repeat(
     design: Comparison,
     repeat: int,
     make_executor: Callable[[int], Executor],
-    folder: Path = Path("nowhere"),
+    folder: Path = Path("unused"),
     effort: Effort | None = None,
 ) -> Trace:
     """Run a repeat of a method.
@@ -499,7 +536,8 @@ def _run_repeat(
     executor = make_executor(seed)
     watch = _Watch(task.seconds)
     space = parse_space(config.space_text, config.space, task.data.task)
-    spent = effort or Effort(seconds=None, trials=None, workers=task.workers, device="cpu", limits=Limits())
+    # Without limits: ``_Watch`` ends the search, and the methods must not know the time limit.
+    effort = effort or Effort(seconds=None, trials=None, workers=task.workers, device="cpu", limits=Limits())
     problem = Problem(
         space=config.space_text,
         input_shape=space.task.input_shape,
@@ -512,11 +550,13 @@ def _run_repeat(
         rungs=task.study.rungs[:-1],
         networks=task.networks,
     )
-    theirs = method.command or method.function
     began = executor.now()
-    with asking(method, repeat, space, problem, design.answer_seconds) if theirs else nullcontext() as asker:
+    asking_program: AbstractContextManager[Asker | None] = nullcontext()
+    if method.command or method.function:
+        asking_program = asking(method, repeat, space, problem, design.answer_seconds)
+    with asking_program as asker:
         first_answer_seconds = executor.now() - began
-        is_hopeless = asker.is_hopeless if asker is not None else None
+        is_hopeless = None if asker is None else asker.is_hopeless
         if is_hopeless is not None:
             config = replace(config, rungs=problem.rungs)
         elif method.stops is Stops.HALVING:
@@ -537,7 +577,7 @@ def _run_repeat(
         try:
             search = Search(
                 state,
-                spent,
+                effort,
                 executor,
                 proposer,
                 data=task.data,
@@ -575,9 +615,10 @@ _PREPARED: tuple[Comparison, _Read] | None = None  # set once in each process of
 
 
 def _prepare(parent: int, design: Comparison, table: Table) -> None:
+    """Initialise a process of the pool, which ends with the process ``parent``."""
     global _PREPARED
     die_with(parent)
-    _PREPARED = design, _TableReadings(table, design.spread or "pooled").read
+    _PREPARED = design, _TableRuns(table, design.spread or "pooled").read
 
 
 def _replayed(method: Method, repeat: int) -> Trace:
@@ -593,7 +634,19 @@ def run_repeats(
     earlier_traces: Sequence[Trace],
     on_trace: Callable[[Trace], None],
 ) -> list[Trace]:
-    """Return the traces of all repeats on a table, by method, then by repeat; ``earlier_traces`` are reused."""
+    """Return the traces of all repeats on a table, by method, then by repeat.
+
+    Args:
+        methods: Methods, in the order of the design.
+        design: Comparison with the task.
+        table: Table of the runs.
+        processes: Number of repeats at the same time.
+        earlier_traces: Traces of finished repeats, which are not run again.
+        on_trace: Called with each new trace.
+
+    Raises:
+        HarnessError: A process was killed.
+    """
     done = {(trace.method, trace.repeat): trace for trace in earlier_traces}
     # Order by repeat, so that an interrupted comparison has about equally many repeats of each method.
     repeats = [(method, repeat) for repeat in range(design.repeats) for method in methods]
@@ -629,7 +682,14 @@ def run_live(
     earlier_traces: Sequence[Trace],
     say: Callable[[str], None],
 ) -> tuple[list[Trace], Judged]:
-    """Train the missing repeats below ``folder``, ordered by repeat, and judge all answers on fresh seeds."""
+    """Train the missing repeats below ``folder``, ordered by repeat, and judge all answers on fresh seeds.
+
+    Each new trace is appended to the traces in ``folder``. ``say`` prints a line of progress; other arguments as in
+    ``run_repeats``.
+
+    Returns:
+        The traces by method, then by repeat, and the true accuracies of all answers.
+    """
     methods, design, effort = contest
     done = {(trace.method, trace.repeat): trace for trace in earlier_traces}
     work = folder / "work"
@@ -651,26 +711,28 @@ def run_live(
 
 
 def _judged(traces: Sequence[Trace], design: Comparison, effort: Effort, executor: Executor) -> Judged:
+    """Return the true accuracies of all answers of live runs, from trainings on fresh seeds."""
     assert design.judge_seeds is not None, "live runs have seeds that judge"
     study = design.task.study
-    answers = [answer.architecture for trace in traces for answer in trace.answers]
-    jobs: list[Job] = []
-    for network in dict.fromkeys(answers):
-        if network is not None:
-            job = Job(
-                architecture=network,
-                recipe=study.recipe,
-                recipe_name=study.recipe_name,
-                purpose=Purpose.BENCH,
-                seed_index=0,
-                device=effort.device,
-                engine=effort.engine,
-            )
-            jobs += [replace(job, seed_index=index) for index in range(design.judge_seeds)]
+    answers = dict.fromkeys(answer.architecture for trace in traces for answer in trace.answers)
+    jobs = [
+        Job(
+            architecture=network,
+            recipe=study.recipe,
+            recipe_name=study.recipe_name,
+            purpose=Purpose.BENCH,
+            seed_index=index,
+            device=effort.device,
+            engine=effort.engine,
+        )
+        for network in answers
+        if network is not None
+        for index in range(design.judge_seeds)
+    ]
     accuracies: dict[str, list[float]] = {}
     sizes: dict[str, int] = {}
-    for ended in run_all(jobs, executor, design.task.workers):
-        run = ended.result
+    for event in run_all(jobs, executor, design.task.workers):
+        run = event.result
         # A diverged run has the accuracy of its last weights.
         accuracies.setdefault(run.hash, []).append(run.required_validation.accuracy_pct)
         sizes[run.hash] = run.parameters

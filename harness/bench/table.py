@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _ROWS = "table.csv"
 _FACTS = "table.json"
 _DATA = "data.json"
-# Default target: reached by this fraction of the table's networks, so that the smallest of these are hard to find.
+# Share of the networks that reach the default target: few, so that the smallest of these are hard to find.
 _REACHING = 0.25
 # Folder of the tables in the repository.
 _COMMITTED = Path(__file__).resolve().parents[2] / "benchmarks" / "tables"
@@ -71,7 +71,14 @@ class Row(NamedTuple):
 @strict_json
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """Machine that trained ``workers`` runs in parallel; seconds are comparable if all but the commit is equal."""
+    """Machine that trained ``workers`` runs in parallel; seconds of equal machines are comparable.
+
+    Attributes:
+        processor: Model of the processor, or of the GPU if the runs were trained there.
+        cores: Number of cores that the program could use.
+        workers: Number of runs in parallel.
+        environment: Environment of the trainings, without the commit.
+    """
 
     processor: str
     cores: int
@@ -80,7 +87,10 @@ class Machine:
 
     @classmethod
     def here(cls, device: torch.device, data_hash: str, engine: str, workers: int) -> Machine:
-        """Return this machine without a commit, because a recording may be resumed with a later commit."""
+        """Return this machine; arguments as the attributes, and as in ``harness.training.result.environment``.
+
+        The commit is left out, because a recording may be resumed with a later commit.
+        """
         facts = replace(environment(device, data_hash, engine), commit=None, dirty=None, threads=1)
         processor = processor_name() if device.type == "cpu" else device_name(device)
         return cls(processor=processor, cores=core_count(), workers=workers, environment=facts)
@@ -222,12 +232,13 @@ class Table:
             ContentError: No network has at most ``budget`` parameters.
         """
         sizes = self.sizes
-        true = [accuracy for key, accuracy in self.true_accuracies_pct.items() if sizes[key] <= budget]
-        if not true:
+        accuracies = [accuracy for key, accuracy in self.true_accuracies_pct.items() if sizes[key] <= budget]
+        if not accuracies:
             raise ContentError(f"the table {self.facts.name!r} has no network of at most {budget:,} parameters")
-        return round(sorted(true, reverse=True)[int(_REACHING * (len(true) - 1))], 2)
+        return round(sorted(accuracies, reverse=True)[int(_REACHING * (len(accuracies) - 1))], 2)
 
     def _accuracies(self, rung: int) -> dict[str, list[float]]:
+        """Return the accuracies of the runs of each network at a rung, by hash."""
         accuracies = {}
         for key, runs in self.runs.items():
             accuracies[key] = [run[rung].validation_accuracy_pct for run in runs.values()]
@@ -238,15 +249,15 @@ class Table:
 
         ``seed_deviation_pct`` is the standard deviation between seeds of a network, pooled over the networks; None with
         a single seed per network. ``rank_correlation`` is Spearman's correlation of the networks' mean accuracies at a
-        rung with the mean accuracies at the last rung.
+        rung with the mean accuracies at the last rung; None for fewer than three networks or equal accuracies.
         """
         from scipy.stats import spearmanr
 
         facts = self.facts
         finals = [row for row in self.rows if row.rung == facts.rungs[-1]]
-        true = list(self.true_accuracies_pct.values())
-        seeds = [len(runs) for runs in self.runs.values()]
-        costs = {row.hash: row.macs for row in self.rows}
+        final_means = list(self.true_accuracies_pct.values())
+        seed_counts = [len(runs) for runs in self.runs.values()]
+        macs = {row.hash: row.macs for row in self.rows}
 
         def spread(values: Sequence[float]) -> dict[str, float]:
             return {"low": min(values), "median": statistics.median(values), "high": max(values)}
@@ -256,13 +267,13 @@ class Table:
             groups = list(self._accuracies(rung).values())
             means = [statistics.fmean(group) for group in groups]
             # The rank correlation of two networks is always 1 or -1, and undefined if all values are equal.
-            is_ranked = len(groups) > 2 and min(len(set(means)), len(set(true))) > 1
+            is_ranked = len(groups) > 2 and min(len(set(means)), len(set(final_means))) > 1
             rungs.append(
                 {
                     "epoch": rung,
                     "accuracy_pct": spread(means),
                     "seed_deviation_pct": finite(pooled_deviation(groups)[0]),
-                    "rank_correlation": float(spearmanr(means, true).statistic) if is_ranked else None,
+                    "rank_correlation": float(spearmanr(means, final_means).statistic) if is_ranked else None,
                     "seconds": spread([row.seconds for row in self.rows if row.rung == rung]),
                 }
             )
@@ -276,23 +287,24 @@ class Table:
             "runs": len(finals),
             "rows": len(self.rows),
             "diverged": sum(row.status is Status.DIVERGED for row in finals),
-            "seeds": [min(seeds), max(seeds)],
+            "seeds": [min(seed_counts), max(seed_counts)],
             "parameters": spread(list(self.sizes.values())),
-            "macs": spread(list(costs.values())),
+            "macs": spread(list(macs.values())),
             "rungs": rungs,
             "train_seconds": math.fsum(row.seconds for row in finals),
         }
 
 
 def summary_text(table: Table, summary: Mapping[str, Any]) -> str:
-    """Return the summary of a table as text."""
+    """Return the summary of a table (``Table.summary``) as text."""
     interval = "{low:,.0f} to {high:,.0f} (median {median:,.0f})"
     sizes = interval.format(**summary["parameters"])
     macs = interval.format(**summary["macs"])
+    extent = "all" if table.facts.is_exhaustive else "a sample"
+    seeds = " to ".join(map(str, dict.fromkeys(summary["seeds"])))  # one number if all networks have equally many
     lines = [
-        f"table {summary['name']}: {counted(summary['networks'], 'network')}, "
-        f"{'all' if table.facts.is_exhaustive else 'a sample'} of the space {summary['space']!r}; "
-        f"seeds per network: {' to '.join(map(str, dict.fromkeys(summary['seeds'])))}",
+        f"table {summary['name']}: {counted(summary['networks'], 'network')}, {extent} of the space "
+        f"{summary['space']!r}; seeds per network: {seeds}",
         f"  {summary['runs']:,} runs ({summary['diverged']:,} diverged), {summary['dataset']}, recipe "
         f"{summary['recipe']} ({summary['recipe_hash']}), {duration_text(summary['train_seconds'])} of training",
         f"  parameters {sizes}; multiply-adds {macs}",
@@ -316,9 +328,11 @@ def number_text(number: float | None, digits: str) -> str:
 
 
 def _contents(table: Table) -> dict[str, bytes]:
+    """Return the contents of the files of a table, by name."""
     digest = hashlib.sha256(table.content).hexdigest()
-    whole = _FactsFile(facts=table.facts, networks=len(table.runs), rows=len(table.rows), rows_sha256=digest)
-    document = asdict(whole)
+    facts_file = _FactsFile(facts=table.facts, networks=len(table.runs), rows=len(table.rows), rows_sha256=digest)
+    document = asdict(facts_file)
+    # The form that leaves out recipe fields with default values, so that new fields change no table.
     document["facts"]["recipe"] = recipe_document(table.facts.recipe)
     contents = {_ROWS: table.content, _FACTS: files.json_text(document).encode()}
     if table.own_data is not None:
@@ -336,34 +350,36 @@ def read_table(folder: Path) -> Table:
 
     Raises:
         DataError: The table is missing, damaged or of a different schema version.
+        MissingSubject: The data set is not known, or its description is damaged.
     """
     import pandas
 
     try:
         text = (folder / _FACTS).read_bytes()
         content = (folder / _ROWS).read_bytes()
-        whole = read_as(_FactsFile, text, f"the table's {folder / _FACTS}")
+        facts_file = read_as(_FactsFile, text, f"the table's {folder / _FACTS}")
     except OSError as error:
         raise DataError(f"cannot read the table in {folder}: {reason(error)}: {error.filename}") from error
     except ContentError as error:
         raise DataError(f"the table in {folder} is damaged: {error.message}") from error
-    if hashlib.sha256(content).hexdigest() != whole.rows_sha256:
+    if hashlib.sha256(content).hexdigest() != facts_file.rows_sha256:
         raise DataError(f"{folder / _ROWS} does not have the hash stored in {_FACTS}")
-    name = whole.facts.dataset
+    name = facts_file.facts.dataset
     own_data = None if name in DATASETS else dataset_of(name, f"the table in {folder}", folder)
-    if own_data is not None and own_data.sha256 != whole.facts.data_hash:
+    if own_data is not None and own_data.sha256 != facts_file.facts.data_hash:
         raise DataError(f"{folder / _DATA} does not describe the data of the table")
     kinds: dict[str, Any] = {"parameters": int, "macs": int, "seed": int, "rung": int, "machine": int}
     kinds |= {"validation_accuracy_pct": float, "seconds": float}
     try:
         frame = pandas.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
         cells = frame[[*Row._fields]].astype(kinds).itertuples(index=False, name=None)
-        rows = tuple(Row(*each)._replace(status=Status(each[8])) for each in cells)
+        # ``cells`` has the status as text.
+        rows = tuple(row._replace(status=Status(row.status)) for row in map(Row._make, cells))
         if not all(math.isfinite(row.validation_accuracy_pct) and math.isfinite(row.seconds) for row in rows):
             raise ValueError("a number is not finite")
     except (ValueError, KeyError, OverflowError) as error:
         raise DataError(f"{folder / _ROWS} is damaged: {' '.join(str(error).split())}") from error
-    return Table(whole.facts, rows, own_data)
+    return Table(facts_file.facts, rows, own_data)
 
 
 def export_table(table: Table, folder: Path) -> list[Path]:
@@ -380,7 +396,11 @@ def export_table(table: Table, folder: Path) -> list[Path]:
 
 
 def table_folder(name: str, workspace: Workspace) -> Path:
-    """Return the folder of a table: ``name`` itself if it contains a slash, else in the workspace or repository."""
+    """Return the folder of a table: ``name`` itself if it contains a slash, else in the workspace or repository.
+
+    Raises:
+        UsageError: There is no table of this name.
+    """
     if "/" in name:
         return Path(name)
     tables = workspace.tables
@@ -396,21 +416,22 @@ def table_folder(name: str, workspace: Workspace) -> Path:
 
 # Several tables ---------------------------------------------------------------------------------------------
 
+# Facts that merged tables share.
 _SHARED = ("dataset", "data_hash", "split_sha256", "space", "recipe", "rungs", "protocol_version")
 
 
-def merged(parts: Sequence[Table], name: str) -> Table:
-    """Return a table with the runs of all parts; a run in several parts is taken from the first of these parts.
+def merged(tables: Sequence[Table], name: str) -> Table:
+    """Return a table ``name`` with the runs of all tables; a run in several tables is taken from the first of them.
 
     Raises:
-        ContentError: The parts differ in their facts, or a run differs though the machines should give equal bits.
+        ContentError: The tables differ in their facts, or a run differs though the machines should give equal bits.
     """
-    first = parts[0].facts
-    machines = list(dict.fromkeys(machine for part in parts for machine in part.facts.machines))
-    _check_alike([part.facts for part in parts], machines)
+    first = tables[0].facts
+    machines = list(dict.fromkeys(machine for table in tables for machine in table.facts.machines))
+    _check_alike([table.facts for table in tables], machines)
     runs: dict[tuple[str, int], list[Row]] = {}
-    for part in parts:
-        for (network_hash, seed), run in _runs_by(machines, part).items():
+    for table in tables:
+        for (network_hash, seed), run in _runs_by(machines, table).items():
             earlier_run = runs.setdefault((network_hash, seed), run)
             machine = machines[run[0].machine]
             earlier_machine = machines[earlier_run[0].machine]
@@ -419,18 +440,19 @@ def merged(parts: Sequence[Table], name: str) -> Table:
             bits_are_due = same_bits_due(machine.environment, earlier_machine.environment)
             if bits_are_due and accuracies != earlier_accuracies:
                 raise ContentError(
-                    f"seed {seed} of network {network_hash} has different accuracies in {part.facts.name!r} and in an "
+                    f"seed {seed} of network {network_hash} has different accuracies in {table.facts.name!r} and in an "
                     "earlier table, although the machines give equal bits"
                 )
     rows = [row for run in runs.values() for row in run]
     # Drop machines without runs in the merged table.
     used = sorted({row.machine for row in rows})
-    samples = tuple(dict.fromkeys(sample for part in parts for sample in part.facts.samples))
+    samples = tuple(dict.fromkeys(sample for table in tables for sample in table.facts.samples))
     facts = replace(first, name=name, samples=samples, machines=tuple(machines[index] for index in used))
-    return Table(facts, tuple(row._replace(machine=used.index(row.machine)) for row in rows), parts[0].own_data)
+    return Table(facts, tuple(row._replace(machine=used.index(row.machine)) for row in rows), tables[0].own_data)
 
 
 def _check_alike(facts: Sequence[Facts], machines: Sequence[Machine]) -> None:
+    """Raise ContentError if tables with these facts and machines cannot be merged."""
     first = facts[0]
     for other in facts:
         for name in _SHARED:
@@ -440,10 +462,10 @@ def _check_alike(facts: Sequence[Facts], machines: Sequence[Machine]) -> None:
         raise ContentError("the tables were trained by different engines")
 
 
-def _runs_by(machines: Sequence[Machine], part: Table) -> dict[tuple[str, int], list[Row]]:
+def _runs_by(machines: Sequence[Machine], table: Table) -> dict[tuple[str, int], list[Row]]:
     """Return the rows of each run by (hash, seed), with the machine as an index in ``machines``."""
     runs: dict[tuple[str, int], list[Row]] = defaultdict(list)
-    for row in part.rows:
-        machine = machines.index(part.facts.machines[row.machine])
+    for row in table.rows:
+        machine = machines.index(table.facts.machines[row.machine])
         runs[row.hash, row.seed].append(row._replace(machine=machine))
     return runs

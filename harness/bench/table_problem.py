@@ -46,6 +46,7 @@ class TableProblem:
         facts = table.facts
         self._search_space = parse_space(facts.space, facts.space_name, table.data.task)
         is_small = self._search_space.configurations <= MOST_EXACT
+        # A space that is too large to enumerate has no whole table.
         self._draws = list(enumerate_draws(self._search_space)) if is_small else []
         self.configurations = {each.architecture.hash: each.indices for each in self._draws}
         if not self._draws or self.configurations.keys() - table.runs.keys():
@@ -57,7 +58,7 @@ class TableProblem:
         self.target_pct = table.target_pct()
         self.options: dict[str, DecisionOptions] = {}
         for config in self.configurations.values():
-            self._architecture(config)
+            self._architecture(config)  # fills ``options``
         self.rungs = facts.rungs
         self.seeds = tuple(sorted(set.intersection(*(set(runs) for runs in table.runs.values()))))
         # Seconds of each run at the latest evaluated rung, by (hash, seed).
@@ -105,7 +106,7 @@ class TableProblem:
         if rung not in self.rungs:
             raise UsageError(f"runs were validated after {list(self.rungs)} epochs, not after {rung}")
         row = runs[seed][rung]
-        run = network_hash, seed
+        run = (network_hash, seed)
         self._spent_seconds[run] = max(row.seconds, self._spent_seconds.get(run, 0.0))
         return row
 
@@ -137,9 +138,10 @@ class TableProblem:
     def cost(self, row: Row) -> float:
         """Return a number to minimise, for libraries without constraints: log(parameters), with a penalty.
 
-        The penalty is five times the logarithm of the errors over the errors that the target allows, if positive.
+        The penalty is five times the logarithm of the errors over the errors that the target allows, if positive; both
+        are increased by 0.01 points.
         """
-        # 100.01 instead of 100: the logarithm of zero errors would be infinite.
+        # 100.01 instead of 100, because the logarithm of zero errors is infinite.
         shortfall = math.log((100.01 - row.validation_accuracy_pct) / (100.01 - self.target_pct))
         return math.log(row.parameters) + _PENALTY * max(0.0, shortfall)
 

@@ -47,14 +47,16 @@ _FEWEST_RUN = 5  # seeds that must have been run before a small chance makes an 
 # by up to 1.7 with 100 (simulated, diary 32).
 _SMALLEST_CHANCE = 0.01
 _SIGNIFICANCE = 0.05  # level of the one-sided test of a re-run against its record
-TOLERANCE = 1e-6  # points between equal bounds: far above float rounding, far below one image in a hundred seeds
+# Largest difference of equal bounds, in percentage points: far above float rounding, far below one image in a hundred
+# seeds. Also the rounding allowed in sums of probabilities.
+TOLERANCE = 1e-6
 
 
 class Judgement(Enum):
     """Verdict of seeds on a target.
 
     Attributes:
-        OPEN: Some seeds have not been run.
+        OPEN: A declared seed has not been run, or there are too few seeds.
         MISSED: A mean is below the target.
         REACHED: The means reach the target, the bounds do not.
         PROVEN: The bounds reach the target.
@@ -85,13 +87,16 @@ def groups_of(evidence: Record) -> Groups:
     """Return the errors of a record by group of the test images.
 
     Data sets of earlier versions do not state the group of each test image. The errors are then assumed to lie in as
-    few groups as possible.
+    few groups as possible: in the largest groups.
     """
     spec = dataset(evidence.dataset)
     sizes = spec.test_group_sizes
-    group_of = spec.test_groups or [group for group, size in enumerate(sizes) for _ in range(size)]
+    if not sizes:
+        return _NO_GROUPS
+    largest_first = sorted(range(len(sizes)), key=lambda group: -sizes[group])
+    group_of = spec.test_groups or [group for group in largest_first for _ in range(sizes[group])]
     errors = {}
-    for run in evidence.seeds if sizes else ():
+    for run in evidence.seeds:
         images = [image for image, _ in run.wrong] if spec.test_groups else range(run.test_errors)
         counts = Counter(group_of[image] for image in images)
         errors[run.index] = [counts[group] for group in range(len(sizes))]
@@ -102,9 +107,10 @@ def group_warning(data: Dataset) -> str:
     """Return a sentence with the number of groups that decide in place of the images; empty without groups."""
     if not data.test_group_sizes:
         return ""
-    groups = [counted(len(sizes), "group") for sizes in (data.validation_group_sizes, data.test_group_sizes)]
-    unseen = f"failures on up to {unseen_failures_pct(len(data.test_group_sizes)):.0f} % of all groups are not excluded"
-    return "{} of validation images and {} of test images decide, not the number of images; ".format(*groups) + unseen
+    count = len(data.test_group_sizes)
+    groups = f"{counted(len(data.validation_group_sizes), 'group')} of validation images and {counted(count, 'group')}"
+    unseen = f"failures on up to {unseen_failures_pct(count):.0f} % of all groups are not excluded"
+    return f"{groups} of test images decide, not the number of images; {unseen}"
 
 
 def judgement_of(
@@ -135,15 +141,15 @@ def judgement_of(
         fewest: Fewest seeds for a verdict.
         groups: Errors by group of the test images.
     """
-    promised = [*declared]
-    is_lacking = any(index not in errors for indices in promised for index in indices)
-    if len(errors) < fewest or is_lacking:
+    declarations = [*declared]
+    is_any_missing = any(index not in errors for index in chain.from_iterable(declarations))
+    if len(errors) < fewest or is_any_missing:
         return Judgement.OPEN
-    for sample in _samples(errors, promised, fewest):
+    for sample in _samples(errors, declarations, fewest):
         mean = 100 * (1 - statistics.mean([errors[index] for index in sample]) / images)
         if not statistics.reaches(mean, target_pct):
             return Judgement.MISSED
-    bound = deciding_bound_pct(errors, images, promised, confidence, groups=groups, fewest=fewest)
+    bound = deciding_bound_pct(errors, images, declarations, confidence, groups=groups, fewest=fewest)
     return Judgement.PROVEN if bound is not None and statistics.reaches(bound, target_pct) else Judgement.REACHED
 
 
@@ -156,13 +162,13 @@ def deciding_bound_pct(
     fewest: int = VERIFIED_SEEDS,
     groups: Groups = _NO_GROUPS,
 ) -> float | None:
-    """Return the lower bound, per cent, by which ``judgement_of`` verifies a network; None below two seeds.
+    """Return the lower bound, per cent, by which ``judgement_of`` verifies a network; None if there is no bound.
 
-    The lowest bound of all seeds and of the seeds of the first declaration. Arguments as in ``judgement_of``.
+    The lower of the bounds of the two samples; arguments as in ``judgement_of``. There is no bound below two seeds or
+    two effective groups (``over_groups_pct``).
     """
-    return finite(
-        min(_bound_pct(errors, images, seeds, confidence, groups) for seeds in _samples(errors, [*declared], fewest))
-    )
+    samples = _samples(errors, [*declared], fewest)
+    return finite(min(_bound_pct(errors, images, sample, confidence, groups) for sample in samples))
 
 
 def _bound_pct(
@@ -176,15 +182,15 @@ def _bound_pct(
 
 
 def _samples(errors: Mapping[int, int], declared: Sequence[Sequence[int]], fewest: int) -> list[list[int]]:
-    """Return the indices of all seeds and, if at least two of them were run, of the seeds that were declared first."""
-    promised = set(chain.from_iterable(declared))
-    undeclared = [index for index in errors if index not in promised]
-    order = [undeclared, *declared]
+    """Return the samples of ``judgement_of``: all seeds, and the first declaration if two of its seeds were run."""
+    declared_indices = set(chain.from_iterable(declared))
+    # Undeclared seeds were run before declarations existed, so these seeds come first.
+    order = [[index for index in errors if index not in declared_indices], *declared]
     first: Sequence[int] = next(filter(None, order), [])
     if len(first) < fewest:
         first = [*dict.fromkeys(chain.from_iterable(order))][:fewest]
-    known = [index for index in first if index in errors]
-    return [[*errors], known] if len(known) > 1 else [[*errors]]
+    first_run = [index for index in first if index in errors]
+    return [[*errors], first_run] if len(first_run) > 1 else [[*errors]]
 
 
 def lower_bound_pct(errors: Sequence[int], images: int, confidence: float) -> float:
@@ -210,17 +216,17 @@ def lower_bound_pct(errors: Sequence[int], images: int, confidence: float) -> fl
     if len(errors) < 2:
         return -math.inf
     by_student = statistics.lower_bound([Errors(each, images).accuracy_pct for each in errors], confidence)
-    return min(by_student, _floor_pct(errors, images, confidence))
+    return min(by_student, _poisson_bound_pct(errors, images, confidence))
 
 
-def _floor_pct(errors: Sequence[int], images: int, confidence: float) -> float:
-    # Garwood's bound. Importing ``scipy.stats`` for the quantile of Gamma would take four times as long.
+def _poisson_bound_pct(errors: Sequence[int], images: int, confidence: float) -> float:
+    # Importing ``scipy.stats`` for the quantile of Gamma would take four times as long.
     from scipy.special import gammaincinv
 
     fewest = min(errors)
     above = sum(errors) - fewest * len(errors)
-    most = fewest + float(gammaincinv(above + 1, confidence)) / len(errors)
-    return 100 * (1 - most / images)
+    most_errors = fewest + float(gammaincinv(above + 1, confidence)) / len(errors)
+    return 100 * (1 - most_errors / images)
 
 
 def over_groups_pct(errors: Sequence[Sequence[int]], sizes: Sequence[int], confidence: float) -> float:
@@ -250,21 +256,23 @@ def over_groups_pct(errors: Sequence[Sequence[int]], sizes: Sequence[int], confi
     if seeds < 2 or freedom < 1:
         return -math.inf
     mean = sum(map(sum, errors)) / seeds
-    rows = [[wrong - mean / images * size for wrong, size in zip(row, sizes, strict=True)] for row in errors]
-    of_seeds = math.fsum(sum(row) ** 2 for row in rows) / len(sizes)
-    of_groups = math.fsum(sum(column) ** 2 for column in zip(*rows, strict=True)) / seeds
-    everything = math.fsum(value**2 for row in rows for value in row)
+    expected = [mean / images * size for size in sizes]
+    deviations = [[wrong - share for wrong, share in zip(row, expected, strict=True)] for row in errors]  # z
+    of_seeds = math.fsum(sum(row) ** 2 for row in deviations) / len(sizes)
+    of_groups = math.fsum(sum(column) ** 2 for column in zip(*deviations, strict=True)) / seeds
+    of_all = math.fsum(value**2 for row in deviations for value in row)
     scale = 100 * math.sqrt(len(sizes) / seeds) / images
-    parts = _crossed((of_seeds, of_groups, everything), (seeds, len(sizes)), 100 * (1 - mean / images), scale)
-    error_pct = parts.images_error_pct
-    if parts.error_pct > error_pct:
-        error_pct = parts.error_pct
-        freedom = min(parts.whole_freedom, freedom)
+    sums = (of_seeds, of_groups, of_all)
+    estimate = _crossed(sums, (seeds, len(sizes)), scale)
+    error_pct = estimate.images_error_pct  # the root of the cluster-robust variance
+    if estimate.error_pct > error_pct:
+        error_pct = estimate.error_pct
+        freedom = min(estimate.whole_freedom, freedom)
     correction = _freedom_correction(images, freedom, confidence)
     return _effective_bound_pct(mean, images, error_pct, freedom, images * min(1.0, correction), confidence)
 
 
-def certifying(alpha: float) -> float:
+def certifying_confidence(alpha: float) -> float:
     """Return the confidence ``1 - alpha / _SKEW`` of a bound that errs with ``alpha`` at most, for skewed seeds too."""
     return 1 - alpha / _SKEW
 
@@ -279,7 +287,7 @@ def is_worse(fresh: Sequence[int], recorded: Sequence[int], images: int) -> bool
     """
     if len(fresh) != 1 or len(recorded) < 2:
         samples = ([100 * (1 - each / images) for each in sample] for sample in (fresh, recorded))
-        return statistics.chance_that_lower(*samples) < _SIGNIFICANCE
+        return statistics.welch_p_value(*samples) < _SIGNIFICANCE
     freedom = len(recorded) - 1
     # Equal errors do not prove a standard deviation of zero; a Poisson count with mean 1 has a standard deviation of 1.
     deviation = max(1.0, statistics.standard_deviation(recorded))
@@ -287,12 +295,12 @@ def is_worse(fresh: Sequence[int], recorded: Sequence[int], images: int) -> bool
     return fresh[0] > statistics.mean(recorded) + statistics.quantile(CONFIDENCE, freedom) * spread
 
 
-def unseen_failures_pct(seeds: int, alpha: float = 1 - CONFIDENCE) -> float:
-    """Return the upper bound, per cent, of the share of runs that fail, after ``seeds`` runs without a failure.
+def unseen_failures_pct(count: int, alpha: float = 1 - CONFIDENCE) -> float:
+    """Return the upper bound, per cent, of the share of runs or groups that fail, after ``count`` without a failure.
 
-    ``100 * (1 - alpha ** (1 / seeds))`` at confidence ``1 - alpha`` (Clopper and Pearson 1934).
+    ``100 * (1 - alpha ** (1 / count))`` at confidence ``1 - alpha`` (Clopper and Pearson 1934).
     """
-    return 100 * (1 - math.pow(alpha, 1 / seeds))
+    return 100 * (1 - math.pow(alpha, 1 / count))
 
 
 def seeds_warning(seeds: int) -> str:
@@ -301,8 +309,8 @@ def seeds_warning(seeds: int) -> str:
 
 
 def attempt_confidence(attempt: Attempt) -> float:
-    """Return the confidence of the bound that decides an attempt: ``certifying``, before rules 3 ``1 - alpha``."""
-    return 1 - attempt.alpha if attempt.rules < 3 else certifying(attempt.alpha)
+    """Return the confidence of the bound that decides an attempt; before rules 3 ``1 - alpha``, for normal seeds."""
+    return 1 - attempt.alpha if attempt.rules < 3 else certifying_confidence(attempt.alpha)
 
 
 def attempt_bound(attempt: Attempt, evidence: Record) -> float | None:
@@ -399,38 +407,42 @@ def over_images(wrong: Sequence[Sequence[int]], images: int, group_sizes: Sequen
         group_sizes: Number of images in each group of the test set, which may be right or wrong together; ``n`` is then
             at most ``independent_cases``. Empty if the images are independent.
     """
-    parts = components(wrong, images)
-    if parts is None:
+    estimate = components(wrong, images)
+    if estimate is None:
         return None
-    errors = [len(missed) for missed in wrong]
+    errors = list(map(len, wrong))
     independent = independent_cases(group_sizes) if group_sizes else float(images)
     mean = statistics.mean(errors)
-    of_images = _effective_bound_pct(mean, images, parts.error_pct, parts.whole_freedom, independent, CONFIDENCE)
-    return finite(max(0.0, min(of_images, lower_bound_pct(errors, images, CONFIDENCE))))
+    bound = _effective_bound_pct(mean, images, estimate.error_pct, estimate.whole_freedom, independent, CONFIDENCE)
+    return finite(max(0.0, min(bound, lower_bound_pct(errors, images, CONFIDENCE))))
 
 
 def _effective_bound_pct(
-    errors: float, images: int, error_pct: float, freedom: int, independent: float, confidence: float
+    errors: float, images: int, error_pct: float, freedom: int, most_effective: float, confidence: float
 ) -> float:
-    """Return Clopper and Pearson's bound for the effective number of images, at most ``independent``.
+    """Return Clopper and Pearson's bound, per cent, for the effective number of images (``over_images``).
 
     Args:
         errors: Mean number of wrong images of a seed.
         images: Number of images.
-        error_pct: Standard error of the mean accuracy, per cent, with ``freedom`` degrees of freedom.
-        independent: Largest effective number of images.
+        error_pct: Standard error of the mean accuracy, per cent, with ``freedom`` degrees of freedom. If 0, the
+            effective number is ``most_effective``.
+        most_effective: Largest effective number of images.
         confidence: Confidence of the bound, between 0 and 1.
     """
     # Importing ``scipy.stats`` for the quantile of Beta would take four times as long.
     from scipy.special import betaincinv
 
+    effective = most_effective
     if error_pct:
         share = errors / images
         # The variance of a share among n independent images is estimated by p (1 - p) / (n - 1).
         by_variance = share * (1 - share) / (error_pct / 100) ** 2 + 1
-        independent = min(independent, by_variance * _freedom_correction(images, freedom, confidence))
-    wrong = errors * independent / images
-    return 100 * (1 - float(betaincinv(wrong + 1, independent - wrong, confidence))) if wrong < independent else 0.0
+        effective = min(effective, by_variance * _freedom_correction(images, freedom, confidence))
+    wrong = errors * effective / images
+    if wrong >= effective:
+        return 0.0
+    return 100 * (1 - float(betaincinv(wrong + 1, effective - wrong, confidence)))
 
 
 def _freedom_correction(images: int, freedom: int, confidence: float) -> float:
@@ -443,8 +455,8 @@ def is_futile(
 ) -> bool:
     """Return whether an attempt cannot pass any more, or passes with a probability below 1 %.
 
-    An attempt cannot pass if its errors exceed ``(1 - target_pct / 100) * images * declared``. From five seeds on, the
-    predictive probability of ``_chance`` decides as well.
+    An attempt cannot pass if the errors of all seeds exceed ``(1 - target_pct / 100) * images * declared``. From five
+    seeds on, the predictive probability of ``_chance`` decides as well.
 
     Args:
         errors: Number of wrong test images of each seed that has been run.
@@ -472,33 +484,29 @@ def _chance(accuracies_pct: Sequence[float], declared: int, target_pct: float, c
     distribution with ``n - 1`` degrees of freedom around ``m``, scaled by ``s * sqrt(1 / n + 1 / k)`` (Geisser 1993,
     normal seeds, flat prior). The standard deviation in the bound is assumed to stay at ``s``.
     """
-    seen = len(accuracies_pct)
-    left = declared - seen
+    run = len(accuracies_pct)
+    left = declared - run
     centre = statistics.mean(accuracies_pct)
     deviation = statistics.standard_deviation(accuracies_pct)
     all_need = target_pct + statistics.quantile(confidence, declared - 1) * deviation / math.sqrt(declared)
-    rest_needs = (declared * all_need - seen * centre) / left
-    spread = deviation * math.sqrt(1 / seen + 1 / left)
+    rest_needs = (declared * all_need - run * centre) / left
+    spread = deviation * math.sqrt(1 / run + 1 / left)
     # A spread below 1e-9 is the float rounding of equal accuracies.
     if spread < 1e-9:
         return float(statistics.reaches(centre, rest_needs))
-    return statistics.student_share((centre - rest_needs) / spread, seen - 1)
+    return statistics.student_share((centre - rest_needs) / spread, run - 1)
 
 
 class _Components(NamedTuple):
-    """Mean accuracy of a row and its standard errors.
+    """Standard errors of the mean accuracy of a row.
 
     Attributes:
-        seeds: Number of seeds.
-        mean_pct: Mean accuracy, per cent.
         seeds_error_pct: Standard error over seeds with fixed images, per cent.
         images_error_pct: Standard error over images with fixed seeds, per cent.
         error_pct: Standard error over seeds and images, per cent.
         freedom: Degrees of freedom of ``error_pct``.
     """
 
-    seeds: int
-    mean_pct: float
     seeds_error_pct: float
     images_error_pct: float
     error_pct: float
@@ -511,7 +519,7 @@ class _Components(NamedTuple):
 
 
 def components(wrong: Sequence[Sequence[int]], images: int) -> _Components | None:
-    """Return the components of the mean accuracy of a row; None below two seeds or two images.
+    """Return the standard errors of the mean accuracy of a row; None below two seeds or two images.
 
     With mean squares ``A`` of ``a + 1`` seeds, ``B`` of ``b + 1`` images and ``R`` of the residual, and ``N`` answers
     in total, the variances of the mean are ``A / N`` over seeds, ``B / N`` over images and ``(A + B - R) / N`` over
@@ -525,35 +533,38 @@ def components(wrong: Sequence[Sequence[int]], images: int) -> _Components | Non
     seeds = len(wrong)
     if seeds < 2 or images < 2:
         return None
-    errors = [len(misses) for misses in wrong]
-    of_image = Counter(image for misses in wrong for image in misses)
+    errors = list(map(len, wrong))
+    errors_of_image = Counter(chain.from_iterable(wrong))
     total = sum(errors)
     centre = total / (seeds * images)
     of_seeds = math.fsum((count / images - centre) ** 2 for count in errors) * images
-    missed = math.fsum((count / seeds - centre) ** 2 for count in of_image.values())
-    of_images = (missed + (images - len(of_image)) * centre**2) * seeds
+    of_wrong_images = math.fsum((count / seeds - centre) ** 2 for count in errors_of_image.values())
+    of_right_images = (images - len(errors_of_image)) * centre**2
+    of_images = (of_wrong_images + of_right_images) * seeds
     # The squares of all answers sum to ``total``, because answers are 0 or 1.
-    sums = of_seeds, of_images, total - seeds * images * centre**2
-    return _crossed(sums, (seeds, images), 100 * (1 - centre), 100 / math.sqrt(seeds * images))
+    sums = (of_seeds, of_images, total - seeds * images * centre**2)
+    return _crossed(sums, (seeds, images), 100 / math.sqrt(seeds * images))
 
 
-def _crossed(sums: tuple[float, float, float], counts: tuple[int, int], mean_pct: float, scale: float) -> _Components:
-    """Return the components of a mean from the sums of squares of seeds, of images or groups, and of all answers.
+def _crossed(sums: tuple[float, float, float], counts: tuple[int, int], scale: float) -> _Components:
+    """Return the standard errors of a mean from the sums of squares; formulas in ``components``.
 
-    The standard errors are ``scale`` times the roots of the mean squares. ``counts`` are the numbers of seeds and of
-    images or groups.
+    Args:
+        sums: Sums of squares of the seeds, of the images or groups, and of all answers.
+        counts: Numbers of seeds, and of images or groups.
+        scale: Standard error, per cent, of a mean square of 1.
     """
-    of_seeds, of_images, everything = sums
-    rest = max(0.0, everything - of_seeds - of_images)
-    degrees = counts[0] - 1, counts[1] - 1, (counts[0] - 1) * (counts[1] - 1)
-    squares = [each / freedom for each, freedom in zip((of_seeds, of_images, rest), degrees, strict=True)]
-    both = max(0.0, squares[0] + squares[1] - squares[2])
-    spread = math.fsum(square**2 / freedom for square, freedom in zip(squares, degrees, strict=True))
+    of_seeds, of_images, of_all = sums
+    seeds, images = counts
+    rest = max(0.0, of_all - of_seeds - of_images)
+    degrees = (seeds - 1, images - 1, (seeds - 1) * (images - 1))
+    mean_squares = [each / freedom for each, freedom in zip((of_seeds, of_images, rest), degrees, strict=True)]
+    seeds_square, images_square, rest_square = mean_squares
+    both = max(0.0, seeds_square + images_square - rest_square)
+    spread = math.fsum(square**2 / freedom for square, freedom in zip(mean_squares, degrees, strict=True))
     return _Components(
-        seeds=counts[0],
-        mean_pct=mean_pct,
-        seeds_error_pct=scale * math.sqrt(squares[0]),
-        images_error_pct=scale * math.sqrt(squares[1]),
+        seeds_error_pct=scale * math.sqrt(seeds_square),
+        images_error_pct=scale * math.sqrt(images_square),
         error_pct=scale * math.sqrt(both),
         freedom=both**2 / spread if spread else math.inf,
     )
@@ -570,7 +581,7 @@ class ErrorRatio:
         errors_ratio: Errors on unseen images divided by errors on the validation images; with a margin if not measured
             (``error_ratio_of``).
         relative_error: Standard error of the log ratio; None if not measured.
-        protocol: Networks, recipe, seeds and code version of the measurement.
+        protocol: Networks, recipe, seeds and code version of the measurement; empty if not measured.
         network_deviation: Standard deviation of the log ratio between networks on the same images, without the part of
             the seeds; None if not measured.
         images_deviation: Standard deviation of the log ratio between sets of equally many unseen images, all networks
@@ -580,7 +591,7 @@ class ErrorRatio:
     dataset: str
     errors_ratio: float
     relative_error: float | None
-    protocol: str
+    protocol: str = ""
     network_deviation: float | None = None
     images_deviation: float | None = None
 
@@ -601,7 +612,7 @@ def error_ratio_of(data: Dataset, target_pct: float) -> ErrorRatio:
     ``q / (q - margin)``, with the allowed share of errors ``q = 1 - target_pct / 100`` and
     ``margin = min(sqrt(q (1 - q) / n), q / 2)``. The root is the standard error of the accuracy on ``n`` validation
     images at the target. Images of a group may be right or wrong together, so for grouped data ``n`` is
-    ``independent_cases``. ``protocol`` states the margin.
+    ``independent_cases``.
     """
     document = json.loads((files("harness.evidence") / "error-ratios.json").read_text(encoding="utf-8"))
     if data.name in document:
@@ -610,7 +621,5 @@ def error_ratio_of(data: Dataset, target_pct: float) -> ErrorRatio:
     cases = independent_cases(groups) if groups else float(data.validation_size * data.folds)
     allowed = 1 - target_pct / 100
     margin = min(math.sqrt(allowed * (1 - allowed) / cases), allowed / 2)
-    unit = "effective independent images of the validation groups" if groups else "validation images"
-    protocol = f"not measured; a margin of {100 * margin:.2f} points for {round(cases):,} {unit}"
     ratio = allowed / (allowed - margin) if allowed else 1.0
-    return ErrorRatio(dataset=data.name, errors_ratio=ratio, relative_error=None, protocol=protocol)
+    return ErrorRatio(dataset=data.name, errors_ratio=ratio, relative_error=None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from contextlib import suppress
@@ -15,7 +14,7 @@ from harness.evidence import ledger
 from harness.evidence.bounds import (
     Groups,
     Judgement,
-    certifying,
+    certifying_confidence,
     deciding_bound_pct,
     groups_of,
     judgement_of,
@@ -49,7 +48,7 @@ class Certificate:
         alpha: Probability that a network below the target gets the verdict ``shown``; at most 0.01.
         mean_pct: Mean test accuracy over seeds, per cent.
         lower_bound_pct: One-sided lower bound of the mean over seeds, per cent, at confidence
-            ``bounds.certifying(alpha)``; with groups, over seeds and groups. 0 if there is no bound.
+            ``bounds.certifying_confidence(alpha)``; with groups, over seeds and groups. 0 if there is no bound.
         verdict: ``shown`` if the bound reaches the target, ``at the target`` if only the mean does, otherwise
             ``missed``.
         declared_utc: Time of the declaration in the ledger; empty in certificates of earlier versions.
@@ -79,11 +78,11 @@ class Certificate:
 
     def save(self, path: str | Path) -> None:
         """Write the certificate as JSON; ``harness check`` recomputes the file."""
-        write_json(Path(path), json.loads(json.dumps(document_of(self))))
+        write_json(Path(path), document_of(self))
 
     def __str__(self) -> str:
         count = len(self.seeds)
-        level = 100 * certifying(self.alpha)
+        level = 100 * certifying_confidence(self.alpha)
         groups = f" of {counted(len(self.group_sizes), 'group')}" if self.group_sizes else ""
         return (
             f"{self.verdict}: {self.parameters:,} parameters, mean {self.mean_pct:.3f} % over {count} seeds on "
@@ -131,9 +130,10 @@ def _groups_of(record: Record, declared: Declaration) -> tuple[tuple[int, ...], 
 
 
 def _computed(errors: tuple[int, ...], images: int, target_pct: float, alpha: float, groups: Groups) -> dict[str, Any]:
+    """Return the fields of a certificate that follow from the errors: mean, bound and verdict."""
     errors_by_seed = dict(enumerate(errors))
     seeds = range(len(errors))
-    confidence = certifying(alpha)
+    confidence = certifying_confidence(alpha)
     judgement = judgement_of(
         errors_by_seed, images, target_pct, [seeds], confidence=confidence, fewest=FEWEST_SEEDS, groups=groups
     )
@@ -163,7 +163,8 @@ def check(path: Path) -> Certificate:
     alpha = certificate.alpha
     most = ALPHA_SHARE * ALPHA
     first = indices[0] if indices else 0
-    rules = {
+    # Whether each requirement holds, by the message if not.
+    requirements = {
         f"test_size: {images} stated, at least 1 required": images > 0,
         f"target_pct: {target_pct:g} stated, more than 0 and at most 100 required": 0 < target_pct <= 100,
         f"data_hash: {digest[:16]} is not a SHA-256": bool(re.fullmatch("[0-9a-f]{64}", digest)),
@@ -176,7 +177,7 @@ def check(path: Path) -> Certificate:
         or (min(sizes) > 0 and sum(sizes) == images),
         "group_errors: not the test errors of each seed by group": _are_errors_by_group(group_errors, sizes, errors),
     }
-    for fault, holds in rules.items():
+    for fault, holds in requirements.items():
         if not holds:
             raise ContentError(f"{path}: {fault}")
     try:
@@ -185,16 +186,16 @@ def check(path: Path) -> Certificate:
         raise ContentError(f"{path}: architecture is not a network: {error.message}") from error
     recipe_hash = certificate.recipe.hash
     seeds = [derive_seed(certificate.hash, recipe_hash, Purpose.VERIFY, index) for index in indices]
-    due = {
+    expected = {
         "hash": certificate.architecture.hash,
         "parameters": parameters,
         "seeds": tuple(seeds),
-        **_computed(errors, images, target_pct, certificate.alpha, Groups(sizes, dict(enumerate(group_errors)))),
+        **_computed(errors, images, target_pct, alpha, Groups(sizes, dict(enumerate(group_errors)))),
     }
-    for name, value in due.items():
+    for name, value in expected.items():
         statement = getattr(certificate, name)
-        close = isinstance(statement, float) and isinstance(value, float) and math.isclose(statement, value)
-        if statement != value and not close:
+        is_close = isinstance(statement, float) and isinstance(value, float) and math.isclose(statement, value)
+        if statement != value and not is_close:
             raise ContentError(f"{path}: {name}: stated {statement}, computed {value}")
     return certificate
 
@@ -202,6 +203,7 @@ def check(path: Path) -> Certificate:
 def _are_errors_by_group(
     group_errors: tuple[tuple[int, ...], ...], sizes: tuple[int, ...], errors: tuple[int, ...]
 ) -> bool:
+    """Return whether ``group_errors`` (seeds, groups) fit into the groups and sum to the errors of each seed."""
     if not sizes:
         return not group_errors
     is_possible = all(
@@ -213,6 +215,11 @@ def _are_errors_by_group(
 
 def is_declared(certificate: Certificate, path: Path, workspace: Workspace) -> bool:
     """Return whether the ledger of a workspace contains the declaration of a certificate.
+
+    Args:
+        certificate: A certificate that ``check`` accepts.
+        path: File of the certificate, for messages.
+        workspace: Workspace of the ledger and the records.
 
     Raises:
         ContentError: A stated value differs from the declaration, or from the record of the declared seeds.
@@ -230,15 +237,16 @@ def is_declared(certificate: Certificate, path: Path, workspace: Workspace) -> b
 
 
 def _contradiction(certificate: Certificate, declared: Declaration, workspace: Workspace) -> str:
+    """Return the first difference of a certificate from its declaration or record; empty if there is none."""
     names = ("target_pct", "indices", "alpha", "data_hash", "test_size")
-    due: dict[str, Any] = {name: getattr(declared, name) for name in names}
+    expected: dict[str, Any] = {name: getattr(declared, name) for name in names}
     for record in read_all(workspace.records):
         if record.key == declared.key:
-            due["test_errors"] = tuple(run.test_errors for run in record.seeds if run.index in declared.indices)
+            expected["test_errors"] = tuple(run.test_errors for run in record.seeds if run.index in declared.indices)
             # The groups are facts of the data set, which may have been removed.
             with suppress(UsageError, ContentError):
-                due["group_sizes"], due["group_errors"] = _groups_of(record, declared)
-    for name, value in due.items():
+                expected["group_sizes"], expected["group_errors"] = _groups_of(record, declared)
+    for name, value in expected.items():
         statement = getattr(certificate, name)
         # Declarations of earlier versions lack data hash and test size.
         if value is not None and statement != value:

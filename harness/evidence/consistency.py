@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from harness.evidence import bounds, ledger, record
 from harness.evidence.leaderboard_table import (
@@ -31,8 +32,19 @@ from harness.system import files
 from harness.system.errors import ContentError, HarnessError, UsageError
 from harness.system.files import Workspace
 
-# Committed content: the first commit of each line by file, and the first (commit, git blob id) of each file.
-_Memory = tuple[dict[Path, dict[str, str]], dict[Path, tuple[str, str]]]
+
+class _History(NamedTuple):
+    """Content of a folder that was ever committed.
+
+    Attributes:
+        lines: First commit of each line (``_line_of``), by file.
+        blobs: First commit and first git blob id of each file.
+    """
+
+    lines: dict[Path, dict[str, str]]
+    blobs: dict[Path, tuple[str, str]]
+
+
 # Records by ``Record.key``.
 _Evidence = Mapping[RowKey, Record]
 
@@ -45,11 +57,12 @@ def faults(workspace: Workspace, anchor: str | None = None) -> list[str]:
     Args:
         workspace: Workspace to check.
         anchor: Published commit. Must be part of the history, and the lines of this commit in the records must still
-            exist.
+            exist. None to check no commit.
     """
     shipped = (files.SHIPPED / "records").resolve()
-    memories = [_remembered(folder) for folder in (shipped, workspace.records)]
-    messages = [fault for memory in memories for fault in _lost(*memory)]
+    shipped_history = _history_of(shipped)
+    own_history = _history_of(workspace.records)
+    messages = [*_lost(shipped_history), *_lost(own_history)]
     messages += _since(shipped, anchor) if anchor else ()
     standings = survey(workspace)
     messages += [error.one_line for error in standings.damage]
@@ -64,13 +77,14 @@ def faults(workspace: Workspace, anchor: str | None = None) -> list[str]:
                         record.read_recorded(workspace.records, evidence, index)
                     except ContentError as error:
                         messages.append(error.one_line)
-            messages += _ledger_faults(workspace.ledger, standings.records, memories)
+            messages += _ledger_faults(workspace.ledger, standings.records, shipped_history, own_history)
         except ContentError as error:
             messages = [error.one_line]
     return list(dict.fromkeys(messages))
 
 
 def _module_faults(evidence: Record) -> Iterator[str]:
+    """Yield a fault if the code of a PyTorch module of the user has changed since the record."""
     module = evidence.architecture.user_module
     if module is not None:
         from harness.training.user_module import check_code
@@ -81,7 +95,8 @@ def _module_faults(evidence: Record) -> Iterator[str]:
             yield f"{evidence.hash}: {error.one_line}"
 
 
-def _remembered(folder: Path) -> _Memory:
+def _history_of(folder: Path) -> _History:
+    """Return the committed content of a folder; empty outside a repository."""
     # ``-m`` shows both sides of each merge: by default git omits a branch of which a merge has kept nothing.
     options = ("--raw", "--patch", "--unified=0", "--no-renames", "--no-abbrev", "--no-color", "--no-ext-diff")
     text = git(folder, "-c", "core.quotePath=off", "log", "--full-history", "-m", *options,
@@ -102,39 +117,44 @@ def _remembered(folder: Path) -> _Memory:
             path = folder / line[4:].removesuffix("\t")
         elif line.startswith("+"):
             lines[path][_line_of(line[1:])] = commit
-    return lines, blobs
+    return _History(lines, blobs)
 
 
 def _line_of(text: str) -> str:
+    """Return a line of a file in the form in which lines are compared."""
     # A line gains a trailing comma when a list is continued, so the comma is ignored.
     return text.strip().rstrip(",")
 
 
-def _lost(lines: dict[Path, dict[str, str]], blobs: dict[Path, tuple[str, str]]) -> Iterator[str]:
-    weights = [path for path in blobs if path.suffix == ".safetensors" and path.is_file()]
+def _lost(history: _History) -> Iterator[str]:
+    """Yield a fault for each committed file that is missing or changed, and for each committed line that is lost."""
+    weights = [path for path in history.blobs if path.suffix == ".safetensors" and path.is_file()]
     digests = git(weights[0].parent, "hash-object", "--", *map(str, weights)) if weights else None
-    now = dict(zip(weights, (digests or "").split(), strict=False))
-    for path, (commit, blob) in sorted(blobs.items()):
+    # Not strict, because there are no digests if the command fails.
+    present_blobs = dict(zip(weights, (digests or "").split(), strict=False))
+    for path, (commit, blob) in sorted(history.blobs.items()):
         if path.suffix not in (".json", ".jsonl", ".safetensors"):
             continue
         if not path.exists():
             yield f"{path}: file: removed, committed in {commit[:12]}"
-        elif now.get(path, blob) != blob:
-            yield f"{path}: file: {now[path][:12]} stated, {blob[:12]} in commit {commit[:12]}"
+        elif present_blobs.get(path, blob) != blob:
+            yield f"{path}: file: {present_blobs[path][:12]} stated, {blob[:12]} in commit {commit[:12]}"
         # Claims may be corrected, so these lines may change.
         elif path.suffix != ".safetensors" and not path.name.endswith("claims.json"):
-            yield from _lost_lines(path, lines.get(path, {}))
+            yield from _lost_lines(path, history.lines.get(path, {}))
 
 
-def _lost_lines(path: Path, lines: dict[str, str]) -> Iterator[str]:
-    now = set(map(_line_of, files.log_text(path).split("\n")))
-    for line, commit in lines.items():
+def _lost_lines(path: Path, commit_of_line: dict[str, str]) -> Iterator[str]:
+    """Yield a fault for each committed line that a file lacks."""
+    present_lines = set(map(_line_of, files.log_text(path).split("\n")))
+    for line, commit in commit_of_line.items():
         # An empty field may be filled in later: a name, or the search that found the network.
-        if line not in now and not line.endswith((": null", ': ""', ": 0.0", ": []")):
+        if line not in present_lines and not line.endswith((": null", ': ""', ": 0.0", ": []")):
             yield f"{path}: line: lacking, commit {commit[:12]} has {line[:100]}"
 
 
 def _since(records: Path, anchor: str) -> Iterator[str]:
+    """Yield a fault for each loss since the commit ``anchor``, or if this commit is not part of the history."""
     if git(records, "merge-base", "--is-ancestor", anchor, "HEAD") is None:
         yield f"{records}: anchor: {anchor} stated, no such commit in the history"
         return
@@ -149,6 +169,7 @@ def _since(records: Path, anchor: str) -> Iterator[str]:
 
 
 def _table_faults() -> Iterator[str]:
+    """Yield a fault for each difference between the shipped leaderboard table and the table computed from the files."""
     path = shipped_table()
     if not path.exists():
         return
@@ -173,10 +194,11 @@ def _table_faults() -> Iterator[str]:
         yield f"{path}: rows: a different order or number stated, {len(rows)} computed"
 
 
-def _ledger_faults(path: Path, records: Iterable[Record], memories: list[_Memory]) -> Iterator[str]:
+def _ledger_faults(path: Path, records: Iterable[Record], shipped: _History, own: _History) -> Iterator[str]:
+    """Yield the faults of a ledger and the shipped ledger; ``own`` is the history of the records of the workspace."""
     entered = ledger.read(path)
     evidence_of = {evidence.key: evidence for evidence in records}
-    yield from _attempt_faults(path, entered, evidence_of, memories)
+    yield from _attempt_faults(path, entered, evidence_of, shipped, own)
     yield from _spending_faults(path, entered)
     for promise in entered.promises:
         begun_utc = [run.started_utc for run in _seeds_of(promise, evidence_of)]
@@ -191,25 +213,28 @@ def _ledger_faults(path: Path, records: Iterable[Record], memories: list[_Memory
 
 
 def _attempt_faults(
-    path: Path, entered: ledger.Ledger, evidence_of: _Evidence, memories: list[_Memory]
+    path: Path, entered: ledger.Ledger, evidence_of: _Evidence, shipped: _History, own: _History
 ) -> Iterator[str]:
-    shipped = (files.SHIPPED / "records").resolve() / path.name
-    published = files.log_text(shipped).splitlines()
+    """Yield a fault for each attempt without a record or end, or with seeds of a beacon that did not declare it."""
+    shipped_path = (files.SHIPPED / "records").resolve() / path.name
+    shipped_lines = files.log_text(shipped_path).splitlines()
     for attempt in entered.attempts:
         name = f"{path}: attempt {attempt.number}"
         evidence = evidence_of.get(attempt.key)
         if evidence is None and attempt.outcome is not AttemptOutcome.OPEN:
             yield f"{name}: outcome: {attempt.outcome} stated, {attempt.hash} has no record"
-        if evidence and attempt.outcome is AttemptOutcome.OPEN and bounds.ending(attempt, evidence)[1] is not None:
-            yield f"{name}: outcome: open stated, {bounds.ending(attempt, evidence)[0]} computed"
+        if evidence and attempt.outcome is AttemptOutcome.OPEN:
+            outcome, bound = bounds.ending(attempt, evidence)
+            if bound is not None:
+                yield f"{name}: outcome: open stated, {outcome} computed"
         if attempt.rules < 2:
             continue
         beacons = {run.beacon for run in _seeds_of(attempt, evidence_of)}
-        is_published = any(ledger.is_declaration(line, attempt) for line in published)
-        where, memory = (shipped, memories[0]) if is_published else (path, memories[1])
-        beacon = _declared_in([memory], attempt)
+        is_shipped = any(ledger.is_declaration(line, attempt) for line in shipped_lines)
+        ledger_path, history = (shipped_path, shipped) if is_shipped else (path, own)
+        beacon = _declared_in([history], attempt)
         # Outside a repository and in a shallow clone the declaring commit is unknown.
-        if beacons - {beacon} and memory[0] and has_full_history(where.parent):
+        if beacons - {beacon} and history.lines and has_full_history(ledger_path.parent):
             yield f"{name}: beacon: {', '.join(map(str, beacons))} stated, the declaration is in commit {beacon}"
 
 
@@ -220,6 +245,7 @@ def _seeds_of(promise: Attempt | Declaration, evidence_of: _Evidence) -> list[Se
 
 
 def _spending_faults(path: Path, entered: ledger.Ledger) -> Iterator[str]:
+    """Yield a fault for each entry that spends more than was due, and if the sum exceeds ``ledger.ALPHA``."""
     # Entries so far, in the order of the declarations.
     earlier: list[Attempt | Declaration] = []
     for entry in sorted(entered.spending, key=lambda entry: entry.declared_utc):
@@ -235,13 +261,16 @@ def _spending_faults(path: Path, entered: ledger.Ledger) -> Iterator[str]:
 
 def declaring_commit(workspace: Workspace, attempt: Attempt) -> str | None:
     """Return the id of the first commit whose ledger has the declaration of an attempt; None if there is none."""
-    return _declared_in(map(_remembered, ((files.SHIPPED / "records").resolve(), workspace.records)), attempt)
+    return _declared_in(map(_history_of, ((files.SHIPPED / "records").resolve(), workspace.records)), attempt)
 
 
-def _declared_in(memories: Iterable[_Memory], attempt: Attempt) -> str | None:
-    ledgers = (commits for lines, _ in memories for path, commits in lines.items() if path.name == "ledger.jsonl")
-    entries = (entry for commits in ledgers for entry in commits.items())
-    return next((commit for line, commit in entries if ledger.is_declaration(line, attempt)), None)
+def _declared_in(histories: Iterable[_History], attempt: Attempt) -> str | None:
+    for history in histories:
+        for path, commit_of_line in history.lines.items():
+            for line, commit in commit_of_line.items():
+                if path.name == "ledger.jsonl" and ledger.is_declaration(line, attempt):
+                    return commit
+    return None
 
 
 def has_full_history(folder: Path) -> bool:
@@ -262,7 +291,7 @@ def git(folder: Path, *arguments: str) -> str | None:
 def publish(workspace: Workspace, network: str) -> None:
     """Copy the evidence of a network from a workspace into the repository, and rebuild the leaderboard table there.
 
-    All certification attempts and their recorded seeds are copied too, whatever the outcome.
+    All certification attempts and their recorded seeds are copied too, whatever the outcome. ``network`` is a hash.
 
     Raises:
         UsageError: The program does not run from a clone of the repository.
@@ -277,23 +306,21 @@ def publish(workspace: Workspace, network: str) -> None:
         if evidence.hash in hashes and record.path_of(workspace.records, evidence).exists():
             _publish_record(workspace, evidence, folder)
     for path in (workspace.ledger, workspace.test_log):
-        _publish_lines(path, hashes, folder / path.name)
+        target = folder / path.name
+        shipped_lines = set(files.log_text(target).splitlines())
+        for line in files.log_text(path).splitlines():
+            # Only lines of certification attempts have a number.
+            if line not in shipped_lines and ('"number": ' in line or any(each in line for each in hashes)):
+                files.append_line(target, line)
     rows = {row.key: row for row in collect(Workspace(files.SHIPPED))}
     rows |= {row.key: row for row in everything if row.hash == network and row.tier is Tier.SEARCHED}
     files.write_text(table, to_csv(ranked(list(rows.values()))))
 
 
 def _publish_record(workspace: Workspace, evidence: Record, folder: Path) -> None:
+    """Write a record and the weights of its seeds that the workspace has to the folder of the shipped records."""
     for run in evidence.seeds:
         weights = record.weights_path(workspace.records, evidence, run.index)
         if weights == record.kept_weights(workspace.records, evidence, run.index):
             files.write_bytes(record.weights_path(folder, evidence, run.index), weights.read_bytes())
     record.write(folder, evidence)
-
-
-def _publish_lines(path: Path, hashes: set[str], target: Path) -> None:
-    lines = set(files.log_text(target).splitlines())
-    for line in files.log_text(path).splitlines():
-        # Only lines of certification attempts have a number.
-        if line not in lines and ('"number": ' in line or any(each in line for each in hashes)):
-            files.append_line(target, line)

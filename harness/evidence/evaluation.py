@@ -31,7 +31,7 @@ from search_spaces.space_errors import SearchSpaceError
 # Two classes are tied below this difference of their probabilities: processors and libraries round in different orders,
 # and bfloat16 keeps eight bits. Integer results are equal on all machines.
 _TIE = {"fp32": 1e-4, "bf16": 0.05, "int8": 0.0}
-_NO_CLASS = -1  # replaces a recorded class that is impossible
+_NO_CLASS = -1  # stands for a recorded class that is impossible
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,44 +108,43 @@ def probabilities(weights: WeightFile, pixels: Tensor, spec: Dataset, precision:
         precision: Precision of the recipe.
     """
     network = network_of(weights, spec.task)
-    return class_probabilities(
-        network, parse_network(weights.about["architecture"], spec.task), pixels, spec, precision
-    )
+    architecture = parse_network(weights.about["architecture"], spec.task)
+    return class_probabilities(network, architecture, pixels, spec, precision)
 
 
-def evaluated(index: int, sure: Tensor, labels: Tensor, precision: Precision, recorded: SeedRun | None) -> Evaluation:
+def evaluated(index: int, shares: Tensor, labels: Tensor, precision: Precision, recorded: SeedRun | None) -> Evaluation:
     """Return the evaluation of a seed, compared with the recorded run if there is one.
 
     Args:
         index: Index of the seed.
-        sure: Class probabilities (``probabilities``), (images, classes).
+        shares: Class probabilities (``probabilities``), (images, classes).
         labels: True classes, int64 (images,).
         precision: Precision of the recipe, which sets the margin of a tie.
-        recorded: Recorded run of the seed on the same images.
+        recorded: Recorded run of the seed on the same images; None without a record.
     """
-    classes = sure.argmax(1)
-    missed = (classes != labels).nonzero().flatten()
-    wrong = tuple(zip(missed.tolist(), classes[missed].tolist(), strict=True))
-    count = sure.shape[1]
-    pairs = torch.bincount(count * labels + classes, minlength=count**2).reshape(count, count)
+    predictions = shares.argmax(1)
+    wrong_images = (predictions != labels).nonzero().flatten()
+    wrong = tuple(zip(wrong_images.tolist(), predictions[wrong_images].tolist(), strict=True))
+    classes = shares.shape[1]
+    confusion = torch.bincount(classes * labels + predictions, minlength=classes**2).reshape(classes, classes)
     evaluation = Evaluation(
         index,
         len(labels),
         wrong,
-        confusion=tuple(map(tuple, pairs.tolist())),
-        roc_auc=roc_auc(labels.tolist(), sure[:, 1].tolist()) if count == 2 else None,
+        confusion=tuple(map(tuple, confusion.tolist())),
+        roc_auc=roc_auc(labels.tolist(), shares[:, 1].tolist()) if classes == 2 else None,
     )
     if recorded is None:
         return evaluation
     expected = labels.clone()
-    for image, claimed in recorded.wrong:
+    for image, prediction in recorded.wrong:
         # An edited record may list a class that does not exist, or the true class as a mistake.
-        possible = 0 <= claimed < sure.shape[1] and claimed != labels[image]
-        expected[image] = claimed if possible else _NO_CLASS
-    differing = (classes != expected).nonzero().flatten()
-    rival = expected[differing]
-    margin = sure[differing, classes[differing]] - sure[differing, rival]
-    ties = int(((margin < _TIE[precision]) & (rival != _NO_CLASS)).sum())
+        is_possible = 0 <= prediction < classes and prediction != labels[image]
+        expected[image] = prediction if is_possible else _NO_CLASS
+    differing = (predictions != expected).nonzero().flatten()
+    recorded_classes = expected[differing]
+    margins = shares[differing, predictions[differing]] - shares[differing, recorded_classes]
+    ties = int(((margins < _TIE[precision]) & (recorded_classes != _NO_CLASS)).sum())
     return replace(evaluation, recorded_errors=recorded.test_errors, differing=tuple(differing.tolist()), ties=ties)
 
 
@@ -158,24 +157,35 @@ def evaluate_seeds(
     images is registered in the ledger before a network reads them; the results of the first evaluation are entered,
     too.
 
+    Args:
+        evidence: Record of the network.
+        indices: Seed indices.
+        workspace: Workspace of weights, test log and ledger.
+        folder: Folder of the data files; None for the cache.
+        other: Labelled images (``harness.data.other_images``); None for the test images.
+
     Returns:
         The evaluations in the order of ``indices``, and the registration as it was before the evaluation (None for the
             test images).
+
+    Raises:
+        ContentError: Weights are missing or differ from the record.
+        DataError: Images are missing or damaged, or some of the ``other`` images are training images.
     """
     weight_files = [read_recorded(workspace.records, evidence, index) for index in indices]
     spec = dataset(evidence.dataset)
     precision = evidence.recipe.precision
     entry = None
     if other is None:
-        seeds = f"seed{'s' if len(indices) > 1 else ''} {', '.join(map(str, indices))}"
-        purpose = f"evaluate {evidence.hash} {evidence.recipe_name} {seeds}"
+        noun = "seeds" if len(indices) > 1 else "seed"
+        purpose = f"evaluate {evidence.hash} {evidence.recipe_name} {noun} {', '.join(map(str, indices))}"
         pixels, labels = read_test_set(load(evidence.dataset, folder), purpose=purpose, log=workspace.test_log)
     else:
         images = labelled_images(other, spec, folder)
         _refuse_trained(images.pixels, evidence.dataset, folder, other)
         pixels = images.pixels
         labels = images.labels
-        wanted = ledger.Registration(
+        registration = ledger.Registration(
             hash=evidence.hash,
             recipe_hash=evidence.recipe_hash,
             dataset=evidence.dataset,
@@ -184,10 +194,10 @@ def evaluate_seeds(
             on_sha256=images.sha256,
             images=len(labels),
             indices=tuple(indices),
-            declared_utc="",
+            declared_utc="",  # set by ``register``
             commit=code_version()[0],
         )
-        entry = ledger.register(workspace.ledger, wanted)
+        entry = ledger.register(workspace.ledger, registration)
     evaluations = []
     for index, weights in zip(indices, weight_files, strict=True):
         run = evidence.seed(index) if entry is None else None
@@ -202,11 +212,11 @@ def evaluate_seeds(
 
 def _refuse_trained(pixels: Tensor, name: str, folder: Path | None, other: str) -> None:
     """Raise DataError if some of the images are training images of the network."""
-    trained = {image.tobytes() for image in load(name, folder).train_images.numpy()}
-    repeated = sum(image.tobytes() in trained for image in pixels.numpy())
-    if repeated:
+    training_images = {image.tobytes() for image in load(name, folder).train_images.numpy()}
+    count = sum(image.tobytes() in training_images for image in pixels.numpy())
+    if count:
         raise DataError(
-            f"{repeated:,} of the {len(pixels):,} images of {other} are training images of the network; "
+            f"{count:,} of the {len(pixels):,} images of {other} are training images of the network; "
             "--on requires new images"
         )
 
@@ -218,6 +228,6 @@ def bounds_of(evidence: Record, evaluations: Sequence[Evaluation]) -> tuple[floa
     """
     if len(evaluations) < len(evidence.seeds):
         return None, None
-    images = evaluations[0].images
+    images = evaluations[0].images  # equal for all seeds
     wrong = [[image for image, _ in item.wrong] for item in evaluations]
     return over_seeds([item.errors for item in evaluations], images), over_images(wrong, images)

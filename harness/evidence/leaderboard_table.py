@@ -26,6 +26,7 @@ from harness.system import files, statistics
 from harness.system.document import WrittenNetwork, csv_text, read_as, read_each, strict_json, unguarded
 from harness.system.errors import ContentError, reason
 from harness.system.files import Workspace
+from harness.system.terminal import counted
 from harness.training.result import PROTOCOL_VERSION, Environment, Errors, Purpose, Result, Status, finite
 from search_spaces.catalog import name_of
 from search_spaces.network import Architecture, Task, analyse
@@ -67,7 +68,9 @@ class LeaderboardRow:
     """A row of the leaderboard; the field names are the columns of the CSV, in this order.
 
     Attributes:
+        reached: Whether the evidence shows that the mean reaches the target; tiers from ``at the target`` up.
         stored_numbers: Number of parameters and BN statistics.
+        receptive_field: Shorter edge of the receptive field before the first global op, in input pixels.
         mean_test_accuracy_pct: Mean over seeds, per cent; for a claim the claimed figure, explained in ``note``.
         recipe_hash: Empty for a claim, and for trainings with the recipe of the repository that makes the claim.
         lower_bound_pct: One-sided lower bound over seeds (for grouped test images over groups, too) that decides the
@@ -76,8 +79,12 @@ class LeaderboardRow:
         lower_bound_images_pct: 99 % lower bound over seeds and images (``bounds.over_images``), per cent; decides
             nothing.
         seeds_at_target: Number of seeds whose own accuracy reaches the target; None if the test set was not read.
+        diverged: Number of diverged seeds; their errors count.
         attempts: Number of certification attempts at the target on the data set, over all networks.
+        validation_accuracy_pct: Mean over the validation seeds of the search, per cent.
         train_seconds: Mean training time of a seed, seconds.
+        teacher_seconds: Always 0 or None; a column of schema 3 from a removed feature.
+        search_seconds: Wall-clock time of the search that found the network.
     """
 
     rank: int = 0
@@ -175,11 +182,11 @@ class Survey(NamedTuple):
 
 
 def _columns_of_decision(evidence: Record, entered: Ledger) -> dict[str, Any]:
+    """Return the tier of a record, and the bound that decides the tier with its confidence."""
     if not evidence.seeds or undeclared(evidence, entered):
         return {"tier": Tier.MEASURED, "reached": False}
-    own = [attempt for attempt in entered.attempts if attempt.key == evidence.key]
-    for attempt in own:
-        if bounds.is_certified(attempt, evidence):
+    for attempt in entered.attempts:
+        if attempt.key == evidence.key and bounds.is_certified(attempt, evidence):
             return {
                 "tier": Tier.CERTIFIED,
                 "reached": True,
@@ -205,7 +212,10 @@ def undeclared(evidence: Record, entered: Ledger) -> list[int]:
 
 
 def tested_before(evidence: Record, records: Iterable[Record]) -> list[str]:
-    """Return the other data sets on which weights of a record had been tested before: the training images are equal."""
+    """Return the other data sets on which equal weights had been tested before the seeds of a record.
+
+    Equal weights follow from equal training images, so the test images of these data sets may overlap, too.
+    """
     with_weights = [run for run in evidence.seeds if run.weights_sha256 is not None]
     begun_utc: dict[str | None, str] = {run.weights_sha256: run.started_utc for run in with_weights}
     names: set[str] = set()
@@ -218,7 +228,7 @@ def tested_before(evidence: Record, records: Iterable[Record]) -> list[str]:
 def row_of_record(evidence: Record, entered: Ledger = _NO_LEDGER) -> LeaderboardRow:
     """Return the row of a record; ``entered`` is the whole ledger."""
     goal = (evidence.dataset, evidence.target_pct)
-    at_target = [attempt for attempt in entered.attempts if (attempt.dataset, attempt.target_pct) == goal]
+    attempts = sum((attempt.dataset, attempt.target_pct) == goal for attempt in entered.attempts)
     of_search = {}
     if evidence.found is not None:
         columns = ("validation_accuracy_pct", "validation_seeds", "search_seconds", "study")
@@ -226,7 +236,7 @@ def row_of_record(evidence: Record, entered: Ledger = _NO_LEDGER) -> Leaderboard
     return LeaderboardRow(
         name=evidence.name or name_of(evidence.hash) or "",
         target_pct=evidence.target_pct,
-        attempts=len(at_target),
+        attempts=attempts,
         epochs=evidence.recipe.epochs,
         teacher_seconds=evidence.teacher_seconds,
         dataset=evidence.dataset,
@@ -242,7 +252,7 @@ def row_of_record(evidence: Record, entered: Ledger = _NO_LEDGER) -> Leaderboard
 
 
 def _columns_of_seeds(seeds: Sequence[SeedRun], target_pct: float, group_sizes: Sequence[int]) -> dict[str, Any]:
-    size = seeds[0].test_size if seeds else 1
+    size = seeds[0].test_size if seeds else 1  # without seeds there are no errors to divide
     best = [run.best_test_errors for run in seeds if run.best_test_errors is not None]
     wrong_images = [[image for image, _ in run.wrong] for run in seeds]
     return {
@@ -257,6 +267,14 @@ def _columns_of_seeds(seeds: Sequence[SeedRun], target_pct: float, group_sizes: 
 
 
 def _columns_of_errors(errors: Sequence[int], best: Sequence[int], size: int, target_pct: float) -> dict[str, Any]:
+    """Return the columns of test accuracies.
+
+    Args:
+        errors: Wrong test images of each seed after the last epoch.
+        best: Wrong test images of each seed after the best epoch; empty if not known.
+        size: Number of test images.
+        target_pct: Target accuracy, per cent.
+    """
     accuracies = [Errors(wrong, size).accuracy_pct for wrong in errors]
     return {
         "mean_test_accuracy_pct": finite(statistics.mean(accuracies)),
@@ -270,6 +288,7 @@ def _columns_of_errors(errors: Sequence[int], best: Sequence[int], size: int, ta
 
 
 def _notes_of(evidence: Record, entered: Ledger) -> Iterator[str]:
+    """Yield the parts of the note: assumptions, groups, outdated certifications, evaluations on other images."""
     if evidence.assumed:
         yield f"recipe fields assumed: {', '.join(evidence.assumed)}"
     if warning := bounds.group_warning(dataset(evidence.dataset)):
@@ -284,10 +303,9 @@ def _notes_of(evidence: Record, entered: Ledger) -> Iterator[str]:
     for item in entered.registrations:
         if item.errors and item.subject == subject:
             mean = 100 - 100 * statistics.mean(item.errors) / item.images
-            count = len(item.errors)
             over_seeds = item.lower_bound_pct
             over_images = item.lower_bound_images_pct
-            text = f"on {item.on}: {mean:.3f} % over {count} seed{'s' if count > 1 else ''}"
+            text = f"on {item.on}: {mean:.3f} % over {counted(len(item.errors), 'seed')}"
             if over_seeds is not None and over_images is not None:
                 text += f" (99 % lower bound {over_seeds:.3f} over seeds, {over_images:.3f} over images too)"
             yield text
@@ -300,14 +318,15 @@ def _rows_of_study(folder: Path) -> list[LeaderboardRow]:
 
 # A live report page requests the rows of all studies repeatedly, and most studies do not change.
 @lru_cache(maxsize=1024)
-def _folded_rows(folder: Path, *as_it_is: tuple[int, int]) -> list[LeaderboardRow]:
+def _folded_rows(folder: Path, *file_states: tuple[int, int]) -> list[LeaderboardRow]:
+    """Return the rows of a study; ``file_states`` (size, time of each file) are only a part of the key of the cache."""
     study = read_state(folder)
     # A search may train a network for several numbers of epochs; each recipe is a separate group of runs.
     runs: dict[tuple[str, str], list[Result]] = defaultdict(list)
     for result in study.results:
         runs[result.hash, result.recipe_hash].append(result)
-    speaking = [group for each in runs.values() if (group := validation_runs(each))]
-    front = pareto_front(speaking, lambda group: (group[0].parameters, -_validation_mean_pct(group), group[0].hash))
+    groups = filter(None, map(validation_runs, runs.values()))
+    front = pareto_front(groups, lambda group: (group[0].parameters, -_validation_mean_pct(group), group[0].hash))
     return [_searched_row(group, study.config.target_pct) for group in front]
 
 
@@ -330,7 +349,12 @@ def validation_runs(results: Iterable[Result]) -> list[Result]:
 def pareto_front(rows: Iterable[_T], order: Callable[[_T], tuple[float, float, str]]) -> list[_T]:
     """Return the rows with fewer errors than all rows of equal or lower cost.
 
-    ``order`` returns the cost, the errors and the hash of a row.
+    Of rows with equal cost and errors, the first hash remains.
+
+    Args:
+        rows: Rows of any type.
+        order: Function that returns the cost, the errors (or another number that falls with the quality) and the hash
+            of a row.
     """
     front: list[_T] = []
     for row in sorted(rows, key=order):
@@ -421,6 +445,9 @@ def read_claims(path: Path) -> list[LeaderboardRow]:
 
     A claim has a row ``claimed``, and a row ``measured`` if the network was trained with the recipe of its source.
     Neither row counts as reached.
+
+    Raises:
+        ContentError: The file is damaged, or the network of a claim does not fit its data set.
     """
     rows = []
     for claim in read_as(list[_Claim], path, f"the file of claims {path}") if path.exists() else []:
@@ -444,10 +471,8 @@ def read_claims(path: Path) -> list[LeaderboardRow]:
         )
         rows.append(row)
         if claim.measured is not None:
-            trained = claim.measured
-            figures = _columns_of_errors(
-                trained.test_errors, trained.best_test_errors, trained.test_size, row.target_pct
-            )
+            runs = claim.measured
+            figures = _columns_of_errors(runs.test_errors, runs.best_test_errors, runs.test_size, row.target_pct)
             note = f"seeds were not declared; {claim.source}"
             rows.append(replace(row, tier=Tier.MEASURED, **figures, note=note))
     return rows
@@ -467,10 +492,10 @@ def survey(workspace: Workspace) -> Survey:
     """
     damage: list[ContentError] = []
 
-    def sound(read: Callable[[Path], list[LeaderboardRow]], paths: Iterable[Path]) -> Iterable[LeaderboardRow]:
-        value, faults = read_each(read, paths)
+    def rows_of(read_rows: Callable[[Path], list[LeaderboardRow]], paths: Iterable[Path]) -> Iterable[LeaderboardRow]:
+        documents, faults = read_each(read_rows, paths)
         damage.extend(faults)
-        return chain(*value)
+        return chain(*documents)
 
     entered = ledger.read(workspace.ledger, damage)
     records = []
@@ -488,9 +513,10 @@ def survey(workspace: Workspace) -> Survey:
             fault = f"declaration of seeds {seeds} of {item.hash}: lacking; the row counts as measured"
             damage.append(ContentError(f"{workspace.ledger}: {fault}"))
             lacking_declarations.append(item)
-    rows += sound(read_claims, claim_paths(workspace))
-    rows += sound(_rows_of_study, workspace.studies())
-    rows += sound(_searched_elsewhere, [path for path in [shipped_table()] if path.exists()])
+    rows += rows_of(read_claims, claim_paths(workspace))
+    rows += rows_of(_rows_of_study, workspace.studies())
+    rows += rows_of(_searched_elsewhere, filter(Path.exists, [shipped_table()]))
+    # Records have priority over claims and studies, and studies over the shipped table.
     first_rows: dict[Any, LeaderboardRow] = {}
     for row in rows:
         first_rows.setdefault(row.key, row)
@@ -503,6 +529,7 @@ def shipped_table() -> Path:
 
 
 def _searched_elsewhere(path: Path) -> list[LeaderboardRow]:
+    """Return the rows of searches in the shipped table; an edited table cannot state costs or test accuracies."""
     rows = []
     for row in read(path):
         if row.tier is Tier.SEARCHED:
@@ -515,12 +542,14 @@ def _searched_elsewhere(path: Path) -> list[LeaderboardRow]:
 
 
 def _ledger_fault(evidence: Record, attempts: Iterable[Attempt]) -> str | None:
+    """Return the first contradiction between a record and the attempts of the ledger; None if there is none."""
     own = [attempt for attempt in attempts if attempt.key == evidence.key]
     for attempt in own:
         if (fault := bounds.contradiction(attempt, evidence)) is not None:
             return fault
-    lacking = {run.attempt for run in evidence.seeds} - {None, *(attempt.number for attempt in own)}
-    return next((f"attempt {each}: lacking, but {evidence.hash} has seeds of the attempt" for each in lacking), None)
+    for number in {run.attempt for run in evidence.seeds} - {None, *(attempt.number for attempt in own)}:
+        return f"attempt {number}: lacking, but {evidence.hash} has seeds of the attempt"
+    return None
 
 
 def collect(workspace: Workspace) -> list[LeaderboardRow]:
@@ -549,6 +578,7 @@ def refresh(workspace: Workspace) -> list[LeaderboardRow]:
 
 
 def _order(row: LeaderboardRow) -> tuple[Any, ...]:
+    """Return the sort key: known data sets first, high targets first, then by evidence, size and accuracy."""
     accuracies = (row.mean_test_accuracy_pct, row.validation_accuracy_pct, 0.0)
     accuracy = next(each for each in accuracies if each is not None)
     return (
@@ -582,7 +612,11 @@ def to_csv(rows: Iterable[LeaderboardRow]) -> str:
 
 
 def read(path: Path) -> list[LeaderboardRow]:
-    """Read a CSV written by ``refresh``."""
+    """Read a CSV of ``to_csv``.
+
+    Raises:
+        ContentError: The file cannot be read, is of another schema version, or has an invalid cell.
+    """
     try:
         with path.open(encoding="utf-8", newline="") as file:
             columns, *table = list(csv.reader(file)) or [[]]
@@ -600,7 +634,6 @@ def read(path: Path) -> list[LeaderboardRow]:
             name: None if cell == "" and defaults[name] is None else unguarded(cell)
             for name, cell in zip(columns, cells, strict=True)
         }
-        rows.append(
-            read_as(LeaderboardRow, json.dumps(values | {"schema_version": SCHEMA_VERSION}), where, is_table=True)
-        )
+        document = json.dumps(values | {"schema_version": SCHEMA_VERSION})
+        rows.append(read_as(LeaderboardRow, document, where, is_table=True))
     return rows

@@ -2,6 +2,9 @@
 
 There are three kinds of lines: certification attempts (and their ends), the seeds of verifications and of certificates
 (``certificate.py``, of any fitted estimator), and evaluations on other images (and their results).
+
+A *look* is the first declaration of a row, by a verification, an attempt or a certificate. Each look spends a share of
+``LOOK_ALPHA``; each attempt and each certificate spends a share of ``ALPHA``, too.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ CONFIDENCE = 0.99  # confidence of displayed bounds; attempts are decided by ``b
 ALPHA = 0.05
 # Probability that any verification of a workspace on the same test images is false, for normal seeds.
 LOOK_ALPHA = 0.1
-ALPHA_SHARE = 0.2  # share of the remaining probability that each attempt and each look spends
+ALPHA_SHARE = 0.2  # share of the remaining probability that each entry spends
 # Probability that the first look spends. Rows of older lines, which state no probability, were all verified at the
 # confidence 1 - ``FIRST_LOOK_ALPHA``; the account charges them with the share that was due (``next_look_alpha``).
 FIRST_LOOK_ALPHA = round(ALPHA_SHARE * LOOK_ALPHA, 9)
@@ -207,28 +210,33 @@ class Ledger:
         # Skipped are 0 (further seeds of the row) and None (an older line).
         return next(filter(None, looks), FIRST_LOOK_ALPHA)
 
-    def promised(self, key: RowKey, run: Container[int]) -> list[list[int]]:
+    def promised(self, key: RowKey, recorded: Container[int]) -> list[list[int]]:
         """Return the seed indices of each declaration of a row, in the order of the declarations.
 
         Args:
             key: Key of the row.
-            run: Seed indices that have been run. A futile attempt counts with these seeds only.
+            recorded: Seed indices that have been run. A futile attempt counts with these seeds only.
         """
-        own = [item for item in self.promises if item.key == key]
         promised = []
-        for item in own:
-            has_given_up = isinstance(item, Attempt) and item.outcome is AttemptOutcome.FUTILE
-            promised.append([index for index in item.indices if index in run or not has_given_up])
+        for item in self.promises:
+            if item.key == key:
+                is_futile = isinstance(item, Attempt) and item.outcome is AttemptOutcome.FUTILE
+                promised.append([index for index in item.indices if index in recorded or not is_futile])
         return promised
 
 
 def read(path: Path, damage: list[ContentError] | None = None, *, with_shipped: bool = True) -> Ledger:
     """Return the entries of a ledger and of the shipped ledger.
 
-    Damaged lines are left out: added to ``damage``, or else reported once.
+    Args:
+        path: The ledger; empty if the file does not exist.
+        damage: List that receives an error per damaged line or unreadable file; None to report each error once. Damaged
+            lines are left out.
+        with_shipped: Whether to read the shipped ledger, too.
     """
+    # The last state by the state as declared.
     attempts: dict[Attempt, Attempt] = {}
-    evaluated: dict[Registration, Registration] = {}
+    registrations: dict[Registration, Registration] = {}
     ledger = Ledger()
     faults: list[ContentError] = []
     lines: dict[str, str] = {}  # place of each line by its text; a line that is in both files counts once
@@ -250,8 +258,8 @@ def read(path: Path, damage: list[ContentError] | None = None, *, with_shipped: 
             case Registration():
                 opened = replace(entry, errors=(), lower_bound_pct=None, lower_bound_images_pct=None, ended_utc=None)
                 # The first end counts. A second end contradicts nothing: the errors follow from stored weights.
-                if not evaluated.get(opened, opened).errors:
-                    evaluated[opened] = entry
+                if not registrations.get(opened, opened).errors:
+                    registrations[opened] = entry
             case Attempt():
                 # Two clones may declare the same number; such attempts differ in other fields, and both count.
                 earlier = attempts.get(entry.declared, entry.declared)
@@ -260,12 +268,9 @@ def read(path: Path, damage: list[ContentError] | None = None, *, with_shipped: 
                 elif entry.outcome not in (AttemptOutcome.OPEN, earlier.outcome):
                     stated = f"outcome of attempt {entry.number}: {entry.outcome} stated, {earlier.outcome} before"
                     faults.append(ContentError(f"{where}: {stated}"))
-    if damage is None:
-        report_damage(faults)
-    else:
-        damage += faults
+    report_damage(faults, damage)
     ledger.attempts.extend(sorted(attempts.values(), key=lambda attempt: attempt.number))
-    ledger.registrations.extend(evaluated.values())
+    ledger.registrations.extend(registrations.values())
     return ledger
 
 
@@ -290,14 +295,19 @@ def next_alpha(
     """Return the probability that the next attempt on test images may spend, for any network, recipe and target.
 
     ``ALPHA_SHARE * (ALPHA - spent)``: 0.01 first, then 0.008, 0.0064, and so on, so that the sum stays below ``ALPHA``.
-    Each damaged line of the ledger (``damaged``) counts as an attempt.
+
+    Args:
+        spending: Entries that spend this probability (``Ledger.spending``).
+        dataset: Data set of the attempt.
+        test_sketch: Digests of the test images; entries with a common digest count, too.
+        damaged: Number of damaged lines of the ledger, each of which counts as an attempt.
     """
     spent = sum(item.alpha for item in spending if item.shares_images(dataset, test_sketch))
     return _share_of(ALPHA - spent, damaged)
 
 
 def _share_of(left: float, damaged: int) -> float:
-    """Return the share of the remaining probability ``left`` that is due after an entry per damaged line."""
+    """Return the share of the remaining probability ``left`` to spend, after each damaged line has spent a share."""
     return max(0.0, round(ALPHA_SHARE * left * (1 - ALPHA_SHARE) ** damaged, 9))
 
 
@@ -312,7 +322,7 @@ def next_look_alpha(path: Path, dataset: str, test_sketch: Collection[str] = ())
     damage: list[ContentError] = []
     for item in read(path, damage, with_shipped=False).promises:
         if item.shares_images(dataset, test_sketch):
-            # Older lines have no ``look_alpha``; the first line of a row spent the share that was due.
+            # Older lines have no ``look_alpha``: the first line of a row spent the share that was due, further lines 0.
             due = 0.0 if item.key in rows else ALPHA_SHARE * (LOOK_ALPHA - spent)
             spent += due if item.look_alpha is None else item.look_alpha
             rows.add(item.key)
@@ -329,7 +339,19 @@ def confidence_of_next_look(path: Path, key: RowKey) -> float:
 def declare_attempt(
     path: Path, key: RowKey, first_index: int, seeds: int, commit: str | None = None, test_sketch: tuple[str, ...] = ()
 ) -> Attempt:
-    """Enter a new attempt and return the attempt, which counts from then on."""
+    """Enter a new attempt and return the attempt, which counts from then on.
+
+    Args:
+        path: The ledger.
+        key: Row to certify.
+        first_index: First seed index.
+        seeds: Number of seeds, with consecutive indices.
+        commit: Commit of the code; None if unknown.
+        test_sketch: Digests of the test images; empty if this machine does not have the images.
+
+    Raises:
+        ContentError: Nothing is left to spend on these test images.
+    """
     with files.locked(path.with_suffix(".lock")):
         alpha = _next_alpha_or_raise(path, key.dataset, test_sketch)
         number = max((attempt.number for attempt in read(path).attempts), default=0) + 1
@@ -352,7 +374,11 @@ def _next_alpha_or_raise(path: Path, dataset: str, test_sketch: Collection[str])
 def declare_verification(
     path: Path, key: RowKey, indices: Iterable[int], commit: str | None = None, test_sketch: tuple[str, ...] = ()
 ) -> None:
-    """Enter all seeds of a verification, before the first of them is run."""
+    """Enter all seeds of a verification, before the first of them is run; arguments as in ``declare_attempt``.
+
+    Raises:
+        ContentError: Nothing is left to spend on these test images.
+    """
     with files.locked(path.with_suffix(".lock")):
         _append(path, Declaration(indices=tuple(indices), **_common_fields(path, key, commit, test_sketch)))
 
@@ -365,7 +391,13 @@ def declare_certificate(
     test_sketch: tuple[str, ...] = (),
     data: Dataset | None = None,
 ) -> Declaration:
-    """Enter all seeds of a certificate and return the declaration, which spends ``next_alpha`` like an attempt."""
+    """Enter all seeds of a certificate and return the declaration, which spends ``next_alpha`` like an attempt.
+
+    ``data`` is the data set to state in the declaration; other arguments as in ``declare_attempt``.
+
+    Raises:
+        ContentError: Nothing is left to spend on these test images.
+    """
     with files.locked(path.with_suffix(".lock")):
         row = _common_fields(path, key, commit, test_sketch)
         if data is not None:
@@ -399,18 +431,29 @@ def _common_fields(path: Path, key: RowKey, commit: str | None, test_sketch: tup
     return key._asdict() | fields
 
 
-def register(path: Path, wanted: Registration) -> Registration:
-    """Enter an evaluation on other images; return the known registration if seeds and images are the same."""
+def register(path: Path, registration: Registration) -> Registration:
+    """Enter an evaluation on other images with the present time, and return the entry.
+
+    An earlier registration of the same seeds and images is returned instead, open or with its result.
+    """
+    subject = (*registration.subject, registration.on_sha256, registration.indices)
     with files.locked(path.with_suffix(".lock")):
         for known in read(path).registrations:
-            if (*known.subject, known.on_sha256, known.indices) == (*wanted.subject, wanted.on_sha256, wanted.indices):
+            if (*known.subject, known.on_sha256, known.indices) == subject:
                 return known
-        _append(path, entry := replace(wanted, declared_utc=_now()))
+        entry = replace(registration, declared_utc=_now())
+        _append(path, entry)
     return entry
 
 
 def close(path: Path, entry: _Ended, **end: Any) -> _Ended:
-    """Append the end of an attempt or a registration and return the ended entry; the declaration remains."""
+    """Append the end of an attempt or a registration and return the ended entry; the line of the declaration remains.
+
+    Args:
+        path: The ledger.
+        entry: Open entry.
+        end: Fields of the result: outcome and bound of an attempt, errors and bounds of a registration.
+    """
     ended = replace(entry, ended_utc=_now(), **end)
     _append(path, ended)
     return ended

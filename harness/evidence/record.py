@@ -82,6 +82,8 @@ class Found:
     Attributes:
         validation_accuracy_pct: Mean over the fresh validation seeds, per cent.
         validation_seeds: Number of fresh validation seeds.
+        trained: Number of networks with a finished run.
+        rejected: Number of draws and proposals that were rejected before a training.
         search_seconds: Wall-clock time of the whole search on ``workers`` processes, seconds.
         attempt: 1 for the first verified network of the study, 2 for the second, and so on.
     """
@@ -155,23 +157,26 @@ class Record:
 
 
 def path_of(folder: Path, record: Record) -> Path:
-    """Return the path of a record."""
+    """Return the path of a record in the folder of records; the name states each part of the key except protocol."""
     target = f"{record.target_pct:.12g}".replace(".", "_")
     return folder / f"{record.hash}-{record.recipe_hash}-{record.dataset}-{target}.json"
 
 
 def seed_run(result: Result, attempt: int | None = None, beacon: str | None = None) -> SeedRun:
-    """Return the ``SeedRun`` of a verification result."""
-    if result.test_errors is None or result.test_size is None or result.environment is None:
-        raise AssertionError("a verification's result has read the test set")
-    looked = [epoch.test_errors for epoch in result.history if epoch.test_errors is not None]
+    """Return the ``SeedRun`` of a verification result; ``attempt`` and ``beacon`` as in ``SeedRun``."""
+    assert None not in (result.test_errors, result.test_size, result.environment), "a verification reads the test set"
+    epoch_errors = [epoch.test_errors for epoch in result.history if epoch.test_errors is not None]
     values = {item.name: getattr(result, item.name) for item in fields(SeedRun) if hasattr(result, item.name)}
-    best = min(looked, default=None)
+    best = min(epoch_errors, default=None)
     return SeedRun(**values, index=result.seed_index, best_test_errors=best, attempt=attempt, beacon=beacon)
 
 
 def match(result: Result, recorded: SeedRun | None) -> str:
-    """Return how trained weights compare with recorded weights; another machine need not give the same bits."""
+    """Return how trained weights compare with the recorded weights of the seed.
+
+    ``identical``, ``different``, ``made elsewhere`` (the weights differ, but the other machine need not give the same
+    bits) or ``not on record``.
+    """
     if recorded is None or recorded.weights_sha256 is None or result.environment is None:
         return "not on record"
     if recorded.weights_sha256 == result.weights_sha256:
@@ -200,6 +205,7 @@ def write(folder: Path, record: Record) -> None:
 
 
 def _joined(evidence: Record, record: Record) -> Record:
+    """Return ``record`` with the seeds of both, where seeds of ``evidence`` have priority; empty fields are filled."""
     return replace(
         record,
         seeds=with_seeds(evidence, *record.seeds).seeds,
@@ -216,29 +222,34 @@ def read_all(own: Path, damage: list[ContentError] | None = None) -> list[Record
     by_name: dict[str, Record] = {}
     for folder in (files.SHIPPED / "records", own):
         records, faults = read_each(read, sorted(folder.glob("*-*.json")))
-        if damage is None:
-            report_damage(faults)
-        else:
-            damage += faults
+        report_damage(faults, damage)
         for record in records:
             name = path_of(folder, record).name
             by_name[name] = _joined(by_name[name], record) if name in by_name else record
     return [by_name[name] for name in sorted(by_name)]
 
 
-def report_damage(faults: Iterable[ContentError]) -> None:
-    """Report on stderr, once per process, each unreadable document that is left out."""
+def report_damage(faults: Iterable[ContentError], damage: list[ContentError] | None = None) -> None:
+    """Append faults of documents that are left out to ``damage``; None to report each on stderr once per process."""
+    if damage is not None:
+        damage.extend(faults)
+        return
     for fault in faults:
         say_once(f"left out: {fault.message}", "warning")
 
 
 def read(path: Path) -> Record:
-    """Read a record."""
+    """Read a record.
+
+    Raises:
+        ContentError: The file cannot be read, or a field is invalid or does not follow from the other fields.
+        MissingSubject: The data set is missing or damaged.
+    """
     try:
-        text = files.read_bytes(path)
+        content = files.read_bytes(path)
     except OSError as error:
         raise ContentError(f"cannot read the record {path}: {reason(error)}") from error
-    record = _checked(path, text)
+    record = _checked(path, content)
     # ``_checked`` is cached, and the data set may have been removed since.
     dataset_of(record.dataset, path)
     return record
@@ -246,8 +257,8 @@ def read(path: Path) -> Record:
 
 # A search reads all records before each proposal; equal bytes are checked only once.
 @lru_cache(4096)
-def _checked(path: Path, text: bytes) -> Record:
-    record = read_as(Record, text, f"the record {path}", BRING_BACK)
+def _checked(path: Path, content: bytes) -> Record:
+    record = read_as(Record, content, f"the record {path}", BRING_BACK)
     # All facts below are recomputed, so that edited records are rejected.
     spec = dataset_of(record.dataset, path)
     try:
@@ -255,7 +266,7 @@ def _checked(path: Path, text: bytes) -> Record:
     except SearchSpaceError as error:
         raise ContentError(f"{path}: architecture is not a network: {error.message}") from error
     facts: _Facts = {
-        "architecture": (parse_json(text)["architecture"], str(record.architecture)),
+        "architecture": (parse_json(content)["architecture"], str(record.architecture)),
         "hash": (record.hash, record.architecture.hash),
         "parameters": (record.parameters, analysis.parameters),
         "macs": (record.macs, analysis.macs),
@@ -282,24 +293,27 @@ _Facts = dict[str, tuple[object, object]]
 def _facts_of_seed(run: SeedRun, record: Record, spec: Dataset) -> _Facts:
     images = [index for index, _ in run.wrong]
     classes = sorted({answer for _, answer in run.wrong})
-    counted = sorted({index for index in images if 0 <= index < run.test_size})
+    possible_images = sorted({index for index in images if 0 <= index < run.test_size})
+    possible_classes = [answer for answer in classes if answer in range(spec.classes)]
     facts: _Facts = {
         f"test_size of seed {run.index}": (run.test_size, spec.test_size),
         f"test_errors of seed {run.index}": (run.test_errors, len(run.wrong)),
-        f"wrong images of seed {run.index}": (images, counted),
-        f"predicted classes of seed {run.index}": (classes, [each for each in classes if each in range(spec.classes)]),
+        f"wrong images of seed {run.index}": (images, possible_images),
+        f"predicted classes of seed {run.index}": (classes, possible_classes),
     }
     if run.status is Status.COMPLETE and run.best_test_errors is not None:
         # The last epoch was tested too, so the fewest errors cannot exceed the errors at the end.
         best = min(run.best_test_errors, run.test_errors)
         facts[f"best_test_errors of seed {run.index}"] = (run.best_test_errors, best)
     if record.protocol_version == PROTOCOL_VERSION:
-        fixed = derive_seed(record.hash, record.recipe_hash, Purpose.VERIFY, run.index, beacon=run.beacon or "")
-        facts[f"value of seed {run.index}"] = (run.seed, fixed)
+        seed = derive_seed(record.hash, record.recipe_hash, Purpose.VERIFY, run.index, beacon=run.beacon or "")
+        facts[f"value of seed {run.index}"] = (run.seed, seed)
     return facts
 
 
 def _text(document: dict[str, Any]) -> str:
+    """Return a record as JSON with a line per field and per seed, so that a diff shows the seeds that were added."""
+
     def as_json(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
@@ -360,7 +374,11 @@ def kept_indices(own: Path, evidence: Record) -> list[int]:
 
 
 def read_weights(path: Path) -> WeightFile:
-    """Read a weight file."""
+    """Read a weight file.
+
+    Raises:
+        ContentError: The file cannot be read, or its arrays do not match the names in its metadata.
+    """
     # Imported here, because this imports numpy, which takes longer than a command that only names a record.
     from safetensors import SafetensorError, safe_open
 
@@ -371,31 +389,35 @@ def read_weights(path: Path) -> WeightFile:
             about = parse_json((file.metadata() or {})["harness"])
         tied = dict(about.pop("tied"))
         state = tuple(about.pop("state"))
-        missing = {tied.get(name, name) for name in state} ^ arrays.keys()
+        unmatched = {tied.get(name, name) for name in state} ^ arrays.keys()
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ContentError(f"cannot read the weights {path}: {reason(error)}", hint=BRING_BACK) from error
-    if missing:
-        raise ContentError(f"the weights {path} do not match the list of names: {', '.join(sorted(missing))}")
+    if unmatched:
+        raise ContentError(f"the weights {path} do not match the list of names: {', '.join(sorted(unmatched))}")
     return WeightFile(path, arrays, about, tied, state)
 
 
 def read_recorded(own: Path, evidence: Record, index: int) -> WeightFile:
-    """Read the weights of a recorded seed and check the file against the record."""
+    """Read the weights of a recorded seed and check the file against the record.
+
+    Raises:
+        ContentError: There is no weight file, or the file is damaged or not the file of this seed.
+    """
     run = evidence.seed(index)
     path = kept_weights(own, evidence, index)
     if run is None or path is None:
         indices = ", ".join(map(str, kept_indices(own, evidence)))
         others = f"stored seeds: {indices}" if indices else "no weights are stored"
-        again = f"{as_command('verify', evidence.hash, '--seeds', str(index + 1))} trains and tests the seed again"
+        hint = f"{as_command('verify', evidence.hash, '--seeds', str(index + 1))} trains and tests the seed again"
         raise ContentError(
             f"no weights of seed {index} of {evidence.hash} with recipe {evidence.recipe_name}: {others}",
-            hint=None if indices else again,
+            hint=None if indices else hint,
         )
     weights = read_weights(path)
     # The weights must be the recorded weights, or the weights of a repeat with the recorded errors.
     repeats = path.parents[1] / "repeats.jsonl"
     repeated = None if weights.sha256 == run.weights_sha256 else _repeat_of(repeats, evidence, run)
-    due = {
+    expected = {
         "weights": repeated or run.weights_sha256,
         # The metadata must match, too: the digest covers only the numbers, and in another order of ops the same numbers
         # are a different network.
@@ -409,25 +431,25 @@ def read_recorded(own: Path, evidence: Record, index: int) -> WeightFile:
         "weights_sha256": weights.sha256,
         **pixel_properties(dataset_of(evidence.dataset, path)),
     }
-    stated = {**dict.fromkeys(due, None), **weights.about, "weights": weights.sha256}
+    stated = {**dict.fromkeys(expected, None), **weights.about, "weights": weights.sha256}
     with suppress(NotationError):
         # Bars and the name of a module may differ.
         stated["architecture"] = parse_notation(str(stated["architecture"])).hash
-    for name, computed in due.items():
+    for name, recorded in expected.items():
         # Older files lack some of the metadata, but all state weights and architecture.
-        if stated[name] != computed and (stated[name] is not None or name in ("weights", "architecture")):
-            raise ContentError(f"{path}: {name}: {stated[name]} stated, {computed} in the record")
+        if stated[name] != recorded and (stated[name] is not None or name in ("weights", "architecture")):
+            raise ContentError(f"{path}: {name}: {stated[name]} stated, {recorded} in the record")
     return weights
 
 
 def _repeat_of(path: Path, evidence: Record, run: SeedRun) -> str | None:
     """Return the digest of a repeat of a seed with the recorded errors but other last bits; None without a repeat."""
-    seed = {"seed_index": run.index, "recorded_sha256": run.weights_sha256}
-    seed |= {name: getattr(evidence, name) for name in ("hash", "recipe_hash", "dataset")}
+    identity = {"seed_index": run.index, "recorded_sha256": run.weights_sha256}
+    identity |= {name: getattr(evidence, name) for name in ("hash", "recipe_hash", "dataset")}
     for line in files.log_text(path).splitlines():
         try:
             repeat = parse_json(line)
-            if seed.items() <= repeat.items():
+            if identity.items() <= repeat.items():
                 return str(repeat["weights_sha256"])
         except (ValueError, AttributeError, KeyError, TypeError) as error:
             report_damage([ContentError(f"{path}: a line is not a repeat: {reason(error)}")])

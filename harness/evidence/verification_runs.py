@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, count, islice
 from pathlib import Path
 
 from harness.data.datasets import dataset
@@ -70,6 +70,7 @@ class VerifyPlan:
 
 
 def _record_of(plan: VerifyPlan, workspace: Workspace) -> Record:
+    """Return the record of the row of a plan; without seeds if the row has no record yet."""
     analysis = analyse(plan.architecture, dataset(plan.dataset).task)
     fresh = Record(
         name=plan.name,
@@ -95,6 +96,7 @@ def _record_of(plan: VerifyPlan, workspace: Workspace) -> Record:
 
 
 def _folder_of(plan: VerifyPlan, workspace: Workspace) -> Path:
+    """Return the folder of the new weight files of a row, which is also locked while seeds of the row are run."""
     key = f"{plan.architecture.hash}-{plan.named_recipe.recipe.hash}-{plan.dataset}-{plan.target_pct:.12g}"
     return workspace.runs / f".verify-{key}"
 
@@ -160,6 +162,9 @@ def declare_attempt(plan: VerifyPlan, workspace: Workspace, seeds: int) -> Attem
     """Declare an attempt to certify the row of a plan on ``seeds`` unused indices, and return the attempt.
 
     An open attempt for this row is returned unchanged.
+
+    Raises:
+        ContentError: An op of the network has no effect, or nothing is left to spend on these test images.
     """
     evidence = _declarable(plan, workspace)
     if (attempt := ledger.open_attempt(workspace.ledger, evidence.key)) is not None:
@@ -182,6 +187,9 @@ def declare_certificate(plan: VerifyPlan, workspace: Workspace, seeds: int) -> D
     """Declare a certificate of the row of a plan on ``seeds`` unused indices, and return the declaration.
 
     An earlier declaration of a certificate is returned, so that seeds cannot be added after a result has been seen.
+
+    Raises:
+        ContentError: As for ``declare_attempt``.
     """
     evidence = _declarable(plan, workspace)
     for item in ledger.read(workspace.ledger).declarations:
@@ -234,12 +242,8 @@ def due_indices(plan: VerifyPlan, workspace: Workspace, seeds: int) -> tuple[int
     # The first three parts of a key are network, recipe and data set.
     excluded = _indices(workspace, lambda item: item.key[:3] == evidence.key[:3] and item.key != evidence.key)
     excluded |= {index for item in entered.attempts if item.key == evidence.key for index in item.indices}
-    indices: list[int] = []
-    index = min(own, default=0)
-    while len(indices) < seeds:
-        if index in own or index not in excluded:
-            indices.append(index)
-        index += 1
+    available = (index for index in count(min(own, default=0)) if index in own or index not in excluded)
+    indices = [*islice(available, seeds)]
     not_run = sorted(declared - run_indices - {*indices})
     return (*indices, *not_run)
 
@@ -284,7 +288,7 @@ def run_seeds(
 ) -> Verdict:
     """Run the seeds of a plan on the places of an executor, and add the results to the record.
 
-    Each seed enters the record as soon as it ends, so the finished seeds of an interrupted call are not run again.
+    Each seed enters the record as soon as its training ends, so an interrupted call does not repeat finished seeds.
 
     Args:
         plan: Network, recipe and seeds.
@@ -296,6 +300,11 @@ def run_seeds(
         on_verdict: Called with the verdict, before the lock on the folder is released.
         on_begin: Called with the number of trainings and the indices of the recorded seeds, before the first training.
         on_wait: Called at least once per second while seeds are trained.
+
+    Raises:
+        UsageError: A certification is not declared or its declaration is not committed, or seeds of the row are being
+            run by another process.
+        ContentError: The record is damaged, seeds have equal weights, or nothing is left to spend on these test images.
     """
     folder = _folder_of(plan, workspace)
     with owned(folder):
@@ -308,13 +317,14 @@ def run_seeds(
         files.sweep(workspace.records, f"{stem}.json")
         files.sweep(record.weights_path(workspace.records, evidence, 0).parent)
         files.sweep(result.inspection_folder(workspace.runs, stem))
-        collector = _SeedCollector(plan, workspace, evidence, {run.index: run for run in evidence.seeds})
+        recorded = {run.index: run for run in evidence.seeds}
+        collector = _SeedCollector(plan, workspace, evidence, recorded)
         collector.close_if_futile()
         waiting = [] if collector.ended_attempt else _jobs_of(plan, workspace, evidence)
-        on_begin(len(waiting), {run.index for run in evidence.seeds})
+        on_begin(len(waiting), recorded.keys())
         with closing(run_all(waiting, make_executor(source, limits), plan.workers, on_event, on_wait)) as results:
-            for finished in results:
-                collector.take(finished.result)
+            for event in results:
+                collector.take(event.result)
                 if collector.ended_attempt:
                     # ``run_all`` takes jobs from this list: running seeds still count, but no further seed starts.
                     waiting.clear()
@@ -344,7 +354,8 @@ class _SeedCollector:
     """Collector that adds ended seeds to the record, and the end of a certification to the ledger.
 
     Attributes:
-        recorded: Seeds recorded before this call; a rerun does not change the record.
+        evidence: Record of the row, with the seeds that have ended.
+        recorded: Seeds recorded before this call, by index; a rerun does not change the record.
         repeated: Reruns by seed index.
         ended_attempt: Certification attempt as ended; None while open and without a certification.
     """
@@ -430,6 +441,7 @@ def _jobs_of(plan: VerifyPlan, workspace: Workspace, evidence: Record) -> list[J
 
 
 def _weights_file(folder: Path, index: int) -> Path:
+    """Return the file to which the training of a seed writes its weights, in the folder of ``_folder_of``."""
     return folder / f"seed-{index:04d}.safetensors"
 
 
@@ -439,9 +451,11 @@ def recorded_verdict(plan: VerifyPlan, workspace: Workspace) -> Verdict:
 
 
 def _verdict_of(collector: _SeedCollector) -> Verdict:
+    """Return the verdict on the record of a collector; warns of equal weights tested on another data set before."""
     evidence = collector.evidence
-    of_index = {run.index: run for run in evidence.seeds} | collector.repeated
-    runs = tuple(of_index[index] for index in collector.plan.indices if index in of_index)
+    recorded = {run.index: run for run in evidence.seeds}
+    last_runs = recorded | collector.repeated
+    runs = tuple(last_runs[index] for index in collector.plan.indices if index in last_runs)
     reruns = _reruns_of(evidence, collector.repeated)
     contradicted = False
     # Equal weights contradict nothing. Different weights may, by the errors, on any machine.
@@ -450,9 +464,8 @@ def _verdict_of(collector: _SeedCollector) -> Verdict:
         recorded_errors = [run.test_errors for run in evidence.seeds]
         contradicted = bounds.is_worse(repeated_errors, recorded_errors, evidence.seeds[0].test_size)
     entered = ledger.read(collector.workspace.ledger)
-    recorded = {run.index for run in evidence.seeds}
     promised = entered.promised(evidence.key, recorded)
-    not_run = [index for indices in promised for index in indices if index not in recorded]
+    lacks_seeds = any(index not in recorded for index in chain.from_iterable(promised))
     for name in tested_before(evidence, record.read_all(collector.workspace.records)):
         if _have_equal_test_images(name, evidence.dataset):
             continue
@@ -462,8 +475,8 @@ def _verdict_of(collector: _SeedCollector) -> Verdict:
             "warning",
         )
     row = row_of_record(evidence, entered)
-    lacks_declaration = bool(undeclared(evidence, entered))
-    return Verdict(evidence, row, runs, reruns, contradicted, collector.ended_attempt, bool(not_run), lacks_declaration)
+    lacks = {"lacks_seeds": lacks_seeds, "lacks_declaration": bool(undeclared(evidence, entered))}
+    return Verdict(evidence, row, runs, reruns, contradicted, attempt=collector.ended_attempt, **lacks)
 
 
 def _have_equal_test_images(first: str, second: str) -> bool:
@@ -488,7 +501,10 @@ def _reruns_of(evidence: Record, repeated: Mapping[int, SeedRun]) -> tuple[Rerun
 
 
 def machines_of(runs: Sequence[SeedRun]) -> list[tuple[str, int]]:
-    """Return the kinds of machines that trained the seeds, with counts; equal bits are due only within a kind."""
+    """Return the kinds of machines that trained the seeds, each with the number of its seeds.
+
+    Two machines are of one kind if equal seeds must give equal bits on both (``same_bits_due``).
+    """
     counts: dict[Environment, int] = {}
     for run in runs:
         kind = next((each for each in counts if result.same_bits_due(each, run.environment)), run.environment)

@@ -22,13 +22,12 @@ from search_spaces.notation import parse_notation
 from search_spaces.space_errors import NotationError, nearest
 
 _T = TypeVar("_T")
-_NO_NETWORK = "no_network"
+_NO_NETWORK = "no_network"  # type of the pydantic error of ``_Notation``
 # Hint for evidence that differs from the form in which this program writes evidence.
 BRING_BACK = "restore a committed file with 'git restore'; remove an uncommitted file and repeat the command"
 # Prefixes that make a spreadsheet read a text as a formula. An apostrophe in front prevents this. Texts that start with
 # an apostrophe get another apostrophe, so that the guard can be removed unambiguously.
 _GUARDED = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
-
 
 _MOST_DIGITS = 64  # most digits of a number in a document, which may come from an untrusted source
 _MOST_DEPTH = 64  # most levels of nesting in such a document; documents of this program have at most 12
@@ -106,20 +105,21 @@ def read_as(
         raise ContentError(f"cannot read {where}: {reason(error)}") from error
     except ValidationError as error:
         # Another schema version explains all other errors, so this error is reported first.
-        first = min(error.errors(include_url=False), key=lambda fault: fault["loc"] != ("schema_version",))
-        key = ".".join(map(str, first["loc"]))
-        words = first["msg"]
-        if first["type"] == _NO_NETWORK:
-            message = f"{where}: {key} is not a network: {words}"
-            raise ContentError(message, position=first["ctx"]["position"], text=first["input"]) from error
-        if first["type"] == "unexpected_keyword_argument" and len(first["loc"]) == 1:
+        fault = min(error.errors(include_url=False), key=lambda each: each["loc"] != ("schema_version",))
+        key = ".".join(map(str, fault["loc"]))
+        violation = fault["msg"]
+        if fault["type"] == _NO_NETWORK:
+            message = f"{where}: {key} is not a network: {violation}"
+            raise ContentError(message, position=fault["ctx"]["position"], text=fault["input"]) from error
+        if fault["type"] == "unexpected_keyword_argument" and len(fault["loc"]) == 1:
             hint = hint or nearest(key, (item.name for item in fields(cast(Any, kind))))
-        if first["type"] not in ("missing", "json_invalid", "value_error"):
-            stored = repr(first["input"])
+        if fault["type"] not in ("missing", "json_invalid", "value_error"):
+            stored = repr(fault["input"])
             if len(stored) > 60:
                 stored = stored[:57] + "..."
+            # The key is empty if the document as a whole has the wrong type.
             key = f"{key} is {stored}".removeprefix(" is ")
-        message = ": ".join(filter(None, (where, key, words.removeprefix("Value error, "))))
+        message = ": ".join(filter(None, (where, key, violation.removeprefix("Value error, "))))
         raise ContentError(message, hint=hint) from error
 
 
@@ -164,6 +164,7 @@ def parse_json(content: str | bytes) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the members of a JSON object; raise ValueError if a key is repeated."""
     values: dict[str, Any] = {}
     for key, value in pairs:
         if key in values:
@@ -196,6 +197,7 @@ def _check_limits(content: str | bytes, value: Any) -> None:
 
 
 def _fault(error: Exception) -> str:
+    """Return the message of an error; parsers of JSON and TOML raise RecursionError for a deep nesting."""
     return f"the nesting is deeper than {_MOST_DEPTH} levels" if isinstance(error, RecursionError) else str(error)
 
 
@@ -220,7 +222,7 @@ def _adapter(kind: type[Any]) -> Any:
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Return a CSV text with a header; None becomes an empty cell."""
+    """Return a CSV text with a header; None becomes an empty cell, True and False become ``true`` and ``false``."""
 
     def cell(value: Any) -> str:
         if value is None:

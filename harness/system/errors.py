@@ -1,7 +1,7 @@
 """Exceptions that are reported in one line, with exit codes, and command lines for hints.
 
     HarnessError              1  base class; internal error
-    |- UsageError             2  invalid command line
+    |- UsageError             2  invalid command line or argument of a function
     |  |- StorageError        2  a file cannot be written
     |  `- Held                2  another process holds the lock (harness.system.files)
     |- TargetMissed           3  the target was not reached
@@ -44,7 +44,7 @@ class HarnessError(Exception):
         kind: Name of the error family in JSON output.
         message: The given value, the violated rule and the allowed values, in one line.
         hint: The next thing to try, or None.
-        position: Offset of the error in ``text``, or None.
+        position: Offset of the error in ``text``, in characters, or None.
         text: Text that was parsed, or None.
     """
 
@@ -69,7 +69,7 @@ class HarnessError(Exception):
 
 
 class UsageError(HarnessError):
-    """The command line is invalid."""
+    """The command line, or an argument of a Python function, is invalid."""
 
     exit_code, kind = 2, "usage"
 
@@ -112,6 +112,7 @@ class Interrupted(HarnessError):
     exit_code, kind = 130, "interrupted"
 
 
+# Messages of the dynamic loader if a process exceeds the memory limit (ulimit -v).
 _NO_ROOM_TO_LOAD = ("failed to map segment", "cannot allocate memory")
 
 
@@ -124,15 +125,13 @@ def refused(error: BaseException) -> StorageError | DeviceError | None:
     if isinstance(error, OSError) and error.errno in full:
         return StorageError(f"cannot write {error.filename or 'the output'}: {reason(error)}")
     # torch.OutOfMemoryError is compared by name to avoid the import; on a CPU, torch raises a RuntimeError instead.
-    is_torchs = type(error).__name__ == "OutOfMemoryError"
-    if is_torchs or isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+    is_torch_error = type(error).__name__ == "OutOfMemoryError"
+    if is_torch_error or isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         line = str(error).partition("\n")[0] or "out of memory"
         return DeviceError(line, hint="training with a smaller batch_size needs less memory")
-    # Messages of the dynamic loader if a process exceeds the memory limit (ulimit -v).
     if isinstance(error, ImportError) and any(words in str(error).lower() for words in _NO_ROOM_TO_LOAD):
-        return DeviceError(
-            f"a library cannot be loaded: {error}", hint="raise the memory limit of the process (ulimit -v)"
-        )
+        hint = "raise the memory limit of the process (ulimit -v)"
+        return DeviceError(f"a library cannot be loaded: {error}", hint=hint)
     return None if error.__cause__ is None else refused(error.__cause__)
 
 
@@ -142,7 +141,7 @@ def as_command(*arguments: str) -> str:
 
 
 def option_words(values: Mapping[str, str | None]) -> list[str]:
-    """Return options and values as words of a command line; None and ``auto`` are left out."""
+    """Return options and values as words of a command line; None and ``auto``, the defaults, are left out."""
     words = []
     for name, value in values.items():
         if value is not None and value != "auto":

@@ -1,6 +1,7 @@
 """The workspace folder, atomic writes, reads with limits, and locks.
 
-Every write goes to a temporary file, which is then moved into place. A failed write raises StorageError.
+A file is replaced by moving a temporary file into place; a line is appended under a lock. A write that fails raises
+StorageError and leaves the file unchanged.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from harness.system.errors import ContentError, StorageError, UsageError, reason
 
 # Records, weights, ledger and leaderboard of the package; in a clone, links to files of the repository.
 SHIPPED = Path(__file__).resolve().parents[1] / "evidence" / "shipped"
+MOST_TYPED = 1_000_000  # bytes, largest file of `read_typed`; data sets given by mistake are larger
+_FILE_ENDINGS = (".csv", ".html")  # endings of leaderboard and report pages, which are stored beside the studies
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -42,11 +45,17 @@ def json_text(document: Any) -> str:
 
 
 def write_together(contents: Mapping[Path, bytes]) -> None:
-    """Replace files after all contents are on the disk; if writing a content fails, all files stay unchanged."""
+    """Replace files after all contents are on the disk; if a content cannot be written, all files stay unchanged.
+
+    Folders are created. Directories and devices are not replaced.
+
+    Raises:
+        StorageError: A file cannot be written.
+    """
     temporaries: dict[Path, str] = {}
     try:
         for path, content in contents.items():
-            with _naming(path):
+            with _as_storage_error(path):
                 if path.is_dir() and not path.is_symlink():
                     raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
                 # Replacing a device by a file would affect all users of the machine.
@@ -60,7 +69,7 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
                 # mkstemp creates private files, but results must be readable by all users.
                 os.chmod(temporaries[path], 0o644)
         for path in contents:
-            with _naming(path):
+            with _as_storage_error(path):
                 os.replace(temporaries[path], path)
                 del temporaries[path]
     finally:
@@ -69,14 +78,20 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
 
 
 def sweep(folder: Path, name: str = "*") -> None:
-    """Remove temporary files of killed processes; ``name`` is a pattern. Must not be called during a write."""
-    for left in folder.glob(f".{name}.*"):
-        if left.is_file():
-            left.unlink(missing_ok=True)
+    """Remove temporary files of killed processes. Must not be called during a write to a file of this name.
+
+    Args:
+        folder: Folder of the files.
+        name: Name of the files that were being written, as a glob pattern.
+    """
+    for temporary in folder.glob(f".{name}.*"):
+        if temporary.is_file():
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def _as_storage_error(path: Path) -> Iterator[None]:
+    """Raise StorageError with the path instead of an OSError of the block."""
     try:
         yield
     except OSError as error:
@@ -106,7 +121,11 @@ def read_typed(path: Path) -> str:
 
 
 def log_text(path: Path) -> str:
-    """Return the text of a log, empty if the file does not exist; raise ContentError if not readable."""
+    """Return the text of a log, empty if the file does not exist; bytes that are not UTF-8 are replaced.
+
+    Raises:
+        ContentError: The file cannot be read.
+    """
     try:
         if not path.exists():
             return ""
@@ -126,7 +145,7 @@ def append_line(path: Path, line: str) -> None:
 
     If a killed process has left an incomplete last line, a line end is added first, so that the new line stays intact.
     """
-    with _naming(path):
+    with _as_storage_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
@@ -135,7 +154,7 @@ def append_line(path: Path, line: str) -> None:
             fcntl.flock(handle, fcntl.LOCK_EX)
             size = os.fstat(handle).st_size
             is_torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
-            content = ("\n" * is_torn + line + "\n").encode("utf-8")
+            content = (f"\n{line}\n" if is_torn else f"{line}\n").encode("utf-8")
             try:
                 # On a full disk, os.write may write a part before the next call fails.
                 while content:
@@ -162,26 +181,22 @@ def locked(path: Path, seconds: float = -1) -> Iterator[None]:
 
     Raises:
         Held: The lock is still held after ``seconds``.
+        StorageError: The lock file cannot be written.
     """
     from filelock import FileLock, Timeout
 
     lock = FileLock(path, seconds, mode=0o644, poll_interval=0.02, fallback_to_soft=False)
-    with _naming(path):
+    with _as_storage_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire()
         except Timeout as error:
-            raise Held(
-                f"{path.parent} is locked by a running process; wait for the process or stop the process"
-            ) from error
+            message = f"{path.parent} is locked by a running process; wait for the process or stop the process"
+            raise Held(message) from error
     try:
         yield
     finally:
         lock.release()
-
-
-MOST_TYPED = 1_000_000  # bytes, largest file of `read_typed`; data sets given by mistake are larger
-_FILE_ENDINGS = (".csv", ".html")  # endings of leaderboard and report pages, which are stored beside the studies
 
 
 class Workspace:
@@ -223,6 +238,7 @@ class Workspace:
 
 
 def _named(folder: Path, kind: str, name: str) -> Path:
+    """Return ``folder / name``; raise UsageError if ``name`` is no valid name of a ``kind`` (study or table)."""
     # Arguments in another encoding contain lone surrogates, which cannot be written to UTF-8 files.
     encoded = name.encode(errors="replace")
     is_utf8 = encoded.decode() == name

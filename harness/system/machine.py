@@ -1,7 +1,4 @@
-"""Machine and processes: processor, device, signals and rules for worker processes.
-
-The flags and the name of the processor are available only on Linux.
-"""
+"""Machine and processes: processor, device, signals and rules for worker processes."""
 
 from __future__ import annotations
 
@@ -24,22 +21,20 @@ from harness.system.errors import DeviceError, UsageError
 if TYPE_CHECKING:
     import torch
 
-_INFO = Path("/proc/cpuinfo")
+_INFO = Path("/proc/cpuinfo")  # lines "key : value" about each core; exists on Linux only
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")  # microseconds of processor time per period, and the period (cgroup v2)
 _PR_SET_PDEATHSIG = 1  # option of prctl(2): signal to send to a process when the parent process dies
 
 
 def compiler_words(variable: str, usual: Sequence[str]) -> list[str]:
-    """Return the command of a compiler as words, or an empty list if no compiler is installed.
+    """Return the command of a compiler, split at spaces; an empty list if no compiler is installed.
 
     Args:
         variable: Environment variable that names the compiler.
         usual: Compilers to try in turn if the variable is not set.
     """
     command = os.environ.get(variable)
-    if command:
-        usual = [command]
-    for name in usual:
+    for name in [command] if command else usual:
         words = name.split()
         if words and shutil.which(words[0]):
             return words
@@ -78,6 +73,7 @@ def processor_name() -> str:
 
 
 def _facts(*keys: str) -> list[str]:
+    """Return the values of the lines of ``_INFO`` that begin with one of ``keys``."""
     if not _INFO.exists():
         return []
     lines = _INFO.read_text(encoding="utf-8").splitlines()
@@ -85,7 +81,12 @@ def _facts(*keys: str) -> list[str]:
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``."""
+    """Return the device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; on a GPU, make torch deterministic.
+
+    Raises:
+        UsageError: ``name`` is no such device.
+        DeviceError: torch does not find this GPU.
+    """
     import torch
 
     if name == "auto":
@@ -136,7 +137,10 @@ def torch_of_caller() -> Iterator[None]:
 
 @contextmanager
 def handled(handlers: Mapping[int, Any]) -> Iterator[None]:
-    """Install signal handlers for the block and restore the previous handlers; no effect outside the main thread."""
+    """Install signal handlers, by signal, for the block, then restore the previous handlers.
+
+    No effect outside the main thread, in which alone Python allows to set handlers.
+    """
     before = {}
     if threading.current_thread() is threading.main_thread():
         for number in handlers:
@@ -166,8 +170,8 @@ def check_may_start() -> None:
 def sigint_blocked() -> Iterator[None]:
     """Block SIGINT within the ``with`` block, so that processes started there begin with SIGINT blocked.
 
-    Ctrl-C sends SIGINT to the whole process group of the terminal, but only the coordinator must react. It receives a
-    SIGINT of that time at the end of the ``with`` block.
+    Ctrl-C sends SIGINT to the whole process group of the terminal, but only the coordinator must react. The coordinator
+    receives a SIGINT of that time at the end of the ``with`` block.
     """
     # The first start of the resource tracker unblocks SIGINT, so the tracker must run before SIGINT is blocked.
     resource_tracker.ensure_running()
@@ -179,7 +183,10 @@ def sigint_blocked() -> Iterator[None]:
 
 
 def die_with(parent: int) -> None:
-    """Kill this process when its parent process ends, outside Linux only if the parent ended before this call."""
+    """Kill this process when the parent process ends; outside Linux only if the parent has ended before this call.
+
+    ``parent`` is the id of the parent process.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     # prctl has no effect if the parent has ended already.

@@ -43,14 +43,14 @@ class Option(Generic[_Accepted, _Value]):
         help: Help text, also used in the docstring of a function.
         kind: Type of click that checks and converts the value.
         group: Section of the help text; None for an argument of Python that is no option of the command line.
-        flags: Flags, if they differ from the name of the field.
+        flags: Flags; empty for the name of the field with hyphens, as in ``--name``.
         metavar: Placeholder of the value in the help text.
         envvar: Environment variable that replaces the default.
         multiple: Whether the option may be repeated; the value is a tuple.
-        known: Function that returns the known values, for completion in a shell.
-        origin_key: Key under which a study records the origin of the value (option, environment, call or default), if
-            it differs from the name of the field; None for an option that does not change the outcome of a study.
-        name: Name of the field.
+        known: Function that returns the known values, for completion in a shell; None without completion.
+        origin_key: Key under which a study records the origin of the value (option, environment, call or default);
+            empty for the name of the field; None for an option that does not change the outcome of a study.
+        name: Name of the field, set by the class of the field.
     """
 
     default: _Accepted
@@ -112,7 +112,7 @@ class Option(Generic[_Accepted, _Value]):
 
 
 def options_of(dataclass_type: type) -> dict[str, Option[Any, Any]]:
-    """Return the options that the fields of a dataclass declare, by name."""
+    """Return the options that the fields of a dataclass declare, by name; every field must be an option."""
     # ``getattr`` would return the default value of the option, see ``Option.__get__``.
     return {each.name: getattr_static(dataclass_type, each.name) for each in fields(dataclass_type)}
 
@@ -123,7 +123,7 @@ def converted(name: str, kind: _Kind, value: Any) -> Any:
     Args:
         name: Name of the argument, for the error message.
         kind: Type of the option.
-        value: Any value.
+        value: Value that a caller passed.
 
     Raises:
         UsageError: The value is not allowed.

@@ -60,7 +60,7 @@ def student_share(value: float, freedom: float) -> float:
     return float(stdtr(freedom, value))
 
 
-def chance_that_lower(fresh: Sequence[float], recorded: Sequence[float]) -> float:
+def welch_p_value(fresh: Sequence[float], recorded: Sequence[float]) -> float:
     """Return the p value of the null hypothesis "the mean of ``fresh`` is not below the mean of ``recorded``".
 
     Welch's test. Two samples without spread are compared directly. NaN if a sample has fewer than two values.

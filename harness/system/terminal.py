@@ -20,9 +20,10 @@ import click
 
 _LONGEST = 100 * 365 * 24 * 3600  # seconds, longest duration (a hundred years); excludes infinity and typing errors
 _UNITS = ("h(?:ours?|r)?", "m(?:in(?:utes?)?)?", "s(?:ec(?:onds?)?)?")
-_FORM = re.compile(" ?".join(rf"(?:(\d+(?:\.\d+)?) ?{unit})?" for unit in _UNITS))
+# Durations such as "1h30m", "1.5 h" and "90 sec"; the groups are hours, minutes and seconds.
+_DURATION_FORM = re.compile(" ?".join(rf"(?:(\d+(?:\.\d+)?) ?{unit})?" for unit in _UNITS))
 
-_SILENT = ContextVar("silent", default=False)
+_SILENT = ContextVar("silent", default=False)  # per thread, so that a silent search silences no other search
 _PIPE_WIDTH = 400  # characters; output to a pipe is read by programs, so lines must not be cut or folded
 
 
@@ -69,7 +70,7 @@ def say(message: str, kind: str = "") -> None:
 
 
 def write(text: str, *, err: bool = False) -> None:
-    """Print lines on stdout or stderr; non-printable characters are replaced by question marks.
+    """Print lines on stdout or stderr; non-printable characters except tabs are replaced by question marks.
 
     The stream is flushed, so that a full disk or a closed pipe raises here.
     """
@@ -102,7 +103,7 @@ def show_table(
     Args:
         where: rich console to print on.
         rows: Cells of each row.
-        styles: Style of each row, or list of the styles of the cells of each row, as defined by rich.
+        styles: For each row the style of all cells, or a list of the styles of the cells, as defined by rich.
         columns: Columns with titles, of which text columns are folded on a narrow terminal. If left out, there are no
             titles, and only the last column is folded.
     """
@@ -117,8 +118,9 @@ def show_table(
             column.no_wrap = True
             column.overflow = "ellipsis"
     for row, style in zip(rows, styles, strict=True):
-        looks = [style] * len(row) if isinstance(style, str) else style
-        table.add_row(*(Text(printable(cell), style=look) for cell, look in zip(row, looks, strict=True)))
+        cell_styles = [style] * len(row) if isinstance(style, str) else style
+        cells = [Text(printable(cell), style=cell_style) for cell, cell_style in zip(row, cell_styles, strict=True)]
+        table.add_row(*cells)
     if where.is_terminal:
         where.print(table)
         return
@@ -184,7 +186,7 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic since click 
         name: Name of the type.
         parse: Function that returns the value of a text, or raises ValueError with the message to show.
         between: Separator of the members of a collection; empty if no collection is allowed.
-        unit: Unit appended to Python numbers before parsing, such as ``s`` for seconds.
+        unit: Unit appended to a value of Python that is a number, such as ``s`` for seconds; not to texts.
     """
 
     def __init__(self, name: str, parse: Callable[[str], Any], *, between: str = "", unit: str = "") -> None:
@@ -208,36 +210,30 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic since click 
 
 def _duration_seconds(text: str) -> float:
     seconds = 0.0
-    match = _FORM.fullmatch(text)
+    match = _DURATION_FORM.fullmatch(text)
     if match is not None:
-        hours, minutes, left = map(float, match.groups("0"))
-        seconds = hours * 3600 + minutes * 60 + left
+        hours, minutes, rest = map(float, match.groups("0"))
+        seconds = hours * 3600 + minutes * 60 + rest
     if not 0 < seconds <= _LONGEST:
         raise ValueError(f"{text!r} is not a duration above zero and below a hundred years, such as 90s, 45m or 1h30m")
     return seconds
 
 
-DURATION = Parsed("duration", _duration_seconds, unit="s")
+DURATION = Parsed("duration", _duration_seconds, unit="s")  # option type with a value in seconds
 
 
 def duration_text(seconds: float) -> str:
-    """Return a duration in the two largest units: 1 h 30 min, 45 min 10 s."""
-    minutes, left = divmod(max(0, round(seconds)), 60)
+    """Return a duration in the two largest units: 1 h 30 min, 45 min 10 s; negative durations as 0 s."""
+    minutes, rest = divmod(max(0, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
         return f"{hours} h {minutes} min"
-    return f"{minutes} min {left} s" if minutes else f"{left} s"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def duration_option(seconds: float) -> str:
     """Return a duration as an option value, rounded up to whole seconds: 1h30m, 1m31s."""
-    minutes, left = divmod(math.ceil(seconds), 60)
+    minutes, rest = divmod(math.ceil(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    text = ""
-    if hours:
-        text += f"{hours}h"
-    if minutes:
-        text += f"{minutes}m"
-    if left or not text:
-        text += f"{left}s"
-    return text
+    parts = [f"{number}{unit}" for number, unit in ((hours, "h"), (minutes, "m"), (rest, "s")) if number]
+    return "".join(parts) or "0s"

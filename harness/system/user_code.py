@@ -22,7 +22,7 @@ from typing import Any, cast
 from harness.system.errors import ContentError, UsageError
 
 _SECONDS = 60  # seconds, default time limit of a call; a proposal takes a few seconds
-_STOP = object()
+_STOP = object()  # ends the thread of a ``Listener``
 
 
 def function_of(name: str, purpose: str, sha256: str = "") -> Callable[..., Any]:
@@ -83,7 +83,7 @@ class OtherCode(ContentError):
 
 
 _IMPORTED_SHA256: dict[str, str] = {}  # by module, written by ``function_of`` when this process imports the module
-_OURS = {"harness", "search_spaces", "reports"}
+_OURS = {"harness", "search_spaces", "reports"}  # packages of this program
 
 
 def sha256_of(module: str) -> str:
@@ -154,7 +154,7 @@ def _is_ctrl_c(error: BaseException) -> bool:
 
 
 def _place(error: BaseException) -> str:
-    """Return file and line of the last frame of the user's code as the begin of a message; empty if there is none."""
+    """Return file and line of the last frame of the user's code, as ``name.py:3: ``; empty if there is none."""
     frames = [each for each in traceback.extract_tb(error.__traceback__) if is_users_file(each.filename)]
     if frames:
         return f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}: "
@@ -170,12 +170,18 @@ def is_users_file(path: str) -> bool:
 
 
 def _line(error: BaseException) -> str:
+    """Return type and message of an exception in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
 
 
 @contextmanager
 def guarding_user_code(name: str, seconds: float = _SECONDS) -> Iterator[None]:
-    """Convert exceptions and timeouts of user code in the block to ContentError; ``seconds`` = 0 is no limit."""
+    """Raise ContentError for exceptions and timeouts of user code in the block.
+
+    Args:
+        name: Name of the code, for messages.
+        seconds: Time limit; 0 for no limit.
+    """
     # Signals are delivered only to the main thread, so calls from another thread have no limit.
     is_limited = seconds > 0 and threading.current_thread() is threading.main_thread()
     try:
@@ -209,7 +215,12 @@ def _time_limit(seconds: float) -> Iterator[None]:
 
 
 class Listener:
-    """Thread that calls a user function with each event; errors and delays do not affect the caller."""
+    """Thread that calls a user function with each event; errors and delays do not affect the caller.
+
+    Args:
+        function: Function of the user. After an exception the function is not called again.
+        say: Function that prints a message.
+    """
 
     def __init__(self, function: Callable[[Any], object], say: Callable[[str], None]) -> None:
         self._name = getattr(function, "__name__", type(function).__name__)

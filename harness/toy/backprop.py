@@ -29,7 +29,7 @@ from itertools import islice
 EXAMPLE = {"i1": 0.05, "i2": 0.10, "t1": 0.01, "t2": 0.99}
 WEIGHTS = {"w1": 0.15, "w2": 0.20, "w3": 0.25, "w4": 0.30, "w5": 0.40, "w6": 0.45, "w7": 0.50, "w8": 0.55}
 START = EXAMPLE | WEIGHTS
-LEARNING_RATES = (0.1, 0.2, 0.5, 0.8, 1.0, 2.0)
+LEARNING_RATES = (0.1, 0.2, 0.5, 0.8, 1.0, 2.0)  # of the source documents
 
 
 def sigmoid(x: float) -> float:

@@ -14,8 +14,8 @@ from harness.toy.backprop import EXAMPLE, WEIGHTS, gradients, passes, train
 # Largest number of updates when searching for the target. The slowest rate of the source documents needs 1,199 updates
 # for a loss of 0.01.
 _MOST_UPDATES = 20_000
-# Gradients are called zero if the largest is below this fraction of the error: 1,000 updates then change the loss by
-# less than 0.2 %.
+# Gradients count as vanished if the largest is below this fraction of the distance between outputs and targets: 1,000
+# updates then change the loss by less than 0.2 %.
 _NO_SLOPE = 5e-5
 # A rate is called small if the first update reduces the loss by less than this fraction. For the weights of the source
 # documents: a rate below 0.02.
@@ -47,7 +47,19 @@ class RateCurve:
 
 
 def rate_curve(start: Mapping[str, float], learning_rate: float, updates: int, target: float) -> RateCurve:
-    """Train for ``updates`` updates, then until the target is met, the weights stop changing or ``_MOST_UPDATES``."""
+    """Return the training at a learning rate.
+
+    Args:
+        start: Inputs, targets and weights at the start.
+        learning_rate: Any finite number.
+        updates: Number of updates whose losses are kept, at least 1. If the target is not reached by then, the training
+            continues until the target is reached, the weights stop changing, the loss is not finite, or
+            ``_MOST_UPDATES``.
+        target: The target is reached if the loss is below this value.
+
+    Raises:
+        UsageError: The rate is not finite, or the target is not a finite number above 0.
+    """
     if not math.isfinite(learning_rate):
         raise UsageError(f"learning rate {learning_rate} must be finite; 0 and negative numbers are allowed")
     if not (math.isfinite(target) and target > 0):
@@ -82,6 +94,7 @@ def remarks(curves: Sequence[RateCurve], target: float) -> list[str]:
 
 
 def _remark(curve: RateCurve) -> str:
+    """Return a sentence about unusual behaviour at a learning rate; empty if there is none."""
     rate = curve.learning_rate
     losses = curve.losses
     if rate == 0:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from benchmarks import accounts
-from benchmarks.accounts import answer, books, leftovers, lost, read_again, repeated
+from benchmarks.accounts import answer, leftovers, lost, read_again, repeated, snapshot_of
 
 RECORD = "runs/records/h1-r-mnist-5k-15.json"
 
@@ -56,9 +56,9 @@ def work(tmp_path: Path) -> Path:
 
 
 def test_a_search_that_was_left_alone_has_lost_repeated_and_left_nothing(work: Path):
-    there = books(work)
+    there = snapshot_of(work)
 
-    assert lost(there, books(work)) == repeated(there) == read_again(there) == []
+    assert lost(there, snapshot_of(work)) == repeated(there) == read_again(there) == []
     assert leftovers(work, work.parent / "tmp") == []
 
 
@@ -84,23 +84,23 @@ LOSSES: dict[str, Callable[[Path], None]] = {
 
 @pytest.mark.parametrize("what", LOSSES)
 def test_a_planted_loss_is_found(what: str, work: Path):
-    before = books(work)
+    before = snapshot_of(work)
     LOSSES[what](work)
 
-    assert lost(before, books(work))
+    assert lost(before, snapshot_of(work))
 
 
 @pytest.mark.parametrize("again", [finished(1), proposed(1), proposed(7) | {"hash": "h0"}], ids=str)
 def test_a_planted_repeat_is_found(again: dict[str, Any], work: Path):
     append(work / accounts.LOG, again)
 
-    assert len(repeated(books(work))) >= 1
+    assert len(repeated(snapshot_of(work))) >= 1
 
 
 def test_a_test_set_that_was_read_twice_for_a_seed_is_found(work: Path):
     append(work / accounts.READS, {"purpose": "verify h1 short seed 1"})
 
-    assert read_again(books(work)) == ["verify h1 short seed 1 (2 times)"]
+    assert read_again(snapshot_of(work)) == ["verify h1 short seed 1 (2 times)"]
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_the_committed_prior_is_what_the_files_give():
 
     assert csv_of(made).encode() == (trainings.PACKAGED / "trainings-mnist.csv").read_bytes()
     assert files.json_text(trainings.provenance(found, made)) == noted
-    assert sum(item.runs for item in made) == sum(told.runs for source in found.values() for told in source.told)
+    assert sum(item.runs for item in made) == sum(run.runs for source in found.values() for run in source.trainings)
 
 
 def test_the_committed_trainings_of_other_data_sets_are_what_the_tables_give():

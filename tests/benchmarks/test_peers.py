@@ -12,7 +12,7 @@ import pytest
 
 from harness.bench.comparison import Trace
 from harness.bench.methods import Method
-from harness.bench.replay import _TableReadings, replay
+from harness.bench.replay import _TableRuns, replay
 from search_spaces.catalog import space
 from search_spaces.space import SearchSpace, uniform
 from search_spaces.space import replay as redrawn
@@ -33,7 +33,7 @@ def run(monkeypatch: pytest.MonkeyPatch, file: str, *names: str, target_pct: flo
     study = replace(comparison.task.study, budget=SIZES[-1] - 1)
     listed = tuple({row.architecture: None for row in TABLE.rows if row.parameters < SIZES[-1]})
     task = replace(comparison.task, study=study, networks=listed)
-    return replay(method, replace(comparison, task=task), _TableReadings(TABLE).read, 0)
+    return replay(method, replace(comparison, task=task), _TableRuns(TABLE).read, 0)
 
 
 @pytest.mark.parametrize(

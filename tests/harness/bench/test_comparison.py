@@ -14,9 +14,9 @@ from harness.bench.comparison import (
     BenchAnswer,
     Trace,
     _curve,
-    _Judge,
     _pairs,
     _ranking,
+    _Reference,
     _runtime,
     _sentences,
     _StepFunction,
@@ -24,7 +24,7 @@ from harness.bench.comparison import (
 
 NEVER = math.inf
 # "a" and "c" reach the target, "b" does not.
-JUDGE = _Judge({"a", "c"}, largest=8_000, smallest=1_000)
+JUDGE = _Reference({"a", "c"}, largest=8_000, smallest=1_000)
 
 
 def trace(*answers: tuple[float, str | None, int | None]) -> Trace:
@@ -103,7 +103,7 @@ def test_a_band_narrows_with_repeats_and_holds_the_median():
 def test_holm_by_hand(monkeypatch: pytest.MonkeyPatch):
     """0.01 x 4, 0.03 x 3, 0.04 x 2 raised to the one before, 0.5."""
     values = iter([0.04, 0.01, 0.5, 0.03])
-    monkeypatch.setattr(module, "_tested", lambda differences: (next(values), 0.0))
+    monkeypatch.setattr(module, "_signed_rank_test", lambda differences: (next(values), 0.0))
 
     found = _pairs({"once": {"x": [1.0], "y": [1.0]}}, [("x", "y")] * 4)
 
@@ -221,5 +221,5 @@ def test_sentences_say_where_repeats_are_too_few_and_what_differs():
 
 
 def test_where_nothing_reaches_all_methods_are_alike():
-    nobody = _Judge(set(), largest=8_000, smallest=NEVER)
+    nobody = _Reference(set(), largest=8_000, smallest=NEVER)
     assert _StepFunction.of(trace((10.0, "a", 2_000)), nobody).score(nobody, 100.0) == 0.0

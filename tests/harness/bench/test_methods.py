@@ -13,7 +13,7 @@ import pytest
 
 from harness.bench.comparison import Trace
 from harness.bench.methods import _BUILT_IN, Method, methods_of
-from harness.bench.replay import _TableReadings, replay
+from harness.bench.replay import _TableRuns, replay
 from harness.system.errors import ContentError, UsageError
 from tests.conftest import REPOSITORY
 from tests.harness.bench import made_up
@@ -59,13 +59,13 @@ def test_a_method_is_another_where_the_files_change_that_its_command_names(tmp_p
     script.write_text("1")
     mine = Method(name="mine", says="", command=("python3", str(script)))
     task = made_up.asked(TABLE).task
-    before = mine.named(task).source_sha256
+    before = mine.entry(task).source_sha256
 
     (tmp_path / "other.py").write_text("2")
-    assert mine.named(task).source_sha256 == before
+    assert mine.entry(task).source_sha256 == before
     script.write_text("2")
-    assert mine.named(task).source_sha256 != before
-    assert _BUILT_IN["random"].named(task).source_sha256 is None
+    assert mine.entry(task).source_sha256 != before
+    assert _BUILT_IN["random"].entry(task).source_sha256 is None
 
 
 # Those of others --------------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ def function(source: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Meth
 
 def run(method: Method, repeat: int = 2, limit: float = 20.0, spread: str = "pooled", **changes: Any) -> Trace:
     comparison = made_up.asked(TABLE, **({"seconds": 30.0, "workers": 1, "target_pct": 97.0} | changes))
-    return replay(method, replace(comparison, answer_seconds=limit), _TableReadings(TABLE, spread).read, repeat)
+    return replay(method, replace(comparison, answer_seconds=limit), _TableRuns(TABLE, spread).read, repeat)
 
 
 def blamed(method: Method, words: str, limit: float = 20.0) -> None:

@@ -23,19 +23,19 @@ from harness.bench.comparison import (
     SearchTask,
     Trace,
     _curve,
-    _Judge,
     _pairs,
+    _Reference,
     _StepFunction,
 )
 from harness.bench.methods import _BUILT_IN, Method
 from harness.bench.replay import (
-    Reading,
+    RunOutcome,
     RunRequest,
     SimulatedExecutor,
     _judged,
     _run_repeat,
     _table_task,
-    _TableReadings,
+    _TableRuns,
     prepare_live,
     replay,
     run_repeats,
@@ -72,9 +72,9 @@ class Fixed:
 
     status: Status = Status.COMPLETE
 
-    def read(self, job: Job, repeat: int) -> Reading:
+    def read(self, job: Job, repeat: int) -> RunOutcome:
         errors, pace = {1: 40, 2: 30, 4: 20}, (job.trial or 0) + 1
-        return Reading("ab" * 6, 86, 28_264, 100, errors, {each: float(each * pace) for each in errors}, self.status)
+        return RunOutcome("ab" * 6, 86, 28_264, 100, errors, {each: float(each * pace) for each in errors}, self.status)
 
 
 def executor(places: int, end: float = 100.0, status: Status = Status.COMPLETE) -> SimulatedExecutor:
@@ -140,10 +140,10 @@ def test_a_run_that_diverged_says_so_at_its_end():
 # What a table says ------------------------------------------------------------------------------------------
 
 TABLE, TINY = made_up.table(), made_up.table(made_up.TINY)
-READINGS = _TableReadings(TABLE)
+READINGS = _TableRuns(TABLE)
 
 
-def drawn(readings: _TableReadings, network_hash: str, count: int) -> list[Reading]:
+def drawn(readings: _TableRuns, network_hash: str, count: int) -> list[RunOutcome]:
     row = next(iter(readings.table.runs[network_hash].values()))[1]
     job = replace(JOB, architecture=parse_network(row.architecture), recipe=readings.table.facts.recipe)
     return [readings.read(replace(job, purpose=Purpose.CONFIRM, seed_index=index), 0) for index in range(count)]
@@ -152,7 +152,7 @@ def drawn(readings: _TableReadings, network_hash: str, count: int) -> list[Readi
 def test_recorded_runs_are_those_of_the_table_with_their_seconds():
     first, runs = next(iter(TINY.runs.items()))
 
-    found = drawn(_TableReadings(TINY, "recorded"), first, 30)
+    found = drawn(_TableRuns(TINY, "recorded"), first, 30)
 
     recorded = {(run[8].seconds, round(100 * (100 - run[8].validation_accuracy_pct))) for run in runs.values()}
     assert {(reading.seconds[8], reading.errors[8]) for reading in found} == recorded
@@ -162,7 +162,7 @@ def test_recorded_runs_are_those_of_the_table_with_their_seconds():
 def test_the_mean_of_many_runs_is_that_of_the_table(spread: str):
     network_hash, runs = next(iter(TABLE.runs.items()))
 
-    errors = [reading.errors[8] for reading in drawn(_TableReadings(TABLE, spread), network_hash, 3_000)]
+    errors = [reading.errors[8] for reading in drawn(_TableRuns(TABLE, spread), network_hash, 3_000)]
 
     true = statistics.mean(100 * (100 - run[8].validation_accuracy_pct) for run in runs.values())
     assert statistics.mean(errors) == pytest.approx(true, rel=0.03)
@@ -184,7 +184,7 @@ def test_a_run_that_diverged_is_one_in_replay_too_and_lends_nobody_its_errors():
     bad: dict[str, Any] = {"status": Status.DIVERGED, "validation_accuracy_pct": 10.0}
     rows = tuple(row._replace(**bad) if (row.hash, row.seed) == (first, 1) else row for row in TINY.rows)
 
-    found = drawn(_TableReadings(Table(TINY.facts, rows)), first, 40)
+    found = drawn(_TableRuns(Table(TINY.facts, rows)), first, 40)
 
     assert {reading.status for reading in found} == {Status.COMPLETE, Status.DIVERGED}
     assert {reading.errors[8] for reading in found if reading.status is Status.DIVERGED} == {9_000}
@@ -203,7 +203,7 @@ TARGET_PCT = sorted(TABLE.true_accuracies_pct.values())[3 * len(TABLE.runs) // 4
 SECONDS = 300.0
 JUDGED = Judged.of(TABLE.true_accuracies_pct, TABLE.sizes, TARGET_PCT)
 REACHING = {key for key, accuracy in JUDGED.accuracies_pct.items() if accuracy >= TARGET_PCT}
-JUDGE = _Judge(REACHING, 20_000, float(JUDGED.smallest or 0))
+JUDGE = _Reference(REACHING, 20_000, float(JUDGED.smallest or 0))
 
 
 def run(method: Method, repeats: int, **changes: Any) -> list[Trace]:
@@ -430,7 +430,7 @@ class Noting:
 
     def __init__(self, inner: Executor) -> None:
         self.inner, self.ends = inner, list[tuple[float, tuple[str, str, int]]]()
-        self.known: dict[tuple[str, str, int], Reading] = {}
+        self.known: dict[tuple[str, str, int], RunOutcome] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
@@ -448,7 +448,7 @@ class Noting:
                 errors = {each.epoch: each.validation_errors or 0 for each in looks}
                 took = {each.epoch: each.train_seconds for each in looks}
                 sizes = found.parameters, found.macs, found.validation_size or 0
-                self.known[key] = Reading(found.hash, *sizes, errors, took, Status.COMPLETE)
+                self.known[key] = RunOutcome(found.hash, *sizes, errors, took, Status.COMPLETE)
                 if found.status is not Status.RUNNING:
                     self.ends.append((self.inner.now() - self.began, key))
         return events
@@ -468,10 +468,10 @@ def test_the_simulated_clock_agrees_with_a_live_run_of_the_same_seeds(
     given, live = asked(seconds * TRAININGS / 2), Noting(executor)
     _run_repeat(_BUILT_IN[name], given, 0, lambda seed: cast(Executor, live), tmp_path / "work", EFFORT)
 
-    def read(job: Job, repeat: int) -> Reading:
+    def read(job: Job, repeat: int) -> RunOutcome:
         """What was noted; what never began there, or stopped earlier, has no end."""
         rungs = range(1, job.recipe.epochs + 1)
-        found = live.known.get(key_of(job), Reading(job.architecture.hash, 0, 0, 1, {}, {}, Status.COMPLETE))
+        found = live.known.get(key_of(job), RunOutcome(job.architecture.hash, 0, 0, 1, {}, {}, Status.COMPLETE))
         seconds = {rung: 1e9 * rung for rung in rungs} | dict(found.seconds)
         return replace(found, errors=dict.fromkeys(rungs, 0) | dict(found.errors), seconds=seconds)
 

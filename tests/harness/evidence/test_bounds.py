@@ -79,8 +79,6 @@ def test_standard_errors_are_those_of_an_analysis_of_variance(table: tuple[list[
 
     estimate = made(wrong, images)
 
-    assert estimate.seeds == len(wrong)
-    assert estimate.mean_pct == pytest.approx(100 * (1 - whole.mean()))
     assert estimate.seeds_error_pct == pytest.approx(100 * math.sqrt(of_seeds / whole.size), abs=1e-6)
     assert estimate.images_error_pct == pytest.approx(100 * math.sqrt(of_images / whole.size), abs=1e-6)
     both = max(0.0, of_seeds + of_images - of_rest)
@@ -91,7 +89,6 @@ def test_figures_of_a_small_case_worked_out_by_hand():
     # Grand mean 5/12; sums of squares 1/6 of seeds, 9/4 of images, 1/2 of the rest, with 2, 3 and 6 degrees.
     estimate = made([[0, 1], [0], [0, 1]], 4)
 
-    assert estimate.mean_pct == pytest.approx(100 * 7 / 12)
     assert estimate.seeds_error_pct == pytest.approx(100 / 12)
     assert estimate.images_error_pct == pytest.approx(25)
     assert estimate.error_pct == pytest.approx(25)
@@ -114,11 +111,9 @@ def test_one_seed_or_one_image_says_nothing(wrong: list[list[int]], images: int)
     assert components(wrong, images) is None
 
 
-@pytest.mark.parametrize(("wrong", "mean_pct"), [([[], [], []], 100), ([list(range(8))] * 2, 0)])
-def test_without_any_spread_the_bound_is_the_mean(wrong: list[list[int]], mean_pct: float):
-    estimate = made(wrong, 8)
-
-    assert (estimate.error_pct, estimate.mean_pct) == (0, mean_pct)
+@pytest.mark.parametrize("wrong", [[[], [], []], [list(range(8))] * 2])
+def test_without_any_spread_the_standard_error_is_zero(wrong: list[list[int]]):
+    assert made(wrong, 8).error_pct == 0
 
 
 def test_the_bound_holds_where_seeds_and_images_are_both_a_sample():
@@ -275,7 +270,7 @@ def test_figures_of_the_audited_row():
 
     estimate = made([[image for image, _ in run.wrong] for run in evidence.seeds], 10_000)
 
-    assert estimate.seeds == 20
+    assert len(evidence.seeds) == 20
     assert round(estimate.seeds_error_pct, 3) == 0.008
     assert 0.055 <= round(estimate.images_error_pct, 3) <= 0.056
     assert 0.055 <= round(estimate.error_pct, 3) <= 0.056
@@ -327,6 +322,13 @@ def test_an_attempt_that_breaks_the_rules_certifies_nothing(changes: dict[str, A
     broken = replace(attempt, **changes)
 
     assert (bounds.contradiction(broken, evidence) or "").startswith(f"attempt 1: {field}: ")
+
+
+def test_errors_in_unknown_groups_lie_in_as_few_groups_as_possible(monkeypatch: pytest.MonkeyPatch):
+    grouped = replace(DATASETS["mnist"], name="grouped", test_group_sizes=(1, 2, 4, 9_993), test_groups=())
+    monkeypatch.setitem(DATASETS, "grouped", grouped)
+
+    assert bounds.groups_of(make_record([9_994], dataset="grouped")).errors == {0: [0, 0, 1, 9_993]}
 
 
 @pytest.mark.parametrize(

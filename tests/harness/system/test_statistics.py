@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harness.system.statistics import (
-    chance_that_lower,
     lower_bound,
     mean,
     pooled_deviation,
     reaches,
     standard_deviation,
     student_share,
+    welch_p_value,
 )
 
 ACCURACIES = st.lists(st.integers(9_000, 10_000).map(lambda right: right / 100), min_size=2, max_size=12)
@@ -57,11 +57,11 @@ def test_the_lower_bound_is_that_of_scipy_s_interval(values: list[float]):
 def test_the_chance_of_a_worse_re_run_is_the_one_of_welch():
     fresh, recorded = [99.30, 99.35, 99.28, 99.41], [99.45, 99.47, 99.40, 99.44, 99.46, 99.39]
     # Welch's formulas give t = -3.1311 with 4.2904 degrees of freedom; Student's density was summed up to there.
-    assert chance_that_lower(fresh, recorded) == pytest.approx(0.015967, abs=1e-6)
-    assert chance_that_lower(recorded, fresh) == pytest.approx(1 - chance_that_lower(fresh, recorded))
-    assert chance_that_lower(fresh, fresh) == pytest.approx(0.5)
+    assert welch_p_value(fresh, recorded) == pytest.approx(0.015967, abs=1e-6)
+    assert welch_p_value(recorded, fresh) == pytest.approx(1 - welch_p_value(fresh, recorded))
+    assert welch_p_value(fresh, fresh) == pytest.approx(0.5)
     # Samples without spread are compared as they are.
-    assert [chance_that_lower([value] * 3, [99.5] * 3) for value in (99.0, 99.5, 99.6)] == [0.0, 1.0, 1.0]
+    assert [welch_p_value([value] * 3, [99.5] * 3) for value in (99.0, 99.5, 99.6)] == [0.0, 1.0, 1.0]
 
 
 def test_the_pooled_deviation_weighs_groups_by_their_degrees_of_freedom():

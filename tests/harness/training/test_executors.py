@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import torch
 
-from harness.bench.replay import Reading, SimulatedExecutor
+from harness.bench.replay import RunOutcome, SimulatedExecutor
 from harness.system.errors import DataError, HarnessError, StorageError
 from harness.training.executors import processes, ray
 from harness.training.executors.base import Broken, DataLocation, Event, Executor, Limits, StretchEnded, run_all
@@ -46,10 +46,10 @@ LONG = replace(JOB, recipe=replace(JOB.recipe, epochs=1000))
 RESULT = make_job_result(JOB, lambda parameters, seed: 99.0, 2)
 
 
-def read(job: Job, repeat: int) -> Reading:
+def read(job: Job, repeat: int) -> RunOutcome:
     """A second an epoch, and thousands for the long one."""
     epochs = range(1, job.recipe.epochs + 1)
-    return Reading("ab" * 6, 1, 1, 500, dict.fromkeys(epochs, 5), {n: float(n) for n in epochs}, Status.COMPLETE)
+    return RunOutcome("ab" * 6, 1, 1, 500, dict.fromkeys(epochs, 5), {n: float(n) for n in epochs}, Status.COMPLETE)
 
 
 @pytest.fixture(scope="module")
