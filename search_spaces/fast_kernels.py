@@ -160,14 +160,10 @@ def fast_buffers(plan: IntegerPlan) -> FastBuffers:
         outputs = plan.maps[step.target].shape[0]
         weights = places * channels  # of a filter
         is_ordered = groups > 1 or (step.form.poses > 1 and not has_expanded_kernels)
-        sizes.append(
-            FastBuffers(
-                window=weights * groups,
-                inputs=weights if is_ordered else 0,
-                results=outputs,
-                sums=outputs // groups,
-                filters=outputs if has_expanded_kernels else filters,
-                kernel=weights * outputs if has_expanded_kernels else 0,
-            )
-        )
+        size = FastBuffers(
+            window=weights * groups, inputs=weights if is_ordered else 0, results=outputs, sums=outputs // groups,
+            filters=outputs if has_expanded_kernels else filters,
+            kernel=weights * outputs if has_expanded_kernels else 0,
+        )  # fmt: skip
+        sizes.append(size)
     return FastBuffers(*map(max, zip(*map(astuple, sizes), strict=True)))

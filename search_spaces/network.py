@@ -282,7 +282,7 @@ def analyse(network: Architecture | tuple[Op, ...], task: Task, budget: int | No
         SearchSpaceError: The network has more than ``budget`` parameters.
     """
     ops = network.ops if isinstance(network, Architecture) else network
-    analyser = _Analyser(task.input_shape)
+    analyser = _Analyser(task.input_shape, _Field(rows=1, columns=1, distance=1))
     layers = analyser.costed_ops(ops)
     if analyser.shape not in ((task.classes,), (task.classes, 1, 1)):
         raise ShapeError(
@@ -312,9 +312,6 @@ class _Field(NamedTuple):
     distance: int
 
 
-_PIXEL = _Field(rows=1, columns=1, distance=1)  # receptive field of a pixel of the image
-
-
 @dataclass(slots=True)
 class _Analyser:
     """Computes shapes and costs of the ops of a network, one op after another.
@@ -326,7 +323,7 @@ class _Analyser:
     """
 
     shape: Shape
-    receptive_field: _Field = _PIXEL
+    receptive_field: _Field
     tied_shapes: dict[str, Shape] = field(default_factory=dict)
 
     def costed_ops(self, ops: tuple[Op, ...]) -> list[_CostedOp]:
