@@ -724,7 +724,10 @@ def smallest(space: SearchSpace) -> Feasibility:
 
 
 def count_text(number: int, noun: str = "") -> str:
-    """Return a count as text: in full up to 11 digits, else truncated, as 7.79e12; ``noun`` is added in the plural."""
+    """Return a count as text, in full up to 11 digits, else truncated as in 7.79e12.
+
+    ``noun`` is appended, with a final s unless the count is 1.
+    """
     digits = str(number)
     text = f"{number:,}" if len(digits) <= 11 else f"{digits[0]}.{digits[1:3]}e{len(digits) - 1}"
     ending = "" if number == 1 else "s"
