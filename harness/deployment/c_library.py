@@ -128,10 +128,10 @@ def runner_of(library: Library) -> str:
     return rendered("run.c.jinja", _context(library))
 
 
-def emulated_program(library: Library, pixels: npt.NDArray[np.uint8], turns: int) -> str:
-    """Return a C program for an emulated chip that times a loop of ``turns`` iterations and runs the images."""
+def emulated_program(library: Library, pixels: npt.NDArray[np.uint8], passes: int) -> str:
+    """Return a C program for an emulated chip that times a loop of ``passes`` passes and runs the images."""
     images = [image.ravel().tolist() for image in pixels.transpose(0, 2, 3, 1)]
-    return rendered("emulated.c.jinja", {**_context(library), "images": images, "turns": turns})
+    return rendered("emulated.c.jinja", {**_context(library), "images": images, "passes": passes})
 
 
 def _paths(name: str) -> Iterator[tuple[str, str]]:

@@ -23,7 +23,7 @@ from harness.system.errors import DeviceError, HarnessError
 from harness.system.terminal import say
 from harness.training.integer import integer_logits
 
-TURNS = 2**20  # iterations of the loop of known length; takes many ticks of every clock here
+PASSES = 2**20  # passes through the loop of known length; they take many ticks of every clock here
 _PROGRAM = "on-chip"  # file name that cannot clash with a network, because the hyphen is not allowed in C names
 _TIMEOUT_SECONDS = 60  # of a compiler or emulator
 _OVERFLOW = 2**32 - 1  # written by the program instead of a number if the stack or a clock overflows
@@ -39,7 +39,7 @@ class Family:
         link_flags: Flags that place the program in the memory of the chip.
         emulator: Command of the emulator, to be followed by the program.
         unit: Unit of work, instructions or cycles.
-        iteration_work: Work of an iteration of the loop of known length (``LOOP`` in the program), in ``unit``.
+        pass_work: Work of a pass through the loop of known length (``LOOP`` in the program), in ``unit``.
         ram_bytes: Bytes of RAM of the emulated chip.
         flash_bytes: Bytes of flash of the emulated chip.
     """
@@ -49,7 +49,7 @@ class Family:
     link_flags: tuple[str, ...]
     emulator: tuple[str, ...]
     unit: str
-    iteration_work: int
+    pass_work: int
     ram_bytes: int
     flash_bytes: int
 
@@ -67,7 +67,7 @@ FAMILIES = {
             *("-global", "nrf51-soc.sram-size=262144", "-kernel"),
         ),
         unit="instructions",
-        iteration_work=2,
+        pass_work=2,
         ram_bytes=262_144,
         flash_bytes=262_144,
     ),
@@ -77,7 +77,7 @@ FAMILIES = {
         link_flags=("-Wl,--section-start=.init=0x80000000,-e,start", "-lgcc"),
         emulator=("qemu-system-riscv32", "-M", "virt", "-bios", "none", *_QEMU, "-kernel"),
         unit="instructions",
-        iteration_work=2,
+        pass_work=2,
         ram_bytes=2**27,
         flash_bytes=2**27,
     ),
@@ -87,7 +87,7 @@ FAMILIES = {
         link_flags=(),
         emulator=("simavr", "-m", "atmega328p", "-f", "16000000"),
         unit="cycles",
-        iteration_work=6,
+        pass_work=6,
         ram_bytes=2_048,
         flash_bytes=32_768,
     ),
@@ -131,7 +131,7 @@ def emulate(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_files(library, folder)
-        (folder / _PROGRAM).with_suffix(".c").write_text(emulated_program(library, pixels, TURNS), encoding="utf-8")
+        (folder / _PROGRAM).with_suffix(".c").write_text(emulated_program(library, pixels, PASSES), encoding="utf-8")
         flag = optimisation or library.compiler_flag
         compiler = [f"{family.tool_prefix}-gcc", *family.flags, flag, "-std=c99", "-Isrc"]
         _output([*compiler, "-c", f"{_PROGRAM}.c", f"src/{library.name}.c"], folder)
@@ -162,7 +162,7 @@ def emulate(
         logits=np.array(logits, np.uint32).view(np.int32).reshape(-1, classes),
         code_bytes=int(code_and_constants + initialised) - library.network.plan.constant_bytes,
         stack_bytes=stack_bytes,
-        work=round(loops * TURNS * family.iteration_work / len(pixels)),
+        work=round(loops * PASSES * family.pass_work / len(pixels)),
         loop_ticks=loop_ticks,
     )
 

@@ -19,7 +19,7 @@ from harness.data.training_images import ImageData, load
 from harness.deployment import emulated
 from harness.deployment.c_library import Library, files_of
 from harness.deployment.compiled import compile_runner, run_logits, write_files
-from harness.deployment.emulated import FAMILIES, TURNS, Family, chip_costs, emulate
+from harness.deployment.emulated import FAMILIES, PASSES, Family, chip_costs, emulate
 from harness.evidence.evaluation import network_of
 from harness.evidence.record import read, read_recorded
 from harness.system.errors import DeviceError, HarnessError
@@ -235,7 +235,7 @@ def test_the_code_for_speed_gives_all_logits_and_is_fast(request: pytest.Fixture
 
 
 # A pass is two instructions or six cycles. SysTick ticks at 16 MHz, each 62.5 instructions of a nanosecond.
-TICKS = {"Cortex-M0": 2 * TURNS / 62.5, "RV32IMC": 2 * TURNS, "ATmega328P": 6 * TURNS / 1024}
+TICKS = {"Cortex-M0": 2 * PASSES / 62.5, "RV32IMC": 2 * PASSES, "ATmega328P": 6 * PASSES / 1024}
 
 
 @pytest.mark.nightly
