@@ -45,7 +45,7 @@ def reads_planes(plan: IntegerPlan, step: IntegerStep) -> bool:
     return bool(depthwise) and _reads_single_channel(step)
 
 
-def reads_blocks(plan: IntegerPlan, step: IntegerStep) -> bool:
+def _reads_blocks(plan: IntegerPlan, step: IntegerStep) -> bool:
     """Return whether a step is a convolution that is computed in blocks."""
     return step.kind is StepKind.CONVOLUTION and not reads_planes(plan, step)
 
@@ -61,7 +61,7 @@ def is_expanded(plan: IntegerPlan) -> bool:
     This applies to a network with poses and few weights. Otherwise each window is copied once per pose, in the order of
     the weights of the pose.
     """
-    blocks = [step for step in plan.steps if reads_blocks(plan, step)]
+    blocks = [step for step in plan.steps if _reads_blocks(plan, step)]
     if all(step.form.poses == 1 for step in blocks):
         return False
     if max(math.prod(step.form.shape[2:]) for step in blocks) > _MOST_PLACES:
@@ -75,11 +75,11 @@ def block_filters(plan: IntegerPlan, step: IntegerStep) -> int:
     A block lies within a group of channels. Filters of an expanded kernel are counted once per pose. Steps with a tied
     kernel may have different numbers of groups; the weights are stored once, so the blocks must suit all these steps.
     """
-    if not reads_blocks(plan, step):
+    if not _reads_blocks(plan, step):
         return 0
     if is_expanded(plan):
         return step.form.poses * step.form.shape[0] // _groups(plan, step)
-    users = [user for user in plan.steps if user.kernel == step.kernel and reads_blocks(plan, user)]
+    users = [user for user in plan.steps if user.kernel == step.kernel and _reads_blocks(plan, user)]
     return math.gcd(*(user.form.shape[0] // _groups(plan, user) for user in users))
 
 

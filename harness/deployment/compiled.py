@@ -22,7 +22,7 @@ class ForeignProgram(DeviceError):
 
 
 def find_compiler() -> str | None:
-    """Return the command of the C compiler: CC if set, otherwise the first installed compiler, or None without one."""
+    """Return the command of the C compiler, CC or, without CC, the first installed compiler; None if not installed."""
     return " ".join(compiler_words("CC", _COMPILERS)) or None
 
 
