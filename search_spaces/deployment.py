@@ -301,9 +301,7 @@ class _Planner:
     def next_kernel(self, shape: Shape) -> PlannedOp[KernelForm] | None:
         """Return the next op if a step can begin with its kernel: not if the weights are products of factors."""
         planned = self.next_form(KernelForm, shape)
-        if planned is None or planned.form.factors is not None:
-            return None
-        return planned
+        return planned if planned is not None and planned.form.factors is None else None
 
     def ends_sum(self) -> bool:
         """Return whether the next item is the end of a residual sum."""

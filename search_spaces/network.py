@@ -394,11 +394,9 @@ def _use_of(op: Op, shape: Shape, before: _Field) -> _Use:
         window = shape[1], shape[2], 1
     if window is not None:
         rows, columns, stride = window
-        receptive_field = _Field(
-            rows=before.rows + (rows - 1) * before.distance,
-            columns=before.columns + (columns - 1) * before.distance,
-            distance=before.distance * stride,
-        )
+        height = before.rows + (rows - 1) * before.distance
+        width = before.columns + (columns - 1) * before.distance
+        receptive_field = _Field(height, width, before.distance * stride)
     parameters, macs = op.cost(shape)
     layer = _CostedOp(op, after, parameters, macs, _shorter_edge(receptive_field, shape))
     tied_shape = op.tied_shape(shape)

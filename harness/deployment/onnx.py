@@ -37,8 +37,8 @@ _TOLERANCE = 1e-3
 # networks differ by at most 3 % on MNIST.
 _INTEGER_TOLERANCE = 0.2
 _FLOAT_ROUNDING = 1e-6  # relative to the largest logit; smaller differences are the rounding of float32
-# Numbers of a constant up to which equal constants are merged, to store a tied kernel once. All kernels are smaller, but
-# some are larger than the default of the library, 1,024.
+# Numbers of a constant up to which equal constants are merged, to store a tied kernel once. Some kernels exceed the
+# default of the library, 1,024; none exceeds this number.
 _MOST_CONSTANT_NUMBERS = 1_000_000
 _OPSET = 18  # oldest ONNX opset that the exporter of torch writes without conversion
 

@@ -20,11 +20,7 @@ from harness.training.module_source import quiet
 from harness.training.user_module import BATCH, exported
 from search_spaces.network import Task
 
-# Operators after the logits, which a translation leaves out: functions of the logits (batch, classes, ...) by name.
-_FINAL: dict[str, Callable[[Tensor], Tensor]] = {
-    "softmax": lambda values: values.softmax(1),
-    "log_softmax": lambda values: values.log_softmax(1),
-}
+_SOFTMAXES = ("softmax", "log_softmax")  # operators after the logits, which a translation leaves out
 _AFTER_SOFTMAX = ("clamp", "clamp_min", "log")  # functions of single values that keep the order of the classes
 
 
@@ -139,7 +135,7 @@ class Recording:
             later.insert(0, node)
             node = node.args[0]
         name = operator(node)
-        if name not in _FINAL:
+        if name not in _SOFTMAXES:
             return output
         dimension = node.args[1]
         if dimension not in (1, 1 - len(shape_of(node))):  # the classes, counted from either end
@@ -148,7 +144,7 @@ class Recording:
         self.notes.append(f"the final {names} is left out, because the loss contains a softmax")
 
         def final(logits: Tensor) -> Tensor:
-            values = _FINAL[name](logits)
+            values: Tensor = getattr(logits, name)(1)
             for step in later:
                 values = step.target(values, *step.args[1:], **step.kwargs)  # type: ignore[operator]
             return values

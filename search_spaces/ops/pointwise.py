@@ -143,17 +143,24 @@ class Swish(Op):
     layer: ClassVar[str] = "SiLU"
 
 
-@register(dropout=_DROPOUT_SIGNATURE)
-@dataclass(frozen=True, slots=True)
-class Dropout(Op):
-    """Dropout: in training, set single values to zero with probability ``p``."""
+class _Dropout(Op):
+    """Base class of dropout with the probability ``p``."""
 
+    __slots__ = ()
     role: ClassVar[Role] = Role.DROPOUT
     p: float
 
     @property
     def drop_rate(self) -> float:
         return self.p
+
+
+@register(dropout=_DROPOUT_SIGNATURE)
+@dataclass(frozen=True, slots=True)
+class Dropout(_Dropout):
+    """Dropout: in training, set single values to zero with probability ``p``."""
+
+    p: float
 
     def module(self, before: Shape) -> nn.Module:
         from search_spaces.modules import FastDropout
@@ -166,15 +173,10 @@ class Dropout(Op):
 
 @register(dropout2d=_DROPOUT_SIGNATURE)
 @dataclass(frozen=True, slots=True)
-class Dropout2d(Op):
+class Dropout2d(_Dropout):
     """Dropout of channels: in training, set whole channels to zero with probability ``p``."""
 
-    role: ClassVar[Role] = Role.DROPOUT
     p: float
-
-    @property
-    def drop_rate(self) -> float:
-        return self.p
 
     def shape(self, before: Shape) -> Shape:
         return self.map_of(before)
