@@ -580,12 +580,8 @@ class _Resolver:
 
     def _unknown(self, name: str, scope: _Scope, position: int) -> NotationError:
         """Return the error of a name that is neither an op nor defined."""
-        if self._is_network:
-            names = op_names()
-            explanation = f"known are {', '.join(names)}"
-        else:
-            names = (*op_names(), _CLASSES, *self._definitions, *scope.uses)
-            explanation = "neither an op nor defined in this space"
+        names = op_names() if self._is_network else (*op_names(), _CLASSES, *self._definitions, *scope.uses)
+        explanation = f"known are {', '.join(names)}" if self._is_network else "neither an op nor defined in this space"
         return NotationError(f"unknown name '{name}': {explanation}", position=position, hint=nearest(name, names))
 
 

@@ -495,21 +495,15 @@ class _CStep:
             f"multipliers_{self.index}" if len(constants.multipliers) else "0",
             f"biases_{self.index}" if len(constants.biases) else "0",
             *([self.order] if self.is_fast else []),
-            *self.extents,
-            int(takes_mean),
+            *self.extents, int(takes_mean),
             *self._byte_codes(),
             _place_bits(output_channels, len(constants.multipliers)),
             _place_bits(output_channels, len(constants.biases)),
-            constants.sum_bits,
-            constants.bias_bits,
-            constants.output_bits,
+            constants.sum_bits, constants.bias_bits, constants.output_bits,
             *counts,
             *([self.block_filters, tile_columns(self.network.plan, self.planned)] if self.is_fast else []),
-            constants.skip_multiplier,
-            constants.slope or 0,
-            low,
-            high,
-        ]
+            constants.skip_multiplier, constants.slope or 0, low, high,
+        ]  # fmt: skip
 
     def _byte_codes(self) -> tuple[int, int, int]:
         """Return flip and base of the source, and flip of the skip map: number = (byte ^ flip) - base."""

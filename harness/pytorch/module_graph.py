@@ -65,7 +65,7 @@ class Recording:
         self._tensors = _tensor_names(module, {**signature.inputs_to_parameters, **signature.inputs_to_buffers})
         self._shapes = {name: tuple(tensor.shape) for name, tensor in program.state_dict.items()}
         self.notes: list[str] = []
-        self.final: Callable[[Tensor], Tensor] = _unchanged
+        self.final: Callable[[Tensor], Tensor] = lambda logits: logits
         graph = program.graph
         for node in graph.nodes:
             if _works_in_place(node) and self.name_of(node.args[0]):
@@ -233,10 +233,6 @@ def place_of(node: Node) -> str:
 def _is_class_values(output: object, task: Task) -> bool:
     """Return whether an output of a module has a value per class."""
     return isinstance(output, Node) and shape_of(output) in ((BATCH, task.classes), (BATCH, task.classes, 1, 1))
-
-
-def _unchanged(values: Tensor) -> Tensor:
-    return values
 
 
 def _tensor_names(module: nn.Module, inputs: Mapping[str, str]) -> dict[str, str]:

@@ -301,7 +301,7 @@ class _Reader:
         if name not in SIGNATURES:
             raise _lacks(node, f"a kernel of {rows}x{columns}")
         poses = self._poses_of(weight, in_poses)
-        if bias is not None and self._poses_of(bias, _repeated) != poses:
+        if bias is not None and self._poses_of(bias, torch.repeat_interleave) != poses:
             raise _lacks(node, "a bias with other poses than the kernel")
         paddings = _paddings(node, arguments["padding"], (rows, columns))
         groups = arguments["groups"]
@@ -354,8 +354,8 @@ class _Reader:
             raise _lacks(node, f"batch normalisation of {statistics} values of a map of {channels} channels")
         if arguments["bias"] is None:
             return BareBatchNorm()
-        poses = self._poses_of(arguments["bias"], _repeated)
-        if scale is not None and self._poses_of(scale, _repeated) != poses:
+        poses = self._poses_of(arguments["bias"], torch.repeat_interleave)
+        if scale is not None and self._poses_of(scale, torch.repeat_interleave) != poses:
             raise _lacks(node, "batch normalisation with other poses in the scale than in the shift")
         # With shared statistics the map is reshaped, so that scale and shift are used without repeats.
         poses = max(poses, channels // statistics)
@@ -492,11 +492,6 @@ def _paddings(node: Node, padding: Any, window: tuple[int, int]) -> tuple[int, i
             raise _lacks(node, "padding='same' of a kernel of even size")
         return window[0] // 2, window[1] // 2
     return padding[0], padding[-1]
-
-
-def _repeated(values: Tensor, poses: int) -> Tensor:
-    """Return each value ``poses`` times, as biases, scales and shifts of poses are used."""
-    return values.repeat_interleave(poses)
 
 
 # Functions of torch and of torch.nn.functional.

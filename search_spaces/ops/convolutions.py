@@ -83,29 +83,24 @@ def _number_or_pair(pair: tuple[int, int]) -> int | tuple[int, int]:
     return pair[0] if pair[0] == pair[1] else pair
 
 
-def square_signature(edge: int) -> Signature:
-    """Return the arguments of a convolution with a window of ``edge`` x ``edge``."""
-    options = {**_WINDOW, **_GROUPS, **POSES, **_BIAS_AND_TIE}
-    fixed = {"kernel_size": edge, "kernel_width": edge}
-    return Signature(_CHANNELS, required=True, options=options, fixed=fixed)
-
-
-def _strip(rows: int, columns: int) -> Signature:
-    # No ``poses``: a quarter turn of a kernel with a single row does not have a single row.
-    options = {**_WINDOW, **_GROUPS, **_BIAS_AND_TIE}
+def kernel_signature(rows: int, columns: int) -> Signature:
+    """Return the arguments of a convolution with a window of ``rows`` x ``columns``."""
+    # A quarter turn of a kernel that is not square has another shape.
+    poses = POSES if rows == columns else {}
+    options = {**_WINDOW, **_GROUPS, **poses, **_BIAS_AND_TIE}
     fixed = {"kernel_size": rows, "kernel_width": columns}
     return Signature(_CHANNELS, required=True, options=options, fixed=fixed)
 
 
 @register(
-    conv1x1=square_signature(1),
-    conv3x3=square_signature(3),
-    conv5x5=square_signature(5),
-    conv3x1=_strip(3, 1),
-    conv1x3=_strip(1, 3),
-    conv1x5=_strip(1, 5),
-    conv1x7=_strip(1, 7),
-    conv1x9=_strip(1, 9),
+    conv1x1=kernel_signature(1, 1),
+    conv3x3=kernel_signature(3, 3),
+    conv5x5=kernel_signature(5, 5),
+    conv3x1=kernel_signature(3, 1),
+    conv1x3=kernel_signature(1, 3),
+    conv1x5=kernel_signature(1, 5),
+    conv1x7=kernel_signature(1, 7),
+    conv1x9=kernel_signature(1, 9),
 )
 @dataclass(frozen=True, slots=True)
 class Conv(Kernel):
