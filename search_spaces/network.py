@@ -206,7 +206,7 @@ class Analysis:
     @property
     def plan(self) -> IntegerPlan:
         """Integer form of the network."""
-        return integer_plan((layer.op for layer in self.costed_ops), self.task.input_shape)
+        return integer_plan((each.op for each in self.costed_ops), self.task.input_shape)
 
     @property
     def weight_bytes(self) -> int:
@@ -225,13 +225,13 @@ class Analysis:
         The linear formula was fitted by ``benchmarks/latency.py`` on AMD EPYC with AVX-512, which also reports the
         error for networks held out from the fit.
         """
-        ops = sum(1 for _ in flat([layer.op for layer in self.costed_ops]))
-        return math.ceil(_OP_US * ops + _MAC_US * self.macs + _NUMBER_US * self.map_numbers)
+        op_count = len(list(flat([each.op for each in self.costed_ops])))
+        return math.ceil(_OP_US * op_count + _MAC_US * self.macs + _NUMBER_US * self.map_numbers)
 
     @property
     def _ops(self) -> list[tuple[Op, Shape]]:
         """All ops with input shapes, including ops inside residual sums."""
-        return list(walk([layer.op for layer in self.costed_ops], self.task.input_shape))
+        return list(walk([each.op for each in self.costed_ops], self.task.input_shape))
 
     @property
     def stored_numbers(self) -> int:
@@ -248,13 +248,13 @@ class Analysis:
     @property
     def map_numbers(self) -> int:
         """Output numbers of all ops per image; an op inside a residual sum is assumed to have the size of the sum."""
-        return sum(math.prod(layer.output_shape) * sum(1 for _ in flat([layer.op])) for layer in self.costed_ops)
+        return sum(math.prod(each.output_shape) * len(list(flat([each.op]))) for each in self.costed_ops)
 
     @property
     def grouped_macs(self) -> int:
         """Multiply-adds of depthwise and grouped kernels per image."""
         # Avoid computing shapes for the majority of networks, which have no grouped kernels.
-        if not any(kernel.is_grouped for kernel in kernels([layer.op for layer in self.costed_ops])):
+        if not any(kernel.is_grouped for kernel in kernels([each.op for each in self.costed_ops])):
             return 0
         return sum(op.cost(before)[1] for op, before in self._ops if op.is_grouped)
 
@@ -283,19 +283,19 @@ def analyse(network: Architecture | tuple[Op, ...], task: Task, budget: int | No
     """
     ops = network.ops if isinstance(network, Architecture) else network
     analyser = _Analyser(task.input_shape, _Field(rows=1, columns=1, distance=1))
-    layers = analyser.costed_ops(ops)
+    costed_ops = analyser.costed_ops(ops)
     if analyser.shape not in ((task.classes,), (task.classes, 1, 1)):
         raise ShapeError(
             f"the network has the output shape {shape_text(analyser.shape)}; expected {task.classes} values, one per "
             f"class (for example 'gap linear({task.classes})' or 'conv1x1({task.classes}) gap')"
         )
-    parameters = sum(layer.parameters for layer in layers)
-    macs = sum(layer.macs for layer in layers)
+    parameters = sum(each.parameters for each in costed_ops)
+    macs = sum(each.macs for each in costed_ops)
     if budget is not None and parameters > budget:
         raise SearchSpaceError(f"{parameters:,} parameters exceed the budget of {budget:,} by {parameters - budget:,}")
-    local = list(takewhile(lambda layer: not layer.op.is_global, layers))
-    receptive_field = local[-1].receptive_field if local else 1
-    return Analysis(task, tuple(layers), parameters, macs, receptive_field)
+    before_global = list(takewhile(lambda each: not each.op.is_global, costed_ops))
+    receptive_field = before_global[-1].receptive_field if before_global else 1
+    return Analysis(task, tuple(costed_ops), parameters, macs, receptive_field)
 
 
 class _Field(NamedTuple):
@@ -328,52 +328,52 @@ class _Analyser:
 
     def costed_ops(self, ops: tuple[Op, ...]) -> list[_CostedOp]:
         """Return the costed ops; raise ShapeError, with the path of the op, if the ops do not fit together."""
-        layers = []
+        costed_ops = []
         for index, op in enumerate(ops):
             try:
-                layers.append(self.sum_of(op) if op.ops else self.single(op))
+                costed_ops.append(self.sum_of(op) if op.ops else self.single(op))
             except ShapeError as error:
                 raise ShapeError(error.message, path=(index, *error.path)) from None
-        return layers
+        return costed_ops
 
     def sum_of(self, op: Op) -> _CostedOp:
         """Return a residual sum with the costs of its inner ops."""
         op.shape(self.shape)  # checks that the inner ops fit together
         inner = self.costed_ops(op.ops)
-        parameters = sum(layer.parameters for layer in inner)
-        macs = sum(layer.macs for layer in inner)
+        parameters = sum(each.parameters for each in inner)
+        macs = sum(each.macs for each in inner)
         return _CostedOp(op, self.shape, parameters, macs, _shorter_edge(self.receptive_field, self.shape))
 
     def single(self, op: Op) -> _CostedOp:
         """Return an op without inner ops, with its costs."""
         use = _use_of(op, self.shape, self.receptive_field)
-        layer = use.layer
+        costed_op = use.costed_op
         if op.tie is not None and use.tied_shape is not None:
             if op.tie in self.tied_shapes:
-                layer = use.tied_layer
+                costed_op = use.without_tied_weights
             first_shape = self.tied_shapes.setdefault(op.tie, use.tied_shape)
             if first_shape != use.tied_shape:
                 raise ShapeError(
                     f"tie={op.tie} joins weights of shapes {shape_text(first_shape)} and {shape_text(use.tied_shape)} "
                     "(out x in x height x width; bn: scale and shift x channels); the shapes must be equal"
                 )
-        self.shape = layer.output_shape
+        self.shape = costed_op.output_shape
         self.receptive_field = use.receptive_field
-        return layer
+        return costed_op
 
 
 class _Use(NamedTuple):
     """An op for an input shape.
 
     Attributes:
-        layer: The op with all its parameters.
-        tied_layer: The op without the weights that a tie shares, for the second and later uses of a tie.
+        costed_op: The op with all its parameters.
+        without_tied_weights: The op without the weights that a tie shares, for the second and later uses of a tie.
         receptive_field: Receptive field after the op.
         tied_shape: Shape of the weights that a tie shares; None if the op has no such weights.
     """
 
-    layer: _CostedOp
-    tied_layer: _CostedOp
+    costed_op: _CostedOp
+    without_tied_weights: _CostedOp
     receptive_field: _Field
     tied_shape: Shape | None
 
@@ -398,10 +398,10 @@ def _use_of(op: Op, shape: Shape, before: _Field) -> _Use:
         width = before.columns + (columns - 1) * before.distance
         receptive_field = _Field(height, width, before.distance * stride)
     parameters, macs = op.cost(shape)
-    layer = _CostedOp(op, after, parameters, macs, _shorter_edge(receptive_field, shape))
+    costed_op = _CostedOp(op, after, parameters, macs, _shorter_edge(receptive_field, shape))
     tied_shape = op.tied_shape(shape)
     shared = 0 if tied_shape is None else math.prod(tied_shape)
-    return _Use(layer, replace(layer, parameters=parameters - shared), receptive_field, tied_shape)
+    return _Use(costed_op, replace(costed_op, parameters=parameters - shared), receptive_field, tied_shape)
 
 
 def _shorter_edge(field: _Field, shape: Shape) -> int:

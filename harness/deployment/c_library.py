@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.data.datasets import Dataset
+from harness.deployment.pixels import takes_bytes
 from harness.system.errors import DISTRIBUTION, UsageError
 from harness.system.terminal import printable
 from harness.training.integer import IntegerNetwork, StepNumbers, integer_logits, kernel_in_poses
@@ -230,7 +231,7 @@ def _context(library: Library) -> dict[str, Any]:
         "channels": channels,
         "classes": dataset.classes,
         "class_names": list(map(c_text, class_names)),
-        # With the terminating zero.
+        # Bytes of the longest name, with the terminating zero.
         "name_bytes": 1 + max(len(name.encode("utf-8")) for name in class_names),
         "low": [f"{value:.9g}" for value in low],
         "scale": [f"{255 / (most - least):.9g}" for least, most in zip(low, high, strict=True)],
@@ -247,7 +248,7 @@ def _context(library: Library) -> dict[str, Any]:
         "orders": [],
         # Replaces ``used``, ``buffers`` and ``orders``.
         **(_fast_context(steps) if is_fast else {}),
-        "is_scaled": any(least != 0 or most != 255 for least, most in zip(low, high, strict=True)),
+        "is_scaled": not takes_bytes(dataset),
         "examples": _examples(library),
         "facts": library.facts,
         "chips": library.chips,
@@ -358,7 +359,7 @@ def _order(form: KernelForm) -> list[int]:
     places = kernel_in_poses(np.arange(rows * columns).reshape(1, rows, columns, 1), poses)
     period = poses if channels > 1 else 1
     first_channels = kernel_in_poses(np.arange(period).reshape(1, 1, 1, period), poses)
-    padding = np.zeros((poses, poses - period), np.int64)  # all rows of the table have the same length
+    padding = np.zeros((poses, poses - period), np.int64)  # C skips places + poses numbers per pose
     table = np.hstack([places.reshape(poses, -1), first_channels.reshape(poses, -1), padding])
     return [int(number) for number in table.ravel()]
 

@@ -12,7 +12,7 @@ from search_spaces.deployment import IntegerStep, StepKind
 from search_spaces.ops import Shape
 from search_spaces.ops.integer_form import KernelForm, Reduction
 
-# Image shape of the built-in data sets, such as MNIST; the page lets users draw digits of this shape.
+# Image shape of the known data sets, such as MNIST, which have no hash; the page lets users draw images of this shape.
 _DIGIT_SHAPE = (1, 28, 28)
 _KERNEL_SIZES = ("filters", "rows", "columns", "channels")  # names of the axes of a kernel
 

@@ -202,8 +202,8 @@ class _Reader:
             try:
                 self._shape = before if op is None else op.shape(before)
             except SearchSpaceError as error:
-                place = "" if isinstance(step, Sum) else place_of(step)
-                raise Untranslatable(f"{place}{error.message}") from error
+                location = "" if isinstance(step, Sum) else place_of(step)
+                raise Untranslatable(f"{location}{error.message}") from error
             if isinstance(step, Node):
                 self._check_shape(step)
             if op is not None:
