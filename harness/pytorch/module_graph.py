@@ -75,8 +75,8 @@ class Recording:
         (self._images,) = (
             node for node in graph.nodes if node.op == "placeholder" and node.name in signature.user_inputs
         )
-        self._varying = _dependent_on(self._images, graph)  # nodes that are not computed from parameters alone
-        self._read: set[Node] = set()  # results of ``_between``, each of which may be used once
+        self._varying = _dependent_on(self._images, graph)  # nodes that depend on the images
+        self._read: set[Node] = set()  # nodes that ``_between`` has visited; each may be used once
         self._sources: dict[Node, tuple[str, ...]] = {}  # cache of ``sources``
         outputs: Any = graph.output_node().args[0]
         kind = program.call_spec.out_spec.type  # None for a single value
