@@ -113,7 +113,7 @@ class Variable:
 Value = _Scalar | ValueChoice | Variable  # value of a field of an op or of an argument of a rule
 
 
-class _Walk:
+class _DrawState:
     """State of a draw from a space.
 
     Attributes:
@@ -122,7 +122,7 @@ class _Walk:
         shared: Drawn values of the ``let`` statements by name; for parts, the ops and bars from ``aside``.
         ops: Ops so far.
         bars: Indices of the ops with a preceding bar.
-        values: Values of the parameters of the current rule.
+        arguments: Values of the parameters of the current rule, by name.
         path: Path of the current part, empty or with a trailing slash.
     """
 
@@ -132,7 +132,7 @@ class _Walk:
         self.shared: dict[str, Any] = {}
         self.ops: list[Op] = []
         self.bars: list[int] = []
-        self.values: Mapping[str, _Scalar] = {}
+        self.arguments: Mapping[str, _Scalar] = {}
         self.path = ""
 
     def value(self, value: Value) -> _Scalar:
@@ -140,7 +140,7 @@ class _Walk:
         if isinstance(value, ValueChoice):
             return value.values[self.decide(value.label, value.options)]
         if isinstance(value, Variable):
-            values = self.shared if value.shared else self.values
+            values = self.shared if value.shared else self.arguments
             return cast(_Scalar, values[value.name])
         return value
 
@@ -159,7 +159,7 @@ class _Walk:
         outer = self.ops, self.bars
         self.ops = []
         self.bars = []
-        part.lay(self)
+        part.add_to(self)
         inner = tuple(self.ops), tuple(self.bars)
         self.ops, self.bars = outer
         return inner
@@ -170,14 +170,14 @@ class SpacePart:
     """A node of a search space: an op, a bar, a choice of parts, or a sequence of parts.
 
     Attributes:
-        lay: Function that adds the ops and bars of the part to a draw.
+        add_to: Function that makes the decisions of the part and adds its ops and bars to a draw.
         op_types: Types of the ops.
         configurations: Number of configurations, without the choices of shared parts.
         max_nodes: Largest number of parts that a draw can visit.
         height: Levels of nested sequences below this part.
     """
 
-    lay: Callable[[_Walk], None]
+    add_to: Callable[[_DrawState], None]
     op_types: frozenset[type[Op]] = frozenset()
     configurations: int = 1
     max_nodes: int = 1
@@ -186,7 +186,7 @@ class SpacePart:
     @staticmethod
     def bar() -> SpacePart:
         """Return a bar, a visual separator without effect."""
-        return SpacePart(lambda walk: walk.bars.append(len(walk.ops)))
+        return SpacePart(lambda state: state.bars.append(len(state.ops)))
 
     @staticmethod
     def op(op: type[Op], fields: Sequence[Value]) -> SpacePart:
@@ -194,7 +194,7 @@ class SpacePart:
         choices = [len(each.values) for each in fields if isinstance(each, ValueChoice)]
         constructor = lru_cache(maxsize=10_000)(cast(Callable[..., Op], op))
         return SpacePart(
-            lay=lambda walk: walk.ops.append(constructor(*map(walk.value, fields))),
+            add_to=lambda state: state.ops.append(constructor(*map(state.value, fields))),
             op_types=frozenset([op]), configurations=math.prod(choices), max_nodes=1 + len(choices),
         )  # fmt: skip
 
@@ -202,21 +202,21 @@ class SpacePart:
     def joined(parts: Sequence[SpacePart]) -> SpacePart:
         """Return the sequence of ``parts``, in order of execution."""
 
-        def lay(walk: _Walk) -> None:
+        def add_to(state: _DrawState) -> None:
             for part in parts:
-                part.lay(walk)
+                part.add_to(state)
 
         configurations = math.prod(each.configurations for each in parts)
         max_nodes = sum(each.max_nodes for each in parts)
         height = max((1 + each.height for each in parts), default=0)
-        return SpacePart(lay, _types(parts), configurations, max_nodes, height)
+        return SpacePart(add_to, _types(parts), configurations, max_nodes, height)
 
     @staticmethod
     def either(label: str, branches: Sequence[SpacePart], texts: Sequence[str], *, ordered: bool = False) -> SpacePart:
         """Return a choice of ``branches``: alternatives, presence of an optional part, or a number of repetitions."""
         options = DecisionOptions(tuple(texts), ordered, tuple(each.configurations for each in branches))
         return SpacePart(
-            lay=lambda walk: branches[walk.decide(label, options)].lay(walk),
+            add_to=lambda state: branches[state.decide(label, options)].add_to(state),
             op_types=_types(branches), configurations=sum(options.weights),
             max_nodes=1 + max(each.max_nodes for each in branches), height=max(each.height for each in branches),
         )  # fmt: skip
@@ -224,44 +224,46 @@ class SpacePart:
     def residual(self) -> SpacePart:
         """Return a residual sum around this part."""
 
-        def lay(walk: _Walk) -> None:
-            walk.ops.append(Residual(*walk.aside(self)))
+        def add_to(state: _DrawState) -> None:
+            state.ops.append(Residual(*state.aside(self)))
 
-        return replace(self, lay=lay, op_types=self.op_types | {Residual}, max_nodes=1 + self.max_nodes)
+        return replace(self, add_to=add_to, op_types=self.op_types | {Residual}, max_nodes=1 + self.max_nodes)
 
     def named(self, label: str, arguments: Mapping[str, Value] | None = None) -> SpacePart:
         """Return this part with ``label`` added to the path (unless empty).
 
         For a mention of a rule, ``arguments`` has the value of each parameter, by name.
         """
-        arguments = arguments or {}
+        own_arguments = arguments or {}
 
-        def lay(walk: _Walk) -> None:
-            path = walk.path
-            values = walk.values
-            walk.path = f"{path}{label}/" if label else path
-            walk.values = {**values, **{name: walk.value(value) for name, value in arguments.items()}}
-            self.lay(walk)
-            walk.path = path
-            walk.values = values
+        def add_to(state: _DrawState) -> None:
+            outer_path = state.path
+            outer_arguments = state.arguments
+            state.path = f"{outer_path}{label}/" if label else outer_path
+            values = {name: state.value(value) for name, value in own_arguments.items()}
+            state.arguments = {**outer_arguments, **values}
+            self.add_to(state)
+            state.path = outer_path
+            state.arguments = outer_arguments
 
-        choices = [len(each.values) for each in arguments.values() if isinstance(each, ValueChoice)]
+        choices = [len(each.values) for each in own_arguments.values() if isinstance(each, ValueChoice)]
         configurations = math.prod(choices) * self.configurations
-        return replace(self, lay=lay, configurations=configurations, max_nodes=1 + len(arguments) + self.max_nodes)
+        max_nodes = 1 + len(own_arguments) + self.max_nodes
+        return replace(self, add_to=add_to, configurations=configurations, max_nodes=max_nodes)
 
     def shared(self, name: str) -> SpacePart:
         """Return a mention of this part, defined by ``let``; the part is drawn once, before ``net``."""
 
-        def lay(walk: _Walk) -> None:
-            ops, bars = walk.shared[name]
-            walk.bars += [len(walk.ops) + bar for bar in bars]
-            walk.ops += ops
+        def add_to(state: _DrawState) -> None:
+            ops, bars = state.shared[name]
+            state.bars += [len(state.ops) + bar for bar in bars]
+            state.ops += ops
 
-        return replace(self, lay=lay, configurations=1, max_nodes=1 + self.max_nodes)
+        return replace(self, add_to=add_to, configurations=1, max_nodes=1 + self.max_nodes)
 
     def fixed(self) -> tuple[tuple[Op, ...], tuple[int, ...]]:
         """Return the ops of a part without decisions, and the indices of the ops with a preceding bar."""
-        return _Walk(lambda name, options: 0).aside(self)
+        return _DrawState(lambda name, options: 0).aside(self)
 
 
 def _types(parts: Iterable[SpacePart]) -> frozenset[type[Op]]:
@@ -501,12 +503,12 @@ def by_configurations(rng: random.Random) -> Chooser:
 
 def draw(space: SearchSpace, chooser: Chooser) -> Draw:
     """Return the network chosen by ``chooser``; the ops may not fit together."""
-    walk = _Walk(chooser)
+    state = _DrawState(chooser)
     for name, content in space.shared.items():
-        walk.path = f"{name}/"
-        walk.shared[name] = walk.aside(content) if isinstance(content, SpacePart) else walk.value(content)
-    walk.path = ""
-    return Draw(Architecture(*walk.aside(space.net)), tuple(walk.decisions))
+        state.path = f"{name}/"
+        state.shared[name] = state.aside(content) if isinstance(content, SpacePart) else state.value(content)
+    state.path = ""
+    return Draw(Architecture(*state.aside(space.net)), tuple(state.decisions))
 
 
 def draw_uniform(space: SearchSpace, rng: random.Random, budget: int | None = None, attempts: int = 10_000) -> Draw:

@@ -40,7 +40,6 @@ from search_spaces.network import Architecture, Task, analyse, walk
 from search_spaces.ops import Op, Residual, Role, Shape, kernels
 
 _WIDTH = 100  # largest number of characters in a line of the files
-_INDENT = 8  # characters before a statement of a method
 # Name of the attribute of a layer, without its number, by role; other roles have the name in the notation.
 _ATTRIBUTES = {
     Role.CONVOLUTION: "conv",
@@ -189,7 +188,7 @@ class _Net:
 def _assignment(target: str, source: str) -> str:
     """Return an assignment in a method, wrapped as Black does if the line would be too long."""
     statement = f"{target} = {source}"
-    if len(statement) + _INDENT <= _WIDTH:
+    if len(f"        {statement}") <= _WIDTH:
         return statement
     name, _, arguments = source.removesuffix(")").partition("(")
     return f"{target} = {name}(\n    {arguments}\n)"
