@@ -484,7 +484,7 @@ class _CStep:
         """Members of the C structure ``step``, in order."""
         constants = self.constants
         *counts, _ = self.counts
-        output_channels = self.counts.output_channels
+        outputs = self.counts.output_channels
         takes_mean = self.planned.pool is not None and self.planned.pool.form.reduction is Reduction.MEAN
         is_signed = self.target is None or self.target.signed
         low, high = (-127, 127) if is_signed else (0, 255)
@@ -498,8 +498,7 @@ class _CStep:
             *([self.order] if self.is_fast else []),
             *self.extents, int(takes_mean),
             *self._byte_codes(),
-            _place_bits(output_channels, len(constants.multipliers)),
-            _place_bits(output_channels, len(constants.biases)),
+            _place_bits(outputs, len(constants.multipliers)), _place_bits(outputs, len(constants.biases)),
             constants.sum_bits, constants.bias_bits, constants.output_bits,
             *counts,
             *([self.block_filters, tile_columns(self.network.plan, self.planned)] if self.is_fast else []),

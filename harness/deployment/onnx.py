@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from harness.data.datasets import Dataset
 from harness.deployment.onnx_integers import integer_model
-from harness.deployment.pixels import RawInputNetwork, by_channel, takes_bytes
+from harness.deployment.pixels import RawInputNetwork, by_channel
 from harness.deployment.trained_network import Files, TrainedNetwork
 from harness.system.errors import ContentError, refused
 from harness.training.integer import IntegerNetwork, integer_logits, integers_of
@@ -82,7 +82,7 @@ class _DifferentLogits(AssertionError):
 
 def _raw(pixels: Tensor, network: RawInputNetwork) -> Tensor:
     """Return raw numbers that correspond to ``pixels``, uint8: the same if the data set has bytes, else float64."""
-    if takes_bytes(network.dataset):
+    if network.takes_bytes:
         return pixels
     low, high = (by_channel(limits, pixels.double()) for limits in (network.low, network.high))
     return low + pixels / 255 * (high - low)

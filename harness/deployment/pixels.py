@@ -37,6 +37,7 @@ class RawInputNetwork(nn.Module):
         self.dataset = dataset
         self.low = dataset.low or (0.0,)
         self.high = dataset.high or (255.0,)
+        self.takes_bytes = takes_bytes(dataset)
 
     def forward(self, numbers: Tensor) -> Tensor:
         """Return the logits, (images, classes).
@@ -58,7 +59,7 @@ class RawInputNetwork(nn.Module):
                 size = shape_text(numbers.shape[1:])
                 raise DataError(f"images have the shape {size}, but {self.dataset.name} has {shape_text(shape)}")
             numbers = numbers.reshape(-1, *shape)
-        if takes_bytes(self.dataset) and numbers.dtype == torch.uint8:
+        if self.takes_bytes and numbers.dtype == torch.uint8:
             return self.logits(numbers)
         numbers = numbers.double()
         if not torch.compiler.is_compiling() and len(numbers):
