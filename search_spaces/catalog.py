@@ -17,10 +17,10 @@ from search_spaces.space import SearchSpace
 from search_spaces.space_errors import NotationError, UnknownNameError, nearest, reason
 
 _FILES = resources.files("search_spaces")
-_MOST_TYPED = 1_000_000  # bytes, largest file of a search space
-_KNOWN = tomllib.loads(_FILES.joinpath("catalog.toml").read_text("utf-8"))
-SPACES: Mapping[str, str] = _KNOWN["spaces"]  # description of each search space, by name
-PRESETS: Mapping[str, str] = _KNOWN["networks"]  # text of each network, by name
+_MOST_BYTES = 1_000_000  # bytes, largest file of a search space
+_CATALOG = tomllib.loads(_FILES.joinpath("catalog.toml").read_text("utf-8"))
+SPACES: Mapping[str, str] = _CATALOG["spaces"]  # description of each search space, by name
+PRESETS: Mapping[str, str] = _CATALOG["networks"]  # text of each network, by name
 # Names of networks without a preset: form, number of parameters and, if two networks share these, digits of the hash.
 PATTERN = re.compile(rf"({'|'.join(sorted(FORMS, key=len, reverse=True))})-\d+(-[0-9a-f]{{4,12}})?")
 
@@ -30,16 +30,22 @@ def name_of(network_hash: str) -> str | None:
     return _names().get(network_hash)
 
 
-def _typed_text(path: Path) -> str:
+def _text_of_file(path: Path) -> str:
+    """Return the text of a user's file; raise OSError if the file is too large."""
     with open(path, "rb") as file:
-        content = file.read(_MOST_TYPED + 1)
-    if len(content) > _MOST_TYPED:
-        raise OSError(errno.EFBIG, f"the file has more than {_MOST_TYPED:,} bytes", str(path))
+        content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise OSError(errno.EFBIG, f"the file has more than {_MOST_BYTES:,} bytes", str(path))
     return content.decode("utf-8-sig")
 
 
 def space(name: str, task: Task = MNIST) -> SearchSpace:
-    """Return the search space ``name``, or the search space in the file ``@PATH``, for a task.
+    """Return a search space for a task.
+
+    Args:
+        name: Name of a space of the catalog, or ``@PATH`` for the space in a file, which gets the name of the file.
+        task: Shape of the images and number of classes. Spaces of the catalog with ten outputs get the classes of the
+            task.
 
     Raises:
         UnknownNameError: No space has this name, or the file cannot be read.
@@ -48,7 +54,7 @@ def space(name: str, task: Task = MNIST) -> SearchSpace:
     if name.startswith("@"):
         path = Path(name[1:])
         try:
-            return parse_space(_typed_text(path), path.stem, task)
+            return parse_space(_text_of_file(path), path.stem, task)
         except UnicodeDecodeError as error:
             message = f"{path} is not UTF-8 text: invalid byte at offset {error.start:,}"
             raise NotationError(message) from None
@@ -57,7 +63,7 @@ def space(name: str, task: Task = MNIST) -> SearchSpace:
             if path.suffix == ".py":
                 error.hint = "a space is a text of the notation; a PyTorch module is a single network, FILE.py:NAME"
             raise
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError) as error:  # ValueError: the path contains a null character
             raise UnknownNameError(f"cannot read the search space {path}: {reason(error)}") from None
     if name not in SPACES:
         message = f"unknown search space '{name}'; known spaces: {', '.join(SPACES)}, or @FILE"
@@ -72,6 +78,7 @@ def space(name: str, task: Task = MNIST) -> SearchSpace:
 
 @cache
 def _names() -> dict[str, str]:
+    """Return the name of each preset by the hash of its network."""
     return {parse_network(text).hash: name for name, text in PRESETS.items()}
 
 
@@ -85,10 +92,14 @@ def network_name(architecture: Architecture, parameters: int) -> str:
     return name_of(architecture.hash) or f"{architecture.form}-{parameters}"
 
 
-def network_names(sized: Iterable[tuple[Architecture, int]]) -> dict[str, str]:
-    """Return a unique name for each network, by hash; ``sized`` has pairs of network and number of parameters."""
+def network_names(networks: Iterable[tuple[Architecture, int]]) -> dict[str, str]:
+    """Return a unique name for each network, by hash.
+
+    Args:
+        networks: Pairs of network and number of parameters; repeated networks are allowed.
+    """
     by_name: dict[str, set[str]] = {}
-    for architecture, parameters in sized:
+    for architecture, parameters in networks:
         by_name.setdefault(network_name(architecture, parameters), set()).add(architecture.hash)
     names = {}
     for name, hashes in by_name.items():
@@ -99,5 +110,6 @@ def network_names(sized: Iterable[tuple[Architecture, int]]) -> dict[str, str]:
 
 def is_named(architecture: Architecture, parameters: int, name: str) -> bool:
     """Return whether ``name`` is the name of a network, with or without digits of the hash."""
-    own = network_name(architecture, parameters)
-    return name == own or (name.startswith(f"{own}-") and architecture.hash.startswith(name.removeprefix(f"{own}-")))
+    short_name = network_name(architecture, parameters)
+    digits = name.removeprefix(f"{short_name}-")  # equals ``name`` without this prefix
+    return name == short_name or (digits != name and architecture.hash.startswith(digits))

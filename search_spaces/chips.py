@@ -73,9 +73,10 @@ class Chip:
         return f"@{self.file}" if self.file else self.name
 
     def limits(self, task: Task) -> tuple[Condition, Condition]:
-        """Return the limits of a network; a bound is negative if the chip is too small for program, stack and image.
+        """Return the limits of ``weight_bytes`` and ``ram_bytes`` for a network in C that is optimised for size.
 
-        ``Metric.RAM_BYTES`` counts the maps only, unlike ``Fit.total_ram_bytes``.
+        A bound is negative if the chip is too small for program, stack and image. ``Metric.RAM_BYTES`` counts the maps
+        only, unlike ``Fit.total_ram_bytes``.
         """
         flash_left = self.flash_bytes - self.core.program_bytes
         ram_left = self.ram_bytes - self.core.stack_bytes - _ALLOWED_BUFFER_BYTES - math.prod(task.input_shape)
@@ -98,6 +99,7 @@ class Fit:
 
     @property
     def _costs(self) -> Core:
+        """Costs of the program with the chosen optimisation."""
         core = self.chip.core
         if self.optimise is Optimisation.SIZE:
             return core
@@ -126,10 +128,11 @@ class Fit:
     @property
     def lack(self) -> str:
         """Text with the missing bytes of flash and RAM; empty if the network fits."""
-        flash = self.total_flash_bytes - self.chip.flash_bytes
-        ram = self.total_ram_bytes - self.chip.ram_bytes
-        parts = [f"{count:,} bytes of {memory}" for count, memory in ((flash, "flash"), (ram, "RAM")) if count > 0]
-        return " and ".join(parts)
+        missing_bytes = {
+            "flash": self.total_flash_bytes - self.chip.flash_bytes,
+            "RAM": self.total_ram_bytes - self.chip.ram_bytes,
+        }
+        return " and ".join(f"{count:,} bytes of {memory}" for memory, count in missing_bytes.items() if count > 0)
 
     def document(self) -> dict[str, Any]:
         """Return the resources as JSON values; pairs are (needed, available) bytes."""
@@ -142,7 +145,7 @@ class Fit:
         }
 
     def __str__(self) -> str:
-        # The estimate is accurate to two digits at most.
+        # The estimated time is accurate to two digits at most.
         milliseconds = float(f"{self.milliseconds:.2g}")
         verdict = f"does not fit ({self.lack} too many)" if self.lack else "fits"
         flash = f"flash with program {self.total_flash_bytes:,} of {self.chip.flash_bytes:,} bytes"
@@ -151,6 +154,7 @@ class Fit:
         return f"{self.chip.name}: {verdict}; {flash}; {ram}; {time}"
 
 
+# Cores and chips of ``chips.toml``, by name.
 _TABLES = tomllib.loads(resources.files("search_spaces").joinpath("chips.toml").read_text("utf-8"))
 CORES = {name: Core(**figures | {"speed": Core(**figures["speed"])}) for name, figures in _TABLES["cores"].items()}
 CHIPS = {
@@ -159,7 +163,7 @@ CHIPS = {
 
 
 def chip_named(name: str) -> Chip:
-    """Return the chip with the given name, ignoring case.
+    """Return the chip of ``chips.toml`` with this name, ignoring case.
 
     Raises:
         UnknownNameError: No chip has this name.
@@ -181,5 +185,5 @@ def fastest(chip: Chip, analysis: Analysis) -> Fit:
 
 
 def fitting(analysis: Analysis, optimise: Optimisation = Optimisation.SIZE) -> tuple[Chip, ...]:
-    """Return the chips on which a network fits."""
+    """Return the chips of ``chips.toml`` on which a network fits."""
     return tuple(chip for chip in CHIPS.values() if not Fit(chip, analysis, optimise).lack)

@@ -4,16 +4,16 @@ The plan is derived from the integer forms of the ops (``Op.integer``); no op cl
 
 A step is a single loop nest on a chip: a convolution or linear layer, fused with the normalisation, sum, rectifier and
 pooling that follow directly, or some of these without a layer. Maps hold 8-bit numbers, channels innermost: ``uint8``
-after a ReLU, ``int8`` otherwise. The last step computes an int32 logit per class. ``harness/training/integer.py``
-computes the numbers of a plan, ``harness/deployment`` writes the plan as C. The metrics ``weight_bytes`` and
-``ram_bytes`` are sizes of a plan.
+for images and after a ReLU, ``int8`` otherwise. The last step computes an int32 logit per class. The maps are stored in
+a common memory, the arena. ``harness/training/integer.py`` computes the numbers of a plan, ``harness/deployment``
+writes the plan as C. The metrics ``weight_bytes`` and ``ram_bytes`` are sizes of a plan.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from enum import StrEnum
 from typing import Generic, Literal, NamedTuple, TypeVar
 
@@ -31,8 +31,8 @@ _Form = TypeVar("_Form", KernelForm, RescalingForm, RectifierForm, PoolingForm)
 class StepKind(StrEnum):
     """Computation of a step before the multipliers are applied."""
 
-    CONVOLUTION = "convolution"
-    SCALING = "scaling"
+    CONVOLUTION = "convolution"  # also a linear layer before the last step
+    SCALING = "scaling"  # no computation before the multipliers
     POOLING = "pooling"
     UNSHUFFLE = "unshuffle"
     LOGITS = "logits"
@@ -93,7 +93,7 @@ class IntegerStep:
         source: Index of the input map.
         target: Index of the output map; None for the logits.
         sums: Convolution or linear layer.
-        kernel: Index of the weights of ``sums``.
+        kernel: Index of the weights of ``sums`` in ``IntegerPlan.kernels``.
         norm: Normalisation that is folded into the multipliers and biases.
         skip: Index of the map that a residual sum adds.
         rectifier: Activation after the sum.
@@ -122,7 +122,7 @@ class IntegerStep:
 
     @property
     def form(self) -> KernelForm:
-        """Form of ``sums``; for a step without sums, a single filter of 1x1 places and 1 channel."""
+        """Form of ``sums``; for a step without sums, the form of a 1x1 kernel with one filter and one channel."""
         return KernelForm((1, 1, 1, 1)) if self.sums is None else self.sums.form
 
     @property
@@ -136,8 +136,8 @@ class IntegerStep:
         maps = [self.source] if self._works_in_place else []
         # A sum reads ``skip`` at the position that is written. If ``skip`` is also the source, the windows of a
         # convolution would read positions that are already overwritten.
-        reads_skip_alone = self._works_in_place or self.skip != self.source
-        if self.skip is not None and self.pool is None and reads_skip_alone:
+        is_read_in_place = self._works_in_place or self.skip != self.source
+        if self.skip is not None and self.pool is None and is_read_in_place:
             maps.append(self.skip)
         return tuple(maps)
 
@@ -151,9 +151,11 @@ class IntegerStep:
         return self.kind in (StepKind.SCALING, StepKind.POOLING)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Buffers:
-    """Sizes of the stack buffers of convolutions.
+    """Sizes of the stack buffers of convolutions in C that is optimised for size.
+
+    By default the least sizes, because C has no empty arrays.
 
     Attributes:
         window: Number of uint8 values in a window, all channels.
@@ -162,14 +164,15 @@ class Buffers:
         results: Number of int32 output channels.
     """
 
-    window: int
-    inputs: int
-    places: int
-    results: int
+    window: int = 1
+    inputs: int = 1
+    places: int = 0
+    results: int = 1
 
     @property
     def size(self) -> int:
         """Total size in bytes."""
+        # The C structure ``orders`` has room for 8 poses, each with all positions and 8 channels, a byte each.
         orders = 8 * (self.places + 8) if self.places else 0
         return self.window + 2 * self.inputs + 4 * self.results + orders
 
@@ -201,18 +204,18 @@ class IntegerPlan:
 
     @property
     def buffers(self) -> Buffers:
-        """Stack buffers of convolutions, the maximum over all steps for each buffer."""
+        """Stack buffers of the C code that is optimised for size, each as large as the largest step needs."""
+        # If any kernel has poses, the C code computes the orders for plain kernels too.
         has_poses = any(step.form.poses > 1 for step in self.steps if step.kind is StepKind.CONVOLUTION)
-        sizes = [(1, 1, 0, 1)]
+        sizes = [Buffers()]
         for step in self.steps:
             if step.kind is StepKind.CONVOLUTION and step.target is not None:
                 _, channels, rows, columns = step.form.shape
                 places = rows * columns
-                all_channels = self.maps[step.source].shape[0]
-                sizes.append((places * all_channels, places * channels, places, self.maps[step.target].shape[0]))
-        window, inputs, places, results = (max(column) for column in zip(*sizes, strict=True))
-        # If any kernel has poses, the C code computes the orders for plain kernels too.
-        return Buffers(window=window, inputs=inputs, places=places if has_poses else 0, results=results)
+                window = places * self.maps[step.source].shape[0]
+                orders = places if has_poses else 0
+                sizes.append(Buffers(window, places * channels, orders, self.maps[step.target].shape[0]))
+        return Buffers(*map(max, zip(*map(astuple, sizes), strict=True)))
 
     @property
     def arena_bytes(self) -> int:
@@ -224,7 +227,7 @@ class IntegerPlan:
         """Sizes that are stated with an exported network.
 
         ``calibrated_scales`` is the number of scales of maps, which were measured on training images. A file of weights
-        has these numbers in addition to the parameters and statistics; C has only constants computed from them.
+        has these scales in addition to the parameters and statistics; C has constants computed from all these numbers.
         """
         return {
             "constant_bytes": self.constant_bytes,
@@ -234,25 +237,32 @@ class IntegerPlan:
 
 
 def integer_plan(ops: Iterable[Op], input_shape: tuple[int, int, int]) -> IntegerPlan:
-    """Return the integer form of a network; ``input_shape`` is (channels, rows, columns) of an image."""
-    planner = _Planner(list(_marked(ops, ())))
+    """Return the integer form of a network whose shapes fit together.
+
+    Args:
+        ops: Ops in order of execution.
+        input_shape: (channels, rows, columns) of an image.
+    """
+    planner = _Planner(list(_items(ops, ())))
     planner.plan(input_shape)
     return IntegerPlan(_placed(planner.maps, planner.steps), tuple(planner.kernels), tuple(planner.steps))
 
 
 class _Item(NamedTuple):
-    # An op, or the begin or end of a residual sum.
+    """An op, or the begin or end of a residual sum."""
+
     mark: Literal["begin", "end", "op"]
     op: Op
     path: OpPath
 
 
-def _marked(ops: Iterable[Op], parent: OpPath) -> Iterator[_Item]:
+def _items(ops: Iterable[Op], parent: OpPath) -> Iterator[_Item]:
+    """Yield the ops, without dropout, and the begin and end of each residual sum, in order of execution."""
     for index, op in enumerate(ops):
         path = (*parent, index)
         if op.role is Role.SUM:
             yield _Item("begin", op, path)
-            yield from _marked(op.ops, path)
+            yield from _items(op.ops, path)
             yield _Item("end", op, path)
         elif op.role is not Role.DROPOUT:
             yield _Item("op", op, path)
@@ -260,13 +270,24 @@ def _marked(ops: Iterable[Op], parent: OpPath) -> Iterator[_Item]:
 
 @dataclass(slots=True)
 class _Planner:
-    # Reads the items in order and collects maps, kernels and steps.
+    """Reads the items in order and collects maps, kernels and steps.
+
+    Attributes:
+        items: Items of the network.
+        position: Index of the next item.
+        maps: Maps so far, without offsets.
+        kernels: Ops whose weights are stored, so far.
+        steps: Steps so far.
+        kernel_indices: Index in ``kernels`` by the tie of an op or, without a tie, by the path.
+        skips: Index of the input map of each residual sum that has begun and not ended, outermost first.
+    """
+
     items: list[_Item]
     position: int = 0
     maps: list[IntegerMap] = field(default_factory=list)
     kernels: list[PlannedOp[KernelForm]] = field(default_factory=list)
     steps: list[IntegerStep] = field(default_factory=list)
-    indices: dict[str | OpPath, int] = field(default_factory=dict)  # of kernels, by tie or, without a tie, by path
+    kernel_indices: dict[str | OpPath, int] = field(default_factory=dict)
     skips: list[int] = field(default_factory=list)
 
     def next_form(self, kind: type[_Form], shape: Shape) -> PlannedOp[_Form] | None:
@@ -278,15 +299,16 @@ class _Planner:
         return PlannedOp(item.op, item.path, form) if isinstance(form, kind) else None
 
     def next_kernel(self, shape: Shape) -> PlannedOp[KernelForm] | None:
-        """Return the next op if a step can begin with its kernel; products of factors have no multipliers."""
+        """Return the next op if a step can begin with its kernel: not if the weights are products of factors."""
         planned = self.next_form(KernelForm, shape)
-        return None if planned is None or planned.form.factors is not None else planned
+        return planned if planned is not None and planned.form.factors is None else None
 
     def ends_sum(self) -> bool:
         """Return whether the next item is the end of a residual sum."""
         return self.position < len(self.items) and self.items[self.position].mark == "end"
 
     def plan(self, input_shape: tuple[int, int, int]) -> None:
+        """Read all items."""
         source = self.add_map(input_shape, signed=False)
         # For a single channel, the weights of the first op absorb mean and scale of the image. Several channels may
         # have different scales, and an op without weights absorbs nothing: both need a scaling step first.
@@ -323,6 +345,7 @@ class _Planner:
         return self.add(step, op.shape(before), signed=self.maps[source].signed)
 
     def convolution(self, kernel: PlannedOp[KernelForm], source: int) -> int:
+        """Add the step of a convolution or linear layer; return the index of the output map."""
         index = self.weights_of(kernel)
         biases = kernel.form.shape[0] if kernel.form.has_bias else 0
         step = IntegerStep(
@@ -333,13 +356,21 @@ class _Planner:
     def weights_of(self, kernel: PlannedOp[KernelForm]) -> int:
         """Return the index of the weights of an op; tied ops share the weights of the first use."""
         owner = kernel.path if kernel.op.tie is None else kernel.op.tie
-        index = self.indices.setdefault(owner, len(self.kernels))
+        index = self.kernel_indices.setdefault(owner, len(self.kernels))
         if index == len(self.kernels):
             self.kernels.append(kernel)
         return index
 
     def with_tail(self, step: IntegerStep, shape: Shape) -> int:
-        """Add a step fused with the normalisation, sum, rectifier and pooling that follow; return the output map."""
+        """Add a step fused with the normalisation, sum, rectifier and pooling that follow.
+
+        Args:
+            step: The step so far.
+            shape: Shape of the output of ``step``.
+
+        Returns:
+            The index of the output map.
+        """
         if norm := self.next_form(RescalingForm, shape):
             self.position += 1
             repeat = norm.form.repeat
@@ -365,18 +396,21 @@ class _Planner:
         return self.add(step, shape, signed=signed)
 
     def add(self, step: IntegerStep, shape: Shape, *, signed: bool) -> int:
+        """Add a step and its output map; return the index of this map."""
         target = self.add_map(shape, signed=signed)
         self.steps.append(replace(step, target=target))
         return target
 
     def add_map(self, shape: Shape, *, signed: bool) -> int:
+        """Add a map; return its index."""
         self.maps.append(IntegerMap(_map_shape(shape), signed))
         return len(self.maps) - 1
 
     def add_logits(self, source: int) -> bool:
         """Add the last step if the remaining items fit into one step; return whether the step was added.
 
-        The last step is a linear layer of a map or of the channel means, or the channel means alone.
+        The last step is a linear layer of a map or of the channel means, or the channel means alone. The step adds up
+        the channels instead of the means; the division belongs to the scale of the logits.
         """
         items = self.items[self.position :]
         if len(items) > 2 or any(item.mark != "op" for item in items):
@@ -437,7 +471,7 @@ def _placed(maps: list[IntegerMap], steps: list[IntegerStep]) -> tuple[IntegerMa
 
 
 def _overwritten(step: IntegerStep, index: int, placed: list[IntegerMap], last_uses: list[int]) -> int | None:
-    """Return the offset of a map that the step may overwrite and that no later step reads, or None."""
+    """Return the offset of a map that step ``index`` may overwrite and that no later step reads, or None."""
     assert step.target is not None, "the logits are not stored in a map"
     for other in step.overwritable_maps:
         fits = placed[other].size >= placed[step.target].size
@@ -456,9 +490,10 @@ def _first_free(starts: list[int], size: int, live: list[tuple[int, int]]) -> in
 
 
 def without_integer_form(op_types: Iterable[type[Op]]) -> list[str]:
-    """Return the class names, in lower case, of the op types without an integer form."""
-    missing = [kind for kind in op_types if kind.role not in _WITHOUT_STEP and kind.integer is Op.integer]
-    return sorted(kind.__name__.lower() for kind in missing)
+    """Return the class names, in lower case and sorted, of the op types without an integer form."""
+    # ``Op.integer`` returns None; a class with an integer form overrides this method.
+    missing = [each for each in op_types if each.role not in _WITHOUT_STEP and each.integer is Op.integer]
+    return sorted(each.__name__.lower() for each in missing)
 
 
 def check_integer_form(plan: IntegerPlan) -> None:

@@ -6,7 +6,8 @@ poses too, the input channels of a kernel are permuted with each turn. Rotating 
 and permutes the channels: a group convolution over p4, p4m or p2 (Cohen and Welling, "Group equivariant convolutional
 networks", ICML 2016).
 
-Pose ``k`` of eight: mirror left and right if ``k >= 4``, then ``k % 4`` quarter turns counterclockwise.
+Pose ``k`` of four or eight: mirror left and right if ``k >= 4``, then ``k % 4`` quarter turns counterclockwise. Pose 1
+of two: upside down. Channel ``c * poses + p`` of a map is learned kernel c in pose p.
 """
 
 from __future__ import annotations
@@ -81,18 +82,19 @@ class FastDropout(nn.Module):
         self.generator: torch.Generator | None = None
 
     def forward(self, values: Tensor) -> Tensor:
-        """Return the values; in training a fraction ``p`` is set to zero and the rest is scaled by 1 / (1 - p)."""
+        """Return the values; in training a share of about ``p`` is zero and the rest is scaled by 1 / (1 - p)."""
         if not self.training or self.p == 0:
             return values
         count = values.shape[0] * values.shape[1] if self.channels else values.numel()
         draws = torch.empty((count + 3) // 4, dtype=torch.int64, device=values.device)
         draws.random_(-(2**63), None, generator=self.generator)
+        # A value is kept if its 16-bit number, uniform from -32,768 to 32,767, reaches the threshold.
         threshold = min(round(self.p * 65_536) - 32_768, 32_767)
-        keep = (draws.view(torch.int16)[:count] >= threshold).to(values.dtype).mul_(1 / (1 - self.p))
+        factors = (draws.view(torch.int16)[:count] >= threshold).to(values.dtype).mul_(1 / (1 - self.p))
         if self.channels:
-            return values * keep.view(*values.shape[:2], *[1] * (values.dim() - 2))
+            return values * factors.view(*values.shape[:2], *[1] * (values.dim() - 2))
         # Random numbers may be used in any order; with the strides of the values, the product stays dense.
-        return values * keep.as_strided(values.shape, values.stride())
+        return values * factors.as_strided(values.shape, values.stride())
 
 
 class PosedConv2d(nn.Conv2d):
@@ -136,7 +138,10 @@ class PosedDepthwiseConv2d(PosedConv2d):
 
 
 class _Posed(torch.autograd.Function):
-    """``in_poses`` as an index look-up: a single GPU kernel instead of about forty."""
+    """``in_poses`` as an index look-up: a single GPU kernel instead of about forty.
+
+    ``order`` and ``inverse`` are the results of ``_orders``.
+    """
 
     @staticmethod
     def forward(context: Any, kernel: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
@@ -148,13 +153,13 @@ class _Posed(torch.autograd.Function):
         (inverse,) = context.saved_tensors
         poses = len(inverse)
         by_pose = gradient.reshape(-1, poses, inverse.shape[1])
-        by_pose = by_pose.gather(2, inverse.expand(len(by_pose), -1, -1))
-        return by_pose.sum(1).view(-1, *gradient.shape[1:]), None, None
+        in_learned_order = by_pose.gather(2, inverse.expand(len(by_pose), -1, -1))
+        return in_learned_order.sum(1).view(-1, *gradient.shape[1:]), None, None
 
 
 @cache
 def _orders(poses: int, channels: int, rows: int, columns: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return the index of each posed weight in the learned filter, (poses, weights), and the inverse order."""
+    """Return the index of each posed weight in the learned filter, and the inverse order, both (poses, weights)."""
     places = torch.arange(channels * rows * columns, dtype=torch.float64).view(1, channels, rows, columns)
     order = in_poses(places, poses).view(poses, -1).long()
     return order.to(device), order.argsort(1).to(device)
@@ -163,15 +168,16 @@ def _orders(poses: int, channels: int, rows: int, columns: int, device: torch.de
 def in_poses(kernel: Tensor, poses: int) -> Tensor:
     """Return learned filters, (out, in, rows, rows), in all poses, (out * poses, in, rows, rows).
 
-    The poses of a filter are adjacent, the order that the next layer expects.
+    The poses of a filter are adjacent, the order that the next layer expects. If ``in`` is above 1, the input has poses
+    too, and ``in`` must be a multiple of ``poses``.
     """
     kernels = []
     for pose in range(poses):
         view = kernel
         if kernel.shape[1] > 1:
             # ``torch.stack`` instead of indexing, which would copy the index tensor to the device at each call.
-            parts = kernel.reshape(len(kernel), -1, poses, *kernel.shape[2:]).unbind(2)
-            view = torch.stack([parts[channel] for channel in _channel_order(pose, poses)], 2).flatten(1, 2)
+            by_pose = kernel.reshape(len(kernel), -1, poses, *kernel.shape[2:]).unbind(2)
+            view = torch.stack([by_pose[channel] for channel in _channel_order(pose, poses)], 2).flatten(1, 2)
         if pose >= 4:
             view = view.flip(3)
         quarter_turns = 2 * pose if poses == 2 else pose % 4
@@ -187,11 +193,13 @@ def _channel_order(pose: int, poses: int) -> tuple[int, ...]:
 
 
 def _composed(second: int, first: int, poses: int) -> int:
-    # Return the pose that results from ``first`` followed by ``second``.
+    """Return the pose that results from ``first`` followed by ``second``."""
     if poses < 8:
         return (first + second) % poses
-    turned = second % 4 + (-(first % 4) if second >= 4 else first % 4)
-    return turned % 4 + 4 * ((first >= 4) != (second >= 4))
+    # A mirror image reverses the direction of the turns before it.
+    turns = second - first if second >= 4 else second + first
+    is_mirrored = (first >= 4) != (second >= 4)
+    return turns % 4 + 4 if is_mirrored else turns % 4
 
 
 class PosedBatchNorm(_BatchNorm):

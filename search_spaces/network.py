@@ -1,7 +1,7 @@
 """Networks as values: ops in order of execution, canonical text and hash, form, shapes and costs. No tensors.
 
-``parameters`` counts every stored scalar that is set by training, data or a random draw. A tied kernel counts once, at
-the first op that uses the kernel; a kernel in several poses counts once. The running statistics of BN do not count.
+``parameters`` counts the learned scalars. A tied kernel counts once, at the first op that uses the kernel; a kernel in
+several poses counts once. The running statistics of batch normalisation (BN) do not count.
 ``macs`` counts the multiply-adds of convolutions and linear layers per image, without biases, BN, pooling and
 additions.
 
@@ -46,10 +46,11 @@ MNIST = Task((1, 28, 28), 10)  # default task; stored texts and hashes of networ
 # Forms of networks. A network has the last form in this tuple that applies; ``plain`` always applies.
 # - summed: has residual sums.
 # - tied: has a tied kernel.
-# - squeezed: has a tied kernel larger than 1x1 inside a residual sum, or one that is used again directly after a 1x1
-#   convolution, as in "conv3x3(8, tie=a) conv1x1(8) conv3x3(8, tie=a)".
+# - squeezed: has a tied kernel larger than 1x1 inside a residual sum, or one whose second or later use is the next
+#   convolution after a 1x1 convolution, as in "conv3x3(8, tie=a) conv1x1(8) conv3x3(8, tie=a)".
 # - separable: has depthwise or grouped kernels.
 # - posed, mirrored: has kernels in several poses; mirrored in all eight.
+# - posed-separable: has depthwise or grouped kernels, and kernels in several poses.
 # - module: is a PyTorch module of the user.
 FORMS = ("plain", "summed", "tied", "squeezed", "separable", "posed", "mirrored", "posed-separable", "module")
 
@@ -59,8 +60,9 @@ class Architecture:
     """A network; the constructor converts the ops to canonical form.
 
     Attributes:
-        ops: Ops in order of execution, without ``dropout(0)`` and ties used only once; ties are renamed t1, t2 ...
-        bars: Indices of the ops with a preceding ``|``, a visual separator; ignored by equality and ``hash``.
+        ops: Ops in order of execution, without ``dropout(0)`` and without the names of ties that a single op uses; the
+            other ties are renamed t1, t2 ... in order of first use.
+        bars: Indices of the ops with a preceding ``|``, a visual separator; no part of equality and ``hash``.
     """
 
     ops: tuple[Op, ...]
@@ -97,15 +99,15 @@ class Architecture:
         """Form of the network, a member of ``FORMS``."""
         if self.user_module is not None:
             return "module"
-        used = kernels(self.ops)
-        poses = max((kernel.poses for kernel in used), default=1)
-        if any(kernel.is_grouped for kernel in used):
+        convolutions = kernels(self.ops)
+        poses = max((kernel.poses for kernel in convolutions), default=1)
+        if any(kernel.is_grouped for kernel in convolutions):
             return "posed-separable" if poses > 1 else "separable"
         if poses > 1:
             return "mirrored" if poses == 8 else "posed"
         if _is_squeezed(self.ops):
             return "squeezed"
-        if any(kernel.tie for kernel in used):
+        if any(kernel.tie for kernel in convolutions):
             return "tied"
         return "summed" if any(op.role is Role.SUM for op in self.ops) else "plain"
 
@@ -129,12 +131,18 @@ def _is_squeezed(ops: tuple[Op, ...]) -> bool:
 def _canonical(
     ops: tuple[Op, ...], bars: tuple[int, ...], ties: dict[str, str]
 ) -> tuple[tuple[Op, ...], tuple[int, ...]]:
-    # ``ties`` has the new names of the ties that are used more than once.
+    """Return ops and bars in canonical form, without bars at the ends and repeated bars.
+
+    Args:
+        ops: Ops in order of execution.
+        bars: Indices of the ops with a preceding bar.
+        ties: New name of each tie that is used more than once, by old name.
+    """
     canonical: list[Op] = []
-    positions: set[int] = set()
+    canonical_bars: set[int] = set()
     for index, op in enumerate(ops):
         if index in bars:
-            positions.add(len(canonical))
+            canonical_bars.add(len(canonical))
         if op.role is Role.DROPOUT and op.drop_rate == 0:
             continue
         tie = None if op.tie is None else ties.get(op.tie)
@@ -143,11 +151,12 @@ def _canonical(
         elif op.ops:
             op = Residual(*_canonical(op.ops, op.bars, ties))
         canonical.append(op)
-    return tuple(canonical), tuple(sorted(bar for bar in positions if 0 < bar < len(canonical)))
+    return tuple(canonical), tuple(sorted(bar for bar in canonical_bars if 0 < bar < len(canonical)))
 
 
 @lru_cache(maxsize=10_000)
 def _with_tie(op: Op, tie: str | None) -> Op:
+    """Return ``op.with_tie(tie)`` from a cache."""
     return op.with_tie(tie)
 
 
@@ -173,7 +182,7 @@ class _CostedOp:
 
 _OP_US = 0.07612  # microseconds per op (benchmarks/results/latency.json)
 _MAC_US = 0.0001088  # microseconds per multiply-add (same file)
-_NUMBER_US = 0.001556  # microseconds per number in a map (same file)
+_NUMBER_US = 0.001556  # microseconds per number in ``Analysis.map_numbers`` (same file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +206,7 @@ class Analysis:
     @property
     def plan(self) -> IntegerPlan:
         """Integer form of the network."""
-        return integer_plan((layer.op for layer in self.costed_ops), self.task.input_shape)
+        return integer_plan((each.op for each in self.costed_ops), self.task.input_shape)
 
     @property
     def weight_bytes(self) -> int:
@@ -216,12 +225,13 @@ class Analysis:
         The linear formula was fitted by ``benchmarks/latency.py`` on AMD EPYC with AVX-512, which also reports the
         error for networks held out from the fit.
         """
-        ops = sum(1 for _ in flat([layer.op for layer in self.costed_ops]))
-        return math.ceil(_OP_US * ops + _MAC_US * self.macs + _NUMBER_US * self.map_numbers)
+        op_count = len(list(flat([each.op for each in self.costed_ops])))
+        return math.ceil(_OP_US * op_count + _MAC_US * self.macs + _NUMBER_US * self.map_numbers)
 
     @property
     def _ops(self) -> list[tuple[Op, Shape]]:
-        return list(walk([layer.op for layer in self.costed_ops], self.task.input_shape))
+        """All ops with input shapes, including ops inside residual sums."""
+        return list(walk([each.op for each in self.costed_ops], self.task.input_shape))
 
     @property
     def stored_numbers(self) -> int:
@@ -229,21 +239,22 @@ class Analysis:
 
         BN has a mean and a variance per channel, or per group of channels with ``shared``.
         """
-        statistics = {
-            op.tie if op.is_joint else index: op.statistics(before) for index, (op, before) in enumerate(self._ops)
-        }
+        statistics: dict[str | int | None, int] = {}
+        for index, (op, before) in enumerate(self._ops):
+            layer = op.tie if op.is_joint else index  # all uses of a joint tie are one layer
+            statistics[layer] = op.statistics(before)
         return self.parameters + sum(statistics.values())
 
     @property
     def map_numbers(self) -> int:
         """Output numbers of all ops per image; an op inside a residual sum is assumed to have the size of the sum."""
-        return sum(math.prod(layer.output_shape) * sum(1 for _ in flat([layer.op])) for layer in self.costed_ops)
+        return sum(math.prod(each.output_shape) * len(list(flat([each.op]))) for each in self.costed_ops)
 
     @property
     def grouped_macs(self) -> int:
         """Multiply-adds of depthwise and grouped kernels per image."""
         # Avoid computing shapes for the majority of networks, which have no grouped kernels.
-        if not any(kernel.is_grouped for kernel in kernels([layer.op for layer in self.costed_ops])):
+        if not any(kernel.is_grouped for kernel in kernels([each.op for each in self.costed_ops])):
             return 0
         return sum(op.cost(before)[1] for op, before in self._ops if op.is_grouped)
 
@@ -264,113 +275,142 @@ def analyse(network: Architecture | tuple[Op, ...], task: Task, budget: int | No
     Args:
         network: A network, or ops that need not be canonical, so that paths of errors match the text.
         task: Input shape and number of classes.
-        budget: Largest allowed number of parameters.
+        budget: Largest allowed number of parameters; None for no limit.
 
     Raises:
         ShapeError: Two ops do not fit together, or the output is not a value per class.
         SearchSpaceError: The network has more than ``budget`` parameters.
     """
     ops = network.ops if isinstance(network, Architecture) else network
-    analyser = _Analyser(task.input_shape)
-    layers = analyser.costed_ops(ops)
+    analyser = _Analyser(task.input_shape, _Field(rows=1, columns=1, distance=1))
+    costed_ops = analyser.costed_ops(ops)
     if analyser.shape not in ((task.classes,), (task.classes, 1, 1)):
         raise ShapeError(
             f"the network has the output shape {shape_text(analyser.shape)}; expected {task.classes} values, one per "
             f"class (for example 'gap linear({task.classes})' or 'conv1x1({task.classes}) gap')"
         )
-    parameters = sum(layer.parameters for layer in layers)
-    macs = sum(layer.macs for layer in layers)
+    parameters = sum(each.parameters for each in costed_ops)
+    macs = sum(each.macs for each in costed_ops)
     if budget is not None and parameters > budget:
         raise SearchSpaceError(f"{parameters:,} parameters exceed the budget of {budget:,} by {parameters - budget:,}")
-    local = list(takewhile(lambda layer: not layer.op.is_global, layers))
-    receptive_field = local[-1].receptive_field if local else 1
-    return Analysis(task, tuple(layers), parameters, macs, receptive_field)
+    before_global = list(takewhile(lambda each: not each.op.is_global, costed_ops))
+    receptive_field = before_global[-1].receptive_field if before_global else 1
+    return Analysis(task, tuple(costed_ops), parameters, macs, receptive_field)
 
 
-# Receptive field of a map position: rows, columns and distance of neighbouring positions, all in input pixels and not
-# clipped to the image.
-_Field = tuple[int, int, int]
+class _Field(NamedTuple):
+    """Receptive field of a position of a map, in input pixels and not clipped to the image.
+
+    Attributes:
+        rows: Rows of the receptive field.
+        columns: Columns of the receptive field.
+        distance: Distance of the receptive fields of neighbouring positions.
+    """
+
+    rows: int
+    columns: int
+    distance: int
 
 
 @dataclass(slots=True)
 class _Analyser:
-    """Walks through the ops of a network; the attributes describe the map after the latest op.
+    """Computes shapes and costs of the ops of a network, one op after another.
 
     Attributes:
-        shape: Shape of the map.
-        receptive_field: Receptive field of a position of the map.
-        tied: Shapes of the tied kernels so far, by name of the tie.
+        shape: Shape of the map after the latest op.
+        receptive_field: Receptive field of a position of this map.
+        tied_shapes: ``tied_shape`` of the ops with a tie so far, by name of the tie.
     """
 
     shape: Shape
-    receptive_field: _Field = (1, 1, 1)
-    tied: dict[str, Shape] = field(default_factory=dict)
+    receptive_field: _Field
+    tied_shapes: dict[str, Shape] = field(default_factory=dict)
 
     def costed_ops(self, ops: tuple[Op, ...]) -> list[_CostedOp]:
-        layers = []
+        """Return the costed ops; raise ShapeError, with the path of the op, if the ops do not fit together."""
+        costed_ops = []
         for index, op in enumerate(ops):
             try:
-                layers.append(self.sum_of(op) if op.ops else self.single(op))
+                costed_ops.append(self.sum_of(op) if op.ops else self.single(op))
             except ShapeError as error:
                 raise ShapeError(error.message, path=(index, *error.path)) from None
-        return layers
+        return costed_ops
 
     def sum_of(self, op: Op) -> _CostedOp:
+        """Return a residual sum with the costs of its inner ops."""
         op.shape(self.shape)  # checks that the inner ops fit together
         inner = self.costed_ops(op.ops)
-        parameters = sum(layer.parameters for layer in inner)
-        macs = sum(layer.macs for layer in inner)
+        parameters = sum(each.parameters for each in inner)
+        macs = sum(each.macs for each in inner)
         return _CostedOp(op, self.shape, parameters, macs, _shorter_edge(self.receptive_field, self.shape))
 
     def single(self, op: Op) -> _CostedOp:
+        """Return an op without inner ops, with its costs."""
         use = _use_of(op, self.shape, self.receptive_field)
-        layer = use.layer
-        if op.tie is not None and use.kernel is not None:
-            if op.tie in self.tied:
-                layer = use.tied_layer
-            kernel = self.tied.setdefault(op.tie, use.kernel)
-            if kernel != use.kernel:
+        costed_op = use.costed_op
+        if op.tie is not None and use.tied_shape is not None:
+            if op.tie in self.tied_shapes:
+                costed_op = use.without_tied_weights
+            first_shape = self.tied_shapes.setdefault(op.tie, use.tied_shape)
+            if first_shape != use.tied_shape:
                 raise ShapeError(
-                    f"tie={op.tie} joins weights of shapes {shape_text(kernel)} and {shape_text(use.kernel)} "
+                    f"tie={op.tie} joins weights of shapes {shape_text(first_shape)} and {shape_text(use.tied_shape)} "
                     "(out x in x height x width; bn: scale and shift x channels); the shapes must be equal"
                 )
-        self.shape = layer.output_shape
+        self.shape = costed_op.output_shape
         self.receptive_field = use.receptive_field
-        return layer
+        return costed_op
 
 
 class _Use(NamedTuple):
-    # Layer of an op for an input, the same without the weights that a tie shares, receptive field after the op, and
-    # shape of these weights.
-    layer: _CostedOp
-    tied_layer: _CostedOp
+    """An op for an input shape.
+
+    Attributes:
+        costed_op: The op with all its parameters.
+        without_tied_weights: The op without the weights that a tie shares, for the second and later uses of a tie.
+        receptive_field: Receptive field after the op.
+        tied_shape: Shape of the weights that a tie shares; None if the op has no such weights.
+    """
+
+    costed_op: _CostedOp
+    without_tied_weights: _CostedOp
     receptive_field: _Field
-    kernel: Shape | None
+    tied_shape: Shape | None
 
 
-# The thousands of networks in a search consist of the same few ops, shapes and fields.
+# The thousands of networks in a search consist of the same few ops, shapes and receptive fields.
 @lru_cache(maxsize=50_000)
-def _use_of(op: Op, shape: Shape, field: _Field) -> _Use:
+def _use_of(op: Op, shape: Shape, before: _Field) -> _Use:
+    """Return the use of an op with the input shape ``shape`` and the receptive field ``before`` of its input.
+
+    Raises:
+        ShapeError: The op cannot take the input shape.
+    """
     after = op.shape(shape)
+    receptive_field = before
     window = op.window()
     if op.is_global and len(shape) == 3:
         # A global op is equivalent to a window of the size of the map.
         window = shape[1], shape[2], 1
     if window is not None:
         rows, columns, stride = window
-        height, width, jump = field
-        field = height + (rows - 1) * jump, width + (columns - 1) * jump, jump * stride
-    layer = _CostedOp(op, after, *op.cost(shape), _shorter_edge(field, shape))
-    kernel = op.tied_shape(shape)
-    shared = 0 if kernel is None else math.prod(kernel)
-    return _Use(layer, replace(layer, parameters=layer.parameters - shared), field, kernel)
+        height = before.rows + (rows - 1) * before.distance
+        width = before.columns + (columns - 1) * before.distance
+        receptive_field = _Field(height, width, before.distance * stride)
+    parameters, macs = op.cost(shape)
+    costed_op = _CostedOp(op, after, parameters, macs, _shorter_edge(receptive_field, shape))
+    tied_shape = op.tied_shape(shape)
+    shared = 0 if tied_shape is None else math.prod(tied_shape)
+    return _Use(costed_op, replace(costed_op, parameters=parameters - shared), receptive_field, tied_shape)
 
 
 def _shorter_edge(field: _Field, shape: Shape) -> int:
-    """Return the shorter edge of the receptive field; for a series (a single row) the columns."""
-    rows, columns, _ = field
-    is_series = rows == 1 and (len(shape) == 1 or shape[1] == 1)
-    return columns if is_series else min(rows, columns)
+    """Return the shorter edge of ``field`` after an op with the input shape ``shape``.
+
+    For a series (a single row) this is the number of columns.
+    """
+    is_series = field.rows == 1 and (len(shape) == 1 or shape[1] == 1)
+    return field.columns if is_series else min(field.rows, field.columns)
 
 
 def walk(ops: Iterable[Op], before: Shape) -> Iterator[tuple[Op, Shape]]:
@@ -386,7 +426,12 @@ def walk(ops: Iterable[Op], before: Shape) -> Iterator[tuple[Op, Shape]]:
 
 
 def normalised_values(ops: tuple[Op, ...], shape: Shape) -> Iterator[int]:
-    """Yield, for each op with running statistics, the number of values per image from which a mean is computed."""
+    """Yield, for each op with running statistics, the number of values per image from which a mean is computed.
+
+    Args:
+        ops: Ops in order of execution.
+        shape: Input shape of the first op.
+    """
     for op, before in walk(ops, shape):
         statistics = op.statistics(before)  # a mean and a variance for each group of channels
         if statistics:

@@ -42,14 +42,15 @@ from search_spaces.space_errors import NotationError, ShapeError, nearest
 if TYPE_CHECKING:
     import lark
 
-# A ``lark.Tree``: ``data`` is the name of a grammar rule, ``children`` are subtrees and tokens. A token is a ``str``.
+# A ``lark.Tree``: ``data`` is the name of a grammar rule, ``children`` are subtrees and tokens. A token is a ``str``
+# with the offset ``start_pos``.
 _Tree = Any
 
 _LONGEST_TEXT = 100_000  # characters
-_MOST_NODES = 1_000  # parts visited by one draw
+_MOST_NODES = 1_000  # parts visited by one draw (``SpacePart.max_nodes``)
 _DEEPEST_NESTING = 50  # levels of rules, brackets and sequences
 _MOST_REPEATS = 100  # repetitions of a part
-_LARGEST_BOUND = 10**12  # bound of a condition
+_LARGEST_BOUND = 10**12  # bound of a condition, and ``ArgumentKind.TOTAL``
 _LARGEST_NUMBER = 10_000  # argument of an op
 # Digits of a number. Python refuses longer integers from a limit on that an environment can lower to 640 digits
 # (``sys.int_info.str_digits_check_threshold``). A float needs fewer digits.
@@ -64,10 +65,12 @@ _SYNONYMS = {
     "batchnorm": "bn", "batchnorm2d": "bn", "silu": "swish", "dense": "linear", "fc": "linear", "flatten": "",
     "maxpool2d": "maxpool", "avgpool2d": "avgpool", "globalavgpool": "gap", "leakyrelu": "leaky",
 }  # fmt: skip
-_SYNONYM = re.compile(rf"[A-Z]|\b({'|'.join(_SYNONYMS)})\b|pool(2d)?\([^()]*stride")
-_NESTING = {"(": 1, "<": 1, ")": -1, ">": -1}
-_CHOICES = {"<", "/", "?", "{", "..", ";", "=", "let", "where"}
-_SPOKEN = {"NAME": "a name", "NUMBER": "a number", "COMPARISON": "<=, >= or ==", "$END": "the end"}
+# A text without a match needs no search for synonyms.
+_SYNONYM_HINTS = re.compile(rf"[A-Z]|\b({'|'.join(_SYNONYMS)})\b|pool(2d)?\([^()]*stride")
+_DEPTH_CHANGES = {"(": 1, "<": 1, ")": -1, ">": -1}  # levels by bracket
+_SPACE_SYMBOLS = {"<", "/", "?", "{", "..", ";", "=", "let", "where"}  # symbols that networks do not use
+# Text of terminals of the grammar in messages; the others are shown as they are.
+_TERMINAL_NAMES = {"NAME": "a name", "NUMBER": "a number", "COMPARISON": "<=, >= or ==", "$END": "the end"}
 
 
 def parse_network(text: str, task: Task = MNIST) -> Architecture:
@@ -77,23 +80,24 @@ def parse_network(text: str, task: Task = MNIST) -> Architecture:
         NotationError: The text breaks the grammar, uses an unknown name or contains a choice.
         ShapeError: The ops do not fit together. ``position`` is the offset of the op that caused the error.
     """
-    sequence, ops, bars = _network(text)
+    sequence, ops, bars = _resolved_network(text)
     try:
         # The ops must not be canonical here, otherwise the path of an error would not match the text.
         analyse(ops, task)
     except ShapeError as error:
 
         def call(sequence: _Tree, index: int) -> _Tree:
-            return [item for item in sequence.children if item.data == "call"][index]
+            return [item for item in sequence.children if item.data == "call"][index]  # the other items are bars
 
         # A wrong output shape has an empty path; the error then points at the last op.
-        first, *path = error.path or (-1,)
+        first, *inner_indices = error.path or (-1,)
         cause = call(sequence, first)
-        for index in path:
-            cause = call(cause.children[1].children[0], index)
-        placed = ShapeError(error.message, path=error.path, position=_at(cause))
-        placed.text = text
-        raise placed from None
+        for index in inner_indices:
+            argument = cause.children[1]  # of ``res``
+            cause = call(argument.children[0], index)
+        error_in_text = ShapeError(error.message, path=error.path, position=_at(cause))
+        error_in_text.text = text
+        raise error_in_text from None
     return Architecture(ops, bars)
 
 
@@ -114,22 +118,24 @@ def parse_notation(text: str) -> Architecture:
             if word == "|":
                 bars.append(len(ops))
             else:
-                ops.append(_one_op(word))
+                ops.append(_op_of_word(word))
         if ops and " ".join(words) == text:
             return Architecture(tuple(ops), tuple(bars))
     # Any text that is not canonical is parsed as a whole, so that errors have positions in the whole text.
-    return Architecture(*_network(text)[1:])
+    return Architecture(*_resolved_network(text)[1:])
 
 
 @lru_cache(maxsize=100_000)
-def _one_op(word: str) -> Op:
-    (op,) = _network(word)[1]
+def _op_of_word(word: str) -> Op:
+    """Return the op that a text such as ``conv3x3(8)`` describes."""
+    (op,) = _resolved_network(word)[1]
     return op
 
 
-def _network(text: str) -> tuple[_Tree, tuple[Op, ...], tuple[int, ...]]:
-    with _reading(text):
-        sequence = _read(text, "network")
+def _resolved_network(text: str) -> tuple[_Tree, tuple[Op, ...], tuple[int, ...]]:
+    """Return the syntax tree of a network, the ops, and the indices of the ops with a preceding bar."""
+    with _errors_with_text(text):
+        sequence = _syntax_tree(text, "network")
         ops, bars = _Resolver(None, MNIST).sequence(sequence, _Scope()).fixed()
         if not ops:
             example = "conv3x3(8) bn relu | gap | linear(10)"
@@ -138,7 +144,8 @@ def _network(text: str) -> tuple[_Tree, tuple[Op, ...], tuple[int, ...]]:
 
 
 @contextmanager
-def _reading(text: str) -> Iterator[None]:
+def _errors_with_text(text: str) -> Iterator[None]:
+    """Store the parsed text in each NotationError of the block."""
     try:
         yield
     except NotationError as error:
@@ -147,40 +154,42 @@ def _reading(text: str) -> Iterator[None]:
 
 
 def parse_space(text: str, name: str = "space", task: Task = MNIST) -> SearchSpace:
-    """Return the search space that ``text`` describes; a bare sequence of ops becomes the rule ``net``.
+    """Return the search space ``name`` that ``text`` describes; a bare sequence of ops becomes the rule ``net``.
 
     The name ``classes`` is the number of classes of ``task``, unless the text defines ``classes``.
 
     Raises:
         NotationError: The text breaks the grammar, uses an unknown name, or has a number out of range.
     """
-    with _reading(text):
-        tree = _read(text, "space")
+    with _errors_with_text(text):
+        tree = _syntax_tree(text, "space")
         if _is_sequence(tree):
             if all(item.data == "bar" for item in tree.children):
                 raise NotationError("the search space is empty: define at least net = ...;", position=0)
-            table = {"net": _Definition(0, (), tree)}
+            definitions = {"net": _Definition(position=0, parameters=(), body=tree)}
             normal_text = f"net = {_normal(tree)};\n"
         else:
-            table = _table(tree)
+            definitions = _definitions(tree)
             normal_text = _normal(tree)
-        resolver = _Resolver(table, task)
+        resolver = _Resolver(definitions, task)
         resolver.resolve("net", 0)
         shared = dict(resolver.shared)
-        unused = tuple(other for other in table if not resolver.knows(other))
+        unused = tuple(other for other in definitions if not resolver.knows(other))
         for other in unused:
             # Definitions that ``net`` does not use are resolved too, so that errors in unused definitions are reported.
-            resolver.resolve(other, table[other].position)
+            resolver.resolve(other, definitions[other].position)
         net = resolver.parts["net"]
-        aside = sum(part.max_nodes if isinstance(part, SpacePart) else 1 for part in shared.values())
-        _check_nodes(net.max_nodes + aside, 0)
+        shared_nodes = sum(part.max_nodes if isinstance(part, SpacePart) else 1 for part in shared.values())
+        _check_nodes(net.max_nodes + shared_nodes, 0)
         digest = hashlib.sha256(normal_text.encode()).hexdigest()[:12]
-        limits = [limit for each in tree.children if each.data == "where" for limit in each.children]
+        limits = [limit for statement in tree.children if statement.data == "where" for limit in statement.children]
         conditions = tuple(map(_condition, limits))
         if clash := contradictory(conditions):
             message = f"no network can satisfy {' and '.join(map(str, clash))}"
             raise NotationError(message, position=_at(limits[conditions.index(clash[-1])]))
-    return SearchSpace(name, text, digest, net, shared, conditions, task, unused)
+    return SearchSpace(
+        name=name, text=text, hash=digest, net=net, shared=shared, conditions=conditions, task=task, unused=unused
+    )
 
 
 def with_conditions(space: SearchSpace, conditions: tuple[Condition, ...]) -> SearchSpace:
@@ -195,7 +204,7 @@ def with_conditions(space: SearchSpace, conditions: tuple[Condition, ...]) -> Se
         raise NotationError(f"no network of space '{space.name}' can satisfy {' and '.join(map(str, clash))}")
     # The conditions need a new line, because the text may end with a comment. The last statement of the text may lack
     # the semicolon; the second attempt adds a semicolon.
-    text = f"net = {space.text}\n;" if _is_sequence(_read(space.text, "space")) else space.text
+    text = f"net = {space.text}\n;" if _is_sequence(_syntax_tree(space.text, "space")) else space.text
     limits = f"where {', '.join(map(str, conditions))};"
     try:
         return parse_space(f"{text}\n{limits}", space.name, space.task)
@@ -207,10 +216,11 @@ def parse_conditions(text: str) -> tuple[Condition, ...]:
     """Return the conditions in a text such as ``macs<=1000000, receptive_field>=20``.
 
     Raises:
-        NotationError: The text is not a list of conditions, a metric is unknown or a bound is not a whole number.
+        NotationError: The text is not a list of conditions, a metric is unknown, or a bound is not a whole number or
+            above ``_LARGEST_BOUND``.
     """
-    with _reading(text):
-        return tuple(map(_condition, _read(text, "limits").children))
+    with _errors_with_text(text):
+        return tuple(map(_condition, _syntax_tree(text, "limits").children))
 
 
 def _condition(limit: _Tree) -> Condition:
@@ -223,35 +233,46 @@ def _condition(limit: _Tree) -> Condition:
 
 @dataclass(frozen=True, slots=True)
 class _Definition:
-    """A named statement of a space: a rule, drawn anew at each mention, or a ``let``, drawn once and shared."""
+    """A named statement of a space.
+
+    Attributes:
+        position: Offset in the text.
+        parameters: Names of the parameters of a rule.
+        body: Right side of the equals sign.
+        is_let: Whether the statement is a ``let``, drawn once and shared, instead of a rule, drawn at each mention.
+    """
 
     position: int
     parameters: tuple[str, ...]
     body: _Tree
-    let: bool = False
+    is_let: bool = False
 
 
-def _table(tree: _Tree) -> dict[str, _Definition]:
-    table: dict[str, _Definition] = {}
+def _definitions(tree: _Tree) -> dict[str, _Definition]:
+    """Return the definitions of a space, by name; raise NotationError if ``net`` or another name is not allowed."""
+    definitions: dict[str, _Definition] = {}
     for statement in tree.children:
         if statement.data == "where":
             continue
         head, body = statement.children
         name, *arguments = [head] if statement.data == "let" else head.children
         name = str(name)
-        if name in op_names() or name in table:
-            problem = "is defined twice" if name in table else "is an op and cannot be redefined"
-            raise NotationError(f"'{name}' {problem}", position=_at(statement))
-        table[name] = _Definition(_at(statement), _parameters(arguments), body, statement.data == "let")
-    net = table.get("net")
-    if net is None or net.let or net.parameters or not _is_sequence(net.body):
+        if name in definitions:
+            raise NotationError(f"'{name}' is defined twice", position=_at(statement))
+        if name in op_names():
+            raise NotationError(f"'{name}' is an op and cannot be redefined", position=_at(statement))
+        is_let = statement.data == "let"
+        definitions[name] = _Definition(_at(statement), _parameter_names(arguments), body, is_let)
+    net = definitions.get("net")
+    if net is None or net.is_let or net.parameters or not _is_sequence(net.body):
         message = "a search space must define 'net' as a rule of ops without parameters, as in net = ...;"
-        hint = None if net else nearest("net", table)
+        hint = None if net else nearest("net", definitions)
         raise NotationError(message, position=net.position if net else 0, hint=hint)
-    return table
+    return definitions
 
 
-def _parameters(arguments: list[_Tree]) -> tuple[str, ...]:
+def _parameter_names(arguments: list[_Tree]) -> tuple[str, ...]:
+    """Return the names in the brackets on the left side of a rule."""
     parameters: list[str] = []
     for argument in arguments:
         parameter = _name(argument.children[-1])
@@ -262,22 +283,25 @@ def _parameters(arguments: list[_Tree]) -> tuple[str, ...]:
     return tuple(parameters)
 
 
-# Name of an op and the parameter of this op that receives a number.
-_Need = tuple[str, Parameter]
+# Use of a number: the name of an op, and the parameter of this op that receives the number.
+_Use = tuple[str, Parameter]
 
 
 @dataclass(frozen=True, slots=True)
 class _Numbers:
     """Possible values of an operand.
 
-    ``variable`` refers to a number drawn elsewhere: by a ``let`` or as the argument of a rule. For an argument,
-    ``values`` is empty.
+    Attributes:
+        values: Values in ascending order; empty for a parameter of a rule.
+        variable: Reference to a number drawn elsewhere, by a ``let`` or as the argument of a rule; None for a number
+            drawn here.
     """
 
     values: tuple[int | float, ...]
     variable: Variable | None = None
 
     def value(self, label: str) -> Value:
+        """Return the variable, the only value, or a choice of the values with this label."""
         if self.variable or len(self.values) == 1:
             return self.variable or self.values[0]
         texts = tuple(map(plain, self.values))
@@ -289,17 +313,17 @@ class _Scope:
     """Local names of one statement.
 
     Attributes:
-        needs: For each parameter of the rule the op parameters that use it; each number given must suit all of these.
-        taken: Number of uses of each label.
+        uses: Uses of each parameter of the rule, by name; each argument must suit all uses.
+        label_counts: Number of uses of each label.
     """
 
-    needs: dict[str, list[_Need]] = field(default_factory=dict)
-    taken: Counter[str] = field(default_factory=Counter)
+    uses: dict[str, list[_Use]] = field(default_factory=dict)
+    label_counts: Counter[str] = field(default_factory=Counter)
 
     def label(self, wanted: str) -> str:
         """Return ``wanted``, followed by ``.2``, ``.3`` ... if the label is already in use."""
-        self.taken[wanted] += 1
-        count = self.taken[wanted]
+        self.label_counts[wanted] += 1
+        count = self.label_counts[wanted]
         return wanted if count == 1 else f"{wanted}.{count}"
 
 
@@ -307,39 +331,43 @@ class _Resolver:
     """Resolver of statements into parts and numbers.
 
     Statements are resolved on first use. This detects recursion, and puts each ``let`` behind the ``let`` statements
-    on which it depends. Without a table the text is a network: only names of ops are allowed, and no choices.
+    on which it depends. Without definitions the text is a network: only names of ops are allowed, and no choices.
+
+    Attributes:
+        shared: Values and parts of the ``let`` statements, by name, in order of dependence.
+        parts: Parts of the resolved statements that define ops, by name.
     """
 
-    def __init__(self, table: dict[str, _Definition] | None, task: Task) -> None:
+    def __init__(self, definitions: dict[str, _Definition] | None, task: Task) -> None:
         self.shared: dict[str, Value | SpacePart] = {}
         self.parts: dict[str, SpacePart] = {}
-        self._is_network = table is None
-        self._table = table or {}
+        self._is_network = definitions is None
+        self._definitions = definitions or {}
         self._task = task
-        self._active: list[str] = []
-        self._depth = -1
-        self._needs: dict[str, list[list[_Need]]] = {}
-        self._numbers: dict[str, _Numbers] = {}
+        self._active: list[str] = []  # statements that are being resolved, outermost first
+        self._depth = -1  # number of sequences around the current sequence
+        self._uses: dict[str, list[list[_Use]]] = {}  # uses of each parameter, in order, by name of the rule
+        self._numbers: dict[str, _Numbers] = {}  # resolved statements that define numbers, by name
 
     def knows(self, name: str) -> bool:
         """Return whether the statement ``name`` is resolved."""
         return name in self.parts or name in self._numbers
 
     def resolve(self, name: str, position: int) -> None:
-        """Resolve the statement ``name`` if this has not been done yet."""
+        """Resolve the statement ``name`` if this has not been done yet; ``position`` is the offset of a mention."""
         if self.knows(name):
             return
         if name in self._active:
-            circle = " -> ".join([*self._active[self._active.index(name) :], name])
-            raise NotationError(f"{name} refers to itself ({circle}); recursion is not allowed", position=position)
+            cycle = " -> ".join([*self._active[self._active.index(name) :], name])
+            raise NotationError(f"{name} refers to itself ({cycle}); recursion is not allowed", position=position)
         _check_depth(len(self._active), position)
         self._active.append(name)
-        statement = self._table[name]
+        statement = self._definitions[name]
         if self._is_number(name):
             if statement.parameters:
                 raise NotationError(f"{name} defines numbers and takes no parameters", position=statement.position)
             numbers = self._drawn(statement.body, _Scope())
-            if statement.let:
+            if statement.is_let:
                 self.shared[name] = numbers.value("")
                 numbers = _Numbers(numbers.values, Variable(name, shared=True))
             self._numbers[name] = numbers
@@ -347,34 +375,35 @@ class _Resolver:
             scope = _Scope({parameter: [] for parameter in statement.parameters}, Counter(statement.parameters))
             if name == "net":
                 # Labels in ``net`` are whole paths and must differ from the names of shared parts.
-                scope.taken.update(other for other, definition in self._table.items() if definition.let)
+                scope.label_counts.update(other for other, definition in self._definitions.items() if definition.is_let)
             match statement.body.children:
                 case [group] if group.data == "group":
                     # A body that is a single group has no label: the decision takes the name of the statement.
                     part = self._joined([self._atom(group, scope, "")], _at(group))
                 case _:
                     part = self.sequence(statement.body, scope)
-            if statement.let:
+            if statement.is_let:
                 self.shared[name] = part
             self.parts[name] = part
-            self._needs[name] = list(scope.needs.values())
+            self._uses[name] = list(scope.uses.values())
         self._active.pop()
 
     def _is_number(self, name: str) -> bool:
+        """Return whether a name, or the name to which its statement refers, stands for numbers."""
         visited: set[str] = set()
-        while name in self._table and name not in visited:
+        while name in self._definitions and name not in visited:
             visited.add(name)
-            operand = self._table[name].body
+            operand = self._definitions[name].body
             if not _is_sequence(operand):
                 return True
             reference = _name(operand)
             if reference is None:
                 return False
             name = reference
-        return name == _CLASSES and name not in self._table
+        return name == _CLASSES and name not in self._definitions
 
     def sequence(self, sequence: _Tree, scope: _Scope) -> SpacePart:
-        """Return the part for a sequence."""
+        """Return the part of a sequence."""
         self._depth += 1
         _check_depth(self._depth, _at(sequence))
         parts: list[SpacePart] = []
@@ -399,11 +428,13 @@ class _Resolver:
         return self._joined(parts, _at(sequence))
 
     def _repetitions(self, repeat: _Tree, scope: _Scope) -> list[SpacePart]:
+        """Return the parts of a repetition: a choice of the number, or all repetitions if the number is fixed."""
         atom, *counts = repeat.children
         position = _at(repeat)
         label = scope.label(_label_of(atom))
         part = self._joined([self._atom(atom, scope, "")], position)
-        low, high = (_whole(end, "a number of repetitions", _MOST_REPEATS) for end in (counts[0], counts[-1]))
+        low = _whole(counts[0], "a number of repetitions", _MOST_REPEATS)
+        high = _whole(counts[-1], "a number of repetitions", _MOST_REPEATS)  # ``counts[0]`` if there is a single number
         if low > high:
             raise NotationError(f"the repetition {{{low}..{high}}} is empty", position=_at(counts[0]))
         repetitions = [part.named(f"{label}[{number}]") for number in range(1, high + 1)]
@@ -414,12 +445,20 @@ class _Resolver:
         return [SpacePart.either(f"{label}*", branches, list(map(str, numbers)), ordered=True)]
 
     def _joined(self, parts: list[SpacePart], position: int) -> SpacePart:
+        """Return a sequence of parts; raise NotationError if a draw from a space could visit too many parts."""
         part = SpacePart.joined(parts)
         if not self._is_network:
             _check_nodes(part.max_nodes, position)
         return part
 
     def _atom(self, atom: _Tree, scope: _Scope, label: str | None) -> SpacePart:
+        """Return the part of a group or call.
+
+        Args:
+            atom: The group or call.
+            scope: Local names.
+            label: Label of the part; None for a new label, empty if the path already has the name of the part.
+        """
         if atom.data == "group":
             alternatives = atom.children[1:]
             branches = [self.sequence(sequence, scope) for sequence in alternatives]
@@ -428,38 +467,41 @@ class _Resolver:
             texts = [_normal(sequence) or "nothing" for sequence in alternatives]
             return SpacePart.either(scope.label("group") if label is None else label, branches, texts)
         name = str(atom.children[0])
-        if not self._is_network and (name in scope.needs or self._is_number(name)):
+        if not self._is_network and (name in scope.uses or self._is_number(name)):
             raise NotationError(f"'{name}' is a number; expected ops", position=_at(atom))
-        if name in self._table:
+        if name in self._definitions:
             return self._mention(name, atom, scope, label)
         if name not in op_names():
             raise self._unknown(name, scope, _at(atom))
         return self._residual(atom, scope) if name == "res" else self._op(name, atom, scope)
 
     def _mention(self, name: str, call: _Tree, scope: _Scope, label: str | None) -> SpacePart:
-        statement = self._table[name]
+        """Return the part of a mention of a rule or ``let``; ``label`` as in ``_atom``."""
+        statement = self._definitions[name]
         arguments = call.children[1:]
         self.resolve(name, _at(call))
         part = self.parts[name]
         _check_depth(self._depth + part.height, _at(call))
-        names = statement.parameters
-        if len(names) != len(arguments):
-            takes = f"{name} takes {len(names)} arguments" + (f" ({', '.join(names)})" if names else "")
-            raise NotationError(f"{takes}, not {len(arguments)}", position=_at(call))
-        if statement.let:
+        parameters = statement.parameters
+        if len(parameters) != len(arguments):
+            listed = f" ({', '.join(parameters)})" if parameters else ""
+            message = f"{name} takes {len(parameters)} arguments{listed}, not {len(arguments)}"
+            raise NotationError(message, position=_at(call))
+        if statement.is_let:
             return part.shared(name)
         values: dict[str, Value] = {}
-        for parameter, needs, argument in zip(names, self._needs[name], arguments, strict=True):
+        for parameter, uses, argument in zip(parameters, self._uses[name], arguments, strict=True):
             *keywords, operand = argument.children
             if keywords:
                 raise NotationError("arguments of a rule must not have a keyword", position=_at(argument))
             numbers = self._drawn(operand, scope)
-            for op, need in needs:
-                _require(op, need, numbers, _at(operand), scope)
+            for op, op_parameter in uses:
+                _check_numbers(op, op_parameter, numbers, _at(operand), scope)
             values[parameter] = numbers.value(parameter)
         return part.named(scope.label(name) if label is None else label, values)
 
     def _residual(self, call: _Tree, scope: _Scope) -> SpacePart:
+        """Return the part of a call of ``res``."""
         match call.children[1:]:
             case [argument] if len(argument.children) == 1 and _is_sequence(argument.children[0]):
                 part = self.sequence(argument.children[0], scope)
@@ -471,12 +513,16 @@ class _Resolver:
         return part.residual()
 
     def _op(self, name: str, call: _Tree, scope: _Scope) -> SpacePart:
-        bound = _bound(name, call)
+        """Return the part of a call of an op other than ``res``."""
+        arguments = _arguments_by_field(name, call)
         try:
-            signature = SIGNATURES[name].with_flags(bound)
+            # ``register_variant`` gives a flag and its field the same name.
+            signature = SIGNATURES[name].with_flags(arguments)
         except ValueError as error:
             raise NotationError(f"{name}: {error}", position=_at(call)) from None
-        values = {field: self._argument(name, *pair, scope) for field, pair in bound.items()}
+        values: dict[str, Value] = {}
+        for field_name, (parameter, argument) in arguments.items():
+            values[field_name] = self._argument(name, parameter, argument, scope)
         for keyword in signature.variants.keys() & values.keys():
             if values.pop(keyword) is not True:
                 hint = "write alternatives, as in <bn / bn(bare)>"
@@ -484,11 +530,11 @@ class _Resolver:
         example: Any = signature.make_default()  # has the values of the fields that are not given
         if not any(isinstance(value, ValueChoice | Variable) for value in values.values()):
             example = signature.make(**values)
-        return SpacePart.op(
-            type(example), [values.get(each.name, getattr(example, each.name)) for each in fields(example)]
-        )
+        defaults = {each.name: getattr(example, each.name) for each in fields(example)}
+        return SpacePart.op(type(example), list((defaults | values).values()))
 
     def _argument(self, name: str, parameter: Parameter, argument: _Tree, scope: _Scope) -> Value:
+        """Return the value of an argument of the op ``name``."""
         operand = argument.children[-1]
         word, is_optional = _word(operand)
         if self._is_network and (is_optional or operand.data in ("set", "range")):
@@ -508,40 +554,42 @@ class _Resolver:
             if not is_optional:
                 return value
             missing = False if parameter.kind is ArgumentKind.FLAG else None
-            return ValueChoice(
-                scope.label(parameter.label), (missing, value), DecisionOptions(("no", "yes"), False, (1, 1))
-            )
+            options = DecisionOptions(texts=("no", "yes"), ordered=False, weights=(1, 1))
+            return ValueChoice(scope.label(parameter.label), (missing, value), options)
         numbers = self._drawn(operand, scope)
-        _require(name, parameter, numbers, _at(operand), scope)
+        _check_numbers(name, parameter, numbers, _at(operand), scope)
         if numbers.variable or len(numbers.values) == 1:
             return numbers.value("")
         return numbers.value(scope.label(_name(operand) or parameter.label))
 
     def _drawn(self, operand: _Tree, scope: _Scope) -> _Numbers:
+        """Return the possible numbers of an operand: a number, range or set, or the name of numbers."""
         if not _is_sequence(operand):
-            return _Numbers(_numbers(operand))
+            return _Numbers(_sorted_numbers(operand))
         name = _name(operand)
-        if name in scope.needs:
+        if name in scope.uses:
             return _Numbers((), Variable(name, shared=False))
-        if name == _CLASSES and name not in self._table and not self._is_network:
+        if name == _CLASSES and name not in self._definitions and not self._is_network:
             return _Numbers((self._task.classes,))
-        if name in self._table and self._is_number(name):
+        if name in self._definitions and self._is_number(name):
             self.resolve(name, _at(operand))
             return self._numbers[name]
-        if name is None or name in op_names() or name in self._table:
+        if name is None or name in op_names() or name in self._definitions:
             raise NotationError(f"'{_normal(operand)}' is a sequence of ops; expected a number", position=_at(operand))
         raise self._unknown(name, scope, _at(operand))
 
     def _unknown(self, name: str, scope: _Scope, position: int) -> NotationError:
-        names = (*op_names(), *(() if self._is_network else (_CLASSES, *self._table, *scope.needs)))
-        listed = f"known are {', '.join(names)}" if self._is_network else "neither an op nor defined in this space"
-        return NotationError(f"unknown name '{name}': {listed}", position=position, hint=nearest(name, names))
+        """Return the error of a name that is neither an op nor defined."""
+        names = op_names() if self._is_network else (*op_names(), _CLASSES, *self._definitions, *scope.uses)
+        explanation = f"known are {', '.join(names)}" if self._is_network else "neither an op nor defined in this space"
+        return NotationError(f"unknown name '{name}': {explanation}", position=position, hint=nearest(name, names))
 
 
 _NOT_IN_A_NETWORK = "is allowed in a search space, but not in a network"
 
 
 def _check_nodes(nodes: int, position: int) -> None:
+    """Raise NotationError if a draw could visit more than ``_MOST_NODES`` parts."""
     if nodes > _MOST_NODES:
         raise NotationError(f"a draw could have more than {_MOST_NODES:,} parts", position=position)
 
@@ -555,38 +603,41 @@ def _label_of(atom: _Tree) -> str:
     return "group" if atom.data == "group" else str(atom.children[0])
 
 
-def _bound(name: str, call: _Tree) -> dict[str, tuple[Parameter, _Tree]]:
-    # Return the parameter and the argument for each field that an op's call sets. Values are not checked here.
+def _arguments_by_field(name: str, call: _Tree) -> dict[str, tuple[Parameter, _Tree]]:
+    """Return the parameter and the argument for each field that a call of an op sets; values are not checked here."""
     signature = SIGNATURES[name]
     number = signature.number
-    bound: dict[str, tuple[Parameter, _Tree]] = {}
+    arguments: dict[str, tuple[Parameter, _Tree]] = {}
     for argument in call.children[1:]:
-        parameter = _parameter_of(argument, signature, number is not None and number.field in bound)
+        parameter = _parameter_of(argument, signature, has_number=number is not None and number.field in arguments)
         if parameter is None:
-            numbers = [f"the {number.meaning}"] if number else []
-            words = [
-                key if option.kind is ArgumentKind.FLAG else f"{key}=" for key, option in signature.options.items()
-            ]
-            takes = ", ".join(numbers + words) or "no arguments"
+            allowed = [f"the {number.meaning}"] if number else []
+            for keyword, option in signature.options.items():
+                allowed.append(keyword if option.kind is ArgumentKind.FLAG else f"{keyword}=")
+            takes = ", ".join(allowed) or "no arguments"
             word = _keyword(argument)
             hint = nearest(word, signature.options) if word else None
             raise NotationError(f"{name} takes {takes}, not {_cited(argument)}", position=_at(argument), hint=hint)
-        if parameter.field in bound:
+        if parameter.field in arguments:
             raise NotationError(f"the {parameter.meaning} of {name} is given twice", position=_at(argument))
-        bound[parameter.field] = parameter, argument
-    if signature.required and number is not None and number.field not in bound:
-        example = f"{name}({'0.1' if number.kind is ArgumentKind.RATE else '8'})"
-        raise NotationError(f"{name} requires the {number.meaning}, as in {example}", position=_at(call))
-    return bound
+        arguments[parameter.field] = parameter, argument
+    if signature.required and number is not None and number.field not in arguments:
+        example = 0.1 if number.kind is ArgumentKind.RATE else 8
+        raise NotationError(f"{name} requires the {number.meaning}, as in {name}({example})", position=_at(call))
+    return arguments
 
 
 def _keyword(argument: _Tree) -> str | None:
-    # Return the word before the equals sign. Without an equals sign, return the argument if it is a single word.
+    """Return the word before the equals sign or, without an equals sign, the argument if it is a single word."""
     *keywords, operand = argument.children
     return str(keywords[0]) if keywords else _word(operand)[0]
 
 
-def _parameter_of(argument: _Tree, signature: Signature, has_number: bool) -> Parameter | None:
+def _parameter_of(argument: _Tree, signature: Signature, *, has_number: bool) -> Parameter | None:
+    """Return the parameter that an argument sets; None if the op does not take the argument.
+
+    ``has_number`` tells whether an earlier argument has set the number without a keyword.
+    """
     word = _keyword(argument)
     option = None if word is None else signature.options.get(word)
     is_flag = option is not None and option.kind is ArgumentKind.FLAG
@@ -598,29 +649,35 @@ def _parameter_of(argument: _Tree, signature: Signature, has_number: bool) -> Pa
     return None if word and has_number else signature.number
 
 
-def _require(op: str, need: Parameter, numbers: _Numbers, position: int, scope: _Scope) -> None:
+def _check_numbers(op: str, parameter: Parameter, numbers: _Numbers, position: int, scope: _Scope) -> None:
+    """Raise NotationError if a parameter of an op does not allow all numbers.
+
+    A parameter of a rule has no numbers yet; the use is noted, and ``_mention`` checks the arguments of the rule.
+    """
     if numbers.variable and not numbers.variable.shared:
-        scope.needs[numbers.variable.name].append((op, need))
+        scope.uses[numbers.variable.name].append((op, parameter))
     for value in numbers.values:
-        if need.kind in (ArgumentKind.RATE, ArgumentKind.SLOPE):
-            fits = value < 1 and (value > 0 or need.kind is ArgumentKind.RATE)
-            allowed = need.kind.value
-        elif need.among:
-            fits = value in need.among
-            allowed = f"one of {', '.join(map(str, need.among))}"
+        if parameter.kind in (ArgumentKind.RATE, ArgumentKind.SLOPE):
+            fits = value < 1 and (value > 0 or parameter.kind is ArgumentKind.RATE)
+            allowed = parameter.kind.value
+        elif parameter.among:
+            fits = value in parameter.among
+            allowed = f"one of {', '.join(map(str, parameter.among))}"
         else:
-            fits = isinstance(value, int) and need.minimum <= value <= _LARGEST_NUMBER
-            allowed = f"a whole number from {need.minimum} to {_LARGEST_NUMBER:,}"
+            fits = isinstance(value, int) and parameter.minimum <= value <= _LARGEST_NUMBER
+            allowed = f"a whole number from {parameter.minimum} to {_LARGEST_NUMBER:,}"
         if not fits:
-            raise NotationError(f"the {need.meaning} of {op} must be {allowed}, not {plain(value)}", position=position)
+            message = f"the {parameter.meaning} of {op} must be {allowed}, not {plain(value)}"
+            raise NotationError(message, position=position)
 
 
 def _is_sequence(tree: _Tree) -> bool:
+    """Return whether a tree is a sequence of ops, in contrast to numbers, texts and definitions."""
     return tree.data in ("sequence", "filled")
 
 
 def _word(operand: _Tree) -> tuple[str | None, bool]:
-    # Return the operand if it is a single word, else None; and whether a question mark follows.
+    """Return the operand if it is a single word, else None; and whether a question mark follows."""
     if not _is_sequence(operand) or len(operand.children) != 1:
         return None, False
     (item,) = operand.children
@@ -630,12 +687,13 @@ def _word(operand: _Tree) -> tuple[str | None, bool]:
 
 
 def _name(operand: _Tree) -> str | None:
+    """Return the operand if it is a single word without a question mark, else None."""
     word, is_optional = _word(operand)
     return None if is_optional else word
 
 
-def _numbers(tree: _Tree) -> tuple[int | float, ...]:
-    # Return the numbers in ascending order, whole numbers as int.
+def _sorted_numbers(tree: _Tree) -> tuple[int | float, ...]:
+    """Return the numbers of a number, range or set in ascending order, whole numbers as int."""
     values: set[int | float] = set()
     if tree.data == "text":
         raise NotationError(f"expected a number, not the text {_normal(tree)}", position=_at(tree))
@@ -645,10 +703,11 @@ def _numbers(tree: _Tree) -> tuple[int | float, ...]:
             if number > _LARGEST_NUMBER:
                 raise NotationError(f"numbers must not exceed {_LARGEST_NUMBER:,}", position=_at(token))
         if part.data == "range":
-            low, high, step = (*numbers, Fraction(1))[:3]
+            low, high, step = (*numbers, Fraction(1))[:3]  # the step is 1 unless the range has a third number
             if step == 0 or low > high:
                 fault = "has the step 0" if step == 0 else "is empty; write the lower end first"
                 raise NotationError(f"the range {_normal(part)} {fault}", position=_at(part))
+            # At most one number too many, which is refused below.
             numbers = [low + step * index for index in range(min((high - low) // step, _MOST_VALUES) + 1)]
         for number in numbers:
             value = int(number) if number.denominator == 1 else float(number)
@@ -661,12 +720,14 @@ def _numbers(tree: _Tree) -> tuple[int | float, ...]:
 
 
 def _fraction(token: Any) -> Fraction:
+    """Return the exact value of a number."""
     if len(token) > _MOST_DIGITS:
         raise NotationError(f"a number has {len(token):,} digits; the limit is {_MOST_DIGITS}", position=_at(token))
     return Fraction(token)
 
 
 def _whole(token: Any, subject: str, largest: int) -> int:
+    """Return a whole number from 0 to ``largest``; ``subject`` is the subject of the error message."""
     number = _fraction(token)
     if number > largest or number.denominator != 1:
         raise NotationError(f"{subject} must be a whole number from 0 to {largest:,}", position=_at(token))
@@ -681,7 +742,7 @@ def _parser() -> lark.Lark:
     return lark.Lark(grammar, parser="lalr", start=["network", "space", "limits"], maybe_placeholders=False)
 
 
-def _read(text: str, start: Literal["network", "space", "limits"]) -> Any:
+def _syntax_tree(text: str, start: Literal["network", "space", "limits"]) -> Any:
     """Return the syntax tree of a text.
 
     The root is ``sequence`` for a network (choices are not rejected yet), ``definitions`` or a bare ``sequence`` for a
@@ -695,7 +756,7 @@ def _read(text: str, start: Literal["network", "space", "limits"]) -> Any:
     _check_size(text)
     try:
         tree = _parser().parse(text, start=start)
-        return _canonical(tree) if _SYNONYM.search(text) else tree
+        return _without_synonyms(tree) if _SYNONYM_HINTS.search(text) else tree
     except lark.UnexpectedCharacters as error:
         raise _unexpected_character(text, cast(int, error.pos_in_stream)) from None
     except lark.UnexpectedToken as error:
@@ -703,13 +764,14 @@ def _read(text: str, start: Literal["network", "space", "limits"]) -> Any:
 
 
 def _check_size(text: str) -> None:
+    """Raise NotationError if a text is too long or nested too deep, before the parser and its stack read the text."""
     if len(text) > _LONGEST_TEXT:
         message = f"the text has {len(text):,} characters; the limit is {_LONGEST_TEXT:,}"
         raise NotationError(message, position=_LONGEST_TEXT)
     depth = 0
     for match in re.finditer(r"#[^\r\n]*|[(;)>]|<(?!=)", text):
         symbol = match.group()
-        depth = 0 if symbol == ";" else depth + _NESTING.get(symbol, 0)
+        depth = 0 if symbol == ";" else depth + _DEPTH_CHANGES.get(symbol, 0)
         if depth > _DEEPEST_NESTING:
             raise NotationError(f"brackets are nested deeper than {_DEEPEST_NESTING} levels", position=match.start())
 
@@ -732,24 +794,28 @@ def _unexpected_token(text: str, start: str, error: lark.UnexpectedToken) -> Not
         if terminal.pattern.type == "str"
     }
     symbols = {symbols_of.get(name, name) for name in map(str, error.accepts or error.expected)} - {"TEXT"}
-    expected = sorted(symbols, key=lambda symbol: (symbol not in _SPOKEN, symbol))
+    expected = sorted(symbols, key=lambda symbol: (symbol not in _TERMINAL_NAMES, symbol))
     hint = None
     if start == "network":
-        expected = [symbol for symbol in expected if symbol not in _CHOICES]
-        hint = "choices and definitions are allowed in search spaces only" if str(error.token) in _CHOICES else None
-    listed = ", ".join(_SPOKEN.get(symbol, f"'{symbol}'") for symbol in expected)
+        expected = [symbol for symbol in expected if symbol not in _SPACE_SYMBOLS]
+        if str(error.token) in _SPACE_SYMBOLS:
+            hint = "choices and definitions are allowed in search spaces only"
+    listed = ", ".join(_TERMINAL_NAMES.get(symbol, f"'{symbol}'") for symbol in expected)
     position = len(text) if at_end else cast(int, error.token.start_pos)
     return NotationError(f"unexpected {spelling}; expected {listed}", position=position, hint=hint)
 
 
-def _canonical(tree: _Tree) -> _Tree:
-    # Replace synonyms of ops by the names of the notation, but keep names that the space defines. Remove the stride of
-    # a pool if it equals the window size.
+def _without_synonyms(tree: _Tree) -> _Tree:
+    """Replace synonyms of ops by the names of the notation, but keep names that the space defines; return the tree.
+
+    The stride of a pool is removed if it equals the window size.
+    """
     statements = tree.find_pred(lambda node: node.data in ("let", "rule"))
-    own = {str(next(each.scan_values(lambda token: True))) for each in statements}
+    defined_names = {str(next(each.scan_values(lambda token: True))) for each in statements}
+    # Inner trees come first, so the parent of a call removes the call if it is marked as left out.
     for node in tree.iter_subtrees():
         node.children = [child for child in node.children if getattr(child, "data", "") != "left_out"]
-        if node.data != "call" or str(name := node.children[0]) in own:
+        if node.data != "call" or str(name := node.children[0]) in defined_names:
             continue
         word = _SYNONYMS.get(name.lower(), name.lower())
         if word in ("maxpool", "avgpool"):

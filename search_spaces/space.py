@@ -1,8 +1,9 @@
 """Search spaces with resolved names: drawing, mutating, judging, enumerating and counting networks.
 
-Each decision has a local label. A draw joins labels to paths such as ``stage.2/unit[3]/pad``, so that a path has the
-same meaning in every draw: ``.2`` is the second mention in a rule, ``[3]`` the third repetition, ``*`` a number of
-repetitions and ``?`` the presence of an optional part. A configuration is a complete assignment of all choices. Two
+A *choice* in the text of a space has several options, and a *decision* is the option that a draw takes. Each choice has
+a local label. A draw joins labels to paths such as ``stage.2/unit[3]/pad``, the names of decisions, so that a path has
+the same meaning in every draw: ``.2`` is the second mention in a rule, ``[3]`` the third repetition, ``*`` a number of
+repetitions and ``?`` the presence of an optional part. A *configuration* is a complete set of decisions. Two
 configurations can give the same network, for example in ``<bn / bn>``.
 
     >>> from search_spaces.notation import parse_space
@@ -19,7 +20,7 @@ import random
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
 from functools import lru_cache
@@ -29,17 +30,17 @@ from search_spaces.network import Analysis, Architecture, Task, analyse
 from search_spaces.ops import Op, Residual
 from search_spaces.space_errors import DrawError, ShapeError
 
-_Scalar = int | float | str | None
+_Scalar = int | float | str | None  # a number, a flag, the name of a tie, or no tie
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionOptions:
-    """Options of a decision, at least two.
+    """Options of a choice, at least two.
 
     Attributes:
         texts: Text of each option.
         ordered: Whether the options are numbers in ascending order.
-        weights: Number of configurations behind each option.
+        weights: Number of configurations of the parts that follow from each option.
     """
 
     texts: tuple[str, ...]
@@ -58,7 +59,14 @@ Chooser = Callable[[str, DecisionOptions], int]
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A decision of a draw: option ``index`` of ``size``; ``ordered`` as in ``DecisionOptions``."""
+    """A decision of a draw.
+
+    Attributes:
+        name: Path of the choice, such as ``stage.2/unit[3]/pad``.
+        index: Index of the chosen option.
+        size: Number of options.
+        ordered: Whether the options are numbers in ascending order.
+    """
 
     name: str
     index: int
@@ -81,7 +89,13 @@ class Draw:
 
 @dataclass(frozen=True, slots=True)
 class ValueChoice:
-    """A number, flag or tie name to be drawn from ``values``."""
+    """A number, flag or tie name to be drawn.
+
+    Attributes:
+        label: Last part of the name of the decision; empty for a choice that takes the name of its part.
+        values: Values of the options.
+        options: Options with the texts of the values.
+    """
 
     label: str
     values: tuple[_Scalar, ...]
@@ -99,8 +113,18 @@ class Variable:
 Value = _Scalar | ValueChoice | Variable  # value of a field of an op or of an argument of a rule
 
 
-class _Walk:
-    """State of a draw from a space; ``path`` is the path of the current part, empty or with a trailing slash."""
+class _DrawState:
+    """State of a draw from a space.
+
+    Attributes:
+        chooser: Function that makes the decisions.
+        decisions: Decisions so far.
+        shared: Drawn values of the ``let`` statements by name; for parts, the ops and bars from ``aside``.
+        ops: Ops so far.
+        bars: Indices of the ops with a preceding bar.
+        arguments: Values of the parameters of the current rule, by name.
+        path: Path of the current part, empty or with a trailing slash.
+    """
 
     def __init__(self, chooser: Chooser) -> None:
         self.chooser = chooser
@@ -108,18 +132,20 @@ class _Walk:
         self.shared: dict[str, Any] = {}
         self.ops: list[Op] = []
         self.bars: list[int] = []
-        self.values: Mapping[str, _Scalar] = {}
+        self.arguments: Mapping[str, _Scalar] = {}
         self.path = ""
 
     def value(self, value: Value) -> _Scalar:
+        """Return the number, flag or name that a value stands for in this draw."""
         if isinstance(value, ValueChoice):
             return value.values[self.decide(value.label, value.options)]
         if isinstance(value, Variable):
-            values = self.shared if value.shared else self.values
+            values = self.shared if value.shared else self.arguments
             return cast(_Scalar, values[value.name])
         return value
 
     def decide(self, label: str, options: DecisionOptions) -> int:
+        """Return the index of the chosen option and note the decision."""
         name = f"{self.path}{label}"
         if not label:
             # A choice without a label is the only content of a part and takes the name of the part.
@@ -133,7 +159,7 @@ class _Walk:
         outer = self.ops, self.bars
         self.ops = []
         self.bars = []
-        part.lay(self)
+        part.add_to(self)
         inner = tuple(self.ops), tuple(self.bars)
         self.ops, self.bars = outer
         return inner
@@ -144,14 +170,14 @@ class SpacePart:
     """A node of a search space: an op, a bar, a choice of parts, or a sequence of parts.
 
     Attributes:
-        lay: Function that adds the ops and bars of the part to a draw.
+        add_to: Function that makes the decisions of the part and adds its ops and bars to a draw.
         op_types: Types of the ops.
         configurations: Number of configurations, without the choices of shared parts.
         max_nodes: Largest number of parts that a draw can visit.
-        height: Levels of nesting.
+        height: Levels of nested sequences below this part.
     """
 
-    lay: Callable[[_Walk], None]
+    add_to: Callable[[_DrawState], None]
     op_types: frozenset[type[Op]] = frozenset()
     configurations: int = 1
     max_nodes: int = 1
@@ -160,7 +186,7 @@ class SpacePart:
     @staticmethod
     def bar() -> SpacePart:
         """Return a bar, a visual separator without effect."""
-        return SpacePart(lambda walk: walk.bars.append(len(walk.ops)))
+        return SpacePart(lambda state: state.bars.append(len(state.ops)))
 
     @staticmethod
     def op(op: type[Op], fields: Sequence[Value]) -> SpacePart:
@@ -168,71 +194,76 @@ class SpacePart:
         choices = [len(each.values) for each in fields if isinstance(each, ValueChoice)]
         constructor = lru_cache(maxsize=10_000)(cast(Callable[..., Op], op))
         return SpacePart(
-            lambda walk: walk.ops.append(constructor(*map(walk.value, fields))),
-            frozenset([op]), math.prod(choices), 1 + len(choices),
+            add_to=lambda state: state.ops.append(constructor(*map(state.value, fields))),
+            op_types=frozenset([op]), configurations=math.prod(choices), max_nodes=1 + len(choices),
         )  # fmt: skip
 
     @staticmethod
     def joined(parts: Sequence[SpacePart]) -> SpacePart:
         """Return the sequence of ``parts``, in order of execution."""
 
-        def lay(walk: _Walk) -> None:
+        def add_to(state: _DrawState) -> None:
             for part in parts:
-                part.lay(walk)
+                part.add_to(state)
 
-        ways = math.prod(each.configurations for each in parts)
-        most = sum(each.max_nodes for each in parts)
-        return SpacePart(lay, _types(parts), ways, most, max((1 + each.height for each in parts), default=0))
+        configurations = math.prod(each.configurations for each in parts)
+        max_nodes = sum(each.max_nodes for each in parts)
+        height = max((1 + each.height for each in parts), default=0)
+        return SpacePart(add_to, _types(parts), configurations, max_nodes, height)
 
     @staticmethod
     def either(label: str, branches: Sequence[SpacePart], texts: Sequence[str], *, ordered: bool = False) -> SpacePart:
         """Return a choice of ``branches``: alternatives, presence of an optional part, or a number of repetitions."""
         options = DecisionOptions(tuple(texts), ordered, tuple(each.configurations for each in branches))
-        most = max(each.max_nodes for each in branches)
-        height = max(each.height for each in branches)
         return SpacePart(
-            lambda walk: branches[walk.decide(label, options)].lay(walk),
-            _types(branches), sum(options.weights), 1 + most, height,
+            add_to=lambda state: branches[state.decide(label, options)].add_to(state),
+            op_types=_types(branches), configurations=sum(options.weights),
+            max_nodes=1 + max(each.max_nodes for each in branches), height=max(each.height for each in branches),
         )  # fmt: skip
 
     def residual(self) -> SpacePart:
         """Return a residual sum around this part."""
-        return SpacePart(
-            lambda walk: walk.ops.append(Residual(*walk.aside(self))),
-            self.op_types | {Residual}, self.configurations, 1 + self.max_nodes, self.height,
-        )  # fmt: skip
+
+        def add_to(state: _DrawState) -> None:
+            state.ops.append(Residual(*state.aside(self)))
+
+        return replace(self, add_to=add_to, op_types=self.op_types | {Residual}, max_nodes=1 + self.max_nodes)
 
     def named(self, label: str, arguments: Mapping[str, Value] | None = None) -> SpacePart:
-        """Return this part with ``label`` added to the path (unless empty) and with the arguments of a rule."""
-        parameters = arguments or {}
+        """Return this part with ``label`` added to the path (unless empty).
 
-        def lay(walk: _Walk) -> None:
-            path = walk.path
-            values = walk.values
-            walk.path = f"{path}{label}/" if label else path
-            walk.values = {**values, **{name: walk.value(value) for name, value in parameters.items()}}
-            self.lay(walk)
-            walk.path = path
-            walk.values = values
+        For a mention of a rule, ``arguments`` has the value of each parameter, by name.
+        """
+        own_arguments = arguments or {}
 
-        ways = math.prod(len(each.values) for each in parameters.values() if isinstance(each, ValueChoice))
-        return SpacePart(
-            lay, self.op_types, ways * self.configurations, 1 + len(parameters) + self.max_nodes, self.height
-        )
+        def add_to(state: _DrawState) -> None:
+            outer_path = state.path
+            outer_arguments = state.arguments
+            state.path = f"{outer_path}{label}/" if label else outer_path
+            values = {name: state.value(value) for name, value in own_arguments.items()}
+            state.arguments = {**outer_arguments, **values}
+            self.add_to(state)
+            state.path = outer_path
+            state.arguments = outer_arguments
+
+        choices = [len(each.values) for each in own_arguments.values() if isinstance(each, ValueChoice)]
+        configurations = math.prod(choices) * self.configurations
+        max_nodes = 1 + len(own_arguments) + self.max_nodes
+        return replace(self, add_to=add_to, configurations=configurations, max_nodes=max_nodes)
 
     def shared(self, name: str) -> SpacePart:
         """Return a mention of this part, defined by ``let``; the part is drawn once, before ``net``."""
 
-        def lay(walk: _Walk) -> None:
-            ops, bars = walk.shared[name]
-            walk.bars += [len(walk.ops) + bar for bar in bars]
-            walk.ops += ops
+        def add_to(state: _DrawState) -> None:
+            ops, bars = state.shared[name]
+            state.bars += [len(state.ops) + bar for bar in bars]
+            state.ops += ops
 
-        return SpacePart(lay, self.op_types, 1, 1 + self.max_nodes, self.height)
+        return replace(self, add_to=add_to, configurations=1, max_nodes=1 + self.max_nodes)
 
     def fixed(self) -> tuple[tuple[Op, ...], tuple[int, ...]]:
         """Return the ops of a part without decisions, and the indices of the ops with a preceding bar."""
-        return _Walk(lambda name, options: 0).aside(self)
+        return _DrawState(lambda name, options: 0).aside(self)
 
 
 def _types(parts: Iterable[SpacePart]) -> frozenset[type[Op]]:
@@ -288,11 +319,11 @@ class Weighted:
 
     @property
     def unit(self) -> str:
-        """Name of the unit, such as ``parameters^0.5 macs^0.5``."""
+        """Name of the unit, such as ``parameters^0.5 macs^0.5``, as ``Metric.unit``."""
         return str(self)
 
     def of(self, costs: Sequence[int]) -> int:
-        """Return the weighted geometric mean of the values of the two metrics, rounded."""
+        """Return the weighted geometric mean of the values of the two metrics, rounded; a value below 1 counts as 1."""
         first, second = costs
         return round(math.pow(max(1, first), self.weight) * math.pow(max(1, second), 1 - self.weight))
 
@@ -301,12 +332,19 @@ Objective: TypeAlias = Metric | Weighted
 
 
 def size_text(parameters: int, costs: Sequence[int], minimised: Sequence[Metric]) -> str:
-    """Return the costs (other than parameters) and the parameters of a network as text."""
+    """Return the size of a network as text, such as ``20,480 multiply-adds, 178 parameters``.
+
+    Args:
+        parameters: Number of parameters, named last.
+        costs: Values of the minimised metrics.
+        minimised: Minimised metrics, in the order of ``costs``.
+    """
     pairs = zip(costs, minimised, strict=True)
     others = [f"{cost:,} {metric.unit}" for cost, metric in pairs if metric is not Metric.PARAMETERS]
     return ", ".join([*others, f"{parameters:,} parameter{'' if parameters == 1 else 's'}"])
 
 
+# Functions by the text of a comparison in ``Condition.comparison``.
 _COMPARISONS = {"<=": operator.le, ">=": operator.ge, "==": operator.eq, "<": operator.lt, ">": operator.gt}
 
 
@@ -328,14 +366,14 @@ class Condition:
 
 def contradictory(conditions: Iterable[Condition]) -> list[Condition]:
     """Return the conditions of the first metric that no positive number satisfies together, or an empty list."""
-    stated = list(conditions)
-    for metric in dict.fromkeys(each.metric for each in stated):
-        together = [each for each in stated if each.metric is metric]
+    by_metric: dict[Objective, list[Condition]] = {}
+    for condition in conditions:
+        by_metric.setdefault(condition.metric, []).append(condition)
+    for of_metric in by_metric.values():
         # Testing the numbers next to the bounds is sufficient: the conditions do not change between two bounds.
-        numbers = {each.bound + step for each in together for step in (-1, 0, 1)}
-        allowed = [number for number in numbers if number > 0 and all(each.holds(number) for each in together)]
-        if not allowed:
-            return together
+        numbers = {each.bound + step for each in of_metric for step in (-1, 0, 1)}
+        if not any(number > 0 and all(each.holds(number) for each in of_metric) for number in numbers):
+            return of_metric
     return []
 
 
@@ -351,7 +389,7 @@ class SearchSpace:
         shared: Values and parts of the ``let`` statements that ``net`` uses, by name, in order of dependence.
         conditions: Conditions of the ``where`` statements.
         task: Task of the networks.
-        unused: Names of the statements that ``net`` does not use.
+        unused: Names of the statements that ``net`` does not use, for a warning.
     """
 
     name: str
@@ -382,11 +420,12 @@ class Feasibility:
 
     Attributes:
         analysis: Shapes and costs; None if the ops do not fit together.
-        reason: Reason of the rejection: ``shape``, the metric that violates a limit, or ``front`` if a scalarisation
-            of two metrics exceeds the limit. None if the network is accepted.
+        reason: Reason of the rejection: ``shape``, ``module`` for a PyTorch module, the metric that violates a limit or
+            condition, or ``front`` if a scalarisation of two metrics exceeds the limit. None for an accepted network.
         message: Reason as a single line, or empty.
-        depth: Number of conditions that hold before the first violated condition; -1 if the ops do not fit together.
-        excess: Distance from the bound of the violated limit.
+        depth: Number of the first violated condition of the space, counted from 1; 0 if the limit is violated or the
+            network is accepted; -1 for ``shape`` and ``module``.
+        excess: Distance from the bound of the violated limit or condition.
     """
 
     analysis: Analysis | None
@@ -402,23 +441,30 @@ class Feasibility:
 
     @property
     def nearness(self) -> tuple[int, int]:
-        """Sort key that is larger for a network closer to being accepted."""
+        """Sort key of rejected networks that is larger for a network closer to being accepted."""
         return self.depth, -self.excess
 
 
 def judge(
-    space: SearchSpace, architecture: Architecture, limit: int | None = None, of: Objective = Metric.PARAMETERS
+    space: SearchSpace, architecture: Architecture, limit: int | None = None, objective: Objective = Metric.PARAMETERS
 ) -> Feasibility:
-    """Return the feasibility of ``architecture``: shapes fit, cost ``of`` <= ``limit``, conditions of the space."""
+    """Return whether the ops of a network fit together and the network satisfies a limit and the conditions of a space.
+
+    Args:
+        space: Space with task and conditions.
+        architecture: Network, not necessarily drawn from the space.
+        limit: Largest allowed value of ``objective``; None for no limit.
+        objective: Metric, or scalarisation of two metrics, of the limit.
+    """
     try:
         analysis = analyse(architecture, space.task)
     except ShapeError as error:
         return Feasibility(None, "shape", error.message, depth=-1)
     if architecture.user_module is not None:
         return Feasibility(analysis, "module", "no space draws a PyTorch module", depth=-1)
-    if limit is not None and (value := measured(analysis, of)) > limit:
-        reason = "front" if isinstance(of, Weighted) else str(of)
-        message = f"{of} is {value:,}, but at most {limit:,} are allowed"
+    if limit is not None and (value := measured(analysis, objective)) > limit:
+        reason = "front" if isinstance(objective, Weighted) else str(objective)
+        message = f"{objective} is {value:,}, but at most {limit:,} are allowed"
         return Feasibility(analysis, reason, message, excess=value - limit)
     for depth, condition in enumerate(space.conditions, 1):
         value = measured(analysis, condition.metric)
@@ -428,11 +474,11 @@ def judge(
     return Feasibility(analysis)
 
 
-def measured(analysis: Analysis, metric: Objective) -> int:
+def measured(analysis: Analysis, objective: Objective) -> int:
     """Return the value of a metric or of a scalarisation of two metrics."""
-    if isinstance(metric, Weighted):
-        return metric.of([measured(analysis, each) for each in metric.metrics])
-    return cast(int, getattr(analysis, metric))
+    if isinstance(objective, Weighted):
+        return objective.of([measured(analysis, metric) for metric in objective.metrics])
+    return cast(int, getattr(analysis, objective))
 
 
 def uniform(rng: random.Random) -> Chooser:
@@ -443,7 +489,8 @@ def uniform(rng: random.Random) -> Chooser:
 def by_configurations(rng: random.Random) -> Chooser:
     """Return a chooser that picks options by ``DecisionOptions.weights``: all configurations equally likely."""
 
-    def chosen(name: str, options: DecisionOptions) -> int:
+    def choose(name: str, options: DecisionOptions) -> int:
+        # Exact for integers of any size, unlike ``random.choices``, which computes with floats.
         rest = rng.randrange(sum(options.weights))
         index = 0
         while rest >= options.weights[index]:
@@ -451,21 +498,23 @@ def by_configurations(rng: random.Random) -> Chooser:
             index += 1
         return index
 
-    return chosen
+    return choose
 
 
 def draw(space: SearchSpace, chooser: Chooser) -> Draw:
     """Return the network chosen by ``chooser``; the ops may not fit together."""
-    walk = _Walk(chooser)
+    state = _DrawState(chooser)
     for name, content in space.shared.items():
-        walk.path = f"{name}/"
-        walk.shared[name] = walk.aside(content) if isinstance(content, SpacePart) else walk.value(content)
-    walk.path = ""
-    return Draw(Architecture(*walk.aside(space.net)), tuple(walk.decisions))
+        state.path = f"{name}/"
+        state.shared[name] = state.aside(content) if isinstance(content, SpacePart) else state.value(content)
+    state.path = ""
+    return Draw(Architecture(*state.aside(space.net)), tuple(state.decisions))
 
 
 def draw_uniform(space: SearchSpace, rng: random.Random, budget: int | None = None, attempts: int = 10_000) -> Draw:
-    """Return a feasible network with at most ``budget`` parameters; each decision is uniform, with rejection sampling.
+    """Return a feasible network with at most ``budget`` parameters; None is no limit.
+
+    Each decision is uniform; draws are repeated until a network is feasible.
 
     Raises:
         DrawError: None of ``attempts`` draws was accepted.
@@ -496,24 +545,24 @@ def replay(space: SearchSpace, indices: Mapping[str, int], fallback: Chooser) ->
 
 def enumerate_draws(space: SearchSpace) -> Iterator[Draw]:
     """Yield every configuration of the space once, in lexicographic order of the option indices."""
-    prefix: list[int] = []
+    first_indices: list[int] = []  # of the next draw; each later decision takes option 0
     while True:
-        wheels: list[tuple[int, int]] = []
-
-        def odometer(
-            name: str, options: DecisionOptions, prefix: list[int] = prefix, wheels: list[tuple[int, int]] = wheels
-        ) -> int:
-            index = prefix[len(wheels)] if len(wheels) < len(prefix) else 0
-            wheels.append((index, options.size))
-            return index
-
-        yield draw(space, odometer)
-        while wheels and wheels[-1][0] + 1 == wheels[-1][1]:
-            wheels.pop()
-        if not wheels:
+        proposal = draw(space, _beginning_with(first_indices))
+        yield proposal
+        # As an odometer: increase the last decision that has a further option, and drop the decisions after it.
+        decisions = list(proposal.decisions)
+        while decisions and decisions[-1].index + 1 == decisions[-1].size:
+            decisions.pop()
+        if not decisions:
             return
-        prefix = [index for index, _ in wheels]
-        prefix[-1] += 1
+        first_indices = [decision.index for decision in decisions]
+        first_indices[-1] += 1
+
+
+def _beginning_with(indices: Iterable[int]) -> Chooser:
+    """Return a chooser that picks the options ``indices`` in order, then the first option of each decision."""
+    remaining = iter(indices)
+    return lambda name, options: next(remaining, 0)
 
 
 def mutate(
@@ -550,7 +599,7 @@ def mutate(
     noun = "one decision" if changes == 1 else f"{changes} decisions"
     raise DrawError(
         f"none of {attempts:,} mutations of {noun} gave a new accepted network of '{space.name}'",
-        hint="raise the budget or start from a different network",
+        hint="relax the conditions of the space or start from a different network",
     )
 
 
@@ -562,7 +611,7 @@ class _Rejection:
     """Configurations that are rejected for the same reason.
 
     Attributes:
-        reason: ``shape`` or the metric that violates a limit.
+        reason: ``shape`` or the metric that violates a limit or condition.
         times: Number of examined configurations that are rejected for this reason.
         network: Text of the first rejected network.
         message: Message for the first rejected network.
@@ -619,14 +668,22 @@ def feasible(
     Spaces of up to ``most_exact`` configurations are enumerated. For larger spaces, ``samples`` configurations are
     drawn uniformly, and the interval is the Clopper-Pearson interval (Biometrika 26, 1934, page 404), which contains
     the true number with at least the probability ``confidence``.
+
+    Args:
+        space: The search space.
+        budget: Largest allowed number of parameters; None for no limit.
+        rng: Random generator of the samples; None for a generator with seed 0.
+        samples: Number of configurations to draw.
+        most_exact: Largest number of configurations that is enumerated.
+        confidence: Confidence level of the interval, between 0 and 1.
     """
     total = space.configurations
     exact = total <= most_exact
     chooser = by_configurations(rng or random.Random(0))
     draws = enumerate_draws(space) if exact else (draw(space, chooser) for _ in range(samples))
     analyses: list[Analysis] = []
-    times: Counter[str] = Counter()
-    first: dict[str, tuple[str, str]] = {}
+    times: Counter[str] = Counter()  # rejections by reason
+    first: dict[str, tuple[str, str]] = {}  # network and message of the first rejection, by reason
     for proposal in draws:
         feasibility = judge(space, proposal.architecture, budget)
         if feasibility.reason is not None:
@@ -634,26 +691,31 @@ def feasible(
             first.setdefault(feasibility.reason, (str(proposal.architecture), feasibility.message))
         elif feasibility.analysis is not None:
             analyses.append(feasibility.analysis)
-    lowest = highest = accepted = len(analyses)
-    if exact:
-        samples = total
-        confidence = 1.0
-    else:
-        low, high = clopper_pearson(accepted, samples, confidence)
+    accepted = len(analyses)
+    low = accepted
+    high = accepted
+    if not exact:
+        low_share, high_share = clopper_pearson(accepted, samples, confidence)
         # An accepted draw proves that an accepted configuration exists, a rejected draw that a rejected one exists.
-        lowest = max(math.floor(Fraction(low) * total), min(accepted, 1))
-        highest = min(math.ceil(Fraction(high) * total), total - min(samples - accepted, 1))
+        low = max(math.floor(Fraction(low_share) * total), min(accepted, 1))
+        high = min(math.ceil(Fraction(high_share) * total), total - min(samples - accepted, 1))
 
     def median(name: str) -> int | None:
         return statistics.median_low(getattr(each, name) for each in analyses) if analyses else None
 
-    medians = median("macs"), median("map_numbers"), median("parameters")
-    rejected = tuple(_Rejection(reason, number, *first[reason]) for reason, number in times.most_common())
-    return FeasibleCount(lowest, highest, total, exact, samples, accepted, confidence, *medians, rejected)
+    return FeasibleCount(
+        low=low, high=high, derivations=total, exact=exact, looked_at=total if exact else samples, accepted=accepted,
+        confidence=1.0 if exact else confidence, median_macs=median("macs"), median_numbers=median("map_numbers"),
+        median_parameters=median("parameters"),
+        rejected=tuple(_Rejection(reason, number, *first[reason]) for reason, number in times.most_common()),
+    )  # fmt: skip
 
 
 def smallest(space: SearchSpace) -> Feasibility:
-    """Return the accepted network with the fewest parameters by enumeration; if none is accepted, the nearest."""
+    """Return the feasibility of the accepted network with the fewest parameters; if none is accepted, of the nearest.
+
+    All configurations are examined, so the space must be small.
+    """
 
     def rank(feasibility: Feasibility) -> tuple[bool, int, int]:
         if feasibility.accepted and feasibility.analysis is not None:
@@ -664,7 +726,10 @@ def smallest(space: SearchSpace) -> Feasibility:
 
 
 def count_text(number: int, noun: str = "") -> str:
-    """Return a count with ``noun`` as text: in full up to 11 digits, otherwise with an exponent, such as 7.79e12."""
+    """Return a count as text, in full up to 11 digits, else truncated as in 7.79e12.
+
+    ``noun`` is appended, with a final s unless the count is 1.
+    """
     digits = str(number)
     text = f"{number:,}" if len(digits) <= 11 else f"{digits[0]}.{digits[1:3]}e{len(digits) - 1}"
     ending = "" if number == 1 else "s"
@@ -672,7 +737,7 @@ def count_text(number: int, noun: str = "") -> str:
 
 
 def clopper_pearson(successes: int, trials: int, confidence: float) -> tuple[float, float]:
-    """Return the two-sided Clopper-Pearson interval of a proportion."""
+    """Return the two-sided Clopper-Pearson interval of a proportion, whose ends are quantiles of beta distributions."""
     from scipy.special import betaincinv
 
     tail = (1 - confidence) / 2

@@ -3,7 +3,7 @@
     SearchSpaceError
     |- NotationError        the text does not follow the grammar, or uses an unknown name
     |- ShapeError           the ops do not fit together
-    |- UnknownNameError     no preset, space or chip has the name
+    |- UnknownNameError     no preset, space or chip has the name, or the file of a space cannot be read
     |- NoIntegerFormError   an op cannot be computed in integers
     `- DrawError            drawing found no network that satisfies the conditions of the space
 
@@ -21,7 +21,7 @@ class SearchSpaceError(Exception):
 
     Attributes:
         message: A single line with the input, the violated rule and the allowed values.
-        position: Offset in ``text``, or None if the error has no text.
+        position: Offset of the error in ``text``, in characters; None if unknown.
         hint: The nearest known name or a suggestion, or None.
         text: The text that was parsed; set by ``search_spaces.notation``, else None.
     """
@@ -85,14 +85,17 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def caret(text: str, position: int) -> str:
-    """Return the line of ``text`` at ``position`` with a caret below; a text of several lines gets a line number."""
+    """Return the line of ``text`` at ``position`` with a caret below, both indented by two spaces.
+
+    A text of several lines gets a line number. A position outside of the text is moved to the nearest end.
+    """
     position = min(max(position, 0), len(text))
     start = text.rfind("\n", 0, position) + 1
     end = text.find("\n", position)
     characters = text[start:] if end < 0 else text[start:end]
     line = "".join(character if character.isprintable() else " " for character in characters)
     column = position - start
-    # A long line is cut around the position, so that the caret stays visible.
+    # A line is cut to 60 characters before and 40 after the position, so that the caret stays visible.
     left = max(0, column - 60)
     above = text.count("\n", 0, start)
     number = f"line {above + 1}: " if "\n" in text.strip() else ""

@@ -37,8 +37,8 @@ from search_spaces.deployment import integer_plan
 from search_spaces.network import analyse
 
 _CHECKED_IMAGES = 10_000  # training images for error counts and for the comparison of C and reference
-_BATCH = 500  # images per batch
-# Metadata of the network that the manifest contains.
+_BATCH = 500  # images per forward pass of the float network
+# Keys of ``TrainedNetwork.about`` that ``manifest.json`` contains.
 _FACTS = ("architecture", "hash", "recipe", "recipe_hash", "dataset", "seed_index", "seed", "weights_sha256", "engine")
 
 
@@ -46,10 +46,12 @@ def c_files(network: TrainedNetwork, path: Path) -> Files:
     """Return the files of a folder of C, checked on training images.
 
     A network that was trained to end with integers keeps the integers of the training. A float network is quantised
-    here, with ranges from training images.
+    here, with ranges from training images; the scales become a buffer of ``network.model``.
 
     Raises:
-        ContentError: An op has no integer form, or a number does not fit.
+        NoIntegerFormError: An op has no integer form.
+        ContentError: A number does not fit into 16 or 32 bits.
+        DeviceError: The local compiler fails.
         HarnessError: The logits of the compiled network differ from the reference, which is a bug of this program.
     """
     images = network.images
@@ -60,10 +62,10 @@ def c_files(network: TrainedNetwork, path: Path) -> Files:
     ends_with_integers = MAP_SCALES in network.model.state_dict()
     check: dict[str, Any] = {"images": len(pixels), "quantised": "in training" if ends_with_integers else "afterwards"}
     if not ends_with_integers:
-        everything = Images(images.train_images, torch.as_tensor(images.train_labels).long(), spec.mean, spec.std)
-        warn_of_few(len(everything))
+        all_images = Images(images.train_images, torch.as_tensor(images.train_labels).long(), spec.mean, spec.std)
+        warn_of_few(len(all_images))
         plan = integer_plan(network.architecture.ops, spec.task.input_shape)
-        scales = map_scales(network.model, plan, everything)
+        scales = map_scales(network.model, plan, all_images)
         check["float_errors"] = _float_errors(network, pixels, labels)
         network.model.register_buffer(MAP_SCALES, scales)
     integers = integers_of(network.model, network.architecture, spec)
@@ -71,6 +73,7 @@ def c_files(network: TrainedNetwork, path: Path) -> Files:
     check["integer_errors"] = int((logits.argmax(1) != labels.numpy()).sum())
     analysis = analyse(network.architecture, spec.task)
     facts: dict[str, Any] = {name: network.about[name] for name in _FACTS}
+    # The results of the compiled program are added to ``check`` below.
     facts |= {"data_sha256": images.data_hash, "check": check}
     if network.fit is not None:
         facts["chip"] = network.fit.document()
@@ -87,37 +90,43 @@ def c_files(network: TrainedNetwork, path: Path) -> Files:
     check |= _compiled_check(library, pixels.numpy(), logits)
     library = replace(library, chips=chip_costs(library))
     contents = {path / name: text.encode("utf-8") for name, text in files_of(library).items()}
-    further = {"chip": facts["chip"]} if network.fit is not None else {}
-    result = {**integers.plan.sizes, "optimise": network.optimise, **further, "check": check}
-    return Files(contents, result, page_document(library))
+    chip = {"chip": facts["chip"]} if network.fit is not None else {}
+    stated = {**integers.plan.sizes, "optimise": network.optimise, **chip, "check": check}
+    return Files(contents, stated, page_document(library))
 
 
 def _title(parameters: int, spec: Dataset) -> str:
     return f"A network of {parameters:,} parameters for {spec.title}"
 
 
-def _origin(network_hash: str, recipe_name: str, index: int | str) -> str:
-    return f"{network_hash}, recipe {recipe_name}, seed {index}."
+def _origin(network_hash: str, recipe_name: str, seed_index: int | str) -> str:
+    return f"{network_hash}, recipe {recipe_name}, seed {seed_index}."
 
 
 def _float_errors(network: TrainedNetwork, pixels: torch.Tensor, labels: torch.Tensor) -> int:
+    """Return the number of images that the float network classifies wrongly."""
     spec = network.images.dataset
     errors = 0
-    parts = zip(torch.split(pixels, _BATCH), torch.split(labels, _BATCH), strict=True)
+    batches = zip(torch.split(pixels, _BATCH), torch.split(labels, _BATCH), strict=True)
     with torch.inference_mode():
-        for part, truth in parts:
-            classes = network.model(normalised(part.float() / 255, spec.mean, spec.std)).argmax(1)
-            errors += int((classes != truth).sum())
+        for images, classes in batches:
+            answers = network.model(normalised(images.float() / 255, spec.mean, spec.std)).argmax(1)
+            errors += int((answers != classes).sum())
     return errors
 
 
 def _compiled_check(
     library: Library, pixels: npt.NDArray[np.uint8], logits: npt.NDArray[np.int32]
 ) -> dict[str, str | int | None]:
-    """Return the local compiler with which the C code gave exactly ``logits``; None if no compiler could check this.
+    """Return the results of the comparison of the compiled C code with the reference ``logits``, int32 (n, classes).
+
+    Returns:
+        ``compiler``, the command with which all logits were equal, and ``logits``, their number; or ``compiler`` None
+        if this machine has no compiler or cannot run the program.
 
     Raises:
         HarnessError: The logits of the C code differ.
+        DeviceError: The compiler or the program fails.
     """
     command = find_compiler()
     if command is None:
@@ -137,7 +146,10 @@ def _compiled_check(
 def _count_differing(
     library: Library, pixels: npt.NDArray[np.uint8], logits: npt.NDArray[np.int32], command: str
 ) -> int:
-    """Return the number of logits of the compiled network that differ from ``logits``, int32 (n, classes)."""
+    """Return the number of logits of the compiled network that differ from ``logits``, int32 (n, classes).
+
+    ``pixels`` are uint8 (n, channels, rows, columns), ``command`` is from ``find_compiler``.
+    """
     with tempfile.TemporaryDirectory() as folder:
         write_files(library, Path(folder))
         program = compile_runner(Path(folder), library.name, command)
@@ -153,8 +165,8 @@ class LogitComparison:
         images: Number of test images.
         logits: Number of compared logits.
         differing: Number of logits that differ.
-        errors: Errors of the reference.
-        recorded_errors: Errors in the record; None if the seed is not in the record.
+        errors: Number of images that the reference classifies wrongly.
+        recorded_errors: The same number in the record; None if the seed is not in the record.
         compiler: Command of the compiler.
     """
 
@@ -178,7 +190,7 @@ def compare_seed(evidence: Record, index: int, workspace: Workspace, folder: Pat
 
     Raises:
         ContentError: The record has no integer network, or the weights are not kept.
-        DeviceError: No C compiler is available.
+        DeviceError: No C compiler is available, or the compiler or the program fails.
     """
     if evidence.recipe.precision != "int8":
         export = as_command("export", evidence.hash, "--c", "FOLDER")
@@ -223,6 +235,7 @@ def recorded_page(evidence: Record, index: int, workspace: Workspace, images: Im
 
 
 def _recorded_integers(evidence: Record, index: int, workspace: Workspace) -> IntegerNetwork:
+    """Return the integer network of a recorded seed; errors as for ``recorded_page``."""
     spec = dataset(evidence.dataset)
     weights = read_recorded(workspace.records, evidence, index)
     return integers_of(network_of(weights, spec.task), evidence.architecture, spec)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import math
 import re
+from collections import namedtuple
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.data.datasets import Dataset
+from harness.deployment.pixels import takes_bytes
 from harness.system.errors import DISTRIBUTION, UsageError
 from harness.system.terminal import printable
 from harness.training.integer import IntegerNetwork, StepNumbers, integer_logits, kernel_in_poses
@@ -38,7 +39,8 @@ from search_spaces.ops.integer_form import KernelForm, Reduction
 
 EXAMPLES = 10  # images for the test in the folder
 _NUMBERS_A_LINE = 20  # numbers per line of an array in C
-# Headers of C (ISO/IEC 9899:2018), POSIX (IEEE 1003.1-2017), glibc, newlib, avr-libc, Arduino and this library.
+# Names of headers, without ``.h``, of C (ISO/IEC 9899:2018), POSIX (IEEE 1003.1-2017), glibc, newlib, avr-libc, Arduino
+# and this library.
 _HEADER_NAMES = """
     assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic
     stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype
@@ -55,9 +57,10 @@ _HEADER_NAMES = """
     examples
 """
 _HEADERS = frozenset(_HEADER_NAMES.split())
-_ALL_BITS = 15  # shift that maps every channel index to 0, so that all channels use the same number
+_ALL_BITS = 15  # right shift that maps every channel index to 0, so that all channels use the same number
 # Macro that compilers define for each family of chips in ``harness.deployment.emulated``.
-_PREDEFINED = {"Cortex-M0": "__ARM_ARCH_6M__", "RV32IMC": "__riscv", "ATmega328P": "__AVR__"}
+_CHIP_MACROS = {"Cortex-M0": "__ARM_ARCH_6M__", "RV32IMC": "__riscv", "ATmega328P": "__AVR__"}
+# Function in C by kind of step.
 _FUNCTIONS = {
     StepKind.CONVOLUTION: "convolve",
     StepKind.SCALING: "scale",
@@ -65,6 +68,15 @@ _FUNCTIONS = {
     StepKind.UNSHUFFLE: "unshuffle",
     StepKind.LOGITS: "sum_up",
 }
+# Members of the C structure ``step`` with the type ``types.extent``, in order, without the flag ``takes_mean``.
+_Extents = namedtuple(
+    "_Extents", "kernel_rows kernel_columns stride row_padding column_padding poses pool_rows pool_columns"
+)
+# Members with the type ``types.count``, in order, and the number of weights of a filter.
+_Counts = namedtuple(
+    "_Counts",
+    "rows columns channels output_rows output_columns output_channels inner_columns filters group_channels weights",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +107,7 @@ class Library:
 
     @property
     def compiler_flag(self) -> str:
-        """Optimisation flag of the compilers."""
+        """Flag of the compilers for the same optimisation."""
         return "-O2" if self.optimise is Optimisation.SPEED else "-Os"
 
 
@@ -118,7 +130,7 @@ def check_folder(folder: Path) -> None:
 def files_of(library: Library) -> dict[str, str]:
     """Return the text of each file, by path relative to the folder."""
     context = _context(library)
-    texts = {path: rendered(template, context) for path, template in _paths(library.name)}
+    texts = {path: rendered(template, context) for path, template in _templates(library.name)}
     texts["manifest.json"] = json.dumps(_manifest(library), indent=2, ensure_ascii=False) + "\n"
     return texts
 
@@ -128,13 +140,14 @@ def runner_of(library: Library) -> str:
     return rendered("run.c.jinja", _context(library))
 
 
-def emulated_program(library: Library, pixels: npt.NDArray[np.uint8], turns: int) -> str:
-    """Return a C program for an emulated chip that times a loop of ``turns`` iterations and runs the images."""
+def emulated_program(library: Library, pixels: npt.NDArray[np.uint8], passes: int) -> str:
+    """Return a C program for an emulated chip that times a loop of ``passes`` passes and runs the images."""
     images = [image.ravel().tolist() for image in pixels.transpose(0, 2, 3, 1)]
-    return rendered("emulated.c.jinja", {**_context(library), "images": images, "turns": turns})
+    return rendered("emulated.c.jinja", {**_context(library), "images": images, "passes": passes})
 
 
-def _paths(name: str) -> Iterator[tuple[str, str]]:
+def _templates(name: str) -> Iterator[tuple[str, str]]:
+    """Yield the path of each file that has a template, and the name of the template."""
     yield f"src/{name}.c", "network.c.jinja"
     yield f"src/{name}.h", "network.h.jinja"
     for path in (
@@ -171,12 +184,13 @@ def _lines(numbers: Sequence[Any], indent: int = 4, count: int = _NUMBERS_A_LINE
 
 def c_text(text: str) -> str:
     """Return ``text`` as a string literal in C; bytes other than printable ASCII become octal escapes."""
-    printable = {ord('"'): '\\"', ord("\\"): "\\\\", ord("?"): "\\?"}
-    parts = (printable.get(byte, chr(byte) if 32 <= byte < 127 else f"\\{byte:03o}") for byte in text.encode("utf-8"))
-    return f'"{"".join(parts)}"'
+    escapes = {ord('"'): '\\"', ord("\\"): "\\\\", ord("?"): "\\?"}  # ``??`` begins a trigraph
+    literals = {byte: chr(byte) if 32 <= byte < 127 else f"\\{byte:03o}" for byte in range(256)} | escapes
+    return f'"{"".join(literals[byte] for byte in text.encode("utf-8"))}"'
 
 
 def _manifest(library: Library) -> dict[str, Any]:
+    """Return the content of ``manifest.json``."""
     plan = library.network.plan
     return {
         "program": _program(),
@@ -190,10 +204,12 @@ def _manifest(library: Library) -> dict[str, Any]:
 
 
 def _program() -> str:
+    """Return name and version of this program."""
     return f"{DISTRIBUTION} {importlib.metadata.version(DISTRIBUTION)}"
 
 
 def _context(library: Library) -> dict[str, Any]:
+    """Return the variables of the templates."""
     network = library.network
     plan = network.plan
     channels, rows, columns = plan.maps[0].shape
@@ -201,7 +217,7 @@ def _context(library: Library) -> dict[str, Any]:
     low = dataset.low or (0.0,) * channels
     high = dataset.high or (255.0,) * channels
     is_fast = library.optimise is Optimisation.SPEED
-    steps = [_StepText(network, index, is_fast) for index in range(len(plan.steps))]
+    steps = [_CStep(network, index, is_fast) for index in range(len(plan.steps))]
     class_names = dataset.class_names or tuple(map(str, range(dataset.classes)))
     return {
         "name": library.name,
@@ -215,6 +231,7 @@ def _context(library: Library) -> dict[str, Any]:
         "channels": channels,
         "classes": dataset.classes,
         "class_names": list(map(c_text, class_names)),
+        # Bytes of the longest name, with the terminating zero.
         "name_bytes": 1 + max(len(name.encode("utf-8")) for name in class_names),
         "low": [f"{value:.9g}" for value in low],
         "scale": [f"{255 / (most - least):.9g}" for least, most in zip(low, high, strict=True)],
@@ -229,46 +246,49 @@ def _context(library: Library) -> dict[str, Any]:
         "optimise": library.optimise,
         "compiler_flag": library.compiler_flag,
         "orders": [],
-        **(_fast_kernels(steps) if is_fast else {}),
-        "is_scaled": any(least != 0 or most != 255 for least, most in zip(low, high, strict=True)),
+        # Replaces ``used``, ``buffers`` and ``orders``.
+        **(_fast_context(steps) if is_fast else {}),
+        "is_scaled": not takes_bytes(dataset),
         "examples": _examples(library),
         "facts": library.facts,
         "chips": library.chips,
         # Families of chips with a measured stack: name, macro of the compiler and costs.
-        "stacks": [(chip, _PREDEFINED[chip], cost) for chip, cost in library.chips.items() if "stack_bytes" in cost],
+        "stacks": [(chip, _CHIP_MACROS[chip], cost) for chip, cost in library.chips.items() if "stack_bytes" in cost],
     }
 
 
-def _types(steps: Sequence[_StepText]) -> dict[str, str]:
+def _types(steps: Sequence[_CStep]) -> dict[str, str]:
     """Return the smallest C types for the extents of windows, for counts and for signed positions in maps."""
     extent = max(number for step in steps for number in step.extents)
     count = max(number for step in steps for number in step.counts)
-    position = max(max(step.counts[:2]) + 2 * max(step.extents) for step in steps)
+    # Padding and the kernel reach beyond the map.
+    position = max(max(step.counts.rows, step.counts.columns) + 2 * max(step.extents) for step in steps)
     return {
         "extent": next(f"uint{bits}_t" for bits in (8, 16, 32) if extent < 2**bits),
         "count": next(f"uint{bits}_t" for bits in (16, 32) if count < 2**bits),
         "position": "int16_t" if position < 2**15 else "int32_t",
-        # A product of two bytes needs 16 bits, the base of the input a further one. Unsigned sums may wrap around, but
-        # GCC reorders them, which needs more registers.
+        # In code for speed. A product of two bytes needs 16 bits, the base of the input a further bit, so fewer than
+        # 2^14 products fit into 31 bits. Unsigned sums may wrap around, but GCC reorders them, which needs more
+        # registers.
         "sum": "int32_t" if count < 2**14 else "uint32_t",
     }
 
 
-def _used_functions(steps: Sequence[_StepText]) -> set[str]:
-    """Return the template functions that a network needs, and the kinds of convolutions."""
-    kinds = {_FUNCTIONS[step.step.kind] for step in steps}
+def _used_functions(steps: Sequence[_CStep]) -> set[str]:
+    """Return the names of the functions, and of the variants of code, of the templates that a network needs."""
+    used = {_FUNCTIONS[step.planned.kind] for step in steps}
     for step in steps:
-        if step.step.kind is not StepKind.CONVOLUTION:
+        if step.planned.kind is not StepKind.CONVOLUTION:
             continue
-        form = step.step.form
-        kinds.add("poses" if form.poses > 1 else "plain")
+        form = step.planned.form
+        used.add("poses" if form.poses > 1 else "plain")
         filters, group_channels, _, _ = form.shape
         # In a depthwise convolution in poses, each pose of a filter reads a channel of its own.
         if form.poses > 1 and filters < step.source.shape[0] // group_channels:
-            kinds.add("channel of each pose")
-    if steps[-1].step.form.poses > 1:
-        kinds.add("head by pose")
-    return kinds
+            used.add("channel of each pose")
+    if steps[-1].planned.form.poses > 1:
+        used.add("head by pose")
+    return used
 
 
 def c_comment(text: str) -> str:
@@ -280,229 +300,228 @@ def c_comment(text: str) -> str:
 
 
 def _kernel_text(network: IntegerNetwork, index: int, is_fast: bool) -> dict[str, Any]:
-    """Return the weights of a kernel in the order of the C code."""
+    """Return the weights of a kernel in the order of the C code, with shape and a description of the order."""
     kernel = network.kernels[index]
     plan = network.plan
-    period = 0
+    period = 0  # filters after which a new block must begin; 0 without blocks
     if is_fast and not is_expanded(plan):
         period = next(block_filters(plan, step) for step in plan.steps if step.kernel == index)
     text = {"name": f"kernel_{index}", "shape": kernel.shape, "layout": "", "numbers": kernel.ravel().tolist()}
     if not period:
         return text
     numbers: list[int] = []
-    for first in range(0, len(kernel), period):
-        for size in block_sizes(period):
-            block = kernel[first : first + size]
-            # The byte of weight + 128, which C reads without a sign.
-            numbers += (block.reshape(size, -1).T ^ -128).ravel().tolist()
-            first += size
+    sizes = block_sizes(period) * (len(kernel) // period)
+    for block in np.split(kernel, np.cumsum(sizes)[:-1]):
+        # The byte of weight + 128, which C reads without a sign.
+        numbers += (block.reshape(len(block), -1).T ^ -128).ravel().tolist()
     return text | {"layout": "; the weights of a block of filters alternate, as weight + 128", "numbers": numbers}
 
 
-def _fast_kernels(steps: Sequence[_StepText]) -> dict[str, Any]:
-    """Return the kernels that a network needs, and the sizes of their buffers."""
-    convolutions = [step for step in steps if step.step.kind is StepKind.CONVOLUTION]
+def _fast_context(steps: Sequence[_CStep]) -> dict[str, Any]:
+    """Return the variables of the templates in code that is optimised for speed."""
+    convolutions = [step for step in steps if step.planned.kind is StepKind.CONVOLUTION]
     plan = steps[0].network.plan
-    planes = [step for step in convolutions if reads_planes(plan, step.step)]
-    blocks = [step for step in convolutions if not reads_planes(plan, step.step)]
-    sizes: set[int] = set()
-    poses: set[int] = set()
-    for step in blocks:
-        sizes |= set(block_sizes(step.block_filters))
-        if step.step.form.poses > 1 or step.source.shape[0] > step.step.form.shape[1]:
-            poses.add(step.step.form.poses)
-    if is_expanded(plan):
-        poses = {1} if any(step.source.shape[0] > step.step.form.shape[1] for step in blocks) else set()
-    kinds = {
+    planes = [step for step in convolutions if reads_planes(plan, step.planned)]
+    blocks = [step for step in convolutions if not reads_planes(plan, step.planned)]
+    grouped = [step for step in blocks if step.counts.channels > step.counts.group_channels]
+    posed = [step for step in blocks if step.extents.poses > 1 and not is_expanded(plan)]
+    # Steps by variant of the code that these steps need.
+    users = {
         "blocks": blocks,
         "planes": planes,
-        "pooled": [step for step in convolutions if step.step.pool is not None],
-        "single": [] if is_expanded(plan) else [step for step in blocks if step.step.form.poses > step.source.shape[0]],
-        "rest": [step for step in blocks if step.counts[-1] % 4],
-        "groups": [step for step in blocks if step.source.shape[0] > step.step.form.shape[1]],
-        "skip": [step for step in steps if step.step.skip is not None],
-        "slope": [step for step in steps if step.values.slope is not None],
+        "pooled": [step for step in convolutions if step.planned.pool is not None],
+        "single": [step for step in posed if step.counts.channels == 1],
+        "rest": [step for step in blocks if step.counts.weights % 4],
+        "groups": grouped,
+        "skip": [step for step in steps if step.planned.skip is not None],
+        "slope": [step for step in steps if step.constants.slope is not None],
     }
-    orders = {step.order: _order(step.step.form) for step in steps if step.order != "0"}
+    orders = {step.order: _order(step.planned.form) for step in steps if step.order != "0"}
     return {
         "orders": [{"name": name, "numbers": numbers} for name, numbers in sorted(orders.items())],
         "buffers": fast_buffers(plan),
         "is_expanded": is_expanded(plan),
-        "block_sizes": sorted(sizes, reverse=True),
-        "block_poses": sorted(poses),
-        "plane_sizes": sorted({math.prod(step.step.form.shape[2:]) for step in planes}),
-        "used": _used_functions(steps) | {name for name, users in kinds.items() if users},
+        "block_sizes": sorted({size for step in blocks for size in block_sizes(step.block_filters)}, reverse=True),
+        # Numbers of poses for which a window is copied before the filters read it; 1 selects a group of channels.
+        "block_poses": sorted({1 if is_expanded(plan) else step.extents.poses for step in (*posed, *grouped)}),
+        "plane_sizes": sorted({step.extents.kernel_rows * step.extents.kernel_columns for step in planes}),
+        "used": _used_functions(steps) | {name for name, of_name in users.items() if of_name},
     }
 
 
 def _order(form: KernelForm) -> list[int]:
-    """Return, for each pose of a filter, the places and then the channels of the stored filter."""
+    """Return, for each pose of a filter, the places and then the channels of the stored filter.
+
+    The channels repeat every ``poses`` channels, so the order of the first ``poses`` channels is sufficient.
+    """
+    poses = form.poses
     _, channels, rows, columns = form.shape
-    places = kernel_in_poses(np.arange(rows * columns).reshape(1, rows, columns, 1), form.poses)
-    parts = form.poses if channels > 1 else 1
-    channel_parts = kernel_in_poses(np.arange(parts).reshape(1, 1, 1, parts), form.poses)
-    padding = np.zeros((form.poses, form.poses - parts), np.int64)
-    table = np.hstack([places.reshape(form.poses, -1), channel_parts.reshape(form.poses, -1), padding])
+    places = kernel_in_poses(np.arange(rows * columns).reshape(1, rows, columns, 1), poses)
+    period = poses if channels > 1 else 1
+    first_channels = kernel_in_poses(np.arange(period).reshape(1, 1, 1, period), poses)
+    padding = np.zeros((poses, poses - period), np.int64)  # C skips places + poses numbers per pose
+    table = np.hstack([places.reshape(poses, -1), first_channels.reshape(poses, -1), padding])
     return [int(number) for number in table.ravel()]
 
 
 def _examples(library: Library) -> list[dict[str, Any]]:
-    answers = integer_logits(library.network, library.examples)
-    pixels = library.examples.transpose(0, 2, 3, 1)
-    return [
-        {"pixels": image.ravel().tolist(), "logits": answer.tolist()}
-        for image, answer in zip(pixels, answers, strict=True)
-    ]
+    """Return pixels, channels innermost, and logits of the images for the test."""
+    logits = integer_logits(library.network, library.examples).tolist()
+    pixels = library.examples.transpose(0, 2, 3, 1).reshape(len(library.examples), -1).tolist()
+    return [{"pixels": image, "logits": outputs} for image, outputs in zip(pixels, logits, strict=True)]
 
 
-class _StepText:
-    # A step, with the texts and numbers that the template needs.
+class _CStep:
+    """A step, with the texts and numbers that the templates need.
+
+    Attributes:
+        network: The integer network.
+        planned: The step in the plan of the network.
+        constants: The constants of the step.
+        index: Index of the step.
+        is_fast: Whether the code is optimised for speed.
+    """
 
     def __init__(self, network: IntegerNetwork, index: int, is_fast: bool) -> None:
         self.network = network
-        self.step: IntegerStep = network.plan.steps[index]
-        self.values: StepNumbers = network.numbers[index]
+        self.planned: IntegerStep = network.plan.steps[index]
+        self.constants: StepNumbers = network.numbers[index]
         self.index = index
         self.is_fast = is_fast
 
     @property
     def source(self) -> IntegerMap:
-        return self.network.plan.maps[self.step.source]
+        """Input map."""
+        return self.network.plan.maps[self.planned.source]
 
     @property
     def target(self) -> IntegerMap | None:
-        return None if self.step.target is None else self.network.plan.maps[self.step.target]
+        """Output map; None for the logits."""
+        return None if self.planned.target is None else self.network.plan.maps[self.planned.target]
 
     @property
     def text(self) -> str:
-        step = self.step
-        ops = [planned.op for planned in (step.sums, step.norm, step.rectifier, step.pool) if planned is not None]
+        """Notation of the ops, for a comment in C."""
+        step = self.planned
+        ops = [of_step.op for of_step in (step.sums, step.norm, step.rectifier, step.pool) if of_step is not None]
         if ops:
             return " ".join(map(str, ops))
         return "input" if step.skip is None else "sum"
 
     @property
     def arrays(self) -> list[dict[str, Any]]:
-        numbers = {"multipliers": self.values.multipliers, "biases": self.values.biases}
+        """Multipliers and biases as arrays in C, without empty arrays."""
+        arrays = {"multipliers": self.constants.multipliers, "biases": self.constants.biases}
         return [
-            {"name": f"{name}_{self.index}", "numbers": array.tolist()} for name, array in numbers.items() if len(array)
+            {"name": f"{name}_{self.index}", "numbers": array.tolist()} for name, array in arrays.items() if len(array)
         ]
 
     @property
     def call(self) -> str:
-        function = (
-            "convolve_planes"
-            if self.is_fast and reads_planes(self.network.plan, self.step)
-            else _FUNCTIONS[self.step.kind]
-        )
-        arguments = [f"READ_STEP({self.index})", self._place(self.step.source)]
-        if self.step.target is None:
+        """Call of the function in C that computes the step."""
+        function = _FUNCTIONS[self.planned.kind]
+        if self.is_fast and reads_planes(self.network.plan, self.planned):
+            function = "convolve_planes"
+        arguments = [f"READ_STEP({self.index})", self._place(self.planned.source)]
+        if self.planned.target is None:
             return f"{function}({', '.join([*arguments, 'logits'])})"
-        arguments.append(self._place(self.step.target))
-        if self.step.kind in (StepKind.CONVOLUTION, StepKind.SCALING):
-            arguments.append("0" if self.step.skip is None else self._place(self.step.skip))
+        arguments.append(self._place(self.planned.target))
+        if self.planned.kind in (StepKind.CONVOLUTION, StepKind.SCALING):
+            arguments.append("0" if self.planned.skip is None else self._place(self.planned.skip))
         return f"{function}({', '.join(arguments)})"
 
     def _place(self, index: int) -> str:
+        """Return the address of a map in C."""
         offset = self.network.plan.maps[index].offset
         return "pixels" if offset is None else f"arena + {offset}"
 
     @property
-    def extents(self) -> tuple[int, ...]:
-        """Kernel rows and columns, stride, row and column padding, poses, pooling rows and columns."""
-        form = self.step.form
+    def extents(self) -> _Extents:
+        """Sizes of windows."""
+        form = self.planned.form
         _, _, kernel_rows, kernel_columns = form.shape
-        pool_rows, pool_columns = (1, 1) if self.step.pool is None else self.step.pool.form.window
-        return (kernel_rows, kernel_columns, form.stride, *form.paddings, form.poses, pool_rows, pool_columns)
+        pool_window = (1, 1) if self.planned.pool is None else self.planned.pool.form.window
+        return _Extents(kernel_rows, kernel_columns, form.stride, *form.paddings, form.poses, *pool_window)
 
     @property
-    def counts(self) -> tuple[int, ...]:
-        """Rows, columns and channels of input and output, inner columns, filters, group channels, window size."""
-        form = self.step.form
+    def counts(self) -> _Counts:
+        """Sizes of maps and kernels."""
+        form = self.planned.form
         shape = self.source.shape
-        if self.step.kind is StepKind.LOGITS and not self.step.is_global:
+        if self.planned.kind is StepKind.LOGITS and not self.planned.is_global:
             shape = (self.source.size, 1, 1)  # a linear layer of a whole map treats each number as a channel
         channels, rows, columns = shape
         output_channels, output_rows, output_columns = self.target.shape if self.target is not None else (1, 1, 1)
         filters, group_channels, kernel_rows, kernel_columns = form.shape
-        # The window size is not a member of the C structure, but a loop counter must hold the number.
-        window = kernel_rows * kernel_columns * group_channels
-        shapes = (rows, columns, channels, output_rows, output_columns, output_channels)
         inner_columns = columns  # of the map before pooling
         if not form.is_global:
             inner_columns = (columns + 2 * form.paddings[1] - kernel_columns) // form.stride + 1
-        return (*shapes, inner_columns, filters, group_channels, window)
+        return _Counts(
+            rows, columns, channels, output_rows, output_columns, output_channels, inner_columns, filters,
+            # Not a member of the C structure, but a loop counter must hold the number.
+            group_channels, weights=kernel_rows * kernel_columns * group_channels,
+        )  # fmt: skip
 
     @property
     def order(self) -> str:
-        """Name of the table with the orders of the poses; 0 without a table."""
-        form = self.step.form
-        is_ordered = form.poses > 1 or is_expanded(self.network.plan) or reads_planes(self.network.plan, self.step)
-        if self.step.kind is not StepKind.CONVOLUTION or not is_ordered:
+        """Name of the table with the orders of the poses, in code for speed; 0, the null pointer, without a table."""
+        form = self.planned.form
+        plan = self.network.plan
+        is_ordered = form.poses > 1 or is_expanded(plan) or reads_planes(plan, self.planned)
+        if self.planned.kind is not StepKind.CONVOLUTION or not is_ordered:
             return "0"
         _, channels, rows, columns = form.shape
-        kind = "single" if channels == 1 else "order"
-        return f"{kind}_{form.poses}_{rows}_{columns}"
+        prefix = "single" if channels == 1 else "order"
+        return f"{prefix}_{form.poses}_{rows}_{columns}"
 
     @property
     def block_filters(self) -> int:
         """Number of stored filters after which a new block of filters begins; 0 without blocks."""
-        return block_filters(self.network.plan, self.step)
+        return block_filters(self.network.plan, self.planned)
 
     @property
-    def numbers(self) -> list[str | int]:
+    def members(self) -> list[str | int]:
         """Members of the C structure ``step``, in order."""
-        values = self.values
-        *extents, pool_rows, pool_columns = self.extents
+        constants = self.constants
         *counts, _ = self.counts
-        output_channels = counts[5]
-        takes_mean = self.step.pool is not None and self.step.pool.form.reduction is Reduction.MEAN
+        outputs = self.counts.output_channels
+        takes_mean = self.planned.pool is not None and self.planned.pool.form.reduction is Reduction.MEAN
         is_signed = self.target is None or self.target.signed
         low, high = (-127, 127) if is_signed else (0, 255)
-        slope = 0 if values.slope is None else values.slope
         # 0 means no slope in C. A slope that is rounded to 0 makes all negative numbers 0.
-        if values.slope == 0:
+        if constants.slope == 0:
             low = 0
-        kernel = "0" if self.step.kernel is None else f"kernel_{self.step.kernel}"
-        multipliers = f"multipliers_{self.index}" if len(values.multipliers) else "0"
-        biases = f"biases_{self.index}" if len(values.biases) else "0"
         return [
-            kernel,
-            multipliers,
-            biases,
+            "0" if self.planned.kernel is None else f"kernel_{self.planned.kernel}",
+            f"multipliers_{self.index}" if len(constants.multipliers) else "0",
+            f"biases_{self.index}" if len(constants.biases) else "0",
             *([self.order] if self.is_fast else []),
-            *extents,
-            pool_rows,
-            pool_columns,
-            int(takes_mean),
+            *self.extents, int(takes_mean),
             *self._byte_codes(),
-            _bits_to_lose(output_channels, len(values.multipliers)),
-            _bits_to_lose(output_channels, len(values.biases)),
-            values.sum_bits,
-            values.bias_bits,
-            values.output_bits,
+            _place_bits(outputs, len(constants.multipliers)), _place_bits(outputs, len(constants.biases)),
+            constants.sum_bits, constants.bias_bits, constants.output_bits,
             *counts,
-            *((self.block_filters, tile_columns(self.network.plan, self.step)) if self.is_fast else ()),
-            values.skip_multiplier,
-            slope,
-            low,
-            high,
-        ]
+            *([self.block_filters, tile_columns(self.network.plan, self.planned)] if self.is_fast else []),
+            constants.skip_multiplier, constants.slope or 0, low, high,
+        ]  # fmt: skip
 
     def _byte_codes(self) -> tuple[int, int, int]:
         """Return flip and base of the source, and flip of the skip map: number = (byte ^ flip) - base."""
-        is_learned_of_image = self.step.source == 0 and self.step.kernel is not None
-        base = self.network.offset if is_learned_of_image else 0
+        reads_image = self.planned.source == 0 and self.planned.kernel is not None
+        base = self.network.offset if reads_image else 0
         flip = 0
         if self.source.signed:
             flip = base = 128
-        skip = None if self.step.skip is None else self.network.plan.maps[self.step.skip]
+        skip = None if self.planned.skip is None else self.network.plan.maps[self.planned.skip]
         skip_flip = 128 if skip is not None and skip.signed else 0
         return flip, base, skip_flip
 
 
-def _bits_to_lose(channels: int, count: int) -> int:
-    """Return the right shift from a channel index to the index of a number, if ``channels`` share ``count`` numbers."""
+def _place_bits(channels: int, count: int) -> int:
+    """Return the right shift from a channel index to the index of a number, if ``channels`` share ``count`` numbers.
+
+    The number of channels that share a number is a power of two: a number of poses, or all channels.
+    """
     if count <= 1:
         return _ALL_BITS
     return max(0, (channels // count).bit_length() - 1)

@@ -1,4 +1,4 @@
-"""Compile the C code of a network on this machine and compute the logits of many images."""
+"""Compile the exported C code of a network on this machine, and compute the logits of many images with the program."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ForeignProgram(DeviceError):
 
 
 def find_compiler() -> str | None:
-    """Return the command of the C compiler: CC if set, otherwise the first installed compiler, or None."""
+    """Return the command of the C compiler, CC or, without CC, the first installed compiler; None if not installed."""
     return " ".join(compiler_words("CC", _COMPILERS)) or None
 
 
@@ -34,16 +34,22 @@ def write_files(library: Library, folder: Path) -> None:
 
 
 def compile_runner(folder: Path, name: str, command: str, flags: Sequence[str] = ("-O2",)) -> Path:
-    """Compile ``test/run.c`` of the library ``name`` in a folder from ``write_files``; return the program's path.
+    """Compile ``test/run.c`` of a library; return the program's path.
+
+    Args:
+        folder: Folder with the files from ``write_files``.
+        name: Name of the library in C.
+        command: Command of the compiler, from ``find_compiler``.
+        flags: Flags of the compiler in addition to the warnings, all of which are errors.
 
     Raises:
         DeviceError: The compiler cannot be run, does not build the program, or writes no program.
     """
     program = folder / "run"
     sources = ["test/run.c", f"src/{name}.c"]
-    words = [*command.split(), *flags, *_WARNINGS, "-Isrc", "-o", str(program), *sources]
+    arguments = [*command.split(), *flags, *_WARNINGS, "-Isrc", "-o", str(program), *sources]
     try:
-        run = subprocess.run(words, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
+        run = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
     except OSError as error:
         raise DeviceError(f"{command} cannot be run: {reason(error)}") from error
     if run.returncode:
@@ -61,7 +67,7 @@ def run_logits(program: Path, pixels: npt.NDArray[np.uint8], classes: int) -> np
         ForeignProgram: This machine cannot run the program.
         DeviceError: The program fails.
     """
-    images = np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))
+    images = np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))  # channels innermost, as C reads images
     try:
         run = subprocess.run([program], input=images.tobytes(), capture_output=True, check=False)
     except OSError as error:

@@ -25,9 +25,10 @@ class Format:
     """An export format.
 
     Attributes:
-        files: Makes the files for a path.
-        libraries: Optional libraries needed.
-        check: Raises an exception, before any training, if the format cannot hold a network trained with a recipe.
+        files: Returns the files for a network and a path, which is a file or a folder.
+        libraries: Names of the optional libraries that the format needs.
+        check: Raises ContentError or SearchSpaceError, before any training, if the format cannot hold a network that is
+            trained with a recipe.
     """
 
     files: Callable[[TrainedNetwork, Path], Files]
@@ -35,7 +36,7 @@ class Format:
     check: Callable[[Architecture, Task, Recipe], None] = _accept
 
 
-# By name of the command-line option, which takes the path.
+# By name of the command-line option, which takes the path: ``--c FOLDER``, ``--onnx FILE`` and so on.
 FORMATS = {
     "c": Format(c_files, check=lambda network, task, recipe: check_integer_form(analyse(network, task).plan)),
     "onnx": Format(onnx_files, ONNX_LIBRARIES, check_onnx),

@@ -1,4 +1,6 @@
-"""Export of a trained network as an ONNX model that takes raw numbers; the logits are compared before it is written.
+"""Export of a trained network as an ONNX model that takes raw numbers of the data set.
+
+The logits of onnxruntime are compared with the logits of this program before the file is written.
 
 ``onnx``, ``onnxruntime`` and ``onnxscript`` are in the optional extra ``export``.
 """
@@ -26,15 +28,17 @@ from search_spaces.network import Architecture, Task, analyse
 
 ONNX_LIBRARIES = ("onnx", "onnxruntime", "onnxscript")  # optional requirements of ``--onnx``
 _CHECKED_IMAGES = 1_000  # training images for the comparison of onnxruntime and torch
-_CHECKED_INTEGER_IMAGES = 10_000  # training images for the counts of an integer network, as for C
+_CHECKED_INTEGER_IMAGES = 10_000  # training images for the same comparison of an integer network, as for C
+_BATCH = 1_000  # images per call of onnxruntime
 # Largest difference of logits, relative to the largest logit. The libraries add in different orders, so classes can
 # differ if two logits are nearly equal.
 _TOLERANCE = 1e-3
-# Likewise for an integer network, whose maps may differ by 1. Records differ by at most 3 % on MNIST.
+# The same for an integer network, whose maps may differ by 1 (``onnx_integers.py``). The logits of the recorded integer
+# networks differ by at most 3 % on MNIST.
 _INTEGER_TOLERANCE = 0.2
 _FLOAT_ROUNDING = 1e-6  # relative to the largest logit; smaller differences are the rounding of float32
-# Numbers of a constant up to which equal constants are merged, to store a tied kernel once. No kernel is larger, unlike
-# the default of the library, 1,024.
+# Numbers of a constant up to which equal constants are merged, to store a tied kernel once. Some kernels exceed the
+# default of the library, 1,024; none exceeds this number.
 _MOST_CONSTANT_NUMBERS = 1_000_000
 _OPSET = 18  # oldest ONNX opset that the exporter of torch writes without conversion
 
@@ -50,7 +54,7 @@ def onnx_files(network: TrainedNetwork, path: Path) -> Files:
 
     Raises:
         ContentError: ONNX cannot express a PyTorch module of the user.
-        AssertionError: As for ``to_onnx`` and ``integers_to_onnx``.
+        AssertionError: The logits differ, which is a bug of this program.
     """
     images = network.images
     if network.recipe.precision == "int8":
@@ -77,7 +81,7 @@ class _DifferentLogits(AssertionError):
 
 
 def _raw(pixels: Tensor, network: RawInputNetwork) -> Tensor:
-    """Return raw numbers that correspond to ``pixels``: uint8 if the data set consists of bytes, else float64."""
+    """Return raw numbers that correspond to ``pixels``, uint8: the same if the data set has bytes, else float64."""
     if network.takes_bytes:
         return pixels
     low, high = (by_channel(limits, pixels.double()) for limits in (network.low, network.high))
@@ -132,7 +136,7 @@ def to_onnx(
         recorded = recorded.run_decompositions({unshuffle: torch.export.default_decompositions()[unshuffle]})
         program = torch.onnx.export(
             recorded,
-            # The inputs are raw numbers, of pixels only for bytes; users' programs call this name.
+            # The name stays, because programs of users call it, although only bytes are pixels.
             input_names=["pixels"],
             output_names=["logits"],
             dynamic_shapes=shapes,
@@ -175,7 +179,7 @@ def integers_to_onnx(
     file state the counts. Arguments and errors as for ``to_onnx``; ``network`` is the integer network.
     """
     model = integer_model(network, dataset, _OPSET, about)
-    raw_network = RawInputNetwork(torch.nn.Identity(), dataset)
+    raw_network = RawInputNetwork(torch.nn.Identity(), dataset)  # only for the scale of the raw numbers
     theirs = _session_logits(model.SerializeToString(), _raw(pixels, raw_network))
     ours = torch.from_numpy(network.logit_scale * integer_logits(network, pixels.numpy()))
     check = _compared(ours, theirs, _INTEGER_TOLERANCE)
@@ -193,12 +197,18 @@ def _session_logits(content: bytes, numbers: Tensor) -> Tensor:
     settings = SessionOptions()
     settings.intra_op_num_threads = 1
     session = InferenceSession(content, settings, providers=["CPUExecutionProvider"])
-    parts = [session.run(["logits"], {"pixels": part.numpy()})[0] for part in torch.split(numbers, _CHECKED_IMAGES)]
-    return torch.from_numpy(np.concatenate(parts))
+    logits = [session.run(["logits"], {"pixels": batch.numpy()})[0] for batch in torch.split(numbers, _BATCH)]
+    return torch.from_numpy(np.concatenate(logits))
 
 
 def _compared(ours: Tensor, theirs: Tensor, tolerance: float) -> dict[str, Any]:
-    """Return the results of a comparison of logits; raise _DifferentLogits beyond the tolerance."""
+    """Return the results of a comparison of logits, (images, classes); raise _DifferentLogits beyond the tolerance.
+
+    Args:
+        ours: Logits of this program.
+        theirs: Logits of onnxruntime.
+        tolerance: Largest allowed difference, relative to the largest logit of this program.
+    """
     difference = float((ours - theirs).abs().max()) / max(float(ours.abs().max()), 1e-6)
     # ``not <=`` instead of ``>``, so that NaN is rejected too.
     if not difference <= tolerance:

@@ -3,7 +3,7 @@
 Each map is a pair of ``QuantizeLinear`` and ``DequantizeLinear``; between the pairs are the ordinary operators in
 floating point, which a toolchain replaces by its integer kernels. The kernels of chips and runtimes multiply a sum by
 a single factor, while our integers drop bits of a sum first (``harness/training/integer.py``), so single numbers of a
-map can differ by 1, and the logits with them.
+map can differ by 1, and therefore logits too. Names of values in the graph are ``str`` here.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.data.datasets import Dataset
+from harness.deployment.pixels import takes_bytes
 from harness.training.integer import IntegerNetwork, StepNumbers, kernel_in_poses, product_weights
 from search_spaces.deployment import IntegerStep, StepKind
 from search_spaces.ops.integer_form import PoolingForm, Reduction
@@ -28,7 +29,14 @@ _WEIGHT_MAX = 127  # largest magnitude of an int8 weight
 
 @dataclass(slots=True)
 class _Map:
-    # A quantised tensor: name, real value of the number 1, and the number that represents 0.
+    """A quantised tensor.
+
+    Attributes:
+        name: Name in the graph.
+        scale: Real value of the number 1.
+        zero: Number that represents 0, with the type of the tensor.
+    """
+
     name: str
     scale: float
     zero: npt.NDArray[Any]
@@ -36,8 +44,15 @@ class _Map:
 
 @dataclass(slots=True)
 class _Graph:
+    """Nodes and constants of a model.
+
+    Attributes:
+        nodes: Nodes in order of execution.
+        constants: Name of each constant by type, shape and content.
+    """
+
     nodes: list[Any] = field(default_factory=list)
-    tensors: dict[tuple[str, tuple[int, ...], bytes], str] = field(default_factory=dict)  # names of equal constants
+    constants: dict[tuple[str, tuple[int, ...], bytes], str] = field(default_factory=dict)
 
     def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
         """Add a node; return the name of its output."""
@@ -51,31 +66,36 @@ class _Graph:
         """Return the name of a constant; equal constants, such as tied kernels, are stored once."""
         array = np.asarray(values).astype(kind)
         key = (array.dtype.str, array.shape, array.tobytes())
-        return self.tensors.setdefault(key, f"constant_{len(self.tensors)}")
+        return self.constants.setdefault(key, f"constant_{len(self.constants)}")
 
     def initializers(self) -> list[Any]:
+        """Return the constants as ONNX tensors."""
         from onnx import numpy_helper
 
         return [
             numpy_helper.from_array(np.frombuffer(content, kind).reshape(shape), name)
-            for (kind, shape, content), name in self.tensors.items()
+            for (kind, shape, content), name in self.constants.items()
         ]
 
     def quantised(self, values: str, scale: float, *, signed: bool) -> _Map:
+        """Add the rounding of real values to a map, whose number 0 represents 0."""
         zero = np.zeros((), np.int8 if signed else np.uint8)
         arguments = (self.constant(scale, np.float32), self.constant(zero, zero.dtype.type))
         return _Map(self.add("QuantizeLinear", values, *arguments), scale, zero)
 
     def real(self, source: _Map) -> str:
+        """Add the conversion of a map to real values; return their name."""
         zero = self.constant(source.zero, source.zero.dtype.type)
         return self.add("DequantizeLinear", source.name, self.constant(source.scale, np.float32), zero)
 
     def weights(self, values: npt.NDArray[np.int64], scales: npt.NDArray[np.float64]) -> str:
-        """Return weights (filters, ...) or biases (filters,) times scales per filter, or a single scale."""
-        shape = (-1, *(1 for _ in values.shape[1:]))
+        """Return the name of weights (filters, ...) or biases (filters,) times ``scales``, (filters,) or (1,).
+
+        The values are stored as int8 or int32. Weights beyond int8, the products of factors, are stored as floats.
+        """
         kind = np.int32 if values.ndim == 1 else np.int8
         if kind is np.int8 and np.abs(values).max() > _WEIGHT_MAX:
-            return self.constant(values * scales.reshape(shape), np.float32)
+            return self.constant(values * scales.reshape(-1, *[1] * (values.ndim - 1)), np.float32)
         scale = scales if len(scales) > 1 else scales[0]
         return self.add("DequantizeLinear", self.constant(values, kind), self.constant(scale, np.float32), axis=0)
 
@@ -94,14 +114,12 @@ def integer_model(network: IntegerNetwork, dataset: Dataset, opset: int, about: 
     from onnx import TensorProto, helper
 
     graph = _Graph()
-    takes_bytes = {*(dataset.low or (0,))} == {0} and {*(dataset.high or (255,))} == {255}
-    pixels = "pixels" if takes_bytes else _bytes_of(graph, dataset)
-    offset = np.array(network.offset, np.uint8)
-    maps = [_Map(pixels, 1.0, offset)]
+    pixels = "pixels" if takes_bytes(dataset) else _bytes_of(graph, dataset)
+    maps = [_Map(pixels, scale=1.0, zero=np.array(network.offset, np.uint8))]
     for step, numbers in zip(network.plan.steps[:-1], network.numbers, strict=False):
         maps.append(_step(graph, network, step, numbers, maps))
     _logits(graph, network, maps[network.plan.steps[-1].source])
-    kind = TensorProto.UINT8 if takes_bytes else TensorProto.DOUBLE
+    kind = TensorProto.UINT8 if takes_bytes(dataset) else TensorProto.DOUBLE
     inputs = [helper.make_tensor_value_info("pixels", kind, ["batch", *dataset.task.input_shape])]
     outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", dataset.classes])]
     model = helper.make_model(
@@ -115,13 +133,13 @@ def integer_model(network: IntegerNetwork, dataset: Dataset, opset: int, about: 
 
 
 def _bytes_of(graph: _Graph, dataset: Dataset) -> str:
-    """Add the rounding of raw numbers to 256 levels, as in ``RawInputNetwork``; return the uint8 numbers."""
+    """Add the rounding of raw numbers to 256 levels, as in ``RawInputNetwork``; return the name of the uint8 levels."""
     low, high = (np.reshape(limits, (-1, 1, 1)) for limits in (dataset.low, dataset.high))
-    shades = graph.add("Sub", "pixels", graph.constant(low, np.float64))
-    shades = graph.add("Mul", shades, graph.constant(255, np.float64))
-    shades = graph.add("Round", graph.add("Div", shades, graph.constant(high - low, np.float64)))
-    shades = graph.add("Clip", shades, graph.constant(0, np.float64), graph.constant(255, np.float64))
-    return graph.add("Cast", shades, to=2)  # TensorProto.UINT8
+    above_low = graph.add("Sub", "pixels", graph.constant(low, np.float64))
+    scaled = graph.add("Mul", above_low, graph.constant(255, np.float64))
+    levels = graph.add("Round", graph.add("Div", scaled, graph.constant(high - low, np.float64)))
+    clipped = graph.add("Clip", levels, graph.constant(0, np.float64), graph.constant(255, np.float64))
+    return graph.add("Cast", clipped, to=2)  # TensorProto.UINT8
 
 
 def _step(graph: _Graph, network: IntegerNetwork, step: IntegerStep, numbers: StepNumbers, maps: list[_Map]) -> _Map:
@@ -151,10 +169,22 @@ def _step(graph: _Graph, network: IntegerNetwork, step: IntegerStep, numbers: St
 def _convolved(
     graph: _Graph, network: IntegerNetwork, step: IntegerStep, numbers: StepNumbers, source: _Map, scale: float
 ) -> str:
-    """Add the convolution of a step; ``scale`` is the scale of the output map."""
+    """Add the convolution of a step, or a depthwise 1x1 convolution for a step without a kernel.
+
+    Args:
+        graph: Graph to extend.
+        network: The integer network.
+        step: A step of the kind CONVOLUTION or SCALING.
+        numbers: Constants of the step.
+        source: Input map.
+        scale: Scale of the output map.
+
+    Returns:
+        The name of the sums with biases, as real values.
+    """
     form = step.form
     channels = network.plan.maps[step.source].shape[0]
-    unit = 1
+    unit = 1  # weight that represents 1
     if step.kernel is None:
         weights = np.full((channels, 1, 1, 1), _UNIT_WEIGHT)
         unit = _UNIT_WEIGHT
@@ -162,18 +192,20 @@ def _convolved(
         kernel = network.kernels[step.kernel]
         weights = (kernel if form.is_global else kernel_in_poses(kernel, form.poses)).transpose(0, 3, 1, 2)
     multipliers = numbers.multipliers
-    repeats = len(weights) // len(multipliers)
+    channels_per_multiplier = len(weights) // len(multipliers)
+    # A single scale for all channels is not repeated.
+    repeats = channels_per_multiplier if len(multipliers) > 1 else 1
     # A scale is positive, so the sign of a multiplier goes to the weights.
-    signs = np.sign(multipliers).repeat(repeats).reshape(-1, 1, 1, 1)
+    signs = np.sign(multipliers).repeat(channels_per_multiplier).reshape(-1, 1, 1, 1)
+    # Numbers of the output map for a weight and an input of 1; a multiplier of 0 has the sign 0.
     magnitudes = np.maximum(np.abs(multipliers), 1) * 0.5 ** (numbers.sum_bits + numbers.output_bits) / unit
     scales = magnitudes * scale / source.scale
-    inputs = [graph.real(source), graph.weights(weights * signs, scales.repeat(repeats) if len(scales) > 1 else scales)]
+    inputs = [graph.real(source), graph.weights(weights * signs, scales.repeat(repeats))]
     if numbers.biases.any():
         biases = (numbers.biases << numbers.bias_bits).repeat(len(weights) // len(numbers.biases))
-        steps = 2.0**numbers.output_bits * magnitudes
-        whole = np.rint(biases / steps.repeat(repeats)).clip(-_MOST_BIAS, _MOST_BIAS).astype(np.int64)
-        bias_scales = (scales * source.scale).repeat(repeats if len(scales) > 1 else 1)
-        inputs.append(graph.weights(whole, bias_scales))
+        bias_units = 2.0**numbers.output_bits * magnitudes.repeat(channels_per_multiplier)
+        whole = np.rint(biases / bias_units).clip(-_MOST_BIAS, _MOST_BIAS).astype(np.int64)
+        inputs.append(graph.weights(whole, (scales * source.scale).repeat(repeats)))
     rows, columns = form.paddings
     return graph.add(
         "Conv",
@@ -186,18 +218,19 @@ def _convolved(
 
 
 def _pooled(graph: _Graph, source: _Map, form: PoolingForm, *, signed: bool) -> _Map:
+    """Add a pooling; return the output map."""
     window = {"kernel_shape": form.window, "strides": form.window}
     if form.reduction is Reduction.MAXIMUM:
         return graph.quantised(graph.add("MaxPool", graph.real(source), **window), source.scale, signed=signed)
     values = graph.add("AveragePool", graph.real(source), **window)
-    # ``QuantizeLinear`` rounds halves to even numbers, the integers round them upwards. A slightly smaller scale lifts
-    # halves, and no other mean reaches the next half: 255 / (512 * size) < 1 / (2 * size).
+    # ``QuantizeLinear`` rounds halves to even numbers, the C code rounds them upwards. A slightly smaller scale lifts
+    # halves above the half, and no other mean reaches the next half: 255 / (512 * size) < 1 / (2 * size).
     size = form.window[0] * form.window[1]
     return graph.quantised(values, source.scale * (1 - 1 / (512 * size)), signed=signed)
 
 
 def _unshuffled(graph: _Graph, source: _Map, shape: tuple[int, int, int], form: PoolingForm) -> _Map:
-    """Move the numbers of each window into channels, in the order of torch (``SpaceToDepth`` has a different order)."""
+    """Add an unshuffle, in the order of torch (``SpaceToDepth`` has a different order); return the output map."""
     channels, rows, columns = shape
     height, width = form.window
     split = [-1, channels, rows // height, height, columns // width, width]
@@ -208,7 +241,7 @@ def _unshuffled(graph: _Graph, source: _Map, shape: tuple[int, int, int], form: 
 
 
 def _logits(graph: _Graph, network: IntegerNetwork, source: _Map) -> None:
-    """Add the last step, without quantisation of the logits."""
+    """Add the last step, whose output is the real logits; they are not quantised."""
     step = network.plan.steps[-1]
     numbers = network.numbers[-1]
     _, rows, columns = network.plan.maps[step.source].shape

@@ -23,17 +23,21 @@ class RawInputNetwork(nn.Module):
     def __init__(self, network: nn.Module, dataset: Dataset, architecture: Architecture | None = None) -> None:
         """Wrap ``network``.
 
-        If ``architecture`` is given and the network was trained to end with integers, the logits come from the integer
-        form.
+        Args:
+            network: Network in evaluation mode, which takes normalised images.
+            dataset: Data set with the scale of the raw numbers.
+            architecture: Architecture of the network. If given, and the network was trained to end with integers, the
+                logits are those of the integer form.
         """
         super().__init__()
-        ends_with_integers = architecture is not None and MAP_SCALES in network.state_dict()
-        self.integers = integers_of(network, architecture, dataset) if architecture and ends_with_integers else None
+        self.integers = None
+        if architecture is not None and MAP_SCALES in network.state_dict():
+            self.integers = integers_of(network, architecture, dataset)
         self.network = network
         self.dataset = dataset
         self.low = dataset.low or (0.0,)
         self.high = dataset.high or (255.0,)
-        self.takes_bytes = {*self.low} == {0.0} and {*self.high} == {255.0}
+        self.takes_bytes = takes_bytes(dataset)
 
     def forward(self, numbers: Tensor) -> Tensor:
         """Return the logits, (images, classes).
@@ -61,10 +65,12 @@ class RawInputNetwork(nn.Module):
         if not torch.compiler.is_compiling() and len(numbers):
             self._check(numbers.detach().cpu().numpy())
         low, high = (by_channel(limits, numbers) for limits in (self.low, self.high))
-        shades = 255 * (numbers - low) / (high - low)
-        # Straight-through estimator: the gradient ignores the rounding.
-        steps = shades + (shades.round() - shades).detach() if shades.requires_grad else shades.round()
-        return self.logits(steps.clamp(0, 255))
+        levels = 255 * (numbers - low) / (high - low)
+        rounded = levels.round()
+        if levels.requires_grad:
+            # Straight-through estimator: the gradient ignores the rounding.
+            rounded = levels + (rounded - levels).detach()
+        return self.logits(rounded.clamp(0, 255))
 
     def logits(self, pixels: Tensor) -> Tensor:
         """Return the logits of pixels of the data set, (images, channels, rows, columns), from 0 to 255."""
@@ -73,11 +79,12 @@ class RawInputNetwork(nn.Module):
             return torch.from_numpy(self.integers.logit_scale * logits_of_pixels).float().to(pixels.device)
         images = normalised(pixels.float() / 255, self.dataset.mean, self.dataset.std)
         # The type of the module may have been changed, for example by ``.double()``.
-        like = next(self.network.parameters(), images)
-        logits: Tensor = self.network(images.to(like.dtype))
+        parameter = next(self.network.parameters(), images)
+        logits: Tensor = self.network(images.to(parameter.dtype))
         return logits
 
     def _check(self, numbers: Array) -> None:
+        """Raise DataError if the numbers cannot have the scale of the data set; warn if this is doubtful."""
         if not np.isfinite(numbers).all():
             raise DataError("some numbers are missing or not finite")
         low = np.array(self.low)
@@ -86,11 +93,16 @@ class RawInputNetwork(nn.Module):
         least = float(numbers.min())
         most = float(numbers.max())
         if seems_small(numbers, low, high) or (difference and low.min() <= least and most <= high.max()):
-            due = f"the numbers of {self.dataset.name} from {low.min():g} to {high.max():g}"
+            expected = f"the numbers of {self.dataset.name} from {low.min():g} to {high.max():g}"
             # Level 5 is the caller of the module; two functions of torch call ``forward``, which calls this method.
-            warnings.warn(f"numbers range from {least:g} to {most:g}, {due}", stacklevel=5)
+            warnings.warn(f"numbers range from {least:g} to {most:g}, {expected}", stacklevel=5)
         elif difference:
             raise DataError(f"the numbers {difference}: use the scale of {self.dataset.name}")
+
+
+def takes_bytes(dataset: Dataset) -> bool:
+    """Return whether the raw numbers of a data set are the pixels: bytes from 0 to 255."""
+    return set(dataset.low) <= {0.0} and set(dataset.high) <= {255.0}
 
 
 def by_channel(values: tuple[float, ...], like: Tensor) -> Tensor:

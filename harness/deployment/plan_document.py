@@ -12,17 +12,20 @@ from search_spaces.deployment import IntegerStep, StepKind
 from search_spaces.ops import Shape
 from search_spaces.ops.integer_form import KernelForm, Reduction
 
-# Image shape of MNIST and the further built-in data sets; the page lets users draw images of this shape.
+# Image shape of the known data sets, such as MNIST, which have no hash; the page lets users draw images of this shape.
 _DIGIT_SHAPE = (1, 28, 28)
 _KERNEL_SIZES = ("filters", "rows", "columns", "channels")  # names of the axes of a kernel
 
 
 def page_document(library: Library) -> dict[str, Any]:
-    """Return the data of the page: texts, sizes, classes, example images and the network."""
+    """Return the data of the page: texts, sizes, classes, example images and the network.
+
+    ``examples`` are pixels with the channels innermost; ``first_map`` is the index of the first convolution's output.
+    """
     dataset = library.dataset
     plan = library.network.plan
     channels = dataset.image_shape[0]
-    convolutions = [step.target for step in plan.steps if step.kind is StepKind.CONVOLUTION]
+    convolved_maps = [step.target for step in plan.steps if step.kind is StepKind.CONVOLUTION]
     return {
         "title": library.title,
         "origin": library.origin,
@@ -33,13 +36,16 @@ def page_document(library: Library) -> dict[str, Any]:
         "low": dataset.low or (0.0,) * channels,
         "high": dataset.high or (255.0,) * channels,
         "examples": library.examples.transpose(0, 2, 3, 1).reshape(len(library.examples), -1).tolist(),
-        "first_map": convolutions[0] if convolutions else None,
+        "first_map": next(iter(convolved_maps), None),
         "plan": plan_document(library.network),
     }
 
 
 def plan_document(network: IntegerNetwork) -> dict[str, Any]:
-    """Return the maps, learned kernels and steps of a network; keys are the names of the Python attributes."""
+    """Return the maps, learned kernels and steps of a network for ``integer.js``.
+
+    A key is the name of the attribute of ``IntegerStep``, ``StepNumbers`` or ``IntegerMap``, where there is one.
+    """
     plan = network.plan
     steps = zip(plan.steps, network.numbers, strict=True)
     kernels = list(network.kernels)
@@ -69,10 +75,10 @@ def _orders(kernel: Integers, form: KernelForm) -> dict[str, Any]:
     # Products of factors are multiplied out in the document, so that each weight has its own pose.
     poses = form.poses if form.factors is None else 1
     _, rows, columns, channels = kernel.shape
-    parts = poses if channels > 1 else 1
+    period = poses if channels > 1 else 1  # the order of the channels repeats
     places = kernel_in_poses(np.arange(rows * columns).reshape(1, rows, columns, 1), poses)
-    channel_parts = kernel_in_poses(np.arange(parts).reshape(1, 1, 1, parts), poses)
-    return {"places": places.reshape(poses, -1).tolist(), "channels": channel_parts.reshape(poses, -1).tolist()}
+    first_channels = kernel_in_poses(np.arange(period).reshape(1, 1, 1, period), poses)
+    return {"places": places.reshape(poses, -1).tolist(), "channels": first_channels.reshape(poses, -1).tolist()}
 
 
 def _step_document(network: IntegerNetwork, step: IntegerStep, numbers: StepNumbers) -> dict[str, Any]:
@@ -97,7 +103,10 @@ def _step_document(network: IntegerNetwork, step: IntegerStep, numbers: StepNumb
 
 
 def _kernel_facts(network: IntegerNetwork, step: IntegerStep) -> dict[str, Any]:
-    """Return the facts about the kernel of a step; a step without a kernel has the same keys."""
+    """Return the facts about the kernel of a step; a step without a kernel has the same keys.
+
+    ``sums`` is the shape of the map of sums before pooling, None for other steps than convolutions.
+    """
     sums = None
     if step.kind is StepKind.CONVOLUTION and step.sums is not None:
         sums = _shape_document(step.sums.op.shape(network.plan.maps[step.source].shape))

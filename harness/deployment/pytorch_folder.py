@@ -30,6 +30,7 @@ from harness.data.datasets import Dataset
 from harness.data.testset import read_test_set
 from harness.deployment import pytorch_modules
 from harness.deployment.c_library import rendered
+from harness.deployment.pixels import takes_bytes
 from harness.deployment.trained_network import Files, TrainedNetwork
 from harness.evidence.record import Record
 from harness.system.errors import ContentError
@@ -38,8 +39,9 @@ from harness.training.recipe import Recipe
 from search_spaces.network import Architecture, Task, analyse, walk
 from search_spaces.ops import Op, Residual, Role, Shape, kernels
 
-_WIDTH = 100  # characters in a line of the files
-_NAMES = {  # attribute of a layer, without its number; the name in the notation if the role is missing
+_WIDTH = 100  # largest number of characters in a line of the files
+# Name of the attribute of a layer, without its number, by role; other roles have the name in the notation.
+_ATTRIBUTES = {
     Role.CONVOLUTION: "conv",
     Role.LINEAR: "linear",
     Role.MAX_POOLING: "pool",
@@ -58,16 +60,18 @@ def check_pytorch(architecture: Architecture, task: Task, recipe: Recipe) -> Non
     if recipe.precision == "int8":
         raise ContentError("--pytorch cannot write an integer network; use --c")
     settings = {"trainer": recipe.trainer, "zero_head": recipe.zero_head, "dirac": recipe.initialisation == "dirac"}
-    for name, is_set in settings.items():
-        if is_set:
+    for name, value in settings.items():
+        if value:
             raise ContentError(f"--pytorch cannot write the recipe setting {name}; use --safetensors")
     for op, before in walk(architecture.ops, task.input_shape):
         if not isinstance(op, Residual):
-            op.source(before)
+            op.source(before)  # raises SearchSpaceError
 
 
 def pytorch_files(network: TrainedNetwork, path: Path) -> Files:
-    """Return the files of a folder of PyTorch; test images are written after a logged read.
+    """Return the files of a folder of PyTorch.
+
+    If torchvision has no class for the data set, the images are among the files; the read of the test images is logged.
 
     Raises:
         ContentError: See ``check_pytorch``.
@@ -84,7 +88,7 @@ def pytorch_files(network: TrainedNetwork, path: Path) -> Files:
     texts = {name: rendered(f"{name}.jinja", context) for name in ("model.py", "evaluate.py", "train.py")}
     contents = {path / name: text.encode() for name, text in texts.items()}
     contents[path / "weights.pt"] = buffer.getvalue()
-    if spec.folder:
+    if spec.folder:  # torchvision downloads the data set
         return Files(contents)
     purpose = f"export {network.architecture.hash} --pytorch"
     pixels, labels = read_test_set(network.images, purpose=purpose, log=workspace().test_log)
@@ -94,18 +98,22 @@ def pytorch_files(network: TrainedNetwork, path: Path) -> Files:
 
 
 def _npz(spec: Dataset, pixels: Tensor, labels: Tensor) -> bytes:
-    """Return an ``.npz`` file of numbers on the scale of the data set, as ``read_arrays`` of the folder reads them."""
+    """Return an ``.npz`` file of images on the scale of the data set, which ``read_arrays`` in ``evaluate.py`` reads.
+
+    Args:
+        spec: Data set.
+        pixels: uint8 (n, channels, rows, columns).
+        labels: Class of each image, (n,).
+    """
     numbers = pixels.numpy()
-    if not _takes_bytes(spec):
+    if not takes_bytes(spec):
         low, high = (np.reshape(limits, (-1, 1, 1)) for limits in (spec.low, spec.high))
         numbers = low + numbers * (high - low) / 255
+    if spec.image_shape[0] == 1:
+        numbers = numbers[:, 0]
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, x=numbers[:, 0] if len(spec.mean) == 1 else numbers, y=labels.numpy())
+    np.savez_compressed(buffer, x=numbers, y=labels.numpy())
     return buffer.getvalue()
-
-
-def _takes_bytes(spec: Dataset) -> bool:
-    return set(spec.low) <= {0.0} and set(spec.high) <= {255.0}
 
 
 @dataclass(slots=True)
@@ -115,10 +123,10 @@ class _Net:
     Attributes:
         layers: Statements of the constructor.
         steps: Statements of ``forward``.
-        sources: Expression of each layer.
+        sources: Expression of each layer, the right side of its statement in ``layers``.
         state: Tensors by the names in ``Net.state_dict()``.
-        counts: Number of layers by attribute without number.
-        owners: First name of each parameter by id.
+        counts: Number of layers so far, by attribute without number.
+        owners: First name of each parameter by its id; a tied layer refers to this name.
         names: Name of each layer by the id of its module; a module that is used twice is one layer.
     """
 
@@ -135,7 +143,7 @@ class _Net:
 
         Args:
             ops: Ops in order of execution.
-            shape: Input shape of the first op.
+            shape: Input shape of the first op, without the batch.
             modules: Trained torch module of each op.
             depth: 1 for the ops of the network, 2 for the ops of a residual sum, and so on.
         """
@@ -152,6 +160,7 @@ class _Net:
             self.steps.append("x = torch.flatten(x, 1)")
 
     def _add_layer(self, op: Op, shape: Shape, module: nn.Module) -> None:
+        """Add the call of a layer, and the layer if it is new."""
         if id(module) not in self.names:
             self.names[id(module)] = self._new_layer(op, shape, module)
         if op.role is Role.LINEAR and len(shape) == 3:
@@ -162,7 +171,7 @@ class _Net:
         """Add a layer to the constructor; return the name of its attribute."""
         notation = re.match("[a-z]+", str(op))
         assert notation is not None, "the name of an op begins with a letter"
-        attribute = _NAMES.get(op.role, notation[0])
+        attribute = _ATTRIBUTES.get(op.role, notation[0])
         self.counts[attribute] += 1
         name = f"{attribute}{self.counts[attribute]}"
         source = op.source(shape)
@@ -177,16 +186,16 @@ class _Net:
 
 
 def _assignment(target: str, source: str) -> str:
-    """Return a statement of a method, wrapped as Black does if a line would be too long."""
+    """Return an assignment in a method, wrapped as Black does if the line would be too long."""
     statement = f"{target} = {source}"
-    if len(statement) + 8 <= _WIDTH:
+    if len(f"        {statement}") <= _WIDTH:
         return statement
     name, _, arguments = source.removesuffix(")").partition("(")
     return f"{target} = {name}(\n    {arguments}\n)"
 
 
 def _helpers(sources: Iterable[str]) -> str:
-    """Return the definitions of ``pytorch_modules.py`` that expressions need, in the order of the file."""
+    """Return the code of the definitions in ``pytorch_modules.py`` that expressions need, in the order of the file."""
     definitions = {
         name: inspect.getsource(value).rstrip()
         for name, value in vars(pytorch_modules).items()
@@ -202,6 +211,7 @@ def _helpers(sources: Iterable[str]) -> str:
 
 
 def _names_in(code: str) -> set[str]:
+    """Return the names of variables, functions and modules in Python code."""
     return {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
 
 
@@ -229,6 +239,7 @@ def _context(network: TrainedNetwork, net: _Net) -> dict[str, Any]:
         "recipe_name": _in_docstring(network.about["recipe"]),
         "about": network.about,
         "recipe": recipe,
+        # Last epochs without augmentation, rounded as the training loop does, halves upwards.
         "still_epochs": math.floor(recipe.augmentation_off_share * recipe.epochs + 0.5),
         "spec": spec,
         "channels": channels,
@@ -239,12 +250,13 @@ def _context(network: TrainedNetwork, net: _Net) -> dict[str, Any]:
         "torchvision": spec.folder.partition("/")[0],
         "low": f"{min(low):g}",
         "high": f"{max(high):g}",
-        "takes_bytes": _takes_bytes(spec),
+        "takes_bytes": takes_bytes(spec),
         "test_sha256": network.images.test_sha256,
     }
 
 
 def _mean_accuracy(record: Record | None) -> str | None:
+    """Return mean and standard deviation of the test accuracy over the seeds of a record as text, None without one."""
     if record is None:
         return None
     accuracies_pct = record.accuracies_pct
@@ -255,5 +267,5 @@ def _mean_accuracy(record: Record | None) -> str | None:
 
 
 def _in_docstring(text: str) -> str:
-    """Return text that cannot end or break a docstring of Python."""
+    """Return text that cannot end or break a docstring of Python, such as the name of a user's recipe."""
     return text.encode("unicode_escape").decode().replace('"', "'")

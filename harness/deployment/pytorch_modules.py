@@ -1,7 +1,7 @@
 """Torch modules that ``harness export --pytorch`` copies into ``model.py``, where ``torch.nn`` lacks a layer.
 
-The definitions become code of users, so this file imports torch only, and a line has at most 100 characters. Tensors
-have the names and shapes of the modules in ``search_spaces/modules.py``.
+The definitions become code of users, so this file imports torch only, and a line has at most 100 characters. Each layer
+is a plainer copy of a module in ``search_spaces/modules.py`` with equal names and shapes of tensors and equal outputs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from torch import Tensor, nn
 
 
 def learned_channel(channel: int, pose: int, poses: int) -> int:
-    """Return which of ``poses`` learned input channels a filter in a pose applies to a channel."""
+    """Return the index of the learned weights that a filter in ``pose`` applies to a channel.
+
+    The index counts the ``poses`` neighbouring input channels of a learned filter.
+    """
     if poses < 8:
         return (channel - pose) % poses
     turns = channel - pose if pose < 4 else pose - channel

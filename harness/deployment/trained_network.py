@@ -18,18 +18,18 @@ from search_spaces.network import Architecture
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedNetwork:
-    """A trained network with the training images.
+    """A trained network with the training images: the input of an exporter.
 
     Attributes:
         architecture: Architecture of the network.
         model: Torch module in evaluation mode, on a CPU.
-        about: Metadata for the exported files.
+        about: Metadata for the exported files: hash, recipe, seed and so on as text.
         images: Data with which the network was trained.
         recipe: Recipe of the training.
         record: Record of the network and recipe; None without a record.
         recorded: Recorded run with these weights; None if no record has these weights.
-        fit: Resources of the network on the target chip; None without a target chip.
-        optimise: Optimisation of exported C.
+        fit: Resources of the network on the target chip of ``--chip``; None without a target chip.
+        optimise: Optimisation of the exported C.
     """
 
     architecture: Architecture
@@ -49,7 +49,7 @@ class Files:
 
     Attributes:
         contents: Contents of the files, by path.
-        facts: Sizes and results of the check of the files.
+        facts: Sizes and results of the check of the files, for the printed answer and ``--json``.
         page: Data of the interactive page (``page_document``); None for formats without a page.
     """
 

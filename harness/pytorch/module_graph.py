@@ -1,4 +1,7 @@
-"""Operators of a PyTorch module, recorded by ``torch.export`` as a sequence with residual sums."""
+"""Operators of a PyTorch module, recorded by ``torch.export`` as a sequence with residual sums.
+
+A ``Node`` is a value of the recorded graph: an input, a parameter or buffer, or the result of an ATen operator.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,7 @@ from harness.training.module_source import quiet
 from harness.training.user_module import BATCH, exported
 from search_spaces.network import Task
 
-_FINAL: dict[str, Callable[[Tensor], Tensor]] = {
-    "softmax": lambda values: values.softmax(1),
-    "log_softmax": lambda values: values.log_softmax(1),
-}
+_SOFTMAXES = ("softmax", "log_softmax")  # operators after the logits, which a translation leaves out
 _AFTER_SOFTMAX = ("clamp", "clamp_min", "log")  # functions of single values that keep the order of the classes
 
 
@@ -45,9 +45,9 @@ class Recording:
     Attributes:
         name: Name of the module in messages.
         steps: Operators from the images to the logits, in order of execution.
-        notes: Sentences about operators that were left out.
-        final: Function that the module applies to the logits, such as a softmax.
-        position: Index of the logits among all tensors that the module returns.
+        notes: Sentences about operators that were left out or are computed differently, for the user.
+        final: Function that the module applies to the logits, such as a softmax; the identity if there is none.
+        position: Index of the logits, or of ``final`` of the logits, among all tensors that the module returns.
     """
 
     def __init__(self, module: nn.Module, task: Task, name: str) -> None:
@@ -55,7 +55,8 @@ class Recording:
 
         Raises:
             ContentError: The module cannot be run or recorded.
-            Untranslatable: The operators are not a sequence with residual sums.
+            Untranslatable: The operators are not a sequence with residual sums, or the module changes one of its
+                tensors, or returns no tensor with a value per class.
         """
         self.name = name
         with quiet(name):
@@ -64,7 +65,7 @@ class Recording:
         self._tensors = _tensor_names(module, {**signature.inputs_to_parameters, **signature.inputs_to_buffers})
         self._shapes = {name: tuple(tensor.shape) for name, tensor in program.state_dict.items()}
         self.notes: list[str] = []
-        self.final: Callable[[Tensor], Tensor] = _unchanged
+        self.final: Callable[[Tensor], Tensor] = lambda logits: logits
         graph = program.graph
         for node in graph.nodes:
             if _works_in_place(node) and self.name_of(node.args[0]):
@@ -74,16 +75,17 @@ class Recording:
         (self._images,) = (
             node for node in graph.nodes if node.op == "placeholder" and node.name in signature.user_inputs
         )
-        self._varying = _dependent_on(self._images, graph)
-        self._read: set[Node] = set()
-        self._sources: dict[Node, tuple[str, ...]] = {}
+        self._varying = _dependent_on(self._images, graph)  # nodes that depend on the images
+        self._read: set[Node] = set()  # nodes that ``_between`` has visited; each may be used once
+        self._sources: dict[Node, tuple[str, ...]] = {}  # cache of ``sources``
         outputs: Any = graph.output_node().args[0]
-        kind = program.call_spec.out_spec.type
+        kind = program.call_spec.out_spec.type  # None for a single value
         positions = list(range(len(outputs)))
         if kind in (tuple, list):
             # The logits of a tuple, such as logits and features, are its only tensor with a value per class.
             positions = [index for index in positions if _is_class_values(outputs[index], task)]
-        if kind not in (None, tuple, list) or len(positions) != 1 or not isinstance(outputs[positions[0]], Node):
+        is_one_tensor = len(positions) == 1 and isinstance(outputs[positions[0]], Node)
+        if kind not in (None, tuple, list) or not is_one_tensor:
             raise Untranslatable(f"the module returns a {getattr(kind, '__name__', 'number')}; expected one tensor")
         if len(outputs) > 1:
             self.notes.append(f"the module returns {len(outputs)} tensors; only the values of the classes are computed")
@@ -99,13 +101,16 @@ class Recording:
         return self._shapes[name]
 
     def sources(self, node: Node) -> tuple[str, ...]:
-        """Return the names of the parameters and buffers from which a value is computed, without repeats."""
+        """Return the names of the parameters and buffers from which a value is computed, without repeats.
+
+        A value that depends on the images has no sources.
+        """
         if node in self._varying:
             return ()
         if node not in self._sources:
             name = self.name_of(node)
-            below = (source for each in node.all_input_nodes for source in self.sources(each))
-            self._sources[node] = tuple(dict.fromkeys(below)) if name is None else (name,)
+            of_inputs = (source for each in node.all_input_nodes for source in self.sources(each))
+            self._sources[node] = tuple(dict.fromkeys(of_inputs)) if name is None else (name,)
         return self._sources[node]
 
     def value(self, node: Node, tensors: Mapping[str, Tensor]) -> Tensor:
@@ -123,23 +128,23 @@ class Recording:
         return result
 
     def _logits(self, output: Node) -> Node:
-        """Return the operator before a final softmax; note the softmax and set ``final``."""
-        later: list[Node] = []
+        """Return the operator before a final softmax, or ``output`` without one; note the softmax and set ``final``."""
+        later: list[Node] = []  # operators after the softmax, in order of execution
         node: Any = output
         while operator(node) in _AFTER_SOFTMAX:
             later.insert(0, node)
             node = node.args[0]
         name = operator(node)
-        if name not in _FINAL:
+        if name not in _SOFTMAXES:
             return output
         dimension = node.args[1]
-        if dimension not in (1, 1 - len(shape_of(node))):
+        if dimension not in (1, 1 - len(shape_of(node))):  # the classes, counted from either end
             raise Untranslatable(f"{place_of(node)}{name} over dimension {dimension} is not over the classes")
         names = " and ".join([name, *map(operator, later)])
         self.notes.append(f"the final {names} is left out, because the loss contains a softmax")
 
         def final(logits: Tensor) -> Tensor:
-            values = _FINAL[name](logits)
+            values: Tensor = getattr(logits, name)(1)
             for step in later:
                 values = step.target(values, *step.args[1:], **step.kwargs)  # type: ignore[operator]
             return values
@@ -190,11 +195,12 @@ def operators(steps: Sequence[Node | Sum]) -> Iterator[Node]:
 
 
 def operator(node: Node) -> str:
-    """Return the name of an operator without its overload; ``relu`` for ``relu_``, which works in place."""
-    return _overload(node).removesuffix("_")
+    """Return the name of an operator: ``relu`` for ``aten.relu.default`` and for ``relu_``, which works in place."""
+    return _full_name(node).removesuffix("_")
 
 
-def _overload(node: Node) -> str:
+def _full_name(node: Node) -> str:
+    """Return the name of an operator without its overload: ``relu_`` for ``aten.relu_.default``."""
     name, _, _ = str(getattr(node.target, "__name__", node.target)).partition(".")
     return name
 
@@ -207,18 +213,19 @@ def arguments_of(node: Node) -> dict[str, Any]:
 
 
 def shape_of(node: Node) -> tuple[int, ...]:
-    """Return the shape of the result of an operator, with the batch."""
+    """Return the shape of the result of an operator; the first axis is the batch."""
     return tuple(node.meta["val"].shape)
 
 
 def place_of(node: Node) -> str:
     """Return file and line of the user's code as the begin of a message; empty if unknown."""
+    # Lines of a stack trace: File "PATH", line NUMBER, in FUNCTION.
     lines = [line.strip() for line in (node.meta.get("stack_trace") or "").splitlines()]
     places = [line.removeprefix('File "').partition('", line ') for line in lines if line.startswith("File ")]
-    users = [(path, rest) for path, _, rest in places if is_users_file(path)]
-    if not users:
+    places_of_user = [(path, rest) for path, _, rest in places if is_users_file(path)]
+    if not places_of_user:
         return ""
-    path, rest = users[-1]
+    path, rest = places_of_user[-1]
     line, _, _ = rest.partition(",")
     return f"{os.path.basename(path)}:{line}: "
 
@@ -226,10 +233,6 @@ def place_of(node: Node) -> str:
 def _is_class_values(output: object, task: Task) -> bool:
     """Return whether an output of a module has a value per class."""
     return isinstance(output, Node) and shape_of(output) in ((BATCH, task.classes), (BATCH, task.classes, 1, 1))
-
-
-def _unchanged(values: Tensor) -> Tensor:
-    return values
 
 
 def _tensor_names(module: nn.Module, inputs: Mapping[str, str]) -> dict[str, str]:
@@ -243,7 +246,7 @@ def _tensor_names(module: nn.Module, inputs: Mapping[str, str]) -> dict[str, str
 
 
 def _works_in_place(node: Node) -> bool:
-    return node.op == "call_function" and _overload(node).endswith("_")
+    return node.op == "call_function" and _full_name(node).endswith("_")
 
 
 def _replace_overwritten(graph: Graph) -> None:
@@ -257,6 +260,7 @@ def _replace_overwritten(graph: Graph) -> None:
 
 
 def _dependent_on(first: Node, graph: Graph) -> set[Node]:
+    """Return ``first`` and all nodes that are computed from it."""
     dependent = {first}
     for node in graph.nodes:
         if not dependent.isdisjoint(node.all_input_nodes):
@@ -265,6 +269,7 @@ def _dependent_on(first: Node, graph: Graph) -> set[Node]:
 
 
 def _ancestors(node: Node) -> set[Node]:
+    """Return all nodes from which a node is computed."""
     ancestors: set[Node] = set()
     waiting = list(node.all_input_nodes)
     while waiting:

@@ -70,12 +70,12 @@ from search_spaces.ops import (
 )
 from search_spaces.space_errors import SearchSpaceError
 
-_OUTPUT_TOLERANCE = 1e-5  # largest difference of outputs, relative to the largest output if that exceeds 1
+_OUTPUT_TOLERANCE = 1e-5  # largest difference of outputs, divided by the largest output if this exceeds 1
 _GRADIENT_TOLERANCE = 1e-4  # the same for the gradients of the parameters
 # The same in training, where rounding errors grow if the values of a channel are nearly equal in a batch.
 _TRAINING_TOLERANCE = 1e-3
 _CHECKED_IMAGES = 8  # images in the batch of the check
-_POSES = (2, 4, 8)
+_POSES = (2, 4, 8)  # numbers of poses of the notation
 _EPS = nn.BatchNorm2d(1).eps  # number that normalisations add to a variance, the same in batches and groups
 
 
@@ -85,8 +85,8 @@ class Translation:
 
     Attributes:
         architecture: The network.
-        weights: For each op with tensors, in order of execution: the names of the module's tensors, by the names of the
-            tensors in the torch module of the op.
+        weights: For each op with tensors, in order of execution: names of the tensors of the user's module, by names of
+            the tensors in the torch module of the op. A joint layer, which is called several times, has one entry.
         notes: Sentences about parts that the network leaves out or computes differently.
     """
 
@@ -96,7 +96,7 @@ class Translation:
 
 
 def translate(module: nn.Module, task: Task, name: str = "the module") -> Translation:
-    """Return a module in the notation, with equal parameters, outputs and gradients.
+    """Return a module in the notation, with equal parameters, outputs and gradients, to rounding.
 
     Args:
         module: Maps images (batch, channels, rows, columns) to logits, probabilities or their logarithms,
@@ -120,10 +120,10 @@ def translate(module: nn.Module, task: Task, name: str = "the module") -> Transl
     try:
         architecture = Architecture(ops)
         analyse(architecture, task)
-        is_written = parse_network(str(architecture), task) == architecture
+        network_of_text = parse_network(str(architecture), task)
     except SearchSpaceError as error:
         raise Untranslatable(error.message) from error
-    if not is_written:
+    if network_of_text != architecture:
         raise Untranslatable(f"the text {architecture} is another network")
     used = {name for names in reader.weights for name in names.values()}
     unused = {name: parameter.numel() for name, parameter in module.named_parameters() if name not in used}
@@ -139,7 +139,10 @@ def translate(module: nn.Module, task: Task, name: str = "the module") -> Transl
 
 
 def _with_usual_dropout(module: nn.Module) -> nn.Module:
-    """Replace the dropout of this program by the modules of torch, which a recording in evaluation mode contains."""
+    """Replace the dropout of this program by modules of torch, which a recording in evaluation mode contains.
+
+    ``module`` is changed and returned.
+    """
     for parent in list(module.modules()):
         for name, part in parent.named_children():
             if isinstance(part, FastDropout):
@@ -155,7 +158,7 @@ def with_weights(translation: Translation, tensors: Mapping[str, Tensor], task: 
         tensors: Parameters and buffers of the module, by name.
         task: Shape of the images and number of classes.
     """
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):  # the initialisation must not advance the user's random generator
         network = build(translation.architecture, task)
     with torch.no_grad():
         for part, names in zip(_parts_with_tensors(network), translation.weights, strict=True):
@@ -165,23 +168,24 @@ def with_weights(translation: Translation, tensors: Mapping[str, Tensor], task: 
 
 
 def _parts_with_tensors(network: TorchNetwork) -> list[nn.Module]:
-    """Return the modules with parameters or buffers of their own, in order of execution."""
+    """Return the modules with parameters or buffers of their own, in order of execution (``Translation.weights``)."""
     return [part for part in network.modules() if {*part._parameters.values(), *part._buffers.values()} - {None}]
 
 
 class _Reader:
-    """Ops of recorded operators.
+    """Translator of recorded operators to ops, in order of execution.
 
     Attributes:
-        weights: Names of the tensors of each op, see ``Translation``.
-        momenta: Momentum of each batch normalisation by the name of its running mean.
+        weights: Names of the tensors of each op so far, see ``Translation``.
+        momenta: Momentum of each batch normalisation so far, by the name of its running mean.
     """
 
     def __init__(self, recording: Recording, task: Task) -> None:
         self.weights: list[Mapping[str, str]] = []
         self.momenta: dict[str, float] = {}
         self._recording = recording
-        self._shape: Shape = task.input_shape
+        self._shape: Shape = task.input_shape  # output shape of the latest op, without the batch
+        # Number of operators that use each parameter and buffer, by name.
         self._uses = Counter(
             source
             for node in operators(recording.steps)
@@ -193,13 +197,13 @@ class _Reader:
         """Return the ops of recorded operators; an operator that only changes the shape has no op."""
         ops: list[Op] = []
         for step in steps:
-            line = "" if isinstance(step, Sum) else place_of(step)
             before = self._shape
             op = Residual(self.ops_of(step.steps)) if isinstance(step, Sum) else self._op_of(step)
             try:
                 self._shape = before if op is None else op.shape(before)
             except SearchSpaceError as error:
-                raise Untranslatable(f"{line}{error.message}") from error
+                location = "" if isinstance(step, Sum) else place_of(step)
+                raise Untranslatable(f"{location}{error.message}") from error
             if isinstance(step, Node):
                 self._check_shape(step)
             if op is not None:
@@ -207,6 +211,7 @@ class _Reader:
         return tuple(ops)
 
     def _op_of(self, node: Node) -> Op | None:
+        """Return the op of an operator, None for an operator without effect."""
         translator = _TRANSLATORS.get(operator(node))
         if translator is None:
             raise _lacks(node, operator(node))
@@ -224,11 +229,19 @@ class _Reader:
     def _add_weights(
         self, node: Node, tensors: Mapping[str, Any], *, shared: Sequence[str] = (), is_joint: bool = False
     ) -> Mapping[str, str]:
-        """Note the tensors of an op and return their names.
+        """Append the tensors of an op to ``weights``.
 
         Args:
-            shared: Names of the tensors that other ops may use too.
-            is_joint: Whether the op may be the same layer as an earlier op, which is noted once.
+            node: Operator of the op.
+            tensors: Nodes of the tensors, by names of the tensors in the torch module of the op; None if missing.
+            shared: Names, in the torch module, of the tensors that other ops may use too.
+            is_joint: Whether the op may be the same layer as an earlier op, which gets a single entry.
+
+        Returns:
+            Names of the parameters and buffers from which the tensors are computed, by the names of the tensors.
+
+        Raises:
+            Untranslatable: A tensor is computed in a way or used more often than the notation allows.
         """
         names = {}
         for name, value in tensors.items():
@@ -250,24 +263,27 @@ class _Reader:
 
         Args:
             value: The tensor, which has a single source.
-            posed: Return all poses of a parameter, given the number of poses.
+            posed: Returns the values of such a tensor for a parameter and a number of poses.
+
+        Raises:
+            Untranslatable: The tensor is computed from the parameter in another way.
         """
         (source,) = self._recording.sources(value)
         if self._recording.name_of(value) is not None:
             return 1
         learned = torch.randn(self._recording.shape_of_tensor(source), generator=torch.Generator().manual_seed(0))
-        actual = self._recording.value(value, {source: learned})
+        recorded = self._recording.value(value, {source: learned})
         for poses in _POSES:
             try:
                 expected = posed(learned, poses)
             except RuntimeError:  # the channels are not a multiple of the poses
                 continue
-            if expected.shape == actual.shape and torch.equal(expected, actual):
+            if expected.shape == recorded.shape and torch.equal(expected, recorded):
                 return poses
         raise Untranslatable(f"{place_of(value)}the notation has no form of {source} like {operator(value)}")
 
     def _tie_of(self, name: str) -> str | None:
-        """Return the name of a tie for a tensor that several ops use, else None."""
+        """Return the name of the tie for a tensor that several ops use; None for a tensor of a single op."""
         return f"t{list(self._uses).index(name) + 1}" if self._uses[name] > 1 else None
 
     def convolution(self, node: Node) -> Op:
@@ -285,7 +301,7 @@ class _Reader:
         if name not in SIGNATURES:
             raise _lacks(node, f"a kernel of {rows}x{columns}")
         poses = self._poses_of(weight, in_poses)
-        if bias is not None and self._poses_of(bias, _repeated) != poses:
+        if bias is not None and self._poses_of(bias, torch.repeat_interleave) != poses:
             raise _lacks(node, "a bias with other poses than the kernel")
         paddings = _paddings(node, arguments["padding"], (rows, columns))
         groups = arguments["groups"]
@@ -327,24 +343,26 @@ class _Reader:
         names = ("weight", "bias", "running_mean", "running_var")
         tensors = {name: arguments[name] for name in names if arguments[name] is not None}
         uses = {self._uses[source] for value in tensors.values() for source in self._recording.sources(value)}
-        # A module that is called several times.
+        # A module that is called several times uses each of its learned tensors and statistics equally often.
         is_joint = len(tensors) > 2 and len(uses) == 1 and uses != {1}
         used = self._add_weights(node, tensors, shared=("weight", "bias"), is_joint=is_joint)
         self.momenta[used["running_mean"]] = arguments["momentum"]
+        channels = self._shape[0]
         (statistics,) = shape_of(arguments["running_mean"])
-        is_joined = statistics != self._shape[0]
-        if self._shape[0] % statistics or (is_joined and arguments["bias"] is None):
-            raise _lacks(node, f"batch normalisation of {statistics} values of a map of {self._shape[0]} channels")
+        is_shared = statistics != channels
+        if channels % statistics or (is_shared and arguments["bias"] is None):
+            raise _lacks(node, f"batch normalisation of {statistics} values of a map of {channels} channels")
         if arguments["bias"] is None:
             return BareBatchNorm()
-        poses = self._poses_of(arguments["bias"], _repeated)
-        if scale is not None and self._poses_of(scale, _repeated) != poses:
+        poses = self._poses_of(arguments["bias"], torch.repeat_interleave)
+        if scale is not None and self._poses_of(scale, torch.repeat_interleave) != poses:
             raise _lacks(node, "batch normalisation with other poses in the scale than in the shift")
-        joined = self._shape[0] // statistics
+        # With shared statistics the map is reshaped, so that scale and shift are used without repeats.
+        poses = max(poses, channels // statistics)
         tie = self._tie_of(used["bias"])
         if is_joint:
-            return JointBatchNorm(unscaled=scale is None, poses=max(poses, joined), tie=tie)
-        return BatchNorm(unscaled=scale is None, poses=max(poses, joined), shared=is_joined, tie=tie)
+            return JointBatchNorm(unscaled=scale is None, poses=poses, tie=tie)
+        return BatchNorm(unscaled=scale is None, poses=poses, shared=is_shared, tie=tie)
 
     def group_norm(self, node: Node) -> Op:
         """Return the op of ``group_norm``, or of a ``layer_norm`` that computes the same."""
@@ -366,9 +384,9 @@ class _Reader:
         arguments = arguments_of(node)
         rows, columns = self._map(node)
         size = _single(node, arguments["kernel_size"], "window")
-        covers = (rows, columns) == (size, size)
+        covers_map = (rows, columns) == (size, size)  # the stride has no effect
         stride = _single(node, arguments["stride"] or size, "stride")
-        if stride != size and not covers:
+        if stride != size and not covers_map:
             raise _lacks(node, f"a pooling of {size}x{size} with stride {stride}")
         if _single(node, arguments["padding"], "padding") or set(arguments.get("dilation", [1])) != {1}:
             raise _lacks(node, "a pooling with padding or dilation")
@@ -377,7 +395,7 @@ class _Reader:
         return MaxPool(size) if operator(node) == "max_pool2d" else AvgPool(size)
 
     def _map(self, node: Node) -> tuple[int, int]:
-        """Return rows and columns of the map that an operator gets."""
+        """Return rows and columns of the map that an operator gets; raise Untranslatable for a vector."""
         if len(self._shape) != 3:
             raise _lacks(node, f"{operator(node)} of {self._shape[0]} values")
         return self._shape[1], self._shape[2]
@@ -448,15 +466,17 @@ class _Reader:
 
 
 def _without_ones(shape: Iterable[int]) -> tuple[int, ...]:
+    """Return a shape without axes of length 1, which do not change the values and their order."""
     return tuple(edge for edge in shape if edge != 1)
 
 
 def _lacks(node: Node, subject: str) -> Untranslatable:
+    """Return the error that the notation lacks ``subject``, with the place in the code of the user."""
     return Untranslatable(f"{place_of(node)}{subject} is not in the notation")
 
 
 def _single(node: Node, values: Any, name: str) -> int:
-    """Return the only value of an argument that may differ between rows and columns."""
+    """Return the value of an argument that could differ between rows and columns; ``name`` is for the message."""
     distinct = set(values) if isinstance(values, Sequence) else {values}
     if len(distinct) != 1:
         raise _lacks(node, f"{operator(node)} with the {name} {tuple(values)}")
@@ -464,7 +484,7 @@ def _single(node: Node, values: Any, name: str) -> int:
 
 
 def _paddings(node: Node, padding: Any, window: tuple[int, int]) -> tuple[int, int]:
-    """Return the zeros added on each side of rows and of columns."""
+    """Return the zeros on each side, (above and below, left and right), of the argument ``padding``."""
     if padding == "valid":
         return 0, 0
     if padding == "same":
@@ -474,11 +494,9 @@ def _paddings(node: Node, padding: Any, window: tuple[int, int]) -> tuple[int, i
     return padding[0], padding[-1]
 
 
-def _repeated(values: Tensor, poses: int) -> Tensor:
-    return values.repeat_interleave(poses)
-
-
+# Functions of torch and of torch.nn.functional.
 _DROPOUTS = ("dropout", "dropout1d", "dropout2d", "dropout3d", "feature_dropout")
+# Operators that keep the values and their order; ``_check_shape`` checks the new shape.
 _SHAPE_ONLY = ("view", "reshape", "flatten", "squeeze", "unsqueeze", "contiguous", "clone", "alias", "to")
 _TRANSLATORS: dict[str, Callable[[_Reader, Node], Op | None]] = {
     "conv2d": _Reader.convolution,
@@ -502,10 +520,10 @@ _TRANSLATORS: dict[str, Callable[[_Reader, Node], Op | None]] = {
 
 
 class _WithoutDropout(TorchFunctionMode):
-    """Makes dropout the identity.
+    """Context in which dropout is the identity.
 
     Attributes:
-        rates: Rates of the dropouts that were active.
+        rates: Rates of the dropouts that would have been active, in order.
     """
 
     def __init__(self) -> None:
@@ -527,10 +545,13 @@ class _WithoutDropout(TorchFunctionMode):
 class _Check:
     """Comparison of a module, in which all parameters have gradients, with its translation.
 
-    The tensors of the module get random values, so that no difference is hidden by first values such as the 1 and the 0
-    of batch normalisation.
+    The tensors of the module get random values, so that no difference is hidden by initial values such as the scale 1
+    and the shift 0 of batch normalisation.
 
     Attributes:
+        module: The module, with usual dropout.
+        translation: Translation to check.
+        recording: Recording of the module.
         momenta: Momentum of each batch normalisation of the module, by the name of its running mean.
     """
 
@@ -554,16 +575,17 @@ class _Check:
             for name, tensor_name in (item for names in translation.weights for item in names.items()):
                 tensor = named[tensor_name]
                 noise = torch.randn(tensor.shape, generator=generator)
-                tensor.copy_(noise.abs() + 0.5 if name == "running_var" else tensor + 0.1 * noise)
+                value = noise.abs() + 0.5 if name == "running_var" else tensor + 0.1 * noise
+                tensor.copy_(value)
         network = with_weights(translation, named, self.task)
         parts = list(zip(_parts_with_tensors(network), translation.weights, strict=True))
         for part, names in parts:
             if "running_mean" in names:
                 part.momentum = self.momenta[names["running_mean"]]  # type: ignore[assignment]
         images = torch.randn(_CHECKED_IMAGES, *self.task.input_shape, generator=generator)
-        factors = torch.randn(_CHECKED_IMAGES, self.task.classes, generator=generator)
-        self._compare(network.eval(), images, factors, (_OUTPUT_TOLERANCE, _GRADIENT_TOLERANCE))
-        rates = self._compare(network.train(), images, factors, (_TRAINING_TOLERANCE, _TRAINING_TOLERANCE))
+        factors = torch.randn(_CHECKED_IMAGES, self.task.classes, generator=generator)  # gradients of the outputs
+        self._compare(network.eval(), images, factors, _OUTPUT_TOLERANCE, _GRADIENT_TOLERANCE)
+        rates = self._compare(network.train(), images, factors, _TRAINING_TOLERANCE, _TRAINING_TOLERANCE)
         drop_rates = [op.drop_rate for op in flat(translation.architecture.ops) if op.drop_rate]
         if sorted(rates) != sorted(drop_rates):
             raise Untranslatable(f"the module has dropout of {rates} in training, its translation of {drop_rates}")
@@ -575,12 +597,24 @@ class _Check:
 
     @property
     def _tensors(self) -> dict[str, Tensor]:
+        """Parameters and buffers of the module, by name."""
         return dict(self.module.named_parameters()) | dict(self.module.named_buffers())
 
     def _compare(
-        self, network: TorchNetwork, images: Tensor, factors: Tensor, tolerances: tuple[float, float]
+        self, network: TorchNetwork, images: Tensor, factors: Tensor, output_tolerance: float, gradient_tolerance: float
     ) -> list[float]:
-        """Compare outputs and gradients in the mode of the network; return the rates of the module's dropouts."""
+        """Compare outputs and gradients in the mode of the network; return the rates of the module's dropouts.
+
+        Args:
+            network: Network of the translation, in evaluation or training mode.
+            images: Images of the batch.
+            factors: Gradient of the loss with respect to the outputs, (images, classes).
+            output_tolerance: Largest relative difference of the outputs.
+            gradient_tolerance: Largest relative difference of the gradients of a parameter.
+
+        Raises:
+            Untranslatable: A difference exceeds its tolerance.
+        """
         for part in network.modules():
             part.train(network.training and not isinstance(part, FastDropout))
         network.zero_grad()
@@ -591,22 +625,24 @@ class _Check:
             theirs = torch.flatten(tree_leaves(self.module(images))[self.recording.position], 1)
             (theirs * factors).sum().backward()  # type: ignore[no-untyped-call]
         ours = self.recording.final(network(images))
-        _check_equal("outputs", ours, theirs, tolerances[0])
+        _check_equal("outputs", ours, theirs, output_tolerance)
         (ours * factors).sum().backward()  # type: ignore[no-untyped-call]
         named = self._tensors
         for part, names in zip(_parts_with_tensors(network), self.translation.weights, strict=True):
             for name in names.keys() & part._parameters.keys():
                 gradients = (getattr(part, name).grad, named[names[name]].grad)
-                _check_equal(f"gradients of {names[name]}", *gradients, tolerances[1])
+                _check_equal(f"gradients of {names[name]}", *gradients, gradient_tolerance)
         return dropout.rates
 
 
 def _check_equal(subject: str, ours: Tensor | None, theirs: Tensor | None, tolerance: float) -> None:
-    assert ours is not None
+    """Raise Untranslatable if the tensors of network and module differ; ``tolerance`` as for ``_OUTPUT_TOLERANCE``."""
+    assert ours is not None, "the network computes outputs and gradients of all its parameters"
     if theirs is None:
         raise Untranslatable(f"the module has no {subject}")
     if ours.shape != theirs.shape:
         raise Untranslatable(f"the {subject} of the module have the shape {shape_text(tuple(theirs.shape))}")
     difference = (ours - theirs).abs().max().item()
+    # ``not <=`` instead of ``>``, so that NaN is rejected too.
     if not difference <= tolerance * max(1.0, theirs.abs().max().item()):
         raise Untranslatable(f"the {subject} of the module and of its translation differ by {difference:.3g}")

@@ -163,7 +163,7 @@ class Asker:
                 continue
             epochs = self._epochs_in_time(architecture, analysis, time_left)
             # ``_answer`` has judged the network by the budget of the problem; the limit of this inquiry may be lower.
-            feasibility = judge(self.space, architecture, limit=inquiry.max_cost, of=inquiry.objective)
+            feasibility = judge(self.space, architecture, limit=inquiry.max_cost, objective=inquiry.objective)
             reason = feasibility.reason
             if reason is None and epochs is None:
                 reason = NO_TIME

@@ -25,8 +25,8 @@ from search_spaces.ops.torch_only import BareBatchNorm, ChannelPReLU, GroupNorm,
 from search_spaces.ops.user_module import UserModule
 from search_spaces.ops.windows import AvgPool, GlobalAvgPool, Linear, MaxPool, PoseLinear, Unshuffle
 
-for _found in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"{__name__}.{_found.name}")
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
 
 __all__ = [
     "SIGNATURES", "ArgumentKind", "AvgPool", "BareBatchNorm", "BatchNorm", "ChannelPReLU", "Conv", "DepthwiseConv",

@@ -14,19 +14,29 @@ from search_spaces.space_errors import ShapeError
 if TYPE_CHECKING:
     from torch import nn
 
+# Options of signatures, by keyword.
 POSES = {"poses": Parameter("poses", "poses", ArgumentKind.COUNT, "number of poses", among=(1, 2, 4, 8))}
-_CHANNELS = Parameter("out_channels", "channels", ArgumentKind.COUNT, "number of output channels")
 _WINDOW = {
     "pad": Parameter("padding", "pad", ArgumentKind.COUNT, "padding", minimum=0),
     "stride": Parameter("stride", "stride", ArgumentKind.COUNT, "stride"),
 }
 TIE = {"tie": Parameter("tie", "tie", ArgumentKind.TIE, "tie")}
-_ENDS = {"bias": Parameter("bias", "bias", ArgumentKind.FLAG, "bias"), **TIE}
+_BIAS_AND_TIE = {"bias": Parameter("bias", "bias", ArgumentKind.FLAG, "bias"), **TIE}
 _GROUPS = {"groups": Parameter("groups", "groups", ArgumentKind.COUNT, "number of groups")}
+_CHANNELS = Parameter("out_channels", "channels", ArgumentKind.COUNT, "number of output channels")
 
 
 class Kernel(Op):
-    """Base class of convolutions; convolutions with the same ``tie`` share the kernel, but not the bias."""
+    """Base class of convolutions; convolutions with the same ``tie`` share the kernel, but not the bias.
+
+    Attributes:
+        stride: Stride in rows and columns.
+        bias: Whether the outputs have a learned bias, one for all poses of a kernel.
+        tie: Name of the tie; None for a kernel that is not shared.
+        poses: Number of rotated and mirrored copies of each learned kernel (``search_spaces.modules``).
+        edges: Rows and columns of the kernel.
+        paddings: Zeros on each side, (above and below, left and right).
+    """
 
     __slots__ = ()
     role: ClassVar[Role] = Role.CONVOLUTION
@@ -50,13 +60,14 @@ class Kernel(Op):
         raise NotImplementedError
 
     def cost(self, before: Shape) -> tuple[int, int]:
-        out, height, width = self.shape(before)
-        kernel = self.tied_shape(before)
-        learned = math.prod(kernel)
-        return learned + kernel[0] * self.bias, out // kernel[0] * learned * height * width
+        _, height, width = self.shape(before)
+        shape = self.tied_shape(before)
+        weights = math.prod(shape)
+        biases = shape[0] if self.bias else 0
+        return weights + biases, self.poses * weights * height * width
 
     def _call(self, layer: str, *arguments: object, groups: int = 1) -> str:
-        """Return the Python call that creates a layer, without options at the defaults of ``nn.Conv2d``."""
+        """Return the Python call that creates a layer, without options that have the default value."""
         padding = _number_or_pair(self.paddings)
         options = {"poses": self.poses, "stride": self.stride, "padding": padding, "groups": groups, "bias": self.bias}
         defaults = {"poses": 1, "stride": 1, "padding": 0, "groups": 1, "bias": True}
@@ -72,28 +83,24 @@ def _number_or_pair(pair: tuple[int, int]) -> int | tuple[int, int]:
     return pair[0] if pair[0] == pair[1] else pair
 
 
-def square_signature(edge: int) -> Signature:
-    """Return the arguments of a convolution with a window of ``edge`` x ``edge``."""
-    return Signature(
-        _CHANNELS, True, {**_WINDOW, **_GROUPS, **POSES, **_ENDS}, {"kernel_size": edge, "kernel_width": edge}
-    )
-
-
-def _strip(rows: int, columns: int) -> Signature:
-    # No ``poses``: a quarter turn of a kernel with a single row does not have a single row.
+def kernel_signature(rows: int, columns: int) -> Signature:
+    """Return the arguments of a convolution with a window of ``rows`` x ``columns``."""
+    # A quarter turn of a kernel that is not square has another shape.
+    poses = POSES if rows == columns else {}
+    options = {**_WINDOW, **_GROUPS, **poses, **_BIAS_AND_TIE}
     fixed = {"kernel_size": rows, "kernel_width": columns}
-    return Signature(_CHANNELS, required=True, options={**_WINDOW, **_GROUPS, **_ENDS}, fixed=fixed)
+    return Signature(_CHANNELS, required=True, options=options, fixed=fixed)
 
 
 @register(
-    conv1x1=square_signature(1),
-    conv3x3=square_signature(3),
-    conv5x5=square_signature(5),
-    conv3x1=_strip(3, 1),
-    conv1x3=_strip(1, 3),
-    conv1x5=_strip(1, 5),
-    conv1x7=_strip(1, 7),
-    conv1x9=_strip(1, 9),
+    conv1x1=kernel_signature(1, 1),
+    conv3x3=kernel_signature(3, 3),
+    conv5x5=kernel_signature(5, 5),
+    conv3x1=kernel_signature(3, 1),
+    conv1x3=kernel_signature(1, 3),
+    conv1x5=kernel_signature(1, 5),
+    conv1x7=kernel_signature(1, 7),
+    conv1x9=kernel_signature(1, 9),
 )
 @dataclass(frozen=True, slots=True)
 class Conv(Kernel):
@@ -156,6 +163,7 @@ class Conv(Kernel):
             )
         inputs = channels // self.groups
         outputs = out // self.groups
+        # A pose permutes the input channels of a kernel (``search_spaces.modules``); a single channel stays as it is.
         if outputs % self.poses or (inputs > 1 and inputs % self.poses):
             unit = "channels" if self.groups == 1 else "channels per group"
             raise ShapeError(
@@ -177,7 +185,7 @@ class Conv(Kernel):
         pad = self.paddings
         if self.poses == 1:
             return nn.Conv2d(channels, out, self.edges, self.stride, pad, groups=self.groups, bias=self.bias)
-        edge = self.kernel_size
+        edge = self.kernel_size  # kernels with poses are square
         return PosedConv2d(self.poses, channels, out, edge, self.stride, pad, groups=self.groups, bias=self.bias)
 
     def source(self, before: Shape) -> str:
@@ -185,12 +193,16 @@ class Conv(Kernel):
         return self._call(layer, before[0], self.out_channels, _number_or_pair(self.edges), groups=self.groups)
 
 
-@register(dwconv3x3=Signature(options={**_WINDOW, **POSES, **_ENDS}))
+@register(dwconv3x3=Signature(options={**_WINDOW, **POSES, **_BIAS_AND_TIE}))
 @dataclass(frozen=True, slots=True)
 class DepthwiseConv(Kernel):
     """A depthwise 3x3 convolution; the number of channels stays the same.
 
     Attributes:
+        padding: Zeros on each side.
+        stride: Stride in rows and columns.
+        bias: Whether the outputs have a learned bias.
+        tie: Name of the tie; None for a kernel that is not shared.
         poses: Number of neighbouring channels that use the same learned kernel, each in a different pose (Lengyel and
             van Gemert, "Exploiting learned symmetries in group equivariant convolutions", arXiv 2106.04914).
     """

@@ -182,7 +182,7 @@ class Op:
         return None
 
     def cost(self, before: Shape) -> tuple[int, int]:
-        """Return the number of parameters and the number of multiply-adds per image."""
+        """Return the number of parameters, as if the op shared no weights, and the multiply-adds per image."""
         return 0, 0
 
     def statistics(self, before: Shape) -> int:
@@ -271,8 +271,8 @@ class Op:
         return output_rows, output_columns
 
 
-SIGNATURES: dict[str, Signature] = {}
-_NAMES: dict[type[Op], list[str]] = {}
+SIGNATURES: dict[str, Signature] = {}  # by name in the notation; ``register`` adds entries
+_NAMES: dict[type[Op], list[str]] = {}  # names of each class in the notation
 
 
 def register(**signatures: Signature) -> Callable[[_OpType], _OpType]:
@@ -360,6 +360,7 @@ def _text(op: Op) -> str:
     def has_fixed_values_of(name: str) -> bool:
         return all(getattr(op, field_name) == value for field_name, value in SIGNATURES[name].fixed.items())
 
+    # ``conv3x3`` and ``conv5x5`` are names of the same class; the fixed fields decide.
     name = next(filter(has_fixed_values_of, _NAMES[type(op)]))
     signature = SIGNATURES[name]
     default = signature.make_default()
@@ -383,19 +384,19 @@ def _text(op: Op) -> str:
 
 def ops_text(ops: Iterable[Op], bars: Container[int]) -> str:
     """Return ops in canonical notation, with ``|`` before the indices in ``bars``."""
-    words = []
+    texts = []
     for index, op in enumerate(ops):
         if index in bars:
-            words.append("|")
-        words.append(str(op))
-    return " ".join(words)
+            texts.append("|")
+        texts.append(str(op))
+    return " ".join(texts)
 
 
 def call_text(name: str, *arguments: object, **options: object) -> str:
     """Return a Python call: ``call_text("nn.Linear", 8, 10)`` is ``nn.Linear(8, 10)``."""
-    words = [repr(argument) for argument in arguments]
-    words += [f"{option}={value!r}" for option, value in options.items()]
-    return f"{name}({', '.join(words)})"
+    texts = [repr(argument) for argument in arguments]
+    texts += [f"{option}={value!r}" for option, value in options.items()]
+    return f"{name}({', '.join(texts)})"
 
 
 def plain(number: float) -> str:

@@ -1,4 +1,4 @@
-"""Elementwise ops: batch normalisation, activations and dropout."""
+"""Ops that keep the shape: batch normalisation, activations and dropout."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from search_spaces.space_errors import ShapeError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-_NORM = {
+_NORM_OPTIONS = {
     "unscaled": Parameter("unscaled", "unscaled", ArgumentKind.FLAG, "fixed scale"),
     **POSES,
     "shared": Parameter("shared", "shared", ArgumentKind.FLAG, "shared statistics"),
     **TIE,
 }
-_RATE = Signature(Parameter("p", "rate", ArgumentKind.RATE, "rate"), required=True)
+_DROPOUT_SIGNATURE = Signature(Parameter("p", "rate", ArgumentKind.RATE, "rate"), required=True)
 
 
-@register(bn=Signature(options=_NORM))
+@register(bn=Signature(options=_NORM_OPTIONS))
 @dataclass(frozen=True, slots=True)
 class BatchNorm(Op):
     """Batch normalisation with a learned shift and, unless ``unscaled``, a learned scale.
@@ -81,12 +81,12 @@ class BatchNorm(Op):
         return f"unscaled({call})" if self.unscaled else call
 
     def integer(self, before: Shape) -> RescalingForm:
-        # Without ``shared`` the statistics, and so the factors, differ between the channels of a kernel.
+        # Without ``shared`` the statistics, and so the factors, differ between the poses of a kernel.
         return RescalingForm(_factors_and_offsets, repeat=self.poses if self.shared else 1)
 
 
 def _factors_and_offsets(norm: Any) -> tuple[Tensor, Tensor]:
-    """Return a and b of a * x + b, to which a trained normalisation reduces: one each per running mean, float64."""
+    """Return a and b of a * x + b, to which a trained normalisation reduces, both float64 (running means,)."""
     count = len(norm.running_var)
 
     def spread(values: Tensor) -> Tensor:
@@ -143,17 +143,24 @@ class Swish(Op):
     layer: ClassVar[str] = "SiLU"
 
 
-@register(dropout=_RATE)
-@dataclass(frozen=True, slots=True)
-class Dropout(Op):
-    """Dropout: in training, set single values to zero with probability ``p``."""
+class _Dropout(Op):
+    """Base class of dropout with the probability ``p``."""
 
+    __slots__ = ()
     role: ClassVar[Role] = Role.DROPOUT
     p: float
 
     @property
     def drop_rate(self) -> float:
         return self.p
+
+
+@register(dropout=_DROPOUT_SIGNATURE)
+@dataclass(frozen=True, slots=True)
+class Dropout(_Dropout):
+    """Dropout: in training, set single values to zero with probability ``p``."""
+
+    p: float
 
     def module(self, before: Shape) -> nn.Module:
         from search_spaces.modules import FastDropout
@@ -164,17 +171,12 @@ class Dropout(Op):
         return call_text("nn.Dropout", self.p)
 
 
-@register(dropout2d=_RATE)
+@register(dropout2d=_DROPOUT_SIGNATURE)
 @dataclass(frozen=True, slots=True)
-class Dropout2d(Op):
+class Dropout2d(_Dropout):
     """Dropout of channels: in training, set whole channels to zero with probability ``p``."""
 
-    role: ClassVar[Role] = Role.DROPOUT
     p: float
-
-    @property
-    def drop_rate(self) -> float:
-        return self.p
 
     def shape(self, before: Shape) -> Shape:
         return self.map_of(before)

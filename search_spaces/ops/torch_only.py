@@ -34,7 +34,7 @@ class BareBatchNorm(BatchNorm):
     """Batch normalisation without learned numbers (``affine=False``)."""
 
     def shape(self, before: Shape) -> Shape:
-        if self != BareBatchNorm():
+        if self != BareBatchNorm():  # a field has another value than its default
             raise ShapeError(f"{self} has neither scale nor shift; bare excludes the other options of bn")
         return before
 
@@ -68,11 +68,11 @@ class JointBatchNorm(BatchNorm):
         return before
 
     def tied_shape(self, before: Shape) -> Shape:
-        # The number of dimensions too, because a layer takes either maps or vectors.
+        # The ones encode the number of dimensions, because a layer of torch takes either maps or vectors.
         return (*BatchNorm.tied_shape(self, before), *[1] * len(before))
 
     def with_tie(self, tie: str | None) -> Op:
-        if tie is None:
+        if tie is None:  # a layer that is called once
             return BatchNorm(unscaled=self.unscaled)
         return BatchNorm.with_tie(self, tie)
 

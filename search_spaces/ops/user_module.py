@@ -15,10 +15,12 @@ from search_spaces.space_errors import SearchSpaceError, ShapeError
 
 
 def _text(name: str, meaning: str) -> Parameter:
+    """Return an option with a text in quotes."""
     return Parameter(name, name, ArgumentKind.TEXT, meaning)
 
 
 def _total(name: str, label: str, meaning: str) -> Parameter:
+    """Return an option with a whole number; ``name`` is the field of the op, ``label`` the keyword."""
     return Parameter(name, label, ArgumentKind.TOTAL, meaning, minimum=0)
 
 
@@ -76,11 +78,11 @@ class UserModule(Op):
         return self._text_of(keyword for keyword in _OPTIONS if keyword != "name")
 
     def _text_of(self, keywords: Iterable[str]) -> str:
-        words = [str(self.outputs)]
+        arguments = [str(self.outputs)]
         for keyword in keywords:
             value = getattr(self, _OPTIONS[keyword].field)
-            words.append(f"{keyword}={value}" if isinstance(value, int) else f"{keyword}='{value}'")
-        return f"module({', '.join(words)})"
+            arguments.append(f"{keyword}={value}" if isinstance(value, int) else f"{keyword}='{value}'")
+        return f"module({', '.join(arguments)})"
 
     def shape(self, before: Shape) -> Shape:
         if self.input != shape_text(before):

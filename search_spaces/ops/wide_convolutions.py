@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from search_spaces.ops.convolutions import Conv, square_signature
+from search_spaces.ops.convolutions import Conv, kernel_signature
 from search_spaces.ops.op import register
 
 
-@register(**{f"conv{edge}x{edge}": square_signature(edge) for edge in (2, 4, 6, 7)})
+@register(**{f"conv{edge}x{edge}": kernel_signature(edge, edge) for edge in (2, 4, 6, 7)})
 @dataclass(frozen=True, slots=True)
 class WideConv(Conv):
     """A convolution with a window of 2x2, 4x4, 6x6 or 7x7; see ``Conv``.

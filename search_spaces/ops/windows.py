@@ -1,4 +1,4 @@
-"""Ops that reduce maps: pooling, unshuffle, global pooling and linear layers."""
+"""Ops that reduce the rows and columns of maps: pooling, unshuffle, global pooling and linear layers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from search_spaces.space_errors import ShapeError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-_SIZE = Signature(Parameter("size", "size", ArgumentKind.COUNT, "window size"))
-_UNSHUFFLED = Signature(Parameter("size", "size", ArgumentKind.COUNT, "window size", minimum=2))
+_POOL_SIGNATURE = Signature(Parameter("size", "size", ArgumentKind.COUNT, "window size"))
+_UNSHUFFLE_SIGNATURE = Signature(Parameter("size", "size", ArgumentKind.COUNT, "window size", minimum=2))
 _FEATURES = Parameter("out_features", "outputs", ArgumentKind.COUNT, "number of outputs")
 
 
 class _Pool(Op):
+    """Base class of ops with windows of ``size`` x ``size`` that do not overlap."""
+
     __slots__ = ()
     reduction: ClassVar[Reduction]
     size: int
@@ -34,7 +36,7 @@ class _Pool(Op):
         return PoolingForm(self.reduction, (self.size, self.size))
 
 
-@register(maxpool=_SIZE)
+@register(maxpool=_POOL_SIGNATURE)
 @dataclass(frozen=True, slots=True)
 class MaxPool(_Pool):
     """Maximum over windows of ``size`` x ``size`` with stride ``size``; incomplete windows are dropped."""
@@ -45,7 +47,7 @@ class MaxPool(_Pool):
     size: int = 2
 
 
-@register(avgpool=_SIZE)
+@register(avgpool=_POOL_SIGNATURE)
 @dataclass(frozen=True, slots=True)
 class AvgPool(_Pool):
     """Mean over windows of ``size`` x ``size`` with stride ``size``; incomplete windows are dropped."""
@@ -56,7 +58,7 @@ class AvgPool(_Pool):
     size: int = 2
 
 
-@register(unshuffle=_UNSHUFFLED)
+@register(unshuffle=_UNSHUFFLE_SIGNATURE)
 @dataclass(frozen=True, slots=True)
 class Unshuffle(_Pool):
     """Move the values of each ``size`` x ``size`` window into channels (``torch.nn.PixelUnshuffle``).
@@ -170,5 +172,6 @@ class PoseLinear(Op):
         return KernelForm(shape, poses=self.poses, has_bias=True, is_global=True, factors=self._factors)
 
     def _factors(self, module: Any) -> tuple[Tensor, Tensor]:
+        """Return a, (outputs, channels / poses), and 1 + b, (outputs, poses), as ``KernelForm.factors`` requires."""
         weights = module.weight.detach().double()
         return weights[:, : -self.poses], 1 + weights[:, -self.poses :]

@@ -18,7 +18,7 @@ from hypothesis.extra.lark import from_lark
 from search_spaces.network import MNIST, Architecture, Task, analyse
 from search_spaces.notation import (
     _normal,
-    _read,
+    _syntax_tree,
     parse_conditions,
     parse_network,
     parse_notation,
@@ -125,7 +125,7 @@ def test_a_pool_whose_stride_is_not_its_size_is_refused():
     ],
 )
 def test_a_space_has_one_normal_form(text: str, normal: str):
-    assert _normal(_read(text, "space")).replace("\n", "") == normal
+    assert _normal(_syntax_tree(text, "space")).replace("\n", "") == normal
 
 
 PARSERS: dict[str, Callable[[str], Any]] = {
@@ -386,9 +386,9 @@ def test_conditions_that_a_space_excludes_are_refused(end: str):
 
 @given(st.from_type(SearchSpace))
 def test_the_normal_form_reads_back_as_the_same_space(space: SearchSpace):
-    normal = _normal(_read(space.text, "space"))
+    normal = _normal(_syntax_tree(space.text, "space"))
     again = parse_space(normal, space.name)
-    assert _normal(_read(normal, "space")) == normal
+    assert _normal(_syntax_tree(normal, "space")) == normal
     assert (again.hash, *islice(enumerate_draws(again), 50)) == (space.hash, *islice(enumerate_draws(space), 50))
     assert space.hash == hashlib.sha256(normal.encode()).hexdigest()[:12]
 

@@ -19,7 +19,7 @@ from harness.data.training_images import ImageData, load
 from harness.deployment import emulated
 from harness.deployment.c_library import Library, files_of
 from harness.deployment.compiled import compile_runner, run_logits, write_files
-from harness.deployment.emulated import FAMILIES, TURNS, Family, chip_costs, emulate
+from harness.deployment.emulated import FAMILIES, PASSES, Family, chip_costs, emulate
 from harness.evidence.evaluation import network_of
 from harness.evidence.record import read, read_recorded
 from harness.system.errors import DeviceError, HarnessError
@@ -201,7 +201,7 @@ def test_networks_of_all_spaces_give_all_logits_of_the_reference_under_sanitizer
 def test_emulated_chips_give_all_logits_of_the_reference(request: pytest.FixtureRequest, fixture: str, chip: str):
     library: Library = request.getfixturevalue(fixture)
     family = FAMILIES[chip]
-    needs(f"{family.tools}-gcc", family.emulator[0])
+    needs(f"{family.tool_prefix}-gcc", family.emulator[0])
 
     emulation = emulate(library, library.examples, family)
 
@@ -224,7 +224,7 @@ def test_the_code_for_speed_gives_all_logits_and_is_fast(request: pytest.Fixture
     library = replace(request.getfixturevalue(fixture), optimise=Optimisation.SPEED)
     library = replace(library, examples=library.examples[:5])
     family = FAMILIES[chip]
-    needs(f"{family.tools}-gcc", family.emulator[0])
+    needs(f"{family.tool_prefix}-gcc", family.emulator[0])
 
     emulation = emulate(library, library.examples, family)
 
@@ -235,14 +235,14 @@ def test_the_code_for_speed_gives_all_logits_and_is_fast(request: pytest.Fixture
 
 
 # A pass is two instructions or six cycles. SysTick ticks at 16 MHz, each 62.5 instructions of a nanosecond.
-TICKS = {"Cortex-M0": 2 * TURNS / 62.5, "RV32IMC": 2 * TURNS, "ATmega328P": 6 * TURNS / 1024}
+TICKS = {"Cortex-M0": 2 * PASSES / 62.5, "RV32IMC": 2 * PASSES, "ATmega328P": 6 * PASSES / 1024}
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("chip", FAMILIES)
 def test_the_clock_of_a_chip_ticks_as_its_loop_of_known_length_says(small: Library, chip: str):
     family = FAMILIES[chip]
-    needs(f"{family.tools}-gcc", family.emulator[0])
+    needs(f"{family.tool_prefix}-gcc", family.emulator[0])
 
     one = emulate(small, small.examples[:1], family)
     many = emulate(small, small.examples[:8], family)
@@ -258,7 +258,7 @@ def test_the_clock_of_a_chip_ticks_as_its_loop_of_known_length_says(small: Libra
 @pytest.mark.nightly
 def test_the_folder_says_what_the_network_takes_on_each_chip(small: Library):
     for family in FAMILIES.values():
-        needs(f"{family.tools}-gcc", family.emulator[0])
+        needs(f"{family.tool_prefix}-gcc", family.emulator[0])
     library = replace(small, examples=small.examples[:2])
 
     costs = chip_costs(library)
