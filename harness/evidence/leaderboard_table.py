@@ -578,17 +578,24 @@ def refresh(workspace: Workspace) -> list[LeaderboardRow]:
 
 
 def _order(row: LeaderboardRow) -> tuple[Any, ...]:
-    """Return the sort key: known data sets first, high targets first, then by evidence, size and accuracy."""
+    """Return the sort key: known data sets first, high targets first, then by evidence, size and accuracy.
+
+    Rows of a tier with an accuracy at the target or above are ordered by size; the remaining rows follow by accuracy,
+    because the smallest networks of a search are far below the target and would precede its best networks.
+    """
     accuracies = (row.mean_test_accuracy_pct, row.validation_accuracy_pct, 0.0)
     accuracy = next(each for each in accuracies if each is not None)
+    is_at_target = statistics.reaches(accuracy, row.target_pct)
     return (
         [*DATASETS, row.dataset].index(row.dataset),
         row.dataset,
         -row.target_pct,
         not row.reached,
         list(Tier).index(row.tier),
-        row.parameters,
+        not is_at_target,
+        row.parameters if is_at_target else 0,
         -accuracy,
+        row.parameters,
         row.hash,
         row.recipe_hash,
         row.protocol_version,

@@ -147,6 +147,9 @@ def test_the_order_is_reached_tier_size_accuracy_hash():
         row(tier=Tier.MEASURED, parameters=50, mean_test_accuracy_pct=98.0, hash="bbbbbbbbbbbb", recipe_hash="1"),
         row(tier=Tier.SEARCHED, parameters=10, validation_accuracy_pct=99.9),
         row(tier=Tier.SEARCHED, parameters=10, validation_accuracy_pct=99.8),
+        row(tier=Tier.SEARCHED, parameters=90, validation_accuracy_pct=99.4),
+        row(tier=Tier.SEARCHED, parameters=80, validation_accuracy_pct=99.39),
+        row(tier=Tier.SEARCHED, parameters=70, validation_accuracy_pct=99.0),
         row(tier=Tier.SEARCHED, parameters=10),
         row(tier=Tier.CLAIMED, parameters=1, mean_test_accuracy_pct=100.0),
     ]
@@ -238,8 +241,8 @@ def test_a_study_gives_its_pareto_front_alone(place: Workspace):
     rows = leaderboard_table.collect(place)
 
     assert [(str(item.architecture), item.validation_accuracy_pct) for item in rows] == [
-        (network_of_width(4), 99.1),
         (network_of_width(6), 99.3),
+        (network_of_width(4), 99.1),
     ]
     assert {item.tier for item in rows} == {Tier.SEARCHED}
     assert {item.study for item in rows} == {"s"}
