@@ -502,7 +502,7 @@ def _split_and_scale(table: _ImageTable, *, joins_near: bool) -> _Scaled:
     for attempt in range(_MOST_SPLITS):
         if not has_test:
             # A unit has all images connected by equal keys. The tag makes this choice independent of the folds.
-            units = divisions.units(keys, tag="test-v1")
+            units = divisions.connected_units(keys, tag="test-v1")
             grouped = table.groups is not None
             try:
                 is_test = divisions.choose_fifth(table.labels, units, table.part == _VALIDATION, grouped=grouped)
@@ -528,7 +528,7 @@ def _split_and_scale(table: _ImageTable, *, joins_near: bool) -> _Scaled:
 def _choose_folds(table: _ImageTable, scaled: _Scaled, *, balanced: bool) -> tuple[Array, Array]:
     """Return the fold in which an image validates and the mask of used images, both for the images not locked."""
     not_test = np.flatnonzero(~scaled.is_test)
-    units = divisions.units([key[not_test] for key in (*table.keys(), scaled.together)], tag="split-v1")
+    units = divisions.connected_units([key[not_test] for key in (*table.keys(), scaled.together)], tag="split-v1")
     in_validation = table.part[not_test] == _VALIDATION
     given_validation = in_validation if in_validation.any() else None
     grouped = table.groups is not None
@@ -546,7 +546,7 @@ def _parts_to_write(
     if balanced:
         classes = int(table.labels.max()) + 1
         # Each test image is a unit of its own.
-        test = test[divisions.evened(cells=table.labels[test], of_image=np.arange(len(test)), count=classes)]
+        test = test[divisions.evened(cells=table.labels[test], unit_of_image=np.arange(len(test)), cell_count=classes)]
     groups = _Groups()
     if table.groups is not None:
         validation_groups = table.groups[used[fold != divisions.ALWAYS_TRAINED]]
