@@ -71,7 +71,7 @@ def _part_of(name: str, shape: Shape | None, folder: Path | None) -> tuple[sourc
         # and Bottou, "Cold case: the lost MNIST digits", NeurIPS 2019). The first of a label's 8 columns is the class.
         download = from_torchvision("QMNIST", folder or cache_folder(), what="test50k")
         return sources.part_of_arrays(download.data.numpy(), download.targets.numpy()[:, 0], "test"), _QMNIST
-    if not path.is_dir() and not (path.is_file() and sources.is_of_data(path)):
+    if not path.is_dir() and not (path.is_file() and sources.is_data_file(path)):
         raise UsageError(
             f"--on {name!r} is not a data set; allowed: {_QMNIST}, folders, {sources.endings_text()} files"
         )
