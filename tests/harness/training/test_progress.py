@@ -46,7 +46,11 @@ def test_lines_and_the_bar_count_on_from_the_amount_that_was_shown(
         reporter.show(done=3, total=7)
         reporter.advance(2)
         reporter.show("almost done")
-    assert "5/7" in capsys.readouterr().err
+        reporter.show(done=6)
+    output = capsys.readouterr().err
+    assert "5/7" in output
+    last = output.rpartition("6/7")[2]
+    assert "almost done" in last
 
 
 class Slow:
