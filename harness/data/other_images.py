@@ -218,7 +218,8 @@ def _centred(grey: Array) -> Array:
     picture = Image.fromarray(digit.astype(np.float32)).resize((width, height), Image.Resampling.LANCZOS)
     small = np.asarray(picture).clip(0, 255)
     image = np.zeros((_EDGE, _EDGE))
-    top, left = (_start(small, axis) for axis in (0, 1))
+    top = _start(small, axis=0)
+    left = _start(small, axis=1)
     image[top : top + height, left : left + width] = small
     return image
 

@@ -146,16 +146,8 @@ def name_of(value: object) -> str:
 
 
 @contextmanager
-def _silence(output: StringIO) -> Iterator[None]:
-    """Suppress warnings and output of the block; ``output`` collects the standard output."""
-    with redirect_stdout(output), redirect_stderr(StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-@contextmanager
 def quiet(purpose: str) -> Iterator[StringIO]:
-    """Run the user's module without output and without an effect on torch's global random generator.
+    """Run the user's module without output or warnings, and without an effect on torch's global random generator.
 
     Args:
         purpose: Subject of the error message.
@@ -173,7 +165,13 @@ def quiet(purpose: str) -> Iterator[StringIO]:
     logger.setLevel(logging.CRITICAL + 1)  # torch.export logs the graph of a module that it cannot record
     output = StringIO()
     try:
-        with torch.random.fork_rng(devices=[]), guarding_user_code(purpose, seconds=0), _silence(output):
+        with (
+            torch.random.fork_rng(devices=[]),
+            guarding_user_code(purpose, seconds=0),
+            redirect_stdout(output),
+            redirect_stderr(StringIO()),
+            warnings.catch_warnings(action="ignore"),
+        ):
             yield output
     finally:
         logger.setLevel(level)

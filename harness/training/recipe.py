@@ -86,7 +86,22 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Raise ValueError if fields contradict each other."""
-        _check_dependent_fields(self)
+        if self.augmentation_off_share and self.augmented_share == 0:
+            raise ValueError("augmentation_off_share requires augmented_share above 0, but augmented_share is 0")
+        if self.decay_all and self.weight_decay == 0:
+            raise ValueError("decay_all requires weight_decay above 0, but weight_decay is 0")
+        if self.average_statistics == "recomputed" and self.average_decay == 0:
+            raise ValueError("average_statistics 'recomputed' requires average_decay above 0, but average_decay is 0")
+        if self.nesterov and self.optimizer == "sgd" and self.momentum == 0:
+            raise ValueError("nesterov requires momentum above 0, but momentum is 0")
+        if self.starts > 1 and self.trainer:
+            raise ValueError(f"a user trainer requires starts = 1, but starts is {self.starts}")
+        if self.start_epochs != _LATER_DEFAULTS["start_epochs"] and self.starts == 1:
+            raise ValueError("start_epochs requires starts above 1, but starts is 1")
+        if self.step_epochs and self.schedule != "step":
+            raise ValueError(f"step_epochs requires schedule 'step', but schedule is '{self.schedule}'")
+        if self.final_rate and self.schedule not in ("linear", "cosine"):
+            raise ValueError(f"final_rate requires schedule 'linear' or 'cosine', but schedule is '{self.schedule}'")
 
     @property
     def hash(self) -> str:
@@ -101,25 +116,6 @@ _LATER_FIELDS = (
     *("trainer", "trainer_sha256", "starts", "start_epochs"),
 )
 _LATER_DEFAULTS = {item.name: item.default for item in fields(Recipe) if item.name in _LATER_FIELDS}
-
-
-def _check_dependent_fields(recipe: Recipe) -> None:
-    if recipe.augmentation_off_share and recipe.augmented_share == 0:
-        raise ValueError("augmentation_off_share requires augmented_share above 0, but augmented_share is 0")
-    if recipe.decay_all and recipe.weight_decay == 0:
-        raise ValueError("decay_all requires weight_decay above 0, but weight_decay is 0")
-    if recipe.average_statistics == "recomputed" and recipe.average_decay == 0:
-        raise ValueError("average_statistics 'recomputed' requires average_decay above 0, but average_decay is 0")
-    if recipe.nesterov and recipe.optimizer == "sgd" and recipe.momentum == 0:
-        raise ValueError("nesterov requires momentum above 0, but momentum is 0")
-    if recipe.starts > 1 and recipe.trainer:
-        raise ValueError(f"a user trainer requires starts = 1, but starts is {recipe.starts}")
-    if recipe.start_epochs != _LATER_DEFAULTS["start_epochs"] and recipe.starts == 1:
-        raise ValueError("start_epochs requires starts above 1, but starts is 1")
-    if recipe.step_epochs and recipe.schedule != "step":
-        raise ValueError(f"step_epochs requires schedule 'step', but schedule is '{recipe.schedule}'")
-    if recipe.final_rate and recipe.schedule not in ("linear", "cosine"):
-        raise ValueError(f"final_rate requires schedule 'linear' or 'cosine', but schedule is '{recipe.schedule}'")
 
 
 def recipe_document(recipe: Recipe) -> dict[str, Any]:

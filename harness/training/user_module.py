@@ -430,9 +430,8 @@ def operator_counts(network: nn.Module, task: Task) -> Mapping[str, Counter[str]
 
     The network is left in evaluation mode.
     """
-    with warnings.catch_warnings():
-        # fvcore calls torch.jit, which warns of deprecation.
-        warnings.simplefilter("ignore")
+    # fvcore calls torch.jit, which warns of deprecation.
+    with warnings.catch_warnings(action="ignore"):
         from fvcore.nn import FlopCountAnalysis
 
         counter = FlopCountAnalysis(network.eval(), torch.zeros(1, *task.input_shape))

@@ -95,7 +95,7 @@ def source_at(root: Path, shape: Shape | None = None, group_by: str | None = Non
         elif not root.is_file():
             raise DataError(f"{root} must be a file or a folder, not a device or a pipe")
         elif is_data_file(root):
-            source = _FILES[root.suffix.lower()].read(root, group_by)
+            source = _FILES[root.suffix.lower()](root, group_by)
         else:
             raise DataError(
                 f"{root} is not a data set; allowed: folders of pictures or IDX files, {endings_text()} files"
@@ -105,9 +105,8 @@ def source_at(root: Path, shape: Shape | None = None, group_by: str | None = Non
     except Exception as error:  # libraries raise arbitrary errors for damaged files
         raise DataError(f"cannot read {root}: {' '.join(reason(error).split())}") from error
     if group_by is not None and not all(part.groups for part in source.parts.values()):
-        endings = ", ".join(ending for ending, form in _FILES.items() if form.has_groups)
         raise DataError(
-            f"--group-by {group_by}: {root} has no groups; allowed: {endings} files and folders of pictures"
+            f"--group-by {group_by}: {root} has no groups; allowed: {_GROUPED_FILES} files and folders of pictures"
         )
     return source
 
@@ -588,15 +587,9 @@ def _floats(path: Path, number: int, texts: list[str]) -> list[float]:
     return list(map(float, texts))
 
 
-@dataclass(frozen=True, slots=True)
-class _FileForm:
-    """A supported file format: the function that reads a file, given ``group_by``, and support for groups."""
-
-    read: Callable[[Path, str | None], Source]
-    has_groups: bool = False
-
-
-_FILES = {".npz": _FileForm(_npz, has_groups=True), ".ts": _FileForm(_series), ".tsv": _FileForm(_series)}
+# Functions that read a file, given ``group_by``, by ending of the file.
+_FILES: Mapping[str, Callable[[Path, str | None], Source]] = {".npz": _npz, ".ts": _series, ".tsv": _series}
+_GROUPED_FILES = ".npz"  # endings of files that may define groups, as text
 
 
 # torch -----------------------------------------------------------------------------------------------------------
