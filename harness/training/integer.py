@@ -43,6 +43,7 @@ from search_spaces.network import Architecture
 from search_spaces.ops.integer_form import KernelForm, PoolingForm, Reduction
 
 Integers = npt.NDArray[np.int64]
+_Reals = npt.NDArray[np.float64]
 _RANGE_SHARE = 0.9999  # share of the calibration values within the range of a map; larger values are clipped
 MAP_SCALES = "map_scales"  # buffer with the scales of all maps in a network trained with precision ``int8``
 _CALIBRATION_IMAGES = 2_000  # training images from which the ranges of maps are estimated
@@ -203,7 +204,7 @@ def _integer_weights(network: nn.Module, kernel: PlannedOp[KernelForm]) -> tuple
     return _rounded(np.ascontiguousarray(weights.transpose(0, 2, 3, 1)), _WEIGHT_MAX)
 
 
-def _rounded(weights: npt.NDArray[np.float64], largest: int) -> tuple[Integers, float]:
+def _rounded(weights: _Reals, largest: int) -> tuple[Integers, float]:
     """Return weights rounded to integers, the largest of magnitude ``largest``, and the scale of the integers."""
     magnitude = float(np.abs(weights).max())
     scale = magnitude / largest if magnitude > 0 else 1.0
@@ -241,19 +242,14 @@ def integer_network(
     for name, tensor in network.state_dict().items():
         if not torch.isfinite(tensor).all():
             raise ContentError(f"{name} contains non-finite numbers")
-    kernels = []
-    kernel_scales = []
-    for kernel in plan.kernels:
-        weights, scale = _integer_weights(network, kernel)
-        kernel_scales.append(scale)
-        kernels.append(weights)
+    weights_and_scales = [_integer_weights(network, kernel) for kernel in plan.kernels]
+    kernels = tuple(weights for weights, _ in weights_and_scales)
+    kernel_scales = tuple(scale for _, scale in weights_and_scales)
     # A network that begins with a kernel gets images without a scaling first, of a single channel.
     offset = round(255 * mean[0]) if plan.steps[0].kernel is not None else 0
-    converter = _Converter(
-        network, plan, mean, deviation, tuple(kernels), tuple(kernel_scales), tuple(scales.tolist()), offset
-    )
+    converter = _Converter(network, plan, mean, deviation, kernels, kernel_scales, tuple(scales.tolist()), offset)
     numbers = tuple(map(converter.numbers, plan.steps))
-    return IntegerNetwork(plan, tuple(kernels), numbers, offset, converter.logit_scale)
+    return IntegerNetwork(plan, kernels, numbers, offset, converter.logit_scale)
 
 
 def integers_of(network: nn.Module, architecture: Architecture, images: Images | Dataset) -> IntegerNetwork:
@@ -325,9 +321,7 @@ class _Converter:
             return max(self.offset, 255 - self.offset)
         return self.plan.maps[step.source].largest
 
-    def real_numbers(
-        self, step: IntegerStep, sum_scale: float
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    def real_numbers(self, step: IntegerStep, sum_scale: float) -> tuple[_Reals, _Reals]:
         """Return the multipliers and biases of a step before rounding, one per group of channels."""
         assert step.target is not None, "logits have no multipliers"
         scale = self.scales[step.target]
@@ -353,7 +347,7 @@ class _Converter:
         multipliers = gains * sum_scale / scale
         return _first_of_groups(multipliers, step.multipliers), _first_of_groups(biases / scale, step.biases)
 
-    def offset_biases(self, step: IntegerStep, sum_scale: float) -> npt.NDArray[np.float64]:
+    def offset_biases(self, step: IntegerStep, sum_scale: float) -> _Reals:
         """Return the correction of the bias of each filter for the rounding of the image's mean to a whole byte.
 
         The correction is exact inside the image. At the border an error of up to half a byte times the weights outside
@@ -362,7 +356,7 @@ class _Converter:
         assert step.kernel is not None, "a filter has weights"
         weights = self.kernels[step.kernel]
         difference = self.offset - 255 * self.mean[0]
-        sums: npt.NDArray[np.float64] = weights.reshape(len(weights), -1).sum(1) * difference * sum_scale
+        sums: _Reals = weights.reshape(len(weights), -1).sum(1) * difference * sum_scale
         return sums
 
     def slope(self, step: IntegerStep) -> float | None:
@@ -403,12 +397,12 @@ class _Converter:
         return StepNumbers(biases=whole_biases, bias_bits=bias_bits, largest=_checked(int(sums.max())))
 
 
-def _as_float64(tensor: Tensor) -> npt.NDArray[np.float64]:
-    values: npt.NDArray[np.float64] = tensor.detach().cpu().double().numpy()
+def _as_float64(tensor: Tensor) -> _Reals:
+    values: _Reals = tensor.detach().cpu().double().numpy()
     return values
 
 
-def _first_of_groups(values: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:
+def _first_of_groups(values: _Reals, count: int) -> _Reals:
     """Return the first value of each of ``count`` groups of equal neighbours."""
     if not count:
         return np.zeros(0)
@@ -428,8 +422,8 @@ def _checked(largest: int) -> int:
 
 
 def _fitted(
-    real_multipliers: npt.NDArray[np.float64],
-    biases: npt.NDArray[np.float64],
+    real_multipliers: _Reals,
+    biases: _Reals,
     real_skip_multiplier: float,
     slope: float | None,
     largest_sums: Integers,

@@ -59,24 +59,12 @@ def _split(argument: str) -> tuple[str, str]:
     return match["source"], match["name"]
 
 
-def load_module(argument: str) -> nn.Module:
-    """Return the PyTorch module that a text names; the user's code is executed.
+def load_value(argument: str) -> Any:
+    """Return the value that a text names; the user's code is executed.
 
     Args:
-        argument: ``FILE.py:NAME`` or ``package.module:NAME``. The name belongs to a module, or to a class or function
-            that returns a module and needs no arguments.
-
-    Raises:
-        UsageError: The file or the name does not exist, or the value is not a module.
-        ContentError: The user's code failed.
-    """
-    return made_module(load_value(argument), argument)
-
-
-def load_value(argument: str) -> Any:
-    """Return the value that a text names, which should be a module, or a class or function that makes a module.
-
-    The user's code is executed. The value is not checked; see ``made_module``.
+        argument: ``FILE.py:NAME`` or ``package.module:NAME``. The name should belong to a module, or to a class or
+            function that makes a module; ``made_module`` checks the value.
 
     Raises:
         UsageError: The file or the name does not exist.
@@ -101,7 +89,8 @@ def fresh_module(argument: str) -> nn.Module:
     """Return the named module with new first weights, which depend on the state of torch's global generator.
 
     Raises:
-        UsageError, ContentError: Same as for ``load_module``.
+        UsageError: The file or the name does not exist, or the value is not a module.
+        ContentError: The user's code failed.
     """
     from torch import nn
 

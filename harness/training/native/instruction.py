@@ -162,12 +162,11 @@ def _sequence(flat: Program, ops: tuple[spec.Op, ...], shape: Shape, source: int
         count, item = _pointwise(flat, ops, shape, source)
         if count:
             source = flat._write(shape, item)
-            ops = ops[count:]
         else:
             op, *_ = ops
             source = _INSTRUCTIONS[type(op)](flat, op, shape, source)
             shape = op.shape(shape)
-            ops = ops[1:]
+        ops = ops[max(1, count) :]
     return source
 
 
