@@ -55,9 +55,8 @@ class SourceOptions:
         if self.shape is not None:
             sizes = self.shape if isinstance(self.shape, list | tuple) else ()
             if len(sizes) != 3 or not all(isinstance(size, int | np.integer) and 0 < size < 10_000 for size in sizes):
-                raise DataError(
-                    f"shape must be three integers (channels, rows, columns) from 1 to 9999, got {self.shape!r}"
-                )
+                expected = "three integers (channels, rows, columns) from 1 to 9999"
+                raise DataError(f"shape must be {expected}, got {self.shape!r}")
             object.__setattr__(self, "shape", tuple(map(int, sizes)))
         if self.channels not in (None, "first", "last", "none"):
             raise DataError(f'channels must be "first", "last" or "none", got {self.channels!r}')
@@ -598,9 +597,8 @@ def _remarks(source: Source, table: _ImageTable, scaled: _Scaled) -> list[str]:
     edge = round(columns**0.5)
     is_flat = source.parts["train"].channels is None and (channels, rows) == (1, 1)
     if is_flat and edge >= 8 and edge**2 == columns:
-        remarks.append(
-            f"rows of {columns} numbers are read as series; pictures have the shape images x {edge} x {edge}"
-        )
+        shape = f"images x {edge} x {edge}"
+        remarks.append(f"rows of {columns} numbers are read as series; pictures have the shape {shape}")
     # Images whose near-duplicates include a different picture; equal pictures also have equal keys of near-duplicates.
     near = np.unique(scaled.near, return_inverse=True)[1]
     firsts = np.unique(scaled.pixel_digests, return_index=True)[1]

@@ -97,17 +97,15 @@ def source_at(root: Path, shape: Shape | None = None, group_by: str | None = Non
         elif is_data_file(root):
             source = _FILES[root.suffix.lower()](root, group_by)
         else:
-            raise DataError(
-                f"{root} is not a data set; allowed: folders of pictures or IDX files, {endings_text()} files"
-            )
+            allowed = f"folders of pictures or IDX files, {endings_text()} files"
+            raise DataError(f"{root} is not a data set; allowed: {allowed}")
     except HarnessError:
         raise
     except Exception as error:  # libraries raise arbitrary errors for damaged files
         raise DataError(f"cannot read {root}: {' '.join(reason(error).split())}") from error
     if group_by is not None and not all(part.groups for part in source.parts.values()):
-        raise DataError(
-            f"--group-by {group_by}: {root} has no groups; allowed: {_GROUPED_FILES} files and folders of pictures"
-        )
+        allowed = f"{_GROUPED_FILES} files and folders of pictures"
+        raise DataError(f"--group-by {group_by}: {root} has no groups; allowed: {allowed}")
     return source
 
 
@@ -266,9 +264,8 @@ def _idx_pairs(folder: Path) -> dict[str, dict[str, Path]]:
         part, kind = role
         pair = pairs.setdefault(part, {})
         if kind in pair:
-            raise DataError(
-                f"{folder} contains {pair[kind].name} and {path.name}; keep a single pair of files per part"
-            )
+            names = f"{pair[kind].name} and {path.name}"
+            raise DataError(f"{folder} contains {names}; keep a single pair of files per part")
         pair[kind] = path
     return pairs
 
@@ -360,9 +357,8 @@ def _part_folders(root: Path, left_out: Counter[str]) -> dict[str, Path]:
     for path in part_folders:
         part = _PART_OF_WORD[path.name.lower()]
         if part in parts:
-            raise DataError(
-                f"{root} contains {parts[part].name}/ and {path.name}/, both for {part}; keep a single folder"
-            )
+            names = f"{parts[part].name}/ and {path.name}/"
+            raise DataError(f"{root} contains {names}, both for {part}; keep a single folder")
         parts[part] = path
     if "train" not in parts:
         raise DataError(f"{root} contains {part_folders[0].name}/, but no train/")

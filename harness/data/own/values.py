@@ -292,10 +292,8 @@ def _check_finite(images: Array, where: str = "") -> None:
     """Raise DataError with the position of the first missing or infinite number; ``where`` continues the message."""
     if images.dtype.kind != "f" or (is_finite := np.isfinite(images)).all():
         return
-    count = int((~is_finite).sum())
-    raise DataError(
-        f"missing or non-finite numbers{where}: {count:,}, the first at {np.argwhere(~is_finite)[0].tolist()}"
-    )
+    positions = np.argwhere(~is_finite)
+    raise DataError(f"missing or non-finite numbers{where}: {len(positions):,}, the first at {positions[0].tolist()}")
 
 
 def _layouts(images: Array) -> dict[str, Array]:
