@@ -61,6 +61,7 @@ def labelled_images(name: str, spec: Dataset, folder: Path | None) -> _LabelledI
     part, ledger_name = _part_of(name, shape, folder)
     labels = _class_indices(part, spec, name)
     if shape is None and isinstance(part.images, np.ndarray):
+        # The shape of the data set determines the channel axis.
         pixels = values.pixels_of(spec, part.images)
     else:
         channels = part.channels or spec.channels or None

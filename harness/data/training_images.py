@@ -402,10 +402,14 @@ def idx_array(path: Path, expected: DataFile | None = None) -> tuple[_Array, str
         content = gzip.decompress(stored) if path.suffix == ".gz" else stored
         sha256 = hashlib.sha256(content).hexdigest()
         if expected is not None:
-            digest = sha256 if expected.sha256 else hashlib.md5(stored, usedforsecurity=False).hexdigest()
-            if digest != (expected.sha256 or expected.gzip_md5):
-                digest_name = "SHA-256 of the unpacked bytes" if expected.sha256 else "MD5 of the .gz file"
-                raise ValueError(f"the {digest_name} is {digest}, expected {expected.sha256 or expected.gzip_md5}")
+            name = "SHA-256 of the unpacked bytes"
+            digest = sha256
+            if expected.sha256 is None:
+                name = "MD5 of the .gz file"
+                digest = hashlib.md5(stored, usedforsecurity=False).hexdigest()
+            published = expected.sha256 or expected.gzip_md5
+            if digest != published:
+                raise ValueError(f"the {name} is {digest}, expected {published}")
         zeros, data_type, rank = struct.unpack(">HBB", content[:4])
         if zeros or data_type not in _IDX_TYPES:
             raise ValueError("unknown data type in the header of the IDX file")

@@ -59,9 +59,8 @@ def cross_check(architecture: Architecture, analysis: Analysis) -> Counts:
             summary = _summary_total(network, analysis.task)
             fvcore, macs = _fvcore_counts(network, analysis.task)
         except ImportError as error:
-            raise HarnessError(
-                f"cannot count: {error}", hint=f"'{as_command('doctor')}' lists installed packages"
-            ) from error
+            hint = f"'{as_command('doctor')}' lists installed packages"
+            raise HarnessError(f"cannot count: {error}", hint=hint) from error
     counts = Counts(stored, summary - repeats, fvcore, macs, repeats)
     expected = Counts(analysis.parameters, analysis.parameters, analysis.parameters, analysis.macs, repeats)
     if counts != expected:

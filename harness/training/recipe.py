@@ -380,10 +380,9 @@ def length_factor(images: int) -> int:
 def check_batch(recipe: Recipe, images: int) -> None:
     """Raise ContentError if a batch is larger than the number of training images."""
     if recipe.batch_size > images:
-        raise ContentError(
-            f"recipe: batch_size is {recipe.batch_size}, but only {images} training images are available",
-            hint=f"use --recipe @FILE.toml with a line such as batch_size = {max(1, images // 4)} in the file",
-        )
+        message = f"recipe: batch_size is {recipe.batch_size}, but only {images} training images are available"
+        hint = f"use --recipe @FILE.toml with a line such as batch_size = {max(1, images // 4)} in the file"
+        raise ContentError(message, hint=hint)
 
 
 def check_network(recipe: Recipe, architecture: Architecture, task: Task) -> None:
@@ -403,10 +402,8 @@ def check_network(recipe: Recipe, architecture: Architecture, task: Task) -> Non
         if ops:
             raise ContentError(f"{ops[0].title} has no integer form, which precision int8 requires")
     if recipe.batch_size == 1 and 1 in normalised_values(architecture.ops, task.input_shape):
-        raise ContentError(
-            "recipe: batch_size is 1, but a bn of the network has 1x1 maps and requires at least 2 values per channel",
-            hint="use batch_size = 2 or more",
-        )
+        message = "batch_size is 1, but a bn of the network has 1x1 maps and requires at least 2 values per channel"
+        raise ContentError(f"recipe: {message}", hint="use batch_size = 2 or more")
 
 
 def recipe_by_hash(hash_: str, epochs: int) -> Recipe | None:

@@ -316,9 +316,8 @@ def _train_by_user(
     run.network.train()
     with guarding_user_code(f"trainer {run.recipe.trainer}", seconds=0), contextlib.suppress(LastEpochIsOver):
         function(run.architecture, run.network, images, seed, run.recipe.epochs, report)
-        raise ValueError(
-            f"return after {len(run.history)} of {last_epoch} epochs; call report(loss) at the end of each epoch"
-        )
+        epochs = f"{len(run.history)} of {last_epoch} epochs"
+        raise ValueError(f"return after {epochs}; call report(loss) at the end of each epoch")
 
 
 def _evaluate_epoch(

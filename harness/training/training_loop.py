@@ -195,7 +195,8 @@ def train_epoch(run: Training, images: Images) -> Epoch:
         loss_sum = _train_steps(run, images, order, settings)
     else:
         # Round the decay to the number format of the engine: recorded runs must stay reproducible bit for bit.
-        decay = torch.tensor(recipe.average_decay, dtype=torch.float64 if run.engine.double else torch.float32).item()
+        real = torch.float64 if run.engine.double else torch.float32
+        decay = torch.tensor(recipe.average_decay, dtype=real).item()
         settings = epoch_steps(replace(recipe, average_decay=decay), run.step, steps)
         loss_sum = _native_steps(run, run.engine, images, order, settings)
     return end_epoch(run, loss_sum / steps, settings.rates[-1], time.perf_counter() - began_seconds)

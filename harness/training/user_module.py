@@ -180,9 +180,8 @@ def built(op: UserModule, input_shape: tuple[int, int, int]) -> SeededModule:
         UsageError: There is no file of this name.
     """
     if not op.name:
-        raise ContentError(
-            "a module outside of the notation is trained by its name only", hint="write it to a file: FILE.py:NAME"
-        )
+        hint = "write it to a file: FILE.py:NAME"
+        raise ContentError("a module outside of the notation is trained by its name only", hint=hint)
     # Compared before the code is executed.
     code = check_code(op)
     description = described(op.name, code, Task(input_shape, op.outputs))

@@ -262,7 +262,8 @@ def from_arrays(
     Raises:
         DataError: The arrays are inconsistent, or an option is not allowed.
     """
-    options = SourceOptions(shape, "groups" if groups is not None else None, balanced, channels, allow_overlap)
+    group_by = None if groups is None else "groups"
+    options = SourceOptions(shape, group_by, balanced, channels, allow_overlap)
     source = Source(str(name), {"train": part_of_arrays(x, y, "train", groups)})
     if x_test is not None:
         source.parts["test"] = part_of_arrays(x_test, y_test, "test", groups_test)
@@ -527,7 +528,7 @@ def _split_and_scale(table: _ImageTable, *, joins_near: bool) -> _Scaled:
             units = divisions.connected_units(keys, tag="test-v1")
             grouped = table.groups is not None
             try:
-                is_test = divisions.choose_fifth(table.labels, units, table.part == _VALIDATION, grouped=grouped)
+                is_test = divisions.choose_fifth(table.labels, units, barred=table.part == _VALIDATION, grouped=grouped)
             except DataError as error:
                 cause = f": {_ROUNDED}" if attempt else ""
                 raise DataError(f"{error.message}{cause}") from error

@@ -204,7 +204,9 @@ def arranged(images: Any, names: Sequence[str], channels: str | None, shape: Sha
         images, channels = _stacked(images, names, channels, shape)
     numbers = _with_four_axes(images, channels)
     check_bytes("the data", numbers.nbytes)
-    return numbers if shape is None or numbers.shape[1:] == shape else _resized_all(numbers, shape)
+    if shape is None or numbers.shape[1:] == shape:
+        return numbers
+    return _resized_all(numbers, shape)
 
 
 def _stacked(
