@@ -119,7 +119,7 @@ class Environment:
         commit: Commit of the code; None outside a checkout (``code_version``).
         dirty: Whether the code differs from the commit; None outside a checkout.
         python: Version of Python; ``torch`` is the version of torch.
-        device: Name of the CPU or GPU (``device_name``).
+        device: ``cpu``, or the model of the GPU (``device_name``).
         instructions: Instruction set, as returned by the function `instructions`.
         threads: Number of threads of torch.
         data_hash: Hash of the data set (``ImageData.data_hash``).

@@ -36,7 +36,7 @@ class _Code(IntEnum):
     MAX_POOL = 3
     AVERAGE_POOL = 4
     LINEAR = 5
-    BRANCH = 6  # begin of a residual sum: copies the input for the ops inside
+    BRANCH = 6  # begin of a residual sum: the same map as the input, but with a gradient of its own
     SUM = 7  # end of a residual sum
     UNSHUFFLE = 8
 
