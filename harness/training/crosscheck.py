@@ -1,7 +1,7 @@
 """Comparison of a network's parameters and MACs with the counts of torchsummary and fvcore.
 
-The libraries count differently: torchsummary counts a shared kernel at each use, and fvcore includes batch
-normalisation and pooling. After correction all counts must be equal; a difference is a bug here or in a library.
+The libraries count differently: torchsummary counts a shared kernel at each use, and fvcore's multiply-adds include
+batch normalisation and pooling. After correction all counts must be equal; a difference is a bug here or in a library.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Counts:
 
 
 def cross_check(architecture: Architecture, analysis: Analysis) -> Counts:
-    """Build the network, count with every library, and compare the counts with ``analysis``.
+    """Build the network, count with every library, and compare the counts with ``analysis``, the counts of harness.
 
     The random state of torch is preserved, and output of the libraries is suppressed.
 
@@ -53,16 +53,15 @@ def cross_check(architecture: Architecture, analysis: Analysis) -> Counts:
     """
     with torch.random.fork_rng(devices=[]):
         network = build(architecture, analysis.task).eval()
-        own = sum(parameter.numel() for parameter in network.parameters())
-        repeats = sum(parameter.numel() for _, parameter in network.named_parameters(remove_duplicate=False)) - own
+        stored = sum(parameter.numel() for parameter in network.parameters())
+        repeats = sum(parameter.numel() for _, parameter in network.named_parameters(remove_duplicate=False)) - stored
         try:
             summary = _summary_total(network, analysis.task)
             fvcore, macs = _fvcore_counts(network, analysis.task)
         except ImportError as error:
-            raise HarnessError(
-                f"cannot count: {error}", hint=f"'{as_command('doctor')}' lists installed packages"
-            ) from error
-    counts = Counts(own, summary - repeats, fvcore, macs, repeats)
+            hint = f"'{as_command('doctor')}' lists installed packages"
+            raise HarnessError(f"cannot count: {error}", hint=hint) from error
+    counts = Counts(stored, summary - repeats, fvcore, macs, repeats)
     expected = Counts(analysis.parameters, analysis.parameters, analysis.parameters, analysis.macs, repeats)
     if counts != expected:
         raise HarnessError(f"got {counts}, expected {expected}", hint="bug in this program: please report the network")
@@ -76,11 +75,12 @@ def _summary_total(network: nn.Module, task: Task) -> int:
     separate = copy.deepcopy(network).eval()
     seen: set[int] = set()
     for parent in list(separate.modules()):
-        for name, part in parent._modules.items():
-            if part is not None and id(part) in seen:
-                # torchsummary hooks a module for each place and counts it for each hook and call.
-                setattr(parent, name, copy.deepcopy(part))
-            seen.add(id(part))
+        for name, child in parent._modules.items():
+            if child is not None and id(child) in seen:
+                # torchsummary adds a hook to a module for each parent, and each call counts the module once per hook.
+                # With a copy per use, each use counts once.
+                setattr(parent, name, copy.deepcopy(child))
+            seen.add(id(child))
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         # torchsummary runs two random images, which would change the BN statistics in training mode.
@@ -95,7 +95,7 @@ def _fvcore_counts(network: nn.Module, task: Task) -> tuple[int, int]:
     """Return fvcore's number of parameters, and its multiply-adds per image in convolutions and linear layers.
 
     fvcore calls a multiply-add a flop. Its total includes batch normalisation (2 per value) and global pooling (1 per
-    value), which ``macs`` leaves out, but no further pooling and no additions.
+    value), which `Analysis` leaves out of ``macs``, but no further pooling and no additions.
     """
     from fvcore.nn import parameter_count
 

@@ -6,11 +6,12 @@ For a channel c of a convolution or scaling, with ``sum`` over weights and input
     value = (value >> 8) * slope,  if the rectifier has a slope and the value is below zero
     output = clamp((value + 2^(s-1)) >> s)
 
-``StepNumbers`` holds the constants: p is ``sum_bits``, q ``bias_bits``, s ``output_bits``. Each constant fits into 16
-bits and each value into 32, which ``integer_network`` proves from the weights. Logits are 32-bit sums without a
-multiplier, over a map or over the sum of each channel of a map. Scales follow Jacob et al., "Quantization and training
-of neural networks for efficient integer-arithmetic-only inference", CVPR 2018, but with ranges around zero, so that
-zero padding is the number 0.
+``StepNumbers`` holds the constants: p is ``sum_bits``, q ``bias_bits``, s ``output_bits``. A shift by 0 bits adds
+nothing. Each constant fits into 16 bits and each value into 32, which ``integer_network`` proves from the weights.
+Logits are 32-bit sums without a multiplier, over a map or over the sum of each channel of a map. The *scale* of a map,
+kernel or sum is the real value of the integer 1. Scales follow Jacob et al., "Quantization and training of neural
+networks for efficient integer-arithmetic-only inference", CVPR 2018, but with ranges around zero, so that zero padding
+is the number 0.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from search_spaces.network import Architecture
 from search_spaces.ops.integer_form import KernelForm, PoolingForm, Reduction
 
 Integers = npt.NDArray[np.int64]
+_Reals = npt.NDArray[np.float64]
 _RANGE_SHARE = 0.9999  # share of the calibration values within the range of a map; larger values are clipped
 MAP_SCALES = "map_scales"  # buffer with the scales of all maps in a network trained with precision ``int8``
 _CALIBRATION_IMAGES = 2_000  # training images from which the ranges of maps are estimated
@@ -87,7 +89,8 @@ class IntegerNetwork:
 
     Attributes:
         plan: Steps and maps of the network.
-        kernels: int8 weights of each learned kernel, (filters, rows, columns, channels).
+        kernels: int8 weights of each learned kernel, (filters, rows, columns, channels); for a kernel stored as factors
+            (filters, 1, 1, factors per channel, then per pose), see ``product_weights``.
         numbers: Constants of each step.
         offset: Number subtracted from the bytes of the image; 0 if a scaling normalises the image.
         logit_scale: Real value of the number 1 in the logits.
@@ -112,7 +115,14 @@ def _module_at(network: nn.Module, path: OpPath) -> Any:
 
 
 def _step_output(network: nn.Module, step: IntegerStep, values: Tensor, skip: Tensor | None) -> Tensor:
-    """Return the floating-point output of a step before its pooling, (batch, channels, rows, columns)."""
+    """Return the floating-point output of a step before its pooling, (batch, channels, rows, columns).
+
+    Args:
+        network: Network that the plan describes.
+        step: Step to run.
+        values: Input map of the step, in the same layout as the output.
+        skip: Map that a residual sum adds; None without a sum.
+    """
     for planned in (step.sums, step.norm):
         if planned is not None:
             module = _module_at(network, planned.path)
@@ -128,7 +138,9 @@ def _step_output(network: nn.Module, step: IntegerStep, values: Tensor, skip: Te
 
 
 def map_scales(network: nn.Module, plan: IntegerPlan, images: Images) -> Tensor:
-    """Return the scale of each map (real value of the number 1), float64 (maps,), estimated from training images.
+    """Return the scale of each map, float64 (maps,), estimated from training images.
+
+    The largest number of a map represents the quantile ``_RANGE_SHARE`` of the magnitudes.
 
     Args:
         network: Network in evaluation mode, on the device of the images.
@@ -139,18 +151,19 @@ def map_scales(network: nn.Module, plan: IntegerPlan, images: Images) -> Tensor:
         NoIntegerFormError: An op has no integer form.
     """
     check_integer_form(plan)
-    samples: list[list[Tensor]] = [[] for _ in plan.maps]
+    samples: list[list[Tensor]] = [[] for _ in plan.maps]  # magnitudes by map, in batches
     count = min(len(images), _CALIBRATION_IMAGES)
-    indices = torch.arange(count) * len(images) // count
+    indices = torch.arange(count) * len(images) // count  # evenly spaced
     with torch.inference_mode():
-        for part in torch.split(indices.to(images.pixels.device), _BATCH):
-            maps: list[Tensor] = [normalised(images.pixels[part].float() / 255, images.mean, images.deviation)]
+        for batch in torch.split(indices.to(images.pixels.device), _BATCH):
+            maps: list[Tensor] = [normalised(images.pixels[batch].float() / 255, images.mean, images.deviation)]
             for step in plan.steps[:-1]:
                 skip = None if step.skip is None else maps[step.skip]
                 values = _step_output(network, step, maps[step.source], skip)
                 if step.kind not in _KEEPS_SCALE:
                     samples[len(maps)].append(values.abs().flatten())
                 maps.append(values if step.pool is None else _module_at(network, step.pool.path)(values))
+    # The scale of the image. With several channels a scaling comes first, which has the deviation of each channel.
     scales = [1 / (255 * images.deviation[0])]
     for step, values_of_map in zip(plan.steps[:-1], samples[1:], strict=True):
         assert step.target == len(scales), "each step but the last writes the next map"
@@ -160,10 +173,8 @@ def map_scales(network: nn.Module, plan: IntegerPlan, images: Images) -> Tensor:
         values = torch.cat(values_of_map)
         rank = max(1, math.ceil(_RANGE_SHARE * len(values)))
         high = float(values.kthvalue(rank).values)
-        if high == 0:
-            high = float(values.max())
-        if high == 0:
-            high = 1.0  # any scale represents a map of zeros
+        # For maps with hardly any number above zero the maximum; any scale represents a map of zeros.
+        high = high or float(values.max()) or 1.0
         scales.append(high / plan.maps[step.target].largest)
     return torch.tensor(scales, dtype=torch.float64)
 
@@ -184,17 +195,17 @@ def _integer_weights(network: nn.Module, kernel: PlannedOp[KernelForm]) -> tuple
     """
     module = _module_at(network, kernel.path)
     if kernel.form.factors is not None:
-        by_channel, by_pose = map(_numbers_of, kernel.form.factors(module))
+        by_channel, by_pose = map(_as_float64, kernel.form.factors(module))
         channel_factors, channel_scale = _rounded(by_channel, _WEIGHT_MAX)
         pose_factors, pose_scale = _rounded(by_pose, _POSE_MAX)
         stored = np.concatenate([channel_factors, pose_factors], 1)
         return stored[:, None, None, :], channel_scale * pose_scale
-    weights = _numbers_of(module.weight).reshape(kernel.form.shape)
+    weights = _as_float64(module.weight).reshape(kernel.form.shape)
     return _rounded(np.ascontiguousarray(weights.transpose(0, 2, 3, 1)), _WEIGHT_MAX)
 
 
-def _rounded(weights: npt.NDArray[np.float64], largest: int) -> tuple[Integers, float]:
-    """Return weights rounded to integers of magnitude ``largest`` or less, and the scale of the integers."""
+def _rounded(weights: _Reals, largest: int) -> tuple[Integers, float]:
+    """Return weights rounded to integers, the largest of magnitude ``largest``, and the scale of the integers."""
     magnitude = float(np.abs(weights).max())
     scale = magnitude / largest if magnitude > 0 else 1.0
     return np.rint(weights / scale).astype(np.int64), scale
@@ -204,6 +215,7 @@ def product_weights(kernel: Integers, form: KernelForm) -> Integers:
     """Return the weights of a kernel, (filters, rows, columns, channels); factors are multiplied out."""
     if form.factors is None:
         return kernel
+    # As stored by ``_integer_weights``: the factors per channel, then the factors per pose.
     by_channel = kernel[..., : -form.poses, None]
     by_pose = kernel[..., None, -form.poses :]
     products: Integers = (by_channel * by_pose).reshape(len(kernel), 1, 1, -1)
@@ -230,22 +242,27 @@ def integer_network(
     for name, tensor in network.state_dict().items():
         if not torch.isfinite(tensor).all():
             raise ContentError(f"{name} contains non-finite numbers")
-    kernels = []
-    kernel_scales = []
-    for kernel in plan.kernels:
-        weights, scale = _integer_weights(network, kernel)
-        kernel_scales.append(scale)
-        kernels.append(weights)
+    weights_and_scales = [_integer_weights(network, kernel) for kernel in plan.kernels]
+    kernels = tuple(weights for weights, _ in weights_and_scales)
+    kernel_scales = tuple(scale for _, scale in weights_and_scales)
+    # A network that begins with a kernel gets images without a scaling first, of a single channel.
     offset = round(255 * mean[0]) if plan.steps[0].kernel is not None else 0
-    converter = _Converter(
-        network, plan, mean, deviation, tuple(kernels), tuple(kernel_scales), tuple(scales.tolist()), offset
-    )
+    converter = _Converter(network, plan, mean, deviation, kernels, kernel_scales, tuple(scales.tolist()), offset)
     numbers = tuple(map(converter.numbers, plan.steps))
-    return IntegerNetwork(plan, tuple(kernels), numbers, offset, converter.logit_scale)
+    return IntegerNetwork(plan, kernels, numbers, offset, converter.logit_scale)
 
 
 def integers_of(network: nn.Module, architecture: Architecture, images: Images | Dataset) -> IntegerNetwork:
-    """Return the integer form of a network that was trained with precision ``int8``."""
+    """Return the integer form of a network that was trained with precision ``int8``.
+
+    Args:
+        network: Trained network in evaluation mode, with the buffer ``MAP_SCALES``.
+        architecture: Architecture of the network.
+        images: Images or data set, with the mean and standard deviation of the pixels.
+
+    Raises:
+        NoIntegerFormError, ContentError: Same as for ``integer_network``.
+    """
     deviation = images.deviation if isinstance(images, Images) else images.std
     plan = integer_plan(architecture.ops, images.task.input_shape)
     return integer_network(network, plan, images.mean, deviation, network.get_buffer(MAP_SCALES))
@@ -253,7 +270,16 @@ def integers_of(network: nn.Module, architecture: Architecture, images: Images |
 
 @dataclass(frozen=True, slots=True)
 class _Converter:
-    """Computes the constants of each step. The *scale* of a map, kernel or sum is the real value of the number 1."""
+    """Computes the constants of each step.
+
+    Attributes:
+        network: Trained network in evaluation mode.
+        plan: Integer plan of the network.
+        mean: Mean of each channel of the pixels, scaled to 0 to 1; ``deviation`` is the standard deviation.
+        kernels: Same as in `IntegerNetwork`; so is ``offset``.
+        kernel_scales: Scale of each kernel.
+        scales: Scale of each map.
+    """
 
     network: nn.Module
     plan: IntegerPlan
@@ -268,19 +294,20 @@ class _Converter:
         """Return the constants of a step."""
         if step.kind is StepKind.LOGITS:
             return self.logit_numbers(step)
-        if step.kind not in (StepKind.CONVOLUTION, StepKind.SCALING) or step.target is None:
+        if step.kind not in (StepKind.CONVOLUTION, StepKind.SCALING):
             return StepNumbers()
+        assert step.target is not None, "only logits have no target"
         largest_sums, sum_scale = self.largest_sums(step)
         multipliers, biases = self.real_numbers(step, sum_scale)
         skip_multiplier = 0.0 if step.skip is None else self.scales[step.skip] / self.scales[step.target]
-        slope = self.slope(step)
         skip_largest = 0 if step.skip is None else self.plan.maps[step.skip].largest
-        return _fitted(multipliers, biases, skip_multiplier, slope, largest_sums, skip_largest)
+        return _fitted(multipliers, biases, skip_multiplier, self.slope(step), largest_sums, skip_largest)
 
     def largest_sums(self, step: IntegerStep) -> tuple[Integers, float]:
         """Return the largest possible magnitude of the sum of each channel, and the scale of the sums."""
+        assert step.target is not None, "logits have sums of their own"
         largest = self.largest_input(step)
-        channels = self.plan.maps[step.target].shape[0] if step.target is not None else 0
+        channels = self.plan.maps[step.target].shape[0]
         scale = self.scales[step.source]
         if step.kernel is None:
             return np.full(channels, largest), scale
@@ -289,14 +316,12 @@ class _Converter:
         return np.repeat(by_filter, channels // len(weights)), scale * self.kernel_scales[step.kernel]
 
     def largest_input(self, step: IntegerStep) -> int:
-        """Return the largest possible magnitude of the input of a step."""
+        """Return the largest possible magnitude of a number in the input of a step."""
         if step.source == 0 and step.kernel is not None:
             return max(self.offset, 255 - self.offset)
         return self.plan.maps[step.source].largest
 
-    def real_numbers(
-        self, step: IntegerStep, sum_scale: float
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    def real_numbers(self, step: IntegerStep, sum_scale: float) -> tuple[_Reals, _Reals]:
         """Return the multipliers and biases of a step before rounding, one per group of channels."""
         assert step.target is not None, "logits have no multipliers"
         scale = self.scales[step.target]
@@ -310,20 +335,20 @@ class _Converter:
             filters = len(self.kernels[step.kernel])
             if step.form.has_bias:
                 module = _module_at(self.network, step.sums.path)
-                biases = biases + _numbers_of(module.bias).repeat(channels // filters)
+                biases = biases + _as_float64(module.bias).repeat(channels // filters)
             if step.source == 0:
                 biases = biases + self.offset_biases(step, sum_scale).repeat(channels // filters)
         gains = np.ones(channels)
         if step.norm is not None:
             module = _module_at(self.network, step.norm.path)
-            factors, offsets = map(_numbers_of, step.norm.form.numbers(module))
+            factors, offsets = map(_as_float64, step.norm.form.numbers(module))
             gains = factors.repeat(channels // len(factors))
             biases = gains * biases + offsets.repeat(channels // len(offsets))
         multipliers = gains * sum_scale / scale
         return _first_of_groups(multipliers, step.multipliers), _first_of_groups(biases / scale, step.biases)
 
-    def offset_biases(self, step: IntegerStep, sum_scale: float) -> npt.NDArray[np.float64]:
-        """Return the correction of each bias for the rounding of the mean of the image to a whole byte.
+    def offset_biases(self, step: IntegerStep, sum_scale: float) -> _Reals:
+        """Return the correction of the bias of each filter for the rounding of the image's mean to a whole byte.
 
         The correction is exact inside the image. At the border an error of up to half a byte times the weights outside
         the image remains, because padding has no mean.
@@ -331,7 +356,7 @@ class _Converter:
         assert step.kernel is not None, "a filter has weights"
         weights = self.kernels[step.kernel]
         difference = self.offset - 255 * self.mean[0]
-        sums: npt.NDArray[np.float64] = weights.reshape(len(weights), -1).sum(1) * difference * sum_scale
+        sums: _Reals = weights.reshape(len(weights), -1).sum(1) * difference * sum_scale
         return sums
 
     def slope(self, step: IntegerStep) -> float | None:
@@ -362,7 +387,7 @@ class _Converter:
         weights = product_weights(self.kernels[step.kernel], step.form)
         biases = np.zeros(len(weights))
         if step.form.has_bias:
-            biases = _numbers_of(_module_at(self.network, step.sums.path).bias)
+            biases = _as_float64(_module_at(self.network, step.sums.path).bias)
         if step.source == 0:
             biases = biases + self.offset_biases(step, self.scales[0] * self.kernel_scales[step.kernel])
         real_biases = biases / self.logit_scale
@@ -372,12 +397,12 @@ class _Converter:
         return StepNumbers(biases=whole_biases, bias_bits=bias_bits, largest=_checked(int(sums.max())))
 
 
-def _numbers_of(tensor: Tensor) -> npt.NDArray[np.float64]:
-    values: npt.NDArray[np.float64] = tensor.detach().cpu().double().numpy()
+def _as_float64(tensor: Tensor) -> _Reals:
+    values: _Reals = tensor.detach().cpu().double().numpy()
     return values
 
 
-def _first_of_groups(values: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:
+def _first_of_groups(values: _Reals, count: int) -> _Reals:
     """Return the first value of each of ``count`` groups of equal neighbours."""
     if not count:
         return np.zeros(0)
@@ -390,14 +415,15 @@ def _bits(magnitude: float) -> int:
 
 
 def _checked(largest: int) -> int:
+    """Return the largest magnitude of a sum; raise ContentError if it needs more than 32 bits."""
     if largest > _INT32_MAX:
         raise ContentError(f"a sum may reach {largest:,}, which exceeds 32 bits")
     return largest
 
 
 def _fitted(
-    real_multipliers: npt.NDArray[np.float64],
-    biases: npt.NDArray[np.float64],
+    real_multipliers: _Reals,
+    biases: _Reals,
     real_skip_multiplier: float,
     slope: float | None,
     largest_sums: Integers,
@@ -406,25 +432,32 @@ def _fitted(
     """Return the integer constants of a step, with the finest resolution that 16 and 32 bits allow.
 
     Args:
+        real_multipliers: Multipliers before rounding, one per group of channels.
+        biases: Biases before rounding, one per group of channels, in units of the output; empty without biases.
+        real_skip_multiplier: Multiplier of the map that a residual sum adds, before rounding; 0 without a sum.
+        slope: Factor of the rectifier on numbers below zero; None without a slope.
         largest_sums: Largest magnitude of the sum of each channel.
         skip_largest: Largest magnitude of the map that a residual sum adds.
+
+    Raises:
+        ContentError: No resolution fits into the bits.
     """
     sum_bits = max(0, _bits(int(largest_sums.max())) - 15)
     # Half of the dropped unit is added before the shift, which rounds to the nearest number.
     sum_largest = _checked(int(largest_sums.max()) + (1 << sum_bits) // 2)
     whole_slope = None if slope is None else round(slope * 2**_SLOPE_BITS)
     slope_magnitude = 0 if whole_slope is None else abs(whole_slope)
-    highest = max(float(np.abs(real_multipliers).max()) * 2**sum_bits, real_skip_multiplier, 1e-30)
+    largest_multiplier = max(float(np.abs(real_multipliers).max()) * 2**sum_bits, real_skip_multiplier)
     for output_bits in range(_MOST_BITS, -1, -1):
         power = 2.0**output_bits
-        if highest * power > _INT16_MAX:
+        if largest_multiplier * power > _INT16_MAX:
             continue
         multipliers = np.rint(real_multipliers * 2.0**sum_bits * power).astype(np.int64)
         real_biases = biases * power
         bias_bits = max(0, _bits(float(np.abs(real_biases).max(initial=0.0))) - 15)
         whole_biases = np.rint(real_biases / 2**bias_bits).astype(np.int64).clip(-_INT16_MAX, _INT16_MAX)
         skip_multiplier = round(real_skip_multiplier * power)
-        # Rounding may increase a shifted sum by 1.
+        # Rounding may increase a shifted sum by 1. Each addend is bounded by its largest magnitude.
         products = _spread(np.abs(multipliers), len(largest_sums)) * ((largest_sums >> sum_bits) + 1)
         addends = _spread(np.abs(whole_biases) << bias_bits, len(largest_sums))
         value_largest = int((products + addends).max()) + skip_multiplier * skip_largest + (1 << output_bits) // 2
@@ -472,11 +505,17 @@ def maps_of(network: IntegerNetwork, pixels: npt.NDArray[np.uint8]) -> tuple[lis
 
 
 def _convolved(values: Integers, kernel: Integers, form: KernelForm) -> Integers:
-    """Return the sums of a convolution or linear layer, (n, rows, columns, channels)."""
+    """Return the sums of a convolution or linear layer, (n, rows, columns, filters * poses).
+
+    Args:
+        values: Input map, (n, rows, columns, channels).
+        kernel: Learned weights, (filters, rows, columns, channels / groups).
+        form: Integer form of the op.
+    """
     if form.is_global:
         flat = values.reshape(len(values), -1) @ kernel.reshape(len(kernel), -1).T
         return flat[:, None, None, :]
-    whole = np.ascontiguousarray(kernel_in_poses(kernel, form.poses))
+    whole = np.ascontiguousarray(kernel_in_poses(kernel, form.poses))  # filters of all groups
     rows, columns = form.paddings
     padded = np.pad(values, ((0, 0), (rows, rows), (columns, columns), (0, 0)))
     stride = form.stride
@@ -488,8 +527,8 @@ def _convolved(values: Integers, kernel: Integers, form: KernelForm) -> Integers
         inputs = windows[:, :, :, group * whole.shape[3] : (group + 1) * whole.shape[3]]
         weights = whole[group * filters : (group + 1) * filters].transpose(0, 3, 1, 2)
         # float64 represents these integers exactly and has a fast matrix product.
-        columns_of_inputs = inputs.reshape(*inputs.shape[:3], -1).astype(np.float64)
-        parts.append(columns_of_inputs @ weights.reshape(filters, -1).T.astype(np.float64))
+        flat_windows = inputs.reshape(*inputs.shape[:3], -1).astype(np.float64)
+        parts.append(flat_windows @ weights.reshape(filters, -1).T.astype(np.float64))
     return np.concatenate(parts, axis=3).astype(np.int64)
 
 
@@ -524,7 +563,8 @@ def _shifted(values: Integers, bits: int) -> Integers:
 def _pooled(values: Integers, form: PoolingForm) -> Integers:
     """Return maxima or rounded means of windows, or the numbers of each window as channels.
 
-    The channels are in the order of torch: by channel, then row, then column of the window.
+    The channels are in the order of torch: by channel, then row, then column of the window. Rows and columns that do
+    not fill a window are left out.
     """
     count, rows, columns, channels = values.shape
     height, width = form.window
@@ -543,6 +583,7 @@ def _pooled(values: Integers, form: PoolingForm) -> Integers:
 
 
 def _logits(network: IntegerNetwork, step: IntegerStep, numbers: StepNumbers, values: Integers) -> Integers:
+    """Return the logits of the last step, (n, classes), from its input map."""
     sums = values.sum((1, 2)) if step.is_global else values.reshape(len(values), -1)
     if step.kernel is None:
         return sums

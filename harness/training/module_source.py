@@ -26,7 +26,8 @@ from search_spaces.space_errors import nearest
 if TYPE_CHECKING:
     from torch import nn
 
-_NAME = re.compile(r"(?P<place>[^|(){}<>']+\.(?:py|ipynb)|[A-Za-z_][\w.]*):(?P<name>[A-Za-z_]\w*)")
+# Characters of the notation of networks are not allowed in the name of a file.
+_NAME = re.compile(r"(?P<source>[^|(){}<>']+\.(?:py|ipynb)|[A-Za-z_][\w.]*):(?P<name>[A-Za-z_]\w*)")
 
 
 def names_module(argument: str) -> bool:
@@ -49,30 +50,21 @@ def notebook_hint(path: str) -> str:
 
 
 def _split(argument: str) -> tuple[str, str]:
+    """Return the file or package, and the name in it, of a text for which ``names_module`` is true."""
     match = _NAME.fullmatch(argument)
     assert match is not None, "checked by names_module"
-    if match["place"].endswith(".ipynb"):
-        hint = notebook_hint(match["place"])
+    if match["source"].endswith(".ipynb"):
+        hint = notebook_hint(match["source"])
         raise UsageError(f"{argument}: a notebook cannot be loaded, because its cells have no fixed order", hint=hint)
-    return match["place"], match["name"]
-
-
-def load_module(argument: str) -> nn.Module:
-    """Return the PyTorch module that a text names; its code is executed.
-
-    Args:
-        argument: ``FILE.py:NAME`` or ``package.module:NAME``. The name belongs to a module, or to a class or function
-            that returns a module and needs no arguments.
-
-    Raises:
-        UsageError: The file or the name does not exist, or the value is not a module.
-        ContentError: The user's code failed.
-    """
-    return made_module(load_value(argument), argument)
+    return match["source"], match["name"]
 
 
 def load_value(argument: str) -> Any:
-    """Return the value that a text names: a module, or a class or function that makes a module.
+    """Return the value that a text names; the user's code is executed.
+
+    Args:
+        argument: ``FILE.py:NAME`` or ``package.module:NAME``. The name should belong to a module, or to a class or
+            function that makes a module; ``made_module`` checks the value.
 
     Raises:
         UsageError: The file or the name does not exist.
@@ -94,21 +86,28 @@ def load_value(argument: str) -> Any:
 
 
 def fresh_module(argument: str) -> nn.Module:
-    """Return the named module with new first weights, which depend on the state of torch's global generator."""
+    """Return the named module with new first weights, which depend on the state of torch's global generator.
+
+    Raises:
+        UsageError: The file or the name does not exist, or the value is not a module.
+        ContentError: The user's code failed.
+    """
     from torch import nn
 
     value = _value_at(argument, code_of(argument))
-    # An instance is made by the code of its file, so the file is executed anew.
-    return made_module(load_value(argument) if isinstance(value, nn.Module) else value, argument)
+    if isinstance(value, nn.Module):
+        # An instance is made by the code of its file, so the file is executed anew.
+        value = load_value(argument)
+    return made_module(value, argument)
 
 
 @cache
-def _value_at(argument: str, code: str) -> Any:
+def _value_at(argument: str, code: str) -> Any:  # ``code`` is a part of the key: changed code is loaded again
     return load_value(argument)
 
 
 def code_of(argument: str) -> str:
-    """Return 12 digits of the SHA-256 of the code that a text names, with the files that it imports beside it.
+    """Return 12 hex digits of the SHA-256 of the code that a text names, with the files beside it that it imports.
 
     The code is not executed, except for the parent packages of a module in a package.
 
@@ -127,22 +126,17 @@ def code_of(argument: str) -> str:
 
 
 def name_of(value: object) -> str:
-    """Return the text that names a class, or the class of a module; empty if the class cannot be imported."""
-    kind = value if isinstance(value, type) else type(value)
-    is_importable = getattr(sys.modules.get(kind.__module__), kind.__qualname__, None) is kind
-    return f"{kind.__module__}:{kind.__qualname__}" if is_importable and kind.__module__ != "__main__" else ""
-
-
-@contextmanager
-def _silence(output: StringIO) -> Iterator[None]:
-    with redirect_stdout(output), redirect_stderr(StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Return the text that names a class, or the class of a module; empty if the class cannot be imported by name."""
+    module_class = value if isinstance(value, type) else type(value)
+    source_name = module_class.__module__
+    name = module_class.__qualname__
+    is_importable = getattr(sys.modules.get(source_name), name, None) is module_class
+    return f"{source_name}:{name}" if is_importable and source_name != "__main__" else ""
 
 
 @contextmanager
 def quiet(purpose: str) -> Iterator[StringIO]:
-    """Run the user's module without output and without an effect on torch's global random generator.
+    """Run the user's module without output or warnings, and without an effect on torch's global random generator.
 
     Args:
         purpose: Subject of the error message.
@@ -160,14 +154,24 @@ def quiet(purpose: str) -> Iterator[StringIO]:
     logger.setLevel(logging.CRITICAL + 1)  # torch.export logs the graph of a module that it cannot record
     output = StringIO()
     try:
-        with torch.random.fork_rng(devices=[]), guarding_user_code(purpose, seconds=0), _silence(output):
+        with (
+            torch.random.fork_rng(devices=[]),
+            guarding_user_code(purpose, seconds=0),
+            redirect_stdout(output),
+            redirect_stderr(StringIO()),
+            warnings.catch_warnings(action="ignore"),
+        ):
             yield output
     finally:
         logger.setLevel(level)
 
 
 def made_module(value: object, purpose: str) -> nn.Module:
-    """Return a module: a value, or the result of a class or function without required arguments.
+    """Return a value that is a module, or else the module that a class or function without required arguments makes.
+
+    Args:
+        value: Module, class or function.
+        purpose: Subject of error messages, such as the text that names the value.
 
     Raises:
         UsageError: The value is not a module, or requires arguments.
@@ -212,7 +216,7 @@ def _from_file(path: Path) -> Any:
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
-    # Classes of the file need their module when they are copied.
+    # Copies of instances look up the module of their class.
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module

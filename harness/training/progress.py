@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from types import TracebackType
 from typing import Self
 
 from rich import progress
@@ -19,11 +18,11 @@ def status_interval_seconds(elapsed: float) -> float:
 
 
 class Reporter:
-    """A progress bar, to be used as a context manager.
+    """A progress bar on stderr, to be used as a context manager.
 
     Args:
         total: Number of units or seconds; None if unknown.
-        unit: Name of the unit in lines and in the bar, which shows no count of seconds (``s``).
+        unit: Name of the unit in lines and in the bar; for the unit ``s`` (seconds) the bar shows no count.
 
     Attributes:
         is_drawn: Whether a bar is drawn; without a bar, ``tick`` and ``advance`` print a line from time to time.
@@ -31,24 +30,25 @@ class Reporter:
 
     def __init__(self, total: float | None, unit: str) -> None:
         self._unit = unit
-        self._began = self._said = time.monotonic()
-        where = console(stderr=True)
-        self._notebook = None
+        self._began = time.monotonic()
+        self._last_line_time = self._began
+        stderr_console = console(stderr=True)
+        self._notebook_bar = None
         if "ipykernel" in sys.modules and not is_silent():
             from tqdm.auto import tqdm
 
-            self._notebook = tqdm(total=total, unit=unit)
-        on_terminal = where.is_terminal and not where.is_dumb_terminal
-        self.is_drawn = on_terminal or self._notebook is not None
-        number = () if unit == "s" else (progress.MofNCompleteColumn(), progress.TextColumn(unit))
+            self._notebook_bar = tqdm(total=total, unit=unit)
+        on_terminal = stderr_console.is_terminal and not stderr_console.is_dumb_terminal
+        self.is_drawn = on_terminal or self._notebook_bar is not None
+        count_columns = () if unit == "s" else (progress.MofNCompleteColumn(), progress.TextColumn(unit))
         # The bar redraws the elapsed time by itself, so that a long epoch does not look like a crash.
         self._bar = progress.Progress(
             progress.BarColumn(15),
-            *number,
+            *count_columns,
             progress.TimeElapsedColumn(),
             progress.TextColumn("{task.description}", markup=False),
-            console=where,
-            disable=self._notebook is not None or not on_terminal,
+            console=stderr_console,
+            disable=self._notebook_bar is not None or not on_terminal,
             redirect_stdout=False,
         )
         self._task = self._bar.add_task("", total=total)
@@ -57,53 +57,54 @@ class Reporter:
         self._bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._bar.stop()
-        if self._notebook is not None:
-            self._notebook.close()
+        if self._notebook_bar is not None:
+            self._notebook_bar.close()
 
-    def show(self, words: str | None = None, *, done: float | None = None, total: int | None = None) -> None:
-        """Change the text behind the bar, the amount done, or the total."""
-        description = None if words is None else printable(words)
+    def show(self, text: str | None = None, *, done: float | None = None, total: int | None = None) -> None:
+        """Change the text behind the bar, the units or seconds done, or the total; None leaves a value unchanged."""
+        description = None if text is None else printable(text)
         self._bar.update(self._task, description=description, completed=done, total=total)
-        if self._notebook is not None:
+        if self._notebook_bar is not None:
             task = self._bar.tasks[0]
-            self._notebook.n = task.completed
-            self._notebook.total = task.total
-            self._notebook.set_postfix_str(description or "")
+            self._notebook_bar.n = task.completed
+            self._notebook_bar.total = task.total
+            self._notebook_bar.set_postfix_str(task.description)
 
     def advance(self, count: int = 1) -> None:
         """Count ``count`` more units as done."""
         self._bar.advance(self._task, count)
-        if self._notebook is not None:
-            self._notebook.update(count)
+        if self._notebook_bar is not None:
+            self._notebook_bar.update(count)
         self.tick()
 
     def tick(self) -> None:
         """Print a line if there is no bar and the last line is old; may be called often."""
         now = time.monotonic()
         elapsed = now - self._began
-        if self.is_drawn or now - self._said < status_interval_seconds(elapsed):
+        if self.is_drawn or now - self._last_line_time < status_interval_seconds(elapsed):
             return
         task = self._bar.tasks[0]
-        of = "" if task.total is None else f" of {task.total:,.0f}"
+        total_text = "" if task.total is None else f" of {task.total:,.0f}"
         text = f"; {task.description}" if task.description else ""
-        self.say(f"{task.completed:,.0f}{of} {self._unit} after {duration_text(elapsed)}{text}")
+        self.say(f"{task.completed:,.0f}{total_text} {self._unit} after {duration_text(elapsed)}{text}")
 
     def say(self, line: str, style: str = "") -> None:
-        """Print a line above the bar."""
-        self._said = time.monotonic()
-        if self._notebook is not None:
-            self._notebook.write(printable(line))
+        """Print a line above the bar, on a terminal in a style of rich such as ``red``."""
+        self._last_line_time = time.monotonic()
+        if self._notebook_bar is not None:
+            self._notebook_bar.write(printable(line))
         elif self._bar.console.is_terminal:
             self._bar.console.print(printable(line), style=style)
         else:
             write(printable(line), err=True)
 
     def on_worker_event(self, event: Event) -> None:
-        """Show the result of a seed of a verification behind the bar, and advance the bar; print a broken run."""
+        """Show the result of a seed of a verification behind the bar, and advance the bar; print a broken run.
+
+        A verification trains each seed in a single job, so each ``StretchEnded`` is the end of a run.
+        """
         if isinstance(event, Broken):
             self.say(seed_line(event))
         else:
@@ -112,7 +113,7 @@ class Reporter:
 
 
 def seed_line(event: Event) -> str:
-    """Return a line with the status of a verification run, and with the test accuracy if known."""
+    """Return a line with the status of a verification run, and with the test accuracy in per cent if known."""
     match event:
         case StretchEnded(job, result):
             accuracy_pct = result.test_accuracy_pct

@@ -35,10 +35,12 @@ _Schedule = Literal["linear", "constant", "step", "cosine"]
 _Initialisation = Literal["torch", "kaiming", "dirac"]
 # BN statistics of the averaged weights: averaged like the weights, or recomputed from training images.
 _AverageStatistics = Literal["averaged", "recomputed"]
-# Number format of convolutions and linear layers; weights, BN and the loss are always fp32. A run with ``int8`` trains
-# in fp32 and converts the final network to integers (``integer.py``); its final errors are errors of the integers.
+# Number format of the factors in products: with ``bf16`` torch rounds the factors of convolutions and linear layers,
+# the native engine those of its wider 3x3 convolutions; weights, BN and the loss are always fp32. A run with ``int8``
+# trains in fp32 and converts the final network to integers (``integer.py``); its final errors are errors of the
+# integers.
 Precision = Literal["fp32", "bf16", "int8"]
-_Share = Annotated[float, Field(ge=0, le=1)]
+_Share = Annotated[float, Field(ge=0, le=1)]  # number from 0 to 1
 
 
 @validated(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False, strict=True))
@@ -65,7 +67,7 @@ class Recipe:
     average_decay: Annotated[float, Field(ge=0, le=0.99999)] = 0.998  # per step, of weights and BN statistics; 0: off
     average_start: _Share = 0.1  # share of all steps before averaging begins
     initialisation: _Initialisation = "kaiming"
-    precision: Precision = "fp32"  # format of factors in convolutions and, with torch, in linear layers
+    precision: Precision = "fp32"
     # Fields added after the first records (``_LATER_FIELDS``).
     final_rate: _Share = 0.0  # last rate of ``linear`` and ``cosine``, as a share of ``learning_rate``
     average_statistics: _AverageStatistics = "averaged"
@@ -77,17 +79,33 @@ class Recipe:
     # SHA-256 of the source of ``trainer`` (``source_sha256``); empty in older recipes, which accept any source.
     trainer_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
     # Number of trainings with different first weights. After ``start_epochs`` epochs the half with the smallest
-    # training loss continues. The number is halved again after each doubling of the epochs, until 1 is left.
+    # training loss continues. The number is halved again after each doubling of the epochs, until 1 is left, at the
+    # latest after the last epoch (``halvings``).
     starts: Annotated[int, Field(ge=1, le=1_000)] = 1
     start_epochs: Annotated[int, Field(ge=1, le=100_000)] = 2  # epochs before the first halving
 
     def __post_init__(self) -> None:
         """Raise ValueError if fields contradict each other."""
-        _check_dependent_fields(self)
+        if self.augmentation_off_share and self.augmented_share == 0:
+            raise ValueError("augmentation_off_share requires augmented_share above 0, but augmented_share is 0")
+        if self.decay_all and self.weight_decay == 0:
+            raise ValueError("decay_all requires weight_decay above 0, but weight_decay is 0")
+        if self.average_statistics == "recomputed" and self.average_decay == 0:
+            raise ValueError("average_statistics 'recomputed' requires average_decay above 0, but average_decay is 0")
+        if self.nesterov and self.optimizer == "sgd" and self.momentum == 0:
+            raise ValueError("nesterov requires momentum above 0, but momentum is 0")
+        if self.starts > 1 and self.trainer:
+            raise ValueError(f"a user trainer requires starts = 1, but starts is {self.starts}")
+        if self.start_epochs != _LATER_DEFAULTS["start_epochs"] and self.starts == 1:
+            raise ValueError("start_epochs requires starts above 1, but starts is 1")
+        if self.step_epochs and self.schedule != "step":
+            raise ValueError(f"step_epochs requires schedule 'step', but schedule is '{self.schedule}'")
+        if self.final_rate and self.schedule not in ("linear", "cosine"):
+            raise ValueError(f"final_rate requires schedule 'linear' or 'cosine', but schedule is '{self.schedule}'")
 
     @property
     def hash(self) -> str:
-        """First 12 hex digits of the SHA-256 of the document of the recipe as canonical JSON."""
+        """First 12 hex digits of the SHA-256 of ``recipe_document`` as canonical JSON."""
         text = json.dumps(recipe_document(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -100,27 +118,8 @@ _LATER_FIELDS = (
 _LATER_DEFAULTS = {item.name: item.default for item in fields(Recipe) if item.name in _LATER_FIELDS}
 
 
-def _check_dependent_fields(recipe: Recipe) -> None:
-    if recipe.augmentation_off_share and recipe.augmented_share == 0:
-        raise ValueError("augmentation_off_share requires augmented_share above 0, but augmented_share is 0")
-    if recipe.decay_all and recipe.weight_decay == 0:
-        raise ValueError("decay_all requires weight_decay above 0, but weight_decay is 0")
-    if recipe.average_statistics == "recomputed" and recipe.average_decay == 0:
-        raise ValueError("average_statistics 'recomputed' requires average_decay above 0, but average_decay is 0")
-    if recipe.nesterov and recipe.optimizer == "sgd" and recipe.momentum == 0:
-        raise ValueError("nesterov requires momentum above 0, but momentum is 0")
-    if recipe.starts > 1 and recipe.trainer:
-        raise ValueError(f"a user trainer requires starts = 1, but starts is {recipe.starts}")
-    if recipe.start_epochs != _LATER_DEFAULTS["start_epochs"] and recipe.starts == 1:
-        raise ValueError("start_epochs requires starts above 1, but starts is 1")
-    if recipe.step_epochs and recipe.schedule != "step":
-        raise ValueError(f"step_epochs requires schedule 'step', but schedule is '{recipe.schedule}'")
-    if recipe.final_rate and recipe.schedule not in ("linear", "cosine"):
-        raise ValueError(f"final_rate requires schedule 'linear' or 'cosine', but schedule is '{recipe.schedule}'")
-
-
 def recipe_document(recipe: Recipe) -> dict[str, Any]:
-    """Return the fields as plain JSON values.
+    """Return the fields as plain JSON values, by name.
 
     Fields that were added after the first records are omitted at their defaults, so that older documents and hashes
     stay the same.
@@ -141,14 +140,17 @@ class Halving:
 
 
 def halvings(recipe: Recipe, epochs: int) -> list[Halving]:
-    """Return the halving stages of a training of ``epochs`` epochs; the last stage leaves a single start."""
+    """Return the halving stages of a training of ``epochs`` epochs; the last stage leaves a single start.
+
+    The list is empty for a recipe with a single start.
+    """
     stages: list[Halving] = []
     starts = recipe.starts
-    reached = recipe.start_epochs
+    stage_epochs = recipe.start_epochs
     while starts > 1:
-        starts = starts // 2 if reached < epochs else 1
-        stages.append(Halving(min(reached, epochs), starts))
-        reached *= 2
+        starts = starts // 2 if stage_epochs < epochs else 1
+        stages.append(Halving(min(stage_epochs, epochs), starts))
+        stage_epochs *= 2
     return stages
 
 
@@ -169,6 +171,7 @@ def decay_of(recipe: Recipe, *, kernel: bool) -> float:
 
 def recipe_of_epoch(recipe: Recipe, epoch: int) -> Recipe:
     """Return the recipe of an epoch, counted from 0: without augmentation in the last ``augmentation_off_share``."""
+    # Round half up, unlike ``round``.
     if epoch < recipe.epochs - math.floor(recipe.augmentation_off_share * recipe.epochs + 0.5):
         return recipe
     return replace(recipe, augmented_share=0.0, augmentation_off_share=0.0)
@@ -183,50 +186,61 @@ class StepSettings:
     first_averaged: float  # step of the run, counted from 1, at which averaging begins; inf: never
 
 
-def epoch_steps(recipe: Recipe, done: int, count: int) -> StepSettings:
-    """Return the settings of the ``count`` steps of an epoch.
+def epoch_steps(recipe: Recipe, steps_before: int, steps_per_epoch: int) -> StepSettings:
+    """Return the settings of the steps of an epoch.
 
     Args:
-        done: Number of steps that the run took in earlier epochs.
-        count: Number of steps per epoch.
+        recipe: Recipe of the run.
+        steps_before: Number of steps that the run took in earlier epochs.
+        steps_per_epoch: Number of steps of each epoch.
     """
-    first = math.ceil(recipe.average_start * count * recipe.epochs)
+    # The average is the state after this step, counted from 1, and then moves with each further step.
+    last_before_average = math.ceil(recipe.average_start * steps_per_epoch * recipe.epochs)
+    first_averaged = max(1, last_before_average)
     rates = []
     shares = []
-    for number in range(done + 1, done + count + 1):
-        rates.append(_learning_rate(recipe, number - 1, count))
+    for number in range(steps_before + 1, steps_before + steps_per_epoch + 1):
+        rates.append(_learning_rate(recipe, number - 1, steps_per_epoch))
         share = 1.0
-        if number > max(1, first):
+        if number > first_averaged:
             # After n steps the decay is at most (1 + n) / (10 + n), so that a young average forgets its beginning
             # faster (TensorFlow's ExponentialMovingAverage).
-            averaged = number - first
-            share -= min(recipe.average_decay, (1 + averaged) / (10 + averaged))
+            age = number - last_before_average
+            share -= min(recipe.average_decay, (1 + age) / (10 + age))
         shares.append(share)
-    return StepSettings(rates, shares, max(1, first) if recipe.average_decay else math.inf)
+    return StepSettings(rates, shares, first_averaged if recipe.average_decay else math.inf)
 
 
 def _learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
-    # ``step`` is the step of the run, counted from 0.
-    done = step / (steps_per_epoch * recipe.epochs)
-    if done < recipe.warmup:
-        return recipe.learning_rate * (0.1 + 0.9 * done / recipe.warmup)
+    """Return the learning rate of a step of the run, counted from 0."""
+    progress = step / (steps_per_epoch * recipe.epochs)  # share of the steps of the run that are done
+    if progress < recipe.warmup:
+        return recipe.learning_rate * (0.1 + 0.9 * progress / recipe.warmup)
     match recipe.schedule:
         case "constant":
             return recipe.learning_rate
         case "step":
-            passed = sum(step >= epoch * steps_per_epoch for epoch in recipe.step_epochs)
-            return recipe.learning_rate * recipe.step_factor**passed
+            drops = sum(step >= epoch * steps_per_epoch for epoch in recipe.step_epochs)
+            return recipe.learning_rate * recipe.step_factor**drops
         case "linear":
-            rate = recipe.learning_rate * (1 - done) / (1 - recipe.warmup)
+            rate = recipe.learning_rate * (1 - progress) / (1 - recipe.warmup)
         case "cosine":
-            turned = math.pi * (done - recipe.warmup) / (1 - recipe.warmup)
-            rate = recipe.learning_rate * (1 + math.cos(turned)) / 2
+            angle = math.pi * (progress - recipe.warmup) / (1 - recipe.warmup)
+            rate = recipe.learning_rate * (1 + math.cos(angle)) / 2
     # Rescale a decrease to 0 into a decrease to ``final_rate``; no change of the bits if ``final_rate`` is 0.
     return recipe.final_rate * recipe.learning_rate + (1 - recipe.final_rate) * rate
 
 
 def recipe_from(document: dict[str, Any], where: str = "recipe") -> Recipe:
-    """Return the recipe of a JSON or TOML table; missing fields take their defaults."""
+    """Return the recipe of a JSON or TOML table; missing fields take their defaults.
+
+    Args:
+        document: Fields by name.
+        where: Source of the table for messages.
+
+    Raises:
+        ContentError: A field is unknown or has a value that is not allowed, or fields contradict each other.
+    """
     return read_as(Recipe, json.dumps(document, default=str), where)
 
 
@@ -236,10 +250,12 @@ class NamedRecipe:
 
     name: str
     recipe: Recipe
-    assumed: tuple[str, ...] = ()  # fields that the source document does not state; our assumptions
+    assumed: tuple[str, ...] = ()  # fields that the source document does not state; values are our assumptions
     test_each_epoch: bool = False  # read the test set after each epoch; recipes of source documents only
 
 
+# Settings of the source documents, which describe the networks ``seed0`` to ``seed4``. A document states only a few
+# settings of a training (``_document``); the other values are our assumptions.
 _DOCUMENTS = Recipe(
     epochs=20,
     batch_size=128,
@@ -261,23 +277,22 @@ _DOCUMENTS = Recipe(
 )
 
 
-# Fields that a source document may leave open; later fields did not exist when the documents were written.
-_OPEN = tuple(item.name for item in fields(Recipe) if item.name not in _LATER_DEFAULTS)
-
-
 def _document(name: str, **stated: Any) -> NamedRecipe:
-    assumed = tuple(name for name in _OPEN if name not in stated)
+    """Return the recipe of a source document, given the fields that the document states."""
+    # Without the later fields, which are off in ``_DOCUMENTS`` and listed in no record.
+    assumed = tuple(item.name for item in fields(Recipe) if item.name not in {*stated, *_LATER_FIELDS})
     return NamedRecipe(name, replace(_DOCUMENTS, **stated), assumed, test_each_epoch=True)
 
 
 _FEW_IMAGES = 5_000  # training images; with fewer images trainings have more epochs (``length_factor``)
-_MOST_TIMES = 33  # largest ``length_factor``
+_LARGEST_FACTOR = 33  # largest ``length_factor``
 
 # Recipe for networks of some thousand parameters, from two factorials (diary 26 and 27).
 _SMALL = Recipe(
     epochs=30, batch_size=32, schedule="cosine", warmup=0.1, augmented_share=0.6, average_statistics="recomputed"
 )
 
+# docs/recipes.md says when to use which recipe.
 _CATALOG = (
     NamedRecipe("fast", Recipe()),
     NamedRecipe("small", _SMALL),
@@ -303,10 +318,12 @@ def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
 
     Args:
         text: Name, with optional suffixes ``-batch<size>`` and ``-<epochs>ep``, or ``@FILE``.
-        epochs: Number of epochs that replaces the number of the recipe and is appended to the name.
+        epochs: Number of epochs that replaces the number of the recipe and is appended to the name; None for the number
+            of the recipe.
 
     Raises:
-        UsageError: The name is unknown.
+        UsageError: The name is unknown, or the file does not exist.
+        ContentError: A field in the file, or the number of epochs, is not allowed.
     """
     # The suffixes are written by ``in_batches`` and at the end of this function.
     suffixed = re.fullmatch(r"(?P<name>.+?)(-batch(?P<batch>[1-9]\d{0,5}))?(-(?P<epochs>[1-9]\d{0,5})ep)?", text)
@@ -338,7 +355,7 @@ def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
 
 
 def in_batches(entry: NamedRecipe, size: int) -> NamedRecipe:
-    """Return the recipe with batch size ``size`` and a suffix of the name."""
+    """Return the recipe with batch size ``size`` and a suffix of the name. Raises ContentError if not allowed."""
     recipe = recipe_from(recipe_document(entry.recipe) | {"batch_size": size})
     return replace(entry, name=f"{entry.name}-batch{size}", recipe=recipe)
 
@@ -357,23 +374,24 @@ def length_factor(images: int) -> int:
     An epoch of few images has few steps. The factor keeps epochs times images constant below ``_FEW_IMAGES`` images, up
     to a factor of ``_MOST_TIMES``.
     """
-    return min(_MOST_TIMES, max(1, round(_FEW_IMAGES / images)))
+    return min(_LARGEST_FACTOR, max(1, round(_FEW_IMAGES / images)))
 
 
 def check_batch(recipe: Recipe, images: int) -> None:
     """Raise ContentError if a batch is larger than the number of training images."""
     if recipe.batch_size > images:
-        raise ContentError(
-            f"recipe: batch_size is {recipe.batch_size}, but only {images} training images are available",
-            hint=f"use --recipe @FILE.toml with a line such as batch_size = {max(1, images // 4)} in the file",
-        )
+        message = f"recipe: batch_size is {recipe.batch_size}, but only {images} training images are available"
+        hint = f"use --recipe @FILE.toml with a line such as batch_size = {max(1, images // 4)} in the file"
+        raise ContentError(message, hint=hint)
 
 
 def check_network(recipe: Recipe, architecture: Architecture, task: Task) -> None:
-    """Raise ContentError if a recipe cannot train a network.
+    """Raise an error if a recipe cannot train a network.
 
-    Either precision is ``int8`` and an op has no integer form, or the batch size is 1 and a BN normalises 1x1 maps: a
-    single value per channel has no variance. A user's module must exist as it was described.
+    Raises:
+        ContentError: The precision is ``int8``, but an op has no integer form; or the batch size is 1, but a BN
+            normalises 1x1 maps, so that there is a single value per channel, without a variance.
+        OtherCode, UsageError: A user's module has changed or is missing (``user_module.built``).
     """
     if architecture.user_module is not None:
         from harness.training.user_module import built
@@ -384,10 +402,8 @@ def check_network(recipe: Recipe, architecture: Architecture, task: Task) -> Non
         if ops:
             raise ContentError(f"{ops[0].title} has no integer form, which precision int8 requires")
     if recipe.batch_size == 1 and 1 in normalised_values(architecture.ops, task.input_shape):
-        raise ContentError(
-            "recipe: batch_size is 1, but a bn of the network has 1x1 maps and requires at least 2 values per channel",
-            hint="use batch_size = 2 or more",
-        )
+        message = "batch_size is 1, but a bn of the network has 1x1 maps and requires at least 2 values per channel"
+        raise ContentError(f"recipe: {message}", hint="use batch_size = 2 or more")
 
 
 def recipe_by_hash(hash_: str, epochs: int) -> Recipe | None:

@@ -1,6 +1,7 @@
 """Results of training runs: an immutable value and JSON document with purpose, seed, code and machine.
 
-Each seed is a hash of its use and thus fixed before the run, so no seed can be selected for a good result.
+Each seed is a hash of its use (``derive_seed``) and thus fixed before the run, so no seed can be selected for a good
+result.
 
 Only ``testset`` reads the images of a test set. As a verification reads the test set anyway, the verification also
 writes an inspection for reports: the misclassified test images of a seed. No decision depends on inspections.
@@ -55,9 +56,13 @@ def derive_seed(
     """Return seed ``index`` of a network under a recipe, an integer below 2**48.
 
     Args:
-        study_seed: Seed of the study, which changes the seeds of a search only; verification seeds are the same for all
-            users.
-        beacon: Commit on which the seeds of a certification depend, unknown when the seeds were declared.
+        network_hash: Hash of the network.
+        recipe_hash: Hash of the recipe.
+        purpose: Purpose of the run.
+        index: Index of the seed among the seeds of the purpose, from 0.
+        study_seed: Seed of the study, which changes the seeds of the purposes ``search`` and ``confirm`` only;
+            verification seeds are the same for all users.
+        beacon: Commit on which the seeds of a certification depend, unknown when the seeds were declared; else empty.
     """
     parts = [str(PROTOCOL_VERSION), network_hash, recipe_hash, purpose.value, str(index)]
     if purpose in (Purpose.SEARCH, Purpose.CONFIRM):
@@ -72,7 +77,7 @@ def derive_seed(
 def start_seed(seed: int, number: int) -> int:
     """Return the seed of start ``number`` of a run, an integer below 2**48; start 0 has the seed of the run.
 
-    A recipe with several ``starts`` begins several trainings and continues the best one.
+    A recipe with several ``starts`` begins several trainings and continues the best of these.
     """
     if number == 0:
         return seed
@@ -81,12 +86,12 @@ def start_seed(seed: int, number: int) -> int:
 
 
 class Status(StrEnum):
-    """Status of a run; ``running`` if epochs are left."""
+    """Status of a run."""
 
-    RUNNING = "running"
+    RUNNING = "running"  # epochs are left
     COMPLETE = "complete"
-    PRUNED = "pruned"
-    DIVERGED = "diverged"
+    PRUNED = "pruned"  # ended by a search at a rung
+    DIVERGED = "diverged"  # a loss was not finite
     TIMED_OUT = "timed_out"
     OUT_OF_MEMORY = "out_of_memory"
     CRASHED = "crashed"
@@ -111,8 +116,15 @@ class Environment:
     """Code and machine that produced a result.
 
     Attributes:
+        commit: Commit of the code; None outside a checkout (``code_version``).
+        dirty: Whether the code differs from the commit; None outside a checkout.
+        python: Version of Python; ``torch`` is the version of torch.
+        device: ``cpu``, or the model of the GPU (``device_name``).
         instructions: Instruction set, as returned by the function `instructions`.
-        engine: ``torch``, or the name of the native engine with instruction set and digest of the build.
+        threads: Number of threads of torch.
+        data_hash: Hash of the data set (``ImageData.data_hash``).
+        engine: ``torch``, or the name of the native engine with instruction set and digest of the build, followed by
+            the user's trainer and a digest of its source if a recipe has a trainer.
     """
 
     commit: str | None
@@ -162,7 +174,7 @@ class Result:
     """Result of the training of a network with a recipe and a seed."""
 
     architecture: WrittenNetwork  # an Architecture, stored as text
-    hash: str
+    hash: str  # hash of the architecture
     parameters: int
     macs: int
     recipe: Recipe
@@ -175,18 +187,18 @@ class Result:
     status: Status
     message: str = ""  # description of a failure; empty without a failure
     history: tuple[Epoch, ...] = ()
-    validation_errors: int | None = None
-    validation_size: int | None = None
-    test_errors: int | None = None
+    validation_errors: int | None = None  # misclassified images after the latest epoch; None if not evaluated
+    validation_size: int | None = None  # number of validation images; None without validation images
+    test_errors: int | None = None  # misclassified test images; None if not evaluated
     test_size: int | None = None
     wrong: tuple[tuple[int, int], ...] = ()  # (image, predicted class) of misclassified test images
     weights_sha256: str | None = None  # digest of the final weights, for bitwise comparison
-    train_seconds: float = 0.0
+    train_seconds: float = 0.0  # training time of all jobs of the run, without evaluation
     teacher_seconds: float = 0.0  # always 0; schema 1 has this key of a removed feature
-    images_per_second: float = 0.0
+    images_per_second: float = 0.0  # training images, counted once per epoch, per second of ``train_seconds``
     peak_memory_mb: float = 0.0  # largest resident size of the process, MiB
     environment: Environment | None = None
-    started_utc: str = ""
+    started_utc: str = ""  # start of the last job of the run, ISO 8601
     study: str | None = None  # name of the study
     trial: int | None = None  # number of the trial in the study
     decisions: tuple[Decision, ...] = ()  # decisions that derive the network from the search space
@@ -263,22 +275,19 @@ def code_version() -> tuple[str | None, bool | None]:
 
     Only changes of the packages count: a new record or leaderboard does not change the behaviour of the code.
     """
-    answers = []
-    # The first question fails unless the package is tracked: an installed package may lie in a virtual environment
-    # inside the repository of a different project.
-    questions = (
-        "ls-files --error-unmatch harness/py.typed",
-        "rev-parse HEAD",
-        "status --porcelain -- search_spaces harness reports",
-    )
-    for question in questions:
-        command = ["git", "-C", str(_REPOSITORY), *question.split()]
-        try:
-            finished = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-            answers.append(finished.stdout.strip())
-        except (OSError, subprocess.SubprocessError):
-            return None, None
-    return answers[1], bool(answers[2])
+
+    def output_of_git(arguments: str) -> str:
+        command = ["git", "-C", str(_REPOSITORY), *arguments.split()]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+
+    try:
+        # Fails unless the package is tracked: an installed package may lie in a virtual environment inside the
+        # repository of a different project.
+        output_of_git("ls-files --error-unmatch harness/py.typed")
+        commit = output_of_git("rev-parse HEAD")
+        return commit, bool(output_of_git("status --porcelain -- search_spaces harness reports"))
+    except (OSError, subprocess.SubprocessError):
+        return None, None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -300,14 +309,17 @@ class Miss:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """Inspection of a seed; not ``strict_json``, because files of older versions have further fields."""
+    """Misclassified test images of a seed of a verification, for reports.
+
+    Not ``strict_json``, because files of older versions have further fields.
+    """
 
     seed_index: int
     weights_sha256: str  # digest of the inspected weights, as in the record
     label_counts: tuple[int, ...]  # number of test images of each class
     image_shape: tuple[int, int]  # rows and columns
     misses: tuple[Miss, ...]
-    roc_auc: float | None = None  # area under the ROC curve; None if undefined or for more than two classes
+    roc_auc: float | None = None  # area under the ROC curve of two classes; None if undefined or for more classes
     schema_version: Literal[1] = 1
 
 

@@ -81,20 +81,20 @@ class Job:
     seed_index: int  # index of the seed among the seeds of the purpose (``derive_seed``)
     study_seed: int = 0  # ``StudyConfig.run_seed`` in a search, else without effect
     beacon: str = ""  # commit that declared a certification, on which its seeds depend; else empty
-    device: str = "cpu"
-    engine: str = TORCH  # ``native``, ``torch`` or ``auto``
+    device: str = "cpu"  # as for ``choose_device``
+    engine: str = TORCH  # ``native``, ``torch`` or ``auto`` (``choose_engine``)
     until_epoch: int | None = None  # last epoch of this job; None for the last epoch of the recipe
     checkpoint: Path | None = None  # file for the state of the run between jobs; None for no file
     evaluate_each_epoch: bool = False  # count validation errors after each epoch, not only at the end of the job
-    test_log: Path | None = None  # log of test-set reads; without a log a job never reads the test set
+    test_log: Path | None = None  # log of test-set reads; None: the job does not read the test set
     test_each_epoch: bool = False  # count test errors after each epoch too (``NamedRecipe``)
     inspection: Path | None = None  # file for misclassified test images; None for no file
     weights: Path | None = None  # safetensors file for the final weights; None for no file
-    study: str | None = None
+    study: str | None = None  # for the result, as the two fields below
     trial: int | None = None
     decisions: tuple[Decision, ...] = ()
     spent_seconds: float = 0.0  # training time of earlier jobs of the run, which counts towards its time limit
-    image_share: float = 1.0  # share of the training images that is used, drawn at random
+    image_share: float = 1.0  # share of the training images that is used, drawn at random by ``seed_index``
 
     def __post_init__(self) -> None:
         """Check that only verifications read the test set, and that runs with several starts have no rungs."""
@@ -111,7 +111,13 @@ class TrainingData:
         self._parts: dict[tuple[torch.device, int | None], tuple[Images, Images | None]] = {}
 
     def images(self, pixels: torch.Tensor, labels: torch.Tensor, device: torch.device) -> Images:
-        """Return images of the data set on a device."""
+        """Return images on a device, with the normalisation of the data set.
+
+        Args:
+            pixels: uint8 (n, channels, rows, columns).
+            labels: int64 (n,).
+            device: Device of the result.
+        """
         dataset = self.data.dataset
         return Images(pixels.to(device), labels.to(device), dataset.mean, dataset.std, dataset.classes)
 
@@ -119,22 +125,31 @@ class TrainingData:
         """Return the training images and the validation images, one copy for all runs of a process.
 
         Args:
+            device: Device of the images.
             fold: Index of the validation fold; None to train on all images, without validation images.
         """
         parts = self._parts.get((device, fold))
         if parts is None:
             whole = self.images(self.data.train_images, self.data.train_labels, device)
-            everything = torch.arange(len(whole.labels))
-            indices = [part.to(device) for part in ([everything] if fold is None else split(self.data, fold))]
+            train = torch.arange(len(whole))
+            validation_set = None
+            if fold is not None:
+                train, validation = split(self.data, fold)
+                validation_set = _selected(whole, validation)
             if self.data.dataset.balanced:
                 # Oversample: repeat each image (size of the largest class // size of the class of the image) times.
-                labels = whole.labels[indices[0]]
+                labels = self.data.train_labels[train]
                 counts = labels.bincount()
-                indices[0] = indices[0].repeat_interleave((counts.max() // counts)[labels])
-            images = [replace(whole, pixels=whole.pixels[part], labels=whole.labels[part]) for part in indices]
-            parts = (images[0], None if fold is None else images[1])
+                train = train.repeat_interleave((counts.max() // counts)[labels])
+            parts = (_selected(whole, train), validation_set)
             self._parts[device, fold] = parts
         return parts
+
+
+def _selected(images: Images, indices: torch.Tensor) -> Images:
+    """Return the images at ``indices``, int64 on any device."""
+    indices = indices.to(images.labels.device)
+    return replace(images, pixels=images.pixels[indices], labels=images.labels[indices])
 
 
 def execute(job: Job, loaded: TrainingData) -> Result:
@@ -148,34 +163,42 @@ def train_job(
     """Run a job and return the result and the run.
 
     The run continues from the checkpoint of the job if the file exists; the status is ``running`` if epochs are left.
-    A verification trains on all training images, a run with any other purpose on the search split. Only verifications
-    with a ``test_log`` read the test set: at the end of the run, and with ``test_each_epoch`` after each epoch.
+    A verification trains on training and validation images, a run with any other purpose on the training images of the
+    search split. Only verifications with a ``test_log`` read the test set: at the end of the run, and with
+    ``test_each_epoch`` after each epoch.
 
     Args:
+        job: Job to run.
+        loaded: Data set of the job.
         on_epoch: Called with each finished epoch.
+
+    Raises:
+        ContentError: The recipe cannot train the network, or user code failed.
+        DeviceError: The device or the engine is not available, or its memory is not sufficient.
+        StorageError, UsageError: A file cannot be written.
     """
     device = choose_device(job.device)
     engine = choose_engine(job.engine, job.recipe, device, job.architecture.op_types).engine
     train_set, validation_set = _image_sets(job, loaded, device)
     result = _result_with_environment(job, loaded, device, TORCH if engine is None else engine.name)
-    last = job.recipe.epochs if job.until_epoch is None else min(job.until_epoch, job.recipe.epochs)
+    last_epoch = min(job.until_epoch or job.recipe.epochs, job.recipe.epochs)
 
     def new_start(number: int) -> Training:
         seed = start_seed(result.seed, number)
         return start(job.architecture, job.recipe, seed, device, engine, task=loaded.data.dataset.task)
 
     def evaluate(run: Training) -> None:
-        _evaluate_epoch(job, loaded, run, train_set, validation_set, last)
+        _evaluate_epoch(job, loaded, run, train_set, validation_set, last_epoch)
         if on_epoch is not None:
             on_epoch(run.history[-1])
 
     run = _resumed_or_new_run(job, partial(new_start, 0))
     if job.recipe.trainer:
-        _train_by_user(run, train_set, result.seed, last, evaluate)
+        _train_by_user(run, train_set, result.seed, last_epoch, evaluate)
     if job.recipe.starts > 1 and not run.history:
         run = best_start(run, new_start, train_set)
         evaluate(run)
-    while len(run.history) < last and not run.diverged:
+    while len(run.history) < last_epoch and not run.diverged:
         train_epoch(run, train_set)
         evaluate(run)
     # Needed if the checkpoint was already at the last epoch of the job, so that ``evaluate`` was not called.
@@ -184,7 +207,7 @@ def train_job(
     if job.checkpoint is not None:
         _write_checkpoint(run, job.checkpoint)
     result = _with_training(result, run, len(train_set), validation_set)
-    # Diverged runs are tested too, because their errors count in the verification.
+    # Diverged runs are tested too, because the errors of all declared seeds count in the verification.
     if job.test_log is not None and result.status is not Status.RUNNING:
         result = _with_test(job, result, run, _test_set(job, loaded, device))
     if job.weights is not None and result.status is Status.COMPLETE:
@@ -194,18 +217,21 @@ def train_job(
 
 def _image_sets(job: Job, loaded: TrainingData, device: torch.device) -> tuple[Images, Images | None]:
     """Return the training images and the validation images of a job; a verification has no validation images."""
-    fold = validation_fold(job, loaded.data.dataset.folds)
-    train_set, validation_set = loaded.parts(device, None if job.purpose is Purpose.VERIFY else fold)
+    fold = None
+    if job.purpose is not Purpose.VERIFY:
+        fold = validation_fold(job, loaded.data.dataset.folds)
+    train_set, validation_set = loaded.parts(device, fold)
     if job.image_share < 1:
         # Shuffled, because images may be sorted by class; equal for equal seeds.
         order = torch.randperm(len(train_set), generator=torch.Generator().manual_seed(job.seed_index))
-        part = order[: max(1, round(job.image_share * len(train_set)))].to(device)
-        train_set = replace(train_set, pixels=train_set.pixels[part], labels=train_set.labels[part])
+        train_set = _selected(train_set, order[: max(1, round(job.image_share * len(train_set)))])
     return train_set, validation_set
 
 
 def validation_fold(job: Job, folds: int) -> int:
     """Return the index of the fold on which a job validates, which follows from purpose and index of the seed.
+
+    ``folds`` is the number of folds of the data set.
 
     The first run of a trial (index 0) validates on fold 0, fresh seeds begin with fold 1, so that a confirmation begins
     with other images than the selection. With a single fold the index is always 0.
@@ -225,6 +251,7 @@ def _result_with_environment(job: Job, loaded: TrainingData, device: torch.devic
 
 
 def _write_checkpoint(run: Training, path: Path) -> None:
+    """Write the state of a run, preceded by the SHA-256 of the state."""
     buffer = io.BytesIO()
     torch.save(checkpoint(run), buffer)
     content = buffer.getvalue()
@@ -255,9 +282,15 @@ def _resumed_or_new_run(job: Job, new_run: Callable[[], Training]) -> Training:
     return run
 
 
-def _train_by_user(run: Training, images: Images, seed: int, last: int, evaluate: Callable[[Training], None]) -> None:
-    """Train with the user code of the recipe up to epoch ``last``, where ``report`` stops the code by an exception."""
-    name = f"trainer {run.recipe.trainer}"
+def _train_by_user(
+    run: Training, images: Images, seed: int, last_epoch: int, evaluate: Callable[[Training], None]
+) -> None:
+    """Train with the user code of the recipe until ``report``, called after the last epoch, raises an exception.
+
+    Raises:
+        OtherCode: The user code has changed.
+        ContentError: The user code failed, or returned before the last epoch.
+    """
     epoch_start = time.perf_counter()
 
     class LastEpochIsOver(BaseException):
@@ -275,24 +308,23 @@ def _train_by_user(run: Training, images: Images, seed: int, last: int, evaluate
         evaluate(run)
         run.network.train(was_training)
         epoch_start = time.perf_counter()
-        if run.diverged or len(run.history) == last:
+        if run.diverged or len(run.history) == last_epoch:
             raise LastEpochIsOver
 
     function = function_of(run.recipe.trainer, "trainer", run.recipe.trainer_sha256)
     torch.manual_seed(seed)
     run.network.train()
-    with guarding_user_code(name, seconds=0), contextlib.suppress(LastEpochIsOver):
+    with guarding_user_code(f"trainer {run.recipe.trainer}", seconds=0), contextlib.suppress(LastEpochIsOver):
         function(run.architecture, run.network, images, seed, run.recipe.epochs, report)
-        raise ValueError(
-            f"return after {len(run.history)} of {last} epochs; call report(loss) at the end of each epoch"
-        )
+        epochs = f"{len(run.history)} of {last_epoch} epochs"
+        raise ValueError(f"return after {epochs}; call report(loss) at the end of each epoch")
 
 
 def _evaluate_epoch(
-    job: Job, loaded: TrainingData, run: Training, train_set: Images, validation_set: Images | None, last: int
+    job: Job, loaded: TrainingData, run: Training, train_set: Images, validation_set: Images | None, last_epoch: int
 ) -> None:
-    """Add the error counts that the job requests to the last epoch of the history."""
-    job_is_done = len(run.history) == last or run.diverged
+    """Add the error counts that the job requests to the latest epoch; ``last_epoch`` is the last epoch of the job."""
+    job_is_done = len(run.history) == last_epoch or run.diverged
     if job_is_done or job.evaluate_each_epoch or job.test_each_epoch:
         finish_average(run, train_set)
         finish_integers(run, train_set)
@@ -309,6 +341,7 @@ def purpose_of_read(job: Job) -> str:
 
 
 def _test_set(job: Job, loaded: TrainingData, device: torch.device) -> Images:
+    """Return the test images; each call is logged as a read."""
     assert job.test_log is not None, "a run that was given no log must not read the test set"
     return loaded.images(*read_test_set(loaded.data, purpose=purpose_of_read(job), log=job.test_log), device)
 
@@ -361,8 +394,8 @@ def _with_training(result: Result, run: Training, train_size: int, validation_se
 def _with_test(job: Job, result: Result, run: Training, test_set: Images) -> Result:
     """Return the result with the errors on the test images; write the inspection if the job requests a file."""
     classes = predictions(run, test_set)
-    index = (classes != test_set.labels).nonzero().flatten()
-    wrong = tuple(zip(index.tolist(), classes[index].tolist(), strict=True))
+    indices = (classes != test_set.labels).nonzero().flatten()
+    wrong = tuple(zip(indices.tolist(), classes[indices].tolist(), strict=True))
     result = replace(result, test_errors=len(wrong), test_size=len(test_set), wrong=wrong)
     # The errors of a diverged network tell nothing about the images.
     if job.inspection is not None and not run.diverged:
@@ -370,20 +403,21 @@ def _with_test(job: Job, result: Result, run: Training, test_set: Images) -> Res
         if test_set.classes == 2:
             pixels = test_set.pixels.cpu()
             precision = run.recipe.precision
-            shares = class_probabilities(final_network(run), run.architecture, pixels, test_set, precision)
-            area = roc_auc(test_set.labels.tolist(), shares[:, 1].tolist())
+            probabilities = class_probabilities(final_network(run), run.architecture, pixels, test_set, precision)
+            area = roc_auc(test_set.labels.tolist(), probabilities[:, 1].tolist())
         files.write_json(job.inspection, asdict(_inspection(result, test_set, area)))
     return result
 
 
 def _inspection(result: Result, test_set: Images, area: float | None) -> Inspection:
+    """Return the inspection of a tested run; ``area`` is the area under the ROC curve (``Inspection.roc_auc``)."""
     assert result.weights_sha256 is not None, "a run that has ended has weights"
     labels = test_set.labels.tolist()
     # Reports show grey images, so the first channel represents images with several channels.
     pixels = test_set.pixels[:, 0].cpu().numpy()
     misses = [
-        Miss(image=index, label=labels[index], said=answer, pixels=packed(pixels[index].tobytes()))
-        for index, answer in result.wrong
+        Miss(image=index, label=labels[index], said=predicted, pixels=packed(pixels[index].tobytes()))
+        for index, predicted in result.wrong
     ]
     return Inspection(
         seed_index=result.seed_index,
@@ -421,19 +455,20 @@ def to_safetensors(network: nn.Module, about: Mapping[str, str]) -> bytes:
     A tied kernel is stored once, under the name of its first use; the metadata list the names of later uses.
 
     Args:
+        network: Network whose floating-point tensors are stored.
         about: Metadata, such as ``properties``.
     """
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     tied: dict[str, str] = {}
-    first_users: dict[int, str] = {}
+    first_names: dict[int, str] = {}  # name of the first use by address of the tensor
     # Without the batch count of BN, the only integer in a state, which does not affect predictions.
     state = {name: tensor for name, tensor in network.state_dict().items() if tensor.is_floating_point()}
     for name, tensor in state.items():
-        user = first_users.setdefault(tensor.data_ptr(), name)
-        if user == name:
+        first_name = first_names.setdefault(tensor.data_ptr(), name)
+        if first_name == name:
             arrays[name] = tensor.detach().cpu().numpy().copy(order="C")
         else:
-            tied[name] = user
+            tied[name] = first_name
     # A single entry, because the library writes several entries in random order.
     metadata = {"harness": json.dumps({**about, "tied": tied, "state": list(state)})}
     content: bytes = save(arrays, metadata)

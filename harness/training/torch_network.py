@@ -35,9 +35,11 @@ class _ResidualModule(nn.Module):  # adds the input to the output of the ops
         return values + self.ops(values)  # type: ignore[no-any-return]  # Sequential returns Any
 
 
-def _sequence(ops: tuple[Op, ...], shape: Shape, tied: dict[str, nn.Module] | None = None) -> nn.Sequential:
-    # ``tied`` maps the name of a tie to its first module, whose weights all modules of the tie share.
-    tied = {} if tied is None else tied
+def _sequence(ops: tuple[Op, ...], shape: Shape, tied: dict[str, nn.Module]) -> nn.Sequential:
+    """Return the modules of ops for inputs of ``shape``, (channels, rows, columns) or (features,).
+
+    ``tied`` maps the name of a tie to its first module, whose weights all modules of the tie share; new ties are added.
+    """
     modules: list[nn.Module] = []
     for op in ops:
         if op.role is Role.SUM:
@@ -72,9 +74,15 @@ class TorchNetwork(nn.Module):
 
 
 def build(architecture: Architecture, task: Task) -> TorchNetwork:
-    """Return the torch module of an architecture, with the default first weights of torch."""
+    """Return the torch module of an architecture, with the default first weights of torch.
+
+    Raises:
+        ShapeError: The ops do not fit together.
+        AssertionError: torch counts another number of parameters than ``analyse``: a fault of this program.
+        ContentError, UsageError: A user's module has changed or is missing (``user_module.built``).
+    """
     expected = analyse(architecture, task).parameters
-    network = TorchNetwork(_sequence(architecture.ops, task.input_shape))
+    network = TorchNetwork(_sequence(architecture.ops, task.input_shape, {}))
     counted = sum(parameter.numel() for parameter in network.parameters())
     # Parameters of a user's module may include buffers, and were compared by ``built``.
     if counted != expected and architecture.user_module is None:
@@ -108,7 +116,7 @@ def vain_op(architecture: Architecture, task: Task) -> Op | None:
 
 
 def _shortened(ops: tuple[Op, ...]) -> Iterator[tuple[Op, tuple[Op, ...]]]:
-    # Yield each op, including ops within residual sums, with the sequence of all ops without this op.
+    """Yield each op, including ops within residual sums, with the sequence of all ops without this op."""
     for index, op in enumerate(ops):
         before = ops[:index]
         after = ops[index + 1 :]
@@ -118,6 +126,10 @@ def _shortened(ops: tuple[Op, ...]) -> Iterator[tuple[Op, tuple[Op, ...]]]:
 
 
 def _are_alike(network: TorchNetwork, shorter: TorchNetwork, task: Task) -> bool:
+    """Return whether two networks with equally many parameters have equal outputs for all draws of weights.
+
+    Equal seeds give both networks the same weights, as both have the same sequence of parameters.
+    """
     images = torch.randn(4, *task.input_shape)
     for seed in range(_VAIN_DRAWS):
         outputs = []
@@ -152,8 +164,10 @@ def _draw_first_weights(network: TorchNetwork, recipe: Recipe) -> None:
 
 
 def _clear_last_layer(network: TorchNetwork) -> None:
-    # Set the last convolution or linear layer to zero, so that all classes have equal logits at first. No change if a
-    # BN or ReLU follows, which passes on no useful gradient, or if the kernel is tied.
+    """Set the last convolution or linear layer to zero, so that all classes have equal logits at first.
+
+    No change if a BN or ReLU follows, which passes on no useful gradient, or if the kernel is tied.
+    """
     layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     # Modules that pass on the gradient of a zero output.
     transparent = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, FastDropout)
@@ -173,12 +187,18 @@ def network_on(
     recipe: Recipe | None = None,
     generator: torch.Generator | None = None,
 ) -> TorchNetwork:
-    """Return a network on a device; the global generator of torch keeps its state.
+    """Return a network on a device, in training mode; the global generator of torch keeps its state.
 
     Args:
-        seed: Seed of the first weights.
+        architecture: Architecture of the network.
+        task: Input shape and number of classes.
+        device: Device of the weights.
+        seed: Seed of the first weights, which are drawn on the CPU and thus equal on all devices.
         recipe: Recipe that sets the first weights; None for the defaults of torch.
         generator: Generator of the dropout masks; None for the global generator.
+
+    Raises:
+        ShapeError, ContentError, UsageError: Same as for ``build``.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -204,9 +224,14 @@ def state_tensors(network: nn.Module) -> list[Tensor]:
 def recompute_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
     """Set the running statistics of every BN to the statistics of its inputs over all batches, without dropout.
 
-    Averaged statistics belong to the averaged weights, not to their average (Izmailov et al., arXiv 1803.05407, section
-    3.2). Meanwhile each BN normalises by the statistics of the batch, so that later layers get nearly their final
-    inputs if a batch has some hundred images. The network is left in evaluation mode.
+    The average of the statistics of several networks differs from the statistics of the network with the averaged
+    weights (Izmailov et al., arXiv 1803.05407, section 3.2). Meanwhile each BN normalises by the statistics of the
+    batch, so that later layers get nearly their final inputs if a batch has some hundred images. The network is left in
+    evaluation mode.
+
+    Args:
+        network: Network whose buffers are replaced.
+        batches: Normalised images, (batch, channels, rows, columns), on the device of the network.
     """
     counts: dict[nn.Module, int] = {}
     sums: dict[nn.Module, Tensor] = {}
@@ -284,10 +309,11 @@ class Images:
 
 
 def normalised(pixels: Tensor, mean: tuple[float, ...], deviation: tuple[float, ...]) -> Tensor:
-    """Subtract the mean and divide by the standard deviation of each channel, in place.
+    """Subtract the mean and divide by the standard deviation of each channel, in place; return ``pixels``.
 
     Args:
         pixels: Floating-point images, (n, channels, rows, columns), from 0 to 1.
+        mean: Mean per channel, on the scale from 0 to 1; ``deviation`` is the standard deviation.
     """
     if len(mean) == 1:
         # Plain numbers as in all records: a GPU rounds a division by a tensor differently.
@@ -304,40 +330,54 @@ def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
     """Return images with random affine transformations of the recipe; pixels from outside are 0.
 
     Args:
-        images: Images with background 0, (batch, channels, rows, columns).
+        images: Images with background 0, not normalised yet, float32 (batch, channels, rows, columns).
+        recipe: Recipe with the share of augmented images and the largest changes.
         generator: Generator on the device of the images.
     """
     if recipe.augmented_share == 0:
         return images
     # One call for all seven numbers per image, because each call is a launch on a GPU.
     draws = torch.rand(7, len(images), generator=generator, device=generator.device)
-    theta = _maps_of(draws, images.shape[-2], images.shape[-1], recipe)
-    grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
+    affine_maps = _affine_maps(draws, images.shape[-2], images.shape[-1], recipe)
+    grid = functional.affine_grid(affine_maps, list(images.shape), align_corners=False)
     return functional.grid_sample(images, grid, align_corners=False)
 
 
 def epoch_maps(recipe: Recipe, generator: torch.Generator, steps: int, task: Task) -> Tensor | None:
-    """Draw the maps of ``augment`` for all steps at once, in its order, (steps * batch, 2, 3); None without maps."""
+    """Draw the affine maps of ``augment`` for all steps of an epoch at once, with the same numbers as step by step.
+
+    Returns:
+        Affine maps of the images in the order of training, float32 (steps * batch, 2, 3); None without augmentation.
+    """
     if recipe.augmented_share == 0:
         return None
     draws = torch.rand(steps, 7, recipe.batch_size, generator=generator, device=generator.device)
-    return _maps_of(draws.transpose(0, 1).reshape(7, -1), *task.input_shape[1:], recipe).contiguous()
+    return _affine_maps(draws.transpose(0, 1).reshape(7, -1), *task.input_shape[1:], recipe).contiguous()
 
 
-def _maps_of(draws: Tensor, rows: int, columns: int, recipe: Recipe) -> Tensor:
-    # Return affine maps, (count, 2, 3), from output to input coordinates in units of half an edge, given seven uniform
-    # draws per image, (7, count). The linear part is scale times rotation, plus a shear of the horizontal axis; images
-    # without augmentation get the identity.
-    moved = (draws[6] < recipe.augmented_share).float()
-    spread = (2 * draws[:6] - 1) * moved  # (6, count), each from -1 to 1
-    angle = spread[0] * math.radians(recipe.rotation_degrees)
-    wide, high = 1 + spread[1] * recipe.scale, 1 + spread[2] * recipe.scale
-    shear = spread[3] * recipe.shear
-    right = spread[4] * (2 * recipe.shift_pixels / columns)
-    down = spread[5] * (2 * recipe.shift_pixels / rows)
-    # Rows are in units of half the height, columns in units of half the width.
-    tall = rows / columns
-    cosine, sine = torch.cos(angle), torch.sin(angle)
-    return torch.stack(
-        [cosine / wide, (-sine / wide + shear) * tall, right, sine / high / tall, cosine / high, down], dim=1
-    ).view(-1, 2, 3)
+def _affine_maps(draws: Tensor, rows: int, columns: int, recipe: Recipe) -> Tensor:
+    """Return affine maps from output to input coordinates, (count, 2, 3), as ``affine_grid`` of torch takes them.
+
+    The linear part is scale times rotation, plus a shear of the horizontal axis; images without augmentation get the
+    identity.
+
+    Args:
+        draws: Seven uniform draws from 0 to 1 per image, (7, count).
+        rows: Height of the images, pixels; ``columns`` is the width.
+        recipe: Recipe with the share of augmented images and the largest changes.
+    """
+    is_augmented = (draws[6] < recipe.augmented_share).float()
+    changes = (2 * draws[:6] - 1) * is_augmented  # (6, count), each from -1 to 1
+    angle = changes[0] * math.radians(recipe.rotation_degrees)
+    x_scale = 1 + changes[1] * recipe.scale
+    y_scale = 1 + changes[2] * recipe.scale
+    shear = changes[3] * recipe.shear
+    # Coordinates range from -1 to 1, so x is in units of half the width, y in units of half the height.
+    x_shift = changes[4] * (2 * recipe.shift_pixels / columns)
+    y_shift = changes[5] * (2 * recipe.shift_pixels / rows)
+    aspect = rows / columns
+    cosine = torch.cos(angle)
+    sine = torch.sin(angle)
+    x_row = [cosine / x_scale, (-sine / x_scale + shear) * aspect, x_shift]
+    y_row = [sine / y_scale / aspect, cosine / y_scale, y_shift]
+    return torch.stack([*x_row, *y_row], dim=1).view(-1, 2, 3)

@@ -63,13 +63,13 @@ _PASSING_STATISTICS_IMAGES = 2_000
 
 @dataclass(slots=True, eq=False)
 class Training:
-    """A run in progress: all state on which the next step depends."""
+    """A run in progress: all state on which the next step depends, and the history."""
 
     architecture: Architecture
     task: Task
     network: TorchNetwork
     optimizer: torch.optim.Optimizer
-    generator: torch.Generator
+    generator: torch.Generator  # of the order of images, augmentation and dropout, on ``device``
     recipe: Recipe
     device: torch.device
     state: list[Tensor]  # tensors of the network itself, not copies (``state_tensors``)
@@ -79,9 +79,9 @@ class Training:
     native: NativeProgram | None = None  # program of the native engine, made at first use
     step_graph: StepGraph | None = None  # recorded step on a GPU
     step_graph_of: tuple[Images, Recipe] | None = None  # images and recipe of the recorded step
-    average: list[Tensor] | None = None  # exponential moving average of ``state``; None before its start
-    finished_average: list[Tensor] | None = None  # ``average`` with recomputed BN statistics
-    map_scales: Tensor | None = None  # scales of the integer network at the end of an ``int8`` run
+    average: list[Tensor] | None = None  # exponential moving average of ``state``; None before averaging begins
+    finished_average: list[Tensor] | None = None  # ``average`` with recomputed BN statistics; None until recomputed
+    map_scales: Tensor | None = None  # scales of the integer network; None except at the end of an ``int8`` run
     diverged: bool = False  # whether a loss was not finite, which ends the run
     history: list[Epoch] = field(default_factory=list)
 
@@ -107,10 +107,15 @@ def start(
     differ.
 
     Args:
+        architecture: Network to train.
+        recipe: Recipe of the run.
+        seed: Seed of all random numbers of the run.
+        device: Device of network and images.
         engine: Native engine; None to train with torch.
+        task: Input shape and number of classes of the images.
 
     Raises:
-        ContentError: The recipe cannot train the network (``check_network``).
+        ContentError, OtherCode, UsageError: The recipe cannot train the network (``check_network``).
     """
     check_network(recipe, architecture, task)
     generator = torch.Generator(device=device).manual_seed(seed)
@@ -139,11 +144,13 @@ def start(
 def best_start(first: Training, new_start: Callable[[int], Training], images: Images) -> Training:
     """Return the best start of a run by successive halving on the training loss (arXiv 1502.07943).
 
-    The training time of all dropped starts is added to the best start at its last epoch.
+    The best start has trained for the epochs of the last stage (``halvings``). The training time of all dropped starts
+    is added to the best start at its last epoch.
 
     Args:
         first: Start 0, untrained.
         new_start: Makes the start with a number from 1 to ``recipe.starts - 1``.
+        images: Training images.
 
     Raises:
         ContentError: There are fewer images than a batch needs.
@@ -151,7 +158,7 @@ def best_start(first: Training, new_start: Callable[[int], Training], images: Im
     recipe = first.recipe
     runs = [first, *(new_start(number) for number in range(1, recipe.starts))]
     overhead = 0.0
-    # All starts share a program, which holds no state of a run, only buffers for a batch.
+    # All starts share a program of the native engine, which holds no state of a run, only buffers for a batch.
     native = None
     for halving in halvings(recipe, recipe.epochs):
         for run in runs:
@@ -180,7 +187,7 @@ def train_epoch(run: Training, images: Images) -> Epoch:
     check_batch(recipe, len(images))
     assert run.task == images.task, "a network trains on images of its task"
     steps = len(images) // recipe.batch_size
-    began = time.perf_counter()
+    began_seconds = time.perf_counter()
     run.network.train()
     order = torch.randperm(len(images), generator=run.generator, device=run.device)
     if run.engine is None:
@@ -188,17 +195,19 @@ def train_epoch(run: Training, images: Images) -> Epoch:
         loss_sum = _train_steps(run, images, order, settings)
     else:
         # Round the decay to the number format of the engine: recorded runs must stay reproducible bit for bit.
-        decay = torch.tensor(recipe.average_decay, dtype=torch.float64 if run.engine.double else torch.float32).item()
+        real = torch.float64 if run.engine.double else torch.float32
+        decay = torch.tensor(recipe.average_decay, dtype=real).item()
         settings = epoch_steps(replace(recipe, average_decay=decay), run.step, steps)
         loss_sum = _native_steps(run, run.engine, images, order, settings)
-    return end_epoch(run, loss_sum / steps, settings.rates[-1], time.perf_counter() - began)
+    return end_epoch(run, loss_sum / steps, settings.rates[-1], time.perf_counter() - began_seconds)
 
 
 def end_epoch(run: Training, loss: float, rate: float, seconds: float) -> Epoch:
-    """Append an epoch to the history and return the epoch.
+    """Append an epoch to the history and return the epoch; set ``diverged``.
 
     Args:
-        loss: Mean loss over the steps.
+        run: Run that has trained the epoch.
+        loss: Mean loss over the steps; may be infinite or not a number.
         rate: Learning rate of the last step.
         seconds: Training time of the epoch.
     """
@@ -210,13 +219,17 @@ def end_epoch(run: Training, loss: float, rate: float, seconds: float) -> Epoch:
 
 
 def _native(run: Training, engine: Engine, images: Images) -> NativeProgram:
-    # Made at first use, because the normalisation is known only with the images.
+    """Return the program of the run, made at first use, because the normalisation is known only with the images."""
     if run.native is None:
         run.native = NativeProgram(engine, run.architecture, run.recipe, images)
     return run.native
 
 
 def _native_steps(run: Training, engine: Engine, images: Images, order: Tensor, settings: StepSettings) -> float:
+    """Train for the steps of ``settings`` in the native engine; return the sum of the losses.
+
+    ``order`` has the indices of the images, int64 (images,); a step takes the next ``batch_size`` indices.
+    """
     native = _native(run, engine, images)
     epoch_recipe = recipe_of_epoch(run.recipe, len(run.history))
     affine_maps = epoch_maps(epoch_recipe, run.generator, len(settings.rates), run.task)
@@ -232,23 +245,24 @@ def _native_steps(run: Training, engine: Engine, images: Images, order: Tensor, 
 
 
 def _train_steps(run: Training, images: Images, order: Tensor, settings: StepSettings) -> float:
-    total = torch.zeros((), device=run.device)
+    """Same as ``_native_steps``, but with torch."""
+    loss_sum = torch.zeros((), device=run.device)
     size = run.recipe.batch_size
     epoch_recipe = recipe_of_epoch(run.recipe, len(run.history))
     # Operators of a user's module may wait for the device, which a recorded step cannot.
     has_graph = run.device.type == "cuda" and run.architecture.user_module is None
-    train_step = (
-        _step_graph(run, images, epoch_recipe) if has_graph else partial(_train_step, run, images, epoch_recipe)
-    )
+    train_step: Callable[[Tensor, float], Tensor] = partial(_train_step, run, images, epoch_recipe)
+    if has_graph:
+        train_step = _step_graph(run, images, epoch_recipe)
     for step, (rate, share) in enumerate(zip(settings.rates, settings.shares, strict=True)):
-        total += train_step(order[step * size : (step + 1) * size], rate)
+        loss_sum += train_step(order[step * size : (step + 1) * size], rate)
         run.step += 1
         if run.average is not None:
             torch._foreach_lerp_(run.average, run.state, share)
         elif run.step >= settings.first_averaged:
             run.average = [tensor.clone() for tensor in run.state]
     # Reading the sum waits for the device, so only once per epoch.
-    return float(total)
+    return float(loss_sum)
 
 
 def _train_step(run: Training, images: Images, epoch_recipe: Recipe, indices: Tensor, rate: float) -> Tensor:
@@ -269,7 +283,10 @@ def _step_graph(run: Training, images: Images, epoch_recipe: Recipe) -> StepGrap
 
 
 def _descend(run: Training, images: Images, epoch_recipe: Recipe, indices: Tensor) -> Tensor:
-    # No operation here may wait for the device or copy to the device, because a GPU records this function.
+    """Do a step of the optimizer on the images at ``indices``; return the loss, a scalar on the device.
+
+    No operation here may wait for the device or copy to the device, because a GPU records this function.
+    """
     batch = _batch(images, indices, epoch_recipe, run.generator)
     with _autocast(run):
         logits = run.network(batch)
@@ -284,8 +301,8 @@ def _descend(run: Training, images: Images, epoch_recipe: Recipe, indices: Tenso
 def finish_average(run: Training, images: Images) -> None:
     """Recompute the BN statistics of the average if the recipe asks for that; call before evaluation.
 
-    The statistics come from training images, augmented as in the last epoch. The call does not affect further
-    training.
+    The statistics come from a sample of the training images ``images``, augmented as in the last epoch. The call does
+    not affect further training.
     """
     recomputed = run.recipe.average_statistics == "recomputed"
     if run.average is None or run.finished_average is not None or not recomputed:
@@ -294,12 +311,12 @@ def finish_average(run: Training, images: Images) -> None:
     generator = torch.Generator(device=run.device).manual_seed(run.step)
     count = _STATISTICS_IMAGES if len(run.history) == run.recipe.epochs else _PASSING_STATISTICS_IMAGES
     chosen = torch.randperm(len(images), generator=generator, device=run.device)[:count]
-    moves = recipe_of_epoch(run.recipe, len(run.history) - 1)
-    parts = torch.split(chosen, _EVALUATION_BATCH)
-    if len(parts[-1]) == 1:
+    epoch_recipe = recipe_of_epoch(run.recipe, len(run.history) - 1)
+    index_batches = torch.split(chosen, _EVALUATION_BATCH)
+    if len(index_batches[-1]) == 1:
         # A batch of one image has no variance if maps are 1x1.
-        parts = torch.tensor_split(chosen, len(parts))
-    batches = (_batch(images, part, moves, generator) for part in parts)
+        index_batches = torch.tensor_split(chosen, len(index_batches))
+    batches = (_batch(images, indices, epoch_recipe, generator) for indices in index_batches)
     with _holding(run, run.average), _autocast(run):
         recompute_statistics(run.network, batches)
         run.finished_average = [tensor.clone() for tensor in run.state]
@@ -318,7 +335,7 @@ def predictions(run: Training, images: Images) -> Tensor:
     """Return the predicted class of each image, int64 (n,), by the averaged weights if the recipe averages.
 
     Predictions use a single forward pass without augmentation, in the precision of the recipe; an ``int8`` run predicts
-    in fp32 before its end.
+    in fp32 before its end. ``finish_average`` must be called first, and ``finish_integers`` at the end.
     """
     if run.map_scales is not None:
         network = integers_of(final_network(run), run.architecture, images)
@@ -359,14 +376,17 @@ def class_probabilities(
 
 
 def count_errors(run: Training, images: Images) -> int:
-    """Return the number of misclassified images."""
+    """Return the number of misclassified images, by ``predictions``."""
     return int((predictions(run, images) != images.labels).sum())
 
 
 def predicting_state(run: Training) -> list[Tensor]:
-    """Return the weights and BN statistics for predictions: the average if present, else the present state."""
-    averaged = run.recipe.average_statistics == "averaged"
-    assert run.average is None or run.finished_average is not None or averaged, (
+    """Return the weights and BN statistics for predictions: the average if present, else the present state.
+
+    The tensors are in the order of ``state_tensors``; they are not copies.
+    """
+    is_recomputed = run.recipe.average_statistics == "recomputed"
+    assert run.average is None or run.finished_average is not None or not is_recomputed, (
         "finish_average must be called before predictions"
     )
     return run.finished_average or run.average or run.state
@@ -418,17 +438,18 @@ def resume(run: Training, saved: dict[str, Any]) -> None:
 
 
 def _batch(
-    images: Images, chosen: Tensor | slice, moves: Recipe | None = None, generator: torch.Generator | None = None
+    images: Images, indices: Tensor | slice, recipe: Recipe | None = None, generator: torch.Generator | None = None
 ) -> Tensor:
-    pixels = images.pixels[chosen].float().div_(255)
-    if moves is not None and generator is not None:
-        pixels = augment(pixels, moves, generator)
+    """Return normalised images, float32 (batch, channels, rows, columns); augmented if recipe and generator are set."""
+    pixels = images.pixels[indices].float().div_(255)
+    if recipe is not None and generator is not None:
+        pixels = augment(pixels, recipe, generator)
     return normalised(pixels, images.mean, images.deviation).contiguous(memory_format=torch.channels_last)
 
 
 @contextlib.contextmanager
 def _holding(run: Training, state: list[Tensor]) -> Iterator[None]:
-    # Use these weights and statistics in the network within the block.
+    """Use the weights and statistics ``state`` in the network within the block, and restore the network afterwards."""
     if state is run.state:
         yield
         return
@@ -446,6 +467,7 @@ def _holding(run: Training, state: list[Tensor]) -> Iterator[None]:
 
 
 def _autocast(run: Training) -> contextlib.AbstractContextManager[object]:
+    """Return the context of forward passes in the precision of the recipe; ``int8`` runs train in fp32."""
     if run.recipe.precision != "bf16":
         return contextlib.nullcontext()
     return torch.autocast(run.device.type, dtype=torch.bfloat16)

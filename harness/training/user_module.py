@@ -1,7 +1,7 @@
-"""PyTorch modules of users that stay modules: their identity, counts and checks, and the network for training.
+"""PyTorch modules of users that the notation cannot express: identity, counts, checks, and the network for training.
 
-``describe`` runs a module on random images and refuses modules whose recorded errors could not be reproduced.
-``built`` makes the network of a description that a record holds, and refuses a module that has changed since.
+``describe`` runs a module on random images and refuses modules whose errors, once recorded, could not be reproduced.
+``built`` makes the network of a `UserModule`, an op as in a record, and refuses a module that has changed since.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from search_spaces.ops import Shape, UserModule, shape_text
 
 BATCH = 2  # images in the recorded batch; more than one, so that a batch is not confused with a single channel
 _DIGITS = 12  # hexadecimal digits of a hash, as of a network
-# Operators that draw masks of dropout only.
+# Names of torch's operators that draw random numbers for masks of dropout only.
 _DROPOUT = {
     "dropout", "native_dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "lstm", "gru",
     "scaled_dot_product_attention",
 }  # fmt: skip
-# fvcore's names of the operators that multiply and add.
+# fvcore's names of the operators whose multiply-adds count as MACs.
 _PRODUCTS = ("conv", "linear", "addmm", "matmul", "bmm", "baddbmm", "einsum")
 _TOLERANCE = 1e-5  # largest effect of the other images of a batch, relative to the largest output if that exceeds 1
-_EVALUATION_SEED = 0
+_EVALUATION_SEED = 0  # seed of every forward pass in evaluation mode, so that evaluations are reproducible
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,8 @@ class ModulePart:
     """A layer of a module.
 
     Attributes:
-        name: Name of the layer in the module.
-        kind: Name of its class.
+        name: Path of the layer in the module, such as ``features.0``.
+        kind: Name of the class of the layer.
         output_shape: Shape of the output for an image; empty if the layer is not called or returns no tensor.
         parameters: Parameters; a shared tensor counts at its first use.
         macs: Multiply-adds per image, as counted by fvcore.
@@ -66,10 +66,10 @@ class Description:
     """A module as an op of the notation.
 
     Attributes:
-        op: Name, counts and identity.
+        op: Name, counts, and hashes of code and operators.
         parts: Layers in the order of the module.
         notes: Sentences about unusual behaviour.
-        ends_in_softmax: Whether the outputs are probabilities.
+        ends_in_softmax: Whether the outputs are probabilities, of which a training takes the logarithms.
     """
 
     op: UserModule
@@ -80,6 +80,9 @@ class Description:
 
 class SeededModule(nn.Module):
     """A user's module from images to logits, whose random numbers depend on the seed of the run only.
+
+    Each forward pass seeds torch's global generator, with a number from ``generator`` in training mode and with
+    ``_EVALUATION_SEED`` in evaluation mode, and restores the generator afterwards.
 
     Attributes:
         generator: Generator of the seeds of the dropout masks; None for the global generator.
@@ -103,17 +106,21 @@ class SeededModule(nn.Module):
             output = self.module(images)
         else:
             self.keep_buffers()
-            generator = self.generator
-            device = None if generator is None else generator.device
-            limit = torch.iinfo(torch.int64).max
-            drawn = torch.randint(limit, (), generator=generator, device=device) if self.training else _EVALUATION_SEED
+            seed = _EVALUATION_SEED
+            if self.training:
+                device = None if self.generator is None else self.generator.device
+                limit = torch.iinfo(torch.int64).max
+                seed = int(torch.randint(limit, (), generator=self.generator, device=device))
             with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []):
-                torch.default_generator.manual_seed(int(drawn))
+                torch.default_generator.manual_seed(seed)
                 if images.is_cuda:
-                    torch.cuda.manual_seed(int(drawn))
+                    torch.cuda.manual_seed(seed)
                 output = self.module(images)
         logits = _logits(output, self._classes)
-        return logits.clamp_min(torch.finfo(logits.dtype).tiny).log() if self._ends_in_softmax else logits
+        if self._ends_in_softmax:
+            # A probability may be rounded to 0, which has no finite logarithm.
+            logits = logits.clamp_min(torch.finfo(logits.dtype).tiny).log()
+        return logits
 
     def train(self, mode: bool = True) -> SeededModule:
         """Set the mode of the user's module, which may replace buffers."""
@@ -130,10 +137,15 @@ class SeededModule(nn.Module):
 
 
 def _logits(output: Any, classes: int) -> Tensor:
-    """Return the output of a module as (batch, classes); raise ValueError if the output has another form."""
+    """Return the output of a module as (batch, classes); raise ValueError if the output has another form.
+
+    Args:
+        output: Tensor, or a list with a single tensor that has ``classes`` numbers per image; others are ignored.
+        classes: Number of classes.
+    """
     values = output if isinstance(output, (tuple, list)) else [output]
     tensors = [each for each in values if isinstance(each, Tensor)]
-    # ``squeeze`` removes the batch of a single image.
+    # The first axis is the batch, which a ``squeeze`` in the module removes for a single image.
     fitting = [each for each in tensors if math.prod(each.shape[min(1, each.ndim - 1) :]) == classes]
     if len(fitting) != 1:
         kinds = [shape_text(tuple(each.shape[1:])) for each in tensors] or [type(output).__name__]
@@ -144,7 +156,11 @@ def _logits(output: Any, classes: int) -> Tensor:
 
 
 def exported(module: nn.Module, task: Task) -> ExportedProgram:
-    """Return the operators of a module, recorded by ``torch.export``; to be called within ``quiet``."""
+    """Return the operators of a module, recorded by ``torch.export``; to be called within ``quiet``.
+
+    Raises:
+        ValueError: The control flow depends on the images. Further exceptions of torch are not caught here.
+    """
     try:
         return torch.export.export(module, (torch.zeros(BATCH, *task.input_shape),), strict=False)
     except GuardOnDataDependentSymNode as error:
@@ -154,15 +170,18 @@ def exported(module: nn.Module, task: Task) -> ExportedProgram:
 def built(op: UserModule, input_shape: tuple[int, int, int]) -> SeededModule:
     """Return the module of an op with new first weights from the global generator.
 
+    Args:
+        op: Op with the stated counts and hashes, which are compared with the present module.
+        input_shape: (channels, rows, columns) of the images.
+
     Raises:
-        ContentError: The op has no name.
+        ContentError: The op has no name, or the module fails the checks of ``describe``.
         OtherCode: The module has changed.
         UsageError: There is no file of this name.
     """
     if not op.name:
-        raise ContentError(
-            "a module outside of the notation is trained by its name only", hint="write it to a file: FILE.py:NAME"
-        )
+        hint = "write it to a file: FILE.py:NAME"
+        raise ContentError("a module outside of the notation is trained by its name only", hint=hint)
     # Compared before the code is executed.
     code = check_code(op)
     description = described(op.name, code, Task(input_shape, op.outputs))
@@ -185,6 +204,7 @@ def check_code(op: UserModule) -> str:
 
 
 def _compare(op: UserModule, field: str, value: object) -> None:
+    """Raise OtherCode if the present value of a field differs from the value stated in the op."""
     stated = getattr(op, field)
     if value == stated:
         return
@@ -197,7 +217,7 @@ def _compare(op: UserModule, field: str, value: object) -> None:
 
 @cache
 def described(name: str, code: str, task: Task) -> Description:
-    """Return the description of a named module; see ``describe``."""
+    """Return the description of a named module, once per name, code and task; see ``describe``."""
     return describe(name, code, task, partial(fresh_module, name))
 
 
@@ -206,7 +226,7 @@ def describe(name: str, code: str, task: Task, make: Callable[[], nn.Module]) ->
 
     Args:
         name: Name of the module; empty if the module has none.
-        code: Hash of its source code (``code_of``).
+        code: Hash of the source code (``code_of``).
         task: Shape of the images and number of classes.
         make: Make the module with new first weights.
 
@@ -221,8 +241,8 @@ class _Examination:
     """Checks of a module, in the order of the methods.
 
     Attributes:
-        first: The module with first weights of a seed, trained for a step by ``train``.
-        second: The module with first weights of another seed.
+        first: The module with first weights of a seed; ``_train`` computes gradients and changes the weights.
+        second: The module with first weights of another seed; ``_train`` replaces the weights by those of ``first``.
     """
 
     def __init__(self, subject: str, task: Task, make: Callable[[], nn.Module]) -> None:
@@ -231,7 +251,7 @@ class _Examination:
         self._images = torch.randn(BATCH, *task.input_shape, generator=torch.Generator().manual_seed(0))
         self.first, self.second = (self._made(make, seed) for seed in (1, 2))
         self._notes: list[str] = []
-        self._state_after: Tensor
+        self._generator_state: Tensor  # state of torch's global generator after the last call of the module
 
     def description(self, name: str, code: str) -> Description:
         weights = list(self.first.parameters())
@@ -244,8 +264,8 @@ class _Examination:
         ends_in_softmax = self._evaluate()
         graph = self._graph()
         learned = self._train()
-        trained = [item for item in self.first.named_parameters() if item[1].requires_grad]
-        unused = {key: each.numel() for key, each in trained if each.grad is None}
+        trained = [(path, weight) for path, weight in self.first.named_parameters() if weight.requires_grad]
+        unused = {path: weight.numel() for path, weight in trained if weight.grad is None}
         if unused:
             names = ", ".join(unused)
             self._notes.append(f"{sum(unused.values()):,} parameters count that have no effect on the outputs: {names}")
@@ -272,12 +292,17 @@ class _Examination:
         return ContentError(f"{self._subject}: {reason}")
 
     def _made(self, make: Callable[[], nn.Module], seed: int) -> nn.Module:
+        """Return the module with first weights of a seed."""
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             return make()
 
     def _outputs(self, module: nn.Module, images: Tensor, seed: int = 0) -> Tensor:
-        """Return the logits, and check that the module neither prints nor seeds the generator."""
+        """Return the logits, and check that the module neither prints nor seeds the generator.
+
+        The second check compares the states of the generator after this call and after the last call, so it needs calls
+        with different seeds; it is made only if ``seed`` is not 0.
+        """
         # Without gradients, activations that the module keeps as attributes can be copied.
         with quiet(self._subject) as printed, torch.set_grad_enabled(module.training):
             torch.default_generator.manual_seed(seed)
@@ -285,9 +310,9 @@ class _Examination:
             state = torch.default_generator.get_state()
         if printed.getvalue():
             raise self._refusal("forward prints, which a training repeats for each batch")
-        if seed and torch.equal(state, self._state_after):
+        if seed and torch.equal(state, self._generator_state):
             raise self._refusal("forward seeds the global random generator")
-        self._state_after = state
+        self._generator_state = state
         try:
             logits = _logits(output, self._task.classes)
         except ValueError as error:
@@ -299,16 +324,18 @@ class _Examination:
     def _evaluate(self) -> bool:
         """Check the module in evaluation mode, and return whether its outputs are probabilities."""
         module = self.first.eval()
-        state = _state_of(module)
+        state_before = _state_of(module)
         outputs = self._outputs(module, self._images)
         self._outputs(module, self._images, seed=1)
         if not torch.equal(outputs, self._outputs(module, self._images)):
             raise self._refusal("equal images have different outputs in evaluation mode: forward draws or counts")
-        changed = _changed(state, _state_of(module))
+        changed = _changed(state_before, _state_of(module))
         if changed:
             raise self._refusal(f"the module changes {', '.join(changed)} in evaluation mode")
-        others = torch.cat([self._images[:1], self._images[:1].flip(3) + 1])
-        effect = (self._outputs(module, others)[0] - outputs[0]).abs().max().item()
+        # A batch with the same first image and another second image.
+        other_batch = torch.cat([self._images[:1], self._images[:1].flip(3) + 1])
+        effect = (self._outputs(module, other_batch)[0] - outputs[0]).abs().max().item()
+        # Also refuses outputs that are not a number.
         if not effect <= _TOLERANCE * max(1.0, outputs.abs().max().item()):
             raise self._refusal("in evaluation mode the output of an image depends on the other images of the batch")
         ends_in_softmax = bool((outputs >= 0).all() and ((outputs.sum(1) - 1).abs() < _TOLERANCE).all())
@@ -330,7 +357,11 @@ class _Examination:
         return hashlib.sha256("\n".join([str(program.graph), *shapes]).encode()).hexdigest()[:_DIGITS]
 
     def _train(self) -> dict[str, int]:
-        """Train for a step, and return the buffers that count as parameters, with the count of their numbers.
+        """Run the module and its gradient in training mode, and change all weights, as a training does.
+
+        Returns:
+            Buffers that the training mode changes, except for statistics of BN, with the number of values of each;
+            these values count as parameters.
 
         Raises:
             ContentError: Training is random, has no gradient, or changes values that the stored state lacks.
@@ -338,7 +369,7 @@ class _Examination:
         module = self.first.train()
         with quiet(self._subject):
             twin = copy.deepcopy(module)
-        state = _state_of(module)
+        state_before = _state_of(module)
         outputs = self._outputs(module, self._images)
         if not torch.equal(outputs, self._outputs(twin, self._images)):
             raise self._refusal("equal seeds have different outputs in training mode: forward draws outside of torch")
@@ -350,12 +381,13 @@ class _Examination:
         buffers = dict(module.named_buffers())
         learned = {
             name: buffers[name].numel()
-            for name in _changed(state, _state_of(module))
+            for name in _changed(state_before, _state_of(module))
             if name in buffers and not any(name.startswith(norm) for norm in norms)
         }
         with torch.no_grad():
             for weight in module.parameters():
                 weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)), alpha=0.1)
+        # The second module with the stored state must compute the same, as a network loaded from a file.
         with quiet(self._subject):
             stored = {name: each for name, each in module.eval().state_dict().items() if each.is_floating_point()}
             self.second.load_state_dict(stored, strict=False)
@@ -364,7 +396,10 @@ class _Examination:
         return learned
 
     def _parts(self) -> Mapping[str, ModulePart]:
-        """Return the layers by name, in order; the whole module has the name ``""``."""
+        """Return the layers by path, in order; the whole module has the path ``""``.
+
+        Layers are modules with parameters of their own, and modules without modules inside.
+        """
         shapes: dict[str, Shape] = {}
 
         def note(path: str, layer: nn.Module, inputs: Any, output: Any) -> None:
@@ -390,10 +425,12 @@ class _Examination:
 
 
 def operator_counts(network: nn.Module, task: Task) -> Mapping[str, Counter[str]]:
-    """Return fvcore's counts per image and operator, of the network, name ``""``, and of each module in it."""
-    with warnings.catch_warnings():
-        # fvcore calls torch.jit, which warns of deprecation.
-        warnings.simplefilter("ignore")
+    """Return fvcore's counts for an image, by path of the module (``""`` for the network) and name of the operator.
+
+    The network is left in evaluation mode.
+    """
+    # fvcore calls torch.jit, which warns of deprecation.
+    with warnings.catch_warnings(action="ignore"):
         from fvcore.nn import FlopCountAnalysis
 
         counter = FlopCountAnalysis(network.eval(), torch.zeros(1, *task.input_shape))
@@ -403,19 +440,24 @@ def operator_counts(network: nn.Module, task: Task) -> Mapping[str, Counter[str]
 
 
 def _state_of(module: nn.Module) -> dict[str, Tensor]:
+    """Return copies of all parameters and buffers, including buffers that the ``state_dict`` lacks."""
     named = [*module.named_parameters(), *module.named_buffers()]
     return {name: tensor.detach().clone() for name, tensor in named}
 
 
 def _changed(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> list[str]:
+    """Return the names of tensors that are new or have other values."""
     return [name for name, tensor in after.items() if name not in before or not torch.equal(before[name], tensor)]
 
 
 def _is_random(target: Any) -> bool:
+    """Return whether an operator draws random numbers for other purposes than dropout."""
     name = getattr(target, "__name__", "").partition(".")[0].rstrip("_")
     return torch.Tag.nondeterministic_seeded in getattr(target, "tags", ()) and name not in _DROPOUT
 
 
 def _is_active_dropout(node: Any) -> bool:
+    """Return whether a node of a graph is a dropout with a rate above 0 in training mode."""
     tags = getattr(node.target, "tags", ())
+    # Dropouts have the arguments (input, rate, training).
     return torch.Tag.nondeterministic_seeded in tags and len(node.args) > 2 and bool(node.args[1] and node.args[2])

@@ -1,4 +1,8 @@
-"""User data sets: `kept` reads, splits and stores data; `sources`, `values`, `labels`, `divisions` hold the steps."""
+"""User data sets, from a file, folder or arrays to a stored data set.
+
+`kept` reads, splits and stores data, in the steps of `sources` (with `labels`), `values`, `near_duplicates` and
+`divisions`.
+"""
 
 from harness.data.own.divisions import FOLDS
 from harness.data.own.kept import (

@@ -31,7 +31,7 @@ from harness.system.files import json_text, read_bytes, workspace, write_json, w
 from harness.system.terminal import counted
 from search_spaces.ops import Shape, shape_text
 
-_MOST_CLASSES = 256  # of a data set
+_MOST_CLASSES = 256  # classes of a data set
 _MOST_NAMED = 10  # duplicates listed by name
 _MOST_SPLITS = 8  # attempts to find a split whose sides share no equal pixels
 _MEMORY_HINT = "the file may be removed: only the options of described paths are lost"
@@ -42,7 +42,7 @@ _TRAIN, _VALIDATION, _TEST = range(3)
 
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
-    """Options of reading a source, with the meaning of the arguments of `read`."""
+    """Options of reading a source, with the meaning of the arguments of `read`; as text, the options of the command."""
 
     shape: Shape | None = None
     group_by: str | None = None
@@ -51,13 +51,12 @@ class SourceOptions:
     allow_overlap: bool = False
 
     def __post_init__(self) -> None:
-        """Raise DataError if a value is not allowed."""
+        """Raise DataError if a value is not allowed; store ``shape`` as a tuple of integers."""
         if self.shape is not None:
             sizes = self.shape if isinstance(self.shape, list | tuple) else ()
             if len(sizes) != 3 or not all(isinstance(size, int | np.integer) and 0 < size < 10_000 for size in sizes):
-                raise DataError(
-                    f"shape must be three integers (channels, rows, columns) from 1 to 9999, got {self.shape!r}"
-                )
+                expected = "three integers (channels, rows, columns) from 1 to 9999"
+                raise DataError(f"shape must be {expected}, got {self.shape!r}")
             object.__setattr__(self, "shape", tuple(map(int, sizes)))
         if self.channels not in (None, "first", "last", "none"):
             raise DataError(f'channels must be "first", "last" or "none", got {self.channels!r}')
@@ -79,8 +78,11 @@ def data_name(text: str, options: SourceOptions | None = None, name: str = "") -
 
     Args:
         text: Name of a data set, or path of a source.
-        options: Options for ``data describe``, which are remembered for the path. None uses the remembered options.
-        name: Name for the data set in place of the name of the path.
+        options: Options of ``data describe``, which are remembered for the path. None uses the remembered options.
+        name: Name for the data set in place of the name of the path; not used if ``text`` is the name of a data set.
+
+    Returns:
+        The name of a known data set, or ``NAME-HASH``.
 
     Raises:
         UsageError: The data set, file or folder does not exist, the data set was read with different options, or the
@@ -137,6 +139,7 @@ class _Described:
 
 
 def _remember(text: str, name: str, options: SourceOptions) -> None:
+    """Store the options with which the data set ``name`` was read from the path ``text``."""
     memory = _memory()
     key = os.path.realpath(text)
     entry = {"name": name, "options": asdict(options)}
@@ -149,6 +152,7 @@ def _memory_file() -> Path:
 
 
 def _memory() -> dict[str, list[Any]]:
+    """Return the documents of `_Described` by real path of the source, in the order of reading."""
     path = _memory_file()
     if not path.is_file():
         return {}
@@ -158,10 +162,11 @@ def _memory() -> dict[str, list[Any]]:
 
 
 def _check_options(spec: Dataset, options: SourceOptions) -> None:
+    """Raise UsageError if an option was requested with which a stored data set was not read."""
     # allow_overlap is not compared, because the option does not change the content.
     requested = (options.shape, options.group_by, options.balanced, options.channels)
     recorded = (spec.image_shape, spec.group_by, spec.balanced, spec.channels)
-    if any(value and value != known for value, known in zip(requested, recorded, strict=True)):
+    if any(value and value != stored for value, stored in zip(requested, recorded, strict=True)):
         raise UsageError(
             f"data set {spec.name} was not read with {options}",
             hint="to read the source again with these options, pass the path of the file or folder",
@@ -204,7 +209,7 @@ def read(
             test part), or ``_`` for the part of a file name before the first ``_``.
         balanced: Validate and test on equally many images of each class, so that the accuracy is the mean of the class
             accuracies. Surplus test images are left out; surplus validation images are trained on, or left out if the
-            data have groups.
+            data have groups. An epoch repeats the training images of small classes.
         channels: Position of the channel axis in an ambiguous array of an ``.npz``: ``first``, ``last``, or ``none``
             for pictures without channels.
         allow_overlap: Accept parts with common images or groups; the overlap is stated in the data set.
@@ -213,7 +218,8 @@ def read(
         The facts of the stored data set.
 
     Raises:
-        DataError: The path is not a supported source, or the content is inconsistent.
+        DataError: The path does not exist or is not a supported source, an option is not allowed, or the content is
+            inconsistent.
     """
     options = SourceOptions(shape, group_by, balanced, channels, allow_overlap)
     if not isinstance(path, str | os.PathLike) or not os.path.exists(path):
@@ -239,7 +245,8 @@ def from_arrays(
 
     Args:
         name: Name of the data set.
-        x: Images (images, rows, columns[, channels]) or series (series, steps).
+        x: Images (images, rows, columns[, channels]) or series (series, steps); with ``channels``, further layouts of
+            `values.arranged`. A list has an array per image.
         y: Class of each image, integers or texts.
         x_test: Test images, which are locked; None sets a fifth of ``x`` aside.
         y_test: Classes of ``x_test``.
@@ -253,9 +260,10 @@ def from_arrays(
         The facts of the stored data set.
 
     Raises:
-        DataError: The arrays are inconsistent.
+        DataError: The arrays are inconsistent, or an option is not allowed.
     """
-    options = SourceOptions(shape, "groups" if groups is not None else None, balanced, channels, allow_overlap)
+    group_by = None if groups is None else "groups"
+    options = SourceOptions(shape, group_by, balanced, channels, allow_overlap)
     source = Source(str(name), {"train": part_of_arrays(x, y, "train", groups)})
     if x_test is not None:
         source.parts["test"] = part_of_arrays(x_test, y_test, "test", groups_test)
@@ -275,7 +283,7 @@ def from_torch(
 ) -> Dataset:
     """Same as `from_arrays`, for map-style torch data sets of (picture or tensor (channels, rows, columns), class).
 
-    ``channels`` applies to items that are NumPy arrays.
+    ``channels`` applies to items that are NumPy arrays. Without ``test``, a fifth of ``train`` is the test part.
     """
     options = SourceOptions(shape, channels=channels, allow_overlap=allow_overlap)
     source = Source(str(name), {})
@@ -305,8 +313,8 @@ class _ImageTable:
         part: Index of the part in ``PARTS``.
         position: Index of the image in ``numbers`` of the part.
         labels: Index of the class.
-        digests: SHA-256 of the unscaled image.
-        groups: Group; None if the source has no groups.
+        digests: SHA-256 of the unscaled image, 32 bytes.
+        groups: Name of the group, bytes; None if the source has no groups.
         names: Names of the images for messages, by part and position.
     """
 
@@ -319,12 +327,12 @@ class _ImageTable:
     names: dict[int, list[str]]
 
     def blocks(self, indices: Array) -> Iterator[tuple[Array, Array]]:
-        """Yield pairs (positions in ``indices``, unscaled images at these positions), in blocks."""
+        """Yield pairs (positions in ``indices``, unscaled images at these positions), in blocks of a single part."""
         for part, numbers in self.numbers.items():
-            inside = np.flatnonzero(self.part[indices] == part)
-            for some in values.chunks(len(inside), numbers[0].size):
-                chosen = inside[some]
-                yield chosen, numbers[self.position[indices[chosen]]]
+            in_part = np.flatnonzero(self.part[indices] == part)
+            for block in values.chunks(len(in_part), numbers[0].size):
+                positions = in_part[block]
+                yield positions, numbers[self.position[indices[positions]]]
 
     def pixels(self, low: Array, high: Array) -> Array:
         """Return all images, scaled to pixels, uint8 (images, channels, rows, columns)."""
@@ -340,7 +348,8 @@ class _ImageTable:
 
     def name(self, index: int) -> str:
         """Return the name of an image for messages."""
-        part, position = int(self.part[index]), int(self.position[index])
+        part = int(self.part[index])
+        position = int(self.position[index])
         return self.names[part][position] if self.names[part] else f"{PARTS[part]} {position}"
 
 
@@ -350,7 +359,9 @@ class _Scaled(NamedTuple):
     Attributes:
         is_test: Mask of the locked test images.
         low: Number per channel that is mapped to 0; ``high`` is mapped to 255.
-        near: Key of each image; images with equal keys are equal pictures or near-duplicates.
+        pixels: Pixels, uint8 (images, channels, rows, columns), in the order of `_ImageTable`.
+        pixel_digests: SHA-256 of the pixels of each image.
+        near: Key of each image; images with equal keys are equal pictures or (chains of) near-duplicates.
         near_stays_together: Whether splits do not divide near-duplicates.
     """
 
@@ -369,7 +380,7 @@ class _Scaled(NamedTuple):
 
 
 class _Groups(NamedTuple):
-    """Fields of a `Dataset` with groups; empty without groups."""
+    """Fields of a `Dataset` that describe groups, with the same names and meanings; empty without groups."""
 
     validation_group_sizes: tuple[int, ...] = ()
     test_group_sizes: tuple[int, ...] = ()
@@ -431,6 +442,7 @@ def _store(source: Source, options: SourceOptions) -> Dataset:
 
 
 def _image_table(source: Source, options: SourceOptions) -> tuple[_ImageTable, list[str]]:
+    """Return all images of a source, and the class names by index; raise DataError if the parts do not fit together."""
     by_index = {index: source.parts[part] for index, part in enumerate(PARTS) if part in source.parts}
     if _TRAIN not in by_index:
         raise DataError(f"{source.name} has no training part; parts found: {', '.join(source.parts)}")
@@ -455,6 +467,7 @@ def _image_table(source: Source, options: SourceOptions) -> tuple[_ImageTable, l
 
 
 def _check_same_classes_and_groups(train: DataPart, part: DataPart, name: str, source: str) -> None:
+    """Raise DataError unless the part ``name`` of ``source`` has the classes of the training part, and groups too."""
     train_only = {*train.classes} - {*part.classes}
     part_only = {*part.classes} - {*train.classes}
     if train_only or part_only:
@@ -468,7 +481,10 @@ def _check_same_classes_and_groups(train: DataPart, part: DataPart, name: str, s
 
 
 def _numbers(by_index: Mapping[int, DataPart], source: str, options: SourceOptions) -> dict[int, Array]:
-    # The images are removed from the parts, so that memory holds one copy.
+    """Return the unscaled images of each part, (images, channels, rows, columns), by index of the part.
+
+    The images are removed from the parts, so that memory holds one copy.
+    """
     numbers: dict[int, Array] = {}
     for index, part in by_index.items():
         _check_same_classes_and_groups(by_index[_TRAIN], part, PARTS[index], source)
@@ -495,17 +511,24 @@ def _divided(table: _ImageTable, *, balanced: bool) -> tuple[_Scaled, Array, Arr
 
 
 def _split_and_scale(table: _ImageTable, *, joins_near: bool) -> _Scaled:
-    """Lock the test part, or a fifth if there is none, and scale all images to the range of the unlocked images."""
+    """Lock the test part, or a fifth if there is none, and scale all images to the range of the unlocked images.
+
+    Args:
+        joins_near: Whether splits keep near-duplicates together, not only equal images.
+
+    Raises:
+        DataError: The validation or test part has a scale of its own, or no fifth can be set aside.
+    """
     keys = table.keys()
     is_test = table.part == _TEST
     has_test = is_test.any()
     for attempt in range(_MOST_SPLITS):
         if not has_test:
             # A unit has all images connected by equal keys. The tag makes this choice independent of the folds.
-            units = divisions.units(keys, tag="test-v1")
+            units = divisions.connected_units(keys, tag="test-v1")
             grouped = table.groups is not None
             try:
-                is_test = divisions.choose_fifth(table.labels, units, table.part == _VALIDATION, grouped=grouped)
+                is_test = divisions.choose_fifth(table.labels, units, barred=table.part == _VALIDATION, grouped=grouped)
             except DataError as error:
                 cause = f": {_ROUNDED}" if attempt else ""
                 raise DataError(f"{error.message}{cause}") from error
@@ -528,12 +551,12 @@ def _split_and_scale(table: _ImageTable, *, joins_near: bool) -> _Scaled:
 def _choose_folds(table: _ImageTable, scaled: _Scaled, *, balanced: bool) -> tuple[Array, Array]:
     """Return the fold in which an image validates and the mask of used images, both for the images not locked."""
     not_test = np.flatnonzero(~scaled.is_test)
-    units = divisions.units([key[not_test] for key in (*table.keys(), scaled.together)], tag="split-v1")
+    units = divisions.connected_units([key[not_test] for key in (*table.keys(), scaled.together)], tag="split-v1")
     in_validation = table.part[not_test] == _VALIDATION
-    given_validation = in_validation if in_validation.any() else None
+    validation = in_validation if in_validation.any() else None
     grouped = table.groups is not None
     labels = table.labels[not_test]
-    return divisions.choose_validation(labels, units, given_validation, grouped=grouped, balanced=balanced)
+    return divisions.choose_validation(labels, units, validation, grouped=grouped, balanced=balanced)
 
 
 def _parts_to_write(
@@ -546,7 +569,7 @@ def _parts_to_write(
     if balanced:
         classes = int(table.labels.max()) + 1
         # Each test image is a unit of its own.
-        test = test[divisions.evened(cells=table.labels[test], of_image=np.arange(len(test)), count=classes)]
+        test = test[divisions.evened(cells=table.labels[test], unit_of_image=np.arange(len(test)), cell_count=classes)]
     groups = _Groups()
     if table.groups is not None:
         validation_groups = table.groups[used[fold != divisions.ALWAYS_TRAINED]]
@@ -564,19 +587,19 @@ def _sizes(groups: Any) -> tuple[int, ...]:
 
 
 def _remarks(source: Source, table: _ImageTable, scaled: _Scaled) -> list[str]:
+    """Return the remarks of the reader, and remarks on range, shape, near-duplicates and groups of the images."""
     remarks = list(source.remarks)
     pixels = scaled.pixels
-    first = np.arange(min(len(pixels), 200))  # sufficient for a statement about most images
-    if any(values.squeezed(block, pixels[positions]) for positions, block in table.blocks(first)):
+    sample = np.arange(min(len(pixels), 200))  # sufficient for a statement about most images
+    if any(values.squeezed(block, pixels[positions]) for positions, block in table.blocks(sample)):
         extent = f"{scaled.low.min():g} to {scaled.high.max():g}"
         remarks.append(f"outliers extend the range to {extent}, so most images use few of the 256 pixel values")
     channels, rows, columns = pixels.shape[1:]
     edge = round(columns**0.5)
     is_flat = source.parts["train"].channels is None and (channels, rows) == (1, 1)
     if is_flat and edge >= 8 and edge**2 == columns:
-        remarks.append(
-            f"rows of {columns} numbers are read as series; pictures have the shape images x {edge} x {edge}"
-        )
+        shape = f"images x {edge} x {edge}"
+        remarks.append(f"rows of {columns} numbers are read as series; pictures have the shape {shape}")
     # Images whose near-duplicates include a different picture; equal pictures also have equal keys of near-duplicates.
     near = np.unique(scaled.near, return_inverse=True)[1]
     firsts = np.unique(scaled.pixel_digests, return_index=True)[1]
@@ -594,17 +617,18 @@ def _remarks(source: Source, table: _ImageTable, scaled: _Scaled) -> list[str]:
 
 
 def _duplicates(table: _ImageTable, digests: Array) -> tuple[str, ...]:
-    """Return texts "A = B" of at most ``_MOST_NAMED`` images that occur more than once, then the number of the rest."""
+    """Return texts "A = B" of at most ``_MOST_NAMED`` images B that repeat an image A, then the number of the rest."""
     _, firsts, inverse = np.unique(digests, return_index=True, return_inverse=True)
-    originals = firsts[inverse]
+    originals = firsts[inverse]  # for each image the first equal image
     repeats = np.flatnonzero(originals != np.arange(len(digests))).tolist()
-    pairs = [f"{table.name(originals[index])} = {table.name(index)}" for index in repeats[:_MOST_NAMED]]
-    more = len(repeats) - _MOST_NAMED
-    return (*pairs, *([f"and {more:,} more"] if more > 0 else []))
+    duplicates = [f"{table.name(originals[index])} = {table.name(index)}" for index in repeats[:_MOST_NAMED]]
+    if len(repeats) > _MOST_NAMED:
+        duplicates.append(f"and {len(repeats) - _MOST_NAMED:,} more")
+    return tuple(duplicates)
 
 
 def check_facts(spec: Dataset) -> None:
-    """Raise DataError if ``data.json`` of a user data set contradicts the stored images."""
+    """Raise DataError if the facts in ``data.json`` of a user data set contradict the stored images."""
     folder = workspace().data(spec.name)
     with np.load(folder / OWN_FILES[0]) as train, np.load(folder / OWN_FILES[1]) as test:
         mean, std = _statistics(train["pixels"], spec.name)
@@ -631,9 +655,18 @@ def _fold_counts(fold: Array) -> tuple[int, int]:
 
 
 def _statistics(pixels: Array, name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation of each channel, on a scale from 0 to 1."""
+    """Return mean and standard deviation of each channel, on a scale from 0 to 1, rounded to 6 digits.
+
+    Args:
+        pixels: Training and validation images, uint8 (images, channels, rows, columns).
+        name: Name of the data set for messages.
+
+    Raises:
+        DataError: All pixels of a channel are equal.
+    """
     shades = np.arange(256) / 255
-    means, deviations = [], []
+    means = []
+    deviations = []
     for channel in range(pixels.shape[1]):
         counts = np.zeros(256, np.int64)
         for block in values.chunks(len(pixels), pixels[0].size):
@@ -648,7 +681,11 @@ def _statistics(pixels: Array, name: str) -> tuple[tuple[float, ...], tuple[floa
 
 
 def _write(spec: Dataset, *parts: Mapping[str, Array]) -> Dataset:
-    """Write a data set unless already stored, update the facts about the source, and return ``spec`` with the files."""
+    """Write a data set unless already stored, update the facts about the source, and return the facts as stored.
+
+    Args:
+        parts: Arrays by name, for each file of ``OWN_FILES``.
+    """
     folder = workspace().data(spec.name)
     files: dict[str, bytes] = {}
     is_new = not os.path.isfile(folder / "data.json")

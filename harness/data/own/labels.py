@@ -1,7 +1,7 @@
 """Names and order of labels and groups.
 
-Texts are compared in Unicode's form NFC, numbers by value, without any further conversion: ``01``, ``NA`` and ``True``
-remain texts. Classes have the order of `numpy.unique`: numbers by value, texts by code points.
+Texts are compared in Unicode's form NFC, numbers by value, without any further conversion: the texts ``01``, ``NA`` and
+``True`` remain texts. Classes have the order of `numpy.unique`: numbers by value, texts by code points.
 """
 
 from __future__ import annotations
@@ -14,26 +14,30 @@ import numpy as np
 
 from harness.system.errors import DataError
 
-_SHOWN = 40  # maximum characters of a label in a message
+_MOST_CHARACTERS = 40  # of a label in a message
 
 
 def read_labels(values: Any, subject: str) -> tuple[list[str], list[str]]:
-    """Return the name of each label, and the sorted names of all classes.
+    """Return the name of each label, and the names of all classes in order.
+
+    Names are texts: a number has its decimal digits as name, a truth value 0 or 1.
 
     Args:
-        values: Integers, whole numbers or texts, (images,) or (images, 1).
+        values: Integers, whole numbers, truth values or texts, (images,) or (images, 1); groups are read alike.
         subject: Description of ``values`` in messages.
 
     Raises:
-        DataError: ``values`` has a different shape or type, or is not finite.
+        DataError: ``values`` has a different shape or type, a number is not whole, or a text is empty or not printable.
     """
     array = _column(values, subject)
     kind = array.dtype.kind
-    if kind in "OT":
-        is_text = all(isinstance(value, str) for value in array)
-        is_real = all(isinstance(value, numbers.Real) for value in array)
-        array = np.array([*array]) if is_real and not is_text else np.array([*array], object)
-        kind = "U" if is_text else array.dtype.kind
+    if kind in "OT":  # Python objects, or NumPy's texts of variable width
+        array = np.array([*array], object)
+        if all(isinstance(value, str) for value in array):
+            kind = "U"
+        elif all(isinstance(value, numbers.Real) for value in array):
+            array = np.array([*array])
+            kind = array.dtype.kind
     if kind not in "iubfU":
         raise DataError(f"{subject} must be an integer or a string per image, got {_strange_text(array)}")
     if kind == "f" and not (is_whole := np.isfinite(array) & (array == np.round(array))).all():
@@ -43,13 +47,15 @@ def read_labels(values: Any, subject: str) -> tuple[list[str], list[str]]:
     if kind == "U":
         names = [text_label(value, subject) for value in unique]
         # Two Unicode forms of the same text need not be neighbours in ``unique``.
-        order = sorted({*names})
+        classes = sorted({*names})
     else:
-        order = names = [str(int(value)) for value in unique]
-    return [names[index] for index in indices.tolist()], order
+        names = [str(int(value)) for value in unique]
+        classes = names
+    return [names[index] for index in indices.tolist()], classes
 
 
 def _column(values: Any, subject: str) -> np.ndarray[Any, Any]:
+    """Return labels as an array (images,); raise DataError for another shape, with a hint for one-hot labels."""
     try:
         array = np.asarray(values)
     except (ValueError, TypeError) as error:
@@ -73,14 +79,13 @@ def _strange_text(array: np.ndarray[Any, Any]) -> str:
         return f"{array.dtype}"
     for index, value in enumerate(array):
         if not isinstance(value, str | numbers.Real):
-            return f"{value!r:.{_SHOWN}} for image {index}"
+            return f"{value!r:.{_MOST_CHARACTERS}} for image {index}"
     return "numbers and strings"
 
 
 def text_label(text: str, subject: str) -> str:
-    """Return a text in form NFC; raise DataError if ``text`` is empty or not printable."""
+    """Return a text in form NFC; raise DataError, about ``subject``, if ``text`` is empty or not printable."""
     label = unicodedata.normalize("NFC", str(text))
     if not label or not label.isprintable():
-        excerpt = ascii(label if len(label) <= _SHOWN else label[:_SHOWN])
-        raise DataError(f"{subject} must be printable strings, got {excerpt}")
+        raise DataError(f"{subject} must be printable strings, got {label[:_MOST_CHARACTERS]!a}")
     return label

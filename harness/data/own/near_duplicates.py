@@ -15,15 +15,18 @@ from harness.data.own.values import Array, chunks
 NEAR_LEVELS = 5  # grey levels of 256, largest root mean square of a difference; JPEG of quality 85 gives 3.4 on MNIST
 _LEAST_SIDE = 8  # pixels; smaller pictures and series are similar without being copies
 _LEAST_CONTRAST = 3  # times NEAR_LEVELS, least standard deviation of a channel; flatter pictures are all similar
-_FREQUENCIES = 24  # number of frequencies in the k-d tree; candidates are compared by all frequencies
+_TREE_FREQUENCIES = 24  # lowest frequencies, by which the k-d tree finds candidates; all frequencies are compared then
+_HIGHEST_FREQUENCY = 8  # periods per side of a picture
 _NEIGHBOURS = 8  # candidates per picture
-_MOST_NEIGHBOURS = 64  # candidates of a picture with more than ``_NEIGHBOURS`` neighbours
-_ROWS = 512  # number of pictures or pairs per block, to limit memory
+_MOST_NEIGHBOURS = 64  # candidates of a picture that has ``_NEIGHBOURS`` or more neighbours
+_ROWS = 512  # pictures per query of the k-d tree, to limit memory
 _MOST_SIDE = 64  # pixels; larger pictures are averaged over blocks before the Fourier transform
 
 
 def near_keys(pixels: Array, digests: Array) -> Array:
     """Return a key per picture, bytes (images,): the least digest of the connected component of near-duplicates.
+
+    Equal pictures belong to the same component, in which each pair of `near_pairs` is an edge.
 
     Args:
         pixels: Pictures, uint8 (images, channels, rows, columns).
@@ -48,12 +51,13 @@ def near_pairs(pixels: Array, indices: Array | None = None) -> Array:
     """Return pairs of near-duplicates, int64 (pairs, 2), the lower index first.
 
     Two pictures are near-duplicates if the root mean square of the difference is at most ``NEAR_LEVELS`` grey levels
-    after a shift by at most a pixel. Each picture is compared with at most ``_MOST_NEIGHBOURS`` pictures.
+    after a shift by at most a pixel along each axis. The pixels of a picture are compared with those of at most
+    ``_MOST_NEIGHBOURS`` nearest neighbours, so pairs among many similar pictures may be missed.
 
     Args:
         pixels: Pictures, uint8 (images, channels, rows, columns). Series and pictures without contrast have no
             near-duplicates.
-        indices: Pictures to compare, all different from each other; None selects all pictures.
+        indices: Indices of the pictures to compare, without two equal pictures; None selects all pictures.
     """
     from scipy.spatial import cKDTree
 
@@ -66,7 +70,7 @@ def near_pairs(pixels: Array, indices: Array | None = None) -> Array:
     picture_indices = all_indices[has_contrast]
     # Row r has the features of the picture ``picture_indices[r]``.
     features = np.concatenate([_features(pixels[block]) for block in index_blocks])[has_contrast]
-    tree = cKDTree(features[:, :_FREQUENCIES]) if len(picture_indices) else None
+    tree = cKDTree(features[:, :_TREE_FREQUENCIES]) if len(picture_indices) else None
     pairs = [np.empty((0, 2), np.int64)]
     rows_to_compare = np.arange(len(picture_indices))
     for neighbour_count in (_NEIGHBOURS, _MOST_NEIGHBOURS):
@@ -78,19 +82,27 @@ def near_pairs(pixels: Array, indices: Array | None = None) -> Array:
                 candidates = picture_indices[near_rows[block]]
                 pairs.append(candidates[_are_near(pixels[candidates[:, 0]], pixels[candidates[:, 1]])])
             crowded_rows.append(rows[is_crowded])
-        # The second pass compares only the rows with more neighbours than the first pass looked at.
+        # The second pass compares only the rows for which the first pass may have missed neighbours.
         rows_to_compare = np.concatenate(crowded_rows)
     distinct: Array = np.unique(np.sort(np.concatenate(pairs), axis=1), axis=0)
     return distinct
 
 
 def _near_rows(tree: Any, features: Array, rows: Array, count: int) -> tuple[Array, Array]:
-    """Return pairs of rows with features within the radius, and a mask of rows with ``count`` or more neighbours."""
+    """Return pairs of rows with features within the radius, and a mask of ``rows`` with ``count`` or more neighbours.
+
+    Args:
+        tree: The k-d tree of the lowest frequencies of all ``features``.
+        features: Result of `_features` for all pictures.
+        rows: Rows of ``features`` whose neighbours are wanted.
+        count: Largest number of neighbours per row.
+    """
     # Magnitudes differ by at most the norm of the difference (Parseval); the factor allows for edges lost in a shift.
     radius = 1.2 * NEAR_LEVELS
-    neighbours = tree.query(features[rows, :_FREQUENCIES], k=count + 1, distance_upper_bound=radius)[1]
-    firsts, columns = np.nonzero(neighbours < len(features))
-    pairs = np.stack([rows[firsts], neighbours[firsts, columns]], axis=1)
+    # Each row is the nearest neighbour of itself, hence one neighbour more; missing neighbours have the number of rows.
+    neighbours = tree.query(features[rows, :_TREE_FREQUENCIES], k=count + 1, distance_upper_bound=radius)[1]
+    positions, columns = np.nonzero(neighbours < len(features))
+    pairs = np.stack([rows[positions], neighbours[positions, columns]], axis=1)
     pairs = np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0)
     distances = [
         ((features[pairs[block, 0]] - features[pairs[block, 1]]) ** 2).sum(1)
@@ -101,28 +113,34 @@ def _near_rows(tree: Any, features: Array, rows: Array, count: int) -> tuple[Arr
 
 
 def _features(images: Array) -> Array:
-    """Return low-frequency magnitudes of the mean over channels, in grey levels, float32 (images, frequencies)."""
+    """Return low-frequency magnitudes of the mean over channels, in grey levels, float32 (images, frequencies).
+
+    The frequencies are in ascending order of their distance from zero.
+    """
     from scipy.fft import fft2
 
     grey = images.mean(1)
-    # Rows and columns of a block, rounded up.
+    # Rows and columns of a block of pixels, rounded up; ``height`` and ``width`` count blocks.
     rows, columns = (-(-side // _MOST_SIDE) for side in grey.shape[1:])
     height = grey.shape[1] // rows
     width = grey.shape[2] // columns
     blocks = grey[:, : height * rows, : width * columns].reshape(len(grey), height, rows, width, columns)
     spectrum = np.abs(fft2(blocks.mean((2, 4)), norm="forward"))
     # Half of the plane suffices, as the transform of real numbers is symmetric. The Nyquist frequencies are left out.
-    highest_row = min(8, (height - 1) // 2)
-    highest_column = min(8, (width - 1) // 2)
+    highest_row = min(_HIGHEST_FREQUENCY, (height - 1) // 2)
+    highest_column = min(_HIGHEST_FREQUENCY, (width - 1) // 2)
     plane = [(row, column) for row in range(highest_row + 1) for column in range(-highest_column, highest_column + 1)]
     half = sorted((pair for pair in plane if pair >= (0, 0)), key=lambda pair: (pair[0] ** 2 + pair[1] ** 2, pair))
     return np.stack([spectrum[:, row, column] for row, column in half], axis=1).astype(np.float32)
 
 
 def _are_near(images: Array, others: Array) -> Array:
-    """Return a mask of the pairs that are near-duplicates, bool (pairs,)."""
+    """Return a mask of the pairs (``images[i]``, ``others[i]``) that are near-duplicates, bool (pairs,).
+
+    Both arrays are uint8 (pairs, channels, rows, columns). Only the pixels that overlap after a shift are compared.
+    """
     rows, columns = images.shape[2:]
-    least = np.full(len(images), np.inf)
+    least = np.full(len(images), np.inf)  # least mean square over the shifts
     for down in (-1, 0, 1):
         for right in (-1, 0, 1):
             inside = images[:, :, max(0, down) : rows + min(0, down), max(0, right) : columns + min(0, right)]

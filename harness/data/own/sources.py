@@ -29,20 +29,21 @@ from harness.system.terminal import counted
 from search_spaces.ops import Shape
 
 PARTS = ("train", "validation", "test")
-# Part and kind by the words in names of folders, files and arrays.
-_WORDS = {
+# Part by a word in the name of a folder, file or array.
+_PART_OF_WORD = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("valid", "val", "validation"), "validation"),
     **dict.fromkeys(("test", "testing", TEST_FILES), "test"),
 }
-_KINDS = {
+# Kind of an array by a word in the name of a file or array.
+_KIND_OF_WORD = {
     **dict.fromkeys(("x", "images", "image"), "images"),
     **dict.fromkeys(("y", "labels", "label", "target", "targets"), "labels"),
 }
-_SYSTEM = ("__MACOSX", "__pycache__", "Thumbs.db", "desktop.ini")  # created by operating systems and tools
-# Larger archives with a larger compression ratio are refused as decompression bombs.
-_SMALL = 2**26  # bytes of the content
-_MOST_TIMES = 200  # compression ratio; images reach about 50
+_SYSTEM_NAMES = ("__MACOSX", "__pycache__", "Thumbs.db", "desktop.ini")  # created by operating systems and tools
+# Archives that exceed both limits are refused as decompression bombs.
+_SMALL_CONTENT = 2**26  # bytes of the content
+_MOST_COMPRESSION = 200  # compression ratio; images reach about 50
 
 
 @dataclass(slots=True, eq=False)
@@ -52,7 +53,8 @@ class DataPart:
     Attributes:
         images: Stored numbers, an array or a list with an array per image, for `values.arranged`.
         labels: Class name of each image.
-        classes: All class names, in the order of the source.
+        classes: All class names; the position in the list is the index of the class. Sorted, except that torch data
+            sets with an attribute ``classes`` keep its order.
         names: Name of each image for messages; empty if the index identifies an image.
         groups: Group of each image; empty without ``group_by``.
         channels: Position of the channel axis, ``first`` or ``last``; None if the source does not define the position.
@@ -80,8 +82,9 @@ def source_at(root: Path, shape: Shape | None = None, group_by: str | None = Non
 
     Args:
         root: File or folder.
-        shape: (channels, rows, columns) to which pictures are resized while reading.
-        group_by: Array of groups in an ``.npz``, or ``_`` for the prefix of file names.
+        shape: (channels, rows, columns) to which pictures in folders are resized while reading, so that memory never
+            holds the larger originals; `values.arranged` resizes the images of other sources.
+        group_by: Array of groups in an ``.npz``, or ``_`` for the prefix of file names; None for no groups.
 
     Raises:
         DataError: The format is not supported, the content is damaged, or groups are missing.
@@ -91,25 +94,22 @@ def source_at(root: Path, shape: Shape | None = None, group_by: str | None = Non
             source = _idx_folder(root) or _picture_folder(root, shape, group_by)
         elif not root.is_file():
             raise DataError(f"{root} must be a file or a folder, not a device or a pipe")
-        elif is_of_data(root):
-            source = _FILES[root.suffix.lower()].read(root, group_by)
+        elif is_data_file(root):
+            source = _FILES[root.suffix.lower()](root, group_by)
         else:
-            raise DataError(
-                f"{root} is not a data set; allowed: folders of pictures or IDX files, {endings_text()} files"
-            )
+            allowed = f"folders of pictures or IDX files, {endings_text()} files"
+            raise DataError(f"{root} is not a data set; allowed: {allowed}")
     except HarnessError:
         raise
     except Exception as error:  # libraries raise arbitrary errors for damaged files
         raise DataError(f"cannot read {root}: {' '.join(reason(error).split())}") from error
     if group_by is not None and not all(part.groups for part in source.parts.values()):
-        endings = ", ".join(ending for ending, form in _FILES.items() if form.has_groups)
-        raise DataError(
-            f"--group-by {group_by}: {root} has no groups; allowed: {endings} files and folders of pictures"
-        )
+        allowed = f"{_GROUPED_FILES} files and folders of pictures"
+        raise DataError(f"--group-by {group_by}: {root} has no groups; allowed: {allowed}")
     return source
 
 
-def is_of_data(path: Path) -> bool:
+def is_data_file(path: Path) -> bool:
     """Return whether the ending of a file is a supported data format."""
     return path.suffix.lower() in _FILES
 
@@ -121,22 +121,33 @@ def endings_text() -> str:
 
 
 def part_of_arrays(images: Any, labels: Any, part: str, groups: Any = None, channels: str | None = None) -> DataPart:
-    """Return images and labels as a part; raise DataError if the lengths differ."""
-    names, classes = read_labels(labels, f"labels of {part}")
+    """Return images and labels as a part.
+
+    Args:
+        images: Array, tensor or data frame, or a list with an array per image.
+        labels: Class of each image (``read_labels``).
+        part: Name of the part for messages.
+        groups: Group of each image; None without groups.
+        channels: Position of the channel axis; None if unknown. Tensors with four axes have the channels first.
+
+    Raises:
+        DataError: The numbers of images, labels and groups differ, or the labels or groups are not allowed.
+    """
+    label_names, classes = read_labels(labels, f"labels of {part}")
     if hasattr(images, "detach") and images.ndim == 4:
         channels = "first"
     if not isinstance(images, list | tuple):
         images = values.as_array(images)
         if not images.ndim:
             raise DataError(f"images of {part} must be an array, got a scalar of type {images.dtype}")
-    if len(images) != len(names):
-        raise DataError(f"{part} has {len(images)} images and {len(names)} labels")
-    source = DataPart(images, names, classes, channels=channels)
+    if len(images) != len(label_names):
+        raise DataError(f"{part} has {len(images)} images and {len(label_names)} labels")
+    data_part = DataPart(images, label_names, classes, channels=channels)
     if groups is not None:
-        source.groups, _ = read_labels(groups, f"groups of {part}")
-        if len(images) != len(source.groups):
-            raise DataError(f"{part} has {len(images)} images and {len(source.groups)} groups")
-    return source
+        data_part.groups, _ = read_labels(groups, f"groups of {part}")
+        if len(images) != len(data_part.groups):
+            raise DataError(f"{part} has {len(images)} images and {len(data_part.groups)} groups")
+    return data_part
 
 
 # Arrays ----------------------------------------------------------------------------------------------------------
@@ -150,6 +161,7 @@ def _npz(path: Path, group_by: str | None) -> Source:
         for part, keys in _keys_by_part(path, list(arrays)).items():
             if group_by is not None:
                 keys["groups"] = _group_key(group_by, part, list(arrays), path)
+            # The kinds ``images``, ``labels`` and ``groups`` are the names of arguments.
             parts[part] = part_of_arrays(part=part, **{kind: arrays[key] for kind, key in keys.items()})
             unused = [key for key in unused if key not in keys.values()]
     source = Source(path.stem, parts)
@@ -159,13 +171,14 @@ def _npz(path: Path, group_by: str | None) -> Source:
 
 
 def _check_archive(path: Path) -> None:
+    """Raise DataError if an archive is too large, a decompression bomb, or contains a file twice."""
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
     size = sum(entry.file_size for entry in entries)
     values.check_bytes(path, size)
     packed = path.stat().st_size
-    if size > _SMALL and size > _MOST_TIMES * packed:
-        raise DataError(f"{path} has a compression ratio of {size // packed}; allowed: up to {_MOST_TIMES}")
+    if size > _SMALL_CONTENT and size > _MOST_COMPRESSION * packed:
+        raise DataError(f"{path} has a compression ratio of {size // packed}; allowed: up to {_MOST_COMPRESSION}")
     repeated = _repeated(entry.filename for entry in entries)
     if repeated:
         raise DataError(f"{path} contains {repeated[0]} twice")
@@ -176,37 +189,42 @@ def _repeated(names: Iterable[str]) -> list[str]:
 
 
 def _keys_by_part(path: Path, names: list[str]) -> dict[str, dict[str, str]]:
-    """Return the keys of images and labels of each part that has both."""
+    """Return, for each part with images and labels, the names of both arrays by kind; raise DataError if none has."""
     keys: dict[str, dict[str, str]] = {}
     for key in names:
         role = _role(key.lower().split("_"))
         if role is None:
             continue
         part, kind = role
-        of_part = keys.setdefault(part, {})
-        if kind in of_part:
-            raise DataError(f"{path} contains {of_part[kind]} and {key}, both {kind} of {part}; keep a single array")
-        of_part[kind] = key
-    whole = {part: of_part for part, of_part in keys.items() if len(of_part) == 2}
-    if not whole:
+        keys_of_part = keys.setdefault(part, {})
+        if kind in keys_of_part:
+            pair = f"{keys_of_part[kind]} and {key}"
+            raise DataError(f"{path} contains {pair}, both {kind} of {part}; keep a single array")
+        keys_of_part[kind] = key
+    complete = {part: keys_of_part for part, keys_of_part in keys.items() if len(keys_of_part) == 2}
+    if not complete:
         content = ", ".join(names) or "nothing"
         allowed = "X and y, x_train and y_train, or train_images and train_labels"
         raise DataError(f"{path} contains {content}; expected arrays such as {allowed}")
-    return whole
+    return complete
 
 
 def _role(words: list[str]) -> tuple[str, str] | None:
-    """Return the part and kind (images or labels) that the words of a name state; None if unknown or ambiguous."""
-    parts = [_WORDS[word] for word in words if word in _WORDS]
-    kinds = [_KINDS[word] for word in words if word in _KINDS]
+    """Return the part and kind (images or labels) that the words of a name state; None if unknown or ambiguous.
+
+    A name without a part means the training part.
+    """
+    parts = [_PART_OF_WORD[word] for word in words if word in _PART_OF_WORD]
+    kinds = [_KIND_OF_WORD[word] for word in words if word in _KIND_OF_WORD]
     if len(kinds) != 1 or len(parts) > 1 or len(words) != len(kinds) + len(parts):
         return None
     return parts[0] if parts else "train", kinds[0]
 
 
 def _group_key(group_by: str, part: str, keys: list[str], path: Path) -> str:
+    """Return the first of ``keys`` that names the groups of a part, such as ``NAME_test`` or ``test_NAME``."""
     usual = group_by if part == "train" else f"{group_by}_{part}"
-    words = [word for word, word_part in _WORDS.items() if word_part == part]
+    words = [word for word, part_of_word in _PART_OF_WORD.items() if part_of_word == part]
     for key in (usual, *(f"{group_by}_{word}" for word in words), *(f"{word}_{group_by}" for word in words)):
         if key in keys:
             return key
@@ -229,15 +247,16 @@ def _idx_folder(folder: Path) -> Source | None:
         unused -= {*pair.values()}
     if not parts:
         return None
-    return Source(folder.resolve().name, parts, _left_out(Counter(map(_kind_of, unused))))
+    return Source(folder.resolve().name, parts, _left_out_remarks(Counter(map(_kind_of, unused))))
 
 
 def _idx_pairs(folder: Path) -> dict[str, dict[str, Path]]:
+    """Return the paths of the IDX files by part and kind (images or labels); one of the kinds may be missing."""
     pairs: dict[str, dict[str, Path]] = {}
     # The same file may exist both compressed and uncompressed; the reverse order lets the uncompressed file win.
     paths = {path.name.lower().removesuffix(".gz"): path for path in sorted(folder.iterdir(), reverse=True)}
     for name, path in sorted(paths.items()):
-        words = [word for word in re.split(r"[^a-z0-9]+", name) if word in (*_WORDS, *_KINDS)]
+        words = [word for word in re.split(r"[^a-z0-9]+", name) if word in (*_PART_OF_WORD, *_KIND_OF_WORD)]
         role = _role(words)
         is_idx = re.search(r"(^|[^a-z])idx", name) is not None
         if role is None or not is_idx or name.startswith(".") or not path.is_file():
@@ -245,14 +264,14 @@ def _idx_pairs(folder: Path) -> dict[str, dict[str, Path]]:
         part, kind = role
         pair = pairs.setdefault(part, {})
         if kind in pair:
-            raise DataError(
-                f"{folder} contains {pair[kind].name} and {path.name}; keep a single pair of files per part"
-            )
+            names = f"{pair[kind].name} and {path.name}"
+            raise DataError(f"{folder} contains {names}; keep a single pair of files per part")
         pair[kind] = path
     return pairs
 
 
 def _idx(path: Path) -> values.Array:
+    """Return the array of an IDX file, whose uncompressed size is checked before memory holds the content."""
     size = 0
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         while piece := file.read(2**20):
@@ -265,27 +284,28 @@ def _idx(path: Path) -> values.Array:
 
 
 def _picture_folder(root: Path, shape: Shape | None, group_by: str | None) -> Source:
+    """Read a folder with a folder of pictures per class, or with such folders per part; see ``source_at``."""
     if group_by not in (None, "_"):
         allowed = "_ (groups are the parts of the file names before the first _)"
         raise DataError(f"--group-by {group_by}: allowed for a folder of pictures: {allowed}")
-    others = Counter[str]()
-    counts = Counter[str]()
+    left_out = Counter[str]()  # number of files by kind (``_kind_of``), and of further frames
+    conversions = Counter[str]()  # number of pictures by remark
     size = 0
-    depths = set[bool]()
+    are_bytes = set[bool]()  # whether pictures have 8 bits per channel; two values: pictures of both kinds
     parts: dict[str, DataPart] = {}
-    for name, folder in _part_folders(root, others).items():
+    for name, folder in _part_folders(root, left_out).items():
         part = parts[name] = DataPart([], [], [], channels="last")
-        for label, file, is_nested in _labelled_pictures(folder, root, others):
+        for label, file, is_nested in _labelled_pictures(folder, root, left_out):
             stored, is_transparent, further_frames = values.picture(file)
-            depths.add(stored.dtype == np.uint8)
-            if len(depths) > 1:
+            are_bytes.add(stored.dtype == np.uint8)
+            if len(are_bytes) > 1:
                 raise DataError(f"{root} has pictures of different bit depths, such as {file}; use a single bit depth")
             numbers = stored if shape is None else values.resized(stored, shape)
             size += numbers.nbytes
             values.check_bytes(root, size)
-            counts["pictures with transparent parts (filled with white)"] += int(is_transparent)
-            counts["pictures in subfolders (included)"] += int(is_nested)
-            others["further frame"] += further_frames
+            conversions["pictures with transparent parts (filled with white)"] += int(is_transparent)
+            conversions["pictures in subfolders (included)"] += int(is_nested)
+            left_out["further frame"] += further_frames
             part.images.append(numbers)
             part.labels.append(label)
             part.names.append(os.fsencode(file.relative_to(root)).decode("utf-8", "replace"))
@@ -295,19 +315,22 @@ def _picture_folder(root: Path, shape: Shape | None, group_by: str | None) -> So
         raise DataError(f"{root} contains neither a folder of pictures per class nor a pair of IDX files")
     if group_by is not None:
         _group_by_names(parts, root)
-    words = [f"{number:,} {noun}" for noun, number in sorted(counts.items()) if number]
-    return Source(root.resolve().name, parts, _left_out(others) + words)
+    remarks = [f"{number:,} {remark}" for remark, number in sorted(conversions.items()) if number]
+    return Source(root.resolve().name, parts, _left_out_remarks(left_out) + remarks)
 
 
-def _labelled_pictures(folder: Path, root: Path, others: Counter[str]) -> Iterator[tuple[str, Path, bool]]:
-    """Yield class and path of each picture of a part, and whether the picture is in a subfolder of the class."""
+def _labelled_pictures(folder: Path, root: Path, left_out: Counter[str]) -> Iterator[tuple[str, Path, bool]]:
+    """Yield class and path of each picture of a part, and whether the picture is in a subfolder of the class.
+
+    Files left out are counted in ``left_out`` by kind, here and in the functions below.
+    """
     labels = set[str]()
-    for path in _visible(folder, others):
+    for path in _visible(folder, left_out):
         if not path.is_dir():
-            others[_kind_of(path)] += 1
+            left_out[_kind_of(path)] += 1
             continue
         label = text_label(path.name, f"the classes of {folder.name}")
-        for file in _pictures_below(path, root, others):
+        for file in _pictures_below(path, root, left_out):
             labels.add(label)
             yield label, file, file.parent != path
         if label not in labels:
@@ -315,6 +338,7 @@ def _labelled_pictures(folder: Path, root: Path, others: Counter[str]) -> Iterat
 
 
 def _group_by_names(parts: Mapping[str, DataPart], root: Path) -> None:
+    """Set the groups of all parts to the file names up to the first underscore."""
     names = [name for part in parts.values() for name in part.names]
     lacking = [name for name in names if "_" not in Path(name).name]
     if lacking:
@@ -324,40 +348,43 @@ def _group_by_names(parts: Mapping[str, DataPart], root: Path) -> None:
         part.groups = [Path(name).name.partition("_")[0] for name in part.names]
 
 
-def _part_folders(root: Path, others: Counter[str]) -> dict[str, Path]:
+def _part_folders(root: Path, left_out: Counter[str]) -> dict[str, Path]:
     """Return the folder of each part; ``root`` itself is the training part if there are no folders of parts."""
-    nested = _nested_folders(root)
-    if not nested:
+    part_folders = _folders_with_classes(root)
+    if not part_folders:
         return {"train": root}
     parts: dict[str, Path] = {}
-    for path in nested:
-        part = _WORDS[path.name.lower()]
+    for path in part_folders:
+        part = _PART_OF_WORD[path.name.lower()]
         if part in parts:
-            raise DataError(
-                f"{root} contains {parts[part].name}/ and {path.name}/, both for {part}; keep a single folder"
-            )
+            names = f"{parts[part].name}/ and {path.name}/"
+            raise DataError(f"{root} contains {names}, both for {part}; keep a single folder")
         parts[part] = path
     if "train" not in parts:
-        raise DataError(f"{root} contains {nested[0].name}/, but no train/")
-    others.update(_kind_of(path) for path in _visible(root, others) if path not in nested)
+        raise DataError(f"{root} contains {part_folders[0].name}/, but no train/")
+    left_out.update(_kind_of(path) for path in _visible(root, left_out) if path not in part_folders)
     return parts
 
 
-def _nested_folders(root: Path) -> list[Path]:
-    """Return folders with the name of a part and with subfolders; a folder that contains pictures is a class."""
+def _folders_with_classes(root: Path) -> list[Path]:
+    """Return the folders with the name of a part that contain folders; a folder that contains pictures is a class.
+
+    Raises:
+        DataError: ``root`` contains both such folders and classes.
+    """
     folders = _folders(root)
-    candidates = [path for path in folders if path.name.lower() in _WORDS]
-    nested = [path for path in candidates if _folders(path) and not _holds_pictures(path)]
-    if len(nested) == 1:
+    candidates = [path for path in folders if path.name.lower() in _PART_OF_WORD]
+    part_folders = [path for path in candidates if _folders(path) and not _holds_pictures(path)]
+    if len(part_folders) == 1:
         # Beside a single folder of a part, any folder with pictures may be a class.
         candidates = folders
     classes = [path.name for path in candidates if _holds_pictures(path)]
-    if nested and classes:
+    if part_folders and classes:
         raise DataError(
-            f"{root} contains {nested[0].name}/ with folders and {classes[0]}/ with pictures; "
+            f"{root} contains {part_folders[0].name}/ with folders and {classes[0]}/ with pictures; "
             "move classes into a folder train/, and divide each part into a folder per class"
         )
-    return nested
+    return part_folders
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -368,29 +395,34 @@ def _holds_pictures(folder: Path) -> bool:
     return any(values.is_picture(path) for path in _visible(folder, Counter()))
 
 
-def _visible(folder: Path, others: Counter[str]) -> list[Path]:
-    """Return the sorted paths in a folder; hidden files and files of ``_SYSTEM`` are counted and left out."""
+def _visible(folder: Path, left_out: Counter[str]) -> list[Path]:
+    """Return the sorted paths in a folder; hidden files and ``_SYSTEM_NAMES`` are counted as hidden and left out."""
     paths = sorted(folder.iterdir())
-    hidden = [path for path in paths if path.name.startswith(".") or path.name in _SYSTEM]
-    others["hidden file"] += len(hidden)
+    hidden = [path for path in paths if path.name.startswith(".") or path.name in _SYSTEM_NAMES]
+    left_out["hidden file"] += len(hidden)
     return [path for path in paths if path not in hidden]
 
 
-def _pictures_below(folder: Path, root: Path, others: Counter[str]) -> Iterator[Path]:
+def _pictures_below(folder: Path, root: Path, left_out: Counter[str]) -> Iterator[Path]:
+    """Yield the pictures in a folder and its subfolders; raise DataError for links to places outside ``root``.
+
+    Linked folders inside ``root`` are left out, except for the folder of a class.
+    """
     if not folder.resolve().is_relative_to(root.resolve()):
         raise DataError(f"{folder} is a link to a folder outside {root}")
-    for path in _visible(folder, others):
+    for path in _visible(folder, left_out):
         if path.is_dir() and not path.is_symlink():
-            yield from _pictures_below(path, root, others)
+            yield from _pictures_below(path, root, left_out)
         elif values.is_picture(path) and path.is_file():
             if not path.resolve().is_relative_to(root.resolve()):
                 raise DataError(f"{path} is a link to a file outside {root}")
             yield path
         else:
-            others[_kind_of(path)] += 1
+            left_out[_kind_of(path)] += 1
 
 
 def _kind_of(path: Path) -> str:
+    """Return the kind of a path that is left out, a singular noun for `counted`."""
     if path.name.startswith("."):
         return "hidden file"
     if path.is_dir():
@@ -400,8 +432,9 @@ def _kind_of(path: Path) -> str:
     return f"{path.suffix.lower()} file"
 
 
-def _left_out(others: Mapping[str, int]) -> list[str]:
-    counts = [counted(number, kind) for kind, number in sorted(others.items()) if number]
+def _left_out_remarks(left_out: Mapping[str, int]) -> list[str]:
+    """Return a remark with the number of paths left out by kind, or no remark if all numbers are 0."""
+    counts = [counted(number, kind) for kind, number in sorted(left_out.items()) if number]
     return [f"left out: {', '.join(counts)}"] if counts else []
 
 
@@ -409,20 +442,24 @@ def _left_out(others: Mapping[str, int]) -> list[str]:
 
 
 def _series(root: Path, _group_by: str | None) -> Source:
-    """Read ``.ts`` (dimensions separated by colons, class last) or ``.tsv`` (class first), with both parts if found."""
-    twins = {"train": root}
+    """Read ``.ts`` (dimensions separated by colons, class last) or ``.tsv`` (class first).
+
+    If the name of the file ends in ``_TRAIN`` or ``_TEST``, the file of the opposite part is read too, if it exists.
+    """
+    part_files = {"train": root}
     name = root.stem
     if match := re.fullmatch(r"(.+)_(train|test)", root.stem, re.IGNORECASE):
         name = match[1]
         part_of_name = {f"{name}_{part}{root.suffix}".lower(): part for part in ("train", "test")}
-        twins = {}
+        part_files = {}
         for path in sorted(root.parent.iterdir()):
             if path.name.lower() in part_of_name and path.stem.startswith(name):
-                twins[part_of_name[path.name.lower()]] = path
-        twins[part_of_name[root.name.lower()]] = root
+                part_files[part_of_name[path.name.lower()]] = path
+        # Where names differ in case only, the requested file has priority.
+        part_files[part_of_name[root.name.lower()]] = root
     remarks: list[str] = []
     parts = {}
-    for part, path in twins.items():
+    for part, path in part_files.items():
         if not path.is_file():
             raise DataError(f"{path} is a device or a pipe, not a file")
         values.check_bytes(path, path.stat().st_size)
@@ -431,13 +468,14 @@ def _series(root: Path, _group_by: str | None) -> Source:
             rows, labels = _tsv(path, lines, remarks)
         else:
             rows, labels = _ts(path, lines)
+        # Each row becomes an image with a single row: (1, steps, channels).
         series = [np.array(row, np.float64).T[None] for row in rows]
         parts[part] = part_of_arrays(series, np.array(labels, dtype=object), part, channels="last")
     return Source(name, parts, remarks)
 
 
 def _ts(path: Path, lines: list[str]) -> tuple[list[list[list[float]]], list[str]]:
-    """Return the dimensions and the class of each series, from the format of aeon and sktime."""
+    """Return the numbers, by series, dimension and step, and the classes, from the format of aeon and sktime."""
     header: dict[str, str] = {}
     rows: list[list[str]] = []
     for line in map(str.strip, lines):
@@ -457,21 +495,28 @@ def _ts(path: Path, lines: list[str]) -> tuple[list[list[list[float]]], list[str
     return numbers, labels
 
 
-def _check_ts_header(path: Path, header: Mapping[str, str], dimensions: set[int]) -> None:
-    flags = {key: value.split()[0].lower() if value else "" for key, value in header.items()}
-    if flags.get("targetlabel") == "true" or flags.get("classlabel") == "false":
+def _check_ts_header(path: Path, header: Mapping[str, str], dimension_counts: set[int]) -> None:
+    """Raise DataError if the header states unsupported data, or if the series differ from the stated dimensions.
+
+    Args:
+        header: Values by key in lower case, without ``@``.
+        dimension_counts: The different numbers of dimensions of the series.
+    """
+    first_words = {key: next(iter(value.lower().split()), "") for key, value in header.items()}
+    if first_words.get("targetlabel") == "true" or first_words.get("classlabel") == "false":
         raise DataError(f"{path} has no classes according to the header (@targetLabel, @classLabel)")
-    if flags.get("timestamps") == "true":
+    if first_words.get("timestamps") == "true":
         raise DataError(f"{path} has time stamps (@timeStamps true), which are not supported")
-    stated = flags.get("dimensions", flags.get("dimension", ""))
-    if dimensions == {0} or len(dimensions) > 1 or (stated.isdecimal() and dimensions != {int(stated)}):
-        raise DataError(
-            f"{path} has series with {' and '.join(map(str, sorted(dimensions)))} dimensions before the class; "
-            f"expected {stated or 'at least 1, the same number for all series'}"
-        )
+    stated = first_words.get("dimensions", first_words.get("dimension", ""))
+    differs_from_stated = stated.isdecimal() and dimension_counts != {int(stated)}
+    if dimension_counts == {0} or len(dimension_counts) > 1 or differs_from_stated:
+        counts = " and ".join(map(str, sorted(dimension_counts)))
+        expected = stated or "at least 1, the same number for all series"
+        raise DataError(f"{path} has series with {counts} dimensions before the class; expected {expected}")
 
 
 def _check_ts_labels(path: Path, labels: list[str], classes: list[str]) -> None:
+    """Raise DataError if a label is no class of the header; any class is allowed if the header lists none."""
     allowed = {name.lower() for name in classes}
     for label in labels:
         if "," in label:
@@ -481,6 +526,10 @@ def _check_ts_labels(path: Path, labels: list[str], classes: list[str]) -> None:
 
 
 def _tsv(path: Path, lines: list[str], remarks: list[str]) -> tuple[list[list[list[float]]], list[str]]:
+    """Return the numbers, by series, dimension (always one) and step, and the classes, from UCR's format.
+
+    A header is left out, which is added to ``remarks``.
+    """
     rows = [line.split("\t") for line in lines if line.strip()]
     if rows and max(map(len, rows)) == 1:
         form = "the file has a single column"
@@ -499,16 +548,16 @@ def _tsv(path: Path, lines: list[str], remarks: list[str]) -> tuple[list[list[li
 
 def _is_header(row: list[str]) -> bool:
     """Return whether a row is a header: words, or column numbers as written by pandas."""
-    if len(row) > 2 and row == [str(index) for index in range(len(row))]:
+    is_numbered_from_class = len(row) > 2 and row == [str(index) for index in range(len(row))]
+    is_numbered_from_steps = row[1:] == [str(index) for index in range(len(row) - 1)] and not _is_number(row[0])
+    if is_numbered_from_class or is_numbered_from_steps:
         return True
-    is_counted = row[1:] == [str(index) for index in range(len(row) - 1)]
-    if is_counted and not _is_number(row[0]):
-        return True
+    # An empty value or a question mark is a missing number, not a word.
     return len(row) > 1 and not any(_is_number(value) or value.strip() in ("", "?") for value in row[1:])
 
 
 def _is_header_of_numbers(rows: list[list[str]]) -> bool:
-    """Return whether the first row is a header of times or years: increasing, with a label that is unique."""
+    """Return whether the first row is a header of times or years: increasing numbers, and no series has its label."""
     label, *texts = rows[0]
     if len(texts) < 2 or not all(map(_is_number, texts)) or any(row[0] == label for row in rows[1:]):
         return False
@@ -526,30 +575,34 @@ def _is_number(text: str) -> bool:
 
 
 def _floats(path: Path, number: int, texts: list[str]) -> list[float]:
-    """Return the numbers of series ``number``, counted from 1."""
+    """Return the numbers of series ``number``, counted from 1, or raise DataError at the first that is not finite."""
     for step, text in enumerate(texts, 1):
         if not _is_number(text) or not math.isfinite(float(text)):
-            step_text = f"{path}: series {number}, step {step}"
-            raise DataError(f"{step_text}: expected a finite number, got {text.strip()[:40]!r}")
+            position = f"{path}: series {number}, step {step}"
+            raise DataError(f"{position}: expected a finite number, got {text.strip()[:40]!r}")
     return list(map(float, texts))
 
 
-@dataclass(frozen=True, slots=True)
-class _FileForm:
-    """A supported file format: the function that reads a file, given ``group_by``, and support for groups."""
-
-    read: Callable[[Path, str | None], Source]
-    has_groups: bool = False
-
-
-_FILES = {".npz": _FileForm(_npz, has_groups=True), ".ts": _FileForm(_series), ".tsv": _FileForm(_series)}
+# Functions that read a file, given ``group_by``, by ending of the file.
+_FILES: Mapping[str, Callable[[Path, str | None], Source]] = {".npz": _npz, ".ts": _series, ".tsv": _series}
+_GROUPED_FILES = ".npz"  # endings of files that may define groups, as text
 
 
 # torch -----------------------------------------------------------------------------------------------------------
 
 
 def part_of_torch(data: Any, part: str, channels: str | None, remarks: list[str]) -> DataPart:
-    """Return a map-style torch data set of (picture or tensor (channels, rows, columns), class) as a part."""
+    """Return a map-style torch data set as a part.
+
+    Args:
+        data: Data set of (image, class). Images are pictures of Pillow, tensors (channels, rows, columns), or arrays.
+        part: Name of the part for messages.
+        channels: Position of the channel axis of arrays; None if unknown.
+        remarks: List to which a remark about classes without images is appended.
+
+    Raises:
+        DataError: The data set has no length, its items have another form, or images have different types.
+    """
     if not hasattr(data, "__len__") or not hasattr(data, "__getitem__"):
         raise DataError(f"{part} must be a map-style torch data set, which has a length, got {type(data).__name__}")
     images = []
@@ -567,15 +620,17 @@ def part_of_torch(data: Any, part: str, channels: str | None, remarks: list[str]
         raise DataError(f"{part} has {' and '.join(sorted(kinds))} images; all images must have the same type")
     if kinds != {"array"} and images and images[0].ndim == 3:
         channels = "last" if kinds == {"picture"} else "first"
-    source = part_of_arrays(images, np.array(labels, dtype=object), part, channels=channels)
+    data_part = part_of_arrays(images, np.array(labels, dtype=object), part, channels=channels)
+    # Wrappers such as ``torch.utils.data.Subset`` have the wrapped data set as ``dataset``.
     while not hasattr(data, "classes") and hasattr(data, "dataset"):
         data = data.dataset
     if names := [str(name) for name in getattr(data, "classes", None) or ()]:
-        _name_classes(source, names, part, remarks)
-    return source
+        _name_classes(data_part, names, part, remarks)
+    return data_part
 
 
 def _torch_items(data: Any, part: str) -> Iterator[tuple[Any, Any]]:
+    """Yield image and class of each item; a class in a tensor or array becomes a plain value."""
     for index in range(len(data)):
         item = data[index]
         if not isinstance(item, tuple | list) or len(item) != 2:
@@ -590,21 +645,24 @@ def _torch_items(data: Any, part: str) -> Iterator[tuple[Any, Any]]:
         yield image, label
 
 
-def _name_classes(source: DataPart, names: list[str], part: str, remarks: list[str]) -> None:
-    """Rename and order the classes as in the torch data set; classes without images are left out, with a remark."""
+def _name_classes(data_part: DataPart, names: list[str], part: str, remarks: list[str]) -> None:
+    """Rename and order the classes as in the torch data set; classes without images are left out, with a remark.
+
+    The labels are either indices into ``names`` or the names themselves.
+    """
     names = [text_label(name, f"classes of {part}") for name in names]
     repeated = _repeated(names)
     if repeated:
         raise DataError(f"{part} has two classes named {repeated[0]}; class names must be unique")
-    name_of = {str(index): name for index, name in enumerate(names)}
-    if {*source.labels} <= {*names} and not {*source.labels} <= name_of.keys():
-        name_of = dict(zip(names, names, strict=True))
-    for label in source.labels:
-        if label not in name_of:
+    name_of_label = {str(index): name for index, name in enumerate(names)}
+    if {*data_part.labels} <= {*names} and not {*data_part.labels} <= name_of_label.keys():
+        name_of_label = {name: name for name in names}
+    for label in data_part.labels:
+        if label not in name_of_label:
             raise DataError(f"{part} has an image of class {label}; attribute classes: {', '.join(names)[:80]}")
-    source.labels = [name_of[label] for label in source.labels]
-    present = {*source.labels}
-    source.classes = [name for name in names if name in present]
+    data_part.labels = [name_of_label[label] for label in data_part.labels]
+    present = {*data_part.labels}
+    data_part.classes = [name for name in names if name in present]
     absent = [name for name in names if name not in present]
     if absent:
         remarks.append(f"left out: classes of {part} without images: {', '.join(absent)[:80]}")

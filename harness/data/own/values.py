@@ -1,8 +1,8 @@
 """Numbers of images: reading and resizing of pictures, order of axes, and scaling to 0 to 255.
 
 Pictures are read with the stored numbers, including 16-bit numbers and fractions, so that a picture equals an array of
-the same numbers. One rule scales numbers to pixels. The data set stores the range, which is applied to all numbers
-read later.
+the same numbers. One rule, `range_of`, fits a range to the numbers of a source, by which `scaled` makes pixels. The
+data set stores the range, which is applied to all numbers read later.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from search_spaces.ops import Shape, shape_text
 
 Array: TypeAlias = np.ndarray[Any, Any]
 _MOST_BYTES = 2**31  # largest size of the data that is read
-_MOST_CHANNELS = 16
+_MOST_CHANNELS = 16  # channels of an image; a longer axis is not taken for the channel axis
 _LONG = 4  # ratio of length to width from which arrays with three axes may be series with channels
 # Pillow's format by file ending. Further formats are left out, since some start external programs (PostScript does).
 _FORMATS = {
@@ -40,7 +40,7 @@ ENDINGS = ", ".join(_FORMATS)
 # signature.
 _SIGNED = sorted({*_FORMATS.values()} - {"TGA"})
 _BYTES = (0.0, 255.0)  # fixed range of whole numbers
-_SHARES = (0.0, 1.0)  # fixed range of fractions
+_SHARES = (0.0, 1.0)  # fixed range of fractions, and of whole numbers that are 0 or 1
 _BEYOND_FIXED_WIDTHS = 0.01  # widths of a fixed range, for rounding errors; numbers further outside have another scale
 _BEYOND_WIDTHS = 1.0  # widths of a range fitted to a sample; numbers further outside have another scale
 _NARROW = 0.01  # share of the fitted range; numbers spread over less have another scale
@@ -66,6 +66,9 @@ def picture(path: Path) -> tuple[Array, bool, int]:
     """Return the numbers of a picture's first frame, whether parts are transparent, and the number of further frames.
 
     The size in the header is checked before the pixels are read. The numbers have the form of `picture_numbers`.
+
+    Raises:
+        DataError: The file is damaged, too large or no picture in the formats of ``_FORMATS``.
     """
     from PIL import Image
 
@@ -87,16 +90,17 @@ def picture_numbers(image: Any) -> tuple[Array, bool]:
 
     The EXIF orientation is applied, and transparent parts become white. Grey pictures, including pictures with a
     palette of which only greys are used, have one channel, all others have three (CMYK and YCbCr as converted by
-    Pillow).
+    Pillow). The numbers are uint8, except that Pillow's modes ``I`` (integers) and ``F`` (fractions), which are grey,
+    keep the stored numbers.
     """
     from PIL import Image, ImageOps
 
     upright = ImageOps.exif_transpose(image)
-    is_grey = upright.mode in ("1", "L", "LA", "La")
-    is_transparent = False
     if upright.mode.startswith(("I", "F")):
         wide: Array = np.asarray(upright)
         return wide.astype(wide.dtype.newbyteorder("="))[..., None], False
+    is_grey = upright.mode in ("1", "L", "LA", "La")
+    is_transparent = False
     if upright.has_transparency_data:
         layered = upright.convert("RGBA")
         is_transparent = bool(np.asarray(layered)[..., 3].min() < 255)
@@ -109,9 +113,17 @@ def picture_numbers(image: Any) -> tuple[Array, bool]:
 
 
 def resized(image: Array, shape: Shape) -> Array:
-    """Resize an image (rows, columns, channels) to ``shape``, which is (channels, rows, columns).
+    """Return an image (rows, columns, channels) with the size and the channels of ``shape``.
 
-    Pillow resizes whole numbers from 0 to 255 as bytes, and other numbers as float32. Whole numbers stay whole.
+    Pillow resizes whole numbers from 0 to 255 as bytes, and other numbers as float32. Whole numbers stay whole. A grey
+    image is repeated for three channels; a coloured image becomes grey for one channel.
+
+    Args:
+        image: Numbers, (rows, columns, channels).
+        shape: (channels, rows, columns) of the result, whose axes are (rows, columns, channels) as in ``image``.
+
+    Raises:
+        DataError: The numbers of channels differ and are not 1 and 3.
     """
     from PIL import Image
 
@@ -130,13 +142,14 @@ def resized(image: Array, shape: Shape) -> Array:
 def _with_channels(image: Array, channels: int, is_bytes: bool) -> Array:
     from PIL import Image
 
-    depth = int(image.shape[2])
-    if depth != channels and {depth, channels} != {1, 3}:
-        raise DataError(f"--input requires {channels} channels, but the images have {depth}")
-    if depth < channels:
-        return np.repeat(image, channels, axis=2)
-    if depth == channels:
+    stored_channels = int(image.shape[2])
+    if stored_channels == channels:
         return image
+    if {stored_channels, channels} != {1, 3}:
+        conversion = f"{stored_channels} channels cannot be converted to {channels}"
+        raise DataError(f"images with {conversion}; allowed: 1 to 3 and 3 to 1")
+    if stored_channels < channels:
+        return np.repeat(image, channels, axis=2)
     if is_bytes:
         return np.asarray(Image.fromarray(image.astype(np.uint8)).convert("L"))[..., None]
     # Weights of ITU-R BT.601, as in Pillow.
@@ -149,10 +162,16 @@ def _is_whole(numbers: Array) -> bool:
 
 
 def as_array(images: Any) -> Array:
-    """Return an array, tensor or data frame as a NumPy array; raise DataError for masked numbers."""
+    """Return an array, tensor, data frame or nested list as a NumPy array.
+
+    Raises:
+        DataError: Numbers are masked, or NumPy cannot make an array, as of lists of different lengths.
+    """
     if hasattr(images, "detach"):
         images = images.detach().cpu()
-        images = (images.float() if "bfloat16" in str(images.dtype) else images).numpy()
+        if "bfloat16" in str(images.dtype):
+            images = images.float()  # NumPy has no bfloat16
+        images = images.numpy()
     if np.ma.is_masked(images):
         raise DataError("masked numbers are not supported")
     try:
@@ -185,13 +204,15 @@ def arranged(images: Any, names: Sequence[str], channels: str | None, shape: Sha
         images, channels = _stacked(images, names, channels, shape)
     numbers = _with_four_axes(images, channels)
     check_bytes("the data", numbers.nbytes)
-    return numbers if shape is None or numbers.shape[1:] == shape else _resized_all(numbers, shape)
+    if shape is None or numbers.shape[1:] == shape:
+        return numbers
+    return _resized_all(numbers, shape)
 
 
 def _stacked(
     images: Sequence[Any], names: Sequence[str], channels: str | None, shape: Shape | None
 ) -> tuple[Array, str | None]:
-    # Returns one array of images with equal shape, and the position of the channel axis.
+    """Return a list of images as one array, and the position of its channel axis; see ``arranged``."""
     if not images:
         return np.zeros((0, 1, 1, 1)), channels
     arrays = [as_array(image) for image in images]
@@ -201,32 +222,37 @@ def _stacked(
         arrays = [np.repeat(array, deepest, axis=-1) if array.shape[-1] == 1 else array for array in arrays]
     for index, array in enumerate(arrays):
         _check_finite(array, f" in image {names[index] if names else index}")
-    sizes = {array.shape: index for index, array in enumerate(arrays)}
-    if len(sizes) == 1:
+    example_by_shape = {array.shape: index for index, array in enumerate(arrays)}
+    if len(example_by_shape) == 1:
         return np.stack(arrays), channels
     if shape is None:
-        raise DataError(_several_shapes(sizes, names))
+        raise DataError(_several_shapes(example_by_shape, names))
     four_axes = [_with_four_axes(array[None], channels) for array in arrays]
     return np.concatenate([_resized_all(image, shape) for image in four_axes]), "first"  # the channels are first now
 
 
-def _several_shapes(sizes: Mapping[tuple[int, ...], int], names: Sequence[str]) -> str:
+def _several_shapes(example_by_shape: Mapping[tuple[int, ...], int], names: Sequence[str]) -> str:
+    """Return the message for images of different shapes, given the index of an image of each shape."""
     examples = []
-    for size, index in sizes.items():
+    for shape, index in example_by_shape.items():
         name = names[index] if names else index
-        examples.append(f"{'x'.join(map(str, size))} ({name})")
+        examples.append(f"{'x'.join(map(str, shape))} ({name})")
     first, second = examples[:2]
     noun = "images"
     advice = "1x32x32"
-    if all(len(size) == 3 and size[0] == 1 for size in sizes):
+    if all(len(shape) == 3 and shape[0] == 1 for shape in example_by_shape):
         noun = "series"
-        _, steps, channels = max(sizes)  # files of series are read as (1, steps, channels)
+        _, steps, channels = max(example_by_shape)  # the longest; files of series are read as (1, steps, channels)
         advice = f"{channels}x1x{steps}"
     return f"{noun} have different shapes: {first} and {second}; 'data describe --input {advice}' resizes all {noun}"
 
 
 def _resized_all(numbers: Array, shape: Shape) -> Array:
-    """Resize images (images, channels, rows, columns) to ``shape``, which is (channels, rows, columns)."""
+    """Resize images (images, channels, rows, columns) to ``shape``, which is (channels, rows, columns).
+
+    Raises:
+        DataError: Series would get several rows, or the channels cannot be converted.
+    """
     # A series is an image of a single row: (channels, 1, steps).
     _, channels, rows, steps = numbers.shape
     if rows == 1 and shape[1] != 1:
@@ -236,7 +262,7 @@ def _resized_all(numbers: Array, shape: Shape) -> Array:
 
 
 def _with_four_axes(images: Array, channels: str | None) -> Array:
-    """Return images in one of the layouts of ``arranged`` as (images, channels, rows, columns)."""
+    """Return images in one of the layouts of ``arranged`` as (images, channels, rows, columns), or raise DataError."""
     layouts = _layouts(images)
     if images.ndim == 2:
         return layouts["none"]
@@ -268,14 +294,19 @@ def _check_finite(images: Array, where: str = "") -> None:
     """Raise DataError with the position of the first missing or infinite number; ``where`` continues the message."""
     if images.dtype.kind != "f" or (is_finite := np.isfinite(images)).all():
         return
-    count = int((~is_finite).sum())
-    raise DataError(
-        f"missing or non-finite numbers{where}: {count:,}, the first at {np.argwhere(~is_finite)[0].tolist()}"
-    )
+    positions = np.argwhere(~is_finite)
+    raise DataError(f"missing or non-finite numbers{where}: {len(positions):,}, the first at {positions[0].tolist()}")
 
 
 def _layouts(images: Array) -> dict[str, Array]:
-    """Return images as (images, channels, rows, columns) by possible position of the channels (see ``arranged``)."""
+    """Return images as (images, channels, rows, columns), by each possible position of the channels.
+
+    The positions are ``first``, ``last`` and ``none``, as in ``arranged``; positions that would give more than
+    ``_MOST_CHANNELS`` channels are left out.
+
+    Raises:
+        DataError: The values are not finite numbers, or the number of axes is not 2, 3 or 4.
+    """
     if images.dtype.kind not in "buif":
         raise DataError(f"pixels must be integers or fractions, got {images.dtype}")
     if images.ndim not in (2, 3, 4) or not images.size:
@@ -294,20 +325,28 @@ def _layouts(images: Array) -> dict[str, Array]:
 
 
 def chunks(count: int, numbers_each: int) -> Iterator[slice]:
-    """Yield slices over ``count`` images with at most ``_CHUNK`` numbers each, but at least one image."""
+    """Yield slices of ``count`` images; a slice has at most ``_CHUNK`` numbers, but at least one image.
+
+    Args:
+        count: Number of images.
+        numbers_each: Numbers per image.
+    """
     step = max(1, _CHUNK // max(1, numbers_each))
     yield from (slice(start, start + step) for start in range(0, count, step))
 
 
 def range_of(blocks: Iterable[Array]) -> tuple[Array, Array]:
-    """Fit the range: return the numbers of each channel that are mapped to 0 and to 255.
+    """Fit the range: return the numbers of each channel that are mapped to 0 and to 255, float64 (channels,) each.
 
-    Two ranges are fixed: 0 to 255 for whole numbers, which then stay unchanged, and 0 to 1 for all numbers. A fixed
-    range applies if no number is negative and the maximum lies in the upper half of the range (128 to 255, above 0.5
-    to 1). Otherwise each channel has the range from minimum to maximum.
+    Two ranges are fixed: 0 to 255 for whole numbers, which then stay unchanged, and 0 to 1 for whole numbers and
+    fractions. A fixed range applies if no number is negative and the maximum over all channels lies in the upper half
+    of the range (128 to 255, above 0.5 to 1). Otherwise each channel has the range from minimum to maximum.
 
     Args:
         blocks: Blocks of the training and validation images, (images, channels, rows, columns).
+
+    Raises:
+        DataError: The difference of maximum and minimum is too large for float64.
     """
     least = []
     most = []
@@ -320,24 +359,30 @@ def range_of(blocks: Iterable[Array]) -> tuple[Array, Array]:
     low = np.min(least, axis=0).astype(np.float64) + 0.0
     high = np.max(most, axis=0).astype(np.float64) + 0.0
     fixed_ranges = (_BYTES, _SHARES) if is_whole else (_SHARES,)
-    for least_number, most_number in fixed_ranges:
-        if low.min() >= 0 and most_number / 2 < high.max() <= most_number:
-            return np.full_like(low, least_number), np.full_like(high, most_number)
+    for fixed_low, fixed_high in fixed_ranges:
+        if low.min() >= 0 and fixed_high / 2 < high.max() <= fixed_high:
+            return np.full_like(low, fixed_low), np.full_like(high, fixed_high)
     with np.errstate(over="ignore"):
         extent = high - low
     if not np.isfinite(extent).all():
         raise DataError(f"the range of the numbers is too large: {low.min():g} to {high.max():g}")
+    # A constant channel has the range of length 1 above its value.
     return low, np.where(high > low, high, low + 1)
 
 
 def scaled(images: Array, low: Array, high: Array) -> Array:
-    """Return pixels, uint8: clip(rint(255 (x - low) / (high - low)), 0, 255) for every number x."""
+    """Return pixels, uint8: clip(rint(255 (x - low) / (high - low)), 0, 255) for every number x.
+
+    Args:
+        images: Numbers, (images, channels, rows, columns).
+        low: Number per channel that becomes 0, (channels,); ``high`` becomes 255.
+    """
     pixels = np.empty(images.shape, np.uint8)
     least = low[:, None, None]
     most = high[:, None, None]
-    for some in chunks(len(images), images[0].size):
-        numbers = images[some].astype(np.float64)
-        pixels[some] = np.clip(np.rint(255 * (numbers - least) / (most - least)), 0, 255)
+    for block in chunks(len(images), images[0].size):
+        numbers = images[block].astype(np.float64)
+        pixels[block] = np.clip(np.rint(255 * (numbers - least) / (most - least)), 0, 255)
     return pixels
 
 
@@ -355,6 +400,10 @@ def other_range(images: Array, low: Array, high: Array) -> str | None:
     """Return a predicate for a message if numbers clearly have a scale different from the fitted range, else None.
 
     The numbers are the subject of the predicate, "range from 0 to 255, but the fitted range is 0 to 1".
+
+    Args:
+        images: Numbers, (images, channels, rows, columns), at least one image.
+        low: Lower end of the fitted range per channel, (channels,); ``high`` is the upper end (`range_of`).
     """
     least = images.min(axis=(2, 3))
     most = images.max(axis=(2, 3))
@@ -394,7 +443,7 @@ def pixels_of(spec: Dataset, x: Any) -> Array:
 
     Args:
         spec: Data set that defines shape and range.
-        x: Numbers in a form that `kept.from_arrays` accepts.
+        x: Images, in a form that `kept.from_arrays` accepts as ``x``, without resizing.
 
     Raises:
         DataError: The numbers have a different shape or scale.
@@ -431,7 +480,7 @@ def checked_pixels(spec: Dataset, numbers: Array) -> Array:
     high = np.array(spec.high or [_BYTES[1]] * spec.image_shape[0])
     if difference := other_range(numbers, low, high):
         raise DataError(f"the numbers {difference}; use the scale of the source of {spec.name}")
-    if len(numbers) and seems_small(numbers, low, high):
+    if seems_small(numbers, low, high):
         limits = f"{low.min():g} to {high.max():g}"
         warnings.warn(
             f"numbers range from {numbers.min():g} to {numbers.max():g}, but the range of {spec.name} is {limits}",
@@ -453,7 +502,7 @@ def squeezed(numbers: Array, pixels: Array) -> bool:
         pixels: The same images as pixels, uint8.
     """
     counts = []
-    for index in np.ndindex(pixels.shape[:2]):
+    for index in np.ndindex(pixels.shape[:2]):  # image and channel
         counts.append((len(np.unique(pixels[index])), len(np.unique(numbers[index]))))
     pixel_values, source_values = np.median(counts, axis=0)
     return bool(pixel_values <= _FEW_VALUES and source_values >= _MANY_TIMES * pixel_values)

@@ -1,8 +1,8 @@
 """Executors: the interface of the workers that train, and the loop that gives jobs to an executor.
 
-A job is a stretch of a training, from a checkpoint to the next rung. An executor has places that run one job each; a
-job leaves only a result and a checkpoint. Executors are the processes of this machine, the nodes of a cluster, and the
-benchmark's table of recorded runs with a simulated clock, so that the benchmark judges the code that searches.
+A job is a stretch of a training, from a checkpoint to the next rung or to the end. An executor has places that run one
+job each; a job leaves only a result and files. Executors are the processes of this machine, the nodes of a cluster, and
+the bench's table of recorded runs with a simulated clock, so that the bench judges the code that searches.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
 
 RETRIES = 2  # retries of a job that broke; a third failure is a fault of the job, not of the machine
-_WAIT_SECONDS = 0.5  # s, longest wait for events
+_WAIT_SECONDS = 0.5  # longest wait for events
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,10 @@ class DataLocation:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of one training: seconds of wall-clock time, and MiB of memory of the process."""
+    """Limits of one training."""
 
-    seconds: float = 3600.0
-    memory_mb: float = 4096.0
+    seconds: float = 3600.0  # wall-clock time of all jobs of the training together
+    memory_mb: float = 4096.0  # memory of the process, MiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Broken:
     """Event: a job reached a limit or crashed, without a result. The job may be submitted again."""
 
     job: Job
-    status: Status
+    status: Status  # ``timed_out``, ``out_of_memory`` or ``crashed``
     message: str
 
 
@@ -59,14 +59,17 @@ Event = StretchEnded | Broken
 
 
 class Place(NamedTuple):
-    """A slot for one job: the present job, None if idle, and the name of the node, empty on this machine."""
+    """A slot for one job."""
 
-    job: Job | None = None
-    node: str = ""
+    job: Job | None = None  # the present job; None if idle
+    node: str = ""  # name of the cluster node; empty on this machine
 
 
 class Executor(Protocol):
-    """Interface of an executor: places with one job each, and a clock."""
+    """Interface of an executor: places with one job each, and a clock.
+
+    ``submit`` and ``wait`` may raise a HarnessError if no further job can run, such as DataError for missing data.
+    """
 
     def start(self, count: int) -> None:
         """Make ``count`` places; a cluster ignores ``count`` and has the places of its nodes."""
@@ -82,13 +85,13 @@ class Executor(Protocol):
         """Give a job to the first idle place."""
 
     def wait(self, seconds: float) -> list[Event]:
-        """Return new events as soon as there are any, or none after ``seconds``."""
+        """Return new events as soon as there are any, or an empty list after ``seconds``."""
 
     def stop(self) -> None:
         """Stop all jobs immediately; each keeps the checkpoint from which the job began."""
 
     def now(self) -> float:
-        """Return the time of a monotonic clock, in seconds."""
+        """Return the time of a monotonic clock, in seconds; the bench has a simulated clock."""
         return time.monotonic()
 
 
@@ -106,7 +109,7 @@ def feed(
     Args:
         executor: Executor, which the caller starts and stops.
         next_job: Called for each idle place; returns None if there is no job at the moment.
-        is_over: Whether to end the loop, although jobs are running or left.
+        is_over: Called before each round; True ends the loop, although jobs are running or left.
     """
     while not is_over():
         has_submitted = False
@@ -134,8 +137,10 @@ def run_all(
     """Run the jobs of a queue on ``count`` places, and yield each result as soon as its job ends.
 
     Args:
-        queue: Jobs to run, in order. Each job is removed when it starts. The caller may empty or extend the list after
-            each result.
+        queue: Jobs to run, in order. Each job is removed when it starts, and appended again if it broke. The caller may
+            empty or extend the list after each result.
+        executor: Executor that is not started yet; it is stopped at the end.
+        count: Largest number of places.
         on_event: Called with each result, and with each failure before a retry.
         on_wait: Called after each wait for events, at least every ``_WAIT_SECONDS``.
 
@@ -144,7 +149,7 @@ def run_all(
     """
     if not queue:
         return
-    broken = Counter[tuple[str, Purpose, int]]()
+    failures = Counter[tuple[str, Purpose, int]]()  # by network, purpose and index of the seed
     try:
         executor.start(min(count, len(queue)))
         for events in feed(executor, lambda: queue.pop(0) if queue else None):
@@ -156,9 +161,10 @@ def run_all(
                     continue
                 job = event.job
                 key = (job.architecture.hash, job.purpose, job.seed_index)
-                broken[key] += 1
-                if broken[key] > RETRIES:
-                    message = f"seed {job.seed_index} of {key[0]} failed {broken[key]} times: {event.message}"
+                failures[key] += 1
+                if failures[key] > RETRIES:
+                    network_hash = job.architecture.hash
+                    message = f"seed {job.seed_index} of {network_hash} failed {failures[key]} times: {event.message}"
                     raise HarnessError(message, hint="finished trainings are kept; repeat the command to continue")
                 on_event(event)
                 queue.append(job)

@@ -1,8 +1,8 @@
 """Executor on worker processes of this machine; the search survives the death of a worker.
 
-Each worker runs one job at a time in a Pebble pool of its own, which reports the death of the process. Workers are
-started once and keep the data in memory. The coordinator enforces the time limit, the operating system the memory
-limit (``RLIMIT_DATA``).
+Each worker process runs one job at a time in a Pebble pool of its own, which reports the death of the process. Workers
+are started once and keep the data in memory. The coordinator, the process that makes the executor, enforces the time
+limit, the operating system the memory limit (``RLIMIT_DATA``).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from harness.training.result import Status
 from harness.training.run import Job, TrainingData, execute
 
 _DEVICE_LOST = 86  # exit code of a worker whose GPU context may be lost; the worker is replaced
-_BEGIN_SECONDS = 60.0  # time limit for the start of a process
+_BEGIN_SECONDS = 60.0  # time in which a job moves to a new process if its process ends before the job begins
 _LOST_SECONDS = 300.0  # time limit for a worker to begin a job; a stopped process (SIGSTOP) never begins
 _M_TRIM_THRESHOLD = -1  # parameter of mallopt (glibc, malloc.h)
 _M_MMAP_THRESHOLD = -3  # parameter of mallopt (glibc, malloc.h)
@@ -53,10 +53,10 @@ class _Desk:
     """A pool of one process, so that locks or partial messages of a killed process affect no other worker."""
 
     pool: ProcessPool
-    job: Job | None = None
-    future: Future[Event] = field(default_factory=Future)
-    has_begun: bool = False
-    since: float = 0.0
+    job: Job | None = None  # the present job; None if idle
+    future: Future[Event] = field(default_factory=Future)  # outcome of the present job
+    has_begun: bool = False  # whether the process has taken the job
+    since: float = 0.0  # time at which the job was submitted or, later, taken, on the monotonic clock
 
 
 @dataclass(slots=True)
@@ -92,8 +92,8 @@ class Processes(Executor):
         if not futures:
             time.sleep(seconds)
         concurrent.futures.wait(futures, seconds, concurrent.futures.FIRST_COMPLETED)
-        late = [desk for desk in self.desks if desk.job is not None and (desk.future.done() or self._is_late(desk))]
-        events = map(self._event, late)
+        ended = [desk for desk in self.desks if desk.job is not None and (desk.future.done() or self._is_late(desk))]
+        events = map(self._event, ended)
         return [event for event in events if event is not None]
 
     def stop(self) -> None:
@@ -102,23 +102,33 @@ class Processes(Executor):
             desk.pool.stop()  # type: ignore[no-untyped-call]
         for desk in self.desks:
             desk.pool.join()
-            _sweep(desk.job)
+            if desk.job is not None:
+                _sweep(desk.job)
         self.desks = []
 
     def _schedule(self, desk: _Desk) -> None:
         desk.future = desk.pool.schedule(train, (desk.job, self.source, self.limits.memory_mb))
 
     def _event(self, desk: _Desk) -> Event | None:
+        """Return the event of a job that has ended or is late, and make the desk idle, with a new process if needed.
+
+        The result is None if the job was given to a new process.
+
+        Raises:
+            DataError, OtherCode, StorageError: Raised by the job (``train``); no further job could run.
+        """
         job = desk.job
         desk.job = None
-        assert job is not None, "a desk whose future is done has a job"
+        assert job is not None, "a desk with an outcome has a job"
         status = Status.CRASHED
         try:
             return replace(desk.future.result(timeout=0), job=job)
         except ProcessExpired as error:
+            # A negative exit code is the number of a signal.
             ending = f"signal {-error.exitcode}" if error.exitcode < 0 else f"exit code {error.exitcode}"
             message = f"the worker process ended with {ending}"
         except (BrokenProcessPool, TimeoutError):
+            # TimeoutError: the future is not done, so ``_is_late`` is true.
             if desk.pool.active and desk.has_begun:
                 status = Status.TIMED_OUT
                 message = f"training exceeded the time limit of {self.limits.seconds:.0f} s"
@@ -137,6 +147,7 @@ class Processes(Executor):
         return Broken(job, status, message)
 
     def _is_late(self, desk: _Desk) -> bool:
+        """Return whether a job has exceeded a time limit, or its pool has ended."""
         assert desk.job is not None, "only a desk with a job can be late"
         # Pebble forgets a job that is scheduled just when the pool is closed because its idle process has died.
         if not desk.pool.active:
@@ -149,12 +160,13 @@ class Processes(Executor):
         return time.monotonic() - desk.since > allowed
 
     def _replace(self, desk: _Desk) -> None:
+        """Kill the process of a desk and start a new one."""
         desk.pool.stop()  # type: ignore[no-untyped-call]
         desk.pool.join()
         desk.pool = _opened(self.source)
 
 
-_STARTING = threading.Lock()
+_STARTING = threading.Lock()  # held while ``spawn.get_preparation_data`` is replaced
 
 
 class _Process(SpawnProcess):
@@ -168,7 +180,7 @@ class _Process(SpawnProcess):
     def _Popen(process_obj: BaseProcess) -> Any:
         thread = threading.get_ident()
 
-        def plain(name: str) -> dict[str, Any]:
+        def preparation_without_main(name: str) -> dict[str, Any]:
             preparation = usual(name)
             if threading.get_ident() != thread:  # another thread starts a process of its own
                 return preparation
@@ -177,7 +189,7 @@ class _Process(SpawnProcess):
 
         with _STARTING:
             usual = spawn.get_preparation_data
-            vars(spawn)["get_preparation_data"] = plain
+            vars(spawn)["get_preparation_data"] = preparation_without_main
             try:
                 return SpawnProcess._Popen(process_obj)
             finally:
@@ -189,6 +201,7 @@ class _Context(SpawnContext):
 
 
 def _opened(source: DataLocation) -> ProcessPool:
+    """Return a started pool of one process, which begins to load the data."""
     pool = ProcessPool(max_workers=1, initializer=_begin, initargs=(source, os.getpid()), context=_Context())
     # Ctrl-C reaches the whole process group of the terminal, but only the coordinator may react.
     with sigint_blocked():
@@ -196,15 +209,16 @@ def _opened(source: DataLocation) -> ProcessPool:
     return pool
 
 
-def _sweep(job: Job | None) -> None:
-    # Remove partial files of a killed process. If that fails, the next start of the command removes them.
-    for path in (job.checkpoint, job.weights, job.inspection) if job is not None else ():
+def _sweep(job: Job) -> None:
+    """Remove partial files of a killed process. If that fails, the next start of the command removes the files."""
+    for path in (job.checkpoint, job.weights, job.inspection):
         if path is not None:
             with contextlib.suppress(OSError):
                 files.sweep(path.parent, escape(path.name))
 
 
 def _begin(source: DataLocation, parent: int) -> None:
+    """Prepare a worker process, which ends with the process ``parent``, and load the data."""
     # Replace the handler of Pebble: a Python handler does not run while the process is inside the native engine.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     die_with(parent)
@@ -229,7 +243,20 @@ def _data(source: DataLocation) -> TrainingData:
 
 
 def train(job: Job, source: DataLocation, memory_mb: float) -> Event:
-    """Run a job in this process, which keeps the data for the next job."""
+    """Run a job in this process, which keeps the data for the next job.
+
+    Errors of the training become a `Broken` event. An unknown error after the first use of a GPU ends the process.
+
+    Args:
+        job: Job to run.
+        source: Location of the data.
+        memory_mb: Limit of the memory of the process, MiB.
+
+    Raises:
+        DataError: The data are missing or damaged.
+        OtherCode: User code has changed.
+        StorageError: A file cannot be written.
+    """
     try:
         loaded = _data(source)
         with _limited(job, memory_mb):
@@ -256,7 +283,10 @@ def train(job: Job, source: DataLocation, memory_mb: float) -> Event:
 def _limited(job: Job, memory_mb: float) -> Iterator[None]:
     """Limit the memory of this process in the block to ``memory_mb`` MiB, without memory reserved but never touched.
 
-    CUDA reserves such memory, so the context of CUDA is created first.
+    CUDA reserves such memory, so the context of CUDA is created first. There is no limit except on Linux.
+
+    Raises:
+        MemoryError: The process uses more memory already.
     """
     if job.device.startswith("cuda"):
         torch.zeros(1, device=job.device)
@@ -266,15 +296,16 @@ def _limited(job: Job, memory_mb: float) -> Iterator[None]:
     if not facts.keys() >= {"VmData", "RssAnon"}:  # not Linux
         yield
         return
+    # The values are texts such as "123 kB" (proc(5)), where kB means 1,024 bytes.
     reserved, touched = (int(facts[name].split()[0]) << 10 for name in ("VmData", "RssAnon"))
     limit = int(memory_mb * 2**20)
     if touched > limit:
         raise MemoryError(
             f"the worker process uses {touched >> 20} MiB before training starts; {memory_mb:.0f} MiB allowed"
         )
-    before = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (max(0, reserved - touched) + limit, before[1]))
+    soft_limit, hard_limit = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (max(0, reserved - touched) + limit, hard_limit))
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_DATA, before)
+        resource.setrlimit(resource.RLIMIT_DATA, (soft_limit, hard_limit))

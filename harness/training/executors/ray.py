@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.data.testset import note_read
 from harness.data.training_images import cache_folder, load, stored_files
@@ -47,7 +47,7 @@ from harness.training.result import Environment, Status, environment, same_bits_
 from harness.training.run import Job, purpose_of_read
 
 _HINT = "the cluster may require RAY_AUTH_MODE=token and RAY_AUTH_TOKEN; see docs/cluster.md"
-_HEAD_SECONDS = 20.0  # timeout of a connection to the head or to an address
+_CONNECTION_SECONDS = 20.0  # timeout of a connection to the head of the cluster
 _STORE_BYTES = 256 << 20  # size of the object store, which carries the data; by default a third of the memory
 _LOOK_SECONDS = 5.0  # interval between updates of the list of nodes
 _MOST_ATTEMPTS = 5  # attempts after which a job that loses its node counts as crashed; the job may be the cause
@@ -56,10 +56,10 @@ _WRITTEN = ("checkpoint", "weights", "inspection")  # fields of ``Job`` for outp
 
 @dataclass(frozen=True, slots=True)
 class NodeInfo:
-    """A node of the cluster: id, displayed name (the host name if unique), and numbers of cores and GPUs."""
+    """A node of the cluster."""
 
-    id: str
-    name: str
+    id: str  # Ray's id
+    name: str  # for people: the host name, with a part of the id if the host has several nodes
     cores: int
     gpus: int = 0
 
@@ -70,43 +70,59 @@ class NodeInfo:
 
 
 class Kinds(StrEnum):
-    """Nodes that may join: any, or nodes of the same kind as the first node, or as this machine."""
+    """Nodes that may join; all must have the code and the version of torch of this machine."""
 
     ANY = "any"
-    FIRST = "first"
-    OURS = "ours"
+    FIRST = "first"  # nodes of the same kind as the first node that joined
+    OURS = "ours"  # nodes of the same kind as this machine
 
 
-# Facts of a machine: location of the data, environment for results, and name of the processor.
-_Facts = tuple[DataLocation, Environment, str]
+class _Facts(NamedTuple):
+    """Facts of a machine."""
+
+    source: DataLocation
+    environment: Environment  # as in results
+    processor: str  # name of the processor
 
 
 @dataclass(slots=True, eq=False)
 class _Node:
-    """A node: first asked for its facts (``asking`` is Ray's reference), then refused, or given ``room`` places."""
+    """A node: first asked for its facts, then refused or given places."""
 
     info: NodeInfo
-    asking: Any
-    source: DataLocation | None = None
-    room: int = 0
-    refused: str = ""
+    asking: Any  # Ray's reference of the facts; None after the answer
+    source: DataLocation | None = None  # location of the data on the node; None until the node has joined
+    room: int = 0  # number of places
+    refused: str = ""  # reason of a refusal; empty if not refused
 
 
 @dataclass(slots=True, eq=False)
 class _Work:
-    """A submitted job; ``node`` and ``ref`` (Ray's reference of the attempt) are None while the job waits."""
+    """A submitted job, which runs on a node or waits for a place."""
 
     job: Job
-    attempt: int = 0
-    node: _Node | None = None
-    ref: Any = None
-    since: float = 0.0
+    attempt: int = 0  # number of attempts so far; nodes may be lost
+    node: _Node | None = None  # None while the job waits
+    ref: Any = None  # Ray's reference of the result of the attempt; None while the job waits
+    since: float = 0.0  # start of the attempt, on the monotonic clock
 
 
 def _facts(
     source: DataLocation, data_hash: str, device: str, engine: str, stored: Mapping[str, bytes] | None
 ) -> _Facts:
-    """Return the facts of this machine; store the data if sent, and compile the native engine if missing."""
+    """Return the facts of this machine; store the data if sent, and compile the native engine if missing.
+
+    Args:
+        source: Location of the data for the coordinator.
+        data_hash: Hash of the data of the coordinator.
+        device: Device as in `Job`; so is ``engine``.
+        stored: Contents of the data files by name, which are written unless the data are here already; None on the
+            coordinator, and if the nodes have the data in an installed package.
+
+    Raises:
+        DataError: The data are missing or differ from the data of the coordinator.
+        DeviceError: The device or the native engine, if requested, is not available.
+    """
     if stored is not None:
         folder = cache_folder() / "cluster" / f"data-{data_hash[:16]}"
         source = replace(source, folder=folder)
@@ -125,11 +141,18 @@ def _facts(
             if engine == "native":
                 raise DeviceError(f"no native engine: {error}") from error
     # A job trains with one thread (``settle``), unlike this process.
-    return source, replace(environment(chosen, data_hash, name), threads=1), processor_name()
+    return _Facts(source, replace(environment(chosen, data_hash, name), threads=1), processor_name())
 
 
 def _train(job: Job, state: bytes | None, source: DataLocation, memory_mb: float) -> tuple[Event, dict[str, bytes]]:
-    """Run a job from a checkpoint; return the event, and the contents of the output files by field of ``Job``."""
+    """Run a job on a node; return the event, and the contents of the output files by field of ``Job``.
+
+    Args:
+        job: Job with paths on the coordinator, which are replaced by paths in a temporary folder.
+        state: Content of the checkpoint file; None to begin a run.
+        source: Location of the data on the node.
+        memory_mb: Limit of the memory of the process, MiB.
+    """
     settle()
     with tempfile.TemporaryDirectory(prefix="harness-work-") as name:
         folder = Path(name)
@@ -143,18 +166,24 @@ def _train(job: Job, state: bytes | None, source: DataLocation, memory_mb: float
 
 
 def _refusal(ours: _Facts, theirs: _Facts, like: _Facts | None) -> str:
-    _, our_environment, _ = ours
-    _, their_environment, processor = theirs
+    """Return the reason to refuse a node with the facts ``theirs``; empty if the node may join.
+
+    Args:
+        ours: Facts of this machine, with the code and the version of torch that all nodes must have.
+        theirs: Facts of the node.
+        like: Facts of a machine of the required kind; None if nodes of any kind may join.
+    """
     # All nodes must have the same code, so that a search has one version; the processor is recorded per result.
-    for fact in ("commit", "dirty", "torch"):
-        our_fact = getattr(our_environment, fact)
-        their_fact = getattr(their_environment, fact)
-        if our_fact != their_fact:
-            return f"{fact} is {their_fact}, not {our_fact}"
+    for field_name in ("commit", "dirty", "torch"):
+        our_value = getattr(ours.environment, field_name)
+        their_value = getattr(theirs.environment, field_name)
+        if our_value != their_value:
+            return f"{field_name} is {their_value}, not {our_value}"
+    if like is None or (like.processor == theirs.processor and same_bits_due(like.environment, theirs.environment)):
+        return ""
     # Equal seeds give equal bits, in about equal time, only on machines of the same kind.
-    if like is not None and not (like[2] == processor and same_bits_due(like[1], their_environment)):
-        return f"all runs need the same kind of machine, but this node is {processor}, {their_environment.instructions}"
-    return ""
+    kind = f"{theirs.processor}, {theirs.environment.instructions}"
+    return f"all runs need the same kind of machine, but this node is {kind}"
 
 
 @dataclass(slots=True)
@@ -162,13 +191,18 @@ class Nodes(Executor):
     """Executor on the nodes of the connected cluster.
 
     Attributes:
+        source: Location of the data on this machine.
+        limits: Limits of a job.
+        device: Device as in `Job`; so is ``engine``.
         processes: Largest number of jobs per node; None for one per core or GPU.
         most: Largest number of places of all nodes together; None for no limit.
         kinds: Nodes that may join.
-        nodes: Present nodes by id.
+        nodes: Present nodes by id, refused nodes included.
         work: Jobs that are running or waiting for a place.
-        ours: Facts of this machine.
-        like: Facts that a node must match, for equal bits in about equal time; None for any facts.
+        ray: The module Ray, set by ``start``.
+        ours: Facts of this machine, set by ``start``.
+        like: Facts of a machine of the required kind, for equal bits in about equal time; None for any kind.
+        data_hash: Hash of the data, set by ``start``.
         stored: Ray's reference of the data files; None if the nodes load the data themselves.
         looked: Time of the last update of ``nodes``, on the monotonic clock.
     """
@@ -190,7 +224,12 @@ class Nodes(Executor):
     looked: float = float("-inf")
 
     def start(self, count: int) -> None:
-        """Ask all nodes to join, and wait for the first; raise DeviceError if all nodes are refused."""
+        """Ask all nodes to join, and wait until one has joined.
+
+        Raises:
+            DataError: The data are missing on this machine.
+            DeviceError: All nodes are refused, or no node has cores (or GPUs, if requested).
+        """
         import ray
 
         self.ray = ray
@@ -204,10 +243,8 @@ class Nodes(Executor):
         while not any(node.room for node in self.nodes.values()):
             self.wait(0.5)
             if all(node.refused for node in self.nodes.values()):
-                why = (
-                    "; ".join({node.refused: None for node in self.nodes.values()})
-                    or "no node offers processors or GPUs"
-                )
+                reasons = dict.fromkeys(node.refused for node in self.nodes.values())  # each once, in order
+                why = "; ".join(reasons) or "no node offers processors or GPUs"
                 raise DeviceError(f"no node of the cluster can train: {why}")
 
     def places(self) -> list[Place]:
@@ -215,8 +252,10 @@ class Nodes(Executor):
         slots = []
         for node in self.nodes.values():
             jobs = [work.job for work in self.work if work.node is node]
-            slots += [Place(job, node.info.name) for job in [*jobs, *[None] * (node.room - len(jobs))]]
-        return [*slots, *(Place(work.job) for work in self.work if work.node is None)] or [Place()]
+            slots += [Place(job, node.info.name) for job in jobs]
+            slots += [Place(None, node.info.name)] * (node.room - len(jobs))
+        slots += [Place(work.job) for work in self.work if work.node is None]
+        return slots or [Place()]
 
     def submit(self, job: Job) -> None:
         """Give a job to the first node with a free place; without a free place the job waits."""
@@ -255,21 +294,24 @@ class Nodes(Executor):
         self.nodes = {}
 
     def _look(self) -> None:
+        """Update the list of nodes, and ask new nodes for their facts."""
         self.looked = time.monotonic()
         offers = {info.id: info for info in nodes_now() if info.room(self.device, self.processes)}
         for node in [node for id_, node in self.nodes.items() if id_ not in offers]:
             self._lose(node)
-        terms = (self.source, self.data_hash, self.device, self.engine, self.stored)
+        arguments = (self.source, self.data_hash, self.device, self.engine, self.stored)
         for info in offers.values():
             if info.id not in self.nodes:
-                self.nodes[info.id] = _Node(info, self._begun(_facts, info, "", *terms))
+                self.nodes[info.id] = _Node(info, self._begun(_facts, info, "", *arguments))
 
     def _introduce(self, node: _Node) -> None:
+        """Give places to a node that has answered, or refuse the node."""
         ref = node.asking
         node.asking = None
         try:
             facts: _Facts = self.ray.get(ref)
         except self.ray.exceptions.RayError as error:
+            # ``cause`` is an exception of ``_facts``; without a cause the node is lost.
             self._lose(node, str(getattr(error, "cause", "")))
             return
         why = _refusal(self.ours, facts, self.like)
@@ -278,12 +320,15 @@ class Nodes(Executor):
             return
         if self.kinds is Kinds.FIRST:
             self.like = self.like or facts
-        left = sys.maxsize if self.most is None else self.most - sum(other.room for other in self.nodes.values())
-        node.source = facts[0]
-        node.room = min(left, node.info.room(self.device, self.processes))
+        node.source = facts.source
+        taken = sum(other.room for other in self.nodes.values())
+        node.room = node.info.room(self.device, self.processes)
+        if self.most is not None:
+            node.room = min(node.room, self.most - taken)
         print(f"node {node.info.name} joined with {counted(node.room, 'place')}", file=sys.stderr, flush=True)
 
     def _lose(self, node: _Node, refused: str = "") -> None:
+        """Remove a lost node, or mark a node as refused so that it is not asked again; its jobs wait for a place."""
         if node.room or refused:
             fate = f"refused: {refused}" if refused else "lost"
             print(f"node {node.info.name} is {fate}", file=sys.stderr, flush=True)
@@ -296,6 +341,7 @@ class Nodes(Executor):
                 self._leave(work)
 
     def _begin(self) -> None:
+        """Start waiting jobs in the order of submission while places are free; log reads of the test set first."""
         for work in self.work:
             if work.node is not None:
                 continue
@@ -313,13 +359,17 @@ class Nodes(Executor):
             work.ref = self._begun(_train, node.info, self.device, job, state, node.source, self.limits.memory_mb)
 
     def _begun(self, function: Any, node: NodeInfo, device: str, *arguments: Any) -> Any:
-        # Start ``function`` on a node and return Ray's reference of the result; without a device, no core is reserved.
+        """Start ``function`` on a node and return Ray's reference of the result.
+
+        A core or GPU is reserved for the device; none if ``device`` is empty.
+        """
         strategy = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node.id, soft=False)
         resources = {"num_cpus": int(device == "cpu"), "num_gpus": int(device.startswith("cuda"))}
         # No retries by Ray, because Ray cannot know whether a lost attempt had effects.
         return self.ray.remote(max_retries=0, scheduling_strategy=strategy, **resources)(function).remote(*arguments)
 
     def _ended(self, work: _Work) -> list[Event]:
+        """Write the output files of an attempt that has ended, and return its event; none if the job waits again."""
         node = work.node
         job = work.job
         assert node is not None, "only work that runs on a node can end"
@@ -330,9 +380,8 @@ class Nodes(Executor):
             if isinstance(event, StretchEnded):
                 event = replace(event, result=replace(event.result, node=node.info.name))
         except self.ray.exceptions.OutOfMemoryError:
-            event = Broken(
-                job, Status.OUT_OF_MEMORY, f"Ray ended the run because node {node.info.name} is short of memory"
-            )
+            message = f"Ray ended the run because node {node.info.name} is short of memory"
+            event = Broken(job, Status.OUT_OF_MEMORY, message)
         except self.ray.exceptions.WorkerCrashedError:
             event = Broken(job, Status.CRASHED, f"the worker process on {node.info.name} died")
         except self.ray.exceptions.RayError as error:
@@ -342,16 +391,17 @@ class Nodes(Executor):
                 return []
             event = Broken(job, Status.CRASHED, f"the node of the run was lost {work.attempt} times")
         self.work.remove(work)
-        return [replace(event, job=job)]
+        return [replace(event, job=job)]  # the event of the node has a copy of the job with paths of the node
 
     def _leave(self, work: _Work) -> None:
+        """Cancel the attempt of a job, which then waits for a place."""
         if work.ref is not None:
             self.ray.cancel(work.ref, force=True)
         work.node = work.ref = None
 
 
 def nodes_now() -> list[NodeInfo]:
-    """Return the living nodes of the connected cluster."""
+    """Return the living nodes of the connected cluster. Raises DeviceError if the head does not respond."""
     import ray as library
 
     ray: Any = library
@@ -371,10 +421,10 @@ def nodes_now() -> list[NodeInfo]:
 
 
 def _reach(address: str, message: str, hint: str) -> None:
-    # Try the address first, because Ray itself would try for minutes.
+    """Raise DeviceError with ``message`` if nobody listens at ``HOST:PORT``; Ray itself would try for minutes."""
     host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host, int(port)), _HEAD_SECONDS).close()
+        socket.create_connection((host, int(port)), _CONNECTION_SECONDS).close()
     except OSError as error:
         raise DeviceError(f"{message}: {errors.reason(error)}", hint=hint) from error
 
@@ -385,8 +435,12 @@ def executor_at(address: str | None, processes: int | None, **options: Any) -> I
 
     Args:
         address: ``local``, ``auto`` or ``HOST:PORT``; None for the processes of this machine.
-        processes: Largest number of jobs per node, and number of cores of a cluster that is started here.
+        processes: Largest number of jobs per node, and number of cores of a cluster that is started here; None for all
+            cores. Without effect on the processes of this machine.
         options: Further attributes of ``Nodes``.
+
+    Raises:
+        DeviceError: Ray is not installed, or the cluster does not respond or cannot be used.
     """
     if address is None:
         yield Processes
@@ -394,13 +448,13 @@ def executor_at(address: str | None, processes: int | None, **options: Any) -> I
     errors.require("cluster", ("ray",), "--cluster")
     # Ray reads its settings at import, once per process.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    ours: dict[str, Any] = {"address": address}
+    settings: dict[str, Any] = {"address": address}
     if address == "local":
         # A token, because access to a cluster allows to run code. Ray keeps one token for all clusters of a process.
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        ours |= {"num_cpus": processes or core_count(), "object_store_memory": _STORE_BYTES}
-        ours |= {"_node_ip_address": "127.0.0.1", "include_dashboard": False}
+        settings |= {"num_cpus": processes or core_count(), "object_store_memory": _STORE_BYTES}
+        settings |= {"_node_ip_address": "127.0.0.1", "include_dashboard": False}
     elif address != "auto":
         _reach(address, f"no cluster responds at {address}", _HINT)
         # Ask a cluster that refuses the token again for 5 seconds only.
@@ -409,11 +463,11 @@ def executor_at(address: str | None, processes: int | None, **options: Any) -> I
     from ray._private import worker
 
     # Ray prints messages of nodes on stdout, among the results, and has no option to prevent that.
-    vars(worker)["print_to_stdstream"] = lambda *what, **how: None
+    vars(worker)["print_to_stdstream"] = lambda *arguments, **options: None
     # Keep the handler of the program: the handler that ``ray.init`` installs ends the program at once.
     with handled({signal.SIGTERM: signal.getsignal(signal.SIGTERM)}), busy(f"connecting to the cluster ({address})"):
         try:
-            ray.init(**ours, log_to_driver=False, logging_level=logging.CRITICAL, configure_logging=True)
+            ray.init(**settings, log_to_driver=False, logging_level=logging.CRITICAL, configure_logging=True)
         except Exception as error:
             raise DeviceError(f"the cluster at {address} cannot be used: {errors.reason(error)}", hint=_HINT) from error
     try:

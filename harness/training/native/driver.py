@@ -45,7 +45,15 @@ class FlatState:
 
 
 class NativeProgram:
-    """The engine's program of a network, with buffers for a batch; freed with this object."""
+    """The engine's program of a network, with buffers for a batch; freed with this object.
+
+    Attributes:
+        real: Number format of weights and sums in the engine, float32 or float64.
+        program: Values and instructions of the network.
+        pointer: Address of the program in the engine.
+        settings: Fields of the recipe as a structure of ctypes (``training_struct_type``).
+        decay: L2 coefficient of each parameter, (parameter_count,).
+    """
 
     def __init__(self, engine: Engine, architecture: Architecture, recipe: Recipe, images: Images) -> None:
         self.engine = engine
@@ -61,11 +69,12 @@ class NativeProgram:
             momentum=recipe.momentum,
             smoothing=recipe.label_smoothing,
         )
-        # L2 coefficients, (parameter_count,); ``torch.cat`` needs the empty tensor if there are no parameters.
+        # ``torch.cat`` needs the empty tensor if there are no parameters.
         decays = [torch.full((size,), decay_of(recipe, kernel=kernel)) for size, kernel in self.program.parameters]
         self.decay = torch.cat([*decays, torch.empty(0)]).to(self.real)
 
     def _opened(self, flat: Program, images: Images) -> int:
+        """Return the address of a new program in the engine; raise MemoryError if memory is not sufficient."""
         real = np.float64 if self.engine.double else np.float32
         mean = np.array(images.mean, dtype=real)
         deviation = np.array(images.deviation, dtype=real)
@@ -95,31 +104,31 @@ class NativeProgram:
             self.engine.library.engine_seed(self.pointer, int(seed))
 
     def train(
-        self, flat: FlatState, images: Images, order: Tensor, maps: Tensor | None, moving: StepSettings, step: int
+        self, flat: FlatState, images: Images, order: Tensor, maps: Tensor | None, steps: StepSettings, first_step: int
     ) -> float:
-        """Train for the steps in ``moving`` and return the sum of the losses.
+        """Train for the steps in ``steps`` and return the sum of the losses.
 
         Args:
             flat: State of the run, updated in place.
             images: Training images.
-            order: Indices of the images, int64 (at least steps * batch,).
-            maps: Affine maps of the augmentation, float32 (steps * batch, 2, 3); None without augmentation.
-            moving: Learning rates and averaging weights of the steps.
-            step: Number of steps before this call.
+            order: Indices of the images, int64 (at least count * batch,).
+            maps: Affine maps of the augmentation, float32 (count * batch, 2, 3); None without augmentation.
+            steps: Learning rates and averaging weights of ``count`` steps.
+            first_step: Number of steps of the run before this call.
         """
         batch = self.recipe.batch_size
-        steps = len(moving.rates)
+        count = len(steps.rates)
         _check_images(images.pixels, images.labels, self.task)
-        _check("order", order[: steps * batch], torch.int64, (steps * batch,), len(images))
+        _check("order", order[: count * batch], torch.int64, (count * batch,), len(images))
         assert flat.state.numel() == self.program.state_size, "the state size of the network differs from the program"
-        rates, shares = torch.tensor([moving.rates, moving.shares], dtype=self.real)
+        rates, shares = torch.tensor([steps.rates, steps.shares], dtype=self.real)
         if maps is not None:
-            _check("maps", maps, torch.float32, (steps * batch, 2, 3))
-        loss = 0.0
-        for first in range(0, steps, _CHUNK):
-            span = slice(first, min(first + _CHUNK, steps))
+            _check("maps", maps, torch.float32, (count * batch, 2, 3))
+        loss_sum = 0.0
+        for first in range(0, count, _CHUNK):
+            span = slice(first, min(first + _CHUNK, count))
             positions = slice(first * batch, span.stop * batch)
-            loss += self.engine.library.engine_train(
+            loss_sum += self.engine.library.engine_train(
                 self.pointer,
                 images.pixels.data_ptr(),
                 images.labels.data_ptr(),
@@ -128,7 +137,7 @@ class NativeProgram:
                 rates[span].data_ptr(),
                 shares[span].data_ptr(),
                 span.stop - first,
-                step + first,
+                first_step + first,
                 ctypes.byref(self.settings),
                 self.decay.data_ptr(),
                 self.program.state_size,
@@ -137,10 +146,16 @@ class NativeProgram:
                 flat.memories[-1].data_ptr(),  # SGD has a single memory; the engine does not read this address then
                 flat.average.data_ptr(),
             )
-        return loss
+        return loss_sum
 
     def predict(self, network: nn.Module, tensors: list[Tensor], pixels: Tensor) -> Tensor:
-        """Return the predicted class of each image, int64 (n,), given the state in the order of ``state_tensors``."""
+        """Return the predicted class of each image, int64 (n,).
+
+        Args:
+            network: Network of the program, for the order of its tensors.
+            tensors: Weights and statistics in the order of ``state_tensors``, which may be an average.
+            pixels: Images, uint8 (n, channels, rows, columns).
+        """
         _check("pixels", pixels, torch.uint8, (len(pixels), *self.task.input_shape))
         state = _flat(_in_engine_order(network, tensors), self.real)
         assert state.numel() == self.program.state_size, "the state size of the network differs from the program"
@@ -153,25 +168,25 @@ class NativeProgram:
 def measured_latency(architecture: Architecture, task: Task, repeats: int = 200) -> float:
     """Return the microseconds of the native engine for an image, the minimum of ``repeats`` calls.
 
-    Weights and image are random. The engine is single-threaded.
+    Weights and image are random. The engine is single-threaded. All ops of the architecture must have kernels.
 
     Raises:
         EngineUnavailable: The engine cannot be built or loaded here.
     """
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (1, *task.input_shape), dtype=torch.uint8, generator=generator)
-    even = (0.5,) * task.input_shape[0]
-    images = Images(pixels, torch.zeros(1, dtype=torch.int64), even, even, task.classes)
+    halves = (0.5,) * task.input_shape[0]  # any mean and deviation
+    images = Images(pixels, torch.zeros(1, dtype=torch.int64), halves, halves, task.classes)
     native = NativeProgram(load(), architecture, Recipe(batch_size=1), images)
     state = torch.rand(native.program.state_size, generator=generator, dtype=native.real)
     classes = torch.empty(1, dtype=torch.int64)
     arguments = native.pointer, pixels.data_ptr(), 1, state.data_ptr(), classes.data_ptr()
-    least = math.inf
+    least_seconds = math.inf
     for _ in range(repeats):
-        before = time.perf_counter()
+        began = time.perf_counter()
         native.engine.library.engine_predict(*arguments)
-        least = min(least, time.perf_counter() - before)
-    return 1e6 * least
+        least_seconds = min(least_seconds, time.perf_counter() - began)
+    return 1e6 * least_seconds
 
 
 def _check(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...], limit: int | None = None) -> None:
@@ -184,6 +199,7 @@ def _check(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]
 
 
 def _check_images(pixels: Tensor, labels: Tensor, task: Task) -> None:
+    """Raise AssertionError unless images and labels have the layout that the engine reads."""
     _check("pixels", pixels, torch.uint8, (len(labels), *task.input_shape))
     _check("labels", labels, torch.int64, (len(labels),), task.classes)
 
@@ -193,34 +209,42 @@ def _check_images(pixels: Tensor, labels: Tensor, task: Task) -> None:
 
 
 def _engine_tensors(network: nn.Module) -> list[Tensor]:
-    # Parameters, each once, then means and variances.
+    """Return the parameters, each once, then the means and variances."""
     return [*network.parameters(), *(tensor for tensor in network.buffers() if tensor.is_floating_point())]
 
 
 def _flat(tensors: list[Tensor], real: torch.dtype) -> Tensor:
+    """Return the concatenated numbers of tensors in the number format ``real``; see ``_parts``."""
     return torch.cat([tensor.detach().reshape(-1) for tensor in tensors]).to(real)
 
 
 def _in_engine_order(network: nn.Module, tensors: list[Tensor]) -> list[Tensor]:
-    # Return tensors in the order of ``_engine_tensors``, given tensors in the order of ``state_tensors``.
+    """Return tensors in the order of ``_engine_tensors``, given tensors in the order of ``state_tensors``."""
     addresses = [tensor.data_ptr() for tensor in state_tensors(network)]
     by_address = dict(zip(addresses, tensors, strict=True))
     return [by_address[tensor.data_ptr()] for tensor in _engine_tensors(network)]
 
 
-def _memories(optimizer: torch.optim.Optimizer) -> tuple[str, ...]:
-    # torch's names of the optimizer state of each parameter.
+def _memory_names(optimizer: torch.optim.Optimizer) -> tuple[str, ...]:
+    """Return torch's names of the optimizer state of each parameter, in the order of ``FlatState.memories``."""
     return ("exp_avg", "exp_avg_sq") if isinstance(optimizer, torch.optim.Adam) else ("momentum_buffer",)
 
 
 def flat_state(
     network: nn.Module, optimizer: torch.optim.Optimizer, average: list[Tensor] | None, real: torch.dtype
 ) -> FlatState:
-    """Return the state of a run in the layout of the engine; ``average`` is in the order of ``state_tensors``."""
+    """Return a copy of the state of a run in the layout of the engine.
+
+    Args:
+        network: Network with the present weights and statistics.
+        optimizer: Optimizer of the network, SGD or Adam.
+        average: Average in the order of ``state_tensors``; None before averaging begins.
+        real: Number format of the engine.
+    """
     tensors = _engine_tensors(network)
     averaged = tensors if average is None else _in_engine_order(network, average)
     memories = []
-    for name in _memories(optimizer):
+    for name in _memory_names(optimizer):
         memory = []
         for parameter in network.parameters():
             # The optimizer has no state of a parameter before the first step.
@@ -237,7 +261,7 @@ def restore(network: nn.Module, optimizer: torch.optim.Optimizer, flat: FlatStat
         for tensor, part in zip(tensors, _parts(flat.state, tensors), strict=True):
             tensor.copy_(part)
     parameters = list(network.parameters())
-    for name, memory in zip(_memories(optimizer), flat.memories, strict=True):
+    for name, memory in zip(_memory_names(optimizer), flat.memories, strict=True):
         for parameter, part in zip(parameters, _parts(memory, parameters), strict=True):
             optimizer.state[parameter][name] = part.to(parameter.dtype).clone()
     if isinstance(optimizer, torch.optim.Adam):
@@ -254,6 +278,6 @@ def restored_average(network: nn.Module, flat: FlatState) -> list[Tensor]:
 
 
 def _parts(values: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
-    # Split concatenated values into views with the shapes of these tensors.
+    """Split concatenated values into views with the shapes of these tensors."""
     parts = torch.split(values, [tensor.numel() for tensor in tensors])
     return [part.view(tensor.shape) for tensor, part in zip(tensors, parts, strict=True)]

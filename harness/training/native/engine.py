@@ -1,7 +1,8 @@
 """Build, loading and choice of the native engine, a C++ library called through ctypes.
 
-The sources in this folder are compiled once by the C++ compiler of the machine and stored in the user's cache. Calls of
-the engine release Python's global interpreter lock. Without a compiler torch trains instead.
+The C++ sources in this folder are compiled once, by the C++ compiler of the machine, to a library in the user's cache,
+whose name is a digest of sources, compiler and options. Calls of the engine release Python's global interpreter lock.
+Without a compiler torch trains instead.
 """
 
 from __future__ import annotations
@@ -32,22 +33,24 @@ from search_spaces.space_errors import nearest
 if TYPE_CHECKING:
     import torch
 
-_SOURCES = Path(__file__).resolve().parent
+_SOURCE_FOLDER = Path(__file__).resolve().parent
 # The engine has its own vector types and uses neither errno nor floating-point traps, hence the last two options.
 OPTIONS = ("-std=c++17", "-O3", "-shared", "-fPIC", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math")
-TORCH = "torch"
-_ENGINES = ("auto", "native", TORCH)
+TORCH = "torch"  # name of torch as an engine
+_ENGINES = ("auto", "native", TORCH)  # values of the option ``--engine``
 
 
 @dataclass(frozen=True, slots=True)
-class _Level:  # an instruction set: options of the compiler, and flags that the processor needs
+class _Level:
+    """An instruction set for which the engine can be compiled."""
+
     name: str
-    options: tuple[str, ...]
-    needs: frozenset[str]
+    options: tuple[str, ...]  # of the compiler
+    needs: frozenset[str]  # flags that the processor must have, as in /proc/cpuinfo
 
 
 _AVX512 = frozenset({"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx2", "fma", "bmi2"})
-_LEVELS = (
+_LEVELS = (  # best first
     # Same results as ``avx512``, and products in bf16 for recipes with precision ``bf16``.
     _Level("avx512bf16", ("-march=x86-64-v4", "-mavx512bf16", "-mprefer-vector-width=512"), _AVX512 | {"avx512_bf16"}),
     _Level("avx512", ("-march=x86-64-v4", "-mprefer-vector-width=512"), _AVX512),
@@ -62,7 +65,7 @@ class EngineUnavailable(Exception):
 
 
 class _CompilerRefuses(EngineUnavailable):
-    pass
+    """The compiler reported an error, possibly because the compiler does not know the instruction set."""
 
 
 _COMPILERS = ("c++", "g++", "clang++")  # tried in this order if CXX is not set
@@ -75,8 +78,8 @@ _DOUBLE = ctypes.c_double
 def training_struct_type(*, double: bool) -> type[ctypes.Structure]:
     """Return the ctypes structure of the recipe fields that ``engine_train`` reads (``Training`` in engine.cpp)."""
     real = _DOUBLE if double else ctypes.c_float
-    rows = (("adam", _INT), ("nesterov", _INT), ("momentum", real), ("smoothing", real))
-    return type("TrainingRow", (ctypes.Structure,), {"_fields_": rows})
+    members = (("adam", _INT), ("nesterov", _INT), ("momentum", real), ("smoothing", real))
+    return type("TrainingRow", (ctypes.Structure,), {"_fields_": members})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +90,8 @@ class Engine:
     path: str  # path of the shared library
     double: bool  # computes in float64, not float32
     pairs: bool  # supports products of bf16 pairs
-    library: ctypes.CDLL  # with declared functions
-    skipped: tuple[str, ...] = ()  # reasons why better instruction sets are not used, a line each
+    library: ctypes.CDLL  # with declared functions (``_declared``)
+    skipped: tuple[str, ...] = ()  # reasons why better instruction sets are not used, a text each
 
 
 def level() -> _Level:
@@ -114,18 +117,20 @@ def load(wanted: _Level | None = None, *, double: bool = False, extra: tuple[str
     """
     outcome = _outcome(wanted, double, extra)
     if isinstance(outcome, EngineUnavailable):
-        # Without the tracebacks of earlier calls.
+        # The same exception is raised in each call; leave out the tracebacks of earlier calls.
         raise outcome.with_traceback(None)
     return outcome
 
 
 @functools.cache
 def _outcome(wanted: _Level | None, double: bool, extra: tuple[str, ...]) -> Engine | EngineUnavailable:
-    best = _LEVELS.index(wanted or level())
+    """Return the engine, or the reason why there is none, once per process; the arguments are those of ``load``."""
+    levels = [wanted] if wanted else _LEVELS[_LEVELS.index(level()) :]
+    number_options = ("-DDOUBLE",) if double else ()
     refusals: dict[str, EngineUnavailable] = {}
-    for candidate in _LEVELS[best : best + 1 if wanted else None]:
+    for candidate in levels:
         try:
-            path = _built((*OPTIONS, *candidate.options, *(("-DDOUBLE",) if double else ()), *extra))
+            path = _built((*OPTIONS, *candidate.options, *number_options, *extra))
             library = _declared(ctypes.CDLL(str(path)))
         except _CompilerRefuses as error:
             # Try the next level, because an old compiler may not support the newest instruction sets.
@@ -135,15 +140,20 @@ def _outcome(wanted: _Level | None, double: bool, extra: tuple[str, ...]) -> Eng
         except OSError as error:
             return EngineUnavailable(f"{path} cannot be loaded: {error}")
         else:
-            name = f"native {candidate.name} {path.stem.rpartition('-')[2][:8]}"
-            skipped = tuple(f"without {level}: {why}" for level, why in refusals.items())
+            build_digest = path.stem.rpartition("-")[2]
+            name = f"native {candidate.name} {build_digest[:8]}"
+            skipped = tuple(f"without {level_name}: {why}" for level_name, why in refusals.items())
             return Engine(name, str(path), double, bool(library.engine_pairs()), library, skipped)
+    # If the compiler refuses all levels, the first message concerns the level that should have been used.
     return next(iter(refusals.values()))
 
 
 def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
-    # Types of the functions in engine.cpp, with the names of the parameters. ``engine_pairs`` has the default types of
-    # ctypes: no arguments, an int.
+    """Declare the types of the functions in engine.cpp, and return ``library``.
+
+    ``engine_pairs`` has the default types of ctypes: no arguments, an int.
+    """
+    # Comments list the names of the parameters.
     training = [
         *[_POINTER] * 4,  # program, pixels, labels, order
         *[_POINTER] * 3,  # moves, rates, shares
@@ -152,7 +162,7 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
         ctypes.c_size_t,  # state_size
         *[_POINTER] * 4,  # state, first, second, averaged
     ]
-    for name, returned, taken in (
+    for name, result_type, argument_types in (
         ("new", _POINTER, [_POINTER, _INT, _POINTER, *[_INT] * 4, _POINTER, _POINTER, _INT]),
         ("free", None, [_POINTER]),
         ("seed", None, [_POINTER, ctypes.c_uint64]),
@@ -161,8 +171,8 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
         ("gradients", _DOUBLE, [_POINTER] * 6),
     ):
         function = getattr(library, f"engine_{name}")
-        function.restype = returned
-        function.argtypes = taken
+        function.restype = result_type
+        function.argtypes = argument_types
     return library
 
 
@@ -184,52 +194,63 @@ def compiler_version() -> str:
 
 
 def _built(options: tuple[str, ...]) -> Path:
+    """Return the path of the library for these options of the compiler; compile if the cache lacks the library.
+
+    Raises:
+        EngineUnavailable: The library cannot be compiled or stored.
+    """
     command = [*compiler(), *options]
     digest = hashlib.sha256("\0".join([*command, compiler_version()]).encode())
-    for source in sorted((*_SOURCES.glob("*.cpp"), *_SOURCES.glob("*.h"))):
+    for source in sorted((*_SOURCE_FOLDER.glob("*.cpp"), *_SOURCE_FOLDER.glob("*.h"))):
         digest.update(source.read_bytes())
     own_folder = os.environ.get("HARNESS_ENGINE_CACHE")
     # An absolute path, because a name without a slash is searched among the system libraries.
     folder = (Path(own_folder) if own_folder else cache_folder() / "engine").resolve()
     path = folder / f"engine-{digest.hexdigest()[:16]}.so"
-    seal = path.with_suffix(".sha256")
+    seal = path.with_suffix(".sha256")  # file with the SHA-256 of the library
 
     def is_complete() -> bool:
         # Loading a truncated library would kill the process without a message.
-        return path.exists() and seal.exists() and seal.read_bytes() == _sealed(path)
+        return path.exists() and seal.exists() and seal.read_bytes() == _seal_of(path)
 
     try:
         if not is_complete():
             with files.locked(path.with_suffix(".lock")):
                 if not is_complete():
                     _compile(command, path)
-                    files.write_bytes(seal, _sealed(path))
+                    files.write_bytes(seal, _seal_of(path))
     except (UsageError, OSError) as error:
         raise EngineUnavailable(f"cannot store the engine in {folder}: {reason(error)}") from error
     return path
 
 
-def _sealed(path: Path) -> bytes:
+def _seal_of(path: Path) -> bytes:
     return hashlib.sha256(path.read_bytes()).hexdigest().encode()
 
 
 def _compile(command: list[str], path: Path) -> None:
+    """Compile the sources to the library ``path``, which appears complete or not at all.
+
+    Raises:
+        _CompilerRefuses: The compiler reported an error.
+        EngineUnavailable: The compiler was killed.
+    """
     say("compiling the engine for this processor (once, about 20 s)")
     # This process holds the lock, so existing build folders belong to killed processes.
     for remnant in path.parent.glob(f".build-{path.stem}-*"):
         shutil.rmtree(remnant, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".build-{path.stem}-") as folder:
         library = Path(folder) / path.name
-        line = [*command, "-o", str(library), *map(str, sorted(_SOURCES.glob("*.cpp")))]
+        arguments = [*command, "-o", str(library), *map(str, sorted(_SOURCE_FOLDER.glob("*.cpp")))]
         environment = os.environ | {"TMPDIR": folder}
-        answer = subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment)
+        answer = subprocess.run(arguments, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment)
         # Either the driver of the compiler or one of its child processes was killed.
         if answer.returncode < 0 or "Killed signal" in answer.stderr:
             raise EngineUnavailable(f"{command[0]} was killed, possibly for lack of memory")
         if answer.returncode:
             # The first such line has the cause: a linker reports a full disk before the compiler reports the linker.
-            telling = (line for line in answer.stderr.splitlines() if "error" in line or "failed" in line)
-            raise _CompilerRefuses(f"{command[0]} failed: {next(telling, answer.stderr[:200])}")
+            error_lines = (line for line in answer.stderr.splitlines() if "error" in line or "failed" in line)
+            raise _CompilerRefuses(f"{command[0]} failed: {next(error_lines, answer.stderr[:200])}")
         with library.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(library, path)
@@ -237,10 +258,10 @@ def _compile(command: list[str], path: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class EngineChoice:
-    """The chosen engine, None for torch, and the reason against the native engine, empty if torch was requested."""
+    """The choice between the native engine and torch."""
 
-    engine: Engine | None
-    why: str = ""
+    engine: Engine | None  # None for torch
+    why: str = ""  # reason against the native engine; empty if the native engine was chosen or torch was requested
 
     @property
     def kind(self) -> str:
@@ -253,6 +274,8 @@ def choose_engine(name: str, recipe: Recipe, device: torch.device, ops: Iterable
 
     Args:
         name: ``auto``, ``native`` or ``torch``.
+        recipe: Recipe of the training; the native engine does not support user trainers and, on some processors, bf16.
+        device: Device of the training; the native engine supports the CPU only.
         ops: Types of the ops of all networks to train; the native engine lacks kernels for some ops.
 
     Raises:
@@ -263,14 +286,15 @@ def choose_engine(name: str, recipe: Recipe, device: torch.device, ops: Iterable
         raise UsageError(f"unknown engine {name!r}; allowed: {', '.join(_ENGINES)}", hint=nearest(name, _ENGINES))
     if name == TORCH:
         return EngineChoice(None)
-    why = f"device {device.type} is not supported, only cpu"
-    missing = {op for op in ops if op not in KERNELS}
-    without = sorted("PyTorch modules" if op is UserModule else op.__name__ for op in missing)
+    without_kernel = {op for op in ops if op not in KERNELS}
+    op_names = sorted("PyTorch modules" if op is UserModule else op.__name__ for op in without_kernel)
     if recipe.trainer:
         why = f"trainer {recipe.trainer} requires a torch module"
-    elif without:
-        why = f"no kernel for {', '.join(without)}"
-    elif device.type == "cpu":
+    elif op_names:
+        why = f"no kernel for {', '.join(op_names)}"
+    elif device.type != "cpu":
+        why = f"device {device.type} is not supported, only cpu"
+    else:
         try:
             engine = load()
         except EngineUnavailable as error:
@@ -280,9 +304,8 @@ def choose_engine(name: str, recipe: Recipe, device: torch.device, ops: Iterable
                 return EngineChoice(engine)
             why = "; ".join([f"{engine.name} does not support the precision bf16 of the recipe", *engine.skipped])
     if name == "native":
-        raise DeviceError(
-            f"the native engine cannot train this recipe: {why}", hint="use --engine auto to train with torch"
-        )
+        hint = "use --engine auto to train with torch"
+        raise DeviceError(f"the native engine cannot train this recipe: {why}", hint=hint)
     return EngineChoice(None, why)
 
 

@@ -1,9 +1,10 @@
 """Programs of the native engine: an architecture as a flat list of values and instructions.
 
 The state of a program is an array of all parameters, followed by all running statistics. A program lists the values
-(maps of a batch), and the instructions with the values that each reads and writes and its offsets into the state. This
-module needs neither a compiler nor torch nor the engine. ``python -m harness.training.native.instruction`` writes the
-rows as C++ structures to ``instruction.h``; a test compares both.
+(the maps of a batch), and the instructions, each with the indices of the values that it reads and writes, and offsets
+into the state. This module needs neither a compiler nor torch nor the engine. ``python -m
+harness.training.native.instruction`` writes the fields of `_Value` and `_Instruction` as C++ structures to
+``instruction.h``; a test compares both.
 """
 
 from __future__ import annotations
@@ -27,18 +28,22 @@ _SLOPE_PARTS = 1_000_000_000  # a leaky slope is stored as an integer multiple o
 
 
 class _Code(IntEnum):
+    """Kind of an instruction."""
+
     CONVOLUTION = 0
     DEPTHWISE = 1
-    POINTWISE = 2
+    POINTWISE = 2  # activation, BN, activation and dropout, each optional
     MAX_POOL = 3
     AVERAGE_POOL = 4
     LINEAR = 5
-    BRANCH = 6
-    SUM = 7
+    BRANCH = 6  # begin of a residual sum: the same map as the input, but with a gradient of its own
+    SUM = 7  # end of a residual sum
     UNSHUFFLE = 8
 
 
-class _Activation(IntEnum):  # activation of a pointwise instruction, before or after BN
+class _Activation(IntEnum):
+    """Activation of a pointwise instruction, before or after BN."""
+
     NONE = 0
     RELU = 1
     LEAKY = 2
@@ -47,7 +52,9 @@ class _Activation(IntEnum):  # activation of a pointwise instruction, before or 
 
 
 @dataclass(frozen=True, slots=True)
-class _Value:  # shape of a map, and the margins of zeros that readers of the map and of its gradient need
+class _Value:
+    """Shape of a map, and the widths of the margins of zeros that readers of the map and of its gradient need."""
+
     channels: int
     height: int
     width: int
@@ -56,7 +63,9 @@ class _Value:  # shape of a map, and the margins of zeros that readers of the ma
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Instruction:  # -1 means absent
+class _Instruction:
+    """An instruction; an index or offset of -1 means that the operand is absent."""
+
     code: _Code
     source: int  # index of the input value
     target: int = -1  # index of the output value
@@ -89,9 +98,8 @@ class Program:
 
     values: list[_Value] = field(default_factory=list)
     instructions: list[_Instruction] = field(default_factory=list)
-    parameters: list[tuple[int, bool]] = field(
-        default_factory=list
-    )  # sizes in torch's order; True for kernels, matrices
+    # Size of each parameter, in torch's order, and whether the parameter is a kernel or a matrix (``decay_of``).
+    parameters: list[tuple[int, bool]] = field(default_factory=list)
     statistics: int = 0  # number of running statistics: for each BN the means, then the variances
     tied: dict[str, int] = field(default_factory=dict)  # offsets of tied parameters by name of the tie
 
@@ -106,15 +114,18 @@ class Program:
         return self.parameter_count + self.statistics
 
     def _value(self, shape: Shape) -> int:
+        """Add a value of a shape, (channels, rows, columns) or (features,), and return its index."""
         self.values.append(_Value(*shape) if len(shape) == 3 else _Value(shape[0], 1, 1))
         return len(self.values) - 1
 
     def _write(self, shape: Shape, item: _Instruction) -> int:
+        """Add an instruction with a new output value of a shape, and return the index of the value."""
         target = self._value(shape)
         self.instructions.append(replace(item, target=target))
         return target
 
     def _parameter(self, size: int, *, kernel: bool, tie: str | None = None) -> int:
+        """Add a parameter, unless added before under the name of the tie, and return its offset in the state."""
         if tie in self.tied:
             return self.tied[tie]
         offset = self.parameter_count
@@ -125,10 +136,19 @@ class Program:
 
 
 def program(architecture: Architecture, input_shape: Shape) -> Program:
-    """Return the program of a network. Raises ShapeError if the ops do not fit together."""
+    """Return the program of a network, whose ops must all be in ``KERNELS``.
+
+    Args:
+        architecture: Network.
+        input_shape: (channels, rows, columns) of an image.
+
+    Raises:
+        ShapeError: The ops do not fit together.
+    """
     flat = Program()
     _sequence(flat, architecture.ops, input_shape, flat._value(input_shape))
-    # Statistics follow the parameters, whose number is known only now.
+    # Offsets of statistics counted from 0 so far; statistics follow the parameters, whose number is known only now.
+    # Each BN has a shift, but not each has a scale.
     count = flat.parameter_count
     for index, item in enumerate(flat.instructions):
         if item.shift >= 0:
@@ -142,12 +162,11 @@ def _sequence(flat: Program, ops: tuple[spec.Op, ...], shape: Shape, source: int
         count, item = _pointwise(flat, ops, shape, source)
         if count:
             source = flat._write(shape, item)
-            ops = ops[count:]
         else:
             op, *_ = ops
             source = _INSTRUCTIONS[type(op)](flat, op, shape, source)
             shape = op.shape(shape)
-            ops = ops[1:]
+        ops = ops[max(1, count) :]
     return source
 
 
@@ -158,7 +177,7 @@ def _pointwise(flat: Program, ops: tuple[spec.Op, ...], shape: Shape, source: in
     """
     item = _Instruction(code=_Code.POINTWISE, source=source)
     count = 0
-    for stage in range(4):
+    for stage in range(4):  # activation, BN, activation, dropout
         op = ops[count] if count < len(ops) else None
         if stage == 0 and type(op) in _ACTIVATIONS:
             item = replace(item, before=_ACTIVATIONS[type(op)], before_slope=_slope(flat, op))
@@ -167,7 +186,7 @@ def _pointwise(flat: Program, ops: tuple[spec.Op, ...], shape: Shape, source: in
         elif isinstance(op, spec.BatchNorm) and stage == 1:
             item = _with_norm(flat, item, op, shape[0])
         elif isinstance(op, spec.Dropout | spec.Dropout2d) and stage == 3:
-            rate = min(round(op.p * _RATE_PARTS), _RATE_PARTS - 1)
+            rate = min(round(op.p * _RATE_PARTS), _RATE_PARTS - 1)  # below 1, as kept values are divided by 1 - rate
             item = replace(item, dropout=_DROPOUTS[type(op)], rate=rate)
         else:
             continue
@@ -176,7 +195,7 @@ def _pointwise(flat: Program, ops: tuple[spec.Op, ...], shape: Shape, source: in
 
 
 def _slope(flat: Program, activation: spec.Op | None) -> int:
-    # A fixed slope in 1 / _SLOPE_PARTS, or the offset of a learned slope in the state.
+    """Return a fixed slope in 1 / _SLOPE_PARTS, the offset of a learned slope in the state, or 0 without a slope."""
     if isinstance(activation, spec.PReLU):
         return flat._parameter(1, kernel=False)
     if isinstance(activation, spec.LeakyReLU):
@@ -185,21 +204,23 @@ def _slope(flat: Program, activation: spec.Op | None) -> int:
 
 
 def _with_norm(flat: Program, item: _Instruction, norm: spec.BatchNorm, channels: int) -> _Instruction:
+    """Return the instruction with a BN, whose parameters and statistics are added to the program."""
     shared = norm.poses if norm.shared else 1
-    mean = flat.statistics
-    count = channels // norm.poses
+    count = channels // norm.poses  # poses share scale and shift
     scale = -1
     if not norm.unscaled:
+        # A name of its own, because the shift has the name of the tie.
         tie = None if norm.tie is None else f"{norm.tie} scale"
         scale = flat._parameter(count, kernel=False, tie=tie)
     shift = flat._parameter(count, kernel=False, tie=norm.tie)
-    item = replace(item, poses=norm.poses, shared=shared, scale=scale, shift=shift)
-    flat.statistics += 2 * (channels // shared)
-    return replace(item, mean=mean, variance=mean + channels // shared)
+    mean = flat.statistics
+    variance = mean + channels // shared
+    flat.statistics = variance + channels // shared
+    return replace(item, poses=norm.poses, shared=shared, scale=scale, shift=shift, mean=mean, variance=variance)
 
 
 def _window(code: _Code, flat: Program, op: Any, shape: Shape, source: int) -> int:
-    # An op without a size, such as global pooling, uses the whole map as window.
+    """Append the instruction of an op over windows; without a size, as for global pooling, over the whole map."""
     size = getattr(op, "size", 0)
     return flat._write(op.shape(shape), _Instruction(code=code, source=source, rows=size, columns=size))
 
@@ -211,14 +232,10 @@ def _linear(flat: Program, op: spec.Linear, shape: Shape, source: int) -> int:
 
 
 def _pose_linear(flat: Program, op: spec.PoseLinear, shape: Shape, source: int) -> int:
-    weights = flat._parameter((shape[0] // op.poses + op.poses) * op.out_features, kernel=True)
-    item = _Instruction(
-        code=_Code.LINEAR,
-        source=source,
-        poses=op.poses,
-        kernel=weights,
-        bias=flat._parameter(op.out_features, kernel=False),
-    )
+    # A factor per channel and a factor per pose for each output (``KernelForm.factors``).
+    factors = flat._parameter((shape[0] // op.poses + op.poses) * op.out_features, kernel=True)
+    bias = flat._parameter(op.out_features, kernel=False)
+    item = _Instruction(code=_Code.LINEAR, source=source, poses=op.poses, kernel=factors, bias=bias)
     return flat._write(op.shape(shape), item)
 
 
@@ -231,8 +248,8 @@ def _convolution(flat: Program, op: spec.Conv | spec.DepthwiseConv, shape: Shape
         code = _Code.CONVOLUTION
         out = op.out_channels
         groups = op.groups
-    read = flat.values[source]
-    flat.values[source] = replace(read, margin=max(read.margin, above, left))
+    value = flat.values[source]
+    flat.values[source] = replace(value, margin=max(value.margin, above, left))
     item = _Instruction(
         code=code,
         source=source,
@@ -247,6 +264,7 @@ def _convolution(flat: Program, op: spec.Conv | spec.DepthwiseConv, shape: Shape
         bias=flat._parameter(out // op.poses, kernel=False) if op.bias else -1,
     )
     target = flat._write(op.shape(shape), item)
+    # The gradient of the input is a convolution of the gradient of the output with the padding rows - 1 - above.
     margin = max(0, rows - 1 - above, columns - 1 - left)
     flat.values[target] = replace(flat.values[target], gradient_margin=margin)
     return target
@@ -283,6 +301,7 @@ KERNELS = frozenset({*_ACTIVATIONS, *_DROPOUTS, spec.BatchNorm, *_INSTRUCTIONS})
 
 
 def _header() -> str:
+    """Return the content of ``instruction.h``."""
     parts = [
         "// Generated by `python -m harness.training.native.instruction`; instruction.py documents the fields.",
         "#pragma once",

@@ -18,7 +18,7 @@ import harness
 from harness.pytorch.module_graph import arguments_of
 from harness.pytorch.translate import translate, with_weights
 from harness.system.errors import ContentError, HarnessError, UsageError
-from harness.training.module_source import load_module
+from harness.training.module_source import fresh_module
 from harness.training.torch_network import build
 from search_spaces.catalog import PRESETS, SPACES, space
 from search_spaces.network import MNIST, Architecture, Task
@@ -59,7 +59,7 @@ GRAMMAR = """
 def loaded(text: str, folder: Path) -> nn.Module:
     path = folder / "net.py"
     path.write_text(text)
-    return load_module(f"{path}:Net")
+    return fresh_module(f"{path}:Net")
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -392,14 +392,14 @@ def test_a_name_that_is_no_module_is_refused_in_one_line(text: str, name: str, r
     (tmp_path / "net.py").write_text(text)
 
     with pytest.raises(HarnessError, match=reason) as caught:
-        load_module(f"{tmp_path / 'net.py'}:{name}")
+        fresh_module(f"{tmp_path / 'net.py'}:{name}")
 
     assert "\n" not in caught.value.message
 
 
 def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no file"):
-        load_module(f"{tmp_path / 'net.py'}:Net")
+        fresh_module(f"{tmp_path / 'net.py'}:Net")
 
 
 def test_functions_take_the_module_itself_its_class_and_its_name(tmp_path: Path) -> None:

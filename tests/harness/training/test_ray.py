@@ -97,10 +97,10 @@ def test_nodes_of_other_code_or_torch_are_refused_and_kinds_are_told_apart(
     changes: dict[str, Any], refused: bool, refused_where_alike: bool
 ):
     ours = ray._facts(DataLocation("mnist-5k", None), load("mnist-5k").data_hash, "cpu", "torch", None)
-    theirs = (ours[0], replace(ours[1], **changes), ours[2])
+    theirs = ours._replace(environment=replace(ours.environment, **changes))
     assert bool(ray._refusal(ours, theirs, None)) is refused
     assert bool(ray._refusal(ours, theirs, ours)) is refused_where_alike
-    assert ray._refusal(ours, (*ours[:2], "another"), ours)
+    assert ray._refusal(ours, ours._replace(processor="another"), ours)
 
 
 def searching(place: Path, *more: str) -> subprocess.Popen[str]:

@@ -22,8 +22,8 @@ from harness.training.native import engine as engine_module
 from harness.training.recipe import Recipe
 from harness.training.torch_network import (
     TorchNetwork,
+    _affine_maps,
     _draw_first_weights,
-    _maps_of,
     _ResidualModule,
     augment,
     build,
@@ -392,7 +392,7 @@ IDENTITY = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 
 
 def affine_maps(count: int, rows: int, columns: int, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    return _maps_of(torch.rand(7, count, generator=generator), rows, columns, recipe)
+    return _affine_maps(torch.rand(7, count, generator=generator), rows, columns, recipe)
 
 
 def generator(seed: int = 1) -> torch.Generator:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from harness.data import own
 from harness.data.datasets import Dataset, dataset
 from harness.data.description import description
-from harness.data.own.divisions import FOLDS, choose_fifth, choose_validation, units
+from harness.data.own.divisions import FOLDS, choose_fifth, choose_validation, connected_units
 from harness.data.testset import read_test_set
 from harness.data.training_images import load, split
 from harness.system.errors import DataError
@@ -74,9 +74,9 @@ def test_units_stay_whole_whatever_they_are(images: list[tuple[int, int, int]], 
         np.array([f"g{group}-{own_}".encode() for group, own_, _ in images]),
         np.array([f"{p // 2 if p < 20 else p}".encode() for p in range(len(images))]),
     ]
-    together = units(keys)
+    together = connected_units(keys)
     mixed = np.random.default_rng(0).permutation(len(images))
-    again = units([each[mixed] for each in keys])
+    again = connected_units([each[mixed] for each in keys])
     nothing = np.zeros(len(images), bool)
     try:
         chosen = choose_fifth(labels, together, nothing, grouped=balanced)
@@ -285,7 +285,7 @@ def test_images_that_are_left_out_do_not_count_as_training_images():
     # Class 1 has images in the given validation part only; balancing with groups leaves one of them out.
     labels = np.array([0] * 7 + [1] * 3)
     validates = np.arange(10) >= 5
-    together = units([np.array([f"{number}".encode() for number in range(10)])])
+    together = connected_units([np.array([f"{number}".encode() for number in range(10)])])
 
     with pytest.raises(DataError):
         choose_validation(labels, together, validates, grouped=True, balanced=True)
@@ -295,7 +295,7 @@ def test_a_fixed_group_validates_if_a_turn_would_not_train_a_class():
     # Only group 0 has several images of class 1, and one of the other groups has the last one.
     labels = np.array([0, 0, 1, 1, 0, 1, 0, 0])
     groups = np.array([b"a", b"a", b"a", b"b", b"b", b"b", b"c", b"c"])
-    fold, used = choose_validation(labels, units([groups]), None, grouped=True, balanced=False)
+    fold, used = choose_validation(labels, connected_units([groups]), None, grouped=True, balanced=False)
 
     assert used.all()
     assert all({*labels[fold != number]} == {0, 1} for number in range(FOLDS))

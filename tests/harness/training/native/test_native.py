@@ -19,7 +19,7 @@ from harness.system.errors import DeviceError
 from harness.training.native import engine as engine_module
 from harness.training.native.engine import (
     _LEVELS,
-    _SOURCES,
+    _SOURCE_FOLDER,
     OPTIONS,
     EngineChoice,
     EngineUnavailable,
@@ -70,7 +70,7 @@ def test_an_engine_is_compiled_once_and_then_kept(
     engine_module._outcome.cache_clear()
     second = engine_module.load()
     (run,) = (tmp_path / "runs").read_text().splitlines()
-    assert {word for word in run.split() if word.endswith(".cpp")} == set(map(str, _SOURCES.glob("*.cpp")))
+    assert {word for word in run.split() if word.endswith(".cpp")} == set(map(str, _SOURCE_FOLDER.glob("*.cpp")))
     assert (first.path, first.name) == (second.path, second.name)
     assert sorted(path.suffix or path.name for path in cache.iterdir()) == [".lock", ".sha256", ".so"]
 
@@ -236,7 +236,7 @@ def test_an_older_compiler_makes_what_it_knows(
 
 @pytest.mark.parametrize("name", ["pointwise", "program"])
 def test_every_op_and_every_activation_has_its_case(name: str):
-    source = _SOURCES / f"{name}.cpp"
+    source = _SOURCE_FOLDER / f"{name}.cpp"
     # With a default the compiler would not tell.
     assert "default:" not in source.read_text(encoding="utf-8")
     options = [option for option in OPTIONS if option != "-shared"]

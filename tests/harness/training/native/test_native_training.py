@@ -20,7 +20,7 @@ from harness.training.native.driver import NativeProgram, _check, _check_images
 from harness.training.native.engine import Engine, _Level
 from harness.training.native.engine import load as load_engine
 from harness.training.recipe import Recipe
-from harness.training.torch_network import Images, TorchNetwork, _maps_of, build, state_tensors
+from harness.training.torch_network import Images, TorchNetwork, _affine_maps, build, state_tensors
 from harness.training.training_loop import (
     Training,
     checkpoint,
@@ -419,7 +419,7 @@ def test_a_wide_image_turns_without_being_squeezed():
     image[0, 0, 5, 12:19] = 1
     # The highest draw of the angle is the whole of it; the others, in the middle, change nothing.
     quarter = torch.tensor([[1.0], [0.5], [0.5], [0.5], [0.5], [0.5], [0.0]])
-    theta = _maps_of(quarter, 11, 31, Recipe(augmented_share=1.0, rotation_degrees=90))
+    theta = _affine_maps(quarter, 11, 31, Recipe(augmented_share=1.0, rotation_degrees=90))
     grid = functional.affine_grid(theta, [1, 1, 11, 31], align_corners=False)
     upright = functional.grid_sample(image, grid, align_corners=False)[0, 0]
     expected = torch.zeros(11, 31)
