@@ -109,7 +109,11 @@ def explain(
     return Explanation(architecture, analysis, checks, fit, argument.parts)
 
 
-@options.takes()
+@options.takes(
+    dataset="Data set: auto, mnist, fashion-mnist, kmnist, mnist-5k, or a path ('harness data describe'); auto is "
+    "mnist, or mnist-5k if MNIST is not available.",
+    recipe="Training recipe: a name, or @FILE.toml; the recipe of a leaderboard row is not used.",
+)
 def train(
     network: NetworkLike,
     dataset: str = "auto",
@@ -124,8 +128,6 @@ def train(
     out: str | Path | None = None,
 ) -> Trained:
     """Train a network once on the search split, in this process; the test set is not read.
-
-    The recipe of a leaderboard row is not used: without ``recipe`` the network is trained with ``fast``.
 
     Args:
         network: Network to train: an ``Architecture``, its notation, a preset, a hash or name of the leaderboard,
@@ -279,6 +281,9 @@ def export(
     images = load(wanted.dataset, Path(data) if data else None)
     check_batch(wanted.recipe.recipe, len(images.train_labels))
     check_network(wanted.recipe.recipe, wanted.architecture, images.dataset.task)
+    if "pytorch" in targets and not images.dataset.folder:
+        # The test images, which ``load`` has found intact, are copied after a logged read (``pytorch_files``).
+        check_writable(workspace.test_log.parent, make=False)
     weights = weights_of(wanted, images, workspace, device=device, engine=engine)
     return _exported(weights, targets, fit, variant)
 

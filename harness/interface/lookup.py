@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from harness.data.datasets import AUTO, task_of_option
 from harness.evidence import leaderboard_table, record
@@ -342,7 +342,7 @@ def _known_network(name: str, workspace: Workspace) -> NetworkArgument:
         others = ", ".join(network_hash[:6] for network_hash in hashes if network_hash != best.hash)
         say(f"{name} refers to {best.hash[:6]}, the best network of this name; further networks: {others}", "warning")
         matches = [match for match in matches if match.architecture.hash == best.hash]
-    return NetworkArgument(matches[0].architecture, matches[0].name, tuple(match.row for match in matches))
+    return replace(matches[0], rows=tuple(row for match in matches for row in match.rows))
 
 
 def _parsed(text: str, task: Task) -> Architecture:
@@ -404,14 +404,6 @@ def _hint_of_name(name: str, workspace: Workspace, *further_names: str) -> str:
     return similar_name or f"'{as_command('leaderboard', '--all')}' lists hashes and names"
 
 
-class _Match(NamedTuple):
-    """A known network and a row; ``name`` is the name of the record, empty without a record."""
-
-    architecture: Architecture
-    name: str
-    row: KnownRow
-
-
 def _matches(name: str, row: Record | Result | LeaderboardRow) -> bool:
     """Return whether a text is the beginning of a network's hash, or a name of the network or of the row."""
     if not isinstance(row, Result) and row.name and row.name == name:
@@ -420,25 +412,29 @@ def _matches(name: str, row: Record | Result | LeaderboardRow) -> bool:
     return is_hash or is_named(row.architecture, row.parameters, name)
 
 
-def _known(name: str, workspace: Workspace) -> Iterator[_Match]:
-    """Yield the known networks with this name or beginning of a hash: of records, else of all remaining sources."""
+def _known(name: str, workspace: Workspace) -> Iterator[NetworkArgument]:
+    """Yield the known networks with this name or beginning of a hash: of records, else of all remaining sources.
+
+    A network is repeated for each of its rows.
+    """
     records = record.read_all(workspace.records)
     recorded = [evidence for evidence in records if _matches(name, evidence)]
     for evidence in recorded:
-        yield _Match(evidence.architecture, evidence.name, row_of(evidence))
+        yield NetworkArgument(evidence.architecture, evidence.name, rows=(row_of(evidence),))
     if not recorded:
         recipes = {evidence.recipe_hash: evidence.recipe for evidence in records}
         yield from _without_record(name, workspace, recipes)
 
 
-def _without_record(name: str, workspace: Workspace, recipes: Mapping[str, Recipe]) -> Iterator[_Match]:
+def _without_record(name: str, workspace: Workspace, recipes: Mapping[str, Recipe]) -> Iterator[NetworkArgument]:
     """Yield matching networks of studies, leaderboard and claims; ``recipes`` are recorded recipes by hash."""
     seen = set()
     for study in read_studies(workspace):
         for run in study.results:
             if _matches(name, run):
                 seen.add(run.hash)
-                yield _Match(run.architecture, "", KnownRow(run.recipe, run.recipe_name, run.dataset, None))
+                row_of_run = KnownRow(run.recipe, run.recipe_name, run.dataset, target_pct=None)
+                yield NetworkArgument(run.architecture, rows=(row_of_run,))
     # Networks of studies are on the leaderboard too, or were claimed. A second row would make the argument ambiguous.
     ranked = [row for row in leaderboard_rows(workspace) if row.recipe_hash]
     stated = [row for path in leaderboard_table.claim_paths(workspace) for row in leaderboard_table.read_claims(path)]
@@ -451,4 +447,4 @@ def _without_record(name: str, workspace: Workspace, recipes: Mapping[str, Recip
             if row.recipe_hash:
                 recipe = recipe_by_hash(row.recipe_hash, row.epochs) if row.epochs else None
                 known_row = KnownRow(recipe or recipes.get(row.recipe_hash), row.recipe, row.dataset, None)
-            yield _Match(row.architecture, "", known_row)
+            yield NetworkArgument(row.architecture, rows=(known_row,))
