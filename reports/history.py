@@ -287,13 +287,7 @@ def pruning(info: StudyFacts) -> list[dict[str, Any]]:
     for epochs in sorted(pruned_trials.keys() | reached_by_spared_trial.keys()):
         spared = len(reached_by_spared_trial[epochs])
         reached_count = sum(reached_by_spared_trial[epochs].values())
-        items.append(
-            {
-                "epochs": epochs,
-                "pruned": len(pruned_trials[epochs]),
-                "spared": spared,
-                "reached": reached_count,
-                "interval": clopper_pearson(reached_count, spared, 0.95) if spared else None,
-            }
-        )
+        interval = clopper_pearson(reached_count, spared, 0.95) if spared else None
+        counts = {"pruned": len(pruned_trials[epochs]), "spared": spared, "reached": reached_count}
+        items.append({"epochs": epochs, "interval": interval, **counts})
     return items

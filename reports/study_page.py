@@ -369,19 +369,17 @@ def mistakes(record: Record, inspections: Sequence[Inspection]) -> _Mistakes:
     # Reversed, so that the first inspection wins; all inspections of an image have the same label and pixels.
     misses = {miss.image: miss for inspection in reversed(inspections) for miss in inspection.misses}
     mislabelled = CONFIRMED_LABEL_ERRORS.get(record.dataset, frozenset())
-    wrong = []
-    for image, predictions in predictions_of_image.items():
-        miss = misses.get(image)
-        wrong.append(
-            _Mistake(
-                image=image,
-                label=None if miss is None else miss.label,
-                said=tuple(sorted(predictions.items(), key=lambda pair: (-pair[1], pair[0]))),
-                seeds=predictions.total(),
-                mislabelled=image in mislabelled,
-                pixels=None if miss is None else unpacked(miss.pixels),
-            )
+    wrong = [
+        _Mistake(
+            image=image,
+            label=misses[image].label if image in misses else None,
+            said=tuple(sorted(predictions.items(), key=lambda pair: (-pair[1], pair[0]))),
+            seeds=predictions.total(),
+            mislabelled=image in mislabelled,
+            pixels=unpacked(misses[image].pixels) if image in misses else None,
         )
+        for image, predictions in predictions_of_image.items()
+    ]
     areas = [inspection.roc_auc for inspection in inspections if inspection.roc_auc is not None]
     confusion = _confusion(wrong, inspections[0].label_counts, len(record.seeds)) if inspections else None
     return _Mistakes(

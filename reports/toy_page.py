@@ -197,10 +197,8 @@ def _write_training(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, 
         for column, name in enumerate(COLUMNS[1:], start=1):
             if name in _FORMULAS:
                 formula = with_names(_FORMULAS[name], cells_of_row)
-            elif iteration == 0:
-                formula = input_cells[name]
-            else:
-                formula = with_names(UPDATE[name], cells_above)
+            else:  # a weight
+                formula = with_names(UPDATE[name], cells_above) if iteration else input_cells[name]
             sheet.write_formula(row - 1, column, f"={formula}", formats["number"], quantities[name])
 
 

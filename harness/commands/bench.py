@@ -184,11 +184,7 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
 @_option("--ablations", is_flag=True, help="Also compare variants of the default with a single change.")
 @_option("--repeats", type=click.IntRange(1, 100_000), help="Repeats per method [default: 200; 3 with --live].")
 @_option("--seed", type=click.IntRange(0), default=0, help="Random seed of the comparison.")
-@_option(
-    "--target",
-    type=PER_CENT,
-    help="Target validation accuracy [default: reached by a quarter of the table].",
-)
+@_option("--target", type=PER_CENT, help="Target validation accuracy [default: reached by a quarter of the table].")
 @_option("--budget", type=click.IntRange(1), help="Parameter budget [default: size of the largest network].")
 @_option(
     "--time", "seconds", type=DURATION, help="Time limit per repeat [default: training time of an eighth of the table]."

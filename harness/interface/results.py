@@ -341,23 +341,17 @@ class Exported(TextResult):
             line = "{file}: {format}, {size_bytes:,} bytes".format(**file)
             if file["format"] == "c":
                 line += f"; {_c_text(file)}"
-            elif "check" in file:
-                line += f"; {_onnx_check_text(file['check'])}"
+            elif check := file.get("check"):  # of an ONNX file
+                is_integer = "logits_differ" in check
+                reference = "the integers" if is_integer else "torch"
+                line += (
+                    f"; onnxruntime and {reference} on {check['images']:,} training images: logits differ by at most "
+                    f"{check['largest_difference']:.1g} of the largest, classes differ on {check['classes_differ']}"
+                )
+                if is_integer:
+                    line += f", {check['logits_differ']:,} of {check['logits']:,} logits differ"
             lines.append(line)
         return "\n".join(lines)
-
-
-def _onnx_check_text(check: Mapping[str, Any]) -> str:
-    """Return the comparison of an ONNX file with torch, or with the integers of an integer network."""
-    is_integer = "logits_differ" in check
-    reference = "the integers" if is_integer else "torch"
-    text = (
-        f"onnxruntime and {reference} on {check['images']:,} training images: logits differ by at most "
-        f"{check['largest_difference']:.1g} of the largest, classes differ on {check['classes_differ']}"
-    )
-    if is_integer:
-        text += f", {check['logits_differ']:,} of {check['logits']:,} logits differ"
-    return text
 
 
 def _c_text(file: Mapping[str, Any]) -> str:
