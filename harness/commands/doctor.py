@@ -116,10 +116,9 @@ def _torch() -> _Finding:
         raise DeviceError(f"a convolution gives a wrong gradient on {device}", hint="try --device cpu")
     cuda = torch.version.cuda  # None if torch was built for the CPU only
     facts = {"version": torch.__version__, "built_for_cuda": cuda, "device": str(device), "name": device_name(device)}
-    facts["cuda"] = device.type == "cuda"
     platform_name = f"CUDA {cuda}" if cuda else "the CPU only"
     message = f"{torch.__version__}, built for {platform_name}; networks train on {device}, a convolution works"
-    return _Finding(message, facts)
+    return _Finding(message, facts | {"cuda": device.type == "cuda"})
 
 
 def _cpu() -> _Finding:

@@ -8,15 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from harness.studies.events import Confirmed, Event, Proposal, RunEnded, Verified
 from harness.system.errors import require
 from harness.training.result import Purpose
 
 
-def logger_of(kind: str, folder: Path, past: Iterable[Event] = ()) -> _TensorBoard | _MLflow:
-    """Return the logger of a study: a callable for each event, with a method ``close`` for the end.
+class Logger(Protocol):
+    """A callable that receives each event of a study."""
+
+    def __call__(self, event: Event) -> None:
+        """Write the points that the event adds to the curves."""
+
+    def close(self) -> None:
+        """Write pending points, and close the files."""
+
+
+def logger_of(kind: str, folder: Path, past: Iterable[Event] = ()) -> Logger:
+    """Return the logger of a study.
 
     Args:
         kind: ``tensorboard`` or ``mlflow``.
