@@ -1,8 +1,9 @@
 """Find the smallest convolutional network that reaches a target accuracy, and test it on fresh seeds.
 
-``search``, ``verify`` and ``report`` are equivalent to the commands with the same names; docs/api.md has examples.
-``bench.problem`` returns a table of recorded trainings as an optimisation problem.
-``Data`` creates data sets from arrays, and ``SmallestClassifier`` is an estimator with scikit-learn's interface.
+A function with the name of a command does the main task of this command; docs/api.md has examples. ``load`` returns a
+recorded network, and ``study`` the results of a search. ``bench.problem`` returns a table of recorded trainings as an
+optimisation problem. ``Data`` creates data sets from arrays, and ``SmallestClassifier`` is an estimator with
+scikit-learn's interface.
 """
 
 from importlib import import_module
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from harness.interface.api import search, study, train, verify  # isort: skip
     from harness.interface.estimator import SmallestClassifier
 
+# Modules of the names that ``harness.interface.api`` does not define.
 _OUTSIDE_API = {"Data": "harness.data.own", "SmallestClassifier": "harness.interface.estimator"}
 __all__ = [
     "Data", "SmallestClassifier", "evaluate", "explain", "export", "leaderboard", "load", "quote", "report", "search",
@@ -24,7 +26,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Functions are imported on first access, so that ``import harness`` is fast.
+    # The names of ``__all__`` are imported on first access, so that ``import harness`` is fast.
     if name not in __all__:
         raise AttributeError(f"module 'harness' has no attribute {name!r}")
     return getattr(import_module(_OUTSIDE_API.get(name, "harness.interface.api")), name)

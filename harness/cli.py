@@ -61,13 +61,13 @@ def cli(ctx: click.Context) -> None:
     4 content invalid, 5 data missing or damaged, 6 device, 130 interrupted, 141 output closed by its reader.
     """
     if ctx.invoked_subcommand is None:
-        first = {
+        suggestions = {
             as_command("leaderboard"): "list the smallest networks found so far",
             as_command("evaluate", "eab8ff"): "test the best network on the test images, in seconds",
             as_command("search", "--budget", "20000"): "search for a network; --plan prints the plan only",
         }
-        width = max(map(len, first))
-        lines = "\n".join(f"  {command:<{width}}  {words}" for command, words in first.items())
+        width = max(map(len, suggestions))
+        lines = "\n".join(f"  {command:<{width}}  {effect}" for command, effect in suggestions.items())
         question = "How few parameters are enough to classify handwritten digits?"
         click.echo(f"{question}\n\n{lines}\n\nAll commands: {as_command('--help')}")
 
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # Python sets a stream to None if the file descriptor was closed at start.
         if getattr(sys, name) is None:
             handle = os.open(os.devnull, os.O_RDWR)
-            os.set_inheritable(handle, True)
+            os.set_inheritable(handle, True)  # as the standard streams of child processes must be
             setattr(sys, name, os.fdopen(handle, "r" if name == "stdin" else "w", encoding="utf-8"))
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Characters missing in the encoding become question marks on a terminal, and escape sequences in a file.
@@ -109,21 +109,23 @@ def run(arguments: list[str]) -> int:
         return code if isinstance(code, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
         write(error.format_message(), err=True)
-        return 2
+        return UsageError.exit_code
     except SystemExit as end:
         # Click exits by itself after shell completion, or if the reader of the output has closed the pipe.
         return int(end.code or 0) if _COMPLETION in os.environ else _OUTPUT_CLOSED
     except (Exception, KeyboardInterrupt) as error:
-        refusal = _told(error)
-        if refusal is not None:
-            return _fail(as_json, refusal)
-        # Internal error: print the traceback for a bug report.
-        traceback.print_exc()
-        return _fail(as_json, HarnessError(f"{type(error).__name__}: {error}")) if as_json else 1
+        reported_error = _as_harness_error(error)
+        if reported_error is None:
+            # Internal error: print the traceback for a bug report.
+            traceback.print_exc()
+            if not as_json:
+                return HarnessError.exit_code
+            reported_error = HarnessError(f"{type(error).__name__}: {error}")
+        return _report(reported_error, as_json=as_json)
 
 
-def _told(error: BaseException) -> HarnessError | None:
-    """Return an error as HarnessError with exit code, or None for an internal error."""
+def _as_harness_error(error: BaseException) -> HarnessError | None:
+    """Return an error as the HarnessError that is reported in one line; None for an internal error."""
     match error:
         case HarnessError():
             return error
@@ -131,11 +133,13 @@ def _told(error: BaseException) -> HarnessError | None:
             return Interrupted("interrupted")
         case click.ClickException():
             message = " ".join(error.format_message().split()).rstrip(".")
-            where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else as_command()
-            words = message.replace("a valid integer range", "a whole number").replace(
-                "a valid float range", "a number"
-            )
-            return UsageError(words, hint=f"see '{where} --help'")
+            # click says that a text "is not a valid integer range".
+            message = message.replace("a valid integer range", "a whole number")
+            message = message.replace("a valid float range", "a number")
+            command = as_command()
+            if isinstance(error, click.UsageError) and error.ctx:
+                command = error.ctx.command_path
+            return UsageError(message, hint=f"see '{command} --help'")
         case UnknownNameError():
             return UsageError(error.message, hint=error.hint)
         case SearchSpaceError():
@@ -143,7 +147,8 @@ def _told(error: BaseException) -> HarnessError | None:
     return refused(error)
 
 
-def _fail(as_json: bool, error: HarnessError) -> int:
+def _report(error: HarnessError, *, as_json: bool) -> int:
+    """Print an error, as text on stderr or as JSON on stdout, and return the exit code."""
     if as_json:
         document = {"code": error.exit_code, "kind": error.kind, "message": error.message}
         click.echo(json.dumps({"error": document | {"position": error.position, "hint": error.hint}}))

@@ -31,9 +31,9 @@ class _BoardEntry(NamedTuple):
 
     Attributes:
         name: Name of the network, unique on the page.
-        accuracy_pct: Mean test accuracy in per cent; validation accuracy for the tier ``searched``.
-        errors: Number of wrong test images per seed.
-        allowed: Largest number of wrong test images that reaches the target.
+        accuracy_pct: Mean test accuracy in per cent; validation accuracy for the tier ``searched``; None if unknown.
+        errors: Number of wrong test images per seed; empty without a record.
+        allowed: Largest number of wrong test images that reaches the target; 0 without a record.
         commands: Pairs of a command line and a description of the effect.
     """
 
@@ -47,7 +47,10 @@ class _BoardEntry(NamedTuple):
 
 
 class _RowGroup(NamedTuple):
-    """Rows of a data set and target, best first; ``smallest`` has the fewest parameters of the proven rows."""
+    """Rows of a data set and target, best first.
+
+    ``smallest`` is the proven (verified or certified) row with the fewest parameters; None without a proven row.
+    """
 
     dataset: str
     target_pct: float
@@ -57,7 +60,7 @@ class _RowGroup(NamedTuple):
 
 def _groups(rows: Sequence[LeaderboardRow], records: Sequence[Record], workspace: Workspace) -> list[_RowGroup]:
     """Return the groups of ranked rows, the default target of the first data set before the rest."""
-    by_key = {(record.key, False): record for record in records}  # False: a claim has no record
+    by_key = {(record.key, False): record for record in records}  # keys of rows; False: the row is no claim
     names = network_names((row.architecture, row.parameters) for row in rows)
     names |= {row.hash: row.name for row in rows if row.name}
 
@@ -66,14 +69,17 @@ def _groups(rows: Sequence[LeaderboardRow], records: Sequence[Record], workspace
         entries = []
         for row in group:
             record = by_key.get(row.key)
-            commands = _commands(row, record, [item for item in records if item.hash == row.hash], workspace)
+            records_of_network = [item for item in records if item.hash == row.hash]
+            commands = _commands(row, record, records_of_network, workspace)
             entries.append(_entry(row, names[row.hash], record, list(commands)))
         proven = [item for item in entries if item.row.tier in PROVEN]
         smallest = min(proven, key=lambda item: item.row.parameters, default=None)
         groups.append(_RowGroup(dataset, target_pct, entries, smallest))
     first = groups[0].dataset if groups else ""
-    default = DATASETS[first].target_pct if first in DATASETS else None
-    return sorted(groups, key=lambda group: (group.dataset, group.target_pct) != (first, default))
+    if first in DATASETS:
+        # The sort is stable: False, for the default target, before True.
+        groups.sort(key=lambda group: (group.dataset, group.target_pct) != (first, DATASETS[first].target_pct))
+    return groups
 
 
 def _entry(row: LeaderboardRow, name: str, record: Record | None, commands: list[tuple[str, str]]) -> _BoardEntry:
@@ -92,9 +98,12 @@ def _entry(row: LeaderboardRow, name: str, record: Record | None, commands: list
 
 
 def _commands(
-    row: LeaderboardRow, record: Record | None, of_network: Sequence[Record], workspace: Workspace
+    row: LeaderboardRow, record: Record | None, records_of_network: Sequence[Record], workspace: Workspace
 ) -> Iterator[tuple[str, str]]:
-    """Yield the commands for a row, quickest first, with the options that identify the record among ``of_network``."""
+    """Yield pairs of a command for a row and its effect, quickest first.
+
+    The options identify the record among ``records_of_network``.
+    """
     explain = (as_command("explain", row.hash), "shows the layers and their costs")
     if record is None:
         recipe = _recipe_options(row.recipe, row.epochs) if row.recipe_hash else []
@@ -103,20 +112,21 @@ def _commands(
         yield explain
         return
 
-    def several(name: str) -> bool:
-        return len({getattr(item, name) for item in of_network}) > 1
+    def has_several(name: str) -> bool:
+        return len({getattr(item, name) for item in records_of_network}) > 1
 
-    dataset = ["--dataset", record.dataset] if several("dataset") else []
-    target = ["--target", short(record.target_pct)] if several("target_pct") else []
-    recipe = _recipe_options(record.recipe_name, record.recipe.epochs) if several("recipe_hash") else []
-    # By default ``export`` takes seed 0, whose weights must be stored. ``evaluate`` and ``export`` take the name of the
+    dataset = ["--dataset", record.dataset] if has_several("dataset") else []
+    target = ["--target", short(record.target_pct)] if has_several("target_pct") else []
+    recipe = _recipe_options(record.recipe_name, record.recipe.epochs) if has_several("recipe_hash") else []
+    # By default ``evaluate`` and ``export`` take seed 0, whose weights must be stored. Both take the name of the
     # recorded recipe; ``verify`` takes the name of a recipe and a number of epochs.
     if 0 in kept_indices(workspace.records, record):
-        which = ["--recipe", record.recipe_name] if recipe else []
+        recorded_recipe = ["--recipe", record.recipe_name] if recipe else []
         effect = "loads the weights and counts the errors on the test set (takes seconds)"
-        yield as_command("evaluate", row.hash, *which, *dataset), effect
+        yield as_command("evaluate", row.hash, *recorded_recipe, *dataset), effect
         if record.recipe.precision == "int8":
-            yield as_command("export", row.hash, *which, *dataset, "--c", "network"), "writes C code and a demo page"
+            export = as_command("export", row.hash, *recorded_recipe, *dataset, "--c", "network")
+            yield export, "writes C code and a demo page"
     seeds = str(max(1, len(record.seeds)))
     verify = as_command("verify", row.hash, *recipe, *dataset, *target, "--seeds", seeds)
     yield verify, "repeats the recorded trainings and compares the results with the record"
@@ -124,6 +134,7 @@ def _commands(
 
 
 def _recipe_options(name: str, epochs: int | None) -> list[str]:
+    """Return the options of ``verify`` for a recorded recipe."""
     # A recipe with a changed number of epochs is called ``NAME-20ep``.
     changed = f"-{epochs}ep"
     if epochs is not None and name.endswith(changed):
@@ -171,10 +182,11 @@ def _board(groups: Sequence[_RowGroup]) -> dict[str, Any]:
 
 
 def _dots(group: _RowGroup) -> list[dict[str, Any] | None]:
-    """Return a dot plot per row: a dot per seed on a common log axis of errors, and a tick at ``allowed``.
+    """Return a dot plot per row, None for a row without seeds: a dot per seed, and a tick at ``allowed`` errors.
 
-    ``board.html`` draws 120 x 24 units, with the axis from x = 5 to x = 115 at y = 12. Stacked dots rise at most 9
-    units, with a step of at most 2.5.
+    All plots of the group have the same logarithmic axis of errors. ``board.html`` draws 120 x 24 units, with the axis
+    from x = 5 to x = 115 at y = 12. Stacked dots rise at most 9 units, with a step of at most 2.5. A plot has the x of
+    the tick, and for each dot x, y and whether the seed reached the target.
     """
     measured = [entry for entry in group.entries if entry.errors]
     allowed = [entry.allowed for entry in measured]
@@ -184,24 +196,27 @@ def _dots(group: _RowGroup) -> list[dict[str, Any] | None]:
     most = min(max(errors, default=1), 2 * max(allowed, default=1))
     high = 1.05 * max(most, low + 1)
 
-    def across(number: int) -> float:
+    def position(number: int) -> float:
         return round(5 + 110 * math.log(min(max(number, low), high) / low) / math.log(high / low), 1)
 
-    pictures: list[dict[str, Any] | None] = []
+    plots: list[dict[str, Any] | None] = []
     for entry in group.entries:
-        # Stack the dots of equal seeds; the step shrinks with their number so that all fit the picture.
-        places = Counter(map(across, entry.errors))
+        if not entry.errors:
+            plots.append(None)
+            continue
+        # Stack the dots of seeds at the same position; the step shrinks with their number so that all fit the picture.
+        highest_stack = max(Counter(map(position, entry.errors)).values())
+        step = min(2.5, 9 / max(1, highest_stack - 1))
         stacked = Counter[float]()
-        step = min(2.5, 9 / max([1, *(number - 1 for number in places.values())]))
         marks = []
-        for x, reached in sorted((across(number), number <= entry.allowed) for number in entry.errors):
+        for x, reached in sorted((position(number), number <= entry.allowed) for number in entry.errors):
             marks.append((x, round(12 - step * stacked[x], 1), reached))
             stacked[x] += 1
-        pictures.append({"tick": across(entry.allowed), "marks": marks} if entry.errors else None)
-    return pictures
+        plots.append({"tick": position(entry.allowed), "marks": marks})
+    return plots
 
 
-class _Listed(NamedTuple):
+class _ListedStudy(NamedTuple):
     """Study of the index, with the state of the search as text, and the URL of the report (None without a report)."""
 
     info: StudyFacts
@@ -220,7 +235,7 @@ class _IndexPage(NamedTuple):
         damage: Error messages of further files that the leaderboard leaves out.
     """
 
-    studies: list[_Listed]
+    studies: list[_ListedStudy]
     unreadable: dict[str, str]
     standings: list[_RowGroup]
     problem: str
@@ -249,7 +264,7 @@ def read_index(workspace: Workspace) -> _IndexPage:
             unreadable[folder.name] = error.one_line
             continue
         link = f"{quote(os.fsencode(folder.name))}/report.html" if (folder / "report.html").exists() else None
-        studies.append(_Listed(info, _state_of(info), link))
+        studies.append(_ListedStudy(info, _state_text(info), link))
     # The folders are sorted by name; the sort is stable, so equal times keep this order.
     studies.sort(key=lambda study: study.info.last_utc, reverse=True)
     damage = [message for message in evidence.left_out if message not in unreadable.values()]
@@ -261,17 +276,17 @@ def _study_folders(workspace: Workspace) -> list[Path]:
     return sorted({*workspace.studies(), *(path.parent for path in workspace.runs.glob("*/log.jsonl"))})
 
 
-def _state_of(info: StudyFacts) -> str:
+def _state_text(info: StudyFacts) -> str:
     """Return the state of a search as text, such as ``Running: 28 of 45 min``."""
-    spent = duration(info.elapsed)
+    elapsed = duration(info.elapsed)
     limit = info.time_limit
     if info.at_work and limit is not None and limit >= 60:
         return f"Running: {info.elapsed / 60:.0f} of {limit / 60:.0f} min"
     if info.at_work:
-        return f"Running: {spent}"
+        return f"Running: {elapsed}"
     if info.study.session is None:
         return "Not begun"
-    return f"{'Ended' if info.study.is_over else 'Interrupted'} after {spent}"
+    return f"Ended after {elapsed}" if info.study.is_over else f"Interrupted after {elapsed}"
 
 
 def write_index(workspace: Workspace, index: _IndexPage) -> Path:
@@ -286,8 +301,8 @@ def write_lacking_reports(workspace: Workspace) -> Iterator[tuple[str, str]]:
     """Write the reports that are missing or older than their study; yield (study name, error message or "")."""
     for folder in _study_folders(workspace):
         report = folder / "report.html"
-        parts = [path for path in (folder / "config.json", folder / "log.jsonl") if path.exists()]
-        if report.exists() and all(os.stat(path).st_mtime_ns <= os.stat(report).st_mtime_ns for path in parts):
+        sources = [path for path in (folder / "config.json", folder / "log.jsonl") if path.exists()]
+        if report.exists() and all(path.stat().st_mtime_ns <= report.stat().st_mtime_ns for path in sources):
             continue
         try:
             write_report(folder, workspace)

@@ -41,7 +41,13 @@ _SERIES = [BLUE, ORANGE, PURPLE, NAVY, GREEN, AMBER, RED, GREY]
 
 Row = Mapping[str, Any]
 
-_WORDS = {"labelColor": TEXT, "titleColor": TEXT, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"}
+_TEXTS = {
+    "labelColor": TEXT,
+    "titleColor": TEXT,
+    "labelFontSize": 12,
+    "titleFontSize": 12,
+    "titleFontWeight": "normal",
+}
 # Vega hides labels that touch; without a separation, the outermost labels, which are moved inwards, still overlap.
 _TICKS = {"labelOverlap": True, "labelSeparation": 8}  # pixels
 _CONFIG: dict[str, Any] = {
@@ -51,11 +57,11 @@ _CONFIG: dict[str, Any] = {
     "mark": {"aria": False},
     "autosize": {"type": "fit", "contains": "padding"},
     "view": {"stroke": None},
-    "axis": {**_WORDS, **_TICKS, "gridColor": "#d3dae0", "domainColor": GREY, "tickColor": GREY},
-    "legend": {**_WORDS, "orient": "top", "title": None, "symbolSize": 90, "labelLimit": 400},
+    "axis": {**_TEXTS, **_TICKS, "gridColor": "#d3dae0", "domainColor": GREY, "tickColor": GREY},
+    "legend": {**_TEXTS, "orient": "top", "title": None, "symbolSize": 90, "labelLimit": 400},
     "range": {"category": _SERIES},
 }
-_COLUMNS = alt.ExprRef("width < 400 ? 1 : 3")  # columns of a legend, fewer on a narrow screen
+_LEGEND_COLUMNS = alt.ExprRef("width < 400 ? 1 : 3")  # fewer on a narrow screen; ``width`` is in pixels
 _DASHED: dict[str, Any] = {"strokeDash": [6, 4], "color": TEXT}
 
 
@@ -77,7 +83,7 @@ def _finished(chart: Any, description: str, height: int = 320, **datasets: Seque
     return result
 
 
-def words(text: str) -> Any:
+def text_chart(text: str) -> Any:
     """Return a chart that consists of a text, as a placeholder for a missing chart."""
     return _finished(_over([{"words": text}]).mark_text(fontSize=14).encode(text="words:N"), text)
 
@@ -94,7 +100,7 @@ def _zoom() -> alt.Parameter:
 
 def _errors_pct(accuracy_pct: float) -> float:
     """Return the share of errors in per cent, the position on ``_accuracy_axis``; at least 0.05, NaN for NaN."""
-    # Zero errors have no logarithm. The tooltips show the exact accuracy.
+    # Zero errors have no logarithm. The tooltips show the exact accuracy. ``max`` returns a NaN that comes first.
     return max(100 - accuracy_pct, 0.05)
 
 
@@ -120,9 +126,15 @@ def _names(field: str = "network", names: Sequence[str] | None = None) -> Any:
 
 
 def _looks(field: str, kinds: Mapping[str, tuple[str, str]], present: Iterable[object]) -> Any:
-    """Return colour and shape channels by kind, with a legend of the ``present`` kinds."""
+    """Return colour and shape channels, with a legend of the ``present`` kinds.
+
+    Args:
+        field: Field of a row with its kind.
+        kinds: Colour and shape of each kind, in the order of the legend.
+        present: Kinds of the rows.
+    """
     names = set(present)
-    legend = alt.Legend(values=[kind for kind in kinds if kind in names], columns=_COLUMNS)
+    legend = alt.Legend(values=[kind for kind in kinds if kind in names], columns=_LEGEND_COLUMNS)
     colours, shapes = zip(*kinds.values(), strict=True)
     return {
         "color": alt.Color(f"{field}:N", scale=alt.Scale(domain=list(kinds), range=list(colours)), legend=legend),
@@ -132,26 +144,27 @@ def _looks(field: str, kinds: Mapping[str, tuple[str, str]], present: Iterable[o
 
 def _tips(*fields: str) -> list[alt.Tooltip]:
     """Return the lines of a tooltip; a field is ``name:Q|title|format``, title and format are optional."""
-    parts = [[*field.split("|"), "", ""][:3] for field in fields]
-    return [
-        alt.Tooltip(name, title=title or alt.Undefined, format=form or alt.Undefined) for name, title, form in parts
-    ]
+    tooltips = []
+    for field in fields:
+        name, title, number_format = [*field.split("|"), "", ""][:3]
+        tooltips.append(alt.Tooltip(name, title=title or alt.Undefined, format=number_format or alt.Undefined))
+    return tooltips
 
 
-def _bars(values: Sequence[tuple[str, float]], title: str, description: str, *, logs: bool = False) -> Any:
-    """Return a bar chart of (name, value) pairs, logarithmic if ``logs``; None without values."""
+def _bars(values: Sequence[tuple[str, float]], title: str, description: str, *, is_logarithmic: bool = False) -> Any:
+    """Return a bar chart of (name, value) pairs with the title of the values in the tooltips; None without values."""
     if not values:
         return None
     rows: list[Row] = []
     for name, value in values:
-        length = math.log1p(value) if logs else value
+        length = math.log1p(value) if is_logarithmic else value  # log1p: a bar of 0 has the length 0
         rows.append({"name": name, "value": value, "length": length})
     longest = max(row["length"] for row in rows)
     end = 1.15 * longest if longest > 0 else 1.0  # leaves room for the number behind the longest bar
     x = alt.X("length:Q", axis=None, scale=alt.Scale(domain=[0, end]))
     base = _over(rows).encode(x=x, y=_names("name"), tooltip=_tips("name:N", f"value:Q|{title}|,d"))
-    words = base.mark_text(align="left", dx=4, color=TEXT).encode(text=alt.Text("value:Q", format=",d"))
-    bars = alt.layer(base.mark_bar(color=BLUE, height={"band": 0.6}), words)
+    numbers = base.mark_text(align="left", dx=4, color=TEXT).encode(text=alt.Text("value:Q", format=",d"))
+    bars = alt.layer(base.mark_bar(color=BLUE, height={"band": 0.6}), numbers)
     return _finished(bars, description, 30 + 26 * len(rows))
 
 
@@ -164,7 +177,7 @@ def study_charts(info: StudyFacts, rows: Sequence[Row]) -> dict[str, Any]:
         "seeds": _seeds_of_networks(info),
         "over-time": _search_over_time(info, rows),
         "learning-curves": _learning_curves(info),
-        "steps": _bars(facts.steps, "proposals", "From proposals to a verified network", logs=True),
+        "steps": _bars(facts.steps, "proposals", "From proposals to a verified network", is_logarithmic=True),
         "rejections": _bars(facts.rejections, "proposals", "Rejections by reason"),
         "time": _bars(history.time_spent(info), "seconds", "Time of all workers by activity"),
     }
@@ -173,20 +186,23 @@ def study_charts(info: StudyFacts, rows: Sequence[Row]) -> dict[str, Any]:
 def networks_rows(info: StudyFacts) -> list[dict[str, Any]]:
     """Return the data set ``networks`` of a study, a row per network, used by charts, filters and figures."""
     front = {network.hash for network in front_of(info.networks)}
-    ends = {number: round(seconds / 60, 2) for number, seconds in history.first_ends(info).items()}
-    counts_macs = info.config.minimised[0] is Metric.MACS
+    end_minutes = {number: round(seconds / 60, 2) for number, seconds in history.first_ends(info).items()}
     rows = []
     for number, network in enumerate(info.networks):
         row = network.row
         accuracies = network.validation_accuracies_pct
-        mean = deviation = math.nan
+        mean = math.nan
+        deviation = math.nan
+        kind = None  # without an accuracy, and without parameters for the logarithmic axis, a network is not drawn
         if accuracies and network.parameters > 0:
             mean = statistics.mean(accuracies)
             deviation = statistics.standard_deviation(accuracies)
-        kind = "pruned" if network.state is NetworkState.PRUNED else "trained"
-        if network.hash in front:
-            kind = "on the Pareto front"
-        macs = network.first.macs if network.first is not None else None
+            kind = "pruned" if network.state is NetworkState.PRUNED else "trained"
+            if network.hash in front:
+                kind = "on the Pareto front"
+        macs = None if network.first is None else network.first.macs
+        if info.config.minimised[0] is Metric.MACS:
+            macs = network.cost  # known before the first run has ended
         values: dict[str, Any] = {
             "n": number,
             "hash": network.hash,
@@ -195,7 +211,7 @@ def networks_rows(info: StudyFacts) -> list[dict[str, Any]]:
             "origin": network.origin,
             "trial": network.trial,
             "parameters": network.parameters,
-            "macs": network.cost if counts_macs else macs,
+            "macs": macs,
             "cost": network.cost,
             "epochs": network.epochs,
             "validation_pct": _rounded(mean),
@@ -204,8 +220,8 @@ def networks_rows(info: StudyFacts) -> list[dict[str, Any]]:
             "errors": _rounded(_errors_pct(mean)),
             "low": _rounded(_errors_pct(mean - deviation)),
             "high": _rounded(_errors_pct(mean + deviation)),
-            "shown": None if math.isnan(mean) else kind,
-            "ended": ends.get(number),
+            "shown": kind,
+            "ended": end_minutes.get(number),
             "tier": None if row is None else str(row.tier),
             "test_pct": None if row is None else _rounded(row.mean_test_accuracy_pct),
         }
@@ -219,6 +235,7 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else round(value, 4)
 
 
+# Colour and shape of the points, by the field ``shown``.
 _KINDS = {
     "trained": (BLUE, "circle"),
     "on the Pareto front": (NAVY, "square"),
@@ -229,6 +246,7 @@ _KINDS = {
 
 
 def _network_tips(unit: str) -> list[alt.Tooltip]:
+    """Return the tooltip of a row of ``networks_rows``; ``unit`` is the name of the cost."""
     numbers = (f"cost:Q|{unit}|,d", "validation_pct:Q|validation, %|.2f", "seeds:Q", "test_pct:Q|test, %|.3f")
     return _tips("network:N", *numbers, "state:N")
 
@@ -247,7 +265,9 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
     looks = _looks("shown", _KINDS, [row["shown"] for row in points])
     lines, labels = _levels(config, y)
     layers = [*lines]
-    bound = f"{'budget' if config.minimised[0] is Metric.PARAMETERS else 'at most'} {config.limits[0]:,}"
+    limit_name = "budget" if config.minimised[0] is Metric.PARAMETERS else "at most"
+    bound = f"{limit_name} {config.limits[0]:,}"
+    # A line far from all points would squeeze the points.
     if config.limits[0] <= 1.3 * max(row["cost"] for row in points):
         line = _over([{"cost": config.limits[0]}]).mark_rule(strokeDash=[2, 3], color=PURPLE)
         layers.append(line.encode(x=x, tooltip=alt.value(bound)))
@@ -255,12 +275,12 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
     front = networks.transform_filter("datum.shown == 'on the Pareto front'")
     layers.append(front.mark_line(interpolate="step-after", color=NAVY, strokeWidth=1.5))
     test_tips = _tips("network:N", "cost:Q||,d", "test_pct:Q|test, %")
-    for data, tips, look in (
+    for data, tips, mark_style in (
         (networks, _network_tips(unit), {"size": 55, "opacity": 0.8, "cursor": "pointer"}),
         (_over(tested).encode(x=x, y=y), test_tips, {"size": 90}),
     ):
         bars = data.transform_filter("isValid(datum.low)").mark_rule()
-        marks = data.mark_point(filled=True, **look).encode(tooltip=tips, **looks)
+        marks = data.mark_point(filled=True, **mark_style).encode(tooltip=tips, **looks)
         layers += [bars.encode(y="low:Q", y2="high:Q", color=looks["color"]), marks]
     layers[-1] = layers[-1].add_params(_zoom())
     summary = "; ".join(f"{network.cost:,} with {network.accuracy_pct:.2f} %" for network in front_of(info.networks))
@@ -275,18 +295,18 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
 def _tested_networks(info: StudyFacts) -> list[Row]:
     """Return rows of the study's networks with a test accuracy, and of the three cheapest further leaderboard rows."""
     metric = info.config.minimised[0]
-    known = {network.hash for network in info.networks}
+    hashes_of_study = {network.hash for network in info.networks}
     goal = (info.config.dataset, info.config.target_pct)
-    others = {
+    further_rows = {
         row.hash: row
         for row in info.evidence.rows
-        if row.reached and (row.dataset, row.target_pct) == goal and row.hash not in known
+        if row.reached and (row.dataset, row.target_pct) == goal and row.hash not in hashes_of_study
     }
-    best = sorted(others.values(), key=lambda row: cost_of(row, metric))[:3]
+    cheapest = sorted(further_rows.values(), key=lambda row: cost_of(row, metric))[:3]
     own = [(number, network.label, network.row) for number, network in enumerate(info.networks)]
-    foreign = [(None, network_name(row.architecture, row.parameters) or row.hash[:DIGITS], row) for row in best]
+    further = [(None, network_name(row.architecture, row.parameters) or row.hash[:DIGITS], row) for row in cheapest]
     rows: list[Row] = []
-    for number, label, row in (*own, *foreign):
+    for number, label, row in (*own, *further):
         if row is None or row.mean_test_accuracy_pct is None or row.parameters <= 0:
             continue
         mean = row.mean_test_accuracy_pct
@@ -311,7 +331,7 @@ def _levels(config: StudyConfig, y: Any) -> tuple[list[Any], list[Any]]:
     """Return the lines of threshold and target, and the labels: above the higher line, below the lower line."""
     lines = []
     labels = []
-    levels = {config.threshold_pct: "threshold", config.target_pct: "target"}
+    levels = {config.threshold_pct: "threshold", config.target_pct: "target"}  # equal levels are one line, ``target``
     for level, name in levels.items():
         line = _over([{"errors": _errors_pct(level), "words": f"{name} {level:g} %"}]).encode(y=y)
         lines.append(line.mark_rule(**_DASHED))
@@ -320,10 +340,12 @@ def _levels(config: StudyConfig, y: Any) -> tuple[list[Any], list[Any]]:
     return lines, labels
 
 
+# Colour and shape of the points of ``_front_of_costs``.
 _FATES = {"trained": (GREY, "circle"), "confirmed": (BLUE, "square"), "tested": (GREEN, "diamond")}
 
 
 def _fate(network: NetworkFacts) -> str:
+    """Return a key of ``_FATES``; a network that missed the target on the test images counts as ``trained``."""
     if network.row is not None:
         return "tested" if network.row.reached else "trained"
     return "confirmed" if network.state in CONFIRMED_STATES else "trained"
@@ -334,8 +356,8 @@ def _front_of_costs(info: StudyFacts, rows: Sequence[Row]) -> Any:
     config = info.config
     if not config.is_front or not rows:
         return None
-    stand = [network for network in info.networks if _fate(network) != "trained"]
-    front = pareto_front(stand, lambda network: (network.cost, network.second or 0, network.hash))
+    candidates = [network for network in info.networks if _fate(network) != "trained"]
+    front = pareto_front(candidates, lambda network: (network.cost, network.second or 0, network.hash))
     points = [{**row, "fate": _fate(network)} for row, network in zip(rows, info.networks, strict=True)]
     first, second = (OBJECTIVES[metric] for metric in config.minimised)
     axes = {"x": _log_axis(alt.X, "cost", first), "y": _log_axis(alt.Y, "second", second)}
@@ -353,13 +375,13 @@ def _front_of_costs(info: StudyFacts, rows: Sequence[Row]) -> Any:
 
 def _search_over_time(info: StudyFacts, rows: Sequence[Row]) -> Any:
     """Return the chart of tried costs and of the effective budget over the time of the search."""
-    ended = sum(row["ended"] is not None for row in rows)
-    if not ended:
+    ended_count = sum(row["ended"] is not None for row in rows)
+    if not ended_count:
         return None
     unit = OBJECTIVES[info.config.minimised[0]]
     decisions = info.study.decisions
     steps = history.budget_steps(info)
-    tries = [
+    decision_rows = [
         {"ended": item.elapsed / 60, "cost": item.cost, "fate": item.state.value} for item in decisions if item.cost > 0
     ]
     x = alt.X("ended:Q", title="minutes of the search", scale=alt.Scale(nice=False, domainMin=0))
@@ -373,36 +395,38 @@ def _search_over_time(info: StudyFacts, rows: Sequence[Row]) -> Any:
         line.mark_line(interpolate="step-after", color=PURPLE, strokeWidth=2).encode(x=x, y=y),
         points.encode(x=x, y=y, tooltip=_network_tips(unit), **looks).add_params(_zoom()),
     ]
-    if tries:
-        marks = _over(tries).mark_point(filled=True, size=110)
+    if decision_rows:
+        marks = _over(decision_rows).mark_point(filled=True, size=110)
         layers.append(marks.encode(x=x, y=y, tooltip=["fate:N", "cost:Q"], **looks))
-    count = sum(item.state is NetworkState.CONFIRMED for item in decisions)
+    confirmations = sum(item.state is NetworkState.CONFIRMED for item in decisions)
     description = (
-        f"{ended} networks by the end of their first run. The effective budget fell from {steps[0][1]:,} to "
-        f"{steps[-1][1]:,} {unit}; number of confirmations: {count}."
+        f"{ended_count} networks by the end of their first run. The effective budget fell from {steps[0][1]:,} to "
+        f"{steps[-1][1]:,} {unit}; number of confirmations: {confirmations}."
     )
     return _finished(alt.layer(*layers), description, 320, networks=rows)
 
 
 _SEEDS_BELOW = 2.0  # percentage points below target and mean; a lower seed is drawn at the edge of the chart
+_MOST_NETWORKS_WITH_SEEDS = 8  # networks of the chart of seeds, the answer and then the cheapest
 
 
 def _seeds_of_networks(info: StudyFacts) -> Any:
     """Return the chart of all seeds of networks that were trained with several seeds, the answer first."""
-    spread = sorted(history.seed_spread(info)[0], key=lambda row: row[0] is not info.network)[:8]
+    seed_rows, _ = history.seed_spread(info)
+    seed_rows = sorted(seed_rows, key=lambda row: row.network is not info.network)[:_MOST_NETWORKS_WITH_SEEDS]
     kinds = {
         "validation, fresh seed": (BLUE, "circle"),
         "test set": (ORANGE, "diamond"),
         "validation, first run": (GREY, "triangle-down"),
     }
     # Draw an outlier at the edge with a label, otherwise the remaining seeds would coincide.
-    accuracies = list(itertools.chain.from_iterable((*fresh, *test) for _, fresh, test in spread))
+    accuracies = list(itertools.chain.from_iterable((*row.fresh_pct, *row.test_pct) for row in seed_rows))
     low = min(info.config.target_pct, statistics.mean(accuracies)) - _SEEDS_BELOW if accuracies else 0.0
-    names = [f"{network.label}, {network.cost:,}" for network, _, _ in spread]
+    names = [f"{row.network.label}, {row.network.cost:,}" for row in seed_rows]
     rows: list[dict[str, Any]] = []
-    for name, (network, fresh, test) in zip(names, spread, strict=True):
-        first = () if network.first_pct is None else (network.first_pct,)
-        for kind, group in zip(kinds, (fresh, test, first), strict=True):
+    for name, (network, fresh_pct, test_pct) in zip(names, seed_rows, strict=True):
+        first_pct = () if network.first_pct is None else (network.first_pct,)
+        for kind, group in zip(kinds, (fresh_pct, test_pct, first_pct), strict=True):
             rows += [{"network": name, "seed": kind, "accuracy": each, "drawn": max(each, low)} for each in group]
     if not rows:
         return None
@@ -418,13 +442,13 @@ def _seeds_of_networks(info: StudyFacts) -> Any:
     outside = [row | {"words": f"{row['accuracy']:.2f}, outside"} for row in rows if row["drawn"] > row["accuracy"]]
     lines = [{"drawn": value, "words": f"{name} {value:g} %"} for value, name in levels.items()]
     rule = _over(lines).mark_rule(**_DASHED)
-    description = f"Accuracy of each seed of {len(spread)} networks; dashed: target and threshold."
+    description = f"Accuracy of each seed of {len(names)} networks; dashed: target and threshold."
     layers = [rule.encode(x="drawn:Q", tooltip="words:N"), marks]
     if outside:
         labels = _over(outside).mark_text(align="left", dx=7, color=TEXT, fontSize=11)
         offset = alt.YOffset("seed:N", sort=list(kinds))
         layers.append(labels.encode(x="drawn:Q", y=_names(names=names), yOffset=offset, text="words:N"))
-    return _finished(alt.layer(*layers), description, 110 + 34 * len(spread))
+    return _finished(alt.layer(*layers), description, 110 + 34 * len(names))
 
 
 def _learning_curves(info: StudyFacts) -> Any:
@@ -454,6 +478,7 @@ def _learning_curves(info: StudyFacts) -> Any:
     return _finished(chart, description, 320, curves=rows)
 
 
+# Kind of a row of ``frontier`` by its tier; then colour and shape by kind.
 _KIND_OF_TIER = {
     "certified": "certified or verified",
     "verified": "certified or verified",
@@ -509,15 +534,20 @@ def frontier(rows: Sequence[Row], target_pct: float, *, height: int = 400) -> An
 
 
 def seeds_side_by_side(sides: Sequence[Any]) -> Any:
-    """Return the chart of all test seeds of ``sides``, and the means with 95 % confidence intervals."""
+    """Return the chart of all test seeds of ``sides``, and the means with 95 % confidence intervals.
+
+    ``sides`` are the networks of a comparison (``reports.comparison_page``), which imports this module.
+    """
     rows: list[Row] = []
     means: list[Row] = []
     for side in sides:
         rows += [{"network": side.name, "seed": run, "accuracy": value} for run, value in enumerate(side.test_pct)]
         if side.test_pct:
             mean = statistics.mean(side.test_pct)
-            # Two-sided 95 % t interval: two one-sided bounds of 97.5 %.
-            low = statistics.lower_bound(side.test_pct, 0.975) if len(side.test_pct) > 1 else mean
+            low = mean
+            if len(side.test_pct) > 1:
+                # Two-sided 95 % t interval: two one-sided bounds of 97.5 %.
+                low = statistics.lower_bound(side.test_pct, 0.975)
             high = 2 * mean - low
             means.append({"network": side.name, "mean": mean, "low": low, "high": high})
     if not rows:
@@ -528,12 +558,12 @@ def seeds_side_by_side(sides: Sequence[Any]) -> Any:
     targets = sorted({side.row.target_pct for side in sides if side.row})
     lines = _over({"accuracy": value, "words": f"target {value:g} %"} for value in targets)
     seeds = _over(rows).encode(**channels)
-    of_all = _over(means).encode(**channels)
+    bars = _over(means).encode(**channels)
     chart = alt.layer(
         lines.mark_rule(**_DASHED).encode(x=x, tooltip="words:N"),
-        of_all.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2="high:Q"),
+        bars.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2="high:Q"),
         seeds.mark_point(filled=True, size=40, opacity=0.7).encode(x=x, tooltip=["network:N", "seed:O", "accuracy:Q"]),
-        of_all.mark_point(filled=True, size=160, shape="diamond").encode(x="mean:Q", tooltip=["network:N", "mean:Q"]),
+        bars.mark_point(filled=True, size=160, shape="diamond").encode(x="mean:Q", tooltip=["network:N", "mean:Q"]),
     )
     return _finished(chart, f"Test accuracy of {len(rows)} seeds, one line per network.", 80 + 56 * len(names))
 
@@ -592,17 +622,18 @@ def _budgets(infos: Sequence[StudyFacts], scale: alt.Scale) -> Any:
 def bench_curves(findings: Findings) -> Any:
     """Return the chart of each method's median answer size over time, best rank first; None without answers."""
     facts = findings.document
-    whole = [method for method in facts["methods"] if not method["is_variant"]]
-    methods = sorted(whole, key=lambda method: method["mean_rank"])
-    unit, seconds = ("minutes", 60.0) if facts["seconds"] > 300 else ("seconds", 1.0)
+    methods = [method for method in facts["methods"] if not method["is_variant"]]
+    methods.sort(key=lambda method: method["mean_rank"])
+    unit, unit_seconds = ("minutes", 60.0) if facts["seconds"] > 300 else ("seconds", 1.0)
     names = [method["name"] for method in methods]
+    # (name, seconds, median size, lower and upper end of the band)
     points = [(name, *point) for name in names for point in findings.curves[name]]
     largest = max((size for _, _, size, _, _ in points if math.isfinite(size)), default=None)
     if largest is None:
         return None
     rows = []
     for name, at, size, low, high in points:
-        row = {"method": name, "at": at / seconds, "size": finite(size), "low": finite(low), "high": None}
+        row = {"method": name, "at": at / unit_seconds, "size": finite(size), "low": finite(low), "high": None}
         if math.isfinite(low):
             # A band with an infinite upper end reaches the top of the chart.
             row["high"] = min(high, 1.1 * largest)
@@ -615,7 +646,7 @@ def bench_curves(findings: Findings) -> Any:
     lines = base.mark_line(interpolate="step-after", strokeWidth=2).encode(
         x=x,
         y=y,
-        color=alt.Color("method:N", sort=names, legend=alt.Legend(columns=_COLUMNS)),
+        color=alt.Color("method:N", sort=names, legend=alt.Legend(columns=_LEGEND_COLUMNS)),
         strokeDash=alt.StrokeDash("method:N", sort=names, legend=None),
         opacity=alt.condition(picked, alt.value(1), alt.value(0.15)),
         tooltip=_tips("method:N", f"at:Q|{unit}", "size:Q||,d"),
@@ -642,7 +673,7 @@ def toy_rates(curves: Mapping[float, Sequence[float]]) -> Any:
     """Return the chart of the toy's loss over the updates, with a line per learning rate."""
     rows: list[Row] = []
     for rate, curve in curves.items():
-        points = list(enumerate(curve))[::5]
+        points = list(enumerate(curve))[::5]  # every fifth update is enough for a smooth line
         rows += [{"learning rate": str(rate), "updates": updates, "loss": loss} for updates, loss in points]
     drawn = _over("curves").mark_line(strokeWidth=1.8)
     drawn = drawn.encode(

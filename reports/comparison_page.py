@@ -27,7 +27,7 @@ from harness.system.errors import as_command
 from harness.system.files import Workspace
 from harness.training.result import Inspection, Result
 from reports import charts, history
-from reports.render import DASH, accuracy_words, count, decimal, duration, page, short, spread, words
+from reports.render import DASH, accuracy_words, count, decimal, duration, macro_text, page, short, spread
 from reports.study_facts import StudyFacts, inspections_of, made_by, read_evidence, read_study, shown
 from reports.study_page import CONFIRMED_LABEL_ERRORS, commands, mistakes
 from search_spaces.catalog import network_names
@@ -38,43 +38,46 @@ class _Line(NamedTuple):
     """Line of a comparison: text of each side, and ratio of each side to the first (None if undefined)."""
 
     name: str
-    words: list[str]
+    texts: list[str]
     ratios: list[float | None]
 
 
 def _line(name: str, values: Sequence[Any], show: Callable[[Any], str] | None = None, *, ratios: bool = True) -> _Line:
-    """Return a line of numbers formatted by ``show``, or of texts if ``show`` is None; empty values are a dash.
+    """Return a line of numbers formatted by ``show``, or of texts if ``show`` is None; empty texts are a dash.
 
     Texts have no ratios; ``ratios=False`` suppresses the ratios of numbers that are not comparable.
     """
     if show is None:
         texts = [DASH if text is None or text == "" else str(text) for text in values]
         return _Line(name, texts, [None] * len(texts))
-    first = values[0]
-    to_first: list[float | None] = [None]
+    first = math.nan if values[0] is None else values[0]
+    ratios_to_first: list[float | None] = [None]
     for value in values[1:]:
-        known = ratios and first is not None and value is not None and 0 < first < math.inf and 0 <= value < math.inf
-        to_first.append(value / first if known else None)
-    return _Line(name, [show(value) for value in values], to_first)
+        is_defined = ratios and value is not None and 0 < first < math.inf and 0 <= value < math.inf
+        ratios_to_first.append(value / first if is_defined else None)
+    return _Line(name, [show(value) for value in values], ratios_to_first)
 
 
 # Definitions of lines: (name, function from a side to the value, format of numbers or None for texts).
-_Lines = Sequence[tuple[str, Callable[[Any], Any], Callable[[Any], str] | None]]
+_Definitions = Sequence[tuple[str, Callable[[Any], Any], Callable[[Any], str] | None]]
 
 
-def _lines(sides: Sequence[object], of: _Lines, without_ratios: str = "") -> list[_Line]:
-    """Return the lines that have a value for at least one side."""
-    lines = [
-        _line(name, [value(side) for side in sides], show, ratios=name != without_ratios) for name, value, show in of
-    ]
-    return [line for line in lines if set(line.words) != {DASH}]
+def _lines(sides: Sequence[object], definitions: _Definitions, without_ratios: str = "") -> list[_Line]:
+    """Return the lines that have a value for at least one side; the line named ``without_ratios`` has no ratios."""
+    lines = []
+    for name, value_of, show in definitions:
+        line = _line(name, [value_of(side) for side in sides], show, ratios=name != without_ratios)
+        if set(line.texts) != {DASH}:
+            lines.append(line)
+    return lines
 
 
-def _of_row(value: Callable[[LeaderboardRow], object]) -> Callable[[Any], Any]:
-    return lambda side: None if side.row is None else value(side.row)
+def _of_row(value_of: Callable[[LeaderboardRow], object]) -> Callable[[Any], Any]:
+    """Return the function from a side to a value of its leaderboard row; None for a side without a row."""
+    return lambda side: None if side.row is None else value_of(side.row)
 
 
-_TESTED: _Lines = (
+_TESTED: _Definitions = (
     ("tier", _of_row(lambda row: row.tier), None),
     ("mean test accuracy, %", _of_row(accuracy_words), None),
     ("deciding lower bound, %", _of_row(lambda row: decimal(row.lower_bound_pct, 3)), None),
@@ -89,7 +92,7 @@ class _Side(NamedTuple):
     """Network of a comparison.
 
     Attributes:
-        name: Given name, else the name made of form and size.
+        name: Given name, else the name of the row, else the name made of form and size.
         record: Record of the best row on the test set.
         row: Best row of the leaderboard.
         further_rows: Number of further rows.
@@ -113,9 +116,10 @@ def read_networks(networks: Sequence[tuple[str, Architecture]], workspace: Works
     """Return the evidence of a workspace on ``networks``, pairs of a name (may be empty) and an architecture."""
     hashes = {architecture.hash for _, architecture in networks}
     records = [item for item in record.read_all(workspace.records) if item.hash in hashes]
-    entered = ledger.read(workspace.ledger)
-    rows = [(leaderboard_table.row_of_record(item, entered), item) for item in records]
+    ledger_entries = ledger.read(workspace.ledger)
+    rows = [(leaderboard_table.row_of_record(item, ledger_entries), item) for item in records]
     ranks = {row.key: row.rank for row in leaderboard_table.ranked([row for row, _ in rows])}
+    # Best row first; ranks are within a data set and target.
     rows.sort(key=lambda pair: (not pair[0].reached, ranks[pair[0].key], pair[0].dataset))
     runs = _runs_of(hashes, workspace)
     tasks = {network_hash: task_or_mnist(results[0].dataset) for network_hash, results in runs.items()}
@@ -123,8 +127,8 @@ def read_networks(networks: Sequence[tuple[str, Architecture]], workspace: Works
     sides = []
     for name, architecture in networks:
         analysis = analyse(architecture, tasks.get(architecture.hash, MNIST))
-        own = [pair for pair in rows if pair[0].hash == architecture.hash]
-        sides.append(_side(name, architecture, analysis, own, runs.get(architecture.hash, []), workspace))
+        own_rows = [(row, item) for row, item in rows if row.hash == architecture.hash]
+        sides.append(_side(name, architecture, analysis, own_rows, runs.get(architecture.hash, []), workspace))
     names = network_names((side.architecture, side.analysis.parameters) for side in sides)
     return [side._replace(name=side.name or names[side.architecture.hash]) for side in sides]
 
@@ -170,37 +174,39 @@ def network_comparison(sides: Sequence[_Side]) -> SimpleNamespace:
 
     Besides ``sentences``, ``quantities`` and ``notes``, the facts are ``recipes``, the fields in which the recipes of
     the measured rows differ, and the test images that a network classifies wrongly with at least half of its seeds.
-    ``mistakes`` has an item per side: all such ``images``, and the ``alone`` images that only this side gets wrong.
-    ``shared`` are the images that all sides get wrong. Both are empty unless all sides were measured on the same data
-    set and target. ``seen`` has the mistakes with known pixels, by image.
+    ``mistakes`` has an item per side: all such ``images``, the ``alone`` images that only this side gets wrong, and
+    the number of ``mislabelled`` images among ``images`` (None without a list of wrong labels). ``shared`` are the
+    images that all sides get wrong. Both are empty unless all sides were measured on the same data set and target.
+    ``seen`` has, by image, pairs of a mistake with known pixels and the shape of the image.
     """
-    alike = len({(side.row.dataset, side.row.target_pct) for side in sides if side.row}) == 1
-    notes = words("notes_of_networks", sides, alike)
+    # Whether all measured sides have the same data set and target.
+    is_comparable = len({(side.row.dataset, side.row.target_pct) for side in sides if side.row}) == 1
+    notes = macro_text("notes_of_networks", sides, is_comparable)
     records = [side.record for side in sides if side.record is not None]
     environments = [run.environment for item in records for run in item.seeds]
     is_one_machine = len({(each.device, each.engine) for each in environments}) == 1
     return SimpleNamespace(
         sides=sides,
-        sentences=[_sentence(sides[0], side, alike) for side in sides[1:]],
+        sentences=[_sentence(sides[0], side, is_comparable) for side in sides[1:]],
         quantities=_lines(sides, _OF_NETWORKS, "" if is_one_machine else "training time per seed"),
         recipes=_recipe_lines(sides),
         notes=notes.split(" ¶ ") if notes else [],
-        **_mistakes_apart(sides, alike),
+        **_mistakes_apart(sides, is_comparable),
     )
 
 
-def _mistakes_apart(sides: Sequence[_Side], alike: bool) -> dict[str, Any]:
+def _mistakes_apart(sides: Sequence[_Side], is_comparable: bool) -> dict[str, Any]:
     """Return ``mistakes``, ``shared`` and ``seen`` of ``network_comparison``."""
     measured = [mistakes(side.record, side.inspections) for side in sides if side.record]
     seen = {item.image: (item, side.image_shape) for side in measured for item in side.mistakes if item.pixels}
-    if not alike or len(measured) < len(sides):
+    if not is_comparable or len(measured) < len(sides):
         return {"mistakes": [], "shared": frozenset[int](), "seen": seen}
     often = [frozenset(item.image for item in side.mistakes if 2 * item.seeds >= side.seeds) for side in measured]
-    suspects = CONFIRMED_LABEL_ERRORS.get(sides[0].row.dataset) if sides[0].row else None
+    label_errors = CONFIRMED_LABEL_ERRORS.get(sides[0].row.dataset) if sides[0].row else None
     apart = []
     for index, images in enumerate(often):
         alone = images.difference(*often[:index], *often[index + 1 :])
-        mislabelled = None if suspects is None else len(images & suspects)
+        mislabelled = None if label_errors is None else len(images & label_errors)
         apart.append(SimpleNamespace(images=images, alone=alone, mislabelled=mislabelled))
     return {"mistakes": apart, "shared": frozenset.intersection(*often), "seen": seen}
 
@@ -210,23 +216,24 @@ def _recipe_lines(sides: Sequence[_Side]) -> list[_Line]:
     recipes: list[dict[str, Any]] = [{} if side.record is None else asdict(side.record.recipe) for side in sides]
     names = dict.fromkeys(itertools.chain.from_iterable(recipes))
     fields = [_line(name, [shown(recipe.get(name, "")) for recipe in recipes]) for name in names]
-    return [line for line in fields if len(set(line.words) - {DASH}) > 1]
+    return [line for line in fields if len(set(line.texts) - {DASH}) > 1]
 
 
-def _sentence(first: _Side, other: _Side, alike: bool) -> str:
-    gap = statistics.mean(other.test_pct) - statistics.mean(first.test_pct)
-    chance = _two_sided(first.test_pct, other.test_pct)
-    return words("of_networks", first, other, alike, gap if math.isfinite(gap) else None, chance)
+def _sentence(first: _Side, other: _Side, is_comparable: bool) -> str:
+    """Return the comparison of a network with the first as sentences."""
+    gap = statistics.mean(other.test_pct) - statistics.mean(first.test_pct)  # points; NaN without seeds
+    p_value = _welch_p_value(first.test_pct, other.test_pct)
+    return macro_text("of_networks", first, other, is_comparable, gap if math.isfinite(gap) else None, p_value)
 
 
-def _two_sided(ours: Sequence[float], theirs: Sequence[float]) -> float | None:
+def _welch_p_value(ours: Sequence[float], theirs: Sequence[float]) -> float | None:
     """Return the p-value of the two-sided Welch test of equal means; None with fewer than two values on a side."""
     if min(len(ours), len(theirs)) < 2:
         return None
     return min(1.0, 2 * min(statistics.welch_p_value(ours, theirs), statistics.welch_p_value(theirs, ours)))
 
 
-_OF_NETWORKS: _Lines = (
+_OF_NETWORKS: _Definitions = (
     ("hash", lambda side: side.architecture.hash, None),
     ("parameters", lambda side: side.analysis.parameters, count),
     ("stored numbers", lambda side: side.analysis.stored_numbers, count),
@@ -260,38 +267,39 @@ def _study_comparison(infos: Sequence[StudyFacts]) -> SimpleNamespace:
     tables = [_flat(info.config) for info in infos]
     settings = [_line(name, [table.get(name, "") for table in tables]) for name in tables[0]]
     machines = {(made_by(info)["device"], frozenset(entry.event.workers for entry in info.sessions)) for info in infos}
-    notes = words("notes_of_studies", infos, len(machines) > 1, [info.ending.outcome for info in infos])
+    notes = macro_text("notes_of_studies", infos, len(machines) > 1, [info.ending.outcome for info in infos])
     return SimpleNamespace(
         infos=infos,
         verdicts=[info.ending.verdict for info in infos],
-        sentences=[words("of_studies", infos[0], info) for info in infos[1:]],
+        sentences=[macro_text("of_studies", infos[0], info) for info in infos[1:]],
         quantities=_lines(infos, _OF_STUDIES),
-        settings=[line for line in settings if len(set(line.words)) > 1],
-        equal=[line.name for line in settings if len(set(line.words)) == 1],
+        settings=[line for line in settings if len(set(line.texts)) > 1],
+        equal=[line.name for line in settings if len(set(line.texts)) == 1],
         notes=notes.split(" ¶ "),
     )
 
 
-def _confirmed(info: StudyFacts) -> list[float | None]:
-    confirmed: list[float | None] = [
+def _confirmation_seconds(info: StudyFacts) -> list[float | None]:
+    """Return the seconds after which networks were confirmed; a None without a confirmed network."""
+    seconds: list[float | None] = [
         item.elapsed for item in info.study.decisions if item.state is NetworkState.CONFIRMED
     ]
-    return confirmed or [None]
+    return seconds or [None]
 
 
 def _in_state(state: NetworkState) -> Callable[[StudyFacts], int]:
     return lambda info: sum(network.state is state for network in info.networks)
 
 
-_OF_STUDIES: _Lines = (
+_OF_STUDIES: _Definitions = (
     ("outcome", lambda info: info.ending.outcome, None),
     ("network", lambda info: info.answer and info.answer.hash, None),
     ("parameters", lambda info: info.answer and info.answer.parameters, count),
     *_TESTED,
     ("time of all sessions", lambda info: info.elapsed, duration),
     ("training time of all runs", lambda info: sum(run.train_seconds for run in info.results), duration),
-    ("first network confirmed after", lambda info: _confirmed(info)[0], duration),
-    ("last reduction of the effective budget after", lambda info: _confirmed(info)[-1], duration),
+    ("first network confirmed after", lambda info: _confirmation_seconds(info)[0], duration),
+    ("last reduction of the effective budget after", lambda info: _confirmation_seconds(info)[-1], duration),
     ("effective budget at the end", lambda info: history.budget_steps(info)[-1][1], count),
     ("proposals", lambda info: history.accounting(info).proposed, count),
     ("networks rejected before building", lambda info: history.accounting(info).rejected, count),
@@ -324,16 +332,21 @@ def _flat(config: StudyConfig) -> dict[str, str]:
 def write_network_comparison(networks: Sequence[tuple[str, Architecture]], workspace: Workspace) -> Path:
     """Write the comparison of ``networks``, pairs of a name (may be empty) and an architecture; return its path."""
     facts = network_comparison(read_networks(networks, workspace))
-    return _written([architecture.hash for _, architecture in networks], workspace, {}, facts, None)
+    hashes = [architecture.hash for _, architecture in networks]
+    return _write_page(hashes, workspace, charts_by_name={}, facts=facts, studies=None)
 
 
 def write_study_comparison(folders: Sequence[Path], workspace: Workspace) -> Path:
     """Write the comparison of the studies in ``folders`` and of their answers; return its path."""
     studies = read_studies(folders, workspace)
-    pairs = {info.network.hash: (info.name, info.network.architecture) for info in studies.infos[::-1] if info.network}
-    facts = network_comparison(read_networks([*pairs.values()][::-1], workspace)) if len(pairs) > 1 else None
+    answers: dict[str, tuple[str, Architecture]] = {}  # by hash, because two studies may have the same answer
+    for info in studies.infos:
+        if info.network is not None:
+            answers.setdefault(info.network.hash, (info.name, info.network.architecture))
+    facts = network_comparison(read_networks(list(answers.values()), workspace)) if len(answers) > 1 else None
     names = [folder.name for folder in folders]
-    return _written(names, workspace, charts.studies_charts(studies.infos), facts, studies)
+    charts_by_name = charts.studies_charts(studies.infos)
+    return _write_page(names, workspace, charts_by_name=charts_by_name, facts=facts, studies=studies)
 
 
 def read_studies(folders: Sequence[Path], workspace: Workspace) -> SimpleNamespace:
@@ -342,23 +355,34 @@ def read_studies(folders: Sequence[Path], workspace: Workspace) -> SimpleNamespa
     return _study_comparison([read_study(folder, workspace, evidence) for folder in folders])
 
 
-def _written(
+def _write_page(
     names: Sequence[str],
     workspace: Workspace,
-    drawn: dict[str, Any],
+    *,
+    charts_by_name: dict[str, Any],
     facts: SimpleNamespace | None,
     studies: SimpleNamespace | None,
 ) -> Path:
+    """Write a comparison page and return its path.
+
+    Args:
+        names: Names of the studies or hashes of the networks, for the file name.
+        workspace: Workspace of the page.
+        charts_by_name: Charts of the studies.
+        facts: Result of ``network_comparison``; None for studies with fewer than two different answers.
+        studies: Result of ``read_studies``; None for a comparison of networks.
+    """
+
     def verify(side: _Side) -> str:
-        network = side.row.hash if side.row else str(side.architecture)
-        seeds = side.row.seeds if side.row else bounds.VERIFIED_SEEDS
-        return as_command("verify", network, "--seeds", str(seeds))
+        if side.row is None:
+            return as_command("verify", str(side.architecture), "--seeds", str(bounds.VERIFIED_SEEDS))
+        return as_command("verify", side.row.hash, "--seeds", str(side.row.seeds))
 
     if facts:
-        drawn["seeds"] = charts.seeds_side_by_side(facts.sides)
+        charts_by_name["seeds"] = charts.seeds_side_by_side(facts.sides)
     content = page(
         "comparison.html",
-        charts=drawn,
+        charts=charts_by_name,
         styles=["comparison.css"],
         facts=facts,
         studies=studies,

@@ -20,7 +20,13 @@ _DRAWN_CHANNELS = 3  # channels of a series that are drawn, each as a line
 
 
 def data_page(data: ImageData, facts: dict[str, Any], description_lines: Sequence[str]) -> str:
-    """Return the page of a data set; ``train_images``, the only images shown, include the validation images."""
+    """Return the page of a data set.
+
+    Args:
+        data: Data set. Only ``train_images`` are shown, which include the validation images.
+        facts: Result of ``harness.data.description.description``.
+        description_lines: The facts as text.
+    """
     labels = data.train_labels.numpy()
     counts = facts["images_by_class"]
     examples = max(1, min(_EXAMPLES, _ALL_EXAMPLES // len(counts)))

@@ -32,6 +32,10 @@ class _Accounting(NamedTuple):
     """Counts of the proposals of a study; a network proposed with two numbers of epochs counts as two proposals.
 
     Attributes:
+        proposed: Sum of ``rejected``, ``repeated`` and ``to_train``.
+        rejected: Number of networks rejected before any training.
+        repeated: Number of proposals of networks that were proposed before.
+        to_train: Number of proposals that the search has trained, trains or will train.
         trained: Number of proposals whose first run has ended with a validation accuracy.
         rejections: Rejection reasons with their counts, most frequent first.
         steps: Steps of the search, each with the number of proposals left after this step.
@@ -48,10 +52,9 @@ class _Accounting(NamedTuple):
 
 def accounting(info: StudyFacts) -> _Accounting:
     """Return the counts of a study's proposals by outcome."""
-    first = [result for result in info.results if result.purpose is Purpose.SEARCH]
-    trained = [result for result in first if result.validation_errors is not None]
-    accuracies = (result.validation_accuracy_pct for result in first if result.status is Status.COMPLETE)
-    complete_pct = [accuracy for accuracy in accuracies if accuracy is not None]
+    trained = [run for run in info.results if run.purpose is Purpose.SEARCH and run.validation_errors is not None]
+    complete = [run for run in trained if run.status is Status.COMPLETE]
+    reached = [run for run in complete if _reached(run, info.config.threshold_pct)]
     rejected = info.study.rejected.total()
     repeated = info.study.repeated
     to_train = len(info.study.proposals)
@@ -67,11 +70,8 @@ def accounting(info: StudyFacts) -> _Accounting:
             ("proposed", rejected + repeated + to_train),
             ("within the limits", repeated + to_train),
             ("trained", len(trained)),
-            ("not pruned", len(complete_pct)),
-            (
-                "reached the threshold",
-                sum(statistics.reaches(each, info.config.threshold_pct) for each in complete_pct),
-            ),
+            ("not pruned", len(complete)),
+            ("reached the threshold", len(reached)),
             ("confirmed", len(confirmed)),
             ("verified", sum(network.row is not None and network.row.reached for network in confirmed)),
         ],
@@ -79,6 +79,7 @@ def accounting(info: StudyFacts) -> _Accounting:
 
 
 def _rejections(info: StudyFacts) -> _LabelledValues:
+    """Return the reasons of rejections with their counts, most frequent first; rare reasons are joined at the end."""
     reasons = Counter[str]()
     for word, number in info.study.rejected.items():
         reasons[_REJECTION_TEXTS.get(word, word)] += number
@@ -135,8 +136,12 @@ def learning_curves(info: StudyFacts) -> list[tuple[int, Result, list[tuple[int,
     return curves[:_MOST_CURVES]
 
 
-# (network, validation accuracies of its fresh seeds in per cent, test accuracies of its verification seeds in per cent)
-_SeedRow = tuple[NetworkFacts, tuple[float, ...], tuple[float, ...]]
+class _SeedRow(NamedTuple):
+    """Network with the validation accuracies of its fresh seeds and the test accuracies of its verification seeds."""
+
+    network: NetworkFacts
+    fresh_pct: tuple[float, ...]
+    test_pct: tuple[float, ...]
 
 
 def seed_spread(info: StudyFacts) -> tuple[list[_SeedRow], float | None]:
@@ -146,11 +151,11 @@ def seed_spread(info: StudyFacts) -> tuple[list[_SeedRow], float | None]:
     no network has two seeds of the same kind.
     """
     # Reversed, so that the first record of a network wins.
-    test = {item.record.hash: item.record.accuracies_pct for item in reversed(info.measured)}
-    rows = [(network, network.fresh_pct, test.get(network.hash, ())) for network in info.networks]
-    rows = [row for row in rows if len(row[1]) + len(row[2]) > 1]
-    rows.sort(key=lambda row: (row[0].cost, row[0].hash))
-    pooled, freedom = statistics.pooled_deviation([group for row in rows for group in row[1:]])
+    test_pct = {item.record.hash: item.record.accuracies_pct for item in reversed(info.measured)}
+    rows = [_SeedRow(network, network.fresh_pct, test_pct.get(network.hash, ())) for network in info.networks]
+    rows = [row for row in rows if len(row.fresh_pct) + len(row.test_pct) > 1]
+    rows.sort(key=lambda row: (row.network.cost, row.network.hash))
+    pooled, freedom = statistics.pooled_deviation([group for row in rows for group in (row.fresh_pct, row.test_pct)])
     return rows, pooled if freedom else None
 
 
@@ -160,12 +165,12 @@ def time_spent(info: StudyFacts) -> _LabelledValues:
     other = "first runs, diverged or failed"
     seconds = dict.fromkeys((*label_of_status.values(), other), 0.0)
     for run in info.results:
-        label = (
-            label_of_status.get(run.status, other) if run.purpose is Purpose.SEARCH else "confirmation on fresh seeds"
-        )
+        label = "confirmation on fresh seeds"
+        if run.purpose is Purpose.SEARCH:
+            label = label_of_status.get(run.status, other)
         seconds[label] = seconds.get(label, 0.0) + run.train_seconds
-    own = [item.record for item in info.measured if item.record.found and item.record.found.study == info.name]
-    seconds["verification on the test set"] = sum(run.train_seconds for record in own for run in record.seeds)
+    records = [item.record for item in info.measured if item.record.found and item.record.found.study == info.name]
+    seconds["verification on the test set"] = sum(run.train_seconds for record in records for run in record.seeds)
     worker_seconds = _worker_seconds(info)
     if worker_seconds is not None:
         seconds["evaluation, process starts, waiting and overhead"] = max(0.0, worker_seconds - sum(seconds.values()))
@@ -186,17 +191,18 @@ def _worker_seconds(info: StudyFacts) -> float | None:
 
 def saved_by_pruning(info: StudyFacts) -> tuple[int, float]:
     """Return the number of pruned runs and the training seconds saved, at each run's mean seconds per epoch."""
-    stopped = [run for run in info.results if run.status is Status.PRUNED and run.history]
-    left = [run.train_seconds / len(run.history) * (run.recipe.epochs - len(run.history)) for run in stopped]
-    return len(stopped), sum(left)
+    pruned = [run for run in info.results if run.status is Status.PRUNED and run.history]
+    saved = [run.train_seconds / len(run.history) * (run.recipe.epochs - len(run.history)) for run in pruned]
+    return len(pruned), sum(saved)
 
 
 def progress(info: StudyFacts) -> dict[str, Any]:
     """Return the state of a search.
 
     ``smallest`` is the lowest cost of a confirmed network. ``nearest`` is the trained network with the fewest errors
-    that is not confirmed and has a lower cost. ``allowed`` is the largest number of errors that meets the threshold,
-    ``running`` the runs in progress, ``linear`` the best linear model.
+    that is not confirmed and has a lower cost. ``allowed`` is the largest number of errors of ``nearest`` that meets
+    the threshold (0 without ``nearest``), ``running`` the first runs in progress, ``linear`` the best linear baseline.
+    The networks are None if there are none.
     """
     networks = info.networks
     smallest = min((item.cost for item in networks if item.state in CONFIRMED_STATES), default=None)
@@ -210,8 +216,8 @@ def progress(info: StudyFacts) -> dict[str, Any]:
     nearest = max(cheaper_unconfirmed, key=lambda item: (item.accuracy_pct or 0.0, -item.cost), default=None)
     allowed = allowed_errors(info.config.threshold_pct, nearest.validation_size or 0) if nearest else 0
     running = _running(info) if info.searching else []
-    models = [item for item in networks if item.complete and is_linear(item.origin, item.architecture)]
-    linear = max(models, key=lambda item: item.accuracy_pct or 0.0, default=None)
+    linear_networks = [item for item in networks if item.complete and is_linear(item.origin, item.architecture)]
+    linear = max(linear_networks, key=lambda item: item.accuracy_pct or 0.0, default=None)
     return {"smallest": smallest, "nearest": nearest, "allowed": allowed, "running": running, "linear": linear}
 
 
@@ -222,7 +228,7 @@ def _running(info: StudyFacts) -> list[dict[str, Any]]:
     """
     study = info.study
     indices = _index_by_trial(info)
-    began = info.sessions[-1].elapsed if info.sessions else 0.0
+    session_start = info.sessions[-1].elapsed if info.sessions else 0.0
     ended = {entry.event.run.trial for entry in study.of_kind(RunEnded)}
     last_rungs = {entry.event.trial: entry.event for entry in study.of_kind(RungReached)}
     running = []
@@ -234,9 +240,9 @@ def _running(info: StudyFacts) -> list[dict[str, Any]]:
             {
                 "network": info.networks[indices[trial]],
                 # A resumed run continues when the last session began.
-                "seconds": max(0.0, info.elapsed - max(entry.elapsed, began)),
+                "seconds": max(0.0, info.elapsed - max(entry.elapsed, session_start)),
                 "epochs": info.config.recipe_of(entry.event.epochs)[0].epochs,
-                "look": last_rungs.get(trial),
+                "rung": last_rungs.get(trial),
             }
         )
     return running
@@ -254,18 +260,18 @@ def pruning(info: StudyFacts) -> list[dict[str, Any]]:
     """Return an estimate of the share of pruned runs that would have reached the threshold, per number of epochs.
 
     10 % of the networks, drawn at random, are exempt from pruning (``harness/searching/race.py``). Only exempt networks
-    show the end of runs that pruning would have stopped. Each number of epochs has ``pruned`` (networks pruned),
+    show the end of runs that pruning would have stopped. Each item has ``epochs``, ``pruned`` (networks pruned),
     ``spared`` (exempt networks that failed a rung), ``reached`` (spared networks that reached the threshold) and
     ``interval``, the 95 % Clopper-Pearson interval of reached / spared, None if no network was spared.
     """
-    firsts = {run.trial: run for run in info.results if run.purpose is Purpose.SEARCH}
-    stopped = defaultdict[int, set[int]](set)
-    fates = defaultdict[int, dict[int, bool]](dict)
+    first_runs = {run.trial: run for run in info.results if run.purpose is Purpose.SEARCH}
+    pruned_trials = defaultdict[int, set[int]](set)  # by number of epochs
+    reached_by_spared_trial = defaultdict[int, dict[int, bool]](dict)  # by number of epochs
     for entry in info.study.of_kind(RungReached):
         event = entry.event
         if event.purpose != Purpose.SEARCH:
             continue
-        run = firsts.get(event.trial)
+        run = first_runs.get(event.trial)
         proposal = info.study.proposals.get(event.trial)
         epochs = info.config.recipe.epochs
         if run is not None:
@@ -273,16 +279,15 @@ def pruning(info: StudyFacts) -> list[dict[str, Any]]:
         elif proposal is not None and proposal.epochs:
             epochs = proposal.epochs
         if event.pruned:
-            stopped[epochs].add(event.trial)
+            pruned_trials[epochs].add(event.trial)
         # Skip runs that have not ended or were broken off by the machine: their final accuracy is unknown.
         elif event.exempt and (reached := _reached(run, info.config.threshold_pct)) is not None:
-            fates[epochs][event.trial] = reached
-    lengths = []
-    for epochs in sorted(stopped.keys() | fates.keys()):
-        reached_threshold = fates[epochs].values()
-        count = sum(reached_threshold)
-        total = len(reached_threshold)
-        interval = clopper_pearson(count, total, 0.95) if total else None
-        counts = {"pruned": len(stopped[epochs]), "spared": total, "reached": count}
-        lengths.append({"epochs": epochs, "interval": interval, **counts})
-    return lengths
+            reached_by_spared_trial[epochs][event.trial] = reached
+    items = []
+    for epochs in sorted(pruned_trials.keys() | reached_by_spared_trial.keys()):
+        spared = len(reached_by_spared_trial[epochs])
+        reached_count = sum(reached_by_spared_trial[epochs].values())
+        interval = clopper_pearson(reached_count, spared, 0.95) if spared else None
+        counts = {"pruned": len(pruned_trials[epochs]), "spared": spared, "reached": reached_count}
+        items.append({"epochs": epochs, "interval": interval, **counts})
+    return items

@@ -96,7 +96,7 @@ def _columns(rows: Sequence[Mapping[str, object]]) -> dict[str, list[object]]:
     return {name: [row.get(name) for row in rows] for name in names}
 
 
-def words(name: str, *facts: object) -> str:
+def macro_text(name: str, *facts: object) -> str:
     """Return the plain text of a macro of ``words.txt``, called with ``facts``, on a single line."""
     text: str = getattr(_template("words.txt").module, name)(*facts)
     return " ".join(text.split())
@@ -108,7 +108,7 @@ def markdown(template: str, **facts: object) -> str:
 
 
 def _policy(scripts: Sequence[str]) -> str:
-    """Return a content security policy that allows ``scripts`` only and forbids all requests."""
+    """Return a content security policy that allows the texts ``scripts`` only and forbids all requests."""
     digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     sources = " ".join(f"'sha256-{digest}'" for digest in digests)
     return (
@@ -132,6 +132,7 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         finalize=_printable,
     )
+    # Templates use the functions under their names without the underscore.
     numbers = (count, decimal, _pct, short, spread, _mean_and_deviation, duration, accuracy_words, _three_digits)
     filters: tuple[Any, ...] = (*numbers, plural, shape_text, _code, _sentence, _fenced)
     environment.filters.update({each.__name__.lstrip("_"): each for each in filters})
@@ -187,7 +188,7 @@ def short(value: float | None) -> str:
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:
-    """Return mean and standard deviation, the mean alone below two values, a dash without values."""
+    """Return mean and standard deviation, the mean alone of a single value, a dash without values."""
     return _mean_and_deviation(statistics.mean(values), statistics.standard_deviation(values), digits)
 
 
@@ -199,9 +200,9 @@ def _mean_and_deviation(mean: float | None, deviation: float | None, digits: int
 
 
 def accuracy_words(row: LeaderboardRow) -> str:
-    """Return mean and standard deviation of the test accuracy in per cent.
+    """Return mean and standard deviation of the test accuracy of a row in per cent.
 
-    "v" marks a validation accuracy, "c" an unchecked claim.
+    A row that was only searched has its validation accuracy, marked "v"; "c" marks an unchecked claim.
     """
     match row.tier:
         case Tier.SEARCHED:
@@ -213,7 +214,7 @@ def accuracy_words(row: LeaderboardRow) -> str:
 
 
 def plural(number: int, noun: str, nouns: str = "") -> str:
-    """Return the number with ``noun`` in singular or plural."""
+    """Return the number with ``noun`` in singular, or in plural: ``nouns``, else ``noun`` with an s."""
     return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
 
 
@@ -232,11 +233,12 @@ def duration(seconds: float | None) -> str:
 
 
 def _three_digits(ratio: float) -> str:
-    """Return a ratio with three significant digits."""
+    """Return a ratio that is not negative with three significant digits, from 1,000 on with all digits."""
     if ratio >= 1000:
         return f"{ratio:,.0f}"
-    digits = 2 if ratio == 0 else max(0, 2 - math.floor(math.log10(ratio) + 1e-9))
-    return f"{ratio:.{digits}f}"
+    # 1e-9 absorbs the rounding error of the logarithm of a power of ten.
+    decimals = 2 if ratio == 0 else max(0, 2 - math.floor(math.log10(ratio) + 1e-9))
+    return f"{ratio:.{decimals}f}"
 
 
 # Pictures of a network: a strip of layers to scale, and a thumbnail -------------------------------------------------
@@ -245,10 +247,13 @@ def _three_digits(ratio: float) -> str:
 # activations, dropout) share the column of the preceding op. The thumbnail has a bar per convolution, as high as the
 # feature map; bars of a shared kernel have the same colour. The colours are in page.css.
 
-_TIES = 3  # colours of tied kernels; further ties start again with the first colour
-_SMALL = 30  # SVG units, height of the thumbnail
+_COLUMN_WIDTH = 16  # characters, width of the text in a column of the strip
+_TIE_COLOURS = 3  # colours of tied kernels; further ties start again with the first colour
+_THUMBNAIL_HEIGHT = 30  # SVG units
 _MIDDLE = 17.0  # SVG units, vertical centre of the bars
-_TALLEST = 24.0  # SVG units, height of a bar as high as the input image
+_TALLEST_BAR = 24.0  # SVG units, height of a bar as high as the input image
+_LOWEST_BAR = 3.0  # SVG units
+_NARROWEST_BAR = 3  # SVG units, width of a bar of one channel; each doubling of the channels adds a unit
 _GAP = 1.5  # SVG units, gap between two bars
 
 
@@ -276,35 +281,36 @@ class _Block:
 
     @property
     def lines(self) -> tuple[list[str], list[str]]:
-        """Arguments and followers, wrapped to the width of the column; at most four lines."""
+        """Arguments of the op and followers, wrapped to the width of the column; at most four lines together."""
         _, bracket, arguments = self.op.partition("(")
-        first = textwrap.wrap(bracket + arguments, 16, max_lines=3) if bracket else []
-        return first, textwrap.wrap(self.followers, 16, max_lines=4 - len(first))
+        argument_lines = textwrap.wrap(bracket + arguments, _COLUMN_WIDTH, max_lines=3)
+        return argument_lines, textwrap.wrap(self.followers, _COLUMN_WIDTH, max_lines=4 - len(argument_lines))
 
 
 def _blocks(analysis: Analysis) -> tuple[_Block, ...]:
     """Return the columns of a network's strip."""
     blocks: list[_Block] = []
     shape: Shape = analysis.task.input_shape
-    seen_all = False
+    is_global = False  # whether an op has joined all pixels of a map
     for layer in analysis.costed_ops:
-        seen_all = seen_all or (layer.op.is_global and len(shape) == 3)
+        op = layer.op
+        is_global = is_global or (op.is_global and len(shape) == 3)
         shape = layer.output_shape
-        words = str(layer.op)
-        field = None if seen_all else layer.receptive_field
+        receptive_field = None if is_global else layer.receptive_field
         last = blocks[-1] if blocks else None
-        if last is not None and layer.op.works_in_place:
-            blocks[-1] = replace(last, followers=f"{last.followers} {words}".strip(), shape=shape)
-        elif last is not None and words.startswith("res") and (last.op, last.shape) == (words, shape):
-            blocks[-1] = replace(last, receptive_field=field, times=last.times + 1)
+        if last is not None and op.works_in_place:
+            blocks[-1] = replace(last, followers=f"{last.followers} {op}".strip(), shape=shape)
+        elif last is not None and op.role is Role.SUM and (last.op, last.shape) == (str(op), shape):
+            blocks[-1] = replace(last, receptive_field=receptive_field, times=last.times + 1)
         else:
-            blocks.append(_Block(words, "", shape, 0, 0, field, _kind(layer.op)))
+            blocks.append(_Block(str(op), "", shape, 0, 0, receptive_field, _kind(op)))
         last = blocks[-1]
         blocks[-1] = replace(last, parameters=last.parameters + layer.parameters, macs=last.macs + layer.macs)
     return tuple(blocks)
 
 
 def _kind(op: Op) -> str:
+    """Return the ``kind`` of a ``_Block``."""
     used = kernels((op,))
     if any(kernel.tie or kernel.poses > 1 for kernel in used):
         return "shared"
@@ -318,9 +324,10 @@ def _description(columns: tuple[_Block, ...], image: Shape) -> str:
         times = f"{block.times} times " if block.times > 1 else ""
         texts.append(f"{times}{block.op} to {shape_text(block.shape)}")
     steps = ", ".join(texts)
+    image_edge = max(image[1:])
     fields = [block.receptive_field for block in columns if block.receptive_field is not None]
-    grown = min(fields[-1] if fields else 1, max(image[1:]))
-    return f"From {shape_text(image)}: {steps}. The receptive field grows to {grown} of {max(image[1:])} pixels."
+    final_field = min(fields[-1] if fields else 1, image_edge)
+    return f"From {shape_text(image)}: {steps}. The receptive field grows to {final_field} of {image_edge} pixels."
 
 
 class _Bar(NamedTuple):
@@ -342,7 +349,7 @@ class _Bar(NamedTuple):
 
 def _bars(architecture: Architecture, task: Task) -> tuple[_Bar, ...]:
     """Return the bars of the thumbnail in order of execution."""
-    ties: dict[str, int] = {}
+    ties: dict[str, int] = {}  # numbers of the ties in order of first use
     bars: list[_Bar] = []
     shape: Shape = task.input_shape
     sums = 0
@@ -354,7 +361,7 @@ def _bars(architecture: Architecture, task: Task) -> tuple[_Bar, ...]:
             elif isinstance(inner, Conv | DepthwiseConv):
                 kind = "posed" if inner.poses > 1 else "own"
                 if inner.tie is not None:
-                    kind = f"tied-{ties.setdefault(inner.tie, len(ties)) % _TIES + 1}"
+                    kind = f"tied-{ties.setdefault(inner.tie, len(ties)) % _TIE_COLOURS + 1}"
                 channels, edge, _ = inner.shape(before)
                 bars.append(_Bar(edge, channels, kind, sums if op.role is Role.SUM else 0))
         shape = op.shape(shape)
@@ -364,35 +371,37 @@ def _bars(architecture: Architecture, task: Task) -> tuple[_Bar, ...]:
 def _thumbnail(architecture: Architecture, task: Task) -> Markup:
     """Return the thumbnail as SVG with a text alternative."""
     bars = _bars(architecture, task)
-    places: list[tuple[float, float]] = []
     # Bars of the same kind share a path to keep the page small: a report shows a hundred networks.
     outlines: dict[str, str] = {}
+    sum_ranges: dict[int, tuple[float, float]] = {}  # left and right end of each residual sum
     x = 1.0
     for bar in bars:
-        width = round(3 + math.log2(max(bar.channels, 1)), 1)
-        height = round(max(3.0, _TALLEST * bar.edge / task.input_shape[1]), 1)
+        width = round(_NARROWEST_BAR + math.log2(max(bar.channels, 1)), 1)
+        height = round(max(_LOWEST_BAR, _TALLEST_BAR * bar.edge / task.input_shape[1]), 1)
         outline = f"M{x:g} {_MIDDLE - height / 2:g}h{width:g}v{height:g}h-{width:g}z"
         outlines[bar.kind] = outlines.get(bar.kind, "") + outline
-        places.append((x, width))
+        if bar.sum:
+            left, _ = sum_ranges.get(bar.sum, (x, x))
+            sum_ranges[bar.sum] = left, x + width
         x = round(x + width + _GAP, 1)
     paths = "".join(f'<path d="{outline}" class="{kind}"/>' for kind, outline in outlines.items())
-    for number, group in groupby(range(len(bars)), key=lambda index: bars[index].sum):
-        inside = list(group)
-        if number:
-            end = places[inside[-1]][0] + places[inside[-1]][1]
-            paths += f'<path d="M{places[inside[0]][0]:g} 2H{end:g}" class="sum"/>'
+    paths += "".join(f'<path d="M{left:g} 2H{right:g}" class="sum"/>' for left, right in sum_ranges.values())
     convolutions = [bar for bar in bars if bar.kind != "linear"]
-    names = [op.tie for op in kernels(architecture.ops)]
-    learned = len(convolutions) - len(names) + names.count(None) + len({name for name in names if name is not None})
-    words = plural(len(convolutions), "convolution") + (f", {learned} kernels" if learned < len(convolutions) else "")
+    description = plural(len(convolutions), "convolution")
+    ties = [kernel.tie for kernel in kernels(architecture.ops) if kernel.tie is not None]
+    shared = len(ties) - len(set(ties))  # convolutions whose kernel an earlier convolution stores
+    if shared:
+        description += f", {len(convolutions) - shared} kernels"
     edges = ", ".join(str(edge) for edge, _ in groupby(bar.edge for bar in convolutions))
-    words += f"; maps with edges of {edges} pixels" if edges else ""
-    box = f'viewBox="0 0 {math.ceil(x)} {_SMALL}" class="thumbnail" role="img" aria-label="{escape(words)}"'
-    return Markup(f"<svg {box}>{paths}</svg>")
+    if edges:
+        description += f"; maps with edges of {edges} pixels"
+    box = f'viewBox="0 0 {math.ceil(x)} {_THUMBNAIL_HEIGHT}" class="thumbnail" role="img"'
+    return Markup(f'<svg {box} aria-label="{escape(description)}">{paths}</svg>')
 
 
-_LONGEST = 112  # CSS pixels, longest side of a shown image
+_LONGEST_SIDE = 112  # CSS pixels, longest side of a shown image
 _SERIES_SIZE = (112, 48)  # CSS pixels, width and height of a drawn series
+_SERIES_GAP = 8  # CSS pixels, part of the width between two series
 _POINTS = 120  # most points of a drawn series
 
 
@@ -400,20 +409,22 @@ def series_svg(series: Sequence[Sequence[Sequence[int]]]) -> str:
     """Return series side by side as an SVG data URI, with a line per channel.
 
     Args:
-        series: Values 0 to 255 of shape (series, channels, steps). A long series is cut into stretches, of which the
-            minimum and the maximum are drawn.
+        series: Values 0 to 255 of shape (series, channels, steps). A long series is cut into stretches of equal length,
+            of which the minimum and the maximum are drawn.
     """
     width, height = _SERIES_SIZE
     lines = []
     for number, channels in enumerate(series):
         for values in channels:
-            stretch = max(1, math.ceil(2 * len(values) / _POINTS))
-            parts = [values[start : start + stretch] for start in range(0, len(values), stretch)]
-            drawn = list(values)
-            if stretch > 1:
-                drawn = list(chain.from_iterable((min(part), max(part)) for part in parts))
-            step = (width - 8) / max(1, len(drawn) - 1)
-            points = (f"{number * width + step * at:.1f},{(255 - y) * height / 255:.1f}" for at, y in enumerate(drawn))
+            length = max(1, math.ceil(2 * len(values) / _POINTS))  # steps of a stretch
+            drawn = values
+            if length > 1:
+                stretches = (values[start : start + length] for start in range(0, len(values), length))
+                drawn = list(chain.from_iterable((min(stretch), max(stretch)) for stretch in stretches))
+            step = (width - _SERIES_GAP) / max(1, len(drawn) - 1)
+            points = []
+            for index, value in enumerate(drawn):
+                points.append(f"{number * width + step * index:.1f},{(255 - value) * height / 255:.1f}")
             lines.append(f'<polyline points="{" ".join(points)}"/>')
     box = f'xmlns="http://www.w3.org/2000/svg" width="{width * len(series)}" height="{height}"'
     text = f'<svg {box} fill="none" stroke="#777" stroke-width="1.2">{"".join(lines)}</svg>'
@@ -424,7 +435,7 @@ def _image_size(shape: tuple[int, int]) -> tuple[int, int]:
     """Return displayed width and height in CSS pixels; ``shape`` is (rows, columns) of the image."""
     if 1 in shape:
         return _SERIES_SIZE
-    scale = min(2.0, _LONGEST / max(shape))
+    scale = min(2.0, _LONGEST_SIDE / max(shape))
     return max(1, round(scale * shape[1])), max(1, round(scale * shape[0]))
 
 
@@ -443,12 +454,12 @@ def _image_uri(pixels: bytes, shape: tuple[int, int]) -> str:
 
 # Markdown -------------------------------------------------------------------------------------------------------------
 
-# Foreign text is put into code spans, in which Markdown has no effect.
+# Foreign text, such as names that users choose, is put into code spans, in which Markdown has no effect.
 
 
-def _code(words: str, longest: int = 300) -> str:
+def _code(text: str, longest: int = 300) -> str:
     """Return foreign text as a code span on a single line of at most ``longest`` characters."""
-    line = _one_line(words)
+    line = _one_line(text)
     line = line if len(line) <= longest else f"{line[:longest]}\N{HORIZONTAL ELLIPSIS}"
     # Tables end a cell at a bar even inside a span, and read a backslash before a bar as an escape: add a space.
     line = re.sub(r"\\(?=\|)", "\\\\ ", line)
@@ -458,10 +469,10 @@ def _code(words: str, longest: int = 300) -> str:
     return f"{fence}{padding}{line}{padding}{fence}" if line else DASH
 
 
-def _sentence(words: str) -> str:
+def _sentence(text: str) -> str:
     """Return a sentence of a template, which may contain a foreign name, with Markdown escaped."""
     # Replace "@", otherwise GitHub would notify the account of that name.
-    return re.sub(r"([\\`*_{}\[\]<>#~&!])", r"\\\1", _one_line(words)).replace("@", "&#64;")
+    return re.sub(r"([\\`*_{}\[\]<>#~&!])", r"\\\1", _one_line(text)).replace("@", "&#64;")
 
 
 def _fenced(lines: Sequence[str]) -> str:
@@ -471,5 +482,6 @@ def _fenced(lines: Sequence[str]) -> str:
     return f"{fence}console\n{text}\n{fence}"
 
 
-def _one_line(words: str) -> str:
-    return re.sub(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]+", " ", words).strip()
+def _one_line(text: str) -> str:
+    """Return a text with white space, control characters and surrogates replaced by single spaces."""
+    return re.sub(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]+", " ", text).strip()

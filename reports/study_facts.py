@@ -43,6 +43,9 @@ DIGITS = 6  # digits of the hash that are shown after the name of a network
 class NetworkFacts:
     """Network of a study; unknown values are None.
 
+    The *deciding* number of epochs is the number with which the network was confirmed or refuted, else the largest with
+    a complete run. Accuracies and ``first`` are of runs with this number; ``remark`` and ``runs`` cover all runs.
+
     Attributes:
         cost: Cost in the metric that the study minimises.
         second: Cost in the second metric, None if the study has a single metric.
@@ -50,7 +53,7 @@ class NetworkFacts:
             alone.
         trial: Trial of the proposal.
         trials: All trials of the network, with other numbers of epochs included.
-        origin: Source of the proposal, such as ``ladder``, ``aim`` (the surrogate) or a sampler.
+        origin: Source of the proposal, such as ``ladder``, ``aim`` or the name of a sampler (docs/glossary.md).
         validation_accuracies_pct: Accuracy per seed at the last epoch in per cent, of fresh seeds if there are any. The
             accuracy of a pruned network comes from the epoch at which the run was stopped.
         validation_size: Number of validation images.
@@ -59,8 +62,8 @@ class NetworkFacts:
         first: First run, by whose accuracy the search selected the network.
         row: Best row of the leaderboard.
         remark: Early ends of runs, and the reason of a failed confirmation; may be empty.
-        epochs: Number of epochs of the training that the values describe.
-        runs: All runs, with ``epochs`` epochs first.
+        epochs: Deciding number of epochs; None for the epochs of the recipe, if no run has ended.
+        runs: All runs, runs with the deciding number of epochs first.
     """
 
     hash: str
@@ -120,11 +123,11 @@ def _networks(study: StudyState, rows: Mapping[str, LeaderboardRow]) -> tuple[Ne
         proposals[proposal.hash].append(proposal)
     rungs = [entry.event for entry in study.of_kind(RungReached)]
     predicted_pct_by_trial = {event.trial: event.predicted_pct for event in rungs if event.pruned}
-    networks = [
-        _network(study, each, runs[key], study.last_decisions.get(key), rows.get(key), predicted_pct_by_trial)
-        for key, each in proposals.items()
-    ]
-    networks.sort(key=lambda network: _order(network, study.config.threshold_pct))
+    networks = []
+    for key, own_proposals in proposals.items():
+        decision = study.last_decisions.get(key)
+        networks.append(_network(study, own_proposals, runs[key], decision, rows.get(key), predicted_pct_by_trial))
+    networks.sort(key=lambda network: _sort_key(network, study.config.threshold_pct))
     for index, item in enumerate(networks[:MOST_NAMED]):
         label = f"{network_name(item.architecture, item.parameters)} {item.label}".strip()
         networks[index] = replace(item, label=label)
@@ -140,7 +143,10 @@ def front_of(networks: Iterable[NetworkFacts]) -> list[NetworkFacts]:
 
 
 def _remark(decision: StateDecision | None, most_seeds: int, early_end_text: str, pruned_texts: Iterable[str]) -> str:
-    """Return the reason of a failed confirmation, the early ends of runs, and the pruned runs with other epochs."""
+    """Return the reason of a failed confirmation, the early ends of runs, and the pruned runs with other epochs.
+
+    ``most_seeds`` is the largest number of fresh seeds of a network.
+    """
     parts = []
     if decision is not None and decision.state is NetworkState.REFUTED:
         why = why_refuted(decision.fresh_seeds, most_seeds, was_confirmed=decision.was_confirmed)
@@ -195,18 +201,18 @@ def _network(
 def _by_length(results: Sequence[Result], decision: StateDecision | None) -> tuple[list[Result], list[Result]]:
     """Return the runs with the deciding number of epochs, and the remaining runs.
 
-    The deciding number of epochs is that of the decision, else the largest that was trained completely.
+    The deciding number is the number of the decision, else the largest with a complete run, else the largest.
     """
     by_length: dict[int, list[Result]] = defaultdict(list)
     for result in results:
         by_length[result.recipe.epochs].append(result)
 
-    def weight(epochs: int) -> tuple[bool, bool, int]:
+    def preference(epochs: int) -> tuple[bool, bool, int]:
         runs = by_length[epochs]
         is_decided = decision is not None and decision.trial in {run.trial for run in runs}
         return is_decided, bool(validation_runs(runs)), epochs
 
-    epochs = max(by_length, key=weight, default=0)
+    epochs = max(by_length, key=preference, default=0)
     return by_length[epochs], [result for result in results if result.recipe.epochs != epochs]
 
 
@@ -216,17 +222,18 @@ def _accuracies(runs: Iterable[Result]) -> tuple[float, ...]:
 
 
 class _Progress(NamedTuple):
-    """Reason why runs of a network ended early, and the runs whose accuracies count; all have equal epochs."""
+    """Reason why runs of a network ended early (may be empty), and the runs whose accuracies count."""
 
     early_end_text: str
     counted_runs: list[Result]
 
 
 def _progress(results: list[Result], predicted_pct_by_trial: Mapping[int, float | None]) -> _Progress:
+    """Return the progress of runs with an equal number of epochs: of the complete runs, else of the pruned runs."""
     counted_runs = validation_runs(results)
     if counted_runs:
-        early = sum(result.status is not Status.COMPLETE for result in results)
-        text = f"({early} of {plural(len(results), 'run')} ended early)" if early else ""
+        incomplete = sum(result.status is not Status.COMPLETE for result in results)
+        text = f"({incomplete} of {plural(len(results), 'run')} ended early)" if incomplete else ""
         return _Progress(text, counted_runs)
     pruned = [result for result in results if result.status is Status.PRUNED]
     if pruned:
@@ -238,16 +245,18 @@ def _progress(results: list[Result], predicted_pct_by_trial: Mapping[int, float 
 
 def _pruned_text(run: Result, predicted_pct_by_trial: Mapping[int, float | None]) -> str:
     """Return when a run was pruned, its errors then, and the 10 % quantile of the predicted errors at the end."""
-    where = f"in trial {run.trial} at epoch {len(run.history)} of {run.recipe.epochs}"
-    predicted_pct = predicted_pct_by_trial.get(-1 if run.trial is None else run.trial)
+    place_text = f"in trial {run.trial} at epoch {len(run.history)} of {run.recipe.epochs}"
+    predicted_pct = None if run.trial is None else predicted_pct_by_trial.get(run.trial)
     if predicted_pct is None or run.validation_errors is None or run.validation_size is None:
-        return where
+        return place_text
     # Round up, otherwise a forecast just above the limit would be shown as the limit; 1e-9 absorbs rounding errors.
-    end = count(math.ceil((100 - predicted_pct) / 100 * run.validation_size - 1e-9))
-    return f"{where}: {plural(run.validation_errors, 'error')}; 10 % quantile of the forecast for the end: {end}"
+    predicted = count(math.ceil((100 - predicted_pct) / 100 * run.validation_size - 1e-9))
+    errors = plural(run.validation_errors, "error")
+    return f"{place_text}: {errors}; 10 % quantile of the forecast for the end: {predicted}"
 
 
-def _order(network: NetworkFacts, threshold_pct: float) -> tuple[int, float, float, str]:
+def _sort_key(network: NetworkFacts, threshold_pct: float) -> tuple[int, float, float, str]:
+    """Return the key for the order that ``_networks`` describes."""
     accuracy = network.accuracy_pct
     if network.row is not None and network.row.reached:
         return (0, network.cost, 0.0, network.hash)
@@ -298,10 +307,10 @@ class StudyFacts:
 
     Attributes:
         measured: Networks with a record for this data set and target, found by any study.
-        origins: Source of each value of the configuration, such as a file or the command line.
+        origins: Source of each value of the configuration, such as ``commandline``, ``default`` or ``call``.
         past_trainings: Number of prior observations of the surrogate; None if the study does not record the number.
         at_work: Whether a program works in the folder now.
-        searching: Whether in addition a session is in progress.
+        searching: Whether in addition a session is in progress: the search has begun, and has not ended.
         ending: End of the search, or its state while it runs.
         results: All finished runs, first runs and fresh seeds, by trial; verifications are in records.
         elapsed: Seconds of all sessions together.
@@ -354,6 +363,7 @@ class StudyFacts:
         self.network = next((item for item in self.networks if self.answer and item.hash == self.answer.hash), None)
 
     def _proof(self, answer: WinnerChosen) -> _MeasuredNetwork | None:
+        """Return the measured network with the hash and the recipe of the answer, the best row first."""
         proposal = self.study.proposals.get(answer.trial)
         recipe, _ = self.config.recipe_of(None if proposal is None else proposal.epochs)
         key = (answer.hash, recipe.hash)
@@ -377,6 +387,7 @@ def read_evidence(workspace: Workspace) -> WorkspaceEvidence:
 
 
 def _test_read(line: str) -> tuple[str, str]:
+    """Return data set and purpose of a line of the log of test reads; both are empty for a damaged line."""
     # A damaged line counts as a read, otherwise damage would hide reads of the test set.
     try:
         read = parse_json(line)
@@ -400,20 +411,19 @@ def read_study(
     config = study.config
     evidence = evidence or read_evidence(workspace)
     by_key = {row.key: row for row in evidence.rows}
+    trained_hashes = {result.hash for result in study.results}
+    measured = []
+    for item in evidence.records:
+        if (item.dataset, item.target_pct) == (config.dataset, config.target_pct):
+            inspections = inspections_of(item, workspace) if item.hash in trained_hashes else ()
+            measured.append(_MeasuredNetwork(item, by_key[item.key, False], inspections))
     past = read_prior(folder)
-    known = {result.hash for result in study.results}
-    measured = [
-        _MeasuredNetwork(item, by_key[item.key, False], inspections_of(item, workspace) if item.hash in known else ())
-        for item in evidence.records
-        if (item.dataset, item.target_pct) == (config.dataset, config.target_pct)
-    ]
-    trainings = None if past is None else alike(past, config.recipe)
     return StudyFacts(
         study,
         evidence,
         measured,
         origins=read_config(folder).origins,
-        past_trainings=None if trainings is None else len(trainings),
+        past_trainings=None if past is None else len(alike(past, config.recipe)),
         at_work=is_owned(folder),
     )
 
@@ -426,8 +436,10 @@ def inspections_of(evidence: Record, workspace: Workspace) -> tuple[Inspection, 
 
 
 def shown(value: object) -> str:
-    """Return the value of a setting as text."""
-    return (" ".join(map(str, value)) or DASH) if isinstance(value, tuple | list) else str(value)
+    """Return the value of a setting as text; the members of a sequence are separated by spaces."""
+    if isinstance(value, tuple | list):
+        return " ".join(map(str, value)) or DASH
+    return str(value)
 
 
 def settings(info: StudyFacts) -> list[tuple[str, str]]:
@@ -449,6 +461,7 @@ def settings(info: StudyFacts) -> list[tuple[str, str]]:
         # Command-line options have the name of the field without these suffixes.
         option = "epochs" if name == "lengths" else name.removesuffix("_pct").removesuffix("_name")
         origin = info.origins.get(name, info.origins.get(option, "derived"))
+        # The origins are names of click's ``ParameterSource``.
         origin = {"commandline": "command line", "default_map": "file"}.get(origin, origin)
         rows.append((name, f"{shown(value)} ({origin})"))
     return rows
@@ -463,6 +476,7 @@ def recipe_rows(config: StudyConfig) -> list[tuple[str, str]]:
 
 
 def _code_text(environment: Environment) -> str:
+    """Return the version of the code of a run."""
     if environment.commit is None:
         return "not a git checkout"
     return environment.commit[:12] + (" with uncommitted changes" if environment.dirty else "")
@@ -474,16 +488,18 @@ def made_by(info: StudyFacts) -> dict[str, str]:
     if info.record is not None:
         environments += [run.environment for run in info.record.seeds]
 
-    def every(values: Iterable[str]) -> str:
+    def joined(values: Iterable[str]) -> str:
         return ", ".join(sorted({value for value in values if value})) or DASH
 
     past = info.past_trainings
     return {
-        "code": every(map(_code_text, environments)),
-        **{name: every(getattr(item, name.lower()) for item in environments) for name in ("Python", "torch", "device")},
-        "instructions": every(item.instructions for item in environments),
-        "threads per worker": every(str(item.threads) for item in environments),
-        "data, SHA-256": every([info.config.data_hash, *(item.data_hash for item in environments)]),
+        "code": joined(map(_code_text, environments)),
+        "Python": joined(item.python for item in environments),
+        "torch": joined(item.torch for item in environments),
+        "device": joined(item.device for item in environments),
+        "instructions": joined(item.instructions for item in environments),
+        "threads per worker": joined(str(item.threads) for item in environments),
+        "data, SHA-256": joined([info.config.data_hash, *(item.data_hash for item in environments)]),
         "recipe hash": info.config.recipe.hash,
         "prior": DASH if past is None else f"{info.config.prior}: {plural(past, 'earlier training')}",
     }

@@ -31,7 +31,7 @@ from reports.study_facts import MOST_NAMED, StudyFacts, made_by, read_study, rec
 from search_spaces.network import analyse
 from search_spaces.space import OBJECTIVES, Metric
 
-_FEWEST_NETWORKS = 50  # networks; with fewer, the estimate of wrong pruning is too uncertain to be shown
+_FEWEST_NETWORKS = 50  # networks of a study from which the estimate of wrong pruning is certain enough to be shown
 
 
 def write_report(folder: Path, workspace: Workspace, *, live: bool = False, state: StudyState | None = None) -> Path:
@@ -89,7 +89,13 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
 
 
 class _Filter(NamedTuple):
-    """Filter of the table of networks: label, field of a row, and names of the inputs for the lower and upper limit."""
+    """Filter of the table of networks.
+
+    Attributes:
+        label: Text in front of the inputs.
+        field: Field of a row of ``charts.networks_rows``.
+        low: Name of the input of the lower limit, in the address of the page too; ``high`` of the upper limit.
+    """
 
     label: str
     field: str
@@ -110,7 +116,11 @@ def _filters(info: StudyFacts) -> list[_Filter]:
 
 
 def _margin(info: StudyFacts) -> str:
-    """Return the origin of the gap between threshold and target: "measured", "margin for chance", or "" if set."""
+    """Return the origin of the gap between threshold and target.
+
+    ``measured`` on training images, ``margin for chance`` without a measurement, or empty if the user set the
+    threshold.
+    """
     config = info.config
     ratio = error_ratio_of(dataset(config.dataset), config.target_pct)
     if round(ratio.threshold_pct(config.target_pct), 6) != config.threshold_pct:
@@ -123,7 +133,9 @@ def _margin(info: StudyFacts) -> str:
 
 def commands(info: StudyFacts) -> list[str]:
     """Return the command that began the study and the command that trains the answer again, as far as known."""
-    commands = [shlex.join(entry.event.command) for entry in info.sessions[:1] if entry.event.command]
+    commands = []
+    if info.sessions and info.sessions[0].event.command:
+        commands.append(shlex.join(info.sessions[0].event.command))
     if info.row is not None:
         commands.append(as_command("verify", *words_of(info.row), "--seeds", str(info.row.seeds)))
     elif info.answer is not None:
@@ -156,14 +168,13 @@ def _tryout_page(info: StudyFacts) -> str:
 def _caveats(info: StudyFacts) -> dict[str, Any]:
     """Return the facts behind the caveats of a report.
 
-    ``winner_reads`` and ``workspace_reads`` count reads of the test set for the answer and in total. ``falls`` are the
-    percentage points from the first run of a network that reached the threshold to the mean of the fresh seeds.
-    ``label_errors`` are the mean errors of the answer on images with a confirmed wrong label and on the remaining
-    images, and the accuracy on the remaining images.
+    ``winner_reads`` and ``workspace_reads`` count reads of the test set for the answer and in total. ``seeds`` are the
+    verification seeds of the answer. ``falls`` are the percentage points by which the mean of the fresh seeds is below
+    the first run, for networks whose first run reached the threshold. ``label_errors``: see ``_label_errors``.
     """
     answer = info.answer
     threshold_pct = info.config.threshold_pct
-    runs = info.record.seeds if info.record else ()
+    seeds = info.record.seeds if info.record else ()
     # A damaged line of the log names no data set, so the read counts for all data sets.
     reads = [purpose for name, purpose in info.evidence.test_reads if name in ("", info.config.dataset)]
     falls = []
@@ -174,24 +185,29 @@ def _caveats(info: StudyFacts) -> dict[str, Any]:
     return {
         "winner_reads": sum(answer.hash in purpose.split() for purpose in reads) if answer else 0,
         "workspace_reads": len(reads),
-        "seeds": runs,
-        "label_errors": _label_errors(runs, info.config.dataset),
-        "diverged_seeds": sum(seed.status is Status.DIVERGED for seed in runs),
+        "seeds": seeds,
+        "label_errors": _label_errors(seeds, info.config.dataset),
+        "diverged_seeds": sum(seed.status is Status.DIVERGED for seed in seeds),
         "diverged_in_search": sum(result.status is Status.DIVERGED for result in info.results),
         "falls": falls,
     }
 
 
-def _label_errors(runs: Sequence[SeedRun], dataset_name: str) -> dict[str, float] | None:
-    suspects = CONFIRMED_LABEL_ERRORS.get(dataset_name)
-    if not runs or not suspects:
+def _label_errors(seeds: Sequence[SeedRun], dataset_name: str) -> dict[str, float] | None:
+    """Return the number of ``images`` with a confirmed wrong label, and the mean errors of the seeds.
+
+    ``among`` are the errors on these images, ``outside`` the errors on the remaining images, ``outside_pct`` is the
+    accuracy on the remaining images in per cent. None without seeds or without a list of wrong labels.
+    """
+    mislabelled = CONFIRMED_LABEL_ERRORS.get(dataset_name)
+    if not seeds or not mislabelled:
         return None
-    outside = statistics.mean([sum(index not in suspects for index, _ in run.wrong) for run in runs])
+    outside = statistics.mean([sum(image not in mislabelled for image, _ in seed.wrong) for seed in seeds])
     return {
-        "images": len(suspects),
-        "among": statistics.mean([len(run.wrong) for run in runs]) - outside,
+        "images": len(mislabelled),
+        "among": statistics.mean([len(seed.wrong) for seed in seeds]) - outside,
         "outside": outside,
-        "outside_pct": 100 * (1 - outside / (runs[0].test_size - len(suspects))),
+        "outside_pct": 100 * (1 - outside / (seeds[0].test_size - len(mislabelled))),
     }
 
 
@@ -205,13 +221,14 @@ def study_summary(info: StudyFacts) -> str:
 
 
 def comparison_summary(facts: SimpleNamespace) -> str:
-    """Return the Markdown summary of a comparison of networks or studies."""
+    """Return the Markdown summary of a comparison of networks or studies; only facts of studies have ``infos``."""
     if hasattr(facts, "infos"):
         return render.markdown("summary.md", study=None, studies=facts, networks=None)
     return render.markdown("summary.md", study=None, studies=None, networks=facts)
 
 
-# ``place`` is the rank in the table of the report. ``macs`` was added later: programs may read columns by position.
+# Columns of networks.csv. ``place`` is the rank in the table of the report. ``macs`` was added later, at the end,
+# because programs may read columns by position.
 _COLUMNS = (
     *("place", "hash", "parameters", "tier", "state", "remark", "epochs", "validation_accuracy_pct"),
     *("validation_std_pct", "validation_seeds", "validation_fresh", "mean_test_accuracy_pct", "std_test_accuracy_pct"),
@@ -219,19 +236,19 @@ _COLUMNS = (
 )
 
 
-def lines(info: StudyFacts) -> list[dict[str, Any]]:
-    """Return a row per network, best first, as written to the tables; unknown values are None."""
+def table_rows(info: StudyFacts) -> list[dict[str, Any]]:
+    """Return a row per network, best first, with the keys ``_COLUMNS``; unknown values are None."""
     task = dataset(info.config.dataset).task
-    lines = []
+    rows = []
     for rank, network in enumerate(info.networks, start=1):
         row = network.row
         accuracies = network.validation_accuracies_pct
-        searched = "searched" if network.complete else None
+        tier = "searched" if network.complete else None
         values = (
             rank,
             network.hash,
             network.parameters,
-            row.tier if row else searched,
+            row.tier if row else tier,
             network.state,
             network.remark,
             network.epochs,
@@ -250,9 +267,9 @@ def lines(info: StudyFacts) -> list[dict[str, Any]]:
             analyse(network.architecture, task).macs,
         )
         # A log may contain lone surrogates, which UTF-8 cannot encode.
-        texts = [_writable(value) if isinstance(value, str) else value for value in values]
-        lines.append(dict(zip(_COLUMNS, texts, strict=True)))
-    return lines
+        writable_values = [_writable(value) if isinstance(value, str) else value for value in values]
+        rows.append(dict(zip(_COLUMNS, writable_values, strict=True)))
+    return rows
 
 
 def _writable(text: str) -> str:
@@ -261,7 +278,7 @@ def _writable(text: str) -> str:
 
 def write_tables(info: StudyFacts, folder: Path) -> list[Path]:
     """Write ``networks.csv`` and ``networks.json`` and return their paths."""
-    rows = lines(info)
+    rows = table_rows(info)
     document = {
         "study": _writable(info.name),
         "dataset": info.config.dataset,
@@ -280,13 +297,14 @@ def write_tables(info: StudyFacts, folder: Path) -> list[Path]:
 
 def write_figures(info: StudyFacts, folder: Path) -> list[Path]:
     """Write the charts of a study below ``folder`` as SVG and PNG and return their paths."""
-    drawn = charts.study_charts(info, charts.networks_rows(info))
-    pictures: dict[Path, bytes] = {}
-    for name, chart in (("accuracy", "accuracy"), ("budget", "over-time"), ("proposals", "steps")):
-        picture = drawn[chart] or charts.words("no data yet")
-        pictures |= {folder / f"{name}.svg": charts.svg(picture).encode(), folder / f"{name}.png": charts.png(picture)}
-    files.write_together(pictures)
-    return list(pictures)
+    chart_of_name = charts.study_charts(info, charts.networks_rows(info))
+    contents: dict[Path, bytes] = {}
+    for file_name, name in (("accuracy", "accuracy"), ("budget", "over-time"), ("proposals", "steps")):
+        chart = chart_of_name[name] or charts.text_chart("no data yet")
+        contents[folder / f"{file_name}.svg"] = charts.svg(chart).encode()
+        contents[folder / f"{file_name}.png"] = charts.png(chart)
+    files.write_together(contents)
+    return list(contents)
 
 
 # Mistakes on the test set ---------------------------------------------------------------------------------------------
@@ -311,7 +329,7 @@ class _Mistake(NamedTuple):
         said: Pairs (predicted class, number of seeds), most frequent first.
         seeds: Number of seeds that classified the image wrongly.
         mislabelled: Whether the label is a confirmed label error.
-        pixels: Grey values, None without an inspection.
+        pixels: Grey values of the first channel, row by row; None without an inspection.
     """
 
     image: int
@@ -327,7 +345,7 @@ class _Mistakes(NamedTuple):
 
     Attributes:
         seeds: Number of recorded seeds.
-        mistakes: Images, by number of wrong seeds, largest first.
+        mistakes: Images, by number of wrong seeds, largest first, then by index.
         confusion: Number of images by label (row) and predicted class (column), summed over the seeds; None if unknown.
         scores: Scores of each class over all seeds; empty if ``confusion`` is unknown.
         image_shape: Rows and columns of an image; None without an inspection.
@@ -344,22 +362,23 @@ class _Mistakes(NamedTuple):
 
 def mistakes(record: Record, inspections: Sequence[Inspection]) -> _Mistakes:
     """Return the mistakes of a record; ``inspections`` of the recorded seeds may be empty."""
-    answers_of: dict[int, Counter[int]] = defaultdict(Counter)
+    predictions_of_image: dict[int, Counter[int]] = defaultdict(Counter)
     for run in record.seeds:
-        for image, answer in run.wrong:
-            answers_of[image][answer] += 1
-    seen = {miss.image: miss for inspection in reversed(inspections) for miss in inspection.misses}
-    suspects = CONFIRMED_LABEL_ERRORS.get(record.dataset, frozenset())
+        for image, prediction in run.wrong:
+            predictions_of_image[image][prediction] += 1
+    # Reversed, so that the first inspection wins; all inspections of an image have the same label and pixels.
+    misses = {miss.image: miss for inspection in reversed(inspections) for miss in inspection.misses}
+    mislabelled = CONFIRMED_LABEL_ERRORS.get(record.dataset, frozenset())
     wrong = [
         _Mistake(
             image=image,
-            label=seen[image].label if image in seen else None,
-            said=tuple(sorted(answers.items(), key=lambda pair: (-pair[1], pair[0]))),
-            seeds=answers.total(),
-            mislabelled=image in suspects,
-            pixels=unpacked(seen[image].pixels) if image in seen else None,
+            label=misses[image].label if image in misses else None,
+            said=tuple(sorted(predictions.items(), key=lambda pair: (-pair[1], pair[0]))),
+            seeds=predictions.total(),
+            mislabelled=image in mislabelled,
+            pixels=unpacked(misses[image].pixels) if image in misses else None,
         )
-        for image, answers in answers_of.items()
+        for image, predictions in predictions_of_image.items()
     ]
     areas = [inspection.roc_auc for inspection in inspections if inspection.roc_auc is not None]
     confusion = _confusion(wrong, inspections[0].label_counts, len(record.seeds)) if inspections else None
@@ -374,12 +393,13 @@ def mistakes(record: Record, inspections: Sequence[Inspection]) -> _Mistakes:
 
 
 def _confusion(wrong: Sequence[_Mistake], label_counts: Sequence[int], seeds: int) -> list[list[int]] | None:
+    """Return ``_Mistakes.confusion``; ``label_counts`` are the numbers of test images by label."""
     table = [[0] * len(label_counts) for _ in label_counts]
     for mistake in wrong:
         if mistake.label is None:
             return None
-        for answer, count in mistake.said:
-            table[mistake.label][answer] += count
+        for prediction, count in mistake.said:
+            table[mistake.label][prediction] += count
     for label, images in enumerate(label_counts):
         table[label][label] = images * seeds - sum(table[label])
     return table

@@ -34,8 +34,8 @@ from harness.toy.backprop import (
 from reports import charts
 from reports.render import page
 
-UPDATES = 1_000
-_FIRST_RATE = 0.5
+UPDATES = 1_000  # updates of the workbook, of the figure and of the table of final losses
+_FIRST_RATE = 0.5  # learning rate with which page and workbook open
 
 
 def contents() -> dict[str, bytes]:
@@ -51,8 +51,8 @@ def contents() -> dict[str, bytes]:
 
 def render() -> str:
     """Return the HTML of the page."""
-    known = passes(START)
-    numbers = known | {"learning_rate": _FIRST_RATE}
+    quantities = passes(START)
+    numbers = quantities | {"learning_rate": _FIRST_RATE}
     return page(
         "toy.html",
         styles=["toy.css"],
@@ -63,7 +63,7 @@ def render() -> str:
         updates=UPDATES,
         start=START,
         numbers=numbers,
-        moved=update(known, _FIRST_RATE),
+        updated_weights=update(quantities, _FIRST_RATE),
         tables={"forward": FORWARD, "backward": BACKWARD, "update": UPDATE},
         put_in=lambda formula: with_numbers(formula, numbers),
     )
@@ -72,7 +72,7 @@ def render() -> str:
 # The workbook ---------------------------------------------------------------------------------------------------------
 
 _FIRST_ROW = 5  # row of iteration 0 on the sheet Training, counted from 1
-COLUMNS = ("iteration", *WEIGHTS, *FORWARD, *BACKWARD)
+COLUMNS = ("iteration", *WEIGHTS, *FORWARD, *BACKWARD)  # columns of the sheet Training
 # Cells of the sheet Inputs, by name of the input.
 _INPUT_CELLS = {
     "learning_rate": "B4",
@@ -82,7 +82,9 @@ _INPUT_CELLS = {
 # EXP overflows above about 709, so both branches of the sigmoid take the exponential of a number that is not positive.
 _SIGMOID = "IF({0} < 0, exp({0}) / (1 + exp({0})), 1 / (1 + exp(-{0})))"
 _FORMULAS = FORWARD | {f"a_{unit}": _SIGMOID.format(unit) for unit in ("h1", "h2", "o1", "o2")} | BACKWARD
+# Input and output of each weight, in the order of ``WEIGHTS``.
 _ENDS = ("i1 h1", "i2 h1", "i1 h2", "i2 h2", "a_h1 o1", "a_h2 o1", "a_h1 o2", "a_h2 o2")
+# Notes behind the cells of the sheet Inputs.
 _MEANINGS = {
     "learning_rate": "choose from the list or enter any number",
     "i1": "first input",
@@ -100,11 +102,11 @@ _NOTES = (
     "The print range of Training is the first 50 updates.",
     "Above a rate of about 90 the first update overshoots both targets; from about 200 the weights then stay constant.",
 )
-_LOOKS: dict[str, dict[str, Any]] = {
+_FORMATS: dict[str, dict[str, Any]] = {
     "title": {"bold": True, "font_size": 14},
     "heading": {"bold": True, "bottom": 1},
     "column": {"bold": True, "align": "right", "bottom": 1},
-    "words": {"italic": True, "font_color": "#555555", "text_wrap": True, "valign": "bottom", "font_size": 8},
+    "formula": {"italic": True, "font_color": "#555555", "text_wrap": True, "valign": "bottom", "font_size": 8},
     "note": {"font_color": "#555555"},
     "input": {"font_color": "#0000FF", "bg_color": "#FFF8D6", "border": 1},
     "number": {"num_format": "0.000000000"},
@@ -117,13 +119,13 @@ def workbook(start: Mapping[str, float], learning_rate: float) -> bytes:
     book = xlsxwriter.Workbook(content, {"in_memory": True})
     # Fix the date, otherwise equal inputs would not give equal bytes.
     book.set_properties({"title": "Backpropagation on eight weights", "created": datetime(2000, 1, 1)})
-    formats = {name: book.add_format(look) for name, look in _LOOKS.items()}
+    formats = {name: book.add_format(properties) for name, properties in _FORMATS.items()}
     inputs = book.add_worksheet("Inputs")
     training = book.add_worksheet("Training")
     _write_inputs(inputs, formats, start, learning_rate)
     _write_training(training, formats, start, learning_rate)
-    for number, logarithmic in enumerate((False, True)):
-        inputs.insert_chart(5 + 19 * number, 3, _chart(book, logarithmic))
+    inputs.insert_chart("D6", _chart(book, is_logarithmic=False))
+    inputs.insert_chart("D25", _chart(book, is_logarithmic=True))
     inputs.activate()
     book.close()
     return content.getvalue()
@@ -131,13 +133,13 @@ def workbook(start: Mapping[str, float], learning_rate: float) -> bytes:
 
 def _write_inputs(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, float], learning_rate: float) -> None:
     sheet.set_landscape()
-    sheet.fit_to_pages(1, 0)
+    sheet.fit_to_pages(1, 0)  # one page wide, any number of pages high
     for column, width in enumerate((16, 12, 44)):
         sheet.set_column(column, column, width)
     sheet.write("A1", "Backpropagation on a network of eight weights", formats["title"])
     sheet.write("A2", _NOTES[0], formats["note"])
-    for cell, words in (("A6", "Example"), ("A12", "First weights"), ("A22", "Results")):
-        sheet.write(cell, words, formats["heading"])
+    for cell, title in (("A6", "Example"), ("A12", "First weights"), ("A22", "Results")):
+        sheet.write(cell, title, formats["heading"])
     for name, cell in _INPUT_CELLS.items():
         row = int(cell[1:]) - 1
         sheet.write(row, 0, name)
@@ -156,23 +158,23 @@ def _write_inputs(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, fl
         },
     )
     loss_after = losses(start, learning_rate, UPDATES)
-    column = xl_col_to_name(COLUMNS.index("E_total"))
+    column = xl_col_to_name(COLUMNS.index("E_total"))  # of the sheet Training
     for row, updates in enumerate((0, 1, 10, 100, UPDATES), start=22):
         sheet.write(row, 0, f"loss after {updates:,}")
         sheet.write_formula(row, 1, f"=Training!{column}{_FIRST_ROW + updates}", formats["number"], loss_after[updates])
-    for row, words in enumerate(_NOTES[1:], start=44):  # below the charts
-        sheet.write(row, 0, words, formats["note"])
+    for row, note in enumerate(_NOTES[1:], start=44):  # below the charts
+        sheet.write(row, 0, note, formats["note"])
 
 
 def _write_training(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, float], learning_rate: float) -> None:
     sheet.write(0, 0, "One row per iteration; all values are computed from the sheet Inputs.")
     first = 1
-    for words, names in (("weights", WEIGHTS), ("forward pass", FORWARD), ("backward pass", BACKWARD)):
-        sheet.merge_range(1, first, 1, first + len(names) - 1, words, formats["heading"])
+    for title, names in (("weights", WEIGHTS), ("forward pass", FORWARD), ("backward pass", BACKWARD)):
+        sheet.merge_range(1, first, 1, first + len(names) - 1, title, formats["heading"])
         first += len(names)
-    in_words = {name: f"next: {formula}" for name, formula in UPDATE.items()} | FORWARD | BACKWARD
+    formula_texts = {name: f"next: {formula}" for name, formula in UPDATE.items()} | FORWARD | BACKWARD
     for column, name in enumerate(COLUMNS):
-        sheet.write(2, column, in_words.get(name, ""), formats["words"])
+        sheet.write(2, column, formula_texts.get(name, ""), formats["formula"])
         sheet.write(3, column, name, formats["column"])
     sheet.set_row(2, 48)
     sheet.set_column(0, 0, 10)
@@ -180,27 +182,28 @@ def _write_training(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, 
     sheet.freeze_panes(4, 1)
     # A row spans four A4 pages; on fewer pages the columns would be too small to read.
     sheet.set_landscape()
-    sheet.set_paper(9)
+    sheet.set_paper(9)  # A4
     sheet.fit_to_pages(4, 0)
     sheet.repeat_rows(2, 3)
     sheet.repeat_columns(0)
     sheet.print_area(0, 0, _FIRST_ROW - 1 + 50, len(COLUMNS) - 1)
     letters = {name: xl_col_to_name(column) for column, name in enumerate(COLUMNS)}
-    fixed = {name: f"Inputs!${cell[0]}${cell[1:]}" for name, cell in _INPUT_CELLS.items()}
-    for iteration, known in enumerate(islice(train(start, learning_rate), UPDATES + 1)):
+    input_cells = {name: f"Inputs!${cell[0]}${cell[1:]}" for name, cell in _INPUT_CELLS.items()}
+    for iteration, quantities in enumerate(islice(train(start, learning_rate), UPDATES + 1)):
         row = _FIRST_ROW + iteration
         sheet.write_number(row - 1, 0, iteration)
-        here = {"exp": "EXP", **fixed, **{name: f"{letter}{row}" for name, letter in letters.items()}}
-        above = fixed | {name: f"{letter}{row - 1}" for name, letter in letters.items()}
+        cells_of_row = {"exp": "EXP", **input_cells, **{name: f"{letter}{row}" for name, letter in letters.items()}}
+        cells_above = input_cells | {name: f"{letter}{row - 1}" for name, letter in letters.items()}
         for column, name in enumerate(COLUMNS[1:], start=1):
             if name in _FORMULAS:
-                formula = with_names(_FORMULAS[name], here)
-            else:
-                formula = with_names(UPDATE[name], above) if iteration else fixed[name]
-            sheet.write_formula(row - 1, column, f"={formula}", formats["number"], known[name])
+                formula = with_names(_FORMULAS[name], cells_of_row)
+            else:  # a weight
+                formula = with_names(UPDATE[name], cells_above) if iteration else input_cells[name]
+            sheet.write_formula(row - 1, column, f"={formula}", formats["number"], quantities[name])
 
 
-def _chart(book: Any, logarithmic: bool) -> Any:
+def _chart(book: Any, *, is_logarithmic: bool) -> Any:
+    """Return the chart of the loss over the updates, with a logarithmic or a linear axis of the loss."""
     column = COLUMNS.index("E_total")
     first = _FIRST_ROW - 1
     last = first + UPDATES
@@ -213,9 +216,11 @@ def _chart(book: Any, logarithmic: bool) -> Any:
             "line": {"color": "#0072B2", "width": 2},
         }
     )
-    chart.set_title({"name": f"Loss{', logarithmic' if logarithmic else ''}", "name_font": {"size": 12}})
+    title = "Loss, logarithmic" if is_logarithmic else "Loss"
+    loss_axis = {"num_format": "0.0E+00", "log_base": 10} if is_logarithmic else {}
+    chart.set_title({"name": title, "name_font": {"size": 12}})
     chart.set_x_axis({"name": "updates", "min": 0, "max": UPDATES, "major_gridlines": {"visible": False}})
-    chart.set_y_axis({"name": "E_total"} | ({"num_format": "0.0E+00", "log_base": 10} if logarithmic else {}))
+    chart.set_y_axis({"name": "E_total", **loss_axis})
     chart.set_legend({"none": True})
     chart.set_size({"width": 620, "height": 360})
     return chart

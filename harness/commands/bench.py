@@ -26,12 +26,13 @@ if TYPE_CHECKING:
     from harness.bench.replay import Contest, LiveContest, ReplayedContest, RunRequest
     from harness.bench.table import Table
 
-_option = click.option
-# Options that are refused with a table, which determines them
+_option = click.option  # a short name, because these commands have many options
+# Options that are refused with a table, which determines them.
 _FIXED_BY_A_TABLE: tuple[str, ...] = ("space", "recipe", "dataset")
-# Options that are refused without --live
+# Options that are refused without --live.
 _ONLY_LIVE: tuple[str, ...] = ("data", "device", "engine", "judge_seeds", "cluster")
-_ONLY_REPLAYED: tuple[str, ...] = ("spread", "processes")  # options that are refused with --live
+# Options that are refused with --live.
+_ONLY_REPLAYED: tuple[str, ...] = ("spread", "processes")
 
 
 @click.group(short_help="Compare search methods on recorded runs.")
@@ -88,24 +89,24 @@ def table(
     harness bench table --merge here there --into both
     harness bench table mine --export mine-for-pandas
     """
-    records = arguments["space"] is not None
-    is_one_action = [merge, records, export_to is not None].count(True) <= 1
+    is_recording = arguments["space"] is not None
+    is_one_action = [merge, is_recording, export_to is not None].count(True) <= 1
     has_names_of_a_merge = into is not None and len(names) > 1
     has_one_name = into is None and len(names) == 1
     names_fit = has_names_of_a_merge if merge else has_one_name
-    if not is_one_action or not names_fit or (only_plan and not records):
+    if not is_one_action or not names_fit or (only_plan and not is_recording):
         raise UsageError("use NAME, NAME --space SPACE [--plan], NAME --export FOLDER or --merge NAME NAME --into NAME")
     from harness.bench.table import export_table, merged, read_table, table_folder, write_table
 
     workspace = files.workspace()
-    if records:
+    if is_recording:
         from harness.bench.recording import TableRequest
 
         return _record(names[0], TableRequest(**arguments), only_plan, as_json)
     first, *others = (read_table(table_folder(name, workspace)) for name in names)
     if export_to is not None:
         paths = [str(path) for path in export_table(first, export_to)]
-        options.answer(as_json, {"files": paths}, "\n".join(paths))
+        options.print_result(as_json, {"files": paths}, "\n".join(paths))
         return 0
     if into is None:
         return _show_table(first, as_json)
@@ -115,25 +116,25 @@ def table(
     has_recording = absolute.parent == workspace.tables.resolve() and workspace.recording(absolute.name).exists()
     if has_recording or (folder / "table.csv").exists() or (folder / "table.json").exists():
         raise UsageError(f"a table or a recording exists for {folder}; choose a new name for --into")
-    table = merged([first, *others], folder.name)
-    write_table(folder, table)
-    return _show_table(table, as_json, folder)
+    merged_table = merged([first, *others], folder.name)
+    write_table(folder, merged_table)
+    return _show_table(merged_table, as_json, folder)
 
 
 def _show_table(table: Table, as_json: bool, folder: Path | None = None) -> int:
-    """Print the summary of a table, and the folder if the table was just written."""
+    """Print the summary of a table, and ``folder`` if the table was just written there; return exit code 0."""
     from harness.bench.table import summary_text
 
     facts = table.summary()
     text = summary_text(table, facts)
-    if folder is None:
-        options.answer(as_json, facts | {"folder": None}, text)
-    else:
-        options.answer(as_json, facts | {"folder": str(folder)}, f"{text}\ntable: {folder}")
+    if folder is not None:
+        text += f"\ntable: {folder}"
+    options.print_result(as_json, facts | {"folder": None if folder is None else str(folder)}, text)
     return 0
 
 
 def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) -> int:
+    """Record a table, or print the plan if ``only_plan``; return exit code 0."""
     from harness.bench.recording import plan_document, plan_text, prepare, record
     from harness.bench.table import write_table
     from harness.studies import config as study
@@ -141,33 +142,34 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
     from harness.training.progress import Reporter
 
     workspace = files.workspace()
-    out = workspace.table(name)
-    folder = workspace.recording(name)
-    if out.exists() and not folder.exists():
-        raise UsageError(f"the table {out} exists without a recording; record under a new name and merge the tables")
-    recording = prepare(folder, name, request)
+    table_folder = workspace.table(name)
+    recording_folder = workspace.recording(name)
+    if table_folder.exists() and not recording_folder.exists():
+        message = f"the table {table_folder} exists without a recording"
+        raise UsageError(f"{message}; record under a new name and merge the tables")
+    recording = prepare(recording_folder, name, request)
     plan = plan_document(recording)
     if only_plan:
-        options.answer(as_json, plan, plan_text(plan))
+        options.print_result(as_json, plan, plan_text(plan))
         return 0
     facts = recording.facts
     machine = facts.machines[0]
-    files.check_writable(out.parent)
+    files.check_writable(table_folder.parent)
     say(plan_text(plan))
     spec = dataset(facts.dataset)
     options.say_training(recording.choice, facts.recipe, spec.train_size)
     nodes = {"device": str(recording.device), "engine": machine.engine, "kinds": ray.Kinds.OURS}
     with (
         options.resumable(),
-        study.owned(folder),
+        study.owned(recording_folder),
         # The seconds of a table must be comparable: only nodes like this machine join, with the same number of workers.
         ray.executor_at(request.cluster, machine.workers, **nodes) as make_executor,
         Reporter(plan["runs"], "runs") as reporter,
     ):
         reporter.advance(plan["ended"])
-        table = record(recording, reporter, make_executor)
-    write_table(out, table)
-    return _show_table(table, as_json, out)
+        recorded_table = record(recording, reporter, make_executor)
+    write_table(table_folder, recorded_table)
+    return _show_table(recorded_table, as_json, table_folder)
 
 
 @bench.command(short_help="Compare search methods on tables, or live.")
@@ -182,11 +184,7 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
 @_option("--ablations", is_flag=True, help="Also compare variants of the default with a single change.")
 @_option("--repeats", type=click.IntRange(1, 100_000), help="Repeats per method [default: 200; 3 with --live].")
 @_option("--seed", type=click.IntRange(0), default=0, help="Random seed of the comparison.")
-@_option(
-    "--target",
-    type=PER_CENT,
-    help="Target validation accuracy [default: reached by a quarter of the table].",
-)
+@_option("--target", type=PER_CENT, help="Target validation accuracy [default: reached by a quarter of the table].")
 @_option("--budget", type=click.IntRange(1), help="Parameter budget [default: size of the largest network].")
 @_option(
     "--time", "seconds", type=DURATION, help="Time limit per repeat [default: training time of an eighth of the table]."
@@ -239,11 +237,11 @@ def run(ctx: click.Context, /, as_json: bool, **arguments: Any) -> int:
     _check_run(ctx, request)
     compared = methods.methods_of(request.names, request.programs, ablations=request.ablations)
     tables = _tables(request.tables)
-    contests: list[Contest] = []
+    contests: list[Contest]
     if request.live:
-        contests.append(replay.prepare_live(request, compared, tables[0] if tables else None))
+        contests = [replay.prepare_live(request, compared, tables[0] if tables else None)]
     else:
-        contests += [replay.prepare_replay(request, compared, table) for table in tables]
+        contests = [replay.prepare_replay(request, compared, table) for table in tables]
     folder = request.out or files.workspace().runs / ".bench" / _folder_name(contests)
     files.check_writable(folder)
     with study.owned(folder), options.resumable():
@@ -251,7 +249,7 @@ def run(ctx: click.Context, /, as_json: bool, **arguments: Any) -> int:
             _rank(request, contests, folder, as_json)
         else:
             outcome = _compare(request, contests[0], folder)
-            options.answer(as_json, outcome.findings.document | {"files": outcome.files}, outcome.text)
+            options.print_result(as_json, outcome.findings.document | {"files": outcome.files}, outcome.text)
     return 0
 
 
@@ -264,6 +262,7 @@ class _BenchOutcome(NamedTuple):
 
 
 def _tables(names: Sequence[str]) -> list[Table]:
+    """Return the named tables; raise UsageError if two names, such as a name and a folder, lead to the same table."""
     from harness.bench.table import read_table, table_folder
 
     tables: dict[str, Table] = {}
@@ -325,25 +324,25 @@ def _rank(request: RunRequest, contests: Sequence[Contest], folder: Path, as_jso
         paths += outcome.files
         texts.append(outcome.text)
     ranking = ranks_of(findings)
-    ranks = folder / "ranks.json"
-    files.write_json(ranks, ranking)
+    document_path = folder / "ranks.json"
+    files.write_json(document_path, ranking)
     page = write_ranks_page(folder, ranking)
-    paths += [str(ranks), str(page)]
+    paths += [str(document_path), str(page)]
     texts.append(f"{ranks_text(ranking)}\nreport: {page}")
-    comparisons = [result.document for result in findings.values()]
-    options.answer(as_json, ranking | {"comparisons": comparisons, "files": paths}, "\n\n".join(texts))
+    comparisons = [findings_of_table.document for findings_of_table in findings.values()]
+    options.print_result(as_json, ranking | {"comparisons": comparisons, "files": paths}, "\n\n".join(texts))
 
 
 def _check_run(ctx: click.Context, request: RunRequest) -> None:
     """Raise UsageError if a request has no task, or an option without effect."""
-    from_table = bool(request.tables)
+    has_table = bool(request.tables)
     if request.live and len(request.tables) > 1:
         raise UsageError(f"--live accepts a single table, got {len(request.tables)}")
-    if not from_table and (not request.live or None in (request.space, request.target, request.seconds)):
+    if not has_table and (not request.live or None in (request.space, request.target, request.seconds)):
         raise UsageError("a TABLE is required, or --live with --space, --target and --time")
     kind = "live runs" if request.live else "a replay"
     refused: tuple[str, ...] = _ONLY_REPLAYED if request.live else _ONLY_LIVE
-    if from_table:
+    if has_table:
         kind += " with a table"
         refused += _FIXED_BY_A_TABLE
     for name in refused:
@@ -354,6 +353,7 @@ def _check_run(ctx: click.Context, request: RunRequest) -> None:
 def _run_live(
     request: RunRequest, contest: LiveContest, folder: Path, earlier_traces: Sequence[Trace]
 ) -> tuple[list[Trace], Judged]:
+    """Train the missing repeats; return the traces of all repeats, and the accuracies that judge the answers."""
     from harness.bench.replay import run_live
     from harness.training.executors import ray
     from harness.training.executors.base import DataLocation
@@ -363,13 +363,15 @@ def _run_live(
     # All methods must have equal conditions: only nodes like this machine join, and no additional workers.
     nodes = {"device": effort.device, "engine": effort.engine, "most": effort.workers, "kinds": ray.Kinds.OURS}
     with ray.executor_at(request.cluster, effort.workers, **nodes) as make_executor:
-        trains = partial(make_executor, source, effort.limits)
-        return run_live(contest, trains, folder, earlier_traces, partial(click.echo, err=True))
+        start_executor = partial(make_executor, source, effort.limits)
+        print_line = partial(click.echo, err=True)
+        return run_live(contest, start_executor, folder, earlier_traces, print_line)
 
 
 def _replay(
     request: RunRequest, contest: ReplayedContest, folder: Path, earlier_traces: Sequence[Trace]
 ) -> tuple[list[Trace], Judged]:
+    """Replay the missing repeats; return the traces of all repeats, and the accuracies that judge the answers."""
     from harness.bench.comparison import Judged, append_trace
     from harness.bench.replay import run_repeats
     from harness.training.progress import Reporter
@@ -378,11 +380,11 @@ def _replay(
     with Reporter(design.repeats * len(methods), "repeats") as reporter:
         reporter.advance(len(earlier_traces))
 
-        def keep(trace: Trace) -> None:
+        def store(trace: Trace) -> None:
             append_trace(folder, trace)
             reporter.advance()
 
-        traces = run_repeats(methods, design, table, request.processes or core_count(), earlier_traces, keep)
+        traces = run_repeats(methods, design, table, request.processes or core_count(), earlier_traces, store)
     study = design.task.study
     sizes = {key: size for key, size in table.sizes.items() if size <= study.budget}
     return traces, Judged.of(table.true_accuracies_pct, sizes, study.target_pct)

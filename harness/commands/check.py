@@ -28,4 +28,4 @@ def check(file: Path, as_json: bool) -> None:
     basis = "target, alpha, seeds, test size, data hash and test errors are equal to the declaration and the record"
     if not is_declared:
         basis = "the ledger of this workspace does not contain the declaration: all stated values are taken on trust"
-    options.answer(as_json, document_of(certificate) | {"is_declared": is_declared}, f"{certificate}\n{basis}")
+    options.print_result(as_json, document_of(certificate) | {"is_declared": is_declared}, f"{certificate}\n{basis}")

@@ -18,6 +18,7 @@ from harness.system.document import parse_json
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
 from harness.system.terminal import Column, console, say, show_table
+from search_spaces.ops import shape_text
 
 if TYPE_CHECKING:
     from search_spaces.ops import Shape
@@ -40,18 +41,19 @@ def data() -> None:
 
 
 def _dataset(command: Callable[..., None]) -> Callable[..., None]:
-    words = f"Data set: {', '.join(datasets.DATASETS)}, or a path."
-    option = click.option("--dataset", "name", default="mnist", type=DATASET, help=words)
+    """Add the argument DATASET and the option ``--dataset`` to a command, as the parameter ``name``."""
+    help_text = f"Data set: {', '.join(datasets.DATASETS)}, or a path."
+    option = click.option("--dataset", "name", default="mnist", type=DATASET, help=help_text)
     return options.dataset_as_argument("name")(option(command))
 
 
-_seconds = click.FloatRange(min=0, max=86_400, min_open=True)
+_SECONDS = click.FloatRange(min=0, max=86_400, min_open=True)
 
 
 @data.command("fetch")
 @_dataset
 @options.some("data")
-@click.option("--mirror-seconds", type=_seconds, default=20.0, help="Time limit of a mirror, in seconds.")
+@click.option("--mirror-seconds", type=_SECONDS, default=20.0, help="Time limit of a mirror, in seconds.")
 def _fetch(name: str, data: Path | None, as_json: bool, mirror_seconds: float) -> None:
     """Fetch missing and damaged files into --data or the cache."""
     from harness.data import training_images
@@ -75,17 +77,17 @@ def _check_files(name: str, data: Path | None, as_json: bool) -> None:
     _show(document, as_json)
 
 
-def _users(workspace: Workspace) -> dict[str, Counter[str]]:
-    """Return the numbers of records and of studies by data set; damaged files count for no data set."""
+def _use_counts(workspace: Workspace) -> dict[str, Counter[str]]:
+    """Return ``records`` and ``studies``: the number by data set; damaged files count for the empty name."""
 
-    def name_in(path: Path) -> str:
+    def dataset_in(path: Path) -> str:
         try:
             return str(parse_json(path.read_text("utf-8"))["dataset"])
         except (OSError, ValueError, KeyError, TypeError):
             return ""
 
-    records = map(name_in, workspace.records.glob("*-*.json"))
-    studies = (name_in(folder / "config.json") for folder in workspace.studies())
+    records = map(dataset_in, workspace.records.glob("*-*.json"))
+    studies = (dataset_in(folder / "config.json") for folder in workspace.studies())
     return {"records": Counter(records), "studies": Counter(studies)}
 
 
@@ -94,15 +96,15 @@ def _users(workspace: Workspace) -> dict[str, Counter[str]]:
 def _list(as_json: bool) -> None:
     """List your own data sets: sizes, numbers of records and studies, and bytes on disk."""
     workspace = files.workspace()
-    users = _users(workspace)
+    use_counts = _use_counts(workspace)
     rows = []
-    for folder in sorted(path.parent for path in workspace.data("x").parent.glob("*/data.json")):
+    data_folder = workspace.data("x").parent  # the parent is the same for all names
+    for folder in sorted(path.parent for path in data_folder.glob("*/data.json")):
         spec = datasets.dataset(folder.name)
         sizes = {name: getattr(spec, name) for name in ("classes", "train_size", "validation_size", "test_size")}
-        counts = {kind: count[spec.name] for kind, count in users.items()}
-        stored = sum(path.stat().st_size for path in folder.iterdir())
-        shape = "x".join(map(str, spec.image_shape))
-        rows.append({"name": spec.name, "shape": shape, **sizes, **counts, "bytes": stored})
+        counts = {kind: count[spec.name] for kind, count in use_counts.items()}
+        size_bytes = sum(path.stat().st_size for path in folder.iterdir())
+        rows.append({"name": spec.name, "shape": shape_text(spec.image_shape), **sizes, **counts, "bytes": size_bytes})
     if as_json:
         options.print_json({"datasets": rows})
         return
@@ -123,13 +125,10 @@ def _remove(name: str, force: bool) -> None:
     if not spec.sha256:
         raise UsageError(f"{name} is a built-in data set and cannot be removed")
     workspace = files.workspace()
-    counts = [(kind, count[name]) for kind, count in _users(workspace).items() if count[name]]
-    if counts and not force:
-        used = ", ".join(f"{kind}: {count}" for kind, count in counts)
-        raise UsageError(
-            f"the data set {name} is in use ({used})",
-            hint="--force removes the data set; leaderboard rows are then left out",
-        )
+    uses = ", ".join(f"{kind}: {count[name]}" for kind, count in _use_counts(workspace).items() if count[name])
+    if uses and not force:
+        hint = "--force removes the data set; leaderboard rows are then left out"
+        raise UsageError(f"the data set {name} is in use ({uses})", hint=hint)
     folder = workspace.data(name)
     # A folder without data.json is not a data set. Deleting this file first avoids a partial data set.
     (folder / "data.json").unlink()
@@ -186,21 +185,24 @@ def _describe(
     from harness.data.own import SourceOptions, data_name, descriptions
     from harness.data.training_images import load
 
-    reading = SourceOptions(shape, group_by, score == "balanced", channels, allow_overlap)
-    known = source in datasets.DATASETS
-    if known and (reading != SourceOptions() or name):
-        raise UsageError(f"{'--name' if name else reading} applies only to your own data, not to {source}")
-    images = load(source if known else data_name(source, reading, name), data)
-    if not known and len(readings := descriptions(source)) > 1:
-        names = ", ".join(readings)
-        say(f"{source} has several descriptions, so commands require a name: {names}", "warning")
+    source_options = SourceOptions(shape, group_by, score == "balanced", channels, allow_overlap)
+    if source in datasets.DATASETS:
+        if source_options != SourceOptions() or name:
+            option = "--name" if name else source_options  # which prints its options
+            raise UsageError(f"{option} applies only to your own data, not to {source}")
+        images = load(source, data)
+    else:
+        images = load(data_name(source, source_options, name), data)
+        names = descriptions(source)
+        if len(names) > 1:
+            say(f"{source} has several descriptions, so commands require a name: {', '.join(names)}", "warning")
     document = description(images)
     lines = description_lines(images, document)
     if html is not None:
         from reports.data_page import data_page
 
         files.write_text(html, data_page(images, document, lines))
-    options.answer(as_json, document, "\n".join(lines))
+    options.print_result(as_json, document, "\n".join(lines))
 
 
 @data.command("path", short_help="Print the folder that holds the files.")
@@ -214,10 +216,11 @@ def _path(name: str, data: Path | None, as_json: bool) -> None:
     from harness.data import training_images
 
     folder = str(training_images.find(datasets.dataset(name), data))
-    options.answer(as_json, {"dataset": name, "path": folder}, folder)
+    options.print_result(as_json, {"dataset": name, "path": folder}, folder)
 
 
 def _show(document: dict[str, Any], as_json: bool) -> None:
+    """Print the result of ``training_images.check``, with the fetched files if there are any."""
     lines = [
         "{dataset} in {source}: all files are correct, data hash {data_hash}",
         "{train:,} training, {validation:,} validation and {test:,} test images",
@@ -225,4 +228,4 @@ def _show(document: dict[str, Any], as_json: bool) -> None:
         *(f"fetched {name}" for name in document.get("fetched", ())),
         "{licence}",
     ]
-    options.answer(as_json, document, "\n".join(lines).format(**document))
+    options.print_result(as_json, document, "\n".join(lines).format(**document))

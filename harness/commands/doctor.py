@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import click
 
@@ -30,17 +30,30 @@ from search_spaces.notation import parse_network
 _REINSTALL = "install the package again in a fresh environment"
 # A study needs some kilobytes per run; the rest is for checkpoints, a download and the reports.
 _ENOUGH_DISK_BYTES = 500 * 2**20
-_PROBE = "conv3x3(8) bn relu conv3x3(8, tie=a) relu maxpool conv3x3(8, pad=0, bias, tie=a) relu gap linear(10)"
-_KINDS = {family.exit_code: family.kind for family in (UsageError, DataError, DeviceError)}
-_LOOKS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+# Network with most kinds of counted parameters: a tied kernel, biases and BN.
+_PROBE_NETWORK = "conv3x3(8) bn relu conv3x3(8, tie=a) relu maxpool conv3x3(8, pad=0, bias, tie=a) relu gap linear(10)"
+# Names of the errors in JSON output, by exit code of a failed check.
+_ERROR_KINDS = {family.exit_code: family.kind for family in (UsageError, DataError, DeviceError)}
+_VERDICT_STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
-# Return value of a probe: message, facts, and advice if the finding deserves a warning.
-_Found = tuple[str, dict[str, Any]] | tuple[str, dict[str, Any], str]
+
+class _Finding(NamedTuple):
+    """Return value of a probe that did not fail.
+
+    Attributes:
+        message: Finding, in one line.
+        facts: Finding as JSON values.
+        advice: Advice, if the finding deserves a warning; else empty.
+    """
+
+    message: str
+    facts: dict[str, Any]
+    advice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class _Check:
-    """Result of a check.
+class _CheckResult:
+    """Result of a check; the fields are published in the JSON output.
 
     Attributes:
         message: Finding, in one line.
@@ -57,40 +70,42 @@ class _Check:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def _check(name: str, probe: Callable[[], _Found]) -> _Check:
+def _check(name: str, probe: Callable[[], _Finding]) -> _CheckResult:
+    """Return the result of a probe; a probe fails by raising any exception."""
     try:
-        message, facts, *advice = probe()
+        finding = probe()
     except HarnessError as error:
+        # Different counts are an internal error with exit code 1, here a fault of the installation.
         code = error.exit_code if error.exit_code > 1 else DeviceError.exit_code
-        hint = "" if error.hint is None else error.hint
-        return _Check(name, error.message, "fail", hint, code)
+        return _CheckResult(name, error.message, "fail", error.hint or "", code)
     except Exception as error:
         # Any fault of a library is reported here, and the remaining checks must still run.
-        message = f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0]}"
-        return _Check(name, message, "fail", _REINSTALL, DeviceError.exit_code)
-    return _Check(name, message, "warn" if advice else "ok", "".join(map(str, advice)), facts=facts)
+        first_line = str(error).strip().partition("\n")[0] or "no message"
+        return _CheckResult(name, f"{type(error).__name__}: {first_line}", "fail", _REINSTALL, DeviceError.exit_code)
+    verdict: Literal["ok", "warn"] = "warn" if finding.advice else "ok"
+    return _CheckResult(name, finding.message, verdict, finding.advice, facts=finding.facts)
 
 
-def _python() -> _Found:
+def _python() -> _Finding:
     from harness.training.result import code_version
 
     commit, dirty = code_version()
     facts = {"version": platform.python_version(), "executable": sys.executable, "commit": commit, "dirty": dirty}
     if commit is None:
         # An installed wheel has no commit, which is no fault.
-        return "{version} at {executable}".format(**facts), facts
-    changed = ", with uncommitted changes" if dirty else ""
-    return "{version} at {executable}, commit {commit:.12}".format(**facts) + changed, facts
+        return _Finding("{version} at {executable}".format(**facts), facts)
+    changes = ", with uncommitted changes" if dirty else ""
+    return _Finding("{version} at {executable}, commit {commit:.12}".format(**facts) + changes, facts)
 
 
-def _packages() -> _Found:
+def _packages() -> _Finding:
     lines = importlib.metadata.requires(DISTRIBUTION) or []
     names = [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in lines if "extra ==" not in line]
     versions = {name: importlib.metadata.version(name) for name in names}
-    return ", ".join(f"{name} {version}" for name, version in versions.items()), versions
+    return _Finding(", ".join(f"{name} {version}" for name, version in versions.items()), versions)
 
 
-def _torch() -> _Found:
+def _torch() -> _Finding:
     import torch
 
     device = choose_device("auto")
@@ -99,40 +114,42 @@ def _torch() -> _Found:
     # The gradient of a pixel is the number of 3x3 windows that contain the pixel: 4 in the middle of 4x4 pixels.
     if image.grad is None or image.grad[0, 0, 1:3, 1:3].tolist() != [[4.0, 4.0], [4.0, 4.0]]:
         raise DeviceError(f"a convolution gives a wrong gradient on {device}", hint="try --device cpu")
-    built = torch.version.cuda
-    facts = {"version": torch.__version__, "built_for_cuda": built, "device": str(device), "name": device_name(device)}
-    version = f"{torch.__version__}, built for {f'CUDA {built}' if built else 'the CPU only'}"
-    return f"{version}; networks train on {device}, a convolution works", facts | {"cuda": device.type == "cuda"}
+    cuda = torch.version.cuda  # None if torch was built for the CPU only
+    facts = {"version": torch.__version__, "built_for_cuda": cuda, "device": str(device), "name": device_name(device)}
+    platform_name = f"CUDA {cuda}" if cuda else "the CPU only"
+    message = f"{torch.__version__}, built for {platform_name}; networks train on {device}, a convolution works"
+    return _Finding(message, facts | {"cuda": device.type == "cuda"})
 
 
-def _cpu() -> _Found:
+def _cpu() -> _Finding:
     import torch
 
-    capability, flags = torch.backends.cpu.get_cpu_capability(), processor_flags()
-    native_bf16 = bool(flags & {"avx512_bf16", "amx_bf16", "bf16"}) if flags else None
-    facts: dict[str, Any] = {"machine": platform.machine(), "capability": capability, "bf16_native": native_bf16}
+    capability = torch.backends.cpu.get_cpu_capability()
+    flags = processor_flags()  # empty if unknown
+    has_bf16 = bool(flags & {"avx512_bf16", "amx_bf16", "bf16"}) if flags else None
+    facts: dict[str, Any] = {"machine": platform.machine(), "capability": capability, "bf16_native": has_bf16}
     facts |= {"cores": core_count(), "cores_by_quota": cores_by_quota(), "torch_threads": torch.get_num_threads()}
-    bf16 = {True: "native", False: "emulated, so recipes in bf16 are slow", None: "unknown"}[native_bf16]
+    bf16 = {True: "native", False: "emulated, so recipes in bf16 are slow", None: "unknown"}[has_bf16]
     cores = counted(facts["cores"], "core")
-    return f"{facts['machine']} {capability}, bf16 {bf16}; {cores} for this process", facts
+    return _Finding(f"{facts['machine']} {capability}, bf16 {bf16}; {cores} for this process", facts)
 
 
-def _engine() -> _Found:
+def _engine() -> _Finding:
     from harness.training.native.engine import EngineUnavailable
     from harness.training.native.engine import load as load_engine
 
     try:
         engine = load_engine()
     except EngineUnavailable as error:
-        hint = "install a C++ compiler (g++ or clang), or set HARNESS_ENGINE_CACHE to a different folder"
-        return f"training uses torch, which is several times slower: {error}", {}, hint
+        advice = "install a C++ compiler (g++ or clang), or set HARNESS_ENGINE_CACHE to a different folder"
+        return _Finding(f"training uses torch, which is several times slower: {error}", {}, advice)
     facts = {"name": engine.name, "file": engine.path}
     if engine.skipped:
-        return f"{engine.name}, built {'; '.join(engine.skipped)}", facts, "a newer compiler may help"
-    return f"{engine.name}, compiled for this processor", facts
+        return _Finding(f"{engine.name}, built {'; '.join(engine.skipped)}", facts, "a newer compiler may help")
+    return _Finding(f"{engine.name}, compiled for this processor", facts)
 
 
-def _data(spec: datasets.Dataset, folder: Path | None) -> _Found:
+def _data(spec: datasets.Dataset, folder: Path | None) -> _Finding:
     from harness.data import training_images
 
     try:
@@ -141,24 +158,25 @@ def _data(spec: datasets.Dataset, folder: Path | None) -> _Found:
         if folder is not None:
             raise
         # Only a warning: the first command that trains fetches the data.
-        hint = f"'{as_command('data', 'fetch', '--dataset', spec.name)}' downloads the data set; or {error.hint}"
-        return f"no copy of {spec.name} yet: {error.message}", {}, hint
+        advice = f"'{as_command('data', 'fetch', '--dataset', spec.name)}' downloads the data set; or {error.hint}"
+        return _Finding(f"no copy of {spec.name} yet: {error.message}", {}, advice)
     facts = {key: report[key] for key in ("dataset", "source", "data_hash")}
-    return "{dataset} in {source}, all files are correct, data hash {data_hash}".format(**facts), facts
+    return _Finding("{dataset} in {source}, all files are correct, data hash {data_hash}".format(**facts), facts)
 
 
-def _workspace(root: Path) -> _Found:
+def _workspace(root: Path) -> _Finding:
     files.check_writable(root, make=False)
     folder = root.absolute()
-    free = shutil.disk_usage(next(each for each in (folder, *folder.parents) if each.exists())).free
-    message = f"{root} is writable, {free / 2**30:.1f} GiB free"
-    facts = {"folder": str(root), "free_bytes": free}
-    if free >= _ENOUGH_DISK_BYTES:
-        return message, facts
-    return message, facts, f"at least {_ENOUGH_DISK_BYTES // 2**20} MiB are recommended"
+    existing_folder = next(each for each in (folder, *folder.parents) if each.exists())
+    free_bytes = shutil.disk_usage(existing_folder).free
+    advice = ""
+    if free_bytes < _ENOUGH_DISK_BYTES:
+        advice = f"at least {_ENOUGH_DISK_BYTES // 2**20} MiB are recommended"
+    message = f"{root} is writable, {free_bytes / 2**30:.1f} GiB free"
+    return _Finding(message, {"folder": str(root), "free_bytes": free_bytes}, advice)
 
 
-def _libraries() -> _Found:
+def _libraries() -> _Finding:
     """Check that torchsummary and fvcore count as this program does, and that torchvision was built for this torch."""
     import torch
     import torchsummary
@@ -166,29 +184,29 @@ def _libraries() -> _Found:
     from harness.data.training_images import import_torchvision
     from harness.training.crosscheck import cross_check
 
-    architecture = parse_network(_PROBE)
+    architecture = parse_network(_PROBE_NETWORK)
     cross_check(architecture, analyse(architecture, MNIST))
     torchvision = import_torchvision()
     path = str(torchsummary.__file__)
     installed = str(torch.__version__)
     lines = importlib.metadata.requires("torchvision") or ()
     matches = (re.match(r"torch\s*\(?==\s*([\w.]+)", line) for line in lines)
-    due = next((match[1] for match in matches if match), None)
+    required_torch = next((match[1] for match in matches if match), None)  # None: any version
     is_complete = torchvision.extension._has_ops()
     facts = {
         "file": path,
         "distributions": importlib.metadata.packages_distributions().get("torchsummary", []),
         "version": str(torchvision.__version__),
         "torch": installed,
-        "made_for_torch": due,
-        "fits": due in (None, installed.partition("+")[0]) and is_complete,
+        "made_for_torch": required_torch,
+        "fits": required_torch in (None, installed.partition("+")[0]) and is_complete,
     }
     message = f"{path} and fvcore confirm the counts of this program; torchvision {facts['version']}"
     if is_complete:
-        return message, facts
+        return _Finding(message, facts)
     # This program uses only the data sets of torchvision and declares the missing operators; user scripts do not.
-    hint = "harness is not affected; your own scripts require a torchvision that was built for this torch"
-    return f"{message} was not built for torch {installed}: 'import torchvision' fails", facts, hint
+    advice = "harness is not affected; your own scripts require a torchvision that was built for this torch"
+    return _Finding(f"{message} was not built for torch {installed}: 'import torchvision' fails", facts, advice)
 
 
 @click.command(short_help="Check the installation, the device and the data.")
@@ -207,7 +225,7 @@ def doctor(dataset: str, data: Path | None, verbose: bool, as_json: bool) -> int
     """
     spec = datasets.dataset_of_option(dataset)
     workspace = files.workspace()
-    probes: dict[str, Callable[[], _Found]] = {
+    probes: dict[str, Callable[[], _Finding]] = {
         "python": _python,
         "packages": _packages,
         "torch": _torch,
@@ -223,7 +241,7 @@ def doctor(dataset: str, data: Path | None, verbose: bool, as_json: bool) -> int
     if as_json:
         document: dict[str, Any] = {"checks": [asdict(check) for check in checks]}
         if failure is not None:
-            error = {"code": code, "kind": _KINDS[code], "message": failure.message}
+            error = {"code": code, "kind": _ERROR_KINDS[code], "message": failure.message}
             document["error"] = error | {"position": None, "hint": failure.hint}
         options.print_json(document)
     else:
@@ -231,14 +249,18 @@ def doctor(dataset: str, data: Path | None, verbose: bool, as_json: bool) -> int
     return code
 
 
-def _print_checks(checks: Sequence[_Check], verbose: bool) -> None:
-    lines: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
+def _print_checks(checks: Sequence[_CheckResult], verbose: bool) -> None:
+    rows: list[tuple[str, ...]] = []
+    styles: list[tuple[str, ...]] = []
     for check in checks:
         if verbose or check.verdict != "ok":
-            lines.append(((check.verdict, check.name, check.message), (_LOOKS[check.verdict], "bold", "")))
-            lines += [(("", "", f"-> {check.hint}"), ("", "", "dim"))] if check.hint else []
-    if lines:
-        show_table(console(), *zip(*lines, strict=True))
-    good = sum(check.verdict == "ok" for check in checks)
+            rows.append((check.verdict, check.name, check.message))
+            styles.append((_VERDICT_STYLES[check.verdict], "bold", ""))
+            if check.hint:
+                rows.append(("", "", f"-> {check.hint}"))
+                styles.append(("", "", "dim"))
+    if rows:
+        show_table(console(), rows, styles)
     if not verbose:
-        click.echo(f"{good} of {len(checks)} checks passed (-v lists all)")
+        passed = sum(check.verdict == "ok" for check in checks)
+        click.echo(f"{passed} of {len(checks)} checks passed (-v lists all)")

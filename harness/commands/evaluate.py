@@ -13,13 +13,16 @@ from harness.data import datasets
 from harness.interface import options
 from harness.searching.option_types import number_or
 from harness.system import files, statistics
-from harness.system.errors import DataError, UsageError
+from harness.system.errors import DataError, TargetMissed, UsageError
 from harness.system.files import Workspace
 from harness.system.terminal import Column, busy, console, counted, say, show_table
 
 if TYPE_CHECKING:
     from harness.evidence.evaluation import Evaluation
     from harness.evidence.record import Record
+
+
+_MOST_NAMED_IMAGES = 8  # test images of a seed that are named in the text
 
 
 @click.command(short_help="Check kept weights image by image, or classify your own digits.")
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     default="0",
     help="Index of a recorded seed, or all.",
 )
-@click.option("--on", "other", help="Different labelled images: qmnist-50k, or a path of data with a single part.")
+@click.option("--on", "other_data", help="Different labelled images: qmnist-50k, or a path of data with a single part.")
 @click.option("--images", type=click.Path(path_type=Path), help="Your own pictures to classify: a file or a folder.")
 @click.option("--recipe", help="Name of the recipe, if the network has several rows.")
 @click.option("--c", "in_c", is_flag=True, help="Compile an integer network and compare all logits.")
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
 def evaluate(
     network: str,
     seed: int | None,
-    other: str | None,
+    other_data: str | None,
     images: Path | None,
     recipe: str | None,
     in_c: bool,
@@ -66,78 +69,71 @@ def evaluate(
     harness evaluate eab8ff --on qmnist-50k --seed all
     harness evaluate eab8ff --images my-digits/
     """
-    if sum((other is not None, images is not None, in_c)) > 1:
-        raise UsageError(
-            "--on (labelled images), --images (pictures without labels) and --c (C code) cannot be combined"
-        )
+    if sum((other_data is not None, images is not None, in_c)) > 1:
+        options_text = "--on (labelled images), --images (pictures without labels) and --c (C code)"
+        raise UsageError(f"{options_text} cannot be combined")
     from harness.evidence.evaluation import bounds_of, evaluate_seeds
     from harness.evidence.record import kept_indices
     from harness.interface.lookup import read_record
 
     workspace = files.workspace()
     evidence = read_record(network, workspace, dataset, recipe)
+    # Without kept weights, seed 0 leads to the message that states how to get weights.
     indices = [seed] if seed is not None else kept_indices(workspace.records, evidence) or [0]
     if in_c:
-        return _in_c(evidence, indices, workspace, data, as_json)
+        return _compare_c(evidence, indices, workspace, data, as_json)
     if images is not None:
-        return _own(evidence, indices, images, workspace, as_json)
+        return _classify(evidence, indices, images, workspace, as_json)
     with busy(f"evaluating {counted(len(indices), 'seed')}"):
-        seeds, entry = evaluate_seeds(evidence, indices, workspace, data, other)
+        seeds, entry = evaluate_seeds(evidence, indices, workspace, data, other_data)
     part = f"{evidence.dataset} test" if entry is None else entry.on
-    bounds = bounds_of(evidence, seeds)
-    document = {"hash": evidence.hash, "parameters": evidence.parameters, "dataset": evidence.dataset}
-    document |= {"recipe": evidence.recipe_name, "images": part, "mean_accuracy_pct": _mean_pct(seeds)}
-    document |= {"lower_bound_pct": bounds[0], "lower_bound_images_pct": bounds[1]}
-    if entry is not None:
-        document["on_sha256"] = entry.on_sha256
-    document["seeds"] = [
-        asdict(item) | {name: getattr(item, name) for name in ("errors", "accuracy_pct", "as_recorded")}
-        for item in seeds
-    ]
+    mean_pct = statistics.mean([item.accuracy_pct for item in seeds])
+    bound_pct, images_bound_pct = bounds_of(evidence, seeds)
     rows = _class_rows(evidence, seeds)
-    document["class_scores"] = rows
-    options.answer(as_json, document, _text(evidence, seeds, part, bounds))
-    if not as_json:
-        columns = [Column(name, is_numeric=name != "class") for name in rows[0]]
-        cells = [[_cell(value) for value in row.values()] for row in rows]
-        show_table(console(), cells, [""] * len(rows), columns)
-    if entry is not None and entry.errors not in ((), tuple(item.errors for item in seeds)):
-        say(f"an earlier evaluation of these seeds and images had different errors: {entry.errors}", "warning")
-        return 3
-    return 0 if all(item.as_recorded is not False for item in seeds) else 3
-
-
-def _class_rows(evidence: Record, seeds: Sequence[Evaluation]) -> list[dict[str, Any]]:
-    """Return the scores of each class over the predictions of all seeds, with the names of the classes."""
-    sums = [
-        [sum(counts) for counts in zip(*rows, strict=True)]
-        for rows in zip(*(item.confusion for item in seeds), strict=True)
-    ]
-    names = datasets.dataset(evidence.dataset).class_names or map(str, range(len(sums)))
-    scores = statistics.class_scores(sums, len(seeds))
-    return [{"class": name, **asdict(item)} for name, item in zip(names, scores, strict=True)]
-
-
-def _cell(value: str | int | float) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else f"{value}"
-
-
-def _mean_pct(seeds: Sequence[Evaluation]) -> float:
-    return statistics.mean([item.accuracy_pct for item in seeds])
-
-
-def _text(evidence: Record, seeds: Sequence[Evaluation], part: str, bounds: tuple[float | None, float | None]) -> str:
+    fields = ("errors", "accuracy_pct", "as_recorded")
+    document = {
+        "hash": evidence.hash,
+        "parameters": evidence.parameters,
+        "dataset": evidence.dataset,
+        "recipe": evidence.recipe_name,
+        "images": part,
+        "mean_accuracy_pct": mean_pct,
+        "lower_bound_pct": bound_pct,
+        "lower_bound_images_pct": images_bound_pct,
+        **({} if entry is None else {"on_sha256": entry.on_sha256}),
+        "seeds": [asdict(item) | {field: getattr(item, field) for field in fields} for item in seeds],
+        "class_scores": rows,
+    }
     lines = [
         f"{evidence.hash}, {evidence.parameters:,} parameters, recipe {evidence.recipe_name}, trained on "
         f"{evidence.dataset}; {seeds[0].images:,} {part} images",
         *map(_seed_line, seeds),
     ]
     if len(seeds) > 1:
-        line = f"{len(seeds)} of {len(evidence.seeds)} recorded seeds: mean {_mean_pct(seeds):.3f} %"
-        if bounds[0] is not None:
-            line += f"; 99 % lower bound {bounds[0]:.3f} %, over seeds and images {bounds[1]:.3f} %"
+        line = f"{len(seeds)} of {len(evidence.seeds)} recorded seeds: mean {mean_pct:.3f} %"
+        if bound_pct is not None:
+            line += f"; 99 % lower bound {bound_pct:.3f} %, over seeds and images {images_bound_pct:.3f} %"
         lines.append(line)
-    return "\n".join(lines)
+    options.print_result(as_json, document, "\n".join(lines))
+    if not as_json:
+        columns = [Column(name, is_numeric=name != "class") for name in rows[0]]
+        cells = [[f"{value:.4f}" if isinstance(value, float) else str(value) for value in row.values()] for row in rows]
+        show_table(console(), cells, [""] * len(rows), columns)
+    if entry is not None and entry.errors not in ((), tuple(item.errors for item in seeds)):
+        say(f"an earlier evaluation of these seeds and images had different errors: {entry.errors}", "warning")
+        return TargetMissed.exit_code
+    # None: the images are not the recorded images.
+    return TargetMissed.exit_code if any(item.as_recorded is False for item in seeds) else 0
+
+
+def _class_rows(evidence: Record, seeds: Sequence[Evaluation]) -> list[dict[str, Any]]:
+    """Return the scores of each class over the predictions of all seeds, with the names of the classes."""
+    import numpy as np
+
+    confusion = np.sum([item.confusion for item in seeds], axis=0).tolist()
+    names = datasets.dataset(evidence.dataset).class_names or map(str, range(len(confusion)))
+    scores = statistics.class_scores(confusion, len(seeds))
+    return [{"class": name, **asdict(item)} for name, item in zip(names, scores, strict=True)]
 
 
 def _seed_line(seed: Evaluation) -> str:
@@ -146,9 +142,11 @@ def _seed_line(seed: Evaluation) -> str:
         line += f", ROC AUC {seed.roc_auc:.4f}"
     if seed.recorded_errors is None:
         return line
-    classes = ", ".join(map(str, seed.differing[:8])) + (", ..." if len(seed.differing) > 8 else "")
+    images = [str(index) for index in seed.differing[:_MOST_NAMED_IMAGES]]
+    if len(seed.differing) > _MOST_NAMED_IMAGES:
+        images.append("...")
     line += ", as recorded" if seed.as_recorded else f", NOT as recorded ({seed.recorded_errors:,} errors)"
-    line += f", different classes on images {classes}" if classes else ", image by image"
+    line += f", different classes on images {', '.join(images)}" if images else ", image by image"
     if seed.ties:
         line += f" ({seed.ties} images with two almost equal logits)"
     if seed.repeated:
@@ -156,8 +154,8 @@ def _seed_line(seed: Evaluation) -> str:
     return line
 
 
-def _in_c(evidence: Record, indices: list[int], workspace: Workspace, data: Path | None, as_json: bool) -> int:
-    """Compile each seed, and compare the logits of the test images with the reference."""
+def _compare_c(evidence: Record, indices: list[int], workspace: Workspace, data: Path | None, as_json: bool) -> int:
+    """Compile each seed, compare the logits of the test images with the reference, and return the exit code."""
     from harness.deployment.c_folder import compare_seed
 
     comparisons = []
@@ -170,12 +168,13 @@ def _in_c(evidence: Record, indices: list[int], workspace: Workspace, data: Path
         for item in comparisons
     ]
     document = {"hash": evidence.hash, "dataset": evidence.dataset, "seeds": [asdict(item) for item in comparisons]}
-    options.answer(as_json, document, "\n".join(lines))
+    options.print_result(as_json, document, "\n".join(lines))
     is_equal = all(not item.differing and item.errors == item.recorded_errors for item in comparisons)
-    return 0 if is_equal else 3
+    return 0 if is_equal else TargetMissed.exit_code
 
 
-def _own(evidence: Record, indices: list[int], images: Path, workspace: Workspace, as_json: bool) -> int:
+def _classify(evidence: Record, indices: list[int], images: Path, workspace: Workspace, as_json: bool) -> int:
+    """Classify pictures by the mean over the seeds of the class probabilities, and return the exit code."""
     import numpy as np
     import torch
 
@@ -188,20 +187,22 @@ def _own(evidence: Record, indices: list[int], images: Path, workspace: Workspac
     precision = evidence.recipe.precision
     pictures, faults = own_images(images, spec)
     pixels = torch.from_numpy(np.stack([picture.pixels for picture in pictures]))
-    words = spec.class_names or range(spec.classes)
+    class_names = spec.class_names or range(spec.classes)
     confidences = torch.stack([probabilities(weights, pixels, spec, precision) for weights in weight_files]).mean(0)
-    names = ("says", "confidence", "next", "next_confidence")
     rows = []
     lines = []
     # For equal confidences name the first class, as the C and the page do; ``topk`` does not guarantee this order.
     ranked = torch.sort(confidences, dim=1, descending=True, stable=True)
-    pairs = (each[:, :2].tolist() for each in ranked)
-    for picture, best, classes in zip(pictures, *pairs, strict=True):
-        first, second = (words[each] for each in classes)
-        values = (first, best[0], second, best[1])
-        rows.append({"file": str(picture.path), **dict(zip(names, values, strict=True)), "done": picture.done})
-        line = f"{picture.path}: {first}, confidence {100 * best[0]:.1f} %; next {second}, {100 * best[1]:.1f} %"
-        lines.append(line + (f"  ({picture.done})" if picture.done else ""))
-    options.answer(as_json, {"hash": evidence.hash, "dataset": evidence.dataset, "images": rows}, "\n".join(lines))
+    best_two = zip(pictures, ranked.values[:, :2].tolist(), ranked.indices[:, :2].tolist(), strict=True)
+    for picture, (confidence, next_confidence), classes in best_two:
+        says, runner_up = (class_names[index] for index in classes)
+        row = {"file": str(picture.path), "says": says, "confidence": confidence, "next": runner_up}
+        rows.append(row | {"next_confidence": next_confidence, "done": picture.done})
+        line = f"{picture.path}: {says}, confidence {100 * confidence:.1f} %; next {runner_up}, "
+        line += f"{100 * next_confidence:.1f} %"
+        # ``done`` names the conversion of the picture, such as "inverted".
+        lines.append(f"{line}  ({picture.done})" if picture.done else line)
+    document = {"hash": evidence.hash, "dataset": evidence.dataset, "images": rows}
+    options.print_result(as_json, document, "\n".join(lines))
     options.say_left_out(fault.message for fault in faults)
     return DataError.exit_code if faults else 0

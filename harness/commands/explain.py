@@ -29,4 +29,4 @@ def explain(network: str, budget: int | None, as_json: bool, **arguments: Any) -
     text = str(explanation)
     if budget is not None:
         text += f"\nbudget {budget:,}: {budget - explanation.analysis.parameters:,} parameters left"
-    options.answer(as_json, explanation.document(), text)
+    options.print_result(as_json, explanation.document(), text)

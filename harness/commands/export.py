@@ -40,5 +40,5 @@ def export(as_json: bool, **arguments: Any) -> int:
     harness export 4b8be5 --seed 3 --onnx net.onnx --safetensors net.safetensors
     """
     result = api.export(**arguments)
-    options.answer(as_json, dict(result.facts), str(result))
+    options.print_result(as_json, dict(result.facts), str(result))
     return 0

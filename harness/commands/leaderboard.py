@@ -32,14 +32,14 @@ _STYLES = {
     "searched": "dim",
     "claimed": "dim italic",
 }
-_WIDE = 112  # terminal width in characters from which all columns are shown
+_WIDE = 112  # characters, terminal width from which all columns are shown
 _LEGEND = (
     "accuracy: mean and deviation over seeds on the test set (v: on validation images, unconfirmed if of one seed; "
     "c: an unchecked claim); seeds: seeds that reach the target / all seeds"
 )
 _WIDE_LEGEND = "; bound: the lower bound that decides the tier"
 
-# Titles with their rows.
+# Pairs of the title of a table and its rows.
 _Tables = Sequence[tuple[str, Sequence["LeaderboardRow"]]]
 
 
@@ -108,22 +108,22 @@ def leaderboard(
     """
     from harness.evidence.leaderboard_table import survey
 
-    name = None if dataset is None else datasets.dataset_of_option(dataset).name
     workspace = files.workspace()
     if check:
         return _check(workspace, anchor, as_json)
     if anchor:
         raise UsageError("--anchor COMMIT requires --check")
     if publish:
-        _publish(publish, workspace, datasets.AUTO if name is None else name)
+        _publish(publish, workspace, dataset or datasets.AUTO)
         # The rows are shown after publishing.
     standings = survey(workspace)
     left_out = [error.one_line for error in standings.damage]
     options.say_left_out(left_out)
-    filters = {"dataset": name, "tier": tier, "target_pct": target}
-    filter_values = {field: value for field, value in filters.items() if value is not None}
+    dataset_name = None if dataset is None else datasets.dataset_of_option(dataset).name  # ``auto`` is MNIST
     fitting = [
-        row for row in standings.rows if all(getattr(row, field) == value for field, value in filter_values.items())
+        row
+        for row in standings.rows
+        if dataset_name in (None, row.dataset) and tier in (None, row.tier) and target in (None, row.target_pct)
     ]
     page = {}
     if html:
@@ -138,21 +138,22 @@ def leaderboard(
     elif not standings.rows:
         write(f"no records, claims or studies in {workspace.root} yet", err=True)
     elif not fitting:
-        targets = ", ".join(f"{target:g}" for target in sorted({row.target_pct for row in standings.rows}))
-        sets = ", ".join(sorted({row.dataset for row in standings.rows}))
-        facts = f"existing targets: {targets} %, existing data sets: {sets}"
+        targets = ", ".join(f"{target_pct:g}" for target_pct in sorted({row.target_pct for row in standings.rows}))
+        dataset_names = ", ".join(sorted({row.dataset for row in standings.rows}))
+        facts = f"existing targets: {targets} %, existing data sets: {dataset_names}"
         write(f"none of the {len(standings.rows)} rows matches the options; {facts}", err=True)
     else:
-        wants_summary = not (show_all or limit or filter_values)
+        wants_summary = not (show_all or limit or dataset or tier or target)
         names = network_names((row.architecture, row.parameters) for row in standings.rows)
         names |= {row.hash: row.name for row in standings.rows if row.name}
-        # Rows of networks from other repositories would outnumber the rows of the user.
-        own = [row for row in fitting if row.recipe_hash or show_all or tier] or fitting
-        _show(own[:limit], names, wants_summary=wants_summary, hidden=len(fitting) - len(own))
+        # Rows without a hash of the recipe are of networks of other repositories, and would outnumber the user's rows.
+        visible = [row for row in fitting if row.recipe_hash or show_all or tier] or fitting
+        _show(visible[:limit], names, wants_summary=wants_summary, hidden=len(fitting) - len(visible))
     return 0
 
 
 def _faults(workspace: Workspace, anchor: str | None) -> list[str]:
+    """Return the inconsistencies of the evidence, a line each; ``anchor`` is a published commit to compare with."""
     from harness.evidence.consistency import faults
 
     with busy("checking records, weights, ledger, log and git history"):
@@ -169,12 +170,16 @@ def _check(workspace: Workspace, anchor: str | None, as_json: bool) -> int:
     text = "\n".join(faults)
     if not faults:
         text = "the evidence is consistent" + ("" if with_history else ", as far as the git history is available")
-    options.answer(as_json, {"faults": faults, "with_history": with_history}, text)
+    options.print_result(as_json, {"faults": faults, "with_history": with_history}, text)
     return ContentError.exit_code if faults else 0
 
 
 def _publish(name: str, workspace: Workspace, dataset: str) -> None:
-    """Copy the evidence of a network into the clone, unless the evidence is inconsistent."""
+    """Copy the evidence of the network ``name``, a hash, name or notation, into the clone.
+
+    Raises:
+        ContentError: The evidence is inconsistent, or no network has this hash or name.
+    """
     from harness.evidence import consistency, ledger
     from harness.evidence.leaderboard_table import shipped_table
     from harness.interface.lookup import is_hash_or_name, read_network
@@ -196,62 +201,69 @@ def _publish(name: str, workspace: Workspace, dataset: str) -> None:
 def _show(rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, wants_summary: bool, hidden: int) -> None:
     """Print a table for each data set and target; a summary has the proven rows of the first data set only, if any.
 
-    ``hidden`` is the number of further rows that fit the options.
+    Args:
+        rows: Rows in the order of the leaderboard: by data set, then by target, then by rank.
+        names: Names of the networks, by hash.
+        wants_summary: Whether a summary is enough.
+        hidden: Number of further rows that fit the options.
     """
     from harness.evidence.leaderboard_table import PROVEN
 
     proven = [row for row in rows if row.dataset == rows[0].dataset and row.tier in PROVEN]
-    ranked = not (wants_summary and proven)
+    is_ranking = not (wants_summary and proven)
     tables: _Tables
-    if ranked:
-        # The rows are in the order of the leaderboard: by data set, then by target.
+    if is_ranking:
         groups = groupby(rows, key=lambda row: (row.dataset, row.target_pct))
         tables = [(f"{_title(name)}, {target_pct:g} %", list(group)) for (name, target_pct), group in groups]
     else:
         tables = _smallest_and_others(proven)
-    where = console()
-    left = hidden + len(rows) - sum(len(group) for _, group in tables)
-    further = f"{counted(left, 'more row')}: {as_command('leaderboard', '--all')}"
-    if not where.is_terminal:
+    output = console()
+    missing = hidden + len(rows) - sum(len(group) for _, group in tables)
+    further = f"{counted(missing, 'more row')}: {as_command('leaderboard', '--all')}"
+    if not output.is_terminal:
         _print_fields([row for _, group in tables for row in group], names)
-        if left:
+        if missing:
             click.echo(further, err=True)
         return
-    _print_tables(where, tables, names, ranked)
-    if left:
+    _print_tables(output, tables, names, is_ranking)
+    if missing:
         click.echo(f"{further}\n")
-    show_table(where, [[_LEGEND + (_WIDE_LEGEND if where.width >= _WIDE else "")]], ["dim"])
+    show_table(output, [[_LEGEND + (_WIDE_LEGEND if output.width >= _WIDE else "")]], ["dim"])
 
 
-def _title(name: str) -> str:
+def _title(dataset_name: str) -> str:
     # Data sets of users and of newer versions have no title.
-    return datasets.DATASETS[name].title if name in datasets.DATASETS else name
+    return datasets.DATASETS[dataset_name].title if dataset_name in datasets.DATASETS else dataset_name
 
 
 def _smallest_and_others(proven: Sequence[LeaderboardRow]) -> _Tables:
-    """Return the smallest network for each target of a data set, and the rest at the default target."""
+    """Return the smallest network for each target of a data set, and the rest at the default target.
+
+    The default target of a data set without a known target is the first target.
+    """
     name = proven[0].dataset
-    default = datasets.DATASETS[name].target_pct if name in datasets.DATASETS else proven[0].target_pct
+    default_pct = datasets.DATASETS[name].target_pct if name in datasets.DATASETS else proven[0].target_pct
     ordered = sorted(proven, key=lambda row: (row.target_pct, row.parameters))
     smallest = [next(group) for _, group in groupby(ordered, lambda row: row.target_pct)]
-    also = [row for row in proven if row.target_pct == default and row not in smallest]
+    further = [row for row in proven if row.target_pct == default_pct and row not in smallest]
     return [
         (f"{_title(name)}: the smallest network found for each target", smallest),
-        (f"{default:g} %: further verified or certified networks", also),
+        (f"{default_pct:g} %: further verified or certified networks", further),
     ]
 
 
-def _print_tables(where: Console, tables: _Tables, names: Mapping[str, str], ranked: bool) -> None:
-    first = "rank" if ranked else "target"
+def _print_tables(output: Console, tables: _Tables, names: Mapping[str, str], is_ranking: bool) -> None:
+    """Print tables for people; the first column has ranks if ``is_ranking``, else targets."""
+    first = "rank" if is_ranking else "target"
     titles = (first, "network", "parameters", "accuracy, %", "seeds", "tier", "bound", "MACs", "recipe")
     columns = [Column(title, is_numeric=title not in ("network", "tier", "recipe")) for title in titles]
-    # A narrow terminal shows the first six columns.
-    columns = columns if where.width >= _WIDE else columns[:6]
+    if output.width < _WIDE:
+        columns = columns[:6]  # up to the tier
     for title, group in tables:
         if group:
-            show_table(where, [[title]], ["bold"])
-            cells = [_cells(row, names[row.hash], ranked)[: len(columns)] for row in group]
-            show_table(where, cells, [_STYLES[row.tier.value] for row in group], columns)
+            show_table(output, [[title]], ["bold"])
+            cells = [_cells(row, names[row.hash], is_ranking)[: len(columns)] for row in group]
+            show_table(output, cells, [_STYLES[row.tier.value] for row in group], columns)
             click.echo()
 
 
@@ -260,22 +272,23 @@ def _print_fields(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> N
     fields = ("dataset", "target_pct", "hash", "parameters", "macs", "mean_test_accuracy_pct", "std_test_accuracy_pct",
               "lower_bound_pct", "confidence", "seeds", "seeds_at_target", "tier", "recipe")  # fmt: skip
     # Added later, after the name, because programs may read columns by position.
-    of_searches = ("validation_accuracy_pct", "validation_seeds")
-    write("\t".join((*fields, "name", *of_searches)))
+    later_fields = ("validation_accuracy_pct", "validation_seeds")
+    write("\t".join((*fields, "name", *later_fields)))
     for row in rows:
-        values = (*(getattr(row, field) for field in fields), names[row.hash])
-        values += tuple(getattr(row, field) for field in of_searches)
-        write("\t".join(map(_field, values)))
+        values = [getattr(row, field) for field in (*fields, *later_fields)]
+        values.insert(len(fields), names[row.hash])
+        write("\t".join(map(_field_text, values)))
 
 
-def _field(value: object) -> str:
+def _field_text(value: object) -> str:
     """Return a value as text; nine significant digits of a float hide binary rounding errors."""
     if isinstance(value, float):
         return f"{value:.9g}"
     return "" if value is None else str(value)
 
 
-def _cells(row: LeaderboardRow, name: str, ranked: bool) -> tuple[str, ...]:
+def _cells(row: LeaderboardRow, name: str, is_ranking: bool) -> tuple[str, ...]:
+    """Return the cells of a row in the order of the columns of ``_print_tables``."""
     bound = ""
     seeds = row.seeds
     if row.tier == "searched":
@@ -291,7 +304,7 @@ def _cells(row: LeaderboardRow, name: str, ranked: bool) -> tuple[str, ...]:
         if row.lower_bound_pct is not None:
             bound = f"{row.lower_bound_pct:.3f}"
     return (
-        str(row.rank) if ranked else f"{row.target_pct:g} %",
+        str(row.rank) if is_ranking else f"{row.target_pct:g} %",
         f"{row.hash[:6]} {name}",
         f"{row.parameters:,}",
         accuracy,

@@ -24,4 +24,4 @@ def quote(as_json: bool, **arguments: Any) -> None:
     harness quote pictures/ --target 95 --time 3m --json
     """
     quoted = api.quote(**arguments)
-    options.answer(as_json, quoted.document(), str(quoted))
+    options.print_result(as_json, quoted.document(), str(quoted))

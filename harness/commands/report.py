@@ -18,14 +18,14 @@ from search_spaces.catalog import PRESETS
 from search_spaces.network import MNIST, Architecture
 from search_spaces.space_errors import nearest
 
-_MOST = 4
+_MOST_COMPARED = 4  # studies or networks that one page can compare
 
 
 @click.command(short_help="Write the report of a study, or compare several.")
 @click.argument("names", metavar="[STUDY]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Write an index of all studies, with the leaderboard.")
 @click.option("--watch", is_flag=True, help="Update the report until the search ends.")
-@click.option("--open", "opened", is_flag=True, help="Open the page in the browser.")
+@click.option("--open", "opens_browser", is_flag=True, help="Open the page in the browser.")
 @click.option("--figures", is_flag=True, help="Also write the figures, as SVG and PNG.")
 @click.option("--tables", is_flag=True, help="Also write the networks, as CSV and JSON.")
 @click.option("--markdown", is_flag=True, help="Print a summary for a pull request; write nothing.")
@@ -38,7 +38,7 @@ def report(
     *,
     everything: bool,
     watch: bool,
-    opened: bool,
+    opens_browser: bool,
     figures: bool,
     tables: bool,
     markdown: bool,
@@ -60,54 +60,39 @@ def report(
     harness report seed1 seed4 anchor3762
     harness report --markdown | gh pr create --body-file -
     """
-    _refuse_together(
-        names, storage=storage, everything=everything, opened=opened, markdown=markdown, watch=watch,
-        of_one_study=watch or figures or tables,
-    )  # fmt: skip
+    is_of_several = everything or len(names) > 1
+    is_of_one_study = watch or figures or tables
+    if len(names) > _MOST_COMPARED:
+        raise UsageError(f"{len(names)} names are given, but at most {_MOST_COMPARED} can be compared")
+    if everything and names:
+        raise UsageError("--all covers all studies and cannot be combined with names")
+    if is_of_several and is_of_one_study:
+        raise UsageError("--watch, --figures and --tables require a single study")
+    if storage is not None and (is_of_several or watch or markdown):
+        raise UsageError("--storage requires a single study, without --watch and --markdown")
+    if markdown and (everything or opens_browser or is_of_one_study):
+        excluded = "--all, --open, --watch, --figures or --tables"
+        raise UsageError(f"--markdown writes no file and cannot be combined with {excluded}")
     workspace = files.workspace()
     if markdown:
         text = _markdown(names, workspace)
-        options.answer(as_json, {"markdown": text}, text.removesuffix("\n"))
+        options.print_result(as_json, {"markdown": text}, text.removesuffix("\n"))
         return 0
     if everything:
         document = _index(workspace)
     elif len(names) > 1:
         document = _comparison(names, workspace)
     else:
-        folder = _one(names, workspace)
+        folder = _study_folder(names, workspace)
         if storage is not None:
             _mirror(folder, storage)
-        document = _study(folder, workspace, watch=watch, opened=opened, figures=figures, tables=tables)
-    if opened and not watch:
+        document = _study_report(
+            folder, workspace, watch=watch, opens_browser=opens_browser, figures=figures, tables=tables
+        )
+    if opens_browser and not watch:
         webbrowser.open(Path(document["report"]).absolute().as_uri())
-    options.answer(as_json, document, "\n".join([document["report"], *document.get("files", [])]))
+    options.print_result(as_json, document, "\n".join([document["report"], *document.get("files", [])]))
     return 0
-
-
-def _refuse_together(
-    names: tuple[str, ...],
-    *,
-    storage: str | None,
-    everything: bool,
-    opened: bool,
-    markdown: bool,
-    watch: bool,
-    of_one_study: bool,
-) -> None:
-    """Raise UsageError if options exclude each other."""
-    several = everything or len(names) > 1
-    refusals = {
-        f"{len(names)} names are given, but at most {_MOST} can be compared": len(names) > _MOST,
-        "--all covers all studies and cannot be combined with names": everything and names,
-        "--watch, --figures and --tables require a single study": several and of_one_study,
-        "--storage requires a single study, without --watch and --markdown": storage is not None
-        and (several or watch or markdown),
-        "--markdown writes no file and cannot be combined with --all, --open, --watch, --figures or --tables": markdown
-        and (everything or opened or of_one_study),
-    }
-    for message, is_refused in refusals.items():
-        if is_refused:
-            raise UsageError(message)
 
 
 def _index(workspace: Workspace) -> dict[str, Any]:
@@ -130,7 +115,7 @@ def _index(workspace: Workspace) -> dict[str, Any]:
 def _comparison(names: tuple[str, ...], workspace: Workspace) -> dict[str, Any]:
     from reports.comparison_page import write_network_comparison, write_study_comparison
 
-    folders, networks = _compared(names, workspace)
+    folders, networks = _studies_or_networks(names, workspace)
     if folders:
         path = write_study_comparison(folders, workspace)
         return {"report": str(path), "studies": [folder.name for folder in folders]}
@@ -138,12 +123,13 @@ def _comparison(names: tuple[str, ...], workspace: Workspace) -> dict[str, Any]:
     return {"report": str(path), "networks": [architecture.hash for _, architecture in networks]}
 
 
-def _one(names: tuple[str, ...], workspace: Workspace) -> Path:
+def _study_folder(names: tuple[str, ...], workspace: Workspace) -> Path:
+    """Return the folder of the only name, or of the latest study; raise UsageError if the name is of a network."""
     from harness.interface.lookup import is_hash_or_name
     from harness.studies.names import find_study, read_study, studies
 
     if names and is_hash_or_name(names[0]) and find_study(names[0], workspace) is None:
-        raise UsageError(f"{names[0]!r} is a network: a report requires a study, or 2 to {_MOST} networks")
+        raise UsageError(f"{names[0]!r} is a network: a report requires a study, or 2 to {_MOST_COMPARED} networks")
     folder = read_study(names[0] if names else None, workspace)
     if not names and len(studies(workspace)) > 1:
         say(f"latest study: {folder.name}")
@@ -168,8 +154,8 @@ def _mirror(folder: Path, storage: str) -> None:
             raise UsageError("cannot update the database of --storage; run the same command again to continue")
 
 
-def _study(
-    folder: Path, workspace: Workspace, *, watch: bool, opened: bool, figures: bool, tables: bool
+def _study_report(
+    folder: Path, workspace: Workspace, *, watch: bool, opens_browser: bool, figures: bool, tables: bool
 ) -> dict[str, Any]:
     """Write the report of a study, and its figures and tables."""
     from reports import study_facts, study_page
@@ -179,7 +165,7 @@ def _study(
         from harness.interface import session
 
         say(f"watching {path}")
-        if opened:
+        if opens_browser:
             webbrowser.open(path.absolute().as_uri())
         session.watch(folder, workspace)
     else:
@@ -196,33 +182,43 @@ def _study(
 
 
 def _markdown(names: tuple[str, ...], workspace: Workspace) -> str:
-    from reports import comparison_page, study_facts, study_page
+    """Return the Markdown summary of a study, or of the comparison of several studies or networks."""
+    from reports.comparison_page import network_comparison, read_networks, read_studies
+    from reports.study_facts import read_study
+    from reports.study_page import comparison_summary, study_summary
 
     if len(names) < 2:
-        return study_page.study_summary(study_facts.read_study(_one(names, workspace), workspace))
-    folders, networks = _compared(names, workspace)
+        return study_summary(read_study(_study_folder(names, workspace), workspace))
+    folders, networks = _studies_or_networks(names, workspace)
     if folders:
-        return study_page.comparison_summary(comparison_page.read_studies(folders, workspace))
-    return study_page.comparison_summary(
-        comparison_page.network_comparison(comparison_page.read_networks(networks, workspace))
-    )
+        return comparison_summary(read_studies(folders, workspace))
+    return comparison_summary(network_comparison(read_networks(networks, workspace)))
 
 
-def _compared(names: tuple[str, ...], workspace: Workspace) -> tuple[list[Path], list[tuple[str, Architecture]]]:
-    """Return the studies, or the networks, that two to four names refer to."""
+def _studies_or_networks(
+    names: tuple[str, ...], workspace: Workspace
+) -> tuple[list[Path], list[tuple[str, Architecture]]]:
+    """Return the folders of the studies, or the networks with their names, that two to four names refer to.
+
+    One of both lists is empty.
+
+    Raises:
+        UsageError: A name is unknown, studies and networks are mixed, or a name refers to the same as another name.
+    """
     from harness.interface.lookup import is_hash_or_name, read_network
     from harness.studies.names import find_study, studies
 
     folders = {name: folder for name in names if (folder := find_study(name, workspace)) is not None}
-    others = [name for name in names if name not in folders]
-    for name in others:
-        # A word that names no study and cannot name a network.
+    network_names = [name for name in names if name not in folders]
+    for name in network_names:
+        # The name has not the form of a hash, a name or the notation of a network.
         if re.fullmatch(r"[\w./-]+", name) and name != "-" and not is_hash_or_name(name):
             hint = nearest(name, [*studies(workspace), *PRESETS])
             raise UsageError(f"no study or network is named {name[:60]!r}", hint=hint)
-    if folders and others:
-        raise UsageError(f"{next(iter(folders))!r} is a study and {others[0]!r} a network: these cannot be compared")
-    read = [read_network(name, workspace, MNIST) for name in others]
-    if len({network.architecture.hash for network in read} or {*folders.values()}) < len(names):
+    if folders and network_names:
+        study_name = next(iter(folders))
+        raise UsageError(f"{study_name!r} is a study and {network_names[0]!r} a network: these cannot be compared")
+    networks = [read_network(name, workspace, MNIST) for name in network_names]
+    if len({network.architecture.hash for network in networks} or {*folders.values()}) < len(names):
         raise UsageError("the same study or network is given twice")
-    return list(folders.values()), [(network.name, network.architecture) for network in read]
+    return list(folders.values()), [(network.name, network.architecture) for network in networks]

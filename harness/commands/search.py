@@ -11,7 +11,7 @@ from harness.interface import api, options
 from harness.interface.results import Study
 from harness.searching.request import SearchRequest
 from harness.studies.mirror import without_passwords
-from harness.system.errors import Interrupted
+from harness.system.errors import Interrupted, TargetMissed
 from harness.system.files import check_writable
 from harness.system.terminal import busy, console, counted, duration_text, show_table
 from search_spaces.space import OBJECTIVES, Metric, count_text, size_text
@@ -41,6 +41,7 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
 
     request = SearchRequest(**arguments)
     sources = {name: ctx.get_parameter_source(name) for name in arguments}
+    # ``commandline``, ``environment`` or ``default``.
     origins = {name: "default" if source is None else source.name.lower() for name, source in sources.items()}
     with options.resumable(), planned_search(request, origins, only_plan=plan_only) as plan:
         if plan_only:
@@ -59,11 +60,10 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
             return 0
         outcome, report = run_search_with_progress(plan, request, origins, verbose=verbose)
         if outcome is None:
-            raise Interrupted(
-                _interrupted_text(Study(plan.folder, plan.workspace)), hint="resume with the same command"
-            )
-    options.answer(as_json, outcome.document(report), f"{outcome.text()}\nreport: {report}")
-    return 0 if outcome.verdict is not None and outcome.verdict.passed else 3
+            message = _interrupted_text(Study(plan.folder, plan.workspace))
+            raise Interrupted(message, hint="resume with the same command")
+    options.print_result(as_json, outcome.document(report), f"{outcome.text()}\nreport: {report}")
+    return 0 if outcome.verdict is not None and outcome.verdict.passed else TargetMissed.exit_code
 
 
 def _interrupted_text(study: Study) -> str:
@@ -79,14 +79,18 @@ def _plan_facts(document: dict[str, Any]) -> dict[str, str]:
     """Return the plan of ``plan_document`` as text by title, for people."""
     from harness.searching.race import RUNG_SHARES
 
-    config, effort = document["config"], document["effort"]
-    low, high = (100 * share for share in document["feasible_share"])
-    share = f"{low:.3g} %" if document["feasible"]["exact"] else f"about {(low + high) / 2:.3g} %"
+    config = document["config"]
+    effort = document["effort"]
+    low_pct, high_pct = (100 * share for share in document["feasible_share"])
+    feasible = f"{low_pct:.3g} %" if document["feasible"]["exact"] else f"about {(low_pct + high_pct) / 2:.3g} %"
     objective = f"{config['budget']:,} parameters"
-    for metric, most in (("minimise", "most"), ("second", "second_most")):
-        if config.get(most) is not None:
-            objective += f"; minimised: {OBJECTIVES[Metric(config[metric])]}, at most {config[most]:,}"
-            if config[metric] in document.get("drawn_ceilings", ()):
+    # Keys of a minimised metric and of its limit; only parameters have the limit ``budget`` instead.
+    for metric_key, limit_key in (("minimise", "most"), ("second", "second_most")):
+        limit = config.get(limit_key)
+        if limit is not None:
+            metric = config[metric_key]
+            objective += f"; minimised: {OBJECTIVES[Metric(metric)]}, at most {limit:,}"
+            if metric in document.get("drawn_ceilings", ()):
                 objective += " (the largest drawn network)"
     if "chip" in document:
         objective += f"; limits of the chip: {' and '.join(document['chip'])}"
@@ -94,7 +98,8 @@ def _plan_facts(document: dict[str, Any]) -> dict[str, str]:
     runs = f"recipe {recipe}, epochs {', '.join(map(str, document['lengths']))}"
     if config["rungs"]:
         runs += f", pruned at {' and '.join(f'{100 * share:g} %' for share in RUNG_SHARES)}"
-    if (seconds := document["estimated_seconds_a_training"]) is not None:
+    seconds = document["estimated_seconds_a_training"]  # of a median network, for the fewest and for the most epochs
+    if seconds is not None:
         runs += f"; about {seconds[0]:.0f} to {seconds[1]:.0f} s per run on a single core"
     time = "no time limit" if effort["seconds"] is None else duration_text(effort["seconds"])
     trials = "" if effort["trials"] is None else f", at most {counted(effort['trials'], 'trial')}"
@@ -104,7 +109,7 @@ def _plan_facts(document: dict[str, Any]) -> dict[str, str]:
         "target": f"{config['target_pct']:g} % on the test images of {dataset_named(config['dataset']).title}; "
         f"{config['threshold_pct']:g} % on validation images",
         "budget": objective,
-        "space": f"{config['space']}: {count_text(document['derivations'], 'configuration')}, {share} feasible",
+        "space": f"{config['space']}: {count_text(document['derivations'], 'configuration')}, {feasible} feasible",
         "runs": runs,
         "sampler": f"{config['sampler']}, seed {config['seed']}; prior {config['prior']}: "
         + counted(document["past_trainings"], "prior observation"),

@@ -42,7 +42,7 @@ def list_spaces(as_json: bool) -> None:
         f"{each['name']:<8}{count_text(each['derivations']):>14} configurations  {each['description']}"
         for each in documents
     ]
-    options.answer(as_json, {"spaces": documents}, "\n".join(lines))
+    options.print_result(as_json, {"spaces": documents}, "\n".join(lines))
 
 
 @spaces.command()
@@ -51,7 +51,7 @@ def list_spaces(as_json: bool) -> None:
 def show(name: str, as_json: bool) -> None:
     """Print the text of a space."""
     definition = space(name)
-    options.answer(as_json, _facts(definition) | {"text": definition.text}, definition.text.rstrip("\n"))
+    options.print_result(as_json, _facts(definition) | {"text": definition.text}, definition.text.rstrip("\n"))
 
 
 @spaces.command(short_help="Draw networks from a space.")
@@ -73,7 +73,7 @@ def sample(name: str, count: int, seed: int, budget: int | None, as_json: bool) 
         networks.append(facts | costs | {"decisions": drawn.indices})
     lines = [f"{network['hash']} {network['parameters']:>7,}  {network['architecture']}" for network in networks]
     document = {"space": definition.name, "seed": seed, "budget": budget, "networks": networks}
-    options.answer(as_json, document, "\n".join(lines))
+    options.print_result(as_json, document, "\n".join(lines))
 
 
 @spaces.command(short_help="Count the configurations of a space.")
@@ -92,7 +92,7 @@ def count(name: str, budget: int | None, samples: int, seed: int, as_json: bool)
     definition = space(name)
     document, lines = _counted(definition, budget, seed, samples)
     head = f"{definition.name}: {count_text(document['derivations'], 'configuration')}"
-    options.answer(as_json, document | {"budget": budget}, "\n".join([head, *lines]))
+    options.print_result(as_json, document | {"budget": budget}, "\n".join([head, *lines]))
 
 
 @spaces.command(short_help="Check the search space in a file.")
@@ -107,21 +107,22 @@ def check(file: str, as_json: bool) -> None:
     is_name = file.isidentifier() and not os.path.exists(file)
     definition = space(file if is_name else f"@{file.removeprefix('@')}")
     document, lines = _counted(definition)
-    how_many = count_text(document["derivations"], "configuration")
+    size = count_text(document["derivations"], "configuration")
     if not document["feasible"]["accepted"]:
-        # The most frequent rejection, without the line breaks.
+        # The most frequent rejection, on a single line.
         rejected = ", ".join(map(str.strip, _rejection_lines(document["feasible"]["rejected"][:1])))
         if document["feasible"]["exact"]:
-            raise ContentError(f"{definition.name}: none of the {how_many} is accepted; {rejected}")
+            raise ContentError(f"{definition.name}: none of the {size} is accepted; {rejected}")
         drawn = document["feasible"]["looked_at"]
         say(f"none of {drawn:,} configurations drawn at random is accepted; {rejected}", "warning")
     for name in definition.unused:
         say(f"'net' does not use {name!r}", "warning")
-    head = f"{definition.name} is a search space: {how_many}, hash {definition.hash}"
-    options.answer(as_json, document, "\n".join([head, *lines]))
+    head = f"{definition.name} is a search space: {size}, hash {definition.hash}"
+    options.print_result(as_json, document, "\n".join([head, *lines]))
 
 
 def _facts(definition: SearchSpace) -> dict[str, Any]:
+    """Return the properties of a space as JSON values."""
     return {
         "name": definition.name,
         "hash": definition.hash,
@@ -134,7 +135,7 @@ def _facts(definition: SearchSpace) -> dict[str, Any]:
 def _counted(
     definition: SearchSpace, budget: int | None = None, seed: int = 0, samples: int = 2_000
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return the number of networks in a space, as JSON values and as lines.
+    """Return the number of configurations of a space and the share of accepted ones, as JSON values and as lines.
 
     Args:
         definition: Search space.
@@ -143,13 +144,17 @@ def _counted(
         samples: Number of draws, if the space is too large to enumerate.
     """
     counted = feasible(definition, budget, rng=random.Random(seed), samples=samples)
-    how = " (all checked)"
-    if not counted.exact:
-        share = f"{100 * (counted.low / counted.derivations):.2f} to {100 * (counted.high / counted.derivations):.2f} %"
+    accepted = f"accepted: {counted.accepted:,} of {counted.looked_at:,}"
+    if counted.exact:
+        accepted += " (all checked)"
+    else:
+        low_pct = 100 * (counted.low / counted.derivations)
+        high_pct = 100 * (counted.high / counted.derivations)
         number = f"{count_text(counted.low)} to {count_text(counted.high)}"
-        how = f" random draws: {share} of all, {number}, with {100 * counted.confidence:g} % confidence"
+        confidence = f"{100 * counted.confidence:g} % confidence"
+        accepted += f" random draws: {low_pct:.2f} to {high_pct:.2f} % of all, {number}, with {confidence}"
     facts = dataclasses.asdict(counted)
-    lines = [f"accepted: {counted.accepted:,} of {counted.looked_at:,}{how}", *_rejection_lines(facts["rejected"])]
+    lines = [accepted, *_rejection_lines(facts["rejected"])]
     return _facts(definition) | {"feasible": facts}, lines
 
 

@@ -6,7 +6,7 @@ import shutil
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -35,35 +35,22 @@ def studies(remove: str | None, as_json: bool) -> int:
     if remove is not None:
         folders = studies_of(remove, workspace)
         with ExitStack() as stack:
-            # A study that is in use keeps the whole group.
+            # Lock all studies before any is removed: if one is in use, the whole group is kept.
             for folder in folders:
                 stack.enter_context(owned(folder))
             for folder in folders:
                 shutil.rmtree(folder)
-        names = [str(folder) for folder in folders]
-        options.answer(as_json, {"removed": names[0] if len(names) == 1 else names}, "\n".join(names))
+        paths = [str(folder) for folder in folders]
+        options.print_result(as_json, {"removed": paths[0] if len(paths) == 1 else paths}, "\n".join(paths))
         return 0
-    studies = read_studies(workspace)
+    states = read_studies(workspace)
     if as_json:
-        documents = [
-            {
-                "study": study.folder.name,
-                "dataset": study.config.dataset,
-                "target_pct": study.config.target_pct,
-                "seconds": round(study.seconds, 1),
-                "trained": len(study.proposals),
-                "hash": answer and answer.proposal.hash,
-                "parameters": answer and answer.proposal.parameters,
-                "tier": study.answer_tier or None,
-            }
-            for study, answer in ((study, study.answer) for study in studies)
-        ]
-        options.print_json({"studies": documents})
-    elif not studies:
+        options.print_json({"studies": [_document(study) for study in states]})
+    elif not states:
         write(f"no studies in {workspace.runs} yet", err=True)
     else:
         groups: dict[str, list[StudyState]] = {}
-        for study in studies:
+        for study in states:
             name = study.folder.name
             groups.setdefault(group_of(name, study.config.dataset) or name, []).append(study)
         cells = [_row(name, members) for name, members in groups.items()]
@@ -72,13 +59,32 @@ def studies(remove: str | None, as_json: bool) -> int:
     return 0
 
 
+def _document(study: StudyState) -> dict[str, Any]:
+    """Return a study as JSON values; network and tier are None without an answer."""
+    answer = study.answer
+    return {
+        "study": study.folder.name,
+        "dataset": study.config.dataset,
+        "target_pct": study.config.target_pct,
+        "seconds": round(study.seconds, 1),
+        "trained": len(study.proposals),
+        "hash": None if answer is None else answer.proposal.hash,
+        "parameters": None if answer is None else answer.proposal.parameters,
+        "tier": study.answer_tier or None,
+    }
+
+
 def _row(name: str, members: Sequence[StudyState]) -> list[str]:
     """Return the cells of a study or of a group: sums of times and networks, and ranges of targets and parameters."""
     sizes = [study.answer.proposal.parameters for study in members if study.answer is not None]
     tiers = Counter(study.answer_tier for study in members if study.answer_tier)
-    verdict = ", ".join(f"{count} {tier}" for tier, count in tiers.items()) if len(members) > 1 else "".join(tiers)
+    title = members[0].folder.name
+    verdict = "".join(tiers)
+    if len(members) > 1:
+        title = f"{name} ({len(members)} studies)"
+        verdict = ", ".join(f"{count} {tier}" for tier, count in tiers.items())
     return [
-        f"{name} ({len(members)} studies)" if len(members) > 1 else members[0].folder.name,
+        title,
         _range([study.config.target_pct for study in members]),
         duration_text(sum(study.seconds for study in members)),
         str(sum(len(study.proposals) for study in members)),

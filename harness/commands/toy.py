@@ -70,40 +70,40 @@ def toy(
 
     rates = tuple(dict.fromkeys(learning_rates or LEARNING_RATES))
     curves = [rate_curve(START, rate, iterations, target) for rate in rates]
-    known = passes(START)
-    check = checked_gradients(START) if with_check else {}
-    written = [] if out is None else _write(out)
+    quantities = passes(START)
+    paths = [] if out is None else _write(out)
     if figure is not None:
         write_figure(rates_figure(curves, target), figure)
-        written.append(figure)
+        paths.append(figure)
     document: dict[str, Any] = {
-        "initial_loss": known["E_total"],
-        "gradients": gradients(known),
+        "initial_loss": quantities["E_total"],
+        "gradients": gradients(quantities),
         "curves": {str(curve.learning_rate): list(map(finite, curve.losses)) for curve in curves},
         "target": target,
         "updates_to_target": {str(curve.learning_rate): curve.reached_after for curve in curves},
         "updates_searched": curves[0].searched,
         "remarks": remarks(curves, target),
     }
-    parts = [_network_text(known), _rates_text(curves, target)]
-    if check:
-        apart = {source: largest_difference(check, source) for source in check if source != "chain_rule"}
-        document["checks"] = {source: check[source] for source in apart}
-        document["checks"] |= {f"{source}_max_difference": most for source, most in apart.items()}
-        parts.append(_check_text(check, apart))
-    if written:
-        document["files"] = [str(path) for path in written]
-        parts.append("\n".join(document["files"]))
-    options.answer(as_json, document, "\n\n".join(parts))
+    paragraphs = [_network_text(quantities), _rates_text(curves, target)]
+    if with_check:
+        by_source = checked_gradients(START)
+        differences = {source: largest_difference(by_source, source) for source in by_source if source != "chain_rule"}
+        document["checks"] = {source: by_source[source] for source in differences}
+        document["checks"] |= {f"{source}_max_difference": largest for source, largest in differences.items()}
+        paragraphs.append(_check_text(by_source, differences))
+    if paths:
+        document["files"] = [str(path) for path in paths]
+        paragraphs.append("\n".join(document["files"]))
+    options.print_result(as_json, document, "\n\n".join(paragraphs))
 
 
-def _check_text(gradients: Mapping[str, Mapping[str, float]], apart: Mapping[str, float]) -> str:
+def _check_text(by_source: Mapping[str, Mapping[str, float]], differences: Mapping[str, float]) -> str:
     """Return the gradients of all sources, one line per weight, and the largest differences from the chain rule."""
     lines = ["Check: chain rule, autograd (float64), central differences", ""]
-    for name in gradients["chain_rule"]:
-        numbers = (f"{values[name]:+.15f}" for values in gradients.values())
+    for name in by_source["chain_rule"]:
+        numbers = (f"{values[name]:+.15f}" for values in by_source.values())
         lines.append("  ".join(["", name, *numbers]))
-    lines += [f"  the largest difference from {source} is {most:.1e}" for source, most in apart.items()]
+    lines += [f"  the largest difference from {source} is {largest:.1e}" for source, largest in differences.items()]
     return "\n".join(lines)
 
 
@@ -114,6 +114,7 @@ def _table(rows: Sequence[Sequence[str]], align: str) -> list[str]:
 
 
 def _network_text(numbers: Mapping[str, float]) -> str:
+    """Return the quantities of the network by name as formulas, with the numbers inserted, and as values."""
     lines = ["The network: 2 inputs, 2 sigmoid hidden units, 2 sigmoid outputs, 8 weights, no biases", ""]
     lines += ["  " + "  ".join(f"{name} {numbers[name]:g}" for name in names) for names in (EXAMPLE, WEIGHTS)]
     for title, formulas in (
@@ -133,10 +134,11 @@ def _network_text(numbers: Mapping[str, float]) -> str:
 def _rates_text(curves: Sequence[RateCurve], target: float) -> str:
     """Return the table of learning rates, followed by remarks on unusual curves."""
     updates = len(curves[0].losses) - 1
-    numbers = sorted({*(10**power for power in range(len(str(updates)))), updates})
-    rows = [["rate", *(f"after {number:,}" for number in numbers), f"updates to a loss below {shortest(target)}"]]
+    # Columns: after 1, 10, 100 ... updates and after all.
+    columns = sorted({*(10**power for power in range(len(str(updates)))), updates})
+    rows = [["rate", *(f"after {number:,}" for number in columns), f"updates to a loss below {shortest(target)}"]]
     for curve in curves:
-        losses = [f"{curve.losses[number]:.6g}" for number in numbers]
+        losses = [f"{curve.losses[number]:.6g}" for number in columns]
         reached = f"none in {curve.searched:,}" if curve.reached_after is None else f"{curve.reached_after:,}"
         rows.append([shortest(curve.learning_rate), *losses, reached])
     head = f"Learning rates: the loss, {curves[0].losses[0]:.9f} at the start, and after further updates"
@@ -154,6 +156,6 @@ def _write(out: str) -> list[Path]:
     check_writable(Path(out))
     from reports.toy_page import contents
 
-    written = {Path(out) / name: content for name, content in contents().items()}
-    files.write_together(written)
-    return list(written)
+    content_of_path = {Path(out) / name: content for name, content in contents().items()}
+    files.write_together(content_of_path)
+    return list(content_of_path)

@@ -24,5 +24,5 @@ def train(as_json: bool, **arguments: Any) -> int:
     harness train 'conv3x3(8) bn relu | maxpool | conv3x3(16) bn relu | gap | linear(10)' --json
     """
     training = api.train(**arguments)
-    options.answer(as_json, training.document(), str(training))
+    options.print_result(as_json, training.document(), str(training))
     return 3 if training.result.status == "diverged" else 0

@@ -54,11 +54,11 @@ def verify(declare_only: bool, certify: bool, cluster: str | None, as_json: bool
             f"{attempt.target_pct:g} %, {100 * attempt_confidence(attempt):g} % lower bound\n"
             f"commit {workspace.ledger}, then run the same command without --declare-only and --seeds"
         )
-        options.answer(as_json, {"attempt": asdict(attempt), "ledger": str(workspace.ledger)}, text)
+        options.print_result(as_json, {"attempt": asdict(attempt), "ledger": str(workspace.ledger)}, text)
         return 0
     # All seeds of a certification are trained on the same kind of machine.
     nodes = {"device": plan.device, "engine": plan.engine, "kinds": Kinds.FIRST if certify else Kinds.ANY}
     with options.resumable(), executor_at(cluster, request.workers, **nodes) as make_executor:
         result = run_verification(plan, workspace, request.data, make_executor)
-    options.answer(as_json, result.document(), str(result))
+    options.print_result(as_json, result.document(), str(result))
     return 0 if result.passed else 3

@@ -239,8 +239,12 @@ def due_indices(plan: VerifyPlan, workspace: Workspace, seeds: int) -> tuple[int
     run_indices = {run.index for run in evidence.seeds}
     declared = {index for item in entered.declarations if item.key == evidence.key for index in item.indices}
     own = run_indices | declared
-    # The first three parts of a key are network, recipe and data set.
-    excluded = _indices(workspace, lambda item: item.key[:3] == evidence.key[:3] and item.key != evidence.key)
+    training = (evidence.hash, evidence.recipe_hash, evidence.dataset)
+
+    def is_of_another_row(item: Record | Attempt | Declaration) -> bool:
+        return (item.hash, item.recipe_hash, item.dataset) == training and item.key != evidence.key
+
+    excluded = _indices(workspace, is_of_another_row)
     excluded |= {index for item in entered.attempts if item.key == evidence.key for index in item.indices}
     available = (index for index in count(min(own, default=0)) if index in own or index not in excluded)
     indices = [*islice(available, seeds)]

@@ -1,6 +1,8 @@
 """The eleven functions of ``import harness``; most commands of the same names reuse their options and call them.
 
-Slow libraries are imported inside the functions, so that invalid arguments are refused without a delay.
+The decorators of ``options`` check and convert the arguments before a function runs, and add the help texts of the
+options to its docstring; ``cast`` states the type after the conversion. Slow libraries are imported inside the
+functions, so that invalid arguments are refused without a delay.
 """
 
 from __future__ import annotations
@@ -12,13 +14,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from harness.data import datasets
 from harness.interface import options
-from harness.interface.results import Explanation, Exported, Quote, Study, Trained, Trial, VerificationResult
+from harness.interface.results import Explanation, Exported, Quote, Study, Trained, VerificationResult
 from harness.searching.option_types import FILE
 from harness.searching.request import SearchRequest
 from harness.system import files
 from harness.system.document import document_of
 from harness.system.errors import ContentError, UsageError, as_command, option_words, require
-from harness.system.files import Workspace, check_writable, write_together
+from harness.system.files import check_writable, write_together
 from harness.system.machine import check_may_start
 from harness.system.option import converted, options_of
 from harness.system.terminal import say
@@ -38,9 +40,9 @@ if TYPE_CHECKING:
     from harness.interface.results import NetworkLike
     from harness.interface.weights import Weights
 
-    _Recorded: TypeAlias = str | VerificationResult | Record | Trial | Study
+    _Recorded: TypeAlias = NetworkLike | VerificationResult | Record
 
-_OWN_RECIPE = "Training recipe: a name, or @FILE.toml [default: recipe of the leaderboard row, else fast]."
+_ROW_RECIPE = "Training recipe: a name, or @FILE.toml [default: recipe of the leaderboard row, else fast]."
 
 
 # One network -----------------------------------------------------------------------------------------------------
@@ -89,24 +91,29 @@ def explain(
     architecture = argument.architecture
     if torch and architecture.user_module is not None:
         raise UsageError("--torch compares networks of the notation; a module is counted by torch and fvcore already")
-    if argument.module:
+    if argument.translated_module:
         say(f"notation: {architecture}")
     if task == MNIST and argument.rows and argument.rows[0].dataset:
-        # A network named by its hash or leaderboard name is analysed for the data set of its row.
+        # Without --input and --classes, a network of the leaderboard is analysed for the data set of its row.
         task = datasets.task_or_mnist(argument.rows[0].dataset)
     analysis = analyse(architecture, task, budget)
     fit = None
     if chip is not None:
         check_integer_form(analysis.plan)
         fit = Fit(cast(Chip, chip), analysis)
-    if not torch:
-        return Explanation(architecture, analysis, fit=fit, parts=argument.parts)
-    from harness.training.crosscheck import cross_check
+    checks = None
+    if torch:
+        from harness.training.crosscheck import cross_check
 
-    return Explanation(architecture, analysis, cross_check(architecture, analysis), fit, argument.parts)
+        checks = cross_check(architecture, analysis)
+    return Explanation(architecture, analysis, checks, fit, argument.parts)
 
 
-@options.takes()
+@options.takes(
+    dataset="Data set: auto, mnist, fashion-mnist, kmnist, mnist-5k, or a path ('harness data describe'); auto is "
+    "mnist, or mnist-5k if MNIST is not available.",
+    recipe="Training recipe: a name, or @FILE.toml; the recipe of a leaderboard row is not used.",
+)
 def train(
     network: NetworkLike,
     dataset: str = "auto",
@@ -128,7 +135,7 @@ def train(
             ``Study`` (its answer).
 
     Raises:
-        UsageError: An argument is invalid, such as an unknown recipe, data set or engine.
+        UsageError: An argument is invalid, such as an unknown recipe, data set or engine, or ``out`` cannot be written.
         ContentError: No network has this hash or name, or the recipe does not suit the network or the data.
         SearchSpaceError: The notation is invalid, or the network has more parameters than the budget.
         DataError: The images are missing or damaged.
@@ -149,6 +156,8 @@ def train(
     analyse(architecture, task, budget)
     named = named_recipe(recipe, epochs=epochs)
     check_network(named.recipe, architecture, task)
+    if out is not None:
+        _check_file("out", Path(out))
 
     from harness.data.training_images import load
     from harness.deployment.pixels import RawInputNetwork
@@ -175,7 +184,14 @@ def train(
 # Export ----------------------------------------------------------------------------------------------------------
 
 
-@options.takes(recipe=_OWN_RECIPE)
+def _check_file(option: str, path: Path) -> None:
+    """Raise UsageError if the file that an option names cannot be written."""
+    if path.is_dir():
+        raise UsageError(f"--{option} {path} is a folder; a file is required")
+    check_writable(path.parent, make=False)
+
+
+@options.takes(recipe=_ROW_RECIPE)
 def export(
     network: NetworkLike,
     onnx: str | Path | None = None,
@@ -252,24 +268,33 @@ def export(
     for name in targets:
         require("export", FORMATS[name].libraries, f"--{name}")
         FORMATS[name].check(wanted.architecture, datasets.task_of_option(wanted.dataset), wanted.recipe.recipe)
+    variant = Optimisation(optimise or Optimisation.SIZE)
     fit = None
     if chip is not None:
         analysis = analyse(wanted.architecture, datasets.task_of_option(wanted.dataset))
         fit = fastest(cast(Chip, chip), analysis)
         if optimise is not None:
-            fit = Fit(fit.chip, analysis, Optimisation(optimise))
-        optimise = fit.optimise
+            fit = Fit(fit.chip, analysis, variant)
+        variant = fit.optimise
         target = None if wanted.evidence is None else f"{wanted.evidence.target_pct:g}"
         _check_fit(fit, {"--dataset": wanted.dataset, "--target": target, "--recipe": recipe})
     images = load(wanted.dataset, Path(data) if data else None)
     check_batch(wanted.recipe.recipe, len(images.train_labels))
     check_network(wanted.recipe.recipe, wanted.architecture, images.dataset.task)
+    if "pytorch" in targets and not images.dataset.folder:
+        # The test images, which ``load`` has found intact, are copied after a logged read (``pytorch_files``).
+        check_writable(workspace.test_log.parent, make=False)
     weights = weights_of(wanted, images, workspace, device=device, engine=engine)
-    return _exported(weights, targets, fit, Optimisation(optimise or Optimisation.SIZE))
+    return _exported(weights, targets, fit, variant)
 
 
 def _check_fit(fit: Fit, search_options: Mapping[str, str | None]) -> None:
-    """Raise ContentError if a network does not fit its chip; the hint names chips that do and a search command."""
+    """Raise ContentError if a network does not fit its chip; the hint names chips that do and a search command.
+
+    Args:
+        fit: Needs of the network on the chip; ``fit.lack`` states the missing bytes, empty if the network fits.
+        search_options: Values of the options of the search command; None leaves an option out.
+    """
     if fit.lack:
         chips = ", ".join(map(str, fitting(fit.analysis, fit.optimise)))
         hint = f"chips with enough memory: {chips}; " if chips else ""
@@ -294,9 +319,9 @@ def _export_targets(paths: Mapping[str, str | Path | None]) -> dict[str, Path]:
     for name, path in targets.items():
         if name in ("c", "pytorch"):
             check_folder(path)
-        elif path.is_dir():
-            raise UsageError(f"--{name} {path} is a folder; a file is required")
-        check_writable(path.parent, make=False)
+            check_writable(path.parent, make=False)
+        else:
+            _check_file(name, path)
     return targets
 
 
@@ -308,17 +333,17 @@ def _exported(weights: Weights, targets: Mapping[str, Path], fit: Fit | None, op
     run = weights.run
     recorded = weights.seed.recorded
     contents: dict[Path, bytes] = {}
-    file_facts = []
+    facts_of_formats = []
     for name, path in targets.items():
-        written = FORMATS[name].files(network, path)
-        texts = dict(written.contents)
-        if written.page is not None:
+        export_files = FORMATS[name].files(network, path)
+        contents_of_format = dict(export_files.contents)
+        if export_files.page is not None:
             from reports.tryout_page import render
 
-            texts[path / "try.html"] = render(written.page).encode()
-        contents |= texts
-        size_bytes = sum(map(len, texts.values()))
-        file_facts.append({"file": str(path), "format": name, **written.facts, "size_bytes": size_bytes})
+            contents_of_format[path / "try.html"] = render(export_files.page).encode()
+        contents |= contents_of_format
+        size_bytes = sum(map(len, contents_of_format.values()))
+        facts_of_formats.append({"file": str(path), "format": name, **export_files.facts, "size_bytes": size_bytes})
     write_together(contents)
     analysis = analyse(network.architecture, network.images.dataset.task)
     training = {"trained": weights.epochs is not None, "match": weights.match}
@@ -338,7 +363,7 @@ def _exported(weights: Weights, targets: Mapping[str, Path], fit: Fit | None, op
             "train_seconds": run.train_seconds,
             "recorded_weights_sha256": recorded.weights_sha256 if recorded else None,
             "recorded_engine": recorded.environment.engine if recorded else None,
-            "files": file_facts,
+            "files": facts_of_formats,
         }
     )
 
@@ -436,7 +461,7 @@ def quote(
 # Verification ----------------------------------------------------------------------------------------------------
 
 
-@options.takes(recipe=_OWN_RECIPE)
+@options.takes(recipe=_ROW_RECIPE)
 def verify(
     network: NetworkLike,
     seeds: int | None = None,
@@ -497,6 +522,7 @@ def verify(
 
 # Records and studies ---------------------------------------------------------------------------------------------
 
+# Help texts of ``load`` and ``evaluate``.
 _RECORDED = {"recipe": "Name of the recipe, if the network has several rows.", "seed": "Index of a recorded seed."}
 
 
@@ -538,7 +564,7 @@ def load(
     from harness.evidence.record import kept_indices, read_recorded
 
     workspace = files.workspace()
-    evidence = _record(network, workspace, dataset, recipe)
+    evidence = _record(network, dataset, recipe)
     spec = datasets.dataset(evidence.dataset)
     if seed is None:
         seed = next(iter(kept_indices(workspace.records, evidence)), 0)
@@ -546,7 +572,7 @@ def load(
     return RawInputNetwork(model, spec, evidence.architecture).eval()
 
 
-def _record(network: _Recorded, workspace: Workspace, dataset: str, recipe: str | None) -> Record:
+def _record(network: _Recorded, dataset: str, recipe: str | None) -> Record:
     from harness.evidence.record import Record
     from harness.interface.lookup import read_record
 
@@ -554,7 +580,7 @@ def _record(network: _Recorded, workspace: Workspace, dataset: str, recipe: str 
         return network.record
     if isinstance(network, Record):
         return network
-    return read_record(network, workspace, dataset, recipe)
+    return read_record(network, files.workspace(), dataset, recipe)
 
 
 @options.takes(**_RECORDED)
@@ -588,9 +614,8 @@ def evaluate(
     """
     from harness.evidence.evaluation import evaluate_seeds
 
-    workspace = files.workspace()
-    evidence = _record(network, workspace, dataset, recipe)
-    [evaluation], _ = evaluate_seeds(evidence, [seed], workspace, Path(data) if data else None)
+    evidence = _record(network, dataset, recipe)
+    [evaluation], _ = evaluate_seeds(evidence, [seed], files.workspace(), Path(data) if data else None)
     return evaluation
 
 
@@ -648,10 +673,10 @@ def report(of: str | Path | Study | None = None, path: str | Path | None = None)
 
     Args:
         of: A ``Study``, the name or path of a study, or None for the latest study.
-        path: File to write; None for ``report.html`` in the folder of the study.
+        path: File that gets a copy; ``report.html`` in the folder of the study is always written.
 
     Returns:
-        The path of the file.
+        The path of the copy, else of ``report.html``.
 
     Raises:
         UsageError: The study does not exist, or the file cannot be written.
@@ -660,12 +685,12 @@ def report(of: str | Path | Study | None = None, path: str | Path | None = None)
     >>> report(study("mine"), "report.html").name
     'report.html'
     """
-    opened = of if isinstance(of, Study) else study(of)
-    target = None if path is None else converted("path", FILE, path)
+    reported_study = of if isinstance(of, Study) else study(of)
+    copy_path = None if path is None else Path(converted("path", FILE, path))
     from reports.study_page import write_report
 
-    written = write_report(opened.folder, files.workspace())
-    if target is None:
-        return written
-    write_together({target: written.read_bytes()})
-    return Path(target)
+    report_path = write_report(reported_study.folder, files.workspace())
+    if copy_path is None:
+        return report_path
+    write_together({copy_path: report_path.read_bytes()})
+    return copy_path

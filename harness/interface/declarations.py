@@ -21,7 +21,10 @@ def _known_networks() -> Iterable[str]:
 
 
 class _FurtherOptions:
-    """Options that a search lacks, or that have a different meaning in a search; defaults are those of a function."""
+    """Options that a search lacks, or that have a different meaning in a search.
+
+    ``options.takes`` replaces the defaults by the defaults of the function.
+    """
 
     network = Option[Any, Any](None, "Network.", known=_known_networks)
     epochs = Option[Any, Any](None, "Number of epochs; replaces the number of the named recipe.", click.IntRange(1))

@@ -1,4 +1,4 @@
-"""A classifier with the interface of scikit-learn, and a certificate of the fitted network that can be recomputed."""
+"""A classifier with the interface of scikit-learn; ``certify`` returns a certificate that anyone can recompute."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             with channels. ``none`` states that narrow images are not series.
         study: Name of the group of studies. Each fit is a study of its own; the fits of all clones in a
             cross-validation or grid search belong to one group, which ``harness studies --remove NAME`` removes.
-        verbose: 0 for no output of ``fit`` and ``certify`` but warnings; otherwise progress is printed on stderr.
+        verbose: 0 for no output of ``fit`` and ``certify`` on stderr, except Python warnings; otherwise progress is
+            printed.
 
     Attributes:
         classes_: Labels in the order of ``predict_proba``, the order of ``numpy.unique``.
@@ -120,14 +121,14 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         """
         if y is None:
             raise WrongData("SmallestClassifier requires y to be passed, but the target y is None")
-        with _told_as_values():
+        with _errors_as_value_errors():
             share = converted("target", SHARE, self.target)
             if not isinstance(self.study, str) or not plain_name(self.study):
                 raise UsageError(f"study must be a text with a letter from a to z or a digit, got {self.study!r:.60}")
             if np.asarray(y).ndim > 1:
                 # scikit-learn refuses one-hot labels without a hint.
                 read_labels(y, "y")
-            numbers, labels = self._checked(X, y)
+            numbers, labels = self._validated(X, y)
             check_classification_targets(labels)
             seed = self.random_state
             if not isinstance(seed, Integral):
@@ -136,6 +137,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             self.classes_ = np.unique(labels)
             self._given = numbers, labels
             self._groups = groups
+            # Outputs of the network in the order of ``classes_``.
             self._columns = [self.data_.class_names.index(_name(label)) for label in self.classes_.tolist()]
             if len({*self._columns}) < len(self.classes_):
                 raise WrongData("some labels differ only in the Unicode normal form; normalise the labels to NFC")
@@ -150,22 +152,26 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
                     workers=self.workers,
                     study=fit_name(self.data_.name),
                 )
-            self._keep(share)
+            self._keep_network(share)
         return self
 
-    def _keep(self, share: float) -> None:
-        trial, why = _answer(self.study_)
+    def _keep_network(self, share: float) -> None:
+        """Set the attributes of the answer of ``study_``, and load or train the model that predicts."""
+        trial, why_unverified = _answer(self.study_)
         if trial is None:
-            ended = self.study_.message
-            raise WrongArgument(f"no network was trained in {self.time}: {ended or 'increase the time'}")
-        if why:
-            warnings.warn(f"the fitted network is not verified at {share:.12g}: {why}", stacklevel=3)
-        self._trial, self.verified_ = trial, not why
-        self.network_, self.parameters_ = trial.network, trial.parameters
+            advice = self.study_.message or "increase the time"
+            raise WrongArgument(f"no network was trained in {self.time}: {advice}")
+        if why_unverified:
+            # Level 3 is the caller of ``fit``.
+            warnings.warn(f"the fitted network is not verified at {share:.12g}: {why_unverified}", stacklevel=3)
+        self._trial = trial
+        self.verified_ = not why_unverified
+        self.network_ = trial.network
+        self.parameters_ = trial.parameters
         folder = workspace().records
-        key = trial.hash, trial.recipe.hash, trial.dataset
+        training = (trial.hash, trial.recipe.hash, trial.dataset)
         # Do not select by study: a record names only the first study that verified the network.
-        records = [each for each in read_all(folder) if (each.hash, each.recipe_hash, each.dataset) == key]
+        records = [each for each in read_all(folder) if (each.hash, each.recipe_hash, each.dataset) == training]
         models = [api.load(each, index) for each in records for index in kept_indices(folder, each)]
         if models:
             # A single seed may fail although the mean over all seeds is good. Test images must not influence this
@@ -182,13 +188,20 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     def _output(self) -> AbstractContextManager[None]:
         return nullcontext() if self.verbose else silent()
 
-    def _checked(self, X: Any, *y: Any) -> tuple[Any, Any]:
-        """Return ``X`` in its shape, and the labels or None, after scikit-learn's validation."""
-        axes = X if hasattr(X, "ndim") else np.asarray(X)
-        flat = np.asarray(axes).reshape(len(axes), math.prod(axes.shape[1:])) if axes.ndim > 2 else X
-        checked = validate_data(self, flat, *y, reset=bool(y))
-        numbers, labels = checked if y else (checked, None)
-        return numbers.reshape(axes.shape), labels
+    def _validated(self, X: Any, *y: Any) -> Any:
+        """Return ``X`` in its shape after scikit-learn's validation; a pair with the labels if ``y`` is given.
+
+        ``validate_data`` accepts two axes only, so images are flattened for the validation. A DataFrame with two axes
+        is passed on unchanged, because its column names are validated too.
+        """
+        array = X if hasattr(X, "ndim") else np.asarray(X)
+        table = X
+        if array.ndim > 2:
+            table = np.asarray(array).reshape(len(array), math.prod(array.shape[1:]))
+        if not y:
+            return validate_data(self, table, reset=False).reshape(array.shape)
+        numbers, labels = validate_data(self, table, *y)
+        return numbers.reshape(array.shape), labels
 
     def predict_proba(self, X: Any) -> np.ndarray[Any, Any]:
         """Return the class probabilities.
@@ -204,8 +217,8 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             DataError: The images differ in shape or scale from the fitted images (also a ValueError).
         """
         check_is_fitted(self, "network_")
-        with _told_as_values():
-            pixels = own.pixels_of(self.data_, self._checked(X)[0])
+        with _errors_as_value_errors():
+            pixels = own.pixels_of(self.data_, self._validated(X))
         return _probabilities(self._model, pixels)[:, self._columns]
 
     def predict(self, X: Any) -> np.ndarray[Any, Any]:
@@ -214,8 +227,8 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         Args:
             X: Images or series, in the form given to ``fit``.
         """
-        likeliest = self.predict_proba(X).argmax(1)
-        labels: np.ndarray[Any, Any] = self.classes_[likeliest]
+        columns = self.predict_proba(X).argmax(1)  # first, because an estimator that is not fitted has no ``classes_``
+        labels: np.ndarray[Any, Any] = self.classes_[columns]
         return labels
 
     def certify(self, X_test: Any, y_test: Any, seeds: int = 20, *, groups: Any = None) -> Certificate:
@@ -240,15 +253,15 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             UsageError: Fewer than 20 seeds are requested.
             ContentError: The allowed chance of a false certificate is spent for these images.
         """
-        with _told_as_values():
+        with _errors_as_value_errors():
             fitted = {image.tobytes() for image in own.pixels_of(self.data_, self._given[0])}
             images = own.pixels_of(self.data_, X_test)
             repeated = sum(image.tobytes() in fitted for image in images)
             if repeated:
                 raise DataError(f"{repeated} of the {len(images)} images for the certificate were used in fit")
-            # Pickles of versions without groups lack the attribute.
-            given_groups = {"groups": getattr(self, "_groups", None), "groups_test": groups}
-            data = own.from_arrays("certified", *self._given, X_test, y_test, **given_groups, channels=self.channels)
+            # Pickles of versions without groups lack the attribute ``_groups``.
+            groups_of_parts = {"groups": getattr(self, "_groups", None), "groups_test": groups}
+            data = own.from_arrays("certified", *self._given, X_test, y_test, **groups_of_parts, channels=self.channels)
             target_pct = round(100 * self.target, 10)
             with self._output():
                 return verification.certificate(
@@ -257,7 +270,8 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
 
 
 @contextmanager
-def _told_as_values() -> Iterator[None]:
+def _errors_as_value_errors() -> Iterator[None]:
+    """Raise errors about arguments and data as ``WrongArgument`` and ``WrongData``; storage and device stay errors."""
     try:
         yield
     except (ValueError, StorageError, DeviceError):
@@ -268,13 +282,19 @@ def _told_as_values() -> Iterator[None]:
 
 
 def _answer(study: Study) -> tuple[Trial | None, str]:
-    """Return the trial that predicts, and why the trial is not verified; the reason is empty if verified."""
+    """Return the trial that predicts, and why the trial is not verified; the reason is empty if verified.
+
+    The trial is the answer, else the nearest miss, else the smallest network that missed its verification; None if no
+    network was trained.
+    """
     trial = study.answer
     if trial is not None:
         verdict = study.verdict_of(trial)
         if verdict is None or verdict.passed is None:
             return trial, "the time was too short for the verification"
-        return trial, "" if verdict.tier in PROVEN else "the mean accuracy reaches the target, the lower bound does not"
+        if verdict.tier in PROVEN:
+            return trial, ""
+        return trial, "the mean accuracy reaches the target, the lower bound does not"
     if study.nearest is not None:
         return study.nearest, "no network is confirmed, this network is nearest to the target"
     missed = [trial for trial in study.trials if study.verdict_of(trial) is not None]
@@ -286,8 +306,9 @@ def _probabilities(model: Any, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, 
     import torch
 
     with torch.no_grad():
-        shares = [torch.softmax(model.logits(batch), 1) for batch in torch.split(torch.from_numpy(pixels), 1_000)]
-    result: np.ndarray[Any, Any] = torch.cat(shares).numpy()
+        batches = torch.split(torch.from_numpy(pixels), 1_000)  # a limit for the memory
+        probabilities = torch.cat([torch.softmax(model.logits(batch), 1) for batch in batches])
+    result: np.ndarray[Any, Any] = probabilities.numpy()
     return result
 
 

@@ -1,7 +1,7 @@
 """Loggers that write the runs of a search to TensorBoard or MLflow, event by event.
 
-Each curve has one value per trial; the step of a point is the number of the trial. A trial is trained with several
-fresh seeds, so each fresh seed has an accuracy curve.
+Each curve has one value per trial; the step of a point is the number of the trial. A trial may be trained with several
+fresh seeds, so there is an accuracy curve for each index of a fresh seed.
 """
 
 from __future__ import annotations
@@ -52,18 +52,20 @@ class _Curves:
     def points(self, event: Event) -> tuple[int, dict[str, float]]:
         """Return the trial of an event, and the values that the event adds to the curves, by curve name.
 
-        An event without values gives (0, {}).
+        An event without values gives (0, {}). A proposal is remembered, because the event of a verification names only
+        the hash of its network.
         """
         match event:
             case Proposal():
                 self._trials[event.hash] = event.trial
             case RunEnded(run=run) if run.trial is not None:
-                accuracy = run.validation_accuracy_pct
-                first = run.purpose is Purpose.SEARCH
-                values: dict[str, float] = {"parameters": run.parameters} if first else {}
-                curve = "validation_pct" if first else f"fresh_validation_pct/seed_{run.seed_index}"
-                if accuracy is not None:
-                    values[curve] = accuracy
+                values: dict[str, float] = {}
+                accuracy_curve = f"fresh_validation_pct/seed_{run.seed_index}"
+                if run.purpose is Purpose.SEARCH:
+                    values["parameters"] = run.parameters
+                    accuracy_curve = "validation_pct"
+                if run.validation_accuracy_pct is not None:
+                    values[accuracy_curve] = run.validation_accuracy_pct
                 return run.trial, values
             case Confirmed():
                 return event.trial, {"confirmed_parameters": event.parameters}
@@ -76,7 +78,8 @@ class _TensorBoard:
     def __init__(self, folder: Path, curves: _Curves) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer, self._curves = SummaryWriter(str(folder)), curves
+        self._writer = SummaryWriter(str(folder))
+        self._curves = curves
 
     def __call__(self, event: Event) -> None:
         trial, values = self._curves.points(event)
@@ -98,19 +101,20 @@ class _MLflow:
         from mlflow import MlflowClient
 
         self._client: Any = MlflowClient()
-        entry = self._client.get_experiment_by_name(experiment)
-        self._experiment = self._client.create_experiment(experiment) if entry is None else entry.experiment_id
-        self._curves, self._runs = curves, dict[int, str]()
+        stored = self._client.get_experiment_by_name(experiment)
+        self._experiment_id = self._client.create_experiment(experiment) if stored is None else stored.experiment_id
+        self._curves = curves
+        self._run_ids: dict[int, str] = {}  # by trial
 
     def __call__(self, event: Event) -> None:
         trial, values = self._curves.points(event)
         if not values:
             return
-        if trial not in self._runs:
-            self._runs[trial] = self._client.create_run(self._experiment, run_name=f"trial {trial}").info.run_id
+        if trial not in self._run_ids:
+            self._run_ids[trial] = self._client.create_run(self._experiment_id, run_name=f"trial {trial}").info.run_id
         for name, value in values.items():
-            self._client.log_metric(self._runs[trial], name, value, step=trial)
+            self._client.log_metric(self._run_ids[trial], name, value, step=trial)
 
     def close(self) -> None:
-        for run in self._runs.values():
-            self._client.set_terminated(run)
+        for run_id in self._run_ids.values():
+            self._client.set_terminated(run_id)

@@ -1,7 +1,8 @@
 """Lookup of the network that an argument names.
 
 A network is named by ``-`` (stdin), ``@FILE``, a preset, the notation, a hash (six digits or more), a name, or the
-PyTorch module ``FILE.py:NAME`` or ``package.module:NAME``, whose code is executed.
+PyTorch module ``FILE.py:NAME`` or ``package.module:NAME``, whose code is executed. Networks of records, studies, the
+leaderboard and claims are *known*: they have a hash and a name, and one or more rows with recipe, data set and target.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
 
 _HASH = re.compile(r"[0-9a-f]{6,12}")
 # LeakyReLU without a slope; PyTorch and Keras use different defaults.
-_OTHER_SLOPE = re.compile(r"\bleakyrelu\b(?!\s*\()", re.IGNORECASE)
+_LEAKY_WITHOUT_SLOPE = re.compile(r"\bleakyrelu\b(?!\s*\()", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class KnownRow:
 
     Attributes:
         recipe: The recipe; None if only its name is known.
+        recipe_name: Name of the recipe; empty for a claim.
         dataset: Name of the data set; None for a claim.
         target_pct: Target in per cent; None if no target was verified.
     """
@@ -85,34 +87,47 @@ class NetworkArgument:
     """A network named by the user.
 
     Attributes:
-        rows: Known rows if a hash, a name or a trial was given.
-        parts: Layers of a PyTorch module that the notation cannot express.
-        module: Name of the PyTorch module that was translated; empty for other networks.
+        name: Preset, or name of the record; empty for other networks.
+        rows: Known rows if a hash, a name, a trial or a study was given; else empty.
+        parts: Layers of a PyTorch module that the notation cannot express; else empty.
+        translated_module: Name of the PyTorch module that was translated; empty for other networks.
     """
 
     architecture: Architecture
     name: str = ""
     rows: tuple[KnownRow, ...] = ()
     parts: tuple[ModulePart, ...] = ()
-    module: str = ""
+    translated_module: str = ""
 
 
 def only_row(
     argument: NetworkArgument, *, dataset: str | None, target_pct: float | None, recipe_given: bool
 ) -> KnownRow | None:
-    """Return the row of a network that fits the options, or None if no row fits; raise ContentError if several fit.
+    """Return the row of a network that fits the options, or None if no row fits.
 
     If no row has the target, rows with different targets count: the recipe of the network does not depend on the
-    target. If ``recipe_given``, rows that differ only in the recipe count as equal.
+    target. The target of the returned row is then None.
+
+    Args:
+        argument: Network with its rows.
+        dataset: Name of the data set; None accepts all.
+        target_pct: Target in per cent; None accepts all.
+        recipe_given: Whether the user names a recipe, so that rows that differ only in the recipe count as equal.
+
+    Raises:
+        ContentError: Several different rows fit.
     """
     candidates = [row for row in argument.rows if dataset is None or row.dataset in (None, dataset)]
     at_target = [row for row in candidates if target_pct is None or row.target_pct in (None, target_pct)]
     fitting = at_target or [replace(row, target_pct=None) for row in candidates]
-    distinct = {("" if recipe_given else row.recipe_key, row.dataset, row.target_pct): row for row in fitting}
+    distinct: dict[tuple[str, str | None, float | None], KnownRow] = {}
+    for row in fitting:
+        recipe_key = "" if recipe_given else row.recipe_key
+        distinct[recipe_key, row.dataset, row.target_pct] = row
     if len(distinct) > 1:
         # The hint names only the options in which the rows differ.
-        values = zip(("--recipe", "--dataset", "--target"), zip(*distinct, strict=True), strict=True)
-        choices = [option for option, each in values if len(set(each)) > 1]
+        values_by_option = zip(("--recipe", "--dataset", "--target"), zip(*distinct, strict=True), strict=True)
+        choices = [option for option, values in values_by_option if len(set(values)) > 1]
         rows = sorted(f"{row.recipe_name or 'any recipe'} on {row.dataset}, target {row.target_pct}" for row in fitting)
         raise ContentError(
             f"{argument.architecture.hash} has several rows: {'; '.join(rows)}",
@@ -122,7 +137,14 @@ def only_row(
 
 
 def recipe_of(row: KnownRow | None, recipe: str | None, epochs: int | None) -> NamedRecipe:
-    """Return the named recipe (name or ``@FILE.toml``), else the recipe of the row, else ``fast``."""
+    """Return the named recipe (name or ``@FILE.toml``), else the recipe of the row, else ``fast``.
+
+    ``epochs`` replaces the number of epochs of a named recipe and of ``fast``.
+
+    Raises:
+        UsageError: The recipe is unknown, the recipe of the row is not defined here, or ``epochs`` would change the
+            recipe of the row.
+    """
     if recipe is not None or row is None or not row.recipe_name:
         return named_recipe(recipe or "fast", epochs=epochs)
     if row.recipe is None:
@@ -131,8 +153,8 @@ def recipe_of(row: KnownRow | None, recipe: str | None, epochs: int | None) -> N
             hint="set --recipe NAME or --recipe @FILE.toml",
         )
     if epochs is not None:
-        hint = "--recipe NAME --epochs N; without a row the recipe is fast"
-        fixed = f"the row of the network has the recipe {row.recipe_name}, whose epochs are fixed"
+        fixed = f"the leaderboard row of the network fixes recipe and epochs ({row.recipe_name})"
+        hint = f"--recipe NAME --epochs {epochs} trains with a different recipe"
         raise UsageError(f"--epochs requires --recipe: {fixed}", hint=hint)
     return recipe_named_like(row.recipe, row.recipe_name)
 
@@ -143,7 +165,7 @@ def row_of(evidence: Record) -> KnownRow:
 
 
 def is_hash_or_name(argument: str) -> bool:
-    """Return whether a word is a preset, or has the form of a network's hash or name."""
+    """Return whether a text is a preset, or has the form of a network's hash or name."""
     return argument in PRESETS or bool(_HASH.fullmatch(argument) or PATTERN.fullmatch(argument))
 
 
@@ -159,7 +181,10 @@ def network_argument(
         only_notation: Refuse a PyTorch module that cannot be translated, before the module is examined.
 
     Raises:
-        UsageError: The type of the value is wrong, the study has no answer, or ``only_notation`` refuses the module.
+        UsageError: The type of the value is wrong, the study has no answer, a file or module cannot be read, or
+            ``only_notation`` refuses the module.
+        ContentError: No network, or more than one, has this hash or name.
+        SearchSpaceError: The notation is invalid, or the ops do not fit together.
     """
     if isinstance(network, str):
         return read_network(network, workspace, task, only_notation=only_notation)
@@ -172,10 +197,9 @@ def network_argument(
         row = KnownRow(network.recipe, network.recipe_name, network.dataset, network.target_pct)
         return NetworkArgument(network.architecture, rows=(row,))
     if is_module(network):
-        kind = network if isinstance(network, type) else type(network)
-        return _module_argument(
-            network, kind.__name__, partial(_description, cast(Any, network), task), task, only_notation
-        )
+        module_class = network if isinstance(network, type) else type(network)
+        describe = partial(_description, cast(Any, network), task)
+        return _module_argument(network, module_class.__name__, describe, task, only_notation)
     if not isinstance(network, Architecture):
         allowed = (
             "allowed are a notation, a preset, a hash, a name, an Architecture, a PyTorch module, a Study or a Trial"
@@ -185,7 +209,7 @@ def network_argument(
 
 
 def read_network(argument: str, workspace: Workspace, task: Task, *, only_notation: bool = False) -> NetworkArgument:
-    """Return the network that a text names; its ops fit together for the task."""
+    """Return the network that a text names; its ops fit together for the task. Errors: see ``network_argument``."""
     if argument == "-":
         return NetworkArgument(_parsed(sys.stdin.read(files.MOST_TYPED), task))
     if argument.startswith("@"):
@@ -216,11 +240,12 @@ def read_network(argument: str, workspace: Workspace, task: Task, *, only_notati
             raise ContentError(f"{argument!r} is too short for a hash: give at least 6 digits") from error
         if re.fullmatch(r"[\w-]+", argument) and argument not in op_names():
             message = f"{argument!r} is not a preset, hash, name or op; presets are {', '.join(PRESETS)}"
-            raise NotationError(message, hint=_near(argument, workspace, *op_names())) from error
+            raise NotationError(message, hint=_hint_of_name(argument, workspace, *op_names())) from error
         raise
 
 
 def _hint_of_file(path: str) -> str:
+    """Return the argument that was probably meant by a path without ``@``."""
     if path.endswith(".ipynb"):
         return notebook_hint(path)
     if path.endswith(".py"):
@@ -232,8 +257,8 @@ def _hint_of_file(path: str) -> str:
 def _definitions(path: Path) -> list[str]:
     """Return the names of the classes and functions of a Python file, which is not executed."""
     with suppress(OSError, SyntaxError, ValueError):
-        kinds = (ast.ClassDef, ast.FunctionDef)
-        names = [each.name for each in ast.parse(path.read_bytes()).body if isinstance(each, kinds)]
+        statements = ast.parse(path.read_bytes()).body
+        names = [each.name for each in statements if isinstance(each, ast.ClassDef | ast.FunctionDef)]
         return [name for name in names if not name.startswith("_")]
     return []
 
@@ -241,24 +266,32 @@ def _definitions(path: Path) -> list[str]:
 def _module_argument(
     module: object, name: str, describe: Callable[[], Description], task: Task, only_notation: bool
 ) -> NetworkArgument:
-    """Return the network of a PyTorch module, and print its hash, or the reason why it stays a module."""
+    """Return the network of a PyTorch module, and print its hash, or the reason why it stays a module.
+
+    Args:
+        module: The module, or a class or function that makes the module.
+        name: Name of the module in messages.
+        describe: Returns the description of the module, if the notation cannot express it.
+        task: Shape of the images and number of classes.
+        only_notation: Raise UsageError instead of a description.
+    """
     from harness.pytorch.module_graph import Untranslatable
     from harness.pytorch.translate import translate
 
     instance = made_module(module, name)
     try:
         translation = translate(instance, task, name)
-    except Untranslatable as reason:
+    except Untranslatable as error:
         if only_notation:
-            raise UsageError(f"{name} has no notation: {reason.message}") from reason
+            raise UsageError(f"{name} has no notation: {error.message}") from error
         description = describe()
-        say(f"{name} stays a PyTorch module, with new weights: {reason.message}")
+        say(f"{name} stays a PyTorch module, with new weights: {error.message}")
         say("train, verify, evaluate, report, export --onnx and --safetensors accept modules; --c and --pytorch do not")
         notes = description.notes
         argument = NetworkArgument(Architecture((description.op,)), parts=description.parts)
     else:
         notes = translation.notes
-        argument = NetworkArgument(translation.architecture, module=name)
+        argument = NetworkArgument(translation.architecture, translated_module=name)
         say(f"{name} is {argument.architecture.hash} in the notation, with new weights")
     for note in notes:
         say(f"{name}: {note}")
@@ -266,35 +299,38 @@ def _module_argument(
 
 
 def _named_description(name: str, task: Task) -> Description:
+    """Return the description of ``FILE.py:NAME`` or ``package.module:NAME``."""
     from harness.training.user_module import described
 
     return described(name, code_of(name), task)
 
 
 def _description(module: nn.Module | type[nn.Module], task: Task) -> Description:
-    """Return the description of a module or class; with a name if the class makes the same module."""
+    """Return the description of a module or class; with its name if code of this name makes the same module.
+
+    Only a module with a name can be built again, for a training.
+    """
     from harness.training.user_module import describe
 
-    title = "the module"
-    own = describe("", "", task, lambda: made_module(copy.deepcopy(module), title))
+    nameless = describe("", "", task, lambda: made_module(copy.deepcopy(module), "the module"))
     name = name_of(module)
     if name:
         with suppress(HarnessError):
             named = _named_description(name, task)
-            if named.op.graph == own.op.graph:
+            if named.op.graph == nameless.op.graph:
                 return named
-    return own
+    return nameless
 
 
 def _known_network(name: str, workspace: Workspace) -> NetworkArgument:
     """Return the known network with this name or with a hash that begins with this text, and its rows.
 
-    If several networks share a name, the best one on the leaderboard is returned, with a warning.
+    If several networks share a name, the best of these networks on the leaderboard is returned, with a warning.
     """
     matches = list(_known(name, workspace))
-    hashes = sorted({architecture.hash for architecture, _, _ in matches})
+    hashes = sorted({match.architecture.hash for match in matches})
     if not hashes:
-        raise ContentError(f"no network of this workspace is named {name!r}", hint=_near(name, workspace))
+        raise ContentError(f"no network of this workspace is named {name!r}", hint=_hint_of_name(name, workspace))
     if len(hashes) > 1:
         if _HASH.fullmatch(name):
             raise ContentError(f"{name!r} is ambiguous: {', '.join(hashes)}", hint="give more digits")
@@ -305,20 +341,30 @@ def _known_network(name: str, workspace: Workspace) -> NetworkArgument:
             raise ContentError(f"{name!r} is ambiguous: {', '.join(hashes)}", hint="give a hash")
         others = ", ".join(network_hash[:6] for network_hash in hashes if network_hash != best.hash)
         say(f"{name} refers to {best.hash[:6]}, the best network of this name; further networks: {others}", "warning")
-        matches = [match for match in matches if match[0].hash == best.hash]
-    return NetworkArgument(matches[0][0], matches[0][1], tuple(row for _, _, row in matches))
+        matches = [match for match in matches if match.architecture.hash == best.hash]
+    return replace(matches[0], rows=tuple(row for match in matches for row in match.rows))
 
 
 def _parsed(text: str, task: Task) -> Architecture:
     # A text passed on by a shell may begin with the byte order mark of a file.
     architecture = parse_network(text.removeprefix("\ufeff"), task)
-    if _OTHER_SLOPE.search(text):
+    if _LEAKY_WITHOUT_SLOPE.search(text):
         say("LeakyReLU without a slope means leaky(0.1); the default is 0.01 in PyTorch and 0.3 in Keras", "warning")
     return architecture
 
 
 def read_record(network: object, workspace: Workspace, dataset: str = AUTO, recipe: str | None = None) -> Record:
-    """Return the record of a network with the most seeds; weights do not depend on the target of a record."""
+    """Return the record of a network with the most seeds; weights do not depend on the target of a record.
+
+    Args:
+        network: Network, as for ``network_argument``.
+        workspace: Workspace with records and studies.
+        dataset: Data set of the record; ``auto`` accepts all.
+        recipe: Name of the recipe of the record; None accepts all.
+
+    Raises:
+        ContentError: No record fits, or records with different recipes or data sets fit.
+    """
     argument = network_argument(network, workspace, task_of_option(dataset))
     network_hash = argument.architecture.hash
     if isinstance(network, Study | Trial):
@@ -329,11 +375,11 @@ def read_record(network: object, workspace: Workspace, dataset: str = AUTO, reci
     fitting = [each for each in records if dataset in (AUTO, each.dataset) and recipe in (None, each.recipe_name)]
     rows = "; ".join(sorted({f"{each.recipe_name} on {each.dataset}" for each in fitting or records}))
     if not fitting:
-        others = f" for this recipe or data set; existing records: {rows}" if records else ""
-        words = option_words({"--dataset": dataset, "--recipe": recipe})
-        named = network if isinstance(network, str) else network_hash
-        hint = f"{as_command('verify', named, *words)} trains the network (minutes) and keeps record and weights"
-        raise ContentError(f"{network_hash} has no record{others}", hint=hint)
+        other_rows = f" for this recipe or data set; existing records: {rows}" if records else ""
+        options = option_words({"--dataset": dataset, "--recipe": recipe})
+        name = network if isinstance(network, str) else network_hash
+        hint = f"{as_command('verify', name, *options)} trains the network (minutes) and keeps record and weights"
+        raise ContentError(f"{network_hash} has no record{other_rows}", hint=hint)
     if len({(each.recipe_hash, each.dataset) for each in fitting}) > 1:
         raise ContentError(f"{network_hash} has several rows: {rows}", hint="choose with --recipe or --dataset")
     return max(fitting, key=lambda each: len(each.seeds))
@@ -352,15 +398,13 @@ def known_names(workspace: Workspace) -> list[str]:
     return [*dict.fromkeys([*PRESETS, *(network_name(row.architecture, row.parameters) for row in rows)])]
 
 
-def _near(argument: str, workspace: Workspace, *more: str) -> str:
+def _hint_of_name(name: str, workspace: Workspace, *further_names: str) -> str:
     """Return a hint: the most similar known name, else the command that lists all names."""
-    return (
-        nearest(argument, [*known_names(workspace), *more])
-        or f"'{as_command('leaderboard', '--all')}' lists hashes and names"
-    )
+    similar_name = nearest(name, [*known_names(workspace), *further_names])
+    return similar_name or f"'{as_command('leaderboard', '--all')}' lists hashes and names"
 
 
-def _is_meant(name: str, row: Record | Result | LeaderboardRow) -> bool:
+def _matches(name: str, row: Record | Result | LeaderboardRow) -> bool:
     """Return whether a text is the beginning of a network's hash, or a name of the network or of the row."""
     if not isinstance(row, Result) and row.name and row.name == name:
         return True
@@ -368,37 +412,39 @@ def _is_meant(name: str, row: Record | Result | LeaderboardRow) -> bool:
     return is_hash or is_named(row.architecture, row.parameters, name)
 
 
-def _known(name: str, workspace: Workspace) -> Iterator[tuple[Architecture, str, KnownRow]]:
-    """Yield the known networks with this name or beginning of a hash: of records, else of all remaining sources."""
+def _known(name: str, workspace: Workspace) -> Iterator[NetworkArgument]:
+    """Yield the known networks with this name or beginning of a hash: of records, else of all remaining sources.
+
+    A network is repeated for each of its rows.
+    """
     records = record.read_all(workspace.records)
-    recorded = [evidence for evidence in records if _is_meant(name, evidence)]
+    recorded = [evidence for evidence in records if _matches(name, evidence)]
     for evidence in recorded:
-        yield evidence.architecture, evidence.name, row_of(evidence)
+        yield NetworkArgument(evidence.architecture, evidence.name, rows=(row_of(evidence),))
     if not recorded:
         recipes = {evidence.recipe_hash: evidence.recipe for evidence in records}
         yield from _without_record(name, workspace, recipes)
 
 
-def _without_record(
-    name: str, workspace: Workspace, recipes: Mapping[str, Recipe]
-) -> Iterator[tuple[Architecture, str, KnownRow]]:
+def _without_record(name: str, workspace: Workspace, recipes: Mapping[str, Recipe]) -> Iterator[NetworkArgument]:
     """Yield matching networks of studies, leaderboard and claims; ``recipes`` are recorded recipes by hash."""
     seen = set()
     for study in read_studies(workspace):
         for run in study.results:
-            if _is_meant(name, run):
+            if _matches(name, run):
                 seen.add(run.hash)
-                yield run.architecture, "", KnownRow(run.recipe, run.recipe_name, run.dataset, None)
+                row_of_run = KnownRow(run.recipe, run.recipe_name, run.dataset, target_pct=None)
+                yield NetworkArgument(run.architecture, rows=(row_of_run,))
     # Networks of studies are on the leaderboard too, or were claimed. A second row would make the argument ambiguous.
     ranked = [row for row in leaderboard_rows(workspace) if row.recipe_hash]
     stated = [row for path in leaderboard_table.claim_paths(workspace) for row in leaderboard_table.read_claims(path)]
     claims = [row for row in stated if row.tier is Tier.CLAIMED]
     for rows in (ranked, claims):
-        new_rows = [row for row in rows if row.hash not in seen and _is_meant(name, row)]
+        new_rows = [row for row in rows if row.hash not in seen and _matches(name, row)]
         seen |= {row.hash for row in new_rows}
         for row in new_rows:
-            known_row = KnownRow(None, "", None, None)
+            known_row = KnownRow(recipe=None, recipe_name="", dataset=None, target_pct=None)  # of a claim
             if row.recipe_hash:
                 recipe = recipe_by_hash(row.recipe_hash, row.epochs) if row.epochs else None
                 known_row = KnownRow(recipe or recipes.get(row.recipe_hash), row.recipe, row.dataset, None)
-            yield row.architecture, "", known_row
+            yield NetworkArgument(row.architecture, rows=(known_row,))

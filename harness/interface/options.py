@@ -1,7 +1,8 @@
 """Options of commands and API functions, and output helpers of the commands.
 
 ``takes`` declares the arguments of an API function as options, which check the arguments and complete the docstring.
-``takes_request`` derives the arguments from the fields of a request. ``of`` gives these options to a command.
+``takes_request`` derives the arguments from the fields of a request. A command gets its options, and ``--json``, from
+an API function by ``of``, or by name from ``some``.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ if TYPE_CHECKING:
 _F = TypeVar("_F", bound=Callable[..., Any])
 _Arguments = ParamSpec("_Arguments")
 _Request = TypeVar("_Request")
-_Answer = TypeVar("_Answer")
+_Result = TypeVar("_Result")
 
 
 class _GroupedOption(click.Option):
     """An option with its section of the help text."""
 
-    def __init__(self, *arguments: Any, group: Group, **words: Any) -> None:
-        super().__init__(*arguments, **words)
+    def __init__(self, *arguments: Any, group: Group, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
         self.group = group
 
 
@@ -48,24 +49,24 @@ class Grouped(click.Command):
         sections: dict[Group, list[tuple[str, str]]] = {group: [] for group in Group}
         for parameter in self.get_params(ctx):
             group = parameter.group if isinstance(parameter, _GroupedOption) else Group.OUTPUT
-            record = parameter.get_help_record(ctx)
-            if record is not None and isinstance(parameter, click.Option):
-                sections[group].append(record)
-        for group, records in sections.items():
+            help_line = parameter.get_help_record(ctx)
+            if help_line is not None and isinstance(parameter, click.Option):
+                sections[group].append(help_line)
+        for group, help_lines in sections.items():
             with formatter.section(group):
-                formatter.write_dl(records)
+                formatter.write_dl(help_lines)
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print a single JSON document.")
 
 
 def option(name: str, **changes: Any) -> Callable[[_F], _F]:
-    """Return a decorator that adds a declared option; ``changes`` replace keyword arguments of ``click.option``."""
+    """Return a decorator that adds the option ``DECLARED[name]``; ``changes`` replace arguments of ``click.option``."""
     return _click_option(DECLARED[name], **changes)
 
 
 def _click_option(declared: Option[Any, Any], **changes: Any) -> Callable[[_F], _F]:
-    words = {
+    keywords = {
         "cls": _GroupedOption,
         "group": declared.group,
         "type": declared.kind,
@@ -78,21 +79,26 @@ def _click_option(declared: Option[Any, Any], **changes: Any) -> Callable[[_F], 
         "show_default": declared.default != "",
         "shell_complete": _completed(declared),
     }
-    return click.option(*declared.flags, declared.name, **words | changes)
+    return click.option(*declared.flags, declared.name, **keywords | changes)
 
 
 def _completed(declared: Option[Any, Any]) -> Callable[[click.Context, click.Parameter, str], list[str]] | None:
+    """Return the function that completes a value in a shell; None if no values are known."""
     known_values = declared.known
     if known_values is None:
         return None
-    return lambda ctx, param, begun: [value for value in known_values() if value.startswith(begun)]
+    return lambda ctx, param, prefix: [value for value in known_values() if value.startswith(prefix)]
 
 
 def some(*names: str) -> Callable[[_F], _F]:
     """Return a decorator that adds the named options, in the given order, and ``--json`` to a command."""
 
     def decorated(command: _F) -> _F:
-        return functools.reduce(lambda made, name: option(name)(made), reversed(names), as_json(command))
+        command = as_json(command)
+        # click shows the option of the last decorator first.
+        for name in reversed(names):
+            command = option(name)(command)
+        return command
 
     return decorated
 
@@ -101,19 +107,19 @@ def dataset_as_argument(name: str = "dataset") -> Callable[[_F], _F]:
     """Return a decorator that gives a command the argument DATASET, which means the same as the option ``--dataset``.
 
     Args:
-        name: Name of the parameter of ``--dataset``.
+        name: Name of the parameter of ``--dataset``, which gets the value of the argument.
     """
 
     def decorated(command: _F) -> _F:
         @functools.wraps(command)
-        def merged(*arguments: Any, dataset_argument: str | None, **words: Any) -> Any:
+        def merged(*arguments: Any, dataset_argument: str | None, **keywords: Any) -> Any:
             context = click.get_current_context()
             if dataset_argument is not None:
                 if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
                     raise click.UsageError("DATASET and --dataset cannot be combined")
                 context.set_parameter_source(name, ParameterSource.COMMANDLINE)
-                words[name] = dataset_argument
-            return command(*arguments, **words)
+                keywords[name] = dataset_argument
+            return command(*arguments, **keywords)
 
         declared = DECLARED["dataset"]
         return click.argument(
@@ -128,10 +134,13 @@ def dataset_as_argument(name: str = "dataset") -> Callable[[_F], _F]:
 
 
 def takes(**helps: str) -> Callable[[_F], _F]:
-    """Return a decorator that checks the arguments of an API function as the command line does.
+    """Return a decorator that checks and converts the arguments of an API function as the command line does.
+
+    Each parameter with a default that has the name of a member of ``DECLARED`` is an option, with the default of the
+    signature. A parameter without a default is an argument of the command.
 
     Args:
-        helps: Help texts by argument name, which replace declared texts. Defaults are those of the signature.
+        helps: Help texts by argument name, which replace the declared texts.
     """
 
     def decorated(function: _F) -> _F:
@@ -144,43 +153,44 @@ def takes(**helps: str) -> Callable[[_F], _F]:
                 declared[name].help = helps.get(name, DECLARED[name].help)
 
         @functools.wraps(function)
-        def checked(*arguments: Any, **keywords: Any) -> Any:
+        def checking(*arguments: Any, **keywords: Any) -> Any:
             bound = signature.bind(*arguments, **keywords)
             bound.apply_defaults()
             for name, declaration in declared.items():
                 bound.arguments[name] = declaration.checked(bound.arguments[name])
             return function(*bound.args, **bound.kwargs)
 
-        _declare(checked, declared.values())
+        _declare(checking, declared.values())
         for name, parameter in signature.parameters.items():
             if parameter.default is parameter.empty:
                 argument = DECLARED[name]
-                click.argument(name, type=argument.kind, shell_complete=_completed(argument))(checked)
-        return checked  # type: ignore[return-value]
+                click.argument(name, type=argument.kind, shell_complete=_completed(argument))(checking)
+        return checking  # type: ignore[return-value]
 
     return decorated
 
 
 def takes_request(
     request: Callable[_Arguments, _Request],
-) -> Callable[[Callable[[_Request], _Answer]], Callable[_Arguments, _Answer]]:
+) -> Callable[[Callable[[_Request], _Result]], Callable[_Arguments, _Result]]:
     """Return a decorator that gives a function of a request the fields of the request as arguments.
 
     Args:
         request: Dataclass whose fields are ``Option``; the fields check the arguments.
     """
 
-    def decorated(function: Callable[[_Request], _Answer]) -> Callable[_Arguments, _Answer]:
+    def decorated(function: Callable[[_Request], _Result]) -> Callable[_Arguments, _Result]:
         @functools.wraps(function)
-        def called(*arguments: _Arguments.args, **keywords: _Arguments.kwargs) -> _Answer:
+        def called(*arguments: _Arguments.args, **keywords: _Arguments.kwargs) -> _Result:
             return function(request(*arguments, **keywords))
 
-        accepted = [
+        # The signature, for ``help`` and editors, has the types that ``Option[A, V]`` accepts: A.
+        parameters = [
             parameter.replace(annotation=get_args(parameter.annotation)[0])
             for parameter in inspect.signature(request).parameters.values()
         ]
-        answer = inspect.signature(function).return_annotation
-        vars(called)["__signature__"] = inspect.Signature(accepted, return_annotation=answer)
+        result_type = inspect.signature(function).return_annotation
+        vars(called)["__signature__"] = inspect.Signature(parameters, return_annotation=result_type)
         _declare(called, options_of(cast(type, request)).values())
         return called
 
@@ -188,9 +198,10 @@ def takes_request(
 
 
 def _declare(function: Callable[..., Any], declared: Collection[Option[Any, Any]]) -> None:
-    """Store options as ``__click_params__``, and append their help texts to the section ``Args:`` of the docstring.
+    """Store options for ``of``, and append their help texts to the section ``Args:`` of the docstring.
 
-    The section must be the last one before ``Raises:``.
+    The section must be the last one before ``Raises:``. click stores options in the attribute ``__click_params__`` of a
+    function until the function becomes a command.
     """
     before, raises, after = inspect.cleandoc(function.__doc__ or "").partition("Raises:")
     arguments = "" if "Args:" in before else "\nArgs:"
@@ -224,23 +235,24 @@ def resumable() -> Iterator[None]:
 
 
 def say_training(choice: EngineChoice, recipe: Recipe, image_count: int) -> None:
-    """Print on stderr how networks will be trained, as far as the user should know.
+    """Print on stderr the unusual properties of the trainings that follow; nothing for usual trainings.
 
     The lines name refused instruction sets of the engine, the reason why torch trains, the additional starts, and too
     few images for the scales of integers.
     """
-    for why in choice.engine.skipped if choice.engine is not None else ():
-        say(f"the native engine is built {why}")
+    if choice.engine is not None:
+        for limitation in choice.engine.skipped:
+            say(f"the native engine is built {limitation}")
     if choice.why:
         say(f"training with torch instead of the native engine: {choice.why}")
     if recipe.starts > 1:
         from harness.training.recipe import halvings, start_overhead
 
-        last = halvings(recipe, recipe.epochs)[-1].epochs
+        last_halving_epoch = halvings(recipe, recipe.epochs)[-1].epochs
         overhead = counted(start_overhead(recipe, recipe.epochs), "epoch")
         say(
-            f"{recipe.starts} starts per training: after epoch {last} of {recipe.epochs}, only the start with the "
-            f"lowest training loss is left; the dropped starts take {overhead}"
+            f"{recipe.starts} starts per training: after epoch {last_halving_epoch} of {recipe.epochs}, only the start "
+            f"with the lowest training loss is left; the dropped starts take {overhead}"
         )
     if recipe.precision == "int8":
         from harness.training.integer import warn_of_few
@@ -259,6 +271,9 @@ def print_json(document: dict[str, Any]) -> None:
     click.echo(json.dumps(document, allow_nan=False))
 
 
-def answer(as_json: bool, document: dict[str, Any], text: str) -> None:
-    """Print the answer of a command, as JSON or as text."""
-    print_json(document) if as_json else write(text)
+def print_result(as_json: bool, document: dict[str, Any], text: str) -> None:
+    """Print the result of a command on stdout: ``document`` if ``as_json``, else ``text``."""
+    if as_json:
+        print_json(document)
+    else:
+        write(text)

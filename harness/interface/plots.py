@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from harness.toy.rates import RateCurve
 
 _FORMATS = (".png", ".svg", ".pdf")
-_SIZE = (6.4, 3.84)  # inches; width to height is 5 to 3
+_SIZE = (6.4, 3.84)  # inches, width and height of a figure; the width is the default of matplotlib
 
 
 def study_figure(title: str, config: StudyConfig, points: Mapping[str, Sequence[tuple[int, float]]]) -> Figure:
@@ -26,7 +26,7 @@ def study_figure(title: str, config: StudyConfig, points: Mapping[str, Sequence[
     Args:
         title: Title of the figure.
         config: Configuration of the study, which sets the threshold and the label of the cost axis.
-        points: Cost and validation accuracy (per cent) of each network, by kind such as ``confirmed``.
+        points: Cost and validation accuracy (per cent) of each network, by at most three kinds such as ``confirmed``.
     """
     figure = _figure()
     axes = figure.subplots()
@@ -52,6 +52,7 @@ def rates_figure(curves: Sequence[RateCurve], target: float) -> Figure:
     for curve in curves:
         axes.plot(curve.losses, label=f"learning rate {curve.learning_rate:g}")
     axes.axhline(target, linestyle="--", color="grey", label=f"target {target:g}")
+    # The first point is at 0 updates, which a logarithmic axis cannot show.
     axes.set(xscale="symlog", yscale="log", xlabel="updates", ylabel="loss")
     axes.legend()
     return figure

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from html import escape
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     NetworkLike: TypeAlias = "str | Architecture | Trial | Study | nn.Module | type[nn.Module]"
 
 
-class Answer:
+class TextResult:
     """Base of the returned objects; notebooks show the text of ``str``."""
 
     __slots__ = ()
@@ -54,7 +54,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation(Answer):
+class Explanation(TextResult):
     """A network and its analysis.
 
     Attributes:
@@ -62,7 +62,7 @@ class Explanation(Answer):
         analysis: Parameters, MACs, shapes and receptive field of the network and of each op.
         checks: Counts of torch, torchsummary and fvcore; None if not requested.
         fit: Flash, RAM and time of the network on a chip; None if no chip was named.
-        parts: Layers of a PyTorch module that the notation cannot express.
+        parts: Layers of a PyTorch module that the notation cannot express; empty for other networks.
     """
 
     architecture: Architecture
@@ -72,89 +72,109 @@ class Explanation(Answer):
     parts: tuple[ModulePart, ...] = ()
 
     def document(self) -> dict[str, Any]:
-        """Return the content as plain JSON values; metrics that require the layers of a PyTorch module are None."""
-        is_module = self.architecture.user_module is not None
-        unknown = dict.fromkeys(set(Metric) - {Metric.PARAMETERS, Metric.MACS}) if is_module else {}
-        layers = [asdict(layer) | {"op": str(layer.op)} for layer in self.analysis.costed_ops]
-        return {
+        """Return the content as plain JSON values.
+
+        Of a PyTorch module only parameters and MACs are known; the remaining metrics and the receptive field are None.
+        """
+        document: dict[str, Any] = {
             "architecture": str(self.architecture),
             "hash": self.architecture.hash,
             "stored_numbers": self.analysis.stored_numbers,
-            **{metric.value: None if metric in unknown else measured(self.analysis, metric) for metric in Metric},
-            "layers": [layer | ({"receptive_field": None} if is_module else {}) for layer in layers],
-            **({} if self.checks is None else {"checks": asdict(self.checks)}),
-            **({} if self.fit is None else {"chip": self.fit.document()}),
-            **({"parts": [asdict(part) for part in self.parts]} if self.parts else {}),
         }
+        layers = [asdict(layer) | {"op": str(layer.op)} for layer in self.analysis.costed_ops]
+        if self.architecture.user_module is None:
+            document |= {metric.value: measured(self.analysis, metric) for metric in Metric}
+        else:
+            document |= dict.fromkeys(map(str, Metric))
+            document |= {"parameters": self.analysis.parameters, "macs": self.analysis.macs}
+            layers = [layer | {"receptive_field": None} for layer in layers]
+        document["layers"] = layers
+        if self.checks is not None:
+            document["checks"] = asdict(self.checks)
+        if self.fit is not None:
+            document["chip"] = self.fit.document()
+        if self.parts:
+            document["parts"] = [asdict(part) for part in self.parts]
+        return document
 
     def rows(self) -> Iterator[tuple[str, str, str, str, str]]:
         """Yield (op, output shape, parameters, MACs, receptive field) as text for each op, and a row of totals.
 
-        The ops of a residual sum follow the row of the sum. A PyTorch module has the rows of its layers, without
-        receptive fields.
+        A residual sum has a row with its totals, followed by indented rows of its ops and a closing bracket. The
+        parameters of a kernel that an earlier op stores are ``shared``. A PyTorch module has the rows of its layers,
+        without receptive fields.
         """
+        total = self.analysis
         if self.architecture.user_module is not None:
             for part in self.parts:
                 shape_of_part = shape_text(part.output_shape)
                 yield f"{part.name} {part.kind}", shape_of_part, f"{part.parameters:,}", f"{part.macs:,}", ""
-            yield "total", "", f"{self.analysis.parameters:,}", f"{self.analysis.macs:,}", ""
+            yield "total", "", f"{total.parameters:,}", f"{total.macs:,}", ""
             return
-        used: set[str] = set()
-        shape: Shape = self.analysis.task.input_shape
-        for layer in self.analysis.costed_ops:
-            (op, output, parameters, _), *inner = _lines((layer.op,), shape, used)
-            own = parameters or f"{layer.parameters:,}"  # the row of a residual sum has the total of its ops
-            yield op, output, own, f"{layer.macs:,}", str(layer.receptive_field)
-            yield from ((*line, "") for line in inner)
+        stored_ties: set[str] = set()
+        shape: Shape = total.task.input_shape
+        for layer in total.costed_ops:
+            op = layer.op
+            is_sum = op.role is Role.SUM
+            title = "res(" if is_sum else str(op)
+            parameters = _parameters_text(op, layer.parameters, stored_ties)
+            yield title, shape_text(layer.output_shape), parameters, f"{layer.macs:,}", str(layer.receptive_field)
+            if is_sum:
+                yield from _rows_of_sum(op, shape, stored_ties, "")
             shape = layer.output_shape
-        # The total receptive field is that before global pooling or the classifier.
-        total = self.analysis
+        # The total receptive field is the field before global pooling or the classifier.
         yield "total", "", f"{total.parameters:,}", f"{total.macs:,}", str(total.receptive_field)
 
     def __str__(self) -> str:
         table = [("op", "output", "parameters", "MACs", "receptive field"), *self.rows()]
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines = [
-            f"{row[0]:<{widths[0]}}"
-            + "".join(f"  {cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
-            for row in table
-        ]
+        op_width, *widths = (max(map(len, column)) for column in zip(*table, strict=True))
+        lines = []
+        for op, *cells in table:
+            figures = "".join(f"  {cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+            lines.append(f"{op:<{op_width}}{figures}")
         stored = self.analysis.stored_numbers
         name = network_name(self.architecture, self.analysis.parameters)
         lines.append(f"{name}, hash {self.architecture.hash}; {stored:,} numbers with the statistics of BN")
         if self.fit is not None:
             lines.append(str(self.fit))
         if self.checks is not None:
-            lines.append("counted: " + ", ".join(f"{who} {number:,}" for who, number in asdict(self.checks).items()))
+            counts = ", ".join(f"{library} {number:,}" for library, number in asdict(self.checks).items())
+            lines.append(f"counted: {counts}")
         return "\n".join(lines)
 
 
-_SHARED = "shared"  # in place of the parameters, if the kernel was used before
+def _rows_of_sum(
+    residual: Op, shape: Shape, stored_ties: set[str], indent: str
+) -> Iterator[tuple[str, str, str, str, str]]:
+    """Yield the rows of the ops inside a residual sum with the input ``shape``, and a closing bracket.
 
-
-def _lines(ops: Sequence[Op], shape: Shape, used: set[str], indent: str = "") -> list[tuple[str, str, str, str]]:
-    """Return (op, output shape, parameters or ``_SHARED``, MACs) for each op; add the names of ties to ``used``."""
-    rows = []
-    for op in ops:
+    An ``Analysis`` has only the totals of the sum. A sum inside the sum has no figures of its own.
+    """
+    for op in residual.ops:
         output = op.shape(shape)
+        title = f"{indent}  {'res(' if op.role is Role.SUM else op}"
         if op.role is Role.SUM:
-            inner = _lines(op.ops, shape, used, indent + "  ")
-            rows += [(f"{indent}res(", shape_text(output), "", ""), *inner, (f"{indent})", "", "", "")]
+            yield title, shape_text(output), "", "", ""
+            yield from _rows_of_sum(op, shape, stored_ties, f"{indent}  ")
         else:
             parameters, macs = op.cost(shape)
-            if op.tie in used:
+            if op.tie in stored_ties:
                 parameters -= math.prod(op.tied_shape(shape) or (0,))
-            is_shared = op.tie in used and op.role is Role.CONVOLUTION
-            rows.append(
-                (indent + str(op), shape_text(output), _SHARED if is_shared else f"{parameters:,}", f"{macs:,}")
-            )
-            used |= set() if op.tie is None else {op.tie}
+            yield title, shape_text(output), _parameters_text(op, parameters, stored_ties), f"{macs:,}", ""
         shape = output
-    return rows
+    yield f"{indent})", "", "", "", ""
+
+
+def _parameters_text(op: Op, parameters: int, stored_ties: set[str]) -> str:
+    """Return the parameters of a row, ``shared`` for a stored kernel; add the tie of the op to ``stored_ties``."""
+    is_shared = op.tie in stored_ties and op.role is Role.CONVOLUTION
+    if op.tie is not None:
+        stored_ties.add(op.tie)
+    return "shared" if is_shared else f"{parameters:,}"
 
 
 @dataclass(frozen=True, slots=True)
-class Trained(Answer):
+class Trained(TextResult):
     """A training of a network on the search split.
 
     Attributes:
@@ -173,12 +193,12 @@ class Trained(Answer):
     def document(self) -> dict[str, Any]:
         """Return the content as plain JSON values."""
         result = self.result
-        names = (
+        fields = (
             *("hash", "parameters", "macs", "recipe_hash", "dataset", "seed", "seed_index", "status", "message"),
             *("validation_accuracy_pct", "validation_errors", "validation_size", "train_seconds", "teacher_seconds"),
             *("images_per_second", "peak_memory_mb", "weights_sha256"),
         )
-        return {name: getattr(result, name) for name in names} | {
+        return {field: getattr(result, field) for field in fields} | {
             "architecture": str(result.architecture),
             "recipe": result.recipe_name,
             "epochs": len(result.history),
@@ -204,7 +224,7 @@ class Trained(Answer):
 
 
 @dataclass(frozen=True, slots=True)
-class Quote(Answer):
+class Quote(TextResult):
     """Forecast of a search, from a few networks trained beforehand.
 
     Attributes:
@@ -248,11 +268,11 @@ class Quote(Answer):
 
         probed = self.probed
         config = probed.plan.config
-        low, middle, high = probed.quote.accuracy_pct
+        low, median, high = probed.quote.accuracy_pct
         lines = [
             f"target {config.target_pct:g} % on {probed.plan.data.title} ({config.threshold_pct:.2f} % on validation)",
             *quote_lines(probed.quote, config.budget),
-            f"highest predicted validation accuracy: {middle:.2f} % (90 % interval: {low:.2f} to {high:.2f})",
+            f"highest predicted validation accuracy: {median:.2f} % (90 % interval: {low:.2f} to {high:.2f})",
         ]
         linear = probed.linear
         if linear is not None and linear.validation_accuracy_pct is not None:
@@ -271,7 +291,7 @@ def _curve_line(curve: Curve | None) -> str:
     if curve is None:
         return "more pictures or more parameters: not compared, the time was too short"
     small, large = curve.parameters
-    # The sign is printed, because errors may also increase.
+    # ``0 -`` instead of ``-``, so that a change of 0 is printed as +0. Errors may also increase.
     pictures = f"{0 - curve.pictures_fall_pct:+g} % (+-{curve.pictures_deviation_pct:g}) with twice as many pictures"
     parameters = f"{0 - curve.parameters_fall_pct:+g} % (+-{curve.parameters_deviation_pct:g}) with {large:,} "
     parameters += f"instead of {small:,} parameters"
@@ -285,7 +305,7 @@ def _curve_line(curve: Curve | None) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Exported(Answer):
+class Exported(TextResult):
     """The files of an exported network.
 
     Attributes:
@@ -295,6 +315,7 @@ class Exported(Answer):
     facts: Mapping[str, Any]
 
     def __str__(self) -> str:
+        # By the value of ``harness.evidence.record.match``, or ``repeated`` for kept weights of a repeated training.
         comparison = {
             "identical": "identical to the record, bit for bit",
             "repeated": "from a repeated training on a different processor: recorded errors, different last bits",
@@ -302,53 +323,58 @@ class Exported(Answer):
             "made elsewhere": f"not comparable, the recorded weights are from {self.facts['recorded_engine']}",
             "not on record": "not compared, no record has this seed",
         }
-        how = "weights of the record"
+        source = "weights of the record"
         if self.facts["trained"]:
-            how = "{epochs} epochs in {train_seconds:.0f} s ({engine})".format(**self.facts)
-        copies_test_images = any("test_images" in file for file in self.facts["files"])
-        lines = [
+            source = "{epochs} epochs in {train_seconds:.0f} s ({engine})".format(**self.facts)
+        test_set = "not read"
+        if any("test_images" in file for file in self.facts["files"]):
+            test_set = "copied, a logged read"
+        head = (
             "{hash}, {parameters:,} parameters ({stored_numbers:,} stored numbers), recipe {recipe} on {dataset}, seed "
-            "{seed_index}: ".format(**self.facts)
-            + f"{how}; the test set was {'copied, a logged read' if copies_test_images else 'not read'}",
+            "{seed_index}".format(**self.facts)
+        )
+        lines = [
+            f"{head}: {source}; the test set was {test_set}",
             f"weights {self.facts['weights_sha256'][:12]}: {comparison[self.facts['match']]}",
         ]
         for file in self.facts["files"]:
             line = "{file}: {format}, {size_bytes:,} bytes".format(**file)
             if file["format"] == "c":
-                line += f"; {c_words(file)}"
-            elif check := file.get("check"):
-                other = "the integers" if "logits_differ" in check else "torch"
+                line += f"; {_c_text(file)}"
+            elif check := file.get("check"):  # of an ONNX file
+                is_integer = "logits_differ" in check
+                reference = "the integers" if is_integer else "torch"
                 line += (
-                    f"; onnxruntime and {other} on {check['images']:,} training images: logits differ by at most "
+                    f"; onnxruntime and {reference} on {check['images']:,} training images: logits differ by at most "
                     f"{check['largest_difference']:.1g} of the largest, classes differ on {check['classes_differ']}"
                 )
-                if "logits_differ" in check:
+                if is_integer:
                     line += f", {check['logits_differ']:,} of {check['logits']:,} logits differ"
             lines.append(line)
         return "\n".join(lines)
 
 
-def c_words(file: Mapping[str, Any]) -> str:
-    """Return a summary of an exported folder of C, for people."""
+def _c_text(file: Mapping[str, Any]) -> str:
+    """Return the sizes, the estimated time and the comparison of an exported folder of C."""
     check = file["check"]
-    words = "{constant_bytes:,} bytes of constants, {arena_bytes:,} bytes of arena".format(**file)
-    words += f"; optimised for {file['optimise']}"
+    text = "{constant_bytes:,} bytes of constants, {arena_bytes:,} bytes of arena".format(**file)
+    text += f"; optimised for {file['optimise']}"
     if "chip" in file:
-        words += ", estimated {estimated_milliseconds:,g} ms per image on {name}".format(**file["chip"])
-    words += f"; {check['integer_errors']:,} errors on {check['images']:,} training images"
+        text += ", estimated {estimated_milliseconds:,g} ms per image on {name}".format(**file["chip"])
+    text += f"; {check['integer_errors']:,} errors on {check['images']:,} training images"
     if "float_errors" in check:
-        words += f" ({check['float_errors']:,} in floating point)"
+        text += f" ({check['float_errors']:,} in floating point)"
     if check["compiler"] is None:
-        return f"{words}; not compared, no C compiler was found"
-    return f"{words}; all {check['logits']:,} logits equal with {check['compiler']}"
+        return f"{text}; not compared, no C compiler was found"
+    return f"{text}; all {check['logits']:,} logits equal with {check['compiler']}"
 
 
 @dataclass(frozen=True, slots=True)
-class VerificationResult(Answer):
+class VerificationResult(TextResult):
     """Result of a verification.
 
-    Tier, mean and bound are computed from all recorded seeds of the leaderboard row. ``document()`` lists the seeds of
-    this call.
+    Properties and text state tier, mean and bound over all recorded seeds of the leaderboard row. Mean, deviation and
+    lists of ``document()`` are of the seeds of this call only; its key ``row`` is the leaderboard row.
 
     Attributes:
         verdict: Record, leaderboard row and runs of the verification.
@@ -388,21 +414,25 @@ class VerificationResult(Answer):
         from harness.training.result import finite
 
         verdict = self.verdict
-        row = self.verdict.row
-        runs = self.verdict.runs
+        row = verdict.row
+        runs = verdict.runs
         accuracies = [run.accuracy_pct for run in runs]
-        errors = [run.test_errors for run in runs]
         attempt = verdict.attempt
+        lower_bound_pct = row.lower_bound_pct
+        confidence = row.confidence
+        if attempt is not None:
+            lower_bound_pct = attempt.lower_bound_pct
+            confidence = attempt_confidence(attempt)
+        fields = ("hash", "parameters", "recipe", "recipe_hash", "dataset", "tier", "reached", "target_pct")
         return {
             "architecture": str(verdict.record.architecture),
-            **{name: getattr(row, name) for name in ("hash", "parameters", "recipe", "recipe_hash", "dataset")},
-            **{name: getattr(row, name) for name in ("tier", "reached", "target_pct")},
+            **{field: getattr(row, field) for field in fields},
             "passed": verdict.passed,
             "mean_test_accuracy_pct": finite(statistics.mean(accuracies)),
             "std_test_accuracy_pct": finite(statistics.standard_deviation(accuracies)),
-            "lower_bound_pct": row.lower_bound_pct if attempt is None else attempt.lower_bound_pct,
-            "confidence": row.confidence if attempt is None else attempt_confidence(attempt),
-            "test_errors": errors,
+            "lower_bound_pct": lower_bound_pct,
+            "confidence": confidence,
+            "test_errors": [run.test_errors for run in runs],
             "seeds": [run.seed for run in runs],
             "teacher_seconds": verdict.record.teacher_seconds,
             "statuses": [run.status for run in runs],
@@ -419,21 +449,23 @@ class VerificationResult(Answer):
         from harness.evidence.leaderboard_table import Tier
 
         verdict = self.verdict
-        row = self.verdict.row
-        attempt = self.verdict.attempt
-        identical = {True: "; equal to the record", False: "; NOT equal to the record", None: "; different machine"}
-        again = {rerun.index: identical[rerun.identical] for rerun in verdict.reruns}
-        lines = [
-            f"seed {run.index}: {run.accuracy_pct:.2f} % ({run.test_errors} errors), {run.train_seconds:.0f} s"
-            + again.get(run.index, "")
-            for run in verdict.runs
-        ]
-        words = (row.bound_words if row.tier is not Tier.AT_TARGET else "", row.tier_words)
-        size = f"{row.parameters:,} parameters (hash {row.hash}), {row.recipe}, {row.dataset}"
-        lines.append(
+        row = verdict.row
+        attempt = verdict.attempt
+        # By ``Rerun.identical``.
+        rerun_texts = {True: "; equal to the record", False: "; NOT equal to the record", None: "; different machine"}
+        rerun_text_of_seed = {rerun.index: rerun_texts[rerun.identical] for rerun in verdict.reruns}
+        lines = []
+        for run in verdict.runs:
+            line = f"seed {run.index}: {run.accuracy_pct:.2f} % ({run.test_errors} errors), {run.train_seconds:.0f} s"
+            lines.append(line + rerun_text_of_seed.get(run.index, ""))
+        parts = [
             f"{row.tier} (target {row.target_pct:g} %): mean {row.mean_test_accuracy_pct:.3f} % over all "
-            f"{counted(row.seeds, 'seed')} of the row; {'; '.join(filter(None, (*words, size)))}"
-        )
+            f"{counted(row.seeds, 'seed')} of the row"
+        ]
+        if row.tier is not Tier.AT_TARGET:  # then ``tier_words`` states the bound
+            parts.append(row.bound_words)
+        parts += [row.tier_words, f"{row.parameters:,} parameters (hash {row.hash}), {row.recipe}, {row.dataset}"]
+        lines.append("; ".join(filter(None, parts)))
         if verdict.contradicted:
             lines.append("these seeds contradict the record: the accuracies are too low")
         if verdict.lacks_seeds:
@@ -441,17 +473,17 @@ class VerificationResult(Answer):
         if verdict.lacks_declaration:
             lines.append("the ledger lacks the declaration of seeds of this row; restore the ledger to verify the row")
         if attempt is not None:
-            stated = "none" if attempt.lower_bound_pct is None else f"{attempt.lower_bound_pct:.3f} %"
+            bound = "none" if attempt.lower_bound_pct is None else f"{attempt.lower_bound_pct:.3f} %"
             confidence = 100 * attempt_confidence(attempt)
-            lines.append(f"attempt {attempt.number}: {attempt.outcome}, {confidence:g} % lower bound {stated}")
+            lines.append(f"attempt {attempt.number}: {attempt.outcome}, {confidence:g} % lower bound {bound}")
         return "\n".join(lines)
 
 
-_SHOWN = 10  # rows of a study's table in a notebook
+_NOTEBOOK_ROWS = 10  # largest number of rows of a study's table in a notebook
 
 
 @dataclass(frozen=True, slots=True)
-class Trial(Answer):
+class Trial(TextResult):
     """A network of a study and its runs.
 
     Attributes:
@@ -497,7 +529,7 @@ class Trial(Answer):
         return f"trial {self.number}, {self.parameters:,} parameters: {first}{fresh}"
 
 
-class Study(Answer):
+class Study(TextResult):
     """A study of a workspace, read from its files; notebooks show a table and a chart.
 
     Attributes:
@@ -522,7 +554,7 @@ class Study(Answer):
         self.folder = folder
         self.name = folder.name
         self.config = self._state.config
-        self._place = workspace
+        self._workspace = workspace
 
     @cached_property
     def trials(self) -> list[Trial]:
@@ -571,21 +603,22 @@ class Study(Answer):
     @property
     def records(self) -> list[Record]:
         """Records of the networks that the study verified, including records that already existed."""
-        from harness.evidence import record
+        from harness.evidence.record import read_all
 
-        config, verdicts = self.config, self._state.verdicts.values()
-        keys = {(each.hash, each.recipe_hash, config.dataset, config.target_pct) for each in verdicts}
-        return [
-            each
-            for each in record.read_all(self._place.records)
-            if each.key[:4] in keys or (each.found is not None and each.found.study == self.name)
-        ]
+        task = (self.config.dataset, self.config.target_pct)
+        verified = {(verdict.hash, verdict.recipe_hash, *task) for verdict in self._state.verdicts.values()}
+        records = []
+        for record in read_all(self._workspace.records):
+            is_verified = (record.hash, record.recipe_hash, record.dataset, record.target_pct) in verified
+            if is_verified or (record.found is not None and record.found.study == self.name):
+                records.append(record)
+        return records
 
     def _trial(self, candidate: Candidate) -> Trial:
         proposal = candidate.proposal
         first = candidate.first
         config = self.config
-        recipe, name = config.recipe_of(proposal.epochs)
+        recipe, recipe_name = config.recipe_of(proposal.epochs)
         return Trial(
             number=proposal.trial,
             network=str(proposal.architecture),
@@ -600,7 +633,7 @@ class Study(Answer):
             fresh_pct=tuple(candidate.fresh_pct),
             confirmed=candidate.is_confirmed,
             recipe=recipe,
-            recipe_name=name,
+            recipe_name=recipe_name,
             dataset=config.dataset,
             target_pct=config.target_pct,
         )
@@ -609,11 +642,10 @@ class Study(Answer):
         """Return the trials as a pandas ``DataFrame``, in order."""
         import pandas
 
-        columns = ("number", "hash", "parameters", "cost", "epochs", "status", "validation_pct", "confirmed", "network")
-        rows = [{name: getattr(trial, name) for name in columns} for trial in self.trials]
-        return pandas.DataFrame(rows, columns=list(columns)).assign(
-            fresh_seeds=[len(each.fresh_pct) for each in self.trials]
-        )
+        fields = ("number", "hash", "parameters", "cost", "epochs", "status", "validation_pct", "confirmed", "network")
+        rows = [{field: getattr(trial, field) for field in fields} for trial in self.trials]
+        fresh_seeds = [len(trial.fresh_pct) for trial in self.trials]
+        return pandas.DataFrame(rows, columns=list(fields)).assign(fresh_seeds=fresh_seeds)
 
     def plot(self, path: str | Path | None = None) -> Figure:
         """Return a matplotlib figure of the networks, accuracy over cost.
@@ -637,8 +669,9 @@ class Study(Answer):
             accuracy = statistics.mean(trial.fresh_pct) if trial.fresh_pct else trial.validation_pct
             if accuracy is not None:
                 kind = "confirmed" if trial.confirmed else "trained"
-                is_answer = answer is not None and trial.number == answer.number
-                points["answer" if is_answer else kind].append((trial.cost, accuracy))
+                if answer is not None and trial.number == answer.number:
+                    kind = "answer"
+                points[kind].append((trial.cost, accuracy))
         figure = study_figure(self.name, self.config, points)
         if path is not None:
             write_figure(figure, Path(path))
@@ -658,7 +691,7 @@ class Study(Answer):
         from reports import charts
         from reports.study_facts import read_study
 
-        drawn = charts.accuracy_over_cost(read_study(self.folder, self._place))
-        best = self.to_frame().sort_values(["confirmed", "cost"], ascending=[False, True]).head(_SHOWN)
+        drawn = charts.accuracy_over_cost(read_study(self.folder, self._workspace))
+        best = self.to_frame().sort_values(["confirmed", "cost"], ascending=[False, True]).head(_NOTEBOOK_ROWS)
         picture = "" if drawn is None else charts.svg(drawn)
         return f"<p>{escape(str(self))}</p>{best.to_html(index=False)}{picture}"

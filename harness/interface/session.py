@@ -48,12 +48,15 @@ if TYPE_CHECKING:
 def planned_search(
     request: SearchRequest, origins: Mapping[str, str], *, only_plan: bool = False
 ) -> Iterator[SearchPlan]:
-    """Plan a search, and keep the connection to its cluster within the block.
+    """Plan a search, print notes and warnings about the plan, and keep the connection to its cluster within the block.
 
     Args:
         request: Checked arguments of the search.
         origins: Origin of each argument by name: command line, environment, call or default.
         only_plan: Train nothing, not even to choose a recipe.
+
+    Raises:
+        Errors of ``plan_search``; DeviceError if the cluster is not available.
     """
     from harness.searching.plan import on_cluster, plan_search
     from harness.training.executors.ray import executor_at
@@ -67,10 +70,12 @@ def planned_search(
     if request.time < least:
         warning = f"{duration_text(request.time)} may be too short to train, confirm and verify a network"
         say(f"{warning}; {duration_text(least)} usually suffice on two cores", "warning")
-    measures_bytes = {Metric.WEIGHT_BYTES, Metric.RAM_BYTES} & set(plan.config.minimised)
-    if (measures_bytes or request.chip is not None) and plan.named_recipe.recipe.precision != "int8":
-        floats = f"recipe {plan.named_recipe.name} evaluates floats; --recipe small-int8 evaluates integers"
-        say(f"bytes refer to the integer network, but {floats}")
+    byte_metrics = {Metric.WEIGHT_BYTES, Metric.RAM_BYTES} & set(plan.config.minimised)
+    if (byte_metrics or request.chip is not None) and plan.named_recipe.recipe.precision != "int8":
+        say(
+            f"bytes refer to the integer network, but recipe {plan.named_recipe.name} evaluates floats; "
+            "--recipe small-int8 evaluates integers"
+        )
     device, engine = plan.effort.device, plan.effort.engine
     with executor_at(request.cluster, request.workers, device=device, engine=engine) as make_executor:
         options.say_training(plan.engine, plan.named_recipe.recipe, plan.data.train_size)
@@ -101,11 +106,16 @@ def run_search_with_progress(
     Args:
         plan: The plan of the search.
         request: The request of the plan.
-        origins: Origin of each argument by name; stated arguments are part of the logged command and of the advice.
+        origins: Origin of each argument by name; arguments of the command line or of the call are part of the logged
+            command and of the advice.
         verbose: Print a line for every run.
 
     Returns:
         The outcome, None if the search was interrupted, and the path of the report.
+
+    Raises:
+        UsageError: Another process works on the study, or a folder cannot be written.
+        ContentError: The study exists with another configuration.
     """
     from harness.evidence.leaderboard_table import collect
     from harness.searching.advice import outcome_of, search_words
@@ -212,7 +222,7 @@ def _listening(
 ) -> Iterator[list[_EventListener]]:
     """Yield observers that pass events to ``on_event`` and to the logger ``log_kind``: tensorboard, mlflow or None.
 
-    At the end of the block, wait for the delivery of all events.
+    At the end of the block, wait some seconds for the delivery of the last events (``Listener.close``).
     """
     logger = None
     if log_kind is not None:
@@ -228,7 +238,10 @@ def _listening(
 
 
 def _command_options(request: SearchRequest, origins: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """Return the stated arguments of a request: values as text by flag, several values for a repeated option."""
+    """Return the stated arguments of a request: values as text by flag, several values for a repeated option.
+
+    Values of environment variables are left out, because the variables are set for the repeated command too.
+    """
     stated_options: dict[str, tuple[str, ...]] = {}
     for name, option in options_of(type(request)).items():
         if not option.is_on_command_line or origins[name] not in ("commandline", "call"):
@@ -281,13 +294,14 @@ _SEARCH_REPORT_SHARE = 0.02  # largest share of the time of a search for writing
 _WATCH_REPORT_SHARE = 0.05  # largest share of the time of ``harness report --watch`` for writing reports
 _REPORT_INTERVAL_SECONDS = 10.0  # s, shortest interval between reports
 _UNLIMITED_SECONDS = 600.0  # s, age of a session up to which ``_SEARCH_REPORT_SHARE`` does not limit the reports
+_WATCH_INTERVAL_SECONDS = 2.0  # s, shortest pause between two looks of ``harness report --watch`` at the log
 
 
 class SearchReporter(Reporter):
     """Progress output of a search: a status bar, a line per event, and the live report; use it as a context manager.
 
-    The report is written at the first tick and at intervals of ten seconds. After ten minutes the intervals grow, so
-    that writing takes at most 2 % of the time.
+    The report is written at the first tick and then every ten seconds. After ten minutes the pause is at least 50 times
+    the duration of the last write, so that writing takes at most 2 % of the time.
     """
 
     def __init__(
@@ -312,14 +326,14 @@ class SearchReporter(Reporter):
         self._moment: Moment | None = None
         self._ticked = time.monotonic()
         self._last_line_seconds = -math.inf
-        # Rank of the nearest miss so far: (the run completed, -errors).
+        # Rank of the nearest miss so far, (the run completed, -errors): a completed run ranks above a pruned run.
         self._nearest_rank = (False, -math.inf)
         self._last_ended_trial: int | None = None
         # Trials refuted while a further seed, which may still confirm them, was training.
         self._postponed_refutations: set[int] = set()
 
     def say(self, line: str, style: str = "") -> None:
-        """Print a line that begins with the search time of all sessions."""
+        """Print a line that begins with the search time of all sessions, minutes and seconds."""
         elapsed = 0.0 if self._moment is None else self._moment.elapsed
         seconds = max(0, round(elapsed + time.monotonic() - self._ticked))
         super().say(f"{seconds // 60}:{seconds % 60:02d}  {line}", style)
@@ -337,7 +351,6 @@ class SearchReporter(Reporter):
             self._last_line_seconds = moment.elapsed
             self.say(text)
         if nearest is not None:
-            # A completed run ranks above a pruned run.
             rank = (nearest.pruned_after is None, -nearest.errors)
             # Not needed if an incumbent exists, or if the status line has just named this miss.
             if rank > self._nearest_rank and moment.incumbent is None and not has_line:
@@ -386,12 +399,13 @@ class SearchReporter(Reporter):
         return f"{size} ({candidate.proposal.hash[:6]})"
 
     def _say_end(self, candidate: Candidate, run: Result) -> None:
+        """Print the end of a run; of a completed or pruned run only if ``verbose``."""
         if not self.verbose and run.status in (Status.COMPLETE, Status.PRUNED):
             return
         kind = "first run" if run.purpose is Purpose.SEARCH else f"fresh seed {run.seed_index}"
         accuracy = run.validation_accuracy_pct
-        reached = "" if accuracy is None else f"{accuracy:.2f} % on validation images"
-        outcome = ", ".join(filter(None, (reached, run.message)))
+        accuracy_text = "" if accuracy is None else f"{accuracy:.2f} % on validation images"
+        outcome = ", ".join(filter(None, (accuracy_text, run.message)))
         network = f"trial {run.trial}, {self._size(candidate)}, {kind}"
         self.say(f"{network}: {run.status}, {outcome}, {run.train_seconds:.0f} s")
 
@@ -400,8 +414,8 @@ class SearchReporter(Reporter):
         trial = candidate.proposal.trial
         # ``jobs`` is as of the last tick, and still contains the job that has just ended.
         jobs = () if self._moment is None else self._moment.jobs
-        seeds = {job.seed_index for job in jobs if job is not None and job.trial == trial}
-        if seeds - {run.seed_index for run in candidate.fresh}:
+        training_seeds = {job.seed_index for job in jobs if job is not None and job.trial == trial}
+        if training_seeds - {run.seed_index for run in candidate.fresh}:
             self._postponed_refutations.add(trial)
             return
         was_incumbent = self._moment is not None and candidate is self._moment.incumbent
@@ -443,7 +457,13 @@ def _fresh_text(candidate: Candidate) -> str:
 
 
 def watch(folder: Path, workspace: Workspace, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Keep the report of a study up to date until no search works on the study, or until Ctrl-C."""
+    """Keep the report of a study up to date until no search works on the study, or until Ctrl-C; write it once more.
+
+    Args:
+        folder: Folder of the study.
+        workspace: Workspace with the records and the leaderboard.
+        sleep: Waits a number of seconds; replaced in tests.
+    """
     from reports.study_page import write_report
 
     log = folder / "log.jsonl"
@@ -456,5 +476,5 @@ def watch(folder: Path, workspace: Workspace, sleep: Callable[[float], None] = t
                 reported_size = size
                 write_report(folder, workspace, live=True)
             # Search and watcher may share the cores of a small machine, so the watcher's share of time is limited.
-            sleep(max(2.0, (time.perf_counter() - before) / _WATCH_REPORT_SHARE))
+            sleep(max(_WATCH_INTERVAL_SECONDS, (time.perf_counter() - before) / _WATCH_REPORT_SHARE))
         write_report(folder, workspace)

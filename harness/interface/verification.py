@@ -30,15 +30,17 @@ if TYPE_CHECKING:
     from harness.interface.results import NetworkLike
     from harness.training.executors.base import ExecutorFactory
 
-_DEFAULT_SEEDS = 10  # of a verification
+_DEFAULT_SEEDS = 10  # seeds of a verification
 _MOST_SECONDS_A_SEED = 6 * 3600  # s, time limit of a training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyRequest:
-    """The checked arguments of ``harness.verify``, under the same names.
+    """The checked arguments of ``harness.verify``, under the same names, and ``certify``.
 
     Attributes:
+        seeds: Number of seeds; None for ``_DEFAULT_SEEDS``, or ``ledger.DEFAULT_SEEDS`` for a certification.
+        workers: Number of trainings at once; None for the default of the device.
         certify: Certification: the seeds are declared in a commit, and the lower bound must reach the target.
     """
 
@@ -75,8 +77,10 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> VerifyPla
 
     device = choose_device(request.device)
     choice = choose_engine(request.engine, named.recipe, device, argument.architecture.op_types)
-    dataset_of_row = None if row is None or request.dataset != datasets.AUTO else row.dataset
-    images = load(dataset_of_row or request.dataset, request.data)
+    dataset = request.dataset
+    if dataset == datasets.AUTO and row is not None and row.dataset is not None:
+        dataset = row.dataset
+    images = load(dataset, request.data)
     image_count = len(images.train_labels)
     check_batch(named.recipe, image_count)
     options.say_training(choice, named.recipe, image_count)
@@ -104,6 +108,7 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> VerifyPla
 
 
 def _network_and_row(request: VerifyRequest, workspace: Workspace) -> tuple[NetworkArgument, KnownRow | None]:
+    """Return the network, and the row that sets options which the request leaves open; None without such a row."""
     argument = network_argument(request.network, workspace, datasets.task_of_option(request.dataset))
     if isinstance(request.network, Trial | Study):
         # A trial keeps the recipe of its study, even if the test data set differs.
@@ -116,9 +121,13 @@ def _network_and_row(request: VerifyRequest, workspace: Workspace) -> tuple[Netw
 def run_verification(
     plan: VerifyPlan, workspace: Workspace, folder: Path | None, make_executor: ExecutorFactory | None = None
 ) -> VerificationResult:
-    """Train and test the seeds of a plan, show the progress, and rewrite the leaderboard.
+    """Train and test the seeds of a plan, show the progress, and rewrite the leaderboard; raises as ``verify`` does.
 
-    ``folder`` holds the data; None means the user's cache. ``make_executor`` None trains in processes of this machine.
+    Args:
+        plan: Plan of the verification.
+        workspace: Workspace of record, ledger and leaderboard.
+        folder: Folder of the data; None for the user's cache.
+        make_executor: Factory of the executor; None trains in processes of this machine.
     """
     from harness.evidence.bounds import group_warning
     from harness.evidence.verification_runs import run_seeds
@@ -135,10 +144,11 @@ def run_verification(
 
         def on_begin(count: int, recorded: Set[int]) -> None:
             reporter.show(done=0, total=count)
-            missing = {*range(max(plan.indices))} - {*plan.indices} - recorded
-            if plan.repeat and not plan.certify and missing:
+            left_out = {*range(max(plan.indices))} - {*plan.indices} - recorded
+            # ``repeat`` is false only for a certificate, which leaves out the seeds of other rows by design.
+            if plan.repeat and not plan.certify and left_out:
                 why = "run or declared for another target or a certification, so no longer fresh"
-                say(f"{counted(len(missing), 'earlier seed')} left out: {why}")
+                say(f"{counted(len(left_out), 'earlier seed')} left out: {why}")
             if count:
                 say(
                     f"{counted(count, 'seed')} of {plan.architecture.hash}, each trained for "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ class SeedOfNetwork:
     Attributes:
         architecture: The network.
         recipe: Recipe of the training.
-        dataset: Data set of the network's row, else the requested data set.
+        dataset: Name of the data set of the network's row, else the requested data set, which may be ``auto``.
         index: Index of the seed.
         evidence: Record of the network; None without a record.
         recorded: Run of the seed in the record; None if the seed is not recorded.
@@ -57,7 +58,8 @@ class Weights:
         seed: The requested seed.
         network: The trained network.
         run: Result of the training, or the recorded run.
-        match: Comparison with the recorded weights (``harness.evidence.record.match``, or ``repeated``).
+        match: Comparison with the recorded weights: a value of ``harness.evidence.record.match``, or ``repeated`` for
+            kept weights of a repeated training whose last bits differ.
         epochs: Number of epochs trained now; None for kept weights.
     """
 
@@ -80,6 +82,15 @@ def seed_of_network(
 ) -> SeedOfNetwork:
     """Return the requested seed of a network, with the recipe, data set and record that fit the options.
 
+    Args:
+        argument: The network, with its rows.
+        workspace: Workspace of the records.
+        seed: Index of the seed.
+        dataset: Name of a data set, or ``auto``.
+        recipe: Name or ``@FILE.toml``; None for the recipe of the row, else ``fast``.
+        epochs: Replaces the number of epochs of a named recipe; None keeps the number.
+        retrain: Train again, even if weights are kept.
+
     Raises:
         UsageError: The weights of the recorded seed are not kept, or the recipe is unknown.
         ContentError: Several rows fit.
@@ -88,24 +99,24 @@ def seed_of_network(
     records = [each for each in record.read_all(workspace.records) if each.hash == architecture.hash]
     # Weights do not depend on the target of a row.
     rows = [replace(row, target_pct=None) for row in argument.rows or map(row_of, records)]
-    dataset_named = None if dataset == datasets.AUTO else dataset
+    dataset_name = None if dataset == datasets.AUTO else dataset
     argument = replace(argument, rows=tuple(rows))
-    row = only_row(argument, dataset=dataset_named, target_pct=None, recipe_given=recipe is not None)
+    row = only_row(argument, dataset=dataset_name, target_pct=None, recipe_given=recipe is not None)
     named = recipe_of(row, recipe, epochs)
-    dataset_meant = dataset_named
     if row is not None and row.dataset is not None:
-        dataset_meant = row.dataset
+        dataset_name = row.dataset
     same_recipe = [each for each in records if each.recipe_hash == named.recipe.hash]
-    fitting = [each for each in same_recipe if dataset_meant in (None, each.dataset)]
+    fitting = [each for each in same_recipe if dataset_name in (None, each.dataset)]
     # The record that contains the seed, else the record with the most seeds; targets are ignored.
     evidence = max(fitting, key=lambda each: (each.seed(seed) is not None, len(each.seeds)), default=None)
     if evidence is not None and not retrain:
         kept_seeds = record.kept_indices(workspace.records, evidence)
         if seed not in kept_seeds:
-            held = f"kept seeds: {', '.join(map(str, kept_seeds)) or 'none'}"
-            raise UsageError(f"the weights of seed {seed} are not kept ({held}); --retrain trains the seed again")
+            seeds_text = ", ".join(map(str, kept_seeds)) or "none"
+            message = f"the weights of seed {seed} are not kept (kept seeds: {seeds_text})"
+            raise UsageError(f"{message}; --retrain trains the seed again")
     recorded = None if evidence is None else evidence.seed(seed)
-    return SeedOfNetwork(architecture, named, dataset_meant or dataset, seed, evidence, recorded, retrain)
+    return SeedOfNetwork(architecture, named, dataset_name or dataset, seed, evidence, recorded, retrain)
 
 
 def weights_of(seed: SeedOfNetwork, images: ImageData, workspace: Workspace, *, device: str, engine: str) -> Weights:
@@ -137,6 +148,7 @@ def weights_of(seed: SeedOfNetwork, images: ImageData, workspace: Workspace, *, 
 
 
 def _fresh_weights(seed: SeedOfNetwork, images: ImageData, *, device: str, engine: str) -> Weights:
+    """Train a seed on all training images, a recorded seed with the beacon and the engine of the record."""
     from harness.deployment.trained_network import TrainedNetwork
     from harness.training.native.engine import engine_of_repeat
     from harness.training.run import Job, properties
@@ -146,8 +158,8 @@ def _fresh_weights(seed: SeedOfNetwork, images: ImageData, *, device: str, engin
     beacon = ""
     engine_of_record = None
     if recorded is not None:
-        beacon = "" if recorded.beacon is None else recorded.beacon
-        engine_of_record = None if recorded.environment is None else recorded.environment.engine
+        beacon = recorded.beacon or ""
+        engine_of_record = recorded.environment.engine
     job = Job(
         architecture=seed.architecture,
         recipe=seed.recipe.recipe,
@@ -176,9 +188,13 @@ def _fresh_weights(seed: SeedOfNetwork, images: ImageData, *, device: str, engin
 
 
 def train_here(job: Job, images: ImageData) -> tuple[Result, Training]:
-    """Train in this process and show the progress; runs on the search split are validated after each epoch.
+    """Train in this process and show the progress; return the result and the trained state.
 
-    Device and engine of the job may be ``auto``.
+    A job with ``Purpose.TRAIN`` trains on the search split and is validated after each epoch; a job with
+    ``Purpose.VERIFY`` trains on all images. Device and engine of the job may be ``auto``.
+
+    Raises:
+        DeviceError: The device or the engine is not available.
     """
     import torch
 
@@ -199,20 +215,19 @@ def train_here(job: Job, images: ImageData) -> tuple[Result, Training]:
         # Same number of threads as in searches and verifications: the bits of the weights depend on the number.
         torch.set_num_threads(1)
 
-        # Print at most ``_MOST_EPOCH_LINES`` lines.
-        step = -(-epochs // _MOST_EPOCH_LINES)
-        reported = 0
+        epochs_per_line = math.ceil(epochs / _MOST_EPOCH_LINES)
+        reported_epochs = 0
 
         def on_epoch(epoch: Epoch) -> None:
-            nonlocal reported
-            if parts is not None and (epoch.epoch % step == 0 or epoch.epoch == epochs):
+            nonlocal reported_epochs
+            if parts is not None and (epoch.epoch % epochs_per_line == 0 or epoch.epoch == epochs):
                 loss = "not finite" if epoch.train_loss is None else f"{epoch.train_loss:.4f}"
                 assert epoch.validation_errors is not None, "each epoch is evaluated"
                 errors = Errors(epoch.validation_errors, len(parts.validation))
                 figures = f"loss {loss}, validation {errors.accuracy_pct:.2f} %, {epoch.train_seconds:.1f} s"
                 reporter.say(f"epoch {epoch.epoch}/{epochs}: {figures}")
             # With several starts, the first reported epoch is the one after which a single start is left.
-            reporter.advance(epoch.epoch - reported)
-            reported = epoch.epoch
+            reporter.advance(epoch.epoch - reported_epochs)
+            reported_epochs = epoch.epoch
 
         return train_job(job, TrainingData(images), on_epoch)

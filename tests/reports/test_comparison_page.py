@@ -26,7 +26,7 @@ from reports.comparison_page import (
     _line,
     _lines,
     _matrix,
-    _two_sided,
+    _welch_p_value,
     network_comparison,
     read_networks,
     read_studies,
@@ -62,8 +62,8 @@ def test_ratios_are_to_the_first_side_where_they_mean_something(values: Any, rat
 
 
 def test_what_is_missing_is_a_dash_and_a_line_of_dashes_is_left_out():
-    assert _line("errors", [60.25, None], lambda value: decimal(value, 1)).words == ["60.2", "\u2013"]
-    assert _line("b", ["x", 0, ""]).words == ["x", "0", "\u2013"]
+    assert _line("errors", [60.25, None], lambda value: decimal(value, 1)).texts == ["60.2", "\u2013"]
+    assert _line("b", ["x", 0, ""]).texts == ["x", "0", "\u2013"]
     assert _lines([1, 2], [("a", lambda side: None, None)]) == []
 
 
@@ -80,8 +80,8 @@ def test_chance_is_that_of_welchs_test(ours: list[float], theirs: list[float]):
     # scipy warns where the values of a sample are nearly equal.
     assume(all(max(values) - min(values) > 1e-3 for values in (ours, theirs)))
 
-    assert _two_sided(ours, theirs) == pytest.approx(ttest_ind(ours, theirs, equal_var=False).pvalue, abs=1e-9)
-    assert _two_sided(ours, theirs[:1]) is None
+    assert _welch_p_value(ours, theirs) == pytest.approx(ttest_ind(ours, theirs, equal_var=False).pvalue, abs=1e-9)
+    assert _welch_p_value(ours, theirs[:1]) is None
 
 
 # Networks -------------------------------------------------------------------------------------------------------------
@@ -92,7 +92,7 @@ def compared(place: Workspace, *networks: Architecture) -> SimpleNamespace:
 
 
 def shown(facts: SimpleNamespace, name: str) -> Any:
-    [found] = [line.words for line in facts.quantities if line.name == name]
+    [found] = [line.texts for line in facts.quantities if line.name == name]
     return found
 
 
@@ -100,7 +100,7 @@ def test_what_networks_cost_is_set_side_by_side_without_a_record_too(place: Work
     facts = compared(place, LARGE, SMALL)
 
     [line] = [line for line in facts.quantities if line.name == "parameters"]
-    assert line.words == [f"{size:,}" for size in reversed(SIZES)]
+    assert line.texts == [f"{size:,}" for size in reversed(SIZES)]
     assert line.ratios == [None, SIZES[0] / SIZES[1]]
     assert [side.name for side in facts.sides] == NAMES[::-1]
     assert facts.sentences[0].startswith(f"{NAMES[0]} has {SIZES[0]:,} parameters, ")
@@ -138,7 +138,7 @@ def test_fields_in_which_the_recipes_differ_are_listed_and_a_single_seed_is_poin
 
     facts = compared(place, SMALL, LARGE)
 
-    assert {line.name: line.words for line in facts.recipes} == {
+    assert {line.name: line.texts for line in facts.recipes} == {
         "epochs": [str(Recipe().epochs), "3"],
         "warmup": [str(Recipe().warmup), "0.1"],
     }
@@ -162,7 +162,7 @@ def test_rows_on_other_data_and_times_of_other_machines_are_not_compared(place: 
     assert bool(facts.mistakes) == bool(device)
     assert ("cannot be compared" in facts.sentences[0]) == (not device)
     [line] = [line for line in facts.quantities if line.name == "training time per seed"]
-    assert (line.words, line.ratios[1] is None) == (["55 s", "55 s"], bool(device))
+    assert (line.texts, line.ratios[1] is None) == (["55 s", "55 s"], bool(device))
 
 
 def with_wrong(made: Record, *wrong: tuple[int, ...]) -> Record:
@@ -231,7 +231,7 @@ def test_what_studies_found_and_took_is_set_side_by_side(new_study: Any, place: 
     assert shown(facts, "networks pruned") == ["0", "1"]
     assert shown(facts, "effective budget at the end") == [f"{proposal['parameters'] - 1:,}", "5,000"]
     assert facts.sentences[0].endswith("The sizes cannot be compared: no answer of second.")
-    assert {line.name: line.words for line in facts.settings} == {"budget": ["20000", "5000"], "seed": ["0", "1"]}
+    assert {line.name: line.texts for line in facts.settings} == {"budget": ["20000", "5000"], "seed": ["0", "1"]}
     assert {"dataset", "recipe: epochs", "definition of the space"} <= set(facts.equal)
     assert any(note.startswith("Machines or numbers of workers differ") for note in facts.notes)
 

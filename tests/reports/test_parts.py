@@ -27,7 +27,7 @@ from reports import charts, render
 from reports.comparison_page import network_comparison, read_networks, read_studies
 from reports.render import _code, _sentence
 from reports.study_facts import StudyFacts, read_study
-from reports.study_page import _COLUMNS, comparison_summary, lines, study_summary, write_figures, write_tables
+from reports.study_page import _COLUMNS, comparison_summary, study_summary, table_rows, write_figures, write_tables
 from search_spaces.catalog import PRESETS
 from search_spaces.network import MNIST, Task, analyse
 from search_spaces.notation import parse_network
@@ -308,8 +308,8 @@ def test_the_multiply_adds_of_every_network_are_told_and_texts_of_others_are_no_
     study.propose(parse_network("conv3x3(12) | gap | linear(10)"))
     info = read_study(study.write(), place)
 
-    assert [line["macs"] for line in lines(info)] == [28 * 28 * 9 * 8 + 80, 28 * 28 * 9 * 12 + 120]
-    assert [line["tier"] for line in lines(info)] == ["searched", None]
+    assert [line["macs"] for line in table_rows(info)] == [28 * 28 * 9 * 8 + 80, 28 * 28 * 9 * 12 + 120]
+    assert [line["tier"] for line in table_rows(info)] == ["searched", None]
     assert "'=cmd" in write_tables(info, place.root)[0].read_text(encoding="utf-8")
 
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 import harness
 from harness.cli import run
+from harness.data import own
 from harness.data import training_images as data
 from harness.data.datasets import DATASETS, Dataset
 from harness.data.training_images import ImageData
@@ -475,6 +476,25 @@ def test_what_the_files_cannot_express_is_refused_before_any_training(
 
     assert not (workspace / "digits").exists()
     assert [path.name for path in (workspace / "full").iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize(("obstacle", "code"), [("no test images", 5), ("no log of reads", 2)])
+def test_a_copy_of_test_images_that_would_fail_is_refused_before_any_training(
+    obstacle: str, code: int, workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    generator = np.random.default_rng(1)
+    data_set = own.from_arrays("toy", generator.integers(0, 256, (200, 8, 8), dtype=np.uint8), np.arange(200) % 3)
+    monkeypatch.setattr("harness.interface.weights.train_here", pytest.fail)
+    if obstacle == "no test images":
+        (Workspace(workspace).data(data_set.name) / "test.npz").unlink()
+    else:
+        Workspace(workspace).records.write_text("a file in place of the folder")
+
+    network = "conv3x3(2) relu | gap | linear(3)"
+    assert run(["export", network, "--dataset", data_set.name, "--recipe", "smoke", "--pytorch", "net"]) == code
+
+    assert len([line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]) == 1
+    assert not (workspace / "net").exists()
 
 
 # Shipped records --------------------------------------------------------------------------------------------------

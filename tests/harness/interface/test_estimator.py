@@ -80,7 +80,9 @@ def test_the_groups_of_the_images_reach_the_search_and_the_certificate(
     others, their_labels = _crosses(60, seed=2)
     persons = np.arange(120) // 4
     monkeypatch.setattr(api, "search", lambda *arguments, **words: None)
-    monkeypatch.setattr(SmallestClassifier, "_keep", lambda classifier, share: setattr(classifier, "_trial", None))
+    monkeypatch.setattr(
+        SmallestClassifier, "_keep_network", lambda classifier, share: setattr(classifier, "_trial", None)
+    )
     monkeypatch.setattr(verification, "certificate", lambda trial, seeds, **words: words["dataset"])
     classifier = SmallestClassifier(0.8).fit(images, labels, groups=persons)
     name: object = classifier.certify(others, their_labels, groups=np.arange(60) // 12 + 100)
