@@ -1,7 +1,7 @@
-"""State of a study, folded from its events; use this state instead of interpreting events again.
+"""State of a study, folded from its events; other modules read this state and do not interpret the events again.
 
-Code that displays single events may read these directly, because it derives no state: progress lines, curves of
-``--log``, rows of the mirror, and the replayed history of a sampler.
+Exceptions are modules that show or repeat single events and derive no state: progress lines, curves of ``--log``, rows
+of the mirror, and the replayed history of a sampler.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _E = TypeVar("_E", bound=Event)
 Ratios = dict[tuple[int, int], list[float]]
 _FIRST_RUN_STEPS = {Status.COMPLETE: StateStep.COMPLETED, Status.PRUNED: StateStep.PRUNED}
 _VERDICT_STEPS = {True: StateStep.MET, None: StateStep.LEFT_OPEN, False: StateStep.MISSED}
-# s; a confirmation within this time after a refutation replaces the refuted network: the log has two separate events.
+# s; a confirmation within this time after a refutation belongs to the same ended run, although the log has two events.
 _REPLACEMENT_SECONDS = 1.0
 
 
@@ -59,10 +59,13 @@ class StateDecision(NamedTuple):
     """A decision about a network: a confirmation or refutation by fresh seeds, or the choice of the winner.
 
     Attributes:
-        elapsed: Working time on the study, seconds.
-        cost: Value of the minimised metric, of the first if two are minimised.
-        was_confirmed: Whether the network was confirmed before.
-        max_cost: Largest allowed cost of further networks.
+        elapsed: Working time on the study at the decision, seconds.
+        hash: Hash of the network.
+        cost: Value of the first minimised metric.
+        state: State of the network after the decision.
+        fresh_seeds: Number of fresh seeds of the network.
+        was_confirmed: Whether the network was confirmed before the decision.
+        max_cost: Largest allowed value of the first minimised metric for further networks.
     """
 
     elapsed: float
@@ -85,18 +88,18 @@ class StudyState:
         session: Last event that began or ended a session; None before the first session.
         proposals: Networks that were chosen for training, by trial.
         candidates: Proposed networks with their runs, by trial.
-        rejected: Number of networks that were rejected before they were built, by reason: proposals of a sampler, and
-            options of the surrogate model.
+        rejected: Number of networks that were rejected before they were built, by reason: single proposals
+            (``Rejected``), and draws and mutations (``Looked``).
         repeated: Number of proposals of known networks.
-        ended: Entries of the ended runs, by (trial, purpose, seed).
+        ended: Entries of the ended runs, by (trial, purpose, index of the seed).
         trained: Number of first runs that ended with an accuracy, pruned runs included (``NetworkState.TRAINED``
             excludes pruned runs).
         ratios: ``Ratios`` of the complete runs.
         contenders: Candidates that are confirmed or due another run and have not missed on test, by trial; each event
             needs only these few among thousands of candidates.
         incumbent: Confirmed contender with the lowest cost.
-        confirmations: Trials that the log confirmed and did not refute since: only the last, or all if two costs are
-            minimised.
+        confirmations: Trials that the log confirmed, and neither refuted nor found to miss the target since: only the
+            last, or all if two costs are minimised.
         decisions: Confirmations and refutations, oldest first.
         last_decisions: Last decision on each network, by hash, the choice of the winner included.
         network_states: Progress of each network, by hash.
@@ -137,7 +140,7 @@ class StudyState:
         self._counts_repeats = counts_repeats
         self._classes = task_or_mnist(config.dataset).classes
         self._winner: int | None = None
-        # Hash of the network whose confirmation set the largest cost; empty if there is none.
+        # Hash of the network whose confirmation set the present largest cost; empty if there is none.
         self._limiting_hash = ""
 
     def apply(self, entry: Entry[Event]) -> None:
@@ -196,14 +199,16 @@ class StudyState:
         self.repeated += 1
         if event.trial in self.candidates:
             candidate = self.candidates[event.trial]
-            candidate.repeats += 1 if self._counts_repeats else 0
+            if self._counts_repeats:
+                candidate.repeats += 1
             self._update_contender(candidate)
 
     def _on_run_ended(self, candidate: Candidate, run: Result) -> None:
         if run.purpose is Purpose.SEARCH:
             candidate.first = run
             self._advance_network(candidate.proposal.hash, _FIRST_RUN_STEPS.get(run.status, StateStep.FAILED))
-            self.trained += 1 if run.validation_errors is not None else 0
+            if run.validation_errors is not None:
+                self.trained += 1
         elif run.purpose is Purpose.CONFIRM:
             candidate.fresh = sorted([*candidate.fresh, run], key=lambda other: other.seed_index)
         self._learn_ratios(run)
@@ -227,7 +232,7 @@ class StudyState:
         self._limiting_hash = event.hash
         last = self.decisions[-1] if self.decisions else None
         if last is not None and last.state is NetworkState.REFUTED and elapsed - last.elapsed < _REPLACEMENT_SECONDS:
-            # The network replaces the refuted network at once, so the refutation has not raised the largest cost.
+            # The network replaces the refuted network at once, so the largest cost stays as before the refutation.
             del self.decisions[-1]
             self.decisions.append(last._replace(max_cost=self._max_cost))
         max_cost = self._max_cost if event.budget is None else event.budget
@@ -252,7 +257,7 @@ class StudyState:
         step: StateStep | None,
         max_cost: int,
     ) -> StateDecision:
-        """Advance a network by a step, if any, set its last decision, and return the decision."""
+        """Advance a network by a step, if any, and store the decision as its last decision; return the decision."""
         candidate = self.candidates.get(event.trial)
         # Without the proposal (damaged logs only), use the parameters of the event, whatever the metric is.
         cost = event.parameters if candidate is None else candidate.costs[0]
@@ -261,7 +266,14 @@ class StudyState:
             self._advance_network(event.hash, step)
         state = self.network_states.get(event.hash, NetworkState.WAITING)
         decision = StateDecision(
-            elapsed, event.hash, event.trial, cost, state, event.validation_seeds, was_confirmed, max_cost
+            elapsed=elapsed,
+            hash=event.hash,
+            trial=event.trial,
+            cost=cost,
+            state=state,
+            fresh_seeds=event.validation_seeds,
+            was_confirmed=was_confirmed,
+            max_cost=max_cost,
         )
         self.last_decisions[event.hash] = decision
         return decision
@@ -303,7 +315,7 @@ class StudyState:
 
     @property
     def missed(self) -> set[int]:
-        """Trials whose verification has missed the target, and that cannot become the incumbent."""
+        """Trials whose verification has missed the target; these candidates cannot become the incumbent."""
         return {trial for trial, verdict in self.verdicts.items() if verdict.passed is False}
 
     @property
@@ -324,7 +336,7 @@ class StudyState:
 
     @property
     def answer_tier(self) -> str:
-        """Tier of the answer (``tier_of``); without an answer ``missed`` if a verification missed, else empty."""
+        """Tier of the answer (``tier_of``); without an answer ``missed`` if a verification has missed, else empty."""
         answer = self.answer
         if answer is None:
             return "missed" if self.missed else ""
@@ -342,5 +354,5 @@ class StudyState:
 
     @property
     def nearest(self) -> NearestMiss | None:
-        """Candidate that came nearest to a confirmation; None if there is an incumbent."""
+        """Unconfirmed candidate with the fewest errors (``nearest_miss``); None if there is an incumbent."""
         return nearest_miss(self.candidates.values()) if self.incumbent is None else None
