@@ -29,7 +29,7 @@ import numpy as np
 
 from harness.searching.surrogate.features import Row, network_row, training_row
 from harness.searching.surrogate.model import Surrogate, seed_variance
-from harness.searching.time_budget import CAUTION, TimeLeft, rounds, verifying, work_of
+from harness.searching.time_budget import CAUTION, TimeLeft, rounds, verification_seconds, work_of
 from harness.studies.candidate import CONFIRM_SEEDS, Candidate, needed_share
 from harness.studies.events import Proposal
 from harness.training.recipe import Recipe, length_factor
@@ -319,7 +319,7 @@ class Acquisition:
             attempts = np.minimum(_MOST_ATTEMPTS, worker_seconds / (seconds * (1 + self.seeds * chances)))
             none_stands = np.maximum(1.0, attempts) * np.log1p(-np.minimum(chances, _CERTAIN))
             # The time of the verification is reserved until the end; only the rest is left for smaller networks.
-            verifications = np.array([verifying(float(option), workers) for option in seconds])
+            verifications = np.array([verification_seconds(float(option), workers) for option in seconds])
             free = np.maximum(0.0, 1 - verifications / time_left.left)
             worths = (np.minimum(1.0, attempts) * -np.expm1(none_stands)) ** _CERTAINTY * falls * free
         choices: dict[str, ScoredOption] = {}

@@ -20,7 +20,7 @@ import numpy as np
 from harness.searching.acquisition import NetworkOption
 from harness.searching.finder import Finder
 from harness.searching.surrogate.model import IMAGES
-from harness.searching.time_budget import verifying
+from harness.searching.time_budget import verification_seconds
 from harness.studies.candidate import BASELINE
 from harness.studies.events import Quoted
 from harness.system import statistics
@@ -185,7 +185,7 @@ def quote(outlook: Outlook) -> Quoted:
 
     def search_seconds(trainings: int, training_seconds: float) -> float:
         searching = trainings * (training_seconds / workers + _PROPOSAL_SECONDS)
-        return round(searching + verifying(training_seconds, workers), 1)
+        return round(searching + verification_seconds(training_seconds, workers), 1)
 
     def accuracy_pct(quantile: float) -> float:
         return round(100 * (1 - outlook.predictions.fewest_errors(quantile) / IMAGES), 3)

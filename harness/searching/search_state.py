@@ -30,7 +30,7 @@ from harness.searching.time_budget import (
     is_spent,
     pace_of,
     rounds,
-    verifying,
+    verification_seconds,
     work,
 )
 from harness.searching.turn import turn_at
@@ -334,7 +334,7 @@ class Search:
 
     def verify_seconds(self, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:
         """Return the wall-clock seconds of verifying a candidate on ``seeds`` seeds, including a safety margin."""
-        return verifying(self.run_seconds(candidate), self.workers, seeds)
+        return verification_seconds(self.run_seconds(candidate), self.workers, seeds)
 
     def least_verify_seconds(self, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:
         """Return ``verify_seconds`` without the margin: the least remaining time at which a verification may start."""
@@ -351,4 +351,4 @@ class Search:
             return 0.0
         one = self.run_seconds(candidate)
         lacking = max(0, confirm_seeds_of(self.config) - len(candidate.fresh))
-        return CAUTION * rounds(lacking, confirming) * one + verifying(one, self.workers)
+        return CAUTION * rounds(lacking, confirming) * one + verification_seconds(one, self.workers)

@@ -235,7 +235,7 @@ def rounds(seeds: int, workers: int) -> int:
     return -(-seeds // workers)
 
 
-def verifying(one: float, workers: int, seeds: int = LEAST_VERIFY_SEEDS) -> float:
+def verification_seconds(one: float, workers: int, seeds: int = LEAST_VERIFY_SEEDS) -> float:
     """Return the seconds of a verification if a training on the search split takes ``one`` seconds."""
     return CAUTION * VERIFY_FACTOR * rounds(seeds, workers) * one + CAUTION_SECONDS
 
