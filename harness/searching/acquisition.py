@@ -143,7 +143,7 @@ def form_calibration(candidates: Iterable[Candidate]) -> dict[str, float]:
         factor = min(1, (w + sum of confirmations) / (w + sum of p))
 
     This is the posterior mean of a Poisson rate with a Gamma(w, w) prior. A candidate that passed its first run and is
-    neither confirmed nor refuted counts as ``chance_to_stand`` confirmations. The factor lowers p for forms that the
+    neither confirmed nor refuted counts as ``chance_to_confirm`` confirmations. The factor lowers p for forms that the
     surrogate overestimates on this data set.
     """
     predicted: dict[str, float] = defaultdict(float)
@@ -157,7 +157,7 @@ def form_calibration(candidates: Iterable[Candidate]) -> dict[str, float]:
         if candidate.is_confirmed:
             confirmed[form] += 1
         elif candidate.passed_first and not candidate.is_refuted:
-            confirmed[form] += candidate.chance_to_stand
+            confirmed[form] += candidate.chance_to_confirm
     weight = _CALIBRATION_WEIGHT
     return {form: min(1.0, (weight + confirmed[form]) / (weight + predicted[form])) for form in predicted}
 

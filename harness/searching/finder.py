@@ -298,7 +298,7 @@ class Finder:
                 if candidate.proposal.chance is not None:
                     yield cost, candidate.proposal.chance
             elif candidate.passed_first and not candidate.is_confirmed and not candidate.is_refuted:
-                yield cost, candidate.chance_to_stand
+                yield cost, candidate.chance_to_confirm
 
     def choose_by_surrogate(self, rng: random.Random) -> list[ScoredOption]:
         """Return a batch of choices in descending order of the acquisition value.

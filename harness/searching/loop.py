@@ -292,7 +292,7 @@ def _confirmable(search: Search, *, explored: bool) -> Candidate | None:
         return candidate or most_worth(candidates)
     if candidate is None or explored:
         return candidate
-    is_likely = candidate.chance_to_stand >= race.LIKELY
+    is_likely = candidate.chance_to_confirm >= race.LIKELY
     is_late = search.remaining_seconds(candidate, half) > search.seconds_left
     return candidate if being_confirmed.total() < half or is_likely or is_late else None
 

@@ -106,7 +106,7 @@ def next_to_confirm(
         # Beyond the fewest seeds of a confirmation, seeds are added one at a time.
         lacking = max(1, max(CONFIRM_SEEDS, candidate.confirm_seeds) - seeds_begun(candidate))
         cost = combined_cost(candidate.costs, turn.objective)
-        worth = candidate.chance_to_stand * math.log(cost_bound / cost) / (lacking * max(1e-9, seconds(candidate)))
+        worth = candidate.chance_to_confirm * math.log(cost_bound / cost) / (lacking * max(1e-9, seconds(candidate)))
         return (-worth, cost, candidate.proposal.trial)
 
     choices = [

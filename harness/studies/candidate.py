@@ -35,7 +35,7 @@ MOST_SEEDS = 6  # most fresh seeds; a candidate that is not confirmed by then is
 CONFIDENCE = 0.80
 SURE = 0.98  # probability to pass from which candidates are verified in the order of cost (``surest_first``)
 _VERIFY_SEEDS = 6  # seeds of a predicted verification; with many workers it has up to 8 (``time_budget.verify_seeds``)
-_REFUTED_BELOW = 0.25  # smallest ``chance_to_stand`` with which an unconfirmed candidate is not refuted
+_REFUTED_BELOW = 0.25  # smallest ``chance_to_confirm`` with which an unconfirmed candidate is not refuted
 # Standard deviation between seeds as a share of the errors: 0.06 to 0.08 for networks with 100 and with 400 errors
 # (diary 52).
 SEED_SHARE = 0.08
@@ -199,7 +199,7 @@ class Candidate:
         """Whether further seeds would be wasted: ``most_seeds`` were run, or the chance to stand is too low."""
         if not self.fresh or self.is_confirmed:
             return False
-        return len(self.fresh) >= self.most_seeds or self.chance_to_stand < _REFUTED_BELOW
+        return len(self.fresh) >= self.most_seeds or self.chance_to_confirm < _REFUTED_BELOW
 
     @property
     def most_seeds(self) -> int:
@@ -218,12 +218,12 @@ class Candidate:
         """Number of fresh seeds that the candidate shall have by now: ended, in training and due.
 
         A candidate that passed its first run gets ``confirm_seeds`` fresh seeds at once, then one at a time, while
-        ``chance_to_stand`` is at least ``_REFUTED_BELOW``. The first fresh seed does not depend on this chance: a
+        ``chance_to_confirm`` is at least ``_REFUTED_BELOW``. The first fresh seed does not depend on this chance: a
         network that has passed once is confirmed more often than a new network of equal size (diary 141). A candidate
         whose first run was trained to the end and missed the threshold gets a seed for each repeated proposal.
         """
         if self.passed_first:
-            if self.chance_to_stand >= _REFUTED_BELOW:
+            if self.chance_to_confirm >= _REFUTED_BELOW:
                 return max(self.confirm_seeds, len(self.fresh) + 1)
             return max(min(1, self.confirm_seeds), len(self.fresh))
         is_complete = self.first is not None and self.first.status is Status.COMPLETE
@@ -256,7 +256,7 @@ class Candidate:
         return statistics.student_share(_log_ratio(100 - self.threshold_pct, mean_pct) / deviation, freedom)
 
     @property
-    def chance_to_stand(self) -> float:
+    def chance_to_confirm(self) -> float:
         """Probability that the candidate is confirmed by its next fresh seeds, given all runs.
 
         ``Phi((log(e) - log(m)) / d)`` with the standard normal distribution function ``Phi``, the largest mean error

@@ -230,7 +230,7 @@ def test_fresh_seeds_take_all_workers_or_half_of_them(
     networks: list[Trial], trials: int, jobs: list[tuple[int, str]], trainer: Trainer, tmp_path: Path
 ):
     opened = searches.opened(tmp_path, networks, workers=2, trials=trials)
-    last = opened.state.candidates[len(networks) - 1].chance_to_stand
+    last = opened.state.candidates[len(networks) - 1].chance_to_confirm
     assert (last >= race.LIKELY) is (networks[-1].first == LIKELY)
     assert last > _LEAST_CHANCE
 

@@ -428,7 +428,7 @@ def test_an_aim_knows_what_stands_and_what_may_come_to():
     acquisition = finder_of(training, passed, missed, standing, refuted, budget=1_000, past=()).acquisition()
 
     assert (acquisition.below, acquisition.has_incumbent, round(acquisition.allowed, 9)) == (1_001, True, 100.0)
-    assert acquisition.open == ((580, 0.3), (770, passed.chance_to_stand))
+    assert acquisition.open == ((580, 0.3), (770, passed.chance_to_confirm))
     assert not finder_of(passed, missed, refuted).acquisition().has_incumbent
     # Networks that missed the target on the test images cannot be the answer, confirmed or not.
     after_misses = finder_of(training, passed, standing, missed_trials={1, 3}).acquisition()
