@@ -20,7 +20,14 @@ from harness.searching.ending import FAILURES, Ending, Outcome, ending, ledger_a
 from harness.searching.plan import SearchPlan
 from harness.searching.search_state import Search
 from harness.searching.time_budget import least_seconds
-from harness.studies.candidate import SEED_SHARE, NearestMiss, confirmed_front, final_order, miss_text, nearest_miss
+from harness.studies.candidate import (
+    SEED_SHARE,
+    NearestMiss,
+    confirmed_by_cost,
+    confirmed_front,
+    miss_text,
+    nearest_miss,
+)
 from harness.studies.events import Advised, Confirmed, EndReason, Postponed, Quoted, SessionEnded
 from harness.studies.study_state import StudyState
 from harness.system.document import document_of
@@ -354,7 +361,7 @@ def outcome_of(
         cheaper = [each for each in search.state.contenders.values() if each.costs[0] < cost]
         if plan.config.is_front:
             cheaper = confirmed_front(search.state.contenders.values())
-        untried = [each for each in final_order(cheaper) if each.proposal.trial not in search.state.verdicts]
+        untried = [each for each in confirmed_by_cost(cheaper) if each.proposal.trial not in search.state.verdicts]
         # After a missed verification, ``loop.choose`` prefers surer networks to smaller ones, whatever the time left.
         if untried and (plan.config.is_front or not search.state.missed):
             network = untried[0].proposal

@@ -39,8 +39,8 @@ from harness.studies.candidate import (
     Candidate,
     combined_cost,
     confirm_seeds_of,
+    confirmed_by_cost,
     confirmed_front,
-    final_order,
     likeliest,
 )
 from harness.studies.events import EndReason, Entry, Event, Proposal, RunEnded
@@ -292,7 +292,7 @@ class Search:
                 for candidate in confirmed_front(self.state.contenders.values())
                 if candidate.proposal.trial not in self.state.verdicts
             ]
-        for candidate in final_order(self.state.contenders.values()):
+        for candidate in confirmed_by_cost(self.state.contenders.values()):
             verdict = self.state.verdicts.get(candidate.proposal.trial)
             if verdict is None:
                 waiting.append(candidate)

@@ -399,7 +399,7 @@ def why_refuted(fresh_seeds: int, most_seeds: int, *, was_confirmed: bool) -> st
     return f"probability of a confirmation by further seeds below {100 * _REFUTED_BELOW:g} %"
 
 
-def final_order(candidates: Iterable[Candidate]) -> list[Candidate]:
+def confirmed_by_cost(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Return the confirmed candidates, lowest cost first."""
     return sorted((each for each in candidates if each.is_confirmed), key=lambda each: each.order)
 
@@ -432,7 +432,7 @@ def confirmed_front(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Return the Pareto front of the confirmed candidates; with a single cost, the cheapest candidate."""
     front = list[Candidate]()
     # In the order of the first cost, a candidate is on the front if its second cost is the lowest so far.
-    for candidate in sorted(final_order(candidates), key=lambda each: (each.costs, each.order)):
+    for candidate in sorted(confirmed_by_cost(candidates), key=lambda each: (each.costs, each.order)):
         if not front or candidate.costs[-1] < front[-1].costs[-1]:
             front.append(candidate)
     return front

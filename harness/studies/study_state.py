@@ -20,9 +20,9 @@ from harness.studies.candidate import (
     StateStep,
     combined_cost,
     confirm_seeds_of,
+    confirmed_by_cost,
     confirmed_front,
     costs_of,
-    final_order,
     nearest_miss,
     objective_of,
 )
@@ -286,7 +286,7 @@ class StudyState:
         self._update_incumbent()
 
     def _update_incumbent(self) -> None:
-        self.incumbent = next(iter(final_order(self.contenders.values())), None)
+        self.incumbent = next(iter(confirmed_by_cost(self.contenders.values())), None)
 
     def _learn_ratios(self, run: Result) -> None:
         if run.status is not Status.COMPLETE or run.validation_errors is None:

@@ -17,7 +17,14 @@ from scipy import stats
 
 from harness.searching import race
 from harness.searching.turn import Turn
-from harness.studies.candidate import Candidate, allowed_errors, final_order, nearest_miss, needed_share, rung_ratios
+from harness.studies.candidate import (
+    Candidate,
+    allowed_errors,
+    confirmed_by_cost,
+    nearest_miss,
+    needed_share,
+    rung_ratios,
+)
 from harness.studies.events import Entry, RunEnded
 from harness.studies.study_state import StudyState
 from harness.training.recipe import Recipe
@@ -101,9 +108,9 @@ def test_those_that_stand_are_in_order_of_cost_and_of_equals_the_first_is_first(
     networks = [make_candidate(80, 80, trial=trial, parameters=size) for trial, size in enumerate(sizes)]
     networks.append(make_candidate(100, 100, trial=3, parameters=100))
 
-    assert [item.proposal.trial for item in final_order(networks)] == [1, 2, 0]
-    assert next(iter(final_order(networks)), None) is networks[1]
-    assert next(iter(final_order(networks[3:])), None) is None
+    assert [item.proposal.trial for item in confirmed_by_cost(networks)] == [1, 2, 0]
+    assert next(iter(confirmed_by_cost(networks)), None) is networks[1]
+    assert next(iter(confirmed_by_cost(networks[3:])), None) is None
 
 
 # What is refuted --------------------------------------------------------------------------------------------
