@@ -108,7 +108,7 @@ def run_search_with_progress(
         The outcome, None if the search was interrupted, and the path of the report.
     """
     from harness.evidence.leaderboard_table import collect
-    from harness.searching.advice import outcome_of, search_words
+    from harness.searching.advice import outcome_of, search_arguments
     from harness.searching.baselines import baseline_networks
     from harness.searching.conclude import conclude
     from harness.searching.loop import open_search, run_search
@@ -148,7 +148,7 @@ def run_search_with_progress(
                 logs_forecast=_is_first_on_own_data(plan),
             )
             verdict = None
-            run_search(search, ["harness", *search_words(stated_options)])
+            run_search(search, ["harness", *search_arguments(stated_options)])
             if not search.interrupted:
                 progress.show("verifying")
                 verdict = conclude(plan, search, progress.on_worker_event, progress.say)

@@ -325,7 +325,7 @@ class SearchOutcome:
         options = {**self.stated_options, **{flag: (value,) for flag, value in changes.items()}}
         if changes.keys() - {"--time", "--trials"}:
             options.pop("--study", None)
-        return Advised(why=why, sentences=sentences, arguments=search_words(options), advice=advice)
+        return Advised(why=why, sentences=sentences, arguments=search_arguments(options), advice=advice)
 
 
 def holds(interval: tuple[float | None, float | None, float | None], value: float) -> bool:
@@ -334,7 +334,7 @@ def holds(interval: tuple[float | None, float | None, float | None], value: floa
     return low is not None and low <= value and (high is None or value <= high)
 
 
-def search_words(stated_options: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+def search_arguments(stated_options: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
     """Return the arguments of a search command; an option with two values is repeated."""
     words = ["search"]
     for flag, values in stated_options.items():
