@@ -9,7 +9,7 @@ from harness.evidence import leaderboard_table
 from harness.evidence.leaderboard_table import LeaderboardRow
 from harness.studies.events import Confirmed
 from harness.studies.log import read_state
-from harness.studies.names import read_study
+from harness.studies.names import study_folder
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
 from search_spaces.notation import parse_network
@@ -21,7 +21,7 @@ def networks_of(name: str, workspace: Workspace) -> tuple[str, ...]:
     """Return the notation of a study's confirmed networks; ``leaderboard`` means rows that reached their target."""
     if name == "leaderboard":
         return tuple(str(row.architecture) for row in leaderboard_rows(workspace) if row.reached)
-    study = read_state(read_study(name, workspace))
+    study = read_state(study_folder(name, workspace))
     return tuple(str(study.proposals[each.event.trial].architecture) for each in study.of_kind(Confirmed))
 
 

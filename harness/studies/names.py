@@ -39,7 +39,7 @@ def find_study(name: str, workspace: Workspace) -> Path | None:
     return studies(workspace).get(folder.name) if folder.parent == runs else None
 
 
-def read_study(name: str | None, workspace: Workspace) -> Path:
+def study_folder(name: str | None, workspace: Workspace) -> Path:
     """Return the folder of a study; ``name`` as for ``find_study``, or None for the most recently modified study.
 
     Raises:
@@ -86,4 +86,4 @@ def studies_of(name: str, workspace: Workspace) -> list[Path]:
             with suppress(ContentError):
                 if group_of(folder.name, read_config(folder).config.dataset) == group:
                     members.append(folder)
-    return members or [read_study(name, workspace)]
+    return members or [study_folder(name, workspace)]
