@@ -294,7 +294,7 @@ class Search:
         )
 
     def _to_verify(self) -> list[Candidate]:
-        """Return the unverified candidates of the front, or for one metric, by cost, up to a verified one that passed."""
+        """Return the unverified candidates: of the front, or by cost up to a candidate whose verification passed."""
         if self.config.is_front:
             return [
                 candidate
