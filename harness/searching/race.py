@@ -130,6 +130,6 @@ def next_to_confirm(
 
 
 def may_look(state: StudyState) -> bool:
-    """Return whether a further network may be verified: while fewer than ``MOST_LOOKS`` have failed to be proven."""
+    """Return whether a further network may be verified: while fewer than ``MOST_LOOKS`` are unproven."""
     unproven = [verdict for verdict in state.verdicts.values() if verdict.tier not in PROVEN]
     return len(unproven) < MOST_LOOKS
