@@ -18,7 +18,16 @@ from search_spaces.space_errors import SearchSpaceError
 
 
 def networks_of(name: str, workspace: Workspace) -> tuple[str, ...]:
-    """Return the notation of a study's confirmed networks; ``leaderboard`` means rows that reached their target."""
+    """Return the networks of ``--from``, in the notation.
+
+    Args:
+        name: ``leaderboard`` for the rows that reached their target, or the name of a study for all networks that the
+            study has confirmed, later refuted networks included.
+        workspace: Workspace of the study and of the user's leaderboard.
+
+    Raises:
+        UsageError: There is no study of this name.
+    """
     if name == "leaderboard":
         return tuple(str(row.architecture) for row in leaderboard_rows(workspace) if row.reached)
     study = read_state(study_folder(name, workspace))
@@ -32,7 +41,7 @@ def leaderboard_rows(workspace: Workspace) -> list[LeaderboardRow]:
 
 
 def suitable(known: Sequence[str], space: SearchSpace, budget: int, source: str) -> tuple[str, ...]:
-    """Return the networks that the images, the conditions of the space and the budget allow.
+    """Return the networks that the images, the conditions of the space and the budget allow, in alphabetical order.
 
     Args:
         known: Texts of the networks.
