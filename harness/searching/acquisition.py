@@ -360,10 +360,9 @@ class Acquisition:
         """
         recipe = self.recipe
         factor = length_factor(self.time_left.images)
-        training_rows = {
-            epochs: training_row(epochs / factor, recipe.batch_size, recipe.augmented_share) for epochs in self.lengths
-        }
-        means, deviations = self.model.predict([option.row + training_rows[epochs] for option, epochs in pairs])
+        # Training features by number of epochs: the ends of the rows.
+        ends = {each: training_row(each / factor, recipe.batch_size, recipe.augmented_share) for each in self.lengths}
+        means, deviations = self.model.predict([option.row + ends[epochs] for option, epochs in pairs])
         spread = np.sqrt(deviations**2 + seed_variance(self.needed, self.images) / self.seeds)
         return means, deviations, spread
 

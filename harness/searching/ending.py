@@ -277,12 +277,11 @@ def _more_effort(again: Sequence[str], ended: SessionEnded) -> Advised | None:
 def _logged_advice(state: StudyState, row: LeaderboardRow | None) -> Advised | None:
     """Return the advice at the end of the search, unless a later session or record has superseded the advice."""
     entries = state.of_kind(Advised)
-    if not entries:
+    if not entries or entries[-1].elapsed < state.of_kind(SessionEnded)[-1].elapsed:
         return None
-    last = entries[-1]
-    is_before_record = row is not None and last.utc < row.date_utc
-    is_superseded = is_before_record or last.elapsed < state.of_kind(SessionEnded)[-1].elapsed
-    return None if is_superseded else last.event
+    if row is not None and entries[-1].utc < row.date_utc:
+        return None
+    return entries[-1].event
 
 
 def ledger_advice(row: LeaderboardRow) -> Advised:

@@ -228,12 +228,11 @@ class Asker:
 
 def _tried(candidate: Candidate, missed: Set[int]) -> TriedNetwork:
     first = candidate.first
-    is_complete = first is not None and first.status is Status.COMPLETE
     return TriedNetwork(
         network=str(candidate.proposal.architecture),
         parameters=candidate.proposal.parameters,
         state="running" if first is None else str(first.status),
-        validation_accuracy_pct=first.validation_accuracy_pct if first and is_complete else None,
+        validation_accuracy_pct=first.validation_accuracy_pct if first and first.status is Status.COMPLETE else None,
         fresh_pct=tuple(candidate.fresh_pct),
         stands=candidate.is_confirmed and candidate.proposal.trial not in missed,
     )

@@ -305,14 +305,10 @@ class Finder:
         recipe, _ = self.config.recipe_of(candidate.proposal.epochs)
         epochs = recipe.epochs / length_factor(self.time_left.images)
         network = candidate.proposal.architecture
+        row = row_of(network, self.space.task, epochs, recipe.batch_size, recipe.augmented_share)
         images = first.validation_size
-        return Observation(
-            row=row_of(network, self.space.task, epochs, recipe.batch_size, recipe.augmented_share),
-            errors=errors * IMAGES / images,
-            runs=1 + len(candidate.fresh),
-            doubt=0.0 if first.status is Status.COMPLETE else _PRUNED_DOUBT,
-            images=images,
-        )
+        doubt = 0.0 if first.status is Status.COMPLETE else _PRUNED_DOUBT
+        return Observation(row, errors * IMAGES / images, runs=1 + len(candidate.fresh), doubt=doubt, images=images)
 
     def _open_candidates(self) -> Iterator[tuple[int, float]]:
         """Yield the cost and the probability of confirmation of candidates in training or in confirmation."""

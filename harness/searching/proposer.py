@@ -79,19 +79,15 @@ class Proposing(Protocol):
 
     def restore(self, events: Iterable[Event], candidates: Mapping[int, Candidate]) -> None:
         """Replay the events of a log, in order, before the first inquiry of a session."""
-        ...
 
     def finder(self, inquiry: Inquiry) -> Finder | None:
         """Return the ``Finder`` with which ``quote`` forecasts the search; None without a surrogate model."""
-        ...
 
     def propose(self, inquiry: Inquiry) -> InquiryAnswer:
         """Return the next network to train."""
-        ...
 
     def tell(self, candidate: Candidate) -> None:
         """Learn the first run of a proposed candidate, which has just ended."""
-        ...
 
 
 class Proposer:

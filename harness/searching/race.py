@@ -65,12 +65,8 @@ def at_rung(
     else:
         ratio = _PRIOR_RATIO[min(_PRIOR_RATIO, key=lambda share: abs(share * epochs - epoch))]
     predicted_pct = 100 * (1 - ratio * validation.wrong / validation.images)
-    if is_hopeless is None:
-        is_poor = not statistics.reaches(predicted_pct, threshold_pct)
-        exempt = is_poor and int(result.hash, 16) % _EXEMPT_ONE_IN == 0
-    else:
-        is_poor = is_hopeless(result)
-        exempt = False
+    is_poor = is_hopeless(result) if is_hopeless else not statistics.reaches(predicted_pct, threshold_pct)
+    exempt = is_poor and is_hopeless is None and int(result.hash, 16) % _EXEMPT_ONE_IN == 0
     assert result.trial is not None, "every run of a search belongs to a trial"
     return RungReached(
         trial=result.trial,

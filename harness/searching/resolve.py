@@ -187,8 +187,8 @@ def usual_space(data: Dataset, chip: Chip | None = None) -> str:
         bytes_a_pixel = channels
     if chip is None:
         return name
-    _, ram_limit = chip.limits(data.task)
-    return "minute" if ram_limit.bound < bytes_a_pixel * rows * columns else name
+    _, ram = chip.limits(data.task)
+    return "minute" if ram.bound < bytes_a_pixel * rows * columns else name
 
 
 def _space(name: str, data: Dataset, limits: tuple[Condition, ...], chip: Chip | None) -> SearchSpace:
@@ -210,14 +210,13 @@ def _chip_limits(chip: Chip | None, task: Task) -> tuple[Condition, ...]:
     """Return the conditions set by the memory of a chip; raise ContentError if stack and image exceed the RAM."""
     if chip is None:
         return ()
-    flash_limit, ram_limit = chip.limits(task)
-    if ram_limit.bound <= 0:
-        excess = f"{-ram_limit.bound:,} bytes"
+    flash, ram = chip.limits(task)
+    if ram.bound <= 0:
         raise ContentError(
-            f"no network for these images fits {chip}: stack and image alone exceed the RAM by {excess}",
+            f"no network for these images fits {chip}: stack and image alone exceed the RAM by {-ram.bound:,} bytes",
             hint="smaller images need less RAM",
         )
-    return flash_limit, ram_limit
+    return flash, ram
 
 
 def _limit(metric: Metric, budget: int, space: SearchSpace, chip_limits: Sequence[Condition]) -> int:

@@ -267,12 +267,9 @@ class Search:
         the fresh seeds and of the verification seeds. Both must fit into ``seconds_left``.
         """
         workers = self.workers
-        time_left = TimeLeft(
-            images=self.timing.images,
-            pace=self.timing.measured_pace,
-            workers=workers,
-            form_factors={form: self.timing.form_factor(form) for form in self.timing.forms},
-        )
+        pace = self.timing.measured_pace
+        factors = {form: self.timing.form_factor(form) for form in self.timing.forms}
+        time_left = TimeLeft(images=self.timing.images, pace=pace, workers=workers, form_factors=factors)
         if self.effort.seconds is None:
             return time_left
         # Seconds of training, confirmation and verification, per second of a training.

@@ -41,11 +41,7 @@ def work(architecture: Architecture, task: Task) -> float:
 def work_of(analysis: Analysis) -> float:
     """Return the work of a training step for one image of an analysed network (``step_work``)."""
     return step_work(
-        macs=analysis.macs,
-        numbers=analysis.map_numbers,
-        parameters=analysis.parameters,
-        grouped=analysis.grouped_macs,
-        pointwise=analysis.pointwise_macs,
+        analysis.macs, analysis.map_numbers, analysis.parameters, analysis.grouped_macs, analysis.pointwise_macs
     )
 
 

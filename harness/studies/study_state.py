@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar, cast
 
 from harness.data.datasets import task_or_mnist
+from harness.studies import events
 from harness.studies.candidate import (
     TRANSITIONS,
     Candidate,
@@ -27,23 +28,7 @@ from harness.studies.candidate import (
     objective_of,
 )
 from harness.studies.config import StudyConfig
-from harness.studies.events import (
-    Confirmed,
-    EndReason,
-    Entry,
-    Event,
-    FailedConfirmation,
-    Looked,
-    Proposal,
-    Rejected,
-    Repeated,
-    RunEnded,
-    RungReached,
-    SessionBegan,
-    SessionEnded,
-    Verified,
-    WinnerChosen,
-)
+from harness.studies.events import Entry, Event
 from harness.training.result import Purpose, Result, Status
 
 _E = TypeVar("_E", bound=Event)
@@ -121,12 +106,12 @@ class StudyState:
         self.config = config
         self.entries: list[Entry[Event]] = []
         self.seconds = 0.0
-        self.session: Entry[SessionBegan] | Entry[SessionEnded] | None = None
-        self.proposals: dict[int, Proposal] = {}
+        self.session: Entry[events.SessionBegan] | Entry[events.SessionEnded] | None = None
+        self.proposals: dict[int, events.Proposal] = {}
         self.candidates: dict[int, Candidate] = {}
         self.rejected: Counter[str] = Counter()
         self.repeated = 0
-        self.ended: dict[tuple[int, Purpose, int], Entry[RunEnded]] = {}
+        self.ended: dict[tuple[int, Purpose, int], Entry[events.RunEnded]] = {}
         self.trained = 0
         self.ratios: Ratios = {}
         self.contenders: dict[int, Candidate] = {}
@@ -135,7 +120,7 @@ class StudyState:
         self.decisions: list[StateDecision] = []
         self.last_decisions: dict[str, StateDecision] = {}
         self.network_states: dict[str, NetworkState] = {}
-        self.verdicts: dict[int, Verified] = {}
+        self.verdicts: dict[int, events.Verified] = {}
         self._confirm_seeds = confirm_seeds_of(config) if confirm_seeds is None else confirm_seeds
         self._counts_repeats = counts_repeats
         self._classes = task_or_mnist(config.dataset).classes
@@ -148,30 +133,30 @@ class StudyState:
         self.entries.append(entry)
         self.seconds = max(self.seconds, entry.elapsed)
         match event := entry.event:
-            case SessionBegan() | SessionEnded():
-                self.session = cast("Entry[SessionBegan] | Entry[SessionEnded]", entry)
-            case Rejected():
+            case events.SessionBegan() | events.SessionEnded():
+                self.session = cast("Entry[events.SessionBegan] | Entry[events.SessionEnded]", entry)
+            case events.Rejected():
                 self.rejected[event.reason] += 1
-            case Looked():
+            case events.Looked():
                 self.rejected.update(event.rejected)
-            case Proposal():
+            case events.Proposal():
                 self._on_proposal(event)
-            case Repeated():
+            case events.Repeated():
                 self._on_repeated(event)
-            case RungReached(purpose=Purpose.SEARCH) if event.trial in self.proposals:
+            case events.RungReached(purpose=Purpose.SEARCH) if event.trial in self.proposals:
                 self._advance_network(self.proposals[event.trial].hash, StateStep.REACHED_A_RUNG)
-            case RunEnded(run=run) if run.trial is not None:
-                self.ended[run.trial, run.purpose, run.seed_index] = cast("Entry[RunEnded]", entry)
+            case events.RunEnded(run=run) if run.trial is not None:
+                self.ended[run.trial, run.purpose, run.seed_index] = cast("Entry[events.RunEnded]", entry)
                 if run.trial in self.candidates:
                     self._on_run_ended(self.candidates[run.trial], run)
-            case Confirmed():
+            case events.Confirmed():
                 self._on_confirmed(entry.elapsed, event)
-            case FailedConfirmation():
+            case events.FailedConfirmation():
                 self._on_refuted(entry.elapsed, event)
-            case WinnerChosen():
+            case events.WinnerChosen():
                 self._winner = event.trial
                 self._record_decision(entry.elapsed, event, None, self._max_cost)
-            case Verified() if self._winner is not None:
+            case events.Verified() if self._winner is not None:
                 self.verdicts[self._winner] = event
                 if self._winner in self.proposals:
                     self._advance_network(self.proposals[self._winner].hash, _VERDICT_STEPS[event.passed])
@@ -179,7 +164,7 @@ class StudyState:
             case _:
                 pass
 
-    def _on_proposal(self, proposal: Proposal) -> None:
+    def _on_proposal(self, proposal: events.Proposal) -> None:
         self.proposals[proposal.trial] = proposal
         self.network_states.setdefault(proposal.hash, NetworkState.WAITING)
         costs = costs_of(proposal, self.config)
@@ -195,7 +180,7 @@ class StudyState:
         self.candidates[proposal.trial] = candidate
         self._update_contender(candidate)
 
-    def _on_repeated(self, event: Repeated) -> None:
+    def _on_repeated(self, event: events.Repeated) -> None:
         self.repeated += 1
         if event.trial in self.candidates:
             candidate = self.candidates[event.trial]
@@ -226,7 +211,7 @@ class StudyState:
         state = self.network_states.get(network_hash, NetworkState.WAITING)
         self.network_states[network_hash] = TRANSITIONS.get((state, step), state)
 
-    def _on_confirmed(self, elapsed: float, event: Confirmed) -> None:
+    def _on_confirmed(self, elapsed: float, event: events.Confirmed) -> None:
         others = self.confirmations if self.config.is_front else []
         self.confirmations = [*others, event.trial]
         self._limiting_hash = event.hash
@@ -238,7 +223,7 @@ class StudyState:
         max_cost = self._max_cost if event.budget is None else event.budget
         self.decisions.append(self._record_decision(elapsed, event, StateStep.CONFIRMED, max_cost))
 
-    def _on_refuted(self, elapsed: float, event: FailedConfirmation) -> None:
+    def _on_refuted(self, elapsed: float, event: events.FailedConfirmation) -> None:
         self.confirmations = [trial for trial in self.confirmations if trial != event.trial]
         max_cost = self._max_cost
         if event.hash == self._limiting_hash:
@@ -253,7 +238,7 @@ class StudyState:
     def _record_decision(
         self,
         elapsed: float,
-        event: Confirmed | FailedConfirmation | WinnerChosen,
+        event: events.Confirmed | events.FailedConfirmation | events.WinnerChosen,
         step: StateStep | None,
         max_cost: int,
     ) -> StateDecision:
@@ -266,14 +251,7 @@ class StudyState:
             self._advance_network(event.hash, step)
         state = self.network_states.get(event.hash, NetworkState.WAITING)
         decision = StateDecision(
-            elapsed=elapsed,
-            hash=event.hash,
-            trial=event.trial,
-            cost=cost,
-            state=state,
-            fresh_seeds=event.validation_seeds,
-            was_confirmed=was_confirmed,
-            max_cost=max_cost,
+            elapsed, event.hash, event.trial, cost, state, event.validation_seeds, was_confirmed, max_cost
         )
         self.last_decisions[event.hash] = decision
         return decision
@@ -311,7 +289,7 @@ class StudyState:
     def is_over(self) -> bool:
         """Whether the last session has ended and was not interrupted."""
         event = None if self.session is None else self.session.event
-        return isinstance(event, SessionEnded) and event.reason != EndReason.INTERRUPTED
+        return isinstance(event, events.SessionEnded) and event.reason != events.EndReason.INTERRUPTED
 
     @property
     def missed(self) -> set[int]:
@@ -327,11 +305,11 @@ class StudyState:
         return min(passed, key=lambda candidate: candidate.order, default=self.incumbent)
 
     @property
-    def result(self) -> WinnerChosen | None:
+    def result(self) -> events.WinnerChosen | None:
         """Answer, otherwise the winner chosen last, with its accuracy on fresh seeds; None if there is neither."""
         if self.answer is not None:
-            return WinnerChosen(**self.answer.on_fresh_seeds)
-        winners = self.of_kind(WinnerChosen)
+            return events.WinnerChosen(**self.answer.on_fresh_seeds)
+        winners = self.of_kind(events.WinnerChosen)
         return winners[-1].event if winners else None
 
     @property

@@ -134,12 +134,12 @@ def past_trainings(
     if prior == "shipped":
         return of_package, []
     studies, damage = read_each(lambda folder: _past_study(folder, dataset, data_hash), workspace.studies())
-    origins = {study.images_key: study.origin for study in studies}
+    origins = {images_key: origin for images_key, origin, _ in studies}
     # Runs of a network with a recipe, by seed: two studies with equal seeds may have the same run, which counts once.
     runs_by_seed: dict[tuple[str, str, str], dict[int, Result]] = defaultdict(dict)
-    for study in studies:
-        for run in study.runs:
-            runs_by_seed[study.images_key, run.hash, run.recipe_hash][run.seed] = run
+    for images_key, _, usable_runs in studies:
+        for run in usable_runs:
+            runs_by_seed[images_key, run.hash, run.recipe_hash][run.seed] = run
     own = []
     for (images_key, _, _), by_seed in runs_by_seed.items():
         runs = list(by_seed.values())
@@ -150,13 +150,7 @@ def past_trainings(
     return (*of_package, *own), damage
 
 
-class _PastStudy(NamedTuple):
-    images_key: str
-    origin: Origin | None
-    runs: list[Result]
-
-
-def _past_study(folder: Path, name: str, data_hash: str) -> _PastStudy:
+def _past_study(folder: Path, name: str, data_hash: str) -> tuple[str, Origin | None, list[Result]]:
     """Return a key of the study's images, the origin (None for the images of the search) and the usable runs."""
     study = read_state(folder)
     config = study.config
@@ -166,7 +160,7 @@ def _past_study(folder: Path, name: str, data_hash: str) -> _PastStudy:
     complete = [run for run in study.results if run.status is Status.COMPLETE and run.validation is not None]
     is_usable = config.protocol_version == PROTOCOL_VERSION
     runs = [run for run in complete if is_usable and comparable(run.recipe, free_fields)]
-    return _PastStudy(f"{config.dataset} {config.data_hash}", origin, runs)
+    return f"{config.dataset} {config.data_hash}", origin, runs
 
 
 @cache
