@@ -219,8 +219,9 @@ class Finder:
     def note_rejected_proposal(self, network: Draw, feasibility: Feasibility, origin: str, **further: Any) -> None:
         """Append a ``Rejected`` event to ``rejected_proposals``; ``further`` are additional fields of the event."""
         parameters = feasibility.analysis.parameters if feasibility.analysis else None
-        facts = {"reason": str(feasibility.reason), "parameters": parameters, "hash": network.architecture.hash}
-        self.rejected_proposals.append(Rejected(origin=origin, budget=self.max_cost, **facts, **further))
+        hash_ = network.architecture.hash
+        facts = {"reason": str(feasibility.reason), "parameters": parameters, "hash": hash_, **further}
+        self.rejected_proposals.append(Rejected(origin=origin, budget=self.max_cost, **facts))
 
     def _note_rejected_draw(self, feasibility: Feasibility) -> None:
         self.rejected_draws[str(feasibility.reason)] += 1
