@@ -52,8 +52,8 @@ class SearchOutcome:
         stated_options: Options that the command line states, by flag, with the values as text; several values for a
             repeated option.
         nearest: Nearest miss; if the target was met, among the smaller candidates that passed their first run.
-        waiting: Confirmed candidate that should be verified with more time; its ``seconds`` are the time of all
-            sessions including this verification. None if there is no such candidate.
+        waiting: Candidate that should be verified with more time; its ``seconds`` are the time of all sessions
+            including this verification. None if there is no such candidate.
     """
 
     plan: SearchPlan
@@ -222,11 +222,12 @@ class SearchOutcome:
         return (f"nearest: {miss_text(self.nearest, self.plan.config.minimised[0])}",)
 
     def _to_verify(self, waiting: Postponed) -> Advised:
+        """Return the advice to verify a candidate with more time."""
         seconds = self.plan.effort.seconds
         elapsed = self.state.seconds
-        sentence = (
-            f"the network of {waiting.parameters:,} parameters (hash {waiting.hash}) is confirmed, but not verified"
-        )
+        confirmed = [each.proposal.hash for each in self.state.contenders.values() if each.is_confirmed]
+        status = "confirmed, but not verified" if waiting.hash in confirmed else "neither confirmed nor verified"
+        sentence = f"the network of {waiting.parameters:,} parameters (hash {waiting.hash}) is {status}"
         if seconds is not None:
             needed = duration_text(waiting.seconds - elapsed)
             sentence += f": a verification takes up to about {needed}, but {duration_text(seconds - elapsed)} were left"
@@ -313,7 +314,7 @@ class SearchOutcome:
         return self._advised("verification", (sentence, account), changes, "starts a search with a different seed")
 
     def _more_effort(self, sentences: tuple[str, ...], advice: str) -> Advised:
-        """Return the advice to double the limit of the trials if it ended the search, else of the time."""
+        """Return the advice to double the limit of the trials if it ended the search, else of the time, if limited."""
         effort = self.plan.effort
         if self.state.of_kind(SessionEnded)[-1].event.reason == EndReason.TRIALS:
             trials = max(1, trials_beside_baselines(self.state.candidates.values()))

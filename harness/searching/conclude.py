@@ -81,9 +81,9 @@ def _verified(
             return None
         size = size_text(winner.parameters, candidate.costs, plan.config.minimised)
         seeds = f"{counted(count, 'fresh seed')} on the test images"
-        # ``choose`` returns an unconfirmed candidate only if no candidate is confirmed.
+        # ``choose`` returns an unconfirmed candidate only if no confirmed candidate may be verified.
         if not candidate.is_confirmed:
-            say("no network is confirmed; verifying the network most likely to pass, by the accuracies on fresh seeds")
+            say("verifying an unconfirmed network, the most likely to pass by the accuracies on fresh seeds")
         late_seconds = seconds - search.seconds_left
         late = f", up to {duration_text(late_seconds)} after the time limit" if late_seconds >= 1 else ""
         say(f"verifying: {size} ({winner.hash[:6]}), {seeds}, at most about {duration_text(seconds)}{late}")

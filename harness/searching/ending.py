@@ -244,10 +244,13 @@ def _next_advice(
     again = sessions[-1].event.command[1:] if sessions else ()
     if state.is_over:
         advice = _logged_advice(state, row) or _verification_advice(row, answer)
-        ended = state.of_kind(SessionEnded)[-1].event
-        return advice or (_more_effort(again, ended) if again else None)
+        if advice is None and again:
+            advice = _more_effort(again, state.of_kind(SessionEnded)[-1].event)
+        return advice
     is_running = is_at_work and state.session is not None and isinstance(state.session.event, SessionBegan)
-    return None if is_running or not again else Advised(arguments=again, advice="continues the interrupted search")
+    if is_running or not again:
+        return None
+    return Advised(arguments=again, advice="continues the interrupted search")
 
 
 def _more_effort(again: Sequence[str], ended: SessionEnded) -> Advised | None:
