@@ -377,8 +377,7 @@ def outcome_of(
         better = [each for each in contenders if each.costs[0] < cost]
         if plan.config.is_front:
             better = confirmed_front(contenders)
-        confirmed = [each for each in better if each.is_confirmed]
-        unverified = [each for each in confirmed if each.proposal.trial not in search.state.verdicts]
+        unverified = [each for each in better if each.is_confirmed and each.proposal.trial not in search.state.verdicts]
         # After a missed verification, ``loop.choose`` prefers surer networks to smaller ones, whatever the time left.
         if unverified and (plan.config.is_front or not search.state.missed):
             cheapest = min(unverified, key=lambda each: each.order)

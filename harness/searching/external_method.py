@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from harness.searching.finder import Inquiry
 from harness.searching.optuna_sampler import takes_problem
 from harness.searching.proposer import MOST_ANSWERS, InquiryAnswer
-from harness.searching.time_budget import TimeLeft, work_of
+from harness.searching.time_budget import work_of
 from harness.studies.candidate import Candidate
 from harness.studies.config import StudyConfig
 from harness.studies.events import NO_TIME, Event, Proposal, Repeated
@@ -154,6 +154,7 @@ class Asker:
         time_left = inquiry.time_left
         trials_by_hash = {candidate.proposal.hash: trial for trial, candidate in candidates.items()}
         tried = tuple(_tried(candidate, inquiry.missed) for candidate in candidates.values())
+        lengths = [each for each in self.lengths if each <= self.problem.epochs] or [self.problem.epochs]
         repeats = list[Repeated]()
         infeasible_counts = Counter[str]()  # by reason
         while len(repeats) < MOST_ANSWERS and infeasible_counts.total() < _MOST_INFEASIBLE and not time_left.is_over():
@@ -162,7 +163,10 @@ class Asker:
             if hash_ in trials_by_hash:
                 repeats.append(Repeated(trial=trials_by_hash[hash_], hash=hash_))
                 continue
-            epochs = self._epochs_in_time(architecture, analysis, time_left)
+            # A method chooses networks only. The longest training is closest to the epochs that the method knows.
+            network_work = work_of(analysis)
+            epochs_in_time = [each for each in lengths if time_left.has(each, network_work, architecture.form)]
+            epochs = max(epochs_in_time, default=None)
             # ``_answer`` has judged the network by the budget of the problem; the limit of the inquiry may be lower.
             feasibility = judge(self.space, architecture, limit=inquiry.max_cost, of=inquiry.objective)
             reason = feasibility.reason
@@ -187,19 +191,6 @@ class Asker:
         why = f"{len(repeats)} of {answers} consecutive proposals were known, the rest infeasible"
         lacks_time = infeasible_counts[NO_TIME] > 0 or time_left.is_over()
         return InquiryAnswer(None, tuple(repeats), why, lacks_time, infeasible_counts)
-
-    def _epochs_in_time(self, architecture: Architecture, analysis: Analysis, time_left: TimeLeft) -> int | None:
-        """Return the most epochs for which the time left suffices, at most ``Problem.epochs``.
-
-        A method chooses networks only. A long training is closest to ``Problem.epochs``, which the method knows.
-
-        Returns:
-            The number of epochs; None if the time left suffices for none of ``lengths``.
-        """
-        network_work = work_of(analysis)
-        lengths = [each for each in self.lengths if each <= self.problem.epochs] or [self.problem.epochs]
-        in_time = [each for each in lengths if time_left.has(each, network_work, architecture.form)]
-        return max(in_time, default=None)
 
     def _answer(self, tried: Sequence[TriedNetwork]) -> tuple[Architecture, Analysis]:
         """Return the next network of the method and its analysis; ContentError as in ``propose``."""

@@ -164,8 +164,15 @@ class Search:
             observer.on_entry(self.state, entry)
 
     def tick(self) -> None:
-        """Send a snapshot to the observers."""
-        moment = self.moment()
+        """Send a snapshot of the search to the observers."""
+        places = self.executor.places()
+        moment = Moment(
+            elapsed=self.elapsed,
+            state=self.state,
+            incumbent=self.state.incumbent,
+            jobs=tuple(place.job for place in places),
+            nodes=tuple(place.node for place in places),
+        )
         for observer in self.observers:
             observer.on_tick(moment)
 
@@ -180,17 +187,6 @@ class Search:
     def _add_timing(self, run: Result) -> None:
         if run.trial in self.state.candidates:
             self.timing.add(run, work(run.architecture, self.data.task), run.node)
-
-    def moment(self) -> Moment:
-        """Return a snapshot of the search."""
-        places = self.executor.places()
-        return Moment(
-            elapsed=self.elapsed,
-            state=self.state,
-            incumbent=self.state.incumbent,
-            jobs=tuple(place.job for place in places),
-            nodes=tuple(place.node for place in places),
-        )
 
     @property
     def max_cost(self) -> int:
