@@ -55,8 +55,7 @@ def recipe_for(data: Dataset, workspace: Workspace, seconds: float | None) -> Na
     if path.is_file():
         choice = read_as(dict[str, Any], path, f"the file {path}", "delete the file to select the augmentation again")
         return named_recipe(str(choice.get("recipe")))
-    is_short = seconds is not None and seconds < _LEAST_SECONDS
-    return named_recipe(SHORT_CHOICE) if is_short else None
+    return named_recipe(SHORT_CHOICE) if seconds is not None and seconds < _LEAST_SECONDS else None
 
 
 def choose(

@@ -261,20 +261,19 @@ def _more_effort(again: Sequence[str], ended: SessionEnded) -> Advised | None:
         ended: End of the session.
     """
     if ended.reason == EndReason.TRIALS and ended.trials is not None:
-        flag = "--trials"
-        value = f"{2 * ended.trials}"
+        option = ("--trials", f"{2 * ended.trials}")
     elif ended.seconds is not None:
-        flag = "--time"
-        value = duration_option(2 * ended.seconds)
+        option = ("--time", duration_option(2 * ended.seconds))
     elif ended.reason == EndReason.EXHAUSTED:
         return None
     else:  # logs of older versions do not state the limit
         return Advised(arguments=tuple(again), advice="continues the search")
     arguments = [*again]
+    flag, _ = option
     if flag in arguments:
         position = arguments.index(flag)
         del arguments[position : position + 2]
-    return Advised(arguments=(*arguments, flag, value), advice="continues the search with twice the limit")
+    return Advised(arguments=(*arguments, *option), advice="continues the search with twice the limit")
 
 
 def _logged_advice(state: StudyState, row: LeaderboardRow | None) -> Advised | None:

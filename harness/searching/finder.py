@@ -219,8 +219,7 @@ class Finder:
     def note_rejected_proposal(self, network: Draw, feasibility: Feasibility, origin: str, **further: Any) -> None:
         """Append a ``Rejected`` event to ``rejected_proposals``; ``further`` are additional fields of the event."""
         parameters = feasibility.analysis.parameters if feasibility.analysis else None
-        hash_ = network.architecture.hash
-        facts = {"reason": str(feasibility.reason), "parameters": parameters, "hash": hash_, **further}
+        facts = {"reason": str(feasibility.reason), "parameters": parameters, "hash": network.architecture.hash, **further}
         self.rejected_proposals.append(Rejected(origin=origin, budget=self.max_cost, **facts))
 
     def _note_rejected_draw(self, feasibility: Feasibility) -> None:
@@ -404,9 +403,9 @@ class Finder:
         children: dict[str, NetworkOption] = {}
         for parent in parents:
             for number in range(_CHILDREN):
-                changes = 1 + number % 2  # decisions
+                # Mutate one and two decisions in turn.
                 try:
-                    network, feasibility = mutate(self.limited_space, parent, rng, attempts=5, changes=changes)
+                    network, feasibility = mutate(self.limited_space, parent, rng, attempts=5, changes=1 + number % 2)
                 except DrawError:
                     continue
                 outcome = self.option_or_rejection(network, feasibility)

@@ -289,11 +289,8 @@ class Search:
     def _to_verify(self) -> list[Candidate]:
         """Return the unverified candidates: of the front, or by cost up to a candidate whose verification passed."""
         if self.config.is_front:
-            return [
-                candidate
-                for candidate in confirmed_front(self.state.contenders.values())
-                if candidate.proposal.trial not in self.state.verdicts
-            ]
+            front = confirmed_front(self.state.contenders.values())
+            return [each for each in front if each.proposal.trial not in self.state.verdicts]
         unverified = []
         for candidate in confirmed_by_cost(self.state.contenders.values()):
             verdict = self.state.verdicts.get(candidate.proposal.trial)

@@ -203,9 +203,8 @@ def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bo
     if study_exists(folder):
         check_config(folder, config)
         return False
-    files.write_json(
-        folder / "config.json", {"config": config_document(config), "origins": origins, "schema_version": 1}
-    )
+    document = {"config": config_document(config), "origins": origins, "schema_version": 1}
+    files.write_json(folder / "config.json", document)
     return True
 
 

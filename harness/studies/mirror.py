@@ -278,12 +278,10 @@ def _trial(run: Result, ended_utc: str, proposal: events.Proposal, began_utc: st
     cost = measured(analyse(proposal.architecture, dataset(config.dataset).task), config.minimised[0])
     is_usable = run.validation is not None and run.status in (Status.COMPLETE, Status.PRUNED)
     state = TrialState[run.status.name] if is_usable else TrialState.FAIL
-    distributions: dict[str, BaseDistribution] = {}
-    for decision in proposal.decisions:
-        distribution: BaseDistribution = IntDistribution(0, decision.size - 1)
-        if not decision.ordered:
-            distribution = CategoricalDistribution([*range(decision.size)])
-        distributions[decision.name] = distribution
+    distributions: dict[str, BaseDistribution] = {
+        each.name: IntDistribution(0, each.size - 1) if each.ordered else CategoricalDistribution([*range(each.size)])
+        for each in proposal.decisions
+    }
     errors_pct = {}
     for epoch in run.history:
         errors = Errors.of(epoch.validation_errors, run.validation_size)

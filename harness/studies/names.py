@@ -68,8 +68,7 @@ def group_of(study: str, dataset: str) -> str | None:
         study: Name of the study.
         dataset: Name of the data set of the study.
     """
-    is_fit = re.fullmatch(f"{re.escape(dataset)}-[0-9a-f]{{8}}", study)
-    return dataset.rpartition("-")[0] if is_fit else None
+    return dataset.rpartition("-")[0] if re.fullmatch(f"{re.escape(dataset)}-[0-9a-f]{{8}}", study) else None
 
 
 def studies_of(name: str, workspace: Workspace) -> list[Path]:
