@@ -219,8 +219,9 @@ class Finder:
     def note_rejected_proposal(self, network: Draw, feasibility: Feasibility, origin: str, **further: Any) -> None:
         """Append a ``Rejected`` event to ``rejected_proposals``; ``further`` are additional fields of the event."""
         parameters = feasibility.analysis.parameters if feasibility.analysis else None
-        facts = {"reason": str(feasibility.reason), "parameters": parameters, "hash": network.architecture.hash, **further}
-        self.rejected_proposals.append(Rejected(origin=origin, budget=self.max_cost, **facts))
+        facts = {"reason": str(feasibility.reason), "hash": network.architecture.hash, **further}
+        event = Rejected(origin=origin, budget=self.max_cost, parameters=parameters, **facts)
+        self.rejected_proposals.append(event)
 
     def _note_rejected_draw(self, feasibility: Feasibility) -> None:
         self.rejected_draws[str(feasibility.reason)] += 1
