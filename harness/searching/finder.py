@@ -289,8 +289,7 @@ class Finder:
         """
         ratios = rung_ratios(self.candidates.values())
         own = (self._observation_of(candidate, ratios) for candidate in reversed([*self.candidates.values()]))
-        latest = list(itertools.islice(filter(None, own), _MOST_OBSERVATIONS))
-        latest.reverse()
+        latest = list(itertools.islice(filter(None, own), _MOST_OBSERVATIONS))[::-1]
         past = self.past.observations
         count = min(len(past), _MOST_OBSERVATIONS - len(latest))
         return [*(past[number * len(past) // count] for number in range(count)), *latest]
@@ -300,8 +299,8 @@ class Finder:
         errors = candidate.expected_errors(ratios)
         first = candidate.first
         # The errors of linear models are not informative about convolutional networks.
-        is_foreign = is_linear(candidate.proposal.origin, candidate.proposal.architecture)
-        if errors is None or first is None or not first.validation_size or is_foreign:
+        is_linear_model = is_linear(candidate.proposal.origin, candidate.proposal.architecture)
+        if errors is None or first is None or not first.validation_size or is_linear_model:
             return None
         recipe, _ = self.config.recipe_of(candidate.proposal.epochs)
         epochs = recipe.epochs / length_factor(self.time_left.images)

@@ -146,7 +146,7 @@ def epochs_within(epochs: Iterable[float], last: int) -> tuple[int, ...]:
 @strict_json
 @dataclass(frozen=True, kw_only=True)
 class _ConfigDocument(StudyConfig):
-    # Keys as older programs wrote them, so that names and hashes of older studies stay the same.
+    # Four keys in place of ``objectives``, as older programs wrote them: names and hashes of studies stay the same.
     objectives: tuple[StudyObjective, ...] = field(default=(), init=False)
     minimise: Metric = Metric.PARAMETERS
     most: int | None = None
@@ -161,8 +161,8 @@ class _ConfigDocument(StudyConfig):
         return StudyConfig(**values | {"objectives": tuple(objectives)})
 
 
-class _Document:
-    """Pydantic schema of a configuration whose document has four keys for the objectives."""
+class _ConfigSchema:
+    """Annotation that makes pydantic read a ``StudyConfig`` by way of ``_ConfigDocument``."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         from pydantic_core import core_schema
@@ -172,7 +172,7 @@ class _Document:
 
 
 # Type of a field of a document that stores a ``StudyConfig``.
-WrittenConfig = Annotated[StudyConfig, _Document()]
+WrittenConfig = Annotated[StudyConfig, _ConfigSchema()]
 
 
 @strict_json
@@ -218,6 +218,7 @@ def settings_of(config: StudyConfig) -> dict[str, Any]:
         if name != "objectives":
             values[name] = value
             continue
+        # Four keys in place of the objectives.
         first, *others = config.objectives
         values |= {"minimise": first.metric, "most": first.limit, "second": None, "second_most": None}
         for second in others:

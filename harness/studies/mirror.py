@@ -84,7 +84,13 @@ class Mirror:
     """
 
     def __init__(self, name: str, config: StudyConfig, url: str, say: Callable[[str], None]) -> None:
-        """Wait until the thread has opened the database.
+        """Start the thread, and wait until it has opened the database.
+
+        Args:
+            name: Name of the study, also in the database.
+            config: Configuration of the study.
+            url: URL of the database, as SQLAlchemy reads it.
+            say: Function that is called with each line for the terminal, also from the thread.
 
         Raises:
             UsageError: URL, driver, server or study are wrong, or the database does not answer.
