@@ -302,13 +302,15 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         further["chip"] = list(map(str, plan.chip.limits(plan.data.task)))
     if drawn_limits:
         further["drawn_ceilings"] = drawn_limits
+    # Published keys: ``derivations`` are configurations, ``offset`` is the error ratio, ``stand_seeds`` are the fewest
+    # seeds of a confirmation.
     return {
         "study": plan.folder.name,
         "folder": str(plan.folder),
         "exists": exists,
         "config": config_document(config),
         "origins": plan.recorded_origins,
-        "offset": asdict(plan.error_ratio),  # a published key
+        "offset": asdict(plan.error_ratio),
         "effort": asdict(plan.effort),
         "nodes": [asdict(node) for node in plan.nodes],
         **further,

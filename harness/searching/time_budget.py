@@ -263,7 +263,10 @@ def verification_seconds(run_seconds: float, workers: int, seeds: int = LEAST_VE
 
 
 def least_seconds(images: int) -> float:
-    """Return the seconds in which a search on ``images`` images usually has an answer on two cores."""
+    """Return the seconds in which a search on ``images`` training images usually has an answer on two cores.
+
+    Ten minutes for MNIST, three minutes for the 4,000 images of ``mnist-5k`` (docs/search.md).
+    """
     return 180.0 if images <= 10_000 else 600.0
 
 
