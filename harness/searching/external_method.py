@@ -184,8 +184,9 @@ class Asker:
                 )
                 return InquiryAnswer(proposal, tuple(repeats), rejected_draws=infeasible_counts)
             infeasible_counts[reason] += 1
+            network = str(architecture)
             self.rejected[hash_] = TriedNetwork(
-                str(architecture), analysis.parameters, "rejected", None, (), stands=False
+                network, analysis.parameters, "rejected", validation_accuracy_pct=None, fresh_pct=(), stands=False
             )
         answers = len(repeats) + infeasible_counts.total()
         why = f"{len(repeats)} of {answers} consecutive proposals were known, the rest infeasible"

@@ -196,7 +196,7 @@ class Candidate:
 
     @property
     def is_refuted(self) -> bool:
-        """Whether further seeds would be wasted: ``most_seeds`` were run, or the chance to stand is too low."""
+        """Whether further seeds would be wasted: ``most_seeds`` were run, or ``chance_to_confirm`` is too low."""
         if not self.fresh or self.is_confirmed:
             return False
         return len(self.fresh) >= self.most_seeds or self.chance_to_confirm < _REFUTED_BELOW
