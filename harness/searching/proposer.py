@@ -269,8 +269,7 @@ class Proposer:
             else:
                 violation = _violation(limited_space, outcome.analysis)
                 self.sampler_study.reject(trial, measured(outcome.analysis, finder.objective), violation)
-                indices = network.indices
-                finder.note_rejected_proposal(network, outcome, "sampler", violation=violation, indices=indices)
+                finder.note_rejected_proposal(network, outcome, "sampler", violation=violation, indices=network.indices)
         option = next(finder.draw_options(self.sampler_study.generator()), None)
         return None if option is None else self._registered(finder, option, "draw")
 

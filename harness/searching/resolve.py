@@ -220,7 +220,10 @@ def _chip_limits(chip: Chip | None, task: Task) -> tuple[Condition, ...]:
 
 
 def _limit(metric: Metric, budget: int, space: SearchSpace, chip_limits: Sequence[Condition]) -> int:
-    """Return the highest allowed value of a minimised metric: its lowest upper bound, else the maximum over draws."""
+    """Return the highest allowed value of a minimised metric.
+
+    This is the lowest upper bound of the conditions and, without a bound other than that of a chip, of the draws.
+    """
     if metric is Metric.PARAMETERS:
         return budget
     bounds = upper_bounds(space.conditions, metric)
