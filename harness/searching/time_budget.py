@@ -193,7 +193,7 @@ class TimeLeft:
         seconds: Longest training whose network can still be confirmed and verified; None for no limit.
         left: Remaining seconds of the search, verification included; infinite for no limit.
         workers: Number of parallel trainings.
-        passed: Elapsed seconds of the search.
+        passed: Elapsed seconds of the search; 0 without a time limit.
         form_factors: ``Timing.form_factor`` by form; 1 for a missing form.
         spare: Seconds left after verifying the incumbent and, in case of a miss, a second confirmed network if there is
             one, or for two metrics after verifying the whole front; infinite without a time limit or a network to
