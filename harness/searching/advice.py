@@ -272,10 +272,10 @@ class SearchOutcome:
         space = self.plan.space
         stated = [condition for text in self.stated_options.get("--limit", ()) for condition in parse_conditions(text)]
         replaced = [each for each in stated if upper_bounds([each], metric)]
-        kept = [each for each in space.conditions if each not in replaced]
-        most = min([2 * limit, *upper_bounds(kept, metric)])
+        remaining = [each for each in space.conditions if each not in replaced]
+        most = min([2 * limit, *upper_bounds(remaining, metric)])
         between = (Condition(metric, ">", limit), Condition(metric, "<=", most))
-        larger = replace(space, conditions=(*kept, *between))
+        larger = replace(space, conditions=(*remaining, *between))
         rng = random.Random(0)
         if not any(judge(larger, draw(larger, uniform(rng)).architecture).accepted for _ in range(_DRAWS)):
             return {}

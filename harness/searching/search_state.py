@@ -165,13 +165,13 @@ class Search:
 
     def tick(self) -> None:
         """Send a snapshot of the search to the observers."""
-        places = self.executor.places()
+        slots = self.executor.places()
         moment = Moment(
             elapsed=self.elapsed,
             state=self.state,
             incumbent=self.state.incumbent,
-            jobs=tuple(place.job for place in places),
-            nodes=tuple(place.node for place in places),
+            jobs=tuple(slot.job for slot in slots),
+            nodes=tuple(slot.node for slot in slots),
         )
         for observer in self.observers:
             observer.on_tick(moment)
@@ -229,7 +229,7 @@ class Search:
     @property
     def at_work(self) -> list[Job]:
         """Jobs in training."""
-        return [place.job for place in self.executor.places() if place.job is not None]
+        return [slot.job for slot in self.executor.places() if slot.job is not None]
 
     def free_index(self, candidate: Candidate) -> int:
         """Return the lowest index of a fresh seed that is neither finished nor in training."""
