@@ -126,11 +126,11 @@ def _comparison(names: tuple[str, ...], workspace: Workspace) -> dict[str, Any]:
 def _study_folder(names: tuple[str, ...], workspace: Workspace) -> Path:
     """Return the folder of the only name, or of the latest study; raise UsageError if the name is of a network."""
     from harness.interface.lookup import is_hash_or_name
-    from harness.studies.names import find_study, read_study, studies
+    from harness.studies.names import find_study, studies, study_folder
 
     if names and is_hash_or_name(names[0]) and find_study(names[0], workspace) is None:
         raise UsageError(f"{names[0]!r} is a network: a report requires a study, or 2 to {_MOST_COMPARED} networks")
-    folder = read_study(names[0] if names else None, workspace)
+    folder = study_folder(names[0] if names else None, workspace)
     if not names and len(studies(workspace)) > 1:
         say(f"latest study: {folder.name}")
     return folder

@@ -662,10 +662,10 @@ def study(name: str | Path | None = None) -> Study:
     >>> study("mine").trials[0].status
     'complete'
     """
-    from harness.studies.names import read_study
+    from harness.studies.names import study_folder
 
     workspace = files.workspace()
-    return Study(read_study(None if name is None else str(name), workspace), workspace)
+    return Study(study_folder(None if name is None else str(name), workspace), workspace)
 
 
 def report(of: str | Path | Study | None = None, path: str | Path | None = None) -> Path:

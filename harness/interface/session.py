@@ -118,7 +118,7 @@ def run_search_with_progress(
         ContentError: The study exists with another configuration.
     """
     from harness.evidence.leaderboard_table import collect
-    from harness.searching.advice import outcome_of, search_words
+    from harness.searching.advice import outcome_of, search_arguments
     from harness.searching.baselines import baseline_networks
     from harness.searching.conclude import conclude
     from harness.searching.loop import open_search, run_search
@@ -158,7 +158,7 @@ def run_search_with_progress(
                 logs_forecast=_is_first_on_own_data(plan),
             )
             verdict = None
-            run_search(search, ["harness", *search_words(stated_options)])
+            run_search(search, ["harness", *search_arguments(stated_options)])
             if not search.interrupted:
                 progress.show("verifying")
                 verdict = conclude(plan, search, progress.on_worker_event, progress.say)

@@ -4,7 +4,7 @@ The ``Surrogate`` predicts the log errors of each pair. ``Acquisition`` derives 
 the expected cost reduction and the training time, and combines them into an acquisition value (``ScoredOption.worth``).
 ``finder`` supplies the networks, ``proposer`` proposes the choices. Symbols in the docstrings of this module:
 
-n: Number of fresh seeds of a confirmation, ``Acquisition.seeds``.
+n: Smallest number of fresh seeds of a confirmation, ``Acquisition.seeds``.
 N: Largest mean errors per 10,000 images on n fresh seeds for a confirmation, ``Acquisition.needed``.
 mu, sigma: Predicted mean and standard deviation of the log errors, with the errors averaged over seeds.
 tau: Standard deviation of the log of the mean errors on n fresh seeds.
@@ -29,7 +29,7 @@ import numpy as np
 
 from harness.searching.surrogate.features import Row, network_row, training_row
 from harness.searching.surrogate.model import Surrogate, seed_variance
-from harness.searching.time_budget import CAUTION, TimeLeft, rounds, verifying, work_of
+from harness.searching.time_budget import CAUTION, TimeLeft, rounds, verification_seconds, work_of
 from harness.studies.candidate import CONFIRM_SEEDS, Candidate, needed_share
 from harness.studies.events import Proposal
 from harness.training.recipe import Recipe, length_factor
@@ -37,32 +37,32 @@ from search_spaces.network import Analysis
 from search_spaces.space import Draw, Feasibility, Objective, measured
 
 # s after the start: deadline for the first confirmed candidate. 240 s are promised, and with a deadline of 180 s the
-# second candidate came too late when the first one failed its confirmation (diary 95).
+# second candidate came too late if the first failed its confirmation (diary 95).
 _SECURE_SECONDS = 75.0
 _LEAST_SECURE_SECONDS = 60.0  # s, lower bound of the time until this deadline
 _SECURE_SHARE = 0.33  # upper bound of the time until this deadline, as a share of the time left
-_CERTAINTY = 4.0  # exponent of the probability of a first confirmed candidate: an answer matters more than its size
-_MOST_ATTEMPTS = 4.0  # upper bound of m: the errors of the surrogate are correlated among similar networks
+_CERTAINTY = 4.0  # exponent of the probability P (``ranked``): a first answer matters more than its size
+_MOST_ATTEMPTS = 4.0  # upper bound of m (``ranked``): the errors of the surrogate are correlated among similar networks
 # Winner's curse: the best of many noisy predictions is optimistic. Predicted log errors are raised by this number of
 # standard deviations sigma (diary 97).
 _SELECTION_BIAS_SD = 1.0
 # Share of the time left that is added to the training time once there is an incumbent, divided by the rounds of a
 # confirmed candidate: many small cost reductions take more time than a large one.
 _STRIDE_SHARE = 0.05
-_CERTAIN = 1 - 1e-12  # largest probability, as log(1 - p) must be finite
-_SHORTLIST_FACTOR = 4  # choices compared per choice of a batch
-_DOUBT_SD = 1.0  # largest difference to the best z at which a training in doubt is proposed
+_CERTAIN = 1 - 1e-12  # largest probability in log(1 - p), which must be finite
+_SHORTLIST_FACTOR = 4  # ranked choices that are compared, per choice of a batch
+_DOUBT_SD = 1.0  # largest difference to the best z with which a training is proposed in doubt
 _MOST_RANKED = 1_000  # choices in a ranking; more than ``finder`` mutates
 _CALIBRATION_WEIGHT = 1.0  # prior predicted confirmations (diary 141)
 LEAST_CHANCE = 0.03  # smallest p that is proposed once there is an incumbent
-# 1 of 242 candidates with a smaller p was confirmed (diary 102). With an incumbent,
-# they are trained only if time remains for a second verification, in case the first one misses.
+# Smallest p that is proposed, once there is an incumbent, if the training would use the time reserved for a second
+# verification. Of 242 candidates with a smaller p, 1 was confirmed (diary 102).
 UNLIKELY = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkOption:
-    """Feasible network with the features that the surrogate and the time model read.
+    """Feasible network that may be proposed, with the features that the surrogate and the time model read.
 
     Attributes:
         draw: Architecture with the decisions that led to this architecture.
@@ -83,14 +83,14 @@ class NetworkOption:
     form: str
 
     @classmethod
-    def of(cls, proposal: Draw, feasibility: Feasibility, objective: Objective) -> NetworkOption:
+    def of(cls, draw: Draw, feasibility: Feasibility, objective: Objective) -> NetworkOption:
         """Return the option of an accepted draw."""
         analysis = feasibility.analysis
         assert analysis is not None, "an accepted network has been analysed"
-        network = proposal.architecture
+        network = draw.architecture
         row = network_row(network, analysis)
         cost = measured(analysis, objective)
-        return cls(proposal, analysis, network.hash, cost, row, work_of(analysis), network.form)
+        return cls(draw, analysis, network.hash, cost, row, work_of(analysis), network.form)
 
     def proposal(self, trial: int, origin: str, epochs: int, chance: float | None = None) -> Proposal:
         """Return the proposal of a training of ``epochs`` epochs."""
@@ -110,7 +110,7 @@ class NetworkOption:
         return time_left.takes(epochs, self.work, self.form)
 
     def fits(self, epochs: int, time_left: TimeLeft) -> bool:
-        """Return whether the time left allows a training of ``epochs`` epochs."""
+        """Return whether a training of ``epochs`` epochs, its confirmation and verification fit into the time left."""
         return time_left.has(epochs, self.work, self.form)
 
 
@@ -119,6 +119,8 @@ class ScoredOption:
     """Network with a number of training epochs, ranked by the acquisition function.
 
     Attributes:
+        option: Network.
+        epochs: Number of training epochs.
         chance: Predicted probability that the candidate is confirmed, p.
         worth: Acquisition value (``Acquisition.ranked``).
     """
@@ -129,7 +131,10 @@ class ScoredOption:
     worth: float
 
     def is_timely(self, time_left: TimeLeft) -> bool:
-        """Return whether a choice made earlier still fits the time left and is still likely enough for it."""
+        """Return whether an earlier choice still fits the time left and has the smallest chance for this time.
+
+        Without an incumbent (``TimeLeft.spare`` is infinite) any chance is enough.
+        """
         seconds = self.option.seconds(self.epochs, time_left)
         is_likely = math.isinf(time_left.spare) or self.chance >= _least_chances(time_left, seconds)
         return self.option.fits(self.epochs, time_left) and bool(is_likely)
@@ -143,7 +148,7 @@ def form_calibration(candidates: Iterable[Candidate]) -> dict[str, float]:
         factor = min(1, (w + sum of confirmations) / (w + sum of p))
 
     This is the posterior mean of a Poisson rate with a Gamma(w, w) prior. A candidate that passed its first run and is
-    neither confirmed nor refuted counts as ``chance_to_stand`` confirmations. The factor lowers p for forms that the
+    neither confirmed nor refuted counts as ``chance_to_confirm`` confirmations. The factor lowers p for forms that the
     surrogate overestimates on this data set.
     """
     predicted: dict[str, float] = defaultdict(float)
@@ -157,13 +162,18 @@ def form_calibration(candidates: Iterable[Candidate]) -> dict[str, float]:
         if candidate.is_confirmed:
             confirmed[form] += 1
         elif candidate.passed_first and not candidate.is_refuted:
-            confirmed[form] += candidate.chance_to_stand
+            confirmed[form] += candidate.chance_to_confirm
     weight = _CALIBRATION_WEIGHT
     return {form: min(1.0, (weight + confirmed[form]) / (weight + predicted[form])) for form in predicted}
 
 
 def _least_chances(time_left: TimeLeft, seconds: Any) -> Any:
-    """Return the smallest p to propose; higher for trainings that would use the time of a second verification."""
+    """Return the smallest p to propose; higher for trainings that would use the time of a second verification.
+
+    Args:
+        time_left: Time left of the search.
+        seconds: Training times t, a number or an array; the answer has the same shape.
+    """
     return np.where(CAUTION * seconds <= time_left.spare, LEAST_CHANCE, UNLIKELY)
 
 
@@ -172,7 +182,7 @@ class Forecast(NamedTuple):
 
     Attributes:
         pairs: Networks with training epochs.
-        margins: Margins z.
+        margins: Predicted margins z to the errors allowed for a confirmation.
         chances: Probabilities of confirmation p.
         seconds: Training times t, in s.
         falls: Expected reductions of the log cost F, from ``_expected_falls``.
@@ -200,7 +210,8 @@ class Ranking(NamedTuple):
 
     Attributes:
         choices: At most ``_MOST_RANKED`` choices, with distinct networks.
-        is_doubted: True if there is an incumbent and no pair reaches the smallest chance to propose.
+        is_doubted: Whether no pair reaches the smallest chance to propose, which exists only if there are an incumbent
+            and a time limit.
     """
 
     choices: list[ScoredOption]
@@ -213,7 +224,7 @@ class Acquisition:
 
     Attributes:
         model: Surrogate fitted to all observations.
-        recipe: Training recipe; ``lengths`` replaces the number of epochs.
+        recipe: Training recipe; a number of ``lengths`` replaces its number of epochs.
         lengths: Numbers of epochs to choose from.
         taken: Pairs of hash and epochs that have been proposed.
         allowed: Largest number of validation errors per 10,000 images at the threshold.
@@ -221,9 +232,9 @@ class Acquisition:
         calibration: Factors from ``form_calibration``; a missing form has the factor 1.
         below: Exclusive upper bound of the cost: the largest cost of the inquiry plus 1.
         open: Cost and probability of confirmation of each candidate in training or confirmation.
-        has_incumbent: True if a candidate is confirmed and has not missed the target on the test images.
+        has_incumbent: Whether a candidate is confirmed and has not missed the target on the test images.
         time_left: Time left and expected training times.
-        seeds: Number of fresh seeds of a confirmation, n.
+        seeds: Smallest number of fresh seeds of a confirmation, n.
     """
 
     model: Surrogate
@@ -254,6 +265,8 @@ class Acquisition:
 
             z = (log N - mu - b * sigma) / tau
             p = calibration[form] * Phi(z)
+
+        The pairs are in the order of ``options``, the epochs of a network ascending.
         """
         from scipy.special import ndtr
 
@@ -272,15 +285,15 @@ class Acquisition:
         """Return the pairs of a forecast by descending acquisition value, each network once with the best epochs.
 
         If there is an incumbent (``has_incumbent``), worth is the expected log cost reduction per second. The n fresh
-        seeds take r = ``rounds(n, workers)`` rounds, and only run if the first run passes::
+        seeds take r = ``rounds(n, workers)`` rounds, and run only if the first run passes::
 
             t' = t + _STRIDE_SHARE * T / (1 + r)        (t' = t if T is infinite)
             worth = p * F / (t' * (1 + r * p))
 
         If T is finite, pairs with p < ``LEAST_CHANCE`` are dropped, and pairs that would use the time of a second
-        verification (``CAUTION * t > spare``) if p < ``UNLIKELY``. If no pair is left, the ranking is in doubt: the
-        pairs that leave this time are ranked by p, unless their best z is more than ``_DOUBT_SD`` below the best of
-        all.
+        verification (``CAUTION * t > TimeLeft.spare``) if p < ``UNLIKELY``. If no pair is left, the ranking is in
+        doubt: the pairs that leave this time are ranked by p; none, if their best z is more than ``_DOUBT_SD`` below
+        the best of all pairs.
 
         Otherwise, worth depends on the probability P that at least one of m similar networks is confirmed by the
         deadline. With the worker seconds W until the deadline and the seconds V(t) of a verification::
@@ -297,37 +310,38 @@ class Acquisition:
             return Ranking([], is_doubted=False)
         time_left = self.time_left
         workers = time_left.workers
-        hopeful = np.full(len(pairs), fill_value=True)
+        is_eligible = np.full(len(pairs), fill_value=True)
         is_doubted = False
         if self.has_incumbent:
-            more = rounds(self.seeds, workers)
+            more = rounds(self.seeds, workers)  # r
             if not math.isinf(time_left.left):
                 least_chances = _least_chances(time_left, seconds)
-                hopeful = chances >= least_chances
-                is_doubted = not hopeful.any()
-                seconds = seconds + _STRIDE_SHARE * time_left.left / (1 + more)
+                is_eligible = chances >= least_chances
+                is_doubted = not is_eligible.any()
+                seconds = seconds + _STRIDE_SHARE * time_left.left / (1 + more)  # t'
             worths = chances * falls / (seconds * (1 + more * chances))
             if is_doubted:
                 # Only trainings of networks close to the target can correct a wrong surrogate.
-                hopeful = least_chances < UNLIKELY
-                if margins.max(where=hopeful, initial=-math.inf) < margins.max() - _DOUBT_SD:
-                    hopeful[:] = False
+                is_eligible = least_chances < UNLIKELY
+                if margins.max(where=is_eligible, initial=-math.inf) < margins.max() - _DOUBT_SD:
+                    is_eligible[:] = False
                 worths = chances
         else:
-            in_time = max(_SECURE_SECONDS - time_left.passed, _LEAST_SECURE_SECONDS)
-            worker_seconds = min(in_time, _SECURE_SHARE * time_left.left) * workers
-            attempts = np.minimum(_MOST_ATTEMPTS, worker_seconds / (seconds * (1 + self.seeds * chances)))
-            none_stands = np.maximum(1.0, attempts) * np.log1p(-np.minimum(chances, _CERTAIN))
+            seconds_to_deadline = max(_SECURE_SECONDS - time_left.passed, _LEAST_SECURE_SECONDS)
+            worker_seconds = min(seconds_to_deadline, _SECURE_SHARE * time_left.left) * workers  # W
+            attempts = np.minimum(_MOST_ATTEMPTS, worker_seconds / (seconds * (1 + self.seeds * chances)))  # m
+            log_no_success = np.maximum(1.0, attempts) * np.log1p(-np.minimum(chances, _CERTAIN))
             # The time of the verification is reserved until the end; only the rest is left for smaller networks.
-            verifications = np.array([verifying(float(option), workers) for option in seconds])
-            free = np.maximum(0.0, 1 - verifications / time_left.left)
-            worths = (np.minimum(1.0, attempts) * -np.expm1(none_stands)) ** _CERTAINTY * falls * free
+            reserved = np.array([verification_seconds(float(each), workers) for each in seconds])  # V(t)
+            free = np.maximum(0.0, 1 - reserved / time_left.left)
+            worths = (np.minimum(1.0, attempts) * -np.expm1(log_no_success)) ** _CERTAINTY * falls * free
         choices: dict[str, ScoredOption] = {}
         # The margin breaks ties, as all worths may underflow to 0.
-        for at in np.lexsort((-margins, -worths)):
-            if hopeful[at]:
-                option, epochs = pairs[at]
-                choices.setdefault(option.hash, ScoredOption(option, epochs, float(chances[at]), float(worths[at])))
+        for index in np.lexsort((-margins, -worths)):
+            if is_eligible[index]:
+                option, epochs = pairs[index]
+                choice = ScoredOption(option, epochs, chance=float(chances[index]), worth=float(worths[index]))
+                choices.setdefault(option.hash, choice)
             if len(choices) == _MOST_RANKED:
                 break
         return Ranking(list(choices.values()), is_doubted)
@@ -340,12 +354,13 @@ class Acquisition:
     def predictions(self, pairs: Sequence[tuple[NetworkOption, int]]) -> tuple[Any, Any, Any]:
         """Return mu, sigma and tau of the log errors of each pair, three arrays of the shape (pairs,).
 
-        With the variance v(N) of the log errors between seeds, at N errors::
+        With the variance v(N) of the log errors between seeds, at N errors (``seed_variance``)::
 
             tau = sqrt(sigma^2 + v(N) / n)
         """
         recipe = self.recipe
         factor = length_factor(self.time_left.images)
+        # Training features by number of epochs: the ends of the rows.
         ends = {each: training_row(each / factor, recipe.batch_size, recipe.augmented_share) for each in self.lengths}
         means, deviations = self.model.predict([option.row + ends[epochs] for option, epochs in pairs])
         spread = np.sqrt(deviations**2 + seed_variance(self.needed, self.images) / self.seeds)
@@ -355,21 +370,25 @@ class Acquisition:
         """Return up to ``count`` choices, selected greedily as a sequential batch.
 
         Each selected choice joins the open candidates, which changes F of the remaining choices to F'. The acquisition
-        value is proportional to F, so ``worth' = worth * F' / F``.
+        value is proportional to F, so ``worth' = worth * F' / F``; 0 if F is 0.
+
+        Args:
+            ranked: Choices in descending order of the acquisition value; the first is always selected.
+            count: Size of the batch.
         """
         choices = list(ranked[:1])
         open_ = list(self.open)
-        left = list(ranked[1 : _SHORTLIST_FACTOR * count])
-        costs = {each.option.cost for each in left}
-        alone = _expected_falls(costs, self.below, open_)
-        while left and len(choices) < count:
+        shortlist = list(ranked[1 : _SHORTLIST_FACTOR * count])
+        costs = {each.option.cost for each in shortlist}
+        falls_before = _expected_falls(costs, self.below, open_)
+        while shortlist and len(choices) < count:
             open_.append((choices[-1].option.cost, choices[-1].chance))
             falls = _expected_falls(costs, self.below, open_)
-            worths = [
-                each.worth * falls[each.option.cost] / alone[each.option.cost] if alone[each.option.cost] else 0.0
-                for each in left
-            ]
-            choices.append(left.pop(worths.index(max(worths))))
+            worths = []
+            for choice in shortlist:
+                cost = choice.option.cost
+                worths.append(choice.worth * falls[cost] / falls_before[cost] if falls_before[cost] else 0.0)
+            choices.append(shortlist.pop(worths.index(max(worths))))
         return choices
 
 
@@ -382,15 +401,15 @@ def _expected_falls(costs: Iterable[int], below: int, open_: Sequence[tuple[int,
         F(c) = sum_{i: c_i > c} p_i * log(c_i / c) * prod_{j < i} (1 - p_j)
                + max(0, log(below / c)) * prod_j (1 - p_j)
     """
-    rivals = sorted(each for each in open_ if each[0] < below)
-    # left[i]: probability that no rival before i is confirmed.
-    left = list(itertools.accumulate((1 - chance for _, chance in rivals), operator.mul, initial=1.0))
+    rivals = sorted((cost, chance) for cost, chance in open_ if cost < below)
+    # Item i: probability that no rival before i is confirmed.
+    none_before = list(itertools.accumulate((1 - chance for _, chance in rivals), operator.mul, initial=1.0))
     falls = {}
     for cost in costs:
         fall = 0.0
         # A confirmed rival of cost <= c leaves no reduction.
-        for at in range(bisect_right(rivals, (cost, math.inf)), len(rivals)):
-            other, chance = rivals[at]
-            fall += left[at] * chance * math.log(other / cost)
-        falls[cost] = fall + left[-1] * max(0.0, math.log(below / cost))
+        for index in range(bisect_right(rivals, (cost, math.inf)), len(rivals)):
+            rival_cost, chance = rivals[index]
+            fall += none_before[index] * chance * math.log(rival_cost / cost)
+        falls[cost] = fall + none_before[-1] * max(0.0, math.log(below / cost))
     return falls

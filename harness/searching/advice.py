@@ -1,4 +1,8 @@
-"""Outcome of a search, printed as text or JSON, and the advice: one command to continue with."""
+"""Outcome of a search, printed as text or JSON, and the advice: one command to continue with.
+
+``ending.py`` words what holds for every study, also later; this module adds what only the session of the search knows:
+its options, its plan and the networks that wait for more time.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +22,10 @@ from harness.evidence.verification_runs import Verdict
 from harness.searching.baselines import best_linear, linear_document, trials_beside_baselines
 from harness.searching.ending import FAILURES, Ending, Outcome, ending, ledger_advice
 from harness.searching.plan import SearchPlan
+from harness.searching.resolve import upper_bounds
 from harness.searching.search_state import Search
 from harness.searching.time_budget import least_seconds
-from harness.studies.candidate import SEED_SHARE, NearestMiss, confirmed_front, final_order, miss_text, nearest_miss
+from harness.studies.candidate import SEED_SHARE, NearestMiss, confirmed_front, miss_text, nearest_miss
 from harness.studies.events import Advised, Confirmed, EndReason, Postponed, Quoted, SessionEnded
 from harness.studies.study_state import StudyState
 from harness.system.document import document_of
@@ -32,7 +37,7 @@ from harness.training.result import Purpose
 from search_spaces.notation import parse_conditions
 from search_spaces.space import Condition, Metric, draw, judge, size_text, uniform
 
-_SAME = "resumes the study"
+_RESUMES = "resumes the study"
 _DRAWS = 1_000  # random draws to decide whether the space has a network above the present limit
 
 
@@ -44,10 +49,11 @@ class SearchOutcome:
         plan: Plan of the search.
         state: Final state of the study.
         verdict: Verdict of the last verification; None if no network was verified.
-        stated_options: Stated options of the command line by flag, with the values as text; several for a repeated one.
-        nearest: Nearest miss; with a verified answer, among the smaller candidates that passed their first run.
-        waiting: Smallest confirmed candidate without a verification; ``seconds`` is the time of the whole search
-            including this verification.
+        stated_options: Options that the command line states, by flag, with the values as text; several values for a
+            repeated option.
+        nearest: Nearest miss; if the target was met, among the smaller candidates that passed their first run.
+        waiting: Candidate that should be verified with more time; its ``seconds`` are the time of all sessions
+            including this verification. None if there is no such candidate.
     """
 
     plan: SearchPlan
@@ -64,12 +70,13 @@ class SearchOutcome:
         end = self.ending
         advice = self._printed_advice
         rejected = study.rejected.total()
+        front = {"second": config.minimised[1], "front": self._front_documents()} if config.is_front else {}
         return {
             "study": self.plan.folder.name,
             "budget": config.budget,
             "minimise": config.minimised[0],
             "most": config.limits[0],
-            **({"second": config.minimised[1], "front": self._front()} if config.is_front else {}),
+            **front,
             "target_pct": config.target_pct,
             "threshold_pct": config.threshold_pct,
             "proposed": len(study.proposals) + rejected + study.repeated,
@@ -83,6 +90,7 @@ class SearchOutcome:
             "linear": self._linear(),
             "quote": self._quote(),
             "nearest_miss": None if self.nearest is None else asdict(self.nearest),
+            # A published key: the advice.
             "last_words": None if advice is None else asdict(advice) | {"command": advice.command},
             "report": str(report),
             "leaderboard": str(self.plan.workspace.leaderboard),
@@ -98,18 +106,18 @@ class SearchOutcome:
 
     @property
     def ending(self) -> Ending:
-        """End of the search; the advice is the logged advice (``outcome_of``)."""
+        """End of the search; its advice is the advice that ``outcome_of`` has logged."""
         lacks_declaration = self.verdict is not None and self.verdict.lacks_declaration
         return ending(self.state, self._row, lacks_declaration=lacks_declaration)
 
     @property
     def _printed_advice(self) -> Advised | None:
-        """Advised if an obstacle prevented a (smaller) answer."""
+        """Advice for the terminal; None if no obstacle prevented a (smaller) answer."""
         advice = self.ending.advice
         return advice if advice is not None and advice.why else None
 
     def text(self) -> str:
-        """Return the outcome as text for the terminal."""
+        """Return the outcome as text for the terminal, several lines."""
         config = self.plan.config
         row = self._row
         end = self.ending
@@ -147,7 +155,10 @@ class SearchOutcome:
         return linear_document(best_linear(self.state.candidates.values()))
 
     def _quote(self) -> dict[str, Any] | None:
-        """Return the forecast of the search; if the target was met, with the coverage of the 90 % intervals."""
+        """Return the forecast of the search; if the target was met, with whether the intervals contain the outcome.
+
+        The outcome in seconds is the time until the confirmation of the answer, plus the time of the verification.
+        """
         quotes = self.state.of_kind(Quoted)
         if not quotes:
             return None
@@ -159,26 +170,26 @@ class SearchOutcome:
             confirmed = [entry.elapsed for entry in self.state.of_kind(Confirmed) if entry.event.hash == row.hash]
             search_ends = [entry.elapsed for entry in self.state.of_kind(SessionEnded)]
             if confirmed and search_ends:
-                verifying = self.state.seconds - search_ends[-1]
-                held["seconds_held"] = holds(quoted.seconds, confirmed[0] + verifying)
+                seconds = confirmed[0] + self.state.seconds - search_ends[-1]
+                held["seconds_held"] = holds(quoted.seconds, seconds)
         return {**document_of(quoted), **held}
 
     def _front_lines(self) -> list[str]:
         metrics = self.plan.config.minimised
         lines = []
-        for network in self._front():
-            size = size_text(network["parameters"], [network[metric] for metric in metrics], metrics)
-            mean = network["mean_test_accuracy_pct"]
-            accuracy = "" if mean is None else f", {mean:.3f} % on the test images"
-            lines.append(f"  {network['hash']}  {size}: {network['tier']}{accuracy}")
+        for document in self._front_documents():
+            size = size_text(document["parameters"], [document[metric] for metric in metrics], metrics)
+            mean_pct = document["mean_test_accuracy_pct"]
+            accuracy = "" if mean_pct is None else f", {mean_pct:.3f} % on the test images"
+            lines.append(f"  {document['hash']}  {size}: {document['tier']}{accuracy}")
         return ["front:", *lines] if lines else []
 
-    def _front(self) -> list[dict[str, Any]]:
+    def _front_documents(self) -> list[dict[str, Any]]:
         """Return the confirmed Pareto front as plain JSON values."""
-        networks = []
+        documents = []
         for candidate in self.state.front:
             verdict = self.state.verdicts.get(candidate.proposal.trial)
-            network: dict[str, Any] = {
+            document: dict[str, Any] = {
                 "hash": candidate.proposal.hash,
                 "parameters": candidate.proposal.parameters,
                 "network": str(candidate.proposal.architecture),
@@ -186,14 +197,14 @@ class SearchOutcome:
                 "tier": self.state.tier_of(candidate),
                 "mean_test_accuracy_pct": None if verdict is None else verdict.mean_test_accuracy_pct,
             }
-            networks.append(network)
-        return networks
+            documents.append(document)
+        return documents
 
     def advice(self) -> Advised | None:
-        """Return the advice; None if the target was met and no smaller candidate is left.
+        """Return the advice; None if the target was met, and no smaller candidate waits or has passed its first run.
 
-        The advice without a confirmed candidate is more time or trials if they ran out, else a larger budget if the
-        limit binds, else a lower target.
+        Without a verdict, the advice is more time or trials if they ran out, else a larger limit if the nearest miss is
+        close to the limit, else a lower target.
         """
         if self.waiting is not None:
             return self._to_verify(self.waiting)
@@ -203,24 +214,25 @@ class SearchOutcome:
             return self._after_a_miss(self.verdict)
         if self.nearest is None:
             return None
-        return self._more_effort(self._near(), f"{_SAME} and trains the nearest network again")
+        return self._more_effort(self._nearest_sentences(), f"{_RESUMES} and trains the nearest network again")
 
-    def _near(self) -> tuple[str, ...]:
+    def _nearest_sentences(self) -> tuple[str, ...]:
         if self.nearest is None:
             return ()
         return (f"nearest: {miss_text(self.nearest, self.plan.config.minimised[0])}",)
 
     def _to_verify(self, waiting: Postponed) -> Advised:
+        """Return the advice to verify a candidate with more time."""
         seconds = self.plan.effort.seconds
         elapsed = self.state.seconds
-        sentence = (
-            f"the network of {waiting.parameters:,} parameters (hash {waiting.hash}) is confirmed, but not verified"
-        )
+        confirmed = [each.proposal.hash for each in self.state.contenders.values() if each.is_confirmed]
+        status = "confirmed, but not verified" if waiting.hash in confirmed else "neither confirmed nor verified"
+        sentence = f"the network of {waiting.parameters:,} parameters (hash {waiting.hash}) is {status}"
         if seconds is not None:
             needed = duration_text(waiting.seconds - elapsed)
             sentence += f": a verification takes up to about {needed}, but {duration_text(seconds - elapsed)} were left"
         changes = {"--time": duration_option(60 * math.ceil(waiting.seconds / 60))}
-        return self._advised("time", (sentence,), changes, f"{_SAME} and verifies the network")
+        return self._advised("time", (sentence,), changes, f"{_RESUMES} and verifies the network")
 
     def _without_answer(self) -> Advised:
         config = self.plan.config
@@ -228,13 +240,13 @@ class SearchOutcome:
         elapsed = self.state.seconds
         nearest = self.nearest
         end = self.ending
-        sentences = (end.answer, f"the search {end.reason}", *self._near())
+        sentences = (end.answer, f"the search {end.reason}", *self._nearest_sentences())
         # In the second half of the time, networks may have been excluded only because the time left was too short.
         event = self.state.of_kind(SessionEnded)[-1].event
         if event.reason != EndReason.EXHAUSTED or (seconds is not None and elapsed > seconds / 2):
-            return self._more_effort(sentences, _SAME)
+            return self._more_effort(sentences, _RESUMES)
         if nearest is None or 2 * nearest.cost > config.limits[0]:
-            changes = self._larger()
+            changes = self._doubled_limit()
             if changes:
                 return self._advised("space", sentences, changes, "searches larger networks")
         if nearest is None:
@@ -242,36 +254,39 @@ class SearchOutcome:
             effect = "lists the reasons why networks of the space are rejected"
             return Advised(why="space", sentences=sentences, arguments=check, advice=effect)
         # The nearest miss with errors one standard deviation of the seeds higher should reach the new target.
-        errors = min(1.0, nearest.errors * (1 + SEED_SHARE) / nearest.size)
-        target = max(1, math.floor(100 * (100 - 100 * self.plan.error_ratio.errors_ratio * errors)) / 100)
+        error_share = min(1.0, nearest.errors * (1 + SEED_SHARE) / nearest.size)
+        # Rounded down to hundredths of a per cent.
+        target = max(1, math.floor(100 * (100 - 100 * self.plan.error_ratio.errors_ratio * error_share)) / 100)
         target = min(target, config.target_pct - 0.01)  # an equal target would resume the same study
         advice = "searches with a target that the nearest network may reach"
         return self._advised("target", sentences, {"--target": f"{target:g}"}, advice)
 
-    def _larger(self) -> dict[str, str]:
-        """Return the options that double the limit; empty if no draw of the space lies between the two limits."""
+    def _doubled_limit(self) -> dict[str, str]:
+        """Return the options that double the limit of the first metric, as far as the space itself allows.
+
+        Returns:
+            Values by flag; empty if no draw of the space lies between the two limits.
+        """
         metric = self.plan.config.minimised[0]
         limit = self.plan.config.limits[0]
         space = self.plan.space
-        limits = [limit for text in self.stated_options.get("--limit", ()) for limit in parse_conditions(text)]
-
-        def is_upper(condition: Condition) -> bool:
-            return condition.metric is metric and condition.comparison in ("<=", "<", "==")
-
-        own = [each for each in space.conditions if each not in filter(is_upper, limits)]
-        most = min([2 * limit, *(each.bound for each in filter(is_upper, own))])
+        stated = [condition for text in self.stated_options.get("--limit", ()) for condition in parse_conditions(text)]
+        replaced = [each for each in stated if upper_bounds([each], metric)]
+        remaining = [each for each in space.conditions if each not in replaced]
+        most = min([2 * limit, *upper_bounds(remaining, metric)])
         between = (Condition(metric, ">", limit), Condition(metric, "<=", most))
-        larger = replace(space, conditions=(*own, *between))
+        larger = replace(space, conditions=(*remaining, *between))
         rng = random.Random(0)
         if not any(judge(larger, draw(larger, uniform(rng)).architecture).accepted for _ in range(_DRAWS)):
             return {}
         changes = {"--budget": f"{most}"} if metric is Metric.PARAMETERS else {}
-        if metric is not Metric.PARAMETERS or any(map(is_upper, limits)):
-            others = (str(each) for each in limits if not is_upper(each))
+        if metric is not Metric.PARAMETERS or replaced:
+            others = (str(each) for each in stated if each not in replaced)
             changes["--limit"] = ",".join([*others, f"{metric}<={most}"])
         return changes
 
     def _after_a_miss(self, verdict: Verdict) -> Advised:
+        """Return the advice after a verification that did not reach the target, or is open or unfinished."""
         row = verdict.row
         if verdict.lacks_declaration:
             return ledger_advice(row)
@@ -299,6 +314,7 @@ class SearchOutcome:
         return self._advised("verification", (sentence, account), changes, "starts a search with a different seed")
 
     def _more_effort(self, sentences: tuple[str, ...], advice: str) -> Advised:
+        """Return the advice to double the limit of the trials if it ended the search, else of the time, if limited."""
         effort = self.plan.effort
         if self.state.of_kind(SessionEnded)[-1].event.reason == EndReason.TRIALS:
             trials = max(1, trials_beside_baselines(self.state.candidates.values()))
@@ -314,26 +330,31 @@ class SearchOutcome:
         return self._advised("time", sentences, more, advice)
 
     def _advised(self, why: str, sentences: tuple[str, ...], changes: Mapping[str, str], advice: str) -> Advised:
+        """Return the advice to search again with changed options, by flag; other arguments as in ``Advised``."""
         # --study names the present study, so drop the option unless only the effort changes.
         options = {**self.stated_options, **{flag: (value,) for flag, value in changes.items()}}
         if changes.keys() - {"--time", "--trials"}:
             options.pop("--study", None)
-        return Advised(why=why, sentences=sentences, arguments=search_words(options), advice=advice)
+        return Advised(why=why, sentences=sentences, arguments=search_arguments(options), advice=advice)
 
 
 def holds(interval: tuple[float | None, float | None, float | None], value: float) -> bool:
-    """Return whether a value lies in a (low, middle, high) interval; an end that is None is infinite."""
+    """Return whether a value lies in a quoted interval (low, middle, high).
+
+    In a quote (``Quoted.parameters``) None means that no network reaches the target: no ``low`` contains no value, no
+    ``high`` is no upper limit.
+    """
     low, _, high = interval
     return low is not None and low <= value and (high is None or value <= high)
 
 
-def search_words(stated_options: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """Return the arguments of a search command; an option with two values is repeated."""
-    words = ["search"]
+def search_arguments(stated_options: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Return the arguments of a search command; an option with several values is repeated."""
+    arguments = ["search"]
     for flag, values in stated_options.items():
         for value in values:
-            words += [flag, value]
-    return tuple(words)
+            arguments += [flag, value]
+    return tuple(arguments)
 
 
 def outcome_of(
@@ -347,21 +368,24 @@ def outcome_of(
         verdict: Verdict of the last verification; None if no network was verified.
         stated_options: As in ``SearchOutcome``.
     """
-    nearest = waiting = None
+    nearest = None
+    waiting = None
     last = search.state.entries[-1].event
     if verdict is not None and verdict.passed:
+        contenders = search.state.contenders.values()
         cost = cost_of(verdict.row, plan.config.minimised[0])
-        cheaper = [each for each in search.state.contenders.values() if each.costs[0] < cost]
+        better = [each for each in contenders if each.costs[0] < cost]
         if plan.config.is_front:
-            cheaper = confirmed_front(search.state.contenders.values())
-        untried = [each for each in final_order(cheaper) if each.proposal.trial not in search.state.verdicts]
+            better = confirmed_front(contenders)
+        unverified = [each for each in better if each.is_confirmed and each.proposal.trial not in search.state.verdicts]
         # After a missed verification, ``loop.choose`` prefers surer networks to smaller ones, whatever the time left.
-        if untried and (plan.config.is_front or not search.state.missed):
-            network = untried[0].proposal
-            seconds = search.state.seconds + search.verify_seconds(untried[0])
+        if unverified and (plan.config.is_front or not search.state.missed):
+            cheapest = min(unverified, key=lambda each: each.order)
+            network = cheapest.proposal
+            seconds = search.state.seconds + search.verify_seconds(cheapest)
             waiting = Postponed(hash=network.hash, parameters=network.parameters, seconds=seconds)
         else:
-            nearest = nearest_miss(each for each in cheaper if each.passed_first)
+            nearest = nearest_miss(each for each in better if each.passed_first)
     elif isinstance(last, Postponed):
         waiting = replace(last, seconds=search.state.seconds + last.seconds)
     elif verdict is None:

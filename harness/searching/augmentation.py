@@ -1,7 +1,7 @@
-"""Selection of the augmentation for a data set by its validation errors.
+"""Selection of the augmentation for a data set by the validation errors of a network.
 
-A rotation preserves the label of a digit, but not of a series. The selected recipe is stored beside the data set, so
-later searches reuse it. It is part of the configuration of a study and of each row of the leaderboard.
+A rotation preserves the label of most pictures, but not of all. The selected recipe is stored beside the data set, so
+that later searches reuse it. The recipe is part of the configuration of a study and of each row of the leaderboard.
 """
 
 from __future__ import annotations
@@ -23,30 +23,34 @@ from harness.training.run import Job
 from search_spaces.network import Architecture
 from search_spaces.space import SearchSpace, draw, judge, uniform
 
-DIGITS = ("mnist", "mnist-5k")
-CHOICES = ("small", "small-shift", "small-still")
+_DIGITS = ("mnist", "mnist-5k")  # data sets with recipe ``small``, without a choice
+CHOICES = ("small", "small-shift", "small-still")  # all augmentations, shifts only, none (``recipe.RECIPES``)
 SHORT_CHOICE = "small-shift"  # recipe of searches that are too short for a choice
 _STEPS = 4_000  # training steps per run: enough to show the gain of an augmentation
-_SECONDS = 180.0  # s, time limits of a search below this scale the number of steps down
+_SECONDS = 180.0  # s, time limit of a search below which the number of steps is proportional to the limit
 _SHARE_OF_TIME = 0.2  # upper bound for all runs together, as a share of the time limit, at the expected pace
 _SEEDS = 2  # seeds per recipe: the errors of a network differ as much between seeds as between recipes
 _DRAWS = 25  # feasible draws, of which the network of median size is trained
 _ATTEMPTS = 10_000  # draws in total
-_LEAST_SECONDS = 60.0  # s, searches with a shorter time limit use a fixed recipe
+_LEAST_SECONDS = 60.0  # s, searches with a shorter time limit use ``SHORT_CHOICE``
 
 
 def recipe_for(data: Dataset, workspace: Workspace, seconds: float | None) -> NamedRecipe | None:
-    """Return the default recipe for a search on a data set; None if ``choose`` has to select it first.
+    """Return the default recipe for a search on a data set; None if ``choose`` has to select the recipe first.
 
     Args:
         data: Data set of the search.
         workspace: Workspace with the recipes selected earlier.
         seconds: Time limit of the search in s; None for no limit.
+
+    Raises:
+        ContentError: The stored selection is damaged.
     """
-    if data.name in DIGITS:
-        return named_recipe(CHOICES[0])
-    if data.image_shape[1] == 1:
-        return named_recipe(CHOICES[-1])  # an image of one row leaves the frame if rotated or shifted
+    if data.name in _DIGITS:
+        return named_recipe("small")
+    _, rows, _ = data.image_shape
+    if rows == 1:
+        return named_recipe("small-still")  # a single row leaves the frame if rotated or shifted
     path = workspace.data(data.name) / "augmentation.json"
     if path.is_file():
         choice = read_as(dict[str, Any], path, f"the file {path}", "delete the file to select the augmentation again")
@@ -59,8 +63,17 @@ def choose(
 ) -> NamedRecipe:
     """Train a network with each recipe of ``CHOICES``, and store and return the recipe with the fewest errors.
 
-    The network has the median size of ``_DRAWS`` feasible draws. If no draw is feasible, it is the smallest draw. The
-    errors are mean shares over ``_SEEDS`` seeds; in a failed run all validation images count as wrong.
+    The network has the median size of ``_DRAWS`` feasible draws. If no draw is feasible, it is the smallest draw; if
+    the ops of no draw fit together, ``SHORT_CHOICE`` is returned and nothing is stored. The errors are mean shares over
+    ``_SEEDS`` seeds; in a failed run all validation images count as wrong.
+
+    Args:
+        data: Data set of the search.
+        space: Space of the search.
+        budget: Largest number of parameters.
+        executor: Executor, which is started and stopped here.
+        effort: Limits of the search; at the expected pace, the runs take at most ``_SHARE_OF_TIME`` of its time.
+        workspace: Workspace that stores the selection.
     """
     rng = random.Random(0)
     sizes = dict[Architecture, int]()
@@ -83,6 +96,7 @@ def choose(
     epochs = max(2, math.ceil(share * _STEPS * batch / data.train_size))
     if effort.seconds is not None:
         pace = pace_of(effort.engine, effort.device)
+        # One epoch of all runs, in seconds of a worker.
         epoch_seconds = pace.seconds(1, data.train_size, work(network, data.task)) * len(CHOICES) * _SEEDS
         most_seconds = _SHARE_OF_TIME * effort.seconds * effort.workers
         epochs = max(1, min(epochs, int(most_seconds / epoch_seconds)))
@@ -92,10 +106,10 @@ def choose(
             recipe=named_recipe(name, epochs=epochs).recipe,
             recipe_name=name,
             purpose=Purpose.TRAIN,
-            seed_index=seed,
+            seed_index=seed_index,
             engine=effort.engine,
         )
-        for seed in range(_SEEDS)
+        for seed_index in range(_SEEDS)
         for name in CHOICES
     ]
     # Shares, because the validation parts of the seeds may differ in size.

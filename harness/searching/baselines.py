@@ -1,6 +1,6 @@
-"""Baseline networks (``floor``), trained at the start of each search at negligible cost.
+"""Baseline networks (origin ``floor``), trained at the start of each search at negligible cost.
 
-Without the baseline, a search could answer with a convolutional network although a linear model is smaller and better.
+Without the baselines, a search could answer with a convolutional network although a linear model is smaller and better.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from search_spaces.network import Architecture, Task, analyse
 from search_spaces.notation import parse_network
 from search_spaces.space_errors import SearchSpaceError
 
-# Linear layers on the full and on pooled feature maps, then a few kernels before a linear layer, for images and series.
+# Linear layers on the full and on pooled images, then a few kernels before a linear layer: ``conv3x3`` for images,
+# ``conv1x3`` for series, which have a single row.
 _TEXTS = (
     "linear({classes})",
     "avgpool | linear({classes})",
@@ -25,7 +26,7 @@ _TEXTS = (
     "conv1x3(8, stride=2) bn relu conv1x3(8, stride=2) bn relu | gap | linear({classes})",
 )
 _SHARE_OF_TIME = 0.003  # upper bound for the training of one network, as a share of the time limit of the search
-_MOST_SECONDS = 3600.0  # s, longer time limits count as this value
+_MOST_SECONDS = 3600.0  # s, longer time limits, and no limit, count as this value
 
 
 def baseline_networks(task: Task) -> list[Architecture]:
@@ -49,29 +50,26 @@ def baseline_epochs(network_work: float, lengths: Iterable[int], time_left: Time
 
     Args:
         network_work: Multiply-adds of a training step per image, from ``time_budget.work``.
-        form: Form of the network.
         lengths: Numbers of epochs to choose from.
         time_left: Time left of the search, with the pace of this machine.
+        form: Form of the network, for its measured speed; empty for average speed.
     """
-    seconds = time_left.passed + time_left.left
-    free_seconds = _SHARE_OF_TIME * min(seconds, _MOST_SECONDS)
+    time_limit = time_left.passed + time_left.left
+    free_seconds = _SHARE_OF_TIME * min(time_limit, _MOST_SECONDS)
     free = [epochs for epochs in lengths if time_left.takes(epochs, network_work, form) <= free_seconds]
     return max(free, default=min(lengths))
 
 
 def trials_beside_baselines(candidates: Iterable[Candidate]) -> int:
-    """Return the number of trials that count towards ``Effort.trials``: all except the baseline."""
+    """Return the number of trials that count towards ``Effort.trials``: all except the baselines."""
     return len([candidate for candidate in candidates if candidate.proposal.origin != BASELINE])
 
 
 def best_linear(candidates: Iterable[Candidate]) -> Result | None:
     """Return the run of the linear baseline with the fewest validation errors; None if no such run is complete."""
-    runs = [
-        candidate.first
-        for candidate in candidates
-        if is_linear(candidate.proposal.origin, candidate.proposal.architecture)
-    ]
-    complete = [run for run in runs if run is not None and run.status is Status.COMPLETE and run.validation is not None]
+    linear = [each for each in candidates if is_linear(each.proposal.origin, each.proposal.architecture)]
+    runs = [each.first for each in linear if each.first is not None]
+    complete = [run for run in runs if run.status is Status.COMPLETE and run.validation is not None]
     return min(complete, key=lambda run: run.required_validation.wrong, default=None)
 
 

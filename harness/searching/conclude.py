@@ -26,15 +26,15 @@ def conclude(
 ) -> Verdict | None:
     """Verify the winner of a study and rewrite the leaderboard.
 
-    If the verification misses the target, verify a second candidate that is more likely to pass and fits the time left
-    (``loop.choose``). Verifications of earlier sessions count, and no network is verified twice. If two metrics are
+    If the verification misses the target, verify a second candidate, chosen by ``loop.choose``, if its verification
+    fits the time left. Verifications of earlier sessions count, and no network is verified twice. If two metrics are
     minimised, verify the whole Pareto front.
 
     Args:
         plan: Plan of the search.
         search: Search that has ended.
-        on_event: Called with each event of the executor during a verification.
-        say: Called with each line for the terminal.
+        on_event: Function that is called with each event of the executor during a verification.
+        say: Function that is called with each line for the terminal.
 
     Returns:
         The last verdict; None if the search chose no winner or the time left was too short. If the time was too short
@@ -46,7 +46,8 @@ def conclude(
         # ``choose`` returns the unverified candidates of the front first, then the cheapest, whose verdict is returned.
         while verdict is not None and (other := choose(search)) is not None:
             is_verified = other.trial in search.state.verdicts  # then the whole front is verified
-            verdict = _verified(plan, search, other, on_event, say) or verdict  # None: the verification is postponed
+            # ``_verified`` returns None if the verification is postponed.
+            verdict = _verified(plan, search, other, on_event, say) or verdict
             if is_verified or isinstance(search.state.entries[-1].event, Postponed):
                 break
     elif verdict is not None and verdict.has_missed and (second := choose(search)) is not None:
@@ -80,9 +81,9 @@ def _verified(
             return None
         size = size_text(winner.parameters, candidate.costs, plan.config.minimised)
         seeds = f"{counted(count, 'fresh seed')} on the test images"
-        # ``choose`` returns an unconfirmed candidate only if no candidate is confirmed.
+        # ``choose`` returns an unconfirmed candidate only if no confirmed candidate may be verified.
         if not candidate.is_confirmed:
-            say("no network is confirmed; verifying the network most likely to pass, by the accuracies on fresh seeds")
+            say("verifying an unconfirmed network, the most likely to pass by the accuracies on fresh seeds")
         late_seconds = seconds - search.seconds_left
         late = f", up to {duration_text(late_seconds)} after the time limit" if late_seconds >= 1 else ""
         say(f"verifying: {size} ({winner.hash[:6]}), {seeds}, at most about {duration_text(seconds)}{late}")

@@ -1,7 +1,7 @@
 """The end of a search: outcome, answer, reason and advice.
 
-Terminal, JSON document, page and Markdown summary print the same ``Ending``. It follows from the log of the study and
-the row of the answer, so it is defined while the search runs and after later verifications, too.
+Terminal, JSON document, page and Markdown summary print the same ``Ending``. The ending follows from the log of the
+study and the leaderboard row of the answer, so it is defined while the search runs and after later verifications, too.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from harness.training.recipe import Recipe
 from harness.training.result import Purpose, Status
 from search_spaces.space import size_text
 
-_EARLY = 0.98  # share of the time limit; a search that ends earlier left the rest to the verification
-# Final statuses of a run without an accuracy.
+_EARLY = 0.98  # share of the time limit; a search that ended earlier by ``TIME`` left the rest to the verification
+# Final statuses of a run without an accuracy, each with a verb for messages.
 FAILURES = {
     Status.OUT_OF_MEMORY: "ran out of memory",
     Status.TIMED_OUT: "exceeded the time limit",
@@ -56,7 +56,7 @@ class Ending:
     Attributes:
         outcome: Outcome of the study.
         answer: Sentence on the answer, or on the networks trained without an answer.
-        shortfall: Sentence on the test errors of an answer that did not reach the target; else empty.
+        shortfall: Sentence on the test errors of a row that did not reach the target; else empty.
         missed: Further networks that missed the target on the test images, each with a sentence.
         reason: Why the search ended, a phrase that continues "the search".
         advice: Next command; None while the search runs, or if the log has no command.
@@ -90,22 +90,24 @@ def ending(
 
     Args:
         state: State of the study.
-        row: Row of the answer, or of the winner whose verification missed; None without a record.
+        row: Leaderboard row of the answer, or of the winner whose verification missed; None without a record.
         is_at_work: Whether a program works on the study.
         lacks_declaration: Whether the ledger lacks the declaration of a seed of the row.
     """
-    # A missed verification without a record leaves no answer.
+    # Answer without a row: not verified yet. A missed verification without a record leaves no answer.
     answer = state.result if row is None else None
     if answer is not None and answer.trial in state.missed:
         answer = None
-    outcome = _outcome(state, row, answer)
     advice = _next_advice(state, row, answer, is_at_work=is_at_work)
     if row is not None and lacks_declaration and (advice is None or advice.arguments[0] == "verify"):
         advice = ledger_advice(row)
+    shortfall = ""
+    if row is not None and not row.reached:
+        shortfall = _shortfall(row, lacks_declaration=lacks_declaration)
     return Ending(
-        outcome=outcome,
+        outcome=_outcome(state, row, answer),
         answer=_answer_text(state, row, answer),
-        shortfall="" if row is None or row.reached else _shortfall(row, lacks_declaration=lacks_declaration),
+        shortfall=shortfall,
         missed=tuple(_missed(state, row)),
         reason=_reason(state, is_at_work=is_at_work),
         advice=advice,
@@ -114,12 +116,13 @@ def ending(
 
 
 def _export_command(row: LeaderboardRow, recipe: Recipe) -> str:
-    own = () if row.dataset in DATASETS else ("--dataset", row.dataset)
-    return as_command("export", row.hash, *own, "--c" if recipe.precision == "int8" else "--pytorch", "FOLDER")
+    own_data = () if row.dataset in DATASETS else ("--dataset", row.dataset)
+    form = "--c" if recipe.precision == "int8" else "--pytorch"
+    return as_command("export", row.hash, *own_data, form, "FOLDER")
 
 
 def _is_open(row: LeaderboardRow) -> bool:
-    """Whether further seeds decide the verification of a row."""
+    """Return whether further seeds decide the verification of a row: its mean reaches the target or is missing."""
     mean_pct = row.mean_test_accuracy_pct
     return not row.reached and (mean_pct is None or statistics.reaches(mean_pct, row.target_pct))
 
@@ -175,9 +178,9 @@ def _unconfirmed_text(state: StudyState) -> str:
     text += f"{config.threshold_pct:.2f} %: {counted(trained, 'network')} trained"
     if ends[Status.PRUNED]:
         text += f" ({ends[Status.PRUNED]:,} pruned)"
-    for status, words in FAILURES.items():
+    for status, verb in FAILURES.items():
         if ends[status]:
-            text += f", {counted(ends[status], 'run')} {words}"
+            text += f", {counted(ends[status], 'run')} {verb}"
     text += f" in {duration_text(state.seconds)}"
     return text if state.verdicts else f"{text}; the test set was not read"
 
@@ -197,10 +200,11 @@ def _shortfall(row: LeaderboardRow, *, lacks_declaration: bool) -> str:
 
 
 def _missed(state: StudyState, row: LeaderboardRow | None) -> Iterator[tuple[Verified, str]]:
-    own = None if row is None else (row.hash, row.recipe_hash)
+    """Yield the verdicts that missed the target, except the verdict of the row, each with a sentence."""
+    row_key = None if row is None else (row.hash, row.recipe_hash)
     for trial, verdict in state.verdicts.items():
         candidate = state.candidates.get(trial)
-        if trial in state.missed and candidate is not None and (verdict.hash, verdict.recipe_hash) != own:
+        if trial in state.missed and candidate is not None and (verdict.hash, verdict.recipe_hash) != row_key:
             size = size_text(candidate.proposal.parameters, candidate.costs, state.config.minimised)
             accuracy = _accuracy_text(verdict.mean_test_accuracy_pct, verdict.seeds)
             yield verdict, f"target missed on the test images: {size}, {accuracy} (hash {verdict.hash})"
@@ -236,18 +240,26 @@ def _next_advice(
     state: StudyState, row: LeaderboardRow | None, answer: WinnerChosen | None, *, is_at_work: bool
 ) -> Advised | None:
     sessions = state.of_kind(SessionBegan)
-    # The first argument is the path of the program.
+    # Arguments of the last session; the first word of its command line is the path of the program.
     again = sessions[-1].event.command[1:] if sessions else ()
     if state.is_over:
         advice = _logged_advice(state, row) or _verification_advice(row, answer)
-        ended = state.of_kind(SessionEnded)[-1].event
-        return advice or (_more_effort(again, ended) if again else None)
+        if advice is None and again:
+            advice = _more_effort(again, state.of_kind(SessionEnded)[-1].event)
+        return advice
     is_running = is_at_work and state.session is not None and isinstance(state.session.event, SessionBegan)
-    return None if is_running or not again else Advised(arguments=again, advice="continues the interrupted search")
+    if is_running or not again:
+        return None
+    return Advised(arguments=again, advice="continues the interrupted search")
 
 
 def _more_effort(again: Sequence[str], ended: SessionEnded) -> Advised | None:
-    """Return the command of a session with twice its limit; None if the space is exhausted without a limit."""
+    """Return the command of a session with twice its limit; None if the space is exhausted without a limit.
+
+    Args:
+        again: Arguments of the session.
+        ended: End of the session.
+    """
     if ended.reason == EndReason.TRIALS and ended.trials is not None:
         option = ("--trials", f"{2 * ended.trials}")
     elif ended.seconds is not None:
@@ -256,12 +268,12 @@ def _more_effort(again: Sequence[str], ended: SessionEnded) -> Advised | None:
         return None
     else:  # logs of older versions do not state the limit
         return Advised(arguments=tuple(again), advice="continues the search")
-    words = [*again]
-    if option[0] in words:
-        position = words.index(option[0])
-        del words[position : position + 2]
-    words += option
-    return Advised(arguments=tuple(words), advice="continues the search with twice the limit")
+    arguments = [*again]
+    flag, _ = option
+    if flag in arguments:
+        position = arguments.index(flag)
+        del arguments[position : position + 2]
+    return Advised(arguments=(*arguments, *option), advice="continues the search with twice the limit")
 
 
 def _logged_advice(state: StudyState, row: LeaderboardRow | None) -> Advised | None:
@@ -284,9 +296,11 @@ def ledger_advice(row: LeaderboardRow) -> Advised:
 
 def _verification_advice(row: LeaderboardRow | None, answer: WinnerChosen | None) -> Advised | None:
     """Return the command for the missing verification or certification of the answer; None if nothing is missing."""
-    if row is None:
+    if answer is not None:
         effect = "trains the network on fresh seeds and reads the test set"
-        return None if answer is None else Advised(arguments=("verify", answer.hash), advice=effect)
+        return Advised(arguments=("verify", answer.hash), advice=effect)
+    if row is None:
+        return None
     if _is_open(row):
         arguments = ("verify", *words_of(row), "--seeds", "10")
         return Advised(arguments=arguments, advice="adds the seeds required for a verdict")

@@ -1,4 +1,4 @@
-"""User-defined search methods for the bench and for ``--sampler module:function``.
+"""User-defined search methods for the bench and for ``--sampler MODULE:FUNCTION``.
 
 A method proposes each network (``Ask``). Optionally it also decides at the rungs which trainings to prune (``Stop``).
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from harness.searching.finder import Inquiry
 from harness.searching.optuna_sampler import takes_problem
 from harness.searching.proposer import MOST_ANSWERS, InquiryAnswer
-from harness.searching.time_budget import TimeLeft, work_of
+from harness.searching.time_budget import work_of
 from harness.studies.candidate import Candidate
 from harness.studies.config import StudyConfig
 from harness.studies.events import NO_TIME, Event, Proposal, Repeated
@@ -25,24 +25,24 @@ from search_spaces.space import SearchSpace, judge
 from search_spaces.space_errors import SearchSpaceError
 
 SHOWN = 80  # characters of an answer shown in an error message
-# Infeasible answers per proposal until the method counts as exhausted. Many are expected, because the method may sample
-# the whole space although each confirmed network lowers the largest cost that the search allows.
+# Infeasible answers per proposal after which the method counts as exhausted. Many are expected, because the method may
+# sample the whole space although each confirmed network lowers the largest cost that the search allows.
 _MOST_INFEASIBLE = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Search problem, passed to a method at the start of each repeat.
+    """Search problem, passed to the function of a method at the start of a search, or of each repeat of the bench.
 
     Attributes:
         space: Full definition of the search space.
         input_shape: Image shape (channels, rows, columns).
         classes: Number of classes, the output size of a network.
         budget: Largest number of parameters.
-        target_pct: Validation accuracy to reach, in %.
+        target_pct: Validation accuracy to reach (the threshold), in %.
         epochs: Training epochs of a network; fewer if the time left is short.
         workers: Number of concurrent trainings.
-        seed: Random seed of the repeat.
+        seed: Random seed of the search or the repeat.
         rungs: Epochs, ascending, after which ``Stop`` is called; without the last epoch.
         networks: All networks that may be proposed, if the space is small enough for a list; else None.
     """
@@ -102,8 +102,8 @@ class Rung:
     validation_accuracy_pct: float
 
 
-Ask = Callable[[Sequence[TriedNetwork]], str]
-Stop = Callable[[Rung], bool]
+Ask = Callable[[Sequence[TriedNetwork]], str]  # from all earlier proposals, the text of the next network
+Stop = Callable[[Rung], bool]  # whether to prune the training
 
 
 def functions_of(method: Ask | tuple[Ask, Stop]) -> tuple[Ask, Stop | None]:
@@ -113,7 +113,7 @@ def functions_of(method: Ask | tuple[Ask, Stop]) -> tuple[Ask, Stop | None]:
 
 @dataclass(slots=True)
 class Asker:
-    """Proposer that calls a user-defined method.
+    """Proposer that calls a user-defined method; the counterpart of ``proposer.Proposer``.
 
     Attributes:
         name: Name of the method, for error messages and as the origin of proposals.
@@ -122,7 +122,7 @@ class Asker:
         ask: Function that returns the text of the next network.
         stop: Function that returns True to prune a training at a rung; None if the method does not prune.
         lengths: Numbers of epochs to choose from; empty if all trainings have the epochs of the problem.
-        rejected: Infeasible answers, by hash.
+        rejected: Answers that were infeasible at the time, by hash; the method sees these with its proposals.
     """
 
     name: str
@@ -135,7 +135,7 @@ class Asker:
 
     @property
     def is_hopeless(self) -> Callable[[Result], bool] | None:
-        """Pruning rule for the rungs; None if the method does not prune."""
+        """Pruning rule for ``race.at_rung``; None if the method does not prune."""
         stop = self.stop
         if stop is None:
             return None
@@ -147,12 +147,14 @@ class Asker:
         """Return the next proposal; without a network after too many known or infeasible answers in a row.
 
         Raises:
-            ContentError: The answer is not a valid network, or the search space or the budget excludes it.
+            ContentError: An answer is not a network, or the search space, the budget or ``Problem.networks`` excludes
+                the network.
         """
         candidates = inquiry.candidates
         time_left = inquiry.time_left
         trials_by_hash = {candidate.proposal.hash: trial for trial, candidate in candidates.items()}
         tried = tuple(_tried(candidate, inquiry.missed) for candidate in candidates.values())
+        lengths = [each for each in self.lengths if each <= self.problem.epochs] or [self.problem.epochs]
         repeats = list[Repeated]()
         infeasible_counts = Counter[str]()  # by reason
         while len(repeats) < MOST_ANSWERS and infeasible_counts.total() < _MOST_INFEASIBLE and not time_left.is_over():
@@ -161,8 +163,11 @@ class Asker:
             if hash_ in trials_by_hash:
                 repeats.append(Repeated(trial=trials_by_hash[hash_], hash=hash_))
                 continue
-            epochs = self._epochs_in_time(architecture, analysis, time_left)
-            # ``_answer`` has judged the network by the budget of the problem; the limit of this inquiry may be lower.
+            # A method chooses networks only. The longest training is closest to the epochs that the method knows.
+            network_work = work_of(analysis)
+            epochs_in_time = [each for each in lengths if time_left.has(each, network_work, architecture.form)]
+            epochs = max(epochs_in_time, default=None)
+            # ``_answer`` has judged the network by the budget of the problem; the limit of the inquiry may be lower.
             feasibility = judge(self.space, architecture, limit=inquiry.max_cost, objective=inquiry.objective)
             reason = feasibility.reason
             if reason is None and epochs is None:
@@ -179,33 +184,25 @@ class Asker:
                 )
                 return InquiryAnswer(proposal, tuple(repeats), rejected_draws=infeasible_counts)
             infeasible_counts[reason] += 1
+            network = str(architecture)
             self.rejected[hash_] = TriedNetwork(
-                str(architecture), analysis.parameters, "rejected", None, (), stands=False
+                network, analysis.parameters, "rejected", validation_accuracy_pct=None, fresh_pct=(), stands=False
             )
-        count = len(repeats) + infeasible_counts.total()
-        why = f"{len(repeats)} of {count} consecutive proposals were known, the rest infeasible"
+        answers = len(repeats) + infeasible_counts.total()
+        why = f"{len(repeats)} of {answers} consecutive proposals were known, the rest infeasible"
         lacks_time = infeasible_counts[NO_TIME] > 0 or time_left.is_over()
         return InquiryAnswer(None, tuple(repeats), why, lacks_time, infeasible_counts)
 
-    def _epochs_in_time(self, architecture: Architecture, analysis: Analysis, time_left: TimeLeft) -> int | None:
-        """Return the most epochs for which the time suffices, at most those of the problem; None if it never does.
-
-        A method chooses networks only. A long training is closest to ``Problem.epochs``, which the method knows.
-        """
-        network_work = work_of(analysis)
-        lengths = [each for each in self.lengths if each <= self.problem.epochs] or [self.problem.epochs]
-        in_time = [each for each in lengths if time_left.has(each, network_work, architecture.form)]
-        return max(in_time, default=None)
-
     def _answer(self, tried: Sequence[TriedNetwork]) -> tuple[Architecture, Analysis]:
+        """Return the next network of the method and its analysis; ContentError as in ``propose``."""
         answer = self.ask(tried)
         try:
             architecture = parse_network(answer, self.space.task)
         except SearchSpaceError as error:
             raise ContentError(f"{self.name} answered {shown(answer)}: {error.message}") from error
         feasibility = judge(self.space, architecture, self.problem.budget)
-        listed = self.problem.networks
-        is_listed = not listed or str(architecture) in listed
+        networks = self.problem.networks
+        is_listed = networks is None or str(architecture) in networks
         if feasibility.accepted and feasibility.analysis is not None and is_listed:
             return architecture, feasibility.analysis
         why = feasibility.message or "the network is not in the list of allowed networks"
@@ -239,7 +236,12 @@ def shown(answer: str) -> str:
 
 
 def method_of(config: StudyConfig, space: SearchSpace, workers: int) -> Asker | None:
-    """Start the user-defined method of a study and return its proposer; None if the study uses an Optuna sampler."""
+    """Start the user-defined method of a study and return its proposer; None if the study has no such method.
+
+    Raises:
+        UsageError: The function of the method cannot be imported.
+        ContentError: The function fails.
+    """
     name = config.sampler
     if not takes_problem(name):
         return None
@@ -258,21 +260,21 @@ def method_of(config: StudyConfig, space: SearchSpace, workers: int) -> Asker | 
     )
     with guarding_user_code(f"--sampler {name}"):
         method: Ask | tuple[Ask, Stop] = function_of(name, "--sampler")(problem)
-        name_network, judge_rung = functions_of(method)
+        user_ask, user_stop = functions_of(method)
 
     def ask(tried: Sequence[TriedNetwork]) -> str:
         with guarding_user_code(f"--sampler {name}"):
-            answer = name_network(tried)
+            answer = user_ask(tried)
             if isinstance(answer, str):
                 return answer
             raise TypeError(f"expected the text of a network, got {type(answer).__name__}")
 
     def stop(rung: Rung) -> bool:
-        assert judge_rung is not None, "a method that does not judge rungs is not asked"
+        assert user_stop is not None, "a method that does not prune is not asked at rungs"
         with guarding_user_code(f"--sampler {name}"):
-            answer = judge_rung(rung)
+            answer = user_stop(rung)
             if isinstance(answer, bool):
                 return answer
             raise TypeError(f"expected True or False at a rung, got {type(answer).__name__}")
 
-    return Asker(f"--sampler {name}", space, problem, ask, stop if judge_rung else None, lengths)
+    return Asker(f"--sampler {name}", space, problem, ask, stop if user_stop else None, lengths)

@@ -1,4 +1,8 @@
-"""Candidate generation: random draws and mutations of the best networks, checked for feasibility and ranked."""
+"""Candidate generation: random draws and mutations of the best networks, checked for feasibility and ranked.
+
+A ``Finder`` answers a single ``Inquiry`` of the search. ``proposer`` decides whether the surrogate model, a sampler or
+a list of networks makes the proposal, and uses the ``Finder`` for all of them.
+"""
 
 from __future__ import annotations
 
@@ -39,23 +43,23 @@ from search_spaces.space import (
 )
 from search_spaces.space_errors import DrawError
 
-_MOST_LISTED = 5_000  # configurations, smaller spaces are enumerated; takes at most a second
+_MOST_LISTED = 5_000  # configurations; spaces with at most as many are enumerated, in at most a second
 DRAWS = 20_000  # random draws after which a space counts as exhausted; takes some seconds
-_SURROGATE_DRAWS = 600  # feasible draws that are ranked (diary 82)
+_SURROGATE_DRAWS = 600  # feasible draws with which an optimization of the acquisition function begins (diary 82)
 _MOST_SURROGATE_ATTEMPTS = 1600  # draws attempted for these, including infeasible and known networks
-_KEPT = 200  # best networks of an optimization of the acquisition function that initialize the next optimization
+_KEPT = 200  # best networks of an optimization that initialize the next optimization
 _FURTHER_ATTEMPTS = 200  # draws attempted in addition to these networks
 _PARENTS = 24  # networks mutated per round: the best by the acquisition value that have not been mutated yet
 _CHILDREN = 8  # mutations per parent
 _PATIENCE = 6  # rounds without a rise by _RISE after which an optimization ends
 _FURTHER_PATIENCE = 2  # the same, for an optimization that starts from the networks of an earlier one
 _RISE = 0.01  # relative increase of the best acquisition value
-_MOST_ROUNDS = 25
+_MOST_ROUNDS = 25  # largest number of rounds of an optimization
 _WORKERS_PER_CHOICE = 8  # workers per choice of a batch: with single choices, hundreds of workers would wait
-_LOOK_SECONDS = 0.35  # s, duration of an optimization in a large space on a two-core CPU machine
+_OPTIMIZATION_SECONDS = 0.35  # s, duration of an optimization in a large space on a two-core CPU machine
 _MOST_AT_ONCE = 4  # largest batch for trainings that are faster than an optimization
 _MOST_OBSERVATIONS = 1_500  # observations for the surrogate, as the time of a fit grows with the cube of the number
-# Without a prior, the surrogate expects this factor times the allowed errors for a network of medium size.
+# Without a prior, the surrogate expects this factor times the allowed errors at the centre of the features.
 _PRIOR_ERROR_FACTOR = 1.5
 # Standard deviation added to the log errors of a pruned run, as the final errors are extrapolated from a rung.
 _PRUNED_DOUBT = 0.15
@@ -63,10 +67,10 @@ _PRUNED_DOUBT = 0.15
 
 @dataclass(frozen=True, slots=True)
 class Inquiry:
-    """Request of a search for a new pair of a network and a number of epochs.
+    """Request of a search for the next proposal: a new pair of a network and a number of epochs.
 
     Attributes:
-        max_cost: Largest allowed value of the objective.
+        max_cost: Largest allowed value of ``objective``.
         candidates: Earlier proposals with their runs, by trial.
         time_left: Time left and expected training times.
         objective: Metric to minimise, or two weighted metrics.
@@ -82,15 +86,15 @@ class Inquiry:
 
 @dataclass(slots=True)
 class _Optimization:
-    """Climb to the networks with the best acquisition values.
+    """State of a climb to the networks with the best acquisition values; ``next_parents`` is called in each round.
 
     Attributes:
         acquisition: Acquisition function.
         further_parents: Networks to mutate in the first round, in addition to the best.
-        patience: Rounds without a rise after which the climb ends.
+        patience: Rounds without a rise by ``_RISE`` after which the climb ends.
         forecast: Forecast of all networks so far.
-        worths: Best acquisition value after each round, 0 before the first round.
-        parent_hashes: Networks that were mutated as the best.
+        worths: Best acquisition value after each call; 0 after the first call, so that the climb does not end at once.
+        parent_hashes: Hashes of the networks that were mutated because they were among the best.
     """
 
     acquisition: Acquisition
@@ -101,7 +105,10 @@ class _Optimization:
     parent_hashes: set[str] = field(default_factory=set)
 
     def next_parents(self, options: Sequence[NetworkOption]) -> list[Draw]:
-        """Add the networks of a round, and return the networks to mutate next; see ``Finder.climb``."""
+        """Add the networks of a round, and return the networks to mutate next; see ``Finder.climb``.
+
+        The rise is measured from the value ``patience`` rounds ago.
+        """
         self.forecast = self.forecast.with_others(self.acquisition.forecast(options))
         choices = self.acquisition.ranked(self.forecast).choices
         is_beginning = not self.worths
@@ -118,7 +125,10 @@ class _Optimization:
 
 @functools.lru_cache(maxsize=8)
 def _listed(text: str, task: Task, objective: Objective) -> tuple[tuple[NetworkOption, float], ...]:
-    """Return all feasible networks of a space, each with the probability of a uniform draw."""
+    """Return all networks that the conditions of a space allow, each with the probability of a uniform draw.
+
+    A network of several configurations occurs once for each.
+    """
     space = parse_space(text, task=task)
     options = []
     for network in enumerate_draws(space):
@@ -137,7 +147,7 @@ class Finder:
         space: Search space.
         config: Configuration of the study.
         past: Prior observations for the surrogate.
-        max_cost: Largest allowed value of the objective.
+        max_cost: Largest allowed value of ``objective``.
         candidates: Earlier proposals with their runs, by trial.
         time_left: Time left and expected training times.
         objective: Metric to minimise, or two weighted metrics.
@@ -145,13 +155,14 @@ class Finder:
         trial: Number of the next trial.
         trials_by_hash: Trial of each network proposed earlier.
         taken: Pairs of hash and epochs proposed earlier.
-        rejected_proposals: Events of rejected or repeated proposals of the baseline, the ladder or a sampler.
+        rejected_proposals: Events of rejected or repeated proposals of the baselines, the ladder or a sampler.
         rejected_draws: Number of rejected draws and mutations, by reason.
         nearest_draw: Feasibility of the rejected draw or mutation that is closest to the limits.
-        option_count: Number of networks with a new number of epochs that fits the time left.
+        option_count: Number of ranked networks with a new number of epochs that fits the time left.
         best_options: Best networks by the acquisition value, of the latest optimization.
-        is_in_doubt: True if no network reaches the smallest chance to propose; a choice then has the origin ``doubt``.
-        time_would_help: True if there is no choice, but would be without a time limit.
+        is_in_doubt: Whether no network reaches the smallest chance to propose (``acquisition.Ranking``); a choice then
+            has the origin ``doubt``.
+        time_would_help: Whether there is no choice, but would be without a time limit.
         listed_options: All networks of a small space with the probabilities of a uniform draw; None for a large space.
         limited_space: Space with the largest cost as a further condition.
     """
@@ -164,7 +175,7 @@ class Finder:
         past: Past,
         best_options: Sequence[NetworkOption] = (),
     ) -> None:
-        """Initialize the generator; ``best_options`` are the best networks of the inquiry before."""
+        """Initialize the generator; ``best_options`` are the best networks of the previous inquiry."""
         self.space = space
         self.config = config
         self.past = past
@@ -192,9 +203,11 @@ class Finder:
     def option_or_rejection(self, network: Draw, feasibility: Feasibility | None = None) -> NetworkOption | Feasibility:
         """Return the option of a draw if it is feasible and fits the time left, else the feasibility with the reason.
 
+        Networks that were proposed earlier are not rejected.
+
         Args:
             network: Draw to check.
-            feasibility: Feasibility of the draw, if known.
+            feasibility: Feasibility of the draw under ``limited_space``, if known.
         """
         feasibility = feasibility or judge(self.space, network.architecture, self.max_cost, self.objective)
         if not feasibility.accepted:
@@ -205,9 +218,10 @@ class Finder:
 
     def note_rejected_proposal(self, network: Draw, feasibility: Feasibility, origin: str, **further: Any) -> None:
         """Append a ``Rejected`` event to ``rejected_proposals``; ``further`` are additional fields of the event."""
-        size = feasibility.analysis.parameters if feasibility.analysis else None
-        facts = {"reason": str(feasibility.reason), "parameters": size, "hash": network.architecture.hash, **further}
-        self.rejected_proposals.append(Rejected(origin=origin, budget=self.max_cost, **facts))
+        parameters = feasibility.analysis.parameters if feasibility.analysis else None
+        facts = {"reason": str(feasibility.reason), "hash": network.architecture.hash, **further}
+        event = Rejected(origin=origin, budget=self.max_cost, parameters=parameters, **facts)
+        self.rejected_proposals.append(event)
 
     def _note_rejected_draw(self, feasibility: Feasibility) -> None:
         self.rejected_draws[str(feasibility.reason)] += 1
@@ -215,9 +229,9 @@ class Finder:
             self.nearest_draw = feasibility
 
     def draw_options(self, rng: random.Random, draws: int = DRAWS) -> Iterator[NetworkOption]:
-        """Yield new feasible networks from at most ``draws`` uniform draws.
+        """Yield new feasible networks from at most ``draws`` uniform draws, possibly with repetitions.
 
-        For an enumerated space, the iterator is infinite, with repetitions, unless the space has no new network.
+        For an enumerated space, the iterator ignores ``draws`` and is infinite, unless the space has no new network.
         """
         if self.listed_options is not None:
             shortest = min(self.config.epoch_choices)
@@ -228,22 +242,24 @@ class Finder:
                 and option.cost <= self.max_cost
                 and option.fits(shortest, self.time_left)
             ]
-            while new_options:
-                yield rng.choices([option for option, _ in new_options], [share for _, share in new_options])[0]
+            options = [option for option, _ in new_options]
+            probabilities = [probability for _, probability in new_options]
+            while options:
+                yield rng.choices(options, probabilities)[0]
             return
         for _ in range(draws):
             if self.time_left.is_over():
                 return
-            option = self.option_or_rejection(draw(self.space, uniform(rng)))
-            if isinstance(option, Feasibility):
-                self._note_rejected_draw(option)
-            elif option.hash not in self.trials_by_hash:
-                yield option
+            outcome = self.option_or_rejection(draw(self.space, uniform(rng)))
+            if isinstance(outcome, Feasibility):
+                self._note_rejected_draw(outcome)
+            elif outcome.hash not in self.trials_by_hash:
+                yield outcome
 
     def acquisition(self) -> Acquisition:
         """Return the acquisition function of this inquiry, with a surrogate fitted to all observations."""
         config = self.config
-        allowed = (100 - config.threshold_pct) * 100
+        allowed = (100 - config.threshold_pct) * 100  # errors per ``IMAGES`` validation images
         firsts = (candidate.first for candidate in self.candidates.values())
         images = next((first.validation_size for first in firsts if first and first.validation_size), IMAGES)
         if self.past.is_settled:
@@ -261,36 +277,40 @@ class Finder:
             seeds=confirm_seeds_of(config),
             calibration=form_calibration(self.candidates.values()),
             below=self.max_cost + 1,
-            open=tuple(self._open_networks()),
+            open=tuple(self._open_candidates()),
             has_incumbent=any(candidate.is_confirmed for candidate in self.rivals),
             time_left=self.time_left,
         )
 
     def _observations(self) -> list[Observation]:
-        """Return evenly spaced prior observations and the latest of the study, ``_MOST_OBSERVATIONS`` in total."""
+        """Return the latest observations of the study, filled up with evenly spaced prior observations, oldest first.
+
+        At most ``_MOST_OBSERVATIONS`` in total.
+        """
         ratios = rung_ratios(self.candidates.values())
-        own = (self._observation_of(candidate, ratios) for candidate in reversed(list(self.candidates.values())))
-        latest = list(itertools.islice((each for each in own if each is not None), _MOST_OBSERVATIONS))[::-1]
+        own = (self._observation_of(candidate, ratios) for candidate in reversed([*self.candidates.values()]))
+        latest = list(itertools.islice(filter(None, own), _MOST_OBSERVATIONS))[::-1]
         past = self.past.observations
         count = min(len(past), _MOST_OBSERVATIONS - len(latest))
         return [*(past[number * len(past) // count] for number in range(count)), *latest]
 
     def _observation_of(self, candidate: Candidate, ratios: Mapping[float, float]) -> Observation | None:
+        """Return the observation of a candidate; None without a usable run, and for linear baselines."""
         errors = candidate.expected_errors(ratios)
         first = candidate.first
         # The errors of linear models are not informative about convolutional networks.
-        says_nothing = is_linear(candidate.proposal.origin, candidate.proposal.architecture)
-        if errors is None or first is None or not first.validation_size or says_nothing:
+        is_linear_model = is_linear(candidate.proposal.origin, candidate.proposal.architecture)
+        if errors is None or first is None or not first.validation_size or is_linear_model:
             return None
         recipe, _ = self.config.recipe_of(candidate.proposal.epochs)
         epochs = recipe.epochs / length_factor(self.time_left.images)
-        training = epochs, recipe.batch_size, recipe.augmented_share
-        row = row_of(candidate.proposal.architecture, self.space.task, *training)
-        doubt = 0.0 if first.status is Status.COMPLETE else _PRUNED_DOUBT
+        network = candidate.proposal.architecture
+        row = row_of(network, self.space.task, epochs, recipe.batch_size, recipe.augmented_share)
         images = first.validation_size
-        return Observation(row, errors * IMAGES / images, 1 + len(candidate.fresh), doubt, images)
+        doubt = 0.0 if first.status is Status.COMPLETE else _PRUNED_DOUBT
+        return Observation(row, errors * IMAGES / images, runs=1 + len(candidate.fresh), doubt=doubt, images=images)
 
-    def _open_networks(self) -> Iterator[tuple[int, float]]:
+    def _open_candidates(self) -> Iterator[tuple[int, float]]:
         """Yield the cost and the probability of confirmation of candidates in training or in confirmation."""
         for candidate in self.rivals:
             cost = combined_cost(candidate.costs, self.objective)
@@ -298,14 +318,14 @@ class Finder:
                 if candidate.proposal.chance is not None:
                     yield cost, candidate.proposal.chance
             elif candidate.passed_first and not candidate.is_confirmed and not candidate.is_refuted:
-                yield cost, candidate.chance_to_stand
+                yield cost, candidate.chance_to_confirm
 
     def choose_by_surrogate(self, rng: random.Random) -> list[ScoredOption]:
         """Return a batch of choices in descending order of the acquisition value.
 
         In a large space, the acquisition function is optimized by random draws and mutations of the best networks. The
         size of the batch depends on the workers and the training time (``_choices_at_once``), and each choice takes
-        the choices before it into account. Sets ``option_count``, ``best_options``, ``is_in_doubt`` and
+        the earlier choices of the batch into account. Sets ``option_count``, ``best_options``, ``is_in_doubt`` and
         ``time_would_help``.
         """
         acquisition = self.acquisition()
@@ -331,11 +351,11 @@ class Finder:
 
     def _beginning(self, rng: random.Random) -> list[NetworkOption]:
         """Return the initial networks of an optimization: the best of the optimization before, and random draws."""
-        outcomes = [self.option_or_rejection(each.draw) for each in self.best_options]
-        earlier_options = [each for each in outcomes if isinstance(each, NetworkOption)]
+        outcomes = [self.option_or_rejection(option.draw) for option in self.best_options]
+        earlier_options = [outcome for outcome in outcomes if isinstance(outcome, NetworkOption)]
         attempts = _FURTHER_ATTEMPTS if earlier_options else _MOST_SURROGATE_ATTEMPTS
         draws = list(itertools.islice(self.draw_options(rng, attempts), _SURROGATE_DRAWS))
-        # If feasible draws are rare, a single network suffices, as mutations of it are more often feasible.
+        # If feasible draws are rare, a single network suffices, as its mutations are more often feasible.
         options = [*earlier_options, *draws] or list(itertools.islice(self.draw_options(rng), 1))
         return list({each.hash: each for each in options}.values())
 
@@ -345,9 +365,10 @@ class Finder:
         count = max(1, workers // _WORKERS_PER_CHOICE)
         if not choices or math.isinf(self.time_left.left):
             return count
-        seconds = choices[0].option.seconds(choices[0].epochs, self.time_left)
-        while_looking = math.ceil(workers * _LOOK_SECONDS / max(seconds, _LOOK_SECONDS / _MOST_AT_ONCE))
-        return max(count, min(_MOST_AT_ONCE, while_looking))
+        best = choices[0]
+        seconds = max(best.option.seconds(best.epochs, self.time_left), _OPTIMIZATION_SECONDS / _MOST_AT_ONCE)
+        ending_runs = math.ceil(workers * _OPTIMIZATION_SECONDS / seconds)
+        return max(count, min(_MOST_AT_ONCE, ending_runs))
 
     def climb(
         self,
@@ -355,12 +376,12 @@ class Finder:
         next_parents: Callable[[Sequence[NetworkOption]], Sequence[Draw]],
         rng: random.Random,
     ) -> None:
-        """Mutate networks in rounds.
+        """Mutate networks in rounds; ``next_parents`` receives all networks and keeps the results.
 
         Args:
             options: Initial networks.
             next_parents: Takes the new networks of a round, at first the initial networks, and returns the networks to
-                mutate in the next round; none to end the climb.
+                mutate in the next round; an empty sequence ends the climb.
             rng: Random generator of the mutations.
         """
         hashes = {option.hash for option in options}
@@ -370,7 +391,7 @@ class Finder:
             options = list(children.values())
 
     def _proposed_parents(self) -> list[Draw]:
-        """Return the smallest proposals that passed the first run, and the latest proposals, as parents."""
+        """Return up to ``_PARENTS`` cheapest proposals that passed the first run, and as many latest proposals."""
         candidates = [self.candidates[trial] for trial in sorted(self.candidates)]
         passed = [candidate for candidate in candidates if candidate.passed_first]
         passed.sort(key=lambda candidate: combined_cost(candidate.costs, self.objective))
@@ -387,15 +408,15 @@ class Finder:
                     network, feasibility = mutate(self.limited_space, parent, rng, attempts=5, changes=1 + number % 2)
                 except DrawError:
                     continue
-                child = self.option_or_rejection(network, feasibility)
-                if isinstance(child, Feasibility):
-                    self._note_rejected_draw(child)
-                elif child.hash not in hashes:
-                    children[child.hash] = child
+                outcome = self.option_or_rejection(network, feasibility)
+                if isinstance(outcome, Feasibility):
+                    self._note_rejected_draw(outcome)
+                elif outcome.hash not in hashes:
+                    children[outcome.hash] = outcome
         return children
 
     def why_nothing(self) -> tuple[str, bool]:
-        """Return the reason why no network was found, and whether more time might help."""
+        """Return the reason why no network was found, a clause for users, and whether more time might help."""
         if self.time_left.is_over():
             return "the time limit was reached before a further network was found", True
         cost_text = f"at most {self.max_cost:,} {self.objective.unit}"
@@ -403,21 +424,21 @@ class Finder:
         if self.time_left.seconds is not None:
             seconds = f"{self.time_left.seconds:.0f} s"
             time_text = f" and at most {seconds} of training, with time reserved for the verification"
-        # With sampler `surrogate`, no other sampler proposes a network that the surrogate rejects.
+        # With sampler ``surrogate``, no other sampler proposes a network that the surrogate rejects.
         if self.config.sampler == SURROGATE and self.option_count:
-            candidates = f"none of {self.option_count:,} candidates with {cost_text}{time_text} has a predicted "
-            candidates += f"probability of {100 * UNLIKELY:g} % or more to reach the target; the remaining time is "
-            return f"{candidates}reserved for a second verification", self.time_would_help
+            why = f"none of {self.option_count:,} candidates with {cost_text}{time_text} has a predicted "
+            why += f"probability of {100 * UNLIKELY:g} % or more to reach the target; the remaining time is "
+            return f"{why}reserved for a second verification", self.time_would_help
         lacks_time = self._has_option_with_endless_time()
         limits = cost_text + time_text
         if not lacks_time:
-            # Without upper bounds of the objective, which ``max_cost`` replaces.
-            others = (each for each in self.space.conditions if each.metric != self.objective or ">" in each.comparison)
-            limits = cost_text + "".join(f" and {each}" for each in dict.fromkeys(others))
+            # ``max_cost`` replaces upper bounds of the objective.
+            others = [each for each in self.space.conditions if each.metric != self.objective or ">" in each.comparison]
+            limits = " and ".join([cost_text, *map(str, dict.fromkeys(others))])
         if self.listed_options is not None:
             return f"the space has no further network with {limits}", lacks_time
         nearest = ""
-        # Earlier candidates prove that the limits are feasible, so the nearest miss would mislead.
+        # Earlier candidates prove that the limits are feasible, so the nearest draw would mislead.
         if self.nearest_draw is not None and not lacks_time and not self.candidates:
             nearest = f"; nearest draw: {self.nearest_draw.message}"
         return f"{DRAWS:,} further draws contained no new network with {limits}{nearest}", lacks_time

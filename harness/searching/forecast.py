@@ -1,9 +1,9 @@
-"""The quote: a forecast of the size of a search's answer and of the time, from the surrogate model.
+"""The quote: a forecast of the size of the answer of a search and of the time, from the surrogate model.
 
 The uncertainty of the surrogate model is mostly the difficulty of the data, which all networks share. The forecast
 therefore assumes fully correlated errors: in the best 5 % of cases every network is at the 5 % quantile of its own
-errors. The 5 % quantile of the answer's size is then the size of the smallest network that reaches the target with a
-probability of 5 %; 50 % and 95 % likewise.
+errors. The 5 % quantile of the size of the answer is then the size of the smallest network that is confirmed with a
+probability of at least 5 %; 50 % and 95 % likewise. Sizes are parameters, whichever metric is minimised.
 """
 
 from __future__ import annotations
@@ -20,25 +20,22 @@ import numpy as np
 from harness.searching.acquisition import NetworkOption
 from harness.searching.finder import Finder
 from harness.searching.surrogate.model import IMAGES
-from harness.searching.time_budget import verifying
+from harness.searching.time_budget import verification_seconds
 from harness.studies.candidate import BASELINE
 from harness.studies.events import Quoted
 from harness.system import statistics
 from harness.system.terminal import duration_text
 from search_spaces.space import Draw
 
-# Quantiles of a quote: bounds of a 90 % interval and the median.
-QUANTILES = (0.05, 0.5, 0.95)
-# Largest number of draws from the space; takes half a second.
-_DRAWS = 2_000
+QUANTILES = (0.05, 0.5, 0.95)  # of a quote: bounds of a 90 % interval and the median
+_DRAWS = 2_000  # largest number of draws from the space; takes half a second
 # Trainings, including the baselines, until the final answer was confirmed: minimum, median and maximum of 13 searches
 # without prior observations (diary 123).
 _TRAININGS = (15, 36, 120)
 _PROPOSAL_SECONDS = 0.4  # wall-clock seconds to choose a network (same entry)
 # Standard deviation of log parameters between the answers of equal searches with different seeds (same entry).
 _ANSWER_DEVIATION = 0.23
-# Lower bound of predicted errors of 10,000 images.
-_FEWEST_ERRORS = 1.0
+_FEWEST_ERRORS = 1.0  # lower bound of predicted errors per ``IMAGES`` images
 _ROUNDS = 6  # rounds of mutating the smallest networks of each quantile
 _PARENTS = 8  # networks mutated per quantile and round
 
@@ -49,8 +46,8 @@ class Predictions:
 
     Attributes:
         sizes: Parameters, shape (pairs,).
-        means: Predicted log errors of 10,000 images, shape (pairs,).
-        deviations: Standard deviations of the log errors, shape (pairs,).
+        means: Predicted log errors per ``IMAGES`` images (mu in ``acquisition``), shape (pairs,).
+        deviations: Standard deviations of the log mean errors on the fresh seeds (tau), shape (pairs,).
     """
 
     sizes: Any
@@ -72,15 +69,15 @@ class Predictions:
         )
 
     def smallest(self, errors: float, chance: float) -> int | None:
-        """Return the index of the smallest network with at least this chance; None if there is none.
+        """Return the index of the smallest network with ``chances(errors)`` of at least ``chance``; None without one.
 
         Ties go to the first index, hence to the shortest length, as the lengths of a network ascend.
         """
         able = np.flatnonzero(self.chances(errors) >= chance)
-        return min(able.tolist(), key=lambda at: self.sizes[at], default=None)
+        return min(able.tolist(), key=lambda index: self.sizes[index], default=None)
 
     def fewest_errors(self, quantile: float) -> float:
-        """Return this quantile of the errors of 10,000 images that the best network makes."""
+        """Return a quantile of the errors per ``IMAGES`` images of the best network; ``IMAGES`` without networks."""
         if not len(self.means):
             return IMAGES
         logs = self.means + _normal_quantile(quantile) * self.deviations
@@ -101,12 +98,12 @@ class Outlook:
         acquisition: Acquisition function with the fitted surrogate model.
         pairs: Networks with training lengths, in the order of ``predictions``.
         predictions: Predictions for ``pairs``.
-        needed: Highest errors of 10,000 images for a confirmation.
+        needed: Largest mean errors per ``IMAGES`` images for a confirmation.
     """
 
-    def __init__(self, finder: Finder, seed: int = 0) -> None:
-        """Predict the errors of the networks; ``seed`` is the seed of draws and mutations."""
-        rng = random.Random(seed)
+    def __init__(self, finder: Finder) -> None:
+        """Draw and mutate networks with a fixed seed, and predict their errors."""
+        rng = random.Random(0)
         self.finder = finder
         self.acquisition = finder.acquisition()
         self.needed = self.acquisition.needed
@@ -117,64 +114,68 @@ class Outlook:
         finder.climb(_options(finder, rng), self._next_parents, rng)
 
     def _next_parents(self, options: Sequence[NetworkOption]) -> list[Draw]:
-        """Predict the errors of further networks, and return the smallest networks of each quantile."""
+        """Predict the errors of further networks, and return the smallest networks of each quantile to mutate."""
         pairs = list(itertools.product(options, self.acquisition.lengths))
         self.pairs += pairs
         self.predictions = self.predictions.with_others(self._predictions(pairs))
         if not self._rounds_left:
             return []
         self._rounds_left -= 1
-        parents = {option.hash: option for quantile in QUANTILES for option in self._parents(quantile)}
+        parents = {option.hash: option for quantile in QUANTILES for option in self._smallest_options(quantile)}
         return [option.draw for option in parents.values()]
 
     def pair(self, quantile: float) -> tuple[NetworkOption, int] | None:
-        """Return the smallest network with at least this chance, and the training length; None if there is none."""
-        at = self.predictions.smallest(self.needed, quantile)
-        return None if at is None else self.pairs[at]
+        """Return the network behind a quantile of the quote, and its training length.
+
+        This is the smallest network whose probability of confirmation is at least ``quantile``; None without one.
+        """
+        index = self.predictions.smallest(self.needed, quantile)
+        return None if index is None else self.pairs[index]
 
     def shortest_seconds(self, most: int | None, mean_seconds: float) -> float:
-        """Return the seconds of the shortest training that likely reaches the target, at most ``mean_seconds``.
+        """Return the seconds of the shortest training that is confirmed with a probability of at least 50 %.
 
-        A network of up to ``most`` parameters (None: any network) may reach the target with much fewer epochs than the
-        smallest network.
+        A larger network may reach the target with much fewer epochs than the smallest network.
+
+        Args:
+            most: Largest number of parameters; None for no limit.
+            mean_seconds: Upper bound of the answer, and the answer without such a training.
         """
         able = self.predictions.chances(self.needed) >= QUANTILES[1]
         if most is not None:
             able &= self.predictions.sizes <= most
-        pairs = [self.pairs[at] for at in np.flatnonzero(able)]
+        pairs = [self.pairs[index] for index in np.flatnonzero(able)]
         return min([mean_seconds, *(option.seconds(epochs, self.finder.time_left) for option, epochs in pairs)])
 
     def _predictions(self, pairs: Sequence[tuple[NetworkOption, int]]) -> Predictions:
         means, _, spread = self.acquisition.predictions(pairs)
         return Predictions(np.array([option.analysis.parameters for option, _ in pairs]), means, spread)
 
-    def _parents(self, quantile: float) -> list[NetworkOption]:
-        """Return the smallest networks with at least this chance, otherwise the networks with the highest chances."""
+    def _smallest_options(self, quantile: float) -> list[NetworkOption]:
+        """Return up to ``_PARENTS`` networks: the smallest with at least this chance, else the likeliest to pass."""
         chances = self.predictions.chances(self.needed)
         able = np.flatnonzero(chances >= quantile)
-        order = sorted(able.tolist(), key=lambda at: self.predictions.sizes[at])
+        order = sorted(able.tolist(), key=lambda index: self.predictions.sizes[index])
         order = order or np.argsort(-chances).tolist()
-        best_options = [self.pairs[at][0] for at in order[: _PARENTS * len(self.acquisition.lengths)]]
-        parents = {option.hash: option for option in best_options}
-        return list(parents.values())[:_PARENTS]
+        # A network may occur once per training length.
+        pairs = [self.pairs[index] for index in order[: _PARENTS * len(self.acquisition.lengths)]]
+        options = {option.hash: option for option, _ in pairs}
+        return list(options.values())[:_PARENTS]
 
 
 def quote(outlook: Outlook) -> Quoted:
-    """Return the forecast of a search from the finder's networks and pace."""
+    """Return the forecast of a search from the networks of an outlook, the baselines and the measured pace."""
     finder = outlook.finder
     time_left = finder.time_left
     workers = time_left.workers
     # Baselines that passed count as observed sizes, without a prediction.
-    floor_sizes = [
-        candidate.proposal.parameters
-        for candidate in finder.rivals
-        if candidate.proposal.origin == BASELINE and candidate.passed_first
-    ]
-    pairs = [outlook.pair(quantile) for quantile in QUANTILES]
+    passed = [candidate.proposal for candidate in finder.rivals if candidate.passed_first]
+    baseline_sizes = [proposal.parameters for proposal in passed if proposal.origin == BASELINE]
     sizes: list[int | None] = []
     seconds = []
-    for pair in pairs:
-        able_sizes = list(floor_sizes)
+    for quantile in QUANTILES:
+        able_sizes = list(baseline_sizes)
+        pair = outlook.pair(quantile)
         if pair is not None:
             option, epochs = pair
             able_sizes.append(option.analysis.parameters)
@@ -185,7 +186,7 @@ def quote(outlook: Outlook) -> Quoted:
 
     def search_seconds(trainings: int, training_seconds: float) -> float:
         searching = trainings * (training_seconds / workers + _PROPOSAL_SECONDS)
-        return round(searching + verifying(training_seconds, workers), 1)
+        return round(searching + verification_seconds(training_seconds, workers), 1)
 
     def accuracy_pct(quantile: float) -> float:
         return round(100 * (1 - outlook.predictions.fewest_errors(quantile) / IMAGES), 3)
@@ -193,14 +194,14 @@ def quote(outlook: Outlook) -> Quoted:
     fewest, usual, most = _TRAININGS
     lowest, median, highest = QUANTILES
     chance = float(outlook.predictions.chances(outlook.needed).max(initial=0.0))
-    # Answers of equal searches differ by this much, so networks up to this size count as the median answer.
-    alike = None if middle is None else round(middle * math.exp(_ANSWER_DEVIATION))
+    # Answers of equal searches differ by ``_ANSWER_DEVIATION``, so networks up to this size are usual answers.
+    usual_most = None if middle is None else round(middle * math.exp(_ANSWER_DEVIATION))
     return Quoted(
         parameters=(low, middle, high),
-        chance=1.0 if floor_sizes else round(chance, 4),
+        chance=1.0 if baseline_sizes else round(chance, 4),
         seconds=(
             search_seconds(fewest, outlook.shortest_seconds(high, mean_seconds)),
-            search_seconds(usual, outlook.shortest_seconds(alike, mean_seconds)),
+            search_seconds(usual, outlook.shortest_seconds(usual_most, mean_seconds)),
             search_seconds(most, mean_seconds),
         ),
         # A low quantile of the errors is a high quantile of the accuracy.
@@ -209,34 +210,40 @@ def quote(outlook: Outlook) -> Quoted:
 
 
 def _widened(sizes: list[int | None]) -> tuple[int | None, int | None, int | None]:
-    """Return an interval of sizes and the median, widened by the deviation between equal searches."""
+    """Return low, middle and high size with the interval widened by the deviation between equal searches.
+
+    The log distances to the middle and the 95 % quantile of this deviation are added in quadrature.
+    """
     low, middle, high = sizes
     if low is None or middle is None:
         return low, middle, high
-    own = _normal_quantile(QUANTILES[-1]) * _ANSWER_DEVIATION
-    below = math.hypot(own, math.log(middle / low))
-    above = None if high is None else math.hypot(own, math.log(high / middle))
-    return round(middle * math.exp(-below)), middle, None if above is None else round(middle * math.exp(above))
+    between_searches = _normal_quantile(QUANTILES[-1]) * _ANSWER_DEVIATION
+    low = round(middle * math.exp(-math.hypot(between_searches, math.log(middle / low))))
+    if high is not None:
+        high = round(middle * math.exp(math.hypot(between_searches, math.log(high / middle))))
+    return low, middle, high
 
 
 def _options(finder: Finder, rng: random.Random) -> list[NetworkOption]:
-    """Return the trained networks and many draws, or all networks of a small space."""
+    """Return the proposed networks without the baselines, and up to ``_DRAWS`` draws; all networks of a small space."""
     if finder.listed_options is not None:
         return [option for option, _ in finder.listed_options if option.cost <= finder.max_cost]
     proposals = [each.proposal for each in finder.candidates.values() if each.proposal.origin != BASELINE]
     outcomes = [finder.option_or_rejection(Draw(each.architecture, each.decisions)) for each in proposals]
-    trained = [outcome for outcome in outcomes if isinstance(outcome, NetworkOption)]
-    options = itertools.chain(trained, finder.draw_options(rng, _DRAWS))
+    proposed = [outcome for outcome in outcomes if isinstance(outcome, NetworkOption)]
+    options = itertools.chain(proposed, finder.draw_options(rng, _DRAWS))
     return list({option.hash: option for option in options}.values())
 
 
-def quote_lines(answer: Quoted, most: int) -> Iterable[str]:
-    """Yield the sentences of a quote; ``most`` is the parameter budget."""
-    texts = [f"more than {most:,}" if size is None else f"{size:,}" for size in answer.parameters]
+def quote_lines(quoted: Quoted, budget: int) -> Iterable[str]:
+    """Yield the sentences of a quote, without full stops; ``budget`` is the largest number of parameters."""
+    texts = [f"more than {budget:,}" if size is None else f"{size:,}" for size in quoted.parameters]
     low, middle, high = texts
-    if answer.parameters[1] is None:
-        yield f"the target is probably out of reach: chance {100 * answer.chance:.0f} % with up to {most:,} parameters"
+    _, median, _ = quoted.parameters
+    if median is None:
+        chance = f"chance {100 * quoted.chance:.0f} % with up to {budget:,} parameters"
+        yield f"the target is probably out of reach: {chance}"
     else:
         yield f"predicted answer: {middle} parameters (90 % interval: {low} to {high})"
-    fast, usual, slow = map(duration_text, answer.seconds)
+    fast, usual, slow = map(duration_text, quoted.seconds)
     yield f"predicted duration on this machine: {usual} with verification ({fast} to {slow})"

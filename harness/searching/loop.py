@@ -1,8 +1,8 @@
 """Main loop of a search: propose candidates, submit runs to workers, prune, confirm, and choose a winner.
 
 A single coordinator makes all decisions; workers only train. Each event is in the log of the study before the next
-decision, so a killed search can be resumed. ``state`` holds the state derived from the log, ``race`` the pruning and
-confirmation rules, ``proposer`` the proposals, ``time_budget`` the time estimates, and ``conclude`` the verification.
+decision, so a killed search can be resumed. ``search_state`` has the state, ``race`` the pruning and confirmation
+rules, ``proposer`` the proposals, ``time_budget`` the time estimates, and ``conclude`` the verification.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ from search_spaces.notation import parse_space
 
 # Consecutive runs that crash twice each after which the search fails, as the machine is the likely cause.
 _MOST_CRASHES = 10
-_QUOTED_TRAININGS = 7  # trained candidates without the baseline before the search logs a forecast (``Quoted``)
+_QUOTED_TRAININGS = 7  # trained candidates without the baselines before the search logs a forecast (``Quoted``)
 
 
 def run_search(search: Search, command: list[str]) -> None:
-    """Search until the time, the trials or the space are exhausted, and choose a winner by validation accuracy.
+    """Search until the time, the trials or the space are exhausted, and choose a winner by the validation images.
 
-    The winner, if any, is the last ``WinnerChosen`` event. The caller verifies it (``conclude.conclude``). A search
-    that has already ended with at least the same effort is not continued.
+    The winner, if any, is the last ``WinnerChosen`` event. The caller verifies the winner (``conclude.conclude``). A
+    search that is already ``Search.finished`` is not continued.
 
     Args:
         search: Search to run.
@@ -100,9 +100,10 @@ def open_search(
     planning_seconds: float = 0.0,
     logs_forecast: bool = False,
 ) -> Search:
-    """Return a search that resumes a study; the caller must own the folder of the study.
+    """Return a search on a new or continued study; the caller must hold the lock of its folder (``config.owned``).
 
-    Logs a confirmation that follows from the runs in the log if the search was killed before it was logged.
+    If an earlier session was killed between the end of a run and the resulting confirmation, the confirmation is logged
+    now.
 
     Args:
         state: State of the study, from the log.
@@ -112,7 +113,7 @@ def open_search(
         baselines: Baseline networks to propose first.
         observers: Observers of events and ticks.
         planning_seconds: Seconds spent on planning, counted as time of the search.
-        logs_forecast: Log a forecast (``Quoted``) after the first ``_QUOTED_TRAININGS`` candidates.
+        logs_forecast: Whether to log a forecast (``Quoted``) after the first ``_QUOTED_TRAININGS`` candidates.
     """
     config = state.config
     data = dataset(config.dataset)
@@ -144,7 +145,7 @@ def explore(search: Search) -> None:
     """Propose, train, prune and confirm candidates until the time, the trials or the space are exhausted."""
 
     def is_over() -> bool:
-        # Continue if only the trials are exhausted, as candidates may still need fresh seeds.
+        # Continue if the limit of the trials is reached, as candidates may still need fresh seeds.
         return search.interrupted or _stop_reason(search) is EndReason.TIME
 
     for events in feed(search.executor, lambda: _next_job(search), is_over):
@@ -181,15 +182,15 @@ def _retry_or_fail(search: Search, job: Job, status: Status, message: str) -> No
 def choose(search: Search) -> WinnerChosen | None:
     """Log and return the winner: the first candidate whose verification fits the time left, else the first of all.
 
-    Eligible are candidates whose verification did not miss, which take no further time, and confirmed candidates
+    Eligible are verified candidates that did not miss the target, which take no further time, and confirmed candidates
     without a verification, as long as ``race.may_look`` allows a further verification. The order is:
 
     - by cost;
     - after a missed verification, if no eligible candidate is verified, by ``surest_first``;
     - for two metrics, the Pareto front with unverified candidates first.
 
-    If none is eligible, the unconfirmed candidates that reach the target on fresh seeds are ordered by the probability
-    that they pass the verification (``Search.likeliest``).
+    If none is eligible and ``race.may_look`` allows a verification, the unconfirmed candidates that reach the target on
+    fresh seeds are ordered by the probability that they pass the verification (``Search.likeliest``).
 
     Returns:
         The winner; None if there is no candidate to choose from.
@@ -215,14 +216,18 @@ def choose(search: Search) -> WinnerChosen | None:
         choices = surest_first(choices)
     if not choices:
         return None
-    left = search.seconds_left
-    in_time = (each for each in choices if each.proposal.trial in verdicts or search.least_verify_seconds(each) <= left)
-    winner = WinnerChosen(**next(in_time, choices[0]).on_fresh_seeds)
+    seconds_left = search.seconds_left
+
+    def is_in_time(candidate: Candidate) -> bool:
+        return candidate.proposal.trial in verdicts or search.least_verify_seconds(candidate) <= seconds_left
+
+    winner = WinnerChosen(**next(filter(is_in_time, choices), choices[0]).on_fresh_seeds)
     search.add(winner)
     return winner
 
 
 def _stop_reason(search: Search) -> EndReason | None:
+    """Return the reached limit, with the time of the verification reserved; None if no limit is reached."""
     if search.seconds_left <= search.closing_seconds():
         return EndReason.TIME
     trials = trials_beside_baselines(search.state.candidates.values())
@@ -232,11 +237,12 @@ def _stop_reason(search: Search) -> EndReason | None:
 
 
 def _next_job(search: Search) -> Job | None:
+    """Return a waiting job, else a confirmation, else the first run of a new network; None without a job for now."""
     if search.interrupted:
         return None
     if search.waiting:
         return search.waiting.pop(0)
-    # An earlier job of the same pass through the idle workers may have used the last trial.
+    # Asked for each job: an earlier job of the same pass through the idle workers may have used the last trial.
     explored = _stop_reason(search) is EndReason.TRIALS or bool(search.exhausted)
     candidate = _confirmable(search, explored=explored)
     if candidate is not None:
@@ -246,7 +252,8 @@ def _next_job(search: Search) -> Job | None:
 
 def _propose(search: Search) -> Job | None:
     """Log the next proposal and return the job of its first run; for two metrics, try all weights before giving up."""
-    for number in range(len(WEIGHTS) if search.config.is_front else 1):
+    turns = len(WEIGHTS) if search.config.is_front else 1
+    for number in range(turns):
         if number:
             search.turn = turn_at(search.config, len(search.state.candidates) + number)
         answer = search.proposer.propose(search.inquiry(search.max_cost))
@@ -269,7 +276,8 @@ def _confirmable(search: Search, *, explored: bool) -> Candidate | None:
     """Return the candidate for the next run on a fresh seed, or None.
 
     With an incumbent, at most half of the workers run confirmations, unless the candidate is likely to be confirmed,
-    the time for its confirmation is short, or no proposals are left.
+    the time left would not suffice with half of the workers, or no proposals are left. Without an incumbent, a
+    candidate is confirmed even if the time left does not suffice for its verification.
 
     Args:
         search: Search in progress.
@@ -288,16 +296,17 @@ def _confirmable(search: Search, *, explored: bool) -> Candidate | None:
     in_time = [each for each in candidates if search.remaining_seconds(each, workers) <= search.seconds_left]
     candidate = most_worth(in_time)
     if search.state.incumbent is None:
-        # A confirmed candidate is useful even if it cannot be verified now: the same command with more time does so.
+        # A later session with more time can verify the confirmed candidate.
         return candidate or most_worth(candidates)
     if candidate is None or explored:
         return candidate
-    is_likely = candidate.chance_to_stand >= race.LIKELY
+    is_likely = candidate.chance_to_confirm >= race.LIKELY
     is_late = search.remaining_seconds(candidate, half) > search.seconds_left
     return candidate if being_confirmed.total() < half or is_likely or is_late else None
 
 
 def _decide_at_rung(search: Search, job: Job, result: Result) -> None:
+    """Log the pruning decision; queue the next part of the run before all waiting jobs, or end the pruned run."""
     threshold_pct = search.config.threshold_pct
     rung = race.at_rung(result, search.state.ratios, threshold_pct, search.is_hopeless)
     search.add(rung)
@@ -305,22 +314,22 @@ def _decide_at_rung(search: Search, job: Job, result: Result) -> None:
         until = race.next_rung(search.config, job.recipe.epochs, rung.epoch)
         search.waiting.insert(0, replace(job, until_epoch=until, spent_seconds=result.train_seconds))
         return
-    why = "by the rule of the method"
+    message = "by the rule of the method"
     if search.is_hopeless is None:
-        why = f"after epoch {rung.epoch}, the 90 % quantile of the predicted accuracy is {rung.predicted_pct:.4f} %, "
-        why += f"below the threshold of {threshold_pct:.4f} %"
-    _end_run(search, job, replace(result, status=Status.PRUNED, message=why))
+        message = f"after epoch {rung.epoch}, the 90 % quantile of the predicted accuracy is "
+        message += f"{rung.predicted_pct:.4f} %, below the threshold of {threshold_pct:.4f} %"
+    _end_run(search, job, replace(result, status=Status.PRUNED, message=message))
 
 
 def _end_run(search: Search, job: Job, result: Result) -> None:
-    """Log a finished run and the resulting confirmation or refutation, and inform the proposer.
+    """Log an ended run and the resulting confirmation or refutation, and inform the proposer.
 
     Raises:
         HarnessError: ``_MOST_CRASHES`` consecutive runs have crashed.
     """
     assert job.trial is not None, "every run of a search belongs to a trial"
     candidate = search.state.candidates[job.trial]
-    was_open = not candidate.is_refuted
+    was_refuted = candidate.is_refuted
     search.add(RunEnded(run=result))
     if job.checkpoint is not None:
         job.checkpoint.unlink(missing_ok=True)
@@ -330,7 +339,7 @@ def _end_run(search: Search, job: Job, result: Result) -> None:
     if job.purpose is Purpose.SEARCH:
         search.proposer.tell(candidate)
     is_revoked = job.trial in search.state.confirmations and not candidate.is_confirmed
-    if is_revoked or (was_open and candidate.is_refuted):
+    if is_revoked or (candidate.is_refuted and not was_refuted):
         search.add(FailedConfirmation(**candidate.on_fresh_seeds))
     _log_incumbent(search)
     _quote_if_due(search)
@@ -340,17 +349,15 @@ def _end_run(search: Search, job: Job, result: Result) -> None:
 
 def _log_incumbent(search: Search) -> None:
     """Log the incumbent, or for two metrics the whole front, as confirmed, unless already logged."""
-    incumbents = [] if search.state.incumbent is None else [search.state.incumbent]
-    if search.config.is_front:
-        incumbents = confirmed_front(search.state.contenders.values())
-    for candidate in incumbents:
+    # For a single metric, the front is the incumbent.
+    for candidate in confirmed_front(search.state.contenders.values()):
         if candidate.proposal.trial not in search.state.confirmations:
             budget = None if search.config.is_front else candidate.cost - 1
             search.add(Confirmed(**candidate.on_fresh_seeds, budget=budget))
 
 
 def _quote_if_due(search: Search) -> None:
-    """Log a forecast of the search once, after the first ``_QUOTED_TRAININGS`` candidates without the baseline."""
+    """Log a forecast of the search once, after the first ``_QUOTED_TRAININGS`` candidates without the baselines."""
     if not search.logs_forecast or search.state.of_kind(Quoted):
         return
     candidates = search.state.candidates.values()
@@ -363,6 +370,8 @@ def _quote_if_due(search: Search) -> None:
 
 
 def _signals(search: Search) -> AbstractContextManager[None]:
+    """Return a context in which the first SIGINT or SIGTERM stops the search in order, and the second at once."""
+
     def on_signal(number: int, frame: FrameType | None) -> None:
         if search.interrupted:
             raise KeyboardInterrupt

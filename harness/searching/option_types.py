@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from search_spaces.ops import Shape
     from search_spaces.space import Condition
 
-_MOST_CHANNELS = 16  # of a data set (docs/data.md)
-_MOST_COLOURS = 4  # channels of a colour picture
+_MOST_CHANNELS = 16  # channels of a data set at most (docs/data.md)
+_MOST_COLOURS = 4  # channels of a colour picture at most: red, green, blue and alpha
 
 
 def number_or(word: str, number: str, low: int, high: int | None = None, name: str = "number") -> Parsed:
@@ -36,21 +36,24 @@ def number_or(word: str, number: str, low: int, high: int | None = None, name: s
     Args:
         word: The word, such as ``auto``.
         number: Description of the integer in error messages.
-        low: Smallest integer.
-        high: Largest integer; None for no limit.
+        low: Smallest allowed integer, at least 0.
+        high: Largest allowed integer; None for no limit.
         name: Name of the integer in help texts.
     """
 
     def parse(text: str) -> int | None:
-        if text != word and not (text.isdecimal() and low <= int(text) <= (high or int(text))):
+        if text == word:
+            return None
+        if not text.isdecimal() or int(text) < low or (high is not None and int(text) > high):
             raise ValueError(f"{text!r} is neither {word} nor {number}")
-        return None if text == word else int(text)
+        return int(text)
 
     return Parsed(f"{name}|{word}", parse)
 
 
 def _spelled_out(text: str) -> str:
-    # Replace numbers such as 20k and 1.5M by integers.
+    """Replace numbers such as 20k and 1.5M by integers."""
+
     def number(match: re.Match[str]) -> str:
         return f"{Decimal(match[1]) * (10**6 if match[2] in 'mM' else 1000):f}".partition(".")[0]
 
@@ -67,10 +70,8 @@ class CountType(click.IntRange):
 
 
 def _address(text: str) -> str:
-    if (
-        not re.fullmatch(r"local|auto|.+:\d{1,5}", text)
-        or not 0 < int(text.rpartition(":")[2] if ":" in text else 1) < 65536
-    ):
+    named = re.fullmatch(r".+:(\d{1,5})", text)
+    if text not in ("local", "auto") and not (named and 0 < int(named[1]) < 65536):
         raise ValueError(f"{text!r} must be local, auto or HOST:PORT, such as 10.0.0.1:6379")
     return text
 
@@ -82,16 +83,18 @@ def _epochs(text: str) -> tuple[int, ...]:
 
 
 def _accuracy(text: str, whole: int) -> float:
-    # ``whole`` is 100 for per cent and 1 for shares. If the number is valid only in the alternative unit, suggest the
-    # converted number.
+    """Return an accuracy of 1 to 100 % in per cent (``whole`` 100) or as a share (``whole`` 1).
+
+    If the number is valid only in the other unit, the error suggests the converted number.
+    """
     try:
         number = float(text.removesuffix("%"))
     except ValueError:
         number = math.nan
     if not whole / 100 <= number <= whole:
         other = number * 100 if whole == 100 else number / 100
-        meant = f"; did you mean {other:.12g}?" if whole / 100 <= other <= whole else ""
-        raise ValueError(f"{text} is not a valid accuracy; allowed are {whole / 100:g} to {whole}{meant}")
+        suggestion = f"; did you mean {other:.12g}?" if whole / 100 <= other <= whole else ""
+        raise ValueError(f"{text} is not a valid accuracy; allowed are {whole / 100:g} to {whole}{suggestion}")
     # The target is part of names and keys, so remove rounding errors: 100 * 0.974 == 97.39999999999999.
     return float(f"{number:.12g}")
 
@@ -130,7 +133,7 @@ def _chip(text: str) -> Chip:
             raise ContentError(message, hint=nearest(core, CORES))
         document["core"] = asdict(CORES[core])
     statement = {"name": path.stem, **document, "file": str(path)}
-    strict_json(Core)
+    strict_json(Core)  # refuse unknown fields; ``search_spaces`` cannot import ``strict_json``
     return read_as(strict_json(Chip), json.dumps(statement, default=str), str(path))
 
 
@@ -156,15 +159,16 @@ class _DatasetType(click.ParamType):  # type: ignore[type-arg]  # generic since 
                 raise
             raise UsageError(f"{error.message}; no file or folder has this name", hint=error.hint) from None
         if name != str(value):
-            spec, options = datasets.dataset(name), described_options(str(value))
+            spec = datasets.dataset(name)
+            options = described_options(str(value))
             remarks = "".join(f"; {remark}" for remark in spec.remarks)
-            manner = "" if options == SourceOptions() else f", read with {options} as described before"
-            say(f"{value} is the data set {name}{manner}: {spec.classes} classes, {parts_text(spec)}{remarks}")
+            options_text = "" if options == SourceOptions() else f", read with {options} as described before"
+            say(f"{value} is the data set {name}{options_text}: {spec.classes} classes, {parts_text(spec)}{remarks}")
         return name
 
 
 class _CallbackType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
-    """A function of the user, which is passed from Python only."""
+    """A function of the user, which only Python can pass."""
 
     name = "function"
 

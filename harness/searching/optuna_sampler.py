@@ -1,12 +1,11 @@
-"""Optuna samplers as proposers of decisions; the only module of the search that imports Optuna.
+"""Optuna samplers as proposers of decisions; the only module of the package ``searching`` that imports Optuna.
 
-The Optuna study is kept in memory and rebuilt from the log of the study.
+The Optuna study is kept in memory and rebuilt from the log of the study (``Proposer.restore``).
 """
 
 from __future__ import annotations
 
 import inspect
-import math
 import random
 import warnings
 from collections.abc import Callable, Container, Mapping, Sequence
@@ -37,17 +36,17 @@ from search_spaces.space_errors import DrawError, nearest
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-# Population size P of aging evolution. Real et al. use P = 100 and S = 25 for 20,000 networks; a search trains about
-# 100 networks (diary 51).
+# Population size P of aging evolution (``_offspring``). Real et al. use P = 100 and S = 25 for 20,000 networks; a
+# search trains about 100 networks (diary 51).
 _POPULATION = 20
 _SAMPLE = 5  # tournament size S
 _MORE_CHANGES = 0.5  # probability of each further change, so half of the children differ by one decision
 _PARENTS = 10  # parents tried for a child before a random draw replaces the child
 _MUTATIONS = 20  # attempts to mutate a parent
 _DRAWS = 500  # attempts of a random draw
-# Names of the constraints of a trial.
-_ACCURACY = "accuracy"
-_LIMITS = "limits"
+# Names of the constraints of an Optuna trial; a constraint holds if its value is at most 0.
+_ACCURACY = "accuracy"  # threshold minus validation accuracy, percentage points; only of trained networks
+_LIMITS = "limits"  # violation of the limits; only of rejected networks
 
 
 class _Member(NamedTuple):
@@ -67,8 +66,8 @@ class _Member(NamedTuple):
 def _offspring(space: SearchSpace, members: Sequence[_Member], known: Container[str], rng: random.Random) -> Draw:
     """Return the next network of aging evolution (Real et al., Regularized Evolution, 2019).
 
-    With a full population, this is a feasible and new child of a tournament winner. Otherwise, or if no such child is
-    found in ``_PARENTS`` tournaments, this is a uniform draw, feasible unless ``_DRAWS`` attempts fail.
+    With a full population, the network is a feasible and new child of a tournament winner. Otherwise, or without such a
+    child in ``_PARENTS`` tournaments, the network is a uniform draw, feasible unless ``_DRAWS`` attempts fail.
 
     Args:
         space: Search space whose conditions include all limits.
@@ -83,15 +82,16 @@ def _offspring(space: SearchSpace, members: Sequence[_Member], known: Container[
             return (False, float(member.cost))
         return (True, member.violation_pct)
 
-    for _ in range(_PARENTS if len(members) >= _POPULATION else 0):
+    tournaments = _PARENTS if len(members) >= _POPULATION else 0
+    for _ in range(tournaments):
         # The tournament samples with replacement, as in the paper.
         parent = min(rng.choices(members[-_POPULATION:], k=_SAMPLE), key=fitness)
         changes = 1
         while rng.random() < _MORE_CHANGES:
             changes += 1
         try:
-            known_parent = replay(space, parent.indices, uniform(rng))
-            child, _ = mutate(space, known_parent, rng, attempts=_MUTATIONS, changes=changes)
+            parent_draw = replay(space, parent.indices, uniform(rng))
+            child, _ = mutate(space, parent_draw, rng, attempts=_MUTATIONS, changes=changes)
         except DrawError:
             continue
         if child.architecture.hash not in known:
@@ -116,7 +116,8 @@ def _members_of(study: optuna.Study) -> list[_Member]:
 
 
 class _EvolutionSampler(BaseSampler):
-    # All decisions of a network are proposed jointly, by the relative sampling of Optuna.
+    """Optuna sampler around ``_offspring``: relative sampling proposes all decisions of a network jointly."""
+
     def __init__(self, seed: int, space: SearchSpace, known: Container[str]) -> None:
         self._space = space
         self._known = known
@@ -140,7 +141,7 @@ class _EvolutionSampler(BaseSampler):
 
 
 def _tpe(seed: int, space: SearchSpace, known: Container[str]) -> BaseSampler:
-    # Without 'group', TPE samples a conditional space independently.
+    # Without ``group``, TPE samples each decision of a conditional space independently.
     return TPESampler(
         n_startup_trials=10, n_ei_candidates=24, seed=seed, multivariate=True, group=True, constant_liar=True
     )
@@ -158,8 +159,8 @@ _AUTO = "auto"
 _NSGA2 = "nsga2"
 # The surrogate model proposes (``acquisition``). Optuna only stores the trials, and draws if the surrogate is disabled.
 SURROGATE = "surrogate"
-# Factory of each sampler, called with a seed, the space with all present limits, and the hashes of networks proposed
-# earlier. Only evolution uses the space and the hashes.
+# Factory of each sampler, called for each proposal with a seed, the space with all present limits, and the hashes of
+# networks proposed earlier. Only evolution uses the space and the hashes.
 SAMPLERS: dict[str, Callable[[int, SearchSpace, Container[str]], BaseSampler]] = {
     "tpe": _tpe,
     _NSGA2: _nsga2,
@@ -180,13 +181,14 @@ def sampler_name(name: str) -> str:
             sampler, or takes a problem (``takes_problem``).
 
     Raises:
-        UsageError: There is no sampler with this name.
+        UsageError: There is no sampler with this name, or the function cannot be imported.
+        ContentError: The user's function fails, or returns no Optuna sampler.
     """
     if name == _AUTO:
         return DEFAULT
     if ":" in name:
         if not takes_problem(name):
-            _own(name, 0)
+            _user_sampler(name, seed=0)
         return name
     if name not in SAMPLERS:
         raise UsageError(
@@ -196,11 +198,12 @@ def sampler_name(name: str) -> str:
 
 
 def takes_problem(name: str) -> bool:
-    """Return whether a name refers to a user-defined method, a function with a parameter ``problem``."""
+    """Return whether a name refers to a user-defined method: a function with a parameter named ``problem``."""
     return ":" in name and "problem" in inspect.signature(function_of(name, "--sampler")).parameters
 
 
-def _own(name: str, seed: int) -> BaseSampler:
+def _user_sampler(name: str, seed: int) -> BaseSampler:
+    """Return the sampler of the user's function ``name``."""
     function = function_of(name, "--sampler")
     with guarding_user_code(f"--sampler {name}"):
         sampler = function(seed)
@@ -213,9 +216,9 @@ class SamplerStudy:
     """In-memory Optuna study of a search that minimises the cost.
 
     Attributes:
-        sampler: Name of the sampler.
+        sampler: Name of the sampler (``sampler_name``).
         seed_count: Number of seeds used so far (``next_seed``).
-        study: Optuna study.
+        study: Optuna study of the networks with decisions; parameters are option indices by decision name.
     """
 
     def __init__(self, sampler: str, seed: int) -> None:
@@ -225,8 +228,8 @@ class SamplerStudy:
         self._seed = seed
         # Each proposal sets its own sampler; this placeholder only prevents the default sampler of Optuna.
         self.study = optuna.create_study(direction="minimize", sampler=RandomSampler(seed=seed), study_name="search")
-        # Baseline networks have no decisions of the space and are kept in a separate study, because BruteForceSampler
-        # raises if only some trials have parameters (optuna/optuna#4948).
+        # Networks without decisions, such as baselines, are kept in a separate study, because BruteForceSampler raises
+        # if only some trials have parameters (optuna/optuna#4948).
         self._outside = optuna.create_study(sampler=RandomSampler(seed=seed), study_name="outside the space")
 
     def ask(self, space: SearchSpace, known: Container[str] = frozenset()) -> tuple[Trial, Draw]:
@@ -246,7 +249,7 @@ class SamplerStudy:
             if self.sampler in SAMPLERS:
                 self.study.sampler = SAMPLERS[self.sampler](seed, space, known)
                 return self._new_trial(space)
-            self.study.sampler = _own(self.sampler, seed)
+            self.study.sampler = _user_sampler(self.sampler, seed)
             with guarding_user_code(f"--sampler {self.sampler}"):
                 answer = self._new_trial(space)
             self.study.sampler = RandomSampler(seed=seed)  # user code must run only inside ``guarding_user_code``
@@ -264,14 +267,18 @@ class SamplerStudy:
         return trial, draw(space, decide)
 
     def start_fixed_trial(self, decisions: tuple[Decision, ...]) -> Trial:
-        """Return a running trial for a network from elsewhere: of the surrogate, the ladder or an earlier session."""
+        """Return a running trial for a network that the sampler does not propose now.
+
+        Such networks come from the surrogate, the ladder, the baselines, a uniform draw or an earlier session.
+        """
         seed = self.next_seed()
         if not decisions:
             return self._outside.ask()
         self.study.enqueue_trial({decision.name: decision.index for decision in decisions})
         trial = self.study.ask({decision.name: _distribution(decision) for decision in decisions})
         if self.sampler == _NSGA2:
-            # NSGA-II assigns the generation of a trial in relative sampling, which fixed parameters skip.
+            # NSGA-II assigns the generation of a trial in relative sampling, which fixed parameters skip; reading this
+            # property starts the relative sampling.
             self.study.sampler = _nsga2(seed)
             _ = trial.relative_params
         return trial
@@ -296,7 +303,7 @@ class SamplerStudy:
         Args:
             trial: Running trial of the proposal.
             cost: Cost of the network.
-            violation: Sum of the violated limits, each as a share of its bound.
+            violation: Sum of the violations of the limits, each as a share of its bound; above 0.
         """
         trial.set_constraint(_LIMITS, violation)
         self._end(trial, cost, complete=False)
@@ -306,15 +313,17 @@ class SamplerStudy:
         trial.study.tell(trial, state=TrialState.FAIL)
 
     def tell(self, trial: Trial, candidate: Candidate) -> None:
-        """Report the cost of a candidate and, as a constraint, the threshold minus the accuracy of its first run."""
+        """Report the cost of a candidate and, as a constraint, the threshold minus the accuracy of its first run.
+
+        Failed, diverged and running candidates are marked as failed.
+        """
         first = candidate.first
         accuracy_pct = None if first is None else first.validation_accuracy_pct
         if first is None or accuracy_pct is None or first.status not in (Status.COMPLETE, Status.PRUNED):
             self.forget(trial)
         else:
             trial.set_constraint(_ACCURACY, candidate.threshold_pct - accuracy_pct)
-            cost = round(math.prod(candidate.costs) ** (1 / len(candidate.costs)))
-            self._end(trial, cost, complete=first.status is Status.COMPLETE)
+            self._end(trial, candidate.cost, complete=first.status is Status.COMPLETE)
 
     def _end(self, trial: Trial, cost: int, *, complete: bool) -> None:
         # NSGA-II uses complete trials only; the constraint keeps infeasible trials from being preferred as parents.

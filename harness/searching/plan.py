@@ -63,12 +63,18 @@ class SearchPlan:
     """A search that is ready to start.
 
     Attributes:
-        folder: Folder of the study.
+        folder: Folder of the study; not created yet if the study is new.
+        config: Configuration of the study.
+        effort: Limits of time, trials and workers.
+        source: Location of the data set.
         named_recipe: Training recipe; the first of ``recipe_choices`` while the recipe is still to be chosen.
+        space: Search space, the stated limits included (``LimitedSpace``).
         error_ratio: Ratio of errors on unseen images to validation errors; converts the target into the threshold.
         past: Earlier trainings, the prior observations of the surrogate model.
         left_out: Messages about earlier trainings that could not be read.
+        engine: Training engine.
         recorded_origins: Source of each argument (option, environment, call or default), by the key in ``config.json``.
+        make_executor: Factory of the executor: processes of this machine, or nodes of a cluster.
         nodes: Nodes of the cluster; empty if this machine trains.
         recipe_choices: Names of the recipes to choose from; empty if the recipe is known.
         chip: Chip whose memory limits the networks; None for no chip.
@@ -108,9 +114,9 @@ def plan_search(
         request: Request for the search.
         workspace: Workspace of the study.
         origins: Source of each argument of the request (command line, environment, call or default), by name.
-        recipe_choice: Treatment of a default recipe that is not known for the data: ``by training`` takes up to
-            minutes; ``left open`` lists the choices in the plan; ``as in short searches`` takes ``SHORT_CHOICE``, the
-            recipe of searches that are too short for a choice.
+        recipe_choice: Treatment of a default recipe that is not known for the data: ``by training`` trains a network
+            with each recipe, for up to minutes; ``left open`` lists the choices in the plan; ``as in short searches``
+            takes ``SHORT_CHOICE``, the recipe of searches that are too short for a choice.
 
     Raises:
         UsageError: An option is invalid, or two options contradict each other.
@@ -156,6 +162,7 @@ def plan_search(
         config = replace(config, known=networks)
     left_out: list[ContentError] = []
     with busy("reading past runs"):
+        # A continued study keeps its first prior observations.
         past = read_prior(folder)
         if past is None:
             overlapping = sets_with_images(image_digests(images.train_images.numpy()))
@@ -184,9 +191,10 @@ def plan_search(
 
 
 def _trainable(request: SearchRequest, training: TrainingChoice, image_count: int) -> TrainingChoice:
-    """Check that the batch fits the images.
+    """Return the training with a batch that fits the images.
 
-    A default recipe is first adapted to few images; a named recipe, or a recipe still to be chosen, is refused.
+    A default recipe is adapted to few images. UsageError if the batch of another recipe, which the user named, or which
+    is still to be chosen, exceeds the images.
     """
     if request.recipe == AUTO and request.trainer is None and not training.recipe_choices:
         training = replace(training, named_recipe=for_few(training.named_recipe, image_count))
@@ -202,7 +210,7 @@ def _chosen_by_training(
     source: DataLocation,
     workspace: Workspace,
 ) -> TrainingChoice:
-    """Train a network with each recipe to choose from, for up to minutes, and return the choice of the best recipe."""
+    """Return the training with the best of the recipes to choose from, after training a network with each."""
     began = time.monotonic()
     executor = Processes(source, effort.limits)
     with busy("choosing an augmentation"):
@@ -213,7 +221,7 @@ def _chosen_by_training(
 def _config(
     request: SearchRequest, goal: Goal, limited: LimitedSpace, training: TrainingChoice, error_ratio: ErrorRatio
 ) -> StudyConfig:
-    """Return the configuration of a study, without the hash of the images and the sampler."""
+    """Return the configuration of a study; ``plan_search`` adds the hash of the images and the sampler."""
     recipe = training.named_recipe.recipe
     return StudyConfig(
         dataset=goal.data.name,
@@ -246,10 +254,15 @@ def _default_folder(config: StudyConfig, workspace: Workspace) -> Path:
 
 
 def on_cluster(plan: SearchPlan, make_executor: ExecutorFactory, processes: int | None) -> SearchPlan:
-    """Return the plan with the nodes of a cluster in place of this machine's processes.
+    """Return the plan with the nodes of a cluster in place of the processes of this machine.
 
     Args:
+        plan: Plan for this machine.
+        make_executor: Factory of the executor of the cluster.
         processes: Training processes per node; None for one per core or GPU.
+
+    Raises:
+        DeviceError: No node has a core, or a GPU if the plan requires one.
     """
     device = plan.effort.device
     nodes = tuple(node for node in nodes_now() if node.room(device, processes))
@@ -260,7 +273,11 @@ def on_cluster(plan: SearchPlan, make_executor: ExecutorFactory, processes: int 
 
 
 def plan_document(plan: SearchPlan) -> dict[str, Any]:
-    """Return the plan as plain JSON values, for ``--plan``."""
+    """Return the plan as plain JSON values, for ``--plan``.
+
+    Raises:
+        ContentError: The study exists with a different configuration.
+    """
     config = plan.config
     exists = study_exists(plan.folder)
     if exists:
@@ -272,12 +289,12 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         for metric, limit in zip(config.minimised, config.limits, strict=True)
         if metric is not Metric.PARAMETERS and limit not in upper_bounds(plan.space.conditions, metric)
     ]
-    seconds = None
+    seconds = None  # of the shortest and the longest training of a network of median cost
     if count.median_macs is not None and count.median_numbers is not None and count.median_parameters is not None:
         pace = pace_of(plan.effort.engine, plan.effort.device).of_recipe(config.recipe)
         work = step_work(count.median_macs, count.median_numbers, count.median_parameters)
-        lengths = min(config.epoch_choices), max(config.epoch_choices)
-        seconds = [pace.seconds(epochs, plan.data.train_size, work) for epochs in lengths]
+        extremes = min(config.epoch_choices), max(config.epoch_choices)
+        seconds = [pace.seconds(epochs, plan.data.train_size, work) for epochs in extremes]
     further: dict[str, Any] = {}
     if plan.recipe_choices:
         further["recipe_choices"] = list(plan.recipe_choices)
@@ -285,13 +302,15 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         further["chip"] = list(map(str, plan.chip.limits(plan.data.task)))
     if drawn_limits:
         further["drawn_ceilings"] = drawn_limits
+    # Published keys: ``derivations`` are configurations, ``offset`` is the error ratio, ``stand_seeds`` are the fewest
+    # seeds of a confirmation.
     return {
         "study": plan.folder.name,
         "folder": str(plan.folder),
         "exists": exists,
         "config": config_document(config),
         "origins": plan.recorded_origins,
-        "offset": asdict(plan.error_ratio),  # a published key
+        "offset": asdict(plan.error_ratio),
         "effort": asdict(plan.effort),
         "nodes": [asdict(node) for node in plan.nodes],
         **further,

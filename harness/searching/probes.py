@@ -1,7 +1,7 @@
-"""Probes: a few trainings before a search, for a forecast of the answer and of the benefit of more images.
+"""Probes: a few trainings in place of a search, for a forecast of its answer and of the benefit of more images.
 
-The probes are the baselines, a ladder of sizes, the trainings of a ``Curve`` and the networks near the lower quantiles
-of the quote. Nothing is written, and no test image is read.
+The probes are the baselines, a ladder of sizes, the trainings of a ``Curve`` and the networks behind the lower two
+quantiles of the quote. Nothing is written, and no test image is read.
 """
 
 from __future__ import annotations
@@ -32,16 +32,12 @@ from harness.training.executors.base import StretchEnded, feed
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
 
-# Largest share of the remaining time for a single network.
-_SHARE_OF_TIME = 0.4
-# Largest share of the remaining time for the trainings of a ``Curve``.
-_CURVE_SHARE = 0.35
+_SHARE_OF_TIME = 0.4  # largest share of the remaining time for a single network
+_CURVE_SHARE = 0.35  # largest share of the remaining time for the trainings of a ``Curve``
 _CURVE_SEEDS = 3  # most seeds of each of the three trainings of a ``Curve``
 _OUTLOOK_SECONDS = 3.0  # s, to compute an ``Outlook``; reserved for the final quote
-# Rounds of training the networks that the quote is based on.
-_ROUNDS = 12
-# A log ratio of errors above this many standard deviations is significant.
-_CLEAR = 2.0
+_ROUNDS = 12  # most rounds of training the networks behind the quantiles of the quote
+_CLEAR = 2.0  # standard deviations above which a log ratio of errors is significant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +50,12 @@ class Curve:
     Attributes:
         parameters: Parameters of the middle and of the largest network.
         runs: Number of runs: middle network on half of the images, on all images, largest network.
-        pictures_fall_pct: Per cent by which the errors fall if the number of images doubles; ``pictures_deviation_pct``
-            is the standard deviation.
-        parameters_fall_pct: Per cent by which the errors fall from the middle to the largest network;
-            ``parameters_deviation_pct`` is the standard deviation.
-        more: Resource that lowers the errors more; ``chance`` if no difference is significant.
+        pictures_fall_pct: Per cent by which the errors fall if the number of images doubles.
+        pictures_deviation_pct: Standard deviation of ``pictures_fall_pct``, percentage points.
+        parameters_fall_pct: Per cent by which the errors fall from the middle to the largest network.
+        parameters_deviation_pct: Standard deviation of ``parameters_fall_pct``, percentage points.
+        more: Resource that lowers the errors more; ``both`` if both lower the errors but their difference is not
+            significant; else ``chance``.
     """
 
     parameters: tuple[int, int]
@@ -75,6 +72,8 @@ class Probed:
     """Result of the probes of a plan.
 
     Attributes:
+        plan: Plan of the search.
+        quote: Forecast of the search.
         trained: Number of trained networks, including the baselines.
         seconds: Wall-clock seconds of all trainings, including the start of the workers.
         linear: Run of the best linear baseline; None if none was completed.
@@ -90,7 +89,11 @@ class Probed:
 
 
 def probe(plan: SearchPlan, seconds: float) -> Probed:
-    """Train the baselines and a few networks of the plan's space, and return a forecast of the search.
+    """Train the baselines and a few networks of the space of a plan, and return a forecast of the search.
+
+    Args:
+        plan: Plan of the search.
+        seconds: Wall-clock seconds for trainings and forecast.
 
     Raises:
         UsageError: No network was trained within ``seconds``.
@@ -122,6 +125,9 @@ class _Probes:
     """A search in memory that trains the probes.
 
     Attributes:
+        past: Prior observations of the surrogate model.
+        proposer: Source of the baselines and the ladder; makes no proposals.
+        search: Search in memory, whose state has the trained networks.
         until: End of the trainings, on the executor's clock.
         messages: Messages of crashed workers.
     """
@@ -131,20 +137,22 @@ class _Probes:
         executor = plan.make_executor(plan.source, plan.effort.limits)
         self.plan = plan
         self.past = Past(observations(plan.past, config.recipe, plan.data), transfer(plan.past, config.recipe))
-        # Without prior observations, which would replace the ladder.
+        # Created without the prior observations, which would replace the ladder.
         self.proposer = Proposer(plan.space, config, baselines=baseline_networks(plan.data.task))
         state = StudyState(plan.folder, config)
         self.search = Search(state, plan.effort, executor, self.proposer, data=plan.data, log=None)
-        # Reserve the time of the final quote, at most half of the time.
+        # The final quote has ``_OUTLOOK_SECONDS``, at most half of the time.
         self.until = executor.now() + max(seconds / 2, seconds - _OUTLOOK_SECONDS)
         self.messages: list[str] = []
 
     @property
     def seconds_left(self) -> float:
+        """Seconds left for trainings."""
         return self.until - self.search.executor.now()
 
     @property
     def trained(self) -> list[Candidate]:
+        """Networks whose run has ended, failed runs included."""
         return [candidate for candidate in self.search.state.candidates.values() if candidate.first is not None]
 
     def finder(self, seconds: float | None) -> Finder:
@@ -163,7 +171,7 @@ class _Probes:
         return Finder(self.plan.space, search.config, inquiry, self.past)
 
     def train(self, jobs: Iterable[Job | None]) -> list[tuple[Job, Result]]:
-        """Train the jobs until ``until`` and return the finished jobs with their results; crashed jobs are omitted.
+        """Train the jobs until ``until``, and return the jobs that ended with their results, without crashed jobs.
 
         Args:
             jobs: Jobs, taken one by one as workers become idle; a generator can use the results of earlier jobs, and
@@ -189,9 +197,8 @@ class _Probes:
             finder = self.finder(_SHARE_OF_TIME * self.seconds_left)
             option = finder.option_or_rejection(network)
             if isinstance(option, NetworkOption):
-                yield self._propose(
-                    option, baseline_epochs(option.work, lengths, finder.time_left, option.form), BASELINE
-                )
+                epochs = baseline_epochs(option.work, lengths, finder.time_left, option.form)
+                yield self._propose(option, epochs, BASELINE)
         for network in self.proposer.ladder:
             finder = self.finder(_SHARE_OF_TIME * self.seconds_left)
             option = finder.option_or_rejection(network)
@@ -207,7 +214,7 @@ class _Probes:
             if self.seconds_left < 2 * _OUTLOOK_SECONDS:
                 return
             count = len(self.trained)
-            pairs = self._untrained_pairs()
+            pairs = self._unproposed_pairs()
             for option, epochs in pairs:
                 yield self._propose(option, epochs, "aim")
             while not pairs and self.search.at_work and len(self.trained) == count:
@@ -215,8 +222,8 @@ class _Probes:
             if not pairs and len(self.trained) == count:
                 return  # further rounds would predict from the same observations
 
-    def _untrained_pairs(self) -> list[tuple[NetworkOption, int]]:
-        """Return the networks behind the two lower quantiles that fit the time and were not proposed before."""
+    def _unproposed_pairs(self) -> list[tuple[NetworkOption, int]]:
+        """Return the networks behind the two lower quantiles, with epochs, that fit the time and were not proposed."""
         finder = self.finder(_SHARE_OF_TIME * self.seconds_left)
         outlook = Outlook(finder)
         pairs = list[tuple[NetworkOption, int]]()
@@ -230,7 +237,7 @@ class _Probes:
         return pairs
 
     def _propose(self, option: NetworkOption, epochs: int, origin: str) -> Job:
-        """Add a network to the candidates and return the job of its run, without rungs."""
+        """Add a network to the candidates and return the job of its whole run."""
         proposal = option.proposal(len(self.search.state.candidates), origin, epochs)
         self.search.add(proposal)
         job = self.search.job(self.search.state.candidates[proposal.trial], Purpose.SEARCH, 0)
@@ -239,7 +246,7 @@ class _Probes:
     def curve(self) -> Curve | None:
         """Train the networks of a ``Curve`` and return the comparison; None if the time is too short.
 
-        All train for the longest length that fits the time. Further seeds are added if the time allows.
+        n is the longest length that fits the time; further seeds are added if the time allows.
         """
         search = self.search
         ladder = [candidate for candidate in self.trained if candidate.proposal.origin != BASELINE]
@@ -253,14 +260,15 @@ class _Probes:
         lengths = search.config.epoch_choices
         # Wall-clock seconds per epoch of the three trainings together; the candidates were trained min(lengths) epochs.
         # Half of the images for twice the epochs takes as long as all images, so the middle network counts twice.
-        seconds = (2 * search.run_seconds(middle) + search.run_seconds(largest)) / self.plan.effort.workers
-        seconds /= min(lengths)
+        epoch_seconds = (2 * search.run_seconds(middle) + search.run_seconds(largest)) / self.plan.effort.workers
+        epoch_seconds /= min(lengths)
         free_seconds = _CURVE_SHARE * self.seconds_left
-        epochs = max((length for length in lengths if length * seconds <= free_seconds), default=None)
+        epochs = max((length for length in lengths if length * epoch_seconds <= free_seconds), default=None)
         if epochs is None:
             return None
+        seeds = min(_CURVE_SEEDS, int(free_seconds // (epochs * epoch_seconds)))
         jobs = []
-        for seed in range(min(_CURVE_SEEDS, int(free_seconds // (epochs * seconds)))):
+        for seed in range(seeds):
             jobs.append(self._compared(middle, seed, 2 * epochs, image_share=0.5))
             jobs.append(self._compared(middle, seed, epochs))
             jobs.append(self._compared(largest, seed, epochs))
@@ -275,7 +283,7 @@ class _Probes:
         return curve_of(errors, sizes) if all(errors.values()) else None
 
     def _compared(self, candidate: Candidate, seed: int, epochs: int, image_share: float = 1.0) -> Job:
-        """Return a job for the curve; for half of the images, the caller doubles ``epochs`` (equal steps)."""
+        """Return a job for the curve; for equal steps on half of the images, the caller doubles ``epochs``."""
         job = self.search.job(candidate, Purpose.TRAIN, seed)
         recipe = replace(job.recipe, epochs=epochs)
         return replace(job, recipe=recipe, until_epoch=None, checkpoint=None, image_share=image_share)
@@ -284,36 +292,36 @@ class _Probes:
 def curve_of(errors: dict[str, list[int]], parameters: tuple[int, int]) -> Curve:
     """Return the comparison of images and parameters.
 
-    The variance of the log of a mean error count is ``SEED_SHARE``**2 / runs + 1 / mean errors.
+    The variance of the log of a mean error count is ``SEED_SHARE``**2 / runs + 1 / mean errors: the variance between
+    seeds, and an upper bound of the sampling variance, as all runs share the validation images.
 
     Args:
-        errors: Validation errors per run, under the keys ``half``, ``all`` and ``largest``.
+        errors: Validation errors per run, under the keys ``half`` (middle network on half of the images), ``all``
+            (middle network on all images) and ``largest``.
         parameters: Parameters of the middle and of the largest network.
     """
-    logs = {name: math.log(max(0.5, statistics.mean(counts))) for name, counts in errors.items()}
-    # Seed variance, and an upper bound of the sampling variance; all runs share the validation images.
-    squares = {
-        name: SEED_SHARE**2 / len(counts) + 1 / max(1.0, statistics.mean(counts)) for name, counts in errors.items()
-    }
+    means = {name: statistics.mean(counts) for name, counts in errors.items()}
+    logs = {name: math.log(max(0.5, mean)) for name, mean in means.items()}
+    variances = {name: SEED_SHARE**2 / len(errors[name]) + 1 / max(1.0, mean) for name, mean in means.items()}
     images_gain = logs["half"] - logs["all"]  # fall of the log errors
     size_gain = logs["all"] - logs["largest"]
-    pictures_deviation = math.sqrt(squares["half"] + squares["all"])
-    larger_deviation = math.sqrt(squares["all"] + squares["largest"])
+    images_deviation = math.sqrt(variances["half"] + variances["all"])
+    size_deviation = math.sqrt(variances["all"] + variances["largest"])
     # difference = half - 2 * all + largest, so the variance of ``all`` counts four times.
     difference = images_gain - size_gain
-    difference_deviation = math.sqrt(4 * squares["all"] + squares["half"] + squares["largest"])
+    difference_deviation = math.sqrt(4 * variances["all"] + variances["half"] + variances["largest"])
     more: Any = "chance"
     if abs(difference) > _CLEAR * difference_deviation:
         more = "pictures" if difference > 0 else "parameters"
-    elif images_gain > _CLEAR * pictures_deviation and size_gain > _CLEAR * larger_deviation:
+    elif images_gain > _CLEAR * images_deviation and size_gain > _CLEAR * size_deviation:
         more = "both"
     return Curve(
         parameters=parameters,
         runs=(len(errors["half"]), len(errors["all"]), len(errors["largest"])),
         pictures_fall_pct=_fall_pct(images_gain),
-        pictures_deviation_pct=round(100 * pictures_deviation * math.exp(-images_gain), 1),
+        pictures_deviation_pct=round(100 * images_deviation * math.exp(-images_gain), 1),
         parameters_fall_pct=_fall_pct(size_gain),
-        parameters_deviation_pct=round(100 * larger_deviation * math.exp(-size_gain), 1),
+        parameters_deviation_pct=round(100 * size_deviation * math.exp(-size_gain), 1),
         more=more,
     )
 

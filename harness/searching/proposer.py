@@ -28,7 +28,7 @@ from search_spaces.notation import parse_network
 from search_spaces.space import Draw, SearchSpace, draw, judge, measured, replay, uniform
 
 _LADDER_STEPS = 7  # networks of the ladder
-_LADDER_DRAWS = 300  # feasible draws from which these networks are chosen
+_LADDER_DRAWS = 300  # feasible draws from which these networks are chosen, of at most ``DRAWS`` draws
 # Consecutive rejected or known answers of a sampler or a user's method. After the last answer, a uniform draw replaces
 # the sampler; a method counts as exhausted.
 MOST_ANSWERS = 40
@@ -44,7 +44,7 @@ class Switches:
     ladder: bool = True
     # Then let the surrogate model propose; every second network if the user requested a sampler.
     surrogate: bool = True
-    # Propose only networks that cost less than the incumbent.
+    # Propose only networks that cost less than the cheapest confirmed network.
     falling_budget: bool = True
     # Confirm a network on fresh seeds; if False, the first run suffices.
     confirmation: bool = True
@@ -61,10 +61,10 @@ class InquiryAnswer:
 
     Attributes:
         proposal: Network to train; None if no network was found.
-        rejected_proposals: Rejected and repeated proposals before ``proposal``.
-        why: Reason for having no proposal, for people.
-        lacks_time: Whether more time might yield a proposal.
-        rejected_draws: Number of draws that were rejected before a proposal, by reason.
+        rejected_proposals: Events of the proposals that were rejected or repeated before ``proposal``.
+        why: Reason for having no proposal, a clause for users; empty with a proposal.
+        lacks_time: Whether more time might yield a proposal; False with a proposal.
+        rejected_draws: Number of draws and mutations that were rejected before ``proposal``, by reason.
     """
 
     proposal: Proposal | None
@@ -79,29 +79,29 @@ class Proposing(Protocol):
 
     def restore(self, events: Iterable[Event], candidates: Mapping[int, Candidate]) -> None:
         """Replay the events of a log, in order, before the first inquiry of a session."""
-        ...
 
     def finder(self, inquiry: Inquiry) -> Finder | None:
         """Return the ``Finder`` with which ``quote`` forecasts the search; None without a surrogate model."""
-        ...
 
     def propose(self, inquiry: Inquiry) -> InquiryAnswer:
         """Return the next network to train."""
-        ...
 
     def tell(self, candidate: Candidate) -> None:
-        """Learn the result of a proposal."""
-        ...
+        """Learn the first run of a proposed candidate, which has just ended."""
 
 
 class Proposer:
     """Default proposer: baselines, ladder, surrogate model and sampler.
 
     Attributes:
-        baselines: Remaining baselines.
-        ladder: Remaining networks of the ladder.
-        sampler_study: Optuna study of the sampler.
-        running: Open trials of the sampler, by trial number of the search.
+        space: Search space.
+        config: Configuration of the study.
+        switches: Enabled parts of the search.
+        past: Prior observations and transfer mean of the surrogate model.
+        baselines: Baselines that were not proposed yet.
+        ladder: Networks of the ladder that were not proposed yet.
+        sampler_study: Optuna study of the sampler, which also stores the proposals of all other origins.
+        running: Optuna trials of the proposals without a result, by trial number of the search.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Proposer:
             config: Configuration of the study.
             switches: Enabled parts of the search.
             past: Prior observations and transfer mean of the surrogate model.
-            baselines: Baselines to train first.
+            baselines: Baselines to train first, in this order.
         """
         self.space = space
         self.config = config
@@ -131,9 +131,9 @@ class Proposer:
         # Prior observations replace the ladder; the start networks of ``--from`` are trained in any case.
         skips_ladder = not switches.ladder or (past != NO_PAST and not config.known)
         self.ladder = [] if skips_ladder else _size_ladder(space, config)
-        # Choices made in advance for the next proposals; valid while the largest allowed cost is unchanged.
-        self._ahead: list[ScoredOption] = []
-        self._ahead_max_cost = 0
+        # Further choices of the latest batch, for the next proposals; valid while the largest cost is unchanged.
+        self._batch: list[ScoredOption] = []
+        self._batch_max_cost = 0
         # Best networks of the latest ranking; the next ranking starts from these.
         self._best_options: Sequence[NetworkOption] = ()
 
@@ -147,7 +147,7 @@ class Proposer:
         proposal = self._first_of(self.baselines, BASELINE, finder) or self._first_of(self.ladder, "ladder", finder)
         if proposal is None and self._is_for_surrogate(finder.trial):
             proposal = self._propose_by_surrogate(finder)
-        # Without a user's sampler, no random network replaces the networks that the surrogate model rejects.
+        # If the surrogate model is the only sampler, no random network replaces the networks that the model rejects.
         has_sampler = not self.switches.surrogate or self.config.sampler != SURROGATE
         if proposal is None and has_sampler:
             proposal = self._propose_by_sampler(finder)
@@ -178,7 +178,7 @@ class Proposer:
             network = replay(self.space, indices, uniform(random.Random(0)))
             return network, self.sampler_study.start_fixed_trial(network.decisions)
 
-        taken = set[str | None]()
+        rejected_hashes = set[str | None]()
         for event in events:
             match event:
                 case Proposal():
@@ -188,7 +188,7 @@ class Proposer:
                         self.sampler_study.next_seed()
                     self.enter(event)
                 case Rejected(origin="ladder" | "floor"):  # ``BASELINE``; a pattern needs a literal
-                    taken.add(event.hash)
+                    rejected_hashes.add(event.hash)
                 case Rejected(origin="sampler", violation=float(violation)) if event.parameters is not None:
                     network, trial = restarted(event.indices)
                     analysis = analyse(network.architecture, self.space.task)
@@ -204,11 +204,12 @@ class Proposer:
                     self.tell(candidates[trial])
                 case _:
                     pass
-        self.ladder = [network for network in self.ladder if network.architecture.hash not in taken]
-        self.baselines = [network for network in self.baselines if network.architecture.hash not in taken]
+        # ``_first_of`` skips the networks that were proposed.
+        self.ladder = [network for network in self.ladder if network.architecture.hash not in rejected_hashes]
+        self.baselines = [network for network in self.baselines if network.architecture.hash not in rejected_hashes]
 
     def _is_for_surrogate(self, trial: int) -> bool:
-        """Whether the surrogate model proposes the network of this trial, apart from baselines and ladder."""
+        """Return whether the surrogate model proposes the network of this trial, apart from baselines and ladder."""
         is_turn = self.config.sampler == SURROGATE or trial % _SURROGATE_EVERY == 0
         return self.switches.surrogate and is_turn
 
@@ -229,25 +230,28 @@ class Proposer:
         return None
 
     def _propose_by_surrogate(self, finder: Finder) -> Proposal | None:
-        # Use a seed even for a choice made in advance: ``restore`` cannot tell such a choice from a new choice.
+        """Return the next choice of the latest batch, or the first choice of a new batch; None without a choice."""
+        # Use a seed even for a choice of the latest batch: ``restore`` cannot tell such a choice from a new choice.
         rng = self.sampler_study.generator()
-        if self._ahead_max_cost != finder.max_cost:
-            self._ahead = []
-        while self._ahead:
-            choice = self._ahead.pop(0)
+        if self._batch_max_cost != finder.max_cost:
+            self._batch = []
+        while self._batch:
+            choice = self._batch.pop(0)
             if (choice.option.hash, choice.epochs) not in finder.taken and choice.is_timely(finder.time_left):
                 return self._registered(finder, choice.option, "aim", choice)
         choices = finder.choose_by_surrogate(rng)
         self._best_options = finder.best_options
         if not choices:
             return None
+        first, *others = choices
         # In doubt (no network has a useful probability), only one network is proposed, as the result may end the doubt.
-        self._ahead = [] if finder.is_in_doubt else choices[1:]
-        self._ahead_max_cost = finder.max_cost
-        return self._registered(finder, choices[0].option, "doubt" if finder.is_in_doubt else "aim", choices[0])
+        self._batch = [] if finder.is_in_doubt else others
+        self._batch_max_cost = finder.max_cost
+        origin = "doubt" if finder.is_in_doubt else "aim"
+        return self._registered(finder, first.option, origin, first)
 
     def _propose_by_sampler(self, finder: Finder) -> Proposal | None:
-        """Return the sampler's proposal, or a uniform draw if the sampler proposes no new feasible network."""
+        """Return the sampler's proposal, else a feasible uniform draw; None if ``DRAWS`` draws have no new network."""
         limited_space = finder.limited_space
         for attempt in range(MOST_ANSWERS):
             trial, network = self.sampler_study.ask(limited_space, finder.trials_by_hash)
@@ -265,8 +269,7 @@ class Proposer:
             else:
                 violation = _violation(limited_space, outcome.analysis)
                 self.sampler_study.reject(trial, measured(outcome.analysis, finder.objective), violation)
-                facts = {"violation": violation, "indices": network.indices}
-                finder.note_rejected_proposal(network, outcome, "sampler", **facts)
+                finder.note_rejected_proposal(network, outcome, "sampler", violation=violation, indices=network.indices)
         option = next(finder.draw_options(self.sampler_study.generator()), None)
         return None if option is None else self._registered(finder, option, "draw")
 
@@ -278,12 +281,21 @@ class Proposer:
         choice: ScoredOption | None = None,
         optuna_trial: Trial | None = None,
     ) -> Proposal:
+        """Register a network as running and return its proposal.
+
+        Args:
+            finder: Generator that found the network.
+            option: Network to propose.
+            origin: Origin of the proposal (``Proposal.origin``).
+            choice: Number of epochs chosen by the surrogate model; None to decide here.
+            optuna_trial: Trial in which the sampler proposed the network; None for other origins.
+        """
         lengths = self.config.epoch_choices
         epochs = min(lengths)
         if origin == BASELINE:
             epochs = baseline_epochs(option.work, lengths, finder.time_left, option.form)
         elif choice is None and len(lengths) > 1:
-            # Train for the number of epochs with the highest acquisition value.
+            # Train for the number of epochs with the highest acquisition value, else for the fewest epochs.
             acquisition = finder.acquisition()
             ranking = acquisition.ranked(acquisition.forecast([option]))
             choice = ranking.choices[0] if ranking.choices else None
@@ -296,48 +308,47 @@ class Proposer:
 
 
 def _violation(space: SearchSpace, analysis: Analysis) -> float:
-    """Return the sum of the relative violations of the space's conditions."""
+    """Return the sum of the violations of the space's conditions, each as a share of its bound."""
     violations = []
     for condition in space.conditions:
         value = measured(analysis, condition.metric)
         if not condition.holds(value):
-            # A strict condition may be violated by 0, and a bound may be 0 or negative (a chip without room).
+            # Both are at least 1: a strict condition is violated at its bound, and a bound may be 0 or negative (a chip
+            # without room).
             violations.append(max(1, abs(value - condition.bound)) / max(1, condition.bound))
     return math.fsum(violations)
 
 
 def _size_ladder(space: SearchSpace, config: StudyConfig) -> list[Draw]:
-    """Return networks with costs evenly spaced on a log scale, those above the middle first.
+    """Return up to ``_LADDER_STEPS`` networks with costs evenly spaced on a log scale.
 
     The networks are chosen from random draws, or from the start networks of ``--from``. A handful of runs brackets the
-    cost at which the target becomes reachable, for any distribution of costs in the space. An early answer matters more
-    than a small answer, so the order starts with sizes that probably reach the target. Empty if no network is feasible;
-    then ``propose`` states the reason.
+    cost at which the target becomes reachable, for any distribution of costs in the space. The order is by distance
+    from two thirds of the log range: an early answer matters more than a small answer, and these costs probably reach
+    the target. Empty if no network is feasible; then ``propose`` states the reason.
     """
     rng = random.Random(config.seed)
-    accepted = 0
-    sized: dict[int, Draw] = {}
-    start_networks = config.known
+    feasible_count = 0
+    network_by_cost: dict[int, Draw] = {}
     first_turn = turn_at(config, trial=0)
-    candidates: Iterable[Draw] = (draw(space, uniform(rng)) for _ in range(DRAWS))
-    if start_networks:
-        candidates = (Draw(parse_network(text, space.task), ()) for text in start_networks)
-    for network in candidates:
+    networks: Iterable[Draw] = (draw(space, uniform(rng)) for _ in range(DRAWS))
+    if config.known:
+        networks = (Draw(parse_network(text, space.task), ()) for text in config.known)
+    for network in networks:
         feasibility = judge(space, network.architecture, first_turn.limit, first_turn.objective)
         if feasibility.analysis is not None and feasibility.accepted:
-            sized.setdefault(measured(feasibility.analysis, first_turn.objective), network)
-            accepted += 1
-        if accepted == _LADDER_DRAWS:
+            network_by_cost.setdefault(measured(feasibility.analysis, first_turn.objective), network)
+            feasible_count += 1
+        if feasible_count == _LADDER_DRAWS:
             break
-    if not sized:
+    if not network_by_cost:
         return []
-    low = math.log(min(sized))
-    high = math.log(max(sized))
-    networks: dict[int, Draw] = {}
+    low = math.log(min(network_by_cost))
+    high = math.log(max(network_by_cost))
+    ladder: dict[int, Draw] = {}
     last = _LADDER_STEPS - 1
-    # Start with the size nearest to two thirds of the log range.
     for step in sorted(range(_LADDER_STEPS), key=lambda step: (abs(3 * step - 2 * last), step)):
-        wanted = low + (high - low) * step / last
-        nearest = min(sized, key=lambda size: abs(math.log(size) - wanted))
-        networks.setdefault(nearest, sized[nearest])
-    return list(networks.values())
+        log_cost = low + (high - low) * step / last
+        nearest = min(network_by_cost, key=lambda cost: abs(math.log(cost) - log_cost))
+        ladder.setdefault(nearest, network_by_cost[nearest])
+    return list(ladder.values())

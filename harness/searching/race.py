@@ -50,22 +50,23 @@ def at_rung(
     """Return the pruning decision for a run at a rung.
 
     Args:
-        result: Run up to the rung.
-        ratios: Ratios of final errors to errors at a rung, ascending, from the study's completed runs.
+        result: Run up to the rung, evaluated on the validation images.
+        ratios: Ratios of final errors to errors at a rung, ascending, from the study's completed runs
+            (``StudyState.ratios``).
         threshold_pct: Validation accuracy to reach, in per cent.
-        is_hopeless: Rule that replaces the default rule; without exempt networks.
+        is_hopeless: Pruning rule of an external method, which exempts no network; None for the default rule.
     """
     validation = result.required_validation
     epoch = len(result.history)
     epochs = result.recipe.epochs
     own_ratios = ratios.get((epochs, epoch), [])
     if len(own_ratios) >= _OWN_RATIOS:
-        ratio = own_ratios[len(own_ratios) // 10]
+        ratio = own_ratios[len(own_ratios) // 10]  # 10 % quantile
     else:
         ratio = _PRIOR_RATIO[min(_PRIOR_RATIO, key=lambda share: abs(share * epochs - epoch))]
-    hoped = 100 * (1 - ratio * validation.wrong / validation.images)
-    hopeless = is_hopeless(result) if is_hopeless else not statistics.reaches(hoped, threshold_pct)
-    spared = hopeless and is_hopeless is None and int(result.hash, 16) % _EXEMPT_ONE_IN == 0
+    predicted_pct = 100 * (1 - ratio * validation.wrong / validation.images)
+    is_poor = is_hopeless(result) if is_hopeless else not statistics.reaches(predicted_pct, threshold_pct)
+    exempt = is_poor and is_hopeless is None and int(result.hash, 16) % _EXEMPT_ONE_IN == 0
     assert result.trial is not None, "every run of a search belongs to a trial"
     return RungReached(
         trial=result.trial,
@@ -74,9 +75,9 @@ def at_rung(
         epoch=epoch,
         validation_errors=validation.wrong,
         ratio=ratio,
-        predicted_pct=hoped,
-        pruned=hopeless and not spared,
-        exempt=spared,
+        predicted_pct=predicted_pct,
+        pruned=is_poor and not exempt,
+        exempt=exempt,
     )
 
 
@@ -86,15 +87,18 @@ def next_to_confirm(
     being_confirmed: Mapping[int, int],
     seconds: Callable[[Candidate], float] = lambda candidate: 1.0,
 ) -> Candidate | None:
-    """Return the undecided candidate whose next fresh seed has the highest value per second, or None.
+    """Return the candidate, neither confirmed nor refuted, whose next fresh seed has the highest value per second.
 
     value = chance to be confirmed * log(lowest confirmed cost / cost) / (missing seeds * seconds per seed)
 
     Args:
-        candidates: Candidates to choose from.
+        candidates: Candidates to choose from; confirmed candidates only set the lowest confirmed cost.
         turn: Objective that defines the costs, and the limit of the costs if no candidate is confirmed.
         being_confirmed: Number of fresh seeds in training, by trial.
-        seconds: Function that returns the seconds of one seed.
+        seconds: Function that returns the expected seconds of a run of a candidate; by default all are equal.
+
+    Returns:
+        The candidate; None if no candidate is due another fresh seed.
     """
     confirmed = [combined_cost(each.costs, turn.objective) for each in candidates if each.is_confirmed]
     cost_bound = min(confirmed, default=turn.limit + 1)  # exclusive
@@ -104,10 +108,10 @@ def next_to_confirm(
 
     def order(candidate: Candidate) -> tuple[float, int, int]:
         # Beyond the fewest seeds of a confirmation, seeds are added one at a time.
-        lacking = max(1, max(CONFIRM_SEEDS, candidate.confirm_seeds) - seeds_begun(candidate))
+        missing = max(1, max(CONFIRM_SEEDS, candidate.confirm_seeds) - seeds_begun(candidate))
         cost = combined_cost(candidate.costs, turn.objective)
-        worth = candidate.chance_to_stand * math.log(cost_bound / cost) / (lacking * max(1e-9, seconds(candidate)))
-        return (-worth, cost, candidate.proposal.trial)
+        value = candidate.chance_to_confirm * math.log(cost_bound / cost) / (missing * max(1e-9, seconds(candidate)))
+        return (-value, cost, candidate.proposal.trial)
 
     choices = [
         each
@@ -122,6 +126,6 @@ def next_to_confirm(
 
 
 def may_look(state: StudyState) -> bool:
-    """Return whether a further network may be verified: fewer than ``MOST_LOOKS`` verifications ended unproven."""
+    """Return whether a further network may be verified: while fewer than ``MOST_LOOKS`` are unproven."""
     unproven = [verdict for verdict in state.verdicts.values() if verdict.tier not in PROVEN]
     return len(unproven) < MOST_LOOKS

@@ -53,28 +53,27 @@ if TYPE_CHECKING:
 # Training lengths of the default recipe, in epochs: small networks need more epochs than large networks. Each length
 # is at most twice the length before, as doubling the length lowers the errors by about a seventh.
 LENGTHS = (5, 8, 12, 20, 30, 60)
-# Further lengths for small data sets: networks of some hundred parameters make a seventh fewer errors with four times
-# the epochs (diary 127).
+# Further lengths for small data sets, in epochs: networks of some hundred parameters make a seventh fewer errors with
+# four times the epochs (diary 127).
 _LONG_LENGTHS = (120, 240)
-_MOST_SEEN = 3_000_000  # images per training with a long length at most: 60 epochs of MNIST
-_LEAST_SEEN = 3_000  # images of ``length_factor`` epochs below which long lengths do not help
-# Images with a shorter edge need the space ``small``: several poolings would leave no pixels.
+_MOST_SEEN = 3_000_000  # largest number of images seen in a training of a long length: 60 epochs of MNIST
+_LEAST_SEEN = 3_000  # images seen in ``length_factor`` epochs; with fewer images long lengths do not help
+# Pixels; images with a shorter edge need the space ``small``: several poolings would leave no pixels.
 _SMALL_EDGE = 12
-# Images with a longer edge need the space ``large``: at 64x64 pixels a training step of the median network of ``all``
-# takes three times as long as at 28x28.
+# Pixels; images with a longer edge need the space ``large``: at 64x64 pixels a training step of the median network of
+# ``all`` takes three times as long as at 28x28.
 _USUAL_EDGE = 40
 # Chips with fewer bytes of RAM per pixel need the space ``minute``; for ``large`` the bound is a byte per channel. At
 # 28x28 pixels 10 % of 4,000 networks of ``all`` need at most 4,116 bytes for all maps, and no network less than 980. Of
 # 400 networks of ``large`` 10 % need at most one byte per number of the image, at 64x64 and at 96x96 pixels.
 _USUAL_BYTES_A_PIXEL = 5
 _MOST_EPOCHS = 10_000  # largest allowed value of ``--epochs``
-# Number of draws whose maximum is the limit of a metric without a given limit.
-_LIMIT_DRAWS = 2_000
+_LIMIT_DRAWS = 2_000  # draws whose maximum is the limit of a metric without a given limit
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """The data set of a search, and the target accuracy on its test images in per cent."""
+    """The data set of a search, and the target accuracy on its test images, in per cent."""
 
     data: Dataset
     target_pct: float
@@ -85,7 +84,8 @@ class LimitedSpace:
     """The networks that a search may propose.
 
     Attributes:
-        space: Search space with the conditions of ``--limit`` and of the chip.
+        space: Search space with the conditions of ``--limit``, of the chip and, unless parameters are the only metric
+            to minimise, of the budget.
         budget: Highest allowed number of parameters.
         objectives: Metrics to minimise, each with its limit; without a given limit the maximum over drawn networks.
     """
@@ -97,7 +97,7 @@ class LimitedSpace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingChoice:
-    """How networks are trained.
+    """Recipe, engine and lengths of the trainings.
 
     Attributes:
         named_recipe: Training recipe; the first of ``recipe_choices`` while the recipe is still to be chosen.
@@ -125,7 +125,7 @@ def goal_of(data: Dataset, target_pct: float | None) -> Goal:
         target_pct: Requested test accuracy in per cent; None for the default.
 
     Raises:
-        UsageError: The target allows less than one error on the test images, or there is no default target.
+        UsageError: The target allows less than one error on the test images, or the data set has no default target.
     """
     target_pct = target_of(data, target_pct)
     highest = 100 * (1 - 1 / data.test_size)
@@ -167,13 +167,13 @@ def limited_space(request: SearchRequest, data: Dataset) -> LimitedSpace:
 
 
 def upper_bounds(conditions: Sequence[Condition], metric: Metric) -> list[int]:
-    """Return the highest value of a metric allowed by each condition on the metric."""
+    """Return the highest value that each condition on a metric allows; none for lower bounds."""
     strict = [each.bound - 1 for each in conditions if each.metric is metric and each.comparison == "<"]
     return strict + [each.bound for each in conditions if each.metric is metric and each.comparison in ("<=", "==")]
 
 
 def usual_space(data: Dataset, chip: Chip | None = None) -> str:
-    """Return the name of the default space for the images of a data set and the RAM of a chip."""
+    """Return the name of the default space for the images of a data set and, if there is a chip, its RAM."""
     channels, rows, columns = data.image_shape
     if rows == 1:
         return "series"
@@ -185,13 +185,17 @@ def usual_space(data: Dataset, chip: Chip | None = None) -> str:
     if max(rows, columns) > _USUAL_EDGE:
         name = "large"
         bytes_a_pixel = channels
-    is_short = chip is not None and chip.limits(data.task)[1].bound < bytes_a_pixel * rows * columns
-    return "minute" if is_short else name
+    if chip is None:
+        return name
+    _, ram = chip.limits(data.task)
+    return "minute" if ram.bound < bytes_a_pixel * rows * columns else name
 
 
 def _space(name: str, data: Dataset, limits: tuple[Condition, ...], chip: Chip | None) -> SearchSpace:
-    """Return a space with further conditions, and check that the networks end in the number of classes."""
-    space = with_conditions(space_of(usual_space(data, chip) if name == AUTO else name, data.task), limits)
+    """Return a space with further conditions, and check that a draw ends in the number of classes."""
+    if name == AUTO:
+        name = usual_space(data, chip)
+    space = with_conditions(space_of(name, data.task), limits)
     try:
         analyse(draw(space, uniform(random.Random(0))).architecture, data.task)
     except ShapeError as error:
@@ -206,18 +210,20 @@ def _chip_limits(chip: Chip | None, task: Task) -> tuple[Condition, ...]:
     """Return the conditions set by the memory of a chip; raise ContentError if stack and image exceed the RAM."""
     if chip is None:
         return ()
-    limits = chip.limits(task)
-    ram_left = limits[1].bound
-    if ram_left <= 0:
+    flash, ram = chip.limits(task)
+    if ram.bound <= 0:
         raise ContentError(
-            f"no network for these images fits {chip}: stack and image alone exceed the RAM by {-ram_left:,} bytes",
+            f"no network for these images fits {chip}: stack and image alone exceed the RAM by {-ram.bound:,} bytes",
             hint="smaller images need less RAM",
         )
-    return limits
+    return flash, ram
 
 
 def _limit(metric: Metric, budget: int, space: SearchSpace, chip_limits: Sequence[Condition]) -> int:
-    """Return the highest allowed value of a minimised metric."""
+    """Return the highest allowed value of a minimised metric.
+
+    This is the lowest upper bound of the conditions and, without a bound other than that of a chip, of the draws.
+    """
     if metric is Metric.PARAMETERS:
         return budget
     bounds = upper_bounds(space.conditions, metric)
@@ -231,8 +237,8 @@ def _largest(metric: Metric, budget: int, space: SearchSpace) -> int:
     """Return the maximum of a metric over drawn networks, within the parameter budget if any draw is."""
     rng = random.Random(0)
     unlimited = replace(space, conditions=())
-    judgements = [judge(unlimited, draw(space, uniform(rng)).architecture) for _ in range(_LIMIT_DRAWS)]
-    analyses = [each.analysis for each in judgements if each.analysis is not None]
+    feasibilities = [judge(unlimited, draw(space, uniform(rng)).architecture) for _ in range(_LIMIT_DRAWS)]
+    analyses = [each.analysis for each in feasibilities if each.analysis is not None]
     within = [each for each in analyses if each.parameters <= budget]
     if not analyses:
         raise ContentError(f"no network of space '{space.name}' fits the images")
@@ -268,7 +274,7 @@ def training_of(
         request: Request for the search.
         data: Data set of the search.
         space: Space of the networks to train.
-        workspace: Workspace with the recipes selected earlier.
+        workspace: Workspace with the recipes that were selected for data sets.
         device: Device to train on.
 
     Raises:
@@ -288,8 +294,7 @@ def training_of(
         default = recipe_for(data, workspace, request.time)
         if default is None:
             choices = CHOICES
-            default = named_recipe(CHOICES[0])
-        recipe = default
+        recipe = default or named_recipe(CHOICES[0])
     names = without_integer_form(space.op_types)
     if names and (request.chip is not None or recipe.recipe.precision == "int8"):
         need = "required by precision int8" if request.chip is None else "required by --chip"
@@ -303,7 +308,7 @@ def training_of(
 
 
 def _lengths(request: SearchRequest, recipe: Recipe, images: int) -> tuple[int, ...]:
-    """Return the allowed training lengths in epochs, ascending."""
+    """Return the allowed training lengths in epochs, ascending, for ``images`` training images."""
     if request.epochs is not None:
         if not all(1 <= length <= _MOST_EPOCHS for length in request.epochs):
             raise UsageError(f"--epochs {','.join(map(str, request.epochs))}: allowed are 1 to {_MOST_EPOCHS:,}")
@@ -312,8 +317,8 @@ def _lengths(request: SearchRequest, recipe: Recipe, images: int) -> tuple[int, 
         return (recipe.epochs,)
     factor = length_factor(images)
     seen = factor * images
-    longer = [each for each in _LONG_LENGTHS if seen >= _LEAST_SEEN and each * seen <= _MOST_SEEN]
-    return tuple(factor * each for each in (*LENGTHS, *longer))
+    longer = [length for length in _LONG_LENGTHS if seen >= _LEAST_SEEN and length * seen <= _MOST_SEEN]
+    return tuple(factor * length for length in (*LENGTHS, *longer))
 
 
 # 4. Effort -------------------------------------------------------------------------------------------------------

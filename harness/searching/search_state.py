@@ -1,7 +1,7 @@
-"""The runtime state of a search: the study's events, jobs, measured pace and remaining time.
+"""The runtime state of a search: the state of its study, jobs, measured pace and remaining time.
 
-Except for the fields that the loop sets, the state is a function of the events, so a resumed search rebuilds the state
-from the log.
+A resumed search rebuilds the state from the log. Only the fields that ``loop.py`` sets (interruption, crashes, reasons
+of the end) belong to a single session.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Protocol
 
 from harness.data.datasets import Dataset
@@ -30,7 +29,7 @@ from harness.searching.time_budget import (
     is_spent,
     pace_of,
     rounds,
-    verifying,
+    verification_seconds,
     work,
 )
 from harness.searching.turn import turn_at
@@ -39,8 +38,8 @@ from harness.studies.candidate import (
     Candidate,
     combined_cost,
     confirm_seeds_of,
+    confirmed_by_cost,
     confirmed_front,
-    final_order,
     likeliest,
 )
 from harness.studies.events import EndReason, Entry, Event, Proposal, RunEnded
@@ -57,11 +56,11 @@ class Moment:
     """A snapshot of a search, for observers.
 
     Attributes:
-        elapsed: Seconds of all sessions.
+        elapsed: Seconds of all sessions of the study.
         state: State of the study, which keeps changing.
         incumbent: Incumbent at this moment; None if no candidate is confirmed.
         jobs: Job of each worker; None for an idle worker.
-        nodes: Node name of each worker; empty on this machine.
+        nodes: Name of the cluster node of each worker, in the order of ``jobs``; an empty name on this machine.
     """
 
     elapsed: float
@@ -86,9 +85,14 @@ class Search:
 
     Attributes:
         state: State of the study, folded from the events.
+        config: Configuration of the study.
         data: Data set of the trainings.
+        folder: Folder of the study.
         log: Log of the study; None for a search in memory, which writes no files.
+        effort: Limits of time, trials and workers.
         executor: Executor that trains, and the clock of the search.
+        proposer: Object that proposes the networks.
+        observers: Objects that receive each log entry and each snapshot.
         began: Start of this session on the executor's clock, in seconds.
         before: Seconds of the earlier sessions.
         is_hopeless: Pruning rule of an external method; None for the rule of ``race.at_rung``.
@@ -97,11 +101,12 @@ class Search:
         timing: Measured over estimated seconds of the runs.
         turn: Objective and limit of the next proposal.
         waiting: Jobs to continue after a rung, to resume or to retry.
-        broken: Number of crashes or exceeded limits, by run.
+        broken: Number of crashes or exceeded limits, by run (trial, purpose, index of the seed).
         crashes_in_a_row: Number of consecutive runs that ended as crashed.
+        interrupted: Whether the user has asked to stop; no job is started any more.
         finished: Whether an earlier session ended with at least this effort, or no further verification is allowed.
         exhausted: Reason why the proposer finds no network; empty otherwise.
-        lacks_time: Whether more time might yield a proposal.
+        lacks_time: If ``exhausted``, whether more time might yield a proposal.
         end_reason: Reason for the end of the search; None while running.
     """
 
@@ -138,7 +143,7 @@ class Search:
         self.before = state.seconds
         self.timing = Timing(data.train_size, pace_of(effort.engine, effort.device).of_recipe(config.recipe))
         for entry in state.of_kind(RunEnded):
-            self._time(entry.event.run)
+            self._add_timing(entry.event.run)
         self.turn = turn_at(config, len(state.candidates))
         self.waiting = [self.job(each, Purpose.SEARCH, 0) for each in state.candidates.values() if each.first is None]
         self.broken: Counter[tuple[int | None, Purpose, int]] = Counter()
@@ -150,7 +155,7 @@ class Search:
         self.end_reason: EndReason | None = None
 
     def add(self, event: Event) -> None:
-        """Append an event to the log, apply the event and notify the observers."""
+        """Append an event to the log, apply the event and inform the observers."""
         entry = Entry(self.elapsed, event, datetime.now(UTC).isoformat(timespec="seconds"))
         if self.log is not None:
             self.log.append(entry)
@@ -159,37 +164,33 @@ class Search:
             observer.on_entry(self.state, entry)
 
     def tick(self) -> None:
-        """Send a snapshot to the observers."""
-        moment = self.moment()
-        for observer in self.observers:
-            observer.on_tick(moment)
-
-    def take(self, entry: Entry[Event]) -> None:
-        """Apply a logged event; a proposal starts the next turn, and a run updates the timing."""
-        self.state.apply(entry)
-        if isinstance(entry.event, Proposal):
-            self.turn = turn_at(self.config, len(self.state.candidates))
-        if isinstance(entry.event, RunEnded):
-            self._time(entry.event.run)
-
-    def _time(self, run: Result) -> None:
-        if run.trial in self.state.candidates:
-            self.timing.add(run, work(run.architecture, self.data.task), run.node)
-
-    def moment(self) -> Moment:
-        """Return a snapshot of the search."""
+        """Send a snapshot of the search to the observers."""
         slots = self.executor.places()
-        return Moment(
+        moment = Moment(
             elapsed=self.elapsed,
             state=self.state,
             incumbent=self.state.incumbent,
             jobs=tuple(slot.job for slot in slots),
             nodes=tuple(slot.node for slot in slots),
         )
+        for observer in self.observers:
+            observer.on_tick(moment)
+
+    def take(self, entry: Entry[Event]) -> None:
+        """Apply an entry of the log; a proposal starts the next turn, and an ended run updates the timing."""
+        self.state.apply(entry)
+        if isinstance(entry.event, Proposal):
+            self.turn = turn_at(self.config, len(self.state.candidates))
+        if isinstance(entry.event, RunEnded):
+            self._add_timing(entry.event.run)
+
+    def _add_timing(self, run: Result) -> None:
+        if run.trial in self.state.candidates:
+            self.timing.add(run, work(run.architecture, self.data.task), run.node)
 
     @property
     def max_cost(self) -> int:
-        """The highest cost of the next proposal in this turn; falls with the lowest confirmed cost."""
+        """Largest allowed cost of the next proposal in this turn; falls with the lowest confirmed cost."""
         if not self.switches.falling_budget:
             return self.turn.limit
         front = confirmed_front(self.state.contenders.values())
@@ -203,8 +204,8 @@ class Search:
 
     # Jobs -----------------------------------------------------------------------------------------------------
 
-    def job(self, candidate: Candidate, purpose: Purpose, index: int) -> Job:
-        """Return the job of one run of a candidate; the first run stops at every rung."""
+    def job(self, candidate: Candidate, purpose: Purpose, seed_index: int) -> Job:
+        """Return the first job of a run of a candidate; a run with purpose SEARCH stops at every rung."""
         proposal = candidate.proposal
         recipe, recipe_name = self.config.recipe_of(proposal.epochs)
         # Baselines are cheap and serve as a comparison, so train them to the end.
@@ -214,12 +215,12 @@ class Search:
             recipe=recipe,
             recipe_name=recipe_name,
             purpose=purpose,
-            seed_index=index,
+            seed_index=seed_index,
             study_seed=self.config.run_seed,
             device=self.effort.device,
             engine=self.effort.engine,
             until_epoch=race.next_rung(self.config, recipe.epochs, 0) if has_rungs else None,
-            checkpoint=self.checkpoint(proposal.trial, purpose, index),
+            checkpoint=StudyLog(self.folder).checkpoint(proposal.trial, purpose, seed_index),
             study=self.folder.name,
             trial=proposal.trial,
             decisions=proposal.decisions,
@@ -229,10 +230,6 @@ class Search:
     def at_work(self) -> list[Job]:
         """Jobs in training."""
         return [slot.job for slot in self.executor.places() if slot.job is not None]
-
-    def checkpoint(self, trial: int, purpose: Purpose, seed_index: int) -> Path:
-        """Return the path of an unfinished run's checkpoint."""
-        return StudyLog(self.folder).checkpoint(trial, purpose, seed_index)
 
     def free_index(self, candidate: Candidate) -> int:
         """Return the lowest index of a fresh seed that is neither finished nor in training."""
@@ -262,43 +259,46 @@ class Search:
         """Return the time limits of the next training, such that the network can still be confirmed and verified.
 
         If a training takes t seconds, training and confirmation take ``CAUTION`` * (1 + rounds) * t and the
-        verification ``CAUTION`` * ``VERIFY_FACTOR`` * rounds * t + ``CAUTION_SECONDS``. Both must fit into
-        ``seconds_left``.
+        verification ``CAUTION`` * ``VERIFY_FACTOR`` * rounds * t + ``CAUTION_SECONDS``, where the rounds are those of
+        the fresh seeds and of the verification seeds. Both must fit into ``seconds_left``.
         """
-        images = self.timing.images
-        pace = self.timing.measured_pace
         workers = self.workers
+        pace = self.timing.measured_pace
         factors = {form: self.timing.form_factor(form) for form in self.timing.forms}
+        time_left = TimeLeft(images=self.timing.images, pace=pace, workers=workers, form_factors=factors)
         if self.effort.seconds is None:
-            return TimeLeft(images, pace, workers=workers, form_factors=factors)
-        confirmed = CAUTION * (1 + rounds(confirm_seeds_of(self.config), workers))
-        verified = CAUTION * VERIFY_FACTOR * rounds(LEAST_VERIFY_SEEDS, workers)
+            return time_left
+        # Seconds of training, confirmation and verification, per second of a training.
+        confirm_factor = CAUTION * (1 + rounds(confirm_seeds_of(self.config), workers))
+        verify_factor = CAUTION * VERIFY_FACTOR * rounds(LEAST_VERIFY_SEEDS, workers)
         left = self.seconds_left
-        seconds = max(0.0, left - CAUTION_SECONDS) / (confirmed + verified)
         spare = math.inf
-        waiting = [self.verify_seconds(candidate) for candidate in self._to_verify()]
-        if waiting:
-            others = sum(waiting[1:]) if self.config.is_front else min(waiting[1:], default=0.0)
-            spare = left - waiting[0] - others
-        return TimeLeft(
-            images, pace, seconds, left, workers, self.elapsed, factors, spare, is_over=lambda: self.seconds_left <= 0
+        reserved = [self.verify_seconds(candidate) for candidate in self._to_verify()]
+        if reserved:
+            others = sum(reserved[1:]) if self.config.is_front else min(reserved[1:], default=0.0)
+            spare = left - reserved[0] - others
+        return replace(
+            time_left,
+            seconds=max(0.0, left - CAUTION_SECONDS) / (confirm_factor + verify_factor),
+            left=left,
+            passed=self.elapsed,
+            spare=spare,
+            is_over=lambda: self.seconds_left <= 0,
         )
 
     def _to_verify(self) -> list[Candidate]:
-        waiting = []
+        """Return the unverified candidates: of the front, or by cost up to a candidate whose verification passed."""
         if self.config.is_front:
-            return [
-                candidate
-                for candidate in confirmed_front(self.state.contenders.values())
-                if candidate.proposal.trial not in self.state.verdicts
-            ]
-        for candidate in final_order(self.state.contenders.values()):
+            front = confirmed_front(self.state.contenders.values())
+            return [each for each in front if each.proposal.trial not in self.state.verdicts]
+        unverified = []
+        for candidate in confirmed_by_cost(self.state.contenders.values()):
             verdict = self.state.verdicts.get(candidate.proposal.trial)
             if verdict is None:
-                waiting.append(candidate)
+                unverified.append(candidate)
             elif verdict.passed:
                 break
-        return waiting
+        return unverified
 
     def closing_seconds(self) -> float:
         """Return the seconds reserved for verifying the smallest confirmed candidate, or every network of a front.
@@ -307,22 +307,23 @@ class Search:
         """
         if self.effort.seconds is None:
             return 0.0
-        waiting = self._to_verify() or self.likeliest()
-        return sum(map(self.verify_seconds, waiting if self.config.is_front else waiting[:1]), 0.0)
+        candidates = self._to_verify() or self.likeliest()
+        count = len(candidates) if self.config.is_front else 1
+        return sum(map(self.verify_seconds, candidates[:count]), 0.0)
 
     def likeliest(self) -> list[Candidate]:
-        """Return networks that may be verified without confirmation, the highest chance first.
+        """Return candidates that may be verified without a confirmation, the likeliest to pass first.
 
         Empty for a front, and as soon as a verification has passed.
         """
         verdicts = self.state.verdicts
         if self.config.is_front or any(verdict.passed for verdict in verdicts.values()):
             return []
-        unseen = [each for each in self.state.candidates.values() if each.proposal.trial not in verdicts]
-        return likeliest(unseen, self.config.target_pct)
+        unverified = [each for each in self.state.candidates.values() if each.proposal.trial not in verdicts]
+        return likeliest(unverified, self.config.target_pct)
 
     def run_seconds(self, candidate: Candidate) -> float:
-        """Return the seconds of one whole run at the present pace, from the candidate's own runs or else estimated."""
+        """Return the seconds of a whole run at the present pace: the mean of the complete runs, else an estimate."""
         seconds = [run.train_seconds for run in candidate.runs if run.status is Status.COMPLETE]
         if seconds:
             return statistics.mean(seconds) * self.timing.change_since(candidate.proposal.trial)
@@ -334,21 +335,21 @@ class Search:
 
     def verify_seconds(self, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:
         """Return the wall-clock seconds of verifying a candidate on ``seeds`` seeds, including a safety margin."""
-        return verifying(self.run_seconds(candidate), self.workers, seeds)
+        return verification_seconds(self.run_seconds(candidate), self.workers, seeds)
 
     def least_verify_seconds(self, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:
         """Return ``verify_seconds`` without the margin: the least remaining time at which a verification may start."""
         return (self.verify_seconds(candidate, seeds) - CAUTION_SECONDS) / CAUTION
 
     def remaining_seconds(self, candidate: Candidate, confirming: int) -> float:
-        """Return the seconds for confirming and verifying a network that passed; 0 without a time limit.
+        """Return the seconds to confirm and verify a candidate with a safety margin; 0 without a time limit.
 
         Args:
-            candidate: Network that passed the first run.
+            candidate: Candidate whose first run has ended.
             confirming: Number of workers for the fresh seeds.
         """
         if self.effort.seconds is None:
             return 0.0
-        one = self.run_seconds(candidate)
-        lacking = max(0, confirm_seeds_of(self.config) - len(candidate.fresh))
-        return CAUTION * rounds(lacking, confirming) * one + verifying(one, self.workers)
+        seconds = self.run_seconds(candidate)
+        missing = max(0, confirm_seeds_of(self.config) - len(candidate.fresh))
+        return CAUTION * rounds(missing, confirming) * seconds + verification_seconds(seconds, self.workers)

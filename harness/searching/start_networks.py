@@ -9,7 +9,7 @@ from harness.evidence import leaderboard_table
 from harness.evidence.leaderboard_table import LeaderboardRow
 from harness.studies.events import Confirmed
 from harness.studies.log import read_state
-from harness.studies.names import read_study
+from harness.studies.names import study_folder
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
 from search_spaces.notation import parse_network
@@ -18,10 +18,19 @@ from search_spaces.space_errors import SearchSpaceError
 
 
 def networks_of(name: str, workspace: Workspace) -> tuple[str, ...]:
-    """Return the notation of a study's confirmed networks; ``leaderboard`` means rows that reached their target."""
+    """Return the networks of ``--from``, in the notation.
+
+    Args:
+        name: ``leaderboard`` for the rows that reached their target, or the name of a study for all networks that the
+            study has confirmed, later refuted networks included.
+        workspace: Workspace of the study and of the user's leaderboard.
+
+    Raises:
+        UsageError: There is no study of this name.
+    """
     if name == "leaderboard":
         return tuple(str(row.architecture) for row in leaderboard_rows(workspace) if row.reached)
-    study = read_state(read_study(name, workspace))
+    study = read_state(study_folder(name, workspace))
     return tuple(str(study.proposals[each.event.trial].architecture) for each in study.of_kind(Confirmed))
 
 
@@ -32,7 +41,7 @@ def leaderboard_rows(workspace: Workspace) -> list[LeaderboardRow]:
 
 
 def suitable(known: Sequence[str], space: SearchSpace, budget: int, source: str) -> tuple[str, ...]:
-    """Return the networks that the images, the conditions of the space and the budget allow.
+    """Return the networks that the images, the conditions of the space and the budget allow, in alphabetical order.
 
     Args:
         known: Texts of the networks.

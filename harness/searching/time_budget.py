@@ -16,21 +16,20 @@ from harness.training.recipe import Recipe, start_overhead
 from harness.training.result import Result, Status
 from search_spaces.network import Analysis, Architecture, Task, analyse
 
-# Cost of a training step in equivalent multiply-adds of a kernel larger than 1x1, for these constants. Fitted to 34
-# networks of ten forms, with a standard deviation of the log of 0.05 (diary 141).
-_NUMBER_MACS = 6.1  # number of a map, through BN, rectifier, pooling and the gradients
-_PARAMETER_MACS = 20.0  # parameter, for the optimizer's step, per image of a batch of 32
-_POINTWISE_MACS = 1.9  # multiply-add of a 1x1 kernel, additional cost
-_GROUPED_MACS = 0.6  # multiply-add of a depthwise or grouped kernel, additional cost
+# Costs of a training step for one image, in equivalent multiply-adds of a kernel larger than 1x1. Fitted to 34 networks
+# of ten forms, with a standard deviation of the log of 0.05 (diary 141).
+_NUMBER_MACS = 6.1  # per number of a map, through BN, rectifier, pooling and the gradients
+_PARAMETER_MACS = 20.0  # per parameter, for the optimizer's step, in a batch of 32
+_POINTWISE_MACS = 1.9  # additional cost per multiply-add of a 1x1 kernel
+_GROUPED_MACS = 0.6  # additional cost per multiply-add of a depthwise or grouped kernel
 # Seconds of an epoch on all 60,000 training images over those on the search split's 50,000.
 VERIFY_FACTOR = 1.2
-LEAST_VERIFY_SEEDS = 5  # seeds of a verification at least
-_MOST_VERIFY_SEEDS = 8  # and at most
-_FORM_SECONDS = 30.0  # added to measured and estimated seconds of a form, which shrinks the ratio towards 1
+LEAST_VERIFY_SEEDS = 5  # smallest number of seeds of a verification
+_MOST_VERIFY_SEEDS = 8  # largest number of seeds of a verification
+_FORM_SECONDS = 30.0  # s, added to measured and estimated seconds of a form, which shrinks the ratio towards 1
 _RECENT_RUNS = 8  # latest runs per node that count for the pace (diary 141)
-# Safety factor on estimated seconds.
-CAUTION = 1.1
-CAUTION_SECONDS = 12.0  # for starting processes and writing files
+CAUTION = 1.1  # safety factor on estimated seconds
+CAUTION_SECONDS = 12.0  # s, for starting processes and writing files
 
 
 @lru_cache(maxsize=50_000)
@@ -40,9 +39,10 @@ def work(architecture: Architecture, task: Task) -> float:
 
 
 def work_of(analysis: Analysis) -> float:
-    """Return the work of an analysed network."""
-    totals = analysis.macs, analysis.map_numbers, analysis.parameters
-    return step_work(*totals, analysis.grouped_macs, analysis.pointwise_macs)
+    """Return the work of a training step for one image of an analysed network (``step_work``)."""
+    return step_work(
+        analysis.macs, analysis.map_numbers, analysis.parameters, analysis.grouped_macs, analysis.pointwise_macs
+    )
 
 
 def step_work(macs: int, numbers: int, parameters: int, grouped: int = 0, pointwise: int = 0) -> float:
@@ -61,14 +61,20 @@ def step_work(macs: int, numbers: int, parameters: int, grouped: int = 0, pointw
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds of a training step per image on one core: ``seconds_an_image`` + ``seconds_a_mac`` * work."""
+    """Seconds of a training step per image on one core: ``seconds_an_image`` + ``seconds_a_mac`` * work.
+
+    Attributes:
+        seconds_an_image: Seconds per image, independent of the network.
+        seconds_a_mac: Seconds per multiply-add of the work (``step_work``).
+        recipe: Recipe with several starts, whose epochs count too; None for one start.
+    """
 
     seconds_an_image: float
     seconds_a_mac: float
-    recipe: Recipe | None = None  # recipe with several starts, whose epochs count too; None for one start
+    recipe: Recipe | None = None
 
     def seconds(self, epochs: int, images: int, network_work: float) -> float:
-        """Return the seconds of a training of ``epochs`` epochs over ``images`` images."""
+        """Return the seconds of a training of ``epochs`` epochs over ``images`` images, without evaluations."""
         overhead = 0 if self.recipe is None else start_overhead(self.recipe, epochs)
         return (epochs + overhead) * images * (self.seconds_an_image + self.seconds_a_mac * network_work)
 
@@ -78,10 +84,10 @@ class Pace:
 
 
 # Pace on one core of a two-core CPU machine, by engine; the first runs correct the pace for faster or slower cores.
-# ``native``: the networks of ``_NUMBER_MACS``, for a core 0.46 times as fast as the core of the measurement. ``torch``:
-# the four networks of benchmarks/results/throughput.json and seven networks of 0.2 to 4.6 million ``work``, for a core
-# 0.55 times as fast; the standard deviation of the log is 0.3. ``recorded``: replays of tables, whose published results
-# (benchmarks/results) have this pace.
+# ``native``: fitted to the networks of ``_NUMBER_MACS``, for a core 0.46 times as fast as the core of the measurement.
+# ``torch``: fitted to the four networks of benchmarks/results/throughput.json and seven networks of 0.2 to 4.6 million
+# ``work``, for a core 0.55 times as fast; the standard deviation of the log is 0.3. ``recorded``: replays of tables,
+# whose published results (benchmarks/results) have this pace.
 _PACES = {"torch": Pace(2.7e-4, 3.1e-10), "native": Pace(1.2e-5, 5.4e-11), "recorded": Pace(1.85e-4, 3.35e-11)}
 # Pace of one process on an H100, dominated by kernel launches. Fitted to networks of 1.0 and 1.6 million multiply-adds,
 # three epochs each (diary 119).
@@ -94,7 +100,7 @@ def pace_of(engine: str, device: str) -> Pace:
 
 
 class _Timed(NamedTuple):
-    """A finished run: the network's form, and measured and estimated seconds."""
+    """A run that has ended: the form of the network, and measured and estimated seconds."""
 
     form: str
     measured: float
@@ -124,21 +130,28 @@ class Timing:
     slowdowns: dict[int, list[float]] = field(default_factory=dict)
 
     def add(self, run: Result, network_work: float, node: str = "") -> None:
-        """Add a finished run; runs without an epoch or without a known size are ignored."""
+        """Add a run that has ended; runs without an epoch or without known multiply-adds are ignored.
+
+        Args:
+            run: Run, pruned and failed runs included.
+            network_work: Work of a training step of its network, from ``work``.
+            node: Name of the cluster node that trained; empty on this machine.
+        """
         if not (run.history and run.macs):
             return
         form = run.architecture.form
         estimated = self.pace.seconds(len(run.history), self.images, network_work)
         runs = self.recent.setdefault(node, deque(maxlen=_RECENT_RUNS))
-        others = self._slowdown(each for each in runs if each.form != form)
-        if others:
+        other_slowdown = self._slowdown(each for each in runs if each.form != form)
+        if other_slowdown:
             measured_sum, estimated_sum = self.forms.get(form, (0.0, 0.0))
-            self.forms[form] = (measured_sum + run.train_seconds / others, estimated_sum + estimated)
+            self.forms[form] = (measured_sum + run.train_seconds / other_slowdown, estimated_sum + estimated)
         runs.append(_Timed(form, run.train_seconds, estimated))
         if run.trial is not None and run.status is Status.COMPLETE:
             self.slowdowns.setdefault(run.trial, []).append(self._slowdown(runs) or 1.0)
 
     def _slowdown(self, runs: Iterable[_Timed]) -> float | None:
+        """Return measured over estimated seconds of runs, corrected for their forms; None without runs."""
         pairs = [(run.measured, run.estimated * self.form_factor(run.form)) for run in runs]
         estimated = math.fsum(estimated for _, estimated in pairs)
         return math.fsum(measured for measured, _ in pairs) / estimated if estimated else None
@@ -157,12 +170,14 @@ class Timing:
 
     def change_since(self, trial: int) -> float:
         """Return the present slowdown over the mean slowdown at the ends of a trial's runs; 1 without runs."""
-        slowdowns = self.slowdowns.get(trial, [])
-        return (self.slowdown() or 1.0) * len(slowdowns) / math.fsum(slowdowns) if slowdowns else 1.0
+        slowdowns = self.slowdowns.get(trial)
+        if not slowdowns:
+            return 1.0
+        return (self.slowdown() or 1.0) * len(slowdowns) / math.fsum(slowdowns)
 
     @property
     def measured_pace(self) -> Pace:
-        """The prior pace times the slowdown of the slowest node."""
+        """The prior pace times the slowdown of the slowest node; the prior pace without a measured run."""
         factor = self.slowdown() or 1.0
         image = factor * self.pace.seconds_an_image
         return replace(self.pace, seconds_an_image=image, seconds_a_mac=factor * self.pace.seconds_a_mac)
@@ -170,19 +185,20 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class TimeLeft:
-    """Remaining time at the present pace, with ``images`` training images per epoch.
+    """Remaining time of a search, and the present pace of its trainings.
 
     Attributes:
         images: Training images per epoch.
         pace: Measured pace.
         seconds: Longest training whose network can still be confirmed and verified; None for no limit.
-        left: Remaining seconds of the search; infinite for no limit.
+        left: Remaining seconds of the search, verification included; infinite for no limit.
         workers: Number of parallel trainings.
-        passed: Elapsed seconds of the search.
+        passed: Elapsed seconds of the search; 0 without a time limit.
         form_factors: ``Timing.form_factor`` by form; 1 for a missing form.
-        spare: Seconds left after verifying the incumbent and, in case of a miss, a second network; infinite without a
-            time limit or an incumbent.
-        is_over: Function that returns whether the search's time has ended, so that a ranking stops early.
+        spare: Seconds left after verifying the incumbent and, in case of a miss, a second confirmed network if there is
+            one, or for two metrics after verifying the whole front; infinite without a time limit or a network to
+            verify.
+        is_over: Function that returns whether the time of the search has ended, so that the choice of a network stops.
     """
 
     images: int
@@ -196,7 +212,7 @@ class TimeLeft:
     is_over: Callable[[], bool] = lambda: False
 
     def takes(self, epochs: int, network_work: float, form: str = "") -> float:
-        """Return the expected seconds of a training; without ``form``, of a network of average speed."""
+        """Return the expected seconds of a training; with an empty ``form``, of a network of average speed."""
         return self.form_factors.get(form, 1.0) * self.pace.seconds(epochs, self.images, network_work)
 
     def has(self, epochs: int, network_work: float, form: str = "") -> bool:
@@ -210,7 +226,7 @@ class Effort:
 
     Attributes:
         seconds: Time of all sessions together, including the verification; None for no limit.
-        trials: Maximum number of trials; None for no limit.
+        trials: Maximum number of trials without the baselines; None for no limit.
         workers: Number of parallel trainings.
         device: Device to train on.
         limits: Time and memory limits of a run.
@@ -226,7 +242,7 @@ class Effort:
 
 
 def verify_seeds(workers: int) -> int:
-    """Return the number of seeds of a verification: five, or up to eight if that takes no more rounds."""
+    """Return the number of seeds of a verification: the fewest, or more, up to the most, without a further round."""
     return min(_MOST_VERIFY_SEEDS, rounds(LEAST_VERIFY_SEEDS, workers) * workers)
 
 
@@ -235,18 +251,31 @@ def rounds(seeds: int, workers: int) -> int:
     return -(-seeds // workers)
 
 
-def verifying(one: float, workers: int, seeds: int = LEAST_VERIFY_SEEDS) -> float:
-    """Return the seconds of a verification if a training on the search split takes ``one`` seconds."""
-    return CAUTION * VERIFY_FACTOR * rounds(seeds, workers) * one + CAUTION_SECONDS
+def verification_seconds(run_seconds: float, workers: int, seeds: int = LEAST_VERIFY_SEEDS) -> float:
+    """Return the seconds of a verification with a safety margin.
+
+    Args:
+        run_seconds: Seconds of a training on the images of the search.
+        workers: Number of parallel trainings.
+        seeds: Number of trainings of the verification.
+    """
+    return CAUTION * VERIFY_FACTOR * rounds(seeds, workers) * run_seconds + CAUTION_SECONDS
 
 
 def least_seconds(images: int) -> float:
-    """Return the seconds in which a search on ``images`` images usually has an answer on two cores."""
+    """Return the seconds in which a search on ``images`` training images usually has an answer on two cores.
+
+    Ten minutes for MNIST, three minutes for the 4,000 images of ``mnist-5k`` (docs/search.md).
+    """
     return 180.0 if images <= 10_000 else 600.0
 
 
 def is_spent(effort: Effort, state: StudyState) -> bool:
-    """Return whether the last session ended in order with at least this effort."""
+    """Return whether a further session with this effort could not continue the search.
+
+    The last session must have ended, neither interrupted nor killed, and have had at least this effort: as many trials
+    if it reached their limit, else as much time.
+    """
     last = None if state.session is None else state.session.event
     if not isinstance(last, SessionEnded):
         return False

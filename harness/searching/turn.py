@@ -14,13 +14,13 @@ WEIGHTS = (0.5, 1.0, 0.0, 0.75, 0.25)
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The objective of the next proposal, a metric or two weighted metrics, and its limit in the study."""
+    """The objective of the next proposal, a metric or two weighted metrics, and its largest allowed value."""
 
     objective: Objective
     limit: int
 
 
 def turn_at(config: StudyConfig, trial: int) -> Turn:
-    """Return the turn of the proposal of a trial; for a single metric all turns are equal."""
+    """Return the turn of the proposal with number ``trial``; for a single metric all turns are equal."""
     objective = objective_of(config, WEIGHTS[trial % len(WEIGHTS)])
     return Turn(objective, combined_cost(config.limits, objective))

@@ -34,20 +34,20 @@ MOST_SEEDS = 6  # most fresh seeds; a candidate that is not confirmed by then is
 # fresh seeds and the error ratio measured on training images. Of 53 recorded verifications 3 missed (diary 104).
 CONFIDENCE = 0.80
 SURE = 0.98  # probability to pass from which candidates are verified in the order of cost (``surest_first``)
-VERIFY_SEEDS = 6  # seeds of a verification
-_LEAST_CHANCE = 0.25  # below this chance to stand, a candidate gets no more fresh seeds and is refuted
+VERIFY_SEEDS = 6  # seeds of a predicted verification; with many workers it has up to 8 (``time_budget.verify_seeds``)
+_REFUTED_BELOW = 0.25  # smallest ``chance_to_confirm`` with which an unconfirmed candidate is not refuted
 # Standard deviation between seeds as a share of the errors: 0.06 to 0.08 for networks with 100 and with 400 errors
 # (diary 52).
 SEED_SHARE = 0.08
 # Fewest errors for which ``SEED_SHARE`` holds. Below, the squared share is inversely proportional to the number of
 # errors (diary 124).
 _COUNTED_ERRORS = 60.0
-LEAST_COUNTED = 0.5  # errors assumed for all runs together if none of them has an error
+LEAST_COUNTED = 0.5  # errors assumed in place of 0 errors, because the log of 0 is not finite
 # Standard deviation between groups as a share of the errors: 0.22 to 0.44 for speakers and persons with a smartwatch
 # (docs/decisions.md#30).
 _GROUP_SHARE = 0.4
-# Selection bias of a first run that passed, as a share of the errors. The bias is a whole standard deviation of a seed
-# if networks are drawn from many that miss (diary 49), less if networks are chosen by the predicted chance.
+# Selection bias of a first run that passed, as a share of the errors: half of ``SEED_SHARE``. The bias is the whole
+# share if networks are drawn from many that miss (diary 49), less if networks are chosen by the predicted chance.
 _SELECTION_BIAS_SHARE = 0.04
 # Degrees of freedom of ``SEED_SHARE`` as the prior of the standard deviation between a few seeds (moderated variance,
 # Smyth, Statistical Applications in Genetics and Molecular Biology 3, 2004).
@@ -68,7 +68,7 @@ BASELINE = "floor"
 
 
 def is_linear(origin: str, network: Architecture) -> bool:
-    """Return whether a network of this origin is a linear baseline."""
+    """Return whether a network of this origin (``Proposal.origin``) is a linear baseline."""
     return origin == BASELINE and "conv" not in str(network)
 
 
@@ -166,18 +166,18 @@ class Candidate:
     @property
     def runs(self) -> list[Result]:
         """All ended runs."""
-        return [*([] if self.first is None else [self.first]), *self.fresh]
+        return [*self.fresh] if self.first is None else [self.first, *self.fresh]
 
     @property
-    def chance_pct(self) -> float:
-        """Accuracy assumed for a run that ended without an accuracy: chance level, per cent."""
+    def guessing_pct(self) -> float:
+        """Accuracy of guessing, per cent, which is assumed for a run that ended without an accuracy."""
         return 100 / self.classes
 
     @property
     def fresh_pct(self) -> list[float]:
-        """Accuracies on the fresh seeds, per cent; ``chance_pct`` for a run that ended without an accuracy."""
+        """Accuracies on the fresh seeds, per cent; ``guessing_pct`` for a run that ended without an accuracy."""
         accuracies = [result.validation_accuracy_pct for result in self.fresh]
-        return [self.chance_pct if accuracy is None else accuracy for accuracy in accuracies]
+        return [self.guessing_pct if accuracy is None else accuracy for accuracy in accuracies]
 
     @property
     def passed_first(self) -> bool:
@@ -196,10 +196,10 @@ class Candidate:
 
     @property
     def is_refuted(self) -> bool:
-        """Whether further seeds would be wasted: ``most_seeds`` were run, or the chance to stand is too low."""
+        """Whether further seeds would be wasted: ``most_seeds`` were run, or ``chance_to_confirm`` is too low."""
         if not self.fresh or self.is_confirmed:
             return False
-        return len(self.fresh) >= self.most_seeds or self.chance_to_stand < _LEAST_CHANCE
+        return len(self.fresh) >= self.most_seeds or self.chance_to_confirm < _REFUTED_BELOW
 
     @property
     def most_seeds(self) -> int:
@@ -208,96 +208,104 @@ class Candidate:
 
     @property
     def is_contender(self) -> bool:
-        """Whether the candidate is confirmed or due another run, as far as its runs show."""
+        """Whether the candidate is confirmed or due another run; verifications are not considered here."""
         if self.first is None or self.is_confirmed:
             return True
         return self.seeds_wanted > len(self.fresh) and not self.is_refuted
 
     @property
     def seeds_wanted(self) -> int:
-        """Number of fresh seeds that are due by now, seeds in flight included.
+        """Number of fresh seeds that the candidate shall have by now: ended, in training and due.
 
-        A candidate that passed its first run gets ``confirm_seeds`` fresh seeds at once, then one at a time while
-        ``chance_to_stand`` is at least ``_LEAST_CHANCE``. The first fresh seed does not depend on this chance: a
+        A candidate that passed its first run gets ``confirm_seeds`` fresh seeds at once, then one at a time, while
+        ``chance_to_confirm`` is at least ``_REFUTED_BELOW``. The first fresh seed does not depend on this chance: a
         network that has passed once is confirmed more often than a new network of equal size (diary 141). A candidate
-        that was trained to the end and missed gets a seed for each repeated proposal.
+        whose first run was trained to the end and missed the threshold gets a seed for each repeated proposal.
         """
         if self.passed_first:
-            if self.chance_to_stand >= _LEAST_CHANCE:
+            if self.chance_to_confirm >= _REFUTED_BELOW:
                 return max(self.confirm_seeds, len(self.fresh) + 1)
             return max(min(1, self.confirm_seeds), len(self.fresh))
-        return self.repeats if self.first is not None and self.first.status is Status.COMPLETE else 0
+        is_complete = self.first is not None and self.first.status is Status.COMPLETE
+        return self.repeats if is_complete else 0
 
     @property
     def _images_of_a_run(self) -> float:
-        """Mean number of validation images of a run; infinite if unknown, which turns off the counting noise."""
+        """Mean number of validation images of a run; infinite if unknown, which turns off ``_COUNTED_ERRORS``."""
         sizes = [float(run.validation_size) for run in self.runs if run.validation_size]
         return statistics.mean(sizes) if sizes else math.inf
 
     @property
     def chance_to_verify(self) -> float:
-        """Probability that the mean of a verification reaches the target, given the fresh seeds.
+        """Probability that the mean of a verification reaches the target, given the fresh seeds, at least one.
 
         ``T((log(e) - log(m)) / sqrt(v / n + _VERIFY_SQUARE))`` with Student's distribution function ``T``
         (``_SEED_FREEDOM + n - 1`` degrees of freedom), the allowed error rate ``e``, and the mean error rate ``m`` and
         the moderated squared relative deviation ``v`` of ``n`` fresh seeds (Smyth 2004). ``_VERIFY_SQUARE`` covers the
         seeds of the verification and the differences between networks on other images.
         """
-        misses = [100 - accuracy for accuracy in self.fresh_pct]
+        errors_pct = [100 - accuracy for accuracy in self.fresh_pct]
+        seeds = len(errors_pct)
         images = self._images_of_a_run
-        centre = max(statistics.mean(misses), 100 * LEAST_COUNTED / (images * len(misses)))
-        seed_square = seed_share_square(centre / 100 * images)
-        squares = math.fsum((miss / centre - 1) ** 2 for miss in misses)
-        freedom = _SEED_FREEDOM + len(misses) - 1
-        share = (_SEED_FREEDOM * seed_square + squares) / freedom
-        deviation = math.sqrt(share / len(misses) + _VERIFY_SQUARE)
-        return statistics.student_share(_log_ratio(100 - self.threshold_pct, centre) / deviation, freedom)
+        mean_pct = max(statistics.mean(errors_pct), 100 * LEAST_COUNTED / (images * seeds))
+        seed_square = seed_share_square(mean_pct / 100 * images)
+        squares = math.fsum((error_pct / mean_pct - 1) ** 2 for error_pct in errors_pct)
+        freedom = _SEED_FREEDOM + seeds - 1
+        moderated_square = (_SEED_FREEDOM * seed_square + squares) / freedom
+        deviation = math.sqrt(moderated_square / seeds + _VERIFY_SQUARE)
+        return statistics.student_share(_log_ratio(100 - self.threshold_pct, mean_pct) / deviation, freedom)
 
     @property
-    def chance_to_stand(self) -> float:
+    def chance_to_confirm(self) -> float:
         """Probability that the candidate is confirmed by its next fresh seeds, given all runs.
 
-        The result of the next seeds is predicted from all runs; the confirmation uses the mean of the fresh seeds
-        alone. With folds of groups, the next seeds validate on other groups, which differ by ``_GROUP_SHARE``.
+        ``Phi((log(e) - log(m)) / d)`` with the standard normal distribution function ``Phi``, the largest mean error
+        rate ``e`` that is confirmed (``needed_share``), the predicted mean error rate ``m`` over all fresh seeds, the
+        next ones included, and its relative deviation ``d``. The next seeds are predicted by the mean of all runs, the
+        first run included. With folds of groups, the next seeds validate on other groups, which differ by
+        ``_GROUP_SHARE``.
         """
-        first_pct = self.chance_pct
+        first_pct = self.guessing_pct
         if self.first is not None and self.first.validation_accuracy_pct is not None:
             first_pct = self.first.validation_accuracy_pct
-        luck = 1 + _SELECTION_BIAS_SHARE if self.passed_first else 1.0
-        fresh = [100 - accuracy for accuracy in self.fresh_pct]
-        misses = [luck * (100 - first_pct), *fresh]
-        wanted = max(CONFIRM_SEEDS, self.confirm_seeds, len(fresh) + 1)
-        coming = wanted - len(fresh)
+        bias_factor = 1 + _SELECTION_BIAS_SHARE if self.passed_first else 1.0
+        fresh_errors_pct = [100 - accuracy for accuracy in self.fresh_pct]
+        errors_pct = [bias_factor * (100 - first_pct), *fresh_errors_pct]
+        total = max(CONFIRM_SEEDS, self.confirm_seeds, len(fresh_errors_pct) + 1)  # fresh seeds, with the next ones
+        coming = total - len(fresh_errors_pct)
         group_square = _GROUP_SHARE**2 if self.group_folds else 0.0
-        centre = (math.fsum(fresh) + coming * statistics.mean(misses)) / wanted
-        seed_share = math.sqrt(seed_share_square(centre / 100 * self._images_of_a_run) + group_square)
-        deviation = coming / wanted * seed_share * math.sqrt(1 / coming + 1 / len(misses))
-        allowed = (100 - self.threshold_pct) * needed_share(wanted)
-        return statistics.normal_share(_log_ratio(allowed, centre) / deviation)
+        mean_pct = (math.fsum(fresh_errors_pct) + coming * statistics.mean(errors_pct)) / total
+        seed_share = math.sqrt(seed_share_square(mean_pct / 100 * self._images_of_a_run) + group_square)
+        deviation = coming / total * seed_share * math.sqrt(1 / coming + 1 / len(errors_pct))
+        needed_pct = (100 - self.threshold_pct) * needed_share(total)
+        return statistics.normal_share(_log_ratio(needed_pct, mean_pct) / deviation)
 
     def expected_errors(self, ratios: Mapping[float, float]) -> float | None:
-        """Return the expected final validation errors: the mean of the runs, for a pruned run a forecast.
+        """Return the expected final validation errors, on as many images as the first run validated on.
 
-        None without a usable run.
+        This is the mean over the runs with an error count or, for a pruned first run, its errors times the ratio of the
+        nearest rung.
 
         Args:
             ratios: Final errors per error at a rung, by share of the epochs (``rung_ratios``).
+
+        Returns:
+            The errors; None if the first run has no error count, diverged, or has not ended.
         """
         first = self.first
         if first is None or first.validation_errors is None:
             return None
         if first.status is Status.COMPLETE:
             images = first.required_validation.images
-            counts = [run.required_validation for run in (first, *self.fresh) if run.validation_errors is not None]
-            return statistics.mean([errors.wrong * images / errors.images for errors in counts])
+            evaluations = [run.required_validation for run in self.runs if run.validation_errors is not None]
+            return statistics.mean([errors.wrong * images / errors.images for errors in evaluations])
         if first.status is not Status.PRUNED:
             return None
-        # The errors of a pruned run are expected to fall by the typical ratio.
         return ratios[_nearest_share(len(first.history) / first.recipe.epochs)] * first.validation_errors
 
     @property
     def on_fresh_seeds(self) -> dict[str, Any]:
-        """Fields of an event: the network and the result on its fresh seeds."""
+        """Arguments of the events about fresh seeds (``Confirmed``, ``FailedConfirmation``, ``WinnerChosen``)."""
         return {
             "trial": self.proposal.trial,
             "hash": self.proposal.hash,
@@ -308,24 +316,25 @@ class Candidate:
 
 
 def _nearest_share(done: float) -> float:
+    """Return the share of the epochs in ``TYPICAL_RATIO`` that is nearest to the share ``done``."""
     return min(TYPICAL_RATIO, key=lambda share: abs(share - done))
 
 
 def rung_ratios(candidates: Iterable[Candidate]) -> dict[float, float]:
-    """Return the final errors per error at a rung, by share of the epochs.
+    """Return the final errors per error at a rung, by the shares of the epochs in ``TYPICAL_RATIO``.
 
-    Geometric means over ``_TYPICAL_RUNS`` runs with ``TYPICAL_RATIO`` and the complete runs of the candidates; 0.5 is
-    added to each count of errors.
+    Geometric means over ``_TYPICAL_RUNS`` runs with ``TYPICAL_RATIO`` and all evaluated epochs, except the last, of the
+    complete runs of the candidates; 0.5 is added to each count of errors.
     """
-    logs = {share: [math.log(ratio)] * _TYPICAL_RUNS for share, ratio in TYPICAL_RATIO.items()}
+    log_ratios = {share: [math.log(ratio)] * _TYPICAL_RUNS for share, ratio in TYPICAL_RATIO.items()}
     for run in (run for candidate in candidates for run in candidate.runs):
         if run.status is not Status.COMPLETE or run.validation_errors is None:
             continue
         for epoch in run.history[:-1]:
             if epoch.validation_errors is not None:
                 ratio = (run.validation_errors + 0.5) / (epoch.validation_errors + 0.5)
-                logs[_nearest_share(epoch.epoch / run.recipe.epochs)].append(math.log(ratio))
-    return {share: math.exp(statistics.mean(of)) for share, of in logs.items()}
+                log_ratios[_nearest_share(epoch.epoch / run.recipe.epochs)].append(math.log(ratio))
+    return {share: math.exp(statistics.mean(values)) for share, values in log_ratios.items()}
 
 
 def objective_of(config: StudyConfig, weight: float = 0.5) -> Objective:
@@ -337,7 +346,7 @@ def objective_of(config: StudyConfig, weight: float = 0.5) -> Objective:
 
 
 def combined_cost(costs: tuple[int, ...], objective: Objective) -> int:
-    """Return the costs of a network, or limits, combined by the objective of the study."""
+    """Return the costs of a network, or their limits, combined by an objective; the only cost of a single metric."""
     return objective.of(costs) if isinstance(objective, Weighted) else costs[0]
 
 
@@ -356,6 +365,7 @@ def confirm_seeds_of(config: StudyConfig) -> int:
 
 def seed_share_square(counted: float) -> float:
     """Return the square of the relative standard deviation between seeds with ``counted`` errors per run."""
+    # The lower bound of ``counted`` is ``LEAST_COUNTED`` errors in the most fresh seeds together.
     return SEED_SHARE**2 * max(1.0, _COUNTED_ERRORS / max(counted, LEAST_COUNTED / MOST_SEEDS))
 
 
@@ -363,26 +373,33 @@ def needed_share(seeds: int = CONFIRM_SEEDS) -> float:
     """Return the largest mean error on ``seeds`` fresh seeds that is confirmed, as a share of the allowed error.
 
     Assumes the usual deviation: ``exp(-t * sqrt(SEED_SHARE**2 / seeds + _VERIFY_SQUARE))``, with Student's quantile
-    ``t`` at ``CONFIDENCE``.
+    ``t`` at ``CONFIDENCE`` for ``_SEED_FREEDOM + seeds - 1`` degrees of freedom.
     """
     square = SEED_SHARE**2 / seeds + _VERIFY_SQUARE
     return math.exp(-statistics.quantile(CONFIDENCE, _SEED_FREEDOM + seeds - 1) * math.sqrt(square))
 
 
 def _log_ratio(allowed: float, errors: float) -> float:
+    """Return ``log(allowed / errors)``, finite for 0, too."""
     return math.log(max(1e-9, allowed) / max(1e-9, errors))
 
 
 def why_refuted(fresh_seeds: int, most_seeds: int, *, was_confirmed: bool) -> str:
-    """Return the rule that ended the confirmation of a network, as text for users; ``most_seeds`` is the maximum."""
+    """Return the rule that ended the confirmation of a network, as text for users.
+
+    Args:
+        fresh_seeds: Number of fresh seeds of the network.
+        most_seeds: Largest number of fresh seeds (``Candidate.most_seeds``).
+        was_confirmed: Whether the network was confirmed before.
+    """
     if was_confirmed:
         return "confirmation withdrawn after a further seed"
     if fresh_seeds >= most_seeds:
         return f"not confirmed within the maximum of {most_seeds} seeds"
-    return f"probability of a confirmation by further seeds below {100 * _LEAST_CHANCE:g} %"
+    return f"probability of a confirmation by further seeds below {100 * _REFUTED_BELOW:g} %"
 
 
-def final_order(candidates: Iterable[Candidate]) -> list[Candidate]:
+def confirmed_by_cost(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Return the confirmed candidates, lowest cost first."""
     return sorted((each for each in candidates if each.is_confirmed), key=lambda each: each.order)
 
@@ -401,19 +418,21 @@ def surest_first(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 
 def likeliest(candidates: Iterable[Candidate], target_pct: float) -> list[Candidate]:
-    """Return candidates whose fresh seeds reach the target on average, highest chance to verify first."""
+    """Return candidates whose mean validation accuracy on fresh seeds reaches the target, likeliest to verify first.
+
+    Args:
+        candidates: Candidates to choose from, confirmed or not.
+        target_pct: Test accuracy to reach, per cent; the threshold, which a confirmation requires, may differ.
+    """
     reaching = [each for each in candidates if each.fresh and statistics.mean(each.fresh_pct) >= target_pct]
     return sorted(reaching, key=lambda each: (-each.chance_to_verify, each.order))
 
 
 def confirmed_front(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Return the Pareto front of the confirmed candidates; with a single cost, the cheapest candidate."""
-    standing = sorted(
-        (candidate for candidate in candidates if candidate.is_confirmed),
-        key=lambda candidate: (candidate.costs, candidate.order),
-    )
     front = list[Candidate]()
-    for candidate in standing:
+    # In the order of the first cost, a candidate is on the front if its second cost is the lowest so far.
+    for candidate in sorted(confirmed_by_cost(candidates), key=lambda each: (each.costs, each.order)):
         if not front or candidate.costs[-1] < front[-1].costs[-1]:
             front.append(candidate)
     return front
@@ -421,12 +440,12 @@ def confirmed_front(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NearestMiss:
-    """An unconfirmed candidate.
+    """Figures of the unconfirmed candidate with the fewest errors (``nearest_miss``).
 
     Attributes:
-        epochs: Epochs of the recipe.
-        errors: Number of wrong validation images, mean over the runs; an integer for a single run.
-        runs: Number of fresh seeds; 1 if there are none.
+        epochs: Epochs of the training recipe.
+        errors: Number of wrong validation images: mean over the fresh seeds, or of the first run if there are none.
+        runs: Number of runs behind ``errors``.
         allowed: Most errors of ``size`` images that reach the threshold.
         size: Number of validation images.
         cost: Value of the first minimised metric.
@@ -457,18 +476,18 @@ def allowed_errors(threshold_pct: float, size: int) -> int:
 def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
     """Return the unconfirmed candidate with the fewest errors, the cheapest at equal errors.
 
-    A pruned candidate is returned only if all unconfirmed candidates were pruned. None if no run has ended with a count
-    of errors.
+    A pruned candidate is returned only if all unconfirmed candidates were pruned. None if no unconfirmed candidate has
+    a complete or pruned first run with a count of errors.
     """
 
     def errors_of(candidate: Candidate, first: Result) -> float:
         images = first.required_validation.images
-        # A failed fresh run counts as chance level, as in ``fresh_pct``.
-        failed = Errors(round((1 - candidate.chance_pct / 100) * images), images)
-        runs = candidate.fresh or [first]
-        counts = [failed if run.validation is None else run.validation for run in runs]
+        # A failed fresh run has the accuracy of guessing, as in ``fresh_pct``.
+        failed = Errors(round((1 - candidate.guessing_pct / 100) * images), images)
+        evaluations = [failed if run.validation is None else run.validation for run in candidate.fresh or [first]]
         # Folds may have different sizes.
-        errors = [each.wrong if each.images == images else each.wrong * images / each.images for each in counts]
+        errors = [each.wrong if each.images == images else each.wrong * images / each.images for each in evaluations]
+        # A count of a single run stays an integer.
         return errors[0] if len(errors) == 1 else statistics.mean(errors)
 
     usable = []
@@ -476,10 +495,10 @@ def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
         first = candidate.first
         if first is None or first.validation is None or first.status not in (Status.COMPLETE, Status.PRUNED):
             continue
-        is_pruned = first.status is Status.PRUNED
-        usable.append((is_pruned, errors_of(candidate, first), *candidate.order, candidate, first))
+        rank = (first.status is Status.PRUNED, errors_of(candidate, first), candidate.order)
+        usable.append((rank, candidate, first))
     # This runs after each event of a search, so ``is_confirmed`` is computed for the nearest candidates only.
-    for pruned, errors, _, _, candidate, first in sorted(usable, key=lambda each: each[:4]):
+    for (is_pruned, errors, _), candidate, first in sorted(usable, key=lambda item: item[0]):
         if not candidate.is_confirmed:
             size = first.required_validation.images
             return NearestMiss(
@@ -491,7 +510,7 @@ def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
                 runs=max(1, len(candidate.fresh)),
                 allowed=allowed_errors(candidate.threshold_pct, size),
                 size=size,
-                pruned_after=len(first.history) if pruned else None,
+                pruned_after=len(first.history) if is_pruned else None,
                 cost=candidate.costs[0],
             )
     return None

@@ -40,17 +40,27 @@ class StudyConfig:
     """Settings that decide the outcome of a search; a study never changes them.
 
     Attributes:
+        dataset: Name of the data set.
+        data_hash: Hash of the images and labels.
+        budget: Largest allowed number of parameters.
         target_pct: Test accuracy to reach, per cent.
         threshold_pct: Validation accuracy that corresponds to the target, per cent (``bounds.ErrorRatio``).
+        space: Name of the search space.
         space_text: Complete definition of the search space, so that a study stays readable after changes of the space.
+        sampler: Name in ``optuna_sampler.SAMPLERS``, or ``MODULE:FUNCTION``.
+        recipe: Training recipe; ``lengths`` may replace its number of epochs.
+        recipe_name: Name of the recipe.
         rungs: Epochs after which pruning is decided in a training of ``recipe.epochs`` epochs; ``rungs_of`` scales them
             to other lengths.
+        seed: Seed of all random choices of the search; ``run_seed`` is the seed of the trainings.
         lengths: Epochs that a network may be trained for, ascending; empty for the epochs of the recipe.
         prior: Prior observations of the surrogate: ``none``, ``shipped``, or ``own`` (shipped and the user's studies).
         prior_sha256: Digest of the shipped prior observations; empty if ``prior`` is ``none``.
-        objectives: A single objective, or two for a Pareto front; four keys in documents.
+        protocol_version: Version of the rules for splits and seeds (``result.PROTOCOL_VERSION``).
+        objectives: A single objective, or two for a Pareto front. Documents have four keys instead: ``minimise``,
+            ``most``, ``second`` and ``second_most`` (metric and limit of each).
         start_from: Study or leaderboard whose networks replace the initial draws; empty for none.
-        known: Texts of these start networks at the start of the study; ``config.json`` has a key of this name.
+        known: Texts of these start networks, in the notation; a continued study keeps its first list.
         sampler_sha256: Digest of the source of a user's sampler; the digest of a trainer is in the recipe.
         group_folds: Number of folds of whole groups, each of which a confirmation validates on once; 0 without folds of
             groups.
@@ -108,7 +118,7 @@ class StudyConfig:
 
     @property
     def bounds_text(self) -> str:
-        """The limits as text for users."""
+        """The limits as text, such as ``20,000 parameters and 100,000 multiply-adds``."""
         bounds = zip(self.limits, self.minimised, strict=True)
         return " and ".join(f"{limit:,} {OBJECTIVES[metric]}" for limit, metric in bounds)
 
@@ -136,7 +146,7 @@ def epochs_within(epochs: Iterable[float], last: int) -> tuple[int, ...]:
 @strict_json
 @dataclass(frozen=True, kw_only=True)
 class _ConfigDocument(StudyConfig):
-    # Keys as older programs wrote them, so that names and hashes of older studies stay the same.
+    # Four keys in place of ``objectives``, as older programs wrote them: names and hashes of studies stay the same.
     objectives: tuple[StudyObjective, ...] = field(default=(), init=False)
     minimise: Metric = Metric.PARAMETERS
     most: int | None = None
@@ -151,8 +161,8 @@ class _ConfigDocument(StudyConfig):
         return StudyConfig(**values | {"objectives": tuple(objectives)})
 
 
-class _Document:
-    """Pydantic schema of a configuration whose document has four keys for the objectives."""
+class _ConfigSchema:
+    """Annotation that makes pydantic read a ``StudyConfig`` by way of ``_ConfigDocument``."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         from pydantic_core import core_schema
@@ -161,8 +171,8 @@ class _Document:
         return core_schema.no_info_after_validator_function(_ConfigDocument.config, document)
 
 
-# ``StudyConfig`` as a field of another document.
-WrittenConfig = Annotated[StudyConfig, _Document()]
+# Type of a field of a document that stores a ``StudyConfig``.
+WrittenConfig = Annotated[StudyConfig, _ConfigSchema()]
 
 
 @strict_json
@@ -174,26 +184,41 @@ class _ConfigFile:
 
 
 def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bool:
-    """Write the configuration of a new study, or check the existing configuration; return whether the study is new."""
+    """Write the configuration of a new study, or check the existing configuration.
+
+    Args:
+        folder: Folder of the study.
+        config: Configuration of the study.
+        origins: Source of each value by its key: an option, the environment, a call or a default.
+
+    Returns:
+        Whether the study is new.
+
+    Raises:
+        ContentError: The existing study has a different configuration, or an older version created the study.
+    """
     if (folder / OLD_RESULTS_FOLDER).is_dir():
         message = f"study {folder.name!r} in {folder} was created by an older version and can be read but not continued"
         raise ContentError(message, hint="pass a new name with --study")
     if study_exists(folder):
         check_config(folder, config)
         return False
-    files.write_json(
-        folder / "config.json", {"config": config_document(config), "origins": origins, "schema_version": 1}
-    )
+    document = {"config": config_document(config), "origins": origins, "schema_version": 1}
+    files.write_json(folder / "config.json", document)
     return True
 
 
 def settings_of(config: StudyConfig) -> dict[str, Any]:
-    """Return the values of a configuration by the keys of its document, in order; the recipe as a dict of fields."""
+    """Return the values of a configuration by the keys of its document, in the order of the document.
+
+    The recipe is a dict of its fields. Unlike in ``config_document``, all keys are present.
+    """
     values: dict[str, Any] = {}
     for name, value in asdict(config).items():
         if name != "objectives":
             values[name] = value
             continue
+        # Four keys in place of the objectives.
         first, *others = config.objectives
         values |= {"minimise": first.metric, "most": first.limit, "second": None, "second_most": None}
         for second in others:
@@ -224,10 +249,10 @@ def study_exists(folder: Path) -> bool:
 
 def check_config(folder: Path, config: StudyConfig) -> None:
     """Raise ContentError unless the study in a folder has this configuration."""
-    settings_there = settings_of(read_config(folder).config)
+    stored = settings_of(read_config(folder).config)
     for name, value in settings_of(config).items():
-        if value != settings_there[name]:
-            values = f" ({settings_there[name]!r} in the study, {value!r} requested)"
+        if value != stored[name]:
+            values = f" ({stored[name]!r} in the study, {value!r} requested)"
             if name in ("space_text", "recipe"):
                 values = ""
             raise ContentError(
@@ -238,15 +263,23 @@ def check_config(folder: Path, config: StudyConfig) -> None:
 
 
 def read_config(folder: Path) -> _ConfigFile:
-    """Return ``config`` of a study and the ``origins`` of the values: an option, the environment or a default."""
+    """Return an object with the ``config`` of a study and the ``origins`` of its values (``open_study``).
+
+    Raises:
+        ContentError: The file is missing or damaged.
+    """
     path = folder / "config.json"
     return read_as(_ConfigFile, path, f"the study {path}")
 
 
 @contextmanager
 def owned(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder during the block; create the folder, and remove the folder if nothing was written."""
-    # ``is_owned`` holds the lock for a moment, too.
+    """Hold the lock of a folder during the block; create the folder, and remove the folder if nothing was written.
+
+    Raises:
+        Held: Another process holds the lock.
+    """
+    # Do not fail at once, because ``is_owned`` in another process holds the lock for a moment, too.
     with files.locked(folder / ".lock", seconds=0.75):
         try:
             yield

@@ -18,14 +18,17 @@ from harness.training.recipe import recipe_document
 from harness.training.result import Result
 from search_spaces.space import Decision
 
-# Event classes by the word in the file; a word never changes.
+# Event class by the value of the key ``event`` in a log; logs of all versions have these words.
 _KINDS: dict[str, type[Any]] = {}
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
 @dataclass(frozen=True)
 class Event:
-    """Base class of all events; ``word`` is the kind in a log. Unknown fields are ignored, NaN is refused."""
+    """Base class of all events; ``word`` states the class in a log.
+
+    In a log, unknown fields are ignored, and NaN and infinity are refused.
+    """
 
     word: ClassVar[str]
     __pydantic_config__: ClassVar[Any] = {"extra": "ignore", "allow_inf_nan": False}
@@ -39,7 +42,14 @@ class Event:
 
 
 class SessionBegan(Event, word="session"):
-    """A program has started to work on the study; ``seconds`` is the time limit, None for no limit."""
+    """A program has started to work on the study.
+
+    Attributes:
+        command: Command line, the path of the program first.
+        workers: Number of parallel trainings.
+        device: Device of the trainings.
+        seconds: Time limit of all sessions together, seconds; None for no limit.
+    """
 
     command: tuple[str, ...] = ()
     workers: int | None = None
@@ -62,7 +72,7 @@ class SessionEnded(Event, word="ended"):
     Attributes:
         reason: An ``EndReason``; logs of other versions may have other texts.
         message: Explanation of the reason.
-        seconds: Time limit, seconds; None for no limit.
+        seconds: Time limit of all sessions together, seconds; None for no limit.
         trials: Limit of the trials; None for no limit.
     """
 
@@ -76,7 +86,10 @@ class Proposal(Event, word="proposed"):
     """A network that the search will train.
 
     Attributes:
-        origin: Source of the proposal, such as ``floor`` or ``aim`` (docs/glossary.md), or the name of a sampler.
+        trial: Number of the proposal in the study, from 0.
+        origin: Source of the proposal: ``floor``, ``ladder``, ``aim`` or ``doubt`` (docs/glossary.md), the name of a
+            sampler, or ``draw`` for a uniform draw after a sampler found no new network.
+        decisions: Decisions that derive the network from the search space; empty for networks that were not drawn.
         epochs: Number of epochs; None for the epochs of the recipe.
         chance: Predicted probability of a confirmation; None without a prediction.
     """
@@ -92,7 +105,7 @@ class Proposal(Event, word="proposed"):
 
 
 class Looked(Event, word="looked"):
-    """Number of draws and mutations that were rejected on the way to a proposal, by reason."""
+    """Number of draws and mutations that were rejected during the choice of a proposal, by reason."""
 
     rejected: Mapping[str, int]
 
@@ -108,8 +121,9 @@ class Rejected(Event, word="rejected"):
         reason: Reason of ``search_spaces.space.Feasibility``, or ``NO_TIME``.
         origin: ``floor`` or ``ladder`` (docs/glossary.md), or ``sampler`` for every sampler.
         violation: Constraint violation reported to the sampler; None if nothing was reported.
-        indices: Decisions, so that a later session can report them again; empty if nothing was reported.
-        budget: Largest allowed value of the minimised metric at that moment.
+        indices: Index of the option of each decision, by name, so that a later session can report the rejection again;
+            empty if nothing was reported.
+        budget: Largest allowed value of the minimised metric at the time of the rejection.
     """
 
     reason: str = "no reason given"
@@ -122,7 +136,7 @@ class Rejected(Event, word="rejected"):
 
 
 class Repeated(Event, word="repeated"):
-    """A proposal of the known network ``trial``; ``indices`` are the decisions of the repeated proposal."""
+    """A proposal of the known network ``trial``; ``indices`` as in ``Rejected``, from the repeated proposal."""
 
     trial: int
     hash: str = ""
@@ -230,13 +244,14 @@ class Advised(Event, word="advised"):
 
 
 class Quoted(Event, word="quoted"):
-    """Forecast of the result of a search, after its first networks; three values are lower limit, median, upper limit.
+    """Forecast of the result of a search, after its first networks (``forecast.quote``).
 
     Attributes:
-        parameters: Parameters of the answer, 5 to 95 %; None if no network is expected to reach the target.
-        chance: Probability that any network of the space reaches the target.
-        seconds: Duration of a search with its verification, seconds.
-        accuracy_pct: Highest validation accuracy of a network of the space, per cent, 5 to 95 %.
+        parameters: Parameters of the answer, quantiles of 5, 50 and 95 %; None for a quantile at which no network
+            reaches the target.
+        chance: Probability that the network with the best prospects reaches the target.
+        seconds: Shortest, usual and longest duration of a search with its verification, seconds.
+        accuracy_pct: Highest validation accuracy of a network of the space, per cent, quantiles of 5, 50 and 95 %.
     """
 
     parameters: tuple[int | None, int | None, int | None]

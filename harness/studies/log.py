@@ -22,7 +22,11 @@ from harness.training.result import Purpose, Result
 
 
 def read_state(folder: Path) -> StudyState:
-    """Return the state of the study in a folder; studies of older programs can be read, too."""
+    """Return the state of the study in a folder; studies of older programs can be read, too.
+
+    Raises:
+        ContentError: ``config.json`` is missing or damaged, or a line of the log is damaged.
+    """
     return StudyLog(folder).fold_into(StudyState(folder, read_config(folder).config))
 
 
@@ -38,6 +42,9 @@ class StudyLog:
         """Apply all entries of the log to a new state, and return the state.
 
         Text after the last end of line is ignored: it is being written, or was torn by a kill.
+
+        Raises:
+            ContentError: A line is no event.
         """
         *lines, _ = files.log_text(self._path).split("\n")
         is_old = (self.folder / OLD_RESULTS_FOLDER).is_dir()
@@ -68,7 +75,7 @@ class StudyLog:
         return state
 
     def append(self, entry: Entry[Event]) -> None:
-        """Write an entry, which is on the disk on return."""
+        """Write an entry; on return the entry is on the disk."""
         files.append_line(self._path, events.line(entry))
 
     def checkpoint(self, trial: int, purpose: Purpose, seed_index: int) -> Path:

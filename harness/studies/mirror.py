@@ -42,8 +42,8 @@ _END_SECONDS = 60.0  # longest wait for the database at the end of a search
 
 _HIDDEN = "***"  # replaces passwords
 _RENAME = "pass a new name with --study"  # hint
-_USER = re.compile(r"(?<=://)([^:/@]*):(.*)@")
-_OPTION = re.compile(r"(?<=[?&])(\w*password)=([^&]*)")
+_USER = re.compile(r"(?<=://)([^:/@]*):(.*)@")  # user and password before the host of a URL
+_OPTION = re.compile(r"(?<=[?&])(\w*password)=([^&]*)")  # name and value of a password among the options of a URL
 
 
 def check_url(url: str) -> None:
@@ -67,18 +67,30 @@ def _without_password(error: Exception, url: str) -> str:
         cause = cause.__cause__
     text = f"{type(error).__name__}: {error}" if cause is None else str(cause.orig)
     for _, secret in [*_USER.findall(url), *_OPTION.findall(url)]:
+        # An empty password is no text to replace.
         text = text.replace(secret or _HIDDEN, _HIDDEN).replace(unquote(secret) or _HIDDEN, _HIDDEN)
     return " ".join(text.split())
 
 
 class Mirror:
-    """Context manager that copies the ``entries`` of a study to a database as they grow.
+    """Context manager that copies the log of a study to a database while the log grows.
 
-    As an observer of a search, the mirror takes the entries from there.
+    As an observer of a search (``search_state.Observer``), the mirror receives the entries; without a search, the
+    caller sets ``entries``.
+
+    Attributes:
+        entries: Entries of the log so far; a thread copies new entries every ``_PAUSE_SECONDS``.
+        say: Function that is called with each line for the terminal.
     """
 
     def __init__(self, name: str, config: StudyConfig, url: str, say: Callable[[str], None]) -> None:
-        """Wait until the thread has opened the database.
+        """Start the thread, and wait until it has opened the database.
+
+        Args:
+            name: Name of the study, also in the database.
+            config: Configuration of the study.
+            url: URL of the database, as SQLAlchemy reads it.
+            say: Function that is called with each line for the terminal, also from the thread.
 
         Raises:
             UsageError: URL, driver, server or study are wrong, or the database does not answer.
@@ -89,9 +101,10 @@ class Mirror:
         self._name = name
         self._config = config
         self._url = url
-        self._opened, self._ending = threading.Event(), threading.Event()
-        self._refused: UsageError | None = None
-        self._is_current = False
+        self._opened = threading.Event()  # the database has answered, or was refused
+        self._ending = threading.Event()  # the thread shall end after a last update
+        self._refused: UsageError | None = None  # reason why the thread gave up
+        self._is_current = False  # the last update has succeeded
         self._thread = threading.Thread(target=self._serve, daemon=True, name="storage")
         self._thread.start()
         if not self._opened.wait(_ANSWER_SECONDS):
@@ -118,7 +131,7 @@ class Mirror:
         self.entries = state.entries
 
     def on_tick(self, moment: Any) -> None:
-        """Take the entries of the study, because a search that had already ended logs no new entry."""
+        """Take the entries of the study (``moment``: a ``Moment``): a search that had already ended adds no entry."""
         self.entries = moment.state.entries
 
     def finish(self, seconds: float | None = _END_SECONDS) -> bool:
@@ -128,6 +141,7 @@ class Mirror:
         return self._is_current and not self._thread.is_alive()
 
     def _serve(self) -> None:
+        """Update the database until the end; the body of the thread."""
         study: optuna.Study | None = None
         is_last = False
         while not is_last:
@@ -139,7 +153,8 @@ class Mirror:
             except Exception as error:
                 # SQLAlchemy and Optuna wrap the exceptions of many drivers, so all exceptions are caught.
                 _close(study)
-                study, why = None, _without_password(error, self._url)
+                study = None
+                why = _without_password(error, self._url)
                 if isinstance(error, UsageError):
                     self._refused = error
                 elif not self._opened.is_set():
@@ -176,12 +191,14 @@ def write_database(state: StudyState, path: Path) -> None:
 
 
 def _study(url: str | RDBStorage, name: str, config: StudyConfig) -> optuna.Study:
+    """Return the Optuna study of this name, created if necessary; UsageError if its configuration differs."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    space = hashlib.sha256(config.space_text.encode()).hexdigest()
+    # Digests in place of long texts.
+    digests = {"space_text": hashlib.sha256(config.space_text.encode()).hexdigest(), "recipe": config.recipe.hash}
     # Converted to JSON and back, for a comparison with values from the database.
-    wanted = json.loads(json.dumps(config_document(config) | {"space_text": space, "recipe": config.recipe.hash}))
+    wanted = json.loads(json.dumps(config_document(config) | digests))
     # Not in ``warnings.catch_warnings``: filters restored by another thread would replace a temporary filter.
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     study = optuna.create_study(study_name=name, storage=url, directions=["minimize"] * 2, load_if_exists=True)
@@ -189,10 +206,12 @@ def _study(url: str | RDBStorage, name: str, config: StudyConfig) -> optuna.Stud
     trials = study.get_trials(deepcopy=False)
     if not attributes and not trials:
         study.set_metric_names(["validation error (%)", OBJECTIVES[config.minimised[0]]])
-    other = [key for key, value in wanted.items() if attributes.get(key, None if trials else value) != value]
-    if other:
+    # Without trials, missing attributes are those of a study that was just created.
+    different = [key for key, value in wanted.items() if attributes.get(key, None if trials else value) != value]
+    if different:
         _close(study)
-        difference = f"{other[0]}: {attributes.get(other[0])!r} stored, {wanted[other[0]]!r} expected"
+        key = different[0]
+        difference = f"{key}: {attributes.get(key)!r} stored, {wanted[key]!r} expected"
         raise UsageError(f"the database of --storage contains a different study {name!r} ({difference})", hint=_RENAME)
     for key in wanted.keys() - attributes.keys():
         study.set_user_attr(key, wanted[key])
@@ -205,7 +224,8 @@ class _History(NamedTuple):
     Attributes:
         proposals: Proposal and its time by trial.
         first_runs: Ended first run and the time of its end by trial.
-        facts: Attributes of the study; errors on fresh seeds, too, because Optuna does not change ended trials.
+        facts: Attributes of the Optuna study by name. Errors on fresh seeds are among them, because Optuna refuses
+            changes of ended trials.
     """
 
     proposals: dict[int, tuple[events.Proposal, str]]
@@ -236,6 +256,7 @@ def _history_of(entries: Sequence[events.Entry[events.Event]]) -> _History:
 
 
 def _push(study: optuna.Study, entries: Sequence[events.Entry[events.Event]], config: StudyConfig) -> None:
+    """Add the ended first runs and the facts that the Optuna study lacks; UsageError if it has other trials."""
     history = _history_of(entries)
     mirrored = {each.user_attrs["trial"]: each.user_attrs["hash"] for each in study.get_trials(deepcopy=False)}
     known = {trial: proposal.hash for trial, (proposal, _) in history.proposals.items()}
@@ -243,11 +264,13 @@ def _push(study: optuna.Study, entries: Sequence[events.Entry[events.Event]], co
         raise UsageError(
             f"the database of --storage contains different trials of study {study.study_name!r}", hint=_RENAME
         )
-    for trial in [trial for trial in history.first_runs if trial not in mirrored]:
-        study.add_trial(_trial(*history.first_runs[trial], *history.proposals[trial], config))
+    for trial, (run, ended_utc) in history.first_runs.items():
+        if trial not in mirrored:
+            study.add_trial(_trial(run, ended_utc, *history.proposals[trial], config))
     attributes = study.user_attrs
-    for name in [name for name, value in history.facts.items() if attributes.get(name) != value]:
-        study.set_user_attr(name, history.facts[name])
+    for name, value in history.facts.items():
+        if attributes.get(name) != value:
+            study.set_user_attr(name, value)
 
 
 def _error_pct(errors: Errors) -> float:
@@ -259,21 +282,21 @@ def _trial(run: Result, ended_utc: str, proposal: events.Proposal, began_utc: st
     from optuna.trial import TrialState, create_trial
 
     cost = measured(analyse(proposal.architecture, dataset(config.dataset).task), config.minimised[0])
-    is_complete = run.validation is not None and run.status in (Status.COMPLETE, Status.PRUNED)
-    state = TrialState[run.status.name] if is_complete else TrialState.FAIL
+    is_usable = run.validation is not None and run.status in (Status.COMPLETE, Status.PRUNED)
+    state = TrialState[run.status.name] if is_usable else TrialState.FAIL
     distributions: dict[str, BaseDistribution] = {
         each.name: IntDistribution(0, each.size - 1) if each.ordered else CategoricalDistribution([*range(each.size)])
         for each in proposal.decisions
     }
-    errors_pct = {
-        each.epoch: _error_pct(errors)
-        for each in run.history
-        if (errors := Errors.of(each.validation_errors, run.validation_size)) is not None
-    }
+    errors_pct = {}
+    for epoch in run.history:
+        errors = Errors.of(epoch.validation_errors, run.validation_size)
+        if errors is not None:
+            errors_pct[epoch.epoch] = _error_pct(errors)
     trial = create_trial(
         state=state,
         values=[_error_pct(run.required_validation), float(cost)] if state is TrialState.COMPLETE else None,
-        params={each.name: each.index for each in proposal.decisions},
+        params={decision.name: decision.index for decision in proposal.decisions},
         distributions=distributions,
         user_attrs={
             "trial": proposal.trial,
@@ -297,7 +320,9 @@ def _trial(run: Result, ended_utc: str, proposal: events.Proposal, began_utc: st
 
 
 def _close(study: optuna.Study | None) -> None:
+    """Close the connections of a study to its database."""
     if study is not None:
+        # Optuna wraps the storage of a URL in a cache without public access to the storage.
         storage: Any = getattr(study._storage, "_backend", study._storage)
         storage.remove_session()
         storage.engine.dispose()

@@ -17,22 +17,34 @@ from search_spaces.space_errors import nearest
 def studies(workspace: Workspace) -> dict[str, Path]:
     """Return the folders of all studies by name, the most recently modified study last."""
 
-    def worked_on(folder: Path) -> tuple[float, str]:
+    def last_change(folder: Path) -> tuple[float, str]:
         log = folder / "log.jsonl"
-        return (log if log.exists() else folder / "config.json").stat().st_mtime, folder.name
+        file = log if log.exists() else folder / "config.json"  # a new study has no log yet
+        return file.stat().st_mtime, folder.name
 
-    return {path.name: path for path in sorted(workspace.studies(), key=worked_on)}
+    return {folder.name: folder for folder in sorted(workspace.studies(), key=last_change)}
 
 
 def find_study(name: str, workspace: Workspace) -> Path | None:
-    """Return the folder of a study, given its name or the path of its folder or report; None if unknown."""
-    path = Path(name).resolve() if "/" in name else workspace.runs.resolve() / name
-    path = path.parent if path.name == "report.html" else path
-    return studies(workspace).get(path.name) if path.parent == workspace.runs.resolve() else None
+    """Return the folder of a study, or None if the workspace has no such study.
+
+    Args:
+        name: Name of the study, or a path with a slash of its folder or of its ``report.html``.
+        workspace: Workspace of the study.
+    """
+    runs = workspace.runs.resolve()
+    folder = Path(name).resolve() if "/" in name else runs / name
+    if folder.name == "report.html":
+        folder = folder.parent
+    return studies(workspace).get(folder.name) if folder.parent == runs else None
 
 
-def read_study(name: str | None, workspace: Workspace) -> Path:
-    """Return the folder of a study, given as for ``find_study``; None means the latest study."""
+def study_folder(name: str | None, workspace: Workspace) -> Path:
+    """Return the folder of a study; ``name`` as for ``find_study``, or None for the most recently modified study.
+
+    Raises:
+        UsageError: There is no such study.
+    """
     folders = studies(workspace)
     if not folders:
         raise UsageError(f"there is no study in {workspace.runs} yet", hint=f"'{as_command('search')}' starts a study")
@@ -45,23 +57,32 @@ def read_study(name: str | None, workspace: Workspace) -> Path:
 
 
 def fit_name(dataset: str) -> str:
-    """Return a new name for the study of a fit; ``dataset`` is the name of the data set, the group and a hash."""
+    """Return a new name for the study of a fit; ``dataset`` is the name of its data set, ``GROUP-HASH``."""
     return f"{dataset}-{secrets.token_hex(4)}"
 
 
 def group_of(study: str, dataset: str) -> str | None:
-    """Return the group of a study named by ``fit_name``; None for all other studies."""
+    """Return the group of a study named by ``fit_name``; None for all other studies.
+
+    Args:
+        study: Name of the study.
+        dataset: Name of the data set of the study.
+    """
     return dataset.rpartition("-")[0] if re.fullmatch(f"{re.escape(dataset)}-[0-9a-f]{{8}}", study) else None
 
 
 def studies_of(name: str, workspace: Workspace) -> list[Path]:
-    """Return the folders of the study or group of this name; UsageError if there is neither."""
+    """Return the folder of the study of this name, or else the folders of the studies of this group.
+
+    Raises:
+        UsageError: There is neither a study nor a group of this name.
+    """
     members = []
-    group = plain_name(name)
     if find_study(name, workspace) is None:
+        group = plain_name(name)
         for folder in workspace.studies():
             # A damaged study belongs to no group.
             with suppress(ContentError):
                 if group_of(folder.name, read_config(folder).config.dataset) == group:
                     members.append(folder)
-    return members or [read_study(name, workspace)]
+    return members or [study_folder(name, workspace)]

@@ -1,7 +1,7 @@
-"""State of a study, folded from its events; use this state instead of interpreting events again.
+"""State of a study, folded from its events; other modules read this state and do not interpret the events again.
 
-Code that displays single events may read these directly, because it derives no state: progress lines, curves of
-``--log``, rows of the mirror, and the replayed history of a sampler.
+Exceptions are modules that show or repeat single events and derive no state: progress lines, curves of ``--log``, rows
+of the mirror, and the replayed history of a sampler.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar, cast
 
 from harness.data.datasets import task_or_mnist
+from harness.studies import events
 from harness.studies.candidate import (
     TRANSITIONS,
     Candidate,
@@ -20,30 +21,14 @@ from harness.studies.candidate import (
     StateStep,
     combined_cost,
     confirm_seeds_of,
+    confirmed_by_cost,
     confirmed_front,
     costs_of,
-    final_order,
     nearest_miss,
     objective_of,
 )
 from harness.studies.config import StudyConfig
-from harness.studies.events import (
-    Confirmed,
-    EndReason,
-    Entry,
-    Event,
-    FailedConfirmation,
-    Looked,
-    Proposal,
-    Rejected,
-    Repeated,
-    RunEnded,
-    RungReached,
-    SessionBegan,
-    SessionEnded,
-    Verified,
-    WinnerChosen,
-)
+from harness.studies.events import Entry, Event
 from harness.training.result import Purpose, Result, Status
 
 _E = TypeVar("_E", bound=Event)
@@ -51,7 +36,7 @@ _E = TypeVar("_E", bound=Event)
 Ratios = dict[tuple[int, int], list[float]]
 _FIRST_RUN_STEPS = {Status.COMPLETE: StateStep.COMPLETED, Status.PRUNED: StateStep.PRUNED}
 _VERDICT_STEPS = {True: StateStep.MET, None: StateStep.LEFT_OPEN, False: StateStep.MISSED}
-# s; a confirmation within this time after a refutation replaces the refuted network: the log has two separate events.
+# s; a confirmation within this time after a refutation belongs to the same ended run, although the log has two events.
 _REPLACEMENT_SECONDS = 1.0
 
 
@@ -59,10 +44,13 @@ class StateDecision(NamedTuple):
     """A decision about a network: a confirmation or refutation by fresh seeds, or the choice of the winner.
 
     Attributes:
-        elapsed: Working time on the study, seconds.
-        cost: Value of the minimised metric, of the first if two are minimised.
-        was_confirmed: Whether the network was confirmed before.
-        max_cost: Largest allowed cost of further networks.
+        elapsed: Working time on the study at the decision, seconds.
+        hash: Hash of the network.
+        cost: Value of the first minimised metric.
+        state: State of the network after the decision.
+        fresh_seeds: Number of fresh seeds of the network.
+        was_confirmed: Whether the network was confirmed before the decision.
+        max_cost: Largest allowed value of the first minimised metric for further networks.
     """
 
     elapsed: float
@@ -85,18 +73,18 @@ class StudyState:
         session: Last event that began or ended a session; None before the first session.
         proposals: Networks that were chosen for training, by trial.
         candidates: Proposed networks with their runs, by trial.
-        rejected: Number of networks that were rejected before they were built, by reason: proposals of a sampler, and
-            options of the surrogate model.
+        rejected: Number of networks that were rejected before they were built, by reason: single proposals
+            (``Rejected``), and draws and mutations (``Looked``).
         repeated: Number of proposals of known networks.
-        ended: Entries of the ended runs, by (trial, purpose, seed).
+        ended: Entries of the ended runs, by (trial, purpose, index of the seed).
         trained: Number of first runs that ended with an accuracy, pruned runs included (``NetworkState.TRAINED``
             excludes pruned runs).
         ratios: ``Ratios`` of the complete runs.
         contenders: Candidates that are confirmed or due another run and have not missed on test, by trial; each event
             needs only these few among thousands of candidates.
         incumbent: Confirmed contender with the lowest cost.
-        confirmations: Trials that the log confirmed and did not refute since: only the last, or all if two costs are
-            minimised.
+        confirmations: Trials that the log confirmed, and neither refuted nor found to miss the target since: only the
+            last, or all if two costs are minimised.
         decisions: Confirmations and refutations, oldest first.
         last_decisions: Last decision on each network, by hash, the choice of the winner included.
         network_states: Progress of each network, by hash.
@@ -118,12 +106,12 @@ class StudyState:
         self.config = config
         self.entries: list[Entry[Event]] = []
         self.seconds = 0.0
-        self.session: Entry[SessionBegan] | Entry[SessionEnded] | None = None
-        self.proposals: dict[int, Proposal] = {}
+        self.session: Entry[events.SessionBegan] | Entry[events.SessionEnded] | None = None
+        self.proposals: dict[int, events.Proposal] = {}
         self.candidates: dict[int, Candidate] = {}
         self.rejected: Counter[str] = Counter()
         self.repeated = 0
-        self.ended: dict[tuple[int, Purpose, int], Entry[RunEnded]] = {}
+        self.ended: dict[tuple[int, Purpose, int], Entry[events.RunEnded]] = {}
         self.trained = 0
         self.ratios: Ratios = {}
         self.contenders: dict[int, Candidate] = {}
@@ -132,12 +120,12 @@ class StudyState:
         self.decisions: list[StateDecision] = []
         self.last_decisions: dict[str, StateDecision] = {}
         self.network_states: dict[str, NetworkState] = {}
-        self.verdicts: dict[int, Verified] = {}
+        self.verdicts: dict[int, events.Verified] = {}
         self._confirm_seeds = confirm_seeds_of(config) if confirm_seeds is None else confirm_seeds
         self._counts_repeats = counts_repeats
         self._classes = task_or_mnist(config.dataset).classes
         self._winner: int | None = None
-        # Hash of the network whose confirmation set the largest cost; empty if there is none.
+        # Hash of the network whose confirmation set the present largest cost; empty if there is none.
         self._limiting_hash = ""
 
     def apply(self, entry: Entry[Event]) -> None:
@@ -145,30 +133,30 @@ class StudyState:
         self.entries.append(entry)
         self.seconds = max(self.seconds, entry.elapsed)
         match event := entry.event:
-            case SessionBegan() | SessionEnded():
-                self.session = cast("Entry[SessionBegan] | Entry[SessionEnded]", entry)
-            case Rejected():
+            case events.SessionBegan() | events.SessionEnded():
+                self.session = cast("Entry[events.SessionBegan] | Entry[events.SessionEnded]", entry)
+            case events.Rejected():
                 self.rejected[event.reason] += 1
-            case Looked():
+            case events.Looked():
                 self.rejected.update(event.rejected)
-            case Proposal():
+            case events.Proposal():
                 self._on_proposal(event)
-            case Repeated():
+            case events.Repeated():
                 self._on_repeated(event)
-            case RungReached(purpose=Purpose.SEARCH) if event.trial in self.proposals:
+            case events.RungReached(purpose=Purpose.SEARCH) if event.trial in self.proposals:
                 self._advance_network(self.proposals[event.trial].hash, StateStep.REACHED_A_RUNG)
-            case RunEnded(run=run) if run.trial is not None:
-                self.ended[run.trial, run.purpose, run.seed_index] = cast("Entry[RunEnded]", entry)
+            case events.RunEnded(run=run) if run.trial is not None:
+                self.ended[run.trial, run.purpose, run.seed_index] = cast("Entry[events.RunEnded]", entry)
                 if run.trial in self.candidates:
                     self._on_run_ended(self.candidates[run.trial], run)
-            case Confirmed():
+            case events.Confirmed():
                 self._on_confirmed(entry.elapsed, event)
-            case FailedConfirmation():
+            case events.FailedConfirmation():
                 self._on_refuted(entry.elapsed, event)
-            case WinnerChosen():
+            case events.WinnerChosen():
                 self._winner = event.trial
                 self._record_decision(entry.elapsed, event, None, self._max_cost)
-            case Verified() if self._winner is not None:
+            case events.Verified() if self._winner is not None:
                 self.verdicts[self._winner] = event
                 if self._winner in self.proposals:
                     self._advance_network(self.proposals[self._winner].hash, _VERDICT_STEPS[event.passed])
@@ -176,7 +164,7 @@ class StudyState:
             case _:
                 pass
 
-    def _on_proposal(self, proposal: Proposal) -> None:
+    def _on_proposal(self, proposal: events.Proposal) -> None:
         self.proposals[proposal.trial] = proposal
         self.network_states.setdefault(proposal.hash, NetworkState.WAITING)
         costs = costs_of(proposal, self.config)
@@ -192,18 +180,20 @@ class StudyState:
         self.candidates[proposal.trial] = candidate
         self._update_contender(candidate)
 
-    def _on_repeated(self, event: Repeated) -> None:
+    def _on_repeated(self, event: events.Repeated) -> None:
         self.repeated += 1
         if event.trial in self.candidates:
             candidate = self.candidates[event.trial]
-            candidate.repeats += 1 if self._counts_repeats else 0
+            if self._counts_repeats:
+                candidate.repeats += 1
             self._update_contender(candidate)
 
     def _on_run_ended(self, candidate: Candidate, run: Result) -> None:
         if run.purpose is Purpose.SEARCH:
             candidate.first = run
             self._advance_network(candidate.proposal.hash, _FIRST_RUN_STEPS.get(run.status, StateStep.FAILED))
-            self.trained += 1 if run.validation_errors is not None else 0
+            if run.validation_errors is not None:
+                self.trained += 1
         elif run.purpose is Purpose.CONFIRM:
             candidate.fresh = sorted([*candidate.fresh, run], key=lambda other: other.seed_index)
         self._learn_ratios(run)
@@ -221,19 +211,19 @@ class StudyState:
         state = self.network_states.get(network_hash, NetworkState.WAITING)
         self.network_states[network_hash] = TRANSITIONS.get((state, step), state)
 
-    def _on_confirmed(self, elapsed: float, event: Confirmed) -> None:
+    def _on_confirmed(self, elapsed: float, event: events.Confirmed) -> None:
         others = self.confirmations if self.config.is_front else []
         self.confirmations = [*others, event.trial]
         self._limiting_hash = event.hash
         last = self.decisions[-1] if self.decisions else None
         if last is not None and last.state is NetworkState.REFUTED and elapsed - last.elapsed < _REPLACEMENT_SECONDS:
-            # The network replaces the refuted network at once, so the refutation has not raised the largest cost.
+            # The network replaces the refuted network at once, so the largest cost stays as before the refutation.
             del self.decisions[-1]
             self.decisions.append(last._replace(max_cost=self._max_cost))
         max_cost = self._max_cost if event.budget is None else event.budget
         self.decisions.append(self._record_decision(elapsed, event, StateStep.CONFIRMED, max_cost))
 
-    def _on_refuted(self, elapsed: float, event: FailedConfirmation) -> None:
+    def _on_refuted(self, elapsed: float, event: events.FailedConfirmation) -> None:
         self.confirmations = [trial for trial in self.confirmations if trial != event.trial]
         max_cost = self._max_cost
         if event.hash == self._limiting_hash:
@@ -248,11 +238,11 @@ class StudyState:
     def _record_decision(
         self,
         elapsed: float,
-        event: Confirmed | FailedConfirmation | WinnerChosen,
+        event: events.Confirmed | events.FailedConfirmation | events.WinnerChosen,
         step: StateStep | None,
         max_cost: int,
     ) -> StateDecision:
-        """Advance a network by a step, if any, set its last decision, and return the decision."""
+        """Advance a network by a step, if any, and store the decision as its last decision; return the decision."""
         candidate = self.candidates.get(event.trial)
         # Without the proposal (damaged logs only), use the parameters of the event, whatever the metric is.
         cost = event.parameters if candidate is None else candidate.costs[0]
@@ -274,7 +264,7 @@ class StudyState:
         self._update_incumbent()
 
     def _update_incumbent(self) -> None:
-        self.incumbent = next(iter(final_order(self.contenders.values())), None)
+        self.incumbent = next(iter(confirmed_by_cost(self.contenders.values())), None)
 
     def _learn_ratios(self, run: Result) -> None:
         if run.status is not Status.COMPLETE or run.validation_errors is None:
@@ -299,11 +289,11 @@ class StudyState:
     def is_over(self) -> bool:
         """Whether the last session has ended and was not interrupted."""
         event = None if self.session is None else self.session.event
-        return isinstance(event, SessionEnded) and event.reason != EndReason.INTERRUPTED
+        return isinstance(event, events.SessionEnded) and event.reason != events.EndReason.INTERRUPTED
 
     @property
     def missed(self) -> set[int]:
-        """Trials whose verification has missed the target, and that cannot become the incumbent."""
+        """Trials whose verification has missed the target; these candidates cannot become the incumbent."""
         return {trial for trial, verdict in self.verdicts.items() if verdict.passed is False}
 
     @property
@@ -315,16 +305,16 @@ class StudyState:
         return min(passed, key=lambda candidate: candidate.order, default=self.incumbent)
 
     @property
-    def result(self) -> WinnerChosen | None:
+    def result(self) -> events.WinnerChosen | None:
         """Answer, otherwise the winner chosen last, with its accuracy on fresh seeds; None if there is neither."""
         if self.answer is not None:
-            return WinnerChosen(**self.answer.on_fresh_seeds)
-        winners = self.of_kind(WinnerChosen)
+            return events.WinnerChosen(**self.answer.on_fresh_seeds)
+        winners = self.of_kind(events.WinnerChosen)
         return winners[-1].event if winners else None
 
     @property
     def answer_tier(self) -> str:
-        """Tier of the answer (``tier_of``); without an answer ``missed`` if a verification missed, else empty."""
+        """Tier of the answer (``tier_of``); without an answer ``missed`` if a verification has missed, else empty."""
         answer = self.answer
         if answer is None:
             return "missed" if self.missed else ""
@@ -342,5 +332,5 @@ class StudyState:
 
     @property
     def nearest(self) -> NearestMiss | None:
-        """Candidate that came nearest to a confirmation; None if there is an incumbent."""
+        """Unconfirmed candidate with the fewest errors (``nearest_miss``); None if there is an incumbent."""
         return nearest_miss(self.candidates.values()) if self.incumbent is None else None

@@ -2,8 +2,8 @@
 
 A row has the scaled ``_NETWORK_FEATURES`` and the scaled ``_TRAINING_FEATURES``, in the order of ``FEATURES``. No
 feature names a space or a form: features count depth, width, weight sharing, orientations and training length. Sizes
-are logarithms; shares are mostly between 0 and 1. Quantities that grow with the image are rescaled to 28x28 pixels, so
-that networks for images of any size are comparable.
+are natural logarithms; shares are mostly between 0 and 1. Quantities that grow with the image are rescaled to 28x28
+pixels, so that networks for images of any size are comparable.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from typing import NamedTuple, TypeVar
 from search_spaces.network import Analysis, Architecture, Task, analyse
 from search_spaces.ops import Conv, ReLU, Role, flat, kernels
 
-# Receptive fields beyond the image add nothing.
-_WIDEST_FIELD = 40
-_EDGE = 28.0
+_WIDEST_FIELD = 40  # pixels of a 28x28 image, upper bound of the feature: wider fields add nothing
+_EDGE = 28.0  # pixels, edge of the images that all quantities are rescaled to
 _T = TypeVar("_T")
 
 
@@ -43,14 +42,29 @@ class Feature:
 
 
 class _FeatureMap(NamedTuple):
+    """Output of a layer; ``edge`` and ``macs`` (of the layer) are rescaled to images of 28x28 pixels."""
+
     channels: int
     positions: int
     edge: float
     macs: float
 
 
-class _Parts:
-    """Ops, kernels and maps of a network, for computing the features."""
+class _NetworkFacts:
+    """Ops, kernels and maps of a network, from which the features are computed.
+
+    Attributes:
+        sums: Residual sums.
+        ops: Ops in order of execution, without the sums.
+        uses: Convolutions, those with a common tie once per use.
+        spatial: Convolutions whose kernels have more than one row.
+        full: Convolutions except depthwise ones.
+        pools: Pooling ops that keep a map.
+        before_norms: Op before each normalisation; None for the input of the network.
+        pixels_scale: Pixels of a 28x28 image over pixels of an image of the task.
+        receptive_field: Receptive field in pixels of a 28x28 image.
+        maps: Outputs of the layers.
+    """
 
     def __init__(self, architecture: Architecture, analysis: Analysis) -> None:
         self.analysis = analysis
@@ -60,21 +74,24 @@ class _Parts:
         self.spatial = [op for op in self.uses if op.edges[0] > 1]
         self.full = [op for op in self.uses if isinstance(op, Conv)]
         self.pools = [op for op in self.ops if op.role in (Role.MAX_POOLING, Role.MEAN_POOLING) and not op.is_global]
-        before = zip((None, *self.ops), self.ops, strict=False)
-        self.before_norms = [previous for previous, op in before if op.role is Role.NORMALISATION]
+        neighbours = zip((None, *self.ops), self.ops, strict=False)
+        self.before_norms = [previous for previous, op in neighbours if op.role is Role.NORMALISATION]
         _, rows, columns = analysis.task.input_shape
         # A series has a single row; use the edge of a square map with as many numbers.
         self.pixels_scale = _EDGE**2 / (rows * columns)
-        self.receptive_field = analysis.receptive_field * _EDGE / (columns if rows == 1 else min(rows, columns))
+        edge = columns if rows == 1 else min(rows, columns)
+        self.receptive_field = analysis.receptive_field * _EDGE / edge
         self.maps = _maps(analysis, self.pixels_scale)
 
     @property
     def uses_a_kernel(self) -> float:
-        names = {op.tie or index for index, op in enumerate(self.uses)}
-        return len(self.uses) / len(names) if names else 1.0
+        """Mean number of uses of a kernel; ops with a common tie share a kernel."""
+        distinct = {op.tie or index for index, op in enumerate(self.uses)}
+        return len(self.uses) / len(distinct) if distinct else 1.0
 
     @property
     def before_head(self) -> _FeatureMap:
+        """Last map with more than one position, else the first map."""
         return next((each for each in reversed(self.maps) if each.positions > 1), self.maps[0])
 
 
@@ -85,9 +102,8 @@ def _maps(analysis: Analysis, pixels_scale: float) -> list[_FeatureMap]:
         if len(layer.output_shape) == 3:
             channels, rows, columns = layer.output_shape
             positions = rows * columns
-            maps.append(
-                _FeatureMap(channels, positions, math.sqrt(positions * pixels_scale), layer.macs * pixels_scale)
-            )
+            edge = math.sqrt(positions * pixels_scale)
+            maps.append(_FeatureMap(channels, positions, edge, layer.macs * pixels_scale))
     return maps or [_FeatureMap(1, 1, 1.0, 0.0)]
 
 
@@ -96,13 +112,14 @@ def _laid_out(analysis: Analysis) -> float:
     return sum(layer.macs / math.prod(layer.output_shape[1:]) for layer in analysis.costed_ops)
 
 
-def _share(ops: Sequence[_T], is_one: Callable[[_T], bool]) -> float:
-    return len([op for op in ops if is_one(op)]) / len(ops) if ops else 0.0
+def _share(ops: Sequence[_T], counts: Callable[[_T], bool]) -> float:
+    """Return the share of the ops for which ``counts`` is true; 0 without ops."""
+    return len(list(filter(counts, ops))) / len(ops) if ops else 0.0
 
 
 # The widths maximise the evidence of the shipped trainings, shrunk towards 1.25 times the spread among networks of some
-# thousand parameters, and rounded (diary 65).
-_NETWORK_FEATURES: tuple[tuple[Feature, Callable[[_Parts], float]], ...] = (
+# thousand parameters, and rounded (diary 65). Kernels with a single row, such as 1x3 for series, count as 1x1.
+_NETWORK_FEATURES: tuple[tuple[Feature, Callable[[_NetworkFacts], float]], ...] = (
     (Feature("log parameters", 8.0, 0.55), lambda net: math.log(net.analysis.parameters)),
     (Feature("log numbers of all uses", 9.2, 0.6), lambda net: math.log(max(1.0, _laid_out(net.analysis)))),
     (Feature("log multiply-adds", 13.8, 0.65), lambda net: math.log(max(1.0, net.analysis.macs * net.pixels_scale))),
@@ -127,7 +144,7 @@ _NETWORK_FEATURES: tuple[tuple[Feature, Callable[[_Parts], float]], ...] = (
     (Feature("share of 1x1 kernels", 0.3, 0.35), lambda net: _share(net.full, lambda op: op.kernel_size == 1)),
     (
         Feature("log multiply-adds above 14x14", 11.0, 4.0),
-        lambda net: math.log(1 + sum(m.macs for m in net.maps if m.edge > 14)),
+        lambda net: math.log(1 + sum(each.macs for each in net.maps if each.edge > 14)),
     ),
 )
 _TRAINING_FEATURES = (
@@ -136,7 +153,7 @@ _TRAINING_FEATURES = (
     Feature("share of moved images", 0.6, 0.4),
 )
 FEATURES = (*(feature for feature, _ in _NETWORK_FEATURES), *_TRAINING_FEATURES)
-Row = tuple[float, ...]
+Row = tuple[float, ...]  # scaled features, in the order of ``FEATURES``
 
 
 def row_of(architecture: Architecture, task: Task, epochs: float, batch_size: int, augmented_share: float) -> Row:
@@ -145,9 +162,10 @@ def row_of(architecture: Architecture, task: Task, epochs: float, batch_size: in
     Args:
         architecture: Network.
         task: Shape of the images and number of classes.
-        epochs: Epochs, divided by ``recipe.length_factor`` of the number of training images.
+        epochs: Epochs, divided by ``recipe.length_factor`` of the number of training images, so that data sets of
+            different sizes are comparable.
         batch_size: Images per step.
-        augmented_share: Share of augmented images.
+        augmented_share: Share of augmented images, from 0 to 1.
     """
     return _known_row(architecture, task) + training_row(epochs, batch_size, augmented_share)
 
@@ -158,7 +176,7 @@ def _known_row(architecture: Architecture, task: Task) -> Row:
 
 
 def training_row(epochs: float, batch_size: int, augmented_share: float) -> Row:
-    """Return the scaled training features, the end of a row."""
+    """Return the scaled training features, the end of a row; arguments as for ``row_of``."""
     values = (math.log(epochs), math.log(batch_size), augmented_share)
     return tuple(feature.scaled(value) for feature, value in zip(_TRAINING_FEATURES, values, strict=True))
 
@@ -171,5 +189,5 @@ def network_row(architecture: Architecture, analysis: Analysis) -> Row:
 
 def network_features(architecture: Architecture, analysis: Analysis) -> dict[str, float]:
     """Return the unscaled network features by name, in the order of a row."""
-    parts = _Parts(architecture, analysis)
-    return {feature.name: value_of(parts) for feature, value_of in _NETWORK_FEATURES}
+    facts = _NetworkFacts(architecture, analysis)
+    return {feature.name: value_of(facts) for feature, value_of in _NETWORK_FEATURES}

@@ -3,9 +3,11 @@
 Symbols, for n observations and d features:
 
 - X: scaled features of the observations, (n, d); x: scaled features of a new point, (d,).
-- m: prior mean at a point but for a constant (``Points.expected``), such as the mean transferred from other data sets.
+- m: prior mean at a point, up to a constant (``Points.expected``), such as the mean transferred from other data sets.
 - y: observed values minus the prior mean, (n,); N: diagonal matrix of the noise variances, (n, n).
 - K = k(X, X), (n, n); L: Cholesky factor of K + N. ``CovarianceKernel`` holds level, slope, bend, reach and stretch.
+
+The last term of k lets the observations correct the scale of the prior mean.
 
 Formulas (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, chapter 2):
 
@@ -32,10 +34,10 @@ class CovarianceKernel:
 
     Attributes:
         level: Constant term.
-        slope: Coefficient of each feature in the linear term.
+        slope: Coefficient of each scaled feature in the linear term.
         bend: Amplitude of the RBF term.
-        reach: Length scale of the RBF term, in widths of the features.
-        stretch: Scale factor of the prior mean m, around 1.
+        reach: Length scale of the RBF term, in widths of the features (``features.Feature``).
+        stretch: Correction of the factor 1 of the prior mean m; 0 to keep the prior mean as it is.
     """
 
     level: float
@@ -49,10 +51,11 @@ class CovarianceKernel:
         return replace(self, slope=factor * self.slope, bend=factor * self.bend)
 
     def covariance(self, left: Points, right: Points) -> Any:
-        """Return k(left, right), shape (left, right)."""
-        near = left.features / self.reach
-        far = right.features / self.reach
-        squares = (near**2).sum(axis=1)[:, None] + (far**2).sum(axis=1)[None, :] - 2 * near @ far.T
+        """Return k(left, right), shape (left points, right points)."""
+        rows = left.features / self.reach
+        columns = right.features / self.reach
+        squares = (rows**2).sum(axis=1)[:, None] + (columns**2).sum(axis=1)[None, :] - 2 * rows @ columns.T
+        # Rounding may give squared distances just below 0.
         smooth = self.bend**2 * np.exp(-0.5 * np.maximum(squares, 0.0))
         covariances = self.level**2 + self.slope**2 * (left.features @ right.features.T) + smooth
         if not self.stretch:
@@ -67,21 +70,21 @@ class CovarianceKernel:
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """Scaled features, shape (points, features), and the prior mean but for a constant, shape (points,)."""
+    """Scaled features, shape (points, features), and the prior mean up to a constant, shape (points,)."""
 
     features: Any
     expected: Any
 
 
 class GaussianProcess:
-    """Posterior of a Gaussian process with prior mean 0.
+    """Posterior of a Gaussian process with prior mean 0; without observations, the prior.
 
     Attributes:
         evidence: Log marginal likelihood of the observations, without the term -n log(2 pi) / 2.
     """
 
     def __init__(self, kernel: CovarianceKernel, points: Points, values: Any, noise: Any) -> None:
-        """Fit the process to ``values`` y, (n,), with variances ``noise``, (n,), which include ``NUGGET`` ** 2."""
+        """Fit the process to ``values`` y, (n,); the variances ``noise``, (n,), include ``NUGGET`` ** 2."""
         from scipy.linalg import cho_solve
 
         self._kernel = kernel
@@ -100,7 +103,7 @@ class GaussianProcess:
         return self._kernel.covariance(points, self._points) @ self._weights
 
     def predict(self, points: Points) -> tuple[Any, Any]:
-        """Return posterior means and standard deviations, both of shape (points,)."""
+        """Return posterior means and standard deviations, ``NUGGET`` included, both of shape (points,)."""
         from scipy.linalg import solve_triangular
 
         means = np.zeros(len(points.features))

@@ -1,7 +1,7 @@
 """Prior observations: trainings from before a search, which the surrogate model learns from.
 
-Sources are the package (``benchmarks/trainings.py`` selects), the user's studies, or none; a study keeps a copy in
-prior.csv. Trainings on the study's images become ``Observation``s, trainings on other data sets the ``Transfer``.
+Sources are files of the package, which ``benchmarks/trainings.py`` writes, and the user's studies; a study keeps a copy
+in prior.csv. Trainings on the study's images become ``Observation``s, trainings on other data sets the ``Transfer``.
 Only complete runs on the search split count, with validation errors only: no test error is used.
 """
 
@@ -35,15 +35,16 @@ from search_spaces.network import Architecture, Task
 from search_spaces.notation import parse_notation
 from search_spaces.space_errors import NotationError
 
-# A past training states its recipe if all but ``_FREE_FIELDS`` equal a recipe of this tuple. Precision and starts are
-# not stated: for the compared network bf16 and fp32 differed by less than the seeds (diary 110),
-# and several starts made no difference at equal cost (diary 136).
+# A training is used if all fields of its recipe, except ``_FREE_FIELDS``, equal a recipe of this tuple. The free fields
+# are columns of prior.csv, except precision and starts: for the compared network bf16 and fp32 differed by less than
+# the seeds (diary 110), and several starts made no difference at equal cost (diary 136).
 _BASES = ("small", "fast")
 _FREE_FIELDS = ("epochs", "batch_size", "augmented_share", "learning_rate", "precision", "starts", "start_epochs")
 # Augmentation is chosen per data set, so these fields may differ for trainings on other data sets.
 _MOVES = ("rotation_degrees", "shift_pixels", "scale", "shear")
 _FILE = "prior.csv"
 _SKETCHES = "trained-images.json"  # smallest digests of the training images, by data set of the package's trainings
+# Numeric columns of prior.csv and fields of ``PastTraining``, with their types.
 _NUMBERS = dict(epochs=int, batch_size=int, augmented_share=float, learning_rate=float, errors=float, runs=int)
 _COLUMNS = ("architecture", *_NUMBERS, "form", "source")
 _ORIGIN_COLUMNS = ("dataset", "input_shape", "classes", "images", "validation_images")
@@ -57,7 +58,7 @@ _parsed = lru_cache(maxsize=5_000)(parse_notation)
 
 
 class Origin(NamedTuple):
-    """Data set of past trainings.
+    """Data set of past trainings, as the features and errors of its trainings require.
 
     Attributes:
         dataset: Name.
@@ -82,10 +83,11 @@ class PastTraining:
     """Trainings of a network with a recipe, averaged over seeds.
 
     Attributes:
+        epochs: Epochs of a training; this and the next three fields are those of the recipe.
         errors: Validation errors per 10,000 images at the last epoch, mean over runs.
         runs: Number of runs, each with a different seed.
         source: Files or studies that hold the runs, separated by spaces.
-        origin: Data set; None for the study's own images.
+        origin: Data set; None for the images of the search.
     """
 
     architecture: Architecture
@@ -100,13 +102,13 @@ class PastTraining:
 
     @classmethod
     def of(cls, architecture: Architecture, recipe: Recipe, errors: float, runs: int, source: str) -> PastTraining:
-        """Return a past training on the study's own images."""
+        """Return a past training on the images of the search."""
         stated: dict[str, Any] = {name: getattr(recipe, name) for name in _FREE_FIELDS if name in _NUMBERS}
         return cls(architecture=architecture, errors=errors, runs=runs, source=source, **stated)
 
 
 def comparable(recipe: Recipe, free_fields: Iterable[str] = _FREE_FIELDS) -> bool:
-    """Return whether a recipe equals a recipe of ``_BASES`` in all but ``free_fields``."""
+    """Return whether a recipe equals a recipe of ``_BASES`` in all fields but ``free_fields``."""
     free = {name: getattr(recipe, name) for name in free_fields}
     return any(replace(RECIPES[name].recipe, **free) == recipe for name in _BASES)
 
@@ -114,16 +116,17 @@ def comparable(recipe: Recipe, free_fields: Iterable[str] = _FREE_FIELDS) -> boo
 def past_trainings(
     prior: str, workspace: Workspace, dataset: str, data_hash: str, same_images: frozenset[str] = frozenset()
 ) -> tuple[tuple[PastTraining, ...], list[ContentError]]:
-    """Return the prior observations of a search, and the errors of studies that could not be read.
+    """Return the prior observations of a new search, and the errors of studies that could not be read.
 
-    Incomplete runs and runs with recipes that are not ``comparable`` are left out of the user's studies.
+    Runs of the user's studies that are incomplete, or whose recipes are not ``comparable``, are left out.
 
     Args:
         prior: ``shipped`` for the package's trainings, ``own`` for these and the workspace's, or ``none``.
-        workspace: Root of the user's studies.
-        dataset: Name of the data set.
-        data_hash: Hash of the images.
-        same_images: Data sets whose shipped trainings are left out (``sets_with_images``).
+        workspace: Workspace with the user's studies.
+        dataset: Name of the data set of the search.
+        data_hash: Hash of its images.
+        same_images: Other data sets whose shipped trainings are left out, because they contain images of the search
+            (``sets_with_images``).
     """
     if prior == "none":
         return (), []
@@ -131,37 +134,43 @@ def past_trainings(
     if prior == "shipped":
         return of_package, []
     studies, damage = read_each(lambda folder: _past_study(folder, dataset, data_hash), workspace.studies())
-    # Two studies with equal seeds may contain the same run of a network: count the run once.
-    runs = {(key, run.hash, run.recipe_hash, run.seed): (origin, run) for key, origin, of in studies for run in of}
-    equal: dict[tuple[str, str, str], list[tuple[Origin | None, Result]]] = defaultdict(list)
-    for (key, hash_, recipe_hash, _), pair in runs.items():
-        equal[key, hash_, recipe_hash].append(pair)
+    origins = {images_key: origin for images_key, origin, _ in studies}
+    # Runs of a network with a recipe, by seed: two studies with equal seeds may have the same run, which counts once.
+    runs_by_seed: dict[tuple[str, str, str], dict[int, Result]] = defaultdict(dict)
+    for images_key, _, usable_runs in studies:
+        for run in usable_runs:
+            runs_by_seed[images_key, run.hash, run.recipe_hash][run.seed] = run
     own = []
-    for pairs in equal.values():
-        errors = mean([run.required_validation.wrong * IMAGES / run.required_validation.images for _, run in pairs])
-        source = " ".join(sorted({run.study for _, run in pairs if run.study}))
-        origin, run = pairs[0]
-        training = PastTraining.of(run.architecture, run.recipe, errors, len(pairs), source)
-        own.append(replace(training, origin=origin))
+    for (images_key, _, _), by_seed in runs_by_seed.items():
+        runs = list(by_seed.values())
+        errors = mean([run.required_validation.wrong * IMAGES / run.required_validation.images for run in runs])
+        source = " ".join(sorted({run.study for run in runs if run.study}))
+        training = PastTraining.of(runs[0].architecture, runs[0].recipe, errors, len(runs), source)
+        own.append(replace(training, origin=origins[images_key]))
     return (*of_package, *own), damage
 
 
 def _past_study(folder: Path, name: str, data_hash: str) -> tuple[str, Origin | None, list[Result]]:
-    """Return a key of the study's images, the origin (None for the same images) and the usable runs."""
+    """Return a key of the study's images, the origin (None for the images of the search) and the usable runs."""
     study = read_state(folder)
     config = study.config
     is_own = (config.dataset, config.data_hash) == (name, data_hash)
     origin = None if is_own else Origin.of(dataset_of(config.dataset, f"the study {folder.name}", folder))
     free_fields = _FREE_FIELDS if is_own else (*_FREE_FIELDS, *_MOVES)
-    whole = [run for run in study.results if run.status is Status.COMPLETE and run.validation_accuracy_pct is not None]
+    complete = [run for run in study.results if run.status is Status.COMPLETE and run.validation is not None]
     is_usable = config.protocol_version == PROTOCOL_VERSION
-    runs = [run for run in whole if is_usable and comparable(run.recipe, free_fields)]
+    runs = [run for run in complete if is_usable and comparable(run.recipe, free_fields)]
     return f"{config.dataset} {config.data_hash}", origin, runs
 
 
 @cache
 def shipped(name: str, same_images: frozenset[str] = frozenset()) -> tuple[PastTraining, ...]:
-    """Return the package's trainings on a data set; if there are none, the trainings on other data sets."""
+    """Return the package's trainings on a data set; if there are none, the trainings on other data sets.
+
+    Args:
+        name: Name of the data set.
+        same_images: As for ``elsewhere``; without effect if the package has trainings on the data set.
+    """
     path = _packaged(f"trainings-{name}.csv")
     return _read(path, _REINSTALL) if path.is_file() else elsewhere(name, same_images)
 
@@ -169,10 +178,8 @@ def shipped(name: str, same_images: frozenset[str] = frozenset()) -> tuple[PastT
 @cache
 def elsewhere(name: str, same_images: frozenset[str] = frozenset()) -> tuple[PastTraining, ...]:
     """Return the package's trainings on all data sets but ``name`` and those of ``same_images``."""
-    mnist = [
-        replace(each, origin=Origin.of(dataset("mnist")))
-        for each in _read(_packaged("trainings-mnist.csv"), _REINSTALL)
-    ]
+    mnist_origin = Origin.of(dataset("mnist"))
+    mnist = [replace(each, origin=mnist_origin) for each in _read(_packaged("trainings-mnist.csv"), _REINSTALL)]
     sets: dict[str, list[PastTraining]] = defaultdict(list)
     for training in (*mnist, *_read(_packaged("trainings-elsewhere.csv"), _REINSTALL)):
         if training.origin is not None and training.origin.dataset not in {name, *same_images}:
@@ -181,19 +188,20 @@ def elsewhere(name: str, same_images: frozenset[str] = frozenset()) -> tuple[Pas
 
 
 def sets_with_images(digests: Set[str]) -> frozenset[str]:
-    """Return the data sets of the package's trainings with training images in common.
+    """Return the data sets of the package's trainings that have training images in common with a search.
 
-    Of each data set the 256 smallest digests are stored. A common share ``s`` of its images is overlooked with
-    probability ``(1 - s)^256`` (MinHash: Broder, "On the resemblance and containment of documents", 1997).
+    Of each data set the 256 smallest digests are stored. If a share ``s`` of its images is common, this is overlooked
+    with probability ``(1 - s)^256`` (MinHash: Broder, "On the resemblance and containment of documents", 1997).
 
     Args:
-        digests: Digests of the training images (``harness.data.training_images.image_digests``).
+        digests: Digests of the training images of the search (``harness.data.training_images.image_digests``).
     """
     sketches = json.loads(_packaged(_SKETCHES).read_text(encoding="utf-8"))
     return frozenset(name for name, sketch in sketches.items() if not digests.isdisjoint(sketch))
 
 
 def _thinned(trainings: Sequence[PastTraining]) -> list[PastTraining]:
+    """Return at most ``_MOST_OF_A_SET`` trainings, evenly spaced."""
     count = min(len(trainings), _MOST_OF_A_SET)
     return [trainings[number * len(trainings) // count] for number in range(count)]
 
@@ -213,7 +221,11 @@ def write_prior(folder: Path, trainings: Iterable[PastTraining]) -> None:
 
 
 def read_prior(folder: Path) -> tuple[PastTraining, ...] | None:
-    """Return the prior observations of a study; None if the folder has no prior.csv."""
+    """Return the prior observations of a study; None if the folder has no prior.csv.
+
+    Raises:
+        ContentError: The file is damaged.
+    """
     path = folder / _FILE
     return _read(path, "restore the file, or start a new study: --study NAME") if path.exists() else None
 
@@ -269,8 +281,8 @@ def _read(path: Traversable, hint: str) -> tuple[PastTraining, ...]:
 def alike(trainings: Iterable[PastTraining], recipe: Recipe) -> list[PastTraining]:
     """Return the trainings that apply to a recipe: those with the same learning rate.
 
-    If the recipe differs from ``_BASES`` in further fields, the list is empty. If only the augmentation differs, the
-    trainings on other data sets remain.
+    None applies to a recipe that is not ``comparable``. If only its augmentation (``_MOVES``) is not, the trainings on
+    other data sets apply.
     """
     of_rate = [each for each in trainings if each.learning_rate == recipe.learning_rate]
     if comparable(recipe):
@@ -280,24 +292,29 @@ def alike(trainings: Iterable[PastTraining], recipe: Recipe) -> list[PastTrainin
 
 
 def observations(trainings: Iterable[PastTraining], recipe: Recipe, data: Dataset) -> tuple[Observation, ...]:
-    """Return the observations on the same images, for a search with a recipe."""
+    """Return the observations on the images ``data`` of the search, for its recipe."""
     here = Origin.of(data)
     return tuple(_observation(each, here) for each in alike(trainings, recipe) if each.origin is None)
 
 
 def transfer(trainings: Iterable[PastTraining], recipe: Recipe) -> Transfer | None:
-    """Return the prior mean from other data sets, for a search with a recipe; None with too few trainings."""
+    """Return the prior mean from other data sets, for the recipe of a search.
+
+    Returns:
+        The prior mean; None if no data set has ``_LEAST_OF_A_SET`` trainings.
+    """
     sets: dict[Origin, list[PastTraining]] = defaultdict(list)
     for training in alike(trainings, recipe):
         if training.origin is not None:
             sets[training.origin].append(training)
-    large = {origin: _thinned(of) for origin, of in sets.items() if len(of) >= _LEAST_OF_A_SET}
-    return _fitted(tuple((origin, tuple(of)) for origin, of in large.items())) if large else None
+    large = [(origin, tuple(_thinned(of_set))) for origin, of_set in sets.items() if len(of_set) >= _LEAST_OF_A_SET]
+    return _fitted(tuple(large)) if large else None
 
 
 @lru_cache(maxsize=4)
 def _fitted(sets: tuple[tuple[Origin, tuple[PastTraining, ...]], ...]) -> Transfer:
-    return Transfer([[_observation(each, origin) for each in of] for origin, of in sets])
+    # Cached for the searches of a process on equal trainings, such as the repeats of a bench.
+    return Transfer([[_observation(each, origin) for each in trainings] for origin, trainings in sets])
 
 
 def _observation(training: PastTraining, origin: Origin) -> Observation:

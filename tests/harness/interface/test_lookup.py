@@ -28,7 +28,7 @@ from harness.interface.lookup import (
 from harness.interface.results import Study
 from harness.searching.start_networks import networks_of
 from harness.studies import config as study
-from harness.studies.names import read_study
+from harness.studies.names import study_folder
 from harness.system.errors import ContentError, UsageError
 from harness.system.files import Workspace
 from harness.training.recipe import RECIPES, NamedRecipe, Recipe
@@ -267,14 +267,14 @@ def test_an_ambiguous_name_lists_what_it_may_mean(place: Workspace):
 
 def test_a_study_is_found_by_name_by_path_and_as_the_latest(place: Workspace):
     with pytest.raises(UsageError):
-        read_study(None, place)
+        study_folder(None, place)
     keep_study(place, name="one")
 
     for given in (None, "one", "runs/one", "runs/one/", "./runs/../runs/one", "runs/one/report.html"):
-        assert read_study(given, place).name == "one"
+        assert study_folder(given, place).name == "one"
     for given in ("two", "../one", "a/b", "..", "", "x" * 201):
         with pytest.raises(UsageError):
-            read_study(given, place)
+            study_folder(given, place)
 
 
 # The recipe of a row -----------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import pytest
 
 from harness.commands.search import search
 from harness.interface.session import SearchReporter, _command_options
-from harness.searching.advice import search_words
+from harness.searching.advice import search_arguments
 from harness.searching.request import SearchRequest
 from harness.searching.search_state import Moment
 from harness.studies.candidate import Candidate, NearestMiss
@@ -157,7 +157,7 @@ def test_stated_options_are_written_as_the_command_line_reads_them():
         ("dataset", "workers", "time", "minimise", "target_pct"), "commandline"
     )
 
-    words = search_words(_command_options(request, origins))[1:]
+    words = search_arguments(_command_options(request, origins))[1:]
 
     parameters = search.make_context("search", [*words]).params
     assert (parameters["workers"], parameters["time"], parameters["target_pct"]) == (None, 120.0, 97.0)

@@ -277,7 +277,7 @@ def test_a_form_is_calibrated_by_its_confirmed_over_its_predicted_networks():
     assert form_calibration([*missed, *confirmed])["plain"] == pytest.approx(1.0)
     assert form_calibration(confirmed[1:])["plain"] == pytest.approx(1 / 1.5)
     open_ = ended(7, 0.6, 90)
-    assert form_calibration([open_])["plain"] == pytest.approx(min(1.0, (1 + open_.chance_to_stand) / 1.6))
+    assert form_calibration([open_])["plain"] == pytest.approx(min(1.0, (1 + open_.chance_to_confirm) / 1.6))
 
 
 def test_chances_of_a_form_are_scaled_by_its_calibration():

@@ -25,7 +25,7 @@ from harness.searching.conclude import conclude
 from harness.searching.search_state import Search
 from harness.studies.candidate import NearestMiss, confirmed_front
 from harness.studies.config import StudyObjective
-from harness.studies.events import Advised, Entry, RunEnded, Verified
+from harness.studies.events import Advised, Entry, Postponed, RunEnded, Verified
 from harness.studies.study_state import StudyState
 from harness.training.executors.base import Limits
 from harness.training.result import Purpose, Status
@@ -353,6 +353,7 @@ def test_a_smaller_network_that_was_confirmed_and_had_no_time_is_named_after_the
     assert (end.verdict.record.hash, end.verdict.passed) == (LARGER.hash, True)
     assert end.waiting is not None
     assert end.waiting.hash == WINNER.hash
+    assert "is confirmed" in words(end).sentences[0]
 
 
 def test_a_smaller_network_that_misses_after_an_answer_leaves_the_answer(
@@ -463,6 +464,12 @@ def test_more_time_or_trials_else_a_larger_budget_else_a_lower_target(
 
     assert words(found).why == why
     assert list(options(found).items()) == list(advised.items())
+
+
+def test_a_postponed_network_is_called_confirmed_only_if_it_is(end: Callable[..., SearchOutcome]):
+    waiting = Postponed(hash=WINNER.hash, parameters=86, seconds=700.0)
+
+    assert "is confirmed" not in words(end("time", waiting=waiting)).sentences[0]
 
 
 def test_a_space_without_a_network_is_looked_at_not_widened(end: Callable[..., SearchOutcome]):

@@ -192,7 +192,7 @@ class StillProbes(_Probes):
         self.pairs: list[Any] = []
         self.forecasts = 0
 
-    def _untrained_pairs(self) -> list[Any]:
+    def _unproposed_pairs(self) -> list[Any]:
         self.forecasts += 1
         return self.pairs
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from harness.searching import loop, race
 from harness.searching.search_state import Search
-from harness.studies.candidate import _LEAST_CHANCE, CONFIDENCE, SURE, Candidate
+from harness.studies.candidate import _REFUTED_BELOW, CONFIDENCE, SURE, Candidate
 from harness.studies.config import StudyObjective
 from harness.studies.events import EndReason, Verified
 from harness.system.errors import DataError, HarnessError
@@ -230,9 +230,9 @@ def test_fresh_seeds_take_all_workers_or_half_of_them(
     networks: list[Trial], trials: int, jobs: list[tuple[int, str]], trainer: Trainer, tmp_path: Path
 ):
     opened = searches.opened(tmp_path, networks, workers=2, trials=trials)
-    last = opened.state.candidates[len(networks) - 1].chance_to_stand
+    last = opened.state.candidates[len(networks) - 1].chance_to_confirm
     assert (last >= race.LIKELY) is (networks[-1].first == LIKELY)
-    assert last > _LEAST_CHANCE
+    assert last > _REFUTED_BELOW
 
     assert begun(opened) == jobs
 

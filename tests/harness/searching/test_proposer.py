@@ -428,7 +428,7 @@ def test_an_aim_knows_what_stands_and_what_may_come_to():
     acquisition = finder_of(training, passed, missed, standing, refuted, budget=1_000, past=()).acquisition()
 
     assert (acquisition.below, acquisition.has_incumbent, round(acquisition.allowed, 9)) == (1_001, True, 100.0)
-    assert acquisition.open == ((580, 0.3), (770, passed.chance_to_stand))
+    assert acquisition.open == ((580, 0.3), (770, passed.chance_to_confirm))
     assert not finder_of(passed, missed, refuted).acquisition().has_incumbent
     # Networks that missed the target on the test images cannot be the answer, confirmed or not.
     after_misses = finder_of(training, passed, standing, missed_trials={1, 3}).acquisition()
@@ -508,8 +508,8 @@ def test_a_choice_made_ahead_is_passed_over_where_it_is_known_or_takes_too_long(
     asked = aiming()
     first = proposed(asked, time_left=MANY).proposal
     assert first is not None
-    known, slow, good, *_ = asked._ahead
-    asked._ahead[1] = replace(slow, option=replace(slow.option, work=1e18))
+    known, slow, good, *_ = asked._batch
+    asked._batch[1] = replace(slow, option=replace(slow.option, work=1e18))
     again = make_proposal(1, str(known.option.draw.architecture))
     candidates = [
         Candidate(first, first.parameters, threshold_pct=99.0),
@@ -532,7 +532,7 @@ def test_choices_made_ahead_are_dropped_when_another_network_stands(finders: lis
     assert found is not None
     assert found.parameters < standing.cost
     assert len(finders) == 2
-    assert {each.option.cost < standing.cost for each in asked._ahead} == {True}
+    assert {each.option.cost < standing.cost for each in asked._batch} == {True}
 
 
 def test_a_restored_proposer_without_surrogate_continues_with_the_same_network():

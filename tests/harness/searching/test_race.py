@@ -17,7 +17,14 @@ from scipy import stats
 
 from harness.searching import race
 from harness.searching.turn import Turn
-from harness.studies.candidate import Candidate, allowed_errors, final_order, nearest_miss, needed_share, rung_ratios
+from harness.studies.candidate import (
+    Candidate,
+    allowed_errors,
+    confirmed_by_cost,
+    nearest_miss,
+    needed_share,
+    rung_ratios,
+)
 from harness.studies.events import Entry, RunEnded
 from harness.studies.study_state import StudyState
 from harness.training.recipe import Recipe
@@ -101,9 +108,8 @@ def test_those_that_stand_are_in_order_of_cost_and_of_equals_the_first_is_first(
     networks = [make_candidate(80, 80, trial=trial, parameters=size) for trial, size in enumerate(sizes)]
     networks.append(make_candidate(100, 100, trial=3, parameters=100))
 
-    assert [item.proposal.trial for item in final_order(networks)] == [1, 2, 0]
-    assert next(iter(final_order(networks)), None) is networks[1]
-    assert next(iter(final_order(networks[3:])), None) is None
+    assert [item.proposal.trial for item in confirmed_by_cost(networks)] == [1, 2, 0]
+    assert confirmed_by_cost(networks[3:]) == []
 
 
 # What is refuted --------------------------------------------------------------------------------------------
@@ -121,7 +127,7 @@ def test_the_chance_to_stand_is_how_often_the_next_seeds_bring_the_mean_low_enou
     seeds = np.exp(own + draw.normal(0, 0.08, (coming, DRAWS)))
     means = (sum(errors) + seeds.sum(axis=0)) / wanted
 
-    chance = make_candidate(*errors, first=90).chance_to_stand
+    chance = make_candidate(*errors, first=90).chance_to_confirm
 
     assert chance == pytest.approx((means <= 100 * needed_share(wanted)).mean(), abs=0.03)
 
@@ -129,7 +135,7 @@ def test_the_chance_to_stand_is_how_often_the_next_seeds_bring_the_mean_low_enou
 def test_a_network_is_refuted_when_its_chance_to_stand_is_below_a_quarter():
     open_, given_up = make_candidate(88, first=88), make_candidate(101, first=88)
 
-    assert open_.chance_to_stand >= 0.25 > given_up.chance_to_stand
+    assert open_.chance_to_confirm >= 0.25 > given_up.chance_to_confirm
     assert not open_.is_refuted
     assert given_up.is_refuted
 
@@ -199,7 +205,7 @@ def test_a_network_that_passed_gets_two_seeds_at_once_and_then_one_after_the_oth
 def test_a_network_that_just_passed_gets_one_fresh_seed_whatever_its_chance():
     lucky = make_candidate(first=100)
     assert lucky.passed_first
-    assert lucky.chance_to_stand < 0.25
+    assert lucky.chance_to_confirm < 0.25
 
     assert [lucky.seeds_wanted, make_candidate(110, first=100).seeds_wanted] == [1, 1]
     assert race.next_to_confirm([lucky], TURN, {}) is lucky
@@ -241,7 +247,7 @@ def test_the_next_seed_is_that_of_the_network_to_which_it_is_worth_most(made: li
         # By the seeds that it lacks, two at the least, of its chance to fall below what stands.
         fall = max(0.0, math.log(below / network.cost))
         lacking = max(1, 2 - known - flying.get(trial, 0))
-        return network.chance_to_stand * fall / (lacking * seconds[trial])
+        return network.chance_to_confirm * fall / (lacking * seconds[trial])
 
     found = race.next_to_confirm(networks, TURN, flying, lambda each: seconds[each.proposal.trial])
 
@@ -253,13 +259,13 @@ def test_the_next_seed_is_that_of_the_network_to_which_it_is_worth_most(made: li
 def test_the_chance_to_stand_is_that_of_all_runs_the_first_discounted():
     # By hand, with a printed table of the normal distribution; two seeds stand on a mean of 93.94 errors. A first run
     # of 80 counts 83.2, and its deviation with that of two seeds' mean is 0.09798: 1.239 deviations, so 0.8923.
-    assert make_candidate(first=80).chance_to_stand == pytest.approx(0.8923, abs=0.001)
+    assert make_candidate(first=80).chance_to_confirm == pytest.approx(0.8923, abs=0.001)
     # One that missed is not lucky: 110, 1.611 deviations above.
-    assert make_candidate(first=110).chance_to_stand == pytest.approx(0.0536, abs=0.001)
+    assert make_candidate(first=110).chance_to_confirm == pytest.approx(0.0536, abs=0.001)
     # With fresh runs of 90 and 96 the mean of all is 89.73, so that of three fresh ones may come to 91.91, where 94.57
     # stand; the deviation is a third of that of one seed and of what is known of the mean, 0.03079: 0.928.
-    assert make_candidate(90, 96, first=80).chance_to_stand == pytest.approx(0.8233, abs=0.002)
-    assert make_candidate(0, 0, 0, first=0).chance_to_stand == pytest.approx(1.0)
+    assert make_candidate(90, 96, first=80).chance_to_confirm == pytest.approx(0.8233, abs=0.002)
+    assert make_candidate(0, 0, 0, first=0).chance_to_confirm == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from harness.data.datasets import dataset
 from harness.searching import finder, optuna_sampler
 from harness.searching.proposer import InquiryAnswer
 from harness.searching.search_state import Search
-from harness.studies.candidate import final_order
+from harness.studies.candidate import confirmed_by_cost
 from harness.studies.config import StudyConfig
 from harness.studies.events import Event
 from harness.studies.log import StudyLog, read_state
@@ -187,7 +187,7 @@ def known(search: Search) -> dict[str, Any]:
         "nearest": search.state.nearest,
         "timing": copy.deepcopy(search.timing),
         "ratios": copy.deepcopy(search.state.ratios),
-        "confirmed": [each.proposal.trial for each in final_order([*search.state.candidates.values()])],
+        "confirmed": [each.proposal.trial for each in confirmed_by_cost([*search.state.candidates.values()])],
         **{
             name: copy.deepcopy(getattr(search.state, name))
             for name in ("ended", "rejected", "repeated", "verdicts", "confirmations")

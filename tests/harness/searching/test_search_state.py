@@ -15,7 +15,7 @@ from harness.searching.search_state import Search
 from harness.searching.surrogate.model import NO_PAST
 from harness.searching.surrogate.past import shipped, write_prior
 from harness.searching.turn import Turn
-from harness.studies.candidate import final_order, nearest_miss
+from harness.studies.candidate import confirmed_by_cost, nearest_miss
 from harness.studies.events import Entry, Event, Proposal, Repeated, RunEnded
 from harness.training.executors.base import Event as WorkerEvent
 from harness.training.result import Purpose
@@ -94,8 +94,8 @@ def test_no_answer_of_a_race_changes_when_it_is_asked_of_the_contenders_alone(
         opened.state.apply(Entry(0.0, event()))
         every, some = list(known.values()), list(opened.state.contenders.values())
 
-        assert final_order(some) == final_order(every)
-        assert opened.state.incumbent is next(iter(final_order(every)), None)
+        assert confirmed_by_cost(some) == confirmed_by_cost(every)
+        assert opened.state.incumbent is next(iter(confirmed_by_cost(every)), None)
         assert race.next_to_confirm(some, turn, {}) is race.next_to_confirm(every, turn, {})
     assert len(opened.state.contenders) < len(known)
 
@@ -109,7 +109,7 @@ def test_what_a_search_shows_is_what_all_of_its_networks_say(
     def checked(found: Search, events: list[WorkerEvent]) -> None:
         on_worker_events(found, events)
         every = list(found.state.candidates.values())
-        standing = next(iter(final_order(every)), None)
+        standing = next(iter(confirmed_by_cost(every)), None)
         assert found.state.incumbent is standing
         assert found.state.nearest == (nearest_miss(every) if standing is None else None)
         seen.add("standing" if standing else "nearest" if found.state.nearest else "neither")
