@@ -119,7 +119,7 @@ class _Plain(nn.Module):
         return values[output]
 
 
-def _layer(operator: str, settings: dict[str, Any], tensors: list[Any]) -> nn.Module:
+def _layer(operator: str, settings: dict[str, Any], tensors: list[Any]) -> Any:
     """Return the module of an ONNX node; ``tensors`` are the constants among its inputs, in order."""
     match operator:
         case "Conv":
@@ -137,10 +137,14 @@ def _layer(operator: str, settings: dict[str, Any], tensors: list[Any]) -> nn.Mo
         case "AveragePool" | "MaxPool":
             pool = nn.AvgPool2d if operator == "AveragePool" else nn.MaxPool2d
             layer = pool(tuple(settings["kernel_shape"]))
+        case "Relu":
+            layer = nn.ReLU()
+        case "ReduceMean":
+            layer = nn.AdaptiveAvgPool2d(1)
+        case "Reshape":
+            layer = nn.Flatten()
         case _:
-            layer = {"Relu": nn.ReLU, "ReduceMean": lambda: nn.AdaptiveAvgPool2d(1), "Reshape": nn.Flatten}.get(
-                operator, nn.Identity
-            )()
+            layer = nn.Identity()  # "Add" is computed in ``forward``
     return layer
 
 
@@ -229,8 +233,9 @@ def _emx(content: bytes, kind: str) -> Iterator[_Tool]:
         subprocess.run(words, cwd=name, capture_output=True, check=True)
         text = (Path(name) / "other.c").read_text()
     heap = 0
-    for type_name, sizes in re.findall(r"(\w+) \(\*\w+\)((?:\[\d+\])+) = malloc", text):
-        heap += math.prod(map(int, re.findall(r"\d+", sizes))) * _TYPE_BYTES[type_name] + 7 & ~7
+    for type_name, sizes in re.findall(r"(\w+) \(\*\w+\)((?:\[\d+\])+ = malloc\(sizeof\(\*\w+\) \* \d+)\)", text):
+        numbers = re.findall(r"\[(\d+)\]| (\d+)$", sizes)
+        heap += math.prod(int(size or count) for size, count in numbers) * _TYPE_BYTES[type_name] + 7 & ~7
     constants = 0
     for type_name, sizes in re.findall(r"^const EMX_UNUSED (\w+) \w+((?:\[\d+\])+) = ", text, re.MULTILINE):
         constants += math.prod(map(int, re.findall(r"\d+", sizes))) * _TYPE_BYTES.get(type_name, 8)
