@@ -1,6 +1,8 @@
 """Measure the exported C that is optimised for size and for speed on emulated chips, for networks of different form.
 
 The networks have random weights, because instructions hardly depend on the weights. The table is printed as Markdown.
+The share of the inner loops (functions ``dot``, ``slide`` and ``sum_up``) is counted in the log of executed blocks of
+QEMU, for the code for speed; the code for size has no functions of its own for them.
 Requires the cross compilers and emulators that CONTRIBUTING lists.
 
     python -m benchmarks.kernels
@@ -8,14 +10,21 @@ Requires the cross compilers and emulators that CONTRIBUTING lists.
 
 from __future__ import annotations
 
+import bisect
+import re
+import subprocess
+import tempfile
+from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from harness.data.datasets import dataset
-from harness.deployment.c_library import Library
-from harness.deployment.emulated import FAMILIES, emulate
+from harness.deployment.c_library import Library, emulated_program
+from harness.deployment.compiled import write_files
+from harness.deployment.emulated import FAMILIES, Family, emulate
 from harness.system.errors import HarnessError
 from harness.training.integer import integer_logits, integer_network, map_scales
 from harness.training.torch_network import Images, build
@@ -55,11 +64,51 @@ def _library(architecture: Architecture) -> Library:
     return Library(network=integers, dataset=spec, examples=pixels[:1].numpy())
 
 
+def _inner_share(library: Library, family: Family) -> float:
+    """Return the share of the instructions of an image in the inner loops, from 0 to 1."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_files(library, folder)
+        (folder / "main.c").write_text(emulated_program(library, library.examples, turns=1), encoding="utf-8")
+        words = [f"{family.tools}-gcc", *family.flags, _FLAG, "-std=c99", "-Isrc", "main.c", f"src/{library.name}.c"]
+        subprocess.run([*words, *family.link, "-o", "program"], cwd=folder, check=True)
+        symbols = subprocess.run(
+            [f"{family.tools}-nm", "--numeric-sort", "program"], cwd=folder, capture_output=True, text=True, check=True
+        ).stdout
+        # Arm marks the beginning of code and data by names with "$".
+        rows = [row.split() for row in symbols.splitlines() if re.search(r" [tT] [^$]", row)]
+        *command, kernel = family.emulator
+        run = subprocess.Popen(
+            [*command, "-d", "in_asm,exec,nochain", kernel, "program"], cwd=folder, text=True, errors="replace",
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        assert run.stderr is not None, "stderr is a pipe"
+        sizes: Counter[int] = Counter()  # instructions of each block
+        executions: Counter[int] = Counter()
+        block: int | None = None
+        for line in run.stderr:
+            if line.startswith("IN:"):
+                block = None
+            elif line.startswith("0x"):
+                block = int(line.split(":")[0], 16) if block is None else block
+                sizes[block] += 1
+            elif execution := re.match(r"Trace.*?\[[0-9a-f]+/([0-9a-f]+)/", line):
+                executions[int(execution[1], 16)] += 1
+        run.wait()
+    starts = [int(row[0], 16) for row in rows]
+    work: Counter[str] = Counter()
+    for start, count in executions.items():
+        work[rows[bisect.bisect_right(starts, start) - 1][2]] += count * sizes[start]
+    outside = sum(work[function] for function in ("main", "write", "write_number", "ask", "start"))
+    inner = sum(count for function, count in work.items() if re.match(r"dot_|slide_|sum_up", function))
+    return inner / (work.total() - outside)
+
+
 def main() -> None:
     """Measure and print the table."""
-    print("| network | multiply-adds | arena | chip | per multiply-add, size | speed | code, size | speed |"
-          " stack, size | speed |")  # fmt: skip
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    print("| network | multiply-adds | arena | chip | per multiply-add, size | speed |"
+          " inner loops, speed | code, size | speed | stack, size | speed |")  # fmt: skip
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for text in NETWORKS:
         library = _library(parse_network(text))
         macs = analyse(parse_network(text), library.dataset.task).macs
@@ -71,12 +120,15 @@ def main() -> None:
             ]
             if not all(np.array_equal(result.logits, expected) for result in results):
                 raise HarnessError(f"the logits of {text} differ on {chip}")
+            share = _inner_share(replace(library, optimise=Optimisation.SPEED), FAMILIES[chip])
             works = " | ".join(f"{result.work / macs:.2f}" for result in results)
             codes = " | ".join(f"{result.code_bytes:,}" for result in results)
             stacks = " | ".join(f"{result.stack_bytes:,}" for result in results)
             name = text.replace(" | ", " ")
             arena = library.network.plan.arena_bytes
-            print(f"| `{name}` | {macs:,} | {arena:,} | {chip} | {works} | {codes} | {stacks} |", flush=True)
+            print(
+                f"| `{name}` | {macs:,} | {arena:,} | {chip} | {works} | {share:.0%} | {codes} | {stacks} |", flush=True
+            )
 
 
 if __name__ == "__main__":

@@ -231,4 +231,4 @@ def _start(digit: Array, axis: int) -> int:
     """
     extent = digit.shape[axis]
     centre = float((digit.sum(axis=1 - axis) * np.arange(extent)).sum() / digit.sum())
-    return min(max(round(_EDGE / 2 - 0.5 - centre), 0), _EDGE - extent)
+    return int(min(max(round(_EDGE / 2 - 0.5 - centre), 0), _EDGE - extent))

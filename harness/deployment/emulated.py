@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,7 +114,11 @@ class Emulation:
 
 
 def emulate(
-    library: Library, pixels: npt.NDArray[np.uint8], family: Family, optimisation: str | None = None
+    library: Library,
+    pixels: npt.NDArray[np.uint8],
+    family: Family,
+    optimisation: str | None = None,
+    write: Callable[[Library, Path], None] = write_files,
 ) -> Emulation:
     """Run a network on an emulated chip.
 
@@ -123,6 +127,7 @@ def emulate(
         pixels: Images, uint8 (n, channels, rows, columns).
         family: Family of the chip.
         optimisation: Optimisation flag of the compiler; None for the flag of the library's Makefile.
+        write: Writes ``src/NAME.c`` and ``src/NAME.h`` to a folder; other than the default for comparisons.
 
     Raises:
         DeviceError: A tool is missing, the network does not fit, or the program fails.
@@ -130,7 +135,7 @@ def emulate(
     _check_tools(family)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_files(library, folder)
+        write(library, folder)
         (folder / _PROGRAM).with_suffix(".c").write_text(emulated_program(library, pixels, PASSES), encoding="utf-8")
         flag = optimisation or library.compiler_flag
         compiler = [f"{family.tool_prefix}-gcc", *family.flags, flag, "-std=c99", "-Isrc"]

@@ -167,6 +167,19 @@ def test_the_logits_of_the_c_for_speed_are_those_of_the_reference(text: str, tas
     assert constants_in(tmp_path / "net.o", "nm") == integers.plan.constant_bytes
 
 
+@pytest.mark.parametrize("window", [2, 3])
+def test_means_are_those_of_torch_rounded_to_the_nearest_integer_halves_upwards(window: int, tmp_path: Path):
+    # The first pool is a part of the convolution, whose map has a sign; the second pool is a step of its own.
+    _, images, integers = trained(parse_network(f"conv3x3(3) maxpool avgpool({window}) linear(10)"), MNIST)
+    pixels = images.pixels.numpy()
+    maps, logits = maps_of(integers, pixels)
+    before, after = (torch.from_numpy(values.transpose(0, 3, 1, 2)).double() for values in maps[1:])
+
+    assert torch.equal(after, torch.floor(nn.functional.avg_pool2d(before, window) + 0.5))
+    assert before.min() < 0
+    assert np.array_equal(c_logits(tmp_path, integers, MNIST, pixels), logits)
+
+
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.from_type(Architecture), st.integers(0, 2**32 - 1))
 def test_any_network_gives_the_logits_of_the_reference(tmp_path: Path, architecture: Architecture, seed: int):
@@ -209,6 +222,17 @@ def test_the_folder_tests_itself_with_make_and_says_what_it_is(tmp_path: Path):
     assert {"library.json", "library.properties", "zephyr/module.yml", "src/net.c", "src/net.h"} <= set(
         files_of(library)
     )
+
+
+def test_platformio_compiles_the_code_for_speed_with_the_flag_of_the_makefile():
+    _, images, integers = trained(parse_network("maxpool(4) linear(10)"), MNIST)
+    library = library_of(integers, MNIST, images.pixels.numpy())
+    small, fast = (
+        json.loads(files_of(replace(library, optimise=optimise))["library.json"]) for optimise in Optimisation
+    )
+
+    assert "build" not in small
+    assert fast["build"] == {"unflags": "-Os", "flags": "-O2"}
 
 
 @pytest.mark.parametrize("name", ["arm-none-eabi-gcc", "avr-gcc", "riscv64-unknown-elf-gcc"])

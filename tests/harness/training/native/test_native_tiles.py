@@ -144,8 +144,8 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     """winograd.cpp alone, in fp32, for this processor."""
     folder: Path = tmp_path_factory.mktemp("tiles")
     (folder / "driver.cpp").write_text(DRIVER, encoding="utf-8")
-    options = [*engine_module.OPTIONS, *engine_module.level().options, f"-I{engine_module._SOURCES}", "-O1"]
-    units = [str(folder / "driver.cpp"), str(engine_module._SOURCES / "winograd.cpp")]
+    options = [*engine_module.OPTIONS, *engine_module.level().options, f"-I{engine_module._SOURCE_FOLDER}", "-O1"]
+    units = [str(folder / "driver.cpp"), str(engine_module._SOURCE_FOLDER / "winograd.cpp")]
     subprocess.run([*engine_module.compiler(), *options, *units, "-o", str(folder / "tiles.so")], check=True)
     return ctypes.CDLL(str(folder / "tiles.so"))
 
