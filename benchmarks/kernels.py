@@ -69,11 +69,23 @@ def _inner_share(library: Library, family: Family) -> float:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_files(library, folder)
-        (folder / "main.c").write_text(emulated_program(library, library.examples, turns=1), encoding="utf-8")
-        words = [f"{family.tools}-gcc", *family.flags, _FLAG, "-std=c99", "-Isrc", "main.c", f"src/{library.name}.c"]
-        subprocess.run([*words, *family.link, "-o", "program"], cwd=folder, check=True)
+        (folder / "main.c").write_text(emulated_program(library, library.examples, passes=1), encoding="utf-8")
+        words = [
+            f"{family.tool_prefix}-gcc",
+            *family.flags,
+            _FLAG,
+            "-std=c99",
+            "-Isrc",
+            "main.c",
+            f"src/{library.name}.c",
+        ]
+        subprocess.run([*words, *family.link_flags, "-o", "program"], cwd=folder, check=True)
         symbols = subprocess.run(
-            [f"{family.tools}-nm", "--numeric-sort", "program"], cwd=folder, capture_output=True, text=True, check=True
+            [f"{family.tool_prefix}-nm", "--numeric-sort", "program"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
         # Arm marks the beginning of code and data by names with "$".
         rows = [row.split() for row in symbols.splitlines() if re.search(r" [tT] [^$]", row)]

@@ -306,7 +306,7 @@ def _cells(tool: _Tool, library: Library, pixels: Tensor, classes: Tensor) -> st
     for chip in _CHIPS:
         flags, link = ((), ()) if tool.name.startswith("harness") else _LIBC[chip]
         family = FAMILIES[chip]
-        family = replace(family, flags=(*family.flags, *flags), link=(*family.link, *link))
+        family = replace(family, flags=(*family.flags, *flags), link_flags=(*family.link_flags, *link))
         try:
             emulation = emulate(library, pixels[:_CHIP_IMAGES].numpy(), family, tool.flag, write)
         except DeviceError as error:

@@ -148,7 +148,10 @@ def test_torch_that_cannot_be_imported_stops_no_other_check(
 def test_only_what_is_not_as_it_should_be_is_printed(
     monkeypatch: pytest.MonkeyPatch, workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
-    given = {"torch": doctor._CheckResult("torch", "fine"), "data": doctor._CheckResult("data", "none", "warn", "fetch it")}
+    given = {
+        "torch": doctor._CheckResult("torch", "fine"),
+        "data": doctor._CheckResult("data", "none", "warn", "fetch it"),
+    }
     monkeypatch.setattr(doctor, "_check", lambda name, probe: given.get(name, given["torch"]))
     for arguments, shown in (([], {"data": 1, "torch": 0}), (["-v"], {"data": 1, "torch": 7})):
         assert run(["doctor", *arguments]) == 0
