@@ -127,7 +127,7 @@ def emulate(
         pixels: Images, uint8 (n, channels, rows, columns).
         family: Family of the chip.
         optimisation: Optimisation flag of the compiler; None for the flag of the library's Makefile.
-        write: Writes ``src/NAME.c`` and ``src/NAME.h`` to a folder; other than the default for comparisons.
+        write: Writes source and header to the folder ``src`` of a folder; other than the default for comparisons.
 
     Raises:
         DeviceError: A tool is missing, the network does not fit, or the program fails.

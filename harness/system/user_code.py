@@ -154,7 +154,7 @@ def _is_ctrl_c(error: BaseException) -> bool:
 
 
 def _place(error: BaseException) -> str:
-    """Return file and line of the last frame of the user's code, as ``name.py:3: ``; empty if there is none."""
+    """Return file and line of the last frame of the user's code, as ``mine.py:3: ``; empty if there is none."""
     frames = [each for each in traceback.extract_tb(error.__traceback__) if is_users_file(each.filename)]
     if frames:
         return f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}: "
