@@ -81,7 +81,7 @@ _Logits = npt.NDArray[Any]  # int32, or the bits of float32, (n, 10)
 
 @dataclass(frozen=True, slots=True)
 class _Tool:
-    # A network of a tool: C files by name with source and header, bytes of constants and of RAM without
+    # A network of a tool: C files by name (source and header), bytes of constants and of RAM without
     # the stack, the Python side, and the number of images that the Python side may take.
     name: str
     flag: str
