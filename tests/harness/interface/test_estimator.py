@@ -57,7 +57,7 @@ def test_without_verbose_a_fit_prints_nothing(
     assert capsys.readouterr() == ("", "trial 1\n" if verbose else "")
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_it_is_certified_on_other_images(fitted: SmallestClassifier, tmp_path: Path):
     images, labels = _crosses(60, seed=2)
     first = fitted.certify(images, labels)
