@@ -143,7 +143,7 @@ def test_a_damaged_file_is_read_or_refused_in_a_line(name: str, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "count", [pytest.param(2_000, marks=pytest.mark.nightly), pytest.param(20_000, marks=pytest.mark.slow)]
+    "count", [pytest.param(500, marks=pytest.mark.nightly), pytest.param(20_000, marks=pytest.mark.slow)]
 )
 @pytest.mark.parametrize("name", READERS)
 def test_thousands_of_damaged_files_are_read_or_refused_in_a_line(name: str, count: int, tmp_path: Path):
